@@ -1,0 +1,28 @@
+//! What one server said: raw replies become a [`NodeSnapshot`]. Pure: no I/O, no clock, no log, and nothing about other servers.
+//!
+//! Parsing never fails as a whole. It keeps what it understood, leaves out what it did not, and lists the latter as [`Issue`]s.
+//! A field that a server did not send is `None`, never zero.
+
+mod commands;
+mod config;
+mod errors;
+mod fields;
+mod identity;
+mod issue;
+mod node;
+mod persistence;
+mod reason;
+mod replication;
+mod reply;
+
+pub use commands::{CommandStat, CommandStats};
+pub use config::Config;
+pub use errors::ErrorStats;
+pub use fields::Fields;
+pub use identity::Identity;
+pub use issue::Issue;
+pub use node::NodeSnapshot;
+pub use persistence::{Aof, Persistence, Rdb};
+pub use reason::Reason;
+pub use replication::{Link, LinkStatus, Replication, Role};
+pub use reply::{Reply, ServerError};

@@ -1,0 +1,130 @@
+//! The parsers on raw replies of real servers, and on anything else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use snapshot::{CommandStats, ErrorStats, LinkStatus, NodeSnapshot, Role};
+
+fn captures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("captures")
+}
+
+/// The snapshot of one captured reply, for example `redis-7.0.15/03-replication-healthy.master.info-everything`.
+fn capture(name: &str) -> NodeSnapshot {
+    let text = std::fs::read_to_string(captures().join(format!("{name}.txt"))).expect(name);
+    NodeSnapshot::from_info(&text).expect(name)
+}
+
+#[test]
+fn every_captured_info_reply_parses_without_an_issue() {
+    let mut parsed = 0;
+    for server in std::fs::read_dir(captures()).expect("captures") {
+        let server = server.expect("entry").path();
+        if !server.is_dir() {
+            continue;
+        }
+        for file in std::fs::read_dir(server).expect("a server's captures") {
+            let path = file.expect("entry").path();
+            let name = path.file_name().expect("name").to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect("text");
+            // Sections without role and run_id make no snapshot; an empty reply is what 5.0 answers to `INFO everything`.
+            let whole = ["info-everything", "info-all", "info-default", "info-replication"].iter().any(|what| name.contains(what));
+            if !whole || text.trim().is_empty() || text.starts_with('-') {
+                continue;
+            }
+            let snapshot = NodeSnapshot::from_info(&text).unwrap_or_else(|| panic!("{}", path.display()));
+            assert_eq!(snapshot.issues, [], "{}", path.display());
+            assert!(snapshot.replication.role.is_some(), "{}", path.display());
+            parsed += 1;
+        }
+    }
+    assert!(parsed > 500, "only {parsed} captures were parsed");
+}
+
+#[test]
+fn a_healthy_replica() {
+    for server in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-8.1.1", "valkey-9.1.2"] {
+        let node = capture(&format!("{server}/03-replication-healthy.replica1.info-everything"));
+        let link = node.replication.link.as_ref().expect("a replica has a link");
+        assert_eq!(node.replication.role, Some(Role::Replica), "{server}");
+        assert_eq!(link.status, Some(LinkStatus::Up), "{server}");
+        assert!(link.last_io.is_some() && link.read_only == Some(true), "{server}");
+        assert!(node.replication.replid.is_some() && node.replication.replid2.is_none(), "{server}");
+        assert!(node.replication.offset > Some(0), "{server}");
+        assert_eq!(node.identity.mode.as_deref(), Some("standalone"), "{server}");
+        assert_eq!(node.errors.count("READONLY"), Some(0), "{server}");
+    }
+}
+
+#[test]
+fn a_link_that_was_never_up_is_not_down_for_56_years() {
+    for server in ["redis-5.0.6", "redis-7.0.15"] {
+        let what = if server == "redis-5.0.6" { "info-replication" } else { "info-everything" };
+        let node = capture(&format!("{server}/42-replicaof-closed-port.a.{what}"));
+        let link = node.replication.link.expect("a replica has a link");
+        assert_eq!(link.status, Some(LinkStatus::Down(None)), "{server}");
+        assert_eq!(link.last_io, None, "{server}: -1 is no duration");
+    }
+}
+
+#[test]
+fn a_lost_link_says_for_how_long() {
+    let node = capture("redis-7.0.15/05-replica-master-stopped-link-down.replica1.info-everything");
+    let link = node.replication.link.expect("a replica has a link");
+    assert!(matches!(link.status, Some(LinkStatus::Down(Some(since))) if since < Duration::from_secs(60)), "{link:?}");
+}
+
+#[test]
+fn an_aof_that_cannot_be_written() {
+    let failing = capture("redis-7.0.15/20-aof-write-failing-disk-full.a.info-everything");
+    assert_eq!(failing.persistence.aof.failing(), Some(true));
+    assert!(failing.errors.count("MISCONF") > Some(0));
+    let path = captures().join("redis-7.0.15/61-aof-disabled-while-failing.a.info-persistence.txt");
+    let text = format!("role:master\r\n{}", std::fs::read_to_string(path).expect("capture"));
+    let off = NodeSnapshot::from_info(&text).expect("a snapshot");
+    assert_eq!((off.persistence.aof.write_ok, off.persistence.aof.failing()), (Some(false), Some(false)), "sticky while off");
+}
+
+#[test]
+fn a_sentinel_is_known_by_its_mode() {
+    let node = capture("redis-7.0.15/30-kill-before.sentinel1.info-everything");
+    assert_eq!(node.replication.role, Some(Role::Sentinel));
+    assert_eq!(node.errors, ErrorStats::Unsupported, "a Sentinel keeps no error table");
+}
+
+#[test]
+fn an_old_server_keeps_no_error_table() {
+    assert_eq!(capture("redis-5.0.6/01-fresh-standalone.a.info-default").errors, ErrorStats::Unsupported);
+}
+
+#[test]
+fn demotion_leaves_its_trace_in_commandstats() {
+    let text = std::fs::read_to_string(captures().join("redis-7.0.15/30-manual-after.node1.info-everything.txt")).expect("capture");
+    let commands = CommandStats::parse(&text);
+    assert_eq!(commands.get("slaveof").map(|command| command.calls), Some(1));
+    assert_eq!(commands.get("set").and_then(|command| command.rejected), Some(53));
+    assert_eq!(commands.get("replicaof"), None);
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_a_bounded_snapshot(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+        let text = format!("run_id:x\n{}", String::from_utf8_lossy(&bytes));
+        let node = NodeSnapshot::from_info(&text).expect("it has a run_id");
+        prop_assert!(node.fields.iter().count() <= 4096);
+        CommandStats::parse(&text);
+    }
+
+    #[test]
+    fn any_lines_give_a_bounded_snapshot(lines in proptest::collection::vec("(role|run_id|errorstat_[A-Z\"=,]{0,9}|cmdstat_[a-z:|]{0,9}|master_link_status|second_repl_offset):.{0,40}", 0..300)) {
+        let text = lines.join("\r\n");
+        if let Some(node) = NodeSnapshot::from_info(&text) {
+            if let ErrorStats::Counts { by_code, .. } = &node.errors {
+                prop_assert!(by_code.len() <= ErrorStats::MAX_CODES);
+            }
+            prop_assert!(node.issues.len() <= 2);
+        }
+        CommandStats::parse(&text);
+    }
+}
