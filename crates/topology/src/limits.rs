@@ -1,0 +1,18 @@
+//! The few numbers that facts and findings need. Alerts that need one of them use the same.
+
+use std::time::Duration;
+
+/// A link on which the master was silent for longer is stalled. Healthy links pause for up to `repl-ping-replica-period` (10 s).
+pub const LINK_STALLED_AFTER: Duration = Duration::from_secs(20);
+
+/// That many synchronisations begun within [`SYNC_LOOP_WINDOW`] without reaching a standing link are a loop.
+pub const SYNC_LOOP_COUNT: usize = 3;
+
+/// See [`SYNC_LOOP_COUNT`].
+pub const SYNC_LOOP_WINDOW: Duration = Duration::from_secs(15 * 60);
+
+/// Seconds accrue at most that many intervals per round, so that a pause of the exporter adds nothing.
+pub const MAX_ACCRUED_INTERVALS: u32 = 2;
+
+/// How far a server's uptime, in whole seconds, may disagree with our clock before a new process counts as another server.
+pub const UPTIME_SLACK: Duration = Duration::from_secs(2);

@@ -1,0 +1,109 @@
+//! Fact: the state of a replica's link to its master.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use snapshot::{Link, LinkStatus, NodeSnapshot};
+
+use crate::limits::{LINK_STALLED_AFTER, SYNC_LOOP_COUNT, SYNC_LOOP_WINDOW};
+
+/// The state of a replica's link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Connected, and the master is heard.
+    Up,
+    /// Connected, but the master has been silent for longer than its pings allow.
+    Stalled,
+    /// Down while a synchronisation runs.
+    Syncing,
+    /// One synchronisation after the other begins, and none reaches a standing link.
+    SyncLooping,
+    /// Down, and was up before.
+    Lost,
+    /// Down, and was never up.
+    NeverUp,
+}
+
+/// The link of one replica.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkView {
+    /// `None` on a node that is no replica, or whose link says nothing we know.
+    pub state: Option<LinkState>,
+    /// How often the link was seen to go from standing to down.
+    pub drops: u64,
+    /// Monotonic time at which it went down, while it is.
+    pub down_since: Option<Duration>,
+}
+
+/// What the fact remembers of one node.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    view: LinkView,
+    syncing: bool,
+    /// When synchronisations began that reached nothing; at most [`SYNC_LOOP_COUNT`].
+    begun: VecDeque<Duration>,
+}
+
+impl Memory {
+    pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) {
+        let before = self.view.state;
+        self.view.state = snapshot.replication.link.as_ref().and_then(|link| self.state(link, elapsed));
+        let (stood, stands) = (before.is_some_and(LinkState::stands), self.view.state.is_some_and(LinkState::stands));
+        if stood && self.view.state.is_some() && !stands {
+            self.view.drops += 1;
+            self.view.down_since = Some(elapsed);
+        }
+        if stands || self.view.state.is_none() {
+            self.view.down_since = None;
+        }
+    }
+
+    pub(crate) fn view(&self) -> LinkView {
+        self.view
+    }
+
+    fn state(&mut self, link: &Link, elapsed: Duration) -> Option<LinkState> {
+        let status = link.status?;
+        if status == LinkStatus::Up {
+            self.begun.clear();
+            self.syncing = false;
+            let stalled = link.last_io.is_some_and(|silence| silence > LINK_STALLED_AFTER);
+            return Some(if stalled { LinkState::Stalled } else { LinkState::Up });
+        }
+        let syncing = link.syncing == Some(true);
+        if syncing && !self.syncing {
+            self.begun.push_back(elapsed);
+        }
+        self.syncing = syncing;
+        while self.begun.len() > SYNC_LOOP_COUNT
+            || self.begun.front().is_some_and(|begun| elapsed.saturating_sub(*begun) > SYNC_LOOP_WINDOW)
+        {
+            self.begun.pop_front();
+        }
+        Some(match status {
+            _ if self.begun.len() == SYNC_LOOP_COUNT => LinkState::SyncLooping,
+            _ if syncing => LinkState::Syncing,
+            LinkStatus::Down(None) => LinkState::NeverUp,
+            LinkStatus::Down(Some(_)) | LinkStatus::Up => LinkState::Lost,
+        })
+    }
+}
+
+impl LinkState {
+    /// The value of the label `state`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            LinkState::Up => "up",
+            LinkState::Stalled => "stalled",
+            LinkState::Syncing => "syncing",
+            LinkState::SyncLooping => "sync_looping",
+            LinkState::Lost => "lost",
+            LinkState::NeverUp => "never_up",
+        }
+    }
+
+    /// The link is connected and synchronised.
+    pub const fn stands(self) -> bool {
+        matches!(self, LinkState::Up | LinkState::Stalled)
+    }
+}

@@ -1,0 +1,94 @@
+//! Fact: whether a node is there. A missed round is unknown, not evidence.
+
+use std::time::{Duration, SystemTime};
+
+use snapshot::Reason;
+
+use crate::{Answer, Outcome};
+
+/// Whether a node is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing is known yet.
+    Pending,
+    /// It answers, or was silent for too short a time to say otherwise.
+    Up,
+    /// It does not answer.
+    Down {
+        /// Why it could not be read last.
+        reason: Reason,
+        /// Monotonic time at which it was found down.
+        since: Duration,
+    },
+}
+
+/// What asking the node has come to so far.
+#[derive(Debug, Clone, Default)]
+pub struct Polling {
+    /// Rounds in which it was asked, answered or not.
+    pub polls: u64,
+    /// Rounds in which no answer came, by reason; in the order of [`Reason::ALL`].
+    pub failures: [u64; Reason::ALL.len()],
+    /// Time that the last answer took.
+    pub took: Option<Duration>,
+    /// Wall time of the last answer.
+    pub answered_at: Option<SystemTime>,
+    /// Why the last round brought no answer, if it did not.
+    pub failing: Option<Reason>,
+}
+
+/// What the fact remembers of one node.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    presence: Option<Presence>,
+    polling: Polling,
+    silence: Duration,
+}
+
+impl Memory {
+    /// Takes up one round. `accrued` is the time that this round may add to a silence.
+    pub(crate) fn apply(&mut self, outcome: &Outcome, elapsed: Duration, accrued: Duration, down_after: Duration) {
+        match outcome {
+            Outcome::Pending => {}
+            Outcome::Answered(answer) => self.answered(answer),
+            Outcome::Missed(reason) => self.silent(*reason, false, elapsed, accrued, down_after),
+            Outcome::Failed(reason) => self.silent(*reason, is_evidence(*reason), elapsed, accrued, down_after),
+        }
+    }
+
+    pub(crate) fn presence(&self) -> Presence {
+        self.presence.unwrap_or(Presence::Pending)
+    }
+
+    pub(crate) fn polling(&self) -> &Polling {
+        &self.polling
+    }
+
+    fn answered(&mut self, answer: &Answer) {
+        self.polling.polls += 1;
+        self.polling.took = Some(answer.took);
+        self.polling.answered_at = Some(answer.at);
+        self.polling.failing = None;
+        self.silence = Duration::ZERO;
+        self.presence = Some(Presence::Up);
+    }
+
+    fn silent(&mut self, reason: Reason, evidence: bool, elapsed: Duration, accrued: Duration, down_after: Duration) {
+        self.polling.polls += 1;
+        self.polling.failures[reason as usize] += 1;
+        self.polling.failing = Some(reason);
+        self.silence += accrued;
+        self.presence = match self.presence() {
+            Presence::Down { since, .. } => Some(Presence::Down { reason, since }),
+            // A node that never answered has no last claim to keep.
+            Presence::Pending => Some(Presence::Down { reason, since: elapsed }),
+            Presence::Up if evidence || self.silence >= down_after => Some(Presence::Down { reason, since: elapsed }),
+            Presence::Up => Some(Presence::Up),
+        };
+    }
+}
+
+/// The server's host itself said that the server is gone. Everything else may be a pause, or our own trouble.
+fn is_evidence(reason: Reason) -> bool {
+    matches!(reason, Reason::Refused | Reason::Reset | Reason::Closed)
+}

@@ -1,0 +1,113 @@
+//! Fact: which commands a node refuses, and why, derived from its state. Nothing is ever probed.
+
+use snapshot::{LinkStatus, NodeSnapshot, Reason, Role};
+
+/// Why a node refuses commands that it should take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The append-only file cannot be written.
+    MisconfAof,
+    /// The last snapshot failed, and the server is configured to stop writes then.
+    MisconfRdb,
+    /// Memory is above its limit and nothing may be evicted.
+    Oom,
+    /// Fewer good replicas than configured.
+    Noreplicas,
+    /// A replica without its master, configured not to serve stale data.
+    Masterdown,
+    /// The data set is being loaded.
+    Loading,
+    /// A script blocks the server.
+    Busy,
+}
+
+/// For each reason that applies to this kind of command, whether it holds; a reason that cannot be told is left out.
+pub type Refusals = Vec<(Refusal, bool)>;
+
+/// Which writes a node refuses. A read-only replica refuses nothing that it should take.
+pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusals {
+    let replication = &snapshot.replication;
+    if replication.role == Some(Role::Sentinel) {
+        return Refusals::new();
+    }
+    let takes_writes = replication.role == Some(Role::Master);
+    let reasons = [
+        (Refusal::MisconfAof, snapshot.persistence.aof.failing()),
+        (Refusal::MisconfRdb, misconf_rdb(snapshot)),
+        (Refusal::Oom, oom(snapshot)),
+        (Refusal::Noreplicas, noreplicas(snapshot)),
+        (Refusal::Loading, snapshot.persistence.loading),
+        (Refusal::Busy, Some(failing == Some(Reason::Busy))),
+    ];
+    told(reasons.map(|(reason, holds)| (reason, if takes_writes { holds } else { Some(false) })))
+}
+
+/// Which reads a node refuses.
+pub(crate) fn reads(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusals {
+    if snapshot.replication.role == Some(Role::Sentinel) {
+        return Refusals::new();
+    }
+    told([
+        (Refusal::Masterdown, masterdown(snapshot)),
+        (Refusal::Loading, snapshot.persistence.loading),
+        (Refusal::Busy, Some(failing == Some(Reason::Busy))),
+    ])
+}
+
+impl Refusal {
+    /// The value of the label `reason`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Refusal::MisconfAof => "misconf_aof",
+            Refusal::MisconfRdb => "misconf_rdb",
+            Refusal::Oom => "oom",
+            Refusal::Noreplicas => "noreplicas",
+            Refusal::Masterdown => "masterdown",
+            Refusal::Loading => "loading",
+            Refusal::Busy => "busy",
+        }
+    }
+}
+
+fn told<const N: usize>(reasons: [(Refusal, Option<bool>); N]) -> Refusals {
+    reasons.into_iter().filter_map(|(reason, holds)| Some((reason, holds?))).collect()
+}
+
+/// A failed snapshot stops writes only with save points configured, and only if it is meant to.
+fn misconf_rdb(snapshot: &NodeSnapshot) -> Option<bool> {
+    if snapshot.persistence.rdb.save_ok? {
+        return Some(false);
+    }
+    let config = snapshot.config.as_ref()?;
+    Some(!config.get("save")?.is_empty() && config.flag("stop-writes-on-bgsave-error")?)
+}
+
+/// With a policy that may evict, being above the limit says nothing: the server makes room, or it does not, within one command.
+fn oom(snapshot: &NodeSnapshot) -> Option<bool> {
+    let limit = snapshot.fields.count("maxmemory")?;
+    if limit == 0 || snapshot.fields.get("maxmemory_policy")? != "noeviction" {
+        return Some(false);
+    }
+    let counted =
+        snapshot.fields.count("used_memory")?.saturating_sub(snapshot.fields.count("mem_not_counted_for_evict").unwrap_or_default());
+    Some(counted > limit)
+}
+
+/// The number of good replicas is only there where a minimum is configured.
+fn noreplicas(snapshot: &NodeSnapshot) -> Option<bool> {
+    let Some(good) = snapshot.replication.good_replicas else { return Some(false) };
+    let minimum = snapshot.config.as_ref().and_then(|config| config.number("min-replicas-to-write"));
+    match minimum {
+        Some(minimum) => Some((good as f64) < minimum),
+        None if good == 0 => Some(true),
+        None => None,
+    }
+}
+
+fn masterdown(snapshot: &NodeSnapshot) -> Option<bool> {
+    match snapshot.replication.link.as_ref().map(|link| link.status) {
+        None | Some(Some(LinkStatus::Up)) => Some(false),
+        Some(None) => None,
+        Some(Some(LinkStatus::Down(_))) => snapshot.config.as_ref()?.flag("replica-serve-stale-data").map(|serve| !serve),
+    }
+}

@@ -1,0 +1,51 @@
+//! One poll of all nodes of a deployment, as the fold receives it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use snapshot::{NodeSnapshot, Reason};
+
+/// One poll of all nodes of a deployment.
+#[derive(Debug, Clone)]
+pub struct Round {
+    /// Wall time of its close, for display only.
+    pub at: SystemTime,
+    /// Monotonic time of its close, since the exporter started.
+    pub elapsed: Duration,
+    /// Time from asking to close.
+    pub took: Duration,
+    /// Rounds that should have begun since the one before and did not.
+    pub missed: u64,
+    /// The exporter itself was held up, so silence in this round is evidence of nothing.
+    pub blind: bool,
+    /// What came of each node, in the order of the deployment's nodes.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What came of asking one node.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It was never reached, and no attempt has failed yet.
+    Pending,
+    /// It answered.
+    Answered(Answer),
+    /// No answer came, for this reason. Unknown, not evidence.
+    Missed(Reason),
+    /// An attempt to reach it or to read it came to an end, badly.
+    Failed(Reason),
+}
+
+/// One answer of one node.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What it said.
+    pub snapshot: Arc<NodeSnapshot>,
+    /// Time from asking to the whole answer.
+    pub took: Duration,
+    /// Wall time of the answer.
+    pub at: SystemTime,
+    /// Codes of the errors that our own commands met since the INFO before this one: they are in the server's counters.
+    pub own_errors: Vec<Box<str>>,
+    /// The statistics by command were read anew for this answer.
+    pub commands_read: bool,
+}

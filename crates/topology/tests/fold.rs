@@ -1,0 +1,223 @@
+//! The fold on built rounds.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
+use topology::{Answer, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, Presence, Refusal, Round, Step};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A deployment of one node, asked once a second.
+struct Scene {
+    fold: Fold,
+    elapsed: Duration,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+        deployment.add("a", Some(Role::Master));
+        Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO }
+    }
+
+    fn round(&mut self, outcome: Outcome) -> Step {
+        self.later(SECOND, false, outcome)
+    }
+
+    fn later(&mut self, gap: Duration, blind: bool, outcome: Outcome) -> Step {
+        self.elapsed += gap;
+        let at = SystemTime::UNIX_EPOCH + self.elapsed;
+        let round = Round { at, elapsed: self.elapsed, took: Duration::from_millis(1), missed: 0, blind, outcomes: vec![outcome] };
+        self.fold.apply(&round)
+    }
+
+    fn answer(&mut self, info: &str) -> Step {
+        self.round(answered(info, |_| {}))
+    }
+}
+
+fn answered(info: &str, with: impl FnOnce(&mut Answer)) -> Outcome {
+    let snapshot = NodeSnapshot::from_info(info).expect("an INFO reply");
+    let took = Duration::from_millis(1);
+    let mut answer =
+        Answer { snapshot: Arc::new(snapshot), took, at: SystemTime::UNIX_EPOCH, own_errors: Vec::new(), commands_read: false };
+    with(&mut answer);
+    Outcome::Answered(answer)
+}
+
+fn node(step: &Step) -> &NodeView {
+    &step.view.nodes[0]
+}
+
+fn kinds(step: &Step) -> Vec<&'static str> {
+    step.events.iter().map(|event| event.kind.label()).collect()
+}
+
+const MASTER: &str = "run_id:x\nuptime_in_seconds:100\nrole:master\n";
+
+#[test]
+fn a_node_that_was_never_reached_is_pending_and_says_nothing() {
+    let mut scene = Scene::new();
+    let step = scene.round(Outcome::Pending);
+    assert_eq!((node(&step).presence, node(&step).polling.polls, kinds(&step)), (Presence::Pending, 0, vec![]));
+}
+
+#[test]
+fn silence_is_unknown_until_it_lasted() {
+    let mut scene = Scene::new();
+    scene.answer(MASTER);
+    for _ in 0..2 {
+        let step = scene.round(Outcome::Missed(Reason::Timeout));
+        assert_eq!((node(&step).up(), node(&step).role(), kinds(&step)), (Some(true), Some(Role::Master), vec![]));
+    }
+    let step = scene.round(Outcome::Missed(Reason::Timeout));
+    assert_eq!((node(&step).up(), node(&step).role(), kinds(&step)), (Some(false), None, vec!["node_unreachable"]));
+    assert_eq!(node(&step).polling.failures[Reason::Timeout as usize], 3);
+    scene.round(Outcome::Missed(Reason::Timeout));
+    let step = scene.answer(MASTER);
+    assert_eq!(node(&step).up(), Some(true));
+    assert_eq!(step.events[0].kind, EventKind::NodeBack { down: SECOND * 2 });
+    let step = scene.round(Outcome::Missed(Reason::Timeout));
+    assert_eq!(node(&step).up(), Some(true), "an answer ends the silence, so the next one starts anew");
+}
+
+#[test]
+fn a_refused_connection_is_evidence_at_once() {
+    for (reason, up) in
+        [(Reason::Refused, false), (Reason::Reset, false), (Reason::Closed, false), (Reason::Auth, true), (Reason::Dns, true)]
+    {
+        let mut scene = Scene::new();
+        scene.answer(MASTER);
+        let step = scene.round(Outcome::Failed(reason));
+        assert_eq!(node(&step).up(), Some(up), "{reason}");
+    }
+}
+
+#[test]
+fn a_pause_of_the_exporter_is_evidence_of_nothing() {
+    let mut scene = Scene::new();
+    scene.answer(MASTER);
+    let step = scene.later(SECOND * 60, true, Outcome::Missed(Reason::Timeout));
+    assert_eq!((node(&step).up(), node(&step).polling.failures[Reason::Timeout as usize]), (Some(true), 0));
+    let step = scene.later(SECOND * 60, false, Outcome::Missed(Reason::Timeout));
+    assert_eq!(node(&step).up(), Some(true), "a round adds at most two intervals to a silence");
+}
+
+#[test]
+fn a_restart_is_told_from_a_replacement_by_uptime() {
+    let mut scene = Scene::new();
+    scene.answer(MASTER);
+    let step = scene.answer("run_id:y\nuptime_in_seconds:1\nrole:master\n");
+    assert_eq!((node(&step).process.restarts, kinds(&step)), (1, vec!["restarted"]));
+    let step = scene.answer("run_id:z\nuptime_in_seconds:5000\nrole:slave\n");
+    assert_eq!((node(&step).process.replacements, kinds(&step)), (1, vec!["node_replaced", "role_changed"]));
+    assert_eq!(node(&step).unexpected_role(), Some(true));
+}
+
+#[test]
+fn a_new_role_is_an_event_and_first_sight_is_none() {
+    let mut scene = Scene::new();
+    assert_eq!(kinds(&scene.answer(MASTER)), Vec::<&str>::new());
+    let step = scene.answer("run_id:x\nrole:slave\nmaster_link_status:up\n");
+    assert_eq!(step.events[0].kind, EventKind::RoleChanged { from: Role::Master, to: Role::Replica });
+}
+
+#[test]
+fn states_of_a_link() {
+    let replica = |status: &str| format!("run_id:x\nrole:slave\n{status}");
+    let mut scene = Scene::new();
+    let mut check = |status: &str, state: LinkState, drops: u64, events: &[&str]| {
+        let step = scene.answer(&replica(status));
+        assert_eq!((node(&step).link.state, node(&step).link.drops), (Some(state), drops), "{status}");
+        assert_eq!(kinds(&step), events, "{status}");
+    };
+    let (down, sync) = ("master_link_status:down\nmaster_sync_in_progress:0\n", "master_link_status:down\nmaster_sync_in_progress:1\n");
+    check(&format!("{down}master_link_down_since_seconds:-1"), LinkState::NeverUp, 0, &[]);
+    check(&format!("{down}master_link_down_since_seconds:1795226552"), LinkState::NeverUp, 0, &[]);
+    check(sync, LinkState::Syncing, 0, &[]);
+    check("master_link_status:up\nmaster_last_io_seconds_ago:10", LinkState::Up, 0, &[]);
+    check("master_link_status:up\nmaster_last_io_seconds_ago:21", LinkState::Stalled, 0, &[]);
+    check(&format!("{down}master_link_down_since_seconds:4"), LinkState::Lost, 1, &["link_dropped"]);
+    for _ in 0..2 {
+        check(sync, LinkState::Syncing, 1, &[]);
+        check(&format!("{down}master_link_down_since_seconds:4"), LinkState::Lost, 1, &[]);
+    }
+    check(sync, LinkState::SyncLooping, 1, &[]);
+    check("master_link_status:up", LinkState::Up, 1, &["link_restored"]);
+    check(sync, LinkState::Syncing, 2, &["link_dropped"]);
+}
+
+#[test]
+fn foreign_errors_are_counted_and_our_own_are_not() {
+    let info = |run_id: &str, noperm: u64, total: u64| {
+        format!("run_id:{run_id}\nrole:master\ntotal_error_replies:{total}\n# Errorstats\nerrorstat_NOPERM:count={noperm}\n")
+    };
+    let mut scene = Scene::new();
+    let mut check = |info: &str, own: &[&str], noperm: u64, total: u64| {
+        let step = scene.round(answered(info, |answer| answer.own_errors = own.iter().map(|code| (*code).into()).collect()));
+        let counters = &node(&step).counters;
+        let counted = counters.errors().expect("a table").find(|(code, _)| *code == "NOPERM").expect("watched").1;
+        assert_eq!((counted, counters.error_replies()), (noperm, Some(total)), "{info}");
+    };
+    check(&info("x", 7, 9), &[], 0, 0);
+    check(&info("x", 8, 10), &["NOPERM"], 0, 0);
+    check(&info("x", 10, 12), &[], 2, 2);
+    check(&info("x", 10, 12), &["NOPERM"], 2, 2);
+    check(&info("x", 1, 1), &[], 3, 3);
+    check(&info("y", 4, 5), &[], 7, 8);
+}
+
+#[test]
+fn a_wiped_error_table_is_absent_and_not_zero() {
+    let mut scene = Scene::new();
+    scene.answer("run_id:x\nrole:master\n# Errorstats\nerrorstat_OOM:count=2\n");
+    let step = scene.answer("run_id:x\nrole:master\n# Errorstats\nerrorstat_ERRORSTATS_DISABLED:count=1\n");
+    assert!(node(&step).counters.errors().is_none());
+    let step = scene.answer("run_id:x\nrole:master\n# Errorstats\nerrorstat_OOM:count=1\n");
+    let oom = node(&step).counters.errors().expect("a table").find(|(code, _)| *code == "OOM");
+    assert_eq!(oom, Some(("OOM", 1)));
+}
+
+#[test]
+fn topology_commands_are_counted_from_first_sight_on() {
+    let stats = |text: &str| {
+        let commands = Arc::new(CommandStats::parse(text));
+        answered(MASTER, |answer| {
+            Arc::make_mut(&mut answer.snapshot).commands = Some(commands);
+            answer.commands_read = true;
+        })
+    };
+    let mut scene = Scene::new();
+    scene.round(stats("cmdstat_replicaof:calls=3,usec=1"));
+    let step = scene.round(stats("cmdstat_replicaof:calls=6,usec=1,rejected_calls=4,failed_calls=1\ncmdstat_config|set:calls=1,usec=1"));
+    let counted: Vec<_> = node(&step).counters.topology().filter(|(_, total)| *total > 0).collect();
+    assert_eq!(counted, [("replicaof", 2), ("config_set", 1)]);
+}
+
+#[test]
+fn refused_writes_are_derived_from_state() {
+    let check = |info: &str, config: &[(&str, &str)], refused: &[Refusal]| {
+        let outcome = answered(info, |answer| {
+            let pairs = config.iter().flat_map(|(name, value)| [Reply::Text((*name).to_owned()), Reply::Text((*value).to_owned())]);
+            let mut read = Config::default();
+            read.add(&Reply::Array(pairs.collect()));
+            Arc::make_mut(&mut answer.snapshot).config = Some(Arc::new(read));
+        });
+        let step = Scene::new().round(outcome);
+        let held: Vec<_> = node(&step).writes_refused.iter().filter(|(_, holds)| *holds).map(|(reason, _)| *reason).collect();
+        assert_eq!(held, refused, "{info} {config:?}");
+    };
+    let failed_save = "run_id:x\nrole:master\nrdb_last_bgsave_status:err\n";
+    check(MASTER, &[], &[]);
+    check("run_id:x\nrole:master\naof_enabled:1\naof_last_write_status:err\n", &[], &[Refusal::MisconfAof]);
+    check("run_id:x\nrole:master\naof_enabled:0\naof_last_write_status:err\n", &[], &[]);
+    check(failed_save, &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "yes")], &[Refusal::MisconfRdb]);
+    check(failed_save, &[("save", ""), ("stop-writes-on-bgsave-error", "yes")], &[]);
+    check(failed_save, &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "no")], &[]);
+    check("run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:noeviction\nused_memory:101\n", &[], &[Refusal::Oom]);
+    check("run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\n", &[], &[]);
+    check("run_id:x\nrole:master\nmin_slaves_good_slaves:0\n", &[("min-replicas-to-write", "1")], &[Refusal::Noreplicas]);
+    check("run_id:x\nrole:master\nloading:1\n", &[], &[Refusal::Loading]);
+    check("run_id:x\nrole:slave\nloading:1\naof_enabled:1\naof_last_write_status:err\n", &[], &[]);
+}
