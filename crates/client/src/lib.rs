@@ -1,1 +1,14 @@
-//! TBD
+//! Address and credentials become a connection, and commands become replies or a [`Failure`]. The only user of fred.
+//!
+//! A connection never reconnects by itself, sends no PING, and has no time limit on commands: when to give up a hung server, and when
+//! to try again, is for the caller to say. Dropping it closes the socket and ends its task.
+
+mod connection;
+mod endpoint;
+mod failure;
+mod greeting;
+
+pub use connection::{Command, Connection};
+pub use endpoint::{Address, Credentials, Endpoint};
+pub use failure::Failure;
+pub use secrecy::SecretString;

@@ -1,0 +1,196 @@
+//! One connection to one server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::{ClientLike, EventInterface};
+use fred::types::config::{Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig};
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, RespVersion};
+use futures_util::future::try_join_all;
+use secrecy::ExposeSecret;
+use snapshot::{Reason, Reply, ServerError};
+use tokio::net::lookup_host;
+use tokio::time::{Instant, timeout};
+
+use crate::{Address, Credentials, Endpoint, Failure, greeting};
+
+/// The most addresses of one name that are tried, one after the other.
+const MAX_ADDRESSES: usize = 4;
+
+/// The deepest reply that is read.
+const MAX_DEPTH: usize = 8;
+
+/// One connection to one server. After a [`Failure`] it is of no use any more: drop it, and open another.
+#[derive(Debug)]
+pub struct Connection {
+    client: Client,
+    task: ConnectHandle,
+}
+
+/// A command and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Its name, for example `CONFIG`. What own calls are counted by.
+    pub name: &'static str,
+    /// Its arguments.
+    pub arguments: Vec<&'static str>,
+}
+
+impl Connection {
+    /// Connects and authenticates, within `limit` in all.
+    ///
+    /// # Errors
+    /// The address does not resolve, nothing answers there, or the server turns us away.
+    pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
+        let Address::Tcp { host, port } = &endpoint.address else {
+            let config = Self::config(endpoint, None);
+            return Self::connect(config, &endpoint.credentials, limit).await;
+        };
+        let begun = Instant::now();
+        let addresses = resolve(host, *port, limit).await?;
+        let mut failure = Failure::new(Reason::Dns, format!("{host} has no address"));
+        for (tried, address) in addresses.iter().enumerate() {
+            let share = limit.saturating_sub(begun.elapsed()) / u32::try_from(addresses.len() - tried).unwrap_or(1);
+            match Self::connect(Self::config(endpoint, Some(*address)), &endpoint.credentials, share).await {
+                Ok(connection) => return Ok(connection),
+                Err(other) => failure = other,
+            }
+            if matches!(failure.reason, Reason::Closed | Reason::Reset)
+                && let Some(refusal) = greeting::refusal(*address).await
+            {
+                failure = refusal;
+            }
+        }
+        Err(failure)
+    }
+
+    /// Sends the commands together and waits for every reply, for as long as it takes. A refused command is an error among the
+    /// replies, not a failure.
+    ///
+    /// # Errors
+    /// The connection came to an end.
+    pub async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Failure> {
+        let replies = try_join_all(commands.iter().map(|command| {
+            let custom = CustomCommand::new_static(command.name, ClusterHash::FirstKey, false);
+            self.client.custom_raw(custom, command.arguments.clone())
+        }));
+        tokio::select! {
+            biased;
+            replies = replies => match replies {
+                Ok(frames) => Ok(frames.into_iter().map(|frame| reply(frame, 0)).collect()),
+                Err(error) => Err(Failure::from_fred(&error)),
+            },
+            ended = &mut self.task => Err(ending(ended)),
+        }
+    }
+
+    /// Waits until the connection comes to an end, and says why.
+    pub async fn ended(&mut self) -> Failure {
+        ending((&mut self.task).await)
+    }
+
+    fn config(endpoint: &Endpoint, address: Option<SocketAddr>) -> ServerConfig {
+        match (&endpoint.address, address) {
+            (_, Some(address)) => ServerConfig::Centralized { server: Server::new(address.ip().to_string(), address.port()) },
+            (Address::Unix(path), None) => ServerConfig::Unix { path: path.clone() },
+            (Address::Tcp { host, port }, None) => ServerConfig::new_centralized(host, *port),
+        }
+    }
+
+    async fn connect(server: ServerConfig, credentials: &Credentials, limit: Duration) -> Result<Self, Failure> {
+        let config = Config {
+            server,
+            version: RespVersion::RESP2,
+            credential_provider: Some(Arc::new(Provider(credentials.clone()))),
+            ..Config::default()
+        };
+        let performance =
+            PerformanceConfig { default_command_timeout: Duration::ZERO, broadcast_channel_capacity: 4, ..PerformanceConfig::default() };
+        let connection = ConnectionConfig {
+            connection_timeout: limit,
+            internal_command_timeout: limit,
+            max_command_attempts: 1,
+            disable_cluster_health_check: true,
+            ..ConnectionConfig::default()
+        };
+        let client = Client::new(config, Some(performance), Some(connection), None);
+        let mut connected = client.reconnect_rx();
+        let mut connection = Connection { task: client.connect(), client };
+        let outcome = timeout(limit, async {
+            tokio::select! {
+                biased;
+                ended = &mut connection.task => Err(ending(ended)),
+                _ = connected.recv() => Ok(()),
+            }
+        });
+        match outcome.await {
+            Ok(Ok(())) => Ok(connection),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"))),
+        }
+    }
+}
+
+/// Without this the socket and the task of fred would outlive the connection.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Gives fred the credentials. That there is a provider at all keeps it from sending a PING, which a server refuses while it loads.
+struct Provider(Credentials);
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Provider")
+    }
+}
+
+#[async_trait::async_trait]
+impl CredentialProvider for Provider {
+    async fn fetch(&self, _: Option<&Server>) -> Result<(Option<String>, Option<String>), Error> {
+        let password = self.0.password.as_ref().map(|password| password.expose_secret().to_owned());
+        Ok((self.0.username.clone().filter(|_| password.is_some()), password))
+    }
+}
+
+async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
+    match timeout(limit, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => Ok(addresses.take(MAX_ADDRESSES).collect()),
+        Ok(Err(error)) => Err(Failure::new(Reason::Dns, format!("{host}: {error}"))),
+        Err(_) => Err(Failure::new(Reason::Dns, format!("{host}: no answer within {limit:?}"))),
+    }
+}
+
+fn ending(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Failure {
+    match ended {
+        Ok(Ok(())) => Failure::new(Reason::Closed, "the server closed the connection"),
+        Ok(Err(error)) => Failure::from_fred(&error),
+        Err(error) => Failure::new(Reason::Local, error.to_string()),
+    }
+}
+
+fn reply(frame: Resp3Frame, depth: usize) -> Reply {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let items = |items: Vec<Resp3Frame>| Reply::Array(items.into_iter().map(|item| reply(item, depth + 1)).collect());
+    match frame {
+        _ if depth > MAX_DEPTH => Reply::Nil,
+        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } | Resp3Frame::BigNumber { data, .. } => {
+            Reply::Text(text(&data))
+        }
+        Resp3Frame::VerbatimString { data, .. } => Reply::Text(text(&data)),
+        Resp3Frame::SimpleError { data, .. } => Reply::Error(ServerError::new(&*data)),
+        Resp3Frame::BlobError { data, .. } => Reply::Error(ServerError::new(text(&data))),
+        Resp3Frame::Number { data, .. } => Reply::Integer(data),
+        Resp3Frame::Boolean { data, .. } => Reply::Integer(data.into()),
+        Resp3Frame::Double { data, .. } => Reply::Text(data.to_string()),
+        Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => items(data),
+        Resp3Frame::Set { data, .. } => items(data.into_iter().collect()),
+        Resp3Frame::Map { data, .. } => items(data.into_iter().flat_map(|(key, value)| [key, value]).collect()),
+        Resp3Frame::Null | Resp3Frame::Hello { .. } | Resp3Frame::ChunkedString(_) => Reply::Nil,
+    }
+}
