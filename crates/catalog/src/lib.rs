@@ -1,1 +1,16 @@
-//! TBD
+//! The metric tables: one [`Row`] is one metric, and everything else is a loop over the rows. The only user of prometheus-client.
+//!
+//! To add a metric, add a row to a file under `tables/`. No metric exists outside them.
+
+mod encode;
+mod exporter;
+mod format;
+mod row;
+mod tables;
+mod text;
+
+pub use encode::{Exposition, encode};
+pub use exporter::{Build, ExporterView, ProcessFigures, Reload};
+pub use format::Format;
+pub use row::{Entry, Kind, Legacy, Source};
+pub use tables::entries;

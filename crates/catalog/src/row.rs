@@ -1,0 +1,261 @@
+//! What a metric is: its row, and how a value is read from what is known.
+
+use std::fmt;
+
+use topology::{DeploymentView, NodeView};
+
+use crate::ExporterView;
+
+/// One metric of things of type `T`.
+pub(crate) struct Row<T: 'static> {
+    /// What is said about it.
+    pub(crate) entry: Entry,
+    /// How its values are read.
+    pub(crate) read: Read<T>,
+}
+
+/// A metric of a node.
+pub(crate) type NodeRow = Row<NodeView>;
+
+/// A metric of a deployment.
+pub(crate) type DeploymentRow = Row<DeploymentView>;
+
+/// A metric of the exporter itself.
+pub(crate) type ExporterRow = Row<ExporterView>;
+
+/// What is said about a metric: all of the reference, and what laws are about.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The full name, as exposed: that of a counter ends in `_total`, that of an info in `_info`.
+    pub name: &'static str,
+    /// The name under which `redis_exporter` has it.
+    pub legacy: Legacy,
+    /// Labels of its own, beside those of the node or deployment.
+    pub labels: &'static [&'static str],
+    /// Where the value comes from.
+    pub source: Source,
+    /// One sentence on what it says, with its unit.
+    pub help: &'static str,
+}
+
+/// The name under which `redis_exporter` has a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Legacy {
+    /// The same name.
+    Same,
+    /// Another name, which breaks a convention.
+    As(&'static str),
+    /// It has no such metric.
+    No,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A field of INFO.
+    Info {
+        /// The section, in lower case.
+        section: &'static str,
+        /// The field.
+        field: &'static str,
+    },
+    /// A CONFIG parameter.
+    Config(&'static str),
+    /// Several fields, or the exporter itself, in words.
+    Words(&'static str),
+}
+
+/// How the values of a metric are read.
+pub(crate) enum Read<T> {
+    /// The number in an INFO field, times a factor; a negative number stands for unknown there.
+    Field(f64),
+    /// The `ok` or `err` in an INFO field, as 1 or 0.
+    Status,
+    /// One value.
+    One(fn(&T) -> Option<f64>),
+    /// One of the named states: 1 for the current one, 0 for the others.
+    State(&'static [&'static str], fn(&T) -> Option<&'static str>),
+    /// Any number of values, each with values for the row's labels.
+    Many(fn(&T, Emit<'_>)),
+}
+
+/// Takes the values of a row's labels, and a sample.
+pub(crate) type Emit<'a> = &'a mut dyn FnMut(&[&str], f64);
+
+/// What a metric can be about.
+pub(crate) trait Subject {
+    /// The labels on each of its series.
+    fn labels(&self) -> &[(String, String)];
+
+    /// The number in an INFO field; only nodes have any.
+    fn number(&self, _field: &str) -> Option<f64> {
+        None
+    }
+
+    /// The status in an INFO field.
+    fn status(&self, _field: &str) -> Option<bool> {
+        None
+    }
+}
+
+/// The type of a metric. It follows from the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, and starts anew with its source. The name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Always 1; its labels are what it says. The name ends in `_info`.
+    Info,
+}
+
+impl Row<NodeView> {
+    /// A number in an INFO field.
+    pub(crate) const fn field(name: &'static str, section: &'static str, field: &'static str, help: &'static str) -> Self {
+        let entry = Entry { name, legacy: Legacy::Same, labels: &[], source: Source::Info { section, field }, help };
+        Row { entry, read: Read::Field(1.0) }
+    }
+
+    /// An `ok` or `err` in an INFO field.
+    pub(crate) const fn status(name: &'static str, section: &'static str, field: &'static str, help: &'static str) -> Self {
+        let entry = Entry { name, legacy: Legacy::Same, labels: &[], source: Source::Info { section, field }, help };
+        Row { entry, read: Read::Status }
+    }
+
+    /// A number in a CONFIG parameter.
+    pub(crate) const fn config(
+        name: &'static str,
+        parameter: &'static str,
+        help: &'static str,
+        read: fn(&NodeView) -> Option<f64>,
+    ) -> Self {
+        let entry = Entry { name, legacy: Legacy::No, labels: &[], source: Source::Config(parameter), help };
+        Row { entry, read: Read::One(read) }
+    }
+}
+
+impl<T: 'static> Row<T> {
+    /// One computed value.
+    pub(crate) const fn one(name: &'static str, source: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> Self {
+        let entry = Entry { name, legacy: Legacy::No, labels: &[], source: Source::Words(source), help };
+        Row { entry, read: Read::One(read) }
+    }
+
+    /// A state set. `labels` holds the name of the one label that carries the state.
+    pub(crate) const fn state(
+        name: &'static str,
+        labels: &'static [&'static str],
+        states: &'static [&'static str],
+        source: &'static str,
+        help: &'static str,
+        read: fn(&T) -> Option<&'static str>,
+    ) -> Self {
+        let entry = Entry { name, legacy: Legacy::No, labels, source: Source::Words(source), help };
+        Row { entry, read: Read::State(states, read) }
+    }
+
+    /// Any number of values, told apart by the labels.
+    pub(crate) const fn many(
+        name: &'static str,
+        labels: &'static [&'static str],
+        source: &'static str,
+        help: &'static str,
+        read: fn(&T, Emit<'_>),
+    ) -> Self {
+        let entry = Entry { name, legacy: Legacy::No, labels, source: Source::Words(source), help };
+        Row { entry, read: Read::Many(read) }
+    }
+
+    /// `redis_exporter` has it, under this name.
+    pub(crate) const fn legacy(mut self, legacy: Legacy) -> Self {
+        self.entry.legacy = legacy;
+        self
+    }
+}
+
+impl<T: Subject> Row<T> {
+    /// Reads every sample of one thing.
+    pub(crate) fn read(&self, subject: &T, emit: Emit<'_>) {
+        let field = if let Source::Info { field, .. } = self.entry.source { field } else { "" };
+        let one = match self.read {
+            Read::Field(factor) => subject.number(field).filter(|number| *number >= 0.0).map(|number| number * factor),
+            Read::Status => subject.status(field).map(f64::from),
+            Read::One(read) => read(subject),
+            Read::State(states, read) => {
+                if let Some(current) = read(subject) {
+                    for state in states {
+                        emit(&[state], f64::from(*state == current));
+                    }
+                }
+                None
+            }
+            Read::Many(read) => {
+                read(subject, emit);
+                None
+            }
+        };
+        if let Some(one) = one {
+            emit(&[], one);
+        }
+    }
+}
+
+impl Entry {
+    /// The type that follows from the name.
+    pub fn kind(&self) -> Kind {
+        match self.name {
+            name if name.ends_with("_total") => Kind::Counter,
+            name if name.ends_with("_info") => Kind::Info,
+            _ => Kind::Gauge,
+        }
+    }
+}
+
+impl Kind {
+    /// The name of the type in the reference.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Info => "info",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Info { section, field } => write!(f, "INFO {section}: {field}"),
+            Source::Config(parameter) => write!(f, "CONFIG {parameter}"),
+            Source::Words(words) => f.write_str(words),
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject for NodeView {
+    fn labels(&self) -> &[(String, String)] {
+        &self.node.labels
+    }
+
+    fn number(&self, field: &str) -> Option<f64> {
+        self.snapshot()?.fields.number(field)
+    }
+
+    fn status(&self, field: &str) -> Option<bool> {
+        self.snapshot()?.fields.status(field)
+    }
+}
+
+impl Subject for DeploymentView {
+    fn labels(&self) -> &[(String, String)] {
+        &self.deployment.labels
+    }
+}
+
+impl Subject for ExporterView {
+    fn labels(&self) -> &[(String, String)] {
+        &[]
+    }
+}

@@ -1,0 +1,48 @@
+//! What the nodes of a deployment come to, and its rounds.
+
+use crate::row::DeploymentRow;
+
+pub(super) const ROWS: &[DeploymentRow] = &[
+    DeploymentRow::many(
+        "redis_deployment_info",
+        &["kind"],
+        "configuration",
+        "The deployment and how its nodes are known: always 1.",
+        |view, emit| {
+            emit(&[view.deployment.kind.label()], 1.0);
+        },
+    ),
+    DeploymentRow::many(
+        "redis_deployment_nodes",
+        &["state"],
+        "configuration, polling",
+        "Nodes of the deployment: all that are known, and those that answer.",
+        |view, emit| {
+            emit(&["known"], view.deployment.nodes.len() as f64);
+            if view.at.is_some() {
+                emit(&["answering"], view.nodes.iter().filter(|node| node.up() == Some(true)).count() as f64);
+            }
+        },
+    ),
+    DeploymentRow::one("redis_deployment_masters", "INFO replication: role", "Nodes that claim to be master.", |view| {
+        view.at.map(|_| view.masters().count() as f64)
+    }),
+    DeploymentRow::one("rolecall_rounds_total", "polling", "Rounds so far: polls of all nodes of the deployment.", |view| {
+        Some(view.rounds.total as f64)
+    }),
+    DeploymentRow::one(
+        "rolecall_rounds_missed_total",
+        "polling",
+        "Rounds that should have begun and did not, because the exporter was held up.",
+        |view| Some(view.rounds.missed as f64),
+    ),
+    DeploymentRow::one(
+        "rolecall_blind_rounds_total",
+        "polling",
+        "Rounds in which the exporter itself was held up, so that silence is evidence of nothing.",
+        |view| Some(view.rounds.blind as f64),
+    ),
+    DeploymentRow::one("rolecall_round_duration_seconds", "polling", "Time from asking to the close of the last round, seconds.", |view| {
+        view.at.map(|_| view.rounds.took.as_secs_f64())
+    }),
+];

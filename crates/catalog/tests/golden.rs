@@ -1,0 +1,102 @@
+//! The whole exposition of two captured nodes, as text. `UPDATE_EXPECT=1 cargo test -p catalog` writes it anew.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use catalog::{Build, ExporterView, Exposition, Format, ProcessFigures, Reload, encode};
+use expect_test::expect_file;
+use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
+use topology::{Answer, Deployment, Fold, Kind, Outcome, Round};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn exposition() -> Exposition {
+    let labels = [("team".to_owned(), "check\"out\\\n".to_owned())];
+    let mut deployment = Deployment::new("orders", Kind::Static, &labels, SECOND, SECOND * 3);
+    deployment.add("orders-0", Some(Role::Master));
+    deployment.add("[::1]:6379", None);
+    deployment.add("gone:6379", None);
+    deployment.add("pending:6379", None);
+    let mut fold = Fold::new(Arc::new(deployment));
+    let round = Round {
+        at: at(5),
+        elapsed: SECOND,
+        took: Duration::from_micros(1500),
+        missed: 0,
+        blind: false,
+        outcomes: vec![
+            answer("03-replication-healthy.master.info-everything"),
+            answer("20-aof-write-failing-disk-full.a.info-everything"),
+            Outcome::Failed(Reason::Refused),
+            Outcome::Pending,
+        ],
+    };
+    Exposition { exporter: exporter(), deployments: vec![fold.apply(&round).view] }
+}
+
+fn answer(capture: &str) -> Outcome {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshot/captures/redis-7.0.15").join(format!("{capture}.txt"));
+    let text = std::fs::read_to_string(path).expect("a capture");
+    let mut snapshot = NodeSnapshot::from_info(&text).expect("an INFO reply");
+    snapshot.commands = Some(Arc::new(CommandStats::parse(&text)));
+    let mut config = Config::default();
+    config.add(&Reply::Array(["repl-timeout", "60"].map(|text| Reply::Text(text.to_owned())).to_vec()));
+    snapshot.config = Some(Arc::new(config));
+    let took = Duration::from_micros(700);
+    Outcome::Answered(Answer { snapshot: Arc::new(snapshot), took, at: at(5), own_errors: Vec::new(), commands_read: true })
+}
+
+fn exporter() -> ExporterView {
+    ExporterView {
+        build: Build { version: "0.1.0", revision: "abc", rustc: "1.95.0" },
+        reload: Reload { successful: true, succeeded_at: at(1) },
+        commands: vec![("INFO", 12)],
+        tasks: 9,
+        process: Some(ProcessFigures {
+            cpu: Duration::from_millis(1234),
+            open_fds: 11,
+            max_fds: Some(1024),
+            virtual_memory: 1 << 30,
+            virtual_memory_max: None,
+            resident_memory: 9 << 20,
+            started: Duration::from_millis(1_795_225_919_250),
+            threads: 3,
+        }),
+    }
+}
+
+fn at(second: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_225_920 + second)
+}
+
+fn text(format: Format) -> String {
+    let mut text = String::new();
+    encode(exposition(), format, &mut text).expect("to a string");
+    text
+}
+
+#[test]
+fn open_metrics() {
+    expect_file!["golden/openmetrics.txt"].assert_eq(&text(Format::OpenMetrics));
+}
+
+#[test]
+fn both_formats_have_the_same_samples() {
+    let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    let (open_metrics, plain) = (text(Format::OpenMetrics), text(Format::Text));
+    assert_eq!(samples(&open_metrics), samples(&plain));
+    assert!(open_metrics.ends_with("# EOF\n") && !plain.contains("# EOF"));
+    assert!(plain.contains("# TYPE redis_restarts_total counter\n") && plain.contains("# TYPE rolecall_build_info gauge\n"));
+    for line in plain.lines().filter(|line| line.starts_with("# TYPE ")) {
+        assert!(line.ends_with(" counter") || line.ends_with(" gauge"), "{line}");
+    }
+}
+
+#[test]
+fn no_series_is_there_twice() {
+    let text = text(Format::OpenMetrics);
+    let series: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' ')).collect();
+    let unique: std::collections::BTreeSet<_> = series.iter().map(|(series, _)| series).collect();
+    assert_eq!(unique.len(), series.len());
+}
