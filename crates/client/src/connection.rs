@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use secrecy::ExposeSecret;
 use snapshot::{Reason, Reply, ServerError};
 use tokio::net::lookup_host;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::{Address, Credentials, Endpoint, Failure, greeting};
 
@@ -45,21 +45,26 @@ impl Connection {
     /// # Errors
     /// The address does not resolve, nothing answers there, or the server turns us away.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
-        let Address::Tcp { host, port } = &endpoint.address else {
-            let config = Self::config(endpoint, None);
-            return Self::connect(config, &endpoint.credentials, limit).await;
+        let late = |_| Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"));
+        timeout(limit, Self::try_addresses(endpoint, limit)).await.map_err(late)?
+    }
+
+    async fn try_addresses(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
+        let (host, port) = match &endpoint.address {
+            Address::Unix(path) => return Self::connect(ServerConfig::Unix { path: path.clone() }, &endpoint.credentials, limit).await,
+            Address::Tcp { host, port } => (host, *port),
         };
-        let begun = Instant::now();
-        let addresses = resolve(host, *port, limit).await?;
+        let addresses = resolve(host, port).await?;
+        let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
         let mut failure = Failure::new(Reason::Dns, format!("{host} has no address"));
-        for (tried, address) in addresses.iter().enumerate() {
-            let share = limit.saturating_sub(begun.elapsed()) / u32::try_from(addresses.len() - tried).unwrap_or(1);
-            match Self::connect(Self::config(endpoint, Some(*address)), &endpoint.credentials, share).await {
+        for address in addresses {
+            let server = ServerConfig::new_centralized(address.ip().to_string(), address.port());
+            match Self::connect(server, &endpoint.credentials, share).await {
                 Ok(connection) => return Ok(connection),
                 Err(other) => failure = other,
             }
             if matches!(failure.reason, Reason::Closed | Reason::Reset)
-                && let Some(refusal) = greeting::refusal(*address).await
+                && let Some(refusal) = greeting::refusal(address).await
             {
                 failure = refusal;
             }
@@ -90,14 +95,6 @@ impl Connection {
     /// Waits until the connection comes to an end, and says why.
     pub async fn ended(&mut self) -> Failure {
         ending((&mut self.task).await)
-    }
-
-    fn config(endpoint: &Endpoint, address: Option<SocketAddr>) -> ServerConfig {
-        match (&endpoint.address, address) {
-            (_, Some(address)) => ServerConfig::Centralized { server: Server::new(address.ip().to_string(), address.port()) },
-            (Address::Unix(path), None) => ServerConfig::Unix { path: path.clone() },
-            (Address::Tcp { host, port }, None) => ServerConfig::new_centralized(host, *port),
-        }
     }
 
     async fn connect(server: ServerConfig, credentials: &Credentials, limit: Duration) -> Result<Self, Failure> {
@@ -158,11 +155,10 @@ impl CredentialProvider for Provider {
     }
 }
 
-async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
-    match timeout(limit, lookup_host((host, port))).await {
-        Ok(Ok(addresses)) => Ok(addresses.take(MAX_ADDRESSES).collect()),
-        Ok(Err(error)) => Err(Failure::new(Reason::Dns, format!("{host}: {error}"))),
-        Err(_) => Err(Failure::new(Reason::Dns, format!("{host}: no answer within {limit:?}"))),
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    match lookup_host((host, port)).await {
+        Ok(addresses) => Ok(addresses.take(MAX_ADDRESSES).collect()),
+        Err(error) => Err(Failure::new(Reason::Dns, format!("{host}: {error}"))),
     }
 }
 

@@ -143,7 +143,6 @@ impl Memory {
 
     fn count_commands(&mut self, snapshot: &NodeSnapshot) {
         let Some(now) = &snapshot.commands else { return };
-        let succeeded = |stats: &CommandStats, name| stats.get(name).map_or(0, CommandStat::succeeded);
         if let Some(before) = &self.commands {
             for (place, (_, name)) in TOPOLOGY_COMMANDS.iter().enumerate() {
                 let grown = increase(succeeded(before, name), succeeded(now, name));
@@ -166,6 +165,15 @@ impl Counters {
             self.error_overflow += grown;
         }
     }
+}
+
+/// Whether any topology command ran between two readings of one process.
+pub fn topology_moved(before: &CommandStats, now: &CommandStats) -> bool {
+    TOPOLOGY_COMMANDS.iter().any(|(_, name)| succeeded(before, name) != succeeded(now, name))
+}
+
+fn succeeded(stats: &CommandStats, name: &str) -> u64 {
+    stats.get(name).map_or(0, CommandStat::succeeded)
 }
 
 /// What a server's counter grew by. One that fell was reset, and counted up to `now` since.

@@ -15,7 +15,7 @@ mod refusals;
 mod round;
 mod view;
 
-pub use counters::{Counters, TOPOLOGY_COMMANDS};
+pub use counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
 pub use deployment::{Deployment, Kind, Labels, Node};
 pub use events::{Event, EventKind};
 pub use fold::{Fold, Step};

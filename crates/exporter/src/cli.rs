@@ -1,0 +1,70 @@
+//! The command line. Flags are named as those of Prometheus.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Prometheus exporter for Redis and Valkey: who is primary, whether writes are accepted, and whether they will survive.
+#[derive(Debug, Parser)]
+#[command(name = "rolecall", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Poll the configured nodes and serve their metrics.
+    Serve(Serve),
+}
+
+/// Arguments of `rolecall serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Nodes to poll, for example `redis://10.0.0.5:6379`. They form one deployment named `default`. Without nodes and without a file:
+    /// `REDIS_ADDR`, else `redis://localhost:6379`.
+    #[arg(value_name = "REDIS_URL", conflicts_with = "config_file")]
+    pub urls: Vec<String>,
+
+    /// Configuration file, in TOML.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+
+    /// Address to listen on.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "0.0.0.0:9121")]
+    pub listen_address: String,
+
+    /// Only log what is at least this severe.
+    #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+
+    /// Format of log lines.
+    #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Logfmt)]
+    pub log_format: LogFormat,
+}
+
+/// How much to log.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// What helps to find a fault in the exporter.
+    Debug,
+    /// Changes on the servers.
+    Info,
+    /// What a person may have to look at.
+    Warn,
+    /// What stops the exporter.
+    Error,
+}
+
+/// Format of log lines.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// `key=value` pairs.
+    Logfmt,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,107 @@
+//! The daemon from start to end: configure, listen, poll, serve, drain.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum_server::Handle;
+use catalog::{Build, Reload};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use topology::DeploymentView;
+use tracing::{info, warn};
+
+use crate::board::Board;
+use crate::cli::{Cli, Command, Serve};
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::http::{self, Web};
+use crate::log;
+use crate::rounds::{self, Shared};
+use crate::signals::Stop;
+
+/// How long requests that are under way may take after a request to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is running.
+const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: env!("ROLECALL_REVISION"), rustc: env!("ROLECALL_RUSTC") };
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What stops the program.
+pub fn main(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Serve(arguments) => serve(&arguments),
+    }
+}
+
+fn serve(arguments: &Serve) -> anyhow::Result<()> {
+    let settings = Settings::load(arguments.config_file.as_deref(), &arguments.urls)?;
+    log::init(arguments.log_level, arguments.log_format);
+    let listener = listen(&arguments.listen_address)?;
+    Runtime::new().context("cannot start the runtime")?.block_on(run(settings, listener))
+}
+
+/// Polls and serves until a signal asks to stop.
+///
+/// # Errors
+/// A task died: a stopped poller behind a living `/metrics` would be the worst failure.
+async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
+    let mut stop = Stop::listen().context("cannot listen for signals")?;
+    let clock = Clock::start();
+    let shared = Shared::new(clock);
+    let (board, mut pollers) = poll(settings, &shared);
+    let reload = Reload { successful: true, succeeded_at: clock.wall() };
+    let handle = Handle::new();
+    let router = http::router(Web { board, shared, build: BUILD, reload });
+    info!(version = BUILD.version, revision = BUILD.revision, "starting Rolecall");
+    info!(address = %listener.local_addr()?, "listening");
+    let mut server = JoinSet::new();
+    server.spawn(axum_server::from_tcp(listener)?.handle(handle.clone()).serve(router.into_make_service()));
+    tokio::select! {
+        signal = stop.next() => info!(signal, "stopping"),
+        Some(ended) = pollers.join_next() => {
+            ended.context("a poller died")?.context("a poller failed")?;
+            bail!("a poller ended");
+        }
+        Some(ended) = server.join_next() => {
+            ended.context("the web server died")?.context("the web server failed")?;
+            bail!("the web server ended");
+        }
+    }
+    handle.graceful_shutdown(Some(DRAIN_LIMIT));
+    tokio::select! {
+        _ = server.join_next() => info!("stopped"),
+        signal = stop.next() => {
+            warn!(signal, "stopping at once");
+            bail!("stopped by a second signal");
+        }
+    }
+    Ok(())
+}
+
+/// Starts the rounds of each deployment, spread evenly over their interval.
+fn poll(settings: Settings, shared: &Shared) -> (Board, JoinSet<anyhow::Result<()>>) {
+    let mut board = Board::default();
+    let mut pollers = JoinSet::new();
+    let count = u32::try_from(settings.deployments.len()).unwrap_or(u32::MAX);
+    for (deployment, place) in settings.deployments.into_iter().zip(0..) {
+        let phase = deployment.deployment.interval * place / count;
+        let publish = board.add(DeploymentView::empty(deployment.deployment.clone()));
+        pollers.spawn(rounds::run(deployment, shared.clone(), publish, phase));
+    }
+    (board, pollers)
+}
+
+/// Opens the port. `:9121` is every address, as for Prometheus.
+fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    let host = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    let addresses: Vec<SocketAddr> = host
+        .to_socket_addrs()
+        .with_context(|| format!("--web.listen-address: found {address:?}, accepted is host:port or :port"))?
+        .collect();
+    let listener = TcpListener::bind(&*addresses).with_context(|| format!("cannot listen on {address}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

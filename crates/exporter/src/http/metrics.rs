@@ -1,0 +1,75 @@
+//! `/metrics`: everything that was published, encoded while it is sent.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use catalog::{Exposition, Format, encode};
+use futures_util::stream;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::Web;
+
+/// Text that is sent at a time, bytes.
+const CHUNK: usize = 64 * 1024;
+
+/// Chunks that wait for a slow reader.
+const CHUNKS: usize = 2;
+
+/// How long a chunk waits for a slow reader before the answer is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) async fn serve(State(web): State<Web>, headers: HeaderMap) -> Response {
+    let accept: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::negotiate(&accept.join(","));
+    let exposition = Exposition { exporter: web.exporter(), deployments: web.board.views() };
+    ([(CONTENT_TYPE, format.content_type())], body(exposition, format)).into_response()
+}
+
+/// Encodes on a thread of its own, chunk by chunk, so that neither the text as a whole nor the time to write it burdens anybody else.
+fn body(exposition: Exposition, format: Format) -> Body {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    let mut writer = ChunkWriter { chunk: String::with_capacity(CHUNK), sender, runtime: Handle::current() };
+    tokio::task::spawn_blocking(move || {
+        let written = encode(exposition, format, &mut writer).and_then(|()| writer.send());
+        if written.is_err() {
+            // An answer that ends early must not look whole.
+            writer.abort();
+        }
+    });
+    Body::from_stream(stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }))
+}
+
+/// Collects text and sends it on in chunks.
+struct ChunkWriter {
+    chunk: String,
+    sender: mpsc::Sender<Result<Bytes, fmt::Error>>,
+    runtime: Handle,
+}
+
+impl ChunkWriter {
+    fn send(&mut self) -> fmt::Result {
+        let chunk = std::mem::replace(&mut self.chunk, String::with_capacity(CHUNK));
+        let sent = self.runtime.block_on(timeout(PATIENCE, self.sender.send(Ok(chunk.into()))));
+        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(fmt::Error) }
+    }
+
+    fn abort(&self) {
+        // A reader that is gone, or too slow to take even this, sees its connection end either way.
+        let _ = self.sender.try_send(Err(fmt::Error));
+    }
+}
+
+impl Write for ChunkWriter {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.chunk.push_str(text);
+        if self.chunk.len() >= CHUNK { self.send() } else { Ok(()) }
+    }
+}

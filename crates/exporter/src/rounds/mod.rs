@@ -1,0 +1,251 @@
+//! The rounds of one deployment: ask every connected node, close, fold, publish.
+//!
+//! A round closes when every node that answered promptly the round before has answered, or at the deadline. A node that missed is asked,
+//! but not waited for, until it answers promptly again; so a hung node costs one slow round, and then nothing. Connecting is no part of
+//! a round: each node's station connects on its own.
+
+mod journal;
+mod readings;
+mod station;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use client::Command;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use topology::{Answer, DeploymentView, Fold, Outcome, Round};
+
+use crate::clock::Clock;
+use crate::config::DeploymentSettings;
+use snapshot::Reason;
+use station::{Report, Station};
+
+/// The most connections that are being opened at a time, over all deployments.
+const MAX_CONNECTING: usize = 64;
+
+/// What the rounds of all deployments share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Where time comes from.
+    pub clock: Clock,
+    connecting: Arc<Semaphore>,
+    sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+}
+
+/// The rounds of one deployment.
+struct Rounds {
+    settings: DeploymentSettings,
+    shared: Shared,
+    fold: Fold,
+    nodes: Vec<Asked>,
+    reports: mpsc::Receiver<(usize, Report)>,
+    stations: JoinSet<()>,
+}
+
+/// A node, as its round sees it.
+struct Asked {
+    asks: mpsc::Sender<()>,
+    standing: Standing,
+    /// The last answer since the last round closed.
+    answer: Option<Answer>,
+    /// It answered within the deadline when last asked, or just connected: the next round waits for it.
+    prompt: bool,
+    /// The running round waits for it.
+    awaited: bool,
+}
+
+/// How a node stands.
+enum Standing {
+    /// The first attempt to connect is under way.
+    Pending,
+    /// Connected, and not asked.
+    Idle,
+    /// Asked, and not answered yet.
+    Asked,
+    /// Connected, but INFO was refused for now.
+    Refused(Reason),
+    /// The connection was lost, and another attempt is under way.
+    Lost(Reason),
+    /// The last attempt to connect or to read failed.
+    Failed(Reason),
+}
+
+/// Polls a deployment for ever, and publishes a view for each round. `phase` delays its rounds against those of other deployments.
+///
+/// # Errors
+/// Only when one of its tasks died, which must end the process.
+pub async fn run(
+    settings: DeploymentSettings,
+    shared: Shared,
+    publish: watch::Sender<Arc<DeploymentView>>,
+    phase: Duration,
+) -> anyhow::Result<()> {
+    let mut rounds = Rounds::new(settings, shared);
+    rounds.settle().await?;
+    let interval = rounds.settings.deployment.interval;
+    let first = rounds.shared.clock.now();
+    rounds.round(first, &publish).await?;
+    let mut ticks = interval_at(first + phase + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            scheduled = ticks.tick() => rounds.round(scheduled, &publish).await?,
+            report = rounds.report() => rounds.take(report?),
+        }
+    }
+}
+
+impl Rounds {
+    fn new(settings: DeploymentSettings, shared: Shared) -> Self {
+        let (sender, reports) = mpsc::channel(settings.endpoints.len() + 16);
+        let mut stations = JoinSet::new();
+        let nodes = settings.endpoints.iter().zip(&settings.deployment.nodes).enumerate().map(|(place, (endpoint, node))| {
+            let (asks, asked) = mpsc::channel(1);
+            let names = (settings.deployment.name.clone(), node.name.clone());
+            stations.spawn(Station::new(place, names, endpoint.clone(), asked, sender.clone(), shared.clone()).run());
+            Asked { asks, standing: Standing::Pending, answer: None, prompt: false, awaited: false }
+        });
+        let nodes = nodes.collect();
+        Rounds { fold: Fold::new(Arc::clone(&settings.deployment)), settings, shared, nodes, reports, stations }
+    }
+
+    /// Waits until each node had its first outcome, but not for long: a node that hangs must not keep the others from being seen.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        let until = self.shared.clock.now() + self.settings.deadline;
+        while self.nodes.iter().any(|node| matches!(node.standing, Standing::Pending)) {
+            tokio::select! {
+                report = self.report() => self.take(report?),
+                () = sleep_until(until) => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self, scheduled: Instant, publish: &watch::Sender<Arc<DeploymentView>>) -> anyhow::Result<()> {
+        let begun = self.shared.clock.now();
+        let deadline = begun + self.settings.deadline;
+        self.nodes.iter_mut().for_each(Asked::ask);
+        while self.nodes.iter().any(|node| node.awaited) {
+            tokio::select! {
+                report = self.report() => self.take(report?),
+                () = sleep_until(deadline) => break,
+            }
+        }
+        let round = self.close(scheduled, begun, deadline);
+        let step = self.fold.apply(&round);
+        journal::log(&step);
+        publish.send_replace(step.view);
+        Ok(())
+    }
+
+    fn close(&mut self, scheduled: Instant, begun: Instant, deadline: Instant) -> Round {
+        let clock = self.shared.clock;
+        let interval = self.settings.deployment.interval;
+        let closed = clock.now();
+        let late = begun.saturating_duration_since(scheduled);
+        Round {
+            at: clock.wall(),
+            elapsed: clock.elapsed(closed),
+            took: closed - begun,
+            missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
+            blind: late > interval / 2 || closed.saturating_duration_since(deadline) > interval / 2,
+            outcomes: self.nodes.iter_mut().map(Asked::outcome).collect(),
+        }
+    }
+
+    async fn report(&mut self) -> anyhow::Result<(usize, Report)> {
+        tokio::select! {
+            biased;
+            Some(ended) = self.stations.join_next() => {
+                ended.context("a node's task died")?;
+                bail!("a node's task ended");
+            }
+            report = self.reports.recv() => report.context("every node's task ended"),
+        }
+    }
+
+    fn take(&mut self, (place, report): (usize, Report)) {
+        let deadline = self.settings.deadline;
+        self.nodes[place].take(report, deadline);
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// Begins a round for this node.
+    fn ask(&mut self) {
+        let free = matches!(self.standing, Standing::Idle | Standing::Refused(_));
+        // A full channel holds an ask that is still to be taken up, which serves as well.
+        let asked = free && !matches!(self.asks.try_send(()), Err(mpsc::error::TrySendError::Closed(())));
+        if asked {
+            self.standing = Standing::Asked;
+        }
+        self.awaited = asked && self.prompt;
+    }
+
+    fn take(&mut self, report: Report, deadline: Duration) {
+        self.awaited = false;
+        match report {
+            Report::Connected => {
+                self.standing = Standing::Idle;
+                self.prompt = true;
+            }
+            Report::Answered(answer) => {
+                self.standing = Standing::Idle;
+                self.prompt = answer.took <= deadline;
+                self.answer = Some(*answer);
+            }
+            Report::Refused(reason) => {
+                self.standing = Standing::Refused(reason);
+                self.prompt = true;
+            }
+            Report::Lost(reason) => self.standing = Standing::Lost(reason),
+            Report::Failed(reason) => self.standing = Standing::Failed(reason),
+        }
+    }
+
+    /// Ends a round for this node.
+    fn outcome(&mut self) -> Outcome {
+        if self.awaited {
+            self.awaited = false;
+            self.prompt = false;
+        }
+        if let Some(answer) = self.answer.take() {
+            return Outcome::Answered(answer);
+        }
+        match self.standing {
+            Standing::Pending => Outcome::Pending,
+            Standing::Idle | Standing::Asked => Outcome::Missed(Reason::Timeout),
+            // Servers close connections for reasons of their own, a Sentinel's failover among them: only a failed attempt says more.
+            Standing::Lost(reason @ (Reason::Closed | Reason::Timeout)) | Standing::Refused(reason) => Outcome::Missed(reason),
+            Standing::Lost(reason) | Standing::Failed(reason) => Outcome::Failed(reason),
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Nothing was sent yet.
+    pub fn new(clock: Clock) -> Self {
+        Shared { clock, connecting: Arc::new(Semaphore::new(MAX_CONNECTING)), sent: Arc::default() }
+    }
+
+    /// Commands that were sent to servers, by name.
+    pub fn sent(&self) -> Vec<(&'static str, u64)> {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.iter().map(|(name, count)| (*name, *count)).collect()
+    }
+
+    fn count(&self, commands: &[Command]) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        for command in commands {
+            *sent.entry(command.name).or_default() += 1;
+        }
+    }
+}

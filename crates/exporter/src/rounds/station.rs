@@ -1,0 +1,186 @@
+//! The task of one node: connect, answer when asked, connect again.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use client::{Command, Connection, Endpoint, Failure};
+use snapshot::Reason;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use topology::Answer;
+use tracing::{debug, info, warn};
+
+use super::Shared;
+use super::readings::{Reading, Readings, Taken};
+
+/// How long an attempt to connect may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a connection is kept without an answer. Until then a late answer is still of use.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The first and the longest delay between attempts to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
+/// What a station tells its rounds.
+pub(super) enum Report {
+    /// There is a connection.
+    Connected,
+    /// The node answered.
+    Answered(Box<Answer>),
+    /// INFO was refused, but the connection is kept.
+    Refused(Reason),
+    /// The connection is gone, and the next attempt follows at once.
+    Lost(Reason),
+    /// An attempt failed; the next follows after a while.
+    Failed(Reason),
+}
+
+/// The task of one node.
+pub(super) struct Station {
+    place: usize,
+    deployment: String,
+    node: String,
+    endpoint: Endpoint,
+    asks: mpsc::Receiver<()>,
+    reports: mpsc::Sender<(usize, Report)>,
+    shared: Shared,
+    readings: Readings,
+    backoff: ExponentialBackoff,
+    /// The failure that was logged last, until the node answers.
+    logged: Option<Reason>,
+}
+
+/// The rounds are no more: the exporter stops.
+struct Stopped;
+
+impl Station {
+    pub(super) fn new(
+        place: usize,
+        (deployment, node): (String, String),
+        endpoint: Endpoint,
+        asks: mpsc::Receiver<()>,
+        reports: mpsc::Sender<(usize, Report)>,
+        shared: Shared,
+    ) -> Self {
+        let (readings, backoff) = (Readings::new(), backoff());
+        Station { place, deployment, node, endpoint, asks, reports, shared, readings, backoff, logged: None }
+    }
+
+    /// Runs until the rounds are no more.
+    pub(super) async fn run(mut self) {
+        while let Ok(()) = self.attempt().await {}
+    }
+
+    /// One connection, from the attempt to its end.
+    async fn attempt(&mut self) -> Result<(), Stopped> {
+        let connection = match self.open().await {
+            Ok(connection) => connection,
+            Err(failure) => return self.failed(&failure).await,
+        };
+        // An ask that the lost connection left behind is answered by nobody.
+        while self.asks.try_recv().is_ok() {}
+        self.report(Report::Connected).await?;
+        let mut answered = false;
+        let failure = self.serve(connection, &mut answered).await?;
+        if answered {
+            self.backoff = backoff();
+        }
+        if answered && matches!(failure.reason, Reason::Closed | Reason::Timeout) {
+            debug!(deployment = self.deployment, node = self.node, %failure, "connection lost");
+            return self.report(Report::Lost(failure.reason)).await;
+        }
+        self.failed(&failure).await
+    }
+
+    async fn open(&self) -> Result<Connection, Failure> {
+        let permit = self.shared.connecting.acquire().await;
+        let _permit = permit.map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
+        Connection::open(&self.endpoint, CONNECT_LIMIT).await
+    }
+
+    /// Answers when asked, until the connection is of no use any more.
+    async fn serve(&mut self, mut connection: Connection, answered: &mut bool) -> Result<Failure, Stopped> {
+        loop {
+            tokio::select! {
+                ask = self.asks.recv() => ask.ok_or(Stopped)?,
+                failure = connection.ended() => return Ok(failure),
+            }
+            match self.poll(&mut connection).await {
+                Ok(answer) => {
+                    *answered = true;
+                    self.recovered();
+                    self.report(Report::Answered(Box::new(answer))).await?;
+                }
+                // A script blocks the server, and will end: this is no fault of the connection.
+                Err(failure) if failure.reason == Reason::Busy => {
+                    self.log(&failure);
+                    self.report(Report::Refused(failure.reason)).await?;
+                }
+                Err(failure) => return Ok(failure),
+            }
+        }
+    }
+
+    async fn poll(&mut self, connection: &mut Connection) -> Result<Answer, Failure> {
+        let clock = self.shared.clock;
+        let asked = clock.now();
+        let due = self.readings.due(asked);
+        let replies = self.send(connection, &due).await?;
+        let mut taken = self.readings.take(&due, &replies, clock.now())?;
+        if self.readings.commands_overdue(&taken) {
+            let replies = self.send(connection, &[Reading::Commands]).await?;
+            self.readings.take_late_commands(&mut taken, &replies, clock.now());
+        }
+        if let Some(text) = &taken.config_refused {
+            info!(deployment = self.deployment, node = self.node, detail = text, "CONFIG is refused, and not asked again of this process");
+        }
+        for issue in &taken.snapshot.issues {
+            debug!(deployment = self.deployment, node = self.node, %issue, "strange reply");
+        }
+        let Taken { snapshot, own_errors, commands_read, .. } = taken;
+        Ok(Answer { snapshot: snapshot.into(), took: clock.now() - asked, at: clock.wall(), own_errors, commands_read })
+    }
+
+    async fn send(&self, connection: &mut Connection, readings: &[Reading]) -> Result<Vec<snapshot::Reply>, Failure> {
+        let commands: Vec<Command> = readings.iter().map(|reading| reading.command()).collect();
+        self.shared.count(&commands);
+        let late = |_| Failure::new(Reason::Timeout, format!("no answer for {PATIENCE:?}"));
+        timeout(PATIENCE, connection.run(&commands)).await.map_err(late)?
+    }
+
+    async fn failed(&mut self, failure: &Failure) -> Result<(), Stopped> {
+        self.log(failure);
+        self.report(Report::Failed(failure.reason)).await?;
+        sleep(self.backoff.next().unwrap_or(BACKOFF.1)).await;
+        Ok(())
+    }
+
+    async fn report(&self, report: Report) -> Result<(), Stopped> {
+        self.reports.send((self.place, report)).await.map_err(|_| Stopped)
+    }
+
+    /// One line when the reason changes, not one for each attempt.
+    fn log(&mut self, failure: &Failure) {
+        if self.logged != Some(failure.reason) {
+            self.logged = Some(failure.reason);
+            warn!(
+                deployment = self.deployment,
+                node = self.node,
+                reason = failure.reason.label(),
+                detail = failure.detail,
+                "cannot read node"
+            );
+        }
+    }
+
+    fn recovered(&mut self) {
+        if self.logged.take().is_some() {
+            info!(deployment = self.deployment, node = self.node, "reading node");
+        }
+    }
+}
+
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter().without_max_times().build()
+}
