@@ -10,7 +10,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use catalog::{Exposition, Format, encode};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -44,7 +44,9 @@ fn body(exposition: Exposition, format: Format) -> Body {
             writer.abort();
         }
     });
-    Body::from_stream(stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }))
+    let chunks = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    // The compressor asks once more after the end.
+    Body::from_stream(chunks.fuse())
 }
 
 /// Collects text and sends it on in chunks.

@@ -68,7 +68,7 @@ enum Standing {
     Asked,
     /// Connected, but INFO was refused for now.
     Refused(Reason),
-    /// The connection was lost, and another attempt is under way.
+    /// The connection was lost, and no attempt since has come to an end.
     Lost(Reason),
     /// The last attempt to connect or to read failed.
     Failed(Reason),
@@ -221,9 +221,8 @@ impl Asked {
         match self.standing {
             Standing::Pending => Outcome::Pending,
             Standing::Idle | Standing::Asked => Outcome::Missed(Reason::Timeout),
-            // Servers close connections for reasons of their own, a Sentinel's failover among them: only a failed attempt says more.
-            Standing::Lost(reason @ (Reason::Closed | Reason::Timeout)) | Standing::Refused(reason) => Outcome::Missed(reason),
-            Standing::Lost(reason) | Standing::Failed(reason) => Outcome::Failed(reason),
+            Standing::Lost(reason) | Standing::Refused(reason) => Outcome::Missed(reason),
+            Standing::Failed(reason) => Outcome::Failed(reason),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) enum Report {
     Answered(Box<Answer>),
     /// INFO was refused, but the connection is kept.
     Refused(Reason),
-    /// The connection is gone, and the next attempt follows at once.
+    /// The connection is gone, and another attempt is to follow. No evidence that the server is.
     Lost(Reason),
     /// An attempt failed; the next follows after a while.
     Failed(Reason),
@@ -86,11 +86,16 @@ impl Station {
         if answered {
             self.backoff = backoff();
         }
-        if answered && matches!(failure.reason, Reason::Closed | Reason::Timeout) {
-            debug!(deployment = self.deployment, node = self.node, %failure, "connection lost");
-            return self.report(Report::Lost(failure.reason)).await;
+        if !matches!(failure.reason, Reason::Closed | Reason::Timeout) {
+            return self.failed(&failure).await;
         }
-        self.failed(&failure).await
+        // Servers close connections for reasons of their own, a Sentinel's failover among them.
+        debug!(deployment = self.deployment, node = self.node, %failure, "connection lost");
+        self.report(Report::Lost(failure.reason)).await?;
+        if !answered {
+            self.wait().await;
+        }
+        Ok(())
     }
 
     async fn open(&self) -> Result<Connection, Failure> {
@@ -152,8 +157,12 @@ impl Station {
     async fn failed(&mut self, failure: &Failure) -> Result<(), Stopped> {
         self.log(failure);
         self.report(Report::Failed(failure.reason)).await?;
-        sleep(self.backoff.next().unwrap_or(BACKOFF.1)).await;
+        self.wait().await;
         Ok(())
+    }
+
+    async fn wait(&mut self) {
+        sleep(self.backoff.next().unwrap_or(BACKOFF.1)).await;
     }
 
     async fn report(&self, report: Report) -> Result<(), Stopped> {

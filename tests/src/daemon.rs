@@ -1,0 +1,111 @@
+//! The real daemon.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use crate::{Process, Samples, Signal, Stopwatch, eventually};
+
+/// `rolecall serve`, on a port of its own.
+pub struct Daemon {
+    /// The port of its web server, on 127.0.0.1.
+    pub port: u16,
+    process: Process,
+}
+
+/// An answer of its web server.
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The header `Content-Type`.
+    pub content_type: String,
+    /// The text, decompressed.
+    pub text: String,
+    /// Time from asking to the end of the text.
+    pub took: Duration,
+}
+
+impl Daemon {
+    /// The binary that was built beside the tests.
+    pub fn binary() -> PathBuf {
+        let test = std::env::current_exe().expect("the path of the test");
+        let folder = test.parent().and_then(std::path::Path::parent).expect("target/PROFILE/deps");
+        let binary = folder.join("rolecall");
+        assert!(binary.exists(), "{} is not there; run `cargo build --workspace` first", binary.display());
+        binary
+    }
+
+    /// Starts `rolecall serve` with these arguments, and waits until it listens.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(Self::binary());
+        command.args(["serve", "--web.listen-address", "127.0.0.1:0"]).args(arguments);
+        let mut process = Process::start(&mut command);
+        let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
+            assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
+            process.log().iter().find_map(|line| line.split("address=127.0.0.1:").nth(1)?.trim().parse().ok())
+        });
+        Daemon { port, process }
+    }
+
+    /// Starts it on these nodes, and waits until it is ready.
+    pub fn serve(nodes: &[&str]) -> Self {
+        let daemon = Self::start(nodes);
+        eventually(Duration::from_secs(10), "rolecall is ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
+        daemon
+    }
+
+    /// Asks its web server.
+    pub fn get(&self, path: &str, accept: &str) -> Response {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(10))).build().into();
+        let begun = Stopwatch::start();
+        let mut response = agent.get(format!("http://127.0.0.1:{}{path}", self.port)).header("Accept", accept).call().expect(path);
+        let text = response.body_mut().with_config().limit(1 << 30).read_to_string().expect("text");
+        let took = begun.elapsed();
+        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        Response { status: response.status().as_u16(), content_type, text, took }
+    }
+
+    /// What `/metrics` says now.
+    pub fn samples(&self) -> Samples {
+        Samples::parse(&self.get("/metrics", "text/plain").text)
+    }
+
+    /// Waits until a series has this value, and returns the time that took.
+    #[track_caller]
+    pub fn until(&self, limit: Duration, name: &str, labels: &[(&str, &str)], value: f64) -> Duration {
+        let what = format!("{name} {labels:?} is {value}");
+        eventually(limit, &what, || (self.samples().get(name, labels) == Some(value)).then_some(())).1
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.process.log()
+    }
+
+    /// The logged lines about one kind of event.
+    pub fn logged(&self, event: &str) -> Vec<String> {
+        let word = format!(" event={event}");
+        self.log().into_iter().filter(|line| line.contains(&word)).collect()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(&mut self, limit: Duration) -> (ExitStatus, Duration) {
+        self.process.end(limit)
+    }
+}
+
+impl Drop for Daemon {
+    /// Whatever was tested: the daemon must not have panicked meanwhile.
+    fn drop(&mut self) {
+        let log = self.log();
+        let panicked = log.iter().find(|line| line.contains("panicked at"));
+        assert!(panicked.is_none() || std::thread::panicking(), "{panicked:?}");
+    }
+}

@@ -1,0 +1,95 @@
+//! A real Redis server on a port of its own.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{Process, Signal, eventually, free_port};
+
+/// A real Redis server.
+pub struct Redis {
+    /// The port it listens on, on 127.0.0.1.
+    pub port: u16,
+    options: Vec<String>,
+    directory: TempDir,
+    process: Process,
+}
+
+impl Redis {
+    /// Starts a server with these options, in a directory of its own.
+    pub fn start(options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let port = free_port();
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let process = launch(port, &options, &directory);
+        Redis { port, options, directory, process }
+    }
+
+    /// Starts a replica of this server.
+    #[must_use]
+    pub fn replica(&self) -> Self {
+        let replica = Redis::start(&["--replicaof", "127.0.0.1", &self.port.to_string()]);
+        eventually(Duration::from_secs(20), "the replica is synchronised", || {
+            replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+        });
+        replica
+    }
+
+    /// Its address, which is the label `node` of a server without a name.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// Runs a command on it, and gives what `redis-cli` printed.
+    pub fn cli(&self, command: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-p", &port, "--no-auth-warning"]).args(command).output().expect("redis-cli");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// One figure of its INFO.
+    pub fn info(&self, field: &str) -> Option<String> {
+        let text = self.cli(&["INFO", "everything"]);
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        Some(line.trim().to_owned())
+    }
+
+    /// The ids of the connections whose last command was INFO or CONFIG GET: those of Rolecall.
+    pub fn pollers(&self) -> Vec<String> {
+        let list = self.cli(&["CLIENT", "LIST"]);
+        let polls = |line: &&str| line.contains(" cmd=info") || line.contains(" cmd=config");
+        list.lines().filter(polls).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        self.process.signal(Signal::Kill);
+        self.process.end(Duration::from_secs(5));
+    }
+
+    /// Starts it again, on the same port and in the same directory.
+    pub fn restart(&mut self) {
+        self.process = launch(self.port, &self.options, &self.directory);
+    }
+}
+
+fn launch(port: u16, options: &[String], directory: &TempDir) -> Process {
+    let mut command = Command::new("redis-server");
+    let defaults = ["--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"];
+    command.args(["--port", &port.to_string()]).args(defaults).arg("--dir").arg(directory.path()).args(options);
+    let process = Process::start(&mut command);
+    eventually(Duration::from_secs(10), "the server listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+    process
+}

@@ -1,0 +1,97 @@
+//! A server that is gone, and one that turns us away.
+
+use std::time::Duration;
+
+use tests::{Daemon, Redis, Signal, pause};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {
+    let (mut killed, other) = (Redis::start(&[]), Redis::start(&[]));
+    let daemon = Daemon::serve(&[&killed.url(), &other.url()]);
+    let node = killed.address();
+    let labels = [("node", node.as_str())];
+    daemon.until(SECOND * 3, "redis_up", &labels, 1.0);
+
+    killed.kill();
+    let down = daemon.until(SECOND * 3, "redis_up", &labels, 0.0);
+    assert!(down <= SECOND * 2, "down after {down:?}");
+    assert_eq!(daemon.samples().get("redis_down_reason", &[labels[0], ("reason", "refused")]), Some(1.0));
+    pause(SECOND * 5);
+    assert_eq!(daemon.samples().get("redis_up", &[("node", &other.address())]), Some(1.0));
+
+    killed.restart();
+    let back = daemon.until(SECOND * 12, "redis_up", &labels, 1.0);
+    assert_eq!(daemon.samples().get("redis_restarts_total", &labels), Some(1.0));
+    assert_eq!(daemon.samples().get("redis_node_replacements_total", &labels), Some(0.0));
+    for event in ["node_unreachable", "node_back", "restarted"] {
+        assert_eq!(daemon.logged(event).len(), 1, "one line per change: {:?}", daemon.log());
+    }
+    assert!(daemon.log().len() < 12, "no line per round: {:?}", daemon.log());
+    println!("down after {down:?}, back {back:?} after the restart");
+}
+
+#[test]
+fn a_connection_that_the_server_closes_is_no_outage() {
+    let server = Redis::start(&[]);
+    let daemon = Daemon::serve(&[&server.url()]);
+    daemon.until(SECOND * 3, "redis_up", &[], 1.0);
+    let connections = server.pollers();
+    for _ in 0..5 {
+        server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        pause(SECOND / 2);
+    }
+    pause(SECOND);
+    assert_ne!(server.pollers(), connections, "it is another connection");
+    let samples = daemon.samples();
+    assert_eq!(samples.get("redis_up", &[]), Some(1.0));
+    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+    assert!(daemon.log().iter().all(|line| !line.contains("level=warn")), "{:?}", daemon.log());
+}
+
+#[test]
+fn a_node_that_was_never_there_is_down_and_the_others_are_seen() {
+    let server = Redis::start(&[]);
+    let daemon = Daemon::serve(&[&server.url(), "redis://127.0.0.1:1", "redis://nosuch.invalid"]);
+    daemon.until(SECOND * 3, "redis_up", &[("node", &server.address())], 1.0);
+    daemon.until(SECOND * 3, "redis_down_reason", &[("node", "127.0.0.1:1"), ("reason", "refused")], 1.0);
+    daemon.until(SECOND * 8, "redis_down_reason", &[("node", "nosuch.invalid:6379"), ("reason", "dns")], 1.0);
+}
+
+#[test]
+fn wrong_credentials_are_told_apart_from_a_dead_server() {
+    let server = Redis::start(&["--requirepass", "correct-horse"]);
+    let with = |password: &str| format!("redis://{password}127.0.0.1:{}", server.port);
+    for url in [with(""), with(":battery-staple@"), with("nobody:correct-horse@")] {
+        let daemon = Daemon::start(&["--log.level", "trace", &url]);
+        daemon.until(SECOND * 5, "redis_down_reason", &[("reason", "auth")], 1.0);
+        let shown = format!("{:?}{}{}", daemon.log(), daemon.get("/metrics", "").text, daemon.get("/", "").text);
+        assert!(!shown.contains("battery-staple") && !shown.contains("correct-horse"), "{shown}");
+    }
+    let daemon = Daemon::serve(&[&with(":correct-horse@")]);
+    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+}
+
+#[test]
+fn a_server_that_is_full_says_so() {
+    let server = Redis::start(&["--maxclients", "1"]);
+    let mut holder =
+        tests::Process::start(std::process::Command::new("redis-cli").args(["-p", &server.port.to_string(), "SUBSCRIBE", "x"]));
+    tests::eventually(SECOND * 5, "the only place is taken", || holder.log().iter().any(|line| line.contains("subscribe")).then_some(()));
+    let daemon = Daemon::start(&[&server.url()]);
+    daemon.until(SECOND * 5, "redis_down_reason", &[("reason", "maxclients")], 1.0);
+    holder.signal(Signal::Kill);
+    holder.end(SECOND * 5);
+    daemon.until(SECOND * 12, "redis_up", &[], 1.0);
+}
+
+#[test]
+fn a_server_that_hangs_while_connecting_is_a_timeout() {
+    let server = Redis::start(&[]);
+    server.signal(Signal::Stop);
+    let daemon = Daemon::start(&[&server.url()]);
+    pause(SECOND * 2);
+    assert_eq!(daemon.samples().count("redis_up", &[]), 0, "pending: nothing is known");
+    daemon.until(SECOND * 6, "redis_down_reason", &[("reason", "timeout")], 1.0);
+}

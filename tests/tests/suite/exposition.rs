@@ -1,0 +1,121 @@
+//! What Prometheus and other readers make of `/metrics`.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tests::{Daemon, Prometheus, Redis, eventually, free_port, installed};
+
+const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+/// A primary with two replicas, and the daemon that watches them.
+fn deployment() -> (Vec<Redis>, Daemon) {
+    let primary = Redis::start(&["--appendonly", "yes"]);
+    let servers = vec![primary.replica(), primary.replica(), primary];
+    let urls: Vec<_> = servers.iter().map(Redis::url).collect();
+    let daemon = Daemon::serve(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+    let labels = ("node", servers[2].address());
+    eventually(Duration::from_secs(5), "CONFIG was read", || {
+        daemon.samples().get("redis_config_auto_aof_rewrite_percentage", &[(labels.0, &labels.1)])
+    });
+    (servers, daemon)
+}
+
+#[test]
+fn both_formats_pass_strict_parsers() {
+    let (_servers, daemon) = deployment();
+    let text = daemon.get("/metrics", "");
+    assert_eq!(text.content_type, "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(run(Command::new("promtool").args(["check", "metrics"]), &text.text), "", "promtool finds nothing");
+
+    let open_metrics = daemon.get("/metrics", OPEN_METRICS);
+    assert_eq!(open_metrics.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let parse = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+series = [(s.name, tuple(sorted(s.labels.items()))) for f in text_string_to_metric_families(sys.stdin.read()) for s in f.samples]
+assert len(series) == len(set(series)), 'a series is there twice'
+print(len(series))
+";
+    let mut python = Command::new("python3");
+    python.args(["-c", parse]).env("PYTHONPATH", installed().join("python"));
+    let parsed: usize = run(&mut python, &open_metrics.text).trim().parse().expect("a count of series");
+    let samples = open_metrics.text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(parsed, samples);
+    assert!(samples > 300, "{samples} samples of three nodes");
+}
+
+#[test]
+fn a_real_prometheus_takes_every_sample_of_both_formats() {
+    let (_servers, daemon) = deployment();
+    let plain = plain_text_proxy(daemon.port);
+    let prometheus = Prometheus::start(&[("openmetrics", daemon.port), ("text", plain)]);
+    for job in ["openmetrics", "text"] {
+        eventually(Duration::from_secs(20), "the target was scraped", || {
+            prometheus.query(&format!("count_over_time(up{{job='{job}'}}[1m]) >= 3"))
+        });
+        assert_eq!(prometheus.target(job), Some(("up".to_owned(), String::new())), "{job}");
+        assert_eq!(prometheus.query(&format!("min_over_time(up{{job='{job}'}}[1m])")), Some(1.0), "{job}");
+        assert_eq!(prometheus.query(&format!("sum(redis_up{{job='{job}'}})")), Some(3.0), "{job}");
+        // CLIENT LIST of commands that appear meanwhile may add a sample between two scrapes, so both counts come from Prometheus.
+        let taken = prometheus.query(&format!("scrape_samples_scraped{{job='{job}'}} == scrape_samples_post_metric_relabeling"));
+        assert!(taken > Some(300.0), "{job}: {taken:?} samples");
+        let series = prometheus.query(&format!("count({{job='{job}', __name__=~'redis_.+|rolecall_.+|process_.+'}})"));
+        assert_eq!(series, taken, "{job}: every sample became a series");
+    }
+    let types = prometheus.types();
+    for (name, kind) in [("redis_up", "gauge"), ("redis_polls_total", "counter"), ("redis_commands_total", "counter")] {
+        assert!(types.iter().any(|(found, type_)| found.starts_with(name.trim_end_matches("_total")) && type_ == kind), "{name} {kind}");
+    }
+}
+
+#[test]
+fn an_answer_is_compressed_for_those_who_ask() {
+    let (_servers, daemon) = deployment();
+    let fetch = |encoding: &str| {
+        let output = Command::new("curl")
+            .args(["-sS", "-o", "/dev/null", "-w", "%{size_download}", "-H", &format!("Accept-Encoding: {encoding}")])
+            .arg(format!("http://127.0.0.1:{}/metrics", daemon.port))
+            .output()
+            .expect("curl");
+        String::from_utf8_lossy(&output.stdout).parse::<f64>().expect("a size")
+    };
+    let (plain, gzip) = (fetch("identity"), fetch("gzip"));
+    assert!(gzip < plain / 4.0, "{gzip} of {plain} bytes");
+}
+
+/// Gives a command some text, and returns what it wrote.
+fn run(command: &mut Command, text: &str) -> String {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("installed");
+    child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("taken");
+    let output = child.wait_with_output().expect("output");
+    let written = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {written}");
+    written
+}
+
+/// Prometheus 2.42 always asks for OpenMetrics; through this it gets text format 0.0.4, byte for byte as the daemon writes it.
+fn plain_text_proxy(daemon: u16) -> u16 {
+    let port = free_port();
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || serve_plain_text(stream, daemon));
+        }
+    });
+    port
+}
+
+fn serve_plain_text(mut stream: std::net::TcpStream, daemon: u16) {
+    use std::io::{BufRead, BufReader};
+    let request = BufReader::new(stream.try_clone().expect("a stream")).lines().map_while(Result::ok);
+    if request.take_while(|line| !line.is_empty()).count() == 0 {
+        return;
+    }
+    let Ok(mut answer) = ureq::get(format!("http://127.0.0.1:{daemon}/metrics")).header("Accept", "text/plain").call() else { return };
+    let text = answer.body_mut().read_to_string().expect("text");
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
+    // Prometheus may have given up meanwhile.
+    let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{text}", text.len());
+}

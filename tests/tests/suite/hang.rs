@@ -1,0 +1,86 @@
+//! A server that hangs: unknown at first, then down, and back on the same connection; and the others do not notice.
+
+use std::time::Duration;
+
+use tests::{Daemon, Redis, Signal, eventually, pause};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
+    let primary = Redis::start(&[]);
+    let (hung, other) = (primary.replica(), primary.replica());
+    let daemon = Daemon::serve(&[&primary.url(), &hung.url(), &other.url()]);
+    let node = hung.address();
+    let labels = [("node", node.as_str())];
+    daemon.until(SECOND * 3, "redis_up", &labels, 1.0);
+    let connections = hung.pollers();
+    assert_eq!(connections.len(), 1);
+
+    hung.signal(Signal::Stop);
+    let counted = daemon.until(SECOND * 3, "redis_poll_failures_total", &[labels[0], ("reason", "timeout")], 1.0);
+    let samples = daemon.samples();
+    assert_eq!(samples.get("redis_up", &labels), Some(1.0), "a missed round is unknown, not evidence");
+    assert_eq!(samples.get("redis_role", &[labels[0], ("role", "replica")]), Some(1.0), "what it said last is kept");
+    // Stopped after a round began, it is asked in the next, and has missed it at that round's deadline.
+    assert!(counted <= SECOND * 2, "counted after {counted:?}");
+
+    // While it hangs, rounds close as soon as the others answered.
+    let before = daemon.samples();
+    pause(SECOND * 3);
+    let (after, asked) = (daemon.samples(), daemon.get("/metrics", ""));
+    let rounds = |samples: &tests::Samples| samples.get("rolecall_rounds_total", &[]).expect("rounds");
+    assert!((2.0..=4.0).contains(&(rounds(&after) - rounds(&before))), "one round a second");
+    assert_eq!(after.get("rolecall_rounds_missed_total", &[]), Some(0.0));
+    let closed = after.get("rolecall_round_duration_seconds", &[]).expect("a round");
+    assert!(closed < 0.4, "a round took {closed} s; waiting for the hung node takes 0.8 s");
+    assert!(asked.took < SECOND / 2, "/metrics took {:?}", asked.took);
+    let polled = |samples: &tests::Samples| samples.get("redis_polls_total", &[("node", &other.address())]).expect("polls");
+    let failures = after.count("redis_poll_failures_total", &[("node", &other.address())]);
+    assert!(polled(&after) - polled(&before) >= 2.0 && failures == 0, "the others keep their cadence");
+
+    let down = daemon.until(SECOND * 3, "redis_up", &labels, 0.0);
+    let samples = daemon.samples();
+    assert_eq!(samples.get("redis_down_reason", &[labels[0], ("reason", "timeout")]), Some(1.0));
+    assert_eq!(samples.count("redis_role", &labels), 0, "a node that is down says nothing");
+    assert_eq!(daemon.logged("node_unreachable").len(), 1, "{:?}", daemon.log());
+
+    hung.signal(Signal::Cont);
+    let back = daemon.until(SECOND * 4, "redis_up", &labels, 1.0);
+    assert!(back <= SECOND * 2, "back after {back:?}");
+    assert_eq!(hung.pollers(), connections, "on the same connection");
+    assert_eq!(daemon.logged("node_back").len(), 1);
+    println!("counted after {counted:?}, round {closed} s, /metrics {:?}, down {down:?} later, back after {back:?}", asked.took);
+}
+
+#[test]
+fn a_pause_shorter_than_down_after_is_no_outage() {
+    let server = Redis::start(&[]);
+    let daemon = Daemon::serve(&[&server.url()]);
+    daemon.until(SECOND * 3, "redis_up", &[], 1.0);
+    server.signal(Signal::Stop);
+    daemon.until(SECOND * 3, "redis_poll_failures_total", &[("reason", "timeout")], 1.0);
+    server.signal(Signal::Cont);
+    let answered = daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).expect("an answer");
+    eventually(SECOND * 3, "it answers", || daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).filter(|now| *now > answered));
+    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0));
+    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+}
+
+#[test]
+fn a_pause_of_the_exporter_is_no_outage_of_the_servers() {
+    let servers = [Redis::start(&[]), Redis::start(&[])];
+    let daemon = Daemon::serve(&[&servers[0].url(), &servers[1].url()]);
+    pause(SECOND * 2);
+    daemon.signal(Signal::Stop);
+    pause(SECOND * 6);
+    daemon.signal(Signal::Cont);
+    pause(SECOND * 3);
+    let samples = daemon.samples();
+    for server in &servers {
+        assert_eq!(samples.get("redis_up", &[("node", &server.address())]), Some(1.0));
+    }
+    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+    assert!(samples.get("rolecall_rounds_missed_total", &[]) >= Some(5.0));
+    assert!(samples.get("rolecall_blind_rounds_total", &[]) >= Some(1.0));
+}

@@ -1,0 +1,9 @@
+//! The end-to-end suite: the real daemon on real servers.
+
+#![expect(clippy::print_stdout, reason = "measured figures are shown with --nocapture")]
+
+mod down;
+mod exposition;
+mod hang;
+mod lifecycle;
+mod roles;

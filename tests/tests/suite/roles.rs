@@ -1,0 +1,88 @@
+//! What nodes claim and how they follow, as it changes.
+
+use std::time::Duration;
+
+use tests::{Daemon, Redis};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_unexpected_demotion_is_seen_and_named() {
+    let primary = Redis::start(&[]);
+    let replica = primary.replica();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let text = format!(
+        "[[deployment]]\nname = 'orders'\nlabels = {{ team = 'checkout' }}\nnodes = [\n  {{ url = '{}', name = 'orders-0', role = 'master' }},\n  {{ url = '{}', name = 'orders-1' }},\n]\n",
+        primary.url(),
+        replica.url()
+    );
+    std::fs::write(&file, text).expect("a file");
+    let daemon = Daemon::start(&["--config.file", &file.display().to_string()]);
+    let (first, second) = ([("node", "orders-0"), ("team", "checkout")], [("node", "orders-1"), ("deployment", "orders")]);
+    daemon.until(SECOND * 5, "redis_unexpected_role", &first, 0.0);
+    daemon.until(SECOND * 5, "redis_link_state", &[second[0], ("state", "up")], 1.0);
+    assert_eq!(daemon.samples().get("redis_deployment_masters", &[]), Some(1.0));
+
+    replica.cli(&["REPLICAOF", "NO", "ONE"]);
+    primary.cli(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
+    let seen = daemon.until(SECOND * 3, "redis_unexpected_role", &first, 1.0);
+    assert!(seen <= SECOND * 2, "seen after {seen:?}");
+    daemon.until(SECOND * 3, "redis_role", &[second[0], ("role", "master")], 1.0);
+    // The reason is read at once, not ten seconds later.
+    daemon.until(SECOND * 3, "redis_topology_commands_total", &[first[0], ("command", "replicaof")], 1.0);
+    assert_eq!(daemon.samples().get("redis_role_changes_total", &first), Some(1.0));
+    assert_eq!(daemon.logged("role_changed").len(), 2, "{:?}", daemon.log());
+}
+
+#[test]
+fn a_write_to_a_replica_is_counted() {
+    let primary = Redis::start(&[]);
+    let replica = primary.replica();
+    replica.cli(&["SET", "before", "1"]);
+    let daemon = Daemon::serve(&[&primary.url(), &replica.url()]);
+    let node = replica.address();
+    daemon.until(SECOND * 3, "redis_errors_total", &[("node", &node), ("err", "READONLY")], 0.0);
+    replica.cli(&["SET", "after", "1"]);
+    daemon.until(SECOND * 3, "redis_errors_total", &[("node", &node), ("err", "READONLY")], 1.0);
+    daemon.until(SECOND * 3, "redis_commands_rejected_calls_total", &[("node", &node), ("cmd", "set")], 2.0);
+    assert_eq!(daemon.samples().get("redis_slave_read_only", &[("node", &node)]), Some(1.0));
+}
+
+#[test]
+fn a_dead_master_is_a_lost_link() {
+    let mut primary = Redis::start(&[]);
+    let replica = primary.replica();
+    let daemon = Daemon::serve(&[&replica.url()]);
+    daemon.until(SECOND * 3, "redis_link_state", &[("state", "up")], 1.0);
+    primary.kill();
+    daemon.until(SECOND * 3, "redis_link_state", &[("state", "lost")], 1.0);
+    let samples = daemon.samples();
+    assert_eq!((samples.get("redis_master_link_up", &[]), samples.get("redis_link_drops_total", &[])), (Some(0.0), Some(1.0)));
+    assert_eq!(samples.get("redis_master_last_io_seconds_ago", &[]), None, "-1 is no time");
+    assert!(samples.get("redis_master_link_down_since_seconds", &[]).is_some());
+    primary.restart();
+    daemon.until(SECOND * 5, "redis_link_state", &[("state", "up")], 1.0);
+    assert_eq!((daemon.logged("link_dropped").len(), daemon.logged("link_restored").len()), (1, 1));
+}
+
+#[test]
+fn without_config_the_rest_is_there_and_the_servers_errors_stay_still() {
+    let server = Redis::start(&["--user", "rolecall", "on", ">secret", "-@all", "+info"]);
+    let daemon = Daemon::serve(&[&format!("redis://rolecall:secret@{}", server.address())]);
+    daemon.until(SECOND * 3, "redis_up", &[], 1.0);
+    let errors = || server.info("total_error_replies").expect("6.2 or later");
+    let refused = |line: &String| line.contains("CONFIG is refused");
+    tests::eventually(SECOND * 5, "CONFIG was tried", || daemon.log().iter().any(refused).then_some(()));
+    let before = errors();
+    let rounds = daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
+    tests::eventually(SECOND * 8, "five rounds", || {
+        (daemon.samples().get("rolecall_rounds_total", &[]) >= Some(rounds + 5.0)).then_some(())
+    });
+    assert_eq!(errors(), before);
+    assert_eq!(daemon.log().iter().filter(|line| refused(line)).count(), 1);
+    let samples = daemon.samples();
+    assert_eq!(samples.count("redis_config_repl_timeout_seconds", &[]), 0);
+    assert_eq!(samples.get("redis_errors_total", &[("err", "NOPERM")]), Some(0.0), "our own refusals are not counted");
+    assert!(samples.count("redis_commands_total", &[]) > 0);
+}
