@@ -1,4 +1,4 @@
-//! The metric tables: one [`Row`] is one metric, and everything else is a loop over the rows. The only user of prometheus-client.
+//! The metric tables: one row is one metric, and everything else is a loop over the rows. The only user of prometheus-client.
 //!
 //! To add a metric, add a row to a file under `tables/`. No metric exists outside them.
 

