@@ -42,7 +42,7 @@ impl Daemon {
         let mut process = Process::start(&mut command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
             assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
-            process.log().iter().find_map(|line| line.split("address=127.0.0.1:").nth(1)?.trim().parse().ok())
+            process.log().iter().find_map(|line| port(line))
         });
         Daemon { port, process }
     }
@@ -99,6 +99,12 @@ impl Daemon {
     pub fn end(&mut self, limit: Duration) -> (ExitStatus, Duration) {
         self.process.end(limit)
     }
+}
+
+/// The port in the line that says where it listens, in either format of log lines.
+fn port(line: &str) -> Option<u16> {
+    let after = line.contains("listening").then(|| line.split("127.0.0.1:").nth(1)).flatten()?;
+    after.trim_end_matches(['"', '}', ' ']).parse().ok()
 }
 
 impl Drop for Daemon {

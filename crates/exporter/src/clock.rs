@@ -27,6 +27,13 @@ impl Clock {
         instant.saturating_duration_since(self.started)
     }
 
+    /// The next instant that is `phase` and a whole number of intervals after the start.
+    pub fn next(self, phase: Duration, interval: Duration) -> Instant {
+        let since = self.elapsed(self.now()).saturating_sub(phase);
+        let intervals = u32::try_from(since.as_nanos() / interval.as_nanos()).unwrap_or(u32::MAX);
+        self.started + phase + interval * intervals.saturating_add(1)
+    }
+
     /// Wall time, for display only.
     pub fn wall(self) -> SystemTime {
         SystemTime::now()

@@ -35,7 +35,7 @@ pub fn landing<'a>(version: &str, deployments: impl Iterator<Item = &'a Deployme
 fn section(view: &DeploymentView) -> Markup {
     html! {
         h2 { (view.deployment.name) }
-        @if view.nodes.is_empty() {
+        @if view.at.is_none() {
             p { "Waiting for the first round." }
         } @else {
             table {

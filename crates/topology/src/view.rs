@@ -59,9 +59,10 @@ pub struct NodeView {
 }
 
 impl DeploymentView {
-    /// What is known before the first round: nothing.
+    /// What is known before the first round: every node is pending.
     pub fn empty(deployment: Arc<Deployment>) -> Self {
-        DeploymentView { deployment, at: None, elapsed: Duration::ZERO, rounds: RoundFigures::default(), nodes: Vec::new() }
+        let nodes = deployment.nodes.iter().map(NodeView::pending).collect();
+        DeploymentView { deployment, at: None, elapsed: Duration::ZERO, rounds: RoundFigures::default(), nodes }
     }
 
     /// The nodes that claim to be master.
@@ -71,6 +72,20 @@ impl DeploymentView {
 }
 
 impl NodeView {
+    fn pending(node: &Arc<Node>) -> Self {
+        NodeView {
+            node: Arc::clone(node),
+            presence: Presence::Pending,
+            last: None,
+            polling: Polling::default(),
+            process: ProcessView::default(),
+            link: LinkView::default(),
+            counters: Arc::default(),
+            writes_refused: Refusals::new(),
+            reads_refused: Refusals::new(),
+        }
+    }
+
     /// What it says; `None` unless it is up.
     pub fn snapshot(&self) -> Option<&NodeSnapshot> {
         self.last.as_deref().filter(|_| self.presence == Presence::Up)

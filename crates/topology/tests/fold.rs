@@ -64,6 +64,13 @@ fn a_node_that_was_never_reached_is_pending_and_says_nothing() {
 }
 
 #[test]
+fn a_node_found_down_at_first_is_unreachable_so_that_its_return_has_a_pair() {
+    let mut scene = Scene::new();
+    assert_eq!(kinds(&scene.round(Outcome::Failed(Reason::Auth))), ["node_unreachable"]);
+    assert_eq!(kinds(&scene.answer(MASTER)), ["node_back"]);
+}
+
+#[test]
 fn silence_is_unknown_until_it_lasted() {
     let mut scene = Scene::new();
     scene.answer(MASTER);

@@ -84,3 +84,33 @@ fn a_pause_of_the_exporter_is_no_outage_of_the_servers() {
     assert!(samples.get("rolecall_rounds_missed_total", &[]) >= Some(5.0));
     assert!(samples.get("rolecall_blind_rounds_total", &[]) >= Some(1.0));
 }
+
+#[test]
+fn a_connection_without_an_answer_for_half_a_minute_is_replaced() {
+    let server = Redis::start(&[]);
+    let daemon = Daemon::serve(&[&server.url()]);
+    daemon.until(SECOND * 3, "redis_up", &[], 1.0);
+    let connections = server.pollers();
+    server.signal(Signal::Stop);
+    daemon.until(SECOND * 6, "redis_up", &[], 0.0);
+    pause(SECOND * 28);
+    server.signal(Signal::Cont);
+    daemon.until(SECOND * 12, "redis_up", &[], 1.0);
+    let (replaced, _) = eventually(SECOND * 3, "one connection is left", || Some(server.pollers()).filter(|pollers| pollers.len() == 1));
+    assert_ne!(replaced, connections);
+}
+
+#[test]
+fn rounds_of_deployments_are_spread_over_the_interval() {
+    let servers = [Redis::start(&[]), Redis::start(&[])];
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let deployment = |name: &str, server: &Redis| format!("[[deployment]]\nname = '{name}'\nnodes = [{{ url = '{}' }}]\n", server.url());
+    std::fs::write(&file, deployment("a", &servers[0]) + &deployment("b", &servers[1])).expect("a file");
+    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    pause(SECOND * 3);
+    let samples = daemon.samples();
+    let polled = |name: &str| samples.get("redis_last_poll_timestamp_seconds", &[("deployment", name)]).expect("polled");
+    let apart = (polled("a") - polled("b")).rem_euclid(1.0);
+    assert!((0.35..0.65).contains(&apart), "{apart} s apart, of an interval of 1 s");
+}

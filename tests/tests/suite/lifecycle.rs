@@ -86,3 +86,17 @@ fn a_mistake_is_told_and_ends_with_a_code() {
     assert_eq!(code, Some(1));
     assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
 }
+
+#[test]
+fn log_lines_are_structured() {
+    let (json, logfmt) = (Daemon::start(&["--log.format", "json", "redis://127.0.0.1:1"]), Daemon::start(&["redis://127.0.0.1:1"]));
+    for daemon in [&json, &logfmt] {
+        daemon.until(SECOND * 3, "redis_up", &[], 0.0);
+    }
+    for line in json.log() {
+        let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
+        assert!(line["level"].is_string() && line["message"].is_string() && line["timestamp"].is_string(), "{line}");
+    }
+    let line = logfmt.log().into_iter().find(|line| line.contains("event=node_unreachable")).expect("logged");
+    assert!(line.starts_with("ts=") && line.contains("level=warn") && line.contains("node=127.0.0.1:1 "), "{line}");
+}

@@ -74,7 +74,8 @@ enum Standing {
     Failed(Reason),
 }
 
-/// Polls a deployment for ever, and publishes a view for each round. `phase` delays its rounds against those of other deployments.
+/// Polls a deployment for ever, and publishes a view for each round. `phase` sets its
+/// rounds apart from those of other deployments.
 ///
 /// # Errors
 /// Only when one of its tasks died, which must end the process.
@@ -86,10 +87,10 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let mut rounds = Rounds::new(settings, shared);
     rounds.settle().await?;
+    let clock = rounds.shared.clock;
+    rounds.round(clock.now(), &publish).await?;
     let interval = rounds.settings.deployment.interval;
-    let first = rounds.shared.clock.now();
-    rounds.round(first, &publish).await?;
-    let mut ticks = interval_at(first + phase + interval, interval);
+    let mut ticks = interval_at(clock.next(phase, interval), interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
