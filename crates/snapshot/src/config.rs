@@ -1,8 +1,22 @@
 //! The CONFIG parameters that were read from a server. Only named ones are ever asked for, and never a secret.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::Reply;
+
+/// How much output may wait for clients of one class before they are cut off; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputBufferLimit {
+    /// `normal`, `slave` or `pubsub`.
+    pub class: &'static str,
+    /// Cut off at once, bytes.
+    pub hard: u64,
+    /// Cut off after a while, bytes.
+    pub soft: u64,
+    /// That while.
+    pub overcome: Duration,
+}
 
 /// Values of CONFIG parameters, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,11 +28,13 @@ impl Config {
     /// The longest value that is kept, bytes. `save` and `client-output-buffer-limit` are the longest real ones.
     const MAX_VALUE: usize = 1024;
 
+    /// The most parameters that are taken up from one reply.
+    const MAX_VALUES: usize = 512;
+
     /// Takes up a reply to `CONFIG GET`: names and values in turn. A server that does not know a parameter answers with none.
     pub fn add(&mut self, reply: &Reply) {
-        let Reply::Array(items) = reply else { return };
-        for pair in items.chunks_exact(2) {
-            if let (Some(name), Some(value)) = (pair[0].text(), pair[1].text())
+        for (name, value) in reply.pairs().take(Self::MAX_VALUES) {
+            if let (Some(name), Some(value)) = (name.text(), value.text())
                 && value.len() <= Self::MAX_VALUE
             {
                 self.values.insert(name.into(), value.into());
@@ -34,6 +50,23 @@ impl Config {
     /// The value of a parameter that is a number.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.get(name)?.parse().ok().filter(|number: &f64| number.is_finite())
+    }
+
+    /// The output buffer limits by class of client, bytes and seconds. CONFIG `client-output-buffer-limit`.
+    pub fn output_buffer_limits(&self) -> Vec<OutputBufferLimit> {
+        let words: Vec<_> = self.get("client-output-buffer-limit").unwrap_or_default().split(' ').collect();
+        let limit = |words: &[&str]| {
+            // 5.0 to 6.2 write `slave`, as does INFO; later servers too, for compatibility.
+            let class = match words[0] {
+                "normal" => "normal",
+                "slave" | "replica" => "slave",
+                "pubsub" => "pubsub",
+                _ => return None,
+            };
+            let [hard, soft, seconds] = [words[1], words[2], words[3]].map(|word| word.parse().ok());
+            Some(OutputBufferLimit { class, hard: hard?, soft: soft?, overcome: Duration::from_secs(seconds?) })
+        };
+        words.chunks_exact(4).filter_map(limit).collect()
     }
 
     /// The value of a parameter that is `yes` or `no`.

@@ -3,26 +3,39 @@
 //! Parsing never fails as a whole. It keeps what it understood, leaves out what it did not, and lists the latter as [`Issue`]s.
 //! A field that a server did not send is `None`, never zero.
 
+mod clients;
+mod cluster;
 mod commands;
 mod config;
 mod errors;
 mod fields;
 mod identity;
 mod issue;
+mod keyspace;
+mod latency;
+mod list;
 mod node;
 mod persistence;
 mod reason;
 mod replication;
 mod reply;
+mod sentinel;
+mod slowlog;
 
+pub use clients::{Client, ClientKind};
+pub use cluster::{ClusterNode, Shard, ShardNode};
 pub use commands::{CommandStat, CommandStats};
-pub use config::Config;
+pub use config::{Config, OutputBufferLimit};
 pub use errors::ErrorStats;
 pub use fields::Fields;
 pub use identity::Identity;
 pub use issue::Issue;
+pub use keyspace::Database;
+pub use latency::CommandLatency;
 pub use node::NodeSnapshot;
 pub use persistence::{Aof, Persistence, Rdb};
 pub use reason::Reason;
-pub use replication::{Link, LinkStatus, Replication, Role};
+pub use replication::{Attached, Link, LinkStatus, Replication, Role};
 pub use reply::{Reply, ServerError};
+pub use sentinel::{MasterSummary, Quorum, Watched};
+pub use slowlog::SlowLog;

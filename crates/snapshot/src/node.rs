@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{CommandStats, Config, ErrorStats, Fields, Identity, Issue, Persistence, Replication};
+use crate::keyspace::{self, Database};
+use crate::sentinel::{self, MasterSummary};
+use crate::{CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, Issue, Persistence, Replication, SlowLog, list};
 
 /// Everything one server said: typed where the program reasons about it, by name where it only carries it on.
 #[derive(Debug, Clone, Default)]
@@ -15,10 +17,22 @@ pub struct NodeSnapshot {
     pub persistence: Persistence,
     /// Refusals by code.
     pub errors: ErrorStats,
+    /// Databases with keys.
+    pub keyspace: Vec<Database>,
+    /// Loaded modules: name and version. INFO modules.
+    pub modules: Vec<(Box<str>, Box<str>)>,
+    /// The masters that a Sentinel watches.
+    pub watched: Vec<MasterSummary>,
     /// Every scalar line of INFO.
     pub fields: Fields,
     /// Statistics by command, as last read; it is read less often than INFO.
     pub commands: Option<Arc<CommandStats>>,
+    /// Times by command, where they are read.
+    pub latencies: Option<Arc<Vec<CommandLatency>>>,
+    /// CLUSTER INFO, on a cluster node.
+    pub cluster: Option<Arc<Fields>>,
+    /// The slow log, as last read.
+    pub slowlog: Option<SlowLog>,
     /// CONFIG parameters, as last read; `None` where CONFIG is closed to us.
     pub config: Option<Arc<Config>>,
     /// What was strange in the reply.
@@ -39,11 +53,23 @@ impl NodeSnapshot {
             replication,
             persistence: Persistence::read(&fields),
             errors: ErrorStats::read(text, &fields),
+            keyspace: keyspace::read(&fields),
+            modules: modules(text),
+            watched: sentinel::read(&fields),
             identity,
             fields,
-            commands: None,
-            config: None,
             issues,
+            ..NodeSnapshot::default()
         })
     }
+}
+
+/// The lines `module:name=...,ver=...`, of which there may be several.
+fn modules(text: &str) -> Vec<(Box<str>, Box<str>)> {
+    const MAX_MODULES: usize = 64;
+    let module = |line: &str| {
+        let line = line.strip_prefix("module:")?;
+        Some((list::name(list::get(line, "name")?)?, list::name(list::get(line, "ver")?)?))
+    };
+    text.lines().filter_map(module).take(MAX_MODULES).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Fields, Issue};
+use crate::{Fields, Issue, list};
 
 /// What a node claims to be. A claim: which master is the primary is for `topology` to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,27 @@ pub struct Replication {
     pub good_replicas: Option<u64>,
     /// The link to the master; only on replicas.
     pub link: Option<Link>,
+    /// The replicas as this node sees them. INFO replication: `slaveN`.
+    pub attached: Vec<Attached>,
 }
+
+/// A replica as its master sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// Address it announces or connects from.
+    pub ip: Box<str>,
+    /// Port it announces.
+    pub port: u16,
+    /// `online`, or a step on the way there: `wait_bgsave`, `send_bulk`.
+    pub state: Box<str>,
+    /// Replication stream it acknowledged, bytes.
+    pub offset: u64,
+    /// Age of its last acknowledgement, whole seconds; 0 while it is not online. On 5.0 and later.
+    pub lag: Option<Duration>,
+}
+
+/// The most replicas that are kept of one node.
+const MAX_ATTACHED: usize = 256;
 
 /// A replica's link to its master.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,6 +103,7 @@ impl Replication {
             second_offset: fields.count("second_repl_offset"),
             connected_replicas: fields.count("connected_slaves"),
             good_replicas: fields.count("min_slaves_good_slaves"),
+            attached: list::numbered(fields, "slave", MAX_ATTACHED).into_iter().filter_map(|(_, line)| Attached::parse(line)).collect(),
             link: (role == Some(Role::Replica)).then(|| Link::read(fields, issues)),
         }
     }
@@ -107,6 +128,18 @@ impl Link {
             syncing: fields.flag("master_sync_in_progress"),
             read_only: fields.flag("slave_read_only"),
         }
+    }
+}
+
+impl Attached {
+    fn parse(line: &str) -> Option<Self> {
+        Some(Attached {
+            ip: list::name(list::get(line, "ip")?)?,
+            port: list::parse(line, "port")?,
+            state: list::name(list::get(line, "state")?)?,
+            offset: list::parse(line, "offset")?,
+            lag: list::parse(line, "lag").map(Duration::from_secs),
+        })
     }
 }
 

@@ -58,6 +58,32 @@ impl Reply {
         }
     }
 
+    /// The value of an integer reply.
+    pub fn integer(&self) -> Option<i64> {
+        match self {
+            Reply::Integer(integer) => Some(*integer),
+            _ => None,
+        }
+    }
+
+    /// The replies in an array; none in anything else.
+    pub fn items(&self) -> &[Reply] {
+        match self {
+            Reply::Array(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The names and values of a map, which is an array of them in turn.
+    pub fn pairs(&self) -> impl Iterator<Item = (&Reply, &Reply)> {
+        self.items().chunks_exact(2).map(|pair| (&pair[0], &pair[1]))
+    }
+
+    /// The value of a name in a map.
+    pub fn get(&self, name: &str) -> Option<&Reply> {
+        self.pairs().find(|(found, _)| found.text() == Some(name)).map(|(_, value)| value)
+    }
+
     /// The refusal, if the command was refused.
     pub fn error(&self) -> Option<&ServerError> {
         match self {
