@@ -32,7 +32,7 @@ async fn a_thousand_rounds_leak_nothing() {
     let mut deployment = Deployment::new("soak", Kind::Static, &[], INTERVAL, INTERVAL * 3);
     let ports = [victim.port, survivor.port];
     for port in ports {
-        deployment.add(port.to_string(), None);
+        deployment.add(port.to_string(), format!("127.0.0.1:{port}"), None);
     }
     let deployment = Arc::new(deployment);
     let endpoints =

@@ -8,7 +8,7 @@ use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
-use topology::DeploymentView;
+use topology::{DeploymentView, NodeView};
 
 use crate::row::{Entry, Kind, Row, Subject};
 use crate::text::Text;
@@ -17,19 +17,37 @@ use crate::{ExporterView, Format, tables};
 /// Everything that one scrape shows.
 #[derive(Debug)]
 pub struct Exposition {
-    /// The exporter itself.
-    pub exporter: ExporterView,
+    /// The exporter itself; `None` leaves it out.
+    pub exporter: Option<ExporterView>,
     /// The deployments, each as of its last round.
     pub deployments: Vec<Arc<DeploymentView>>,
+    /// The themes to show; `None` for all.
+    pub themes: Option<Vec<&'static str>>,
 }
+
+/// One node as `redis_exporter` would show it.
+#[derive(Debug)]
+struct Legacy(NodeView);
 
 /// Writes every metric. Nothing is kept in between: what is written goes to the writer piece by piece.
 ///
 /// # Errors
 /// Those of the writer.
 pub fn encode(exposition: Exposition, format: Format, writer: &mut dyn Write) -> fmt::Result {
+    collect(exposition, format, writer)
+}
+
+/// Writes what `redis_exporter` has too of one node: its names, types and labels, in text format 0.0.4.
+///
+/// # Errors
+/// Those of the writer.
+pub fn encode_legacy(node: NodeView, writer: &mut dyn Write) -> fmt::Result {
+    collect(Legacy(node), Format::Text, writer)
+}
+
+fn collect(collector: impl Collector, format: Format, writer: &mut dyn Write) -> fmt::Result {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(exposition));
+    registry.register_collector(Box::new(collector));
     match format {
         Format::OpenMetrics => {
             let mut writer = Sized(writer);
@@ -40,69 +58,114 @@ pub fn encode(exposition: Exposition, format: Format, writer: &mut dyn Write) ->
     }
 }
 
+impl Exposition {
+    fn shows(&self, theme: &str) -> bool {
+        self.themes.as_ref().is_none_or(|themes| themes.contains(&theme))
+    }
+}
+
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for row in tables::exporter() {
-            family(&mut encoder, row, std::iter::once(&self.exporter))?;
+        let (theme, rows) = tables::EXPORTER;
+        for row in rows.iter().filter(|_| self.shows(theme)) {
+            family(&mut encoder, row, self.exporter.iter())?;
         }
-        for row in tables::deployment() {
+        let (theme, rows) = tables::DEPLOYMENT;
+        for row in rows.iter().filter(|_| self.shows(theme)) {
             family(&mut encoder, row, self.deployments.iter().map(|deployment| &**deployment))?;
         }
-        for row in tables::node() {
-            family(&mut encoder, row, self.deployments.iter().flat_map(|deployment| &deployment.nodes))?;
+        for (_, rows) in tables::NODE.into_iter().filter(|(theme, _)| self.shows(theme)) {
+            for row in rows {
+                family(&mut encoder, row, self.deployments.iter().flat_map(|deployment| &deployment.nodes))?;
+            }
         }
         Ok(())
     }
 }
 
-/// Writes all samples of one row. A family without a sample is not mentioned.
-fn family<'a, T: Subject + 'a>(encoder: &mut DescriptorEncoder<'_>, row: &Row<T>, subjects: impl Iterator<Item = &'a T>) -> fmt::Result {
-    let mut family = Family::Unmentioned(encoder);
-    let mut outcome = Ok(());
-    for subject in subjects {
-        row.read(subject, &mut |values, value| {
-            if value.is_finite() && outcome.is_ok() {
-                let labels = SampleLabels { base: subject.labels(), names: row.entry.labels, values };
-                outcome = family.mention(&row.entry).and_then(|metric| sample(metric, row.entry.kind(), &labels, value));
-            }
-        });
+impl Collector for Legacy {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for row in tables::legacy() {
+            let Some((name, kind)) = row.entry.legacy() else { continue };
+            let mut family = Family::new(&mut encoder, &row.entry, name, kind);
+            row.read_legacy(&self.0, &mut |values, value| family.sample(&[], values, value));
+            family.written?;
+        }
+        Ok(())
     }
-    outcome
 }
 
-/// A family, before and after its descriptor was written.
-enum Family<'a, 'b> {
-    Unmentioned(&'a mut DescriptorEncoder<'b>),
-    Mentioned(MetricEncoder<'a>),
+/// Writes all samples of one row.
+fn family<'a, T: Subject + 'a>(encoder: &mut DescriptorEncoder<'_>, row: &Row<T>, subjects: impl Iterator<Item = &'a T>) -> fmt::Result {
+    let mut family = Family::new(encoder, &row.entry, row.entry.name, row.entry.kind());
+    for subject in subjects {
+        row.read(subject, &mut |values, value| family.sample(subject.labels(), values, value));
+    }
+    family.written
+}
+
+/// A family that is being written. One without a sample is not mentioned.
+struct Family<'a, 'b> {
+    entry: &'a Entry,
+    name: &'static str,
+    kind: Kind,
+    encoder: Mention<'a, 'b>,
+    written: fmt::Result,
+}
+
+/// Before and after the descriptor of a family was written.
+enum Mention<'a, 'b> {
+    Before(&'a mut DescriptorEncoder<'b>),
+    After(MetricEncoder<'a>),
     Failed,
 }
 
-impl<'a> Family<'a, '_> {
-    fn mention(&mut self, entry: &Entry) -> Result<&mut MetricEncoder<'a>, fmt::Error> {
-        if let Family::Unmentioned(_) = self
-            && let Family::Unmentioned(encoder) = std::mem::replace(self, Family::Failed)
-        {
-            let (name, kind) = match entry.kind() {
-                Kind::Counter => (entry.name.strip_suffix("_total").unwrap_or(entry.name), MetricType::Counter),
-                Kind::Info => (entry.name.strip_suffix("_info").unwrap_or(entry.name), MetricType::Info),
-                Kind::Gauge => (entry.name, MetricType::Gauge),
-            };
-            let help = format!("{} Source: {}.", entry.help, entry.source);
-            *self = Family::Mentioned(encoder.encode_descriptor(name, &help, None, kind)?);
+impl<'a, 'b> Family<'a, 'b> {
+    fn new(encoder: &'a mut DescriptorEncoder<'b>, entry: &'a Entry, name: &'static str, kind: Kind) -> Self {
+        Family { entry, name, kind, encoder: Mention::Before(encoder), written: Ok(()) }
+    }
+
+    fn sample(&mut self, base: &[(String, String)], values: &[&str], value: f64) {
+        if value.is_finite() && self.written.is_ok() {
+            let labels = SampleLabels { base, names: self.entry.labels, values };
+            let kind = self.kind;
+            self.written = self.mention().and_then(|metric| sample(metric, kind, &labels, value));
         }
-        match self {
-            Family::Mentioned(metric) => Ok(metric),
+    }
+
+    fn mention(&mut self) -> Result<&mut MetricEncoder<'a>, fmt::Error> {
+        if let Mention::Before(_) = self.encoder
+            && let Mention::Before(encoder) = std::mem::replace(&mut self.encoder, Mention::Failed)
+        {
+            let (suffix, kind) = descriptor(self.name, self.kind);
+            let name = self.name.strip_suffix(suffix).unwrap_or(self.name);
+            let help = format!("{} Source: {}.", self.entry.help, self.entry.source);
+            self.encoder = Mention::After(encoder.encode_descriptor(name, &help, None, kind)?);
+        }
+        match &mut self.encoder {
+            Mention::After(metric) => Ok(metric),
             _ => Err(fmt::Error),
         }
     }
 }
 
-fn sample(metric: &mut MetricEncoder<'_>, kind: Kind, labels: &SampleLabels<'_>, value: f64) -> fmt::Result {
-    if labels.is_empty() {
-        return number(metric, kind, value);
+/// The suffix that the encoder adds by itself, and the type it knows. A counter without `_total` is unknown to OpenMetrics; in text
+/// format 0.0.4 it is a counter again.
+fn descriptor(name: &str, kind: Kind) -> (&'static str, MetricType) {
+    match kind {
+        Kind::Counter if name.ends_with("_total") => ("_total", MetricType::Counter),
+        Kind::Counter => ("", MetricType::Unknown),
+        Kind::Info => ("_info", MetricType::Info),
+        Kind::Gauge => ("", MetricType::Gauge),
     }
+}
+
+fn sample(metric: &mut MetricEncoder<'_>, kind: Kind, labels: &SampleLabels<'_>, value: f64) -> fmt::Result {
     if kind == Kind::Info {
         return metric.encode_info(labels);
+    }
+    if labels.is_empty() {
+        return number(metric, kind, value);
     }
     number(&mut metric.encode_family(labels)?, kind, value)
 }

@@ -5,12 +5,14 @@
 mod encode;
 mod exporter;
 mod format;
+mod reference;
 mod row;
 mod tables;
 mod text;
 
-pub use encode::{Exposition, encode};
+pub use encode::{Exposition, encode, encode_legacy};
 pub use exporter::{Build, ExporterView, ProcessFigures, Reload};
 pub use format::Format;
+pub use reference::reference;
 pub use row::{Entry, Kind, Legacy, Source};
-pub use tables::entries;
+pub use tables::{entries, legacy_entries, themes};

@@ -38,14 +38,18 @@ pub struct Entry {
     pub help: &'static str,
 }
 
-/// The name under which `redis_exporter` has a metric.
+/// How `redis_exporter` has a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Legacy {
-    /// The same name.
+    /// As it is here.
     Same,
-    /// Another name, which breaks a convention.
-    As(&'static str),
-    /// It has no such metric.
+    /// As a gauge of this name, with the number as the server writes it.
+    Gauge(&'static str),
+    /// As a counter of this name, with the number as the server writes it.
+    Counter(&'static str),
+    /// Under this name, but with other labels or another meaning: it has a row of its own in `tables/legacy.rs`.
+    Own(&'static str),
+    /// Not at all.
     No,
 }
 
@@ -59,6 +63,8 @@ pub enum Source {
         /// The field.
         field: &'static str,
     },
+    /// A field of CLUSTER INFO.
+    Cluster(&'static str),
     /// A CONFIG parameter.
     Config(&'static str),
     /// Several fields, or the exporter itself, in words.
@@ -67,9 +73,11 @@ pub enum Source {
 
 /// How the values of a metric are read.
 pub(crate) enum Read<T> {
-    /// The number in an INFO field, times a factor; a negative number stands for unknown there.
+    /// The number in a field, times a factor; a negative number stands for unknown there.
     Field(f64),
-    /// The `ok` or `err` in an INFO field, as 1 or 0.
+    /// The number in a field, which may be negative.
+    Signed,
+    /// The `ok` or `err` (of a cluster: `fail`) in a field, as 1 or 0.
     Status,
     /// One value.
     One(fn(&T) -> Option<f64>),
@@ -87,13 +95,8 @@ pub(crate) trait Subject {
     /// The labels on each of its series.
     fn labels(&self) -> &[(String, String)];
 
-    /// The number in an INFO field; only nodes have any.
-    fn number(&self, _field: &str) -> Option<f64> {
-        None
-    }
-
-    /// The status in an INFO field.
-    fn status(&self, _field: &str) -> Option<bool> {
+    /// The text of a field or parameter; only nodes have any.
+    fn text(&self, _source: Source) -> Option<&str> {
         None
     }
 }
@@ -112,25 +115,44 @@ pub enum Kind {
 impl Row<NodeView> {
     /// A number in an INFO field.
     pub(crate) const fn field(name: &'static str, section: &'static str, field: &'static str, help: &'static str) -> Self {
-        let entry = Entry { name, legacy: Legacy::Same, labels: &[], source: Source::Info { section, field }, help };
-        Row { entry, read: Read::Field(1.0) }
+        Self::read_from(name, Source::Info { section, field }, help, Read::Field(1.0))
     }
 
     /// An `ok` or `err` in an INFO field.
     pub(crate) const fn status(name: &'static str, section: &'static str, field: &'static str, help: &'static str) -> Self {
-        let entry = Entry { name, legacy: Legacy::Same, labels: &[], source: Source::Info { section, field }, help };
-        Row { entry, read: Read::Status }
+        Self::read_from(name, Source::Info { section, field }, help, Read::Status)
     }
 
-    /// A number in a CONFIG parameter.
-    pub(crate) const fn config(
-        name: &'static str,
-        parameter: &'static str,
-        help: &'static str,
-        read: fn(&NodeView) -> Option<f64>,
-    ) -> Self {
-        let entry = Entry { name, legacy: Legacy::No, labels: &[], source: Source::Config(parameter), help };
-        Row { entry, read: Read::One(read) }
+    /// A number in a field of CLUSTER INFO.
+    pub(crate) const fn cluster(name: &'static str, field: &'static str, help: &'static str) -> Self {
+        Self::read_from(name, Source::Cluster(field), help, Read::Field(1.0))
+    }
+
+    /// A number, `yes` or `no` in a CONFIG parameter.
+    pub(crate) const fn config(name: &'static str, parameter: &'static str, help: &'static str) -> Self {
+        Self::read_from(name, Source::Config(parameter), help, Read::Field(1.0)).legacy(Legacy::No)
+    }
+
+    const fn read_from(name: &'static str, source: Source, help: &'static str, read: Read<NodeView>) -> Self {
+        Row { entry: Entry { name, legacy: Legacy::Same, labels: &[], source, help }, read }
+    }
+
+    /// The field counts in another unit: what it is multiplied by.
+    pub(crate) const fn scaled(mut self, factor: f64) -> Self {
+        self.read = Read::Field(factor);
+        self
+    }
+
+    /// The number may be negative.
+    pub(crate) const fn signed(mut self) -> Self {
+        self.read = Read::Signed;
+        self
+    }
+
+    /// The field holds `ok` or `fail`.
+    pub(crate) const fn ok(mut self) -> Self {
+        self.read = Read::Status;
+        self
     }
 }
 
@@ -176,31 +198,69 @@ impl<T: 'static> Row<T> {
 impl<T: Subject> Row<T> {
     /// Reads every sample of one thing.
     pub(crate) fn read(&self, subject: &T, emit: Emit<'_>) {
-        let field = if let Source::Info { field, .. } = self.entry.source { field } else { "" };
-        let one = match self.read {
-            Read::Field(factor) => subject.number(field).filter(|number| *number >= 0.0).map(|number| number * factor),
-            Read::Status => subject.status(field).map(f64::from),
-            Read::One(read) => read(subject),
+        match self.read {
+            Read::Field(factor) => {
+                one(number(subject, self.entry.source).filter(|number| *number >= 0.0).map(|number| number * factor), emit);
+            }
+            Read::Signed => one(number(subject, self.entry.source), emit),
+            Read::Status => one(subject.text(self.entry.source).and_then(status), emit),
+            Read::One(read) => one(read(subject), emit),
             Read::State(states, read) => {
                 if let Some(current) = read(subject) {
                     for state in states {
                         emit(&[state], f64::from(*state == current));
                     }
                 }
-                None
             }
-            Read::Many(read) => {
-                read(subject, emit);
-                None
-            }
-        };
-        if let Some(one) = one {
-            emit(&[], one);
+            Read::Many(read) => read(subject, emit),
+        }
+    }
+
+    /// Reads every sample of one thing as `redis_exporter` would show it: what has another name there is the number of the server as it
+    /// is, also where it stands for unknown.
+    pub(crate) fn read_legacy(&self, subject: &T, emit: Emit<'_>) {
+        match (&self.read, self.entry.legacy) {
+            (Read::Field(factor), Legacy::Same) => one(number(subject, self.entry.source).map(|number| number * factor), emit),
+            (Read::Field(_), _) => one(number(subject, self.entry.source), emit),
+            _ => self.read(subject, emit),
         }
     }
 }
 
+fn one(value: Option<f64>, emit: Emit<'_>) {
+    if let Some(value) = value {
+        emit(&[], value);
+    }
+}
+
+/// The number in a field. Of a parameter also `yes` and `no`.
+fn number(subject: &impl Subject, source: Source) -> Option<f64> {
+    match (subject.text(source)?, source) {
+        ("yes", Source::Config(_)) => Some(1.0),
+        ("no", Source::Config(_)) => Some(0.0),
+        (text, _) => text.parse().ok().filter(|number: &f64| number.is_finite()),
+    }
+}
+
+fn status(text: &str) -> Option<f64> {
+    match text {
+        "ok" => Some(1.0),
+        "err" | "fail" => Some(0.0),
+        _ => None,
+    }
+}
+
 impl Entry {
+    /// Name and type on `/scrape`, if it is there.
+    pub fn legacy(&self) -> Option<(&'static str, Kind)> {
+        match self.legacy {
+            Legacy::Same => Some((self.name, self.kind())),
+            Legacy::Gauge(name) => Some((name, Kind::Gauge)),
+            Legacy::Counter(name) => Some((name, Kind::Counter)),
+            Legacy::Own(_) | Legacy::No => None,
+        }
+    }
+
     /// The type that follows from the name.
     pub fn kind(&self) -> Kind {
         match self.name {
@@ -226,6 +286,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Info { section, field } => write!(f, "INFO {section}: {field}"),
+            Source::Cluster(field) => write!(f, "CLUSTER INFO: {field}"),
             Source::Config(parameter) => write!(f, "CONFIG {parameter}"),
             Source::Words(words) => f.write_str(words),
         }
@@ -239,12 +300,14 @@ impl Subject for NodeView {
         &self.node.labels
     }
 
-    fn number(&self, field: &str) -> Option<f64> {
-        self.snapshot()?.fields.number(field)
-    }
-
-    fn status(&self, field: &str) -> Option<bool> {
-        self.snapshot()?.fields.status(field)
+    fn text(&self, source: Source) -> Option<&str> {
+        let snapshot = self.snapshot()?;
+        match source {
+            Source::Info { field, .. } => snapshot.fields.get(field),
+            Source::Cluster(field) => snapshot.cluster.as_ref()?.get(field),
+            Source::Config(parameter) => snapshot.config.as_ref()?.get(parameter),
+            Source::Words(_) => None,
+        }
     }
 }
 

@@ -28,7 +28,7 @@ impl<'a> Text<'a> {
         let (suffix, kind) = match kind {
             "counter" => ("_total", "counter"),
             "info" => ("_info", "gauge"),
-            "unknown" => ("", "untyped"),
+            "unknown" => ("", "counter"),
             other => ("", other),
         };
         let help = self.help.strip_prefix("# HELP ").and_then(|help| help.strip_prefix(name)).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use catalog::{Build, ExporterView, Exposition, Format, ProcessFigures, Reload, encode};
+use catalog::{Build, ExporterView, Exposition, Format, ProcessFigures, Reload, encode, encode_legacy, reference};
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
 use topology::{Answer, Deployment, Fold, Kind, Outcome, Round};
@@ -14,10 +14,10 @@ const SECOND: Duration = Duration::from_secs(1);
 fn exposition() -> Exposition {
     let labels = [("team".to_owned(), "check\"out\\\n".to_owned())];
     let mut deployment = Deployment::new("orders", Kind::Static, &labels, SECOND, SECOND * 3);
-    deployment.add("orders-0", Some(Role::Master));
-    deployment.add("[::1]:6379", None);
-    deployment.add("gone:6379", None);
-    deployment.add("pending:6379", None);
+    deployment.add("orders-0", "orders-0", Some(Role::Master));
+    deployment.add("[::1]:6379", "[::1]:6379", None);
+    deployment.add("gone:6379", "gone:6379", None);
+    deployment.add("pending:6379", "pending:6379", None);
     let mut fold = Fold::new(Arc::new(deployment));
     let round = Round {
         at: at(5),
@@ -32,7 +32,7 @@ fn exposition() -> Exposition {
             Outcome::Pending,
         ],
     };
-    Exposition { exporter: exporter(), deployments: vec![fold.apply(&round).view] }
+    Exposition { exporter: Some(exporter()), deployments: vec![fold.apply(&round).view], themes: None }
 }
 
 fn answer(capture: &str) -> Outcome {
@@ -79,6 +79,19 @@ fn text(format: Format) -> String {
 #[test]
 fn open_metrics() {
     expect_file!["golden/openmetrics.txt"].assert_eq(&text(Format::OpenMetrics));
+}
+
+#[test]
+fn the_names_of_redis_exporter() {
+    let exposition = exposition();
+    let mut text = String::new();
+    encode_legacy(exposition.deployments[0].nodes[0].clone(), &mut text).expect("to a string");
+    expect_file!["golden/legacy.txt"].assert_eq(&text);
+}
+
+#[test]
+fn the_reference() {
+    expect_file!["../REFERENCE.md"].assert_eq(&reference());
 }
 
 #[test]

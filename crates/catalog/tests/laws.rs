@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use catalog::{Entry, Kind, Legacy, Source, entries};
+use catalog::{Entry, Kind, Legacy, Source, entries, legacy_entries};
 
 fn each(law: impl Fn(&Entry)) {
     assert!(entries().count() > 60, "the tables are there");
-    entries().for_each(|(_, entry)| law(entry));
+    entries().for_each(|(_, _, entry)| law(entry));
 }
 
 /// The name of the family in OpenMetrics.
@@ -24,7 +24,7 @@ fn family(entry: &Entry) -> &str {
 fn no_two_metrics_share_a_name_or_a_family() {
     let mut families = BTreeMap::new();
     each(|_| {});
-    for (_, entry) in entries() {
+    for (_, _, entry) in entries() {
         // Names that OpenMetrics reserves for a family of this name.
         for name in ["", "_total", "_created", "_info"].map(|suffix| format!("{}{suffix}", family(entry))) {
             let other = families.insert(name.clone(), entry.name);
@@ -51,7 +51,7 @@ fn names_follow_the_conventions_of_prometheus() {
 
 #[test]
 fn labels_are_ours_to_use() {
-    for (subject, entry) in entries() {
+    for (_, subject, entry) in entries() {
         let mut seen: BTreeSet<&str> = subject.iter().copied().collect();
         for label in entry.labels {
             assert!(seen.insert(label), "{}: {label} twice", entry.name);
@@ -73,28 +73,102 @@ fn help_is_one_sentence_that_needs_no_escape() {
 }
 
 #[test]
-fn a_legacy_name_is_another_name_and_used_once() {
-    let mut names: BTreeSet<&str> = entries().map(|(_, entry)| entry.name).collect();
-    for (_, entry) in entries() {
-        if let Legacy::As(name) = entry.legacy {
-            assert!(names.insert(name), "{name} of {} is taken", entry.name);
+fn a_legacy_name_is_used_once() {
+    let mut names = BTreeSet::new();
+    for entry in legacy_entries() {
+        let (name, kind) = entry.legacy().expect("on /scrape");
+        assert!(names.insert(name), "{name} twice on /scrape");
+        assert!(kind != Kind::Counter || entry.labels.len() < 2, "{name}");
+    }
+    for (_, _, entry) in entries() {
+        match entry.legacy {
+            Legacy::Gauge(name) | Legacy::Counter(name) => {
+                assert!(name == entry.name || entries().all(|(_, _, other)| other.name != name), "{name}");
+            }
+            Legacy::Own(name) if name != "redis_latency_percentiles_usec" => {
+                assert!(names.contains(name), "{}: {name} has no row of its own", entry.name);
+            }
+            _ => {}
         }
     }
 }
 
-#[test]
-fn every_info_field_occurs_in_a_capture() {
+/// Every field that any captured server sent in INFO or CLUSTER INFO, and whether it ever was a number.
+fn captured() -> BTreeMap<String, bool> {
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshot/captures");
-    let mut fields = BTreeSet::new();
+    let mut fields: BTreeMap<String, bool> = BTreeMap::new();
     for server in std::fs::read_dir(captures).expect("captures").map(|entry| entry.expect("entry").path()).filter(|path| path.is_dir()) {
-        for file in std::fs::read_dir(server).expect("a server's captures") {
-            let text = std::fs::read_to_string(file.expect("entry").path()).expect("text");
-            fields.extend(text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.to_owned()));
+        for file in std::fs::read_dir(server).expect("a server's captures").map(|entry| entry.expect("entry").path()) {
+            let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+            if name.contains(".info-") || name.contains("cluster-commands") {
+                let text = std::fs::read_to_string(&file).expect("text");
+                let lines = text.lines().filter(|line| !line.starts_with(['>', '#', '$', '*', ':']) && !line.contains(' '));
+                for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+                    *fields.entry(name.to_owned()).or_default() |= value.parse::<f64>().is_ok();
+                }
+            }
         }
     }
+    fields
+}
+
+#[test]
+fn every_field_of_a_row_occurs_in_a_capture() {
+    let fields = captured();
     each(|entry| {
-        if let Source::Info { field, .. } = entry.source {
-            assert!(fields.contains(field), "{}: no server ever sent {field}", entry.name);
+        if let Source::Info { field, .. } | Source::Cluster(field) = entry.source {
+            assert!(fields.contains_key(field), "{}: no server ever sent {field}", entry.name);
         }
     });
 }
+
+#[test]
+fn every_number_of_a_capture_has_a_row_or_a_reason() {
+    let sources: Vec<_> = entries().map(|(_, _, entry)| entry.source.to_string()).collect();
+    let named = |field: &str| {
+        let is_word = |text: &str| text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').any(|word| word == field);
+        sources.iter().any(|source| is_word(source))
+    };
+    let unread = captured().into_iter().filter(|(field, is_number)| *is_number && !named(field));
+    let unread: BTreeSet<_> = unread.map(|(field, _)| field).collect();
+    let listed: BTreeSet<_> = UNREAD.iter().flat_map(|(_, fields)| fields.iter().map(|field| (*field).to_owned())).collect();
+    assert_eq!(unread, listed, "left: numbers that no row names; right: those listed with a reason");
+}
+
+/// Numbers that no row names, and why.
+const UNREAD: &[(&str, &[&str])] = &[
+    ("names and constants that only look like numbers", &["arch_bits", "redis_git_dirty", "redis_git_sha1", "master_replid2"]),
+    ("the same as another field, less exact", &["uptime_in_days", "lru_clock"]),
+    (
+        "a rate of a counter that is there",
+        &[
+            "instantaneous_eventloop_cycles_per_sec",
+            "instantaneous_eventloop_duration_usec",
+            "instantaneous_input_kbps",
+            "instantaneous_input_repl_kbps",
+            "instantaneous_ops_per_sec",
+            "instantaneous_output_kbps",
+            "instantaneous_output_repl_kbps",
+        ],
+    ),
+    ("a quotient of two fields, and wrong where the total is unknown", &["loading_loaded_perc", "master_sync_perc"]),
+    ("of use to the authors of the server", &["clients_hz", "current_cow_size_age", "loading_rdb_used_mem"]),
+    (
+        "a part of cluster_stats_messages_sent and _received by kind of message",
+        &[
+            "cluster_stats_messages_auth-ack_received",
+            "cluster_stats_messages_auth-ack_sent",
+            "cluster_stats_messages_auth-req_received",
+            "cluster_stats_messages_auth-req_sent",
+            "cluster_stats_messages_fail_received",
+            "cluster_stats_messages_fail_sent",
+            "cluster_stats_messages_meet_received",
+            "cluster_stats_messages_meet_sent",
+            "cluster_stats_messages_ping_received",
+            "cluster_stats_messages_ping_sent",
+            "cluster_stats_messages_pong_received",
+            "cluster_stats_messages_pong_sent",
+        ],
+    ),
+    ("a label of redis_instance_info", &["tcp_port"]),
+];

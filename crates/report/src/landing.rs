@@ -76,7 +76,7 @@ mod tests {
     fn names_appear_as_text_and_states_as_words() {
         let second = Duration::from_secs(1);
         let mut deployment = Deployment::new("<b>orders", Kind::Static, &[], second, second);
-        deployment.add("a&b", None);
+        deployment.add("a&b", "a&b", None);
         let mut fold = Fold::new(Arc::new(deployment));
         let outcomes = vec![Outcome::Failed(Reason::Refused)];
         let round = Round { at: SystemTime::UNIX_EPOCH, elapsed: second, took: second, missed: 0, blind: false, outcomes };

@@ -1,5 +1,6 @@
 //! What was configured: the deployment, its nodes, and what is expected of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Deployment {
     pub down_after: Duration,
     /// The nodes, in the order of the configuration.
     pub nodes: Vec<Arc<Node>>,
+    /// Which node is at an address.
+    addresses: HashMap<String, usize>,
 }
 
 /// How the nodes of a deployment are known.
@@ -48,15 +51,21 @@ impl Deployment {
     pub fn new(name: impl Into<String>, kind: Kind, configured: &[(String, String)], interval: Duration, down_after: Duration) -> Self {
         let name = name.into();
         let labels = [("deployment".to_owned(), name.clone())].into_iter().chain(configured.iter().cloned()).collect();
-        Deployment { name, kind, labels, interval, down_after, nodes: Vec::new() }
+        Deployment { name, kind, labels, interval, down_after, nodes: Vec::new(), addresses: HashMap::new() }
     }
 
-    /// Adds a node; its labels are the deployment's and its own name.
-    pub fn add(&mut self, name: impl Into<String>, expected_role: Option<Role>) {
+    /// Adds a node at an address (`host:port`); its labels are the deployment's and its own name.
+    pub fn add(&mut self, name: impl Into<String>, address: impl Into<String>, expected_role: Option<Role>) {
         let name = name.into();
+        self.addresses.entry(address.into()).or_insert(self.nodes.len());
         let mut labels = self.labels.clone();
         labels.insert(1, ("node".to_owned(), name.clone()));
         self.nodes.push(Arc::new(Node { name, labels, expected_role }));
+    }
+
+    /// The name of the node at an address, if it is one of ours; else the address.
+    pub fn name_of(&self, address: String) -> String {
+        self.addresses.get(&address).map_or(address, |place| self.nodes[*place].name.clone())
     }
 }
 

@@ -7,7 +7,8 @@ use snapshot::NodeSnapshot;
 
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::{
-    Deployment, DeploymentView, Event, Node, NodeView, Outcome, Presence, Round, counters, events, link, presence, process, refusals,
+    AttachedView, Deployment, DeploymentView, Event, Node, NodeView, Outcome, Presence, Round, counters, events, link, presence, process,
+    refusals,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -60,7 +61,7 @@ impl Fold {
             .iter()
             .zip(&mut self.nodes)
             .zip(&round.outcomes)
-            .map(|((node, memory), outcome)| memory.apply(node, outcome, round, accrued, deployment.down_after))
+            .map(|((node, memory), outcome)| memory.apply(node, outcome, round, accrued, &deployment))
             .collect();
         let mut rounds = self.view.rounds;
         rounds.total += 1;
@@ -85,9 +86,9 @@ impl Fold {
 // === impl Memory ===
 
 impl Memory {
-    fn apply(&mut self, node: &Arc<Node>, outcome: &Outcome, round: &Round, accrued: Duration, down_after: Duration) -> NodeView {
+    fn apply(&mut self, node: &Arc<Node>, outcome: &Outcome, round: &Round, accrued: Duration, deployment: &Deployment) -> NodeView {
         if !(round.blind && matches!(outcome, Outcome::Missed(_) | Outcome::Failed(_))) {
-            self.presence.apply(outcome, round.elapsed, accrued, down_after);
+            self.presence.apply(outcome, round.elapsed, accrued, deployment.down_after);
         }
         if let Outcome::Answered(answer) = outcome {
             self.process.apply(&answer.snapshot, round.elapsed);
@@ -103,6 +104,7 @@ impl Memory {
             presence,
             process: self.process.view(),
             link: self.link.view(),
+            attached: snapshot.map(|snapshot| attached(snapshot, deployment)).unwrap_or_default(),
             counters: self.counters.view(),
             writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing)).unwrap_or_default(),
             reads_refused: snapshot.map(|snapshot| refusals::reads(snapshot, polling.failing)).unwrap_or_default(),
@@ -110,4 +112,9 @@ impl Memory {
             last: self.last.clone(),
         }
     }
+}
+
+fn attached(snapshot: &NodeSnapshot, deployment: &Deployment) -> Vec<AttachedView> {
+    let replicas = snapshot.replication.attached.iter();
+    replicas.map(|seen| AttachedView { name: deployment.name_of(format!("{}:{}", seen.ip, seen.port)), seen: seen.clone() }).collect()
 }

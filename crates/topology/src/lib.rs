@@ -24,4 +24,4 @@ pub use presence::{Polling, Presence};
 pub use process::ProcessView;
 pub use refusals::{Refusal, Refusals};
 pub use round::{Answer, Outcome, Round};
-pub use view::{DeploymentView, NodeView, RoundFigures};
+pub use view::{AttachedView, DeploymentView, NodeView, RoundFigures};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::{NodeSnapshot, Role};
+use snapshot::{Attached, NodeSnapshot, Role};
 
 use crate::{Counters, Deployment, LinkView, Node, Polling, Presence, ProcessView, Refusals};
 
@@ -50,12 +50,23 @@ pub struct NodeView {
     pub process: ProcessView,
     /// Its link to its master.
     pub link: LinkView,
+    /// The replicas attached to it, as it sees them.
+    pub attached: Vec<AttachedView>,
     /// Refusals and topology commands counted.
     pub counters: Arc<Counters>,
     /// The writes it refuses.
     pub writes_refused: Refusals,
     /// The reads it refuses.
     pub reads_refused: Refusals,
+}
+
+/// A replica as its master sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedView {
+    /// The label of the node at its address, if it is one of ours; else the address.
+    pub name: String,
+    /// What the master says of it.
+    pub seen: Attached,
 }
 
 impl DeploymentView {
@@ -80,6 +91,7 @@ impl NodeView {
             polling: Polling::default(),
             process: ProcessView::default(),
             link: LinkView::default(),
+            attached: Vec::new(),
             counters: Arc::default(),
             writes_refused: Refusals::new(),
             reads_refused: Refusals::new(),

@@ -17,7 +17,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
-        deployment.add("a", Some(Role::Master));
+        deployment.add("a", "a", Some(Role::Master));
         Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO }
     }
 

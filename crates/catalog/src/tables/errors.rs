@@ -2,7 +2,8 @@
 
 use snapshot::ErrorStats;
 
-use crate::row::{Legacy, NodeRow};
+use crate::row::Legacy::{Counter, Own};
+use crate::row::NodeRow;
 
 pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::many(
@@ -16,7 +17,7 @@ pub(super) const ROWS: &[NodeRow] = &[
             }
         },
     )
-    .legacy(Legacy::Same),
+    .legacy(Own("redis_errors_total")),
     NodeRow::one(
         "redis_errors_overflow_total",
         "INFO errorstats: errorstat_*, errorstat_ERRORSTATS_OVERFLOW",
@@ -29,7 +30,47 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Error replies of all kinds since the exporter first saw the node.",
         |node| node.snapshot().and(node.counters.error_replies()).map(|count| count as f64),
     )
-    .legacy(Legacy::As("redis_total_error_replies")),
+    .legacy(Own("redis_total_error_replies")),
+    NodeRow::field(
+        "redis_unexpected_error_replies_total",
+        "stats",
+        "unexpected_error_replies",
+        "Errors of the stream that the node applies, which mean that it diverged.",
+    )
+    .legacy(Counter("redis_unexpected_error_replies")),
+    NodeRow::field(
+        "redis_dump_payload_sanitizations_total",
+        "stats",
+        "dump_payload_sanitizations",
+        "Payloads of RESTORE that were checked in depth.",
+    )
+    .legacy(Counter("redis_dump_payload_sanitizations")),
+    NodeRow::field("redis_acl_access_denied_auth_total", "stats", "acl_access_denied_auth", "Logins refused."),
+    NodeRow::field(
+        "redis_acl_access_denied_cmd_total",
+        "stats",
+        "acl_access_denied_cmd",
+        "Commands refused because the user may not run them.",
+    ),
+    NodeRow::field("redis_acl_access_denied_key_total", "stats", "acl_access_denied_key", "Commands refused because of their keys."),
+    NodeRow::field(
+        "redis_acl_access_denied_channel_total",
+        "stats",
+        "acl_access_denied_channel",
+        "Commands refused because of their channels.",
+    ),
+    NodeRow::field(
+        "redis_acl_access_denied_db_total",
+        "stats",
+        "acl_access_denied_db",
+        "Commands refused because of their database, on Valkey.",
+    ),
+    NodeRow::field(
+        "redis_acl_access_denied_tls_cert_total",
+        "stats",
+        "acl_access_denied_tls_cert",
+        "Logins by certificate refused, on Valkey.",
+    ),
     NodeRow::one(
         "redis_errorstats_disabled",
         "INFO errorstats: errorstat_ERRORSTATS_DISABLED",

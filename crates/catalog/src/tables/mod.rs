@@ -1,36 +1,61 @@
-//! The tables. Each file is one theme; each row is one metric.
+//! The tables. Each file is one theme, which is also what `collect[]` names; each row is one metric.
 
+mod cluster;
 mod commands;
 mod config;
 mod deployment;
 mod errors;
 mod exporter;
+mod legacy;
+mod memory;
 mod persistence;
 mod polling;
 mod replication;
+mod sentinel;
 mod server;
 
 use crate::row::{DeploymentRow, Entry, ExporterRow, NodeRow};
 
-/// The metrics of a node.
-pub(crate) fn node() -> impl Iterator<Item = &'static NodeRow> {
-    [polling::ROWS, server::ROWS, replication::ROWS, persistence::ROWS, errors::ROWS, commands::ROWS, config::ROWS].into_iter().flatten()
-}
+/// The metrics of a node, by theme.
+pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
+    ("polling", polling::ROWS),
+    ("server", server::ROWS),
+    ("memory", memory::ROWS),
+    ("replication", replication::ROWS),
+    ("persistence", persistence::ROWS),
+    ("errors", errors::ROWS),
+    ("commands", commands::ROWS),
+    ("config", config::ROWS),
+    ("cluster", cluster::ROWS),
+    ("sentinel", sentinel::ROWS),
+];
 
 /// The metrics of a deployment.
-pub(crate) fn deployment() -> impl Iterator<Item = &'static DeploymentRow> {
-    deployment::ROWS.iter()
-}
+pub(crate) const DEPLOYMENT: (&str, &[DeploymentRow]) = ("deployment", deployment::ROWS);
 
 /// The metrics of the exporter itself.
-pub(crate) fn exporter() -> impl Iterator<Item = &'static ExporterRow> {
-    exporter::ROWS.iter()
+pub(crate) const EXPORTER: (&str, &[ExporterRow]) = ("exporter", exporter::ROWS);
+
+/// Every theme there is.
+pub fn themes() -> impl Iterator<Item = &'static str> {
+    [EXPORTER.0, DEPLOYMENT.0].into_iter().chain(NODE.map(|(theme, _)| theme))
 }
 
-/// Every metric there is, with the labels that its subject brings: what the reference and the laws loop over.
-pub fn entries() -> impl Iterator<Item = (&'static [&'static str], &'static Entry)> {
-    let exporter = exporter().map(|row| (&[] as &[&str], &row.entry));
-    let deployment = deployment().map(|row| (&["deployment"] as &[&str], &row.entry));
-    let node = node().map(|row| (&["deployment", "node"] as &[&str], &row.entry));
+/// The metrics of a node that `redis_exporter` has too.
+pub(crate) fn legacy() -> impl Iterator<Item = &'static NodeRow> {
+    NODE.into_iter().flat_map(|(_, rows)| rows).chain(legacy::ROWS)
+}
+
+/// Every metric on `/metrics`, with its theme and the labels that its subject brings: what the reference and the laws loop over.
+pub fn entries() -> impl Iterator<Item = (&'static str, &'static [&'static str], &'static Entry)> {
+    let exporter = EXPORTER.1.iter().map(|row| (EXPORTER.0, &[] as &[&str], &row.entry));
+    let deployment = DEPLOYMENT.1.iter().map(|row| (DEPLOYMENT.0, &["deployment"] as &[&str], &row.entry));
+    let node =
+        NODE.into_iter().flat_map(|(theme, rows)| rows.iter().map(move |row| (theme, &["deployment", "node"] as &[&str], &row.entry)));
     exporter.chain(deployment).chain(node)
+}
+
+/// Every metric on `/scrape`.
+pub fn legacy_entries() -> impl Iterator<Item = &'static Entry> {
+    legacy().map(|row| &row.entry).filter(|entry| entry.legacy().is_some())
 }

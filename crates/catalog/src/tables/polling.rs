@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::Reason;
 use topology::Presence;
 
-use crate::row::NodeRow;
+use crate::row::{Legacy, NodeRow};
 
 pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::one(
@@ -14,7 +14,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Whether the node answers: 0 once it was silent for down_after, or at once when its host refuses or cuts the connection.",
         |node| node.up().map(f64::from),
     )
-    .legacy(crate::Legacy::Same),
+    .legacy(Legacy::Same),
     NodeRow::many(
         "redis_down_reason",
         &["reason"],

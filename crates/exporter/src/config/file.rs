@@ -125,7 +125,7 @@ fn label(name: &str) -> Result<(), Problem> {
     if !is_name {
         return Err((place, "found a name that Prometheus does not accept, accepted are letters, digits and _".to_owned()));
     }
-    let ours = catalog::entries().any(|(subject, entry)| subject.contains(&name) || entry.labels.contains(&name));
+    let ours = catalog::entries().any(|(_, subject, entry)| subject.contains(&name) || entry.labels.contains(&name));
     if ours || ["shard", "instance", "job", "cluster", "type"].contains(&name) {
         return Err((place, "found a label that is taken, accepted is any name that no series and no Prometheus setup uses".to_owned()));
     }

@@ -93,7 +93,7 @@ impl Builder {
         if self.deployment.nodes.iter().any(|node| node.name == name) {
             return Err(format!("found the node {name:?} twice, accepted are nodes with different addresses or names"));
         }
-        self.deployment.add(name, role);
+        self.deployment.add(name, endpoint.to_string(), role);
         self.endpoints.push(endpoint);
         Ok(())
     }
