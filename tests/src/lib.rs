@@ -3,6 +3,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a testbed that cannot do its work fails the test, everywhere")]
 
 mod daemon;
+mod parsers;
 mod process;
 mod prometheus;
 mod redis;
@@ -13,9 +14,10 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 pub use daemon::{Daemon, Response};
+pub use parsers::{open_metrics_parser, promtool};
 pub use process::{Process, Signal};
 pub use prometheus::Prometheus;
-pub use redis::Redis;
+pub use redis::{Redis, VERSIONS};
 pub use samples::Samples;
 pub use wait::{Stopwatch, eventually, pause};
 

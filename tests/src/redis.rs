@@ -1,36 +1,59 @@
 //! A real Redis server on a port of its own.
 
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Process, Signal, eventually, free_port};
+use crate::{Process, Signal, eventually, free_port, installed};
+
+/// The servers that tests run on: that of Debian, and those that `tests/setup.sh` unpacks.
+pub const VERSIONS: [&str; 5] = ["redis-5.0.6", "redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"];
 
 /// A real Redis server.
 pub struct Redis {
     /// The port it listens on, on 127.0.0.1.
     pub port: u16,
+    version: &'static str,
     options: Vec<String>,
     directory: TempDir,
     process: Process,
 }
 
 impl Redis {
-    /// Starts a server with these options, in a directory of its own.
+    /// Starts Debian's server with these options, in a directory of its own.
     pub fn start(options: &[&str]) -> Self {
+        Self::of("redis-7.0.15", options)
+    }
+
+    /// Starts a server of one of the [`VERSIONS`].
+    pub fn of(version: &'static str, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
-        let process = launch(port, &options, &directory);
-        Redis { port, options, directory, process }
+        let process = launch(version, port, &options, &directory);
+        Redis { port, version, options, directory, process }
+    }
+
+    /// Starts a Sentinel of this server's version that watches it as `mymaster`.
+    #[must_use]
+    pub fn sentinel(&self) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("sentinel.conf");
+        std::fs::write(&file, format!("sentinel monitor mymaster 127.0.0.1 {} 1\n", self.port)).expect("a file");
+        let port = free_port();
+        let mut command = Command::new(binary(self.version));
+        let process = Process::start(command.arg(&file).args(["--sentinel", "--bind", "127.0.0.1", "--port", &port.to_string()]));
+        listening(port);
+        Redis { port, version: self.version, options: Vec::new(), directory, process }
     }
 
     /// Starts a replica of this server.
     #[must_use]
     pub fn replica(&self) -> Self {
-        let replica = Redis::start(&["--replicaof", "127.0.0.1", &self.port.to_string()]);
+        let replica = Redis::of(self.version, &["--replicaof", "127.0.0.1", &self.port.to_string()]);
         eventually(Duration::from_secs(20), "the replica is synchronised", || {
             replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
         });
@@ -56,7 +79,7 @@ impl Redis {
 
     /// One figure of its INFO.
     pub fn info(&self, field: &str) -> Option<String> {
-        let text = self.cli(&["INFO", "everything"]);
+        let text = self.cli(&["INFO", "all"]);
         let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
         Some(line.trim().to_owned())
     }
@@ -81,15 +104,23 @@ impl Redis {
 
     /// Starts it again, on the same port and in the same directory.
     pub fn restart(&mut self) {
-        self.process = launch(self.port, &self.options, &self.directory);
+        self.process = launch(self.version, self.port, &self.options, &self.directory);
     }
 }
 
-fn launch(port: u16, options: &[String], directory: &TempDir) -> Process {
-    let mut command = Command::new("redis-server");
+fn launch(version: &str, port: u16, options: &[String], directory: &TempDir) -> Process {
+    let mut command = Command::new(binary(version));
     let defaults = ["--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"];
     command.args(["--port", &port.to_string()]).args(defaults).arg("--dir").arg(directory.path()).args(options);
     let process = Process::start(&mut command);
-    eventually(Duration::from_secs(10), "the server listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+    listening(port);
     process
+}
+
+fn listening(port: u16) {
+    eventually(Duration::from_secs(10), "the server listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+}
+
+fn binary(version: &str) -> PathBuf {
+    if version == "redis-7.0.15" { "redis-server".into() } else { installed().join("servers").join(version) }
 }

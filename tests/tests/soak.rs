@@ -37,7 +37,12 @@ async fn a_thousand_rounds_leak_nothing() {
     let deployment = Arc::new(deployment);
     let endpoints =
         ports.map(|port| Endpoint { address: Address::Tcp { host: "127.0.0.1".to_owned(), port }, credentials: Credentials::default() });
-    let settings = DeploymentSettings { deployment: Arc::clone(&deployment), endpoints: endpoints.to_vec(), deadline: INTERVAL * 4 / 5 };
+    let settings = DeploymentSettings {
+        deployment: Arc::clone(&deployment),
+        endpoints: endpoints.to_vec(),
+        deadline: INTERVAL * 4 / 5,
+        latencystats: false,
+    };
     let (publish, mut view) = watch::channel(Arc::new(DeploymentView::empty(deployment)));
     let mut poller = tokio::task::JoinSet::new();
     poller.spawn(rounds::run(settings, Shared::new(Clock::start()), publish, Duration::ZERO));

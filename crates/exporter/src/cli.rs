@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Poll the configured nodes and serve their metrics.
     Serve(Serve),
+    /// Print the reference of every metric: name, type, labels, source, name in redis_exporter, help.
+    Metrics,
 }
 
 /// Arguments of `rolecall serve`.

@@ -1,5 +1,6 @@
 //! The daemon from start to end: configure, listen, poll, serve, drain.
 
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::Duration;
 
@@ -33,6 +34,15 @@ const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: env!(
 pub fn main(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(arguments) => serve(&arguments),
+        Command::Metrics => print(&catalog::reference()),
+    }
+}
+
+/// Writes to standard output. A reader that has had enough is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        _ => Ok(()),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use tests::{Daemon, Prometheus, Redis, eventually, free_port, installed};
+use tests::{Daemon, Prometheus, Redis, eventually, free_port, open_metrics_parser, promtool};
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
@@ -27,22 +27,12 @@ fn both_formats_pass_strict_parsers() {
     let (_servers, daemon) = deployment();
     let text = daemon.get("/metrics", "");
     assert_eq!(text.content_type, "text/plain; version=0.0.4; charset=utf-8");
-    assert_eq!(run(Command::new("promtool").args(["check", "metrics"]), &text.text), "", "promtool finds nothing");
+    assert_eq!(promtool(&text.text), "", "promtool finds nothing");
 
     let open_metrics = daemon.get("/metrics", OPEN_METRICS);
     assert_eq!(open_metrics.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    let parse = "
-import sys
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
-series = [(s.name, tuple(sorted(s.labels.items()))) for f in text_string_to_metric_families(sys.stdin.read()) for s in f.samples]
-assert len(series) == len(set(series)), 'a series is there twice'
-print(len(series))
-";
-    let mut python = Command::new("python3");
-    python.args(["-c", parse]).env("PYTHONPATH", installed().join("python"));
-    let parsed: usize = run(&mut python, &open_metrics.text).trim().parse().expect("a count of series");
     let samples = open_metrics.text.lines().filter(|line| !line.starts_with('#')).count();
-    assert_eq!(parsed, samples);
+    assert_eq!(open_metrics_parser(&open_metrics.text), samples);
     assert!(samples > 300, "{samples} samples of three nodes");
 }
 
@@ -83,16 +73,6 @@ fn an_answer_is_compressed_for_those_who_ask() {
     };
     let (plain, gzip) = (fetch("identity"), fetch("gzip"));
     assert!(gzip < plain / 4.0, "{gzip} of {plain} bytes");
-}
-
-/// Gives a command some text, and returns what it wrote.
-fn run(command: &mut Command, text: &str) -> String {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("installed");
-    child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("taken");
-    let output = child.wait_with_output().expect("output");
-    let written = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {written}");
-    written
 }
 
 /// Prometheus 2.42 always asks for OpenMetrics; through this it gets text format 0.0.4, byte for byte as the daemon writes it.

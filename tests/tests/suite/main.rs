@@ -7,3 +7,4 @@ mod exposition;
 mod hang;
 mod lifecycle;
 mod roles;
+mod versions;

@@ -31,6 +31,8 @@ struct FileDeployment {
     password: Option<Password>,
     interval: Option<Span>,
     down_after: Option<Span>,
+    #[serde(default)]
+    latencystats: bool,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +105,7 @@ impl FileDeployment {
         labels.iter().try_for_each(|(name, _)| label(name))?;
         let credentials = Credentials { username: self.username, password: self.password.map(|password| SecretString::from(password.0)) };
         let mut builder = Builder::new(&self.name, &labels, interval, self.down_after.map(|span| span.0));
+        builder.latencystats = self.latencystats;
         for (place, node) in self.nodes.into_iter().enumerate() {
             let endpoint = address::parse(&node.url, &credentials).map_err(|problem| (format!("nodes.{place}.url"), problem))?;
             let role = node.role.map(|role| match role {

@@ -26,6 +26,8 @@ pub struct DeploymentSettings {
     pub endpoints: Vec<Endpoint>,
     /// How long a round waits for an answer.
     pub deadline: Duration,
+    /// Read the times by command, which costs the server as much as five INFO.
+    pub latencystats: bool,
 }
 
 /// What is wrong with the configuration: where, what was found, and what is accepted. Holds no secret.
@@ -80,12 +82,17 @@ impl ConfigError {
 struct Builder {
     deployment: Deployment,
     endpoints: Vec<Endpoint>,
+    latencystats: bool,
 }
 
 impl Builder {
     fn new(name: &str, labels: &[(String, String)], interval: Duration, down_after: Option<Duration>) -> Self {
         let down_after = down_after.unwrap_or(DEFAULT_DOWN_AFTER.max(interval * 3));
-        Builder { deployment: Deployment::new(name, Kind::Static, labels, interval, down_after), endpoints: Vec::new() }
+        Builder {
+            deployment: Deployment::new(name, Kind::Static, labels, interval, down_after),
+            endpoints: Vec::new(),
+            latencystats: false,
+        }
     }
 
     fn add(&mut self, name: Option<String>, endpoint: Endpoint, role: Option<snapshot::Role>) -> Result<(), String> {
@@ -104,8 +111,15 @@ impl Builder {
             deadline: Duration::from_secs(1).min(interval.mul_f64(0.8)),
             deployment: Arc::new(self.deployment),
             endpoints: self.endpoints,
+            latencystats: self.latencystats,
         }
     }
+}
+
+/// The address in a URL or in `host:port`, as it names a node; `None` when it is neither.
+pub(crate) fn address_of(text: &str) -> Option<String> {
+    let url = if text.contains("://") { text.to_owned() } else { format!("redis://{text}") };
+    address::parse(&url, &Credentials::default()).ok().map(|endpoint| endpoint.to_string())
 }
 
 /// Credentials that stand outside the URL.

@@ -1,19 +1,20 @@
-//! `/metrics`: everything that was published, encoded while it is sent.
+//! `/metrics`: everything that was published, or a part of it, encoded while it is sent.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{RawQuery, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use catalog::{Exposition, Format, encode};
+use catalog::{Exposition, Format, encode, themes};
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use url::form_urlencoded;
 
 use super::Web;
 
@@ -26,19 +27,52 @@ const CHUNKS: usize = 2;
 /// How long a chunk waits for a slow reader before the answer is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) async fn serve(State(web): State<Web>, headers: HeaderMap) -> Response {
+pub(super) async fn serve(State(web): State<Web>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     let accept: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::negotiate(&accept.join(","));
-    let exposition = Exposition { exporter: web.exporter(), deployments: web.board.views() };
-    ([(CONTENT_TYPE, format.content_type())], body(exposition, format)).into_response()
+    let exposition = match select(&web, query.as_deref().unwrap_or_default()) {
+        Ok(exposition) => exposition,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let content_type = [(CONTENT_TYPE, format.content_type())];
+    (content_type, body(move |writer| encode(exposition, format, writer))).into_response()
+}
+
+/// What is asked for: everything, or the deployments and themes that the query names.
+fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
+    let mut exposition = Exposition { exporter: Some(web.exporter()), deployments: web.board.views(), themes: None };
+    let mut names = Vec::new();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "collect[]" => {
+                let theme = themes().find(|theme| *theme == value);
+                let theme = theme.ok_or_else(|| {
+                    let known: Vec<_> = themes().collect();
+                    (StatusCode::BAD_REQUEST, format!("collect[]: found {value:?}, accepted are {}\n", known.join(", ")))
+                })?;
+                exposition.themes.get_or_insert_default().push(theme);
+            }
+            "deployment" if exposition.deployments.iter().all(|view| view.deployment.name != value) => {
+                return Err((StatusCode::NOT_FOUND, format!("deployment: found {value:?}, which is not configured\n")));
+            }
+            "deployment" => names.push(value.into_owned()),
+            // Prometheus setups add parameters of their own.
+            _ => {}
+        }
+    }
+    if !names.is_empty() {
+        exposition.exporter = None;
+        exposition.deployments.retain(|view| names.contains(&view.deployment.name));
+    }
+    Ok(exposition)
 }
 
 /// Encodes on a thread of its own, chunk by chunk, so that neither the text as a whole nor the time to write it burdens anybody else.
-fn body(exposition: Exposition, format: Format) -> Body {
+pub(super) fn body(write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 'static) -> Body {
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let mut writer = ChunkWriter { chunk: String::with_capacity(CHUNK), sender, runtime: Handle::current() };
     tokio::task::spawn_blocking(move || {
-        let written = encode(exposition, format, &mut writer).and_then(|()| writer.send());
+        let written = write(&mut writer).and_then(|()| writer.send());
         if written.is_err() {
             // An answer that ends early must not look whole.
             writer.abort();

@@ -1,6 +1,7 @@
 //! The web server. Every answer comes from what was published: no request waits for a Redis server.
 
 mod metrics;
+mod scrape;
 
 use axum::Router;
 use axum::extract::State;
@@ -28,6 +29,7 @@ pub(crate) fn router(web: Web) -> Router {
     Router::new()
         .route("/", get(landing))
         .route("/metrics", get(metrics::serve))
+        .route("/scrape", get(scrape::serve))
         .route("/-/healthy", get(|| async { "Rolecall is Healthy.\n" }))
         .route("/-/ready", get(ready))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))

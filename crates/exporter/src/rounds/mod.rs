@@ -104,10 +104,9 @@ impl Rounds {
     fn new(settings: DeploymentSettings, shared: Shared) -> Self {
         let (sender, reports) = mpsc::channel(settings.endpoints.len() + 16);
         let mut stations = JoinSet::new();
-        let nodes = settings.endpoints.iter().zip(&settings.deployment.nodes).enumerate().map(|(place, (endpoint, node))| {
+        let nodes = (0..settings.endpoints.len()).map(|place| {
             let (asks, asked) = mpsc::channel(1);
-            let names = (settings.deployment.name.clone(), node.name.clone());
-            stations.spawn(Station::new(place, names, endpoint.clone(), asked, sender.clone(), shared.clone()).run());
+            stations.spawn(Station::new(place, &settings, asked, sender.clone(), shared.clone()).run());
             Asked { asks, standing: Standing::Pending, answer: None, prompt: false, awaited: false }
         });
         let nodes = nodes.collect();

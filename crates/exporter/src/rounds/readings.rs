@@ -6,50 +6,94 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Command, Failure};
-use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
+use snapshot::{CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply, Role, SlowLog};
 use tokio::time::Instant;
 
-/// Time between two readings of the statistics by command, while nothing moves.
-const COMMANDS_CADENCE: Duration = Duration::from_secs(10);
+/// Time between two readings of the statistics by command, while nothing moves; and of the slow log.
+const STATISTICS_CADENCE: Duration = Duration::from_secs(10);
 
 /// Time between two readings of the CONFIG parameters.
 const CONFIG_CADENCE: Duration = Duration::from_secs(60);
 
-/// The CONFIG parameters that are read. The first is asked alone: where it is refused, the others are not asked at all.
-const PARAMETERS: [&str; 8] = [
+/// The CONFIG parameters that are read. The first is asked alone: where it is refused, the others are not asked at all. None may hold a
+/// secret.
+const PARAMETERS: [&str; 27] = [
     "replica-serve-stale-data",
-    "stop-writes-on-bgsave-error",
-    "save",
-    "min-replicas-to-write",
-    "auto-aof-rewrite-percentage",
+    "appendfsync",
     "auto-aof-rewrite-min-size",
+    "auto-aof-rewrite-percentage",
+    "client-output-buffer-limit",
+    "cluster-announce-hostname",
+    "cluster-announce-ip",
+    "cluster-announce-port",
+    "cluster-require-full-coverage",
+    "dir",
+    "io-threads",
+    "maxclients",
+    "maxmemory",
+    "maxmemory-policy",
+    "min-replicas-max-lag",
+    "min-replicas-to-write",
+    "no-appendfsync-on-rewrite",
+    "repl-backlog-size",
+    "repl-backlog-ttl",
     "repl-ping-replica-period",
     "repl-timeout",
+    "replica-announce-ip",
+    "replica-announce-port",
+    "replica-ignore-disk-write-errors",
+    "replica-read-only",
+    "save",
+    "stop-writes-on-bgsave-error",
 ];
 
-/// One thing to read.
+/// One command to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     Info,
     Commands,
+    Latencies,
+    Cluster,
+    SlowLogLength,
+    SlowLogLast,
     Config(&'static str),
 }
 
 /// What was read from one node, and what is due.
 pub(super) struct Readings {
-    run_id: Option<Box<str>>,
+    /// The times by command are wanted.
+    latencystats: bool,
+    process: Process,
     role: Option<Role>,
+}
+
+/// What was learned of the process that answers; another process starts anew.
+struct Process {
+    run_id: Option<Box<str>>,
+    /// It is a cluster node, and not loading: then it answers CLUSTER INFO.
+    in_cluster: bool,
     error_replies: Option<u64>,
-    commands: Option<Arc<CommandStats>>,
-    commands_due: Option<Instant>,
-    config: Option<Arc<Config>>,
-    config_access: Access,
-    config_due: Option<Instant>,
+    commands: Source<Arc<CommandStats>>,
+    latencies: Source<Arc<Vec<CommandLatency>>>,
+    cluster: Source<Arc<Fields>>,
+    slowlog: Source<SlowLog>,
+    config: Source<Arc<Config>>,
     /// Errors that our own commands met since the last INFO.
     own_errors: Vec<Box<str>>,
 }
 
-/// Whether CONFIG may be used.
+/// Something that is read beside INFO, at its own pace and for as long as it is not refused.
+struct Source<T> {
+    name: &'static str,
+    cadence: Duration,
+    /// It takes several commands. The first is sent alone, once, and only shows that the others may be sent.
+    several: bool,
+    access: Access,
+    due: Option<Instant>,
+    last: Option<T>,
+}
+
+/// Whether a command may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
     Unknown,
@@ -62,42 +106,32 @@ pub(super) struct Taken {
     pub(super) snapshot: NodeSnapshot,
     pub(super) own_errors: Vec<Box<str>>,
     pub(super) commands_read: bool,
-    /// CONFIG was refused just now, with this text.
-    pub(super) config_refused: Option<String>,
+    /// What was refused for the first time: the command, and the server's text.
+    pub(super) refused: Vec<(&'static str, String)>,
 }
 
 impl Readings {
-    pub(super) fn new() -> Self {
-        Readings {
-            run_id: None,
-            role: None,
-            error_replies: None,
-            commands: None,
-            commands_due: None,
-            config: None,
-            config_access: Access::Unknown,
-            config_due: None,
-            own_errors: Vec::new(),
-        }
+    pub(super) fn new(latencystats: bool) -> Self {
+        Readings { latencystats, process: Process::new(None), role: None }
     }
 
     /// What to read now.
     pub(super) fn due(&self, now: Instant) -> Vec<Reading> {
-        let is_due = |due: Option<Instant>| due.is_none_or(|due| due <= now);
         let mut readings = vec![Reading::Info];
-        // What else a server may be asked depends on what it is; a Sentinel knows neither of the others.
+        // What else a server may be asked depends on what it is; a Sentinel knows none of the others.
         if self.role.is_none_or(|role| role == Role::Sentinel) {
             return readings;
         }
-        if is_due(self.commands_due) {
-            readings.push(Reading::Commands);
-        }
-        if is_due(self.config_due) {
-            match self.config_access {
-                Access::Unknown => readings.push(Reading::Config(PARAMETERS[0])),
-                Access::Granted => readings.extend(PARAMETERS.map(Reading::Config)),
-                Access::Refused => {}
-            }
+        let process = &self.process;
+        let mut add = |due: bool, more: &[Reading]| readings.extend(more.iter().filter(|_| due));
+        add(process.commands.is_due(now), &[Reading::Commands]);
+        add(process.cluster.is_due(now) && process.in_cluster, &[Reading::Cluster]);
+        add(process.slowlog.is_due(now), &[Reading::SlowLogLength]);
+        add(process.slowlog.is_due(now) && process.slowlog.access == Access::Granted, &[Reading::SlowLogLast]);
+        add(process.latencies.is_due(now) && self.latencystats, &[Reading::Latencies]);
+        if process.config.is_due(now) {
+            let parameters = if process.config.access == Access::Granted { &PARAMETERS[..] } else { &PARAMETERS[..1] };
+            readings.extend(parameters.iter().map(|parameter| Reading::Config(parameter)));
         }
         readings
     }
@@ -109,84 +143,101 @@ impl Readings {
     pub(super) fn take(&mut self, readings: &[Reading], replies: &[Reply], now: Instant) -> Result<Taken, Failure> {
         let info = replies.first().ok_or_else(|| Failure::new(Reason::Protocol, "no reply to INFO"))?;
         if let Some(error) = info.error() {
-            self.note_errors(replies);
+            self.process.note_errors(replies);
             return Err(Failure::refusal(error));
         }
         let snapshot = info.text().and_then(NodeSnapshot::from_info);
-        let mut snapshot = snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
+        let snapshot = snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
         self.meet(&snapshot);
-        let own_errors = std::mem::take(&mut self.own_errors);
-        self.note_errors(&replies[1..]);
-        let commands_read = self.take_commands(readings, replies, &snapshot, now);
-        let config_refused = self.take_config(readings, replies, now);
-        snapshot.commands.clone_from(&self.commands);
-        snapshot.config.clone_from(&self.config);
-        self.error_replies = snapshot.fields.count("total_error_replies");
-        self.role = snapshot.replication.role;
-        Ok(Taken { snapshot, own_errors, commands_read, config_refused })
-    }
-
-    /// Takes up the statistics by command that were read at once, because something changed.
-    pub(super) fn take_late_commands(&mut self, taken: &mut Taken, replies: &[Reply], now: Instant) {
-        self.note_errors(replies);
-        taken.commands_read = self.take_commands(&[Reading::Commands], replies, &taken.snapshot, now);
-        taken.snapshot.commands.clone_from(&self.commands);
+        let own_errors = std::mem::take(&mut self.process.own_errors);
+        let mut taken = Taken { snapshot, own_errors, commands_read: false, refused: Vec::new() };
+        self.take_others(&readings[1..], &replies[1..], &mut taken, now);
+        self.process.error_replies = taken.snapshot.fields.count("total_error_replies");
+        Ok(taken)
     }
 
     /// The statistics by command are worth reading at once: the process or its role changed, and they were not in this batch.
     pub(super) fn commands_overdue(&self, taken: &Taken) -> bool {
-        self.commands_due.is_none() && !taken.commands_read && self.role != Some(Role::Sentinel)
+        let never_read = self.process.commands.due.is_none() && self.process.commands.access != Access::Refused;
+        never_read && !taken.commands_read && self.role != Some(Role::Sentinel)
     }
 
-    /// A new process may grant what the old one refused, and counts from zero; a new role asks for the reason.
+    /// Takes up the replies to a batch without INFO.
+    pub(super) fn take_others(&mut self, readings: &[Reading], replies: &[Reply], taken: &mut Taken, now: Instant) {
+        let process = &mut self.process;
+        process.note_errors(replies);
+        let reply = |wanted: Reading| Some(&replies[readings.iter().position(|reading| *reading == wanted)?]);
+        let mut refused = |refusal: Option<_>| taken.refused.extend(refusal);
+        if let Some(reply) = reply(Reading::Commands) {
+            let before = process.commands.last.take();
+            refused(process.commands.meet(reply, now));
+            process.commands.last = reply.text().map(|text| Arc::new(CommandStats::parse(text)));
+            taken.commands_read = process.commands.last.is_some();
+            let moved = matches!((&before, &process.commands.last), (Some(before), Some(now)) if topology::topology_moved(before, now));
+            process.commands.due = process.commands.due.filter(|_| !moved).or(Some(now));
+        }
+        if let Some(reply) = reply(Reading::Latencies) {
+            refused(process.latencies.meet(reply, now));
+            process.latencies.last = reply.text().map(|text| Arc::new(CommandLatency::parse(text)));
+        }
+        if let Some(reply) = reply(Reading::Cluster) {
+            refused(process.cluster.meet(reply, now));
+            process.cluster.last = reply.text().map(|text| Arc::new(Fields::parse(text)));
+        }
+        if let Some(length) = reply(Reading::SlowLogLength) {
+            let last = reply(Reading::SlowLogLast);
+            refused(process.slowlog.meet(last.filter(|_| length.error().is_none()).unwrap_or(length), now));
+            process.slowlog.last = last.map(|last| SlowLog::parse(length, last));
+        }
+        let is_config = |(reading, _): &(&Reading, &Reply)| matches!(reading, Reading::Config(_));
+        let parameters: Vec<_> = readings.iter().zip(replies).filter(is_config).map(|(_, reply)| reply).collect();
+        if let Some(first) = parameters.first() {
+            refused(process.config.meet(first, now));
+            process.config.last = first.error().is_none().then(|| Arc::new(config(&parameters)));
+        }
+        process.show(&mut taken.snapshot);
+    }
+
+    /// A new process may grant what the old one refused, and counts from zero; a new role or new errors ask for the reason.
     fn meet(&mut self, snapshot: &NodeSnapshot) {
-        if self.run_id != snapshot.identity.run_id {
-            *self = Readings { run_id: snapshot.identity.run_id.clone(), role: self.role, ..Readings::new() };
-        } else if self.role != snapshot.replication.role {
-            self.commands_due = None;
+        if self.process.run_id != snapshot.identity.run_id {
+            self.process = Process::new(snapshot.identity.run_id.clone());
         }
-    }
-
-    fn take_commands(&mut self, readings: &[Reading], replies: &[Reply], snapshot: &NodeSnapshot, now: Instant) -> bool {
+        let process = &mut self.process;
         let errors = snapshot.fields.count("total_error_replies");
-        let errors_moved = self.error_replies.is_some() && self.error_replies != errors;
-        if errors_moved {
-            self.commands_due = self.commands_due.map(|due| due.min(now));
+        let errors_moved = process.error_replies.is_some() && process.error_replies != errors;
+        if errors_moved || self.role != snapshot.replication.role {
+            process.commands.due = None;
         }
-        let Some(place) = readings.iter().position(|reading| *reading == Reading::Commands) else { return false };
-        let Some(text) = replies.get(place).and_then(Reply::text) else {
-            self.commands_due = Some(now + COMMANDS_CADENCE);
-            return false;
-        };
-        let commands = CommandStats::parse(text);
-        let moved = errors_moved || self.commands.as_ref().is_some_and(|before| topology::topology_moved(before, &commands));
-        self.commands_due = Some(if moved { now } else { now + COMMANDS_CADENCE });
-        self.commands = Some(Arc::new(commands));
-        true
+        self.role = snapshot.replication.role;
+        process.in_cluster = snapshot.fields.flag("cluster_enabled") == Some(true) && snapshot.persistence.loading != Some(true);
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    fn new(run_id: Option<Box<str>>) -> Self {
+        Process {
+            run_id,
+            in_cluster: false,
+            error_replies: None,
+            commands: Source::new("INFO commandstats", STATISTICS_CADENCE),
+            latencies: Source::new("INFO latencystats", STATISTICS_CADENCE),
+            cluster: Source::new("CLUSTER INFO", Duration::ZERO),
+            slowlog: Source::of_several("SLOWLOG", STATISTICS_CADENCE),
+            config: Source::of_several("CONFIG GET", CONFIG_CADENCE),
+            own_errors: Vec::new(),
+        }
     }
 
-    fn take_config(&mut self, readings: &[Reading], replies: &[Reply], now: Instant) -> Option<String> {
-        let replies: Vec<_> =
-            readings.iter().zip(replies).filter(|(reading, _)| matches!(reading, Reading::Config(_))).map(|(_, reply)| reply).collect();
-        let first = *replies.first()?;
-        if let Some(error) = first.error() {
-            if matches!(error.reason(), Some(Reason::Noperm | Reason::Unsupported)) {
-                self.config_access = Access::Refused;
-                self.config = None;
-                return Some(error.text.clone());
-            }
-            self.config_due = Some(now + CONFIG_CADENCE);
-            return None;
-        }
-        let mut config = Config::default();
-        for reply in replies {
-            config.add(reply);
-        }
-        // The first parameter alone only shows that the others may be asked, in the next round.
-        self.config_due = (self.config_access == Access::Granted).then(|| now + CONFIG_CADENCE);
-        self.config_access = Access::Granted;
-        self.config = Some(Arc::new(config));
-        None
+    /// Puts what was read last into a snapshot.
+    fn show(&self, snapshot: &mut NodeSnapshot) {
+        snapshot.commands.clone_from(&self.commands.last);
+        snapshot.latencies.clone_from(&self.latencies.last);
+        snapshot.cluster.clone_from(&self.cluster.last);
+        snapshot.slowlog = self.slowlog.last;
+        snapshot.config.clone_from(&self.config.last);
     }
 
     fn note_errors(&mut self, replies: &[Reply]) {
@@ -194,12 +245,58 @@ impl Readings {
     }
 }
 
+fn config(replies: &[&Reply]) -> Config {
+    let mut config = Config::default();
+    for reply in replies {
+        config.add(reply);
+    }
+    config
+}
+
+// === impl Source ===
+
+impl<T> Source<T> {
+    fn new(name: &'static str, cadence: Duration) -> Self {
+        Source { name, cadence, several: false, access: Access::Unknown, due: None, last: None }
+    }
+
+    fn of_several(name: &'static str, cadence: Duration) -> Self {
+        Source { several: true, ..Source::new(name, cadence) }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.access != Access::Refused && self.due.is_none_or(|due| due <= now)
+    }
+
+    /// Learns from a reply whether the command may be used, and when it is due again. Gives the refusal, the first and only time.
+    fn meet(&mut self, reply: &Reply, now: Instant) -> Option<(&'static str, String)> {
+        self.due = Some(now + self.cadence);
+        let Some(error) = reply.error() else {
+            if self.several && self.access == Access::Unknown {
+                self.due = None;
+            }
+            self.access = Access::Granted;
+            return None;
+        };
+        if !matches!(error.reason(), Some(Reason::Noperm | Reason::Unsupported)) {
+            return None;
+        }
+        self.access = Access::Refused;
+        Some((self.name, error.text.clone()))
+    }
+}
+
 impl Reading {
     pub(super) fn command(self) -> Command {
-        match self {
-            Reading::Info => Command { name: "INFO", arguments: Vec::new() },
-            Reading::Commands => Command { name: "INFO", arguments: vec!["commandstats"] },
-            Reading::Config(parameter) => Command { name: "CONFIG", arguments: vec!["GET", parameter] },
-        }
+        let (name, arguments) = match self {
+            Reading::Info => ("INFO", vec![]),
+            Reading::Commands => ("INFO", vec!["commandstats"]),
+            Reading::Latencies => ("INFO", vec!["latencystats"]),
+            Reading::Cluster => ("CLUSTER", vec!["INFO"]),
+            Reading::SlowLogLength => ("SLOWLOG", vec!["LEN"]),
+            Reading::SlowLogLast => ("SLOWLOG", vec!["GET", "1"]),
+            Reading::Config(parameter) => ("CONFIG", vec!["GET", parameter]),
+        };
+        Command { name, arguments }
     }
 }

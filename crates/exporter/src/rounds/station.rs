@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::Shared;
 use super::readings::{Reading, Readings, Taken};
+use crate::config::DeploymentSettings;
 
 /// How long an attempt to connect may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -57,14 +58,23 @@ struct Stopped;
 impl Station {
     pub(super) fn new(
         place: usize,
-        (deployment, node): (String, String),
-        endpoint: Endpoint,
+        settings: &DeploymentSettings,
         asks: mpsc::Receiver<()>,
         reports: mpsc::Sender<(usize, Report)>,
         shared: Shared,
     ) -> Self {
-        let (readings, backoff) = (Readings::new(), backoff());
-        Station { place, deployment, node, endpoint, asks, reports, shared, readings, backoff, logged: None }
+        Station {
+            place,
+            deployment: settings.deployment.name.clone(),
+            node: settings.deployment.nodes[place].name.clone(),
+            endpoint: settings.endpoints[place].clone(),
+            asks,
+            reports,
+            shared,
+            readings: Readings::new(settings.latencystats),
+            backoff: backoff(),
+            logged: None,
+        }
     }
 
     /// Runs until the rounds are no more.
@@ -135,10 +145,10 @@ impl Station {
         let mut taken = self.readings.take(&due, &replies, clock.now())?;
         if self.readings.commands_overdue(&taken) {
             let replies = self.send(connection, &[Reading::Commands]).await?;
-            self.readings.take_late_commands(&mut taken, &replies, clock.now());
+            self.readings.take_others(&[Reading::Commands], &replies, &mut taken, clock.now());
         }
-        if let Some(text) = &taken.config_refused {
-            info!(deployment = self.deployment, node = self.node, detail = text, "CONFIG is refused, and not asked again of this process");
+        for (command, detail) in &taken.refused {
+            info!(deployment = self.deployment, node = self.node, command, detail, "command refused, and not sent to this process again");
         }
         for issue in &taken.snapshot.issues {
             debug!(deployment = self.deployment, node = self.node, %issue, "strange reply");
