@@ -128,7 +128,7 @@ impl<'a, 'b> Family<'a, 'b> {
     fn sample(&mut self, base: &[(String, String)], values: &[&str], value: f64) {
         if value.is_finite() && self.written.is_ok() {
             let labels = SampleLabels { base, names: self.entry.labels, values };
-            let kind = self.kind;
+            let kind = if descriptor(self.name, self.kind).0.is_empty() { Kind::Gauge } else { self.kind };
             self.written = self.mention().and_then(|metric| sample(metric, kind, &labels, value));
         }
     }
@@ -149,8 +149,8 @@ impl<'a, 'b> Family<'a, 'b> {
     }
 }
 
-/// The suffix that the encoder adds by itself, and the type it knows. A counter without `_total` is unknown to OpenMetrics; in text
-/// format 0.0.4 it is a counter again.
+/// The suffix that the encoder adds by itself, and the type it knows. A counter without `_total` is unknown to OpenMetrics, and its samples
+/// are written as they are, like those of a gauge; in text format 0.0.4 it is a counter again.
 fn descriptor(name: &str, kind: Kind) -> (&'static str, MetricType) {
     match kind {
         Kind::Counter if name.ends_with("_total") => ("_total", MetricType::Counter),

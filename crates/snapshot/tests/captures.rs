@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use snapshot::{CommandStats, ErrorStats, LinkStatus, NodeSnapshot, Role};
+use snapshot::{
+    Client, ClusterNode, CommandLatency, CommandStats, Config, ErrorStats, LinkStatus, NodeSnapshot, Reply, Role, Shard, SlowLog, Watched,
+};
 
 fn captures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("captures")
@@ -107,24 +109,39 @@ fn demotion_leaves_its_trace_in_commandstats() {
     assert_eq!(commands.get("replicaof"), None);
 }
 
+/// Runs every parser of text. What they give is bounded; that none panics is the point.
+fn parse_everything(text: &str) {
+    if let Some(node) = NodeSnapshot::from_info(text) {
+        assert!(node.fields.iter().count() <= 4096);
+        assert!(node.issues.len() <= 2);
+        assert!(node.replication.attached.len() <= 256 && node.keyspace.len() <= 256 && node.modules.len() <= 64);
+        if let ErrorStats::Counts { by_code, .. } = &node.errors {
+            assert!(by_code.len() <= ErrorStats::MAX_CODES && by_code.iter().all(|(code, _)| code.len() <= 48));
+        }
+    }
+    assert!(CommandStats::parse(text).iter().all(|command| command.name.len() <= 64));
+    assert!(CommandLatency::parse(text).iter().all(|command| command.name.len() <= 64 && command.percentiles.len() <= 8));
+    assert!(Client::parse_list(text).len() <= 20_000);
+    assert!(ClusterNode::parse_list(text).len() <= 4096);
+    let mut config = Config::default();
+    let reply = Reply::Array(text.split(' ').map(|word| Reply::Text(word.to_owned())).collect());
+    config.add(&reply);
+    let _ = (config.output_buffer_limits(), Watched::parse(&reply), Shard::parse_list(&reply), SlowLog::parse(&reply, &reply));
+}
+
 proptest! {
     #[test]
-    fn any_bytes_give_a_bounded_snapshot(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
-        let text = format!("run_id:x\n{}", String::from_utf8_lossy(&bytes));
-        let node = NodeSnapshot::from_info(&text).expect("it has a run_id");
-        prop_assert!(node.fields.iter().count() <= 4096);
-        CommandStats::parse(&text);
+    fn any_bytes_give_something_bounded(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+        parse_everything(&format!("run_id:x\n{}", String::from_utf8_lossy(&bytes)));
     }
 
     #[test]
-    fn any_lines_give_a_bounded_snapshot(lines in proptest::collection::vec("(role|run_id|errorstat_[A-Z\"=,]{0,9}|cmdstat_[a-z:|]{0,9}|master_link_status|second_repl_offset):.{0,40}", 0..300)) {
-        let text = lines.join("\r\n");
-        if let Some(node) = NodeSnapshot::from_info(&text) {
-            if let ErrorStats::Counts { by_code, .. } = &node.errors {
-                prop_assert!(by_code.len() <= ErrorStats::MAX_CODES);
-            }
-            prop_assert!(node.issues.len() <= 2);
-        }
-        CommandStats::parse(&text);
+    fn any_lines_give_something_bounded(lines in proptest::collection::vec(LINE, 0..200)) {
+        parse_everything(&lines.join("\r\n"));
     }
 }
+
+/// Lines that look like those of a server, up to a point.
+const LINE: &str = "(role|run_id|# Errorstats|errorstat_[A-Z\"=,]{0,9}|cmdstat_[a-z:|]{0,9}|master_link_status|slave[0-9]|db[0-9]{1,9}|\
+                    master[0-9]|latency_percentiles_usec_[a-z|]{1,5}|module|client-output-buffer-limit|[0-9a-f]{40}|id=1 addr=x age=1)\
+                    [: ](calls=[0-9]{1,20},usec=9|count=[0-9]{1,20}|ip=x,port=[0-9]{1,6},offset=-?[0-9],state=.|p50=[0-9.]{1,30}|.{0,30})";

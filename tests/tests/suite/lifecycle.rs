@@ -100,3 +100,11 @@ fn log_lines_are_structured() {
     let line = logfmt.log().into_iter().find(|line| line.contains("event=node_unreachable")).expect("logged");
     assert!(line.starts_with("ts=") && line.contains("level=warn") && line.contains("node=127.0.0.1:1 "), "{line}");
 }
+
+#[test]
+fn the_reference_is_printed() {
+    let output = Command::new(Daemon::binary()).arg("metrics").output().expect("the binary");
+    let written = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/catalog/REFERENCE.md");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), std::fs::read_to_string(written).expect("the reference"));
+    assert!(output.status.success());
+}

@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "measured figures are shown with --nocapture")]
 
+mod compat;
+mod counters;
 mod down;
 mod exposition;
 mod hang;

@@ -65,24 +65,3 @@ fn a_dead_master_is_a_lost_link() {
     daemon.until(SECOND * 5, "redis_link_state", &[("state", "up")], 1.0);
     assert_eq!((daemon.logged("link_dropped").len(), daemon.logged("link_restored").len()), (1, 1));
 }
-
-#[test]
-fn without_config_the_rest_is_there_and_the_servers_errors_stay_still() {
-    let server = Redis::start(&["--user", "rolecall", "on", ">secret", "-@all", "+info"]);
-    let daemon = Daemon::serve(&[&format!("redis://rolecall:secret@{}", server.address())]);
-    daemon.until(SECOND * 3, "redis_up", &[], 1.0);
-    let errors = || server.info("total_error_replies").expect("6.2 or later");
-    let refused = |line: &String| line.contains("CONFIG is refused");
-    tests::eventually(SECOND * 5, "CONFIG was tried", || daemon.log().iter().any(refused).then_some(()));
-    let before = errors();
-    let rounds = daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
-    tests::eventually(SECOND * 8, "five rounds", || {
-        (daemon.samples().get("rolecall_rounds_total", &[]) >= Some(rounds + 5.0)).then_some(())
-    });
-    assert_eq!(errors(), before);
-    assert_eq!(daemon.log().iter().filter(|line| refused(line)).count(), 1);
-    let samples = daemon.samples();
-    assert_eq!(samples.count("redis_config_repl_timeout_seconds", &[]), 0);
-    assert_eq!(samples.get("redis_errors_total", &[("err", "NOPERM")]), Some(0.0), "our own refusals are not counted");
-    assert!(samples.count("redis_commands_total", &[]) > 0);
-}

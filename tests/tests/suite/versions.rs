@@ -135,3 +135,20 @@ fn valkey_9_1() {
     on_primary_and_replica(VERSIONS[4]);
     on_sentinel_and_cluster_node(VERSIONS[4]);
 }
+
+#[test]
+fn times_by_command_are_read_where_they_are_wanted() {
+    let server = Redis::start(&[]);
+    server.cli(&["SET", "key", "value"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let text = format!("[[deployment]]\nname = 'a'\nlatencystats = true\nnodes = [{{ url = '{}' }}]\n", server.url());
+    std::fs::write(&file, text).expect("a file");
+    let wanted = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let labels = [("cmd", "set"), ("percentile", "99.9")];
+    tests::eventually(SECOND * 5, "times", || wanted.samples().get("redis_command_latency_seconds", &labels).filter(|time| *time > 0.0));
+    check_formats(&wanted, "redis-7.0.15");
+    let unwanted = Daemon::serve(&[&server.url()]);
+    rounds(&unwanted, 3);
+    assert_eq!(unwanted.samples().count("redis_command_latency_seconds", &[]), 0);
+}

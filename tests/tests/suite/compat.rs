@@ -1,0 +1,263 @@
+//! `/scrape` beside redis_exporter 1.45.0, on the same servers: every difference is listed, with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::Duration;
+
+use tests::{Daemon, Process, Redis, eventually, free_port, promtool};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What differs, and why. A name may end in `*`.
+const DIFFERENCES: &[(&str, &[&str])] = &[
+    (
+        "about redis_exporter itself",
+        &[
+            "- redis_exporter_build_info",
+            "- redis_exporter_last_scrape_connect_time_seconds",
+            "- redis_exporter_scrape_duration_seconds*",
+            "- redis_last_key_groups_scrape_duration_milliseconds",
+            "- redis_target_scrape_request_errors_total",
+        ],
+    ),
+    (
+        "a summary of INFO latencystats, which costs as much as five INFO; configured, it is redis_command_latency_seconds",
+        &["- redis_latency_percentiles_usec*"],
+    ),
+    ("all 16 databases, empty or not; ours are those with keys", &["- redis_db_keys{db}", "- redis_db_keys_expiring{db}"]),
+    (
+        "later versions of redis_exporter have it",
+        &[
+            "+ redis_acl_access_denied_*",
+            "+ redis_allocator_muzzy_bytes",
+            "+ redis_async_loading",
+            "+ redis_client_output_buffer_limit_disconnections_total",
+            "+ redis_client_query_buffer_limit_disconnections_total",
+            "+ redis_config_client_output_buffer_limit_*",
+            "+ redis_config_repl_backlog_size",
+            "+ redis_configured_hz",
+            "+ redis_current_eviction_exceeded_time_ms",
+            "+ redis_errors_total",
+            "+ redis_evicted_clients_total",
+            "+ redis_eviction_exceeded_time_ms_total",
+            "+ redis_expire_cycle_cpu_time_ms_total",
+            "+ redis_hz",
+            "+ redis_lazyfreed_objects",
+            "+ redis_max_clients",
+            "+ redis_mem_aof_buffer_bytes",
+            "+ redis_mem_cluster_links_bytes",
+            "+ redis_mem_replication_backlog_bytes",
+            "+ redis_mem_total_replication_buffers_bytes",
+            "+ redis_memory_used_functions_bytes",
+            "+ redis_memory_used_scripts_eval_bytes",
+            "+ redis_memory_used_vm_*",
+            "+ redis_net_repl_*",
+            "+ redis_number_of_functions",
+            "+ redis_number_of_libraries",
+            "+ redis_pubsubshard_channels",
+            "+ redis_rdb_last_load_*",
+            "+ redis_rdb_saves_total",
+            "+ redis_reply_buffer_*",
+        ],
+    ),
+    ("0 on a replica, which does not know it; ours is absent then", &["- redis_db_avg_ttl_seconds"]),
+    ("a gauge in 1.45.0, a counter in later versions, as it should be", &["type of redis_expired_time_cap_reached_total*"]),
+    ("later versions of redis_exporter have the label master_replid", &["labels of redis_instance_info: *"]),
+    ("redis_exporter shows it only with a flag", &["+ redis_total_system_memory_bytes"]),
+];
+
+/// Series whose value moves between two polls, or says something about the one who polls.
+const MOVING: &[&str] = &[
+    "redis_allocator_",
+    "redis_aof_pending_bio_fsync",
+    "redis_client_recent_max_",
+    "redis_commands_",
+    "redis_connected_clients",
+    "redis_connected_slave_",
+    "redis_connections_received_total",
+    "redis_cpu_",
+    "redis_db_avg_ttl_seconds",
+    "redis_exporter_",
+    // Its labels differ, as listed above.
+    "redis_instance_info",
+    "redis_latency",
+    "redis_master_last_io_seconds_ago",
+    "redis_master_repl_offset",
+    "redis_mem_",
+    "redis_memory_used_",
+    "redis_net_",
+    "redis_repl_backlog_history_bytes",
+    "redis_slave_repl_offset",
+    "redis_slowlog_",
+    "redis_last_slow_execution_duration_seconds",
+    "redis_start_time_seconds",
+    "redis_total_reads_processed",
+    "redis_total_writes_processed",
+    "redis_uptime_in_seconds",
+    // Its own CONFIG GET of everything, and LATENCY on 6.2.
+    "redis_total_error_replies",
+];
+
+/// One exposition: for each name its type and label names, and the value of each series.
+struct Exposed {
+    shapes: BTreeMap<String, BTreeSet<String>>,
+    kinds: BTreeMap<String, String>,
+    values: BTreeMap<String, f64>,
+}
+
+fn read(text: &str) -> Exposed {
+    let mut exposed = Exposed { shapes: BTreeMap::new(), kinds: BTreeMap::new(), values: BTreeMap::new() };
+    for line in text.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            exposed.kinds.insert(name.to_owned(), kind.to_owned());
+        }
+        if line.starts_with('#') || !line.starts_with("redis_") {
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').expect("a sample");
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        // Values hold no quotes and no commas in these tests.
+        let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect();
+        labels.sort_unstable();
+        // A label that is empty is no label.
+        let names = labels.iter().filter(|label| !label.ends_with("=\"\"")).filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
+        exposed.shapes.entry(name.to_owned()).or_default().extend(names);
+        exposed.values.insert(format!("{name}{{{}}}", labels.join(",")), value.parse().expect("a value"));
+    }
+    exposed
+}
+
+fn listed(difference: &str) -> bool {
+    DIFFERENCES.iter().flat_map(|(_, patterns)| *patterns).any(|pattern| match pattern.strip_suffix('*') {
+        Some(start) => difference.starts_with(start),
+        None => difference == *pattern,
+    })
+}
+
+fn differences(theirs: &Exposed, ours: &Exposed) -> Vec<String> {
+    let mut found = Vec::new();
+    let names: BTreeSet<_> = theirs.shapes.keys().chain(ours.shapes.keys()).collect();
+    for name in names {
+        match (theirs.shapes.get(name), ours.shapes.get(name)) {
+            (Some(_), None) => found.push(format!("- {name}")),
+            (None, Some(_)) => found.push(format!("+ {name}")),
+            (Some(theirs), Some(ours)) if theirs != ours => found.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}")),
+            _ => {}
+        }
+        if let (Some(theirs), Some(ours)) = (theirs.kinds.get(name), ours.kinds.get(name))
+            && theirs != ours
+        {
+            found.push(format!("type of {name}: theirs {theirs}, ours {ours}"));
+        }
+    }
+    for (series, theirs) in &theirs.values {
+        let moves = MOVING.iter().any(|start| series.starts_with(start));
+        let name = series.split('{').next().unwrap_or_default();
+        match ours.values.get(series) {
+            Some(ours) if !moves && (ours - theirs).abs() > 1e-9 => found.push(format!("value of {series}: theirs {theirs}, ours {ours}")),
+            None if !moves && ours.shapes.contains_key(name) && *theirs != 0.0 => found.push(format!("- {series}, which is {theirs}")),
+            None if !moves && ours.shapes.contains_key(name) && name.starts_with("redis_db_keys") => found.push(format!("- {name}{{db}}")),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn side_by_side(version: &'static str) {
+    let primary = Redis::of(version, &["--appendonly", "yes"]);
+    let replica = primary.replica();
+    for command in [&["SET", "key", "value"][..], &["EXPIRE", "key", "1000"], &["GET", "key"], &["GET", "other"], &["BGSAVE"], &["NOSUCH"]]
+    {
+        primary.cli(command);
+    }
+    replica.cli(&["SET", "key", "other"]);
+    eventually(SECOND * 10, "saved", || (primary.info("rdb_bgsave_in_progress")? == "0").then_some(()));
+    for server in [&primary, &replica] {
+        let port = free_port();
+        let exporter = Process::start(Command::new("prometheus-redis-exporter").args([
+            "-redis.addr",
+            &server.url(),
+            "-web.listen-address",
+            &format!("127.0.0.1:{port}"),
+        ]));
+        let (theirs, _) = eventually(SECOND * 10, "redis_exporter answers", || {
+            let text = ureq::get(format!("http://127.0.0.1:{port}/metrics")).call().ok()?.body_mut().read_to_string().ok()?;
+            text.contains("redis_up 1").then_some(text)
+        });
+        drop(exporter);
+        let daemon = Daemon::serve(&[&server.url()]);
+        let path = format!("/scrape?target=redis://{}", server.address());
+        let (ours, _) = eventually(SECOND * 10, "everything was read", || {
+            Some(daemon.get(&path, "application/openmetrics-text")).filter(|answer| answer.text.contains("redis_slowlog_last_id"))
+        });
+        assert_eq!(ours.content_type, "text/plain; version=0.0.4; charset=utf-8", "whatever is asked for");
+        let found: Vec<_> = differences(&read(&theirs), &read(&ours.text)).into_iter().filter(|difference| !listed(difference)).collect();
+        assert_eq!(found, Vec::<String>::new(), "{version}");
+        assert!(read(&ours.text).shapes.len() > 120, "{version}");
+    }
+}
+
+#[test]
+fn on_redis_7_0() {
+    side_by_side("redis-7.0.15");
+}
+
+#[test]
+fn on_redis_6_2() {
+    side_by_side("redis-6.2.14");
+}
+
+#[test]
+fn only_configured_nodes_are_scraped() {
+    let (primary, other) = (Redis::start(&[]), Redis::start(&[]));
+    let replica = primary.replica();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let text = format!(
+        "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'zero' }}, {{ url = '{}' }}]\n[[deployment]]\nname = 'b'\nnodes = [{{ url = '{}', name = 'zero' }}]\n",
+        primary.url(),
+        replica.url(),
+        primary.url()
+    );
+    std::fs::write(&file, text).expect("a file");
+    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let before = other.info("total_connections_received").expect("a count").parse::<u64>().expect("a count");
+    let scrape = |query: &str| daemon.get(&format!("/scrape{query}"), "");
+    for (query, status) in [
+        ("", 400),
+        ("?target=", 400),
+        ("?target=zero", 400),
+        ("?target=zero&deployment=a", 200),
+        ("?target=zero&deployment=c", 404),
+        (&format!("?target={}&deployment=b", primary.address()), 200),
+        (&format!("?target={}", replica.address()), 200),
+        (&format!("?target=redis://user:pass@{}", replica.address()), 200),
+        (&format!("?target={}", other.address()), 404),
+        (&format!("?target={}", other.url()), 404),
+        ("?target=169.254.169.254:80", 404),
+    ] {
+        assert_eq!(scrape(query).status, status, "{query}");
+    }
+    let after = other.info("total_connections_received").expect("a count").parse::<u64>().expect("a count");
+    assert_eq!(after - before, 1, "only redis-cli connected");
+
+    // A node that is down has an answer too, as from redis_exporter.
+    drop(primary);
+    daemon.until(SECOND * 5, "redis_up", &[("deployment", "a"), ("node", "zero")], 0.0);
+    let down = scrape("?target=zero&deployment=a").text;
+    assert!(down.contains("redis_up 0\n") && down.contains("redis_exporter_last_scrape_error{err=\"refused\"} 1\n"), "{down}");
+
+    for (query, status, there, absent) in [
+        ("?deployment=b", 200, "deployment=\"b\"", "deployment=\"a\""),
+        ("?collect[]=replication", 200, "redis_role{", "redis_up{"),
+        ("?collect[]=polling&collect[]=exporter", 200, "rolecall_build_info{", "redis_role{"),
+        ("?collect%5B%5D=polling", 200, "redis_up{", "rolecall_build_info{"),
+        ("?collect[]=nosuch", 400, "accepted are exporter, deployment, polling", "redis_up"),
+        ("?deployment=nosuch", 404, "not configured", "redis_up"),
+    ] {
+        let answer = daemon.get(&format!("/metrics{query}"), "");
+        assert_eq!(answer.status, status, "{query}");
+        assert!(answer.text.contains(there) && !answer.text.contains(absent), "{query}: {}", answer.text);
+        assert!(status != 200 || promtool(&answer.text).is_empty(), "{query}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Error and topology counters: what others did is counted, what Rolecall did is not, and nothing ever falls or jumps.
+
+use std::time::Duration;
+
+use tests::{Daemon, Redis, eventually, open_metrics_parser, promtool};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn errors(daemon: &Daemon, code: &str) -> Option<f64> {
+    daemon.samples().get("redis_errors_total", &[("err", code)])
+}
+
+#[test]
+fn a_restart_of_rolecall_is_no_burst_of_errors() {
+    let server = Redis::start(&[]);
+    for _ in 0..50 {
+        server.cli(&["NOSUCH"]);
+    }
+    server.cli(&["CONFIG", "SET", "hz", "11"]);
+    for _ in 0..2 {
+        let daemon = Daemon::serve(&[&server.url()]);
+        daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
+        daemon.until(SECOND * 5, "redis_topology_commands_total", &[("command", "config_set")], 0.0);
+        server.cli(&["NOSUCH"]);
+        server.cli(&["CONFIG", "SET", "hz", "12"]);
+        daemon.until(SECOND * 5, "redis_error_replies_total", &[], 1.0);
+        daemon.until(SECOND * 15, "redis_topology_commands_total", &[("command", "config_set")], 1.0);
+    }
+}
+
+#[test]
+fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
+    let mut server = Redis::start(&[]);
+    let daemon = Daemon::serve(&[&server.url()]);
+    daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
+    let fail = || server.cli(&["LPUSH"]);
+    for expected in [1.0, 2.0, 3.0] {
+        fail();
+        daemon.until(SECOND * 3, "redis_errors_total", &[("err", "ERR")], expected);
+    }
+    server.cli(&["CONFIG", "RESETSTAT"]);
+    fail();
+    daemon.until(SECOND * 3, "redis_errors_total", &[("err", "ERR")], 4.0);
+    assert_eq!(daemon.samples().get("redis_error_replies_total", &[]), Some(4.0));
+    server.kill();
+    daemon.until(SECOND * 3, "redis_up", &[], 0.0);
+    server.restart();
+    server.cli(&["LPUSH"]);
+    daemon.until(SECOND * 12, "redis_errors_total", &[("err", "ERR")], 5.0);
+    assert_eq!(daemon.samples().get("redis_restarts_total", &[]), Some(1.0));
+}
+
+#[test]
+fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
+    for (version, refusals) in [("redis-6.2.14", 2.0), ("redis-7.0.15", 2.0)] {
+        let server = Redis::of(version, &["--user", "rolecall", "on", ">secret", "-@all", "+info", "+client|id"]);
+        let daemon = Daemon::serve(&[&format!("redis://rolecall:secret@{}", server.address())]);
+        eventually(SECOND * 5, "CONFIG and SLOWLOG were refused", || {
+            (daemon.log().iter().filter(|line| line.contains("command refused")).count() == 2).then_some(())
+        });
+        let noperm = || server.info("errorstat_NOPERM").map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"));
+        assert_eq!(noperm(), Some(refusals), "{version}: once each");
+        let rounds = daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
+        eventually(SECOND * 8, "five rounds", || (daemon.samples().get("rolecall_rounds_total", &[]) >= Some(rounds + 5.0)).then_some(()));
+        assert_eq!(noperm(), Some(refusals), "{version}: not once more");
+        // A new connection to the same process asks no more than the old one.
+        server.cli(&["CLIENT", "KILL", "USER", "rolecall"]);
+        eventually(SECOND * 8, "five rounds", || (daemon.samples().get("rolecall_rounds_total", &[]) >= Some(rounds + 10.0)).then_some(()));
+        assert_eq!(noperm(), Some(refusals), "{version}: not after reconnecting");
+        assert_eq!(
+            (errors(&daemon, "NOPERM"), daemon.samples().get("redis_error_replies_total", &[])),
+            (Some(0.0), Some(0.0)),
+            "{version}"
+        );
+        // Someone else's refusals are counted.
+        server.cli(&["--user", "rolecall", "--pass", "secret", "GET", "x"]);
+        daemon.until(SECOND * 3, "redis_errors_total", &[("err", "NOPERM")], 1.0);
+    }
+}
+
+#[test]
+fn without_config_everything_that_needs_only_info_is_there() {
+    let server = Redis::start(&["--rename-command", "CONFIG", ""]);
+    let daemon = Daemon::serve(&[&server.url()]);
+    eventually(SECOND * 5, "CONFIG was refused", || daemon.log().iter().any(|line| line.contains("command=\"CONFIG GET\"")).then_some(()));
+    let samples = daemon.samples();
+    assert_eq!(samples.count("redis_config_maxclients", &[]), 0);
+    assert!(samples.count("redis_commands_total", &[]) > 0 && samples.get("redis_aof_enabled", &[]) == Some(0.0));
+    assert_eq!(samples.get("redis_writes_refused", &[("reason", "misconf_rdb")]), Some(0.0));
+    assert_eq!(samples.get("redis_error_replies_total", &[]), Some(0.0));
+    let before = (server.info("total_error_replies"), daemon.log().len());
+    daemon.until(SECOND * 15, "rolecall_rounds_total", &[], samples.get("rolecall_rounds_total", &[]).expect("rounds") + 6.0);
+    assert_eq!((server.info("total_error_replies"), daemon.log().len()), before, "no error and no line by the round");
+}
+
+#[test]
+fn names_that_scripts_make_up_stay_bounded_and_valid() {
+    for version in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
+        let server = Redis::of(version, &[]);
+        let daemon = Daemon::serve(&[&server.url()]);
+        daemon.until(SECOND * 5, "redis_errors_total", &[("err", "READONLY")], 0.0);
+        for strange in ["a_b=c,d\"", "x{y=\"z\"}", "tab\\tand\\nline", "caf\\195\\169", &"long".repeat(5000)] {
+            server.cli(&["EVAL", &format!("return redis.error_reply('{strange} text')"), "0"]);
+        }
+        let script = "for i = 1, 400 do redis.pcall('EVAL', 'x', 0) end return redis.error_reply('CODE' .. ARGV[1] .. ' text')";
+        for number in 0..300 {
+            server.cli(&["EVAL", script, "0", &number.to_string()]);
+        }
+        // Redis from 7.4 on throws its table away then; the others keep it, one way or another.
+        let wiped = version == "redis-8.2.3";
+        daemon.until(SECOND * 5, "redis_errorstats_disabled", &[], f64::from(u8::from(wiped)));
+        let codes = daemon.samples().count("redis_errors_total", &[]);
+        assert!(if wiped { codes == 0 } else { (10..=128).contains(&codes) }, "{version}: {codes} codes");
+        let overflow = daemon.samples().get("redis_errors_overflow_total", &[]);
+        assert!(wiped == overflow.is_none() && overflow.is_none_or(|overflow| overflow > 100.0), "{version}: {overflow:?}");
+        assert_eq!(promtool(&daemon.get("/metrics", "").text), "", "{version}");
+        assert!(open_metrics_parser(&daemon.get("/metrics", "application/openmetrics-text").text) > 100, "{version}");
+        assert_eq!(daemon.get(&format!("/scrape?target={}", server.address()), "").status, 200);
+    }
+}
