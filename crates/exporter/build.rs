@@ -6,8 +6,8 @@ fn main() {
     let revision = output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let rustc = output(compiler, &["--version"]).and_then(|version| version.split(' ').nth(1).map(str::to_owned));
-    println!("cargo::rustc-env=ROLECALL_REVISION={revision}");
-    println!("cargo::rustc-env=ROLECALL_RUSTC={}", rustc.unwrap_or_else(|| "unknown".to_owned()));
+    println!("cargo::rustc-env=BUILD_REVISION={revision}");
+    println!("cargo::rustc-env=BUILD_RUSTC={}", rustc.unwrap_or_else(|| "unknown".to_owned()));
     println!("cargo::rerun-if-changed=../../.git/HEAD");
     println!("cargo::rerun-if-changed=../../.git/refs/heads");
 }

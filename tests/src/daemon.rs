@@ -37,9 +37,13 @@ impl Daemon {
 
     /// Starts `rolecall serve` with these arguments, and waits until it listens.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(Self::binary());
+        Self::run(&mut Command::new(Self::binary()), arguments)
+    }
+
+    /// Starts it through another command, which runs the binary with the arguments that follow.
+    pub fn run(command: &mut Command, arguments: &[&str]) -> Self {
         command.args(["serve", "--web.listen-address", "127.0.0.1:0"]).args(arguments);
-        let mut process = Process::start(&mut command);
+        let mut process = Process::start(command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
             assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
             process.log().iter().find_map(|line| port(line))

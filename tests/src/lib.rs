@@ -4,6 +4,7 @@
 
 mod daemon;
 mod parsers;
+mod peer;
 mod process;
 mod prometheus;
 mod redis;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 pub use daemon::{Daemon, Response};
 pub use parsers::{open_metrics_parser, promtool};
+pub use peer::{Peer, Proxy, until_info};
 pub use process::{Process, Signal};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, VERSIONS};

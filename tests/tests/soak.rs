@@ -4,12 +4,13 @@
 
 #![expect(clippy::print_stdout, reason = "measured figures are shown with --nocapture")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint};
 use exporter::clock::Clock;
-use exporter::config::DeploymentSettings;
+use exporter::config::{Cadences, DeploymentSettings};
 use exporter::rounds::{self, Shared};
 use tests::Redis;
 use tokio::runtime::Handle;
@@ -35,13 +36,17 @@ async fn a_thousand_rounds_leak_nothing() {
         deployment.add(port.to_string(), format!("127.0.0.1:{port}"), None);
     }
     let deployment = Arc::new(deployment);
-    let endpoints =
-        ports.map(|port| Endpoint { address: Address::Tcp { host: "127.0.0.1".to_owned(), port }, credentials: Credentials::default() });
+    let endpoints = ports.map(|port| Endpoint {
+        address: Address::Tcp { host: "127.0.0.1".to_owned(), port },
+        credentials: Credentials::default(),
+        tls: None,
+    });
     let settings = DeploymentSettings {
         deployment: Arc::clone(&deployment),
         endpoints: endpoints.to_vec(),
         deadline: INTERVAL * 4 / 5,
-        latencystats: false,
+        cadences: Cadences::default(),
+        assumed: BTreeMap::new(),
     };
     let (publish, mut view) = watch::channel(Arc::new(DeploymentView::empty(deployment)));
     let mut poller = tokio::task::JoinSet::new();

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use catalog::{Build, ExporterView, Exposition, Format, ProcessFigures, Reload, encode, encode_legacy, reference};
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
-use topology::{Answer, Deployment, Fold, Kind, Outcome, Round};
+use topology::{Answer, Deployment, Fold, Kind, Outcome, OwnErrors, Round};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,14 @@ fn answer(capture: &str) -> Outcome {
     config.add(&Reply::Array(["repl-timeout", "60"].map(|text| Reply::Text(text.to_owned())).to_vec()));
     snapshot.config = Some(Arc::new(config));
     let took = Duration::from_micros(700);
-    Outcome::Answered(Answer { snapshot: Arc::new(snapshot), took, at: at(5), own_errors: Vec::new(), commands_read: true })
+    Outcome::Answered(Answer {
+        snapshot: Arc::new(snapshot),
+        took,
+        at: at(5),
+        certificate_expiry: None,
+        own_errors: OwnErrors::new(),
+        commands_read: true,
+    })
 }
 
 fn exporter() -> ExporterView {

@@ -1,13 +1,14 @@
 //! One connection to one server.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::{Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig};
+use fred::types::config::{Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig, TlsConnector};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, RespVersion};
 use futures_util::future::try_join_all;
 use secrecy::ExposeSecret;
@@ -15,10 +16,14 @@ use snapshot::{Reason, Reply, ServerError};
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use crate::{Address, Credentials, Endpoint, Failure, greeting};
+use crate::tls::Expiry;
+use crate::{Address, Credentials, Endpoint, Failure, Password, greeting};
 
 /// The most addresses of one name that are tried, one after the other.
 const MAX_ADDRESSES: usize = 4;
+
+/// The time that an explanation of failed attempts may take.
+const EXPLANATION: Duration = Duration::from_secs(1);
 
 /// The deepest reply that is read.
 const MAX_DEPTH: usize = 8;
@@ -28,6 +33,7 @@ const MAX_DEPTH: usize = 8;
 pub struct Connection {
     client: Client,
     task: ConnectHandle,
+    expiry: Expiry,
 }
 
 /// A command and its arguments.
@@ -40,36 +46,40 @@ pub struct Command {
 }
 
 impl Connection {
-    /// Connects and authenticates, within `limit` in all.
+    /// Connects and authenticates, within `limit`; finding out why it failed may take a second more.
     ///
     /// # Errors
     /// The address does not resolve, nothing answers there, or the server turns us away.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
         let late = |_| Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"));
-        timeout(limit, Self::try_addresses(endpoint, limit)).await.map_err(late)?
+        timeout(limit + EXPLANATION, Self::try_addresses(endpoint, limit)).await.map_err(late)?
     }
 
     async fn try_addresses(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
         let (host, port) = match &endpoint.address {
-            Address::Unix(path) => return Self::connect(ServerConfig::Unix { path: path.clone() }, &endpoint.credentials, limit).await,
+            Address::Unix(path) => return Self::connect(ServerConfig::Unix { path: path.clone() }, endpoint, limit).await,
             Address::Tcp { host, port } => (host, *port),
         };
         let addresses = resolve(host, port).await?;
         let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
         let mut failure = Failure::new(Reason::Dns, format!("{host} has no address"));
         for address in addresses {
-            let server = ServerConfig::new_centralized(address.ip().to_string(), address.port());
-            match Self::connect(server, &endpoint.credentials, share).await {
+            let mut server = Server::new(address.ip().to_string(), address.port());
+            server.tls_server_name = endpoint.tls.as_ref().map(|tls| tls.server_name(host).into());
+            match Self::connect(ServerConfig::Centralized { server }, endpoint, share).await {
                 Ok(connection) => return Ok(connection),
                 Err(other) => failure = other,
             }
-            if matches!(failure.reason, Reason::Closed | Reason::Reset)
-                && let Some(refusal) = greeting::refusal(address).await
-            {
-                failure = refusal;
+            if let Some(explained) = greeting::explain(&failure, address, endpoint.tls.is_some()).await {
+                failure = explained;
             }
         }
         Err(failure)
+    }
+
+    /// When the certificate of the server expires, since the Unix epoch; `None` without TLS.
+    pub fn certificate_expiry(&self) -> Option<Duration> {
+        self.expiry.get()
     }
 
     /// Sends the commands together and waits for every reply, for as long as it takes. A refused command is an error among the
@@ -97,11 +107,13 @@ impl Connection {
         ending((&mut self.task).await)
     }
 
-    async fn connect(server: ServerConfig, credentials: &Credentials, limit: Duration) -> Result<Self, Failure> {
+    async fn connect(server: ServerConfig, endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
+        let expiry = Expiry::default();
         let config = Config {
             server,
             version: RespVersion::RESP2,
-            credential_provider: Some(Arc::new(Provider(credentials.clone()))),
+            tls: endpoint.tls.as_ref().map(|tls| TlsConnector::from(tls.config(&expiry)).into()),
+            credential_provider: Some(Arc::new(Provider(endpoint.credentials.clone()))),
             ..Config::default()
         };
         let performance =
@@ -115,7 +127,7 @@ impl Connection {
         };
         let client = Client::new(config, Some(performance), Some(connection), None);
         let mut connected = client.reconnect_rx();
-        let mut connection = Connection { task: client.connect(), client };
+        let mut connection = Connection { task: client.connect(), client, expiry };
         let outcome = timeout(limit, async {
             tokio::select! {
                 biased;
@@ -150,9 +162,20 @@ impl std::fmt::Debug for Provider {
 #[async_trait::async_trait]
 impl CredentialProvider for Provider {
     async fn fetch(&self, _: Option<&Server>) -> Result<(Option<String>, Option<String>), Error> {
-        let password = self.0.password.as_ref().map(|password| password.expose_secret().to_owned());
-        Ok((self.0.username.clone().filter(|_| password.is_some()), password))
+        let password = match &self.0.password {
+            None => return Ok((None, None)),
+            Some(Password::Given(password)) => password.expose_secret().to_owned(),
+            Some(Password::File(path)) => read_password(path).await?,
+        };
+        Ok((self.0.username.clone(), Some(password)))
     }
+}
+
+/// Reads a password anew, so that a rotated one is used at the next connection.
+async fn read_password(path: &Path) -> Result<String, Error> {
+    let text = tokio::fs::read_to_string(path).await;
+    let text = text.map_err(|error| Error::new(ErrorKind::Auth, format!("password file {}: {error}", path.display())))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use crate::Tls;
+
 /// A server as configured. Debug shows no secret.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -13,6 +15,8 @@ pub struct Endpoint {
     pub address: Address,
     /// Who we are to it.
     pub credentials: Credentials,
+    /// How TLS is spoken to it; `None` is not at all.
+    pub tls: Option<Tls>,
 }
 
 /// Where a server listens. Displayed as the label `node` of a server without a name.
@@ -35,7 +39,16 @@ pub struct Credentials {
     /// ACL user; `None` is the user `default`.
     pub username: Option<String>,
     /// Its password. Without one, nothing is sent.
-    pub password: Option<SecretString>,
+    pub password: Option<Password>,
+}
+
+/// Where a password comes from.
+#[derive(Debug, Clone)]
+pub enum Password {
+    /// From the configuration.
+    Given(SecretString),
+    /// From a file that is read at each connection.
+    File(PathBuf),
 }
 
 impl fmt::Display for Address {

@@ -53,7 +53,7 @@ fn message(details: &str) -> &str {
 }
 
 fn from_debug(text: &str) -> Option<Reason> {
-    const CLASSES: [(&str, Reason); 14] = [
+    const CLASSES: [(&str, Reason); 16] = [
         ("ConnectionRefused", Reason::Refused),
         ("NotFound", Reason::Refused),
         ("ConnectionReset", Reason::Reset),
@@ -65,6 +65,8 @@ fn from_debug(text: &str) -> Option<Reason> {
         ("TimedOut", Reason::Timeout),
         ("InvalidCertificate", Reason::Tls),
         ("AlertReceived", Reason::Tls),
+        ("corrupt message", Reason::Tls),
+        ("InvalidMessage", Reason::Tls),
         ("Too many open files", Reason::Local),
         ("AddrNotAvailable", Reason::Local),
         ("PermissionDenied", Reason::Local),

@@ -1,32 +1,62 @@
-//! What a server says before it hangs up on a new client.
+//! Why a server hung up, or kept silent, during the first exchange.
 //!
-//! A server that is full, or in protected mode, writes an error as soon as it accepts, and closes. fred drops that text with the
-//! connection; so when a server hangs up during the first exchange, it is asked once more, without fred, only to listen.
+//! A server that is full, or in protected mode, writes an error as soon as it accepts, and closes; one that speaks TLS on this port, or one
+//! that does not, can be told by what it answers to a plain command. fred drops such texts with the connection, so in these cases the server
+//! is asked once more, without fred.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use snapshot::ServerError;
-use tokio::io::AsyncReadExt;
+use snapshot::{Reason, ServerError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Failure;
 
-/// How long a greeting may take; a server that has none to give says nothing.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long each of the two answers may take; a server that has nothing to say says nothing.
+const PATIENCE: Duration = Duration::from_millis(300);
 
-/// The longest greeting that is read, bytes.
-const MAX_GREETING: u64 = 512;
+/// The longest answer that is read, bytes.
+const MAX_ANSWER: usize = 512;
+
+/// The first byte of a TLS alert.
+const ALERT: u8 = 0x15;
+
+/// A better explanation of a failure to connect, if the server gives one. `tls` says whether TLS was spoken to it.
+pub(crate) async fn explain(failure: &Failure, address: SocketAddr, tls: bool) -> Option<Failure> {
+    let unclear = match failure.reason {
+        Reason::Closed | Reason::Reset => true,
+        Reason::Timeout | Reason::Protocol => tls,
+        Reason::Tls => failure.detail.contains("corrupt message"),
+        _ => false,
+    };
+    if !unclear {
+        return None;
+    }
+    let mut stream = timeout(PATIENCE, TcpStream::connect(address)).await.ok()?.ok()?;
+    if let Some(greeting) = read(&mut stream).await {
+        return refusal(&greeting);
+    }
+    timeout(PATIENCE, stream.write_all(b"INFO server\r\n")).await.ok()?.ok()?;
+    let answer = read(&mut stream).await?;
+    match (answer.first(), tls) {
+        (Some(&ALERT), false) => Some(Failure::new(Reason::Tls, "the server speaks TLS on this port: use rediss://")),
+        (Some(b'$' | b'-'), true) => Some(Failure::new(Reason::Tls, "the server does not speak TLS on this port: use redis://")),
+        _ => None,
+    }
+}
+
+async fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut answer = vec![0; MAX_ANSWER];
+    let length = timeout(PATIENCE, stream.read(&mut answer)).await.ok()?.ok()?;
+    answer.truncate(length);
+    Some(answer)
+}
 
 /// The refusal with which the server greets a new client, if that is what it does.
-pub(crate) async fn refusal(address: SocketAddr) -> Option<Failure> {
-    let listen = async {
-        let mut text = Vec::new();
-        TcpStream::connect(address).await.ok()?.take(MAX_GREETING).read_to_end(&mut text).await.ok()?;
-        String::from_utf8(text).ok()
-    };
-    let text = timeout(PATIENCE, listen).await.ok()??;
-    let error = ServerError::new(text.strip_prefix('-')?.trim_end());
+fn refusal(greeting: &[u8]) -> Option<Failure> {
+    let text = std::str::from_utf8(greeting).ok()?;
+    let error = ServerError::new(text.strip_prefix('-')?.lines().next()?);
     error.reason().map(|_| Failure::refusal(&error))
 }

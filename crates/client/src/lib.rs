@@ -7,8 +7,10 @@ mod connection;
 mod endpoint;
 mod failure;
 mod greeting;
+mod tls;
 
 pub use connection::{Command, Connection};
-pub use endpoint::{Address, Credentials, Endpoint};
+pub use endpoint::{Address, Credentials, Endpoint, Password};
 pub use failure::Failure;
 pub use secrecy::SecretString;
+pub use tls::{Tls, TlsError, TlsSettings};

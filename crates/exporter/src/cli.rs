@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 /// Prometheus exporter for Redis and Valkey: who is primary, whether writes are accepted, and whether they will survive.
 #[derive(Debug, Parser)]
@@ -18,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Poll the configured nodes and serve their metrics.
     Serve(Serve),
+    /// Check a configuration file, and print the configuration as it would be used, without secrets.
+    Check(Check),
     /// Print the reference of every metric: name, type, labels, source, name in redis_exporter, help.
     Metrics,
 }
@@ -34,21 +37,30 @@ pub struct Serve {
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
 
-    /// Address to listen on.
-    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "0.0.0.0:9121")]
-    pub listen_address: String,
+    /// Address to listen on [default: 0.0.0.0:9121].
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen_address: Option<String>,
 
-    /// Only log what is at least this severe.
-    #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
-    pub log_level: LogLevel,
+    /// Only log what is at least this severe [default: info].
+    #[arg(long = "log.level", value_name = "LEVEL", value_enum)]
+    pub log_level: Option<LogLevel>,
 
-    /// Format of log lines.
-    #[arg(long = "log.format", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Logfmt)]
-    pub log_format: LogFormat,
+    /// Format of log lines [default: logfmt].
+    #[arg(long = "log.format", value_name = "FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Arguments of `rolecall check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Configuration file, in TOML.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: PathBuf,
 }
 
 /// How much to log.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Everything.
     Trace,
@@ -63,10 +75,34 @@ pub enum LogLevel {
 }
 
 /// Format of log lines.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `key=value` pairs.
     Logfmt,
     /// One JSON object a line.
     Json,
+}
+
+impl LogLevel {
+    /// The value in the configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            LogLevel::Trace => "trace",
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warn",
+            LogLevel::Error => "error",
+        }
+    }
+}
+
+impl LogFormat {
+    /// The value in the configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            LogFormat::Logfmt => "logfmt",
+            LogFormat::Json => "json",
+        }
+    }
 }

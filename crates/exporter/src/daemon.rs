@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -25,7 +26,7 @@ use crate::signals::Stop;
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is running.
-const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: env!("ROLECALL_REVISION"), rustc: env!("ROLECALL_RUSTC") };
+const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: env!("BUILD_REVISION"), rustc: env!("BUILD_RUSTC") };
 
 /// Does what the command line says.
 ///
@@ -34,8 +35,16 @@ const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: env!(
 pub fn main(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(arguments) => serve(&arguments),
+        Command::Check(arguments) => check(&arguments.config_file),
         Command::Metrics => print(&catalog::reference()),
     }
+}
+
+/// Prints the configuration as it would be used, its warnings as comments.
+fn check(path: &Path) -> anyhow::Result<()> {
+    let settings = Settings::check(path)?;
+    let warnings: Vec<_> = settings.warnings.iter().map(|warning| format!("# warning: {warning}\n")).collect();
+    print(&(warnings.concat() + &settings.effective()))
 }
 
 /// Writes to standard output. A reader that has had enough is no error.
@@ -47,10 +56,15 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn serve(arguments: &Serve) -> anyhow::Result<()> {
-    let settings = Settings::load(arguments.config_file.as_deref(), &arguments.urls)?;
-    log::init(arguments.log_level, arguments.log_format);
-    let listener = listen(&arguments.listen_address)?;
-    Runtime::new().context("cannot start the runtime")?.block_on(run(settings, listener))
+    let settings = Settings::load(arguments)?;
+    log::init(settings.log_level, settings.log_format);
+    settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
+    let listener = listen(&settings.listen_address)?;
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let ended = runtime.block_on(run(settings, listener));
+    // A look-up of a name may hang for long after everything else ended.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Polls and serves until a signal asks to stop.
@@ -104,13 +118,18 @@ fn poll(settings: Settings, shared: &Shared) -> (Board, JoinSet<anyhow::Result<(
     (board, pollers)
 }
 
-/// Opens the port. `:9121` is every address, as for Prometheus.
+/// Opens the port. `:9121` is every address of either family, as for Prometheus.
 fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    let host = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
-    let addresses: Vec<SocketAddr> = host
-        .to_socket_addrs()
-        .with_context(|| format!("--web.listen-address: found {address:?}, accepted is host:port or :port"))?
-        .collect();
+    let hosts = if address.starts_with(':') {
+        ["[::]", "0.0.0.0"].map(|host| format!("{host}{address}")).to_vec()
+    } else {
+        vec![address.to_owned()]
+    };
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for host in hosts {
+        let found = host.to_socket_addrs();
+        addresses.extend(found.with_context(|| format!("--web.listen-address: found {address:?}, accepted is host:port or :port"))?);
+    }
     let listener = TcpListener::bind(&*addresses).with_context(|| format!("cannot listen on {address}"))?;
     listener.set_nonblocking(true)?;
     Ok(listener)

@@ -31,6 +31,11 @@ impl Config {
     /// The most parameters that are taken up from one reply.
     const MAX_VALUES: usize = 512;
 
+    /// Values that a person declared, for a server that does not tell them.
+    pub fn assumed(values: &BTreeMap<String, String>) -> Self {
+        Config { values: values.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect() }
+    }
+
     /// Takes up a reply to `CONFIG GET`: names and values in turn. A server that does not know a parameter answers with none.
     pub fn add(&mut self, reply: &Reply) {
         for (name, value) in reply.pairs().take(Self::MAX_VALUES) {

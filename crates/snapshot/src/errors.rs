@@ -1,7 +1,5 @@
 //! How often the server refused, by error code.
 
-use crate::Fields;
-
 /// The error table of a server (INFO errorstats, 6.2 and later).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ErrorStats {
@@ -20,34 +18,31 @@ pub enum ErrorStats {
 }
 
 impl ErrorStats {
-    /// The most codes that are kept; servers know some 40, scripts can make up any.
-    pub const MAX_CODES: usize = 128;
+    /// The most codes that are kept, beside those that rules watch; servers know some 40, scripts can make up any.
+    pub const MAX_CODES: usize = 4096;
     /// The longest code that is kept, bytes.
     const MAX_CODE: usize = 48;
 
-    pub(crate) fn read(text: &str, fields: &Fields) -> Self {
+    /// Reads the section `Errorstats` of an INFO reply.
+    pub(crate) fn read(text: &str) -> Self {
         if !text.contains("# Errorstats") {
             return ErrorStats::Unsupported;
         }
-        if fields.get("errorstat_ERRORSTATS_DISABLED").is_some() {
-            return ErrorStats::Wiped;
-        }
         let mut by_code = Vec::new();
         let mut overflow = 0u64;
-        for (name, value) in fields.iter() {
-            let Some(code) = name.strip_prefix("errorstat_") else { continue };
-            let Some(count) = value.strip_prefix("count=").and_then(|count| count.parse::<u64>().ok()) else { continue };
-            if code.len() <= Self::MAX_CODE && code.bytes().all(is_code_byte) && code != "ERRORSTATS_OVERFLOW" {
-                by_code.push((code.into(), count));
-            } else {
-                overflow = overflow.saturating_add(count);
+        for line in text.lines().filter_map(|line| line.strip_prefix("errorstat_")) {
+            let Some((code, count)) = line.rsplit_once(":count=") else { continue };
+            let Ok(count) = count.parse::<u64>() else { continue };
+            let is_name = code.len() <= Self::MAX_CODE && code.bytes().all(is_code_byte);
+            match code {
+                "ERRORSTATS_DISABLED" => return ErrorStats::Wiped,
+                "ERRORSTATS_OVERFLOW" => overflow = overflow.saturating_add(count),
+                _ if is_name && (by_code.len() < Self::MAX_CODES || Self::WATCHED.contains(&code)) => by_code.push((code.into(), count)),
+                _ => overflow = overflow.saturating_add(count),
             }
         }
-        by_code.sort_unstable_by(|(a, _): &(Box<str>, u64), (b, _)| known(b).cmp(&known(a)).then_with(|| a.cmp(b)));
-        for (_, count) in by_code.drain(Self::MAX_CODES.min(by_code.len())..) {
-            overflow = overflow.saturating_add(count);
-        }
         by_code.sort_unstable();
+        by_code.dedup_by(|(a, _): &mut (Box<str>, u64), (b, _)| a == b);
         ErrorStats::Counts { by_code, overflow }
     }
 
@@ -66,10 +61,6 @@ impl ErrorStats {
         ["CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOPERM", "NOREPLICAS", "OOM", "READONLY", "WRONGPASS"];
 }
 
-fn known(code: &str) -> bool {
-    ErrorStats::WATCHED.contains(&code)
-}
-
 fn is_code_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
@@ -80,7 +71,7 @@ mod tests {
 
     fn read(errors: &str) -> ErrorStats {
         let text = format!("# Errorstats\n{errors}");
-        ErrorStats::read(&text, &Fields::parse(&text))
+        ErrorStats::read(&text)
     }
 
     #[test]
@@ -91,7 +82,7 @@ mod tests {
 
     #[test]
     fn before_6_2_there_is_no_table() {
-        assert_eq!(ErrorStats::read("", &Fields::parse("")), ErrorStats::Unsupported);
+        assert_eq!(ErrorStats::read(""), ErrorStats::Unsupported);
     }
 
     #[test]
@@ -105,13 +96,13 @@ mod tests {
     fn made_up_codes_never_crowd_out_watched_ones() {
         use std::fmt::Write;
         let mut text = String::from("errorstat_a_b=c,d\":count=5\n");
-        for n in 0..400 {
+        for n in 0..5000 {
             writeln!(text, "errorstat_AAA{n}:count=1").expect("to a string");
         }
         let errors = read(&(text + "errorstat_WRONGPASS:count=7\n"));
         let ErrorStats::Counts { by_code, overflow } = &errors else { panic!("{errors:?}") };
-        assert_eq!(by_code.len(), ErrorStats::MAX_CODES);
+        assert_eq!(by_code.len(), ErrorStats::MAX_CODES + 1);
         assert_eq!(errors.count("WRONGPASS"), Some(7));
-        assert_eq!(*overflow, 5 + 400 + 1 - 128);
+        assert_eq!(*overflow, 5 + 5000 - 4096);
     }
 }

@@ -21,24 +21,38 @@ struct Line {
 }
 
 impl Fields {
-    /// The longest reply that is read, bytes; real ones have 5 to 20 kB. What is beyond is not read.
-    const MAX_TEXT: usize = 1 << 20;
+    /// The longest line that is kept, bytes.
+    const MAX_LINE: usize = 4096;
     /// The most lines that are kept; real replies have some 200.
     const MAX_LINES: usize = 4096;
+    /// Lines of tables that have types of their own, and that scripts can make as long as they like.
+    const TABLES: [&str; 3] = ["errorstat_", "cmdstat_", "latency_percentiles_usec_"];
 
-    /// Indexes an INFO reply. Of two lines of one name the first counts.
+    /// Indexes an INFO reply. Of two lines of one name the first counts. Headings, lines of tables and over-long lines are left out.
     pub fn parse(text: &str) -> Self {
-        let end = (0..=text.len().min(Self::MAX_TEXT)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-        let text = &text[..end];
-        let mut fields =
-            Fields { text: text.into(), lines: HashTable::with_capacity(text.len() / 28), hasher: DefaultHashBuilder::default() };
-        for line in text.lines().take(Self::MAX_LINES) {
-            if !line.starts_with('#')
-                && let Some((name, value)) = line.split_once(':')
-            {
-                let start = line.as_ptr() as usize - text.as_ptr() as usize;
-                fields.insert(start, name.len(), value.len());
+        let is_kept = |line: &&str| {
+            line.len() <= Self::MAX_LINE
+                && line.contains(':')
+                && !line.starts_with('#')
+                && !Self::TABLES.iter().any(|table| line.starts_with(table))
+        };
+        let mut kept = String::with_capacity(text.len().min(16 << 10));
+        for line in text.lines().filter(is_kept).take(Self::MAX_LINES) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        Self::index(kept)
+    }
+
+    fn index(text: String) -> Self {
+        let lines = HashTable::with_capacity(text.len() / 28);
+        let mut fields = Fields { text: text.into(), lines, hasher: DefaultHashBuilder::default() };
+        let mut start = 0;
+        while let Some(length) = fields.text[start..].find('\n') {
+            if let Some(name) = fields.text[start..start + length].find(':') {
+                fields.insert(start, name, length - name - 1);
             }
+            start += length + 1;
         }
         fields
     }

@@ -52,7 +52,7 @@ impl NodeSnapshot {
         Some(NodeSnapshot {
             replication,
             persistence: Persistence::read(&fields),
-            errors: ErrorStats::read(text, &fields),
+            errors: ErrorStats::read(text),
             keyspace: keyspace::read(&fields),
             modules: modules(text),
             watched: sentinel::read(&fields),

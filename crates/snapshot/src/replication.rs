@@ -103,7 +103,7 @@ impl Replication {
             second_offset: fields.count("second_repl_offset"),
             connected_replicas: fields.count("connected_slaves"),
             good_replicas: fields.count("min_slaves_good_slaves"),
-            attached: list::numbered(fields, "slave", MAX_ATTACHED).into_iter().filter_map(|(_, line)| Attached::parse(line)).collect(),
+            attached: attached(fields),
             link: (role == Some(Role::Replica)).then(|| Link::read(fields, issues)),
         }
     }
@@ -132,6 +132,11 @@ impl Link {
 }
 
 impl Attached {
+    /// Of two lines about one replica the one with more of this is true.
+    pub fn liveness(&self) -> impl Ord {
+        (&*self.state == "online", self.offset)
+    }
+
     fn parse(line: &str) -> Option<Self> {
         Some(Attached {
             ip: list::name(list::get(line, "ip")?)?,
@@ -155,6 +160,19 @@ impl Role {
 
     /// Every role.
     pub const ALL: [Role; 3] = [Role::Master, Role::Replica, Role::Sentinel];
+}
+
+/// The replicas, one entry for each address: while an old connection has not timed out a replica is listed twice.
+fn attached(fields: &Fields) -> Vec<Attached> {
+    let mut found: Vec<Attached> = Vec::new();
+    for replica in list::numbered(fields, "slave", MAX_ATTACHED).into_iter().filter_map(|(_, line)| Attached::parse(line)) {
+        match found.iter_mut().find(|other| (&other.ip, other.port) == (&replica.ip, replica.port)) {
+            Some(other) if other.liveness() < replica.liveness() => *other = replica,
+            Some(_) => {}
+            None => found.push(replica),
+        }
+    }
+    found
 }
 
 /// A link that was never up shows -1, but on 5.0 and 6.0 the Unix time: no server is down for 30 years.

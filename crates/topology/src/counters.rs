@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use snapshot::{CommandStat, CommandStats, ErrorStats, NodeSnapshot};
+use snapshot::{CommandStat, CommandStats, ErrorStats, NodeSnapshot, Role};
 
-use crate::Answer;
+use crate::process::Succession;
+use crate::{Answer, OwnErrors};
 
 /// Commands that change a topology: the value of the label `command`, and the name in commandstats.
 pub const TOPOLOGY_COMMANDS: [(&str, &str); 10] = [
@@ -24,6 +25,9 @@ pub const TOPOLOGY_COMMANDS: [(&str, &str); 10] = [
     ("shutdown", "shutdown"),
 ];
 
+/// The most codes with a counter of their own; what scripts make up beyond is counted together.
+const MAX_CODES: usize = 128;
+
 /// What was counted on one node since the exporter first saw it.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
@@ -31,6 +35,7 @@ pub struct Counters {
     table: bool,
     error_overflow: u64,
     error_replies: Option<u64>,
+    counts_topology: bool,
     topology: [u64; TOPOLOGY_COMMANDS.len()],
 }
 
@@ -38,7 +43,6 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     counters: Arc<Counters>,
-    run_id: Option<Box<str>>,
     errors: Option<ErrorStats>,
     error_replies: Option<u64>,
     commands: Option<Arc<CommandStats>>,
@@ -60,21 +64,25 @@ impl Counters {
         self.error_replies
     }
 
-    /// Topology commands that succeeded: label and count.
+    /// Topology commands that succeeded: label and count. None before it is known that the node is no Sentinel.
     pub fn topology(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        TOPOLOGY_COMMANDS.iter().zip(self.topology).map(|((label, _), total)| (*label, total))
+        TOPOLOGY_COMMANDS.iter().filter(|_| self.counts_topology).zip(self.topology).map(|((label, _), total)| (*label, total))
     }
 }
 
 // === impl Memory ===
 
 impl Memory {
-    pub(crate) fn apply(&mut self, answer: &Answer) {
+    pub(crate) fn apply(&mut self, answer: &Answer, succession: Succession) {
         let snapshot = &*answer.snapshot;
-        if self.run_id.is_some() && self.run_id != snapshot.identity.run_id {
-            self.restart();
+        match succession {
+            Succession::Same => {}
+            Succession::Restarted => self.restart(),
+            Succession::Replaced => *self = Memory { counters: Arc::clone(&self.counters), ..Memory::default() },
         }
-        self.run_id.clone_from(&snapshot.identity.run_id);
+        if !self.counters.counts_topology && matches!(snapshot.replication.role, Some(Role::Master | Role::Replica)) {
+            Arc::make_mut(&mut self.counters).counts_topology = true;
+        }
         self.count_errors(&snapshot.errors, &answer.own_errors);
         self.count_replies(snapshot, &answer.own_errors);
         if answer.commands_read {
@@ -93,7 +101,7 @@ impl Memory {
         self.commands = Some(Arc::default());
     }
 
-    fn count_errors(&mut self, now: &ErrorStats, own: &[Box<str>]) {
+    fn count_errors(&mut self, now: &ErrorStats, own: &OwnErrors) {
         let ErrorStats::Counts { by_code, overflow } = now else {
             if self.counters.table {
                 Arc::make_mut(&mut self.counters).table = false;
@@ -116,7 +124,7 @@ impl Memory {
         let before = self.errors.take().unwrap_or_default();
         let counters = Arc::make_mut(&mut self.counters);
         for (code, count) in by_code {
-            let own = own.iter().filter(|other| *other == code).count() as u64;
+            let own = own.get(code).copied().unwrap_or_default();
             let grown = if first_sight { 0 } else { increase(before.count(code).unwrap_or_default(), *count).saturating_sub(own) };
             counters.add_error(code, grown);
         }
@@ -127,13 +135,13 @@ impl Memory {
         self.errors = Some(now.clone());
     }
 
-    fn count_replies(&mut self, snapshot: &NodeSnapshot, own: &[Box<str>]) {
+    fn count_replies(&mut self, snapshot: &NodeSnapshot, own: &OwnErrors) {
         let now = snapshot.fields.count("total_error_replies");
         if now == self.error_replies && now.is_some() == self.counters.error_replies.is_some() {
             return;
         }
         let grown = match (self.error_replies, now) {
-            (Some(before), Some(now)) => increase(before, now).saturating_sub(own.len() as u64),
+            (Some(before), Some(now)) => increase(before, now).saturating_sub(own.values().sum()),
             _ => 0,
         };
         self.error_replies = now;
@@ -159,7 +167,7 @@ impl Counters {
     fn add_error(&mut self, code: &str, grown: u64) {
         if let Some(total) = self.errors.get_mut(code) {
             *total += grown;
-        } else if self.errors.len() < ErrorStats::MAX_CODES {
+        } else if self.errors.len() < MAX_CODES {
             self.errors.insert(code.into(), grown);
         } else {
             self.error_overflow += grown;

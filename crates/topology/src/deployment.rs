@@ -1,6 +1,7 @@
 //! What was configured: the deployment, its nodes, and what is expected of them.
 
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +25,30 @@ pub struct Deployment {
     pub down_after: Duration,
     /// The nodes, in the order of the configuration.
     pub nodes: Vec<Arc<Node>>,
+    /// What its configuration declares.
+    pub expect: Expectations,
     /// Which node is at an address.
     addresses: HashMap<String, usize>,
+}
+
+/// What the configuration of a deployment declares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expectations {
+    /// Replicas that there are to be.
+    pub replicas: Option<u32>,
+    /// Where the append-only file is to be on.
+    pub aof: Option<AofExpectation>,
+}
+
+/// Where the append-only file is to be on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AofExpectation {
+    /// On every node.
+    All,
+    /// On replicas; a master may do without.
+    Replicas,
+    /// Nowhere.
+    None,
 }
 
 /// How the nodes of a deployment are known.
@@ -40,6 +63,8 @@ pub enum Kind {
 pub struct Node {
     /// The label `node`: its configured name, else its address. It never changes with its role.
     pub name: String,
+    /// Where it was configured to be, `host:port`.
+    pub address: String,
     /// `deployment`, `node` and the configured labels: what stands on every series of the node.
     pub labels: Labels,
     /// The role that its configuration declares.
@@ -51,21 +76,65 @@ impl Deployment {
     pub fn new(name: impl Into<String>, kind: Kind, configured: &[(String, String)], interval: Duration, down_after: Duration) -> Self {
         let name = name.into();
         let labels = [("deployment".to_owned(), name.clone())].into_iter().chain(configured.iter().cloned()).collect();
-        Deployment { name, kind, labels, interval, down_after, nodes: Vec::new(), addresses: HashMap::new() }
+        Deployment {
+            name,
+            kind,
+            labels,
+            interval,
+            down_after,
+            nodes: Vec::new(),
+            expect: Expectations::default(),
+            addresses: HashMap::new(),
+        }
     }
 
     /// Adds a node at an address (`host:port`); its labels are the deployment's and its own name.
     pub fn add(&mut self, name: impl Into<String>, address: impl Into<String>, expected_role: Option<Role>) {
-        let name = name.into();
-        self.addresses.entry(address.into()).or_insert(self.nodes.len());
+        let (name, address) = (name.into(), address.into());
+        self.addresses.entry(address.clone()).or_insert(self.nodes.len());
         let mut labels = self.labels.clone();
         labels.insert(1, ("node".to_owned(), name.clone()));
-        self.nodes.push(Arc::new(Node { name, labels, expected_role }));
+        self.nodes.push(Arc::new(Node { name, address, labels, expected_role }));
+    }
+
+    /// Makes another address known as that of the node at `known`; false when there is none.
+    pub fn alias(&mut self, other: impl Into<String>, known: &str) -> bool {
+        let Some(place) = self.addresses.get(known).copied() else { return false };
+        self.addresses.insert(other.into(), place);
+        true
+    }
+
+    /// Other addresses of nodes, and the one where the node was configured to be; sorted.
+    pub fn other_addresses(&self) -> Vec<(&str, &str)> {
+        let known = self.addresses.iter().map(|(other, place)| (other.as_str(), self.nodes[*place].address.as_str()));
+        let mut others: Vec<_> = known.filter(|(other, known)| other != known).collect();
+        others.sort_unstable();
+        others
     }
 
     /// The name of the node at an address, if it is one of ours; else the address.
     pub fn name_of(&self, address: String) -> String {
         self.addresses.get(&address).map_or(address, |place| self.nodes[*place].name.clone())
+    }
+}
+
+impl AofExpectation {
+    /// The value in the configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            AofExpectation::All => "all",
+            AofExpectation::Replicas => "replicas",
+            AofExpectation::None => "none",
+        }
+    }
+
+    /// Whether the append-only file is to be on, on a node of this role; `None` where nothing is said.
+    pub const fn of(self, role: Role) -> Option<bool> {
+        match (self, role) {
+            (_, Role::Sentinel) | (AofExpectation::Replicas, Role::Master) => None,
+            (AofExpectation::All, _) | (AofExpectation::Replicas, Role::Replica) => Some(true),
+            (AofExpectation::None, _) => Some(false),
+        }
     }
 }
 
@@ -76,4 +145,9 @@ impl Kind {
             Kind::Static => "static",
         }
     }
+}
+
+/// An address as it names a node.
+pub(crate) fn address(ip: &str, port: u16) -> String {
+    if ip.parse::<Ipv6Addr>().is_ok() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::NodeSnapshot;
+use snapshot::{NodeSnapshot, Reason};
 
+use crate::deployment::address;
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::{
     AttachedView, Deployment, DeploymentView, Event, Node, NodeView, Outcome, Presence, Round, counters, events, link, presence, process,
@@ -87,13 +88,15 @@ impl Fold {
 
 impl Memory {
     fn apply(&mut self, node: &Arc<Node>, outcome: &Outcome, round: &Round, accrued: Duration, deployment: &Deployment) -> NodeView {
+        let stranger = matches!(outcome, Outcome::Answered(answer) if self.process.is_stranger(&answer.snapshot, round.elapsed));
+        let outcome = if stranger { &Outcome::Failed(Reason::Identity) } else { outcome };
         if !(round.blind && matches!(outcome, Outcome::Missed(_) | Outcome::Failed(_))) {
             self.presence.apply(outcome, round.elapsed, accrued, deployment.down_after);
         }
         if let Outcome::Answered(answer) = outcome {
-            self.process.apply(&answer.snapshot, round.elapsed);
+            let succession = self.process.apply(&answer.snapshot, round.elapsed);
             self.link.apply(&answer.snapshot, round.elapsed);
-            self.counters.apply(answer);
+            self.counters.apply(answer, succession);
             self.last = Some(Arc::clone(&answer.snapshot));
         }
         let presence = self.presence.presence();
@@ -105,6 +108,11 @@ impl Memory {
             process: self.process.view(),
             link: self.link.view(),
             attached: snapshot.map(|snapshot| attached(snapshot, deployment)).unwrap_or_default(),
+            expected_aof: deployment
+                .expect
+                .aof
+                .zip(snapshot.and_then(|snapshot| snapshot.replication.role))
+                .and_then(|(aof, role)| aof.of(role)),
             counters: self.counters.view(),
             writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing)).unwrap_or_default(),
             reads_refused: snapshot.map(|snapshot| refusals::reads(snapshot, polling.failing)).unwrap_or_default(),
@@ -116,5 +124,10 @@ impl Memory {
 
 fn attached(snapshot: &NodeSnapshot, deployment: &Deployment) -> Vec<AttachedView> {
     let replicas = snapshot.replication.attached.iter();
-    replicas.map(|seen| AttachedView { name: deployment.name_of(format!("{}:{}", seen.ip, seen.port)), seen: seen.clone() }).collect()
+    let mut views: Vec<_> =
+        replicas.map(|seen| AttachedView { name: deployment.name_of(address(&seen.ip, seen.port)), seen: seen.clone() }).collect();
+    // Two connections of one replica: the old one stays listed until it times out.
+    views.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| b.seen.liveness().cmp(&a.seen.liveness())));
+    views.dedup_by(|b, a| a.name == b.name);
+    views
 }

@@ -16,12 +16,12 @@ mod round;
 mod view;
 
 pub use counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
-pub use deployment::{Deployment, Kind, Labels, Node};
+pub use deployment::{AofExpectation, Deployment, Expectations, Kind, Labels, Node};
 pub use events::{Event, EventKind};
 pub use fold::{Fold, Step};
 pub use link::{LinkState, LinkView};
 pub use presence::{Polling, Presence};
 pub use process::ProcessView;
 pub use refusals::{Refusal, Refusals};
-pub use round::{Answer, Outcome, Round};
+pub use round::{Answer, Outcome, OwnErrors, Round};
 pub use view::{AttachedView, DeploymentView, NodeView, RoundFigures};

@@ -47,7 +47,8 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) {
         let before = self.view.state;
-        self.view.state = snapshot.replication.link.as_ref().and_then(|link| self.state(link, elapsed));
+        let stalled_after = stalled_after(snapshot);
+        self.view.state = snapshot.replication.link.as_ref().and_then(|link| self.state(link, elapsed, stalled_after));
         let (stood, stands) = (before.is_some_and(LinkState::stands), self.view.state.is_some_and(LinkState::stands));
         if stood && self.view.state.is_some() && !stands {
             self.view.drops += 1;
@@ -62,12 +63,12 @@ impl Memory {
         self.view
     }
 
-    fn state(&mut self, link: &Link, elapsed: Duration) -> Option<LinkState> {
+    fn state(&mut self, link: &Link, elapsed: Duration, stalled_after: Duration) -> Option<LinkState> {
         let status = link.status?;
         if status == LinkStatus::Up {
             self.begun.clear();
             self.syncing = false;
-            let stalled = link.last_io.is_some_and(|silence| silence > LINK_STALLED_AFTER);
+            let stalled = link.last_io.is_some_and(|silence| silence > stalled_after);
             return Some(if stalled { LinkState::Stalled } else { LinkState::Up });
         }
         let syncing = link.syncing == Some(true);
@@ -89,7 +90,24 @@ impl Memory {
     }
 }
 
+/// A healthy link is silent for up to the time between two pings of the master.
+fn stalled_after(snapshot: &NodeSnapshot) -> Duration {
+    let period = snapshot.config.as_ref().and_then(|config| config.number("repl-ping-replica-period"));
+    let pings = period.and_then(|seconds| Duration::try_from_secs_f64(seconds * 2.0).ok());
+    pings.unwrap_or_default().max(LINK_STALLED_AFTER)
+}
+
 impl LinkState {
+    /// The labels of every state, in the order of the reference.
+    pub const LABELS: [&str; 6] = [
+        LinkState::Up.label(),
+        LinkState::Stalled.label(),
+        LinkState::Syncing.label(),
+        LinkState::SyncLooping.label(),
+        LinkState::Lost.label(),
+        LinkState::NeverUp.label(),
+    ];
+
     /// The value of the label `state`.
     pub const fn label(self) -> &'static str {
         match self {

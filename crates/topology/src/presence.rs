@@ -33,6 +33,8 @@ pub struct Polling {
     pub took: Option<Duration>,
     /// Wall time of the last answer.
     pub answered_at: Option<SystemTime>,
+    /// When the certificate of the server expires, since the Unix epoch; `None` without TLS.
+    pub certificate_expiry: Option<Duration>,
     /// Why the last round brought no answer, if it did not.
     pub failing: Option<Reason>,
 }
@@ -52,7 +54,7 @@ impl Memory {
             Outcome::Pending => {}
             Outcome::Answered(answer) => self.answered(answer),
             Outcome::Missed(reason) => self.silent(*reason, false, elapsed, accrued, down_after),
-            Outcome::Failed(reason) => self.silent(*reason, is_evidence(*reason), elapsed, accrued, down_after),
+            Outcome::Failed(reason) => self.silent(*reason, true, elapsed, accrued, down_after),
         }
     }
 
@@ -68,22 +70,24 @@ impl Memory {
         self.polling.polls += 1;
         self.polling.took = Some(answer.took);
         self.polling.answered_at = Some(answer.at);
+        self.polling.certificate_expiry = answer.certificate_expiry;
         self.polling.failing = None;
         self.silence = Duration::ZERO;
         self.presence = Some(Presence::Up);
     }
 
-    fn silent(&mut self, reason: Reason, evidence: bool, elapsed: Duration, accrued: Duration, down_after: Duration) {
+    fn silent(&mut self, reason: Reason, failed: bool, elapsed: Duration, accrued: Duration, down_after: Duration) {
         self.polling.polls += 1;
         self.polling.failures[reason as usize] += 1;
         self.polling.failing = Some(reason);
         self.silence += accrued;
         self.presence = match self.presence() {
             Presence::Down { since, .. } => Some(Presence::Down { reason, since }),
-            // A node that never answered has no last claim to keep.
-            Presence::Pending => Some(Presence::Down { reason, since: elapsed }),
-            Presence::Up if evidence || self.silence >= down_after => Some(Presence::Down { reason, since: elapsed }),
-            Presence::Up => Some(Presence::Up),
+            // A node that never answered has no last claim to keep: any failed attempt is its first outcome.
+            Presence::Pending if failed => Some(Presence::Down { reason, since: elapsed }),
+            Presence::Up if failed && is_evidence(reason) => Some(Presence::Down { reason, since: elapsed }),
+            _ if self.silence >= down_after => Some(Presence::Down { reason, since: elapsed }),
+            other => Some(other),
         };
     }
 }

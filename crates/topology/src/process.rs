@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use snapshot::{Identity, NodeSnapshot, Role};
 
-use crate::limits::UPTIME_SLACK;
+use crate::limits::{STRANGER_ACCEPTED_AFTER, UPTIME_SLACK};
 
 /// What became of the processes that answered as this node, since the exporter started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,26 +17,56 @@ pub struct ProcessView {
     pub role_changes: u64,
 }
 
+/// How the process that answers follows on the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Succession {
+    /// It is the same, or there was none.
+    Same,
+    /// It is a new process of the same server: its counters began at zero since.
+    Restarted,
+    /// It is another, older process: its counters say nothing about what happened here.
+    Replaced,
+}
+
 /// What the fact remembers of one node.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     run_id: Option<Box<str>>,
     role: Option<Role>,
+    replids: Vec<Box<str>>,
     seen: Duration,
+    /// The run id of a server that shares nothing with this node, and when it first answered in its place.
+    stranger: Option<(Box<str>, Duration)>,
     view: ProcessView,
 }
 
 impl Memory {
-    pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) {
-        if let (Some(before), Some(now)) = (&self.run_id, &snapshot.identity.run_id)
-            && before != now
-        {
-            if started_since(&snapshot.identity, elapsed.saturating_sub(self.seen)) {
-                self.view.restarts += 1;
-            } else {
-                self.view.replacements += 1;
-            }
+    /// Another server answers in place of this node: an older process, with none of its history. For a while that is a mistake in the
+    /// network, and what it says is not said of the node.
+    pub(crate) fn is_stranger(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) -> bool {
+        let (Some(known), Some(now)) = (&self.run_id, &snapshot.identity.run_id) else { return false };
+        let related = self.replids.is_empty() || replids(snapshot).any(|id| self.replids.iter().any(|known| **known == *id));
+        if known == now || related || started_since(&snapshot.identity, elapsed.saturating_sub(self.seen)) {
+            self.stranger = None;
+            return false;
         }
+        let since = match &self.stranger {
+            Some((stranger, since)) if stranger == now => *since,
+            _ => elapsed,
+        };
+        self.stranger = Some((now.clone(), since));
+        elapsed.saturating_sub(since) < STRANGER_ACCEPTED_AFTER
+    }
+
+    pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) -> Succession {
+        let succession = match (&self.run_id, &snapshot.identity.run_id) {
+            (Some(before), Some(now)) if before == now => Succession::Same,
+            (Some(_), Some(_)) if started_since(&snapshot.identity, elapsed.saturating_sub(self.seen)) => Succession::Restarted,
+            (Some(_), Some(_)) => Succession::Replaced,
+            _ => Succession::Same,
+        };
+        self.view.restarts += u64::from(succession == Succession::Restarted);
+        self.view.replacements += u64::from(succession == Succession::Replaced);
         if let (Some(before), Some(now)) = (self.role, snapshot.replication.role)
             && before != now
         {
@@ -44,12 +74,20 @@ impl Memory {
         }
         self.run_id = snapshot.identity.run_id.clone().or_else(|| self.run_id.take());
         self.role = snapshot.replication.role.or(self.role);
+        self.replids = replids(snapshot).map(Into::into).collect();
+        self.stranger = None;
         self.seen = elapsed;
+        succession
     }
 
     pub(crate) fn view(&self) -> ProcessView {
         self.view
     }
+}
+
+/// The histories that a node's data belongs to.
+fn replids(snapshot: &NodeSnapshot) -> impl Iterator<Item = &str> {
+    [&snapshot.replication.replid, &snapshot.replication.replid2].into_iter().filter_map(|id| id.as_deref())
 }
 
 /// The process started after we last heard of the node. Unknown uptime says so too: a new name with no age is a new process.

@@ -19,6 +19,8 @@ pub enum Refusal {
     Loading,
     /// A script blocks the server.
     Busy,
+    /// A cluster node sees the cluster as failed.
+    Clusterdown,
 }
 
 /// For each reason that applies to this kind of command, whether it holds; a reason that cannot be told is left out.
@@ -38,6 +40,7 @@ pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusa
         (Refusal::Noreplicas, noreplicas(snapshot)),
         (Refusal::Loading, snapshot.persistence.loading),
         (Refusal::Busy, Some(failing == Some(Reason::Busy))),
+        (Refusal::Clusterdown, clusterdown(snapshot)),
     ];
     told(reasons.map(|(reason, holds)| (reason, if takes_writes { holds } else { Some(false) })))
 }
@@ -51,6 +54,7 @@ pub(crate) fn reads(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusal
         (Refusal::Masterdown, masterdown(snapshot)),
         (Refusal::Loading, snapshot.persistence.loading),
         (Refusal::Busy, Some(failing == Some(Reason::Busy))),
+        (Refusal::Clusterdown, clusterdown(snapshot)),
     ])
 }
 
@@ -65,6 +69,7 @@ impl Refusal {
             Refusal::Masterdown => "masterdown",
             Refusal::Loading => "loading",
             Refusal::Busy => "busy",
+            Refusal::Clusterdown => "clusterdown",
         }
     }
 }
@@ -82,15 +87,27 @@ fn misconf_rdb(snapshot: &NodeSnapshot) -> Option<bool> {
     Some(!config.get("save")?.is_empty() && config.flag("stop-writes-on-bgsave-error")?)
 }
 
-/// With a policy that may evict, being above the limit says nothing: the server makes room, or it does not, within one command.
+/// Above the limit a server that may not evict refuses. One that may makes room, or finds nothing to evict: then 7.0 and later tell for
+/// how long it has been above, and earlier ones do not tell.
 fn oom(snapshot: &NodeSnapshot) -> Option<bool> {
     let limit = snapshot.fields.count("maxmemory")?;
-    if limit == 0 || snapshot.fields.get("maxmemory_policy")? != "noeviction" {
+    let not_counted = snapshot.fields.count("mem_not_counted_for_evict").unwrap_or_default();
+    let counted = snapshot.fields.count("used_memory").map(|used| used.saturating_sub(not_counted));
+    if limit == 0 || counted? <= limit {
         return Some(false);
     }
-    let counted =
-        snapshot.fields.count("used_memory")?.saturating_sub(snapshot.fields.count("mem_not_counted_for_evict").unwrap_or_default());
-    Some(counted > limit)
+    match snapshot.fields.get("maxmemory_policy")? {
+        "noeviction" => Some(true),
+        _ => snapshot.fields.count("current_eviction_exceeded_time").map(|millis| millis > 0),
+    }
+}
+
+/// A cluster node that sees the cluster as failed refuses all commands with keys.
+fn clusterdown(snapshot: &NodeSnapshot) -> Option<bool> {
+    if !snapshot.fields.flag("cluster_enabled")? {
+        return Some(false);
+    }
+    Some(snapshot.cluster.as_ref()?.get("cluster_state")? != "ok")
 }
 
 /// The number of good replicas is only there where a minimum is configured.

@@ -1,5 +1,6 @@
 //! One poll of all nodes of a deployment, as the fold receives it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +26,7 @@ pub struct Round {
 /// What came of asking one node.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// It was never reached, and no attempt has failed yet.
+    /// Nothing: it was never reached and no attempt has failed yet, or it was connected too late to be asked.
     Pending,
     /// It answered.
     Answered(Answer),
@@ -44,8 +45,27 @@ pub struct Answer {
     pub took: Duration,
     /// Wall time of the answer.
     pub at: SystemTime,
-    /// Codes of the errors that our own commands met since the INFO before this one: they are in the server's counters.
-    pub own_errors: Vec<Box<str>>,
+    /// When the certificate of the server expires, since the Unix epoch; `None` without TLS.
+    pub certificate_expiry: Option<Duration>,
+    /// The errors that our own commands met since the INFO before this one: they are in the server's counters.
+    pub own_errors: OwnErrors,
     /// The statistics by command were read anew for this answer.
     pub commands_read: bool,
+}
+
+/// Errors that our own commands met, by code.
+pub type OwnErrors = BTreeMap<Box<str>, u64>;
+
+impl Answer {
+    /// This answer, with what an earlier one counted that was never taken up.
+    #[must_use]
+    pub fn after(mut self, earlier: Option<Answer>) -> Self {
+        if let Some(earlier) = earlier {
+            self.commands_read |= earlier.commands_read;
+            for (code, count) in earlier.own_errors {
+                *self.own_errors.entry(code).or_default() += count;
+            }
+        }
+        self
+    }
 }

@@ -44,6 +44,8 @@ pub struct NodeView {
     pub presence: Presence,
     /// What it said last, also while it is down; see [`NodeView::snapshot`].
     pub last: Option<Arc<NodeSnapshot>>,
+    /// Whether its append-only file is expected to be on; `None` where nothing is declared for its role.
+    pub expected_aof: Option<bool>,
     /// What asking it has come to.
     pub polling: Polling,
     /// Restarts, replacements, changes of role.
@@ -88,6 +90,7 @@ impl NodeView {
             node: Arc::clone(node),
             presence: Presence::Pending,
             last: None,
+            expected_aof: None,
             polling: Polling::default(),
             process: ProcessView::default(),
             link: LinkView::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
-use topology::{Answer, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, Presence, Refusal, Round, Step};
+use topology::{Answer, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, OwnErrors, Presence, Refusal, Round, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,8 +40,14 @@ impl Scene {
 fn answered(info: &str, with: impl FnOnce(&mut Answer)) -> Outcome {
     let snapshot = NodeSnapshot::from_info(info).expect("an INFO reply");
     let took = Duration::from_millis(1);
-    let mut answer =
-        Answer { snapshot: Arc::new(snapshot), took, at: SystemTime::UNIX_EPOCH, own_errors: Vec::new(), commands_read: false };
+    let mut answer = Answer {
+        snapshot: Arc::new(snapshot),
+        took,
+        at: SystemTime::UNIX_EPOCH,
+        certificate_expiry: None,
+        own_errors: OwnErrors::new(),
+        commands_read: false,
+    };
     with(&mut answer);
     Outcome::Answered(answer)
 }
@@ -90,6 +96,19 @@ fn silence_is_unknown_until_it_lasted() {
 }
 
 #[test]
+fn a_first_answer_that_is_late_is_no_outage() {
+    let mut scene = Scene::new();
+    for _ in 0..2 {
+        let step = scene.round(Outcome::Missed(Reason::Timeout));
+        assert_eq!((node(&step).presence, kinds(&step)), (Presence::Pending, vec![]));
+    }
+    assert_eq!(kinds(&scene.round(Outcome::Missed(Reason::Timeout))), ["node_unreachable"]);
+    // Connected again, but too late to be asked: nothing new.
+    let step = scene.round(Outcome::Pending);
+    assert_eq!((node(&step).presence, node(&step).polling.polls), (Presence::Down { reason: Reason::Timeout, since: SECOND * 3 }, 3));
+}
+
+#[test]
 fn a_refused_connection_is_evidence_at_once() {
     for (reason, up) in
         [(Reason::Refused, false), (Reason::Reset, false), (Reason::Closed, false), (Reason::Auth, true), (Reason::Dns, true)]
@@ -120,6 +139,29 @@ fn a_restart_is_told_from_a_replacement_by_uptime() {
     let step = scene.answer("run_id:z\nuptime_in_seconds:5000\nrole:slave\n");
     assert_eq!((node(&step).process.replacements, kinds(&step)), (1, vec!["node_replaced", "role_changed"]));
     assert_eq!(node(&step).unexpected_role(), Some(true));
+}
+
+#[test]
+fn a_server_that_shares_nothing_is_not_the_node_until_it_stays() {
+    let server = |run_id: &str, history: char| {
+        let replid = history.to_string().repeat(40);
+        format!("run_id:{run_id}\nuptime_in_seconds:5000\nrole:master\nmaster_replid:{replid}\n")
+    };
+    let mut scene = Scene::new();
+    scene.answer(&server("x", 'a'));
+    // Another process with the same history is a replacement at once.
+    assert_eq!(kinds(&scene.answer(&server("y", 'a'))), ["node_replaced"]);
+    for _ in 0..3 {
+        let step = scene.answer(&server("z", 'b'));
+        assert_eq!(node(&step).last.as_ref().and_then(|last| last.identity.run_id.as_deref()), Some("y"), "what it says is not taken up");
+    }
+    let step = scene.answer(&server("z", 'b'));
+    assert_eq!(node(&step).presence, Presence::Down { reason: Reason::Identity, since: SECOND * 5 });
+    assert_eq!(kinds(&scene.answer(&server("y", 'a'))), ["node_back"]);
+    for _ in 0..60 {
+        scene.answer(&server("z", 'b'));
+    }
+    assert_eq!(kinds(&scene.answer(&server("z", 'b'))), ["node_back", "node_replaced"]);
 }
 
 #[test]
@@ -162,7 +204,7 @@ fn foreign_errors_are_counted_and_our_own_are_not() {
     };
     let mut scene = Scene::new();
     let mut check = |info: &str, own: &[&str], noperm: u64, total: u64| {
-        let step = scene.round(answered(info, |answer| answer.own_errors = own.iter().map(|code| (*code).into()).collect()));
+        let step = scene.round(answered(info, |answer| answer.own_errors = own.iter().map(|code| ((*code).into(), 1)).collect()));
         let counters = &node(&step).counters;
         let counted = counters.errors().expect("a table").find(|(code, _)| *code == "NOPERM").expect("watched").1;
         assert_eq!((counted, counters.error_replies()), (noperm, Some(total)), "{info}");
@@ -173,6 +215,52 @@ fn foreign_errors_are_counted_and_our_own_are_not() {
     check(&info("x", 10, 12), &["NOPERM"], 2, 2);
     check(&info("x", 1, 1), &[], 3, 3);
     check(&info("y", 4, 5), &[], 7, 8);
+}
+
+#[test]
+fn what_another_server_counted_did_not_happen_here() {
+    let info = |run_id: &str, uptime: u64, readonly: u64| {
+        format!(
+            "run_id:{run_id}\nuptime_in_seconds:{uptime}\nrole:master\ntotal_error_replies:{readonly}\n# Errorstats\nerrorstat_READONLY:count={readonly}\n"
+        )
+    };
+    let mut scene = Scene::new();
+    let mut check = |info: &str, counted: u64| {
+        let step = scene.answer(info);
+        let counters = &node(&step).counters;
+        let readonly = counters.errors().expect("a table").find(|(code, _)| *code == "READONLY");
+        assert_eq!((readonly, counters.error_replies()), (Some(("READONLY", counted)), Some(counted)), "{info}");
+    };
+    check(&info("x", 5000, 10), 0);
+    check(&info("x", 5000, 11), 1);
+    check(&info("y", 9000, 700), 1);
+    check(&info("y", 9000, 702), 3);
+    check(&info("z", 1, 4), 7);
+}
+
+#[test]
+fn a_replica_that_is_listed_twice_is_one() {
+    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+    deployment.add("a", "10.0.0.5:6379", None);
+    deployment.add("b", "[::1]:6379", None);
+    assert!(deployment.alias("172.17.0.2:6379", "[::1]:6379"));
+    let mut scene = Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO };
+    let info = "run_id:x\nrole:master\n\
+                slave0:ip=::1,port=6379,state=online,offset=10,lag=60\n\
+                slave1:ip=::1,port=6379,state=online,offset=90,lag=0\n\
+                slave2:ip=172.17.0.2,port=6379,state=wait_bgsave,offset=0,lag=0\n\
+                slave3:ip=10.0.0.9,port=6379,state=online,offset=80,lag=1\n";
+    let round = Round {
+        at: SystemTime::UNIX_EPOCH,
+        elapsed: SECOND,
+        took: SECOND,
+        missed: 0,
+        blind: false,
+        outcomes: vec![answered(info, |_| {}), Outcome::Pending],
+    };
+    let step = scene.fold.apply(&round);
+    let attached: Vec<_> = node(&step).attached.iter().map(|replica| (replica.name.as_str(), replica.seen.offset)).collect();
+    assert_eq!(attached, [("10.0.0.9:6379", 80), ("b", 90)]);
 }
 
 #[test]
@@ -224,6 +312,9 @@ fn refused_writes_are_derived_from_state() {
     check(failed_save, &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "no")], &[]);
     check("run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:noeviction\nused_memory:101\n", &[], &[Refusal::Oom]);
     check("run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\n", &[], &[]);
+    let evicting = "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:volatile-lru\nused_memory:101\ncurrent_eviction_exceeded_time";
+    check(&format!("{evicting}:12\n"), &[], &[Refusal::Oom]);
+    check(&format!("{evicting}:0\n"), &[], &[]);
     check("run_id:x\nrole:master\nmin_slaves_good_slaves:0\n", &[("min-replicas-to-write", "1")], &[Refusal::Noreplicas]);
     check("run_id:x\nrole:master\nloading:1\n", &[], &[Refusal::Loading]);
     check("run_id:x\nrole:slave\nloading:1\naof_enabled:1\naof_last_write_status:err\n", &[], &[]);

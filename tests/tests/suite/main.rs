@@ -8,5 +8,6 @@ mod down;
 mod exposition;
 mod hang;
 mod lifecycle;
+mod reasons;
 mod roles;
 mod versions;

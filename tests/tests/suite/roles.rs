@@ -65,3 +65,35 @@ fn a_dead_master_is_a_lost_link() {
     daemon.until(SECOND * 5, "redis_link_state", &[("state", "up")], 1.0);
     assert_eq!((daemon.logged("link_dropped").len(), daemon.logged("link_restored").len()), (1, 1));
 }
+
+#[test]
+fn a_server_that_loads_is_up_and_refuses() {
+    let mut server = Redis::start(&[
+        "--appendonly",
+        "yes",
+        "--key-load-delay",
+        "1000",
+        "--loading-process-events-interval-bytes",
+        "1024",
+        "--enable-debug-command",
+        "yes",
+    ]);
+    server.cli(&["DEBUG", "POPULATE", "10000", "key", "100"]);
+    server.cli(&["BGREWRITEAOF"]);
+    tests::eventually(SECOND * 10, "rewritten", || {
+        (server.info("aof_rewrite_in_progress")? == "0" && server.info("aof_base_size")? != "0").then_some(())
+    });
+    let daemon = Daemon::serve(&[&server.url()]);
+    daemon.until(SECOND * 5, "redis_loading", &[], 0.0);
+    server.kill();
+    daemon.until(SECOND * 3, "redis_up", &[], 0.0);
+    server.restart();
+    daemon.until(SECOND * 12, "redis_loading", &[], 1.0);
+    let samples = daemon.samples();
+    assert_eq!(samples.get("redis_up", &[]), Some(1.0), "it answers");
+    assert_eq!(samples.get("redis_writes_refused", &[("reason", "loading")]), Some(1.0));
+    assert_eq!(samples.get("redis_reads_refused", &[("reason", "loading")]), Some(1.0));
+    assert!(samples.get("redis_loading_total_bytes", &[]) > Some(0.0));
+    daemon.until(SECOND * 30, "redis_loading", &[], 0.0);
+    assert_eq!(daemon.samples().get("redis_errors_total", &[("err", "LOADING")]), Some(0.0), "we sent nothing that is refused");
+}

@@ -142,7 +142,7 @@ fn times_by_command_are_read_where_they_are_wanted() {
     server.cli(&["SET", "key", "value"]);
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("rolecall.toml");
-    let text = format!("[[deployment]]\nname = 'a'\nlatencystats = true\nnodes = [{{ url = '{}' }}]\n", server.url());
+    let text = format!("[[deployment]]\nname = 'a'\ncadence = {{ latencystats = '1s' }}\nnodes = [{{ url = '{}' }}]\n", server.url());
     std::fs::write(&file, text).expect("a file");
     let wanted = Daemon::serve(&["--config.file", &file.display().to_string()]);
     let labels = [("cmd", "set"), ("percentile", "99.9")];

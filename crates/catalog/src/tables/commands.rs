@@ -3,7 +3,7 @@
 use snapshot::{CommandStat, CommandStats};
 use topology::NodeView;
 
-use crate::row::Legacy::{Own, Same};
+use crate::row::Legacy::Same;
 use crate::row::{Emit, NodeRow};
 
 pub(super) const ROWS: &[NodeRow] = &[
@@ -54,8 +54,7 @@ pub(super) const ROWS: &[NodeRow] = &[
                 }
             }
         },
-    )
-    .legacy(Own("redis_latency_percentiles_usec")),
+    ),
 ];
 
 fn each(node: &NodeView, emit: Emit<'_>, read: fn(&CommandStat) -> Option<f64>) {

@@ -3,16 +3,18 @@
 use crate::row::Legacy::Same;
 use crate::row::NodeRow;
 
+const FSYNC_POLICIES: [&str; 3] = ["always", "everysec", "no"];
+
 pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::state(
         "redis_config_appendfsync",
         &["policy"],
-        &["always", "everysec", "no"],
+        &FSYNC_POLICIES,
         "CONFIG appendfsync",
         "When the append-only file is forced to disk: 1 for the current policy.",
         |node| {
             let policy = node.snapshot()?.config.as_ref()?.get("appendfsync")?;
-            ["always", "everysec", "no"].into_iter().find(|known| *known == policy)
+            FSYNC_POLICIES.into_iter().find(|known| *known == policy)
         },
     ),
     NodeRow::config(

@@ -33,7 +33,7 @@ pub(super) const ROWS: &[ExporterRow] = &[
         "rolecall_commands_total",
         &["command"],
         "polling",
-        "Commands that the exporter sent to servers.",
+        "Commands that the exporter sent over open connections; connecting takes AUTH, CLIENT ID and INFO beside.",
         |exporter, emit| {
             exporter.commands.iter().for_each(|(command, count)| emit(&[command], *count as f64));
         },

@@ -33,6 +33,9 @@ pub(super) const ROWS: &[NodeRow] = &[
     .legacy(No),
     // The append-only file.
     NodeRow::field("redis_aof_enabled", "persistence", "aof_enabled", "Whether the append-only file is on."),
+    NodeRow::one("redis_expected_aof", "configuration: expect.aof", "Whether the append-only file is expected to be on.", |node| {
+        node.expected_aof.map(f64::from)
+    }),
     NodeRow::status(
         "redis_aof_last_write_status",
         "persistence",

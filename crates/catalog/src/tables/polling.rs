@@ -49,6 +49,12 @@ pub(super) const ROWS: &[NodeRow] = &[
         node.polling.answered_at.map(unix_seconds)
     }),
     NodeRow::one(
+        "redis_tls_certificate_expiry_timestamp_seconds",
+        "the TLS handshake",
+        "When the certificate that the server showed expires, seconds since the Unix epoch; absent without TLS.",
+        |node| node.polling.certificate_expiry.map(|expiry| expiry.as_secs_f64()),
+    ),
+    NodeRow::one(
         "redis_restarts_total",
         "INFO server: run_id, uptime_in_seconds",
         "New processes of the node, by a run id that is younger than the last answer.",

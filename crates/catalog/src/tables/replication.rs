@@ -6,7 +6,6 @@ use crate::row::Legacy::{Gauge, No, Own};
 use crate::row::NodeRow;
 
 const ROLES: &[&str] = &[Role::Master.label(), Role::Replica.label(), Role::Sentinel.label()];
-const LINK_STATES: &[&str] = &["up", "stalled", "syncing", "sync_looping", "lost", "never_up"];
 
 pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::state(
@@ -42,7 +41,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::state(
         "redis_link_state",
         &["state"],
-        LINK_STATES,
+        &topology::LinkState::LABELS,
         "INFO replication: master_link_status, master_sync_in_progress, master_last_io_seconds_ago, master_link_down_since_seconds",
         "The state of the replica's link to its master: 1 for the current one.",
         |node| node.snapshot().and(node.link.state).map(topology::LinkState::label),

@@ -1,20 +1,40 @@
 //! The configuration: what was written becomes what is used. The one place where the environment is read.
+//!
+//! Layers, each over the one before: defaults, the file, `ROLECALL_...__...` in the environment, flags.
 
 mod address;
+mod effective;
+mod error;
 mod file;
+mod passwords;
+mod place;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Credentials, Endpoint};
+use client::{Credentials, Endpoint, Password};
 use topology::{Deployment, Kind};
+
+use crate::cli::{LogFormat, LogLevel, Serve};
+
+pub(crate) use address::address_of;
+pub use error::ConfigError;
 
 /// The configuration as it is used.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where to listen.
+    pub listen_address: String,
+    /// How much to log.
+    pub log_level: LogLevel,
+    /// How to log.
+    pub log_format: LogFormat,
     /// The deployments, in the order of the file.
     pub deployments: Vec<DeploymentSettings>,
+    /// What is allowed, but hardly meant.
+    pub warnings: Vec<String>,
 }
 
 /// One deployment as it is used.
@@ -26,16 +46,23 @@ pub struct DeploymentSettings {
     pub endpoints: Vec<Endpoint>,
     /// How long a round waits for an answer.
     pub deadline: Duration,
-    /// Read the times by command, which costs the server as much as five INFO.
-    pub latencystats: bool,
+    /// How often what is beside INFO is read.
+    pub cadences: Cadences,
+    /// CONFIG parameters that the configuration declares, for servers that do not tell them.
+    pub assumed: BTreeMap<String, String>,
 }
 
-/// What is wrong with the configuration: where, what was found, and what is accepted. Holds no secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {problem}")]
-pub struct ConfigError {
-    place: String,
-    problem: String,
+/// Times between two readings of what is beside INFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cadences {
+    /// Statistics by command, while nothing moves.
+    pub commands: Duration,
+    /// The slow log.
+    pub slowlog: Duration,
+    /// CONFIG parameters.
+    pub config: Duration,
+    /// Times by command, which cost the server as much as seven INFO; `None` is never.
+    pub latencystats: Option<Duration>,
 }
 
 /// The smallest interval between rounds.
@@ -44,55 +71,88 @@ const MIN_INTERVAL: Duration = Duration::from_millis(250);
 /// The interval between rounds unless configured.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a round waits for an answer at most, unless configured.
+const MAX_DEADLINE: Duration = Duration::from_secs(1);
+
 /// How long a node must be silent to be down, unless configured. With long intervals it is three of them.
 const DEFAULT_DOWN_AFTER: Duration = Duration::from_secs(3);
 
-impl Settings {
-    /// Reads the file, or takes the URLs, or does without either.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
-    pub fn load(file: Option<&Path>, urls: &[String]) -> Result<Self, ConfigError> {
-        match file {
-            Some(path) => file::load(path),
-            None if urls.is_empty() => {
-                Self::from_urls("REDIS_ADDR", &[environment("REDIS_ADDR").unwrap_or("redis://localhost:6379".into())])
-            }
-            None => Self::from_urls("command line", urls),
-        }
-    }
+/// Where to listen, unless configured.
+const DEFAULT_LISTEN_ADDRESS: &str = "0.0.0.0:9121";
 
-    fn from_urls(place: &str, urls: &[String]) -> Result<Self, ConfigError> {
-        let mut builder = Builder::new("default", &[], DEFAULT_INTERVAL, None);
-        for url in urls {
-            let endpoint = address::parse(url, &Credentials::from_environment()).map_err(|problem| ConfigError::new(place, problem))?;
-            builder.add(None, endpoint, None).map_err(|problem| ConfigError::new(place, problem))?;
-        }
-        Ok(Settings { deployments: vec![builder.build()] })
+impl Default for Cadences {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Cadences { commands: seconds(10), slowlog: seconds(10), config: seconds(60), latencystats: None }
     }
 }
 
-impl ConfigError {
-    fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        ConfigError { place: place.into(), problem: problem.into() }
+impl Settings {
+    /// Puts the layers together: the file or the nodes on the command line, the environment, and flags.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(arguments: &Serve) -> Result<Self, ConfigError> {
+        let mut settings = file::load(arguments.config_file.as_deref())?;
+        if let Some(address) = &arguments.listen_address {
+            settings.listen_address.clone_from(address);
+        }
+        settings.log_level = arguments.log_level.unwrap_or(settings.log_level);
+        settings.log_format = arguments.log_format.unwrap_or(settings.log_format);
+        if arguments.config_file.is_none() {
+            let (place, urls) = match environment("REDIS_ADDR").filter(|_| arguments.urls.is_empty()) {
+                Some(url) => ("REDIS_ADDR", vec![url]),
+                None if arguments.urls.is_empty() => ("default", vec!["redis://localhost:6379".to_owned()]),
+                None => ("command line", arguments.urls.clone()),
+            };
+            settings.deployments = vec![from_urls(place, &urls)?];
+        }
+        Ok(settings)
     }
+
+    /// Reads a file, with the environment over it, as [`Settings::load`] does.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(path: &Path) -> Result<Self, ConfigError> {
+        file::load(Some(path))
+    }
+
+    /// The configuration as it is used, in TOML, without secrets.
+    pub fn effective(&self) -> String {
+        effective::write(self)
+    }
+}
+
+fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigError> {
+    let others = Credentials {
+        username: environment("REDIS_USER"),
+        password: environment("REDIS_PASSWORD").map(|text| Password::Given(text.into())),
+    };
+    let passwords = passwords::load(environment("REDIS_PASSWORD_FILE").as_deref())?;
+    let mut builder = Builder::new(Deployment::new("default", Kind::Static, &[], DEFAULT_INTERVAL, DEFAULT_DOWN_AFTER));
+    for url in urls {
+        let mut endpoint = address::parse(url, &others, None).map_err(|problem| ConfigError::new(place, problem))?;
+        if endpoint.credentials.password.is_none() {
+            endpoint.credentials.password = passwords.of(&endpoint);
+        }
+        builder.add(None, endpoint, None).map_err(|problem| ConfigError::new(place, problem))?;
+    }
+    Ok(builder.build())
 }
 
 /// Puts a deployment together, node by node.
 struct Builder {
     deployment: Deployment,
     endpoints: Vec<Endpoint>,
-    latencystats: bool,
+    deadline: Option<Duration>,
+    cadences: Cadences,
+    assumed: BTreeMap<String, String>,
 }
 
 impl Builder {
-    fn new(name: &str, labels: &[(String, String)], interval: Duration, down_after: Option<Duration>) -> Self {
-        let down_after = down_after.unwrap_or(DEFAULT_DOWN_AFTER.max(interval * 3));
-        Builder {
-            deployment: Deployment::new(name, Kind::Static, labels, interval, down_after),
-            endpoints: Vec::new(),
-            latencystats: false,
-        }
+    fn new(deployment: Deployment) -> Self {
+        Builder { deployment, endpoints: Vec::new(), deadline: None, cadences: Cadences::default(), assumed: BTreeMap::new() }
     }
 
     fn add(&mut self, name: Option<String>, endpoint: Endpoint, role: Option<snapshot::Role>) -> Result<(), String> {
@@ -108,28 +168,12 @@ impl Builder {
     fn build(self) -> DeploymentSettings {
         let interval = self.deployment.interval;
         DeploymentSettings {
-            deadline: Duration::from_secs(1).min(interval.mul_f64(0.8)),
+            deadline: self.deadline.unwrap_or(MAX_DEADLINE.min(interval.mul_f64(0.8))),
             deployment: Arc::new(self.deployment),
             endpoints: self.endpoints,
-            latencystats: self.latencystats,
+            cadences: self.cadences,
+            assumed: self.assumed,
         }
-    }
-}
-
-/// The address in a URL or in `host:port`, as it names a node; `None` when it is neither.
-pub(crate) fn address_of(text: &str) -> Option<String> {
-    let url = if text.contains("://") { text.to_owned() } else { format!("redis://{text}") };
-    address::parse(&url, &Credentials::default()).ok().map(|endpoint| endpoint.to_string())
-}
-
-/// Credentials that stand outside the URL.
-trait FromEnvironment {
-    fn from_environment() -> Self;
-}
-
-impl FromEnvironment for Credentials {
-    fn from_environment() -> Self {
-        Credentials { username: environment("REDIS_USER"), password: environment("REDIS_PASSWORD").map(Into::into) }
     }
 }
 

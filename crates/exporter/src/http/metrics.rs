@@ -72,13 +72,18 @@ pub(super) fn body(write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 's
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let mut writer = ChunkWriter { chunk: String::with_capacity(CHUNK), sender, runtime: Handle::current() };
     tokio::task::spawn_blocking(move || {
-        let written = write(&mut writer).and_then(|()| writer.send());
-        if written.is_err() {
-            // An answer that ends early must not look whole.
-            writer.abort();
+        // A reader that is gone or too slow is no error of ours; its answer does not end well.
+        let _ = write(&mut writer).and_then(|()| writer.send()).and_then(|()| writer.end());
+    });
+    let chunks = stream::unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(end) if end.is_empty() => None,
+            Some(chunk) => Some((Ok(chunk), Some(receiver))),
+            // The writer gave up, or died: an answer that ends early must not look whole.
+            None => Some((Err(fmt::Error), None)),
         }
     });
-    let chunks = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     // The compressor asks once more after the end.
     Body::from_stream(chunks.fuse())
 }
@@ -86,20 +91,24 @@ pub(super) fn body(write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 's
 /// Collects text and sends it on in chunks.
 struct ChunkWriter {
     chunk: String,
-    sender: mpsc::Sender<Result<Bytes, fmt::Error>>,
+    /// Takes chunks; an empty one says that the last was the last.
+    sender: mpsc::Sender<Bytes>,
     runtime: Handle,
 }
 
 impl ChunkWriter {
     fn send(&mut self) -> fmt::Result {
         let chunk = std::mem::replace(&mut self.chunk, String::with_capacity(CHUNK));
-        let sent = self.runtime.block_on(timeout(PATIENCE, self.sender.send(Ok(chunk.into()))));
-        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(fmt::Error) }
+        if chunk.is_empty() { Ok(()) } else { self.pass(chunk.into()) }
     }
 
-    fn abort(&self) {
-        // A reader that is gone, or too slow to take even this, sees its connection end either way.
-        let _ = self.sender.try_send(Err(fmt::Error));
+    fn end(&self) -> fmt::Result {
+        self.pass(Bytes::new())
+    }
+
+    fn pass(&self, chunk: Bytes) -> fmt::Result {
+        let sent = self.runtime.block_on(timeout(PATIENCE, self.sender.send(chunk)));
+        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(fmt::Error) }
     }
 }
 

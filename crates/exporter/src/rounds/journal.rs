@@ -20,7 +20,7 @@ pub(super) fn log(step: &Step) {
             }
             EventKind::LinkDropped => warn!(deployment, node, event = kind, "replica lost its master"),
             EventKind::LinkRestored { down } => {
-                info!(deployment, node, event = kind, seconds = down.as_secs_f64(), "replica follows its master again");
+                info!(deployment, node, event = kind, seconds = down.as_secs_f64(), "link to the master is no longer down");
             }
             EventKind::AofWriteFailed => warn!(deployment, node, event = kind, "append-only file cannot be written"),
             EventKind::AofWriteRecovered => info!(deployment, node, event = kind, "append-only file is written again"),

@@ -24,6 +24,8 @@ use crate::config::DeploymentSettings;
 use snapshot::Reason;
 use station::{Report, Station};
 
+pub(crate) use readings::PARAMETERS;
+
 /// The most connections that are being opened at a time, over all deployments.
 const MAX_CONNECTING: usize = 64;
 
@@ -198,7 +200,7 @@ impl Asked {
             Report::Answered(answer) => {
                 self.standing = Standing::Idle;
                 self.prompt = answer.took <= deadline;
-                self.answer = Some(*answer);
+                self.answer = Some(answer.after(self.answer.take()));
             }
             Report::Refused(reason) => {
                 self.standing = Standing::Refused(reason);
@@ -219,8 +221,9 @@ impl Asked {
             return Outcome::Answered(answer);
         }
         match self.standing {
-            Standing::Pending => Outcome::Pending,
-            Standing::Idle | Standing::Asked => Outcome::Missed(Reason::Timeout),
+            // A node that connected during the round was not asked.
+            Standing::Pending | Standing::Idle => Outcome::Pending,
+            Standing::Asked => Outcome::Missed(Reason::Timeout),
             Standing::Lost(reason) | Standing::Refused(reason) => Outcome::Missed(reason),
             Standing::Failed(reason) => Outcome::Failed(reason),
         }

@@ -2,22 +2,23 @@
 //!
 //! INFO comes first in every batch, so that what our own later commands add to the error counters shows in the next INFO, not in this.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Command, Failure};
 use snapshot::{CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply, Role, SlowLog};
 use tokio::time::Instant;
+use topology::OwnErrors;
 
-/// Time between two readings of the statistics by command, while nothing moves; and of the slow log.
-const STATISTICS_CADENCE: Duration = Duration::from_secs(10);
+use crate::config::Cadences;
 
-/// Time between two readings of the CONFIG parameters.
-const CONFIG_CADENCE: Duration = Duration::from_secs(60);
+/// The cadence of what is asked once of a process. CLIENT ID is asked only to learn whether it is refused: each connection begins with it.
+const ONCE: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The CONFIG parameters that are read. The first is asked alone: where it is refused, the others are not asked at all. None may hold a
 /// secret.
-const PARAMETERS: [&str; 27] = [
+pub(crate) const PARAMETERS: [&str; 27] = [
     "replica-serve-stale-data",
     "appendfsync",
     "auto-aof-rewrite-min-size",
@@ -51,6 +52,7 @@ const PARAMETERS: [&str; 27] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     Info,
+    ClientId,
     Commands,
     Latencies,
     Cluster,
@@ -61,10 +63,13 @@ pub(super) enum Reading {
 
 /// What was read from one node, and what is due.
 pub(super) struct Readings {
-    /// The times by command are wanted.
-    latencystats: bool,
+    cadences: Cadences,
+    /// What the configuration says of CONFIG, where the server does not.
+    assumed: Option<Arc<Config>>,
     process: Process,
     role: Option<Role>,
+    /// INFO answers, on this connection: only then is anything else asked.
+    answers: bool,
 }
 
 /// What was learned of the process that answers; another process starts anew.
@@ -73,13 +78,14 @@ struct Process {
     /// It is a cluster node, and not loading: then it answers CLUSTER INFO.
     in_cluster: bool,
     error_replies: Option<u64>,
+    client_id: Source<()>,
     commands: Source<Arc<CommandStats>>,
     latencies: Source<Arc<Vec<CommandLatency>>>,
     cluster: Source<Arc<Fields>>,
     slowlog: Source<SlowLog>,
     config: Source<Arc<Config>>,
     /// Errors that our own commands met since the last INFO.
-    own_errors: Vec<Box<str>>,
+    own_errors: OwnErrors,
 }
 
 /// Something that is read beside INFO, at its own pace and for as long as it is not refused.
@@ -104,31 +110,33 @@ enum Access {
 /// What one INFO came to.
 pub(super) struct Taken {
     pub(super) snapshot: NodeSnapshot,
-    pub(super) own_errors: Vec<Box<str>>,
+    pub(super) own_errors: OwnErrors,
     pub(super) commands_read: bool,
     /// What was refused for the first time: the command, and the server's text.
     pub(super) refused: Vec<(&'static str, String)>,
 }
 
 impl Readings {
-    pub(super) fn new(latencystats: bool) -> Self {
-        Readings { latencystats, process: Process::new(None), role: None }
+    pub(super) fn new(cadences: Cadences, assumed: &BTreeMap<String, String>) -> Self {
+        let assumed = (!assumed.is_empty()).then(|| Arc::new(Config::assumed(assumed)));
+        Readings { process: Process::new(None, &cadences), cadences, assumed, role: None, answers: false }
     }
 
     /// What to read now.
     pub(super) fn due(&self, now: Instant) -> Vec<Reading> {
         let mut readings = vec![Reading::Info];
         // What else a server may be asked depends on what it is; a Sentinel knows none of the others.
-        if self.role.is_none_or(|role| role == Role::Sentinel) {
+        if !self.answers || self.role.is_none_or(|role| role == Role::Sentinel) {
             return readings;
         }
         let process = &self.process;
         let mut add = |due: bool, more: &[Reading]| readings.extend(more.iter().filter(|_| due));
+        add(process.client_id.is_due(now), &[Reading::ClientId]);
         add(process.commands.is_due(now), &[Reading::Commands]);
         add(process.cluster.is_due(now) && process.in_cluster, &[Reading::Cluster]);
         add(process.slowlog.is_due(now), &[Reading::SlowLogLength]);
         add(process.slowlog.is_due(now) && process.slowlog.access == Access::Granted, &[Reading::SlowLogLast]);
-        add(process.latencies.is_due(now) && self.latencystats, &[Reading::Latencies]);
+        add(process.latencies.is_due(now) && self.cadences.latencystats.is_some(), &[Reading::Latencies]);
         if process.config.is_due(now) {
             let parameters = if process.config.access == Access::Granted { &PARAMETERS[..] } else { &PARAMETERS[..1] };
             readings.extend(parameters.iter().map(|parameter| Reading::Config(parameter)));
@@ -142,18 +150,40 @@ impl Readings {
     /// INFO was refused, or its reply is none.
     pub(super) fn take(&mut self, readings: &[Reading], replies: &[Reply], now: Instant) -> Result<Taken, Failure> {
         let info = replies.first().ok_or_else(|| Failure::new(Reason::Protocol, "no reply to INFO"))?;
+        let before = std::mem::replace(&mut self.answers, false);
         if let Some(error) = info.error() {
             self.process.note_errors(replies);
+            if !before && matches!(error.reason(), Some(Reason::Auth | Reason::Noperm)) {
+                // CLIENT ID and INFO, while connecting, were refused too.
+                self.process.note(&error.code, 2);
+            }
             return Err(Failure::refusal(error));
         }
         let snapshot = info.text().and_then(NodeSnapshot::from_info);
         let snapshot = snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
+        self.answers = true;
         self.meet(&snapshot);
         let own_errors = std::mem::take(&mut self.process.own_errors);
         let mut taken = Taken { snapshot, own_errors, commands_read: false, refused: Vec::new() };
         self.take_others(&readings[1..], &replies[1..], &mut taken, now);
         self.process.error_replies = taken.snapshot.fields.count("total_error_replies");
         Ok(taken)
+    }
+
+    /// There is a new connection. Where CLIENT ID is refused, opening it left an error.
+    pub(super) fn connected(&mut self) {
+        self.answers = false;
+        if self.process.client_id.access == Access::Refused {
+            self.process.note("NOPERM", 1);
+        }
+    }
+
+    /// An attempt to connect failed. Where the server refused the password, that left an error.
+    pub(super) fn turned_away(&mut self, failure: &Failure) {
+        if failure.reason == Reason::Auth {
+            let code = failure.detail.split(' ').next().unwrap_or_default();
+            self.process.note(code, 1);
+        }
     }
 
     /// The statistics by command are worth reading at once: the process or its role changed, and they were not in this batch.
@@ -168,6 +198,9 @@ impl Readings {
         process.note_errors(replies);
         let reply = |wanted: Reading| Some(&replies[readings.iter().position(|reading| *reading == wanted)?]);
         let mut refused = |refusal: Option<_>| taken.refused.extend(refusal);
+        if let Some(reply) = reply(Reading::ClientId) {
+            refused(process.client_id.meet(reply, now));
+        }
         if let Some(reply) = reply(Reading::Commands) {
             let before = process.commands.last.take();
             refused(process.commands.meet(reply, now));
@@ -187,7 +220,8 @@ impl Readings {
         if let Some(length) = reply(Reading::SlowLogLength) {
             let last = reply(Reading::SlowLogLast);
             refused(process.slowlog.meet(last.filter(|_| length.error().is_none()).unwrap_or(length), now));
-            process.slowlog.last = last.map(|last| SlowLog::parse(length, last));
+            let is_read = process.slowlog.access == Access::Granted;
+            process.slowlog.last = last.filter(|_| is_read).map(|last| SlowLog::parse(length, last));
         }
         let is_config = |(reading, _): &(&Reading, &Reply)| matches!(reading, Reading::Config(_));
         let parameters: Vec<_> = readings.iter().zip(replies).filter(is_config).map(|(_, reply)| reply).collect();
@@ -196,12 +230,20 @@ impl Readings {
             process.config.last = first.error().is_none().then(|| Arc::new(config(&parameters)));
         }
         process.show(&mut taken.snapshot);
+        if taken.snapshot.config.is_none() {
+            taken.snapshot.config.clone_from(&self.assumed);
+        }
     }
 
     /// A new process may grant what the old one refused, and counts from zero; a new role or new errors ask for the reason.
     fn meet(&mut self, snapshot: &NodeSnapshot) {
         if self.process.run_id != snapshot.identity.run_id {
-            self.process = Process::new(snapshot.identity.run_id.clone());
+            let refused_id = self.process.client_id.access == Access::Refused;
+            self.process = Process::new(snapshot.identity.run_id.clone(), &self.cadences);
+            if refused_id {
+                // The connection to the new process began with CLIENT ID, and what the old one refused the new one will have refused.
+                self.process.note("NOPERM", 1);
+            }
         }
         let process = &mut self.process;
         let errors = snapshot.fields.count("total_error_replies");
@@ -211,23 +253,27 @@ impl Readings {
         }
         self.role = snapshot.replication.role;
         process.in_cluster = snapshot.fields.flag("cluster_enabled") == Some(true) && snapshot.persistence.loading != Some(true);
+        if !process.in_cluster {
+            process.cluster.last = None;
+        }
     }
 }
 
 // === impl Process ===
 
 impl Process {
-    fn new(run_id: Option<Box<str>>) -> Self {
+    fn new(run_id: Option<Box<str>>, cadences: &Cadences) -> Self {
         Process {
             run_id,
             in_cluster: false,
             error_replies: None,
-            commands: Source::new("INFO commandstats", STATISTICS_CADENCE),
-            latencies: Source::new("INFO latencystats", STATISTICS_CADENCE),
+            client_id: Source::new("CLIENT ID", ONCE),
+            commands: Source::new("INFO commandstats", cadences.commands),
+            latencies: Source::new("INFO latencystats", cadences.latencystats.unwrap_or_default()),
             cluster: Source::new("CLUSTER INFO", Duration::ZERO),
-            slowlog: Source::of_several("SLOWLOG", STATISTICS_CADENCE),
-            config: Source::of_several("CONFIG GET", CONFIG_CADENCE),
-            own_errors: Vec::new(),
+            slowlog: Source::of_several("SLOWLOG", cadences.slowlog),
+            config: Source::of_several("CONFIG GET", cadences.config),
+            own_errors: OwnErrors::new(),
         }
     }
 
@@ -241,7 +287,11 @@ impl Process {
     }
 
     fn note_errors(&mut self, replies: &[Reply]) {
-        self.own_errors.extend(replies.iter().filter_map(Reply::error).map(|error| error.code.as_str().into()));
+        replies.iter().filter_map(Reply::error).for_each(|error| self.note(&error.code, 1));
+    }
+
+    fn note(&mut self, code: &str, count: u64) {
+        *self.own_errors.entry(code.into()).or_default() += count;
     }
 }
 
@@ -290,6 +340,7 @@ impl Reading {
     pub(super) fn command(self) -> Command {
         let (name, arguments) = match self {
             Reading::Info => ("INFO", vec![]),
+            Reading::ClientId => ("CLIENT", vec!["ID"]),
             Reading::Commands => ("INFO", vec!["commandstats"]),
             Reading::Latencies => ("INFO", vec!["latencystats"]),
             Reading::Cluster => ("CLUSTER", vec!["INFO"]),

@@ -6,19 +6,29 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use client::{Command, Connection, Endpoint, Failure};
 use snapshot::Reason;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use topology::Answer;
 use tracing::{debug, info, warn};
 
-use super::Shared;
 use super::readings::{Reading, Readings, Taken};
+use super::{MAX_CONNECTING, Shared};
 use crate::config::DeploymentSettings;
+use crate::process::{descriptors, resident_memory};
 
 /// How long an attempt to connect may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a connection is kept without an answer. Until then a late answer is still of use.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Descriptors that connections to servers leave for scrapes.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+/// Time between two looks at a reply that is late.
+const CHECK: Duration = Duration::from_millis(100);
+
+/// How much the process may grow while a reply is late, bytes. fred reads a reply whole and without a limit, so its end is watched for here.
+const MAX_GROWTH: u64 = 64 << 20;
 
 /// The first and the longest delay between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -71,7 +81,7 @@ impl Station {
             asks,
             reports,
             shared,
-            readings: Readings::new(settings.latencystats),
+            readings: Readings::new(settings.cadences, &settings.assumed),
             backoff: backoff(),
             logged: None,
         }
@@ -86,8 +96,12 @@ impl Station {
     async fn attempt(&mut self) -> Result<(), Stopped> {
         let connection = match self.open().await {
             Ok(connection) => connection,
-            Err(failure) => return self.failed(&failure).await,
+            Err(failure) => {
+                self.readings.turned_away(&failure);
+                return self.failed(&failure).await;
+            }
         };
+        self.readings.connected();
         // An ask that the lost connection left behind is answered by nobody.
         while self.asks.try_recv().is_ok() {}
         self.report(Report::Connected).await?;
@@ -96,7 +110,7 @@ impl Station {
         if answered {
             self.backoff = backoff();
         }
-        if !matches!(failure.reason, Reason::Closed | Reason::Timeout) {
+        if !matches!(failure.reason, Reason::Closed | Reason::Reset | Reason::Timeout) {
             return self.failed(&failure).await;
         }
         // Servers close connections for reasons of their own, a Sentinel's failover among them.
@@ -111,7 +125,15 @@ impl Station {
     async fn open(&self) -> Result<Connection, Failure> {
         let permit = self.shared.connecting.acquire().await;
         let _permit = permit.map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
-        Connection::open(&self.endpoint, CONNECT_LIMIT).await
+        let connecting = (MAX_CONNECTING - self.shared.connecting.available_permits()) as u64;
+        if let Some((open, limit)) = descriptors()
+            && open + connecting + RESERVED_DESCRIPTORS > limit
+        {
+            let problem =
+                format!("{open} of {limit} descriptors are open, and {RESERVED_DESCRIPTORS} are kept for scrapes: raise the limit");
+            return Err(Failure::new(Reason::Local, problem));
+        }
+        bounded(Connection::open(&self.endpoint, CONNECT_LIMIT)).await
     }
 
     /// Answers when asked, until the connection is of no use any more.
@@ -122,10 +144,13 @@ impl Station {
                 failure = connection.ended() => return Ok(failure),
             }
             match self.poll(&mut connection).await {
-                Ok(answer) => {
+                Ok((answer, broken)) => {
                     *answered = true;
                     self.recovered();
                     self.report(Report::Answered(Box::new(answer))).await?;
+                    if let Some(failure) = broken {
+                        return Ok(failure);
+                    }
                 }
                 // A script blocks the server, and will end: this is no fault of the connection.
                 Err(failure) if failure.reason == Reason::Busy => {
@@ -137,15 +162,19 @@ impl Station {
         }
     }
 
-    async fn poll(&mut self, connection: &mut Connection) -> Result<Answer, Failure> {
+    /// One answer; and the failure that ended the connection after it, if one did.
+    async fn poll(&mut self, connection: &mut Connection) -> Result<(Answer, Option<Failure>), Failure> {
         let clock = self.shared.clock;
         let asked = clock.now();
         let due = self.readings.due(asked);
         let replies = self.send(connection, &due).await?;
         let mut taken = self.readings.take(&due, &replies, clock.now())?;
+        let mut broken = None;
         if self.readings.commands_overdue(&taken) {
-            let replies = self.send(connection, &[Reading::Commands]).await?;
-            self.readings.take_others(&[Reading::Commands], &replies, &mut taken, clock.now());
+            match self.send(connection, &[Reading::Commands]).await {
+                Ok(replies) => self.readings.take_others(&[Reading::Commands], &replies, &mut taken, clock.now()),
+                Err(failure) => broken = Some(failure),
+            }
         }
         for (command, detail) in &taken.refused {
             info!(deployment = self.deployment, node = self.node, command, detail, "command refused, and not sent to this process again");
@@ -154,14 +183,15 @@ impl Station {
             debug!(deployment = self.deployment, node = self.node, %issue, "strange reply");
         }
         let Taken { snapshot, own_errors, commands_read, .. } = taken;
-        Ok(Answer { snapshot: snapshot.into(), took: clock.now() - asked, at: clock.wall(), own_errors, commands_read })
+        let certificate_expiry = connection.certificate_expiry();
+        let (took, at) = (clock.now() - asked, clock.wall());
+        Ok((Answer { snapshot: snapshot.into(), took, at, certificate_expiry, own_errors, commands_read }, broken))
     }
 
     async fn send(&self, connection: &mut Connection, readings: &[Reading]) -> Result<Vec<snapshot::Reply>, Failure> {
         let commands: Vec<Command> = readings.iter().map(|reading| reading.command()).collect();
         self.shared.count(&commands);
-        let late = |_| Failure::new(Reason::Timeout, format!("no answer for {PATIENCE:?}"));
-        timeout(PATIENCE, connection.run(&commands)).await.map_err(late)?
+        bounded(connection.run(&commands)).await
     }
 
     async fn failed(&mut self, failure: &Failure) -> Result<(), Stopped> {
@@ -196,6 +226,31 @@ impl Station {
     fn recovered(&mut self) {
         if self.logged.take().is_some() {
             info!(deployment = self.deployment, node = self.node, "reading node");
+        }
+    }
+}
+
+/// Waits for a server for as long as patience and memory last.
+async fn bounded<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        grown = growth() => {
+            Err(Failure::new(Reason::Toolarge, format!("{grown} bytes more in memory while waiting for a reply that does not end")))
+        }
+        () = sleep(PATIENCE) => Err(Failure::new(Reason::Timeout, format!("no answer for {PATIENCE:?}"))),
+    }
+}
+
+/// Waits until the process grew by too much. Nearly every answer comes before the first look, so a healthy node costs none.
+async fn growth() -> u64 {
+    let mut before = None;
+    loop {
+        sleep(CHECK).await;
+        let now = resident_memory();
+        let grown = now.zip(*before.get_or_insert(now)).map_or(0, |(now, before)| now.saturating_sub(before));
+        if grown > MAX_GROWTH {
+            return grown;
         }
     }
 }

@@ -1,0 +1,124 @@
+//! The configuration as it is used, written out in the form of the file. No secret is in it: only where each comes from.
+
+use std::time::Duration;
+
+use client::{Address, Credentials, Endpoint, Password, TlsSettings};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
+
+use super::{DeploymentSettings, Settings};
+
+pub(super) fn write(settings: &Settings) -> String {
+    let mut document = DocumentMut::new();
+    let mut web = Table::new();
+    web["listen_address"] = value(&settings.listen_address);
+    document["web"] = Item::Table(web);
+    let mut log = Table::new();
+    log["level"] = value(settings.log_level.label());
+    log["format"] = value(settings.log_format.label());
+    document["log"] = Item::Table(log);
+    let mut deployments = ArrayOfTables::new();
+    settings.deployments.iter().for_each(|settings| deployments.push(deployment(settings)));
+    document["deployment"] = Item::ArrayOfTables(deployments);
+    document.to_string()
+}
+
+fn deployment(settings: &DeploymentSettings) -> Table {
+    let deployment = &settings.deployment;
+    let mut table = Table::new();
+    table["name"] = value(&deployment.name);
+    let labels: InlineTable = deployment.labels.iter().skip(1).map(|(name, label)| (name, Value::from(label))).collect();
+    if !labels.is_empty() {
+        table["labels"] = value(labels);
+    }
+    let nodes = deployment.nodes.iter().zip(&settings.endpoints).map(|(node, endpoint)| {
+        let mut written = InlineTable::new();
+        written.insert("url", url(endpoint).into());
+        written.insert("name", node.name.clone().into());
+        if let Some(role) = node.expected_role {
+            written.insert("role", role.label().into());
+        }
+        credentials(&endpoint.credentials, &mut |key, text| drop(written.insert(key, text.into())));
+        Value::from(written)
+    });
+    let mut nodes: Array = nodes.collect();
+    nodes.iter_mut().for_each(|node| node.decor_mut().set_prefix("\n  "));
+    nodes.set_trailing("\n");
+    table["nodes"] = value(nodes);
+    if let Some(settings) = settings.endpoints.iter().find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings())) {
+        table["tls"] = value(tls(settings));
+    }
+    table["interval"] = time(deployment.interval);
+    table["deadline"] = time(settings.deadline);
+    table["down_after"] = time(deployment.down_after);
+    let cadences = settings.cadences;
+    let mut cadence = InlineTable::new();
+    for (name, every) in [
+        ("commands", Some(cadences.commands)),
+        ("slowlog", Some(cadences.slowlog)),
+        ("config", Some(cadences.config)),
+        ("latencystats", cadences.latencystats),
+    ] {
+        if let Some(every) = every {
+            cadence.insert(name, humantime::format_duration(every).to_string().into());
+        }
+    }
+    table["cadence"] = value(cadence);
+    let assumed: InlineTable = settings.assumed.iter().map(|(name, text)| (name, Value::from(text))).collect();
+    if !assumed.is_empty() {
+        table["assume"] = value(assumed);
+    }
+    let mut expect = InlineTable::new();
+    if let Some(replicas) = deployment.expect.replicas {
+        expect.insert("replicas", i64::from(replicas).into());
+    }
+    if let Some(aof) = deployment.expect.aof {
+        expect.insert("aof", aof.label().into());
+    }
+    if !expect.is_empty() {
+        table["expect"] = value(expect);
+    }
+    let others: InlineTable = deployment.other_addresses().into_iter().map(|(address, node)| (address, Value::from(node))).collect();
+    if !others.is_empty() {
+        table["address_map"] = value(others);
+    }
+    table
+}
+
+fn url(endpoint: &Endpoint) -> String {
+    match (&endpoint.address, &endpoint.tls) {
+        (Address::Unix(path), _) => format!("unix://{}", path.display()),
+        (address, None) => format!("redis://{address}"),
+        (address, Some(_)) => format!("rediss://{address}"),
+    }
+}
+
+fn tls(settings: &TlsSettings) -> InlineTable {
+    let mut table = InlineTable::new();
+    let files = [("ca_file", &settings.ca_file), ("cert_file", &settings.cert_file), ("key_file", &settings.key_file)];
+    for (key, path) in files {
+        if let Some(path) = path {
+            table.insert(key, path.display().to_string().into());
+        }
+    }
+    if let Some(name) = &settings.server_name {
+        table.insert("server_name", name.into());
+    }
+    table.insert("insecure_skip_verify", settings.insecure_skip_verify.into());
+    table
+}
+
+/// Who we are, without the password itself.
+fn credentials(credentials: &Credentials, write: &mut dyn FnMut(&str, String)) {
+    if let Some(username) = &credentials.username {
+        write("username", username.clone());
+    }
+    match &credentials.password {
+        Some(Password::Given(_)) => write("password", "<redacted>".to_owned()),
+        Some(Password::File(path)) => write("password_file", path.display().to_string()),
+        None => {}
+    }
+}
+
+fn time(time: Duration) -> Item {
+    value(humantime::format_duration(time).to_string())
+}

@@ -1,0 +1,112 @@
+//! Configuration files: what they come to, and what each kind of mistake says.
+
+use std::path::{Path, PathBuf};
+
+use expect_test::{expect, expect_file};
+use exporter::config::Settings;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes")
+}
+
+/// Each file under `mistakes` is one kind of mistake; beside them `messages.txt` has the exact message of each.
+/// `UPDATE_EXPECT=1 cargo test -p exporter` writes it anew.
+#[test]
+fn every_kind_of_mistake_is_told_with_its_place() {
+    let mut names: Vec<_> = std::fs::read_dir(folder()).expect("fixtures").map(|entry| entry.expect("entry").path()).collect();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    names.sort();
+    let mut messages = String::new();
+    for path in names {
+        let problem = Settings::check(&path).expect_err(&path.display().to_string()).to_string();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let message = problem.replace(&path.display().to_string(), &name);
+        assert!(message.starts_with(&name) && message.contains("found"), "{message}");
+        messages += &message;
+        messages.push('\n');
+    }
+    assert!(!messages.contains("hunter2"), "{messages}");
+    expect_file!["mistakes/messages.txt"].assert_eq(&messages);
+}
+
+#[test]
+fn what_is_written_becomes_what_is_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "hunter2\n").expect("a file");
+    let file = directory.path().join("rolecall.toml");
+    let text = format!(
+        r#"
+        [web]
+        listen_address = "127.0.0.1:9999"
+        [log]
+        format = "json"
+        [[deployment]]
+        name = "orders"
+        labels = {{ team = "checkout" }}
+        nodes = [
+          {{ url = "redis://10.0.0.5", name = "orders-0", role = "master", aliases = ["orders-0.internal:6379"] }},
+          {{ url = "rediss://mon:hunter2@[fd00::6]:7000" }},
+          {{ url = "unix:///run/redis.sock", password = 123456 }},
+        ]
+        username = "rolecall"
+        password_file = "{}"
+        interval = "2s"
+        tls = {{ insecure_skip_verify = true, server_name = "redis.example" }}
+        cadence = {{ config = "5m", latencystats = "30s" }}
+        expect = {{ replicas = 2, aof = "replicas" }}
+        assume = {{ save = "", stop-writes-on-bgsave-error = "no" }}
+        address_map = {{ "172.17.0.2:6379" = "10.0.0.5:6379" }}
+        [[deployment]]
+        name = "billed"
+        preset = "managed"
+        nodes = [{{ url = "redis://billed.example" }}]
+        "#,
+        secret.display()
+    );
+    std::fs::write(&file, text).expect("a file");
+    let settings = Settings::check(&file).expect("a good file");
+    assert!(!format!("{settings:?}").contains("hunter2") && !format!("{settings:?}").contains("123456"));
+    let shown = settings.effective().replace(&secret.display().to_string(), "/run/secret");
+    expect![[r#"
+        [web]
+        listen_address = "127.0.0.1:9999"
+
+        [log]
+        level = "info"
+        format = "json"
+
+        [[deployment]]
+        name = "orders"
+        labels = { team = "checkout" }
+        nodes = [
+          { url = "redis://10.0.0.5:6379", name = "orders-0", role = "master", username = "rolecall", password_file = "/run/secret" },
+          { url = "rediss://[fd00::6]:7000", name = "[fd00::6]:7000", username = "mon", password = "<redacted>" },
+          { url = "unix:///run/redis.sock", name = "/run/redis.sock", username = "rolecall", password = "<redacted>" }
+        ]
+        tls = { server_name = "redis.example", insecure_skip_verify = true }
+        interval = "2s"
+        deadline = "1s"
+        down_after = "6s"
+        cadence = { commands = "10s", slowlog = "10s", config = "5m", latencystats = "30s" }
+        assume = { save = "", stop-writes-on-bgsave-error = "no" }
+        expect = { replicas = 2, aof = "replicas" }
+        address_map = { "172.17.0.2:6379" = "10.0.0.5:6379", "orders-0.internal:6379" = "10.0.0.5:6379" }
+
+        [[deployment]]
+        name = "billed"
+        nodes = [
+          { url = "redis://billed.example:6379", name = "billed.example:6379" }
+        ]
+        interval = "15s"
+        deadline = "1s"
+        down_after = "45s"
+        cadence = { commands = "1m", slowlog = "1m", config = "10m" }
+    "#]]
+    .assert_eq(&shown);
+    // What is printed can be read again, but for the secrets.
+    std::fs::write(&file, settings.effective()).expect("a file");
+    let again = Settings::check(&file).expect("the effective configuration is a good file");
+    assert_eq!(again.effective(), settings.effective());
+    assert_eq!(settings.warnings, ["deployment orders: a password stands in the configuration; password_file keeps it out"]);
+}

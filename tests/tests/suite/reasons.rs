@@ -1,0 +1,196 @@
+//! Each reason of the closed set, caused for real, bounded in time and in memory. Those that are not here: `dns`, `refused`, `timeout`,
+//! `auth` and `maxclients` are in `down.rs`, `tls` is in `tls.rs`.
+
+use std::io::Write;
+use std::net::{Shutdown, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use tests::{Daemon, Peer, Process, Proxy, Redis, eventually, pause, until_info};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Starts a daemon on a node, and waits until the node is down for this reason.
+fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
+    let daemon = Daemon::start(&[url]);
+    daemon.until(limit, "redis_down_reason", &[("reason", reason)], 1.0);
+    assert!(daemon.samples().get("redis_poll_failures_total", &[("reason", reason)]) >= Some(1.0));
+    assert!(daemon.samples().get("process_resident_memory_bytes", &[]) < Some(200e6), "{reason}");
+    daemon
+}
+
+#[test]
+fn reset() {
+    // Closing a socket with unread data resets the connection.
+    let peer = Peer::start(|stream| {
+        pause(SECOND / 10);
+        drop(stream);
+    });
+    check(&peer.url(), "reset", SECOND * 5);
+}
+
+#[test]
+fn closed() {
+    let peer = Peer::start(|stream| {
+        // The peer may be gone already.
+        let _ = stream.shutdown(Shutdown::Write);
+        pause(SECOND);
+    });
+    check(&peer.url(), "closed", SECOND * 5);
+}
+
+#[test]
+fn protocol() {
+    let peer = Peer::start(|stream| until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+    check(&peer.url(), "protocol", SECOND * 5);
+    // A reply that is one, but none to INFO.
+    let peer = Peer::start(|stream| until_info(stream, |stream| stream.write_all(b"$5\r\nhello\r\n")));
+    check(&peer.url(), "protocol", SECOND * 5);
+}
+
+#[test]
+fn toolarge() {
+    let endless = |stream: &mut TcpStream| -> std::io::Result<()> {
+        stream.write_all(b"$99999999999\r\n")?;
+        loop {
+            stream.write_all(&[b'x'; 8192])?;
+        }
+    };
+    let peer = Peer::start(move |stream| until_info(stream, endless));
+    let daemon = check(&peer.url(), "toolarge", SECOND * 8);
+    // Attempt after attempt, memory stays bounded.
+    for _ in 0..50 {
+        pause(SECOND / 10);
+        assert!(daemon.samples().get("process_resident_memory_bytes", &[]) < Some(900e6), "memory is bounded");
+    }
+    // From the first byte on, already while connecting.
+    let peer = Peer::start(move |mut stream| drop(endless(&mut stream)));
+    check(&peer.url(), "toolarge", SECOND * 8);
+}
+
+#[test]
+fn noperm() {
+    let server = Redis::start(&["--user", "rolecall", "on", ">secret", "-@all", "+ping"]);
+    let daemon = check(&format!("redis://rolecall:secret@{}", server.address()), "noperm", SECOND * 5);
+    let refused = || server.info("errorstat_NOPERM").map(|count| count.trim_start_matches("count=").parse::<u64>().expect("a count"));
+    let before = refused();
+    pause(SECOND * 5);
+    let after = refused();
+    // Five rounds, but with a growing delay between attempts, each of which is refused up to three times.
+    assert!(after <= before.map(|before| before + 12), "{before:?} {after:?}");
+    drop(daemon);
+}
+
+#[test]
+fn unsupported() {
+    let server = Redis::start(&["--rename-command", "INFO", ""]);
+    check(&server.url(), "unsupported", SECOND * 5);
+}
+
+#[test]
+fn busy() {
+    let server = Redis::start(&["--busy-reply-threshold", "100"]);
+    let daemon = Daemon::serve(&[&server.url()]);
+    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+    let script = Process::start(Command::new("redis-cli").args(["-p", &server.port.to_string(), "EVAL", "while true do end", "0"]));
+    daemon.until(SECOND * 5, "redis_writes_refused", &[("reason", "busy")], 1.0);
+    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0), "a script of a second is no outage");
+    daemon.until(SECOND * 6, "redis_down_reason", &[("reason", "busy")], 1.0);
+    // While it refuses, only INFO is sent, once a round.
+    let sent = |daemon: &Daemon| {
+        let samples = daemon.samples();
+        let all: f64 = ["INFO", "CONFIG", "SLOWLOG", "CLIENT"]
+            .iter()
+            .filter_map(|name| samples.get("rolecall_commands_total", &[("command", name)]))
+            .sum();
+        (all, samples.get("redis_polls_total", &[]).expect("polls"))
+    };
+    let before = sent(&daemon);
+    pause(SECOND * 12);
+    let after = sent(&daemon);
+    assert!(after.0 - before.0 <= after.1 - before.1 + 1.0, "{before:?} {after:?}");
+    server.cli(&["SCRIPT", "KILL"]);
+    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+    let told = daemon.samples().get("redis_errors_total", &[("err", "BUSY")]);
+    assert!(told.is_none_or(|told| told < 1.0), "only we were told BUSY, and that is not counted: {told:?}");
+    drop(script);
+}
+
+#[test]
+fn identity() {
+    let (known, other) = (Redis::start(&[]), Redis::start(&[]));
+    // The replica shares a history with the known node: leading there is no mistake of this kind.
+    let related = known.replica();
+    pause(SECOND * 4);
+    let proxy = Proxy::start(known.port);
+    let daemon = Daemon::serve(&[&proxy.peer.url()]);
+    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+    proxy.lead_to(other.port);
+    daemon.until(SECOND * 8, "redis_down_reason", &[("reason", "identity")], 1.0);
+    proxy.lead_to(related.port);
+    daemon.until(SECOND * 5, "redis_role", &[("role", "replica")], 1.0);
+    assert_eq!(daemon.samples().get("redis_node_replacements_total", &[]), Some(1.0));
+}
+
+#[test]
+fn unreachable() {
+    let namespace = Namespace::add();
+    let mut command = namespace.command(&Daemon::binary().display().to_string());
+    command.args(["serve", "--web.listen-address", "127.0.0.1:9121", "redis://10.99.0.1:6379"]);
+    let _daemon = Process::start(&mut command);
+    eventually(SECOND * 10, "unreachable", || {
+        let output = namespace.command("curl").args(["-s", "http://127.0.0.1:9121/metrics"]).output().expect("curl");
+        String::from_utf8_lossy(&output.stdout).contains("reason=\"unreachable\"} 1\n").then_some(())
+    });
+}
+
+#[test]
+fn local() {
+    let server = Redis::start(&[]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let nodes: Vec<_> = (0..60).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
+    std::fs::write(&file, format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(","))).expect("a file");
+    let binary = Daemon::binary().display().to_string();
+    let script = "ulimit -n 100; exec \"$0\" \"$@\"";
+    let daemon = Daemon::run(Command::new("sh").args(["-c", script, &binary]), &["--config.file", &file.display().to_string()]);
+    eventually(SECOND * 10, "some nodes are read and the others are local failures", || {
+        let samples = daemon.samples();
+        let (up, local) =
+            (samples.get("redis_deployment_nodes", &[("state", "answering")])?, samples.count("redis_down_reason", &[("reason", "local")]));
+        (up >= 10.0 && local >= 10).then_some(())
+    });
+    assert!(
+        daemon.log().iter().any(|line| line.contains("descriptors are open") && line.contains("raise the limit")),
+        "{:?}",
+        daemon.log()
+    );
+}
+
+/// A network namespace with nothing but a loopback interface; removed with the value.
+struct Namespace(String);
+
+impl Namespace {
+    fn add() -> Self {
+        let namespace = Namespace(format!("rolecall-{}", std::process::id()));
+        let status = Command::new("ip").args(["netns", "add", &namespace.0]).status().expect("ip");
+        assert!(status.success(), "a network namespace needs root");
+        let status = namespace.command("ip").args(["link", "set", "lo", "up"]).status().expect("ip");
+        assert!(status.success());
+        namespace
+    }
+
+    /// A command that runs inside.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0, program]);
+        command
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let status = Command::new("ip").args(["netns", "delete", &self.0]).status();
+        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
