@@ -59,7 +59,7 @@ python_package() {
     pip install --target "$testbed/python" --upgrade "$2"
 }
 
-packages redis-server redis-server redis-cli redis-tools prometheus prometheus promtool prometheus python3 python3 curl curl
+packages redis-server redis-server redis-cli redis-tools prometheus prometheus promtool prometheus python3 python3 curl curl openssl openssl ip iproute2
 if [ "${1:-}" = demo ]; then
     exit 0
 fi

@@ -49,7 +49,9 @@ impl Failure {
 
 /// The message inside the Debug text of an I/O error, if it is one.
 fn message(details: &str) -> &str {
-    details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"')).map_or(details, |(message, _)| message)
+    let of_system = details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"')).map(|(message, _)| message);
+    let of_library = || details.strip_prefix("Custom {")?.split_once(", error: ")?.1.strip_suffix(" }");
+    of_system.or_else(of_library).unwrap_or(details)
 }
 
 fn from_debug(text: &str) -> Option<Reason> {
@@ -92,6 +94,8 @@ mod tests {
             Reason::Local,
             "Too many open files",
         );
+        let unknown = "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }";
+        check(ErrorKind::IO, unknown, Reason::Tls, "InvalidCertificate(UnknownIssuer)");
         check(ErrorKind::IO, "Connection closed.", Reason::Closed, "Connection closed.");
         check(ErrorKind::Canceled, "Canceled.", Reason::Closed, "Canceled.");
         check(ErrorKind::Timeout, "Request timed out.", Reason::Timeout, "Request timed out.");

@@ -10,7 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// What a TLS profile is made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,6 +126,17 @@ impl Expiry {
         let seconds = parsed.and_then(|(_, certificate)| certificate.validity().not_after.timestamp().try_into().ok());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seconds.map(Duration::from_secs);
     }
+}
+
+/// The first message of a TLS handshake, to learn whether a server speaks TLS at all. The handshake is never finished.
+pub(crate) fn hello() -> Option<Vec<u8>> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().ok()?;
+    let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone(provider))).with_no_client_auth();
+    let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("redis.invalid").ok()?).ok()?;
+    let mut message = Vec::new();
+    connection.write_tls(&mut message).ok()?;
+    Some(message)
 }
 
 fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsError> {

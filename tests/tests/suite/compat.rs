@@ -28,12 +28,12 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
     (
         "later versions of redis_exporter have it",
         &[
-                    "+ redis_async_loading",
-                    "+ redis_config_client_output_buffer_limit_*",
+            "+ redis_async_loading",
+            "+ redis_config_client_output_buffer_limit_*",
             "+ redis_config_repl_backlog_size",
             "+ redis_configured_hz",
             "+ redis_current_eviction_exceeded_time_ms",
-                "+ redis_evicted_clients_total",
+            "+ redis_evicted_clients_total",
             "+ redis_eviction_exceeded_time_ms_total",
             "+ redis_expire_cycle_cpu_time_ms_total",
             "+ redis_hz",

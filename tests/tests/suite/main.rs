@@ -10,4 +10,5 @@ mod hang;
 mod lifecycle;
 mod reasons;
 mod roles;
+mod tls;
 mod versions;

@@ -1,0 +1,147 @@
+//! TLS towards real servers, and each way in which it can fail told apart.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tests::{Daemon, Redis, Signal};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Authorities, certificates and keys, made by openssl.
+struct Certificates(TempDir);
+
+impl Certificates {
+    fn make() -> Self {
+        let made = Certificates(tempfile::tempdir().expect("a directory"));
+        for authority in ["ca", "other-ca"] {
+            made.openssl(
+                &["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"],
+                &[("-subj", &format!("/CN={authority}")), ("-keyout", &format!("{authority}.key")), ("-out", &format!("{authority}.pem"))],
+            );
+        }
+        made.sign("server", "ca", "DNS:localhost,IP:127.0.0.1", 20);
+        made.sign("elsewhere", "ca", "DNS:redis.example", 20);
+        made.sign("expired", "ca", "DNS:localhost,IP:127.0.0.1", -1);
+        made.sign("client", "ca", "DNS:client", 20);
+        made.sign("stranger", "other-ca", "DNS:client", 20);
+        made
+    }
+
+    /// Makes a certificate and its key, signed by an authority.
+    fn sign(&self, name: &str, authority: &str, alternative: &str, days: i32) {
+        let key = format!("{name}.key");
+        self.openssl(
+            &["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+            &[("-subj", "/CN=Test"), ("-keyout", &key), ("-out", &format!("{name}.csr"))],
+        );
+        std::fs::write(self.path(&format!("{name}.ext")), format!("subjectAltName={alternative}\nbasicConstraints=CA:FALSE\n"))
+            .expect("a file");
+        self.openssl(
+            &["x509", "-req", "-CAcreateserial"],
+            &[
+                ("-in", &format!("{name}.csr")),
+                ("-CA", &format!("{authority}.pem")),
+                ("-CAkey", &format!("{authority}.key")),
+                ("-days", &days.to_string()),
+                ("-extfile", &format!("{name}.ext")),
+                ("-out", &format!("{name}.pem")),
+            ],
+        );
+    }
+
+    fn openssl(&self, arguments: &[&str], options: &[(&str, &str)]) {
+        let mut command = Command::new("openssl");
+        command.current_dir(self.0.path()).args(arguments);
+        for (name, value) in options {
+            command.args([name, value]);
+        }
+        let output = command.output().expect("openssl");
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Starts a server that speaks TLS only, with this certificate; it asks clients for one where told to.
+    fn serve(&self, certificate: &str, clients: &str) -> (Redis, u16) {
+        let port = tests::free_port();
+        let file = |name: &str| self.path(name).display().to_string();
+        let (cert, key) = (file(&format!("{certificate}.pem")), file(&format!("{certificate}.key")));
+        let options =
+            ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &file("ca.pem"), "--tls-auth-clients", clients];
+        (Redis::start(&[&["--tls-port", &port.to_string()][..], &options].concat()), port)
+    }
+}
+
+/// Watches one node with these settings for TLS.
+fn watch(folder: &Path, url: &str, tls: &str) -> Daemon {
+    let file = folder.join(format!("{}.toml", tests::free_port()));
+    std::fs::write(&file, format!("[[deployment]]\nname = 'a'\nnodes = [{{ url = '{url}' }}]\ntls = {{ {tls} }}\n")).expect("a file");
+    Daemon::start(&["--config.file", &file.display().to_string()])
+}
+
+#[test]
+fn a_trusted_server_is_read_and_its_certificate_is_watched() {
+    let certificates = Certificates::make();
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let (server, port) = certificates.serve("server", "yes");
+    let identity = format!("cert_file = '{}', key_file = '{}'", file("client.pem"), file("client.key"));
+    let daemon =
+        watch(certificates.0.path(), &format!("rediss://localhost:{port}"), &format!("ca_file = '{}', {identity}", file("ca.pem")));
+    daemon.until(SECOND * 8, "redis_up", &[], 1.0);
+    let days = daemon.samples().get("redis_tls_certificate_expiry_timestamp_seconds", &[]).map(|expiry| {
+        let now = daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).expect("an answer");
+        (expiry - now) / 86_400.0
+    });
+    assert!(days.is_some_and(|days| (19.0..21.0).contains(&days)), "{days:?}");
+    // Sessions are resumed, and a hung server comes back as without TLS.
+    server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    tests::pause(SECOND * 2);
+    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0));
+    server.signal(Signal::Stop);
+    daemon.until(SECOND * 8, "redis_up", &[], 0.0);
+    server.signal(Signal::Cont);
+    daemon.until(SECOND * 3, "redis_up", &[], 1.0);
+
+    let by_name = format!("ca_file = '{}', server_name = 'redis.example', {identity}", file("ca.pem"));
+    let (_elsewhere, port) = certificates.serve("elsewhere", "no");
+    watch(certificates.0.path(), &format!("rediss://127.0.0.1:{port}"), &by_name).until(SECOND * 8, "redis_up", &[], 1.0);
+    let (_expired, port) = certificates.serve("expired", "no");
+    watch(certificates.0.path(), &format!("rediss://127.0.0.1:{port}"), "insecure_skip_verify = true").until(
+        SECOND * 8,
+        "redis_up",
+        &[],
+        1.0,
+    );
+}
+
+#[test]
+fn each_failure_is_tls_and_told_apart_in_the_log() {
+    let certificates = Certificates::make();
+    let folder = certificates.0.path();
+    let file = |name: &str| certificates.path(name).display().to_string();
+    let trust = format!("ca_file = '{}'", file("ca.pem"));
+    let check = |url: &str, tls: &str, words: &str| {
+        let daemon = watch(folder, url, tls);
+        daemon.until(SECOND * 9, "redis_down_reason", &[("reason", "tls")], 1.0);
+        let log = daemon.log();
+        let line = log.iter().find(|line| line.contains("cannot read node")).unwrap_or_else(|| panic!("{log:?}"));
+        assert!(line.contains(words), "{words}: {line}");
+    };
+    let (_server, port) = certificates.serve("server", "no");
+    check(&format!("rediss://localhost:{port}"), &format!("ca_file = '{}'", file("other-ca.pem")), "UnknownIssuer");
+    check(&format!("redis://localhost:{port}"), &trust, "the server speaks TLS on this port: use rediss://");
+    let (_elsewhere, port) = certificates.serve("elsewhere", "no");
+    check(&format!("rediss://localhost:{port}"), &trust, "NotValidForName");
+    let (_expired, port) = certificates.serve("expired", "no");
+    check(&format!("rediss://localhost:{port}"), &trust, "Expired");
+    let (_strict, port) = certificates.serve("server", "yes");
+    check(&format!("rediss://localhost:{port}"), &trust, "CertificateRequired");
+    let stranger = format!("{trust}, cert_file = '{}', key_file = '{}'", file("stranger.pem"), file("stranger.key"));
+    check(&format!("rediss://localhost:{port}"), &stranger, "UnknownCA");
+    let plain = Redis::start(&[]);
+    check(&format!("rediss://127.0.0.1:{}", plain.port), &trust, "the server does not speak TLS on this port: use redis://");
+}
