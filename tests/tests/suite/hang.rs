@@ -114,3 +114,70 @@ fn rounds_of_deployments_are_spread_over_the_interval() {
     let apart = (polled("a") - polled("b")).rem_euclid(1.0);
     assert!((0.35..0.65).contains(&apart), "{apart} s apart, of an interval of 1 s");
 }
+
+/// Three deployments of four nodes each, on four servers.
+fn three_deployments(directory: &std::path::Path, servers: &[Redis]) -> Daemon {
+    let nodes: Vec<_> = servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
+    let text: String = ["a", "b", "c"].map(|name| format!("[[deployment]]\nname = '{name}'\nnodes = [{}]\n", nodes.join(", "))).concat();
+    let file = directory.join("rolecall.toml");
+    std::fs::write(&file, text).expect("a file");
+    Daemon::serve(&["--config.file", &file.display().to_string()])
+}
+
+#[test]
+fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
+    let servers: Vec<_> = (0..4).map(|_| Redis::start(&[])).collect();
+    let directory = tempfile::tempdir().expect("a directory");
+    let daemon = three_deployments(directory.path(), &servers);
+    daemon.until(SECOND * 5, "redis_deployment_nodes", &[("deployment", "c"), ("state", "answering")], 4.0);
+    pause(SECOND * 2);
+    for server in &servers[..3] {
+        server.signal(Signal::Stop);
+    }
+    pause(SECOND * 7);
+    let samples = daemon.samples();
+    for name in ["a", "b", "c"] {
+        assert_eq!(
+            samples.get("redis_deployment_nodes", &[("deployment", name), ("state", "answering")]),
+            Some(4.0),
+            "evidence of nothing"
+        );
+        assert!(samples.get("rolecall_blind_rounds_total", &[("deployment", name)]) >= Some(3.0));
+    }
+    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+    // Once most are back, the one that stays away is down as ever.
+    for server in &servers[1..3] {
+        server.signal(Signal::Cont);
+    }
+    let gone = servers[0].address();
+    daemon.until(SECOND * 8, "redis_up", &[("deployment", "a"), ("node", &gone)], 0.0);
+    assert_eq!(daemon.samples().get("redis_deployment_nodes", &[("deployment", "a"), ("state", "answering")]), Some(3.0));
+}
+
+#[test]
+fn a_step_of_the_wall_clock_changes_nothing() {
+    let server = Redis::start(&[]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let offset = directory.path().join("offset");
+    std::fs::write(&offset, "+0s").expect("a file");
+    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
+    let mut command = std::process::Command::new(Daemon::binary());
+    command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &offset);
+    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let daemon = Daemon::run(&mut command, &[&server.url()]);
+    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+    let polled = || daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).expect("an answer");
+    let begun = polled();
+    for (step, seconds) in [("+3600s", 3600.0), ("-3600s", -3600.0), ("+0s", 0.0)] {
+        std::fs::write(&offset, step).expect("a file");
+        eventually(SECOND * 5, "the clock stepped", || ((polled() - begun - seconds).abs() < 60.0).then_some(()));
+        let before = daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
+        pause(SECOND * 3);
+        let samples = daemon.samples();
+        let rounds = samples.get("rolecall_rounds_total", &[]).expect("rounds") - before;
+        assert!((2.0..=4.0).contains(&rounds), "{rounds} rounds in three seconds");
+        assert_eq!((samples.get("redis_up", &[]), samples.get("rolecall_rounds_missed_total", &[])), (Some(1.0), Some(0.0)));
+    }
+    assert_eq!(daemon.samples().get("rolecall_blind_rounds_total", &[]), Some(0.0));
+    assert!(daemon.log().iter().all(|line| !line.contains("event=")), "{:?}", daemon.log());
+}

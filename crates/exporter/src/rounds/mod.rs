@@ -4,6 +4,7 @@
 //! but not waited for, until it answers promptly again; so a hung node costs one slow round, and then nothing. Connecting is no part of
 //! a round: each node's station connects on its own.
 
+mod blindness;
 mod journal;
 mod readings;
 mod station;
@@ -21,6 +22,7 @@ use topology::{Answer, DeploymentView, Fold, Outcome, Round};
 
 use crate::clock::Clock;
 use crate::config::DeploymentSettings;
+use blindness::Blindness;
 use snapshot::Reason;
 use station::{Report, Station};
 
@@ -36,6 +38,7 @@ pub struct Shared {
     pub clock: Clock,
     connecting: Arc<Semaphore>,
     sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    blindness: Arc<Blindness>,
 }
 
 /// The rounds of one deployment.
@@ -58,6 +61,10 @@ struct Asked {
     prompt: bool,
     /// The running round waits for it.
     awaited: bool,
+    /// It answered before.
+    answered: bool,
+    /// Since when it fails, on the monotonic clock; `None` while it does not, or never answered.
+    failing: Option<Duration>,
 }
 
 /// How a node stands.
@@ -109,7 +116,7 @@ impl Rounds {
         let nodes = (0..settings.endpoints.len()).map(|place| {
             let (asks, asked) = mpsc::channel(1);
             stations.spawn(Station::new(place, &settings, asked, sender.clone(), shared.clone()).run());
-            Asked { asks, standing: Standing::Pending, answer: None, prompt: false, awaited: false }
+            Asked { asks, standing: Standing::Pending, answer: None, prompt: false, awaited: false, answered: false, failing: None }
         });
         let nodes = nodes.collect();
         Rounds { fold: Fold::new(Arc::clone(&settings.deployment)), settings, shared, nodes, reports, stations }
@@ -148,14 +155,19 @@ impl Rounds {
         let clock = self.shared.clock;
         let interval = self.settings.deployment.interval;
         let closed = clock.now();
+        let elapsed = clock.elapsed(closed);
         let late = begun.saturating_duration_since(scheduled);
+        let held_up = late > interval / 2 || closed.saturating_duration_since(deadline) > interval / 2;
+        let outcomes = self.nodes.iter_mut().map(|node| node.close(elapsed)).collect();
+        let failing = self.nodes.iter().map(|node| node.failing).collect();
+        let cut_off = self.shared.blindness.note(&self.settings.deployment.name, failing);
         Round {
             at: clock.wall(),
-            elapsed: clock.elapsed(closed),
+            elapsed,
             took: closed - begun,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
-            blind: late > interval / 2 || closed.saturating_duration_since(deadline) > interval / 2,
-            outcomes: self.nodes.iter_mut().map(Asked::outcome).collect(),
+            blind: held_up || cut_off,
+            outcomes,
         }
     }
 
@@ -212,6 +224,16 @@ impl Asked {
     }
 
     /// Ends a round for this node.
+    fn close(&mut self, elapsed: Duration) -> Outcome {
+        let outcome = self.outcome();
+        match outcome {
+            Outcome::Answered(_) => (self.answered, self.failing) = (true, None),
+            Outcome::Missed(_) | Outcome::Failed(_) if self.answered => self.failing = self.failing.or(Some(elapsed)),
+            _ => {}
+        }
+        outcome
+    }
+
     fn outcome(&mut self) -> Outcome {
         if self.awaited {
             self.awaited = false;
@@ -235,7 +257,7 @@ impl Asked {
 impl Shared {
     /// Nothing was sent yet.
     pub fn new(clock: Clock) -> Self {
-        Shared { clock, connecting: Arc::new(Semaphore::new(MAX_CONNECTING)), sent: Arc::default() }
+        Shared { clock, connecting: Arc::new(Semaphore::new(MAX_CONNECTING)), sent: Arc::default(), blindness: Arc::default() }
     }
 
     /// Commands that were sent to servers, by name.
