@@ -17,7 +17,7 @@ use crate::board::Board;
 use crate::cli::{Cli, Command, Serve};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::http::{self, Web};
+use crate::http::{self, Requests, Web};
 use crate::log;
 use crate::rounds::{self, Shared};
 use crate::signals::Stop;
@@ -78,11 +78,11 @@ async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
     let (board, mut pollers) = poll(settings, &shared);
     let reload = Reload { successful: true, succeeded_at: clock.wall() };
     let handle = Handle::new();
-    let router = http::router(Web { board, shared, build: BUILD, reload });
+    let router = http::router(Web { board, shared, build: BUILD, reload, requests: Requests::new() });
     info!(version = BUILD.version, revision = BUILD.revision, "starting Rolecall");
     info!(address = %listener.local_addr()?, "listening");
     let mut server = JoinSet::new();
-    server.spawn(axum_server::from_tcp(listener)?.handle(handle.clone()).serve(router.into_make_service()));
+    server.spawn(http::bound(axum_server::from_tcp(listener)?).handle(handle.clone()).serve(router.into_make_service()));
     tokio::select! {
         signal = stop.next() => info!(signal, "stopping"),
         Some(ended) = pollers.join_next() => {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "measured figures are shown with --nocapture")]
 
+mod bounds;
 mod compat;
 mod counters;
 mod down;

@@ -35,7 +35,10 @@ pub(super) async fn serve(State(web): State<Web>, RawQuery(query): RawQuery, hea
         Err(refusal) => return refusal.into_response(),
     };
     let content_type = [(CONTENT_TYPE, format.content_type())];
-    (content_type, body(move |writer| encode(exposition, format, writer))).into_response()
+    match body(&web, move |writer| encode(exposition, format, writer)) {
+        Ok(body) => (content_type, body).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 /// What is asked for: everything, or the deployments and themes that the query names.
@@ -68,11 +71,16 @@ fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
 }
 
 /// Encodes on a thread of its own, chunk by chunk, so that neither the text as a whole nor the time to write it burdens anybody else.
-pub(super) fn body(write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 'static) -> Body {
+///
+/// # Errors
+/// What to answer when too many are written already.
+pub(super) fn body(web: &Web, write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 'static) -> Result<Body, (StatusCode, String)> {
+    let permit = web.requests.admit()?;
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let mut writer = ChunkWriter { chunk: String::with_capacity(CHUNK), sender, runtime: Handle::current() };
     tokio::task::spawn_blocking(move || {
         // A reader that is gone or too slow is no error of ours; its answer does not end well.
+        let _permit = permit;
         let _ = write(&mut writer).and_then(|()| writer.send()).and_then(|()| writer.end());
     });
     let chunks = stream::unfold(Some(receiver), |receiver| async move {
@@ -85,7 +93,7 @@ pub(super) fn body(write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 's
         }
     });
     // The compressor asks once more after the end.
-    Body::from_stream(chunks.fuse())
+    Ok(Body::from_stream(chunks.fuse()))
 }
 
 /// Collects text and sends it on in chunks.

@@ -1,5 +1,6 @@
 //! The web server. Every answer comes from what was published: no request waits for a Redis server.
 
+mod bounds;
 mod metrics;
 mod scrape;
 
@@ -13,6 +14,8 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use crate::board::Board;
+pub(crate) use bounds::{Requests, bound};
+
 use crate::rounds::Shared;
 
 /// What requests are answered from.
@@ -22,6 +25,7 @@ pub(crate) struct Web {
     pub(crate) shared: Shared,
     pub(crate) build: Build,
     pub(crate) reload: Reload,
+    pub(crate) requests: Requests,
 }
 
 /// The routes.

@@ -18,11 +18,9 @@ pub(super) struct Target {
 }
 
 pub(super) async fn serve(State(web): State<Web>, Query(asked): Query<Target>) -> Response {
-    match find(&web, &asked) {
-        Ok(node) => {
-            let content_type = [(CONTENT_TYPE, Format::Text.content_type())];
-            (content_type, metrics::body(move |writer| encode_legacy(node, writer))).into_response()
-        }
+    let body = find(&web, &asked).and_then(|node| metrics::body(&web, move |writer| encode_legacy(node, writer)));
+    match body {
+        Ok(body) => ([(CONTENT_TYPE, Format::Text.content_type())], body).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }

@@ -1,0 +1,106 @@
+//! What clients of the web server may do to it: nothing that others notice for long.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use tests::{Daemon, Redis, eventually};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn connect(daemon: &Daemon) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
+    stream.set_read_timeout(Some(SECOND * 5)).expect("a socket");
+    stream
+}
+
+/// Whether the daemon closed a connection.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket");
+    matches!(stream.read(&mut [0; 1024]), Ok(0)) || stream.take_error().is_ok_and(|error| error.is_some())
+}
+
+#[test]
+fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
+    let server = Redis::start(&[]);
+    let daemon = Daemon::serve(&[&server.url()]);
+    let before = daemon.samples().get("process_resident_memory_bytes", &[]).expect("memory");
+    let mut idle: Vec<_> = (0..2000).map(|_| connect(&daemon)).collect();
+    let (closed, _) = eventually(SECOND * 10, "those above the limit are closed", || {
+        let closed = idle.iter_mut().filter_map(|stream| is_closed(stream).then_some(())).count();
+        (closed >= 970).then_some(closed)
+    });
+    assert!(closed <= 1000, "{closed} of 2000 were closed at once");
+    // The others are closed when they sent no request for half a minute; a head that never ends is no request.
+    for stream in idle.iter_mut().step_by(2) {
+        // Those that were closed cannot be written to.
+        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX-Slow: ");
+    }
+    let scrape = || {
+        let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(SECOND * 2)).build().into();
+        agent.get(format!("http://127.0.0.1:{}/metrics", daemon.port)).call().ok()?.body_mut().read_to_string().ok()
+    };
+    let (text, took) = eventually(SECOND * 40, "scrapes get through again", scrape);
+    assert!(text.contains("redis_up{"));
+    let after = daemon.samples().get("process_resident_memory_bytes", &[]).expect("memory");
+    assert!(after - before < 60e6, "{before} and {after} bytes");
+    println!("{closed} of 2000 closed at once, scrapes get through after {took:?}, {} kB more", (after - before) / 1e3);
+}
+
+#[test]
+fn heads_and_bodies_are_bounded() {
+    let server = Redis::start(&[]);
+    let daemon = Daemon::serve(&[&server.url()]);
+    let answer = |request: &[u8]| {
+        let mut stream = connect(&daemon);
+        // A server that has read enough may close before all is written.
+        let _ = stream.write_all(request);
+        let mut text = Vec::new();
+        let _ = stream.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
+    };
+    let long = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20));
+    assert!(answer(long.as_bytes()).contains(" 431 "), "{}", answer(long.as_bytes()));
+    let many = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-Many: x\r\n".repeat(500));
+    assert!(answer(many.as_bytes()).contains(" 431 "));
+    let body = [&b"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100000000\r\n\r\n"[..], &vec![b'x'; 1 << 20]]
+        .concat();
+    assert!(answer(&body).contains(" 405 "));
+    assert!(answer(b"nonsense\r\n\r\n").contains(" 400 "));
+    assert_eq!(daemon.get("/metrics", "").status, 200);
+}
+
+#[test]
+fn slow_readers_do_not_keep_others_from_reading() {
+    // Many nodes make an answer that no socket buffer swallows.
+    let server = Redis::start(&[]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let nodes: Vec<_> = (0..300).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
+    std::fs::write(&file, format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(","))).expect("a file");
+    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    daemon.until(SECOND * 20, "redis_deployment_nodes", &[("state", "answering")], 300.0);
+    let slow: Vec<_> = (0..60)
+        .map(|_| {
+            let mut stream = connect(&daemon);
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("taken");
+            stream
+        })
+        .collect();
+    let refused = eventually(SECOND * 5, "the limit is reached", || {
+        let answer = daemon.get("/metrics", "");
+        (answer.status == 503).then_some(answer.text)
+    });
+    assert_eq!(refused.0, "Limit of concurrent requests reached (40), try again later.\n");
+    assert_eq!(daemon.get("/-/healthy", "").status, 200);
+    // After ten seconds the slow ones are given up, and what they got does not look whole.
+    let ((), took) = eventually(SECOND * 20, "others get through", || (daemon.get("/metrics", "").status == 200).then_some(()));
+    let whole = slow.into_iter().filter_map(|mut stream| {
+        let mut text = Vec::new();
+        // An answer that was cut ends in an error of the connection.
+        let _ = stream.read_to_end(&mut text);
+        text.ends_with(b"0\r\n\r\n").then_some(())
+    });
+    assert!(whole.count() <= 20, "only those that were refused at once are whole");
+    println!("others get through after {took:?}");
+}
