@@ -1,9 +1,10 @@
 //! What clients of the web server may do to it: nothing that others notice for long.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tests::{Daemon, Redis, eventually};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -82,7 +83,12 @@ fn slow_readers_do_not_keep_others_from_reading() {
     daemon.until(SECOND * 20, "redis_deployment_nodes", &[("state", "answering")], 300.0);
     let slow: Vec<_> = (0..60)
         .map(|_| {
-            let mut stream = connect(&daemon);
+            // A small buffer, so that the kernel does not read for us.
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_recv_buffer_size(4096).expect("a socket");
+            socket.connect(&SocketAddr::from(([127, 0, 0, 1], daemon.port)).into()).expect("a connection");
+            let mut stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(SECOND * 5)).expect("a socket");
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("taken");
             stream
         })
