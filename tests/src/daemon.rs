@@ -29,10 +29,9 @@ impl Daemon {
     /// The binary that was built beside the tests.
     pub fn binary() -> PathBuf {
         let test = std::env::current_exe().expect("the path of the test");
-        let folder = test.parent().and_then(std::path::Path::parent).expect("target/PROFILE/deps");
-        let binary = folder.join("rolecall");
-        assert!(binary.exists(), "{} is not there; run `cargo build --workspace` first", binary.display());
-        binary
+        // target/PROFILE/deps for a test, target/PROFILE for a program.
+        let binary = test.ancestors().skip(1).take(2).map(|folder| folder.join("rolecall")).find(|binary| binary.exists());
+        binary.expect("run `cargo build --workspace` first")
     }
 
     /// Starts `rolecall serve` with these arguments, and waits until it listens.
@@ -80,6 +79,11 @@ impl Daemon {
     pub fn until(&self, limit: Duration, name: &str, labels: &[(&str, &str)], value: f64) -> Duration {
         let what = format!("{name} {labels:?} is {value}");
         eventually(limit, &what, || (self.samples().get(name, labels) == Some(value)).then_some(())).1
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// What it logged so far.

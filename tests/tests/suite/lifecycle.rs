@@ -108,3 +108,86 @@ fn the_reference_is_printed() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), std::fs::read_to_string(written).expect("the reference"));
     assert!(output.status.success());
 }
+
+#[test]
+fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
+    let server = Redis::start(&["--requirepass", "correct-horse"]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let passwords = directory.path().join("passwords.json");
+    std::fs::write(&passwords, format!("{{\"{}\": \"correct-horse\", \"redis://elsewhere:1\": \"other\"}}", server.url())).expect("a file");
+    let run = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = Command::new(Daemon::binary());
+        command.envs(variables.iter().copied());
+        Daemon::run(&mut command, arguments)
+    };
+    let (url, file) = (server.url(), passwords.display().to_string());
+    for (variables, arguments) in [
+        (vec![("REDIS_ADDR", url.as_str()), ("REDIS_PASSWORD", "correct-horse")], vec![]),
+        (vec![("REDIS_PASSWORD", "correct-horse"), ("REDIS_USER", "default")], vec![url.as_str()]),
+        (vec![("REDIS_PASSWORD_FILE", file.as_str())], vec![url.as_str()]),
+        (vec![("REDIS_ADDR", "redis://127.0.0.1:1"), ("REDIS_PASSWORD", "correct-horse")], vec![url.as_str()]),
+    ] {
+        run(&variables, &arguments).until(SECOND * 5, "redis_up", &[], 1.0);
+    }
+    let json = |daemon: &Daemon| daemon.log().iter().all(|line| line.starts_with('{'));
+    assert!(json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &[&url])));
+    assert!(!json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &["--log.format", "logfmt", &url])));
+    let mut command = Command::new(Daemon::binary());
+    let output = command.env("ROLECALL_LOG__LEVEL", "loud").args(["serve", &url]).output().expect("the binary");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("ROLECALL_LOG__LEVEL: found \"loud\", accepted are trace, debug, info, warn, error"), "{text}");
+}
+
+#[test]
+fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
+    const SECRETS: [&str; 5] = ["secret-in-url", "secret-in-file", "secret-in-config", "secret-of-node", "secret-in-environment"];
+    let server = Redis::start(&["--requirepass", SECRETS[1]]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let password = write("password", SECRETS[1]);
+    let address = server.address();
+    let text = format!(
+        "[[deployment]]\nname = 'a'\npassword = '{}'\nnodes = [\n  {{ url = 'redis://u:{}@{address}', name = 'one' }},\n  \
+         {{ url = 'redis://{address}', name = 'two', password_file = '{password}' }},\n  \
+         {{ url = 'redis://{address}', name = 'three', password = '{}' }},\n  {{ url = 'redis://{address}', name = 'four' }},\n]\n",
+        SECRETS[2], SECRETS[0], SECRETS[3]
+    );
+    let file = write("rolecall.toml", &text);
+    let check = |file: &str| {
+        let output = Command::new(Daemon::binary()).args(["check", "--config.file", file]).output().expect("the binary");
+        (output.status.code(), [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
+    };
+    let (code, effective) = check(&file);
+    assert_eq!(code, Some(0), "{effective}");
+    assert!(effective.starts_with("# warning: deployment a: a password stands in the configuration"), "{effective}");
+    assert!(effective.contains("password = \"<redacted>\"") && effective.contains("password_file = "), "{effective}");
+    let broken = write("broken.toml", &format!("{text}password = '{}\n", SECRETS[2]));
+    let (code, message) = check(&broken);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("broken.toml:10: found no TOML"), "{message}");
+
+    let mut command = Command::new(Daemon::binary());
+    command.env("REDIS_PASSWORD", SECRETS[4]);
+    let daemon = Daemon::run(&mut command, &["--log.level", "trace", "--config.file", &file]);
+    daemon.until(SECOND * 5, "redis_up", &[("node", "two")], 1.0);
+    for node in ["one", "three", "four"] {
+        daemon.until(SECOND * 5, "redis_down_reason", &[("node", node), ("reason", "auth")], 1.0);
+    }
+    let pages = ["/", "/metrics", "/scrape?target=one", "/scrape?target=two", "/-/ready"].map(|path| daemon.get(path, "").text);
+    let shown = [effective, message, daemon.log().concat(), pages.concat()].concat();
+    for secret in SECRETS {
+        assert!(!shown.contains(secret), "{secret}");
+    }
+    // A password that is rotated in its file is used at the next connection.
+    server.cli(&["-a", SECRETS[1], "CONFIG", "SET", "requirepass", "rotated"]);
+    write("password", "rotated\n");
+    server.cli(&["-a", "rotated", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    tests::pause(SECOND * 2);
+    daemon.until(SECOND * 5, "redis_up", &[("node", "two")], 1.0);
+    assert_eq!(daemon.samples().get("redis_poll_failures_total", &[("node", "two"), ("reason", "auth")]), None);
+}

@@ -1,0 +1,221 @@
+//! What watching costs: Rolecall beside redis_exporter 1.45.0 and beside a poller of bare sockets, on the same servers, in one run.
+//! Started by `tests/bench.sh`.
+
+#![expect(clippy::print_stdout, reason = "it prints a table")]
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use tests::{Daemon, Process, Redis, Stopwatch, eventually, free_port, pause};
+
+/// Servers behind the nodes; each serves as many nodes as it must.
+const SERVERS: usize = 10;
+
+/// How long each cost is watched.
+const WATCH: Duration = Duration::from_secs(20);
+
+/// Commands that are run once, so that the statistics by command have a usual length.
+const SEEN: [&str; 50] = [
+    "SET a 1",
+    "GET a",
+    "DEL b",
+    "EXISTS a",
+    "EXPIRE a 1000",
+    "TTL a",
+    "TYPE a",
+    "INCR n",
+    "DECR n",
+    "APPEND s x",
+    "STRLEN s",
+    "MSET c 1 d 2",
+    "MGET c d",
+    "SETEX e 100 v",
+    "GETSET c 3",
+    "LPUSH l 1",
+    "RPUSH l 2",
+    "LPOP l",
+    "LRANGE l 0 -1",
+    "LLEN l",
+    "SADD t 1",
+    "SMEMBERS t",
+    "SCARD t",
+    "SREM t 1",
+    "ZADD z 1 a",
+    "ZRANGE z 0 -1",
+    "ZSCORE z a",
+    "ZCARD z",
+    "HSET h f v",
+    "HGET h f",
+    "HGETALL h",
+    "HDEL h f",
+    "HLEN h",
+    "PFADD p 1",
+    "PFCOUNT p",
+    "XADD x * f v",
+    "XLEN x",
+    "PUBLISH ch m",
+    "DBSIZE",
+    "ECHO x",
+    "PING",
+    "TIME",
+    "ROLE",
+    "SCAN 0",
+    "RANDOMKEY",
+    "OBJECT HELP",
+    "CLIENT ID",
+    "EVAL return 0",
+    "SLOWLOG LEN",
+    "BITCOUNT s",
+];
+
+fn main() {
+    let servers: Vec<_> = (0..SERVERS).map(|_| Redis::start(&["--appendonly", "yes"])).collect();
+    for server in &servers {
+        for command in SEEN {
+            server.cli(&command.split(' ').collect::<Vec<_>>());
+        }
+    }
+    let version = Command::new("redis-server").arg("--version").output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    println!("{}", version.unwrap_or_default().split(" sha").next().unwrap_or_default());
+    println!(
+        "| | nodes | CPU per node and round, us | server time per round, us | resident, MB | /metrics gzip, ms | plain, ms | series | plain, MB |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for nodes in [1, 100, 1000] {
+        println!("{}", rolecall(&servers, nodes));
+        println!("{}", bare_sockets(&servers, nodes));
+    }
+    println!("{}", redis_exporter(&servers[0]));
+}
+
+fn rolecall(servers: &[Redis], nodes: usize) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let mut text = String::from("[[deployment]]\nname = 'bench'\nnodes = [\n");
+    for node in 0..nodes {
+        writeln!(text, "  {{ url = '{}', name = 'n{node}' }},", servers[node % SERVERS].url()).expect("to a string");
+    }
+    std::fs::write(&file, text + "]\n").expect("a file");
+    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let answering = || daemon.samples().get("redis_deployment_nodes", &[("state", "answering")]);
+    eventually(Duration::from_secs(60), "all nodes answer", || (answering() == Some(nodes as f64)).then_some(()));
+    // The first readings of CONFIG are behind us then.
+    pause(Duration::from_secs(5));
+    let polls = || daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds") * nodes as f64;
+    let (cpu, busy, before) = (cpu_seconds(daemon.id()), server_micros(servers), polls());
+    pause(WATCH);
+    // What is asked of the daemon itself comes after the processor time was read.
+    let (cpu, busy) = (cpu_seconds(daemon.id()) - cpu, server_micros(servers) - busy);
+    let rounds = polls() - before;
+    let resident = resident_megabytes(daemon.id());
+    let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(daemon.port, encoding));
+    let text = daemon.get("/metrics", "").text;
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    let missed = daemon.samples().get("rolecall_rounds_missed_total", &[]);
+    assert_eq!(missed, Some(0.0), "no round was missed");
+    format!(
+        "| Rolecall | {nodes} | {:.0} | {:.0} | {resident:.1} | {gzip:.0} | {plain:.0} | {series} | {:.1} |",
+        cpu * 1e6 / rounds,
+        busy / rounds,
+        text.len() as f64 / 1e6
+    )
+}
+
+/// The least that asking can cost: one thread for each server's connections, INFO once a second, and nothing made of the replies.
+fn bare_sockets(servers: &[Redis], nodes: usize) -> String {
+    let mut sockets: Vec<_> =
+        (0..nodes).map(|node| TcpStream::connect(("127.0.0.1", servers[node % SERVERS].port)).expect("a connection")).collect();
+    let me = std::process::id();
+    let (cpu, begun) = (cpu_seconds(me), Stopwatch::start());
+    let mut rounds = 0;
+    let mut reply = vec![0; 1 << 16];
+    while begun.elapsed() < WATCH {
+        let round = Stopwatch::start();
+        for socket in &mut sockets {
+            socket.write_all(b"*1\r\n$4\r\nINFO\r\n").expect("taken");
+        }
+        for socket in &mut sockets {
+            let mut read = 0;
+            while !reply[..read].ends_with(b"\r\n\r\n") || read < 2000 {
+                read += socket.read(&mut reply[read..]).expect("a reply");
+            }
+        }
+        rounds += nodes;
+        pause(Duration::from_secs(1).saturating_sub(round.elapsed()));
+    }
+    let cpu = cpu_seconds(me) - cpu;
+    format!("| bare sockets | {nodes} | {:.0} | | | | | | |", cpu * 1e6 / rounds as f64)
+}
+
+fn redis_exporter(server: &Redis) -> String {
+    const SCRAPES: u32 = 300;
+    let port = free_port();
+    let exporter = Process::start(Command::new("prometheus-redis-exporter").args([
+        "-redis.addr",
+        &server.url(),
+        "-web.listen-address",
+        &format!("127.0.0.1:{port}"),
+    ]));
+    let scrape = || ureq::get(format!("http://127.0.0.1:{port}/metrics")).call().ok()?.body_mut().read_to_string().ok();
+    let (text, _) = eventually(Duration::from_secs(10), "redis_exporter answers", scrape);
+    let servers = std::slice::from_ref(server);
+    let (cpu, busy) = (cpu_seconds(exporter.id()), server_micros(servers));
+    for _ in 0..SCRAPES {
+        scrape().expect("an answer");
+    }
+    let (cpu, busy) = (cpu_seconds(exporter.id()) - cpu, server_micros(servers) - busy);
+    let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(port, encoding));
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    format!(
+        "| redis_exporter 1.45.0 | 1 | {:.0} | {:.0} | {:.1} | {gzip:.0} | {plain:.0} | {series} | {:.2} |",
+        cpu * 1e6 / f64::from(SCRAPES),
+        busy / f64::from(SCRAPES),
+        resident_megabytes(exporter.id()),
+        text.len() as f64 / 1e6
+    )
+}
+
+/// The median of nine scrapes, from asking to the last byte, milliseconds.
+fn median_scrape(port: u16, encoding: &str) -> f64 {
+    let mut times: Vec<_> = (0..9)
+        .map(|_| {
+            let begun = Stopwatch::start();
+            let mut answer =
+                ureq::get(format!("http://127.0.0.1:{port}/metrics")).header("Accept-Encoding", encoding).call().expect("an answer");
+            // Decompressing is not the exporter's work.
+            let mut bytes = answer.body_mut().with_config().limit(1 << 30).reader();
+            std::io::copy(&mut bytes, &mut std::io::sink()).expect("all of it");
+            begun.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Processor time of a process, user and system.
+fn cpu_seconds(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/schedstat")).ok();
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("threads");
+    let of = |text: String| text.split(' ').next()?.parse::<f64>().ok();
+    let sum: f64 = threads.filter_map(|thread| of(std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?)).sum();
+    sum.max(stat.and_then(of).unwrap_or_default()) / 1e9
+}
+
+/// Time that servers spent in commands, microseconds.
+fn server_micros(servers: &[Redis]) -> f64 {
+    let of = |server: &Redis| {
+        let text = server.cli(&["INFO", "commandstats"]);
+        let micros = |line: &str| line.split("usec=").nth(1)?.split(',').next()?.parse::<f64>().ok();
+        text.lines().filter_map(micros).sum::<f64>()
+    };
+    servers.iter().map(of).sum()
+}
+
+fn resident_megabytes(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a status");
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse::<f64>().ok());
+    kilobytes.expect("a size") / 1e3
+}
