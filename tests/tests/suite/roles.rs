@@ -97,3 +97,42 @@ fn a_server_that_loads_is_up_and_refuses() {
     daemon.until(SECOND * 30, "redis_loading", &[], 0.0);
     assert_eq!(daemon.samples().get("redis_errors_total", &[("err", "LOADING")]), Some(0.0), "we sent nothing that is refused");
 }
+
+#[test]
+fn unix_sockets_and_ipv6() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("redis.sock").display().to_string();
+    let server = Redis::start(&["--unixsocket", &socket, "--bind", "127.0.0.1", "::1"]);
+    let six = format!("[::1]:{}", server.port);
+    let daemon = Daemon::serve(&[&format!("unix://{socket}"), &format!("redis://{six}")]);
+    daemon.until(SECOND * 5, "redis_up", &[("node", &socket)], 1.0);
+    daemon.until(SECOND * 5, "redis_up", &[("node", &six)], 1.0);
+    assert_eq!(daemon.get(&format!("/scrape?target=redis://{six}"), "").status, 200);
+}
+
+#[test]
+fn what_is_expected_and_assumed() {
+    let primary = Redis::start(&["--rename-command", "CONFIG", "", "--appendonly", "yes"]);
+    let replica = primary.replica();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let text = format!(
+        "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'p' }}, {{ url = 'redis://localhost:{}', name = 'r', aliases = ['{}'] }}]\n\
+         expect = {{ replicas = 2, aof = 'replicas' }}\nassume = {{ replica-serve-stale-data = 'no', save = '900 1' }}\n",
+        primary.url(),
+        replica.port,
+        replica.address()
+    );
+    std::fs::write(&file, text).expect("a file");
+    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    daemon.until(SECOND * 5, "redis_config_save_points", &[("node", "p")], 1.0);
+    daemon.until(SECOND * 5, "redis_config_replica_serve_stale_data", &[("node", "r")], 1.0);
+    let samples = daemon.samples();
+    assert_eq!(samples.get("redis_config_replica_serve_stale_data", &[("node", "p")]), Some(0.0), "as assumed");
+    assert_eq!(samples.count("redis_connected_slave_offset_bytes", &[("node", "p"), ("replica", "r")]), 1, "known by its alias");
+    assert_eq!(samples.get("redis_expected_replicas", &[("deployment", "a")]), Some(2.0));
+    assert_eq!(
+        (samples.get("redis_expected_aof", &[("node", "p")]), samples.get("redis_expected_aof", &[("node", "r")])),
+        (None, Some(1.0))
+    );
+}

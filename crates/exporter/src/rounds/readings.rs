@@ -230,7 +230,7 @@ impl Readings {
             process.config.last = first.error().is_none().then(|| Arc::new(config(&parameters)));
         }
         process.show(&mut taken.snapshot);
-        if taken.snapshot.config.is_none() {
+        if process.config.access == Access::Refused {
             taken.snapshot.config.clone_from(&self.assumed);
         }
     }
