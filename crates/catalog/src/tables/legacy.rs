@@ -106,7 +106,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     .legacy(Gauge("redis_connected_slave_lag_seconds")),
     NodeRow::many("redis_errors_total", &["err"], "INFO errorstats", "Total number of errors per error type.", |node, emit| {
         if let Some(ErrorStats::Counts { by_code, .. }) = node.snapshot().map(|snapshot| &snapshot.errors) {
-            // As many as redis_exporter's own limit of codes on newer servers.
+            // As many codes as newer servers keep at all.
             for (code, count) in by_code.iter().take(128) {
                 emit(&[code], *count as f64);
             }
