@@ -104,6 +104,7 @@ fn rolecall(servers: &[Redis], nodes: usize) -> String {
     eventually(Duration::from_secs(60), "all nodes answer", || (answering() == Some(nodes as f64)).then_some(()));
     // The first readings of CONFIG are behind us then.
     pause(Duration::from_secs(5));
+    let servers = &servers[..nodes.min(SERVERS)];
     let polls = || daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds") * nodes as f64;
     let (cpu, busy, before) = (cpu_seconds(daemon.id()), server_micros(servers), polls());
     pause(WATCH);

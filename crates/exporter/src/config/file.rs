@@ -1,7 +1,6 @@
 //! The configuration file: what may be written in it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use client::{Credentials, Password, Tls, TlsSettings};
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
 use snapshot::Role;
 use topology::{AofExpectation, Deployment, Expectations, Kind};
 
 use super::error::{Problem, at, of_figment, under};
+use super::values::{SecretText, Span};
 use super::{
     Builder, Cadences, ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, MIN_INTERVAL,
     Settings, address, place,
@@ -132,13 +131,6 @@ enum Preset {
     /// For services that bill per command.
     Managed,
 }
-
-/// A time as people write it: `1s`, `250ms`, `1m 30s`.
-#[derive(Clone, Copy)]
-struct Span(Duration);
-
-/// A secret; never shown. One of digits only may be written as a number, as the environment makes it one.
-struct SecretText(String);
 
 /// Reads the file, if there is one, and the environment over it.
 pub(super) fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
@@ -374,48 +366,4 @@ fn warnings(settings: &Settings) -> Vec<String> {
         }
     }
     warnings
-}
-
-// === impl Span ===
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let span = humantime::parse_duration(&text).ok().filter(|span| !span.is_zero());
-        span.map(Span).ok_or_else(|| D::Error::custom(format!("found {text:?}, accepted is a time such as \"1s\" or \"250ms\"")))
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
-    }
-}
-
-// === impl SecretText ===
-
-impl<'de> Deserialize<'de> for SecretText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = SecretText;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<SecretText, E> {
-                Ok(SecretText(text.to_owned()))
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<SecretText, E> {
-                Ok(SecretText(number.to_string()))
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<SecretText, E> {
-                Ok(SecretText(number.to_string()))
-            }
-        }
-        deserializer.deserialize_any(Text)
-    }
 }

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod passwords;
 mod place;
+mod values;
 
 use std::collections::BTreeMap;
 use std::path::Path;
