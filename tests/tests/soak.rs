@@ -12,6 +12,7 @@ use client::{Address, Credentials, Endpoint};
 use exporter::clock::Clock;
 use exporter::config::{Cadences, DeploymentSettings};
 use exporter::rounds::{self, Shared};
+use exporter::state::State;
 use tests::Redis;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -50,7 +51,7 @@ async fn a_thousand_rounds_leak_nothing() {
     };
     let (publish, mut view) = watch::channel(Arc::new(DeploymentView::empty(deployment)));
     let mut poller = tokio::task::JoinSet::new();
-    poller.spawn(rounds::run(settings, Shared::new(Clock::start()), publish, Duration::ZERO));
+    poller.spawn(rounds::run(settings, Shared::new(Clock::start(), State::default()), publish, Duration::ZERO));
 
     let both_up = |view: &Arc<DeploymentView>| view.nodes.len() == 2 && view.nodes.iter().all(|node| node.up() == Some(true));
     view.wait_for(both_up).await.expect("rounds");

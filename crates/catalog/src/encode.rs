@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use topology::{DeploymentView, NodeView};
 
-use crate::row::{Entry, Kind, Row, Subject};
+use crate::row::{Entry, Kind, Row, ShardOf, Subject};
 use crate::text::Text;
 use crate::{ExporterView, Format, tables};
 
@@ -73,6 +73,13 @@ impl Collector for Exposition {
         let (theme, rows) = tables::DEPLOYMENT;
         for row in rows.iter().filter(|_| self.shows(theme)) {
             family(&mut encoder, row, self.deployments.iter().map(|deployment| &**deployment))?;
+        }
+        let (theme, rows) = tables::SHARD;
+        if self.shows(theme) {
+            let shards: Vec<_> = self.deployments.iter().flat_map(ShardOf::all).collect();
+            for row in rows {
+                family(&mut encoder, row, shards.iter())?;
+            }
         }
         for (_, rows) in tables::NODE.into_iter().filter(|(theme, _)| self.shows(theme)) {
             for row in rows {

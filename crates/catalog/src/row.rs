@@ -1,8 +1,9 @@
 //! What a metric is: its row, and how a value is read from what is known.
 
 use std::fmt;
+use std::sync::Arc;
 
-use topology::{DeploymentView, NodeView};
+use topology::{DeploymentView, NodeView, ShardView};
 
 use crate::ExporterView;
 
@@ -19,6 +20,9 @@ pub(crate) type NodeRow = Row<NodeView>;
 
 /// A metric of a deployment.
 pub(crate) type DeploymentRow = Row<DeploymentView>;
+
+/// A metric of the nodes that hold one data set.
+pub(crate) type ShardRow = Row<ShardOf>;
 
 /// A metric of the exporter itself.
 pub(crate) type ExporterRow = Row<ExporterView>;
@@ -85,6 +89,35 @@ pub(crate) enum Read<T> {
     State(&'static [&'static str], fn(&T) -> Option<&'static str>),
     /// Any number of values, each with values for the row's labels.
     Many(fn(&T, Emit<'_>)),
+}
+
+/// One shard of a deployment, with the nodes that it is about.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardOf {
+    view: Arc<DeploymentView>,
+    place: usize,
+}
+
+impl ShardOf {
+    /// Every shard of a deployment.
+    pub(crate) fn all(view: &Arc<DeploymentView>) -> impl Iterator<Item = ShardOf> {
+        let view = Arc::clone(view);
+        (0..view.shards.len()).map(move |place| ShardOf { view: Arc::clone(&view), place })
+    }
+
+    pub(crate) fn shard(&self) -> &ShardView {
+        &self.view.shards[self.place]
+    }
+
+    /// The label of a node.
+    pub(crate) fn name(&self, place: usize) -> &str {
+        self.view.name(place)
+    }
+
+    /// Whether there was a round yet.
+    pub(crate) fn known(&self) -> bool {
+        self.view.at.is_some()
+    }
 }
 
 /// Takes the values of a row's labels, and a sample.
@@ -314,6 +347,12 @@ impl Subject for NodeView {
 impl Subject for DeploymentView {
     fn labels(&self) -> &[(String, String)] {
         &self.deployment.labels
+    }
+}
+
+impl Subject for ShardOf {
+    fn labels(&self) -> &[(String, String)] {
+        &self.shard().labels
     }
 }
 

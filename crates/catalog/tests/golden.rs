@@ -31,6 +31,8 @@ fn exposition() -> Exposition {
             Outcome::Failed(Reason::Refused),
             Outcome::Pending,
         ],
+        words: Vec::new(),
+        messages: Vec::new(),
     };
     Exposition { exporter: Some(exporter()), deployments: vec![fold.apply(&round).view], themes: None }
 }
@@ -49,6 +51,7 @@ fn answer(capture: &str) -> Outcome {
         took,
         at: at(5),
         certificate_expiry: None,
+        peer: None,
         own_errors: OwnErrors::new(),
         commands_read: true,
     })

@@ -34,6 +34,7 @@ pub struct Connection {
     client: Client,
     task: ConnectHandle,
     expiry: Expiry,
+    peer: Option<SocketAddr>,
 }
 
 /// A command and its arguments.
@@ -67,7 +68,10 @@ impl Connection {
             let mut server = Server::new(address.ip().to_string(), address.port());
             server.tls_server_name = endpoint.tls.as_ref().map(|tls| tls.server_name(host).into());
             match Self::connect(ServerConfig::Centralized { server }, endpoint, share).await {
-                Ok(connection) => return Ok(connection),
+                Ok(mut connection) => {
+                    connection.peer = Some(address);
+                    return Ok(connection);
+                }
                 Err(other) => failure = other,
             }
             if let Some(explained) = greeting::explain(&failure, address, endpoint.tls.is_some()).await {
@@ -80,6 +84,11 @@ impl Connection {
     /// When the certificate of the server expires, since the Unix epoch; `None` without TLS.
     pub fn certificate_expiry(&self) -> Option<Duration> {
         self.expiry.get()
+    }
+
+    /// Where the server was reached; `None` over a unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     /// Sends the commands together and waits for every reply, for as long as it takes. A refused command is an error among the
@@ -127,7 +136,7 @@ impl Connection {
         };
         let client = Client::new(config, Some(performance), Some(connection), None);
         let mut connected = client.reconnect_rx();
-        let mut connection = Connection { task: client.connect(), client, expiry };
+        let mut connection = Connection { task: client.connect(), client, expiry, peer: None };
         let outcome = timeout(limit, async {
             tokio::select! {
                 biased;

@@ -19,15 +19,17 @@ pub struct Cli {
 pub enum Command {
     /// Poll the configured nodes and serve their metrics.
     Serve(Serve),
+    /// Look at the nodes for up to three rounds, and say what is wrong and what to do. Exit code: 0 healthy, 1 findings, 2 could not tell.
+    Diagnose(Diagnose),
     /// Check a configuration file, and print the configuration as it would be used, without secrets.
     Check(Check),
     /// Print the reference of every metric: name, type, labels, source, name in redis_exporter, help.
     Metrics,
 }
 
-/// Arguments of `rolecall serve`.
+/// What to look at.
 #[derive(Debug, Args)]
-pub struct Serve {
+pub struct Nodes {
     /// Nodes to poll, for example `redis://10.0.0.5:6379`. They form one deployment named `default`. Without nodes and without a file:
     /// `REDIS_ADDR`, else `redis://localhost:6379`.
     #[arg(value_name = "REDIS_URL", conflicts_with = "config_file")]
@@ -36,6 +38,14 @@ pub struct Serve {
     /// Configuration file, in TOML.
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
+}
+
+/// Arguments of `rolecall serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// What to poll.
+    #[command(flatten)]
+    pub nodes: Nodes,
 
     /// Address to listen on [default: 0.0.0.0:9121].
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
@@ -48,6 +58,31 @@ pub struct Serve {
     /// Format of log lines [default: logfmt].
     #[arg(long = "log.format", value_name = "FORMAT", value_enum)]
     pub log_format: Option<LogFormat>,
+}
+
+/// Arguments of `rolecall diagnose`.
+#[derive(Debug, Args)]
+pub struct Diagnose {
+    /// What to look at.
+    #[command(flatten)]
+    pub nodes: Nodes,
+
+    /// How to print: for people, or the document of `/api/v1/findings`.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: DocumentFormat,
+
+    /// Only log what is at least this severe, to standard error.
+    #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value = "error")]
+    pub log_level: LogLevel,
+}
+
+/// How to print what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DocumentFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Arguments of `rolecall check`.

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -16,11 +17,13 @@ use tracing::{info, warn};
 use crate::board::Board;
 use crate::cli::{Cli, Command, Serve};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{DeploymentSettings, Settings};
+use crate::diagnose;
 use crate::http::{self, Requests, Web};
 use crate::log;
 use crate::rounds::{self, Shared};
 use crate::signals::Stop;
+use crate::state::State;
 
 /// How long requests that are under way may take after a request to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -32,12 +35,14 @@ const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: env!(
 ///
 /// # Errors
 /// What stops the program.
-pub fn main(cli: Cli) -> anyhow::Result<()> {
+pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Serve(arguments) => serve(&arguments),
-        Command::Check(arguments) => check(&arguments.config_file),
-        Command::Metrics => print(&catalog::reference()),
+        Command::Serve(arguments) => serve(&arguments)?,
+        Command::Diagnose(arguments) => return Ok(diagnose::main(&arguments)),
+        Command::Check(arguments) => check(&arguments.config_file)?,
+        Command::Metrics => print(&catalog::reference())?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the configuration as it would be used, its warnings as comments.
@@ -47,9 +52,9 @@ fn check(path: &Path) -> anyhow::Result<()> {
     print(&(warnings.concat() + &settings.effective()))
 }
 
-/// Writes to standard output. A reader that has had enough is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+/// Writes to standard output; colours only to a terminal. A reader that has had enough is no error.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    match anstream::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
         _ => Ok(()),
     }
@@ -74,8 +79,10 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
 async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
-    let shared = Shared::new(clock);
-    let (board, mut pollers) = poll(settings, &shared);
+    let state = State::open(settings.state_file.as_deref());
+    let shared = Shared::new(clock, state.clone());
+    let (board, mut pollers) = poll(settings.deployments, &shared);
+    pollers.spawn(state.clone().write_for_ever());
     let reload = Reload { successful: true, succeeded_at: clock.wall() };
     let handle = Handle::new();
     let router = http::router(Web { board, shared, build: BUILD, reload, requests: Requests::new() });
@@ -94,6 +101,9 @@ async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
             bail!("the web server ended");
         }
     }
+    if let Err(error) = state.write() {
+        warn!(error = format!("{error:#}"), "cannot write the state file");
+    }
     handle.graceful_shutdown(Some(DRAIN_LIMIT));
     tokio::select! {
         _ = server.join_next() => info!("stopped"),
@@ -106,11 +116,11 @@ async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
 }
 
 /// Starts the rounds of each deployment, spread evenly over their interval.
-fn poll(settings: Settings, shared: &Shared) -> (Board, JoinSet<anyhow::Result<()>>) {
+pub(crate) fn poll(deployments: Vec<DeploymentSettings>, shared: &Shared) -> (Board, JoinSet<anyhow::Result<()>>) {
     let mut board = Board::default();
     let mut pollers = JoinSet::new();
-    let count = u32::try_from(settings.deployments.len()).unwrap_or(u32::MAX);
-    for (deployment, place) in settings.deployments.into_iter().zip(0..) {
+    let count = u32::try_from(deployments.len()).unwrap_or(u32::MAX);
+    for (deployment, place) in deployments.into_iter().zip(0..) {
         let phase = deployment.deployment.interval * place / count;
         let publish = board.add(DeploymentView::empty(deployment.deployment.clone()));
         pollers.spawn(rounds::run(deployment, shared.clone(), publish, phase));

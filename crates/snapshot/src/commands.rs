@@ -41,6 +41,11 @@ impl CommandStats {
         self.commands.binary_search_by(|command| (*command.name).cmp(name)).ok().map(|place| &self.commands[place])
     }
 
+    /// Whether the server tells subcommands apart, as 7.0 and later do.
+    pub fn has_subcommands(&self) -> bool {
+        self.commands.iter().any(|command| command.name.contains('|'))
+    }
+
     /// Every command, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &CommandStat> {
         self.commands.iter()

@@ -28,6 +28,8 @@ pub struct Aof {
     pub rewriting: Option<bool>,
     /// Bytes waiting to be written. INFO persistence: `aof_buffer_length`; absent while AOF is off.
     pub buffered: Option<u64>,
+    /// Fsyncs that wait for the background thread. INFO persistence: `aof_pending_bio_fsync`; absent while AOF is off.
+    pub pending_fsyncs: Option<u64>,
 }
 
 /// The snapshot file.
@@ -51,6 +53,7 @@ impl Persistence {
                 rewrite_ok: fields.status("aof_last_bgrewrite_status"),
                 rewriting: fields.flag("aof_rewrite_in_progress"),
                 buffered: fields.count("aof_buffer_length"),
+                pending_fsyncs: fields.count("aof_pending_bio_fsync"),
             },
             rdb: Rdb {
                 save_ok: fields.status("rdb_last_bgsave_status"),
@@ -65,5 +68,10 @@ impl Aof {
     /// Writes to the append-only file fail now. The status outlives the AOF being switched off, so it counts only while on.
     pub fn failing(&self) -> Option<bool> {
         Some(self.enabled? && !self.write_ok?)
+    }
+
+    /// The file fails after an fsync, and nothing is left to write: no later write will clear the state. `None` while unknown.
+    pub fn fsync_stuck(&self) -> Option<bool> {
+        Some(self.failing()? && self.buffered? == 0 && self.pending_fsyncs? == 0)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
 
@@ -36,8 +36,14 @@ pub struct Deployment {
 pub struct Expectations {
     /// Replicas that there are to be.
     pub replicas: Option<u32>,
+    /// Masters that there are to be, where it is not one.
+    pub masters: Option<u32>,
+    /// The primary is meant to be elsewhere: all nodes here are replicas of it.
+    pub external: bool,
     /// Where the append-only file is to be on.
     pub aof: Option<AofExpectation>,
+    /// Until when all this is declared.
+    pub until: Option<SystemTime>,
 }
 
 /// Where the append-only file is to be on.
@@ -112,9 +118,22 @@ impl Deployment {
         others
     }
 
+    /// The place of the node that was configured to be at an address.
+    pub fn place(&self, address: &str) -> Option<usize> {
+        self.addresses.get(address).copied()
+    }
+
     /// The name of the node at an address, if it is one of ours; else the address.
     pub fn name_of(&self, address: String) -> String {
         self.addresses.get(&address).map_or(address, |place| self.nodes[*place].name.clone())
+    }
+}
+
+impl Expectations {
+    /// What is expected at a time.
+    #[must_use]
+    pub fn at(self, now: SystemTime) -> Self {
+        if self.until.is_some_and(|until| now > until) { Expectations::default() } else { self }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use snapshot::{Reason, Role};
+use snapshot::{NodeSnapshot, Reason, Role};
 
-use crate::{DeploymentView, NodeView, Presence};
+use crate::{Cause, DeploymentView, Message, NoPrimary, NodeView, Presence, ShardView};
 
 /// A change between two rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EventKind {
     /// The node does not answer any more.
     NodeUnreachable {
@@ -43,20 +43,97 @@ pub enum EventKind {
     },
     /// The link to the master went down.
     LinkDropped,
-    /// The link to the master stands again.
+    /// The link to the master stands again, or the node needs none any more.
     LinkRestored {
         /// For how long it was down.
         down: Duration,
     },
+    /// Another node is the primary now.
+    PrimaryChanged {
+        /// Label of the primary before.
+        from: String,
+        /// Label of the primary now.
+        to: String,
+        /// What caused it.
+        cause: Cause,
+    },
+    /// No node is primary any more.
+    PrimaryLost {
+        /// Why.
+        why: NoPrimary,
+    },
+    /// There is a primary again.
+    PrimaryRegained,
+    /// Several nodes claim to be master of one data set.
+    SplitBrainBegan {
+        /// Their labels.
+        masters: Vec<String>,
+    },
+    /// At most one node does any more.
+    SplitBrainEnded {
+        /// For how long it lasted.
+        lasted: Duration,
+        /// Writes that stale masters accepted meanwhile and the primary does not have.
+        unreplicated_writes: u64,
+        /// The same as replication stream, bytes; `None` where no formula holds.
+        unreplicated_bytes: Option<u64>,
+    },
+    /// A full synchronisation of the node came to its end.
+    FullResync,
     /// Writing the append-only file began to fail.
     AofWriteFailed,
     /// The append-only file is written again.
     AofWriteRecovered,
+    /// Rewriting the append-only file failed.
+    AofRewriteFailed,
+    /// The statistics of the server were reset.
+    StatsReset,
+    /// A command that changes the topology ran on the node.
+    Reconfigured {
+        /// Which.
+        command: &'static str,
+    },
+    /// The node was promoted without all that the primary before had written.
+    LaggingPromotion {
+        /// Replication stream that it lacked, bytes; at least that much.
+        bytes: u64,
+    },
+    /// A Sentinel announced something.
+    SentinelEvent {
+        /// What happened.
+        channel: String,
+        /// To whom.
+        payload: String,
+    },
 }
 
 impl EventKind {
-    /// The value of `kind` in the API and of the log line.
-    pub const fn label(self) -> &'static str {
+    /// The labels of every kind, in the order of the reference.
+    pub const LABELS: [&str; 20] = [
+        "node_unreachable",
+        "node_back",
+        "restarted",
+        "node_replaced",
+        "role_changed",
+        "link_dropped",
+        "link_restored",
+        "primary_changed",
+        "primary_lost",
+        "primary_regained",
+        "split_brain_began",
+        "split_brain_ended",
+        "full_resync",
+        "aof_write_failed",
+        "aof_write_recovered",
+        "aof_rewrite_failed",
+        "stats_reset",
+        "reconfigured",
+        "lagging_promotion",
+        "sentinel_event",
+    ];
+
+    /// The value of `kind` in the API, in the log line and of the label.
+    pub const fn label(&self) -> &'static str {
         match self {
             EventKind::NodeUnreachable { .. } => "node_unreachable",
             EventKind::NodeBack { .. } => "node_back",
@@ -65,26 +142,54 @@ impl EventKind {
             EventKind::RoleChanged { .. } => "role_changed",
             EventKind::LinkDropped => "link_dropped",
             EventKind::LinkRestored { .. } => "link_restored",
+            EventKind::PrimaryChanged { .. } => "primary_changed",
+            EventKind::PrimaryLost { .. } => "primary_lost",
+            EventKind::PrimaryRegained => "primary_regained",
+            EventKind::SplitBrainBegan { .. } => "split_brain_began",
+            EventKind::SplitBrainEnded { .. } => "split_brain_ended",
+            EventKind::FullResync => "full_resync",
             EventKind::AofWriteFailed => "aof_write_failed",
             EventKind::AofWriteRecovered => "aof_write_recovered",
+            EventKind::AofRewriteFailed => "aof_rewrite_failed",
+            EventKind::StatsReset => "stats_reset",
+            EventKind::Reconfigured { .. } => "reconfigured",
+            EventKind::LaggingPromotion { .. } => "lagging_promotion",
+            EventKind::SentinelEvent { .. } => "sentinel_event",
         }
     }
 }
 
-/// The events between two views, in the order node, role, link, others. First sight is no change.
-pub(crate) fn between(before: &DeploymentView, after: &DeploymentView) -> Vec<Event> {
+/// The events between two views, in the order node, role, link, primary, split brain, others. First sight is no change.
+pub(crate) fn between(before: &DeploymentView, after: &DeploymentView, messages: &[Message]) -> Vec<Event> {
     let at = after.at.unwrap_or(SystemTime::UNIX_EPOCH);
     let pairs = || before.nodes.iter().zip(&after.nodes);
     let mut events = Vec::new();
-    for kinds in [presence, role, link, aof] {
-        for (old, new) in pairs() {
-            kinds(old, new, after.elapsed, &mut |kind| events.push(Event { at, node: Some(new.node.name.clone()), kind }));
+    let of_nodes = |events: &mut Vec<Event>, facts: &[NodeFact]| {
+        for fact in facts {
+            for (old, new) in pairs() {
+                fact(old, new, after.elapsed, &mut |kind| events.push(Event { at, node: Some(new.node.name.clone()), kind }));
+            }
         }
+    };
+    of_nodes(&mut events, &[presence, role, link]);
+    for (old, new) in before.shards.iter().zip(&after.shards) {
+        primary(old, new, after, at, &mut events);
+    }
+    of_nodes(&mut events, &[resync, aof, stats, commands]);
+    for (old, new) in pairs() {
+        if let Some(bytes) = lagging_promotion(before, old, new) {
+            events.push(Event { at, node: Some(new.node.name.clone()), kind: EventKind::LaggingPromotion { bytes } });
+        }
+    }
+    for message in messages {
+        let kind = EventKind::SentinelEvent { channel: message.channel.clone(), payload: message.payload.clone() };
+        events.push(Event { at: message.at, node: None, kind });
     }
     events
 }
 
 type Emit<'a> = &'a mut dyn FnMut(EventKind);
+type NodeFact = fn(&NodeView, &NodeView, Duration, Emit<'_>);
 
 fn presence(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
     match (old.presence, new.presence) {
@@ -101,7 +206,6 @@ fn presence(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
 }
 
 fn role(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
-    let claimed = |node: &NodeView| node.last.as_ref().and_then(|last| last.replication.role);
     if let (Some(from), Some(to)) = (claimed(old), claimed(new))
         && from != to
     {
@@ -117,11 +221,87 @@ fn link(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
     }
 }
 
+fn primary(old: &ShardView, new: &ShardView, after: &DeploymentView, at: SystemTime, events: &mut Vec<Event>) {
+    let mut emit = |at, kind| events.push(Event { at, node: None, kind });
+    for change in &new.changed {
+        let (from, to) = (after.name(change.from).to_owned(), after.name(change.to).to_owned());
+        emit(change.at, EventKind::PrimaryChanged { from, to, cause: change.cause });
+    }
+    match (old.no_primary.why, new.no_primary.why) {
+        (None, Some(why)) => emit(at, EventKind::PrimaryLost { why }),
+        (Some(_), None) => emit(at, EventKind::PrimaryRegained),
+        _ => {}
+    }
+    match (old.split_brain.masters.is_empty(), new.split_brain.masters.is_empty()) {
+        (true, false) => {
+            let masters = new.split_brain.masters.iter().map(|place| after.name(*place).to_owned()).collect();
+            emit(at, EventKind::SplitBrainBegan { masters });
+        }
+        (false, true) => emit(
+            at,
+            EventKind::SplitBrainEnded {
+                lasted: after.elapsed.saturating_sub(old.split_brain.since),
+                unreplicated_writes: new.lost_writes.of_split,
+                unreplicated_bytes: old.lost_writes.bytes,
+            },
+        ),
+        _ => {}
+    }
+}
+
+fn resync(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
+    if new.resyncs > old.resyncs {
+        emit(EventKind::FullResync);
+    }
+}
+
 fn aof(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
-    let failing = |node: &NodeView| node.last.as_ref().and_then(|last| last.persistence.aof.failing());
-    match (failing(old), failing(new)) {
+    let (Some(old), Some(new)) = (&old.last, &new.last) else { return };
+    let (old, new) = (&old.persistence.aof, &new.persistence.aof);
+    match (old.failing(), new.failing()) {
         (Some(false), Some(true)) => emit(EventKind::AofWriteFailed),
         (Some(true), Some(false)) => emit(EventKind::AofWriteRecovered),
         _ => {}
     }
+    if (old.rewrite_ok, new.rewrite_ok) == (Some(true), Some(false)) {
+        emit(EventKind::AofRewriteFailed);
+    }
+}
+
+/// The counters of one process fell.
+fn stats(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
+    let (Some(old), Some(new)) = (&old.last, &new.last) else { return };
+    let processed = |snapshot: &NodeSnapshot| snapshot.fields.count("total_commands_processed");
+    if old.identity.run_id == new.identity.run_id && processed(new) < processed(old) {
+        emit(EventKind::StatsReset);
+    }
+}
+
+fn commands(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
+    if std::sync::Arc::ptr_eq(&old.counters, &new.counters) {
+        return;
+    }
+    let before = |command| old.counters.topology().find(|(name, _)| *name == command).map_or(0, |(_, total)| total);
+    for (command, total) in new.counters.topology() {
+        if total > before(command) {
+            emit(EventKind::Reconfigured { command });
+        }
+    }
+}
+
+/// A promoted node says up to where it took over the history of the primary before, which had written more when last seen.
+fn lagging_promotion(before: &DeploymentView, old: &NodeView, new: &NodeView) -> Option<u64> {
+    if (claimed(old)?, claimed(new)?) != (Role::Replica, Role::Master) {
+        return None;
+    }
+    let promoted = &new.last.as_ref()?.replication;
+    let taken_over = promoted.second_offset?.checked_sub(1)?;
+    let primaries = before.shards.iter().filter_map(|shard| before.nodes[shard.last_primary?].last.as_ref());
+    let mut lost = primaries.map(|last| &last.replication).filter(|lost| lost.role == Some(Role::Master) && lost.replid.is_some());
+    lost.find(|lost| lost.replid == promoted.replid2)?.offset?.checked_sub(taken_over).filter(|bytes| *bytes > 0)
+}
+
+/// What a node claimed to be when it last answered.
+fn claimed(node: &NodeView) -> Option<Role> {
+    node.last.as_ref()?.replication.role
 }

@@ -7,15 +7,19 @@ use snapshot::{NodeSnapshot, Reason};
 
 use crate::deployment::address;
 use crate::limits::MAX_ACCRUED_INTERVALS;
+use crate::process::Succession;
 use crate::{
-    AttachedView, Deployment, DeploymentView, Event, Node, NodeView, Outcome, Presence, Round, counters, events, link, presence, process,
-    refusals,
+    AttachedView, Deployment, DeploymentView, Event, History, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round, access,
+    counters, events, findings, following, link, places, presence, process, refusals, shard,
 };
 
 /// What is remembered of a deployment from round to round.
 #[derive(Debug)]
 pub struct Fold {
     nodes: Vec<Memory>,
+    places: places::Places,
+    shard: shard::Memory,
+    findings: findings::Memory,
     view: Arc<DeploymentView>,
 }
 
@@ -26,6 +30,15 @@ pub struct Step {
     pub view: Arc<DeploymentView>,
     /// What changed, in order.
     pub events: Vec<Event>,
+    /// What would be worth reading at the next round.
+    pub wanted: Vec<Wanted>,
+}
+
+/// A reading that a fact waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The statistics by command of the node at a place: what changed the primary.
+    Commands(usize),
 }
 
 /// What is remembered of one node: the memories of its facts.
@@ -36,12 +49,21 @@ struct Memory {
     process: process::Memory,
     link: link::Memory,
     counters: counters::Memory,
+    access: access::Memory,
+    access_denied: Option<Duration>,
+    appendfsync: Option<Arc<str>>,
 }
 
 impl Fold {
     /// Nothing is known yet.
     pub fn new(deployment: Arc<Deployment>) -> Self {
-        Fold { nodes: deployment.nodes.iter().map(|_| Memory::default()).collect(), view: Arc::new(DeploymentView::empty(deployment)) }
+        Fold {
+            nodes: deployment.nodes.iter().map(|_| Memory::default()).collect(),
+            places: places::Places::default(),
+            shard: shard::Memory::default(),
+            findings: findings::Memory::default(),
+            view: Arc::new(DeploymentView::empty(deployment)),
+        }
     }
 
     /// What is known after the last round.
@@ -55,24 +77,94 @@ impl Fold {
     /// When the round does not have one outcome for each node.
     pub fn apply(&mut self, round: &Round) -> Step {
         assert_eq!(round.outcomes.len(), self.nodes.len(), "a round has one outcome for each node");
-        let deployment = Arc::clone(&self.view.deployment);
+        let before = Arc::clone(&self.view);
+        let deployment = Arc::clone(&before.deployment);
         let accrued = self.accrued(round, &deployment);
-        let nodes = deployment
-            .nodes
-            .iter()
-            .zip(&mut self.nodes)
-            .zip(&round.outcomes)
-            .map(|((node, memory), outcome)| memory.apply(node, outcome, round, accrued, &deployment))
-            .collect();
-        let mut rounds = self.view.rounds;
+        let expect = deployment.expect.at(round.at);
+
+        // Each node by itself.
+        let taken = deployment.nodes.iter().zip(&mut self.nodes).zip(&round.outcomes);
+        let (mut nodes, successions): (Vec<_>, Vec<_>) =
+            taken.map(|((node, memory), outcome)| memory.apply(node, outcome, round, accrued, &deployment)).unzip();
+
+        // Who is where, and who follows whom.
+        for (place, outcome) in round.outcomes.iter().enumerate() {
+            if let (Outcome::Answered(answer), Some(_)) = (outcome, successions[place]) {
+                self.places.learn(place, &answer.snapshot, answer.peer);
+            }
+        }
+        for (place, node) in nodes.iter_mut().enumerate() {
+            node.attached = self.attached(node);
+            node.upstream = following::upstream(node, place, &deployment, &self.places);
+            node.expected_aof = expect.aof.zip(node.role()).and_then(|(aof, role)| aof.of(role));
+        }
+
+        // All of them together.
+        let scene = shard::Scene {
+            round,
+            deployment: &deployment,
+            expect,
+            places: &self.places,
+            successions: &successions,
+            accrued,
+            before: &before,
+        };
+        let shards = vec![self.shard.apply(&mut nodes, &scene)];
+
+        let mut rounds = before.rounds;
         rounds.total += 1;
         rounds.missed += round.missed;
         rounds.blind += u64::from(round.blind);
         rounds.took = round.took;
-        let view = Arc::new(DeploymentView { deployment, at: Some(round.at), elapsed: round.elapsed, rounds, nodes });
-        let events = events::between(&self.view, &view);
-        self.view = Arc::clone(&view);
-        Step { view, events }
+        let mut view = DeploymentView {
+            at: Some(round.at),
+            elapsed: round.elapsed,
+            expect,
+            rounds,
+            nodes,
+            shards,
+            findings: Vec::new(),
+            history: Arc::clone(&before.history),
+            deployment,
+        };
+        view.findings = self.findings.apply(&view);
+        let events = events::between(&before, &view, &round.messages);
+        if !events.is_empty() {
+            let mut history = History::clone(&view.history);
+            history.add(&events);
+            view.history = Arc::new(history);
+        }
+        self.view = Arc::new(view);
+        Step { view: Arc::clone(&self.view), events, wanted: self.shard.wanted().map(Wanted::Commands).collect() }
+    }
+
+    /// What is worth keeping over a restart of the exporter.
+    pub fn remembered(&self) -> Remembered {
+        let (primary, lineage) = self.shard.remembered();
+        let node = |(place, memory): (usize, &Memory)| {
+            let node = RememberedNode {
+                run_id: memory.process.run_id().map(str::to_owned),
+                replication_ids: lineage.ids(place).map(str::to_owned).collect(),
+                appendfsync: memory.appendfsync.as_deref().map(str::to_owned),
+            };
+            (self.view.name(place).to_owned(), node)
+        };
+        Remembered {
+            primary: primary.map(|primary| self.view.name(primary).to_owned()),
+            nodes: self.nodes.iter().enumerate().map(node).collect(),
+        }
+    }
+
+    /// Takes up what was kept, before the first round. `away` is the time since it was. Nodes that are no longer configured are left out.
+    pub fn remember(&mut self, kept: &Remembered, away: Duration) {
+        let place = |name: &str| self.view.nodes.iter().position(|node| node.node.name == name);
+        let mut ids = Vec::new();
+        for (place, node) in kept.nodes.iter().filter_map(|(name, node)| Some((place(name)?, node))) {
+            ids.extend(node.replication_ids.iter().map(|id| (place, id.clone())));
+            self.nodes[place].process.remember(node.run_id.as_deref(), &node.replication_ids, away);
+            self.nodes[place].appendfsync = node.appendfsync.as_deref().map(Into::into);
+        }
+        self.shard.remember(kept.primary.as_deref().and_then(place), ids.into_iter());
     }
 
     /// The time this round may add to anything that accrues.
@@ -82,52 +174,70 @@ impl Fold {
         }
         round.elapsed.saturating_sub(self.view.elapsed).min(deployment.interval * MAX_ACCRUED_INTERVALS)
     }
+
+    /// The replicas attached to a node, by the names of the nodes that they are.
+    fn attached(&self, node: &NodeView) -> Vec<AttachedView> {
+        let Some(snapshot) = node.snapshot() else { return Vec::new() };
+        let named = |address: String| {
+            let place = self.places.at(&self.view.deployment, &address);
+            place.map_or(address, |place| self.view.name(place).to_owned())
+        };
+        let replicas = snapshot.replication.attached.iter();
+        let mut views: Vec<_> =
+            replicas.map(|seen| AttachedView { name: named(address(&seen.ip, seen.port)), seen: seen.clone() }).collect();
+        // Two connections of one replica: the old one stays listed until it times out.
+        views.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| b.seen.liveness().cmp(&a.seen.liveness())));
+        views.dedup_by(|b, a| a.name == b.name);
+        views
+    }
 }
 
 // === impl Memory ===
 
 impl Memory {
-    fn apply(&mut self, node: &Arc<Node>, outcome: &Outcome, round: &Round, accrued: Duration, deployment: &Deployment) -> NodeView {
+    /// What is known of the node now, and how the process that answered in this round follows on the one before.
+    fn apply(
+        &mut self,
+        node: &Arc<Node>,
+        outcome: &Outcome,
+        round: &Round,
+        accrued: Duration,
+        deployment: &Deployment,
+    ) -> (NodeView, Option<Succession>) {
         let stranger = matches!(outcome, Outcome::Answered(answer) if self.process.is_stranger(&answer.snapshot, round.elapsed));
         let outcome = if stranger { &Outcome::Failed(Reason::Identity) } else { outcome };
         if !(round.blind && matches!(outcome, Outcome::Missed(_) | Outcome::Failed(_))) {
             self.presence.apply(outcome, round.elapsed, accrued, deployment.down_after);
         }
+        let mut succession = None;
         if let Outcome::Answered(answer) = outcome {
-            let succession = self.process.apply(&answer.snapshot, round.elapsed);
+            let followed = self.process.apply(&answer.snapshot, round.elapsed);
             self.link.apply(&answer.snapshot, round.elapsed);
-            self.counters.apply(answer, succession);
+            self.counters.apply(answer, followed);
+            self.access_denied = self.access.apply(&self.counters.view(), round.elapsed);
+            let policy = answer.snapshot.config.as_ref().and_then(|config| config.get("appendfsync"));
+            if let Some(policy) = policy.filter(|policy| self.appendfsync.as_deref() != Some(policy)) {
+                self.appendfsync = Some(policy.into());
+            }
             self.last = Some(Arc::clone(&answer.snapshot));
+            succession = Some(followed);
         }
         let presence = self.presence.presence();
         let polling = self.presence.polling().clone();
         let snapshot = self.last.as_deref().filter(|_| presence == Presence::Up);
-        NodeView {
-            node: Arc::clone(node),
+        let view = NodeView {
             presence,
             process: self.process.view(),
             link: self.link.view(),
-            attached: snapshot.map(|snapshot| attached(snapshot, deployment)).unwrap_or_default(),
-            expected_aof: deployment
-                .expect
-                .aof
-                .zip(snapshot.and_then(|snapshot| snapshot.replication.role))
-                .and_then(|(aof, role)| aof.of(role)),
             counters: self.counters.view(),
+            access_denied: self.access_denied,
+            appendfsync: self.appendfsync.clone(),
             writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing)).unwrap_or_default(),
             reads_refused: snapshot.map(|snapshot| refusals::reads(snapshot, polling.failing)).unwrap_or_default(),
             polling,
             last: self.last.clone(),
-        }
+            ..NodeView::pending(node)
+        };
+        (view, succession)
     }
-}
-
-fn attached(snapshot: &NodeSnapshot, deployment: &Deployment) -> Vec<AttachedView> {
-    let replicas = snapshot.replication.attached.iter();
-    let mut views: Vec<_> =
-        replicas.map(|seen| AttachedView { name: deployment.name_of(address(&seen.ip, seen.port)), seen: seen.clone() }).collect();
-    // Two connections of one replica: the old one stays listed until it times out.
-    views.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| b.seen.liveness().cmp(&a.seen.liveness())));
-    views.dedup_by(|b, a| a.name == b.name);
-    views
 }

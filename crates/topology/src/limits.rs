@@ -20,3 +20,33 @@ pub const UPTIME_SLACK: Duration = Duration::from_secs(2);
 
 /// How long another server, which shares nothing with the known node, must answer in its place before it is taken for the node.
 pub const STRANGER_ACCEPTED_AFTER: Duration = Duration::from_secs(60);
+
+/// For how many rounds a change of the primary waits for what tells its cause.
+pub const CAUSE_WITHIN_ROUNDS: u32 = 3;
+
+/// That many comparisons in a row must show other keys on a replica, at one offset of one history, before its data counts as different.
+pub const DIVERGED_AFTER_COMPARISONS: u32 = 3;
+
+/// For how long replicas that were there are missed, where no number is declared.
+pub const REPLICAS_REMEMBERED: Duration = Duration::from_secs(60 * 60);
+
+/// A split brain that lasts longer is no routine failover: those end within some 11 s of the old master's return.
+pub const SPLIT_BRAIN_CRITICAL_AFTER: Duration = Duration::from_secs(30);
+
+/// A replica further behind its primary than that is late.
+pub const LAG_HIGH: Duration = Duration::from_secs(10);
+
+/// A link that is down for longer will not come back by itself.
+pub const LINK_DOWN_CRITICAL_AFTER: Duration = Duration::from_secs(10 * 60);
+
+/// A node that turned somebody away for their credentials within that time is doing so: replicas try again every second.
+pub const ACCESS_DENIED_WITHIN: Duration = Duration::from_secs(30);
+
+/// For how long a loss is shown after it was last seen to happen.
+pub const LOSS_SHOWN_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// An append-only file larger than its rewrite trigger times this should have been rewritten.
+pub const AOF_BLOATED_FACTOR: f64 = 1.5;
+
+/// The part of `maxmemory` above which a server that refuses instead of evicting is close to refusing.
+pub const MEMORY_NEAR_LIMIT_RATIO: f64 = 0.9;

@@ -37,6 +37,8 @@ pub struct Polling {
     pub certificate_expiry: Option<Duration>,
     /// Why the last round brought no answer, if it did not.
     pub failing: Option<Reason>,
+    /// For how long it has been silent, as far as rounds show.
+    pub silence: Duration,
 }
 
 /// What the fact remembers of one node.
@@ -44,7 +46,6 @@ pub struct Polling {
 pub(crate) struct Memory {
     presence: Option<Presence>,
     polling: Polling,
-    silence: Duration,
 }
 
 impl Memory {
@@ -72,7 +73,7 @@ impl Memory {
         self.polling.answered_at = Some(answer.at);
         self.polling.certificate_expiry = answer.certificate_expiry;
         self.polling.failing = None;
-        self.silence = Duration::ZERO;
+        self.polling.silence = Duration::ZERO;
         self.presence = Some(Presence::Up);
     }
 
@@ -80,16 +81,22 @@ impl Memory {
         self.polling.polls += 1;
         self.polling.failures[reason as usize] += 1;
         self.polling.failing = Some(reason);
-        self.silence += accrued;
+        self.polling.silence += accrued;
         self.presence = match self.presence() {
             Presence::Down { since, .. } => Some(Presence::Down { reason, since }),
             // A node that never answered has no last claim to keep: any failed attempt is its first outcome.
             Presence::Pending if failed => Some(Presence::Down { reason, since: elapsed }),
             Presence::Up if failed && is_evidence(reason) => Some(Presence::Down { reason, since: elapsed }),
-            _ if self.silence >= down_after => Some(Presence::Down { reason, since: elapsed }),
+            _ if self.polling.silence >= down_after => Some(Presence::Down { reason, since: elapsed }),
             other => Some(other),
         };
     }
+}
+
+/// For this reason a node is not there. The other reasons are of our own making: the node may well serve others.
+pub(crate) fn is_absence(reason: Reason) -> bool {
+    use Reason::{Closed, Dns, Refused, Reset, Timeout, Unreachable};
+    matches!(reason, Refused | Timeout | Reset | Closed | Dns | Unreachable)
 }
 
 /// The server's host itself said that the server is gone. Everything else may be a pause, or our own trouble.

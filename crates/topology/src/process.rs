@@ -35,6 +35,8 @@ pub(crate) struct Memory {
     role: Option<Role>,
     replids: Vec<Box<str>>,
     seen: Duration,
+    /// Time that passed between what was kept from before and the start of the exporter.
+    away: Duration,
     /// The run id of a server that shares nothing with this node, and when it first answered in its place.
     stranger: Option<(Box<str>, Duration)>,
     view: ProcessView,
@@ -46,7 +48,7 @@ impl Memory {
     pub(crate) fn is_stranger(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) -> bool {
         let (Some(known), Some(now)) = (&self.run_id, &snapshot.identity.run_id) else { return false };
         let related = self.replids.is_empty() || replids(snapshot).any(|id| self.replids.iter().any(|known| **known == *id));
-        if known == now || related || started_since(&snapshot.identity, elapsed.saturating_sub(self.seen)) {
+        if known == now || related || started_since(&snapshot.identity, self.gap(elapsed)) {
             self.stranger = None;
             return false;
         }
@@ -61,7 +63,7 @@ impl Memory {
     pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) -> Succession {
         let succession = match (&self.run_id, &snapshot.identity.run_id) {
             (Some(before), Some(now)) if before == now => Succession::Same,
-            (Some(_), Some(_)) if started_since(&snapshot.identity, elapsed.saturating_sub(self.seen)) => Succession::Restarted,
+            (Some(_), Some(_)) if started_since(&snapshot.identity, self.gap(elapsed)) => Succession::Restarted,
             (Some(_), Some(_)) => Succession::Replaced,
             _ => Succession::Same,
         };
@@ -76,8 +78,25 @@ impl Memory {
         self.role = snapshot.replication.role.or(self.role);
         self.replids = replids(snapshot).map(Into::into).collect();
         self.stranger = None;
-        self.seen = elapsed;
+        (self.seen, self.away) = (elapsed, Duration::ZERO);
         succession
+    }
+
+    /// The process that answered last. INFO server: `run_id`.
+    pub(crate) fn run_id(&self) -> Option<&str> {
+        self.run_id.as_deref()
+    }
+
+    /// Takes up what was kept, that long ago.
+    pub(crate) fn remember(&mut self, run_id: Option<&str>, replids: &[String], away: Duration) {
+        self.run_id = run_id.map(Into::into);
+        self.replids = replids.iter().map(|id| id.as_str().into()).collect();
+        self.away = away;
+    }
+
+    /// Time since the node last answered.
+    fn gap(&self, elapsed: Duration) -> Duration {
+        elapsed.saturating_sub(self.seen) + self.away
     }
 
     pub(crate) fn view(&self) -> ProcessView {

@@ -1,6 +1,7 @@
 //! One poll of all nodes of a deployment, as the fold receives it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +22,34 @@ pub struct Round {
     pub blind: bool,
     /// What came of each node, in the order of the deployment's nodes.
     pub outcomes: Vec<Outcome>,
+    /// What Sentinels say of the master that they watch.
+    pub words: Vec<Word>,
+    /// What Sentinels announced since the round before.
+    pub messages: Vec<Message>,
+}
+
+/// What one Sentinel says of the master that it watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Address of the node that it takes for the master.
+    pub master: String,
+    /// The epoch of that configuration: a failover raises it.
+    pub epoch: u64,
+    /// It holds that master to be down.
+    pub down: bool,
+    /// It is replacing that master.
+    pub failing_over: bool,
+}
+
+/// What one Sentinel announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Wall time of its arrival.
+    pub at: SystemTime,
+    /// The channel, which names what happened: `+switch-master`.
+    pub channel: String,
+    /// What it happened to.
+    pub payload: String,
 }
 
 /// What came of asking one node.
@@ -47,6 +76,8 @@ pub struct Answer {
     pub at: SystemTime,
     /// When the certificate of the server expires, since the Unix epoch; `None` without TLS.
     pub certificate_expiry: Option<Duration>,
+    /// Where it was reached; `None` over a unix socket.
+    pub peer: Option<SocketAddr>,
     /// The errors that our own commands met since the INFO before this one: they are in the server's counters.
     pub own_errors: OwnErrors,
     /// The statistics by command were read anew for this answer.

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{Attached, NodeSnapshot, Role};
 
-use crate::{Counters, Deployment, LinkView, Node, Polling, Presence, ProcessView, Refusals};
+use crate::{
+    Cause, Counters, Deployment, EmptiedView, Expectations, Finding, History, Labels, Lag, LinkView, LostWritesView, NoPrimaryView, Node,
+    Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals, SplitBrainView, Upstream,
+};
 
 /// What is known of a deployment after a round.
 #[derive(Debug, Clone)]
@@ -18,8 +21,55 @@ pub struct DeploymentView {
     pub elapsed: Duration,
     /// Figures about the rounds themselves.
     pub rounds: RoundFigures,
+    /// What is expected now: nothing, once the declaration has expired.
+    pub expect: Expectations,
     /// The nodes, in the order of the configuration.
     pub nodes: Vec<NodeView>,
+    /// What the nodes mean together: one entry, or one for each shard of a cluster.
+    pub shards: Vec<ShardView>,
+    /// What needs a person, the worst first.
+    pub findings: Vec<Finding>,
+    /// What happened of late.
+    pub history: Arc<History>,
+}
+
+/// What the nodes that hold one data set mean together. Nodes are given by their places in [`DeploymentView::nodes`].
+#[derive(Debug, Clone, Default)]
+pub struct ShardView {
+    /// What stands on every series of the shard.
+    pub labels: Arc<Labels>,
+    /// The nodes that claim to be master.
+    pub masters: Vec<usize>,
+    /// The primary; `None` while none is known.
+    pub primary: Option<PrimaryView>,
+    /// The primary that was known last.
+    pub last_primary: Option<usize>,
+    /// Masters whose history another one took over.
+    pub stale: Vec<usize>,
+    /// Masters that share no history with the primary, or with any other.
+    pub unrelated: Vec<usize>,
+    /// Several masters of one data set.
+    pub split_brain: SplitBrainView,
+    /// Writes that stale masters accepted.
+    pub lost_writes: LostWritesView,
+    /// No master at all.
+    pub no_primary: NoPrimaryView,
+    /// The nodes that follow one another in a circle.
+    pub looped: Vec<usize>,
+    /// Changes of the primary whose cause this round settled.
+    pub changed: Vec<PrimaryChange>,
+    /// Changes of the primary since the exporter started, in the order of [`Cause::ALL`].
+    pub changes: [u64; Cause::ALL.len()],
+    /// Replicas that answer.
+    pub replicas: usize,
+    /// Replicas that there should be: as declared, else the most that were seen of late.
+    pub replicas_wanted: usize,
+    /// The primary came back without its data.
+    pub emptied: EmptiedView,
+    /// Whether the known primary takes writes.
+    pub writable: Option<bool>,
+    /// Whether any node serves reads.
+    pub readable: Option<bool>,
 }
 
 /// Figures about the rounds themselves.
@@ -52,6 +102,22 @@ pub struct NodeView {
     pub process: ProcessView,
     /// Its link to its master.
     pub link: LinkView,
+    /// What it follows.
+    pub upstream: Upstream,
+    /// How many links lie between it and its master; `None` on others than replicas, and in a circle.
+    pub depth: Option<usize>,
+    /// Why it gets nothing from the primary, if so.
+    pub orphan: Option<Orphan>,
+    /// How far it is behind the primary.
+    pub lag: Lag,
+    /// Its data is not its primary's.
+    pub diverged: bool,
+    /// Full synchronisations that it went through, since the exporter started.
+    pub resyncs: u64,
+    /// CONFIG `appendfsync`, as last known, also while it is down.
+    pub appendfsync: Option<Arc<str>>,
+    /// Monotonic time at which it last turned somebody away for their credentials.
+    pub access_denied: Option<Duration>,
     /// The replicas attached to it, as it sees them.
     pub attached: Vec<AttachedView>,
     /// Refusals and topology commands counted.
@@ -75,7 +141,22 @@ impl DeploymentView {
     /// What is known before the first round: every node is pending.
     pub fn empty(deployment: Arc<Deployment>) -> Self {
         let nodes = deployment.nodes.iter().map(NodeView::pending).collect();
-        DeploymentView { deployment, at: None, elapsed: Duration::ZERO, rounds: RoundFigures::default(), nodes }
+        DeploymentView {
+            expect: deployment.expect,
+            shards: vec![ShardView { labels: Arc::new(deployment.labels.clone()), ..ShardView::default() }],
+            deployment,
+            at: None,
+            elapsed: Duration::ZERO,
+            rounds: RoundFigures::default(),
+            nodes,
+            findings: Vec::new(),
+            history: Arc::default(),
+        }
+    }
+
+    /// The label of the node at a place.
+    pub fn name(&self, place: usize) -> &str {
+        &self.nodes[place].node.name
     }
 
     /// The nodes that claim to be master.
@@ -85,7 +166,7 @@ impl DeploymentView {
 }
 
 impl NodeView {
-    fn pending(node: &Arc<Node>) -> Self {
+    pub(crate) fn pending(node: &Arc<Node>) -> Self {
         NodeView {
             node: Arc::clone(node),
             presence: Presence::Pending,
@@ -94,6 +175,14 @@ impl NodeView {
             polling: Polling::default(),
             process: ProcessView::default(),
             link: LinkView::default(),
+            upstream: Upstream::default(),
+            depth: None,
+            orphan: None,
+            lag: Lag::default(),
+            diverged: false,
+            resyncs: 0,
+            appendfsync: None,
+            access_denied: None,
             attached: Vec::new(),
             counters: Arc::default(),
             writes_refused: Refusals::new(),
@@ -109,6 +198,11 @@ impl NodeView {
     /// What the node claims to be, if it is up.
     pub fn role(&self) -> Option<Role> {
         self.snapshot()?.replication.role
+    }
+
+    /// Whether it is up and claims to be a replica.
+    pub fn is_replica(&self) -> bool {
+        self.role() == Some(Role::Replica)
     }
 
     /// Whether its role differs from the declared one; `None` without a declaration, or while the role is unknown.

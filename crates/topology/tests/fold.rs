@@ -28,7 +28,16 @@ impl Scene {
     fn later(&mut self, gap: Duration, blind: bool, outcome: Outcome) -> Step {
         self.elapsed += gap;
         let at = SystemTime::UNIX_EPOCH + self.elapsed;
-        let round = Round { at, elapsed: self.elapsed, took: Duration::from_millis(1), missed: 0, blind, outcomes: vec![outcome] };
+        let round = Round {
+            at,
+            elapsed: self.elapsed,
+            took: Duration::from_millis(1),
+            missed: 0,
+            blind,
+            outcomes: vec![outcome],
+            words: Vec::new(),
+            messages: Vec::new(),
+        };
         self.fold.apply(&round)
     }
 
@@ -45,6 +54,7 @@ fn answered(info: &str, with: impl FnOnce(&mut Answer)) -> Outcome {
         took,
         at: SystemTime::UNIX_EPOCH,
         certificate_expiry: None,
+        peer: None,
         own_errors: OwnErrors::new(),
         commands_read: false,
     };
@@ -56,8 +66,9 @@ fn node(step: &Step) -> &NodeView {
     &step.view.nodes[0]
 }
 
+/// What happened to the node; what that means for the deployment is another matter.
 fn kinds(step: &Step) -> Vec<&'static str> {
-    step.events.iter().map(|event| event.kind.label()).collect()
+    step.events.iter().filter(|event| event.node.is_some()).map(|event| event.kind.label()).collect()
 }
 
 const MASTER: &str = "run_id:x\nuptime_in_seconds:100\nrole:master\n";
@@ -185,7 +196,7 @@ fn states_of_a_link() {
     check(&format!("{down}master_link_down_since_seconds:-1"), LinkState::NeverUp, 0, &[]);
     check(&format!("{down}master_link_down_since_seconds:1795226552"), LinkState::NeverUp, 0, &[]);
     check(sync, LinkState::Syncing, 0, &[]);
-    check("master_link_status:up\nmaster_last_io_seconds_ago:10", LinkState::Up, 0, &[]);
+    check("master_link_status:up\nmaster_last_io_seconds_ago:10", LinkState::Up, 0, &["full_resync"]);
     check("master_link_status:up\nmaster_last_io_seconds_ago:21", LinkState::Stalled, 0, &[]);
     check(&format!("{down}master_link_down_since_seconds:4"), LinkState::Lost, 1, &["link_dropped"]);
     for _ in 0..2 {
@@ -193,7 +204,7 @@ fn states_of_a_link() {
         check(&format!("{down}master_link_down_since_seconds:4"), LinkState::Lost, 1, &[]);
     }
     check(sync, LinkState::SyncLooping, 1, &[]);
-    check("master_link_status:up", LinkState::Up, 1, &["link_restored"]);
+    check("master_link_status:up", LinkState::Up, 1, &["link_restored", "full_resync"]);
     check(sync, LinkState::Syncing, 2, &["link_dropped"]);
 }
 
@@ -257,6 +268,8 @@ fn a_replica_that_is_listed_twice_is_one() {
         missed: 0,
         blind: false,
         outcomes: vec![answered(info, |_| {}), Outcome::Pending],
+        words: Vec::new(),
+        messages: Vec::new(),
     };
     let step = scene.fold.apply(&round);
     let attached: Vec<_> = node(&step).attached.iter().map(|replica| (replica.name.as_str(), replica.seen.offset)).collect();

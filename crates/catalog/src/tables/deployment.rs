@@ -24,12 +24,16 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             }
         },
     ),
-    DeploymentRow::one("redis_deployment_masters", "INFO replication: role", "Nodes that claim to be master.", |view| {
-        view.at.map(|_| view.masters().count() as f64)
-    }),
     DeploymentRow::one("redis_expected_replicas", "configuration: expect.replicas", "Replicas that there are expected to be.", |view| {
-        view.deployment.expect.replicas.map(f64::from)
+        view.expect.replicas.map(f64::from)
     }),
+    DeploymentRow::many(
+        "redis_deployment_events_total",
+        &["kind"],
+        "the difference between rounds",
+        "Events of the deployment and its nodes, by kind.",
+        |view, emit| view.history.counts().for_each(|(kind, count)| emit(&[kind], count as f64)),
+    ),
     DeploymentRow::one("rolecall_rounds_total", "polling", "Rounds so far: polls of all nodes of the deployment.", |view| {
         Some(view.rounds.total as f64)
     }),

@@ -13,8 +13,9 @@ mod polling;
 mod replication;
 mod sentinel;
 mod server;
+mod shard;
 
-use crate::row::{DeploymentRow, Entry, ExporterRow, NodeRow};
+use crate::row::{DeploymentRow, Entry, ExporterRow, NodeRow, ShardRow};
 
 /// The metrics of a node, by theme.
 pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
@@ -33,12 +34,15 @@ pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
 /// The metrics of a deployment.
 pub(crate) const DEPLOYMENT: (&str, &[DeploymentRow]) = ("deployment", deployment::ROWS);
 
+/// The metrics of the nodes that hold one data set.
+pub(crate) const SHARD: (&str, &[ShardRow]) = ("topology", shard::ROWS);
+
 /// The metrics of the exporter itself.
 pub(crate) const EXPORTER: (&str, &[ExporterRow]) = ("exporter", exporter::ROWS);
 
 /// Every theme there is.
 pub fn themes() -> impl Iterator<Item = &'static str> {
-    [EXPORTER.0, DEPLOYMENT.0].into_iter().chain(NODE.map(|(theme, _)| theme))
+    [EXPORTER.0, DEPLOYMENT.0, SHARD.0].into_iter().chain(NODE.map(|(theme, _)| theme))
 }
 
 /// The metrics of a node that `redis_exporter` has too.
@@ -50,9 +54,10 @@ pub(crate) fn legacy() -> impl Iterator<Item = &'static NodeRow> {
 pub fn entries() -> impl Iterator<Item = (&'static str, &'static [&'static str], &'static Entry)> {
     let exporter = EXPORTER.1.iter().map(|row| (EXPORTER.0, &[] as &[&str], &row.entry));
     let deployment = DEPLOYMENT.1.iter().map(|row| (DEPLOYMENT.0, &["deployment"] as &[&str], &row.entry));
+    let shard = SHARD.1.iter().map(|row| (SHARD.0, &["deployment"] as &[&str], &row.entry));
     let node =
         NODE.into_iter().flat_map(|(theme, rows)| rows.iter().map(move |row| (theme, &["deployment", "node"] as &[&str], &row.entry)));
-    exporter.chain(deployment).chain(node)
+    exporter.chain(deployment).chain(shard).chain(node)
 }
 
 /// Every metric on `/scrape`.

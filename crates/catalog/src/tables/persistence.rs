@@ -55,6 +55,12 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Writes that were delayed for 2 s by an fsync still pending.",
     )
     .legacy(Gauge("redis_aof_delayed_fsync")),
+    NodeRow::one(
+        "redis_aof_fsync_stuck",
+        "INFO persistence: aof_enabled, aof_last_write_status, aof_buffer_length, aof_pending_bio_fsync",
+        "Whether the append-only file fails after an fsync with nothing left to write, so that no later write clears it.",
+        |node| node.snapshot()?.persistence.aof.fsync_stuck().map(f64::from),
+    ),
     NodeRow::field("redis_aof_pending_bio_fsync", "persistence", "aof_pending_bio_fsync", "Fsyncs that wait for the background thread."),
     NodeRow::field(
         "redis_aof_buffer_length",

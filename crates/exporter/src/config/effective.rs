@@ -71,8 +71,17 @@ fn deployment(settings: &DeploymentSettings) -> Table {
     if let Some(replicas) = deployment.expect.replicas {
         expect.insert("replicas", i64::from(replicas).into());
     }
+    if let Some(masters) = deployment.expect.masters {
+        expect.insert("masters", i64::from(masters).into());
+    }
+    if deployment.expect.external {
+        expect.insert("primary", "external".into());
+    }
     if let Some(aof) = deployment.expect.aof {
         expect.insert("aof", aof.label().into());
+    }
+    if let Some(until) = deployment.expect.until {
+        expect.insert("until", humantime::format_rfc3339_seconds(until).to_string().into());
     }
     if !expect.is_empty() {
         table["expect"] = value(expect);

@@ -12,7 +12,7 @@ use snapshot::Role;
 use topology::{AofExpectation, Deployment, Expectations, Kind};
 
 use super::error::{Problem, at, of_figment, under};
-use super::values::{SecretText, Span};
+use super::values::{Date, SecretText, Span};
 use super::{
     Builder, Cadences, ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, MIN_INTERVAL,
     Settings, address, place,
@@ -25,7 +25,8 @@ const PREFIX: &str = "ROLECALL_";
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-struct File {
+struct Document {
+    state_file: Option<PathBuf>,
     web: Web,
     log: Log,
     deployment: Vec<FileDeployment>,
@@ -106,7 +107,10 @@ struct FileCadence {
 #[serde(deny_unknown_fields, default)]
 struct FileExpect {
     replicas: Option<u32>,
+    masters: Option<u32>,
+    primary: Option<FilePrimary>,
     aof: Option<FileAof>,
+    until: Option<Date>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -122,6 +126,12 @@ enum FileAof {
     All,
     Replicas,
     None,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum FilePrimary {
+    External,
 }
 
 /// Settings that go together.
@@ -150,7 +160,7 @@ pub(super) fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
         ConfigError::new(format!("{file_name}{line}: {}", path.join(".")), problem)
     };
     let layers = Figment::from(Toml::string(&text)).merge(Env::prefixed(PREFIX).split("__"));
-    let file: File = layers.extract().map_err(|error| {
+    let file: Document = layers.extract().map_err(|error| {
         let (path, problem) = of_figment(&error);
         let from_environment = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
         if from_environment {
@@ -167,7 +177,7 @@ pub(super) fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
     Ok(settings)
 }
 
-impl File {
+impl Document {
     fn settings(self) -> Result<Settings, Problem> {
         let mut deployments: Vec<DeploymentSettings> = Vec::new();
         for (place, deployment) in self.deployment.into_iter().enumerate() {
@@ -182,6 +192,7 @@ impl File {
             listen_address: self.web.listen_address.unwrap_or_else(|| DEFAULT_LISTEN_ADDRESS.to_owned()),
             log_level: self.log.level.unwrap_or(LogLevel::Info),
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
+            state_file: self.state_file,
             deployments,
             warnings: Vec::new(),
         })
@@ -214,7 +225,7 @@ impl FileDeployment {
             return Err(at(["deadline"], format!("found more than the interval, accepted is up to {}", Span(interval))));
         }
         builder.cadences = self.cadence.over(cadences);
-        builder.deployment.expect = Expectations { replicas: self.expect.replicas, aof: self.expect.aof.map(FileAof::expectation) };
+        builder.deployment.expect = self.expect.build().map_err(|problem| under("expect", problem))?;
         if let Some(parameter) = self.assume.keys().find(|parameter| !PARAMETERS.contains(&parameter.as_str())) {
             return Err(at(["assume", parameter], format!("found a parameter that is not read, accepted are {}", PARAMETERS.join(", "))));
         }
@@ -278,6 +289,24 @@ impl FileCadence {
             config: or(self.config, cadences.config),
             latencystats: self.latencystats.map(|span| span.0).or(cadences.latencystats),
         }
+    }
+}
+
+impl FileExpect {
+    fn build(self) -> Result<Expectations, Problem> {
+        if self.masters == Some(0) {
+            return Err(at(["masters"], "found 0, accepted is 1 or more; a site whose primary is elsewhere has primary = \"external\""));
+        }
+        if self.masters.is_some() && self.primary.is_some() {
+            return Err(at(["masters"], "found primary = \"external\" too, accepted is one of them"));
+        }
+        Ok(Expectations {
+            replicas: self.replicas,
+            masters: self.masters,
+            external: self.primary.is_some(),
+            aof: self.aof.map(FileAof::expectation),
+            until: self.until.map(|date| date.0),
+        })
     }
 }
 

@@ -11,14 +11,14 @@ mod place;
 mod values;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Credentials, Endpoint, Password};
 use topology::{Deployment, Kind};
 
-use crate::cli::{LogFormat, LogLevel, Serve};
+use crate::cli::{LogFormat, LogLevel, Nodes, Serve};
 
 pub(crate) use address::address_of;
 pub use error::ConfigError;
@@ -32,6 +32,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// How to log.
     pub log_format: LogFormat,
+    /// Where to keep what a restart of the exporter should not lose.
+    pub state_file: Option<PathBuf>,
     /// The deployments, in the order of the file.
     pub deployments: Vec<DeploymentSettings>,
     /// What is allowed, but hardly meant.
@@ -94,17 +96,26 @@ impl Settings {
     /// # Errors
     /// The first thing that is wrong.
     pub fn load(arguments: &Serve) -> Result<Self, ConfigError> {
-        let mut settings = file::load(arguments.config_file.as_deref())?;
+        let mut settings = Self::of(&arguments.nodes)?;
         if let Some(address) = &arguments.listen_address {
             settings.listen_address.clone_from(address);
         }
         settings.log_level = arguments.log_level.unwrap_or(settings.log_level);
         settings.log_format = arguments.log_format.unwrap_or(settings.log_format);
-        if arguments.config_file.is_none() {
-            let (place, urls) = match environment("REDIS_ADDR").filter(|_| arguments.urls.is_empty()) {
+        Ok(settings)
+    }
+
+    /// The file or the nodes on the command line, with the environment.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn of(nodes: &Nodes) -> Result<Self, ConfigError> {
+        let mut settings = file::load(nodes.config_file.as_deref())?;
+        if nodes.config_file.is_none() {
+            let (place, urls) = match environment("REDIS_ADDR").filter(|_| nodes.urls.is_empty()) {
                 Some(url) => ("REDIS_ADDR", vec![url]),
-                None if arguments.urls.is_empty() => ("default", vec!["redis://localhost:6379".to_owned()]),
-                None => ("command line", arguments.urls.clone()),
+                None if nodes.urls.is_empty() => ("default", vec!["redis://localhost:6379".to_owned()]),
+                None => ("command line", nodes.urls.clone()),
             };
             settings.deployments = vec![from_urls(place, &urls)?];
         }

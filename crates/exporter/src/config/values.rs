@@ -1,7 +1,7 @@
 //! Values of their own kind in the configuration: times and secrets.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
@@ -9,6 +9,10 @@ use serde::de::{Deserializer, Error, Visitor};
 /// A time as people write it: `1s`, `250ms`, `1m 30s`.
 #[derive(Clone, Copy)]
 pub(super) struct Span(pub(super) Duration);
+
+/// The end of a day, or a time: `2026-12-31`, `2026-12-31T18:00:00Z`.
+#[derive(Clone, Copy)]
+pub(super) struct Date(pub(super) SystemTime);
 
 /// A secret; never shown. One of digits only may be written as a number, as the environment makes it one.
 pub(super) struct SecretText(pub(super) String);
@@ -26,6 +30,16 @@ impl<'de> Deserialize<'de> for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+// === impl Date ===
+
+impl<'de> Deserialize<'de> for Date {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let at = humantime::parse_rfc3339(&text).or_else(|_| humantime::parse_rfc3339(&format!("{text}T23:59:59Z")));
+        at.map(Date).map_err(|_| D::Error::custom(format!("found {text:?}, accepted is a day such as \"2026-12-31\", or a time in UTC")))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The web server. Every answer comes from what was published: no request waits for a Redis server.
 
+mod api;
 mod bounds;
 mod metrics;
 mod scrape;
@@ -34,6 +35,9 @@ pub(crate) fn router(web: Web) -> Router {
         .route("/", get(landing))
         .route("/metrics", get(metrics::serve))
         .route("/scrape", get(scrape::serve))
+        .route("/api/v1/topology", get(api::serve_topology))
+        .route("/api/v1/findings", get(api::serve_findings))
+        .route("/api/v1/events", get(api::serve_events))
         .route("/-/healthy", get(|| async { "Rolecall is Healthy.\n" }))
         .route("/-/ready", get(ready))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))

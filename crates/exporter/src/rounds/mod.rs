@@ -18,13 +18,14 @@ use client::Command;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use topology::{Answer, DeploymentView, Fold, Outcome, Round};
+use topology::{Answer, DeploymentView, Fold, Outcome, Round, Wanted};
 
 use crate::clock::Clock;
 use crate::config::DeploymentSettings;
+use crate::state::State;
 use blindness::Blindness;
 use snapshot::Reason;
-use station::{Report, Station};
+use station::{Ask, Report, Station};
 
 pub(crate) use readings::PARAMETERS;
 
@@ -38,6 +39,7 @@ pub struct Shared {
     pub clock: Clock,
     connecting: Arc<Semaphore>,
     sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    state: State,
     blindness: Arc<Blindness>,
 }
 
@@ -49,11 +51,13 @@ struct Rounds {
     nodes: Vec<Asked>,
     reports: mpsc::Receiver<(usize, Report)>,
     stations: JoinSet<()>,
+    /// What the facts wait for.
+    wanted: Vec<Wanted>,
 }
 
 /// A node, as its round sees it.
 struct Asked {
-    asks: mpsc::Sender<()>,
+    asks: mpsc::Sender<Ask>,
     standing: Standing,
     /// The last answer since the last round closed.
     answer: Option<Answer>,
@@ -119,7 +123,9 @@ impl Rounds {
             Asked { asks, standing: Standing::Pending, answer: None, prompt: false, awaited: false, answered: false, failing: None }
         });
         let nodes = nodes.collect();
-        Rounds { fold: Fold::new(Arc::clone(&settings.deployment)), settings, shared, nodes, reports, stations }
+        let mut fold = Fold::new(Arc::clone(&settings.deployment));
+        shared.state.recall(&mut fold, shared.clock.wall());
+        Rounds { fold, settings, shared, nodes, reports, stations, wanted: Vec::new() }
     }
 
     /// Waits until each node had its first outcome, but not for long: a node that hangs must not keep the others from being seen.
@@ -137,7 +143,9 @@ impl Rounds {
     async fn round(&mut self, scheduled: Instant, publish: &watch::Sender<Arc<DeploymentView>>) -> anyhow::Result<()> {
         let begun = self.shared.clock.now();
         let deadline = begun + self.settings.deadline;
-        self.nodes.iter_mut().for_each(Asked::ask);
+        for (place, node) in self.nodes.iter_mut().enumerate() {
+            node.ask(Ask { commands: self.wanted.contains(&Wanted::Commands(place)) });
+        }
         while self.nodes.iter().any(|node| node.awaited) {
             tokio::select! {
                 report = self.report() => self.take(report?),
@@ -147,6 +155,8 @@ impl Rounds {
         let round = self.close(scheduled, begun, deadline);
         let step = self.fold.apply(&round);
         journal::log(&step);
+        self.shared.state.keep(&self.fold, &step, self.shared.clock.wall());
+        self.wanted = step.wanted;
         publish.send_replace(step.view);
         Ok(())
     }
@@ -168,6 +178,8 @@ impl Rounds {
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
             blind: held_up || cut_off,
             outcomes,
+            words: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
@@ -192,10 +204,10 @@ impl Rounds {
 
 impl Asked {
     /// Begins a round for this node.
-    fn ask(&mut self) {
+    fn ask(&mut self, ask: Ask) {
         let free = matches!(self.standing, Standing::Idle | Standing::Refused(_));
         // A full channel holds an ask that is still to be taken up, which serves as well.
-        let asked = free && !matches!(self.asks.try_send(()), Err(mpsc::error::TrySendError::Closed(())));
+        let asked = free && !matches!(self.asks.try_send(ask), Err(mpsc::error::TrySendError::Closed(_)));
         if asked {
             self.standing = Standing::Asked;
         }
@@ -256,8 +268,8 @@ impl Asked {
 
 impl Shared {
     /// Nothing was sent yet.
-    pub fn new(clock: Clock) -> Self {
-        Shared { clock, connecting: Arc::new(Semaphore::new(MAX_CONNECTING)), sent: Arc::default(), blindness: Arc::default() }
+    pub fn new(clock: Clock, state: State) -> Self {
+        Shared { clock, state, connecting: Arc::new(Semaphore::new(MAX_CONNECTING)), sent: Arc::default(), blindness: Arc::default() }
     }
 
     /// Commands that were sent to servers, by name.

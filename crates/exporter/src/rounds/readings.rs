@@ -144,6 +144,11 @@ impl Readings {
         readings
     }
 
+    /// The statistics by command are wanted at once.
+    pub(super) fn want_commands(&mut self) {
+        self.process.commands.due = None;
+    }
+
     /// Takes up the replies to a batch that [`Readings::due`] asked for.
     ///
     /// # Errors

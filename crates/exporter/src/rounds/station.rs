@@ -33,6 +33,13 @@ const MAX_GROWTH: u64 = 64 << 20;
 /// The first and the longest delay between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
+/// What a station is asked for, beside what is due.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ask {
+    /// The statistics by command, at once: a fact waits for them.
+    pub(super) commands: bool,
+}
+
 /// What a station tells its rounds.
 pub(super) enum Report {
     /// There is a connection.
@@ -53,7 +60,7 @@ pub(super) struct Station {
     deployment: String,
     node: String,
     endpoint: Endpoint,
-    asks: mpsc::Receiver<()>,
+    asks: mpsc::Receiver<Ask>,
     reports: mpsc::Sender<(usize, Report)>,
     shared: Shared,
     readings: Readings,
@@ -69,7 +76,7 @@ impl Station {
     pub(super) fn new(
         place: usize,
         settings: &DeploymentSettings,
-        asks: mpsc::Receiver<()>,
+        asks: mpsc::Receiver<Ask>,
         reports: mpsc::Sender<(usize, Report)>,
         shared: Shared,
     ) -> Self {
@@ -139,9 +146,12 @@ impl Station {
     /// Answers when asked, until the connection is of no use any more.
     async fn serve(&mut self, mut connection: Connection, answered: &mut bool) -> Result<Failure, Stopped> {
         loop {
-            tokio::select! {
+            let ask = tokio::select! {
                 ask = self.asks.recv() => ask.ok_or(Stopped)?,
                 failure = connection.ended() => return Ok(failure),
+            };
+            if ask.commands {
+                self.readings.want_commands();
             }
             match self.poll(&mut connection).await {
                 Ok((answer, broken)) => {
@@ -183,9 +193,9 @@ impl Station {
             debug!(deployment = self.deployment, node = self.node, %issue, "strange reply");
         }
         let Taken { snapshot, own_errors, commands_read, .. } = taken;
-        let certificate_expiry = connection.certificate_expiry();
+        let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
         let (took, at) = (clock.now() - asked, clock.wall());
-        Ok((Answer { snapshot: snapshot.into(), took, at, certificate_expiry, own_errors, commands_read }, broken))
+        Ok((Answer { snapshot: snapshot.into(), took, at, certificate_expiry, peer, own_errors, commands_read }, broken))
     }
 
     async fn send(&self, connection: &mut Connection, readings: &[Reading]) -> Result<Vec<snapshot::Reply>, Failure> {

@@ -1,0 +1,99 @@
+//! `rolecall diagnose`: up to three rounds of every deployment, and what they show.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
+use topology::{DeploymentView, Severity};
+use tracing::error;
+
+use crate::cli::{Diagnose, DocumentFormat, LogFormat};
+use crate::clock::Clock;
+use crate::config::{DeploymentSettings, Settings};
+use crate::daemon::{poll, print};
+use crate::log;
+use crate::rounds::Shared;
+use crate::state::State;
+
+/// Rounds of each deployment: what moves shows only between two.
+const ROUNDS: u64 = 3;
+
+/// Time from one round to the next at most.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A node that is silent in all rounds but the first does not answer.
+const DOWN_AFTER: Duration = Duration::from_secs(2);
+
+/// How long it may take in all.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Nothing that needs a person.
+const HEALTHY: u8 = 0;
+/// Findings.
+const FINDINGS: u8 = 1;
+/// Not a single node of some deployment could be read, or the configuration could not.
+const COULD_NOT_TELL: u8 = 2;
+
+/// Looks, prints, and gives the exit code.
+pub(crate) fn main(arguments: &Diagnose) -> ExitCode {
+    log::init(arguments.log_level, LogFormat::Logfmt);
+    let told = look(arguments).and_then(|views| {
+        print(&match arguments.format {
+            DocumentFormat::Text => report::diagnose(&views),
+            DocumentFormat::Json => serde_json::to_string_pretty(&report::api::findings(&views))? + "\n",
+        })?;
+        Ok(verdict(&views))
+    });
+    ExitCode::from(told.unwrap_or_else(|problem| {
+        error!("{problem:#}");
+        COULD_NOT_TELL
+    }))
+}
+
+fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
+    let mut deployments = Settings::of(&arguments.nodes)?.deployments;
+    deployments.iter_mut().for_each(hasten);
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let views = runtime.block_on(async {
+        let shared = Shared::new(Clock::start(), State::default());
+        let (board, mut pollers) = poll(deployments, &shared);
+        let looked = async {
+            while board.views().iter().any(|view| view.rounds.total < ROUNDS) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            _ = timeout(LIMIT, looked) => {}
+            Some(ended) = pollers.join_next() => {
+                ended.context("a poller died")?.context("a poller failed")?;
+                bail!("a poller ended");
+            }
+        }
+        Ok(board.views())
+    });
+    runtime.shutdown_background();
+    views
+}
+
+/// Somebody waits for the answer.
+fn hasten(settings: &mut DeploymentSettings) {
+    let deployment = Arc::make_mut(&mut settings.deployment);
+    deployment.interval = deployment.interval.min(INTERVAL);
+    deployment.down_after = deployment.down_after.min(DOWN_AFTER);
+    settings.deadline = settings.deadline.min(deployment.interval);
+}
+
+fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
+    let dark = |view: &Arc<DeploymentView>| view.nodes.iter().all(|node| node.up() != Some(true));
+    let found = |view: &Arc<DeploymentView>| view.findings.iter().any(|finding| finding.severity != Severity::Info);
+    if views.iter().any(dark) {
+        COULD_NOT_TELL
+    } else if views.iter().any(found) {
+        FINDINGS
+    } else {
+        HEALTHY
+    }
+}

@@ -1,0 +1,138 @@
+//! What is kept over a restart, in the file that `state_file` names: without it a failover during the restart goes unseen.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tokio::time::{MissedTickBehavior, interval};
+use topology::{Fold, Remembered, Step};
+use tracing::warn;
+
+/// Time between two looks at what is to be written.
+const CADENCE: Duration = Duration::from_secs(5);
+
+/// What changes without an event is kept that often, in rounds.
+const ROUNDS: u64 = 60;
+
+/// What is kept. Without a file it keeps nothing.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    kept: Option<Arc<Kept>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    now: Mutex<Noted>,
+}
+
+#[derive(Debug)]
+struct Noted {
+    file: StateFile,
+    written: bool,
+}
+
+/// The file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct StateFile {
+    deployments: BTreeMap<String, Entry>,
+}
+
+/// One deployment in the file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    /// When it was so, in seconds since the Unix epoch.
+    at: f64,
+    #[serde(flatten)]
+    remembered: Remembered,
+}
+
+impl State {
+    /// Reads the file. One that cannot be read is no reason to stop: then nothing is known, as at a first start.
+    pub fn open(path: Option<&Path>) -> Self {
+        let Some(path) = path else { return State::default() };
+        let file = match std::fs::read(path).map(|text| serde_json::from_slice::<StateFile>(&text)) {
+            Ok(Ok(file)) => file,
+            Ok(Err(error)) => {
+                warn!(path = %path.display(), %error, "the state file is not one of ours, and will be replaced");
+                StateFile::default()
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => StateFile::default(),
+            Err(error) => {
+                warn!(path = %path.display(), %error, "cannot read the state file");
+                StateFile::default()
+            }
+        };
+        State { kept: Some(Arc::new(Kept { path: path.to_owned(), now: Mutex::new(Noted { file, written: true }) })) }
+    }
+
+    /// Gives a fold what was kept of its deployment.
+    pub(crate) fn recall(&self, fold: &mut Fold, now: SystemTime) {
+        let Some(kept) = &self.kept else { return };
+        let noted = kept.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = noted.file.deployments.get(&fold.view().deployment.name) {
+            let away = Duration::try_from_secs_f64(seconds(now) - entry.at).unwrap_or_default();
+            fold.remember(&entry.remembered, away);
+        }
+    }
+
+    /// Keeps what a round left in the memory of a fold.
+    pub(crate) fn keep(&self, fold: &Fold, step: &Step, now: SystemTime) {
+        let Some(kept) = &self.kept else { return };
+        if step.events.is_empty() && step.view.rounds.total % ROUNDS != 1 {
+            return;
+        }
+        let entry = Entry { at: seconds(now), remembered: fold.remembered() };
+        let mut noted = kept.now.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.file.deployments.insert(step.view.deployment.name.clone(), entry);
+        noted.written = false;
+    }
+
+    /// Writes the file for ever, whenever there is something new.
+    ///
+    /// # Errors
+    /// Never: a file that cannot be written is logged once until it can be.
+    pub(crate) async fn write_for_ever(self) -> anyhow::Result<()> {
+        let mut ticks = interval(CADENCE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut failing = false;
+        loop {
+            ticks.tick().await;
+            let state = self.clone();
+            let outcome = tokio::task::spawn_blocking(move || state.write()).await.context("writing the state file died")?;
+            if let Err(error) = &outcome
+                && !failing
+            {
+                warn!(error = format!("{error:#}"), "cannot write the state file");
+            }
+            failing = outcome.is_err();
+        }
+    }
+
+    /// Writes the file, if there is something new. A reader sees the old one or the new one, never a part.
+    pub(crate) fn write(&self) -> anyhow::Result<()> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let text = {
+            let mut noted = kept.now.lock().unwrap_or_else(PoisonError::into_inner);
+            if noted.written {
+                return Ok(());
+            }
+            noted.written = true;
+            serde_json::to_vec_pretty(&noted.file)?
+        };
+        let mut beside = kept.path.clone().into_os_string();
+        beside.push(".new");
+        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &kept.path));
+        if written.is_err() {
+            kept.now.lock().unwrap_or_else(PoisonError::into_inner).written = false;
+        }
+        written.with_context(|| kept.path.display().to_string())
+    }
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

@@ -1,0 +1,386 @@
+//! The documents of `/api/v1`. What is unknown is left out, never null. Times are RFC 3339 in UTC; spans are seconds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use topology::{Cause, DeploymentView, Event, EventKind, Finding, NodeView, Presence, Refusals, Upstream, Value};
+
+use crate::runbook::runbook;
+
+/// `/api/v1/events`: what happened of late, the newest last.
+#[derive(Debug, Serialize)]
+pub struct Events {
+    /// The events of all deployments that were asked for.
+    pub events: Vec<EventDocument>,
+}
+
+/// One event.
+#[derive(Debug, Default, Serialize)]
+pub struct EventDocument {
+    /// When the round that showed it closed.
+    pub at: String,
+    /// What happened: a name from a closed set.
+    pub kind: &'static str,
+    /// To which deployment.
+    pub deployment: String,
+    /// To which node, if to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// `role_changed`: the role before; `primary_changed`: the primary before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// `role_changed`: the role now; `primary_changed`: the primary now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// `primary_changed`: what caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'static str>,
+    /// `node_unreachable`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// `primary_lost`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'static str>,
+    /// `node_back`, `link_restored`, `split_brain_ended`: for how long it had lasted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// `split_brain_began`: the nodes that claim to be master.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masters: Option<Vec<String>>,
+    /// `split_brain_ended`: writes that stale masters accepted and the primary does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreplicated_writes: Option<u64>,
+    /// `split_brain_ended`: the same as replication stream, where that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreplicated_bytes: Option<u64>,
+    /// `lagging_promotion`: replication stream that the promoted node lacked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// `reconfigured`: the command that ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<&'static str>,
+    /// `sentinel_event`: what happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// `sentinel_event`: to whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+}
+
+/// `/api/v1/findings`: what needs a person, the worst first.
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    /// The findings of all deployments that were asked for.
+    pub findings: Vec<FindingDocument>,
+}
+
+/// One finding.
+#[derive(Debug, Serialize)]
+pub struct FindingDocument {
+    /// What it is: the name of its alert and of its runbook.
+    pub kind: &'static str,
+    /// `critical`, `warning` or `info`.
+    pub severity: &'static str,
+    /// In which deployment.
+    pub deployment: String,
+    /// At which node, if at one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// When it was first seen.
+    pub since: String,
+    /// What it means, in one sentence.
+    pub summary: String,
+    /// The live values that show it.
+    pub evidence: BTreeMap<&'static str, serde_json::Value>,
+}
+
+/// `/api/v1/topology`: what each deployment is made of.
+#[derive(Debug, Serialize)]
+pub struct Topology {
+    /// The deployments that were asked for.
+    pub deployments: Vec<DeploymentDocument>,
+}
+
+/// One deployment.
+#[derive(Debug, Serialize)]
+pub struct DeploymentDocument {
+    /// Its name.
+    pub name: String,
+    /// How its nodes are known.
+    pub kind: &'static str,
+    /// When its last round closed; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// What its nodes mean together: one entry, or one for each shard of a cluster.
+    pub shards: Vec<ShardDocument>,
+    /// Its nodes.
+    pub nodes: Vec<NodeDocument>,
+}
+
+/// What the nodes that hold one data set mean together.
+#[derive(Debug, Serialize)]
+pub struct ShardDocument {
+    /// The primary; absent while none is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary: Option<String>,
+    /// What says so: `lineage`, `sentinel`, `sole`, `expected`, `previous`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<&'static str>,
+    /// The nodes that claim to be master.
+    pub masters: Vec<String>,
+    /// Those whose history another one took over.
+    pub stale_masters: Vec<String>,
+    /// Those that share no history with the primary, or with any other.
+    pub unrelated_masters: Vec<String>,
+    /// Whether several nodes claim to be master of one data set.
+    pub split_brain: bool,
+    /// All the time that this was so.
+    pub split_brain_seconds_total: f64,
+    /// Whether no node is primary, on evidence.
+    pub no_primary: bool,
+    /// Why not: `all_down`, `loop`, `primary_down`, `all_replicas`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_primary_why: Option<&'static str>,
+    /// All the time that this was so.
+    pub no_primary_seconds_total: f64,
+    /// Whether nodes follow one another in a circle.
+    pub replication_loop: bool,
+    /// Writes that stale masters accepted and the primary does not have.
+    pub unreplicated_writes_total: u64,
+    /// The same as replication stream, while it can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreplicated_bytes: Option<u64>,
+    /// Changes of the primary, by cause.
+    pub primary_changes_total: BTreeMap<&'static str, u64>,
+    /// How often the primary came back without its data.
+    pub emptied_total: u64,
+    /// Whether the known primary takes writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writable: Option<bool>,
+    /// Whether any node serves reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readable: Option<bool>,
+}
+
+/// One node. What it said is there only while it is up.
+#[derive(Debug, Serialize)]
+pub struct NodeDocument {
+    /// Its label.
+    pub name: String,
+    /// Where it was configured to be.
+    pub address: String,
+    /// Whether it answers; absent while nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up: Option<bool>,
+    /// Why it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down_reason: Option<&'static str>,
+    /// What it claims to be: `master`, `replica`, `sentinel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// The node that it follows, or the address if no node is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<String>,
+    /// State of its link: `up`, `stalled`, `syncing`, `sync_looping`, `lost`, `never_up`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_state: Option<&'static str>,
+    /// Why it gets nothing from the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orphaned: Option<&'static str>,
+    /// Replication stream of the primary that it has not applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_bytes: Option<u64>,
+    /// Time since the primary's stream passed what it applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<f64>,
+    /// Time since the primary's history last equalled its data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_age_seconds: Option<f64>,
+    /// Its data is not its primary's.
+    pub diverged: bool,
+    /// The history that its data belongs to. INFO replication: `master_replid`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication_id: Option<String>,
+    /// INFO replication: `master_repl_offset`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Why it refuses writes that it should take.
+    pub writes_refused: Vec<&'static str>,
+    /// Why it refuses reads.
+    pub reads_refused: Vec<&'static str>,
+    /// INFO server: `redis_version`, or `valkey_version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// The events of deployments, sorted by time.
+pub fn events<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Events {
+    let of = |view: &'a Arc<DeploymentView>| view.history.events().map(|event| (event.at, &view.deployment.name, event));
+    let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
+    found.sort_by_key(|(at, _, _)| *at);
+    Events { events: found.into_iter().map(|(_, deployment, event)| self::event(deployment, event)).collect() }
+}
+
+/// The document of one event.
+pub fn event(deployment: &str, event: &Event) -> EventDocument {
+    let document = EventDocument {
+        at: time(event.at),
+        kind: event.kind.label(),
+        deployment: deployment.to_owned(),
+        node: event.node.clone(),
+        ..EventDocument::default()
+    };
+    match event.kind.clone() {
+        EventKind::NodeUnreachable { reason } => EventDocument { reason: Some(reason.label()), ..document },
+        EventKind::NodeBack { down } | EventKind::LinkRestored { down } => EventDocument { seconds: Some(seconds(down)), ..document },
+        EventKind::RoleChanged { from, to } => {
+            EventDocument { from: Some(from.label().to_owned()), to: Some(to.label().to_owned()), ..document }
+        }
+        EventKind::PrimaryChanged { from, to, cause } => {
+            EventDocument { from: Some(from), to: Some(to), cause: Some(cause.label()), ..document }
+        }
+        EventKind::PrimaryLost { why } => EventDocument { why: Some(why.label()), ..document },
+        EventKind::SplitBrainBegan { masters } => EventDocument { masters: Some(masters), ..document },
+        EventKind::SplitBrainEnded { lasted, unreplicated_writes, unreplicated_bytes } => {
+            EventDocument { seconds: Some(seconds(lasted)), unreplicated_writes: Some(unreplicated_writes), unreplicated_bytes, ..document }
+        }
+        EventKind::Reconfigured { command } => EventDocument { command: Some(command), ..document },
+        EventKind::LaggingPromotion { bytes } => EventDocument { bytes: Some(bytes), ..document },
+        EventKind::SentinelEvent { channel, payload } => EventDocument { channel: Some(channel), payload: Some(payload), ..document },
+        EventKind::Restarted
+        | EventKind::NodeReplaced
+        | EventKind::LinkDropped
+        | EventKind::PrimaryRegained
+        | EventKind::FullResync
+        | EventKind::AofWriteFailed
+        | EventKind::AofWriteRecovered
+        | EventKind::AofRewriteFailed
+        | EventKind::StatsReset => document,
+    }
+}
+
+/// The findings of deployments, the worst first.
+pub fn findings<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Findings {
+    let of = |view: &'a Arc<DeploymentView>| view.findings.iter().map(|finding| (finding, &view.deployment.name));
+    let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
+    found.sort_by_key(|(finding, deployment)| (finding.severity, deployment.as_str()));
+    Findings { findings: found.into_iter().map(|(finding, deployment)| self::finding(deployment, finding)).collect() }
+}
+
+fn finding(deployment: &str, finding: &Finding) -> FindingDocument {
+    FindingDocument {
+        kind: finding.kind.label(),
+        severity: finding.severity.label(),
+        deployment: deployment.to_owned(),
+        node: finding.node.clone(),
+        since: time(finding.since),
+        summary: runbook(finding.kind.label()).map(|runbook| runbook.title.to_owned()).unwrap_or_default(),
+        evidence: finding.evidence.iter().map(|(name, value)| (*name, json(value))).collect(),
+    }
+}
+
+/// What deployments are made of.
+pub fn topology<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Topology {
+    Topology { deployments: views.into_iter().map(|view| deployment(view)).collect() }
+}
+
+/// What one deployment is made of.
+pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
+    DeploymentDocument {
+        name: view.deployment.name.clone(),
+        kind: view.deployment.kind.label(),
+        at: view.at.map(time),
+        shards: shards(view),
+        nodes: view.nodes.iter().map(|node| self::node(view, node)).collect(),
+    }
+}
+
+/// What the nodes of a deployment mean together.
+pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
+    let names = |places: &[usize]| places.iter().map(|place| view.name(*place).to_owned()).collect();
+    let shards = view.shards.iter().map(|shard| ShardDocument {
+        primary: shard.primary.map(|primary| view.name(primary.node).to_owned()),
+        evidence: shard.primary.map(|primary| primary.evidence.label()),
+        masters: names(&shard.masters),
+        stale_masters: names(&shard.stale),
+        unrelated_masters: names(&shard.unrelated),
+        split_brain: !shard.split_brain.masters.is_empty(),
+        split_brain_seconds_total: seconds(shard.split_brain.total),
+        no_primary: shard.no_primary.why.is_some(),
+        no_primary_why: shard.no_primary.why.map(topology::NoPrimary::label),
+        no_primary_seconds_total: seconds(shard.no_primary.total),
+        replication_loop: !shard.looped.is_empty(),
+        unreplicated_writes_total: shard.lost_writes.total,
+        unreplicated_bytes: shard.lost_writes.bytes,
+        primary_changes_total: Cause::ALL.map(Cause::label).into_iter().zip(shard.changes).collect(),
+        emptied_total: shard.emptied.total,
+        writable: shard.writable,
+        readable: shard.readable,
+    });
+    shards.collect()
+}
+
+fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
+    let snapshot = node.snapshot();
+    let version = ["valkey_version", "redis_version"].into_iter().find_map(|field| snapshot?.fields.get(field));
+    NodeDocument {
+        name: node.node.name.clone(),
+        address: node.node.address.clone(),
+        up: node.up(),
+        down_reason: match node.presence {
+            Presence::Down { reason, .. } => Some(reason.label()),
+            _ => None,
+        },
+        role: node.role().map(snapshot::Role::label),
+        follows: follows(view, node),
+        link_state: snapshot.and(node.link.state).map(topology::LinkState::label),
+        orphaned: node.orphan.map(topology::Orphan::label),
+        lag_bytes: node.lag.bytes,
+        lag_seconds: node.lag.behind.map(seconds),
+        data_age_seconds: node.lag.age.map(seconds),
+        diverged: node.diverged,
+        replication_id: snapshot.and_then(|snapshot| snapshot.replication.replid.as_deref()).map(str::to_owned),
+        offset: snapshot.and_then(|snapshot| snapshot.replication.offset),
+        writes_refused: holding(&node.writes_refused),
+        reads_refused: holding(&node.reads_refused),
+        version: version.map(str::to_owned),
+    }
+}
+
+/// The node that a node follows, or the address if no node is there.
+pub(crate) fn follows(view: &DeploymentView, node: &NodeView) -> Option<String> {
+    match &node.upstream {
+        Upstream::Nothing => None,
+        Upstream::Node(place) => Some(view.name(*place).to_owned()),
+        Upstream::Unknown(address) => Some(address.clone()),
+    }
+}
+
+/// The reasons that hold.
+pub(crate) fn holding(refusals: &Refusals) -> Vec<&'static str> {
+    refusals.iter().filter(|(_, holds)| *holds).map(|(reason, _)| reason.label()).collect()
+}
+
+fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 =>
+        {
+            #[expect(clippy::cast_possible_truncation, reason = "a whole number within an i64")]
+            serde_json::Value::from(*number as i64)
+        }
+        Value::Number(number) => serde_json::Value::from(*number),
+        Value::Text(text) => serde_json::Value::from(text.as_str()),
+        Value::List(items) => serde_json::Value::from(items.clone()),
+    }
+}
+
+pub(crate) fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+/// Seconds to the millisecond.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}

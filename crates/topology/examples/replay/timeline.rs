@@ -1,0 +1,159 @@
+//! Recorded timelines: samples of every node and Sentinel of a deployment, one object a line.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+use snapshot::{NodeSnapshot, Reason};
+use topology::{Answer, Deployment, Kind, Message, Outcome, OwnErrors, Round, Word};
+
+/// A recording.
+pub(crate) struct Timeline {
+    rows: Vec<(f64, Map<String, Value>)>,
+    messages: Vec<(f64, Message)>,
+    nodes: Vec<String>,
+}
+
+impl Timeline {
+    /// Reads a recording, and the Sentinels' messages beside it, if there are any.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let row = |(place, line): (usize, &str)| {
+            let row = serde_json::from_str::<Map<String, Value>>(line).map_err(|error| format!("line {}: {error}", place + 1))?;
+            let at = row.get("t").and_then(Value::as_f64).ok_or_else(|| format!("line {}: no t", place + 1))?;
+            Ok((at, row))
+        };
+        let rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(row).collect::<Result<Vec<_>, String>>()?;
+        let (_, first) = rows.first().ok_or("no rows")?;
+        let nodes = first.keys().filter(|name| *name != "t" && !is_sentinel(name, first)).cloned().collect();
+        Ok(Timeline { messages: messages(path), nodes, rows })
+    }
+
+    /// The deployment that was recorded.
+    pub(crate) fn deployment(&self, sample: Duration) -> Deployment {
+        let mut deployment = Deployment::new("replay", Kind::Static, &[], sample, (sample * 3).max(Duration::from_secs(3)));
+        for name in &self.nodes {
+            let (address, alias) = address(name);
+            deployment.add(name, &address, None);
+            if let Some(alias) = alias {
+                deployment.alias(alias, &address);
+            }
+        }
+        deployment
+    }
+
+    /// The rounds of sampling it: each takes the first row at or after `phase` and a number of samples.
+    pub(crate) fn rounds(&self, sample: Duration, phase: Duration) -> Vec<Round> {
+        let mut rounds = Vec::new();
+        let mut heard = 0;
+        let mut wanted = phase.as_secs_f64();
+        for (at, row) in &self.rows {
+            if *at < wanted {
+                continue;
+            }
+            while wanted <= *at {
+                wanted += sample.as_secs_f64();
+            }
+            let messages: Vec<_> =
+                self.messages[heard..].iter().take_while(|(then, _)| then <= at).map(|(_, message)| message.clone()).collect();
+            heard += messages.len();
+            rounds.push(self.round(*at, row, messages));
+        }
+        rounds
+    }
+
+    fn round(&self, at: f64, row: &Map<String, Value>, messages: Vec<Message>) -> Round {
+        let elapsed = Duration::from_secs_f64(at);
+        let sentinels = row.iter().filter(|(name, _)| is_sentinel(name, row)).map(|(_, said)| said);
+        Round {
+            at: SystemTime::UNIX_EPOCH + elapsed,
+            elapsed,
+            took: Duration::ZERO,
+            missed: 0,
+            blind: false,
+            outcomes: self.nodes.iter().map(|node| outcome(row.get(node), elapsed)).collect(),
+            words: sentinels.filter_map(word).collect(),
+            messages,
+        }
+    }
+}
+
+/// Sentinels are called `sentinel1`, or as their node with an s before it.
+fn is_sentinel(name: &str, row: &Map<String, Value>) -> bool {
+    name.starts_with("sentinel") || name.strip_prefix('s').is_some_and(|node| row.contains_key(node))
+}
+
+/// Where a node was, and another name of that place.
+fn address(name: &str) -> (String, Option<String>) {
+    if let Some(number) = name.strip_prefix("node").and_then(|number| number.parse::<u16>().ok()) {
+        return (format!("127.0.0.1:{}", 17239 + number), None);
+    }
+    let host = match name.as_bytes() {
+        [letter @ b'a'..=b'z'] => format!("10.99.0.{}", letter - b'a' + 1),
+        _ => name.to_owned(),
+    };
+    (format!("{host}:17290"), Some(host))
+}
+
+fn outcome(said: Option<&Value>, elapsed: Duration) -> Outcome {
+    let Some(Value::Object(fields)) = said else { return Outcome::Missed(Reason::Timeout) };
+    if let Some(error) = fields.get("error") {
+        let error = error.to_string().to_lowercase();
+        return if error.contains("refused") {
+            Outcome::Failed(Reason::Refused)
+        } else if error.contains("timeout") {
+            Outcome::Missed(Reason::Timeout)
+        } else {
+            // The connection was lost; nothing was tried since.
+            Outcome::Missed(Reason::Closed)
+        };
+    }
+    let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}:{}\n", text(value))).collect();
+    match NodeSnapshot::from_info(&lines.concat()) {
+        Some(snapshot) => Outcome::Answered(Answer {
+            snapshot: Arc::new(snapshot),
+            took: Duration::ZERO,
+            at: SystemTime::UNIX_EPOCH + elapsed,
+            certificate_expiry: None,
+            peer: None,
+            own_errors: OwnErrors::new(),
+            commands_read: false,
+        }),
+        None => Outcome::Missed(Reason::Protocol),
+    }
+}
+
+fn word(said: &Value) -> Option<Word> {
+    let field = |name: &str| said.get(name).map(text);
+    Some(Word {
+        master: format!("{}:{}", field("ip")?, field("port")?),
+        epoch: field("config-epoch")?.parse().ok()?,
+        down: field("flags").is_some_and(|flags| flags.contains("o_down")),
+        failing_over: field("flags").is_some_and(|flags| flags.contains("failover_in_progress")),
+    })
+}
+
+/// The Sentinels' messages beside a recording, in the order of their arrival; what several announced alike is there once for each.
+fn messages(path: &Path) -> Vec<(f64, Message)> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let Some(stem) = name.split(".timeline").next() else { return Vec::new() };
+    let mut messages = Vec::new();
+    for sentinel in 1..=9 {
+        let beside = path.with_file_name(format!("{stem}.sentinel{sentinel}.pubsub-events.txt"));
+        let text = std::fs::read_to_string(beside).unwrap_or_default();
+        for line in text.lines() {
+            let mut words = line.splitn(3, ' ');
+            let (Some(Ok(at)), Some(channel)) = (words.next().map(str::parse::<f64>), words.next()) else { continue };
+            let payload = words.next().unwrap_or_default().to_owned();
+            let message = Message { at: SystemTime::UNIX_EPOCH + Duration::from_secs_f64(at), channel: channel.to_owned(), payload };
+            messages.push((at, message));
+        }
+    }
+    messages.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    messages
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,170 @@
+//! Fact: changes of the primary, and what caused each. What tells may come a round or two later than the change.
+
+use std::time::SystemTime;
+
+use crate::limits::CAUSE_WITHIN_ROUNDS;
+use crate::{NodeView, Word};
+
+/// What made another node the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A failover by Sentinels.
+    Sentinel,
+    /// `REPLICAOF` or `SLAVEOF` by hand.
+    Operator,
+    /// The command `FAILOVER`.
+    FailoverCommand,
+    /// A failover within a cluster.
+    Cluster,
+    /// The node was started as a master.
+    Restart,
+    /// Nothing that can be seen.
+    Unknown,
+}
+
+impl Cause {
+    /// Every cause, in the order of the reference.
+    pub const ALL: [Cause; 6] = [Cause::Sentinel, Cause::Operator, Cause::FailoverCommand, Cause::Cluster, Cause::Restart, Cause::Unknown];
+
+    /// The value of the label `cause`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Cause::Sentinel => "sentinel",
+            Cause::Operator => "operator",
+            Cause::FailoverCommand => "failover_command",
+            Cause::Cluster => "cluster",
+            Cause::Restart => "restart",
+            Cause::Unknown => "unknown",
+        }
+    }
+}
+
+/// A change of the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrimaryChange {
+    /// Wall time of the round that showed it.
+    pub at: SystemTime,
+    /// The place of the primary before.
+    pub from: usize,
+    /// The place of the primary now.
+    pub to: usize,
+    /// What caused it.
+    pub cause: Cause,
+}
+
+/// What the fact remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    waiting: Vec<Waiting>,
+    /// For each node, the highest epoch at which a Sentinel named it.
+    epochs: Vec<Option<u64>>,
+}
+
+/// A change whose cause is not known yet.
+#[derive(Debug)]
+struct Waiting {
+    change: PrimaryChange,
+    rounds: u32,
+    /// What was counted on each of the two nodes before.
+    from: Trace,
+    to: Trace,
+    /// The highest epoch at which a Sentinel named the primary before.
+    epoch: Option<u64>,
+}
+
+/// What a change leaves in a node's counters.
+#[derive(Debug, Clone, Copy, Default)]
+struct Trace {
+    replicaof: u64,
+    slaveof: u64,
+    failover: u64,
+    /// What Sentinels run beside `SLAVEOF`; servers before 7.0 do not tell these apart.
+    beside: u64,
+    cluster: u64,
+    restarts: u64,
+}
+
+impl Memory {
+    /// Notes a change. `before` are the nodes as of the round before.
+    pub(crate) fn note(&mut self, change: PrimaryChange, before: &[NodeView]) {
+        let trace = |place: usize| before.get(place).map(Trace::of).unwrap_or_default();
+        let epoch = self.epochs.get(change.from).copied().flatten();
+        self.waiting.push(Waiting { change, rounds: 0, from: trace(change.from), to: trace(change.to), epoch });
+    }
+
+    /// Takes up one round, and gives the changes whose cause is known now, or will not be.
+    pub(crate) fn settle(&mut self, nodes: &[NodeView], words: &[Word], named: impl Fn(&Word) -> Option<usize>) -> Vec<PrimaryChange> {
+        self.epochs.resize(nodes.len(), None);
+        for (word, node) in words.iter().filter_map(|word| Some((word, named(word)?))) {
+            self.epochs[node] = self.epochs[node].max(Some(word.epoch));
+        }
+        let mut settled = Vec::new();
+        self.waiting.retain_mut(|waiting| {
+            waiting.rounds += 1;
+            let cause = waiting.cause(nodes, words, &named);
+            if cause.is_none() && waiting.rounds <= CAUSE_WITHIN_ROUNDS {
+                return true;
+            }
+            settled.push(PrimaryChange { cause: cause.unwrap_or(Cause::Unknown), ..waiting.change });
+            false
+        });
+        settled
+    }
+
+    /// The nodes whose counters would tell: they are worth reading at once.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = usize> {
+        self.waiting.iter().flat_map(|waiting| [waiting.change.from, waiting.change.to])
+    }
+}
+
+impl Waiting {
+    fn cause(&self, nodes: &[NodeView], words: &[Word], named: impl Fn(&Word) -> Option<usize>) -> Option<Cause> {
+        let (from, to) = (&nodes[self.change.from], &nodes[self.change.to]);
+        let (old, new) = (Trace::of(from).since(self.from), Trace::of(to).since(self.to));
+        let tells_apart = to.snapshot().and_then(|snapshot| snapshot.commands.as_ref()).is_some_and(|commands| commands.has_subcommands());
+        let elected = words.iter().any(|word| self.epoch.is_some_and(|epoch| word.epoch > epoch) && named(word) == Some(self.change.to));
+        let electing = words.iter().any(|word| word.failing_over && named(word) == Some(self.change.from));
+        if elected || electing || (new.slaveof > 0 && (new.beside > 0 || !tells_apart)) {
+            return Some(Cause::Sentinel);
+        }
+        if old.failover > 0 {
+            return Some(Cause::FailoverCommand);
+        }
+        if new.replicaof > 0 || new.slaveof > 0 {
+            return Some(Cause::Operator);
+        }
+        if old.cluster + new.cluster > 0 {
+            return Some(Cause::Cluster);
+        }
+        // A restarted node that was promoted since is none that was started as a master: wait for what its counters say.
+        (new.restarts > 0 && self.rounds > 1).then_some(Cause::Restart)
+    }
+}
+
+impl Trace {
+    fn of(node: &NodeView) -> Self {
+        let mut trace = Trace { restarts: node.process.restarts, ..Trace::default() };
+        for (command, total) in node.counters.topology() {
+            match command {
+                "replicaof" => trace.replicaof = total,
+                "slaveof" => trace.slaveof = total,
+                "failover" => trace.failover = total,
+                "config_rewrite" | "client_kill" => trace.beside += total,
+                "cluster_failover" | "cluster_replicate" => trace.cluster += total,
+                _ => {}
+            }
+        }
+        trace
+    }
+
+    fn since(self, before: Trace) -> Trace {
+        Trace {
+            replicaof: self.replicaof.saturating_sub(before.replicaof),
+            slaveof: self.slaveof.saturating_sub(before.slaveof),
+            failover: self.failover.saturating_sub(before.failover),
+            beside: self.beside.saturating_sub(before.beside),
+            cluster: self.cluster.saturating_sub(before.cluster),
+            restarts: self.restarts.saturating_sub(before.restarts),
+        }
+    }
+}

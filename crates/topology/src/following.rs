@@ -1,0 +1,133 @@
+//! Fact: who follows whom, as far as the deployment reaches: loops, chains and orphans.
+
+use snapshot::{LinkStatus, Role};
+
+use crate::deployment::address;
+use crate::places::Places;
+use crate::{Deployment, NodeView};
+
+/// What a node follows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Upstream {
+    /// Nothing: it claims to be master, or nothing is known.
+    #[default]
+    Nothing,
+    /// Another node of the deployment, by its place.
+    Node(usize),
+    /// An address at which no node of the deployment is.
+    Unknown(String),
+}
+
+/// Why a replica gets nothing from the primary, or not for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orphan {
+    /// No node of the deployment is at the address that it follows.
+    UnknownAddress,
+    /// The node that it follows does not answer.
+    DeadNode,
+    /// The node that it follows claims to be master, and is not the primary.
+    StaleMaster,
+    /// Its own link may stand, but one above it does not.
+    BrokenChain,
+}
+
+impl Orphan {
+    /// The labels of every reason, in the order of the reference.
+    pub const LABELS: [&str; 4] =
+        [Orphan::UnknownAddress.label(), Orphan::DeadNode.label(), Orphan::StaleMaster.label(), Orphan::BrokenChain.label()];
+
+    /// The value of the label `why`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Orphan::UnknownAddress => "unknown_address",
+            Orphan::DeadNode => "dead_node",
+            Orphan::StaleMaster => "stale_master",
+            Orphan::BrokenChain => "broken_chain",
+        }
+    }
+}
+
+/// What a node follows now.
+pub(crate) fn upstream(node: &NodeView, place: usize, deployment: &Deployment, places: &Places) -> Upstream {
+    let Some(link) = node.snapshot().and_then(|snapshot| snapshot.replication.link.as_ref()) else { return Upstream::Nothing };
+    let Some(host) = link.master_host.as_deref() else { return Upstream::Nothing };
+    // A recording without ports: there every server listens on the same.
+    let address = link.master_port.map_or_else(|| host.to_owned(), |port| address(host, port));
+    let loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    if loopback && !places.is_local(place) {
+        return Upstream::Unknown(address);
+    }
+    places.at(deployment, &address).map_or(Upstream::Unknown(address), Upstream::Node)
+}
+
+/// The nodes that follow one another in a circle.
+pub(crate) fn looped(nodes: &[NodeView]) -> Vec<usize> {
+    let next = |place: usize| match nodes[place].upstream {
+        Upstream::Node(upstream) => Some(upstream),
+        _ => None,
+    };
+    let in_circle = |start: usize| {
+        let mut at = start;
+        for _ in 0..nodes.len() {
+            match next(at) {
+                Some(upstream) if upstream == start => return true,
+                Some(upstream) => at = upstream,
+                None => return false,
+            }
+        }
+        false
+    };
+    (0..nodes.len()).filter(|place| in_circle(*place)).collect()
+}
+
+/// How many links lie between a replica and a master or the end of what is known; `None` for others and in a circle.
+pub(crate) fn depth(nodes: &[NodeView], place: usize) -> Option<usize> {
+    let mut at = place;
+    for depth in 0..=nodes.len() {
+        match &nodes[at].upstream {
+            Upstream::Nothing => return (depth > 0).then_some(depth),
+            Upstream::Unknown(_) => return Some(depth + 1),
+            Upstream::Node(upstream) => at = *upstream,
+        }
+    }
+    None
+}
+
+/// Why a replica is an orphan, if it is one. `primary` is the place of the primary, `external` that it is meant to be elsewhere.
+pub(crate) fn orphan(nodes: &[NodeView], place: usize, primary: Option<usize>, external: bool) -> Option<Orphan> {
+    let mut at = place;
+    for _ in 0..nodes.len() {
+        match nodes[at].upstream {
+            Upstream::Nothing => return None,
+            Upstream::Unknown(_) => {
+                let lost = !external && !shares_history(nodes, at, primary);
+                return lost.then_some(if at == place { Orphan::UnknownAddress } else { Orphan::BrokenChain });
+            }
+            Upstream::Node(upstream) => {
+                let above = &nodes[upstream];
+                if above.up() == Some(false) {
+                    return Some(if at == place { Orphan::DeadNode } else { Orphan::BrokenChain });
+                }
+                match above.role() {
+                    Some(Role::Master) if primary.is_some_and(|primary| primary != upstream) => {
+                        return Some(if at == place { Orphan::StaleMaster } else { Orphan::BrokenChain });
+                    }
+                    Some(Role::Replica) if link_up(above) == Some(false) => return Some(Orphan::BrokenChain),
+                    Some(Role::Replica) => at = upstream,
+                    _ => return None,
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Behind NAT a replica may follow the primary at an address that nobody configured: its data tells.
+fn shares_history(nodes: &[NodeView], place: usize, primary: Option<usize>) -> bool {
+    let replid = |place: usize| nodes[place].snapshot()?.replication.replid.as_deref();
+    link_up(&nodes[place]) == Some(true) && primary.and_then(replid).is_some_and(|id| replid(place) == Some(id))
+}
+
+fn link_up(node: &NodeView) -> Option<bool> {
+    Some(node.snapshot()?.replication.link.as_ref()?.status? == LinkStatus::Up)
+}

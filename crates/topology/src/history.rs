@@ -1,0 +1,41 @@
+//! What happened of late, and how often.
+
+use std::collections::VecDeque;
+
+use crate::{Event, EventKind};
+
+/// The most events that are kept of a deployment.
+const MAX_EVENTS: usize = 1000;
+
+/// The last events of a deployment, and how many there were of each kind.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    events: VecDeque<Event>,
+    counts: [u64; EventKind::LABELS.len()],
+}
+
+impl History {
+    /// The events that are kept, the newest last.
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.events.iter()
+    }
+
+    /// How many there were of each kind, since the exporter started.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        EventKind::LABELS.into_iter().zip(self.counts)
+    }
+
+    /// Takes up the events of a round. One that waited for its cause goes where its time belongs.
+    pub(crate) fn add(&mut self, events: &[Event]) {
+        for event in events {
+            if let Some(kind) = EventKind::LABELS.iter().position(|label| *label == event.kind.label()) {
+                self.counts[kind] += 1;
+            }
+            let later = self.events.iter().rev().take_while(|other| other.at > event.at).count();
+            self.events.insert(self.events.len() - later, event.clone());
+            if self.events.len() > MAX_EVENTS {
+                self.events.pop_front();
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Fact: the primary, the one node that the evidence of the whole deployment says is the real master.
+
+use std::collections::{HashMap, HashSet};
+
+use snapshot::{Replication, Role};
+
+use crate::{NodeView, Word, lineage};
+
+/// What says that a node is the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// It took over the history of the other masters, or the deployment's replicas hold its history.
+    Lineage,
+    /// Most Sentinels name it, at the highest epoch.
+    Sentinel,
+    /// No other node claims to be master.
+    Sole,
+    /// The configuration expects it to be master.
+    Expected,
+    /// It was the primary before, and nothing says otherwise.
+    Previous,
+}
+
+/// The primary, and what says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrimaryView {
+    /// Its place among the nodes.
+    pub node: usize,
+    /// What says so.
+    pub evidence: Evidence,
+}
+
+/// What the choice is made from.
+pub(crate) struct Claims<'a> {
+    pub(crate) nodes: &'a [NodeView],
+    /// The places of the nodes that claim to be master, in order.
+    pub(crate) masters: &'a [usize],
+    pub(crate) lineage: &'a lineage::Memory,
+    /// The node that most Sentinels name, if they do not flag it down.
+    pub(crate) named: Option<usize>,
+    /// The primary so far.
+    pub(crate) previous: Option<usize>,
+}
+
+impl Evidence {
+    /// The value of the label `evidence`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Evidence::Lineage => "lineage",
+            Evidence::Sentinel => "sentinel",
+            Evidence::Sole => "sole",
+            Evidence::Expected => "expected",
+            Evidence::Previous => "previous",
+        }
+    }
+}
+
+impl Claims<'_> {
+    /// The primary by the strongest evidence there is; `None` when no node claims to be master, or nothing tells those that do apart.
+    pub(crate) fn choose(&self) -> Option<PrimaryView> {
+        let found = |node, evidence| Some(PrimaryView { node, evidence });
+        let unsucceeded: Vec<_> = self.masters.iter().copied().filter(|master| !self.is_succeeded(*master)).collect();
+        // In a circle of successions none is the last.
+        let candidates = if unsucceeded.is_empty() { self.masters } else { &unsucceeded };
+        if let [node] = *candidates
+            && self.masters.len() > 1
+        {
+            return found(node, Evidence::Lineage);
+        }
+        if self.masters.len() > 1 {
+            let followed = self.followed();
+            if let Some(node) = only(candidates, |master| self.replid(master).is_some_and(|id| followed.contains(id))) {
+                return found(node, Evidence::Lineage);
+            }
+        }
+        if let Some(node) = self.named.filter(|named| candidates.contains(named)) {
+            return found(node, Evidence::Sentinel);
+        }
+        if let [node] = *self.masters {
+            return found(node, Evidence::Sole);
+        }
+        if let Some(node) = only(candidates, |master| self.nodes[master].node.expected_role == Some(Role::Master)) {
+            return found(node, Evidence::Expected);
+        }
+        self.previous.filter(|previous| candidates.contains(previous)).and_then(|node| found(node, Evidence::Previous))
+    }
+
+    /// Another master took over the history of this one.
+    pub(crate) fn is_succeeded(&self, master: usize) -> bool {
+        self.lineage.relatives(master).filter(|other| self.masters.binary_search(other).is_ok()).any(|other| {
+            match (self.replication(other), self.replication(master)) {
+                (Some(new), Some(old)) => self.lineage.succeeds((other, new), (master, old)),
+                _ => false,
+            }
+        })
+    }
+
+    /// The histories that replicas of the deployment hold.
+    fn followed(&self) -> HashSet<&str> {
+        let replicas = self.nodes.iter().filter(|node| node.role() == Some(Role::Replica));
+        replicas.filter_map(|node| node.snapshot()?.replication.replid.as_deref()).collect()
+    }
+
+    fn replid(&self, place: usize) -> Option<&str> {
+        self.replication(place)?.replid.as_deref()
+    }
+
+    fn replication(&self, place: usize) -> Option<&Replication> {
+        Some(&self.nodes[place].snapshot()?.replication)
+    }
+}
+
+/// The one place of which something holds.
+fn only(places: &[usize], holds: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut found = places.iter().copied().filter(|place| holds(*place));
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+/// The address that most Sentinels name, of those at the highest epoch; `None` when they flag it down.
+pub(crate) fn named(words: &[Word]) -> Option<&str> {
+    let highest = words.iter().map(|word| word.epoch).max()?;
+    let mut votes: HashMap<&str, (usize, usize)> = HashMap::new();
+    for word in words.iter().filter(|word| word.epoch == highest) {
+        let (count, down) = votes.entry(&word.master).or_default();
+        *count += 1;
+        *down += usize::from(word.down);
+    }
+    let (address, (count, down)) = votes.into_iter().max_by_key(|(address, (count, _))| (*count, std::cmp::Reverse(*address)))?;
+    (count * 2 > words.len() && down * 2 <= count).then_some(address)
+}

@@ -1,0 +1,186 @@
+//! What the nodes that hold one data set mean together: the memories of its facts, and the order in which they are formed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use snapshot::Role;
+
+use crate::no_primary::Sight;
+use crate::primary::{self, Claims};
+use crate::process::Succession;
+use crate::{
+    Cause, Deployment, DeploymentView, Expectations, NodeView, PrimaryChange, Round, ShardView, cause, divergence, emptied, following, lag,
+    lineage, lost_writes, no_primary, places, replicas, resync, serving, split_brain,
+};
+
+/// What is remembered of the nodes that hold one data set.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    lineage: lineage::Memory,
+    primary: Option<usize>,
+    /// When the primary was first seen as a master, on the monotonic clock.
+    primary_since: Duration,
+    split_brain: split_brain::Memory,
+    lost_writes: lost_writes::Memory,
+    no_primary: no_primary::Memory,
+    cause: cause::Memory,
+    changes: [u64; Cause::ALL.len()],
+    offsets: lag::Memory,
+    replicas: replicas::Memory,
+    emptied: emptied::Memory,
+    resyncs: Vec<resync::Memory>,
+    divergence: Vec<divergence::Memory>,
+}
+
+/// One round, as the facts see it.
+pub(crate) struct Scene<'a> {
+    pub(crate) round: &'a Round,
+    pub(crate) deployment: &'a Deployment,
+    pub(crate) expect: Expectations,
+    pub(crate) places: &'a places::Places,
+    /// For each node, how the process that answered in this round follows on the one before; `None` when none answered.
+    pub(crate) successions: &'a [Option<Succession>],
+    /// The time that this round may add to anything that accrues.
+    pub(crate) accrued: Duration,
+    /// What was known before.
+    pub(crate) before: &'a DeploymentView,
+}
+
+impl Memory {
+    /// Forms the facts of one round: those about single replicas go into their nodes.
+    pub(crate) fn apply(&mut self, nodes: &mut [NodeView], scene: &Scene<'_>) -> ShardView {
+        let Scene { round, deployment, expect, .. } = *scene;
+        let (elapsed, accrued, interval) = (round.elapsed, scene.accrued, deployment.interval);
+        let answered: Vec<_> = scene.successions.iter().map(Option::is_some).collect();
+        for (place, succession) in scene.successions.iter().enumerate() {
+            if let (Some(succession), Some(snapshot)) = (succession, nodes[place].snapshot()) {
+                self.lineage.apply(place, snapshot, *succession);
+                self.emptied.apply(place, snapshot, *succession, self.primary == Some(place), elapsed);
+            }
+        }
+
+        let masters: Vec<_> = (0..nodes.len()).filter(|place| nodes[*place].role() == Some(Role::Master)).collect();
+        let several = masters.len() > expect.masters.map_or(1, |masters| masters as usize);
+        let named = primary::named(&round.words).and_then(|address| scene.places.at(deployment, address));
+        let claims = Claims { nodes, masters: &masters, lineage: &self.lineage, named, previous: self.primary };
+        let primary = claims.choose().filter(|_| !expect.external && expect.masters.is_none_or(|masters| masters < 2));
+        let succeeded = |master: &usize| claims.is_succeeded(*master);
+        let beside = |master: &usize| primary.is_some_and(|primary| primary.node != *master && self.lineage.related(primary.node, *master));
+        let stale: Vec<_> = masters.iter().copied().filter(|master| several && (succeeded(master) || beside(master))).collect();
+        let related = |master: usize| self.lineage.relatives(master).any(|other| masters.binary_search(&other).is_ok());
+        let split: Vec<_> = masters.iter().copied().filter(|master| several && related(*master)).collect();
+        let strange = |master: usize| match primary {
+            Some(primary) => master != primary.node && !self.lineage.related(primary.node, master),
+            None => !related(master),
+        };
+        let unrelated: Vec<_> = masters.iter().copied().filter(|master| several && strange(*master)).collect();
+
+        self.follow(primary.map(|primary| primary.node), scene);
+        let changed = self.cause.settle(nodes, &round.words, |word| scene.places.at(deployment, &word.master));
+        for change in &changed {
+            self.changes[change.cause as usize] += 1;
+        }
+
+        let looped = following::looped(nodes);
+        let sight = if expect.external {
+            Sight::Claimed
+        } else {
+            no_primary::find(nodes, &answered, &masters, &looped, self.primary, deployment.down_after)
+        };
+        self.no_primary.apply(sight, elapsed, accrued, interval);
+        let seen = split.iter().all(|master| answered[*master]);
+        self.split_brain.apply(split, seen, elapsed, accrued, interval);
+        self.lost_writes.apply(
+            nodes,
+            &lost_writes::Stale {
+                masters: &stale,
+                primary: primary.map(|primary| (primary.node, self.primary_since)),
+                answered: &answered,
+                splits: !self.split_brain.view().masters.is_empty(),
+                elapsed,
+            },
+        );
+
+        let primary_place = primary.map(|primary| primary.node);
+        self.of_replicas(nodes, primary_place, &answered, scene);
+        let replicas = nodes.iter().filter(|node| node.role() == Some(Role::Replica)).count();
+        let seen_of_late = self.replicas.apply(replicas, elapsed);
+        ShardView {
+            labels: Arc::clone(&scene.before.shards[0].labels),
+            masters,
+            primary,
+            last_primary: self.primary,
+            stale,
+            unrelated,
+            split_brain: self.split_brain.view().clone(),
+            lost_writes: self.lost_writes.view(),
+            no_primary: self.no_primary.view(),
+            looped,
+            changed,
+            changes: self.changes,
+            replicas,
+            replicas_wanted: expect.replicas.map_or(seen_of_late, |replicas| replicas as usize),
+            emptied: self.emptied.view(),
+            writable: serving::writable(nodes, primary_place),
+            readable: serving::readable(nodes),
+        }
+    }
+
+    /// The nodes whose counters would tell what changed the primary.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = usize> {
+        self.cause.wanted()
+    }
+
+    /// What is worth keeping over a restart of the exporter: the primary, and the histories of each node.
+    pub(crate) fn remembered(&self) -> (Option<usize>, &lineage::Memory) {
+        (self.primary, &self.lineage)
+    }
+
+    /// Takes up what was kept.
+    pub(crate) fn remember(&mut self, primary: Option<usize>, ids: impl Iterator<Item = (usize, String)>) {
+        self.primary = primary;
+        for (node, id) in ids {
+            self.lineage.remember(node, &id);
+        }
+    }
+
+    /// Notes the primary; another one than before is a change, except at first sight.
+    fn follow(&mut self, primary: Option<usize>, scene: &Scene<'_>) {
+        let Some(to) = primary.filter(|primary| self.primary != Some(*primary)) else { return };
+        if let Some(from) = self.primary {
+            let change = PrimaryChange { at: scene.round.at, from, to, cause: Cause::Unknown };
+            self.cause.note(change, &scene.before.nodes);
+        }
+        self.primary = Some(to);
+        self.primary_since = scene.round.elapsed;
+    }
+
+    /// The facts about single replicas, which need the primary and one another.
+    fn of_replicas(&mut self, nodes: &mut [NodeView], primary: Option<usize>, answered: &[bool], scene: &Scene<'_>) {
+        let elapsed = scene.round.elapsed;
+        self.resyncs.resize_with(nodes.len(), resync::Memory::default);
+        self.divergence.resize_with(nodes.len(), divergence::Memory::default);
+        let leader = primary.filter(|primary| answered[*primary]).and_then(|primary| nodes[primary].last.clone());
+        if let Some(leader) = &leader {
+            self.offsets.learn(&leader.replication, elapsed);
+        }
+        for place in 0..nodes.len() {
+            let upstream = match nodes[place].upstream {
+                following::Upstream::Node(upstream) => nodes[upstream].last.clone(),
+                _ => None,
+            };
+            let depth = following::depth(nodes, place);
+            let orphan = following::orphan(nodes, place, primary, scene.expect.external);
+            let lag = self.offsets.of(&nodes[place], elapsed, primary.is_some());
+            if let Some(snapshot) = nodes[place].last.clone().filter(|_| answered[place]) {
+                self.resyncs[place].apply(&snapshot, upstream.as_deref());
+                self.divergence[place].apply(&snapshot, leader.as_deref(), self.resyncs[place].total());
+            }
+            let node = &mut nodes[place];
+            let is_up = node.snapshot().is_some();
+            (node.depth, node.orphan, node.lag) = if is_up { (depth, orphan, lag) } else { (None, None, lag::Lag::default()) };
+            node.resyncs = self.resyncs[place].total();
+            node.diverged = is_up && self.divergence[place].diverged();
+        }
+    }
+}

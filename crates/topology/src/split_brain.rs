@@ -1,0 +1,46 @@
+//! Fact: several nodes claim to be master of one data set.
+
+use std::time::Duration;
+
+use crate::limits::MAX_ACCRUED_INTERVALS;
+
+/// Whether several nodes claim to be master of one data set, and for how long they did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SplitBrainView {
+    /// Their places; none while there is at most one.
+    pub masters: Vec<usize>,
+    /// Monotonic time at which it began; of the last one, once it is over.
+    pub since: Duration,
+    /// All the time that it was seen, since the exporter started.
+    pub total: Duration,
+}
+
+/// What the fact remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    view: SplitBrainView,
+    /// When all of the masters answered last.
+    seen: Duration,
+}
+
+impl Memory {
+    /// Takes up the masters of one data set. `answered` says that each of them answered in this round: only then time passes.
+    pub(crate) fn apply(&mut self, masters: Vec<usize>, answered: bool, elapsed: Duration, accrued: Duration, interval: Duration) {
+        let view = &mut self.view;
+        if !masters.is_empty() {
+            if view.masters.is_empty() {
+                view.since = elapsed;
+                self.seen = elapsed.saturating_sub(accrued.min(interval));
+            }
+            if answered {
+                view.total += elapsed.saturating_sub(self.seen).min(interval * MAX_ACCRUED_INTERVALS);
+                self.seen = elapsed;
+            }
+        }
+        view.masters = masters;
+    }
+
+    pub(crate) fn view(&self) -> &SplitBrainView {
+        &self.view
+    }
+}

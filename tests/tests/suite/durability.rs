@@ -1,0 +1,1 @@
+//! Whether writes are accepted and survive, on real servers.

@@ -1,0 +1,1 @@
+//! Who is primary, and what is lost when that changes, on real servers.

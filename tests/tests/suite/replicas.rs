@@ -1,0 +1,1 @@
+//! How replicas fail to follow, on real servers.
