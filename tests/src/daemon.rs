@@ -80,7 +80,7 @@ impl Daemon {
     }
 
     /// The findings now: kind, and node if about one.
-    pub fn findings(&self) -> Vec<(String, Option<String>)> {
+    pub fn findings(&self) -> Found {
         listed(&self.document("/api/v1/findings")["findings"])
     }
 
@@ -136,8 +136,11 @@ impl Daemon {
     }
 }
 
+/// Kinds of findings, and the nodes that they are about.
+pub type Found = Vec<(String, Option<String>)>;
+
 /// What `rolecall diagnose` says of these nodes: its exit code, the text, and the findings.
-pub fn diagnose(nodes: &[&str]) -> (Option<i32>, String, Vec<(String, Option<String>)>) {
+pub fn diagnose(nodes: &[&str]) -> (Option<i32>, String, Found) {
     let run = |format: &str| {
         let output = Command::new(Daemon::binary()).args(["diagnose", "--format", format]).args(nodes).output().expect("rolecall");
         (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
@@ -147,7 +150,7 @@ pub fn diagnose(nodes: &[&str]) -> (Option<i32>, String, Vec<(String, Option<Str
     (code, text, listed(&document["findings"]))
 }
 
-fn listed(findings: &serde_json::Value) -> Vec<(String, Option<String>)> {
+fn listed(findings: &serde_json::Value) -> Found {
     let listed = findings.as_array().expect("a list").iter();
     listed.map(|finding| (finding["kind"].as_str().expect("a kind").to_owned(), finding["node"].as_str().map(str::to_owned))).collect()
 }

@@ -14,7 +14,7 @@ mod wait;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-pub use daemon::{Daemon, Response, diagnose};
+pub use daemon::{Daemon, Found, Response, diagnose};
 pub use parsers::{open_metrics_parser, promtool};
 pub use peer::{Peer, Proxy, until_info};
 pub use process::{Process, Signal};

@@ -90,3 +90,41 @@ impl Memory {
         begin + end.saturating_sub(begin).mul_f64((offset - from) as f64 / (to - from).max(1) as f64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn primary(offset: u64) -> Replication {
+        Replication { role: Some(Role::Master), replid: Some("a".repeat(40).into()), offset: Some(offset), ..Replication::default() }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_reaches_far_back() {
+        let mut memory = Memory::default();
+        for second in 0..10_000 {
+            memory.learn(&primary(second * 100), Duration::from_secs(second));
+        }
+        assert!(memory.offsets.len() <= MAX_OFFSETS, "{}", memory.offsets.len());
+        let passed = memory.passed(200_000).as_secs_f64();
+        assert!((passed - 2000.0).abs() < 1.0, "{passed}");
+        assert_eq!(memory.passed(999_900), Duration::from_secs(9999));
+    }
+
+    #[test]
+    fn a_history_goes_on_with_the_node_that_took_over() {
+        let mut memory = Memory::default();
+        memory.learn(&primary(100), Duration::from_secs(1));
+        memory.learn(&primary(200), Duration::from_secs(2));
+        let taken_over = Replication {
+            replid: Some("b".repeat(40).into()),
+            replid2: Some("a".repeat(40).into()),
+            second_offset: Some(151),
+            ..primary(300)
+        };
+        memory.learn(&taken_over, Duration::from_secs(3));
+        assert_eq!(memory.offsets, [(Duration::from_secs(1), 100), (Duration::from_secs(3), 300)], "what was not taken over is forgotten");
+        memory.learn(&primary(50), Duration::from_secs(4));
+        assert_eq!(memory.offsets, [(Duration::from_secs(4), 50)], "another history is another matter");
+    }
+}

@@ -15,19 +15,24 @@ const MAX_IDS: usize = 8;
 pub(crate) struct Memory {
     nodes: Vec<VecDeque<Box<str>>>,
     ids: HashMap<Box<str>, Seen>,
-    next: u64,
+    rounds: u64,
 }
 
 /// What is known of one replication id.
 #[derive(Debug)]
 struct Seen {
-    /// Its place in the order of first sight.
-    order: u64,
+    /// The round of first sight.
+    round: u64,
     /// The nodes whose data belonged to it.
     by: Vec<usize>,
 }
 
 impl Memory {
+    /// Begins a round.
+    pub(crate) fn next_round(&mut self) {
+        self.rounds += 1;
+    }
+
     /// Takes up one answer of one node.
     pub(crate) fn apply(&mut self, node: usize, snapshot: &NodeSnapshot, succession: Succession) {
         self.reserve(node);
@@ -36,7 +41,6 @@ impl Memory {
                 self.forget(node, &id);
             }
         }
-        // The older of the two first, so that the order of first sight is that of their making.
         for id in [&snapshot.replication.replid2, &snapshot.replication.replid].into_iter().flatten() {
             self.add(node, id);
         }
@@ -68,7 +72,7 @@ impl Memory {
     pub(crate) fn succeeds(&self, (node, new): (usize, &Replication), (other, old): (usize, &Replication)) -> bool {
         let continued = |of: &Replication, by: usize| {
             let seen = self.ids.get(of.replid2.as_deref()?)?;
-            seen.by.contains(&by).then_some(seen.order)
+            seen.by.contains(&by).then_some(seen.round)
         };
         match (continued(new, other), continued(old, node)) {
             (Some(mine), Some(theirs)) => mine > theirs,
@@ -88,10 +92,8 @@ impl Memory {
             return;
         }
         self.nodes[node].push_back(id.into());
-        let order = self.next;
-        let seen = self.ids.entry(id.into()).or_insert_with(|| Seen { order, by: Vec::new() });
-        self.next += u64::from(seen.by.is_empty());
-        seen.by.push(node);
+        let round = self.rounds;
+        self.ids.entry(id.into()).or_insert_with(|| Seen { round, by: Vec::new() }).by.push(node);
         if self.nodes[node].len() > MAX_IDS
             && let Some(oldest) = self.nodes[node].pop_front()
         {
@@ -106,5 +108,19 @@ impl Memory {
                 self.ids.remove(id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut memory = Memory::default();
+        for id in 0..1000 {
+            memory.remember(id % 3, &format!("{id:040}"));
+        }
+        assert_eq!((memory.ids(0).count(), memory.ids.len()), (MAX_IDS, 3 * MAX_IDS));
     }
 }

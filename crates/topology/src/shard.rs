@@ -52,6 +52,7 @@ impl Memory {
         let Scene { round, deployment, expect, .. } = *scene;
         let (elapsed, accrued, interval) = (round.elapsed, scene.accrued, deployment.interval);
         let answered: Vec<_> = scene.successions.iter().map(Option::is_some).collect();
+        self.lineage.next_round();
         for (place, succession) in scene.successions.iter().enumerate() {
             if let (Some(succession), Some(snapshot)) = (succession, nodes[place].snapshot()) {
                 self.lineage.apply(place, snapshot, *succession);

@@ -1,0 +1,263 @@
+//! What holds for any sequence of rounds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use snapshot::{NodeSnapshot, Reason};
+use topology::{Answer, Deployment, DeploymentView, Event, Fold, Kind, Outcome, OwnErrors, Presence, Round};
+
+const SECOND: Duration = Duration::from_secs(1);
+const NODES: usize = 3;
+
+/// What one node does in one round.
+#[derive(Debug, Clone)]
+enum Act {
+    /// It says that it is a master: of which history, and which one it continues.
+    Master { id: u8, continued: Option<u8>, offset: u64, changes: u64 },
+    /// It says that it follows another node.
+    Replica { id: u8, of: usize, up: bool, offset: u64 },
+    /// Nothing is heard of it.
+    Silent,
+    /// Its host says that it is gone.
+    Refused,
+}
+
+fn act(silence: bool) -> impl Strategy<Value = Act> {
+    let ids = 0..4_u8;
+    let master = (ids.clone(), prop::option::of(ids.clone()), 0..1000_u64, 0..50_u64);
+    let master = master.prop_map(|(id, continued, offset, changes)| Act::Master { id, continued, offset, changes });
+    let replica = (ids, 0..NODES, any::<bool>(), 0..1000_u64).prop_map(|(id, of, up, offset)| Act::Replica { id, of, up, offset });
+    let lost = if silence { prop_oneof![Just(Act::Silent), Just(Act::Refused)].boxed() } else { Just(Act::Refused).boxed() };
+    let weight = u32::from(silence) * 2;
+    prop_oneof![4 => master, 4 => replica, weight.max(1) => lost].prop_filter("no loss", move |act| silence || !matches!(act, Act::Refused))
+}
+
+/// Rounds of three nodes.
+fn acts(silence: bool) -> impl Strategy<Value = Vec<[Act; NODES]>> {
+    prop::collection::vec([act(silence), act(silence), act(silence)], 1..40)
+}
+
+fn info(node: usize, act: &Act) -> String {
+    let id = |id: u8| id.to_string().repeat(40).replace('0', "a");
+    let common = format!("run_id:{node}\nuptime_in_seconds:100\nloading:0\nrdb_last_save_time:1\n");
+    match act {
+        Act::Master { id: of, continued, offset, changes } => {
+            let continued =
+                continued.map(|of| format!("master_replid2:{}\nsecond_repl_offset:{}\n", id(of), offset / 2)).unwrap_or_default();
+            let replid = id(*of);
+            format!(
+                "{common}role:master\nmaster_replid:{replid}\n{continued}master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n"
+            )
+        }
+        Act::Replica { id: of, of: upstream, up, offset } => {
+            let status = if *up { "up" } else { "down" };
+            format!(
+                "{common}role:slave\nmaster_host:n\nmaster_port:{upstream}\nmaster_link_status:{status}\nmaster_replid:{}\nmaster_repl_offset:{offset}\n",
+                id(*of)
+            )
+        }
+        Act::Silent | Act::Refused => String::new(),
+    }
+}
+
+fn outcome(node: usize, act: &Act) -> Outcome {
+    match act {
+        Act::Silent => Outcome::Missed(Reason::Timeout),
+        Act::Refused => Outcome::Failed(Reason::Refused),
+        _ => Outcome::Answered(Answer {
+            snapshot: Arc::new(NodeSnapshot::from_info(&info(node, act)).expect("an INFO reply")),
+            took: Duration::from_millis(1),
+            at: SystemTime::UNIX_EPOCH,
+            certificate_expiry: None,
+            peer: None,
+            own_errors: OwnErrors::new(),
+            commands_read: false,
+        }),
+    }
+}
+
+fn round(number: usize, outcomes: Vec<Outcome>) -> Round {
+    let elapsed = SECOND * u32::try_from(number).expect("few rounds");
+    Round {
+        at: SystemTime::UNIX_EPOCH + elapsed,
+        elapsed,
+        took: Duration::ZERO,
+        missed: 0,
+        blind: false,
+        outcomes,
+        words: Vec::new(),
+        messages: Vec::new(),
+    }
+}
+
+/// A fold of the nodes in this order.
+fn fold(order: [usize; NODES]) -> Fold {
+    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+    for node in order {
+        deployment.add(format!("node{node}"), format!("n:{node}"), None);
+    }
+    Fold::new(Arc::new(deployment))
+}
+
+/// Plays rounds, and gives the view after each, with its events.
+fn play(acts: &[[Act; NODES]], order: [usize; NODES]) -> Vec<(Arc<DeploymentView>, Vec<Event>)> {
+    let mut fold = fold(order);
+    let rounds = acts.iter().enumerate().map(|(number, acts)| round(number, order.map(|node| outcome(node, &acts[node])).into()));
+    rounds.map(|round| fold.apply(&round)).map(|step| (step.view, step.events)).collect()
+}
+
+/// Everything that only grows.
+fn counters(view: &DeploymentView) -> Vec<u64> {
+    let shard = &view.shards[0];
+    let mut counters: Vec<u64> = [shard.split_brain.total, shard.no_primary.total].map(|total| total.as_secs()).into();
+    counters.extend([shard.lost_writes.total, shard.emptied.total]);
+    counters.extend(shard.changes);
+    counters.extend(view.history.counts().map(|(_, count)| count));
+    for node in &view.nodes {
+        counters.extend([node.process.restarts, node.process.role_changes, node.link.drops, node.resyncs, node.polling.polls]);
+        counters.extend(node.polling.failures);
+    }
+    counters
+}
+
+/// What is known, by names, so that the order of the nodes is left out of it.
+fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
+    let shard = &view.shards[0];
+    let names = |places: &[usize]| {
+        let mut names: Vec<_> = places.iter().map(|place| view.name(*place)).collect();
+        names.sort_unstable();
+        names.join(",")
+    };
+    let mut facts = BTreeMap::from([
+        ("masters".to_owned(), names(&shard.masters)),
+        (
+            "primary".to_owned(),
+            shard.primary.map(|primary| format!("{} {:?}", view.name(primary.node), primary.evidence)).unwrap_or_default(),
+        ),
+        ("stale".to_owned(), names(&shard.stale)),
+        ("unrelated".to_owned(), names(&shard.unrelated)),
+        ("split".to_owned(), format!("{} {:?}", names(&shard.split_brain.masters), shard.split_brain.total)),
+        ("lost".to_owned(), format!("{:?}", shard.lost_writes)),
+        ("none".to_owned(), format!("{:?}", shard.no_primary)),
+        ("looped".to_owned(), names(&shard.looped)),
+        ("changes".to_owned(), format!("{:?}", shard.changes)),
+        ("serving".to_owned(), format!("{:?} {:?} {}", shard.writable, shard.readable, shard.replicas)),
+    ]);
+    for node in &view.nodes {
+        let fact = format!("{:?} {:?} {:?} {:?} {:?} {}", node.presence, node.role(), node.depth, node.orphan, node.lag, node.diverged);
+        facts.insert(node.node.name.clone(), fact);
+    }
+    let mut findings: Vec<_> = view.findings.iter().map(|finding| format!("{:?} {:?}", finding.kind, finding.node)).collect();
+    findings.sort();
+    facts.insert("findings".to_owned(), findings.join(","));
+    facts
+}
+
+proptest! {
+    #[test]
+    fn counters_never_fall(acts in acts(true)) {
+        let played = play(&acts, [0, 1, 2]);
+        for pair in played.windows(2) {
+            for (before, after) in counters(&pair[0].0).into_iter().zip(counters(&pair[1].0)) {
+                prop_assert!(before <= after);
+            }
+        }
+    }
+
+    #[test]
+    fn split_brain_seconds_are_the_time_with_two_masters_of_one_history(acts in acts(false)) {
+        // A reference that knows no fold: who ever had which id.
+        let mut had: [Vec<u8>; NODES] = Default::default();
+        let mut seconds = 0;
+        for acts in &acts {
+            for (node, act) in acts.iter().enumerate() {
+                match act {
+                    Act::Master { id, continued, .. } => had[node].extend([Some(*id), *continued].into_iter().flatten()),
+                    Act::Replica { id, .. } => had[node].push(*id),
+                    Act::Silent | Act::Refused => {}
+                }
+            }
+            let is_master = |node: &usize| matches!(acts[*node], Act::Master { .. });
+            let masters: Vec<_> = (0..NODES).filter(is_master).collect();
+            let shared = |a: usize, b: usize| had[a].iter().any(|id| had[b].contains(id));
+            seconds += u64::from(masters.iter().any(|a| masters.iter().any(|b| a < b && shared(*a, *b))));
+        }
+        let played = play(&acts, [0, 1, 2]);
+        let total = played.last().expect("a round").0.shards[0].split_brain.total;
+        prop_assert!(total.abs_diff(Duration::from_secs(seconds)) <= SECOND, "{total:?} for {seconds} s");
+    }
+
+    #[test]
+    fn events_come_in_pairs(acts in acts(true)) {
+        let mut open: BTreeMap<(&str, Option<String>), bool> = BTreeMap::new();
+        for (_, events) in play(&acts, [0, 1, 2]) {
+            for event in events {
+                let (pair, begins) = match event.kind.label() {
+                    "split_brain_began" => ("split_brain", true),
+                    "split_brain_ended" => ("split_brain", false),
+                    "primary_lost" => ("primary", true),
+                    "primary_regained" => ("primary", false),
+                    "link_dropped" => ("link", true),
+                    "link_restored" => ("link", false),
+                    "node_unreachable" => ("node", true),
+                    "node_back" => ("node", false),
+                    _ => continue,
+                };
+                let before = open.insert((pair, event.node), begins).unwrap_or(false);
+                prop_assert_ne!(before, begins, "{} {}", pair, event.kind.label());
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_rounds_give_the_same_facts_in_any_order_of_nodes(acts in acts(true)) {
+        let orders = [[0, 1, 2], [0, 1, 2], [2, 0, 1], [1, 0, 2]].map(|order| play(&acts, order));
+        for other in &orders[1..] {
+            for (first, second) in orders[0].iter().zip(other) {
+                prop_assert_eq!(facts(&first.0), facts(&second.0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_missed_round_changes_nothing_before_its_time(acts in acts(false), missed in 1..3_usize) {
+        let mut fold = fold([0, 1, 2]);
+        for (number, acts) in acts.iter().enumerate() {
+            fold.apply(&round(number, (0..NODES).map(|node| outcome(node, &acts[node])).collect()));
+        }
+        let known = |view: &DeploymentView| {
+            let mut facts = facts(view);
+            // How far behind a replica is goes by the time that passes.
+            facts.retain(|name, _| !name.starts_with("node") && name != "findings");
+            facts
+        };
+        let before = fold.view();
+        for gap in 0..missed {
+            let step = fold.apply(&round(acts.len() + gap, vec![Outcome::Missed(Reason::Timeout); NODES]));
+            // A change of the primary may still find its cause.
+            let changes = |kind: &str| kind == "primary_changed";
+            prop_assert!(step.events.iter().all(|event| changes(event.kind.label())), "{:?}", step.events);
+            let (mut then, mut now) = (known(&before), known(&step.view));
+            then.remove("changes");
+            now.remove("changes");
+            prop_assert_eq!(then, now);
+            prop_assert!(step.view.nodes.iter().all(|node| node.presence == Presence::Up));
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_of_events_is_bounded() {
+    let mut fold = fold([0, 1, 2]);
+    for number in 0..2000 {
+        let act = if number % 2 == 0 {
+            Act::Master { id: 1, continued: None, offset: 0, changes: 0 }
+        } else {
+            Act::Replica { id: 1, of: 1, up: true, offset: 0 }
+        };
+        fold.apply(&round(number, (0..NODES).map(|node| outcome(node, &act)).collect()));
+    }
+    assert_eq!(fold.view().history.events().count(), 1000);
+}
