@@ -37,6 +37,7 @@ fn what_is_written_becomes_what_is_used() {
     let file = directory.path().join("rolecall.toml");
     let text = format!(
         r#"
+        state_file = "/var/lib/rolecall/state.json"
         [web]
         listen_address = "127.0.0.1:9999"
         [log]
@@ -61,6 +62,11 @@ fn what_is_written_becomes_what_is_used() {
         name = "billed"
         preset = "managed"
         nodes = [{{ url = "redis://billed.example" }}]
+        expect = {{ masters = 2, until = "2026-12-31" }}
+        [[deployment]]
+        name = "copy"
+        nodes = [{{ url = "redis://copy.example" }}]
+        expect = {{ primary = "external" }}
         "#,
         secret.display()
     );
@@ -69,6 +75,8 @@ fn what_is_written_becomes_what_is_used() {
     assert!(!format!("{settings:?}").contains("hunter2") && !format!("{settings:?}").contains("123456"));
     let shown = settings.effective().replace(&secret.display().to_string(), "/run/secret");
     expect![[r#"
+        state_file = "/var/lib/rolecall/state.json"
+
         [web]
         listen_address = "127.0.0.1:9999"
 
@@ -102,6 +110,18 @@ fn what_is_written_becomes_what_is_used() {
         deadline = "1s"
         down_after = "45s"
         cadence = { commands = "1m", slowlog = "1m", config = "10m" }
+        expect = { masters = 2, until = "2026-12-31T23:59:59Z" }
+
+        [[deployment]]
+        name = "copy"
+        nodes = [
+          { url = "redis://copy.example:6379", name = "copy.example:6379" }
+        ]
+        interval = "1s"
+        deadline = "800ms"
+        down_after = "3s"
+        cadence = { commands = "10s", slowlog = "10s", config = "1m" }
+        expect = { primary = "external" }
     "#]]
     .assert_eq(&shown);
     // What is printed can be read again, but for the secrets.

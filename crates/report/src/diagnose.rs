@@ -116,14 +116,15 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     if !evidence.is_empty() {
         part(text, "Evidence", &evidence.join(", "))?;
     }
-    part(text, "Likely cause", &runbook.first_point("Causes").unwrap_or_default())?;
+    part(text, "Likely cause", &runbook.cause(&named(finding)).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
         // A command is to be copied, so it is never wrapped.
         writeln!(text, "  {:<15}{BOLD}{}{BOLD:#}", "First command", filled(&command, view, finding))?;
     }
-    part(text, "Fix", &filled(&runbook.first_point("Fix").unwrap_or_default(), view, finding))?;
+    let fix = runbook.points("Fix").into_iter().next().map(|point| point.text).unwrap_or_default();
+    part(text, "Fix", &filled(&fix, view, finding))?;
     for (place, point) in runbook.points("Do not").iter().take(2).enumerate() {
-        part(text, if place == 0 { "Do not" } else { "" }, point)?;
+        part(text, if place == 0 { "Do not" } else { "" }, &point.text)?;
     }
     part(text, "Runbook", &format!("alerts/runbooks/{}.md", finding.kind.label()))?;
     writeln!(text)
@@ -155,6 +156,19 @@ fn address<'a>(view: &'a DeploymentView, finding: &Finding) -> Option<&'a str> {
     let first = shard.stale.first().or(shard.looped.first()).copied();
     let place = first.or(shard.primary.map(|primary| primary.node)).or(shard.last_primary).unwrap_or_default();
     view.nodes.get(place).map(|node| node.node.address.as_str())
+}
+
+/// The names in the evidence.
+fn named(finding: &Finding) -> Vec<&str> {
+    let mut names = Vec::new();
+    for (_, value) in &finding.evidence {
+        match value {
+            Value::Text(text) => names.push(text.as_str()),
+            Value::List(items) => names.extend(items.iter().map(String::as_str)),
+            Value::Number(_) => {}
+        }
+    }
+    names
 }
 
 fn shown(value: &Value) -> String {

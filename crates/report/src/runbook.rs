@@ -27,6 +27,15 @@ pub struct Runbook {
     pub sections: Vec<(&'static str, &'static str)>,
 }
 
+/// A point or paragraph.
+#[derive(Debug, Default)]
+pub(crate) struct Point {
+    /// As plain text.
+    pub(crate) text: String,
+    /// The parts of it that are code.
+    codes: Vec<String>,
+}
+
 /// The runbook of an alert.
 pub fn runbook(alert: &str) -> Option<&'static Runbook> {
     RUNBOOKS.get(alert)
@@ -68,27 +77,31 @@ impl Runbook {
         code.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#')).map(str::to_owned)
     }
 
-    /// The first point or paragraph of a section, as plain text.
-    pub(crate) fn first_point(&self, heading: &str) -> Option<String> {
-        self.points(heading).into_iter().next()
+    /// The cause that names one of these values in code; else the first, which is the most likely one.
+    pub(crate) fn cause(&self, values: &[&str]) -> Option<String> {
+        let points = self.points("Causes");
+        let named = points.iter().find(|point| point.codes.iter().any(|code| values.contains(&code.as_str())));
+        named.or(points.first()).map(|point| point.text.clone())
     }
 
-    /// The points and paragraphs of a section, as plain text; code blocks are left out.
-    pub(crate) fn points(&self, heading: &str) -> Vec<String> {
+    /// The points and paragraphs of a section; code blocks are left out.
+    pub(crate) fn points(&self, heading: &str) -> Vec<Point> {
         let mut points = Vec::new();
-        let (mut current, mut code) = (String::new(), false);
+        let (mut current, mut in_block) = (Point::default(), false);
         for event in Parser::new(self.section(heading).unwrap_or_default()) {
             match event {
-                Event::Start(Tag::CodeBlock(_)) => code = true,
-                Event::End(TagEnd::CodeBlock) => code = false,
+                Event::Start(Tag::CodeBlock(_)) => in_block = true,
+                Event::End(TagEnd::CodeBlock) => in_block = false,
                 Event::Start(Tag::Item | Tag::Paragraph) | Event::End(TagEnd::Item | TagEnd::Paragraph) => {
-                    if !current.trim().is_empty() {
-                        points.push(current.trim().to_owned());
-                    }
-                    current.clear();
+                    let point = std::mem::take(&mut current);
+                    points.extend((!point.text.trim().is_empty()).then_some(point));
                 }
-                Event::Text(text) | Event::Code(text) if !code => current.push_str(&text),
-                Event::SoftBreak | Event::HardBreak => current.push(' '),
+                Event::Text(text) if !in_block => current.text.push_str(&text),
+                Event::Code(code) => {
+                    current.text.push_str(&code);
+                    current.codes.push(code.into_string());
+                }
+                Event::SoftBreak | Event::HardBreak => current.text.push(' '),
                 _ => {}
             }
         }

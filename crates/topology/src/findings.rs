@@ -136,6 +136,34 @@ kinds! {
     RedisLoading,
 }
 
+/// Alerts that are no condition of a moment, and so no finding: their names, and why.
+pub const NO_FINDING: [(&str, &str); 24] = [
+    ("RedisPrimaryChanged", "an occurrence; it is an event"),
+    ("RedisRoleFlapping", "a rate over an hour"),
+    ("RedisWritesHitReplica", "a rate over minutes"),
+    ("RedisErrorReplies", "a rate over minutes"),
+    ("RedisTopologyCommand", "an occurrence; it is an event"),
+    ("RedisRestarted", "an occurrence; it is an event"),
+    ("RedisCrashLoop", "a rate over minutes"),
+    ("RedisReplicaLinkFlapping", "a rate over minutes"),
+    ("RedisClientAuthFailing", "a rate over minutes"),
+    ("RedisBacklogTooSmall", "an occurrence: a drop that ended in a full synchronisation"),
+    ("RedisAofDelayedFsync", "a rate over minutes"),
+    ("RedisForkSlow", "an occurrence"),
+    ("RedisMaxClients", "a rate over minutes"),
+    ("RedisStaleClients", "needs the list of clients, which is read only then"),
+    ("RedisDiskSpaceLow", "a trend over hours"),
+    ("RedisSentinelDisagreement", "comes with deployments that have Sentinels"),
+    ("RedisSentinelQuorumLost", "comes with deployments that have Sentinels"),
+    ("RedisSentinelGhosts", "comes with deployments that have Sentinels"),
+    ("RedisClusterDown", "comes with clusters"),
+    ("RedisPrimaryEndpointWrong", "comes with endpoints"),
+    ("RolecallDown", "about the exporter, which cannot show it"),
+    ("RolecallStale", "about the exporter, which cannot show it"),
+    ("RolecallBlind", "about the exporter; it is a metric"),
+    ("RolecallReloadFailed", "about the exporter; it is a metric"),
+];
+
 impl Severity {
     /// The value of the label `severity`.
     pub const fn label(self) -> &'static str {

@@ -40,7 +40,7 @@ pub use counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
 pub use deployment::{AofExpectation, Deployment, Expectations, Kind, Labels, Node};
 pub use emptied::EmptiedView;
 pub use events::{Event, EventKind};
-pub use findings::{Finding, FindingKind, Severity, Value};
+pub use findings::{Finding, FindingKind, NO_FINDING, Severity, Value};
 pub use fold::{Fold, Step, Wanted};
 pub use following::{Orphan, Upstream};
 pub use history::History;

@@ -6,13 +6,20 @@
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use snapshot::NodeSnapshot;
+use topology::{Answer, Deployment, Fold, Kind, Outcome, OwnErrors, Round};
 
 use tests::{Daemon, Process, Redis, Stopwatch, eventually, free_port, pause};
 
 /// Servers behind the nodes; each serves as many nodes as it must.
 const SERVERS: usize = 10;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How long each cost is watched.
 const WATCH: Duration = Duration::from_secs(20);
@@ -72,6 +79,9 @@ const SEEN: [&str; 50] = [
 ];
 
 fn main() {
+    if std::env::args().any(|argument| argument == "fold") {
+        return folds();
+    }
     let servers: Vec<_> = (0..SERVERS).map(|_| Redis::start(&["--appendonly", "yes"])).collect();
     for server in &servers {
         for command in SEEN {
@@ -89,6 +99,15 @@ fn main() {
         println!("{}", bare_sockets(&servers, nodes));
     }
     println!("{}", redis_exporter(&servers[0]));
+    folds();
+}
+
+/// What the facts cost, without any server.
+fn folds() {
+    println!("\n| the fold | deployments | nodes of each | per node and round, us |\n| --- | --- | --- | --- |");
+    for (deployments, nodes) in [(1000, 1), (333, 3), (1, 1000)] {
+        println!("{}", fold(deployments, nodes));
+    }
 }
 
 fn rolecall(servers: &[Redis], nodes: usize) -> String {
@@ -177,6 +196,65 @@ fn redis_exporter(server: &Redis) -> String {
         resident_megabytes(exporter.id()),
         text.len() as f64 / 1e6
     )
+}
+
+/// What the facts cost, on a real reply of a master and of its replicas.
+fn fold(deployments: u16, nodes: u16) -> String {
+    const ROUNDS: u32 = 20;
+    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/snapshot/captures/redis-7.0.15");
+    let [master, replica] = ["master", "replica1"].map(|node| {
+        let capture = captures.join(format!("03-replication-healthy.{node}.info-everything.txt"));
+        std::fs::read_to_string(capture).expect("a capture")
+    });
+    let port = replica.lines().find_map(|line| line.strip_prefix("master_port:")?.trim().parse::<u16>().ok()).expect("a port");
+    let mut folds: Vec<_> = (0..deployments)
+        .map(|_| {
+            let mut deployment = Deployment::new("bench", Kind::Static, &[], SECOND, SECOND * 3);
+            for node in 0..nodes {
+                deployment.add(format!("n{node}"), format!("127.0.0.1:{}", port + node), None);
+            }
+            Fold::new(Arc::new(deployment))
+        })
+        .collect();
+    let rounds: Vec<Round> = (1..=ROUNDS)
+        .map(|round| {
+            // Each round brings replies of its own, with offsets that moved.
+            let moved = |info: &str| info.replace("master_repl_offset:", &format!("master_repl_offset:{round}"));
+            let [master, replica] = [&master, &replica].map(|info| Arc::new(NodeSnapshot::from_info(&moved(info)).expect("a reply")));
+            let outcomes = (0..nodes).map(|node| answered(if node == 0 { &master } else { &replica }));
+            let elapsed = SECOND * round;
+            Round {
+                at: SystemTime::UNIX_EPOCH + elapsed,
+                elapsed,
+                took: Duration::ZERO,
+                missed: 0,
+                blind: false,
+                outcomes: outcomes.collect(),
+                words: Vec::new(),
+                messages: Vec::new(),
+            }
+        })
+        .collect();
+    let begun = Stopwatch::start();
+    for round in &rounds {
+        for fold in &mut folds {
+            std::hint::black_box(fold.apply(round));
+        }
+    }
+    let each = begun.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS) / f64::from(deployments) / f64::from(nodes);
+    format!("| | {deployments} | {nodes} | {each:.1} |")
+}
+
+fn answered(snapshot: &Arc<NodeSnapshot>) -> Outcome {
+    Outcome::Answered(Answer {
+        snapshot: Arc::clone(snapshot),
+        took: Duration::from_millis(1),
+        at: SystemTime::UNIX_EPOCH,
+        certificate_expiry: None,
+        peer: None,
+        own_errors: OwnErrors::new(),
+        commands_read: false,
+    })
 }
 
 /// The median of nine scrapes, from asking to the last byte, milliseconds.

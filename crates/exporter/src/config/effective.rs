@@ -9,6 +9,9 @@ use super::{DeploymentSettings, Settings};
 
 pub(super) fn write(settings: &Settings) -> String {
     let mut document = DocumentMut::new();
+    if let Some(path) = &settings.state_file {
+        document["state_file"] = value(path.display().to_string());
+    }
     let mut web = Table::new();
     web["listen_address"] = value(&settings.listen_address);
     document["web"] = Item::Table(web);

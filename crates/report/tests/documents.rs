@@ -1,0 +1,231 @@
+//! Documents and the text of `diagnose`, on a deployment in trouble.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use expect_test::{expect, expect_file};
+use snapshot::{NodeSnapshot, Reason};
+use topology::{Answer, Deployment, DeploymentView, Fold, Kind, Outcome, OwnErrors, Round};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn answered(info: &str) -> Outcome {
+    Outcome::Answered(Answer {
+        snapshot: Arc::new(NodeSnapshot::from_info(info).expect("an INFO reply")),
+        took: Duration::from_millis(1),
+        at: SystemTime::UNIX_EPOCH,
+        certificate_expiry: None,
+        peer: None,
+        own_errors: OwnErrors::new(),
+        commands_read: false,
+    })
+}
+
+/// A replica was promoted by hand while its master lived on and took two writes; a third node is gone.
+fn in_trouble() -> Arc<DeploymentView> {
+    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+    for (name, port) in [("orders-0", 6379), ("orders-1", 6380), ("orders-2", 6381)] {
+        deployment.add(name, format!("10.0.0.5:{port}"), None);
+    }
+    let mut fold = Fold::new(Arc::new(deployment));
+    let (old, new) = ("a".repeat(40), "b".repeat(40));
+    let master = |changes: u64| {
+        format!(
+            "run_id:0\nrole:master\nmaster_replid:{old}\nmaster_repl_offset:100\nrdb_last_save_time:1\nrdb_changes_since_last_save:{changes}\nloading:0\n"
+        )
+    };
+    let replica =
+        format!("role:slave\nmaster_host:10.0.0.5\nmaster_port:6379\nmaster_link_status:up\nmaster_replid:{old}\nmaster_repl_offset:100\n");
+    let promoted =
+        format!("run_id:1\nrole:master\nmaster_replid:{new}\nmaster_replid2:{old}\nsecond_repl_offset:91\nmaster_repl_offset:120\n");
+    let rounds = [
+        [answered(&master(5)), answered(&format!("run_id:1\n{replica}")), answered(&format!("run_id:2\n{replica}"))],
+        [answered(&master(5)), answered(&promoted), Outcome::Failed(Reason::Refused)],
+        [answered(&master(7)), answered(&promoted), Outcome::Failed(Reason::Refused)],
+    ];
+    for (outcomes, number) in rounds.into_iter().zip(1..) {
+        let elapsed = SECOND * number;
+        fold.apply(&Round {
+            at: SystemTime::UNIX_EPOCH + elapsed,
+            elapsed,
+            took: SECOND,
+            missed: 0,
+            blind: false,
+            outcomes: outcomes.into(),
+            words: Vec::new(),
+            messages: Vec::new(),
+        });
+    }
+    fold.view()
+}
+
+#[test]
+fn diagnose_says_what_is_wrong_and_what_to_do() {
+    let text = anstream::adapter::strip_str(&report::diagnose(&[in_trouble()])).to_string();
+    expect_file!["diagnose.txt"].assert_eq(&text);
+}
+
+#[test]
+fn the_document_of_findings() {
+    let document = serde_json::to_string_pretty(&report::api::findings(&[in_trouble()])).expect("a document");
+    expect![[r#"
+        {
+          "findings": [
+            {
+              "kind": "RedisDown",
+              "severity": "critical",
+              "deployment": "orders",
+              "node": "orders-2",
+              "since": "1970-01-01T00:00:02.000Z",
+              "summary": "A node does not answer",
+              "evidence": {
+                "last_role": "replica",
+                "reason": "refused",
+                "seconds": 2
+              }
+            },
+            {
+              "kind": "RedisSplitBrain",
+              "severity": "critical",
+              "deployment": "orders",
+              "since": "1970-01-01T00:00:02.000Z",
+              "summary": "Two nodes of one deployment accept writes as master",
+              "evidence": {
+                "by": "lineage",
+                "masters": [
+                  "orders-0",
+                  "orders-1"
+                ],
+                "primary": "orders-1",
+                "seconds": 1,
+                "stale": [
+                  "orders-0"
+                ],
+                "unreplicated_bytes": 10,
+                "unreplicated_writes": 2
+              }
+            },
+            {
+              "kind": "RedisWritesLost",
+              "severity": "critical",
+              "deployment": "orders",
+              "since": "1970-01-01T00:00:03.000Z",
+              "summary": "A stale master accepted writes that the primary does not have",
+              "evidence": {
+                "by": "lineage",
+                "primary": "orders-1",
+                "stale": [
+                  "orders-0"
+                ],
+                "unreplicated_writes": 2
+              }
+            },
+            {
+              "kind": "RedisReplicasMissing",
+              "severity": "critical",
+              "deployment": "orders",
+              "since": "1970-01-01T00:00:02.000Z",
+              "summary": "The deployment has fewer replicas than it should have",
+              "evidence": {
+                "expected": 2,
+                "replicas": 0
+              }
+            }
+          ]
+        }"#]]
+    .assert_eq(&document);
+}
+
+#[test]
+fn the_document_of_events() {
+    let document = report::api::events(&[in_trouble()]);
+    let lines: Vec<_> = document.events.iter().map(|event| serde_json::to_string(event).expect("a document") + "\n").collect();
+    expect![[r#"
+        {"at":"1970-01-01T00:00:02.000Z","kind":"node_unreachable","deployment":"orders","node":"orders-2","reason":"refused"}
+        {"at":"1970-01-01T00:00:02.000Z","kind":"role_changed","deployment":"orders","node":"orders-1","from":"replica","to":"master"}
+        {"at":"1970-01-01T00:00:02.000Z","kind":"split_brain_began","deployment":"orders","masters":["orders-0","orders-1"]}
+        {"at":"1970-01-01T00:00:02.000Z","kind":"lagging_promotion","deployment":"orders","node":"orders-1","bytes":10}
+    "#]]
+    .assert_eq(&lines.concat());
+}
+
+#[test]
+fn the_document_of_the_topology() {
+    let document = serde_json::to_string_pretty(&report::api::topology(&[in_trouble()])).expect("a document");
+    expect![[r#"
+        {
+          "deployments": [
+            {
+              "name": "orders",
+              "kind": "static",
+              "at": "1970-01-01T00:00:03.000Z",
+              "shards": [
+                {
+                  "primary": "orders-1",
+                  "evidence": "lineage",
+                  "masters": [
+                    "orders-0",
+                    "orders-1"
+                  ],
+                  "stale_masters": [
+                    "orders-0"
+                  ],
+                  "unrelated_masters": [],
+                  "split_brain": true,
+                  "split_brain_seconds_total": 2.0,
+                  "no_primary": false,
+                  "no_primary_seconds_total": 0.0,
+                  "replication_loop": false,
+                  "unreplicated_writes_total": 2,
+                  "unreplicated_bytes": 10,
+                  "primary_changes_total": {
+                    "cluster": 0,
+                    "failover_command": 0,
+                    "operator": 0,
+                    "restart": 0,
+                    "sentinel": 0,
+                    "unknown": 0
+                  },
+                  "emptied_total": 0,
+                  "writable": true,
+                  "readable": true
+                }
+              ],
+              "nodes": [
+                {
+                  "name": "orders-0",
+                  "address": "10.0.0.5:6379",
+                  "up": true,
+                  "role": "master",
+                  "diverged": false,
+                  "replication_id": "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                  "offset": 100,
+                  "writes_refused": [],
+                  "reads_refused": []
+                },
+                {
+                  "name": "orders-1",
+                  "address": "10.0.0.5:6380",
+                  "up": true,
+                  "role": "master",
+                  "diverged": false,
+                  "replication_id": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+                  "offset": 120,
+                  "writes_refused": [],
+                  "reads_refused": []
+                },
+                {
+                  "name": "orders-2",
+                  "address": "10.0.0.5:6381",
+                  "up": false,
+                  "down_reason": "refused",
+                  "diverged": false,
+                  "writes_refused": [],
+                  "reads_refused": []
+                }
+              ]
+            }
+          ]
+        }"#]]
+    .assert_eq(&document);
+}
