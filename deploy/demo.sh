@@ -76,12 +76,15 @@ cat <<TEXT
 
 Rolecall     http://127.0.0.1:$rolecall
   metrics    http://127.0.0.1:$rolecall/metrics
+  findings   http://127.0.0.1:$rolecall/api/v1/findings
 Prometheus   http://127.0.0.1:$prometheus
   roles      http://127.0.0.1:$prometheus/graph?g0.expr=redis_role%20%3D%3D%201&g0.tab=1
 Redis        127.0.0.1:$primary (primary), 127.0.0.1:$first and 127.0.0.1:$second (replicas)
 Logs         $folder
 
-Try: redis-cli -p $primary replicaof 127.0.0.1 $first    and watch redis_role and redis_deployment_masters.
+Try: redis-cli -p $primary replicaof 127.0.0.1 $first    every link stays green, and nobody is primary.
+     target/release/rolecall diagnose redis://127.0.0.1:$primary redis://127.0.0.1:$first redis://127.0.0.1:$second
+     redis-cli -p $primary replicaof no one    mends it.
 Stop everything with Ctrl-C.
 TEXT
 
