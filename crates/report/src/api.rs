@@ -217,10 +217,10 @@ pub struct NodeDocument {
 
 /// The events of deployments, sorted by time.
 pub fn events<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Events {
-    let of = |view: &'a Arc<DeploymentView>| view.history.events().map(|event| (event.at, &view.deployment.name, event));
+    let of = |view: &'a Arc<DeploymentView>| view.history.events().map(|event| (&view.deployment.name, event));
     let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
-    found.sort_by_key(|(at, _, _)| *at);
-    Events { events: found.into_iter().map(|(_, deployment, event)| self::event(deployment, event)).collect() }
+    found.sort_by_key(|(_, event)| event.at);
+    Events { events: found.into_iter().map(|(deployment, event)| self::event(deployment, event)).collect() }
 }
 
 /// The document of one event.

@@ -107,6 +107,21 @@ pub enum EventKind {
     },
 }
 
+impl Event {
+    /// What events are sorted by: time, and within a round node, role, link, primary, split brain, others.
+    pub fn order(&self) -> (SystemTime, u8) {
+        let rank = match self.kind {
+            EventKind::NodeUnreachable { .. } | EventKind::NodeBack { .. } | EventKind::Restarted | EventKind::NodeReplaced => 0,
+            EventKind::RoleChanged { .. } => 1,
+            EventKind::LinkDropped | EventKind::LinkRestored { .. } => 2,
+            EventKind::PrimaryChanged { .. } | EventKind::PrimaryLost { .. } | EventKind::PrimaryRegained => 3,
+            EventKind::SplitBrainBegan { .. } | EventKind::SplitBrainEnded { .. } => 4,
+            _ => 5,
+        };
+        (self.at, rank)
+    }
+}
+
 impl EventKind {
     /// The labels of every kind, in the order of the reference.
     pub const LABELS: [&str; 20] = [
@@ -272,7 +287,10 @@ fn aof(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
 fn stats(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
     let (Some(old), Some(new)) = (&old.last, &new.last) else { return };
     let processed = |snapshot: &NodeSnapshot| snapshot.fields.count("total_commands_processed");
-    if old.identity.run_id == new.identity.run_id && processed(new) < processed(old) {
+    if let (Some(before), Some(now)) = (processed(old), processed(new))
+        && old.identity.run_id == new.identity.run_id
+        && now < before
+    {
         emit(EventKind::StatsReset);
     }
 }

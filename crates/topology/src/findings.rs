@@ -372,7 +372,7 @@ impl Found<'_> {
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
         if refuses(Refusal::Oom) {
             self.add(FindingKind::RedisOutOfMemory, Severity::Critical, Some(node), evidence);
-        } else if limit > 0.0 && used > limit * MEMORY_NEAR_LIMIT_RATIO && snapshot.fields.get("maxmemory_policy") == Some("noeviction") {
+        } else if limit > 0.0 && used > limit * MEMORY_NEAR_LIMIT_RATIO && evicts_nothing(snapshot) {
             self.add(FindingKind::RedisMemoryNearLimit, Severity::Warning, Some(node), evidence);
         }
         // On a fenced stale master this is the fence at work.
@@ -444,6 +444,16 @@ impl Found<'_> {
         if node.diverged {
             self.add(Kind::RedisReplicaDiverged, Severity::Warning, Some(node), master().into_iter().collect());
         }
+    }
+}
+
+/// At its limit the server refuses writes: it may evict nothing, or only keys that expire, of which there are none.
+fn evicts_nothing(snapshot: &NodeSnapshot) -> bool {
+    let expiring = || snapshot.keyspace.iter().any(|database| database.expiring > 0);
+    match snapshot.fields.get("maxmemory_policy") {
+        Some("noeviction") => true,
+        Some(policy) => policy.starts_with("volatile-") && !expiring(),
+        None => false,
     }
 }
 

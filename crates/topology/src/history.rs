@@ -31,7 +31,7 @@ impl History {
             if let Some(kind) = EventKind::LABELS.iter().position(|label| *label == event.kind.label()) {
                 self.counts[kind] += 1;
             }
-            let later = self.events.iter().rev().take_while(|other| other.at > event.at).count();
+            let later = self.events.iter().rev().take_while(|other| other.order() > event.order()).count();
             self.events.insert(self.events.len() - later, event.clone());
             if self.events.len() > MAX_EVENTS {
                 self.events.pop_front();

@@ -172,7 +172,9 @@ impl Memory {
             };
             let depth = following::depth(nodes, place);
             let orphan = following::orphan(nodes, place, primary, scene.expect.external);
-            let lag = self.offsets.of(&nodes[place], elapsed, primary.is_some());
+            // A replica that was silent for a moment is as late as it was.
+            let lag =
+                if answered[place] { self.offsets.of(&nodes[place], elapsed, primary.is_some()) } else { scene.before.nodes[place].lag };
             if let Some(snapshot) = nodes[place].last.clone().filter(|_| answered[place]) {
                 self.resyncs[place].apply(&snapshot, upstream.as_deref());
                 self.divergence[place].apply(&snapshot, leader.as_deref(), self.resyncs[place].total());

@@ -14,7 +14,7 @@ use clap::Parser;
 use report::api::{NodeDocument, ShardDocument};
 use serde::Serialize;
 use timeline::Timeline;
-use topology::Fold;
+use topology::{Event, Fold};
 
 /// Replays a recorded timeline through the fold.
 #[derive(Debug, Parser)]
@@ -34,10 +34,11 @@ fn main() -> Result<(), String> {
     let timeline = Timeline::read(&arguments.file)?;
     let deployment = Arc::new(timeline.deployment(arguments.sample));
     let mut fold = Fold::new(deployment);
-    for round in timeline.rounds(arguments.sample, arguments.phase) {
-        for event in fold.apply(&round).events {
-            println!("{}", line(&report::api::event("replay", &event))?);
-        }
+    let mut events: Vec<_> = timeline.rounds(arguments.sample, arguments.phase).iter().flat_map(|round| fold.apply(round).events).collect();
+    // One that waited for its cause goes where its time belongs.
+    events.sort_by_key(Event::order);
+    for event in &events {
+        println!("{}", line(&report::api::event("replay", event))?);
     }
     let known = report::api::deployment(&fold.view());
     let shard = known.shards.into_iter().next().ok_or("no facts")?;
