@@ -26,6 +26,8 @@ pub enum Signal {
     Cont,
     /// As Ctrl-C does.
     Int,
+    /// Ask it to read its configuration again.
+    Hangup,
 }
 
 impl Process {
@@ -47,6 +49,7 @@ impl Process {
             Signal::Stop => "-STOP",
             Signal::Cont => "-CONT",
             Signal::Int => "-INT",
+            Signal::Hangup => "-HUP",
         };
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
         assert!(status.success(), "kill {name}");

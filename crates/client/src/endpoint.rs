@@ -4,12 +4,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::Tls;
 
 /// A server as configured. Debug shows no secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
     /// Where it listens.
     pub address: Address,
@@ -34,7 +34,7 @@ pub enum Address {
 }
 
 /// Who we are to a server.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Credentials {
     /// ACL user; `None` is the user `default`.
     pub username: Option<String>,
@@ -49,6 +49,16 @@ pub enum Password {
     Given(SecretString),
     /// From a file that is read at each connection.
     File(PathBuf),
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Password::Given(one), Password::Given(other)) => one.expose_secret() == other.expose_secret(),
+            (Password::File(one), Password::File(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Address {

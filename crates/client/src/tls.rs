@@ -33,6 +33,8 @@ pub struct Tls {
     config: Arc<ClientConfig>,
     verifier: Arc<dyn ServerCertVerifier>,
     settings: Arc<TlsSettings>,
+    /// What was in the files.
+    contents: Arc<[Vec<u8>]>,
 }
 
 /// Why a TLS profile cannot be made.
@@ -88,7 +90,9 @@ impl Tls {
             }
             _ => return Err(TlsError::HalfIdentity),
         };
-        Ok(Tls { config: Arc::new(config), verifier, settings: Arc::new(settings.clone()) })
+        let files = [&settings.ca_file, &settings.cert_file].into_iter().flatten();
+        let contents = files.map(|path| std::fs::read(path).unwrap_or_default()).collect();
+        Ok(Tls { config: Arc::new(config), verifier, settings: Arc::new(settings.clone()), contents })
     }
 
     /// The configuration of one connection. It shares everything with the others but what it saw.
@@ -107,6 +111,13 @@ impl Tls {
     /// What the profile was made from.
     pub fn settings(&self) -> &TlsSettings {
         &self.settings
+    }
+}
+
+/// Two profiles are the same when they were made from the same settings and files; a key does not change without its certificate.
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        self.settings == other.settings && self.contents == other.contents
     }
 }
 

@@ -5,27 +5,51 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use topology::DeploymentView;
 
+/// The last view of one deployment, as its rounds publish it.
+pub(crate) type View = watch::Receiver<Arc<DeploymentView>>;
+
 /// The last view of each deployment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Board {
-    deployments: Vec<watch::Receiver<Arc<DeploymentView>>>,
+    deployments: watch::Receiver<Vec<View>>,
+}
+
+/// Says which deployments the board shows.
+#[derive(Debug, Default)]
+pub(crate) struct Publisher {
+    deployments: watch::Sender<Vec<View>>,
 }
 
 impl Board {
-    /// Makes a place for a deployment; its rounds publish through the sender.
-    pub fn add(&mut self, first: DeploymentView) -> watch::Sender<Arc<DeploymentView>> {
-        let (publish, view) = watch::channel(Arc::new(first));
-        self.deployments.push(view);
-        publish
-    }
-
     /// Every deployment, each as of its last round.
     pub fn views(&self) -> Vec<Arc<DeploymentView>> {
-        self.deployments.iter().map(|view| Arc::clone(&view.borrow())).collect()
+        self.deployments.borrow().iter().map(|view| Arc::clone(&view.borrow())).collect()
     }
 
     /// Every deployment had its first round.
     pub fn ready(&self) -> bool {
-        self.deployments.iter().all(|view| view.borrow().at.is_some())
+        self.deployments.borrow().iter().all(|view| view.borrow().at.is_some())
+    }
+}
+
+impl Publisher {
+    /// A place for a deployment: its rounds publish through the sender.
+    pub(crate) fn open(first: DeploymentView) -> (watch::Sender<Arc<DeploymentView>>, View) {
+        watch::channel(Arc::new(first))
+    }
+
+    /// The view of a deployment that is shown already.
+    pub(crate) fn kept(&self, name: &str) -> Option<View> {
+        self.deployments.borrow().iter().find(|view| view.borrow().deployment.name == name).cloned()
+    }
+
+    /// Shows these deployments, in this order.
+    pub(crate) fn show(&self, views: Vec<View>) {
+        self.deployments.send_replace(views);
+    }
+
+    /// Where it is shown.
+    pub(crate) fn board(&self) -> Board {
+        Board { deployments: self.deployments.subscribe() }
     }
 }

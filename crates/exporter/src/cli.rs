@@ -51,6 +51,10 @@ pub struct Serve {
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub listen_address: Option<String>,
 
+    /// Let POST /-/reload read the configuration again, as SIGHUP does.
+    #[arg(long = "web.enable-lifecycle")]
+    pub enable_lifecycle: bool,
+
     /// Only log what is at least this severe [default: info].
     #[arg(long = "log.level", value_name = "LEVEL", value_enum)]
     pub log_level: Option<LogLevel>,

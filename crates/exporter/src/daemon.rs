@@ -1,5 +1,6 @@
 //! The daemon from start to end: configure, listen, poll, serve, drain.
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
@@ -8,21 +9,22 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use catalog::{Build, Reload};
+use catalog::Build;
+use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use topology::DeploymentView;
 use tracing::{info, warn};
 
-use crate::board::Board;
 use crate::cli::{Cli, Command, Serve};
 use crate::clock::Clock;
-use crate::config::{DeploymentSettings, Settings};
+use crate::config::Settings;
 use crate::diagnose;
+use crate::fleet::Fleet;
 use crate::http::{self, Requests, Web};
 use crate::log;
-use crate::rounds::{self, Shared};
-use crate::signals::Stop;
+use crate::reload::{self, Reloader};
+use crate::rounds::Shared;
+use crate::signals::{Hangup, Stop};
 use crate::state::State;
 
 /// How long requests that are under way may take after a request to stop.
@@ -66,7 +68,7 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
     settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
     let listener = listen(&settings.listen_address)?;
     let runtime = Runtime::new().context("cannot start the runtime")?;
-    let ended = runtime.block_on(run(settings, listener));
+    let ended = runtime.block_on(run(arguments, settings, listener));
     // A look-up of a name may hang for long after everything else ended.
     runtime.shutdown_background();
     ended
@@ -76,31 +78,49 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A task died: a stopped poller behind a living `/metrics` would be the worst failure.
-async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
+async fn run(arguments: &Serve, settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
+    let mut hangup = Hangup::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
     let state = State::open(settings.state_file.as_deref());
     let shared = Shared::new(clock, state.clone());
-    let (board, mut pollers) = poll(settings.deployments, &shared);
-    pollers.spawn(state.clone().write_for_ever());
-    let reload = Reload { successful: true, succeeded_at: clock.wall() };
-    let handle = Handle::new();
-    let router = http::router(Web { board, shared, build: BUILD, reload, requests: Requests::new() });
+    let reloader = Reloader::new(clock, &settings);
+    let (lifecycle, mut requests) = reload::requests();
+    let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
+    let mut fleet = Fleet::new(shared.clone());
+    fleet.poll(settings.deployments);
+    let web = Web { board: fleet.board(), shared, build: BUILD, reload: reloader.status(), lifecycle, requests: Requests::new() };
     info!(version = BUILD.version, revision = BUILD.revision, "starting Rolecall");
     info!(address = %listener.local_addr()?, "listening");
+    let handle = Handle::new();
     let mut server = JoinSet::new();
-    server.spawn(http::bound(axum_server::from_tcp(listener)?).handle(handle.clone()).serve(router.into_make_service()));
-    tokio::select! {
-        signal = stop.next() => info!(signal, "stopping"),
-        Some(ended) = pollers.join_next() => {
-            ended.context("a poller died")?.context("a poller failed")?;
-            bail!("a poller ended");
-        }
-        Some(ended) = server.join_next() => {
-            ended.context("the web server died")?.context("the web server failed")?;
-            bail!("the web server ended");
+    server.spawn(http::bound(axum_server::from_tcp(listener)?).handle(handle.clone()).serve(http::router(web).into_make_service()));
+    let mut writer = JoinSet::new();
+    writer.spawn(state.clone().write_for_ever());
+    tell(&[NotifyState::Ready]);
+    loop {
+        tokio::select! {
+            signal = stop.next() => {
+                info!(signal, "stopping");
+                break;
+            }
+            () = hangup.next() => drop(reload(&reloader, arguments, &mut fleet)),
+            Some(request) = requests.recv() => drop(request.send(reload(&reloader, arguments, &mut fleet))),
+            ended = fleet.ended() => {
+                let never: Infallible = ended?;
+                match never {}
+            }
+            Some(ended) = writer.join_next() => {
+                ended.context("the writer of the state file died")??;
+                bail!("the writer of the state file ended");
+            }
+            Some(ended) = server.join_next() => {
+                ended.context("the web server died")?.context("the web server failed")?;
+                bail!("the web server ended");
+            }
         }
     }
+    tell(&[NotifyState::Stopping]);
     if let Err(error) = state.write() {
         warn!(error = format!("{error:#}"), "cannot write the state file");
     }
@@ -115,17 +135,20 @@ async fn run(settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the rounds of each deployment, spread evenly over their interval.
-pub(crate) fn poll(deployments: Vec<DeploymentSettings>, shared: &Shared) -> (Board, JoinSet<anyhow::Result<()>>) {
-    let mut board = Board::default();
-    let mut pollers = JoinSet::new();
-    let count = u32::try_from(deployments.len()).unwrap_or(u32::MAX);
-    for (deployment, place) in deployments.into_iter().zip(0..) {
-        let phase = deployment.deployment.interval * place / count;
-        let publish = board.add(DeploymentView::empty(deployment.deployment.clone()));
-        pollers.spawn(rounds::run(deployment, shared.clone(), publish, phase));
+fn reload(reloader: &Reloader, arguments: &Serve, fleet: &mut Fleet) -> Result<(), String> {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
     }
-    (board, pollers)
+    let outcome = reloader.reload(arguments, fleet);
+    tell(&[NotifyState::Ready]);
+    outcome
+}
+
+/// Tells systemd, where it is systemd that started us.
+fn tell(what: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(what) {
+        warn!(%error, "cannot notify systemd");
+    }
 }
 
 /// Opens the port. `:9121` is every address of either family, as for Prometheus.

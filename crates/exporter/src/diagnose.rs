@@ -1,10 +1,11 @@
 //! `rolecall diagnose`: up to three rounds of every deployment, and what they show.
 
+use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
 use topology::{DeploymentView, Severity};
@@ -13,7 +14,8 @@ use tracing::error;
 use crate::cli::{Diagnose, DocumentFormat, LogFormat};
 use crate::clock::Clock;
 use crate::config::{DeploymentSettings, Settings};
-use crate::daemon::{poll, print};
+use crate::daemon::print;
+use crate::fleet::Fleet;
 use crate::log;
 use crate::rounds::Shared;
 use crate::state::State;
@@ -59,7 +61,9 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let views = runtime.block_on(async {
         let shared = Shared::new(Clock::start(), State::default());
-        let (board, mut pollers) = poll(deployments, &shared);
+        let mut fleet = Fleet::new(shared);
+        fleet.poll(deployments);
+        let board = fleet.board();
         let looked = async {
             while board.views().iter().any(|view| view.rounds.total < ROUNDS) {
                 sleep(Duration::from_millis(20)).await;
@@ -67,9 +71,9 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
         };
         tokio::select! {
             _ = timeout(LIMIT, looked) => {}
-            Some(ended) = pollers.join_next() => {
-                ended.context("a poller died")?.context("a poller failed")?;
-                bail!("a poller ended");
+            ended = fleet.ended() => {
+                let never: Infallible = ended?;
+                match never {}
             }
         }
         Ok(board.views())

@@ -8,6 +8,24 @@ pub(crate) struct Stop {
     interrupt: Signal,
 }
 
+/// Requests to read the configuration again: SIGHUP.
+pub(crate) struct Hangup(Signal);
+
+impl Hangup {
+    /// Listens from here on.
+    ///
+    /// # Errors
+    /// The system does not let us.
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Hangup)
+    }
+
+    /// Waits for the next request.
+    pub(crate) async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
 impl Stop {
     /// Listens from here on.
     ///

@@ -17,19 +17,14 @@ const CADENCE: Duration = Duration::from_secs(5);
 /// What changes without an event is kept that often, in rounds.
 const ROUNDS: u64 = 60;
 
-/// What is kept. Without a file it keeps nothing.
+/// What is kept. Without a file it is kept over a reload only.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    kept: Option<Arc<Kept>>,
+    path: Option<PathBuf>,
+    now: Arc<Mutex<Noted>>,
 }
 
-#[derive(Debug)]
-struct Kept {
-    path: PathBuf,
-    now: Mutex<Noted>,
-}
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Noted {
     file: StateFile,
     written: bool,
@@ -66,13 +61,12 @@ impl State {
                 StateFile::default()
             }
         };
-        State { kept: Some(Arc::new(Kept { path: path.to_owned(), now: Mutex::new(Noted { file, written: true }) })) }
+        State { path: Some(path.to_owned()), now: Arc::new(Mutex::new(Noted { file, written: true })) }
     }
 
     /// Gives a fold what was kept of its deployment.
     pub(crate) fn recall(&self, fold: &mut Fold, now: SystemTime) {
-        let Some(kept) = &self.kept else { return };
-        let noted = kept.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = noted.file.deployments.get(&fold.view().deployment.name) {
             let away = Duration::try_from_secs_f64(seconds(now) - entry.at).unwrap_or_default();
             fold.remember(&entry.remembered, away);
@@ -81,12 +75,11 @@ impl State {
 
     /// Keeps what a round left in the memory of a fold.
     pub(crate) fn keep(&self, fold: &Fold, step: &Step, now: SystemTime) {
-        let Some(kept) = &self.kept else { return };
         if step.events.is_empty() && step.view.rounds.total % ROUNDS != 1 {
             return;
         }
         let entry = Entry { at: seconds(now), remembered: fold.remembered() };
-        let mut noted = kept.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         noted.file.deployments.insert(step.view.deployment.name.clone(), entry);
         noted.written = false;
     }
@@ -114,22 +107,22 @@ impl State {
 
     /// Writes the file, if there is something new. A reader sees the old one or the new one, never a part.
     pub(crate) fn write(&self) -> anyhow::Result<()> {
-        let Some(kept) = &self.kept else { return Ok(()) };
+        let Some(path) = &self.path else { return Ok(()) };
         let text = {
-            let mut noted = kept.now.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
             if noted.written {
                 return Ok(());
             }
             noted.written = true;
             serde_json::to_vec_pretty(&noted.file)?
         };
-        let mut beside = kept.path.clone().into_os_string();
+        let mut beside = path.clone().into_os_string();
         beside.push(".new");
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &kept.path));
+        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
         if written.is_err() {
-            kept.now.lock().unwrap_or_else(PoisonError::into_inner).written = false;
+            self.now.lock().unwrap_or_else(PoisonError::into_inner).written = false;
         }
-        written.with_context(|| kept.path.display().to_string())
+        written.with_context(|| path.display().to_string())
     }
 }
 

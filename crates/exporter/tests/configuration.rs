@@ -130,3 +130,21 @@ fn what_is_written_becomes_what_is_used() {
     assert_eq!(again.effective(), settings.effective());
     assert_eq!(settings.warnings, ["deployment orders: a password stands in the configuration; password_file keeps it out"]);
 }
+
+#[test]
+fn parts_have_every_deployment_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let deployment = |number: u32| format!("[[deployment]]\nname = 'd{number}'\nnodes = [{{ url = 'redis://h' }}]\n");
+    let deployments = (0..30).map(deployment).collect::<Vec<_>>().concat();
+    let names = |part: &str| {
+        std::fs::write(&file, format!("part = '{part}'\n{deployments}")).expect("a file");
+        let settings = Settings::check(&file).expect("a good file");
+        settings.deployments.iter().map(|settings| settings.deployment.name.clone()).collect::<Vec<_>>()
+    };
+    let mut all = ["1/3", "2/3", "3/3"].map(names).concat();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 30);
+    assert!(names("1/3").len() < 30 && names("1/1").len() == 30);
+}

@@ -11,7 +11,7 @@ use snapshot::Role;
 pub type Labels = Vec<(String, String)>;
 
 /// One Redis as its users name it: the nodes that hold one data set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     /// The label `deployment`.
     pub name: String,

@@ -12,6 +12,7 @@ mod hang;
 mod lifecycle;
 mod primary;
 mod reasons;
+mod reload;
 mod replicas;
 mod roles;
 mod tls;

@@ -12,6 +12,9 @@ pub(super) fn write(settings: &Settings) -> String {
     if let Some(path) = &settings.state_file {
         document["state_file"] = value(path.display().to_string());
     }
+    if let Some(part) = &settings.part {
+        document["part"] = value(part);
+    }
     let mut web = Table::new();
     web["listen_address"] = value(&settings.listen_address);
     document["web"] = Item::Table(web);

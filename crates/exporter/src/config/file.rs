@@ -12,7 +12,7 @@ use snapshot::Role;
 use topology::{AofExpectation, Deployment, Expectations, Kind};
 
 use super::error::{Problem, at, of_figment, under};
-use super::values::{Date, SecretText, Span};
+use super::values::{Date, Part, SecretText, Span};
 use super::{
     Builder, Cadences, ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, MIN_INTERVAL,
     Settings, address, place,
@@ -27,6 +27,7 @@ const PREFIX: &str = "ROLECALL_";
 #[serde(deny_unknown_fields, default)]
 struct Document {
     state_file: Option<PathBuf>,
+    part: Option<Part>,
     web: Web,
     log: Log,
     deployment: Vec<FileDeployment>,
@@ -169,11 +170,13 @@ pub(super) fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
             in_file((path, problem))
         }
     })?;
+    let part = file.part;
     let mut settings = file.settings().map_err(in_file)?;
     if path.is_some() && settings.deployments.is_empty() {
         return Err(in_file(at(["deployment"], "found none, accepted is at least one")));
     }
     settings.warnings = warnings(&settings);
+    settings.deployments.retain(|settings| part.is_none_or(|part| part.has(&settings.deployment.name)));
     Ok(settings)
 }
 
@@ -193,6 +196,7 @@ impl Document {
             log_level: self.log.level.unwrap_or(LogLevel::Info),
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
             state_file: self.state_file,
+            part: self.part.map(|part| part.to_string()),
             deployments,
             warnings: Vec::new(),
         })

@@ -34,6 +34,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Where to keep what a restart of the exporter should not lose.
     pub state_file: Option<PathBuf>,
+    /// Which of several exporters this is, `1/3` for example; only its share of the deployments is in here.
+    pub part: Option<String>,
     /// The deployments, in the order of the file.
     pub deployments: Vec<DeploymentSettings>,
     /// What is allowed, but hardly meant.
@@ -41,7 +43,7 @@ pub struct Settings {
 }
 
 /// One deployment as it is used.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DeploymentSettings {
     /// Names, labels and expectations.
     pub deployment: Arc<Deployment>,

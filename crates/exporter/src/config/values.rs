@@ -14,6 +14,13 @@ pub(super) struct Span(pub(super) Duration);
 #[derive(Clone, Copy)]
 pub(super) struct Date(pub(super) SystemTime);
 
+/// Which of several exporters this is: `1/3` is the first of three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    number: u32,
+    of: u32,
+}
+
 /// A secret; never shown. One of digits only may be written as a number, as the environment makes it one.
 pub(super) struct SecretText(pub(super) String);
 
@@ -40,6 +47,30 @@ impl<'de> Deserialize<'de> for Date {
         let text = String::deserialize(deserializer)?;
         let at = humantime::parse_rfc3339(&text).or_else(|_| humantime::parse_rfc3339(&format!("{text}T23:59:59Z")));
         at.map(Date).map_err(|_| D::Error::custom(format!("found {text:?}, accepted is a day such as \"2026-12-31\", or a time in UTC")))
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// Whether a deployment is for this exporter to watch. The same everywhere and always, so that several agree without talking.
+    pub(super) fn has(self, deployment: &str) -> bool {
+        crc32fast::hash(deployment.as_bytes()) % self.of == self.number - 1
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let numbers = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        let part = numbers.filter(|(number, of)| (1..=*of).contains(number)).map(|(number, of)| Part { number, of });
+        part.ok_or_else(|| D::Error::custom(format!("found {text:?}, accepted is a part such as \"1/3\", the first of three")))
     }
 }
 

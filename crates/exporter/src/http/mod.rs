@@ -9,12 +9,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse};
-use axum::routing::get;
-use catalog::{Build, ExporterView, Reload};
+use axum::routing::{get, post};
+use catalog::{Build, ExporterView};
+use tokio::sync::{mpsc, oneshot};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
 use crate::board::Board;
+use crate::reload::{Request, Status};
 pub(crate) use bounds::{Requests, bound};
 
 use crate::rounds::Shared;
@@ -25,7 +27,9 @@ pub(crate) struct Web {
     pub(crate) board: Board,
     pub(crate) shared: Shared,
     pub(crate) build: Build,
-    pub(crate) reload: Reload,
+    pub(crate) reload: Status,
+    /// The way to ask for a reload, where that is enabled.
+    pub(crate) lifecycle: Option<mpsc::Sender<Request>>,
     pub(crate) requests: Requests,
 }
 
@@ -40,6 +44,7 @@ pub(crate) fn router(web: Web) -> Router {
         .route("/api/v1/events", get(api::serve_events))
         .route("/-/healthy", get(|| async { "Rolecall is Healthy.\n" }))
         .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload).put(reload))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(web)
 }
@@ -57,11 +62,26 @@ async fn ready(State(web): State<Web>) -> impl IntoResponse {
     }
 }
 
+async fn reload(State(web): State<Web>) -> (StatusCode, String) {
+    let Some(lifecycle) = &web.lifecycle else {
+        return (StatusCode::FORBIDDEN, "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n".to_owned());
+    };
+    let (answer, heard) = oneshot::channel();
+    if lifecycle.try_send(answer).is_err() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "Other requests to reload are waiting, try again later.\n".to_owned());
+    }
+    match heard.await {
+        Ok(Ok(())) => (StatusCode::OK, String::new()),
+        Ok(Err(problem)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("configuration not reloaded: {problem}\n")),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Rolecall is stopping.\n".to_owned()),
+    }
+}
+
 impl Web {
     fn exporter(&self) -> ExporterView {
         ExporterView {
             build: self.build,
-            reload: self.reload,
+            reload: *self.reload.borrow(),
             commands: self.shared.sent(),
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
             process: crate::process::figures(),

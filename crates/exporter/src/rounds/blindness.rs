@@ -16,6 +16,11 @@ const TOGETHER: Duration = Duration::from_secs(10);
 pub(super) struct Blindness(Mutex<BTreeMap<String, Vec<Option<Duration>>>>);
 
 impl Blindness {
+    /// Forgets a deployment that is no longer polled.
+    pub(super) fn forget(&self, deployment: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(deployment);
+    }
+
     /// Takes note of one round of a deployment: for each node, since when it fails, on the monotonic clock; `None` where it does not, or
     /// never answered. Says whether the failures of this deployment are part of a common one.
     pub(super) fn note(&self, deployment: &str, failing: Vec<Option<Duration>>) -> bool {

@@ -272,6 +272,11 @@ impl Shared {
         Shared { clock, state, connecting: Arc::new(Semaphore::new(MAX_CONNECTING)), sent: Arc::default(), blindness: Arc::default() }
     }
 
+    /// Forgets a deployment that is no longer polled.
+    pub(crate) fn forget(&self, deployment: &str) {
+        self.blindness.forget(deployment);
+    }
+
     /// Commands that were sent to servers, by name.
     pub fn sent(&self) -> Vec<(&'static str, u64)> {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
