@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::time::{sleep, timeout};
-use topology::{DeploymentView, Severity};
+use topology::{DeploymentView, Presence, Severity};
 use tracing::error;
 
 use crate::cli::{Diagnose, DocumentFormat, LogFormat};
@@ -23,10 +23,10 @@ use crate::state::State;
 /// Rounds of each deployment: what moves shows only between two.
 const ROUNDS: u64 = 3;
 
-/// Time from one round to the next at most.
+/// Time from one round to the next.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A node that is silent in all rounds but the first does not answer.
+/// A node that is silent for two rounds does not answer.
 const DOWN_AFTER: Duration = Duration::from_secs(2);
 
 /// How long it may take in all.
@@ -36,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 const HEALTHY: u8 = 0;
 /// Findings.
 const FINDINGS: u8 = 1;
-/// Not a single node of some deployment could be read, or the configuration could not.
+/// Not a single node of some deployment could be read, or not every one was reached and nothing was found, or the configuration is bad.
 const COULD_NOT_TELL: u8 = 2;
 
 /// Looks, prints, and gives the exit code.
@@ -65,7 +65,9 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
         fleet.poll(deployments);
         let board = fleet.board();
         let looked = async {
-            while board.views().iter().any(|view| view.rounds.total < ROUNDS) {
+            // A node that hangs is found out only when the attempt to connect ends.
+            let waits = |view: &DeploymentView| view.nodes.iter().any(|node| node.presence == Presence::Pending);
+            while board.views().iter().any(|view| view.rounds.total < ROUNDS || waits(view)) {
                 sleep(Duration::from_millis(20)).await;
             }
         };
@@ -85,7 +87,7 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
 /// Somebody waits for the answer.
 fn hasten(settings: &mut DeploymentSettings) {
     let deployment = Arc::make_mut(&mut settings.deployment);
-    deployment.interval = deployment.interval.min(INTERVAL);
+    deployment.interval = INTERVAL;
     deployment.down_after = deployment.down_after.min(DOWN_AFTER);
     settings.deadline = settings.deadline.min(deployment.interval);
 }
@@ -93,7 +95,8 @@ fn hasten(settings: &mut DeploymentSettings) {
 fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
     let dark = |view: &Arc<DeploymentView>| view.nodes.iter().all(|node| node.up() != Some(true));
     let found = |view: &Arc<DeploymentView>| view.findings.iter().any(|finding| finding.severity != Severity::Info);
-    if views.iter().any(dark) {
+    let waits = |view: &Arc<DeploymentView>| view.nodes.iter().any(|node| node.presence == Presence::Pending);
+    if views.iter().any(dark) || (views.iter().any(waits) && !views.iter().any(found)) {
         COULD_NOT_TELL
     } else if views.iter().any(found) {
         FINDINGS

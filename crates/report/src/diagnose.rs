@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use topology::{DeploymentView, Finding, NodeView, Presence, Severity, ShardView, Value};
+use topology::{DeploymentView, Finding, Presence, Severity, ShardView, Value};
 
 use crate::api::{follows, holding, time};
 use crate::runbook::runbook;
@@ -64,16 +64,17 @@ fn standing(view: &DeploymentView, shard: &ShardView) -> String {
 fn nodes(view: &DeploymentView) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["NODE", "ROLE", "FOLLOWS", "LINK", "LAG", "OFFSET", "NOTES"]);
-    for node in &view.nodes {
-        table.add_row(row(view, node));
+    for place in 0..view.nodes.len() {
+        table.add_row(row(view, place));
     }
     table.trim_fmt()
 }
 
-fn row(view: &DeploymentView, node: &NodeView) -> [String; 7] {
+fn row(view: &DeploymentView, place: usize) -> [String; 7] {
+    let node = &view.nodes[place];
     let snapshot = node.snapshot();
     let role = match node.presence {
-        Presence::Pending => "?".to_owned(),
+        Presence::Pending => "connecting".to_owned(),
         Presence::Down { reason, .. } => format!("down: {}", reason.label()),
         Presence::Up => node.role().map_or("?", snapshot::Role::label).to_owned(),
     };
@@ -87,12 +88,20 @@ fn row(view: &DeploymentView, node: &NodeView) -> [String; 7] {
         link.unwrap_or_default(),
         lag.unwrap_or_default(),
         offset.unwrap_or_default(),
-        notes(node),
+        notes(view, place),
     ]
 }
 
-fn notes(node: &NodeView) -> String {
+fn notes(view: &DeploymentView, place: usize) -> String {
+    let node = &view.nodes[place];
     let mut notes = Vec::new();
+    for shard in &view.shards {
+        let is_primary = shard.primary.is_some_and(|primary| primary.node == place);
+        notes.extend(is_primary.then(|| "primary".to_owned()));
+        notes.extend(shard.stale.contains(&place).then(|| "stale master".to_owned()));
+        notes.extend(shard.unrelated.contains(&place).then(|| "unrelated master".to_owned()));
+        notes.extend(shard.looped.contains(&place).then(|| "in a circle".to_owned()));
+    }
     if let Presence::Down { .. } = node.presence
         && let Some(role) = node.last.as_ref().and_then(|last| last.replication.role)
     {
@@ -109,7 +118,7 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     let style = style(finding.severity);
     let subject = finding.node.as_ref().map(|node| format!("  {node}")).unwrap_or_default();
     let severity = finding.severity.label().to_uppercase();
-    writeln!(text, "{style}{severity:<8}{style:#} {BOLD}{}{BOLD:#}{subject}  since {}", finding.kind.label(), time(finding.since))?;
+    writeln!(text, "{style}{severity:<8}{style:#} {BOLD}{}{BOLD:#}{subject}  seen since {}", finding.kind.label(), time(finding.since))?;
     let evidence: Vec<_> = finding.evidence.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
     let Some(runbook) = runbook(finding.kind.label()) else { return part(text, "Evidence", &evidence.join(", ")) };
     part(text, "What is wrong", runbook.title)?;

@@ -56,6 +56,8 @@ pub struct PrimaryChange {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     waiting: Vec<Waiting>,
+    /// What was counted on each node when there was a primary last.
+    before: Vec<Trace>,
     /// For each node, the highest epoch at which a Sentinel named it.
     epochs: Vec<Option<u64>>,
 }
@@ -85,9 +87,9 @@ struct Trace {
 }
 
 impl Memory {
-    /// Notes a change. `before` are the nodes as of the round before.
-    pub(crate) fn note(&mut self, change: PrimaryChange, before: &[NodeView]) {
-        let trace = |place: usize| before.get(place).map(Trace::of).unwrap_or_default();
+    /// Notes a change.
+    pub(crate) fn note(&mut self, change: PrimaryChange) {
+        let trace = |place: usize| self.before.get(place).copied().unwrap_or_default();
         let epoch = self.epochs.get(change.from).copied().flatten();
         self.waiting.push(Waiting { change, rounds: 0, from: trace(change.from), to: trace(change.to), epoch });
     }
@@ -111,6 +113,12 @@ impl Memory {
         settled
     }
 
+    /// Remembers what was counted in a round with a primary.
+    pub(crate) fn remember(&mut self, nodes: &[NodeView]) {
+        self.before.clear();
+        self.before.extend(nodes.iter().map(Trace::of));
+    }
+
     /// The nodes whose counters would tell: they are worth reading at once.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = usize> {
         self.waiting.iter().flat_map(|waiting| [waiting.change.from, waiting.change.to])
@@ -130,7 +138,11 @@ impl Waiting {
         if old.failover > 0 {
             return Some(Cause::FailoverCommand);
         }
-        if new.replicaof > 0 || new.slaveof > 0 {
+        // The primary before may be the one that was told to follow: then a promotion was taken back.
+        if old.slaveof > 0 && (old.beside > 0 || !tells_apart) {
+            return Some(Cause::Sentinel);
+        }
+        if new.replicaof + new.slaveof + old.replicaof + old.slaveof > 0 {
             return Some(Cause::Operator);
         }
         if old.cluster + new.cluster > 0 {

@@ -164,6 +164,11 @@ impl Memory {
 }
 
 impl Counters {
+    /// How often the node was told whom to follow.
+    pub(crate) fn told_to_follow(&self) -> u64 {
+        self.topology().filter(|(command, _)| ["replicaof", "slaveof"].contains(command)).map(|(_, total)| total).sum()
+    }
+
     fn add_error(&mut self, code: &str, grown: u64) {
         if let Some(total) = self.errors.get_mut(code) {
             *total += grown;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use snapshot::{NodeSnapshot, Role};
+use snapshot::NodeSnapshot;
 
 use crate::process::Succession;
 
@@ -20,30 +20,44 @@ pub struct EmptiedView {
 /// What the fact remembers.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    /// Keys of each node, as last seen outside of loading.
-    keys: Vec<u64>,
-    /// Nodes that started anew as the primary, and have not shown their keys yet: the keys before.
-    started: Vec<Option<u64>>,
+    nodes: Vec<Seen>,
     view: EmptiedView,
 }
 
+/// What is known of one node.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// Keys that do not expire, as last seen outside of loading.
+    keys: u64,
+    /// It started anew as the primary, and has not shown its keys yet: the keys before.
+    started: Option<u64>,
+}
+
 impl Memory {
-    /// Takes up one answer. `was_primary` says that the node was the primary until then.
-    pub(crate) fn apply(&mut self, node: usize, snapshot: &NodeSnapshot, succession: Succession, was_primary: bool, elapsed: Duration) {
-        if self.keys.len() <= node {
-            self.keys.resize(node + 1, 0);
-            self.started.resize(node + 1, None);
+    /// Takes up one answer. `was_primary` and `is_primary` say whether the node was the primary until then, and is it now.
+    pub(crate) fn apply(
+        &mut self,
+        node: usize,
+        snapshot: &NodeSnapshot,
+        succession: Succession,
+        was_primary: bool,
+        is_primary: bool,
+        elapsed: Duration,
+    ) {
+        if self.nodes.len() <= node {
+            self.nodes.resize(node + 1, Seen::default());
         }
+        let seen = &mut self.nodes[node];
         if succession != Succession::Same {
-            self.started[node] = (was_primary && self.keys[node] > 0).then_some(self.keys[node]);
+            seen.started = (was_primary && seen.keys > 0).then_some(seen.keys);
         }
         if snapshot.persistence.loading == Some(true) {
             return;
         }
-        self.keys[node] = snapshot.keyspace.iter().map(|database| database.keys).sum();
-        if let Some(before) = self.started[node].take()
-            && self.keys[node] == 0
-            && snapshot.replication.role == Some(Role::Master)
+        seen.keys = snapshot.keyspace.iter().map(|database| database.keys.saturating_sub(database.expiring)).sum();
+        if let Some(before) = seen.started.take()
+            && is_primary
+            && lost_all(snapshot)
         {
             self.view = EmptiedView { total: self.view.total + 1, last: Some(elapsed), keys: before };
         }
@@ -52,4 +66,12 @@ impl Memory {
     pub(crate) fn view(&self) -> EmptiedView {
         self.view
     }
+}
+
+/// It holds nothing, or nothing but what was written since it started.
+fn lost_all(snapshot: &NodeSnapshot) -> bool {
+    let keys: u64 = snapshot.keyspace.iter().map(|database| database.keys).sum();
+    let loaded = snapshot.fields.count("rdb_last_load_keys_loaded").unwrap_or_default();
+    let written = snapshot.persistence.rdb.changes.filter(|_| snapshot.persistence.aof.enabled == Some(false) && loaded == 0);
+    keys == 0 || written.is_some_and(|written| keys <= written)
 }

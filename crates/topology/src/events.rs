@@ -275,7 +275,8 @@ fn aof(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
     let (old, new) = (&old.persistence.aof, &new.persistence.aof);
     match (old.failing(), new.failing()) {
         (Some(false), Some(true)) => emit(EventKind::AofWriteFailed),
-        (Some(true), Some(false)) => emit(EventKind::AofWriteRecovered),
+        // Switching it off is no recovery of the file.
+        (Some(true), Some(false)) if new.enabled == Some(true) => emit(EventKind::AofWriteRecovered),
         _ => {}
     }
     if (old.rewrite_ok, new.rewrite_ok) == (Some(true), Some(false)) {

@@ -257,18 +257,23 @@ impl Found<'_> {
             evidence.push(("keys_before", Value::Number(shard.emptied.keys as f64)));
             self.add(Kind::RedisPrimaryRestartedEmpty, Severity::Critical, None, evidence);
         }
-        let lost = shard.lost_writes;
+        let lost = &shard.lost_writes;
         if !shard.split_brain.masters.is_empty() {
             let mut evidence = vec![("masters", self.names(&shard.split_brain.masters)), ("stale", self.names(&shard.stale))];
             evidence.extend(self.primary(shard));
             evidence.push(("seconds", seconds(view.elapsed.saturating_sub(shard.split_brain.since))));
             evidence.push(("unreplicated_writes", Value::Number(lost.of_split as f64)));
             evidence.extend(lost.bytes.map(|bytes| ("unreplicated_bytes", Value::Number(bytes as f64))));
-            let severity = if lost.of_split > 0 { Severity::Critical } else { Severity::Info };
+            let severity = match (lost.of_split, shard.split_brain.unseen) {
+                (0, false) => Severity::Info,
+                // It may be days old.
+                (0, true) => Severity::Warning,
+                _ => Severity::Critical,
+            };
             self.add(Kind::RedisSplitBrain, severity, None, evidence);
         }
-        if recent(lost.last) {
-            let mut evidence = vec![("unreplicated_writes", Value::Number(lost.of_split as f64)), ("stale", self.names(&shard.stale))];
+        if let Some(loss) = lost.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
+            let mut evidence = vec![("unreplicated_writes", Value::Number(loss.writes as f64)), ("stale", self.names(&loss.stale))];
             evidence.extend(self.primary(shard));
             self.add(Kind::RedisWritesLost, Severity::Critical, None, evidence);
         }
@@ -282,8 +287,9 @@ impl Found<'_> {
             evidence.push(("seconds", seconds(view.elapsed.saturating_sub(shard.no_primary.since))));
             self.add(Kind::RedisNoPrimary, Severity::Critical, None, evidence);
         }
-        if let (Some(false), Some(primary)) = (shard.writable, shard.primary) {
-            let node = &view.nodes[primary.node];
+        let refusing = |place: &&usize| crate::serving::refuses(&view.nodes[**place].writes_refused);
+        if let (Some(false), Some(place)) = (shard.writable, shard.acting().find(refusing)) {
+            let node = &view.nodes[*place];
             let reasons = holding(&node.writes_refused);
             let ends = node.snapshot().and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
             let loading = reasons == [Refusal::Loading.label()] && ends.is_some();
@@ -291,7 +297,9 @@ impl Found<'_> {
             let evidence = vec![("primary", text(&node.node.name)), ("reasons", list(&reasons))];
             self.add(Kind::RedisWritesBlocked, severity, None, evidence);
         }
-        if shard.replicas < shard.replicas_wanted {
+        // A stale master is a replica to be, and a node that was not reached yet may be one.
+        let waits = view.nodes.iter().any(|node| node.presence == Presence::Pending);
+        if shard.replicas + shard.stale.len() < shard.replicas_wanted && !waits {
             let severity = if shard.replicas == 0 { Severity::Critical } else { Severity::Warning };
             let numbers = [("replicas", shard.replicas), ("expected", shard.replicas_wanted)];
             let evidence = numbers.map(|(name, count)| (name, Value::Number(count as f64))).to_vec();
@@ -324,8 +332,12 @@ impl Found<'_> {
         // A server with this policy exits when its append-only file fails, so its absence may be the only sign.
         let policy = node.appendfsync.as_deref().map(text);
         evidence.extend(policy.map(|policy| ("appendfsync", policy)));
-        let was_primary = self.view.shards.iter().any(|shard| shard.last_primary == Some(place));
-        let left = self.view.nodes.iter().any(|other| other.role() == Some(Role::Replica));
+        let followed = || self.view.nodes.iter().any(|other| other.upstream == Upstream::Node(place));
+        let was_primary = self.view.shards.iter().any(|shard| match shard.last_primary {
+            Some(last) => last == place,
+            None => role == Some(Role::Master) || followed(),
+        });
+        let left = self.view.nodes.iter().any(NodeView::follows);
         let severity = if was_primary || (role == Some(Role::Replica) && !left) { Severity::Critical } else { Severity::Warning };
         self.add(FindingKind::RedisDown, severity, Some(node), evidence);
     }
@@ -368,7 +380,7 @@ impl Found<'_> {
         let number = |field| snapshot.fields.number(field);
         let (Some(used), Some(limit)) = (number("used_memory"), number("maxmemory")) else { return };
         let evidence = vec![("used_memory", Value::Number(used)), ("maxmemory", Value::Number(limit))];
-        let is_primary = self.view.shards.iter().any(|shard| shard.primary.is_some_and(|primary| primary.node == place));
+        let is_primary = self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == place));
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
         if refuses(Refusal::Oom) {
             self.add(FindingKind::RedisOutOfMemory, Severity::Critical, Some(node), evidence);
@@ -401,25 +413,33 @@ impl Found<'_> {
             Upstream::Nothing => None,
         };
         let master = || master.clone().map(|master| ("master", Value::Text(master)));
-        if let Some(state) = node.link.state.filter(|state| !matches!(state, LinkState::Up | LinkState::Syncing)) {
+        let denied = match &node.upstream {
+            Upstream::Node(place) => view.nodes[*place].access_denied.filter(|_| view.nodes[*place].up() == Some(true)),
+            _ => None,
+        };
+        let denied = denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= ACCESS_DENIED_WITHIN);
+        match node.link.state {
+            // What looks like one synchronisation after the other may be attempts that are turned away.
+            Some(LinkState::Lost | LinkState::NeverUp | LinkState::SyncLooping) if denied => {
+                self.add(Kind::RedisReplicationAuthFailing, Severity::Critical, Some(node), master().into_iter().collect());
+            }
+            Some(LinkState::SyncLooping) => {
+                self.add(Kind::RedisFullSyncLoop, Severity::Critical, Some(node), master().into_iter().collect());
+            }
+            _ => {}
+        }
+        if let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) = node.link.state {
             let evidence = [Some(("state", text(state.label()))), master()].into_iter().flatten().collect();
-            let healthy = view.nodes.iter().any(|other| other.role() == Some(Role::Replica) && other.link.state == Some(LinkState::Up));
+            let healthy = view.nodes.iter().any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
             let (kind, severity) = match state {
-                LinkState::SyncLooping => (Kind::RedisFullSyncLoop, Severity::Critical),
                 LinkState::Stalled => (Kind::RedisReplicaLinkStalled, Severity::Warning),
                 _ if healthy => (Kind::RedisReplicaLinkDown, Severity::Warning),
                 _ => (Kind::RedisReplicaLinkDown, Severity::Critical),
             };
             self.add(kind, severity, Some(node), evidence);
         }
-        if let (Some(false), Upstream::Node(place)) = (node.link.state.map(LinkState::stands), &node.upstream)
-            && let Some(denied) = view.nodes[*place].access_denied
-            && view.nodes[*place].up() == Some(true)
-            && view.elapsed.saturating_sub(denied) <= ACCESS_DENIED_WITHIN
-        {
-            self.add(Kind::RedisReplicationAuthFailing, Severity::Critical, Some(node), master().into_iter().collect());
-        }
-        if node.link.state == Some(LinkState::Lost) && node.reads_refused.contains(&(Refusal::Masterdown, true)) {
+        // During its first synchronisation a replica refuses reads, and is right to.
+        if node.link.down_since.is_some() && node.reads_refused.contains(&(Refusal::Masterdown, true)) {
             let serves =
                 view.nodes.iter().any(|other| other.role() == Some(Role::Replica) && !crate::serving::refuses(&other.reads_refused));
             let severity = if serves { Severity::Warning } else { Severity::Critical };

@@ -93,6 +93,7 @@ impl Fold {
                 self.places.learn(place, &answer.snapshot, answer.peer);
             }
         }
+        self.places.settle();
         for (place, node) in nodes.iter_mut().enumerate() {
             node.attached = self.attached(node);
             node.upstream = following::upstream(node, place, &deployment, &self.places);
@@ -131,7 +132,7 @@ impl Fold {
         let events = events::between(&before, &view, &round.messages);
         if !events.is_empty() {
             let mut history = History::clone(&view.history);
-            history.add(&events);
+            history.add(&events, view.nodes.len());
             view.history = Arc::new(history);
         }
         self.view = Arc::new(view);
@@ -206,9 +207,7 @@ impl Memory {
     ) -> (NodeView, Option<Succession>) {
         let stranger = matches!(outcome, Outcome::Answered(answer) if self.process.is_stranger(&answer.snapshot, round.elapsed));
         let outcome = if stranger { &Outcome::Failed(Reason::Identity) } else { outcome };
-        if !(round.blind && matches!(outcome, Outcome::Missed(_) | Outcome::Failed(_))) {
-            self.presence.apply(outcome, round.elapsed, accrued, deployment.down_after);
-        }
+        self.presence.apply(outcome, round.blind, round.elapsed, accrued, deployment.down_after);
         let mut succession = None;
         if let Outcome::Answered(answer) = outcome {
             let followed = self.process.apply(&answer.snapshot, round.elapsed);

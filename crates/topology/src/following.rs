@@ -4,6 +4,7 @@ use snapshot::{LinkStatus, Role};
 
 use crate::deployment::address;
 use crate::places::Places;
+use crate::presence::{Presence, is_absence};
 use crate::{Deployment, NodeView};
 
 /// What a node follows.
@@ -93,23 +94,25 @@ pub(crate) fn depth(nodes: &[NodeView], place: usize) -> Option<usize> {
     None
 }
 
-/// Why a replica is an orphan, if it is one. `primary` is the place of the primary, `external` that it is meant to be elsewhere.
-pub(crate) fn orphan(nodes: &[NodeView], place: usize, primary: Option<usize>, external: bool) -> Option<Orphan> {
+/// Why a replica is an orphan, if it is one. `acting` are the places of the primary or primaries, `external` that it is meant to be elsewhere.
+pub(crate) fn orphan(nodes: &[NodeView], place: usize, acting: &[usize], external: bool) -> Option<Orphan> {
     let mut at = place;
     for _ in 0..nodes.len() {
         match nodes[at].upstream {
             Upstream::Nothing => return None,
             Upstream::Unknown(_) => {
-                let lost = !external && !shares_history(nodes, at, primary);
+                let lost = !external && !shares_history(nodes, at, acting);
                 return lost.then_some(if at == place { Orphan::UnknownAddress } else { Orphan::BrokenChain });
             }
             Upstream::Node(upstream) => {
                 let above = &nodes[upstream];
-                if above.up() == Some(false) {
-                    return Some(if at == place { Orphan::DeadNode } else { Orphan::BrokenChain });
+                if let Presence::Down { reason, .. } = above.presence {
+                    // One that only we cannot read may well serve it.
+                    let why = if at == place { Orphan::DeadNode } else { Orphan::BrokenChain };
+                    return is_absence(reason).then_some(why);
                 }
                 match above.role() {
-                    Some(Role::Master) if primary.is_some_and(|primary| primary != upstream) => {
+                    Some(Role::Master) if !acting.is_empty() && !acting.contains(&upstream) => {
                         return Some(if at == place { Orphan::StaleMaster } else { Orphan::BrokenChain });
                     }
                     Some(Role::Replica) if link_up(above) == Some(false) => return Some(Orphan::BrokenChain),
@@ -123,9 +126,10 @@ pub(crate) fn orphan(nodes: &[NodeView], place: usize, primary: Option<usize>, e
 }
 
 /// Behind NAT a replica may follow the primary at an address that nobody configured: its data tells.
-fn shares_history(nodes: &[NodeView], place: usize, primary: Option<usize>) -> bool {
+fn shares_history(nodes: &[NodeView], place: usize, acting: &[usize]) -> bool {
     let replid = |place: usize| nodes[place].snapshot()?.replication.replid.as_deref();
-    link_up(&nodes[place]) == Some(true) && primary.and_then(replid).is_some_and(|id| replid(place) == Some(id))
+    let own = replid(place);
+    link_up(&nodes[place]) == Some(true) && own.is_some() && acting.iter().any(|primary| replid(*primary) == own)
 }
 
 fn link_up(node: &NodeView) -> Option<bool> {

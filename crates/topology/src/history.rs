@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use crate::{Event, EventKind};
 
-/// The most events that are kept of a deployment.
+/// The most events that are kept of a deployment, or that many for each node: one failover is a few of each.
 const MAX_EVENTS: usize = 1000;
+const MAX_OF_NODE: usize = 4;
 
 /// The last events of a deployment, and how many there were of each kind.
 #[derive(Debug, Clone, Default)]
@@ -26,14 +27,14 @@ impl History {
     }
 
     /// Takes up the events of a round. One that waited for its cause goes where its time belongs.
-    pub(crate) fn add(&mut self, events: &[Event]) {
+    pub(crate) fn add(&mut self, events: &[Event], nodes: usize) {
         for event in events {
             if let Some(kind) = EventKind::LABELS.iter().position(|label| *label == event.kind.label()) {
                 self.counts[kind] += 1;
             }
             let later = self.events.iter().rev().take_while(|other| other.order() > event.order()).count();
             self.events.insert(self.events.len() - later, event.clone());
-            if self.events.len() > MAX_EVENTS {
+            if self.events.len() > MAX_EVENTS.max(nodes * MAX_OF_NODE) {
                 self.events.pop_front();
             }
         }

@@ -14,25 +14,11 @@ const MAX_IDS: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     nodes: Vec<VecDeque<Box<str>>>,
-    ids: HashMap<Box<str>, Seen>,
-    rounds: u64,
-}
-
-/// What is known of one replication id.
-#[derive(Debug)]
-struct Seen {
-    /// The round of first sight.
-    round: u64,
-    /// The nodes whose data belonged to it.
-    by: Vec<usize>,
+    /// The nodes whose data belonged to an id.
+    by: HashMap<Box<str>, Vec<usize>>,
 }
 
 impl Memory {
-    /// Begins a round.
-    pub(crate) fn next_round(&mut self) {
-        self.rounds += 1;
-    }
-
     /// Takes up one answer of one node.
     pub(crate) fn apply(&mut self, node: usize, snapshot: &NodeSnapshot, succession: Succession) {
         self.reserve(node);
@@ -41,6 +27,7 @@ impl Memory {
                 self.forget(node, &id);
             }
         }
+        // The older of the two first, so that the order of first sight is that of their making.
         for id in [&snapshot.replication.replid2, &snapshot.replication.replid].into_iter().flatten() {
             self.add(node, id);
         }
@@ -59,7 +46,7 @@ impl Memory {
 
     /// The other nodes that ever held data of a history of this one.
     pub(crate) fn relatives(&self, node: usize) -> impl Iterator<Item = usize> {
-        self.ids(node).filter_map(|id| self.ids.get(id)).flat_map(|seen| &seen.by).copied().filter(move |other| *other != node)
+        self.ids(node).filter_map(|id| self.by.get(id)).flatten().copied().filter(move |other| *other != node)
     }
 
     /// Whether two nodes ever held data of one history.
@@ -70,15 +57,10 @@ impl Memory {
     /// Whether one master took over from another: the history that it continued was the other's, and the other did not continue a
     /// later one of its own.
     pub(crate) fn succeeds(&self, (node, new): (usize, &Replication), (other, old): (usize, &Replication)) -> bool {
-        let continued = |of: &Replication, by: usize| {
-            let seen = self.ids.get(of.replid2.as_deref()?)?;
-            seen.by.contains(&by).then_some(seen.round)
-        };
-        match (continued(new, other), continued(old, node)) {
-            (Some(mine), Some(theirs)) => mine > theirs,
-            (Some(_), None) => true,
-            _ => false,
-        }
+        let place = |of: usize, id: &str| self.ids(of).position(|own| own == id);
+        let Some(mine) = new.replid2.as_deref().filter(|id| place(other, id).is_some()) else { return false };
+        let Some(theirs) = old.replid2.as_deref().filter(|id| place(node, id).is_some()) else { return true };
+        place(node, mine) > place(node, theirs)
     }
 
     fn reserve(&mut self, node: usize) {
@@ -92,20 +74,22 @@ impl Memory {
             return;
         }
         self.nodes[node].push_back(id.into());
-        let round = self.rounds;
-        self.ids.entry(id.into()).or_insert_with(|| Seen { round, by: Vec::new() }).by.push(node);
-        if self.nodes[node].len() > MAX_IDS
-            && let Some(oldest) = self.nodes[node].pop_front()
-        {
-            self.forget(node, &oldest);
+        self.by.entry(id.into()).or_default().push(node);
+        if self.nodes[node].len() > MAX_IDS {
+            // What only this node had relates it to none, so that goes first; the last two are its own.
+            let ids = self.nodes[node].iter().take(MAX_IDS - 1);
+            let lonely = ids.map(|id| self.by.get(id).is_none_or(|by| by.len() < 2)).position(|lonely| lonely);
+            if let Some(dropped) = self.nodes[node].remove(lonely.unwrap_or_default()) {
+                self.forget(node, &dropped);
+            }
         }
     }
 
     fn forget(&mut self, node: usize, id: &str) {
-        if let Some(seen) = self.ids.get_mut(id) {
-            seen.by.retain(|by| *by != node);
-            if seen.by.is_empty() {
-                self.ids.remove(id);
+        if let Some(by) = self.by.get_mut(id) {
+            by.retain(|by| *by != node);
+            if by.is_empty() {
+                self.by.remove(id);
             }
         }
     }
@@ -121,6 +105,17 @@ mod tests {
         for id in 0..1000 {
             memory.remember(id % 3, &format!("{id:040}"));
         }
-        assert_eq!((memory.ids(0).count(), memory.ids.len()), (MAX_IDS, 3 * MAX_IDS));
+        assert_eq!((memory.ids(0).count(), memory.by.len()), (MAX_IDS, 3 * MAX_IDS));
+    }
+
+    #[test]
+    fn a_node_that_restarts_again_and_again_keeps_what_relates_it() {
+        let mut memory = Memory::default();
+        memory.remember(0, "shared");
+        memory.remember(1, "shared");
+        for id in 0..20 {
+            memory.remember(0, &id.to_string());
+        }
+        assert!(memory.related(0, 1));
     }
 }

@@ -39,6 +39,7 @@ pub struct LinkView {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     view: LinkView,
+    run_id: Option<Box<str>>,
     syncing: bool,
     /// When synchronisations began that reached nothing; at most [`SYNC_LOOP_COUNT`].
     begun: VecDeque<Duration>,
@@ -46,6 +47,11 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) {
+        if self.run_id != snapshot.identity.run_id || snapshot.replication.link.is_none() {
+            self.begun.clear();
+            self.syncing = false;
+            self.run_id.clone_from(&snapshot.identity.run_id);
+        }
         let before = self.view.state;
         let stalled_after = stalled_after(snapshot);
         self.view.state = snapshot.replication.link.as_ref().and_then(|link| self.state(link, elapsed, stalled_after));

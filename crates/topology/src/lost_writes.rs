@@ -1,7 +1,8 @@
 //! Fact: writes that stale masters accepted and the primary does not have.
 //!
 //! `rdb_changes_since_last_save` counts writes, and nothing else that moves offsets. What it grows by on a stale master, from the first
-//! round in which a successor exists, is lost. Where the count begins anew, by a save or a restart, the number is a floor.
+//! round in which a successor exists, is lost. Where the count falls, by a save that took its part away, the number is a floor; and a
+//! process that read an append-only file at its start counted what it read as writes, so it counts from its first answer.
 
 use std::time::Duration;
 
@@ -10,16 +11,27 @@ use snapshot::NodeSnapshot;
 use crate::NodeView;
 
 /// Writes that the primary does not have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LostWritesView {
     /// Writes since the exporter started.
     pub total: u64,
     /// Of these, the ones since the running or last split brain began.
     pub of_split: u64,
-    /// Monotonic time at which the last of them was seen.
-    pub last: Option<Duration>,
+    /// The last split brain that lost any.
+    pub loss: Option<Loss>,
     /// Replication stream that stale masters produced beyond what the primary took over, bytes; `None` where no formula holds.
     pub bytes: Option<u64>,
+}
+
+/// Writes that one split brain lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// How many.
+    pub writes: u64,
+    /// The places of the stale masters that accepted them.
+    pub stale: Vec<usize>,
+    /// Monotonic time at which the last of them was seen.
+    pub last: Duration,
 }
 
 /// What the fact remembers.
@@ -34,8 +46,9 @@ pub(crate) struct Memory {
 #[derive(Debug, Clone)]
 struct Count {
     run_id: Option<Box<str>>,
-    last_save: Option<Duration>,
     changes: u64,
+    /// What the process read at its start counts as written, and may still be being read.
+    reads_file: bool,
     loading: bool,
 }
 
@@ -67,21 +80,30 @@ impl Memory {
             };
             let grown = match &self.watched[place] {
                 Some(before) => now.since(before),
-                None if born_stale(snapshot, stale) => now.changes,
+                None if born_stale(snapshot, stale) => now.since_start(),
                 None => 0,
             };
             self.watched[place] = Some(now);
             if grown > 0 {
-                self.view.total += grown;
-                self.view.of_split += grown;
-                self.view.last = Some(stale.elapsed);
+                self.lost(place, grown, stale.elapsed);
             }
         }
         self.view.bytes = stale.primary.and_then(|(primary, _)| bytes(nodes, stale.masters, primary));
     }
 
-    pub(crate) fn view(&self) -> LostWritesView {
-        self.view
+    pub(crate) fn view(&self) -> &LostWritesView {
+        &self.view
+    }
+
+    fn lost(&mut self, place: usize, writes: u64, elapsed: Duration) {
+        self.view.total += writes;
+        let loss = self.view.loss.take().filter(|_| self.view.of_split > 0).unwrap_or_default();
+        let mut stale = loss.stale;
+        if !stale.contains(&place) {
+            stale.push(place);
+        }
+        self.view.of_split += writes;
+        self.view.loss = Some(Loss { writes: loss.writes + writes, stale, last: elapsed });
     }
 }
 
@@ -89,29 +111,33 @@ impl Count {
     fn of(snapshot: &NodeSnapshot) -> Option<Self> {
         Some(Count {
             run_id: snapshot.identity.run_id.clone(),
-            last_save: snapshot.persistence.rdb.last_save,
             changes: snapshot.persistence.rdb.changes?,
-            loading: snapshot.persistence.loading == Some(true),
+            reads_file: snapshot.persistence.aof.enabled != Some(false),
+            loading: snapshot.persistence.loading != Some(false),
         })
     }
 
-    /// Writes since an earlier count. Reading an append-only file at start counts as writing.
+    /// Writes since an earlier count. A save takes away what was written before it began.
     fn since(&self, before: &Count) -> u64 {
-        if self.loading || before.loading {
+        if self.run_id != before.run_id {
+            self.since_start()
+        } else if self.loading || before.loading {
             0
-        } else if self.run_id != before.run_id || self.last_save != before.last_save {
-            self.changes
         } else {
             self.changes.saturating_sub(before.changes)
         }
     }
+
+    /// Writes since the process started, as far as they can be told from what it read then.
+    fn since_start(&self) -> u64 {
+        if self.reads_file || self.loading { 0 } else { self.changes }
+    }
 }
 
-/// The process started when there was a successor already, and read no append-only file: then every write it counts is lost.
+/// The process started when there was a successor already: then every write that it took is lost.
 fn born_stale(snapshot: &NodeSnapshot, stale: &Stale<'_>) -> bool {
     let started = snapshot.identity.uptime.map(|uptime| stale.elapsed.saturating_sub(uptime));
-    let read_aof = snapshot.persistence.aof.enabled != Some(false) || snapshot.persistence.loading != Some(false);
-    matches!((started, stale.primary), (Some(started), Some((_, since))) if started > since) && !read_aof
+    matches!((started, stale.primary), (Some(started), Some((_, since))) if started > since)
 }
 
 /// The formula needs the history that the primary continued to be the one that the stale master still writes.

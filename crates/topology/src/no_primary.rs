@@ -15,7 +15,7 @@ pub enum NoPrimary {
     AllDown,
     /// The nodes follow one another in a circle.
     Loop,
-    /// The last primary does not answer, and no other node claims to be master.
+    /// A node does not answer, the last primary for one, and no other claims to be master.
     PrimaryDown,
     /// All nodes answer, and all follow another.
     AllReplicas,
@@ -37,16 +37,18 @@ pub struct NoPrimaryView {
 pub(crate) struct Memory {
     view: NoPrimaryView,
     seen: Duration,
+    /// The first round that showed nodes which all follow another, and the time that it may add.
+    first: Option<(Duration, Duration)>,
 }
 
 /// What one round says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// A node claims to be master.
-    Claimed,
+    /// There is one, or we are the ones who cannot see it.
+    Present,
     /// Nothing that would change what was known.
     Unknown,
-    /// None does, for this reason.
+    /// There is none, for this reason.
     Lost(NoPrimary),
 }
 
@@ -67,11 +69,16 @@ impl Memory {
         let view = &mut self.view;
         match sight {
             Sight::Unknown => {}
-            Sight::Claimed => view.why = None,
+            Sight::Present => (view.why, self.first) = (None, None),
+            // Two replies are not of one moment: a swap of roles may look like this for one round.
+            Sight::Lost(NoPrimary::Loop | NoPrimary::AllReplicas) if view.why.is_none() && self.first.is_none() => {
+                self.first = Some((elapsed, accrued));
+            }
             Sight::Lost(why) => {
                 if view.why.is_none() {
-                    view.since = elapsed;
-                    self.seen = elapsed.saturating_sub(accrued.min(interval));
+                    let (first, accrued) = self.first.take().unwrap_or((elapsed, accrued));
+                    view.since = first;
+                    self.seen = first.saturating_sub(accrued.min(interval));
                 }
                 view.total += elapsed.saturating_sub(self.seen).min(interval * MAX_ACCRUED_INTERVALS);
                 view.why = Some(why);
@@ -85,36 +92,32 @@ impl Memory {
     }
 }
 
-/// What a round says of nodes among which `masters` claim to be master. `last` is the primary so far.
-pub(crate) fn find(
-    nodes: &[NodeView],
-    answered: &[bool],
-    masters: &[usize],
-    looped: &[usize],
-    last: Option<usize>,
-    down_after: Duration,
-) -> Sight {
-    if !masters.is_empty() {
-        return Sight::Claimed;
-    }
+/// What a round says of nodes of which none is primary. `last` is the primary so far.
+pub(crate) fn find(nodes: &[NodeView], answered: &[bool], looped: &[usize], last: Option<usize>, down_after: Duration) -> Sight {
     let is_sentinel = |node: &NodeView| node.last.as_ref().is_some_and(|last| last.replication.role == Some(Role::Sentinel));
-    let mut data_nodes = nodes.iter().zip(answered).filter(|(node, _)| !is_sentinel(node)).peekable();
-    let there_are_some = data_nodes.peek().is_some();
-    let settled = data_nodes.all(|(node, answered)| match node.presence {
-        Presence::Pending => false,
-        Presence::Up => *answered,
-        Presence::Down { reason, .. } => is_absence(reason) && node.polling.silence >= down_after,
-    });
-    if !there_are_some || !settled {
-        return Sight::Unknown;
+    let (mut some, mut waits, mut hidden, mut absent, mut answers) = (false, false, false, false, false);
+    for (node, answered) in nodes.iter().zip(answered).filter(|(node, _)| !is_sentinel(node)) {
+        some = true;
+        match node.presence {
+            Presence::Pending => waits = true,
+            Presence::Up => (waits, answers) = (waits || !answered, true),
+            Presence::Down { reason, .. } if !is_absence(reason) => hidden = true,
+            Presence::Down { .. } => (waits, absent) = (waits || node.polling.silence < down_after, true),
+        }
     }
-    Sight::Lost(if nodes.iter().all(|node| is_sentinel(node) || node.up() == Some(false)) {
-        NoPrimary::AllDown
+    let last_is_gone = last.is_some_and(|last| matches!(nodes[last].presence, Presence::Down { reason, .. } if is_absence(reason)));
+    if !some || waits {
+        Sight::Unknown
+    } else if hidden && !last_is_gone {
+        // A node that we cannot read may well be the primary.
+        Sight::Present
+    } else if !answers && !hidden {
+        Sight::Lost(NoPrimary::AllDown)
     } else if !looped.is_empty() {
-        NoPrimary::Loop
-    } else if last.is_some_and(|last| nodes[last].up() == Some(false)) {
-        NoPrimary::PrimaryDown
+        Sight::Lost(NoPrimary::Loop)
+    } else if absent {
+        Sight::Lost(NoPrimary::PrimaryDown)
     } else {
-        NoPrimary::AllReplicas
-    })
+        Sight::Lost(NoPrimary::AllReplicas)
+    }
 }

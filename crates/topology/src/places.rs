@@ -15,6 +15,7 @@ pub(crate) struct Places {
     learned: Vec<Learned>,
     /// `None` where several nodes share an address, behind NAT for example: unmatched, never a guess.
     nodes: HashMap<String, Option<usize>>,
+    moved: bool,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +46,14 @@ impl Places {
             return;
         }
         learned.addresses = addresses;
+        self.moved = true;
+    }
+
+    /// Ends the learning of a round.
+    pub(crate) fn settle(&mut self) {
+        if !std::mem::take(&mut self.moved) {
+            return;
+        }
         self.nodes.clear();
         for (node, learned) in self.learned.iter().enumerate() {
             for address in &learned.addresses {

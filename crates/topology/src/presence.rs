@@ -49,13 +49,23 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Takes up one round. `accrued` is the time that this round may add to a silence.
-    pub(crate) fn apply(&mut self, outcome: &Outcome, elapsed: Duration, accrued: Duration, down_after: Duration) {
+    /// Takes up one round. `accrued` is the time that this round may add to a silence. In a blind round silence is evidence of nothing.
+    pub(crate) fn apply(&mut self, outcome: &Outcome, blind: bool, elapsed: Duration, accrued: Duration, down_after: Duration) {
         match outcome {
             Outcome::Pending => {}
             Outcome::Answered(answer) => self.answered(answer),
-            Outcome::Missed(reason) => self.silent(*reason, false, elapsed, accrued, down_after),
-            Outcome::Failed(reason) => self.silent(*reason, true, elapsed, accrued, down_after),
+            Outcome::Missed(reason) | Outcome::Failed(reason) => {
+                self.polling.polls += 1;
+                self.polling.failures[*reason as usize] += 1;
+                self.polling.failing = Some(*reason);
+                if *reason == Reason::Busy && self.polling.answered_at.is_some() {
+                    // A script blocks it, and it says so itself: it is there.
+                    self.polling.silence = Duration::ZERO;
+                    self.presence = Some(Presence::Up);
+                } else if !blind {
+                    self.silent(*reason, matches!(outcome, Outcome::Failed(_)), elapsed, accrued, down_after);
+                }
+            }
         }
     }
 
@@ -78,9 +88,6 @@ impl Memory {
     }
 
     fn silent(&mut self, reason: Reason, failed: bool, elapsed: Duration, accrued: Duration, down_after: Duration) {
-        self.polling.polls += 1;
-        self.polling.failures[reason as usize] += 1;
-        self.polling.failing = Some(reason);
         self.polling.silence += accrued;
         self.presence = match self.presence() {
             Presence::Down { since, .. } => Some(Presence::Down { reason, since }),

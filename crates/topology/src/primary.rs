@@ -79,10 +79,16 @@ impl Claims<'_> {
         if let [node] = *self.masters {
             return found(node, Evidence::Sole);
         }
-        if let Some(node) = only(candidates, |master| self.nodes[master].node.expected_role == Some(Role::Master)) {
-            return found(node, Evidence::Expected);
+        // Of masters of one history, what the configuration expects says less than what was so before: it knows no failover.
+        let previous = self.previous.filter(|previous| candidates.contains(previous));
+        let related = |previous: &usize| candidates.iter().all(|other| other == previous || self.lineage.related(*other, *previous));
+        let expected = only(candidates, |master| self.nodes[master].node.expected_role == Some(Role::Master));
+        match (previous, expected) {
+            (Some(previous), _) if related(&previous) => found(previous, Evidence::Previous),
+            (_, Some(expected)) => found(expected, Evidence::Expected),
+            (Some(previous), None) => found(previous, Evidence::Previous),
+            (None, None) => None,
         }
-        self.previous.filter(|previous| candidates.contains(previous)).and_then(|node| found(node, Evidence::Previous))
     }
 
     /// Another master took over the history of this one.

@@ -10,7 +10,7 @@ use snapshot::{NodeSnapshot, Reason};
 /// One poll of all nodes of a deployment.
 #[derive(Debug, Clone)]
 pub struct Round {
-    /// Wall time of its close, for display only.
+    /// Wall time of its close: for display, and to tell whether an expectation still holds.
     pub at: SystemTime,
     /// Monotonic time of its close, since the exporter started.
     pub elapsed: Duration,

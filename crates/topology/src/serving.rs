@@ -3,11 +3,11 @@
 use crate::refusals::Refusals;
 use crate::{NodeView, Presence};
 
-/// Whether the known primary takes writes; `None` while that is unknown.
-pub(crate) fn writable(nodes: &[NodeView], primary: Option<usize>) -> Option<bool> {
-    let primary = &nodes[primary?];
-    primary.snapshot()?;
-    Some(!refuses(&primary.writes_refused))
+/// Whether the known primary takes writes, or each of several; `None` while that is unknown.
+pub(crate) fn writable(nodes: &[NodeView], acting: &[usize]) -> Option<bool> {
+    let mut answering = acting.iter().map(|primary| &nodes[*primary]).filter(|node| node.snapshot().is_some()).peekable();
+    answering.peek()?;
+    Some(answering.all(|node| !refuses(&node.writes_refused)))
 }
 
 /// Whether any node serves reads; `None` while none answers.

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Memory {
     lineage: lineage::Memory,
     primary: Option<usize>,
-    /// When the primary was first seen as a master, on the monotonic clock.
+    /// When the node became the primary, on the monotonic clock.
     primary_since: Duration,
     split_brain: split_brain::Memory,
     lost_writes: lost_writes::Memory,
@@ -28,6 +28,8 @@ pub(crate) struct Memory {
     offsets: lag::Memory,
     replicas: replicas::Memory,
     emptied: emptied::Memory,
+    /// The nodes that followed one another in a circle when all of them last answered, and those that did so twice in a row.
+    looped: (Vec<usize>, Vec<usize>),
     resyncs: Vec<resync::Memory>,
     divergence: Vec<divergence::Memory>,
 }
@@ -52,19 +54,21 @@ impl Memory {
         let Scene { round, deployment, expect, .. } = *scene;
         let (elapsed, accrued, interval) = (round.elapsed, scene.accrued, deployment.interval);
         let answered: Vec<_> = scene.successions.iter().map(Option::is_some).collect();
-        self.lineage.next_round();
         for (place, succession) in scene.successions.iter().enumerate() {
             if let (Some(succession), Some(snapshot)) = (succession, nodes[place].snapshot()) {
                 self.lineage.apply(place, snapshot, *succession);
-                self.emptied.apply(place, snapshot, *succession, self.primary == Some(place), elapsed);
             }
         }
 
         let masters: Vec<_> = (0..nodes.len()).filter(|place| nodes[*place].role() == Some(Role::Master)).collect();
         let several = masters.len() > expect.masters.map_or(1, |masters| masters as usize);
+        let multiple = expect.masters.is_some_and(|masters| masters > 1);
+        // A master that has nothing in common with the data of the deployment is not its primary for want of another.
+        let claimants = if self.is_usurped(nodes, &masters) { Vec::new() } else { masters.clone() };
         let named = primary::named(&round.words).and_then(|address| scene.places.at(deployment, address));
-        let claims = Claims { nodes, masters: &masters, lineage: &self.lineage, named, previous: self.primary };
-        let primary = claims.choose().filter(|_| !expect.external && expect.masters.is_none_or(|masters| masters < 2));
+        let claims = Claims { nodes, masters: &claimants, lineage: &self.lineage, named, previous: self.primary };
+        let primary = claims.choose().filter(|_| !expect.external && !multiple);
+        let acting = if multiple { masters.clone() } else { primary.iter().map(|primary| primary.node).collect() };
         let succeeded = |master: &usize| claims.is_succeeded(*master);
         let beside = |master: &usize| primary.is_some_and(|primary| primary.node != *master && self.lineage.related(primary.node, *master));
         let stale: Vec<_> = masters.iter().copied().filter(|master| several && (succeeded(master) || beside(master))).collect();
@@ -74,19 +78,29 @@ impl Memory {
             Some(primary) => master != primary.node && !self.lineage.related(primary.node, master),
             None => !related(master),
         };
-        let unrelated: Vec<_> = masters.iter().copied().filter(|master| several && strange(*master)).collect();
+        let unrelated: Vec<_> = masters.iter().copied().filter(|master| (several || claimants.is_empty()) && strange(*master)).collect();
 
+        let was_primary = self.primary;
         self.follow(primary.map(|primary| primary.node), scene);
+        for (place, succession) in scene.successions.iter().enumerate() {
+            if let (Some(succession), Some(snapshot)) = (succession, nodes[place].snapshot()) {
+                let is_primary = primary.is_some_and(|primary| primary.node == place);
+                self.emptied.apply(place, snapshot, *succession, was_primary == Some(place), is_primary, elapsed);
+            }
+        }
         let changed = self.cause.settle(nodes, &round.words, |word| scene.places.at(deployment, &word.master));
         for change in &changed {
             self.changes[change.cause as usize] += 1;
         }
+        if primary.is_some() {
+            self.cause.remember(nodes);
+        }
 
-        let looped = following::looped(nodes);
-        let sight = if expect.external {
-            Sight::Claimed
+        let looped = self.looped(nodes, &answered);
+        let sight = if expect.external || !claimants.is_empty() {
+            Sight::Present
         } else {
-            no_primary::find(nodes, &answered, &masters, &looped, self.primary, deployment.down_after)
+            no_primary::find(nodes, &answered, &looped, self.primary, deployment.down_after)
         };
         self.no_primary.apply(sight, elapsed, accrued, interval);
         let seen = split.iter().all(|master| answered[*master]);
@@ -102,10 +116,10 @@ impl Memory {
             },
         );
 
-        let primary_place = primary.map(|primary| primary.node);
-        self.of_replicas(nodes, primary_place, &answered, scene);
-        let replicas = nodes.iter().filter(|node| node.role() == Some(Role::Replica)).count();
-        let seen_of_late = self.replicas.apply(replicas, elapsed);
+        self.of_replicas(nodes, primary.map(|primary| primary.node), &acting, &answered, scene);
+        let replicas = nodes.iter().filter(|node| node.follows()).count();
+        // In a circle every node follows another, the one that was primary too.
+        let seen_of_late = self.replicas.apply(if acting.is_empty() { 0 } else { replicas }, elapsed);
         ShardView {
             labels: Arc::clone(&scene.before.shards[0].labels),
             masters,
@@ -114,7 +128,7 @@ impl Memory {
             stale,
             unrelated,
             split_brain: self.split_brain.view().clone(),
-            lost_writes: self.lost_writes.view(),
+            lost_writes: self.lost_writes.view().clone(),
             no_primary: self.no_primary.view(),
             looped,
             changed,
@@ -122,7 +136,8 @@ impl Memory {
             replicas,
             replicas_wanted: expect.replicas.map_or(seen_of_late, |replicas| replicas as usize),
             emptied: self.emptied.view(),
-            writable: serving::writable(nodes, primary_place),
+            writable: serving::writable(nodes, &acting),
+            acting,
             readable: serving::readable(nodes),
         }
     }
@@ -150,20 +165,41 @@ impl Memory {
         let Some(to) = primary.filter(|primary| self.primary != Some(*primary)) else { return };
         if let Some(from) = self.primary {
             let change = PrimaryChange { at: scene.round.at, from, to, cause: Cause::Unknown };
-            self.cause.note(change, &scene.before.nodes);
+            self.cause.note(change);
         }
         self.primary = Some(to);
         self.primary_since = scene.round.elapsed;
     }
 
+    /// The only master is none of ours: it shares no history with the last primary, whose replicas are still there.
+    fn is_usurped(&self, nodes: &[NodeView], masters: &[usize]) -> bool {
+        let ([master], Some(last)) = (masters, self.primary) else { return false };
+        let of_last = |place: usize| {
+            let replid = nodes[place].snapshot().filter(|_| nodes[place].is_replica())?.replication.replid.as_deref()?;
+            self.lineage.ids(last).find(|id| *id == replid)
+        };
+        *master != last && !self.lineage.related(*master, last) && (0..nodes.len()).any(|place| of_last(place).is_some())
+    }
+
+    /// The nodes that follow one another in a circle. Replies are not of one moment, so a circle counts once it was seen twice; and one of
+    /// whose nodes are silent for a moment is what it was.
+    fn looped(&mut self, nodes: &[NodeView], answered: &[bool]) -> Vec<usize> {
+        let found = following::looped(nodes);
+        let (once, twice) = &mut self.looped;
+        if found.iter().all(|place| answered[*place]) {
+            *twice = found.iter().copied().filter(|place| once.contains(place)).collect();
+            *once = found;
+        }
+        twice.clone()
+    }
+
     /// The facts about single replicas, which need the primary and one another.
-    fn of_replicas(&mut self, nodes: &mut [NodeView], primary: Option<usize>, answered: &[bool], scene: &Scene<'_>) {
-        let elapsed = scene.round.elapsed;
+    fn of_replicas(&mut self, nodes: &mut [NodeView], primary: Option<usize>, acting: &[usize], answered: &[bool], scene: &Scene<'_>) {
         self.resyncs.resize_with(nodes.len(), resync::Memory::default);
         self.divergence.resize_with(nodes.len(), divergence::Memory::default);
         let leader = primary.filter(|primary| answered[*primary]).and_then(|primary| nodes[primary].last.clone());
         if let Some(leader) = &leader {
-            self.offsets.learn(&leader.replication, elapsed);
+            self.offsets.learn(&leader.replication, scene.round.elapsed);
         }
         for place in 0..nodes.len() {
             let upstream = match nodes[place].upstream {
@@ -171,12 +207,10 @@ impl Memory {
                 _ => None,
             };
             let depth = following::depth(nodes, place);
-            let orphan = following::orphan(nodes, place, primary, scene.expect.external);
-            // A replica that was silent for a moment is as late as it was.
-            let lag =
-                if answered[place] { self.offsets.of(&nodes[place], elapsed, primary.is_some()) } else { scene.before.nodes[place].lag };
+            let orphan = following::orphan(nodes, place, acting, scene.expect.external);
+            let lag = self.lag(&nodes[place], &scene.before.nodes[place], answered[place], primary.is_some(), scene);
             if let Some(snapshot) = nodes[place].last.clone().filter(|_| answered[place]) {
-                self.resyncs[place].apply(&snapshot, upstream.as_deref());
+                self.resyncs[place].apply(&snapshot, nodes[place].counters.told_to_follow(), upstream.as_deref());
                 self.divergence[place].apply(&snapshot, leader.as_deref(), self.resyncs[place].total());
             }
             let node = &mut nodes[place];
@@ -185,5 +219,19 @@ impl Memory {
             node.resyncs = self.resyncs[place].total();
             node.diverged = is_up && self.divergence[place].diverged();
         }
+    }
+
+    /// How far a replica is behind. One that was silent for a moment is as late as it was; and where the primary began another history the
+    /// data of a replica without a link only gets older.
+    fn lag(&self, node: &NodeView, before: &NodeView, answered: bool, primary: bool, scene: &Scene<'_>) -> lag::Lag {
+        if !answered {
+            return before.lag;
+        }
+        let mut lag = self.offsets.of(node, scene.round.elapsed, primary);
+        if lag.age.is_none() && node.link.down_since.is_some() {
+            let passed = scene.round.elapsed.saturating_sub(scene.before.elapsed);
+            lag.age = before.lag.age.map(|age| age + passed);
+        }
+        lag
     }
 }

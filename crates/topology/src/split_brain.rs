@@ -11,6 +11,8 @@ pub struct SplitBrainView {
     pub masters: Vec<usize>,
     /// Monotonic time at which it began; of the last one, once it is over.
     pub since: Duration,
+    /// It was there when the exporter first looked, so it may have begun at any time before.
+    pub unseen: bool,
     /// All the time that it was seen, since the exporter started.
     pub total: Duration,
 }
@@ -19,6 +21,8 @@ pub struct SplitBrainView {
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     view: SplitBrainView,
+    /// There was a round before this one.
+    looked: bool,
     /// When all of the masters answered last.
     seen: Duration,
 }
@@ -27,8 +31,14 @@ impl Memory {
     /// Takes up the masters of one data set. `answered` says that each of them answered in this round: only then time passes.
     pub(crate) fn apply(&mut self, masters: Vec<usize>, answered: bool, elapsed: Duration, accrued: Duration, interval: Duration) {
         let view = &mut self.view;
+        let first = !std::mem::replace(&mut self.looked, true);
         if !masters.is_empty() {
             if view.masters.is_empty() {
+                // One that is silent may have been demoted meanwhile.
+                if !answered {
+                    return;
+                }
+                view.unseen = first;
                 view.since = elapsed;
                 self.seen = elapsed.saturating_sub(accrued.min(interval));
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{Attached, NodeSnapshot, Role};
 
+use crate::presence::is_absence;
 use crate::{
     Cause, Counters, Deployment, EmptiedView, Expectations, Finding, History, Labels, Lag, LinkView, LostWritesView, NoPrimaryView, Node,
     Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals, SplitBrainView, Upstream,
@@ -42,9 +43,11 @@ pub struct ShardView {
     pub masters: Vec<usize>,
     /// The primary; `None` while none is known.
     pub primary: Option<PrimaryView>,
+    /// The primary, or all masters where several are meant.
+    pub(crate) acting: Vec<usize>,
     /// The primary that was known last.
     pub last_primary: Option<usize>,
-    /// Masters whose history another one took over.
+    /// Masters beside the primary that share a history with it, and those whose history another one took over.
     pub stale: Vec<usize>,
     /// Masters that share no history with the primary, or with any other.
     pub unrelated: Vec<usize>,
@@ -60,7 +63,7 @@ pub struct ShardView {
     pub changed: Vec<PrimaryChange>,
     /// Changes of the primary since the exporter started, in the order of [`Cause::ALL`].
     pub changes: [u64; Cause::ALL.len()],
-    /// Replicas that answer.
+    /// Replicas that answer, or that only we cannot read.
     pub replicas: usize,
     /// Replicas that there should be: as declared, else the most that were seen of late.
     pub replicas_wanted: usize,
@@ -165,6 +168,13 @@ impl DeploymentView {
     }
 }
 
+impl ShardView {
+    /// The places of the primary, or of all masters where several are meant.
+    pub fn acting(&self) -> impl Iterator<Item = &usize> {
+        self.acting.iter()
+    }
+}
+
 impl NodeView {
     pub(crate) fn pending(node: &Arc<Node>) -> Self {
         NodeView {
@@ -203,6 +213,15 @@ impl NodeView {
     /// Whether it is up and claims to be a replica.
     pub fn is_replica(&self) -> bool {
         self.role() == Some(Role::Replica)
+    }
+
+    /// Whether it is a replica: it says so, or said so last and only we cannot read it.
+    pub(crate) fn follows(&self) -> bool {
+        let last = || self.last.as_ref().and_then(|last| last.replication.role) == Some(Role::Replica);
+        match self.presence {
+            Presence::Down { reason, .. } => !is_absence(reason) && last(),
+            _ => self.is_replica(),
+        }
     }
 
     /// Whether its role differs from the declared one; `None` without a declaration, or while the role is unknown.

@@ -136,7 +136,7 @@ fn a_pause_of_the_exporter_is_evidence_of_nothing() {
     let mut scene = Scene::new();
     scene.answer(MASTER);
     let step = scene.later(SECOND * 60, true, Outcome::Missed(Reason::Timeout));
-    assert_eq!((node(&step).up(), node(&step).polling.failures[Reason::Timeout as usize]), (Some(true), 0));
+    assert_eq!((node(&step).up(), node(&step).polling.failures[Reason::Timeout as usize]), (Some(true), 1));
     let step = scene.later(SECOND * 60, false, Outcome::Missed(Reason::Timeout));
     assert_eq!(node(&step).up(), Some(true), "a round adds at most two intervals to a silence");
 }

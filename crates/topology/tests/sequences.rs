@@ -1,0 +1,336 @@
+//! What real servers go through, round by round, and what must not be made of it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use snapshot::{NodeSnapshot, Reason};
+use topology::{
+    Answer, Deployment, DeploymentView, EventKind, Evidence, Expectations, FindingKind, Fold, Kind, Outcome, OwnErrors, Round, Severity,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A deployment of nodes at ports 1, 2, 3 of one host.
+struct Scene {
+    fold: Fold,
+    elapsed: Duration,
+    events: Vec<EventKind>,
+}
+
+impl Scene {
+    fn new(nodes: u16) -> Self {
+        Self::of(nodes, |_| {})
+    }
+
+    fn of(nodes: u16, with: impl FnOnce(&mut Deployment)) -> Self {
+        let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+        with(&mut deployment);
+        for node in deployment.nodes.len() + 1..=usize::from(nodes) {
+            deployment.add(format!("n{node}"), format!("h:{node}"), None);
+        }
+        Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO, events: Vec::new() }
+    }
+
+    fn round(&mut self, outcomes: Vec<Outcome>) -> Arc<DeploymentView> {
+        self.elapsed += SECOND;
+        let step = self.fold.apply(&Round {
+            at: SystemTime::UNIX_EPOCH + self.elapsed,
+            elapsed: self.elapsed,
+            took: Duration::ZERO,
+            missed: 0,
+            blind: false,
+            outcomes,
+            words: Vec::new(),
+            messages: Vec::new(),
+        });
+        self.events.extend(step.events.into_iter().map(|event| event.kind));
+        step.view
+    }
+
+    /// The same round several times.
+    fn rounds(&mut self, count: usize, outcomes: &[Outcome]) -> Arc<DeploymentView> {
+        (0..count).map(|_| self.round(outcomes.to_vec())).last().expect("a round")
+    }
+
+    fn happened(&self, kind: &str) -> usize {
+        self.events.iter().filter(|event| event.label() == kind).count()
+    }
+}
+
+/// What a process says of itself; the history is a letter.
+#[derive(Clone, Default)]
+struct Says {
+    run_id: &'static str,
+    uptime: u64,
+    history: char,
+    continues: Option<char>,
+    follows: Option<u16>,
+    offset: u64,
+    changes: u64,
+    more: &'static str,
+}
+
+fn says(says: &Says) -> Outcome {
+    let Says { run_id, uptime, history, continues, follows, offset, changes, more } = says;
+    let id = |letter: &char| letter.to_string().repeat(40);
+    let role = match follows {
+        Some(port) => format!("role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"),
+        None => "role:master\n".to_owned(),
+    };
+    let continues = continues.as_ref().map(|other| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(other))).unwrap_or_default();
+    let info = format!(
+        "run_id:{run_id}\nuptime_in_seconds:{uptime}\nloading:0\nrdb_last_save_time:1\n{role}{continues}master_replid:{}\n\
+         master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n{more}",
+        id(history)
+    );
+    Outcome::Answered(Answer {
+        snapshot: Arc::new(NodeSnapshot::from_info(&info).expect("an INFO reply")),
+        took: Duration::from_millis(1),
+        at: SystemTime::UNIX_EPOCH,
+        certificate_expiry: None,
+        peer: None,
+        own_errors: OwnErrors::new(),
+        commands_read: false,
+    })
+}
+
+fn master(run_id: &'static str, history: char) -> Says {
+    Says { run_id, uptime: 1000, history, ..Says::default() }
+}
+
+fn replica(run_id: &'static str, history: char, follows: u16) -> Says {
+    Says { follows: Some(follows), ..master(run_id, history) }
+}
+
+fn refused() -> Outcome {
+    Outcome::Failed(Reason::Refused)
+}
+
+fn found(view: &DeploymentView, kind: FindingKind) -> Option<Severity> {
+    view.findings.iter().find(|finding| finding.kind == kind).map(|finding| finding.severity)
+}
+
+fn primary(view: &DeploymentView) -> Option<(&str, Evidence)> {
+    view.shards[0].primary.map(|primary| (view.name(primary.node), primary.evidence))
+}
+
+/// n1 was primary with n2 as its replica; then n2 took over its history `a` as `b`.
+fn failed_over(old: &Says) -> (Scene, Outcome) {
+    let mut scene = Scene::new(2);
+    scene.rounds(2, &[says(old), says(&replica("y", 'a', 1))]);
+    let promoted = says(&Says { continues: Some('a'), ..master("y", 'b') });
+    (scene, promoted)
+}
+
+#[test]
+fn a_save_that_ends_during_a_split_brain_is_no_loss() {
+    let old = Says { changes: 1000, ..master("x", 'a') };
+    let (mut scene, promoted) = failed_over(&old);
+    scene.round(vec![says(&old), promoted.clone()]);
+    // The save began at 500, so it takes those away.
+    let saved = Says { changes: 500, more: "rdb_last_save_time:9\n", ..old.clone() };
+    let view = scene.round(vec![says(&saved), promoted.clone()]);
+    assert_eq!(view.shards[0].lost_writes.total, 0);
+    let view = scene.round(vec![says(&Says { changes: 507, ..saved }), promoted]);
+    assert_eq!(view.shards[0].lost_writes.total, 7);
+    assert_eq!(found(&view, FindingKind::RedisWritesLost), Some(Severity::Critical));
+}
+
+#[test]
+fn reading_an_append_only_file_is_no_writing() {
+    let old = master("x", 'a');
+    let (mut scene, promoted) = failed_over(&old);
+    scene.round(vec![says(&old), promoted.clone()]);
+    scene.round(vec![refused(), promoted.clone()]);
+    let back = Says { run_id: "x2", uptime: 0, changes: 250_000, more: "aof_enabled:1\n", ..master("x2", 'c') };
+    let view = scene.round(vec![says(&back), promoted.clone()]);
+    assert_eq!(view.shards[0].lost_writes.total, 0);
+    let view = scene.round(vec![says(&Says { changes: 250_003, ..back }), promoted]);
+    assert_eq!(view.shards[0].lost_writes.total, 3);
+}
+
+#[test]
+fn our_own_wrong_password_is_no_outage() {
+    let mut scene = Scene::new(3);
+    let healthy = [says(&master("x", 'a')), says(&replica("y", 'a', 1)), says(&replica("z", 'a', 1))];
+    scene.rounds(3, &healthy);
+    scene.rounds(5, &[refused(), refused(), refused()]);
+    assert_eq!(scene.happened("primary_lost"), 1);
+    // They are back, with another password.
+    let view = scene.rounds(10, &[Outcome::Failed(Reason::Auth), Outcome::Failed(Reason::Auth), Outcome::Failed(Reason::Auth)]);
+    let kinds: Vec<_> = view.findings.iter().map(|finding| (finding.kind, finding.severity)).collect();
+    assert_eq!(kinds, [(FindingKind::RolecallCannotRead, Severity::Warning); 3]);
+    assert_eq!(scene.happened("primary_regained"), 1);
+    // Only the primary has another password.
+    let view = scene.rounds(10, &[Outcome::Failed(Reason::Auth), healthy[1].clone(), healthy[2].clone()]);
+    let kinds: Vec<_> = view.findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [FindingKind::RolecallCannotRead]);
+}
+
+#[test]
+fn a_primary_that_was_replaced_may_come_back_empty() {
+    let keys = "# Keyspace\ndb0:keys=300,expires=0,avg_ttl=0\n";
+    let mut scene = Scene::new(2);
+    scene.rounds(2, &[says(&Says { more: keys, ..master("x", 'a') }), says(&Says { more: keys, ..replica("y", 'a', 1) })]);
+    let promoted = Says { continues: Some('a'), more: keys, ..master("y", 'b') };
+    let view = scene.round(vec![says(&Says { uptime: 0, ..master("x2", 'c') }), says(&promoted)]);
+    assert_eq!((primary(&view), view.shards[0].emptied.total), (Some(("n2", Evidence::Lineage)), 0));
+}
+
+#[test]
+fn keys_that_expired_meanwhile_are_not_lost() {
+    let mut scene = Scene::new(1);
+    scene.round(vec![says(&Says { more: "# Keyspace\ndb0:keys=3,expires=3,avg_ttl=9\n", ..master("x", 'a') })]);
+    let view = scene.round(vec![says(&Says { uptime: 0, ..master("x2", 'b') })]);
+    assert_eq!(view.shards[0].emptied.total, 0);
+}
+
+#[test]
+fn a_busy_primary_that_came_back_empty_is_seen() {
+    let mut scene = Scene::new(1);
+    scene.round(vec![says(&Says { more: "# Keyspace\ndb0:keys=1000000,expires=0,avg_ttl=0\n", ..master("x", 'a') })]);
+    let more = "aof_enabled:0\nrdb_last_load_keys_loaded:0\n# Keyspace\ndb0:keys=12,expires=0,avg_ttl=0\n";
+    let view = scene.round(vec![says(&Says { uptime: 0, changes: 12, more, ..master("x2", 'b') })]);
+    assert_eq!((view.shards[0].emptied.total, view.shards[0].emptied.keys), (1, 1_000_000));
+    assert_eq!(found(&view, FindingKind::RedisPrimaryRestartedEmpty), Some(Severity::Critical));
+}
+
+#[test]
+fn an_expectation_knows_no_failover() {
+    let mut scene = Scene::of(2, |deployment| deployment.add("n1", "h:1", Some(snapshot::Role::Master)));
+    scene.rounds(2, &[says(&master("x", 'a')), says(&replica("y", 'a', 1))]);
+    let promoted = says(&Says { continues: Some('a'), ..master("y", 'b') });
+    scene.rounds(4, &[refused(), promoted.clone()]);
+    // It comes back with a dump of the common history, which it continues as well.
+    let back = says(&Says { uptime: 1, continues: Some('a'), ..master("x2", 'c') });
+    let view = scene.rounds(3, &[back, promoted]);
+    assert_eq!(primary(&view), Some(("n2", Evidence::Previous)));
+    assert_eq!(view.shards[0].stale, [0]);
+}
+
+#[test]
+fn the_order_of_histories_outlives_a_restart_of_the_exporter() {
+    let (mut scene, promoted) = failed_over(&master("x", 'a'));
+    scene.rounds(2, &[says(&replica("x", 'b', 2)), promoted]);
+    let kept = scene.fold.remembered();
+    assert_eq!(kept.primary.as_deref(), Some("n2"));
+    let mut scene = Scene::new(2);
+    scene.fold.remember(&kept, SECOND);
+    // Meanwhile n1 took over again.
+    let view = scene
+        .rounds(3, &[says(&Says { continues: Some('b'), ..master("x", 'c') }), says(&Says { continues: Some('a'), ..master("y", 'b') })]);
+    assert_eq!(primary(&view), Some(("n1", Evidence::Lineage)));
+    assert_eq!(scene.happened("primary_changed") + scene.happened("split_brain_began"), 2);
+}
+
+#[test]
+fn two_replies_are_not_of_one_moment() {
+    let mut scene = Scene::new(2);
+    scene.rounds(2, &[says(&master("x", 'a')), says(&replica("y", 'a', 1))]);
+    // An operator swaps the roles: one was read after that, the other before.
+    let view = scene.round(vec![says(&replica("x", 'a', 2)), says(&replica("y", 'a', 1))]);
+    assert_eq!(view.findings, []);
+    let view = scene.rounds(2, &[says(&replica("x", 'b', 2)), says(&Says { continues: Some('a'), ..master("y", 'b') })]);
+    assert_eq!((view.findings.len(), scene.happened("primary_lost")), (0, 0));
+    // One that stays is one.
+    let view = scene.rounds(2, &[says(&replica("x", 'b', 2)), says(&replica("y", 'b', 1))]);
+    assert_eq!(found(&view, FindingKind::RedisReplicationLoop), Some(Severity::Critical));
+    assert_eq!(view.shards[0].no_primary.total, SECOND * 2, "the first round of it counts too");
+    let view = scene.rounds(2, &[says(&master("x", 'b')), says(&replica("y", 'b', 1))]);
+    assert_eq!(view.findings, [], "nobody misses the replica that the primary was meanwhile");
+}
+
+#[test]
+fn a_stranger_is_not_primary_for_want_of_another() {
+    let mut scene = Scene::new(3);
+    let joining = says(&master("z", 'e'));
+    scene.rounds(5, &[says(&master("x", 'a')), says(&replica("y", 'a', 1)), joining.clone()]);
+    let view = scene.rounds(6, &[refused(), says(&replica("y", 'a', 1)), joining.clone()]);
+    assert_eq!((primary(&view), view.shards[0].unrelated.as_slice()), (None, [2].as_slice()));
+    assert_eq!(found(&view, FindingKind::RedisNoPrimary), Some(Severity::Critical));
+    assert_eq!(found(&view, FindingKind::RedisDown), Some(Severity::Critical));
+    let view = scene.rounds(2, &[says(&master("x", 'a')), says(&replica("y", 'a', 1)), joining.clone()]);
+    assert_eq!((primary(&view).map(|(name, _)| name), scene.happened("primary_changed")), (Some("n1"), 0));
+    // But where the replicas go over to it, it is.
+    let view = scene.rounds(4, &[refused(), says(&replica("y", 'e', 3)), joining]);
+    assert_eq!(primary(&view), Some(("n3", Evidence::Sole)));
+}
+
+#[test]
+fn one_replica_that_cannot_be_read_hides_no_dead_primary() {
+    let mut scene = Scene::new(3);
+    scene.rounds(2, &[says(&master("x", 'a')), says(&replica("y", 'a', 1)), says(&replica("z", 'a', 1))]);
+    let view = scene.rounds(8, &[refused(), says(&replica("y", 'a', 1)), Outcome::Failed(Reason::Noperm)]);
+    assert_eq!(found(&view, FindingKind::RedisNoPrimary), Some(Severity::Critical));
+    assert_eq!(found(&view, FindingKind::RedisReplicasMissing), None, "the other one may well be there");
+}
+
+#[test]
+fn a_split_brain_begins_with_answers() {
+    let (mut scene, promoted) = failed_over(&master("x", 'a'));
+    // The old primary hangs: it may have been demoted.
+    scene.rounds(3, &[Outcome::Missed(Reason::Timeout), promoted.clone()]);
+    assert_eq!(scene.happened("split_brain_began"), 0);
+    let view = scene.rounds(2, &[says(&master("x", 'a')), promoted]);
+    assert_eq!((scene.happened("split_brain_began"), view.shards[0].split_brain.masters.len()), (1, 2));
+}
+
+#[test]
+fn a_failover_of_two_misses_no_replica() {
+    let (mut scene, promoted) = failed_over(&master("x", 'a'));
+    let view = scene.rounds(5, &[says(&master("x", 'a')), promoted]);
+    let kinds: Vec<_> = view.findings.iter().map(|finding| (finding.kind, finding.severity)).collect();
+    assert_eq!(kinds, [(FindingKind::RedisSplitBrain, Severity::Info)]);
+}
+
+#[test]
+fn a_split_brain_that_was_there_first_may_be_old() {
+    let mut scene = Scene::new(2);
+    let view = scene.round(vec![says(&master("x", 'a')), says(&Says { continues: Some('a'), ..master("y", 'b') })]);
+    assert_eq!(found(&view, FindingKind::RedisSplitBrain), Some(Severity::Warning));
+}
+
+#[test]
+fn a_script_that_blocks_a_server_is_no_outage() {
+    let mut scene = Scene::new(1);
+    scene.round(vec![says(&master("x", 'a'))]);
+    scene.rounds(4, &[Outcome::Missed(Reason::Timeout)]);
+    let view = scene.rounds(20, &[Outcome::Missed(Reason::Busy)]);
+    assert_eq!(view.nodes[0].up(), Some(true));
+    assert_eq!(view.shards[0].writable, Some(false));
+    assert_eq!(found(&view, FindingKind::RedisWritesBlocked), Some(Severity::Critical));
+    assert_eq!(found(&view, FindingKind::RolecallCannotRead), None);
+}
+
+#[test]
+fn several_masters_may_be_meant() {
+    let expect = Expectations { masters: Some(2), until: Some(SystemTime::UNIX_EPOCH + SECOND * 6), ..Expectations::default() };
+    let mut scene = Scene::of(2, |deployment| deployment.expect = expect);
+    let healthy = [says(&master("x", 'a')), says(&master("y", 'b'))];
+    let view = scene.rounds(3, &healthy);
+    assert_eq!((view.findings.len(), view.shards[0].writable, view.shards[0].unrelated.len()), (0, Some(true), 0));
+    let view = scene.rounds(2, &[healthy[0].clone(), refused()]);
+    assert_eq!(found(&view, FindingKind::RedisDown), Some(Severity::Critical));
+    let view = scene.rounds(3, &healthy);
+    assert_eq!(found(&view, FindingKind::RolecallUnrelatedMasters), Some(Severity::Warning), "the declaration has expired");
+}
+
+#[test]
+fn a_site_may_have_its_primary_elsewhere() {
+    let expect = Expectations { external: true, ..Expectations::default() };
+    let mut scene = Scene::of(2, |deployment| deployment.expect = expect);
+    let view = scene.rounds(5, &[says(&replica("x", 'a', 99)), says(&replica("y", 'a', 99))]);
+    assert_eq!((view.findings.len(), scene.events.len()), (0, 0));
+}
+
+#[test]
+fn a_partial_synchronisation_with_another_master_is_no_full_one() {
+    let mut scene = Scene::new(3);
+    let x = says(&Says { more: "sync_full:2\nsync_partial_ok:1\n", ..master("x", 'a') });
+    let y = |partial: &'static str| says(&Says { continues: Some('a'), more: partial, ..master("y", 'b') });
+    scene.rounds(2, &[x.clone(), says(&replica("y", 'a', 1)), says(&replica("z", 'a', 1))]);
+    scene.round(vec![x.clone(), y("sync_full:5\nsync_partial_ok:0\n"), says(&replica("z", 'a', 1))]);
+    let moved = Says { continues: Some('a'), ..replica("z", 'b', 2) };
+    scene.rounds(2, &[x, y("sync_full:5\nsync_partial_ok:1\n"), says(&moved)]);
+    assert_eq!(scene.happened("full_resync"), 0);
+}
