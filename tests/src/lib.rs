@@ -3,6 +3,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a testbed that cannot do its work fails the test, everywhere")]
 
 mod daemon;
+mod disk;
 mod parsers;
 mod peer;
 mod process;
@@ -15,6 +16,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 pub use daemon::{Daemon, Found, Response, diagnose};
+pub use disk::{Disk, Fsync};
 pub use parsers::{open_metrics_parser, promtool};
 pub use peer::{Peer, Proxy, until_info};
 pub use process::{Process, Signal};

@@ -1,8 +1,8 @@
 //! A real Redis server on a port of its own.
 
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ pub struct Redis {
     /// The port it listens on, on 127.0.0.1.
     pub port: u16,
     version: &'static str,
+    environment: Vec<(&'static str, String)>,
     options: Vec<String>,
     directory: TempDir,
     process: Process,
@@ -30,11 +31,16 @@ impl Redis {
 
     /// Starts a server of one of the [`VERSIONS`].
     pub fn of(version: &'static str, options: &[&str]) -> Self {
+        Self::within(&[], version, options)
+    }
+
+    /// Starts a server with more in its environment.
+    pub fn within(environment: &[(&'static str, String)], version: &'static str, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
-        let process = launch(version, port, &options, &directory);
-        Redis { port, version, options, directory, process }
+        let process = launch(version, port, environment, &options, &directory);
+        Redis { port, version, environment: environment.to_vec(), options, directory, process }
     }
 
     /// Starts a Sentinel of this server's version that watches it as `mymaster`.
@@ -47,7 +53,7 @@ impl Redis {
         let mut command = Command::new(binary(self.version));
         let process = Process::start(command.arg(&file).args(["--sentinel", "--bind", "127.0.0.1", "--port", &port.to_string()]));
         listening(port);
-        Redis { port, version: self.version, options: Vec::new(), directory, process }
+        Redis { port, version: self.version, environment: Vec::new(), options: Vec::new(), directory, process }
     }
 
     /// Starts a replica of this server.
@@ -58,6 +64,11 @@ impl Redis {
             replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
         });
         replica
+    }
+
+    /// The directory that it has for its own.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Its address, which is the label `node` of a server without a name.
@@ -96,6 +107,12 @@ impl Redis {
         self.process.signal(signal);
     }
 
+    /// Waits for it to end by itself.
+    #[track_caller]
+    pub fn end(&mut self, limit: Duration) -> ExitStatus {
+        self.process.end(limit).0
+    }
+
     /// Ends it as a crash does.
     pub fn kill(&mut self) {
         self.process.signal(Signal::Kill);
@@ -104,12 +121,13 @@ impl Redis {
 
     /// Starts it again, on the same port and in the same directory.
     pub fn restart(&mut self) {
-        self.process = launch(self.version, self.port, &self.options, &self.directory);
+        self.process = launch(self.version, self.port, &self.environment, &self.options, &self.directory);
     }
 }
 
-fn launch(version: &str, port: u16, options: &[String], directory: &TempDir) -> Process {
+fn launch(version: &str, port: u16, environment: &[(&str, String)], options: &[String], directory: &TempDir) -> Process {
     let mut command = Command::new(binary(version));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let defaults = ["--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"];
     command.args(["--port", &port.to_string()]).args(defaults).arg("--dir").arg(directory.path()).args(options);
     let process = Process::start(&mut command);

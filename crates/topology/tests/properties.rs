@@ -141,8 +141,8 @@ fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
         ("split".to_owned(), format!("{} {:?}", names(&shard.split_brain.masters), shard.split_brain.total)),
         ("lost".to_owned(), {
             let lost = &shard.lost_writes;
-            let loss = lost.loss.as_ref().map(|loss| (loss.writes, names(&loss.stale), loss.last));
-            format!("{} {} {loss:?} {:?}", lost.total, lost.of_split, lost.bytes)
+            let newest = lost.loss.as_ref().map(|loss| (loss.writes, names(&loss.stale), loss.last));
+            format!("{} {} {newest:?} {:?}", lost.total, lost.of_split, lost.bytes)
         }),
         ("none".to_owned(), format!("{:?}", shard.no_primary)),
         ("looped".to_owned(), names(&shard.looped)),

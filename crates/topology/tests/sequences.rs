@@ -218,7 +218,7 @@ fn the_order_of_histories_outlives_a_restart_of_the_exporter() {
     scene.fold.remember(&kept, SECOND);
     // Meanwhile n1 took over again.
     let view = scene
-        .rounds(3, &[says(&Says { continues: Some('b'), ..master("x", 'c') }), says(&Says { continues: Some('a'), ..master("y", 'b') })]);
+        .rounds(5, &[says(&Says { continues: Some('b'), ..master("x", 'c') }), says(&Says { continues: Some('a'), ..master("y", 'b') })]);
     assert_eq!(primary(&view), Some(("n1", Evidence::Lineage)));
     assert_eq!(scene.happened("primary_changed") + scene.happened("split_brain_began"), 2);
 }
