@@ -51,6 +51,10 @@ pub struct Serve {
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub listen_address: Option<String>,
 
+    /// Web configuration file, in Prometheus' own format: TLS and basic authentication of our own pages.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+
     /// Let POST /-/reload read the configuration again, as SIGHUP does.
     #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::diagnose;
 use crate::fleet::Fleet;
-use crate::http::{self, Requests, Web};
+use crate::http::{self, Gate, Requests, Web};
 use crate::log;
 use crate::reload::{self, Reloader};
 use crate::rounds::Shared;
@@ -66,9 +66,10 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
     let settings = Settings::load(arguments)?;
     log::init(settings.log_level, settings.log_format);
     settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
+    let gate = Gate::open(arguments.web_config_file.as_deref())?;
     let listener = listen(&settings.listen_address)?;
     let runtime = Runtime::new().context("cannot start the runtime")?;
-    let ended = runtime.block_on(run(arguments, settings, listener));
+    let ended = runtime.block_on(run(arguments, settings, gate, listener));
     // A look-up of a name may hang for long after everything else ended.
     runtime.shutdown_background();
     ended
@@ -78,7 +79,7 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A task died: a stopped poller behind a living `/metrics` would be the worst failure.
-async fn run(arguments: &Serve, settings: Settings, listener: TcpListener) -> anyhow::Result<()> {
+async fn run(arguments: &Serve, settings: Settings, gate: Gate, listener: TcpListener) -> anyhow::Result<()> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     let mut hangup = Hangup::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
@@ -89,12 +90,12 @@ async fn run(arguments: &Serve, settings: Settings, listener: TcpListener) -> an
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
     let mut fleet = Fleet::new(shared.clone());
     fleet.poll(settings.deployments);
-    let web = Web { board: fleet.board(), shared, build: BUILD, reload: reloader.status(), lifecycle, requests: Requests::new() };
+    let web = Web { board: fleet.board(), shared, build: BUILD, reload: reloader.status(), lifecycle, requests: Requests::new(), gate };
     info!(version = BUILD.version, revision = BUILD.revision, "starting Rolecall");
     info!(address = %listener.local_addr()?, "listening");
     let handle = Handle::new();
     let mut server = JoinSet::new();
-    server.spawn(http::bound(axum_server::from_tcp(listener)?).handle(handle.clone()).serve(http::router(web).into_make_service()));
+    server.spawn(http::serve(listener, web, handle.clone()));
     let mut writer = JoinSet::new();
     writer.spawn(state.clone().write_for_ever());
     tell(&[NotifyState::Ready]);

@@ -8,6 +8,7 @@ mod counters;
 mod down;
 mod durability;
 mod exposition;
+mod gate;
 mod hang;
 mod lifecycle;
 mod primary;

@@ -10,10 +10,10 @@ use tests::{Daemon, Redis, Signal};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Authorities, certificates and keys, made by openssl.
-struct Certificates(TempDir);
+pub(super) struct Certificates(TempDir);
 
 impl Certificates {
-    fn make() -> Self {
+    pub(super) fn make() -> Self {
         let made = Certificates(tempfile::tempdir().expect("a directory"));
         for authority in ["ca", "other-ca"] {
             made.openssl(
@@ -61,7 +61,7 @@ impl Certificates {
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 

@@ -37,11 +37,18 @@ pub(crate) struct Connections(Arc<Semaphore>);
 #[derive(Debug, Clone)]
 pub(crate) struct Requests(Arc<Semaphore>);
 
-/// Bounds what one connection may do, and how many there may be.
-pub(crate) fn bound<A: axum_server::Address, T>(mut server: Server<A, T>) -> Server<A, Connections> {
+/// Bounds what one connection may do.
+pub(crate) fn bound<A: axum_server::Address, T>(mut server: Server<A, T>) -> Server<A, T> {
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD.into());
     server.http_builder().http2().max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD.into());
-    server.acceptor(Connections(Arc::new(Semaphore::new(MAX_CONNECTIONS))))
+    server
+}
+
+impl Connections {
+    /// As many as there may be.
+    pub(crate) fn new() -> Self {
+        Connections(Arc::new(Semaphore::new(MAX_CONNECTIONS)))
+    }
 }
 
 impl<I, S> Accept<I, S> for Connections {

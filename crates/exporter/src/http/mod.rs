@@ -2,14 +2,21 @@
 
 mod api;
 mod bounds;
+mod gate;
 mod metrics;
 mod scrape;
+mod sd;
+
+use std::net::{SocketAddr, TcpListener};
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse};
 use axum::routing::{get, post};
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use catalog::{Build, ExporterView};
 use tokio::sync::{mpsc, oneshot};
 use tower_http::CompressionLevel;
@@ -17,7 +24,9 @@ use tower_http::compression::CompressionLayer;
 
 use crate::board::Board;
 use crate::reload::{Request, Status};
-pub(crate) use bounds::{Requests, bound};
+pub(crate) use bounds::Requests;
+use bounds::{Connections, bound};
+pub(crate) use gate::Gate;
 
 use crate::rounds::Shared;
 
@@ -31,10 +40,28 @@ pub(crate) struct Web {
     /// The way to ask for a reload, where that is enabled.
     pub(crate) lifecycle: Option<mpsc::Sender<Request>>,
     pub(crate) requests: Requests,
+    pub(crate) gate: Gate,
+}
+
+/// Serves the routes for as long as the handle lets it, over TLS where that is configured.
+///
+/// # Errors
+/// The listener failed.
+pub(crate) async fn serve(listener: TcpListener, web: Web, handle: Handle<SocketAddr>) -> std::io::Result<()> {
+    let tls = web.gate.tls.clone();
+    let routes = router(web).into_make_service();
+    let server = bound(axum_server::from_tcp(listener)?).handle(handle);
+    match tls {
+        None => server.acceptor(Connections::new()).serve(routes).await,
+        Some(tls) => {
+            let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls)).acceptor(Connections::new());
+            server.acceptor(acceptor).serve(routes).await
+        }
+    }
 }
 
 /// The routes.
-pub(crate) fn router(web: Web) -> Router {
+fn router(web: Web) -> Router {
     Router::new()
         .route("/", get(landing))
         .route("/metrics", get(metrics::serve))
@@ -42,9 +69,11 @@ pub(crate) fn router(web: Web) -> Router {
         .route("/api/v1/topology", get(api::serve_topology))
         .route("/api/v1/findings", get(api::serve_findings))
         .route("/api/v1/events", get(api::serve_events))
+        .route("/sd", get(sd::serve))
         .route("/-/healthy", get(|| async { "Rolecall is Healthy.\n" }))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
+        .layer(from_fn_with_state(web.gate.clone(), gate::guard))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(web)
 }
