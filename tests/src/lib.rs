@@ -14,6 +14,7 @@ mod wait;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 pub use daemon::{Daemon, Found, Response, diagnose};
 pub use disk::{Disk, Fsync};
@@ -25,10 +26,14 @@ pub use redis::{Redis, VERSIONS};
 pub use samples::Samples;
 pub use wait::{Stopwatch, eventually, pause};
 
-/// A port of the loopback interface that nobody listens on.
+/// A port of the loopback interface that nobody listens on. No two tests get the same one, and none is of those that the system gives to
+/// connections, which may take it before the server does.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Another run of the tests begins elsewhere.
+    let first = 10_000 + u16::try_from(std::process::id() % 100).expect("small") * 200;
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % 2000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 /// Where `tests/setup.sh` puts what no Debian package holds.

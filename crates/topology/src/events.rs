@@ -271,15 +271,13 @@ fn resync(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
 }
 
 fn aof(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
-    let (Some(old), Some(new)) = (&old.last, &new.last) else { return };
-    let (old, new) = (&old.persistence.aof, &new.persistence.aof);
-    match (old.failing(), new.failing()) {
-        (Some(false), Some(true)) => emit(EventKind::AofWriteFailed),
-        // Switching it off is no recovery of the file.
-        (Some(true), Some(false)) if new.enabled == Some(true) => emit(EventKind::AofWriteRecovered),
+    let (Some(before), Some(now)) = (&old.last, &new.last) else { return };
+    match (old.aof_failed, new.aof_failed) {
+        (false, true) => emit(EventKind::AofWriteFailed),
+        (true, false) => emit(EventKind::AofWriteRecovered),
         _ => {}
     }
-    if (old.rewrite_ok, new.rewrite_ok) == (Some(true), Some(false)) {
+    if (before.persistence.aof.rewrite_ok, now.persistence.aof.rewrite_ok) == (Some(true), Some(false)) {
         emit(EventKind::AofRewriteFailed);
     }
 }

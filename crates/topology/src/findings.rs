@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::{ErrorStats, NodeSnapshot, Reason, Role};
 
 use crate::limits::{
-    ACCESS_DENIED_WITHIN, AOF_BLOATED_FACTOR, LAG_HIGH, LINK_DOWN_CRITICAL_AFTER, LOSS_SHOWN_FOR, MEMORY_NEAR_LIMIT_RATIO,
+    AOF_BLOATED_FACTOR, LAG_HIGH, LINK_DOWN_CRITICAL_AFTER, LOSS_SHOWN_FOR, MEMORY_NEAR_LIMIT_RATIO, REFUSED_WITHIN,
     SPLIT_BRAIN_CRITICAL_AFTER,
 };
 use crate::presence::is_absence;
@@ -382,7 +382,8 @@ impl Found<'_> {
         let evidence = vec![("used_memory", Value::Number(used)), ("maxmemory", Value::Number(limit))];
         let is_primary = self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == place));
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
-        if refuses(Refusal::Oom) {
+        let lately = |risen: Option<Duration>| risen.is_some_and(|risen| self.view.elapsed.saturating_sub(risen) <= REFUSED_WITHIN);
+        if refuses(Refusal::Oom) || (is_primary && lately(node.memory_refused)) {
             self.add(FindingKind::RedisOutOfMemory, Severity::Critical, Some(node), evidence);
         } else if limit > 0.0 && used > limit * MEMORY_NEAR_LIMIT_RATIO && evicts_nothing(snapshot) {
             self.add(FindingKind::RedisMemoryNearLimit, Severity::Warning, Some(node), evidence);
@@ -417,10 +418,14 @@ impl Found<'_> {
             Upstream::Node(place) => view.nodes[*place].access_denied.filter(|_| view.nodes[*place].up() == Some(true)),
             _ => None,
         };
-        let denied = denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= ACCESS_DENIED_WITHIN);
+        let denied = denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= REFUSED_WITHIN);
+        // What looks like a synchronisation may be attempts that are turned away: then the master knows of none.
+        let synced = matches!(&node.upstream, Upstream::Node(place) if view.nodes[*place].attached.iter().any(|replica| &*replica.seen.state != "online"));
         match node.link.state {
-            // What looks like one synchronisation after the other may be attempts that are turned away.
-            Some(LinkState::Lost | LinkState::NeverUp | LinkState::SyncLooping) if denied => {
+            Some(LinkState::Lost | LinkState::NeverUp) if denied => {
+                self.add(Kind::RedisReplicationAuthFailing, Severity::Critical, Some(node), master().into_iter().collect());
+            }
+            Some(LinkState::Syncing | LinkState::SyncLooping) if denied && !synced => {
                 self.add(Kind::RedisReplicationAuthFailing, Severity::Critical, Some(node), master().into_iter().collect());
             }
             Some(LinkState::SyncLooping) => {
@@ -439,7 +444,8 @@ impl Found<'_> {
             self.add(kind, severity, Some(node), evidence);
         }
         // During its first synchronisation a replica refuses reads, and is right to.
-        if node.link.down_since.is_some() && node.reads_refused.contains(&(Refusal::Masterdown, true)) {
+        let was_up = node.link.down_since.is_some() || node.link.state == Some(LinkState::Lost);
+        if was_up && node.reads_refused.contains(&(Refusal::Masterdown, true)) {
             let serves =
                 view.nodes.iter().any(|other| other.role() == Some(Role::Replica) && !crate::serving::refuses(&other.reads_refused));
             let severity = if serves { Severity::Warning } else { Severity::Critical };

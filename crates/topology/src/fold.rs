@@ -7,10 +7,11 @@ use snapshot::{NodeSnapshot, Reason};
 
 use crate::deployment::address;
 use crate::limits::MAX_ACCRUED_INTERVALS;
+use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
-    AttachedView, Deployment, DeploymentView, Event, History, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round, access,
-    counters, events, findings, following, link, places, presence, process, refusals, shard,
+    AttachedView, Deployment, DeploymentView, Event, History, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
+    counters, events, findings, following, link, places, presence, process, refusals, rising, shard,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -49,8 +50,11 @@ struct Memory {
     process: process::Memory,
     link: link::Memory,
     counters: counters::Memory,
-    access: access::Memory,
+    access: rising::Memory,
     access_denied: Option<Duration>,
+    oom: rising::Memory,
+    oom_at: Option<Duration>,
+    aof_failed: bool,
     appendfsync: Option<Arc<str>>,
 }
 
@@ -83,9 +87,10 @@ impl Fold {
         let expect = deployment.expect.at(round.at);
 
         // Each node by itself.
-        let taken = deployment.nodes.iter().zip(&mut self.nodes).zip(&round.outcomes);
+        let syncs = link::syncs(&before.nodes);
+        let taken = deployment.nodes.iter().zip(&mut self.nodes).zip(&round.outcomes).zip(syncs);
         let (mut nodes, successions): (Vec<_>, Vec<_>) =
-            taken.map(|((node, memory), outcome)| memory.apply(node, outcome, round, accrued, &deployment)).unzip();
+            taken.map(|(((node, memory), outcome), syncs)| memory.apply(node, outcome, round, accrued, &deployment, syncs)).unzip();
 
         // Who is where, and who follows whom.
         for (place, outcome) in round.outcomes.iter().enumerate() {
@@ -204,6 +209,7 @@ impl Memory {
         round: &Round,
         accrued: Duration,
         deployment: &Deployment,
+        syncs: Option<Syncs>,
     ) -> (NodeView, Option<Succession>) {
         let stranger = matches!(outcome, Outcome::Answered(answer) if self.process.is_stranger(&answer.snapshot, round.elapsed));
         let outcome = if stranger { &Outcome::Failed(Reason::Identity) } else { outcome };
@@ -211,9 +217,14 @@ impl Memory {
         let mut succession = None;
         if let Outcome::Answered(answer) = outcome {
             let followed = self.process.apply(&answer.snapshot, round.elapsed);
-            self.link.apply(&answer.snapshot, round.elapsed);
+            self.link.apply(&answer.snapshot, syncs, round.elapsed);
             self.counters.apply(answer, followed);
-            self.access_denied = self.access.apply(&self.counters.view(), round.elapsed);
+            let counters = self.counters.view();
+            self.access_denied = self.access.apply(&counters, rising::ACCESS_CODES, round.elapsed);
+            self.oom_at = self.oom.apply(&counters, rising::MEMORY_CODES, round.elapsed);
+            let aof = &answer.snapshot.persistence.aof;
+            // Switching it off is no recovery of the file.
+            self.aof_failed = aof.failing() == Some(true) || (self.aof_failed && aof.enabled != Some(true));
             let policy = answer.snapshot.config.as_ref().and_then(|config| config.get("appendfsync"));
             if let Some(policy) = policy.filter(|policy| self.appendfsync.as_deref() != Some(policy)) {
                 self.appendfsync = Some(policy.into());
@@ -230,6 +241,8 @@ impl Memory {
             link: self.link.view(),
             counters: self.counters.view(),
             access_denied: self.access_denied,
+            memory_refused: self.oom_at,
+            aof_failed: self.aof_failed,
             appendfsync: self.appendfsync.clone(),
             writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing)).unwrap_or_default(),
             reads_refused: snapshot.map(|snapshot| refusals::reads(snapshot, polling.failing)).unwrap_or_default(),

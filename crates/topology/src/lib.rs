@@ -3,7 +3,6 @@
 //! [`Fold::apply`] takes one [`Round`] and gives the next [`DeploymentView`] and the [`Event`]s that led to it. Each fact has a file of
 //! its own, with the memory it needs; `fold.rs` says in which order they are formed.
 
-mod access;
 mod cause;
 mod counters;
 mod deployment;
@@ -28,13 +27,13 @@ mod refusals;
 mod remembered;
 mod replicas;
 mod resync;
+mod rising;
 mod round;
 mod serving;
 mod shard;
 mod split_brain;
 mod view;
 
-pub use access::ACCESS_CODES;
 pub use cause::{Cause, PrimaryChange};
 pub use counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
 pub use deployment::{AofExpectation, Deployment, Expectations, Kind, Labels, Node};
@@ -53,6 +52,7 @@ pub use primary::{Evidence, PrimaryView};
 pub use process::ProcessView;
 pub use refusals::{Refusal, Refusals};
 pub use remembered::{Remembered, RememberedNode};
+pub use rising::ACCESS_CODES;
 pub use round::{Answer, Message, Outcome, OwnErrors, Round, Word};
 pub use split_brain::SplitBrainView;
 pub use view::{AttachedView, DeploymentView, NodeView, RoundFigures, ShardView};

@@ -39,8 +39,8 @@ pub const LAG_HIGH: Duration = Duration::from_secs(10);
 /// A link that is down for longer will not come back by itself.
 pub const LINK_DOWN_CRITICAL_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// A node that turned somebody away for their credentials within that time is doing so: replicas try again every second.
-pub const ACCESS_DENIED_WITHIN: Duration = Duration::from_secs(30);
+/// A node that refused something within that time is doing so: replicas try to connect every second, and clients to write.
+pub const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// For how long a loss is shown after it was last seen to happen.
 pub const LOSS_SHOWN_FOR: Duration = Duration::from_secs(10 * 60);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use snapshot::{Link, LinkStatus, NodeSnapshot};
 
 use crate::limits::{LINK_STALLED_AFTER, SYNC_LOOP_COUNT, SYNC_LOOP_WINDOW};
+use crate::{NodeView, Upstream};
 
 /// The state of a replica's link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,20 +42,58 @@ pub(crate) struct Memory {
     view: LinkView,
     run_id: Option<Box<str>>,
     syncing: bool,
-    /// When synchronisations began that reached nothing; at most [`SYNC_LOOP_COUNT`].
+    /// When synchronisations began that reached nothing; at most [`SYNC_LOOP_COUNT`]. Only where the master tells us nothing.
     begun: VecDeque<Duration>,
+    /// What the master counted since the link stood, whenever that changed; at most [`MAX_COUNTS`].
+    counted: VecDeque<(Duration, u64)>,
+    master: Option<Box<str>>,
+    /// The most replicas that waited for the master at a time meanwhile.
+    waiting: usize,
+}
+
+/// The most counts of a master that are kept.
+const MAX_COUNTS: usize = 256;
+
+/// What the master of a replica says of synchronisations.
+#[derive(Debug, Clone)]
+pub(crate) struct Syncs {
+    /// The process of the master.
+    run_id: Option<Box<str>>,
+    /// Full synchronisations that it began. INFO stats: `sync_full`.
+    full: u64,
+    /// How many of its replicas have no standing link: any of them may be the one that it synchronises.
+    waiting: usize,
+}
+
+/// For each node, what the one that it follows says of synchronisations.
+pub(crate) fn syncs(nodes: &[NodeView]) -> Vec<Option<Syncs>> {
+    let mut waiting = vec![0; nodes.len()];
+    for node in nodes {
+        if let (Upstream::Node(master), Some(false)) = (&node.upstream, node.link.state.map(LinkState::stands)) {
+            waiting[*master] += 1;
+        }
+    }
+    let of = |node: &NodeView| {
+        let Upstream::Node(master) = &node.upstream else { return None };
+        let snapshot = nodes[*master].snapshot()?;
+        let full = snapshot.fields.count("sync_full")?;
+        Some(Syncs { run_id: snapshot.identity.run_id.clone(), full, waiting: waiting[*master] })
+    };
+    nodes.iter().map(of).collect()
 }
 
 impl Memory {
-    pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) {
+    pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, syncs: Option<Syncs>, elapsed: Duration) {
         if self.run_id != snapshot.identity.run_id || snapshot.replication.link.is_none() {
             self.begun.clear();
+            self.counted.clear();
             self.syncing = false;
             self.run_id.clone_from(&snapshot.identity.run_id);
         }
+        let looping = self.looping(snapshot, syncs, elapsed);
         let before = self.view.state;
         let stalled_after = stalled_after(snapshot);
-        self.view.state = snapshot.replication.link.as_ref().and_then(|link| self.state(link, elapsed, stalled_after));
+        self.view.state = snapshot.replication.link.as_ref().and_then(|link| self.state(link, looping, elapsed, stalled_after));
         let (stood, stands) = (before.is_some_and(LinkState::stands), self.view.state.is_some_and(LinkState::stands));
         if stood && self.view.state.is_some() && !stands {
             self.view.drops += 1;
@@ -69,7 +108,29 @@ impl Memory {
         self.view
     }
 
-    fn state(&mut self, link: &Link, elapsed: Duration, stalled_after: Duration) -> Option<LinkState> {
+    /// Whether the master begins synchronisation after synchronisation while this link does not stand; `None` where it does not tell.
+    fn looping(&mut self, snapshot: &NodeSnapshot, syncs: Option<Syncs>, elapsed: Duration) -> Option<bool> {
+        let syncs = syncs?;
+        let stands = snapshot.replication.link.as_ref().is_none_or(|link| link.status == Some(LinkStatus::Up));
+        if stands || self.master != syncs.run_id {
+            self.counted.clear();
+            self.waiting = 1;
+            self.master = syncs.run_id;
+        }
+        self.waiting = self.waiting.max(syncs.waiting);
+        if self.counted.back().is_none_or(|(_, last)| *last != syncs.full) {
+            self.counted.push_back((elapsed, syncs.full));
+        }
+        while self.counted.len() > MAX_COUNTS
+            || (self.counted.len() > 1 && self.counted.front().is_some_and(|(at, _)| elapsed.saturating_sub(*at) > SYNC_LOOP_WINDOW))
+        {
+            self.counted.pop_front();
+        }
+        let grown = self.counted.back()?.1.saturating_sub(self.counted.front()?.1);
+        Some(grown >= (SYNC_LOOP_COUNT * self.waiting) as u64)
+    }
+
+    fn state(&mut self, link: &Link, looping: Option<bool>, elapsed: Duration, stalled_after: Duration) -> Option<LinkState> {
         let status = link.status?;
         if status == LinkStatus::Up {
             self.begun.clear();
@@ -88,7 +149,7 @@ impl Memory {
             self.begun.pop_front();
         }
         Some(match status {
-            _ if self.begun.len() == SYNC_LOOP_COUNT => LinkState::SyncLooping,
+            _ if looping.unwrap_or(self.begun.len() == SYNC_LOOP_COUNT) => LinkState::SyncLooping,
             _ if syncing => LinkState::Syncing,
             LinkStatus::Down(None) => LinkState::NeverUp,
             LinkStatus::Down(Some(_)) | LinkStatus::Up => LinkState::Lost,

@@ -121,6 +121,10 @@ pub struct NodeView {
     pub appendfsync: Option<Arc<str>>,
     /// Monotonic time at which it last turned somebody away for their credentials.
     pub access_denied: Option<Duration>,
+    /// Monotonic time at which it last refused something for want of memory.
+    pub memory_refused: Option<Duration>,
+    /// Writing its append-only file failed, and did not succeed since.
+    pub aof_failed: bool,
     /// The replicas attached to it, as it sees them.
     pub attached: Vec<AttachedView>,
     /// Refusals and topology commands counted.
@@ -193,6 +197,8 @@ impl NodeView {
             resyncs: 0,
             appendfsync: None,
             access_denied: None,
+            memory_refused: None,
+            aof_failed: false,
             attached: Vec::new(),
             counters: Arc::default(),
             writes_refused: Refusals::new(),
