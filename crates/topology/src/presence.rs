@@ -58,11 +58,7 @@ impl Memory {
                 self.polling.polls += 1;
                 self.polling.failures[*reason as usize] += 1;
                 self.polling.failing = Some(*reason);
-                if *reason == Reason::Busy && self.polling.answered_at.is_some() {
-                    // A script blocks it, and it says so itself: it is there.
-                    self.polling.silence = Duration::ZERO;
-                    self.presence = Some(Presence::Up);
-                } else if !blind {
+                if !blind {
                     self.silent(*reason, matches!(outcome, Outcome::Failed(_)), elapsed, accrued, down_after);
                 }
             }

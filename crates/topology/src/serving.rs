@@ -1,5 +1,7 @@
 //! Fact: whether the deployment takes writes, and whether it serves reads.
 
+use snapshot::Reason;
+
 use crate::refusals::Refusals;
 use crate::{NodeView, Presence};
 
@@ -8,6 +10,11 @@ pub(crate) fn writable(nodes: &[NodeView], acting: &[usize]) -> Option<bool> {
     let mut answering = acting.iter().map(|primary| &nodes[*primary]).filter(|node| node.snapshot().is_some()).peekable();
     answering.peek()?;
     Some(answering.all(|node| !refuses(&node.writes_refused)))
+}
+
+/// Whether a script blocks the last primary, which says so itself and nothing else.
+pub(crate) fn is_blocked(nodes: &[NodeView], last: Option<usize>) -> bool {
+    last.is_some_and(|last| matches!(nodes[last].presence, Presence::Down { reason: Reason::Busy, .. }))
 }
 
 /// Whether any node serves reads; `None` while none answers.

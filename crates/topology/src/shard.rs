@@ -120,6 +120,8 @@ impl Memory {
         let replicas = nodes.iter().filter(|node| node.follows()).count();
         // In a circle every node follows another, the one that was primary too.
         let seen_of_late = self.replicas.apply(if acting.is_empty() { 0 } else { replicas }, elapsed);
+        let blocked = masters.is_empty() && serving::is_blocked(nodes, self.primary);
+        let writable = if blocked { Some(false) } else { serving::writable(nodes, &acting) };
         ShardView {
             labels: Arc::clone(&scene.before.shards[0].labels),
             masters,
@@ -136,7 +138,7 @@ impl Memory {
             replicas,
             replicas_wanted: expect.replicas.map_or(seen_of_late, |replicas| replicas as usize),
             emptied: self.emptied.view(),
-            writable: serving::writable(nodes, &acting),
+            writable,
             acting,
             readable: serving::readable(nodes),
         }

@@ -291,15 +291,16 @@ fn a_split_brain_that_was_there_first_may_be_old() {
 }
 
 #[test]
-fn a_script_that_blocks_a_server_is_no_outage() {
+fn a_script_that_blocks_the_primary_blocks_writes() {
     let mut scene = Scene::new(1);
     scene.round(vec![says(&master("x", 'a'))]);
     scene.rounds(4, &[Outcome::Missed(Reason::Timeout)]);
     let view = scene.rounds(20, &[Outcome::Missed(Reason::Busy)]);
-    assert_eq!(view.nodes[0].up(), Some(true));
-    assert_eq!(view.shards[0].writable, Some(false));
+    assert_eq!((view.nodes[0].up(), view.shards[0].writable), (Some(false), Some(false)));
     assert_eq!(found(&view, FindingKind::RedisWritesBlocked), Some(Severity::Critical));
-    assert_eq!(found(&view, FindingKind::RolecallCannotRead), None);
+    assert_eq!((found(&view, FindingKind::RedisNoPrimary), found(&view, FindingKind::RedisDown)), (None, None), "it is there");
+    let view = scene.rounds(1, &[says(&master("x", 'a'))]);
+    assert_eq!((view.findings.len(), view.shards[0].writable), (0, Some(true)));
 }
 
 #[test]

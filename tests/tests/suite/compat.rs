@@ -263,7 +263,7 @@ fn only_configured_nodes_are_scraped() {
         ("?collect[]=replication", 200, "redis_role{", "redis_up{"),
         ("?collect[]=polling&collect[]=exporter", 200, "rolecall_build_info{", "redis_role{"),
         ("?collect%5B%5D=polling", 200, "redis_up{", "rolecall_build_info{"),
-        ("?collect[]=nosuch", 400, "accepted are exporter, deployment, polling", "redis_up"),
+        ("?collect[]=nosuch", 400, "accepted are exporter, deployment, topology, polling", "redis_up"),
         ("?deployment=nosuch", 404, "not configured", "redis_up"),
     ] {
         let answer = daemon.get(&format!("/metrics{query}"), "");

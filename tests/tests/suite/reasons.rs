@@ -96,6 +96,9 @@ fn busy() {
     daemon.until(SECOND * 5, "redis_writes_refused", &[("reason", "busy")], 1.0);
     assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0), "a script of a second is no outage");
     daemon.until(SECOND * 6, "redis_down_reason", &[("reason", "busy")], 1.0);
+    // Nobody can write, and that is what is said: not that there is no primary.
+    assert_eq!(daemon.samples().get("redis_deployment_writable", &[]), Some(0.0));
+    assert!(daemon.findings().iter().any(|(kind, _)| kind == "RedisWritesBlocked"), "{:?}", daemon.findings());
     // While it refuses, only INFO is sent, once a round.
     let sent = |daemon: &Daemon| {
         let samples = daemon.samples();
