@@ -18,6 +18,7 @@ pub mod limits;
 mod lineage;
 mod link;
 mod lost_writes;
+mod masters;
 mod no_primary;
 mod places;
 mod presence;

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::Role;
-
+use crate::masters::Masters;
 use crate::no_primary::Sight;
-use crate::primary::{self, Claims};
 use crate::process::Succession;
 use crate::{
     Cause, Deployment, DeploymentView, Expectations, NodeView, PrimaryChange, Round, ShardView, cause, divergence, emptied, following, lag,
@@ -60,32 +58,15 @@ impl Memory {
             }
         }
 
-        let masters: Vec<_> = (0..nodes.len()).filter(|place| nodes[*place].role() == Some(Role::Master)).collect();
-        let several = masters.len() > expect.masters.map_or(1, |masters| masters as usize);
-        let multiple = expect.masters.is_some_and(|masters| masters > 1);
-        // A master that has nothing in common with the data of the deployment is not its primary for want of another.
-        let claimants = if self.is_usurped(nodes, &masters) { Vec::new() } else { masters.clone() };
-        let named = primary::named(&round.words).and_then(|address| scene.places.at(deployment, address));
-        let claims = Claims { nodes, masters: &claimants, lineage: &self.lineage, named, previous: self.primary };
-        let primary = claims.choose().filter(|_| !expect.external && !multiple);
-        let acting = if multiple { masters.clone() } else { primary.iter().map(|primary| primary.node).collect() };
-        let succeeded = |master: &usize| claims.is_succeeded(*master);
-        let beside = |master: &usize| primary.is_some_and(|primary| primary.node != *master && self.lineage.related(primary.node, *master));
-        let stale: Vec<_> = masters.iter().copied().filter(|master| several && (succeeded(master) || beside(master))).collect();
-        let related = |master: usize| self.lineage.relatives(master).any(|other| masters.binary_search(&other).is_ok());
-        let split: Vec<_> = masters.iter().copied().filter(|master| several && related(*master)).collect();
-        let strange = |master: usize| match primary {
-            Some(primary) => master != primary.node && !self.lineage.related(primary.node, master),
-            None => !related(master),
-        };
-        let unrelated: Vec<_> = masters.iter().copied().filter(|master| (several || claimants.is_empty()) && strange(*master)).collect();
+        let masters = Masters::tell(nodes, &self.lineage, self.primary, scene);
+        let primary = masters.primary.map(|primary| primary.node);
 
         let was_primary = self.primary;
-        self.follow(primary.map(|primary| primary.node), scene);
+        self.follow(primary, scene);
         for (place, succession) in scene.successions.iter().enumerate() {
             if let (Some(succession), Some(snapshot)) = (succession, nodes[place].snapshot()) {
-                let is_primary = primary.is_some_and(|primary| primary.node == place);
-                self.emptied.apply(place, snapshot, *succession, was_primary == Some(place), is_primary, elapsed);
+                let (was, is) = (was_primary == Some(place), primary == Some(place));
+                self.emptied.apply(place, snapshot, *succession, was, is, elapsed);
             }
         }
         let changed = self.cause.settle(nodes, &round.words, |word| scene.places.at(deployment, &word.master));
@@ -97,38 +78,38 @@ impl Memory {
         }
 
         let looped = self.looped(nodes, &answered);
-        let sight = if expect.external || !claimants.is_empty() {
+        let sight = if expect.external || masters.claimed {
             Sight::Present
         } else {
             no_primary::find(nodes, &answered, &looped, self.primary, deployment.down_after)
         };
         self.no_primary.apply(sight, elapsed, accrued, interval);
-        let seen = split.iter().all(|master| answered[*master]);
-        self.split_brain.apply(split, seen, elapsed, accrued, interval);
+        let seen = masters.split.iter().all(|master| answered[*master]);
+        self.split_brain.apply(masters.split, seen, elapsed, accrued, interval);
         self.lost_writes.apply(
             nodes,
             &lost_writes::Stale {
-                masters: &stale,
-                primary: primary.map(|primary| (primary.node, self.primary_since)),
+                masters: &masters.stale,
+                primary: primary.map(|primary| (primary, self.primary_since)),
                 answered: &answered,
                 splits: !self.split_brain.view().masters.is_empty(),
                 elapsed,
             },
         );
 
-        self.of_replicas(nodes, primary.map(|primary| primary.node), &acting, &answered, scene);
+        self.of_replicas(nodes, primary, &masters.acting, &answered, scene);
         let replicas = nodes.iter().filter(|node| node.follows()).count();
         // In a circle every node follows another, the one that was primary too.
-        let seen_of_late = self.replicas.apply(if acting.is_empty() { 0 } else { replicas }, elapsed);
-        let blocked = masters.is_empty() && serving::is_blocked(nodes, self.primary);
-        let writable = if blocked { Some(false) } else { serving::writable(nodes, &acting) };
+        let seen_of_late = self.replicas.apply(if masters.acting.is_empty() { 0 } else { replicas }, elapsed);
+        let blocked = masters.all.is_empty() && serving::is_blocked(nodes, self.primary);
+        let writable = if blocked { Some(false) } else { serving::writable(nodes, &masters.acting) };
         ShardView {
             labels: Arc::clone(&scene.before.shards[0].labels),
-            masters,
-            primary,
+            masters: masters.all,
+            primary: masters.primary,
             last_primary: self.primary,
-            stale,
-            unrelated,
+            stale: masters.stale,
+            unrelated: masters.unrelated,
             split_brain: self.split_brain.view().clone(),
             lost_writes: self.lost_writes.view().clone(),
             no_primary: self.no_primary.view(),
@@ -139,7 +120,7 @@ impl Memory {
             replicas_wanted: expect.replicas.map_or(seen_of_late, |replicas| replicas as usize),
             emptied: self.emptied.view(),
             writable,
-            acting,
+            acting: masters.acting,
             readable: serving::readable(nodes),
         }
     }
@@ -171,16 +152,6 @@ impl Memory {
         }
         self.primary = Some(to);
         self.primary_since = scene.round.elapsed;
-    }
-
-    /// The only master is none of ours: it shares no history with the last primary, whose replicas are still there.
-    fn is_usurped(&self, nodes: &[NodeView], masters: &[usize]) -> bool {
-        let ([master], Some(last)) = (masters, self.primary) else { return false };
-        let of_last = |place: usize| {
-            let replid = nodes[place].snapshot().filter(|_| nodes[place].is_replica())?.replication.replid.as_deref()?;
-            self.lineage.ids(last).find(|id| *id == replid)
-        };
-        *master != last && !self.lineage.related(*master, last) && (0..nodes.len()).any(|place| of_last(place).is_some())
     }
 
     /// The nodes that follow one another in a circle. Replies are not of one moment, so a circle counts once it was seen twice; and one of

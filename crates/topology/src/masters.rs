@@ -1,0 +1,69 @@
+//! Fact: what the nodes that claim to be master are to one another: the primary, stale, split, or strangers.
+
+use snapshot::Role;
+
+use crate::primary::Claims;
+use crate::shard::Scene;
+use crate::{NodeView, PrimaryView, lineage, primary};
+
+/// The nodes that claim to be master, by their places.
+#[derive(Debug)]
+pub(crate) struct Masters {
+    /// All of them, in order.
+    pub(crate) all: Vec<usize>,
+    /// One of them has something in common with the data of the deployment.
+    pub(crate) claimed: bool,
+    /// The primary.
+    pub(crate) primary: Option<PrimaryView>,
+    /// The primary, or all of them where several are meant.
+    pub(crate) acting: Vec<usize>,
+    /// Those beside the primary that share a history with it, and those whose history another one took over.
+    pub(crate) stale: Vec<usize>,
+    /// Those that share a history with another one.
+    pub(crate) split: Vec<usize>,
+    /// Those that share none with the primary, or with any other.
+    pub(crate) unrelated: Vec<usize>,
+}
+
+impl Masters {
+    /// Tells them apart. `previous` is the primary so far.
+    pub(crate) fn tell(nodes: &[NodeView], lineage: &lineage::Memory, previous: Option<usize>, scene: &Scene<'_>) -> Self {
+        let all: Vec<_> = (0..nodes.len()).filter(|place| nodes[*place].role() == Some(Role::Master)).collect();
+        let meant = scene.expect.masters.map_or(1, |masters| masters as usize);
+        let (several, multiple) = (all.len() > meant, meant > 1);
+        // A master that has nothing in common with the data of the deployment is not its primary for want of another.
+        let claimants = if is_usurped(nodes, lineage, &all, previous) { Vec::new() } else { all.clone() };
+        let named = primary::named(&scene.round.words).and_then(|address| scene.places.at(scene.deployment, address));
+        let claims = Claims { nodes, masters: &claimants, lineage, named, previous };
+        let primary = claims.choose().filter(|_| !scene.expect.external && !multiple);
+        let related = |master: usize| lineage.relatives(master).any(|other| all.binary_search(&other).is_ok());
+        let is_stale = |master: usize| {
+            let beside = |primary: &PrimaryView| primary.node != master && lineage.related(primary.node, master);
+            several && (claims.is_succeeded(master) || primary.as_ref().is_some_and(beside))
+        };
+        let is_strange = |master: usize| match primary {
+            Some(primary) => master != primary.node && !lineage.related(primary.node, master),
+            None => !related(master),
+        };
+        let those = |which: &dyn Fn(usize) -> bool| all.iter().copied().filter(|master| which(*master)).collect::<Vec<_>>();
+        Masters {
+            claimed: !claimants.is_empty(),
+            primary,
+            acting: if multiple { all.clone() } else { primary.iter().map(|primary| primary.node).collect() },
+            stale: those(&is_stale),
+            split: those(&|master| several && related(master)),
+            unrelated: those(&|master| (several || claimants.is_empty()) && is_strange(master)),
+            all,
+        }
+    }
+}
+
+/// The only master is none of ours: it shares no history with the last primary, whose replicas are still there.
+fn is_usurped(nodes: &[NodeView], lineage: &lineage::Memory, masters: &[usize], previous: Option<usize>) -> bool {
+    let ([master], Some(last)) = (masters, previous) else { return false };
+    let holds_its_history = |node: &NodeView| {
+        let replid = node.snapshot().filter(|_| node.is_replica()).and_then(|snapshot| snapshot.replication.replid.as_deref());
+        replid.is_some_and(|replid| lineage.ids(last).any(|id| id == replid))
+    };
+    *master != last && !lineage.related(*master, last) && nodes.iter().any(holds_its_history)
+}
