@@ -15,7 +15,9 @@ fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
     let daemon = Daemon::start(&[url]);
     daemon.until(limit, "redis_down_reason", &[("reason", reason)], 1.0);
     assert!(daemon.samples().get("redis_poll_failures_total", &[("reason", reason)]) >= Some(1.0));
-    assert!(daemon.samples().get("process_resident_memory_bytes", &[]) < Some(200e6), "{reason}");
+    // What an endless reply took goes back to the system within a second.
+    let resident = || daemon.samples().get("process_resident_memory_bytes", &[]).filter(|bytes| *bytes < 200e6);
+    eventually(SECOND * 5, "memory is bounded", resident);
     daemon
 }
 
