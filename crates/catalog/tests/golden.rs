@@ -19,21 +19,13 @@ fn exposition() -> Exposition {
     deployment.add("gone:6379", "gone:6379", None);
     deployment.add("pending:6379", "pending:6379", None);
     let mut fold = Fold::new(Arc::new(deployment));
-    let round = Round {
-        at: at(5),
-        elapsed: SECOND,
-        took: Duration::from_micros(1500),
-        missed: 0,
-        blind: false,
-        outcomes: vec![
-            answer("03-replication-healthy.master.info-everything"),
-            answer("20-aof-write-failing-disk-full.a.info-everything"),
-            Outcome::Failed(Reason::Refused),
-            Outcome::Pending,
-        ],
-        words: Vec::new(),
-        messages: Vec::new(),
-    };
+    let outcomes = vec![
+        answer("03-replication-healthy.master.info-everything"),
+        answer("20-aof-write-failing-disk-full.a.info-everything"),
+        Outcome::Failed(Reason::Refused),
+        Outcome::Pending,
+    ];
+    let round = Round { took: Duration::from_micros(1500), ..Round::new(at(5), SECOND, outcomes) };
     Exposition { exporter: Some(exporter()), deployments: vec![fold.apply(&round).view], themes: None }
 }
 

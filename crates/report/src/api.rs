@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use topology::{Cause, DeploymentView, Event, EventKind, Finding, NodeView, Presence, Refusals, Upstream, Value};
+use topology::{Cause, DeploymentView, Event, EventKind, Finding, NodeView, Presence, Upstream, Value, holding};
 
 use crate::runbook::runbook;
 
@@ -356,11 +356,6 @@ pub(crate) fn follows(view: &DeploymentView, node: &NodeView) -> Option<String> 
         Upstream::Node(place) => Some(view.name(*place).to_owned()),
         Upstream::Unknown(address) => Some(address.clone()),
     }
-}
-
-/// The reasons that hold.
-pub(crate) fn holding(refusals: &Refusals) -> Vec<&'static str> {
-    refusals.iter().filter(|(_, holds)| *holds).map(|(reason, _)| reason.label()).collect()
 }
 
 fn json(value: &Value) -> serde_json::Value {

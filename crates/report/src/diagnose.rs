@@ -8,9 +8,9 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use topology::{DeploymentView, Finding, Presence, Severity, ShardView, Value};
+use topology::{DeploymentView, Finding, Presence, Severity, ShardView, Value, holding};
 
-use crate::api::{follows, holding, time};
+use crate::api::{follows, time};
 use crate::runbook::runbook;
 
 /// Where text is wrapped, characters.

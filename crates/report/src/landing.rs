@@ -79,16 +79,7 @@ mod tests {
         deployment.add("a&b", "a&b", None);
         let mut fold = Fold::new(Arc::new(deployment));
         let outcomes = vec![Outcome::Failed(Reason::Refused)];
-        let round = Round {
-            at: SystemTime::UNIX_EPOCH,
-            elapsed: second,
-            took: second,
-            missed: 0,
-            blind: false,
-            outcomes,
-            words: Vec::new(),
-            messages: Vec::new(),
-        };
+        let round = Round::new(SystemTime::UNIX_EPOCH, second, outcomes);
         let page = landing("0.1.0", std::iter::once(&*fold.apply(&round).view));
         for text in ["&lt;b&gt;orders", "a&amp;b", "down: refused", "version 0.1.0"] {
             assert!(page.contains(text), "{text} in {page}");

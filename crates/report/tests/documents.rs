@@ -5,20 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use expect_test::{expect, expect_file};
 use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, DeploymentView, Fold, Kind, Outcome, OwnErrors, Round};
+use topology::{Answer, Deployment, DeploymentView, Fold, Kind, Outcome, Round};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn answered(info: &str) -> Outcome {
-    Outcome::Answered(Answer {
-        snapshot: Arc::new(NodeSnapshot::from_info(info).expect("an INFO reply")),
-        took: Duration::from_millis(1),
-        at: SystemTime::UNIX_EPOCH,
-        certificate_expiry: None,
-        peer: None,
-        own_errors: OwnErrors::new(),
-        commands_read: false,
-    })
+    Outcome::Answered(Answer::new(NodeSnapshot::from_info(info).expect("an INFO reply"), Duration::from_millis(1), SystemTime::UNIX_EPOCH))
 }
 
 /// A replica was promoted by hand while its master lived on and took two writes; a third node is gone.
@@ -45,16 +37,7 @@ fn in_trouble() -> Arc<DeploymentView> {
     ];
     for (outcomes, number) in rounds.into_iter().zip(1..) {
         let elapsed = SECOND * number;
-        fold.apply(&Round {
-            at: SystemTime::UNIX_EPOCH + elapsed,
-            elapsed,
-            took: SECOND,
-            missed: 0,
-            blind: false,
-            outcomes: outcomes.into(),
-            words: Vec::new(),
-            messages: Vec::new(),
-        });
+        fold.apply(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.into()));
     }
     fold.view()
 }

@@ -149,27 +149,32 @@ impl EventKind {
 
     /// The value of `kind` in the API, in the log line and of the label.
     pub const fn label(&self) -> &'static str {
+        Self::LABELS[self.place()]
+    }
+
+    /// Where the kind stands in [`EventKind::LABELS`].
+    pub(crate) const fn place(&self) -> usize {
         match self {
-            EventKind::NodeUnreachable { .. } => "node_unreachable",
-            EventKind::NodeBack { .. } => "node_back",
-            EventKind::Restarted => "restarted",
-            EventKind::NodeReplaced => "node_replaced",
-            EventKind::RoleChanged { .. } => "role_changed",
-            EventKind::LinkDropped => "link_dropped",
-            EventKind::LinkRestored { .. } => "link_restored",
-            EventKind::PrimaryChanged { .. } => "primary_changed",
-            EventKind::PrimaryLost { .. } => "primary_lost",
-            EventKind::PrimaryRegained => "primary_regained",
-            EventKind::SplitBrainBegan { .. } => "split_brain_began",
-            EventKind::SplitBrainEnded { .. } => "split_brain_ended",
-            EventKind::FullResync => "full_resync",
-            EventKind::AofWriteFailed => "aof_write_failed",
-            EventKind::AofWriteRecovered => "aof_write_recovered",
-            EventKind::AofRewriteFailed => "aof_rewrite_failed",
-            EventKind::StatsReset => "stats_reset",
-            EventKind::Reconfigured { .. } => "reconfigured",
-            EventKind::LaggingPromotion { .. } => "lagging_promotion",
-            EventKind::SentinelEvent { .. } => "sentinel_event",
+            EventKind::NodeUnreachable { .. } => 0,
+            EventKind::NodeBack { .. } => 1,
+            EventKind::Restarted => 2,
+            EventKind::NodeReplaced => 3,
+            EventKind::RoleChanged { .. } => 4,
+            EventKind::LinkDropped => 5,
+            EventKind::LinkRestored { .. } => 6,
+            EventKind::PrimaryChanged { .. } => 7,
+            EventKind::PrimaryLost { .. } => 8,
+            EventKind::PrimaryRegained => 9,
+            EventKind::SplitBrainBegan { .. } => 10,
+            EventKind::SplitBrainEnded { .. } => 11,
+            EventKind::FullResync => 12,
+            EventKind::AofWriteFailed => 13,
+            EventKind::AofWriteRecovered => 14,
+            EventKind::AofRewriteFailed => 15,
+            EventKind::StatsReset => 16,
+            EventKind::Reconfigured { .. } => 17,
+            EventKind::LaggingPromotion { .. } => 18,
+            EventKind::SentinelEvent { .. } => 19,
         }
     }
 }

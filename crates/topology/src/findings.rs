@@ -10,7 +10,8 @@ use crate::limits::{
     SPLIT_BRAIN_CRITICAL_AFTER,
 };
 use crate::presence::is_absence;
-use crate::{DeploymentView, LinkState, NodeView, Presence, Refusal, Refusals, ShardView, Upstream};
+use crate::refusals::holding;
+use crate::{DeploymentView, LinkState, NodeView, Presence, Refusal, ShardView, Upstream};
 
 /// A condition that needs a person.
 #[derive(Debug, Clone, PartialEq)]
@@ -494,11 +495,6 @@ fn bloated(snapshot: &NodeSnapshot) -> Option<(f64, f64)> {
     let due = (base * (1.0 + percentage / 100.0)).max(least);
     let waits = snapshot.persistence.aof.rewriting == Some(true) || base <= 0.0;
     (!waits && current > due * AOF_BLOATED_FACTOR).then_some((current, due))
-}
-
-/// The reasons that hold.
-fn holding(refusals: &Refusals) -> Vec<&'static str> {
-    refusals.iter().filter(|(_, holds)| *holds).map(|(reason, _)| reason.label()).collect()
 }
 
 fn text(text: &str) -> Value {

@@ -51,9 +51,7 @@ struct Memory {
     link: link::Memory,
     counters: counters::Memory,
     access: rising::Memory,
-    access_denied: Option<Duration>,
     oom: rising::Memory,
-    oom_at: Option<Duration>,
     aof_failed: bool,
     appendfsync: Option<Arc<str>>,
 }
@@ -220,8 +218,8 @@ impl Memory {
             self.link.apply(&answer.snapshot, syncs, round.elapsed);
             self.counters.apply(answer, followed);
             let counters = self.counters.view();
-            self.access_denied = self.access.apply(&counters, rising::ACCESS_CODES, round.elapsed);
-            self.oom_at = self.oom.apply(&counters, rising::MEMORY_CODES, round.elapsed);
+            self.access.apply(&counters, rising::ACCESS_CODES, round.elapsed);
+            self.oom.apply(&counters, rising::MEMORY_CODES, round.elapsed);
             let aof = &answer.snapshot.persistence.aof;
             // Switching it off is no recovery of the file.
             self.aof_failed = aof.failing() == Some(true) || (self.aof_failed && aof.enabled != Some(true));
@@ -240,8 +238,8 @@ impl Memory {
             process: self.process.view(),
             link: self.link.view(),
             counters: self.counters.view(),
-            access_denied: self.access_denied,
-            memory_refused: self.oom_at,
+            access_denied: self.access.risen(),
+            memory_refused: self.oom.risen(),
             aof_failed: self.aof_failed,
             appendfsync: self.appendfsync.clone(),
             writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing)).unwrap_or_default(),

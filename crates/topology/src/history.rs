@@ -29,9 +29,7 @@ impl History {
     /// Takes up the events of a round. One that waited for its cause goes where its time belongs.
     pub(crate) fn add(&mut self, events: &[Event], nodes: usize) {
         for event in events {
-            if let Some(kind) = EventKind::LABELS.iter().position(|label| *label == event.kind.label()) {
-                self.counts[kind] += 1;
-            }
+            self.counts[event.kind.place()] += 1;
             let later = self.events.iter().rev().take_while(|other| other.order() > event.order()).count();
             self.events.insert(self.events.len() - later, event.clone());
             if self.events.len() > MAX_EVENTS.max(nodes * MAX_OF_NODE) {

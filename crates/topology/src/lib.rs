@@ -51,7 +51,7 @@ pub use no_primary::{NoPrimary, NoPrimaryView};
 pub use presence::{Polling, Presence};
 pub use primary::{Evidence, PrimaryView};
 pub use process::ProcessView;
-pub use refusals::{Refusal, Refusals};
+pub use refusals::{Refusal, Refusals, holding};
 pub use remembered::{Remembered, RememberedNode};
 pub use rising::ACCESS_CODES;
 pub use round::{Answer, Message, Outcome, OwnErrors, Round, Word};

@@ -74,6 +74,11 @@ impl Refusal {
     }
 }
 
+/// The labels of the reasons that hold.
+pub fn holding(refusals: &Refusals) -> Vec<&'static str> {
+    refusals.iter().filter(|(_, holds)| *holds).map(|(reason, _)| reason.label()).collect()
+}
+
 fn told<const N: usize>(reasons: [(Refusal, Option<bool>); N]) -> Refusals {
     reasons.into_iter().filter_map(|(reason, holds)| Some((reason, holds?))).collect()
 }

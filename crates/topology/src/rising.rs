@@ -19,13 +19,17 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Takes up the counters of one answer. Gives the monotonic time at which those of the codes last rose.
-    pub(crate) fn apply(&mut self, counters: &Counters, codes: &[&str], elapsed: Duration) -> Option<Duration> {
+    /// Takes up the counters of one answer.
+    pub(crate) fn apply(&mut self, counters: &Counters, codes: &[&str], elapsed: Duration) {
         let now = counters.errors().map(|errors| errors.filter(|(code, _)| codes.contains(code)).map(|(_, total)| total).sum());
         if matches!((self.total, now), (Some(before), Some(now)) if now > before) {
             self.risen = Some(elapsed);
         }
         self.total = now;
+    }
+
+    /// Monotonic time at which the counters of the codes last rose.
+    pub(crate) fn risen(&self) -> Option<Duration> {
         self.risen
     }
 }

@@ -28,6 +28,14 @@ pub struct Round {
     pub messages: Vec<Message>,
 }
 
+impl Round {
+    /// A round that went as it should, in no time.
+    pub fn new(at: SystemTime, elapsed: Duration, outcomes: Vec<Outcome>) -> Self {
+        let (took, words, messages) = (Duration::ZERO, Vec::new(), Vec::new());
+        Round { at, elapsed, took, missed: 0, blind: false, outcomes, words, messages }
+    }
+}
+
 /// What one Sentinel says of the master that it watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
@@ -88,6 +96,12 @@ pub struct Answer {
 pub type OwnErrors = BTreeMap<Box<str>, u64>;
 
 impl Answer {
+    /// An answer in plain text, over a connection that nothing else is known of.
+    pub fn new(snapshot: impl Into<Arc<NodeSnapshot>>, took: Duration, at: SystemTime) -> Self {
+        let (snapshot, own_errors) = (snapshot.into(), OwnErrors::new());
+        Answer { snapshot, took, at, certificate_expiry: None, peer: None, own_errors, commands_read: false }
+    }
+
     /// This answer, with what an earlier one counted that was never taken up.
     #[must_use]
     pub fn after(mut self, earlier: Option<Answer>) -> Self {

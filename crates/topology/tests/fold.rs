@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
-use topology::{Answer, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, OwnErrors, Presence, Refusal, Round, Step};
+use topology::{Answer, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, Presence, Refusal, Round, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,16 +28,7 @@ impl Scene {
     fn later(&mut self, gap: Duration, blind: bool, outcome: Outcome) -> Step {
         self.elapsed += gap;
         let at = SystemTime::UNIX_EPOCH + self.elapsed;
-        let round = Round {
-            at,
-            elapsed: self.elapsed,
-            took: Duration::from_millis(1),
-            missed: 0,
-            blind,
-            outcomes: vec![outcome],
-            words: Vec::new(),
-            messages: Vec::new(),
-        };
+        let round = Round { blind, ..Round::new(at, self.elapsed, vec![outcome]) };
         self.fold.apply(&round)
     }
 
@@ -49,15 +40,7 @@ impl Scene {
 fn answered(info: &str, with: impl FnOnce(&mut Answer)) -> Outcome {
     let snapshot = NodeSnapshot::from_info(info).expect("an INFO reply");
     let took = Duration::from_millis(1);
-    let mut answer = Answer {
-        snapshot: Arc::new(snapshot),
-        took,
-        at: SystemTime::UNIX_EPOCH,
-        certificate_expiry: None,
-        peer: None,
-        own_errors: OwnErrors::new(),
-        commands_read: false,
-    };
+    let mut answer = Answer::new(snapshot, took, SystemTime::UNIX_EPOCH);
     with(&mut answer);
     Outcome::Answered(answer)
 }
@@ -261,16 +244,7 @@ fn a_replica_that_is_listed_twice_is_one() {
                 slave1:ip=::1,port=6379,state=online,offset=90,lag=0\n\
                 slave2:ip=172.17.0.2,port=6379,state=wait_bgsave,offset=0,lag=0\n\
                 slave3:ip=10.0.0.9,port=6379,state=online,offset=80,lag=1\n";
-    let round = Round {
-        at: SystemTime::UNIX_EPOCH,
-        elapsed: SECOND,
-        took: SECOND,
-        missed: 0,
-        blind: false,
-        outcomes: vec![answered(info, |_| {}), Outcome::Pending],
-        words: Vec::new(),
-        messages: Vec::new(),
-    };
+    let round = Round::new(SystemTime::UNIX_EPOCH, SECOND, vec![answered(info, |_| {}), Outcome::Pending]);
     let step = scene.fold.apply(&round);
     let attached: Vec<_> = node(&step).attached.iter().map(|replica| (replica.name.as_str(), replica.seen.offset)).collect();
     assert_eq!(attached, [("10.0.0.9:6379", 80), ("b", 90)]);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, DeploymentView, Event, Fold, Kind, Outcome, OwnErrors, Presence, Round};
+use topology::{Answer, Deployment, DeploymentView, Event, Fold, Kind, Outcome, Presence, Round};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NODES: usize = 3;
@@ -66,30 +66,17 @@ fn outcome(node: usize, act: &Act) -> Outcome {
     match act {
         Act::Silent => Outcome::Missed(Reason::Timeout),
         Act::Refused => Outcome::Failed(Reason::Refused),
-        _ => Outcome::Answered(Answer {
-            snapshot: Arc::new(NodeSnapshot::from_info(&info(node, act)).expect("an INFO reply")),
-            took: Duration::from_millis(1),
-            at: SystemTime::UNIX_EPOCH,
-            certificate_expiry: None,
-            peer: None,
-            own_errors: OwnErrors::new(),
-            commands_read: false,
-        }),
+        _ => Outcome::Answered(Answer::new(
+            NodeSnapshot::from_info(&info(node, act)).expect("an INFO reply"),
+            Duration::from_millis(1),
+            SystemTime::UNIX_EPOCH,
+        )),
     }
 }
 
 fn round(number: usize, outcomes: Vec<Outcome>) -> Round {
     let elapsed = SECOND * u32::try_from(number).expect("few rounds");
-    Round {
-        at: SystemTime::UNIX_EPOCH + elapsed,
-        elapsed,
-        took: Duration::ZERO,
-        missed: 0,
-        blind: false,
-        outcomes,
-        words: Vec::new(),
-        messages: Vec::new(),
-    }
+    Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes)
 }
 
 /// A fold of the nodes in this order.

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason};
-use topology::{
-    Answer, Deployment, DeploymentView, EventKind, Evidence, Expectations, FindingKind, Fold, Kind, Outcome, OwnErrors, Round, Severity,
-};
+use topology::{Answer, Deployment, DeploymentView, EventKind, Evidence, Expectations, FindingKind, Fold, Kind, Outcome, Round, Severity};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,16 +31,7 @@ impl Scene {
 
     fn round(&mut self, outcomes: Vec<Outcome>) -> Arc<DeploymentView> {
         self.elapsed += SECOND;
-        let step = self.fold.apply(&Round {
-            at: SystemTime::UNIX_EPOCH + self.elapsed,
-            elapsed: self.elapsed,
-            took: Duration::ZERO,
-            missed: 0,
-            blind: false,
-            outcomes,
-            words: Vec::new(),
-            messages: Vec::new(),
-        });
+        let step = self.fold.apply(&Round::new(SystemTime::UNIX_EPOCH + self.elapsed, self.elapsed, outcomes));
         self.events.extend(step.events.into_iter().map(|event| event.kind));
         step.view
     }
@@ -83,15 +72,7 @@ fn says(says: &Says) -> Outcome {
          master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n{more}",
         id(history)
     );
-    Outcome::Answered(Answer {
-        snapshot: Arc::new(NodeSnapshot::from_info(&info).expect("an INFO reply")),
-        took: Duration::from_millis(1),
-        at: SystemTime::UNIX_EPOCH,
-        certificate_expiry: None,
-        peer: None,
-        own_errors: OwnErrors::new(),
-        commands_read: false,
-    })
+    Outcome::Answered(Answer::new(NodeSnapshot::from_info(&info).expect("an INFO reply"), Duration::from_millis(1), SystemTime::UNIX_EPOCH))
 }
 
 fn master(run_id: &'static str, history: char) -> Says {

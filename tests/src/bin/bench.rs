@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::NodeSnapshot;
-use topology::{Answer, Deployment, Fold, Kind, Outcome, OwnErrors, Round};
+use topology::{Answer, Deployment, Fold, Kind, Outcome, Round};
 
 use tests::{Daemon, Process, Redis, Stopwatch, eventually, free_port, pause};
 
@@ -223,16 +223,7 @@ fn fold(deployments: u16, nodes: u16) -> String {
             let [master, replica] = [&master, &replica].map(|info| Arc::new(NodeSnapshot::from_info(&moved(info)).expect("a reply")));
             let outcomes = (0..nodes).map(|node| answered(if node == 0 { &master } else { &replica }));
             let elapsed = SECOND * round;
-            Round {
-                at: SystemTime::UNIX_EPOCH + elapsed,
-                elapsed,
-                took: Duration::ZERO,
-                missed: 0,
-                blind: false,
-                outcomes: outcomes.collect(),
-                words: Vec::new(),
-                messages: Vec::new(),
-            }
+            Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
         })
         .collect();
     let begun = Stopwatch::start();
@@ -246,15 +237,7 @@ fn fold(deployments: u16, nodes: u16) -> String {
 }
 
 fn answered(snapshot: &Arc<NodeSnapshot>) -> Outcome {
-    Outcome::Answered(Answer {
-        snapshot: Arc::clone(snapshot),
-        took: Duration::from_millis(1),
-        at: SystemTime::UNIX_EPOCH,
-        certificate_expiry: None,
-        peer: None,
-        own_errors: OwnErrors::new(),
-        commands_read: false,
-    })
+    Outcome::Answered(Answer::new(Arc::clone(snapshot), Duration::from_millis(1), SystemTime::UNIX_EPOCH))
 }
 
 /// The median of nine scrapes, from asking to the last byte, milliseconds.

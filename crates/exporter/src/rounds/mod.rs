@@ -172,14 +172,10 @@ impl Rounds {
         let failing = self.nodes.iter().map(|node| node.failing).collect();
         let cut_off = self.shared.blindness.note(&self.settings.deployment.name, failing);
         Round {
-            at: clock.wall(),
-            elapsed,
             took: closed - begun,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
             blind: held_up || cut_off,
-            outcomes,
-            words: Vec::new(),
-            messages: Vec::new(),
+            ..Round::new(clock.wall(), elapsed, outcomes)
         }
     }
 

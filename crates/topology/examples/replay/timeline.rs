@@ -1,12 +1,11 @@
 //! Recorded timelines: samples of every node and Sentinel of a deployment, one object a line.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, Kind, Message, Outcome, OwnErrors, Round, Word};
+use topology::{Answer, Deployment, Kind, Message, Outcome, Round, Word};
 
 /// A recording.
 pub(crate) struct Timeline {
@@ -65,16 +64,12 @@ impl Timeline {
 
     fn round(&self, at: f64, row: &Map<String, Value>, messages: Vec<Message>) -> Round {
         let elapsed = Duration::from_secs_f64(at);
+        let outcomes = self.nodes.iter().map(|node| outcome(row.get(node), elapsed));
         let sentinels = row.iter().filter(|(name, _)| is_sentinel(name, row)).map(|(_, said)| said);
         Round {
-            at: SystemTime::UNIX_EPOCH + elapsed,
-            elapsed,
-            took: Duration::ZERO,
-            missed: 0,
-            blind: false,
-            outcomes: self.nodes.iter().map(|node| outcome(row.get(node), elapsed)).collect(),
             words: sentinels.filter_map(word).collect(),
             messages,
+            ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
         }
     }
 }
@@ -111,15 +106,7 @@ fn outcome(said: Option<&Value>, elapsed: Duration) -> Outcome {
     }
     let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}:{}\n", text(value))).collect();
     match NodeSnapshot::from_info(&lines.concat()) {
-        Some(snapshot) => Outcome::Answered(Answer {
-            snapshot: Arc::new(snapshot),
-            took: Duration::ZERO,
-            at: SystemTime::UNIX_EPOCH + elapsed,
-            certificate_expiry: None,
-            peer: None,
-            own_errors: OwnErrors::new(),
-            commands_read: false,
-        }),
+        Some(snapshot) => Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH + elapsed)),
         None => Outcome::Missed(Reason::Protocol),
     }
 }
