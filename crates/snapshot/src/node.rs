@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::keyspace::{self, Database};
-use crate::sentinel::{self, MasterSummary};
+use crate::sentinel::{self, MasterSummary, SentinelReport};
 use crate::{CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, Issue, Persistence, Replication, SlowLog, list};
 
 /// Everything one server said: typed where the program reasons about it, by name where it only carries it on.
@@ -21,8 +21,10 @@ pub struct NodeSnapshot {
     pub keyspace: Vec<Database>,
     /// Loaded modules: name and version. INFO modules.
     pub modules: Vec<(Box<str>, Box<str>)>,
-    /// The masters that a Sentinel watches.
+    /// The masters that a Sentinel watches, in short.
     pub watched: Vec<MasterSummary>,
+    /// What a Sentinel says of each of them, as last read.
+    pub sentinel: Option<Arc<SentinelReport>>,
     /// Every scalar line of INFO.
     pub fields: Fields,
     /// Statistics by command, as last read; it is read less often than INFO.

@@ -1,9 +1,9 @@
 //! What a Sentinel says of the masters it watches, of their replicas, and of the other Sentinels.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Fields, Reply, list};
+use crate::{Fields, Reply, Role, list};
 
 /// The summary of one master. INFO sentinel: `masterN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +20,30 @@ pub struct MasterSummary {
     pub sentinels: u64,
 }
 
-/// One process as a Sentinel sees it: a master, a replica, or another Sentinel.
+/// What a Sentinel says of all masters that it watches.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SentinelReport {
+    /// Sorted by name.
+    masters: Vec<MasterReport>,
+}
+
+/// What a Sentinel says of one master that it watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterReport {
+    /// The master itself. SENTINEL MASTERS.
+    pub master: Watched,
+    /// Its replicas, as last read. SENTINEL REPLICAS.
+    pub replicas: Option<Arc<[Watched]>>,
+    /// The other Sentinels, as last read. SENTINEL SENTINELS.
+    pub sentinels: Option<Arc<[Watched]>>,
+    /// Whether a failover could be agreed on, as last read. SENTINEL CKQUORUM.
+    pub quorum: Option<Quorum>,
+}
+
+/// One process as a Sentinel sees it: a master, a replica, or another Sentinel. What was not said is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watched {
-    /// Of a master the name that clients ask for; of others their address.
+    /// Of a master the name that clients ask for; of a replica its address; of a Sentinel its id.
     pub name: Box<str>,
     /// Address or host name.
     pub ip: Box<str>,
@@ -31,26 +51,56 @@ pub struct Watched {
     pub port: u16,
     /// Its run id; empty when it was never reached.
     pub run_id: Box<str>,
-    /// `master`, `slave`, `sentinel`, `s_down`, `o_down`, `disconnected` and others.
-    pub flags: Vec<Box<str>>,
-    /// Everything else, by name.
-    others: BTreeMap<Box<str>, Box<str>>,
+    /// This Sentinel alone holds it to be down.
+    pub subjectively_down: bool,
+    /// Enough Sentinels hold it to be down.
+    pub objectively_down: bool,
+    /// It is being replaced.
+    pub failing_over: bool,
+    /// The Sentinel has no connection to it.
+    pub disconnected: bool,
+    /// For how long the Sentinel has held it to be down. `s-down-time`.
+    pub down_for: Option<Duration>,
+    /// What it said of its own role. `role-reported`.
+    pub role_reported: Option<Role>,
+    /// Time since it last answered a PING as it should. `last-ok-ping-reply`.
+    pub answered_before: Option<Duration>,
+    /// What only a master has.
+    pub settings: Option<MasterSettings>,
+    /// Host and port of the master that a replica follows.
+    pub follows: Option<(Box<str>, u16)>,
 }
 
-/// Whether the Sentinels that can be reached suffice. SENTINEL CKQUORUM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Quorum {
+/// What a Sentinel says of a master alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MasterSettings {
+    /// The epoch of the configuration: a failover raises it. `config-epoch`.
+    pub epoch: u64,
+    /// Sentinels that must agree that it is down. `quorum`.
+    pub quorum: u64,
+    /// Replicas known, those that are gone included. `num-slaves`.
+    pub replicas: u64,
+    /// Other Sentinels known, those that are gone included. `num-other-sentinels`.
+    pub others: u64,
+    /// How long it must be silent to be held down. `down-after-milliseconds`.
+    pub down_after: Duration,
+    /// `failover-timeout`.
+    pub failover_timeout: Duration,
+    /// Replicas that are given the new master at a time. `parallel-syncs`.
+    pub parallel_syncs: u64,
+}
+
+/// Whether the Sentinels that can be reached suffice for a failover. SENTINEL CKQUORUM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
     /// They do.
-    Ok,
-    /// They do not.
-    Missing,
+    pub ok: bool,
+    /// Sentinels that can be reached, this one included.
+    pub usable: Option<u64>,
 }
 
 /// The most processes that are kept of one list.
 const MAX_WATCHED: usize = 1024;
-
-/// The most names and values that are kept of one process.
-const MAX_OTHERS: usize = 64;
 
 pub(crate) fn read(fields: &Fields) -> Vec<MasterSummary> {
     let summary = |(_, line)| {
@@ -65,6 +115,29 @@ pub(crate) fn read(fields: &Fields) -> Vec<MasterSummary> {
     list::numbered(fields, "master", MAX_WATCHED).into_iter().filter_map(summary).collect()
 }
 
+// === impl SentinelReport ===
+
+impl SentinelReport {
+    /// Puts together what was said of each master.
+    pub fn new(mut masters: Vec<MasterReport>) -> Self {
+        masters.sort_by(|a, b| a.master.name.cmp(&b.master.name));
+        SentinelReport { masters }
+    }
+
+    /// What is said of one master; `None` when the Sentinel does not watch it.
+    pub fn of(&self, name: &str) -> Option<&MasterReport> {
+        let place = self.masters.binary_search_by(|report| (*report.master.name).cmp(name)).ok()?;
+        Some(&self.masters[place])
+    }
+
+    /// What is said of each master, sorted by name.
+    pub fn masters(&self) -> &[MasterReport] {
+        &self.masters
+    }
+}
+
+// === impl Watched ===
+
 impl Watched {
     /// Reads a reply to SENTINEL MASTERS, REPLICAS or SENTINELS. What it does not understand is left out.
     pub fn parse_list(reply: &Reply) -> Vec<Self> {
@@ -73,45 +146,79 @@ impl Watched {
 
     /// Reads a reply to SENTINEL MASTER.
     pub fn parse(reply: &Reply) -> Option<Self> {
-        let mut pairs: BTreeMap<Box<str>, Box<str>> =
-            reply.pairs().filter_map(|(name, value)| Some((name.text()?.into(), value.text()?.into()))).take(MAX_OTHERS).collect();
-        Some(Watched {
-            name: pairs.remove("name")?,
-            ip: pairs.remove("ip")?,
-            port: pairs.remove("port")?.parse().ok()?,
-            run_id: pairs.remove("runid")?,
-            flags: pairs.remove("flags")?.split(',').map(Into::into).collect(),
-            others: pairs,
-        })
+        Self::from_pairs(reply.pairs().filter_map(|(name, value)| Some((name.text()?, value.text()?))))
     }
 
-    /// Another value, as the Sentinel wrote it.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.others.get(name).map(|value| &**value)
+    /// Reads names and values. `None` without an address.
+    pub fn from_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        let (mut watched, mut settings, mut is_master) = (Watched::default(), MasterSettings::default(), false);
+        let (mut host, mut port) = (None, None);
+        let number = |text: &str| text.parse().ok();
+        let millis = |text: &str| number(text).map(Duration::from_millis);
+        for (name, value) in pairs {
+            match name {
+                "name" => watched.name = value.into(),
+                "ip" => watched.ip = value.into(),
+                "port" => watched.port = value.parse().ok()?,
+                "runid" => watched.run_id = value.into(),
+                "flags" => {
+                    watched.flag(value);
+                    is_master = value.split(',').any(|flag| flag == "master");
+                }
+                "s-down-time" => watched.down_for = millis(value),
+                "last-ok-ping-reply" => watched.answered_before = millis(value),
+                "role-reported" => {
+                    watched.role_reported = match value {
+                        "master" => Some(Role::Master),
+                        "slave" => Some(Role::Replica),
+                        _ => None,
+                    }
+                }
+                "config-epoch" => settings.epoch = number(value)?,
+                "quorum" => settings.quorum = number(value)?,
+                "num-slaves" => settings.replicas = number(value)?,
+                "num-other-sentinels" => settings.others = number(value)?,
+                "down-after-milliseconds" => settings.down_after = millis(value).unwrap_or_default(),
+                "failover-timeout" => settings.failover_timeout = millis(value).unwrap_or_default(),
+                "parallel-syncs" => settings.parallel_syncs = number(value).unwrap_or_default(),
+                "master-host" => host = Some(value),
+                "master-port" => port = value.parse().ok(),
+                _ => {}
+            }
+        }
+        // A replica that was never reached names no master.
+        watched.follows = host.zip(port).filter(|(host, port)| *host != "?" && *port > 0).map(|(host, port)| (host.into(), port));
+        watched.settings = is_master.then_some(settings);
+        (!watched.ip.is_empty() && watched.port > 0).then_some(watched)
     }
 
-    /// Another value that is a whole number.
-    pub fn number(&self, name: &str) -> Option<u64> {
-        self.get(name)?.parse().ok()
+    fn flag(&mut self, flags: &str) {
+        for flag in flags.split(',') {
+            match flag {
+                "s_down" => self.subjectively_down = true,
+                "o_down" => self.objectively_down = true,
+                "failover_in_progress" => self.failing_over = true,
+                "disconnected" => self.disconnected = true,
+                _ => {}
+            }
+        }
     }
 
-    /// Another value that is a time in milliseconds.
-    pub fn millis(&self, name: &str) -> Option<Duration> {
-        self.number(name).map(Duration::from_millis)
-    }
-
-    /// Whether a flag is set.
-    pub fn is(&self, flag: &str) -> bool {
-        self.flags.iter().any(|found| **found == *flag)
+    /// The Sentinel holds it to be down.
+    pub fn down(&self) -> bool {
+        self.subjectively_down || self.objectively_down
     }
 }
+
+// === impl Quorum ===
 
 impl Quorum {
     /// Reads a reply to SENTINEL CKQUORUM. `None` when it says neither.
     pub fn parse(reply: &Reply) -> Option<Self> {
+        let usable = |text: &str| text.split(' ').nth(1)?.parse().ok();
         match reply {
-            Reply::Text(text) if text.starts_with("OK") => Some(Quorum::Ok),
-            Reply::Error(error) if error.code == "NOQUORUM" => Some(Quorum::Missing),
+            Reply::Text(text) if text.starts_with("OK") => Some(Quorum { ok: true, usable: usable(text) }),
+            Reply::Error(error) if error.code == "NOQUORUM" => Some(Quorum { ok: false, usable: usable(&error.text) }),
             _ => None,
         }
     }

@@ -1,8 +1,9 @@
 //! The parsers of structured replies, on every transcript of real servers.
 
 use std::path::Path;
+use std::time::Duration;
 
-use snapshot::{Client, ClientKind, ClusterNode, Config, Fields, Quorum, Reply, ServerError, Shard, SlowLog, Watched};
+use snapshot::{Client, ClientKind, ClusterNode, Config, Fields, Quorum, Reply, Role, ServerError, Shard, SlowLog, Watched};
 
 /// Every command and its reply in every transcript.
 fn each(mut check: impl FnMut(&str, &str, &Reply)) {
@@ -124,15 +125,27 @@ fn every_sentinel_reply_is_read() {
             return;
         }
         match *words {
-            ["SENTINEL", "MASTER"] => assert!(Watched::parse(reply).is_some_and(|master| master.is("master")), "{place}"),
+            ["SENTINEL", "MASTER"] => assert!(Watched::parse(reply).is_some_and(|master| master.settings.is_some()), "{place}"),
             ["SENTINEL", what @ ("MASTERS" | "REPLICAS" | "SENTINELS")] => {
                 let watched = Watched::parse_list(reply);
                 assert_eq!(watched.len(), reply.items().len(), "{place}: {command}");
                 for one in &watched {
                     match what {
-                        "MASTERS" => assert!(one.number("quorum").is_some() && one.number("config-epoch").is_some(), "{place}: {one:?}"),
-                        "REPLICAS" => assert!(one.is("slave") && one.get("master-host").is_some(), "{place}: {one:?}"),
-                        _ => assert!(one.is("sentinel") && one.millis("last-ok-ping-reply").is_some(), "{place}: {one:?}"),
+                        "MASTERS" => {
+                            let settings = one.settings.as_ref().unwrap_or_else(|| panic!("{place}: {one:?}"));
+                            assert!(settings.quorum > 0 && settings.down_after > Duration::ZERO, "{place}: {one:?}");
+                        }
+                        "REPLICAS" => {
+                            assert!(
+                                one.settings.is_none()
+                                    && (one.follows.is_some()
+                                        || one.run_id.is_empty()
+                                        || one.down()
+                                        || one.role_reported == Some(Role::Master)),
+                                "{place}: {one:?}"
+                            );
+                        }
+                        _ => assert!(one.settings.is_none() && one.answered_before.is_some(), "{place}: {one:?}"),
                     }
                 }
                 match what {
@@ -146,7 +159,10 @@ fn every_sentinel_reply_is_read() {
         }
     });
     assert!(masters > 40 && replicas > 40 && sentinels > 40, "{masters} {replicas} {sentinels}");
-    assert!(quorums.contains(&Quorum::Ok) && quorums.contains(&Quorum::Missing));
+    assert!(quorums.iter().all(|quorum| quorum.usable.is_some()));
+    for ok in [true, false] {
+        assert!(quorums.iter().any(|quorum| quorum.ok == ok));
+    }
 }
 
 #[test]
