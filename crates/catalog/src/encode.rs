@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use topology::{DeploymentView, NodeView};
 
-use crate::row::{Entry, Kind, Row, ShardOf, Subject};
+use crate::row::{Entry, Kind, Row, SaidOf, ShardOf, Subject};
 use crate::text::Text;
 use crate::{ExporterView, Format, tables};
 
@@ -70,9 +70,17 @@ impl Collector for Exposition {
         for row in rows.iter().filter(|_| self.shows(theme)) {
             family(&mut encoder, row, self.exporter.iter())?;
         }
-        let (theme, rows) = tables::DEPLOYMENT;
-        for row in rows.iter().filter(|_| self.shows(theme)) {
-            family(&mut encoder, row, self.deployments.iter().map(|deployment| &**deployment))?;
+        for (_, rows) in tables::DEPLOYMENT.into_iter().filter(|(theme, _)| self.shows(theme)) {
+            for row in rows {
+                family(&mut encoder, row, self.deployments.iter().map(|deployment| &**deployment))?;
+            }
+        }
+        let (theme, rows) = tables::SAID;
+        if self.shows(theme) {
+            let said: Vec<_> = self.deployments.iter().flat_map(SaidOf::all).collect();
+            for row in rows {
+                family(&mut encoder, row, said.iter())?;
+            }
         }
         let (theme, rows) = tables::SHARD;
         if self.shows(theme) {
@@ -83,7 +91,7 @@ impl Collector for Exposition {
         }
         for (_, rows) in tables::NODE.into_iter().filter(|(theme, _)| self.shows(theme)) {
             for row in rows {
-                family(&mut encoder, row, self.deployments.iter().flat_map(|deployment| &deployment.nodes))?;
+                family(&mut encoder, row, self.deployments.iter().flat_map(|deployment| deployment.shown()))?;
             }
         }
         Ok(())

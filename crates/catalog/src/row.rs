@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use topology::{DeploymentView, NodeView, ShardView};
+use topology::{DeploymentView, NodeView, Said, ShardView};
 
 use crate::ExporterView;
 
@@ -23,6 +23,9 @@ pub(crate) type DeploymentRow = Row<DeploymentView>;
 
 /// A metric of the nodes that hold one data set.
 pub(crate) type ShardRow = Row<ShardOf>;
+
+/// A metric of what a Sentinel says of a deployment's master.
+pub(crate) type SaidRow = Row<SaidOf>;
 
 /// A metric of the exporter itself.
 pub(crate) type ExporterRow = Row<ExporterView>;
@@ -117,6 +120,30 @@ impl ShardOf {
     /// Whether there was a round yet.
     pub(crate) fn known(&self) -> bool {
         self.view.at.is_some()
+    }
+}
+
+/// What one Sentinel says of the master of a deployment.
+#[derive(Debug, Clone)]
+pub(crate) struct SaidOf {
+    view: Arc<DeploymentView>,
+    said: Said,
+}
+
+impl SaidOf {
+    /// What every Sentinel of a deployment says.
+    pub(crate) fn all(view: &Arc<DeploymentView>) -> impl Iterator<Item = SaidOf> {
+        let said = view.sentinels.iter().flat_map(|sentinels| &sentinels.said);
+        said.map(|said| SaidOf { view: Arc::clone(view), said: said.clone() })
+    }
+
+    pub(crate) fn said(&self) -> &Said {
+        &self.said
+    }
+
+    /// The name by which Sentinels know the master.
+    pub(crate) fn master(&self) -> &str {
+        self.view.deployment.discovery.as_ref().map_or("", |discovery| &discovery.master)
     }
 }
 
@@ -353,6 +380,12 @@ impl Subject for DeploymentView {
 impl Subject for ShardOf {
     fn labels(&self) -> &[(String, String)] {
         &self.shard().labels
+    }
+}
+
+impl Subject for SaidOf {
+    fn labels(&self) -> &[(String, String)] {
+        &self.view.nodes[self.said().sentinel].node.labels
     }
 }
 

@@ -1,5 +1,6 @@
 //! One connection to one server.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::config::{Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig, TlsConnector};
-use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, RespVersion};
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, RespVersion, Value};
 use futures_util::future::try_join_all;
 use secrecy::ExposeSecret;
 use snapshot::{Reason, Reply, ServerError};
@@ -24,6 +25,9 @@ const MAX_ADDRESSES: usize = 4;
 
 /// The time that an explanation of failed attempts may take.
 const EXPLANATION: Duration = Duration::from_secs(1);
+
+/// Room for messages on a connection that subscribes to none; fred reports failures to connect through the same channels.
+const NO_MESSAGES: usize = 4;
 
 /// The deepest reply that is read.
 const MAX_DEPTH: usize = 8;
@@ -43,7 +47,7 @@ pub struct Command {
     /// Its name, for example `CONFIG`. What own calls are counted by.
     pub name: &'static str,
     /// Its arguments.
-    pub arguments: Vec<&'static str>,
+    pub arguments: Vec<Cow<'static, str>>,
 }
 
 impl Connection {
@@ -52,22 +56,38 @@ impl Connection {
     /// # Errors
     /// The address does not resolve, nothing answers there, or the server turns us away.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
-        let late = |_| Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"));
-        timeout(limit + EXPLANATION, Self::try_addresses(endpoint, limit)).await.map_err(late)?
+        Self::open_with(endpoint, limit, NO_MESSAGES).await
     }
 
-    async fn try_addresses(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
+    /// Connects, with room for a number of published messages that nobody took yet.
+    pub(crate) async fn open_with(endpoint: &Endpoint, limit: Duration, messages: usize) -> Result<Self, Failure> {
+        let late = |_| Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"));
+        timeout(limit + EXPLANATION, Self::try_addresses(endpoint, limit, messages)).await.map_err(late)?
+    }
+
+    /// What fred knows the connection as.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn try_addresses(endpoint: &Endpoint, limit: Duration, messages: usize) -> Result<Self, Failure> {
         let (host, port) = match &endpoint.address {
-            Address::Unix(path) => return Self::connect(ServerConfig::Unix { path: path.clone() }, endpoint, limit).await,
+            Address::Unix(path) => return Self::connect(ServerConfig::Unix { path: path.clone() }, endpoint, limit, messages).await,
             Address::Tcp { host, port } => (host, *port),
         };
-        let addresses = resolve(host, port).await?;
+        let mut addresses = resolve(host, port).await?;
+        if let Some(trust) = &endpoint.trust {
+            addresses.retain(|address| trust.permits(host, address.ip()));
+            if addresses.is_empty() {
+                return Err(Failure::new(Reason::Local, format!("{} is not where nodes may be: see trust", endpoint.address)));
+            }
+        }
         let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
         let mut failure = Failure::new(Reason::Dns, format!("{host} has no address"));
         for address in addresses {
             let mut server = Server::new(address.ip().to_string(), address.port());
             server.tls_server_name = endpoint.tls.as_ref().map(|tls| tls.server_name(host).into());
-            match Self::connect(ServerConfig::Centralized { server }, endpoint, share).await {
+            match Self::connect(ServerConfig::Centralized { server }, endpoint, share, messages).await {
                 Ok(mut connection) => {
                     connection.peer = Some(address);
                     return Ok(connection);
@@ -99,7 +119,7 @@ impl Connection {
     pub async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Failure> {
         let replies = try_join_all(commands.iter().map(|command| {
             let custom = CustomCommand::new_static(command.name, ClusterHash::FirstKey, false);
-            self.client.custom_raw(custom, command.arguments.clone())
+            self.client.custom_raw(custom, command.arguments.iter().map(|argument| argument.as_ref().into()).collect::<Vec<Value>>())
         }));
         tokio::select! {
             biased;
@@ -116,7 +136,7 @@ impl Connection {
         ending((&mut self.task).await)
     }
 
-    async fn connect(server: ServerConfig, endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
+    async fn connect(server: ServerConfig, endpoint: &Endpoint, limit: Duration, messages: usize) -> Result<Self, Failure> {
         let expiry = Expiry::default();
         let config = Config {
             server,
@@ -125,8 +145,11 @@ impl Connection {
             credential_provider: Some(Arc::new(Provider(endpoint.credentials.clone()))),
             ..Config::default()
         };
-        let performance =
-            PerformanceConfig { default_command_timeout: Duration::ZERO, broadcast_channel_capacity: 4, ..PerformanceConfig::default() };
+        let performance = PerformanceConfig {
+            default_command_timeout: Duration::ZERO,
+            broadcast_channel_capacity: messages,
+            ..PerformanceConfig::default()
+        };
         let connection = ConnectionConfig {
             connection_timeout: limit,
             internal_command_timeout: limit,

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::Tls;
+use crate::{Tls, Trust};
 
 /// A server as configured. Debug shows no secret.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Endpoint {
     pub credentials: Credentials,
     /// How TLS is spoken to it; `None` is not at all.
     pub tls: Option<Tls>,
+    /// Where it may be, if others told us; `None` for one that was configured.
+    pub trust: Option<Arc<Trust>>,
 }
 
 /// Where a server listens. Displayed as the label `node` of a server without a name.

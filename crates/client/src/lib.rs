@@ -7,10 +7,14 @@ mod connection;
 mod endpoint;
 mod failure;
 mod greeting;
+mod subscription;
 mod tls;
+mod trust;
 
 pub use connection::{Command, Connection};
 pub use endpoint::{Address, Credentials, Endpoint, Password};
 pub use failure::Failure;
 pub use secrecy::SecretString;
+pub use subscription::{Heard, Subscription};
 pub use tls::{Tls, TlsError, TlsSettings};
+pub use trust::Trust;

@@ -11,24 +11,33 @@ pub(crate) type View = watch::Receiver<Arc<DeploymentView>>;
 /// The last view of each deployment.
 #[derive(Debug, Clone)]
 pub struct Board {
-    deployments: watch::Receiver<Vec<View>>,
+    shown: watch::Receiver<Shown>,
+}
+
+/// What is shown.
+#[derive(Debug, Default)]
+struct Shown {
+    deployments: Vec<View>,
+    /// That is all there is to be.
+    complete: bool,
 }
 
 /// Says which deployments the board shows.
 #[derive(Debug, Default)]
 pub(crate) struct Publisher {
-    deployments: watch::Sender<Vec<View>>,
+    shown: watch::Sender<Shown>,
 }
 
 impl Board {
     /// Every deployment, each as of its last round.
     pub fn views(&self) -> Vec<Arc<DeploymentView>> {
-        self.deployments.borrow().iter().map(|view| Arc::clone(&view.borrow())).collect()
+        self.shown.borrow().deployments.iter().map(|view| Arc::clone(&view.borrow())).collect()
     }
 
     /// Every deployment had its first round.
     pub fn ready(&self) -> bool {
-        self.deployments.borrow().iter().all(|view| view.borrow().at.is_some())
+        let shown = self.shown.borrow();
+        shown.complete && shown.deployments.iter().all(|view| view.borrow().at.is_some())
     }
 }
 
@@ -40,16 +49,16 @@ impl Publisher {
 
     /// The view of a deployment that is shown already.
     pub(crate) fn kept(&self, name: &str) -> Option<View> {
-        self.deployments.borrow().iter().find(|view| view.borrow().deployment.name == name).cloned()
+        self.shown.borrow().deployments.iter().find(|view| view.borrow().deployment.name == name).cloned()
     }
 
-    /// Shows these deployments, in this order.
-    pub(crate) fn show(&self, views: Vec<View>) {
-        self.deployments.send_replace(views);
+    /// Shows these deployments, in this order; `complete` says whether these are all there are to be.
+    pub(crate) fn show(&self, deployments: Vec<View>, complete: bool) {
+        self.shown.send_replace(Shown { deployments, complete });
     }
 
     /// Where it is shown.
     pub(crate) fn board(&self) -> Board {
-        Board { deployments: self.deployments.subscribe() }
+        Board { shown: self.shown.subscribe() }
     }
 }

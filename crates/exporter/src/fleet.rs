@@ -4,12 +4,15 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use client::Endpoint;
 use tokio::task::{AbortHandle, JoinSet};
 use topology::DeploymentView;
+use tracing::{info, warn};
 
 use crate::board::{Board, Publisher};
 use crate::config::DeploymentSettings;
 use crate::rounds::{self, Shared};
+use crate::sentinels::Hub;
 
 /// The deployments that are polled.
 #[derive(Debug)]
@@ -18,6 +21,9 @@ pub(crate) struct Fleet {
     publisher: Publisher,
     pollers: JoinSet<anyhow::Result<()>>,
     running: Vec<Running>,
+    hub: Hub,
+    /// As configured: some stand for all masters that Sentinels watch.
+    configured: Vec<DeploymentSettings>,
 }
 
 /// One deployment that is polled.
@@ -38,7 +44,8 @@ pub(crate) struct Changes {
 impl Fleet {
     /// Polls nothing yet.
     pub(crate) fn new(shared: Shared) -> Self {
-        Fleet { shared, publisher: Publisher::default(), pollers: JoinSet::new(), running: Vec::new() }
+        let hub = Hub::new(shared.clone());
+        Fleet { shared, publisher: Publisher::default(), pollers: JoinSet::new(), running: Vec::new(), hub, configured: Vec::new() }
     }
 
     /// What is published.
@@ -49,6 +56,15 @@ impl Fleet {
     /// Polls these deployments from here on, their rounds spread evenly over their interval. One whose settings did not change goes on as
     /// it is; one whose settings did begins anew, with what its state would keep over a restart.
     pub(crate) fn poll(&mut self, deployments: Vec<DeploymentSettings>) -> Changes {
+        self.configured = deployments;
+        self.hub.keep(&self.configured);
+        self.regroup()
+    }
+
+    /// Polls what is configured, and each of the masters that Sentinels watch where that is what is configured.
+    fn regroup(&mut self) -> Changes {
+        let (deployments, complete) = self.deployments();
+        self.hub.keep(&[&deployments[..], &self.configured].concat());
         let mut changes = Changes::default();
         let mut before = std::mem::take(&mut self.running);
         let count = u32::try_from(deployments.len()).unwrap_or(u32::MAX).max(1);
@@ -69,36 +85,88 @@ impl Fleet {
             let phase = settings.deployment.interval * place / count;
             let (publish, view) = Publisher::open(DeploymentView::empty(Arc::clone(&settings.deployment)));
             views.push(view);
-            let task = self.pollers.spawn(rounds::run(settings.clone(), self.shared.clone(), publish, phase));
+            let watches = self.hub.watch(&settings);
+            let task = self.pollers.spawn(rounds::run(settings.clone(), watches, self.shared.clone(), publish, phase));
             self.running.push(Running { settings, task });
         }
         changes.stopped += before.len();
         for running in &before {
             self.stop(running);
         }
-        self.publisher.show(views);
+        self.publisher.show(views, complete);
         changes
     }
 
-    /// Waits for a poller that ends by itself, which none should.
+    /// What is to be polled; and whether that is all, which it is not before the Sentinels said what they watch.
+    fn deployments(&self) -> (Vec<DeploymentSettings>, bool) {
+        let mut deployments: Vec<DeploymentSettings> = Vec::new();
+        let mut complete = true;
+        for settings in &self.configured {
+            if settings.every_master().is_none() {
+                deployments.push(settings.clone());
+                continue;
+            }
+            match self.hub.masters(settings) {
+                // Nothing would show that there is nothing.
+                Some(masters) if masters.is_empty() => deployments.push(settings.clone()),
+                Some(masters) => deployments.extend(masters.iter().filter_map(|master| settings.of_master(master))),
+                None => complete = false,
+            }
+        }
+        let mut named: Vec<DeploymentSettings> = Vec::with_capacity(deployments.len());
+        let mut shown: Vec<Endpoint> = Vec::new();
+        for mut settings in deployments {
+            let name = &settings.deployment.name;
+            if named.iter().any(|other| other.deployment.name == *name) {
+                warn!(deployment = name, "two masters would be deployments of this name, the second is left out");
+                continue;
+            }
+            for place in settings.deployment.sentinels().collect::<Vec<_>>() {
+                let first = !shown.contains(&settings.endpoints[place]);
+                shown.extend(first.then(|| settings.endpoints[place].clone()));
+                Arc::make_mut(&mut settings.deployment).show_sentinel(place, first);
+            }
+            named.push(settings);
+        }
+        (named, complete)
+    }
+
+    /// Goes on polling, and takes up what Sentinels watch; returns when a task ends by itself, which none should.
     ///
     /// # Errors
     /// Always: a stopped poller behind a living `/metrics` would be the worst failure.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<Infallible> {
-        while let Some(ended) = self.pollers.join_next().await {
-            match ended {
-                Err(error) if error.is_cancelled() => {}
-                ended => {
-                    ended.context("a poller died")?.context("a poller failed")?;
-                    bail!("a poller ended");
+        loop {
+            tokio::select! {
+                ended = ended(&mut self.pollers) => return ended,
+                changed = self.hub.changed() => {
+                    changed?;
+                    if self.configured.iter().any(|settings| settings.every_master().is_some()) {
+                        let Changes { started, stopped, kept } = self.regroup();
+                        if started + stopped > 0 {
+                            info!(started, stopped, kept, "Sentinels watch other masters");
+                        }
+                    }
                 }
             }
         }
-        std::future::pending().await
     }
 
     fn stop(&self, running: &Running) {
         running.task.abort();
         self.shared.forget(&running.settings.deployment.name);
     }
+}
+
+async fn ended(pollers: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<Infallible> {
+    while let Some(ended) = pollers.join_next().await {
+        match ended {
+            Err(error) if error.is_cancelled() => {}
+            ended => {
+                ended.context("a poller died")?.context("a poller failed")?;
+                bail!("a poller ended");
+            }
+        }
+    }
+    std::future::pending().await
 }

@@ -69,7 +69,7 @@ impl State {
         let noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = noted.file.deployments.get(&fold.view().deployment.name) {
             let away = Duration::try_from_secs_f64(seconds(now) - entry.at).unwrap_or_default();
-            fold.remember(&entry.remembered, away);
+            fold.remember(entry.remembered.clone(), away);
         }
     }
 

@@ -257,7 +257,9 @@ pub fn event(deployment: &str, event: &Event) -> EventDocument {
         | EventKind::AofWriteFailed
         | EventKind::AofWriteRecovered
         | EventKind::AofRewriteFailed
-        | EventKind::StatsReset => document,
+        | EventKind::StatsReset
+        | EventKind::NodeDiscovered
+        | EventKind::NodeGone => document,
     }
 }
 
@@ -293,7 +295,7 @@ pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
         kind: view.deployment.kind.label(),
         at: view.at.map(time),
         shards: shards(view),
-        nodes: view.nodes.iter().map(|node| self::node(view, node)).collect(),
+        nodes: view.members().map(|(_, node)| self::node(view, node)).collect(),
     }
 }
 

@@ -64,7 +64,7 @@ fn standing(view: &DeploymentView, shard: &ShardView) -> String {
 fn nodes(view: &DeploymentView) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["NODE", "ROLE", "FOLLOWS", "LINK", "LAG", "OFFSET", "NOTES"]);
-    for place in 0..view.nodes.len() {
+    for (place, _) in view.members() {
         table.add_row(row(view, place));
     }
     table.trim_fmt()

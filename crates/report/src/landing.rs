@@ -41,7 +41,7 @@ fn section(view: &DeploymentView) -> Markup {
             table {
                 thead { tr { th { "Node" } th { "State" } th { "Role" } } }
                 tbody {
-                    @for node in &view.nodes {
+                    @for (_, node) in view.members() {
                         tr {
                             td { (node.node.name) }
                             td { (state(node)) }

@@ -1,9 +1,9 @@
 //! Fact: changes of the primary, and what caused each. What tells may come a round or two later than the change.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::limits::CAUSE_WITHIN_ROUNDS;
-use crate::{NodeView, Word};
+use crate::{NodeView, Said};
 
 /// What made another node the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub(crate) struct Memory {
 struct Waiting {
     change: PrimaryChange,
     rounds: u32,
+    /// Monotonic time of the first of them.
+    since: Option<Duration>,
     /// What was counted on each of the two nodes before.
     from: Trace,
     to: Trace,
@@ -91,20 +93,24 @@ impl Memory {
     pub(crate) fn note(&mut self, change: PrimaryChange) {
         let trace = |place: usize| self.before.get(place).copied().unwrap_or_default();
         let epoch = self.epochs.get(change.from).copied().flatten();
-        self.waiting.push(Waiting { change, rounds: 0, from: trace(change.from), to: trace(change.to), epoch });
+        self.waiting.push(Waiting { change, rounds: 0, since: None, from: trace(change.from), to: trace(change.to), epoch });
     }
 
     /// Takes up one round, and gives the changes whose cause is known now, or will not be.
-    pub(crate) fn settle(&mut self, nodes: &[NodeView], words: &[Word], named: impl Fn(&Word) -> Option<usize>) -> Vec<PrimaryChange> {
+    ///
+    /// A change waits for a number of rounds, and at least as long as these take at their usual pace.
+    pub(crate) fn settle(&mut self, nodes: &[NodeView], said: &[Said], elapsed: Duration, interval: Duration) -> Vec<PrimaryChange> {
         self.epochs.resize(nodes.len(), None);
-        for (word, node) in words.iter().filter_map(|word| Some((word, named(word)?))) {
-            self.epochs[node] = self.epochs[node].max(Some(word.epoch));
+        for (said, node) in said.iter().filter_map(|said| Some((said, said.node?))) {
+            self.epochs[node] = self.epochs[node].max(Some(said.epoch));
         }
         let mut settled = Vec::new();
         self.waiting.retain_mut(|waiting| {
             waiting.rounds += 1;
-            let cause = waiting.cause(nodes, words, &named);
-            if cause.is_none() && waiting.rounds <= CAUSE_WITHIN_ROUNDS {
+            let since = *waiting.since.get_or_insert(elapsed);
+            let cause = waiting.cause(nodes, said);
+            let patient = waiting.rounds <= CAUSE_WITHIN_ROUNDS || elapsed.saturating_sub(since) < interval * CAUSE_WITHIN_ROUNDS;
+            if cause.is_none() && patient {
                 return true;
             }
             settled.push(PrimaryChange { cause: cause.unwrap_or(Cause::Unknown), ..waiting.change });
@@ -119,6 +125,13 @@ impl Memory {
         self.before.extend(nodes.iter().map(Trace::of));
     }
 
+    /// Forgets the node at a place.
+    pub(crate) fn clear(&mut self, place: usize) {
+        self.waiting.retain(|waiting| waiting.change.from != place && waiting.change.to != place);
+        self.before.get_mut(place).map(std::mem::take);
+        self.epochs.get_mut(place).map(Option::take);
+    }
+
     /// The nodes whose counters would tell: they are worth reading at once.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = usize> {
         self.waiting.iter().flat_map(|waiting| [waiting.change.from, waiting.change.to])
@@ -126,12 +139,12 @@ impl Memory {
 }
 
 impl Waiting {
-    fn cause(&self, nodes: &[NodeView], words: &[Word], named: impl Fn(&Word) -> Option<usize>) -> Option<Cause> {
+    fn cause(&self, nodes: &[NodeView], said: &[Said]) -> Option<Cause> {
         let (from, to) = (&nodes[self.change.from], &nodes[self.change.to]);
         let (old, new) = (Trace::of(from).since(self.from), Trace::of(to).since(self.to));
         let tells_apart = to.snapshot().and_then(|snapshot| snapshot.commands.as_ref()).is_some_and(|commands| commands.has_subcommands());
-        let elected = words.iter().any(|word| self.epoch.is_some_and(|epoch| word.epoch > epoch) && named(word) == Some(self.change.to));
-        let electing = words.iter().any(|word| word.failing_over && named(word) == Some(self.change.from));
+        let elected = said.iter().any(|said| self.epoch.is_some_and(|epoch| said.epoch > epoch) && said.node == Some(self.change.to));
+        let electing = said.iter().any(|said| said.failing_over && said.node == Some(self.change.from));
         if elected || electing || (new.slaveof > 0 && (new.beside > 0 || !tells_apart)) {
             return Some(Cause::Sentinel);
         }

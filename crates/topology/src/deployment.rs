@@ -1,11 +1,13 @@
 //! What was configured: the deployment, its nodes, and what is expected of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
+
+use crate::NameTemplate;
 
 /// Label names and values, in the order in which they are written.
 pub type Labels = Vec<(String, String)>;
@@ -23,10 +25,12 @@ pub struct Deployment {
     pub interval: Duration,
     /// How long a node must be silent before it counts as down.
     pub down_after: Duration,
-    /// The nodes, in the order of the configuration.
+    /// The nodes by their places, free places among them: those listed in the order of the configuration, then those that were found.
     pub nodes: Vec<Arc<Node>>,
     /// What its configuration declares.
     pub expect: Expectations,
+    /// How its nodes are found, where they are not listed.
+    pub discovery: Option<Discovery>,
     /// Which node is at an address.
     addresses: HashMap<String, usize>,
 }
@@ -62,6 +66,23 @@ pub enum AofExpectation {
 pub enum Kind {
     /// The nodes are listed.
     Static,
+    /// Sentinels are listed, which name the nodes.
+    Sentinel,
+}
+
+/// How nodes are found that Sentinels name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// The name by which the Sentinels know the master.
+    pub master: String,
+    /// What the nodes are called.
+    pub names: NameTemplate,
+    /// Where to reach what is at an address that Sentinels name, if not there.
+    pub address_map: BTreeMap<String, String>,
+    /// A node that Sentinels list, but held down for longer, is a ghost, and no member of the deployment.
+    pub ghost_after: Duration,
+    /// A node that no Sentinel lists for longer is no member any more.
+    pub forget_after: Duration,
 }
 
 /// One server process of a deployment.
@@ -69,12 +90,28 @@ pub enum Kind {
 pub struct Node {
     /// The label `node`: its configured name, else its address. It never changes with its role.
     pub name: String,
-    /// Where it was configured to be, `host:port`.
+    /// Where it was configured or found to be, `host:port`.
     pub address: String,
+    /// What it is to the deployment.
+    pub kind: NodeKind,
     /// `deployment`, `node` and the configured labels: what stands on every series of the node.
     pub labels: Labels,
     /// The role that its configuration declares.
     pub expected_role: Option<Role>,
+}
+
+/// What a node is to its deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// It is there for the data.
+    Data,
+    /// It is a Sentinel that was listed as such.
+    Sentinel {
+        /// Its own series, events and findings appear here. Of deployments that share a Sentinel this is the first.
+        shown: bool,
+    },
+    /// There is none any more: its place is free.
+    Vacant,
 }
 
 impl Deployment {
@@ -90,17 +127,73 @@ impl Deployment {
             down_after,
             nodes: Vec::new(),
             expect: Expectations::default(),
+            discovery: None,
             addresses: HashMap::new(),
         }
     }
 
     /// Adds a node at an address (`host:port`); its labels are the deployment's and its own name.
     pub fn add(&mut self, name: impl Into<String>, address: impl Into<String>, expected_role: Option<Role>) {
-        let (name, address) = (name.into(), address.into());
-        self.addresses.entry(address.clone()).or_insert(self.nodes.len());
+        self.take(self.nodes.len(), name.into(), address.into(), NodeKind::Data, expected_role);
+    }
+
+    /// Adds a Sentinel at an address; its own series, events and findings appear here if `shown`.
+    pub fn add_sentinel(&mut self, name: impl Into<String>, address: impl Into<String>, shown: bool) {
+        self.take(self.nodes.len(), name.into(), address.into(), NodeKind::Sentinel { shown }, Some(Role::Sentinel));
+    }
+
+    /// Makes it that of another master, under another name.
+    pub fn become_of(&mut self, name: &str, master: &str) {
+        name.clone_into(&mut self.name);
+        name.clone_into(&mut self.labels[0].1);
+        for node in &mut self.nodes {
+            name.clone_into(&mut Arc::make_mut(node).labels[0].1);
+        }
+        if let Some(discovery) = &mut self.discovery {
+            master.clone_into(&mut discovery.master);
+        }
+    }
+
+    /// Says of the Sentinel at a place whether its own series, events and findings appear here.
+    pub fn show_sentinel(&mut self, place: usize, shown: bool) {
+        Arc::make_mut(&mut self.nodes[place]).kind = NodeKind::Sentinel { shown };
+    }
+
+    /// The places of its Sentinels.
+    pub fn sentinels(&self) -> impl Iterator<Item = usize> {
+        (0..self.nodes.len()).filter(|place| matches!(self.nodes[*place].kind, NodeKind::Sentinel { .. }))
+    }
+
+    /// Gives a free place to a node that was found, and says which.
+    pub(crate) fn seat(&mut self, name: String, address: String) -> usize {
+        let free = self.nodes.iter().position(|node| node.kind == NodeKind::Vacant).unwrap_or(self.nodes.len());
+        self.take(free, name, address, NodeKind::Data, None);
+        free
+    }
+
+    /// The node at a place is at another address now.
+    pub(crate) fn relocate(&mut self, place: usize, address: String) {
+        let name = self.nodes[place].name.clone();
+        self.addresses.retain(|_, at| *at != place);
+        self.take(place, name, address, NodeKind::Data, None);
+    }
+
+    /// Frees the place of a node that is gone.
+    pub(crate) fn vacate(&mut self, place: usize) {
+        self.addresses.retain(|_, at| *at != place);
+        let (name, address, labels) = (String::new(), String::new(), Labels::new());
+        self.nodes[place] = Arc::new(Node { name, address, kind: NodeKind::Vacant, labels, expected_role: None });
+    }
+
+    fn take(&mut self, place: usize, name: String, address: String, kind: NodeKind, expected_role: Option<Role>) {
+        self.addresses.entry(address.clone()).or_insert(place);
         let mut labels = self.labels.clone();
         labels.insert(1, ("node".to_owned(), name.clone()));
-        self.nodes.push(Arc::new(Node { name, address, labels, expected_role }));
+        let node = Arc::new(Node { name, address, kind, labels, expected_role });
+        match self.nodes.get_mut(place) {
+            Some(taken) => *taken = node,
+            None => self.nodes.push(node),
+        }
     }
 
     /// Makes another address known as that of the node at `known`; false when there is none.
@@ -162,11 +255,12 @@ impl Kind {
     pub const fn label(self) -> &'static str {
         match self {
             Kind::Static => "static",
+            Kind::Sentinel => "sentinel",
         }
     }
 }
 
 /// An address as it names a node.
-pub(crate) fn address(ip: &str, port: u16) -> String {
+pub fn address(ip: &str, port: u16) -> String {
     if ip.parse::<Ipv6Addr>().is_ok() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }

@@ -63,6 +63,11 @@ impl Memory {
         }
     }
 
+    /// Forgets the node at a place.
+    pub(crate) fn clear(&mut self, place: usize) {
+        self.nodes.get_mut(place).map(std::mem::take);
+    }
+
     pub(crate) fn view(&self) -> EmptiedView {
         self.view
     }

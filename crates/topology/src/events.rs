@@ -1,10 +1,11 @@
 //! Events: the difference of two views, in a fixed order.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
 
-use crate::{Cause, DeploymentView, Message, NoPrimary, NodeView, Presence, ShardView};
+use crate::{Cause, DeploymentView, Message, NoPrimary, Node, NodeKind, NodeView, Presence, ShardView};
 
 /// A change between two rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +99,10 @@ pub enum EventKind {
         /// Replication stream that it lacked, bytes; at least that much.
         bytes: u64,
     },
+    /// The node was found.
+    NodeDiscovered,
+    /// The node does not belong to the deployment any more.
+    NodeGone,
     /// A Sentinel announced something.
     SentinelEvent {
         /// What happened.
@@ -111,7 +116,12 @@ impl Event {
     /// What events are sorted by: time, and within a round node, role, link, primary, split brain, others.
     pub fn order(&self) -> (SystemTime, u8) {
         let rank = match self.kind {
-            EventKind::NodeUnreachable { .. } | EventKind::NodeBack { .. } | EventKind::Restarted | EventKind::NodeReplaced => 0,
+            EventKind::NodeDiscovered
+            | EventKind::NodeGone
+            | EventKind::NodeUnreachable { .. }
+            | EventKind::NodeBack { .. }
+            | EventKind::Restarted
+            | EventKind::NodeReplaced => 0,
             EventKind::RoleChanged { .. } => 1,
             EventKind::LinkDropped | EventKind::LinkRestored { .. } => 2,
             EventKind::PrimaryChanged { .. } | EventKind::PrimaryLost { .. } | EventKind::PrimaryRegained => 3,
@@ -124,7 +134,7 @@ impl Event {
 
 impl EventKind {
     /// The labels of every kind, in the order of the reference.
-    pub const LABELS: [&str; 20] = [
+    pub const LABELS: [&str; 22] = [
         "node_unreachable",
         "node_back",
         "restarted",
@@ -144,6 +154,8 @@ impl EventKind {
         "stats_reset",
         "reconfigured",
         "lagging_promotion",
+        "node_discovered",
+        "node_gone",
         "sentinel_event",
     ];
 
@@ -174,7 +186,9 @@ impl EventKind {
             EventKind::StatsReset => 16,
             EventKind::Reconfigured { .. } => 17,
             EventKind::LaggingPromotion { .. } => 18,
-            EventKind::SentinelEvent { .. } => 19,
+            EventKind::NodeDiscovered => 19,
+            EventKind::NodeGone => 20,
+            EventKind::SentinelEvent { .. } => 21,
         }
     }
 }
@@ -182,8 +196,8 @@ impl EventKind {
 /// The events between two views, in the order node, role, link, primary, split brain, others. First sight is no change.
 pub(crate) fn between(before: &DeploymentView, after: &DeploymentView, messages: &[Message]) -> Vec<Event> {
     let at = after.at.unwrap_or(SystemTime::UNIX_EPOCH);
-    let pairs = || before.nodes.iter().zip(&after.nodes);
-    let mut events = Vec::new();
+    let pairs = || before.nodes.iter().zip(&after.nodes).filter(|(_, new)| new.shown());
+    let mut events = membership(before, after, at);
     let of_nodes = |events: &mut Vec<Event>, facts: &[NodeFact]| {
         for fact in facts {
             for (old, new) in pairs() {
@@ -203,13 +217,26 @@ pub(crate) fn between(before: &DeploymentView, after: &DeploymentView, messages:
     }
     for message in messages {
         let kind = EventKind::SentinelEvent { channel: message.channel.clone(), payload: message.payload.clone() };
-        events.push(Event { at: message.at, node: None, kind });
+        events.push(Event { at: message.at, node: Some(message.sentinel.clone()), kind });
     }
     events
 }
 
 type Emit<'a> = &'a mut dyn FnMut(EventKind);
 type NodeFact = fn(&NodeView, &NodeView, Duration, Emit<'_>);
+
+/// Nodes that were found, and nodes that are gone. The first ones to be found are no change.
+fn membership(before: &DeploymentView, after: &DeploymentView, at: SystemTime) -> Vec<Event> {
+    let (old, new) = (&before.deployment.nodes, &after.deployment.nodes);
+    let is_data = |node: &&Arc<Node>| node.kind == NodeKind::Data;
+    if Arc::ptr_eq(&before.deployment, &after.deployment) || !old.iter().any(|node| is_data(&node)) {
+        return Vec::new();
+    }
+    let lacks = |nodes: &[Arc<Node>], name: &str| !nodes.iter().any(|node| node.name == name);
+    let found = new.iter().filter(is_data).filter(|node| lacks(old, &node.name)).map(|node| (node, EventKind::NodeDiscovered));
+    let gone = old.iter().filter(is_data).filter(|node| lacks(new, &node.name)).map(|node| (node, EventKind::NodeGone));
+    gone.chain(found).map(|(node, kind)| Event { at, node: Some(node.name.clone()), kind }).collect()
+}
 
 fn presence(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
     match (old.presence, new.presence) {
@@ -300,7 +327,7 @@ fn stats(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
 }
 
 fn commands(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
-    if std::sync::Arc::ptr_eq(&old.counters, &new.counters) {
+    if Arc::ptr_eq(&old.counters, &new.counters) {
         return;
     }
     let before = |command| old.counters.topology().find(|(name, _)| *name == command).map_or(0, |(_, total)| total);

@@ -11,16 +11,19 @@ use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
     AttachedView, Deployment, DeploymentView, Event, History, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
-    counters, events, findings, following, link, places, presence, process, refusals, rising, shard,
+    SentinelsView, counters, events, findings, following, link, membership, places, presence, process, refusals, rising, shard,
 };
 
 /// What is remembered of a deployment from round to round.
 #[derive(Debug)]
 pub struct Fold {
     nodes: Vec<Memory>,
+    membership: membership::Memory,
     places: places::Places,
     shard: shard::Memory,
     findings: findings::Memory,
+    /// What was kept from before, and how long ago; for nodes that were not found yet.
+    kept: (Remembered, Duration),
     view: Arc<DeploymentView>,
 }
 
@@ -36,10 +39,12 @@ pub struct Step {
 }
 
 /// A reading that a fact waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// The statistics by command of the node at a place: what changed the primary.
     Commands(usize),
+    /// The host name of an address, which the label of a node takes.
+    HostName(String),
 }
 
 /// What is remembered of one node: the memories of its facts.
@@ -61,9 +66,11 @@ impl Fold {
     pub fn new(deployment: Arc<Deployment>) -> Self {
         Fold {
             nodes: deployment.nodes.iter().map(|_| Memory::default()).collect(),
+            membership: membership::Memory::default(),
             places: places::Places::default(),
             shard: shard::Memory::default(),
             findings: findings::Memory::default(),
+            kept: Default::default(),
             view: Arc::new(DeploymentView::empty(deployment)),
         }
     }
@@ -79,16 +86,25 @@ impl Fold {
     /// When the round does not have one outcome for each node.
     pub fn apply(&mut self, round: &Round) -> Step {
         assert_eq!(round.outcomes.len(), self.nodes.len(), "a round has one outcome for each node");
-        let before = Arc::clone(&self.view);
-        let deployment = Arc::clone(&before.deployment);
+        let mut before = Arc::clone(&self.view);
+        let mut deployment = Arc::clone(&before.deployment);
         let accrued = self.accrued(round, &deployment);
         let expect = deployment.expect.at(round.at);
 
         // Each node by itself.
         let syncs = link::syncs(&before.nodes);
         let taken = deployment.nodes.iter().zip(&mut self.nodes).zip(&round.outcomes).zip(syncs);
-        let (mut nodes, successions): (Vec<_>, Vec<_>) =
+        let (mut nodes, mut successions): (Vec<_>, Vec<_>) =
             taken.map(|(((node, memory), outcome), syncs)| memory.apply(node, outcome, round, accrued, &deployment, syncs)).unzip();
+
+        // Who belongs to the deployment.
+        let changes = self.membership.apply(&deployment, &nodes, &round.host_names, round.elapsed);
+        if let Some(changed) = changes.deployment {
+            deployment = changed;
+            before = self.regroup(&before, &deployment, &changes.gone, &mut nodes);
+            successions.resize(nodes.len(), None);
+            changes.gone.iter().for_each(|place| successions[*place] = None);
+        }
 
         // Who is where, and who follows whom.
         for (place, outcome) in round.outcomes.iter().enumerate() {
@@ -97,8 +113,9 @@ impl Fold {
             }
         }
         self.places.settle();
+        let mut sentinels = SentinelsView::hear(&nodes, &deployment, &self.places);
         for (place, node) in nodes.iter_mut().enumerate() {
-            node.attached = self.attached(node);
+            node.attached = self.attached(node, &deployment);
             node.upstream = following::upstream(node, place, &deployment, &self.places);
             node.expected_aof = expect.aof.zip(node.role()).and_then(|(aof, role)| aof.of(role));
         }
@@ -108,12 +125,15 @@ impl Fold {
             round,
             deployment: &deployment,
             expect,
-            places: &self.places,
             successions: &successions,
             accrued,
             before: &before,
+            sentinels: sentinels.as_ref(),
         };
         let shards = vec![self.shard.apply(&mut nodes, &scene)];
+        if let Some(sentinels) = &mut sentinels {
+            sentinels.compare(shards[0].primary.map(|primary| primary.node));
+        }
 
         let mut rounds = before.rounds;
         rounds.total += 1;
@@ -127,6 +147,7 @@ impl Fold {
             rounds,
             nodes,
             shards,
+            sentinels,
             findings: Vec::new(),
             history: Arc::clone(&before.history),
             deployment,
@@ -139,36 +160,78 @@ impl Fold {
             view.history = Arc::new(history);
         }
         self.view = Arc::new(view);
-        Step { view: Arc::clone(&self.view), events, wanted: self.shard.wanted().map(Wanted::Commands).collect() }
+        let wanted = self.shard.wanted().map(Wanted::Commands).chain(changes.unnamed.into_iter().map(Wanted::HostName));
+        Step { view: Arc::clone(&self.view), events, wanted: wanted.collect() }
+    }
+
+    /// Takes up that other nodes belong to the deployment: room for new ones, and no memory of those that are gone. Gives what was known
+    /// before, by the places of now.
+    fn regroup(
+        &mut self,
+        before: &DeploymentView,
+        deployment: &Deployment,
+        gone: &[usize],
+        nodes: &mut Vec<NodeView>,
+    ) -> Arc<DeploymentView> {
+        let mut before = before.clone();
+        for place in gone {
+            self.nodes[*place] = Memory::default();
+            self.places.clear(*place);
+            self.shard.clear(*place);
+        }
+        for (place, node) in deployment.nodes.iter().enumerate() {
+            let pending = || NodeView::pending(node);
+            match nodes.get_mut(place) {
+                Some(known) if Arc::ptr_eq(&known.node, node) => continue,
+                // It moved, and keeps what is known of it.
+                Some(known) if known.node.name == node.name => {
+                    known.node = Arc::clone(node);
+                    self.places.clear(place);
+                    continue;
+                }
+                Some(known) => (*known, before.nodes[place]) = (pending(), pending()),
+                None => {
+                    nodes.push(pending());
+                    before.nodes.push(pending());
+                    self.nodes.push(Memory::default());
+                }
+            }
+            self.recall(place, &node.name);
+        }
+        Arc::new(before)
     }
 
     /// What is worth keeping over a restart of the exporter.
     pub fn remembered(&self) -> Remembered {
         let (primary, lineage) = self.shard.remembered();
-        let node = |(place, memory): (usize, &Memory)| {
+        let node = |(place, view): (usize, &NodeView)| {
+            let memory = &self.nodes[place];
             let node = RememberedNode {
                 run_id: memory.process.run_id().map(str::to_owned),
                 replication_ids: lineage.ids(place).map(str::to_owned).collect(),
                 appendfsync: memory.appendfsync.as_deref().map(str::to_owned),
             };
-            (self.view.name(place).to_owned(), node)
+            (view.node.name.clone(), node)
         };
-        Remembered {
-            primary: primary.map(|primary| self.view.name(primary).to_owned()),
-            nodes: self.nodes.iter().enumerate().map(node).collect(),
+        Remembered { primary: primary.map(|primary| self.view.name(primary).to_owned()), nodes: self.view.members().map(node).collect() }
+    }
+
+    /// Takes up what was kept, before the first round. `away` is the time since it was. What was kept of a node that is still to be found
+    /// is taken up when it is.
+    pub fn remember(&mut self, kept: Remembered, away: Duration) {
+        self.kept = (kept, away);
+        for (place, node) in self.view.deployment.nodes.clone().iter().enumerate() {
+            self.recall(place, &node.name);
         }
     }
 
-    /// Takes up what was kept, before the first round. `away` is the time since it was. Nodes that are no longer configured are left out.
-    pub fn remember(&mut self, kept: &Remembered, away: Duration) {
-        let place = |name: &str| self.view.nodes.iter().position(|node| node.node.name == name);
-        let mut ids = Vec::new();
-        for (place, node) in kept.nodes.iter().filter_map(|(name, node)| Some((place(name)?, node))) {
-            ids.extend(node.replication_ids.iter().map(|id| (place, id.clone())));
-            self.nodes[place].process.remember(node.run_id.as_deref(), &node.replication_ids, away);
-            self.nodes[place].appendfsync = node.appendfsync.as_deref().map(Into::into);
-        }
-        self.shard.remember(kept.primary.as_deref().and_then(place), ids.into_iter());
+    /// Takes up what was kept of the node at a place.
+    fn recall(&mut self, place: usize, name: &str) {
+        let (kept, away) = &mut self.kept;
+        let Some(node) = kept.nodes.remove(name) else { return };
+        self.nodes[place].process.remember(node.run_id.as_deref(), &node.replication_ids, *away);
+        self.nodes[place].appendfsync = node.appendfsync.as_deref().map(Into::into);
+        self.shard.remember(place, kept.primary.as_deref() == Some(name), &node.replication_ids);
     }
 
     /// The time this round may add to anything that accrues.
@@ -180,11 +243,11 @@ impl Fold {
     }
 
     /// The replicas attached to a node, by the names of the nodes that they are.
-    fn attached(&self, node: &NodeView) -> Vec<AttachedView> {
+    fn attached(&self, node: &NodeView, deployment: &Deployment) -> Vec<AttachedView> {
         let Some(snapshot) = node.snapshot() else { return Vec::new() };
         let named = |address: String| {
-            let place = self.places.at(&self.view.deployment, &address);
-            place.map_or(address, |place| self.view.name(place).to_owned())
+            let place = self.places.at(deployment, &address);
+            place.map_or(address, |place| deployment.nodes[place].name.clone())
         };
         let replicas = snapshot.replication.attached.iter();
         let mut views: Vec<_> =

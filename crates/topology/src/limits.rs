@@ -33,6 +33,12 @@ pub const REPLICAS_REMEMBERED: Duration = Duration::from_secs(60 * 60);
 /// A split brain that lasts longer is no routine failover: those end within some 11 s of the old master's return.
 pub const SPLIT_BRAIN_CRITICAL_AFTER: Duration = Duration::from_secs(30);
 
+/// Sentinels that disagree for longer, or lack a quorum, are not in the middle of a failover: those take a few seconds.
+pub const SENTINELS_AGREE_WITHIN: Duration = Duration::from_secs(60);
+
+/// For how long a Sentinel that distrusts its clock does nothing. Fixed in every server.
+pub const TILT_LASTS: Duration = Duration::from_secs(30);
+
 /// A replica further behind its primary than that is late.
 pub const LAG_HIGH: Duration = Duration::from_secs(10);
 

@@ -23,13 +23,18 @@ impl Memory {
     pub(crate) fn apply(&mut self, node: usize, snapshot: &NodeSnapshot, succession: Succession) {
         self.reserve(node);
         if succession == Succession::Replaced {
-            while let Some(id) = self.nodes[node].pop_front() {
-                self.forget(node, &id);
-            }
+            self.clear(node);
         }
         // The older of the two first, so that the order of first sight is that of their making.
         for id in [&snapshot.replication.replid2, &snapshot.replication.replid].into_iter().flatten() {
             self.add(node, id);
+        }
+    }
+
+    /// Forgets what the node at a place had.
+    pub(crate) fn clear(&mut self, node: usize) {
+        while let Some(id) = self.nodes.get_mut(node).and_then(VecDeque::pop_front) {
+            self.forget(node, &id);
         }
     }
 

@@ -91,6 +91,14 @@ impl Memory {
         self.view.bytes = stale.primary.and_then(|(primary, _)| bytes(nodes, stale.masters, primary));
     }
 
+    /// Forgets the node at a place.
+    pub(crate) fn clear(&mut self, place: usize) {
+        self.watched.get_mut(place).map(Option::take);
+        if let Some(loss) = &mut self.view.loss {
+            loss.stale.retain(|stale| *stale != place);
+        }
+    }
+
     pub(crate) fn view(&self) -> &LostWritesView {
         &self.view
     }

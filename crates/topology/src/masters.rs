@@ -4,7 +4,7 @@ use snapshot::Role;
 
 use crate::primary::Claims;
 use crate::shard::Scene;
-use crate::{NodeView, PrimaryView, lineage, primary};
+use crate::{NodeView, PrimaryView, SentinelsView, lineage};
 
 /// The nodes that claim to be master, by their places.
 #[derive(Debug)]
@@ -32,17 +32,19 @@ impl Masters {
         let meant = scene.expect.masters.map_or(1, |masters| masters as usize);
         let (several, multiple) = (all.len() > meant, meant > 1);
         // A master that has nothing in common with the data of the deployment is not its primary for want of another.
-        let claimants = if is_usurped(nodes, lineage, &all, previous) { Vec::new() } else { all.clone() };
-        let named = primary::named(&scene.round.words).and_then(|address| scene.places.at(scene.deployment, address));
+        let named = scene.sentinels.and_then(SentinelsView::named);
+        let usurped = is_usurped(nodes, lineage, &all, previous) && (named.is_none() || named != all.first().copied());
+        let claimants = if usurped { Vec::new() } else { all.clone() };
         let claims = Claims { nodes, masters: &claimants, lineage, named, previous };
         let primary = claims.choose().filter(|_| !scene.expect.external && !multiple);
-        let related = |master: usize| lineage.relatives(master).any(|other| all.binary_search(&other).is_ok());
+        let akin = |one: usize, other: usize| lineage.related(one, other) || scene.lists_together(one, other);
+        let related = |master: usize| all.iter().any(|other| *other != master && akin(master, *other));
         let is_stale = |master: usize| {
-            let beside = |primary: &PrimaryView| primary.node != master && lineage.related(primary.node, master);
+            let beside = |primary: &PrimaryView| primary.node != master && akin(primary.node, master);
             several && (claims.is_succeeded(master) || primary.as_ref().is_some_and(beside))
         };
         let is_strange = |master: usize| match primary {
-            Some(primary) => master != primary.node && !lineage.related(primary.node, master),
+            Some(primary) => master != primary.node && !akin(primary.node, master),
             None => !related(master),
         };
         let those = |which: &dyn Fn(usize) -> bool| all.iter().copied().filter(|master| which(*master)).collect::<Vec<_>>();

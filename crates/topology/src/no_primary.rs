@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use snapshot::Role;
-
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::presence::is_absence;
 use crate::{NodeView, Presence};
@@ -94,9 +92,8 @@ impl Memory {
 
 /// What a round says of nodes of which none is primary. `last` is the primary so far.
 pub(crate) fn find(nodes: &[NodeView], answered: &[bool], looped: &[usize], last: Option<usize>, down_after: Duration) -> Sight {
-    let is_sentinel = |node: &NodeView| node.last.as_ref().is_some_and(|last| last.replication.role == Some(Role::Sentinel));
     let (mut some, mut waits, mut hidden, mut absent, mut answers) = (false, false, false, false, false);
-    for (node, answered) in nodes.iter().zip(answered).filter(|(node, _)| !is_sentinel(node)) {
+    for (node, answered) in nodes.iter().zip(answered).filter(|(node, _)| node.holds_data()) {
         some = true;
         match node.presence {
             Presence::Pending => waits = true,

@@ -49,6 +49,14 @@ impl Places {
         self.moved = true;
     }
 
+    /// Forgets the node at a place.
+    pub(crate) fn clear(&mut self, node: usize) {
+        if let Some(learned) = self.learned.get_mut(node) {
+            *learned = Learned::default();
+            self.moved = true;
+        }
+    }
+
     /// Ends the learning of a round.
     pub(crate) fn settle(&mut self) {
         if !std::mem::take(&mut self.moved) {

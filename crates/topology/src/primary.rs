@@ -1,10 +1,10 @@
 //! Fact: the primary, the one node that the evidence of the whole deployment says is the real master.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use snapshot::{Replication, Role};
 
-use crate::{NodeView, Word, lineage};
+use crate::{NodeView, lineage};
 
 /// What says that a node is the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,17 +121,4 @@ fn only(places: &[usize], holds: impl Fn(usize) -> bool) -> Option<usize> {
     let mut found = places.iter().copied().filter(|place| holds(*place));
     let first = found.next()?;
     found.next().is_none().then_some(first)
-}
-
-/// The address that most Sentinels name, of those at the highest epoch; `None` when they flag it down.
-pub(crate) fn named(words: &[Word]) -> Option<&str> {
-    let highest = words.iter().map(|word| word.epoch).max()?;
-    let mut votes: HashMap<&str, (usize, usize)> = HashMap::new();
-    for word in words.iter().filter(|word| word.epoch == highest) {
-        let (count, down) = votes.entry(&word.master).or_default();
-        *count += 1;
-        *down += usize::from(word.down);
-    }
-    let (address, (count, down)) = votes.into_iter().max_by_key(|(address, (count, _))| (*count, std::cmp::Reverse(*address)))?;
-    (count * 2 > words.len() && down * 2 <= count).then_some(address)
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason};
 
+use crate::HostNames;
+
 /// One poll of all nodes of a deployment.
 #[derive(Debug, Clone)]
 pub struct Round {
@@ -22,31 +24,18 @@ pub struct Round {
     pub blind: bool,
     /// What came of each node, in the order of the deployment's nodes.
     pub outcomes: Vec<Outcome>,
-    /// What Sentinels say of the master that they watch.
-    pub words: Vec<Word>,
     /// What Sentinels announced since the round before.
     pub messages: Vec<Message>,
+    /// Host names of addresses, as far as they were looked up.
+    pub host_names: Arc<HostNames>,
 }
 
 impl Round {
     /// A round that went as it should, in no time.
     pub fn new(at: SystemTime, elapsed: Duration, outcomes: Vec<Outcome>) -> Self {
-        let (took, words, messages) = (Duration::ZERO, Vec::new(), Vec::new());
-        Round { at, elapsed, took, missed: 0, blind: false, outcomes, words, messages }
+        let (took, messages, host_names) = (Duration::ZERO, Vec::new(), Arc::default());
+        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, host_names }
     }
-}
-
-/// What one Sentinel says of the master that it watches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
-    /// Address of the node that it takes for the master.
-    pub master: String,
-    /// The epoch of that configuration: a failover raises it.
-    pub epoch: u64,
-    /// It holds that master to be down.
-    pub down: bool,
-    /// It is replacing that master.
-    pub failing_over: bool,
 }
 
 /// What one Sentinel announced.
@@ -54,6 +43,8 @@ pub struct Word {
 pub struct Message {
     /// Wall time of its arrival.
     pub at: SystemTime,
+    /// Label of the Sentinel.
+    pub sentinel: String,
     /// The channel, which names what happened: `+switch-master`.
     pub channel: String,
     /// What it happened to.

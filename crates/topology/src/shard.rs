@@ -7,8 +7,8 @@ use crate::masters::Masters;
 use crate::no_primary::Sight;
 use crate::process::Succession;
 use crate::{
-    Cause, Deployment, DeploymentView, Expectations, NodeView, PrimaryChange, Round, ShardView, cause, divergence, emptied, following, lag,
-    lineage, lost_writes, no_primary, places, replicas, resync, serving, split_brain,
+    Cause, Deployment, DeploymentView, Expectations, NodeKind, NodeView, PrimaryChange, Round, SentinelsView, ShardView, cause, divergence,
+    emptied, following, lag, lineage, lost_writes, no_primary, replicas, resync, serving, split_brain,
 };
 
 /// What is remembered of the nodes that hold one data set.
@@ -37,20 +37,29 @@ pub(crate) struct Scene<'a> {
     pub(crate) round: &'a Round,
     pub(crate) deployment: &'a Deployment,
     pub(crate) expect: Expectations,
-    pub(crate) places: &'a places::Places,
     /// For each node, how the process that answered in this round follows on the one before; `None` when none answered.
     pub(crate) successions: &'a [Option<Succession>],
     /// The time that this round may add to anything that accrues.
     pub(crate) accrued: Duration,
     /// What was known before.
     pub(crate) before: &'a DeploymentView,
+    /// What the Sentinels say, if there are any.
+    pub(crate) sentinels: Option<&'a SentinelsView>,
+}
+
+impl Scene<'_> {
+    /// Sentinels list all nodes that they found as one data set, whatever became of their histories since.
+    pub(crate) fn lists_together(&self, node: usize, other: usize) -> bool {
+        let is_data = |place: usize| self.deployment.nodes[place].kind == NodeKind::Data;
+        self.deployment.discovery.is_some() && is_data(node) && is_data(other)
+    }
 }
 
 impl Memory {
     /// Forms the facts of one round: those about single replicas go into their nodes.
     pub(crate) fn apply(&mut self, nodes: &mut [NodeView], scene: &Scene<'_>) -> ShardView {
-        let Scene { round, deployment, expect, .. } = *scene;
-        let (elapsed, accrued, interval) = (round.elapsed, scene.accrued, deployment.interval);
+        let Scene { deployment, expect, accrued, .. } = *scene;
+        let (elapsed, interval) = (scene.round.elapsed, deployment.interval);
         let answered: Vec<_> = scene.successions.iter().map(Option::is_some).collect();
         for (place, succession) in scene.successions.iter().enumerate() {
             if let (Some(succession), Some(snapshot)) = (succession, nodes[place].snapshot()) {
@@ -69,7 +78,8 @@ impl Memory {
                 self.emptied.apply(place, snapshot, *succession, was, is, elapsed);
             }
         }
-        let changed = self.cause.settle(nodes, &round.words, |word| scene.places.at(deployment, &word.master));
+        let said = scene.sentinels.map_or(&[][..], |sentinels| &sentinels.said);
+        let changed = self.cause.settle(nodes, said, elapsed, interval);
         for change in &changed {
             self.changes[change.cause as usize] += 1;
         }
@@ -135,12 +145,28 @@ impl Memory {
         (self.primary, &self.lineage)
     }
 
-    /// Takes up what was kept.
-    pub(crate) fn remember(&mut self, primary: Option<usize>, ids: impl Iterator<Item = (usize, String)>) {
-        self.primary = primary;
-        for (node, id) in ids {
-            self.lineage.remember(node, &id);
+    /// Takes up what was kept of the node at a place.
+    pub(crate) fn remember(&mut self, place: usize, was_primary: bool, ids: &[String]) {
+        if was_primary && self.primary.is_none() {
+            self.primary = Some(place);
         }
+        for id in ids {
+            self.lineage.remember(place, id);
+        }
+    }
+
+    /// Forgets the node at a place, which is gone.
+    pub(crate) fn clear(&mut self, place: usize) {
+        self.primary = self.primary.filter(|primary| *primary != place);
+        self.lineage.clear(place);
+        self.split_brain.clear(place);
+        self.lost_writes.clear(place);
+        self.cause.clear(place);
+        self.emptied.clear(place);
+        self.looped.0.retain(|looped| *looped != place);
+        self.looped.1.retain(|looped| *looped != place);
+        self.resyncs.get_mut(place).map(std::mem::take);
+        self.divergence.get_mut(place).map(std::mem::take);
     }
 
     /// Notes the primary; another one than before is a change, except at first sight.

@@ -50,6 +50,11 @@ impl Memory {
         view.masters = masters;
     }
 
+    /// Forgets the node at a place.
+    pub(crate) fn clear(&mut self, place: usize) {
+        self.view.masters.retain(|master| *master != place);
+    }
+
     pub(crate) fn view(&self) -> &SplitBrainView {
         &self.view
     }

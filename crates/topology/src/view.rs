@@ -8,7 +8,7 @@ use snapshot::{Attached, NodeSnapshot, Role};
 use crate::presence::is_absence;
 use crate::{
     Cause, Counters, Deployment, EmptiedView, Expectations, Finding, History, Labels, Lag, LinkView, LostWritesView, NoPrimaryView, Node,
-    Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals, SplitBrainView, Upstream,
+    NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals, SentinelsView, SplitBrainView, Upstream,
 };
 
 /// What is known of a deployment after a round.
@@ -24,10 +24,12 @@ pub struct DeploymentView {
     pub rounds: RoundFigures,
     /// What is expected now: nothing, once the declaration has expired.
     pub expect: Expectations,
-    /// The nodes, in the order of the configuration.
+    /// The nodes by their places, free places among them: those listed in the order of the configuration, then those that were found.
     pub nodes: Vec<NodeView>,
     /// What the nodes mean together: one entry, or one for each shard of a cluster.
     pub shards: Vec<ShardView>,
+    /// What its Sentinels say, if it has any.
+    pub sentinels: Option<SentinelsView>,
     /// What needs a person, the worst first.
     pub findings: Vec<Finding>,
     /// What happened of late.
@@ -156,6 +158,7 @@ impl DeploymentView {
             elapsed: Duration::ZERO,
             rounds: RoundFigures::default(),
             nodes,
+            sentinels: None,
             findings: Vec::new(),
             history: Arc::default(),
         }
@@ -164,6 +167,16 @@ impl DeploymentView {
     /// The label of the node at a place.
     pub fn name(&self, place: usize) -> &str {
         &self.nodes[place].node.name
+    }
+
+    /// The nodes, free places left out.
+    pub fn members(&self) -> impl Iterator<Item = (usize, &NodeView)> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.node.kind != NodeKind::Vacant)
+    }
+
+    /// The nodes whose own series, findings and events appear here, and not under another deployment.
+    pub fn shown(&self) -> impl Iterator<Item = &NodeView> {
+        self.nodes.iter().filter(|node| node.shown())
     }
 
     /// The nodes that claim to be master.
@@ -204,6 +217,17 @@ impl NodeView {
             writes_refused: Refusals::new(),
             reads_refused: Refusals::new(),
         }
+    }
+
+    /// Its own series, findings and events appear in this deployment.
+    pub fn shown(&self) -> bool {
+        matches!(self.node.kind, NodeKind::Data | NodeKind::Sentinel { shown: true })
+    }
+
+    /// Whether it is there for the data: no Sentinel, and no free place.
+    pub fn holds_data(&self) -> bool {
+        let says_sentinel = self.last.as_ref().is_some_and(|last| last.replication.role == Some(Role::Sentinel));
+        self.node.kind == NodeKind::Data && !says_sentinel
     }
 
     /// What it says; `None` unless it is up.

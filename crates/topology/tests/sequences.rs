@@ -196,7 +196,7 @@ fn the_order_of_histories_outlives_a_restart_of_the_exporter() {
     let kept = scene.fold.remembered();
     assert_eq!(kept.primary.as_deref(), Some("n2"));
     let mut scene = Scene::new(2);
-    scene.fold.remember(&kept, SECOND);
+    scene.fold.remember(kept, SECOND);
     // Meanwhile n1 took over again.
     let view = scene
         .rounds(5, &[says(&Says { continues: Some('b'), ..master("x", 'c') }), says(&Says { continues: Some('a'), ..master("y", 'b') })]);

@@ -18,9 +18,9 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "configuration, polling",
         "Nodes of the deployment: all that are known, and those that answer.",
         |view, emit| {
-            emit(&["known"], view.deployment.nodes.len() as f64);
+            emit(&["known"], view.members().count() as f64);
             if view.at.is_some() {
-                emit(&["answering"], view.nodes.iter().filter(|node| node.up() == Some(true)).count() as f64);
+                emit(&["answering"], view.members().filter(|(_, node)| node.up() == Some(true)).count() as f64);
             }
         },
     ),

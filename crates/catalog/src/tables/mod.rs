@@ -15,7 +15,7 @@ mod sentinel;
 mod server;
 mod shard;
 
-use crate::row::{DeploymentRow, Entry, ExporterRow, NodeRow, ShardRow};
+use crate::row::{DeploymentRow, Entry, ExporterRow, NodeRow, SaidRow, ShardRow};
 
 /// The metrics of a node, by theme.
 pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
@@ -28,11 +28,14 @@ pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
     ("commands", commands::ROWS),
     ("config", config::ROWS),
     ("cluster", cluster::ROWS),
-    ("sentinel", sentinel::ROWS),
+    ("sentinel", sentinel::NODE),
 ];
 
-/// The metrics of a deployment.
-pub(crate) const DEPLOYMENT: (&str, &[DeploymentRow]) = ("deployment", deployment::ROWS);
+/// The metrics of a deployment, by theme.
+pub(crate) const DEPLOYMENT: [(&str, &[DeploymentRow]); 2] = [("deployment", deployment::ROWS), ("sentinel", sentinel::DEPLOYMENT)];
+
+/// What each Sentinel says of a deployment's master.
+pub(crate) const SAID: (&str, &[SaidRow]) = ("sentinel", sentinel::SAID);
 
 /// The metrics of the nodes that hold one data set.
 pub(crate) const SHARD: (&str, &[ShardRow]) = ("topology", shard::ROWS);
@@ -42,7 +45,7 @@ pub(crate) const EXPORTER: (&str, &[ExporterRow]) = ("exporter", exporter::ROWS)
 
 /// Every theme there is.
 pub fn themes() -> impl Iterator<Item = &'static str> {
-    [EXPORTER.0, DEPLOYMENT.0, SHARD.0].into_iter().chain(NODE.map(|(theme, _)| theme))
+    [EXPORTER.0, DEPLOYMENT[0].0, SHARD.0].into_iter().chain(NODE.map(|(theme, _)| theme))
 }
 
 /// The metrics of a node that `redis_exporter` has too.
@@ -53,11 +56,13 @@ pub(crate) fn legacy() -> impl Iterator<Item = &'static NodeRow> {
 /// Every metric on `/metrics`, with its theme and the labels that its subject brings: what the reference and the laws loop over.
 pub fn entries() -> impl Iterator<Item = (&'static str, &'static [&'static str], &'static Entry)> {
     let exporter = EXPORTER.1.iter().map(|row| (EXPORTER.0, &[] as &[&str], &row.entry));
-    let deployment = DEPLOYMENT.1.iter().map(|row| (DEPLOYMENT.0, &["deployment"] as &[&str], &row.entry));
+    let deployment =
+        DEPLOYMENT.into_iter().flat_map(|(theme, rows)| rows.iter().map(move |row| (theme, &["deployment"] as &[&str], &row.entry)));
+    let said = SAID.1.iter().map(|row| (SAID.0, &["deployment", "node"] as &[&str], &row.entry));
     let shard = SHARD.1.iter().map(|row| (SHARD.0, &["deployment"] as &[&str], &row.entry));
     let node =
         NODE.into_iter().flat_map(|(theme, rows)| rows.iter().map(move |row| (theme, &["deployment", "node"] as &[&str], &row.entry)));
-    exporter.chain(deployment).chain(shard).chain(node)
+    exporter.chain(deployment).chain(shard).chain(said).chain(node)
 }
 
 /// Every metric on `/scrape`.

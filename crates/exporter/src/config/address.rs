@@ -8,11 +8,16 @@ const ACCEPTED: &str = "accepted are redis://[user:password@]host[:port], rediss
 
 /// Reads the URL of a node. What it does not say of credentials comes from `others`. An error is a sentence without secrets.
 pub(super) fn parse(text: &str, others: &Credentials, tls: Option<&Tls>) -> Result<Endpoint, String> {
+    parse_with_port(text, 6379, others, tls)
+}
+
+/// Reads a URL as [`parse`] does; one without a port means this one.
+pub(super) fn parse_with_port(text: &str, port: u16, others: &Credentials, tls: Option<&Tls>) -> Result<Endpoint, String> {
     let shown = redacted(text);
     let url = Url::parse(text).map_err(|error| format!("found {shown:?}, which is no URL ({error}), {ACCEPTED}"))?;
     let tcp = || {
         let host = host(&url).ok_or_else(|| format!("found {shown:?} without a host, {ACCEPTED}"))?;
-        Ok::<_, String>(Address::Tcp { host, port: url.port().unwrap_or(6379) })
+        Ok::<_, String>(Address::Tcp { host, port: url.port().unwrap_or(port) })
     };
     let (address, tls) = match url.scheme() {
         "redis" | "valkey" => (tcp()?, None),
@@ -28,7 +33,7 @@ pub(super) fn parse(text: &str, others: &Credentials, tls: Option<&Tls>) -> Resu
         Some(password) => Credentials { username, password: Some(Password::Given(decode(password).into())) },
         None => Credentials { username: username.or_else(|| others.username.clone()), password: others.password.clone() },
     };
-    Ok(Endpoint { address, credentials, tls })
+    Ok(Endpoint { address, credentials, tls, trust: None })
 }
 
 /// The address in a URL or in `host:port`, as it names a node; `None` when it is neither.

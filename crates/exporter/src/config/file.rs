@@ -12,6 +12,7 @@ use snapshot::Role;
 use topology::{AofExpectation, Deployment, Expectations, Kind};
 
 use super::error::{Problem, at, of_figment, under};
+use super::sentinels::{FileSentinel, Scheme, Sentinels};
 use super::values::{Date, Part, SecretText, Span};
 use super::{
     Builder, Cadences, ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, MIN_INTERVAL,
@@ -52,7 +53,20 @@ struct FileDeployment {
     name: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[serde(default)]
     nodes: Vec<FileNode>,
+    #[serde(default)]
+    sentinels: Vec<FileSentinel>,
+    master_name: Option<String>,
+    sentinel_username: Option<String>,
+    sentinel_password: Option<SecretText>,
+    sentinel_password_file: Option<PathBuf>,
+    sentinel_tls: Option<FileTls>,
+    scheme: Option<Scheme>,
+    node_name: Option<String>,
+    trust: Option<Vec<String>>,
+    ghost_after: Option<Span>,
+    forget_after: Option<Span>,
     username: Option<String>,
     password: Option<SecretText>,
     password_file: Option<PathBuf>,
@@ -85,9 +99,9 @@ struct FileNode {
     password_file: Option<PathBuf>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, Clone)]
 #[serde(deny_unknown_fields, default)]
-struct FileTls {
+pub(super) struct FileTls {
     ca_file: Option<PathBuf>,
     cert_file: Option<PathBuf>,
     key_file: Option<PathBuf>,
@@ -170,13 +184,11 @@ pub(super) fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
             in_file((path, problem))
         }
     })?;
-    let part = file.part;
     let mut settings = file.settings().map_err(in_file)?;
     if path.is_some() && settings.deployments.is_empty() {
         return Err(in_file(at(["deployment"], "found none, accepted is at least one")));
     }
     settings.warnings = warnings(&settings);
-    settings.deployments.retain(|settings| part.is_none_or(|part| part.has(&settings.deployment.name)));
     Ok(settings)
 }
 
@@ -189,8 +201,11 @@ impl Document {
                 let problem = format!("found {:?} twice, accepted are different names", deployment.name);
                 return Err(here(at(["name"], problem)));
             }
-            deployments.push(deployment.build().map_err(here)?);
+            deployments.push(deployment.build(self.part).map_err(here)?);
         }
+        // Of what stands for all masters, each has a part of its own.
+        let is_ours = |settings: &DeploymentSettings| self.part.is_none_or(|part| part.has(&settings.deployment.name));
+        deployments.retain(|settings| settings.every_master().is_some() || is_ours(settings));
         Ok(Settings {
             listen_address: self.web.listen_address.unwrap_or_else(|| DEFAULT_LISTEN_ADDRESS.to_owned()),
             log_level: self.log.level.unwrap_or(LogLevel::Info),
@@ -204,7 +219,7 @@ impl Document {
 }
 
 impl FileDeployment {
-    fn build(self) -> Result<DeploymentSettings, Problem> {
+    fn build(mut self, part: Option<Part>) -> Result<DeploymentSettings, Problem> {
         let seconds = Duration::from_secs;
         let (interval, cadences) = match self.preset {
             Some(Preset::Managed) => {
@@ -217,13 +232,12 @@ impl FileDeployment {
         if self.name.is_empty() {
             return Err(at(["name"], "found an empty name, accepted is any other"));
         }
-        if self.nodes.is_empty() {
-            return Err(at(["nodes"], "found none, accepted is at least one"));
-        }
-        let labels: Vec<_> = self.labels.into_iter().collect();
+        let sentinels = self.sentinels()?;
+        let labels: Vec<_> = std::mem::take(&mut self.labels).into_iter().collect();
         labels.iter().try_for_each(|(name, _)| label(name)).map_err(|problem| under("labels", problem))?;
         let down_after = self.down_after.map_or(DEFAULT_DOWN_AFTER.max(interval * 3), |span| span.0);
-        let mut builder = Builder::new(Deployment::new(&self.name, Kind::Static, &labels, interval, down_after));
+        let kind = if sentinels.is_some() { Kind::Sentinel } else { Kind::Static };
+        let mut builder = Builder::new(Deployment::new(&self.name, kind, &labels, interval, down_after));
         builder.deadline = self.deadline.map(|span| span.0);
         if builder.deadline.is_some_and(|deadline| deadline > interval) {
             return Err(at(["deadline"], format!("found more than the interval, accepted is up to {}", Span(interval))));
@@ -239,10 +253,62 @@ impl FileDeployment {
         for (place, node) in self.nodes.into_iter().enumerate() {
             node.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("nodes", under(place, problem)))?;
         }
+        if let Some(sentinels) = sentinels {
+            return sentinels.add(builder, others, tls, &self.address_map, part);
+        }
         for (other, known) in &self.address_map {
             map(&mut builder.deployment, other, known).map_err(|problem| at(["address_map", other], problem))?;
         }
         Ok(builder.build())
+    }
+}
+
+impl FileDeployment {
+    /// What is said about Sentinels, if they are what is listed.
+    fn sentinels(&mut self) -> Result<Option<Sentinels>, Problem> {
+        if self.sentinels.is_empty() {
+            let of_sentinels = [
+                ("master_name", self.master_name.is_some()),
+                ("sentinel_username", self.sentinel_username.is_some()),
+                ("sentinel_password", self.sentinel_password.is_some()),
+                ("sentinel_password_file", self.sentinel_password_file.is_some()),
+                ("sentinel_tls", self.sentinel_tls.is_some()),
+                ("scheme", self.scheme.is_some()),
+                ("node_name", self.node_name.is_some()),
+                ("trust", self.trust.is_some()),
+                ("ghost_after", self.ghost_after.is_some()),
+                ("forget_after", self.forget_after.is_some()),
+            ];
+            if let Some((key, _)) = of_sentinels.into_iter().find(|(_, found)| *found) {
+                return Err(at([key], "found without sentinels, accepted is with sentinels"));
+            }
+            if self.nodes.is_empty() {
+                return Err(at(["nodes"], "found none, accepted is at least one, or sentinels"));
+            }
+            return Ok(None);
+        }
+        if !self.nodes.is_empty() {
+            return Err(at(["nodes"], "found sentinels too, accepted is one of them"));
+        }
+        let others = credentials(
+            self.sentinel_username.take(),
+            self.sentinel_password.take(),
+            self.sentinel_password_file.take(),
+            &Credentials::default(),
+        );
+        let others = others.map_err(|(path, problem)| (path.into_iter().map(|key| format!("sentinel_{key}")).collect(), problem))?;
+        Ok(Some(Sentinels {
+            sentinels: std::mem::take(&mut self.sentinels),
+            name: self.name.clone(),
+            master_name: self.master_name.take(),
+            credentials: others,
+            tls: self.sentinel_tls.take().unwrap_or_default(),
+            scheme: self.scheme,
+            node_name: self.node_name.take(),
+            trust: self.trust.take().unwrap_or_default(),
+            ghost_after: self.ghost_after,
+            forget_after: self.forget_after,
+        }))
     }
 }
 
@@ -264,7 +330,7 @@ impl FileNode {
 }
 
 impl FileTls {
-    fn profile(self) -> Result<Option<Tls>, Problem> {
+    pub(super) fn profile(self) -> Result<Option<Tls>, Problem> {
         let settings = TlsSettings {
             ca_file: self.ca_file,
             cert_file: self.cert_file,
@@ -331,7 +397,7 @@ fn at_least(key: &str, found: Duration, least: Duration) -> Result<(), Problem> 
     Ok(())
 }
 
-fn credentials(
+pub(super) fn credentials(
     username: Option<String>,
     password: Option<SecretText>,
     file: Option<PathBuf>,
@@ -381,19 +447,20 @@ fn label(name: &str) -> Result<(), Problem> {
 /// What is allowed, but hardly meant.
 fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
-    for DeploymentSettings { deployment, endpoints, .. } in &settings.deployments {
+    for DeploymentSettings { deployment, endpoints, found, .. } in &settings.deployments {
         let name = &deployment.name;
         if deployment.down_after <= deployment.interval {
             warnings.push(format!("deployment {name}: down_after is no longer than the interval, so one missed round is an outage"));
         }
-        if deployment.expect.replicas.is_some_and(|replicas| replicas as usize >= endpoints.len()) {
+        if found.is_none() && deployment.expect.replicas.is_some_and(|replicas| replicas as usize >= endpoints.len()) {
             warnings.push(format!("deployment {name}: expect.replicas is not less than the number of nodes"));
         }
         if deployment.nodes.iter().filter(|node| node.expected_role == Some(Role::Master)).count() > 1 {
             warnings.push(format!("deployment {name}: more than one node is expected to be master"));
         }
-        let in_clear =
-            endpoints.iter().any(|endpoint| endpoint.tls.is_none() && matches!(endpoint.credentials.password, Some(Password::Given(_))));
+        let of_found = found.iter().map(|found| (&found.tls, &found.credentials));
+        let mut all = endpoints.iter().map(|endpoint| (&endpoint.tls, &endpoint.credentials)).chain(of_found);
+        let in_clear = all.any(|(tls, credentials)| tls.is_none() && matches!(credentials.password, Some(Password::Given(_))));
         if in_clear {
             warnings.push(format!("deployment {name}: a password stands in the configuration; password_file keeps it out"));
         }

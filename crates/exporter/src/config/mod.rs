@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod passwords;
 mod place;
+mod sentinels;
 mod values;
 
 use std::collections::BTreeMap;
@@ -15,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Credentials, Endpoint, Password};
+use client::{Address, Credentials, Endpoint, Password, Tls, Trust};
 use topology::{Deployment, Kind};
 
 use crate::cli::{LogFormat, LogLevel, Nodes, Serve};
 
 pub(crate) use address::address_of;
 pub use error::ConfigError;
+pub(crate) use values::Part;
 
 /// The configuration as it is used.
 #[derive(Debug, Clone)]
@@ -47,8 +49,10 @@ pub struct Settings {
 pub struct DeploymentSettings {
     /// Names, labels and expectations.
     pub deployment: Arc<Deployment>,
-    /// Where its nodes are, in the order of the deployment's nodes.
+    /// Where the nodes are that are listed, in the order of the deployment's nodes.
     pub endpoints: Vec<Endpoint>,
+    /// How to reach the nodes that Sentinels name, if they do.
+    pub found: Option<Found>,
     /// How long a round waits for an answer.
     pub deadline: Duration,
     /// How often what is beside INFO is read.
@@ -56,6 +60,24 @@ pub struct DeploymentSettings {
     /// CONFIG parameters that the configuration declares, for servers that do not tell them.
     pub assumed: BTreeMap<String, String>,
 }
+
+/// How to reach nodes that others name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Who we are to them.
+    pub credentials: Credentials,
+    /// How TLS is spoken to them.
+    pub tls: Option<Tls>,
+    /// Where they may be.
+    pub trust: Arc<Trust>,
+    /// `trust`, as it was written.
+    pub trusted: Vec<String>,
+    /// Of all masters that the Sentinels watch each is a deployment; which of them this exporter has.
+    pub(crate) every_master: Option<Option<Part>>,
+}
+
+/// What stands for the name of a master in that of a deployment.
+const MASTER: &str = "{master}";
 
 /// Times between two readings of what is beside INFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +111,47 @@ impl Default for Cadences {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Cadences { commands: seconds(10), slowlog: seconds(10), config: seconds(60), latencystats: None }
+    }
+}
+
+impl DeploymentSettings {
+    /// Where its Sentinels are, in the order of the deployment's nodes.
+    pub fn sentinels(&self) -> impl Iterator<Item = &Endpoint> {
+        self.deployment.sentinels().filter_map(|place| self.endpoints.get(place))
+    }
+
+    /// The name by which its Sentinels know the master; empty without Sentinels.
+    pub fn master(&self) -> &str {
+        self.deployment.discovery.as_ref().map_or("", |discovery| &discovery.master)
+    }
+
+    /// It stands for all masters that its Sentinels watch; which of them are for this exporter.
+    pub(crate) fn every_master(&self) -> Option<Option<Part>> {
+        self.found.as_ref()?.every_master
+    }
+
+    /// How to reach the node at a place and an address; `None` when it is nowhere to be reached.
+    pub(crate) fn endpoint(&self, place: usize, address: &str) -> Option<Endpoint> {
+        if let Some(listed) = self.endpoints.get(place) {
+            return Some(listed.clone());
+        }
+        let found = self.found.as_ref()?;
+        let (host, port) = address.rsplit_once(':')?;
+        let address = Address::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port: port.parse().ok()? };
+        Some(Endpoint { address, credentials: found.credentials.clone(), tls: found.tls.clone(), trust: Some(Arc::clone(&found.trust)) })
+    }
+
+    /// The deployment of one master, of settings that are for all that the Sentinels watch; `None` when it is not for this exporter.
+    pub(crate) fn of_master(&self, master: &str) -> Option<Self> {
+        let part = self.every_master()?;
+        let name = self.deployment.name.replace(MASTER, master);
+        if part.is_some_and(|part| !part.has(&name)) {
+            return None;
+        }
+        let mut settings = self.clone();
+        Arc::make_mut(&mut settings.deployment).become_of(&name, master);
+        settings.found.as_mut()?.every_master = None;
+        Some(settings)
     }
 }
 
@@ -144,7 +207,20 @@ fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigE
         password: environment("REDIS_PASSWORD").map(|text| Password::Given(text.into())),
     };
     let passwords = passwords::load(environment("REDIS_PASSWORD_FILE").as_deref())?;
-    let mut builder = Builder::new(Deployment::new("default", Kind::Static, &[], DEFAULT_INTERVAL, DEFAULT_DOWN_AFTER));
+    let of_kind = |kind| Builder::new(Deployment::new("default", kind, &[], DEFAULT_INTERVAL, DEFAULT_DOWN_AFTER));
+    if urls.iter().any(|url| sentinels::is_sentinel(url)) {
+        if !urls.iter().all(|url| sentinels::is_sentinel(url)) {
+            return Err(ConfigError::new(place, "found Sentinels and nodes, accepted is one of them: Sentinels name the nodes"));
+        }
+        let passwords = passwords::load(environment("REDIS_PASSWORD_FILE").as_deref())?;
+        let mut settings =
+            sentinels::from_urls(urls, others, of_kind(Kind::Sentinel)).map_err(|problem| ConfigError::new(place, problem))?;
+        for endpoint in settings.endpoints.iter_mut().filter(|endpoint| endpoint.credentials.password.is_none()) {
+            endpoint.credentials.password = passwords.of(endpoint);
+        }
+        return Ok(settings);
+    }
+    let mut builder = of_kind(Kind::Static);
     for url in urls {
         let mut endpoint = address::parse(url, &others, None).map_err(|problem| ConfigError::new(place, problem))?;
         if endpoint.credentials.password.is_none() {
@@ -162,21 +238,35 @@ struct Builder {
     deadline: Option<Duration>,
     cadences: Cadences,
     assumed: BTreeMap<String, String>,
+    found: Option<Found>,
 }
 
 impl Builder {
     fn new(deployment: Deployment) -> Self {
-        Builder { deployment, endpoints: Vec::new(), deadline: None, cadences: Cadences::default(), assumed: BTreeMap::new() }
+        let (endpoints, assumed) = (Vec::new(), BTreeMap::new());
+        Builder { deployment, endpoints, deadline: None, cadences: Cadences::default(), assumed, found: None }
     }
 
     fn add(&mut self, name: Option<String>, endpoint: Endpoint, role: Option<snapshot::Role>) -> Result<(), String> {
+        let name = self.unique(name, &endpoint)?;
+        self.deployment.add(name, endpoint.to_string(), role);
+        self.endpoints.push(endpoint);
+        Ok(())
+    }
+
+    fn add_sentinel(&mut self, name: Option<String>, endpoint: Endpoint) -> Result<(), String> {
+        let name = self.unique(name, &endpoint)?;
+        self.deployment.add_sentinel(name, endpoint.to_string(), true);
+        self.endpoints.push(endpoint);
+        Ok(())
+    }
+
+    fn unique(&self, name: Option<String>, endpoint: &Endpoint) -> Result<String, String> {
         let name = name.unwrap_or_else(|| endpoint.to_string());
         if self.deployment.nodes.iter().any(|node| node.name == name) {
             return Err(format!("found the node {name:?} twice, accepted are nodes with different addresses or names"));
         }
-        self.deployment.add(name, endpoint.to_string(), role);
-        self.endpoints.push(endpoint);
-        Ok(())
+        Ok(name)
     }
 
     fn build(self) -> DeploymentSettings {
@@ -185,6 +275,7 @@ impl Builder {
             deadline: self.deadline.unwrap_or(MAX_DEADLINE.min(interval.mul_f64(0.8))),
             deployment: Arc::new(self.deployment),
             endpoints: self.endpoints,
+            found: self.found,
             cadences: self.cadences,
             assumed: self.assumed,
         }

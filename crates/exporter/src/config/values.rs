@@ -16,7 +16,7 @@ pub(super) struct Date(pub(super) SystemTime);
 
 /// Which of several exporters this is: `1/3` is the first of three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
+pub(crate) struct Part {
     number: u32,
     of: u32,
 }
@@ -54,7 +54,7 @@ impl<'de> Deserialize<'de> for Date {
 
 impl Part {
     /// Whether a deployment is for this exporter to watch. The same everywhere and always, so that several agree without talking.
-    pub(super) fn has(self, deployment: &str) -> bool {
+    pub(crate) fn has(self, deployment: &str) -> bool {
         crc32fast::hash(deployment.as_bytes()) % self.of == self.number - 1
     }
 }

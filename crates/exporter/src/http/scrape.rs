@@ -37,7 +37,7 @@ fn find(web: &Web, asked: &Target) -> Result<NodeView, (StatusCode, String)> {
         if asked.deployment.as_ref().is_none_or(|name| *name == view.deployment.name) {
             let named = address.clone().map(|address| view.deployment.name_of(address));
             let is_meant = |node: &&NodeView| node.node.name == target || Some(&node.node.name) == named.as_ref();
-            found.extend(view.nodes.iter().filter(is_meant).cloned());
+            found.extend(view.shown().filter(is_meant).cloned());
         }
     }
     match found.len() {

@@ -28,7 +28,7 @@ pub(super) async fn serve(State(web): State<Web>, Query(asked): Query<Asked>) ->
     let views = web.board.views();
     let groups = match role {
         "nodes" => {
-            let nodes = views.iter().flat_map(|view| &view.nodes);
+            let nodes = views.iter().flat_map(|view| view.shown());
             nodes.map(|node| Group { targets: vec![node.node.name.clone()], labels: meta(&node.node.labels) }).collect()
         }
         "deployments" => {

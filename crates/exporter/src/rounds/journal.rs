@@ -49,7 +49,11 @@ pub(super) fn log(step: &Step) {
             EventKind::LaggingPromotion { bytes } => {
                 warn!(deployment, node, event = kind, bytes, "promoted without all that the primary before had written");
             }
-            EventKind::SentinelEvent { channel, payload } => info!(deployment, event = kind, channel, payload, "Sentinel announced"),
+            EventKind::NodeDiscovered => info!(deployment, node, event = kind, "node was found"),
+            EventKind::NodeGone => info!(deployment, node, event = kind, "node does not belong to the deployment any more"),
+            EventKind::SentinelEvent { channel, payload } => {
+                info!(deployment, node, event = kind, channel, payload, "Sentinel announced");
+            }
         }
     }
 }

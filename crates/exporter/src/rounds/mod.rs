@@ -2,163 +2,224 @@
 //!
 //! A round closes when every node that answered promptly the round before has answered, or at the deadline. A node that missed is asked,
 //! but not waited for, until it answers promptly again; so a hung node costs one slow round, and then nothing. Connecting is no part of
-//! a round: each node's station connects on its own.
+//! a round: each node's station connects on its own. Sentinels are asked by watchers that all deployments share (`crate::sentinels`): a
+//! round takes what they heard last, and what a Sentinel announces asks for a round at once.
 
+mod asked;
 mod blindness;
+mod host_names;
 mod journal;
 mod readings;
+mod shared;
 mod station;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use client::Command;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use topology::{Answer, DeploymentView, Fold, Outcome, Round, Wanted};
+use topology::{DeploymentView, Fold, Message, NodeKind, Outcome, Round, Wanted};
+use tracing::warn;
 
-use crate::clock::Clock;
 use crate::config::DeploymentSettings;
-use crate::state::State;
-use blindness::Blindness;
-use snapshot::Reason;
-use station::{Ask, Report, Station};
+use crate::sentinels::{Announcement, Announcements, Watch};
+use host_names::Lookups;
 
-pub(crate) use readings::PARAMETERS;
+pub(crate) use asked::Asked;
+pub(crate) use readings::{Interest, PARAMETERS};
+pub use shared::Shared;
+pub(crate) use station::{Ask, CONNECT_LIMIT, Post, Report, Seat, backoff};
 
-/// The most connections that are being opened at a time, over all deployments.
-const MAX_CONNECTING: usize = 64;
+/// Rounds that are asked for begin at least that long after the one before.
+const APART: Duration = Duration::from_millis(100);
 
-/// What the rounds of all deployments share.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    /// Where time comes from.
-    pub clock: Clock,
-    connecting: Arc<Semaphore>,
-    sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
-    state: State,
-    blindness: Arc<Blindness>,
-}
+/// The most announcements of Sentinels that wait for a round.
+const MAX_MESSAGES: usize = 256;
 
 /// The rounds of one deployment.
 struct Rounds {
     settings: DeploymentSettings,
     shared: Shared,
     fold: Fold,
-    nodes: Vec<Asked>,
-    reports: mpsc::Receiver<(usize, Report)>,
+    /// Who sits at each place of the fold.
+    members: Vec<Member>,
+    turn: u64,
+    reporting: mpsc::Sender<(Seat, Report)>,
+    reports: mpsc::Receiver<(Seat, Report)>,
     stations: JoinSet<()>,
+    announcements: Announcements,
+    messages: Vec<Message>,
+    lookups: Lookups,
+    /// When the last round began.
+    begun: Option<Instant>,
+    /// When a round is to begin that something asked for.
+    asked_for: Option<Instant>,
     /// What the facts wait for.
     wanted: Vec<Wanted>,
 }
 
-/// A node, as its round sees it.
-struct Asked {
-    asks: mpsc::Sender<Ask>,
-    standing: Standing,
-    /// The last answer since the last round closed.
-    answer: Option<Answer>,
-    /// It answered within the deadline when last asked, or just connected: the next round waits for it.
-    prompt: bool,
-    /// The running round waits for it.
-    awaited: bool,
-    /// It answered before.
-    answered: bool,
-    /// Since when it fails, on the monotonic clock; `None` while it does not, or never answered.
-    failing: Option<Duration>,
+/// Who sits at a place.
+enum Member {
+    /// A node with a station of its own.
+    Node(Asked, String),
+    /// A Sentinel, which a watcher asks for all deployments.
+    Sentinel(Watch),
+    /// Nobody.
+    None,
 }
 
-/// How a node stands.
-enum Standing {
-    /// The first attempt to connect is under way.
-    Pending,
-    /// Connected, and not asked.
-    Idle,
-    /// Asked, and not answered yet.
-    Asked,
-    /// Connected, but INFO was refused for now.
-    Refused(Reason),
-    /// The connection was lost, and no attempt since has come to an end.
-    Lost(Reason),
-    /// The last attempt to connect or to read failed.
-    Failed(Reason),
-}
-
-/// Polls a deployment for ever, and publishes a view for each round. `phase` sets its
-/// rounds apart from those of other deployments.
+/// Polls a deployment for ever, and publishes a view for each round. `watches` are those of its Sentinels, by their places; `phase` sets
+/// its rounds apart from those of other deployments.
 ///
 /// # Errors
 /// Only when one of its tasks died, which must end the process.
-pub async fn run(
+pub(crate) async fn run(
     settings: DeploymentSettings,
+    watches: Vec<Watch>,
     shared: Shared,
     publish: watch::Sender<Arc<DeploymentView>>,
     phase: Duration,
 ) -> anyhow::Result<()> {
-    let mut rounds = Rounds::new(settings, shared);
-    rounds.settle().await?;
+    let mut rounds = Rounds::new(settings, watches, shared);
     let clock = rounds.shared.clock;
-    rounds.round(clock.now(), &publish).await?;
+    rounds.settle().await?;
+    let mut view = rounds.round(clock.now()).await?;
+    if rounds.waits() {
+        // Sentinels have just named the nodes.
+        rounds.settle().await?;
+        view = rounds.round(clock.now()).await?;
+    }
+    publish.send_replace(view);
     let interval = rounds.settings.deployment.interval;
     let mut ticks = interval_at(clock.next(phase, interval), interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        tokio::select! {
-            scheduled = ticks.tick() => rounds.round(scheduled, &publish).await?,
-            report = rounds.report() => rounds.take(report?),
-        }
+        let asked_for = rounds.asked_for;
+        let scheduled = tokio::select! {
+            scheduled = ticks.tick() => scheduled,
+            () = sleep_until(asked_for.unwrap_or_else(|| clock.now())), if asked_for.is_some() => asked_for.unwrap_or_else(|| clock.now()),
+            noticed = rounds.notice() => {
+                noticed?;
+                continue;
+            }
+        };
+        publish.send_replace(rounds.round(scheduled).await?);
     }
 }
 
 impl Rounds {
-    fn new(settings: DeploymentSettings, shared: Shared) -> Self {
-        let (sender, reports) = mpsc::channel(settings.endpoints.len() + 16);
-        let mut stations = JoinSet::new();
-        let nodes = (0..settings.endpoints.len()).map(|place| {
-            let (asks, asked) = mpsc::channel(1);
-            stations.spawn(Station::new(place, &settings, asked, sender.clone(), shared.clone()).run());
-            Asked { asks, standing: Standing::Pending, answer: None, prompt: false, awaited: false, answered: false, failing: None }
-        });
-        let nodes = nodes.collect();
+    fn new(settings: DeploymentSettings, watches: Vec<Watch>, shared: Shared) -> Self {
+        let (reporting, reports) = mpsc::channel(settings.endpoints.len() + 16);
         let mut fold = Fold::new(Arc::clone(&settings.deployment));
         shared.state.recall(&mut fold, shared.clock.wall());
-        Rounds { fold, settings, shared, nodes, reports, stations, wanted: Vec::new() }
+        let mut rounds = Rounds {
+            announcements: Announcements::of(&watches, settings.master(), &settings.deployment),
+            members: watches.into_iter().map(Member::Sentinel).collect(),
+            fold,
+            settings,
+            shared,
+            turn: 0,
+            reporting,
+            reports,
+            stations: JoinSet::new(),
+            messages: Vec::new(),
+            lookups: Lookups::default(),
+            begun: None,
+            asked_for: None,
+            wanted: Vec::new(),
+        };
+        rounds.seat();
+        rounds
+    }
+
+    /// Gives a station to each node of the deployment that has none, and takes away those of nodes that are gone.
+    fn seat(&mut self) {
+        let deployment = Arc::clone(&self.fold.view().deployment);
+        for (place, node) in deployment.nodes.iter().enumerate() {
+            let sits = match self.members.get(place) {
+                Some(Member::Node(_, address)) => node.kind == NodeKind::Data && *address == node.address,
+                Some(Member::Sentinel(_)) => true,
+                Some(Member::None) => node.kind == NodeKind::Vacant,
+                None => false,
+            };
+            if sits {
+                continue;
+            }
+            self.turn += 1;
+            let seat = Seat { place, turn: self.turn };
+            let member = match self.settings.endpoint(place, &node.address).filter(|_| node.kind == NodeKind::Data) {
+                Some(endpoint) => {
+                    let post = Post {
+                        seat,
+                        deployment: deployment.name.clone(),
+                        node: node.name.clone(),
+                        endpoint,
+                        cadences: self.settings.cadences,
+                        assumed: self.settings.assumed.clone(),
+                    };
+                    let asked = Asked::start(post, self.reporting.clone(), self.shared.clone(), &mut self.stations);
+                    Member::Node(asked, node.address.clone())
+                }
+                None => Member::None,
+            };
+            match self.members.get_mut(place) {
+                Some(sitting) => *sitting = member,
+                None => self.members.push(member),
+            }
+        }
+    }
+
+    /// Nothing is known yet of some node.
+    fn waits(&self) -> bool {
+        self.members.iter().any(|member| match member {
+            Member::Node(asked, _) => asked.pending(),
+            Member::Sentinel(watch) => !watch.heard(),
+            Member::None => false,
+        })
     }
 
     /// Waits until each node had its first outcome, but not for long: a node that hangs must not keep the others from being seen.
     async fn settle(&mut self) -> anyhow::Result<()> {
         let until = self.shared.clock.now() + self.settings.deadline;
-        while self.nodes.iter().any(|node| matches!(node.standing, Standing::Pending)) {
+        while self.waits() {
             tokio::select! {
-                report = self.report() => self.take(report?),
+                noticed = self.notice() => noticed?,
                 () = sleep_until(until) => break,
             }
         }
         Ok(())
     }
 
-    async fn round(&mut self, scheduled: Instant, publish: &watch::Sender<Arc<DeploymentView>>) -> anyhow::Result<()> {
+    async fn round(&mut self, scheduled: Instant) -> anyhow::Result<Arc<DeploymentView>> {
         let begun = self.shared.clock.now();
         let deadline = begun + self.settings.deadline;
-        for (place, node) in self.nodes.iter_mut().enumerate() {
-            node.ask(Ask { commands: self.wanted.contains(&Wanted::Commands(place)) });
+        (self.begun, self.asked_for) = (Some(begun), None);
+        for (place, member) in self.members.iter_mut().enumerate() {
+            if let Member::Node(asked, _) = member {
+                asked.ask(Ask { commands: self.wanted.contains(&Wanted::Commands(place)), ..Ask::default() });
+            }
         }
-        while self.nodes.iter().any(|node| node.awaited) {
+        while self.members.iter().any(|member| matches!(member, Member::Node(asked, _) if asked.awaited)) {
             tokio::select! {
-                report = self.report() => self.take(report?),
+                noticed = self.notice() => noticed?,
                 () = sleep_until(deadline) => break,
             }
         }
         let round = self.close(scheduled, begun, deadline);
+        let before = Arc::clone(&self.fold.view().deployment);
         let step = self.fold.apply(&round);
         journal::log(&step);
         self.shared.state.keep(&self.fold, &step, self.shared.clock.wall());
+        if !Arc::ptr_eq(&before, &step.view.deployment) {
+            self.seat();
+            // An address may be another node's by the time that it is found again.
+            self.lookups.forget();
+        }
+        self.lookups.want(step.wanted.iter());
         self.wanted = step.wanted;
-        publish.send_replace(step.view);
-        Ok(())
+        Ok(step.view)
     }
 
     fn close(&mut self, scheduled: Instant, begun: Instant, deadline: Instant) -> Round {
@@ -168,121 +229,77 @@ impl Rounds {
         let elapsed = clock.elapsed(closed);
         let late = begun.saturating_duration_since(scheduled);
         let held_up = late > interval / 2 || closed.saturating_duration_since(deadline) > interval / 2;
-        let outcomes = self.nodes.iter_mut().map(|node| node.close(elapsed)).collect();
-        let failing = self.nodes.iter().map(|node| node.failing).collect();
+        let (mut outcomes, mut failing) = (Vec::with_capacity(self.members.len()), Vec::with_capacity(self.members.len()));
+        for member in &mut self.members {
+            match member {
+                Member::Node(asked, _) => {
+                    outcomes.push(asked.close(elapsed));
+                    failing.push(asked.failing);
+                }
+                Member::Sentinel(watch) => outcomes.push(watch.take()),
+                Member::None => outcomes.push(Outcome::Pending),
+            }
+        }
         let cut_off = self.shared.blindness.note(&self.settings.deployment.name, failing);
         Round {
             took: closed - begun,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
             blind: held_up || cut_off,
+            messages: std::mem::take(&mut self.messages),
+            host_names: self.lookups.names(),
             ..Round::new(clock.wall(), elapsed, outcomes)
         }
     }
 
-    async fn report(&mut self) -> anyhow::Result<(usize, Report)> {
+    /// Waits for the next thing that a round is made of, and takes it up.
+    async fn notice(&mut self) -> anyhow::Result<()> {
         tokio::select! {
             biased;
-            Some(ended) = self.stations.join_next() => {
-                ended.context("a node's task died")?;
-                bail!("a node's task ended");
+            Some(ended) = self.stations.join_next() => match ended {
+                // The station of a node that is gone.
+                Err(error) if error.is_cancelled() => {}
+                ended => {
+                    ended.context("a node's task died")?;
+                    bail!("a node's task ended");
+                }
+            },
+            report = self.reports.recv() => {
+                let (seat, report) = report.context("every node's task ended")?;
+                self.take(seat, report);
             }
-            report = self.reports.recv() => report.context("every node's task ended"),
+            announced = self.announcements.next() => self.announced(announced),
+            () = self.lookups.next() => self.ask_for_round(),
         }
+        Ok(())
     }
 
-    fn take(&mut self, (place, report): (usize, Report)) {
+    fn take(&mut self, seat: Seat, report: Report) {
         let deadline = self.settings.deadline;
-        self.nodes[place].take(report, deadline);
-    }
-}
-
-// === impl Asked ===
-
-impl Asked {
-    /// Begins a round for this node.
-    fn ask(&mut self, ask: Ask) {
-        let free = matches!(self.standing, Standing::Idle | Standing::Refused(_));
-        // A full channel holds an ask that is still to be taken up, which serves as well.
-        let asked = free && !matches!(self.asks.try_send(ask), Err(mpsc::error::TrySendError::Closed(_)));
-        if asked {
-            self.standing = Standing::Asked;
+        let Some(Member::Node(asked, _)) = self.members.get_mut(seat.place) else { return };
+        if asked.seat != seat {
+            return;
         }
-        self.awaited = asked && self.prompt;
+        // A node that was found just now is worth looking at before its time.
+        let found = self.settings.found.is_some() && asked.pending();
+        asked.take(report, deadline);
+        if found {
+            self.ask_for_round();
+        }
     }
 
-    fn take(&mut self, report: Report, deadline: Duration) {
-        self.awaited = false;
-        match report {
-            Report::Connected => {
-                self.standing = Standing::Idle;
-                self.prompt = true;
+    fn announced(&mut self, announcement: Announcement) {
+        match announcement {
+            Announcement::Message(message) if self.messages.len() < MAX_MESSAGES => self.messages.push(message),
+            Announcement::Message(_) => {
+                warn!(deployment = self.settings.deployment.name, "a Sentinel announces more than is taken up, the rest is left out");
             }
-            Report::Answered(answer) => {
-                self.standing = Standing::Idle;
-                self.prompt = answer.took <= deadline;
-                self.answer = Some(answer.after(self.answer.take()));
-            }
-            Report::Refused(reason) => {
-                self.standing = Standing::Refused(reason);
-                self.prompt = true;
-            }
-            Report::Lost(reason) => self.standing = Standing::Lost(reason),
-            Report::Failed(reason) => self.standing = Standing::Failed(reason),
+            Announcement::Heard => {}
         }
+        self.ask_for_round();
     }
 
-    /// Ends a round for this node.
-    fn close(&mut self, elapsed: Duration) -> Outcome {
-        let outcome = self.outcome();
-        match outcome {
-            Outcome::Answered(_) => (self.answered, self.failing) = (true, None),
-            Outcome::Missed(_) | Outcome::Failed(_) if self.answered => self.failing = self.failing.or(Some(elapsed)),
-            _ => {}
-        }
-        outcome
-    }
-
-    fn outcome(&mut self) -> Outcome {
-        if self.awaited {
-            self.awaited = false;
-            self.prompt = false;
-        }
-        if let Some(answer) = self.answer.take() {
-            return Outcome::Answered(answer);
-        }
-        match self.standing {
-            // A node that connected during the round was not asked.
-            Standing::Pending | Standing::Idle => Outcome::Pending,
-            Standing::Asked => Outcome::Missed(Reason::Timeout),
-            Standing::Lost(reason) | Standing::Refused(reason) => Outcome::Missed(reason),
-            Standing::Failed(reason) => Outcome::Failed(reason),
-        }
-    }
-}
-
-// === impl Shared ===
-
-impl Shared {
-    /// Nothing was sent yet.
-    pub fn new(clock: Clock, state: State) -> Self {
-        Shared { clock, state, connecting: Arc::new(Semaphore::new(MAX_CONNECTING)), sent: Arc::default(), blindness: Arc::default() }
-    }
-
-    /// Forgets a deployment that is no longer polled.
-    pub(crate) fn forget(&self, deployment: &str) {
-        self.blindness.forget(deployment);
-    }
-
-    /// Commands that were sent to servers, by name.
-    pub fn sent(&self) -> Vec<(&'static str, u64)> {
-        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.iter().map(|(name, count)| (*name, *count)).collect()
-    }
-
-    fn count(&self, commands: &[Command]) {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        for command in commands {
-            *sent.entry(command.name).or_default() += 1;
-        }
+    fn ask_for_round(&mut self) {
+        let now = self.shared.clock.now();
+        self.asked_for.get_or_insert_with(|| self.begun.map_or(now, |begun| now.max(begun + APART)));
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! INFO comes first in every batch, so that what our own later commands add to the error counters shows in the next INFO, not in this.
 
+mod watching;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +15,9 @@ use tokio::time::Instant;
 use topology::OwnErrors;
 
 use crate::config::Cadences;
+use watching::Watching;
+
+pub(crate) use watching::Interest;
 
 /// The cadence of what is asked once of a process. CLIENT ID is asked only to learn whether it is refused: each connection begins with it.
 const ONCE: Duration = Duration::from_secs(u32::MAX as u64);
@@ -49,7 +55,7 @@ pub(crate) const PARAMETERS: [&str; 27] = [
 ];
 
 /// One command to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reading {
     Info,
     ClientId,
@@ -59,6 +65,10 @@ pub(super) enum Reading {
     SlowLogLength,
     SlowLogLast,
     Config(&'static str),
+    Masters,
+    Replicas(Arc<str>),
+    Sentinels(Arc<str>),
+    Quorum(Arc<str>),
 }
 
 /// What was read from one node, and what is due.
@@ -70,6 +80,8 @@ pub(super) struct Readings {
     role: Option<Role>,
     /// INFO answers, on this connection: only then is anything else asked.
     answers: bool,
+    /// Of a Sentinel that is asked for what it watches.
+    watching: Option<Watching>,
 }
 
 /// What was learned of the process that answers; another process starts anew.
@@ -119,18 +131,21 @@ pub(super) struct Taken {
 impl Readings {
     pub(super) fn new(cadences: Cadences, assumed: &BTreeMap<String, String>) -> Self {
         let assumed = (!assumed.is_empty()).then(|| Arc::new(Config::assumed(assumed)));
-        Readings { process: Process::new(None, &cadences), cadences, assumed, role: None, answers: false }
+        Readings { process: Process::new(None, &cadences), cadences, assumed, role: None, answers: false, watching: None }
     }
 
     /// What to read now.
     pub(super) fn due(&self, now: Instant) -> Vec<Reading> {
         let mut readings = vec![Reading::Info];
         // What else a server may be asked depends on what it is; a Sentinel knows none of the others.
+        if let Some(watching) = self.watching.as_ref().filter(|_| self.answers && self.role == Some(Role::Sentinel)) {
+            readings.extend(watching.due(now));
+        }
         if !self.answers || self.role.is_none_or(|role| role == Role::Sentinel) {
             return readings;
         }
         let process = &self.process;
-        let mut add = |due: bool, more: &[Reading]| readings.extend(more.iter().filter(|_| due));
+        let mut add = |due: bool, more: &[Reading]| readings.extend(more.iter().filter(|_| due).cloned());
         add(process.client_id.is_due(now), &[Reading::ClientId]);
         add(process.commands.is_due(now), &[Reading::Commands]);
         add(process.cluster.is_due(now) && process.in_cluster, &[Reading::Cluster]);
@@ -142,6 +157,11 @@ impl Readings {
             readings.extend(parameters.iter().map(|parameter| Reading::Config(parameter)));
         }
         readings
+    }
+
+    /// What a Sentinel watches is wanted, of these masters in full.
+    pub(super) fn want_masters(&mut self, interest: &Interest, urgent: &[Arc<str>]) {
+        self.watching.get_or_insert_with(Watching::new).want(interest, urgent);
     }
 
     /// The statistics by command are wanted at once.
@@ -168,6 +188,14 @@ impl Readings {
         let snapshot = snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
         self.answers = true;
         self.meet(&snapshot);
+        if let Some(watching) = &self.watching {
+            if self.role != Some(Role::Sentinel) {
+                return Err(Failure::new(Reason::Unsupported, "this is no Sentinel"));
+            }
+            if watching.refused() {
+                return Err(Failure::new(Reason::Noperm, "SENTINEL MASTERS was refused"));
+            }
+        }
         let own_errors = std::mem::take(&mut self.process.own_errors);
         let mut taken = Taken { snapshot, own_errors, commands_read: false, refused: Vec::new() };
         self.take_others(&readings[1..], &replies[1..], &mut taken, now);
@@ -178,6 +206,9 @@ impl Readings {
     /// There is a new connection. Where CLIENT ID is refused, opening it left an error.
     pub(super) fn connected(&mut self) {
         self.answers = false;
+        if let Some(watching) = &mut self.watching {
+            watching.connected();
+        }
         if self.process.client_id.access == Access::Refused {
             self.process.note("NOPERM", 1);
         }
@@ -191,10 +222,18 @@ impl Readings {
         }
     }
 
-    /// The statistics by command are worth reading at once: the process or its role changed, and they were not in this batch.
-    pub(super) fn commands_overdue(&self, taken: &Taken) -> bool {
+    /// What is worth reading at once, and was not in the batch before: the statistics by command, when the process or its role changed;
+    /// and what a Sentinel watches, when it was connected just now.
+    pub(super) fn overdue(&self, taken: &Taken, now: Instant) -> Vec<Reading> {
+        if self.role == Some(Role::Sentinel) {
+            let of = |watching: &Watching| match taken.snapshot.sentinel {
+                None if !watching.refused() => vec![Reading::Masters],
+                _ => watching.details_due(now).collect(),
+            };
+            return self.watching.as_ref().map(of).unwrap_or_default();
+        }
         let never_read = self.process.commands.due.is_none() && self.process.commands.access != Access::Refused;
-        never_read && !taken.commands_read && self.role != Some(Role::Sentinel)
+        if never_read && !taken.commands_read { vec![Reading::Commands] } else { Vec::new() }
     }
 
     /// Takes up the replies to a batch without INFO.
@@ -235,6 +274,10 @@ impl Readings {
             process.config.last = first.error().is_none().then(|| Arc::new(config(&parameters)));
         }
         process.show(&mut taken.snapshot);
+        if let Some(watching) = &mut self.watching {
+            taken.refused.extend(watching.take(readings, replies, now));
+            taken.snapshot.sentinel = watching.report();
+        }
         if process.config.access == Access::Refused {
             taken.snapshot.config.clone_from(&self.assumed);
         }
@@ -245,6 +288,9 @@ impl Readings {
         if self.process.run_id != snapshot.identity.run_id {
             let refused_id = self.process.client_id.access == Access::Refused;
             self.process = Process::new(snapshot.identity.run_id.clone(), &self.cadences);
+            if let Some(watching) = &mut self.watching {
+                watching.restarted();
+            }
             if refused_id {
                 // The connection to the new process began with CLIENT ID, and what the old one refused the new one will have refused.
                 self.process.note("NOPERM", 1);
@@ -342,16 +388,21 @@ impl<T> Source<T> {
 }
 
 impl Reading {
-    pub(super) fn command(self) -> Command {
+    pub(super) fn command(&self) -> Command {
+        let of = |what: &'static str, master: &Arc<str>| ("SENTINEL", vec![what.into(), Cow::Owned(master.to_string())]);
         let (name, arguments) = match self {
             Reading::Info => ("INFO", vec![]),
-            Reading::ClientId => ("CLIENT", vec!["ID"]),
-            Reading::Commands => ("INFO", vec!["commandstats"]),
-            Reading::Latencies => ("INFO", vec!["latencystats"]),
-            Reading::Cluster => ("CLUSTER", vec!["INFO"]),
-            Reading::SlowLogLength => ("SLOWLOG", vec!["LEN"]),
-            Reading::SlowLogLast => ("SLOWLOG", vec!["GET", "1"]),
-            Reading::Config(parameter) => ("CONFIG", vec!["GET", parameter]),
+            Reading::ClientId => ("CLIENT", vec!["ID".into()]),
+            Reading::Commands => ("INFO", vec!["commandstats".into()]),
+            Reading::Latencies => ("INFO", vec!["latencystats".into()]),
+            Reading::Cluster => ("CLUSTER", vec!["INFO".into()]),
+            Reading::SlowLogLength => ("SLOWLOG", vec!["LEN".into()]),
+            Reading::SlowLogLast => ("SLOWLOG", vec!["GET".into(), "1".into()]),
+            Reading::Config(parameter) => ("CONFIG", vec!["GET".into(), (*parameter).into()]),
+            Reading::Masters => ("SENTINEL", vec!["MASTERS".into()]),
+            Reading::Replicas(master) => of("REPLICAS", master),
+            Reading::Sentinels(master) => of("SENTINELS", master),
+            Reading::Quorum(master) => of("CKQUORUM", master),
         };
         Command { name, arguments }
     }

@@ -1,5 +1,7 @@
 //! The task of one node: connect, answer when asked, connect again.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -10,19 +12,16 @@ use tokio::time::sleep;
 use topology::Answer;
 use tracing::{debug, info, warn};
 
-use super::readings::{Reading, Readings, Taken};
-use super::{MAX_CONNECTING, Shared};
-use crate::config::DeploymentSettings;
-use crate::process::{descriptors, resident_memory};
+use super::Shared;
+use super::readings::{Interest, Reading, Readings, Taken};
+use crate::config::Cadences;
+use crate::process::resident_memory;
 
 /// How long an attempt to connect may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a connection is kept without an answer. Until then a late answer is still of use.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Descriptors that connections to servers leave for scrapes.
-const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Time between two looks at a reply that is late.
 const CHECK: Duration = Duration::from_millis(100);
@@ -30,18 +29,46 @@ const CHECK: Duration = Duration::from_millis(100);
 /// How much the process may grow while a reply is late, bytes. fred reads a reply whole and without a limit, so its end is watched for here.
 const MAX_GROWTH: u64 = 64 << 20;
 
+/// The most batches that follow the first, each for what the one before it showed to be worth reading.
+const MAX_BATCHES_MORE: usize = 2;
+
 /// The first and the longest delay between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
 /// What a station is asked for, beside what is due.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Ask {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ask {
     /// The statistics by command, at once: a fact waits for them.
-    pub(super) commands: bool,
+    pub(crate) commands: bool,
+    /// Of a Sentinel, the masters that are of interest.
+    pub(crate) interest: Option<Interest>,
+    /// Those of them to which something just happened.
+    pub(crate) urgent: Vec<Arc<str>>,
+}
+
+/// Which node a station is for.
+#[derive(Debug, Clone)]
+pub(crate) struct Post {
+    /// What its reports are marked with.
+    pub(crate) seat: Seat,
+    /// For the log.
+    pub(crate) deployment: String,
+    /// For the log.
+    pub(crate) node: String,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) cadences: Cadences,
+    pub(crate) assumed: BTreeMap<String, String>,
+}
+
+/// The place of a node, and how often it was given away before: a report may outlive the node that it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat {
+    pub(crate) place: usize,
+    pub(crate) turn: u64,
 }
 
 /// What a station tells its rounds.
-pub(super) enum Report {
+pub(crate) enum Report {
     /// There is a connection.
     Connected,
     /// The node answered.
@@ -55,13 +82,10 @@ pub(super) enum Report {
 }
 
 /// The task of one node.
-pub(super) struct Station {
-    place: usize,
-    deployment: String,
-    node: String,
-    endpoint: Endpoint,
+pub(crate) struct Station {
+    post: Post,
     asks: mpsc::Receiver<Ask>,
-    reports: mpsc::Sender<(usize, Report)>,
+    reports: mpsc::Sender<(Seat, Report)>,
     shared: Shared,
     readings: Readings,
     backoff: ExponentialBackoff,
@@ -73,29 +97,13 @@ pub(super) struct Station {
 struct Stopped;
 
 impl Station {
-    pub(super) fn new(
-        place: usize,
-        settings: &DeploymentSettings,
-        asks: mpsc::Receiver<Ask>,
-        reports: mpsc::Sender<(usize, Report)>,
-        shared: Shared,
-    ) -> Self {
-        Station {
-            place,
-            deployment: settings.deployment.name.clone(),
-            node: settings.deployment.nodes[place].name.clone(),
-            endpoint: settings.endpoints[place].clone(),
-            asks,
-            reports,
-            shared,
-            readings: Readings::new(settings.cadences, &settings.assumed),
-            backoff: backoff(),
-            logged: None,
-        }
+    pub(crate) fn new(post: Post, asks: mpsc::Receiver<Ask>, reports: mpsc::Sender<(Seat, Report)>, shared: Shared) -> Self {
+        let readings = Readings::new(post.cadences, &post.assumed);
+        Station { post, asks, reports, shared, readings, backoff: backoff(), logged: None }
     }
 
     /// Runs until the rounds are no more.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         while let Ok(()) = self.attempt().await {}
     }
 
@@ -121,7 +129,7 @@ impl Station {
             return self.failed(&failure).await;
         }
         // Servers close connections for reasons of their own, a Sentinel's failover among them.
-        debug!(deployment = self.deployment, node = self.node, %failure, "connection lost");
+        debug!(deployment = self.post.deployment, node = self.post.node, %failure, "connection lost");
         self.report(Report::Lost(failure.reason)).await?;
         if !answered {
             self.wait().await;
@@ -130,17 +138,8 @@ impl Station {
     }
 
     async fn open(&self) -> Result<Connection, Failure> {
-        let permit = self.shared.connecting.acquire().await;
-        let _permit = permit.map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
-        let connecting = (MAX_CONNECTING - self.shared.connecting.available_permits()) as u64;
-        if let Some((open, limit)) = descriptors()
-            && open + connecting + RESERVED_DESCRIPTORS > limit
-        {
-            let problem =
-                format!("{open} of {limit} descriptors are open, and {RESERVED_DESCRIPTORS} are kept for scrapes: raise the limit");
-            return Err(Failure::new(Reason::Local, problem));
-        }
-        bounded(Connection::open(&self.endpoint, CONNECT_LIMIT)).await
+        let _permit = self.shared.connecting().await?;
+        bounded(Connection::open(&self.post.endpoint, CONNECT_LIMIT)).await
     }
 
     /// Answers when asked, until the connection is of no use any more.
@@ -152,6 +151,9 @@ impl Station {
             };
             if ask.commands {
                 self.readings.want_commands();
+            }
+            if let Some(interest) = &ask.interest {
+                self.readings.want_masters(interest, &ask.urgent);
             }
             match self.poll(&mut connection).await {
                 Ok((answer, broken)) => {
@@ -180,17 +182,30 @@ impl Station {
         let replies = self.send(connection, &due).await?;
         let mut taken = self.readings.take(&due, &replies, clock.now())?;
         let mut broken = None;
-        if self.readings.commands_overdue(&taken) {
-            match self.send(connection, &[Reading::Commands]).await {
-                Ok(replies) => self.readings.take_others(&[Reading::Commands], &replies, &mut taken, clock.now()),
-                Err(failure) => broken = Some(failure),
+        for _ in 0..MAX_BATCHES_MORE {
+            let overdue = self.readings.overdue(&taken, clock.now());
+            if overdue.is_empty() {
+                break;
+            }
+            match self.send(connection, &overdue).await {
+                Ok(replies) => self.readings.take_others(&overdue, &replies, &mut taken, clock.now()),
+                Err(failure) => {
+                    broken = Some(failure);
+                    break;
+                }
             }
         }
         for (command, detail) in &taken.refused {
-            info!(deployment = self.deployment, node = self.node, command, detail, "command refused, and not sent to this process again");
+            info!(
+                deployment = self.post.deployment,
+                node = self.post.node,
+                command,
+                detail,
+                "command refused, and not sent to this process again"
+            );
         }
         for issue in &taken.snapshot.issues {
-            debug!(deployment = self.deployment, node = self.node, %issue, "strange reply");
+            debug!(deployment = self.post.deployment, node = self.post.node, %issue, "strange reply");
         }
         let Taken { snapshot, own_errors, commands_read, .. } = taken;
         let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
@@ -199,7 +214,7 @@ impl Station {
     }
 
     async fn send(&self, connection: &mut Connection, readings: &[Reading]) -> Result<Vec<snapshot::Reply>, Failure> {
-        let commands: Vec<Command> = readings.iter().map(|reading| reading.command()).collect();
+        let commands: Vec<Command> = readings.iter().map(Reading::command).collect();
         self.shared.count(&commands);
         bounded(connection.run(&commands)).await
     }
@@ -216,7 +231,7 @@ impl Station {
     }
 
     async fn report(&self, report: Report) -> Result<(), Stopped> {
-        self.reports.send((self.place, report)).await.map_err(|_| Stopped)
+        self.reports.send((self.post.seat, report)).await.map_err(|_| Stopped)
     }
 
     /// One line when the reason changes, not one for each attempt.
@@ -224,8 +239,8 @@ impl Station {
         if self.logged != Some(failure.reason) {
             self.logged = Some(failure.reason);
             warn!(
-                deployment = self.deployment,
-                node = self.node,
+                deployment = self.post.deployment,
+                node = self.post.node,
                 reason = failure.reason.label(),
                 detail = failure.detail,
                 "cannot read node"
@@ -235,7 +250,7 @@ impl Station {
 
     fn recovered(&mut self) {
         if self.logged.take().is_some() {
-            info!(deployment = self.deployment, node = self.node, "reading node");
+            info!(deployment = self.post.deployment, node = self.post.node, "reading node");
         }
     }
 }
@@ -265,6 +280,6 @@ async fn growth() -> u64 {
     }
 }
 
-fn backoff() -> ExponentialBackoff {
+pub(crate) fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter().without_max_times().build()
 }

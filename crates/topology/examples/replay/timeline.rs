@@ -1,18 +1,23 @@
 //! Recorded timelines: samples of every node and Sentinel of a deployment, one object a line.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
-use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, Kind, Message, Outcome, Round, Word};
+use snapshot::{MasterReport, NodeSnapshot, Reason, Role, SentinelReport, Watched};
+use topology::{Answer, Deployment, Discovery, Kind, Message, NameTemplate, Outcome, Round};
 
 /// A recording.
 pub(crate) struct Timeline {
     rows: Vec<(f64, Map<String, Value>)>,
     messages: Vec<(f64, Message)>,
     nodes: Vec<String>,
+    sentinels: Vec<String>,
 }
+
+/// The name by which the recorded Sentinels know the master.
+const MASTER: &str = "mymaster";
 
 impl Timeline {
     /// Reads a recording, and the Sentinels' messages beside it, if there are any.
@@ -25,19 +30,31 @@ impl Timeline {
         };
         let rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(row).collect::<Result<Vec<_>, String>>()?;
         let (_, first) = rows.first().ok_or("no rows")?;
-        let nodes = first.keys().filter(|name| *name != "t" && !is_sentinel(name, first)).cloned().collect();
-        Ok(Timeline { messages: messages(path), nodes, rows })
+        let names = first.keys().filter(|name| *name != "t").cloned();
+        let (sentinels, nodes) = names.partition(|name| is_sentinel(name, first));
+        Ok(Timeline { messages: messages(path), nodes, sentinels, rows })
     }
 
     /// The deployment that was recorded.
     pub(crate) fn deployment(&self, sample: Duration) -> Deployment {
-        let mut deployment = Deployment::new("replay", Kind::Static, &[], sample, (sample * 3).max(Duration::from_secs(3)));
+        let long = Duration::from_secs(3600);
+        let mut deployment = Deployment::new("replay", Kind::Sentinel, &[], sample, (sample * 3).max(Duration::from_secs(3)));
+        deployment.discovery = Some(Discovery {
+            master: MASTER.to_owned(),
+            names: NameTemplate::default(),
+            address_map: BTreeMap::new(),
+            ghost_after: long,
+            forget_after: long,
+        });
         for name in &self.nodes {
             let (address, alias) = address(name);
             deployment.add(name, &address, None);
             if let Some(alias) = alias {
                 deployment.alias(alias, &address);
             }
+        }
+        for name in &self.sentinels {
+            deployment.add_sentinel(name, name, true);
         }
         deployment
     }
@@ -64,13 +81,9 @@ impl Timeline {
 
     fn round(&self, at: f64, row: &Map<String, Value>, messages: Vec<Message>) -> Round {
         let elapsed = Duration::from_secs_f64(at);
-        let outcomes = self.nodes.iter().map(|node| outcome(row.get(node), elapsed));
-        let sentinels = row.iter().filter(|(name, _)| is_sentinel(name, row)).map(|(_, said)| said);
-        Round {
-            words: sentinels.filter_map(word).collect(),
-            messages,
-            ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
-        }
+        let nodes = self.nodes.iter().map(|node| outcome(row.get(node), elapsed));
+        let sentinels = self.sentinels.iter().map(|sentinel| said(row.get(sentinel), elapsed));
+        Round { messages, ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, nodes.chain(sentinels).collect()) }
     }
 }
 
@@ -111,14 +124,16 @@ fn outcome(said: Option<&Value>, elapsed: Duration) -> Outcome {
     }
 }
 
-fn word(said: &Value) -> Option<Word> {
-    let field = |name: &str| said.get(name).map(text);
-    Some(Word {
-        master: format!("{}:{}", field("ip")?, field("port")?),
-        epoch: field("config-epoch")?.parse().ok()?,
-        down: field("flags").is_some_and(|flags| flags.contains("o_down")),
-        failing_over: field("flags").is_some_and(|flags| flags.contains("failover_in_progress")),
-    })
+/// What a Sentinel said of the master. Its replicas were recorded in part only.
+fn said(said: Option<&Value>, elapsed: Duration) -> Outcome {
+    let Some(Value::Object(fields)) = said else { return Outcome::Missed(Reason::Timeout) };
+    let values: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
+    let named = [("name", MASTER)].into_iter().chain(values.iter().map(|(name, value)| (*name, value.as_str())));
+    let Some(master) = Watched::from_pairs(named) else { return Outcome::Missed(Reason::Protocol) };
+    let report = SentinelReport::new(vec![MasterReport { master, replicas: None, sentinels: None, quorum: None }]);
+    let mut snapshot = NodeSnapshot { sentinel: Some(report.into()), ..NodeSnapshot::default() };
+    snapshot.replication.role = Some(Role::Sentinel);
+    Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH + elapsed))
 }
 
 /// The Sentinels' messages beside a recording, in the order of their arrival; what several announced alike is there once for each.
@@ -133,7 +148,8 @@ fn messages(path: &Path) -> Vec<(f64, Message)> {
             let mut words = line.splitn(3, ' ');
             let (Some(Ok(at)), Some(channel)) = (words.next().map(str::parse::<f64>), words.next()) else { continue };
             let payload = words.next().unwrap_or_default().to_owned();
-            let message = Message { at: SystemTime::UNIX_EPOCH + Duration::from_secs_f64(at), channel: channel.to_owned(), payload };
+            let at_time = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(at);
+            let message = Message { at: at_time, sentinel: format!("sentinel{sentinel}"), channel: channel.to_owned(), payload };
             messages.push((at, message));
         }
     }

@@ -1,0 +1,76 @@
+//! Messages that a server publishes, over a connection of their own: a subscribed one takes no other command.
+
+use std::time::Duration;
+
+use fred::interfaces::{EventInterface, PubsubInterface};
+use fred::types::Message;
+use snapshot::Reason;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::timeout;
+
+use crate::{Connection, Endpoint, Failure};
+
+/// Messages that may wait to be taken up. A failover of one master is 34 to 51 of them.
+const MAX_WAITING: usize = 1024;
+
+/// A subscription to messages. After a [`Failure`] it is of no use any more: drop it, and open another.
+#[derive(Debug)]
+pub struct Subscription {
+    connection: Connection,
+    messages: Receiver<Message>,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// A message.
+    Message {
+        /// On which channel.
+        channel: String,
+        /// What it says.
+        payload: String,
+    },
+    /// That many were not taken up in time.
+    Missed(u64),
+}
+
+impl Subscription {
+    /// Connects and subscribes to the channels that match a pattern, within `limit` each.
+    ///
+    /// # Errors
+    /// As of [`Connection::open`]; or the server refuses the subscription.
+    pub async fn open(endpoint: &Endpoint, patterns: &[&str], limit: Duration) -> Result<Self, Failure> {
+        let mut connection = Connection::open_with(endpoint, limit, MAX_WAITING).await?;
+        let messages = connection.client().message_rx();
+        for pattern in patterns {
+            let client = connection.client().clone();
+            let subscribed = tokio::select! {
+                biased;
+                subscribed = timeout(limit, client.psubscribe(*pattern)) => subscribed,
+                failure = connection.ended() => return Err(failure),
+            };
+            let late = |_| Failure::new(Reason::Timeout, format!("no answer to PSUBSCRIBE within {limit:?}"));
+            subscribed.map_err(late)?.map_err(|error| Failure::from_fred(&error))?;
+        }
+        Ok(Subscription { connection, messages })
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// The connection came to an end.
+    pub async fn next(&mut self) -> Result<Heard, Failure> {
+        tokio::select! {
+            biased;
+            received = self.messages.recv() => match received {
+                Ok(message) => Ok(Heard::Message {
+                    channel: message.channel.to_string(),
+                    payload: message.value.as_string().unwrap_or_default(),
+                }),
+                Err(RecvError::Lagged(missed)) => Ok(Heard::Missed(missed)),
+                Err(RecvError::Closed) => Err(Failure::new(Reason::Closed, "the subscription ended")),
+            },
+            failure = self.connection.ended() => Err(failure),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! All Sentinels that are watched, one watcher each.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use client::Endpoint;
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::Watch;
+use super::watcher::{Brief, Listeners, State, Watcher};
+use crate::config::DeploymentSettings;
+use crate::rounds::Shared;
+
+/// All Sentinels that are watched.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    shared: Shared,
+    watchers: JoinSet<anyhow::Result<()>>,
+    watched: Vec<Watched>,
+    changed: Arc<Notify>,
+}
+
+/// One Sentinel that is watched.
+#[derive(Debug)]
+struct Watched {
+    endpoint: Endpoint,
+    brief: watch::Sender<Brief>,
+    state: watch::Receiver<Arc<State>>,
+    listeners: Listeners,
+    task: AbortHandle,
+}
+
+impl Hub {
+    /// Watches none yet.
+    pub(crate) fn new(shared: Shared) -> Self {
+        Hub { shared, watchers: JoinSet::new(), watched: Vec::new(), changed: Arc::default() }
+    }
+
+    /// Watches the Sentinels that these deployments name, and no others.
+    pub(crate) fn keep(&mut self, deployments: &[DeploymentSettings]) {
+        let mut briefs: Vec<(&Endpoint, Duration, BTreeSet<&str>)> = Vec::new();
+        for settings in deployments {
+            let interval = settings.deployment.interval;
+            for endpoint in settings.sentinels() {
+                match briefs.iter_mut().find(|(other, ..)| *other == endpoint) {
+                    Some((_, shortest, masters)) => {
+                        *shortest = interval.min(*shortest);
+                        masters.insert(settings.master());
+                    }
+                    None => briefs.push((endpoint, interval, BTreeSet::from([settings.master()]))),
+                }
+            }
+        }
+        self.watched.retain(|watched| {
+            let kept = briefs.iter().any(|(endpoint, ..)| **endpoint == watched.endpoint);
+            if !kept {
+                watched.task.abort();
+            }
+            kept
+        });
+        for (endpoint, interval, masters) in briefs {
+            let masters: Arc<[Arc<str>]> = masters.into_iter().filter(|name| !name.is_empty()).map(Into::into).collect();
+            let brief = Brief { interval, masters };
+            match self.watched.iter().find(|watched| watched.endpoint == *endpoint) {
+                Some(watched) => drop(watched.brief.send_if_modified(|before| {
+                    let modified = *before != brief;
+                    if modified {
+                        *before = brief;
+                    }
+                    modified
+                })),
+                None => self.start(endpoint.clone(), brief),
+            }
+        }
+    }
+
+    /// The Sentinels of a deployment, in its order. They are watched already.
+    pub(crate) fn watch(&self, settings: &DeploymentSettings) -> Vec<Watch> {
+        let of = |endpoint: &Endpoint| self.watched.iter().find(|watched| watched.endpoint == *endpoint);
+        settings.sentinels().filter_map(of).map(|watched| Watch::new(watched.state.clone(), Arc::clone(&watched.listeners))).collect()
+    }
+
+    /// The names of all masters that the Sentinels of a deployment watch; `None` before each of them was asked.
+    pub(crate) fn masters(&self, settings: &DeploymentSettings) -> Option<BTreeSet<String>> {
+        let mut masters = BTreeSet::new();
+        for endpoint in settings.sentinels() {
+            let watched = self.watched.iter().find(|watched| watched.endpoint == *endpoint)?;
+            let state = watched.state.borrow();
+            if !state.heard() {
+                return None;
+            }
+            masters.extend(state.masters.iter().map(ToString::to_string));
+        }
+        Some(masters)
+    }
+
+    /// Waits until a Sentinel watches other masters than before, or was asked for the first time.
+    ///
+    /// # Errors
+    /// A watcher ended, which none should.
+    pub(crate) async fn changed(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.changed.notified() => Ok(()),
+            ended = ended(&mut self.watchers) => match ended? {},
+        }
+    }
+
+    fn start(&mut self, endpoint: Endpoint, brief: Brief) {
+        let (brief_sender, brief) = watch::channel(brief);
+        let (state_sender, state) = watch::channel(Arc::new(State::new()));
+        let listeners = Listeners::default();
+        let watcher = Watcher {
+            endpoint: endpoint.clone(),
+            shared: self.shared.clone(),
+            brief,
+            state: state_sender,
+            listeners: Arc::clone(&listeners),
+            changed: Arc::clone(&self.changed),
+        };
+        let task = self.watchers.spawn(watcher.run());
+        self.watched.push(Watched { endpoint, brief: brief_sender, state, listeners, task });
+    }
+}
+
+async fn ended(watchers: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<Infallible> {
+    while let Some(ended) = watchers.join_next().await {
+        match ended {
+            Err(error) if error.is_cancelled() => {}
+            ended => {
+                ended.context("the watcher of a Sentinel died")?.context("the watcher of a Sentinel failed")?;
+                bail!("the watcher of a Sentinel ended");
+            }
+        }
+    }
+    std::future::pending().await
+}

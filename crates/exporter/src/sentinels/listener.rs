@@ -1,0 +1,65 @@
+//! The connection to one Sentinel that listens.
+
+use std::time::Duration;
+
+use client::{Endpoint, Failure, Heard, Subscription};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use crate::rounds::{CONNECT_LIMIT, Shared, backoff};
+
+/// The channels: everything that Sentinels announce, without the greetings that they send one another.
+const PATTERNS: [&str; 2] = ["+*", "-*"];
+
+/// The longest delay between attempts.
+const MAX_DELAY: Duration = Duration::from_secs(10);
+
+/// What was announced: the channel, and what was said.
+pub(super) type Announced = (String, String);
+
+/// Listens for ever.
+pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sender<Announced>) {
+    let mut delays = backoff();
+    let mut logged = None;
+    loop {
+        let failure = match open(&endpoint, &shared).await {
+            Ok(subscription) => {
+                if logged.take().is_some() {
+                    info!(sentinel = %endpoint, "listening to Sentinel");
+                }
+                delays = backoff();
+                match listen(subscription, &announced).await {
+                    Some(failure) => failure,
+                    None => return,
+                }
+            }
+            Err(failure) => {
+                // That it does not answer at all is logged where it is asked; a refusal is only seen here.
+                if failure.reason == snapshot::Reason::Noperm && logged != Some(failure.reason) {
+                    warn!(sentinel = %endpoint, detail = failure.detail, "cannot listen to Sentinel, its events are seen by polling only");
+                }
+                logged = Some(failure.reason);
+                failure
+            }
+        };
+        debug!(sentinel = %endpoint, %failure, "not listening to Sentinel");
+        sleep(delays.next().unwrap_or(MAX_DELAY)).await;
+    }
+}
+
+async fn open(endpoint: &Endpoint, shared: &Shared) -> Result<Subscription, Failure> {
+    let _permit = shared.connecting().await?;
+    Subscription::open(endpoint, &PATTERNS, CONNECT_LIMIT).await
+}
+
+/// Passes on what is announced, until the connection ends, or nobody is there to hear it.
+async fn listen(mut subscription: Subscription, announced: &mpsc::Sender<Announced>) -> Option<Failure> {
+    loop {
+        match subscription.next().await {
+            Ok(Heard::Message { channel, payload }) => announced.send((channel, payload)).await.ok()?,
+            Ok(Heard::Missed(missed)) => warn!(missed, "Sentinel announces more than is taken up, the rest is left out"),
+            Err(failure) => return Some(failure),
+        }
+    }
+}

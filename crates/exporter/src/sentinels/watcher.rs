@@ -1,0 +1,238 @@
+//! The watcher of one Sentinel: asks it once an interval, and at once when it announces something.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use client::Endpoint;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use topology::{Message, Outcome, OwnErrors};
+
+use super::listener::{self, Announced};
+use super::messages::{Announcement, Listener, bounded, master};
+use crate::config::Cadences;
+use crate::rounds::{Ask, Asked, Interest, Post, Report, Seat, Shared};
+
+/// A Sentinel that announces something is asked again at most that often.
+const APART: Duration = Duration::from_millis(100);
+
+/// The most announcements that wait for the Sentinel to be asked.
+const MAX_WAITING: usize = 1024;
+
+/// What is asked of a Sentinel, and how often.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Brief {
+    pub(super) interval: Duration,
+    /// The names of the masters that are of interest.
+    pub(super) masters: Interest,
+}
+
+/// What came of asking a Sentinel last.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    /// How often it was asked.
+    sequence: u64,
+    outcome: Outcome,
+    /// The errors that our own commands met, since the watcher started.
+    errors: OwnErrors,
+    /// The masters that it watches, as it said last.
+    pub(super) masters: BTreeSet<Box<str>>,
+}
+
+/// A Sentinel, as a deployment sees it.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    state: watch::Receiver<Arc<State>>,
+    listeners: Listeners,
+    taken: u64,
+    errors: OwnErrors,
+}
+
+/// Those who are told what a Sentinel announces.
+pub(super) type Listeners = Arc<Mutex<Vec<Listener>>>;
+
+/// The watcher of one Sentinel.
+pub(super) struct Watcher {
+    pub(super) endpoint: Endpoint,
+    pub(super) shared: Shared,
+    pub(super) brief: watch::Receiver<Brief>,
+    pub(super) state: watch::Sender<Arc<State>>,
+    pub(super) listeners: Listeners,
+    /// Told when the Sentinel watches other masters than before.
+    pub(super) changed: Arc<Notify>,
+}
+
+impl State {
+    /// Nothing is known.
+    pub(super) fn new() -> Self {
+        State { sequence: 0, outcome: Outcome::Pending, errors: OwnErrors::new(), masters: BTreeSet::new() }
+    }
+
+    /// Something came of asking it.
+    pub(super) fn heard(&self) -> bool {
+        self.sequence > 0
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    pub(super) fn new(state: watch::Receiver<Arc<State>>, listeners: Listeners) -> Self {
+        Watch { state, listeners, taken: 0, errors: OwnErrors::new() }
+    }
+
+    /// Something came of asking it.
+    pub(crate) fn heard(&self) -> bool {
+        self.state.borrow().heard()
+    }
+
+    /// Tells a listener what the Sentinel announces from here on.
+    pub(super) fn listen(&self, listener: Listener) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| !listener.sender.is_closed());
+        listeners.push(listener);
+    }
+
+    /// What came of asking it since this was called last; nothing, if it was not asked meanwhile.
+    pub(crate) fn take(&mut self) -> Outcome {
+        let state = Arc::clone(&self.state.borrow());
+        if state.sequence == self.taken {
+            return Outcome::Pending;
+        }
+        self.taken = state.sequence;
+        let mut outcome = state.outcome.clone();
+        if let Outcome::Answered(answer) = &mut outcome {
+            let before = |code: &str| self.errors.get(code).copied().unwrap_or_default();
+            answer.own_errors = state.errors.iter().map(|(code, count)| (code.clone(), count - before(code))).collect();
+            self.errors.clone_from(&state.errors);
+        }
+        outcome
+    }
+}
+
+// === impl Watcher ===
+
+impl Watcher {
+    /// Watches for ever.
+    ///
+    /// # Errors
+    /// Only when one of its tasks died, which must end the process.
+    pub(super) async fn run(mut self) -> anyhow::Result<()> {
+        let clock = self.shared.clock;
+        let (reporting, mut reports) = mpsc::channel(16);
+        let (announcing, mut announced) = mpsc::channel(MAX_WAITING);
+        let mut tasks = JoinSet::new();
+        let mut asked = Asked::start(self.post(), reporting, self.shared.clone(), &mut tasks);
+        tasks.spawn(listener::run(self.endpoint.clone(), self.shared.clone(), announcing));
+        let mut waiting: Vec<Announced> = Vec::new();
+        // The Sentinel is asked when it is connected; until then, what fails is told as it fails.
+        let mut next = clock.now();
+        let mut begun = None;
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let interval = self.brief.borrow().interval;
+            tokio::select! {
+                biased;
+                Some(ended) = tasks.join_next() => {
+                    ended.context("a Sentinel's task died")?;
+                    bail!("a Sentinel's task ended");
+                }
+                report = reports.recv() => {
+                    let (_, report) = report.context("a Sentinel's task ended")?;
+                    // The first answer is not waited for by any round.
+                    let first = asked.pending();
+                    let closes = matches!(report, Report::Answered(_) | Report::Refused(_)) || (first && matches!(report, Report::Failed(_)));
+                    asked.take(report, interval);
+                    if closes {
+                        deadline = None;
+                        self.close(&mut asked, &mut waiting);
+                    } else if first {
+                        next = clock.now();
+                    }
+                }
+                message = announced.recv() => {
+                    waiting.extend(message.filter(|_| waiting.len() < MAX_WAITING));
+                    next = next.min(begun.map_or(clock.now(), |begun: Instant| begun + APART));
+                }
+                () = sleep_until(deadline.unwrap_or(next)), if deadline.is_some() => {
+                    deadline = None;
+                    self.close(&mut asked, &mut waiting);
+                }
+                () = sleep_until(next), if deadline.is_none() => {
+                    let now = clock.now();
+                    (begun, next) = (Some(now), now + interval);
+                    let urgent = waiting.iter().filter_map(|(channel, payload)| master(channel, payload)).map(Into::into).collect();
+                    let ask = Ask { commands: false, interest: Some(Arc::clone(&self.brief.borrow().masters)), urgent };
+                    asked.ask(ask);
+                    if asked.awaited {
+                        deadline = Some(now + interval.mul_f64(0.8));
+                    } else if !asked.pending() {
+                        self.close(&mut asked, &mut waiting);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells what came of asking, and then what was announced before.
+    fn close(&mut self, asked: &mut Asked, waiting: &mut Vec<Announced>) {
+        let clock = self.shared.clock;
+        let outcome = asked.close(clock.elapsed(clock.now()));
+        if matches!(outcome, Outcome::Pending) {
+            return;
+        }
+        let mut state = State::clone(&self.state.borrow());
+        state.sequence += 1;
+        if let Outcome::Answered(answer) = &outcome {
+            for (code, count) in &answer.own_errors {
+                *state.errors.entry(code.clone()).or_default() += count;
+            }
+            if let Some(report) = &answer.snapshot.sentinel {
+                let masters: BTreeSet<_> = report.masters().iter().map(|report| report.master.name.clone()).collect();
+                if masters != state.masters {
+                    state.masters = masters;
+                    self.changed.notify_one();
+                }
+            }
+        }
+        let first = state.sequence == 1;
+        state.outcome = outcome;
+        self.state.send_replace(Arc::new(state));
+        if first {
+            self.changed.notify_one();
+            self.tell(|_| Some(Announcement::Heard));
+        }
+        for (channel, payload) in waiting.drain(..) {
+            let of = master(&channel, &payload);
+            let at = clock.wall();
+            self.tell(|listener| {
+                let concerned = of.map_or(listener.shown, |name| name == listener.master);
+                let message = || Message { at, sentinel: listener.label.clone(), channel: bounded(&channel), payload: bounded(&payload) };
+                concerned.then(|| Announcement::Message(message()))
+            });
+        }
+    }
+
+    fn tell(&self, what: impl Fn(&Listener) -> Option<Announcement>) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| match what(listener) {
+            // One that is slow misses some: its history is bounded too.
+            Some(announcement) => !matches!(listener.sender.try_send(announcement), Err(mpsc::error::TrySendError::Closed(_))),
+            None => true,
+        });
+    }
+
+    fn post(&self) -> Post {
+        Post {
+            seat: Seat { place: 0, turn: 0 },
+            deployment: String::new(),
+            node: self.endpoint.to_string(),
+            endpoint: self.endpoint.clone(),
+            cadences: Cadences::default(),
+            assumed: std::collections::BTreeMap::new(),
+        }
+    }
+}

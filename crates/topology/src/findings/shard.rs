@@ -1,0 +1,76 @@
+//! Conditions of the nodes that hold one data set.
+
+use std::time::Duration;
+
+use super::{FindingKind, Found, Severity, Value, list, seconds, text};
+use crate::limits::LOSS_SHOWN_FOR;
+use crate::refusals::holding;
+use crate::{NodeView, Presence, Refusal, ShardView};
+
+impl Found<'_> {
+    pub(super) fn of_shard(&mut self, shard: &ShardView) {
+        use FindingKind as Kind;
+        let view = self.view;
+        let recent = |last: Option<Duration>| last.is_some_and(|last| view.elapsed.saturating_sub(last) <= LOSS_SHOWN_FOR);
+        if !shard.unrelated.is_empty() {
+            let evidence = vec![("masters", self.names(&shard.masters)), ("unrelated", self.names(&shard.unrelated))];
+            self.add(Kind::RolecallUnrelatedMasters, Severity::Warning, None, evidence);
+        }
+        if recent(shard.emptied.last) {
+            let mut evidence = self.primary(shard);
+            evidence.push(("keys_before", Value::Number(shard.emptied.keys as f64)));
+            self.add(Kind::RedisPrimaryRestartedEmpty, Severity::Critical, None, evidence);
+        }
+        let lost = &shard.lost_writes;
+        if !shard.split_brain.masters.is_empty() {
+            let mut evidence = vec![("masters", self.names(&shard.split_brain.masters)), ("stale", self.names(&shard.stale))];
+            evidence.extend(self.primary(shard));
+            evidence.push(("seconds", seconds(view.elapsed.saturating_sub(shard.split_brain.since))));
+            evidence.push(("unreplicated_writes", Value::Number(lost.of_split as f64)));
+            evidence.extend(lost.bytes.map(|bytes| ("unreplicated_bytes", Value::Number(bytes as f64))));
+            let severity = match (lost.of_split, shard.split_brain.unseen) {
+                (0, false) => Severity::Info,
+                // It may be days old.
+                (0, true) => Severity::Warning,
+                _ => Severity::Critical,
+            };
+            self.add(Kind::RedisSplitBrain, severity, None, evidence);
+        }
+        if let Some(loss) = lost.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
+            let mut evidence = vec![("unreplicated_writes", Value::Number(loss.writes as f64)), ("stale", self.names(&loss.stale))];
+            evidence.extend(self.primary(shard));
+            self.add(Kind::RedisWritesLost, Severity::Critical, None, evidence);
+        }
+        if !shard.looped.is_empty() {
+            let evidence = vec![("nodes", self.names(&shard.looped))];
+            self.add(Kind::RedisReplicationLoop, Severity::Critical, None, evidence);
+        }
+        if let Some(why) = shard.no_primary.why {
+            let mut evidence = vec![("why", text(why.label()))];
+            evidence.extend(shard.last_primary.map(|last| ("last_primary", text(view.name(last)))));
+            evidence.push(("seconds", seconds(view.elapsed.saturating_sub(shard.no_primary.since))));
+            self.add(Kind::RedisNoPrimary, Severity::Critical, None, evidence);
+        }
+        let refusing = |place: &&usize| crate::serving::refuses(&view.nodes[**place].writes_refused);
+        let blocked = || shard.last_primary.as_ref().filter(|_| shard.masters.is_empty());
+        if let (Some(false), Some(place)) = (shard.writable, shard.acting().find(refusing).or_else(blocked)) {
+            let node = &view.nodes[*place];
+            let reasons = if node.snapshot().is_some() { holding(&node.writes_refused) } else { vec![Refusal::Busy.label()] };
+            let ends = node.snapshot().and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
+            let loading = reasons == [Refusal::Loading.label()] && ends.is_some();
+            let severity = if loading { Severity::Warning } else { Severity::Critical };
+            let evidence = vec![("primary", text(&node.node.name)), ("reasons", list(&reasons))];
+            self.add(Kind::RedisWritesBlocked, severity, None, evidence);
+        }
+        // A stale master is a replica to be, and a node that was not reached yet may be one.
+        let waits = |node: &&NodeView| node.presence == Presence::Pending;
+        let data = || view.nodes.iter().filter(|node| node.holds_data());
+        let waits = data().find(waits).is_some() || data().next().is_none();
+        if shard.replicas + shard.stale.len() < shard.replicas_wanted && !waits {
+            let severity = if shard.replicas == 0 { Severity::Critical } else { Severity::Warning };
+            let numbers = [("replicas", shard.replicas), ("expected", shard.replicas_wanted)];
+            let evidence = numbers.map(|(name, count)| (name, Value::Number(count as f64))).to_vec();
+            self.add(Kind::RedisReplicasMissing, severity, None, evidence);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Fact: which nodes belong to a deployment whose nodes Sentinels name: the union of what all of them list, less the ghosts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use snapshot::{MasterReport, NodeSnapshot, Role, Watched};
+
+use crate::deployment::address;
+use crate::names::is_address;
+use crate::places::Places;
+use crate::presence::is_absence;
+use crate::{Deployment, Discovery, NodeKind, NodeView, Presence};
+
+/// The most nodes that are found of one deployment.
+const MAX_FOUND: usize = 256;
+
+/// Host names of addresses, as far as they were looked up: `None` where there is none.
+pub type HostNames = BTreeMap<String, Option<String>>;
+
+/// What the fact remembers: of each place, when a Sentinel last listed a node there.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    listed: Vec<Duration>,
+}
+
+/// What a round changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// The deployment, if its nodes are others now.
+    pub(crate) deployment: Option<Arc<Deployment>>,
+    /// The places of nodes that are gone.
+    pub(crate) gone: Vec<usize>,
+    /// Addresses whose host names are needed.
+    pub(crate) unnamed: Vec<String>,
+}
+
+/// What Sentinels list and nobody can reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ghosts {
+    /// Addresses of replicas.
+    pub replicas: Vec<String>,
+    /// Addresses of Sentinels.
+    pub sentinels: Vec<String>,
+}
+
+/// A node that Sentinels list.
+struct Listed<'a> {
+    host: &'a str,
+    port: u16,
+    run_id: &'a str,
+    /// It is the master of one of them.
+    master: bool,
+    /// For how long all Sentinels that list it have held it to be down; `None` if one does not.
+    down_for: Option<Duration>,
+}
+
+impl Memory {
+    /// Takes up what the Sentinels say now.
+    pub(crate) fn apply(&mut self, deployment: &Arc<Deployment>, nodes: &[NodeView], names: &HostNames, elapsed: Duration) -> Changes {
+        let mut changes = Changes::default();
+        let Some(discovery) = &deployment.discovery else { return changes };
+        let listed = listed(nodes, &discovery.master);
+        self.listed.resize(nodes.len(), elapsed);
+        if !nodes.iter().filter_map(|node| report(node, discovery)).any(|report| report.replicas.is_some()) {
+            // Nobody says anything: this is no evidence that somebody is gone.
+            self.listed.fill(elapsed);
+        }
+        let mut seated: HashMap<&str, usize> = HashMap::new();
+        // Of two entries about one process the one with a host name gives the label.
+        let (by_address, by_name): (Vec<_>, Vec<_>) = listed.values().partition(|node| is_address(node.host));
+        for node in by_name.into_iter().chain(by_address) {
+            let found = mapped(discovery, node);
+            let is_ghost = !node.master && node.down_for.is_some_and(|down| down > discovery.ghost_after);
+            let deployment = Arc::clone(changes.deployment.as_ref().unwrap_or(deployment));
+            let place = deployment.place(&found).or_else(|| seated.get(node.run_id).copied()).or_else(|| of_run_id(nodes, node.run_id));
+            match place {
+                Some(place) if is_ghost && nodes.get(place).is_some_and(is_gone) => changes.gone.push(place),
+                Some(place) => {
+                    self.listed[place] = elapsed;
+                    if deployment.place(&found).is_none() {
+                        changes.alias(deployment, found, place);
+                    }
+                }
+                None if is_ghost || deployment.nodes.len() >= MAX_FOUND => {}
+                None => match named(node, discovery, names) {
+                    Some(name) => {
+                        let place = self.seat(&mut changes, deployment, nodes, name, found, elapsed);
+                        seated.extend(place.filter(|_| !node.run_id.is_empty()).map(|place| (node.run_id, place)));
+                    }
+                    None => changes.unnamed.push(node.host.to_owned()),
+                },
+            }
+        }
+        for (place, node) in nodes.iter().enumerate().filter(|(_, node)| node.node.kind == NodeKind::Data) {
+            let unlisted = elapsed.saturating_sub(self.listed[place]);
+            // A master that Sentinels forgot, and that still answers, is one that they will never demote.
+            if unlisted > discovery.forget_after && node.role() != Some(Role::Master) && !changes.gone.contains(&place) {
+                changes.gone.push(place);
+            }
+        }
+        if !changes.gone.is_empty() {
+            let changed = Arc::make_mut(changes.deployment.get_or_insert_with(|| Arc::clone(deployment)));
+            changes.gone.iter().for_each(|place| changed.vacate(*place));
+        }
+        changes
+    }
+
+    /// Gives a place to a node that is listed for the first time.
+    fn seat(
+        &mut self,
+        changes: &mut Changes,
+        mut deployment: Arc<Deployment>,
+        nodes: &[NodeView],
+        name: String,
+        found: String,
+        elapsed: Duration,
+    ) -> Option<usize> {
+        let changed = Arc::make_mut(&mut deployment);
+        let holder = changed.nodes.iter().position(|node| node.name == name);
+        let place = match holder {
+            // A node that moved: another process where the name is now.
+            Some(place) if nodes.get(place).is_some_and(is_gone) && !changes.gone.contains(&place) => {
+                changed.relocate(place, found);
+                place
+            }
+            // Two nodes of one name are told apart by their addresses.
+            Some(_) if changed.nodes.iter().any(|node| node.name == found) => return None,
+            Some(_) => changed.seat(found.clone(), found),
+            None => changed.seat(name, found),
+        };
+        self.listed.resize(changed.nodes.len().max(self.listed.len()), elapsed);
+        self.listed[place] = elapsed;
+        changes.deployment = Some(deployment);
+        Some(place)
+    }
+}
+
+impl Changes {
+    fn alias(&mut self, mut deployment: Arc<Deployment>, other: String, place: usize) {
+        let changed = Arc::make_mut(&mut deployment);
+        let known = changed.nodes[place].address.clone();
+        changed.alias(other, &known);
+        self.deployment = Some(deployment);
+    }
+}
+
+impl Ghosts {
+    /// Those that all Sentinels which list them have held to be down for long, and that do not answer us either.
+    pub(crate) fn find(nodes: &[NodeView], deployment: &Deployment, places: &Places) -> Self {
+        let Some(discovery) = &deployment.discovery else { return Ghosts::default() };
+        let long = |down: Option<Duration>| down.is_some_and(|down| down > discovery.ghost_after);
+        let is_node = |place: Option<usize>| place.is_some_and(|place| nodes[place].node.kind != NodeKind::Vacant);
+        let replicas = listed(nodes, &discovery.master);
+        let replicas = replicas.values().filter(|node| !node.master && long(node.down_for)).map(|node| mapped(discovery, node));
+        let mut sentinels: BTreeMap<String, bool> = BTreeMap::new();
+        for report in nodes.iter().filter_map(|node| report(node, discovery)) {
+            for sentinel in report.sentinels.iter().flat_map(|list| list.iter()) {
+                let ghost = sentinels.entry(address(&sentinel.ip, sentinel.port)).or_insert(true);
+                *ghost &= sentinel.down() && long(sentinel.down_for);
+            }
+        }
+        // One that was configured is down, and has a finding of its own.
+        let sentinels = sentinels.into_iter().filter(|(at, ghost)| *ghost && !is_node(places.at(deployment, at)));
+        Ghosts {
+            replicas: replicas.filter(|at| !is_node(places.at(deployment, at))).collect(),
+            sentinels: sentinels.map(|(at, _)| at).collect(),
+        }
+    }
+}
+
+/// What a Sentinel says of the deployment's master.
+pub(crate) fn report<'a>(node: &'a NodeView, discovery: &Discovery) -> Option<&'a MasterReport> {
+    if !matches!(node.node.kind, NodeKind::Sentinel { .. }) {
+        return None;
+    }
+    node.snapshot().and_then(|snapshot: &NodeSnapshot| snapshot.sentinel.as_ref())?.of(&discovery.master)
+}
+
+/// The nodes that any Sentinel lists, by address.
+fn listed<'a>(nodes: &'a [NodeView], master: &str) -> BTreeMap<(&'a str, u16), Listed<'a>> {
+    let mut all: BTreeMap<(&str, u16), Listed<'_>> = BTreeMap::new();
+    let sentinels = nodes.iter().filter(|node| matches!(node.node.kind, NodeKind::Sentinel { .. }));
+    for report in sentinels.filter_map(|node| node.snapshot()?.sentinel.as_ref()?.of(master)) {
+        // One that cannot see the master may well be the one that is cut off.
+        let believed = !report.master.down();
+        let mut add = |watched: &'a Watched, master: bool| {
+            let down_for = watched.down_for.filter(|_| believed && watched.down());
+            let key = (&*watched.ip, watched.port);
+            let known = all.entry(key).or_insert(Listed { host: &watched.ip, port: watched.port, run_id: "", master, down_for });
+            known.master |= master;
+            known.down_for = known.down_for.zip(down_for).map(|(one, other)| one.min(other));
+            if known.run_id.is_empty() {
+                known.run_id = &watched.run_id;
+            }
+        };
+        add(&report.master, true);
+        report.replicas.iter().flat_map(|list| list.iter()).for_each(|replica| add(replica, false));
+    }
+    all
+}
+
+/// Where to reach a node that is listed.
+fn mapped(discovery: &Discovery, node: &Listed<'_>) -> String {
+    let said = address(node.host, node.port);
+    discovery.address_map.get(&said).cloned().unwrap_or(said)
+}
+
+/// The label of a node that is listed; `None` while its host name is not known.
+fn named(node: &Listed<'_>, discovery: &Discovery, names: &HostNames) -> Option<String> {
+    if !discovery.names.needs_name() || !is_address(node.host) {
+        return Some(discovery.names.label(node.host, None, node.port));
+    }
+    let name = names.get(node.host)?;
+    Some(discovery.names.label(node.host, name.as_deref(), node.port))
+}
+
+/// The node that answers with a run id: Sentinels may know it by another address than we do.
+fn of_run_id(nodes: &[NodeView], run_id: &str) -> Option<usize> {
+    let is = |node: &NodeView| node.snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref()) == Some(run_id);
+    nodes.iter().position(|node| !run_id.is_empty() && node.node.kind == NodeKind::Data && is(node))
+}
+
+fn is_gone(node: &NodeView) -> bool {
+    matches!(node.presence, Presence::Down { reason, .. } if is_absence(reason))
+}
