@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, TlsSettings};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
+use topology::{Discovery, NodeKind};
 
-use super::{DeploymentSettings, Settings};
+use super::{DeploymentSettings, Found, Settings};
 
 pub(super) fn write(settings: &Settings) -> String {
     let mut document = DocumentMut::new();
@@ -36,22 +37,24 @@ fn deployment(settings: &DeploymentSettings) -> Table {
     if !labels.is_empty() {
         table["labels"] = value(labels);
     }
-    let nodes = deployment.nodes.iter().zip(&settings.endpoints).map(|(node, endpoint)| {
-        let mut written = InlineTable::new();
-        written.insert("url", url(endpoint).into());
-        written.insert("name", node.name.clone().into());
-        if let Some(role) = node.expected_role {
-            written.insert("role", role.label().into());
+    let listed_tls = settings.endpoints.iter().find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
+    match (&settings.found, &deployment.discovery) {
+        (Some(found), Some(discovery)) => {
+            table["sentinels"] = value(nodes(settings));
+            if found.every_master.is_none() {
+                table["master_name"] = value(&discovery.master);
+            }
+            if let Some(settings) = listed_tls {
+                table["sentinel_tls"] = value(tls(settings));
+            }
+            of_found(found, discovery, &mut table);
         }
-        credentials(&endpoint.credentials, &mut |key, text| drop(written.insert(key, text.into())));
-        Value::from(written)
-    });
-    let mut nodes: Array = nodes.collect();
-    nodes.iter_mut().for_each(|node| node.decor_mut().set_prefix("\n  "));
-    nodes.set_trailing("\n");
-    table["nodes"] = value(nodes);
-    if let Some(settings) = settings.endpoints.iter().find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings())) {
-        table["tls"] = value(tls(settings));
+        _ => {
+            table["nodes"] = value(nodes(settings));
+            if let Some(settings) = listed_tls {
+                table["tls"] = value(tls(settings));
+            }
+        }
     }
     table["interval"] = time(deployment.interval);
     table["deadline"] = time(settings.deadline);
@@ -92,11 +95,45 @@ fn deployment(settings: &DeploymentSettings) -> Table {
     if !expect.is_empty() {
         table["expect"] = value(expect);
     }
-    let others: InlineTable = deployment.other_addresses().into_iter().map(|(address, node)| (address, Value::from(node))).collect();
+    let mut others: InlineTable = deployment.other_addresses().into_iter().map(|(address, node)| (address, Value::from(node))).collect();
+    others.extend(deployment.discovery.iter().flat_map(|discovery| &discovery.address_map).map(|(said, real)| (said, Value::from(real))));
     if !others.is_empty() {
         table["address_map"] = value(others);
     }
     table
+}
+
+/// The nodes that are listed, or the Sentinels.
+fn nodes(settings: &DeploymentSettings) -> Array {
+    let nodes = settings.deployment.nodes.iter().zip(&settings.endpoints).map(|(node, endpoint)| {
+        let mut written = InlineTable::new();
+        written.insert("url", url(endpoint).into());
+        written.insert("name", node.name.clone().into());
+        if let Some(role) = node.expected_role.filter(|_| node.kind == NodeKind::Data) {
+            written.insert("role", role.label().into());
+        }
+        credentials(&endpoint.credentials, &mut |key, text| drop(written.insert(key, text.into())));
+        Value::from(written)
+    });
+    let mut nodes: Array = nodes.collect();
+    nodes.iter_mut().for_each(|node| node.decor_mut().set_prefix("\n  "));
+    nodes.set_trailing("\n");
+    nodes
+}
+
+/// How nodes are found and reached that Sentinels name.
+fn of_found(found: &Found, discovery: &Discovery, table: &mut Table) {
+    credentials(&found.credentials, &mut |key, text| table[key] = value(text));
+    table["scheme"] = value(if found.tls.is_some() { "rediss" } else { "redis" });
+    if let Some(profile) = &found.tls {
+        table["tls"] = value(tls(profile.settings()));
+    }
+    table["node_name"] = value(discovery.names.to_string());
+    if !found.trusted.is_empty() {
+        table["trust"] = value(found.trusted.iter().collect::<Array>());
+    }
+    table["ghost_after"] = time(discovery.ghost_after);
+    table["forget_after"] = time(discovery.forget_after);
 }
 
 fn url(endpoint: &Endpoint) -> String {
