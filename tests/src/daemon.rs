@@ -4,13 +4,17 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use crate::{Process, Samples, Signal, Stopwatch, eventually};
+use tempfile::TempDir;
+
+use crate::{Process, Redis, Samples, Signal, Stopwatch, eventually};
 
 /// `rolecall serve`, on a port of its own.
 pub struct Daemon {
     /// The port of its web server, on 127.0.0.1.
     pub port: u16,
     process: Process,
+    /// Where its configuration is, if it was given one.
+    directory: Option<TempDir>,
 }
 
 /// An answer of its web server.
@@ -47,13 +51,29 @@ impl Daemon {
             assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
             process.log().iter().find_map(|line| port(line))
         });
-        Daemon { port, process }
+        Daemon { port, process, directory: None }
     }
 
     /// Starts it on these nodes, and waits until it is ready.
     pub fn serve(nodes: &[&str]) -> Self {
         let daemon = Self::start(nodes);
         eventually(Duration::from_secs(10), "rolecall is ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
+        daemon
+    }
+
+    /// Starts it on these servers, and waits until it is ready.
+    pub fn watch(servers: &[&Redis]) -> Self {
+        let urls: Vec<_> = servers.iter().map(|server| server.url()).collect();
+        Self::serve(&urls.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Starts it with this text as its configuration, and waits until it is ready.
+    pub fn configured(text: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("rolecall.toml");
+        std::fs::write(&file, text).expect("a file");
+        let mut daemon = Self::serve(&["--config.file", &file.display().to_string()]);
+        daemon.directory = Some(directory);
         daemon
     }
 
@@ -134,6 +154,12 @@ impl Daemon {
     pub fn end(&mut self, limit: Duration) -> (ExitStatus, Duration) {
         self.process.end(limit)
     }
+}
+
+/// The part of a configuration that has these servers as one deployment; more of its keys may follow.
+pub fn deployment(name: &str, servers: &[&Redis]) -> String {
+    let nodes: Vec<_> = servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
+    format!("[[deployment]]\nname = '{name}'\nnodes = [{}]\n", nodes.join(", "))
 }
 
 /// Kinds of findings, and the nodes that they are about.

@@ -16,7 +16,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-pub use daemon::{Daemon, Found, Response, diagnose};
+pub use daemon::{Daemon, Found, Response, deployment, diagnose};
 pub use disk::{Disk, Fsync};
 pub use parsers::{open_metrics_parser, promtool};
 pub use peer::{Peer, Proxy, until_info};

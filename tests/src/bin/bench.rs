@@ -111,14 +111,11 @@ fn folds() {
 }
 
 fn rolecall(servers: &[Redis], nodes: usize) -> String {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
     let mut text = String::from("[[deployment]]\nname = 'bench'\nnodes = [\n");
     for node in 0..nodes {
         writeln!(text, "  {{ url = '{}', name = 'n{node}' }},", servers[node % SERVERS].url()).expect("to a string");
     }
-    std::fs::write(&file, text + "]\n").expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let daemon = Daemon::configured(&(text + "]\n"));
     let answering = || daemon.samples().get("redis_deployment_nodes", &[("state", "answering")]);
     eventually(Duration::from_secs(60), "all nodes answer", || (answering() == Some(nodes as f64)).then_some(()));
     // The first readings of CONFIG are behind us then.

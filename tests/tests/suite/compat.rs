@@ -195,7 +195,7 @@ fn side_by_side(version: &'static str) -> Vec<String> {
             text.contains("redis_up 1").then_some(text)
         });
         drop(exporter);
-        let daemon = Daemon::serve(&[&server.url()]);
+        let daemon = Daemon::watch(&[server]);
         let path = format!("/scrape?target=redis://{}", server.address());
         let (ours, _) = eventually(SECOND * 10, "everything was read", || {
             Some(daemon.get(&path, "application/openmetrics-text")).filter(|answer| answer.text.contains("redis_slowlog_last_id"))
@@ -222,16 +222,13 @@ fn beside_redis_exporter_on_7_0_and_6_2() {
 fn only_configured_nodes_are_scraped() {
     let (primary, other) = (Redis::start(&[]), Redis::start(&[]));
     let replica = primary.replica();
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
     let text = format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'zero' }}, {{ url = '{}' }}]\n[[deployment]]\nname = 'b'\nnodes = [{{ url = '{}', name = 'zero' }}]\n",
         primary.url(),
         replica.url(),
         primary.url()
     );
-    std::fs::write(&file, text).expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let daemon = Daemon::configured(&text);
     let before = other.info("total_connections_received").expect("a count").parse::<u64>().expect("a count");
     let scrape = |query: &str| daemon.get(&format!("/scrape{query}"), "");
     for (query, status) in [

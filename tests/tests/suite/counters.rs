@@ -18,7 +18,7 @@ fn a_restart_of_rolecall_is_no_burst_of_errors() {
     }
     server.cli(&["CONFIG", "SET", "hz", "11"]);
     for _ in 0..2 {
-        let daemon = Daemon::serve(&[&server.url()]);
+        let daemon = Daemon::watch(&[&server]);
         daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
         daemon.until(SECOND * 5, "redis_topology_commands_total", &[("command", "config_set")], 0.0);
         server.cli(&["NOSUCH"]);
@@ -31,7 +31,7 @@ fn a_restart_of_rolecall_is_no_burst_of_errors() {
 #[test]
 fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
     let mut server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
     let fail = || server.cli(&["LPUSH"]);
     for expected in [1.0, 2.0, 3.0] {
@@ -82,7 +82,7 @@ fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
 #[test]
 fn without_config_everything_that_needs_only_info_is_there() {
     let server = Redis::start(&["--rename-command", "CONFIG", ""]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     eventually(SECOND * 5, "CONFIG was refused", || daemon.log().iter().any(|line| line.contains("command=\"CONFIG GET\"")).then_some(()));
     let samples = daemon.samples();
     assert_eq!(samples.count("redis_config_maxclients", &[]), 0);
@@ -98,7 +98,7 @@ fn without_config_everything_that_needs_only_info_is_there() {
 fn names_that_scripts_make_up_stay_bounded_and_valid() {
     for version in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
         let server = Redis::of(version, &[]);
-        let daemon = Daemon::serve(&[&server.url()]);
+        let daemon = Daemon::watch(&[&server]);
         daemon.until(SECOND * 5, "redis_errors_total", &[("err", "READONLY")], 0.0);
         for strange in ["a_b=c,d\"", "x{y=\"z\"}", "tab\\tand\\nline", "caf\\195\\169", &"long".repeat(5000)] {
             server.cli(&["EVAL", &format!("return redis.error_reply('{strange} text')"), "0"]);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tests::{Daemon, Disk, Found, Fsync, Redis, diagnose, eventually, pause};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,19 +50,15 @@ fn mended(daemon: &Daemon, server: &Redis) {
 }
 
 /// A daemon whose configuration has this deployment; CONFIG is read every second.
-fn configured(deployment: &str) -> (TempDir, Daemon) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
-    std::fs::write(&file, format!("[[deployment]]\nname = 'a'\ncadence = {{ config = '1s' }}\n{deployment}")).expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
-    (directory, daemon)
+fn configured(deployment: &str) -> Daemon {
+    Daemon::configured(&format!("[[deployment]]\nname = 'a'\ncadence = {{ config = '1s' }}\n{deployment}"))
 }
 
 #[test]
 fn an_append_only_file_on_a_full_disk_blocks_writes_until_there_is_space() {
     let disk = Disk::of(2);
     let server = Redis::start(&["--appendonly", "yes", "--dir", &disk.folder()]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_deployment_writable", &[], 1.0);
     disk.fill();
     // The write that meets the full disk is acknowledged all the same.
@@ -96,7 +91,7 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
         let primary = Redis::of(version, &[]);
         let port = primary.port.to_string();
         let mut replica = Redis::of(version, &["--replicaof", "127.0.0.1", &port, "--appendonly", "yes", "--dir", &disk.folder()]);
-        let daemon = Daemon::serve(&[&primary.url(), &replica.url()]);
+        let daemon = Daemon::watch(&[&primary, &replica]);
         let node = replica.address();
         daemon.until(LIMIT, "redis_link_state", &[("node", &node), ("state", "up")], 1.0);
         until_healthy(&daemon);
@@ -130,7 +125,7 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
 fn behind_a_shim(version: &'static str) -> (Fsync, Redis, Daemon) {
     let fsync = Fsync::shim();
     let server = Redis::within(&fsync.environment(), version, &["--appendonly", "yes", "--appendfsync", "everysec"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_aof_fsync_stuck", &[], 0.0);
     (fsync, server, daemon)
 }
@@ -209,7 +204,7 @@ fn a_failing_snapshot_blocks_writes_only_with_save_points() {
     let disk = Disk::of(2);
     let server = Redis::start(&["--save", "3600 1000000", "--dir", &disk.folder()]);
     let unsaved = Redis::start(&["--dir", &disk.folder(), "--dbfilename", "other.rdb"]);
-    let [daemon, other] = [&server, &unsaved].map(|server| Daemon::serve(&[&server.url()]));
+    let [daemon, other] = [&server, &unsaved].map(|server| Daemon::watch(&[server]));
     daemon.until(LIMIT, "redis_config_save_points", &[], 1.0);
     other.until(LIMIT, "redis_config_save_points", &[], 0.0);
     disk.fill();
@@ -243,7 +238,7 @@ fn a_failing_snapshot_blocks_writes_only_with_save_points() {
 fn memory_near_and_at_its_limit() {
     let server = Redis::start(&["--enable-debug-command", "yes"]);
     server.cli(&["DEBUG", "POPULATE", "200", "key", "100000"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     let used: u64 = server.info("used_memory").expect("memory").parse().expect("bytes");
     server.cli(&["CONFIG", "SET", "maxmemory", &(used * 4 / 3).to_string()]);
     daemon.until(LIMIT, "redis_memory_max_bytes", &[], (used * 4 / 3) as f64);
@@ -272,7 +267,7 @@ fn memory_near_and_at_its_limit() {
 #[test]
 fn writes_too_large_for_the_room_left_are_counted() {
     let server = Redis::start(&["--maxmemory", "20mb"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_errors_total", &[("err", "OOM")], 0.0);
     let value = "x".repeat(100_000);
     let mut refused = 0;
@@ -290,7 +285,7 @@ fn writes_too_large_for_the_room_left_are_counted() {
 #[test]
 fn a_full_cache_that_evicts_is_healthy() {
     let server = Redis::start(&["--maxmemory", "10mb", "--maxmemory-policy", "allkeys-lru"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     let value = "x".repeat(100_000);
     let mut key = 0;
     eventually(LIMIT, "evictions", || {
@@ -308,7 +303,7 @@ fn a_full_cache_that_evicts_is_healthy() {
 fn a_primary_without_the_replicas_that_it_needs_refuses_writes() {
     let primary = Redis::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"]);
     let mut replica = primary.replica();
-    let daemon = Daemon::serve(&[&primary.url(), &replica.url()]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let node = primary.address();
     let refused = [("node", node.as_str()), ("reason", "noreplicas")];
     daemon.until(LIMIT, "redis_writes_refused", &refused, 0.0);
@@ -331,7 +326,7 @@ fn a_primary_without_the_replicas_that_it_needs_refuses_writes() {
 fn a_stale_master_that_refuses_writes_is_a_fence_at_work() {
     let old = Redis::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"]);
     let new = old.replica();
-    let daemon = Daemon::serve(&[&old.url(), &new.url()]);
+    let daemon = Daemon::watch(&[&old, &new]);
     let (old_node, new_node) = (old.address(), new.address());
     daemon.until(LIMIT, "redis_deployment_primary_info", &[("node", &old_node)], 1.0);
     new.cli(&["REPLICAOF", "NO", "ONE"]);
@@ -354,7 +349,7 @@ fn a_stale_master_that_refuses_writes_is_a_fence_at_work() {
 fn a_server_that_exits_for_its_full_disk_is_told_with_its_policy() {
     let disk = Disk::of(2);
     let mut server = Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &disk.folder()]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_config_appendfsync", &[("policy", "always")], 1.0);
     disk.fill();
     server.cli(&["SET", "key", &"x".repeat(5000)]);
@@ -381,32 +376,32 @@ fn an_append_only_file_that_should_be_on() {
     let replica = Redis::start(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &primary.port.to_string()]);
     let nodes = format!("nodes = [{{ url = '{}', name = 'p' }}, {{ url = '{}', name = 'r' }}]\n", primary.url(), replica.url());
     let [all, replicas] = ["all", "replicas"].map(|aof| configured(&format!("{nodes}expect = {{ aof = '{aof}' }}\n")));
-    for (_, daemon) in [&all, &replicas] {
+    for daemon in [&all, &replicas] {
         daemon.until(LIMIT, "redis_link_state", &[("node", "r"), ("state", "up")], 1.0);
         daemon.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 1.0);
         until_healthy(daemon);
     }
     primary.cli(&["CONFIG", "SET", "appendonly", "no"]);
-    all.1.until_found(LIMIT, "RedisAofDisabled");
-    assert_eq!(all.1.findings(), [("RedisAofDisabled".to_owned(), Some("p".to_owned()))]);
-    replicas.1.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 0.0);
+    all.until_found(LIMIT, "RedisAofDisabled");
+    assert_eq!(all.findings(), [("RedisAofDisabled".to_owned(), Some("p".to_owned()))]);
+    replicas.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 0.0);
     pause(SECOND * 2);
-    assert_eq!(replicas.1.findings(), Found::new(), "a master may do without");
+    assert_eq!(replicas.findings(), Found::new(), "a master may do without");
     assert_eq!(diagnose(&[&primary.url(), &replica.url()]).2, Found::new(), "nothing was declared");
     replica.cli(&["CONFIG", "SET", "appendonly", "no"]);
-    replicas.1.until_found(LIMIT, "RedisAofDisabled");
-    assert_eq!(replicas.1.findings(), [("RedisAofDisabled".to_owned(), Some("r".to_owned()))]);
+    replicas.until_found(LIMIT, "RedisAofDisabled");
+    assert_eq!(replicas.findings(), [("RedisAofDisabled".to_owned(), Some("r".to_owned()))]);
     for server in [&primary, &replica] {
         server.cli(&["CONFIG", "SET", "appendonly", "yes"]);
     }
-    until_healthy(&all.1);
-    until_healthy(&replicas.1);
+    until_healthy(&all);
+    until_healthy(&replicas);
 }
 
 #[test]
 fn a_rewrite_that_fails_is_told_and_writes_go_on() {
     let server = Redis::start(&["--appendonly", "yes"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_aof_last_bgrewrite_status", &[], 1.0);
     // What takes away the rights to a directory does, to a server that is not root.
     let [folder, away] = ["appendonlydir", "away"].map(|name| server.directory().join(name));
@@ -434,7 +429,7 @@ fn a_rewrite_that_fails_is_told_and_writes_go_on() {
 #[test]
 fn made_up_error_codes_blind_a_server_that_keeps_few() {
     let server = Redis::of("redis-8.2.3", &[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 0.0);
     daemon.until(LIMIT, "redis_errors_total", &[("err", "READONLY")], 0.0);
     for code in 0..140 {

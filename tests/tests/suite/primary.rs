@@ -1,10 +1,9 @@
 //! Who is primary, and what is lost when that changes, on real servers.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Daemon, Redis, Signal, Stopwatch, diagnose, eventually, pause};
+use tests::{Daemon, Redis, Signal, Stopwatch, deployment, diagnose, eventually, pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -68,7 +67,7 @@ fn demoted_to_its_own_replica(version: &'static str, links: f64) {
 fn a_mended_loop_leaves_no_finding_behind() {
     let a = Redis::start(&[]);
     let (b, c) = (a.replica(), a.replica());
-    let daemon = Daemon::serve(&[&a.url(), &b.url(), &c.url()]);
+    let daemon = Daemon::watch(&[&a, &b, &c]);
     until_primary(&daemon, &a, "sole");
     follow(&a, &b);
     daemon.until(SOON, LOOP, &[], 1.0);
@@ -140,7 +139,7 @@ fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_cou
 fn a_promotion_by_hand_without_writes_loses_none() {
     let a = Redis::start(&[]);
     let b = a.replica();
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
     for key in 0..100 {
@@ -166,7 +165,7 @@ fn the_failover_command_is_named_and_splits_nothing() {
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
         let a = Redis::of(version, &[]);
         let b = a.replica();
-        let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+        let daemon = Daemon::watch(&[&a, &b]);
         until_primary(&daemon, &a, "sole");
         until_linked(&daemon, &[&b]);
         for key in 0..100 {
@@ -194,7 +193,7 @@ fn the_failover_command_is_named_and_splits_nothing() {
 fn a_failover_command_is_named_also_when_its_two_halves_are_seen_in_two_rounds() {
     let a = Redis::start(&[]);
     let b = a.replica();
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
     let_pass(&daemon, 1.0);
@@ -214,7 +213,7 @@ fn a_failover_command_is_named_also_when_its_two_halves_are_seen_in_two_rounds()
 fn the_promotion_of_a_lagging_replica_tells_what_it_lacked() {
     let mut a = Redis::start(&[]);
     let b = a.replica();
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
 
@@ -246,7 +245,7 @@ fn the_promotion_of_a_lagging_replica_tells_what_it_lacked() {
 fn a_promotion_after_a_crash_of_a_replica_that_had_everything_is_no_lagging_one() {
     let mut a = Redis::start(&[]);
     let b = a.replica();
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
     a.cli(&["EVAL", "for i = 1, 1000 do redis.call('SET', 'key' .. i, string.rep('x', 1024)) end", "0"]);
@@ -266,7 +265,7 @@ fn a_primary_that_comes_back_with_its_data_is_a_restart() {
     let mut a = Redis::start(&["--appendonly", "yes"]);
     let b = a.replica();
     fill(&a, &b);
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
 
@@ -289,7 +288,7 @@ fn a_primary_that_comes_back_without_its_data_takes_the_replica_with_it() {
     let mut a = Redis::start(&[]);
     let b = a.replica();
     fill(&a, &b);
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
     daemon.until(SOON, "redis_deployment_emptied_total", &[], 0.0);
@@ -371,7 +370,7 @@ fn an_empty_server_that_joins_is_no_split_brain() {
     let b = a.replica();
     fill(&a, &b);
     let joining = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&a.url(), &b.url(), &joining.url()]);
+    let daemon = Daemon::watch(&[&a, &b, &joining]);
     until_primary(&daemon, &a, "lineage");
     until_linked(&daemon, &[&b]);
     daemon.until(SOON, "redis_deployment_masters", &[], 2.0);
@@ -392,7 +391,7 @@ fn an_empty_server_that_joins_is_no_split_brain() {
 fn a_change_of_role_is_on_metrics_within_an_interval() {
     let a = Redis::start(&[]);
     let b = a.replica();
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_linked(&daemon, &[&b]);
     let node = b.address();
     for turn in 0..6_u32 {
@@ -419,8 +418,9 @@ fn a_failover_while_the_exporter_was_down_is_seen_with_a_state_file_only() {
     fill(&a, &b);
     let directory = tempfile::tempdir().expect("a directory");
     let state = directory.path().join("state.json");
-    let (with, without) = (configure(directory.path(), Some(&state), &[&a, &b]), configure(directory.path(), None, &[&a, &b]));
-    let mut daemon = Daemon::start(&["--config.file", &with]);
+    let without = deployment("orders", &[&a, &b]);
+    let with = format!("state_file = '{}'\n{without}", state.display());
+    let mut daemon = Daemon::configured(&with);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
     daemon.signal(Signal::Term);
@@ -435,7 +435,7 @@ fn a_failover_while_the_exporter_was_down_is_seen_with_a_state_file_only() {
         assert_eq!(node.info("role").as_deref(), Some("master"));
     }
 
-    let (knowing, ignorant) = (Daemon::start(&["--config.file", &with]), Daemon::start(&["--config.file", &without]));
+    let (knowing, ignorant) = (Daemon::configured(&with), Daemon::configured(&without));
     knowing.until(SOON, SPLIT_BRAIN, &[], 1.0);
     until_primary(&knowing, &b, "lineage");
     let changed = knowing.until_event(SOON, "primary_changed");
@@ -459,7 +459,7 @@ fn a_broken_state_file_is_a_warning_and_is_replaced() {
     let directory = tempfile::tempdir().expect("a directory");
     let state = directory.path().join("state.json");
     std::fs::write(&state, "{ broken").expect("a file");
-    let mut daemon = Daemon::start(&["--config.file", &configure(directory.path(), Some(&state), &[&a])]);
+    let mut daemon = Daemon::configured(&format!("state_file = '{}'\n{}", state.display(), deployment("orders", &[&a])));
     until_primary(&daemon, &a, "sole");
     let warnings: Vec<_> = daemon.log().into_iter().filter(|line| line.contains("level=warn")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("the state file"), "{warnings:?}");
@@ -475,7 +475,7 @@ fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its
     const WRITES: u32 = 12;
     let a = Redis::start(&[]);
     let b = a.replica();
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
 
@@ -508,7 +508,7 @@ fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its
 fn a_promotion_beside_a_primary_that_is_frozen_for_longer_accrues_no_split_brain() {
     let a = Redis::start(&[]);
     let b = a.replica();
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
     a.signal(Signal::Stop);
@@ -530,7 +530,7 @@ fn an_old_primary_that_comes_back_beside_its_successor_loses_each_write_since_it
     let mut a = Redis::start(&["--appendonly", "no"]);
     let b = a.replica();
     fill(&a, &b);
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
 
@@ -566,7 +566,7 @@ fn an_old_primary_that_comes_back_beside_its_successor_loses_each_write_since_it
 fn a_promotion_that_is_taken_back_is_two_changes_of_the_primary() {
     let a = Redis::start(&[]);
     let b = a.replica();
-    let daemon = Daemon::serve(&[&a.url(), &b.url()]);
+    let daemon = Daemon::watch(&[&a, &b]);
     until_primary(&daemon, &a, "sole");
     until_linked(&daemon, &[&b]);
     promote(&b);
@@ -675,14 +675,4 @@ fn until_quiet(daemon: &Daemon) {
         left = daemon.findings();
     }
     panic!("still found: {left:?}");
-}
-
-/// Writes a configuration of one deployment, and gives its path.
-fn configure(directory: &Path, state: Option<&Path>, nodes: &[&Redis]) -> String {
-    let file = directory.join(if state.is_some() { "with.toml" } else { "without.toml" });
-    let state = state.map(|state| format!("state_file = '{}'\n", state.display())).unwrap_or_default();
-    let nodes: Vec<_> = nodes.iter().map(|node| format!("{{ url = '{}' }}", node.url())).collect();
-    let text = format!("{state}[[deployment]]\nname = 'orders'\nnodes = [{}]\n", nodes.join(", "));
-    std::fs::write(&file, text).expect("a file");
-    file.display().to_string()
 }

@@ -92,7 +92,7 @@ fn unsupported() {
 #[test]
 fn busy() {
     let server = Redis::start(&["--busy-reply-threshold", "100"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
     let script = Process::start(Command::new("redis-cli").args(["-p", &server.port.to_string(), "EVAL", "while true do end", "0"]));
     daemon.until(SECOND * 5, "redis_writes_refused", &[("reason", "busy")], 1.0);

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::{Daemon, Redis, Signal, eventually, pause};
+use tests::{Daemon, Redis, Signal, deployment, eventually, pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,9 +25,7 @@ impl File {
     }
 
     fn write(&self, deployments: &[(&str, &Redis, &str)]) {
-        let text = |(name, server, more): &(&str, &Redis, &str)| {
-            format!("[[deployment]]\nname = '{name}'\nnodes = [{{ url = '{}' }}]\n{more}\n", server.url())
-        };
+        let text = |(name, server, more): &(&str, &Redis, &str)| format!("{}{more}\n", deployment(name, &[server]));
         self.write_text(&deployments.iter().map(text).collect::<String>());
     }
 
@@ -92,7 +90,7 @@ fn a_bad_file_changes_nothing() {
 #[test]
 fn reloading_over_http_must_be_enabled() {
     let server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     let (status, text) = post(&daemon);
     assert_eq!((status, text.contains("--web.enable-lifecycle")), (403, true), "{text}");
     assert_eq!(daemon.get("/-/reload", "").status, 405);

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tempfile::TempDir;
-use tests::{Daemon, Disk, Found, Peer, Redis, diagnose, eventually, free_port, pause};
+use tests::{Daemon, Disk, Found, Peer, Redis, deployment, diagnose, eventually, free_port, pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -51,20 +50,9 @@ fn diagnose_all(nodes: &[&Redis]) -> (Option<i32>, String, Found) {
     diagnose(&urls.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-fn serve(nodes: &[&Redis]) -> Daemon {
-    let urls: Vec<_> = nodes.iter().map(|node| node.url()).collect();
-    Daemon::serve(&urls.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
 /// A daemon on these nodes, with more about their deployment in its configuration.
-fn configured(nodes: &[&Redis], more: &str) -> (TempDir, Daemon) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
-    let listed: Vec<_> = nodes.iter().map(|node| format!("{{ url = '{}' }}", node.url())).collect();
-    let text = format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n{more}", listed.join(", "));
-    std::fs::write(&file, text).expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
-    (directory, daemon)
+fn configured(nodes: &[&Redis], more: &str) -> Daemon {
+    Daemon::configured(&(deployment("a", nodes) + more))
 }
 
 /// Starts a replica, which need not come to stand.
@@ -89,7 +77,7 @@ fn a_chain_breaks_below_the_node_that_dies() {
     let mut top = Redis::start(&[]);
     let mut middle = top.replica();
     let leaf = middle.replica();
-    let daemon = serve(&[&top, &middle, &leaf]);
+    let daemon = Daemon::watch(&[&top, &middle, &leaf]);
     daemon.until(LIMIT, "redis_replica_chain_depth", &[("node", &leaf.address())], 2.0);
     until_healthy(&daemon, &[&top, &middle, &leaf]);
 
@@ -117,7 +105,7 @@ fn a_chain_breaks_below_the_node_that_dies() {
 fn a_replica_of_nobody_is_an_orphan() {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let daemon = serve(&[&primary, &replica]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     until_link(&daemon, &replica, "up");
     let nowhere = free_port();
     replica.cli(&["REPLICAOF", "127.0.0.1", &nowhere.to_string()]);
@@ -242,7 +230,7 @@ fn until_looping(daemon: &Daemon, primary: &Redis, replica: &Redis) {
 /// A full disk makes a synchronisation begin again and again, until there is space.
 fn check_full_disk(disk: &Disk, primary: &Redis, replica: &Redis) {
     fill(primary, 8);
-    let daemon = serve(&[primary, replica]);
+    let daemon = Daemon::watch(&[primary, replica]);
     daemon.until(LIMIT, "redis_up", &[("node", &replica.address())], 1.0);
     disk.fill();
     replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
@@ -280,7 +268,7 @@ fn a_replica_that_is_cut_off_for_the_writes_meanwhile_synchronises_for_ever() {
         primary.cli(&["SET", &format!("key{key}"), "x"]);
     }
     let replica = Redis::start(&[]);
-    let daemon = serve(&[&primary, &replica]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     daemon.until(LIMIT, "redis_up", &[("node", &replica.address())], 1.0);
     replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
     let written = "x".repeat(50_000);
@@ -299,11 +287,11 @@ fn a_new_replica_needs_nobody() {
     let primary = Redis::start(&["--rdb-key-save-delay", "200000", "--repl-diskless-sync-delay", "3"]);
     fill(&primary, 25);
     let replica = Redis::start(&["--replica-serve-stale-data", "no"]);
-    let daemon = serve(&[&primary]);
+    let daemon = Daemon::watch(&[&primary]);
     daemon.until(LIMIT, "redis_up", &[], 1.0);
     drop(daemon);
     replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
-    let daemon = serve(&[&primary, &replica]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let mut refused = false;
     eventually(LIMIT, "synchronised", || {
@@ -328,7 +316,7 @@ fn several_new_replicas_at_once_are_no_loop() {
     let replicas = [(); 5].map(|()| Redis::start(&[]));
     let mut nodes = vec![&primary];
     nodes.extend(&replicas);
-    let daemon = serve(&nodes);
+    let daemon = Daemon::watch(&nodes);
     daemon.until(LIMIT, "redis_deployment_nodes", &[("state", "answering")], 6.0);
     for replica in &replicas {
         replica.cli(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
@@ -347,7 +335,7 @@ fn several_new_replicas_at_once_are_no_loop() {
 fn a_writable_replica_and_what_outlives_it() {
     let primary = Redis::start(&[]);
     let mut replica = replica_of(&primary, &[]);
-    let daemon = serve(&[&primary, &replica]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let diverged = || daemon.samples().get("redis_replica_diverged", &[("node", &node)]);
     until_link(&daemon, &replica, "up");
@@ -391,7 +379,7 @@ fn check_rebuilt(options: &[&str], rebuild: impl FnOnce(&Redis, &mut Redis)) {
         primary.cli(&["SET", &format!("key{key}"), "x"]);
     }
     let mut replica = primary.replica();
-    let daemon = serve(&[&primary, &replica]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     until_link(&daemon, &replica, "up");
     replica.cli(&["CONFIG", "SET", "replica-read-only", "no"]);
@@ -474,8 +462,8 @@ fn a_replica_that_falls_behind() {
     let (peer, holds) = holding(primary.port);
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &peer.port.to_string()]);
     let map = format!("address_map = {{ '127.0.0.1:{}' = '{}' }}\n", peer.port, primary.address());
-    let (_directory, mapped) = configured(&[&primary, &replica], &map);
-    let unmapped = serve(&[&primary, &replica]);
+    let mapped = configured(&[&primary, &replica], &map);
+    let unmapped = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let labels = [("node", node.as_str())];
     for daemon in [&mapped, &unmapped] {
@@ -512,7 +500,7 @@ fn the_data_of_a_replica_ages_while_its_link_is_down() {
     let primary = Redis::start(&[]);
     let (peer, holds) = holding(primary.port);
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &peer.port.to_string(), "--repl-timeout", "5"]);
-    let daemon = serve(&[&primary, &replica]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let labels = [("node", node.as_str())];
     until_link(&daemon, &replica, "up");
@@ -535,7 +523,7 @@ fn the_data_of_a_replica_ages_while_its_link_is_down() {
 fn a_replica_that_serves_no_stale_data_refuses_reads_without_its_master() {
     let mut primary = Redis::start(&[]);
     let replica = replica_of(&primary, &["--replica-serve-stale-data", "no"]);
-    let daemon = serve(&[&primary, &replica]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let refused = [("node", node.as_str()), ("reason", "masterdown")];
     until_link(&daemon, &replica, "up");
@@ -560,15 +548,15 @@ fn a_replica_that_serves_no_stale_data_refuses_reads_without_its_master() {
 fn replicas_are_missed_when_declared_or_seen() {
     let primary = Redis::start(&[]);
     let (mut first, mut second) = (primary.replica(), primary.replica());
-    let (_directory, declared) = configured(&[&primary, &first], "expect = { replicas = 2 }\n");
-    let seen = serve(&[&primary, &first, &second]);
+    let declared = configured(&[&primary, &first], "expect = { replicas = 2 }\n");
+    let seen = Daemon::watch(&[&primary, &first, &second]);
     declared.until_found(LIMIT, "RedisReplicasMissing");
     assert_eq!(declared.samples().get("redis_expected_replicas", &[]), Some(2.0));
     assert_eq!(declared.samples().get("redis_deployment_replicas", &[]), Some(1.0));
     seen.until(LIMIT, "redis_deployment_replicas", &[], 2.0);
     until_healthy(&seen, &[&primary, &first, &second]);
 
-    let (_directory, declared) = configured(&[&primary, &first, &second], "expect = { replicas = 2 }\n");
+    let declared = configured(&[&primary, &first, &second], "expect = { replicas = 2 }\n");
     declared.until(LIMIT, "redis_deployment_replicas", &[], 2.0);
     until_healthy(&declared, &[&primary, &first, &second]);
     let severity = |daemon: &Daemon| {

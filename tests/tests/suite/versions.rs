@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Redis, Samples, VERSIONS, open_metrics_parser, pause, promtool};
+use tests::{Daemon, Redis, Samples, VERSIONS, deployment, open_metrics_parser, pause, promtool};
 
 const SECOND: Duration = Duration::from_secs(1);
 const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -32,7 +32,7 @@ fn on_primary_and_replica(version: &'static str) {
     let primary = Redis::of(version, &["--appendonly", "yes"]);
     let replica = primary.replica();
     primary.cli(&["SET", "key", "value"]);
-    let daemon = Daemon::serve(&[&primary.url(), &replica.url()]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let (first, second) = (primary.address(), replica.address());
     let (first, second) = (("node", first.as_str()), ("node", second.as_str()));
     rounds(&daemon, 3);
@@ -84,7 +84,7 @@ fn on_sentinel_and_cluster_node(version: &'static str) {
     let primary = Redis::of(version, &[]);
     let sentinel = primary.sentinel();
     let cluster = Redis::of(version, &["--cluster-enabled", "yes"]);
-    let daemon = Daemon::serve(&[&sentinel.url(), &cluster.url()]);
+    let daemon = Daemon::watch(&[&sentinel, &cluster]);
     rounds(&daemon, 4);
     check_formats(&daemon, version);
     let (watching, member) = (sentinel.address(), cluster.address());
@@ -140,15 +140,11 @@ fn valkey_9_1() {
 fn times_by_command_are_read_where_they_are_wanted() {
     let server = Redis::start(&[]);
     server.cli(&["SET", "key", "value"]);
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
-    let text = format!("[[deployment]]\nname = 'a'\ncadence = {{ latencystats = '1s' }}\nnodes = [{{ url = '{}' }}]\n", server.url());
-    std::fs::write(&file, text).expect("a file");
-    let wanted = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let wanted = Daemon::configured(&(deployment("a", &[&server]) + "cadence = { latencystats = '1s' }\n"));
     let labels = [("cmd", "set"), ("percentile", "99.9")];
     tests::eventually(SECOND * 5, "times", || wanted.samples().get("redis_command_latency_seconds", &labels).filter(|time| *time > 0.0));
     check_formats(&wanted, "redis-7.0.15");
-    let unwanted = Daemon::serve(&[&server.url()]);
+    let unwanted = Daemon::watch(&[&server]);
     rounds(&unwanted, 3);
     assert_eq!(unwanted.samples().count("redis_command_latency_seconds", &[]), 0);
 }
