@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Process, Redis, Samples, Signal, Stopwatch, eventually};
+use crate::{Process, Redis, Signal, Stopwatch, eventually};
 
 /// `rolecall serve`, on a port of its own.
 pub struct Daemon {
@@ -89,45 +89,6 @@ impl Daemon {
         Response { status: response.status().as_u16(), content_type, text, took }
     }
 
-    /// What `/metrics` says now.
-    pub fn samples(&self) -> Samples {
-        Samples::parse(&self.get("/metrics", "text/plain").text)
-    }
-
-    /// The document at a path of its API.
-    pub fn document(&self, path: &str) -> serde_json::Value {
-        serde_json::from_str(&self.get(path, "").text).expect(path)
-    }
-
-    /// The findings now: kind, and node if about one.
-    pub fn findings(&self) -> Found {
-        listed(&self.document("/api/v1/findings")["findings"])
-    }
-
-    /// The events so far.
-    pub fn events(&self) -> Vec<serde_json::Value> {
-        self.document("/api/v1/events")["events"].as_array().expect("a list").clone()
-    }
-
-    /// Waits until there is a finding of this kind.
-    #[track_caller]
-    pub fn until_found(&self, limit: Duration, kind: &str) -> Duration {
-        eventually(limit, kind, || self.findings().iter().any(|(found, _)| found == kind).then_some(())).1
-    }
-
-    /// Waits until an event of this kind happened, and gives it.
-    #[track_caller]
-    pub fn until_event(&self, limit: Duration, kind: &str) -> serde_json::Value {
-        eventually(limit, kind, || self.events().into_iter().find(|event| event["kind"] == kind)).0
-    }
-
-    /// Waits until a series has this value, and returns the time that took.
-    #[track_caller]
-    pub fn until(&self, limit: Duration, name: &str, labels: &[(&str, &str)], value: f64) -> Duration {
-        let what = format!("{name} {labels:?} is {value}");
-        eventually(limit, &what, || (self.samples().get(name, labels) == Some(value)).then_some(())).1
-    }
-
     /// The id of its process.
     pub fn id(&self) -> u32 {
         self.process.id()
@@ -160,25 +121,6 @@ impl Daemon {
 pub fn deployment(name: &str, servers: &[&Redis]) -> String {
     let nodes: Vec<_> = servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
     format!("[[deployment]]\nname = '{name}'\nnodes = [{}]\n", nodes.join(", "))
-}
-
-/// Kinds of findings, and the nodes that they are about.
-pub type Found = Vec<(String, Option<String>)>;
-
-/// What `rolecall diagnose` says of these nodes: its exit code, the text, and the findings.
-pub fn diagnose(nodes: &[&str]) -> (Option<i32>, String, Found) {
-    let run = |format: &str| {
-        let output = Command::new(Daemon::binary()).args(["diagnose", "--format", format]).args(nodes).output().expect("rolecall");
-        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
-    };
-    let (code, text) = run("text");
-    let document: serde_json::Value = serde_json::from_str(&run("json").1).expect("a document");
-    (code, text, listed(&document["findings"]))
-}
-
-fn listed(findings: &serde_json::Value) -> Found {
-    let listed = findings.as_array().expect("a list").iter();
-    listed.map(|finding| (finding["kind"].as_str().expect("a kind").to_owned(), finding["node"].as_str().map(str::to_owned))).collect()
 }
 
 /// The port in the line that says where it listens, in either format of log lines.

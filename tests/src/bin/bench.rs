@@ -121,7 +121,7 @@ fn rolecall(servers: &[Redis], nodes: usize) -> String {
     // The first readings of CONFIG are behind us then.
     pause(Duration::from_secs(5));
     let servers = &servers[..nodes.min(SERVERS)];
-    let polls = || daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds") * nodes as f64;
+    let polls = || daemon.value("rolecall_rounds_total").expect("rounds") * nodes as f64;
     let (cpu, busy, before) = (cpu_seconds(daemon.id()), server_micros(servers), polls());
     pause(WATCH);
     // What is asked of the daemon itself comes after the processor time was read.
@@ -131,7 +131,7 @@ fn rolecall(servers: &[Redis], nodes: usize) -> String {
     let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(daemon.port, encoding));
     let text = daemon.get("/metrics", "").text;
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
-    let missed = daemon.samples().get("rolecall_rounds_missed_total", &[]);
+    let missed = daemon.value("rolecall_rounds_missed_total");
     assert_eq!(missed, Some(0.0), "no round was missed");
     format!(
         "| Rolecall | {nodes} | {:.0} | {:.0} | {resident:.1} | {gzip:.0} | {plain:.0} | {series} | {:.1} |",

@@ -25,7 +25,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
-    let before = daemon.samples().get("process_resident_memory_bytes", &[]).expect("memory");
+    let before = daemon.value("process_resident_memory_bytes").expect("memory");
     let mut idle: Vec<_> = (0..2000).map(|_| connect(&daemon)).collect();
     let (closed, _) = eventually(SECOND * 10, "those above the limit are closed", || {
         let closed = idle.iter_mut().filter_map(|stream| is_closed(stream).then_some(())).count();
@@ -43,7 +43,7 @@ fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
     };
     let (text, took) = eventually(SECOND * 40, "scrapes get through again", scrape);
     assert!(text.contains("redis_up{"));
-    let after = daemon.samples().get("process_resident_memory_bytes", &[]).expect("memory");
+    let after = daemon.value("process_resident_memory_bytes").expect("memory");
     assert!(after - before < 60e6, "{before} and {after} bytes");
     println!("{closed} of 2000 closed at once, scrapes get through after {took:?}, {} kB more", (after - before) / 1e3);
 }

@@ -41,13 +41,13 @@ fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
     server.cli(&["CONFIG", "RESETSTAT"]);
     fail();
     daemon.until(SECOND * 3, "redis_errors_total", &[("err", "ERR")], 4.0);
-    assert_eq!(daemon.samples().get("redis_error_replies_total", &[]), Some(4.0));
+    assert_eq!(daemon.value("redis_error_replies_total"), Some(4.0));
     server.kill();
     daemon.until(SECOND * 3, "redis_up", &[], 0.0);
     server.restart();
     server.cli(&["LPUSH"]);
     daemon.until(SECOND * 12, "redis_errors_total", &[("err", "ERR")], 5.0);
-    assert_eq!(daemon.samples().get("redis_restarts_total", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_restarts_total"), Some(1.0));
 }
 
 #[test]
@@ -61,18 +61,14 @@ fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
         let noperm = || server.info("errorstat_NOPERM").map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"));
         // Once each, and CLIENT ID by the connection too.
         assert_eq!(noperm(), Some(4.0), "{version}: once each");
-        let rounds = daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
-        eventually(SECOND * 8, "five rounds", || (daemon.samples().get("rolecall_rounds_total", &[]) >= Some(rounds + 5.0)).then_some(()));
+        let rounds = daemon.value("rolecall_rounds_total").expect("rounds");
+        eventually(SECOND * 8, "five rounds", || (daemon.value("rolecall_rounds_total") >= Some(rounds + 5.0)).then_some(()));
         assert_eq!(noperm(), Some(4.0), "{version}: not once more");
         // A new connection to the same process asks no more than the old one, but begins with CLIENT ID.
         server.cli(&["CLIENT", "KILL", "USER", "rolecall"]);
-        eventually(SECOND * 8, "five rounds", || (daemon.samples().get("rolecall_rounds_total", &[]) >= Some(rounds + 10.0)).then_some(()));
+        eventually(SECOND * 8, "five rounds", || (daemon.value("rolecall_rounds_total") >= Some(rounds + 10.0)).then_some(()));
         assert_eq!(noperm(), Some(5.0), "{version}: not after reconnecting");
-        assert_eq!(
-            (errors(&daemon, "NOPERM"), daemon.samples().get("redis_error_replies_total", &[])),
-            (Some(0.0), Some(0.0)),
-            "{version}"
-        );
+        assert_eq!((errors(&daemon, "NOPERM"), daemon.value("redis_error_replies_total")), (Some(0.0), Some(0.0)), "{version}");
         // Someone else's refusals are counted.
         server.cli(&["--user", "rolecall", "--pass", "secret", "GET", "x"]);
         daemon.until(SECOND * 3, "redis_errors_total", &[("err", "NOPERM")], 1.0);

@@ -61,9 +61,9 @@ fn a_pause_shorter_than_down_after_is_no_outage() {
     server.signal(Signal::Stop);
     daemon.until(SECOND * 3, "redis_poll_failures_total", &[("reason", "timeout")], 1.0);
     server.signal(Signal::Cont);
-    let answered = daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).expect("an answer");
-    eventually(SECOND * 3, "it answers", || daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).filter(|now| *now > answered));
-    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0));
+    let answered = daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
+    eventually(SECOND * 3, "it answers", || daemon.value("redis_last_poll_timestamp_seconds").filter(|now| *now > answered));
+    assert_eq!(daemon.value("redis_up"), Some(1.0));
     assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
 }
 
@@ -153,18 +153,18 @@ fn a_step_of_the_wall_clock_changes_nothing() {
     command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let daemon = Daemon::run(&mut command, &[&server.url()]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
-    let polled = || daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).expect("an answer");
+    let polled = || daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
     let begun = polled();
     for (step, seconds) in [("+3600s", 3600.0), ("-3600s", -3600.0), ("+0s", 0.0)] {
         std::fs::write(&offset, step).expect("a file");
         eventually(SECOND * 5, "the clock stepped", || ((polled() - begun - seconds).abs() < 60.0).then_some(()));
-        let before = daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
+        let before = daemon.value("rolecall_rounds_total").expect("rounds");
         pause(SECOND * 3);
         let samples = daemon.samples();
         let rounds = samples.get("rolecall_rounds_total", &[]).expect("rounds") - before;
         assert!((2.0..=4.0).contains(&rounds), "{rounds} rounds in three seconds");
         assert_eq!((samples.get("redis_up", &[]), samples.get("rolecall_rounds_missed_total", &[])), (Some(1.0), Some(0.0)));
     }
-    assert_eq!(daemon.samples().get("rolecall_blind_rounds_total", &[]), Some(0.0));
+    assert_eq!(daemon.value("rolecall_blind_rounds_total"), Some(0.0));
     assert!(daemon.log().iter().all(|line| !line.contains("event=")), "{:?}", daemon.log());
 }

@@ -21,7 +21,7 @@ fn health_readiness_and_the_landing_page() {
     let daemon = Daemon::start(&[&server.url()]);
     assert_eq!(daemon.get("/-/healthy", "").status, 200);
     let ((), ready) = tests::eventually(SECOND * 5, "ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
-    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0), "ready means that a round was published");
+    assert_eq!(daemon.value("redis_up"), Some(1.0), "ready means that a round was published");
     let page = daemon.get("/", "text/html");
     assert!(page.content_type.starts_with("text/html") && page.text.contains(&server.address()) && page.text.contains("href=\"/metrics\""));
     assert_eq!(daemon.get("/nosuch", "").status, 404);

@@ -19,10 +19,10 @@ fn an_unexpected_demotion_is_seen_and_named() {
     let (first, second) = ([("node", "orders-0"), ("team", "checkout")], [("node", "orders-1"), ("deployment", "orders")]);
     daemon.until(SECOND * 5, "redis_unexpected_role", &first, 0.0);
     daemon.until(SECOND * 5, "redis_link_state", &[second[0], ("state", "up")], 1.0);
-    assert_eq!(daemon.samples().get("redis_deployment_masters", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_deployment_masters"), Some(1.0));
 
-    replica.cli(&["REPLICAOF", "NO", "ONE"]);
-    primary.cli(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
+    replica.promote();
+    primary.follow(&replica);
     let seen = daemon.until(SECOND * 3, "redis_unexpected_role", &first, 1.0);
     assert!(seen <= SECOND * 2, "seen after {seen:?}");
     daemon.until(SECOND * 3, "redis_role", &[second[0], ("role", "master")], 1.0);

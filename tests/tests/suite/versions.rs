@@ -16,13 +16,6 @@ fn counts_subcommands(version: &str) -> bool {
     counts_errors(version) && version != "redis-6.2.14"
 }
 
-/// Waits for a number of rounds to pass.
-fn rounds(daemon: &Daemon, count: u8) {
-    let total = |daemon: &Daemon| daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
-    let until = total(daemon) + f64::from(count);
-    tests::eventually(SECOND * 20, "rounds pass", || (total(daemon) >= until).then_some(()));
-}
-
 fn check_formats(daemon: &Daemon, version: &str) {
     assert_eq!(promtool(&daemon.get("/metrics", "").text), "", "{version}");
     assert!(open_metrics_parser(&daemon.get("/metrics", OPEN_METRICS).text) > 100, "{version}");
@@ -35,11 +28,11 @@ fn on_primary_and_replica(version: &'static str) {
     let daemon = Daemon::watch(&[&primary, &replica]);
     let (first, second) = (primary.address(), replica.address());
     let (first, second) = (("node", first.as_str()), ("node", second.as_str()));
-    rounds(&daemon, 3);
+    daemon.let_pass(3);
     check_formats(&daemon, version);
 
     let before = (primary.info("total_error_replies"), replica.info("total_error_replies"));
-    rounds(&daemon, 4);
+    daemon.let_pass(4);
     let after = (primary.info("total_error_replies"), replica.info("total_error_replies"));
     assert_eq!(before, after, "{version}: watching leaves no errors");
     assert!(before.0.is_none() || before.0.as_deref() == Some("0"), "{version}: {before:?}, not even at first");
@@ -71,7 +64,7 @@ fn on_primary_and_replica(version: &'static str) {
     let expected = (counts_errors(version).then_some(1.0), Some(f64::from(u8::from(counts_subcommands(version)))));
     tests::eventually(SECOND * 15, &format!("{version}: {expected:?}"), || (moved(&daemon.samples()) == expected).then_some(()));
     if !counts_subcommands(version) {
-        rounds(&daemon, 11);
+        daemon.let_pass(11);
         assert_eq!(moved(&daemon.samples()), expected, "{version}");
         let polled = daemon.samples().get("redis_commands_total", &[first, ("cmd", "config")]);
         assert!(polled > Some(2.0), "{version}: our own CONFIG GET are in the server's figure, and in no topology command");
@@ -85,7 +78,7 @@ fn on_sentinel_and_cluster_node(version: &'static str) {
     let sentinel = primary.sentinel();
     let cluster = Redis::of(version, &["--cluster-enabled", "yes"]);
     let daemon = Daemon::watch(&[&sentinel, &cluster]);
-    rounds(&daemon, 4);
+    daemon.let_pass(4);
     check_formats(&daemon, version);
     let (watching, member) = (sentinel.address(), cluster.address());
     let (watching, member) = (("node", watching.as_str()), ("node", member.as_str()));
@@ -145,6 +138,6 @@ fn times_by_command_are_read_where_they_are_wanted() {
     tests::eventually(SECOND * 5, "times", || wanted.samples().get("redis_command_latency_seconds", &labels).filter(|time| *time > 0.0));
     check_formats(&wanted, "redis-7.0.15");
     let unwanted = Daemon::watch(&[&server]);
-    rounds(&unwanted, 3);
+    unwanted.let_pass(3);
     assert_eq!(unwanted.samples().count("redis_command_latency_seconds", &[]), 0);
 }
