@@ -12,6 +12,7 @@ mod peer;
 mod process;
 mod prometheus;
 mod redis;
+mod redis_exporter;
 mod samples;
 mod wait;
 
@@ -28,6 +29,7 @@ pub use peer::{Peer, Proxy, until_info};
 pub use process::{Process, Signal};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, VERSIONS};
+pub use redis_exporter::RedisExporter;
 pub use samples::Samples;
 pub use wait::{Stopwatch, eventually, pause, until_ok};
 

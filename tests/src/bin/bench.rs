@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::NodeSnapshot;
 use topology::{Answer, Deployment, Fold, Kind, Outcome, Round};
 
-use tests::{Daemon, Process, Redis, Stopwatch, eventually, free_port, pause};
+use tests::{Daemon, Redis, RedisExporter, Stopwatch, eventually, pause};
 
 /// Servers behind the nodes; each serves as many nodes as it must.
 const SERVERS: usize = 10;
@@ -169,22 +169,14 @@ fn bare_sockets(servers: &[Redis], nodes: usize) -> String {
 
 fn redis_exporter(server: &Redis) -> String {
     const SCRAPES: u32 = 300;
-    let port = free_port();
-    let exporter = Process::start(Command::new("prometheus-redis-exporter").args([
-        "-redis.addr",
-        &server.url(),
-        "-web.listen-address",
-        &format!("127.0.0.1:{port}"),
-    ]));
-    let scrape = || ureq::get(format!("http://127.0.0.1:{port}/metrics")).call().ok()?.body_mut().read_to_string().ok();
-    let (text, _) = eventually(Duration::from_secs(10), "redis_exporter answers", scrape);
+    let (exporter, text) = RedisExporter::start(server);
     let servers = std::slice::from_ref(server);
     let (cpu, busy) = (cpu_seconds(exporter.id()), server_micros(servers));
     for _ in 0..SCRAPES {
-        scrape().expect("an answer");
+        exporter.scrape().expect("an answer");
     }
     let (cpu, busy) = (cpu_seconds(exporter.id()) - cpu, server_micros(servers) - busy);
-    let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(port, encoding));
+    let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(exporter.port, encoding));
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     format!(
         "| redis_exporter 1.45.0 | 1 | {:.0} | {:.0} | {:.1} | {gzip:.0} | {plain:.0} | {series} | {:.2} |",

@@ -1,10 +1,9 @@
 //! `/scrape` beside redis_exporter 1.45.0, on the same servers: every difference is listed, with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::Duration;
 
-use tests::{Daemon, Process, Redis, eventually, free_port, promtool};
+use tests::{Daemon, Redis, RedisExporter, eventually, promtool};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -183,17 +182,7 @@ fn side_by_side(version: &'static str) -> Vec<String> {
     replica.cli(&["SET", "key", "other"]);
     eventually(SECOND * 10, "saved", || (primary.info("rdb_bgsave_in_progress")? == "0").then_some(()));
     for server in [&primary, &replica] {
-        let port = free_port();
-        let exporter = Process::start(Command::new("prometheus-redis-exporter").args([
-            "-redis.addr",
-            &server.url(),
-            "-web.listen-address",
-            &format!("127.0.0.1:{port}"),
-        ]));
-        let (theirs, _) = eventually(SECOND * 10, "redis_exporter answers", || {
-            let text = ureq::get(format!("http://127.0.0.1:{port}/metrics")).call().ok()?.body_mut().read_to_string().ok()?;
-            text.contains("redis_up 1").then_some(text)
-        });
+        let (exporter, theirs) = RedisExporter::start(server);
         drop(exporter);
         let daemon = Daemon::watch(&[server]);
         let path = format!("/scrape?target=redis://{}", server.address());
