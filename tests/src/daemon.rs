@@ -4,13 +4,17 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use crate::{Process, Samples, Signal, Stopwatch, eventually};
+use tempfile::TempDir;
+
+use crate::{Process, Redis, Signal, Stopwatch, eventually};
 
 /// `rolecall serve`, on a port of its own.
 pub struct Daemon {
     /// The port of its web server, on 127.0.0.1.
     pub port: u16,
     process: Process,
+    /// Where its configuration is, if it was given one.
+    directory: Option<TempDir>,
 }
 
 /// An answer of its web server.
@@ -47,13 +51,29 @@ impl Daemon {
             assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
             process.log().iter().find_map(|line| port(line))
         });
-        Daemon { port, process }
+        Daemon { port, process, directory: None }
     }
 
     /// Starts it on these nodes, and waits until it is ready.
     pub fn serve(nodes: &[&str]) -> Self {
         let daemon = Self::start(nodes);
         eventually(Duration::from_secs(10), "rolecall is ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
+        daemon
+    }
+
+    /// Starts it on these servers, and waits until it is ready.
+    pub fn watch(servers: &[&Redis]) -> Self {
+        let urls: Vec<_> = servers.iter().map(|server| server.url()).collect();
+        Self::serve(&urls.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Starts it with this text as its configuration, and waits until it is ready.
+    pub fn configured(text: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("rolecall.toml");
+        std::fs::write(&file, text).expect("a file");
+        let mut daemon = Self::serve(&["--config.file", &file.display().to_string()]);
+        daemon.directory = Some(directory);
         daemon
     }
 
@@ -67,45 +87,6 @@ impl Daemon {
         let took = begun.elapsed();
         let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
         Response { status: response.status().as_u16(), content_type, text, took }
-    }
-
-    /// What `/metrics` says now.
-    pub fn samples(&self) -> Samples {
-        Samples::parse(&self.get("/metrics", "text/plain").text)
-    }
-
-    /// The document at a path of its API.
-    pub fn document(&self, path: &str) -> serde_json::Value {
-        serde_json::from_str(&self.get(path, "").text).expect(path)
-    }
-
-    /// The findings now: kind, and node if about one.
-    pub fn findings(&self) -> Found {
-        listed(&self.document("/api/v1/findings")["findings"])
-    }
-
-    /// The events so far.
-    pub fn events(&self) -> Vec<serde_json::Value> {
-        self.document("/api/v1/events")["events"].as_array().expect("a list").clone()
-    }
-
-    /// Waits until there is a finding of this kind.
-    #[track_caller]
-    pub fn until_found(&self, limit: Duration, kind: &str) -> Duration {
-        eventually(limit, kind, || self.findings().iter().any(|(found, _)| found == kind).then_some(())).1
-    }
-
-    /// Waits until an event of this kind happened, and gives it.
-    #[track_caller]
-    pub fn until_event(&self, limit: Duration, kind: &str) -> serde_json::Value {
-        eventually(limit, kind, || self.events().into_iter().find(|event| event["kind"] == kind)).0
-    }
-
-    /// Waits until a series has this value, and returns the time that took.
-    #[track_caller]
-    pub fn until(&self, limit: Duration, name: &str, labels: &[(&str, &str)], value: f64) -> Duration {
-        let what = format!("{name} {labels:?} is {value}");
-        eventually(limit, &what, || (self.samples().get(name, labels) == Some(value)).then_some(())).1
     }
 
     /// The id of its process.
@@ -136,23 +117,10 @@ impl Daemon {
     }
 }
 
-/// Kinds of findings, and the nodes that they are about.
-pub type Found = Vec<(String, Option<String>)>;
-
-/// What `rolecall diagnose` says of these nodes: its exit code, the text, and the findings.
-pub fn diagnose(nodes: &[&str]) -> (Option<i32>, String, Found) {
-    let run = |format: &str| {
-        let output = Command::new(Daemon::binary()).args(["diagnose", "--format", format]).args(nodes).output().expect("rolecall");
-        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
-    };
-    let (code, text) = run("text");
-    let document: serde_json::Value = serde_json::from_str(&run("json").1).expect("a document");
-    (code, text, listed(&document["findings"]))
-}
-
-fn listed(findings: &serde_json::Value) -> Found {
-    let listed = findings.as_array().expect("a list").iter();
-    listed.map(|finding| (finding["kind"].as_str().expect("a kind").to_owned(), finding["node"].as_str().map(str::to_owned))).collect()
+/// The part of a configuration that has these servers as one deployment; more of its keys may follow.
+pub fn deployment(name: &str, servers: &[&Redis]) -> String {
+    let nodes: Vec<_> = servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
+    format!("[[deployment]]\nname = '{name}'\nnodes = [{}]\n", nodes.join(", "))
 }
 
 /// The port in the line that says where it listens, in either format of log lines.

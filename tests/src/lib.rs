@@ -2,13 +2,17 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a testbed that cannot do its work fails the test, everywhere")]
 
+mod answers;
 mod daemon;
 mod disk;
+mod findings;
+mod group;
 mod parsers;
 mod peer;
 mod process;
 mod prometheus;
 mod redis;
+mod redis_exporter;
 mod samples;
 mod wait;
 
@@ -16,15 +20,18 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-pub use daemon::{Daemon, Found, Response, diagnose};
+pub use daemon::{Daemon, Response, deployment};
 pub use disk::{Disk, Fsync};
+pub use findings::{Found, diagnose, diagnose_urls, has};
+pub use group::{pair, trio};
 pub use parsers::{open_metrics_parser, promtool};
 pub use peer::{Peer, Proxy, until_info};
 pub use process::{Process, Signal};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, VERSIONS};
+pub use redis_exporter::RedisExporter;
 pub use samples::Samples;
-pub use wait::{Stopwatch, eventually, pause};
+pub use wait::{Stopwatch, eventually, pause, until_ok};
 
 /// A port of the loopback interface that nobody listens on. No two tests get the same one, and none is of those that the system gives to
 /// connections, which may take it before the server does.

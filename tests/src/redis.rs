@@ -59,11 +59,37 @@ impl Redis {
     /// Starts a replica of this server.
     #[must_use]
     pub fn replica(&self) -> Self {
-        let replica = Redis::of(self.version, &["--replicaof", "127.0.0.1", &self.port.to_string()]);
+        let replica = self.replica_with(&[]);
         eventually(Duration::from_secs(20), "the replica is synchronised", || {
             replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
         });
         replica
+    }
+
+    /// Starts a replica of this server with these options, which need not come to stand.
+    #[must_use]
+    pub fn replica_with(&self, options: &[&str]) -> Self {
+        let port = self.port.to_string();
+        Redis::of(self.version, &[&["--replicaof", "127.0.0.1", &port], options].concat())
+    }
+
+    /// Makes it a replica of another server.
+    #[track_caller]
+    pub fn follow(&self, master: &Redis) {
+        assert_eq!(self.cli(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]).trim(), "OK");
+    }
+
+    /// Makes it a master.
+    #[track_caller]
+    pub fn promote(&self) {
+        assert_eq!(self.cli(&["REPLICAOF", "NO", "ONE"]).trim(), "OK");
+    }
+
+    /// Writes a hundred keys, and waits until this replica of it has them.
+    #[track_caller]
+    pub fn fill(&self, replica: &Redis) {
+        self.cli(&["EVAL", "for i = 1, 100 do redis.call('SET', 'key' .. i, i) end", "0"]);
+        eventually(Duration::from_secs(10), "replicated", || (replica.cli(&["DBSIZE"]).trim() == "100").then_some(()));
     }
 
     /// The directory that it has for its own.
@@ -93,6 +119,12 @@ impl Redis {
         let text = self.cli(&["INFO", "all"]);
         let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
         Some(line.trim().to_owned())
+    }
+
+    /// The same, of a figure that is a whole number and there.
+    #[track_caller]
+    pub fn number(&self, field: &str) -> u64 {
+        self.info(field).and_then(|number| number.parse().ok()).expect("a number")
     }
 
     /// The ids of the connections whose last command was INFO or CONFIG GET: those of Rolecall.

@@ -4,14 +4,20 @@ use std::time::{Duration, Instant};
 
 /// Waits until `probe` gives something, and returns it with the time that took.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "the one place where tests wait")]
 pub fn eventually<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> (T, Duration) {
+    until_ok(limit, || probe().ok_or_else(|| what.to_owned()))
+}
+
+/// The same for a probe that says what it misses; the last of that is shown when time is over.
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "the one place where tests wait")]
+pub fn until_ok<T>(limit: Duration, mut probe: impl FnMut() -> Result<T, String>) -> (T, Duration) {
     let begun = Stopwatch::start();
     loop {
-        if let Some(found) = probe() {
-            return (found, begun.elapsed());
+        match probe() {
+            Ok(found) => return (found, begun.elapsed()),
+            Err(missed) => assert!(begun.elapsed() < limit, "not within {limit:?}: {missed}"),
         }
-        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -39,6 +39,19 @@ impl Board {
         let shown = self.shown.borrow();
         shown.complete && shown.deployments.iter().all(|view| view.borrow().at.is_some())
     }
+
+    /// Waits until this holds of every deployment that is shown now, of all at once.
+    pub(crate) async fn until(&self, holds: impl Fn(&DeploymentView) -> bool) {
+        let mut views = self.deployments.borrow().clone();
+        while !views.iter().all(|view| holds(&view.borrow())) {
+            for view in &mut views {
+                if view.wait_for(|view| holds(view)).await.is_err() {
+                    // Nothing is published here any more; the fleet says why.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
 }
 
 impl Publisher {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::runtime::Runtime;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use topology::{DeploymentView, Presence, Severity};
 use tracing::error;
 
@@ -64,13 +64,8 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
         let mut fleet = Fleet::new(shared);
         fleet.poll(deployments);
         let board = fleet.board();
-        let looked = async {
-            // A node that hangs is found out only when the attempt to connect ends.
-            let waits = |view: &DeploymentView| view.nodes.iter().any(|node| node.presence == Presence::Pending);
-            while board.views().iter().any(|view| view.rounds.total < ROUNDS || waits(view)) {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
+        // A node that hangs is found out only when the attempt to connect ends.
+        let looked = board.until(|view| view.rounds.total >= ROUNDS && !waits(view));
         tokio::select! {
             _ = timeout(LIMIT, looked) => {}
             ended = fleet.ended() => {
@@ -92,11 +87,15 @@ fn hasten(settings: &mut DeploymentSettings) {
     settings.deadline = settings.deadline.min(deployment.interval);
 }
 
+/// Nobody knows yet whether some node answers.
+fn waits(view: &DeploymentView) -> bool {
+    view.nodes.iter().any(|node| node.presence == Presence::Pending)
+}
+
 fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
     let dark = |view: &Arc<DeploymentView>| view.nodes.iter().all(|node| node.up() != Some(true));
     let found = |view: &Arc<DeploymentView>| view.findings.iter().any(|finding| finding.severity != Severity::Info);
-    let waits = |view: &Arc<DeploymentView>| view.nodes.iter().any(|node| node.presence == Presence::Pending);
-    if views.iter().any(dark) || (views.iter().any(waits) && !views.iter().any(found)) {
+    if views.iter().any(dark) || (views.iter().any(|view| waits(view)) && !views.iter().any(found)) {
         COULD_NOT_TELL
     } else if views.iter().any(found) {
         FINDINGS

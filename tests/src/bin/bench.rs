@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::NodeSnapshot;
 use topology::{Answer, Deployment, Fold, Kind, Outcome, Round};
 
-use tests::{Daemon, Process, Redis, Stopwatch, eventually, free_port, pause};
+use tests::{Daemon, Redis, RedisExporter, Stopwatch, eventually, pause};
 
 /// Servers behind the nodes; each serves as many nodes as it must.
 const SERVERS: usize = 10;
@@ -111,20 +111,17 @@ fn folds() {
 }
 
 fn rolecall(servers: &[Redis], nodes: usize) -> String {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
     let mut text = String::from("[[deployment]]\nname = 'bench'\nnodes = [\n");
     for node in 0..nodes {
         writeln!(text, "  {{ url = '{}', name = 'n{node}' }},", servers[node % SERVERS].url()).expect("to a string");
     }
-    std::fs::write(&file, text + "]\n").expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let daemon = Daemon::configured(&(text + "]\n"));
     let answering = || daemon.samples().get("redis_deployment_nodes", &[("state", "answering")]);
     eventually(Duration::from_secs(60), "all nodes answer", || (answering() == Some(nodes as f64)).then_some(()));
     // The first readings of CONFIG are behind us then.
     pause(Duration::from_secs(5));
     let servers = &servers[..nodes.min(SERVERS)];
-    let polls = || daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds") * nodes as f64;
+    let polls = || daemon.value("rolecall_rounds_total").expect("rounds") * nodes as f64;
     let (cpu, busy, before) = (cpu_seconds(daemon.id()), server_micros(servers), polls());
     pause(WATCH);
     // What is asked of the daemon itself comes after the processor time was read.
@@ -134,7 +131,7 @@ fn rolecall(servers: &[Redis], nodes: usize) -> String {
     let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(daemon.port, encoding));
     let text = daemon.get("/metrics", "").text;
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
-    let missed = daemon.samples().get("rolecall_rounds_missed_total", &[]);
+    let missed = daemon.value("rolecall_rounds_missed_total");
     assert_eq!(missed, Some(0.0), "no round was missed");
     format!(
         "| Rolecall | {nodes} | {:.0} | {:.0} | {resident:.1} | {gzip:.0} | {plain:.0} | {series} | {:.1} |",
@@ -172,22 +169,14 @@ fn bare_sockets(servers: &[Redis], nodes: usize) -> String {
 
 fn redis_exporter(server: &Redis) -> String {
     const SCRAPES: u32 = 300;
-    let port = free_port();
-    let exporter = Process::start(Command::new("prometheus-redis-exporter").args([
-        "-redis.addr",
-        &server.url(),
-        "-web.listen-address",
-        &format!("127.0.0.1:{port}"),
-    ]));
-    let scrape = || ureq::get(format!("http://127.0.0.1:{port}/metrics")).call().ok()?.body_mut().read_to_string().ok();
-    let (text, _) = eventually(Duration::from_secs(10), "redis_exporter answers", scrape);
+    let (exporter, text) = RedisExporter::start(server);
     let servers = std::slice::from_ref(server);
     let (cpu, busy) = (cpu_seconds(exporter.id()), server_micros(servers));
     for _ in 0..SCRAPES {
-        scrape().expect("an answer");
+        exporter.scrape().expect("an answer");
     }
     let (cpu, busy) = (cpu_seconds(exporter.id()) - cpu, server_micros(servers) - busy);
-    let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(port, encoding));
+    let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(exporter.port, encoding));
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     format!(
         "| redis_exporter 1.45.0 | 1 | {:.0} | {:.0} | {:.1} | {gzip:.0} | {plain:.0} | {series} | {:.2} |",

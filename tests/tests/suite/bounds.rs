@@ -24,8 +24,8 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 #[test]
 fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
     let server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
-    let before = daemon.samples().get("process_resident_memory_bytes", &[]).expect("memory");
+    let daemon = Daemon::watch(&[&server]);
+    let before = daemon.value("process_resident_memory_bytes").expect("memory");
     let mut idle: Vec<_> = (0..2000).map(|_| connect(&daemon)).collect();
     let (closed, _) = eventually(SECOND * 10, "those above the limit are closed", || {
         let closed = idle.iter_mut().filter_map(|stream| is_closed(stream).then_some(())).count();
@@ -43,7 +43,7 @@ fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
     };
     let (text, took) = eventually(SECOND * 40, "scrapes get through again", scrape);
     assert!(text.contains("redis_up{"));
-    let after = daemon.samples().get("process_resident_memory_bytes", &[]).expect("memory");
+    let after = daemon.value("process_resident_memory_bytes").expect("memory");
     assert!(after - before < 60e6, "{before} and {after} bytes");
     println!("{closed} of 2000 closed at once, scrapes get through after {took:?}, {} kB more", (after - before) / 1e3);
 }
@@ -51,7 +51,7 @@ fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
 #[test]
 fn heads_and_bodies_are_bounded() {
     let server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     let answer = |request: &[u8]| {
         let mut stream = connect(&daemon);
         // A server that has read enough may close before all is written.
@@ -75,11 +75,8 @@ fn heads_and_bodies_are_bounded() {
 fn slow_readers_do_not_keep_others_from_reading() {
     // Many nodes make an answer that no socket buffer swallows.
     let server = Redis::start(&[]);
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
     let nodes: Vec<_> = (0..300).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
-    std::fs::write(&file, format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(","))).expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let daemon = Daemon::configured(&format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(",")));
     daemon.until(SECOND * 20, "redis_deployment_nodes", &[("state", "answering")], 300.0);
     let slow: Vec<_> = (0..60)
         .map(|_| {

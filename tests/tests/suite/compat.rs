@@ -1,10 +1,9 @@
 //! `/scrape` beside redis_exporter 1.45.0, on the same servers: every difference is listed, with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::Duration;
 
-use tests::{Daemon, Process, Redis, eventually, free_port, promtool};
+use tests::{Daemon, Redis, RedisExporter, eventually, promtool};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -183,19 +182,9 @@ fn side_by_side(version: &'static str) -> Vec<String> {
     replica.cli(&["SET", "key", "other"]);
     eventually(SECOND * 10, "saved", || (primary.info("rdb_bgsave_in_progress")? == "0").then_some(()));
     for server in [&primary, &replica] {
-        let port = free_port();
-        let exporter = Process::start(Command::new("prometheus-redis-exporter").args([
-            "-redis.addr",
-            &server.url(),
-            "-web.listen-address",
-            &format!("127.0.0.1:{port}"),
-        ]));
-        let (theirs, _) = eventually(SECOND * 10, "redis_exporter answers", || {
-            let text = ureq::get(format!("http://127.0.0.1:{port}/metrics")).call().ok()?.body_mut().read_to_string().ok()?;
-            text.contains("redis_up 1").then_some(text)
-        });
+        let (exporter, theirs) = RedisExporter::start(server);
         drop(exporter);
-        let daemon = Daemon::serve(&[&server.url()]);
+        let daemon = Daemon::watch(&[server]);
         let path = format!("/scrape?target=redis://{}", server.address());
         let (ours, _) = eventually(SECOND * 10, "everything was read", || {
             Some(daemon.get(&path, "application/openmetrics-text")).filter(|answer| answer.text.contains("redis_slowlog_last_id"))
@@ -222,17 +211,14 @@ fn beside_redis_exporter_on_7_0_and_6_2() {
 fn only_configured_nodes_are_scraped() {
     let (primary, other) = (Redis::start(&[]), Redis::start(&[]));
     let replica = primary.replica();
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
     let text = format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'zero' }}, {{ url = '{}' }}]\n[[deployment]]\nname = 'b'\nnodes = [{{ url = '{}', name = 'zero' }}]\n",
         primary.url(),
         replica.url(),
         primary.url()
     );
-    std::fs::write(&file, text).expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
-    let before = other.info("total_connections_received").expect("a count").parse::<u64>().expect("a count");
+    let daemon = Daemon::configured(&text);
+    let before = other.number("total_connections_received");
     let scrape = |query: &str| daemon.get(&format!("/scrape{query}"), "");
     for (query, status) in [
         ("", 400),
@@ -249,7 +235,7 @@ fn only_configured_nodes_are_scraped() {
     ] {
         assert_eq!(scrape(query).status, status, "{query}");
     }
-    let after = other.info("total_connections_received").expect("a count").parse::<u64>().expect("a count");
+    let after = other.number("total_connections_received");
     assert_eq!(after - before, 1, "only redis-cli connected");
 
     // A node that is down has an answer too, as from redis_exporter.

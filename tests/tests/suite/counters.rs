@@ -18,7 +18,7 @@ fn a_restart_of_rolecall_is_no_burst_of_errors() {
     }
     server.cli(&["CONFIG", "SET", "hz", "11"]);
     for _ in 0..2 {
-        let daemon = Daemon::serve(&[&server.url()]);
+        let daemon = Daemon::watch(&[&server]);
         daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
         daemon.until(SECOND * 5, "redis_topology_commands_total", &[("command", "config_set")], 0.0);
         server.cli(&["NOSUCH"]);
@@ -31,7 +31,7 @@ fn a_restart_of_rolecall_is_no_burst_of_errors() {
 #[test]
 fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
     let mut server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
     let fail = || server.cli(&["LPUSH"]);
     for expected in [1.0, 2.0, 3.0] {
@@ -41,13 +41,13 @@ fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
     server.cli(&["CONFIG", "RESETSTAT"]);
     fail();
     daemon.until(SECOND * 3, "redis_errors_total", &[("err", "ERR")], 4.0);
-    assert_eq!(daemon.samples().get("redis_error_replies_total", &[]), Some(4.0));
+    assert_eq!(daemon.value("redis_error_replies_total"), Some(4.0));
     server.kill();
     daemon.until(SECOND * 3, "redis_up", &[], 0.0);
     server.restart();
     server.cli(&["LPUSH"]);
     daemon.until(SECOND * 12, "redis_errors_total", &[("err", "ERR")], 5.0);
-    assert_eq!(daemon.samples().get("redis_restarts_total", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_restarts_total"), Some(1.0));
 }
 
 #[test]
@@ -61,18 +61,14 @@ fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
         let noperm = || server.info("errorstat_NOPERM").map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"));
         // Once each, and CLIENT ID by the connection too.
         assert_eq!(noperm(), Some(4.0), "{version}: once each");
-        let rounds = daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
-        eventually(SECOND * 8, "five rounds", || (daemon.samples().get("rolecall_rounds_total", &[]) >= Some(rounds + 5.0)).then_some(()));
+        let rounds = daemon.value("rolecall_rounds_total").expect("rounds");
+        eventually(SECOND * 8, "five rounds", || (daemon.value("rolecall_rounds_total") >= Some(rounds + 5.0)).then_some(()));
         assert_eq!(noperm(), Some(4.0), "{version}: not once more");
         // A new connection to the same process asks no more than the old one, but begins with CLIENT ID.
         server.cli(&["CLIENT", "KILL", "USER", "rolecall"]);
-        eventually(SECOND * 8, "five rounds", || (daemon.samples().get("rolecall_rounds_total", &[]) >= Some(rounds + 10.0)).then_some(()));
+        eventually(SECOND * 8, "five rounds", || (daemon.value("rolecall_rounds_total") >= Some(rounds + 10.0)).then_some(()));
         assert_eq!(noperm(), Some(5.0), "{version}: not after reconnecting");
-        assert_eq!(
-            (errors(&daemon, "NOPERM"), daemon.samples().get("redis_error_replies_total", &[])),
-            (Some(0.0), Some(0.0)),
-            "{version}"
-        );
+        assert_eq!((errors(&daemon, "NOPERM"), daemon.value("redis_error_replies_total")), (Some(0.0), Some(0.0)), "{version}");
         // Someone else's refusals are counted.
         server.cli(&["--user", "rolecall", "--pass", "secret", "GET", "x"]);
         daemon.until(SECOND * 3, "redis_errors_total", &[("err", "NOPERM")], 1.0);
@@ -82,7 +78,7 @@ fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
 #[test]
 fn without_config_everything_that_needs_only_info_is_there() {
     let server = Redis::start(&["--rename-command", "CONFIG", ""]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     eventually(SECOND * 5, "CONFIG was refused", || daemon.log().iter().any(|line| line.contains("command=\"CONFIG GET\"")).then_some(()));
     let samples = daemon.samples();
     assert_eq!(samples.count("redis_config_maxclients", &[]), 0);
@@ -98,7 +94,7 @@ fn without_config_everything_that_needs_only_info_is_there() {
 fn names_that_scripts_make_up_stay_bounded_and_valid() {
     for version in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
         let server = Redis::of(version, &[]);
-        let daemon = Daemon::serve(&[&server.url()]);
+        let daemon = Daemon::watch(&[&server]);
         daemon.until(SECOND * 5, "redis_errors_total", &[("err", "READONLY")], 0.0);
         for strange in ["a_b=c,d\"", "x{y=\"z\"}", "tab\\tand\\nline", "caf\\195\\169", &"long".repeat(5000)] {
             server.cli(&["EVAL", &format!("return redis.error_reply('{strange} text')"), "0"]);

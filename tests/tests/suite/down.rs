@@ -9,7 +9,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {
     let (mut killed, other) = (Redis::start(&[]), Redis::start(&[]));
-    let daemon = Daemon::serve(&[&killed.url(), &other.url()]);
+    let daemon = Daemon::watch(&[&killed, &other]);
     let node = killed.address();
     let labels = [("node", node.as_str())];
     daemon.until(SECOND * 3, "redis_up", &labels, 1.0);
@@ -35,7 +35,7 @@ fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {
 #[test]
 fn a_connection_that_the_server_closes_is_no_outage() {
     let server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
     let connections = server.pollers();
     for _ in 0..5 {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tests::{Daemon, Disk, Found, Fsync, Redis, diagnose, eventually, pause};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,28 +13,18 @@ fn has(found: &Found, kind: &str) -> bool {
     found.iter().any(|(found, _)| found == kind)
 }
 
-/// Waits until nothing is found any more.
-#[track_caller]
-fn until_healthy(daemon: &Daemon) {
-    let mut left = Found::new();
-    eventually(LIMIT, "nothing is found", || {
-        left = daemon.findings();
-        left.is_empty().then_some(())
-    });
-}
-
 /// Waits until writes are refused for this reason, and checks that the deployment is told to be blocked, and that `diagnose` finds `kind`.
 #[track_caller]
 fn blocked(daemon: &Daemon, server: &Redis, reason: &str, kind: &str) {
     let node = server.address();
     daemon.until(LIMIT, "redis_writes_refused", &[("node", &node), ("reason", reason)], 1.0);
     daemon.until_found(LIMIT, kind);
-    assert_eq!(daemon.samples().get("redis_deployment_writable", &[]), Some(0.0));
+    assert_eq!(daemon.value("redis_deployment_writable"), Some(0.0));
     let all = [kind.to_owned(), "RedisWritesBlocked".to_owned()];
     let mut told: Vec<_> = daemon.findings().into_iter().map(|(kind, _)| kind).collect();
     told.sort();
     assert_eq!(told, all, "these and no others");
-    let (code, text, found) = diagnose(&[&server.url()]);
+    let (code, text, found) = diagnose(&[server]);
     assert_eq!(code, Some(1), "{text}");
     assert!(found.contains(&(kind.to_owned(), Some(node))) && has(&found, "RedisWritesBlocked"), "{text}");
     assert!(text.contains("writes REFUSED") && text.contains(&format!("refuses writes: {reason}")), "{text}");
@@ -45,25 +34,19 @@ fn blocked(daemon: &Daemon, server: &Redis, reason: &str, kind: &str) {
 #[track_caller]
 fn mended(daemon: &Daemon, server: &Redis) {
     daemon.until(LIMIT, "redis_deployment_writable", &[], 1.0);
-    until_healthy(daemon);
-    let (code, text, found) = diagnose(&[&server.url()]);
-    assert_eq!((code, found), (Some(0), Found::new()), "{text}");
+    daemon.until_healthy(LIMIT, &[server]);
 }
 
 /// A daemon whose configuration has this deployment; CONFIG is read every second.
-fn configured(deployment: &str) -> (TempDir, Daemon) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
-    std::fs::write(&file, format!("[[deployment]]\nname = 'a'\ncadence = {{ config = '1s' }}\n{deployment}")).expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
-    (directory, daemon)
+fn configured(deployment: &str) -> Daemon {
+    Daemon::configured(&format!("[[deployment]]\nname = 'a'\ncadence = {{ config = '1s' }}\n{deployment}"))
 }
 
 #[test]
 fn an_append_only_file_on_a_full_disk_blocks_writes_until_there_is_space() {
     let disk = Disk::of(2);
     let server = Redis::start(&["--appendonly", "yes", "--dir", &disk.folder()]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_deployment_writable", &[], 1.0);
     disk.fill();
     // The write that meets the full disk is acknowledged all the same.
@@ -80,13 +63,13 @@ fn an_append_only_file_on_a_full_disk_blocks_writes_until_there_is_space() {
     pause(SECOND * 3);
     assert!(server.cli(&["SET", "key", "x"]).contains("MISCONF"));
     assert_eq!(daemon.samples().get("redis_writes_refused", &[("reason", "misconf_aof")]), Some(1.0));
-    assert_eq!(daemon.samples().get("redis_aof_fsync_stuck", &[]), Some(0.0));
+    assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
 
     disk.free();
     mended(&daemon, &server);
     daemon.until_event(LIMIT, "aof_write_recovered");
     assert_eq!((daemon.logged("aof_write_failed").len(), daemon.logged("aof_write_recovered").len()), (1, 1), "{:?}", daemon.log());
-    assert_eq!(daemon.samples().get("redis_aof_fsync_stuck", &[]), Some(0.0));
+    assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
 }
 
 #[test]
@@ -94,12 +77,11 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
     for (version, finding) in [("redis-6.2.14", "RedisAofWriteFailing"), ("redis-7.0.15", "RedisDown")] {
         let disk = Disk::of(2);
         let primary = Redis::of(version, &[]);
-        let port = primary.port.to_string();
-        let mut replica = Redis::of(version, &["--replicaof", "127.0.0.1", &port, "--appendonly", "yes", "--dir", &disk.folder()]);
-        let daemon = Daemon::serve(&[&primary.url(), &replica.url()]);
+        let mut replica = primary.replica_with(&["--appendonly", "yes", "--dir", &disk.folder()]);
+        let daemon = Daemon::watch(&[&primary, &replica]);
         let node = replica.address();
-        daemon.until(LIMIT, "redis_link_state", &[("node", &node), ("state", "up")], 1.0);
-        until_healthy(&daemon);
+        daemon.until_link(LIMIT, &replica, "up");
+        daemon.until_quiet(LIMIT);
         // It begins its file anew once it has the primary's data.
         eventually(LIMIT, "rewritten", || {
             let idle = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].iter().all(|field| replica.info(field).as_deref() == Some("0"));
@@ -115,14 +97,14 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
         assert_eq!(samples.get("redis_deployment_writable", &[]), Some(1.0), "{version}");
         assert_ne!(samples.get("redis_writes_refused", &[("node", &node), ("reason", "misconf_aof")]), Some(1.0), "{version}");
         assert!(!has(&found, "RedisWritesBlocked"), "{found:?}");
-        assert!(diagnose(&[&primary.url(), &replica.url()]).2.contains(&told), "{version}");
+        assert!(diagnose(&[&primary, &replica]).2.contains(&told), "{version}");
         disk.free();
         if finding == "RedisDown" {
             // From 7.0 on a replica rather ends than lets its file lack something.
             assert!(!replica.end(LIMIT).success());
             replica.restart();
         }
-        until_healthy(&daemon);
+        daemon.until_quiet(LIMIT);
     }
 }
 
@@ -130,7 +112,7 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
 fn behind_a_shim(version: &'static str) -> (Fsync, Redis, Daemon) {
     let fsync = Fsync::shim();
     let server = Redis::within(&fsync.environment(), version, &["--appendonly", "yes", "--appendfsync", "everysec"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_aof_fsync_stuck", &[], 0.0);
     (fsync, server, daemon)
 }
@@ -144,7 +126,7 @@ fn stuck(fsync: &Fsync, server: &Redis, daemon: &Daemon) {
     fsync.mend();
     pause(SECOND * 3);
     assert!(server.cli(&["SET", "key", "value"]).contains("MISCONF"), "a good disk alone does not help");
-    assert_eq!(daemon.samples().get("redis_aof_fsync_stuck", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(1.0));
     assert!(has(&daemon.findings(), "RedisAofFsyncStuck"));
 }
 
@@ -156,14 +138,14 @@ fn a_failed_fsync_lasts_until_the_file_is_switched_off_and_on() {
     server.cli(&["BGREWRITEAOF"]);
     daemon.until(LIMIT, "redis_aof_rewrites_total", &[], 1.0);
     pause(SECOND * 3);
-    assert_eq!(daemon.samples().get("redis_aof_fsync_stuck", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(1.0));
     server.cli(&["CONFIG", "SET", "appendonly", "no"]);
     daemon.until(LIMIT, "redis_deployment_writable", &[], 1.0);
     server.cli(&["CONFIG", "SET", "appendonly", "yes"]);
     daemon.until(LIMIT, "redis_aof_enabled", &[], 1.0);
     mended(&daemon, &server);
     assert_eq!(server.cli(&["SET", "key", "value"]).trim(), "OK");
-    assert_eq!(daemon.samples().get("redis_aof_fsync_stuck", &[]), Some(0.0));
+    assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
     assert_eq!((daemon.logged("aof_write_failed").len(), daemon.logged("aof_write_recovered").len()), (1, 1), "{:?}", daemon.log());
 }
 
@@ -173,7 +155,7 @@ fn check_cleared_by_a_rewrite(version: &'static str) {
     stuck(&fsync, &server, &daemon);
     server.cli(&["BGREWRITEAOF"]);
     mended(&daemon, &server);
-    assert_eq!(daemon.samples().get("redis_aof_fsync_stuck", &[]), Some(0.0));
+    assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
 }
 
 #[test]
@@ -198,10 +180,10 @@ fn a_slow_fsync_is_counted_and_is_no_failure() {
     eventually(LIMIT, "a delayed fsync", || {
         server.cli(&["SET", "key", "value"]);
         assert_eq!(daemon.findings(), Found::new(), "no error");
-        (daemon.samples().get("redis_aof_delayed_fsync_total", &[]) >= Some(1.0)).then_some(())
+        (daemon.value("redis_aof_delayed_fsync_total") >= Some(1.0)).then_some(())
     });
-    assert_eq!(daemon.samples().get("redis_aof_fsync_stuck", &[]), Some(0.0));
-    assert_eq!(daemon.samples().get("redis_deployment_writable", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
+    assert_eq!(daemon.value("redis_deployment_writable"), Some(1.0));
 }
 
 #[test]
@@ -209,7 +191,7 @@ fn a_failing_snapshot_blocks_writes_only_with_save_points() {
     let disk = Disk::of(2);
     let server = Redis::start(&["--save", "3600 1000000", "--dir", &disk.folder()]);
     let unsaved = Redis::start(&["--dir", &disk.folder(), "--dbfilename", "other.rdb"]);
-    let [daemon, other] = [&server, &unsaved].map(|server| Daemon::serve(&[&server.url()]));
+    let [daemon, other] = [&server, &unsaved].map(|server| Daemon::watch(&[server]));
     daemon.until(LIMIT, "redis_config_save_points", &[], 1.0);
     other.until(LIMIT, "redis_config_save_points", &[], 0.0);
     disk.fill();
@@ -226,13 +208,13 @@ fn a_failing_snapshot_blocks_writes_only_with_save_points() {
     let samples = other.samples();
     assert_eq!(samples.get("redis_writes_refused", &[("reason", "misconf_rdb")]), Some(0.0));
     assert_eq!(samples.get("redis_deployment_writable", &[]), Some(1.0));
-    let (code, text, found) = diagnose(&[&unsaved.url()]);
+    let (code, text, found) = diagnose(&[&unsaved]);
     assert!(code == Some(1) && found.len() == 1 && text.contains("writes accepted"), "{text}");
 
     // Space alone does not help; a good snapshot does.
     disk.free();
     pause(SECOND * 2);
-    assert_eq!(daemon.samples().get("redis_deployment_writable", &[]), Some(0.0));
+    assert_eq!(daemon.value("redis_deployment_writable"), Some(0.0));
     for (daemon, server) in [(&daemon, &server), (&other, &unsaved)] {
         server.cli(&["BGSAVE"]);
         mended(daemon, server);
@@ -243,16 +225,16 @@ fn a_failing_snapshot_blocks_writes_only_with_save_points() {
 fn memory_near_and_at_its_limit() {
     let server = Redis::start(&["--enable-debug-command", "yes"]);
     server.cli(&["DEBUG", "POPULATE", "200", "key", "100000"]);
-    let daemon = Daemon::serve(&[&server.url()]);
-    let used: u64 = server.info("used_memory").expect("memory").parse().expect("bytes");
+    let daemon = Daemon::watch(&[&server]);
+    let used = server.number("used_memory");
     server.cli(&["CONFIG", "SET", "maxmemory", &(used * 4 / 3).to_string()]);
     daemon.until(LIMIT, "redis_memory_max_bytes", &[], (used * 4 / 3) as f64);
     assert_eq!(daemon.findings(), Found::new());
     server.cli(&["CONFIG", "SET", "maxmemory", &(used * 100 / 95).to_string()]);
     daemon.until_found(LIMIT, "RedisMemoryNearLimit");
     assert_eq!(daemon.findings().len(), 1);
-    assert_eq!(daemon.samples().get("redis_deployment_writable", &[]), Some(1.0));
-    assert!(has(&diagnose(&[&server.url()]).2, "RedisMemoryNearLimit"));
+    assert_eq!(daemon.value("redis_deployment_writable"), Some(1.0));
+    assert!(has(&diagnose(&[&server]).2, "RedisMemoryNearLimit"));
 
     let mut length = 0;
     let (refused, _) = eventually(LIMIT, "writes are refused", || {
@@ -272,7 +254,7 @@ fn memory_near_and_at_its_limit() {
 #[test]
 fn writes_too_large_for_the_room_left_are_counted() {
     let server = Redis::start(&["--maxmemory", "20mb"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_errors_total", &[("err", "OOM")], 0.0);
     let value = "x".repeat(100_000);
     let mut refused = 0;
@@ -290,17 +272,17 @@ fn writes_too_large_for_the_room_left_are_counted() {
 #[test]
 fn a_full_cache_that_evicts_is_healthy() {
     let server = Redis::start(&["--maxmemory", "10mb", "--maxmemory-policy", "allkeys-lru"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     let value = "x".repeat(100_000);
     let mut key = 0;
     eventually(LIMIT, "evictions", || {
         key += 1;
         assert_eq!(server.cli(&["SET", &key.to_string(), &value]).trim(), "OK");
-        (daemon.samples().get("redis_evicted_keys_total", &[]) >= Some(20.0)).then_some(())
+        (daemon.value("redis_evicted_keys_total") >= Some(20.0)).then_some(())
     });
     let samples = daemon.samples();
     assert!(samples.get("redis_memory_used_bytes", &[]) > samples.get("redis_memory_max_bytes", &[]).map(|limit| limit * 0.9));
-    assert_eq!((daemon.findings(), diagnose(&[&server.url()]).2), (Found::new(), Found::new()));
+    assert_eq!((daemon.findings(), diagnose(&[&server]).2), (Found::new(), Found::new()));
     assert_eq!(samples.get("redis_writes_refused", &[("reason", "oom")]), Some(0.0));
 }
 
@@ -308,7 +290,7 @@ fn a_full_cache_that_evicts_is_healthy() {
 fn a_primary_without_the_replicas_that_it_needs_refuses_writes() {
     let primary = Redis::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"]);
     let mut replica = primary.replica();
-    let daemon = Daemon::serve(&[&primary.url(), &replica.url()]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let node = primary.address();
     let refused = [("node", node.as_str()), ("reason", "noreplicas")];
     daemon.until(LIMIT, "redis_writes_refused", &refused, 0.0);
@@ -319,22 +301,22 @@ fn a_primary_without_the_replicas_that_it_needs_refuses_writes() {
     assert!(primary.cli(&["SET", "key", "x"]).contains("NOREPLICAS"));
     for kind in ["RedisNotEnoughReplicas", "RedisWritesBlocked"] {
         daemon.until_found(LIMIT, kind);
-        assert!(has(&diagnose(&[&primary.url(), &replica.url()]).2, kind), "{kind}");
+        assert!(has(&diagnose(&[&primary, &replica]).2, kind), "{kind}");
     }
     replica.restart();
     daemon.until(LIMIT, "redis_writes_refused", &refused, 0.0);
     daemon.until(LIMIT, "redis_deployment_writable", &[], 1.0);
-    until_healthy(&daemon);
+    daemon.until_quiet(LIMIT);
 }
 
 #[test]
 fn a_stale_master_that_refuses_writes_is_a_fence_at_work() {
     let old = Redis::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"]);
     let new = old.replica();
-    let daemon = Daemon::serve(&[&old.url(), &new.url()]);
+    let daemon = Daemon::watch(&[&old, &new]);
     let (old_node, new_node) = (old.address(), new.address());
     daemon.until(LIMIT, "redis_deployment_primary_info", &[("node", &old_node)], 1.0);
-    new.cli(&["REPLICAOF", "NO", "ONE"]);
+    new.promote();
     daemon.until(LIMIT, "redis_deployment_primary_info", &[("node", &new_node)], 1.0);
     daemon.until(LIMIT, "redis_writes_refused", &[("node", &old_node), ("reason", "noreplicas")], 1.0);
     assert!(old.cli(&["SET", "key", "x"]).contains("NOREPLICAS"), "the fence");
@@ -343,31 +325,27 @@ fn a_stale_master_that_refuses_writes_is_a_fence_at_work() {
         assert!(!has(&found, "RedisNotEnoughReplicas") && !has(&found, "RedisWritesBlocked"), "{found:?}");
         pause(SECOND / 2);
     }
-    assert_eq!(daemon.samples().get("redis_deployment_writable", &[]), Some(1.0), "the primary takes writes");
-    let (_, text, found) = diagnose(&[&old.url(), &new.url()]);
+    assert_eq!(daemon.value("redis_deployment_writable"), Some(1.0), "the primary takes writes");
+    let (_, text, found) = diagnose(&[&old, &new]);
     assert!(!has(&found, "RedisNotEnoughReplicas") && !has(&found, "RedisWritesBlocked"), "{text}");
-    old.cli(&["REPLICAOF", "127.0.0.1", &new.port.to_string()]);
-    until_healthy(&daemon);
+    old.follow(&new);
+    daemon.until_quiet(LIMIT);
 }
 
 #[test]
 fn a_server_that_exits_for_its_full_disk_is_told_with_its_policy() {
     let disk = Disk::of(2);
     let mut server = Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &disk.folder()]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_config_appendfsync", &[("policy", "always")], 1.0);
     disk.fill();
     server.cli(&["SET", "key", &"x".repeat(5000)]);
     assert_eq!(server.end(LIMIT).code(), Some(1));
     daemon.until(LIMIT, "redis_up", &[], 0.0);
-    let finding = || {
-        let document = daemon.document("/api/v1/findings");
-        document["findings"].as_array().expect("a list").iter().find(|finding| finding["kind"] == "RedisDown").cloned()
-    };
-    let (finding, _) = eventually(LIMIT, "RedisDown", finding);
+    let (finding, _) = eventually(LIMIT, "RedisDown", || daemon.finding("RedisDown"));
     assert_eq!((&finding["severity"], &finding["node"]), (&"critical".into(), &server.address().into()), "it was the primary");
     assert_eq!(finding["evidence"]["appendfsync"], "always", "{finding}");
-    let blocked = daemon.samples().get("redis_deployment_writable", &[]);
+    let blocked = daemon.value("redis_deployment_writable");
     assert_eq!(blocked, None, "a server that is not there refuses nothing");
     disk.free();
     server.restart();
@@ -378,35 +356,35 @@ fn a_server_that_exits_for_its_full_disk_is_told_with_its_policy() {
 #[test]
 fn an_append_only_file_that_should_be_on() {
     let primary = Redis::start(&["--appendonly", "yes"]);
-    let replica = Redis::start(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    let replica = primary.replica_with(&["--appendonly", "yes"]);
     let nodes = format!("nodes = [{{ url = '{}', name = 'p' }}, {{ url = '{}', name = 'r' }}]\n", primary.url(), replica.url());
     let [all, replicas] = ["all", "replicas"].map(|aof| configured(&format!("{nodes}expect = {{ aof = '{aof}' }}\n")));
-    for (_, daemon) in [&all, &replicas] {
+    for daemon in [&all, &replicas] {
         daemon.until(LIMIT, "redis_link_state", &[("node", "r"), ("state", "up")], 1.0);
         daemon.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 1.0);
-        until_healthy(daemon);
+        daemon.until_quiet(LIMIT);
     }
     primary.cli(&["CONFIG", "SET", "appendonly", "no"]);
-    all.1.until_found(LIMIT, "RedisAofDisabled");
-    assert_eq!(all.1.findings(), [("RedisAofDisabled".to_owned(), Some("p".to_owned()))]);
-    replicas.1.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 0.0);
+    all.until_found(LIMIT, "RedisAofDisabled");
+    assert_eq!(all.findings(), [("RedisAofDisabled".to_owned(), Some("p".to_owned()))]);
+    replicas.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 0.0);
     pause(SECOND * 2);
-    assert_eq!(replicas.1.findings(), Found::new(), "a master may do without");
-    assert_eq!(diagnose(&[&primary.url(), &replica.url()]).2, Found::new(), "nothing was declared");
+    assert_eq!(replicas.findings(), Found::new(), "a master may do without");
+    assert_eq!(diagnose(&[&primary, &replica]).2, Found::new(), "nothing was declared");
     replica.cli(&["CONFIG", "SET", "appendonly", "no"]);
-    replicas.1.until_found(LIMIT, "RedisAofDisabled");
-    assert_eq!(replicas.1.findings(), [("RedisAofDisabled".to_owned(), Some("r".to_owned()))]);
+    replicas.until_found(LIMIT, "RedisAofDisabled");
+    assert_eq!(replicas.findings(), [("RedisAofDisabled".to_owned(), Some("r".to_owned()))]);
     for server in [&primary, &replica] {
         server.cli(&["CONFIG", "SET", "appendonly", "yes"]);
     }
-    until_healthy(&all.1);
-    until_healthy(&replicas.1);
+    all.until_quiet(LIMIT);
+    replicas.until_quiet(LIMIT);
 }
 
 #[test]
 fn a_rewrite_that_fails_is_told_and_writes_go_on() {
     let server = Redis::start(&["--appendonly", "yes"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_aof_last_bgrewrite_status", &[], 1.0);
     // What takes away the rights to a directory does, to a server that is not root.
     let [folder, away] = ["appendonlydir", "away"].map(|name| server.directory().join(name));
@@ -420,7 +398,7 @@ fn a_rewrite_that_fails_is_told_and_writes_go_on() {
     pause(SECOND * 2);
     let samples = daemon.samples();
     assert_eq!((samples.get("redis_aof_last_write_status", &[]), samples.get("redis_deployment_writable", &[])), (Some(1.0), Some(1.0)));
-    assert!(has(&diagnose(&[&server.url()]).2, "RedisAofRewriteFailing"));
+    assert!(has(&diagnose(&[&server]).2, "RedisAofRewriteFailing"));
 
     std::fs::remove_file(&folder).expect("removed");
     std::fs::rename(&away, &folder).expect("moved");
@@ -434,7 +412,7 @@ fn a_rewrite_that_fails_is_told_and_writes_go_on() {
 #[test]
 fn made_up_error_codes_blind_a_server_that_keeps_few() {
     let server = Redis::of("redis-8.2.3", &[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 0.0);
     daemon.until(LIMIT, "redis_errors_total", &[("err", "READONLY")], 0.0);
     for code in 0..140 {
@@ -443,7 +421,7 @@ fn made_up_error_codes_blind_a_server_that_keeps_few() {
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 1.0);
     daemon.until_found(LIMIT, "RedisErrorStatsDisabled");
     assert_eq!(daemon.findings(), [("RedisErrorStatsDisabled".to_owned(), Some(server.address()))]);
-    assert!(has(&diagnose(&[&server.url()]).2, "RedisErrorStatsDisabled"));
+    assert!(has(&diagnose(&[&server]).2, "RedisErrorStatsDisabled"));
     server.cli(&["CONFIG", "RESETSTAT"]);
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 0.0);
     mended(&daemon, &server);

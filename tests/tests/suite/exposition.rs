@@ -13,8 +13,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plai
 fn deployment() -> (Vec<Redis>, Daemon) {
     let primary = Redis::start(&["--appendonly", "yes"]);
     let servers = vec![primary.replica(), primary.replica(), primary];
-    let urls: Vec<_> = servers.iter().map(Redis::url).collect();
-    let daemon = Daemon::serve(&urls.iter().map(String::as_str).collect::<Vec<_>>());
+    let daemon = Daemon::watch(&servers.iter().collect::<Vec<_>>());
     let labels = ("node", servers[2].address());
     eventually(Duration::from_secs(5), "CONFIG was read", || {
         daemon.samples().get("redis_config_auto_aof_rewrite_percentage", &[(labels.0, &labels.1)])

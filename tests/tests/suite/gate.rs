@@ -93,7 +93,7 @@ fn a_bad_web_configuration_says_what_is_wrong() {
 #[test]
 fn prometheus_learns_what_there_is_to_scrape() {
     let server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     let nodes = daemon.document("/sd");
     let labels = serde_json::json!({ "__meta_rolecall_deployment": "default", "__meta_rolecall_node": server.address() });
     assert_eq!(nodes, serde_json::json!([{ "targets": [server.address()], "labels": labels }]));

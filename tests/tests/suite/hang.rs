@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Redis, Signal, eventually, pause};
+use tests::{Daemon, Redis, Signal, deployment, eventually, pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
     let primary = Redis::start(&[]);
     let (hung, other) = (primary.replica(), primary.replica());
-    let daemon = Daemon::serve(&[&primary.url(), &hung.url(), &other.url()]);
+    let daemon = Daemon::watch(&[&primary, &hung, &other]);
     let node = hung.address();
     let labels = [("node", node.as_str())];
     daemon.until(SECOND * 3, "redis_up", &labels, 1.0);
@@ -56,21 +56,21 @@ fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
 #[test]
 fn a_pause_shorter_than_down_after_is_no_outage() {
     let server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
     server.signal(Signal::Stop);
     daemon.until(SECOND * 3, "redis_poll_failures_total", &[("reason", "timeout")], 1.0);
     server.signal(Signal::Cont);
-    let answered = daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).expect("an answer");
-    eventually(SECOND * 3, "it answers", || daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).filter(|now| *now > answered));
-    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0));
+    let answered = daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
+    eventually(SECOND * 3, "it answers", || daemon.value("redis_last_poll_timestamp_seconds").filter(|now| *now > answered));
+    assert_eq!(daemon.value("redis_up"), Some(1.0));
     assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
 }
 
 #[test]
 fn a_pause_of_the_exporter_is_no_outage_of_the_servers() {
     let servers = [Redis::start(&[]), Redis::start(&[])];
-    let daemon = Daemon::serve(&[&servers[0].url(), &servers[1].url()]);
+    let daemon = Daemon::watch(&[&servers[0], &servers[1]]);
     pause(SECOND * 2);
     daemon.signal(Signal::Stop);
     pause(SECOND * 6);
@@ -88,7 +88,7 @@ fn a_pause_of_the_exporter_is_no_outage_of_the_servers() {
 #[test]
 fn a_connection_without_an_answer_for_half_a_minute_is_replaced() {
     let server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
     let connections = server.pollers();
     server.signal(Signal::Stop);
@@ -103,11 +103,7 @@ fn a_connection_without_an_answer_for_half_a_minute_is_replaced() {
 #[test]
 fn rounds_of_deployments_are_spread_over_the_interval() {
     let servers = [Redis::start(&[]), Redis::start(&[])];
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
-    let deployment = |name: &str, server: &Redis| format!("[[deployment]]\nname = '{name}'\nnodes = [{{ url = '{}' }}]\n", server.url());
-    std::fs::write(&file, deployment("a", &servers[0]) + &deployment("b", &servers[1])).expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let daemon = Daemon::configured(&(deployment("a", &[&servers[0]]) + &deployment("b", &[&servers[1]])));
     pause(SECOND * 3);
     let samples = daemon.samples();
     let polled = |name: &str| samples.get("redis_last_poll_timestamp_seconds", &[("deployment", name)]).expect("polled");
@@ -115,20 +111,11 @@ fn rounds_of_deployments_are_spread_over_the_interval() {
     assert!((0.35..0.65).contains(&apart), "{apart} s apart, of an interval of 1 s");
 }
 
-/// Three deployments of four nodes each, on four servers.
-fn three_deployments(directory: &std::path::Path, servers: &[Redis]) -> Daemon {
-    let nodes: Vec<_> = servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
-    let text: String = ["a", "b", "c"].map(|name| format!("[[deployment]]\nname = '{name}'\nnodes = [{}]\n", nodes.join(", "))).concat();
-    let file = directory.join("rolecall.toml");
-    std::fs::write(&file, text).expect("a file");
-    Daemon::serve(&["--config.file", &file.display().to_string()])
-}
-
 #[test]
 fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
-    let servers: Vec<_> = (0..4).map(|_| Redis::start(&[])).collect();
-    let directory = tempfile::tempdir().expect("a directory");
-    let daemon = three_deployments(directory.path(), &servers);
+    let servers = [(); 4].map(|()| Redis::start(&[]));
+    // Three deployments of four nodes each, on four servers.
+    let daemon = Daemon::configured(&["a", "b", "c"].map(|name| deployment(name, &servers.each_ref())).concat());
     daemon.until(SECOND * 5, "redis_deployment_nodes", &[("deployment", "c"), ("state", "answering")], 4.0);
     pause(SECOND * 2);
     for server in &servers[..3] {
@@ -166,18 +153,18 @@ fn a_step_of_the_wall_clock_changes_nothing() {
     command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let daemon = Daemon::run(&mut command, &[&server.url()]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
-    let polled = || daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).expect("an answer");
+    let polled = || daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
     let begun = polled();
     for (step, seconds) in [("+3600s", 3600.0), ("-3600s", -3600.0), ("+0s", 0.0)] {
         std::fs::write(&offset, step).expect("a file");
         eventually(SECOND * 5, "the clock stepped", || ((polled() - begun - seconds).abs() < 60.0).then_some(()));
-        let before = daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
+        let before = daemon.value("rolecall_rounds_total").expect("rounds");
         pause(SECOND * 3);
         let samples = daemon.samples();
         let rounds = samples.get("rolecall_rounds_total", &[]).expect("rounds") - before;
         assert!((2.0..=4.0).contains(&rounds), "{rounds} rounds in three seconds");
         assert_eq!((samples.get("redis_up", &[]), samples.get("rolecall_rounds_missed_total", &[])), (Some(1.0), Some(0.0)));
     }
-    assert_eq!(daemon.samples().get("rolecall_blind_rounds_total", &[]), Some(0.0));
+    assert_eq!(daemon.value("rolecall_blind_rounds_total"), Some(0.0));
     assert!(daemon.log().iter().all(|line| !line.contains("event=")), "{:?}", daemon.log());
 }

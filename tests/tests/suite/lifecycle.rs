@@ -21,7 +21,7 @@ fn health_readiness_and_the_landing_page() {
     let daemon = Daemon::start(&[&server.url()]);
     assert_eq!(daemon.get("/-/healthy", "").status, 200);
     let ((), ready) = tests::eventually(SECOND * 5, "ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
-    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0), "ready means that a round was published");
+    assert_eq!(daemon.value("redis_up"), Some(1.0), "ready means that a round was published");
     let page = daemon.get("/", "text/html");
     assert!(page.content_type.starts_with("text/html") && page.text.contains(&server.address()) && page.text.contains("href=\"/metrics\""));
     assert_eq!(daemon.get("/nosuch", "").status, 404);
@@ -40,7 +40,7 @@ fn without_an_answer_from_anybody_it_still_gets_ready() {
 #[test]
 fn the_first_signal_drains_and_the_second_aborts() {
     let server = Redis::start(&[]);
-    let mut daemon = Daemon::serve(&[&server.url()]);
+    let mut daemon = Daemon::watch(&[&server]);
     daemon.signal(Signal::Term);
     let (status, took) = daemon.end(SECOND * 3);
     assert_eq!(status.code(), Some(0), "{:?}", daemon.log());
@@ -48,7 +48,7 @@ fn the_first_signal_drains_and_the_second_aborts() {
     println!("stopped after {took:?}");
 
     // A request that is only half there keeps the drain waiting.
-    let mut daemon = Daemon::serve(&[&server.url()]);
+    let mut daemon = Daemon::watch(&[&server]);
     let mut half = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
     half.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").expect("taken");
     tests::pause(SECOND / 5);

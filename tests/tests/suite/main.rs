@@ -16,5 +16,7 @@ mod reasons;
 mod reload;
 mod replicas;
 mod roles;
+mod split_brain;
+mod synchronisation;
 mod tls;
 mod versions;

@@ -16,7 +16,7 @@ fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
     daemon.until(limit, "redis_down_reason", &[("reason", reason)], 1.0);
     assert!(daemon.samples().get("redis_poll_failures_total", &[("reason", reason)]) >= Some(1.0));
     // What an endless reply took goes back to the system within a second.
-    let resident = || daemon.samples().get("process_resident_memory_bytes", &[]).filter(|bytes| *bytes < 200e6);
+    let resident = || daemon.value("process_resident_memory_bytes").filter(|bytes| *bytes < 200e6);
     eventually(SECOND * 5, "memory is bounded", resident);
     daemon
 }
@@ -63,7 +63,7 @@ fn toolarge() {
     // Attempt after attempt, memory stays bounded.
     for _ in 0..50 {
         pause(SECOND / 10);
-        assert!(daemon.samples().get("process_resident_memory_bytes", &[]) < Some(900e6), "memory is bounded");
+        assert!(daemon.value("process_resident_memory_bytes") < Some(900e6), "memory is bounded");
     }
     // From the first byte on, already while connecting.
     let peer = Peer::start(move |mut stream| drop(endless(&mut stream)));
@@ -92,14 +92,14 @@ fn unsupported() {
 #[test]
 fn busy() {
     let server = Redis::start(&["--busy-reply-threshold", "100"]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
     let script = Process::start(Command::new("redis-cli").args(["-p", &server.port.to_string(), "EVAL", "while true do end", "0"]));
     daemon.until(SECOND * 5, "redis_writes_refused", &[("reason", "busy")], 1.0);
-    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0), "a script of a second is no outage");
+    assert_eq!(daemon.value("redis_up"), Some(1.0), "a script of a second is no outage");
     daemon.until(SECOND * 6, "redis_down_reason", &[("reason", "busy")], 1.0);
     // Nobody can write, and that is what is said: not that there is no primary.
-    assert_eq!(daemon.samples().get("redis_deployment_writable", &[]), Some(0.0));
+    assert_eq!(daemon.value("redis_deployment_writable"), Some(0.0));
     assert!(daemon.findings().iter().any(|(kind, _)| kind == "RedisWritesBlocked"), "{:?}", daemon.findings());
     // While it refuses, only INFO is sent, once a round.
     let sent = |daemon: &Daemon| {
@@ -134,7 +134,7 @@ fn identity() {
     daemon.until(SECOND * 8, "redis_down_reason", &[("reason", "identity")], 1.0);
     proxy.lead_to(related.port);
     daemon.until(SECOND * 5, "redis_role", &[("role", "replica")], 1.0);
-    assert_eq!(daemon.samples().get("redis_node_replacements_total", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_node_replacements_total"), Some(1.0));
 }
 
 #[test]

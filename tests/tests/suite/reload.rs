@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::{Daemon, Redis, Signal, eventually, pause};
+use tests::{Daemon, Redis, Signal, deployment, eventually, pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,9 +25,7 @@ impl File {
     }
 
     fn write(&self, deployments: &[(&str, &Redis, &str)]) {
-        let text = |(name, server, more): &(&str, &Redis, &str)| {
-            format!("[[deployment]]\nname = '{name}'\nnodes = [{{ url = '{}' }}]\n{more}\n", server.url())
-        };
+        let text = |(name, server, more): &(&str, &Redis, &str)| format!("{}{more}\n", deployment(name, &[server]));
         self.write_text(&deployments.iter().map(text).collect::<String>());
     }
 
@@ -71,16 +69,16 @@ fn a_bad_file_changes_nothing() {
     let server = Redis::start(&[]);
     let file = File::new(&[("orders", &server, "")]);
     let daemon = serve(&file.path, &["--web.enable-lifecycle"]);
-    let read = daemon.samples().get("rolecall_config_last_reload_success_timestamp_seconds", &[]);
+    let read = daemon.value("rolecall_config_last_reload_success_timestamp_seconds");
     let before = rounds(&daemon, "orders");
     file.write_text("[[deployment]]\nname = 'orders'\nnodes = [{ url = 'redis://h', rolle = 'master' }]\n");
     let (status, text) = post(&daemon);
     assert_eq!(status, 500);
     assert!(text.contains("rolecall.toml:3: deployment.0.nodes.0.rolle: found an unknown key"), "{text}");
-    assert_eq!(daemon.samples().get("rolecall_config_last_reload_successful", &[]), Some(0.0));
+    assert_eq!(daemon.value("rolecall_config_last_reload_successful"), Some(0.0));
     assert!(daemon.log().iter().any(|line| line.contains("level=error") && line.contains("rolle")), "{:?}", daemon.log());
     eventually(SECOND * 5, "it goes on", || (rounds(&daemon, "orders") > before).then_some(()));
-    assert_eq!(daemon.samples().get("rolecall_config_last_reload_success_timestamp_seconds", &[]), read);
+    assert_eq!(daemon.value("rolecall_config_last_reload_success_timestamp_seconds"), read);
     file.write(&[("orders", &server, "")]);
     pause(SECOND / 50);
     assert_eq!(post(&daemon).0, 200);
@@ -92,7 +90,7 @@ fn a_bad_file_changes_nothing() {
 #[test]
 fn reloading_over_http_must_be_enabled() {
     let server = Redis::start(&[]);
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     let (status, text) = post(&daemon);
     assert_eq!((status, text.contains("--web.enable-lifecycle")), (403, true), "{text}");
     assert_eq!(daemon.get("/-/reload", "").status, 405);

@@ -10,22 +10,19 @@ const SECOND: Duration = Duration::from_secs(1);
 fn an_unexpected_demotion_is_seen_and_named() {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
     let text = format!(
         "[[deployment]]\nname = 'orders'\nlabels = {{ team = 'checkout' }}\nnodes = [\n  {{ url = '{}', name = 'orders-0', role = 'master' }},\n  {{ url = '{}', name = 'orders-1' }},\n]\n",
         primary.url(),
         replica.url()
     );
-    std::fs::write(&file, text).expect("a file");
-    let daemon = Daemon::start(&["--config.file", &file.display().to_string()]);
+    let daemon = Daemon::configured(&text);
     let (first, second) = ([("node", "orders-0"), ("team", "checkout")], [("node", "orders-1"), ("deployment", "orders")]);
     daemon.until(SECOND * 5, "redis_unexpected_role", &first, 0.0);
     daemon.until(SECOND * 5, "redis_link_state", &[second[0], ("state", "up")], 1.0);
-    assert_eq!(daemon.samples().get("redis_deployment_masters", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_deployment_masters"), Some(1.0));
 
-    replica.cli(&["REPLICAOF", "NO", "ONE"]);
-    primary.cli(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
+    replica.promote();
+    primary.follow(&replica);
     let seen = daemon.until(SECOND * 3, "redis_unexpected_role", &first, 1.0);
     assert!(seen <= SECOND * 2, "seen after {seen:?}");
     daemon.until(SECOND * 3, "redis_role", &[second[0], ("role", "master")], 1.0);
@@ -40,7 +37,7 @@ fn a_write_to_a_replica_is_counted() {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
     replica.cli(&["SET", "before", "1"]);
-    let daemon = Daemon::serve(&[&primary.url(), &replica.url()]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     daemon.until(SECOND * 3, "redis_errors_total", &[("node", &node), ("err", "READONLY")], 0.0);
     replica.cli(&["SET", "after", "1"]);
@@ -53,7 +50,7 @@ fn a_write_to_a_replica_is_counted() {
 fn a_dead_master_is_a_lost_link() {
     let mut primary = Redis::start(&[]);
     let replica = primary.replica();
-    let daemon = Daemon::serve(&[&replica.url()]);
+    let daemon = Daemon::watch(&[&replica]);
     daemon.until(SECOND * 3, "redis_link_state", &[("state", "up")], 1.0);
     primary.kill();
     daemon.until(SECOND * 3, "redis_link_state", &[("state", "lost")], 1.0);
@@ -83,7 +80,7 @@ fn a_server_that_loads_is_up_and_refuses() {
     tests::eventually(SECOND * 10, "rewritten", || {
         (server.info("aof_rewrite_in_progress")? == "0" && server.info("aof_base_size")? != "0").then_some(())
     });
-    let daemon = Daemon::serve(&[&server.url()]);
+    let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_loading", &[], 0.0);
     server.kill();
     daemon.until(SECOND * 3, "redis_up", &[], 0.0);
@@ -114,8 +111,6 @@ fn unix_sockets_and_ipv6() {
 fn what_is_expected_and_assumed() {
     let primary = Redis::start(&["--rename-command", "CONFIG", "", "--appendonly", "yes"]);
     let replica = primary.replica();
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
     let text = format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'p' }}, {{ url = 'redis://localhost:{}', name = 'r', aliases = ['{}'] }}]\n\
          expect = {{ replicas = 2, aof = 'replicas' }}\nassume = {{ replica-serve-stale-data = 'no', save = '900 1' }}\n",
@@ -123,8 +118,7 @@ fn what_is_expected_and_assumed() {
         replica.port,
         replica.address()
     );
-    std::fs::write(&file, text).expect("a file");
-    let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let daemon = Daemon::configured(&text);
     daemon.until(SECOND * 5, "redis_config_save_points", &[("node", "p")], 1.0);
     daemon.until(SECOND * 5, "redis_config_replica_serve_stale_data", &[("node", "r")], 1.0);
     let samples = daemon.samples();

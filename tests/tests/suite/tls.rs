@@ -92,15 +92,15 @@ fn a_trusted_server_is_read_and_its_certificate_is_watched() {
     let daemon =
         watch(certificates.0.path(), &format!("rediss://localhost:{port}"), &format!("ca_file = '{}', {identity}", file("ca.pem")));
     daemon.until(SECOND * 8, "redis_up", &[], 1.0);
-    let days = daemon.samples().get("redis_tls_certificate_expiry_timestamp_seconds", &[]).map(|expiry| {
-        let now = daemon.samples().get("redis_last_poll_timestamp_seconds", &[]).expect("an answer");
+    let days = daemon.value("redis_tls_certificate_expiry_timestamp_seconds").map(|expiry| {
+        let now = daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
         (expiry - now) / 86_400.0
     });
     assert!(days.is_some_and(|days| (19.0..21.0).contains(&days)), "{days:?}");
     // Sessions are resumed, and a hung server comes back as without TLS.
     server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     tests::pause(SECOND * 2);
-    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0));
+    assert_eq!(daemon.value("redis_up"), Some(1.0));
     server.signal(Signal::Stop);
     daemon.until(SECOND * 8, "redis_up", &[], 0.0);
     server.signal(Signal::Cont);

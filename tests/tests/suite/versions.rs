@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Redis, Samples, VERSIONS, open_metrics_parser, pause, promtool};
+use tests::{Daemon, Redis, Samples, VERSIONS, deployment, open_metrics_parser, pause, promtool};
 
 const SECOND: Duration = Duration::from_secs(1);
 const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -16,13 +16,6 @@ fn counts_subcommands(version: &str) -> bool {
     counts_errors(version) && version != "redis-6.2.14"
 }
 
-/// Waits for a number of rounds to pass.
-fn rounds(daemon: &Daemon, count: u8) {
-    let total = |daemon: &Daemon| daemon.samples().get("rolecall_rounds_total", &[]).expect("rounds");
-    let until = total(daemon) + f64::from(count);
-    tests::eventually(SECOND * 20, "rounds pass", || (total(daemon) >= until).then_some(()));
-}
-
 fn check_formats(daemon: &Daemon, version: &str) {
     assert_eq!(promtool(&daemon.get("/metrics", "").text), "", "{version}");
     assert!(open_metrics_parser(&daemon.get("/metrics", OPEN_METRICS).text) > 100, "{version}");
@@ -32,14 +25,14 @@ fn on_primary_and_replica(version: &'static str) {
     let primary = Redis::of(version, &["--appendonly", "yes"]);
     let replica = primary.replica();
     primary.cli(&["SET", "key", "value"]);
-    let daemon = Daemon::serve(&[&primary.url(), &replica.url()]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
     let (first, second) = (primary.address(), replica.address());
     let (first, second) = (("node", first.as_str()), ("node", second.as_str()));
-    rounds(&daemon, 3);
+    daemon.let_pass(3);
     check_formats(&daemon, version);
 
     let before = (primary.info("total_error_replies"), replica.info("total_error_replies"));
-    rounds(&daemon, 4);
+    daemon.let_pass(4);
     let after = (primary.info("total_error_replies"), replica.info("total_error_replies"));
     assert_eq!(before, after, "{version}: watching leaves no errors");
     assert!(before.0.is_none() || before.0.as_deref() == Some("0"), "{version}: {before:?}, not even at first");
@@ -71,7 +64,7 @@ fn on_primary_and_replica(version: &'static str) {
     let expected = (counts_errors(version).then_some(1.0), Some(f64::from(u8::from(counts_subcommands(version)))));
     tests::eventually(SECOND * 15, &format!("{version}: {expected:?}"), || (moved(&daemon.samples()) == expected).then_some(()));
     if !counts_subcommands(version) {
-        rounds(&daemon, 11);
+        daemon.let_pass(11);
         assert_eq!(moved(&daemon.samples()), expected, "{version}");
         let polled = daemon.samples().get("redis_commands_total", &[first, ("cmd", "config")]);
         assert!(polled > Some(2.0), "{version}: our own CONFIG GET are in the server's figure, and in no topology command");
@@ -84,8 +77,8 @@ fn on_sentinel_and_cluster_node(version: &'static str) {
     let primary = Redis::of(version, &[]);
     let sentinel = primary.sentinel();
     let cluster = Redis::of(version, &["--cluster-enabled", "yes"]);
-    let daemon = Daemon::serve(&[&sentinel.url(), &cluster.url()]);
-    rounds(&daemon, 4);
+    let daemon = Daemon::watch(&[&sentinel, &cluster]);
+    daemon.let_pass(4);
     check_formats(&daemon, version);
     let (watching, member) = (sentinel.address(), cluster.address());
     let (watching, member) = (("node", watching.as_str()), ("node", member.as_str()));
@@ -140,15 +133,11 @@ fn valkey_9_1() {
 fn times_by_command_are_read_where_they_are_wanted() {
     let server = Redis::start(&[]);
     server.cli(&["SET", "key", "value"]);
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
-    let text = format!("[[deployment]]\nname = 'a'\ncadence = {{ latencystats = '1s' }}\nnodes = [{{ url = '{}' }}]\n", server.url());
-    std::fs::write(&file, text).expect("a file");
-    let wanted = Daemon::serve(&["--config.file", &file.display().to_string()]);
+    let wanted = Daemon::configured(&(deployment("a", &[&server]) + "cadence = { latencystats = '1s' }\n"));
     let labels = [("cmd", "set"), ("percentile", "99.9")];
     tests::eventually(SECOND * 5, "times", || wanted.samples().get("redis_command_latency_seconds", &labels).filter(|time| *time > 0.0));
     check_formats(&wanted, "redis-7.0.15");
-    let unwanted = Daemon::serve(&[&server.url()]);
-    rounds(&unwanted, 3);
+    let unwanted = Daemon::watch(&[&server]);
+    unwanted.let_pass(3);
     assert_eq!(unwanted.samples().count("redis_command_latency_seconds", &[]), 0);
 }

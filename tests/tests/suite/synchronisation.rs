@@ -1,0 +1,192 @@
+//! Replicas that get all of their data again: once, for ever, or when it is needed; on real servers.
+
+use std::time::Duration;
+
+use tests::{Daemon, Disk, Redis, diagnose, eventually, has, pause};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The longest that a change may take to show, on a busy machine: nodes that were gone are asked again after up to 10 s.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Fills a server with that many megabytes, which do not shrink in a snapshot.
+fn fill(server: &Redis, megabytes: u32) {
+    for (parameter, value) in [("rdbcompression", "no"), ("save", "")] {
+        server.cli(&["CONFIG", "SET", parameter, value]);
+    }
+    let script = "for key = 1, ARGV[1] do redis.call('SET', 'filler' .. key, string.rep('x', 1000000)) end";
+    server.cli(&["EVAL", script, "0", &megabytes.to_string()]);
+}
+
+/// Waits until a replica is told to synchronise again and again, and checks that it is told so for as long as it does.
+#[track_caller]
+fn until_looping(daemon: &Daemon, primary: &Redis, replica: &Redis) {
+    let looping = daemon.until(LIMIT, "redis_link_state", &[("node", &replica.address()), ("state", "sync_looping")], 1.0);
+    println!("looping after {looping:?}");
+    daemon.until_finds(LIMIT, "RedisFullSyncLoop", replica);
+    assert!(daemon.samples().get("redis_replica_resyncs_full_total", &[("node", &primary.address())]) >= Some(3.0));
+    for _ in 0..10 {
+        assert!(daemon.finds("RedisFullSyncLoop", replica), "{:?}", daemon.findings());
+        pause(SECOND / 2);
+    }
+}
+
+/// A full disk makes a synchronisation begin again and again, until there is space.
+fn check_full_disk(disk: &Disk, primary: &Redis, replica: &Redis) {
+    fill(primary, 8);
+    let daemon = Daemon::watch(&[primary, replica]);
+    daemon.until(LIMIT, "redis_up", &[("node", &replica.address())], 1.0);
+    disk.fill();
+    replica.follow(primary);
+    until_looping(&daemon, primary, replica);
+    let (_, text, found) = diagnose(&[primary, replica]);
+    let about = found.iter().any(|(_, node)| node.as_ref() == Some(&replica.address()));
+    assert!(about, "a replica that never gets its data: {text}");
+    disk.free();
+    daemon.until_link(LIMIT, replica, "up");
+    primary.cli(&["BGSAVE"]);
+    daemon.until_healthy(LIMIT, &[primary, replica]);
+}
+
+#[test]
+fn a_full_disk_of_the_replica_makes_it_synchronise_for_ever() {
+    let disk = Disk::of(30);
+    let primary = Redis::start(&[]);
+    let replica = Redis::start(&["--dir", &disk.folder()]);
+    check_full_disk(&disk, &primary, &replica);
+}
+
+#[test]
+fn a_full_disk_of_the_master_makes_its_replica_synchronise_for_ever() {
+    let disk = Disk::of(30);
+    let primary = Redis::start(&["--repl-diskless-sync", "no", "--dir", &disk.folder()]);
+    let replica = Redis::start(&[]);
+    check_full_disk(&disk, &primary, &replica);
+}
+
+#[test]
+fn a_replica_that_is_cut_off_for_the_writes_meanwhile_synchronises_for_ever() {
+    let limit = ["--client-output-buffer-limit", "replica 64kb 64kb 0", "--repl-backlog-size", "16kb"];
+    let primary = Redis::start(&[&limit[..], &["--rdb-key-save-delay", "100000"]].concat());
+    for key in 0..20 {
+        primary.cli(&["SET", &format!("key{key}"), "x"]);
+    }
+    let replica = Redis::start(&[]);
+    let daemon = Daemon::watch(&[&primary, &replica]);
+    daemon.until(LIMIT, "redis_up", &[("node", &replica.address())], 1.0);
+    replica.follow(&primary);
+    let written = "x".repeat(50_000);
+    eventually(LIMIT, "a loop", || {
+        primary.cli(&["SET", "written", &written]);
+        daemon.finds("RedisFullSyncLoop", &replica).then_some(())
+    });
+    // Nobody writes any more.
+    daemon.until_link(LIMIT, &replica, "up");
+    daemon.until_healthy(LIMIT, &[&primary, &replica]);
+}
+
+#[test]
+fn a_new_replica_needs_nobody() {
+    // Some 8 s of synchronisation; the reads that it refuses meanwhile nobody has asked it for.
+    let primary = Redis::start(&["--rdb-key-save-delay", "200000", "--repl-diskless-sync-delay", "3"]);
+    fill(&primary, 25);
+    let replica = Redis::start(&["--replica-serve-stale-data", "no"]);
+    let daemon = Daemon::watch(&[&primary]);
+    daemon.until(LIMIT, "redis_up", &[], 1.0);
+    drop(daemon);
+    replica.follow(&primary);
+    let daemon = Daemon::watch(&[&primary, &replica]);
+    let node = replica.address();
+    let mut refused = false;
+    eventually(LIMIT, "synchronised", || {
+        let (found, samples) = (daemon.findings(), daemon.samples());
+        for kind in ["RedisFullSyncLoop", "RedisReplicaRejectsReads", "RedisReplicaOrphaned", "RedisReplicationAuthFailing"] {
+            assert!(!has(&found, kind, &replica), "{found:?}");
+        }
+        refused |= samples.get("redis_reads_refused", &[("node", &node), ("reason", "masterdown")]) == Some(1.0);
+        (samples.get("redis_link_state", &[("node", &node), ("state", "up")]) == Some(1.0)).then_some(())
+    });
+    assert!(refused, "it did refuse reads");
+    daemon.until(LIMIT, "redis_reads_refused", &[("node", &node), ("reason", "masterdown")], 0.0);
+    daemon.until_healthy(LIMIT, &[&primary, &replica]);
+    assert_eq!(daemon.samples().get("redis_link_drops_total", &[("node", &node)]), Some(0.0));
+}
+
+#[test]
+fn several_new_replicas_at_once_are_no_loop() {
+    // Each is one more synchronisation of the same primary, while none of them stands yet.
+    let primary = Redis::start(&["--rdb-key-save-delay", "200000"]);
+    fill(&primary, 15);
+    let replicas = [(); 5].map(|()| Redis::start(&[]));
+    let mut nodes = vec![&primary];
+    nodes.extend(&replicas);
+    let daemon = Daemon::watch(&nodes);
+    daemon.until(LIMIT, "redis_deployment_nodes", &[("state", "answering")], 6.0);
+    for replica in &replicas {
+        replica.follow(&primary);
+        pause(SECOND / 2);
+    }
+    eventually(LIMIT, "all are synchronised", || {
+        assert!(daemon.findings().iter().all(|(kind, _)| kind != "RedisFullSyncLoop"), "{:?}", daemon.findings());
+        (daemon.samples().count("redis_link_state", &[]) == 30).then_some(())?;
+        replicas.iter().all(|replica| replica.info("master_link_status").as_deref() == Some("up")).then_some(())
+    });
+    assert_eq!(primary.info("sync_full").as_deref(), Some("5"));
+    daemon.until_healthy(LIMIT, &nodes);
+}
+
+/// Writes to a replica that was made writable for that, and then does something to it that gives it all of its primary's data again.
+fn check_rebuilt(options: &[&str], rebuild: impl FnOnce(&Redis, &mut Redis)) {
+    let primary = Redis::start(options);
+    for key in 0..10 {
+        primary.cli(&["SET", &format!("key{key}"), "x"]);
+    }
+    let mut replica = primary.replica();
+    let daemon = Daemon::watch(&[&primary, &replica]);
+    let node = replica.address();
+    daemon.until_link(LIMIT, &replica, "up");
+    replica.cli(&["CONFIG", "SET", "replica-read-only", "no"]);
+    daemon.until(LIMIT, "redis_slave_read_only", &[("node", &node)], 0.0);
+    replica.cli(&["SET", "stray", "x"]);
+    daemon.until(LIMIT, "redis_replica_diverged", &[("node", &node)], 1.0);
+    replica.cli(&["CONFIG", "SET", "replica-read-only", "yes"]);
+    rebuild(&primary, &mut replica);
+    eventually(LIMIT, "a full synchronisation", || (primary.info("sync_full")? == "2" && replica.info("loading")? == "0").then_some(()));
+    daemon.until(LIMIT, "redis_replica_diverged", &[("node", &node)], 0.0);
+    assert_eq!(replica.cli(&["EXISTS", "stray"]).trim(), "0");
+    assert_eq!(daemon.until_event(LIMIT, "full_resync")["node"], node);
+    daemon.until_healthy(LIMIT, &[&primary, &replica]);
+}
+
+fn follow_anew(primary: &Redis, replica: &mut Redis) {
+    replica.promote();
+    replica.follow(primary);
+}
+
+fn start_without_data(_: &Redis, replica: &mut Redis) {
+    replica.kill();
+    // What the first synchronisation left there.
+    std::fs::remove_file(replica.directory().join("dump.rdb")).expect("removed");
+    replica.restart();
+}
+
+#[test]
+fn a_replica_that_follows_anew_is_its_primary_s_again() {
+    // A second or two of synchronisation, which rounds see.
+    check_rebuilt(&["--rdb-key-save-delay", "250000"], follow_anew);
+}
+
+#[test]
+fn a_replica_that_follows_anew_between_two_rounds_is_its_primary_s_again() {
+    check_rebuilt(&[], follow_anew);
+}
+
+#[test]
+fn a_replica_that_starts_without_data_is_its_primary_s_again() {
+    check_rebuilt(&["--rdb-key-save-delay", "250000"], start_without_data);
+}
+
+#[test]
+fn a_replica_that_starts_without_data_between_two_rounds_is_its_primary_s_again() {
+    check_rebuilt(&[], start_without_data);
+}
