@@ -41,17 +41,19 @@ async fn a_thousand_rounds_leak_nothing() {
         address: Address::Tcp { host: "127.0.0.1".to_owned(), port },
         credentials: Credentials::default(),
         tls: None,
+        trust: None,
     });
     let settings = DeploymentSettings {
         deployment: Arc::clone(&deployment),
         endpoints: endpoints.to_vec(),
+        found: None,
         deadline: INTERVAL * 4 / 5,
         cadences: Cadences::default(),
         assumed: BTreeMap::new(),
     };
     let (publish, mut view) = watch::channel(Arc::new(DeploymentView::empty(deployment)));
     let mut poller = tokio::task::JoinSet::new();
-    poller.spawn(rounds::run(settings, Shared::new(Clock::start(), State::default()), publish, Duration::ZERO));
+    poller.spawn(rounds::run(settings, Vec::new(), Shared::new(Clock::start(), State::default()), publish, Duration::ZERO));
 
     let both_up = |view: &Arc<DeploymentView>| view.nodes.len() == 2 && view.nodes.iter().all(|node| node.up() == Some(true));
     view.wait_for(both_up).await.expect("rounds");

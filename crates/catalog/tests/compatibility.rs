@@ -31,15 +31,6 @@ const MISSING: &[(&str, &[&str])] = &[
     (
         "from SENTINEL commands, not from INFO",
         &[
-            "redis_sentinel_master_ckquorum_status",
-            "redis_sentinel_master_config_epoch",
-            "redis_sentinel_master_last_ok_ping_reply_seconds",
-            "redis_sentinel_master_ok_sentinels",
-            "redis_sentinel_master_ok_slaves",
-            "redis_sentinel_master_setting_ckquorum",
-            "redis_sentinel_master_setting_down_after_milliseconds",
-            "redis_sentinel_master_setting_failover_timeout",
-            "redis_sentinel_master_setting_parallel_syncs",
         ],
     ),
 ];

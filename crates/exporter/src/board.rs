@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::select_all;
 use tokio::sync::watch;
 use topology::DeploymentView;
 
@@ -40,15 +41,32 @@ impl Board {
         shown.complete && shown.deployments.iter().all(|view| view.borrow().at.is_some())
     }
 
-    /// Waits until this holds of every deployment that is shown now, of all at once.
+    /// Waits until this holds of every deployment there is to be, of all at once.
     pub(crate) async fn until(&self, holds: impl Fn(&DeploymentView) -> bool) {
-        let mut views = self.deployments.borrow().clone();
-        while !views.iter().all(|view| holds(&view.borrow())) {
-            for view in &mut views {
-                if view.wait_for(|view| holds(view)).await.is_err() {
-                    // Nothing is published here any more; the fleet says why.
-                    std::future::pending::<()>().await;
+        let mut shown = self.shown.clone();
+        loop {
+            let (mut views, complete) = {
+                let shown = shown.borrow_and_update();
+                (shown.deployments.clone(), shown.complete)
+            };
+            let held = views.iter_mut().map(|view| holds(&view.borrow_and_update())).filter(|held| *held).count();
+            if complete && held == views.len() {
+                return;
+            }
+            // A view that is published no more belongs to a deployment that is gone, and others are shown then.
+            let others = shown.changed();
+            let ended = if views.is_empty() {
+                others.await
+            } else {
+                let published = select_all(views.iter_mut().map(|view| Box::pin(view.changed())));
+                tokio::select! {
+                    biased;
+                    ended = others => ended,
+                    _ = published => Ok(()),
                 }
+            };
+            if ended.is_err() {
+                return;
             }
         }
     }

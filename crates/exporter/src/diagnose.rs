@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
-use topology::{DeploymentView, Presence, Severity};
+use topology::{DeploymentView, Kind, NodeView, Presence, Severity};
 use tracing::error;
 
 use crate::cli::{Diagnose, DocumentFormat, LogFormat};
@@ -65,7 +65,8 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
         fleet.poll(deployments);
         let board = fleet.board();
         // A node that hangs is found out only when the attempt to connect ends.
-        let looked = board.until(|view| view.rounds.total >= ROUNDS && !waits(view));
+        // What Sentinels announce asks for rounds before their time.
+        let looked = board.until(|view| view.rounds.total >= ROUNDS && view.elapsed >= INTERVAL * 2 && !waits(view));
         tokio::select! {
             _ = timeout(LIMIT, looked) => {}
             ended = fleet.ended() => {
@@ -89,13 +90,15 @@ fn hasten(settings: &mut DeploymentSettings) {
 
 /// Nobody knows yet whether some node answers.
 fn waits(view: &DeploymentView) -> bool {
-    view.nodes.iter().any(|node| node.presence == Presence::Pending)
+    view.members().any(|(_, node)| node.presence == Presence::Pending)
 }
 
 fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
-    let dark = |view: &Arc<DeploymentView>| view.nodes.iter().all(|node| node.up() != Some(true));
+    let lacks = |view: &DeploymentView, of: fn(&NodeView) -> bool| !view.members().any(|(_, node)| of(node) && node.up() == Some(true));
+    let dark =
+        |view: &Arc<DeploymentView>| lacks(view, |_| true) || (view.deployment.kind == Kind::Sentinel && lacks(view, NodeView::holds_data));
     let found = |view: &Arc<DeploymentView>| view.findings.iter().any(|finding| finding.severity != Severity::Info);
-    if views.iter().any(dark) || (views.iter().any(|view| waits(view)) && !views.iter().any(found)) {
+    if views.is_empty() || views.iter().any(dark) || (views.iter().any(|view| waits(view)) && !views.iter().any(found)) {
         COULD_NOT_TELL
     } else if views.iter().any(found) {
         FINDINGS

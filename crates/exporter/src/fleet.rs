@@ -102,7 +102,7 @@ impl Fleet {
         let mut deployments: Vec<DeploymentSettings> = Vec::new();
         let mut complete = true;
         for settings in &self.configured {
-            if settings.every_master().is_none() {
+            if !settings.of_every_master() {
                 deployments.push(settings.clone());
                 continue;
             }
@@ -141,7 +141,7 @@ impl Fleet {
                 ended = ended(&mut self.pollers) => return ended,
                 changed = self.hub.changed() => {
                     changed?;
-                    if self.configured.iter().any(|settings| settings.every_master().is_some()) {
+                    if self.configured.iter().any(DeploymentSettings::of_every_master) {
                         let Changes { started, stopped, kept } = self.regroup();
                         if started + stopped > 0 {
                             info!(started, stopped, kept, "Sentinels watch other masters");

@@ -15,6 +15,6 @@ mod log;
 mod process;
 mod reload;
 pub mod rounds;
-mod sentinels;
+pub mod sentinels;
 mod signals;
 pub mod state;

@@ -51,14 +51,10 @@ pub struct Watched {
     pub port: u16,
     /// Its run id; empty when it was never reached.
     pub run_id: Box<str>,
-    /// This Sentinel alone holds it to be down.
-    pub subjectively_down: bool,
-    /// Enough Sentinels hold it to be down.
-    pub objectively_down: bool,
+    /// Whether the Sentinel holds it to be there.
+    pub held: Held,
     /// It is being replaced.
     pub failing_over: bool,
-    /// The Sentinel has no connection to it.
-    pub disconnected: bool,
     /// For how long the Sentinel has held it to be down. `s-down-time`.
     pub down_for: Option<Duration>,
     /// What it said of its own role. `role-reported`.
@@ -69,6 +65,18 @@ pub struct Watched {
     pub settings: Option<MasterSettings>,
     /// Host and port of the master that a replica follows.
     pub follows: Option<(Box<str>, u16)>,
+}
+
+/// Whether a Sentinel holds a process to be there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    /// It does.
+    #[default]
+    Up,
+    /// It does not, for itself.
+    SubjectivelyDown,
+    /// Nor do as many others as must agree.
+    ObjectivelyDown,
 }
 
 /// What a Sentinel says of a master alone.
@@ -195,10 +203,9 @@ impl Watched {
     fn flag(&mut self, flags: &str) {
         for flag in flags.split(',') {
             match flag {
-                "s_down" => self.subjectively_down = true,
-                "o_down" => self.objectively_down = true,
+                "s_down" => self.held = self.held.max(Held::SubjectivelyDown),
+                "o_down" => self.held = Held::ObjectivelyDown,
                 "failover_in_progress" => self.failing_over = true,
-                "disconnected" => self.disconnected = true,
                 _ => {}
             }
         }
@@ -206,7 +213,23 @@ impl Watched {
 
     /// The Sentinel holds it to be down.
     pub fn down(&self) -> bool {
-        self.subjectively_down || self.objectively_down
+        self.held != Held::Up
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// Every value, as INFO writes it.
+    pub const LABELS: [&str; 3] = [Held::Up.label(), Held::SubjectivelyDown.label(), Held::ObjectivelyDown.label()];
+
+    /// As INFO writes it: `ok`, `sdown` or `odown`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Held::Up => "ok",
+            Held::SubjectivelyDown => "sdown",
+            Held::ObjectivelyDown => "odown",
+        }
     }
 }
 

@@ -204,7 +204,7 @@ fn every_cluster_reply_is_read() {
 fn a_slow_log_shows_its_last_entry() {
     let entry = Reply::Array(vec![Reply::Integer(14), Reply::Integer(1_795_225_919), Reply::Integer(12_500), Reply::Array(vec![])]);
     let log = SlowLog::parse(&Reply::Integer(3), &Reply::Array(vec![entry]));
-    assert_eq!((log.length, log.last), (Some(3), Some((14, std::time::Duration::from_micros(12_500)))));
+    assert_eq!((log.length, log.last), (Some(3), Some((14, Duration::from_micros(12_500)))));
     assert_eq!(SlowLog::parse(&Reply::Integer(0), &Reply::Array(vec![])), SlowLog { length: Some(0), last: None });
     let mut lengths = 0;
     each(|place, command, reply| {

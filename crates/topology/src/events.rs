@@ -225,11 +225,12 @@ pub(crate) fn between(before: &DeploymentView, after: &DeploymentView, messages:
 type Emit<'a> = &'a mut dyn FnMut(EventKind);
 type NodeFact = fn(&NodeView, &NodeView, Duration, Emit<'_>);
 
-/// Nodes that were found, and nodes that are gone. The first ones to be found are no change.
+/// Nodes that were found, and nodes that are gone. Those of the first list are no change.
 fn membership(before: &DeploymentView, after: &DeploymentView, at: SystemTime) -> Vec<Event> {
     let (old, new) = (&before.deployment.nodes, &after.deployment.nodes);
     let is_data = |node: &&Arc<Node>| node.kind == NodeKind::Data;
-    if Arc::ptr_eq(&before.deployment, &after.deployment) || !old.iter().any(|node| is_data(&node)) {
+    let listed = before.sentinels.as_ref().is_some_and(|sentinels| sentinels.listed);
+    if Arc::ptr_eq(&before.deployment, &after.deployment) || !listed {
         return Vec::new();
     }
     let lacks = |nodes: &[Arc<Node>], name: &str| !nodes.iter().any(|node| node.name == name);

@@ -100,8 +100,8 @@ impl Memory {
             }
         }
         if !changes.gone.is_empty() {
-            let changed = Arc::make_mut(changes.deployment.get_or_insert_with(|| Arc::clone(deployment)));
-            changes.gone.iter().for_each(|place| changed.vacate(*place));
+            let smaller = Arc::make_mut(changes.deployment.get_or_insert_with(|| Arc::clone(deployment)));
+            changes.gone.iter().for_each(|place| smaller.vacate(*place));
         }
         changes
     }
@@ -116,20 +116,20 @@ impl Memory {
         found: String,
         elapsed: Duration,
     ) -> Option<usize> {
-        let changed = Arc::make_mut(&mut deployment);
-        let holder = changed.nodes.iter().position(|node| node.name == name);
+        let larger = Arc::make_mut(&mut deployment);
+        let holder = larger.nodes.iter().position(|node| node.name == name);
         let place = match holder {
             // A node that moved: another process where the name is now.
             Some(place) if nodes.get(place).is_some_and(is_gone) && !changes.gone.contains(&place) => {
-                changed.relocate(place, found);
+                larger.relocate(place, found);
                 place
             }
             // Two nodes of one name are told apart by their addresses.
-            Some(_) if changed.nodes.iter().any(|node| node.name == found) => return None,
-            Some(_) => changed.seat(found.clone(), found),
-            None => changed.seat(name, found),
+            Some(_) if larger.nodes.iter().any(|node| node.name == found) => return None,
+            Some(_) => larger.seat(found.clone(), found),
+            None => larger.seat(name, found),
         };
-        self.listed.resize(changed.nodes.len().max(self.listed.len()), elapsed);
+        self.listed.resize(larger.nodes.len().max(self.listed.len()), elapsed);
         self.listed[place] = elapsed;
         changes.deployment = Some(deployment);
         Some(place)
@@ -138,9 +138,9 @@ impl Memory {
 
 impl Changes {
     fn alias(&mut self, mut deployment: Arc<Deployment>, other: String, place: usize) {
-        let changed = Arc::make_mut(&mut deployment);
-        let known = changed.nodes[place].address.clone();
-        changed.alias(other, &known);
+        let larger = Arc::make_mut(&mut deployment);
+        let known = larger.nodes[place].address.clone();
+        larger.alias(other, &known);
         self.deployment = Some(deployment);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use snapshot::{MasterReport, Quorum, Role, Watched};
+use snapshot::{Held, MasterReport, Quorum, Role, Watched};
 
 use crate::deployment::address;
 use crate::membership::report;
@@ -16,6 +16,8 @@ use crate::{Deployment, Ghosts, NodeView};
 pub struct SentinelsView {
     /// What each says that answers and watches the master, in the order of the configuration.
     pub said: Vec<Said>,
+    /// Each of them has listed the replicas too: the nodes are known.
+    pub(crate) listed: bool,
     /// The node that most of the configured Sentinels take for the master, of those at the highest epoch.
     pub majority: Option<Majority>,
     /// Places of the Sentinels that answer, and know no master of that name.
@@ -41,10 +43,8 @@ pub struct Said {
     pub node: Option<usize>,
     /// The epoch of that configuration.
     pub epoch: u64,
-    /// It alone holds the master to be down.
-    pub subjectively_down: bool,
-    /// Enough Sentinels hold it to be down.
-    pub objectively_down: bool,
+    /// Whether it holds the master to be there.
+    pub held: Held,
     /// It is being replaced.
     pub failing_over: bool,
     /// The master reports that it is a replica.
@@ -113,6 +113,7 @@ impl SentinelsView {
         Some(SentinelsView {
             majority: majority(&said, deployment.sentinels().count()),
             said,
+            listed: !reports.is_empty() && reports.iter().all(|(_, report)| report.replicas.is_some()),
             strangers: deployment.sentinels().filter(|place| is_stranger(&nodes[*place], &discovery.master)).collect(),
             dissenters: Vec::new(),
             ghosts: Ghosts::find(nodes, deployment, places),
@@ -166,8 +167,7 @@ impl Said {
             node: places.at(deployment, &address),
             address,
             epoch: settings.epoch,
-            subjectively_down: master.subjectively_down,
-            objectively_down: master.objectively_down,
+            held: master.held,
             failing_over: master.failing_over,
             role_mismatch: master.role_reported == Some(Role::Replica),
             quorum: report.quorum,
@@ -178,17 +178,6 @@ impl Said {
             usable_replicas: report.replicas.as_deref().map(there),
             down_after: settings.down_after,
             failover_timeout: settings.failover_timeout,
-        }
-    }
-
-    /// `ok`, `sdown` or `odown`, as in INFO.
-    pub fn state(&self) -> &'static str {
-        if self.objectively_down {
-            "odown"
-        } else if self.subjectively_down {
-            "sdown"
-        } else {
-            "ok"
         }
     }
 }
@@ -210,7 +199,7 @@ fn majority(said: &[Said], configured: usize) -> Option<Majority> {
     for said in said.iter().filter(|said| said.epoch == epoch) {
         let (count, down) = votes.entry(&said.address).or_default();
         *count += 1;
-        *down += usize::from(said.subjectively_down || said.objectively_down);
+        *down += usize::from(said.held != Held::Up);
     }
     let (address, (count, down)) = votes.into_iter().find(|(_, (count, _))| count * 2 > configured)?;
     let node = said.iter().find(|said| said.address == address)?.node;

@@ -1,7 +1,7 @@
 //! Metrics of redis_exporter that have other labels or another meaning than ours. They are on `/scrape` only.
 
-use snapshot::{ErrorStats, LinkStatus, NodeSnapshot};
-use topology::NodeView;
+use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, Watched};
+use topology::{NodeView, address};
 
 use crate::row::Legacy::{Counter, Gauge};
 use crate::row::{Emit, NodeRow};
@@ -162,6 +162,84 @@ pub(super) const ROWS: &[NodeRow] = &[
         },
     )
     .legacy(Gauge("redis_sentinel_master_sentinels")),
+    NodeRow::many(
+        "redis_sentinel_master_config_epoch",
+        WATCHED,
+        "SENTINEL MASTERS: config-epoch",
+        "The current config epoch of the master.",
+        |node, emit| watched(node, emit, |report| Some(settings(report)?.epoch as f64)),
+    )
+    .legacy(Gauge("redis_sentinel_master_config_epoch")),
+    NodeRow::many(
+        "redis_sentinel_master_last_ok_ping_reply_seconds",
+        WATCHED,
+        "SENTINEL MASTERS: last-ok-ping-reply",
+        "Time since the master last answered a PING as it should.",
+        |node, emit| watched(node, emit, |report| Some(report.master.answered_before?.as_secs_f64())),
+    )
+    .legacy(Gauge("redis_sentinel_master_last_ok_ping_reply_seconds")),
+    NodeRow::many(
+        "redis_sentinel_master_ok_slaves",
+        WATCHED,
+        "SENTINEL REPLICAS: flags",
+        "The number of slaves of the master that are held to be there.",
+        |node, emit| watched(node, emit, |report| Some(there(report.replicas.as_ref()?))),
+    )
+    .legacy(Gauge("redis_sentinel_master_ok_slaves")),
+    NodeRow::many(
+        "redis_sentinel_master_ok_sentinels",
+        WATCHED,
+        "SENTINEL SENTINELS: flags",
+        "The number of Sentinels that are held to be there, this one included.",
+        |node, emit| watched(node, emit, |report| Some(there(report.sentinels.as_ref()?) + 1.0)),
+    )
+    .legacy(Gauge("redis_sentinel_master_ok_sentinels")),
+    NodeRow::many(
+        "redis_sentinel_master_setting_ckquorum",
+        WATCHED,
+        "SENTINEL MASTERS: quorum",
+        "Sentinels that must agree that the master is down.",
+        |node, emit| watched(node, emit, |report| Some(settings(report)?.quorum as f64)),
+    )
+    .legacy(Gauge("redis_sentinel_master_setting_ckquorum")),
+    NodeRow::many(
+        "redis_sentinel_master_setting_down_after",
+        WATCHED,
+        "SENTINEL MASTERS: down-after-milliseconds",
+        "How long the master must be silent to be held down, milliseconds.",
+        |node, emit| watched(node, emit, |report| Some(settings(report)?.down_after.as_secs_f64() * 1000.0)),
+    )
+    .legacy(Gauge("redis_sentinel_master_setting_down_after_milliseconds")),
+    NodeRow::many(
+        "redis_sentinel_master_setting_failover_timeout",
+        WATCHED,
+        "SENTINEL MASTERS: failover-timeout",
+        "Time within which a failover must make progress, milliseconds.",
+        |node, emit| watched(node, emit, |report| Some(settings(report)?.failover_timeout.as_secs_f64() * 1000.0)),
+    )
+    .legacy(Gauge("redis_sentinel_master_setting_failover_timeout")),
+    NodeRow::many(
+        "redis_sentinel_master_setting_parallel_syncs",
+        WATCHED,
+        "SENTINEL MASTERS: parallel-syncs",
+        "Replicas that are given the new master at a time.",
+        |node, emit| watched(node, emit, |report| Some(settings(report)?.parallel_syncs as f64)),
+    )
+    .legacy(Gauge("redis_sentinel_master_setting_parallel_syncs")),
+    NodeRow::many(
+        "redis_sentinel_master_ckquorum_status",
+        &["master_name", "message"],
+        "SENTINEL CKQUORUM",
+        "Whether a failover could be agreed on.",
+        |node, emit| {
+            for report in node.snapshot().and_then(|snapshot| snapshot.sentinel.as_ref()).into_iter().flat_map(|report| report.masters()) {
+                if let Some(quorum) = report.quorum {
+                    emit(&[&report.master.name, if quorum.ok { "OK" } else { "NOQUORUM" }], f64::from(quorum.ok));
+                }
+            }
+        },
+    )
+    .legacy(Gauge("redis_sentinel_master_ckquorum_status")),
     NodeRow::many("redis_exporter_last_scrape_error", &["err"], "polling", "Whether the last poll failed, and why.", |node, emit| {
         let reason = node.polling.failing.map_or("", snapshot::Reason::label);
         emit(&[reason], f64::from(!reason.is_empty()));
@@ -192,4 +270,21 @@ fn of_link(node: &NodeView, field: &str, emit: Emit<'_>) {
             emit(&[host, port], number);
         }
     });
+}
+
+/// One value for each master that a Sentinel watches.
+fn watched(node: &NodeView, emit: Emit<'_>, value: fn(&MasterReport) -> Option<f64>) {
+    for report in node.snapshot().and_then(|snapshot| snapshot.sentinel.as_ref()).into_iter().flat_map(|report| report.masters()) {
+        if let Some(value) = value(report) {
+            emit(&[&report.master.name, &address(&report.master.ip, report.master.port)], value);
+        }
+    }
+}
+
+fn settings(report: &MasterReport) -> Option<&MasterSettings> {
+    report.master.settings.as_ref()
+}
+
+fn there(watched: &[Watched]) -> f64 {
+    watched.iter().filter(|watched| !watched.down()).count() as f64
 }

@@ -1,5 +1,7 @@
 //! What a Sentinel says of itself, what each says of a deployment's master, and whether they agree.
 
+use snapshot::Held;
+
 use crate::row::Legacy::{No, Own};
 use crate::row::{DeploymentRow, NodeRow, SaidOf, SaidRow};
 
@@ -38,10 +40,10 @@ pub(super) const SAID: &[SaidRow] = &[
     SaidRow::state(
         "redis_sentinel_master_state",
         &["state"],
-        &["ok", "sdown", "odown"],
+        &Held::LABELS,
         "SENTINEL MASTERS: flags",
         "Whether the Sentinel holds the master to be there: ok, down as it alone sees it, or down as enough of them see it.",
-        |of| Some(of.said().state()),
+        |of| Some(of.said().held.label()),
     )
     .legacy(Own("redis_sentinel_master_status")),
     SaidRow::one(

@@ -38,22 +38,19 @@ fn deployment(settings: &DeploymentSettings) -> Table {
         table["labels"] = value(labels);
     }
     let listed_tls = settings.endpoints.iter().find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
-    match (&settings.found, &deployment.discovery) {
-        (Some(found), Some(discovery)) => {
-            table["sentinels"] = value(nodes(settings));
-            if found.every_master.is_none() {
-                table["master_name"] = value(&discovery.master);
-            }
-            if let Some(settings) = listed_tls {
-                table["sentinel_tls"] = value(tls(settings));
-            }
-            of_found(found, discovery, &mut table);
+    if let (Some(found), Some(discovery)) = (&settings.found, &deployment.discovery) {
+        table["sentinels"] = value(nodes(settings));
+        if !settings.of_every_master() {
+            table["master_name"] = value(&discovery.master);
         }
-        _ => {
-            table["nodes"] = value(nodes(settings));
-            if let Some(settings) = listed_tls {
-                table["tls"] = value(tls(settings));
-            }
+        if let Some(settings) = listed_tls {
+            table["sentinel_tls"] = value(tls(settings));
+        }
+        of_found(found, discovery, &mut table);
+    } else {
+        table["nodes"] = value(nodes(settings));
+        if let Some(settings) = listed_tls {
+            table["tls"] = value(tls(settings));
         }
     }
     table["interval"] = time(deployment.interval);

@@ -205,7 +205,7 @@ impl Document {
         }
         // Of what stands for all masters, each has a part of its own.
         let is_ours = |settings: &DeploymentSettings| self.part.is_none_or(|part| part.has(&settings.deployment.name));
-        deployments.retain(|settings| settings.every_master().is_some() || is_ours(settings));
+        deployments.retain(|settings| settings.of_every_master() || is_ours(settings));
         Ok(Settings {
             listen_address: self.web.listen_address.unwrap_or_else(|| DEFAULT_LISTEN_ADDRESS.to_owned()),
             log_level: self.log.level.unwrap_or(LogLevel::Info),
@@ -298,7 +298,7 @@ impl FileDeployment {
         );
         let others = others.map_err(|(path, problem)| (path.into_iter().map(|key| format!("sentinel_{key}")).collect(), problem))?;
         Ok(Some(Sentinels {
-            sentinels: std::mem::take(&mut self.sentinels),
+            listed: std::mem::take(&mut self.sentinels),
             name: self.name.clone(),
             master_name: self.master_name.take(),
             credentials: others,

@@ -72,8 +72,17 @@ pub struct Found {
     pub trust: Arc<Trust>,
     /// `trust`, as it was written.
     pub trusted: Vec<String>,
-    /// Of all masters that the Sentinels watch each is a deployment; which of them this exporter has.
-    pub(crate) every_master: Option<Option<Part>>,
+    /// Of which masters it is.
+    pub(crate) masters: Masters,
+}
+
+/// Of which masters a deployment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Masters {
+    /// Of the one that is named.
+    One,
+    /// It stands for deployments of all masters that the Sentinels watch; those in this part are for this exporter.
+    Every(Option<Part>),
 }
 
 /// What stands for the name of a master in that of a deployment.
@@ -125,9 +134,9 @@ impl DeploymentSettings {
         self.deployment.discovery.as_ref().map_or("", |discovery| &discovery.master)
     }
 
-    /// It stands for all masters that its Sentinels watch; which of them are for this exporter.
-    pub(crate) fn every_master(&self) -> Option<Option<Part>> {
-        self.found.as_ref()?.every_master
+    /// It stands for all masters that its Sentinels watch.
+    pub(crate) fn of_every_master(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.masters != Masters::One)
     }
 
     /// How to reach the node at a place and an address; `None` when it is nowhere to be reached.
@@ -143,14 +152,14 @@ impl DeploymentSettings {
 
     /// The deployment of one master, of settings that are for all that the Sentinels watch; `None` when it is not for this exporter.
     pub(crate) fn of_master(&self, master: &str) -> Option<Self> {
-        let part = self.every_master()?;
         let name = self.deployment.name.replace(MASTER, master);
-        if part.is_some_and(|part| !part.has(&name)) {
-            return None;
+        match self.found.as_ref()?.masters {
+            Masters::Every(part) if part.is_none_or(|part| part.has(&name)) => {}
+            _ => return None,
         }
         let mut settings = self.clone();
         Arc::make_mut(&mut settings.deployment).become_of(&name, master);
-        settings.found.as_mut()?.every_master = None;
+        settings.found.as_mut()?.masters = Masters::One;
         Some(settings)
     }
 }

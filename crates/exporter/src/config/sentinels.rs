@@ -16,7 +16,7 @@ use topology::{Discovery, NameTemplate};
 use super::error::{Problem, at, under};
 use super::file::{FileTls, credentials};
 use super::values::{Part, SecretText, Span};
-use super::{Builder, DeploymentSettings, Found, MASTER, address};
+use super::{Builder, DeploymentSettings, Found, MASTER, Masters, address};
 
 /// The port of a Sentinel whose URL has none.
 pub(super) const PORT: u16 = 26379;
@@ -29,7 +29,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// What is said about Sentinels.
 pub(super) struct Sentinels {
-    pub(super) sentinels: Vec<FileSentinel>,
+    pub(super) listed: Vec<FileSentinel>,
     pub(super) name: String,
     pub(super) master_name: Option<String>,
     /// Of those that have none of their own.
@@ -87,7 +87,7 @@ impl Sentinels {
             _ => {}
         }
         let sentinel_tls = self.tls.profile().map_err(|problem| under("sentinel_tls", problem))?;
-        for (place, sentinel) in self.sentinels.into_iter().enumerate() {
+        for (place, sentinel) in self.listed.into_iter().enumerate() {
             sentinel
                 .add(&mut builder, &self.credentials, sentinel_tls.as_ref())
                 .map_err(|problem| under("sentinels", under(place, problem)))?;
@@ -108,8 +108,8 @@ impl Sentinels {
             (_, None) => None,
             (_, Some(_)) => return Err(at(["scheme"], "found tls without it, accepted is scheme = \"rediss\", or no tls")),
         };
-        let every_master = every.then_some(part);
-        builder.found = Some(Found { credentials: nodes, tls, trust: Arc::new(trust), trusted: self.trust, every_master });
+        let masters = if every { Masters::Every(part) } else { Masters::One };
+        builder.found = Some(Found { credentials: nodes, tls, trust: Arc::new(trust), trusted: self.trust, masters });
         Ok(builder.build())
     }
 }
@@ -131,7 +131,7 @@ pub(super) fn from_urls(urls: &[String], nodes: Credentials, mut builder: Builde
         builder.deployment.become_of(MASTER, "");
     }
     let sentinels = Sentinels {
-        sentinels: Vec::new(),
+        listed: Vec::new(),
         name: builder.deployment.name.clone(),
         master_name,
         credentials: Credentials::default(),

@@ -75,7 +75,7 @@ enum Member {
 ///
 /// # Errors
 /// Only when one of its tasks died, which must end the process.
-pub(crate) async fn run(
+pub async fn run(
     settings: DeploymentSettings,
     watches: Vec<Watch>,
     shared: Shared,

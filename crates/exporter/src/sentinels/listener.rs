@@ -1,6 +1,6 @@
 //! The connection to one Sentinel that listens.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use client::{Endpoint, Failure, Heard, Subscription};
 use tokio::sync::mpsc;
@@ -15,8 +15,8 @@ const PATTERNS: [&str; 2] = ["+*", "-*"];
 /// The longest delay between attempts.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
-/// What was announced: the channel, and what was said.
-pub(super) type Announced = (String, String);
+/// What was announced: when it arrived, the channel, and what was said.
+pub(super) type Announced = (SystemTime, String, String);
 
 /// Listens for ever.
 pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sender<Announced>) {
@@ -29,7 +29,7 @@ pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sen
                     info!(sentinel = %endpoint, "listening to Sentinel");
                 }
                 delays = backoff();
-                match listen(subscription, &announced).await {
+                match listen(subscription, &shared, &announced).await {
                     Some(failure) => failure,
                     None => return,
                 }
@@ -54,10 +54,10 @@ async fn open(endpoint: &Endpoint, shared: &Shared) -> Result<Subscription, Fail
 }
 
 /// Passes on what is announced, until the connection ends, or nobody is there to hear it.
-async fn listen(mut subscription: Subscription, announced: &mpsc::Sender<Announced>) -> Option<Failure> {
+async fn listen(mut subscription: Subscription, shared: &Shared, announced: &mpsc::Sender<Announced>) -> Option<Failure> {
     loop {
         match subscription.next().await {
-            Ok(Heard::Message { channel, payload }) => announced.send((channel, payload)).await.ok()?,
+            Ok(Heard::Message { channel, payload }) => announced.send((shared.clock.wall(), channel, payload)).await.ok()?,
             Ok(Heard::Missed(missed)) => warn!(missed, "Sentinel announces more than is taken up, the rest is left out"),
             Err(failure) => return Some(failure),
         }

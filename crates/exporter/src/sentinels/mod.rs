@@ -7,4 +7,4 @@ mod watcher;
 
 pub(crate) use hub::Hub;
 pub(crate) use messages::{Announcement, Announcements};
-pub(crate) use watcher::Watch;
+pub use watcher::Watch;

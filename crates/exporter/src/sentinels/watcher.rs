@@ -44,7 +44,7 @@ pub(super) struct State {
 
 /// A Sentinel, as a deployment sees it.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     state: watch::Receiver<Arc<State>>,
     listeners: Listeners,
     taken: u64,
@@ -153,6 +153,10 @@ impl Watcher {
                         next = clock.now();
                     }
                 }
+                changed = self.brief.changed() => {
+                    changed.context("nobody says what to watch")?;
+                    next = clock.now();
+                }
                 message = announced.recv() => {
                     waiting.extend(message.filter(|_| waiting.len() < MAX_WAITING));
                     next = next.min(begun.map_or(clock.now(), |begun: Instant| begun + APART));
@@ -164,7 +168,7 @@ impl Watcher {
                 () = sleep_until(next), if deadline.is_none() => {
                     let now = clock.now();
                     (begun, next) = (Some(now), now + interval);
-                    let urgent = waiting.iter().filter_map(|(channel, payload)| master(channel, payload)).map(Into::into).collect();
+                    let urgent = waiting.iter().filter_map(|(_, channel, payload)| master(channel, payload)).map(Into::into).collect();
                     let ask = Ask { commands: false, interest: Some(Arc::clone(&self.brief.borrow().masters)), urgent };
                     asked.ask(ask);
                     if asked.awaited {
@@ -205,9 +209,8 @@ impl Watcher {
             self.changed.notify_one();
             self.tell(|_| Some(Announcement::Heard));
         }
-        for (channel, payload) in waiting.drain(..) {
+        for (at, channel, payload) in waiting.drain(..) {
             let of = master(&channel, &payload);
-            let at = clock.wall();
             self.tell(|listener| {
                 let concerned = of.map_or(listener.shown, |name| name == listener.master);
                 let message = || Message { at, sentinel: listener.label.clone(), channel: bounded(&channel), payload: bounded(&payload) };
