@@ -4,13 +4,17 @@
 
 mod daemon;
 mod disk;
+mod namespaces;
 mod parsers;
 mod peer;
 mod process;
 mod prometheus;
 mod redis;
 mod samples;
+mod sentinels;
+mod tap;
 mod wait;
+mod wire;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -18,13 +22,17 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 pub use daemon::{Daemon, Found, Response, diagnose};
 pub use disk::{Disk, Fsync};
+pub use namespaces::{Place, Side, Sides};
 pub use parsers::{open_metrics_parser, promtool};
 pub use peer::{Peer, Proxy, until_info};
 pub use process::{Process, Signal};
 pub use prometheus::Prometheus;
 pub use redis::{Redis, VERSIONS};
 pub use samples::Samples;
+pub use sentinels::{Group, MASTER, Server, Setup, deployment, monitored, processor_time, resident_kilobytes};
+pub use tap::{Rewrites, Seen, Tap};
 pub use wait::{Stopwatch, eventually, pause};
+pub use wire::{Heard, Listener, NAME, Wire, Writer};
 
 /// A port of the loopback interface that nobody listens on. No two tests get the same one, and none is of those that the system gives to
 /// connections, which may take it before the server does.
