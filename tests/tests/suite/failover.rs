@@ -301,6 +301,8 @@ fn a_lost_quorum_is_told_while_the_primary_is_well() {
     assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", &group.sentinels[0]), Some(1.0));
     assert_eq!(watch.value(DISAGREEMENT), Some(0.0));
     assert_eq!(watch.daemon.samples().count(PRIMARY, &[]), 1, "the primary is well");
+    watch.until_finding(SECOND * 80, "RedisSentinelQuorumLost", "critical");
+    assert!(killed.elapsed() > SECOND * 60, "{:?}", killed.elapsed());
 
     for sentinel in &mut group.sentinels[1..] {
         sentinel.restart();

@@ -383,6 +383,58 @@ fn an_address_of_the_node_itself_among_its_replicas_is_a_mistake_that_is_found()
     assert_eq!(watch.value("redis_sentinel_mixed_names"), Some(0.0));
 }
 
+#[test]
+fn a_dead_sentinel_that_others_list_is_a_ghost() {
+    let mut group = Group::start(&Setup::default());
+    let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
+    let watch = Watch::of(&deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
+    watch.until_primary(&group.primary().address());
+    watch.until_quiet();
+    let dead = group.sentinels[2].address();
+    group.sentinels[2].kill();
+    watch.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 1.0);
+    let found = watch.until_finding(SOON, "RedisSentinelGhosts", "warning");
+    check_names(&found["evidence"]["sentinels"], &[dead]);
+    check_names(&found["evidence"]["replicas"], &[]);
+    assert!(watch.finding("RedisSentinelDown").is_none(), "it is not among the configured");
+    for sentinel in &group.sentinels[..2] {
+        assert_eq!(watch.of_node("redis_sentinel_quorum_ok", sentinel), Some(1.0));
+        assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", sentinel), Some(2.0));
+    }
+    // It counts for the majority until it is forgotten.
+    for sentinel in &group.sentinels[..2] {
+        assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
+    }
+    watch.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 0.0);
+    watch.until_quiet();
+    assert_eq!(watch.deployment_events(), Vec::<String>::new());
+}
+
+#[test]
+fn host_names_beside_raw_addresses_are_a_mistake_that_is_found() {
+    let primary = Server::alone("redis-7.0.15");
+    let follow = format!("replicaof 127.0.0.1 {}\n", primary.port);
+    let replica = Server::start("redis-7.0.15", false, &Place::loopback(), &follow, None);
+    replica.until_linked();
+    let names = "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
+    let text = format!("{names}sentinel monitor {MASTER} localhost {} 1\n", primary.port);
+    let sentinel = Server::start("redis-7.0.15", true, &Place::loopback(), &text, None);
+    let listed = || sentinel.table(&["SENTINEL", "REPLICAS", MASTER]).pop().filter(|replica| replica["flags"] == "slave");
+    let (listed, _) = eventually(LIMIT, "the replica is listed", listed);
+    assert_eq!((sentinel.master(MASTER)["ip"].as_str(), listed["ip"].as_str()), ("localhost", "127.0.0.1"));
+
+    let watch = Watch::of(&deployment("sessions", Some(MASTER), &[sentinel.url()], ""));
+    watch.until_primary(&format!("localhost:{}", primary.port));
+    watch.daemon.until(SOON, "redis_up", &[("node", &replica.address())], 1.0);
+    watch.daemon.until(SOON, "redis_link_state", &[("node", &replica.address()), ("state", "up")], 1.0);
+    watch.daemon.until(SOON, "redis_sentinel_mixed_names", &[], 1.0);
+    assert_eq!(watch.value("redis_sentinel_self_replication"), Some(0.0));
+    let found = watch.until_finding(SOON, "RedisSentinelMisconfigured", "warning");
+    assert_eq!(found["evidence"]["why"], json!(["mixed_names"]), "{found}");
+    assert_eq!(watch.value(DISAGREEMENT), Some(0.0), "both names are of one node");
+    assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3, "and no node is there twice");
+}
+
 /// What 200 masters on three Sentinels cost.
 #[test]
 fn two_hundred_masters_cost_sentinels_little() {
