@@ -7,6 +7,7 @@ mod daemon;
 mod disk;
 mod findings;
 mod group;
+mod namespaces;
 mod parsers;
 mod peer;
 mod process;
@@ -14,7 +15,10 @@ mod prometheus;
 mod redis;
 mod redis_exporter;
 mod samples;
+mod sentinels;
+mod tap;
 mod wait;
+mod wire;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -24,6 +28,7 @@ pub use daemon::{Daemon, Response, deployment};
 pub use disk::{Disk, Fsync};
 pub use findings::{Found, diagnose, diagnose_urls, has};
 pub use group::{pair, trio};
+pub use namespaces::{Place, Side, Sides};
 pub use parsers::{open_metrics_parser, promtool};
 pub use peer::{Peer, Proxy, until_info};
 pub use process::{Process, Signal};
@@ -31,7 +36,10 @@ pub use prometheus::Prometheus;
 pub use redis::{Redis, VERSIONS};
 pub use redis_exporter::RedisExporter;
 pub use samples::Samples;
+pub use sentinels::{Group, MASTER, Server, Setup, monitored, processor_time, resident_kilobytes, watched_deployment};
+pub use tap::{Rewrites, Seen, Tap};
 pub use wait::{Stopwatch, eventually, pause, until_ok};
+pub use wire::{Heard, Listener, NAME, Wire, Writer};
 
 /// A port of the loopback interface that nobody listens on. No two tests get the same one, and none is of those that the system gives to
 /// connections, which may take it before the server does.

@@ -28,11 +28,6 @@ const MISSING: &[(&str, &[&str])] = &[
         &["redis_latency_percentiles_usec"],
     ),
     ("only with a flag; its values are free text, and may be secrets", &["redis_config_key_value", "redis_config_value"]),
-    (
-        "from SENTINEL commands, not from INFO",
-        &[
-        ],
-    ),
 ];
 
 /// Labels of ours that an older redis_exporter lacks: its later versions have them.

@@ -39,18 +39,19 @@ impl Found<'_> {
             let evidence = vec![("replicas", Value::List(ghosts.replicas.clone())), ("sentinels", Value::List(ghosts.sentinels.clone()))];
             self.add(Kind::RedisSentinelGhosts, Severity::Warning, None, evidence);
         }
-        let strangers = self.names(&sentinels.strangers);
         let faults = [
-            ("self_replication", Value::List(sentinels.self_replicating.clone())),
-            ("mixed_names", Value::List(sentinels.mixed.clone())),
-            ("unknown_master", strangers),
+            ("self_replication", !sentinels.self_replicating.is_empty()),
+            ("mixed_names", !sentinels.mixed.is_empty()),
+            ("unknown_master", !sentinels.strangers.is_empty()),
         ];
-        let faults: Vec<_> = faults.into_iter().filter(|(_, nodes)| matches!(nodes, Value::List(nodes) if !nodes.is_empty())).collect();
-        if !faults.is_empty() {
-            let why: Vec<_> = faults.iter().map(|(why, _)| *why).collect();
-            let mut evidence = vec![("why", list(&why))];
-            evidence.extend(faults);
-            self.add(Kind::RedisSentinelMisconfigured, Severity::Warning, None, evidence);
+        let why: Vec<_> = faults.into_iter().filter(|(_, found)| *found).map(|(why, _)| why).collect();
+        if !why.is_empty() {
+            let nodes = [&sentinels.self_replicating[..], &sentinels.mixed].concat();
+            let mut evidence = vec![("why", list(&why)), ("nodes", Value::List(nodes))];
+            evidence.extend((!sentinels.strangers.is_empty()).then(|| ("sentinels", self.names(&sentinels.strangers))));
+            // A Sentinel tells such a node to follow itself, and then there is no primary.
+            let severity = if sentinels.self_replicating.is_empty() { Severity::Warning } else { Severity::Critical };
+            self.add(Kind::RedisSentinelMisconfigured, severity, None, evidence);
         }
     }
 

@@ -1,0 +1,135 @@
+//! Two sides of a network that can be cut from each other, in network namespaces of their own. Needs root.
+//!
+//! Each side is a bridge; a cable joins them. The test, and the daemon that it starts, are attached to both bridges and have a route of
+//! its own to each server, so they reach every server at the address that it announces, cut or not.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Where servers run: a host address, and the namespace that has it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The address.
+    pub host: String,
+    /// The namespace, unless it is that of the test.
+    pub namespace: Option<String>,
+}
+
+impl Place {
+    /// The loopback interface of this machine.
+    pub fn loopback() -> Self {
+        Place { host: "127.0.0.1".to_owned(), namespace: None }
+    }
+}
+
+/// A side of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// One.
+    Left,
+    /// The other.
+    Right,
+}
+
+/// The network, as long as the value lives.
+pub struct Sides {
+    /// What all its names begin with.
+    tag: String,
+    /// What all its addresses begin with.
+    network: String,
+    places: Vec<Place>,
+}
+
+impl Sides {
+    /// Makes both sides, joined and empty.
+    pub fn new() -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(0);
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        assert!(number < 16, "a process has room for 16 networks");
+        let network = format!("10.{}.{}", 64 + process % 128, process / 128 % 16 * 16 + u32::from(number));
+        let sides = Sides { tag: format!("rc{process:x}{number:x}"), network, places: Vec::new() };
+        for (side, own) in [(Side::Left, 254), (Side::Right, 253)] {
+            let bridge = sides.bridge(side);
+            ip(&format!("link add {bridge} type bridge stp_state 0 forward_delay 0"));
+            // Each bridge answers for its own address only; otherwise the way to one side would lead through the other.
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{bridge}/arp_ignore"), "1").expect("a setting of the kernel");
+            ip(&format!("addr add {}.{own}/32 dev {bridge}", sides.network));
+            ip(&format!("link set {bridge} up"));
+        }
+        let (one, other) = sides.cable();
+        ip(&format!("link add {one} type veth peer name {other}"));
+        for (end, side) in [(one, Side::Left), (other, Side::Right)] {
+            ip(&format!("link set {end} master {} up", sides.bridge(side)));
+        }
+        sides
+    }
+
+    /// Makes a place on a side.
+    pub fn place(&mut self, side: Side) -> Place {
+        let number = self.places.len() + 1;
+        let (tag, network) = (&self.tag, &self.network);
+        let (namespace, port, host) = (format!("{tag}n{number}"), format!("{tag}p{number}"), format!("{network}.{number}"));
+        let place = Place { host, namespace: Some(namespace.clone()) };
+        self.places.push(place.clone());
+        let (host, bridge) = (&place.host, self.bridge(side));
+        ip(&format!("netns add {namespace}"));
+        ip(&format!("link add {port} type veth peer name eth0 netns {namespace}"));
+        ip(&format!("link set {port} master {bridge} up"));
+        ip(&format!("-n {namespace} addr add {host}/24 dev eth0"));
+        for device in ["lo", "eth0"] {
+            ip(&format!("-n {namespace} link set {device} up"));
+        }
+        ip(&format!("route add {host}/32 dev {bridge} src {}", self.own(side)));
+        place
+    }
+
+    /// The address of the test itself on a side.
+    pub fn own(&self, side: Side) -> String {
+        format!("{}.{}", self.network, if side == Side::Left { 254 } else { 253 })
+    }
+
+    /// Cuts the sides from each other.
+    pub fn cut(&self) {
+        ip(&format!("link set {} down", self.cable().0));
+    }
+
+    /// Joins them again.
+    pub fn heal(&self) {
+        ip(&format!("link set {} up", self.cable().0));
+    }
+
+    fn bridge(&self, side: Side) -> String {
+        format!("{}{}", self.tag, if side == Side::Left { "l" } else { "r" })
+    }
+
+    fn cable(&self) -> (String, String) {
+        (format!("{}x", self.tag), format!("{}y", self.tag))
+    }
+}
+
+impl Default for Sides {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Sides {
+    fn drop(&mut self) {
+        for (number, place) in self.places.iter().enumerate() {
+            run(&format!("link del {}p{}", self.tag, number + 1));
+            run(&format!("netns del {}", place.namespace.as_deref().expect("a namespace")));
+        }
+        for device in [self.cable().0, self.bridge(Side::Left), self.bridge(Side::Right)] {
+            run(&format!("link del {device}"));
+        }
+    }
+}
+
+#[track_caller]
+fn ip(arguments: &str) {
+    assert!(run(arguments), "ip {arguments}: networks of its own need root");
+}
+
+fn run(arguments: &str) -> bool {
+    Command::new("ip").args(arguments.split(' ')).status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,134 @@
+//! What stands between a client and a server, counts the commands that pass, and may alter the replies.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Result, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use crate::free_port;
+
+/// A proxy in front of a server.
+pub struct Tap {
+    /// Where it listens.
+    pub address: String,
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// What passed.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Connections, also those that ended.
+    pub connections: u32,
+    /// Connections that are open.
+    pub open: u32,
+    /// Commands, in upper case, with the subcommand of those that have one.
+    pub commands: BTreeMap<String, u64>,
+}
+
+/// Pairs of texts of equal length: in replies the second stands for the first.
+pub type Rewrites = Vec<(String, String)>;
+
+impl Tap {
+    /// Starts it on 127.0.0.1 in front of a server, all of whose replies pass as they are.
+    pub fn start(target: &str) -> Self {
+        Self::rewriting("127.0.0.1", target, Vec::new())
+    }
+
+    /// Starts it on an address of this machine, and alters replies.
+    pub fn rewriting(host: &str, target: &str, rewrites: Rewrites) -> Self {
+        assert!(rewrites.iter().all(|(from, to)| from.len() == to.len()), "the lengths in replies stay as they are");
+        let address = format!("{host}:{}", free_port());
+        let listener = TcpListener::bind(&address).expect("a port");
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let (shared, target) = (Arc::clone(&seen), target.to_owned());
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (seen, target, rewrites) = (Arc::clone(&shared), target.clone(), rewrites.clone());
+                std::thread::spawn(move || serve(&client, &target, &seen, &rewrites));
+            }
+        });
+        Tap { address, seen }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// What passed so far.
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().expect("seen").clone()
+    }
+}
+
+fn serve(client: &TcpStream, target: &str, seen: &Mutex<Seen>, rewrites: &Rewrites) {
+    let Ok(server) = TcpStream::connect(target) else { return };
+    let count = |change: fn(&mut Seen)| change(&mut seen.lock().expect("seen"));
+    count(|seen| {
+        seen.connections += 1;
+        seen.open += 1;
+    });
+    let (to_server, to_client) = (server.try_clone().expect("a stream"), client.try_clone().expect("a stream"));
+    std::thread::scope(|scope| {
+        // Either side may end at any time; then so does the other.
+        scope.spawn(|| {
+            let _ = requests(client, &to_server, seen);
+            let _ = to_server.shutdown(Shutdown::Both);
+        });
+        let _ = replies(&server, &to_client, rewrites);
+        let _ = to_client.shutdown(Shutdown::Both);
+    });
+    count(|seen| seen.open -= 1);
+}
+
+fn requests(client: &TcpStream, mut server: &TcpStream, seen: &Mutex<Seen>) -> Result<()> {
+    let mut client = BufReader::new(client);
+    loop {
+        let mut command = Vec::new();
+        let words = number(&mut client, &mut command)?;
+        let mut name = String::new();
+        for place in 0..words {
+            let length = usize::try_from(number(&mut client, &mut command)?).expect("a length");
+            let begin = command.len();
+            command.resize(begin + length + 2, 0);
+            client.read_exact(&mut command[begin..])?;
+            let word = String::from_utf8_lossy(&command[begin..begin + length]).to_uppercase();
+            match (place, name.as_str()) {
+                (0, _) => name = word,
+                (1, "SENTINEL" | "CLIENT") => name = format!("{name} {word}"),
+                _ => {}
+            }
+        }
+        *seen.lock().expect("seen").commands.entry(name).or_default() += 1;
+        server.write_all(&command)?;
+    }
+}
+
+/// The number in a line like `*3` or `$5`.
+fn number(from: &mut impl BufRead, command: &mut Vec<u8>) -> Result<u64> {
+    let begin = command.len();
+    if from.read_until(b'\n', command)? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    let line = String::from_utf8_lossy(&command[begin..]);
+    line.trim_end().get(1..).and_then(|number| number.parse().ok()).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+}
+
+fn replies(mut server: &TcpStream, mut client: &TcpStream, rewrites: &Rewrites) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let length = server.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        for (from, to) in rewrites {
+            let (from, to) = (from.as_bytes(), to.as_bytes());
+            for place in 0..(length + 1).saturating_sub(from.len()) {
+                if buffer[place..].starts_with(from) {
+                    buffer[place..place + to.len()].copy_from_slice(to);
+                }
+            }
+        }
+        client.write_all(&buffer[..length])?;
+    }
+}

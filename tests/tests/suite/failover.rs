@@ -1,0 +1,374 @@
+//! Failovers by real Sentinels, and what comes near one: each with exactly the events that it should have.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::json;
+use tests::{Group, MASTER, Server, Setup, Signal, Stopwatch, eventually, pause};
+
+use crate::watch::{DISAGREEMENT, LIMIT, LOST, Observer, PRIMARY, SECOND, SOON, SPLIT_BRAIN, Watch, check_names, write};
+
+/// Events of a deployment whose old primary stays up, or returns in time, and is demoted later.
+const PLANNED: [&str; 3] = ["primary_changed", "split_brain_began", "split_brain_ended"];
+
+/// Events of a deployment whose primary was gone for longer than `down_after`, and comes back.
+const UNPLANNED: [&str; 5] = ["primary_lost", "primary_changed", "primary_regained", "split_brain_began", "split_brain_ended"];
+
+#[test]
+fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
+    planned("redis-7.0.15");
+}
+
+#[test]
+fn a_planned_failover_of_valkey_is_told_exactly_and_bothers_nobody() {
+    planned("valkey-9.1.2");
+}
+
+fn planned(version: &'static str) {
+    let group = Group::start(&Setup { version, ..Setup::default() });
+    write(group.primary(), "key", 100);
+    let watch = Watch::settled(&group, "");
+    let clock = Arc::new(Stopwatch::start());
+    let listeners: Vec<_> = (0..3).map(|sentinel| group.listen(sentinel, &clock)).collect();
+    let observer = Observer::start(&watch.daemon);
+
+    let before = group.failover();
+    let (promoted, shown) = std::thread::scope(|scope| {
+        let promoted = scope.spawn(|| {
+            let replicas: Vec<_> = group.nodes.iter().filter(|node| node.address() != before).collect();
+            let master = || replicas.iter().find(|node| node.role().as_deref() == Some("master")).map(|node| node.address());
+            let (address, _) = eventually(LIMIT, "a replica is promoted", master);
+            (address, clock.elapsed())
+        });
+        eventually(LIMIT, "another primary", || {
+            let samples = watch.daemon.samples();
+            (samples.count(PRIMARY, &[]) == 1 && samples.count(PRIMARY, &[("node", &before)]) == 0).then_some(())
+        });
+        (promoted.join().expect("promoted"), clock.elapsed())
+    });
+    let (after, promoted) = promoted;
+    let switched = listeners.iter().map(|listener| listener.until(LIMIT, "+switch-master").at).min().expect("three");
+    println!("{version}: promoted at {promoted:?}, on /metrics at {shown:?}, first +switch-master at {switched:?}");
+    assert!(shown <= switched + SECOND.mul_f64(0.3), "{shown:?}, but published at {switched:?}");
+    assert!(shown <= promoted + SECOND.mul_f64(1.5), "{shown:?}, but promoted at {promoted:?}: the interval is 1 s");
+    watch.until_primary(&after);
+    assert_eq!(group.until_failed_over(LIMIT, &before), after);
+
+    watch.daemon.until_event(LIMIT, "split_brain_ended");
+    group.until_following(LIMIT);
+    watch.until_quiet();
+    // Command counters are read every 10 s.
+    watch.let_pass(12.0);
+    check_planned(&watch, &before, &after);
+    check_moves(&watch, &group, &after);
+    assert_eq!(watch.daemon.samples().get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]), Some(1.0));
+    assert_eq!((watch.value(LOST), watch.value(DISAGREEMENT)), (Some(0.0), Some(0.0)));
+    for node in &group.nodes {
+        let expected: &[&str] = if [&before, &after].contains(&&node.address()) { &["role_changed"] } else { &[] };
+        assert_eq!(watch.plain_events_of(node), expected, "{}", node.address());
+        assert_eq!(node.ask(&["DBSIZE"]), ["100"]);
+    }
+    check_sentinel_events(&watch, &group, &format!("{MASTER} {before} {after}").replace(':', " "));
+
+    println!("{version}: {:?}", observer.seen());
+    for ((severity, kind, node), lasted) in observer.above_info() {
+        // A replica is without its primary while it is moved to the new one, and the old primary while it becomes a replica.
+        let moves = ["RedisReplicaLinkDown", "RedisReplicaOrphaned"].contains(&kind.as_str()) && node != after;
+        assert!(moves && lasted < SECOND * 5, "{severity} {kind} of {node} for {lasted:?}");
+    }
+    assert!(observer.seen().contains_key(&("info".to_owned(), "RedisSplitBrain".to_owned(), String::new())));
+}
+
+/// The events about the deployment and the two nodes that change places.
+#[track_caller]
+fn check_planned(watch: &Watch, before: &str, after: &str) {
+    assert_eq!(watch.deployment_events(), PLANNED, "{:?}", watch.daemon.events());
+    let changed = &watch.events("primary_changed")[0];
+    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
+    check_names(&watch.events("split_brain_began")[0]["masters"], &[before.to_owned(), after.to_owned()]);
+    let ended = &watch.events("split_brain_ended")[0];
+    assert_eq!(ended["unreplicated_writes"], 0, "{ended}");
+    assert!(ended["seconds"].as_f64().is_some_and(|seconds| (5.0..25.0).contains(&seconds)), "{ended}");
+    let roles: Vec<_> = watch.events("role_changed").iter().map(|event| json!([event["node"], event["from"], event["to"]])).collect();
+    assert_eq!(roles, [json!([after, "replica", "master"]), json!([before, "master", "replica"])]);
+}
+
+/// Whatever is told of how nodes were moved happened, and to these nodes.
+#[track_caller]
+fn check_moves(watch: &Watch, group: &Group, after: &str) {
+    let synced = group.node_at(after).section("stats")["sync_full"].clone();
+    assert_eq!(watch.events("full_resync").len().to_string(), synced, "full synchronisations that the new primary served");
+    for node in &group.nodes {
+        let address = node.address();
+        let told = || -> BTreeSet<String> {
+            let events = watch.events("reconfigured");
+            let of_node = events.iter().filter(|event| event["node"] == address);
+            of_node.map(|event| event["command"].as_str().expect("a command").to_owned()).collect()
+        };
+        let (mut commands, mut ran) = (told(), ran(node));
+        // Seen one count of commands later at the latest.
+        eventually(SOON, "the commands are told", || {
+            (commands, ran) = (told(), self::ran(node));
+            (commands == ran).then_some(())
+        });
+        let events = watch.events_of(node);
+        let count = |kind: &str| events.iter().filter(|event| *event == kind).count();
+        assert_eq!(count("link_dropped"), count("link_restored"), "{address}: {events:?}");
+    }
+}
+
+/// The commands that change the topology and ran on a node, in its own words.
+fn ran(node: &Server) -> BTreeSet<String> {
+    let watched = ["replicaof", "slaveof", "failover", "config_set", "config_rewrite", "client_kill", "debug", "shutdown"];
+    let statistics = node.section("commandstats");
+    let names = statistics.keys().filter_map(|key| key.strip_prefix("cmdstat_")).map(|name| name.replace('|', "_"));
+    names.filter(|name| watched.contains(&name.as_str())).collect()
+}
+
+#[track_caller]
+fn check_sentinel_events(watch: &Watch, group: &Group, switched: &str) {
+    let events = watch.events("sentinel_event");
+    for sentinel in &group.sentinels {
+        let of_sentinel = events.iter().filter(|event| event["node"] == sentinel.address());
+        let payloads: Vec<_> = of_sentinel.filter(|event| event["channel"] == "+switch-master").map(|event| &event["payload"]).collect();
+        assert_eq!(payloads, [switched], "{}", sentinel.address());
+    }
+    assert!(events.iter().all(|event| event["channel"] != "__sentinel__:hello"), "{events:?}");
+    assert!((20..=90).contains(&events.len()), "a failover is 34 to 51 messages, not {}", events.len());
+}
+
+#[test]
+fn a_killed_primary_is_replaced_and_demoted_when_it_returns() {
+    killed("redis-7.0.15");
+}
+
+#[test]
+fn a_killed_primary_of_valkey_is_replaced_and_demoted_when_it_returns() {
+    killed("valkey-9.1.2");
+}
+
+fn killed(version: &'static str) {
+    let mut group = Group::start(&Setup { version, ..Setup::default() });
+    write(group.primary(), "key", 100);
+    // Sooner than Sentinels replace it.
+    let watch = Watch::settled(&group, "down_after = '1s'");
+    let before = group.primary().address();
+    let old = group.place_of(&before);
+
+    group.nodes[old].kill();
+    watch.daemon.until(SOON, "redis_up", &[("node", &before)], 0.0);
+    assert_eq!(watch.until_finding(SOON, "RedisDown", "critical")["node"], before);
+    let after = group.until_failed_over(LIMIT, &before);
+    watch.until_primary(&after);
+    // Sentinels hold the old one for a replica that is down.
+    eventually(SOON, "the dead node is no primary any more", || (watch.finding("RedisDown")?["severity"] == "warning").then_some(()));
+    assert_eq!(watch.value(SPLIT_BRAIN), Some(0.0));
+
+    group.nodes[old].restart();
+    watch.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
+    assert_eq!(watch.finding("RedisSplitBrain").expect("a finding")["severity"], "info");
+    watch.daemon.until_event(LIMIT, "split_brain_ended");
+    group.until_following(LIMIT);
+    watch.until_quiet();
+    watch.let_pass(2.0);
+    assert_eq!(watch.deployment_events(), UNPLANNED, "{:?}", watch.daemon.events());
+    assert_eq!(watch.events("primary_lost")[0]["why"], "primary_down");
+    let changed = &watch.events("primary_changed")[0];
+    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
+    assert_eq!(watch.events("split_brain_ended")[0]["unreplicated_writes"], 0);
+    assert_eq!((watch.value(LOST), watch.value("redis_deployment_emptied_total")), (Some(0.0), Some(0.0)));
+
+    for node in &group.nodes {
+        let (address, mut events) = (node.address(), watch.events_of(node));
+        let links = |kind: &str| events.iter().filter(|event| *event == kind).count();
+        assert_eq!(links("link_dropped"), links("link_restored"), "{address}: {events:?}");
+        if address == before {
+            assert_eq!(watch.plain_events_of(node), ["node_unreachable", "node_back", "restarted", "role_changed"]);
+            assert_eq!(links("full_resync"), 1, "{events:?}");
+        } else {
+            assert!(links("link_dropped") >= 1, "{address} lost its primary: {events:?}");
+            events.retain(|kind| !kind.starts_with("link_") && !["reconfigured", "full_resync"].contains(&kind.as_str()));
+            let expected: &[&str] = if address == after { &["role_changed"] } else { &[] };
+            assert_eq!(events, expected, "{address}");
+        }
+        assert_eq!(node.ask(&["DBSIZE"]), ["100"]);
+    }
+}
+
+#[test]
+fn a_frozen_primary_is_replaced_and_loses_what_it_takes_after_it_wakes_up() {
+    const WRITES: u32 = 20;
+    let group = Group::start(&Setup::default());
+    write(group.primary(), "key", 100);
+    let watch = Watch::settled(&group, "down_after = '1s'");
+    let before = group.primary().address();
+    let old = group.node_at(&before);
+
+    let frozen = Stopwatch::start();
+    old.signal(Signal::Stop);
+    watch.daemon.until(SOON, "redis_down_reason", &[("node", &before), ("reason", "timeout")], 1.0);
+    let after = group.until_failed_over(LIMIT, &before);
+    watch.until_primary(&after);
+    // As long as nobody can write to it.
+    pause((SECOND * 12).saturating_sub(frozen.elapsed()));
+    assert_eq!((watch.value(SPLIT_BRAIN), watch.value(LOST)), (Some(0.0), Some(0.0)));
+
+    old.signal(Signal::Cont);
+    watch.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
+    write(old, "lost", WRITES);
+    write(group.node_at(&after), "kept", 5);
+    watch.daemon.until(SOON, LOST, &[], f64::from(WRITES));
+    watch.until_finding(SOON, "RedisSplitBrain", "critical");
+    watch.until_finding(SOON, "RedisWritesLost", "critical");
+    assert_eq!(watch.daemon.until_event(LIMIT, "split_brain_ended")["unreplicated_writes"], WRITES);
+    group.until_following(LIMIT);
+    watch.until_only(&["RedisWritesLost"]);
+    assert_eq!(watch.deployment_events(), UNPLANNED, "{:?}", watch.daemon.events());
+    assert_eq!(watch.events("primary_changed")[0]["cause"], "sentinel");
+    assert_eq!(watch.plain_events_of(old), ["node_unreachable", "node_back", "role_changed"]);
+    assert_eq!(watch.plain_events_of(group.node_at(&after)), ["role_changed"]);
+    assert_eq!(watch.value(LOST), Some(f64::from(WRITES)));
+    for node in &group.nodes {
+        assert_eq!(node.ask(&["DBSIZE"]), ["105"], "and so it was");
+    }
+}
+
+#[test]
+fn a_primary_demoted_by_an_operator_is_no_primary_until_sentinels_notice() {
+    let group = Group::start(&Setup::default());
+    let watch = Watch::settled(&group, "");
+    let before = group.primary().address();
+    let (old, first) = (group.node_at(&before), group.replicas()[0]);
+
+    assert_eq!(old.ask(&["REPLICAOF", &first.host, &first.port.to_string()]), ["OK"]);
+    assert_eq!(watch.daemon.until_event(SOON, "primary_lost")["why"], "loop");
+    watch.until_finding(SOON, "RedisNoPrimary", "critical");
+    watch.until_finding(SOON, "RedisReplicationLoop", "critical");
+    let samples = watch.daemon.samples();
+    assert_eq!((samples.count(PRIMARY, &[]), samples.count(DISAGREEMENT, &[])), (0, 0), "none is known");
+    let found = watch.until_finding(LIMIT, "RedisSentinelDisagreement", "info");
+    assert_eq!(found["evidence"]["why"], "role_reported", "{found}");
+    check_names(&found["evidence"]["named"], std::slice::from_ref(&before));
+    for sentinel in &group.sentinels {
+        let labels = [("node", &*sentinel.address())];
+        watch.daemon.until(SOON, "redis_sentinel_master_role_mismatch", &labels, 1.0);
+        assert_eq!(sentinel.master(MASTER)["role-reported"], "slave");
+    }
+    // Sentinels forgive such a report for a while.
+    assert_eq!(group.named_by(0).as_deref(), Some(&*before));
+
+    let after = group.until_failed_over(LIMIT, &before);
+    watch.until_primary(&after);
+    group.until_following(LIMIT);
+    watch.until_quiet();
+    watch.let_pass(12.0);
+    assert_eq!(watch.deployment_events(), ["primary_lost", "primary_changed", "primary_regained"], "{:?}", watch.daemon.events());
+    let changed = &watch.events("primary_changed")[0];
+    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
+    for address in [&before, &after] {
+        assert_eq!(watch.plain_events_of(group.node_at(address)), ["role_changed"]);
+    }
+    let by_hand = |event: &serde_json::Value| event["node"] == before && event["command"] == "replicaof";
+    assert_eq!(watch.events("reconfigured").iter().filter(|event| by_hand(event)).count(), 1);
+    assert_eq!((watch.value(LOST), watch.value(DISAGREEMENT)), (Some(0.0), Some(0.0)));
+    for sentinel in &group.sentinels {
+        assert_eq!(watch.of_node("redis_sentinel_master_role_mismatch", sentinel), Some(0.0));
+    }
+}
+
+#[test]
+fn a_lost_quorum_is_told_while_the_primary_is_well() {
+    let mut group = Group::start(&Setup::default());
+    let watch = Watch::settled(&group, "");
+    let [left, one, other] = [0, 1, 2].map(|sentinel| group.sentinels[sentinel].address());
+    for sentinel in &mut group.sentinels[1..] {
+        sentinel.kill();
+    }
+    let killed = Stopwatch::start();
+    watch.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &left)], 0.0);
+    let seen = killed.elapsed();
+    assert!(group.sentinels[0].ask(&["SENTINEL", "CKQUORUM", MASTER])[0].starts_with("-NOQUORUM"));
+    println!("quorum lost {seen:?} after the kill");
+    assert!(seen < SECOND * 8, "{seen:?}: the Sentinel itself takes 3 s");
+    let found = watch.until_finding(SOON, "RedisSentinelQuorumLost", "warning");
+    let evidence = &found["evidence"];
+    check_names(&evidence["sentinels"], std::slice::from_ref(&left));
+    assert_eq!([&evidence["usable"], &evidence["quorum"], &evidence["known"]].map(serde_json::Value::as_f64), [1.0, 2.0, 3.0].map(Some));
+    for sentinel in [&one, &other] {
+        watch.daemon.until(SOON, "redis_up", &[("node", sentinel)], 0.0);
+        assert!(watch.daemon.findings().contains(&("RedisSentinelDown".to_owned(), Some(sentinel.clone()))));
+    }
+    assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", &group.sentinels[0]), Some(1.0));
+    assert_eq!(watch.value(DISAGREEMENT), Some(0.0));
+    assert_eq!(watch.daemon.samples().count(PRIMARY, &[]), 1, "the primary is well");
+    watch.until_finding(SECOND * 80, "RedisSentinelQuorumLost", "critical");
+    assert!(killed.elapsed() > SECOND * 60, "{:?}", killed.elapsed());
+
+    for sentinel in &mut group.sentinels[1..] {
+        sentinel.restart();
+    }
+    watch.daemon.until(LIMIT, "redis_sentinel_quorum_ok", &[("node", &left)], 1.0);
+    watch.until_all_up(&group);
+    watch.until_quiet();
+    watch.let_pass(2.0);
+    assert_eq!(watch.deployment_events(), Vec::<String>::new(), "{:?}", watch.daemon.events());
+    for sentinel in &group.sentinels[1..] {
+        let events = watch.events_of(sentinel);
+        assert_eq!(events[..2], ["node_unreachable", "node_back"], "{events:?}");
+        assert!(events[2..].iter().all(|kind| kind == "restarted"), "{events:?}");
+    }
+    for node in group.nodes.iter().chain(&group.sentinels[..1]) {
+        assert_eq!(watch.events_of(node), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_sentinel_that_is_frozen_across_a_failover_is_down_and_then_in_tilt() {
+    let group = Group::start(&Setup::default());
+    let watch = Watch::settled(&group, "");
+    let frozen = &group.sentinels[2];
+    frozen.signal(Signal::Stop);
+    watch.daemon.until(SOON, "redis_up", &[("node", &frozen.address())], 0.0);
+    let found = watch.until_finding(SOON, "RedisSentinelDown", "warning");
+    assert_eq!((&found["node"], &found["evidence"]["reason"]), (&json!(frozen.address()), &json!("timeout")));
+    let before = group.failover();
+    let after = eventually(LIMIT, "failed over", || group.named_by(0).filter(|named| *named != before)).0;
+    watch.until_primary(&after);
+    watch.daemon.until_event(LIMIT, "split_brain_ended");
+    assert_eq!(watch.value(DISAGREEMENT), Some(0.0), "who does not answer does not dissent");
+    assert_eq!(watch.of_node("redis_sentinel_quorum_ok", &group.sentinels[0]), Some(1.0), "two of three are enough");
+
+    frozen.signal(Signal::Cont);
+    let woken = Stopwatch::start();
+    watch.daemon.until(SOON, "redis_sentinel_tilt", &[("node", &frozen.address())], 1.0);
+    assert_eq!(frozen.section("sentinel")["sentinel_tilt"], "1");
+    assert_eq!(watch.until_finding(SOON, "RedisSentinelTilt", "warning")["node"], frozen.address());
+    group.until_named(LIMIT, &after);
+    watch.daemon.until(LIMIT, "redis_sentinel_tilt", &[("node", &frozen.address())], 0.0);
+    println!("in tilt for {:?}", woken.elapsed());
+    assert!(woken.elapsed() > SECOND * 20 && woken.elapsed() < SECOND * 45, "a Sentinel stays in tilt for 30 s");
+    watch.until_quiet();
+    assert_eq!(watch.value(DISAGREEMENT), Some(0.0));
+    check_planned(&watch, &before, &after);
+    assert_eq!(watch.events_of(frozen), ["node_unreachable", "node_back"]);
+    let labels = [("node", &*frozen.address()), ("address", &*after)];
+    assert_eq!(watch.daemon.samples().get("redis_sentinel_master_info", &labels), Some(1.0));
+}
+
+#[test]
+fn a_daemon_that_starts_after_a_failover_tells_none() {
+    let group = Group::start(&Setup::default());
+    let before = group.failover();
+    let after = group.until_failed_over(LIMIT, &before);
+    let watch = Watch::of(&group.deployment("sessions", ""));
+    watch.until_primary(&after);
+    group.until_following(LIMIT);
+    watch.until_quiet();
+    watch.let_pass(3.0);
+    assert_eq!(watch.events("primary_changed"), Vec::<serde_json::Value>::new());
+    let began = watch.events("split_brain_began").len();
+    assert_eq!(began, watch.events("split_brain_ended").len(), "{:?}", watch.daemon.events());
+    assert_eq!(watch.value(LOST), Some(0.0));
+    let epochs = group.sentinels.iter().map(|sentinel| watch.of_node("redis_sentinel_master_config_epoch", sentinel));
+    assert_eq!(epochs.collect::<Vec<_>>(), [Some(1.0); 3]);
+}
