@@ -227,6 +227,9 @@ impl Finding {
             FindingKind::RedisSentinelQuorumLost if lasted < SENTINELS_AGREE_WITHIN => Severity::Warning,
             _ => self.severity,
         };
+        if matches!(self.kind, FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelQuorumLost) {
+            self.evidence.push(("seconds", seconds(lasted)));
+        }
     }
 }
 

@@ -296,7 +296,9 @@ impl FileDeployment {
             self.sentinel_password_file.take(),
             &Credentials::default(),
         );
-        let others = others.map_err(|(path, problem)| (path.into_iter().map(|key| format!("sentinel_{key}")).collect(), problem))?;
+        let others = others.map_err(|(path, problem)| {
+            (path.into_iter().map(|key| format!("sentinel_{key}")).collect(), problem.replace("found password", "found sentinel_password"))
+        })?;
         Ok(Some(Sentinels {
             listed: std::mem::take(&mut self.sentinels),
             name: self.name.clone(),

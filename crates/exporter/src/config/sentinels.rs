@@ -175,13 +175,13 @@ impl FileSentinel {
     }
 }
 
-/// Where nodes may be. Loopback is meant when all Sentinels are there too.
+/// Where nodes may be. Where nothing is said, loopback is meant when all Sentinels are there too.
 fn trust(places: &[String], sentinels: &[Endpoint]) -> Result<Trust, String> {
     let is_loopback = |sentinel: &Endpoint| match &sentinel.address {
         Address::Unix(_) => true,
         Address::Tcp { host, .. } => host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
     };
-    Trust::new(places.iter().map(String::as_str), sentinels.iter().all(is_loopback))
+    Trust::new(places.iter().map(String::as_str), places.is_empty() && sentinels.iter().all(is_loopback))
 }
 
 /// Where to reach what Sentinels name otherwise; what is written there is trusted.
