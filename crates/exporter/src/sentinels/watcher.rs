@@ -190,23 +190,24 @@ impl Watcher {
         }
         let mut state = State::clone(&self.state.borrow());
         state.sequence += 1;
+        let first = state.sequence == 1;
+        let mut changed = first;
         if let Outcome::Answered(answer) = &outcome {
             for (code, count) in &answer.own_errors {
                 *state.errors.entry(code.clone()).or_default() += count;
             }
             if let Some(report) = &answer.snapshot.sentinel {
                 let masters: BTreeSet<_> = report.masters().iter().map(|report| report.master.name.clone()).collect();
-                if masters != state.masters {
-                    state.masters = masters;
-                    self.changed.notify_one();
-                }
+                changed |= masters != state.masters;
+                state.masters = masters;
             }
         }
-        let first = state.sequence == 1;
         state.outcome = outcome;
         self.state.send_replace(Arc::new(state));
-        if first {
+        if changed {
             self.changed.notify_one();
+        }
+        if first {
             self.tell(|_| Some(Announcement::Heard));
         }
         for (at, channel, payload) in waiting.drain(..) {
