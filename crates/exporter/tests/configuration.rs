@@ -132,6 +132,77 @@ fn what_is_written_becomes_what_is_used() {
 }
 
 #[test]
+fn what_is_written_about_sentinels_becomes_what_is_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let text = r#"
+        [[deployment]]
+        name = "sessions"
+        master_name = "mymaster"
+        sentinels = ["redis://s1", { url = "rediss://mon:hunter2@s2:5000", name = "second", username = "other" }]
+        sentinel_username = "watcher"
+        sentinel_tls = { insecure_skip_verify = true }
+        username = "rolecall"
+        password = "hunter2"
+        scheme = "rediss"
+        tls = { server_name = "redis.example", insecure_skip_verify = true }
+        node_name = "{short}"
+        trust = ["10.0.0.0/8", "*.redis.svc"]
+        ghost_after = "1h"
+        address_map = { "172.17.0.2:6379" = "10.0.0.5:6379" }
+        [[deployment]]
+        name = "all-{master}"
+        sentinels = ["redis://127.0.0.1"]
+    "#;
+    std::fs::write(&file, text).expect("a file");
+    let settings = Settings::check(&file).expect("a good file");
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    expect![[r#"
+
+        name = "sessions"
+        sentinels = [
+          { url = "redis://s1:26379", name = "s1:26379", username = "watcher" },
+          { url = "rediss://s2:5000", name = "second", username = "mon", password = "<redacted>" }
+        ]
+        master_name = "mymaster"
+        sentinel_tls = { insecure_skip_verify = true }
+        username = "rolecall"
+        password = "<redacted>"
+        scheme = "rediss"
+        tls = { server_name = "redis.example", insecure_skip_verify = true }
+        node_name = "{short}"
+        trust = ["10.0.0.0/8", "*.redis.svc"]
+        ghost_after = "1h"
+        forget_after = "5m"
+        interval = "1s"
+        deadline = "800ms"
+        down_after = "3s"
+        cadence = { commands = "10s", slowlog = "10s", config = "1m" }
+        address_map = { "172.17.0.2:6379" = "10.0.0.5:6379" }
+
+        [[deployment]]
+        name = "all-{master}"
+        sentinels = [
+          { url = "redis://127.0.0.1:26379", name = "127.0.0.1:26379" }
+        ]
+        scheme = "redis"
+        node_name = "{host}:{port}"
+        ghost_after = "10m"
+        forget_after = "5m"
+        interval = "1s"
+        deadline = "800ms"
+        down_after = "3s"
+        cadence = { commands = "10s", slowlog = "10s", config = "1m" }
+    "#]]
+    .assert_eq(settings.effective().split_once("[[deployment]]").expect("deployments").1);
+    std::fs::write(&file, settings.effective()).expect("a file");
+    let again = Settings::check(&file).expect("the effective configuration is a good file");
+    assert_eq!(again.effective(), settings.effective());
+    let roles: Vec<_> = settings.deployments.iter().map(|settings| settings.sentinels().count()).collect();
+    assert_eq!(roles, [2, 1]);
+}
+
+#[test]
 fn parts_have_every_deployment_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("rolecall.toml");
