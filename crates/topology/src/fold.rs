@@ -101,6 +101,7 @@ impl Fold {
         let changes = self.membership.apply(&deployment, &nodes, &round.host_names, round.elapsed);
         if let Some(changed) = changes.deployment {
             deployment = changed;
+            self.shard.removed(changes.removed);
             before = self.regroup(&before, &deployment, &changes.gone, &mut nodes);
             successions.resize(nodes.len(), None);
             changes.gone.iter().for_each(|place| successions[*place] = None);
@@ -129,9 +130,12 @@ impl Fold {
             accrued,
             before: &before,
             sentinels: sentinels.as_ref(),
+            listed: &changes.listed,
         };
         let shards = vec![self.shard.apply(&mut nodes, &scene)];
         if let Some(sentinels) = &mut sentinels {
+            let was_listed = before.sentinels.as_ref().is_some_and(|before| before.listed);
+            sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
             sentinels.compare(shards[0].primary.map(|primary| primary.node));
         }
 
@@ -209,11 +213,17 @@ impl Fold {
             let node = RememberedNode {
                 run_id: memory.process.run_id().map(str::to_owned),
                 replication_ids: lineage.ids(place).map(str::to_owned).collect(),
+                epoch: self.shard.epoch(place),
                 appendfsync: memory.appendfsync.as_deref().map(str::to_owned),
             };
             (view.node.name.clone(), node)
         };
-        Remembered { primary: primary.map(|primary| self.view.name(primary).to_owned()), nodes: self.view.members().map(node).collect() }
+        // What was kept of nodes that were not found yet is kept further.
+        let (kept, _) = &self.kept;
+        let mut nodes = kept.nodes.clone();
+        nodes.extend(self.view.members().map(node));
+        let primary = primary.map(|primary| self.view.name(primary).to_owned());
+        Remembered { primary: primary.or_else(|| kept.primary.clone()), nodes }
     }
 
     /// Takes up what was kept, before the first round. `away` is the time since it was. What was kept of a node that is still to be found
@@ -231,7 +241,7 @@ impl Fold {
         let Some(node) = kept.nodes.remove(name) else { return };
         self.nodes[place].process.remember(node.run_id.as_deref(), &node.replication_ids, *away);
         self.nodes[place].appendfsync = node.appendfsync.as_deref().map(Into::into);
-        self.shard.remember(place, kept.primary.as_deref() == Some(name), &node.replication_ids);
+        self.shard.remember(place, kept.primary.as_deref() == Some(name), &node);
     }
 
     /// The time this round may add to anything that accrues.

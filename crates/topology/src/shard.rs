@@ -7,8 +7,8 @@ use crate::masters::Masters;
 use crate::no_primary::Sight;
 use crate::process::Succession;
 use crate::{
-    Cause, Deployment, DeploymentView, Expectations, NodeKind, NodeView, PrimaryChange, Round, SentinelsView, ShardView, cause, divergence,
-    emptied, following, lag, lineage, lost_writes, no_primary, replicas, resync, serving, split_brain,
+    Cause, Deployment, DeploymentView, Expectations, NodeView, PrimaryChange, RememberedNode, Round, SentinelsView, ShardView, cause,
+    divergence, emptied, following, lag, lineage, lost_writes, no_primary, replicas, resync, serving, split_brain,
 };
 
 /// What is remembered of the nodes that hold one data set.
@@ -45,13 +45,14 @@ pub(crate) struct Scene<'a> {
     pub(crate) before: &'a DeploymentView,
     /// What the Sentinels say, if there are any.
     pub(crate) sentinels: Option<&'a SentinelsView>,
+    /// The places of the nodes that they list.
+    pub(crate) listed: &'a [usize],
 }
 
 impl Scene<'_> {
-    /// Sentinels list all nodes that they found as one data set, whatever became of their histories since.
+    /// What Sentinels list at the same time is one data set, whatever became of the histories of its nodes since.
     pub(crate) fn lists_together(&self, node: usize, other: usize) -> bool {
-        let is_data = |place: usize| self.deployment.nodes[place].kind == NodeKind::Data;
-        self.deployment.discovery.is_some() && is_data(node) && is_data(other)
+        self.listed.contains(&node) && self.listed.contains(&other)
     }
 }
 
@@ -146,13 +147,24 @@ impl Memory {
     }
 
     /// Takes up what was kept of the node at a place.
-    pub(crate) fn remember(&mut self, place: usize, was_primary: bool, ids: &[String]) {
+    pub(crate) fn remember(&mut self, place: usize, was_primary: bool, kept: &RememberedNode) {
         if was_primary && self.primary.is_none() {
             self.primary = Some(place);
         }
-        for id in ids {
+        for id in &kept.replication_ids {
             self.lineage.remember(place, id);
         }
+        self.cause.remember_epoch(place, kept.epoch);
+    }
+
+    /// The highest epoch at which a Sentinel named the node at a place.
+    pub(crate) fn epoch(&self, place: usize) -> Option<u64> {
+        self.cause.epoch(place)
+    }
+
+    /// Replicas were taken away: they are not missed.
+    pub(crate) fn removed(&mut self, replicas: usize) {
+        self.replicas.removed(replicas);
     }
 
     /// Forgets the node at a place, which is gone.

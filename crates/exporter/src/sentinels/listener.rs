@@ -28,11 +28,13 @@ pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sen
                 if logged.take().is_some() {
                     info!(sentinel = %endpoint, "listening to Sentinel");
                 }
-                delays = backoff();
-                match listen(subscription, &shared, &announced).await {
-                    Some(failure) => failure,
-                    None => return,
+                let begun = shared.clock.now();
+                let failure = listen(subscription, &shared, &announced).await;
+                // One that closes what it opened is not tried again and again.
+                if shared.clock.now() - begun > MAX_DELAY {
+                    delays = backoff();
                 }
+                failure
             }
             Err(failure) => {
                 // That it does not answer at all is logged where it is asked; a refusal is only seen here.
@@ -53,13 +55,18 @@ async fn open(endpoint: &Endpoint, shared: &Shared) -> Result<Subscription, Fail
     Subscription::open(endpoint, &PATTERNS, CONNECT_LIMIT).await
 }
 
-/// Passes on what is announced, until the connection ends, or nobody is there to hear it.
-async fn listen(mut subscription: Subscription, shared: &Shared, announced: &mpsc::Sender<Announced>) -> Option<Failure> {
+/// Passes on what is announced, until the connection ends.
+async fn listen(mut subscription: Subscription, shared: &Shared, announced: &mpsc::Sender<Announced>) -> Failure {
     loop {
         match subscription.next().await {
-            Ok(Heard::Message { channel, payload }) => announced.send((shared.clock.wall(), channel, payload)).await.ok()?,
+            Ok(Heard::Message { channel, payload }) => {
+                if announced.send((shared.clock.wall(), channel, payload)).await.is_err() {
+                    // Nobody is there to hear it, and this task is being ended.
+                    std::future::pending::<()>().await;
+                }
+            }
             Ok(Heard::Missed(missed)) => warn!(missed, "Sentinel announces more than is taken up, the rest is left out"),
-            Err(failure) => return Some(failure),
+            Err(failure) => return failure,
         }
     }
 }

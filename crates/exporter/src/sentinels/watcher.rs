@@ -128,6 +128,7 @@ impl Watcher {
         let mut asked = Asked::start(self.post(), reporting, self.shared.clone(), &mut tasks);
         tasks.spawn(listener::run(self.endpoint.clone(), self.shared.clone(), announcing));
         let mut waiting: Vec<Announced> = Vec::new();
+        let mut urgent: BTreeSet<Arc<str>> = BTreeSet::new();
         // The Sentinel is asked when it is connected; until then, what fails is told as it fails.
         let mut next = clock.now();
         let mut begun = None;
@@ -154,10 +155,16 @@ impl Watcher {
                     }
                 }
                 changed = self.brief.changed() => {
-                    changed.context("nobody says what to watch")?;
+                    if changed.is_err() {
+                        // Nobody wants to know any more, and this task is being ended.
+                        std::future::pending::<()>().await;
+                    }
                     next = clock.now();
                 }
                 message = announced.recv() => {
+                    // What is not watched any more is not asked for.
+                    let told = message.as_ref().filter(|(_, channel, _)| channel != "-monitor");
+                    urgent.extend(told.and_then(|(_, channel, payload)| master(channel, payload)).map(Into::into));
                     waiting.extend(message.filter(|_| waiting.len() < MAX_WAITING));
                     next = next.min(begun.map_or(clock.now(), |begun: Instant| begun + APART));
                 }
@@ -168,9 +175,10 @@ impl Watcher {
                 () = sleep_until(next), if deadline.is_none() => {
                     let now = clock.now();
                     (begun, next) = (Some(now), now + interval);
-                    let urgent = waiting.iter().filter_map(|(_, channel, payload)| master(channel, payload)).map(Into::into).collect();
-                    let ask = Ask { commands: false, interest: Some(Arc::clone(&self.brief.borrow().masters)), urgent };
-                    asked.ask(ask);
+                    let interest = Some(Arc::clone(&self.brief.borrow().masters));
+                    if asked.ask(Ask { commands: false, interest, urgent: urgent.iter().cloned().collect() }) {
+                        urgent.clear();
+                    }
                     if asked.awaited {
                         deadline = Some(now + interval.mul_f64(0.8));
                     } else if !asked.pending() {
