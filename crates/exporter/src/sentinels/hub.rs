@@ -116,6 +116,7 @@ impl Hub {
             brief,
             state: state_sender,
             listeners: Arc::clone(&listeners),
+            process: watch::Sender::new(None),
             changed: Arc::clone(&self.changed),
         };
         let task = self.watchers.spawn(watcher.run());

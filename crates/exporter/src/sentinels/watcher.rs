@@ -61,6 +61,8 @@ pub(super) struct Watcher {
     pub(super) brief: watch::Receiver<Brief>,
     pub(super) state: watch::Sender<Arc<State>>,
     pub(super) listeners: Listeners,
+    /// The run id of the process that answers.
+    pub(super) process: watch::Sender<Option<Box<str>>>,
     /// Told when the Sentinel watches other masters than before.
     pub(super) changed: Arc<Notify>,
 }
@@ -126,7 +128,8 @@ impl Watcher {
         let (announcing, mut announced) = mpsc::channel(MAX_WAITING);
         let mut tasks = JoinSet::new();
         let mut asked = Asked::start(self.post(), reporting, self.shared.clone(), &mut tasks);
-        tasks.spawn(listener::run(self.endpoint.clone(), self.shared.clone(), announcing));
+        let process = self.process.subscribe();
+        tasks.spawn(listener::run(self.endpoint.clone(), self.shared.clone(), announcing, process));
         let mut waiting: Vec<Announced> = Vec::new();
         let mut urgent: BTreeSet<Arc<str>> = BTreeSet::new();
         // The Sentinel is asked when it is connected; until then, what fails is told as it fails.
@@ -201,6 +204,12 @@ impl Watcher {
         let first = state.sequence == 1;
         let mut changed = first;
         if let Outcome::Answered(answer) = &outcome {
+            let run_id = &answer.snapshot.identity.run_id;
+            self.process.send_if_modified(|known| {
+                let other = known != run_id;
+                known.clone_from(run_id);
+                other
+            });
             for (code, count) in &answer.own_errors {
                 *state.errors.entry(code.clone()).or_default() += count;
             }
