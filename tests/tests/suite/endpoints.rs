@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::{Daemon, Group, Proxy, Redis, Setup, Stopwatch, Tap, deployment, diagnose_urls, eventually, pause};
 
+use crate::tls::Certificates;
 use crate::watch::{LIMIT, Observer, Watch};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -274,4 +275,19 @@ fn what_checks_are_refused_is_not_counted_as_errors_of_others() {
     assert!(noperm() >= before.map(|before| before + 3.0), "CLIENT ID, with which each connection begins");
     assert_eq!(daemon.samples().get("redis_errors_total", &[("err", "NOPERM")]), Some(0.0));
     assert_eq!(daemon.value("redis_error_replies_total"), Some(0.0));
+}
+
+#[test]
+fn an_endpoint_speaks_tls_where_its_scheme_says_so() {
+    let certificates = Certificates::make();
+    let (a, port) = certificates.serve("server", "no");
+    let text = with_endpoints(&[&a], &[("primary", format!("rediss://localhost:{port}")), ("reader", a.url())]);
+    let daemon = Daemon::configured(&format!("{text}tls = {{ ca_file = '{}' }}\n", certificates.path("ca.pem").display()));
+    for labels in [PRIMARY, READER] {
+        daemon.until(SECOND * 8, CORRECT, &labels, 1.0);
+    }
+    let untrusting = Daemon::configured(&text);
+    untrusting.until(SECOND * 8, UP, &PRIMARY, 0.0);
+    assert_eq!(endpoint(&untrusting, "primary")["down_reason"], "tls");
+    untrusting.until(SECOND * 8, CORRECT, &READER, 1.0);
 }
