@@ -1,15 +1,20 @@
 //! Where endpoints lead, on built rounds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
 use topology::{
-    Answer, Answerer, Check, Deployment, EndpointKind, EndpointView, Expectations, Finding, FindingKind, Fold, Kind, Outcome, Round,
-    ServiceEndpoint, Severity, Step, Value,
+    Answer, Answerer, Check, Deployment, Discovery, EndpointKind, EndpointView, Expectations, Finding, FindingKind, Fold, Kind, Outcome,
+    Round, ServiceEndpoint, Severity, Step, Value,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The history of the data, and another one.
+const OURS: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 /// A deployment of two nodes with both endpoints, asked once a second. Rounds take no time; a check takes half a second and ends a quarter
 /// before the next round begins.
@@ -22,12 +27,12 @@ struct Scene {
 }
 
 fn master(run_id: &str) -> String {
-    format!("run_id:{run_id}\nuptime_in_seconds:0\nrole:master\nmaster_replid:x\nmaster_repl_offset:1\nloading:0\n")
+    format!("run_id:{run_id}\nuptime_in_seconds:0\nrole:master\nmaster_replid:{OURS}\nmaster_repl_offset:1\nloading:0\n")
 }
 
 fn replica(run_id: &str) -> String {
     format!(
-        "run_id:{run_id}\nuptime_in_seconds:0\nrole:slave\nmaster_host:a\nmaster_port:1\nmaster_link_status:up\nmaster_replid:x\nmaster_repl_offset:1\nloading:0\n"
+        "run_id:{run_id}\nuptime_in_seconds:0\nrole:slave\nmaster_host:a\nmaster_port:1\nmaster_link_status:up\nmaster_replid:{OURS}\nmaster_repl_offset:1\nloading:0\n"
     )
 }
 
@@ -38,10 +43,14 @@ impl Scene {
     }
 
     fn expecting(expect: Expectations) -> Self {
+        Self::of(|deployment| deployment.expect = expect)
+    }
+
+    fn of(with: impl FnOnce(&mut Deployment)) -> Self {
         let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
         deployment.add("a", "a:1", None);
         deployment.add("b", "b:1", None);
-        deployment.expect = expect;
+        with(&mut deployment);
         deployment.endpoints = [(EndpointKind::Primary, "rw:1"), (EndpointKind::Reader, "ro:1")]
             .map(|(kind, address)| ServiceEndpoint { kind, address: address.to_owned() })
             .into();
@@ -330,7 +339,7 @@ fn where_the_primary_is_elsewhere_nothing_is_said_of_its_endpoint() {
 #[test]
 fn where_several_masters_are_meant_any_of_them_is_right() {
     let mut scene = Scene::expecting(Expectations { masters: Some(2), ..Expectations::default() });
-    scene.nodes[1] = Some(master("b1").replace("replid:x", "replid:y"));
+    scene.nodes[1] = Some(master("b1").replace(OURS, OTHER));
     scene.pass(1);
     for run_id in ["a1", "b1"] {
         assert_eq!(scene.leads_to(run_id).correct, Some(true));
@@ -403,4 +412,19 @@ fn rounds_that_are_rare_take_up_all_checks_in_order() {
     scene.round(checks);
     let view = scene.view(EndpointKind::Primary);
     assert_eq!((view.checks, view.wrong, view.correct), (4, 2, Some(false)));
+}
+
+#[test]
+fn a_replica_that_sentinels_did_not_tell_of_yet_is_unknown_to_a_reader() {
+    let hour = SECOND * 3600;
+    let mut scene = Scene::of(|deployment| {
+        let names = topology::NameTemplate::default();
+        let (master, address_map) = ("mymaster".to_owned(), BTreeMap::new());
+        deployment.discovery = Some(Discovery { master, names, address_map, ghost_after: hour, forget_after: hour });
+    });
+    let new = |replid: &str| Ok(Answerer { run_id: Some("new".into()), role: Some(Role::Replica), replid: Some(replid.into()) });
+    for _ in 0..2 {
+        assert_eq!(scene.check(EndpointKind::Reader, new(OURS)).correct, None);
+    }
+    assert_eq!(scene.check(EndpointKind::Reader, new(OTHER)).correct, Some(false), "other data");
 }
