@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use topology::{Cause, DeploymentView, Event, EventKind, Finding, NodeView, Presence, Upstream, Value, holding};
+use topology::{Cause, DeploymentView, EndpointView, Event, EventKind, Finding, NodeView, Presence, Upstream, Value, holding};
 
 use crate::runbook::runbook;
 
@@ -115,8 +115,34 @@ pub struct DeploymentDocument {
     pub at: Option<String>,
     /// What its nodes mean together: one entry, or one for each shard of a cluster.
     pub shards: Vec<ShardDocument>,
+    /// The endpoints that applications use, as far as they are configured.
+    pub endpoints: Vec<EndpointDocument>,
     /// Its nodes.
     pub nodes: Vec<NodeDocument>,
+}
+
+/// An endpoint that applications use, as of its last check.
+#[derive(Debug, Serialize)]
+pub struct EndpointDocument {
+    /// What it is for: `primary` is the one for writes, `reader` the one for reads.
+    pub endpoint: &'static str,
+    /// Where it was configured to be.
+    pub address: String,
+    /// Whether the check was answered; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up: Option<bool>,
+    /// Why it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down_reason: Option<&'static str>,
+    /// What the server behind it claims to be: `master`, `replica`, `sentinel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// The node behind it, or `stranger`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leads_to: Option<String>,
+    /// Whether it leads where it should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correct: Option<bool>,
 }
 
 /// What the nodes that hold one data set mean together.
@@ -295,6 +321,7 @@ pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
         kind: view.deployment.kind.label(),
         at: view.at.map(time),
         shards: shards(view),
+        endpoints: view.endpoints.iter().map(endpoint).collect(),
         nodes: view.members().map(|(_, node)| self::node(view, node)).collect(),
     }
 }
@@ -322,6 +349,18 @@ pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
         readable: shard.readable,
     });
     shards.collect()
+}
+
+fn endpoint(view: &EndpointView) -> EndpointDocument {
+    EndpointDocument {
+        endpoint: view.configured.kind.label(),
+        address: view.configured.address.clone(),
+        up: view.up,
+        down_reason: view.reason.map(snapshot::Reason::label),
+        role: view.role.map(snapshot::Role::label),
+        leads_to: view.leads_to.as_ref().map(|leads_to| leads_to.label().to_owned()),
+        correct: view.correct,
+    }
 }
 
 fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
 
-use crate::NameTemplate;
+use crate::{NameTemplate, ServiceEndpoint};
 
 /// Label names and values, in the order in which they are written.
 pub type Labels = Vec<(String, String)>;
@@ -29,6 +29,8 @@ pub struct Deployment {
     pub nodes: Vec<Arc<Node>>,
     /// What its configuration declares.
     pub expect: Expectations,
+    /// The endpoints that applications use, as far as they are configured.
+    pub endpoints: Vec<ServiceEndpoint>,
     /// How its nodes are found, where they are not listed.
     pub discovery: Option<Discovery>,
     /// Which node is at an address.
@@ -127,6 +129,7 @@ impl Deployment {
             down_after,
             nodes: Vec::new(),
             expect: Expectations::default(),
+            endpoints: Vec::new(),
             discovery: None,
             addresses: HashMap::new(),
         }

@@ -1,5 +1,6 @@
 //! Findings: conditions that need a person, derived from a view. A closed set; each has a runbook of the same name.
 
+mod endpoints;
 mod node;
 mod sentinels;
 mod shard;
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use crate::limits::{LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER};
-use crate::{DeploymentView, NodeView, ShardView};
+use crate::{DeploymentView, EndpointKind, NodeView, ShardView};
 
 /// A condition that needs a person.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Finding {
     pub severity: Severity,
     /// Label of the node that it is about, if it is about one.
     pub node: Option<String>,
+    /// The endpoint that it is about, if it is about one.
+    pub endpoint: Option<EndpointKind>,
     /// Wall time at which it was first seen.
     pub since: SystemTime,
     /// The live values that show it.
@@ -104,6 +107,8 @@ kinds! {
     RedisSentinelQuorumLost,
     /// A node claims another role than the declared one.
     RedisUnexpectedRole,
+    /// An endpoint that applications use leads elsewhere than it should.
+    RedisPrimaryEndpointWrong,
     /// A replica cannot authenticate with its master.
     RedisReplicationAuthFailing,
     /// Full synchronisations begin again and again.
@@ -147,7 +152,7 @@ kinds! {
 }
 
 /// Alerts that are no condition of a moment, and so no finding: their names, and why.
-pub const NO_FINDING: [(&str, &str); 21] = [
+pub const NO_FINDING: [(&str, &str); 20] = [
     ("RedisPrimaryChanged", "an occurrence; it is an event"),
     ("RedisRoleFlapping", "a rate over an hour"),
     ("RedisWritesHitReplica", "a rate over minutes"),
@@ -164,7 +169,6 @@ pub const NO_FINDING: [(&str, &str); 21] = [
     ("RedisStaleClients", "needs the list of clients, which is read only then"),
     ("RedisDiskSpaceLow", "a trend over hours"),
     ("RedisClusterDown", "comes with clusters"),
-    ("RedisPrimaryEndpointWrong", "comes with endpoints"),
     ("RolecallDown", "about the exporter, which cannot show it"),
     ("RolecallStale", "about the exporter, which cannot show it"),
     ("RolecallBlind", "about the exporter; it is a metric"),
@@ -199,6 +203,9 @@ impl Memory {
         for shard in &view.shards {
             findings.of_shard(shard);
         }
+        for endpoint in &view.endpoints {
+            findings.of_endpoint(endpoint);
+        }
         if let Some(sentinels) = &view.sentinels {
             findings.of_sentinels(sentinels);
         }
@@ -215,14 +222,17 @@ impl Memory {
             since.insert(key, (first, begun));
         }
         self.since = since;
-        findings.sort_by(|a, b| (a.severity, a.kind, &a.node).cmp(&(b.severity, b.kind, &b.node)));
+        findings.sort_by(|a, b| (a.severity, a.kind, &a.node, a.endpoint).cmp(&(b.severity, b.kind, &b.node, b.endpoint)));
         findings
     }
 }
 
 impl Finding {
-    /// In which way Sentinels disagree, or what they have wrong.
+    /// Which endpoint it is about; in which way Sentinels disagree, or what they have wrong.
     fn way(&self) -> Option<String> {
+        if let Some(endpoint) = self.endpoint {
+            return Some(endpoint.label().to_owned());
+        }
         if !matches!(self.kind, FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelMisconfigured) {
             return None;
         }
@@ -255,7 +265,7 @@ struct Found<'a> {
 impl Found<'_> {
     fn add(&mut self, kind: FindingKind, severity: Severity, node: Option<&NodeView>, evidence: Vec<(&'static str, Value)>) {
         let node = node.map(|node| node.node.name.clone());
-        self.findings.push(Finding { kind, severity, node, since: self.at, evidence });
+        self.findings.push(Finding { kind, severity, node, endpoint: None, since: self.at, evidence });
     }
 
     fn names(&self, places: &[usize]) -> Value {

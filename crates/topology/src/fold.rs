@@ -11,7 +11,7 @@ use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
     AttachedView, Deployment, DeploymentView, Event, History, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
-    SentinelsView, counters, events, findings, following, link, membership, places, presence, process, refusals, rising, shard,
+    SentinelsView, counters, endpoints, events, findings, following, link, membership, places, presence, process, refusals, rising, shard,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -21,6 +21,7 @@ pub struct Fold {
     membership: membership::Memory,
     places: places::Places,
     shard: shard::Memory,
+    endpoints: endpoints::Memory,
     findings: findings::Memory,
     /// What was kept from before, and how long ago; for nodes that were not found yet.
     kept: (Remembered, Duration),
@@ -69,6 +70,7 @@ impl Fold {
             membership: membership::Memory::default(),
             places: places::Places::default(),
             shard: shard::Memory::default(),
+            endpoints: endpoints::Memory::default(),
             findings: findings::Memory::default(),
             kept: Default::default(),
             view: Arc::new(DeploymentView::empty(deployment)),
@@ -133,6 +135,7 @@ impl Fold {
             listed: &changes.listed,
         };
         let shards = vec![self.shard.apply(&mut nodes, &scene)];
+        let endpoints = self.endpoints.apply(&nodes, &shards[0].acting, &scene);
         if let Some(sentinels) = &mut sentinels {
             let was_listed = before.sentinels.as_ref().is_some_and(|before| before.listed);
             sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
@@ -151,6 +154,7 @@ impl Fold {
             rounds,
             nodes,
             shards,
+            endpoints,
             sentinels,
             findings: Vec::new(),
             history: Arc::clone(&before.history),

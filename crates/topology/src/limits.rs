@@ -39,6 +39,12 @@ pub const SENTINELS_AGREE_WITHIN: Duration = Duration::from_secs(60);
 /// What Sentinels list may be strange for a moment while it changes: lists and masters are not read at one moment.
 pub const SENTINELS_LIST_WITHIN: Duration = Duration::from_secs(5);
 
+/// That many checks in a row must find an endpoint wrong.
+pub const ENDPOINT_WRONG_CHECKS: u32 = 2;
+
+/// Within that time after a failover an endpoint should lead to the new primary: DNS, Services and load balancers take a while.
+pub const ENDPOINT_FOLLOWS_WITHIN: Duration = Duration::from_secs(30);
+
 /// For how long a Sentinel that distrusts its clock does nothing. Fixed in every server.
 pub const TILT_LASTS: Duration = Duration::from_secs(30);
 

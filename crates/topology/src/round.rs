@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason};
 
-use crate::HostNames;
+use crate::{Check, HostNames};
 
 /// One poll of all nodes of a deployment.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Round {
     pub outcomes: Vec<Outcome>,
     /// What Sentinels announced since the round before.
     pub messages: Vec<Message>,
+    /// Checks of endpoints that ended since the round before, in order.
+    pub checks: Vec<Check>,
     /// Host names of addresses, as far as they were looked up.
     pub host_names: Arc<HostNames>,
 }
@@ -33,8 +35,8 @@ pub struct Round {
 impl Round {
     /// A round that went as it should, in no time.
     pub fn new(at: SystemTime, elapsed: Duration, outcomes: Vec<Outcome>) -> Self {
-        let (took, messages, host_names) = (Duration::ZERO, Vec::new(), Arc::default());
-        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, host_names }
+        let (took, messages, checks, host_names) = (Duration::ZERO, Vec::new(), Vec::new(), Arc::default());
+        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, checks, host_names }
     }
 }
 

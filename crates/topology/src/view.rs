@@ -7,8 +7,9 @@ use snapshot::{Attached, NodeSnapshot, Role};
 
 use crate::presence::is_absence;
 use crate::{
-    Cause, Counters, Deployment, EmptiedView, Expectations, Finding, History, Labels, Lag, LinkView, LostWritesView, NoPrimaryView, Node,
-    NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals, SentinelsView, SplitBrainView, Upstream,
+    Cause, Counters, Deployment, EmptiedView, EndpointView, Expectations, Finding, History, Labels, Lag, LinkView, LostWritesView,
+    NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals, SentinelsView,
+    SplitBrainView, Upstream,
 };
 
 /// What is known of a deployment after a round.
@@ -28,6 +29,8 @@ pub struct DeploymentView {
     pub nodes: Vec<NodeView>,
     /// What the nodes mean together: one entry, or one for each shard of a cluster.
     pub shards: Vec<ShardView>,
+    /// Where the endpoints lead that applications use.
+    pub endpoints: Vec<EndpointView>,
     /// What its Sentinels say, if it has any.
     pub sentinels: Option<SentinelsView>,
     /// What needs a person, the worst first.
@@ -153,6 +156,7 @@ impl DeploymentView {
         DeploymentView {
             expect: deployment.expect,
             shards: vec![ShardView { labels: Arc::new(deployment.labels.clone()), ..ShardView::default() }],
+            endpoints: EndpointView::pending(&deployment),
             deployment,
             at: None,
             elapsed: Duration::ZERO,

@@ -7,6 +7,7 @@ mod compat;
 mod counters;
 mod down;
 mod durability;
+mod endpoints;
 mod exposition;
 mod failover;
 mod gate;

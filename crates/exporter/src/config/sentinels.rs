@@ -1,7 +1,6 @@
 //! A deployment whose Sentinels are listed, from the file or the command line.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +8,12 @@ use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Tls, TlsSettings, Trust};
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::Deserializer;
 use topology::{Discovery, NameTemplate};
 
 use super::error::{Problem, at, under};
 use super::file::{FileTls, credentials};
-use super::values::{Part, SecretText, Span};
+use super::values::{Part, SecretText, Span, url_or_table};
 use super::{Builder, DeploymentSettings, Found, MASTER, Masters, address};
 
 /// The port of a Sentinel whose URL has none.
@@ -82,6 +80,9 @@ impl Sentinels {
                     format!("found none, accepted is a name; or {MASTER} in name, for all masters that the Sentinels watch"),
                 ));
             }
+            _ if every && !builder.checked.is_empty() => {
+                return Err(at(["endpoints"], format!("found {MASTER} in name too, accepted are endpoints of one master")));
+            }
             Some(_) if every => return Err(at(["master_name"], format!("found {MASTER} in name too, accepted is one of them"))),
             Some(name) if name.is_empty() => return Err(at(["master_name"], "found an empty name, accepted is any other")),
             _ => {}
@@ -123,7 +124,7 @@ pub(super) fn from_urls(urls: &[String], nodes: Credentials, mut builder: Builde
             return Err("found Sentinels of different masters, accepted are those of one master, or of all".to_owned());
         }
         master = Some(named);
-        let sentinel = FileSentinel(Listed { url, ..Listed::default() });
+        let sentinel = FileSentinel(url.into());
         sentinel.add(&mut builder, &Credentials::default(), None).map_err(|(_, problem)| problem)?;
     }
     let master_name = master.flatten();
@@ -199,24 +200,14 @@ fn mapped(address_map: &BTreeMap<String, String>, trust: &mut Trust) -> Result<B
     Ok(mapped)
 }
 
+impl From<String> for Listed {
+    fn from(url: String) -> Self {
+        Listed { url, ..Listed::default() }
+    }
+}
+
 impl<'de> Deserialize<'de> for FileSentinel {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct UrlOrTable;
-        impl<'de> Visitor<'de> for UrlOrTable {
-            type Value = FileSentinel;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the URL of a Sentinel, or a table with url")
-            }
-
-            fn visit_str<E: Error>(self, url: &str) -> Result<FileSentinel, E> {
-                Ok(FileSentinel(Listed { url: url.to_owned(), ..Listed::default() }))
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<FileSentinel, M::Error> {
-                Listed::deserialize(MapAccessDeserializer::new(map)).map(FileSentinel)
-            }
-        }
-        deserializer.deserialize_any(UrlOrTable)
+        url_or_table(deserializer, "the URL of a Sentinel, or a table with url").map(FileSentinel)
     }
 }

@@ -258,7 +258,7 @@ impl Station {
 }
 
 /// Waits for a server for as long as patience and memory last.
-async fn bounded<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) async fn bounded<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
         biased;
         answer = answer => answer,
