@@ -10,8 +10,11 @@ use crate::watch::Watch;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Long enough for a few rounds, also on a busy machine.
-const SOON: Duration = Duration::from_secs(15);
+/// Long enough for Python to start and for a few rounds, also on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Long enough for one more list of clients.
+const LISTED: Duration = Duration::from_secs(60);
 
 /// Long enough for what must last a minute first.
 const MINUTE: Duration = Duration::from_secs(90);
@@ -52,7 +55,7 @@ fn a_client_that_writes_to_a_replica_is_named_and_a_reader_is_not_blamed() {
     let _reader = RedisPy::start(replica.port, "reports", "get", 2);
     let _right = RedisPy::start(primary.port, "shop", "set", 2);
     let writer = RedisPy::start(replica.port, "checkout", "set", 3);
-    daemon.until(SOON, MISROUTED, &[labels[0], ("lib", "redis-py")], 3.0);
+    daemon.until(LISTED, MISROUTED, &[labels[0], ("lib", "redis-py")], 3.0);
     println!("named after {:?}", begun.elapsed());
     let told = until_told(&daemon, &node);
     assert_eq!((&told["why"], &told["commands"], &told["clients"]), (&json!("wrong_endpoint"), &json!(["set"]), &json!({"redis-py": 3})));
@@ -103,19 +106,22 @@ fn a_pool_left_on_a_demoted_primary_is_stale() {
     let labels = [("node", node.as_str())];
     let _pool = RedisPy::start(primary.port, "checkout", "hset", 4);
     let _reader = RedisPy::start(primary.port, "reports", "get", 1);
+    for command in ["cmdstat_hset", "cmdstat_get"] {
+        eventually(SOON, "all are connected, and at work", || primary.info(command));
+    }
     daemon.let_pass(4);
     assert_eq!(misrouted(&daemon, &node), None, "it is right to write there");
 
     replica.promote();
     primary.follow(&replica);
     let demoted = Stopwatch::start();
-    daemon.until(SOON, MISROUTED, &[labels[0], ("lib", "redis-py")], 4.0);
+    daemon.until(LISTED, MISROUTED, &[labels[0], ("lib", "redis-py")], 4.0);
     daemon.until(SOON, STALE, &labels, 5.0);
     println!("told after {:?}", demoted.elapsed());
     let told = until_told(&daemon, &node);
     assert_eq!((&told["why"], &told["commands"], &told["stale_clients"]), (&json!("demotion"), &json!(["hset"]), &json!(5)));
     let late = RedisPy::start(primary.port, "latecomer", "hset", 2);
-    daemon.until(SECOND * 45, MISROUTED, &[labels[0], ("lib", "redis-py")], 6.0);
+    daemon.until(LISTED, MISROUTED, &[labels[0], ("lib", "redis-py")], 6.0);
     assert_eq!(daemon.samples().get(STALE, &labels), Some(5.0), "who comes later is not stale");
     drop(late);
 
@@ -141,11 +147,13 @@ fn a_pool_that_a_failover_by_sentinels_left_behind_is_told_but_cut_off_once() {
     let before = group.primary().address();
     let port = before.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
     let pool = RedisPy::start(port, "checkout", "set", 3);
-    watch.let_pass(3.0);
+    let works = || group.primary().section("commandstats").contains_key("cmdstat_set").then_some(());
+    eventually(SOON, "all are connected, and at work", works);
     assert_eq!(group.failover(), before);
-    watch.daemon.until(SECOND * 60, MISROUTED, &[("node", &before), ("lib", "unknown")], 3.0);
+    watch.daemon.until(LISTED, MISROUTED, &[("node", &before), ("lib", "unknown")], 3.0);
     let told = until_told(&watch.daemon, &before);
     println!("{told:#}; {:?}", pool.complaints().first());
+    assert!(pool.complaints().iter().any(|complaint| complaint.contains("closed by server")), "{:?}", pool.complaints().first());
     assert_eq!((&told["why"], &told["commands"], &told["clients"]), (&json!("demotion"), &json!(["set"]), &json!({"unknown": 3})));
     // A Sentinel cuts all clients off when it demotes a node, and they came back to it.
     assert_eq!(told["stale_clients"], 0);
@@ -166,12 +174,12 @@ fn writes_of_transactions_and_scripts_are_told() {
         let library = if version == "redis-7.0.15" { "unknown" } else { "redis-py" };
         let all = |told: &Value| told["commands"].as_array().is_some_and(|commands| commands.len() == 4);
         let told = || misrouted(&daemon, &node).filter(|told| told.get("clients").is_some() && all(told));
-        let (told, _) = eventually(SECOND * 45, "commands", told);
+        let (told, _) = eventually(LISTED, "commands", told);
         println!("{version}: {told}");
         let mut commands: Vec<_> = told["commands"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
         commands.sort_unstable();
         assert_eq!(commands, ["eval", "exec", "incr", "set"], "{version}");
-        daemon.until(SECOND * 45, MISROUTED, &[("node", &node), ("lib", library)], 3.0);
+        daemon.until(LISTED, MISROUTED, &[("node", &node), ("lib", library)], 3.0);
     }
 }
 
@@ -188,7 +196,7 @@ fn what_6_2_counts_is_told_and_what_its_scripts_hide_asks_for_nothing() {
 
     let _transactions = RedisPy::start(replica.port, "transactions", "multi", 1);
     let _writers = RedisPy::start(replica.port, "checkout", "set", 2);
-    daemon.until(SECOND * 45, MISROUTED, &[("node", &node), ("lib", "unknown")], 3.0);
+    daemon.until(LISTED, MISROUTED, &[("node", &node), ("lib", "unknown")], 3.0);
     let told = until_told(&daemon, &node);
     println!("{told}");
     assert_eq!(told["why"], "wrong_endpoint");
@@ -208,7 +216,7 @@ fn without_an_error_table_the_refusals_of_writes_tell() {
     daemon.let_pass(3);
     assert_eq!(misrouted(&daemon, &node), None, "a table that is gone is no refusal");
     let _writer = RedisPy::start(replica.port, "checkout", "set", 2);
-    daemon.until(SOON, MISROUTED, &[("node", &node), ("lib", "redis-py")], 2.0);
+    daemon.until(LISTED, MISROUTED, &[("node", &node), ("lib", "redis-py")], 2.0);
     let told = until_told(&daemon, &node);
     println!("{told}");
     assert_eq!((&told["why"], &told["commands"]), (&json!("wrong_endpoint"), &json!(["set"])));
@@ -227,7 +235,7 @@ fn a_server_with_many_clients_is_not_asked_for_them() {
     assert_eq!((lists(&replica), lists(&primary)), (0, 0), "no list of {} clients", crowd.len());
     assert_eq!(daemon.samples().count(MISROUTED, &[]), 0, "unknown is absent");
     drop(crowd);
-    daemon.until(SOON, MISROUTED, &[("node", &node), ("lib", "unknown")], 2.0);
+    daemon.until(LISTED, MISROUTED, &[("node", &node), ("lib", "unknown")], 2.0);
     assert_eq!(lists(&replica), 1);
 }
 
