@@ -55,6 +55,7 @@ fn answer(capture: &str) -> Outcome {
         peer: None,
         own_errors: OwnErrors::new(),
         commands_read: true,
+        clients: None,
     })
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use topology::{Cause, DeploymentView, EndpointView, Event, EventKind, Finding, NodeView, Presence, Upstream, Value, holding};
+use topology::{
+    Cause, Clients, DeploymentView, EndpointView, Event, EventKind, Finding, MisroutedView, NodeView, Presence, Upstream, Value, holding,
+};
 
 use crate::runbook::runbook;
 
@@ -236,9 +238,29 @@ pub struct NodeDocument {
     pub writes_refused: Vec<&'static str>,
     /// Why it refuses reads.
     pub reads_refused: Vec<&'static str>,
+    /// Clients write to it, though it is a replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub misrouted: Option<MisroutedDocument>,
     /// INFO server: `redis_version`, or `valkey_version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+/// Clients that write to a replica.
+#[derive(Debug, Serialize)]
+pub struct MisroutedDocument {
+    /// `wrong_endpoint`, `demotion`, `stale_topology`, `unknown`.
+    pub why: &'static str,
+    /// Writes that it refuses per second.
+    pub per_second: f64,
+    /// The commands that it refuses, the most refused first.
+    pub commands: Vec<String>,
+    /// How many clients do so, by library; absent before they were listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<BTreeMap<String, usize>>,
+    /// How many clients are connected since before it was demoted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_clients: Option<usize>,
 }
 
 /// The events of deployments, sorted by time.
@@ -386,7 +408,19 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
         offset: snapshot.and_then(|snapshot| snapshot.replication.offset),
         writes_refused: holding(&node.writes_refused),
         reads_refused: holding(&node.reads_refused),
+        misrouted: node.misrouted.as_deref().map(misrouted),
         version: version.map(str::to_owned),
+    }
+}
+
+fn misrouted(misrouted: &MisroutedView) -> MisroutedDocument {
+    let libraries = |clients: &Clients| clients.libraries.iter().map(|(library, count)| (library.to_string(), *count)).collect();
+    MisroutedDocument {
+        why: misrouted.why.label(),
+        per_second: (misrouted.per_second * 1000.0).round() / 1000.0,
+        commands: misrouted.commands.iter().map(ToString::to_string).collect(),
+        clients: misrouted.writers.as_deref().map(libraries),
+        stale_clients: misrouted.stale.as_ref().map(|stale| stale.total),
     }
 }
 

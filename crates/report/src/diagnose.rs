@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use topology::{DeploymentView, EndpointView, Finding, Presence, Severity, ShardView, Value, holding};
+use topology::{DeploymentView, EndpointView, Finding, MisroutedView, Presence, Severity, ShardView, Value, holding};
 
 use crate::api::{follows, time};
 use crate::runbook::runbook;
@@ -133,7 +133,20 @@ fn notes(view: &DeploymentView, place: usize) -> String {
     notes.extend(holding(&node.reads_refused).iter().map(|reason| format!("refuses reads: {reason}")));
     notes.extend(node.orphan.map(|why| format!("orphaned: {}", why.label())));
     notes.extend(node.diverged.then(|| "diverged".to_owned()));
+    notes.extend(node.misrouted.as_deref().map(misrouted));
     notes.join("; ")
+}
+
+/// A look of seconds cannot tell whether it lasts, so it is a note, and a finding only once it does.
+fn misrouted(misrouted: &MisroutedView) -> String {
+    let commands = Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty());
+    let writers = misrouted.writers.as_ref().filter(|writers| writers.total > 0);
+    let parts = [
+        Some(format!("clients write here: {:.1}/s refused", misrouted.per_second)),
+        commands.map(|commands| format!(" ({commands})")),
+        writers.map(|writers| format!(" of {} clients ({})", writers.total, writers.versions.join(", "))),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::Result {

@@ -1,5 +1,6 @@
 //! Findings: conditions that need a person, derived from a view. A closed set; each has a runbook of the same name.
 
+mod clients;
 mod endpoints;
 mod node;
 mod sentinels;
@@ -33,7 +34,7 @@ pub struct Finding {
 pub enum Value {
     /// A number; its name says the unit.
     Number(f64),
-    /// A name from a closed set, or of a node.
+    /// A name from a closed set, or of a node; of clients also what they call themselves, in bounds.
     Text(String),
     /// Several of these.
     List(Vec<String>),
@@ -127,6 +128,10 @@ kinds! {
     RedisReplicaLinkStalled,
     /// A replica is late.
     RedisReplicationLag,
+    /// Clients are connected since before their server was demoted, and write there.
+    RedisStaleClients,
+    /// Clients write to a replica.
+    RedisWritesHitReplica,
     /// A replica accepts writes.
     RedisReplicaWritable,
     /// The data of a replica is not its primary's.
@@ -152,10 +157,9 @@ kinds! {
 }
 
 /// Alerts that are no condition of a moment, and so no finding: their names, and why.
-pub const NO_FINDING: [(&str, &str); 20] = [
+pub const NO_FINDING: [(&str, &str); 18] = [
     ("RedisPrimaryChanged", "an occurrence; it is an event"),
     ("RedisRoleFlapping", "a rate over an hour"),
-    ("RedisWritesHitReplica", "a rate over minutes"),
     ("RedisErrorReplies", "a rate over minutes"),
     ("RedisTopologyCommand", "an occurrence; it is an event"),
     ("RedisRestarted", "an occurrence; it is an event"),
@@ -166,7 +170,6 @@ pub const NO_FINDING: [(&str, &str); 20] = [
     ("RedisAofDelayedFsync", "a rate over minutes"),
     ("RedisForkSlow", "an occurrence"),
     ("RedisMaxClients", "a rate over minutes"),
-    ("RedisStaleClients", "needs the list of clients, which is read only then"),
     ("RedisDiskSpaceLow", "a trend over hours"),
     ("RedisClusterDown", "comes with clusters"),
     ("RolecallDown", "about the exporter, which cannot show it"),

@@ -44,6 +44,8 @@ pub struct Step {
 pub enum Wanted {
     /// The statistics by command of the node at a place: what changed the primary.
     Commands(usize),
+    /// The list of the clients of the node at a place: who writes to a replica.
+    Clients(usize),
     /// The host name of an address, which the label of a node takes.
     HostName(String),
 }
@@ -168,7 +170,7 @@ impl Fold {
             view.history = Arc::new(history);
         }
         self.view = Arc::new(view);
-        let wanted = self.shard.wanted().map(Wanted::Commands).chain(changes.unnamed.into_iter().map(Wanted::HostName));
+        let wanted = self.shard.wanted().chain(changes.unnamed.into_iter().map(Wanted::HostName));
         Step { view: Arc::clone(&self.view), events, wanted: wanted.collect() }
     }
 

@@ -57,6 +57,24 @@ pub const LINK_DOWN_CRITICAL_AFTER: Duration = Duration::from_secs(10 * 60);
 /// A node that refused something within that time is doing so: replicas try to connect every second, and clients to write.
 pub const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 
+/// Clients are listed on a node with at most that many: of a thousand the list takes some 0.8 ms of server time and 330 kB.
+pub const CLIENTS_LISTED_AT_MOST: u64 = 1000;
+
+/// Clients are listed at most that often on one node.
+pub const CLIENTS_LISTED_EVERY: Duration = Duration::from_secs(30);
+
+/// Writes that a replica refuses for longer are no passing mistake.
+pub const MISROUTED_AFTER: Duration = Duration::from_secs(60);
+
+/// Once a replica refused no write for that long, clients write to it no more.
+pub const MISROUTED_UNTIL: Duration = Duration::from_secs(60);
+
+/// For how long clients may look for the primary after a change of it.
+pub const CLIENTS_SETTLE_WITHIN: Duration = Duration::from_secs(60);
+
+/// A node that was master within that time was so lately.
+pub const DEMOTED_LATELY: Duration = Duration::from_secs(60 * 60);
+
 /// For how long a loss is shown after it was last seen to happen.
 pub const LOSS_SHOWN_FOR: Duration = Duration::from_secs(10 * 60);
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::{NodeSnapshot, Reason};
+use snapshot::{Client, NodeSnapshot, Reason};
 
 use crate::{Check, HostNames};
 
@@ -83,6 +83,8 @@ pub struct Answer {
     pub own_errors: OwnErrors,
     /// The statistics by command were read anew for this answer.
     pub commands_read: bool,
+    /// Who is connected, where that was read for this answer.
+    pub clients: Option<Arc<[Client]>>,
 }
 
 /// Errors that our own commands met, by code.
@@ -92,7 +94,7 @@ impl Answer {
     /// An answer in plain text, over a connection that nothing else is known of.
     pub fn new(snapshot: impl Into<Arc<NodeSnapshot>>, took: Duration, at: SystemTime) -> Self {
         let (snapshot, own_errors) = (snapshot.into(), OwnErrors::new());
-        Answer { snapshot, took, at, certificate_expiry: None, peer: None, own_errors, commands_read: false }
+        Answer { snapshot, took, at, certificate_expiry: None, peer: None, own_errors, commands_read: false, clients: None }
     }
 
     /// This answer, with what an earlier one counted that was never taken up.
@@ -100,6 +102,7 @@ impl Answer {
     pub fn after(mut self, earlier: Option<Answer>) -> Self {
         if let Some(earlier) = earlier {
             self.commands_read |= earlier.commands_read;
+            self.clients = self.clients.or(earlier.clients);
             for (code, count) in earlier.own_errors {
                 *self.own_errors.entry(code).or_default() += count;
             }

@@ -8,8 +8,8 @@ use snapshot::{Attached, NodeSnapshot, Role};
 use crate::presence::is_absence;
 use crate::{
     Cause, Counters, Deployment, EmptiedView, EndpointView, Expectations, Finding, History, Labels, Lag, LinkView, LostWritesView,
-    NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals, SentinelsView,
-    SplitBrainView, Upstream,
+    MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals,
+    SentinelsView, SplitBrainView, Upstream,
 };
 
 /// What is known of a deployment after a round.
@@ -134,6 +134,8 @@ pub struct NodeView {
     pub attached: Vec<AttachedView>,
     /// Refusals and topology commands counted.
     pub counters: Arc<Counters>,
+    /// Clients that write to it, though it is a replica; `None` while it refuses none for that.
+    pub misrouted: Option<Arc<MisroutedView>>,
     /// The writes it refuses.
     pub writes_refused: Refusals,
     /// The reads it refuses.
@@ -218,6 +220,7 @@ impl NodeView {
             aof_failed: false,
             attached: Vec::new(),
             counters: Arc::default(),
+            misrouted: None,
             writes_refused: Refusals::new(),
             reads_refused: Refusals::new(),
         }

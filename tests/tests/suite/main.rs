@@ -5,6 +5,7 @@
 mod bounds;
 mod compat;
 mod counters;
+mod culprits;
 mod down;
 mod durability;
 mod endpoints;

@@ -234,7 +234,9 @@ impl Rounds {
         (self.begun, self.asked_for) = (Some(begun), None);
         for (place, member) in self.members.iter_mut().enumerate() {
             if let Member::Node(asked, _) = member {
-                asked.ask(Ask { commands: self.wanted.contains(&Wanted::Commands(place)), ..Ask::default() });
+                let wants = |wanted: &Wanted| self.wanted.contains(wanted);
+                let (commands, clients) = (wants(&Wanted::Commands(place)), wants(&Wanted::Clients(place)));
+                asked.ask(Ask { commands, clients, ..Ask::default() });
             }
         }
         while self.members.iter().any(|member| matches!(member, Member::Node(asked, _) if asked.awaited)) {

@@ -40,6 +40,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 pub(crate) struct Ask {
     /// The statistics by command, at once: a fact waits for them.
     pub(crate) commands: bool,
+    /// The list of clients, if it is due, and there are not too many.
+    pub(crate) clients: bool,
     /// Of a Sentinel, the masters that are of interest.
     pub(crate) interest: Option<Interest>,
     /// Those of them to which something just happened.
@@ -154,6 +156,7 @@ impl Station {
             if ask.commands {
                 self.readings.want_commands();
             }
+            self.readings.want_clients(ask.clients);
             if let Some(interest) = &ask.interest {
                 self.readings.want_masters(interest, &ask.urgent);
             }
@@ -209,10 +212,10 @@ impl Station {
         for issue in &taken.snapshot.issues {
             debug!(deployment = self.post.deployment, node = self.post.node, %issue, "strange reply");
         }
-        let Taken { snapshot, own_errors, commands_read, .. } = taken;
+        let Taken { snapshot, own_errors, commands_read, clients, .. } = taken;
         let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
         let (took, at) = (clock.now() - asked, clock.wall());
-        Ok((Answer { snapshot: snapshot.into(), took, at, certificate_expiry, peer, own_errors, commands_read }, broken))
+        Ok((Answer { snapshot: snapshot.into(), took, at, certificate_expiry, peer, own_errors, commands_read, clients }, broken))
     }
 
     async fn send(&self, connection: &mut Connection, readings: &[Reading]) -> Result<Vec<snapshot::Reply>, Failure> {

@@ -179,7 +179,7 @@ impl Watcher {
                     let now = clock.now();
                     (begun, next) = (Some(now), now + interval);
                     let interest = Some(Arc::clone(&self.brief.borrow().masters));
-                    if asked.ask(Ask { commands: false, interest, urgent: urgent.iter().cloned().collect() }) {
+                    if asked.ask(Ask { interest, urgent: urgent.iter().cloned().collect(), ..Ask::default() }) {
                         urgent.clear();
                     }
                     if asked.awaited {
