@@ -484,8 +484,9 @@ mod tests {
         let written = writer.acknowledged();
         eventually(LIMIT, "it still takes writes", || (writer.acknowledged() > written + 20).then_some(()));
         sides.heal();
-        group.until_named(LIMIT, &promoted.address());
-        group.until_following(LIMIT);
+        // What was sent meanwhile is sent again at ever longer intervals.
+        group.until_named(LIMIT * 2, &promoted.address());
+        group.until_following(LIMIT * 2);
         assert!(writer.stop() > 60);
         let tag = group.nodes[0].place.namespace.clone().expect("a namespace");
         drop((group, sides));
