@@ -1,5 +1,6 @@
 //! Findings: conditions that need a person, derived from a view. A closed set; each has a runbook of the same name.
 
+mod cluster;
 mod node;
 mod sentinels;
 mod shard;
@@ -19,6 +20,8 @@ pub struct Finding {
     pub severity: Severity,
     /// Label of the node that it is about, if it is about one.
     pub node: Option<String>,
+    /// Label of the shard that it is about, in a cluster, if it is about one.
+    pub shard: Option<String>,
     /// Wall time at which it was first seen.
     pub since: SystemTime,
     /// The live values that show it.
@@ -96,6 +99,12 @@ kinds! {
     RedisReplicationLoop,
     /// No node is primary.
     RedisNoPrimary,
+    /// The cluster does not work.
+    RedisClusterDown,
+    /// Slots that no working node serves.
+    RedisClusterSlotsUncovered,
+    /// Slots that two nodes claim to serve.
+    RedisClusterSlotConflict,
     /// The primary refuses writes.
     RedisWritesBlocked,
     /// Sentinels name another node than the one that is primary.
@@ -116,6 +125,8 @@ kinds! {
     RedisReplicaRejectsReads,
     /// There are fewer replicas than there should be.
     RedisReplicasMissing,
+    /// A shard has no replica.
+    RedisClusterShardWithoutReplica,
     /// A replica gets nothing from the primary.
     RedisReplicaOrphaned,
     /// The master of a replica is silent.
@@ -147,7 +158,7 @@ kinds! {
 }
 
 /// Alerts that are no condition of a moment, and so no finding: their names, and why.
-pub const NO_FINDING: [(&str, &str); 21] = [
+pub const NO_FINDING: [(&str, &str); 20] = [
     ("RedisPrimaryChanged", "an occurrence; it is an event"),
     ("RedisRoleFlapping", "a rate over an hour"),
     ("RedisWritesHitReplica", "a rate over minutes"),
@@ -163,7 +174,6 @@ pub const NO_FINDING: [(&str, &str); 21] = [
     ("RedisMaxClients", "a rate over minutes"),
     ("RedisStaleClients", "needs the list of clients, which is read only then"),
     ("RedisDiskSpaceLow", "a trend over hours"),
-    ("RedisClusterDown", "comes with clusters"),
     ("RedisPrimaryEndpointWrong", "comes with endpoints"),
     ("RolecallDown", "about the exporter, which cannot show it"),
     ("RolecallStale", "about the exporter, which cannot show it"),
@@ -182,19 +192,27 @@ impl Severity {
     }
 }
 
+/// What a finding is, and what it is about: its node, or its shard.
+type Subject = (FindingKind, Option<String>, Option<String>);
+
 /// What is remembered of findings: since when each has been there.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    since: HashMap<(FindingKind, Option<String>), (SystemTime, Duration)>,
+    since: HashMap<Subject, (SystemTime, Duration)>,
 }
 
 impl Memory {
     /// The findings of a view, the worst first; of equals the cause before its effect.
     pub(crate) fn apply(&mut self, view: &DeploymentView) -> Vec<Finding> {
         let Some(at) = view.at else { return Vec::new() };
-        let mut findings = Found { view, at, findings: Vec::new() };
+        let mut findings = Found { view, at, shard: None, findings: Vec::new() };
         for shard in &view.shards {
+            findings.shard.clone_from(&shard.shard);
             findings.of_shard(shard);
+        }
+        findings.shard = None;
+        if let Some(cluster) = &view.cluster {
+            findings.of_cluster(cluster);
         }
         if let Some(sentinels) = &view.sentinels {
             findings.of_sentinels(sentinels);
@@ -205,14 +223,14 @@ impl Memory {
         let mut findings = findings.findings;
         let mut since = HashMap::with_capacity(findings.len());
         for finding in &mut findings {
-            let key = (finding.kind, finding.node.clone());
+            let key = (finding.kind, finding.node.clone(), finding.shard.clone());
             let (first, begun) = self.since.get(&key).copied().unwrap_or((at, view.elapsed));
             finding.since = first;
             finding.escalate(view.elapsed.saturating_sub(begun));
             since.insert(key, (first, begun));
         }
         self.since = since;
-        findings.sort_by(|a, b| (a.severity, a.kind, &a.node).cmp(&(b.severity, b.kind, &b.node)));
+        findings.sort_by(|a, b| (a.severity, a.kind, &a.shard, &a.node).cmp(&(b.severity, b.kind, &b.shard, &b.node)));
         findings
     }
 }
@@ -237,13 +255,15 @@ impl Finding {
 struct Found<'a> {
     view: &'a DeploymentView,
     at: SystemTime,
+    /// The shard that is looked at, in a cluster.
+    shard: Option<String>,
     findings: Vec<Finding>,
 }
 
 impl Found<'_> {
     fn add(&mut self, kind: FindingKind, severity: Severity, node: Option<&NodeView>, evidence: Vec<(&'static str, Value)>) {
         let node = node.map(|node| node.node.name.clone());
-        self.findings.push(Finding { kind, severity, node, since: self.at, evidence });
+        self.findings.push(Finding { kind, severity, node, shard: self.shard.clone(), since: self.at, evidence });
     }
 
     fn names(&self, places: &[usize]) -> Value {

@@ -10,8 +10,8 @@ use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
-    AttachedView, Deployment, DeploymentView, Event, History, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
-    SentinelsView, counters, events, findings, following, link, membership, places, presence, process, refusals, rising, shard,
+    AttachedView, Deployment, DeploymentView, Event, History, Kind, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
+    SentinelsView, cluster, counters, events, findings, following, link, membership, places, presence, process, refusals, rising, shards,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -20,7 +20,8 @@ pub struct Fold {
     nodes: Vec<Memory>,
     membership: membership::Memory,
     places: places::Places,
-    shard: shard::Memory,
+    cluster: cluster::Memory,
+    shards: shards::Memory,
     findings: findings::Memory,
     /// What was kept from before, and how long ago; for nodes that were not found yet.
     kept: (Remembered, Duration),
@@ -43,6 +44,8 @@ pub struct Step {
 pub enum Wanted {
     /// The statistics by command of the node at a place: what changed the primary.
     Commands(usize),
+    /// The map of the cluster, from the node at a place.
+    Map(usize),
     /// The host name of an address, which the label of a node takes.
     HostName(String),
 }
@@ -68,7 +71,8 @@ impl Fold {
             nodes: deployment.nodes.iter().map(|_| Memory::default()).collect(),
             membership: membership::Memory::default(),
             places: places::Places::default(),
-            shard: shard::Memory::default(),
+            cluster: cluster::Memory::default(),
+            shards: shards::Memory::default(),
             findings: findings::Memory::default(),
             kept: Default::default(),
             view: Arc::new(DeploymentView::empty(deployment)),
@@ -98,7 +102,12 @@ impl Fold {
             taken.map(|(((node, memory), outcome), syncs)| memory.apply(node, outcome, round, accrued, &deployment, syncs)).unzip();
 
         // Who belongs to the deployment.
-        let changes = self.membership.apply(&deployment, &nodes, &round.host_names, round.elapsed);
+        let is_cluster = deployment.kind == Kind::Cluster;
+        if is_cluster {
+            let answered: Vec<_> = successions.iter().map(Option::is_some).collect();
+            self.cluster.learn(&nodes, &answered, round.elapsed);
+        }
+        let changes = self.membership.apply(&deployment, &nodes, &mut self.cluster, &round.host_names, round.elapsed);
         if let Some(changed) = changes.deployment {
             deployment = changed;
             before = self.regroup(&before, &deployment, &changes.gone, &mut nodes);
@@ -121,7 +130,7 @@ impl Fold {
         }
 
         // All of them together.
-        let scene = shard::Scene {
+        let stage = shards::Stage {
             round,
             deployment: &deployment,
             expect,
@@ -130,7 +139,12 @@ impl Fold {
             before: &before,
             sentinels: sentinels.as_ref(),
         };
-        let shards = vec![self.shard.apply(&mut nodes, &scene)];
+        let (shards, cluster) = if is_cluster {
+            let shards = self.shards.parts(&mut nodes, &self.cluster, &stage);
+            (shards, Some(self.cluster.view(&nodes, changes.ghosts)))
+        } else {
+            (self.shards.whole(&mut nodes, &stage), None)
+        };
         if let Some(sentinels) = &mut sentinels {
             sentinels.compare(shards[0].primary.map(|primary| primary.node));
         }
@@ -148,6 +162,7 @@ impl Fold {
             nodes,
             shards,
             sentinels,
+            cluster,
             findings: Vec::new(),
             history: Arc::clone(&before.history),
             deployment,
@@ -160,8 +175,12 @@ impl Fold {
             view.history = Arc::new(history);
         }
         self.view = Arc::new(view);
-        let wanted = self.shard.wanted().map(Wanted::Commands).chain(changes.unnamed.into_iter().map(Wanted::HostName));
-        Step { view: Arc::clone(&self.view), events, wanted: wanted.collect() }
+        let mut wanted: Vec<_> = self.shards.wanted().map(Wanted::Commands).collect();
+        wanted.extend(changes.unnamed.into_iter().map(Wanted::HostName));
+        if is_cluster {
+            wanted.extend(self.cluster.wanted(&self.view.nodes).into_iter().map(Wanted::Map));
+        }
+        Step { view: Arc::clone(&self.view), events, wanted }
     }
 
     /// Takes up that other nodes belong to the deployment: room for new ones, and no memory of those that are gone. Gives what was known
@@ -177,7 +196,8 @@ impl Fold {
         for place in gone {
             self.nodes[*place] = Memory::default();
             self.places.clear(*place);
-            self.shard.clear(*place);
+            self.shards.clear(*place);
+            self.cluster.clear(*place);
         }
         for (place, node) in deployment.nodes.iter().enumerate() {
             let pending = || NodeView::pending(node);
@@ -203,17 +223,24 @@ impl Fold {
 
     /// What is worth keeping over a restart of the exporter.
     pub fn remembered(&self) -> Remembered {
-        let (primary, lineage) = self.shard.remembered();
+        let is_cluster = self.view.deployment.kind == Kind::Cluster;
+        let mut last = None;
         let node = |(place, view): (usize, &NodeView)| {
             let memory = &self.nodes[place];
+            let (was_primary, replication_ids) = self.shards.remembered(place);
+            if was_primary {
+                last = Some(view.node.name.clone());
+            }
             let node = RememberedNode {
+                primary: was_primary && is_cluster,
                 run_id: memory.process.run_id().map(str::to_owned),
-                replication_ids: lineage.ids(place).map(str::to_owned).collect(),
+                replication_ids,
                 appendfsync: memory.appendfsync.as_deref().map(str::to_owned),
             };
             (view.node.name.clone(), node)
         };
-        Remembered { primary: primary.map(|primary| self.view.name(primary).to_owned()), nodes: self.view.members().map(node).collect() }
+        let nodes = self.view.members().map(node).collect();
+        Remembered { primary: last.filter(|_| !is_cluster), nodes }
     }
 
     /// Takes up what was kept, before the first round. `away` is the time since it was. What was kept of a node that is still to be found
@@ -231,7 +258,8 @@ impl Fold {
         let Some(node) = kept.nodes.remove(name) else { return };
         self.nodes[place].process.remember(node.run_id.as_deref(), &node.replication_ids, *away);
         self.nodes[place].appendfsync = node.appendfsync.as_deref().map(Into::into);
-        self.shard.remember(place, kept.primary.as_deref() == Some(name), &node.replication_ids);
+        let was_primary = node.primary || kept.primary.as_deref() == Some(name);
+        self.shards.remember(place, was_primary, &node.replication_ids);
     }
 
     /// The time this round may add to anything that accrues.

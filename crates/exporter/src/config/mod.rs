@@ -6,6 +6,7 @@ mod address;
 mod effective;
 mod error;
 mod file;
+mod found;
 mod passwords;
 mod place;
 mod sentinels;

@@ -198,7 +198,8 @@ impl Rounds {
         (self.begun, self.asked_for) = (Some(begun), None);
         for (place, member) in self.members.iter_mut().enumerate() {
             if let Member::Node(asked, _) = member {
-                asked.ask(Ask { commands: self.wanted.contains(&Wanted::Commands(place)), ..Ask::default() });
+                let wants = |wanted: Wanted| self.wanted.contains(&wanted);
+                asked.ask(Ask { commands: wants(Wanted::Commands(place)), map: wants(Wanted::Map(place)), ..Ask::default() });
             }
         }
         while self.members.iter().any(|member| matches!(member, Member::Node(asked, _) if asked.awaited)) {

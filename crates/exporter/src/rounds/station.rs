@@ -40,6 +40,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 pub(crate) struct Ask {
     /// The statistics by command, at once: a fact waits for them.
     pub(crate) commands: bool,
+    /// The map of the cluster.
+    pub(crate) map: bool,
     /// Of a Sentinel, the masters that are of interest.
     pub(crate) interest: Option<Interest>,
     /// Those of them to which something just happened.
@@ -152,6 +154,7 @@ impl Station {
             if ask.commands {
                 self.readings.want_commands();
             }
+            self.readings.want_map(ask.map);
             if let Some(interest) = &ask.interest {
                 self.readings.want_masters(interest, &ask.urgent);
             }

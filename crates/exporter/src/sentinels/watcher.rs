@@ -169,7 +169,7 @@ impl Watcher {
                     let now = clock.now();
                     (begun, next) = (Some(now), now + interval);
                     let urgent = waiting.iter().filter_map(|(_, channel, payload)| master(channel, payload)).map(Into::into).collect();
-                    let ask = Ask { commands: false, interest: Some(Arc::clone(&self.brief.borrow().masters)), urgent };
+                    let ask = Ask { interest: Some(Arc::clone(&self.brief.borrow().masters)), urgent, ..Ask::default() };
                     asked.ask(ask);
                     if asked.awaited {
                         deadline = Some(now + interval.mul_f64(0.8));
