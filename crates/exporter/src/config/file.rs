@@ -254,7 +254,7 @@ impl FileDeployment {
         if let Some(parameter) = self.assume.keys().find(|parameter| !PARAMETERS.contains(&parameter.as_str())) {
             return Err(at(["assume", parameter], format!("found a parameter that is not read, accepted are {}", PARAMETERS.join(", "))));
         }
-        builder.assumed = self.assume;
+        builder.assumed = std::mem::take(&mut self.assume);
         let tls = std::mem::take(&mut self.tls).profile().map_err(|problem| under("tls", problem))?;
         let others = credentials(self.username.take(), self.password.take(), self.password_file.take(), &Credentials::default())?;
         if kind == Kind::Cluster {
