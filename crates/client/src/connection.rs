@@ -9,11 +9,12 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::{Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig, TlsConnector};
+use fred::types::config::{Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig, TcpConfig, TlsConnector};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, RespVersion, Value};
 use futures_util::future::try_join_all;
 use secrecy::ExposeSecret;
 use snapshot::{Reason, Reply, ServerError};
+use socket2_of_fred::TcpKeepalive;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
@@ -28,6 +29,9 @@ const EXPLANATION: Duration = Duration::from_secs(1);
 
 /// Room for messages on a connection that subscribes to none; fred reports failures to connect through the same channels.
 const NO_MESSAGES: usize = 4;
+
+/// How long a silent connection may be half dead before that is found out. One that only listens would never know otherwise.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// The deepest reply that is read.
 const MAX_DEPTH: usize = 8;
@@ -155,6 +159,7 @@ impl Connection {
             internal_command_timeout: limit,
             max_command_attempts: 1,
             disable_cluster_health_check: true,
+            tcp: TcpConfig { keepalive: Some(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE)), ..TcpConfig::default() },
             ..ConnectionConfig::default()
         };
         let client = Client::new(config, Some(performance), Some(connection), None);

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use fred::interfaces::{EventInterface, PubsubInterface};
+use fred::interfaces::EventInterface;
 use fred::types::Message;
-use snapshot::Reason;
+use snapshot::{Reason, Reply};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 
-use crate::{Connection, Endpoint, Failure};
+use crate::{Command, Connection, Endpoint, Failure};
 
 /// Messages that may wait to be taken up. A failover of one master is 34 to 51 of them.
 const MAX_WAITING: usize = 1024;
+
+/// How long a refusal may take. What is published meanwhile is not lost.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A subscription to messages. After a [`Failure`] it is of no use any more: drop it, and open another.
 #[derive(Debug)]
@@ -39,18 +42,16 @@ impl Subscription {
     ///
     /// # Errors
     /// As of [`Connection::open`]; or the server refuses the subscription.
-    pub async fn open(endpoint: &Endpoint, patterns: &[&str], limit: Duration) -> Result<Self, Failure> {
+    pub async fn open(endpoint: &Endpoint, patterns: &[&'static str], limit: Duration) -> Result<Self, Failure> {
         let mut connection = Connection::open_with(endpoint, limit, MAX_WAITING).await?;
         let messages = connection.client().message_rx();
-        for pattern in patterns {
-            let client = connection.client().clone();
-            let subscribed = tokio::select! {
-                biased;
-                subscribed = timeout(limit, client.psubscribe(*pattern)) => subscribed,
-                failure = connection.ended() => return Err(failure),
-            };
-            let late = |_| Failure::new(Reason::Timeout, format!("no answer to PSUBSCRIBE within {limit:?}"));
-            subscribed.map_err(late)?.map_err(|error| Failure::from_fred(&error))?;
+        // fred's own command takes a refusal for a success. Sent as any other a refusal is its reply, and a success has none: fred takes the
+        // confirmations for itself.
+        let command = Command { name: "PSUBSCRIBE", arguments: patterns.iter().map(|pattern| (*pattern).into()).collect() };
+        if let Ok(replies) = timeout(limit.min(REFUSED_WITHIN), connection.run(&[command])).await
+            && let Some(error) = replies?.first().and_then(Reply::error)
+        {
+            return Err(Failure::refusal(error));
         }
         Ok(Subscription { connection, messages })
     }

@@ -10,6 +10,8 @@ use wildmatch::WildMatch;
 pub struct Trust {
     networks: Vec<IpNet>,
     hosts: Vec<WildMatch>,
+    /// Hosts, names or addresses, that were written down as such.
+    written: Vec<String>,
     /// This machine is meant: whoever told us is on it too.
     loopback: bool,
 }
@@ -38,15 +40,18 @@ impl Trust {
         Ok(trust)
     }
 
-    /// Permits one more address.
-    pub fn add(&mut self, address: IpAddr) {
-        self.networks.push(address.into());
+    /// Permits one more host, a name or an address, wherever it is.
+    pub fn add(&mut self, host: &str) {
+        self.written.push(host.to_owned());
     }
 
     /// Whether a server may be at an address that a host resolved to. A host that is an address stands for itself.
     pub fn permits(&self, host: &str, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        if self.networks.iter().any(|network| network.contains(&address)) || (self.loopback && address.is_loopback()) {
+        if self.written.iter().any(|written| written == host)
+            || self.networks.iter().any(|network| network.contains(&address))
+            || (self.loopback && address.is_loopback())
+        {
             return true;
         }
         let named = host.parse::<IpAddr>().is_err() && self.hosts.iter().any(|pattern| pattern.matches(host.trim_end_matches('.')));
@@ -115,6 +120,16 @@ mod tests {
             ("203.0.113.9", "203.0.113.9"),
         ];
         check(&places, false, &permitted, &refused);
+    }
+
+    #[test]
+    fn what_was_written_down_is_permitted_and_narrows_nothing() {
+        let mut trust = Trust::new([], false).expect("no places");
+        trust.add("localhost");
+        trust.add("127.0.0.5");
+        let address = |text: &str| text.parse().expect("an address");
+        assert!(trust.permits("localhost", address("127.0.0.1")) && trust.permits("127.0.0.5", address("127.0.0.5")));
+        assert!(trust.permits("10.0.0.5", address("10.0.0.5")) && !trust.permits("127.0.0.1", address("127.0.0.1")));
     }
 
     #[test]

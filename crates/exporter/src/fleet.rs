@@ -1,11 +1,14 @@
 //! The deployments that are polled, each by a task of its own. A reload replaces those whose configuration changed, and no other.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use client::Endpoint;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
 use topology::DeploymentView;
 use tracing::{info, warn};
 
@@ -24,7 +27,12 @@ pub(crate) struct Fleet {
     hub: Hub,
     /// As configured: some stand for all masters that Sentinels watch.
     configured: Vec<DeploymentSettings>,
+    /// When Sentinels last watched the master of each deployment that stands for one of all.
+    watched: BTreeMap<String, Instant>,
 }
+
+/// Time between two looks at masters that Sentinels watch no more.
+const GRACE_CHECK: Duration = Duration::from_secs(1);
 
 /// One deployment that is polled.
 #[derive(Debug)]
@@ -45,7 +53,15 @@ impl Fleet {
     /// Polls nothing yet.
     pub(crate) fn new(shared: Shared) -> Self {
         let hub = Hub::new(shared.clone());
-        Fleet { shared, publisher: Publisher::default(), pollers: JoinSet::new(), running: Vec::new(), hub, configured: Vec::new() }
+        Fleet {
+            shared,
+            publisher: Publisher::default(),
+            pollers: JoinSet::new(),
+            running: Vec::new(),
+            hub,
+            configured: Vec::new(),
+            watched: BTreeMap::new(),
+        }
     }
 
     /// What is published.
@@ -57,7 +73,6 @@ impl Fleet {
     /// it is; one whose settings did begins anew, with what its state would keep over a restart.
     pub(crate) fn poll(&mut self, deployments: Vec<DeploymentSettings>) -> Changes {
         self.configured = deployments;
-        self.hub.keep(&self.configured);
         self.regroup()
     }
 
@@ -98,23 +113,58 @@ impl Fleet {
     }
 
     /// What is to be polled; and whether that is all, which it is not before the Sentinels said what they watch.
-    fn deployments(&self) -> (Vec<DeploymentSettings>, bool) {
+    fn deployments(&mut self) -> (Vec<DeploymentSettings>, bool) {
         let mut deployments: Vec<DeploymentSettings> = Vec::new();
         let mut complete = true;
+        let now = self.shared.clock.now();
+        let mut watched = BTreeMap::new();
         for settings in &self.configured {
             if !settings.of_every_master() {
                 deployments.push(settings.clone());
                 continue;
             }
-            match self.hub.masters(settings) {
-                // Nothing would show that there is nothing.
-                Some(masters) if masters.is_empty() => deployments.push(settings.clone()),
-                Some(masters) => deployments.extend(masters.iter().filter_map(|master| settings.of_master(master))),
-                None => complete = false,
+            let (masters, all_heard) = self.hub.masters(settings);
+            let listed: Vec<_> = masters.iter().filter_map(|master| settings.of_master(master)).collect();
+            watched.extend(listed.iter().map(|settings| (settings.deployment.name.clone(), now)));
+            let before = deployments.len();
+            deployments.extend(listed);
+            // A Sentinel may forget a master for a moment: when it starts anew, or is told another address of it.
+            let grace = settings.deployment.discovery.as_ref().map_or(Duration::ZERO, |discovery| discovery.forget_after);
+            let lately =
+                |settings: &DeploymentSettings| self.watched.get(&settings.deployment.name).filter(|seen| **seen + grace > now).copied();
+            for running in
+                self.running.iter().filter(|running| settings.stands_for(&running.settings) && !masters.contains(running.settings.master()))
+            {
+                if let (Some(seen), Some(same)) = (lately(&running.settings), settings.of_master(running.settings.master())) {
+                    watched.insert(same.deployment.name.clone(), seen);
+                    deployments.push(same);
+                }
+            }
+            if deployments.len() == before {
+                if all_heard {
+                    // Nothing would show that there is nothing.
+                    deployments.push(settings.clone());
+                } else {
+                    complete = false;
+                }
             }
         }
+        self.watched = watched;
         let mut named: Vec<DeploymentSettings> = Vec::with_capacity(deployments.len());
-        let mut shown: Vec<Endpoint> = Vec::new();
+        // Of deployments that share a Sentinel the one that shows it goes on doing so.
+        let keeper = |endpoint: &Endpoint| {
+            let shows = |running: &&Running| running.settings.shown_sentinels().any(|shown| shown == endpoint);
+            let name = &self.running.iter().find(shows)?.settings.deployment.name;
+            deployments.iter().any(|settings| settings.deployment.name == *name).then(|| name.clone())
+        };
+        let mut shown: Vec<(Endpoint, String)> = Vec::new();
+        for settings in &deployments {
+            for endpoint in settings.sentinels() {
+                if !shown.iter().any(|(other, _)| other == endpoint) {
+                    shown.push((endpoint.clone(), keeper(endpoint).unwrap_or_else(|| settings.deployment.name.clone())));
+                }
+            }
+        }
         for mut settings in deployments {
             let name = &settings.deployment.name;
             if named.iter().any(|other| other.deployment.name == *name) {
@@ -122,9 +172,9 @@ impl Fleet {
                 continue;
             }
             for place in settings.deployment.sentinels().collect::<Vec<_>>() {
-                let first = !shown.contains(&settings.endpoints[place]);
-                shown.extend(first.then(|| settings.endpoints[place].clone()));
-                Arc::make_mut(&mut settings.deployment).show_sentinel(place, first);
+                let name = &settings.deployment.name;
+                let is_shown = shown.iter().any(|(endpoint, by)| *endpoint == settings.endpoints[place] && by == name);
+                Arc::make_mut(&mut settings.deployment).show_sentinel(place, is_shown);
             }
             named.push(settings);
         }
@@ -137,16 +187,18 @@ impl Fleet {
     /// Always: a stopped poller behind a living `/metrics` would be the worst failure.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<Infallible> {
         loop {
+            let last = self.watched.values().max().copied();
+            let fading = self.watched.values().any(|seen| Some(*seen) != last);
+            let look_again = self.shared.clock.now() + GRACE_CHECK;
             tokio::select! {
                 ended = ended(&mut self.pollers) => return ended,
-                changed = self.hub.changed() => {
-                    changed?;
-                    if self.configured.iter().any(DeploymentSettings::of_every_master) {
-                        let Changes { started, stopped, kept } = self.regroup();
-                        if started + stopped > 0 {
-                            info!(started, stopped, kept, "Sentinels watch other masters");
-                        }
-                    }
+                changed = self.hub.changed() => changed?,
+                () = sleep_until(look_again), if fading => {}
+            }
+            if self.configured.iter().any(DeploymentSettings::of_every_master) {
+                let Changes { started, stopped, kept } = self.regroup();
+                if started + stopped > 0 {
+                    info!(started, stopped, kept, "Sentinels watch other masters");
                 }
             }
         }

@@ -14,6 +14,9 @@ use tracing::warn;
 /// Time between two looks at what is to be written.
 const CADENCE: Duration = Duration::from_secs(5);
 
+/// The most deployments that are kept; masters of Sentinels come and go.
+const MAX_DEPLOYMENTS: usize = 4096;
+
 /// What changes without an event is kept that often, in rounds.
 const ROUNDS: u64 = 60;
 
@@ -80,7 +83,12 @@ impl State {
         }
         let entry = Entry { at: seconds(now), remembered: fold.remembered() };
         let mut noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.file.deployments.insert(step.view.deployment.name.clone(), entry);
+        let deployments = &mut noted.file.deployments;
+        if deployments.len() >= MAX_DEPLOYMENTS {
+            let oldest = deployments.iter().min_by(|(_, a), (_, b)| a.at.total_cmp(&b.at)).map(|(name, _)| name.clone());
+            oldest.map(|name| deployments.remove(&name));
+        }
+        deployments.insert(step.view.deployment.name.clone(), entry);
         noted.written = false;
     }
 

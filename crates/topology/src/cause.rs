@@ -125,6 +125,17 @@ impl Memory {
         self.before.extend(nodes.iter().map(Trace::of));
     }
 
+    /// The highest epoch at which a Sentinel named the node at a place.
+    pub(crate) fn epoch(&self, place: usize) -> Option<u64> {
+        self.epochs.get(place).copied().flatten()
+    }
+
+    /// Takes up the epoch that was kept of the node at a place.
+    pub(crate) fn remember_epoch(&mut self, place: usize, epoch: Option<u64>) {
+        self.epochs.resize(self.epochs.len().max(place + 1), None);
+        self.epochs[place] = epoch;
+    }
+
     /// Forgets the node at a place.
     pub(crate) fn clear(&mut self, place: usize) {
         self.waiting.retain(|waiting| waiting.change.from != place && waiting.change.to != place);

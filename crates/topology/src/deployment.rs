@@ -175,6 +175,11 @@ impl Deployment {
         place < self.configured
     }
 
+    /// How many nodes there are beside Sentinels.
+    pub(crate) fn found(&self) -> usize {
+        self.nodes.iter().filter(|node| node.kind == NodeKind::Data).count()
+    }
+
     /// Gives a free place to a node that was found, and says which.
     pub(crate) fn seat(&mut self, name: String, address: String) -> usize {
         let free = self.nodes.iter().position(|node| node.kind == NodeKind::Vacant).unwrap_or(self.nodes.len());

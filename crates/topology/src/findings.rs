@@ -8,7 +8,7 @@ mod shard;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::limits::{LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER};
+use crate::limits::{LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER};
 use crate::{DeploymentView, NodeView, ShardView};
 
 /// A condition that needs a person.
@@ -192,7 +192,8 @@ impl Severity {
     }
 }
 
-/// What a finding is, and what it is about: its node, or its shard.
+/// What a finding is, what it is about: its node, or its shard; and in which way, where one way is routine for a while and another began
+/// just now.
 type Subject = (FindingKind, Option<String>, Option<String>);
 
 /// What is remembered of findings: since when each has been there.
@@ -223,7 +224,7 @@ impl Memory {
         let mut findings = findings.findings;
         let mut since = HashMap::with_capacity(findings.len());
         for finding in &mut findings {
-            let key = (finding.kind, finding.node.clone(), finding.shard.clone());
+            let key = (finding.kind, finding.node.clone().or_else(|| finding.shard.clone()), finding.way());
             let (first, begun) = self.since.get(&key).copied().unwrap_or((at, view.elapsed));
             finding.since = first;
             finding.escalate(view.elapsed.saturating_sub(begun));
@@ -236,6 +237,14 @@ impl Memory {
 }
 
 impl Finding {
+    /// In which way Sentinels disagree, or what they have wrong.
+    fn way(&self) -> Option<String> {
+        if !matches!(self.kind, FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelMisconfigured) {
+            return None;
+        }
+        self.evidence.iter().find(|(name, _)| *name == "why").map(|(_, why)| format!("{why:?}"))
+    }
+
     /// Some conditions are routine for a while.
     fn escalate(&mut self, lasted: Duration) {
         self.severity = match self.kind {
@@ -243,6 +252,7 @@ impl Finding {
             FindingKind::RedisReplicaLinkDown if lasted > LINK_DOWN_CRITICAL_AFTER => Severity::Critical,
             FindingKind::RedisSentinelDisagreement if lasted < SENTINELS_AGREE_WITHIN => Severity::Info,
             FindingKind::RedisSentinelQuorumLost if lasted < SENTINELS_AGREE_WITHIN => Severity::Warning,
+            FindingKind::RedisSentinelMisconfigured if lasted < SENTINELS_LIST_WITHIN => Severity::Info,
             _ => self.severity,
         };
         if matches!(self.kind, FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelQuorumLost) {

@@ -110,6 +110,7 @@ impl Fold {
         let changes = self.membership.apply(&deployment, &nodes, &mut self.cluster, &round.host_names, round.elapsed);
         if let Some(changed) = changes.deployment {
             deployment = changed;
+            self.shards.removed(changes.removed);
             before = self.regroup(&before, &deployment, &changes.gone, &mut nodes);
             successions.resize(nodes.len(), None);
             changes.gone.iter().for_each(|place| successions[*place] = None);
@@ -138,6 +139,7 @@ impl Fold {
             accrued,
             before: &before,
             sentinels: sentinels.as_ref(),
+            listed: &changes.listed,
         };
         let (shards, cluster) = if is_cluster {
             let shards = self.shards.parts(&mut nodes, &self.cluster, &stage);
@@ -146,6 +148,8 @@ impl Fold {
             (self.shards.whole(&mut nodes, &stage), None)
         };
         if let Some(sentinels) = &mut sentinels {
+            let was_listed = before.sentinels.as_ref().is_some_and(|before| before.listed);
+            sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
             sentinels.compare(shards[0].primary.map(|primary| primary.node));
         }
 
@@ -235,12 +239,17 @@ impl Fold {
                 primary: was_primary && is_cluster,
                 run_id: memory.process.run_id().map(str::to_owned),
                 replication_ids,
+                epoch: self.shards.epoch(place),
                 appendfsync: memory.appendfsync.as_deref().map(str::to_owned),
             };
             (view.node.name.clone(), node)
         };
-        let nodes = self.view.members().map(node).collect();
-        Remembered { primary: last.filter(|_| !is_cluster), nodes }
+        // What was kept of nodes that were not found yet is kept further.
+        let (kept, _) = &self.kept;
+        let mut nodes = kept.nodes.clone();
+        nodes.extend(self.view.members().map(node));
+        let last = last.filter(|_| !is_cluster).or_else(|| kept.primary.clone());
+        Remembered { primary: last, nodes }
     }
 
     /// Takes up what was kept, before the first round. `away` is the time since it was. What was kept of a node that is still to be found
@@ -259,7 +268,7 @@ impl Fold {
         self.nodes[place].process.remember(node.run_id.as_deref(), &node.replication_ids, *away);
         self.nodes[place].appendfsync = node.appendfsync.as_deref().map(Into::into);
         let was_primary = node.primary || kept.primary.as_deref() == Some(name);
-        self.shards.remember(place, was_primary, &node.replication_ids);
+        self.shards.remember(place, was_primary, node);
     }
 
     /// The time this round may add to anything that accrues.

@@ -33,7 +33,10 @@ impl History {
             let later = self.events.iter().rev().take_while(|other| other.order() > event.order()).count();
             self.events.insert(self.events.len() - later, event.clone());
             if self.events.len() > MAX_EVENTS.max(nodes * MAX_OF_NODE) {
-                self.events.pop_front();
+                // What Sentinels announce, which may be a lot, makes room first.
+                let announced = |event: &Event| matches!(event.kind, EventKind::SentinelEvent { .. });
+                let first = self.events.iter().position(announced).unwrap_or_default();
+                self.events.remove(first);
             }
         }
     }

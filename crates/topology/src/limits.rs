@@ -36,6 +36,9 @@ pub const SPLIT_BRAIN_CRITICAL_AFTER: Duration = Duration::from_secs(30);
 /// Sentinels that disagree for longer, or lack a quorum, are not in the middle of a failover: those take a few seconds.
 pub const SENTINELS_AGREE_WITHIN: Duration = Duration::from_secs(60);
 
+/// What Sentinels list may be strange for a moment while it changes: lists and masters are not read at one moment.
+pub const SENTINELS_LIST_WITHIN: Duration = Duration::from_secs(5);
+
 /// For how long a Sentinel that distrusts its clock does nothing. Fixed in every server.
 pub const TILT_LASTS: Duration = Duration::from_secs(30);
 

@@ -37,7 +37,7 @@ impl Masters {
         let claimants = if usurped { Vec::new() } else { all.clone() };
         let claims = Claims { nodes, masters: &claimants, lineage, named, owner: scene.owner, previous };
         let primary = claims.choose().filter(|_| !scene.expect.external && !multiple);
-        let akin = |one: usize, other: usize| lineage.related(one, other) || scene.lists_together(&nodes[one], &nodes[other]);
+        let akin = |one: usize, other: usize| lineage.related(one, other) || scene.lists_together(one, other);
         let related = |master: usize| all.iter().any(|other| *other != master && akin(master, *other));
         let is_stale = |master: usize| {
             let beside = |primary: &PrimaryView| primary.node != master && akin(primary.node, master);

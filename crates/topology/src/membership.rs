@@ -23,6 +23,8 @@ pub type HostNames = BTreeMap<String, Option<String>>;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     listed: Vec<Duration>,
+    /// Addresses that nodes moved away from, until somebody else is there.
+    left: Vec<String>,
 }
 
 /// What a round changed.
@@ -32,6 +34,10 @@ pub(crate) struct Changes {
     pub(crate) deployment: Option<Arc<Deployment>>,
     /// The places of nodes that are gone.
     pub(crate) gone: Vec<usize>,
+    /// How many of them nobody lists any more: somebody took them away.
+    pub(crate) removed: usize,
+    /// The places of the nodes that are listed now.
+    pub(crate) listed: Vec<usize>,
     /// Addresses whose host names are needed.
     pub(crate) unnamed: Vec<String>,
     /// Addresses of nodes of a cluster that are listed, and failed long ago.
@@ -78,43 +84,57 @@ impl Memory {
         if is_cluster {
             cluster.forget(discovery.forget_after);
         }
-        let listed = if is_cluster { in_maps(cluster, elapsed) } else { listed(nodes, &discovery.master).into_values().collect() };
+        let listed: Vec<_> = if is_cluster { in_maps(cluster, elapsed) } else { listed(nodes, &discovery.master).into_values().collect() };
+        // Those that are there go first, and of two entries about one process the one with a host name gives the label.
+        let mut entries: Vec<_> = listed.iter().collect();
+        entries.sort_by_key(|node| (node.down_for.is_some(), is_address(node.host)));
         self.listed.resize(nodes.len(), elapsed);
-        let said = is_cluster || nodes.iter().filter_map(|node| report(node, discovery)).any(|report| report.replicas.is_some());
-        if !said || listed.is_empty() {
+        // A Sentinel that cannot see the master cannot find its replicas either.
+        let tells = |report: &MasterReport| report.replicas.is_some() && !report.master.down();
+        let told = if is_cluster { !listed.is_empty() } else { nodes.iter().filter_map(|node| report(node, discovery)).any(tells) };
+        if !told {
             // Nobody says anything: this is no evidence that somebody is gone.
             self.listed.fill(elapsed);
         }
         let mut seated: HashMap<&str, usize> = HashMap::new();
         let mut at: Vec<(String, usize)> = Vec::new();
-        // Of two entries about one process the one with a host name gives the label.
-        let (by_address, by_name): (Vec<_>, Vec<_>) = listed.iter().partition(|node| is_address(node.host));
-        for node in by_name.into_iter().chain(by_address) {
-            let found = mapped(discovery, node);
+        for node in entries {
+            let (said, found) = mapped(discovery, node);
             let is_ghost = !node.master && node.down_for.is_some_and(|down| down > discovery.ghost_after);
             let deployment = Arc::clone(changes.deployment.as_ref().unwrap_or(deployment));
             let known = node.place.or_else(|| deployment.place(&found));
             let place = known.or_else(|| seated.get(node.run_id).copied()).or_else(|| of_run_id(nodes, node.run_id));
+            // Where a node was that moved, and where nobody is now.
+            let left = node.down_for.is_some() && self.left.contains(&found);
             if is_ghost && is_cluster {
                 changes.ghosts.push(found.clone());
             }
             at.extend(place.filter(|_| is_cluster).map(|place| (node.run_id.to_owned(), place)));
+            let droppable = |place: usize, changes: &Changes| {
+                is_ghost && !changes.listed.contains(&place) && nodes.get(place).is_some_and(is_gone) && !deployment.is_configured(place)
+            };
             match place {
-                Some(place) if is_ghost && nodes.get(place).is_some_and(is_gone) && !deployment.is_configured(place) => {
-                    changes.gone.push(place)
+                Some(place) if droppable(place, &changes) => {
+                    changes.gone.push(place);
                 }
                 Some(place) => {
                     self.listed[place] = elapsed;
-                    if deployment.place(&found).is_none() {
-                        changes.alias(deployment, found, place);
-                    }
+                    changes.listed.push(place);
+                    changes.also_at(&deployment, [found, said], place);
                 }
-                None if is_ghost || deployment.nodes.len() >= MAX_FOUND => {}
+                None if is_ghost || left || (deployment.found() >= MAX_FOUND && !node.master) => {}
                 None => match named(node, discovery, names) {
                     Some(name) => {
-                        let place = self.seat(&mut changes, deployment, nodes, name, found, elapsed);
-                        at.extend(place.filter(|_| is_cluster).map(|place| (node.run_id.to_owned(), place)));
-                        seated.extend(place.filter(|_| !node.run_id.is_empty()).map(|place| (node.run_id, place)));
+                        self.left.retain(|left| *left != found);
+                        let place = self.seat(&mut changes, &deployment, nodes, name, found.clone(), node.down_for.is_none());
+                        if let (Some(place), Some(deployment)) = (place, changes.deployment.clone()) {
+                            self.listed.resize(deployment.nodes.len().max(self.listed.len()), elapsed);
+                            self.listed[place] = elapsed;
+                            changes.listed.push(place);
+                            at.extend(is_cluster.then(|| (node.run_id.to_owned(), place)));
+                            changes.also_at(&deployment, [found, said], place);
+                            seated.extend((!node.run_id.is_empty()).then_some((node.run_id, place)));
+                        }
                     }
                     None => changes.unnamed.push(node.host.to_owned()),
                 },
@@ -132,6 +152,7 @@ impl Memory {
             let stays = node.role() == Some(Role::Master) || deployment.is_configured(place);
             if unlisted > forget_after && !stays && !changes.gone.contains(&place) {
                 changes.gone.push(place);
+                changes.removed += usize::from(was_replica(node));
             }
         }
         if !changes.gone.is_empty() {
@@ -141,21 +162,30 @@ impl Memory {
         changes
     }
 
-    /// Gives a place to a node that is listed for the first time.
+    /// Gives a place to a node that is listed for the first time; `there` says that somebody holds it to be up.
     fn seat(
         &mut self,
         changes: &mut Changes,
-        mut deployment: Arc<Deployment>,
+        deployment: &Arc<Deployment>,
         nodes: &[NodeView],
         name: String,
         found: String,
-        elapsed: Duration,
+        there: bool,
     ) -> Option<usize> {
+        let mut deployment = Arc::clone(deployment);
         let larger = Arc::make_mut(&mut deployment);
         let holder = larger.nodes.iter().position(|node| node.name == name);
+        let moved = |place: usize| {
+            let of_data = larger.nodes[place].kind == NodeKind::Data;
+            there && of_data && nodes.get(place).is_some_and(is_gone) && !changes.gone.contains(&place)
+        };
         let place = match holder {
             // A node that moved: another process where the name is now.
-            Some(place) if nodes.get(place).is_some_and(is_gone) && !changes.gone.contains(&place) => {
+            Some(place) if moved(place) => {
+                if self.left.len() == MAX_FOUND {
+                    self.left.remove(0);
+                }
+                self.left.push(larger.nodes[place].address.clone());
                 larger.relocate(place, found);
                 place
             }
@@ -164,19 +194,21 @@ impl Memory {
             Some(_) => larger.seat(found.clone(), found),
             None => larger.seat(name, found),
         };
-        self.listed.resize(larger.nodes.len().max(self.listed.len()), elapsed);
-        self.listed[place] = elapsed;
         changes.deployment = Some(deployment);
         Some(place)
     }
 }
 
 impl Changes {
-    fn alias(&mut self, mut deployment: Arc<Deployment>, other: String, place: usize) {
-        let larger = Arc::make_mut(&mut deployment);
-        let known = larger.nodes[place].address.clone();
-        larger.alias(other, &known);
-        self.deployment = Some(deployment);
+    /// Makes these addresses known as those of the node at a place, where they are nobody's.
+    fn also_at(&mut self, deployment: &Arc<Deployment>, addresses: [String; 2], place: usize) {
+        for other in addresses {
+            if deployment.place(&other).is_none() {
+                let larger = Arc::make_mut(self.deployment.get_or_insert_with(|| Arc::clone(deployment)));
+                let known = larger.nodes[place].address.clone();
+                larger.alias(other, &known);
+            }
+        }
     }
 }
 
@@ -187,7 +219,7 @@ impl Ghosts {
         let long = |down: Option<Duration>| down.is_some_and(|down| down > discovery.ghost_after);
         let is_node = |place: Option<usize>| place.is_some_and(|place| nodes[place].node.kind != NodeKind::Vacant);
         let replicas = listed(nodes, &discovery.master);
-        let replicas = replicas.values().filter(|node| !node.master && long(node.down_for)).map(|node| mapped(discovery, node));
+        let replicas = replicas.values().filter(|node| !node.master && long(node.down_for)).map(|node| mapped(discovery, node).1);
         let mut sentinels: BTreeMap<String, bool> = BTreeMap::new();
         for report in nodes.iter().filter_map(|node| report(node, discovery)) {
             for sentinel in report.sentinels.iter().flat_map(|list| list.iter()) {
@@ -252,10 +284,11 @@ fn in_maps(cluster: &cluster::Memory, elapsed: Duration) -> Vec<Listed<'_>> {
         .collect()
 }
 
-/// Where to reach a node that is listed.
-fn mapped(discovery: &Discovery, node: &Listed<'_>) -> String {
+/// Where a node that is listed is said to be, and where to reach it.
+fn mapped(discovery: &Discovery, node: &Listed<'_>) -> (String, String) {
     let said = address(node.host, node.port);
-    discovery.address_map.get(&said).cloned().unwrap_or(said)
+    let found = discovery.address_map.get(&said).unwrap_or(&said).clone();
+    (said, found)
 }
 
 /// The label of a node that is listed; `None` while its host name is not known.
@@ -275,4 +308,9 @@ fn of_run_id(nodes: &[NodeView], run_id: &str) -> Option<usize> {
 
 fn is_gone(node: &NodeView) -> bool {
     matches!(node.presence, Presence::Down { reason, .. } if is_absence(reason))
+}
+
+/// It was a replica when it last answered.
+fn was_replica(node: &NodeView) -> bool {
+    node.last.as_ref().and_then(|last| last.replication.role) == Some(Role::Replica)
 }

@@ -28,6 +28,9 @@ pub struct RememberedNode {
     pub run_id: Option<String>,
     /// The histories that its data belonged to, the last one first seen at the end. INFO replication: `master_replid`, `master_replid2`.
     pub replication_ids: Vec<String>,
+    /// The highest epoch at which a Sentinel named it as master. SENTINEL MASTERS: `config-epoch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// CONFIG `appendfsync`, as last read: a server with `always` exits when its append-only file fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub appendfsync: Option<String>,

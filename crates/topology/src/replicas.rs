@@ -26,4 +26,11 @@ impl Memory {
         }
         self.highest.iter().map(|(_, count)| *count).max().unwrap_or_default()
     }
+
+    /// So many were taken away on purpose, and are not missed.
+    pub(crate) fn removed(&mut self, count: usize) {
+        for (_, highest) in &mut self.highest {
+            *highest = highest.saturating_sub(count);
+        }
+    }
 }

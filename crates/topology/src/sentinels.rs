@@ -1,6 +1,6 @@
 //! Fact: what the Sentinels of a deployment say of it, and whether they agree with one another and with the nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use snapshot::{Held, MasterReport, Quorum, Role, Watched};
@@ -16,7 +16,7 @@ use crate::{Deployment, Ghosts, NodeView};
 pub struct SentinelsView {
     /// What each says that answers and watches the master, in the order of the configuration.
     pub said: Vec<Said>,
-    /// Each of them has listed the replicas too: the nodes are known.
+    /// Some of them listed the replicas too, once: the nodes are known.
     pub(crate) listed: bool,
     /// The node that most of the configured Sentinels take for the master, of those at the highest epoch.
     pub majority: Option<Majority>,
@@ -111,9 +111,9 @@ impl SentinelsView {
         let reports: Vec<_> = deployment.sentinels().filter_map(|place| Some((place, report(&nodes[place], discovery)?))).collect();
         let said: Vec<_> = reports.iter().map(|(place, report)| Said::of(*place, report, deployment, places)).collect();
         Some(SentinelsView {
-            majority: majority(&said, deployment.sentinels().count()),
+            majority: majority(&said, &twins(nodes, deployment), deployment.sentinels().count()),
             said,
-            listed: !reports.is_empty() && reports.iter().all(|(_, report)| report.replicas.is_some()),
+            listed: reports.iter().any(|(_, report)| report.replicas.is_some()),
             strangers: deployment.sentinels().filter(|place| is_stranger(&nodes[*place], &discovery.master)).collect(),
             dissenters: Vec::new(),
             ghosts: Ghosts::find(nodes, deployment, places),
@@ -192,18 +192,27 @@ fn is_stranger(node: &NodeView, master: &str) -> bool {
     node.snapshot().and_then(|snapshot| snapshot.sentinel.as_ref()).is_some_and(|report| report.of(master).is_none())
 }
 
-/// What most of the configured Sentinels say, of those at the highest epoch. One that does not answer has no vote, and still counts.
-fn majority(said: &[Said], configured: usize) -> Option<Majority> {
+/// Sentinels that are another one's process: listed twice, it has one vote.
+fn twins(nodes: &[NodeView], deployment: &Deployment) -> Vec<usize> {
+    let run_id = |place: usize| nodes[place].snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref());
+    let mut seen = HashSet::new();
+    deployment.sentinels().filter(|place| run_id(*place).is_some_and(|run_id| !seen.insert(run_id))).collect()
+}
+
+/// What most of the configured Sentinels say, of those at the highest epoch. One that does not answer has no vote, and still counts. Nodes
+/// may be known by several addresses, so what counts is the node, where there is one.
+fn majority(said: &[Said], twins: &[usize], configured: usize) -> Option<Majority> {
     let epoch = said.iter().map(|said| said.epoch).max()?;
-    let mut votes: HashMap<&str, (usize, usize)> = HashMap::new();
-    for said in said.iter().filter(|said| said.epoch == epoch) {
-        let (count, down) = votes.entry(&said.address).or_default();
+    let mut votes: HashMap<(Option<usize>, &str), (usize, usize)> = HashMap::new();
+    for said in said.iter().filter(|said| said.epoch == epoch && !twins.contains(&said.sentinel)) {
+        let address = if said.node.is_some() { "" } else { &said.address };
+        let (count, down) = votes.entry((said.node, address)).or_default();
         *count += 1;
         *down += usize::from(said.held != Held::Up);
     }
-    let (address, (count, down)) = votes.into_iter().find(|(_, (count, _))| count * 2 > configured)?;
-    let node = said.iter().find(|said| said.address == address)?.node;
-    Some(Majority { address: address.to_owned(), node, epoch, count, down: down * 2 > count })
+    let ((node, address), (count, down)) = votes.into_iter().find(|(_, (count, _))| count * 2 > configured - twins.len())?;
+    let address = said.iter().find(|said| said.node == node && (node.is_some() || said.address == address))?.address.clone();
+    Some(Majority { address, node, epoch, count, down: down * 2 > count })
 }
 
 /// Replicas that are listed as following themselves, and masters that are listed among their own replicas.

@@ -7,8 +7,8 @@ use crate::masters::Masters;
 use crate::no_primary::Sight;
 use crate::process::Succession;
 use crate::{
-    Cause, Deployment, Expectations, Labels, NodeView, PrimaryChange, Round, SentinelsView, ShardView, cause, divergence, emptied,
-    following, lag, lineage, lost_writes, no_primary, replicas, resync, serving, split_brain,
+    Cause, Deployment, Expectations, Labels, NodeView, PrimaryChange, RememberedNode, Round, SentinelsView, ShardView, cause, divergence,
+    emptied, following, lag, lineage, lost_writes, no_primary, replicas, resync, serving, split_brain,
 };
 
 /// What is remembered of the nodes that hold one data set.
@@ -49,12 +49,14 @@ pub(crate) struct Scene<'a> {
     pub(crate) sentinels: Option<&'a SentinelsView>,
     /// In a cluster, the node that serves the slots at the highest epoch.
     pub(crate) owner: Option<usize>,
+    /// The places of the nodes that Sentinels list, or the map of a cluster.
+    pub(crate) listed: &'a [usize],
 }
 
 impl Scene<'_> {
-    /// What Sentinels list, or the map of a cluster, is one data set, whatever became of the histories of its nodes since.
-    pub(crate) fn lists_together(&self, node: &NodeView, other: &NodeView) -> bool {
-        self.deployment.discovery.is_some() && node.holds_data() && other.holds_data()
+    /// What is listed at the same time is one data set, whatever became of the histories of its nodes since.
+    pub(crate) fn lists_together(&self, node: usize, other: usize) -> bool {
+        self.listed.contains(&node) && self.listed.contains(&other)
     }
 }
 
@@ -150,13 +152,24 @@ impl Memory {
     }
 
     /// Takes up what was kept of the node at a place.
-    pub(crate) fn remember(&mut self, place: usize, was_primary: bool, ids: &[String]) {
+    pub(crate) fn remember(&mut self, place: usize, was_primary: bool, kept: &RememberedNode) {
         if was_primary && self.primary.is_none() {
             self.primary = Some(place);
         }
-        for id in ids {
+        for id in &kept.replication_ids {
             self.lineage.remember(place, id);
         }
+        self.cause.remember_epoch(place, kept.epoch);
+    }
+
+    /// The highest epoch at which a Sentinel named the node at a place.
+    pub(crate) fn epoch(&self, place: usize) -> Option<u64> {
+        self.cause.epoch(place)
+    }
+
+    /// Replicas were taken away: they are not missed.
+    pub(crate) fn removed(&mut self, replicas: usize) {
+        self.replicas.removed(replicas);
     }
 
     /// Forgets the node at a place, which is gone.

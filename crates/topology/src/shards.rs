@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crate::process::Succession;
 use crate::shard::Scene;
-use crate::{Deployment, DeploymentView, Expectations, Labels, NodeKind, NodeView, Round, SentinelsView, ShardView, Upstream};
+use crate::{
+    Deployment, DeploymentView, Expectations, Labels, NodeKind, NodeView, RememberedNode, Round, SentinelsView, ShardView, Upstream,
+};
 use crate::{cluster, lag, shard};
 
 /// What is remembered of the shards.
@@ -18,8 +20,8 @@ pub(crate) struct Memory {
     /// Of all nodes, where there is one shard.
     whole: shard::Memory,
     parts: Vec<Part>,
-    /// What was kept of nodes that have no seat in a shard yet, by their places: whether they were primary, and their histories.
-    kept: BTreeMap<usize, (bool, Vec<String>)>,
+    /// What was kept of nodes that have no seat in a shard yet, by their places, and whether they were primary.
+    kept: BTreeMap<usize, (bool, RememberedNode)>,
 }
 
 /// What is remembered of one shard of a cluster.
@@ -43,13 +45,14 @@ pub(crate) struct Stage<'a> {
     pub(crate) accrued: Duration,
     pub(crate) before: &'a DeploymentView,
     pub(crate) sentinels: Option<&'a SentinelsView>,
+    pub(crate) listed: &'a [usize],
 }
 
 impl Memory {
     /// Forms the facts of the one shard that all nodes are.
     pub(crate) fn whole(&mut self, nodes: &mut [NodeView], stage: &Stage<'_>) -> Vec<ShardView> {
         let late: Vec<_> = stage.before.nodes.iter().map(|node| node.lag).collect();
-        let scene = stage.scene(stage.successions, &late, &stage.before.shards[0].labels, None);
+        let scene = stage.scene(stage.successions, &late, &stage.before.shards[0].labels, None, stage.listed);
         vec![self.whole.apply(nodes, &scene)]
     }
 
@@ -119,9 +122,19 @@ impl Memory {
     }
 
     /// Takes up what was kept of the node at a place.
-    pub(crate) fn remember(&mut self, place: usize, was_primary: bool, ids: &[String]) {
-        self.whole.remember(place, was_primary, ids);
-        self.kept.insert(place, (was_primary, ids.to_vec()));
+    pub(crate) fn remember(&mut self, place: usize, was_primary: bool, kept: RememberedNode) {
+        self.whole.remember(place, was_primary, &kept);
+        self.kept.insert(place, (was_primary, kept));
+    }
+
+    /// The highest epoch at which a Sentinel named the node at a place.
+    pub(crate) fn epoch(&self, place: usize) -> Option<u64> {
+        self.whole.epoch(place)
+    }
+
+    /// Replicas were taken away: they are not missed.
+    pub(crate) fn removed(&mut self, replicas: usize) {
+        self.whole.removed(replicas);
     }
 
     /// Forgets the node at a place, which is gone.
@@ -141,12 +154,12 @@ impl Part {
         self.label.parse().unwrap_or_default()
     }
 
-    fn seat(&mut self, place: usize, kept: Option<(bool, Vec<String>)>) {
+    fn seat(&mut self, place: usize, kept: Option<(bool, RememberedNode)>) {
         let seat = self.seats.iter().position(Option::is_none).unwrap_or(self.seats.len());
         self.seats.resize(self.seats.len().max(seat + 1), None);
         self.seats[seat] = Some(place);
-        if let Some((was_primary, ids)) = kept {
-            self.memory.remember(seat, was_primary, &ids);
+        if let Some((was_primary, kept)) = kept {
+            self.memory.remember(seat, was_primary, &kept);
         }
     }
 
@@ -169,7 +182,8 @@ impl Part {
         let successions: Vec<_> = seats.iter().map(|seat| stage.successions[(*seat)?]).collect();
         let late: Vec<_> = seats.iter().map(|seat| seat.map_or_else(lag::Lag::default, |place| stage.before.nodes[place].lag)).collect();
         let owner = cluster.place(&self.owner).and_then(seat_of);
-        let scene = stage.scene(&successions, &late, &self.labels, owner);
+        let all: Vec<_> = (0..own.len()).collect();
+        let scene = stage.scene(&successions, &late, &self.labels, owner, &all);
         let mut view = self.memory.apply(&mut own, &scene);
         for (seat, mut node) in self.seats.iter().zip(own) {
             if let Some(place) = *seat {
@@ -190,6 +204,7 @@ impl<'a> Stage<'a> {
         late: &'a [lag::Lag],
         labels: &'a Arc<Labels>,
         owner: Option<usize>,
+        listed: &'a [usize],
     ) -> Scene<'a> {
         Scene {
             round: self.round,
@@ -201,6 +216,7 @@ impl<'a> Stage<'a> {
             labels,
             sentinels: self.sentinels,
             owner,
+            listed,
         }
     }
 }

@@ -106,10 +106,7 @@ fn mapped(address_map: &BTreeMap<String, String>, trust: &mut Trust) -> Result<B
     let mut mapped = BTreeMap::new();
     for (other, known) in address_map {
         let known = parse(other, known)?;
-        let host = known.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']);
-        if let Ok(ip) = host.parse() {
-            trust.add(ip);
-        }
+        trust.add(known.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']));
         mapped.insert(parse(other, other)?, known);
     }
     Ok(mapped)

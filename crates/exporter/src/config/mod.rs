@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, Tls, Trust};
-use topology::{Deployment, Kind};
+use topology::{Deployment, Kind, NodeKind};
 
 use crate::cli::{LogFormat, LogLevel, Nodes, Serve};
 
@@ -135,6 +135,19 @@ impl DeploymentSettings {
         self.deployment.discovery.as_ref().map_or("", |discovery| &discovery.master)
     }
 
+    /// Its Sentinels whose own series appear under it.
+    pub(crate) fn shown_sentinels(&self) -> impl Iterator<Item = &Endpoint> {
+        let shown = |place: &usize| self.deployment.nodes[*place].kind == NodeKind::Sentinel { shown: true };
+        self.deployment.sentinels().filter(shown).filter_map(|place| self.endpoints.get(place))
+    }
+
+    /// Another deployment is of one of the masters that this one stands for.
+    pub(crate) fn stands_for(&self, other: &Self) -> bool {
+        self.of_every_master()
+            && !other.master().is_empty()
+            && self.deployment.name.replace(MASTER, other.master()) == other.deployment.name
+    }
+
     /// It stands for all masters that its Sentinels watch.
     pub(crate) fn of_every_master(&self) -> bool {
         self.found.as_ref().is_some_and(|found| found.masters != Masters::One)
@@ -222,7 +235,6 @@ fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigE
         if !urls.iter().all(|url| sentinels::is_sentinel(url)) {
             return Err(ConfigError::new(place, "found Sentinels and nodes, accepted is one of them: Sentinels name the nodes"));
         }
-        let passwords = passwords::load(environment("REDIS_PASSWORD_FILE").as_deref())?;
         let mut settings =
             sentinels::from_urls(urls, others, of_kind(Kind::Sentinel)).map_err(|problem| ConfigError::new(place, problem))?;
         for endpoint in settings.endpoints.iter_mut().filter(|endpoint| endpoint.credentials.password.is_none()) {

@@ -99,7 +99,8 @@ pub async fn run(
         let asked_for = rounds.asked_for;
         let scheduled = tokio::select! {
             scheduled = ticks.tick() => scheduled,
-            () = sleep_until(asked_for.unwrap_or_else(|| clock.now())), if asked_for.is_some() => asked_for.unwrap_or_else(|| clock.now()),
+            // No tick of the clock, so none that could be late.
+            () = sleep_until(asked_for.unwrap_or_else(|| clock.now())), if asked_for.is_some() => clock.now(),
             noticed = rounds.notice() => {
                 noticed?;
                 continue;
@@ -290,9 +291,14 @@ impl Rounds {
 
     fn announced(&mut self, announcement: Announcement) {
         match announcement {
-            Announcement::Message(message) if self.messages.len() < MAX_MESSAGES => self.messages.push(message),
-            Announcement::Message(_) => {
-                warn!(deployment = self.settings.deployment.name, "a Sentinel announces more than is taken up, the rest is left out");
+            Announcement::Message(message) => {
+                if self.messages.len() == MAX_MESSAGES {
+                    warn!(deployment = self.settings.deployment.name, "Sentinels announce more than is taken up, the rest is left out");
+                }
+                // One more than the most says that there were more.
+                if self.messages.len() <= MAX_MESSAGES {
+                    self.messages.push(message);
+                }
             }
             Announcement::Heard => {}
         }

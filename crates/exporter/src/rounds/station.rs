@@ -104,9 +104,11 @@ impl Station {
         Station { post, asks, reports, shared, readings, backoff: backoff(), logged: None }
     }
 
-    /// Runs until the rounds are no more.
+    /// Runs until it is ended, as it is when the rounds are no more.
     pub(crate) async fn run(mut self) {
         while let Ok(()) = self.attempt().await {}
+        // Nobody asks any more, and this task is being ended.
+        std::future::pending::<()>().await;
     }
 
     /// One connection, from the attempt to its end.

@@ -84,18 +84,15 @@ impl Hub {
         settings.sentinels().filter_map(of).map(|watched| Watch::new(watched.state.clone(), Arc::clone(&watched.listeners))).collect()
     }
 
-    /// The names of all masters that the Sentinels of a deployment watch; `None` before each of them was asked.
-    pub(crate) fn masters(&self, settings: &DeploymentSettings) -> Option<BTreeSet<String>> {
-        let mut masters = BTreeSet::new();
+    /// The names of all masters that the Sentinels of a deployment watch, and whether each of these was asked already.
+    pub(crate) fn masters(&self, settings: &DeploymentSettings) -> (BTreeSet<String>, bool) {
+        let (mut masters, mut all_heard) = (BTreeSet::new(), true);
         for endpoint in settings.sentinels() {
-            let watched = self.watched.iter().find(|watched| watched.endpoint == *endpoint)?;
-            let state = watched.state.borrow();
-            if !state.heard() {
-                return None;
-            }
-            masters.extend(state.masters.iter().map(ToString::to_string));
+            let state = self.watched.iter().find(|watched| watched.endpoint == *endpoint).map(|watched| watched.state.borrow());
+            all_heard &= state.as_ref().is_some_and(|state| state.heard());
+            masters.extend(state.iter().flat_map(|state| &state.masters).map(ToString::to_string));
         }
-        Some(masters)
+        (masters, all_heard)
     }
 
     /// Waits until a Sentinel watches other masters than before, or was asked for the first time.
@@ -119,6 +116,7 @@ impl Hub {
             brief,
             state: state_sender,
             listeners: Arc::clone(&listeners),
+            process: watch::Sender::new(None),
             changed: Arc::clone(&self.changed),
         };
         let task = self.watchers.spawn(watcher.run());

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use client::{Endpoint, Failure, Heard, Subscription};
-use tokio::sync::mpsc;
+use snapshot::Reason;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -18,8 +19,11 @@ const MAX_DELAY: Duration = Duration::from_secs(10);
 /// What was announced: when it arrived, the channel, and what was said.
 pub(super) type Announced = (SystemTime, String, String);
 
-/// Listens for ever.
-pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sender<Announced>) {
+/// The run id of the process that answers as the Sentinel.
+pub(super) type Process = watch::Receiver<Option<Box<str>>>;
+
+/// Listens for ever. Where a process refuses that, it is not asked again.
+pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sender<Announced>, mut process: Process) {
     let mut delays = backoff();
     let mut logged = None;
     loop {
@@ -28,15 +32,17 @@ pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sen
                 if logged.take().is_some() {
                     info!(sentinel = %endpoint, "listening to Sentinel");
                 }
-                delays = backoff();
-                match listen(subscription, &shared, &announced).await {
-                    Some(failure) => failure,
-                    None => return,
+                let begun = shared.clock.now();
+                let failure = listen(subscription, &shared, &announced).await;
+                // One that closes what it opened is not tried again and again.
+                if shared.clock.now() - begun > MAX_DELAY {
+                    delays = backoff();
                 }
+                failure
             }
             Err(failure) => {
                 // That it does not answer at all is logged where it is asked; a refusal is only seen here.
-                if failure.reason == snapshot::Reason::Noperm && logged != Some(failure.reason) {
+                if failure.reason == Reason::Noperm && logged != Some(failure.reason) {
                     warn!(sentinel = %endpoint, detail = failure.detail, "cannot listen to Sentinel, its events are seen by polling only");
                 }
                 logged = Some(failure.reason);
@@ -44,6 +50,9 @@ pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sen
             }
         };
         debug!(sentinel = %endpoint, %failure, "not listening to Sentinel");
+        if matches!(failure.reason, Reason::Noperm | Reason::Unsupported) {
+            let _ = process.changed().await;
+        }
         sleep(delays.next().unwrap_or(MAX_DELAY)).await;
     }
 }
@@ -53,13 +62,18 @@ async fn open(endpoint: &Endpoint, shared: &Shared) -> Result<Subscription, Fail
     Subscription::open(endpoint, &PATTERNS, CONNECT_LIMIT).await
 }
 
-/// Passes on what is announced, until the connection ends, or nobody is there to hear it.
-async fn listen(mut subscription: Subscription, shared: &Shared, announced: &mpsc::Sender<Announced>) -> Option<Failure> {
+/// Passes on what is announced, until the connection ends.
+async fn listen(mut subscription: Subscription, shared: &Shared, announced: &mpsc::Sender<Announced>) -> Failure {
     loop {
         match subscription.next().await {
-            Ok(Heard::Message { channel, payload }) => announced.send((shared.clock.wall(), channel, payload)).await.ok()?,
+            Ok(Heard::Message { channel, payload }) => {
+                if announced.send((shared.clock.wall(), channel, payload)).await.is_err() {
+                    // Nobody is there to hear it, and this task is being ended.
+                    std::future::pending::<()>().await;
+                }
+            }
             Ok(Heard::Missed(missed)) => warn!(missed, "Sentinel announces more than is taken up, the rest is left out"),
-            Err(failure) => return Some(failure),
+            Err(failure) => return failure,
         }
     }
 }

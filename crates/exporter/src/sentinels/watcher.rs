@@ -61,6 +61,8 @@ pub(super) struct Watcher {
     pub(super) brief: watch::Receiver<Brief>,
     pub(super) state: watch::Sender<Arc<State>>,
     pub(super) listeners: Listeners,
+    /// The run id of the process that answers.
+    pub(super) process: watch::Sender<Option<Box<str>>>,
     /// Told when the Sentinel watches other masters than before.
     pub(super) changed: Arc<Notify>,
 }
@@ -126,8 +128,10 @@ impl Watcher {
         let (announcing, mut announced) = mpsc::channel(MAX_WAITING);
         let mut tasks = JoinSet::new();
         let mut asked = Asked::start(self.post(), reporting, self.shared.clone(), &mut tasks);
-        tasks.spawn(listener::run(self.endpoint.clone(), self.shared.clone(), announcing));
+        let process = self.process.subscribe();
+        tasks.spawn(listener::run(self.endpoint.clone(), self.shared.clone(), announcing, process));
         let mut waiting: Vec<Announced> = Vec::new();
+        let mut urgent: BTreeSet<Arc<str>> = BTreeSet::new();
         // The Sentinel is asked when it is connected; until then, what fails is told as it fails.
         let mut next = clock.now();
         let mut begun = None;
@@ -154,10 +158,16 @@ impl Watcher {
                     }
                 }
                 changed = self.brief.changed() => {
-                    changed.context("nobody says what to watch")?;
+                    if changed.is_err() {
+                        // Nobody wants to know any more, and this task is being ended.
+                        std::future::pending::<()>().await;
+                    }
                     next = clock.now();
                 }
                 message = announced.recv() => {
+                    // What is not watched any more is not asked for.
+                    let told = message.as_ref().filter(|(_, channel, _)| channel != "-monitor");
+                    urgent.extend(told.and_then(|(_, channel, payload)| master(channel, payload)).map(Into::into));
                     waiting.extend(message.filter(|_| waiting.len() < MAX_WAITING));
                     next = next.min(begun.map_or(clock.now(), |begun: Instant| begun + APART));
                 }
@@ -168,9 +178,10 @@ impl Watcher {
                 () = sleep_until(next), if deadline.is_none() => {
                     let now = clock.now();
                     (begun, next) = (Some(now), now + interval);
-                    let urgent = waiting.iter().filter_map(|(_, channel, payload)| master(channel, payload)).map(Into::into).collect();
-                    let ask = Ask { interest: Some(Arc::clone(&self.brief.borrow().masters)), urgent, ..Ask::default() };
-                    asked.ask(ask);
+                    let interest = Some(Arc::clone(&self.brief.borrow().masters));
+                    if asked.ask(Ask { interest, urgent: urgent.iter().cloned().collect(), ..Ask::default() }) {
+                        urgent.clear();
+                    }
                     if asked.awaited {
                         deadline = Some(now + interval.mul_f64(0.8));
                     } else if !asked.pending() {
@@ -193,6 +204,12 @@ impl Watcher {
         let first = state.sequence == 1;
         let mut changed = first;
         if let Outcome::Answered(answer) = &outcome {
+            let run_id = &answer.snapshot.identity.run_id;
+            self.process.send_if_modified(|known| {
+                let other = known != run_id;
+                known.clone_from(run_id);
+                other
+            });
             for (code, count) in &answer.own_errors {
                 *state.errors.entry(code.clone()).or_default() += count;
             }

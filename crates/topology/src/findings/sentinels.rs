@@ -16,6 +16,7 @@ impl Found<'_> {
             };
             let odd: Vec<_> = sentinels.said.iter().filter(odd).collect();
             let mut named: Vec<_> = odd.iter().map(|said| said.address.as_str()).collect();
+            named.sort_unstable();
             named.dedup();
             let mut evidence = vec![("why", text(why.label()))];
             evidence.extend(primary.map(|primary| ("primary", text(self.view.name(primary)))));

@@ -29,6 +29,8 @@ pub(super) struct Watching {
 #[derive(Default)]
 struct Detail {
     due: Option<Instant>,
+    /// Where the master was when they were read, and at which epoch: another master has other replicas.
+    of: Option<(Box<str>, u16, u64)>,
     replicas: Option<Arc<[Watched]>>,
     sentinels: Option<Arc<[Watched]>>,
     quorum: Option<Quorum>,
@@ -148,10 +150,14 @@ impl Watching {
     /// There is something to know about the masters that are of interest and that the Sentinel knows.
     fn know(&mut self) {
         let Some(masters) = &self.masters.last else { return };
-        let known = |name: &str| masters.iter().any(|master| *master.name == *name);
-        self.details.retain(|name, _| known(name));
-        for name in self.interest.iter().filter(|name| known(name)) {
-            self.details.entry(Arc::clone(name)).or_default();
+        self.details.retain(|name, _| masters.iter().any(|master| *master.name == **name));
+        for name in self.interest.iter() {
+            let Some(master) = masters.iter().find(|master| *master.name == **name) else { continue };
+            let of = (master.ip.clone(), master.port, master.settings.as_ref().map_or(0, |settings| settings.epoch));
+            let detail = self.details.entry(Arc::clone(name)).or_default();
+            if detail.of.as_ref() != Some(&of) {
+                *detail = Detail { of: Some(of), ..Detail::default() };
+            }
         }
     }
 

@@ -1,0 +1,5 @@
+//! Deployments whose nodes Sentinels name.
+
+mod agreement;
+mod membership;
+mod scene;
