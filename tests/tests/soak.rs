@@ -46,6 +46,8 @@ async fn a_thousand_rounds_leak_nothing() {
     let settings = DeploymentSettings {
         deployment: Arc::clone(&deployment),
         endpoints: endpoints.to_vec(),
+        checked: Vec::new(),
+        check_interval: INTERVAL * 10,
         found: None,
         deadline: INTERVAL * 4 / 5,
         cadences: Cadences::default(),

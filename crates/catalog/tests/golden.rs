@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use catalog::{Build, ExporterView, Exposition, Format, ProcessFigures, Reload, encode, encode_legacy, reference};
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
-use topology::{Answer, Deployment, Fold, Kind, Outcome, OwnErrors, Round};
+use topology::{Answer, Answerer, Check, Deployment, EndpointKind, Fold, Kind, Outcome, OwnErrors, Round, ServiceEndpoint};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,6 +18,8 @@ fn exposition() -> Exposition {
     deployment.add("[::1]:6379", "[::1]:6379", None);
     deployment.add("gone:6379", "gone:6379", None);
     deployment.add("pending:6379", "pending:6379", None);
+    let endpoint = |kind, address: &str| ServiceEndpoint { kind, address: address.to_owned() };
+    deployment.endpoints = vec![endpoint(EndpointKind::Primary, "orders-rw:6379"), endpoint(EndpointKind::Reader, "orders-ro:6379")];
     let mut fold = Fold::new(Arc::new(deployment));
     let outcomes = vec![
         answer("03-replication-healthy.master.info-everything"),
@@ -25,8 +27,15 @@ fn exposition() -> Exposition {
         Outcome::Failed(Reason::Refused),
         Outcome::Pending,
     ];
-    let round = Round { took: Duration::from_micros(1500), ..Round::new(at(5), SECOND, outcomes) };
+    let round = Round { took: Duration::from_micros(1500), checks: checks(), ..Round::new(at(5), SECOND, outcomes) };
     Exposition { exporter: Some(exporter()), deployments: vec![fold.apply(&round).view], themes: None }
+}
+
+/// One endpoint answered, the other one did not.
+fn checks() -> Vec<Check> {
+    let answerer = Answerer { role: Some(Role::Replica), ..Answerer::default() };
+    let check = |endpoint, outcome| Check { endpoint, begun: SECOND / 4, ended: SECOND / 2, outcome };
+    vec![check(EndpointKind::Primary, Ok(answerer)), check(EndpointKind::Reader, Err(Reason::Refused))]
 }
 
 fn answer(capture: &str) -> Outcome {
@@ -46,6 +55,7 @@ fn answer(capture: &str) -> Outcome {
         peer: None,
         own_errors: OwnErrors::new(),
         commands_read: true,
+        clients: None,
     })
 }
 

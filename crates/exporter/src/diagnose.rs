@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
-use topology::{DeploymentView, Kind, NodeView, Presence, Severity};
+use topology::limits::ENDPOINT_WRONG_CHECKS;
+use topology::{DeploymentView, EndpointView, Kind, NodeView, Presence, Severity};
 use tracing::error;
 
 use crate::cli::{Diagnose, DocumentFormat, LogFormat};
@@ -86,11 +87,13 @@ fn hasten(settings: &mut DeploymentSettings) {
     deployment.interval = INTERVAL;
     deployment.down_after = deployment.down_after.min(DOWN_AFTER);
     settings.deadline = settings.deadline.min(deployment.interval);
+    settings.check_interval = INTERVAL;
 }
 
-/// Nobody knows yet whether some node answers.
+/// Nobody knows yet whether some node answers, or whether some endpoint leads where it should: once wrong is not enough.
 fn waits(view: &DeploymentView) -> bool {
-    view.members().any(|(_, node)| node.presence == Presence::Pending)
+    let once = |endpoint: &EndpointView| endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong);
+    view.members().any(|(_, node)| node.presence == Presence::Pending) || view.endpoints.iter().any(once)
 }
 
 fn verdict(views: &[Arc<DeploymentView>]) -> u8 {

@@ -56,6 +56,7 @@ fn what_is_written_becomes_what_is_used() {
         tls = {{ insecure_skip_verify = true, server_name = "redis.example" }}
         cadence = {{ config = "5m", latencystats = "30s" }}
         expect = {{ replicas = 2, aof = "replicas" }}
+        endpoints = {{ primary = "redis://orders-rw", reader = "rediss://mon:hunter2@orders-ro:7000" }}
         assume = {{ save = "", stop-writes-on-bgsave-error = "no" }}
         address_map = {{ "172.17.0.2:6379" = "10.0.0.5:6379" }}
         [[deployment]]
@@ -65,8 +66,9 @@ fn what_is_written_becomes_what_is_used() {
         expect = {{ masters = 2, until = "2026-12-31" }}
         [[deployment]]
         name = "copy"
-        nodes = [{{ url = "redis://copy.example" }}]
+        nodes = [{{ url = "redis://:hunter2@copy.example" }}, {{ url = "redis://:hunter2@other.example" }}]
         expect = {{ primary = "external" }}
+        endpoints = {{ reader = "redis://copy-ro.example" }}
         "#,
         secret.display()
     );
@@ -99,6 +101,7 @@ fn what_is_written_becomes_what_is_used() {
         cadence = { commands = "10s", slowlog = "10s", config = "5m", latencystats = "30s" }
         assume = { save = "", stop-writes-on-bgsave-error = "no" }
         expect = { replicas = 2, aof = "replicas" }
+        endpoints = { primary = { url = "redis://orders-rw:6379", username = "rolecall", password_file = "/run/secret" }, reader = { url = "rediss://orders-ro:7000", username = "mon", password = "<redacted>" } }
         address_map = { "172.17.0.2:6379" = "10.0.0.5:6379", "orders-0.internal:6379" = "10.0.0.5:6379" }
 
         [[deployment]]
@@ -115,20 +118,23 @@ fn what_is_written_becomes_what_is_used() {
         [[deployment]]
         name = "copy"
         nodes = [
-          { url = "redis://copy.example:6379", name = "copy.example:6379" }
+          { url = "redis://copy.example:6379", name = "copy.example:6379", password = "<redacted>" },
+          { url = "redis://other.example:6379", name = "other.example:6379", password = "<redacted>" }
         ]
         interval = "1s"
         deadline = "800ms"
         down_after = "3s"
         cadence = { commands = "10s", slowlog = "10s", config = "1m" }
         expect = { primary = "external" }
+        endpoints = { reader = { url = "redis://copy-ro.example:6379", password = "<redacted>" } }
     "#]]
     .assert_eq(&shown);
     // What is printed can be read again, but for the secrets.
     std::fs::write(&file, settings.effective()).expect("a file");
     let again = Settings::check(&file).expect("the effective configuration is a good file");
     assert_eq!(again.effective(), settings.effective());
-    assert_eq!(settings.warnings, ["deployment orders: a password stands in the configuration; password_file keeps it out"]);
+    let warning = |name: &str| format!("deployment {name}: a password stands in the configuration; password_file keeps it out");
+    assert_eq!(settings.warnings, ["orders", "copy"].map(warning));
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use topology::{Cause, DeploymentView, Event, EventKind, Finding, NodeView, Presence, Upstream, Value, holding};
+use topology::{
+    Cause, Clients, DeploymentView, EndpointView, Event, EventKind, Finding, MisroutedView, NodeView, Presence, Upstream, Value, holding,
+};
 
 use crate::runbook::runbook;
 
@@ -121,8 +123,34 @@ pub struct DeploymentDocument {
     pub at: Option<String>,
     /// What its nodes mean together: one entry, or one for each shard of a cluster.
     pub shards: Vec<ShardDocument>,
+    /// The endpoints that applications use, as far as they are configured.
+    pub endpoints: Vec<EndpointDocument>,
     /// Its nodes.
     pub nodes: Vec<NodeDocument>,
+}
+
+/// An endpoint that applications use, as of its last check.
+#[derive(Debug, Serialize)]
+pub struct EndpointDocument {
+    /// What it is for: `primary` is the one for writes, `reader` the one for reads.
+    pub endpoint: &'static str,
+    /// Where it was configured to be.
+    pub address: String,
+    /// Whether the check was answered; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub up: Option<bool>,
+    /// Why it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub down_reason: Option<&'static str>,
+    /// What the server behind it claims to be: `master`, `replica`, `sentinel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<&'static str>,
+    /// The node behind it, or `stranger`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leads_to: Option<String>,
+    /// Whether it leads where it should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correct: Option<bool>,
 }
 
 /// What the nodes that hold one data set mean together.
@@ -219,9 +247,29 @@ pub struct NodeDocument {
     pub writes_refused: Vec<&'static str>,
     /// Why it refuses reads.
     pub reads_refused: Vec<&'static str>,
+    /// Clients write to it, though it is a replica.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub misrouted: Option<MisroutedDocument>,
     /// INFO server: `redis_version`, or `valkey_version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+/// Clients that write to a replica.
+#[derive(Debug, Serialize)]
+pub struct MisroutedDocument {
+    /// `wrong_endpoint`, `demotion`, `stale_topology`, `unknown`.
+    pub why: &'static str,
+    /// Writes that it refuses per second.
+    pub per_second: f64,
+    /// The commands that it refuses, the most refused first.
+    pub commands: Vec<String>,
+    /// How many clients do so, by library; absent before they were listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<BTreeMap<String, usize>>,
+    /// How many clients are connected since before it was demoted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_clients: Option<usize>,
 }
 
 /// The events of deployments, sorted by time.
@@ -306,6 +354,7 @@ pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
         kind: view.deployment.kind.label(),
         at: view.at.map(time),
         shards: shards(view),
+        endpoints: view.endpoints.iter().map(endpoint).collect(),
         nodes: view.members().map(|(_, node)| self::node(view, node)).collect(),
     }
 }
@@ -336,6 +385,18 @@ pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
     shards.collect()
 }
 
+fn endpoint(view: &EndpointView) -> EndpointDocument {
+    EndpointDocument {
+        endpoint: view.configured.kind.label(),
+        address: view.configured.address.clone(),
+        up: view.up,
+        down_reason: view.reason.map(snapshot::Reason::label),
+        role: view.role.map(snapshot::Role::label),
+        leads_to: view.leads_to.as_ref().map(|leads_to| leads_to.label().to_owned()),
+        correct: view.correct,
+    }
+}
+
 fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
     let snapshot = node.snapshot();
     let version = ["valkey_version", "redis_version"].into_iter().find_map(|field| snapshot?.fields.get(field));
@@ -359,7 +420,19 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
         offset: snapshot.and_then(|snapshot| snapshot.replication.offset),
         writes_refused: holding(&node.writes_refused),
         reads_refused: holding(&node.reads_refused),
+        misrouted: node.misrouted.as_deref().map(misrouted),
         version: version.map(str::to_owned),
+    }
+}
+
+fn misrouted(misrouted: &MisroutedView) -> MisroutedDocument {
+    let libraries = |clients: &Clients| clients.libraries.iter().map(|(library, count)| (library.to_string(), *count)).collect();
+    MisroutedDocument {
+        why: misrouted.why.label(),
+        per_second: (misrouted.per_second * 1000.0).round() / 1000.0,
+        commands: misrouted.commands.iter().map(ToString::to_string).collect(),
+        clients: misrouted.writers.as_deref().map(libraries),
+        stale_clients: misrouted.stale.as_ref().map(|stale| stale.total),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use topology::{DeploymentView, Finding, Presence, Severity, ShardView, Value, holding};
+use topology::{DeploymentView, EndpointView, Finding, MisroutedView, Presence, Severity, ShardView, Value, holding};
 
 use crate::api::{follows, time};
 use crate::runbook::runbook;
@@ -36,6 +36,9 @@ fn deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
     for shard in &view.shards {
         writeln!(text, "{}", standing(view, shard))?;
     }
+    for endpoint in &view.endpoints {
+        writeln!(text, "{}", self::endpoint(endpoint))?;
+    }
     writeln!(text, "\n{}\n", nodes(view))?;
     if view.findings.is_empty() {
         let fine = Style::new().fg_color(Some(AnsiColor::Green.into()));
@@ -59,6 +62,25 @@ fn standing(view: &DeploymentView, shard: &ShardView) -> String {
         None => format!("{what} unknown"),
     };
     [primary, is(shard.writable, "writes", "accepted", "REFUSED"), is(shard.readable, "reads", "served", "REFUSED")].join(", ")
+}
+
+/// Where an endpoint leads.
+fn endpoint(endpoint: &EndpointView) -> String {
+    let found = match (endpoint.up, endpoint.reason, &endpoint.leads_to) {
+        (None, ..) => "not checked yet".to_owned(),
+        (_, Some(reason), _) => format!("cannot be checked ({})", reason.label()),
+        (.., None) => "answers, but does not say which server it is".to_owned(),
+        (.., Some(leads_to)) => {
+            let role = endpoint.role.map_or("?", snapshot::Role::label);
+            let correct = match endpoint.correct {
+                Some(true) => "right",
+                Some(false) => "WRONG",
+                None => "right or wrong unknown",
+            };
+            format!("leads to {} ({role}), {correct}", leads_to.label())
+        }
+    };
+    format!("{} endpoint {}: {found}", endpoint.configured.kind.label(), endpoint.configured.address)
 }
 
 fn nodes(view: &DeploymentView) -> String {
@@ -111,7 +133,20 @@ fn notes(view: &DeploymentView, place: usize) -> String {
     notes.extend(holding(&node.reads_refused).iter().map(|reason| format!("refuses reads: {reason}")));
     notes.extend(node.orphan.map(|why| format!("orphaned: {}", why.label())));
     notes.extend(node.diverged.then(|| "diverged".to_owned()));
+    notes.extend(node.misrouted.as_deref().map(misrouted));
     notes.join("; ")
+}
+
+/// A look of seconds cannot tell whether it lasts, so it is a note, and a finding only once it does.
+fn misrouted(misrouted: &MisroutedView) -> String {
+    let commands = Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty());
+    let writers = misrouted.writers.as_ref().filter(|writers| writers.total > 0);
+    let parts = [
+        Some(format!("clients write here: {:.1}/s refused", misrouted.per_second)),
+        commands.map(|commands| format!(" ({commands})")),
+        writers.map(|writers| format!(" of {} clients ({})", writers.total, writers.versions.join(", "))),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::Result {
@@ -156,8 +191,11 @@ fn filled(command: &str, view: &DeploymentView, finding: &Finding) -> String {
     }
 }
 
-/// The address of the node that a finding is about, or where to look first.
+/// The address of the node or the endpoint that a finding is about, or where to look first.
 fn address<'a>(view: &'a DeploymentView, finding: &Finding) -> Option<&'a str> {
+    if let Some(kind) = finding.endpoint {
+        return view.endpoints.iter().map(|endpoint| &endpoint.configured).find(|of| of.kind == kind).map(|of| of.address.as_str());
+    }
     if let Some(name) = &finding.node {
         return view.nodes.iter().find(|node| node.node.name == *name).map(|node| node.node.address.as_str());
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use expect_test::{expect, expect_file};
-use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, DeploymentView, Fold, Kind, Outcome, Round};
+use snapshot::{NodeSnapshot, Reason, Role};
+use topology::{Answer, Answerer, Check, Deployment, DeploymentView, EndpointKind, Fold, Kind, Outcome, Round, ServiceEndpoint};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,6 +19,8 @@ fn in_trouble() -> Arc<DeploymentView> {
     for (name, port) in [("orders-0", 6379), ("orders-1", 6380), ("orders-2", 6381)] {
         deployment.add(name, format!("10.0.0.5:{port}"), None);
     }
+    let endpoint = |kind, address: &str| ServiceEndpoint { kind, address: address.to_owned() };
+    deployment.endpoints = vec![endpoint(EndpointKind::Primary, "10.0.0.5:7000"), endpoint(EndpointKind::Reader, "10.0.0.5:7001")];
     let mut fold = Fold::new(Arc::new(deployment));
     let (old, new) = ("a".repeat(40), "b".repeat(40));
     let master = |changes: u64| {
@@ -37,9 +39,24 @@ fn in_trouble() -> Arc<DeploymentView> {
     ];
     for (outcomes, number) in rounds.into_iter().zip(1..) {
         let elapsed = SECOND * number;
-        fold.apply(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.into()));
+        let checks = if number == 3 { checks() } else { Vec::new() };
+        fold.apply(&Round { checks, ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.into()) });
     }
     fold.view()
+}
+
+/// The endpoint for writes still leads to the old master; that for reads is closed.
+fn checks() -> Vec<Check> {
+    let answerer = || Answerer { run_id: Some("0".into()), role: Some(Role::Master), replid: None };
+    let check = |millis, endpoint, outcome| {
+        let begun = SECOND * 2 + Duration::from_millis(millis);
+        Check { endpoint, begun, ended: begun + Duration::from_millis(1), outcome }
+    };
+    vec![
+        check(100, EndpointKind::Primary, Ok(answerer())),
+        check(200, EndpointKind::Primary, Ok(answerer())),
+        check(300, EndpointKind::Reader, Err(Reason::Refused)),
+    ]
 }
 
 #[test]
@@ -113,6 +130,20 @@ fn the_document_of_findings() {
                 "expected": 2,
                 "replicas": 0
               }
+            },
+            {
+              "kind": "RedisPrimaryEndpointWrong",
+              "severity": "info",
+              "deployment": "orders",
+              "since": "1970-01-01T00:00:03.000Z",
+              "summary": "An endpoint that applications use leads to another server than it should",
+              "evidence": {
+                "checks": 2,
+                "endpoint": "primary",
+                "leads_to": "orders-0",
+                "primary": "orders-1",
+                "role": "master"
+              }
             }
           ]
         }"#]]
@@ -172,6 +203,22 @@ fn the_document_of_the_topology() {
                   "emptied_total": 0,
                   "writable": true,
                   "readable": true
+                }
+              ],
+              "endpoints": [
+                {
+                  "endpoint": "primary",
+                  "address": "10.0.0.5:7000",
+                  "up": true,
+                  "role": "master",
+                  "leads_to": "orders-0",
+                  "correct": false
+                },
+                {
+                  "endpoint": "reader",
+                  "address": "10.0.0.5:7001",
+                  "up": false,
+                  "down_reason": "refused"
                 }
               ],
               "nodes": [

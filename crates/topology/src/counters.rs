@@ -190,6 +190,6 @@ fn succeeded(stats: &CommandStats, name: &str) -> u64 {
 }
 
 /// What a server's counter grew by. One that fell was reset, and counted up to `now` since.
-fn increase(before: u64, now: u64) -> u64 {
+pub(crate) fn increase(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
 
-use crate::NameTemplate;
+use crate::{NameTemplate, ServiceEndpoint};
 
 /// Label names and values, in the order in which they are written.
 pub type Labels = Vec<(String, String)>;
@@ -29,6 +29,8 @@ pub struct Deployment {
     pub nodes: Vec<Arc<Node>>,
     /// What its configuration declares.
     pub expect: Expectations,
+    /// The endpoints that applications use, as far as they are configured.
+    pub endpoints: Vec<ServiceEndpoint>,
     /// How its nodes are found, where they are not listed.
     pub discovery: Option<Discovery>,
     /// Nodes that are listed; the others were found.
@@ -131,6 +133,7 @@ impl Deployment {
             down_after,
             nodes: Vec::new(),
             expect: Expectations::default(),
+            endpoints: Vec::new(),
             discovery: None,
             configured: 0,
             addresses: HashMap::new(),

@@ -1,6 +1,8 @@
 //! Findings: conditions that need a person, derived from a view. A closed set; each has a runbook of the same name.
 
+mod clients;
 mod cluster;
+mod endpoints;
 mod node;
 mod sentinels;
 mod shard;
@@ -9,7 +11,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use crate::limits::{LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER};
-use crate::{DeploymentView, NodeView, ShardView};
+use crate::{DeploymentView, EndpointKind, NodeView, ShardView};
 
 /// A condition that needs a person.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,8 @@ pub struct Finding {
     pub node: Option<String>,
     /// Label of the shard that it is about, in a cluster, if it is about one.
     pub shard: Option<String>,
+    /// The endpoint that it is about, if it is about one.
+    pub endpoint: Option<EndpointKind>,
     /// Wall time at which it was first seen.
     pub since: SystemTime,
     /// The live values that show it.
@@ -33,7 +37,7 @@ pub struct Finding {
 pub enum Value {
     /// A number; its name says the unit.
     Number(f64),
-    /// A name from a closed set, or of a node.
+    /// A name from a closed set, or of a node; of clients also what they call themselves, in bounds.
     Text(String),
     /// Several of these.
     List(Vec<String>),
@@ -113,6 +117,8 @@ kinds! {
     RedisSentinelQuorumLost,
     /// A node claims another role than the declared one.
     RedisUnexpectedRole,
+    /// An endpoint that applications use leads elsewhere than it should.
+    RedisPrimaryEndpointWrong,
     /// A replica cannot authenticate with its master.
     RedisReplicationAuthFailing,
     /// Full synchronisations begin again and again.
@@ -133,6 +139,10 @@ kinds! {
     RedisReplicaLinkStalled,
     /// A replica is late.
     RedisReplicationLag,
+    /// Clients are connected since before their server was demoted, and write there.
+    RedisStaleClients,
+    /// Clients write to a replica.
+    RedisWritesHitReplica,
     /// A replica accepts writes.
     RedisReplicaWritable,
     /// The data of a replica is not its primary's.
@@ -158,10 +168,9 @@ kinds! {
 }
 
 /// Alerts that are no condition of a moment, and so no finding: their names, and why.
-pub const NO_FINDING: [(&str, &str); 20] = [
+pub const NO_FINDING: [(&str, &str); 17] = [
     ("RedisPrimaryChanged", "an occurrence; it is an event"),
     ("RedisRoleFlapping", "a rate over an hour"),
-    ("RedisWritesHitReplica", "a rate over minutes"),
     ("RedisErrorReplies", "a rate over minutes"),
     ("RedisTopologyCommand", "an occurrence; it is an event"),
     ("RedisRestarted", "an occurrence; it is an event"),
@@ -172,9 +181,7 @@ pub const NO_FINDING: [(&str, &str); 20] = [
     ("RedisAofDelayedFsync", "a rate over minutes"),
     ("RedisForkSlow", "an occurrence"),
     ("RedisMaxClients", "a rate over minutes"),
-    ("RedisStaleClients", "needs the list of clients, which is read only then"),
     ("RedisDiskSpaceLow", "a trend over hours"),
-    ("RedisPrimaryEndpointWrong", "comes with endpoints"),
     ("RolecallDown", "about the exporter, which cannot show it"),
     ("RolecallStale", "about the exporter, which cannot show it"),
     ("RolecallBlind", "about the exporter; it is a metric"),
@@ -215,6 +222,9 @@ impl Memory {
         if let Some(cluster) = &view.cluster {
             findings.of_cluster(cluster);
         }
+        for endpoint in &view.endpoints {
+            findings.of_endpoint(endpoint);
+        }
         if let Some(sentinels) = &view.sentinels {
             findings.of_sentinels(sentinels);
         }
@@ -231,14 +241,18 @@ impl Memory {
             since.insert(key, (first, begun));
         }
         self.since = since;
-        findings.sort_by(|a, b| (a.severity, a.kind, &a.shard, &a.node).cmp(&(b.severity, b.kind, &b.shard, &b.node)));
+        findings
+            .sort_by(|a, b| (a.severity, a.kind, &a.shard, &a.node, a.endpoint).cmp(&(b.severity, b.kind, &b.shard, &b.node, b.endpoint)));
         findings
     }
 }
 
 impl Finding {
-    /// In which way Sentinels disagree, or what they have wrong.
+    /// Which endpoint it is about; in which way Sentinels disagree, or what they have wrong.
     fn way(&self) -> Option<String> {
+        if let Some(endpoint) = self.endpoint {
+            return Some(endpoint.label().to_owned());
+        }
         if !matches!(self.kind, FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelMisconfigured) {
             return None;
         }
@@ -273,7 +287,7 @@ struct Found<'a> {
 impl Found<'_> {
     fn add(&mut self, kind: FindingKind, severity: Severity, node: Option<&NodeView>, evidence: Vec<(&'static str, Value)>) {
         let node = node.map(|node| node.node.name.clone());
-        self.findings.push(Finding { kind, severity, node, shard: self.shard.clone(), since: self.at, evidence });
+        self.findings.push(Finding { kind, severity, node, shard: self.shard.clone(), endpoint: None, since: self.at, evidence });
     }
 
     fn names(&self, places: &[usize]) -> Value {

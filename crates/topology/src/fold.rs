@@ -11,7 +11,8 @@ use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
     AttachedView, Deployment, DeploymentView, Event, History, Kind, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
-    SentinelsView, cluster, counters, events, findings, following, link, membership, places, presence, process, refusals, rising, shards,
+    SentinelsView, cluster, counters, endpoints, events, findings, following, link, membership, places, presence, process, refusals,
+    rising, shards,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -22,6 +23,7 @@ pub struct Fold {
     places: places::Places,
     cluster: cluster::Memory,
     shards: shards::Memory,
+    endpoints: endpoints::Memory,
     findings: findings::Memory,
     /// What was kept from before, and how long ago; for nodes that were not found yet.
     kept: (Remembered, Duration),
@@ -46,6 +48,8 @@ pub enum Wanted {
     Commands(usize),
     /// The map of the cluster, from the node at a place.
     Map(usize),
+    /// The list of the clients of the node at a place: who writes to a replica.
+    Clients(usize),
     /// The host name of an address, which the label of a node takes.
     HostName(String),
 }
@@ -73,6 +77,7 @@ impl Fold {
             places: places::Places::default(),
             cluster: cluster::Memory::default(),
             shards: shards::Memory::default(),
+            endpoints: endpoints::Memory::default(),
             findings: findings::Memory::default(),
             kept: Default::default(),
             view: Arc::new(DeploymentView::empty(deployment)),
@@ -147,6 +152,8 @@ impl Fold {
         } else {
             (self.shards.whole(&mut nodes, &stage), None)
         };
+        let acting: Vec<_> = shards.iter().flat_map(|shard| &shard.acting).copied().collect();
+        let endpoints = self.endpoints.apply(&nodes, &acting, &stage);
         if let Some(sentinels) = &mut sentinels {
             let was_listed = before.sentinels.as_ref().is_some_and(|before| before.listed);
             sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
@@ -165,6 +172,7 @@ impl Fold {
             rounds,
             nodes,
             shards,
+            endpoints,
             sentinels,
             cluster,
             findings: Vec::new(),
@@ -179,7 +187,7 @@ impl Fold {
             view.history = Arc::new(history);
         }
         self.view = Arc::new(view);
-        let mut wanted: Vec<_> = self.shards.wanted().map(Wanted::Commands).collect();
+        let mut wanted: Vec<_> = self.shards.wanted().collect();
         wanted.extend(changes.unnamed.into_iter().map(Wanted::HostName));
         if is_cluster {
             wanted.extend(self.cluster.wanted(&self.view.nodes).into_iter().map(Wanted::Map));

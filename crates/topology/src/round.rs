@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::{NodeSnapshot, Reason};
+use snapshot::{Client, NodeSnapshot, Reason};
 
-use crate::HostNames;
+use crate::{Check, HostNames};
 
 /// One poll of all nodes of a deployment.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Round {
     pub outcomes: Vec<Outcome>,
     /// What Sentinels announced since the round before.
     pub messages: Vec<Message>,
+    /// Checks of endpoints that ended since the round before, in order.
+    pub checks: Vec<Check>,
     /// Host names of addresses, as far as they were looked up.
     pub host_names: Arc<HostNames>,
 }
@@ -33,8 +35,8 @@ pub struct Round {
 impl Round {
     /// A round that went as it should, in no time.
     pub fn new(at: SystemTime, elapsed: Duration, outcomes: Vec<Outcome>) -> Self {
-        let (took, messages, host_names) = (Duration::ZERO, Vec::new(), Arc::default());
-        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, host_names }
+        let (took, messages, checks, host_names) = (Duration::ZERO, Vec::new(), Vec::new(), Arc::default());
+        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, checks, host_names }
     }
 }
 
@@ -81,6 +83,8 @@ pub struct Answer {
     pub own_errors: OwnErrors,
     /// The statistics by command were read anew for this answer.
     pub commands_read: bool,
+    /// Who is connected, where that was read for this answer.
+    pub clients: Option<Arc<[Client]>>,
 }
 
 /// Errors that our own commands met, by code.
@@ -90,7 +94,7 @@ impl Answer {
     /// An answer in plain text, over a connection that nothing else is known of.
     pub fn new(snapshot: impl Into<Arc<NodeSnapshot>>, took: Duration, at: SystemTime) -> Self {
         let (snapshot, own_errors) = (snapshot.into(), OwnErrors::new());
-        Answer { snapshot, took, at, certificate_expiry: None, peer: None, own_errors, commands_read: false }
+        Answer { snapshot, took, at, certificate_expiry: None, peer: None, own_errors, commands_read: false, clients: None }
     }
 
     /// This answer, with what an earlier one counted that was never taken up.
@@ -98,6 +102,7 @@ impl Answer {
     pub fn after(mut self, earlier: Option<Answer>) -> Self {
         if let Some(earlier) = earlier {
             self.commands_read |= earlier.commands_read;
+            self.clients = self.clients.or(earlier.clients);
             for (code, count) in earlier.own_errors {
                 *self.own_errors.entry(code).or_default() += count;
             }

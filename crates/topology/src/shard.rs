@@ -7,8 +7,8 @@ use crate::masters::Masters;
 use crate::no_primary::Sight;
 use crate::process::Succession;
 use crate::{
-    Cause, Deployment, Expectations, Labels, NodeView, PrimaryChange, RememberedNode, Round, SentinelsView, ShardView, cause, divergence,
-    emptied, following, lag, lineage, lost_writes, no_primary, replicas, resync, serving, split_brain,
+    Answer, Cause, Deployment, Expectations, Labels, NodeView, PrimaryChange, RememberedNode, Round, SentinelsView, ShardView, Wanted,
+    cause, divergence, emptied, following, lag, lineage, lost_writes, misrouted, no_primary, replicas, resync, serving, split_brain,
 };
 
 /// What is remembered of the nodes that hold one data set.
@@ -18,6 +18,8 @@ pub(crate) struct Memory {
     primary: Option<usize>,
     /// When the node became the primary, on the monotonic clock.
     primary_since: Duration,
+    /// When another node than before last became the primary, on the monotonic clock.
+    changed: Option<Duration>,
     split_brain: split_brain::Memory,
     lost_writes: lost_writes::Memory,
     no_primary: no_primary::Memory,
@@ -30,6 +32,7 @@ pub(crate) struct Memory {
     looped: (Vec<usize>, Vec<usize>),
     resyncs: Vec<resync::Memory>,
     divergence: Vec<divergence::Memory>,
+    misrouted: Vec<misrouted::Memory>,
 }
 
 /// One round, as the facts see it.
@@ -39,6 +42,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) expect: Expectations,
     /// For each node, how the process that answered in this round follows on the one before; `None` when none answered.
     pub(crate) successions: &'a [Option<Succession>],
+    /// What each node answered in this round.
+    pub(crate) answers: &'a [Option<&'a Answer>],
     /// The time that this round may add to anything that accrues.
     pub(crate) accrued: Duration,
     /// How late each node was, and when that was.
@@ -113,6 +118,7 @@ impl Memory {
         );
 
         self.of_replicas(nodes, primary, &masters.acting, &answered, scene);
+        self.misrouted(nodes, masters.all.len(), scene);
         let replicas = nodes.iter().filter(|node| node.follows()).count();
         // In a circle every node follows another, the one that was primary too.
         let seen_of_late = self.replicas.apply(if masters.acting.is_empty() { 0 } else { replicas }, elapsed);
@@ -141,9 +147,10 @@ impl Memory {
         }
     }
 
-    /// The nodes whose counters would tell what changed the primary.
-    pub(crate) fn wanted(&self) -> impl Iterator<Item = usize> {
-        self.cause.wanted()
+    /// What would tell what changed the primary, and who writes to replicas.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Wanted> {
+        let writers = self.misrouted.iter().enumerate().filter(|(_, misrouted)| misrouted.wanted());
+        self.cause.wanted().map(Wanted::Commands).chain(writers.map(|(place, _)| Wanted::Clients(place)))
     }
 
     /// What is worth keeping over a restart of the exporter: the primary, and the histories of each node.
@@ -184,6 +191,7 @@ impl Memory {
         self.looped.1.retain(|looped| *looped != place);
         self.resyncs.get_mut(place).map(std::mem::take);
         self.divergence.get_mut(place).map(std::mem::take);
+        self.misrouted.get_mut(place).map(std::mem::take);
     }
 
     /// Notes the primary; another one than before is a change, except at first sight.
@@ -192,6 +200,7 @@ impl Memory {
         if let Some(from) = self.primary {
             let change = PrimaryChange { at: scene.round.at, from, to, cause: Cause::Unknown };
             self.cause.note(change);
+            self.changed = Some(scene.round.elapsed);
         }
         self.primary = Some(to);
         self.primary_since = scene.round.elapsed;
@@ -234,6 +243,19 @@ impl Memory {
             (node.depth, node.orphan, node.lag) = if is_up { (depth, orphan, lag) } else { (None, None, lag::Lag::default()) };
             node.resyncs = self.resyncs[place].total();
             node.diverged = is_up && self.divergence[place].diverged();
+        }
+    }
+
+    /// Who writes to replicas.
+    fn misrouted(&mut self, nodes: &mut [NodeView], masters: usize, scene: &Scene<'_>) {
+        self.misrouted.resize_with(nodes.len(), misrouted::Memory::default);
+        let (elapsed, interval) = (scene.round.elapsed, scene.deployment.interval);
+        let now = misrouted::Now { elapsed, interval, masters, changed: self.changed };
+        for (place, (node, memory)) in nodes.iter_mut().zip(&mut self.misrouted).enumerate() {
+            if let (Some(answer), Some(succession)) = (scene.answers[place], scene.successions[place]) {
+                memory.apply(answer, &node.counters, succession, &now);
+            }
+            node.misrouted = memory.view(&now).filter(|_| node.is_replica()).map(Arc::new);
         }
     }
 

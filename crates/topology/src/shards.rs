@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::process::Succession;
 use crate::shard::Scene;
 use crate::{
-    Deployment, DeploymentView, Expectations, Labels, NodeKind, NodeView, RememberedNode, Round, SentinelsView, ShardView, Upstream,
+    Answer, Deployment, DeploymentView, Expectations, Labels, NodeKind, NodeView, Outcome, RememberedNode, Round, SentinelsView, ShardView,
+    Upstream, Wanted,
 };
 use crate::{cluster, lag, shard};
 
@@ -52,7 +53,8 @@ impl Memory {
     /// Forms the facts of the one shard that all nodes are.
     pub(crate) fn whole(&mut self, nodes: &mut [NodeView], stage: &Stage<'_>) -> Vec<ShardView> {
         let late: Vec<_> = stage.before.nodes.iter().map(|node| node.lag).collect();
-        let scene = stage.scene(stage.successions, &late, &stage.before.shards[0].labels, None, stage.listed);
+        let answers: Vec<_> = (0..nodes.len()).map(|place| stage.answer(place)).collect();
+        let scene = stage.scene((stage.successions, &answers), &late, &stage.before.shards[0].labels, None, stage.listed);
         vec![self.whole.apply(nodes, &scene)]
     }
 
@@ -105,9 +107,14 @@ impl Memory {
         self.parts.insert(later, part);
     }
 
-    /// The nodes whose counters would tell what changed a primary.
-    pub(crate) fn wanted(&self) -> impl Iterator<Item = usize> {
-        let of_parts = self.parts.iter().flat_map(|part| part.memory.wanted().filter_map(|seat| *part.seats.get(seat)?));
+    /// What the facts wait for.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Wanted> {
+        let of_part = |part: &Part, wanted: Wanted| match wanted {
+            Wanted::Commands(seat) => Some(Wanted::Commands((*part.seats.get(seat)?)?)),
+            Wanted::Clients(seat) => Some(Wanted::Clients((*part.seats.get(seat)?)?)),
+            Wanted::Map(_) | Wanted::HostName(_) => None,
+        };
+        let of_parts = self.parts.iter().flat_map(move |part| part.memory.wanted().filter_map(move |wanted| of_part(part, wanted)));
         self.whole.wanted().chain(of_parts)
     }
 
@@ -183,7 +190,8 @@ impl Part {
         let late: Vec<_> = seats.iter().map(|seat| seat.map_or_else(lag::Lag::default, |place| stage.before.nodes[place].lag)).collect();
         let owner = cluster.place(&self.owner).and_then(seat_of);
         let all: Vec<_> = (0..own.len()).collect();
-        let scene = stage.scene(&successions, &late, &self.labels, owner, &all);
+        let answers: Vec<_> = seats.iter().map(|seat| stage.answer((*seat)?)).collect();
+        let scene = stage.scene((&successions, &answers), &late, &self.labels, owner, &all);
         let mut view = self.memory.apply(&mut own, &scene);
         for (seat, mut node) in self.seats.iter().zip(own) {
             if let Some(place) = *seat {
@@ -198,9 +206,16 @@ impl Part {
 }
 
 impl<'a> Stage<'a> {
+    fn answer(&self, place: usize) -> Option<&'a Answer> {
+        match self.round.outcomes.get(place) {
+            Some(Outcome::Answered(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+
     fn scene(
         &self,
-        successions: &'a [Option<Succession>],
+        (successions, answers): (&'a [Option<Succession>], &'a [Option<&'a Answer>]),
         late: &'a [lag::Lag],
         labels: &'a Arc<Labels>,
         owner: Option<usize>,
@@ -211,6 +226,7 @@ impl<'a> Stage<'a> {
             deployment: self.deployment,
             expect: self.expect,
             successions,
+            answers,
             accrued: self.accrued,
             late: (late, self.before.elapsed),
             labels,

@@ -7,9 +7,9 @@ use snapshot::{Attached, NodeSnapshot, Role};
 
 use crate::presence::is_absence;
 use crate::{
-    Cause, ClusterView, Counters, Deployment, EmptiedView, Expectations, Finding, History, Kind, Labels, Lag, LinkView, LostWritesView,
-    NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals, SentinelsView,
-    SplitBrainView, Upstream,
+    Cause, ClusterView, Counters, Deployment, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag, LinkView,
+    LostWritesView, MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView,
+    Refusals, SentinelsView, SplitBrainView, Upstream,
 };
 
 /// What is known of a deployment after a round.
@@ -29,6 +29,8 @@ pub struct DeploymentView {
     pub nodes: Vec<NodeView>,
     /// What the nodes mean together: one entry, or one for each shard of a cluster.
     pub shards: Vec<ShardView>,
+    /// Where the endpoints lead that applications use.
+    pub endpoints: Vec<EndpointView>,
     /// What its Sentinels say, if it has any.
     pub sentinels: Option<SentinelsView>,
     /// What the nodes of a cluster say of it.
@@ -136,6 +138,8 @@ pub struct NodeView {
     pub attached: Vec<AttachedView>,
     /// Refusals and topology commands counted.
     pub counters: Arc<Counters>,
+    /// Clients that write to it, though it is a replica; `None` while it refuses none for that.
+    pub misrouted: Option<Arc<MisroutedView>>,
     /// The writes it refuses.
     pub writes_refused: Refusals,
     /// The reads it refuses.
@@ -162,6 +166,7 @@ impl DeploymentView {
                 Kind::Cluster => Vec::new(),
                 Kind::Static | Kind::Sentinel => vec![ShardView { labels: Arc::new(deployment.labels.clone()), ..ShardView::default() }],
             },
+            endpoints: EndpointView::pending(&deployment),
             deployment,
             at: None,
             elapsed: Duration::ZERO,
@@ -248,6 +253,7 @@ impl NodeView {
             aof_failed: false,
             attached: Vec::new(),
             counters: Arc::default(),
+            misrouted: None,
             writes_refused: Refusals::new(),
             reads_refused: Refusals::new(),
         }

@@ -5,8 +5,10 @@
 mod bounds;
 mod compat;
 mod counters;
+mod culprits;
 mod down;
 mod durability;
+mod endpoints;
 mod exposition;
 mod failover;
 mod gate;

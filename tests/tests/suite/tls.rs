@@ -66,7 +66,7 @@ impl Certificates {
     }
 
     /// Starts a server that speaks TLS only, with this certificate; it asks clients for one where told to.
-    fn serve(&self, certificate: &str, clients: &str) -> (Redis, u16) {
+    pub(super) fn serve(&self, certificate: &str, clients: &str) -> (Redis, u16) {
         let port = tests::free_port();
         let file = |name: &str| self.path(name).display().to_string();
         let (cert, key) = (file(&format!("{certificate}.pem")), file(&format!("{certificate}.key")));

@@ -1,6 +1,11 @@
-//! What the nodes of a deployment come to, and its rounds.
+//! What the nodes of a deployment come to, where its endpoints lead, and its rounds.
+
+use snapshot::Role;
 
 use crate::row::DeploymentRow;
+
+/// What a server behind an endpoint can claim to be.
+const ROLES: [Role; 3] = [Role::Master, Role::Replica, Role::Sentinel];
 
 pub(super) const ROWS: &[DeploymentRow] = &[
     DeploymentRow::many(
@@ -33,6 +38,47 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "the difference between rounds",
         "Events of the deployment and its nodes, by kind.",
         |view, emit| view.history.counts().for_each(|(kind, count)| emit(&[kind], count as f64)),
+    ),
+    DeploymentRow::many(
+        "redis_endpoint_up",
+        &["endpoint"],
+        "checks of the endpoint",
+        "Whether the last check of an endpoint that applications use was answered: primary is the one for writes, reader the one for reads.",
+        |view, emit| {
+            for endpoint in &view.endpoints {
+                if let Some(up) = endpoint.up {
+                    emit(&[endpoint.configured.kind.label()], f64::from(up));
+                }
+            }
+        },
+    ),
+    DeploymentRow::many(
+        "redis_endpoint_role",
+        &["endpoint", "role"],
+        "INFO replication: role, behind the endpoint",
+        "What the server claims to be that answered the last check of the endpoint: 1 for the current role.",
+        |view, emit| {
+            for endpoint in &view.endpoints {
+                if let Some(current) = endpoint.role {
+                    for role in ROLES {
+                        emit(&[endpoint.configured.kind.label(), role.label()], f64::from(role == current));
+                    }
+                }
+            }
+        },
+    ),
+    DeploymentRow::many(
+        "redis_endpoint_correct",
+        &["endpoint"],
+        "INFO server: run_id, behind the endpoint and of the nodes",
+        "Whether the endpoint leads to the acting primary, or the one for reads to a node that serves them; absent while that is unknown.",
+        |view, emit| {
+            for endpoint in &view.endpoints {
+                if let Some(correct) = endpoint.correct {
+                    emit(&[endpoint.configured.kind.label()], f64::from(correct));
+                }
+            }
+        },
     ),
     DeploymentRow::one("rolecall_rounds_total", "polling", "Rounds so far: polls of all nodes of the deployment.", |view| {
         Some(view.rounds.total as f64)

@@ -29,6 +29,25 @@ pub(super) const ROWS: &[NodeRow] = &[
         |node| node.counters.error_replies().map(|count| count as f64),
     )
     .legacy(Own("redis_total_error_replies")),
+    NodeRow::many(
+        "redis_misrouted_clients",
+        &["lib"],
+        "CLIENT LIST: cmd, lib-name; INFO errorstats: errorstat_READONLY; INFO commandstats: rejected_calls",
+        "Clients of the replica that write to it, by library; read only while it refuses writes, at most once in 30 s, and never if over 1,000.",
+        |node, emit| {
+            let Some(writers) = node.misrouted.as_ref().and_then(|misrouted| misrouted.writers.as_ref()) else { return };
+            writers.libraries.iter().for_each(|(library, clients)| emit(&[library], *clients as f64));
+            if writers.libraries.is_empty() {
+                emit(&["unknown"], 0.0);
+            }
+        },
+    ),
+    NodeRow::one(
+        "redis_stale_clients",
+        "CLIENT LIST: age; INFO errorstats: errorstat_READONLY",
+        "Clients connected since before the node was demoted, read as redis_misrouted_clients.",
+        |node| Some(node.misrouted.as_ref()?.stale.as_ref()?.total as f64),
+    ),
     NodeRow::field(
         "redis_unexpected_error_replies_total",
         "stats",

@@ -37,7 +37,8 @@ fn deployment(settings: &DeploymentSettings) -> Table {
     if !labels.is_empty() {
         table["labels"] = value(labels);
     }
-    let listed_tls = settings.endpoints.iter().find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
+    let checked = settings.checked.iter().map(|(_, endpoint)| endpoint).filter(|_| settings.found.is_none());
+    let listed_tls = settings.endpoints.iter().chain(checked).find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
     if let (Kind::Cluster, Some(found), Some(discovery)) = (deployment.kind, &settings.found, &deployment.discovery) {
         table["cluster"] = value(nodes(settings));
         of_found(found, discovery, &mut table);
@@ -96,6 +97,9 @@ fn deployment(settings: &DeploymentSettings) -> Table {
     if !expect.is_empty() {
         table["expect"] = value(expect);
     }
+    if !settings.checked.is_empty() {
+        table["endpoints"] = value(endpoints(settings));
+    }
     let mut others: InlineTable = deployment.other_addresses().into_iter().map(|(address, node)| (address, Value::from(node))).collect();
     others.extend(deployment.discovery.iter().flat_map(|discovery| &discovery.address_map).map(|(said, real)| (said, Value::from(real))));
     if !others.is_empty() {
@@ -120,6 +124,17 @@ fn nodes(settings: &DeploymentSettings) -> Array {
     nodes.iter_mut().for_each(|node| node.decor_mut().set_prefix("\n  "));
     nodes.set_trailing("\n");
     nodes
+}
+
+/// The endpoints that applications use.
+fn endpoints(settings: &DeploymentSettings) -> InlineTable {
+    let endpoints = settings.checked.iter().map(|(kind, endpoint)| {
+        let mut written = InlineTable::new();
+        written.insert("url", url(endpoint).into());
+        credentials(&endpoint.credentials, &mut |key, text| drop(written.insert(key, text.into())));
+        (kind.label(), Value::from(written))
+    });
+    endpoints.collect()
 }
 
 /// How nodes are found and reached that Sentinels name.

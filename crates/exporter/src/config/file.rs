@@ -11,6 +11,7 @@ use serde::Deserialize;
 use snapshot::Role;
 use topology::{AofExpectation, Deployment, Expectations, Kind};
 
+use super::endpoints::FileEndpoints;
 use super::error::{Problem, at, of_figment, under};
 use super::found::{FileServer, Finding};
 use super::sentinels::{Scheme, Sentinels};
@@ -83,6 +84,8 @@ struct FileDeployment {
     cadence: FileCadence,
     #[serde(default)]
     expect: FileExpect,
+    #[serde(default)]
+    endpoints: FileEndpoints,
     #[serde(default)]
     assume: BTreeMap<String, String>,
     #[serde(default)]
@@ -263,6 +266,7 @@ impl FileDeployment {
         for (place, node) in self.nodes.into_iter().enumerate() {
             node.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("nodes", under(place, problem)))?;
         }
+        self.endpoints.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("endpoints", problem))?;
         if let Some(sentinels) = sentinels {
             return sentinels.add(builder, others, tls, part);
         }
@@ -488,7 +492,7 @@ fn label(name: &str) -> Result<(), Problem> {
 /// What is allowed, but hardly meant.
 fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
-    for DeploymentSettings { deployment, endpoints, found, .. } in &settings.deployments {
+    for DeploymentSettings { deployment, endpoints, checked, found, .. } in &settings.deployments {
         let name = &deployment.name;
         if deployment.down_after <= deployment.interval {
             warnings.push(format!("deployment {name}: down_after is no longer than the interval, so one missed round is an outage"));
@@ -500,7 +504,8 @@ fn warnings(settings: &Settings) -> Vec<String> {
             warnings.push(format!("deployment {name}: more than one node is expected to be master"));
         }
         let of_found = found.iter().map(|found| (&found.tls, &found.credentials));
-        let mut all = endpoints.iter().map(|endpoint| (&endpoint.tls, &endpoint.credentials)).chain(of_found);
+        let all = endpoints.iter().chain(checked.iter().map(|(_, endpoint)| endpoint));
+        let mut all = all.map(|endpoint| (&endpoint.tls, &endpoint.credentials)).chain(of_found);
         let in_clear = all.any(|(tls, credentials)| tls.is_none() && matches!(credentials.password, Some(Password::Given(_))));
         if in_clear {
             warnings.push(format!("deployment {name}: a password stands in the configuration; password_file keeps it out"));

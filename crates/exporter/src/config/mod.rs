@@ -4,6 +4,7 @@
 
 mod address;
 mod effective;
+mod endpoints;
 mod error;
 mod file;
 mod found;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, Tls, Trust};
-use topology::{Deployment, Kind, NodeKind};
+use topology::{Deployment, EndpointKind, Kind, NodeKind};
 
 use crate::cli::{LogFormat, LogLevel, Nodes, Serve};
 
@@ -52,6 +53,10 @@ pub struct DeploymentSettings {
     pub deployment: Arc<Deployment>,
     /// Where the nodes are that are listed, in the order of the deployment's nodes.
     pub endpoints: Vec<Endpoint>,
+    /// The endpoints that applications use, which are checked beside the rounds.
+    pub checked: Vec<(EndpointKind, Endpoint)>,
+    /// Time between two checks of one of them.
+    pub check_interval: Duration,
     /// How to reach the nodes that Sentinels name, if they do.
     pub found: Option<Found>,
     /// How long a round waits for an answer.
@@ -113,6 +118,9 @@ const MAX_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long a node must be silent to be down, unless configured. With long intervals it is three of them.
 const DEFAULT_DOWN_AFTER: Duration = Duration::from_secs(3);
+
+/// Time between two checks of an endpoint.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Where to listen, unless configured.
 const DEFAULT_LISTEN_ADDRESS: &str = "0.0.0.0:9121";
@@ -260,13 +268,14 @@ struct Builder {
     deadline: Option<Duration>,
     cadences: Cadences,
     assumed: BTreeMap<String, String>,
+    checked: Vec<(EndpointKind, Endpoint)>,
     found: Option<Found>,
 }
 
 impl Builder {
     fn new(deployment: Deployment) -> Self {
-        let (endpoints, assumed) = (Vec::new(), BTreeMap::new());
-        Builder { deployment, endpoints, deadline: None, cadences: Cadences::default(), assumed, found: None }
+        let (endpoints, checked, assumed) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Builder { deployment, endpoints, deadline: None, cadences: Cadences::default(), assumed, checked, found: None }
     }
 
     fn add(&mut self, name: Option<String>, endpoint: Endpoint, role: Option<snapshot::Role>) -> Result<(), String> {
@@ -297,6 +306,8 @@ impl Builder {
             deadline: self.deadline.unwrap_or(MAX_DEADLINE.min(interval.mul_f64(0.8))),
             deployment: Arc::new(self.deployment),
             endpoints: self.endpoints,
+            checked: self.checked,
+            check_interval: CHECK_INTERVAL,
             found: self.found,
             cadences: self.cadences,
             assumed: self.assumed,

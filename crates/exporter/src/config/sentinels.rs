@@ -49,6 +49,9 @@ impl Sentinels {
                     format!("found none, accepted is a name; or {MASTER} in name, for all masters that the Sentinels watch"),
                 ));
             }
+            _ if every && !builder.checked.is_empty() => {
+                return Err(at(["endpoints"], format!("found {MASTER} in name too, accepted are endpoints of one master")));
+            }
             Some(_) if every => return Err(at(["master_name"], format!("found {MASTER} in name too, accepted is one of them"))),
             Some(name) if name.is_empty() => return Err(at(["master_name"], "found an empty name, accepted is any other")),
             _ => {}

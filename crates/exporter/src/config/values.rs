@@ -1,10 +1,12 @@
 //! Values of their own kind in the configuration: times and secrets.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 /// A time as people write it: `1s`, `250ms`, `1m 30s`.
 #[derive(Clone, Copy)]
@@ -23,6 +25,31 @@ pub(crate) struct Part {
 
 /// A secret; never shown. One of digits only may be written as a number, as the environment makes it one.
 pub(super) struct SecretText(pub(super) String);
+
+/// Reads what is a URL, or a table that says more than that. `accepted` is what is said to whoever wrote neither.
+pub(super) fn url_or_table<'de, D, T>(deserializer: D, accepted: &'static str) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + From<String>,
+{
+    struct UrlOrTable<T>(&'static str, PhantomData<T>);
+    impl<'de, T: Deserialize<'de> + From<String>> Visitor<'de> for UrlOrTable<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: Error>(self, url: &str) -> Result<T, E> {
+            Ok(url.to_owned().into())
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<T, M::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_any(UrlOrTable(accepted, PhantomData))
+}
 
 // === impl Span ===
 

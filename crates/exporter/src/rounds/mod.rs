@@ -3,10 +3,12 @@
 //! A round closes when every node that answered promptly the round before has answered, or at the deadline. A node that missed is asked,
 //! but not waited for, until it answers promptly again; so a hung node costs one slow round, and then nothing. Connecting is no part of
 //! a round: each node's station connects on its own. Sentinels are asked by watchers that all deployments share (`crate::sentinels`): a
-//! round takes what they heard last, and what a Sentinel announces asks for a round at once.
+//! round takes what they heard last, and what a Sentinel announces asks for a round at once. Endpoints are checked by tasks of their own
+//! too; a round takes what came of it.
 
 mod asked;
 mod blindness;
+mod checker;
 mod host_names;
 mod journal;
 mod readings;
@@ -20,11 +22,12 @@ use anyhow::{Context, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use topology::{DeploymentView, Fold, Message, NodeKind, Outcome, Round, Wanted};
+use topology::{Check, DeploymentView, Fold, Message, NodeKind, Outcome, OwnErrors, Round, Wanted};
 use tracing::warn;
 
 use crate::config::DeploymentSettings;
 use crate::sentinels::{Announcement, Announcements, Watch};
+use checker::{Brief, Checked, Checker};
 use host_names::Lookups;
 
 pub(crate) use asked::Asked;
@@ -37,6 +40,9 @@ const APART: Duration = Duration::from_millis(100);
 
 /// The most announcements of Sentinels that wait for a round.
 const MAX_MESSAGES: usize = 256;
+
+/// The most checks of endpoints that wait for a round, and the most processes whose errors by such checks wait for their next answer.
+const MAX_CHECKS: usize = 16;
 
 /// The rounds of one deployment.
 struct Rounds {
@@ -51,6 +57,11 @@ struct Rounds {
     stations: JoinSet<()>,
     announcements: Announcements,
     messages: Vec<Message>,
+    checking: mpsc::Sender<Checked>,
+    checked: mpsc::Receiver<Checked>,
+    checks: Vec<Check>,
+    /// Errors that checks of endpoints met at a process, until that process answers as a node: they are in its counters.
+    owed: Vec<(Box<str>, OwnErrors)>,
     lookups: Lookups,
     /// When the last round began.
     begun: Option<Instant>,
@@ -92,6 +103,8 @@ pub async fn run(
         view = rounds.round(clock.now()).await?;
     }
     publish.send_replace(view);
+    // What is known before the first check began can be held against it.
+    rounds.check(phase);
     let interval = rounds.settings.deployment.interval;
     let mut ticks = interval_at(clock.next(phase, interval), interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -113,6 +126,7 @@ pub async fn run(
 impl Rounds {
     fn new(settings: DeploymentSettings, watches: Vec<Watch>, shared: Shared) -> Self {
         let (reporting, reports) = mpsc::channel(settings.endpoints.len() + 16);
+        let (checking, checked) = mpsc::channel(MAX_CHECKS);
         let mut fold = Fold::new(Arc::clone(&settings.deployment));
         shared.state.recall(&mut fold, shared.clock.wall());
         let mut rounds = Rounds {
@@ -126,6 +140,10 @@ impl Rounds {
             reports,
             stations: JoinSet::new(),
             messages: Vec::new(),
+            checking,
+            checked,
+            checks: Vec::new(),
+            owed: Vec::new(),
             lookups: Lookups::default(),
             begun: None,
             asked_for: None,
@@ -172,6 +190,23 @@ impl Rounds {
         }
     }
 
+    /// Begins to check the endpoints. Deployments are spread over the time between two checks as they are over that between two rounds.
+    fn check(&mut self, phase: Duration) {
+        let settings = &self.settings;
+        let spread = settings.check_interval.div_duration_f64(settings.deployment.interval);
+        let first = self.shared.clock.now() + phase.mul_f64(spread);
+        for (kind, endpoint) in &settings.checked {
+            let brief = Brief {
+                deployment: settings.deployment.name.clone(),
+                kind: *kind,
+                endpoint: endpoint.clone(),
+                interval: settings.check_interval,
+                first,
+            };
+            self.stations.spawn(Checker::new(brief, self.shared.clone(), self.checking.clone()).run());
+        }
+    }
+
     /// Nothing is known yet of some node.
     fn waits(&self) -> bool {
         self.members.iter().any(|member| match member {
@@ -199,8 +234,9 @@ impl Rounds {
         (self.begun, self.asked_for) = (Some(begun), None);
         for (place, member) in self.members.iter_mut().enumerate() {
             if let Member::Node(asked, _) = member {
-                let wants = |wanted: Wanted| self.wanted.contains(&wanted);
-                asked.ask(Ask { commands: wants(Wanted::Commands(place)), map: wants(Wanted::Map(place)), ..Ask::default() });
+                let wants = |wanted: &Wanted| self.wanted.contains(wanted);
+                let (commands, clients) = (wants(&Wanted::Commands(place)), wants(&Wanted::Clients(place)));
+                asked.ask(Ask { commands, clients, map: wants(&Wanted::Map(place)), ..Ask::default() });
             }
         }
         while self.members.iter().any(|member| matches!(member, Member::Node(asked, _) if asked.awaited)) {
@@ -242,12 +278,14 @@ impl Rounds {
                 Member::None => outcomes.push(Outcome::Pending),
             }
         }
+        self.repay(&mut outcomes);
         let cut_off = self.shared.blindness.note(&self.settings.deployment.name, failing);
         Round {
             took: closed - begun,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
             blind: held_up || cut_off,
             messages: std::mem::take(&mut self.messages),
+            checks: std::mem::take(&mut self.checks),
             host_names: self.lookups.names(),
             ..Round::new(clock.wall(), elapsed, outcomes)
         }
@@ -269,6 +307,7 @@ impl Rounds {
                 let (seat, report) = report.context("every node's task ended")?;
                 self.take(seat, report);
             }
+            Some(checked) = self.checked.recv() => self.take_check(checked),
             announced = self.announcements.next() => self.announced(announced),
             () = self.lookups.next() => self.ask_for_round(),
         }
@@ -286,6 +325,32 @@ impl Rounds {
         asked.take(report, deadline);
         if found {
             self.ask_for_round();
+        }
+    }
+
+    fn take_check(&mut self, checked: Checked) {
+        let Checked { check, own_errors } = checked;
+        if let Ok(answerer) = &check.outcome
+            && let Some(run_id) = answerer.run_id.as_ref().filter(|_| !own_errors.is_empty())
+        {
+            self.owed.push((run_id.clone(), own_errors));
+        }
+        self.checks.push(check);
+        // The latest count. What a server owes that is no node is never claimed.
+        self.owed.drain(..self.owed.len().saturating_sub(MAX_CHECKS));
+        self.checks.drain(..self.checks.len().saturating_sub(MAX_CHECKS));
+    }
+
+    /// Adds the errors that checks of endpoints met to the answers of the nodes that were behind them.
+    fn repay(&mut self, outcomes: &mut [Outcome]) {
+        for outcome in outcomes {
+            let Outcome::Answered(answer) = outcome else { continue };
+            let Some(run_id) = answer.snapshot.identity.run_id.clone() else { continue };
+            for (_, errors) in self.owed.extract_if(.., |(at, _)| *at == run_id) {
+                for (code, count) in errors {
+                    *answer.own_errors.entry(code).or_default() += count;
+                }
+            }
         }
     }
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Command, Failure};
-use snapshot::{ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply, Role, SlowLog};
+use snapshot::{Client, ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply, Role, SlowLog};
 use tokio::time::Instant;
 use topology::OwnErrors;
+use topology::limits::{CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY};
 
 use crate::config::Cadences;
 use watching::Watching;
@@ -66,6 +67,7 @@ pub(super) enum Reading {
     SlowLogLength,
     SlowLogLast,
     Config(&'static str),
+    Clients,
     Masters,
     Replicas(Arc<str>),
     Sentinels(Arc<str>),
@@ -83,6 +85,8 @@ pub(super) struct Readings {
     answers: bool,
     /// The map of the cluster is wanted.
     map: bool,
+    /// A fact waits for the list of clients.
+    clients_wanted: bool,
     /// Of a Sentinel that is asked for what it watches.
     watching: Option<Watching>,
 }
@@ -100,6 +104,7 @@ struct Process {
     map: Source<()>,
     slowlog: Source<SlowLog>,
     config: Source<Arc<Config>>,
+    clients: Source<()>,
     /// Errors that our own commands met since the last INFO.
     own_errors: OwnErrors,
 }
@@ -128,6 +133,7 @@ pub(super) struct Taken {
     pub(super) snapshot: NodeSnapshot,
     pub(super) own_errors: OwnErrors,
     pub(super) commands_read: bool,
+    pub(super) clients: Option<Arc<[Client]>>,
     /// What was refused for the first time: the command, and the server's text.
     pub(super) refused: Vec<(&'static str, String)>,
 }
@@ -135,7 +141,8 @@ pub(super) struct Taken {
 impl Readings {
     pub(super) fn new(cadences: Cadences, assumed: &BTreeMap<String, String>) -> Self {
         let assumed = (!assumed.is_empty()).then(|| Arc::new(Config::assumed(assumed)));
-        Readings { process: Process::new(None, &cadences), cadences, assumed, role: None, answers: false, map: false, watching: None }
+        let process = Process::new(None, &cadences);
+        Readings { process, cadences, assumed, role: None, answers: false, map: false, clients_wanted: false, watching: None }
     }
 
     /// What to read now.
@@ -179,6 +186,11 @@ impl Readings {
         self.process.commands.due = None;
     }
 
+    /// The list of clients is wanted with the next answer, or not.
+    pub(super) fn want_clients(&mut self, wanted: bool) {
+        self.clients_wanted = wanted;
+    }
+
     /// Takes up the replies to a batch that [`Readings::due`] asked for.
     ///
     /// # Errors
@@ -207,7 +219,7 @@ impl Readings {
             }
         }
         let own_errors = std::mem::take(&mut self.process.own_errors);
-        let mut taken = Taken { snapshot, own_errors, commands_read: false, refused: Vec::new() };
+        let mut taken = Taken { snapshot, own_errors, commands_read: false, clients: None, refused: Vec::new() };
         self.take_others(&readings[1..], &replies[1..], &mut taken, now);
         self.process.error_replies = taken.snapshot.fields.count("total_error_replies");
         Ok(taken)
@@ -232,8 +244,8 @@ impl Readings {
         }
     }
 
-    /// What is worth reading at once, and was not in the batch before: the statistics by command, when the process or its role changed;
-    /// and what a Sentinel watches, when it was connected just now.
+    /// What is worth reading at once, and was not in the batch before: the statistics by command, when the process or its role changed; the
+    /// list of clients, when it is wanted and INFO says that it is short; and what a Sentinel watches, when it was connected just now.
     pub(super) fn overdue(&self, taken: &Taken, now: Instant) -> Vec<Reading> {
         if self.role == Some(Role::Sentinel) {
             let of = |watching: &Watching| match taken.snapshot.sentinel {
@@ -243,7 +255,13 @@ impl Readings {
             return self.watching.as_ref().map(of).unwrap_or_default();
         }
         let never_read = self.process.commands.due.is_none() && self.process.commands.access != Access::Refused;
-        if never_read && !taken.commands_read { vec![Reading::Commands] } else { Vec::new() }
+        let connected = taken.snapshot.fields.count("connected_clients");
+        let few = connected.is_some_and(|connected| connected <= CLIENTS_LISTED_AT_MOST);
+        let due = [
+            (never_read && !taken.commands_read, Reading::Commands),
+            (self.clients_wanted && few && self.process.clients.is_due(now), Reading::Clients),
+        ];
+        due.into_iter().filter(|(due, _)| *due).map(|(_, reading)| reading).collect()
     }
 
     /// Takes up the replies to a batch without INFO.
@@ -287,6 +305,10 @@ impl Readings {
         if let Some(first) = parameters.first() {
             refused(process.config.meet(first, now));
             process.config.last = first.error().is_none().then(|| Arc::new(config(&parameters)));
+        }
+        if let Some(reply) = reply(Reading::Clients) {
+            refused(process.clients.meet(reply, now));
+            taken.clients = reply.text().map(|text| Client::parse_list(text).into());
         }
         process.show(&mut taken.snapshot);
         if let Some(watching) = &mut self.watching {
@@ -340,6 +362,7 @@ impl Process {
             map: Source::new("CLUSTER NODES", ONCE),
             slowlog: Source::of_several("SLOWLOG", cadences.slowlog),
             config: Source::of_several("CONFIG GET", cadences.config),
+            clients: Source::new("CLIENT LIST", CLIENTS_LISTED_EVERY),
             own_errors: OwnErrors::new(),
         }
     }
@@ -416,6 +439,8 @@ impl Reading {
             Reading::SlowLogLength => ("SLOWLOG", vec!["LEN".into()]),
             Reading::SlowLogLast => ("SLOWLOG", vec!["GET".into(), "1".into()]),
             Reading::Config(parameter) => ("CONFIG", vec!["GET".into(), (*parameter).into()]),
+            // Of clients alone: replicas and subscribers may be many, and write nothing.
+            Reading::Clients => ("CLIENT", vec!["LIST".into(), "TYPE".into(), "normal".into()]),
             Reading::Masters => ("SENTINEL", vec!["MASTERS".into()]),
             Reading::Replicas(master) => of("REPLICAS", master),
             Reading::Sentinels(master) => of("SENTINELS", master),

@@ -42,6 +42,8 @@ pub(crate) struct Ask {
     pub(crate) commands: bool,
     /// The map of the cluster.
     pub(crate) map: bool,
+    /// The list of clients, if it is due, and there are not too many.
+    pub(crate) clients: bool,
     /// Of a Sentinel, the masters that are of interest.
     pub(crate) interest: Option<Interest>,
     /// Those of them to which something just happened.
@@ -157,6 +159,7 @@ impl Station {
                 self.readings.want_commands();
             }
             self.readings.want_map(ask.map);
+            self.readings.want_clients(ask.clients);
             if let Some(interest) = &ask.interest {
                 self.readings.want_masters(interest, &ask.urgent);
             }
@@ -212,10 +215,10 @@ impl Station {
         for issue in &taken.snapshot.issues {
             debug!(deployment = self.post.deployment, node = self.post.node, %issue, "strange reply");
         }
-        let Taken { snapshot, own_errors, commands_read, .. } = taken;
+        let Taken { snapshot, own_errors, commands_read, clients, .. } = taken;
         let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
         let (took, at) = (clock.now() - asked, clock.wall());
-        Ok((Answer { snapshot: snapshot.into(), took, at, certificate_expiry, peer, own_errors, commands_read }, broken))
+        Ok((Answer { snapshot: snapshot.into(), took, at, certificate_expiry, peer, own_errors, commands_read, clients }, broken))
     }
 
     async fn send(&self, connection: &mut Connection, readings: &[Reading]) -> Result<Vec<snapshot::Reply>, Failure> {
@@ -261,7 +264,7 @@ impl Station {
 }
 
 /// Waits for a server for as long as patience and memory last.
-async fn bounded<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) async fn bounded<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
         biased;
         answer = answer => answer,

@@ -22,6 +22,9 @@ impl Found<'_> {
         self.role(node);
         if snapshot.replication.role == Some(Role::Replica) {
             self.replica(node, snapshot);
+            if let Some(misrouted) = &node.misrouted {
+                self.misrouted(node, misrouted);
+            }
         }
     }
 
