@@ -157,7 +157,7 @@ impl Fold {
         if let Some(sentinels) = &mut sentinels {
             let was_listed = before.sentinels.as_ref().is_some_and(|before| before.listed);
             sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
-            sentinels.compare(shards[0].primary.map(|primary| primary.node));
+            sentinels.compare(shards.first().and_then(|shard| shard.primary).map(|primary| primary.node));
         }
 
         let mut rounds = before.rounds;
