@@ -188,13 +188,9 @@ impl Memory {
         }
     }
 
-    /// Forgets the node at a place, and that maps listed it.
+    /// Forgets the node at a place; maps may list it further.
     pub(crate) fn clear(&mut self, place: usize) {
-        if let Some(id) = self.ids.get_mut(place).and_then(Option::take)
-            && self.known.get(&id).is_some_and(|known| known.slots.is_empty())
-        {
-            self.known.remove(&id);
-        }
+        self.ids.get_mut(place).map(Option::take);
         self.read.get_mut(place).map(Option::take);
     }
 
