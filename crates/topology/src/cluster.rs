@@ -3,7 +3,7 @@
 //! Maps are read from a few nodes at a time, so what is known of each node is put together from several: an entry of a higher
 //! configuration epoch wins, and of equals the one read last. A slot that two entries claim belongs to the higher epoch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use snapshot::{ClusterMap, Fields, NodeSnapshot, Role};
@@ -232,10 +232,10 @@ impl Memory {
             }
         }
         let mut owners: Vec<Owner> = Vec::new();
-        let mut found: HashMap<&str, ()> = HashMap::new();
+        let mut found: HashSet<&str> = HashSet::new();
         for (slot, claim) in (0..SLOTS).zip(&slots) {
             if let Some((epoch, id)) = claim
-                && found.insert(id, ()).is_none()
+                && found.insert(id)
             {
                 owners.push(Owner { id: (*id).into(), lowest: slot, epoch: *epoch });
             }

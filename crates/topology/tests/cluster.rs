@@ -79,7 +79,7 @@ impl Scene {
         let role = server.master.map_or("role:master".to_owned(), |master| {
             format!("role:slave\nmaster_host:10.0.0.{master}\nmaster_port:6379\nmaster_link_status:up")
         });
-        let continued = continues.map(|history| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(history))).unwrap_or_default();
+        let before = continues.map(|history| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(history))).unwrap_or_default();
         let head = format!("run_id:r{number}\nuptime_in_seconds:1000\ncluster_enabled:1\n{role}\nmaster_replid:{}\n", id(history));
         let newest = self.servers.values().map(|server| server.epoch).max().unwrap_or_default();
         let (state, failed) = if server.works { ("ok", 0) } else { ("fail", 5461) };
@@ -92,7 +92,7 @@ impl Scene {
         let snapshot = NodeSnapshot {
             cluster: Some(Arc::new(Fields::parse(&info))),
             map: with_map.then(|| Arc::new(ClusterMap::parse(&map))),
-            ..NodeSnapshot::from_info(&(head + &continued)).expect("an INFO reply")
+            ..NodeSnapshot::from_info(&(head + &before)).expect("an INFO reply")
         };
         Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
     }

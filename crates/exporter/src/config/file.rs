@@ -261,7 +261,7 @@ impl FileDeployment {
         let tls = std::mem::take(&mut self.tls).profile().map_err(|problem| under("tls", problem))?;
         let others = credentials(self.username.take(), self.password.take(), self.password_file.take(), &Credentials::default())?;
         if kind == Kind::Cluster {
-            return self.of_cluster(builder, others, tls);
+            return self.of_cluster(builder, others, tls.as_ref());
         }
         for (place, node) in self.nodes.into_iter().enumerate() {
             node.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("nodes", under(place, problem)))?;
@@ -344,11 +344,14 @@ impl FileDeployment {
     }
 
     /// The cluster of which some nodes are listed; the others are spoken to as they are.
-    fn of_cluster(mut self, mut builder: Builder, credentials: Credentials, tls: Option<Tls>) -> Result<DeploymentSettings, Problem> {
+    fn of_cluster(mut self, mut builder: Builder, credentials: Credentials, tls: Option<&Tls>) -> Result<DeploymentSettings, Problem> {
+        if !self.endpoints.is_empty() {
+            return Err(at(["endpoints"], "found with cluster, accepted is without: clients of a cluster ask any node"));
+        }
         let mut of_others = None;
         for (place, seed) in std::mem::take(&mut self.cluster).into_iter().enumerate() {
             let here = |problem| under("cluster", under(place, problem));
-            let (name, endpoint) = seed.endpoint(address::PORT, &credentials, tls.as_ref()).map_err(here)?;
+            let (name, endpoint) = seed.endpoint(address::PORT, &credentials, tls).map_err(here)?;
             of_others = of_others.or_else(|| endpoint.tls.clone());
             builder.add(name, endpoint, None).map_err(|problem| here((vec![], problem)))?;
         }

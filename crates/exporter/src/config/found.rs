@@ -1,7 +1,6 @@
 //! How nodes are found and reached that others name: what is common to Sentinels and clusters.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +8,12 @@ use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Tls, Trust};
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::Deserializer;
 use topology::{Discovery, NameTemplate};
 
 use super::error::{Problem, at};
 use super::file::credentials;
-use super::values::{SecretText, Span};
+use super::values::{SecretText, Span, url_or_table};
 use super::{Builder, Found, Masters, address};
 
 /// A node that is listed, but was held down for longer, is a ghost; unless configured.
@@ -76,7 +74,7 @@ impl Finding {
 impl FileServer {
     /// The server itself.
     pub(super) fn of(url: String) -> Self {
-        FileServer(Listed { url, ..Listed::default() })
+        FileServer(url.into())
     }
 
     /// Where it is, and what it is called if that was said. A URL without a port means this one.
@@ -112,24 +110,14 @@ fn mapped(address_map: &BTreeMap<String, String>, trust: &mut Trust) -> Result<B
     Ok(mapped)
 }
 
+impl From<String> for Listed {
+    fn from(url: String) -> Self {
+        Listed { url, ..Listed::default() }
+    }
+}
+
 impl<'de> Deserialize<'de> for FileServer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct UrlOrTable;
-        impl<'de> Visitor<'de> for UrlOrTable {
-            type Value = FileServer;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a URL, or a table with url")
-            }
-
-            fn visit_str<E: Error>(self, url: &str) -> Result<FileServer, E> {
-                Ok(FileServer(Listed { url: url.to_owned(), ..Listed::default() }))
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<FileServer, M::Error> {
-                Listed::deserialize(MapAccessDeserializer::new(map)).map(FileServer)
-            }
-        }
-        deserializer.deserialize_any(UrlOrTable)
+        url_or_table(deserializer, "a URL, or a table with url").map(FileServer)
     }
 }
