@@ -725,6 +725,11 @@ fn a_new_shard_and_one_that_is_emptied_come_and_go() {
         };
         (0..4).all(is_master).then_some(())
     });
+    // It has the history of the shard that it was in, and none of its slots: it is nobody's primary meanwhile.
+    watch.let_pass(3.0);
+    let samples = watch.daemon.samples();
+    assert_eq!(samples.get(PRIMARY, &[("shard", "0"), ("node", &cluster.nodes[0].address())]), Some(1.0), "{:?}", watch.daemon.events());
+    assert_eq!(events_of_shard(&watch, "0"), Vec::<String>::new(), "{:?}", watch.daemon.events());
     cluster.move_slots(100..=299, 0, node);
     watch.daemon.until(SOON, PRIMARY, &[("shard", "100"), ("node", &address)], 1.0);
     let samples = watch.daemon.samples();
