@@ -46,9 +46,12 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
-    /// Whether the cluster works, as most masters say that answer; `None` while none does.
+    /// Whether the cluster works, as most masters say that answer; where none does a replica that doubts it is right.
     pub fn working(&self) -> Option<bool> {
-        (self.masters > 0).then_some(self.ok * 2 > self.masters)
+        match self.masters {
+            0 => (!self.doubtful.is_empty()).then_some(false),
+            masters => Some(self.ok * 2 > masters),
+        }
     }
 }
 
@@ -273,8 +276,7 @@ impl Memory {
             if serves && node.role() == Some(Role::Master) {
                 view.masters += 1;
                 view.ok += usize::from(works);
-                let (assigned, failed) = (info.count("cluster_slots_assigned"), info.count("cluster_slots_fail"));
-                uncovered.extend(assigned.zip(failed).map(|(assigned, failed)| u64::from(SLOTS).saturating_sub(assigned) + failed));
+                uncovered.extend(info.count("cluster_slots_ok").map(|ok| u64::from(SLOTS).saturating_sub(ok)));
             }
             if !works {
                 view.doubtful.push(place);

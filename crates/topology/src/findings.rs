@@ -10,7 +10,9 @@ mod shard;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::limits::{LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER};
+use crate::limits::{
+    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
+};
 use crate::{DeploymentView, EndpointKind, NodeView, ShardView};
 
 /// A condition that needs a person.
@@ -266,6 +268,7 @@ impl Finding {
             FindingKind::RedisReplicaLinkDown if lasted > LINK_DOWN_CRITICAL_AFTER => Severity::Critical,
             FindingKind::RedisSentinelDisagreement if lasted < SENTINELS_AGREE_WITHIN => Severity::Info,
             FindingKind::RedisSentinelQuorumLost if lasted < SENTINELS_AGREE_WITHIN => Severity::Warning,
+            FindingKind::RedisClusterDown if self.severity == Severity::Warning && lasted < CLUSTER_NODE_DOUBTS_FOR => Severity::Info,
             FindingKind::RedisSentinelMisconfigured if lasted < SENTINELS_LIST_WITHIN => Severity::Info,
             _ => self.severity,
         };

@@ -13,8 +13,8 @@ use crate::places::Places;
 use crate::presence::is_absence;
 use crate::{Deployment, Discovery, Kind, NodeKind, NodeView, Presence, cluster};
 
-/// The most nodes that are found of one deployment.
-const MAX_FOUND: usize = 256;
+/// The most nodes that are found of one deployment: as many as clusters can have.
+const MAX_FOUND: usize = 1024;
 
 /// Host names of addresses, as far as they were looked up: `None` where there is none.
 pub type HostNames = BTreeMap<String, Option<String>>;

@@ -19,7 +19,7 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
     ),
     DeploymentRow::one(
         "redis_cluster_slots_uncovered",
-        "CLUSTER INFO: cluster_slots_assigned, cluster_slots_fail",
+        "CLUSTER INFO: cluster_slots_ok",
         "Slots that no working node serves, as most masters say; absent while none answers.",
         |view| view.cluster.as_ref()?.uncovered.map(|slots| slots as f64),
     ),
