@@ -102,6 +102,8 @@ pub(crate) struct Owner {
 #[derive(Debug, Clone)]
 struct Read {
     mark: [Option<Box<str>>; 4],
+    /// It called itself a master.
+    master: bool,
     slots: Vec<(u16, u16)>,
     migrating: u64,
     /// How often it was read.
@@ -122,6 +124,7 @@ impl Memory {
             let count = self.read[place].as_ref().map_or(0, |read| read.count) + 1;
             self.read[place] = own.map(|own| Read {
                 mark: mark(snapshot.cluster.as_deref()),
+                master: own.is("master"),
                 slots: if own.is("master") { own.slots.clone() } else { Vec::new() },
                 migrating: own.migrating as u64,
                 count,
@@ -143,7 +146,7 @@ impl Memory {
             let newer = before.is_none_or(|known| node.epoch >= known.epoch || node.is("myself"));
             let failed = node.is("fail").then(|| before.and_then(|known| known.failed).unwrap_or(elapsed));
             if !newer {
-                if let Some(known) = self.known.get_mut(&node.id) {
+                if let Some(known) = self.known.get_mut(&node.id).filter(|_| !node.is("myself")) {
                     known.seen = elapsed;
                 }
                 continue;
@@ -157,7 +160,8 @@ impl Memory {
                 epoch: node.epoch,
                 slots: if node.is("master") { node.slots.clone() } else { Vec::new() },
                 master: node.master.clone(),
-                seen: elapsed,
+                // That a node lists itself says nothing.
+                seen: before.filter(|_| node.is("myself")).map_or(elapsed, |known| known.seen),
                 failed,
             };
             self.stale |=
@@ -179,6 +183,12 @@ impl Memory {
     /// The id of the node at a place.
     pub(crate) fn id(&self, place: usize) -> Option<&str> {
         self.ids.get(place)?.as_deref()
+    }
+
+    /// The node at a place is a master that serves nothing, by its own word.
+    pub(crate) fn is_empty_master(&self, place: usize, node: &NodeView) -> bool {
+        let read = self.read.get(place).and_then(Option::as_ref);
+        node.role() == Some(Role::Master) && read.is_some_and(|read| read.master && read.slots.is_empty())
     }
 
     /// The node at a place is the one with this id, as its address says; what it said itself goes before.

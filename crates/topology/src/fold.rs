@@ -115,7 +115,7 @@ impl Fold {
         let changes = self.membership.apply(&deployment, &nodes, &mut self.cluster, &round.host_names, round.elapsed);
         if let Some(changed) = changes.deployment {
             deployment = changed;
-            self.shards.removed(changes.removed);
+            self.shards.removed(&changes.removed);
             before = self.regroup(&before, &deployment, &changes.gone, &mut nodes);
             successions.resize(nodes.len(), None);
             changes.gone.iter().for_each(|place| successions[*place] = None);

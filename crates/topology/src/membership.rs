@@ -34,8 +34,8 @@ pub(crate) struct Changes {
     pub(crate) deployment: Option<Arc<Deployment>>,
     /// The places of nodes that are gone.
     pub(crate) gone: Vec<usize>,
-    /// How many of them nobody lists any more: somebody took them away.
-    pub(crate) removed: usize,
+    /// Those of them that were replicas, and that nobody lists any more: somebody took them away.
+    pub(crate) removed: Vec<usize>,
     /// The places of the nodes that are listed now.
     pub(crate) listed: Vec<usize>,
     /// Addresses whose host names are needed.
@@ -149,10 +149,10 @@ impl Memory {
         for (place, node) in nodes.iter().enumerate().filter(|(_, node)| node.node.kind == NodeKind::Data) {
             let unlisted = elapsed.saturating_sub(self.listed[place]);
             // A master that Sentinels forgot, and that still answers, is one that they will never demote.
-            let stays = node.role() == Some(Role::Master) || deployment.is_configured(place);
+            let stays = (!is_cluster && node.role() == Some(Role::Master)) || deployment.is_configured(place);
             if unlisted > forget_after && !stays && !changes.gone.contains(&place) {
                 changes.gone.push(place);
-                changes.removed += usize::from(was_replica(node));
+                changes.removed.extend(was_replica(node).then_some(place));
             }
         }
         if !changes.gone.is_empty() {

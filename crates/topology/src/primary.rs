@@ -67,6 +67,10 @@ impl Claims<'_> {
         let unsucceeded: Vec<_> = self.masters.iter().copied().filter(|master| !self.is_succeeded(*master)).collect();
         // In a circle of successions none is the last.
         let candidates = if unsucceeded.is_empty() { self.masters } else { &unsucceeded };
+        // In a cluster slots decide.
+        if let Some(node) = self.owner.filter(|owner| self.masters.len() > 1 && self.masters.contains(owner)) {
+            return found(node, Evidence::Epoch);
+        }
         if let [node] = *candidates
             && self.masters.len() > 1
         {
@@ -83,9 +87,6 @@ impl Claims<'_> {
         }
         if let [node] = *self.masters {
             return found(node, Evidence::Sole);
-        }
-        if let Some(node) = self.owner.filter(|owner| candidates.contains(owner)) {
-            return found(node, Evidence::Epoch);
         }
         // Of masters of one history, what the configuration expects says less than what was so before: it knows no failover.
         let previous = self.previous.filter(|previous| candidates.contains(previous));

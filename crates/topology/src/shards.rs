@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use snapshot::Role;
+
 use crate::process::Succession;
 use crate::shard::Scene;
 use crate::{
@@ -85,9 +87,9 @@ impl Memory {
             let owner = cluster.id(place).and_then(|id| cluster.owner_of(id)).map(|owner| &owner.id);
             for part in &mut self.parts {
                 let seat = part.seats.iter().position(|seat| *seat == Some(place));
-                // A master without slots was the one of its shard before.
-                let belongs =
-                    if node.node.kind == NodeKind::Vacant { false } else { owner.map_or(seat.is_some(), |owner| part.owner == *owner) };
+                // A master whose slots another one took was that of its shard before; one that has none by its own word is of none.
+                let lingers = || seat.is_some() && !cluster.is_empty_master(place, node);
+                let belongs = node.node.kind != NodeKind::Vacant && owner.map_or_else(lingers, |owner| part.owner == *owner);
                 match seat {
                     Some(seat) if !belongs => part.free(seat),
                     None if belongs => part.seat(place, self.kept.remove(&place)),
@@ -140,8 +142,11 @@ impl Memory {
     }
 
     /// Replicas were taken away: they are not missed.
-    pub(crate) fn removed(&mut self, replicas: usize) {
-        self.whole.removed(replicas);
+    pub(crate) fn removed(&mut self, places: &[usize]) {
+        self.whole.removed(places.len());
+        for part in &mut self.parts {
+            part.memory.removed(places.iter().filter(|place| part.seats.contains(&Some(**place))).count());
+        }
     }
 
     /// Forgets the node at a place, which is gone.
@@ -188,7 +193,10 @@ impl Part {
         }
         let successions: Vec<_> = seats.iter().map(|seat| stage.successions[(*seat)?]).collect();
         let late: Vec<_> = seats.iter().map(|seat| seat.map_or_else(lag::Lag::default, |place| stage.before.nodes[place].lag)).collect();
-        let owner = cluster.place(&self.owner).and_then(seat_of);
+        let known = cluster.shards().iter().find(|owner| owner.id == self.owner);
+        let promoted =
+            known.and_then(|known| own.iter().position(|node| node.role() == Some(Role::Master) && epoch(node) > Some(known.epoch)));
+        let owner = promoted.or_else(|| cluster.place(&self.owner).and_then(seat_of));
         let all: Vec<_> = (0..own.len()).collect();
         let answers: Vec<_> = seats.iter().map(|seat| stage.answer((*seat)?)).collect();
         let scene = stage.scene((&successions, &answers), &late, &self.labels, owner, &all);
@@ -235,4 +243,9 @@ impl<'a> Stage<'a> {
             listed,
         }
     }
+}
+
+/// The epoch of the slots that a node serves, by its own word, which is newer than any map.
+fn epoch(node: &NodeView) -> Option<u64> {
+    node.snapshot()?.cluster.as_ref()?.count("cluster_my_epoch")
 }
