@@ -127,7 +127,11 @@ impl Cluster {
     /// What a node knows of all; nothing if it does not answer.
     pub fn map(&self, node: usize) -> Vec<Mapped> {
         let text = self.nodes[node].try_ask(&["CLUSTER", "NODES"]).unwrap_or_default().concat();
-        text.lines().map(|line| Mapped::parse(line).unwrap_or_else(|| panic!("no node: {line}"))).collect()
+        // One that loads its data answers nothing else.
+        text.lines()
+            .filter(|line| !line.starts_with("-LOADING"))
+            .map(|line| Mapped::parse(line).unwrap_or_else(|| panic!("no node: {line}")))
+            .collect()
     }
 
     /// The fields of CLUSTER INFO of a node.

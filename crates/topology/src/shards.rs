@@ -91,7 +91,11 @@ impl Memory {
                 let lingers = || seat.is_some() && !cluster.is_empty_master(place, node);
                 let belongs = node.node.kind != NodeKind::Vacant && owner.map_or_else(lingers, |owner| part.owner == *owner);
                 match seat {
-                    Some(seat) if !belongs => part.free(seat),
+                    Some(seat) if !belongs => {
+                        part.free(seat);
+                        // It went elsewhere, and is not missed here.
+                        part.memory.removed(usize::from(node.node.kind != NodeKind::Vacant));
+                    }
                     None if belongs => part.seat(place, self.kept.remove(&place)),
                     _ => {}
                 }
