@@ -3,6 +3,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a testbed that cannot do its work fails the test, everywhere")]
 
 mod answers;
+mod cluster;
 mod daemon;
 mod disk;
 mod findings;
@@ -25,6 +26,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+pub use cluster::{Cluster, ClusterSetup, Mapped};
 pub use daemon::{Daemon, Response, deployment};
 pub use disk::{Disk, Fsync};
 pub use findings::{Found, diagnose, diagnose_urls, has};
@@ -50,7 +52,8 @@ pub fn free_port() -> u16 {
     // Another run of the tests begins elsewhere. All stay below 20,000: a cluster node takes the port 10,000 above its own as well.
     let first = 10_000 + u16::try_from(std::process::id() % 40).expect("small") * 200;
     let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % 2000);
-    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    ports.find(|port| is_free(*port) && is_free(*port + 10_000)).expect("a free port")
 }
 
 /// Where `tests/setup.sh` puts what no Debian package holds.

@@ -159,6 +159,12 @@ fn what_is_written_about_sentinels_becomes_what_is_used() {
         [[deployment]]
         name = "all-{master}"
         sentinels = ["redis://127.0.0.1"]
+        [[deployment]]
+        name = "cache"
+        cluster = ["rediss://c1", { url = "rediss://c2:7000", name = "second" }]
+        tls = { insecure_skip_verify = true }
+        password_file = "/dev/null"
+        forget_after = "1h"
     "#;
     std::fs::write(&file, text).expect("a file");
     let settings = Settings::check(&file).expect("a good file");
@@ -199,13 +205,29 @@ fn what_is_written_about_sentinels_becomes_what_is_used() {
         deadline = "800ms"
         down_after = "3s"
         cadence = { commands = "10s", slowlog = "10s", config = "1m" }
+
+        [[deployment]]
+        name = "cache"
+        cluster = [
+          { url = "rediss://c1:6379", name = "c1:6379", password_file = "/dev/null" },
+          { url = "rediss://c2:7000", name = "second", password_file = "/dev/null" }
+        ]
+        password_file = "/dev/null"
+        tls = { insecure_skip_verify = true }
+        node_name = "{host}:{port}"
+        ghost_after = "10m"
+        forget_after = "1h"
+        interval = "1s"
+        deadline = "800ms"
+        down_after = "3s"
+        cadence = { commands = "10s", slowlog = "10s", config = "1m" }
     "#]]
     .assert_eq(settings.effective().split_once("[[deployment]]").expect("deployments").1);
     std::fs::write(&file, settings.effective()).expect("a file");
     let again = Settings::check(&file).expect("the effective configuration is a good file");
     assert_eq!(again.effective(), settings.effective());
     let roles: Vec<_> = settings.deployments.iter().map(|settings| settings.sentinels().count()).collect();
-    assert_eq!(roles, [2, 1]);
+    assert_eq!(roles, [2, 1, 0]);
 }
 
 #[test]

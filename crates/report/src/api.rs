@@ -30,6 +30,9 @@ pub struct EventDocument {
     /// To which node, if to one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// To which shard of a cluster, if to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// `role_changed`: the role before; `primary_changed`: the primary before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -90,6 +93,9 @@ pub struct FindingDocument {
     /// At which node, if at one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// At which shard of a cluster, if at one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// When it was first seen.
     pub since: String,
     /// What it means, in one sentence.
@@ -150,6 +156,9 @@ pub struct EndpointDocument {
 /// What the nodes that hold one data set mean together.
 #[derive(Debug, Serialize)]
 pub struct ShardDocument {
+    /// Its label, in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// The primary; absent while none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,
@@ -278,6 +287,7 @@ pub fn event(deployment: &str, event: &Event) -> EventDocument {
         kind: event.kind.label(),
         deployment: deployment.to_owned(),
         node: event.node.clone(),
+        shard: event.shard.clone(),
         ..EventDocument::default()
     };
     match event.kind.clone() {
@@ -325,6 +335,7 @@ fn finding(deployment: &str, finding: &Finding) -> FindingDocument {
         severity: finding.severity.label(),
         deployment: deployment.to_owned(),
         node: finding.node.clone(),
+        shard: finding.shard.clone(),
         since: time(finding.since),
         summary: runbook(finding.kind.label()).map(|runbook| runbook.title.to_owned()).unwrap_or_default(),
         evidence: finding.evidence.iter().map(|(name, value)| (*name, json(value))).collect(),
@@ -352,6 +363,7 @@ pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
 pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
     let names = |places: &[usize]| places.iter().map(|place| view.name(*place).to_owned()).collect();
     let shards = view.shards.iter().map(|shard| ShardDocument {
+        shard: shard.shard.clone(),
         primary: shard.primary.map(|primary| view.name(primary.node).to_owned()),
         evidence: shard.primary.map(|primary| primary.evidence.label()),
         masters: names(&shard.masters),

@@ -2,6 +2,13 @@
 
 use crate::Reply;
 
+/// What one node knows of the cluster: a reply to CLUSTER NODES.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterMap {
+    /// Every node that it knows, itself included.
+    pub nodes: Vec<ClusterNode>,
+}
+
 /// One node in CLUSTER NODES.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterNode {
@@ -62,6 +69,18 @@ const MAX_NODES: usize = 4096;
 
 /// The most slot ranges that are kept of one node.
 const MAX_RANGES: usize = 16_384;
+
+impl ClusterMap {
+    /// Reads a CLUSTER NODES reply. Lines it does not understand are left out.
+    pub fn parse(text: &str) -> Self {
+        ClusterMap { nodes: ClusterNode::parse_list(text) }
+    }
+
+    /// The node that answered.
+    pub fn myself(&self) -> Option<&ClusterNode> {
+        self.nodes.iter().find(|node| node.is("myself"))
+    }
+}
 
 impl ClusterNode {
     /// Reads a CLUSTER NODES reply. Lines it does not understand are left out.

@@ -23,7 +23,7 @@ mod sentinel;
 mod slowlog;
 
 pub use clients::{Client, ClientKind};
-pub use cluster::{ClusterNode, Shard, ShardNode};
+pub use cluster::{ClusterMap, ClusterNode, Shard, ShardNode};
 pub use commands::{CommandStat, CommandStats};
 pub use config::{Config, OutputBufferLimit};
 pub use errors::ErrorStats;

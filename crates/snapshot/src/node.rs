@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::keyspace::{self, Database};
 use crate::sentinel::{self, MasterSummary, SentinelReport};
-use crate::{CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, Issue, Persistence, Replication, SlowLog, list};
+use crate::{
+    ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, Issue, Persistence, Replication, SlowLog, list,
+};
 
 /// Everything one server said: typed where the program reasons about it, by name where it only carries it on.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +35,8 @@ pub struct NodeSnapshot {
     pub latencies: Option<Arc<Vec<CommandLatency>>>,
     /// CLUSTER INFO, on a cluster node.
     pub cluster: Option<Arc<Fields>>,
+    /// What a cluster node knows of the cluster; only in the answer with which it was read.
+    pub map: Option<Arc<ClusterMap>>,
     /// The slow log, as last read.
     pub slowlog: Option<SlowLog>,
     /// CONFIG parameters, as last read; `None` where CONFIG is closed to us.

@@ -85,6 +85,8 @@ struct Trace {
     /// What Sentinels run beside `SLAVEOF`; servers before 7.0 do not tell these apart.
     beside: u64,
     cluster: u64,
+    /// The epoch of the slots that it serves, or that its master does. CLUSTER INFO: `cluster_my_epoch`.
+    epoch: u64,
     restarts: u64,
 }
 
@@ -169,7 +171,8 @@ impl Waiting {
         if new.replicaof + new.slaveof + old.replicaof + old.slaveof > 0 {
             return Some(Cause::Operator);
         }
-        if old.cluster + new.cluster > 0 {
+        // The others voted for it.
+        if old.cluster + new.cluster + new.epoch > 0 {
             return Some(Cause::Cluster);
         }
         // A restarted node that was promoted since is none that was started as a master: wait for what its counters say.
@@ -179,7 +182,8 @@ impl Waiting {
 
 impl Trace {
     fn of(node: &NodeView) -> Self {
-        let mut trace = Trace { restarts: node.process.restarts, ..Trace::default() };
+        let epoch = node.snapshot().and_then(|snapshot| snapshot.cluster.as_ref()?.count("cluster_my_epoch"));
+        let mut trace = Trace { restarts: node.process.restarts, epoch: epoch.unwrap_or_default(), ..Trace::default() };
         for (command, total) in node.counters.topology() {
             match command {
                 "replicaof" => trace.replicaof = total,
@@ -200,6 +204,7 @@ impl Trace {
             failover: self.failover.saturating_sub(before.failover),
             beside: self.beside.saturating_sub(before.beside),
             cluster: self.cluster.saturating_sub(before.cluster),
+            epoch: self.epoch.saturating_sub(before.epoch),
             restarts: self.restarts.saturating_sub(before.restarts),
         }
     }

@@ -33,6 +33,8 @@ pub struct Deployment {
     pub endpoints: Vec<ServiceEndpoint>,
     /// How its nodes are found, where they are not listed.
     pub discovery: Option<Discovery>,
+    /// Nodes that are listed; the others were found.
+    configured: usize,
     /// Which node is at an address.
     addresses: HashMap<String, usize>,
 }
@@ -70,20 +72,22 @@ pub enum Kind {
     Static,
     /// Sentinels are listed, which name the nodes.
     Sentinel,
+    /// Some nodes of a cluster are listed, which name the others.
+    Cluster,
 }
 
-/// How nodes are found that Sentinels name.
+/// How nodes are found that others name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
-    /// The name by which the Sentinels know the master.
+    /// The name by which Sentinels know the master; empty in a cluster.
     pub master: String,
     /// What the nodes are called.
     pub names: NameTemplate,
-    /// Where to reach what is at an address that Sentinels name, if not there.
+    /// Where to reach what is at an address that others name, if not there.
     pub address_map: BTreeMap<String, String>,
-    /// A node that Sentinels list, but held down for longer, is a ghost, and no member of the deployment.
+    /// A node that is listed, but was held down for longer, is a ghost, and no member of the deployment.
     pub ghost_after: Duration,
-    /// A node that no Sentinel lists for longer is no member any more.
+    /// A node that nobody lists for longer is no member any more.
     pub forget_after: Duration,
 }
 
@@ -131,6 +135,7 @@ impl Deployment {
             expect: Expectations::default(),
             endpoints: Vec::new(),
             discovery: None,
+            configured: 0,
             addresses: HashMap::new(),
         }
     }
@@ -138,6 +143,7 @@ impl Deployment {
     /// Adds a node at an address (`host:port`); its labels are the deployment's and its own name.
     pub fn add(&mut self, name: impl Into<String>, address: impl Into<String>, expected_role: Option<Role>) {
         self.take(self.nodes.len(), name.into(), address.into(), NodeKind::Data, expected_role);
+        self.configured = self.nodes.len();
     }
 
     /// Adds a Sentinel at an address; its own series, events and findings appear here if `shown`.
@@ -167,6 +173,11 @@ impl Deployment {
         (0..self.nodes.len()).filter(|place| matches!(self.nodes[*place].kind, NodeKind::Sentinel { .. }))
     }
 
+    /// The node at a place was listed, not found.
+    pub(crate) fn is_configured(&self, place: usize) -> bool {
+        place < self.configured
+    }
+
     /// How many nodes there are beside Sentinels.
     pub(crate) fn found(&self) -> usize {
         self.nodes.iter().filter(|node| node.kind == NodeKind::Data).count()
@@ -189,8 +200,7 @@ impl Deployment {
     /// Frees the place of a node that is gone.
     pub(crate) fn vacate(&mut self, place: usize) {
         self.addresses.retain(|_, at| *at != place);
-        let (name, address, labels) = (String::new(), String::new(), Labels::new());
-        self.nodes[place] = Arc::new(Node { name, address, kind: NodeKind::Vacant, labels, expected_role: None });
+        self.nodes[place] = Arc::new(Node::vacant());
     }
 
     fn take(&mut self, place: usize, name: String, address: String, kind: NodeKind, expected_role: Option<Role>) {
@@ -230,6 +240,13 @@ impl Deployment {
     }
 }
 
+impl Node {
+    /// A free place.
+    pub(crate) fn vacant() -> Self {
+        Node { name: String::new(), address: String::new(), kind: NodeKind::Vacant, labels: Labels::new(), expected_role: None }
+    }
+}
+
 impl Expectations {
     /// What is expected at a time.
     #[must_use]
@@ -264,6 +281,7 @@ impl Kind {
         match self {
             Kind::Static => "static",
             Kind::Sentinel => "sentinel",
+            Kind::Cluster => "cluster",
         }
     }
 }

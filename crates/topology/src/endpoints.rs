@@ -9,7 +9,7 @@ use std::time::Duration;
 use snapshot::{Reason, Role};
 
 use crate::limits::ENDPOINT_FOLLOWS_WITHIN;
-use crate::shard::Scene;
+use crate::shards::Stage;
 use crate::{Deployment, NodeView, serving};
 
 /// What an endpoint is for.
@@ -173,22 +173,22 @@ impl EndpointView {
 
 impl Memory {
     /// Takes up one round. `acting` are the places of the primary, or of all masters where several are meant.
-    pub(crate) fn apply(&mut self, nodes: &[NodeView], acting: &[usize], scene: &Scene<'_>) -> Vec<EndpointView> {
-        if scene.deployment.endpoints.is_empty() {
+    pub(crate) fn apply(&mut self, nodes: &[NodeView], acting: &[usize], stage: &Stage<'_>) -> Vec<EndpointView> {
+        if stage.deployment.endpoints.is_empty() {
             return Vec::new();
         }
-        self.follow(nodes, acting, scene);
+        self.follow(nodes, acting, stage);
         if self.endpoints.is_empty() {
-            let pending = EndpointView::pending(scene.deployment).into_iter();
+            let pending = EndpointView::pending(stage.deployment).into_iter();
             self.endpoints = pending.map(|view| Endpoint { view, last: None, waiting: None, ground: None }).collect();
         }
         let mut endpoints = std::mem::take(&mut self.endpoints);
         for endpoint in &mut endpoints {
             let kind = endpoint.view.configured.kind;
-            self.judge(endpoint, nodes, scene);
-            for check in scene.round.checks.iter().filter(|check| check.endpoint == kind) {
+            self.judge(endpoint, nodes, stage);
+            for check in stage.round.checks.iter().filter(|check| check.endpoint == kind) {
                 endpoint.take(check);
-                self.judge(endpoint, nodes, scene);
+                self.judge(endpoint, nodes, stage);
             }
             endpoint.find(nodes);
         }
@@ -197,8 +197,8 @@ impl Memory {
     }
 
     /// Takes note of the processes that answer, and of who is primary.
-    fn follow(&mut self, nodes: &[NodeView], acting: &[usize], scene: &Scene<'_>) {
-        let round = scene.round;
+    fn follow(&mut self, nodes: &[NodeView], acting: &[usize], stage: &Stage<'_>) {
+        let round = stage.round;
         self.processes.resize(nodes.len(), None);
         for (place, process) in self.processes.iter_mut().enumerate() {
             let run_id = nodes[place].snapshot().and_then(|snapshot| snapshot.identity.run_id.as_ref());
@@ -209,7 +209,7 @@ impl Memory {
             if process.as_ref().is_none_or(|known| known.run_id != *run_id) {
                 *process = Some(Process { run_id: run_id.clone(), since: round.elapsed, heard: Duration::ZERO });
             }
-            if let (Some(known), Some(_)) = (process, scene.successions[place]) {
+            if let (Some(known), Some(_)) = (process, stage.successions[place]) {
                 known.heard = round.elapsed.saturating_sub(round.took);
             }
         }
@@ -235,7 +235,7 @@ impl Memory {
     }
 
     /// Judges the check that waits, if the time has come.
-    fn judge(&self, endpoint: &mut Endpoint, nodes: &[NodeView], scene: &Scene<'_>) {
+    fn judge(&self, endpoint: &mut Endpoint, nodes: &[NodeView], stage: &Stage<'_>) {
         if endpoint.view.configured.kind == EndpointKind::Primary {
             let ground = self.ground(self.acting.iter().copied()).map(|ground| ground.since);
             if endpoint.ground != ground {
@@ -245,7 +245,7 @@ impl Memory {
             }
         }
         let Some(check) = &endpoint.waiting else { return };
-        let Some(correct) = self.verdict(check, nodes, scene) else { return };
+        let Some(correct) = self.verdict(check, nodes, stage) else { return };
         let follows_by = self.changed.map_or(Duration::ZERO, |changed| changed + ENDPOINT_FOLLOWS_WITHIN);
         endpoint.view.late = check.begun >= follows_by;
         endpoint.view.correct = Some(correct);
@@ -254,7 +254,7 @@ impl Memory {
     }
 
     /// Whether a check led where it should; `None` while that cannot be told.
-    fn verdict(&self, check: &Check, nodes: &[NodeView], scene: &Scene<'_>) -> Option<bool> {
+    fn verdict(&self, check: &Check, nodes: &[NodeView], stage: &Stage<'_>) -> Option<bool> {
         let answerer = check.outcome.as_ref().ok()?;
         let run_id = answerer.run_id.as_ref()?;
         let is = |place: &usize| self.processes[*place].as_ref().is_some_and(|process| process.run_id == *run_id);
@@ -267,7 +267,7 @@ impl Memory {
                     return Some(true);
                 }
                 // Where several masters are meant, one that does not answer us may answer others.
-                let complete = scene.expect.masters.is_none_or(|meant| self.acting.len() >= meant as usize);
+                let complete = stage.expect.masters.is_none_or(|meant| self.acting.len() >= meant as usize);
                 led_elsewhere(ground).filter(|_| complete)
             }
             EndpointKind::Reader => {
@@ -275,7 +275,7 @@ impl Memory {
                 match data().find(is) {
                     Some(place) => Some(!serving::refuses(&nodes[place].reads_refused)),
                     // Sentinels may not have told yet of a replica that is new.
-                    None if scene.deployment.discovery.is_some() && holds_our_data(nodes, answerer) => None,
+                    None if stage.deployment.discovery.is_some() && holds_our_data(nodes, answerer) => None,
                     // A node that does not answer us may have restarted, and be the one.
                     None => led_elsewhere(self.ground(data())?),
                 }

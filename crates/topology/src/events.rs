@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
 
-use crate::{Cause, DeploymentView, Message, NoPrimary, Node, NodeKind, NodeView, Presence, ShardView};
+use crate::{Cause, DeploymentView, Kind, Message, NoPrimary, Node, NodeKind, NodeView, Presence, ShardView};
 
 /// A change between two rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Event {
     pub at: SystemTime,
     /// Label of the node it happened to, if it happened to one.
     pub node: Option<String>,
+    /// Label of the shard that it happened to, in a cluster, if it happened to one.
+    pub shard: Option<String>,
     /// What happened.
     pub kind: EventKind,
 }
@@ -201,23 +203,26 @@ pub(crate) fn between(before: &DeploymentView, after: &DeploymentView, messages:
     let of_nodes = |events: &mut Vec<Event>, facts: &[NodeFact]| {
         for fact in facts {
             for (old, new) in pairs() {
-                fact(old, new, after.elapsed, &mut |kind| events.push(Event { at, node: Some(new.node.name.clone()), kind }));
+                fact(old, new, after.elapsed, &mut |kind| events.push(Event { at, node: Some(new.node.name.clone()), shard: None, kind }));
             }
         }
     };
     of_nodes(&mut events, &[presence, role, link]);
-    for (old, new) in before.shards.iter().zip(&after.shards) {
-        primary(old, new, after, at, &mut events);
+    for new in &after.shards {
+        // A shard that was not there before is no change.
+        if let Some(old) = before.shards.iter().find(|old| old.shard == new.shard) {
+            primary(old, new, after, at, &mut events);
+        }
     }
     of_nodes(&mut events, &[resync, aof, stats, commands]);
     for (old, new) in pairs() {
         if let Some(bytes) = lagging_promotion(before, old, new) {
-            events.push(Event { at, node: Some(new.node.name.clone()), kind: EventKind::LaggingPromotion { bytes } });
+            events.push(Event { at, node: Some(new.node.name.clone()), shard: None, kind: EventKind::LaggingPromotion { bytes } });
         }
     }
     for message in messages {
         let kind = EventKind::SentinelEvent { channel: message.channel.clone(), payload: message.payload.clone() };
-        events.push(Event { at: message.at, node: Some(message.sentinel.clone()), kind });
+        events.push(Event { at: message.at, node: Some(message.sentinel.clone()), shard: None, kind });
     }
     events
 }
@@ -229,14 +234,17 @@ type NodeFact = fn(&NodeView, &NodeView, Duration, Emit<'_>);
 fn membership(before: &DeploymentView, after: &DeploymentView, at: SystemTime) -> Vec<Event> {
     let (old, new) = (&before.deployment.nodes, &after.deployment.nodes);
     let is_data = |node: &&Arc<Node>| node.kind == NodeKind::Data;
-    let listed = before.sentinels.as_ref().is_some_and(|sentinels| sentinels.listed);
+    let listed = match after.deployment.kind {
+        Kind::Cluster => !before.shards.is_empty(),
+        Kind::Static | Kind::Sentinel => before.sentinels.as_ref().is_some_and(|sentinels| sentinels.listed),
+    };
     if Arc::ptr_eq(&before.deployment, &after.deployment) || !listed {
         return Vec::new();
     }
     let lacks = |nodes: &[Arc<Node>], name: &str| !nodes.iter().any(|node| node.name == name);
     let found = new.iter().filter(is_data).filter(|node| lacks(old, &node.name)).map(|node| (node, EventKind::NodeDiscovered));
     let gone = old.iter().filter(is_data).filter(|node| lacks(new, &node.name)).map(|node| (node, EventKind::NodeGone));
-    gone.chain(found).map(|(node, kind)| Event { at, node: Some(node.name.clone()), kind }).collect()
+    gone.chain(found).map(|(node, kind)| Event { at, node: Some(node.name.clone()), shard: None, kind }).collect()
 }
 
 fn presence(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
@@ -270,7 +278,7 @@ fn link(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
 }
 
 fn primary(old: &ShardView, new: &ShardView, after: &DeploymentView, at: SystemTime, events: &mut Vec<Event>) {
-    let mut emit = |at, kind| events.push(Event { at, node: None, kind });
+    let mut emit = |at, kind| events.push(Event { at, node: None, shard: new.shard.clone(), kind });
     for change in &new.changed {
         let (from, to) = (after.name(change.from).to_owned(), after.name(change.to).to_owned());
         emit(change.at, EventKind::PrimaryChanged { from, to, cause: change.cause });

@@ -1,6 +1,7 @@
 //! Findings: conditions that need a person, derived from a view. A closed set; each has a runbook of the same name.
 
 mod clients;
+mod cluster;
 mod endpoints;
 mod node;
 mod sentinels;
@@ -9,7 +10,9 @@ mod shard;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::limits::{LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER};
+use crate::limits::{
+    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
+};
 use crate::{DeploymentView, EndpointKind, NodeView, ShardView};
 
 /// A condition that needs a person.
@@ -21,6 +24,8 @@ pub struct Finding {
     pub severity: Severity,
     /// Label of the node that it is about, if it is about one.
     pub node: Option<String>,
+    /// Label of the shard that it is about, in a cluster, if it is about one.
+    pub shard: Option<String>,
     /// The endpoint that it is about, if it is about one.
     pub endpoint: Option<EndpointKind>,
     /// Wall time at which it was first seen.
@@ -100,6 +105,12 @@ kinds! {
     RedisReplicationLoop,
     /// No node is primary.
     RedisNoPrimary,
+    /// The cluster does not work.
+    RedisClusterDown,
+    /// Slots that no working node serves.
+    RedisClusterSlotsUncovered,
+    /// Slots that two nodes claim to serve.
+    RedisClusterSlotConflict,
     /// The primary refuses writes.
     RedisWritesBlocked,
     /// Sentinels name another node than the one that is primary.
@@ -122,6 +133,8 @@ kinds! {
     RedisReplicaRejectsReads,
     /// There are fewer replicas than there should be.
     RedisReplicasMissing,
+    /// A shard has no replica.
+    RedisClusterShardWithoutReplica,
     /// A replica gets nothing from the primary.
     RedisReplicaOrphaned,
     /// The master of a replica is silent.
@@ -157,7 +170,7 @@ kinds! {
 }
 
 /// Alerts that are no condition of a moment, and so no finding: their names, and why.
-pub const NO_FINDING: [(&str, &str); 18] = [
+pub const NO_FINDING: [(&str, &str); 17] = [
     ("RedisPrimaryChanged", "an occurrence; it is an event"),
     ("RedisRoleFlapping", "a rate over an hour"),
     ("RedisErrorReplies", "a rate over minutes"),
@@ -171,7 +184,6 @@ pub const NO_FINDING: [(&str, &str); 18] = [
     ("RedisForkSlow", "an occurrence"),
     ("RedisMaxClients", "a rate over minutes"),
     ("RedisDiskSpaceLow", "a trend over hours"),
-    ("RedisClusterDown", "comes with clusters"),
     ("RolecallDown", "about the exporter, which cannot show it"),
     ("RolecallStale", "about the exporter, which cannot show it"),
     ("RolecallBlind", "about the exporter; it is a metric"),
@@ -189,7 +201,8 @@ impl Severity {
     }
 }
 
-/// What a finding is, what it is about, and in which way, where one way is routine for a while and another began just now.
+/// What a finding is, what it is about: its node, or its shard; and in which way, where one way is routine for a while and another began
+/// just now.
 type Subject = (FindingKind, Option<String>, Option<String>);
 
 /// What is remembered of findings: since when each has been there.
@@ -202,9 +215,14 @@ impl Memory {
     /// The findings of a view, the worst first; of equals the cause before its effect.
     pub(crate) fn apply(&mut self, view: &DeploymentView) -> Vec<Finding> {
         let Some(at) = view.at else { return Vec::new() };
-        let mut findings = Found { view, at, findings: Vec::new() };
+        let mut findings = Found { view, at, shard: None, findings: Vec::new() };
         for shard in &view.shards {
+            findings.shard.clone_from(&shard.shard);
             findings.of_shard(shard);
+        }
+        findings.shard = None;
+        if let Some(cluster) = &view.cluster {
+            findings.of_cluster(cluster);
         }
         for endpoint in &view.endpoints {
             findings.of_endpoint(endpoint);
@@ -218,14 +236,15 @@ impl Memory {
         let mut findings = findings.findings;
         let mut since = HashMap::with_capacity(findings.len());
         for finding in &mut findings {
-            let key = (finding.kind, finding.node.clone(), finding.way());
+            let key = (finding.kind, finding.node.clone().or_else(|| finding.shard.clone()), finding.way());
             let (first, begun) = self.since.get(&key).copied().unwrap_or((at, view.elapsed));
             finding.since = first;
             finding.escalate(view.elapsed.saturating_sub(begun));
             since.insert(key, (first, begun));
         }
         self.since = since;
-        findings.sort_by(|a, b| (a.severity, a.kind, &a.node, a.endpoint).cmp(&(b.severity, b.kind, &b.node, b.endpoint)));
+        findings
+            .sort_by(|a, b| (a.severity, a.kind, &a.shard, &a.node, a.endpoint).cmp(&(b.severity, b.kind, &b.shard, &b.node, b.endpoint)));
         findings
     }
 }
@@ -249,6 +268,7 @@ impl Finding {
             FindingKind::RedisReplicaLinkDown if lasted > LINK_DOWN_CRITICAL_AFTER => Severity::Critical,
             FindingKind::RedisSentinelDisagreement if lasted < SENTINELS_AGREE_WITHIN => Severity::Info,
             FindingKind::RedisSentinelQuorumLost if lasted < SENTINELS_AGREE_WITHIN => Severity::Warning,
+            FindingKind::RedisClusterDown if self.severity == Severity::Warning && lasted < CLUSTER_NODE_DOUBTS_FOR => Severity::Info,
             FindingKind::RedisSentinelMisconfigured if lasted < SENTINELS_LIST_WITHIN => Severity::Info,
             _ => self.severity,
         };
@@ -262,13 +282,15 @@ impl Finding {
 struct Found<'a> {
     view: &'a DeploymentView,
     at: SystemTime,
+    /// The shard that is looked at, in a cluster.
+    shard: Option<String>,
     findings: Vec<Finding>,
 }
 
 impl Found<'_> {
     fn add(&mut self, kind: FindingKind, severity: Severity, node: Option<&NodeView>, evidence: Vec<(&'static str, Value)>) {
         let node = node.map(|node| node.node.name.clone());
-        self.findings.push(Finding { kind, severity, node, endpoint: None, since: self.at, evidence });
+        self.findings.push(Finding { kind, severity, node, shard: self.shard.clone(), endpoint: None, since: self.at, evidence });
     }
 
     fn names(&self, places: &[usize]) -> Value {

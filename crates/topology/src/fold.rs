@@ -10,8 +10,9 @@ use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
-    AttachedView, Deployment, DeploymentView, Event, History, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
-    SentinelsView, counters, endpoints, events, findings, following, link, membership, places, presence, process, refusals, rising, shard,
+    AttachedView, Deployment, DeploymentView, Event, History, Kind, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
+    SentinelsView, cluster, counters, endpoints, events, findings, following, link, membership, places, presence, process, refusals,
+    rising, shards,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -20,7 +21,8 @@ pub struct Fold {
     nodes: Vec<Memory>,
     membership: membership::Memory,
     places: places::Places,
-    shard: shard::Memory,
+    cluster: cluster::Memory,
+    shards: shards::Memory,
     endpoints: endpoints::Memory,
     findings: findings::Memory,
     /// What was kept from before, and how long ago; for nodes that were not found yet.
@@ -44,6 +46,8 @@ pub struct Step {
 pub enum Wanted {
     /// The statistics by command of the node at a place: what changed the primary.
     Commands(usize),
+    /// The map of the cluster, from the node at a place.
+    Map(usize),
     /// The list of the clients of the node at a place: who writes to a replica.
     Clients(usize),
     /// The host name of an address, which the label of a node takes.
@@ -71,7 +75,8 @@ impl Fold {
             nodes: deployment.nodes.iter().map(|_| Memory::default()).collect(),
             membership: membership::Memory::default(),
             places: places::Places::default(),
-            shard: shard::Memory::default(),
+            cluster: cluster::Memory::default(),
+            shards: shards::Memory::default(),
             endpoints: endpoints::Memory::default(),
             findings: findings::Memory::default(),
             kept: Default::default(),
@@ -102,10 +107,15 @@ impl Fold {
             taken.map(|(((node, memory), outcome), syncs)| memory.apply(node, outcome, round, accrued, &deployment, syncs)).unzip();
 
         // Who belongs to the deployment.
-        let changes = self.membership.apply(&deployment, &nodes, &round.host_names, round.elapsed);
+        let is_cluster = deployment.kind == Kind::Cluster;
+        if is_cluster {
+            let answered: Vec<_> = successions.iter().map(Option::is_some).collect();
+            self.cluster.learn(&nodes, &answered, round.elapsed);
+        }
+        let changes = self.membership.apply(&deployment, &nodes, &mut self.cluster, &round.host_names, round.elapsed);
         if let Some(changed) = changes.deployment {
             deployment = changed;
-            self.shard.removed(changes.removed);
+            self.shards.removed(&changes.removed);
             before = self.regroup(&before, &deployment, &changes.gone, &mut nodes);
             successions.resize(nodes.len(), None);
             changes.gone.iter().for_each(|place| successions[*place] = None);
@@ -126,7 +136,7 @@ impl Fold {
         }
 
         // All of them together.
-        let scene = shard::Scene {
+        let stage = shards::Stage {
             round,
             deployment: &deployment,
             expect,
@@ -136,12 +146,18 @@ impl Fold {
             sentinels: sentinels.as_ref(),
             listed: &changes.listed,
         };
-        let shards = vec![self.shard.apply(&mut nodes, &scene)];
-        let endpoints = self.endpoints.apply(&nodes, &shards[0].acting, &scene);
+        let (shards, cluster) = if is_cluster {
+            let shards = self.shards.parts(&mut nodes, &self.cluster, &stage);
+            (shards, Some(self.cluster.view(&nodes, changes.ghosts)))
+        } else {
+            (self.shards.whole(&mut nodes, &stage), None)
+        };
+        let acting: Vec<_> = shards.iter().flat_map(|shard| &shard.acting).copied().collect();
+        let endpoints = self.endpoints.apply(&nodes, &acting, &stage);
         if let Some(sentinels) = &mut sentinels {
             let was_listed = before.sentinels.as_ref().is_some_and(|before| before.listed);
             sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
-            sentinels.compare(shards[0].primary.map(|primary| primary.node));
+            sentinels.compare(shards.first().and_then(|shard| shard.primary).map(|primary| primary.node));
         }
 
         let mut rounds = before.rounds;
@@ -158,6 +174,7 @@ impl Fold {
             shards,
             endpoints,
             sentinels,
+            cluster,
             findings: Vec::new(),
             history: Arc::clone(&before.history),
             deployment,
@@ -170,8 +187,12 @@ impl Fold {
             view.history = Arc::new(history);
         }
         self.view = Arc::new(view);
-        let wanted = self.shard.wanted().chain(changes.unnamed.into_iter().map(Wanted::HostName));
-        Step { view: Arc::clone(&self.view), events, wanted: wanted.collect() }
+        let mut wanted: Vec<_> = self.shards.wanted().collect();
+        wanted.extend(changes.unnamed.into_iter().map(Wanted::HostName));
+        if is_cluster {
+            wanted.extend(self.cluster.wanted(&self.view.nodes).into_iter().map(Wanted::Map));
+        }
+        Step { view: Arc::clone(&self.view), events, wanted }
     }
 
     /// Takes up that other nodes belong to the deployment: room for new ones, and no memory of those that are gone. Gives what was known
@@ -187,7 +208,8 @@ impl Fold {
         for place in gone {
             self.nodes[*place] = Memory::default();
             self.places.clear(*place);
-            self.shard.clear(*place);
+            self.shards.clear(*place);
+            self.cluster.clear(*place);
         }
         for (place, node) in deployment.nodes.iter().enumerate() {
             let pending = || NodeView::pending(node);
@@ -213,13 +235,19 @@ impl Fold {
 
     /// What is worth keeping over a restart of the exporter.
     pub fn remembered(&self) -> Remembered {
-        let (primary, lineage) = self.shard.remembered();
+        let is_cluster = self.view.deployment.kind == Kind::Cluster;
+        let mut last = None;
         let node = |(place, view): (usize, &NodeView)| {
             let memory = &self.nodes[place];
+            let (was_primary, replication_ids) = self.shards.remembered(place);
+            if was_primary {
+                last = Some(view.node.name.clone());
+            }
             let node = RememberedNode {
+                primary: was_primary && is_cluster,
                 run_id: memory.process.run_id().map(str::to_owned),
-                replication_ids: lineage.ids(place).map(str::to_owned).collect(),
-                epoch: self.shard.epoch(place),
+                replication_ids,
+                epoch: self.shards.epoch(place),
                 appendfsync: memory.appendfsync.as_deref().map(str::to_owned),
             };
             (view.node.name.clone(), node)
@@ -228,8 +256,8 @@ impl Fold {
         let (kept, _) = &self.kept;
         let mut nodes = kept.nodes.clone();
         nodes.extend(self.view.members().map(node));
-        let primary = primary.map(|primary| self.view.name(primary).to_owned());
-        Remembered { primary: primary.or_else(|| kept.primary.clone()), nodes }
+        let last = last.filter(|_| !is_cluster).or_else(|| kept.primary.clone());
+        Remembered { primary: last, nodes }
     }
 
     /// Takes up what was kept, before the first round. `away` is the time since it was. What was kept of a node that is still to be found
@@ -247,7 +275,8 @@ impl Fold {
         let Some(node) = kept.nodes.remove(name) else { return };
         self.nodes[place].process.remember(node.run_id.as_deref(), &node.replication_ids, *away);
         self.nodes[place].appendfsync = node.appendfsync.as_deref().map(Into::into);
-        self.shard.remember(place, kept.primary.as_deref() == Some(name), &node);
+        let was_primary = node.primary || kept.primary.as_deref() == Some(name);
+        self.shards.remember(place, was_primary, node);
     }
 
     /// The time this round may add to anything that accrues.

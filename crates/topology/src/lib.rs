@@ -4,6 +4,7 @@
 //! its own, with the memory it needs; `fold.rs` says in which order they are formed.
 
 mod cause;
+mod cluster;
 mod counters;
 mod deployment;
 mod divergence;
@@ -37,11 +38,13 @@ mod round;
 mod sentinels;
 mod serving;
 mod shard;
+mod shards;
 mod split_brain;
 mod view;
 mod writes;
 
 pub use cause::{Cause, PrimaryChange};
+pub use cluster::{ClusterView, SLOTS};
 pub use counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
 pub use deployment::{AofExpectation, Deployment, Discovery, Expectations, Kind, Labels, Node, NodeKind, address};
 pub use emptied::EmptiedView;

@@ -48,6 +48,12 @@ pub const ENDPOINT_FOLLOWS_WITHIN: Duration = Duration::from_secs(30);
 /// For how long a Sentinel that distrusts its clock does nothing. Fixed in every server.
 pub const TILT_LASTS: Duration = Duration::from_secs(30);
 
+/// That many readings of both nodes must show a slot that two nodes claim: maps are not of one moment.
+pub const CONFLICT_AFTER_MAPS: u32 = 2;
+
+/// A master of a cluster that was started doubts the cluster for some seconds.
+pub const CLUSTER_NODE_DOUBTS_FOR: Duration = Duration::from_secs(15);
+
 /// A replica further behind its primary than that is late.
 pub const LAG_HIGH: Duration = Duration::from_secs(10);
 

@@ -35,7 +35,7 @@ impl Masters {
         let named = scene.sentinels.and_then(SentinelsView::named);
         let usurped = is_usurped(nodes, lineage, &all, previous) && (named.is_none() || named != all.first().copied());
         let claimants = if usurped { Vec::new() } else { all.clone() };
-        let claims = Claims { nodes, masters: &claimants, lineage, named, previous };
+        let claims = Claims { nodes, masters: &claimants, lineage, named, owner: scene.owner, previous };
         let primary = claims.choose().filter(|_| !scene.expect.external && !multiple);
         let akin = |one: usize, other: usize| lineage.related(one, other) || scene.lists_together(one, other);
         let related = |master: usize| all.iter().any(|other| *other != master && akin(master, *other));

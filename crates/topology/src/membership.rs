@@ -1,4 +1,5 @@
-//! Fact: which nodes belong to a deployment whose nodes Sentinels name: the union of what all of them list, less the ghosts.
+//! Fact: which nodes belong to a deployment whose nodes others name, Sentinels or the nodes of a cluster: the union of what all of them
+//! list, less the ghosts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use crate::deployment::address;
 use crate::names::is_address;
 use crate::places::Places;
 use crate::presence::is_absence;
-use crate::{Deployment, Discovery, NodeKind, NodeView, Presence};
+use crate::{Deployment, Discovery, Kind, NodeKind, NodeView, Presence, cluster};
 
-/// The most nodes that are found of one deployment.
-const MAX_FOUND: usize = 256;
+/// The most nodes that are found of one deployment: as many as clusters can have.
+const MAX_FOUND: usize = 1024;
 
 /// Host names of addresses, as far as they were looked up: `None` where there is none.
 pub type HostNames = BTreeMap<String, Option<String>>;
@@ -33,12 +34,14 @@ pub(crate) struct Changes {
     pub(crate) deployment: Option<Arc<Deployment>>,
     /// The places of nodes that are gone.
     pub(crate) gone: Vec<usize>,
-    /// How many of them nobody lists any more: somebody took them away.
-    pub(crate) removed: usize,
+    /// Those of them that were replicas, and that nobody lists any more: somebody took them away.
+    pub(crate) removed: Vec<usize>,
     /// The places of the nodes that are listed now.
     pub(crate) listed: Vec<usize>,
     /// Addresses whose host names are needed.
     pub(crate) unnamed: Vec<String>,
+    /// Addresses of nodes of a cluster that are listed, and failed long ago.
+    pub(crate) ghosts: Vec<String>,
 }
 
 /// What Sentinels list and nobody can reach.
@@ -50,11 +53,15 @@ pub struct Ghosts {
     pub sentinels: Vec<String>,
 }
 
-/// A node that Sentinels list.
+/// A node that is listed.
 struct Listed<'a> {
     host: &'a str,
     port: u16,
+    /// Its announced host name, where that is apart.
+    hostname: Option<&'a str>,
     run_id: &'a str,
+    /// Where it is already, as it said itself.
+    place: Option<usize>,
     /// It is the master of one of them.
     master: bool,
     /// For how long all Sentinels that list it have held it to be down; `None` if one does not.
@@ -62,31 +69,52 @@ struct Listed<'a> {
 }
 
 impl Memory {
-    /// Takes up what the Sentinels say now.
-    pub(crate) fn apply(&mut self, deployment: &Arc<Deployment>, nodes: &[NodeView], names: &HostNames, elapsed: Duration) -> Changes {
+    /// Takes up what the Sentinels say now, or the nodes of a cluster said last.
+    pub(crate) fn apply(
+        &mut self,
+        deployment: &Arc<Deployment>,
+        nodes: &[NodeView],
+        cluster: &mut cluster::Memory,
+        names: &HostNames,
+        elapsed: Duration,
+    ) -> Changes {
         let mut changes = Changes::default();
         let Some(discovery) = &deployment.discovery else { return changes };
-        let listed = listed(nodes, &discovery.master);
+        let is_cluster = deployment.kind == Kind::Cluster;
+        if is_cluster {
+            cluster.forget(discovery.forget_after);
+        }
+        let listed: Vec<_> = if is_cluster { in_maps(cluster, elapsed) } else { listed(nodes, &discovery.master).into_values().collect() };
         // Those that are there go first, and of two entries about one process the one with a host name gives the label.
-        let mut entries: Vec<_> = listed.values().collect();
+        let mut entries: Vec<_> = listed.iter().collect();
         entries.sort_by_key(|node| (node.down_for.is_some(), is_address(node.host)));
         self.listed.resize(nodes.len(), elapsed);
         // A Sentinel that cannot see the master cannot find its replicas either.
         let tells = |report: &MasterReport| report.replicas.is_some() && !report.master.down();
-        if !nodes.iter().filter_map(|node| report(node, discovery)).any(tells) {
+        let told = if is_cluster { !listed.is_empty() } else { nodes.iter().filter_map(|node| report(node, discovery)).any(tells) };
+        if !told {
             // Nobody says anything: this is no evidence that somebody is gone.
             self.listed.fill(elapsed);
         }
         let mut seated: HashMap<&str, usize> = HashMap::new();
+        let mut at: Vec<(String, usize)> = Vec::new();
         for node in entries {
             let (said, found) = mapped(discovery, node);
             let is_ghost = !node.master && node.down_for.is_some_and(|down| down > discovery.ghost_after);
             let deployment = Arc::clone(changes.deployment.as_ref().unwrap_or(deployment));
-            let place = deployment.place(&found).or_else(|| seated.get(node.run_id).copied()).or_else(|| of_run_id(nodes, node.run_id));
+            let known = node.place.or_else(|| deployment.place(&found));
+            let place = known.or_else(|| seated.get(node.run_id).copied()).or_else(|| of_run_id(nodes, node.run_id));
             // Where a node was that moved, and where nobody is now.
             let left = node.down_for.is_some() && self.left.contains(&found);
+            if is_ghost && is_cluster {
+                changes.ghosts.push(found.clone());
+            }
+            at.extend(place.filter(|_| is_cluster).map(|place| (node.run_id.to_owned(), place)));
+            let droppable = |place: usize, changes: &Changes| {
+                is_ghost && !changes.listed.contains(&place) && nodes.get(place).is_some_and(is_gone) && !deployment.is_configured(place)
+            };
             match place {
-                Some(place) if is_ghost && !changes.listed.contains(&place) && nodes.get(place).is_some_and(is_gone) => {
+                Some(place) if droppable(place, &changes) => {
                     changes.gone.push(place);
                 }
                 Some(place) => {
@@ -103,6 +131,7 @@ impl Memory {
                             self.listed.resize(deployment.nodes.len().max(self.listed.len()), elapsed);
                             self.listed[place] = elapsed;
                             changes.listed.push(place);
+                            at.extend(is_cluster.then(|| (node.run_id.to_owned(), place)));
                             changes.also_at(&deployment, [found, said], place);
                             seated.extend((!node.run_id.is_empty()).then_some((node.run_id, place)));
                         }
@@ -111,12 +140,19 @@ impl Memory {
                 },
             }
         }
+        drop(listed);
+        for (id, place) in at {
+            cluster.identify(place, &id);
+        }
+        // What maps list is forgotten in time already.
+        let forget_after = if is_cluster { Duration::ZERO } else { discovery.forget_after };
         for (place, node) in nodes.iter().enumerate().filter(|(_, node)| node.node.kind == NodeKind::Data) {
             let unlisted = elapsed.saturating_sub(self.listed[place]);
             // A master that Sentinels forgot, and that still answers, is one that they will never demote.
-            if unlisted > discovery.forget_after && node.role() != Some(Role::Master) && !changes.gone.contains(&place) {
+            let stays = (!is_cluster && node.role() == Some(Role::Master)) || deployment.is_configured(place);
+            if unlisted > forget_after && !stays && !changes.gone.contains(&place) {
                 changes.gone.push(place);
-                changes.removed += usize::from(was_replica(node));
+                changes.removed.extend(was_replica(node).then_some(place));
             }
         }
         if !changes.gone.is_empty() {
@@ -218,7 +254,8 @@ fn listed<'a>(nodes: &'a [NodeView], master: &str) -> BTreeMap<(&'a str, u16), L
         let mut add = |watched: &'a Watched, master: bool| {
             let down_for = watched.down_for.filter(|_| believed && watched.down());
             let key = (&*watched.ip, watched.port);
-            let known = all.entry(key).or_insert(Listed { host: &watched.ip, port: watched.port, run_id: "", master, down_for });
+            let first = Listed { host: &watched.ip, port: watched.port, hostname: None, run_id: "", place: None, master, down_for };
+            let known = all.entry(key).or_insert(first);
             known.master |= master;
             known.down_for = known.down_for.zip(down_for).map(|(one, other)| one.min(other));
             if known.run_id.is_empty() {
@@ -231,6 +268,22 @@ fn listed<'a>(nodes: &'a [NodeView], master: &str) -> BTreeMap<(&'a str, u16), L
     all
 }
 
+/// The nodes that maps of a cluster list.
+fn in_maps(cluster: &cluster::Memory, elapsed: Duration) -> Vec<Listed<'_>> {
+    let reachable = cluster.known().filter(|(_, known)| !known.host.is_empty() && known.port > 0);
+    reachable
+        .map(|(id, known)| Listed {
+            host: &known.host,
+            port: known.port,
+            hostname: known.hostname.as_deref(),
+            run_id: id,
+            place: cluster.place(id),
+            master: false,
+            down_for: known.failed.map(|failed| elapsed.saturating_sub(failed)),
+        })
+        .collect()
+}
+
 /// Where a node that is listed is said to be, and where to reach it.
 fn mapped(discovery: &Discovery, node: &Listed<'_>) -> (String, String) {
     let said = address(node.host, node.port);
@@ -240,8 +293,8 @@ fn mapped(discovery: &Discovery, node: &Listed<'_>) -> (String, String) {
 
 /// The label of a node that is listed; `None` while its host name is not known.
 fn named(node: &Listed<'_>, discovery: &Discovery, names: &HostNames) -> Option<String> {
-    if !discovery.names.needs_name() || !is_address(node.host) {
-        return Some(discovery.names.label(node.host, None, node.port));
+    if !discovery.names.needs_name() || !is_address(node.host) || node.hostname.is_some() {
+        return Some(discovery.names.label(node.host, node.hostname, node.port));
     }
     let name = names.get(node.host)?;
     Some(discovery.names.label(node.host, name.as_deref(), node.port))

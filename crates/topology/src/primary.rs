@@ -15,6 +15,8 @@ pub enum Evidence {
     Sentinel,
     /// No other node claims to be master.
     Sole,
+    /// It serves the slots at the highest epoch of the cluster.
+    Epoch,
     /// The configuration expects it to be master.
     Expected,
     /// It was the primary before, and nothing says otherwise.
@@ -38,6 +40,8 @@ pub(crate) struct Claims<'a> {
     pub(crate) lineage: &'a lineage::Memory,
     /// The node that most Sentinels name, if they do not flag it down.
     pub(crate) named: Option<usize>,
+    /// The node that serves the slots at the highest epoch, in a cluster.
+    pub(crate) owner: Option<usize>,
     /// The primary so far.
     pub(crate) previous: Option<usize>,
 }
@@ -49,6 +53,7 @@ impl Evidence {
             Evidence::Lineage => "lineage",
             Evidence::Sentinel => "sentinel",
             Evidence::Sole => "sole",
+            Evidence::Epoch => "epoch",
             Evidence::Expected => "expected",
             Evidence::Previous => "previous",
         }
@@ -62,6 +67,10 @@ impl Claims<'_> {
         let unsucceeded: Vec<_> = self.masters.iter().copied().filter(|master| !self.is_succeeded(*master)).collect();
         // In a circle of successions none is the last.
         let candidates = if unsucceeded.is_empty() { self.masters } else { &unsucceeded };
+        // In a cluster slots decide.
+        if let Some(node) = self.owner.filter(|owner| self.masters.len() > 1 && self.masters.contains(owner)) {
+            return found(node, Evidence::Epoch);
+        }
         if let [node] = *candidates
             && self.masters.len() > 1
         {

@@ -20,6 +20,9 @@ pub struct Remembered {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RememberedNode {
+    /// It was the last primary of its shard, where there are several.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub primary: bool,
     /// The process that answered last. INFO server: `run_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,

@@ -9,7 +9,7 @@ use crate::deployment::address;
 use crate::membership::report;
 use crate::names::is_address;
 use crate::places::Places;
-use crate::{Deployment, Ghosts, NodeView};
+use crate::{Deployment, Ghosts, Kind, NodeView};
 
 /// What the Sentinels of a deployment say of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Disagreement {
 impl SentinelsView {
     /// What the Sentinels say; `None` of a deployment that has none.
     pub(crate) fn hear(nodes: &[NodeView], deployment: &Deployment, places: &Places) -> Option<Self> {
-        let discovery = deployment.discovery.as_ref()?;
+        let discovery = deployment.discovery.as_ref().filter(|_| deployment.kind == Kind::Sentinel)?;
         let reports: Vec<_> = deployment.sentinels().filter_map(|place| Some((place, report(&nodes[place], discovery)?))).collect();
         let said: Vec<_> = reports.iter().map(|(place, report)| Said::of(*place, report, deployment, places)).collect();
         Some(SentinelsView {

@@ -7,9 +7,8 @@ use crate::masters::Masters;
 use crate::no_primary::Sight;
 use crate::process::Succession;
 use crate::{
-    Cause, Deployment, DeploymentView, Expectations, NodeView, Outcome, PrimaryChange, RememberedNode, Round, SentinelsView, ShardView,
-    Wanted, cause, divergence, emptied, following, lag, lineage, lost_writes, misrouted, no_primary, replicas, resync, serving,
-    split_brain,
+    Answer, Cause, Deployment, Expectations, Labels, NodeView, PrimaryChange, RememberedNode, Round, SentinelsView, ShardView, Wanted,
+    cause, divergence, emptied, following, lag, lineage, lost_writes, misrouted, no_primary, replicas, resync, serving, split_brain,
 };
 
 /// What is remembered of the nodes that hold one data set.
@@ -43,18 +42,24 @@ pub(crate) struct Scene<'a> {
     pub(crate) expect: Expectations,
     /// For each node, how the process that answered in this round follows on the one before; `None` when none answered.
     pub(crate) successions: &'a [Option<Succession>],
+    /// What each node answered in this round.
+    pub(crate) answers: &'a [Option<&'a Answer>],
     /// The time that this round may add to anything that accrues.
     pub(crate) accrued: Duration,
-    /// What was known before.
-    pub(crate) before: &'a DeploymentView,
+    /// How late each node was, and when that was.
+    pub(crate) late: (&'a [lag::Lag], Duration),
+    /// What stands on every series of the shard.
+    pub(crate) labels: &'a Arc<Labels>,
     /// What the Sentinels say, if there are any.
     pub(crate) sentinels: Option<&'a SentinelsView>,
-    /// The places of the nodes that they list.
+    /// In a cluster, the node that serves the slots at the highest epoch.
+    pub(crate) owner: Option<usize>,
+    /// The places of the nodes that Sentinels list, or the map of a cluster.
     pub(crate) listed: &'a [usize],
 }
 
 impl Scene<'_> {
-    /// What Sentinels list at the same time is one data set, whatever became of the histories of its nodes since.
+    /// What is listed at the same time is one data set, whatever became of the histories of its nodes since.
     pub(crate) fn lists_together(&self, node: usize, other: usize) -> bool {
         self.listed.contains(&node) && self.listed.contains(&other)
     }
@@ -120,7 +125,8 @@ impl Memory {
         let blocked = masters.all.is_empty() && serving::is_blocked(nodes, self.primary);
         let writable = if blocked { Some(false) } else { serving::writable(nodes, &masters.acting) };
         ShardView {
-            labels: Arc::clone(&scene.before.shards[0].labels),
+            labels: Arc::clone(scene.labels),
+            shard: None,
             masters: masters.all,
             primary: masters.primary,
             last_primary: self.primary,
@@ -227,7 +233,7 @@ impl Memory {
             };
             let depth = following::depth(nodes, place);
             let orphan = following::orphan(nodes, place, acting, scene.expect.external);
-            let lag = self.lag(&nodes[place], &scene.before.nodes[place], answered[place], primary.is_some(), scene);
+            let lag = self.lag(&nodes[place], scene.late.0[place], answered[place], primary.is_some(), scene);
             if let Some(snapshot) = nodes[place].last.clone().filter(|_| answered[place]) {
                 self.resyncs[place].apply(&snapshot, nodes[place].counters.told_to_follow(), upstream.as_deref());
                 self.divergence[place].apply(&snapshot, leader.as_deref(), self.resyncs[place].total());
@@ -246,7 +252,7 @@ impl Memory {
         let (elapsed, interval) = (scene.round.elapsed, scene.deployment.interval);
         let now = misrouted::Now { elapsed, interval, masters, changed: self.changed };
         for (place, (node, memory)) in nodes.iter_mut().zip(&mut self.misrouted).enumerate() {
-            if let (Some(Outcome::Answered(answer)), Some(succession)) = (scene.round.outcomes.get(place), scene.successions[place]) {
+            if let (Some(answer), Some(succession)) = (scene.answers[place], scene.successions[place]) {
                 memory.apply(answer, &node.counters, succession, &now);
             }
             node.misrouted = memory.view(&now).filter(|_| node.is_replica()).map(Arc::new);
@@ -255,14 +261,14 @@ impl Memory {
 
     /// How far a replica is behind. One that was silent for a moment is as late as it was; and where the primary began another history the
     /// data of a replica without a link only gets older.
-    fn lag(&self, node: &NodeView, before: &NodeView, answered: bool, primary: bool, scene: &Scene<'_>) -> lag::Lag {
+    fn lag(&self, node: &NodeView, before: lag::Lag, answered: bool, primary: bool, scene: &Scene<'_>) -> lag::Lag {
         if !answered {
-            return before.lag;
+            return before;
         }
         let mut lag = self.offsets.of(node, scene.round.elapsed, primary);
         if lag.age.is_none() && node.link.down_since.is_some() {
-            let passed = scene.round.elapsed.saturating_sub(scene.before.elapsed);
-            lag.age = before.lag.age.map(|age| age + passed);
+            let passed = scene.round.elapsed.saturating_sub(scene.late.1);
+            lag.age = before.age.map(|age| age + passed);
         }
         lag
     }

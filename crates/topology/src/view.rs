@@ -7,9 +7,9 @@ use snapshot::{Attached, NodeSnapshot, Role};
 
 use crate::presence::is_absence;
 use crate::{
-    Cause, Counters, Deployment, EmptiedView, EndpointView, Expectations, Finding, History, Labels, Lag, LinkView, LostWritesView,
-    MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView, Refusals,
-    SentinelsView, SplitBrainView, Upstream,
+    Cause, ClusterView, Counters, Deployment, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag, LinkView,
+    LostWritesView, MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView,
+    Refusals, SentinelsView, SplitBrainView, Upstream,
 };
 
 /// What is known of a deployment after a round.
@@ -33,6 +33,8 @@ pub struct DeploymentView {
     pub endpoints: Vec<EndpointView>,
     /// What its Sentinels say, if it has any.
     pub sentinels: Option<SentinelsView>,
+    /// What the nodes of a cluster say of it.
+    pub cluster: Option<ClusterView>,
     /// What needs a person, the worst first.
     pub findings: Vec<Finding>,
     /// What happened of late.
@@ -44,6 +46,8 @@ pub struct DeploymentView {
 pub struct ShardView {
     /// What stands on every series of the shard.
     pub labels: Arc<Labels>,
+    /// The label `shard`; `None` where there is only one.
+    pub shard: Option<String>,
     /// The nodes that claim to be master.
     pub masters: Vec<usize>,
     /// The primary; `None` while none is known.
@@ -157,7 +161,11 @@ impl DeploymentView {
         let nodes = deployment.nodes.iter().map(NodeView::pending).collect();
         DeploymentView {
             expect: deployment.expect,
-            shards: vec![ShardView { labels: Arc::new(deployment.labels.clone()), ..ShardView::default() }],
+            // The shards of a cluster are not known yet.
+            shards: match deployment.kind {
+                Kind::Cluster => Vec::new(),
+                Kind::Static | Kind::Sentinel => vec![ShardView { labels: Arc::new(deployment.labels.clone()), ..ShardView::default() }],
+            },
             endpoints: EndpointView::pending(&deployment),
             deployment,
             at: None,
@@ -165,6 +173,7 @@ impl DeploymentView {
             rounds: RoundFigures::default(),
             nodes,
             sentinels: None,
+            cluster: None,
             findings: Vec::new(),
             history: Arc::default(),
         }
@@ -192,6 +201,25 @@ impl DeploymentView {
 }
 
 impl ShardView {
+    /// Gives its nodes by other places.
+    pub(crate) fn at_places(&mut self, place: impl Fn(usize) -> usize) {
+        let moved = |places: &mut Vec<usize>| places.iter_mut().for_each(|at| *at = place(*at));
+        for places in [&mut self.masters, &mut self.acting, &mut self.stale, &mut self.unrelated, &mut self.looped] {
+            moved(places);
+        }
+        moved(&mut self.split_brain.masters);
+        if let Some(loss) = &mut self.lost_writes.loss {
+            moved(&mut loss.stale);
+        }
+        if let Some(primary) = &mut self.primary {
+            primary.node = place(primary.node);
+        }
+        self.last_primary = self.last_primary.map(&place);
+        for change in &mut self.changed {
+            (change.from, change.to) = (place(change.from), place(change.to));
+        }
+    }
+
     /// The places of the primary, or of all masters where several are meant.
     pub fn acting(&self) -> impl Iterator<Item = &usize> {
         self.acting.iter()
@@ -199,6 +227,11 @@ impl ShardView {
 }
 
 impl NodeView {
+    /// What stands for a node where there is none.
+    pub(crate) fn vacant() -> Self {
+        Self::pending(&Arc::new(Node::vacant()))
+    }
+
     pub(crate) fn pending(node: &Arc<Node>) -> Self {
         NodeView {
             node: Arc::clone(node),

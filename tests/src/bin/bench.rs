@@ -3,6 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,8 +12,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::NodeSnapshot;
-use topology::{Answer, Deployment, Fold, Kind, Outcome, Round};
+use snapshot::{ClusterMap, Fields, NodeSnapshot};
+use topology::{Answer, Deployment, Discovery, Fold, Kind, NameTemplate, Outcome, Round, Wanted};
 
 use tests::{Daemon, Redis, RedisExporter, Stopwatch, eventually, pause};
 
@@ -108,6 +109,69 @@ fn folds() {
     for (deployments, nodes) in [(1000, 1), (333, 3), (1, 1000)] {
         println!("{}", fold(deployments, nodes));
     }
+    println!(
+        "\n| the fold of a cluster | shards | nodes | per node and round, us, maps read as it asks for them |\n| --- | --- | --- | --- |"
+    );
+    for shards in [3, 250] {
+        println!("{}", cluster(shards));
+    }
+}
+
+/// A cluster of masters with a replica each. Reading the map of its text is part of the time.
+fn cluster(shards: usize) -> String {
+    const ROUNDS: u32 = 60;
+    let nodes = shards * 2;
+    let address = |number: usize| format!("10.1.{}.{}:6379", number / 250, number % 250);
+    let slots = |shard: usize| format!("{}-{}", 16384 * shard / shards, 16384 * (shard + 1) / shards - 1);
+    let id = |number: usize| format!("{number:040x}");
+    let map = |of: usize| -> String {
+        let line = |number: usize| {
+            let myself = if number == of { "myself," } else { "" };
+            let (role, master, slots) =
+                if number < shards { ("master", "-".to_owned(), slots(number)) } else { ("slave", id(number - shards), String::new()) };
+            format!("{} {}@16379 {myself}{role} {master} 0 0 {} connected {slots}\n", id(number), address(number), number % shards)
+        };
+        (0..nodes).map(line).collect()
+    };
+    let maps: Vec<String> = (0..nodes).map(map).collect();
+    let mut deployment = Deployment::new("bench", Kind::Cluster, &[], SECOND, SECOND * 3);
+    deployment.add(address(0), address(0), None);
+    let (master, names, address_map) = (String::new(), NameTemplate::default(), BTreeMap::new());
+    deployment.discovery = Some(Discovery { master, names, address_map, ghost_after: SECOND * 600, forget_after: SECOND * 300 });
+    let mut fold = Fold::new(Arc::new(deployment));
+    let (mut wanted, mut spent) = (Vec::new(), Duration::ZERO);
+    for round in 1..=ROUNDS {
+        let view = fold.view();
+        let snapshots = view.nodes.iter().map(|node| {
+            let number = (0..nodes).find(|number| address(*number) == node.node.address).expect("a node");
+            let shard = number % shards;
+            let role = if number < shards { "role:master".to_owned() } else { format!("role:slave\nmaster_host:10.1.{}.{}\nmaster_port:6379\nmaster_link_status:up", shard / 250, shard % 250) };
+            let info = format!("run_id:{number}\nuptime_in_seconds:1000\ncluster_enabled:1\n{role}\nmaster_replid:{shard:040x}\nmaster_repl_offset:{round}\n");
+            let cluster = format!("cluster_state:ok\ncluster_slots_ok:16384\ncluster_known_nodes:{nodes}\ncluster_current_epoch:{shards}\ncluster_my_epoch:{shard}\n");
+            let cluster = Some(Arc::new(Fields::parse(&cluster)));
+            (number, NodeSnapshot { cluster, ..NodeSnapshot::from_info(&info).expect("a reply") })
+        });
+        let mut snapshots: Vec<_> = snapshots.collect();
+        let begun = Stopwatch::start();
+        for wanted in &wanted {
+            if let Wanted::Map(place) = wanted {
+                let (number, snapshot) = &mut snapshots[*place];
+                snapshot.map = Some(Arc::new(ClusterMap::parse(&maps[*number])));
+            }
+        }
+        let outcomes = snapshots.into_iter().map(|(_, snapshot)| answered(&Arc::new(snapshot))).collect();
+        let elapsed = SECOND * round;
+        let step = fold.apply(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes));
+        // The first rounds find the nodes.
+        if round > ROUNDS / 2 {
+            spent += begun.elapsed();
+        }
+        wanted = step.wanted;
+    }
+    let view = fold.view();
+    assert_eq!((view.shards.len(), view.members().count(), view.findings.len()), (shards, nodes, 0));
+    let per = spent.as_secs_f64() * 1e6 / f64::from(ROUNDS / 2) / nodes as f64;
+    format!("| Rolecall | {shards} | {nodes} | {per:.1} |")
 }
 
 fn rolecall(servers: &[Redis], nodes: usize) -> String {

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "measured figures are shown with --nocapture")]
 
 mod bounds;
+mod cluster;
 mod compat;
 mod counters;
 mod culprits;

@@ -27,12 +27,13 @@ pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
     ("errors", errors::ROWS),
     ("commands", commands::ROWS),
     ("config", config::ROWS),
-    ("cluster", cluster::ROWS),
+    ("cluster", cluster::NODE),
     ("sentinel", sentinel::NODE),
 ];
 
 /// The metrics of a deployment, by theme.
-pub(crate) const DEPLOYMENT: [(&str, &[DeploymentRow]); 2] = [("deployment", deployment::ROWS), ("sentinel", sentinel::DEPLOYMENT)];
+pub(crate) const DEPLOYMENT: [(&str, &[DeploymentRow]); 3] =
+    [("deployment", deployment::ROWS), ("sentinel", sentinel::DEPLOYMENT), ("cluster", cluster::DEPLOYMENT)];
 
 /// What each Sentinel says of a deployment's master.
 pub(crate) const SAID: (&str, &[SaidRow]) = ("sentinel", sentinel::SAID);

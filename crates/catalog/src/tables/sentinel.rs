@@ -127,7 +127,8 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "SENTINEL MASTERS; INFO replication: role, master_replid",
         "Sentinels that name another node than the acting primary; absent while no primary is known.",
         |view| {
-            let sentinels = view.sentinels.as_ref().filter(|_| view.shards[0].primary.is_some())?;
+            view.shards.first()?.primary?;
+            let sentinels = view.sentinels.as_ref()?;
             Some(sentinels.dissenters.len() as f64)
         },
     ),
@@ -136,7 +137,7 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "SENTINEL MASTERS; INFO replication: role, master_replid",
         "Whether most Sentinels, at the highest epoch, name another node than the acting primary; absent while no primary is known.",
         |view| {
-            let primary = view.shards[0].primary?.node;
+            let primary = view.shards.first()?.primary?.node;
             Some(f64::from(view.sentinels.as_ref()?.majority_against(Some(primary))))
         },
     ),

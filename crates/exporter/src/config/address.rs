@@ -4,11 +4,14 @@ use client::{Address, Credentials, Endpoint, Password, Tls};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
+/// The port of a node whose URL has none.
+pub(super) const PORT: u16 = 6379;
+
 const ACCEPTED: &str = "accepted are redis://[user:password@]host[:port], rediss://... and unix:///path, and valkey like redis";
 
 /// Reads the URL of a node. What it does not say of credentials comes from `others`. An error is a sentence without secrets.
 pub(super) fn parse(text: &str, others: &Credentials, tls: Option<&Tls>) -> Result<Endpoint, String> {
-    parse_with_port(text, 6379, others, tls)
+    parse_with_port(text, PORT, others, tls)
 }
 
 /// Reads a URL as [`parse`] does; one without a port means this one.

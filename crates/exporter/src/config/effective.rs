@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, TlsSettings};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
-use topology::{Discovery, NodeKind};
+use topology::{Discovery, Kind, NodeKind};
 
 use super::{DeploymentSettings, Found, Settings};
 
@@ -39,7 +39,11 @@ fn deployment(settings: &DeploymentSettings) -> Table {
     }
     let checked = settings.checked.iter().map(|(_, endpoint)| endpoint).filter(|_| settings.found.is_none());
     let listed_tls = settings.endpoints.iter().chain(checked).find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
-    if let (Some(found), Some(discovery)) = (&settings.found, &deployment.discovery) {
+    if let (Kind::Cluster, Some(found), Some(discovery)) = (deployment.kind, &settings.found, &deployment.discovery) {
+        table["cluster"] = value(nodes(settings));
+        of_found(found, discovery, &mut table);
+        table.remove("scheme");
+    } else if let (Some(found), Some(discovery)) = (&settings.found, &deployment.discovery) {
         table["sentinels"] = value(nodes(settings));
         if !settings.of_every_master() {
             table["master_name"] = value(&discovery.master);

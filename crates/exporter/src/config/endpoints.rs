@@ -33,6 +33,11 @@ struct Said {
 }
 
 impl FileEndpoints {
+    /// None was named.
+    pub(super) fn is_empty(&self) -> bool {
+        self.primary.is_none() && self.reader.is_none()
+    }
+
     /// Adds them. `nodes` are the credentials of the deployment; where all nodes that are listed share others, those are meant.
     pub(super) fn add(self, builder: &mut Builder, nodes: &Credentials, tls: Option<&Tls>) -> Result<(), Problem> {
         let shared = shared(&builder.endpoints).unwrap_or(nodes).clone();

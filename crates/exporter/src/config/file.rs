@@ -13,11 +13,12 @@ use topology::{AofExpectation, Deployment, Expectations, Kind};
 
 use super::endpoints::FileEndpoints;
 use super::error::{Problem, at, of_figment, under};
-use super::sentinels::{FileSentinel, Scheme, Sentinels};
+use super::found::{FileServer, Finding};
+use super::sentinels::{Scheme, Sentinels};
 use super::values::{Date, Part, SecretText, Span};
 use super::{
     Builder, Cadences, ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, MIN_INTERVAL,
-    Settings, address, place,
+    Masters, Settings, address, place,
 };
 use crate::cli::{LogFormat, LogLevel};
 use crate::rounds::PARAMETERS;
@@ -57,7 +58,9 @@ struct FileDeployment {
     #[serde(default)]
     nodes: Vec<FileNode>,
     #[serde(default)]
-    sentinels: Vec<FileSentinel>,
+    sentinels: Vec<FileServer>,
+    #[serde(default)]
+    cluster: Vec<FileServer>,
     master_name: Option<String>,
     sentinel_username: Option<String>,
     sentinel_password: Option<SecretText>,
@@ -239,26 +242,33 @@ impl FileDeployment {
         let labels: Vec<_> = std::mem::take(&mut self.labels).into_iter().collect();
         labels.iter().try_for_each(|(name, _)| label(name)).map_err(|problem| under("labels", problem))?;
         let down_after = self.down_after.map_or(DEFAULT_DOWN_AFTER.max(interval * 3), |span| span.0);
-        let kind = if sentinels.is_some() { Kind::Sentinel } else { Kind::Static };
+        let kind = match (&sentinels, self.cluster.is_empty()) {
+            (Some(_), _) => Kind::Sentinel,
+            (None, false) => Kind::Cluster,
+            (None, true) => Kind::Static,
+        };
         let mut builder = Builder::new(Deployment::new(&self.name, kind, &labels, interval, down_after));
         builder.deadline = self.deadline.map(|span| span.0);
         if builder.deadline.is_some_and(|deadline| deadline > interval) {
             return Err(at(["deadline"], format!("found more than the interval, accepted is up to {}", Span(interval))));
         }
-        builder.cadences = self.cadence.over(cadences);
-        builder.deployment.expect = self.expect.build().map_err(|problem| under("expect", problem))?;
+        builder.cadences = std::mem::take(&mut self.cadence).over(cadences);
+        builder.deployment.expect = std::mem::take(&mut self.expect).build().map_err(|problem| under("expect", problem))?;
         if let Some(parameter) = self.assume.keys().find(|parameter| !PARAMETERS.contains(&parameter.as_str())) {
             return Err(at(["assume", parameter], format!("found a parameter that is not read, accepted are {}", PARAMETERS.join(", "))));
         }
-        builder.assumed = self.assume;
-        let tls = self.tls.profile().map_err(|problem| under("tls", problem))?;
-        let others = credentials(self.username, self.password, self.password_file, &Credentials::default())?;
+        builder.assumed = std::mem::take(&mut self.assume);
+        let tls = std::mem::take(&mut self.tls).profile().map_err(|problem| under("tls", problem))?;
+        let others = credentials(self.username.take(), self.password.take(), self.password_file.take(), &Credentials::default())?;
+        if kind == Kind::Cluster {
+            return self.of_cluster(builder, others, tls.as_ref());
+        }
         for (place, node) in self.nodes.into_iter().enumerate() {
             node.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("nodes", under(place, problem)))?;
         }
         self.endpoints.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("endpoints", problem))?;
         if let Some(sentinels) = sentinels {
-            return sentinels.add(builder, others, tls, &self.address_map, part);
+            return sentinels.add(builder, others, tls, part);
         }
         for (other, known) in &self.address_map {
             map(&mut builder.deployment, other, known).map_err(|problem| at(["address_map", other], problem))?;
@@ -270,6 +280,17 @@ impl FileDeployment {
 impl FileDeployment {
     /// What is said about Sentinels, if they are what is listed.
     fn sentinels(&mut self) -> Result<Option<Sentinels>, Problem> {
+        let lists = [("nodes", self.nodes.len()), ("sentinels", self.sentinels.len()), ("cluster", self.cluster.len())];
+        let found: Vec<_> = lists.into_iter().filter(|(_, count)| *count > 0).map(|(key, _)| key).collect();
+        match found[..] {
+            [] => return Err(at(["nodes"], "found none, accepted is at least one, or sentinels, or cluster")),
+            [_] => {}
+            [one, other, ..] => return Err(at([one], format!("found {other} too, accepted is one of them"))),
+        }
+        let only = |keys: &[(&str, bool)], with: &str| {
+            let found = keys.iter().find(|(_, found)| *found);
+            found.map_or(Ok(()), |(key, _)| Err(at([*key], format!("found without {with}, accepted is with {with}"))))
+        };
         if self.sentinels.is_empty() {
             let of_sentinels = [
                 ("master_name", self.master_name.is_some()),
@@ -278,21 +299,18 @@ impl FileDeployment {
                 ("sentinel_password_file", self.sentinel_password_file.is_some()),
                 ("sentinel_tls", self.sentinel_tls.is_some()),
                 ("scheme", self.scheme.is_some()),
-                ("node_name", self.node_name.is_some()),
-                ("trust", self.trust.is_some()),
-                ("ghost_after", self.ghost_after.is_some()),
-                ("forget_after", self.forget_after.is_some()),
             ];
-            if let Some((key, _)) = of_sentinels.into_iter().find(|(_, found)| *found) {
-                return Err(at([key], "found without sentinels, accepted is with sentinels"));
-            }
-            if self.nodes.is_empty() {
-                return Err(at(["nodes"], "found none, accepted is at least one, or sentinels"));
+            only(&of_sentinels, "sentinels")?;
+            if self.cluster.is_empty() {
+                let of_found = [
+                    ("node_name", self.node_name.is_some()),
+                    ("trust", self.trust.is_some()),
+                    ("ghost_after", self.ghost_after.is_some()),
+                    ("forget_after", self.forget_after.is_some()),
+                ];
+                only(&of_found, "sentinels or cluster")?;
             }
             return Ok(None);
-        }
-        if !self.nodes.is_empty() {
-            return Err(at(["nodes"], "found sentinels too, accepted is one of them"));
         }
         let others = credentials(
             self.sentinel_username.take(),
@@ -310,11 +328,35 @@ impl FileDeployment {
             credentials: others,
             tls: self.sentinel_tls.take().unwrap_or_default(),
             scheme: self.scheme,
+            finding: self.finding(),
+        }))
+    }
+
+    /// What is said about nodes that are to be found.
+    fn finding(&mut self) -> Finding {
+        Finding {
             node_name: self.node_name.take(),
             trust: self.trust.take().unwrap_or_default(),
             ghost_after: self.ghost_after,
             forget_after: self.forget_after,
-        }))
+            address_map: std::mem::take(&mut self.address_map),
+        }
+    }
+
+    /// The cluster of which some nodes are listed; the others are spoken to as they are.
+    fn of_cluster(mut self, mut builder: Builder, credentials: Credentials, tls: Option<&Tls>) -> Result<DeploymentSettings, Problem> {
+        if !self.endpoints.is_empty() {
+            return Err(at(["endpoints"], "found with cluster, accepted is without: clients of a cluster ask any node"));
+        }
+        let mut of_others = None;
+        for (place, seed) in std::mem::take(&mut self.cluster).into_iter().enumerate() {
+            let here = |problem| under("cluster", under(place, problem));
+            let (name, endpoint) = seed.endpoint(address::PORT, &credentials, tls).map_err(here)?;
+            of_others = of_others.or_else(|| endpoint.tls.clone());
+            builder.add(name, endpoint, None).map_err(|problem| here((vec![], problem)))?;
+        }
+        self.finding().add(&mut builder, String::new(), Masters::One, credentials, of_others)?;
+        Ok(builder.build())
     }
 }
 

@@ -7,6 +7,7 @@ mod effective;
 mod endpoints;
 mod error;
 mod file;
+mod found;
 mod passwords;
 mod place;
 mod sentinels;

@@ -1,57 +1,27 @@
 //! A deployment whose Sentinels are listed, from the file or the command line.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
-use client::{Address, Credentials, Endpoint, Tls, TlsSettings, Trust};
+use client::{Credentials, Tls, TlsSettings};
 use serde::Deserialize;
-use serde::de::Deserializer;
-use topology::{Discovery, NameTemplate};
 
 use super::error::{Problem, at, under};
-use super::file::{FileTls, credentials};
-use super::values::{Part, SecretText, Span, url_or_table};
-use super::{Builder, DeploymentSettings, Found, MASTER, Masters, address};
+use super::file::FileTls;
+use super::found::{FileServer, Finding};
+use super::values::Part;
+use super::{Builder, DeploymentSettings, MASTER, Masters, address};
 
 /// The port of a Sentinel whose URL has none.
 pub(super) const PORT: u16 = 26379;
 
-/// A node that Sentinels list, but held down for longer, is a ghost; unless configured.
-const GHOST_AFTER: Duration = Duration::from_secs(10 * 60);
-
-/// A node that no Sentinel lists for longer is forgotten; unless configured.
-const FORGET_AFTER: Duration = Duration::from_secs(5 * 60);
-
 /// What is said about Sentinels.
 pub(super) struct Sentinels {
-    pub(super) listed: Vec<FileSentinel>,
+    pub(super) listed: Vec<FileServer>,
     pub(super) name: String,
     pub(super) master_name: Option<String>,
     /// Of those that have none of their own.
     pub(super) credentials: Credentials,
     pub(super) tls: FileTls,
     pub(super) scheme: Option<Scheme>,
-    pub(super) node_name: Option<String>,
-    pub(super) trust: Vec<String>,
-    pub(super) ghost_after: Option<Span>,
-    pub(super) forget_after: Option<Span>,
-}
-
-/// One Sentinel: a URL, or more than that.
-#[derive(Default)]
-pub(super) struct FileSentinel(Listed);
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct Listed {
-    url: String,
-    name: Option<String>,
-    username: Option<String>,
-    password: Option<SecretText>,
-    password_file: Option<PathBuf>,
+    pub(super) finding: Finding,
 }
 
 /// How nodes that are found are spoken to.
@@ -69,7 +39,6 @@ impl Sentinels {
         mut builder: Builder,
         nodes: Credentials,
         tls: Option<Tls>,
-        address_map: &BTreeMap<String, String>,
         part: Option<Part>,
     ) -> Result<DeploymentSettings, Problem> {
         let every = self.name.contains(MASTER);
@@ -89,20 +58,10 @@ impl Sentinels {
         }
         let sentinel_tls = self.tls.profile().map_err(|problem| under("sentinel_tls", problem))?;
         for (place, sentinel) in self.listed.into_iter().enumerate() {
-            sentinel
-                .add(&mut builder, &self.credentials, sentinel_tls.as_ref())
-                .map_err(|problem| under("sentinels", under(place, problem)))?;
+            let here = |problem| under("sentinels", under(place, problem));
+            let (name, endpoint) = sentinel.endpoint(PORT, &self.credentials, sentinel_tls.as_ref()).map_err(here)?;
+            builder.add_sentinel(name, endpoint).map_err(|problem| here((vec![], problem)))?;
         }
-        let mut trust = trust(&self.trust, &builder.endpoints).map_err(|problem| at(["trust"], problem))?;
-        let address_map = mapped(address_map, &mut trust)?;
-        let names = self.node_name.map_or_else(|| Ok(NameTemplate::default()), |text| NameTemplate::new(&text));
-        builder.deployment.discovery = Some(Discovery {
-            master: self.master_name.unwrap_or_default(),
-            names: names.map_err(|problem| at(["node_name"], problem))?,
-            address_map,
-            ghost_after: self.ghost_after.map_or(GHOST_AFTER, |span| span.0),
-            forget_after: self.forget_after.map_or(FORGET_AFTER, |span| span.0),
-        });
         let tls = match (self.scheme, tls) {
             (Some(Scheme::Rediss), Some(tls)) => Some(tls),
             (Some(Scheme::Rediss), None) => Some(Tls::new(&TlsSettings::default()).map_err(|error| at(["tls"], error.to_string()))?),
@@ -110,7 +69,7 @@ impl Sentinels {
             (_, Some(_)) => return Err(at(["scheme"], "found tls without it, accepted is scheme = \"rediss\", or no tls")),
         };
         let masters = if every { Masters::Every(part) } else { Masters::One };
-        builder.found = Some(Found { credentials: nodes, tls, trust: Arc::new(trust), trusted: self.trust, masters });
+        self.finding.add(&mut builder, self.master_name.unwrap_or_default(), masters, nodes, tls)?;
         Ok(builder.build())
     }
 }
@@ -124,8 +83,8 @@ pub(super) fn from_urls(urls: &[String], nodes: Credentials, mut builder: Builde
             return Err("found Sentinels of different masters, accepted are those of one master, or of all".to_owned());
         }
         master = Some(named);
-        let sentinel = FileSentinel(url.into());
-        sentinel.add(&mut builder, &Credentials::default(), None).map_err(|(_, problem)| problem)?;
+        let (_, endpoint) = FileServer::of(url).endpoint(PORT, &Credentials::default(), None).map_err(|(_, problem)| problem)?;
+        builder.add_sentinel(None, endpoint)?;
     }
     let master_name = master.flatten();
     if master_name.is_none() {
@@ -138,12 +97,9 @@ pub(super) fn from_urls(urls: &[String], nodes: Credentials, mut builder: Builde
         credentials: Credentials::default(),
         tls: FileTls::default(),
         scheme: None,
-        node_name: None,
-        trust: Vec::new(),
-        ghost_after: None,
-        forget_after: None,
+        finding: Finding::default(),
     };
-    sentinels.add(builder, nodes, None, &BTreeMap::new(), None).map_err(|(_, problem)| problem)
+    sentinels.add(builder, nodes, None, None).map_err(|(_, problem)| problem)
 }
 
 /// Whether a URL names a Sentinel by its scheme.
@@ -165,49 +121,4 @@ fn of_url(text: &str) -> Result<(String, Option<String>), String> {
         return Err(format!("found {:?}, accepted is sentinel://[user:password@]host[:port][/master]", address::redacted(text)));
     }
     Ok((format!("{scheme}://{server}"), master.filter(|master| !master.is_empty()).map(str::to_owned)))
-}
-
-impl FileSentinel {
-    fn add(self, builder: &mut Builder, others: &Credentials, tls: Option<&Tls>) -> Result<(), Problem> {
-        let listed = self.0;
-        let credentials = credentials(listed.username, listed.password, listed.password_file, others)?;
-        let endpoint = address::parse_with_port(&listed.url, PORT, &credentials, tls).map_err(|problem| at(["url"], problem))?;
-        builder.add_sentinel(listed.name, endpoint).map_err(|problem| (vec![], problem))
-    }
-}
-
-/// Where nodes may be. Where nothing is said, loopback is meant when all Sentinels are there too.
-fn trust(places: &[String], sentinels: &[Endpoint]) -> Result<Trust, String> {
-    let is_loopback = |sentinel: &Endpoint| match &sentinel.address {
-        Address::Unix(_) => true,
-        Address::Tcp { host, .. } => host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
-    };
-    Trust::new(places.iter().map(String::as_str), places.is_empty() && sentinels.iter().all(is_loopback))
-}
-
-/// Where to reach what Sentinels name otherwise; what is written there is trusted.
-fn mapped(address_map: &BTreeMap<String, String>, trust: &mut Trust) -> Result<BTreeMap<String, String>, Problem> {
-    let parse = |key: &str, text: &str| {
-        let problem = || at(["address_map", key], format!("found {:?}, accepted is host:port", address::redacted(text)));
-        address::address_of(text).ok_or_else(problem)
-    };
-    let mut mapped = BTreeMap::new();
-    for (other, known) in address_map {
-        let known = parse(other, known)?;
-        trust.add(known.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']));
-        mapped.insert(parse(other, other)?, known);
-    }
-    Ok(mapped)
-}
-
-impl From<String> for Listed {
-    fn from(url: String) -> Self {
-        Listed { url, ..Listed::default() }
-    }
-}
-
-impl<'de> Deserialize<'de> for FileSentinel {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        url_or_table(deserializer, "the URL of a Sentinel, or a table with url").map(FileSentinel)
-    }
 }

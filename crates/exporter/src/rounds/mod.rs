@@ -236,7 +236,7 @@ impl Rounds {
             if let Member::Node(asked, _) = member {
                 let wants = |wanted: &Wanted| self.wanted.contains(wanted);
                 let (commands, clients) = (wants(&Wanted::Commands(place)), wants(&Wanted::Clients(place)));
-                asked.ask(Ask { commands, clients, ..Ask::default() });
+                asked.ask(Ask { commands, clients, map: wants(&Wanted::Map(place)), ..Ask::default() });
             }
         }
         while self.members.iter().any(|member| matches!(member, Member::Node(asked, _) if asked.awaited)) {

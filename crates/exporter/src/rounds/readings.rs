@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Command, Failure};
-use snapshot::{Client, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply, Role, SlowLog};
+use snapshot::{Client, ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply, Role, SlowLog};
 use tokio::time::Instant;
 use topology::OwnErrors;
 use topology::limits::{CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY};
@@ -63,6 +63,7 @@ pub(super) enum Reading {
     Commands,
     Latencies,
     Cluster,
+    Map,
     SlowLogLength,
     SlowLogLast,
     Config(&'static str),
@@ -82,6 +83,8 @@ pub(super) struct Readings {
     role: Option<Role>,
     /// INFO answers, on this connection: only then is anything else asked.
     answers: bool,
+    /// The map of the cluster is wanted.
+    map: bool,
     /// A fact waits for the list of clients.
     clients_wanted: bool,
     /// Of a Sentinel that is asked for what it watches.
@@ -98,6 +101,7 @@ struct Process {
     commands: Source<Arc<CommandStats>>,
     latencies: Source<Arc<Vec<CommandLatency>>>,
     cluster: Source<Arc<Fields>>,
+    map: Source<()>,
     slowlog: Source<SlowLog>,
     config: Source<Arc<Config>>,
     clients: Source<()>,
@@ -138,7 +142,7 @@ impl Readings {
     pub(super) fn new(cadences: Cadences, assumed: &BTreeMap<String, String>) -> Self {
         let assumed = (!assumed.is_empty()).then(|| Arc::new(Config::assumed(assumed)));
         let process = Process::new(None, &cadences);
-        Readings { process, cadences, assumed, role: None, answers: false, clients_wanted: false, watching: None }
+        Readings { process, cadences, assumed, role: None, answers: false, map: false, clients_wanted: false, watching: None }
     }
 
     /// What to read now.
@@ -156,6 +160,7 @@ impl Readings {
         add(process.client_id.is_due(now), &[Reading::ClientId]);
         add(process.commands.is_due(now), &[Reading::Commands]);
         add(process.cluster.is_due(now) && process.in_cluster, &[Reading::Cluster]);
+        add(self.map && process.map.access != Access::Refused && process.in_cluster, &[Reading::Map]);
         add(process.slowlog.is_due(now), &[Reading::SlowLogLength]);
         add(process.slowlog.is_due(now) && process.slowlog.access == Access::Granted, &[Reading::SlowLogLast]);
         add(process.latencies.is_due(now) && self.cadences.latencystats.is_some(), &[Reading::Latencies]);
@@ -169,6 +174,11 @@ impl Readings {
     /// What a Sentinel watches is wanted, of these masters in full.
     pub(super) fn want_masters(&mut self, interest: &Interest, urgent: &[Arc<str>]) {
         self.watching.get_or_insert_with(Watching::new).want(interest, urgent);
+    }
+
+    /// The map of the cluster is wanted, or not any more.
+    pub(super) fn want_map(&mut self, wanted: bool) {
+        self.map = wanted;
     }
 
     /// The statistics by command are wanted at once.
@@ -279,6 +289,11 @@ impl Readings {
             refused(process.cluster.meet(reply, now));
             process.cluster.last = reply.text().map(|text| Arc::new(Fields::parse(text)));
         }
+        if let Some(reply) = reply(Reading::Map) {
+            refused(process.map.meet(reply, now));
+            // It is as large as the cluster, so it is handed on and not kept.
+            taken.snapshot.map = reply.text().map(|text| Arc::new(ClusterMap::parse(text)));
+        }
         if let Some(length) = reply(Reading::SlowLogLength) {
             let last = reply(Reading::SlowLogLast);
             refused(process.slowlog.meet(last.filter(|_| length.error().is_none()).unwrap_or(length), now));
@@ -344,6 +359,7 @@ impl Process {
             commands: Source::new("INFO commandstats", cadences.commands),
             latencies: Source::new("INFO latencystats", cadences.latencystats.unwrap_or_default()),
             cluster: Source::new("CLUSTER INFO", Duration::ZERO),
+            map: Source::new("CLUSTER NODES", ONCE),
             slowlog: Source::of_several("SLOWLOG", cadences.slowlog),
             config: Source::of_several("CONFIG GET", cadences.config),
             clients: Source::new("CLIENT LIST", CLIENTS_LISTED_EVERY),
@@ -419,6 +435,7 @@ impl Reading {
             Reading::Commands => ("INFO", vec!["commandstats".into()]),
             Reading::Latencies => ("INFO", vec!["latencystats".into()]),
             Reading::Cluster => ("CLUSTER", vec!["INFO".into()]),
+            Reading::Map => ("CLUSTER", vec!["NODES".into()]),
             Reading::SlowLogLength => ("SLOWLOG", vec!["LEN".into()]),
             Reading::SlowLogLast => ("SLOWLOG", vec!["GET".into(), "1".into()]),
             Reading::Config(parameter) => ("CONFIG", vec!["GET".into(), (*parameter).into()]),

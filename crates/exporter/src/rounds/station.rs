@@ -40,6 +40,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::fro
 pub(crate) struct Ask {
     /// The statistics by command, at once: a fact waits for them.
     pub(crate) commands: bool,
+    /// The map of the cluster.
+    pub(crate) map: bool,
     /// The list of clients, if it is due, and there are not too many.
     pub(crate) clients: bool,
     /// Of a Sentinel, the masters that are of interest.
@@ -156,6 +158,7 @@ impl Station {
             if ask.commands {
                 self.readings.want_commands();
             }
+            self.readings.want_map(ask.map);
             self.readings.want_clients(ask.clients);
             if let Some(interest) = &ask.interest {
                 self.readings.want_masters(interest, &ask.urgent);

@@ -70,7 +70,12 @@ impl Found<'_> {
             let severity = if shard.replicas == 0 { Severity::Critical } else { Severity::Warning };
             let numbers = [("replicas", shard.replicas), ("expected", shard.replicas_wanted)];
             let evidence = numbers.map(|(name, count)| (name, Value::Number(count as f64))).to_vec();
-            self.add(Kind::RedisReplicasMissing, severity, None, evidence);
+            // Of a cluster each shard is one of many: a replica less is the business of that shard.
+            let (kind, severity) = match (&shard.shard, shard.replicas) {
+                (Some(_), 0) => (Kind::RedisClusterShardWithoutReplica, Severity::Warning),
+                _ => (Kind::RedisReplicasMissing, severity),
+            };
+            self.add(kind, severity, None, evidence);
         }
     }
 }

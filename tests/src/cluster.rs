@@ -1,0 +1,350 @@
+//! A Redis Cluster on real servers, each a process of its own.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::{Place, Server, Wire, eventually};
+
+/// How many slots a cluster has.
+const SLOTS: u16 = 16_384;
+
+/// Long enough for nodes to hear of one another, also on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What a cluster is to be.
+#[derive(Debug, Clone)]
+pub struct ClusterSetup {
+    /// One of the [`VERSIONS`](crate::VERSIONS).
+    pub version: &'static str,
+    /// How many masters, which share the slots as `redis-cli --cluster create` has it.
+    pub masters: usize,
+    /// How many replicas each of them has.
+    pub replicas: usize,
+    /// More lines for the configuration of all nodes.
+    pub options: String,
+}
+
+impl Default for ClusterSetup {
+    fn default() -> Self {
+        ClusterSetup { version: "redis-7.0.15", masters: 3, replicas: 1, options: String::new() }
+    }
+}
+
+/// A Redis Cluster. What is lost on a kill is nothing: all nodes have an append-only file.
+pub struct Cluster {
+    /// Those that began as masters, in the order of their slots, then the replicas, shard by shard.
+    pub nodes: Vec<Server>,
+    ids: Vec<String>,
+    setup: ClusterSetup,
+}
+
+/// A node in CLUSTER NODES.
+#[derive(Debug, Clone)]
+pub struct Mapped {
+    /// Its name for ever.
+    pub id: String,
+    /// Its host and port.
+    pub address: String,
+    /// As they are written.
+    pub flags: Vec<String>,
+    /// The id of its master, of a replica.
+    pub master: Option<String>,
+    /// Its slots, as first and last of each range.
+    pub slots: Vec<(u16, u16)>,
+}
+
+impl Cluster {
+    /// Starts a cluster on the loopback interface, and waits until all of it works.
+    pub fn start(setup: &ClusterSetup) -> Self {
+        Self::start_at(setup, &[Place::loopback()])
+    }
+
+    /// Starts its nodes at these places, each in turn: first the masters.
+    pub fn start_at(setup: &ClusterSetup, places: &[Place]) -> Self {
+        let mut cluster = Cluster { nodes: Vec::new(), ids: Vec::new(), setup: setup.clone() };
+        for place in places.iter().cycle().take(setup.masters * (1 + setup.replicas)) {
+            cluster.launch(place);
+        }
+        let bound = |shard: usize| u16::try_from((usize::from(SLOTS) * shard * 2 + setup.masters) / (2 * setup.masters)).expect("a slot");
+        for (shard, master) in cluster.nodes[..setup.masters].iter().enumerate() {
+            let (first, last) = (bound(shard), bound(shard + 1) - 1);
+            if setup.version.starts_with("redis-5") || setup.version.starts_with("redis-6") {
+                let slots: Vec<_> = (first..=last).map(|slot| slot.to_string()).collect();
+                let command: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+                assert_eq!(master.ask(&command), ["OK"]);
+            } else {
+                assert_eq!(master.ask(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]), ["OK"]);
+            }
+            assert_eq!(master.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(shard + 1).to_string()]), ["OK"]);
+        }
+        for node in 1..cluster.nodes.len() {
+            cluster.meet(node);
+        }
+        for node in setup.masters..cluster.nodes.len() {
+            cluster.replicate(node, (node - setup.masters) / setup.replicas);
+        }
+        cluster.until_works();
+        cluster
+    }
+
+    /// Adds a replica of a node, and waits until all know it.
+    pub fn add_replica(&mut self, master: usize) -> usize {
+        let node = self.launch(&Place::loopback());
+        self.meet(node);
+        self.replicate(node, master);
+        self.until_works();
+        node
+    }
+
+    fn launch(&mut self, place: &Place) -> usize {
+        let options = "cluster-enabled yes\ncluster-node-timeout 2000\nappendonly yes\nrepl-timeout 10\n";
+        let server = Server::start(self.setup.version, false, place, &(options.to_owned() + &self.setup.options), None);
+        self.ids.push(server.ask(&["CLUSTER", "MYID"]).concat());
+        self.nodes.push(server);
+        self.nodes.len() - 1
+    }
+
+    fn meet(&self, node: usize) {
+        let Server { host, port, .. } = &self.nodes[node];
+        assert_eq!(self.nodes[0].ask(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
+        eventually(LIMIT, "it is met", || {
+            self.map(node).iter().any(|entry| entry.id == self.ids[0] && !entry.flags.contains(&"handshake".to_owned())).then_some(())
+        });
+    }
+
+    /// Makes a node a replica of another, as soon as it knows it.
+    pub fn replicate(&self, node: usize, master: usize) {
+        eventually(LIMIT, "it knows its master to be", || {
+            (self.nodes[node].ask(&["CLUSTER", "REPLICATE", &self.ids[master]]) == ["OK"]).then_some(())
+        });
+    }
+
+    /// The name that the cluster has for a node.
+    pub fn id(&self, node: usize) -> &str {
+        &self.ids[node]
+    }
+
+    /// What a node knows of all; nothing if it does not answer.
+    pub fn map(&self, node: usize) -> Vec<Mapped> {
+        let text = self.nodes[node].try_ask(&["CLUSTER", "NODES"]).unwrap_or_default().concat();
+        // One that loads its data answers nothing else.
+        text.lines()
+            .filter(|line| !line.starts_with("-LOADING"))
+            .map(|line| Mapped::parse(line).unwrap_or_else(|| panic!("no node: {line}")))
+            .collect()
+    }
+
+    /// The fields of CLUSTER INFO of a node.
+    pub fn info(&self, node: usize) -> BTreeMap<String, String> {
+        let text = self.nodes[node].try_ask(&["CLUSTER", "INFO"]).unwrap_or_default().concat();
+        text.lines().filter_map(|line| line.split_once(':')).map(|(field, value)| (field.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The place of the node of an address.
+    #[track_caller]
+    pub fn place_of(&self, address: &str) -> usize {
+        self.nodes.iter().position(|node| node.address() == address).expect("one of its nodes")
+    }
+
+    /// The place of the node that serves a slot, as another says.
+    pub fn owner_by(&self, node: usize, slot: u16) -> Option<usize> {
+        let serves = |entry: &&Mapped| entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot));
+        let map = self.map(node);
+        let owner = map.iter().find(serves)?;
+        self.ids.iter().position(|id| *id == owner.id)
+    }
+
+    /// The place of the node that serves a slot, as the first to answer says.
+    #[track_caller]
+    pub fn owner(&self, slot: u16) -> usize {
+        (0..self.nodes.len()).find_map(|node| self.owner_by(node, slot)).expect("somebody serves it")
+    }
+
+    /// The places of the nodes that follow one, as it says itself.
+    pub fn replicas_of(&self, master: usize) -> Vec<usize> {
+        let map = self.map(master);
+        let followers = map.iter().filter(|entry| entry.master.as_ref() == Some(&self.ids[master]));
+        followers.filter_map(|entry| self.ids.iter().position(|id| *id == entry.id)).collect()
+    }
+
+    /// Waits until all nodes hold the cluster for working, know all others, and all replicas follow their master.
+    #[track_caller]
+    pub fn until_works(&self) {
+        eventually(LIMIT, "the cluster works", || (0..self.nodes.len()).all(|node| self.is_well(node)).then_some(()));
+    }
+
+    fn is_well(&self, node: usize) -> bool {
+        let (map, info) = (self.map(node), self.info(node));
+        let is = |field: &str, value: &str| info.get(field).is_some_and(|found| found == value);
+        let sound = |entry: &Mapped| entry.flags.iter().all(|flag| ["myself", "master", "slave"].contains(&flag.as_str()));
+        let followers = map.iter().filter(|entry| entry.master.is_some()).count();
+        let replicas = self.nodes.len() - self.setup.masters;
+        let fields = self.nodes[node].replication();
+        let follows =
+            fields.get("role").is_some_and(|role| role == "master") || fields.get("master_link_status").is_some_and(|link| link == "up");
+        let own = map.iter().find(|entry| entry.flags.contains(&"myself".to_owned()));
+        let attached = map.iter().filter(|entry| entry.master.is_some() && entry.master.as_ref() == own.map(|own| &own.id)).count();
+        map.len() == self.nodes.len()
+            && map.iter().all(sound)
+            && followers == replicas
+            && is("cluster_state", "ok")
+            && is("cluster_slots_ok", "16384")
+            && follows
+            && fields.get("connected_slaves").is_some_and(|count| *count == attached.to_string())
+    }
+
+    /// Waits until another node than this serves the slot, in the words of all nodes but it, and gives its place.
+    #[track_caller]
+    pub fn until_failed_over(&self, limit: Duration, before: usize, slot: u16) -> usize {
+        let moved = || {
+            let mut others = (0..self.nodes.len()).filter(|node| *node != before).map(|node| self.owner_by(node, slot));
+            let first = others.next()?.filter(|owner| *owner != before)?;
+            let agreed = others.all(|owner| owner == Some(first)) && self.nodes[first].role()? == "master";
+            agreed.then_some(first)
+        };
+        eventually(limit, "failed over", moved).0
+    }
+
+    /// Has a replica take over from its master, as planned.
+    #[track_caller]
+    pub fn failover(&self, replica: usize) {
+        assert_eq!(self.nodes[replica].ask(&["CLUSTER", "FAILOVER"]), ["OK"]);
+    }
+
+    /// Has all others forget a node.
+    #[track_caller]
+    pub fn forget(&self, node: usize) {
+        // Within a minute, or they hear of it again.
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            assert_eq!(self.nodes[other].ask(&["CLUSTER", "FORGET", &self.ids[node]]), ["OK"]);
+        }
+    }
+
+    /// Begins to move a slot to another node.
+    #[track_caller]
+    pub fn begin_to_move(&self, slot: u16, from: usize, to: usize) {
+        let slot = slot.to_string();
+        assert_eq!(self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]), ["OK"]);
+        assert_eq!(self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]), ["OK"]);
+    }
+
+    /// Moves the keys of a slot, and makes the other node serve it.
+    #[track_caller]
+    pub fn end_move(&self, slot: u16, from: usize, to: usize) {
+        let (slot, target) = (slot.to_string(), &self.nodes[to]);
+        let mut source = self.nodes[from].connect().expect("a connection");
+        loop {
+            let keys = source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).expect("keys");
+            if keys.is_empty() {
+                break;
+            }
+            let port = target.port.to_string();
+            let command = ["MIGRATE", &target.host, &port, "", "0", "5000", "KEYS"];
+            let command: Vec<_> = command.into_iter().chain(keys.iter().map(String::as_str)).collect();
+            assert_eq!(source.ask(&command).expect("a reply"), ["OK"]);
+        }
+        // First who takes it, then who gives it, so that it is never nobody's.
+        let others = (0..self.setup.masters).filter(|node| ![from, to].contains(node));
+        for node in [to, from].into_iter().chain(others) {
+            if self.nodes[node].role().as_deref() == Some("master") {
+                assert_eq!(self.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]), ["OK"]);
+            }
+        }
+    }
+
+    /// Moves slots to another node, one after the other, as `redis-cli --cluster reshard` does.
+    #[track_caller]
+    pub fn move_slots(&self, slots: std::ops::RangeInclusive<u16>, from: usize, to: usize) {
+        for slot in slots {
+            self.begin_to_move(slot, from, to);
+            self.end_move(slot, from, to);
+        }
+    }
+
+    /// Writes that many keys of its own, each where it belongs.
+    #[track_caller]
+    pub fn write(&self, prefix: &str, keys: u32) {
+        let mut wires: BTreeMap<usize, Wire> = BTreeMap::new();
+        let owners: Vec<_> = self.map(self.owner(0)).into_iter().filter(|entry| !entry.slots.is_empty()).collect();
+        for key in (0..keys).map(|key| format!("{prefix}{key}")) {
+            let slot = slot_of(&key);
+            let owner = owners.iter().find(|entry| entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot)));
+            let place = self.place_of(&owner.expect("somebody serves it").address);
+            let wire = wires.entry(place).or_insert_with(|| self.nodes[place].connect().expect("a connection"));
+            assert_eq!(wire.ask(&["SET", &key, "1"]).expect("a reply"), ["OK"], "{key} on {}", self.nodes[place].address());
+        }
+    }
+
+    /// How many keys all masters have.
+    pub fn keys(&self) -> u64 {
+        let masters = self.nodes.iter().filter(|node| node.role().as_deref() == Some("master"));
+        masters.map(|master| master.ask(&["DBSIZE"])[0].parse::<u64>().expect("a number")).sum()
+    }
+
+    /// A deployment of that name that is told of these of its nodes, with more keys behind.
+    pub fn deployment(&self, name: &str, seeds: &[usize], more: &str) -> String {
+        let urls: Vec<_> = seeds.iter().map(|seed| format!("'{}'", self.nodes[*seed].url())).collect();
+        format!("[[deployment]]\nname = '{name}'\ncluster = [{}]\n{more}\n", urls.join(", "))
+    }
+}
+
+impl Mapped {
+    fn parse(line: &str) -> Option<Self> {
+        let words: Vec<_> = line.split(' ').collect();
+        let (address, _) = words.get(1)?.split_once('@')?;
+        let range = |word: &&str| {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            Some((first.parse().ok()?, last.parse().ok()?))
+        };
+        Some(Mapped {
+            id: words[0].to_owned(),
+            address: address.to_owned(),
+            flags: words.get(2)?.split(',').map(str::to_owned).collect(),
+            master: Some(*words.get(3)?).filter(|master| *master != "-").map(str::to_owned),
+            slots: words.get(8..)?.iter().filter_map(range).collect(),
+        })
+    }
+}
+
+/// The slot of a key without braces: its CRC-16.
+fn slot_of(key: &str) -> u16 {
+    let crc = key.bytes().fold(0_u16, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 })
+    });
+    crc % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_where_servers_have_them() {
+        // As the specification has it, and CLUSTER KEYSLOT.
+        assert_eq!(slot_of("123456789"), 0x31C3);
+        assert_eq!(slot_of("foo"), 12_182);
+    }
+
+    #[test]
+    fn a_cluster_is_formed_and_moved_and_fails_over() {
+        // The suite has the other versions.
+        for version in ["redis-5.0.6", "redis-6.2.14", "redis-8.2.3"] {
+            let mut cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });
+            let owners: Vec<_> = [0, 5460, 5461, 10_922, 10_923, 16_383].into_iter().map(|slot| cluster.owner(slot)).collect();
+            assert_eq!(owners, [0, 0, 1, 1, 2, 2], "{version}");
+            assert_eq!(cluster.replicas_of(1), [4]);
+            cluster.write("key", 1000);
+            assert_eq!(cluster.keys(), 1000);
+            cluster.move_slots(5461..=5480, 1, 0);
+            assert_eq!((cluster.owner(5480), cluster.owner(5481), cluster.keys()), (0, 1, 1000));
+            cluster.failover(3);
+            assert_eq!(cluster.until_failed_over(LIMIT, 0, 0), 3);
+            cluster.until_works();
+            cluster.nodes[2].kill();
+            assert_eq!(cluster.until_failed_over(LIMIT, 2, 16_000), 5);
+            cluster.nodes[2].restart();
+            cluster.until_works();
+            assert_eq!((cluster.nodes[2].role().as_deref(), cluster.keys()), (Some("slave"), 1000), "{version}");
+        }
+    }
+}
