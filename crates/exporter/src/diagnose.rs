@@ -98,8 +98,11 @@ fn waits(view: &DeploymentView) -> bool {
 
 fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
     let lacks = |view: &DeploymentView, of: fn(&NodeView) -> bool| !view.members().any(|(_, node)| of(node) && node.up() == Some(true));
-    let dark =
-        |view: &Arc<DeploymentView>| lacks(view, |_| true) || (view.deployment.kind == Kind::Sentinel && lacks(view, NodeView::holds_data));
+    let dark = |view: &Arc<DeploymentView>| {
+        // Of nodes that others were to name there may be none, and of a cluster no shard.
+        let of_none = view.deployment.kind == Kind::Sentinel && lacks(view, NodeView::holds_data);
+        lacks(view, |_| true) || of_none || view.shards.is_empty()
+    };
     let found = |view: &Arc<DeploymentView>| view.findings.iter().any(|finding| finding.severity != Severity::Info);
     if views.is_empty() || views.iter().any(dark) || (views.iter().any(|view| waits(view)) && !views.iter().any(found)) {
         COULD_NOT_TELL

@@ -191,6 +191,12 @@ impl Memory {
         node.role() == Some(Role::Master) && read.is_some_and(|read| read.master && read.slots.is_empty())
     }
 
+    /// A master that knows of no slots at all is of no shard, whatever maps say: it was reset.
+    pub(crate) fn was_reset(node: &NodeView) -> bool {
+        let assigned = node.snapshot().and_then(|snapshot| snapshot.cluster.as_ref()?.count("cluster_slots_assigned"));
+        node.role() == Some(Role::Master) && assigned == Some(0)
+    }
+
     /// The node at a place is the one with this id, as its address says; what it said itself goes before.
     pub(crate) fn identify(&mut self, place: usize, id: &str) {
         if self.ids.len() <= place {

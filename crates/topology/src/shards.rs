@@ -89,7 +89,8 @@ impl Memory {
                 let seat = part.seats.iter().position(|seat| *seat == Some(place));
                 // A master whose slots another one took was that of its shard before; one that has none by its own word is of none.
                 let lingers = || seat.is_some() && !cluster.is_empty_master(place, node);
-                let belongs = node.node.kind != NodeKind::Vacant && owner.map_or_else(lingers, |owner| part.owner == *owner);
+                let there = node.node.kind != NodeKind::Vacant && !cluster::Memory::was_reset(node);
+                let belongs = there && owner.map_or_else(lingers, |owner| part.owner == *owner);
                 match seat {
                     Some(seat) if !belongs => {
                         part.free(seat);

@@ -83,8 +83,9 @@ impl Scene {
         let head = format!("run_id:r{number}\nuptime_in_seconds:1000\ncluster_enabled:1\n{role}\nmaster_replid:{}\n", id(history));
         let newest = self.servers.values().map(|server| server.epoch).max().unwrap_or_default();
         let (state, covered) = if server.works { ("ok", 16384) } else { ("fail", 10923) };
+        let assigned = if server.map.as_ref().is_some_and(|map| map.lines().count() == 1) { 0 } else { 16384 };
         let info = format!(
-            "cluster_state:{state}\ncluster_slots_ok:{covered}\ncluster_known_nodes:{}\ncluster_current_epoch:{newest}\ncluster_my_epoch:{}\n",
+            "cluster_state:{state}\ncluster_slots_assigned:{assigned}\ncluster_slots_ok:{covered}\ncluster_known_nodes:{}\ncluster_current_epoch:{newest}\ncluster_my_epoch:{}\n",
             self.servers.len(),
             server.epoch
         );
@@ -279,4 +280,15 @@ fn the_primaries_outlive_a_restart_of_the_exporter() {
         (changed.len(), changed.first().map(|change| change.starts_with(&format!("0 {} {}", address(1), address(4))))),
         (1, Some(true))
     );
+}
+
+#[test]
+fn a_replica_that_was_reset_is_of_no_shard_at_once() {
+    let mut scene = Scene::healthy();
+    let alone = format!("id4 {}@16379 myself,master - 0 0 0 connected\n", address(4));
+    scene.servers.insert(4, Server { map: Some(alone), history: ('d', Some('a')), works: false, ..server(None, "", 0, 'd') });
+    let view = scene.rounds(4);
+    assert_eq!(shards(&view)[0], ("0", Some(&*address(1)), 0));
+    assert_eq!((scene.happened("split_brain_began").len(), scene.happened("primary_changed").len()), (0, 0));
+    assert!(!kinds(&view).iter().any(|(kind, ..)| *kind == FindingKind::RedisClusterShardWithoutReplica), "{:?}", kinds(&view));
 }
