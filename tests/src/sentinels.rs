@@ -257,8 +257,20 @@ pub struct Server {
 impl Server {
     /// Starts a server, or a Sentinel, at a place with these lines in its configuration, and waits until it answers.
     pub fn start(version: &'static str, is_sentinel: bool, place: &Place, options: &str, password: Option<&'static str>) -> Self {
+        Self::start_on(version, is_sentinel, place, free_port(), options, password)
+    }
+
+    /// The same on a given port.
+    pub fn start_on(
+        version: &'static str,
+        is_sentinel: bool,
+        place: &Place,
+        port: u16,
+        options: &str,
+        password: Option<&'static str>,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let (host, port, folder) = (place.host.clone(), free_port(), directory.path().display());
+        let (host, folder) = (place.host.clone(), directory.path().display());
         let mut text = format!("port {port}\nbind {host}\nprotected-mode no\ndir {folder}\n");
         if !is_sentinel {
             text += "save \"\"\nrepl-diskless-sync-delay 0\n";

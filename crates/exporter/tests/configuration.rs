@@ -231,6 +231,62 @@ fn what_is_written_about_sentinels_becomes_what_is_used() {
 }
 
 #[test]
+fn what_is_written_about_names_becomes_what_is_used() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rolecall.toml");
+    let text = r#"
+        [[deployment]]
+        name = "queue"
+        dns = ["rediss://mon:hunter2@queue.prod.svc"]
+        tls = { insecure_skip_verify = true }
+        node_name = "{short}"
+        trust = ["10.0.0.0/8"]
+        cadence = { dns = "30s" }
+        expect = { replicas = 2 }
+        endpoints = { primary = "redis://queue-rw" }
+        [[deployment]]
+        name = "plain"
+        dns = ["redis://[fd00::1]:7000", "redis://plain.prod.svc"]
+        password_file = "/dev/null"
+    "#;
+    std::fs::write(&file, text).expect("a file");
+    let settings = Settings::check(&file).expect("a good file");
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    expect![[r#"
+
+        name = "queue"
+        dns = ["rediss://queue.prod.svc:6379"]
+        username = "mon"
+        password = "<redacted>"
+        tls = { insecure_skip_verify = true }
+        node_name = "{short}"
+        trust = ["10.0.0.0/8"]
+        forget_after = "5m"
+        interval = "1s"
+        deadline = "800ms"
+        down_after = "3s"
+        cadence = { commands = "10s", slowlog = "10s", config = "1m", dns = "30s" }
+        expect = { replicas = 2 }
+        endpoints = { primary = { url = "redis://queue-rw:6379", username = "mon", password = "<redacted>" } }
+
+        [[deployment]]
+        name = "plain"
+        dns = ["redis://[fd00::1]:7000", "redis://plain.prod.svc:6379"]
+        password_file = "/dev/null"
+        node_name = "{host}:{port}"
+        forget_after = "5m"
+        interval = "1s"
+        deadline = "800ms"
+        down_after = "3s"
+        cadence = { commands = "10s", slowlog = "10s", config = "1m", dns = "10s" }
+    "#]]
+    .assert_eq(settings.effective().split_once("[[deployment]]").expect("deployments").1);
+    std::fs::write(&file, settings.effective()).expect("a file");
+    let again = Settings::check(&file).expect("the effective configuration is a good file");
+    assert_eq!(again.effective(), settings.effective());
+}
+
+#[test]
 fn parts_have_every_deployment_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("rolecall.toml");

@@ -74,12 +74,14 @@ pub enum Kind {
     Sentinel,
     /// Some nodes of a cluster are listed, which name the others.
     Cluster,
+    /// Names are listed, each of whose addresses is a node.
+    Dns,
 }
 
 /// How nodes are found that others name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
-    /// The name by which Sentinels know the master; empty in a cluster.
+    /// The name by which Sentinels know the master; empty without Sentinels.
     pub master: String,
     /// What the nodes are called.
     pub names: NameTemplate,
@@ -282,6 +284,7 @@ impl Kind {
             Kind::Static => "static",
             Kind::Sentinel => "sentinel",
             Kind::Cluster => "cluster",
+            Kind::Dns => "dns",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
 
+use crate::membership::is_unresolved;
 use crate::{Cause, DeploymentView, Kind, Message, NoPrimary, Node, NodeKind, NodeView, Presence, ShardView};
 
 /// A change between two rounds.
@@ -236,6 +237,7 @@ fn membership(before: &DeploymentView, after: &DeploymentView, at: SystemTime) -
     let is_data = |node: &&Arc<Node>| node.kind == NodeKind::Data;
     let listed = match after.deployment.kind {
         Kind::Cluster => !before.shards.is_empty(),
+        Kind::Dns => old.iter().filter(is_data).any(|node| !is_unresolved(node)),
         Kind::Static | Kind::Sentinel => before.sentinels.as_ref().is_some_and(|sentinels| sentinels.listed),
     };
     if Arc::ptr_eq(&before.deployment, &after.deployment) || !listed {

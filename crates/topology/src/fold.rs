@@ -112,7 +112,7 @@ impl Fold {
             let answered: Vec<_> = successions.iter().map(Option::is_some).collect();
             self.cluster.learn(&nodes, &answered, round.elapsed);
         }
-        let changes = self.membership.apply(&deployment, &nodes, &mut self.cluster, &round.host_names, round.elapsed);
+        let changes = self.membership.apply(&deployment, &nodes, &mut self.cluster, round);
         if let Some(changed) = changes.deployment {
             deployment = changed;
             self.shards.removed(&changes.removed);
@@ -175,6 +175,7 @@ impl Fold {
             endpoints,
             sentinels,
             cluster,
+            names: Arc::clone(&round.resolved),
             findings: Vec::new(),
             history: Arc::clone(&before.history),
             deployment,

@@ -1,5 +1,5 @@
-//! Fact: which nodes belong to a deployment whose nodes others name, Sentinels or the nodes of a cluster: the union of what all of them
-//! list, less the ghosts.
+//! Fact: which nodes belong to a deployment whose nodes others name, Sentinels, the nodes of a cluster, or DNS: the union of what all of
+//! them list, less the ghosts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::deployment::address;
 use crate::names::is_address;
 use crate::places::Places;
 use crate::presence::is_absence;
-use crate::{Deployment, Discovery, Kind, NodeKind, NodeView, Presence, cluster};
+use crate::{Deployment, Discovery, Kind, Node, NodeKind, NodeView, Presence, Resolved, Round, cluster};
 
 /// The most nodes that are found of one deployment: as many as clusters can have.
 const MAX_FOUND: usize = 1024;
@@ -19,7 +19,7 @@ const MAX_FOUND: usize = 1024;
 /// Host names of addresses, as far as they were looked up: `None` where there is none.
 pub type HostNames = BTreeMap<String, Option<String>>;
 
-/// What the fact remembers: of each place, when a Sentinel last listed a node there.
+/// What the fact remembers: of each place, when a node was last listed there.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     listed: Vec<Duration>,
@@ -69,32 +69,42 @@ struct Listed<'a> {
 }
 
 impl Memory {
-    /// Takes up what the Sentinels say now, or the nodes of a cluster said last.
+    /// Takes up what the Sentinels say now, or the nodes of a cluster said last, or what names stand for.
     pub(crate) fn apply(
         &mut self,
         deployment: &Arc<Deployment>,
         nodes: &[NodeView],
         cluster: &mut cluster::Memory,
-        names: &HostNames,
-        elapsed: Duration,
+        round: &Round,
     ) -> Changes {
+        let elapsed = round.elapsed;
         let mut changes = Changes::default();
         let Some(discovery) = &deployment.discovery else { return changes };
-        let is_cluster = deployment.kind == Kind::Cluster;
+        let (is_cluster, is_dns) = (deployment.kind == Kind::Cluster, deployment.kind == Kind::Dns);
         if is_cluster {
             cluster.forget(discovery.forget_after);
         }
-        let listed: Vec<_> = if is_cluster { in_maps(cluster, elapsed) } else { listed(nodes, &discovery.master).into_values().collect() };
+        let listed: Vec<_> = match deployment.kind {
+            Kind::Cluster => in_maps(cluster, elapsed),
+            Kind::Dns => behind_names(&round.resolved),
+            Kind::Static | Kind::Sentinel => listed(nodes, &discovery.master).into_values().collect(),
+        };
         // Those that are there go first, and of two entries about one process the one with a host name gives the label.
         let mut entries: Vec<_> = listed.iter().collect();
         entries.sort_by_key(|node| (node.down_for.is_some(), is_address(node.host)));
         self.listed.resize(nodes.len(), elapsed);
         // A Sentinel that cannot see the master cannot find its replicas either.
         let tells = |report: &MasterReport| report.replicas.is_some() && !report.master.down();
-        let told = if is_cluster { !listed.is_empty() } else { nodes.iter().filter_map(|node| report(node, discovery)).any(tells) };
+        let told = match deployment.kind {
+            Kind::Cluster | Kind::Dns => !listed.is_empty(),
+            Kind::Static | Kind::Sentinel => nodes.iter().filter_map(|node| report(node, discovery)).any(tells),
+        };
         if !told {
             // Nobody says anything: this is no evidence that somebody is gone.
             self.listed.fill(elapsed);
+        }
+        if is_dns {
+            self.left.retain(|left| listed.iter().any(|node| mapped(discovery, node).1 == *left));
         }
         let mut seated: HashMap<&str, usize> = HashMap::new();
         let mut at: Vec<(String, usize)> = Vec::new();
@@ -105,7 +115,7 @@ impl Memory {
             let known = node.place.or_else(|| deployment.place(&found));
             let place = known.or_else(|| seated.get(node.run_id).copied()).or_else(|| of_run_id(nodes, node.run_id));
             // Where a node was that moved, and where nobody is now.
-            let left = node.down_for.is_some() && self.left.contains(&found);
+            let left = (is_dns || node.down_for.is_some()) && self.left.contains(&found);
             if is_ghost && is_cluster {
                 changes.ghosts.push(found.clone());
             }
@@ -123,7 +133,7 @@ impl Memory {
                     changes.also_at(&deployment, [found, said], place);
                 }
                 None if is_ghost || left || (deployment.found() >= MAX_FOUND && !node.master) => {}
-                None => match named(node, discovery, names) {
+                None => match named(node, discovery, &round.host_names) {
                     Some(name) => {
                         self.left.retain(|left| *left != found);
                         let place = self.seat(&mut changes, &deployment, nodes, name, found.clone(), node.down_for.is_none());
@@ -144,22 +154,44 @@ impl Memory {
         for (id, place) in at {
             cluster.identify(place, &id);
         }
-        // What maps list is forgotten in time already.
-        let forget_after = if is_cluster { Duration::ZERO } else { discovery.forget_after };
-        for (place, node) in nodes.iter().enumerate().filter(|(_, node)| node.node.kind == NodeKind::Data) {
-            let unlisted = elapsed.saturating_sub(self.listed[place]);
-            // A master that Sentinels forgot, and that still answers, is one that they will never demote.
-            let stays = (!is_cluster && node.role() == Some(Role::Master)) || deployment.is_configured(place);
-            if unlisted > forget_after && !stays && !changes.gone.contains(&place) {
-                changes.gone.push(place);
-                changes.removed.extend(was_replica(node).then_some(place));
-            }
-        }
+        self.drop_unlisted(&mut changes, deployment, discovery, nodes, elapsed);
+        let twins = if is_dns { twins(nodes, &changes.gone) } else { Vec::new() };
+        changes.gone.extend(twins.iter().map(|(_, second)| *second));
         if !changes.gone.is_empty() {
             let smaller = Arc::make_mut(changes.deployment.get_or_insert_with(|| Arc::clone(deployment)));
             changes.gone.iter().for_each(|place| smaller.vacate(*place));
+            for (first, second) in twins {
+                smaller.alias(nodes[second].node.address.clone(), &nodes[first].node.address);
+            }
         }
         changes
+    }
+
+    /// Those that nobody lists any more, for long enough, are gone.
+    fn drop_unlisted(&self, changes: &mut Changes, deployment: &Deployment, discovery: &Discovery, nodes: &[NodeView], elapsed: Duration) {
+        for (place, node) in nodes.iter().enumerate().filter(|(_, node)| node.node.kind == NodeKind::Data) {
+            let unlisted = elapsed.saturating_sub(self.listed[place]);
+            let forget_after = match deployment.kind {
+                // What maps list is forgotten in time already.
+                Kind::Cluster => Duration::ZERO,
+                // A name that stood for nothing yet.
+                Kind::Dns if is_unresolved(&node.node) => Duration::ZERO,
+                _ => discovery.forget_after,
+            };
+            let lives = match deployment.kind {
+                Kind::Cluster => false,
+                // Names leave out what is not ready, which need not be gone.
+                Kind::Dns => node.up() == Some(true),
+                // A master that Sentinels forgot, and that still answers, is one that they will never demote.
+                Kind::Static | Kind::Sentinel => node.role() == Some(Role::Master),
+            };
+            let stays = lives || deployment.is_configured(place);
+            if unlisted > forget_after && !stays && !changes.gone.contains(&place) {
+                changes.gone.push(place);
+                // Nobody takes a node away by letting it vanish.
+                changes.removed.extend((was_replica(node) && deployment.kind != Kind::Dns).then_some(place));
+            }
+        }
     }
 
     /// Gives a place to a node that is listed for the first time; `there` says that somebody holds it to be up.
@@ -282,6 +314,36 @@ fn in_maps(cluster: &cluster::Memory, elapsed: Duration) -> Vec<Listed<'_>> {
             down_for: known.failed.map(|failed| elapsed.saturating_sub(failed)),
         })
         .collect()
+}
+
+/// The nodes at the addresses that names stand for. A name that stood for none yet is itself a node that nobody can reach.
+fn behind_names(resolved: &[Resolved]) -> Vec<Listed<'_>> {
+    let at = |host, port| Listed { host, port, hostname: None, run_id: "", place: None, master: false, down_for: None };
+    let all = resolved.iter().flat_map(|name| {
+        let addresses = name.addresses.as_deref().unwrap_or(std::slice::from_ref(&name.host));
+        addresses.iter().map(move |address| at(address, name.port))
+    });
+    all.collect()
+}
+
+/// The places of processes that are behind two addresses, one of each family for example: the first, and the second.
+fn twins(nodes: &[NodeView], gone: &[usize]) -> Vec<(usize, usize)> {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    let mut twins = Vec::new();
+    for (place, node) in nodes.iter().enumerate().filter(|(place, _)| !gone.contains(place)) {
+        let Some(run_id) = node.snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref()) else { continue };
+        match first.get(run_id) {
+            Some(first) => twins.push((*first, place)),
+            None => drop(first.insert(run_id, place)),
+        }
+    }
+    twins
+}
+
+/// The node stands for a name of which no address is known.
+pub(crate) fn is_unresolved(node: &Node) -> bool {
+    let host = node.address.rsplit_once(':').map_or("", |(host, _)| host);
+    !is_address(host.trim_matches(['[', ']']))
 }
 
 /// Where a node that is listed is said to be, and where to reach it.

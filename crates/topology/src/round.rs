@@ -30,13 +30,31 @@ pub struct Round {
     pub checks: Vec<Check>,
     /// Host names of addresses, as far as they were looked up.
     pub host_names: Arc<HostNames>,
+    /// What the names stand for whose addresses are the nodes; empty until each was looked up once.
+    pub resolved: Arc<[Resolved]>,
+}
+
+/// A name, and what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The name.
+    pub host: String,
+    /// The port of its nodes.
+    pub port: u16,
+    /// IP addresses, as the last look-up gave them that gave any; `None` before that.
+    pub addresses: Option<Arc<[String]>>,
+    /// Look-ups so far.
+    pub lookups: u64,
+    /// Those of them that gave no address.
+    pub failures: u64,
 }
 
 impl Round {
     /// A round that went as it should, in no time.
     pub fn new(at: SystemTime, elapsed: Duration, outcomes: Vec<Outcome>) -> Self {
-        let (took, messages, checks, host_names) = (Duration::ZERO, Vec::new(), Vec::new(), Arc::default());
-        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, checks, host_names }
+        let (took, messages, checks) = (Duration::ZERO, Vec::new(), Vec::new());
+        let (host_names, resolved) = (Arc::default(), Arc::default());
+        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, checks, host_names, resolved }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::presence::is_absence;
 use crate::{
     Cause, ClusterView, Counters, Deployment, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag, LinkView,
     LostWritesView, MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView,
-    Refusals, SentinelsView, SplitBrainView, Upstream,
+    Refusals, Resolved, SentinelsView, SplitBrainView, Upstream,
 };
 
 /// What is known of a deployment after a round.
@@ -35,6 +35,8 @@ pub struct DeploymentView {
     pub sentinels: Option<SentinelsView>,
     /// What the nodes of a cluster say of it.
     pub cluster: Option<ClusterView>,
+    /// What the names stand for whose addresses are the nodes, if such are listed.
+    pub names: Arc<[Resolved]>,
     /// What needs a person, the worst first.
     pub findings: Vec<Finding>,
     /// What happened of late.
@@ -164,7 +166,9 @@ impl DeploymentView {
             // The shards of a cluster are not known yet.
             shards: match deployment.kind {
                 Kind::Cluster => Vec::new(),
-                Kind::Static | Kind::Sentinel => vec![ShardView { labels: Arc::new(deployment.labels.clone()), ..ShardView::default() }],
+                Kind::Static | Kind::Sentinel | Kind::Dns => {
+                    vec![ShardView { labels: Arc::new(deployment.labels.clone()), ..ShardView::default() }]
+                }
             },
             endpoints: EndpointView::pending(&deployment),
             deployment,
@@ -174,6 +178,7 @@ impl DeploymentView {
             nodes,
             sentinels: None,
             cluster: None,
+            names: Arc::default(),
             findings: Vec::new(),
             history: Arc::default(),
         }

@@ -642,6 +642,59 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
 }
 
 #[test]
+fn a_replica_that_stays_behind_its_failed_master_leaves_the_shard_without_a_primary() {
+    let mut cluster = Cluster::start(&ClusterSetup::default());
+    cluster.write("key", 300);
+    let watch = settled(&cluster, &[1], "");
+    // It is there, and must not take over: as one whose data is too old for the cluster.
+    let behind = cluster.replicas_of(0)[0];
+    cluster.nodes[behind].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "yes"]);
+    cluster.nodes[0].kill();
+    let found = watch.until_finding(SOON, "RedisNoPrimary", "critical");
+    assert_eq!((&found["shard"], &found["evidence"]["last_primary"]), (&json!("0"), &json!(cluster.nodes[0].address())), "{found}");
+    watch.until_finding(SOON, "RedisClusterDown", "critical");
+    watch.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
+    let node = cluster.nodes[behind].address();
+    watch.daemon.until(SOON, "redis_replica_orphaned", &[("node", &node), ("why", "dead_node")], 1.0);
+    watch.daemon.until(SOON, "redis_link_state", &[("node", &node), ("state", "lost")], 1.0);
+    assert_eq!(findings(&watch, "RedisNoPrimary").len(), 1, "of no other shard");
+    assert_eq!(watch.finding("RedisSplitBrain"), None);
+    assert_eq!(watch.daemon.count("primary_changed"), 0);
+
+    cluster.nodes[behind].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "no"]);
+    until_primary(&watch, "cache", "0", &cluster.nodes[behind]);
+    cluster.nodes[0].restart();
+    cluster.until_works();
+    until_known(&watch, &cluster, "cache");
+    watch.until_quiet();
+    check_only_shard(&watch, "0");
+    check_changed(&watch, "0", &cluster.nodes[0], &cluster.nodes[behind]);
+    assert_eq!(cluster.keys(), 300);
+}
+
+#[test]
+fn a_replica_that_sleeps_through_a_failover_follows_when_it_wakes_up() {
+    let mut cluster = Cluster::start(&ClusterSetup::default());
+    let awake = cluster.replicas_of(0)[0];
+    let sleeper = cluster.add_replica(0);
+    let watch = settled(&cluster, &[1], "");
+    cluster.nodes[sleeper].signal(Signal::Stop);
+    watch.daemon.until(SOON, "redis_up", &[("node", &cluster.nodes[sleeper].address())], 0.0);
+    cluster.nodes[0].kill();
+    until_primary(&watch, "cache", "0", &cluster.nodes[awake]);
+    cluster.nodes[sleeper].signal(Signal::Cont);
+    watch.daemon.until(LIMIT, "redis_link_state", &[("node", &cluster.nodes[sleeper].address()), ("state", "up")], 1.0);
+    cluster.nodes[0].restart();
+    cluster.until_works();
+    until_known(&watch, &cluster, "cache");
+    watch.until_quiet();
+    check_only_shard(&watch, "0");
+    check_changed(&watch, "0", &cluster.nodes[0], &cluster.nodes[awake]);
+    let of_sleeper = watch.plain_events_of(&cluster.nodes[sleeper]);
+    assert_eq!(of_sleeper, ["node_unreachable", "node_back"], "it never was a master");
+}
+
+#[test]
 fn a_cluster_that_needs_no_full_coverage_works_without_a_shard() {
     let mut cluster =
         Cluster::start(&ClusterSetup { replicas: 0, options: "cluster-require-full-coverage no\n".into(), ..ClusterSetup::default() });

@@ -7,6 +7,7 @@ mod cluster;
 mod compat;
 mod counters;
 mod culprits;
+mod dns;
 mod down;
 mod durability;
 mod endpoints;

@@ -1,6 +1,7 @@
 //! What the nodes of a deployment come to, where its endpoints lead, and its rounds.
 
 use snapshot::Role;
+use topology::{DeploymentView, Resolved};
 
 use crate::row::DeploymentRow;
 
@@ -80,6 +81,15 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             }
         },
     ),
+    DeploymentRow::one("rolecall_dns_lookups_total", "DNS", "Look-ups of the names whose addresses are the nodes.", |view| {
+        lookups(view, |name| name.lookups)
+    }),
+    DeploymentRow::one(
+        "rolecall_dns_lookup_failures_total",
+        "DNS",
+        "Look-ups that gave no address; the nodes that are known stay.",
+        |view| lookups(view, |name| name.failures),
+    ),
     DeploymentRow::one("rolecall_rounds_total", "polling", "Rounds so far: polls of all nodes of the deployment.", |view| {
         Some(view.rounds.total as f64)
     }),
@@ -99,3 +109,7 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         view.at.map(|_| view.rounds.took.as_secs_f64())
     }),
 ];
+
+fn lookups(view: &DeploymentView, count: fn(&Resolved) -> u64) -> Option<f64> {
+    (!view.names.is_empty()).then(|| view.names.iter().map(count).sum::<u64>() as f64)
+}

@@ -43,6 +43,13 @@ fn deployment(settings: &DeploymentSettings) -> Table {
         table["cluster"] = value(nodes(settings));
         of_found(found, discovery, &mut table);
         table.remove("scheme");
+    } else if let (Kind::Dns, Some(found), Some(discovery)) = (deployment.kind, &settings.found, &deployment.discovery) {
+        let scheme = if found.tls.is_some() { "rediss" } else { "redis" };
+        let names = found.names.iter().map(|(host, port)| format!("{scheme}://{}", topology::address(host, *port)));
+        table["dns"] = value(names.collect::<Array>());
+        of_found(found, discovery, &mut table);
+        table.remove("scheme");
+        table.remove("ghost_after");
     } else if let (Some(found), Some(discovery)) = (&settings.found, &deployment.discovery) {
         table["sentinels"] = value(nodes(settings));
         if !settings.of_every_master() {
@@ -68,6 +75,7 @@ fn deployment(settings: &DeploymentSettings) -> Table {
         ("slowlog", Some(cadences.slowlog)),
         ("config", Some(cadences.config)),
         ("latencystats", cadences.latencystats),
+        ("dns", Some(cadences.dns).filter(|_| deployment.kind == Kind::Dns)),
     ] {
         if let Some(every) = every {
             cadence.insert(name, humantime::format_duration(every).to_string().into());

@@ -17,8 +17,8 @@ use super::found::{FileServer, Finding};
 use super::sentinels::{Scheme, Sentinels};
 use super::values::{Date, Part, SecretText, Span};
 use super::{
-    Builder, Cadences, ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, MIN_INTERVAL,
-    Masters, Settings, address, place,
+    Builder, Cadences, ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, MIN_DNS,
+    MIN_INTERVAL, Masters, Settings, address, dns, place,
 };
 use crate::cli::{LogFormat, LogLevel};
 use crate::rounds::PARAMETERS;
@@ -61,6 +61,8 @@ struct FileDeployment {
     sentinels: Vec<FileServer>,
     #[serde(default)]
     cluster: Vec<FileServer>,
+    #[serde(default)]
+    dns: Vec<FileServer>,
     master_name: Option<String>,
     sentinel_username: Option<String>,
     sentinel_password: Option<SecretText>,
@@ -122,6 +124,7 @@ struct FileCadence {
     slowlog: Option<Span>,
     config: Option<Span>,
     latencystats: Option<Span>,
+    dns: Option<Span>,
 }
 
 #[derive(Deserialize, Default)]
@@ -229,7 +232,8 @@ impl FileDeployment {
         let seconds = Duration::from_secs;
         let (interval, cadences) = match self.preset {
             Some(Preset::Managed) => {
-                (seconds(15), Cadences { commands: seconds(60), slowlog: seconds(60), config: seconds(600), latencystats: None })
+                let cadences = Cadences { commands: seconds(60), slowlog: seconds(60), config: seconds(600), ..Cadences::default() };
+                (seconds(15), cadences)
             }
             None => (DEFAULT_INTERVAL, Cadences::default()),
         };
@@ -242,11 +246,17 @@ impl FileDeployment {
         let labels: Vec<_> = std::mem::take(&mut self.labels).into_iter().collect();
         labels.iter().try_for_each(|(name, _)| label(name)).map_err(|problem| under("labels", problem))?;
         let down_after = self.down_after.map_or(DEFAULT_DOWN_AFTER.max(interval * 3), |span| span.0);
-        let kind = match (&sentinels, self.cluster.is_empty()) {
-            (Some(_), _) => Kind::Sentinel,
-            (None, false) => Kind::Cluster,
-            (None, true) => Kind::Static,
+        let kind = match (&sentinels, self.cluster.is_empty(), self.dns.is_empty()) {
+            (Some(_), _, _) => Kind::Sentinel,
+            (None, false, _) => Kind::Cluster,
+            (None, true, false) => Kind::Dns,
+            (None, true, true) => Kind::Static,
         };
+        match self.cadence.dns {
+            Some(_) if kind != Kind::Dns => return Err(at(["cadence", "dns"], "found without dns, accepted is with dns")),
+            Some(span) => at_least("dns", span.0, MIN_DNS).map_err(|problem| under("cadence", problem))?,
+            None => {}
+        }
         let mut builder = Builder::new(Deployment::new(&self.name, kind, &labels, interval, down_after));
         builder.deadline = self.deadline.map(|span| span.0);
         if builder.deadline.is_some_and(|deadline| deadline > interval) {
@@ -262,6 +272,10 @@ impl FileDeployment {
         let others = credentials(self.username.take(), self.password.take(), self.password_file.take(), &Credentials::default())?;
         if kind == Kind::Cluster {
             return self.of_cluster(builder, others, tls.as_ref());
+        }
+        if kind == Kind::Dns {
+            let (listed, finding) = (std::mem::take(&mut self.dns), self.finding());
+            return dns::add(listed, finding, self.endpoints, builder, &others, tls.as_ref());
         }
         for (place, node) in self.nodes.into_iter().enumerate() {
             node.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("nodes", under(place, problem)))?;
@@ -280,10 +294,11 @@ impl FileDeployment {
 impl FileDeployment {
     /// What is said about Sentinels, if they are what is listed.
     fn sentinels(&mut self) -> Result<Option<Sentinels>, Problem> {
-        let lists = [("nodes", self.nodes.len()), ("sentinels", self.sentinels.len()), ("cluster", self.cluster.len())];
+        let lists =
+            [("nodes", self.nodes.len()), ("sentinels", self.sentinels.len()), ("cluster", self.cluster.len()), ("dns", self.dns.len())];
         let found: Vec<_> = lists.into_iter().filter(|(_, count)| *count > 0).map(|(key, _)| key).collect();
         match found[..] {
-            [] => return Err(at(["nodes"], "found none, accepted is at least one, or sentinels, or cluster")),
+            [] => return Err(at(["nodes"], "found none, accepted is at least one, or sentinels, cluster or dns")),
             [_] => {}
             [one, other, ..] => return Err(at([one], format!("found {other} too, accepted is one of them"))),
         }
@@ -301,14 +316,14 @@ impl FileDeployment {
                 ("scheme", self.scheme.is_some()),
             ];
             only(&of_sentinels, "sentinels")?;
-            if self.cluster.is_empty() {
+            if self.cluster.is_empty() && self.dns.is_empty() {
                 let of_found = [
                     ("node_name", self.node_name.is_some()),
                     ("trust", self.trust.is_some()),
                     ("ghost_after", self.ghost_after.is_some()),
                     ("forget_after", self.forget_after.is_some()),
                 ];
-                only(&of_found, "sentinels or cluster")?;
+                only(&of_found, "sentinels, cluster or dns")?;
             }
             return Ok(None);
         }
@@ -355,7 +370,7 @@ impl FileDeployment {
             of_others = of_others.or_else(|| endpoint.tls.clone());
             builder.add(name, endpoint, None).map_err(|problem| here((vec![], problem)))?;
         }
-        self.finding().add(&mut builder, String::new(), Masters::One, credentials, of_others)?;
+        self.finding().add(&mut builder, String::new(), Masters::One, credentials, of_others, Vec::new())?;
         Ok(builder.build())
     }
 }
@@ -406,6 +421,7 @@ impl FileCadence {
             slowlog: or(self.slowlog, cadences.slowlog),
             config: or(self.config, cadences.config),
             latencystats: self.latencystats.map(|span| span.0).or(cadences.latencystats),
+            dns: or(self.dns, cadences.dns),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How nodes are found and reached that others name: what is common to Sentinels and clusters.
+//! How nodes are found and reached that others name: what is common to Sentinels, clusters and DNS.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -47,7 +47,7 @@ struct Listed {
 }
 
 impl Finding {
-    /// Takes it up: nodes are found through the servers that were added, of this master or of each.
+    /// Takes it up: nodes are found through the servers that were added, of this master or of each; or behind names.
     pub(super) fn add(
         self,
         builder: &mut Builder,
@@ -55,18 +55,27 @@ impl Finding {
         masters: Masters,
         credentials: Credentials,
         tls: Option<Tls>,
+        names: Vec<Endpoint>,
     ) -> Result<(), Problem> {
-        let mut trust = trust(&self.trust, &builder.endpoints).map_err(|problem| at(["trust"], problem))?;
+        let listed = if names.is_empty() { &builder.endpoints } else { &names };
+        let mut trust = trust(&self.trust, listed).map_err(|problem| at(["trust"], problem))?;
         let address_map = mapped(&self.address_map, &mut trust)?;
-        let names = self.node_name.map_or_else(|| Ok(NameTemplate::default()), |text| NameTemplate::new(&text));
+        let template = self.node_name.map_or_else(|| Ok(NameTemplate::default()), |text| NameTemplate::new(&text));
         builder.deployment.discovery = Some(Discovery {
             master,
-            names: names.map_err(|problem| at(["node_name"], problem))?,
+            names: template.map_err(|problem| at(["node_name"], problem))?,
             address_map,
             ghost_after: self.ghost_after.map_or(GHOST_AFTER, |span| span.0),
             forget_after: self.forget_after.map_or(FORGET_AFTER, |span| span.0),
         });
-        builder.found = Some(Found { credentials, tls, trust: Arc::new(trust), trusted: self.trust, masters });
+        builder.found = Some(Found {
+            credentials,
+            tls,
+            trust: Arc::new(trust),
+            trusted: self.trust,
+            masters,
+            names: names.into_iter().filter_map(named).collect(),
+        });
         Ok(())
     }
 }
@@ -83,6 +92,14 @@ impl FileServer {
         let credentials = credentials(listed.username, listed.password, listed.password_file, others)?;
         let endpoint = address::parse_with_port(&listed.url, port, &credentials, tls).map_err(|problem| at(["url"], problem))?;
         Ok((listed.name, endpoint))
+    }
+}
+
+/// A name and the port of the nodes behind it.
+fn named(endpoint: Endpoint) -> Option<(String, u16)> {
+    match endpoint.address {
+        Address::Tcp { host, port } => Some((host, port)),
+        Address::Unix(_) => None,
     }
 }
 

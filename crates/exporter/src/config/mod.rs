@@ -3,6 +3,7 @@
 //! Layers, each over the one before: defaults, the file, `ROLECALL_...__...` in the environment, flags.
 
 mod address;
+mod dns;
 mod effective;
 mod endpoints;
 mod error;
@@ -14,6 +15,7 @@ mod sentinels;
 mod values;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +59,7 @@ pub struct DeploymentSettings {
     pub checked: Vec<(EndpointKind, Endpoint)>,
     /// Time between two checks of one of them.
     pub check_interval: Duration,
-    /// How to reach the nodes that Sentinels name, if they do.
+    /// How to reach the nodes that are found, if such there are.
     pub found: Option<Found>,
     /// How long a round waits for an answer.
     pub deadline: Duration,
@@ -80,6 +82,8 @@ pub struct Found {
     pub trusted: Vec<String>,
     /// Of which masters it is.
     pub(crate) masters: Masters,
+    /// Names whose addresses are the nodes, and the ports of those.
+    pub names: Vec<(String, u16)>,
 }
 
 /// Of which masters a deployment is.
@@ -105,10 +109,15 @@ pub struct Cadences {
     pub config: Duration,
     /// Times by command, which cost the server as much as seven INFO; `None` is never.
     pub latencystats: Option<Duration>,
+    /// Names whose addresses are the nodes.
+    pub dns: Duration,
 }
 
 /// The smallest interval between rounds.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The smallest time between two look-ups of a name.
+const MIN_DNS: Duration = Duration::from_secs(1);
 
 /// The interval between rounds unless configured.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
@@ -128,7 +137,7 @@ const DEFAULT_LISTEN_ADDRESS: &str = "0.0.0.0:9121";
 impl Default for Cadences {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Cadences { commands: seconds(10), slowlog: seconds(10), config: seconds(60), latencystats: None }
+        Cadences { commands: seconds(10), slowlog: seconds(10), config: seconds(60), latencystats: None, dns: seconds(10) }
     }
 }
 
@@ -161,14 +170,18 @@ impl DeploymentSettings {
         self.found.as_ref().is_some_and(|found| found.masters != Masters::One)
     }
 
-    /// How to reach the node at a place and an address; `None` when it is nowhere to be reached.
+    /// How to reach the node at a place and an address; `None` when it is nowhere to be reached: a name stands for its addresses alone.
     pub(crate) fn endpoint(&self, place: usize, address: &str) -> Option<Endpoint> {
         if let Some(listed) = self.endpoints.get(place) {
             return Some(listed.clone());
         }
         let found = self.found.as_ref()?;
         let (host, port) = address.rsplit_once(':')?;
-        let address = Address::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port: port.parse().ok()? };
+        let host = host.trim_matches(['[', ']']);
+        if self.deployment.kind == Kind::Dns && host.parse::<IpAddr>().is_err() {
+            return None;
+        }
+        let address = Address::Tcp { host: host.to_owned(), port: port.parse().ok()? };
         Some(Endpoint { address, credentials: found.credentials.clone(), tls: found.tls.clone(), trust: Some(Arc::clone(&found.trust)) })
     }
 

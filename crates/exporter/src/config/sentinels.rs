@@ -69,7 +69,7 @@ impl Sentinels {
             (_, Some(_)) => return Err(at(["scheme"], "found tls without it, accepted is scheme = \"rediss\", or no tls")),
         };
         let masters = if every { Masters::Every(part) } else { Masters::One };
-        self.finding.add(&mut builder, self.master_name.unwrap_or_default(), masters, nodes, tls)?;
+        self.finding.add(&mut builder, self.master_name.unwrap_or_default(), masters, nodes, tls, Vec::new())?;
         Ok(builder.build())
     }
 }

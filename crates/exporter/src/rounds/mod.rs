@@ -4,7 +4,7 @@
 //! but not waited for, until it answers promptly again; so a hung node costs one slow round, and then nothing. Connecting is no part of
 //! a round: each node's station connects on its own. Sentinels are asked by watchers that all deployments share (`crate::sentinels`): a
 //! round takes what they heard last, and what a Sentinel announces asks for a round at once. Endpoints are checked by tasks of their own
-//! too; a round takes what came of it.
+//! too, and names are looked up by tasks of their own; a round takes what came of it.
 
 mod asked;
 mod blindness;
@@ -12,6 +12,7 @@ mod checker;
 mod host_names;
 mod journal;
 mod readings;
+mod resolver;
 mod shared;
 mod station;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
@@ -29,6 +31,7 @@ use crate::config::DeploymentSettings;
 use crate::sentinels::{Announcement, Announcements, Watch};
 use checker::{Brief, Checked, Checker};
 use host_names::Lookups;
+use resolver::Names;
 
 pub(crate) use asked::Asked;
 pub(crate) use readings::{Interest, PARAMETERS};
@@ -63,6 +66,7 @@ struct Rounds {
     /// Errors that checks of endpoints met at a process, until that process answers as a node: they are in its counters.
     owed: Vec<(Box<str>, OwnErrors)>,
     lookups: Lookups,
+    names: Names,
     /// When the last round began.
     begun: Option<Instant>,
     /// When a round is to begin that something asked for.
@@ -77,6 +81,8 @@ enum Member {
     Node(Asked, String),
     /// A Sentinel, which a watcher asks for all deployments.
     Sentinel(Watch),
+    /// A name that stands for no address yet.
+    Unresolved,
     /// Nobody.
     None,
 }
@@ -98,7 +104,7 @@ pub async fn run(
     rounds.settle().await?;
     let mut view = rounds.round(clock.now()).await?;
     if rounds.waits() {
-        // Sentinels have just named the nodes.
+        // Somebody has just named the nodes.
         rounds.settle().await?;
         view = rounds.round(clock.now()).await?;
     }
@@ -129,6 +135,8 @@ impl Rounds {
         let (checking, checked) = mpsc::channel(MAX_CHECKS);
         let mut fold = Fold::new(Arc::clone(&settings.deployment));
         shared.state.recall(&mut fold, shared.clock.wall());
+        let mut stations = JoinSet::new();
+        let names = Names::look_up(&settings, &mut stations);
         let mut rounds = Rounds {
             announcements: Announcements::of(&watches, settings.master(), &settings.deployment),
             members: watches.into_iter().map(Member::Sentinel).collect(),
@@ -138,13 +146,14 @@ impl Rounds {
             turn: 0,
             reporting,
             reports,
-            stations: JoinSet::new(),
+            stations,
             messages: Vec::new(),
             checking,
             checked,
             checks: Vec::new(),
             owed: Vec::new(),
             lookups: Lookups::default(),
+            names,
             begun: None,
             asked_for: None,
             wanted: Vec::new(),
@@ -160,6 +169,7 @@ impl Rounds {
             let sits = match self.members.get(place) {
                 Some(Member::Node(_, address)) => node.kind == NodeKind::Data && *address == node.address,
                 Some(Member::Sentinel(_)) => true,
+                Some(Member::Unresolved) => node.kind == NodeKind::Data && self.settings.endpoint(place, &node.address).is_none(),
                 Some(Member::None) => node.kind == NodeKind::Vacant,
                 None => false,
             };
@@ -181,6 +191,7 @@ impl Rounds {
                     let asked = Asked::start(post, self.reporting.clone(), self.shared.clone(), &mut self.stations);
                     Member::Node(asked, node.address.clone())
                 }
+                None if node.kind == NodeKind::Data => Member::Unresolved,
                 None => Member::None,
             };
             match self.members.get_mut(place) {
@@ -209,11 +220,12 @@ impl Rounds {
 
     /// Nothing is known yet of some node.
     fn waits(&self) -> bool {
-        self.members.iter().any(|member| match member {
+        let waits = |member: &Member| match member {
             Member::Node(asked, _) => asked.pending(),
             Member::Sentinel(watch) => !watch.heard(),
-            Member::None => false,
-        })
+            Member::Unresolved | Member::None => false,
+        };
+        self.names.waits() || self.members.iter().any(waits)
     }
 
     /// Waits until each node had its first outcome, but not for long: a node that hangs must not keep the others from being seen.
@@ -275,6 +287,7 @@ impl Rounds {
                     failing.push(asked.failing);
                 }
                 Member::Sentinel(watch) => outcomes.push(watch.take()),
+                Member::Unresolved => outcomes.push(Outcome::Failed(Reason::Dns)),
                 Member::None => outcomes.push(Outcome::Pending),
             }
         }
@@ -287,6 +300,7 @@ impl Rounds {
             messages: std::mem::take(&mut self.messages),
             checks: std::mem::take(&mut self.checks),
             host_names: self.lookups.names(),
+            resolved: self.names.resolved(),
             ..Round::new(clock.wall(), elapsed, outcomes)
         }
     }
@@ -310,6 +324,11 @@ impl Rounds {
             Some(checked) = self.checked.recv() => self.take_check(checked),
             announced = self.announcements.next() => self.announced(announced),
             () = self.lookups.next() => self.ask_for_round(),
+            others = self.names.next() => {
+                if others {
+                    self.ask_for_round();
+                }
+            }
         }
         Ok(())
     }

@@ -1,0 +1,153 @@
+//! Deployments of names whose addresses are the nodes, round by round.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use snapshot::{NodeSnapshot, Reason};
+use topology::{Answer, Deployment, DeploymentView, Discovery, Fold, HostNames, Kind, NameTemplate, NodeKind, Outcome, Resolved, Round};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A name, what it stands for, and the servers by their addresses. Others refuse connections.
+struct Scene {
+    fold: Fold,
+    addresses: Option<Vec<&'static str>>,
+    servers: BTreeMap<&'static str, String>,
+    host_names: HostNames,
+    events: Vec<(&'static str, String)>,
+}
+
+impl Scene {
+    fn new(template: &str) -> Self {
+        let mut deployment = Deployment::new("orders", Kind::Dns, &[], SECOND, SECOND * 3);
+        let names = NameTemplate::new(template).expect(template);
+        let address_map = BTreeMap::new();
+        deployment.discovery =
+            Some(Discovery { master: String::new(), names, address_map, ghost_after: SECOND * 600, forget_after: SECOND * 10 });
+        let servers = [("10.0.0.1:6379", master("x")), ("10.0.0.2:6379", replica("y"))].into();
+        let host_name = |(ip, name): (&str, &str)| (ip.to_owned(), Some(format!("{name}.orders.svc")));
+        let host_names = [("10.0.0.1", "redis-0"), ("10.0.0.2", "redis-1"), ("10.0.0.3", "redis-1")].map(host_name).into();
+        Scene { fold: Fold::new(Arc::new(deployment)), addresses: Some(vec!["10.0.0.1", "10.0.0.2"]), servers, host_names, events: vec![] }
+    }
+
+    fn rounds(&mut self, count: usize) -> Arc<DeploymentView> {
+        for _ in 0..count {
+            let before = self.fold.view();
+            let elapsed = before.elapsed + SECOND;
+            let outcome = |address: &str| match self.servers.get(address) {
+                Some(info) => {
+                    let snapshot = NodeSnapshot::from_info(info).expect("an INFO reply");
+                    Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
+                }
+                None if address.starts_with("orders") => Outcome::Failed(Reason::Dns),
+                None => Outcome::Failed(Reason::Refused),
+            };
+            let outcomes = before.nodes.iter().map(|node| match node.node.kind {
+                NodeKind::Vacant => Outcome::Pending,
+                _ => outcome(&node.node.address),
+            });
+            let addresses = self.addresses.as_ref().map(|all| all.iter().map(|address| (*address).to_owned()).collect());
+            let resolved = Resolved { host: "orders.svc".to_owned(), port: 6379, addresses, lookups: 1, failures: 0 };
+            let round = Round {
+                resolved: [resolved].into(),
+                host_names: Arc::new(self.host_names.clone()),
+                ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
+            };
+            let step = self.fold.apply(&round);
+            self.events.extend(step.events.into_iter().map(|event| (event.kind.label(), event.node.unwrap_or_default())));
+        }
+        self.fold.view()
+    }
+
+    fn happened(&self, kind: &str) -> Vec<&str> {
+        self.events.iter().filter(|(other, _)| *other == kind).map(|(_, node)| node.as_str()).collect()
+    }
+}
+
+fn master(run_id: &str) -> String {
+    format!("run_id:{run_id}\nuptime_in_seconds:1000\nrole:master\nmaster_replid:{}\n", "a".repeat(40))
+}
+
+fn replica(run_id: &str) -> String {
+    let role = "slave\nmaster_host:10.0.0.1\nmaster_port:6379\nmaster_link_status:up\nslave_read_only:1\n";
+    master(run_id).replace("master\n", role)
+}
+
+fn names(view: &DeploymentView) -> Vec<&str> {
+    view.members().map(|(_, node)| node.node.name.as_str()).collect()
+}
+
+#[test]
+fn a_name_that_stands_for_nothing_is_shown_until_it_does() {
+    let mut scene = Scene::new("{host}:{port}");
+    scene.addresses = None;
+    let view = scene.rounds(2);
+    assert_eq!(names(&view), ["orders.svc:6379"]);
+    assert_eq!(view.nodes[0].up(), Some(false));
+    assert!(!view.findings.is_empty());
+    scene.addresses = Some(vec!["10.0.0.1", "10.0.0.2"]);
+    let view = scene.rounds(3);
+    assert_eq!(names(&view), ["10.0.0.1:6379", "10.0.0.2:6379"]);
+    assert_eq!(view.findings, []);
+    assert_eq!(scene.happened("node_discovered"), Vec::<&str>::new(), "first sight is no change");
+}
+
+#[test]
+fn what_the_name_leaves_out_is_gone_when_it_is_down_as_well() {
+    let mut scene = Scene::new("{host}:{port}");
+    scene.rounds(3);
+    scene.addresses = Some(vec!["10.0.0.1"]);
+    let view = scene.rounds(30);
+    assert_eq!(names(&view).len(), 2, "it answers, so it is only not ready");
+    scene.servers.remove("10.0.0.2:6379");
+    let view = scene.rounds(1);
+    assert_eq!(names(&view), ["10.0.0.1:6379"]);
+    assert_eq!(scene.happened("node_gone"), ["10.0.0.2:6379"]);
+    assert_eq!(view.shards[0].replicas_wanted, 1, "nobody took it away, so it is missed");
+}
+
+#[test]
+fn a_node_that_is_down_stays_while_the_name_stands_for_it() {
+    let mut scene = Scene::new("{host}:{port}");
+    scene.rounds(3);
+    scene.servers.remove("10.0.0.2:6379");
+    assert_eq!(names(&scene.rounds(1000)).len(), 2);
+    scene.addresses = Some(vec!["10.0.0.1"]);
+    assert_eq!(names(&scene.rounds(9)).len(), 2);
+    assert_eq!(names(&scene.rounds(3)).len(), 1);
+}
+
+#[test]
+fn a_node_that_is_started_elsewhere_keeps_its_name() {
+    let mut scene = Scene::new("{short}");
+    assert_eq!(names(&scene.rounds(3)), ["redis-0", "redis-1"]);
+    // The old address is still there for a while, without a host name.
+    scene.servers.remove("10.0.0.2:6379");
+    scene.host_names.insert("10.0.0.2".to_owned(), None);
+    scene.servers.insert("10.0.0.3:6379", replica("z"));
+    scene.addresses = Some(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    let view = scene.rounds(10);
+    assert_eq!(names(&view), ["redis-0", "redis-1"]);
+    assert_eq!(view.nodes[1].up(), Some(true));
+    assert_eq!(view.nodes[1].node.address, "10.0.0.3:6379");
+    // Somebody else may be at the old address, once that was nobody's.
+    scene.addresses = Some(vec!["10.0.0.1", "10.0.0.3"]);
+    scene.rounds(2);
+    scene.servers.insert("10.0.0.2:6379", replica("w"));
+    scene.host_names.insert("10.0.0.2".to_owned(), Some("redis-2.orders.svc".to_owned()));
+    scene.addresses = Some(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    assert_eq!(names(&scene.rounds(2)), ["redis-0", "redis-1", "redis-2"]);
+}
+
+#[test]
+fn one_process_behind_two_addresses_is_one_node() {
+    let mut scene = Scene::new("{host}:{port}");
+    scene.addresses = Some(vec!["10.0.0.1", "fd00::1"]);
+    scene.servers = [("10.0.0.1:6379", master("x")), ("[fd00::1]:6379", master("x"))].into();
+    let view = scene.rounds(20);
+    assert_eq!(names(&view), ["10.0.0.1:6379"]);
+    assert_eq!(view.shards[0].masters, [0]);
+    assert_eq!(view.findings, []);
+    assert_eq!(scene.happened("split_brain_began"), Vec::<&str>::new());
+}

@@ -1,0 +1,84 @@
+//! A real name server, whose names a test changes. Needs root: it listens on port 53 of a loopback address of its own.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::{Daemon, Place, Process, Signal, eventually};
+
+/// A name server, and the addresses that it may name.
+pub struct NameServer {
+    /// What all its addresses begin with.
+    network: String,
+    directory: TempDir,
+    process: Process,
+}
+
+impl NameServer {
+    /// Starts a name server that knows no name.
+    pub fn start() -> Self {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let network = format!("127.{}.{}", 1 + std::process::id() % 250, NEXT.fetch_add(1, Ordering::Relaxed));
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("names"), "").expect("a file");
+        let resolv = format!("nameserver {network}.53\noptions timeout:1 attempts:1\n");
+        std::fs::write(directory.path().join("resolv.conf"), resolv).expect("a file");
+        let process = launch(&network, &directory);
+        NameServer { network, directory, process }
+    }
+
+    /// A place at one of its addresses.
+    pub fn place(&self, number: u8) -> Place {
+        Place { host: format!("{}.{number}", self.network), namespace: None }
+    }
+
+    /// The network of its addresses.
+    pub fn network(&self) -> String {
+        format!("{}.0/24", self.network)
+    }
+
+    /// Has it know these names, each of some addresses; the first name of an address is also its host name.
+    pub fn name(&self, names: &[(&Place, &[&str])]) {
+        let lines = names.iter().map(|(place, names)| format!("{} {}\n", place.host, names.join(" ")));
+        std::fs::write(self.directory.path().join("names"), lines.collect::<String>()).expect("a file");
+        self.process.signal(Signal::Hangup);
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        self.process.signal(Signal::Kill);
+        self.process.end(Duration::from_secs(5));
+    }
+
+    /// Starts it again, with the names that it knew.
+    pub fn restart(&mut self) {
+        self.process = launch(&self.network, &self.directory);
+    }
+
+    /// Starts the daemon with this text as its configuration, in a mount namespace in which this is the name server.
+    pub fn daemon(&self, text: &str) -> Daemon {
+        let file = |name: &str| -> PathBuf { self.directory.path().join(name) };
+        std::fs::write(file("rolecall.toml"), text).expect("a file");
+        let mount = format!("mount --bind '{}' /etc/resolv.conf && exec \"$0\" \"$@\"", file("resolv.conf").display());
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &mount]).arg(Daemon::binary());
+        Daemon::run(&mut command, &["--config.file", &file("rolecall.toml").display().to_string()])
+    }
+}
+
+fn launch(network: &str, directory: &TempDir) -> Process {
+    let (names, address) = (directory.path().join("names"), format!("{network}.53"));
+    let mut command = Command::new("dnsmasq");
+    command.args(["--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null", "--pid-file=", "--user=root"]);
+    command.args(["--no-resolv", "--no-hosts", "--bind-interfaces", "--listen-address", &address]);
+    command.arg(format!("--addn-hosts={}", names.display()));
+    let mut process = Process::start(&mut command);
+    eventually(Duration::from_secs(10), "the name server listens", || {
+        assert!(process.ended().is_none(), "the name server ended: {:?}", process.log());
+        std::net::TcpStream::connect((address.as_str(), 53)).ok()
+    });
+    process
+}
