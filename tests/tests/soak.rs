@@ -46,6 +46,7 @@ async fn a_thousand_rounds_leak_nothing() {
     let settings = DeploymentSettings {
         deployment: Arc::clone(&deployment),
         endpoints: endpoints.to_vec(),
+        data_dirs: Vec::new(),
         checked: Vec::new(),
         check_interval: INTERVAL * 10,
         found: None,

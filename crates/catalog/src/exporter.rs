@@ -11,6 +11,10 @@ pub struct ExporterView {
     pub reload: Reload,
     /// Commands sent to servers, by name.
     pub commands: Vec<(&'static str, u64)>,
+    /// Deployments that are polled.
+    pub deployments: usize,
+    /// Where people reach its pages, if that is configured.
+    pub external_url: Option<String>,
     /// Tasks of the runtime that are alive.
     pub tasks: usize,
     /// The process, where the system tells.

@@ -64,6 +64,8 @@ fn exporter() -> ExporterView {
         build: Build { version: "0.1.0", revision: "abc", rustc: "1.95.0" },
         reload: Reload { successful: true, succeeded_at: at(1) },
         commands: vec![("INFO", 12)],
+        deployments: 1,
+        external_url: Some("https://rolecall.example.com".to_owned()),
         tasks: 9,
         process: Some(ProcessFigures {
             cpu: Duration::from_millis(1234),

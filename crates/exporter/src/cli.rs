@@ -51,6 +51,10 @@ pub struct Serve {
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub listen_address: Option<String>,
 
+    /// Where people reach the pages, where that is not the address to listen on: alerts link there.
+    #[arg(long = "web.external-url", value_name = "URL")]
+    pub external_url: Option<String>,
+
     /// Web configuration file, in Prometheus' own format: TLS and basic authentication of our own pages.
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,

@@ -88,9 +88,19 @@ async fn run(arguments: &Serve, settings: Settings, gate: Gate, listener: TcpLis
     let reloader = Reloader::new(clock, &settings);
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
+    let external_url = settings.external_url.clone();
     let mut fleet = Fleet::new(shared.clone());
     fleet.poll(settings.deployments);
-    let web = Web { board: fleet.board(), shared, build: BUILD, reload: reloader.status(), lifecycle, requests: Requests::new(), gate };
+    let web = Web {
+        board: fleet.board(),
+        shared,
+        build: BUILD,
+        external_url,
+        reload: reloader.status(),
+        lifecycle,
+        requests: Requests::new(),
+        gate,
+    };
     info!(version = BUILD.version, revision = BUILD.revision, "starting Rolecall");
     info!(address = %listener.local_addr()?, "listening");
     let handle = Handle::new();

@@ -130,6 +130,7 @@ impl Fold {
         self.places.settle();
         let mut sentinels = SentinelsView::hear(&nodes, &deployment, &self.places);
         for (place, node) in nodes.iter_mut().enumerate() {
+            node.disk = round.disks.get(place).copied().flatten();
             node.attached = self.attached(node, &deployment);
             node.upstream = following::upstream(node, place, &deployment, &self.places);
             node.expected_aof = expect.aof.zip(node.role()).and_then(|(aof, role)| aof.of(role));

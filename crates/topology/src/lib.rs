@@ -67,7 +67,7 @@ pub use process::ProcessView;
 pub use refusals::{Refusal, Refusals, holding};
 pub use remembered::{Remembered, RememberedNode};
 pub use rising::ACCESS_CODES;
-pub use round::{Answer, Message, Outcome, OwnErrors, Resolved, Round};
+pub use round::{Answer, Disk, Message, Outcome, OwnErrors, Resolved, Round};
 pub use sentinels::{Disagreement, Majority, Said, SentinelsView};
 pub use split_brain::SplitBrainView;
 pub use view::{AttachedView, DeploymentView, NodeView, RoundFigures, ShardView};

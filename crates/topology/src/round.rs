@@ -30,8 +30,19 @@ pub struct Round {
     pub checks: Vec<Check>,
     /// Host names of addresses, as far as they were looked up.
     pub host_names: Arc<HostNames>,
+    /// The room left for the data of nodes on this machine, by their places; where it is known.
+    pub disks: Vec<Option<Disk>>,
     /// What the names stand for whose addresses are the nodes; empty until each was looked up once.
     pub resolved: Arc<[Resolved]>,
+}
+
+/// The room left where a node keeps its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// Bytes that may still be written.
+    pub free_bytes: u64,
+    /// Files that may still be made; `None` where the file system sets no limit.
+    pub free_inodes: Option<u64>,
 }
 
 /// A name, and what it stands for.
@@ -54,7 +65,7 @@ impl Round {
     pub fn new(at: SystemTime, elapsed: Duration, outcomes: Vec<Outcome>) -> Self {
         let (took, messages, checks) = (Duration::ZERO, Vec::new(), Vec::new());
         let (host_names, resolved) = (Arc::default(), Arc::default());
-        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, checks, host_names, resolved }
+        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, checks, host_names, disks: Vec::new(), resolved }
     }
 }
 

@@ -7,7 +7,7 @@ use snapshot::{Attached, NodeSnapshot, Role};
 
 use crate::presence::is_absence;
 use crate::{
-    Cause, ClusterView, Counters, Deployment, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag, LinkView,
+    Cause, ClusterView, Counters, Deployment, Disk, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag, LinkView,
     LostWritesView, MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView,
     Refusals, Resolved, SentinelsView, SplitBrainView, Upstream,
 };
@@ -108,6 +108,8 @@ pub struct NodeView {
     pub presence: Presence,
     /// What it said last, also while it is down; see [`NodeView::snapshot`].
     pub last: Option<Arc<NodeSnapshot>>,
+    /// The room left for its data, where that is configured and seen.
+    pub disk: Option<Disk>,
     /// Whether its append-only file is expected to be on; `None` where nothing is declared for its role.
     pub expected_aof: Option<bool>,
     /// What asking it has come to.
@@ -242,6 +244,7 @@ impl NodeView {
             node: Arc::clone(node),
             presence: Presence::Pending,
             last: None,
+            disk: None,
             expected_aof: None,
             polling: Polling::default(),
             process: ProcessView::default(),

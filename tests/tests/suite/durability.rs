@@ -426,3 +426,23 @@ fn made_up_error_codes_blind_a_server_that_keeps_few() {
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 0.0);
     mended(&daemon, &server);
 }
+
+#[test]
+fn the_room_left_for_data_is_seen_whether_the_server_lives_or_not() {
+    let disk = Disk::of(16);
+    let mut server = Redis::start(&["--dir", &disk.folder()]);
+    let daemon = configured(&format!("nodes = [{{ url = '{}', data_dir = '{}' }}]\n", server.url(), disk.folder()));
+    let free = |most: f64| {
+        let left = || daemon.value("redis_data_dir_free_bytes").filter(|free| *free <= most);
+        eventually(LIMIT, "the room is seen", left).0
+    };
+    assert!(free(f64::from(16 << 20)) > f64::from(15 << 20));
+    assert!(daemon.value("redis_data_dir_free_inodes") > Some(100.0));
+    disk.fill();
+    assert!(free(0.0) <= 0.0);
+    server.kill();
+    daemon.until(LIMIT, "redis_up", &[], 0.0);
+    disk.free();
+    let left = || daemon.value("redis_data_dir_free_bytes").filter(|free| *free > 1e6);
+    eventually(LIMIT, "the room is seen although the server is gone", left);
+}

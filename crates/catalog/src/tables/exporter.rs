@@ -17,6 +17,14 @@ pub(super) const ROWS: &[ExporterRow] = &[
             emit(&[build.version, build.revision, build.rustc], 1.0);
         },
     ),
+    ExporterRow::many(
+        "rolecall_web_info",
+        &["external_url"],
+        "configuration: web.external_url",
+        "Where people reach the pages of the exporter: always 1; absent where that is not configured.",
+        |exporter, emit| exporter.external_url.iter().for_each(|url| emit(&[url], 1.0)),
+    ),
+    ExporterRow::one("rolecall_deployments", "configuration", "Deployments that are polled.", |exporter| Some(exporter.deployments as f64)),
     ExporterRow::one(
         "rolecall_config_last_reload_successful",
         "configuration",

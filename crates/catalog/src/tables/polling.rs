@@ -55,6 +55,18 @@ pub(super) const ROWS: &[NodeRow] = &[
         |node| node.polling.certificate_expiry.map(|expiry| expiry.as_secs_f64()),
     ),
     NodeRow::one(
+        "redis_data_dir_free_bytes",
+        "the file system of data_dir",
+        "Room left where the node keeps its data, bytes; only where data_dir is configured.",
+        |node| node.disk.map(|disk| disk.free_bytes as f64),
+    ),
+    NodeRow::one(
+        "redis_data_dir_free_inodes",
+        "the file system of data_dir",
+        "Files that can still be made where the node keeps its data; only where data_dir is configured.",
+        |node| node.disk?.free_inodes.map(|free| free as f64),
+    ),
+    NodeRow::one(
         "redis_restarts_total",
         "INFO server: run_id, uptime_in_seconds",
         "New processes of the node, by a run id that is younger than the last answer.",

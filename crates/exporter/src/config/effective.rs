@@ -18,6 +18,9 @@ pub(super) fn write(settings: &Settings) -> String {
     }
     let mut web = Table::new();
     web["listen_address"] = value(&settings.listen_address);
+    if let Some(url) = &settings.external_url {
+        web["external_url"] = value(url);
+    }
     document["web"] = Item::Table(web);
     let mut log = Table::new();
     log["level"] = value(settings.log_level.label());
@@ -118,12 +121,15 @@ fn deployment(settings: &DeploymentSettings) -> Table {
 
 /// The nodes that are listed, or the Sentinels.
 fn nodes(settings: &DeploymentSettings) -> Array {
-    let nodes = settings.deployment.nodes.iter().zip(&settings.endpoints).map(|(node, endpoint)| {
+    let nodes = settings.deployment.nodes.iter().zip(&settings.endpoints).enumerate().map(|(place, (node, endpoint))| {
         let mut written = InlineTable::new();
         written.insert("url", url(endpoint).into());
         written.insert("name", node.name.clone().into());
         if let Some(role) = node.expected_role.filter(|_| node.kind == NodeKind::Data) {
             written.insert("role", role.label().into());
+        }
+        if let Some(Some(directory)) = settings.data_dirs.get(place) {
+            written.insert("data_dir", directory.display().to_string().into());
         }
         credentials(&endpoint.credentials, &mut |key, text| drop(written.insert(key, text.into())));
         Value::from(written)

@@ -15,7 +15,7 @@ use super::endpoints::FileEndpoints;
 use super::error::{Problem, at, of_figment, under};
 use super::found::{FileServer, Finding};
 use super::sentinels::{Scheme, Sentinels};
-use super::values::{Date, Part, SecretText, Span};
+use super::values::{Date, Part, SecretText, Span, external_url};
 use super::{
     Builder, Cadences, ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, MIN_DNS,
     MIN_INTERVAL, Masters, Settings, address, dns, place,
@@ -40,6 +40,7 @@ struct Document {
 #[serde(deny_unknown_fields, default)]
 struct Web {
     listen_address: Option<String>,
+    external_url: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -102,6 +103,7 @@ struct FileNode {
     role: Option<FileRole>,
     #[serde(default)]
     aliases: Vec<String>,
+    data_dir: Option<PathBuf>,
     username: Option<String>,
     password: Option<SecretText>,
     password_file: Option<PathBuf>,
@@ -215,7 +217,9 @@ impl Document {
         // Of what stands for all masters, each has a part of its own.
         let is_ours = |settings: &DeploymentSettings| self.part.is_none_or(|part| part.has(&settings.deployment.name));
         deployments.retain(|settings| settings.of_every_master() || is_ours(settings));
+        let external_url = self.web.external_url.as_deref().map(external_url).transpose();
         Ok(Settings {
+            external_url: external_url.map_err(|problem| at(["web", "external_url"], problem))?,
             listen_address: self.web.listen_address.unwrap_or_else(|| DEFAULT_LISTEN_ADDRESS.to_owned()),
             log_level: self.log.level.unwrap_or(LogLevel::Info),
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
@@ -385,6 +389,12 @@ impl FileNode {
             FileRole::Replica => Role::Replica,
         });
         builder.add(self.name, endpoint, role).map_err(|problem| (vec![], problem))?;
+        if let Some(directory) = &self.data_dir
+            && !directory.is_absolute()
+        {
+            return Err(at(["data_dir"], format!("found {}, accepted is a path from the root", directory.display())));
+        }
+        builder.data_dirs.push(self.data_dir);
         for (place, alias) in self.aliases.iter().enumerate() {
             map(&mut builder.deployment, alias, &known).map_err(|problem| at(["aliases", &place.to_string()], problem))?;
         }

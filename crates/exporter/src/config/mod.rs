@@ -34,6 +34,8 @@ pub(crate) use values::Part;
 pub struct Settings {
     /// Where to listen.
     pub listen_address: String,
+    /// Where people reach the pages, without a slash at the end.
+    pub external_url: Option<String>,
     /// How much to log.
     pub log_level: LogLevel,
     /// How to log.
@@ -55,6 +57,8 @@ pub struct DeploymentSettings {
     pub deployment: Arc<Deployment>,
     /// Where the nodes are that are listed, in the order of the deployment's nodes.
     pub endpoints: Vec<Endpoint>,
+    /// Where the nodes that are listed keep their data on this machine, in their order.
+    pub data_dirs: Vec<Option<PathBuf>>,
     /// The endpoints that applications use, which are checked beside the rounds.
     pub checked: Vec<(EndpointKind, Endpoint)>,
     /// Time between two checks of one of them.
@@ -209,6 +213,9 @@ impl Settings {
         if let Some(address) = &arguments.listen_address {
             settings.listen_address.clone_from(address);
         }
+        if let Some(url) = &arguments.external_url {
+            settings.external_url = Some(values::external_url(url).map_err(|problem| ConfigError::new("--web.external-url", problem))?);
+        }
         settings.log_level = arguments.log_level.unwrap_or(settings.log_level);
         settings.log_format = arguments.log_format.unwrap_or(settings.log_format);
         Ok(settings)
@@ -278,6 +285,7 @@ fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigE
 struct Builder {
     deployment: Deployment,
     endpoints: Vec<Endpoint>,
+    data_dirs: Vec<Option<PathBuf>>,
     deadline: Option<Duration>,
     cadences: Cadences,
     assumed: BTreeMap<String, String>,
@@ -288,7 +296,16 @@ struct Builder {
 impl Builder {
     fn new(deployment: Deployment) -> Self {
         let (endpoints, checked, assumed) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Builder { deployment, endpoints, deadline: None, cadences: Cadences::default(), assumed, checked, found: None }
+        Builder {
+            deployment,
+            endpoints,
+            data_dirs: Vec::new(),
+            deadline: None,
+            cadences: Cadences::default(),
+            assumed,
+            checked,
+            found: None,
+        }
     }
 
     fn add(&mut self, name: Option<String>, endpoint: Endpoint, role: Option<snapshot::Role>) -> Result<(), String> {
@@ -319,6 +336,7 @@ impl Builder {
             deadline: self.deadline.unwrap_or(MAX_DEADLINE.min(interval.mul_f64(0.8))),
             deployment: Arc::new(self.deployment),
             endpoints: self.endpoints,
+            data_dirs: self.data_dirs,
             checked: self.checked,
             check_interval: CHECK_INTERVAL,
             found: self.found,

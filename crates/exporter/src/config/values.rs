@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
+use super::address::redacted;
+
 /// A time as people write it: `1s`, `250ms`, `1m 30s`.
 #[derive(Clone, Copy)]
 pub(super) struct Span(pub(super) Duration);
@@ -127,4 +129,13 @@ impl<'de> Deserialize<'de> for SecretText {
         }
         deserializer.deserialize_any(Text)
     }
+}
+
+/// A URL under which people reach our pages, without a slash at the end.
+pub(super) fn external_url(text: &str) -> Result<String, String> {
+    let is_page = |url: &url::Url| ["http", "https"].contains(&url.scheme()) && url.query().is_none() && url.fragment().is_none();
+    let url = url::Url::parse(text).ok().filter(is_page).filter(|url| url.username().is_empty() && url.password().is_none());
+    let problem = || format!("found {:?}, accepted is http:// or https://, a host, and a path if there is one", redacted(text));
+    let url = url.ok_or_else(problem)?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }

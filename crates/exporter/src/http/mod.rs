@@ -36,6 +36,8 @@ pub(crate) struct Web {
     pub(crate) board: Board,
     pub(crate) shared: Shared,
     pub(crate) build: Build,
+    /// Where people reach these pages, if that is configured.
+    pub(crate) external_url: Option<String>,
     pub(crate) reload: Status,
     /// The way to ask for a reload, where that is enabled.
     pub(crate) lifecycle: Option<mpsc::Sender<Request>>,
@@ -112,6 +114,8 @@ impl Web {
             build: self.build,
             reload: *self.reload.borrow(),
             commands: self.shared.sent(),
+            deployments: self.board.views().len(),
+            external_url: self.external_url.clone(),
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
             process: crate::process::figures(),
         }

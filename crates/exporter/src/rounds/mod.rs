@@ -9,6 +9,7 @@
 mod asked;
 mod blindness;
 mod checker;
+mod disks;
 mod host_names;
 mod journal;
 mod readings;
@@ -30,6 +31,7 @@ use tracing::warn;
 use crate::config::DeploymentSettings;
 use crate::sentinels::{Announcement, Announcements, Watch};
 use checker::{Brief, Checked, Checker};
+use disks::Disks;
 use host_names::Lookups;
 use resolver::Names;
 
@@ -67,6 +69,7 @@ struct Rounds {
     owed: Vec<(Box<str>, OwnErrors)>,
     lookups: Lookups,
     names: Names,
+    disks: Disks,
     /// When the last round began.
     begun: Option<Instant>,
     /// When a round is to begin that something asked for.
@@ -137,6 +140,7 @@ impl Rounds {
         shared.state.recall(&mut fold, shared.clock.wall());
         let mut stations = JoinSet::new();
         let names = Names::look_up(&settings, &mut stations);
+        let disks = Disks::watch(&settings, &shared, &mut stations);
         let mut rounds = Rounds {
             announcements: Announcements::of(&watches, settings.master(), &settings.deployment),
             members: watches.into_iter().map(Member::Sentinel).collect(),
@@ -154,6 +158,7 @@ impl Rounds {
             owed: Vec::new(),
             lookups: Lookups::default(),
             names,
+            disks,
             begun: None,
             asked_for: None,
             wanted: Vec::new(),
@@ -301,6 +306,7 @@ impl Rounds {
             checks: std::mem::take(&mut self.checks),
             host_names: self.lookups.names(),
             resolved: self.names.resolved(),
+            disks: self.disks.now(closed),
             ..Round::new(clock.wall(), elapsed, outcomes)
         }
     }
@@ -324,6 +330,7 @@ impl Rounds {
             Some(checked) = self.checked.recv() => self.take_check(checked),
             announced = self.announcements.next() => self.announced(announced),
             () = self.lookups.next() => self.ask_for_round(),
+            () = self.disks.next() => {}
             others = self.names.next() => {
                 if others {
                     self.ask_for_round();
