@@ -170,7 +170,7 @@ kinds! {
 }
 
 /// Alerts that are no condition of a moment, and so no finding: their names, and why.
-pub const NO_FINDING: [(&str, &str); 17] = [
+pub const NO_FINDING: [(&str, &str); 18] = [
     ("RedisPrimaryChanged", "an occurrence; it is an event"),
     ("RedisRoleFlapping", "a rate over an hour"),
     ("RedisErrorReplies", "a rate over minutes"),
@@ -188,6 +188,7 @@ pub const NO_FINDING: [(&str, &str); 17] = [
     ("RolecallStale", "about the exporter, which cannot show it"),
     ("RolecallBlind", "about the exporter; it is a metric"),
     ("RolecallReloadFailed", "about the exporter; it is a metric"),
+    ("Watchdog", "always fires: it shows that alerts arrive"),
 ];
 
 impl Severity {

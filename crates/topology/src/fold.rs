@@ -65,6 +65,8 @@ struct Memory {
     access: rising::Memory,
     oom: rising::Memory,
     aof_failed: bool,
+    /// Keys were evicted between the last two answers of one process.
+    evicting: bool,
     appendfsync: Option<Arc<str>>,
 }
 
@@ -337,6 +339,9 @@ impl Memory {
             if let Some(policy) = policy.filter(|policy| self.appendfsync.as_deref() != Some(policy)) {
                 self.appendfsync = Some(policy.into());
             }
+            let evicted = |snapshot: &NodeSnapshot| snapshot.fields.count("evicted_keys");
+            let before = self.last.as_deref().filter(|_| followed == Succession::Same).and_then(evicted);
+            self.evicting = before.zip(evicted(&answer.snapshot)).is_some_and(|(before, now)| now > before);
             self.last = Some(Arc::clone(&answer.snapshot));
             succession = Some(followed);
         }
@@ -352,7 +357,7 @@ impl Memory {
             memory_refused: self.oom.risen(),
             aof_failed: self.aof_failed,
             appendfsync: self.appendfsync.clone(),
-            writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing)).unwrap_or_default(),
+            writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing, self.evicting)).unwrap_or_default(),
             reads_refused: snapshot.map(|snapshot| refusals::reads(snapshot, polling.failing)).unwrap_or_default(),
             polling,
             last: self.last.clone(),

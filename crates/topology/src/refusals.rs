@@ -26,8 +26,8 @@ pub enum Refusal {
 /// For each reason that applies to this kind of command, whether it holds; a reason that cannot be told is left out.
 pub type Refusals = Vec<(Refusal, bool)>;
 
-/// Which writes a node refuses. A read-only replica refuses nothing that it should take.
-pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusals {
+/// Which writes a node refuses. A read-only replica refuses nothing that it should take. `evicting` says that it makes room.
+pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>, evicting: bool) -> Refusals {
     let replication = &snapshot.replication;
     if replication.role == Some(Role::Sentinel) {
         return Refusals::new();
@@ -36,7 +36,7 @@ pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusa
     let reasons = [
         (Refusal::MisconfAof, snapshot.persistence.aof.failing()),
         (Refusal::MisconfRdb, misconf_rdb(snapshot)),
-        (Refusal::Oom, oom(snapshot)),
+        (Refusal::Oom, oom(snapshot, evicting)),
         (Refusal::Noreplicas, noreplicas(snapshot)),
         (Refusal::Loading, snapshot.persistence.loading),
         (Refusal::Busy, Some(failing == Some(Reason::Busy))),
@@ -92,9 +92,9 @@ fn misconf_rdb(snapshot: &NodeSnapshot) -> Option<bool> {
     Some(!config.get("save")?.is_empty() && config.flag("stop-writes-on-bgsave-error")?)
 }
 
-/// Above the limit a server that may not evict refuses. One that may makes room, or finds nothing to evict: then 7.0 and later tell for
-/// how long it has been above, and earlier ones do not tell.
-fn oom(snapshot: &NodeSnapshot) -> Option<bool> {
+/// Above the limit a server that may not evict refuses. One that may makes room, and takes writes meanwhile; or it finds nothing to evict:
+/// then 7.0 and later tell for how long it has been above, and earlier ones do not tell.
+fn oom(snapshot: &NodeSnapshot, evicting: bool) -> Option<bool> {
     let limit = snapshot.fields.count("maxmemory")?;
     let not_counted = snapshot.fields.count("mem_not_counted_for_evict").unwrap_or_default();
     let counted = snapshot.fields.count("used_memory").map(|used| used.saturating_sub(not_counted));
@@ -103,6 +103,7 @@ fn oom(snapshot: &NodeSnapshot) -> Option<bool> {
     }
     match snapshot.fields.get("maxmemory_policy")? {
         "noeviction" => Some(true),
+        _ if evicting => Some(false),
         _ => snapshot.fields.count("current_eviction_exceeded_time").map(|millis| millis > 0),
     }
 }

@@ -306,3 +306,16 @@ fn refused_writes_are_derived_from_state() {
     check("run_id:x\nrole:master\nloading:1\n", &[], &[Refusal::Loading]);
     check("run_id:x\nrole:slave\nloading:1\naof_enabled:1\naof_last_write_status:err\n", &[], &[]);
 }
+
+#[test]
+fn a_server_that_makes_room_takes_writes_meanwhile() {
+    let above = |evicted: u32| {
+        let memory = "maxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\ncurrent_eviction_exceeded_time:500";
+        answered(&format!("run_id:x\nrole:master\n{memory}\nevicted_keys:{evicted}\n"), |_| {})
+    };
+    let mut scene = Scene::new();
+    let refused = |step: &Step| node(step).writes_refused.contains(&(Refusal::Oom, true));
+    assert!(refused(&scene.round(above(10))), "it does not tell yet whether it finds something to evict");
+    assert!(!refused(&scene.round(above(11))));
+    assert!(refused(&scene.round(above(11))));
+}

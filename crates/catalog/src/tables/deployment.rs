@@ -93,6 +93,9 @@ pub(super) const ROWS: &[DeploymentRow] = &[
     DeploymentRow::one("rolecall_rounds_total", "polling", "Rounds so far: polls of all nodes of the deployment.", |view| {
         Some(view.rounds.total as f64)
     }),
+    DeploymentRow::one("rolecall_interval_seconds", "configuration: interval", "Time from one round to the next, seconds.", |view| {
+        Some(view.deployment.interval.as_secs_f64())
+    }),
     DeploymentRow::one(
         "rolecall_rounds_missed_total",
         "polling",

@@ -16,6 +16,13 @@ pub(super) const ROWS: &[NodeRow] = &[
     )
     .legacy(Legacy::Same),
     NodeRow::many(
+        "redis_node_info",
+        &["kind"],
+        "configuration, INFO server: redis_mode",
+        "What the node is to its deployment, data or sentinel, also while it is down: always 1.",
+        |node, emit| emit(&[if node.holds_data() { "data" } else { "sentinel" }], 1.0),
+    ),
+    NodeRow::many(
         "redis_down_reason",
         &["reason"],
         "polling",

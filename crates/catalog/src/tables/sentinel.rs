@@ -159,6 +159,9 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "Whether a Sentinel lists a node as a replica of itself.",
         |view| view.sentinels.as_ref().map(|sentinels| f64::from(!sentinels.self_replicating.is_empty())),
     ),
+    DeploymentRow::one("redis_sentinel_strangers", "SENTINEL MASTERS: name", "Sentinels that answer and do not know the master.", |view| {
+        view.sentinels.as_ref().map(|sentinels| sentinels.strangers.len() as f64)
+    }),
     DeploymentRow::one(
         "redis_sentinel_mixed_names",
         "SENTINEL MASTERS, SENTINEL REPLICAS: ip",

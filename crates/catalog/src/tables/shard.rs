@@ -19,6 +19,17 @@ pub(super) const ROWS: &[ShardRow] = &[
             }
         },
     ),
+    ShardRow::many(
+        "redis_deployment_last_primary_info",
+        &["node"],
+        "INFO replication: role, master_replid, master_replid2; SENTINEL MASTERS; configuration",
+        "The primary that was known last, also while none is: always 1.",
+        |shard, emit| {
+            if let Some(last) = shard.shard().last_primary {
+                emit(&[shard.name(last)], 1.0);
+            }
+        },
+    ),
     ShardRow::one(
         "redis_deployment_split_brain",
         "INFO replication: role, master_replid, master_replid2",
@@ -96,4 +107,10 @@ pub(super) const ROWS: &[ShardRow] = &[
     ShardRow::one("redis_deployment_replicas", "INFO replication: role", "Replicas that answer.", |shard: &ShardOf| {
         shard.known().then(|| shard.shard().replicas as f64)
     }),
+    ShardRow::one(
+        "redis_deployment_replicas_wanted",
+        "configuration: expect.replicas; INFO replication: role",
+        "Replicas that there should be: as declared, else the most that were there within the last hour and were not taken away.",
+        |shard: &ShardOf| shard.known().then(|| shard.shard().replicas_wanted as f64),
+    ),
 ];
