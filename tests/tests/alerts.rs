@@ -1,0 +1,320 @@
+//! The contract of `alerts/`: rules, rule tests, runbooks, findings and metrics belong together, and nothing is left over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use expect_test::expect_file;
+use serde::Deserialize;
+use serde_yaml_ng::Value;
+use tests::Metrics;
+use topology::{FindingKind, NO_FINDING, limits};
+
+/// The severities that an alert can have; `none` is that of the one that always fires.
+const SEVERITIES: [&str; 4] = ["critical", "warning", "info", "none"];
+
+const ANNOTATIONS: [&str; 4] = ["dashboard", "description", "runbook_url", "summary"];
+
+/// Where the runbooks are, for those who have not configured an external URL.
+const REPOSITORY: &str = "https://github.com/rolecall/rolecall/blob/main/alerts/runbooks";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../alerts")
+}
+
+#[derive(Deserialize)]
+struct RuleFile {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    name: String,
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    alert: String,
+    expr: String,
+    #[serde(default, rename = "for")]
+    holds: Option<String>,
+    #[serde(default)]
+    keep_firing_for: Option<String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct TestFile {
+    rule_files: Vec<String>,
+    tests: Vec<Test>,
+}
+
+#[derive(Deserialize)]
+struct Test {
+    alert_rule_test: Vec<Expected>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    alertname: String,
+    #[serde(default)]
+    exp_alerts: Vec<ExpectedAlert>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedAlert {
+    exp_labels: BTreeMap<String, String>,
+    #[serde(default)]
+    exp_annotations: BTreeMap<String, String>,
+}
+
+impl Rule {
+    fn severity(&self) -> &str {
+        self.labels.get("severity").map_or("", String::as_str)
+    }
+}
+
+fn duration(text: &str) -> Duration {
+    humantime::parse_duration(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// All rules, with the file and the group that each is in.
+fn rules() -> Vec<(&'static str, String, Rule)> {
+    let mut rules = Vec::new();
+    for file in ["redis.rules.yaml", "rolecall.rules.yaml"] {
+        let text = std::fs::read_to_string(folder().join(file)).expect(file);
+        let parsed: RuleFile = serde_yaml_ng::from_str(&text).expect(file);
+        for group in parsed.groups {
+            rules.extend(group.rules.into_iter().map(|rule| (file, group.name.clone(), rule)));
+        }
+    }
+    assert!(rules.len() > 50, "{} rules", rules.len());
+    rules
+}
+
+fn names() -> BTreeSet<String> {
+    rules().into_iter().map(|(.., rule)| rule.alert).collect()
+}
+
+/// The names of the files in a folder of `alerts/`, without their extension.
+fn files(below: &str, extension: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder().join(below)).expect(below).map(|entry| entry.expect("an entry").path());
+    let wanted = entries.filter(|path| path.extension().is_some_and(|found| found == extension));
+    wanted.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect()
+}
+
+/// The expressions that the templates of an annotation ask.
+fn queries(template: &str) -> Vec<String> {
+    let mut queries = Vec::new();
+    for action in template.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(action, _)| action) {
+        if !action.contains("query") || !action.contains('"') {
+            continue;
+        }
+        // The first text in quotes is the expression, or its format.
+        let mut text = String::new();
+        let mut characters = action.split_once('"').expect("a quote").1.chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '\\' => text.extend(characters.next()),
+                '"' => break,
+                other => text.push(other),
+            }
+        }
+        queries.push(text.replace("%q", "\"x\"").replace("%s", "x"));
+    }
+    queries
+}
+
+#[test]
+fn every_expression_reads_metrics_as_what_they_are() {
+    let metrics = Metrics::all();
+    for (.., rule) in rules() {
+        let problems = metrics.problems(&rule.expr);
+        assert!(problems.is_empty(), "{}: {problems:?}", rule.alert);
+        for query in rule.annotations.values().flat_map(|text| queries(text)) {
+            let problems = metrics.problems(&query);
+            assert!(problems.is_empty(), "{}: {query}: {problems:?}", rule.alert);
+        }
+    }
+}
+
+#[test]
+fn every_alert_says_how_bad_it_is_what_it_is_and_what_to_do() {
+    for (file, _, rule) in rules() {
+        let alert = &rule.alert;
+        assert!(SEVERITIES.contains(&rule.severity()), "{alert}: severity {:?}", rule.severity());
+        assert_eq!(rule.labels.len(), 1, "{alert}: no other label, since those of the series are enough");
+        assert_eq!(rule.annotations.keys().map(String::as_str).collect::<Vec<_>>(), ANNOTATIONS, "{alert}");
+        assert!(!rule.annotations["summary"].contains('\n'), "{alert}: one line");
+        let link = &rule.annotations["runbook_url"];
+        assert!(link.contains(&format!("{REPOSITORY}/{alert}.md")), "{alert}: {link}");
+        assert!(link.contains(&format!("/runbooks/{alert}")), "{alert}: {link}");
+        assert!(link.contains("rolecall_web_info"), "{alert}: {link}");
+        let aggregates = rule.expr.contains("without (instance, pod") || rule.expr.contains("by (");
+        assert!(aggregates || file == "rolecall.rules.yaml", "{alert}: two exporters must page once");
+    }
+}
+
+#[test]
+fn rules_tests_runbooks_and_findings_belong_together() {
+    let alerts = names();
+    assert_eq!(files("tests", "yaml"), alerts, "a rule test for each alert, and none else");
+    assert_eq!(files("runbooks", "md"), alerts, "a runbook for each alert, and none else");
+    let findings: BTreeSet<_> = FindingKind::ALL.iter().map(|kind| kind.label().to_owned()).collect();
+    let reasons: BTreeSet<_> = NO_FINDING.iter().map(|(alert, _)| (*alert).to_owned()).collect();
+    assert!(findings.is_disjoint(&reasons));
+    assert_eq!(findings.union(&reasons).cloned().collect::<BTreeSet<_>>(), alerts, "a finding for each alert, or a reason why not");
+}
+
+#[test]
+fn every_severity_of_every_alert_fires_and_stays_silent_in_a_rule_test() {
+    let mut severities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (.., rule) in rules() {
+        severities.entry(rule.alert.clone()).or_default().insert(rule.severity().to_owned());
+    }
+    for (alert, severities) in severities {
+        let text = std::fs::read_to_string(folder().join(format!("tests/{alert}.yaml"))).expect(&alert);
+        let file: TestFile = serde_yaml_ng::from_str(&text).expect(&alert);
+        assert!(file.rule_files.iter().all(|file| folder().join("tests").join(file).exists()), "{alert}");
+        let expected: Vec<_> = file.tests.iter().flat_map(|test| &test.alert_rule_test).collect();
+        assert!(expected.iter().any(|expected| expected.alertname == alert), "{alert}");
+        let of_alert = || expected.iter().filter(|expected| expected.alertname == alert);
+        let fired = of_alert().flat_map(|expected| &expected.exp_alerts);
+        let exact = fired.filter(|fired| fired.exp_annotations.len() == ANNOTATIONS.len());
+        let fired: BTreeSet<_> = exact.filter_map(|fired| fired.exp_labels.get("severity").cloned()).collect();
+        assert_eq!(fired, severities, "{alert}: fires with exact annotations");
+        assert!(alert == "Watchdog" || of_alert().any(|expected| expected.exp_alerts.is_empty()), "{alert}: stays silent somewhere");
+    }
+}
+
+/// The numbers that findings and rules share: a rule of this severity says so, in its expression or in how long it must hold.
+fn shared() -> Vec<(&'static str, &'static str, String)> {
+    vec![
+        ("RedisSplitBrain", "critical", format!("[{}]", written(limits::SPLIT_BRAIN_CRITICAL_AFTER))),
+        ("RedisSentinelDisagreement", "critical", format!("for {}", written(limits::SENTINELS_AGREE_WITHIN))),
+        ("RedisSentinelDisagreement", "warning", format!("for {}", written(limits::SENTINELS_AGREE_WITHIN))),
+        ("RedisSentinelQuorumLost", "critical", format!("for {}", written(limits::SENTINELS_AGREE_WITHIN))),
+        ("RedisPrimaryEndpointWrong", "critical", format!("for {}", written(limits::ENDPOINT_FOLLOWS_WITHIN))),
+        ("RedisReplicationLag", "warning", format!("> {}", limits::LAG_HIGH.as_secs())),
+        ("RedisReplicaLinkDown", "critical", format!("[{}]", written(limits::LINK_DOWN_CRITICAL_AFTER))),
+        ("RedisWritesHitReplica", "warning", format!("[{}]", written(limits::CLIENTS_SETTLE_WITHIN))),
+        ("RedisAofBloated", "warning", limits::AOF_BLOATED_FACTOR.to_string()),
+        ("RedisMemoryNearLimit", "warning", format!("> {}", limits::MEMORY_NEAR_LIMIT_RATIO)),
+    ]
+}
+
+/// A time as rules write it.
+fn written(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+#[test]
+fn rules_and_findings_have_the_same_numbers() {
+    let rules = rules();
+    for (alert, severity, number) in shared() {
+        let of_alert = rules.iter().filter(|(.., rule)| rule.alert == alert && rule.severity() == severity);
+        let texts: Vec<_> = of_alert.map(|(.., rule)| format!("{} for {}", rule.expr, rule.holds.as_deref().unwrap_or("0s"))).collect();
+        assert!(texts.iter().any(|text| text.contains(&number)), "{alert}, {severity}: {number} is not in {texts:?}");
+    }
+}
+
+/// No sample alone must be able to fire a rule that is to hold for a while: what it reads back is no longer than that.
+#[test]
+fn no_single_sample_fires_a_rule() {
+    for (.., rule) in rules() {
+        let (alert, holds) = (&rule.alert, rule.holds.as_deref().map_or(Duration::ZERO, duration));
+        let back = rule.expr.split("last_over_time(").skip(1).filter_map(|rest| rest.split_once('[')?.1.split_once(']'));
+        for (range, _) in back {
+            let range = range.split(':').next().expect("a range");
+            // Much longer ones ask what was, not what is.
+            let asks_now = duration(range) <= Duration::from_secs(60);
+            assert!(!asks_now || holds.is_zero() || duration(range) <= holds, "{alert}: reads back {range}, and holds for {holds:?}");
+        }
+        assert!(rule.keep_firing_for.is_none_or(|keeps| duration(&keeps) <= Duration::from_secs(600)), "{alert}");
+    }
+}
+
+/// `alerts/README.md`: what belongs to each alert. `UPDATE_EXPECT=1 cargo test -p tests --test alerts` writes it anew.
+#[test]
+fn the_table_of_alerts_is_up_to_date() {
+    let mut rows: BTreeMap<String, (String, BTreeSet<String>, String)> = BTreeMap::new();
+    for (_, group, rule) in rules() {
+        let severity = rule.severity().to_owned();
+        let title = report::runbook(&rule.alert).expect("a runbook").title.to_owned();
+        rows.entry(rule.alert).or_insert_with(|| (group, BTreeSet::new(), title)).1.insert(severity);
+    }
+    let mut table =
+        "| alert | what it says | severity | group | rule test | runbook | finding |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+            .to_owned();
+    for (alert, (group, severities, title)) in &rows {
+        let severities = SEVERITIES.iter().filter(|severity| severities.contains(**severity)).copied().collect::<Vec<_>>().join(", ");
+        let finding = NO_FINDING.iter().find(|(other, _)| other == alert).map_or("yes".to_owned(), |(_, why)| format!("no: {why}"));
+        writeln!(
+            table,
+            "| {alert} | {title} | {severities} | {group} | [test](tests/{alert}.yaml) | [runbook](runbooks/{alert}.md) | {finding} |"
+        )
+        .expect("to a string");
+    }
+    let path = folder().join("README.md");
+    let text = std::fs::read_to_string(&path).expect("alerts/README.md");
+    let (begin, end) = ("<!-- alerts: generated -->\n", "<!-- end of alerts -->");
+    let (before, rest) = text.split_once(begin).expect("where the table begins");
+    let (_, after) = rest.split_once(end).expect("where it ends");
+    expect_file![path].assert_eq(&format!("{before}{begin}{table}{end}{after}"));
+}
+
+/// Runs a program in `alerts/` and gives what it printed.
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(folder()).output().expect(program);
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn promtool_accepts_the_rules() {
+    run("promtool", &["check", "rules", "redis.rules.yaml", "rolecall.rules.yaml"]);
+}
+
+/// promtool evaluates every rule of a file at every step, so each test is run beside the rules that it is about, and no others.
+#[test]
+fn promtool_passes_the_rule_tests() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let copies: Vec<_> = names().iter().map(|alert| copy_test(directory.path(), alert)).collect();
+    // As many at a time as there are cores on small machines.
+    std::thread::scope(|scope| {
+        for half in copies.chunks(copies.len().div_ceil(2)) {
+            scope.spawn(move || half.iter().for_each(|test| drop(run("promtool", &["test", "rules", &test.display().to_string()]))));
+        }
+    });
+}
+
+/// Copies the test of an alert, and the rules of all alerts that it names.
+fn copy_test(directory: &Path, alert: &str) -> PathBuf {
+    let text = std::fs::read_to_string(folder().join(format!("tests/{alert}.yaml"))).expect(alert);
+    let test: TestFile = serde_yaml_ng::from_str(&text).expect(alert);
+    let named: BTreeSet<_> = test.tests.iter().flat_map(|test| &test.alert_rule_test).map(|expected| expected.alertname.as_str()).collect();
+    let place = directory.join(alert).join("tests");
+    std::fs::create_dir_all(&place).expect("a folder");
+    for file in &test.rule_files {
+        let file = file.trim_start_matches("../");
+        let mut rules: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(folder().join(file)).expect(file)).expect(file);
+        for group in rules["groups"].as_sequence_mut().expect("groups") {
+            let is_named = |rule: &Value| rule["alert"].as_str().is_some_and(|alert| named.contains(alert));
+            group["rules"].as_sequence_mut().expect("rules").retain(is_named);
+        }
+        std::fs::write(directory.join(alert).join(file), serde_yaml_ng::to_string(&rules).expect("YAML")).expect("a file");
+    }
+    let copy = place.join(format!("{alert}.yaml"));
+    std::fs::write(&copy, text).expect("a file");
+    copy
+}
