@@ -301,11 +301,12 @@ fn promtool_passes_the_rule_tests() {
 /// Copies the test of an alert, and the rules of all alerts that it names.
 fn copy_test(directory: &Path, alert: &str) -> PathBuf {
     let text = std::fs::read_to_string(folder().join(format!("tests/{alert}.yaml"))).expect(alert);
-    let test: TestFile = serde_yaml_ng::from_str(&text).expect(alert);
-    let named: BTreeSet<_> = test.tests.iter().flat_map(|test| &test.alert_rule_test).map(|expected| expected.alertname.as_str()).collect();
+    let parsed: TestFile = serde_yaml_ng::from_str(&text).expect(alert);
+    let named: BTreeSet<_> =
+        parsed.tests.iter().flat_map(|test| &test.alert_rule_test).map(|expected| expected.alertname.as_str()).collect();
     let place = directory.join(alert).join("tests");
     std::fs::create_dir_all(&place).expect("a folder");
-    for file in &test.rule_files {
+    for file in &parsed.rule_files {
         let file = file.trim_start_matches("../");
         let mut rules: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(folder().join(file)).expect(file)).expect(file);
         for group in rules["groups"].as_sequence_mut().expect("groups") {
