@@ -45,7 +45,11 @@ impl Daemon {
 
     /// Starts it through another command, which runs the binary with the arguments that follow.
     pub fn run(command: &mut Command, arguments: &[&str]) -> Self {
-        command.args(["serve", "--web.listen-address", "127.0.0.1:0"]).args(arguments);
+        Self::run_at(command, 0, arguments)
+    }
+
+    fn run_at(command: &mut Command, port_asked: u16, arguments: &[&str]) -> Self {
+        command.args(["serve", "--web.listen-address", &format!("127.0.0.1:{port_asked}")]).args(arguments);
         let mut process = Process::start(command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
             assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
@@ -57,7 +61,7 @@ impl Daemon {
     /// Starts it on these nodes, and waits until it is ready.
     pub fn serve(nodes: &[&str]) -> Self {
         let daemon = Self::start(nodes);
-        eventually(Duration::from_secs(10), "rolecall is ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
+        daemon.until_ready();
         daemon
     }
 
@@ -69,12 +73,22 @@ impl Daemon {
 
     /// Starts it with this text as its configuration, and waits until it is ready.
     pub fn configured(text: &str) -> Self {
+        Self::configured_at(text, 0)
+    }
+
+    /// The same on a given port, as one that starts again.
+    pub fn configured_at(text: &str, port: u16) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("rolecall.toml");
         std::fs::write(&file, text).expect("a file");
-        let mut daemon = Self::serve(&["--config.file", &file.display().to_string()]);
+        let mut daemon = Self::run_at(&mut Command::new(Self::binary()), port, &["--config.file", &file.display().to_string()]);
+        daemon.until_ready();
         daemon.directory = Some(directory);
         daemon
+    }
+
+    fn until_ready(&self) {
+        eventually(Duration::from_secs(10), "rolecall is ready", || (self.get("/-/ready", "").status == 200).then_some(()));
     }
 
     /// Asks its web server.

@@ -1,5 +1,5 @@
 //! The whole way of an alert on real programs: Prometheus with the shipped rules, Alertmanager with the shipped configuration, and a receiver.
-//! All durations of both are divided by [`SCALE`], so that a test need not wait for minutes.
+//! The durations of both are divided, by [`SCALE`] mostly, so that a test need not wait for minutes.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::{Process, Stopwatch, eventually, free_port};
 
-/// What the durations of rules and of Alertmanager are divided by. Rolecall's own (`down_after`, rounds) stay as they are.
+/// What the durations of rules and of Alertmanager are divided by, as a rule. Rolecall's own (`down_after`, rounds) stay as they are.
 pub const SCALE: u32 = 10;
 
 /// Prometheus, Alertmanager, and what arrived at its receivers.
@@ -48,14 +48,19 @@ pub struct Notified {
 }
 
 impl Pager {
-    /// Starts both on what these ports of Rolecall expose, and waits until the rules were evaluated.
+    /// Starts both on what these ports of Rolecall expose, with durations divided by [`SCALE`], and waits until the rules were evaluated.
     pub fn start(rolecall: &[u16]) -> Self {
+        Self::start_scaled(rolecall, SCALE)
+    }
+
+    /// The same with durations divided by another number.
+    pub fn start_scaled(rolecall: &[u16], scale: u32) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let (arrived, clock) = (Arc::<Mutex<Vec<Notified>>>::default(), Arc::new(Stopwatch::start()));
         let receiver = receive(&arrived, &clock);
         let at = |name: &str| directory.path().join(name);
 
-        std::fs::write(at("alertmanager.yaml"), alertmanager_configuration(receiver, &at("templates"))).expect("a file");
+        std::fs::write(at("alertmanager.yaml"), alertmanager_configuration(receiver, &at("templates"), scale)).expect("a file");
         std::fs::create_dir(at("templates")).expect("a folder");
         for template in std::fs::read_dir(shipped("templates")).expect("templates") {
             let template = template.expect("a template");
@@ -69,7 +74,7 @@ impl Pager {
         let notifier = Process::start(&mut command);
 
         for rules in ["redis.rules.yaml", "rolecall.rules.yaml"] {
-            std::fs::write(at(rules), scaled_rules(rules)).expect("a file");
+            std::fs::write(at(rules), scaled_rules(rules, scale)).expect("a file");
         }
         let targets: Vec<_> = rolecall.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
         let configuration = format!(
@@ -89,7 +94,7 @@ impl Pager {
 
         let pager = Pager { prometheus, alertmanager, arrived, clock, _directory: directory, _processes: [notifier, watcher] };
         // The one that always fires shows that all of it works.
-        eventually(Duration::from_secs(60), "the watchdog arrives", || {
+        eventually(Duration::from_secs(120), "the watchdog arrives", || {
             pager.arrived().iter().any(|notified| notified.alert == "Watchdog").then_some(())
         });
         pager
@@ -183,17 +188,17 @@ fn fetch(port: u16, path: &str) -> Option<String> {
 // === What is shipped, faster ===
 
 /// The rules with all their durations divided, and the one count of seconds.
-fn scaled_rules(file: &str) -> String {
+fn scaled_rules(file: &str, scale: u32) -> String {
     let text = std::fs::read_to_string(shipped(file)).expect(file);
     let mut rules: Yaml = serde_yaml_ng::from_str(&text).expect(file);
     for group in rules["groups"].as_sequence_mut().expect("groups") {
         for rule in group["rules"].as_sequence_mut().expect("rules") {
             for key in ["for", "keep_firing_for"] {
-                if let Some(duration) = rule.get(key).and_then(Yaml::as_str).map(scaled) {
+                if let Some(duration) = rule.get(key).and_then(Yaml::as_str).map(|duration| scaled(duration, scale)) {
                     rule[key] = duration.into();
                 }
             }
-            let expression = scaled_expression(rule["expr"].as_str().expect("an expression"));
+            let expression = scaled_expression(rule["expr"].as_str().expect("an expression"), scale);
             rule["expr"] = expression.into();
         }
     }
@@ -201,7 +206,7 @@ fn scaled_rules(file: &str) -> String {
 }
 
 /// An expression with the durations of its ranges, offsets and steps divided.
-fn scaled_expression(expression: &str) -> String {
+fn scaled_expression(expression: &str, scale: u32) -> String {
     let mut scaled_text = String::new();
     let mut rest = expression;
     while let Some(start) = rest.find(['[', 'o']) {
@@ -216,12 +221,13 @@ fn scaled_expression(expression: &str) -> String {
         let (before, after) = rest.split_at(from);
         let (duration, after) = after.split_at(length);
         scaled_text += before;
-        scaled_text += &if duration.starts_with(|first: char| first.is_ascii_digit()) { scaled(duration) } else { duration.to_owned() };
+        scaled_text +=
+            &if duration.starts_with(|first: char| first.is_ascii_digit()) { scaled(duration, scale) } else { duration.to_owned() };
         // The step of a subquery.
         if let Some(step) = after.strip_prefix(':') {
             let length = step.find(']').expect("the end of a range");
             scaled_text += ":";
-            scaled_text += &if length > 0 { scaled(&step[..length]) } else { String::new() };
+            scaled_text += &if length > 0 { scaled(&step[..length], scale) } else { String::new() };
             rest = &step[length..];
         } else {
             rest = after;
@@ -230,16 +236,16 @@ fn scaled_expression(expression: &str) -> String {
     scaled_text + rest
 }
 
-fn scaled(duration: &str) -> String {
+fn scaled(duration: &str, scale: u32) -> String {
     let whole = humantime::parse_duration(duration).unwrap_or_else(|error| panic!("{duration}: {error}"));
-    format!("{}ms", (whole / SCALE).as_millis().max(1000))
+    format!("{}ms", (whole / scale).as_millis().max(1000))
 }
 
 /// The configuration of Alertmanager with all its durations divided, and our own receiver in place of those that it has.
-fn alertmanager_configuration(receiver: u16, templates: &Path) -> String {
+fn alertmanager_configuration(receiver: u16, templates: &Path, scale: u32) -> String {
     let text = std::fs::read_to_string(shipped("alertmanager.yaml")).expect("the configuration");
     let mut configuration: Yaml = serde_yaml_ng::from_str(&text).expect("YAML");
-    scale_route(&mut configuration["route"]);
+    scale_route(&mut configuration["route"], scale);
     for receiving in configuration["receivers"].as_sequence_mut().expect("receivers") {
         let name = receiving["name"].as_str().expect("a name").to_owned();
         let silent = receiving.as_mapping().expect("a receiver").len() == 1;
@@ -253,14 +259,16 @@ fn alertmanager_configuration(receiver: u16, templates: &Path) -> String {
     serde_yaml_ng::to_string(&configuration).expect("YAML")
 }
 
-fn scale_route(route: &mut Yaml) {
+fn scale_route(route: &mut Yaml, scale: u32) {
     for key in ["group_wait", "group_interval", "repeat_interval"] {
-        if let Some(duration) = route.get(key).and_then(Yaml::as_str).map(scaled) {
+        if let Some(duration) = route.get(key).and_then(Yaml::as_str).map(|duration| scaled(duration, scale)) {
             route[key] = duration.into();
         }
     }
     if let Some(routes) = route.get_mut("routes").and_then(Yaml::as_sequence_mut) {
-        routes.iter_mut().for_each(scale_route);
+        for route in routes {
+            scale_route(route, scale);
+        }
     }
 }
 
@@ -324,7 +332,7 @@ mod tests {
 
     #[test]
     fn durations_are_divided_wherever_they_stand() {
-        let check = |whole: &str, divided: &str| assert_eq!(scaled_expression(whole), divided);
+        let check = |whole: &str, divided: &str| assert_eq!(scaled_expression(whole, 10), divided);
         check("increase(a_total[5m]) > 0", "increase(a_total[30000ms]) > 0");
         check("max_over_time((a > 0)[1h:1m])", "max_over_time((a > 0)[360000ms:6000ms])");
         check("a offset 30s unless on (node) b[30s:]", "a offset 3000ms unless on (node) b[3000ms:]");

@@ -377,6 +377,13 @@ impl Server {
         self.process.end(Duration::from_secs(5));
     }
 
+    /// Asks it to stop, and starts it again once it did: what an operator does.
+    pub fn bounce(&mut self) {
+        self.process.signal(Signal::Term);
+        self.process.end(Duration::from_secs(20));
+        self.restart();
+    }
+
     /// Starts it again, with what it last wrote to its configuration.
     pub fn restart(&mut self) {
         self.process = launch(self.version, self.is_sentinel, &self.place, &self.directory);

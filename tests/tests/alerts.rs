@@ -319,3 +319,38 @@ fn copy_test(directory: &Path, alert: &str) -> PathBuf {
     std::fs::write(&copy, text).expect("a file");
     copy
 }
+
+#[test]
+fn amtool_accepts_the_configuration_and_each_alert_goes_where_it_should() {
+    let configuration = "alertmanager.yaml";
+    run("amtool", &["check-config", configuration]);
+    let check = |labels: &str, receiver: &str| {
+        let labels: Vec<_> = labels.split(' ').collect();
+        let (file, expected) = (format!("--config.file={configuration}"), format!("--verify.receivers={receiver}"));
+        // It fails when another receiver gets it.
+        run("amtool", &[&["config", "routes", "test", &file, &expected], &labels[..]].concat());
+    };
+    check("alertname=Watchdog severity=none", "dead-mans-switch");
+    check("alertname=RedisDown severity=critical deployment=orders node=orders-0", "pager");
+    check("alertname=RolecallDown severity=critical job=rolecall", "pager");
+    check("alertname=RedisNoPrimary severity=critical deployment=orders team=payments", "pager");
+    check("alertname=RedisNoPrimary severity=critical deployment=orders team=checkout", "checkout-pager");
+    check("alertname=RedisDown severity=warning deployment=orders node=orders-0", "chat");
+    check("alertname=RolecallReloadFailed severity=warning job=rolecall", "chat");
+    check("alertname=RedisReplicationLag severity=warning deployment=orders team=checkout", "checkout-chat");
+    check("alertname=RedisSplitBrain severity=info deployment=orders", "nobody");
+    check("alertname=RedisTopologyCommand severity=info deployment=orders team=checkout", "nobody");
+    check("alertname=Other severity=strange", "chat");
+}
+
+/// Every alert is named in the configuration: in a tier of the inhibition order, or where it says that it has none.
+#[test]
+fn every_alert_has_a_place_in_the_inhibition_order() {
+    let text = std::fs::read_to_string(folder().join("alertmanager.yaml")).expect("alertmanager.yaml");
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric();
+    let named: BTreeSet<_> = text.split(|letter| !is_letter(letter)).map(str::to_owned).collect();
+    let missing: Vec<_> = names().difference(&named).cloned().collect();
+    assert_eq!(missing, Vec::<String>::new());
+    let unknown: Vec<_> = named.iter().filter(|word| word.starts_with("Redis") && word.len() > 5 && !names().contains(*word)).collect();
+    assert_eq!(unknown, Vec::<&String>::new());
+}
