@@ -201,7 +201,12 @@ fn shared() -> Vec<(&'static str, &'static str, String)> {
         ("RedisSentinelQuorumLost", "critical", format!("for {}", written(limits::SENTINELS_AGREE_WITHIN))),
         ("RedisPrimaryEndpointWrong", "critical", format!("for {}", written(limits::ENDPOINT_FOLLOWS_WITHIN))),
         ("RedisReplicationLag", "warning", format!("> {}", limits::LAG_HIGH.as_secs())),
-        ("RedisReplicaLinkDown", "critical", format!("[{}]", written(limits::LINK_DOWN_CRITICAL_AFTER))),
+        // The last minute is its `for`.
+        (
+            "RedisReplicaLinkDown",
+            "critical",
+            format!("[{}]", written(limits::LINK_DOWN_CRITICAL_AFTER.saturating_sub(Duration::from_secs(60)))),
+        ),
         ("RedisWritesHitReplica", "warning", format!("[{}]", written(limits::CLIENTS_SETTLE_WITHIN))),
         ("RedisAofBloated", "warning", limits::AOF_BLOATED_FACTOR.to_string()),
         ("RedisMemoryNearLimit", "warning", format!("> {}", limits::MEMORY_NEAR_LIMIT_RATIO)),

@@ -7,7 +7,7 @@ use snapshot::{ErrorStats, NodeSnapshot, Reason, Role};
 use super::{FindingKind, Found, Severity, Value, seconds, text};
 use crate::limits::{AOF_BLOATED_FACTOR, LAG_HIGH, MEMORY_NEAR_LIMIT_RATIO, REFUSED_WITHIN};
 use crate::presence::is_absence;
-use crate::{LinkState, NodeKind, NodeView, Presence, Refusal, Upstream};
+use crate::{Kind, LinkState, NodeKind, NodeView, Presence, Refusal, Upstream};
 
 impl Found<'_> {
     pub(super) fn of_node(&mut self, place: usize) {
@@ -49,7 +49,9 @@ impl Found<'_> {
             None => role == Some(Role::Master) || followed(),
         });
         let left = self.view.nodes.iter().any(NodeView::follows);
-        let severity = if was_primary || (role == Some(Role::Replica) && !left) { Severity::Critical } else { Severity::Warning };
+        // In a cluster that is for each shard to say.
+        let last_replica = role == Some(Role::Replica) && !left && self.view.deployment.kind != Kind::Cluster;
+        let severity = if was_primary || last_replica { Severity::Critical } else { Severity::Warning };
         self.add(FindingKind::RedisDown, severity, Some(node), evidence);
     }
 
