@@ -13,6 +13,7 @@ use serde_json::Value;
 use serde_yaml_ng::Value as Yaml;
 use tempfile::TempDir;
 
+use crate::prometheus::encoded;
 use crate::{Process, Stopwatch, eventually, free_port};
 
 /// What the durations of rules and of Alertmanager are divided by, as a rule. Rolecall's own (`down_after`, rounds) stay as they are.
@@ -151,6 +152,15 @@ impl Pager {
         let firing = alerts.filter(|alert| alert["state"] == "firing").map(|alert| &alert["labels"]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         firing.map(|labels| (text(&labels["alertname"]), text(&labels["severity"]))).filter(|(alert, _)| alert != "Watchdog").collect()
+    }
+
+    /// The alerts that ever fired as critical or warning, told or not.
+    pub fn fired(&self) -> BTreeSet<String> {
+        let expression = "count by (alertname) (count_over_time(ALERTS{alertstate='firing',severity=~'critical|warning'}[1h]))";
+        let answer = fetch(self.prometheus, &format!("/api/v1/query?query={}", encoded(expression))).expect("an answer");
+        let document: Value = serde_json::from_str(&answer).expect("JSON");
+        let series = document["data"]["result"].as_array().expect("series").iter();
+        series.filter_map(|series| series["metric"]["alertname"].as_str().map(str::to_owned)).collect()
     }
 
     /// The alerts that Alertmanager has and tells nobody, since another one stands above them.

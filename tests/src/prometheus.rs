@@ -39,11 +39,7 @@ impl Prometheus {
 
     /// The value of an instant query with one result.
     pub fn query(&self, expression: &str) -> Option<f64> {
-        let encoded: String = expression.bytes().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "%{byte:02X}");
-            text
-        });
-        let answer: Value = serde_json::from_str(&self.fetch(&format!("/api/v1/query?query={encoded}"))?).ok()?;
+        let answer: Value = serde_json::from_str(&self.fetch(&format!("/api/v1/query?query={}", encoded(expression)))?).ok()?;
         let result = answer["data"]["result"].as_array()?;
         assert!(result.len() <= 1, "{expression}: {} results", result.len());
         result.first()?["value"][1].as_str()?.parse().ok()
@@ -68,4 +64,12 @@ impl Prometheus {
         let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
         agent.get(format!("http://127.0.0.1:{}{path}", self.port)).call().ok()?.body_mut().read_to_string().ok()
     }
+}
+
+/// An expression as part of a URL.
+pub(crate) fn encoded(expression: &str) -> String {
+    expression.bytes().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "%{byte:02X}");
+        text
+    })
 }
