@@ -1,9 +1,11 @@
 //! The scenarios, by what they are about.
 
+mod clients;
 mod durability;
+mod exporter;
 mod replication;
 mod topology;
 
 use crate::story::Scenario;
 
-pub(crate) const ALL: &[&[Scenario]] = &[topology::ALL, replication::ALL, durability::ALL];
+pub(crate) const ALL: &[&[Scenario]] = &[topology::ALL, replication::ALL, durability::ALL, clients::ALL, exporter::ALL];
