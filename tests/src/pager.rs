@@ -90,7 +90,8 @@ impl Pager {
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", at("prometheus.yml").display()));
         command.arg(format!("--storage.tsdb.path={}", at("data").display()));
-        command.args([&format!("--web.listen-address=127.0.0.1:{prometheus}"), "--rules.alert.resend-delay=1s"]);
+        // Alertmanager holds an alert for over that was not sent again for four times as long, which a busy machine may need.
+        command.args([&format!("--web.listen-address=127.0.0.1:{prometheus}"), "--rules.alert.resend-delay=5s"]);
         let watcher = Process::start(&mut command);
 
         let pager = Pager { prometheus, alertmanager, arrived, clock, _directory: directory, _processes: [notifier, watcher] };

@@ -1,10 +1,12 @@
 //! Peers that are no Redis server: what a broken proxy or another program does to who connects.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use crate::free_port;
+use crate::{free_port, pause};
 
 /// A program on a port that does something with each connection, as long as the value lives.
 pub struct Peer {
@@ -33,39 +35,60 @@ impl Peer {
     }
 }
 
-/// A TCP proxy whose target can be changed: new connections go to the new one, and old ones are cut.
+/// A TCP proxy whose target can be changed, and that can hold back what flows.
 pub struct Proxy {
     /// Where it listens.
     pub peer: Peer,
     state: Arc<Mutex<(u16, Vec<TcpStream>)>>,
+    holds: Arc<AtomicBool>,
 }
 
 impl Proxy {
     /// Starts it in front of a port.
     pub fn start(target: u16) -> Self {
-        let state = Arc::new(Mutex::new((target, Vec::new())));
-        let shared = Arc::clone(&state);
+        let (state, holds) = (Arc::new(Mutex::new((target, Vec::new()))), Arc::<AtomicBool>::default());
+        let (shared, held) = (Arc::clone(&state), Arc::clone(&holds));
         let peer = Peer::start(move |client| {
             let Ok(server) = TcpStream::connect(("127.0.0.1", shared.lock().expect("state").0)) else { return };
             shared.lock().expect("state").1.extend([client.try_clone().expect("a stream"), server.try_clone().expect("a stream")]);
-            let (mut from, mut to) = (client.try_clone().expect("a stream"), server.try_clone().expect("a stream"));
-            // Either side may end at any time; then so does the other.
-            std::thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
-            let (mut from, mut to) = (server, client);
-            drop(std::io::copy(&mut from, &mut to));
+            let (from, to) = (client.try_clone().expect("a stream"), server.try_clone().expect("a stream"));
+            let held_too = Arc::clone(&held);
+            std::thread::spawn(move || pump(from, to, &held_too));
+            pump(server, client, &held);
         });
-        Proxy { peer, state }
+        Proxy { peer, state, holds }
     }
 
-    /// Leads to another port from now on.
+    /// Leads to another port from now on: new connections go there, and old ones are cut.
     pub fn lead_to(&self, target: u16) {
         let mut state = self.state.lock().expect("state");
         state.0 = target;
         for stream in state.1.drain(..) {
             // It may be closed already.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
+
+    /// Holds back all that flows, in either direction, until told otherwise. Connections stay open.
+    pub fn hold(&self, holds: bool) {
+        self.holds.store(holds, Ordering::Relaxed);
+    }
+}
+
+/// Passes on what comes from one side, until either side ends.
+fn pump(mut from: TcpStream, mut to: TcpStream, holds: &AtomicBool) {
+    let mut buffer = [0; 16 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        while holds.load(Ordering::Relaxed) {
+            pause(Duration::from_millis(10));
+        }
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    // They may be closed already.
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 /// Answers like a server until `INFO` without a section is asked for, and then as the function says.

@@ -1,12 +1,8 @@
 //! How replicas fail to follow, on real servers.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tests::{Daemon, Found, Peer, Redis, deployment, diagnose_urls, eventually, free_port, has, pause};
+use tests::{Daemon, Found, Proxy, Redis, deployment, diagnose_urls, eventually, free_port, has, pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -202,40 +198,12 @@ fn a_writable_replica_and_what_outlives_it() {
     assert!(daemon.finds("RedisReplicaDiverged", &replica));
 }
 
-/// A proxy in front of a port, and what makes it hold back all that flows while it is true.
-fn holding(target: u16) -> (Peer, Arc<AtomicBool>) {
-    fn pump(mut from: TcpStream, mut to: TcpStream, holds: &AtomicBool) {
-        let mut buffer = [0; 16 << 10];
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
-            while holds.load(Ordering::Relaxed) {
-                pause(SECOND / 100);
-            }
-            if to.write_all(&buffer[..length]).is_err() {
-                break;
-            }
-        }
-        // They may be closed already.
-        let _ = from.shutdown(Shutdown::Both);
-        let _ = to.shutdown(Shutdown::Both);
-    }
-    let holds = Arc::new(AtomicBool::new(false));
-    let shared = Arc::clone(&holds);
-    let peer = Peer::start(move |client| {
-        let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
-        let (from, to) = (client.try_clone().expect("a stream"), server.try_clone().expect("a stream"));
-        let shared_too = Arc::clone(&shared);
-        std::thread::spawn(move || pump(from, to, &shared_too));
-        pump(server, client, &shared);
-    });
-    (peer, holds)
-}
-
 #[test]
 fn a_replica_that_falls_behind() {
     let primary = Redis::start(&[]);
-    let (peer, holds) = holding(primary.port);
-    let replica = Redis::start(&["--replicaof", "127.0.0.1", &peer.port.to_string()]);
-    let map = format!("address_map = {{ '127.0.0.1:{}' = '{}' }}\n", peer.port, primary.address());
+    let proxy = Proxy::start(primary.port);
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &proxy.peer.port.to_string()]);
+    let map = format!("address_map = {{ '127.0.0.1:{}' = '{}' }}\n", proxy.peer.port, primary.address());
     let mapped = configured(&[&primary, &replica], &map);
     let unmapped = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
@@ -246,9 +214,9 @@ fn a_replica_that_falls_behind() {
         daemon.until_healthy(LIMIT, &[&primary, &replica]);
     }
     let follows = |daemon: &Daemon| daemon.document("/api/v1/topology")["deployments"][0]["nodes"][1]["follows"].clone();
-    assert_eq!((follows(&mapped), follows(&unmapped)), (primary.address().into(), format!("127.0.0.1:{}", peer.port).into()));
+    assert_eq!((follows(&mapped), follows(&unmapped)), (primary.address().into(), format!("127.0.0.1:{}", proxy.peer.port).into()));
 
-    holds.store(true, Ordering::Relaxed);
+    proxy.hold(true);
     primary.cli(&["SET", "key", &"x".repeat(5000)]);
     for daemon in [&mapped, &unmapped] {
         for name in ["redis_replication_lag_seconds", "redis_replica_data_age_seconds"] {
@@ -260,7 +228,7 @@ fn a_replica_that_falls_behind() {
             daemon.findings().into_iter().filter(|(kind, _)| kind != "RedisReplicationLag" && kind != "RedisReplicaLinkStalled").collect();
         assert_eq!(others, Found::new(), "a slow link makes no orphan");
     }
-    holds.store(false, Ordering::Relaxed);
+    proxy.hold(false);
     for daemon in [&mapped, &unmapped] {
         daemon.until(LIMIT, "redis_replication_lag_bytes", &labels, 0.0);
         daemon.until(LIMIT, "redis_replication_lag_seconds", &labels, 0.0);
@@ -272,14 +240,14 @@ fn a_replica_that_falls_behind() {
 #[test]
 fn the_data_of_a_replica_ages_while_its_link_is_down() {
     let primary = Redis::start(&[]);
-    let (peer, holds) = holding(primary.port);
-    let replica = Redis::start(&["--replicaof", "127.0.0.1", &peer.port.to_string(), "--repl-timeout", "5"]);
+    let proxy = Proxy::start(primary.port);
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &proxy.peer.port.to_string(), "--repl-timeout", "5"]);
     let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let labels = [("node", node.as_str())];
     daemon.until_link(LIMIT, &replica, "up");
     daemon.until(LIMIT, "redis_replication_lag_bytes", &labels, 0.0);
-    holds.store(true, Ordering::Relaxed);
+    proxy.hold(true);
     primary.cli(&["SET", "key", &"x".repeat(5000)]);
     daemon.until_link(LIMIT, &replica, "lost");
     for name in ["redis_replication_lag_seconds", "redis_replica_data_age_seconds"] {
@@ -287,7 +255,7 @@ fn the_data_of_a_replica_ages_while_its_link_is_down() {
     }
     daemon.until_told(LIMIT, &[&primary, &replica], "RedisReplicaLinkDown", &replica);
     daemon.until_finds(LIMIT, "RedisReplicationLag", &replica);
-    holds.store(false, Ordering::Relaxed);
+    proxy.hold(false);
     daemon.until_link(LIMIT, &replica, "up");
     daemon.until(LIMIT, "redis_replication_lag_bytes", &labels, 0.0);
     daemon.until_healthy(LIMIT, &[&primary, &replica]);

@@ -1,8 +1,12 @@
 //! The scenarios, by what they are about.
 
+mod clients;
 mod durability;
+mod exporter;
 mod quiet;
+mod replication;
+mod topology;
 
 use crate::story::Scenario;
 
-pub(crate) const ALL: &[&[Scenario]] = &[durability::ALL, quiet::ALL];
+pub(crate) const ALL: &[&[Scenario]] = &[topology::ALL, replication::ALL, durability::ALL, clients::ALL, exporter::ALL, quiet::ALL];
