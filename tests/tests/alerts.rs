@@ -201,7 +201,8 @@ fn shared() -> Vec<(&'static str, &'static str, String)> {
         ("RedisSentinelQuorumLost", "critical", format!("for {}", written(limits::SENTINELS_AGREE_WITHIN))),
         ("RedisPrimaryEndpointWrong", "critical", format!("for {}", written(limits::ENDPOINT_FOLLOWS_WITHIN))),
         ("RedisReplicationLag", "warning", format!("> {}", limits::LAG_HIGH.as_secs())),
-        ("RedisReplicaLinkDown", "critical", format!("[{}]", written(limits::LINK_DOWN_CRITICAL_AFTER))),
+        // `for` adds the last minute.
+        ("RedisReplicaLinkDown", "critical", format!("[{}]", written(limits::LINK_DOWN_CRITICAL_AFTER - Duration::from_secs(60)))),
         ("RedisWritesHitReplica", "warning", format!("[{}]", written(limits::CLIENTS_SETTLE_WITHIN))),
         ("RedisAofBloated", "warning", limits::AOF_BLOATED_FACTOR.to_string()),
         ("RedisMemoryNearLimit", "warning", format!("> {}", limits::MEMORY_NEAR_LIMIT_RATIO)),
