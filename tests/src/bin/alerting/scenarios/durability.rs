@@ -173,13 +173,12 @@ fn memory_near_its_limit() -> Told {
     let server = Redis::start(&["--maxmemory", "20mb"]);
     let story = Story::begin(&deployment("a", &[&server]));
     let fill = |_: &Story| {
-        let mut length = 15_000_000;
+        let script = "for _ = 1, 5 do redis.call('RPUSH', 'list', string.rep('x', 100000)) end";
         eventually(SOON, "most is used", || {
-            length += 300_000;
-            server.cli(&["SETRANGE", "long", &length.to_string(), "x"]);
+            server.cli(&["EVAL", script, "0"]);
             (server.number("used_memory") > 19_200_000).then_some(())
         });
     };
     let faulty = story.fault(fill, &[("RedisMemoryNearLimit", "warning")]);
-    faulty.mend(|_| drop(server.cli(&["DEL", "long"])), &[])
+    faulty.mend(|_| drop(server.cli(&["DEL", "list"])), &[])
 }
