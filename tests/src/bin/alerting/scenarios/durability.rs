@@ -14,7 +14,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 28, name: "append_only_file_that_is_never_rewritten", quick: false, run: bloated },
     Scenario { row: 29, name: "failing_snapshot_with_save_points", quick: false, run: failing_snapshot_with_save_points },
     Scenario { row: 29, name: "failing_snapshot_without_save_points", quick: false, run: failing_snapshot_without_save_points },
-    Scenario { row: 30, name: "out_of_memory", quick: true, run: out_of_memory },
+    Scenario { row: 30, name: "out_of_memory", quick: false, run: out_of_memory },
     Scenario { row: 32, name: "little_room_for_data", quick: false, run: little_room },
     Scenario { row: 34, name: "append_only_file_off_that_should_be_on", quick: false, run: aof_off },
     Scenario { row: 44, name: "memory_near_its_limit", quick: false, run: memory_near_its_limit },
