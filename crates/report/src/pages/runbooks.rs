@@ -1,0 +1,120 @@
+//! `/runbooks` and `/runbooks/<Alert>`: what to do about an alert, with the live values of the deployment that it is about.
+
+use maud::{Markup, html};
+use topology::{DeploymentView, FindingKind};
+
+use super::findings::{Card, Most};
+use super::frame::Frame;
+use super::links::Links;
+use super::markdown::Markdown;
+use super::status::standings;
+use super::{Site, nodes};
+use crate::fill::{Fill, place};
+use crate::runbook::{Runbook, runbook, runbooks};
+use crate::standing::tones;
+use crate::words::count;
+
+/// What is shown of the deployment.
+const FINDINGS: Most = Most { cards: 5, findings: 20 };
+const NODES: usize = 15;
+
+const LINKS: Links = Links::BELOW;
+
+impl Site<'_> {
+    /// The page at `/runbooks`.
+    pub fn runbooks(&self) -> String {
+        let main = html! { h1 { "Runbooks" } (self.index(Links::TOP)) };
+        self.page(&Frame { links: Links::TOP, title: "Runbooks", trail: &[("Status", Links::TOP.to(""))], main })
+    }
+
+    /// The page of a runbook, about a deployment and one of its nodes, as far as they are named.
+    ///
+    /// # Errors
+    /// There is none of that name: the page that says so.
+    pub fn runbook(&self, alert: &str, deployment: Option<&str>, node: Option<&str>) -> Result<String, String> {
+        let missing = || self.missing(LINKS, &format!("There is no runbook {alert}"), &self.index(LINKS));
+        let runbook = runbook(alert).ok_or_else(missing)?;
+        let view = deployment.and_then(|name| self.named(name));
+        let subject = view.and_then(|view| place(view, node?));
+        let fill = view.map_or_else(Fill::default, |view| fill_in(view, alert, subject));
+        let query = view.map(|view| LINKS.runbook("", &view.deployment.name, node)).unwrap_or_default();
+        let query = query.find('?').map_or("", |from| &query[from..]);
+        let body = Markdown { fill: &fill, query }.rendered(below_title(runbook));
+        let main = html! {
+            h1 { code { (alert) } }
+            p.lead { (runbook.title) }
+            @match view {
+                Some(view) => (self.live(alert, view, subject.and(node))),
+                None => (self.where_found(alert, deployment)),
+            }
+            article.runbook { (body) }
+        };
+        let trail = [("Status", LINKS.to("")), ("Runbooks", LINKS.to("runbooks"))];
+        Ok(self.page(&Frame { links: LINKS, title: alert, trail: &trail, main }))
+    }
+
+    /// How the deployment is now.
+    fn live(&self, alert: &str, view: &DeploymentView, node: Option<&str>) -> Markup {
+        let name = view.deployment.name.as_str();
+        let is_meant = |about: Option<&str>| node.is_none() || about.is_none() || about == node;
+        let cards = Card::of(view, |finding| finding.kind.label() == alert && is_meant(finding.node.as_deref()));
+        let is_finding = FindingKind::ALL.iter().any(|kind| kind.label() == alert);
+        let tones = tones(view);
+        let places = nodes::ordered(view, &tones);
+        html! {
+            section.live aria-labelledby="live" {
+                h2 #live { "Now in " a href=(LINKS.deployment(name)) { (name) } }
+                (standings(view))
+                (self.cards(LINKS, &cards, FINDINGS))
+                @if cards.is_empty() && is_finding { p.standing.good { "This is not found now." } }
+                (self.table(LINKS, view, &places[..places.len().min(NODES)], &tones))
+                @if places.len() > NODES { p.more { a href=(LINKS.deployment(name)) { "All " (count(places.len(), "node")) } } }
+            }
+        }
+    }
+
+    /// Where an alert is found, where no deployment is named.
+    fn where_found(&self, alert: &str, asked: Option<&str>) -> Markup {
+        let cards: Vec<_> = self.views.iter().flat_map(|view| Card::of(view, |finding| finding.kind.label() == alert)).collect();
+        html! {
+            @if let Some(name) = asked { p.none { "No deployment is called " (name) "." } }
+            @if !cards.is_empty() {
+                section.live aria-labelledby="live" { h2 #live { "Found now" } (self.cards(LINKS, &cards, FINDINGS)) }
+            }
+        }
+    }
+
+    /// Every runbook, and how often it is needed now.
+    fn index(&self, links: Links) -> Markup {
+        let found = |alert: &str| self.views.iter().flat_map(|view| &view.findings).filter(|finding| finding.kind.label() == alert).count();
+        html! {
+            table.index {
+                thead { tr { th scope="col" { "Alert" } th scope="col" { "What is wrong" } th scope="col" { "Found now" } } }
+                tbody {
+                    @for (alert, runbook) in runbooks() {
+                        tr {
+                            th scope="row" { a href=(links.to(&format!("runbooks/{alert}"))) { (alert) } }
+                            td { (runbook.title) }
+                            td.number { @match found(alert) { 0 => "", found => (found) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What takes the place of placeholders: by the node that is asked for, else by the finding, if there is one.
+fn fill_in(view: &DeploymentView, alert: &str, subject: Option<usize>) -> Fill {
+    let finding = view.findings.iter().find(|finding| finding.kind.label() == alert);
+    match (subject, finding) {
+        (None, Some(finding)) => Fill::of_finding(view, finding),
+        (subject, _) => Fill::of_subject(view, subject),
+    }
+}
+
+/// The text of a runbook after its heading and title, which the page has already.
+fn below_title(runbook: &Runbook) -> &'static str {
+    let title = runbook.text.find(runbook.title).unwrap_or_default();
+    &runbook.text[title + runbook.title.len()..]
+}
