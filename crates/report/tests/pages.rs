@@ -63,7 +63,7 @@ fn large(name: &str, count: usize, failing: usize) -> Arc<DeploymentView> {
 fn the_status_page_says_first_what_is_wrong() {
     let page = &pages(&[in_trouble()])[0];
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
-    let order = ["4 critical, 1 info", "RedisDown", "RedisSplitBrain", "SPLIT BRAIN: 2 masters", "<svg", "<table"].map(place);
+    let order = ["4 critical, 1 info", "RedisDown", "RedisSplitBrain", "SPLIT BRAIN of 2 masters", "<svg", "<table"].map(place);
     assert!(order.is_sorted(), "{order:?}");
     for text in ["stale master, takes writes", "primary, takes writes", "down: refused", "split brain began: orders-0, orders-1"] {
         place(text);

@@ -97,9 +97,7 @@ fn square(drawn: &Drawn) -> Markup {
             rect.mark x=(drawn.left) y=(drawn.top) width="5" height=(drawn.height) {}
             text.name x=(text) y=(line(1)) { (cut(&drawn.name, NAME)) }
             text.role x=(text) y=(line(2)) { (cut(&drawn.role.text, WORDS)) }
-        }
-        @if let Some(note) = &drawn.note {
-            g.(note.tone.class()) { text.role x=(text) y=(line(3)) { (cut(&note.text, WORDS)) } }
+            @if let Some(note) = &drawn.note { text.role.(note.tone.class()) x=(text) y=(line(3)) { (cut(&note.text, WORDS)) } }
         }
     }
 }

@@ -75,9 +75,10 @@ impl Site<'_> {
             article.finding.(tone.class()) {
                 h3 {
                     span.tag { (first.severity.label()) }
-                    " " a href=(links.runbook(kind, deployment, first.node.as_deref())) { (runbook.map_or(kind, |runbook| runbook.title)) }
+                    a.where href=(links.deployment(deployment)) { (deployment) }
+                    a href=(links.runbook(kind, deployment, first.node.as_deref())) { (runbook.map_or(kind, |runbook| runbook.title)) }
+                    code.kind { (kind) }
                 }
-                p.kind { code { (kind) } " in " a href=(links.deployment(deployment)) { (deployment) } }
                 ul {
                     @for finding in card.findings.iter().take(most) { li { (self.line(links, deployment, finding)) } }
                     @if left_out > 0 { li { "and " (left_out) " more" } }

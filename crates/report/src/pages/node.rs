@@ -44,7 +44,7 @@ impl Site<'_> {
             @if !cards.is_empty() {
                 section aria-labelledby="findings" { h2 #findings { "Findings" } (self.cards(LINKS, &cards, FINDINGS)) }
             }
-            section aria-labelledby="facts" { h2 #facts { "What it says" } (listed(&said(view, node))) }
+            section aria-labelledby="facts" { h2 #facts { @if node.up() == Some(true) { "What it says" } @else { "What it said last" } } (listed(&said(view, node))) }
             section aria-labelledby="polling" { h2 #polling { "Asking it" } (self.polling(node)) }
             (clients(node))
             (attached(node))
@@ -113,7 +113,7 @@ fn said(view: &DeploymentView, node: &NodeView) -> Facts {
         ("Memory limit", amount("maxmemory").filter(|limit| limit != "0 B")),
         ("Keys", last.map(|last| last.keyspace.iter().map(|database| database.keys).sum::<u64>().to_string())),
         ("Append-only file", yes(aof.and_then(|aof| aof.enabled))),
-        ("It can be written", yes(aof.and_then(|aof| aof.write_ok))),
+        ("It can be written", yes(aof.filter(|aof| aof.enabled == Some(true)).and_then(|aof| aof.write_ok))),
         ("appendfsync", node.appendfsync.as_deref().map(str::to_owned)),
         ("Saves to disk", config("save").map(|save| if save.is_empty() { "never".to_owned() } else { save })),
         ("Last save succeeded", yes(last.and_then(|last| last.persistence.rdb.save_ok))),

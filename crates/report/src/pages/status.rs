@@ -156,7 +156,7 @@ pub(super) fn standings(view: &DeploymentView) -> Markup {
             @if view.shards.len() > MOST { p.standing { (well) " of " (view.shards.len()) " shards take writes and serve reads" } }
             @for shard in worst_first.into_iter().take(shown) {
                 p.standing.(if is_well(shard) { Tone::Good } else { Tone::Bad }.class()) {
-                    @if !shard.split_brain.masters.is_empty() { "SPLIT BRAIN: " (shard.split_brain.masters.len()) " masters. " }
+                    @if !shard.split_brain.masters.is_empty() { "SPLIT BRAIN of " (shard.split_brain.masters.len()) " masters: " }
                     @if let Some(label) = &shard.shard { "Shard " (label) ": " }
                     (standing(view, shard))
                 }
