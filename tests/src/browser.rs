@@ -115,9 +115,9 @@ impl Browser {
         }
     }
 
-    /// The whole page as a PNG.
-    pub fn picture(&mut self) -> Vec<u8> {
-        let picture = self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": true }));
+    /// The page as a PNG: the whole of it, or what the window shows.
+    pub fn picture(&mut self, whole: bool) -> Vec<u8> {
+        let picture = self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": whole }));
         BASE64_STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64")
     }
 

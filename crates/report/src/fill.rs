@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use topology::{DeploymentView, Finding, NodeKind, NodeView, Upstream};
+use topology::{DeploymentView, Finding, FindingKind, NodeKind, NodeView, Upstream, Value};
 
 /// What takes the place of each placeholder.
 #[derive(Debug, Default)]
@@ -11,22 +11,19 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// For a finding: the node or the endpoint that it is about, or the node where to look first.
+    /// For a finding: the endpoint that it is about, or the node where to look first.
     pub(crate) fn of_finding(view: &DeploymentView, finding: &Finding) -> Self {
-        if let Some(kind) = finding.endpoint {
-            let endpoint = view.endpoints.iter().find(|endpoint| endpoint.configured.kind == kind);
-            return Self::of(view, endpoint.map(|endpoint| endpoint.configured.address.as_str()), None);
+        match finding.endpoint {
+            Some(kind) => {
+                let endpoint = view.endpoints.iter().find(|endpoint| endpoint.configured.kind == kind);
+                Self::of(view, endpoint.map(|endpoint| endpoint.configured.address.as_str()), None)
+            }
+            None => Self::of_node(view, subject(view, finding)),
         }
-        let shard = finding.shard.as_deref();
-        Self::of_node(view, finding.node.as_deref().and_then(|name| place(view, name)).or_else(|| first(view, shard)))
     }
 
-    /// For a deployment, or one node of it.
-    pub(crate) fn of_subject(view: &DeploymentView, node: Option<usize>) -> Self {
-        Self::of_node(view, node.or_else(|| first(view, None)))
-    }
-
-    fn of_node(view: &DeploymentView, subject: Option<usize>) -> Self {
+    /// For a node of a deployment; without one only what holds for all of them.
+    pub(crate) fn of_node(view: &DeploymentView, subject: Option<usize>) -> Self {
         Self::of(view, subject.and_then(|place| view.nodes.get(place)).map(|node| node.node.address.as_str()), subject)
     }
 
@@ -91,11 +88,22 @@ pub(crate) fn place(view: &DeploymentView, name: &str) -> Option<usize> {
     view.members().find(|(_, node)| node.node.name == name).map(|(place, _)| place)
 }
 
-/// Where to look first: at a stale master, else at what turns in a circle, else at the primary.
-fn first(view: &DeploymentView, shard: Option<&str>) -> Option<usize> {
-    let shard = view.shards.iter().find(|other| other.shard.as_deref() == shard).or(view.shards.first())?;
-    let wrong = shard.stale.first().or(shard.looped.first()).copied();
-    Some(wrong.or(shard.primary.map(|primary| primary.node)).or(shard.last_primary).unwrap_or_default())
+/// Where to look first: at the node that a finding is about, at a stale master that it names, at what turns in a circle, else at the primary.
+/// Of several masters of which none is known to be stale it is none: what is to be done to one of them would harm the other.
+pub(crate) fn subject(view: &DeploymentView, finding: &Finding) -> Option<usize> {
+    if let Some(node) = &finding.node {
+        return place(view, node);
+    }
+    let stale = finding.evidence.iter().find_map(|(name, value)| match value {
+        Value::List(names) if *name == "stale" => place(view, names.first()?),
+        _ => None,
+    });
+    if stale.is_some() || finding.kind == FindingKind::RedisSplitBrain {
+        return stale;
+    }
+    let shard = view.shards.iter().find(|shard| shard.shard == finding.shard).or(view.shards.first())?;
+    let primary = || shard.primary.map(|primary| primary.node).or(shard.last_primary);
+    Some(shard.looped.first().copied().or_else(primary).unwrap_or_default())
 }
 
 /// The primary, of one shard: the one whose master the node is, or follows.

@@ -141,6 +141,17 @@ pub(crate) const fn link(state: LinkState) -> Tone {
     }
 }
 
+/// Whether the append-only file is on, and can be written.
+pub(crate) fn aof(node: &NodeView) -> Option<Note> {
+    let enabled = node.snapshot()?.persistence.aof.enabled?;
+    let (tone, text) = match (enabled, node.aof_failing()) {
+        (true, Some(true)) => (Tone::Bad, "FAILING"),
+        (true, _) => (Tone::Good, "on"),
+        (false, _) => (Tone::Idle, "off"),
+    };
+    Some(Note { tone, text: text.to_owned() })
+}
+
 /// A look of seconds cannot tell whether it lasts, so it is a note, and a finding only once it does.
 fn misrouted(misrouted: &MisroutedView) -> String {
     let commands = Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty());

@@ -73,6 +73,33 @@ fn the_status_page_says_first_what_is_wrong() {
 }
 
 #[test]
+fn what_turns_in_a_circle_and_what_follows_a_stranger_is_drawn_as_such() {
+    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+    for port in 1..=4 {
+        deployment.add(format!("orders-{port}"), format!("10.0.0.5:{port}"), None);
+    }
+    let mut fold = Fold::new(Arc::new(deployment));
+    let follows = |port: u16, status: &str| {
+        answered(&format!("run_id:{port}{status}\nrole:slave\nmaster_host:10.0.0.5\nmaster_port:{port}\nmaster_link_status:{status}\n"))
+    };
+    let outcomes = vec![follows(2, "up"), follows(1, "up"), follows(1, "up"), follows(9, "down")];
+    for round in 1..=3 {
+        fold.apply(&Round::new(NOW + SECOND * round, SECOND * round, outcomes.clone()));
+    }
+    let views = [fold.view()];
+    let page = Site { version: "0.1.0", now: NOW, views: &views }.deployment("orders", &Asked::default()).expect("a page");
+    for text in [
+        "In a circle: 3 nodes",
+        "orders-1: in a circle, follows orders-2, link up. ",
+        "orders-3: replica, follows orders-1",
+        "No node of this deployment: 2 nodes",
+        "10.0.0.5:9: not one of this deployment. orders-4: replica, follows 10.0.0.5:9, link never up",
+    ] {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+}
+
+#[test]
 fn a_runbook_has_the_live_values_and_the_address_of_the_node() {
     let views = [in_trouble()];
     let site = Site { version: "0.1.0", now: NOW, views: &views };

@@ -55,7 +55,7 @@ fn tree(view: &DeploymentView, tree: &Tree, id: &str) -> Markup {
     let mut bottom = TITLE;
     let drawn: Vec<_> = tree.rows.iter().map(|row| place(view, row, &mut bottom)).collect();
     let height = bottom + if tree.left_out > 0 { LINE } else { 0 };
-    let width = drawn.iter().map(|drawn| drawn.left).max().unwrap_or_default() + WIDTH + if tree.is_circle { BACK } else { 2 };
+    let width = drawn.iter().map(|drawn| drawn.left).max().unwrap_or_default() + WIDTH + if tree.back.is_some() { BACK } else { 2 };
     html! {
         svg.(tree.tone.class()) role="img" aria-labelledby={ (id) "-title " (id) "-desc" } viewBox={ "0 0 " (width) " " (height) }
             width=(width) height=(height) {
@@ -66,7 +66,7 @@ fn tree(view: &DeploymentView, tree: &Tree, id: &str) -> Markup {
                 @if let Some(above) = row.above.and_then(|above| drawn.get(above)) { (arrow(view, row, above, drawn_row)) }
             }
             @for drawn in &drawn { (square(drawn)) }
-            @if tree.is_circle && drawn.len() > 1 { (back(&drawn[0], &drawn[drawn.len() - 1], width)) }
+            @if let Some(last) = tree.back.and_then(|row| drawn.get(row)) { (back(&drawn[0], last, width)) }
             @if tree.left_out > 0 { text.more x="1" y=(height - 4) { "and " (tree.left_out) " more" } }
         }
     }
@@ -118,7 +118,7 @@ fn arrow(view: &DeploymentView, row: &Row, above: &Drawn, drawn: &Drawn) -> Mark
     }
 }
 
-/// From the last of a circle to its first.
+/// From the node that the first of a circle follows to that one.
 fn back(first: &Drawn, last: &Drawn, width: usize) -> Markup {
     let (from, to) = (last.top + last.height / 2, first.top + first.height / 2);
     let (start, end) = (last.left + WIDTH, first.left + WIDTH);

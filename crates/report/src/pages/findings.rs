@@ -8,7 +8,7 @@ use super::links::Links;
 use crate::fill::Fill;
 use crate::runbook::runbook;
 use crate::tone::Tone;
-use crate::words::{bytes, count, shown, span};
+use crate::words::{bytes, clock, count, shown, span};
 
 /// Findings of one kind and severity in one deployment.
 pub(super) struct Card<'a> {
@@ -94,7 +94,7 @@ impl Site<'_> {
         html! {
             @if let Some(node) = &finding.node { a.node href=(links.node(deployment, node)) { (node) } " " }
             @if let Some(shard) = &finding.shard { "shard " (shard) " " }
-            span.since { "for " (span(since)) }
+            span.since { (span(since)) ", since " (clock(finding.since, self.now)) }
             @for (name, value) in &finding.evidence {
                 " " span.evidence { (name.replace('_', " ")) " " b { (measured(name, value)) } }
             }

@@ -23,8 +23,8 @@ pub(super) struct Tree {
     pub(super) tone: Tone,
     /// The boxes from top to bottom.
     pub(super) rows: Vec<Row>,
-    /// The last of them is followed by the first.
-    pub(super) is_circle: bool,
+    /// The row that the first one follows, in a circle.
+    pub(super) back: Option<usize>,
     /// How many more there are.
     pub(super) left_out: usize,
 }
@@ -67,10 +67,10 @@ pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
     for (address, followers) in strangers {
         trees.push(planter.of_stranger(address, &followers));
     }
-    // What is left turns in a circle.
+    // What is left leads to a circle.
     for (place, _) in data().filter(|(place, _)| !alone.contains(place)) {
         if !planter.planted.contains(&place) {
-            trees.push(Tree { is_circle: true, ..planter.of_node(place) });
+            trees.push(planter.of_circle(place));
         }
     }
     let primaries: BTreeSet<_> = view.shards.iter().filter_map(|shard| Some(shard.primary?.node)).collect();
@@ -86,7 +86,7 @@ pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
 
 impl Tree {
     fn of(title: String, rows: Vec<Row>) -> Self {
-        Tree { title, tone: Tone::default(), rows, is_circle: false, left_out: 0 }
+        Tree { title, tone: Tone::default(), rows, back: None, left_out: 0 }
     }
 }
 
@@ -121,6 +121,20 @@ impl Planter<'_> {
     /// A node with all that follow it.
     fn of_node(&mut self, root: usize) -> Tree {
         self.grow(Tree::of(self.title(root), Vec::new()), vec![(root, 0, None)])
+    }
+
+    /// The circle that a node is in or leads to, with all that follow it.
+    fn of_circle(&mut self, place: usize) -> Tree {
+        let (mut place, mut passed) = (place, BTreeSet::new());
+        while let Upstream::Node(master) = self.view.nodes[place].upstream
+            && passed.insert(place)
+        {
+            place = master;
+        }
+        let mut tree = self.of_node(place);
+        let follows = |row: &Row| matches!(row.stands, Stands::Node(last) if self.view.nodes[place].upstream == Upstream::Node(last));
+        tree.back = tree.rows.iter().position(follows);
+        tree
     }
 
     /// An address that no node has, with all that follow it.

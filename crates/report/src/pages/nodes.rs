@@ -36,6 +36,7 @@ impl Site<'_> {
                             th scope="col" { "Follows" }
                             th scope="col" { "Link" }
                             th scope="col" { "Lag" }
+                            th scope="col" { "AOF" }
                             th scope="col" { "Answered" }
                             th scope="col" { "Remarks" }
                         }
@@ -59,6 +60,7 @@ impl Site<'_> {
                 td { (follows(view, node).unwrap_or_default()) }
                 td { @if let Some(state) = link { span.(standing::link(state).class()) { (state.label().replace('_', " ")) } } }
                 td.number { (late.unwrap_or_default()) }
+                td { @if let Some(aof) = standing::aof(node) { span.(aof.tone.class()) { (aof.text) } } }
                 td.number { (answered.unwrap_or_default()) }
                 td {
                     @for note in standing::notes(node) { span.note.(note.tone.class()) { (note.text) } " " }

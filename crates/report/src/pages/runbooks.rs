@@ -1,7 +1,7 @@
 //! `/runbooks` and `/runbooks/<Alert>`: what to do about an alert, with the live values of the deployment that it is about.
 
 use maud::{Markup, html};
-use topology::{DeploymentView, FindingKind};
+use topology::{DeploymentView, Finding, FindingKind};
 
 use super::findings::{Card, Most};
 use super::frame::Frame;
@@ -9,9 +9,9 @@ use super::links::Links;
 use super::markdown::Markdown;
 use super::status::standings;
 use super::{Site, nodes};
-use crate::fill::{Fill, place};
+use crate::fill::{Fill, place, subject};
 use crate::runbook::{Runbook, runbook, runbooks};
-use crate::standing::tones;
+use crate::standing::{role, tones};
 use crate::words::count;
 
 /// What is shown of the deployment.
@@ -35,8 +35,8 @@ impl Site<'_> {
         let missing = || self.missing(LINKS, &format!("There is no runbook {alert}"), &self.index(LINKS));
         let runbook = runbook(alert).ok_or_else(missing)?;
         let view = deployment.and_then(|name| self.named(name));
-        let subject = view.and_then(|view| place(view, node?));
-        let fill = view.map_or_else(Fill::default, |view| fill_in(view, alert, subject));
+        let asked = view.and_then(|view| place(view, node?));
+        let fill = view.map_or_else(Fill::default, |view| fill_in(view, alert, asked));
         let query = view.map(|view| LINKS.runbook("", &view.deployment.name, node)).unwrap_or_default();
         let query = query.find('?').map_or("", |from| &query[from..]);
         let body = Markdown { fill: &fill, query }.rendered(below_title(runbook));
@@ -44,7 +44,7 @@ impl Site<'_> {
             h1 { code { (alert) } }
             p.lead { (runbook.title) }
             @match view {
-                Some(view) => (self.live(alert, view, subject.and(node))),
+                Some(view) => (self.live(alert, view, asked)),
                 None => (self.where_found(alert, deployment)),
             }
             article.runbook { (body) }
@@ -54,11 +54,13 @@ impl Site<'_> {
     }
 
     /// How the deployment is now.
-    fn live(&self, alert: &str, view: &DeploymentView, node: Option<&str>) -> Markup {
-        let name = view.deployment.name.as_str();
+    fn live(&self, alert: &str, view: &DeploymentView, asked: Option<usize>) -> Markup {
+        let (name, node) = (view.deployment.name.as_str(), asked.map(|place| view.name(place)));
         let is_meant = |about: Option<&str>| node.is_none() || about.is_none() || about == node;
         let cards = Card::of(view, |finding| finding.kind.label() == alert && is_meant(finding.node.as_deref()));
         let is_finding = FindingKind::ALL.iter().any(|kind| kind.label() == alert);
+        let meant =
+            asked.or_else(|| found(view, alert).filter(|finding| finding.endpoint.is_none()).and_then(|finding| subject(view, finding)));
         let tones = tones(view);
         let places = nodes::ordered(view, &tones);
         html! {
@@ -69,6 +71,7 @@ impl Site<'_> {
                 @if cards.is_empty() && is_finding { p.standing.good { "This is not found now." } }
                 (self.table(LINKS, view, &places[..places.len().min(NODES)], &tones))
                 @if places.len() > NODES { p.more { a href=(LINKS.deployment(name)) { "All " (count(places.len(), "node")) } } }
+                @if let Some(place) = meant { p.filled { "The commands below are for " b { (view.name(place)) } ", " (role(view, place).text) "." } }
             }
         }
     }
@@ -86,7 +89,8 @@ impl Site<'_> {
 
     /// Every runbook, and how often it is needed now.
     fn index(&self, links: Links) -> Markup {
-        let found = |alert: &str| self.views.iter().flat_map(|view| &view.findings).filter(|finding| finding.kind.label() == alert).count();
+        let findings = || self.views.iter().flat_map(|view| &view.findings);
+        let times = |alert: &str| Some(findings().filter(|finding| finding.kind.label() == alert).count()).filter(|times| *times > 0);
         html! {
             table.index {
                 thead { tr { th scope="col" { "Alert" } th scope="col" { "What is wrong" } th scope="col" { "Found now" } } }
@@ -95,7 +99,7 @@ impl Site<'_> {
                         tr {
                             th scope="row" { a href=(links.to(&format!("runbooks/{alert}"))) { (alert) } }
                             td { (runbook.title) }
-                            td.number { @match found(alert) { 0 => "", found => (found) } }
+                            td.number { @if let Some(times) = times(alert) { (times) } }
                         }
                     }
                 }
@@ -105,12 +109,15 @@ impl Site<'_> {
 }
 
 /// What takes the place of placeholders: by the node that is asked for, else by the finding, if there is one.
-fn fill_in(view: &DeploymentView, alert: &str, subject: Option<usize>) -> Fill {
-    let finding = view.findings.iter().find(|finding| finding.kind.label() == alert);
-    match (subject, finding) {
+fn fill_in(view: &DeploymentView, alert: &str, asked: Option<usize>) -> Fill {
+    match (asked, found(view, alert)) {
         (None, Some(finding)) => Fill::of_finding(view, finding),
-        (subject, _) => Fill::of_subject(view, subject),
+        (asked, _) => Fill::of_node(view, asked),
     }
+}
+
+fn found<'a>(view: &'a DeploymentView, alert: &str) -> Option<&'a Finding> {
+    view.findings.iter().find(|finding| finding.kind.label() == alert)
 }
 
 /// The text of a runbook after its heading and title, which the page has already.

@@ -69,7 +69,7 @@ async function update() {
   clearTimeout(timer);
   if (document.hidden) return;
   try {
-    const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    const response = await fetch(location.origin + location.pathname + location.search, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
     if (!fresh.getElementById("main")) throw new Error(`status ${response.status}`);
     answered = Date.now();
