@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::findings::{Card, Most};
+use super::findings::Cards;
 use super::frame::Frame;
 use super::links::Links;
 use super::search::Asked;
@@ -11,7 +11,7 @@ use super::{Site, drawing, forest, nodes};
 use crate::standing::{endpoint, role, tones};
 
 /// What is shown of it.
-const FINDINGS: Most = Most { cards: 50, findings: 20 };
+const FINDINGS: usize = 20;
 const TREES: usize = 24;
 const NODES: usize = 50;
 const EVENTS: usize = 100;
@@ -29,7 +29,7 @@ impl Site<'_> {
             self.missing(LINKS, &format!("No deployment is called {name}"), &html! { p { a href=(LINKS.to("")) { "All deployments" } } })
         };
         let view = self.named(name).ok_or_else(missing)?;
-        let (name, tones, cards) = (view.deployment.name.as_str(), tones(view), Card::of(view, |_| true));
+        let (name, tones, cards) = (view.deployment.name.as_str(), tones(view), Cards::of(view, |_| true));
         let wanted = |place: &usize| {
             let node = &view.nodes[*place].node;
             asked.matches([node.name.as_str(), &node.address, &role(view, *place).text])
@@ -40,9 +40,7 @@ impl Site<'_> {
             h1 { (name) " " span.of { (view.deployment.kind.label()) @for (label, value) in labels { ", " (label) " " (value) } } }
             (standings(view))
             p.rounds { "Last round " (self.round(view)) ", " (view.rounds.total) " so far, " (view.rounds.missed) " missed, " (view.rounds.blind) " blind" }
-            @if !cards.is_empty() {
-                section aria-labelledby="findings" { h2 #findings { "Findings" } (self.cards(LINKS, &cards, FINDINGS)) }
-            }
+            (self.findings(LINKS, &cards, FINDINGS))
             @if !view.endpoints.is_empty() {
                 section aria-labelledby="endpoints" {
                     h2 #endpoints { "Endpoints" }

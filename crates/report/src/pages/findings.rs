@@ -1,29 +1,23 @@
-//! Findings as cards, the worst first; those of one kind in one deployment share a card.
+//! Findings as cards, the worst first; those of one kind share a card.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
-use topology::{DeploymentView, Finding, Value};
+use topology::{DeploymentView, Finding, FindingKind, Severity, Value};
 
 use super::Site;
 use super::links::Links;
 use crate::fill::Fill;
-use crate::runbook::runbook;
+use crate::runbook::{Runbook, runbook};
 use crate::tone::Tone;
 use crate::words::{bytes, clock, count, shown, span};
 
-/// Findings of one kind and severity in one deployment.
-pub(super) struct Card<'a> {
-    view: &'a DeploymentView,
-    findings: Vec<&'a Finding>,
-}
+/// Findings by severity and kind, each with the deployment that it is in: as many cards as there are kinds, however many nodes.
+#[derive(Default)]
+pub(super) struct Cards<'a>(BTreeMap<(Severity, FindingKind), Vec<Found<'a>>>);
 
-/// How much is shown.
-#[derive(Clone, Copy)]
-pub(super) struct Most {
-    /// Cards.
-    pub(super) cards: usize,
-    /// Findings on a card.
-    pub(super) findings: usize,
-}
+/// A finding, and where.
+type Found<'a> = (&'a DeploymentView, &'a Finding);
 
 /// Whether a finding is about a node, or names it in its evidence.
 pub(super) fn concerns(finding: &Finding, node: &str) -> bool {
@@ -35,53 +29,59 @@ pub(super) fn concerns(finding: &Finding, node: &str) -> bool {
     finding.node.as_deref() == Some(node) || finding.evidence.iter().any(|(_, value)| names(value))
 }
 
-impl<'a> Card<'a> {
+impl<'a> Cards<'a> {
     /// The cards of a deployment, of those findings that are wanted.
-    pub(super) fn of(view: &'a DeploymentView, wanted: impl Fn(&Finding) -> bool) -> Vec<Self> {
-        let mut cards: Vec<Card<'a>> = Vec::new();
-        for finding in view.findings.iter().filter(|finding| wanted(finding)) {
-            let same = |card: &&mut Card<'a>| (card.first().kind, card.first().severity) == (finding.kind, finding.severity);
-            match cards.iter_mut().find(same) {
-                Some(card) => card.findings.push(finding),
-                None => cards.push(Card { view, findings: vec![finding] }),
-            }
-        }
+    pub(super) fn of(view: &'a DeploymentView, wanted: impl Fn(&Finding) -> bool) -> Self {
+        let mut cards = Cards::default();
+        cards.add(view, wanted);
         cards
     }
 
-    /// The first of its findings; there is at least one.
-    pub(super) fn first(&self) -> &'a Finding {
-        self.findings[0]
+    /// Adds those of another deployment.
+    pub(super) fn add(&mut self, view: &'a DeploymentView, wanted: impl Fn(&Finding) -> bool) {
+        for finding in view.findings.iter().filter(|finding| wanted(finding)) {
+            self.0.entry((finding.severity, finding.kind)).or_default().push((view, finding));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
 impl Site<'_> {
-    /// Cards as a list.
-    pub(super) fn cards(&self, links: Links, cards: &[Card<'_>], most: Most) -> Markup {
-        let left_out = cards.len().saturating_sub(most.cards);
+    /// Cards as a section of their own, if there are any; with at most that many findings on each.
+    pub(super) fn findings(&self, links: Links, cards: &Cards<'_>, most: usize) -> Markup {
         html! {
-            @for card in cards.iter().take(most.cards) { (self.card(links, card, most.findings)) }
-            @if left_out > 0 { p.more { (count(left_out, "more kind")) " of finding, less severe: the pages of the deployments have them." } }
+            @if !cards.is_empty() { section aria-labelledby="findings" { h2 #findings { "Findings" } (self.cards(links, cards, most)) } }
         }
     }
 
-    fn card(&self, links: Links, card: &Card<'_>, most: usize) -> Markup {
-        let (first, deployment) = (card.first(), card.view.deployment.name.as_str());
-        let (kind, tone) = (first.kind.label(), Tone::from(first.severity));
-        let runbook = runbook(kind);
-        let command = runbook.and_then(crate::Runbook::first_command).map(|command| Fill::of_finding(card.view, first).text(&command));
-        let left_out = card.findings.len().saturating_sub(most);
+    /// Cards as a list.
+    pub(super) fn cards(&self, links: Links, cards: &Cards<'_>, most: usize) -> Markup {
+        html! { @for ((severity, kind), found) in &cards.0 { (self.card(links, *severity, kind.label(), found, most)) } }
+    }
+
+    fn card(&self, links: Links, severity: Severity, kind: &str, found: &[Found<'_>], most: usize) -> Markup {
+        let Some((view, first)) = found.first() else { return Markup::default() };
+        let (deployment, runbook) = (view.deployment.name.as_str(), runbook(kind));
+        let deployments: BTreeSet<_> = found.iter().map(|(view, _)| view.deployment.name.as_str()).collect();
+        let is_one = deployments.len() == 1;
+        let lead = if is_one { links.runbook(kind, deployment, first.node.as_deref()) } else { links.to(&format!("runbooks/{kind}")) };
+        let command = runbook.and_then(Runbook::first_command).map(|command| Fill::of_finding(view, first).text(&command));
+        let left_out = found.len().saturating_sub(most);
         html! {
-            article.finding.(tone.class()) {
+            article.finding.(Tone::from(severity).class()) id={ "finding-" (kind) "-" (severity.label()) } {
                 h3 {
-                    span.tag { (first.severity.label()) }
-                    a.where href=(links.deployment(deployment)) { (deployment) }
-                    a href=(links.runbook(kind, deployment, first.node.as_deref())) { (runbook.map_or(kind, |runbook| runbook.title)) }
+                    span.tag { (severity.label()) }
+                    @if is_one { a.where href=(links.deployment(deployment)) { (deployment) } }
+                    @else { span.where { (count(deployments.len(), "deployment")) } }
+                    a href=(lead) { (runbook.map_or(kind, |runbook| runbook.title)) }
                     code.kind { (kind) }
                 }
                 ul {
-                    @for finding in card.findings.iter().take(most) { li { (self.line(links, deployment, finding)) } }
-                    @if left_out > 0 { li { "and " (left_out) " more" } }
+                    @for (view, finding) in found.iter().take(most) { li { (self.line(links, &view.deployment.name, finding, is_one)) } }
+                    @if left_out > 0 { li { a href=(links.to(&format!("?q={kind}"))) { "and " (left_out) " more" } } }
                 }
                 @if let Some(command) = command { p.command { "First: " code { (command) } } }
             }
@@ -89,9 +89,10 @@ impl Site<'_> {
     }
 
     /// What one finding is about, since when, and what shows it.
-    fn line(&self, links: Links, deployment: &str, finding: &Finding) -> Markup {
+    fn line(&self, links: Links, deployment: &str, finding: &Finding, is_one: bool) -> Markup {
         let since = self.now.duration_since(finding.since).unwrap_or_default();
         html! {
+            @if !is_one { a.node href=(links.deployment(deployment)) { (deployment) } " " }
             @if let Some(node) = &finding.node { a.node href=(links.node(deployment, node)) { (node) } " " }
             @if let Some(shard) = &finding.shard { "shard " (shard) " " }
             span.since { (span(since)) ", since " (clock(finding.since, self.now)) }

@@ -5,7 +5,7 @@ use snapshot::Reason;
 use topology::{Clients, DeploymentView, NodeView, Presence};
 
 use super::Site;
-use super::findings::{Card, Most, concerns};
+use super::findings::{Cards, concerns};
 use super::frame::Frame;
 use super::links::Links;
 use crate::api::follows;
@@ -14,7 +14,7 @@ use crate::standing::{self, role, tones};
 use crate::words::{bytes, clock, lag, reason, span};
 
 /// What is shown of it.
-const FINDINGS: Most = Most { cards: 50, findings: 4 };
+const FINDINGS: usize = 4;
 const EVENTS: usize = 100;
 const ATTACHED: usize = 50;
 
@@ -37,13 +37,11 @@ impl Site<'_> {
         let (view, place) = found.ok_or_else(missing)?;
         let (node, role, tone) = (&view.nodes[place], role(view, place), tones(view)[place]);
         let name = node.node.name.as_str();
-        let cards = Card::of(view, |finding| concerns(finding, name));
+        let cards = Cards::of(view, |finding| concerns(finding, name));
         let main = html! {
             h1 { (name) }
             p.standing.(tone.class()) { (role.text) @for note in standing::notes(node) { "; " (note.text) } }
-            @if !cards.is_empty() {
-                section aria-labelledby="findings" { h2 #findings { "Findings" } (self.cards(LINKS, &cards, FINDINGS)) }
-            }
+            (self.findings(LINKS, &cards, FINDINGS))
             section aria-labelledby="facts" { h2 #facts { @if node.up() == Some(true) { "What it says" } @else { "What it said last" } } (listed(&said(view, node))) }
             section aria-labelledby="polling" { h2 #polling { "Asking it" } (self.polling(node)) }
             (clients(node))

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use topology::{DeploymentView, Finding, FindingKind};
 
-use super::findings::{Card, Most};
+use super::findings::Cards;
 use super::frame::Frame;
 use super::links::Links;
 use super::markdown::Markdown;
@@ -15,7 +15,7 @@ use crate::standing::{role, tones};
 use crate::words::count;
 
 /// What is shown of the deployment.
-const FINDINGS: Most = Most { cards: 5, findings: 20 };
+const FINDINGS: usize = 20;
 const NODES: usize = 15;
 
 const LINKS: Links = Links::BELOW;
@@ -57,7 +57,7 @@ impl Site<'_> {
     fn live(&self, alert: &str, view: &DeploymentView, asked: Option<usize>) -> Markup {
         let (name, node) = (view.deployment.name.as_str(), asked.map(|place| view.name(place)));
         let is_meant = |about: Option<&str>| node.is_none() || about.is_none() || about == node;
-        let cards = Card::of(view, |finding| finding.kind.label() == alert && is_meant(finding.node.as_deref()));
+        let cards = Cards::of(view, |finding| finding.kind.label() == alert && is_meant(finding.node.as_deref()));
         let is_finding = FindingKind::ALL.iter().any(|kind| kind.label() == alert);
         let meant =
             asked.or_else(|| found(view, alert).filter(|finding| finding.endpoint.is_none()).and_then(|finding| subject(view, finding)));
@@ -78,7 +78,10 @@ impl Site<'_> {
 
     /// Where an alert is found, where no deployment is named.
     fn where_found(&self, alert: &str, asked: Option<&str>) -> Markup {
-        let cards: Vec<_> = self.views.iter().flat_map(|view| Card::of(view, |finding| finding.kind.label() == alert)).collect();
+        let mut cards = Cards::default();
+        for view in self.views {
+            cards.add(view, |finding| finding.kind.label() == alert);
+        }
         html! {
             @if let Some(name) = asked { p.none { "No deployment is called " (name) "." } }
             @if !cards.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use maud::{Markup, html};
 use topology::{DeploymentView, Finding, Severity, ShardView};
 
-use super::findings::{Card, Most};
+use super::findings::Cards;
 use super::frame::Frame;
 use super::links::Links;
 use super::search::Asked;
@@ -19,7 +19,7 @@ const DEPLOYMENTS: usize = 100;
 const DRAWN: usize = 5;
 
 /// What is shown of findings, and of a deployment that is drawn.
-const FINDINGS: Most = Most { cards: 20, findings: 4 };
+const FINDINGS: usize = 6;
 const TREES: usize = 6;
 const NODES: usize = 15;
 const EVENTS: usize = 8;
@@ -38,8 +38,10 @@ impl Site<'_> {
     pub fn status(&self, asked: &Asked) -> String {
         let mut shown: Vec<_> = self.views.iter().filter(|view| is_meant(asked, view)).collect();
         shown.sort_by_key(|view| tone(view));
-        let mut cards: Vec<_> = shown.iter().flat_map(|view| Card::of(view, |finding| is_about(asked, view, finding))).collect();
-        cards.sort_by_key(|card| card.first().severity);
+        let mut cards = Cards::default();
+        for view in &shown {
+            cards.add(view, |finding| is_about(asked, view, finding));
+        }
         let part = asked.part(shown, DEPLOYMENTS);
         let few = self.views.len() <= FEW;
         let is_drawn = |(number, view): &(usize, &&Arc<DeploymentView>)| *number < DRAWN && (few || tone(view) < Tone::Good);
@@ -49,12 +51,7 @@ impl Site<'_> {
         let main = html! {
             (self.verdict(members))
             @if members > FEW_NODES || !asked.words.is_empty() { (asked.form("Find a deployment or node")) }
-            @if !cards.is_empty() {
-                section aria-labelledby="findings" {
-                    h2 #findings { "Findings" }
-                    (self.cards(LINKS, &cards, FINDINGS))
-                }
-            }
+            (self.findings(LINKS, &cards, FINDINGS))
             @for (view, number) in troubled.iter().zip(0..) { (self.section(view, asked, number)) }
             @if !well.is_empty() { (self.others(well, !troubled.is_empty())) }
             @if part.total == 0 { p.none { "No deployment and no node is called that." } }
