@@ -1,10 +1,12 @@
 //! The real daemon.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use ureq::http::{HeaderName, HeaderValue};
 
 use crate::{Process, Redis, Signal, Stopwatch, eventually};
 
@@ -23,6 +25,8 @@ pub struct Response {
     pub status: u16,
     /// The header `Content-Type`.
     pub content_type: String,
+    /// All headers, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
     /// The text, decompressed.
     pub text: String,
     /// Time from asking to the end of the text.
@@ -99,8 +103,10 @@ impl Daemon {
         let mut response = agent.get(format!("http://127.0.0.1:{}{path}", self.port)).header("Accept", accept).call().expect(path);
         let text = response.body_mut().with_config().limit(1 << 30).read_to_string().expect("text");
         let took = begun.elapsed();
-        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-        Response { status: response.status().as_u16(), content_type, text, took }
+        let header = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
+        let headers: BTreeMap<_, _> = response.headers().iter().map(header).collect();
+        let content_type = headers.get("content-type").cloned().unwrap_or_default();
+        Response { status: response.status().as_u16(), content_type, headers, text, took }
     }
 
     /// The id of its process.

@@ -3,6 +3,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a testbed that cannot do its work fails the test, everywhere")]
 
 mod answers;
+mod browser;
 mod cluster;
 mod daemon;
 mod disk;
@@ -29,6 +30,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+pub use browser::Browser;
 pub use cluster::{Cluster, ClusterSetup, Mapped};
 pub use daemon::{Daemon, Response, deployment};
 pub use disk::{Disk, Fsync};

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use topology::{DeploymentView, EndpointView, Finding, MisroutedView, Presence, Severity, ShardView, Value, holding};
+use topology::{DeploymentView, Finding, Severity, Value};
 
 use crate::api::{follows, time};
+use crate::fill::Fill;
 use crate::runbook::runbook;
+use crate::standing::{self, claim, verdicts};
+use crate::words::shown;
 
 /// Where text is wrapped, characters.
 const WIDTH: usize = 100;
@@ -34,10 +37,10 @@ pub fn diagnose<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) ->
 fn deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
     writeln!(text, "{BOLD}{}{BOLD:#} ({})", view.deployment.name, view.deployment.kind.label())?;
     for shard in &view.shards {
-        writeln!(text, "{}", standing(view, shard))?;
+        writeln!(text, "{}", standing::standing(view, shard))?;
     }
     for endpoint in &view.endpoints {
-        writeln!(text, "{}", self::endpoint(endpoint))?;
+        writeln!(text, "{}", standing::endpoint(endpoint))?;
     }
     writeln!(text, "\n{}\n", nodes(view))?;
     if view.findings.is_empty() {
@@ -48,39 +51,6 @@ fn deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
         self::finding(view, finding, text)?;
     }
     Ok(())
-}
-
-/// Who is primary, and what is accepted.
-fn standing(view: &DeploymentView, shard: &ShardView) -> String {
-    let primary = match (shard.primary, shard.no_primary.why) {
-        (Some(primary), _) => format!("primary {} ({})", view.name(primary.node), primary.evidence.label()),
-        (None, Some(why)) => format!("no primary ({})", why.label()),
-        (None, None) => "primary unknown".to_owned(),
-    };
-    let is = |known: Option<bool>, what: &str, yes: &str, no: &str| match known {
-        Some(known) => format!("{what} {}", if known { yes } else { no }),
-        None => format!("{what} unknown"),
-    };
-    [primary, is(shard.writable, "writes", "accepted", "REFUSED"), is(shard.readable, "reads", "served", "REFUSED")].join(", ")
-}
-
-/// Where an endpoint leads.
-fn endpoint(endpoint: &EndpointView) -> String {
-    let found = match (endpoint.up, endpoint.reason, &endpoint.leads_to) {
-        (None, ..) => "not checked yet".to_owned(),
-        (_, Some(reason), _) => format!("cannot be checked ({})", reason.label()),
-        (.., None) => "answers, but does not say which server it is".to_owned(),
-        (.., Some(leads_to)) => {
-            let role = endpoint.role.map_or("?", snapshot::Role::label);
-            let correct = match endpoint.correct {
-                Some(true) => "right",
-                Some(false) => "WRONG",
-                None => "right or wrong unknown",
-            };
-            format!("leads to {} ({role}), {correct}", leads_to.label())
-        }
-    };
-    format!("{} endpoint {}: {found}", endpoint.configured.kind.label(), endpoint.configured.address)
 }
 
 fn nodes(view: &DeploymentView) -> String {
@@ -95,17 +65,12 @@ fn nodes(view: &DeploymentView) -> String {
 fn row(view: &DeploymentView, place: usize) -> [String; 7] {
     let node = &view.nodes[place];
     let snapshot = node.snapshot();
-    let role = match node.presence {
-        Presence::Pending => "connecting".to_owned(),
-        Presence::Down { reason, .. } => format!("down: {}", reason.label()),
-        Presence::Up => node.role().map_or("?", snapshot::Role::label).to_owned(),
-    };
     let lag = node.lag.behind.map(|behind| format!("{:.1} s", behind.as_secs_f64()));
     let offset = snapshot.and_then(|snapshot| snapshot.replication.offset).map(|offset| offset.to_string());
     let link = snapshot.and(node.link.state).map(|state| state.label().to_owned());
     [
         node.node.name.clone(),
-        role,
+        claim(node),
         follows(view, node).unwrap_or_default(),
         link.unwrap_or_default(),
         lag.unwrap_or_default(),
@@ -115,38 +80,8 @@ fn row(view: &DeploymentView, place: usize) -> [String; 7] {
 }
 
 fn notes(view: &DeploymentView, place: usize) -> String {
-    let node = &view.nodes[place];
-    let mut notes = Vec::new();
-    for shard in &view.shards {
-        let is_primary = shard.primary.is_some_and(|primary| primary.node == place);
-        notes.extend(is_primary.then(|| "primary".to_owned()));
-        notes.extend(shard.stale.contains(&place).then(|| "stale master".to_owned()));
-        notes.extend(shard.unrelated.contains(&place).then(|| "unrelated master".to_owned()));
-        notes.extend(shard.looped.contains(&place).then(|| "in a circle".to_owned()));
-    }
-    if let Presence::Down { .. } = node.presence
-        && let Some(role) = node.last.as_ref().and_then(|last| last.replication.role)
-    {
-        notes.push(format!("was {}", role.label()));
-    }
-    notes.extend(holding(&node.writes_refused).iter().map(|reason| format!("refuses writes: {reason}")));
-    notes.extend(holding(&node.reads_refused).iter().map(|reason| format!("refuses reads: {reason}")));
-    notes.extend(node.orphan.map(|why| format!("orphaned: {}", why.label())));
-    notes.extend(node.diverged.then(|| "diverged".to_owned()));
-    notes.extend(node.misrouted.as_deref().map(misrouted));
-    notes.join("; ")
-}
-
-/// A look of seconds cannot tell whether it lasts, so it is a note, and a finding only once it does.
-fn misrouted(misrouted: &MisroutedView) -> String {
-    let commands = Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty());
-    let writers = misrouted.writers.as_ref().filter(|writers| writers.total > 0);
-    let parts = [
-        Some(format!("clients write here: {:.1}/s refused", misrouted.per_second)),
-        commands.map(|commands| format!(" ({commands})")),
-        writers.map(|writers| format!(" of {} clients ({})", writers.total, writers.versions.join(", "))),
-    ];
-    parts.into_iter().flatten().collect()
+    let notes = verdicts(view, place).into_iter().chain(standing::notes(&view.nodes[place]));
+    notes.map(|note| note.text).collect::<Vec<_>>().join("; ")
 }
 
 fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::Result {
@@ -156,6 +91,7 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     writeln!(text, "{style}{severity:<8}{style:#} {BOLD}{}{BOLD:#}{subject}  seen since {}", finding.kind.label(), time(finding.since))?;
     let evidence: Vec<_> = finding.evidence.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
     let Some(runbook) = runbook(finding.kind.label()) else { return part(text, "Evidence", &evidence.join(", ")) };
+    let fill = Fill::of_finding(view, finding);
     part(text, "What is wrong", runbook.title)?;
     if !evidence.is_empty() {
         part(text, "Evidence", &evidence.join(", "))?;
@@ -163,10 +99,10 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     part(text, "Likely cause", &runbook.cause(&named(finding)).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
         // A command is to be copied, so it is never wrapped.
-        writeln!(text, "  {:<15}{BOLD}{}{BOLD:#}", "First command", filled(&command, view, finding))?;
+        writeln!(text, "  {:<15}{BOLD}{}{BOLD:#}", "First command", fill.text(&command))?;
     }
     let fix = runbook.points("Fix").into_iter().next().map(|point| point.text).unwrap_or_default();
-    part(text, "Fix", &filled(&fix, view, finding))?;
+    part(text, "Fix", &fill.text(&fix))?;
     for (place, point) in runbook.points("Do not").iter().take(2).enumerate() {
         part(text, if place == 0 { "Do not" } else { "" }, &point.text)?;
     }
@@ -180,31 +116,6 @@ fn part(text: &mut String, name: &str, what: &str) -> fmt::Result {
     writeln!(text, "{}", textwrap::fill(what, options))
 }
 
-/// A command, with the address of the node that it is about.
-fn filled(command: &str, view: &DeploymentView, finding: &Finding) -> String {
-    let Some(address) = address(view, finding) else { return command.to_owned() };
-    match address.rsplit_once(':') {
-        Some((host, port)) if !address.starts_with('/') => {
-            command.replace("$HOST", host.trim_matches(['[', ']'])).replace("$PORT", port).replace("$NODE", address)
-        }
-        _ => command.replace("-h $HOST -p $PORT", &format!("-s {address}")).replace("$NODE", address),
-    }
-}
-
-/// The address of the node or the endpoint that a finding is about, or where to look first.
-fn address<'a>(view: &'a DeploymentView, finding: &Finding) -> Option<&'a str> {
-    if let Some(kind) = finding.endpoint {
-        return view.endpoints.iter().map(|endpoint| &endpoint.configured).find(|of| of.kind == kind).map(|of| of.address.as_str());
-    }
-    if let Some(name) = &finding.node {
-        return view.nodes.iter().find(|node| node.node.name == *name).map(|node| node.node.address.as_str());
-    }
-    let shard = view.shards.first()?;
-    let first = shard.stale.first().or(shard.looped.first()).copied();
-    let place = first.or(shard.primary.map(|primary| primary.node)).or(shard.last_primary).unwrap_or_default();
-    view.nodes.get(place).map(|node| node.node.address.as_str())
-}
-
 /// The names in the evidence.
 fn named(finding: &Finding) -> Vec<&str> {
     let mut names = Vec::new();
@@ -216,14 +127,6 @@ fn named(finding: &Finding) -> Vec<&str> {
         }
     }
     names
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Number(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
-        Value::List(items) => format!("[{}]", items.join(", ")),
-    }
 }
 
 fn style(severity: Severity) -> Style {

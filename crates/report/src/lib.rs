@@ -2,9 +2,13 @@
 
 pub mod api;
 mod diagnose;
-mod landing;
+mod fill;
+mod pages;
 mod runbook;
+mod standing;
+mod tone;
+mod words;
 
 pub use diagnose::diagnose;
-pub use landing::landing;
+pub use pages::{Asked, Asset, Site, assets};
 pub use runbook::{Runbook, SECTIONS, runbook, runbooks};

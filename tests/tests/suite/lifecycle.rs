@@ -16,14 +16,16 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn health_readiness_and_the_landing_page() {
+fn health_readiness_and_the_status_page() {
     let server = Redis::start(&[]);
     let daemon = Daemon::start(&[&server.url()]);
     assert_eq!(daemon.get("/-/healthy", "").status, 200);
     let ((), ready) = tests::eventually(SECOND * 5, "ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
     assert_eq!(daemon.value("redis_up"), Some(1.0), "ready means that a round was published");
     let page = daemon.get("/", "text/html");
-    assert!(page.content_type.starts_with("text/html") && page.text.contains(&server.address()) && page.text.contains("href=\"/metrics\""));
+    assert!(
+        page.content_type.starts_with("text/html") && page.text.contains(&server.address()) && page.text.contains("href=\"./metrics\"")
+    );
     assert_eq!(daemon.get("/nosuch", "").status, 404);
     println!("ready after {ready:?}");
 }

@@ -16,6 +16,7 @@ mod failover;
 mod gate;
 mod hang;
 mod lifecycle;
+mod pages;
 mod partition;
 mod primary;
 mod reasons;

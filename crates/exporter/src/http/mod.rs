@@ -4,6 +4,7 @@ mod api;
 mod bounds;
 mod gate;
 mod metrics;
+mod pages;
 mod scrape;
 mod sd;
 
@@ -12,8 +13,8 @@ use std::net::{SocketAddr, TcpListener};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
-use axum::response::{Html, IntoResponse};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -65,7 +66,12 @@ pub(crate) async fn serve(listener: TcpListener, web: Web, handle: Handle<Socket
 /// The routes.
 fn router(web: Web) -> Router {
     Router::new()
-        .route("/", get(landing))
+        .route("/", get(pages::status))
+        .route("/deployment/{name}", get(pages::deployment))
+        .route("/deployment/{name}/node/{node}", get(pages::node))
+        .route("/runbooks", get(pages::runbooks))
+        .route("/runbooks/{alert}", get(pages::runbook))
+        .route("/static/{name}", get(pages::file))
         .route("/metrics", get(metrics::serve))
         .route("/scrape", get(scrape::serve))
         .route("/api/v1/topology", get(api::serve_topology))
@@ -76,13 +82,9 @@ fn router(web: Web) -> Router {
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
         .layer(from_fn_with_state(web.gate.clone(), gate::guard))
+        .layer(map_response(pages::guarded))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(web)
-}
-
-async fn landing(State(web): State<Web>) -> impl IntoResponse {
-    let views = web.board.views();
-    Html(report::landing(web.build.version, views.iter().map(|view| &**view)))
 }
 
 async fn ready(State(web): State<Web>) -> impl IntoResponse {

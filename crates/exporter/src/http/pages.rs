@@ -1,0 +1,91 @@
+//! The pages for people, rendered from what was published, and the files that they refer to.
+
+use axum::extract::{Path, Query, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use report::{Site, assets};
+use serde::Deserialize;
+
+use super::Web;
+
+/// Nothing but our own files, no code within a page, and no frame around one.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+                      form-action 'self'; frame-ancestors 'none'";
+
+/// What is asked of a list: see [`report::Asked`].
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    page: String,
+}
+
+/// What a runbook is asked for: as links in alerts have it, where a label may be empty.
+#[derive(Debug, Deserialize)]
+pub(super) struct Subject {
+    deployment: Option<String>,
+    node: Option<String>,
+}
+
+pub(super) async fn status(State(web): State<Web>, Query(asked): Query<Asked>) -> Response {
+    page(&web, move |site| Ok(site.status(&asked.into()))).await
+}
+
+pub(super) async fn deployment(State(web): State<Web>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Response {
+    page(&web, move |site| site.deployment(&name, &asked.into())).await
+}
+
+pub(super) async fn node(State(web): State<Web>, Path((deployment, node)): Path<(String, String)>) -> Response {
+    page(&web, move |site| site.node(&deployment, &node)).await
+}
+
+pub(super) async fn runbooks(State(web): State<Web>) -> Response {
+    page(&web, |site| Ok(site.runbooks())).await
+}
+
+pub(super) async fn runbook(State(web): State<Web>, Path(alert): Path<String>, Query(subject): Query<Subject>) -> Response {
+    let said = |label: Option<String>| label.filter(|label| !label.is_empty());
+    let (deployment, node) = (said(subject.deployment), said(subject.node));
+    page(&web, move |site| site.runbook(&alert, deployment.as_deref(), node.as_deref())).await
+}
+
+pub(super) async fn file(Path(name): Path<String>) -> Response {
+    let Some(asset) = assets().iter().find(|asset| asset.name == name) else { return StatusCode::NOT_FOUND.into_response() };
+    // Its name changes with its text.
+    ([(CONTENT_TYPE, asset.content_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")], asset.text).into_response()
+}
+
+/// Renders a page on a thread of its own: one of thousands of nodes takes a while.
+async fn page(web: &Web, render: impl FnOnce(Site<'_>) -> Result<String, String> + Send + 'static) -> Response {
+    let permit = match web.requests.admit() {
+        Ok(permit) => permit,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let (views, version, now) = (web.board.views(), web.build.version, web.shared.clock.wall());
+    let render = move || {
+        let _permit = permit;
+        render(Site { version, now, views: &views })
+    };
+    let (status, text) = match tokio::task::spawn_blocking(render).await {
+        Ok(Ok(text)) => (StatusCode::OK, text),
+        Ok(Err(text)) => (StatusCode::NOT_FOUND, text),
+        Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    };
+    (status, [(CACHE_CONTROL, "no-store")], Html(text)).into_response()
+}
+
+/// What browsers are told about every answer: also what is no page must not be taken for one.
+pub(super) async fn guarded(mut response: Response) -> Response {
+    let headers = [(CONTENT_SECURITY_POLICY, POLICY), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")];
+    response.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response
+}
+
+impl From<Asked> for report::Asked {
+    /// A page that is no number is the first.
+    fn from(asked: Asked) -> Self {
+        report::Asked { words: asked.q, page: asked.page.parse().unwrap_or_default() }
+    }
+}

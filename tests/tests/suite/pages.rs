@@ -1,0 +1,239 @@
+//! The pages, in a real browser and on real servers.
+
+use serde_json::json;
+use tests::{Browser, Daemon, Group, Redis, Setup, Signal, Wire, deployment, pair, pause};
+
+use crate::watch::{LIMIT, SECOND, SOON, Watch};
+
+/// What browsers are told that they may do.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+                      form-action 'self'; frame-ancestors 'none'";
+
+/// See there.
+const CONTRAST: &str = include_str!("contrast.js");
+
+/// What the keyboard can reach, in the order of the page: kind and text.
+const REACHABLE: &str =
+    "[...document.querySelectorAll('a[href], input, button, summary, .scroll')].map((at) => `${at.tagName} ${at.textContent.trim()}`)";
+
+/// What it reached, and whether that is seen.
+const REACHED: &str = "[`${document.activeElement.tagName} ${document.activeElement.textContent.trim()}`, \
+                       getComputedStyle(document.activeElement).outlineStyle !== 'none']";
+
+fn url(daemon: &Daemon, path: &str) -> String {
+    format!("http://127.0.0.1:{}{path}", daemon.port)
+}
+
+/// An expression: the row of a node has this text.
+fn row_has(deployment: &str, node: &str, text: &str) -> String {
+    let id = json!(format!("node-{deployment}-{node}"));
+    format!("document.getElementById({id}).innerText.includes({})", json!(text))
+}
+
+/// An expression: what is drawn has this text.
+fn drawn(text: &str) -> String {
+    format!("[...document.querySelectorAll('svg text')].some((at) => at.textContent === {})", json!(text))
+}
+
+/// Nothing was asked of anybody else, and nothing was complained about.
+#[track_caller]
+fn check_origin(browser: &mut Browser, daemon: &Daemon) {
+    let (requests, origin) = (browser.requests(), url(daemon, "/"));
+    assert!(!requests.is_empty() && requests.iter().all(|url| url.starts_with(&origin)), "{requests:?}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// An expression: the page shows a node as stale master and another as primary, in the table and drawn, and what happened.
+fn failed_over(deployment: &str, before: &str, after: &str) -> String {
+    let says = |text: &str| format!("document.querySelector('main').innerText.includes({})", json!(text));
+    let seen = [
+        row_has(deployment, before, "stale master, takes writes"),
+        row_has(deployment, after, "primary, takes writes"),
+        drawn("stale master, takes writes"),
+        drawn("primary, takes writes"),
+        says(&format!("{after} is the primary now, and was {before}")),
+        says("Two nodes of one deployment accept writes as master"),
+    ];
+    seen.join(" && ")
+}
+
+#[test]
+fn a_failover_by_hand_is_seen_live_and_without_scripts() {
+    let (old, new, daemon) = pair(Redis::start(&[]));
+    let (mut live, mut plain) = (Browser::start(), Browser::start());
+    plain.allow_scripts(false);
+    live.open(&url(&daemon, "/"));
+    live.evaluate("window.stayed = true");
+    live.until(SOON, &row_has("default", &old.address(), "primary, takes writes"));
+
+    new.promote();
+    let expected = failed_over("default", &old.address(), &new.address());
+    live.until(SOON, &expected);
+    plain.open(&url(&daemon, "/"));
+    assert_eq!(plain.evaluate(&expected), true, "{}", plain.text("main"));
+
+    old.follow(&new);
+    live.until(SOON, &row_has("default", &old.address(), "replica"));
+    assert_eq!(live.evaluate("window.stayed"), true, "it was not loaded anew");
+    check_origin(&mut live, &daemon);
+    check_origin(&mut plain, &daemon);
+}
+
+#[test]
+fn a_failover_by_sentinels_is_seen_live_and_the_reader_keeps_their_place() {
+    let group = Group::start(&Setup::default());
+    let watch = Watch::settled(&group, "");
+    let mut live = Browser::start();
+    live.open(&url(&watch.daemon, "/"));
+    assert_eq!(live.text("h1"), "No findings");
+    let before = group.failover();
+    let others = group.nodes.iter().map(tests::Server::address).filter(|node| *node != before);
+    // Whichever of them it becomes: the old primary is demoted after ten seconds.
+    let expected: Vec<_> = others.map(|after| format!("({})", failed_over("sessions", &before, &after))).collect();
+    live.until(LIMIT, &expected.join(" || "));
+    let after = group.until_failed_over(LIMIT, &before);
+    live.until(LIMIT, &row_has("sessions", &before, "replica"));
+    live.until(LIMIT, "document.querySelector('h1').innerText === 'No findings'");
+    check_origin(&mut live, &watch.daemon);
+
+    live.open(&url(&watch.daemon, "/deployment/sessions"));
+    let node = json!(format!("node-sessions-{after}"));
+    live.resize(800, 400);
+    live.evaluate(&format!(
+        "document.querySelector('details').open = true; document.getElementById({node}).querySelector('a').focus(); \
+         window.scrollTo(0, 200); window.kept = [document.activeElement, document.getElementById('updated').innerText]"
+    ));
+    live.until(SOON, "document.getElementById('updated').innerText !== window.kept[1]");
+    let kept = "document.activeElement === window.kept[0] && document.querySelector('details').open && window.scrollY === 200";
+    assert_eq!(live.evaluate(kept), true);
+}
+
+#[test]
+fn a_page_says_when_rolecall_is_silent_and_asks_nothing_while_it_is_hidden() {
+    let (_primary, _replica, daemon) = pair(Redis::start(&[]));
+    let mut browser = Browser::start();
+    browser.open(&url(&daemon, "/"));
+    assert_eq!(browser.text("#silent"), "");
+    daemon.signal(Signal::Stop);
+    browser.until(SOON, "document.getElementById('silent').innerText.startsWith('Rolecall does not answer')");
+    daemon.signal(Signal::Cont);
+    browser.until(SOON, "document.getElementById('silent').hidden");
+
+    let hide = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }}); \
+             document.dispatchEvent(new Event('visibilitychange'))"
+        )
+    };
+    browser.evaluate(&hide(true));
+    // What was under way ends.
+    pause(SECOND);
+    let before = browser.requests().len();
+    pause(SECOND * 5);
+    assert_eq!(browser.requests().len(), before);
+    browser.evaluate(&hide(false));
+    tests::eventually(SECOND, "it asks at once", || (browser.requests().len() > before).then_some(()));
+}
+
+#[test]
+fn what_servers_clients_and_files_call_themselves_is_text() {
+    const CODE: &str = "window.taken=1";
+    let (primary, replica) = (Redis::start(&[]), Redis::start(&[]));
+    replica.follow(&primary);
+    let name = |node: &str| format!("{node}<script>{CODE}</script>\"><img/src=x/onerror={CODE}>");
+    let node = |server: &Redis, label: &str| format!("{{ url = '{}', name = '{}' }}", server.url(), name(label));
+    let nodes = [node(&primary, "a"), node(&replica, "b")].join(", ");
+    let daemon = Daemon::configured(&format!("[[deployment]]\nname = '{}'\nnodes = [{nodes}]\n", name("orders")));
+    daemon.until(SOON, "redis_link_state", &[("state", "up")], 1.0);
+
+    let mut client = Wire::connect(&replica.address(), None).expect("a connection");
+    let called = format!("<script>{CODE}</script>");
+    client.ask(&["CLIENT", "SETNAME", &called]).expect("a reply");
+    replica.cli(&["EVAL", &format!("return redis.error_reply('<img/src=x/onerror={CODE}> boom')"), "0"]);
+    let mut browser = Browser::start();
+    browser.open(&url(&daemon, "/"));
+    let link = browser.evaluate("document.querySelectorAll('tbody a')[1].href");
+    browser.open(link.as_str().expect("a link"));
+    for text in [called, format!("<img/src=x/onerror={CODE}>")] {
+        tests::eventually(LIMIT, &text, || {
+            client.ask(&["SET", "key", "1"]).expect("a refusal");
+            browser.text("main").contains(&text).then_some(())
+        });
+    }
+    for path in ["/", &browser.evaluate("location.pathname").to_string().replace('"', ""), "/runbooks/RedisDown?deployment=<script>"] {
+        browser.open(&url(&daemon, path));
+        pause(SECOND / 2);
+        let found = browser.evaluate("[document.scripts.length, document.images.length, window.taken ?? null]");
+        assert_eq!(found, json!([1, 0, null]), "{path}");
+    }
+    check_origin(&mut browser, &daemon);
+
+    // Even if it were no text: the policy would not let it run, and the browser would say so.
+    browser.evaluate(&format!("document.body.append(Object.assign(document.createElement('script'), {{ text: '{CODE}' }}))"));
+    tests::eventually(SOON, "a complaint", || browser.complaints().iter().any(|text| text.contains("script-src 'self'")).then_some(()));
+    assert_eq!(browser.evaluate("window.taken ?? null"), json!(null));
+}
+
+#[test]
+fn every_page_can_be_read_in_both_schemes_and_used_by_the_keyboard() {
+    let (orders, replica) = (Redis::start(&[]), Redis::start(&[]));
+    replica.follow(&orders);
+    let mut cart = Redis::start(&[]);
+    let daemon = Daemon::configured(&[deployment("orders", &[&orders, &replica]), deployment("cart", &[&cart])].concat());
+    daemon.until_link(SOON, &replica, "up");
+    replica.promote();
+    cart.kill();
+    daemon.until_found(SOON, "RedisSplitBrain");
+    daemon.until_found(SOON, "RedisDown");
+    let node = format!("/deployment/orders/node/{}", orders.address());
+    let paths =
+        ["/", "/deployment/orders", "/deployment/cart", &node, "/runbooks", "/runbooks/RedisSplitBrain?deployment=orders", "/runbooks/No"];
+    let mut browser = Browser::start();
+    // What changes meanwhile would change what is compared.
+    browser.allow_scripts(false);
+    for path in paths {
+        browser.open(&url(&daemon, path));
+        for scheme in ["light", "dark"] {
+            browser.prefer(scheme);
+            let found = browser.evaluate(CONTRAST);
+            assert!(found["seen"].as_u64() > Some(5), "{found}");
+            assert_eq!(found["poor"], json!([]), "{path} {scheme}");
+        }
+        let reachable = browser.evaluate(REACHABLE);
+        let reachable = reachable.as_array().expect("a list");
+        assert_eq!(reachable[0], "A Skip to content");
+        for expected in reachable.iter().take(40) {
+            browser.tab();
+            assert_eq!(browser.evaluate(REACHED), json!([expected, true]), "{path}");
+        }
+    }
+    for width in [390, 1280] {
+        browser.resize(width, 800);
+        browser.open(&url(&daemon, "/"));
+        assert_eq!(browser.evaluate("document.documentElement.scrollWidth"), width, "nothing stands out to the side");
+    }
+}
+
+#[test]
+fn every_answer_has_the_policy_and_files_may_be_kept() {
+    let server = Redis::start(&[]);
+    let daemon = Daemon::watch(&[&server]);
+    let page = daemon.get("/", "text/html").text;
+    let link =
+        |attribute: &str| page.split(&format!("{attribute}=\"./static/")).nth(1).and_then(|rest| rest.split('"').next()).expect("a link");
+    let files = [format!("/static/{}", link("src")), format!("/static/{}", link("href"))];
+    for path in ["/", "/runbooks", "/nosuch", "/metrics", "/api/v1/topology", &files[0], &files[1]] {
+        let headers = daemon.get(path, "").headers;
+        assert_eq!(headers.get("content-security-policy").map(String::as_str), Some(POLICY), "{path}");
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
+        let kept = headers.get("cache-control").is_some_and(|value| value.contains("immutable"));
+        assert_eq!(kept, files.iter().any(|file| file == path), "{path}");
+    }
+    assert_eq!(daemon.get("/static/page-0.js", "").status, 404);
+    for path in ["/runbooks/NoSuch", "/deployment/nosuch", "/deployment/default/node/nosuch"] {
+        let answer = daemon.get(path, "text/html");
+        assert_eq!((answer.status, answer.content_type.as_str()), (404, "text/html; charset=utf-8"), "{path}");
+    }
+    assert!(daemon.get("/runbooks/NoSuch", "").text.contains("../runbooks/RedisDown"), "it lists those that there are");
+}
