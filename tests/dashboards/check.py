@@ -26,6 +26,25 @@ FUNCTIONS = WINDOWS | {"label_replace", "label_join", "clamp_min", "clamp_max", 
 AGGREGATES = {"sum", "min", "max", "avg", "count", "topk", "bottomk", "count_values", "group", "quantile", "stddev"}
 WORDS = {"by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless", "bool", "offset", "inf", "nan"}
 
+# A panel, a threshold on it, and what the alert says that fires there.
+AGREED = [
+    ("rolecall-deployment", "How far behind are the replicas?", 10, "RedisReplicationLag", "> 10"),
+    ("rolecall-deployment", "How far behind at worst?", 10, "RedisReplicationLag", "> 10"),
+    ("rolecall-deployment", "Could they fail over?", 0.5, "RedisSentinelQuorumLost", "< 0.5"),
+    ("rolecall-fleet", "Which replicas lag most?", 10, "RedisReplicationLag", "> 10"),
+    ("rolecall-fleet", "Whose memory is nearly full?", 0.9, "RedisMemoryNearLimit", "> 0.9"),
+    ("rolecall-fleet", "Who refuses most commands?", 0.01, "RedisErrorReplies", "> 0.01"),
+    ("rolecall-fleet", "Where is least room on disk?", 1.2, "RedisDiskSpaceLow", "< 1.2"),
+    ("rolecall-fleet", "Whose primary changed, and why?", 2.5, "RedisRoleFlapping", "> 2.5"),
+    ("rolecall-node", "How near is the limit?", 0.9, "RedisMemoryNearLimit", "> 0.9"),
+    ("rolecall-persistence", "Is the disk too slow?", 2.5, "RedisAofDelayedFsync", "> 2.5"),
+    ("rolecall-persistence", "How long does a fork stop the server?", 1, "RedisForkSlow", "> 1"),
+    ("rolecall-persistence", "How near is the next rewrite?", 1.5, "RedisAofBloated", "> 1.5"),
+    ("rolecall-persistence", "Is there room on disk?", 1.2, "RedisDiskSpaceLow", "< 1.2"),
+    ("rolecall-persistence", "Is there room on disk?", 0.2, "RedisDiskSpaceLow", ">= 0.2"),
+    ("rolecall-exporter", "Are they blind?", 0.25, "RolecallBlind", "> 0.25"),
+]
+
 
 def reference():
     """Name -> (type, labels), of every metric."""
@@ -328,6 +347,23 @@ def linked_from_rules(check):
                     check.fault(file.name, f"gives {uid} the variable {name}, which it has not")
 
 
+def agreed(check):
+    """Thresholds are those of the alerts."""
+    rules = {}
+    for file in sorted((ROOT / "alerts").glob("*.rules.yaml")):
+        for rule in file.read_text().split("- alert: ")[1:]:
+            rules[rule.split()[0]] = rules.get(rule.split()[0], "") + rule.split("annotations:")[0]
+    panels = {(file.stem, panel.get("title")): panel for file in FILES for outer in json.loads(file.read_text())["panels"] for panel in [outer, *outer.get("panels", [])]}
+    for board, title, value, alert, text in AGREED:
+        panel = panels.get((board, title))
+        if panel is None:
+            check.fault(board, f"has no panel «{title}»")
+        elif value not in [step["value"] for steps in found(panel, "steps") for step in steps]:
+            check.fault(f"{board} / {title}", f"has no threshold at {value}, where {alert} fires")
+        if text not in rules.get(alert, ""):
+            check.fault(f"{board} / {title}", f"{alert} does not fire at «{text}» any more")
+
+
 def main():
     check = Check()
     if {file.stem for file in FILES} != UIDS:
@@ -335,6 +371,7 @@ def main():
     for file in FILES:
         check.dashboard(file)
     linked_from_rules(check)
+    agreed(check)
     for fault in check.faults:
         print(fault)
     print(f"{len(FILES)} dashboards, {check.count} panels, {check.queries} queries: {len(check.faults) or 'no'} fault{'' if len(check.faults) == 1 else 's'}")

@@ -100,7 +100,7 @@ def main():
     prometheus = Prometheus(sys.argv[1].rstrip("/"))
     end = float(sys.argv[3]) if len(sys.argv) > 3 else time.time()
     start = float(sys.argv[2]) if len(sys.argv) > 2 else end - 600
-    faults, filled, total, twice, seen = [], collections.Counter(), [], set(), collections.defaultdict(set)
+    faults, filled, total, twice, seen, drawn = [], collections.Counter(), [], set(), collections.defaultdict(set), {}
     for file in sorted((ROOT / "dashboards").glob("*.json")):
         board = json.loads(file.read_text())
         asked = [("annotation: " + query["name"], query["target"], None) for query in board["annotations"]["list"] if not query.get("builtIn")]
@@ -136,6 +136,11 @@ def main():
                         # A stat with one value has no name to tell apart.
                         faults.append(f"{key}: shows {double[0]!r} twice")
                         twice.add(key)
+                    if panel and panel["type"] in ("timeseries", "state-timeline"):
+                        for name in set(names):
+                            other = drawn.setdefault((file.stem, title, json.dumps(values, sort_keys=True), name), target["refId"])
+                            if other != target["refId"]:
+                                faults.append(f"{key}: {name!r} is also a line of {other}")
     nothing = [key for key in total if not filled[key]]
     for key in nothing:
         if key not in EMPTY:
