@@ -44,7 +44,7 @@ find_demo() {
 
 # When a process began, so that an id that was given again is not mistaken for it.
 started() {
-    cut -d ' ' -f 22 "/proc/$1/stat" 2>/dev/null || echo gone
+    awk '{ print $3 == "Z" ? "gone" : $22 }' "/proc/$1/stat" 2>/dev/null || echo gone
 }
 
 save() {
@@ -300,10 +300,10 @@ TEXT
             cat <<TEXT
 $(host "$2"), a replica, has a wrong masterauth, and its link was cut once. It cannot log in to $was any more.
 
-  alert     RedisReplicationAuthFailing, critical, after some 20 s. RedisReplicaLinkDown is its effect, and is not told.
+  alert     RedisReplicationAuthFailing, critical, after some 12 s. RedisReplicaLinkDown is its effect, and is not told.
   client    nothing
   metrics   redis_errors_total{err="WRONGPASS"} rises on the primary, redis_link_state{state="lost"} on the replica
-Mended: by deploy/demo.sh heal, which sets the right masterauth; the link is back within a second, the alert over some 20 s later.
+Mended: by deploy/demo.sh heal, which sets the right masterauth; the link is back within a second, the alert over some 5 s later.
 TEXT
             ;;
         hang)
@@ -311,7 +311,7 @@ TEXT
             cat <<TEXT
 $was, the primary, is frozen (SIGSTOP). Its connections stay open, and nothing answers.
 
-  alert     RedisDown, warning, after some 20 s: it is no page, as Sentinel has a new primary after some 5 s
+  alert     RedisDown, warning, after some 15 s: it is no page, as Sentinel has a new primary after some 5 s
   client    after a second: timeouts, until the Sentinels name the new primary
   metrics   redis_up, redis_down_reason{reason="timeout"}, redis_deployment_primary_changes_total{cause="sentinel"}
 Mended: by deploy/demo.sh heal, which lets it go on. For some 10 s it takes itself for the primary, then Sentinel makes it a replica.
@@ -323,11 +323,16 @@ TEXT
             cat <<TEXT
 A second client writes five times a second to a replica, as one that was given the wrong address.
 
-  alert     RedisWritesHitReplica, warning, after some 45 s
+  alert     RedisWritesHitReplica, warning, after some 40 s
   client    the second one: READONLY, at once. The first one is well.
   metrics   redis_errors_total{err="READONLY"}, redis_misrouted_clients; the finding names the client, after a minute
 Mended: by deploy/demo.sh heal, which stops that client. That the alert is over is told within a minute and a half.
 TEXT
+            ;;
+    esac
+    case $runbook in
+        RedisAofDelayedFsync | RedisDown | RedisWritesHitReplica)
+            echo "A warning that follows another one within a minute is told up to a minute later."
             ;;
     esac
     cat <<TEXT
