@@ -281,7 +281,8 @@ The disk of $was, the primary, is full. It cannot write its append-only file, an
             again, so it stays until it is cut off, some 30 s after the fault.
   metrics   redis_aof_last_write_status, redis_writes_refused{reason="misconf_aof"}, redis_errors_total{err="MISCONF"}
 What follows is on the page of findings: the old primary, now a replica, cannot store what it is sent.
-Mended: by deploy/demo.sh heal, which frees the disk; the alert is over some 35 s later.
+Mended: by deploy/demo.sh heal, which frees the disk; the alert is over some 40 s later. If the client has not moved by then, the old primary
+takes writes again for a moment; they are lost, and RedisWritesLost says so.
 TEXT
             ;;
         slow-fsync)
