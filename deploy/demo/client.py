@@ -98,7 +98,8 @@ class Command:
             raise RuntimeError(f"timeout at {address[0]}") from None
         if done.returncode:
             raise RuntimeError((done.stderr + done.stdout).strip().removeprefix("(error) "))
-        return done.stdout.strip("\n")
+        # A key that is not there is an empty line.
+        return done.stdout.removesuffix("\n")
 
 
 def say(text):
