@@ -344,7 +344,7 @@ TEXT
     esac
     case $runbook in
         RedisAofDelayedFsync | RedisDown | RedisWritesHitReplica)
-            echo "A warning that follows another one within a minute is told up to a minute later."
+            echo "Warnings are told once a minute: after another fault this one may come up to a minute later."
             ;;
     esac
     cat <<TEXT
