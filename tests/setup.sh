@@ -60,10 +60,13 @@ python_package() {
 }
 
 packages redis-server redis-server redis-cli redis-tools prometheus prometheus promtool prometheus python3 python3 curl curl openssl openssl ip iproute2
+packages prometheus-alertmanager prometheus-alertmanager
 if [ "${1:-}" = demo ]; then
+    # Without it the client of the demo uses redis-cli.
+    if python3 -m pip --version >/dev/null 2>&1; then python_package redis redis==8.1.0 || true; fi
     exit 0
 fi
-packages redis-sentinel redis-sentinel prometheus-alertmanager prometheus-alertmanager amtool prometheus-alertmanager \
+packages redis-sentinel redis-sentinel amtool prometheus-alertmanager \
     prometheus-redis-exporter prometheus-redis-exporter faketime faketime dnsmasq dnsmasq-base chromium chromium
 python3 -m pip --version >/dev/null 2>&1 || packages pip3 python3-pip
 
