@@ -117,6 +117,11 @@ impl ShardOf {
         self.view.name(place)
     }
 
+    /// How many stale masters take writes.
+    pub(crate) fn writable_stale_masters(&self) -> usize {
+        self.view.writable_stale_masters(self.shard()).len()
+    }
+
     /// Whether there was a round yet.
     pub(crate) fn known(&self) -> bool {
         self.view.at.is_some()

@@ -47,6 +47,9 @@ fn the_document_of_findings() {
                 "stale": [
                   "orders-0"
                 ],
+                "taking_writes": [
+                  "orders-0"
+                ],
                 "unreplicated_bytes": 10,
                 "unreplicated_writes": 2
               }

@@ -281,7 +281,7 @@ impl Memory {
     }
 
     /// What the nodes say of the cluster.
-    pub(crate) fn view(&mut self, nodes: &[NodeView], ghosts: Vec<String>) -> ClusterView {
+    pub(crate) fn view(&mut self, nodes: &[NodeView], stale: &[usize], ghosts: Vec<String>) -> ClusterView {
         let mut view = ClusterView { ghosts, known: self.known.len(), ..ClusterView::default() };
         let mut uncovered: Vec<u64> = Vec::new();
         for (place, node) in nodes.iter().enumerate() {
@@ -304,7 +304,7 @@ impl Memory {
         uncovered.sort_unstable();
         view.uncovered = uncovered.get(uncovered.len() / 2).copied();
         view.migrating = self.read.iter().flatten().map(|read| read.migrating).sum();
-        (view.conflicting, view.conflicts) = self.conflicts(nodes);
+        (view.conflicting, view.conflicts) = self.conflicts(nodes, |place| stale.contains(&place) && view.doubtful.contains(&place));
         view
     }
 
@@ -315,12 +315,14 @@ impl Memory {
     }
 
     /// Slots that two nodes claim by their own words. A slot that moves may look like this while only one of them was read anew, so it counts
-    /// once it was there for several readings of each.
-    fn conflicts(&mut self, nodes: &[NodeView]) -> (Vec<usize>, u64) {
+    /// once it was there for several readings of each. One that was replaced while it was cut off serves none of those that it still claims.
+    fn conflicts(&mut self, nodes: &[NodeView], was_replaced: impl Fn(usize) -> bool) -> (Vec<usize>, u64) {
         let mut owners: Vec<Option<usize>> = vec![None; usize::from(SLOTS)];
         let (mut places, mut slots) = (Vec::new(), 0);
         for (place, read) in self.read.iter().enumerate() {
-            let Some(read) = read.as_ref().filter(|_| nodes[place].role() == Some(Role::Master)) else { continue };
+            let Some(read) = read.as_ref().filter(|_| nodes[place].role() == Some(Role::Master) && !was_replaced(place)) else {
+                continue;
+            };
             for owner in read
                 .slots
                 .iter()

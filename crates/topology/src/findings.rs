@@ -191,6 +191,9 @@ pub const NO_FINDING: [(&str, &str); 18] = [
     ("Watchdog", "always fires: it shows that alerts arrive"),
 ];
 
+/// The evidence of a split brain that says which of the stale masters take writes.
+const TAKING_WRITES: &str = "taking_writes";
+
 impl Severity {
     /// The value of the label `severity`.
     pub const fn label(self) -> &'static str {
@@ -262,10 +265,15 @@ impl Finding {
         self.evidence.iter().find(|(name, _)| *name == "why").map(|(_, why)| format!("{why:?}"))
     }
 
+    /// A stale master takes writes: one that refuses them harms nobody, since its fence works, or it was cut off from its cluster.
+    fn is_contested(&self) -> bool {
+        self.evidence.iter().any(|(name, value)| *name == TAKING_WRITES && matches!(value, Value::List(masters) if !masters.is_empty()))
+    }
+
     /// Some conditions are routine for a while.
     fn escalate(&mut self, lasted: Duration) {
         self.severity = match self.kind {
-            FindingKind::RedisSplitBrain if lasted > SPLIT_BRAIN_CRITICAL_AFTER => Severity::Critical,
+            FindingKind::RedisSplitBrain if lasted > SPLIT_BRAIN_CRITICAL_AFTER && self.is_contested() => Severity::Critical,
             FindingKind::RedisReplicaLinkDown if lasted > LINK_DOWN_CRITICAL_AFTER => Severity::Critical,
             FindingKind::RedisSentinelDisagreement if lasted < SENTINELS_AGREE_WITHIN => Severity::Info,
             FindingKind::RedisSentinelQuorumLost if lasted < SENTINELS_AGREE_WITHIN => Severity::Warning,

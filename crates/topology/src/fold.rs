@@ -151,7 +151,9 @@ impl Fold {
         };
         let (shards, cluster) = if is_cluster {
             let shards = self.shards.parts(&mut nodes, &self.cluster, &stage);
-            (shards, Some(self.cluster.view(&nodes, changes.ghosts)))
+            let replaced: Vec<_> = shards.iter().flat_map(|shard| &shard.stale).copied().collect();
+            let cluster = self.cluster.view(&nodes, &replaced, changes.ghosts);
+            (shards, Some(cluster))
         } else {
             (self.shards.whole(&mut nodes, &stage), None)
         };

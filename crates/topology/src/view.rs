@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::{Attached, NodeSnapshot, Role};
 
 use crate::presence::is_absence;
+use crate::serving::refuses;
 use crate::{
     Cause, ClusterView, Counters, Deployment, Disk, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag, LinkView,
     LostWritesView, MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView,
@@ -199,6 +200,14 @@ impl DeploymentView {
     /// The nodes whose own series, findings and events appear here, and not under another deployment.
     pub fn shown(&self) -> impl Iterator<Item = &NodeView> {
         self.nodes.iter().filter(|node| node.shown())
+    }
+
+    /// The masters of a split brain that take writes beside the primary; where none is known, all but one.
+    pub fn writable_stale_masters(&self, shard: &ShardView) -> Vec<usize> {
+        let primary = shard.primary.map(|primary| primary.node);
+        let takes = |place: &usize| self.nodes[*place].up() == Some(true) && !refuses(&self.nodes[*place].writes_refused);
+        let others = shard.split_brain.masters.iter().copied().filter(|place| Some(*place) != primary && takes(place));
+        others.skip(usize::from(primary.is_none())).collect()
     }
 
     /// The nodes that claim to be master.

@@ -220,6 +220,21 @@ fn a_slot_with_two_masters_is_a_conflict_once_both_were_read_again() {
 }
 
 #[test]
+fn a_master_that_was_replaced_while_it_was_cut_off_claims_nothing() {
+    let mut scene = Scene::healthy();
+    let before = scene.map(1);
+    let old = scene.servers.get_mut(&1).expect("it");
+    (old.map, old.works) = (Some(before), false);
+    scene.servers.insert(4, server(None, "0-5460", 7, 'd'));
+    let view = scene.rounds(8);
+    let cluster = view.cluster.as_ref().expect("a cluster");
+    assert_eq!((view.shards[0].stale.len(), &cluster.doubtful[..], cluster.conflicts), (1, &[0][..], 0));
+    // Once it holds that the cluster works it takes writes again.
+    scene.servers.get_mut(&1).expect("it").works = true;
+    assert_eq!(scene.rounds(8).cluster.as_ref().map(|cluster| cluster.conflicts), Some(5461));
+}
+
+#[test]
 fn most_masters_say_whether_it_works() {
     let mut scene = Scene::healthy();
     scene.servers.get_mut(&1).expect("it").works = false;

@@ -272,6 +272,17 @@ fn a_split_brain_that_was_there_first_may_be_old() {
 }
 
 #[test]
+fn a_stale_master_that_refuses_writes_harms_nobody() {
+    let severity = |more| {
+        let (mut scene, promoted) = failed_over(&master("x", 'a'));
+        let view = scene.rounds(40, &[says(&Says { more, ..master("x", 'a') }), promoted]);
+        (found(&view, FindingKind::RedisSplitBrain), view.writable_stale_masters(&view.shards[0]))
+    };
+    assert_eq!(severity(""), (Some(Severity::Critical), vec![0]));
+    assert_eq!(severity("aof_enabled:1\naof_last_write_status:err"), (Some(Severity::Info), vec![]));
+}
+
+#[test]
 fn a_script_that_blocks_the_primary_blocks_writes() {
     let mut scene = Scene::new(1);
     scene.round(vec![says(&master("x", 'a'))]);

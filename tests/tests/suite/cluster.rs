@@ -13,6 +13,7 @@ use crate::watch::{LIMIT, LOST, Observer, PRIMARY, SECOND, SOON, SPLIT_BRAIN, Wa
 const OK: &str = "redis_cluster_ok";
 const DOUBTFUL: &str = "redis_cluster_nodes_doubtful";
 const UNCOVERED: &str = "redis_cluster_slots_uncovered";
+const CONFLICTING: &str = "redis_cluster_slots_conflicting";
 const MIGRATING: &str = "redis_cluster_slots_migrating";
 const NO_PRIMARY: &str = "redis_deployment_no_primary";
 const WITHOUT_REPLICA: &str = "RedisClusterShardWithoutReplica";
@@ -230,7 +231,7 @@ fn discovered(version: &'static str) {
         (OK, 1.0),
         (DOUBTFUL, 0.0),
         (UNCOVERED, 0.0),
-        ("redis_cluster_slots_conflicting", 0.0),
+        (CONFLICTING, 0.0),
         (MIGRATING, 0.0),
         ("redis_cluster_nodes_misjudged", 0.0),
         ("redis_cluster_ghosts", 0.0),
@@ -756,7 +757,7 @@ fn slots_that_are_moved_bother_nobody() {
     }
     assert_eq!(watch.daemon.events(), Vec::<Value>::new(), "nothing happened to any node");
     assert_eq!(observer.seen(), BTreeMap::new());
-    assert_eq!((watch.value(OK), watch.value("redis_cluster_slots_conflicting"), cluster.keys()), (Some(1.0), Some(0.0), of_first));
+    assert_eq!((watch.value(OK), watch.value(CONFLICTING), cluster.keys()), (Some(1.0), Some(0.0), of_first));
 }
 
 #[test]
@@ -791,7 +792,7 @@ fn a_new_shard_and_one_that_is_emptied_come_and_go() {
         assert_eq!(samples.get(PRIMARY, &[("shard", shard), ("node", &cluster.nodes[place].address())]), Some(1.0), "{shard}");
         assert_eq!(samples.get("redis_deployment_masters", &[("shard", shard)]), Some(1.0), "{shard}");
     }
-    assert_eq!(watch.value("redis_cluster_slots_conflicting"), Some(0.0));
+    assert_eq!(watch.value(CONFLICTING), Some(0.0));
     assert!(watch.events("split_brain_began").is_empty(), "a new shard is no split brain: {:?}", watch.daemon.events());
 
     cluster.move_slots(100..=299, node, 0);
@@ -815,7 +816,7 @@ fn a_slot_that_two_nodes_claim_is_a_conflict() {
     for slot in ["5461", "5462"] {
         assert_eq!(cluster.nodes[0].ask(&["CLUSTER", "ADDSLOTS", slot]), ["OK"]);
     }
-    watch.daemon.until(SOON * 2, "redis_cluster_slots_conflicting", &[], 2.0);
+    watch.daemon.until(SOON * 2, CONFLICTING, &[], 2.0);
     let found = watch.until_finding(SOON, "RedisClusterSlotConflict", "critical");
     assert_eq!(found["evidence"]["slots"].as_f64(), Some(2.0), "{found}");
     check_names(&found["evidence"]["nodes"], &[cluster.nodes[0].address(), cluster.nodes[1].address()]);
@@ -892,6 +893,7 @@ fn a_master_that_is_cut_off_says_so_alone_and_is_replaced() {
     watch.daemon.until(SOON, UNCOVERED, &[], 0.0);
     watch.let_pass(10.0);
     assert_eq!((watch.value(OK), watch.value(DOUBTFUL), watch.value(UNCOVERED)), (Some(1.0), Some(1.0), Some(0.0)));
+    assert_eq!(watch.value(CONFLICTING), Some(0.0), "what it claims still is served by its successor");
     // It refuses all writes, so that nothing is lost.
     assert_eq!(old.ask(&["SET", "key", "1"])[0].split(' ').next(), Some("-CLUSTERDOWN"));
     watch.let_pass(2.0);

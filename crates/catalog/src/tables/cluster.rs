@@ -26,7 +26,7 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
     DeploymentRow::one(
         "redis_cluster_slots_conflicting",
         "CLUSTER NODES: slots of myself",
-        "Slots that two masters claim to serve, each by its own word.",
+        "Slots that two masters claim to serve, each by its own word; not those of one that was replaced while it was cut off.",
         |view| view.cluster.as_ref().map(|cluster| cluster.conflicts as f64),
     ),
     DeploymentRow::one(

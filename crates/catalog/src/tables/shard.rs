@@ -19,6 +19,12 @@ pub(super) const ROWS: &[ShardRow] = &[
             }
         },
     ),
+    ShardRow::one(
+        "redis_deployment_writable_stale_masters",
+        "INFO replication: role; derived from INFO and CONFIG, never probed",
+        "Masters of a split brain that take writes beside the primary, or where none is known, all but one.",
+        |shard: &ShardOf| shard.known().then(|| shard.writable_stale_masters() as f64),
+    ),
     ShardRow::many(
         "redis_deployment_last_primary_info",
         &["node"],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FindingKind, Found, Severity, Value, list, seconds, text};
+use super::{FindingKind, Found, Severity, TAKING_WRITES, Value, list, seconds, text};
 use crate::limits::LOSS_SHOWN_FOR;
 use crate::refusals::holding;
 use crate::{NodeView, Presence, Refusal, ShardView};
@@ -26,6 +26,7 @@ impl Found<'_> {
             let mut evidence = vec![("masters", self.names(&shard.split_brain.masters)), ("stale", self.names(&shard.stale))];
             evidence.extend(self.primary(shard));
             evidence.push(("seconds", seconds(view.elapsed.saturating_sub(shard.split_brain.since))));
+            evidence.push((TAKING_WRITES, self.names(&view.writable_stale_masters(shard))));
             evidence.push(("unreplicated_writes", Value::Number(lost.of_split as f64)));
             evidence.extend(lost.bytes.map(|bytes| ("unreplicated_bytes", Value::Number(bytes as f64))));
             let severity = match (lost.of_split, shard.split_brain.unseen) {
