@@ -98,6 +98,21 @@ impl Sides {
         ip(&format!("link set {} up", self.cable().0));
     }
 
+    /// Cuts a place off from everybody, the test among them.
+    pub fn unplug(&self, place: &Place) {
+        ip(&format!("link set {} down", self.port(place)));
+    }
+
+    /// Joins it again.
+    pub fn plug(&self, place: &Place) {
+        ip(&format!("link set {} up", self.port(place)));
+    }
+
+    fn port(&self, place: &Place) -> String {
+        let number = self.places.iter().position(|other| other.host == place.host).expect("a place of this network") + 1;
+        format!("{}p{number}", self.tag)
+    }
+
     fn bridge(&self, side: Side) -> String {
         format!("{}{}", self.tag, if side == Side::Left { "l" } else { "r" })
     }

@@ -127,22 +127,25 @@ impl Pager {
         eventually(limit, &format!("{alert} arrives as {severity}; firing: {:?}", self.firing()), arrived).0
     }
 
-    /// Waits until nobody is told anything any more, and all that arrived since then is resolved.
+    /// What arrived since then and is not resolved: names and severities.
+    pub fn open(&self, since: Duration) -> BTreeSet<(String, String)> {
+        let mut open = BTreeSet::new();
+        for notified in self.arrived().into_iter().filter(|notified| notified.at >= since && notified.alert != "Watchdog") {
+            let key = (notified.alert, notified.severity, notified.node);
+            if notified.resolved {
+                open.remove(&key)
+            } else {
+                open.insert(key)
+            };
+        }
+        open.into_iter().map(|(alert, severity, _)| (alert, severity)).collect()
+    }
+
+    /// Waits until all that arrived since then is resolved.
     #[track_caller]
     pub fn until_resolved(&self, limit: Duration, since: Duration) -> Duration {
-        let is_over = || {
-            let mut open = BTreeSet::new();
-            for notified in self.arrived().into_iter().filter(|notified| notified.at >= since && notified.alert != "Watchdog") {
-                let key = (notified.alert, notified.severity, notified.node);
-                if notified.resolved {
-                    open.remove(&key)
-                } else {
-                    open.insert(key)
-                };
-            }
-            open.is_empty().then(|| self.now())
-        };
-        eventually(limit, &format!("all is resolved; firing: {:?}", self.firing()), is_over).0
+        let is_over = || self.open(since).is_empty().then(|| self.now());
+        eventually(limit, &format!("all is resolved; open: {:?}", self.open(since)), is_over).0
     }
 
     /// The alerts that Prometheus holds to be firing now, with their severity.

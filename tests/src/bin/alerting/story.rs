@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tests::{Daemon, Pager, pause};
+use tests::{Daemon, Pager, eventually, pause};
 
 /// The longest that a notification may take: some rules wait for half an hour, which is three minutes here.
 pub(crate) const LIMIT: Duration = Duration::from_secs(240);
@@ -79,6 +79,7 @@ impl Story {
         }
         pause(SETTLE);
         self.check(expected);
+        assert_eq!(self.pager.open(self.since), self.pager.paged(self.since), "it is not mended yet; firing: {:?}", self.pager.firing());
         let name = |(alert, severity): &(&str, &str)| format!("{alert} {severity}");
         let told = Told {
             alert: alert.to_owned(),
@@ -94,8 +95,50 @@ impl Story {
     fn check(&self, expected: &[(&str, &str)]) {
         let expected: BTreeSet<_> = expected.iter().map(|(alert, severity)| ((*alert).to_owned(), (*severity).to_owned())).collect();
         let seen = self.pager.paged(self.since);
-        let (firing, inhibited) = (self.pager.firing(), self.pager.inhibited());
-        assert_eq!(seen, expected, "firing: {firing:?}, inhibited: {inhibited:?}, found: {:?}", self.daemon.findings());
+        if seen != expected {
+            // The daemon may be gone.
+            println!("told {seen:?}, expected {expected:?}, firing {:?}, inhibited {:?}", self.pager.firing(), self.pager.inhibited());
+            panic!("found: {:?}", self.daemon.findings());
+        }
+    }
+
+    /// Does what operators and servers do every day, waits until this alert fires as information, and checks that nobody is told.
+    #[track_caller]
+    pub(crate) fn note(mut self, make: impl FnOnce(&Story), alert: &str) -> Told {
+        self.since = self.pager.now();
+        make(&self);
+        let begun = self.pager.now();
+        let note = (alert.to_owned(), "info".to_owned());
+        let fires = |yes: bool| {
+            let (at, _) = eventually(LIMIT, &format!("{alert} fires: {yes}"), || {
+                (self.pager.firing().contains(&note) == yes).then(|| self.pager.now())
+            });
+            at
+        };
+        let noted = fires(true).saturating_sub(begun);
+        pause(SETTLE);
+        self.check(&[]);
+        let before = self.pager.now();
+        let over = fires(false).saturating_sub(before);
+        self.check(&[]);
+        Told { alert: format!("{alert} info"), notified: noted, expected: Vec::new(), seen: Vec::new(), resolved: over }
+    }
+
+    /// Lets this time pass, in which nobody may be told anything.
+    #[track_caller]
+    pub(crate) fn quiet(mut self, make: impl FnOnce(&Story), lasts: Duration) -> Told {
+        self.since = self.pager.now();
+        make(&self);
+        pause(lasts);
+        self.check(&[]);
+        Told::nothing()
+    }
+}
+
+impl Told {
+    /// Nobody was told anything.
+    pub(crate) fn nothing() -> Self {
+        Told { alert: "none".to_owned(), notified: Duration::ZERO, expected: Vec::new(), seen: Vec::new(), resolved: Duration::ZERO }
     }
 }
 

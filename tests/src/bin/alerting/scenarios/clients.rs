@@ -14,6 +14,8 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 6, name: "writes_to_a_replica", quick: false, run: writes_to_a_replica },
     Scenario { row: 7, name: "pool_left_on_the_old_primary", quick: false, run: pool_left_behind },
     Scenario { row: 9, name: "long_scripts_that_refuse_others", quick: false, run: long_scripts },
+    Scenario { row: 12, name: "a_command_that_changes_the_topology", quick: false, run: topology_command },
+    Scenario { row: 13, name: "a_replica_restarted", quick: false, run: restarted },
     Scenario { row: 13, name: "crash_loop_of_a_primary", quick: false, run: crash_loop },
     Scenario { row: 21, name: "client_with_a_wrong_password", quick: false, run: wrong_password },
     Scenario { row: 22, name: "lone_primary_killed", quick: true, run: lone_primary_killed },
@@ -112,6 +114,24 @@ fn long_scripts() -> Told {
     };
     let faulty = story.fault(run, &[("RedisErrorReplies", "warning")]);
     faulty.mend(|_| drop(scripts.take()), &[])
+}
+
+fn topology_command() -> Told {
+    let primary = Redis::start(&[]);
+    let (replica, other) = (primary.replica(), primary.replica());
+    let story = Story::begin(&deployment("a", &[&primary, &replica, &other]));
+    story.note(|_| replica.follow(&other), "RedisTopologyCommand")
+}
+
+fn restarted() -> Told {
+    let primary = Redis::start(&[]);
+    let mut replica = primary.replica();
+    let story = Story::begin(&deployment("a", &[&primary, &replica]));
+    let restart = |_: &Story| {
+        replica.kill();
+        replica.restart();
+    };
+    story.note(restart, "RedisRestarted")
 }
 
 fn crash_loop() -> Told {

@@ -16,6 +16,8 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 29, name: "failing_snapshot_without_save_points", quick: false, run: failing_snapshot_without_save_points },
     Scenario { row: 30, name: "out_of_memory", quick: false, run: out_of_memory },
     Scenario { row: 32, name: "little_room_for_data", quick: false, run: little_room },
+    Scenario { row: 33, name: "a_full_disk_under_a_server_that_always_syncs", quick: false, run: always_on_a_full_disk },
+    Scenario { row: 35, name: "a_replica_that_loads_its_data", quick: false, run: loading },
     Scenario { row: 34, name: "append_only_file_off_that_should_be_on", quick: false, run: aof_off },
     Scenario { row: 44, name: "memory_near_its_limit", quick: false, run: memory_near_its_limit },
 ];
@@ -32,6 +34,39 @@ fn aof_on_a_full_disk() -> Told {
     };
     let faulty = story.fault(fill, &[("RedisAofWriteFailing", "critical")]);
     faulty.mend(|_| disk.free(), &[])
+}
+
+/// Such a server does not refuse writes: it ends.
+fn always_on_a_full_disk() -> Told {
+    let disk = Disk::of(2);
+    let mut server = Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &disk.folder()]);
+    let story = Story::begin(&deployment("a", &[&server]));
+    let fill = |_: &Story| {
+        disk.fill();
+        server.cli(&["SET", "key", &"x".repeat(5000)]);
+        assert_eq!(server.end(SOON).code(), Some(1));
+    };
+    let faulty = story.fault(fill, &[("RedisDown", "critical")]);
+    assert_eq!(faulty.story.daemon.finding("RedisDown").expect("it")["evidence"]["appendfsync"], "always", "what to look at first");
+    let mend = |_: &Story| {
+        disk.free();
+        server.restart();
+    };
+    faulty.mend(mend, &[])
+}
+
+fn loading() -> Told {
+    let slow = ["--key-load-delay", "1500", "--loading-process-events-interval-bytes", "1024", "--appendonly", "yes"];
+    let primary = Redis::start(&["--enable-debug-command", "yes"]);
+    primary.cli(&["DEBUG", "POPULATE", "10000", "key", "100"]);
+    let mut replica = primary.replica_with(&slow);
+    rewrite(&replica);
+    let story = Story::begin(&deployment("a", &[&primary, &replica]));
+    let restart = |_: &Story| {
+        replica.kill();
+        replica.restart();
+    };
+    story.note(restart, "RedisLoading")
 }
 
 fn failed_fsync() -> Told {

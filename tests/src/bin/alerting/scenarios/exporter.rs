@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::{Daemon, Peer, Proxy, Redis, Signal, deployment, eventually};
+use tests::{Daemon, Peer, Proxy, Redis, Server, Side, Sides, Signal, deployment, eventually};
 
 use crate::story::{Scenario, Story, Told};
 
@@ -15,6 +15,8 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 37, name: "an_exporter_frozen", quick: false, run: frozen },
     Scenario { row: 37, name: "an_exporter_behind_a_cache", quick: false, run: stale },
     Scenario { row: 37, name: "a_configuration_that_cannot_be_read", quick: false, run: reload_failed },
+    Scenario { row: 37, name: "an_exporter_cut_off_from_all_that_it_watches", quick: false, run: blind },
+    Scenario { row: 17, name: "servers_that_know_no_config", quick: false, run: without_config },
     Scenario { row: 45, name: "a_stranger_among_the_configured_nodes", quick: false, run: unrelated_masters },
 ];
 
@@ -113,6 +115,34 @@ fn reload_failed() -> Told {
     let faulty =
         story.fault(|story| file.reload(&story.daemon, "[[deployment]]\nnom = 'orders'\n"), &[("RolecallReloadFailed", "warning")]);
     faulty.mend(|story| file.reload(&story.daemon, &text), &[])
+}
+
+/// Four deployments of three nodes fall silent together: that is no outage of twelve servers.
+fn blind() -> Told {
+    let mut sides = Sides::new();
+    let away = sides.place(Side::Right);
+    let servers: Vec<_> = (0..12).map(|_| Server::start("redis-7.0.15", false, &away, "", None)).collect();
+    let configuration = servers.chunks(3).zip(["orders", "sessions", "carts", "scratch"]).map(|(servers, name)| {
+        let nodes: Vec<_> = servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
+        format!("[[deployment]]\nname = '{name}'\nnodes = [{}]\nexpect = {{ masters = 3 }}\n", nodes.join(", "))
+    });
+    let story = Story::begin(&configuration.collect::<String>());
+    let faulty = story.fault(|_| sides.unplug(&away), &[("RolecallBlind", "warning")]);
+    faulty.mend(|_| sides.plug(&away), &[])
+}
+
+/// As managed services have it.
+fn without_config() -> Told {
+    let options = ["--rename-command", "CONFIG", "", "--appendonly", "yes"];
+    let primary = Redis::start(&options);
+    let replica = primary.replica_with(&options);
+    let story = Story::begin(&deployment("orders", &[&primary, &replica]));
+    let work = |story: &Story| {
+        assert_eq!(story.daemon.samples().count("redis_config_maxmemory_policy", &[]), 0, "nobody knows it");
+        primary.cli(&["BGREWRITEAOF"]);
+        replica.cli(&["BGSAVE"]);
+    };
+    story.quiet(work, Duration::from_secs(30))
 }
 
 fn unrelated_masters() -> Told {

@@ -102,5 +102,5 @@ fn ten_quiet_minutes() -> Told {
     assert_eq!(problems, Vec::<String>::new());
     assert_eq!(pager.fired(), BTreeSet::new(), "not even what another alert stands above");
     assert_eq!(pager.paged(Duration::ZERO), BTreeSet::new(), "found: {:?} and {:?}", beside.findings(), daemon.findings());
-    Told { alert: "none".to_owned(), notified: Duration::ZERO, expected: Vec::new(), seen: Vec::new(), resolved: Duration::ZERO }
+    Told::nothing()
 }

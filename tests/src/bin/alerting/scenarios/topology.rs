@@ -18,10 +18,13 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 4, name: "a_primary_killed_without_sentinel", quick: true, run: primary_killed },
     Scenario { row: 4, name: "a_primary_told_to_follow_nobody_who_answers", quick: true, run: no_primary },
     Scenario { row: 4, name: "a_primary_told_to_follow_its_own_replica", quick: true, run: replication_loop },
+    Scenario { row: 5, name: "a_failover_command_on_a_pair", quick: false, run: primary_changed },
     Scenario { row: 5, name: "three_failovers_in_a_row", quick: false, run: role_flapping },
     Scenario { row: 14, name: "two_of_three_sentinels_killed", quick: false, run: quorum_lost },
     Scenario { row: 14, name: "one_of_three_sentinels_killed", quick: false, run: sentinel_down },
     Scenario { row: 14, name: "a_sentinel_that_missed_a_failover", quick: false, run: sentinel_dissents },
+    Scenario { row: 14, name: "sentinels_that_name_a_primary_demoted_by_hand", quick: false, run: sentinels_err },
+    Scenario { row: 14, name: "a_sentinel_that_forgot_its_master", quick: false, run: sentinel_misconfigured },
     Scenario { row: 14, name: "a_sentinel_paused_for_three_seconds", quick: false, run: sentinel_tilt },
     Scenario { row: 14, name: "a_sentinel_gone_for_good", quick: false, run: sentinel_ghosts },
     Scenario { row: 16, name: "a_master_of_a_cluster_killed_and_replaced", quick: false, run: cluster_master_replaced },
@@ -121,7 +124,7 @@ fn planned_failover() -> Told {
     assert!(samples.get("redis_deployment_split_brain_seconds_total", &[]) > Some(0.0), "there were two masters for a while");
     assert_eq!(samples.get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]), Some(1.0));
     assert_eq!(story.pager.paged(since), BTreeSet::new(), "found: {:?}", story.daemon.findings());
-    Told { alert: "none".to_owned(), notified: Duration::ZERO, expected: Vec::new(), seen: Vec::new(), resolved: Duration::ZERO }
+    Told::nothing()
 }
 
 fn writes_lost() -> Told {
@@ -187,6 +190,18 @@ fn replication_loop() -> Told {
     faulty.mend(mend, &[])
 }
 
+fn primary_changed() -> Told {
+    let (a, b) = (Redis::start(&[]), Redis::start(&[]));
+    b.follow(&a);
+    until_linked(&b);
+    let story = Story::begin(&deployment("orders", &[&a, &b]));
+    let change = |_: &Story| {
+        assert_eq!(a.cli(&["FAILOVER"]).trim(), "OK");
+        until_linked(&a);
+    };
+    story.note(change, "RedisPrimaryChanged")
+}
+
 fn role_flapping() -> Told {
     let (a, b) = (Redis::start(&[]), Redis::start(&[]));
     b.follow(&a);
@@ -249,6 +264,45 @@ fn sentinel_dissents() -> Told {
         sides.heal();
         let named = group.named_by(0).expect("it answers");
         group.until_named(LATER * 2, &named);
+    };
+    faulty.mend(mend, &[])
+}
+
+/// Sentinels whose own commands fail, as those of a user that lacks the right, cannot follow what an operator did.
+fn sentinels_err() -> Told {
+    let group = Group::start(&Setup::default());
+    hasten(&group);
+    let have_them_send = |command: &str| {
+        for sentinel in &group.sentinels {
+            assert_eq!(sentinel.ask(&["SENTINEL", "SET", MASTER, "rename-command", "SLAVEOF", command]), ["OK"]);
+        }
+    };
+    let move_to = |primary: &Server| {
+        assert_eq!(primary.ask(&["REPLICAOF", "NO", "ONE"]), ["OK"]);
+        for node in group.nodes.iter().filter(|node| node.port != primary.port) {
+            assert_eq!(node.ask(&["REPLICAOF", &primary.host, &primary.port.to_string()]), ["OK"]);
+        }
+    };
+    have_them_send("NOT_ALLOWED");
+    let story = Story::begin(&group.deployment("sessions", ""));
+    let faulty = story.fault(|_| move_to(&group.nodes[1]), &[("RedisSentinelDisagreement", "critical")]);
+    let mend = |_: &Story| {
+        move_to(&group.nodes[0]);
+        have_them_send("SLAVEOF");
+    };
+    faulty.mend(mend, &[])
+}
+
+fn sentinel_misconfigured() -> Told {
+    let group = Group::start(&Setup::default());
+    let story = Story::begin(&group.deployment("sessions", ""));
+    let forgetful = &group.sentinels[2];
+    let faulty =
+        story.fault(|_| assert_eq!(forgetful.ask(&["SENTINEL", "REMOVE", MASTER]), ["OK"]), &[("RedisSentinelMisconfigured", "warning")]);
+    let mend = |_: &Story| {
+        let primary = group.primary();
+        assert_eq!(forgetful.ask(&["SENTINEL", "MONITOR", MASTER, &primary.host, &primary.port.to_string(), "2"]), ["OK"]);
+        group.until_known();
     };
     faulty.mend(mend, &[])
 }
