@@ -102,6 +102,15 @@ impl Story {
         }
     }
 
+    /// Waits until these fire, though nobody is told: another alert is their cause.
+    #[track_caller]
+    pub(crate) fn until_hidden(&self, alerts: &[&str]) {
+        eventually(LIMIT, &format!("{alerts:?} are hidden"), || {
+            let hidden = self.pager.inhibited();
+            alerts.iter().all(|alert| hidden.contains(*alert)).then_some(())
+        });
+    }
+
     /// Does what operators and servers do every day, waits until this alert fires as information, and checks that nobody is told.
     #[track_caller]
     pub(crate) fn note(mut self, make: impl FnOnce(&Story), alert: &str) -> Told {

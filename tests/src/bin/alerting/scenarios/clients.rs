@@ -30,12 +30,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Waits until this alert fires too, and is told nobody: another one is its cause.
-#[track_caller]
-fn until_hidden(story: &Story, alert: &str) {
-    eventually(SOON * 6, &format!("{alert} is hidden"), || story.pager.inhibited().contains(alert).then_some(()));
-}
-
 /// Something that a client does again and again, until it is dropped.
 struct Again {
     ends: Arc<AtomicBool>,
@@ -76,7 +70,7 @@ fn writes_to_a_replica() -> Told {
     };
     let faulty = story.fault(write, &[("RedisWritesHitReplica", "warning")]);
     let mend = |story: &Story| {
-        until_hidden(story, "RedisErrorReplies");
+        story.until_hidden(&["RedisErrorReplies"]);
         clients.clear();
     };
     faulty.mend(mend, &[])
@@ -154,19 +148,25 @@ fn crash_loop() -> Told {
     faulty.mend(|_| {}, &[])
 }
 
-fn wrong_password() -> Told {
+/// A primary and its replica, both with the password `secret`.
+fn secret_pair() -> (Redis, Redis) {
     let secret = ["--requirepass", "secret", "--masterauth", "secret"];
     let primary = Redis::start(&secret);
     let replica = primary.replica_with(&secret);
     let linked = || replica.cli(&["-a", "secret", "INFO", "replication"]).contains("master_link_status:up").then_some(());
-    eventually(SOON, "the replica is synchronised", linked);
+    eventually(SOON, "the replica has its link", linked);
+    (primary, replica)
+}
+
+fn wrong_password() -> Told {
+    let (primary, replica) = secret_pair();
     let story = Story::begin(&(deployment("a", &[&primary, &replica]) + "password = 'secret'\n"));
     let mut client = None;
     let address = primary.address();
     let log_in = |_: &Story| client = Some(Again::every(SECOND / 2, move || drop(Wire::connect(&address, Some("mistyped")))));
     let faulty = story.fault(log_in, &[("RedisClientAuthFailing", "warning")]);
     let mend = |story: &Story| {
-        until_hidden(story, "RedisErrorReplies");
+        story.until_hidden(&["RedisErrorReplies"]);
         drop(client.take());
     };
     faulty.mend(mend, &[])
@@ -185,7 +185,7 @@ fn replica_killed() -> Told {
     let story = Story::begin(&deployment("a", &[&primary, &killed, &other]));
     let faulty = story.fault(|_| killed.kill(), &[("RedisDown", "warning")]);
     let mend = |story: &Story| {
-        until_hidden(story, "RedisReplicasMissing");
+        story.until_hidden(&["RedisReplicasMissing"]);
         killed.restart();
     };
     faulty.mend(mend, &[])
@@ -200,11 +200,7 @@ fn frozen_primary() -> Told {
 }
 
 fn our_password_rotated() -> Told {
-    let secret = ["--requirepass", "secret", "--masterauth", "secret"];
-    let primary = Redis::start(&secret);
-    let replica = primary.replica_with(&secret);
-    let linked = || replica.cli(&["-a", "secret", "INFO", "replication"]).contains("master_link_status:up").then_some(());
-    eventually(SOON, "the replica is synchronised", linked);
+    let (primary, replica) = secret_pair();
     let story = Story::begin(&(deployment("a", &[&primary, &replica]) + "password = 'secret'\n"));
     let rotate = |from: &str, to: &str| {
         assert_eq!(primary.cli(&["-a", from, "CONFIG", "SET", "requirepass", to]).trim(), "OK");
