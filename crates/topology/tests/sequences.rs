@@ -67,9 +67,10 @@ fn says(says: &Says) -> Outcome {
         None => "role:master\n".to_owned(),
     };
     let continues = continues.as_ref().map(|other| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(other))).unwrap_or_default();
+    // Of a field that is there twice the first counts.
     let info = format!(
-        "run_id:{run_id}\nuptime_in_seconds:{uptime}\nloading:0\nrdb_last_save_time:1\n{role}{continues}master_replid:{}\n\
-         master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n{more}",
+        "{more}\nrun_id:{run_id}\nuptime_in_seconds:{uptime}\nloading:0\nrdb_last_save_time:1\n{role}{continues}master_replid:{}\n\
+         master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n",
         id(history)
     );
     Outcome::Answered(Answer::new(NodeSnapshot::from_info(&info).expect("an INFO reply"), Duration::from_millis(1), SystemTime::UNIX_EPOCH))
@@ -269,6 +270,22 @@ fn a_split_brain_that_was_there_first_may_be_old() {
     let mut scene = Scene::new(2);
     let view = scene.round(vec![says(&master("x", 'a')), says(&Says { continues: Some('a'), ..master("y", 'b') })]);
     assert_eq!(found(&view, FindingKind::RedisSplitBrain), Some(Severity::Warning));
+}
+
+#[test]
+fn a_replica_that_reads_its_data_has_lost_no_link() {
+    let mut scene = Scene::new(2);
+    scene.rounds(2, &[says(&master("x", 'a')), says(&replica("y", 'a', 1))]);
+    let mut restarted = |more: &'static str| {
+        let view = scene.rounds(3, &[says(&master("x", 'a')), says(&Says { more, uptime: 1, ..replica("z", 'a', 1) })]);
+        (found(&view, FindingKind::RedisLoading), found(&view, FindingKind::RedisReplicaLinkDown))
+    };
+    assert_eq!(restarted("loading:1\nmaster_link_status:down\nmaster_link_down_since_seconds:-1\n"), (Some(Severity::Info), None));
+    assert_eq!(
+        restarted("master_link_status:down\nmaster_link_down_since_seconds:-1\n"),
+        (None, Some(Severity::Critical)),
+        "nor does it ask for one once it has"
+    );
 }
 
 #[test]

@@ -146,7 +146,9 @@ impl Found<'_> {
             }
             _ => {}
         }
-        if let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) = node.link.state {
+        // While it reads its data from disk it asks for no link.
+        let loads = node.reads_refused.contains(&(Refusal::Loading, true));
+        if let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) = node.link.state.filter(|_| !loads) {
             let evidence = [Some(("state", text(state.label()))), master()].into_iter().flatten().collect();
             let healthy = view.nodes.iter().any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
             let (kind, severity) = match state {
