@@ -126,7 +126,7 @@ def main():
     parser.add_argument("--rows", action="store_true")
     parser.add_argument("--scrape", type=float, default=2)
     parser.add_argument("variables", nargs="*")
-    told = parser.parse_args()
+    told = parser.parse_intermixed_args()
     wanted = dict(word.split("=", 1) for word in told.variables)
     told.folder.mkdir(parents=True, exist_ok=True)
     viewer = Viewer(Prometheus(told.prometheus.rstrip("/")), told.start, told.end, told.scrape)
