@@ -147,9 +147,14 @@ def main():
             html.write_text(page(data))
             # Around the panels there is a head with the name and the variables.
             height = int(data["height"]) + (190 if told.narrow else 100)
-            subprocess.run(["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--disable-gpu", "--force-device-scale-factor=1", f"--user-data-dir={folder}/profile",
-                            f"--window-size={data['width']},{height}", "--virtual-time-budget=3000", f"--screenshot={picture.resolve()}", html.as_uri()], check=True, capture_output=True, timeout=120)
+            run = subprocess.run(["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--disable-gpu", "--force-device-scale-factor=1", f"--user-data-dir={folder}/profile",
+                                  f"--window-size={data['width']},{height}", "--virtual-time-budget=3000", "--enable-logging=stderr", f"--screenshot={picture.resolve()}", html.as_uri()],
+                                 check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        said = re.findall(r'CONSOLE\S* "(.*)", source', run.stderr)
+        if "drawn" not in said:
+            sys.exit(f"{name}: {' '.join(said)}")
         print(f"{picture}: {sum(len(one['panel'].get('targets', [])) for one in data['panels'])} queries, {data['width']} x {height}", flush=True)
+        print("".join(f"    {one}\n" for one in said if one != "drawn"), end="", flush=True)
 
 
 if __name__ == "__main__":

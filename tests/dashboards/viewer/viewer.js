@@ -72,6 +72,7 @@ const UNITS = {
 };
 
 function numeric(config, value) {
+  if (config.unit?.startsWith("suffix:")) return `${fixed(value, config.decimals)} ${config.unit.slice(7)}`;
   if (!UNITS[config.unit ?? "none"]) throw new Error(`no unit ${config.unit}`);
   return UNITS[config.unit ?? "none"](value, config.decimals);
 }
@@ -240,17 +241,20 @@ const marks = thresholds => chart => {
 const axis = { stroke: "#9a9ba8", font: "12px DejaVu Sans", grid: { stroke: "#24262c", width: 1 }, ticks: { show: false } };
 const clock = at => new Date(at * 1000).toLocaleTimeString("en-GB");
 
-function legend(body, panel, series) {
-  const { calcs, placement } = panel.options.legend;
+function legend(body, panel, unsorted) {
+  const { calcs, placement, sortBy, sortDesc } = panel.options.legend;
+  const by = Object.values(REDUCERS).find(([name]) => name === sortBy)?.[1], known = one => one.values.filter(value => value !== null);
+  const series = by ? unsorted.toSorted((one, other) => (sortDesc ? -1 : 1) * (by(known(one)) - by(known(other)))) : unsorted;
   const used = element("div", { className: "legend" });
   const made = element("table", {}, element("tr", {}, element("th", { textContent: "Name" }), ...calcs.map(calc => element("th", { textContent: REDUCERS[calc][0] }))));
   for (const one of series) {
-    const values = one.values.filter(value => value !== null);
+    const values = known(one);
     made.append(element("tr", {}, element("td", {}, element("span", { className: "swatch", style: { background: one.shade } }), one.name),
       ...calcs.map(calc => element("td", { textContent: values.length ? numeric(one.config, REDUCERS[calc][1](values)) : "" }))));
   }
   used.append(made);
-  used.style.cssText = placement === "right" ? `position: absolute; right: 8px; top: 0; width: 35%; max-height: ${body.clientHeight - 8}px` : `max-height: ${0.35 * body.clientHeight}px`;
+  // On a small screen Grafana puts every legend below.
+  used.style.cssText = placement === "right" && !board.narrow ? `position: absolute; right: 8px; top: 0; width: 35%; max-height: ${body.clientHeight - 8}px` : `max-height: ${0.35 * body.clientHeight}px`;
   body.append(used);
   return used;
 }
@@ -262,26 +266,26 @@ function timeseries(body, item) {
   series.forEach((one, at) => one.shade = one.config.color.mode === "fixed" ? color(one.config.color.fixedColor) : PALETTE[at % PALETTE.length]);
   const room = body.clientHeight - 8, place = element("div");
   body.append(place);
-  const under = legend(body, panel, series), right = panel.options.legend.placement === "right";
+  const under = legend(body, panel, series), right = panel.options.legend.placement === "right" && !board.narrow;
   const stacked = custom.stacking.mode === "normal", sums = times.map(() => 0), scales = {};
   const plots = series.map(one => {
     const values = stacked ? one.values.map((value, at) => value === null ? null : (sums[at] += value)) : one.values;
     const scale = one.config["custom.axisPlacement"] === "right" ? "y2" : "y";
     scales[scale] ??= one.config;
     const options = { label: one.name, scale, stroke: one.shade, width: 1, spanGaps: false, fill: (stacked ? mixed : faded)(one.shade, custom.fillOpacity / 100), points: { size: 4 } };
-    if (custom.drawStyle === "bars") Object.assign(options, { paths: uPlot.paths.bars({ size: [0.6, 40] }), points: { show: false } });
+    if (custom.drawStyle === "bars") Object.assign(options, { paths: uPlot.paths.bars({ size: [0.6, 40], align: custom.barAlignment }), points: { show: false } });
     return { values, options };
   });
   // Higher stacks are drawn first, so that lower ones stay seen.
   if (stacked) plots.reverse();
   const range = config => (_, least, most) => {
-    const low = config.min ?? least, high = config.max ?? most;
+    const low = config.min ?? least, high = config.max ?? Math.max(most, config["custom.axisSoftMax"] ?? most);
     return [config.min ?? uPlot.rangeNum(low, high, 0.1, true)[0], config.max ?? Math.max(uPlot.rangeNum(Math.min(low, high), high, 0.1, true)[1], low + 1e-9)];
   };
   const options = {
     width: right ? body.clientWidth * 0.65 - 24 : body.clientWidth - 16, height: right ? room : room - under.offsetHeight, pxAlign: false, cursor: { show: false }, legend: { show: false },
     scales: { x: { range: () => [board.start, board.end] } },
-    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock), space: 90 }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map(clock), space: 75 }],
     series: [{}, ...plots.map(plot => plot.options)],
     hooks: { draw: [marks(custom.thresholdsStyle.mode === "off" ? [] : defaults.thresholds.steps)] },
   };
@@ -358,5 +362,9 @@ for (const item of board.panels) {
   if (!KINDS[panel.type]) throw new Error(`no panel ${panel.type}`);
   KINDS[panel.type](body, item);
   const cut = [body, ...body.querySelectorAll(".legend")].some(one => one.scrollHeight > one.clientHeight + 2 || one.scrollWidth > one.clientWidth + 2);
-  if (cut) made.append(element("div", { className: "cut", textContent: "cut" }));
+  if (cut) {
+    made.append(element("div", { className: "cut", textContent: "cut" }));
+    console.log(`cut: ${panel.title}`);
+  }
 }
+console.log("drawn");
