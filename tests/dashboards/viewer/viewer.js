@@ -205,10 +205,11 @@ function table(body, item) {
   });
   const numbers = names.map(name => rows.some(row => typeof row[name] === "number"));
   const told = configs.map(config => config["custom.width"]);
-  const rest = Math.max(panel.fieldConfig.defaults.custom.minWidth, (body.clientWidth - 16 - told.reduce((sum, width) => sum + (width ?? 0), 0)) / Math.max(1, told.filter(width => !width).length));
+  const share = (body.clientWidth - 16 - told.reduce((sum, width) => sum + (width ?? 0), 0)) / Math.max(1, told.filter(width => !width).length);
+  const widths = configs.map((config, at) => told[at] ?? Math.max(config["custom.minWidth"], share));
   const head = element("tr", {}, ...names.map((_, at) => element("th", { textContent: title(at), className: numbers[at] ? "number" : "" })));
-  const made = element("table", {}, element("colgroup", {}, ...told.map(width => element("col", { style: { width: `${width ?? rest}px` } }))), head);
-  made.style.width = `${told.reduce((sum, width) => sum + (width ?? rest), 0)}px`;
+  const made = element("table", {}, element("colgroup", {}, ...widths.map(width => element("col", { style: { width: `${width}px` } }))), head);
+  made.style.width = `${widths.reduce((sum, width) => sum + width, 0)}px`;
   for (const row of rows) made.append(element("tr", {}, ...names.map((name, at) => {
     const config = configs[at], shown = display(config, row[name]);
     const tinted = config["custom.cellOptions"].type === "color-text";
@@ -273,7 +274,7 @@ function timeseries(body, item) {
     const scale = one.config["custom.axisPlacement"] === "right" ? "y2" : "y";
     scales[scale] ??= one.config;
     const options = { label: one.name, scale, stroke: one.shade, width: 1, spanGaps: false, fill: (stacked ? mixed : faded)(one.shade, custom.fillOpacity / 100), points: { size: 4 } };
-    if (custom.drawStyle === "bars") Object.assign(options, { paths: uPlot.paths.bars({ size: [0.6, 40], align: custom.barAlignment }), points: { show: false } });
+    if (custom.drawStyle === "bars") Object.assign(options, { paths: uPlot.paths.bars({ size: [custom.barWidthFactor, Infinity], align: custom.barAlignment }), points: { show: false } });
     return { values, options };
   });
   // Higher stacks are drawn first, so that lower ones stay seen.
@@ -291,7 +292,7 @@ function timeseries(body, item) {
   };
   for (const [scale, config] of Object.entries(scales)) {
     options.scales[scale] = { range: range(config) };
-    options.axes.push({ ...axis, scale, side: scale === "y" ? 3 : 1, grid: { ...axis.grid, show: scale === "y" }, size: (_, texts) => 16 + 7 * Math.max(4, ...(texts ?? []).map(text => text.length)), values: (_, ticks) => ticks.map(tick => tick === null ? "" : numeric({ ...config, decimals: null }, Number(tick.toPrecision(10)))) });
+    options.axes.push({ ...axis, scale, side: scale === "y" ? 3 : 1, grid: { ...axis.grid, show: scale === "y" }, size: (_, texts) => 16 + 7 * Math.max(4, ...(texts ?? []).map(text => text.length)), values: (_, ticks) => ticks.map(tick => tick === null ? "" : numeric({ ...config, decimals: null }, Number(tick.toPrecision(10))).replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "")) });
   }
   new uPlot(options, [times, ...plots.map(plot => plot.values)], place);
 }
