@@ -255,7 +255,7 @@ function legend(body, panel, unsorted) {
   }
   used.append(made);
   // On a small screen Grafana puts every legend below.
-  used.style.cssText = placement === "right" && !board.narrow ? `position: absolute; right: 8px; top: 0; width: 35%; max-height: ${body.clientHeight - 8}px` : `max-height: ${0.35 * body.clientHeight}px`;
+  used.style.cssText = placement === "right" && !board.narrow ? `position: absolute; right: 8px; top: 0; max-width: 60%; max-height: ${body.clientHeight - 8}px` : `max-height: ${0.35 * body.clientHeight}px`;
   body.append(used);
   return used;
 }
@@ -284,7 +284,7 @@ function timeseries(body, item) {
     return [config.min ?? uPlot.rangeNum(low, high, 0.1, true)[0], config.max ?? Math.max(uPlot.rangeNum(Math.min(low, high), high, 0.1, true)[1], low + 1e-9)];
   };
   const options = {
-    width: right ? body.clientWidth * 0.65 - 24 : body.clientWidth - 16, height: right ? room : room - under.offsetHeight, pxAlign: false, cursor: { show: false }, legend: { show: false },
+    width: body.clientWidth - (right ? under.offsetWidth + 32 : 16), height: right ? room : room - under.offsetHeight, pxAlign: false, cursor: { show: false }, legend: { show: false },
     scales: { x: { range: () => [board.start, board.end] } },
     axes: [{ ...axis, values: (_, ticks) => ticks.map(clock), space: 75 }],
     series: [{}, ...plots.map(plot => plot.options)],
