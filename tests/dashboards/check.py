@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Checks the dashboards without any server. Prints what is wrong, and fails if anything is.
 
-    check.py                 needs Python 3.11 and the repository, nothing else
+    check.py                 needs Python 3.11 and promtool
 
-That they load, keep to the grid, say what each panel is for, use only variables, name only metrics and labels that the reference of
+That they load, that Prometheus can parse what they ask, that they keep to the grid, say what each panel is for, use only variables, name only metrics and labels that the reference of
 metrics has, read counters only through a rate, give one state one colour, and link to dashboards and runbooks that exist.
 `queries.py` runs what they ask on a real Prometheus.
 """
@@ -11,7 +11,9 @@ metrics has, read counters only through a rate, give one state one colour, and l
 import json
 import pathlib
 import re
+import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dashboards").glob("*.json"))
@@ -123,15 +125,13 @@ def grouped(expression):
 
 class Check:
     def __init__(self):
-        self.faults, self.colours, self.titles, self.count, self.queries = [], {}, {}, 0, 0
+        self.faults, self.colours, self.titles, self.count, self.asked = [], {}, {}, 0, []
 
     def fault(self, where, what):
         self.faults.append(f"{where}: {what}")
 
     def expression(self, where, text, labels_too=()):
-        self.queries += 1
-        if text.count("(") != text.count(")"):
-            self.fault(where, "brackets do not match")
+        self.asked.append((where, text))
         known = set(OF_TARGETS)
         for name, labels, window, around in selectors(text):
             if name in OF_PROMETHEUS:
@@ -333,6 +333,19 @@ def found(value, key):
             yield from found(inner, key)
 
 
+def parsed(check):
+    """Prometheus parses every query: promtool reads them as rules."""
+    rules = [{"record": f"query:{at}", "expr": re.sub(r"\$\{?\w+(?::\w+)?\}?", "x", re.sub(r"\$__\w+", "1m", text))} for at, (_, text) in enumerate(check.asked)]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"groups": [{"name": "dashboards", "rules": rules}]}, file)
+        file.flush()
+        run = subprocess.run(["promtool", "check", "rules", "--lint=none", file.name], capture_output=True, text=True, check=False)
+    for at, what in re.findall(r'"query:(\d+)"(.*)', run.stdout + run.stderr):
+        check.fault(check.asked[int(at)][0], what.strip(" :,"))
+    if run.returncode and not check.faults:
+        check.fault("promtool", run.stderr)
+
+
 def linked_from_rules(check):
     """The dashboards that alerts lead to are there, and know the variables that are given."""
     boards = {file.stem: json.loads(file.read_text()) for file in FILES}
@@ -370,11 +383,12 @@ def main():
         check.fault("dashboards", f"there are {[file.stem for file in FILES]}")
     for file in FILES:
         check.dashboard(file)
+    parsed(check)
     linked_from_rules(check)
     agreed(check)
     for fault in check.faults:
         print(fault)
-    print(f"{len(FILES)} dashboards, {check.count} panels, {check.queries} queries: {len(check.faults) or 'no'} fault{'' if len(check.faults) == 1 else 's'}")
+    print(f"{len(FILES)} dashboards, {check.count} panels, {len(check.asked)} queries: {len(check.faults) or 'no'} fault{'' if len(check.faults) == 1 else 's'}")
     sys.exit(1 if check.faults else 0)
 
 

@@ -10,8 +10,8 @@ It needs root for the tmpfs, redis-server, redis-sentinel, redis-cli, openssl an
 Steps go to standard error as they happen. It stops only what it started.
 """
 
+import contextlib
 import json
-import os
 import pathlib
 import random
 import shutil
@@ -64,6 +64,10 @@ class Lab:
         self.start(f"redis-{port}", server, "--port", port, "--bind", "127.0.0.1", "--dir", where, "--dbfilename", f"{port}.rdb",
                    "--appenddirname", f"aof-{port}", "--save", "", "--slowlog-log-slower-than", "200", "--repl-diskless-sync-delay", "0", *options)
 
+    def cache(self, port):
+        self.redis(port, "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf", "--cluster-node-timeout", "2000",
+                   "--maxmemory", "6mb", "--maxmemory-policy", "allkeys-lru")
+
     def sentinel(self, port):
         file = self.folder / f"sentinel-{port}.conf"
         if not file.exists():
@@ -96,8 +100,7 @@ class Lab:
         for port in ORDERS[1:]:
             self.redis(port, "--replicaof", "127.0.0.1", ORDERS[0], "--appendonly", "yes" if port == ORDERS[1] else "no")
         for port in CACHE:
-            self.redis(port, "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf", "--cluster-node-timeout", "2000",
-                       "--maxmemory", "6mb", "--maxmemory-policy", "allkeys-lru")
+            self.cache(port)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
                         "-keyout", self.folder / "key.pem", "-out", self.folder / "cert.pem"], check=True, capture_output=True)
         self.redis(VAULT[0], "--tls-port", VAULT[0] + 1000, "--tls-cert-file", self.folder / "cert.pem", "--tls-key-file", self.folder / "key.pem",
@@ -294,7 +297,7 @@ cluster = [ "redis://127.0.0.1:{CACHE[0]}", "redis://127.0.0.1:{CACHE[1]}" ]
             self.end(f"redis-{port}", signal.SIGKILL)
         self.pause(20)
         for port in shard:
-            self.redis(port, "--cluster-enabled", "yes", "--cluster-config-file", f"nodes-{port}.conf", "--cluster-node-timeout", "2000")
+            self.cache(port)
         self.pause(10)
         self.step("sessions: two Sentinels are killed; one Rolecall gets a bad file, hangs, and is killed")
         for port in SENTINELS[1:]:
@@ -315,22 +318,29 @@ cluster = [ "redis://127.0.0.1:{CACHE[0]}", "redis://127.0.0.1:{CACHE[1]}" ]
         self.step("over")
 
 
+@contextlib.contextmanager
+def running(rolecall, server=None):
+    """A lab that is up, and is stopped whatever happens."""
+    lab = Lab(rolecall, server)
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: sys.exit(1))
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.stop()
+
+
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    lab = Lab(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    try:
-        start = time.time()
-        lab.up()
+    start = time.time()
+    with running(*sys.argv[1:]) as lab:
         print(json.dumps({"start": start, "prometheus": f"http://127.0.0.1:{PROMETHEUS}", "rolecall": [f"http://127.0.0.1:{port}" for port in ROLECALLS],
                           "folder": str(lab.folder), "pids": {name: process.pid for name, process in lab.processes.items()}}), flush=True)
         lab.incident()
         while True:
             lab.pause(3600)
-    finally:
-        lab.stop()
 
 
 if __name__ == "__main__":

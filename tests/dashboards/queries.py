@@ -2,6 +2,7 @@
 """Runs every query of every panel, annotation and variable of the dashboards on a real Prometheus, as Grafana would.
 
     queries.py PROMETHEUS [START [END]]      for example http://127.0.0.1:23490 and the seconds since the epoch that lab.py prints
+    queries.py lab ROLECALL [SERVER]         on that of lab.py, which it starts, lets live through its incident, and stops
 
 Variables get every value that they have there, one after the other (All where several may be chosen). A query of a range is asked once for
 all the time, one of an instant every 20 s of it, so that what shows only in trouble is found. It fails if a query is refused, if a panel shows the same
@@ -17,6 +18,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+
+import lab
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRAPE, STEP = 2, 10
@@ -97,9 +100,18 @@ def legend(target, labels):
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    prometheus = Prometheus(sys.argv[1].rstrip("/"))
+    if sys.argv[1] == "lab":
+        start = time.time()
+        with lab.running(*sys.argv[2:]) as fleet:
+            fleet.incident()
+            sys.exit(ask(Prometheus(f"http://127.0.0.1:{lab.PROMETHEUS}"), start, time.time()))
     end = float(sys.argv[3]) if len(sys.argv) > 3 else time.time()
     start = float(sys.argv[2]) if len(sys.argv) > 2 else end - 600
+    sys.exit(ask(Prometheus(sys.argv[1].rstrip("/")), start, end))
+
+
+def ask(prometheus, start, end):
+    """Asks everything, prints what is wrong, and returns whether anything is."""
     faults, filled, total, twice, seen, drawn = [], collections.Counter(), [], set(), collections.defaultdict(set), {}
     for file in sorted((ROOT / "dashboards").glob("*.json")):
         board = json.loads(file.read_text())
@@ -157,7 +169,7 @@ def main():
         print("   empty:", " / ".join(key), "-", EMPTY.get(key, "?"))
     for (title, board), values in seen.items():
         print("   states:", board, "/", title, "-", " ".join(sorted(values)))
-    sys.exit(1 if faults else 0)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":
