@@ -360,12 +360,27 @@ def linked_from_rules(check):
                     check.fault(file.name, f"gives {uid} the variable {name}, which it has not")
 
 
-def agreed(check):
-    """Thresholds are those of the alerts."""
+def expressions():
+    """Alert -> what its rules ask."""
     rules = {}
     for file in sorted((ROOT / "alerts").glob("*.rules.yaml")):
         for rule in file.read_text().split("- alert: ")[1:]:
             rules[rule.split()[0]] = rules.get(rule.split()[0], "") + rule.split("annotations:")[0]
+    return rules
+
+
+def shown(check):
+    """What makes an alert fire is on some panel."""
+    drawn = {name for _, text in check.asked for name, *_ in selectors(text)}
+    for alert, text in expressions().items():
+        read = set(re.findall(r"\b(?:redis|rolecall)_\w+", re.sub(r'"[^"]*"|#.*', "", text)))
+        if read and not read & drawn:
+            check.fault(alert, f"no panel shows any of {sorted(read)}")
+
+
+def agreed(check):
+    """Thresholds are those of the alerts."""
+    rules = expressions()
     panels = {(file.stem, panel.get("title")): panel for file in FILES for outer in json.loads(file.read_text())["panels"] for panel in [outer, *outer.get("panels", [])]}
     for board, title, value, alert, text in AGREED:
         panel = panels.get((board, title))
@@ -385,6 +400,7 @@ def main():
         check.dashboard(file)
     parsed(check)
     linked_from_rules(check)
+    shown(check)
     agreed(check)
     for fault in check.faults:
         print(fault)
