@@ -32,7 +32,7 @@ use std::path::PathBuf;
 
 pub use browser::Browser;
 pub use cluster::{Cluster, ClusterSetup, Mapped};
-pub use daemon::{Daemon, Response, deployment};
+pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, Fsync};
 pub use findings::{Found, diagnose, diagnose_urls, has};
 pub use group::{pair, trio};
@@ -52,7 +52,7 @@ pub use samples::Samples;
 pub use sentinels::{Group, MASTER, Setup, monitored, watched_deployment};
 pub use server::Server;
 pub use tap::{Rewrites, Seen, Tap};
-pub use wait::{Stopwatch, eventually, pause, until_ok};
+pub use wait::{SECOND, Stopwatch, eventually, pause, until_ok};
 pub use wire::{Heard, Listener, NAME, Wire, Writer};
 
 /// Where `tests/setup.sh` puts what no Debian package holds.

@@ -14,7 +14,7 @@ fn a_cluster_at_rest_is_asked_little() {
         let errors = || -> Vec<_> { cluster.nodes.iter().map(|node| node.section("stats")["total_error_replies"].clone()).collect() };
         let before = errors();
         let watch = settled(&cluster, &[0], "");
-        watch.let_pass(5.0);
+        watch.daemon.let_pass(5);
         let count = || -> Vec<[u64; 2]> {
             let calls = |node: &Server, command: &str| {
                 let statistics = node.section("commandstats");

@@ -1,54 +1,23 @@
 //! Masters that are gone, and are replaced or not.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{Cluster, ClusterSetup, Samples, Signal, Stopwatch, eventually, pause};
+use tests::{Cluster, ClusterSetup, SECOND, Samples, Signal, Stopwatch, eventually};
 
 use super::{
     DOUBTFUL, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED, WITHOUT_REPLICA, check_changed, check_only_shard, check_shards, events_of_shard,
     findings, of_shard, role_changed, roles_changed, settled, until_known, until_primary,
 };
-use crate::watch::{LIMIT, LOST, Observer, PRIMARY, SECOND, SOON, SPLIT_BRAIN, Watch, check_names};
+use crate::watch::{LIMIT, LOST, Lasting, Observer, PRIMARY, SOON, SPLIT_BRAIN, Watch, check_names};
 
-/// Looks at one value of the deployment all the time, and remembers for how long it was what.
-struct Gauge {
-    seen: Arc<Mutex<BTreeMap<String, Duration>>>,
-    ends: Arc<AtomicBool>,
-}
-
-impl Gauge {
-    fn start(watch: &Watch, name: &'static str) -> Self {
-        let gauge = Gauge { seen: Arc::default(), ends: Arc::default() };
-        let (seen, ends) = (Arc::clone(&gauge.seen), Arc::clone(&gauge.ends));
-        let url = format!("http://127.0.0.1:{}/metrics", watch.daemon.port);
-        std::thread::spawn(move || {
-            let mut begun = Stopwatch::start();
-            while !ends.load(Ordering::Relaxed) {
-                pause(SECOND / 10);
-                let text = ureq::get(&url).call().ok().and_then(|mut response| response.body_mut().read_to_string().ok());
-                let Some(text) = text else { continue };
-                let value = Samples::parse(&text).get(name, &[]).map_or_else(|| "absent".to_owned(), |value| value.to_string());
-                let lasted = std::mem::replace(&mut begun, Stopwatch::start()).elapsed();
-                *seen.lock().expect("seen").entry(value).or_default() += lasted;
-            }
-        });
-        gauge
-    }
-
-    /// For how long it was that.
-    fn lasted(&self, value: &str) -> Duration {
-        self.seen.lock().expect("seen").get(value).copied().unwrap_or_default()
-    }
-}
-
-impl Drop for Gauge {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-    }
+/// For how long the cluster worked or not.
+fn working(watch: &Watch) -> Lasting<String> {
+    Lasting::of(&watch.daemon, "/metrics", |text| {
+        let value = Samples::parse(text).get(OK, &[]);
+        vec![value.map_or_else(|| "absent".to_owned(), |value| value.to_string())]
+    })
 }
 
 /// Nothing was found above info but these kinds, and of these only about the shard or nobody's.
@@ -74,7 +43,7 @@ fn killed(version: &'static str) {
     cluster.write("key", 300);
     // Sooner than the cluster replaces it.
     let watch = settled(&cluster, &[0, 1, 2], "down_after = '1s'");
-    let (observer, gauge) = (Observer::start(&watch.daemon), Gauge::start(&watch, OK));
+    let (observer, gauge) = (Observer::start(&watch.daemon), working(&watch));
 
     cluster.nodes[0].kill();
     let killed = Stopwatch::start();
@@ -90,7 +59,7 @@ fn killed(version: &'static str) {
     watch.daemon.until(SOON, OK, &[], 1.0);
     watch.daemon.until(SOON, UNCOVERED, &[], 0.0);
     // The dead one is listed as failed master still, and is no master of the shard.
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     check_shards(&watch.daemon.samples(), "cache");
     assert_eq!((of_shard(&watch, "redis_deployment_masters", "0"), of_shard(&watch, NO_PRIMARY, "0")), (Some(1.0), Some(0.0)));
     let found = findings(&watch, WITHOUT_REPLICA);
@@ -103,7 +72,7 @@ fn killed(version: &'static str) {
     cluster.until_works();
     watch.daemon.until(SOON, "redis_role", &[("node", &cluster.nodes[0].address()), ("role", "replica")], 1.0);
     watch.until_quiet();
-    watch.let_pass(12.0);
+    watch.daemon.let_pass(12);
     until_known(&watch, &cluster, "cache");
     let (old, new) = (&cluster.nodes[0], &cluster.nodes[3]);
     assert_eq!(events_of_shard(&watch, "0"), REPLACED, "{:?}", watch.daemon.events());
@@ -137,7 +106,7 @@ fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
     let cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
     let watch = settled(&cluster, &[0], "");
-    let (observer, gauge) = (Observer::start(&watch.daemon), Gauge::start(&watch, OK));
+    let (observer, gauge) = (Observer::start(&watch.daemon), working(&watch));
     let (old, new) = (&cluster.nodes[1], &cluster.nodes[4]);
 
     cluster.failover(4);
@@ -147,7 +116,7 @@ fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
     watch.daemon.until_event(SOON * 2, "primary_changed");
     watch.until_quiet();
     // Command counters are read every 10 s.
-    watch.let_pass(12.0);
+    watch.daemon.let_pass(12);
     until_known(&watch, &cluster, "cache");
     assert_eq!(events_of_shard(&watch, "5461"), ["primary_changed"], "{:?}", watch.daemon.events());
     check_only_shard(&watch, "5461");
@@ -201,14 +170,14 @@ fn a_frozen_master_is_replaced_and_becomes_a_replica_when_it_wakes_up() {
     assert_eq!(cluster.until_failed_over(LIMIT, 2, 10_923), 5);
     until_primary(&watch, "cache", "10923", new);
     watch.daemon.until(SOON, OK, &[], 1.0);
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     assert_eq!(of_shard(&watch, SPLIT_BRAIN, "10923"), Some(0.0));
 
     old.signal(Signal::Cont);
     watch.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
     cluster.until_works();
     watch.until_quiet();
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     assert_eq!(events_of_shard(&watch, "10923"), REPLACED, "{:?}", watch.daemon.events());
     check_only_shard(&watch, "10923");
     check_changed(&watch, "10923", old, new);
@@ -257,11 +226,11 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
     assert_eq!((&evidence["why"], found["shard"].is_null(), found["node"].is_null()), (&json!("majority"), true, true), "{found}");
     assert_eq!(evidence["masters"].as_f64(), Some(2.0), "{found}");
     eventually(SOON, "nobody holds it to work", || {
-        let found = watch.finding("RedisClusterDown")?;
+        let found = watch.daemon.finding("RedisClusterDown")?;
         (found["evidence"]["ok"].as_f64() == Some(0.0) && found["evidence"]["nodes"].as_array()?.len() == 4).then_some(())
     });
     let alive = [0, 2, 3, 5].map(|node| cluster.nodes[node].address());
-    check_names(&watch.finding("RedisClusterDown").expect("a finding")["evidence"]["nodes"], &alive);
+    check_names(&watch.daemon.finding("RedisClusterDown").expect("a finding")["evidence"]["nodes"], &alive);
     watch.daemon.until(SOON, DOUBTFUL, &[], 4.0);
     watch.daemon.until(SOON, UNCOVERED, &[], SHARDS[1].2);
     assert_eq!(cluster.info(0)["cluster_slots_fail"], "5462");
@@ -271,7 +240,7 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
     assert_eq!((&lost["shard"], &lost["why"]), (&json!("5461"), &json!("all_down")));
     let found = watch.until_finding(SOON, "RedisNoPrimary", "critical");
     assert_eq!((&found["shard"], &found["evidence"]["last_primary"]), (&json!("5461"), &json!(cluster.nodes[1].address())), "{found}");
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     assert_eq!(findings(&watch, "RedisNoPrimary").len(), 1);
     let samples = watch.daemon.samples();
     check_shards(&samples, "cache");
@@ -297,7 +266,7 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
     cluster.until_works();
     until_known(&watch, &cluster, "cache");
     watch.until_quiet();
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     assert_eq!(events_of_shard(&watch, "5461"), ["primary_lost", "primary_regained"], "{:?}", watch.daemon.events());
     check_only_shard(&watch, "5461");
     for node in [1, 4] {
@@ -326,7 +295,7 @@ fn a_replica_that_stays_behind_its_failed_master_leaves_the_shard_without_a_prim
     watch.daemon.until(SOON, "redis_replica_orphaned", &[("node", &node), ("why", "dead_node")], 1.0);
     watch.daemon.until(SOON, "redis_link_state", &[("node", &node), ("state", "lost")], 1.0);
     assert_eq!(findings(&watch, "RedisNoPrimary").len(), 1, "of no other shard");
-    assert_eq!(watch.finding("RedisSplitBrain"), None);
+    assert_eq!(watch.daemon.finding("RedisSplitBrain"), None);
     assert_eq!(watch.daemon.count("primary_changed"), 0);
 
     cluster.nodes[behind].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "no"]);

@@ -1,13 +1,13 @@
 //! Who belongs to a cluster.
 
 use serde_json::{Value, json};
-use tests::{Cluster, ClusterSetup, Server, Stopwatch, eventually};
+use tests::{Cluster, ClusterSetup, SECOND, Server, Stopwatch, eventually};
 
 use super::{
     CONFLICTING, DOUBTFUL, MIGRATING, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED, check_only_shard, check_shards, events_of_shard,
     settled, until_known, until_primary,
 };
-use crate::watch::{LIMIT, PRIMARY, SECOND, SOON, SPLIT_BRAIN, Watch};
+use crate::watch::{LIMIT, PRIMARY, SOON, SPLIT_BRAIN, Watch};
 
 #[test]
 fn one_seed_is_enough_to_know_all_nodes_and_shards() {
@@ -90,7 +90,7 @@ fn nodes_are_named_by_the_template() {
         watch.daemon.until(LIMIT, PRIMARY, &[("shard", shard), ("node", &named(&cluster.nodes[place]))], 1.0);
     }
     watch.until_quiet();
-    watch.let_pass(5.0);
+    watch.daemon.let_pass(5);
     assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3, "none is there twice");
 }
 
@@ -100,12 +100,12 @@ fn a_node_outside_the_trusted_networks_is_never_connected_to() {
     let watch = Watch::of(&cluster.deployment("cache", &[0], "trust = ['10.0.0.0/8']"));
     let topology = || watch.daemon.get("/api/v1/topology", "").text;
     eventually(SOON, "the nodes are shown", || cluster.nodes.iter().all(|node| topology().contains(&node.address())).then_some(()));
-    watch.let_pass(5.0);
+    watch.daemon.let_pass(5);
     for node in &cluster.nodes[1..] {
         assert_eq!(node.clients(), Vec::<String>::new(), "{}", topology());
         assert_ne!(watch.of_node("redis_up", node), Some(1.0));
     }
-    watch.reload(&cluster.deployment("cache", &[0], "trust = ['127.0.0.0/8']"));
+    watch.daemon.reload(&cluster.deployment("cache", &[0], "trust = ['127.0.0.0/8']"));
     until_known(&watch, &cluster, "cache");
 }
 
@@ -120,7 +120,7 @@ fn a_replica_that_is_added_is_discovered_and_one_that_is_forgotten_is_gone() {
     let gone = || (watch.events("node_discovered").len(), watch.events("node_gone").len());
     assert_eq!((gone(), &watch.events("node_discovered")[0]["node"]), ((1, 0), &json!(address)));
     watch.until_quiet();
-    watch.let_pass(5.0);
+    watch.daemon.let_pass(5);
 
     cluster.nodes[node].kill();
     watch.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
@@ -130,7 +130,7 @@ fn a_replica_that_is_added_is_discovered_and_one_that_is_forgotten_is_gone() {
     eventually(SOON, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
     watch.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "0")], 1.0);
     watch.until_quiet();
-    watch.let_pass(5.0);
+    watch.daemon.let_pass(5);
     let samples = watch.daemon.samples();
     assert_eq!((gone(), samples.count("redis_up", &[]), samples.get("redis_cluster_ghosts", &[])), ((1, 1), 6, Some(0.0)));
     assert!(!watch.daemon.get("/metrics", "text/plain").text.contains(&address), "nothing is left of it");
@@ -148,7 +148,7 @@ fn a_replica_that_leaves_in_order_is_gone_though_it_still_runs() {
     // As `redis-cli --cluster del-node` does since 7.0.
     cluster.forget(node);
     assert_eq!(cluster.nodes[node].ask(&["CLUSTER", "RESET", "SOFT"]), ["OK"]);
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     // It has the history of the shard, and none of its slots.
     assert_eq!(watch.daemon.samples().get(PRIMARY, &[("shard", "0"), ("node", &cluster.nodes[0].address())]), Some(1.0));
     assert_eq!(events_of_shard(&watch, "0"), Vec::<String>::new(), "{:?}", watch.daemon.events());
@@ -156,7 +156,7 @@ fn a_replica_that_leaves_in_order_is_gone_though_it_still_runs() {
     assert_eq!(gone["node"], address);
     eventually(SOON, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
     watch.until_quiet();
-    watch.let_pass(5.0);
+    watch.daemon.let_pass(5);
     assert_eq!((watch.events("node_gone").len(), watch.daemon.samples().count("redis_up", &[])), (1, 6), "{:?}", watch.daemon.events());
     assert!(watch.events("split_brain_began").is_empty(), "who left is no master of the shard: {:?}", watch.daemon.events());
     check_shards(&watch.daemon.samples(), "cache");
@@ -177,8 +177,8 @@ fn a_node_that_failed_long_ago_is_a_ghost_until_it_returns() {
     assert!(took > SECOND * 6 && took < SECOND * 20, "{took:?}");
     eventually(SOON, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
     assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
-    assert!(watch.finding("RedisDown").is_none(), "what is no member cannot be down");
-    assert_eq!(watch.value(OK), Some(1.0));
+    assert!(watch.daemon.finding("RedisDown").is_none(), "what is no member cannot be down");
+    assert_eq!(watch.daemon.value(OK), Some(1.0));
 
     cluster.nodes[5].restart();
     watch.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);

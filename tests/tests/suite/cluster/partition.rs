@@ -29,22 +29,22 @@ fn a_master_that_is_cut_off_says_so_alone_and_is_replaced() {
     watch.daemon.until(SOON, OK, &[], 1.0);
     watch.daemon.until(SOON, DOUBTFUL, &[], 1.0);
     watch.daemon.until(SOON, UNCOVERED, &[], 0.0);
-    watch.let_pass(10.0);
-    assert_eq!((watch.value(OK), watch.value(DOUBTFUL), watch.value(UNCOVERED)), (Some(1.0), Some(1.0), Some(0.0)));
-    assert_eq!(watch.value(CONFLICTING), Some(0.0), "what it claims still is served by its successor");
+    watch.daemon.let_pass(10);
+    assert_eq!((watch.daemon.value(OK), watch.daemon.value(DOUBTFUL), watch.daemon.value(UNCOVERED)), (Some(1.0), Some(1.0), Some(0.0)));
+    assert_eq!(watch.daemon.value(CONFLICTING), Some(0.0), "what it claims still is served by its successor");
     // It refuses all writes, so that nothing is lost.
     assert_eq!(old.ask(&["SET", "key", "1"])[0].split(' ').next(), Some("-CLUSTERDOWN"));
-    watch.let_pass(2.0);
+    watch.daemon.let_pass(2);
     assert_eq!((of_shard(&watch, LOST, "0"), of_shard(&watch, "redis_deployment_writable", "0")), (Some(0.0), Some(1.0)));
     check_shards(&watch.daemon.samples(), "cache");
-    assert!(findings(&watch, "RedisClusterDown").len() == 1 && watch.finding("RedisWritesLost").is_none());
+    assert!(findings(&watch, "RedisClusterDown").len() == 1 && watch.daemon.finding("RedisWritesLost").is_none());
     assert_eq!(of_shard(&watch, PRIMARY, "0"), Some(1.0), "one is known");
 
     sides.heal();
     cluster.until_works();
     watch.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
     watch.until_quiet();
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     until_known(&watch, &cluster, "cache");
     let events = watch.daemon.events();
     let kinds: Vec<_> = events.iter().filter(|event| event["shard"] == "0").map(|event| event["kind"].as_str().expect("a kind")).collect();

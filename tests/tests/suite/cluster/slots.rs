@@ -18,9 +18,9 @@ fn a_cluster_that_needs_no_full_coverage_works_without_a_shard() {
     let found = watch.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
     assert_eq!(found["evidence"]["slots"].as_f64(), Some(SHARDS[2].2), "{found}");
     assert_eq!(watch.until_finding(SOON, "RedisNoPrimary", "critical")["shard"], "10923");
-    watch.let_pass(3.0);
-    assert_eq!((watch.value(OK), watch.value(DOUBTFUL)), (Some(1.0), Some(0.0)));
-    assert!(watch.finding("RedisClusterDown").is_none(), "the others say that they work");
+    watch.daemon.let_pass(3);
+    assert_eq!((watch.daemon.value(OK), watch.daemon.value(DOUBTFUL)), (Some(1.0), Some(0.0)));
+    assert!(watch.daemon.finding("RedisClusterDown").is_none(), "the others say that they work");
     for shard in ["0", "5461"] {
         assert_eq!(of_shard(&watch, "redis_deployment_writable", shard), Some(1.0), "{shard}");
     }
@@ -42,21 +42,21 @@ fn slots_that_are_moved_bother_nobody() {
     cluster.move_slots(0..=199, 0, 1);
     assert!(cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number") > second, "keys were moved");
     assert_eq!((cluster.keys(), cluster.owner(0), cluster.owner(200)), (of_first, 1, 0));
-    watch.let_pass(5.0);
-    assert_eq!(watch.value(MIGRATING), Some(0.0), "nothing moves any more");
+    watch.daemon.let_pass(5);
+    assert_eq!(watch.daemon.value(MIGRATING), Some(0.0), "nothing moves any more");
 
     cluster.begin_to_move(200, 0, 1);
-    let took = eventually(SOON, "a slot moves", || watch.value(MIGRATING).filter(|slots| *slots > 0.0)).1;
-    println!("{:?} slots move, seen after {took:?}", watch.value(MIGRATING));
-    watch.let_pass(10.0);
+    let took = eventually(SOON, "a slot moves", || watch.daemon.value(MIGRATING).filter(|slots| *slots > 0.0)).1;
+    println!("{:?} slots move, seen after {took:?}", watch.daemon.value(MIGRATING));
+    watch.daemon.let_pass(10);
     // Either end says so.
-    assert!((1.0..=2.0).contains(&watch.value(MIGRATING).expect("a count")));
+    assert!((1.0..=2.0).contains(&watch.daemon.value(MIGRATING).expect("a count")));
     cluster.end_move(200, 0, 1);
     watch.daemon.until(SOON, MIGRATING, &[], 0.0);
     // A few of the shard that has more than one range now, and on to the third.
     cluster.move_slots(5461..=5500, 1, 2);
     cluster.until_works();
-    watch.let_pass(5.0);
+    watch.daemon.let_pass(5);
     watch.until_quiet();
 
     let samples = watch.daemon.samples();
@@ -68,7 +68,7 @@ fn slots_that_are_moved_bother_nobody() {
     }
     assert_eq!(watch.daemon.events(), Vec::<Value>::new(), "nothing happened to any node");
     assert_eq!(observer.seen(), BTreeMap::new());
-    assert_eq!((watch.value(OK), watch.value(CONFLICTING), cluster.keys()), (Some(1.0), Some(0.0), of_first));
+    assert_eq!((watch.daemon.value(OK), watch.daemon.value(CONFLICTING), cluster.keys()), (Some(1.0), Some(0.0), of_first));
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_new_shard_and_one_that_is_emptied_come_and_go() {
         (0..4).all(is_master).then_some(())
     });
     // It has the history of the shard that it was in, and none of its slots: it is nobody's primary meanwhile.
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     let samples = watch.daemon.samples();
     assert_eq!(samples.get(PRIMARY, &[("shard", "0"), ("node", &cluster.nodes[0].address())]), Some(1.0), "{:?}", watch.daemon.events());
     assert_eq!(events_of_shard(&watch, "0"), Vec::<String>::new(), "{:?}", watch.daemon.events());
@@ -103,14 +103,14 @@ fn a_new_shard_and_one_that_is_emptied_come_and_go() {
         assert_eq!(samples.get(PRIMARY, &[("shard", shard), ("node", &cluster.nodes[place].address())]), Some(1.0), "{shard}");
         assert_eq!(samples.get("redis_deployment_masters", &[("shard", shard)]), Some(1.0), "{shard}");
     }
-    assert_eq!(watch.value(CONFLICTING), Some(0.0));
+    assert_eq!(watch.daemon.value(CONFLICTING), Some(0.0));
     assert!(watch.events("split_brain_began").is_empty(), "a new shard is no split brain: {:?}", watch.daemon.events());
 
     cluster.move_slots(100..=299, node, 0);
     eventually(SOON, "the shard is gone", || {
         (watch.daemon.samples().count("redis_deployment_masters", &[("shard", "100")]) == 0).then_some(())
     });
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     check_shards(&watch.daemon.samples(), "cache");
     assert!(watch.events("primary_changed").is_empty() && watch.events("split_brain_began").is_empty(), "{:?}", watch.daemon.events());
 }

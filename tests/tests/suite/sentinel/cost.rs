@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tests::{Place, Server, Setup, Stopwatch, Tap, eventually, monitored, pause, processor_time, resident_kilobytes, watched_deployment};
+use tests::{
+    Place, SECOND, Server, Setup, Stopwatch, Tap, eventually, monitored, pause, processor_time, resident_kilobytes, watched_deployment,
+};
 
-use crate::watch::{LIMIT, PRIMARY, SECOND, Watch};
+use crate::watch::{LIMIT, PRIMARY, Watch};
 
 /// What 200 masters on three Sentinels cost.
 #[test]

@@ -1,8 +1,8 @@
 //! Who belongs to a deployment that Sentinels know, and how it is named.
 
-use tests::{Group, MASTER, Place, Server, Setup, Stopwatch, eventually, monitored, pause, watched_deployment};
+use tests::{Group, MASTER, Place, SECOND, Server, Setup, Stopwatch, eventually, monitored, pause, watched_deployment};
 
-use crate::watch::{LIMIT, PRIMARY, SECOND, SOON, Watch, check_names};
+use crate::watch::{LIMIT, PRIMARY, SOON, Watch, check_names};
 
 #[test]
 fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
@@ -36,7 +36,7 @@ fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
     check_names(&found["evidence"]["sentinels"], &[]);
     watch.daemon.until(SOON, "redis_sentinel_ghosts", &[("kind", "replica")], 1.0);
     eventually(SOON, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
-    assert!(watch.finding("RedisDown").is_none(), "what is no member cannot be down");
+    assert!(watch.daemon.finding("RedisDown").is_none(), "what is no member cannot be down");
     assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
 
     group.nodes[node].restart();
@@ -64,8 +64,8 @@ fn a_reset_sentinel_forgets_a_dead_replica_and_so_does_the_deployment() {
     eventually(LIMIT, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
     assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
     eventually(LIMIT, "all but that one are members", || (watch.daemon.samples().count("redis_up", &[]) == 5).then_some(()));
-    assert!(watch.finding("RedisDown").is_none() && watch.finding("RedisSentinelGhosts").is_none());
-    watch.let_pass(5.0);
+    assert!(watch.daemon.finding("RedisDown").is_none() && watch.daemon.finding("RedisSentinelGhosts").is_none());
+    watch.daemon.let_pass(5);
     assert_eq!(watch.events("node_gone").len(), 1, "nobody else went: {:?}", watch.events("node_gone"));
     assert_eq!(watch.deployment_events(), Vec::<String>::new());
 }
@@ -88,7 +88,7 @@ fn discovered_nodes_are_named_by_the_template_and_sentinels_as_configured() {
     watch.daemon.until(SOON, "redis_sentinel_masters", &[("node", "guard")], 1.0);
     assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3);
     // Another template is another name.
-    watch.reload(&text.replace("redis-{port}.{host}", "{port}"));
+    watch.daemon.reload(&text.replace("redis-{port}.{host}", "{port}"));
     watch.until_primary(&group.nodes[0].port.to_string());
     assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3);
 }
@@ -132,9 +132,9 @@ fn deployments_on_the_same_sentinels_share_their_connections() {
         sentinel.clients().iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     };
     let before = ids(&group.sentinels[0]);
-    watch.reload(&group.deployment("sessions", ""));
+    watch.daemon.reload(&group.deployment("sessions", ""));
     eventually(SOON, "one is gone", || (watch.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(()));
-    watch.let_pass(2.0);
+    watch.daemon.let_pass(2);
     assert_eq!(ids(&group.sentinels[0]), before);
     assert_eq!(watch.of_node("redis_up", &group.sentinels[0]), Some(1.0));
 }
@@ -185,7 +185,7 @@ fn a_dead_sentinel_that_others_list_is_a_ghost() {
     let found = watch.until_finding(SOON, "RedisSentinelGhosts", "warning");
     check_names(&found["evidence"]["sentinels"], &[dead]);
     check_names(&found["evidence"]["replicas"], &[]);
-    assert!(watch.finding("RedisSentinelDown").is_none(), "it is not among the configured");
+    assert!(watch.daemon.finding("RedisSentinelDown").is_none(), "it is not among the configured");
     for sentinel in &group.sentinels[..2] {
         assert_eq!(watch.of_node("redis_sentinel_quorum_ok", sentinel), Some(1.0));
         assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", sentinel), Some(2.0));

@@ -114,7 +114,7 @@ fn an_address_of_the_node_itself_among_its_replicas_is_a_mistake_that_is_found()
     let found = watch.until_finding(SOON, "RedisSentinelMisconfigured", "critical");
     assert_eq!(found["evidence"]["why"], json!(["self_replication"]), "{found}");
     check_names(&found["evidence"]["nodes"], &[group.nodes[0].address()]);
-    assert_eq!(watch.value("redis_sentinel_mixed_names"), Some(0.0));
+    assert_eq!(watch.daemon.value("redis_sentinel_mixed_names"), Some(0.0));
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn host_names_beside_raw_addresses_are_a_mistake_that_is_found() {
     watch.daemon.until(SOON, "redis_up", &[("node", &replica.address())], 1.0);
     watch.daemon.until(SOON, "redis_link_state", &[("node", &replica.address()), ("state", "up")], 1.0);
     watch.daemon.until(SOON, "redis_sentinel_mixed_names", &[], 1.0);
-    assert_eq!(watch.value("redis_sentinel_self_replication"), Some(0.0));
+    assert_eq!(watch.daemon.value("redis_sentinel_self_replication"), Some(0.0));
     let found = watch.until_finding(SOON, "RedisSentinelMisconfigured", "warning");
     assert_eq!(found["evidence"]["why"], json!(["mixed_names"]), "{found}");
-    assert_eq!(watch.value(DISAGREEMENT), Some(0.0), "both names are of one node");
+    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0), "both names are of one node");
     assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3, "and no node is there twice");
 }

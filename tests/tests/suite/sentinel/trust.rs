@@ -33,7 +33,7 @@ fn sentinels_and_nodes_have_credentials_of_their_own() {
         }
         wrong.until_finding(SOON, "RolecallCannotRead", "warning");
         assert_eq!(wrong.daemon.samples().count(PRIMARY, &[]), 0);
-        assert!(wrong.finding("RedisSentinelDown").is_none(), "they are well");
+        assert!(wrong.daemon.finding("RedisSentinelDown").is_none(), "they are well");
     }
 }
 
@@ -65,7 +65,7 @@ fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_
     let watch = Watch::of(&told("trust = ['127.0.0.1/32', '10.0.0.0/8']"));
     watch.until_primary(&group.primary().address());
     eventually(SOON, "it is shown", || topology(&watch).contains(&forged).then_some(()));
-    watch.let_pass(12.0);
+    watch.daemon.let_pass(12);
     assert!(topology(&watch).contains(&forged), "{}", topology(&watch));
     assert_eq!(trap.load(Ordering::Relaxed), 0, "no connection, and so no credential");
     assert_ne!(watch.daemon.samples().get("redis_up", &[("node", &forged)]), Some(1.0));
@@ -73,7 +73,7 @@ fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_
     assert!(lies.seen().commands.get("SENTINEL REPLICAS").is_some_and(|count| *count >= 1), "{:?}", lies.seen());
 
     // The trap works: once that network is trusted, it is connected to.
-    watch.reload(&told("trust = ['127.0.0.0/8']"));
+    watch.daemon.reload(&told("trust = ['127.0.0.0/8']"));
     eventually(SOON, "a connection", || (trap.load(Ordering::Relaxed) > 0).then_some(()));
 }
 
@@ -88,13 +88,13 @@ fn loopback_is_trusted_only_while_all_sentinels_are_there() {
     watch.daemon.until(SOON, "redis_sentinel_masters", &[("node", &group.sentinels[0].address())], 1.0);
     let topology = || watch.daemon.get("/api/v1/topology", "").text;
     eventually(SOON, "the nodes are shown", || group.nodes.iter().all(|node| topology().contains(&node.address())).then_some(()));
-    watch.let_pass(5.0);
+    watch.daemon.let_pass(5);
     for node in &group.nodes {
         assert_eq!(node.clients(), Vec::<String>::new(), "{}", topology());
         assert_ne!(watch.of_node("redis_up", node), Some(1.0));
     }
     assert_eq!(watch.daemon.samples().count(PRIMARY, &[("evidence", "sole")]), 0, "no node said anything");
     // Unless the configuration says so.
-    watch.reload(&watched_deployment("sessions", Some(MASTER), &urls, "trust = ['127.0.0.0/8']"));
+    watch.daemon.reload(&watched_deployment("sessions", Some(MASTER), &urls, "trust = ['127.0.0.0/8']"));
     watch.daemon.until(SOON, "redis_up", &[("node", &group.primary().address())], 1.0);
 }
