@@ -18,8 +18,8 @@ fn a_cluster_at_rest_is_asked_little() {
         let count = || -> Vec<[u64; 2]> {
             let calls = |node: &Server, command: &str| {
                 let statistics = node.section("commandstats");
-                let figures = statistics.get(&format!("cmdstat_cluster|{command}")).map(String::as_str).unwrap_or_default();
-                figures.trim_start_matches("calls=").split(',').next().and_then(|calls| calls.parse().ok()).unwrap_or(0)
+                let figures = &statistics[&format!("cmdstat_cluster|{command}")];
+                figures.split_once("calls=").and_then(|(_, after)| after.split(',').next()?.parse().ok()).expect("a count")
             };
             cluster.nodes.iter().map(|node| ["nodes", "info"].map(|command| calls(node, command))).collect()
         };
