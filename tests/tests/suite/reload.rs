@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
-use tests::{Daemon, Redis, SECOND, Signal, deployment, eventually, pause};
+use tests::{ConfigFile, Daemon, Process, Redis, SECOND, Signal, deployment, eventually, pause};
 
 /// A configuration with these deployments of one server each, with more of their keys.
 fn configuration(deployments: &[(&str, &Redis, &str)]) -> String {
@@ -55,6 +55,34 @@ fn a_bad_file_changes_nothing() {
     let samples = daemon.samples();
     assert_eq!(samples.get("rolecall_config_last_reload_successful", &[]), Some(1.0));
     assert!(samples.get("rolecall_config_last_reload_success_timestamp_seconds", &[]) > read);
+}
+
+#[test]
+fn what_only_changes_with_a_restart_is_told() {
+    let server = Redis::start(&[]);
+    let text = |port: u16, url: &str| {
+        format!("[web]\nlisten_address = '127.0.0.1:{port}'\nexternal_url = '{url}'\n{}", deployment("orders", &[&server]))
+    };
+    let file = ConfigFile::new(&text(0, "http://before"));
+    let daemon = Process::start(Command::new(Daemon::binary()).args(["serve", "--config.file", &file.path()]));
+    let logged = |what: &str| daemon.log().into_iter().filter(|line| line.contains(what)).collect::<Vec<_>>();
+    let until_reloaded = |times: usize| {
+        daemon.signal(Signal::Hangup);
+        eventually(SECOND * 5, "it is reloaded", || (logged("configuration reloaded").len() == times).then_some(()));
+    };
+    eventually(SECOND * 10, "rolecall listens", || (!logged("listening").is_empty()).then_some(()));
+    until_reloaded(1);
+    assert_eq!(logged("only changes with a restart"), Vec::<String>::new(), "nothing changed");
+    file.write(&text(1, "http://after"));
+    until_reloaded(2);
+    let told = logged("only changes with a restart");
+    let is_told = |key: &str, found: &str, used: &str| {
+        told.iter().any(|line| [key, &format!("found={found}"), &format!("used={used}")].iter().all(|part| line.contains(part)))
+    };
+    assert!(
+        is_told("listen_address", "127.0.0.1:1", "127.0.0.1:0") && is_told("external_url", "http://after", "http://before"),
+        "{told:?}"
+    );
 }
 
 #[test]
