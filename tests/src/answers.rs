@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::findings::listed;
-use crate::{Daemon, Found, Redis, Samples, diagnose, eventually, has, until_ok};
+use crate::{Daemon, Found, Redis, SECOND, Samples, diagnose, eventually, has, until_ok};
 
 impl Daemon {
     /// What `/metrics` says now.
@@ -78,7 +78,7 @@ impl Daemon {
     pub fn let_pass(&self, rounds: u32) {
         let total = || self.value("rolecall_rounds_total");
         let until = total().expect("rounds") + f64::from(rounds);
-        let limit = Duration::from_secs(10) + Duration::from_secs(1) * rounds;
+        let limit = SECOND * (15 + rounds);
         eventually(limit, "rounds go on", || (total()? > until).then_some(()));
     }
 
@@ -118,9 +118,18 @@ impl Daemon {
     /// Waits until there is no finding any more.
     #[track_caller]
     pub fn until_quiet(&self, limit: Duration) {
+        self.until_only(limit, &[]);
+    }
+
+    /// Waits until these kinds are found, each for one node or for several, and no other.
+    #[track_caller]
+    pub fn until_only(&self, limit: Duration, kinds: &[&str]) {
         until_ok(limit, || {
-            let left = self.findings();
-            if left.is_empty() { Ok(()) } else { Err(format!("still found: {left:?}")) }
+            let document = self.document("/api/v1/findings");
+            let mut found: Vec<_> = listed(&document).into_iter().map(|(kind, _)| kind).collect();
+            found.dedup();
+            // What stays for longer is shown, not only that something did.
+            if found == kinds { Ok(()) } else { Err(format!("still found: {}", document["findings"])) }
         });
     }
 

@@ -15,8 +15,30 @@ pub struct Daemon {
     /// The port of its web server, on 127.0.0.1.
     pub port: u16,
     process: Process,
-    /// Where its configuration is, if it was given one.
-    directory: Option<TempDir>,
+    /// Its configuration, if it was given one.
+    file: Option<ConfigFile>,
+}
+
+/// A configuration file, which can be written anew.
+pub struct ConfigFile(TempDir);
+
+impl ConfigFile {
+    /// Writes this text to a new one.
+    pub fn new(text: &str) -> Self {
+        let file = ConfigFile(tempfile::tempdir().expect("a directory"));
+        file.write(text);
+        file
+    }
+
+    /// Replaces the text.
+    pub fn write(&self, text: &str) {
+        std::fs::write(self.path(), text).expect("a file");
+    }
+
+    /// Where it is, as an argument.
+    pub fn path(&self) -> String {
+        self.0.path().join("rolecall.toml").display().to_string()
+    }
 }
 
 /// An answer of its web server.
@@ -59,7 +81,7 @@ impl Daemon {
             assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
             process.log().iter().find_map(|line| port(line))
         });
-        Daemon { port, process, directory: None }
+        Daemon { port, process, file: None }
     }
 
     /// Starts it on these nodes, and waits until it is ready.
@@ -80,15 +102,35 @@ impl Daemon {
         Self::configured_at(text, 0)
     }
 
+    /// The same with more arguments.
+    pub fn configured_with(text: &str, arguments: &[&str]) -> Self {
+        Self::run_on(ConfigFile::new(text), 0, arguments)
+    }
+
     /// The same on a given port, as one that starts again.
     pub fn configured_at(text: &str, port: u16) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("rolecall.toml");
-        std::fs::write(&file, text).expect("a file");
-        let mut daemon = Self::run_at(&mut Command::new(Self::binary()), port, &["--config.file", &file.display().to_string()]);
+        Self::run_on(ConfigFile::new(text), port, &[])
+    }
+
+    fn run_on(file: ConfigFile, port: u16, arguments: &[&str]) -> Self {
+        let path = file.path();
+        let mut daemon = Self::run_at(&mut Command::new(Self::binary()), port, &[&["--config.file", &path], arguments].concat());
         daemon.until_ready();
-        daemon.directory = Some(directory);
+        daemon.file = Some(file);
         daemon
+    }
+
+    /// Writes its configuration anew, of which it is not told.
+    #[track_caller]
+    pub fn rewrite(&self, text: &str) {
+        self.file.as_ref().expect("a configuration").write(text);
+    }
+
+    /// Has it read another configuration.
+    #[track_caller]
+    pub fn reload(&self, text: &str) {
+        self.rewrite(text);
+        self.signal(Signal::Hangup);
     }
 
     fn until_ready(&self) {

@@ -2,31 +2,30 @@
 //! The durations of both are divided, by [`SCALE`] mostly, so that a test need not wait for minutes.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::routing::post;
+use axum::{Json, Router};
 use serde_json::Value;
 use serde_yaml_ng::Value as Yaml;
-use tempfile::TempDir;
 
-use crate::prometheus::encoded;
-use crate::{Process, Stopwatch, eventually, free_port};
+use crate::prometheus::fetch;
+use crate::{Process, Prometheus, Stopwatch, eventually, free_port};
 
 /// What the durations of rules and of Alertmanager are divided by, as a rule. Rolecall's own (`down_after`, rounds) stay as they are.
 pub const SCALE: u32 = 10;
 
 /// Prometheus, Alertmanager, and what arrived at its receivers.
 pub struct Pager {
-    prometheus: u16,
     alertmanager: u16,
+    _notifier: Process,
+    prometheus: Prometheus,
     arrived: Arc<Mutex<Vec<Notified>>>,
     clock: Arc<Stopwatch>,
-    _directory: TempDir,
-    _processes: [Process; 2],
 }
 
 /// One alert in a notification.
@@ -85,16 +84,9 @@ impl Pager {
              scrape_configs: [ {{ job_name: rolecall, static_configs: [ {{ targets: [{}] }} ] }} ]\n",
             targets.join(", ")
         );
-        std::fs::write(at("prometheus.yml"), configuration).expect("a file");
-        let prometheus = free_port();
-        let mut command = Command::new("prometheus");
-        command.arg(format!("--config.file={}", at("prometheus.yml").display()));
-        command.arg(format!("--storage.tsdb.path={}", at("data").display()));
         // Alertmanager holds an alert for over that was not sent again for four times as long, which a busy machine may need.
-        command.args([&format!("--web.listen-address=127.0.0.1:{prometheus}"), "--rules.alert.resend-delay=5s"]);
-        let watcher = Process::start(&mut command);
-
-        let pager = Pager { prometheus, alertmanager, arrived, clock, _directory: directory, _processes: [notifier, watcher] };
+        let prometheus = Prometheus::configured(directory, &configuration, &["--rules.alert.resend-delay=5s"]);
+        let pager = Pager { alertmanager, _notifier: notifier, prometheus, arrived, clock };
         // The one that always fires shows that all of it works.
         eventually(Duration::from_secs(120), "the watchdog arrives", || {
             pager.arrived().iter().any(|notified| notified.alert == "Watchdog").then_some(())
@@ -150,9 +142,8 @@ impl Pager {
 
     /// The alerts that Prometheus holds to be firing now, with their severity.
     pub fn firing(&self) -> BTreeSet<(String, String)> {
-        let Some(text) = fetch(self.prometheus, "/api/v1/alerts") else { return BTreeSet::new() };
-        let document: Value = serde_json::from_str(&text).expect("JSON");
-        let alerts = document["data"]["alerts"].as_array().expect("alerts").iter();
+        let Some(data) = self.prometheus.data("alerts", &[]) else { return BTreeSet::new() };
+        let alerts = data["alerts"].as_array().expect("alerts").iter();
         let firing = alerts.filter(|alert| alert["state"] == "firing").map(|alert| &alert["labels"]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         firing.map(|labels| (text(&labels["alertname"]), text(&labels["severity"]))).filter(|(alert, _)| alert != "Watchdog").collect()
@@ -161,15 +152,16 @@ impl Pager {
     /// The alerts that ever fired as critical or warning, told or not.
     pub fn fired(&self) -> BTreeSet<String> {
         let expression = "count by (alertname) (count_over_time(ALERTS{alertstate='firing',severity=~'critical|warning'}[1h]))";
-        let answer = fetch(self.prometheus, &format!("/api/v1/query?query={}", encoded(expression))).expect("an answer");
-        let document: Value = serde_json::from_str(&answer).expect("JSON");
-        let series = document["data"]["result"].as_array().expect("series").iter();
+        let data = self.prometheus.data("query", &[("query", expression)]).expect("an answer");
+        let series = data["result"].as_array().expect("series").iter();
         series.filter_map(|series| series["metric"]["alertname"].as_str().map(str::to_owned)).collect()
     }
 
     /// The alerts that Alertmanager has and tells nobody, since another one stands above them.
     pub fn inhibited(&self) -> BTreeSet<String> {
-        let Some(text) = fetch(self.alertmanager, "/api/v2/alerts?active=true&inhibited=true") else { return BTreeSet::new() };
+        let Some(text) = fetch(self.alertmanager, "/api/v2/alerts", &[("active", "true"), ("inhibited", "true")]) else {
+            return BTreeSet::new();
+        };
         let document: Value = serde_json::from_str(&text).expect("JSON");
         let alerts = document.as_array().expect("alerts").iter();
         let inhibited = alerts.filter(|alert| !alert["status"]["inhibitedBy"].as_array().is_none_or(Vec::is_empty));
@@ -178,8 +170,8 @@ impl Pager {
 
     /// Problems that Prometheus met when it evaluated the rules.
     pub fn rule_problems(&self) -> Vec<String> {
-        let document: Value = serde_json::from_str(&fetch(self.prometheus, "/api/v1/rules").expect("rules")).expect("JSON");
-        let groups = document["data"]["groups"].as_array().expect("groups").iter();
+        let data = self.prometheus.data("rules", &[]).expect("rules");
+        let groups = data["groups"].as_array().expect("groups").iter();
         let rules = groups.flat_map(|group| group["rules"].as_array().expect("rules"));
         let problem = |rule: &Value| {
             let error = rule["lastError"].as_str().filter(|error| !error.is_empty())?;
@@ -192,11 +184,6 @@ impl Pager {
 /// A file or folder of `alerts/`.
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../alerts").join(name)
-}
-
-fn fetch(port: u16, path: &str) -> Option<String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
-    agent.get(format!("http://127.0.0.1:{port}{path}")).call().ok()?.body_mut().read_to_string().ok()
 }
 
 // === What is shipped, faster ===
@@ -292,50 +279,36 @@ fn scale_route(route: &mut Yaml, scale: u32) {
 fn receive(arrived: &Arc<Mutex<Vec<Notified>>>, clock: &Arc<Stopwatch>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
+    listener.set_nonblocking(true).expect("a listener for tokio");
     let (arrived, clock) = (Arc::clone(arrived), Arc::clone(clock));
+    let take = move |Json(notification): Json<Value>| {
+        let alerts = notification["alerts"].as_array().expect("alerts").iter();
+        let notified = alerts.map(|alert| Notified::of(&notification, alert, clock.elapsed()));
+        arrived.lock().expect("notifications").extend(notified);
+        std::future::ready(())
+    };
     std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let (arrived, clock) = (Arc::clone(&arrived), Arc::clone(&clock));
-            std::thread::spawn(move || take(stream, &arrived, &clock));
-        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            axum::serve(listener, Router::new().route("/{receiver}", post(take))).await
+        })
     });
     port
 }
 
-/// One request after the other, as Alertmanager keeps its connections.
-fn take(stream: TcpStream, arrived: &Mutex<Vec<Notified>>, clock: &Stopwatch) {
-    let mut answers = stream.try_clone().expect("a stream");
-    let mut requests = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        let mut line = String::new();
-        while requests.read_line(&mut line).is_ok_and(|read| read > 2) {
-            let field = line.to_ascii_lowercase();
-            length = field.strip_prefix("content-length:").and_then(|value| value.trim().parse().ok()).unwrap_or(length);
-            line.clear();
-        }
-        let mut body = vec![0; length];
-        if length == 0 || requests.read_exact(&mut body).is_err() {
-            return;
-        }
-        let document: Value = serde_json::from_slice(&body).expect("a notification");
+impl Notified {
+    fn of(notification: &Value, alert: &Value, at: Duration) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let mut arrived = arrived.lock().expect("notifications");
-        for alert in document["alerts"].as_array().expect("alerts") {
-            let labels = &alert["labels"];
-            arrived.push(Notified {
-                receiver: text(&document["receiver"]),
-                alert: text(&labels["alertname"]),
-                severity: text(&labels["severity"]),
-                node: labels["node"].as_str().map(str::to_owned),
-                resolved: alert["status"] == "resolved",
-                at: clock.elapsed(),
-                summary: text(&alert["annotations"]["summary"]),
-            });
-        }
-        drop(arrived);
-        if answers.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").is_err() {
-            return;
+        let labels = &alert["labels"];
+        Notified {
+            receiver: text(&notification["receiver"]),
+            alert: text(&labels["alertname"]),
+            severity: text(&labels["severity"]),
+            node: labels["node"].as_str().map(str::to_owned),
+            resolved: alert["status"] == "resolved",
+            at,
+            summary: text(&alert["annotations"]["summary"]),
         }
     }
 }

@@ -93,3 +93,18 @@ fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
         }
     });
 }
+
+/// Processor time that a process used so far, seconds.
+pub fn processor_time(id: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("a process");
+    let fields: Vec<_> = text.rsplit_once(") ").expect("a name").1.split(' ').collect();
+    // Ticks of 10 ms in user and in kernel mode.
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("ticks") / 100.0).sum()
+}
+
+/// Resident memory of a process, kilobytes.
+pub fn resident_kilobytes(id: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("resident memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}

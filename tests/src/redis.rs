@@ -60,10 +60,14 @@ impl Redis {
     #[must_use]
     pub fn replica(&self) -> Self {
         let replica = self.replica_with(&[]);
-        eventually(Duration::from_secs(20), "the replica is synchronised", || {
-            replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
-        });
+        replica.until_linked();
         replica
+    }
+
+    /// Waits until it is synchronised with its master.
+    #[track_caller]
+    pub fn until_linked(&self) {
+        eventually(Duration::from_secs(20), "the replica is synchronised", || (self.info("master_link_status")? == "up").then_some(()));
     }
 
     /// Starts a replica of this server with these options, which need not come to stand.

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// What most times are told in.
+pub const SECOND: Duration = Duration::from_secs(1);
+
 /// Waits until `probe` gives something, and returns it with the time that took.
 #[track_caller]
 pub fn eventually<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> (T, Duration) {

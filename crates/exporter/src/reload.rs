@@ -23,6 +23,7 @@ const MAX_WAITING: usize = 8;
 pub(crate) struct Reloader {
     clock: Clock,
     listen_address: String,
+    external_url: Option<String>,
     status: watch::Sender<Reload>,
 }
 
@@ -35,7 +36,8 @@ impl Reloader {
     /// The running configuration was read just now.
     pub(crate) fn new(clock: Clock, settings: &Settings) -> Self {
         let read = Reload { successful: true, succeeded_at: clock.wall() };
-        Reloader { clock, listen_address: settings.listen_address.clone(), status: watch::Sender::new(read) }
+        let (listen_address, external_url) = (settings.listen_address.clone(), settings.external_url.clone());
+        Reloader { clock, listen_address, external_url, status: watch::Sender::new(read) }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -59,6 +61,9 @@ impl Reloader {
         settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
         if settings.listen_address != self.listen_address {
             warn!(found = settings.listen_address, used = self.listen_address, "listen_address only changes with a restart");
+        }
+        if settings.external_url != self.external_url {
+            warn!(found = settings.external_url, used = self.external_url, "external_url only changes with a restart");
         }
         let changes = fleet.poll(settings.deployments);
         info!(started = changes.started, stopped = changes.stopped, kept = changes.kept, "configuration reloaded");

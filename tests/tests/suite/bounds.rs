@@ -5,9 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
-use tests::{Daemon, Redis, eventually};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND, eventually};
 
 fn connect(daemon: &Daemon) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");

@@ -1,11 +1,8 @@
 //! `/scrape` beside redis_exporter 1.45.0, on the same servers: every difference is listed, with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use tests::{Daemon, Redis, RedisExporter, eventually, promtool};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, RedisExporter, SECOND, eventually, promtool};
 
 /// What differs, and why. A name may end in `*`.
 const DIFFERENCES: &[(&str, &[&str])] = &[

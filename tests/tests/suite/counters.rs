@@ -1,10 +1,6 @@
 //! Error and topology counters: what others did is counted, what Rolecall did is not, and nothing ever falls or jumps.
 
-use std::time::Duration;
-
-use tests::{Daemon, Redis, eventually, open_metrics_parser, promtool};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND, eventually, open_metrics_parser, promtool};
 
 fn errors(daemon: &Daemon, code: &str) -> Option<f64> {
     daemon.samples().get("redis_errors_total", &[("err", code)])

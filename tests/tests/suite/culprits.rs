@@ -4,11 +4,9 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{Daemon, Group, Redis, RedisPy, Setup, Stopwatch, diagnose, eventually, pair};
+use tests::{Daemon, Group, Redis, RedisPy, SECOND, Setup, Stopwatch, diagnose, eventually, pair};
 
 use crate::watch::Watch;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Long enough for Python to start and for a few rounds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(30);

@@ -56,11 +56,6 @@ fn is_up(daemon: &Daemon, node: &str, up: Option<f64>) {
     eventually(SOON, &format!("{node} is up: {up:?}"), || (daemon.samples().get("redis_up", &[("node", node)]) == up).then_some(()));
 }
 
-fn until_only(daemon: &Daemon, kinds: &[&str]) {
-    let found = || daemon.findings().into_iter().map(|(kind, _)| kind).collect::<Vec<_>>();
-    eventually(SOON, &format!("nothing but {kinds:?} is found"), || (found() == kinds).then_some(()));
-}
-
 #[test]
 fn pods_come_and_go_behind_a_name() {
     let mut pods = Pods::start();
@@ -75,7 +70,7 @@ fn pods_come_and_go_behind_a_name() {
     daemon.until(SOON, "redis_deployment_primary_info", &[("node", "redis-0")], 1.0);
     is_up(&daemon, "redis-2", Some(1.0));
     is_up(&daemon, "orders", None);
-    until_only(&daemon, &[]);
+    daemon.until_only(SOON, &[]);
     assert_eq!(daemon.samples().get("redis_deployment_info", &[("kind", "dns")]), Some(1.0));
     assert_eq!(daemon.count("primary_changed"), 0, "first sight is no change");
 
@@ -84,7 +79,7 @@ fn pods_come_and_go_behind_a_name() {
     daemon.until_found(SOON, "RedisDown");
     pods.ready(&[(0, "redis-0"), (1, "redis-1")]);
     is_up(&daemon, "redis-2", None);
-    until_only(&daemon, &["RedisReplicasMissing"]);
+    daemon.until_only(SOON, &["RedisReplicasMissing"]);
     assert_eq!(daemon.value("redis_expected_replicas"), Some(2.0));
     assert_eq!(daemon.value("redis_deployment_replicas"), Some(1.0));
 
@@ -92,7 +87,7 @@ fn pods_come_and_go_behind_a_name() {
     pods.add(4);
     pods.ready(&[(0, "redis-0"), (1, "redis-1"), (3, "redis-2")]);
     is_up(&daemon, "redis-2", Some(1.0));
-    until_only(&daemon, &[]);
+    daemon.until_only(SOON, &[]);
     let of_pod = |kind: &str| daemon.events().iter().filter(|event| event["kind"] == kind && event["node"] == "redis-2").count();
     assert_eq!([of_pod("node_gone"), of_pod("node_discovered")], [1, 1], "{:?}", daemon.events());
 }
@@ -104,7 +99,7 @@ fn a_pod_that_is_not_ready_is_still_watched() {
     let daemon = pods.watch("forget_after = '2s'\n");
     let replica = pods.label(2);
     is_up(&daemon, &replica, Some(1.0));
-    until_only(&daemon, &[]);
+    daemon.until_only(SOON, &[]);
 
     pods.ready(&[(0, "redis-0"), (1, "redis-1")]);
     daemon.let_pass(6);
@@ -114,7 +109,7 @@ fn a_pod_that_is_not_ready_is_still_watched() {
     // Once it is down as well, it is gone.
     pods.all[2].1.kill();
     is_up(&daemon, &replica, None);
-    until_only(&daemon, &["RedisReplicasMissing"]);
+    daemon.until_only(SOON, &["RedisReplicasMissing"]);
 }
 
 #[test]
@@ -123,7 +118,7 @@ fn a_name_server_that_is_gone_is_no_evidence() {
     pods.ready(&[(0, "redis-0"), (1, "redis-1"), (2, "redis-2")]);
     let daemon = pods.watch("forget_after = '2s'\n");
     is_up(&daemon, &pods.label(2), Some(1.0));
-    until_only(&daemon, &[]);
+    daemon.until_only(SOON, &[]);
 
     pods.names.kill();
     let failures = || daemon.value("rolecall_dns_lookup_failures_total");
@@ -141,7 +136,7 @@ fn a_name_server_that_is_gone_is_no_evidence() {
     pods.names.restart();
     pods.all[2].1.restart();
     is_up(&daemon, &pods.label(2), Some(1.0));
-    until_only(&daemon, &[]);
+    daemon.until_only(SOON, &[]);
 }
 
 #[test]

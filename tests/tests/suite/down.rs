@@ -1,10 +1,6 @@
 //! A server that is gone, and one that turns us away.
 
-use std::time::Duration;
-
-use tests::{Daemon, Redis, Signal, pause};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND, Signal, pause};
 
 #[test]
 fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Disk, Found, Fsync, Redis, diagnose, eventually, pause};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Disk, Found, Fsync, Redis, SECOND, diagnose, eventually, pause};
 
 /// The longest that a change may take to show, on a busy machine: nodes that were gone are asked again after up to 10 s.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Daemon, Group, Proxy, Redis, Setup, Stopwatch, Tap, deployment, diagnose_urls, eventually, pause};
+use tests::{ConfigFile, Daemon, Group, Proxy, Redis, SECOND, Setup, Stopwatch, Tap, deployment, diagnose_urls, eventually, pause};
 
 use crate::tls::Certificates;
 use crate::watch::{LIMIT, Observer, Watch};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Two checks, and a few rounds.
 const TWICE: Duration = Duration::from_secs(30);
@@ -28,10 +26,7 @@ fn with_endpoints(servers: &[&Redis], endpoints: &[(&str, String)]) -> String {
 
 /// What `rolecall diagnose` says of this configuration.
 fn diagnose(text: &str) -> (Option<i32>, String, Vec<String>) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
-    std::fs::write(&file, text).expect("a file");
-    let (code, text, found) = diagnose_urls(&["--config.file", &file.display().to_string()]);
+    let (code, text, found) = diagnose_urls(&["--config.file", &ConfigFile::new(text).path()]);
     (code, text, found.into_iter().map(|(kind, _)| kind).collect())
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
-use tests::{Group, MASTER, Server, Setup, Signal, Stopwatch, eventually, pause};
+use tests::{Group, MASTER, SECOND, Server, Setup, Signal, Stopwatch, eventually, pause};
 
-use crate::watch::{DISAGREEMENT, LIMIT, LOST, Observer, PRIMARY, SECOND, SOON, SPLIT_BRAIN, Watch, check_names, write};
+use crate::watch::{DISAGREEMENT, LIMIT, LOST, Observer, PRIMARY, SOON, SPLIT_BRAIN, Watch, check_names, write};
 
 /// Events of a deployment whose old primary stays up, or returns in time, and is demoted later.
 const PLANNED: [&str; 3] = ["primary_changed", "split_brain_began", "split_brain_ended"];
@@ -58,11 +58,11 @@ fn planned(version: &'static str) {
     group.until_following(LIMIT);
     watch.until_quiet();
     // Command counters are read every 10 s.
-    watch.let_pass(12.0);
+    watch.daemon.let_pass(12);
     check_planned(&watch, &before, &after);
     check_moves(&watch, &group, &after);
     assert_eq!(watch.daemon.samples().get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]), Some(1.0));
-    assert_eq!((watch.value(LOST), watch.value(DISAGREEMENT)), (Some(0.0), Some(0.0)));
+    assert_eq!((watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)), (Some(0.0), Some(0.0)));
     for node in &group.nodes {
         let expected: &[&str] = if [&before, &after].contains(&&node.address()) { &["role_changed"] } else { &[] };
         assert_eq!(watch.plain_events_of(node), expected, "{}", node.address());
@@ -161,22 +161,24 @@ fn killed(version: &'static str) {
     let after = group.until_failed_over(LIMIT, &before);
     watch.until_primary(&after);
     // Sentinels hold the old one for a replica that is down.
-    eventually(SOON, "the dead node is no primary any more", || (watch.finding("RedisDown")?["severity"] == "warning").then_some(()));
-    assert_eq!(watch.value(SPLIT_BRAIN), Some(0.0));
+    eventually(SOON, "the dead node is no primary any more", || {
+        (watch.daemon.finding("RedisDown")?["severity"] == "warning").then_some(())
+    });
+    assert_eq!(watch.daemon.value(SPLIT_BRAIN), Some(0.0));
 
     group.nodes[old].restart();
     watch.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    assert_eq!(watch.finding("RedisSplitBrain").expect("a finding")["severity"], "info");
+    assert_eq!(watch.daemon.finding("RedisSplitBrain").expect("a finding")["severity"], "info");
     watch.daemon.until_event(LIMIT, "split_brain_ended");
     group.until_following(LIMIT);
     watch.until_quiet();
-    watch.let_pass(2.0);
+    watch.daemon.let_pass(2);
     assert_eq!(watch.deployment_events(), UNPLANNED, "{:?}", watch.daemon.events());
     assert_eq!(watch.events("primary_lost")[0]["why"], "primary_down");
     let changed = &watch.events("primary_changed")[0];
     assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
     assert_eq!(watch.events("split_brain_ended")[0]["unreplicated_writes"], 0);
-    assert_eq!((watch.value(LOST), watch.value("redis_deployment_emptied_total")), (Some(0.0), Some(0.0)));
+    assert_eq!((watch.daemon.value(LOST), watch.daemon.value("redis_deployment_emptied_total")), (Some(0.0), Some(0.0)));
 
     for node in &group.nodes {
         let (address, mut events) = (node.address(), watch.events_of(node));
@@ -211,7 +213,7 @@ fn a_frozen_primary_is_replaced_and_loses_what_it_takes_after_it_wakes_up() {
     watch.until_primary(&after);
     // As long as nobody can write to it.
     pause((SECOND * 12).saturating_sub(frozen.elapsed()));
-    assert_eq!((watch.value(SPLIT_BRAIN), watch.value(LOST)), (Some(0.0), Some(0.0)));
+    assert_eq!((watch.daemon.value(SPLIT_BRAIN), watch.daemon.value(LOST)), (Some(0.0), Some(0.0)));
 
     old.signal(Signal::Cont);
     watch.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
@@ -222,12 +224,12 @@ fn a_frozen_primary_is_replaced_and_loses_what_it_takes_after_it_wakes_up() {
     watch.until_finding(SOON, "RedisWritesLost", "critical");
     assert_eq!(watch.daemon.until_event(LIMIT, "split_brain_ended")["unreplicated_writes"], WRITES);
     group.until_following(LIMIT);
-    watch.until_only(&["RedisWritesLost"]);
+    watch.daemon.until_only(LIMIT, &["RedisWritesLost"]);
     assert_eq!(watch.deployment_events(), UNPLANNED, "{:?}", watch.daemon.events());
     assert_eq!(watch.events("primary_changed")[0]["cause"], "sentinel");
     assert_eq!(watch.plain_events_of(old), ["node_unreachable", "node_back", "role_changed"]);
     assert_eq!(watch.plain_events_of(group.node_at(&after)), ["role_changed"]);
-    assert_eq!(watch.value(LOST), Some(f64::from(WRITES)));
+    assert_eq!(watch.daemon.value(LOST), Some(f64::from(WRITES)));
     for node in &group.nodes {
         assert_eq!(node.ask(&["DBSIZE"]), ["105"], "and so it was");
     }
@@ -261,7 +263,7 @@ fn a_primary_demoted_by_an_operator_is_no_primary_until_sentinels_notice() {
     watch.until_primary(&after);
     group.until_following(LIMIT);
     watch.until_quiet();
-    watch.let_pass(12.0);
+    watch.daemon.let_pass(12);
     assert_eq!(watch.deployment_events(), ["primary_lost", "primary_changed", "primary_regained"], "{:?}", watch.daemon.events());
     let changed = &watch.events("primary_changed")[0];
     assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
@@ -270,7 +272,7 @@ fn a_primary_demoted_by_an_operator_is_no_primary_until_sentinels_notice() {
     }
     let by_hand = |event: &serde_json::Value| event["node"] == before && event["command"] == "replicaof";
     assert_eq!(watch.events("reconfigured").iter().filter(|event| by_hand(event)).count(), 1);
-    assert_eq!((watch.value(LOST), watch.value(DISAGREEMENT)), (Some(0.0), Some(0.0)));
+    assert_eq!((watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)), (Some(0.0), Some(0.0)));
     for sentinel in &group.sentinels {
         assert_eq!(watch.of_node("redis_sentinel_master_role_mismatch", sentinel), Some(0.0));
     }
@@ -299,7 +301,7 @@ fn a_lost_quorum_is_told_while_the_primary_is_well() {
         assert!(watch.daemon.findings().contains(&("RedisSentinelDown".to_owned(), Some(sentinel.clone()))));
     }
     assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", &group.sentinels[0]), Some(1.0));
-    assert_eq!(watch.value(DISAGREEMENT), Some(0.0));
+    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0));
     assert_eq!(watch.daemon.samples().count(PRIMARY, &[]), 1, "the primary is well");
     watch.until_finding(SECOND * 80, "RedisSentinelQuorumLost", "critical");
     assert!(killed.elapsed() > SECOND * 60, "{:?}", killed.elapsed());
@@ -310,7 +312,7 @@ fn a_lost_quorum_is_told_while_the_primary_is_well() {
     watch.daemon.until(LIMIT, "redis_sentinel_quorum_ok", &[("node", &left)], 1.0);
     watch.until_all_up(&group);
     watch.until_quiet();
-    watch.let_pass(2.0);
+    watch.daemon.let_pass(2);
     assert_eq!(watch.deployment_events(), Vec::<String>::new(), "{:?}", watch.daemon.events());
     for sentinel in &group.sentinels[1..] {
         let events = watch.events_of(sentinel);
@@ -335,7 +337,7 @@ fn a_sentinel_that_is_frozen_across_a_failover_is_down_and_then_in_tilt() {
     let after = eventually(LIMIT, "failed over", || group.named_by(0).filter(|named| *named != before)).0;
     watch.until_primary(&after);
     watch.daemon.until_event(LIMIT, "split_brain_ended");
-    assert_eq!(watch.value(DISAGREEMENT), Some(0.0), "who does not answer does not dissent");
+    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0), "who does not answer does not dissent");
     assert_eq!(watch.of_node("redis_sentinel_quorum_ok", &group.sentinels[0]), Some(1.0), "two of three are enough");
 
     frozen.signal(Signal::Cont);
@@ -348,7 +350,7 @@ fn a_sentinel_that_is_frozen_across_a_failover_is_down_and_then_in_tilt() {
     println!("in tilt for {:?}", woken.elapsed());
     assert!(woken.elapsed() > SECOND * 20 && woken.elapsed() < SECOND * 45, "a Sentinel stays in tilt for 30 s");
     watch.until_quiet();
-    assert_eq!(watch.value(DISAGREEMENT), Some(0.0));
+    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0));
     check_planned(&watch, &before, &after);
     assert_eq!(watch.events_of(frozen), ["node_unreachable", "node_back"]);
     let labels = [("node", &*frozen.address()), ("address", &*after)];
@@ -364,11 +366,11 @@ fn a_daemon_that_starts_after_a_failover_tells_none() {
     watch.until_primary(&after);
     group.until_following(LIMIT);
     watch.until_quiet();
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     assert_eq!(watch.events("primary_changed"), Vec::<serde_json::Value>::new());
     let began = watch.events("split_brain_began").len();
     assert_eq!(began, watch.events("split_brain_ended").len(), "{:?}", watch.daemon.events());
-    assert_eq!(watch.value(LOST), Some(0.0));
+    assert_eq!(watch.daemon.value(LOST), Some(0.0));
     let epochs = group.sentinels.iter().map(|sentinel| watch.of_node("redis_sentinel_master_config_epoch", sentinel));
     assert_eq!(epochs.collect::<Vec<_>>(), [Some(1.0); 3]);
 }

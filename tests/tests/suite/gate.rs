@@ -1,13 +1,10 @@
 //! TLS and basic authentication of the web server, by Prometheus' own web configuration file.
 
 use std::process::Command;
-use std::time::Duration;
 
-use tests::{Daemon, Redis, Stopwatch};
+use tests::{Daemon, Redis, SECOND, Stopwatch};
 
 use super::tls::Certificates;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// bcrypt of `open-sesame`.
 const HASH: &str = "$2b$10$abcdefghijklmnopqrstuuKNEQxEAZiyaAlk1AAmHbHnfydApuKHq";

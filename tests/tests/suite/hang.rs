@@ -1,10 +1,6 @@
 //! A server that hangs: unknown at first, then down, and back on the same connection; and the others do not notice.
 
-use std::time::Duration;
-
-use tests::{Daemon, Redis, Signal, deployment, eventually, pause};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND, Signal, deployment, eventually, pause};
 
 #[test]
 fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {

@@ -3,11 +3,8 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::Duration;
 
-use tests::{Daemon, Redis, Signal};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND, Signal};
 
 /// Runs the binary to its end: exit code and standard error.
 fn run(arguments: &[&str]) -> (Option<i32>, String) {

@@ -1,9 +1,9 @@
 //! The pages, in a real browser and on real servers.
 
 use serde_json::json;
-use tests::{Browser, Daemon, Group, Redis, Setup, Signal, Wire, deployment, pair, pause};
+use tests::{Browser, Daemon, Group, Redis, SECOND, Setup, Signal, Wire, deployment, pair, pause};
 
-use crate::watch::{LIMIT, SECOND, SOON, Watch};
+use crate::watch::{LIMIT, SOON, Watch};
 
 /// What browsers are told that they may do.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \

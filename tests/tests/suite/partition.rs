@@ -1,9 +1,9 @@
 //! Networks that are cut in two, each side with servers and Sentinels, as root.
 
 use serde_json::json;
-use tests::{Group, Setup, Side, Sides, Writer, eventually};
+use tests::{Group, SECOND, Setup, Side, Sides, Writer, eventually};
 
-use crate::watch::{DISAGREEMENT, LIMIT, LOST, SECOND, SOON, SPLIT_BRAIN, Watch, check_names, write};
+use crate::watch::{DISAGREEMENT, LIMIT, LOST, SOON, SPLIT_BRAIN, Watch, check_names, write};
 
 #[test]
 fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
@@ -28,13 +28,13 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
     println!("promoted {took:?} after the cut, {until_then} writes until then");
     watch.until_primary(&after);
     watch.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    assert_eq!(watch.value("redis_deployment_masters"), Some(2.0));
+    assert_eq!(watch.daemon.value("redis_deployment_masters"), Some(2.0));
     let found = watch.until_finding(SOON, "RedisSplitBrain", "critical");
     check_names(&found["evidence"]["masters"], &[before.clone(), after.clone()]);
     check_names(&found["evidence"]["stale"], std::slice::from_ref(&before));
     assert_eq!(found["evidence"]["primary"], after);
     watch.daemon.until(SOON, DISAGREEMENT, &[], 1.0);
-    assert_eq!(watch.value("redis_sentinel_majority_against_primary"), Some(0.0));
+    assert_eq!(watch.daemon.value("redis_sentinel_majority_against_primary"), Some(0.0));
     let found = watch.until_finding(SOON, "RedisSentinelDisagreement", "info");
     assert_eq!((&found["evidence"]["why"], &found["evidence"]["primary"]), (&json!("dissenter"), &json!(after)), "{found}");
     check_names(&found["evidence"]["sentinels"], &[dissenter.address()]);
@@ -44,8 +44,8 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
 
     // What is lost counts from the first round with a successor, so it is right within one round.
     let written = u32::try_from(lost.stop() - until_then).expect("few");
-    watch.let_pass(2.0);
-    let told = watch.value(LOST).expect("a count");
+    watch.daemon.let_pass(2);
+    let told = watch.daemon.value(LOST).expect("a count");
     println!("{written} writes on the stale side since the promotion, {told} told");
     assert!((told - f64::from(written)).abs() <= f64::from(PER_SECOND) * 1.5, "{told} of {written}");
     // And from then on exactly.
@@ -61,9 +61,9 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
     group.until_named(LIMIT, &after);
     group.until_following(LIMIT);
     // That writes were lost is shown for longer.
-    watch.until_only(&["RedisWritesLost"]);
-    watch.let_pass(2.0);
-    assert_eq!((watch.value(LOST), watch.value(DISAGREEMENT)), (Some(told + f64::from(MORE)), Some(0.0)));
+    watch.daemon.until_only(LIMIT, &["RedisWritesLost"]);
+    watch.daemon.let_pass(2);
+    assert_eq!((watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)), (Some(told + f64::from(MORE)), Some(0.0)));
     assert_eq!(watch.deployment_events(), ["primary_changed", "split_brain_began", "split_brain_ended"], "{:?}", watch.daemon.events());
     let changed = &watch.events("primary_changed")[0];
     assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
@@ -87,23 +87,23 @@ fn a_sentinel_that_is_cut_off_dissents_until_it_learns() {
     sides.cut();
     watch.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &dissenter.address())], 0.0);
     watch.daemon.until(SOON, "redis_sentinel_master_state", &[("node", &dissenter.address()), ("state", "sdown")], 1.0);
-    watch.let_pass(3.0);
+    watch.daemon.let_pass(3);
     watch.until_quiet();
     let before = group.failover();
     let after = eventually(LIMIT, "failed over", || group.named_by(1).filter(|named| *named != before)).0;
     watch.until_primary(&after);
     watch.daemon.until_event(LIMIT, "split_brain_ended");
     assert_eq!(group.named_by(2).as_deref(), Some(&*before));
-    assert_eq!((watch.value(DISAGREEMENT), watch.value("redis_sentinel_majority_against_primary")), (Some(1.0), Some(0.0)));
+    assert_eq!((watch.daemon.value(DISAGREEMENT), watch.daemon.value("redis_sentinel_majority_against_primary")), (Some(1.0), Some(0.0)));
     let found = watch.until_finding(SOON, "RedisSentinelDisagreement", "info");
     let evidence = &found["evidence"];
     assert_eq!((&evidence["why"], &evidence["primary"]), (&json!("dissenter"), &json!(after)), "{found}");
     check_names(&evidence["sentinels"], &[dissenter.address()]);
     check_names(&evidence["named"], std::slice::from_ref(&before));
-    assert!(watch.finding("RedisSentinelQuorumLost").is_none(), "most Sentinels have one");
+    assert!(watch.daemon.finding("RedisSentinelQuorumLost").is_none(), "most Sentinels have one");
     let found = watch.until_finding(SECOND * 80, "RedisSentinelDisagreement", "warning");
     assert!(found["evidence"]["seconds"].as_f64() >= Some(59.0), "{found}");
-    watch.until_only(&["RedisSentinelDisagreement"]);
+    watch.daemon.until_only(LIMIT, &["RedisSentinelDisagreement"]);
 
     sides.heal();
     group.until_named(LIMIT, &after);

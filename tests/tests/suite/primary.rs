@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Daemon, Redis, Signal, Stopwatch, deployment, diagnose, eventually, pair, pause, trio};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND, Signal, Stopwatch, deployment, diagnose, eventually, pair, pause, trio};
 
 /// Long enough for anything that a few rounds show, also on a busy machine.
 const SOON: Duration = Duration::from_secs(10);

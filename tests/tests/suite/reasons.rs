@@ -6,9 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use tests::{Daemon, Peer, Process, Proxy, Redis, eventually, pause, until_info};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{ConfigFile, Daemon, Peer, Process, Proxy, Redis, SECOND, eventually, pause, until_info};
 
 /// Starts a daemon on a node, and waits until the node is down for this reason.
 fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
@@ -152,13 +150,11 @@ fn unreachable() {
 #[test]
 fn local() {
     let server = Redis::start(&[]);
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
     let nodes: Vec<_> = (0..60).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
-    std::fs::write(&file, format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(","))).expect("a file");
+    let file = ConfigFile::new(&format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(",")));
     let binary = Daemon::binary().display().to_string();
     let script = "ulimit -n 100; exec \"$0\" \"$@\"";
-    let daemon = Daemon::run(Command::new("sh").args(["-c", script, &binary]), &["--config.file", &file.display().to_string()]);
+    let daemon = Daemon::run(Command::new("sh").args(["-c", script, &binary]), &["--config.file", &file.path()]);
     eventually(SECOND * 10, "some nodes are read and the others are local failures", || {
         let samples = daemon.samples();
         let (up, local) =

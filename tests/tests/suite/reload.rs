@@ -1,42 +1,14 @@
 //! Reading the configuration again, and what systemd is told.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use tempfile::TempDir;
-use tests::{Daemon, Redis, Signal, deployment, eventually, pause};
+use tests::{ConfigFile, Daemon, Process, Redis, SECOND, Signal, deployment, eventually, pause};
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A configuration file that can be written anew.
-struct File {
-    path: PathBuf,
-    _directory: TempDir,
-}
-
-impl File {
-    fn new(deployments: &[(&str, &Redis, &str)]) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = File { path: directory.path().join("rolecall.toml"), _directory: directory };
-        file.write(deployments);
-        file
-    }
-
-    fn write(&self, deployments: &[(&str, &Redis, &str)]) {
-        let text = |(name, server, more): &(&str, &Redis, &str)| format!("{}{more}\n", deployment(name, &[server]));
-        self.write_text(&deployments.iter().map(text).collect::<String>());
-    }
-
-    fn write_text(&self, text: &str) {
-        std::fs::write(&self.path, text).expect("a file");
-    }
-}
-
-fn serve(path: &Path, more: &[&str]) -> Daemon {
-    let path = path.display().to_string();
-    Daemon::serve(&[&["--config.file", &path], more].concat())
+/// A configuration with these deployments of one server each, with more of their keys.
+fn configuration(deployments: &[(&str, &Redis, &str)]) -> String {
+    let text = |(name, server, more): &(&str, &Redis, &str)| format!("{}{more}\n", deployment(name, &[server]));
+    deployments.iter().map(text).collect()
 }
 
 fn rounds(daemon: &Daemon, deployment: &str) -> Option<f64> {
@@ -46,12 +18,10 @@ fn rounds(daemon: &Daemon, deployment: &str) -> Option<f64> {
 #[test]
 fn a_reload_replaces_what_changed_and_nothing_else() {
     let (one, other) = (Redis::start(&[]), Redis::start(&[]));
-    let file = File::new(&[("kept", &one, ""), ("changed", &other, ""), ("gone", &other, "")]);
-    let daemon = serve(&file.path, &[]);
+    let daemon = Daemon::configured(&configuration(&[("kept", &one, ""), ("changed", &other, ""), ("gone", &other, "")]));
     eventually(SECOND * 10, "rounds", || (rounds(&daemon, "kept") >= Some(3.0)).then_some(()));
     let (connection, before) = (one.pollers(), rounds(&daemon, "kept"));
-    file.write(&[("kept", &one, ""), ("changed", &other, "labels = { team = 'a' }"), ("new", &other, "")]);
-    daemon.signal(Signal::Hangup);
+    daemon.reload(&configuration(&[("kept", &one, ""), ("changed", &other, "labels = { team = 'a' }"), ("new", &other, "")]));
     eventually(SECOND * 5, "the new one is polled", || rounds(&daemon, "new").filter(|rounds| *rounds >= 1.0));
     let samples = daemon.samples();
     assert_eq!(samples.get("redis_up", &[("deployment", "changed"), ("team", "a")]), Some(1.0));
@@ -67,11 +37,11 @@ fn a_reload_replaces_what_changed_and_nothing_else() {
 #[test]
 fn a_bad_file_changes_nothing() {
     let server = Redis::start(&[]);
-    let file = File::new(&[("orders", &server, "")]);
-    let daemon = serve(&file.path, &["--web.enable-lifecycle"]);
+    let good = configuration(&[("orders", &server, "")]);
+    let daemon = Daemon::configured_with(&good, &["--web.enable-lifecycle"]);
     let read = daemon.value("rolecall_config_last_reload_success_timestamp_seconds");
     let before = rounds(&daemon, "orders");
-    file.write_text("[[deployment]]\nname = 'orders'\nnodes = [{ url = 'redis://h', rolle = 'master' }]\n");
+    daemon.rewrite("[[deployment]]\nname = 'orders'\nnodes = [{ url = 'redis://h', rolle = 'master' }]\n");
     let (status, text) = post(&daemon);
     assert_eq!(status, 500);
     assert!(text.contains("rolecall.toml:3: deployment.0.nodes.0.rolle: found an unknown key"), "{text}");
@@ -79,12 +49,40 @@ fn a_bad_file_changes_nothing() {
     assert!(daemon.log().iter().any(|line| line.contains("level=error") && line.contains("rolle")), "{:?}", daemon.log());
     eventually(SECOND * 5, "it goes on", || (rounds(&daemon, "orders") > before).then_some(()));
     assert_eq!(daemon.value("rolecall_config_last_reload_success_timestamp_seconds"), read);
-    file.write(&[("orders", &server, "")]);
+    daemon.rewrite(&good);
     pause(SECOND / 50);
     assert_eq!(post(&daemon).0, 200);
     let samples = daemon.samples();
     assert_eq!(samples.get("rolecall_config_last_reload_successful", &[]), Some(1.0));
     assert!(samples.get("rolecall_config_last_reload_success_timestamp_seconds", &[]) > read);
+}
+
+#[test]
+fn what_only_changes_with_a_restart_is_told() {
+    let server = Redis::start(&[]);
+    let text = |port: u16, url: &str| {
+        format!("[web]\nlisten_address = '127.0.0.1:{port}'\nexternal_url = '{url}'\n{}", deployment("orders", &[&server]))
+    };
+    let file = ConfigFile::new(&text(0, "http://before"));
+    let daemon = Process::start(Command::new(Daemon::binary()).args(["serve", "--config.file", &file.path()]));
+    let logged = |what: &str| daemon.log().into_iter().filter(|line| line.contains(what)).collect::<Vec<_>>();
+    let until_reloaded = |times: usize| {
+        daemon.signal(Signal::Hangup);
+        eventually(SECOND * 5, "it is reloaded", || (logged("configuration reloaded").len() == times).then_some(()));
+    };
+    eventually(SECOND * 10, "rolecall listens", || (!logged("listening").is_empty()).then_some(()));
+    until_reloaded(1);
+    assert_eq!(logged("only changes with a restart"), Vec::<String>::new(), "nothing changed");
+    file.write(&text(1, "http://after"));
+    until_reloaded(2);
+    let told = logged("only changes with a restart");
+    let is_told = |key: &str, found: &str, used: &str| {
+        told.iter().any(|line| [key, &format!("found={found}"), &format!("used={used}")].iter().all(|part| line.contains(part)))
+    };
+    assert!(
+        is_told("listen_address", "127.0.0.1:1", "127.0.0.1:0") && is_told("external_url", "http://after", "http://before"),
+        "{told:?}"
+    );
 }
 
 #[test]

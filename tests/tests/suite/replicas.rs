@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Found, Proxy, Redis, deployment, diagnose_urls, eventually, free_port, has, pause};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Found, Proxy, Redis, SECOND, deployment, diagnose_urls, eventually, free_port, has, pause};
 
 /// The longest that a change may take to show, on a busy machine: nodes that were gone are asked again after up to 10 s.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -1,10 +1,6 @@
 //! What nodes claim and how they follow, as it changes.
 
-use std::time::Duration;
-
-use tests::{Daemon, Redis};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND};
 
 #[test]
 fn an_unexpected_demotion_is_seen_and_named() {

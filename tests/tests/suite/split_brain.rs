@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Redis, Signal, diagnose, eventually, pair, trio};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND, Signal, diagnose, eventually, pair, trio};
 
 /// Long enough for anything that a few rounds show, also on a busy machine.
 const SOON: Duration = Duration::from_secs(10);

@@ -1,13 +1,10 @@
 //! TLS towards real servers, and each way in which it can fail told apart.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::{Daemon, Redis, Signal};
-
-const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Redis, SECOND, Signal};
 
 /// Authorities, certificates and keys, made by openssl.
 pub(super) struct Certificates(TempDir);
@@ -77,10 +74,8 @@ impl Certificates {
 }
 
 /// Watches one node with these settings for TLS.
-fn watch(folder: &Path, url: &str, tls: &str) -> Daemon {
-    let file = folder.join(format!("{}.toml", tests::free_port()));
-    std::fs::write(&file, format!("[[deployment]]\nname = 'a'\nnodes = [{{ url = '{url}' }}]\ntls = {{ {tls} }}\n")).expect("a file");
-    Daemon::start(&["--config.file", &file.display().to_string()])
+fn watch(url: &str, tls: &str) -> Daemon {
+    Daemon::configured(&format!("[[deployment]]\nname = 'a'\nnodes = [{{ url = '{url}' }}]\ntls = {{ {tls} }}\n"))
 }
 
 #[test]
@@ -89,8 +84,7 @@ fn a_trusted_server_is_read_and_its_certificate_is_watched() {
     let file = |name: &str| certificates.path(name).display().to_string();
     let (server, port) = certificates.serve("server", "yes");
     let identity = format!("cert_file = '{}', key_file = '{}'", file("client.pem"), file("client.key"));
-    let daemon =
-        watch(certificates.0.path(), &format!("rediss://localhost:{port}"), &format!("ca_file = '{}', {identity}", file("ca.pem")));
+    let daemon = watch(&format!("rediss://localhost:{port}"), &format!("ca_file = '{}', {identity}", file("ca.pem")));
     daemon.until(SECOND * 8, "redis_up", &[], 1.0);
     let days = daemon.value("redis_tls_certificate_expiry_timestamp_seconds").map(|expiry| {
         let now = daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
@@ -108,24 +102,18 @@ fn a_trusted_server_is_read_and_its_certificate_is_watched() {
 
     let by_name = format!("ca_file = '{}', server_name = 'redis.example', {identity}", file("ca.pem"));
     let (_elsewhere, port) = certificates.serve("elsewhere", "no");
-    watch(certificates.0.path(), &format!("rediss://127.0.0.1:{port}"), &by_name).until(SECOND * 8, "redis_up", &[], 1.0);
+    watch(&format!("rediss://127.0.0.1:{port}"), &by_name).until(SECOND * 8, "redis_up", &[], 1.0);
     let (_expired, port) = certificates.serve("expired", "no");
-    watch(certificates.0.path(), &format!("rediss://127.0.0.1:{port}"), "insecure_skip_verify = true").until(
-        SECOND * 8,
-        "redis_up",
-        &[],
-        1.0,
-    );
+    watch(&format!("rediss://127.0.0.1:{port}"), "insecure_skip_verify = true").until(SECOND * 8, "redis_up", &[], 1.0);
 }
 
 #[test]
 fn each_failure_is_tls_and_told_apart_in_the_log() {
     let certificates = Certificates::make();
-    let folder = certificates.0.path();
     let file = |name: &str| certificates.path(name).display().to_string();
     let trust = format!("ca_file = '{}'", file("ca.pem"));
     let check = |url: &str, tls: &str, words: &str| {
-        let daemon = watch(folder, url, tls);
+        let daemon = watch(url, tls);
         daemon.until(SECOND * 9, "redis_down_reason", &[("reason", "tls")], 1.0);
         let log = daemon.log();
         let line = log.iter().find(|line| line.contains("cannot read node")).unwrap_or_else(|| panic!("{log:?}"));

@@ -1,10 +1,7 @@
 //! The same on every version: what it has is there, what it lacks is absent, and watching it leaves no trace.
 
-use std::time::Duration;
+use tests::{Daemon, Redis, SECOND, Samples, VERSIONS, deployment, open_metrics_parser, pause, promtool};
 
-use tests::{Daemon, Redis, Samples, VERSIONS, deployment, open_metrics_parser, pause, promtool};
-
-const SECOND: Duration = Duration::from_secs(1);
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
 /// From 6.2 on a server counts its errors, from 7.0 on subcommands apart.

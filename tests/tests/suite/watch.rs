@@ -1,16 +1,14 @@
 //! A daemon on a configuration of Sentinels, and what the scenarios ask of it.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
-use tests::{Daemon, Group, Server, Signal, Stopwatch, eventually, pause};
-
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
+use tests::{Daemon, Group, SECOND, Server, Stopwatch, eventually, pause};
 
 /// Long enough for anything that a few rounds show, also on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
@@ -26,18 +24,12 @@ pub(crate) const PRIMARY: &str = "redis_deployment_primary_info";
 /// A daemon and its configuration.
 pub(crate) struct Watch {
     pub(crate) daemon: Daemon,
-    file: PathBuf,
-    _directory: TempDir,
 }
 
 impl Watch {
     /// Starts the daemon on this configuration.
     pub(crate) fn of(text: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = directory.path().join("rolecall.toml");
-        std::fs::write(&file, text).expect("a file");
-        let daemon = Daemon::serve(&["--config.file", &file.display().to_string()]);
-        Watch { daemon, file, _directory: directory }
+        Watch { daemon: Daemon::configured(text) }
     }
 
     /// Starts it on a group as the deployment `sessions`, and waits until it knows all of it and finds nothing.
@@ -48,12 +40,6 @@ impl Watch {
         watch.until_quiet();
         assert_eq!(watch.deployment_events(), Vec::<String>::new(), "first sight is no change");
         watch
-    }
-
-    /// Has it read another configuration.
-    pub(crate) fn reload(&self, text: &str) {
-        std::fs::write(&self.file, text).expect("a file");
-        self.daemon.signal(Signal::Hangup);
     }
 
     #[track_caller]
@@ -74,22 +60,9 @@ impl Watch {
         self.daemon.until(LIMIT, PRIMARY, &[("node", node)], 1.0);
     }
 
-    /// The one value of the deployment.
-    pub(crate) fn value(&self, name: &str) -> Option<f64> {
-        self.daemon.samples().get(name, &[])
-    }
-
     /// The value of a node.
     pub(crate) fn of_node(&self, name: &str, server: &Server) -> Option<f64> {
         self.daemon.samples().get(name, &[("node", &server.address())])
-    }
-
-    /// Waits until that many more rounds are over, after the running one.
-    #[track_caller]
-    pub(crate) fn let_pass(&self, rounds: f64) {
-        let now = self.value("rolecall_rounds_total").expect("rounds");
-        let limit = SOON + SECOND.mul_f64(rounds);
-        eventually(limit, "rounds go on", || (self.value("rolecall_rounds_total")? > now + rounds).then_some(()));
     }
 
     /// The events of this kind.
@@ -119,39 +92,17 @@ impl Watch {
         wanted.map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect()
     }
 
-    /// A finding of this kind.
-    pub(crate) fn finding(&self, kind: &str) -> Option<Value> {
-        let document = self.daemon.document("/api/v1/findings");
-        document["findings"].as_array().expect("a list").iter().find(|finding| finding["kind"] == kind).cloned()
-    }
-
     /// Waits until there is a finding of this kind and severity.
     #[track_caller]
     pub(crate) fn until_finding(&self, limit: Duration, kind: &str, severity: &str) -> Value {
-        let found = || self.finding(kind).filter(|finding| finding["severity"] == severity);
+        let found = || self.daemon.finding(kind).filter(|finding| finding["severity"] == severity);
         eventually(limit, &format!("{kind} is {severity}"), found).0
     }
 
     /// Waits until there is no finding any more.
     #[track_caller]
     pub(crate) fn until_quiet(&self) {
-        self.until_only(&[]);
-    }
-
-    /// Waits until these kinds are found, and no other.
-    #[track_caller]
-    pub(crate) fn until_only(&self, kinds: &[&str]) {
-        let begun = Stopwatch::start();
-        loop {
-            let mut found: Vec<_> = self.daemon.findings().into_iter().map(|(kind, _)| kind).collect();
-            found.dedup();
-            if found == kinds {
-                return;
-            }
-            // What stays for longer is shown, not only that something did.
-            assert!(begun.elapsed() < LIMIT, "still found: {:?}", self.daemon.document("/api/v1/findings")["findings"]);
-            pause(SECOND / 10);
-        }
+        self.daemon.until_quiet(LIMIT);
     }
 }
 
@@ -173,49 +124,77 @@ pub(crate) fn check_names(found: &Value, names: &[String]) {
     assert_eq!(found, names);
 }
 
-/// Looks at the findings all the time, and adds up for how long each was there.
-pub(crate) struct Observer {
-    seen: Arc<Mutex<BTreeMap<Seen, Duration>>>,
+/// Looks at a page of the daemon all the time, and adds up for how long it showed what.
+pub(crate) struct Lasting<T> {
+    seen: Arc<Mutex<BTreeMap<T, Duration>>>,
     ends: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
 }
+
+impl<T: Ord + Clone + Send + 'static> Lasting<T> {
+    pub(crate) fn of(daemon: &Daemon, path: &str, shown: impl Fn(&str) -> Vec<T> + Send + 'static) -> Self {
+        let (seen, ends) = (Arc::<Mutex<BTreeMap<T, Duration>>>::default(), Arc::<AtomicBool>::default());
+        let (seen_too, ends_too) = (Arc::clone(&seen), Arc::clone(&ends));
+        let url = format!("http://127.0.0.1:{}{path}", daemon.port);
+        let thread = std::thread::spawn(move || {
+            let mut begun = Stopwatch::start();
+            while !ends_too.load(Ordering::Relaxed) {
+                pause(SECOND / 20);
+                let text = ureq::get(&url).call().ok().and_then(|mut response| response.body_mut().read_to_string().ok());
+                let Some(text) = text else { continue };
+                let shown = shown(&text);
+                let lasted = std::mem::replace(&mut begun, Stopwatch::start()).elapsed();
+                let mut seen = seen_too.lock().expect("seen");
+                for shown in shown {
+                    *seen.entry(shown).or_default() += lasted;
+                }
+            }
+        });
+        Lasting { seen, ends, thread }
+    }
+
+    /// What was seen so far.
+    #[track_caller]
+    pub(crate) fn seen(&self) -> BTreeMap<T, Duration> {
+        assert!(!self.thread.is_finished(), "it looks no more");
+        self.seen.lock().expect("seen").clone()
+    }
+
+    /// For how long this was seen.
+    #[track_caller]
+    pub(crate) fn lasted<Q: Ord + ?Sized>(&self, what: &Q) -> Duration
+    where
+        T: Borrow<Q>,
+    {
+        self.seen().get(what).copied().unwrap_or_default()
+    }
+}
+
+impl<T> Drop for Lasting<T> {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Looks at the findings all the time.
+pub(crate) type Observer = Lasting<Seen>;
 
 /// Severity, kind, and node if about one.
 pub(crate) type Seen = (String, String, String);
 
 impl Observer {
     pub(crate) fn start(daemon: &Daemon) -> Self {
-        let observer = Observer { seen: Arc::default(), ends: Arc::default() };
-        let (seen, ends) = (Arc::clone(&observer.seen), Arc::clone(&observer.ends));
-        let url = format!("http://127.0.0.1:{}/api/v1/findings", daemon.port);
-        std::thread::spawn(move || {
-            let mut begun = Stopwatch::start();
-            while !ends.load(Ordering::Relaxed) {
-                pause(SECOND / 20);
-                let text = ureq::get(&url).call().ok().and_then(|mut response| response.body_mut().read_to_string().ok());
-                let Some(document) = text.and_then(|text| serde_json::from_str::<Value>(&text).ok()) else { continue };
-                let lasted = std::mem::replace(&mut begun, Stopwatch::start()).elapsed();
-                for finding in document["findings"].as_array().into_iter().flatten() {
-                    let word = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-                    *seen.lock().expect("seen").entry((word("severity"), word("kind"), word("node"))).or_default() += lasted;
-                }
-            }
-        });
-        observer
-    }
-
-    /// What was seen so far.
-    pub(crate) fn seen(&self) -> BTreeMap<Seen, Duration> {
-        self.seen.lock().expect("seen").clone()
+        Self::of(daemon, "/api/v1/findings", |text| {
+            let document: Value = serde_json::from_str(text).expect("JSON");
+            let finding =
+                |finding: &Value| ["severity", "kind", "node"].map(|key| finding[key].as_str().unwrap_or_default().to_owned()).into();
+            document["findings"].as_array().expect("a list").iter().map(finding).collect()
+        })
     }
 
     /// What was seen so far and would bother somebody.
+    #[track_caller]
     pub(crate) fn above_info(&self) -> BTreeMap<Seen, Duration> {
         self.seen().into_iter().filter(|((severity, ..), _)| severity != "info").collect()
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
     }
 }

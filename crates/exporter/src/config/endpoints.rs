@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 use topology::{EndpointKind, ServiceEndpoint};
 
+use super::access::credentials;
 use super::error::{Problem, at, under};
-use super::file::credentials;
 use super::values::{SecretText, url_or_table};
 use super::{Builder, address};
 

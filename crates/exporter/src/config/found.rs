@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 use topology::{Discovery, NameTemplate};
 
+use super::access::credentials;
 use super::error::{Problem, at};
-use super::file::credentials;
 use super::values::{SecretText, Span, url_or_table};
 use super::{Builder, Found, Masters, address};
 

@@ -2,11 +2,14 @@
 //!
 //! Layers, each over the one before: defaults, the file, `ROLECALL_...__...` in the environment, flags.
 
+mod access;
 mod address;
+mod deployment;
 mod dns;
 mod effective;
 mod endpoints;
 mod error;
+mod expect;
 mod file;
 mod found;
 mod passwords;

@@ -3,8 +3,8 @@
 use client::{Credentials, Tls, TlsSettings};
 use serde::Deserialize;
 
+use super::access::FileTls;
 use super::error::{Problem, at, under};
-use super::file::FileTls;
 use super::found::{FileServer, Finding};
 use super::values::Part;
 use super::{Builder, DeploymentSettings, MASTER, Masters, address};

@@ -2,26 +2,26 @@
 //!
 //! INFO comes first in every batch, so that what our own later commands add to the error counters shows in the next INFO, not in this.
 
+mod process;
+mod source;
 mod watching;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::{Command, Failure};
 use snapshot::{Client, ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply, Role, SlowLog};
 use tokio::time::Instant;
 use topology::OwnErrors;
-use topology::limits::{CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY};
+use topology::limits::CLIENTS_LISTED_AT_MOST;
 
 use crate::config::Cadences;
+use process::Process;
+use source::Access;
 use watching::Watching;
 
 pub(crate) use watching::Interest;
-
-/// The cadence of what is asked once of a process. CLIENT ID is asked only to learn whether it is refused: each connection begins with it.
-const ONCE: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The CONFIG parameters that are read. The first is asked alone: where it is refused, the others are not asked at all. None may hold a
 /// secret.
@@ -89,43 +89,6 @@ pub(super) struct Readings {
     clients_wanted: bool,
     /// Of a Sentinel that is asked for what it watches.
     watching: Option<Watching>,
-}
-
-/// What was learned of the process that answers; another process starts anew.
-struct Process {
-    run_id: Option<Box<str>>,
-    /// It is a cluster node, and not loading: then it answers CLUSTER INFO.
-    in_cluster: bool,
-    error_replies: Option<u64>,
-    client_id: Source<()>,
-    commands: Source<Arc<CommandStats>>,
-    latencies: Source<Arc<Vec<CommandLatency>>>,
-    cluster: Source<Arc<Fields>>,
-    map: Source<()>,
-    slowlog: Source<SlowLog>,
-    config: Source<Arc<Config>>,
-    clients: Source<()>,
-    /// Errors that our own commands met since the last INFO.
-    own_errors: OwnErrors,
-}
-
-/// Something that is read beside INFO, at its own pace and for as long as it is not refused.
-struct Source<T> {
-    name: &'static str,
-    cadence: Duration,
-    /// It takes several commands. The first is sent alone, once, and only shows that the others may be sent.
-    several: bool,
-    access: Access,
-    due: Option<Instant>,
-    last: Option<T>,
-}
-
-/// Whether a command may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
-    Unknown,
-    Granted,
-    Refused,
 }
 
 /// What one INFO came to.
@@ -347,83 +310,12 @@ impl Readings {
     }
 }
 
-// === impl Process ===
-
-impl Process {
-    fn new(run_id: Option<Box<str>>, cadences: &Cadences) -> Self {
-        Process {
-            run_id,
-            in_cluster: false,
-            error_replies: None,
-            client_id: Source::new("CLIENT ID", ONCE),
-            commands: Source::new("INFO commandstats", cadences.commands),
-            latencies: Source::new("INFO latencystats", cadences.latencystats.unwrap_or_default()),
-            cluster: Source::new("CLUSTER INFO", Duration::ZERO),
-            map: Source::new("CLUSTER NODES", ONCE),
-            slowlog: Source::of_several("SLOWLOG", cadences.slowlog),
-            config: Source::of_several("CONFIG GET", cadences.config),
-            clients: Source::new("CLIENT LIST", CLIENTS_LISTED_EVERY),
-            own_errors: OwnErrors::new(),
-        }
-    }
-
-    /// Puts what was read last into a snapshot.
-    fn show(&self, snapshot: &mut NodeSnapshot) {
-        snapshot.commands.clone_from(&self.commands.last);
-        snapshot.latencies.clone_from(&self.latencies.last);
-        snapshot.cluster.clone_from(&self.cluster.last);
-        snapshot.slowlog = self.slowlog.last;
-        snapshot.config.clone_from(&self.config.last);
-    }
-
-    fn note_errors(&mut self, replies: &[Reply]) {
-        replies.iter().filter_map(Reply::error).for_each(|error| self.note(&error.code, 1));
-    }
-
-    fn note(&mut self, code: &str, count: u64) {
-        *self.own_errors.entry(code.into()).or_default() += count;
-    }
-}
-
 fn config(replies: &[&Reply]) -> Config {
     let mut config = Config::default();
     for reply in replies {
         config.add(reply);
     }
     config
-}
-
-// === impl Source ===
-
-impl<T> Source<T> {
-    fn new(name: &'static str, cadence: Duration) -> Self {
-        Source { name, cadence, several: false, access: Access::Unknown, due: None, last: None }
-    }
-
-    fn of_several(name: &'static str, cadence: Duration) -> Self {
-        Source { several: true, ..Source::new(name, cadence) }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.access != Access::Refused && self.due.is_none_or(|due| due <= now)
-    }
-
-    /// Learns from a reply whether the command may be used, and when it is due again. Gives the refusal, the first and only time.
-    fn meet(&mut self, reply: &Reply, now: Instant) -> Option<(&'static str, String)> {
-        self.due = Some(now + self.cadence);
-        let Some(error) = reply.error() else {
-            if self.several && self.access == Access::Unknown {
-                self.due = None;
-            }
-            self.access = Access::Granted;
-            return None;
-        };
-        if !matches!(error.reason(), Some(Reason::Noperm | Reason::Unsupported)) {
-            return None;
-        }
-        self.access = Access::Refused;
-        Some((self.name, error.text.clone()))
-    }
 }
 
 impl Reading {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use snapshot::{MasterReport, Quorum, Reply, SentinelReport, Watched};
 use tokio::time::Instant;
 
-use super::{Access, Reading, Source};
+use super::Reading;
+use super::source::{Access, Source};
 
 /// Time between two readings of what belongs to one master, unless an event asks for it.
 const CADENCE: Duration = Duration::from_secs(10);

@@ -1,108 +1,12 @@
-//! The documents of `/api/v1`. What is unknown is left out, never null. Times are RFC 3339 in UTC; spans are seconds.
+//! What each deployment is made of.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use topology::{
-    Cause, Clients, DeploymentView, EndpointView, Event, EventKind, Finding, MisroutedView, NodeView, Presence, Upstream, Value, holding,
-};
+use topology::{Cause, Clients, DeploymentView, EndpointView, MisroutedView, NodeView, Presence, Upstream, holding};
 
-use crate::runbook::runbook;
-
-/// `/api/v1/events`: what happened of late, the newest last.
-#[derive(Debug, Serialize)]
-pub struct Events {
-    /// The events of all deployments that were asked for.
-    pub events: Vec<EventDocument>,
-}
-
-/// One event.
-#[derive(Debug, Default, Serialize)]
-pub struct EventDocument {
-    /// When the round that showed it closed.
-    pub at: String,
-    /// What happened: a name from a closed set.
-    pub kind: &'static str,
-    /// To which deployment.
-    pub deployment: String,
-    /// To which node, if to one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// To which shard of a cluster, if to one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shard: Option<String>,
-    /// `role_changed`: the role before; `primary_changed`: the primary before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// `role_changed`: the role now; `primary_changed`: the primary now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
-    /// `primary_changed`: what caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cause: Option<&'static str>,
-    /// `node_unreachable`: why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
-    /// `primary_lost`: why.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<&'static str>,
-    /// `node_back`, `link_restored`, `split_brain_ended`: for how long it had lasted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<f64>,
-    /// `split_brain_began`: the nodes that claim to be master.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub masters: Option<Vec<String>>,
-    /// `split_brain_ended`: writes that stale masters accepted and the primary does not have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unreplicated_writes: Option<u64>,
-    /// `split_brain_ended`: the same as replication stream, where that can be told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub unreplicated_bytes: Option<u64>,
-    /// `lagging_promotion`: replication stream that the promoted node lacked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    /// `reconfigured`: the command that ran.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<&'static str>,
-    /// `sentinel_event`: what happened.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub channel: Option<String>,
-    /// `sentinel_event`: to whom.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payload: Option<String>,
-}
-
-/// `/api/v1/findings`: what needs a person, the worst first.
-#[derive(Debug, Serialize)]
-pub struct Findings {
-    /// The findings of all deployments that were asked for.
-    pub findings: Vec<FindingDocument>,
-}
-
-/// One finding.
-#[derive(Debug, Serialize)]
-pub struct FindingDocument {
-    /// What it is: the name of its alert and of its runbook.
-    pub kind: &'static str,
-    /// `critical`, `warning` or `info`.
-    pub severity: &'static str,
-    /// In which deployment.
-    pub deployment: String,
-    /// At which node, if at one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// At which shard of a cluster, if at one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shard: Option<String>,
-    /// When it was first seen.
-    pub since: String,
-    /// What it means, in one sentence.
-    pub summary: String,
-    /// The live values that show it.
-    pub evidence: BTreeMap<&'static str, serde_json::Value>,
-}
+use super::{seconds, time};
 
 /// `/api/v1/topology`: what each deployment is made of.
 #[derive(Debug, Serialize)]
@@ -272,76 +176,6 @@ pub struct MisroutedDocument {
     pub stale_clients: Option<usize>,
 }
 
-/// The events of deployments, sorted by time.
-pub fn events<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Events {
-    let of = |view: &'a Arc<DeploymentView>| view.history.events().map(|event| (&view.deployment.name, event));
-    let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
-    found.sort_by_key(|(_, event)| event.at);
-    Events { events: found.into_iter().map(|(deployment, event)| self::event(deployment, event)).collect() }
-}
-
-/// The document of one event.
-pub fn event(deployment: &str, event: &Event) -> EventDocument {
-    let document = EventDocument {
-        at: time(event.at),
-        kind: event.kind.label(),
-        deployment: deployment.to_owned(),
-        node: event.node.clone(),
-        shard: event.shard.clone(),
-        ..EventDocument::default()
-    };
-    match event.kind.clone() {
-        EventKind::NodeUnreachable { reason } => EventDocument { reason: Some(reason.label()), ..document },
-        EventKind::NodeBack { down } | EventKind::LinkRestored { down } => EventDocument { seconds: Some(seconds(down)), ..document },
-        EventKind::RoleChanged { from, to } => {
-            EventDocument { from: Some(from.label().to_owned()), to: Some(to.label().to_owned()), ..document }
-        }
-        EventKind::PrimaryChanged { from, to, cause } => {
-            EventDocument { from: Some(from), to: Some(to), cause: Some(cause.label()), ..document }
-        }
-        EventKind::PrimaryLost { why } => EventDocument { why: Some(why.label()), ..document },
-        EventKind::SplitBrainBegan { masters } => EventDocument { masters: Some(masters), ..document },
-        EventKind::SplitBrainEnded { lasted, unreplicated_writes, unreplicated_bytes } => {
-            EventDocument { seconds: Some(seconds(lasted)), unreplicated_writes: Some(unreplicated_writes), unreplicated_bytes, ..document }
-        }
-        EventKind::Reconfigured { command } => EventDocument { command: Some(command), ..document },
-        EventKind::LaggingPromotion { bytes } => EventDocument { bytes: Some(bytes), ..document },
-        EventKind::SentinelEvent { channel, payload } => EventDocument { channel: Some(channel), payload: Some(payload), ..document },
-        EventKind::Restarted
-        | EventKind::NodeReplaced
-        | EventKind::LinkDropped
-        | EventKind::PrimaryRegained
-        | EventKind::FullResync
-        | EventKind::AofWriteFailed
-        | EventKind::AofWriteRecovered
-        | EventKind::AofRewriteFailed
-        | EventKind::StatsReset
-        | EventKind::NodeDiscovered
-        | EventKind::NodeGone => document,
-    }
-}
-
-/// The findings of deployments, the worst first.
-pub fn findings<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Findings {
-    let of = |view: &'a Arc<DeploymentView>| view.findings.iter().map(|finding| (finding, &view.deployment.name));
-    let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
-    found.sort_by_key(|(finding, deployment)| (finding.severity, deployment.as_str()));
-    Findings { findings: found.into_iter().map(|(finding, deployment)| self::finding(deployment, finding)).collect() }
-}
-
-fn finding(deployment: &str, finding: &Finding) -> FindingDocument {
-    FindingDocument {
-        kind: finding.kind.label(),
-        severity: finding.severity.label(),
-        deployment: deployment.to_owned(),
-        node: finding.node.clone(),
-        shard: finding.shard.clone(),
-        since: time(finding.since),
-        summary: runbook(finding.kind.label()).map(|runbook| runbook.title.to_owned()).unwrap_or_default(),
-        evidence: finding.evidence.iter().map(|(name, value)| (*name, json(value))).collect(),
-    }
-}
-
 /// What deployments are made of.
 pub fn topology<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Topology {
     Topology { deployments: views.into_iter().map(|view| deployment(view)).collect() }
@@ -443,26 +277,4 @@ pub(crate) fn follows(view: &DeploymentView, node: &NodeView) -> Option<String> 
         Upstream::Node(place) => Some(view.name(*place).to_owned()),
         Upstream::Unknown(address) => Some(address.clone()),
     }
-}
-
-fn json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Number(number) if number.fract() == 0.0 && number.abs() < 1e15 =>
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "a whole number within an i64")]
-            serde_json::Value::from(*number as i64)
-        }
-        Value::Number(number) => serde_json::Value::from(*number),
-        Value::Text(text) => serde_json::Value::from(text.as_str()),
-        Value::List(items) => serde_json::Value::from(items.clone()),
-    }
-}
-
-pub(crate) fn time(at: SystemTime) -> String {
-    humantime::format_rfc3339_millis(at).to_string()
-}
-
-/// Seconds to the millisecond.
-fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -1,0 +1,59 @@
+//! What a deployment is expected to be.
+
+use serde::Deserialize;
+use topology::{AofExpectation, Expectations};
+
+use super::error::{Problem, at};
+use super::values::Date;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileExpect {
+    replicas: Option<u32>,
+    masters: Option<u32>,
+    primary: Option<FilePrimary>,
+    aof: Option<FileAof>,
+    until: Option<Date>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum FileAof {
+    All,
+    Replicas,
+    None,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum FilePrimary {
+    External,
+}
+
+impl FileExpect {
+    pub(super) fn build(self) -> Result<Expectations, Problem> {
+        if self.masters == Some(0) {
+            return Err(at(["masters"], "found 0, accepted is 1 or more; a site whose primary is elsewhere has primary = \"external\""));
+        }
+        if self.masters.is_some() && self.primary.is_some() {
+            return Err(at(["masters"], "found primary = \"external\" too, accepted is one of them"));
+        }
+        Ok(Expectations {
+            replicas: self.replicas,
+            masters: self.masters,
+            external: self.primary.is_some(),
+            aof: self.aof.map(FileAof::expectation),
+            until: self.until.map(|date| date.0),
+        })
+    }
+}
+
+impl FileAof {
+    fn expectation(self) -> AofExpectation {
+        match self {
+            FileAof::All => AofExpectation::All,
+            FileAof::Replicas => AofExpectation::Replicas,
+            FileAof::None => AofExpectation::None,
+        }
+    }
+}

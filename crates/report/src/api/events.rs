@@ -1,0 +1,120 @@
+//! What happened of late.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use topology::{DeploymentView, Event, EventKind};
+
+use super::{seconds, time};
+
+/// `/api/v1/events`: what happened of late, the newest last.
+#[derive(Debug, Serialize)]
+pub struct Events {
+    /// The events of all deployments that were asked for.
+    pub events: Vec<EventDocument>,
+}
+
+/// One event.
+#[derive(Debug, Default, Serialize)]
+pub struct EventDocument {
+    /// When the round that showed it closed.
+    pub at: String,
+    /// What happened: a name from a closed set.
+    pub kind: &'static str,
+    /// To which deployment.
+    pub deployment: String,
+    /// To which node, if to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// To which shard of a cluster, if to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
+    /// `role_changed`: the role before; `primary_changed`: the primary before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// `role_changed`: the role now; `primary_changed`: the primary now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// `primary_changed`: what caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<&'static str>,
+    /// `node_unreachable`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// `primary_lost`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'static str>,
+    /// `node_back`, `link_restored`, `split_brain_ended`: for how long it had lasted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// `split_brain_began`: the nodes that claim to be master.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masters: Option<Vec<String>>,
+    /// `split_brain_ended`: writes that stale masters accepted and the primary does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreplicated_writes: Option<u64>,
+    /// `split_brain_ended`: the same as replication stream, where that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreplicated_bytes: Option<u64>,
+    /// `lagging_promotion`: replication stream that the promoted node lacked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// `reconfigured`: the command that ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<&'static str>,
+    /// `sentinel_event`: what happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
+    /// `sentinel_event`: to whom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+}
+
+/// The events of deployments, sorted by time.
+pub fn events<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Events {
+    let of = |view: &'a Arc<DeploymentView>| view.history.events().map(|event| (&view.deployment.name, event));
+    let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
+    found.sort_by_key(|(_, event)| event.at);
+    Events { events: found.into_iter().map(|(deployment, event)| self::event(deployment, event)).collect() }
+}
+
+/// The document of one event.
+pub fn event(deployment: &str, event: &Event) -> EventDocument {
+    let document = EventDocument {
+        at: time(event.at),
+        kind: event.kind.label(),
+        deployment: deployment.to_owned(),
+        node: event.node.clone(),
+        shard: event.shard.clone(),
+        ..EventDocument::default()
+    };
+    match event.kind.clone() {
+        EventKind::NodeUnreachable { reason } => EventDocument { reason: Some(reason.label()), ..document },
+        EventKind::NodeBack { down } | EventKind::LinkRestored { down } => EventDocument { seconds: Some(seconds(down)), ..document },
+        EventKind::RoleChanged { from, to } => {
+            EventDocument { from: Some(from.label().to_owned()), to: Some(to.label().to_owned()), ..document }
+        }
+        EventKind::PrimaryChanged { from, to, cause } => {
+            EventDocument { from: Some(from), to: Some(to), cause: Some(cause.label()), ..document }
+        }
+        EventKind::PrimaryLost { why } => EventDocument { why: Some(why.label()), ..document },
+        EventKind::SplitBrainBegan { masters } => EventDocument { masters: Some(masters), ..document },
+        EventKind::SplitBrainEnded { lasted, unreplicated_writes, unreplicated_bytes } => {
+            EventDocument { seconds: Some(seconds(lasted)), unreplicated_writes: Some(unreplicated_writes), unreplicated_bytes, ..document }
+        }
+        EventKind::Reconfigured { command } => EventDocument { command: Some(command), ..document },
+        EventKind::LaggingPromotion { bytes } => EventDocument { bytes: Some(bytes), ..document },
+        EventKind::SentinelEvent { channel, payload } => EventDocument { channel: Some(channel), payload: Some(payload), ..document },
+        EventKind::Restarted
+        | EventKind::NodeReplaced
+        | EventKind::LinkDropped
+        | EventKind::PrimaryRegained
+        | EventKind::FullResync
+        | EventKind::AofWriteFailed
+        | EventKind::AofWriteRecovered
+        | EventKind::AofRewriteFailed
+        | EventKind::StatsReset
+        | EventKind::NodeDiscovered
+        | EventKind::NodeGone => document,
+    }
+}
