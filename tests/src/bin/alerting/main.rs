@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use story::{Scenario, Told};
 
 /// Scenarios that run at a time: they wait more than they compute.
-const AT_A_TIME: usize = 4;
+const AT_A_TIME: usize = 6;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

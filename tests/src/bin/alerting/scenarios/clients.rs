@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tests::{Redis, RedisPy, Signal, Wire, deployment, eventually, pause};
+use tests::{Redis, RedisPy, SECOND, Signal, Wire, deployment, eventually, pause};
 
 use crate::story::{Scenario, Story, Told};
 
@@ -25,8 +25,6 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 36, name: "error_table_thrown_away", quick: false, run: error_table_gone },
     Scenario { row: 43, name: "too_many_clients", quick: false, run: too_many_clients },
 ];
-
-const SECOND: Duration = Duration::from_secs(1);
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -2,10 +2,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tests::{Daemon, Peer, Proxy, Redis, Server, Side, Sides, Signal, deployment, eventually};
 
 use crate::story::{Scenario, Story, Told};
@@ -21,35 +19,6 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// A configuration file that can be written anew.
-struct File {
-    path: PathBuf,
-    _directory: TempDir,
-}
-
-impl File {
-    fn new(text: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = File { path: directory.path().join("rolecall.toml"), _directory: directory };
-        file.write(text);
-        file
-    }
-
-    fn write(&self, text: &str) {
-        std::fs::write(&self.path, text).expect("a file");
-    }
-
-    fn serve(&self) -> Daemon {
-        Daemon::serve(&["--config.file", &self.path.display().to_string()])
-    }
-
-    /// Has the daemon read it with other text.
-    fn reload(&self, daemon: &Daemon, text: &str) {
-        self.write(text);
-        daemon.signal(Signal::Hangup);
-    }
-}
 
 fn killed() -> Told {
     let server = Redis::start(&[]);
@@ -110,11 +79,9 @@ fn repeat(stream: TcpStream, page: &str) {
 fn reload_failed() -> Told {
     let server = Redis::start(&[]);
     let text = deployment("orders", &[&server]);
-    let file = File::new(&text);
-    let story = Story::of(file.serve());
-    let faulty =
-        story.fault(|story| file.reload(&story.daemon, "[[deployment]]\nnom = 'orders'\n"), &[("RolecallReloadFailed", "warning")]);
-    faulty.mend(|story| file.reload(&story.daemon, &text), &[])
+    let story = Story::begin(&text);
+    let faulty = story.fault(|story| story.daemon.reload("[[deployment]]\nnom = 'orders'\n"), &[("RolecallReloadFailed", "warning")]);
+    faulty.mend(|story| story.daemon.reload(&text), &[])
 }
 
 /// Four deployments of three nodes fall silent together: that is no outage of twelve servers.
@@ -151,12 +118,11 @@ fn unrelated_masters() -> Told {
     a.fill(&b);
     stranger.cli(&["SET", "key", "1"]);
     let text = deployment("orders", &[&a, &b]);
-    let file = File::new(&text);
-    let story = Story::of(file.serve());
+    let story = Story::begin(&text);
     let mistake = |story: &Story| {
-        file.reload(&story.daemon, &deployment("orders", &[&a, &b, &stranger]));
+        story.daemon.reload(&deployment("orders", &[&a, &b, &stranger]));
         eventually(SOON, "it is watched", || (story.daemon.samples().count("redis_up", &[]) == 3).then_some(()));
     };
     let faulty = story.fault(mistake, &[("RolecallUnrelatedMasters", "warning")]);
-    faulty.mend(|story| file.reload(&story.daemon, &text), &[])
+    faulty.mend(|story| story.daemon.reload(&text), &[])
 }

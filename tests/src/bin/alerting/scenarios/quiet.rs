@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tests::{Cluster, ClusterSetup, Daemon, Group, Pager, Place, Server, Setup, Stopwatch, Writer, pause};
+use tests::{Cluster, ClusterSetup, Daemon, Group, Pager, Place, SECOND, Server, Setup, Stopwatch, Writer, pause};
 
 use crate::story::{Scenario, Told};
 
 pub(crate) const ALL: &[Scenario] = &[Scenario { row: 0, name: "ten_quiet_minutes", quick: false, run: ten_quiet_minutes }];
 
 const LASTS: Duration = Duration::from_secs(600);
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Long enough for Sentinels to do their work.
 const LIMIT: Duration = Duration::from_secs(90);

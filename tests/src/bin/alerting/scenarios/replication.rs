@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tests::{Daemon, Disk, Proxy, Redis, Signal, Wire, Writer, deployment, eventually, pause};
+use tests::{Daemon, Disk, Proxy, Redis, Signal, Wire, Writer, deployment, pause};
 
 use crate::story::{Scenario, Story, Told};
 
@@ -52,7 +52,7 @@ impl Star {
             Redis::start(&[&["--replicaof", "127.0.0.1", &port], options].concat())
         };
         let replicas: Vec<_> = proxies.iter().map(follow).collect();
-        replicas.iter().for_each(until_linked);
+        replicas.iter().for_each(Redis::until_linked);
         Star { primary, replicas, proxies }
     }
 
@@ -77,11 +77,6 @@ impl Star {
     fn mend(&self, replica: usize) {
         self.proxies[replica].lead_to(self.primary.port);
     }
-}
-
-#[track_caller]
-fn until_linked(replica: &Redis) {
-    eventually(SOON, "the link stands", || (replica.info("master_link_status")? == "up").then_some(()));
 }
 
 /// Makes a replica get all data anew, as the runbooks say: so that it is never a master that takes writes.
@@ -119,7 +114,7 @@ fn full_disk_of_a_replica() -> Told {
     let primary = Redis::start(&["--rdbcompression", "no"]);
     primary.cli(&["EVAL", "for key = 1, 8 do redis.call('SET', 'filler' .. key, string.rep('x', 1000000)) end", "0"]);
     let replica = primary.replica_with(&["--dir", &disk.folder()]);
-    until_linked(&replica);
+    replica.until_linked();
     let story = Story::begin(&deployment("a", &[&primary, &replica]));
     let fill = |_: &Story| {
         disk.fill();
@@ -243,7 +238,7 @@ fn all_refuse_reads() -> Told {
 fn wrong_masterauth() -> Told {
     let primary = Redis::start(&["--requirepass", "secret"]);
     let replica = primary.replica_with(&["--masterauth", "secret"]);
-    until_linked(&replica);
+    replica.until_linked();
     let nodes = format!("{{ url = 'redis://:secret@{}' }}, {{ url = '{}' }}", primary.address(), replica.url());
     let story = Story::begin(&format!("[[deployment]]\nname = 'a'\nnodes = [{nodes}]\n"));
     let wrong = |_: &Story| {
@@ -262,7 +257,7 @@ fn small_backlog() -> Told {
         story.daemon.until_link(SOON, &star.replicas[0], "lost");
         star.primary.cli(&["SET", "key", &"x".repeat(50_000)]);
         star.mend(0);
-        until_linked(&star.replicas[0]);
+        star.replicas[0].until_linked();
     };
     let faulty = star.begin().fault(outgrow, &[("RedisBacklogTooSmall", "warning")]);
     faulty.mend(|_| drop(star.primary.cli(&["CONFIG", "SET", "repl-backlog-size", "64mb"])), &[])

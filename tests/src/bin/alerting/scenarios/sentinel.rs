@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tests::{Group, MASTER, Server, Setup, Side, Sides, Signal, Writer, eventually, pause, watched_deployment};
+use tests::{Group, MASTER, SECOND, Server, Setup, Side, Sides, Signal, Writer, eventually, pause, watched_deployment};
 
 use crate::story::{Scenario, Story, Told};
 
@@ -18,8 +18,6 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 14, name: "a_sentinel_paused_for_three_seconds", quick: false, run: sentinel_tilt },
     Scenario { row: 14, name: "a_sentinel_gone_for_good", quick: false, run: sentinel_ghosts },
 ];
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Long enough for anything that a server does at once.
 const SOON: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Proxy, Redis, deployment, eventually, pause};
+use tests::{Proxy, Redis, SECOND, deployment, eventually, pause};
 
 use crate::story::{Scenario, Story, Told};
 
@@ -19,16 +19,8 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 41, name: "a_primary_restarted_without_its_data", quick: false, run: primary_restarted_empty },
 ];
 
-const SECOND: Duration = Duration::from_secs(1);
-
 /// Long enough for anything that a server does at once.
 const SOON: Duration = Duration::from_secs(20);
-
-/// Waits until a replica has its link.
-#[track_caller]
-fn until_linked(replica: &Redis) {
-    eventually(SOON, "the replica has its link", || (replica.info("master_link_status")? == "up").then_some(()));
-}
 
 /// A primary and two replicas.
 fn trio(options: &[&str]) -> (Redis, Redis, Redis) {
@@ -42,13 +34,13 @@ fn trio(options: &[&str]) -> (Redis, Redis, Redis) {
 fn unexpected_role() -> Told {
     let (a, b) = (Redis::start(&[]), Redis::start(&[]));
     b.follow(&a);
-    until_linked(&b);
+    b.until_linked();
     let nodes = format!("{{ url = '{}', role = 'master' }}, {{ url = '{}' }}", a.url(), b.url());
     let story = Story::begin(&format!("[[deployment]]\nname = 'orders'\nnodes = [{nodes}]\n"));
     let change_places = |from: &Redis, to: &Redis| {
         to.promote();
         from.follow(to);
-        until_linked(from);
+        from.until_linked();
     };
     let faulty = story.fault(|_| change_places(&a, &b), &[("RedisUnexpectedRole", "critical")]);
     faulty.mend(|_| change_places(&b, &a), &[])
@@ -61,7 +53,7 @@ fn split_brain() -> Told {
     let mend = |_: &Story| {
         for replica in [&a, &c] {
             replica.follow(&b);
-            until_linked(replica);
+            replica.until_linked();
         }
     };
     faulty.mend(mend, &[])
@@ -74,8 +66,8 @@ fn primary_killed() -> Told {
     faulty.story.until_hidden(&["RedisNoPrimary", "RedisReplicaLinkDown"]);
     let mend = |_: &Story| {
         a.restart();
-        until_linked(&b);
-        until_linked(&c);
+        b.until_linked();
+        c.until_linked();
     };
     faulty.mend(mend, &[])
 }
@@ -88,8 +80,8 @@ fn no_primary() -> Told {
     let faulty = story.fault(demote, &[("RedisNoPrimary", "critical")]);
     let mend = |_: &Story| {
         a.promote();
-        until_linked(&b);
-        until_linked(&c);
+        b.until_linked();
+        c.until_linked();
     };
     faulty.mend(mend, &[])
 }
@@ -101,8 +93,8 @@ fn replication_loop() -> Told {
     faulty.story.until_hidden(&["RedisNoPrimary"]);
     let mend = |_: &Story| {
         a.promote();
-        until_linked(&b);
-        until_linked(&c);
+        b.until_linked();
+        c.until_linked();
     };
     faulty.mend(mend, &[])
 }
@@ -110,11 +102,11 @@ fn replication_loop() -> Told {
 fn primary_changed() -> Told {
     let (a, b) = (Redis::start(&[]), Redis::start(&[]));
     b.follow(&a);
-    until_linked(&b);
+    b.until_linked();
     let story = Story::begin(&deployment("orders", &[&a, &b]));
     let change = |_: &Story| {
         assert_eq!(a.cli(&["FAILOVER"]).trim(), "OK");
-        until_linked(&a);
+        a.until_linked();
     };
     story.note(change, "RedisPrimaryChanged")
 }
@@ -122,12 +114,12 @@ fn primary_changed() -> Told {
 fn role_flapping() -> Told {
     let (a, b) = (Redis::start(&[]), Redis::start(&[]));
     b.follow(&a);
-    until_linked(&b);
+    b.until_linked();
     let story = Story::begin(&deployment("orders", &[&a, &b]));
     let change = |_: &Story| {
         for (from, to) in [(&a, &b), (&b, &a), (&a, &b)] {
             assert_eq!(from.cli(&["FAILOVER"]).trim(), "OK");
-            until_linked(from);
+            from.until_linked();
             assert_eq!(to.info("role").as_deref(), Some("master"));
             // Each is seen.
             pause(SECOND * 3);
