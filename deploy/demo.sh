@@ -352,7 +352,7 @@ TEXT
   status    http://127.0.0.1:$rolecall
   findings  http://127.0.0.1:$rolecall/api/v1/findings      with evidence, the worst first
   events    http://127.0.0.1:$rolecall/api/v1/events
-  runbook   alerts/runbooks/$runbook.md
+  runbook   http://127.0.0.1:$rolecall/runbooks/$runbook?deployment=$name      with the live values
   alerts    http://127.0.0.1:$prometheus/alerts, and as they are told in the terminal of the demo
 TEXT
 }

@@ -20,7 +20,7 @@ pub(crate) struct Note {
 pub(crate) fn standing(view: &DeploymentView, shard: &ShardView) -> String {
     let primary = match (shard.primary, shard.no_primary.why) {
         (Some(primary), _) => format!("primary {} ({})", view.name(primary.node), primary.evidence.label()),
-        (None, Some(why)) => format!("no primary ({})", why.label()),
+        (None, Some(why)) => format!("no primary ({})", why.label().replace('_', " ")),
         (None, None) => "primary unknown".to_owned(),
     };
     let is = |known: Option<bool>, what: &str, yes: &str, no: &str| match known {
@@ -87,7 +87,7 @@ pub(crate) fn notes(node: &NodeView) -> Vec<Note> {
         add(Tone::Warn, format!("refuses reads: {reason}"));
     }
     if let Some(why) = node.orphan {
-        add(Tone::Warn, format!("orphaned: {}", why.label()));
+        add(Tone::Warn, format!("orphaned: {}", why.label().replace('_', " ")));
     }
     if node.diverged {
         add(Tone::Warn, "diverged".to_owned());
