@@ -336,7 +336,7 @@ TEXT
 A second client writes five times a second to a replica, as one that was given the wrong address.
 
   alert     RedisWritesHitReplica, warning, after some 40 s
-  client    the second one: READONLY, at once. The first one is well.
+  client    the second one, at once: it cannot write against a read only replica. The first one is well.
   metrics   redis_errors_total{err="READONLY"}, redis_misrouted_clients; the finding names the client, after a minute
 Mended: by deploy/demo.sh heal, which stops that client. That the alert is over is told within a minute and a half.
 TEXT

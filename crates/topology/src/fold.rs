@@ -10,7 +10,7 @@ use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
-    AttachedView, Deployment, DeploymentView, Event, History, Kind, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
+    AttachedView, Deployment, DeploymentView, Event, History, Kind, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
     SentinelsView, cluster, counters, endpoints, events, findings, following, link, membership, places, presence, process, recent,
     refusals, rising, shards,
 };

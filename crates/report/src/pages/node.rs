@@ -12,7 +12,7 @@ use crate::api::follows;
 use crate::fill::place;
 use crate::standing::{self, role, tones};
 use crate::tone::Tone;
-use crate::words::{bytes, clock, lag, millis, reason, span, tenths};
+use crate::words::{bytes, clock, count, lag, millis, reason, span, tenths};
 
 /// What is shown of it.
 const FINDINGS: usize = 4;
@@ -85,14 +85,17 @@ impl Site<'_> {
         }
     }
 
-    /// The last rounds, one by one, the newest first.
+    /// The last rounds, one by one, the newest first. Open where not all is well.
     fn rounds(&self, node: &NodeView) -> Markup {
+        let silent = node.askings.iter().filter(|asking| !matches!(asking.came, Came::Answer(_))).count();
         html! {
             @if !node.askings.is_empty() {
-                table.last {
-                    caption { "The last " (node.askings.len()) " rounds, the newest first" }
-                    thead { tr { th scope="col" { "At, UTC" } th scope="col" { "What came of it" } th scope="col" { "It took" } th scope="col" { "Why" } } }
-                    tbody { @for asking in node.askings.iter().rev() { (self.asking(asking)) } }
+                details #rounds open[silent > 0] {
+                    summary { "The last " (count(node.askings.len(), "round")) @if silent > 0 { ", " (silent) " without an answer" } }
+                    table.last {
+                        thead { tr { th scope="col" { "At, UTC" } th scope="col" { "What came of it" } th scope="col" { "It took" } th scope="col" { "Why" } } }
+                        tbody { @for asking in node.askings.iter().rev() { (self.asking(asking)) } }
+                    }
                 }
             }
         }

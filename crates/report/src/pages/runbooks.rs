@@ -106,7 +106,7 @@ impl Site<'_> {
                         tr.(found.iter().min().copied().map_or("", Tone::class)) {
                             th scope="row" { a href=(links.to(&format!("runbooks/{alert}"))) { (alert) } }
                             td { (runbook.title) }
-                            td.number { @if !found.is_empty() { span { (found.len()) } } }
+                            td.number { @if !found.is_empty() { span { (count(found.len(), "finding")) } } }
                         }
                     }
                 }
