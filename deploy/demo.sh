@@ -343,6 +343,10 @@ TEXT
             ;;
     esac
     case $runbook in
+        RedisNoPrimary | RedisReplicationLoop)
+            echo "Sentinels look at a master's role every 10 s, and RedisSentinelDisagreement waits for 6 s here instead of a minute: after heal it may"
+            echo "page for a moment."
+            ;;
         RedisAofDelayedFsync | RedisDown | RedisWritesHitReplica)
             echo "Warnings are told once a minute: after another fault this one may come up to a minute later."
             ;;

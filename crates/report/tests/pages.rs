@@ -131,9 +131,9 @@ fn a_node_has_its_last_rounds_one_by_one_with_the_text_of_what_failed() {
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     let escaped = "&lt;b&gt;nobody&lt;/b&gt; said NOAUTH";
     let told = format!("It was told: <code>{escaped}</code>");
-    let failed = format!("00:00:03.0</th><td><span>failed</span></td><td class=\"number\"></td><td>auth: <code>{escaped}</code></td>");
-    let missed = "00:00:02.0</th><td><span>no answer</span></td><td class=\"number\"></td><td>timeout: It does not answer in time. Rolecall itself was held up.</td>";
-    let answered = "00:00:00.0</th><td><span>answered</span></td><td class=\"number\">1.0 ms</td>";
+    let failed = format!("00:00:03.0</th><td><span>failed</span>, auth: <code>{escaped}</code></td>");
+    let missed = "00:00:02.0</th><td><span>no answer</span>, timeout: It does not answer in time. Rolecall itself was held up.</td>";
+    let answered = "00:00:00.0</th><td><span>answered in 1.0 ms</span></td>";
     let order = [told.as_str(), "<summary>The last 3 rounds, 2 without an answer</summary>", failed.as_str(), missed, answered].map(place);
     assert!(order.is_sorted(), "{order:?}");
 }

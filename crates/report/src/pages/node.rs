@@ -93,7 +93,7 @@ impl Site<'_> {
                 details #rounds open[silent > 0] {
                     summary { "The last " (count(node.askings.len(), "round")) @if silent > 0 { ", " (silent) " without an answer" } }
                     table.last {
-                        thead { tr { th scope="col" { "At, UTC" } th scope="col" { "What came of it" } th scope="col" { "It took" } th scope="col" { "Why" } } }
+                        thead { tr { th scope="col" { "At, UTC" } th scope="col" { "What came of it" } } }
                         tbody { @for asking in node.askings.iter().rev() { (self.asking(asking)) } }
                     }
                 }
@@ -102,19 +102,18 @@ impl Site<'_> {
     }
 
     fn asking(&self, asking: &Asking) -> Markup {
-        let (tone, what, took, why) = match &asking.came {
-            Came::Answer(took) => (Tone::Good, "answered", Some(*took), None),
-            Came::Nothing(reason, detail) => (Tone::Warn, "no answer", None, Some((*reason, detail))),
-            Came::Failure(reason, detail) => (Tone::Bad, "failed", None, Some((*reason, detail))),
+        let (tone, what, why) = match &asking.came {
+            Came::Answer(took) => (Tone::Good, format!("answered in {}", millis(*took)), None),
+            Came::Nothing(reason, detail) => (Tone::Warn, "no answer".to_owned(), Some((*reason, detail))),
+            Came::Failure(reason, detail) => (Tone::Bad, "failed".to_owned(), Some((*reason, detail))),
         };
         html! {
             tr.(tone.class()) {
                 th scope="row" { (tenths(asking.at, self.now)) }
-                td { span { (what) } }
-                td.number { (took.map(millis).unwrap_or_default()) }
                 td {
+                    span { (what) }
                     @if let Some((why, detail)) = why {
-                        (why) ": " @if let Some(detail) = detail { code { (detail) } } @else { (reason(why)) }
+                        ", " (why) ": " @if let Some(detail) = detail { code { (detail) } } @else { (reason(why)) }
                     }
                     @if asking.blind { " Rolecall itself was held up." }
                 }
