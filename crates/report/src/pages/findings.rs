@@ -112,6 +112,7 @@ fn measured(name: &str, value: &Value) -> String {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an amount of data is no negative number")]
         Value::Number(number) if name.ends_with("bytes") => bytes(*number as u64),
         Value::Number(number) if name.ends_with("seconds") => format!("{number} s"),
+        Value::Text(why) if name == "why" => why.replace('_', " "),
         Value::List(items) if items.is_empty() => "none".to_owned(),
         Value::List(items) => items.join(", "),
         value => shown(value),
