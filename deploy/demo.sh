@@ -336,13 +336,17 @@ TEXT
 A second client writes five times a second to a replica, as one that was given the wrong address.
 
   alert     RedisWritesHitReplica, warning, after some 40 s
-  client    the second one: READONLY, at once. The first one is well.
+  client    the second one, at once: it cannot write against a read only replica. The first one is well.
   metrics   redis_errors_total{err="READONLY"}, redis_misrouted_clients; the finding names the client, after a minute
 Mended: by deploy/demo.sh heal, which stops that client. That the alert is over is told within a minute and a half.
 TEXT
             ;;
     esac
     case $runbook in
+        RedisNoPrimary | RedisReplicationLoop)
+            echo "Sentinels look at a master's role every 10 s, and RedisSentinelDisagreement waits for 6 s here instead of a minute: after heal it may"
+            echo "page for a moment."
+            ;;
         RedisAofDelayedFsync | RedisDown | RedisWritesHitReplica)
             echo "Warnings are told once a minute: after another fault this one may come up to a minute later."
             ;;
@@ -352,7 +356,7 @@ TEXT
   status    http://127.0.0.1:$rolecall
   findings  http://127.0.0.1:$rolecall/api/v1/findings      with evidence, the worst first
   events    http://127.0.0.1:$rolecall/api/v1/events
-  runbook   alerts/runbooks/$runbook.md
+  runbook   http://127.0.0.1:$rolecall/runbooks/$runbook?deployment=$name      with the live values
   alerts    http://127.0.0.1:$prometheus/alerts, and as they are told in the terminal of the demo
 TEXT
 }

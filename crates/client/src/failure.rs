@@ -5,7 +5,7 @@ use std::fmt;
 use fred::error::{Error, ErrorKind};
 use snapshot::{Reason, ServerError};
 
-/// Why a server could not be reached or read. The detail is for the log and holds no secret.
+/// Why a server could not be reached or read. The detail is for the log and the page of the node, and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Failure {
     /// Its class; what metrics show.
@@ -20,10 +20,18 @@ impl fmt::Display for Failure {
     }
 }
 
+/// After this a server quotes what it was sent.
+const QUOTED: &str = ", with args beginning with";
+
 impl Failure {
     /// A failure of this class.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Failure { reason, detail: detail.into() }
+        let mut detail = detail.into();
+        // A server that does not know AUTH quotes the password.
+        if let Some(quoted) = detail.find(QUOTED) {
+            detail.truncate(quoted);
+        }
+        Failure { reason, detail }
     }
 
     /// A refusal by the server, where it means that the server cannot be read at all.
@@ -102,5 +110,7 @@ mod tests {
         check(ErrorKind::Protocol, "Decode Error: x", Reason::Protocol, "Decode Error: x");
         check(ErrorKind::Unknown, "ERR max number of clients reached", Reason::Maxclients, "ERR max number of clients reached");
         check(ErrorKind::Unknown, "SOMETHING else", Reason::Protocol, "SOMETHING else");
+        let quotes = "ERR unknown command `AUTH`, with args beginning with: `rolecall`, `s3cret`, ";
+        check(ErrorKind::Unknown, quotes, Reason::Unsupported, "ERR unknown command `AUTH`");
     }
 }

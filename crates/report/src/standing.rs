@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use snapshot::Role;
-use topology::{DeploymentView, EndpointView, LinkState, MisroutedView, NodeView, Presence, ShardView, holding};
+use topology::{DeploymentView, EndpointView, Evidence, LinkState, MisroutedView, NodeView, Presence, ShardView, holding};
 
 use crate::tone::Tone;
 
@@ -19,8 +19,8 @@ pub(crate) struct Note {
 /// Who is primary, and what is accepted.
 pub(crate) fn standing(view: &DeploymentView, shard: &ShardView) -> String {
     let primary = match (shard.primary, shard.no_primary.why) {
-        (Some(primary), _) => format!("primary {} ({})", view.name(primary.node), primary.evidence.label()),
-        (None, Some(why)) => format!("no primary ({})", why.label()),
+        (Some(primary), _) => format!("primary {} ({})", view.name(primary.node), evidence(primary.evidence)),
+        (None, Some(why)) => format!("no primary ({})", why.label().replace('_', " ")),
         (None, None) => "primary unknown".to_owned(),
     };
     let is = |known: Option<bool>, what: &str, yes: &str, no: &str| match known {
@@ -28,6 +28,18 @@ pub(crate) fn standing(view: &DeploymentView, shard: &ShardView) -> String {
         None => format!("{what} unknown"),
     };
     [primary, is(shard.writable, "writes", "accepted", "REFUSED"), is(shard.readable, "reads", "served", "REFUSED")].join(", ")
+}
+
+/// What says that a node is the primary.
+const fn evidence(evidence: Evidence) -> &'static str {
+    match evidence {
+        Evidence::Lineage => "by lineage",
+        Evidence::Sentinel => "as most Sentinels say",
+        Evidence::Sole => "the only master",
+        Evidence::Epoch => "by epoch",
+        Evidence::Expected => "as declared",
+        Evidence::Previous => "as before",
+    }
 }
 
 /// Where an endpoint leads.
@@ -87,7 +99,7 @@ pub(crate) fn notes(node: &NodeView) -> Vec<Note> {
         add(Tone::Warn, format!("refuses reads: {reason}"));
     }
     if let Some(why) = node.orphan {
-        add(Tone::Warn, format!("orphaned: {}", why.label()));
+        add(Tone::Warn, format!("orphaned: {}", why.label().replace('_', " ")));
     }
     if node.diverged {
         add(Tone::Warn, "diverged".to_owned());
@@ -112,6 +124,9 @@ pub(crate) fn tones(view: &DeploymentView) -> Vec<Tone> {
         for (place, tone) in wrong.chain(shard.unrelated.iter().map(|place| (*place, Tone::Warn))) {
             tones[place] = tones[place].min(tone);
         }
+    }
+    for place in dissenters(view) {
+        tones[place] = tones[place].min(Tone::Warn);
     }
     tones
 }
@@ -179,12 +194,19 @@ pub(crate) fn role(view: &DeploymentView, place: usize) -> Note {
             (Role::Replica | Role::Sentinel, _) => Note { tone: worst, text },
         };
     }
+    let dissents = dissenters(view).any(|dissenter| dissenter == place);
     let text = match (role, watches(view, place)) {
+        (Role::Sentinel, Some(master)) if dissents => format!("Sentinel, names {master}, not the primary"),
         (Role::Sentinel, Some(master)) => format!("Sentinel, names {master}"),
         (Role::Sentinel, None) => "Sentinel".to_owned(),
         (role, _) => role.label().to_owned(),
     };
-    Note { tone: alone(node), text }
+    Note { tone: if dissents { Tone::Warn } else { alone(node) }, text }
+}
+
+/// The Sentinels that name another node than the primary.
+fn dissenters(view: &DeploymentView) -> impl Iterator<Item = usize> {
+    view.sentinels.iter().flat_map(|sentinels| &sentinels.dissenters).copied()
 }
 
 /// The node that a Sentinel names as master, or its address.

@@ -31,6 +31,11 @@ pub(crate) fn lag(lag: Duration) -> String {
     if lag < Duration::from_secs(100) { format!("{:.1} s", lag.as_secs_f64()) } else { span(lag) }
 }
 
+/// The time that an answer took, such as `0.4 ms`.
+pub(crate) fn millis(took: Duration) -> String {
+    format!("{:.1} ms", took.as_secs_f64() * 1000.0)
+}
+
 /// An amount of data, such as `1.5 MB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -54,9 +59,18 @@ pub(crate) fn count(number: usize, what: &str) -> String {
 
 /// A time of day in UTC, `18:03:19`; with the date unless that is today's.
 pub(crate) fn clock(at: SystemTime, now: SystemTime) -> String {
+    until(at, now, 8)
+}
+
+/// The same to the tenth of a second.
+pub(crate) fn tenths(at: SystemTime, now: SystemTime) -> String {
+    until(at, now, 10)
+}
+
+fn until(at: SystemTime, now: SystemTime, digits: usize) -> String {
     let (at, now) = (time(at), time(now));
     let (date, clock) = at.split_at_checked(11).unwrap_or((&at, ""));
-    let clock = clock.get(..8).unwrap_or(clock);
+    let clock = clock.get(..digits).unwrap_or(clock);
     if now.starts_with(date) { clock.to_owned() } else { format!("{} {clock}", date.trim_end_matches('T')) }
 }
 
@@ -109,6 +123,7 @@ mod tests {
     fn the_date_is_said_where_it_is_another() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(clock(at(61), at(86_399)), "00:01:01");
+        assert_eq!(tenths(at(61) + Duration::from_millis(290), at(86_399)), "00:01:01.2");
         assert_eq!(clock(at(61), at(86_400)), "1970-01-01 00:01:01");
     }
 

@@ -115,6 +115,30 @@ fn a_runbook_has_the_live_values_and_the_address_of_the_node() {
 }
 
 #[test]
+fn a_node_has_its_last_rounds_one_by_one_with_the_text_of_what_failed() {
+    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+    deployment.add("a", "10.0.0.5:6379", None);
+    let mut fold = Fold::new(Arc::new(deployment));
+    let detail = "<b>nobody</b> said NOAUTH";
+    for (number, outcome) in
+        (1..).zip([answered("run_id:1\nrole:master\n"), Outcome::Missed(Reason::Timeout), Outcome::Failed(Reason::Auth)])
+    {
+        let details = vec![(number == 3).then(|| detail.into())];
+        fold.apply(&Round { details, blind: number == 2, ..Round::new(NOW + SECOND * number, SECOND * number, vec![outcome]) });
+    }
+    let views = [fold.view()];
+    let page = Site { version: "0.1.0", now: NOW + SECOND * 60, views: &views }.node("orders", "a").expect("a page");
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    let escaped = "&lt;b&gt;nobody&lt;/b&gt; said NOAUTH";
+    let told = format!("It was told: <code>{escaped}</code>");
+    let failed = format!("00:00:03.0</th><td><span>failed</span>, auth: <code>{escaped}</code></td>");
+    let missed = "00:00:02.0</th><td><span>no answer</span>, timeout: It does not answer in time. Rolecall itself was held up.</td>";
+    let answered = "00:00:00.0</th><td><span>answered in 1.0 ms</span></td>";
+    let order = [told.as_str(), "<summary>The last 3 rounds, 2 without an answer</summary>", failed.as_str(), missed, answered].map(place);
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[test]
 fn what_others_call_themselves_is_text_on_every_page() {
     let hostile = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(2)>", "'; DROP"];
     for page in pages(&[in_trouble_as("</title><script>alert(0)</script>", hostile)]) {

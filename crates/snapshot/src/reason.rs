@@ -1,4 +1,5 @@
-//! Why a node could not be read: the closed set of failure reasons. The text that explains one failure belongs in the log.
+//! Why a node could not be read: the closed set of failure reasons. The text that explains one failure belongs in the log, and on the page
+//! of the node.
 
 /// Why a node gave no snapshot in a round. The label `reason` of metrics takes these values and no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,9 +10,9 @@ use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
-    AttachedView, Deployment, DeploymentView, Event, History, Kind, Node, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
-    SentinelsView, cluster, counters, endpoints, events, findings, following, link, membership, places, presence, process, refusals,
-    rising, shards,
+    AttachedView, Deployment, DeploymentView, Event, History, Kind, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
+    SentinelsView, cluster, counters, endpoints, events, findings, following, link, membership, places, presence, process, recent,
+    refusals, rising, shards,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -59,6 +59,7 @@ pub enum Wanted {
 struct Memory {
     last: Option<Arc<NodeSnapshot>>,
     presence: presence::Memory,
+    askings: recent::Askings,
     process: process::Memory,
     link: link::Memory,
     counters: counters::Memory,
@@ -104,9 +105,9 @@ impl Fold {
 
         // Each node by itself.
         let syncs = link::syncs(&before.nodes);
-        let taken = deployment.nodes.iter().zip(&mut self.nodes).zip(&round.outcomes).zip(syncs);
+        let taken = self.nodes.iter_mut().enumerate().zip(syncs);
         let (mut nodes, mut successions): (Vec<_>, Vec<_>) =
-            taken.map(|(((node, memory), outcome), syncs)| memory.apply(node, outcome, round, accrued, &deployment, syncs)).unzip();
+            taken.map(|((place, memory), syncs)| memory.apply(place, round, accrued, &deployment, syncs)).unzip();
 
         // Who belongs to the deployment.
         let is_cluster = deployment.kind == Kind::Cluster;
@@ -316,16 +317,17 @@ impl Memory {
     /// What is known of the node now, and how the process that answered in this round follows on the one before.
     fn apply(
         &mut self,
-        node: &Arc<Node>,
-        outcome: &Outcome,
+        place: usize,
         round: &Round,
         accrued: Duration,
         deployment: &Deployment,
         syncs: Option<Syncs>,
     ) -> (NodeView, Option<Succession>) {
+        let (node, outcome) = (&deployment.nodes[place], &round.outcomes[place]);
         let stranger = matches!(outcome, Outcome::Answered(answer) if self.process.is_stranger(&answer.snapshot, round.elapsed));
         let outcome = if stranger { &Outcome::Failed(Reason::Identity) } else { outcome };
         self.presence.apply(outcome, round.blind, round.elapsed, accrued, deployment.down_after);
+        recent::note(&mut self.askings, outcome, place, round);
         let mut succession = None;
         if let Outcome::Answered(answer) = outcome {
             let followed = self.process.apply(&answer.snapshot, round.elapsed);
@@ -352,6 +354,7 @@ impl Memory {
         let snapshot = self.last.as_deref().filter(|_| presence == Presence::Up);
         let view = NodeView {
             presence,
+            askings: Arc::clone(&self.askings),
             process: self.process.view(),
             link: self.link.view(),
             counters: self.counters.view(),

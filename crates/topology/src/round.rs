@@ -24,6 +24,8 @@ pub struct Round {
     pub blind: bool,
     /// What came of each node, in the order of the deployment's nodes.
     pub outcomes: Vec<Outcome>,
+    /// What went wrong, in words, by the places of nodes; where there is such a text. Bounded, and holds no secret.
+    pub details: Vec<Option<Arc<str>>>,
     /// What Sentinels announced since the round before.
     pub messages: Vec<Message>,
     /// Checks of endpoints that ended since the round before, in order.
@@ -65,7 +67,8 @@ impl Round {
     pub fn new(at: SystemTime, elapsed: Duration, outcomes: Vec<Outcome>) -> Self {
         let (took, messages, checks) = (Duration::ZERO, Vec::new(), Vec::new());
         let (host_names, resolved) = (Arc::default(), Arc::default());
-        Round { at, elapsed, took, missed: 0, blind: false, outcomes, messages, checks, host_names, disks: Vec::new(), resolved }
+        let (details, disks) = (Vec::new(), Vec::new());
+        Round { at, elapsed, took, missed: 0, blind: false, outcomes, details, messages, checks, host_names, disks, resolved }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of a deployment after a round. Immutable: each round makes a new one.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +9,9 @@ use snapshot::{Attached, NodeSnapshot, Role};
 use crate::presence::is_absence;
 use crate::serving::refuses;
 use crate::{
-    Cause, ClusterView, Counters, Deployment, Disk, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag, LinkView,
-    LostWritesView, MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView, ProcessView,
-    Refusals, Resolved, SentinelsView, SplitBrainView, Upstream,
+    Asking, Cause, ClusterView, Counters, Deployment, Disk, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag,
+    LinkView, LostWritesView, MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView,
+    ProcessView, Refusals, Resolved, SentinelsView, SplitBrainView, Upstream,
 };
 
 /// What is known of a deployment after a round.
@@ -115,6 +116,8 @@ pub struct NodeView {
     pub expected_aof: Option<bool>,
     /// What asking it has come to.
     pub polling: Polling,
+    /// What came of asking it in each of the last rounds, the newest last.
+    pub askings: Arc<VecDeque<Asking>>,
     /// Restarts, replacements, changes of role.
     pub process: ProcessView,
     /// Its link to its master.
@@ -256,6 +259,7 @@ impl NodeView {
             disk: None,
             expected_aof: None,
             polling: Polling::default(),
+            askings: Arc::default(),
             process: ProcessView::default(),
             link: LinkView::default(),
             upstream: Upstream::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
-use topology::{Answer, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, Presence, Refusal, Round, Step};
+use topology::{Answer, Came, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, Presence, Refusal, Round, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -122,6 +122,37 @@ fn a_pause_of_the_exporter_is_evidence_of_nothing() {
     assert_eq!((node(&step).up(), node(&step).polling.failures[Reason::Timeout as usize]), (Some(true), 1));
     let step = scene.later(SECOND * 60, false, Outcome::Missed(Reason::Timeout));
     assert_eq!(node(&step).up(), Some(true), "a round adds at most two intervals to a silence");
+}
+
+#[test]
+fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
+    let mut scene = Scene::new();
+    scene.round(Outcome::Pending);
+    scene.answer(MASTER);
+    scene.later(SECOND, true, Outcome::Missed(Reason::Timeout));
+    scene.elapsed += SECOND;
+    let at = SystemTime::UNIX_EPOCH + scene.elapsed;
+    let details = vec![Some("Connection refused".into())];
+    let step = scene.fold.apply(&Round { details, ..Round::new(at, scene.elapsed, vec![Outcome::Failed(Reason::Refused)]) });
+    let kept: Vec<_> = node(&step).askings.iter().map(|asking| (asking.blind, asking.came.clone())).collect();
+    let failure = Came::Failure(Reason::Refused, Some("Connection refused".into()));
+    assert_eq!(kept, [(false, Came::Answer(SECOND / 1000)), (true, Came::Nothing(Reason::Timeout, None)), (false, failure.clone())]);
+    assert_eq!(node(&step).askings.back().map(|asking| asking.at), Some(at));
+
+    let before = Arc::clone(&step.view);
+    let mut last = step;
+    for _ in 0..30 {
+        last = scene.answer(MASTER);
+    }
+    assert_eq!(
+        (node(&last).askings.len(), before.nodes[0].askings.len()),
+        (20, 3),
+        "bounded, and a view that was published stays as it is"
+    );
+    assert!(node(&last).askings.iter().all(|asking| asking.came == Came::Answer(SECOND / 1000)));
+    scene.answer(&format!("{MASTER}master_replid:{}\n", "a".repeat(40)));
+    let step = scene.answer(&format!("run_id:other\nuptime_in_seconds:9000\nrole:master\nmaster_replid:{}\n", "b".repeat(40)));
+    assert_eq!(node(&step).askings.back().map(|asking| asking.came.clone()), Some(Came::Failure(Reason::Identity, None)), "a stranger");
 }
 
 #[test]

@@ -80,8 +80,10 @@ const SEEN: [&str; 50] = [
 ];
 
 fn main() {
-    if std::env::args().any(|argument| argument == "fold") {
-        return folds();
+    match std::env::args().nth(1).as_deref() {
+        Some("fold") => return folds(),
+        Some("pages") => return pages(),
+        _ => {}
     }
     let servers: Vec<_> = (0..SERVERS).map(|_| Redis::start(&["--appendonly", "yes"])).collect();
     for server in &servers {
@@ -101,6 +103,66 @@ fn main() {
     }
     println!("{}", redis_exporter(&servers[0]));
     folds();
+    drop(servers);
+    pages();
+}
+
+/// What a reader of the pages waits for, while a thousand nodes are polled: in one deployment and in many, and when a part of them is gone.
+fn pages() {
+    println!("\n| pages of 1,000 nodes, gzip | median of 50, ms | worst, ms | kB | plain, kB |\n| --- | --- | --- | --- | --- |");
+    let primary = Redis::start(&[]);
+    let mut replicas: Vec<_> = (1..SERVERS).map(|_| primary.replica()).collect();
+    let node = |number: usize, primary: &Redis, replicas: &[Redis]| {
+        let server = if number == 0 { primary } else { &replicas[number % replicas.len()] };
+        format!("{{ url = '{}', name = 'n{number}' }},", server.url())
+    };
+    let named = |name: &str, nodes: std::ops::Range<usize>| {
+        let nodes: String = nodes.map(|number| node(number, &primary, &replicas)).collect();
+        format!("[[deployment]]\nname = '{name}'\nnodes = [{nodes}]\n")
+    };
+    let one = Daemon::configured(&named("bench", 0..1000));
+    let many: Vec<_> = (0..334).map(|number| named(&format!("d{number}"), 0..3)).collect();
+    let many = Daemon::configured(&many.concat());
+    let of_one = ["/", "/deployment/bench", "/deployment/bench?q=n777", "/?q=n777", "/deployment/bench/node/n777"];
+    let of_many = ["/", "/deployment/d7", "/?q=d77"];
+    for (what, gone) in [("", 0), (", a ninth of them gone", 1)] {
+        replicas.truncate(SERVERS - 1 - gone);
+        for (daemon, paths, shape) in [(&one, &of_one[..], "one deployment"), (&many, &of_many[..], "334 deployments")] {
+            let alike = |wanted: usize| daemon.samples().count("redis_up", &[]) >= wanted;
+            eventually(Duration::from_secs(60), "all nodes were asked", || alike(1000).then_some(()));
+            // Long enough that what is gone is down and every node has all of its last rounds.
+            pause(SECOND * 25);
+            for path in paths {
+                let (mut times, compressed, plain) = (
+                    (0..50).map(|_| load(daemon.port, path).0).collect::<Vec<_>>(),
+                    load(daemon.port, path).1,
+                    daemon.get(path, "text/html").text.len(),
+                );
+                times.sort_by(f64::total_cmp);
+                println!(
+                    "| `{path}` of {shape}{what} | {:.1} | {:.1} | {:.1} | {:.0} |",
+                    times[times.len() / 2],
+                    times[times.len() - 1],
+                    compressed as f64 / 1e3,
+                    plain as f64 / 1e3
+                );
+            }
+        }
+    }
+}
+
+/// Loads a page as browsers do, compressed: milliseconds from connecting to the last byte, and bytes of the answer.
+fn load(port: u16, path: &str) -> (f64, usize) {
+    let begun = Stopwatch::start();
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).expect("taken");
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).expect("all of it");
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    let head = String::from_utf8_lossy(&answer).to_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"), "{path}: {head}");
+    (took, answer.len())
 }
 
 /// What the facts cost, without any server.

@@ -1,9 +1,10 @@
 //! Takes pictures of every page during an incident: light and dark, on a desktop and on a phone, and those of the README. By hand, after a
-//! change of the pages: `target/debug/pictures FOLDER`.
+//! change of the pages: `target/debug/pictures FOLDER`, or of a Rolecall that runs already, `target/debug/pictures FOLDER http://127.0.0.1:9121`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
 use tests::{Browser, Daemon, Group, Redis, Setup, Signal, deployment, free_port};
 
 /// Long enough for anything here.
@@ -59,8 +60,8 @@ impl Incident {
         Incident { daemon, down, _servers: orders, _group: group }
     }
 
-    fn pages(&self) -> [(&'static str, String); 8] {
-        [
+    fn pages(&self) -> Vec<(String, String)> {
+        let pages = [
             ("status", "/".to_owned()),
             ("deployment", "/deployment/orders".to_owned()),
             ("sentinel", "/deployment/sessions".to_owned()),
@@ -69,32 +70,64 @@ impl Incident {
             ("runbook", "/runbooks/RedisSplitBrain?deployment=orders".to_owned()),
             ("runbooks", "/runbooks".to_owned()),
             ("missing", "/runbooks/NoSuchAlert".to_owned()),
-        ]
+        ];
+        pages.map(|(name, path)| (name.to_owned(), path)).into()
     }
 
-    fn take(&self, browser: &mut Browser, path: &str, whole: bool, file: &Path) {
-        browser.open(&format!("http://127.0.0.1:{}{path}", self.daemon.port));
-        std::fs::write(file, browser.picture(whole)).expect("a file");
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.daemon.port)
+    }
+}
+
+/// The pages of a Rolecall that runs already: each deployment with its worst node, and the runbook of what is found first.
+fn pages_of(url: &str) -> Vec<(String, String)> {
+    let document =
+        |path: &str| -> Value { ureq::get(format!("{url}/api/v1/{path}")).call().expect(path).body_mut().read_json().expect("a document") };
+    let mut pages = vec![("status".to_owned(), "/".to_owned()), ("runbooks".to_owned(), "/runbooks".to_owned())];
+    let findings = document("findings");
+    for deployment in document("topology")["deployments"].as_array().expect("deployments") {
+        let name = deployment["name"].as_str().expect("a name");
+        let found = findings["findings"].as_array().expect("findings").iter().find(|finding| finding["deployment"] == name);
+        let node = found.and_then(|finding| finding["node"].as_str()).or(deployment["nodes"][0]["name"].as_str()).expect("a node");
+        let alert = found.and_then(|finding| finding["kind"].as_str()).unwrap_or("RedisNoPrimary");
+        pages.push((format!("{name}-deployment"), format!("/deployment/{name}")));
+        pages.push((format!("{name}-node"), format!("/deployment/{name}/node/{node}")));
+        pages.push((format!("{name}-runbook"), format!("/runbooks/{alert}?deployment={name}")));
+    }
+    pages
+}
+
+fn take(browser: &mut Browser, url: &str, whole: bool, file: &Path) {
+    browser.open(url);
+    std::fs::write(file, browser.picture(whole)).expect("a file");
+}
+
+/// Each page light and dark, on a desktop and on a phone.
+fn take_all(browser: &mut Browser, url: &str, pages: &[(String, String)], folder: &Path) {
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme);
+        for (size, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
+            browser.resize(width, height);
+            for (name, path) in pages {
+                take(browser, &format!("{url}{path}"), true, &folder.join(format!("{name}-{size}-{scheme}.png")));
+            }
+        }
     }
 }
 
 fn main() {
     let folder = PathBuf::from(std::env::args().nth(1).expect("pictures FOLDER"));
     std::fs::create_dir_all(&folder).expect("a folder");
-    let (incident, mut browser) = (Incident::begin(), Browser::start());
-    for scheme in ["light", "dark"] {
-        browser.prefer(scheme);
-        for (size, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
-            browser.resize(width, height);
-            for (name, path) in incident.pages() {
-                incident.take(&mut browser, &path, true, &folder.join(format!("{name}-{size}-{scheme}.png")));
-            }
-        }
+    let mut browser = Browser::start();
+    if let Some(url) = std::env::args().nth(2) {
+        return take_all(&mut browser, &url, &pages_of(&url), &folder);
     }
+    let incident = Incident::begin();
+    take_all(&mut browser, &incident.url(), &incident.pages(), &folder);
     // Those of the README.
     for (scheme, name, path, height) in [("light", "status", "/", 820), ("dark", "deployment", "/deployment/orders", 1000)] {
         browser.prefer(scheme);
         browser.resize(1100, height);
-        incident.take(&mut browser, path, false, &folder.join(format!("{name}.png")));
+        take(&mut browser, &format!("{}{path}", incident.url()), false, &folder.join(format!("{name}.png")));
     }
 }

@@ -109,6 +109,28 @@ fn a_failover_by_sentinels_is_seen_live_and_the_reader_keeps_their_place() {
 }
 
 #[test]
+fn the_last_rounds_of_a_node_are_shown_live_and_without_scripts_with_the_text_of_what_failed() {
+    let (_primary, mut replica, daemon) = pair(Redis::start(&[]));
+    let (mut live, mut plain) = (Browser::start(), Browser::start());
+    plain.allow_scripts(false);
+    let node = url(&daemon, &format!("/deployment/default/node/{}", replica.address()));
+    let newest = |text: &str| format!("document.querySelector('.last tbody tr').textContent.includes({})", json!(text));
+    live.open(&node);
+    live.until(SOON, &newest("answered in "));
+    replica.kill();
+    let refused = newest("refused: Connection refused");
+    // What came before is still to be seen, and no more than is kept.
+    let expected =
+        format!("{refused} && [...document.querySelectorAll('.last td')].some((at) => at.textContent.startsWith('answered in '))");
+    live.until(SOON, &expected);
+    plain.open(&node);
+    assert_eq!(plain.evaluate(&expected), true, "{}", plain.text("main"));
+    assert_eq!(plain.evaluate("document.getElementById('rounds').open"), true, "it is open where not all is well");
+    live.until(LIMIT, "document.querySelectorAll('.last tbody tr').length === 20");
+    check_origin(&mut live, &daemon);
+}
+
+#[test]
 fn a_page_says_when_rolecall_is_silent_and_asks_nothing_while_it_is_hidden() {
     let (_primary, _replica, daemon) = pair(Redis::start(&[]));
     let mut browser = Browser::start();

@@ -85,6 +85,14 @@ fn noperm() {
 fn unsupported() {
     let server = Redis::start(&["--rename-command", "INFO", ""]);
     check(&server.url(), "unsupported", SECOND * 5);
+    // A server that does not know AUTH quotes what it was sent.
+    let server = Redis::start(&["--rename-command", "AUTH", ""]);
+    let daemon = check(&format!("redis://rolecall:s3cret@{}", server.address()), "unsupported", SECOND * 5);
+    let page = daemon.get(&format!("/deployment/default/node/{}", server.address()), "text/html").text;
+    let log = daemon.log().join("\n");
+    for text in [page, log] {
+        assert!(text.contains("unknown command") && !text.contains("s3cret"), "{text}");
+    }
 }
 
 #[test]

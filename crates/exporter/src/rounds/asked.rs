@@ -1,7 +1,9 @@
 //! A node, as those see it who ask its station.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use client::Failure;
 use snapshot::Reason;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -9,6 +11,9 @@ use topology::{Answer, Outcome};
 
 use super::Shared;
 use super::station::{Ask, Post, Report, Seat, Station};
+
+/// As many characters of the text of a failure as are kept.
+const MAX_DETAIL: usize = 300;
 
 /// A node, as those see it who ask its station. Its station ends with it.
 pub(crate) struct Asked {
@@ -38,12 +43,15 @@ enum Standing {
     /// Asked, and not answered yet.
     Asked,
     /// Connected, but INFO was refused for now.
-    Refused(Reason),
+    Refused(Problem),
     /// The connection was lost, and no attempt since has come to an end.
-    Lost(Reason),
+    Lost(Problem),
     /// The last attempt to connect or to read failed.
-    Failed(Reason),
+    Failed(Problem),
 }
+
+/// Why a node cannot be read, and the text of it.
+struct Problem(Reason, Arc<str>);
 
 impl Asked {
     /// Starts the station of a node.
@@ -94,24 +102,31 @@ impl Asked {
                 self.prompt = answer.took <= deadline;
                 self.answer = Some(answer.after(self.answer.take()));
             }
-            Report::Refused(reason) => {
-                self.standing = Standing::Refused(reason);
+            Report::Refused(failure) => {
+                self.standing = Standing::Refused(failure.into());
                 self.prompt = true;
             }
-            Report::Lost(reason) => self.standing = Standing::Lost(reason),
-            Report::Failed(reason) => self.standing = Standing::Failed(reason),
+            Report::Lost(failure) => self.standing = Standing::Lost(failure.into()),
+            Report::Failed(failure) => self.standing = Standing::Failed(failure.into()),
         }
     }
 
-    /// Ends a round for this node.
-    pub(crate) fn close(&mut self, elapsed: Duration) -> Outcome {
-        let outcome = self.outcome();
+    /// Ends a round for this node. Gives what came of it, and the text of what went wrong.
+    pub(crate) fn close(&mut self, elapsed: Duration) -> (Outcome, Option<Arc<str>>) {
+        let (outcome, detail) = (self.outcome(), self.detail());
         match outcome {
             Outcome::Answered(_) => (self.answered, self.failing) = (true, None),
             Outcome::Missed(_) | Outcome::Failed(_) if self.answered => self.failing = self.failing.or(Some(elapsed)),
             _ => {}
         }
-        outcome
+        (outcome, detail)
+    }
+
+    fn detail(&self) -> Option<Arc<str>> {
+        match &self.standing {
+            Standing::Pending | Standing::Idle | Standing::Asked => None,
+            Standing::Refused(problem) | Standing::Lost(problem) | Standing::Failed(problem) => Some(Arc::clone(&problem.1)),
+        }
     }
 
     fn outcome(&mut self) -> Outcome {
@@ -122,13 +137,19 @@ impl Asked {
         if let Some(answer) = self.answer.take() {
             return Outcome::Answered(answer);
         }
-        match self.standing {
+        match &self.standing {
             // A node that connected during the round was not asked.
             Standing::Pending | Standing::Idle => Outcome::Pending,
             Standing::Asked => Outcome::Missed(Reason::Timeout),
-            Standing::Lost(reason) | Standing::Refused(reason) => Outcome::Missed(reason),
-            Standing::Failed(reason) => Outcome::Failed(reason),
+            Standing::Lost(problem) | Standing::Refused(problem) => Outcome::Missed(problem.0),
+            Standing::Failed(problem) => Outcome::Failed(problem.0),
         }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Problem(failure.reason, failure.detail.chars().take(MAX_DETAIL).collect::<String>().into())
     }
 }
 

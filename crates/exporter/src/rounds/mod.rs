@@ -284,24 +284,28 @@ impl Rounds {
         let elapsed = clock.elapsed(closed);
         let late = begun.saturating_duration_since(scheduled);
         let held_up = late > interval / 2 || closed.saturating_duration_since(deadline) > interval / 2;
-        let (mut outcomes, mut failing) = (Vec::with_capacity(self.members.len()), Vec::with_capacity(self.members.len()));
-        for member in &mut self.members {
-            match member {
+        let mut failing = Vec::with_capacity(self.members.len());
+        let (mut outcomes, details): (Vec<_>, Vec<_>) = self
+            .members
+            .iter_mut()
+            .map(|member| match member {
                 Member::Node(asked, _) => {
-                    outcomes.push(asked.close(elapsed));
+                    let closed = asked.close(elapsed);
                     failing.push(asked.failing);
+                    closed
                 }
-                Member::Sentinel(watch) => outcomes.push(watch.take()),
-                Member::Unresolved => outcomes.push(Outcome::Failed(Reason::Dns)),
-                Member::None => outcomes.push(Outcome::Pending),
-            }
-        }
+                Member::Sentinel(watch) => watch.take(),
+                Member::Unresolved => (Outcome::Failed(Reason::Dns), None),
+                Member::None => (Outcome::Pending, None),
+            })
+            .unzip();
         self.repay(&mut outcomes);
         let cut_off = self.shared.blindness.note(&self.settings.deployment.name, failing);
         Round {
             took: closed - begun,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
             blind: held_up || cut_off,
+            details,
             messages: std::mem::take(&mut self.messages),
             checks: std::mem::take(&mut self.checks),
             host_names: self.lookups.names(),

@@ -78,11 +78,11 @@ pub(crate) enum Report {
     /// The node answered.
     Answered(Box<Answer>),
     /// INFO was refused, but the connection is kept.
-    Refused(Reason),
+    Refused(Failure),
     /// The connection is gone, and another attempt is to follow. No evidence that the server is.
-    Lost(Reason),
+    Lost(Failure),
     /// An attempt failed; the next follows after a while.
-    Failed(Reason),
+    Failed(Failure),
 }
 
 /// The task of one node.
@@ -119,7 +119,7 @@ impl Station {
             Ok(connection) => connection,
             Err(failure) => {
                 self.readings.turned_away(&failure);
-                return self.failed(&failure).await;
+                return self.failed(failure).await;
             }
         };
         self.readings.connected();
@@ -132,11 +132,11 @@ impl Station {
             self.backoff = backoff();
         }
         if !matches!(failure.reason, Reason::Closed | Reason::Reset | Reason::Timeout) {
-            return self.failed(&failure).await;
+            return self.failed(failure).await;
         }
         // Servers close connections for reasons of their own, a Sentinel's failover among them.
         debug!(deployment = self.post.deployment, node = self.post.node, %failure, "connection lost");
-        self.report(Report::Lost(failure.reason)).await?;
+        self.report(Report::Lost(failure)).await?;
         if !answered {
             self.wait().await;
         }
@@ -175,7 +175,7 @@ impl Station {
                 // A script blocks the server, and will end: this is no fault of the connection.
                 Err(failure) if failure.reason == Reason::Busy => {
                     self.log(&failure);
-                    self.report(Report::Refused(failure.reason)).await?;
+                    self.report(Report::Refused(failure)).await?;
                 }
                 Err(failure) => return Ok(failure),
             }
@@ -227,9 +227,9 @@ impl Station {
         bounded(connection.run(&commands)).await
     }
 
-    async fn failed(&mut self, failure: &Failure) -> Result<(), Stopped> {
-        self.log(failure);
-        self.report(Report::Failed(failure.reason)).await?;
+    async fn failed(&mut self, failure: Failure) -> Result<(), Stopped> {
+        self.log(&failure);
+        self.report(Report::Failed(failure)).await?;
         self.wait().await;
         Ok(())
     }

@@ -36,6 +36,8 @@ pub(super) struct State {
     /// How often it was asked.
     sequence: u64,
     outcome: Outcome,
+    /// What went wrong, in words.
+    detail: Option<Arc<str>>,
     /// The errors that our own commands met, since the watcher started.
     errors: OwnErrors,
     /// The masters that it watches, as it said last.
@@ -70,7 +72,7 @@ pub(super) struct Watcher {
 impl State {
     /// Nothing is known.
     pub(super) fn new() -> Self {
-        State { sequence: 0, outcome: Outcome::Pending, errors: OwnErrors::new(), masters: BTreeSet::new() }
+        State { sequence: 0, outcome: Outcome::Pending, detail: None, errors: OwnErrors::new(), masters: BTreeSet::new() }
     }
 
     /// Something came of asking it.
@@ -98,11 +100,11 @@ impl Watch {
         listeners.push(listener);
     }
 
-    /// What came of asking it since this was called last; nothing, if it was not asked meanwhile.
-    pub(crate) fn take(&mut self) -> Outcome {
+    /// What came of asking it since this was called last, and the text of what went wrong; nothing, if it was not asked meanwhile.
+    pub(crate) fn take(&mut self) -> (Outcome, Option<Arc<str>>) {
         let state = Arc::clone(&self.state.borrow());
         if state.sequence == self.taken {
-            return Outcome::Pending;
+            return (Outcome::Pending, None);
         }
         self.taken = state.sequence;
         let mut outcome = state.outcome.clone();
@@ -111,7 +113,7 @@ impl Watch {
             answer.own_errors = state.errors.iter().map(|(code, count)| (code.clone(), count - before(code))).collect();
             self.errors.clone_from(&state.errors);
         }
-        outcome
+        (outcome, state.detail.clone())
     }
 }
 
@@ -195,7 +197,7 @@ impl Watcher {
     /// Tells what came of asking, and then what was announced before.
     fn close(&mut self, asked: &mut Asked, waiting: &mut Vec<Announced>) {
         let clock = self.shared.clock;
-        let outcome = asked.close(clock.elapsed(clock.now()));
+        let (outcome, detail) = asked.close(clock.elapsed(clock.now()));
         if matches!(outcome, Outcome::Pending) {
             return;
         }
@@ -219,7 +221,7 @@ impl Watcher {
                 state.masters = masters;
             }
         }
-        state.outcome = outcome;
+        (state.outcome, state.detail) = (outcome, detail);
         self.state.send_replace(Arc::new(state));
         if changed {
             self.changed.notify_one();

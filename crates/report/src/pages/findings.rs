@@ -91,13 +91,16 @@ impl Site<'_> {
     /// What one finding is about, since when, and what shows it.
     fn line(&self, links: Links, deployment: &str, finding: &Finding, is_one: bool) -> Markup {
         let since = self.now.duration_since(finding.since).unwrap_or_default();
+        // How long it lasts is said already; of a lag it is how late.
+        let is_late = finding.kind == FindingKind::RedisReplicationLag;
+        let evidence = finding.evidence.iter().filter(|(name, _)| is_late || *name != "seconds");
         html! {
             @if !is_one { a.node href=(links.deployment(deployment)) { (deployment) } " " }
             @if let Some(node) = &finding.node { a.node href=(links.node(deployment, node)) { (node) } " " }
             @if let Some(shard) = &finding.shard { "shard " (shard) " " }
             span.since { (span(since)) ", since " (clock(finding.since, self.now)) }
-            @for (name, value) in &finding.evidence {
-                " " span.evidence { (name.replace('_', " ")) " " b { (measured(name, value)) } }
+            @for (name, value) in evidence {
+                " " span.evidence { (if *name == "seconds" { "behind".to_owned() } else { name.replace('_', " ") }) " " b { (measured(name, value)) } }
             }
         }
     }
@@ -109,6 +112,8 @@ fn measured(name: &str, value: &Value) -> String {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an amount of data is no negative number")]
         Value::Number(number) if name.ends_with("bytes") => bytes(*number as u64),
         Value::Number(number) if name.ends_with("seconds") => format!("{number} s"),
+        Value::Text(why) if name == "why" => why.replace('_', " "),
+        Value::List(items) if items.is_empty() => "none".to_owned(),
         Value::List(items) => items.join(", "),
         value => shown(value),
     }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use snapshot::Reason;
-use topology::{Clients, DeploymentView, NodeView, Presence};
+use topology::{Asking, Came, Clients, DeploymentView, NodeView, Presence};
 
 use super::Site;
 use super::findings::{Cards, concerns};
@@ -11,7 +11,8 @@ use super::links::Links;
 use crate::api::follows;
 use crate::fill::place;
 use crate::standing::{self, role, tones};
-use crate::words::{bytes, clock, lag, reason, span};
+use crate::tone::Tone;
+use crate::words::{bytes, clock, count, lag, millis, reason, span, tenths};
 
 /// What is shown of it.
 const FINDINGS: usize = 4;
@@ -43,7 +44,7 @@ impl Site<'_> {
             p.standing.(tone.class()) { (role.text) @for note in standing::notes(node) { "; " (note.text) } }
             (self.findings(LINKS, &cards, FINDINGS))
             section aria-labelledby="facts" { h2 #facts { @if node.up() == Some(true) { "What it says" } @else { "What it said last" } } (listed(&said(view, node))) }
-            section aria-labelledby="polling" { h2 #polling { "Asking it" } (self.polling(node)) }
+            section aria-labelledby="polling" { h2 #polling { "Asking it" } (self.polling(node)) (self.rounds(node)) }
             (clients(node))
             (attached(node))
             (refusals(node))
@@ -66,22 +67,66 @@ impl Site<'_> {
         let at = |at| format!("{} UTC, {} ago", clock(at, self.now), span(self.now.duration_since(at).unwrap_or_default()));
         let facts = vec![
             ("Last answer", polling.answered_at.map(at)),
-            ("It took", polling.took.map(|took| format!("{:.1} ms", took.as_secs_f64() * 1000.0))),
+            ("It took", polling.took.map(millis)),
             ("Silent for", Some(polling.silence).filter(|silence| !silence.is_zero()).map(span)),
             ("Asked", Some(format!("{} times", polling.polls))),
         ];
         html! {
-            @if let Some((why, what)) = failing { p.standing.bad { (what) ": " code { (why) } ". " (reason(why)) " The log of Rolecall has the text of the failure." } }
+            @if let Some((why, what)) = failing { p.standing.bad { (what) ": " code { (why) } ". " (reason(why)) @if let Some(detail) = detail(node) { " It was told: " code { (detail) } } } }
             (listed(&facts))
             @if failures.is_empty() { p.none { "Every round was answered." } }
             @else {
-                table {
+                table.reasons {
                     caption { "Rounds without an answer" }
                     thead { tr { th scope="col" { "Reason" } th scope="col" { "Rounds" } th scope="col" { "Meaning" } } }
                     tbody { @for (why, failures) in failures { tr { th scope="row" { (why) } td.number { (failures) } td { (reason(why)) } } } }
                 }
             }
         }
+    }
+
+    /// The last rounds, one by one, the newest first. Open where not all is well.
+    fn rounds(&self, node: &NodeView) -> Markup {
+        let silent = node.askings.iter().filter(|asking| !matches!(asking.came, Came::Answer(_))).count();
+        html! {
+            @if !node.askings.is_empty() {
+                details #rounds open[silent > 0] {
+                    summary { "The last " (count(node.askings.len(), "round")) @if silent > 0 { ", " (silent) " without an answer" } }
+                    table.last {
+                        thead { tr { th scope="col" { "At, UTC" } th scope="col" { "What came of it" } } }
+                        tbody { @for asking in node.askings.iter().rev() { (self.asking(asking)) } }
+                    }
+                }
+            }
+        }
+    }
+
+    fn asking(&self, asking: &Asking) -> Markup {
+        let (tone, what, why) = match &asking.came {
+            Came::Answer(took) => (Tone::Good, format!("answered in {}", millis(*took)), None),
+            Came::Nothing(reason, detail) => (Tone::Warn, "no answer".to_owned(), Some((*reason, detail))),
+            Came::Failure(reason, detail) => (Tone::Bad, "failed".to_owned(), Some((*reason, detail))),
+        };
+        html! {
+            tr.(tone.class()) {
+                th scope="row" { (tenths(asking.at, self.now)) }
+                td {
+                    span { (what) }
+                    @if let Some((why, detail)) = why {
+                        ", " (why) ": " @if let Some(detail) = detail { code { (detail) } } @else { (reason(why)) }
+                    }
+                    @if asking.blind { " Rolecall itself was held up." }
+                }
+            }
+        }
+    }
+}
+
+/// The text of what went wrong last; nothing when it answered since.
+fn detail(node: &NodeView) -> Option<&str> {
+    match &node.askings.back()?.came {
+        Came::Answer(_) => None,
+        Came::Nothing(_, detail) | Came::Failure(_, detail) => detail.as_deref(),
     }
 }
 

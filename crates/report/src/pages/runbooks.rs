@@ -12,6 +12,7 @@ use super::{Site, nodes};
 use crate::fill::{Fill, place, subject};
 use crate::runbook::{Runbook, runbook, runbooks};
 use crate::standing::{role, tones};
+use crate::tone::Tone;
 use crate::words::count;
 
 /// What is shown of the deployment.
@@ -93,16 +94,19 @@ impl Site<'_> {
     /// Every runbook, and how often it is needed now.
     fn index(&self, links: Links) -> Markup {
         let findings = || self.views.iter().flat_map(|view| &view.findings);
-        let times = |alert: &str| Some(findings().filter(|finding| finding.kind.label() == alert).count()).filter(|times| *times > 0);
+        let found = |alert: &str| {
+            findings().filter(|finding| finding.kind.label() == alert).map(|finding| Tone::from(finding.severity)).collect::<Vec<_>>()
+        };
         html! {
             table.index {
                 thead { tr { th scope="col" { "Alert" } th scope="col" { "What is wrong" } th scope="col" { "Found now" } } }
                 tbody {
                     @for (alert, runbook) in runbooks() {
-                        tr {
+                        @let found = found(alert);
+                        tr.(found.iter().min().copied().map_or("", Tone::class)) {
                             th scope="row" { a href=(links.to(&format!("runbooks/{alert}"))) { (alert) } }
                             td { (runbook.title) }
-                            td.number { @if let Some(times) = times(alert) { (times) } }
+                            td.number { @if !found.is_empty() { span { (count(found.len(), "finding")) } } }
                         }
                     }
                 }

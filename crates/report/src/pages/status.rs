@@ -22,7 +22,7 @@ const DRAWN: usize = 5;
 const FINDINGS: usize = 6;
 const TREES: usize = 6;
 const NODES: usize = 15;
-const EVENTS: usize = 8;
+const EVENTS: usize = 10;
 
 /// Deployments that are named as the worst.
 const NAMED: usize = 5;
@@ -100,7 +100,7 @@ impl Site<'_> {
                 (standings(view))
                 div.picture {
                     (drawing::drawing(view, &forest::forest(view, &tones), TREES, &format!("drawing-{number}")))
-                    div.events { h3 { "Latest events" } (self.timeline(LINKS, view, EVENTS)) }
+                    div.events { h3 { "Latest events" } (self.latest(LINKS, view, EVENTS)) }
                 }
                 h3.unseen { "Nodes of " (name) }
                 (self.table(LINKS, view, &places[..places.len() - left_out], &tones))

@@ -16,6 +16,12 @@ impl Site<'_> {
         self.list(links, view, events.take(most), "Nothing happened since Rolecall watches.")
     }
 
+    /// The last of those that change something: what Sentinel cleans up after a failover is not among them.
+    pub(super) fn latest(&self, links: Links, view: &DeploymentView, most: usize) -> Markup {
+        let events = view.history.events().rev().filter(|event| !is_announced(event) && !is_routine(event));
+        self.list(links, view, events.take(most), "Nothing happened since Rolecall watches.")
+    }
+
     /// The last that a node had a part in.
     pub(super) fn timeline_of(&self, links: Links, view: &DeploymentView, node: &str, most: usize) -> Markup {
         let events = view.history.events().rev().filter(|event| has_part(event, node));
@@ -70,6 +76,10 @@ fn has_part(event: &Event, node: &str) -> bool {
 
 fn is_announced(event: &Event) -> bool {
     matches!(event.kind, EventKind::SentinelEvent { .. })
+}
+
+fn is_routine(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Reconfigured { command: "client_kill" | "config_rewrite" })
 }
 
 /// How bad an event is.
