@@ -119,6 +119,23 @@ fn a_save_that_ends_during_a_split_brain_is_no_loss() {
 }
 
 #[test]
+fn a_stale_master_that_is_primary_again_is_not_told_as_its_own_successor() {
+    let old = master("x", 'a');
+    let (mut scene, promoted) = failed_over(&old);
+    scene.round(vec![says(&old), promoted.clone()]);
+    let lost = |view: &DeploymentView| {
+        let finding = view.findings.iter().find(|finding| finding.kind == FindingKind::RedisWritesLost).expect("it");
+        finding.evidence.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    };
+    let view = scene.round(vec![says(&Says { changes: 7, ..old }), promoted]);
+    assert_eq!(lost(&view), ["unreplicated_writes", "stale", "primary", "by"]);
+    scene.rounds(2, &[says(&replica("x", 'b', 2)), says(&master("y", 'b'))]);
+    let again = Says { continues: Some('b'), ..master("x", 'c') };
+    let view = scene.rounds(2, &[says(&again), says(&replica("y", 'c', 1))]);
+    assert_eq!((primary(&view).map(|(name, _)| name), lost(&view)), (Some("n1"), vec!["unreplicated_writes", "stale"]));
+}
+
+#[test]
 fn reading_an_append_only_file_is_no_writing() {
     let old = master("x", 'a');
     let (mut scene, promoted) = failed_over(&old);

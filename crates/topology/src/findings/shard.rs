@@ -39,7 +39,10 @@ impl Found<'_> {
         }
         if let Some(loss) = lost.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
             let mut evidence = vec![("unreplicated_writes", Value::Number(loss.writes as f64)), ("stale", self.names(&loss.stale))];
-            evidence.extend(self.primary(shard));
+            // It may have become primary since.
+            if !shard.primary.is_some_and(|primary| loss.stale.contains(&primary.node)) {
+                evidence.extend(self.primary(shard));
+            }
             self.add(Kind::RedisWritesLost, Severity::Critical, None, evidence);
         }
         if !shard.looped.is_empty() {
