@@ -22,9 +22,21 @@ const MAX_WAITING: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Reloader {
     clock: Clock,
-    listen_address: String,
-    external_url: Option<String>,
+    used: Fixed,
     status: watch::Sender<Reload>,
+}
+
+/// What is used as it was at the start: keys of the configuration, and their values.
+type Fixed = [(&'static str, String); 5];
+
+fn fixed(settings: &Settings) -> Fixed {
+    [
+        ("web.listen_address", settings.listen_address.clone()),
+        ("web.external_url", settings.external_url.clone().unwrap_or_default()),
+        ("log.level", settings.log_level.label().to_owned()),
+        ("log.format", settings.log_format.label().to_owned()),
+        ("state_file", settings.state_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()),
+    ]
 }
 
 /// The way to ask for a reload.
@@ -36,8 +48,7 @@ impl Reloader {
     /// The running configuration was read just now.
     pub(crate) fn new(clock: Clock, settings: &Settings) -> Self {
         let read = Reload { successful: true, succeeded_at: clock.wall() };
-        let (listen_address, external_url) = (settings.listen_address.clone(), settings.external_url.clone());
-        Reloader { clock, listen_address, external_url, status: watch::Sender::new(read) }
+        Reloader { clock, used: fixed(settings), status: watch::Sender::new(read) }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -59,11 +70,8 @@ impl Reloader {
             }
         };
         settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
-        if settings.listen_address != self.listen_address {
-            warn!(found = settings.listen_address, used = self.listen_address, "listen_address only changes with a restart");
-        }
-        if settings.external_url != self.external_url {
-            warn!(found = settings.external_url, used = self.external_url, "external_url only changes with a restart");
+        for ((key, found), (_, used)) in fixed(&settings).iter().zip(&self.used).filter(|(found, used)| found != used) {
+            warn!(key, found, used, "only changes with a restart");
         }
         let changes = fleet.poll(settings.deployments);
         info!(started = changes.started, stopped = changes.stopped, kept = changes.kept, "configuration reloaded");

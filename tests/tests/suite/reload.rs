@@ -60,10 +60,12 @@ fn a_bad_file_changes_nothing() {
 #[test]
 fn what_only_changes_with_a_restart_is_told() {
     let server = Redis::start(&[]);
-    let text = |port: u16, url: &str| {
-        format!("[web]\nlisten_address = '127.0.0.1:{port}'\nexternal_url = '{url}'\n{}", deployment("orders", &[&server]))
+    let text = |port: u16, name: &str, level: &str, format: &str| {
+        let head = format!("state_file = '/nowhere/{name}'\n[log]\nlevel = '{level}'\nformat = '{format}'\n");
+        let web = format!("[web]\nlisten_address = '127.0.0.1:{port}'\nexternal_url = 'http://{name}'\n");
+        head + &web + &deployment("orders", &[&server])
     };
-    let file = ConfigFile::new(&text(0, "http://before"));
+    let file = ConfigFile::new(&text(0, "before", "debug", "logfmt"));
     let daemon = Process::start(Command::new(Daemon::binary()).args(["serve", "--config.file", &file.path()]));
     let logged = |what: &str| daemon.log().into_iter().filter(|line| line.contains(what)).collect::<Vec<_>>();
     let until_reloaded = |times: usize| {
@@ -73,16 +75,21 @@ fn what_only_changes_with_a_restart_is_told() {
     eventually(SECOND * 10, "rolecall listens", || (!logged("listening").is_empty()).then_some(()));
     until_reloaded(1);
     assert_eq!(logged("only changes with a restart"), Vec::<String>::new(), "nothing changed");
-    file.write(&text(1, "http://after"));
+    file.write(&text(1, "after", "info", "json"));
     until_reloaded(2);
     let told = logged("only changes with a restart");
-    let is_told = |key: &str, found: &str, used: &str| {
-        told.iter().any(|line| [key, &format!("found={found}"), &format!("used={used}")].iter().all(|part| line.contains(part)))
-    };
-    assert!(
-        is_told("listen_address", "127.0.0.1:1", "127.0.0.1:0") && is_told("external_url", "http://after", "http://before"),
-        "{told:?}"
-    );
+    let expected = [
+        ("web.listen_address", "127.0.0.1:1", "127.0.0.1:0"),
+        ("web.external_url", "http://after", "http://before"),
+        ("log.level", "info", "debug"),
+        ("log.format", "json", "logfmt"),
+        ("state_file", "/nowhere/after", "/nowhere/before"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (line, (key, found, used)) in told.iter().zip(expected) {
+        let parts = [format!("key={key}"), format!("found={found}"), format!("used={used}")];
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    }
 }
 
 #[test]
