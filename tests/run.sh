@@ -30,7 +30,7 @@ tests/dashboards/types/check.sh
 step "tests"
 cargo build --quiet --locked --workspace
 # Tests wait for servers more than they compute.
-export RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}"
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
 full=()
 if [ "${1:-}" = --full ]; then
     full=(--full)
