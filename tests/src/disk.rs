@@ -59,10 +59,10 @@ impl Drop for Disk {
     }
 }
 
-/// What stands between a server and its disk: as long as it is told to, every fsync fails with EIO, or takes its time.
-pub struct Fsync(TempDir);
+/// What stands between a server and the system: as long as it is told to, every fsync fails with EIO or takes its time, or every fork does.
+pub struct Shim(TempDir);
 
-impl Fsync {
+impl Shim {
     const SHIM: &str = r#"
         #define _GNU_SOURCE
         #include <dlfcn.h>
@@ -75,38 +75,49 @@ impl Fsync {
             if (fails && access(fails, F_OK) == 0) { errno = EIO; return -1; }
             return ((int (*)(int)) dlsym(RTLD_NEXT, name))(fd);
         }
+        pid_t fork(void) {
+            const char *slow = getenv("FORK_SLOW");
+            if (slow && access(slow, F_OK) == 0) sleep(2);
+            return ((pid_t (*)(void)) dlsym(RTLD_NEXT, "fork"))();
+        }
         int fsync(int fd) { return meddle(fd, "fsync"); }
         int fdatasync(int fd) { return meddle(fd, "fdatasync"); }
     "#;
 
     /// Builds it. It does nothing yet.
-    pub fn shim() -> Self {
-        let fsync = Fsync(tempfile::tempdir().expect("a directory"));
-        std::fs::write(fsync.at("shim.c"), Self::SHIM).expect("a file");
+    pub fn build() -> Self {
+        let shim = Shim(tempfile::tempdir().expect("a directory"));
+        std::fs::write(shim.at("shim.c"), Self::SHIM).expect("a file");
         let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o", &fsync.at("shim.so"), &fsync.at("shim.c"), "-ldl"]);
+        compiler.args(["-shared", "-fPIC", "-O1", "-o", &shim.at("shim.so"), &shim.at("shim.c"), "-ldl"]);
         assert!(compiler.status().expect("cc").success(), "the shim does not compile");
-        fsync
+        shim
     }
 
     /// The environment of the server that it stands before.
-    pub fn environment(&self) -> [(&'static str, String); 3] {
-        [("LD_PRELOAD", self.at("shim.so")), ("FSYNC_FAILS", self.at("fails")), ("FSYNC_SLOW", self.at("slow"))]
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        let [library, fails, slow, slow_fork] = ["shim.so", "fails", "slow", "slow_fork"].map(|file| self.at(file));
+        [("LD_PRELOAD", library), ("FSYNC_FAILS", fails), ("FSYNC_SLOW", slow), ("FORK_SLOW", slow_fork)]
     }
 
     /// Every fsync fails from now on.
-    pub fn fail(&self) {
+    pub fn fail_fsync(&self) {
         File::create(self.at("fails")).expect("a flag");
     }
 
     /// Every fsync takes six seconds from now on.
-    pub fn slow(&self) {
+    pub fn slow_fsync(&self) {
         File::create(self.at("slow")).expect("a flag");
     }
 
-    /// The disk is fine again.
+    /// Every fork takes two seconds from now on, as that of a large process may.
+    pub fn slow_fork(&self) {
+        File::create(self.at("slow_fork")).expect("a flag");
+    }
+
+    /// All is fine again.
     pub fn mend(&self) {
-        for flag in ["fails", "slow"] {
+        for flag in ["fails", "slow", "slow_fork"] {
             // It may not be raised.
             let _ = std::fs::remove_file(self.at(flag));
         }

@@ -33,7 +33,7 @@ use std::path::PathBuf;
 pub use browser::Browser;
 pub use cluster::{Cluster, ClusterSetup, Mapped};
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
-pub use disk::{Disk, Fsync};
+pub use disk::{Disk, Shim};
 pub use findings::{Found, diagnose, diagnose_urls, has};
 pub use group::{pair, trio};
 pub use name_server::NameServer;

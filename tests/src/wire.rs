@@ -55,13 +55,13 @@ impl Wire {
     /// Reads one reply.
     fn reply(&mut self) -> Result<Vec<String>> {
         let mut texts = Vec::new();
-        let mut left = 1_u64;
+        let mut left = 1_usize;
         while left > 0 {
             left -= 1;
             let line = self.line()?;
             let (kind, rest) = line.split_at_checked(1).ok_or(ErrorKind::UnexpectedEof)?;
             match kind {
-                "*" => left += rest.parse().unwrap_or(0),
+                "*" => left += length(rest)?.unwrap_or_default(),
                 "$" => texts.extend(self.bulk(rest)?),
                 "-" => texts.push(line),
                 _ => texts.push(rest.to_owned()),
@@ -79,13 +79,18 @@ impl Wire {
     }
 
     /// The text that follows its length; nothing if there is none.
-    fn bulk(&mut self, length: &str) -> Result<Option<String>> {
-        let Ok(length) = length.parse::<usize>() else { return Ok(None) };
+    fn bulk(&mut self, rest: &str) -> Result<Option<String>> {
+        let Some(length) = length(rest)? else { return Ok(None) };
         let mut text = vec![0; length + 2];
         self.0.read_exact(&mut text)?;
         text.truncate(length);
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
+}
+
+/// How much follows; none for what is not there, as the protocol writes it.
+fn length(text: &str) -> Result<Option<usize>> {
+    if text == "-1" { Ok(None) } else { text.parse().map(Some).map_err(|_| ErrorKind::InvalidData.into()) }
 }
 
 /// What a Sentinel published since the test began to listen.

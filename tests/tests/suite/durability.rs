@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Disk, Found, Fsync, Redis, SECOND, diagnose, eventually, pause};
+use tests::{Daemon, Disk, Found, Redis, SECOND, Shim, diagnose, eventually, pause};
 
 /// The longest that a change may take to show, on a busy machine: nodes that were gone are asked again after up to 10 s.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -107,21 +107,21 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
 }
 
 /// The shim, a server behind it, and a daemon that watches it.
-fn behind_a_shim(version: &'static str) -> (Fsync, Redis, Daemon) {
-    let fsync = Fsync::shim();
-    let server = Redis::within(&fsync.environment(), version, &["--appendonly", "yes", "--appendfsync", "everysec"]);
+fn behind_a_shim(version: &'static str) -> (Shim, Redis, Daemon) {
+    let shim = Shim::build();
+    let server = Redis::within(&shim.environment(), version, &["--appendonly", "yes", "--appendfsync", "everysec"]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_aof_fsync_stuck", &[], 0.0);
-    (fsync, server, daemon)
+    (shim, server, daemon)
 }
 
 /// Makes one fsync fail, and checks that this is told, and told to last.
-fn stuck(fsync: &Fsync, server: &Redis, daemon: &Daemon) {
-    fsync.fail();
+fn stuck(shim: &Shim, server: &Redis, daemon: &Daemon) {
+    shim.fail_fsync();
     server.cli(&["SET", "key", "value"]);
     daemon.until(LIMIT, "redis_aof_fsync_stuck", &[], 1.0);
     blocked(daemon, server, "misconf_aof", "RedisAofFsyncStuck");
-    fsync.mend();
+    shim.mend();
     pause(SECOND * 3);
     assert!(server.cli(&["SET", "key", "value"]).contains("MISCONF"), "a good disk alone does not help");
     assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(1.0));
@@ -130,8 +130,8 @@ fn stuck(fsync: &Fsync, server: &Redis, daemon: &Daemon) {
 
 #[test]
 fn a_failed_fsync_lasts_until_the_file_is_switched_off_and_on() {
-    let (fsync, server, daemon) = behind_a_shim("redis-7.0.15");
-    stuck(&fsync, &server, &daemon);
+    let (shim, server, daemon) = behind_a_shim("redis-7.0.15");
+    stuck(&shim, &server, &daemon);
     // On 7.0 a rewrite does not help either.
     server.cli(&["BGREWRITEAOF"]);
     daemon.until(LIMIT, "redis_aof_rewrites_total", &[], 1.0);
@@ -149,8 +149,8 @@ fn a_failed_fsync_lasts_until_the_file_is_switched_off_and_on() {
 
 /// On versions other than 7.0 a rewrite clears it.
 fn check_cleared_by_a_rewrite(version: &'static str) {
-    let (fsync, server, daemon) = behind_a_shim(version);
-    stuck(&fsync, &server, &daemon);
+    let (shim, server, daemon) = behind_a_shim(version);
+    stuck(&shim, &server, &daemon);
     server.cli(&["BGREWRITEAOF"]);
     mended(&daemon, &server);
     assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
@@ -173,8 +173,8 @@ fn a_failed_fsync_of_valkey_lasts_until_a_rewrite() {
 
 #[test]
 fn a_slow_fsync_is_counted_and_is_no_failure() {
-    let (fsync, server, daemon) = behind_a_shim("redis-7.0.15");
-    fsync.slow();
+    let (shim, server, daemon) = behind_a_shim("redis-7.0.15");
+    shim.slow_fsync();
     eventually(LIMIT, "a delayed fsync", || {
         server.cli(&["SET", "key", "value"]);
         assert_eq!(daemon.findings(), Found::new(), "no error");

@@ -8,6 +8,12 @@ use tests::{Daemon, Pager, eventually, pause};
 /// The longest that a notification may take: some rules wait for half an hour, which is three minutes here.
 pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 
+/// Long enough for anything that a server does at once.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// Long enough for Sentinels, or the nodes of a cluster, to agree.
+pub(crate) const LATER: Duration = Duration::from_secs(60);
+
 /// The longest that its end may take: some rules look back for an hour, which is six minutes here.
 const END: Duration = Duration::from_secs(480);
 

@@ -40,6 +40,7 @@ fn two_hundred_masters_cost_sentinels_little() {
     println!("exporter, this build: {:.1}% of a core, {resident} kB resident", exporter * 100.0);
     for (place, (tap, before)) in taps.iter().zip(&before).enumerate() {
         let (after, (processor, commands)) = (tap.seen(), (with[place].0 - without[place].0, with[place].1 - without[place].1));
+        // A command that was never sent is not in the table.
         let count = |seen: &BTreeMap<String, u64>, command: &str| seen.get(command).copied().unwrap_or(0);
         let rates: BTreeMap<_, _> =
             after.commands.keys().map(|command| (command, count(&after.commands, command) - count(&before.commands, command))).collect();
@@ -55,8 +56,12 @@ fn two_hundred_masters_cost_sentinels_little() {
         let masters = rate("SENTINEL MASTERS");
         assert!((seconds / 2..=seconds + 1).contains(&masters), "{masters} in {seconds} s, not one a second");
         let each = (MASTERS as u64) * (seconds / 10 + 1);
-        for command in ["SENTINEL REPLICAS", "SENTINEL SLAVES", "SENTINEL SENTINELS", "SENTINEL CKQUORUM"] {
-            assert!(rate(command) <= each, "{command}: {} in {seconds} s, not one per master in 10 s", rate(command));
+        for (asked, what) in [
+            (rate("SENTINEL REPLICAS") + rate("SENTINEL SLAVES"), "replicas"),
+            (rate("SENTINEL SENTINELS"), "sentinels"),
+            (rate("SENTINEL CKQUORUM"), "ckquorum"),
+        ] {
+            assert!((each / 2..=each).contains(&asked), "{what}: {asked} in {seconds} s, not one per master in 10 s");
         }
         assert!(rate("INFO") <= seconds + 1, "{rates:?}");
         let others: u64 = rates.values().sum::<u64>() - masters - rate("INFO");

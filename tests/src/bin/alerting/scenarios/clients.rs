@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tests::{Redis, RedisPy, SECOND, Signal, Wire, deployment, eventually, pause};
 
-use crate::story::{Scenario, Story, Told};
+use crate::story::{SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 6, name: "writes_to_a_replica", quick: false, run: writes_to_a_replica },
@@ -25,8 +25,6 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 36, name: "error_table_thrown_away", quick: false, run: error_table_gone },
     Scenario { row: 43, name: "too_many_clients", quick: false, run: too_many_clients },
 ];
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Something that a client does again and again, until it is dropped.
 struct Again {

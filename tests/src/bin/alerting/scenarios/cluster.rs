@@ -1,10 +1,8 @@
 //! Clusters.
 
-use std::time::Duration;
-
 use tests::{Cluster, ClusterSetup, Server, Side, Sides, eventually};
 
-use crate::story::{Scenario, Story, Told};
+use crate::story::{LATER, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 16, name: "a_master_of_a_cluster_killed_and_replaced", quick: false, run: cluster_master_replaced },
@@ -16,9 +14,6 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 16, name: "the_only_replica_of_a_shard_killed", quick: false, run: shard_replica_killed },
     Scenario { row: 16, name: "the_only_replica_of_a_shard_moved", quick: false, run: shard_replica_moved },
 ];
-
-/// Long enough for its nodes to agree.
-const LATER: Duration = Duration::from_secs(60);
 
 /// A cluster whose nodes miss each other after a tenth of the usual 15 s.
 fn cluster() -> Cluster {

@@ -1,10 +1,8 @@
 //! Writes that are refused, or that do not survive.
 
-use std::time::Duration;
+use tests::{Disk, Redis, Shim, Writer, deployment, eventually};
 
-use tests::{Disk, Fsync, Redis, Writer, deployment, eventually};
-
-use crate::story::{Scenario, Story, Told};
+use crate::story::{SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 24, name: "append_only_file_on_a_full_disk", quick: true, run: aof_on_a_full_disk },
@@ -15,14 +13,13 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 29, name: "failing_snapshot_with_save_points", quick: false, run: failing_snapshot_with_save_points },
     Scenario { row: 29, name: "failing_snapshot_without_save_points", quick: false, run: failing_snapshot_without_save_points },
     Scenario { row: 30, name: "out_of_memory", quick: false, run: out_of_memory },
+    Scenario { row: 31, name: "slow_fork", quick: false, run: slow_fork },
     Scenario { row: 32, name: "little_room_for_data", quick: false, run: little_room },
     Scenario { row: 33, name: "a_full_disk_under_a_server_that_always_syncs", quick: false, run: always_on_a_full_disk },
     Scenario { row: 35, name: "a_replica_that_loads_its_data", quick: false, run: loading },
     Scenario { row: 34, name: "append_only_file_off_that_should_be_on", quick: false, run: aof_off },
     Scenario { row: 44, name: "memory_near_its_limit", quick: false, run: memory_near_its_limit },
 ];
-
-const SOON: Duration = Duration::from_secs(20);
 
 fn aof_on_a_full_disk() -> Told {
     let disk = Disk::of(2);
@@ -70,14 +67,14 @@ fn loading() -> Told {
 }
 
 fn failed_fsync() -> Told {
-    let fsync = Fsync::shim();
-    let server = Redis::within(&fsync.environment(), "redis-7.0.15", &["--appendonly", "yes", "--appendfsync", "everysec"]);
+    let shim = Shim::build();
+    let server = Redis::within(&shim.environment(), "redis-7.0.15", &["--appendonly", "yes", "--appendfsync", "everysec"]);
     let story = Story::begin(&deployment("a", &[&server]));
     let fail = |_: &Story| {
-        fsync.fail();
+        shim.fail_fsync();
         eventually(SOON, "writes are refused", || server.cli(&["SET", "key", "value"]).contains("MISCONF").then_some(()));
         // A good disk alone does not help.
-        fsync.mend();
+        shim.mend();
     };
     let faulty = story.fault(fail, &[("RedisAofFsyncStuck", "critical")]);
     let switch = |_: &Story| {
@@ -89,12 +86,29 @@ fn failed_fsync() -> Told {
 }
 
 fn slow_fsync() -> Told {
-    let fsync = Fsync::shim();
-    let server = Redis::within(&fsync.environment(), "redis-7.0.15", &["--appendonly", "yes", "--appendfsync", "everysec"]);
+    let shim = Shim::build();
+    let server = Redis::within(&shim.environment(), "redis-7.0.15", &["--appendonly", "yes", "--appendfsync", "everysec"]);
     let _writer = Writer::start(&server.address(), "key", 20);
     let story = Story::begin(&deployment("a", &[&server]));
-    let faulty = story.fault(|_| fsync.slow(), &[("RedisAofDelayedFsync", "warning")]);
-    faulty.mend(|_| fsync.mend(), &[])
+    let faulty = story.fault(|_| shim.slow_fsync(), &[("RedisAofDelayedFsync", "warning")]);
+    faulty.mend(|_| shim.mend(), &[])
+}
+
+fn slow_fork() -> Told {
+    let shim = Shim::build();
+    let server = Redis::within(&shim.environment(), "redis-7.0.15", &[]);
+    let story = Story::begin(&deployment("a", &[&server]));
+    let save = || assert_eq!(server.cli(&["BGSAVE"]).trim(), "Background saving started");
+    let save_slowly = |_: &Story| {
+        shim.slow_fork();
+        save();
+    };
+    let faulty = story.fault(save_slowly, &[("RedisForkSlow", "warning")]);
+    let mend = |_: &Story| {
+        shim.mend();
+        save();
+    };
+    faulty.mend(mend, &[])
 }
 
 fn failing_rewrite() -> Told {

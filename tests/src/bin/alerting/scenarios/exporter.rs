@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tests::{Daemon, Peer, Proxy, Redis, Server, Side, Sides, Signal, deployment, eventually};
 
-use crate::story::{Scenario, Story, Told};
+use crate::story::{SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 37, name: "an_exporter_killed", quick: true, run: killed },
@@ -17,8 +17,6 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 17, name: "servers_that_know_no_config", quick: false, run: without_config },
     Scenario { row: 45, name: "a_stranger_among_the_configured_nodes", quick: false, run: unrelated_masters },
 ];
-
-const SOON: Duration = Duration::from_secs(20);
 
 fn killed() -> Told {
     let server = Redis::start(&[]);

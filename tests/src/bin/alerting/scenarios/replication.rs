@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tests::{Daemon, Disk, Proxy, Redis, Signal, Wire, Writer, deployment, pause};
 
-use crate::story::{Scenario, Story, Told};
+use crate::story::{SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 8, name: "replica_made_writable", quick: false, run: replica_made_writable },
@@ -30,8 +30,6 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 40, name: "replica_of_a_foreign_master", quick: false, run: replica_of_a_foreign_master },
     Scenario { row: 42, name: "stray_key_on_a_replica", quick: false, run: stray_key_on_a_replica },
 ];
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// A port that nobody listens on, nor ever will while this runs.
 const CLOSED: u16 = 1;

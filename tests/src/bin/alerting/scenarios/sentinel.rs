@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tests::{Group, MASTER, SECOND, Server, Setup, Side, Sides, Signal, Writer, eventually, pause, watched_deployment};
 
-use crate::story::{Scenario, Story, Told};
+use crate::story::{LATER, SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 2, name: "a_planned_failover_without_writes", quick: false, run: planned_failover },
@@ -18,12 +18,6 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 14, name: "a_sentinel_paused_for_three_seconds", quick: false, run: sentinel_tilt },
     Scenario { row: 14, name: "a_sentinel_gone_for_good", quick: false, run: sentinel_ghosts },
 ];
-
-/// Long enough for anything that a server does at once.
-const SOON: Duration = Duration::from_secs(20);
-
-/// Long enough for Sentinels to agree.
-const LATER: Duration = Duration::from_secs(60);
 
 /// How long nothing may arrive after something that should tell nobody: several times what rules and Alertmanager wait together.
 const SILENCE: Duration = Duration::from_secs(30);

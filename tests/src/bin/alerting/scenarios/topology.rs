@@ -1,10 +1,8 @@
 //! Who is primary, and where clients are led.
 
-use std::time::Duration;
-
 use tests::{Proxy, Redis, SECOND, deployment, eventually, pause};
 
-use crate::story::{Scenario, Story, Told};
+use crate::story::{SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 1, name: "a_declared_master_demoted_by_hand", quick: true, run: unexpected_role },
@@ -19,9 +17,6 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 41, name: "a_primary_restarted_without_its_data", quick: false, run: primary_restarted_empty },
 ];
 
-/// Long enough for anything that a server does at once.
-const SOON: Duration = Duration::from_secs(20);
-
 /// A primary and two replicas.
 fn trio(options: &[&str]) -> (Redis, Redis, Redis) {
     let primary = Redis::start(options);
@@ -29,12 +24,19 @@ fn trio(options: &[&str]) -> (Redis, Redis, Redis) {
     (primary, first, second)
 }
 
+/// Makes it primary again, and waits until the others have their links to it.
+fn take_back(primary: &Redis, replicas: [&Redis; 2]) {
+    primary.promote();
+    for replica in replicas {
+        replica.until_linked();
+    }
+}
+
 // === Who is primary ===
 
 fn unexpected_role() -> Told {
-    let (a, b) = (Redis::start(&[]), Redis::start(&[]));
-    b.follow(&a);
-    b.until_linked();
+    let a = Redis::start(&[]);
+    let b = a.replica();
     let nodes = format!("{{ url = '{}', role = 'master' }}, {{ url = '{}' }}", a.url(), b.url());
     let story = Story::begin(&format!("[[deployment]]\nname = 'orders'\nnodes = [{nodes}]\n"));
     let change_places = |from: &Redis, to: &Redis| {
@@ -78,12 +80,7 @@ fn no_primary() -> Told {
     let story = Story::begin(&deployment("orders", &[&a, &b, &c]));
     let demote = |_: &Story| assert_eq!(a.cli(&["REPLICAOF", "127.0.0.1", &nobody]).trim(), "OK");
     let faulty = story.fault(demote, &[("RedisNoPrimary", "critical")]);
-    let mend = |_: &Story| {
-        a.promote();
-        b.until_linked();
-        c.until_linked();
-    };
-    faulty.mend(mend, &[])
+    faulty.mend(|_| take_back(&a, [&b, &c]), &[])
 }
 
 fn replication_loop() -> Told {
@@ -91,18 +88,12 @@ fn replication_loop() -> Told {
     let story = Story::begin(&deployment("orders", &[&a, &b, &c]));
     let faulty = story.fault(|_| a.follow(&b), &[("RedisReplicationLoop", "critical")]);
     faulty.story.until_hidden(&["RedisNoPrimary"]);
-    let mend = |_: &Story| {
-        a.promote();
-        b.until_linked();
-        c.until_linked();
-    };
-    faulty.mend(mend, &[])
+    faulty.mend(|_| take_back(&a, [&b, &c]), &[])
 }
 
 fn primary_changed() -> Told {
-    let (a, b) = (Redis::start(&[]), Redis::start(&[]));
-    b.follow(&a);
-    b.until_linked();
+    let a = Redis::start(&[]);
+    let b = a.replica();
     let story = Story::begin(&deployment("orders", &[&a, &b]));
     let change = |_: &Story| {
         assert_eq!(a.cli(&["FAILOVER"]).trim(), "OK");
@@ -112,9 +103,8 @@ fn primary_changed() -> Told {
 }
 
 fn role_flapping() -> Told {
-    let (a, b) = (Redis::start(&[]), Redis::start(&[]));
-    b.follow(&a);
-    b.until_linked();
+    let a = Redis::start(&[]);
+    let b = a.replica();
     let story = Story::begin(&deployment("orders", &[&a, &b]));
     let change = |_: &Story| {
         for (from, to) in [(&a, &b), (&b, &a), (&a, &b)] {
