@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use axum_server::Handle;
 use catalog::Build;
 use sd_notify::NotifyState;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Handle as RuntimeHandle, Runtime};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -29,6 +29,9 @@ use crate::state::State;
 
 /// How long requests that are under way may take after a request to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Threads of the web server: while one is busy, another answers.
+const WEB_THREADS: usize = 2;
 
 /// What is running.
 const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: env!("BUILD_REVISION"), rustc: env!("BUILD_RUSTC") };
@@ -69,9 +72,13 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
     let gate = Gate::open(arguments.web_config_file.as_deref())?;
     let listener = listen(&settings.listen_address)?;
     let runtime = Runtime::new().context("cannot start the runtime")?;
-    let ended = runtime.block_on(run(arguments, settings, gate, listener));
+    // In the queue of the other a request would wait behind the answers of a thousand nodes.
+    let web = Builder::new_multi_thread().worker_threads(WEB_THREADS).thread_name("web").enable_all().build();
+    let web = web.context("cannot start the runtime of the web server")?;
+    let ended = runtime.block_on(run(arguments, settings, gate, listener, web.handle()));
     // A look-up of a name may hang for long after everything else ended.
     runtime.shutdown_background();
+    web.shutdown_background();
     ended
 }
 
@@ -79,7 +86,7 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A task died: a stopped poller behind a living `/metrics` would be the worst failure.
-async fn run(arguments: &Serve, settings: Settings, gate: Gate, listener: TcpListener) -> anyhow::Result<()> {
+async fn run(arguments: &Serve, settings: Settings, gate: Gate, listener: TcpListener, web_runtime: &RuntimeHandle) -> anyhow::Result<()> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     let mut hangup = Hangup::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
@@ -100,12 +107,13 @@ async fn run(arguments: &Serve, settings: Settings, gate: Gate, listener: TcpLis
         lifecycle,
         requests: Requests::new(),
         gate,
+        runtimes: [RuntimeHandle::current(), web_runtime.clone()],
     };
     info!(version = BUILD.version, revision = BUILD.revision, "starting Rolecall");
     info!(address = %listener.local_addr()?, "listening");
     let handle = Handle::new();
     let mut server = JoinSet::new();
-    server.spawn(http::serve(listener, web, handle.clone()));
+    server.spawn_on(http::serve(listener, web, handle.clone()), web_runtime);
     let mut writer = JoinSet::new();
     writer.spawn(state.clone().write_for_ever());
     tell(&[NotifyState::Ready]);

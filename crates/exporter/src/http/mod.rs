@@ -16,9 +16,10 @@ use axum::http::StatusCode;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
-use axum_server::Handle;
+use axum_server::Handle as ServerHandle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use catalog::{Build, ExporterView};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -44,13 +45,15 @@ pub(crate) struct Web {
     pub(crate) lifecycle: Option<mpsc::Sender<Request>>,
     pub(crate) requests: Requests,
     pub(crate) gate: Gate,
+    /// Whose tasks are counted: that of the rounds, and that of the web server.
+    pub(crate) runtimes: [Handle; 2],
 }
 
 /// Serves the routes for as long as the handle lets it, over TLS where that is configured.
 ///
 /// # Errors
 /// The listener failed.
-pub(crate) async fn serve(listener: TcpListener, web: Web, handle: Handle<SocketAddr>) -> std::io::Result<()> {
+pub(crate) async fn serve(listener: TcpListener, web: Web, handle: ServerHandle<SocketAddr>) -> std::io::Result<()> {
     let tls = web.gate.tls.clone();
     let routes = router(web).into_make_service();
     let server = bound(axum_server::from_tcp(listener)?).handle(handle);
@@ -118,7 +121,7 @@ impl Web {
             commands: self.shared.sent(),
             deployments: self.board.views().len(),
             external_url: self.external_url.clone(),
-            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            tasks: self.runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum(),
             process: crate::process::figures(),
         }
     }
