@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use report::{Site, assets};
 use serde::Deserialize;
+use tokio::task::block_in_place;
 
 use super::Web;
 
@@ -30,25 +31,25 @@ pub(super) struct Subject {
 }
 
 pub(super) async fn status(State(web): State<Web>, Query(asked): Query<Asked>) -> Response {
-    page(&web, move |site| Ok(site.status(&asked.into()))).await
+    page(&web, |site| Ok(site.status(&asked.into())))
 }
 
 pub(super) async fn deployment(State(web): State<Web>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Response {
-    page(&web, move |site| site.deployment(&name, &asked.into())).await
+    page(&web, |site| site.deployment(&name, &asked.into()))
 }
 
 pub(super) async fn node(State(web): State<Web>, Path((deployment, node)): Path<(String, String)>) -> Response {
-    page(&web, move |site| site.node(&deployment, &node)).await
+    page(&web, |site| site.node(&deployment, &node))
 }
 
 pub(super) async fn runbooks(State(web): State<Web>) -> Response {
-    page(&web, |site| Ok(site.runbooks())).await
+    page(&web, |site| Ok(site.runbooks()))
 }
 
 pub(super) async fn runbook(State(web): State<Web>, Path(alert): Path<String>, Query(subject): Query<Subject>) -> Response {
     let said = |label: Option<String>| label.filter(|label| !label.is_empty());
     let (deployment, node) = (said(subject.deployment), said(subject.node));
-    page(&web, move |site| site.runbook(&alert, deployment.as_deref(), node.as_deref())).await
+    page(&web, |site| site.runbook(&alert, deployment.as_deref(), node.as_deref()))
 }
 
 pub(super) async fn file(Path(name): Path<String>) -> Response {
@@ -57,21 +58,17 @@ pub(super) async fn file(Path(name): Path<String>) -> Response {
     ([(CONTENT_TYPE, asset.content_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")], asset.text).into_response()
 }
 
-/// Renders a page on a thread of its own: one of thousands of nodes takes a while.
-async fn page(web: &Web, render: impl FnOnce(Site<'_>) -> Result<String, String> + Send + 'static) -> Response {
-    let permit = match web.requests.admit() {
+/// Renders a page. One of thousands of nodes takes a while, in which another thread serves the other requests.
+fn page(web: &Web, render: impl FnOnce(Site<'_>) -> Result<String, String>) -> Response {
+    let _permit = match web.requests.admit() {
         Ok(permit) => permit,
         Err(refusal) => return refusal.into_response(),
     };
-    let (views, version, now) = (web.board.views(), web.build.version, web.shared.clock.wall());
-    let render = move || {
-        let _permit = permit;
-        render(Site { version, now, views: &views })
-    };
-    let (status, text) = match tokio::task::spawn_blocking(render).await {
-        Ok(Ok(text)) => (StatusCode::OK, text),
-        Ok(Err(text)) => (StatusCode::NOT_FOUND, text),
-        Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    let views = web.board.views();
+    let site = Site { version: web.build.version, now: web.shared.clock.wall(), views: &views };
+    let (status, text) = match block_in_place(|| render(site)) {
+        Ok(text) => (StatusCode::OK, text),
+        Err(text) => (StatusCode::NOT_FOUND, text),
     };
     (status, [(CACHE_CONTROL, "no-store")], Html(text)).into_response()
 }
