@@ -30,8 +30,9 @@ fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
     let found = watch.until_finding(SOON * 2, "RedisSentinelGhosts", "warning");
     let took = killed.elapsed();
     println!("a ghost {took:?} after the kill");
-    // Sentinels hold it for down after 3 s, and that must have lasted for 5 s.
-    assert!(took > SECOND * 5 && took < SECOND * 15, "{took:?}");
+    // Sentinels look every second and hold it for down after 3 s, and that must have lasted for 5 s. Their lists are read as they announce it,
+    // and 10 s later in the next second, and told in the next round: within 16 s, and somewhat more on a busy machine.
+    assert!(took > SECOND * 5 && took < SECOND * 18, "{took:?}");
     check_names(&found["evidence"]["replicas"], std::slice::from_ref(&address));
     check_names(&found["evidence"]["sentinels"], &[]);
     watch.daemon.until(SOON, "redis_sentinel_ghosts", &[("kind", "replica")], 1.0);
