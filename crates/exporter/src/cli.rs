@@ -19,7 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Poll the configured nodes and serve their metrics.
     Serve(Serve),
-    /// Look at the nodes for up to three rounds, and say what is wrong and what to do. Exit code: 0 healthy, 1 findings, 2 could not tell.
+    /// Look at the nodes for three rounds, up to 15 s while one is slow to answer, and say what is wrong and what to do. Exit code: 0 healthy,
+    /// 1 findings above info, 2 could not tell.
     Diagnose(Diagnose),
     /// Check a configuration file, and print the configuration as it would be used, without secrets.
     Check(Check),
@@ -30,7 +31,8 @@ pub enum Command {
 /// What to look at.
 #[derive(Debug, Args)]
 pub struct Nodes {
-    /// Nodes to poll, for example `redis://10.0.0.5:6379`. They form one deployment named `default`. Without nodes and without a file:
+    /// Nodes to poll, for example `redis://10.0.0.5:6379`. They form one deployment named `default`. Or Sentinels, for example
+    /// `sentinel://10.0.0.5:26379/mymaster`; without a name each master that they watch is a deployment. Without nodes and without a file:
     /// `REDIS_ADDR`, else `redis://localhost:6379`.
     #[arg(value_name = "REDIS_URL", conflicts_with = "config_file")]
     pub urls: Vec<String>,
@@ -51,7 +53,7 @@ pub struct Serve {
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub listen_address: Option<String>,
 
-    /// Where people reach the pages, where that is not the address to listen on: alerts link there.
+    /// URL under which people reach the pages: alerts link there, and without it to the repository.
     #[arg(long = "web.external-url", value_name = "URL")]
     pub external_url: Option<String>,
 
@@ -117,7 +119,7 @@ pub enum LogLevel {
     Info,
     /// What a person may have to look at.
     Warn,
-    /// What stops the exporter.
+    /// What a person must mend, such as a configuration that cannot be read again.
     Error,
 }
 

@@ -1,4 +1,4 @@
-//! `rolecall diagnose`: up to three rounds of every deployment, and what they show.
+//! `rolecall diagnose`: three rounds of every deployment, and what they show.
 
 use std::convert::Infallible;
 use std::process::ExitCode;

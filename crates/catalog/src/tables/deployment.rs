@@ -105,7 +105,7 @@ pub(super) const ROWS: &[DeploymentRow] = &[
     DeploymentRow::one(
         "rolecall_blind_rounds_total",
         "polling",
-        "Rounds in which the exporter itself was held up, so that silence is evidence of nothing.",
+        "Rounds in which the exporter itself was held up or cut off, so that silence is evidence of nothing.",
         |view| Some(view.rounds.blind as f64),
     ),
     DeploymentRow::one("rolecall_round_duration_seconds", "polling", "Time from asking to the close of the last round, seconds.", |view| {

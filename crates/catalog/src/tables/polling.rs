@@ -11,7 +11,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::one(
         "redis_up",
         "polling",
-        "Whether the node answers: 0 once it was silent for down_after, or at once when its host refuses or cuts the connection.",
+        "Whether the node answers: 0 once it was silent for down_after, or at once when its host refuses or cuts the connection, or when it never answered.",
         |node| node.up().map(f64::from),
     )
     .legacy(Legacy::Same),
