@@ -54,10 +54,10 @@ impl Memory {
         if snapshot.persistence.loading == Some(true) {
             return;
         }
-        seen.keys = snapshot.keyspace.iter().map(|database| database.keys.saturating_sub(database.expiring)).sum();
+        seen.keys = lasting(snapshot);
         if let Some(before) = seen.started.take()
             && is_primary
-            && lost_all(snapshot)
+            && lost_all(snapshot, before)
         {
             self.view = EmptiedView { total: self.view.total + 1, last: Some(elapsed), keys: before };
         }
@@ -73,10 +73,18 @@ impl Memory {
     }
 }
 
-/// It holds nothing, or nothing but what was written since it started.
-fn lost_all(snapshot: &NodeSnapshot) -> bool {
+/// It read nothing at its start, and holds nothing but what was written since. `before` are the lasting keys that it held.
+fn lost_all(snapshot: &NodeSnapshot, before: u64) -> bool {
     let keys: u64 = snapshot.keyspace.iter().map(|database| database.keys).sum();
-    let loaded = snapshot.fields.count("rdb_last_load_keys_loaded").unwrap_or_default();
-    let written = snapshot.persistence.rdb.changes.filter(|_| snapshot.persistence.aof.enabled == Some(false) && loaded == 0);
-    keys == 0 || written.is_some_and(|written| keys <= written)
+    let loaded = snapshot.fields.count("rdb_last_load_keys_loaded");
+    // Servers before 7.0 do not tell how much they read: one that wrote few keys anew and again had more than half of them in its dump.
+    let read = loaded.map_or(lasting(snapshot) * 2 >= before, |loaded| loaded > 0);
+    let written = snapshot.persistence.rdb.changes.filter(|_| snapshot.persistence.aof.enabled == Some(false) && !read);
+    // What it read may be used up already: queues are.
+    keys == 0 && loaded.is_none_or(|loaded| loaded == 0) || written.is_some_and(|written| keys <= written)
+}
+
+/// Keys that do not expire.
+fn lasting(snapshot: &NodeSnapshot) -> u64 {
+    snapshot.keyspace.iter().map(|database| database.keys.saturating_sub(database.expiring)).sum()
 }

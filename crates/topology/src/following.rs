@@ -5,7 +5,7 @@ use snapshot::{LinkStatus, Role};
 use crate::deployment::address;
 use crate::places::Places;
 use crate::presence::{Presence, is_absence};
-use crate::{Deployment, NodeView};
+use crate::{Deployment, LinkState, NodeView};
 
 /// What a node follows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -112,10 +112,13 @@ pub(crate) fn orphan(nodes: &[NodeView], place: usize, acting: &[usize], externa
                     return is_absence(reason).then_some(why);
                 }
                 match above.role() {
-                    Some(Role::Master) if !acting.is_empty() && !acting.contains(&upstream) => {
+                    Some(Role::Master)
+                        if !acting.is_empty()
+                            && !acting.iter().any(|acting| *acting == upstream || nodes[*acting].is_same_process(above)) =>
+                    {
                         return Some(if at == place { Orphan::StaleMaster } else { Orphan::BrokenChain });
                     }
-                    Some(Role::Replica) if link_up(above) == Some(false) => return Some(Orphan::BrokenChain),
+                    Some(Role::Replica) if link_lost(above) => return Some(Orphan::BrokenChain),
                     Some(Role::Replica) => at = upstream,
                     _ => return None,
                 }
@@ -130,6 +133,11 @@ fn shares_history(nodes: &[NodeView], place: usize, acting: &[usize]) -> bool {
     let replid = |place: usize| nodes[place].snapshot()?.replication.replid.as_deref();
     let own = replid(place);
     link_up(&nodes[place]) == Some(true) && own.is_some() && acting.iter().any(|primary| replid(*primary) == own)
+}
+
+/// The link is down, and no synchronisation is about to mend that.
+fn link_lost(node: &NodeView) -> bool {
+    link_up(node) == Some(false) && node.link.state != Some(LinkState::Syncing)
 }
 
 fn link_up(node: &NodeView) -> Option<bool> {

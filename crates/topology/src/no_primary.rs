@@ -97,7 +97,8 @@ pub(crate) fn find(nodes: &[NodeView], answered: &[bool], looped: &[usize], last
         some = true;
         match node.presence {
             Presence::Pending => waits = true,
-            Presence::Up => (waits, answers) = (waits || !answered, true),
+            // One whose role is not understood may well be the primary.
+            Presence::Up => (waits, answers) = (waits || !answered || node.role().is_none(), true),
             Presence::Down { reason, .. } if !is_absence(reason) => hidden = true,
             Presence::Down { .. } => (waits, absent) = (waits || node.polling.silence < down_after, true),
         }

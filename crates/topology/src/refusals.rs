@@ -116,8 +116,12 @@ fn clusterdown(snapshot: &NodeSnapshot) -> Option<bool> {
     Some(snapshot.cluster.as_ref()?.get("cluster_state")? != "ok")
 }
 
-/// The number of good replicas is only there where a minimum is configured.
+/// The number of good replicas is only there where a minimum is configured. A server that loads its data turns replicas away, and says nothing
+/// by having none.
 fn noreplicas(snapshot: &NodeSnapshot) -> Option<bool> {
+    if snapshot.persistence.loading == Some(true) {
+        return None;
+    }
     let Some(good) = snapshot.replication.good_replicas else { return Some(false) };
     let minimum = snapshot.config.as_ref().and_then(|config| config.number("min-replicas-to-write"));
     match minimum {

@@ -301,6 +301,16 @@ impl NodeView {
         self.snapshot()?.replication.role
     }
 
+    /// The process that it is, if it is up.
+    pub(crate) fn run_id(&self) -> Option<&str> {
+        self.snapshot()?.identity.run_id.as_deref()
+    }
+
+    /// Whether both are up and are one process, which is behind two addresses.
+    pub(crate) fn is_same_process(&self, other: &NodeView) -> bool {
+        self.run_id().is_some_and(|own| other.run_id() == Some(own))
+    }
+
     /// Whether it is up and claims to be a replica.
     pub fn is_replica(&self) -> bool {
         self.role() == Some(Role::Replica)

@@ -195,6 +195,103 @@ fn a_busy_primary_that_came_back_empty_is_seen() {
 }
 
 #[test]
+fn a_hot_primary_of_an_old_version_that_read_its_dump_is_not_empty() {
+    let keys = "aof_enabled:0\n# Keyspace\ndb0:keys=50,expires=0,avg_ttl=0\n";
+    let mut scene = Scene::new(1);
+    scene.round(vec![says(&Says { more: keys, ..master("x", 'a') })]);
+    // Servers before 7.0 do not tell how many keys they read.
+    let view = scene.round(vec![says(&Says { uptime: 0, changes: 900, more: keys, ..master("x2", 'b') })]);
+    assert_eq!(view.shards[0].emptied.total, 0);
+    // One that came back without is seen all the same.
+    let few = "aof_enabled:0\n# Keyspace\ndb0:keys=20,expires=0,avg_ttl=0\n";
+    let view = scene.round(vec![says(&Says { uptime: 0, changes: 90, more: few, ..master("x3", 'c') })]);
+    assert_eq!((view.shards[0].emptied.total, view.shards[0].emptied.keys), (1, 50));
+}
+
+#[test]
+fn a_queue_that_was_read_and_used_up_is_not_lost() {
+    let mut scene = Scene::new(1);
+    scene.round(vec![says(&Says { more: "# Keyspace\ndb0:keys=3,expires=0,avg_ttl=0\n", ..master("x", 'a') })]);
+    let view = scene.round(vec![says(&Says { uptime: 0, changes: 3, more: "rdb_last_load_keys_loaded:3\n", ..master("x2", 'b') })]);
+    assert_eq!(view.shards[0].emptied.total, 0);
+}
+
+#[test]
+fn one_process_behind_two_addresses_is_one_master() {
+    let mut scene = Scene::new(3);
+    let served = Says { changes: 100, ..master("x", 'a') };
+    scene.rounds(5, &[says(&served), says(&replica("y", 'a', 1)), says(&replica("z", 'a', 1))]);
+    // The name of n2 leads to n1 for a while, under writes.
+    for changes in 101..120 {
+        let busy = says(&Says { changes, ..served.clone() });
+        let view = scene.round(vec![busy.clone(), busy, says(&replica("z", 'a', 2))]);
+        assert_eq!(primary(&view).map(|(name, _)| name), Some("n1"));
+        assert_eq!((&view.shards[0].stale[..], view.shards[0].lost_writes.total, view.nodes[2].orphan), (&[][..], 0, None));
+        assert!(!view.findings.iter().any(|finding| finding.severity == Severity::Critical), "{:?}", view.findings);
+    }
+    assert_eq!(scene.happened("split_brain_began") + scene.happened("primary_changed"), 0);
+    // Where both are and the second one was the primary, that stays so.
+    let mut scene = Scene::new(2);
+    scene.rounds(2, &[says(&replica("y", 'a', 2)), says(&served)]);
+    let view = scene.rounds(3, &[says(&served), says(&served)]);
+    assert_eq!(primary(&view).map(|(name, _)| name), Some("n2"));
+}
+
+#[test]
+fn a_role_that_is_not_understood_may_be_that_of_the_primary() {
+    let mut scene = Scene::new(2);
+    let strange = says(&Says { more: "role:active-replica\n", ..master("x", 'a') });
+    let view = scene.rounds(20, &[strange, says(&replica("y", 'a', 1))]);
+    assert_eq!((found(&view, FindingKind::RedisNoPrimary), scene.happened("primary_lost")), (None, 0));
+}
+
+#[test]
+fn replicas_of_a_primary_that_loads_its_data_wait_for_it() {
+    let mut scene = Scene::new(2);
+    let lost = "role:slave\nmaster_host:h\nmaster_port:1\nmaster_link_status:down\nmaster_link_down_since_seconds:300\n";
+    scene.rounds(2, &[says(&master("x", 'a')), says(&replica("y", 'a', 1))]);
+    let waiting = says(&Says { more: lost, ..replica("y", 'a', 1) });
+    let loading = "loading:1\nloading_eta_seconds:300\nmin_slaves_good_slaves:0\n";
+    let view = scene.rounds(90, &[says(&Says { uptime: 0, more: loading, ..master("x2", 'b') }), waiting.clone()]);
+    assert_eq!(found(&view, FindingKind::RedisReplicaLinkDown), Some(Severity::Warning));
+    assert_eq!(found(&view, FindingKind::RedisNotEnoughReplicas), None);
+    let view = scene.rounds(2, &[says(&Says { uptime: 90, ..master("x2", 'b') }), waiting]);
+    assert_eq!(found(&view, FindingKind::RedisReplicaLinkDown), Some(Severity::Critical));
+}
+
+#[test]
+fn a_replica_that_loads_its_data_is_not_turned_away() {
+    let mut scene = Scene::new(2);
+    let link = "role:slave\nmaster_host:h\nmaster_port:1\nmaster_link_status:down\n";
+    let mut refused = 0;
+    let mut rounds = |more: &'static str| {
+        let told = (0..20).map(|_| {
+            refused += 1;
+            // Some client has an old password.
+            let errors = format!("redis_version:7.0.15\n# Errorstats\nerrorstat_WRONGPASS:count={refused}\n# Server\n").leak();
+            scene.round(vec![says(&Says { more: errors, ..master("x", 'a') }), says(&Says { more, ..replica("y", 'a', 1) })])
+        });
+        told.last().and_then(|view| found(&view, FindingKind::RedisReplicationAuthFailing))
+    };
+    assert_eq!(rounds(format!("loading:1\n{link}").leak()), None);
+    assert_eq!(rounds(link), Some(Severity::Critical));
+}
+
+#[test]
+fn a_chain_is_not_broken_by_a_synchronisation() {
+    let mut scene = Scene::new(3);
+    let leaf = says(&replica("z", 'a', 2));
+    scene.rounds(2, &[says(&master("x", 'a')), says(&replica("y", 'a', 1)), leaf.clone()]);
+    let above = |link: &'static str| says(&Says { more: link, ..replica("y", 'a', 1) });
+    let syncing = above("role:slave\nmaster_host:h\nmaster_port:1\nmaster_link_status:down\nmaster_sync_in_progress:1\n");
+    let view = scene.rounds(20, &[says(&master("x", 'a')), syncing, leaf.clone()]);
+    assert_eq!(view.nodes[2].orphan, None);
+    let down = above("role:slave\nmaster_host:h\nmaster_port:1\nmaster_link_status:down\n");
+    let view = scene.rounds(20, &[says(&master("x", 'a')), down, leaf]);
+    assert_eq!(view.nodes[2].orphan, Some(topology::Orphan::BrokenChain));
+}
+
+#[test]
 fn an_expectation_knows_no_failover() {
     let mut scene = Scene::of(2, |deployment| deployment.add("n1", "h:1", Some(snapshot::Role::Master)));
     scene.rounds(2, &[says(&master("x", 'a')), says(&replica("y", 'a', 1))]);

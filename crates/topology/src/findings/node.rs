@@ -134,6 +134,9 @@ impl Found<'_> {
         let denied = denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= REFUSED_WITHIN);
         // What looks like a synchronisation may be attempts that are turned away: then the master knows of none.
         let synced = matches!(&node.upstream, Upstream::Node(place) if view.nodes[*place].attached.iter().any(|replica| &*replica.seen.state != "online"));
+        // While it reads its data from disk it asks for no link.
+        let loads = |node: &NodeView| node.reads_refused.contains(&(Refusal::Loading, true));
+        let denied = denied && !loads(node);
         match node.link.state {
             Some(LinkState::Lost | LinkState::NeverUp) if denied => {
                 self.add(Kind::RedisReplicationAuthFailing, Severity::Critical, Some(node), master().into_iter().collect());
@@ -146,14 +149,14 @@ impl Found<'_> {
             }
             _ => {}
         }
-        // While it reads its data from disk it asks for no link.
-        let loads = node.reads_refused.contains(&(Refusal::Loading, true));
-        if let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) = node.link.state.filter(|_| !loads) {
+        if let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) = node.link.state.filter(|_| !loads(node)) {
             let evidence = [Some(("state", text(state.label()))), master()].into_iter().flatten().collect();
             let healthy = view.nodes.iter().any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
+            // Its master turns it away until it has read its own data.
+            let waits = matches!(&node.upstream, Upstream::Node(place) if loads(&view.nodes[*place]));
             let (kind, severity) = match state {
                 LinkState::Stalled => (Kind::RedisReplicaLinkStalled, Severity::Warning),
-                _ if healthy => (Kind::RedisReplicaLinkDown, Severity::Warning),
+                _ if healthy || waits => (Kind::RedisReplicaLinkDown, Severity::Warning),
                 _ => (Kind::RedisReplicaLinkDown, Severity::Critical),
             };
             self.add(kind, severity, Some(node), evidence);
