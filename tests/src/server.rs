@@ -158,6 +158,15 @@ impl Server {
         self.until_answers();
     }
 
+    /// Starts it again at another port, as a pod that is given another address.
+    pub fn move_to(&mut self, port: u16) {
+        let file = self.directory.path().join("server.conf");
+        let text = std::fs::read_to_string(&file).expect("its configuration");
+        std::fs::write(&file, text.replacen(&format!("port {}\n", self.port), &format!("port {port}\n"), 1)).expect("a file");
+        self.port = port;
+        self.restart();
+    }
+
     /// The id of its process.
     pub fn id(&self) -> u32 {
         self.process.id()

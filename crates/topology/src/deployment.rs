@@ -193,8 +193,7 @@ impl Deployment {
     }
 
     /// The node at a place is at another address now.
-    pub(crate) fn relocate(&mut self, place: usize, address: String) {
-        let name = self.nodes[place].name.clone();
+    pub(crate) fn relocate(&mut self, place: usize, name: String, address: String) {
         self.addresses.retain(|_, at| *at != place);
         self.take(place, name, address, NodeKind::Data, None);
     }

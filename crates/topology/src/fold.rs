@@ -119,7 +119,7 @@ impl Fold {
         if let Some(changed) = changes.deployment {
             deployment = changed;
             self.shards.removed(&changes.removed);
-            before = self.regroup(&before, &deployment, &changes.gone, &mut nodes);
+            before = self.regroup(&before, &deployment, &changes.gone, &changes.moved, &mut nodes);
             successions.resize(nodes.len(), None);
             changes.gone.iter().for_each(|place| successions[*place] = None);
         }
@@ -209,6 +209,7 @@ impl Fold {
         before: &DeploymentView,
         deployment: &Deployment,
         gone: &[usize],
+        moved: &[usize],
         nodes: &mut Vec<NodeView>,
     ) -> Arc<DeploymentView> {
         let mut before = before.clone();
@@ -223,7 +224,7 @@ impl Fold {
             match nodes.get_mut(place) {
                 Some(known) if Arc::ptr_eq(&known.node, node) => continue,
                 // It moved, and keeps what is known of it.
-                Some(known) if known.node.name == node.name => {
+                Some(known) if moved.contains(&place) => {
                     known.node = Arc::clone(node);
                     self.places.clear(place);
                     continue;

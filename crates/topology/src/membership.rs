@@ -36,6 +36,8 @@ pub(crate) struct Changes {
     pub(crate) gone: Vec<usize>,
     /// Those of them that were replicas, and that nobody lists any more: somebody took them away.
     pub(crate) removed: Vec<usize>,
+    /// The places of nodes that are at another address now, perhaps under another name.
+    pub(crate) moved: Vec<usize>,
     /// The places of the nodes that are listed now.
     pub(crate) listed: Vec<usize>,
     /// Addresses whose host names are needed.
@@ -114,6 +116,21 @@ impl Memory {
             let deployment = Arc::clone(changes.deployment.as_ref().unwrap_or(deployment));
             let known = node.place.or_else(|| deployment.place(&found));
             let place = known.or_else(|| seated.get(node.run_id).copied()).or_else(|| of_run_id(nodes, node.run_id));
+            // A node of a cluster keeps its id when it moves.
+            let moved = node.place.filter(|place| {
+                let is_elsewhere = node.down_for.is_none() && deployment.nodes[*place].address != found;
+                let is_free = deployment.place(&found).is_none_or(|other| other == *place);
+                is_elsewhere && is_free && nodes.get(*place).is_some_and(is_gone) && !deployment.is_configured(*place)
+            });
+            if let Some(place) = moved {
+                self.listed[place] = elapsed;
+                changes.listed.push(place);
+                match named(node, discovery, &round.host_names) {
+                    Some(name) => changes.relocate(&deployment, place, name, found),
+                    None => changes.unnamed.push(node.host.to_owned()),
+                }
+                continue;
+            }
             // Where a node was that moved, and where nobody is now.
             let left = (is_dns || node.down_for.is_some()) && self.left.contains(&found);
             if is_ghost && is_cluster {
@@ -218,7 +235,8 @@ impl Memory {
                     self.left.remove(0);
                 }
                 self.left.push(larger.nodes[place].address.clone());
-                larger.relocate(place, found);
+                larger.relocate(place, name, found);
+                changes.moved.push(place);
                 place
             }
             // Two nodes of one name are told apart by their addresses.
@@ -232,6 +250,14 @@ impl Memory {
 }
 
 impl Changes {
+    /// The node at a place is found at another address, which may give it another name.
+    fn relocate(&mut self, deployment: &Arc<Deployment>, place: usize, name: String, found: String) {
+        let larger = Arc::make_mut(self.deployment.get_or_insert_with(|| Arc::clone(deployment)));
+        let is_taken = larger.nodes.iter().enumerate().any(|(other, node)| other != place && node.name == name);
+        larger.relocate(place, if is_taken { found.clone() } else { name }, found);
+        self.moved.push(place);
+    }
+
     /// Makes these addresses known as those of the node at a place, where they are nobody's.
     fn also_at(&mut self, deployment: &Arc<Deployment>, addresses: [String; 2], place: usize) {
         for other in addresses {
@@ -331,7 +357,7 @@ fn twins(nodes: &[NodeView], gone: &[usize]) -> Vec<(usize, usize)> {
     let mut first: HashMap<&str, usize> = HashMap::new();
     let mut twins = Vec::new();
     for (place, node) in nodes.iter().enumerate().filter(|(place, _)| !gone.contains(place)) {
-        let Some(run_id) = node.snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref()) else { continue };
+        let Some(run_id) = node.run_id() else { continue };
         match first.get(run_id) {
             Some(first) => twins.push((*first, place)),
             None => drop(first.insert(run_id, place)),

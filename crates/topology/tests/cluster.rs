@@ -22,6 +22,8 @@ struct Server {
     /// The map that it has, where that is not the one of all.
     map: Option<String>,
     failed: bool,
+    /// Its address, where that is not the one of its number.
+    moved: Option<usize>,
 }
 
 /// A cluster of which the first node is listed.
@@ -35,7 +37,7 @@ struct Scene {
 }
 
 fn server(master: Option<usize>, slots: &str, epoch: u64, history: char) -> Server {
-    Server { master, slots: slots.to_owned(), epoch, history: (history, None), works: true, map: None, failed: false }
+    Server { master, slots: slots.to_owned(), epoch, history: (history, None), works: true, map: None, failed: false, moved: None }
 }
 
 fn address(number: usize) -> String {
@@ -64,7 +66,7 @@ impl Scene {
             let myself = if *number == of { "myself," } else { "" };
             let (role, master) = server.master.map_or(("master", "-".to_owned()), |master| ("slave", format!("id{master}")));
             let failed = if server.failed { ",fail" } else { "" };
-            let (at, epoch, slots) = (address(*number), server.epoch, &server.slots);
+            let (at, epoch, slots) = (address(server.moved.unwrap_or(*number)), server.epoch, &server.slots);
             format!("id{number} {at}@16379 {myself}{role}{failed} {master} 0 0 {epoch} connected {slots}\n")
         };
         self.servers.iter().map(line).collect()
@@ -104,6 +106,8 @@ impl Scene {
             let elapsed = before.elapsed + SECOND;
             let outcomes = before.nodes.iter().enumerate().map(|(place, node)| {
                 let number = node.node.address.strip_prefix("10.0.0.").and_then(|rest| rest.split(':').next()?.parse().ok());
+                let is_at = |(own, server): &(&usize, &Server)| server.moved.unwrap_or(**own) == number.unwrap_or_default();
+                let number = number.map(|_| self.servers.iter().find(is_at).map_or(0, |(own, _)| *own));
                 number.map_or(Outcome::Pending, |number| self.answer(number, self.wanted.contains(&Wanted::Map(place))))
             });
             let step = self.fold.apply(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect()));
@@ -306,4 +310,20 @@ fn a_replica_that_was_reset_is_of_no_shard_at_once() {
     assert_eq!(shards(&view)[0], ("0", Some(&*address(1)), 0));
     assert_eq!((scene.happened("split_brain_began").len(), scene.happened("primary_changed").len()), (0, 0));
     assert!(!kinds(&view).iter().any(|(kind, ..)| *kind == FindingKind::RedisClusterShardWithoutReplica), "{:?}", kinds(&view));
+}
+
+#[test]
+fn a_node_that_moves_to_another_address_is_followed() {
+    let mut scene = Scene::new();
+    let view = scene.rounds(20);
+    let named = |view: &DeploymentView, name: &str| view.nodes.iter().position(|node| node.node.name == name);
+    let place = named(&view, &address(5)).expect("it");
+    assert_eq!(view.nodes.len(), 6);
+    // As a pod does that is given another address: it keeps its id.
+    scene.servers.get_mut(&5).expect("it").moved = Some(15);
+    let view = scene.rounds(15);
+    assert_eq!((named(&view, &address(15)), named(&view, &address(5))), (Some(place), None));
+    assert_eq!((view.nodes[place].up(), view.nodes.len()), (Some(true), 6));
+    assert!(view.findings.is_empty(), "{:?}", view.findings);
+    assert_eq!(view.shards.iter().map(|shard| shard.replicas).collect::<Vec<_>>(), [1, 1, 1]);
 }

@@ -1,7 +1,7 @@
 //! Who belongs to a cluster.
 
 use serde_json::{Value, json};
-use tests::{Cluster, ClusterSetup, SECOND, Server, Stopwatch, eventually};
+use tests::{Cluster, ClusterSetup, SECOND, Server, Stopwatch, eventually, free_port};
 
 use super::{
     CONFLICTING, DOUBTFUL, MIGRATING, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED, check_only_shard, check_shards, events_of_shard,
@@ -188,6 +188,28 @@ fn a_node_that_failed_long_ago_is_a_ghost_until_it_returns() {
     watch.until_quiet();
     assert_eq!((watch.events("node_discovered").len(), watch.events("node_gone").len()), (1, 1), "{:?}", watch.daemon.events());
     check_only_shard(&watch, "none");
+}
+
+#[test]
+fn a_node_that_moves_to_another_address_is_followed() {
+    let mut cluster = Cluster::start(&ClusterSetup::default());
+    let watch = settled(&cluster, &[0], "");
+    // A replica, and then a master that stays one: it is back before the others notice.
+    for node in [5, 2] {
+        let before = cluster.nodes[node].address();
+        cluster.nodes[node].kill();
+        cluster.nodes[node].move_to(free_port());
+        let address = cluster.nodes[node].address();
+        watch.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);
+        cluster.until_works();
+        eventually(SOON, "the old address is forgotten", || {
+            (watch.daemon.samples().count("redis_up", &[("node", &before)]) == 0).then_some(())
+        });
+        assert_eq!(watch.daemon.samples().count("redis_up", &[]), 6);
+        watch.until_quiet();
+    }
+    assert_eq!(watch.daemon.value(OK), Some(1.0));
+    assert_eq!(watch.events("node_gone").len(), 0, "{:?}", watch.daemon.events());
 }
 
 #[test]
