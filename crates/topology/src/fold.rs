@@ -225,6 +225,13 @@ impl Fold {
                 Some(known) if Arc::ptr_eq(&known.node, node) => continue,
                 // It moved, and keeps what is known of it.
                 Some(known) if moved.contains(&place) => {
+                    if known.node.name != node.name {
+                        // Whether it answers under its new name is not known yet.
+                        self.nodes[place].presence = presence::Memory::default();
+                        for view in [&mut *known, &mut before.nodes[place]] {
+                            (view.presence, view.polling) = (Presence::Pending, crate::Polling::default());
+                        }
+                    }
                     known.node = Arc::clone(node);
                     self.places.clear(place);
                     continue;

@@ -209,7 +209,10 @@ fn a_node_that_moves_to_another_address_is_followed() {
         watch.until_quiet();
     }
     assert_eq!(watch.daemon.value(OK), Some(1.0));
-    assert_eq!(watch.events("node_gone").len(), 0, "{:?}", watch.daemon.events());
+    for kind in ["node_gone", "node_discovered"] {
+        assert_eq!(watch.events(kind).len(), 2, "{kind}: {:?}", watch.daemon.events());
+    }
+    assert_eq!(watch.events("primary_changed").len(), 0, "{:?}", watch.daemon.events());
 }
 
 #[test]
