@@ -1,8 +1,10 @@
 //! TLS and basic authentication of the web server, by Prometheus' own web configuration file.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
-use tests::{Daemon, Redis, SECOND, Stopwatch};
+use tests::{Daemon, Redis, SECOND, Stopwatch, eventually};
 
 use super::tls::Certificates;
 
@@ -40,6 +42,48 @@ fn who_has_no_password_gets_nothing() {
     println!("a password that was good before: {:?}", again.elapsed());
     let log = daemon.log().concat();
     assert!(!log.contains("open-sesame") && !log.contains(HASH), "{log}");
+}
+
+#[test]
+fn guessing_passwords_does_not_burden_those_who_are_known() {
+    let (server, folder) = (Redis::start(&[]), Certificates::make());
+    let daemon = serve(&server, &folder, &format!("basic_auth_users:\n  prometheus: {HASH}\n  other: {HASH}\n"));
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(SECOND * 10)).build().into();
+    let threads = || {
+        // `prometheus:open-sesame`
+        let known = "Basic cHJvbWV0aGV1czpvcGVuLXNlc2FtZQ==";
+        let url = format!("http://127.0.0.1:{}/metrics?collect[]=exporter", daemon.port);
+        let text = agent.get(url).header("Authorization", known).call().expect("200").body_mut().read_to_string().expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix("process_threads ")).expect("threads");
+        line.parse::<u32>().expect("a number")
+    };
+    let before = threads();
+    let guess = |_| {
+        let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
+        stream.set_nonblocking(true).expect("a socket");
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic cHJvbWV0aGV1czpndWVzcw==\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("taken");
+        stream
+    };
+    let mut guesses: Vec<_> = (0..200).map(guess).collect();
+    let refusal = "Limit of concurrent requests reached (64), try again later.\n";
+    let ((), _) = eventually(SECOND * 10, "guesses are turned away", || {
+        let answers = guesses.iter_mut().filter_map(|stream| {
+            let mut text = [0; 1024];
+            let length = stream.read(&mut text).ok()?;
+            Some(String::from_utf8_lossy(&text[..length]).into_owned())
+        });
+        let answers: Vec<_> = answers.filter(|answer| !answer.is_empty()).collect();
+        assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 401 ") || answer.starts_with("HTTP/1.1 503 ")), "{answers:?}");
+        answers.iter().any(|answer| answer.contains(refusal)).then_some(())
+    });
+    let during = threads();
+    assert!(during <= before + 10, "{before} threads before, {during} while 200 passwords are guessed");
+    // Those who no longer wait for an answer keep nobody from getting one.
+    drop(guesses);
+    let url = format!("http://127.0.0.1:{}/-/healthy", daemon.port);
+    let ((), took) = eventually(SECOND * 20, "the other gets in", || (curl(&url, &["-u", "other:open-sesame"]) == 200).then_some(()));
+    println!("{before} threads before, {during} while 200 passwords are guessed; another user gets in {took:?} later");
 }
 
 #[test]

@@ -68,8 +68,11 @@ impl Requests {
 
     /// The right to one exposition, or what to answer.
     pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, (StatusCode, String)> {
-        let refusal =
-            |_| (StatusCode::SERVICE_UNAVAILABLE, format!("Limit of concurrent requests reached ({MAX_REQUESTS}), try again later.\n"));
-        Arc::clone(&self.0).try_acquire_owned().map_err(refusal)
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| refusal(MAX_REQUESTS))
     }
+}
+
+/// What is answered where this many are served already.
+pub(super) fn refusal(limit: usize) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("Limit of concurrent requests reached ({limit}), try again later.\n"))
 }
