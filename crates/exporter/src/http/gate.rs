@@ -20,6 +20,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use serde::Deserialize;
+use serde_yaml_ng::Value;
 use tokio::sync::Semaphore;
 
 use super::bounds::refusal;
@@ -89,7 +90,7 @@ pub(crate) struct Gate {
     waiting: Arc<Semaphore>,
 }
 
-/// Those who may ask.
+/// Those who may ask, and what was found good of late: one goes with the other when the file is read again.
 #[derive(Debug, Default)]
 struct Users {
     hashes: BTreeMap<String, Hash>,
@@ -115,6 +116,11 @@ impl Gate {
         let Some(path) = path else { return Ok(Gate::new(None, BTreeMap::new())) };
         let place = || format!("--web.config.file: {}", path.display());
         let text = std::fs::read_to_string(path).with_context(place)?;
+        // The parser shows text that it finds in place of a map: there that may be a password or its hash.
+        let shape: Value = serde_yaml_ng::from_str(&text).with_context(place)?;
+        if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
+            bail!("{}: found text, accepted is a map of keys to values, as in `basic_auth_users: {{ user: hash }}`", place());
+        }
         // An empty document is allowed, as in Prometheus.
         let file: Option<WebFile> = serde_yaml_ng::from_str(&text).with_context(place)?;
         let file = file.unwrap_or_default();
@@ -126,6 +132,19 @@ impl Gate {
         let folder = path.parent().unwrap_or(Path::new("."));
         let tls = file.tls_server_config.map(|tls| tls.build(folder)).transpose().with_context(place)?;
         Ok(Gate::new(tls, file.basic_auth_users))
+    }
+
+    /// Lets in whom a file that was read anew lets in, and nobody else. Whether TLS is spoken stays as it is.
+    pub(crate) fn replace(&self, new: &Gate) {
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = new.users();
+        if let (Some(used), Some(found)) = (&self.tls, &new.tls) {
+            used.reload_from_config(found.get_inner());
+        }
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     fn users(&self) -> Arc<Users> {
