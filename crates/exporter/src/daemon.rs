@@ -92,7 +92,7 @@ async fn run(arguments: &Serve, settings: Settings, gate: Gate, listener: TcpLis
     let clock = Clock::start();
     let state = State::open(settings.state_file.as_deref());
     let shared = Shared::new(clock, state.clone());
-    let reloader = Reloader::new(clock, &settings);
+    let reloader = Reloader::new(clock, &settings, gate.clone());
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
     let external_url = settings.external_url.clone();

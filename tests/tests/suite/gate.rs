@@ -1,13 +1,18 @@
 //! TLS and basic authentication of the web server, by Prometheus' own web configuration file.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
-use tests::{Daemon, Redis, SECOND, Stopwatch};
+use tests::{ConfigFile, Daemon, Redis, SECOND, Signal, Stopwatch, deployment, eventually};
 
 use super::tls::Certificates;
 
 /// bcrypt of `open-sesame`.
 const HASH: &str = "$2b$10$abcdefghijklmnopqrstuuKNEQxEAZiyaAlk1AAmHbHnfydApuKHq";
+
+/// bcrypt of `close-sesame`.
+const OTHER_HASH: &str = "$2b$10$abcdefghijklmnopqrstuuaz8oITfENnmzVAFwaKWTcumS7t7sMvy";
 
 /// Starts the daemon on a server with a web configuration in a folder; the text of the file goes with it.
 fn serve(server: &Redis, folder: &Certificates, text: &str) -> Daemon {
@@ -18,9 +23,15 @@ fn serve(server: &Redis, folder: &Certificates, text: &str) -> Daemon {
 
 /// The status that curl gets, or 0 when there is no answer.
 fn curl(url: &str, arguments: &[&str]) -> u16 {
-    let output =
-        Command::new("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "5"]).args(arguments).arg(url).output();
-    String::from_utf8_lossy(&output.expect("curl").stdout).trim().parse().unwrap_or_default()
+    answer(url, arguments).0
+}
+
+/// The same with the text.
+fn answer(url: &str, arguments: &[&str]) -> (u16, String) {
+    let output = Command::new("curl").args(["-s", "-w", "\n%{http_code}", "--max-time", "5"]).args(arguments).arg(url).output();
+    let output = String::from_utf8_lossy(&output.expect("curl").stdout).into_owned();
+    let (text, status) = output.rsplit_once('\n').expect("a status");
+    (status.parse().expect("a number"), text.to_owned())
 }
 
 #[test]
@@ -40,6 +51,48 @@ fn who_has_no_password_gets_nothing() {
     println!("a password that was good before: {:?}", again.elapsed());
     let log = daemon.log().concat();
     assert!(!log.contains("open-sesame") && !log.contains(HASH), "{log}");
+}
+
+#[test]
+fn guessing_passwords_does_not_burden_those_who_are_known() {
+    let (server, folder) = (Redis::start(&[]), Certificates::make());
+    let daemon = serve(&server, &folder, &format!("basic_auth_users:\n  prometheus: {HASH}\n  other: {HASH}\n"));
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(SECOND * 10)).build().into();
+    let threads = || {
+        // `prometheus:open-sesame`
+        let known = "Basic cHJvbWV0aGV1czpvcGVuLXNlc2FtZQ==";
+        let url = format!("http://127.0.0.1:{}/metrics?collect[]=exporter", daemon.port);
+        let text = agent.get(url).header("Authorization", known).call().expect("200").body_mut().read_to_string().expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix("process_threads ")).expect("threads");
+        line.parse::<u32>().expect("a number")
+    };
+    let before = threads();
+    let guess = |_| {
+        let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
+        stream.set_nonblocking(true).expect("a socket");
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic cHJvbWV0aGV1czpndWVzcw==\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("taken");
+        stream
+    };
+    let mut guesses: Vec<_> = (0..200).map(guess).collect();
+    let refusal = "Limit of concurrent requests reached (64), try again later.\n";
+    let ((), _) = eventually(SECOND * 10, "guesses are turned away", || {
+        let answers = guesses.iter_mut().filter_map(|stream| {
+            let mut text = [0; 1024];
+            let length = stream.read(&mut text).ok()?;
+            Some(String::from_utf8_lossy(&text[..length]).into_owned())
+        });
+        let answers: Vec<_> = answers.filter(|answer| !answer.is_empty()).collect();
+        assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 401 ") || answer.starts_with("HTTP/1.1 503 ")), "{answers:?}");
+        answers.iter().any(|answer| answer.contains(refusal)).then_some(())
+    });
+    let during = threads();
+    assert!(during <= before + 10, "{before} threads before, {during} while 200 passwords are guessed");
+    // Those who no longer wait for an answer keep nobody from getting one.
+    drop(guesses);
+    let url = format!("http://127.0.0.1:{}/-/healthy", daemon.port);
+    let ((), took) = eventually(SECOND * 20, "the other gets in", || (curl(&url, &["-u", "other:open-sesame"]) == 200).then_some(()));
+    println!("{before} threads before, {during} while 200 passwords are guessed; another user gets in {took:?} later");
 }
 
 #[test]
@@ -68,6 +121,8 @@ fn a_bad_web_configuration_says_what_is_wrong() {
     let file = folder.path("web.yml").display().to_string();
     for (text, problem) in [
         ("basic_auth_users:\n  a: plain\n", "basic_auth_users.a: found no bcrypt hash"),
+        ("basic_auth_users: a:plain\n", "found text, accepted is a map of keys to values"),
+        ("a:plain\n", "found text, accepted is a map of keys to values"),
         ("basic_auth: {}\n", "unknown field `basic_auth`, expected `tls_server_config` or `basic_auth_users`"),
         ("tls_server_config:\n  cert_file: nosuch.pem\n  key_file: server.key\n", "cert_file: "),
         ("tls_server_config:\n  cert_file: server.pem\n  key_file: client.key\n", "cert_file and key_file"),
@@ -85,6 +140,81 @@ fn a_bad_web_configuration_says_what_is_wrong() {
         assert_eq!(output.status.code(), Some(1));
         assert!(!said.contains("plain"), "{said}");
     }
+}
+
+#[test]
+fn a_reload_reads_the_web_configuration_again() {
+    let (server, folder) = (Redis::start(&[]), Certificates::make());
+    let file = folder.path("web.yml");
+    let copy = |from: &str, to: &str| std::fs::copy(folder.path(from), folder.path(to)).expect("a file");
+    let identity = |name: &str| ["pem", "key"].map(|kind| copy(&format!("{name}.{kind}"), &format!("used.{kind}")));
+    identity("server");
+    let tls = "tls_server_config:\n  cert_file: used.pem\n  key_file: used.key\n";
+    let text = |hash: &str| format!("{tls}basic_auth_users:\n  prometheus: {hash}\n");
+    std::fs::write(&file, text(HASH)).expect("a file");
+    let config = ConfigFile::new(&deployment("orders", &[&server]));
+    let arguments = ["--config.file", &config.path(), "--web.enable-lifecycle", "--web.config.file", &file.display().to_string()];
+    let daemon = Daemon::start(&arguments);
+    let ca = folder.path("ca.pem").display().to_string();
+    let ask = |name: &str, path: &str, password: &str, more: &[&str]| {
+        let user = format!("prometheus:{password}");
+        let resolve = format!("{name}:{}:127.0.0.1", daemon.port);
+        let arguments = ["--cacert", &ca, "--resolve", &resolve, "-u", &user];
+        answer(&format!("https://{name}:{}{path}", daemon.port), &[&arguments, more].concat())
+    };
+    let healthy = |name: &str, password: &str| ask(name, "/-/healthy", password, &[]).0;
+    let logged = |what: &str| daemon.log().iter().filter(|line| line.contains(what)).count();
+    let reload = |what: &str| {
+        let before = logged(what);
+        daemon.signal(Signal::Hangup);
+        eventually(SECOND * 5, "it is read again", || (logged(what) > before).then_some(()));
+    };
+    let [reloaded, kept] = ["configuration reloaded", "configuration not reloaded"];
+    assert_eq!([healthy("localhost", "open-sesame"), healthy("localhost", "close-sesame")], [200, 401]);
+    // Another password; the old one was remembered as good.
+    std::fs::write(&file, text(OTHER_HASH)).expect("a file");
+    assert_eq!(healthy("localhost", "open-sesame"), 200, "not before the reload");
+    reload(reloaded);
+    assert_eq!([healthy("localhost", "open-sesame"), healthy("localhost", "close-sesame")], [401, 200]);
+    // Another certificate, for another name.
+    identity("elsewhere");
+    reload(reloaded);
+    assert_eq!([healthy("localhost", "close-sesame"), healthy("redis.example", "close-sesame")], [0, 200]);
+    // A bad file, a key of another certificate, no file: all stays as it is. So it does when the configuration is bad.
+    let keeps = |problem: &str| {
+        reload(kept);
+        assert!(daemon.log().iter().any(|line| line.contains(kept) && line.contains(problem)), "{problem}: {:?}", daemon.log());
+        assert_eq!([healthy("redis.example", "open-sesame"), healthy("redis.example", "close-sesame")], [401, 200], "{problem}");
+    };
+    config.write("[[deployment]]\nname = 'orders'\n");
+    std::fs::write(&file, text(HASH)).expect("a file");
+    keeps("rolecall.toml");
+    config.write(&deployment("payments", &[&server]));
+    for (text, problem) in [
+        (text("open-sesame"), "basic_auth_users.prometheus: found no bcrypt hash"),
+        (text("47110815"), "basic_auth_users.prometheus: found no bcrypt hash"),
+        (text(HASH).replace("used.key", "client.key"), "cert_file and key_file"),
+        (text(HASH).replace("cert_file", "certificate"), "unknown field `certificate`"),
+    ] {
+        std::fs::write(&file, text).expect("a file");
+        keeps(problem);
+    }
+    let (status, said) = ask("redis.example", "/-/reload", "close-sesame", &["-X", "POST"]);
+    assert_eq!(status, 500);
+    assert!(said.starts_with("configuration not reloaded: --web.config.file: ") && said.contains("web.yml: tls_server_config: "), "{said}");
+    let (_, metrics) = ask("redis.example", "/metrics", "close-sesame", &[]);
+    assert!(metrics.contains("\nrolecall_config_last_reload_successful 0\n"), "{metrics}");
+    assert!(!metrics.contains("payments"), "the good file of the two is not used either");
+    std::fs::remove_file(&file).expect("a file");
+    keeps("No such file");
+    // Whether TLS is spoken only changes with a restart; the users change nonetheless.
+    std::fs::write(&file, text(HASH).replace(tls, "")).expect("a file");
+    reload("only changes with a restart");
+    eventually(SECOND * 5, "it is reloaded", || (logged(reloaded) == 3).then_some(()));
+    assert_eq!(logged("key=tls_server_config found=absent used=present"), 1, "{:?}", daemon.log());
+    assert_eq!([healthy("redis.example", "open-sesame"), healthy("redis.example", "close-sesame")], [200, 401]);
+    let log = daemon.log().concat();
+    assert!(["sesame", HASH, OTHER_HASH, "47110815"].iter().all(|secret| !log.contains(secret)), "{log}");
 }
 
 #[test]

@@ -26,9 +26,6 @@ const MAX_HEAD: u16 = 16 << 10;
 /// How long a client may take for the head of a request, the time between two requests included.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
-/// The most requests at a time on one connection of HTTP/2.
-const MAX_STREAMS: u32 = 16;
-
 /// Gives out the right to a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Connections(Arc<Semaphore>);
@@ -37,10 +34,11 @@ pub(crate) struct Connections(Arc<Semaphore>);
 #[derive(Debug, Clone)]
 pub(crate) struct Requests(Arc<Semaphore>);
 
-/// Bounds what one connection may do.
-pub(crate) fn bound<A: axum_server::Address, T>(mut server: Server<A, T>) -> Server<A, T> {
+/// Bounds what one connection may do. The acceptor must be set before: setting one forgets the version of HTTP, and a server that waits to see
+/// which it is waits for ever.
+pub(crate) fn bound<A: axum_server::Address, T>(server: Server<A, T>) -> Server<A, T> {
+    let mut server = server.http1_only();
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD.into());
-    server.http_builder().http2().max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD.into());
     server
 }
 
@@ -70,8 +68,11 @@ impl Requests {
 
     /// The right to one exposition, or what to answer.
     pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit, (StatusCode, String)> {
-        let refusal =
-            |_| (StatusCode::SERVICE_UNAVAILABLE, format!("Limit of concurrent requests reached ({MAX_REQUESTS}), try again later.\n"));
-        Arc::clone(&self.0).try_acquire_owned().map_err(refusal)
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| refusal(MAX_REQUESTS))
     }
+}
+
+/// What is answered where this many are served already.
+pub(super) fn refusal(limit: usize) -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("Limit of concurrent requests reached ({limit}), try again later.\n"))
 }

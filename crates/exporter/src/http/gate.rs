@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use axum::extract::{Request, State};
@@ -10,6 +10,7 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum_server::tls_rustls::RustlsConfig;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rustls::crypto::ring;
@@ -19,9 +20,16 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use serde::Deserialize;
+use serde_yaml_ng::Value;
+use tokio::sync::Semaphore;
+
+use super::bounds::refusal;
 
 /// The most different credentials that are remembered as good. Checking one takes a tenth of a second by design.
 const MAX_REMEMBERED: usize = 64;
+
+/// The most credentials that wait for their turn to be checked; more are turned away.
+const MAX_WAITING: usize = 64;
 
 /// What an unknown user is checked against, so that the time it takes tells nothing about who is known.
 const NOBODY: &str = "$2b$10$vI8aWBnW3fID.ZQ4/zo1G.q1lRps.9cGLcZEiGDMVr5yUP1KUOYTa";
@@ -72,23 +80,47 @@ impl std::fmt::Debug for Hash {
 }
 
 /// Who may ask. Without a file everybody may, in plain text.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Gate {
     /// TLS, where it is spoken.
-    pub(crate) tls: Option<Arc<ServerConfig>>,
-    users: Arc<BTreeMap<String, Hash>>,
-    remembered: Arc<Mutex<Vec<HeaderValue>>>,
+    pub(super) tls: Option<RustlsConfig>,
+    users: Arc<RwLock<Arc<Users>>>,
+    /// Held while credentials are checked: that takes a whole core.
+    turn: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+/// Those who may ask, and what was found good of late: one goes with the other when the file is read again.
+#[derive(Debug, Default)]
+struct Users {
+    hashes: BTreeMap<String, Hash>,
+    remembered: Mutex<Vec<HeaderValue>>,
 }
 
 impl Gate {
+    fn new(tls: Option<ServerConfig>, hashes: BTreeMap<String, Hash>) -> Self {
+        let users = Arc::new(Users { hashes, ..Users::default() });
+        Gate {
+            tls: tls.map(|tls| RustlsConfig::from_config(Arc::new(tls))),
+            users: Arc::new(RwLock::new(users)),
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+        }
+    }
+
     /// Reads the file.
     ///
     /// # Errors
     /// It cannot be read, or something in it is wrong.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Gate::default()) };
+        let Some(path) = path else { return Ok(Gate::new(None, BTreeMap::new())) };
         let place = || format!("--web.config.file: {}", path.display());
         let text = std::fs::read_to_string(path).with_context(place)?;
+        // The parser shows text that it finds in place of a map: there that may be a password or its hash.
+        let shape: Value = serde_yaml_ng::from_str(&text).with_context(place)?;
+        if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
+            bail!("{}: found text, accepted is a map of keys to values, as in `basic_auth_users: {{ user: hash }}`", place());
+        }
         // An empty document is allowed, as in Prometheus.
         let file: Option<WebFile> = serde_yaml_ng::from_str(&text).with_context(place)?;
         let file = file.unwrap_or_default();
@@ -98,43 +130,84 @@ impl Gate {
             }
         }
         let folder = path.parent().unwrap_or(Path::new("."));
-        let tls = file.tls_server_config.map(|tls| tls.build(folder).map(Arc::new)).transpose().with_context(place)?;
-        Ok(Gate { tls, users: Arc::new(file.basic_auth_users), remembered: Arc::default() })
+        let tls = file.tls_server_config.map(|tls| tls.build(folder)).transpose().with_context(place)?;
+        Ok(Gate::new(tls, file.basic_auth_users))
     }
 
-    /// Whether these credentials are those of a user.
-    async fn admits(&self, header: &HeaderValue) -> bool {
-        if self.remembered.lock().unwrap_or_else(PoisonError::into_inner).contains(header) {
-            return true;
+    /// Lets in whom a file that was read anew lets in, and nobody else. Whether TLS is spoken stays as it is.
+    pub(crate) fn replace(&self, new: &Gate) {
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = new.users();
+        if let (Some(used), Some(found)) = (&self.tls, &new.tls) {
+            used.reload_from_config(found.get_inner());
         }
-        let Some((user, password)) = credentials(header) else { return false };
-        let users = Arc::clone(&self.users);
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn users(&self) -> Arc<Users> {
+        Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether who sends this may ask, or what to answer when too many wait to hear that.
+    async fn admits(&self, header: Option<&HeaderValue>) -> Result<bool, (StatusCode, String)> {
+        let users = self.users();
+        if users.hashes.is_empty() {
+            return Ok(true);
+        }
+        let Some(header) = header else { return Ok(false) };
+        if users.remembers(header) {
+            return Ok(true);
+        }
+        let Some((user, password)) = credentials(header) else { return Ok(false) };
+        let _place = self.waiting.try_acquire().map_err(|_| refusal(MAX_WAITING))?;
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Ok(false) };
+        // Meanwhile the same credentials may have been found good.
+        if users.remembers(header) {
+            return Ok(true);
+        }
+        let header = header.clone();
         let check = move || {
-            let known = users.get(&user);
-            let matches = bcrypt::verify(password, known.map_or(NOBODY, |hash| hash.0.as_str())).unwrap_or(false);
-            matches && known.is_some()
+            // The turn ends with the check, even if nobody waits for its outcome any more.
+            let _turn = turn;
+            let good = users.check(&user, &password);
+            if good {
+                users.remember(header);
+            }
+            good
         };
-        let good = tokio::task::spawn_blocking(check).await.unwrap_or(false);
+        Ok(tokio::task::spawn_blocking(check).await.unwrap_or(false))
+    }
+}
+
+impl Users {
+    fn remembers(&self, header: &HeaderValue) -> bool {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).contains(header)
+    }
+
+    fn remember(&self, header: HeaderValue) {
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if good && remembered.len() < MAX_REMEMBERED && !remembered.contains(header) {
-            remembered.push(header.clone());
+        if remembered.len() < MAX_REMEMBERED {
+            remembered.push(header);
         }
-        good
+    }
+
+    fn check(&self, user: &str, password: &str) -> bool {
+        let known = self.hashes.get(user);
+        let matches = bcrypt::verify(password, known.map_or(NOBODY, |hash| hash.0.as_str())).unwrap_or(false);
+        matches && known.is_some()
     }
 }
 
 /// Lets through who may ask.
 pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    if !gate.users.is_empty() {
-        let admitted = match request.headers().get(AUTHORIZATION) {
-            Some(header) => gate.admits(header).await,
-            None => false,
-        };
-        if !admitted {
-            return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "Unauthorized\n").into_response();
-        }
+    match gate.admits(request.headers().get(AUTHORIZATION)).await {
+        Ok(true) => next.run(request).await,
+        Ok(false) => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "Unauthorized\n").into_response(),
+        Err(refusal) => refusal.into_response(),
     }
-    next.run(request).await
 }
 
 fn credentials(header: &HeaderValue) -> Option<(String, String)> {

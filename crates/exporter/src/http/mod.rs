@@ -17,7 +17,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum_server::Handle as ServerHandle;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use catalog::{Build, ExporterView};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -56,12 +56,12 @@ pub(crate) struct Web {
 pub(crate) async fn serve(listener: TcpListener, web: Web, handle: ServerHandle<SocketAddr>) -> std::io::Result<()> {
     let tls = web.gate.tls.clone();
     let routes = router(web).into_make_service();
-    let server = bound(axum_server::from_tcp(listener)?).handle(handle);
+    let server = axum_server::from_tcp(listener)?.handle(handle);
     match tls {
-        None => server.acceptor(Connections::new()).serve(routes).await,
+        None => bound(server.acceptor(Connections::new())).serve(routes).await,
         Some(tls) => {
-            let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls)).acceptor(Connections::new());
-            server.acceptor(acceptor).serve(routes).await
+            let acceptor = RustlsAcceptor::new(tls).acceptor(Connections::new());
+            bound(server.acceptor(acceptor)).serve(routes).await
         }
     }
 }
