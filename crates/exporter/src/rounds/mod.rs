@@ -37,6 +37,7 @@ use resolver::Names;
 
 pub(crate) use asked::Asked;
 pub(crate) use readings::{Interest, PARAMETERS};
+pub(crate) use shared::Lane;
 pub use shared::Shared;
 pub(crate) use station::{Ask, CONNECT_LIMIT, Post, Report, Seat, backoff};
 

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use topology::Answer;
 use tracing::{debug, info, warn};
 
-use super::Shared;
 use super::readings::{Interest, Reading, Readings, Taken};
+use super::{Lane, Shared};
 use crate::config::Cadences;
 use crate::process::resident_memory;
 
@@ -93,6 +93,7 @@ pub(crate) struct Station {
     shared: Shared,
     readings: Readings,
     backoff: ExponentialBackoff,
+    lane: Lane,
     /// The failure that was logged last, until the node answers.
     logged: Option<Reason>,
 }
@@ -103,7 +104,7 @@ struct Stopped;
 impl Station {
     pub(crate) fn new(post: Post, asks: mpsc::Receiver<Ask>, reports: mpsc::Sender<(Seat, Report)>, shared: Shared) -> Self {
         let readings = Readings::new(post.cadences, &post.assumed);
-        Station { post, asks, reports, shared, readings, backoff: backoff(), logged: None }
+        Station { post, asks, reports, shared, readings, backoff: backoff(), lane: Lane::default(), logged: None }
     }
 
     /// Runs until it is ended, as it is when the rounds are no more.
@@ -143,9 +144,8 @@ impl Station {
         Ok(())
     }
 
-    async fn open(&self) -> Result<Connection, Failure> {
-        let _permit = self.shared.connecting().await?;
-        bounded(Connection::open(&self.post.endpoint, CONNECT_LIMIT)).await
+    async fn open(&mut self) -> Result<Connection, Failure> {
+        self.shared.open(&mut self.lane, Connection::open(&self.post.endpoint, CONNECT_LIMIT)).await
     }
 
     /// Answers when asked, until the connection is of no use any more.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use crate::rounds::{CONNECT_LIMIT, Shared, backoff};
+use crate::rounds::{CONNECT_LIMIT, Lane, Shared, backoff};
 
 /// The channels: everything that Sentinels announce, without the greetings that they send one another.
 const PATTERNS: [&str; 2] = ["+*", "-*"];
@@ -26,8 +26,9 @@ pub(super) type Process = watch::Receiver<Option<Box<str>>>;
 pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sender<Announced>, mut process: Process) {
     let mut delays = backoff();
     let mut logged = None;
+    let mut lane = Lane::default();
     loop {
-        let failure = match open(&endpoint, &shared).await {
+        let failure = match shared.open(&mut lane, Subscription::open(&endpoint, &PATTERNS, CONNECT_LIMIT)).await {
             Ok(subscription) => {
                 if logged.take().is_some() {
                     info!(sentinel = %endpoint, "listening to Sentinel");
@@ -55,11 +56,6 @@ pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sen
         }
         sleep(delays.next().unwrap_or(MAX_DELAY)).await;
     }
-}
-
-async fn open(endpoint: &Endpoint, shared: &Shared) -> Result<Subscription, Failure> {
-    let _permit = shared.connecting().await?;
-    Subscription::open(endpoint, &PATTERNS, CONNECT_LIMIT).await
 }
 
 /// Passes on what is announced, until the connection ends.
