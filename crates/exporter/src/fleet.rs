@@ -27,8 +27,8 @@ pub(crate) struct Fleet {
     hub: Hub,
     /// As configured: some stand for all masters that Sentinels watch.
     configured: Vec<DeploymentSettings>,
-    /// When Sentinels last watched the master of each deployment that stands for one of all.
-    watched: BTreeMap<String, Instant>,
+    /// Since when Sentinels do not watch the masters of these deployments any more, each of which stands for one of all.
+    missing: BTreeMap<String, Instant>,
 }
 
 /// Time between two looks at masters that Sentinels watch no more.
@@ -60,7 +60,7 @@ impl Fleet {
             running: Vec::new(),
             hub,
             configured: Vec::new(),
-            watched: BTreeMap::new(),
+            missing: BTreeMap::new(),
         }
     }
 
@@ -117,26 +117,23 @@ impl Fleet {
         let mut deployments: Vec<DeploymentSettings> = Vec::new();
         let mut complete = true;
         let now = self.shared.clock.now();
-        let mut watched = BTreeMap::new();
+        let mut missing = BTreeMap::new();
         for settings in &self.configured {
             if !settings.of_every_master() {
                 deployments.push(settings.clone());
                 continue;
             }
             let (masters, all_heard) = self.hub.masters(settings);
-            let listed: Vec<_> = masters.iter().filter_map(|master| settings.of_master(master)).collect();
-            watched.extend(listed.iter().map(|settings| (settings.deployment.name.clone(), now)));
             let before = deployments.len();
-            deployments.extend(listed);
+            deployments.extend(masters.iter().filter_map(|master| settings.of_master(master)));
             // A Sentinel may forget a master for a moment: when it starts anew, or is told another address of it.
             let grace = settings.deployment.discovery.as_ref().map_or(Duration::ZERO, |discovery| discovery.forget_after);
-            let lately =
-                |settings: &DeploymentSettings| self.watched.get(&settings.deployment.name).filter(|seen| **seen + grace > now).copied();
             for running in
                 self.running.iter().filter(|running| settings.stands_for(&running.settings) && !masters.contains(running.settings.master()))
             {
-                if let (Some(seen), Some(same)) = (lately(&running.settings), settings.of_master(running.settings.master())) {
-                    watched.insert(same.deployment.name.clone(), seen);
+                let since = self.missing.get(&running.settings.deployment.name).copied().unwrap_or(now);
+                if let Some(same) = settings.of_master(running.settings.master()).filter(|_| since + grace > now) {
+                    missing.insert(same.deployment.name.clone(), since);
                     deployments.push(same);
                 }
             }
@@ -149,7 +146,7 @@ impl Fleet {
                 }
             }
         }
-        self.watched = watched;
+        self.missing = missing;
         let mut named: Vec<DeploymentSettings> = Vec::with_capacity(deployments.len());
         // Of deployments that share a Sentinel the one that shows it goes on doing so.
         let keeper = |endpoint: &Endpoint| {
@@ -187,13 +184,11 @@ impl Fleet {
     /// Always: a stopped poller behind a living `/metrics` would be the worst failure.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<Infallible> {
         loop {
-            let last = self.watched.values().max().copied();
-            let fading = self.watched.values().any(|seen| Some(*seen) != last);
             let look_again = self.shared.clock.now() + GRACE_CHECK;
             tokio::select! {
                 ended = ended(&mut self.pollers) => return ended,
                 changed = self.hub.changed() => changed?,
-                () = sleep_until(look_again), if fading => {}
+                () = sleep_until(look_again), if !self.missing.is_empty() => {}
             }
             if self.configured.iter().any(DeploymentSettings::of_every_master) {
                 let Changes { started, stopped, kept } = self.regroup();

@@ -1,6 +1,8 @@
 //! What is kept over a restart, in the file that `state_file` names: without it a failover during the restart goes unseen.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -25,6 +27,8 @@ const ROUNDS: u64 = 60;
 pub struct State {
     path: Option<PathBuf>,
     now: Arc<Mutex<Noted>>,
+    /// Held while the file is written: the last write may meet one that goes on.
+    writing: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +68,7 @@ impl State {
                 StateFile::default()
             }
         };
-        State { path: Some(path.to_owned()), now: Arc::new(Mutex::new(Noted { file, written: true })) }
+        State { path: Some(path.to_owned()), now: Arc::new(Mutex::new(Noted { file, written: true })), writing: Arc::default() }
     }
 
     /// Gives a fold what was kept of its deployment.
@@ -113,9 +117,11 @@ impl State {
         }
     }
 
-    /// Writes the file, if there is something new. A reader sees the old one or the new one, never a part.
+    /// Writes the file, if there is something new. A reader sees the old one or the new one, never a part; so does who reads it after the
+    /// power failed.
     pub(crate) fn write(&self) -> anyhow::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let text = {
             let mut noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
             if noted.written {
@@ -126,7 +132,7 @@ impl State {
         };
         let mut beside = path.clone().into_os_string();
         beside.push(".new");
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+        let written = write_through(&beside, &text).and_then(|()| std::fs::rename(&beside, path));
         if written.is_err() {
             self.now.lock().unwrap_or_else(PoisonError::into_inner).written = false;
         }
@@ -134,6 +140,40 @@ impl State {
     }
 }
 
+/// Writes a file to the disk itself.
+fn write_through(path: impl AsRef<Path>, text: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
 fn seconds(at: SystemTime) -> f64 {
     at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_that_meet_do_not_disturb_one_another() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("state.json");
+        let state = State::open(Some(&path));
+        let entry = || Entry { at: 1.0, remembered: Remembered::default() };
+        state.now.lock().expect("state").file.deployments = (0..1000).map(|number| (format!("d{number}"), entry())).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        state.now.lock().expect("state").written = false;
+                        state.write().expect("a write");
+                        let text = std::fs::read(&path).expect("a file");
+                        let read: StateFile = serde_json::from_slice(&text).expect("a whole one");
+                        assert_eq!(read.deployments.len(), 1000);
+                    }
+                });
+            }
+        });
+    }
 }

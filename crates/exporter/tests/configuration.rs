@@ -302,4 +302,15 @@ fn parts_have_every_deployment_once() {
     all.dedup();
     assert_eq!(all.len(), 30);
     assert!(names("1/3").len() < 30 && names("1/1").len() == 30);
+    // There may be fewer deployments than parts.
+    let few = |part: &str| {
+        std::fs::write(&file, format!("part = '{part}'\n{}", deployment(1))).expect("a file");
+        let settings = Settings::check(&file).expect("a good file");
+        (settings.deployments.len(), settings.warnings)
+    };
+    let (has, warnings): (Vec<_>, Vec<_>) = ["1/2", "2/2"].map(few).into_iter().unzip();
+    assert_eq!(has.iter().sum::<usize>(), 1);
+    let empty = has.iter().position(|count| *count == 0).expect("a part of nothing");
+    assert_eq!(warnings[empty], [format!("part {}/2: none of the deployments is in it, so nothing is polled", empty + 1)]);
+    assert_eq!(warnings[1 - empty], Vec::<String>::new());
 }

@@ -1,5 +1,7 @@
 //! A server that hangs: unknown at first, then down, and back on the same connection; and the others do not notice.
 
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
 use tests::{Daemon, Redis, SECOND, Signal, deployment, eventually, pause};
 
 #[test]
@@ -163,4 +165,34 @@ fn a_step_of_the_wall_clock_changes_nothing() {
     }
     assert_eq!(daemon.value("rolecall_blind_rounds_total"), Some(0.0));
     assert!(daemon.log().iter().all(|line| !line.contains("event=")), "{:?}", daemon.log());
+}
+
+#[test]
+fn hundreds_that_hang_do_not_delay_one_that_closed_its_connection() {
+    let server = Redis::start(&[]);
+    // Nobody accepts, and the queue is full: at every address of loopback the port is silent from here on.
+    let silent = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let here = (Ipv4Addr::LOCALHOST, port).into();
+    let queue: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&here, SECOND / 5).ok()).collect();
+    let node = |number: u8| [1, 2].map(|net| format!("{{ url = 'redis://127.0.{net}.{number}:{port}' }}")).join(", ");
+    let nodes: Vec<_> = (1..=200).map(node).collect();
+    let text = format!("{}[[deployment]]\nname = 'silent'\nnodes = [{}]\n", deployment("healthy", &[&server]), nodes.join(", "));
+    let daemon = Daemon::configured(&text);
+    let healthy = [("deployment", "healthy")];
+    daemon.until(SECOND * 5, "redis_up", &healthy, 1.0);
+    pause(SECOND * 8);
+    for _ in 0..2 {
+        assert_eq!(server.cli(&["CLIENT", "KILL", "TYPE", "normal"]).trim(), "1");
+        let back = eventually(SECOND * 2, "it is connected again", || (server.pollers().len() == 1).then_some(())).1;
+        println!("connected again after {back:?}, {} wait in the queue", queue.len());
+        for _ in 0..12 {
+            pause(SECOND / 2);
+            assert_eq!(daemon.samples().get("redis_up", &healthy), Some(1.0));
+        }
+    }
+    // What hangs is found out meanwhile.
+    let failed = daemon.samples().count("redis_poll_failures_total", &[("deployment", "silent"), ("reason", "timeout")]);
+    assert!(failed > 150, "{failed} of 400 failed so far");
+    assert!(!daemon.logged("node_unreachable").iter().any(|line| line.contains("healthy")), "{:?}", daemon.log());
 }

@@ -1,12 +1,14 @@
 //! Each reason of the closed set, caused for real, bounded in time and in memory. Those that are not here: `dns`, `refused`, `timeout`,
 //! `auth` and `maxclients` are in `down.rs`, `tls` is in `tls.rs`.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tests::{ConfigFile, Daemon, Peer, Process, Proxy, Redis, SECOND, eventually, pause, until_info};
+use tests::{ConfigFile, Daemon, Peer, Process, Proxy, Redis, SECOND, Stopwatch, eventually, pause, until_info};
 
 /// Starts a daemon on a node, and waits until the node is down for this reason.
 fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
@@ -48,14 +50,16 @@ fn protocol() {
     check(&peer.url(), "protocol", SECOND * 5);
 }
 
+/// A reply that does not end.
+fn endless(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"$99999999999\r\n")?;
+    loop {
+        stream.write_all(&[b'x'; 8192])?;
+    }
+}
+
 #[test]
 fn toolarge() {
-    let endless = |stream: &mut TcpStream| -> std::io::Result<()> {
-        stream.write_all(b"$99999999999\r\n")?;
-        loop {
-            stream.write_all(&[b'x'; 8192])?;
-        }
-    };
     let peer = Peer::start(move |stream| until_info(stream, endless));
     let daemon = check(&peer.url(), "toolarge", SECOND * 8);
     // Attempt after attempt, memory stays bounded.
@@ -66,6 +70,44 @@ fn toolarge() {
     // From the first byte on, already while connecting.
     let peer = Peer::start(move |mut stream| drop(endless(&mut stream)));
     check(&peer.url(), "toolarge", SECOND * 8);
+}
+
+#[test]
+fn a_sentinel_whose_message_does_not_end_is_not_listened_to() {
+    let subscribed = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&subscribed);
+    let peer = Peer::start(move |mut stream| {
+        let mut request = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut request) {
+            let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
+            let answered = match () {
+                () if text.contains("PSUBSCRIBE") => {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let confirmed = |pattern, number| format!("*3\r\n$10\r\npsubscribe\r\n$2\r\n{pattern}\r\n:{number}\r\n");
+                    let begun = "*4\r\n$8\r\npmessage\r\n$2\r\n+*\r\n$6\r\n+sdown\r\n";
+                    let message = [&confirmed("+*", 1), &confirmed("-*", 2), begun].concat();
+                    // By then it is open.
+                    stream.write_all(message.as_bytes()).and_then(|()| {
+                        pause(SECOND * 2);
+                        endless(&mut stream)
+                    })
+                }
+                () if text.contains("CLIENT") => stream.write_all(b":1\r\n"),
+                () if text.contains("SERVER") => stream.write_all(b"$21\r\nredis_version:7.0.0\r\n\r\n"),
+                () => stream.write_all(b"-ERR unknown command\r\n"),
+            };
+            if answered.is_err() {
+                return;
+            }
+        }
+    });
+    let daemon = Daemon::start(&[&format!("sentinel://127.0.0.1:{}/mymaster", peer.port)]);
+    let begun = Stopwatch::start();
+    while begun.elapsed() < SECOND * 15 {
+        pause(SECOND / 10);
+        assert!(daemon.value("process_resident_memory_bytes") < Some(900e6), "memory is bounded");
+    }
+    assert!(subscribed.load(Ordering::Relaxed) >= 2, "it is given up, and tried again");
 }
 
 #[test]

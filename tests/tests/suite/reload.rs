@@ -128,3 +128,24 @@ fn post(daemon: &Daemon) -> (u16, String) {
     let mut answer = agent.post(format!("http://127.0.0.1:{}/-/reload", daemon.port)).send_empty().expect("an answer");
     (answer.status().as_u16(), answer.body_mut().read_to_string().expect("text"))
 }
+
+#[test]
+fn a_part_in_which_there_is_nothing_is_no_mistake() {
+    let server = Redis::start(&[]);
+    let text = configuration(&[("orders", &server, "")]);
+    let in_part = |part: &str| format!("part = '{part}'\n{text}");
+    let daemon = Daemon::configured(&in_part("1/1"));
+    // The one deployment is in one of two parts.
+    for part in ["1/2", "2/2"] {
+        daemon.reload(&in_part(part));
+        eventually(SECOND * 5, "it was read", || daemon.log().iter().any(|line| line.contains("configuration reloaded")).then_some(()));
+    }
+    let warned = eventually(SECOND * 5, "a warning", || daemon.log().into_iter().find(|line| line.contains("so nothing is polled"))).0;
+    assert_eq!(daemon.value("rolecall_config_last_reload_successful"), Some(1.0));
+    let empty = if warned.contains("1/2") { "1/2" } else { "2/2" };
+    // The same at the start.
+    let daemon = Daemon::configured(&in_part(empty));
+    assert_eq!(daemon.samples().count("redis_deployment_info", &[]), 0);
+    daemon.reload(&in_part("1/1"));
+    eventually(SECOND * 5, "it is polled", || rounds(&daemon, "orders"));
+}

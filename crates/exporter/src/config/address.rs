@@ -9,6 +9,8 @@ pub(super) const PORT: u16 = 6379;
 
 const ACCEPTED: &str = "accepted are redis://[user:password@]host[:port], rediss://... and unix:///path, and valkey like redis";
 
+const ESCAPED: &str = "; write / ? # and @ in a user name or a password as %2F %3F %23 and %40";
+
 /// Reads the URL of a node. What it does not say of credentials comes from `others`. An error is a sentence without secrets.
 pub(super) fn parse(text: &str, others: &Credentials, tls: Option<&Tls>) -> Result<Endpoint, String> {
     parse_with_port(text, PORT, others, tls)
@@ -17,7 +19,7 @@ pub(super) fn parse(text: &str, others: &Credentials, tls: Option<&Tls>) -> Resu
 /// Reads a URL as [`parse`] does; one without a port means this one.
 pub(super) fn parse_with_port(text: &str, port: u16, others: &Credentials, tls: Option<&Tls>) -> Result<Endpoint, String> {
     let shown = redacted(text);
-    let url = Url::parse(text).map_err(|error| format!("found {shown:?}, which is no URL ({error}), {ACCEPTED}"))?;
+    let url = Url::parse(text).map_err(|error| format!("found {shown:?}, which is no URL ({error}), {ACCEPTED}{ESCAPED}"))?;
     let tcp = || {
         let host = host(&url).ok_or_else(|| format!("found {shown:?} without a host, {ACCEPTED}"))?;
         Ok::<_, String>(Address::Tcp { host, port: url.port().unwrap_or(port) })
@@ -28,8 +30,13 @@ pub(super) fn parse_with_port(text: &str, port: u16, others: &Credentials, tls: 
         "unix" if url.path().len() > 1 => (Address::Unix(decode(url.path()).into()), None),
         other => return Err(format!("found {shown:?} with the scheme {other:?}, {ACCEPTED}")),
     };
-    if url.path().len() > 1 && matches!(address, Address::Tcp { .. }) && url.path()[1..].parse::<u32>().is_err() {
-        return Err(format!("found {shown:?} with the path {:?}, {ACCEPTED}", url.path()));
+    let path_is_known = match address {
+        Address::Tcp { .. } => url.path().len() <= 1 || url.path()[1..].parse::<u32>().is_ok(),
+        Address::Unix(_) => url.authority().is_empty() || !url.path().contains('@'),
+    };
+    // Where a password ends the host before its time, the rest of it is here, and what is shown as host is not the host.
+    if !path_is_known || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("found a path, ? or # that means nothing, {ACCEPTED}{ESCAPED}"));
     }
     let username = Some(decode(url.username())).filter(|username| !username.is_empty());
     let credentials = match url.password() {
@@ -63,11 +70,15 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// The URL as it may be shown, whether it is one or not: nothing before the last `@` is kept.
+/// The URL as it may be shown, whether it is one or not: nothing before the last `@` is kept, and nothing that follows the host.
 pub(super) fn redacted(text: &str) -> String {
-    let Some((secret, rest)) = text.rsplit_once('@') else { return text.to_owned() };
-    let scheme = secret.split_once("://").map_or("", |(scheme, _)| scheme);
-    format!("{scheme}://...@{rest}")
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let (user, host) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| ("...@", host));
+    if scheme.is_empty() && user.is_empty() {
+        return text.to_owned();
+    }
+    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{user}{host}")
 }
 
 #[cfg(test)]
@@ -90,13 +101,31 @@ mod tests {
         check("redis://mon:p@h:1/0", "h:1", Some("mon"), true, false);
         check("rediss://h", "h:6379", None, false, true);
         check("unix:///run/redis.sock", "/run/redis.sock", None, false, false);
+        check("unix:///run/a@b.sock", "/run/a@b.sock", None, false, false);
+        check("redis://mon:12%2Fs%3F%23@h:1/", "h:1", Some("mon"), true, false);
     }
 
     #[test]
     fn a_wrong_url_says_what_is_accepted_and_no_secret() {
-        for url in
-            ["redis://:hunter2@h:port", "http://:hunter2@h", "redis://u:hunter2@", "h:6379", "redis:///", "u:hunter2@h", "redis://h/x"]
-        {
+        for url in [
+            "redis://:hunter2@h:port",
+            "http://:hunter2@h",
+            "redis://u:hunter2@",
+            "h:6379",
+            "redis:///",
+            "u:hunter2@h",
+            "redis://h/x",
+            "redis://mon:12/hunter2@h:6379",
+            "redis://mon:12#hunter2@h:6379",
+            "redis://mon:12?hunter2@h:6379",
+            "redis://mon:12/34@h?hunter2",
+            "redis://mon:a/hunter2@h:6379",
+            "redis://mon:12@h/0?password=hunter2",
+            "redis://h:port/?password=hunter2",
+            "http://h#hunter2",
+            "unix://mon:12/hunter2@/run/redis.sock",
+            "unix:///run/redis.sock?password=hunter2",
+        ] {
             let problem = parse(url, &Credentials::default(), None).expect_err(url);
             assert!(problem.contains("accepted are") && !problem.contains("hunter2"), "{url}: {problem}");
         }

@@ -139,7 +139,7 @@ impl FileDeployment {
             return Err(at(["deadline"], format!("found more than the interval, accepted is up to {}", Span(interval))));
         }
         builder.cadences = std::mem::take(&mut self.cadence).over(cadences);
-        builder.deployment.expect = std::mem::take(&mut self.expect).build().map_err(|problem| under("expect", problem))?;
+        builder.deployment.expect = std::mem::take(&mut self.expect).build(kind).map_err(|problem| under("expect", problem))?;
         if let Some(parameter) = self.assume.keys().find(|parameter| !PARAMETERS.contains(&parameter.as_str())) {
             return Err(at(["assume", parameter], format!("found a parameter that is not read, accepted are {}", PARAMETERS.join(", "))));
         }

@@ -1,7 +1,7 @@
 //! What a deployment is expected to be.
 
 use serde::Deserialize;
-use topology::{AofExpectation, Expectations};
+use topology::{AofExpectation, Expectations, Kind};
 
 use super::error::{Problem, at};
 use super::values::Date;
@@ -31,9 +31,18 @@ enum FilePrimary {
 }
 
 impl FileExpect {
-    pub(super) fn build(self) -> Result<Expectations, Problem> {
+    pub(super) fn build(self, kind: Kind) -> Result<Expectations, Problem> {
         if self.masters == Some(0) {
             return Err(at(["masters"], "found 0, accepted is 1 or more; a site whose primary is elsewhere has primary = \"external\""));
+        }
+        // Where others name the primary, several masters are a fault, whatever their number.
+        let named_by = match kind {
+            Kind::Sentinel => Some("sentinels"),
+            Kind::Cluster => Some("cluster"),
+            Kind::Static | Kind::Dns => None,
+        };
+        if let Some(namer) = named_by.filter(|_| self.masters.is_some()) {
+            return Err(at(["masters"], format!("found with {namer}, accepted is with nodes or dns: others do not name their masters")));
         }
         if self.masters.is_some() && self.primary.is_some() {
             return Err(at(["masters"], "found primary = \"external\" too, accepted is one of them"));

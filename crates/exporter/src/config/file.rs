@@ -68,11 +68,15 @@ pub(super) fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
             in_file((path, problem))
         }
     })?;
+    let lists_none = file.deployment.is_empty();
     let mut settings = file.settings().map_err(in_file)?;
-    if path.is_some() && settings.deployments.is_empty() {
+    if path.is_some() && lists_none {
         return Err(in_file(at(["deployment"], "found none, accepted is at least one")));
     }
     settings.warnings = warnings(&settings);
+    if let Some(part) = settings.part.as_ref().filter(|_| !lists_none && settings.deployments.is_empty()) {
+        settings.warnings.push(format!("part {part}: none of the deployments is in it, so nothing is polled"));
+    }
     Ok(settings)
 }
 

@@ -10,8 +10,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use topology::{Answerer, Check, EndpointKind, OwnErrors};
 use tracing::{info, warn};
 
-use super::Shared;
 use super::station::bounded;
+use super::{Lane, Shared};
 
 /// How long a check may take, waiting for the permit to connect left out.
 const CHECK_LIMIT: Duration = Duration::from_secs(5);
@@ -53,13 +53,14 @@ pub(super) struct Checker {
     checked: mpsc::Sender<Checked>,
     /// The process that answered last, and whether it refuses CLIENT ID, with which each connection begins.
     known: Option<(Box<str>, bool)>,
+    lane: Lane,
     /// The failure that was logged last, until a check is answered.
     logged: Option<Reason>,
 }
 
 impl Checker {
     pub(super) fn new(brief: Brief, shared: Shared, checked: mpsc::Sender<Checked>) -> Self {
-        Checker { brief, shared, checked, known: None, logged: None }
+        Checker { brief, shared, checked, known: None, lane: Lane::default(), logged: None }
     }
 
     /// Checks until the rounds are no more.
@@ -81,7 +82,7 @@ impl Checker {
     async fn check(&mut self) -> Checked {
         let shared = self.shared.clone();
         let clock = shared.clock;
-        let permit = shared.connecting().await;
+        let permit = shared.connecting(self.lane).await;
         let begun = clock.now();
         let mut own_errors = OwnErrors::new();
         let answered = match permit {
@@ -91,6 +92,7 @@ impl Checker {
             }
             Err(failure) => Err(failure),
         };
+        self.lane = Lane::after(answered.is_ok(), clock.now() - begun);
         self.log(answered.as_ref().err());
         let outcome = answered.map_err(|failure| failure.reason);
         let (begun, ended) = (clock.elapsed(begun), clock.elapsed(clock.now()));

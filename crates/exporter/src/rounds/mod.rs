@@ -37,8 +37,9 @@ use resolver::Names;
 
 pub(crate) use asked::Asked;
 pub(crate) use readings::{Interest, PARAMETERS};
+pub(crate) use shared::Lane;
 pub use shared::Shared;
-pub(crate) use station::{Ask, CONNECT_LIMIT, Post, Report, Seat, backoff};
+pub(crate) use station::{Ask, CONNECT_LIMIT, Post, Report, Seat, backoff, endless_growth};
 
 /// Rounds that are asked for begin at least that long after the one before.
 const APART: Duration = Duration::from_millis(100);

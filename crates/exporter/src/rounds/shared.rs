@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use client::{Command, Failure};
 use snapshot::Reason;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blindness::Blindness;
+use super::station::bounded;
 use crate::clock::Clock;
 use crate::process::descriptors;
 use crate::state::State;
 
-/// The most connections that are being opened at a time, over all deployments.
+/// The most connections of one lane that are being opened at a time, over all deployments.
 const MAX_CONNECTING: usize = 64;
+
+/// An attempt to connect that fails after longer than that hung.
+const HUNG: Duration = Duration::from_secs(1);
 
 /// Descriptors that connections to servers leave for scrapes.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -23,25 +28,48 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 pub struct Shared {
     /// Where time comes from.
     pub clock: Clock,
-    connecting: Arc<Semaphore>,
+    connecting: Arc<[Semaphore; Lane::COUNT]>,
     pub(super) state: State,
     pub(super) blindness: Arc<Blindness>,
     sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
+/// Among which others an attempt to connect waits. Attempts that hang hold their permits for seconds, so what is known to hang, and what is
+/// not known yet, must not stand before a healthy server that closed a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Lane {
+    /// There was no attempt yet.
+    #[default]
+    New,
+    /// The last attempt succeeded, or failed at once.
+    Prompt,
+    /// The last attempt hung.
+    Hung,
+}
+
+impl Lane {
+    const COUNT: usize = 3;
+
+    /// The lane after an attempt.
+    pub(super) fn after(succeeded: bool, took: Duration) -> Self {
+        if succeeded || took < HUNG { Lane::Prompt } else { Lane::Hung }
+    }
+}
+
 impl Shared {
     /// Nothing was sent yet.
     pub fn new(clock: Clock, state: State) -> Self {
-        Shared { clock, state, connecting: Arc::new(Semaphore::new(MAX_CONNECTING)), sent: Arc::default(), blindness: Arc::default() }
+        let connecting = Arc::new([(); Lane::COUNT].map(|()| Semaphore::new(MAX_CONNECTING)));
+        Shared { clock, state, connecting, sent: Arc::default(), blindness: Arc::default() }
     }
 
     /// Waits until a connection may be opened, which is while the permit lasts.
     ///
     /// # Errors
     /// Too many descriptors are open.
-    pub(crate) async fn connecting(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        let permit = self.connecting.acquire().await.map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
-        let connecting = (MAX_CONNECTING - self.connecting.available_permits()) as u64;
+    pub(super) async fn connecting(&self, lane: Lane) -> Result<SemaphorePermit<'_>, Failure> {
+        let permit = self.connecting[lane as usize].acquire().await.map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
+        let connecting = self.connecting.iter().map(|lane| (MAX_CONNECTING - lane.available_permits()) as u64).sum::<u64>();
         if let Some((open, limit)) = descriptors()
             && open + connecting + RESERVED_DESCRIPTORS > limit
         {
@@ -50,6 +78,15 @@ impl Shared {
             return Err(Failure::new(Reason::Local, problem));
         }
         Ok(permit)
+    }
+
+    /// Makes an attempt to connect when its turn comes, and notes the lane of the next.
+    pub(crate) async fn open<T>(&self, lane: &mut Lane, attempt: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let _permit = self.connecting(*lane).await?;
+        let begun = self.clock.now();
+        let outcome = bounded(attempt).await;
+        *lane = Lane::after(outcome.is_ok(), self.clock.now() - begun);
+        outcome
     }
 
     /// Forgets a deployment that is no longer polled.

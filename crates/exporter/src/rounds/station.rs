@@ -12,8 +12,8 @@ use tokio::time::sleep;
 use topology::Answer;
 use tracing::{debug, info, warn};
 
-use super::Shared;
 use super::readings::{Interest, Reading, Readings, Taken};
+use super::{Lane, Shared};
 use crate::config::Cadences;
 use crate::process::resident_memory;
 
@@ -28,6 +28,12 @@ const CHECK: Duration = Duration::from_millis(100);
 
 /// How much the process may grow while a reply is late, bytes. fred reads a reply whole and without a limit, so its end is watched for here.
 const MAX_GROWTH: u64 = 64 << 20;
+
+/// Time between two looks at memory while a message may come at any time.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// As long as memory must not grow for what it grew before to be of no account.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// The most batches that follow the first, each for what the one before it showed to be worth reading.
 const MAX_BATCHES_MORE: usize = 2;
@@ -93,6 +99,7 @@ pub(crate) struct Station {
     shared: Shared,
     readings: Readings,
     backoff: ExponentialBackoff,
+    lane: Lane,
     /// The failure that was logged last, until the node answers.
     logged: Option<Reason>,
 }
@@ -103,7 +110,7 @@ struct Stopped;
 impl Station {
     pub(crate) fn new(post: Post, asks: mpsc::Receiver<Ask>, reports: mpsc::Sender<(Seat, Report)>, shared: Shared) -> Self {
         let readings = Readings::new(post.cadences, &post.assumed);
-        Station { post, asks, reports, shared, readings, backoff: backoff(), logged: None }
+        Station { post, asks, reports, shared, readings, backoff: backoff(), lane: Lane::default(), logged: None }
     }
 
     /// Runs until it is ended, as it is when the rounds are no more.
@@ -143,9 +150,8 @@ impl Station {
         Ok(())
     }
 
-    async fn open(&self) -> Result<Connection, Failure> {
-        let _permit = self.shared.connecting().await?;
-        bounded(Connection::open(&self.post.endpoint, CONNECT_LIMIT)).await
+    async fn open(&mut self) -> Result<Connection, Failure> {
+        self.shared.open(&mut self.lane, Connection::open(&self.post.endpoint, CONNECT_LIMIT)).await
     }
 
     /// Answers when asked, until the connection is of no use any more.
@@ -285,6 +291,27 @@ async fn growth() -> u64 {
         if grown > MAX_GROWTH {
             return grown;
         }
+    }
+}
+
+/// Waits until the process grew by too much without a pause, as it does while a message is read that does not end. A message may be waited
+/// for for ever, so growth with pauses does not count. The limit is higher than where an answer is waited for: that is the first suspect.
+pub(crate) async fn endless_growth() -> u64 {
+    let (mut least, mut most, mut still) = (None, None, Duration::ZERO);
+    loop {
+        let now = resident_memory();
+        if now > most {
+            (most, still) = (now, Duration::ZERO);
+        }
+        if least.is_none() || now < least || still >= PAUSE {
+            (least, most, still) = (now, now, Duration::ZERO);
+        }
+        let grown = now.zip(least).map_or(0, |(now, least)| now.saturating_sub(least));
+        if grown > 2 * MAX_GROWTH {
+            return grown;
+        }
+        sleep(LOOK).await;
+        still += LOOK;
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use crate::rounds::{CONNECT_LIMIT, Shared, backoff};
+use crate::rounds::{CONNECT_LIMIT, Lane, Shared, backoff, endless_growth};
 
 /// The channels: everything that Sentinels announce, without the greetings that they send one another.
 const PATTERNS: [&str; 2] = ["+*", "-*"];
@@ -26,8 +26,9 @@ pub(super) type Process = watch::Receiver<Option<Box<str>>>;
 pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sender<Announced>, mut process: Process) {
     let mut delays = backoff();
     let mut logged = None;
+    let mut lane = Lane::default();
     loop {
-        let failure = match open(&endpoint, &shared).await {
+        let failure = match shared.open(&mut lane, Subscription::open(&endpoint, &PATTERNS, CONNECT_LIMIT)).await {
             Ok(subscription) => {
                 if logged.take().is_some() {
                     info!(sentinel = %endpoint, "listening to Sentinel");
@@ -57,15 +58,17 @@ pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sen
     }
 }
 
-async fn open(endpoint: &Endpoint, shared: &Shared) -> Result<Subscription, Failure> {
-    let _permit = shared.connecting().await?;
-    Subscription::open(endpoint, &PATTERNS, CONNECT_LIMIT).await
-}
-
 /// Passes on what is announced, until the connection ends.
 async fn listen(mut subscription: Subscription, shared: &Shared, announced: &mpsc::Sender<Announced>) -> Failure {
     loop {
-        match subscription.next().await {
+        let heard = tokio::select! {
+            biased;
+            heard = subscription.next() => heard,
+            grown = endless_growth() => {
+                Err(Failure::new(Reason::Toolarge, format!("{grown} bytes more in memory while listening: a message that does not end")))
+            }
+        };
+        match heard {
             Ok(Heard::Message { channel, payload }) => {
                 if announced.send((shared.clock.wall(), channel, payload)).await.is_err() {
                     // Nobody is there to hear it, and this task is being ended.

@@ -169,7 +169,9 @@ impl Watcher {
                 message = announced.recv() => {
                     // What is not watched any more is not asked for.
                     let told = message.as_ref().filter(|(_, channel, _)| channel != "-monitor");
-                    urgent.extend(told.and_then(|(_, channel, payload)| master(channel, payload)).map(Into::into));
+                    let named = told.and_then(|(_, channel, payload)| master(channel, payload));
+                    // Nor is what is of no interest, however many names are announced.
+                    urgent.extend(named.and_then(|name| self.brief.borrow().masters.iter().find(|master| ***master == *name).cloned()));
                     waiting.extend(message.filter(|_| waiting.len() < MAX_WAITING));
                     next = next.min(begun.map_or(clock.now(), |begun: Instant| begun + APART));
                 }

@@ -174,6 +174,40 @@ fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
 }
 
 #[test]
+fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_for_good_does_not() {
+    let (group, second) = with_another("second");
+    // One Sentinel alone is listened to: of several, the first that forgets a master shows that the others have not.
+    let sentinel = &group.sentinels[0];
+    let watch = Watch::of(&watched_deployment("{master}", None, &[sentinel.url()], "forget_after = '15s'"));
+    for (name, primary) in [(MASTER, group.primary()), ("second", &second)] {
+        watch.daemon.until(LIMIT, PRIMARY, &[("deployment", name), ("node", &primary.address())], 1.0);
+    }
+    // Nothing changes for longer than that.
+    pause(SECOND * 17);
+    let rounds = || watch.daemon.samples().get("rolecall_rounds_total", &[("deployment", "second")]);
+    let before = rounds();
+    let told = |masters| watch.daemon.until(SECOND * 5, "redis_sentinel_masters", &[("node", &sentinel.address())], masters);
+    let tell = |command: &[&str]| assert_eq!(sentinel.ask(command), ["OK"]);
+    tell(&["SENTINEL", "REMOVE", "second"]);
+    told(1.0);
+    tell(&["SENTINEL", "MONITOR", "second", &second.host, &second.port.to_string(), "2"]);
+    told(2.0);
+    assert!(before >= Some(10.0) && rounds() > before, "it went on: {before:?} rounds, then {:?}", rounds());
+
+    // All of them for good, one soon after the other.
+    let removed = Stopwatch::start();
+    for name in [MASTER, "second"] {
+        tell(&["SENTINEL", "REMOVE", name]);
+    }
+    for name in [MASTER, "second"] {
+        let gone = || (watch.daemon.samples().count("redis_deployment_info", &[("deployment", name)]) == 0).then_some(());
+        eventually(LIMIT, "it is gone", gone);
+        assert!(removed.elapsed() > SECOND * 14, "{name} is gone after {:?}", removed.elapsed());
+    }
+    println!("both gone after {:?}", removed.elapsed());
+}
+
+#[test]
 fn a_dead_sentinel_that_others_list_is_a_ghost() {
     let mut group = Group::start(&Setup::default());
     let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
