@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what watching costs, and prints a table. By hand: it takes some five minutes, and wants a quiet machine.
+# Measures what watching costs, and prints a table. By hand: it takes some eight minutes, and wants a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/setup.sh
