@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use snapshot::NodeSnapshot;
 
+use crate::limits::KEYS_READ_RATIO;
 use crate::process::Succession;
 
 /// How often the primary came back empty.
@@ -77,8 +78,8 @@ impl Memory {
 fn lost_all(snapshot: &NodeSnapshot, before: u64) -> bool {
     let keys: u64 = snapshot.keyspace.iter().map(|database| database.keys).sum();
     let loaded = snapshot.fields.count("rdb_last_load_keys_loaded");
-    // Servers before 7.0 do not tell how much they read: one that wrote few keys anew and again had more than half of them in its dump.
-    let read = loaded.map_or(lasting(snapshot) * 2 >= before, |loaded| loaded > 0);
+    // Servers before 7.0 do not tell how much they read; one that writes few keys again and again has many of them from its dump.
+    let read = loaded.map_or(lasting(snapshot) as f64 >= before as f64 * KEYS_READ_RATIO, |loaded| loaded > 0);
     let written = snapshot.persistence.rdb.changes.filter(|_| snapshot.persistence.aof.enabled == Some(false) && !read);
     // What it read may be used up already: queues are.
     keys == 0 && loaded.is_none_or(|loaded| loaded == 0) || written.is_some_and(|written| keys <= written)

@@ -89,3 +89,6 @@ pub const AOF_BLOATED_FACTOR: f64 = 1.5;
 
 /// The part of `maxmemory` above which a server that refuses instead of evicting is close to refusing.
 pub const MEMORY_NEAR_LIMIT_RATIO: f64 = 0.9;
+
+/// A primary that holds this part of its lasting keys after a restart, or more, read them from its dump, where it does not tell.
+pub const KEYS_READ_RATIO: f64 = 0.5;

@@ -1,10 +1,9 @@
 //! Fact: what the nodes that claim to be master are to one another: the primary, stale, split, or strangers.
 
-use std::collections::HashMap;
-
 use snapshot::Role;
 
 use crate::primary::Claims;
+use crate::process::twins;
 use crate::shard::Scene;
 use crate::{NodeView, PrimaryView, SentinelsView, lineage};
 
@@ -30,7 +29,12 @@ pub(crate) struct Masters {
 impl Masters {
     /// Tells them apart. `previous` is the primary so far.
     pub(crate) fn tell(nodes: &[NodeView], lineage: &lineage::Memory, previous: Option<usize>, scene: &Scene<'_>) -> Self {
-        let all = processes(nodes, (0..nodes.len()).filter(|place| nodes[*place].role() == Some(Role::Master)), previous);
+        let mut all: Vec<_> = (0..nodes.len()).filter(|place| nodes[*place].role() == Some(Role::Master)).collect();
+        // A process behind two addresses, as when a name leads astray for a while, is there once: where the primary was, else at the first.
+        for (first, second) in twins(nodes, all.iter().copied()) {
+            let other = if previous == Some(second) { first } else { second };
+            all.retain(|place| *place != other);
+        }
         let meant = scene.expect.masters.map_or(1, |masters| masters as usize);
         let (several, multiple) = (all.len() > meant, meant > 1);
         // A master that has nothing in common with the data of the deployment is not its primary for want of another.
@@ -60,26 +64,6 @@ impl Masters {
             all,
         }
     }
-}
-
-/// A process that is behind two addresses, as when a name leads to another node for a while, is there once: where the primary was, else at the
-/// first of them.
-fn processes(nodes: &[NodeView], places: impl Iterator<Item = usize>, previous: Option<usize>) -> Vec<usize> {
-    let (mut by_id, mut all) = (HashMap::new(), Vec::new());
-    for place in places {
-        match nodes[place].run_id() {
-            Some(id) => {
-                let at = by_id.entry(id).or_insert(place);
-                if previous == Some(place) {
-                    *at = place;
-                }
-            }
-            None => all.push(place),
-        }
-    }
-    all.extend(by_id.into_values());
-    all.sort_unstable();
-    all
 }
 
 /// The only master is none of ours: it shares no history with the last primary, whose replicas are still there.

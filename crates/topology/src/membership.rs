@@ -11,6 +11,7 @@ use crate::deployment::address;
 use crate::names::is_address;
 use crate::places::Places;
 use crate::presence::is_absence;
+use crate::process::twins;
 use crate::{Deployment, Discovery, Kind, Node, NodeKind, NodeView, Presence, Resolved, Round, cluster};
 
 /// The most nodes that are found of one deployment: as many as clusters can have.
@@ -172,7 +173,7 @@ impl Memory {
             cluster.identify(place, &id);
         }
         self.drop_unlisted(&mut changes, deployment, discovery, nodes, elapsed);
-        let twins = if is_dns { twins(nodes, &changes.gone) } else { Vec::new() };
+        let twins = if is_dns { twins(nodes, (0..nodes.len()).filter(|place| !changes.gone.contains(place))) } else { Vec::new() };
         changes.gone.extend(twins.iter().map(|(_, second)| *second));
         if !changes.gone.is_empty() {
             let smaller = Arc::make_mut(changes.deployment.get_or_insert_with(|| Arc::clone(deployment)));
@@ -253,9 +254,12 @@ impl Changes {
     /// The node at a place is found at another address, which may give it another name.
     fn relocate(&mut self, deployment: &Arc<Deployment>, place: usize, name: String, found: String) {
         let larger = Arc::make_mut(self.deployment.get_or_insert_with(|| Arc::clone(deployment)));
-        let is_taken = larger.nodes.iter().enumerate().any(|(other, node)| other != place && node.name == name);
-        larger.relocate(place, if is_taken { found.clone() } else { name }, found);
-        self.moved.push(place);
+        // Two nodes of one name are told apart by their addresses.
+        let is_free = |name: &String| larger.nodes.iter().enumerate().all(|(other, node)| other == place || node.name != *name);
+        if let Some(name) = [name, found.clone()].into_iter().find(is_free) {
+            larger.relocate(place, name, found);
+            self.moved.push(place);
+        }
     }
 
     /// Makes these addresses known as those of the node at a place, where they are nobody's.
@@ -350,20 +354,6 @@ fn behind_names(resolved: &[Resolved]) -> Vec<Listed<'_>> {
         addresses.iter().map(move |address| at(address, name.port))
     });
     all.collect()
-}
-
-/// The places of processes that are behind two addresses, one of each family for example: the first, and the second.
-fn twins(nodes: &[NodeView], gone: &[usize]) -> Vec<(usize, usize)> {
-    let mut first: HashMap<&str, usize> = HashMap::new();
-    let mut twins = Vec::new();
-    for (place, node) in nodes.iter().enumerate().filter(|(place, _)| !gone.contains(place)) {
-        let Some(run_id) = node.run_id() else { continue };
-        match first.get(run_id) {
-            Some(first) => twins.push((*first, place)),
-            None => drop(first.insert(run_id, place)),
-        }
-    }
-    twins
 }
 
 /// The node stands for a name of which no address is known.

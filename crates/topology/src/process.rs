@@ -1,9 +1,11 @@
 //! Fact: which process answers as this node; restarts and replacements.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use snapshot::{Identity, NodeSnapshot, Role};
 
+use crate::NodeView;
 use crate::limits::{STRANGER_ACCEPTED_AFTER, UPTIME_SLACK};
 
 /// What became of the processes that answered as this node, since the exporter started.
@@ -112,4 +114,18 @@ fn replids(snapshot: &NodeSnapshot) -> impl Iterator<Item = &str> {
 /// The process started after we last heard of the node. Unknown uptime says so too: a new name with no age is a new process.
 fn started_since(identity: &Identity, gap: Duration) -> bool {
     identity.uptime.is_none_or(|uptime| uptime <= gap + UPTIME_SLACK)
+}
+
+/// Of these places, pairs at which one process answers, that is behind two addresses, one of each family for example: the first, and another.
+pub(crate) fn twins(nodes: &[NodeView], places: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    let mut twins = Vec::new();
+    for place in places {
+        let Some(run_id) = nodes[place].run_id() else { continue };
+        match first.get(run_id) {
+            Some(first) => twins.push((*first, place)),
+            None => drop(first.insert(run_id, place)),
+        }
+    }
+    twins
 }

@@ -1,108 +1,13 @@
 //! What real servers go through, round by round, and what must not be made of it.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod scene;
 
-use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, DeploymentView, EventKind, Evidence, Expectations, FindingKind, Fold, Kind, Outcome, Round, Severity};
+use std::time::SystemTime;
 
-const SECOND: Duration = Duration::from_secs(1);
+use snapshot::Reason;
+use topology::{DeploymentView, Evidence, Expectations, FindingKind, Outcome, Severity};
 
-/// A deployment of nodes at ports 1, 2, 3 of one host.
-struct Scene {
-    fold: Fold,
-    elapsed: Duration,
-    events: Vec<EventKind>,
-}
-
-impl Scene {
-    fn new(nodes: u16) -> Self {
-        Self::of(nodes, |_| {})
-    }
-
-    fn of(nodes: u16, with: impl FnOnce(&mut Deployment)) -> Self {
-        let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
-        with(&mut deployment);
-        for node in deployment.nodes.len() + 1..=usize::from(nodes) {
-            deployment.add(format!("n{node}"), format!("h:{node}"), None);
-        }
-        Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO, events: Vec::new() }
-    }
-
-    fn round(&mut self, outcomes: Vec<Outcome>) -> Arc<DeploymentView> {
-        self.elapsed += SECOND;
-        let step = self.fold.apply(&Round::new(SystemTime::UNIX_EPOCH + self.elapsed, self.elapsed, outcomes));
-        self.events.extend(step.events.into_iter().map(|event| event.kind));
-        step.view
-    }
-
-    /// The same round several times.
-    fn rounds(&mut self, count: usize, outcomes: &[Outcome]) -> Arc<DeploymentView> {
-        (0..count).map(|_| self.round(outcomes.to_vec())).last().expect("a round")
-    }
-
-    fn happened(&self, kind: &str) -> usize {
-        self.events.iter().filter(|event| event.label() == kind).count()
-    }
-}
-
-/// What a process says of itself; the history is a letter.
-#[derive(Clone, Default)]
-struct Says {
-    run_id: &'static str,
-    uptime: u64,
-    history: char,
-    continues: Option<char>,
-    follows: Option<u16>,
-    offset: u64,
-    changes: u64,
-    more: &'static str,
-}
-
-fn says(says: &Says) -> Outcome {
-    let Says { run_id, uptime, history, continues, follows, offset, changes, more } = says;
-    let id = |letter: &char| letter.to_string().repeat(40);
-    let role = match follows {
-        Some(port) => format!("role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"),
-        None => "role:master\n".to_owned(),
-    };
-    let continues = continues.as_ref().map(|other| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(other))).unwrap_or_default();
-    // Of a field that is there twice the first counts.
-    let info = format!(
-        "{more}\nrun_id:{run_id}\nuptime_in_seconds:{uptime}\nloading:0\nrdb_last_save_time:1\n{role}{continues}master_replid:{}\n\
-         master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n",
-        id(history)
-    );
-    Outcome::Answered(Answer::new(NodeSnapshot::from_info(&info).expect("an INFO reply"), Duration::from_millis(1), SystemTime::UNIX_EPOCH))
-}
-
-fn master(run_id: &'static str, history: char) -> Says {
-    Says { run_id, uptime: 1000, history, ..Says::default() }
-}
-
-fn replica(run_id: &'static str, history: char, follows: u16) -> Says {
-    Says { follows: Some(follows), ..master(run_id, history) }
-}
-
-fn refused() -> Outcome {
-    Outcome::Failed(Reason::Refused)
-}
-
-fn found(view: &DeploymentView, kind: FindingKind) -> Option<Severity> {
-    view.findings.iter().find(|finding| finding.kind == kind).map(|finding| finding.severity)
-}
-
-fn primary(view: &DeploymentView) -> Option<(&str, Evidence)> {
-    view.shards[0].primary.map(|primary| (view.name(primary.node), primary.evidence))
-}
-
-/// n1 was primary with n2 as its replica; then n2 took over its history `a` as `b`.
-fn failed_over(old: &Says) -> (Scene, Outcome) {
-    let mut scene = Scene::new(2);
-    scene.rounds(2, &[says(old), says(&replica("y", 'a', 1))]);
-    let promoted = says(&Says { continues: Some('a'), ..master("y", 'b') });
-    (scene, promoted)
-}
+use scene::{SECOND, Says, Scene, failed_over, found, master, primary, refused, replica, says};
 
 #[test]
 fn a_save_that_ends_during_a_split_brain_is_no_loss() {
