@@ -97,7 +97,7 @@ impl Cluster {
     }
 
     fn launch(&mut self, place: &Place) -> usize {
-        let options = "cluster-enabled yes\ncluster-node-timeout 2000\nappendonly yes\nrepl-timeout 10\n";
+        let options = "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n";
         let server = Server::start(self.setup.version, false, place, &(options.to_owned() + &self.setup.options), None);
         self.ids.push(server.ask(&["CLUSTER", "MYID"]).concat());
         self.nodes.push(server);

@@ -46,6 +46,22 @@ fn a_connection_that_the_server_closes_is_no_outage() {
     assert!(daemon.log().iter().all(|line| !line.contains("level=warn")), "{:?}", daemon.log());
 }
 
+/// As when several Sentinels demote the same node, each of which closes all connections: also one that is just being opened.
+#[test]
+fn connections_that_are_closed_while_they_are_opened_are_no_outage() {
+    let server = Redis::start(&[]);
+    let daemon = Daemon::watch(&[&server]);
+    daemon.until(SECOND * 3, "redis_up", &[], 1.0);
+    for _ in 0..8 {
+        server.cli(&["-r", "60", "-i", "0.001", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        // A round or two lie between, of which the next must not be missed too.
+        pause(SECOND * 17 / 10);
+    }
+    pause(SECOND);
+    assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0));
+    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new(), "{:?}", daemon.log());
+}
+
 #[test]
 fn a_node_that_was_never_there_is_down_and_the_others_are_seen() {
     let server = Redis::start(&[]);

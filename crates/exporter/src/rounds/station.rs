@@ -1,6 +1,7 @@
 //! The task of one node: connect, answer when asked, connect again.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ pub(crate) struct Station {
     readings: Readings,
     backoff: ExponentialBackoff,
     lane: Lane,
+    /// It answered, and no connection that was being opened was closed since.
+    answers: bool,
     /// The failure that was logged last, until the node answers.
     logged: Option<Reason>,
 }
@@ -110,7 +113,7 @@ struct Stopped;
 impl Station {
     pub(crate) fn new(post: Post, asks: mpsc::Receiver<Ask>, reports: mpsc::Sender<(Seat, Report)>, shared: Shared) -> Self {
         let readings = Readings::new(post.cadences, &post.assumed);
-        Station { post, asks, reports, shared, readings, backoff: backoff(), lane: Lane::default(), logged: None }
+        Station { post, asks, reports, shared, readings, backoff: backoff(), lane: Lane::default(), answers: false, logged: None }
     }
 
     /// Runs until it is ended, as it is when the rounds are no more.
@@ -124,6 +127,12 @@ impl Station {
     async fn attempt(&mut self) -> Result<(), Stopped> {
         let connection = match self.open().await {
             Ok(connection) => connection,
+            // Whoever demotes a master closes all its connections, also one that is just being opened. Once is no evidence.
+            Err(failure) if matches!(failure.reason, Reason::Closed | Reason::Reset) && take(&mut self.answers) => {
+                self.lost(failure).await?;
+                self.wait().await;
+                return Ok(());
+            }
             Err(failure) => {
                 self.readings.turned_away(&failure);
                 return self.failed(failure).await;
@@ -142,8 +151,7 @@ impl Station {
             return self.failed(failure).await;
         }
         // Servers close connections for reasons of their own, a Sentinel's failover among them.
-        debug!(deployment = self.post.deployment, node = self.post.node, %failure, "connection lost");
-        self.report(Report::Lost(failure)).await?;
+        self.lost(failure).await?;
         if !answered {
             self.wait().await;
         }
@@ -172,6 +180,7 @@ impl Station {
             match self.poll(&mut connection).await {
                 Ok((answer, broken)) => {
                     *answered = true;
+                    self.answers = true;
                     self.recovered();
                     self.report(Report::Answered(Box::new(answer))).await?;
                     if let Some(failure) = broken {
@@ -231,6 +240,11 @@ impl Station {
         let commands: Vec<Command> = readings.iter().map(Reading::command).collect();
         self.shared.count(&commands);
         bounded(connection.run(&commands)).await
+    }
+
+    async fn lost(&mut self, failure: Failure) -> Result<(), Stopped> {
+        debug!(deployment = self.post.deployment, node = self.post.node, %failure, "connection lost");
+        self.report(Report::Lost(failure)).await
     }
 
     async fn failed(&mut self, failure: Failure) -> Result<(), Stopped> {

@@ -42,7 +42,7 @@ fn killed(version: &'static str) {
     let mut cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });
     cluster.write("key", 300);
     // Sooner than the cluster replaces it.
-    let watch = settled(&cluster, &[0, 1, 2], "down_after = '1s'");
+    let watch = settled(&cluster, &[0, 1, 2], "down_after = '2s'");
     let (observer, gauge) = (Observer::start(&watch.daemon), working(&watch));
 
     cluster.nodes[0].kill();
@@ -162,7 +162,7 @@ fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
 fn a_frozen_master_is_replaced_and_becomes_a_replica_when_it_wakes_up() {
     let cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let watch = settled(&cluster, &[0], "down_after = '1s'");
+    let watch = settled(&cluster, &[0], "down_after = '2s'");
     let observer = Observer::start(&watch.daemon);
     let (old, new) = (&cluster.nodes[2], &cluster.nodes[5]);
     old.signal(Signal::Stop);

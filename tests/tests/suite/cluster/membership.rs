@@ -219,7 +219,7 @@ fn a_node_that_moves_to_another_address_is_followed() {
 fn two_clusters_are_two_deployments() {
     let cache = Cluster::start(&ClusterSetup::default());
     let mut queue = Cluster::start(&ClusterSetup::default());
-    let text = cache.deployment("cache", &[0], "") + &queue.deployment("queue", &[1], "down_after = '1s'");
+    let text = cache.deployment("cache", &[0], "") + &queue.deployment("queue", &[1], "down_after = '2s'");
     let watch = Watch::of(&text);
     for (cluster, name) in [(&cache, "cache"), (&queue, "queue")] {
         until_known(&watch, cluster, name);
