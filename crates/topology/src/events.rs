@@ -349,16 +349,22 @@ fn commands(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
     }
 }
 
-/// A promoted node says up to where it took over the history of the primary before, which had written more when last seen.
+/// A promoted node says up to where it took over the history of the primary before, which had more when last seen. Greetings of Sentinels
+/// are part of that history, and are under way in every failover: it lags only if there may have been a write.
 fn lagging_promotion(before: &DeploymentView, old: &NodeView, new: &NodeView) -> Option<u64> {
     if (claimed(old)?, claimed(new)?) != (Role::Replica, Role::Master) {
         return None;
     }
     let promoted = &new.last.as_ref()?.replication;
     let taken_over = promoted.second_offset?.checked_sub(1)?;
-    let primaries = before.shards.iter().filter_map(|shard| before.nodes[shard.last_primary?].last.as_ref());
-    let mut lost = primaries.map(|last| &last.replication).filter(|lost| lost.role == Some(Role::Master) && lost.replid.is_some());
-    lost.find(|lost| lost.replid == promoted.replid2)?.offset?.checked_sub(taken_over).filter(|bytes| *bytes > 0)
+    let mut primaries = before.shards.iter().filter_map(|shard| Some(&before.nodes[shard.last_primary?]));
+    let last_of = |node: &NodeView| {
+        let last = &node.last.as_ref()?.replication;
+        let same = last.role == Some(Role::Master) && last.replid.is_some() && last.replid == promoted.replid2;
+        same.then_some((last.offset?, node.written?))
+    };
+    let (offset, written) = primaries.find_map(last_of)?;
+    (written > taken_over).then(|| offset.saturating_sub(taken_over))
 }
 
 /// What a node claimed to be when it last answered.

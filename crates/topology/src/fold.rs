@@ -11,8 +11,8 @@ use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
     AttachedView, Deployment, DeploymentView, Event, History, Kind, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
-    SentinelsView, cluster, counters, endpoints, events, findings, following, link, membership, places, presence, process, recent,
-    refusals, rising, shards,
+    SentinelsView, cluster, counters, endpoints, events, findings, following, link, lost_writes, membership, places, presence, process,
+    recent, refusals, rising, shards,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -68,6 +68,8 @@ struct Memory {
     aof_failed: bool,
     /// Keys were evicted between the last two answers of one process.
     evicting: bool,
+    /// See [`NodeView::written`].
+    written: Option<u64>,
     appendfsync: Option<Arc<str>>,
 }
 
@@ -354,6 +356,8 @@ impl Memory {
             let evicted = |snapshot: &NodeSnapshot| snapshot.fields.count("evicted_keys");
             let before = self.last.as_deref().filter(|_| followed == Succession::Same).and_then(evicted);
             self.evicting = before.zip(evicted(&answer.snapshot)).is_some_and(|(before, now)| now > before);
+            let before = self.last.as_deref().filter(|_| followed == Succession::Same);
+            self.written = lost_writes::written(before.zip(self.written), &answer.snapshot);
             self.last = Some(Arc::clone(&answer.snapshot));
             succession = Some(followed);
         }
@@ -369,6 +373,7 @@ impl Memory {
             access_denied: self.access.risen(),
             memory_refused: self.oom.risen(),
             aof_failed: self.aof_failed,
+            written: self.written,
             appendfsync: self.appendfsync.clone(),
             writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing, self.evicting)).unwrap_or_default(),
             reads_refused: snapshot.map(|snapshot| refusals::reads(snapshot, polling.failing)).unwrap_or_default(),

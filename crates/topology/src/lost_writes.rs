@@ -23,6 +23,14 @@ pub struct LostWritesView {
     pub bytes: Option<u64>,
 }
 
+/// The offset in a node's stream that no write was seen beyond. `before` is the answer before, and the offset then, if it is one process.
+pub(crate) fn written(before: Option<(&NodeSnapshot, u64)>, now: &NodeSnapshot) -> Option<u64> {
+    let changes = |snapshot: &NodeSnapshot| snapshot.persistence.rdb.changes;
+    let before = before.filter(|(before, _)| before.replication.replid == now.replication.replid);
+    let unchanged = before.filter(|(before, _)| changes(before).is_some() && changes(before) == changes(now));
+    unchanged.map(|(_, written)| written).or(now.replication.offset)
+}
+
 /// Writes that one split brain lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loss {

@@ -142,6 +142,8 @@ pub struct NodeView {
     pub memory_refused: Option<Duration>,
     /// Writing its append-only file failed, and did not succeed since.
     pub aof_failed: bool,
+    /// Offset in its stream that no write was seen beyond: what follows are greetings of Sentinels, and pings.
+    pub written: Option<u64>,
     /// The replicas attached to it, as it sees them.
     pub attached: Vec<AttachedView>,
     /// Refusals and topology commands counted.
@@ -272,6 +274,7 @@ impl NodeView {
             access_denied: None,
             memory_refused: None,
             aof_failed: false,
+            written: None,
             attached: Vec::new(),
             counters: Arc::default(),
             misrouted: None,

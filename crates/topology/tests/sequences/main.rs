@@ -5,7 +5,7 @@ mod scene;
 use std::time::SystemTime;
 
 use snapshot::Reason;
-use topology::{DeploymentView, Evidence, Expectations, FindingKind, Outcome, Severity};
+use topology::{DeploymentView, EventKind, Evidence, Expectations, FindingKind, Outcome, Severity};
 
 use scene::{SECOND, Says, Scene, failed_over, found, master, primary, refused, replica, says};
 
@@ -222,6 +222,22 @@ fn the_order_of_histories_outlives_a_restart_of_the_exporter() {
         .rounds(5, &[says(&Says { continues: Some('b'), ..master("x", 'c') }), says(&Says { continues: Some('a'), ..master("y", 'b') })]);
     assert_eq!(primary(&view), Some(("n1", Evidence::Lineage)));
     assert_eq!(scene.happened("primary_changed") + scene.happened("split_brain_began"), 2);
+}
+
+#[test]
+fn a_promoted_node_lags_only_behind_writes() {
+    let lags = |changes: u64| {
+        let mut scene = Scene::new(2);
+        for (offset, changes) in [(100, 7), (200, 7), (300, changes)] {
+            scene.round(vec![says(&Says { offset, changes, ..master("x", 'a') }), says(&Says { offset, ..replica("y", 'a', 1) })]);
+        }
+        let promoted = Says { continues: Some('a'), more: "second_repl_offset:251", offset: 260, ..master("y", 'b') };
+        scene.round(vec![refused(), says(&promoted)]);
+        scene.events.iter().find_map(|event| if let EventKind::LaggingPromotion { bytes } = event { Some(*bytes) } else { None })
+    };
+    assert_eq!(lags(8), Some(50));
+    assert_eq!(lags(7), None, "greetings of Sentinels are part of the stream");
+    assert_eq!(lags(0), Some(50), "a save may have taken them out of the count");
 }
 
 #[test]
