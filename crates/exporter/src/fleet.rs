@@ -95,7 +95,7 @@ impl Fleet {
             changes.started += 1;
             if let Some(changed) = before.iter().position(|running| running.settings.deployment.name == name) {
                 changes.stopped += 1;
-                self.stop(&before.swap_remove(changed));
+                before.swap_remove(changed).task.abort();
             }
             let phase = settings.deployment.interval * place / count;
             let (publish, view) = Publisher::open(DeploymentView::empty(Arc::clone(&settings.deployment)));
@@ -106,7 +106,7 @@ impl Fleet {
         }
         changes.stopped += before.len();
         for running in &before {
-            self.stop(running);
+            running.task.abort();
         }
         self.publisher.show(views, complete);
         changes
@@ -197,11 +197,6 @@ impl Fleet {
                 }
             }
         }
-    }
-
-    fn stop(&self, running: &Running) {
-        running.task.abort();
-        self.shared.forget(&running.settings.deployment.name);
     }
 }
 

@@ -30,6 +30,7 @@ use tracing::warn;
 
 use crate::config::DeploymentSettings;
 use crate::sentinels::{Announcement, Announcements, Watch};
+use blindness::Witness;
 use checker::{Brief, Checked, Checker};
 use disks::Disks;
 use host_names::Lookups;
@@ -71,6 +72,7 @@ struct Rounds {
     lookups: Lookups,
     names: Names,
     disks: Disks,
+    witness: Witness,
     /// When the last round began.
     begun: Option<Instant>,
     /// When a round is to begin that something asked for.
@@ -142,6 +144,7 @@ impl Rounds {
         let mut stations = JoinSet::new();
         let names = Names::look_up(&settings, &mut stations);
         let disks = Disks::watch(&settings, &shared, &mut stations);
+        let witness = shared.blindness.witness();
         let mut rounds = Rounds {
             announcements: Announcements::of(&watches, settings.master(), &settings.deployment),
             members: watches.into_iter().map(Member::Sentinel).collect(),
@@ -160,6 +163,7 @@ impl Rounds {
             lookups: Lookups::default(),
             names,
             disks,
+            witness,
             begun: None,
             asked_for: None,
             wanted: Vec::new(),
@@ -301,7 +305,7 @@ impl Rounds {
             })
             .unzip();
         self.repay(&mut outcomes);
-        let cut_off = self.shared.blindness.note(&self.settings.deployment.name, failing);
+        let cut_off = self.witness.note(failing);
         Round {
             took: closed - begun,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),

@@ -89,11 +89,6 @@ impl Shared {
         outcome
     }
 
-    /// Forgets a deployment that is no longer polled.
-    pub(crate) fn forget(&self, deployment: &str) {
-        self.blindness.forget(deployment);
-    }
-
     /// Commands that were sent to servers, by name.
     pub fn sent(&self) -> Vec<(&'static str, u64)> {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
