@@ -131,10 +131,10 @@ impl Redis {
         self.info(field).and_then(|number| number.parse().ok()).expect("a number")
     }
 
-    /// The ids of the connections whose last command was INFO or CONFIG GET: those of Rolecall.
+    /// The ids of the connections whose last command was one with which rounds end: those of Rolecall.
     pub fn pollers(&self) -> Vec<String> {
         let list = self.cli(&["CLIENT", "LIST"]);
-        let polls = |line: &&str| line.contains(" cmd=info") || line.contains(" cmd=config");
+        let polls = |line: &&str| [" cmd=info", " cmd=config", " cmd=slowlog", " cmd=cluster"].iter().any(|command| line.contains(command));
         list.lines().filter(polls).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     }
 
