@@ -31,7 +31,12 @@ impl Daemon {
     /// The first finding of this kind, as its API tells it.
     pub fn finding(&self, kind: &str) -> Option<Value> {
         let document = self.document("/api/v1/findings");
-        document["findings"].as_array().expect("a list").iter().find(|finding| finding["kind"] == kind).cloned()
+        document["findings"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|finding| finding["kind"] == kind)
+            .cloned()
     }
 
     /// How severe the first finding of this kind is.
@@ -56,21 +61,38 @@ impl Daemon {
 
     /// Waits until a series has this value, and returns the time that took.
     #[track_caller]
-    pub fn until(&self, limit: Duration, name: &str, labels: &[(&str, &str)], value: f64) -> Duration {
+    pub fn until(
+        &self,
+        limit: Duration,
+        name: &str,
+        labels: &[(&str, &str)],
+        value: f64,
+    ) -> Duration {
         let what = format!("{name} {labels:?} is {value}");
-        eventually(limit, &what, || (self.samples().get(name, labels) == Some(value)).then_some(())).1
+        eventually(limit, &what, || (self.samples().get(name, labels) == Some(value)).then_some(()))
+            .1
     }
 
     /// Waits until this node is the primary, on this evidence.
     #[track_caller]
     pub fn until_primary(&self, limit: Duration, node: &Redis, evidence: &str) {
-        self.until(limit, "redis_deployment_primary_info", &[("node", &node.address()), ("evidence", evidence)], 1.0);
+        self.until(
+            limit,
+            "redis_deployment_primary_info",
+            &[("node", &node.address()), ("evidence", evidence)],
+            1.0,
+        );
     }
 
     /// Waits until the link of this replica is in this state.
     #[track_caller]
     pub fn until_link(&self, limit: Duration, replica: &Redis, state: &str) {
-        self.until(limit, "redis_link_state", &[("node", &replica.address()), ("state", state)], 1.0);
+        self.until(
+            limit,
+            "redis_link_state",
+            &[("node", &replica.address()), ("state", state)],
+            1.0,
+        );
     }
 
     /// Waits until that many more rounds are over, after the running one.
@@ -91,7 +113,10 @@ impl Daemon {
     /// Waits until there is a finding of this kind.
     #[track_caller]
     pub fn until_found(&self, limit: Duration, kind: &str) -> Duration {
-        eventually(limit, kind, || self.findings().iter().any(|(found, _)| found == kind).then_some(())).1
+        eventually(limit, kind, || {
+            self.findings().iter().any(|(found, _)| found == kind).then_some(())
+        })
+        .1
     }
 
     /// Waits until there is a finding of this kind about this node.
@@ -112,7 +137,9 @@ impl Daemon {
     /// Waits until the first finding of this kind is that severe.
     #[track_caller]
     pub fn until_severity(&self, limit: Duration, kind: &str, severity: &str) {
-        eventually(limit, &format!("{kind} is {severity}"), || (self.severity(kind)? == severity).then_some(()));
+        eventually(limit, &format!("{kind} is {severity}"), || {
+            (self.severity(kind)? == severity).then_some(())
+        });
     }
 
     /// Waits until there is no finding any more.
@@ -129,7 +156,11 @@ impl Daemon {
             let mut found: Vec<_> = listed(&document).into_iter().map(|(kind, _)| kind).collect();
             found.dedup();
             // What stays for longer is shown, not only that something did.
-            if found == kinds { Ok(()) } else { Err(format!("still found: {}", document["findings"])) }
+            if found == kinds {
+                Ok(())
+            } else {
+                Err(format!("still found: {}", document["findings"]))
+            }
         });
     }
 

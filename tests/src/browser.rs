@@ -35,8 +35,18 @@ impl Browser {
         // The protocol is spoken on the descriptors 3 and 4.
         command.args(["-c", "exec chromium \"$@\" 3<&0 4>&1 >/dev/null 2>&1", "chromium"]);
         // Root has no sandbox, and the pages are our own. Nothing is to be looked up elsewhere.
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]);
-        command.args(["--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-pipe"]);
+        command.args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+        ]);
+        command.args([
+            "--hide-scrollbars",
+            "--force-color-profile=srgb",
+            "--remote-debugging-pipe",
+        ]);
         command.arg(format!("--user-data-dir={}", profile.path().display()));
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh");
         let input = process.stdin.take().expect("piped");
@@ -50,9 +60,20 @@ impl Browser {
                 }
             }
         });
-        let mut browser = Browser { process, input, output, calls: 0, session: None, told: Vec::new(), _profile: profile };
+        let mut browser = Browser {
+            process,
+            input,
+            output,
+            calls: 0,
+            session: None,
+            told: Vec::new(),
+            _profile: profile,
+        };
         let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
-        let attached = browser.call("Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }));
+        let attached = browser.call(
+            "Target.attachToTarget",
+            &json!({ "targetId": target["targetId"], "flatten": true }),
+        );
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Network", "Log", "Audits"] {
             browser.call(&format!("{domain}.enable"), &json!({}));
@@ -77,7 +98,8 @@ impl Browser {
     /// What an expression of its language comes to on the page.
     #[track_caller]
     pub fn evaluate(&mut self, expression: &str) -> Value {
-        let arguments = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let arguments =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let mut result = self.call("Runtime.evaluate", &arguments);
         assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
         result["result"]["value"].take()
@@ -86,7 +108,8 @@ impl Browser {
     /// The text that a reader sees in the first element of a selector; nothing where there is none.
     #[track_caller]
     pub fn text(&mut self, selector: &str) -> String {
-        let text = self.evaluate(&format!("document.querySelector({})?.innerText", json!(selector)));
+        let text =
+            self.evaluate(&format!("document.querySelector({})?.innerText", json!(selector)));
         text.as_str().unwrap_or_default().to_owned()
     }
 
@@ -104,32 +127,42 @@ impl Browser {
 
     /// Gives the window a size.
     pub fn resize(&mut self, width: u32, height: u32) {
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
     /// Goes to the next element by the keyboard.
     pub fn tab(&mut self) {
         for kind in ["rawKeyDown", "keyUp"] {
-            self.call("Input.dispatchKeyEvent", &json!({ "type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 }));
+            self.call(
+                "Input.dispatchKeyEvent",
+                &json!({ "type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 }),
+            );
         }
     }
 
     /// The page as a PNG: the whole of it, or what the window shows.
     pub fn picture(&mut self, whole: bool) -> Vec<u8> {
-        let picture = self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": whole }));
+        let picture =
+            self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": whole }));
         BASE64_STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64")
     }
 
     /// Where it sent requests so far.
     pub fn requests(&mut self) -> Vec<String> {
-        self.told("Network.requestWillBeSent").map(|told| told["request"]["url"].to_string().trim_matches('"').to_owned()).collect()
+        self.told("Network.requestWillBeSent")
+            .map(|told| told["request"]["url"].to_string().trim_matches('"').to_owned())
+            .collect()
     }
 
     /// What it complained about so far: violations of the policy, errors, exceptions.
     pub fn complaints(&mut self) -> Vec<String> {
         let kinds = ["Log.entryAdded", "Runtime.exceptionThrown", "Audits.issueAdded"];
-        kinds.into_iter().flat_map(|kind| self.told(kind).map(ToString::to_string).collect::<Vec<_>>()).collect()
+        kinds
+            .into_iter()
+            .flat_map(|kind| self.told(kind).map(ToString::to_string).collect::<Vec<_>>())
+            .collect()
     }
 
     fn count(&mut self, kind: &str) -> usize {
@@ -150,9 +183,14 @@ impl Browser {
         if let Some(session) = &self.session {
             message["sessionId"] = json!(session);
         }
-        self.input.write_all(format!("{message}\0").as_bytes()).expect("chromium, which tests/setup.sh installs");
+        self.input
+            .write_all(format!("{message}\0").as_bytes())
+            .expect("chromium, which tests/setup.sh installs");
         loop {
-            let mut answer = self.output.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{method}: {error}"));
+            let mut answer = self
+                .output
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|error| panic!("{method}: {error}"));
             if answer["id"] == self.calls {
                 assert!(answer["error"].is_null(), "{method}: {answer}");
                 return answer["result"].take();

@@ -65,17 +65,34 @@ impl Cluster {
         for place in places.iter().cycle().take(setup.masters * (1 + setup.replicas)) {
             cluster.launch(place);
         }
-        let bound = |shard: usize| u16::try_from((usize::from(SLOTS) * shard * 2 + setup.masters) / (2 * setup.masters)).expect("a slot");
+        let bound = |shard: usize| {
+            u16::try_from((usize::from(SLOTS) * shard * 2 + setup.masters) / (2 * setup.masters))
+                .expect("a slot")
+        };
         for (shard, master) in cluster.nodes[..setup.masters].iter().enumerate() {
             let (first, last) = (bound(shard), bound(shard + 1) - 1);
             if setup.version.starts_with("redis-5") || setup.version.starts_with("redis-6") {
                 let slots: Vec<_> = (first..=last).map(|slot| slot.to_string()).collect();
-                let command: Vec<_> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+                let command: Vec<_> = ["CLUSTER", "ADDSLOTS"]
+                    .into_iter()
+                    .chain(slots.iter().map(String::as_str))
+                    .collect();
                 assert_eq!(master.ask(&command), ["OK"]);
             } else {
-                assert_eq!(master.ask(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]), ["OK"]);
+                assert_eq!(
+                    master.ask(&[
+                        "CLUSTER",
+                        "ADDSLOTSRANGE",
+                        &first.to_string(),
+                        &last.to_string()
+                    ]),
+                    ["OK"]
+                );
             }
-            assert_eq!(master.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(shard + 1).to_string()]), ["OK"]);
+            assert_eq!(
+                master.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(shard + 1).to_string()]),
+                ["OK"]
+            );
         }
         for node in 1..cluster.nodes.len() {
             cluster.meet(node);
@@ -97,8 +114,15 @@ impl Cluster {
     }
 
     fn launch(&mut self, place: &Place) -> usize {
-        let options = "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n";
-        let server = Server::start(self.setup.version, false, place, &(options.to_owned() + &self.setup.options), None);
+        let options =
+            "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n";
+        let server = Server::start(
+            self.setup.version,
+            false,
+            place,
+            &(options.to_owned() + &self.setup.options),
+            None,
+        );
         self.ids.push(server.ask(&["CLUSTER", "MYID"]).concat());
         self.nodes.push(server);
         self.nodes.len() - 1
@@ -108,14 +132,20 @@ impl Cluster {
         let Server { host, port, .. } = &self.nodes[node];
         assert_eq!(self.nodes[0].ask(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
         eventually(LIMIT, "it is met", || {
-            self.map(node).iter().any(|entry| entry.id == self.ids[0] && !entry.flags.contains(&"handshake".to_owned())).then_some(())
+            self.map(node)
+                .iter()
+                .any(|entry| {
+                    entry.id == self.ids[0] && !entry.flags.contains(&"handshake".to_owned())
+                })
+                .then_some(())
         });
     }
 
     /// Makes a node a replica of another, as soon as it knows it.
     pub fn replicate(&self, node: usize, master: usize) {
         eventually(LIMIT, "it knows its master to be", || {
-            (self.nodes[node].ask(&["CLUSTER", "REPLICATE", &self.ids[master]]) == ["OK"]).then_some(())
+            (self.nodes[node].ask(&["CLUSTER", "REPLICATE", &self.ids[master]]) == ["OK"])
+                .then_some(())
         });
     }
 
@@ -137,7 +167,10 @@ impl Cluster {
     /// The fields of CLUSTER INFO of a node.
     pub fn info(&self, node: usize) -> BTreeMap<String, String> {
         let text = self.nodes[node].try_ask(&["CLUSTER", "INFO"]).unwrap_or_default().concat();
-        text.lines().filter_map(|line| line.split_once(':')).map(|(field, value)| (field.to_owned(), value.to_owned())).collect()
+        text.lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(field, value)| (field.to_owned(), value.to_owned()))
+            .collect()
     }
 
     /// The place of the node of an address.
@@ -148,7 +181,9 @@ impl Cluster {
 
     /// The place of the node that serves a slot, as another says.
     pub fn owner_by(&self, node: usize, slot: u16) -> Option<usize> {
-        let serves = |entry: &&Mapped| entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot));
+        let serves = |entry: &&Mapped| {
+            entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+        };
         let map = self.map(node);
         let owner = map.iter().find(serves)?;
         self.ids.iter().position(|id| *id == owner.id)
@@ -157,7 +192,9 @@ impl Cluster {
     /// The place of the node that serves a slot, as the first to answer says.
     #[track_caller]
     pub fn owner(&self, slot: u16) -> usize {
-        (0..self.nodes.len()).find_map(|node| self.owner_by(node, slot)).expect("somebody serves it")
+        (0..self.nodes.len())
+            .find_map(|node| self.owner_by(node, slot))
+            .expect("somebody serves it")
     }
 
     /// The places of the nodes that follow one, as it says itself.
@@ -170,20 +207,29 @@ impl Cluster {
     /// Waits until all nodes hold the cluster for working, know all others, and all replicas follow their master.
     #[track_caller]
     pub fn until_works(&self) {
-        eventually(LIMIT, "the cluster works", || (0..self.nodes.len()).all(|node| self.is_well(node)).then_some(()));
+        eventually(LIMIT, "the cluster works", || {
+            (0..self.nodes.len()).all(|node| self.is_well(node)).then_some(())
+        });
     }
 
     fn is_well(&self, node: usize) -> bool {
         let (map, info) = (self.map(node), self.info(node));
         let is = |field: &str, value: &str| info.get(field).is_some_and(|found| found == value);
-        let sound = |entry: &Mapped| entry.flags.iter().all(|flag| ["myself", "master", "slave"].contains(&flag.as_str()));
+        let sound = |entry: &Mapped| {
+            entry.flags.iter().all(|flag| ["myself", "master", "slave"].contains(&flag.as_str()))
+        };
         let followers = map.iter().filter(|entry| entry.master.is_some()).count();
         let replicas = self.nodes.len() - self.setup.masters;
         let fields = self.nodes[node].replication();
-        let follows =
-            fields.get("role").is_some_and(|role| role == "master") || fields.get("master_link_status").is_some_and(|link| link == "up");
+        let follows = fields.get("role").is_some_and(|role| role == "master")
+            || fields.get("master_link_status").is_some_and(|link| link == "up");
         let own = map.iter().find(|entry| entry.flags.contains(&"myself".to_owned()));
-        let attached = map.iter().filter(|entry| entry.master.is_some() && entry.master.as_ref() == own.map(|own| &own.id)).count();
+        let attached = map
+            .iter()
+            .filter(|entry| {
+                entry.master.is_some() && entry.master.as_ref() == own.map(|own| &own.id)
+            })
+            .count();
         map.len() == self.nodes.len()
             && map.iter().all(sound)
             && followers == replicas
@@ -197,9 +243,12 @@ impl Cluster {
     #[track_caller]
     pub fn until_failed_over(&self, limit: Duration, before: usize, slot: u16) -> usize {
         let moved = || {
-            let mut others = (0..self.nodes.len()).filter(|node| *node != before).map(|node| self.owner_by(node, slot));
+            let mut others = (0..self.nodes.len())
+                .filter(|node| *node != before)
+                .map(|node| self.owner_by(node, slot));
             let first = others.next()?.filter(|owner| *owner != before)?;
-            let agreed = others.all(|owner| owner == Some(first)) && self.nodes[first].role()? == "master";
+            let agreed =
+                others.all(|owner| owner == Some(first)) && self.nodes[first].role()? == "master";
             agreed.then_some(first)
         };
         eventually(limit, "failed over", moved).0
@@ -224,8 +273,14 @@ impl Cluster {
     #[track_caller]
     pub fn begin_to_move(&self, slot: u16, from: usize, to: usize) {
         let slot = slot.to_string();
-        assert_eq!(self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]), ["OK"]);
-        assert_eq!(self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]), ["OK"]);
+        assert_eq!(
+            self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]),
+            ["OK"]
+        );
+        assert_eq!(
+            self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]),
+            ["OK"]
+        );
     }
 
     /// Moves the keys of a slot, and makes the other node serve it.
@@ -240,7 +295,8 @@ impl Cluster {
             }
             let port = target.port.to_string();
             let command = ["MIGRATE", &target.host, &port, "", "0", "5000", "KEYS"];
-            let command: Vec<_> = command.into_iter().chain(keys.iter().map(String::as_str)).collect();
+            let command: Vec<_> =
+                command.into_iter().chain(keys.iter().map(String::as_str)).collect();
             assert_eq!(source.ask(&command).expect("a reply"), ["OK"]);
         }
         // First who takes it, then who gives it, so that it is never nobody's.
@@ -248,7 +304,10 @@ impl Cluster {
         for node in [to, from].into_iter().chain(others) {
             // Who has heard that its last slot is gone is a replica by then.
             let reply = self.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]);
-            assert!(reply == ["OK"] || reply == ["-ERR Please use SETSLOT only with masters."], "{reply:?}");
+            assert!(
+                reply == ["OK"] || reply == ["-ERR Please use SETSLOT only with masters."],
+                "{reply:?}"
+            );
         }
     }
 
@@ -265,13 +324,23 @@ impl Cluster {
     #[track_caller]
     pub fn write(&self, prefix: &str, keys: u32) {
         let mut wires: BTreeMap<usize, Wire> = BTreeMap::new();
-        let owners: Vec<_> = self.map(self.owner(0)).into_iter().filter(|entry| !entry.slots.is_empty()).collect();
+        let owners: Vec<_> =
+            self.map(self.owner(0)).into_iter().filter(|entry| !entry.slots.is_empty()).collect();
         for key in (0..keys).map(|key| format!("{prefix}{key}")) {
             let slot = slot_of(&key);
-            let owner = owners.iter().find(|entry| entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot)));
+            let owner = owners.iter().find(|entry| {
+                entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+            });
             let place = self.place_of(&owner.expect("somebody serves it").address);
-            let wire = wires.entry(place).or_insert_with(|| self.nodes[place].connect().expect("a connection"));
-            assert_eq!(wire.ask(&["SET", &key, "1"]).expect("a reply"), ["OK"], "{key} on {}", self.nodes[place].address());
+            let wire = wires
+                .entry(place)
+                .or_insert_with(|| self.nodes[place].connect().expect("a connection"));
+            assert_eq!(
+                wire.ask(&["SET", &key, "1"]).expect("a reply"),
+                ["OK"],
+                "{key} on {}",
+                self.nodes[place].address()
+            );
         }
     }
 
@@ -283,7 +352,8 @@ impl Cluster {
 
     /// A deployment of that name that is told of these of its nodes, with more keys behind.
     pub fn deployment(&self, name: &str, seeds: &[usize], more: &str) -> String {
-        let urls: Vec<_> = seeds.iter().map(|seed| format!("'{}'", self.nodes[*seed].url())).collect();
+        let urls: Vec<_> =
+            seeds.iter().map(|seed| format!("'{}'", self.nodes[*seed].url())).collect();
         format!("[[deployment]]\nname = '{name}'\ncluster = [{}]\n{more}\n", urls.join(", "))
     }
 }
@@ -309,7 +379,9 @@ impl Mapped {
 /// The slot of a key without braces: its CRC-16.
 fn slot_of(key: &str) -> u16 {
     let crc = key.bytes().fold(0_u16, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 })
+        (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
     });
     crc % SLOTS
 }
@@ -330,7 +402,10 @@ mod tests {
         // The suite has the other versions.
         for version in ["redis-5.0.6", "redis-6.2.14", "redis-8.2.3"] {
             let mut cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });
-            let owners: Vec<_> = [0, 5460, 5461, 10_922, 10_923, 16_383].into_iter().map(|slot| cluster.owner(slot)).collect();
+            let owners: Vec<_> = [0, 5460, 5461, 10_922, 10_923, 16_383]
+                .into_iter()
+                .map(|slot| cluster.owner(slot))
+                .collect();
             assert_eq!(owners, [0, 0, 1, 1, 2, 2], "{version}");
             assert_eq!(cluster.replicas_of(1), [4]);
             cluster.write("key", 1000);
@@ -344,7 +419,11 @@ mod tests {
             assert_eq!(cluster.until_failed_over(LIMIT, 2, 16_000), 5);
             cluster.nodes[2].restart();
             cluster.until_works();
-            assert_eq!((cluster.nodes[2].role().as_deref(), cluster.keys()), (Some("slave"), 1000), "{version}");
+            assert_eq!(
+                (cluster.nodes[2].role().as_deref(), cluster.keys()),
+                (Some("slave"), 1000),
+                "{version}"
+            );
         }
     }
 }

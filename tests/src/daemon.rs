@@ -60,7 +60,12 @@ impl Daemon {
     pub fn binary() -> PathBuf {
         let test = std::env::current_exe().expect("the path of the test");
         // target/PROFILE/deps for a test, target/PROFILE for a program.
-        let binary = test.ancestors().skip(1).take(2).map(|folder| folder.join("rolecall")).find(|binary| binary.exists());
+        let binary = test
+            .ancestors()
+            .skip(1)
+            .take(2)
+            .map(|folder| folder.join("rolecall"))
+            .find(|binary| binary.exists());
         binary.expect("run `cargo build --workspace` first")
     }
 
@@ -75,7 +80,9 @@ impl Daemon {
     }
 
     fn run_at(command: &mut Command, port_asked: u16, arguments: &[&str]) -> Self {
-        command.args(["serve", "--web.listen-address", &format!("127.0.0.1:{port_asked}")]).args(arguments);
+        command
+            .args(["serve", "--web.listen-address", &format!("127.0.0.1:{port_asked}")])
+            .args(arguments);
         let mut process = Process::start(command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
             assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
@@ -114,7 +121,11 @@ impl Daemon {
 
     fn run_on(file: ConfigFile, port: u16, arguments: &[&str]) -> Self {
         let path = file.path();
-        let mut daemon = Self::run_at(&mut Command::new(Self::binary()), port, &[&["--config.file", &path], arguments].concat());
+        let mut daemon = Self::run_at(
+            &mut Command::new(Self::binary()),
+            port,
+            &[&["--config.file", &path], arguments].concat(),
+        );
         daemon.until_ready();
         daemon.file = Some(file);
         daemon
@@ -134,18 +145,29 @@ impl Daemon {
     }
 
     fn until_ready(&self) {
-        eventually(Duration::from_secs(10), "rolecall is ready", || (self.get("/-/ready", "").status == 200).then_some(()));
+        eventually(Duration::from_secs(10), "rolecall is ready", || {
+            (self.get("/-/ready", "").status == 200).then_some(())
+        });
     }
 
     /// Asks its web server.
     pub fn get(&self, path: &str, accept: &str) -> Response {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(10))).build().into();
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(10)))
+            .build()
+            .into();
         let begun = Stopwatch::start();
-        let mut response = agent.get(format!("http://127.0.0.1:{}{path}", self.port)).header("Accept", accept).call().expect(path);
+        let mut response = agent
+            .get(format!("http://127.0.0.1:{}{path}", self.port))
+            .header("Accept", accept)
+            .call()
+            .expect(path);
         let text = response.body_mut().with_config().limit(1 << 30).read_to_string().expect("text");
         let took = begun.elapsed();
-        let header = |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), value.to_str().unwrap_or_default().to_owned());
+        let header = |(name, value): (&HeaderName, &HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap_or_default().to_owned())
+        };
         let headers: BTreeMap<_, _> = response.headers().iter().map(header).collect();
         let content_type = headers.get("content-type").cloned().unwrap_or_default();
         Response { status: response.status().as_u16(), content_type, headers, text, took }
@@ -181,7 +203,8 @@ impl Daemon {
 
 /// The part of a configuration that has these servers as one deployment; more of its keys may follow.
 pub fn deployment(name: &str, servers: &[&Redis]) -> String {
-    let nodes: Vec<_> = servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
+    let nodes: Vec<_> =
+        servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
     format!("[[deployment]]\nname = '{name}'\nnodes = [{}]\n", nodes.join(", "))
 }
 

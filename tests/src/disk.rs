@@ -15,7 +15,11 @@ impl Disk {
     pub fn of(megabytes: u32) -> Self {
         let disk = Disk(tempfile::tempdir().expect("a directory"));
         let size = format!("size={megabytes}m");
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "rolecall-test"]).arg(disk.path()).status().expect("mount");
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "rolecall-test"])
+            .arg(disk.path())
+            .status()
+            .expect("mount");
         assert!(status.success(), "mounting needs root");
         disk
     }
@@ -55,7 +59,11 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // Lazily: a server that still runs must not keep the mount.
         let status = Command::new("umount").arg("--lazy").arg(self.path()).status();
-        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking(), "cannot unmount {}", self.folder());
+        assert!(
+            status.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "cannot unmount {}",
+            self.folder()
+        );
     }
 }
 
@@ -89,15 +97,29 @@ impl Shim {
         let shim = Shim(tempfile::tempdir().expect("a directory"));
         std::fs::write(shim.at("shim.c"), Self::SHIM).expect("a file");
         let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o", &shim.at("shim.so"), &shim.at("shim.c"), "-ldl"]);
+        compiler.args([
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-o",
+            &shim.at("shim.so"),
+            &shim.at("shim.c"),
+            "-ldl",
+        ]);
         assert!(compiler.status().expect("cc").success(), "the shim does not compile");
         shim
     }
 
     /// The environment of the server that it stands before.
     pub fn environment(&self) -> [(&'static str, String); 4] {
-        let [library, fails, slow, slow_fork] = ["shim.so", "fails", "slow", "slow_fork"].map(|file| self.at(file));
-        [("LD_PRELOAD", library), ("FSYNC_FAILS", fails), ("FSYNC_SLOW", slow), ("FORK_SLOW", slow_fork)]
+        let [library, fails, slow, slow_fork] =
+            ["shim.so", "fails", "slow", "slow_fork"].map(|file| self.at(file));
+        [
+            ("LD_PRELOAD", library),
+            ("FSYNC_FAILS", fails),
+            ("FSYNC_SLOW", slow),
+            ("FORK_SLOW", slow_fork),
+        ]
     }
 
     /// Every fsync fails from now on.

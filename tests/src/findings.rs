@@ -23,7 +23,11 @@ pub fn diagnose(servers: &[&Redis]) -> (Option<i32>, String, Found) {
 /// The same of these URLs.
 pub fn diagnose_urls(nodes: &[&str]) -> (Option<i32>, String, Found) {
     let run = |format: &str| {
-        let output = Command::new(Daemon::binary()).args(["diagnose", "--format", format]).args(nodes).output().expect("rolecall");
+        let output = Command::new(Daemon::binary())
+            .args(["diagnose", "--format", format])
+            .args(nodes)
+            .output()
+            .expect("rolecall");
         (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
     };
     let (code, text) = run("text");
@@ -33,5 +37,12 @@ pub fn diagnose_urls(nodes: &[&str]) -> (Option<i32>, String, Found) {
 /// Those of a document.
 pub(crate) fn listed(document: &Value) -> Found {
     let listed = document["findings"].as_array().expect("a list").iter();
-    listed.map(|finding| (finding["kind"].as_str().expect("a kind").to_owned(), finding["node"].as_str().map(str::to_owned))).collect()
+    listed
+        .map(|finding| {
+            (
+                finding["kind"].as_str().expect("a kind").to_owned(),
+                finding["node"].as_str().map(str::to_owned),
+            )
+        })
+        .collect()
 }

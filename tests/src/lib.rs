@@ -1,6 +1,9 @@
 //! The testbed: real servers, the real daemon, and what they say. Whatever it starts ends with the value that holds it.
 
-#![expect(clippy::missing_panics_doc, reason = "a testbed that cannot do its work fails the test, everywhere")]
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a testbed that cannot do its work fails the test, everywhere"
+)]
 
 mod answers;
 mod browser;

@@ -21,7 +21,11 @@ impl NameServer {
     /// Starts a name server that knows no name.
     pub fn start() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(1);
-        let network = format!("127.{}.{}", 1 + std::process::id() % 250, NEXT.fetch_add(1, Ordering::Relaxed));
+        let network = format!(
+            "127.{}.{}",
+            1 + std::process::id() % 250,
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("names"), "").expect("a file");
         let resolv = format!("nameserver {network}.53\noptions timeout:1 attempts:1\n");
@@ -42,8 +46,10 @@ impl NameServer {
 
     /// Has it know these names, each of some addresses; the first name of an address is also its host name.
     pub fn name(&self, names: &[(&Place, &[&str])]) {
-        let lines = names.iter().map(|(place, names)| format!("{} {}\n", place.host, names.join(" ")));
-        std::fs::write(self.directory.path().join("names"), lines.collect::<String>()).expect("a file");
+        let lines =
+            names.iter().map(|(place, names)| format!("{} {}\n", place.host, names.join(" ")));
+        std::fs::write(self.directory.path().join("names"), lines.collect::<String>())
+            .expect("a file");
         self.process.signal(Signal::Hangup);
     }
 
@@ -62,7 +68,10 @@ impl NameServer {
     pub fn daemon(&self, text: &str) -> Daemon {
         let file = |name: &str| -> PathBuf { self.directory.path().join(name) };
         std::fs::write(file("rolecall.toml"), text).expect("a file");
-        let mount = format!("mount --bind '{}' /etc/resolv.conf && exec \"$0\" \"$@\"", file("resolv.conf").display());
+        let mount = format!(
+            "mount --bind '{}' /etc/resolv.conf && exec \"$0\" \"$@\"",
+            file("resolv.conf").display()
+        );
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &mount]).arg(Daemon::binary());
         Daemon::run(&mut command, &["--config.file", &file("rolecall.toml").display().to_string()])
@@ -72,7 +81,13 @@ impl NameServer {
 fn launch(network: &str, directory: &TempDir) -> Process {
     let (names, address) = (directory.path().join("names"), format!("{network}.53"));
     let mut command = Command::new("dnsmasq");
-    command.args(["--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null", "--pid-file=", "--user=root"]);
+    command.args([
+        "--keep-in-foreground",
+        "--log-facility=-",
+        "--conf-file=/dev/null",
+        "--pid-file=",
+        "--user=root",
+    ]);
     command.args(["--no-resolv", "--no-hosts", "--bind-interfaces", "--listen-address", &address]);
     command.arg(format!("--addn-hosts={}", names.display()));
     let mut process = Process::start(&mut command);

@@ -46,13 +46,15 @@ impl Sides {
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         assert!(number < 16, "a process has room for 16 networks");
-        let network = format!("10.{}.{}", 64 + process % 128, process / 128 % 16 * 16 + u32::from(number));
+        let network =
+            format!("10.{}.{}", 64 + process % 128, process / 128 % 16 * 16 + u32::from(number));
         let sides = Sides { tag: format!("rc{process:x}{number:x}"), network, places: Vec::new() };
         for (side, own) in [(Side::Left, 254), (Side::Right, 253)] {
             let bridge = sides.bridge(side);
             ip(&format!("link add {bridge} type bridge stp_state 0 forward_delay 0"));
             // Each bridge answers for its own address only; otherwise the way to one side would lead through the other.
-            std::fs::write(format!("/proc/sys/net/ipv4/conf/{bridge}/arp_ignore"), "1").expect("a setting of the kernel");
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/{bridge}/arp_ignore"), "1")
+                .expect("a setting of the kernel");
             ip(&format!("addr add {}.{own}/32 dev {bridge}", sides.network));
             ip(&format!("link set {bridge} up"));
         }
@@ -68,7 +70,8 @@ impl Sides {
     pub fn place(&mut self, side: Side) -> Place {
         let number = self.places.len() + 1;
         let (tag, network) = (&self.tag, &self.network);
-        let (namespace, port, host) = (format!("{tag}n{number}"), format!("{tag}p{number}"), format!("{network}.{number}"));
+        let (namespace, port, host) =
+            (format!("{tag}n{number}"), format!("{tag}p{number}"), format!("{network}.{number}"));
         let place = Place { host, namespace: Some(namespace.clone()) };
         self.places.push(place.clone());
         let (host, bridge) = (&place.host, self.bridge(side));
@@ -109,7 +112,12 @@ impl Sides {
     }
 
     fn port(&self, place: &Place) -> String {
-        let number = self.places.iter().position(|other| other.host == place.host).expect("a place of this network") + 1;
+        let number = self
+            .places
+            .iter()
+            .position(|other| other.host == place.host)
+            .expect("a place of this network")
+            + 1;
         format!("{}p{number}", self.tag)
     }
 

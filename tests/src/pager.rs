@@ -56,21 +56,30 @@ impl Pager {
     /// The same with durations divided by another number.
     pub fn start_scaled(rolecall: &[u16], scale: u32) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let (arrived, clock) = (Arc::<Mutex<Vec<Notified>>>::default(), Arc::new(Stopwatch::start()));
+        let (arrived, clock) =
+            (Arc::<Mutex<Vec<Notified>>>::default(), Arc::new(Stopwatch::start()));
         let receiver = receive(&arrived, &clock);
         let at = |name: &str| directory.path().join(name);
 
-        std::fs::write(at("alertmanager.yaml"), alertmanager_configuration(receiver, &at("templates"), scale)).expect("a file");
+        std::fs::write(
+            at("alertmanager.yaml"),
+            alertmanager_configuration(receiver, &at("templates"), scale),
+        )
+        .expect("a file");
         std::fs::create_dir(at("templates")).expect("a folder");
         for template in std::fs::read_dir(shipped("templates")).expect("templates") {
             let template = template.expect("a template");
-            std::fs::copy(template.path(), at("templates").join(template.file_name())).expect("a copy");
+            std::fs::copy(template.path(), at("templates").join(template.file_name()))
+                .expect("a copy");
         }
         let alertmanager = free_port();
         let mut command = Command::new("prometheus-alertmanager");
         command.arg(format!("--config.file={}", at("alertmanager.yaml").display()));
         command.arg(format!("--storage.path={}", at("alerts").display()));
-        command.args(["--cluster.listen-address=", &format!("--web.listen-address=127.0.0.1:{alertmanager}")]);
+        command.args([
+            "--cluster.listen-address=",
+            &format!("--web.listen-address=127.0.0.1:{alertmanager}"),
+        ]);
         let notifier = Process::start(&mut command);
 
         for rules in ["redis.rules.yaml", "rolecall.rules.yaml"] {
@@ -85,7 +94,8 @@ impl Pager {
             targets.join(", ")
         );
         // Alertmanager holds an alert for over that was not sent again for four times as long, which a busy machine may need.
-        let prometheus = Prometheus::configured(directory, &configuration, &["--rules.alert.resend-delay=5s"]);
+        let prometheus =
+            Prometheus::configured(directory, &configuration, &["--rules.alert.resend-delay=5s"]);
         let pager = Pager { alertmanager, _notifier: notifier, prometheus, arrived, clock };
         // The one that always fires shows that all of it works.
         eventually(Duration::from_secs(120), "the watchdog arrives", || {
@@ -106,23 +116,42 @@ impl Pager {
 
     /// What arrived since then and is of some severity that somebody is told: names and severities.
     pub fn paged(&self, since: Duration) -> BTreeSet<(String, String)> {
-        let told = |notified: &Notified| !notified.resolved && notified.at >= since && notified.alert != "Watchdog";
-        self.arrived().into_iter().filter(told).map(|notified| (notified.alert, notified.severity)).collect()
+        let told = |notified: &Notified| {
+            !notified.resolved && notified.at >= since && notified.alert != "Watchdog"
+        };
+        self.arrived()
+            .into_iter()
+            .filter(told)
+            .map(|notified| (notified.alert, notified.severity))
+            .collect()
     }
 
     /// Waits until an alert arrived, and says when.
     #[track_caller]
     pub fn until(&self, limit: Duration, since: Duration, alert: &str, severity: &str) -> Duration {
-        let is =
-            |notified: &&Notified| notified.alert == alert && notified.severity == severity && !notified.resolved && notified.at >= since;
+        let is = |notified: &&Notified| {
+            notified.alert == alert
+                && notified.severity == severity
+                && !notified.resolved
+                && notified.at >= since
+        };
         let arrived = || self.arrived().iter().find(is).map(|notified| notified.at);
-        eventually(limit, &format!("{alert} arrives as {severity}; firing: {:?}", self.firing()), arrived).0
+        eventually(
+            limit,
+            &format!("{alert} arrives as {severity}; firing: {:?}", self.firing()),
+            arrived,
+        )
+        .0
     }
 
     /// What arrived since then and is not resolved: names and severities.
     pub fn open(&self, since: Duration) -> BTreeSet<(String, String)> {
         let mut open = BTreeSet::new();
-        for notified in self.arrived().into_iter().filter(|notified| notified.at >= since && notified.alert != "Watchdog") {
+        for notified in self
+            .arrived()
+            .into_iter()
+            .filter(|notified| notified.at >= since && notified.alert != "Watchdog")
+        {
             let key = (notified.alert, notified.severity, notified.node);
             if notified.resolved {
                 open.remove(&key)
@@ -144,9 +173,13 @@ impl Pager {
     pub fn firing(&self) -> BTreeSet<(String, String)> {
         let Some(data) = self.prometheus.data("alerts", &[]) else { return BTreeSet::new() };
         let alerts = data["alerts"].as_array().expect("alerts").iter();
-        let firing = alerts.filter(|alert| alert["state"] == "firing").map(|alert| &alert["labels"]);
+        let firing =
+            alerts.filter(|alert| alert["state"] == "firing").map(|alert| &alert["labels"]);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        firing.map(|labels| (text(&labels["alertname"]), text(&labels["severity"]))).filter(|(alert, _)| alert != "Watchdog").collect()
+        firing
+            .map(|labels| (text(&labels["alertname"]), text(&labels["severity"])))
+            .filter(|(alert, _)| alert != "Watchdog")
+            .collect()
     }
 
     /// The alerts that ever fired as critical or warning, told or not.
@@ -154,18 +187,27 @@ impl Pager {
         let expression = "count by (alertname) (count_over_time(ALERTS{alertstate='firing',severity=~'critical|warning'}[1h]))";
         let data = self.prometheus.data("query", &[("query", expression)]).expect("an answer");
         let series = data["result"].as_array().expect("series").iter();
-        series.filter_map(|series| series["metric"]["alertname"].as_str().map(str::to_owned)).collect()
+        series
+            .filter_map(|series| series["metric"]["alertname"].as_str().map(str::to_owned))
+            .collect()
     }
 
     /// The alerts that Alertmanager has and tells nobody, since another one stands above them.
     pub fn inhibited(&self) -> BTreeSet<String> {
-        let Some(text) = fetch(self.alertmanager, "/api/v2/alerts", &[("active", "true"), ("inhibited", "true")]) else {
+        let Some(text) = fetch(
+            self.alertmanager,
+            "/api/v2/alerts",
+            &[("active", "true"), ("inhibited", "true")],
+        ) else {
             return BTreeSet::new();
         };
         let document: Value = serde_json::from_str(&text).expect("JSON");
         let alerts = document.as_array().expect("alerts").iter();
-        let inhibited = alerts.filter(|alert| !alert["status"]["inhibitedBy"].as_array().is_none_or(Vec::is_empty));
-        inhibited.filter_map(|alert| alert["labels"]["alertname"].as_str().map(str::to_owned)).collect()
+        let inhibited = alerts
+            .filter(|alert| !alert["status"]["inhibitedBy"].as_array().is_none_or(Vec::is_empty));
+        inhibited
+            .filter_map(|alert| alert["labels"]["alertname"].as_str().map(str::to_owned))
+            .collect()
     }
 
     /// Problems that Prometheus met when it evaluated the rules.
@@ -195,11 +237,14 @@ fn scaled_rules(file: &str, scale: u32) -> String {
     for group in rules["groups"].as_sequence_mut().expect("groups") {
         for rule in group["rules"].as_sequence_mut().expect("rules") {
             for key in ["for", "keep_firing_for"] {
-                if let Some(duration) = rule.get(key).and_then(Yaml::as_str).map(|duration| scaled(duration, scale)) {
+                if let Some(duration) =
+                    rule.get(key).and_then(Yaml::as_str).map(|duration| scaled(duration, scale))
+                {
                     rule[key] = duration.into();
                 }
             }
-            let expression = scaled_expression(rule["expr"].as_str().expect("an expression"), scale);
+            let expression =
+                scaled_expression(rule["expr"].as_str().expect("an expression"), scale);
             rule["expr"] = expression.into();
         }
     }
@@ -211,19 +256,27 @@ fn scaled_expression(expression: &str, scale: u32) -> String {
     let mut scaled_text = String::new();
     let mut rest = expression;
     while let Some(start) = rest.find(['[', 'o']) {
-        let opens =
-            if rest[start..].starts_with('[') { Some(start + 1) } else { rest[start..].starts_with("offset ").then_some(start + 7) };
+        let opens = if rest[start..].starts_with('[') {
+            Some(start + 1)
+        } else {
+            rest[start..].starts_with("offset ").then_some(start + 7)
+        };
         let Some(from) = opens else {
             scaled_text += &rest[..=start];
             rest = &rest[start + 1..];
             continue;
         };
-        let length = rest[from..].find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len() - from);
+        let length = rest[from..]
+            .find(|character: char| !character.is_ascii_alphanumeric())
+            .unwrap_or(rest.len() - from);
         let (before, after) = rest.split_at(from);
         let (duration, after) = after.split_at(length);
         scaled_text += before;
-        scaled_text +=
-            &if duration.starts_with(|first: char| first.is_ascii_digit()) { scaled(duration, scale) } else { duration.to_owned() };
+        scaled_text += &if duration.starts_with(|first: char| first.is_ascii_digit()) {
+            scaled(duration, scale)
+        } else {
+            duration.to_owned()
+        };
         // The step of a subquery.
         if let Some(step) = after.strip_prefix(':') {
             let length = step.find(']').expect("the end of a range");
@@ -238,7 +291,8 @@ fn scaled_expression(expression: &str, scale: u32) -> String {
 }
 
 fn scaled(duration: &str, scale: u32) -> String {
-    let whole = humantime::parse_duration(duration).unwrap_or_else(|error| panic!("{duration}: {error}"));
+    let whole =
+        humantime::parse_duration(duration).unwrap_or_else(|error| panic!("{duration}: {error}"));
     format!("{}ms", (whole / scale).as_millis().max(1000))
 }
 
@@ -252,17 +306,21 @@ fn alertmanager_configuration(receiver: u16, templates: &Path, scale: u32) -> St
         let silent = receiving.as_mapping().expect("a receiver").len() == 1;
         *receiving = serde_yaml_ng::from_str(&format!("{{ name: '{name}' }}")).expect("YAML");
         if !silent {
-            let hook = format!("[ {{ url: 'http://127.0.0.1:{receiver}/{name}', send_resolved: true }} ]");
+            let hook =
+                format!("[ {{ url: 'http://127.0.0.1:{receiver}/{name}', send_resolved: true }} ]");
             receiving["webhook_configs"] = serde_yaml_ng::from_str(&hook).expect("YAML");
         }
     }
-    configuration["templates"] = serde_yaml_ng::from_str(&format!("[ '{}/*.tmpl' ]", templates.display())).expect("YAML");
+    configuration["templates"] =
+        serde_yaml_ng::from_str(&format!("[ '{}/*.tmpl' ]", templates.display())).expect("YAML");
     serde_yaml_ng::to_string(&configuration).expect("YAML")
 }
 
 fn scale_route(route: &mut Yaml, scale: u32) {
     for key in ["group_wait", "group_interval", "repeat_interval"] {
-        if let Some(duration) = route.get(key).and_then(Yaml::as_str).map(|duration| scaled(duration, scale)) {
+        if let Some(duration) =
+            route.get(key).and_then(Yaml::as_str).map(|duration| scaled(duration, scale))
+        {
             route[key] = duration.into();
         }
     }
@@ -288,7 +346,8 @@ fn receive(arrived: &Arc<Mutex<Vec<Notified>>>, clock: &Arc<Stopwatch>) -> u16 {
         std::future::ready(())
     };
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
             axum::serve(listener, Router::new().route("/{receiver}", post(take))).await
@@ -322,7 +381,10 @@ mod tests {
         let check = |whole: &str, divided: &str| assert_eq!(scaled_expression(whole, 10), divided);
         check("increase(a_total[5m]) > 0", "increase(a_total[30000ms]) > 0");
         check("max_over_time((a > 0)[1h:1m])", "max_over_time((a > 0)[360000ms:6000ms])");
-        check("a offset 30s unless on (node) b[30s:]", "a offset 3000ms unless on (node) b[3000ms:]");
+        check(
+            "a offset 30s unless on (node) b[30s:]",
+            "a offset 3000ms unless on (node) b[3000ms:]",
+        );
         check("or on (foo) a[2s]", "or on (foo) a[1000ms]");
     }
 }

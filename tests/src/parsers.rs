@@ -26,10 +26,19 @@ print(len(series))
 
 /// Gives a command some text, and returns what it wrote.
 fn run(command: &mut Command, text: &str) -> String {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("installed");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("installed");
     child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("taken");
     let output = child.wait_with_output().expect("output");
-    let written = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let written = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{command:?}: {written}");
     written
 }

@@ -46,12 +46,20 @@ pub struct Proxy {
 impl Proxy {
     /// Starts it in front of a port.
     pub fn start(target: u16) -> Self {
-        let (state, holds) = (Arc::new(Mutex::new((target, Vec::new()))), Arc::<AtomicBool>::default());
+        let (state, holds) =
+            (Arc::new(Mutex::new((target, Vec::new()))), Arc::<AtomicBool>::default());
         let (shared, held) = (Arc::clone(&state), Arc::clone(&holds));
         let peer = Peer::start(move |client| {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", shared.lock().expect("state").0)) else { return };
-            shared.lock().expect("state").1.extend([client.try_clone().expect("a stream"), server.try_clone().expect("a stream")]);
-            let (from, to) = (client.try_clone().expect("a stream"), server.try_clone().expect("a stream"));
+            let Ok(server) = TcpStream::connect(("127.0.0.1", shared.lock().expect("state").0))
+            else {
+                return;
+            };
+            shared.lock().expect("state").1.extend([
+                client.try_clone().expect("a stream"),
+                server.try_clone().expect("a stream"),
+            ]);
+            let (from, to) =
+                (client.try_clone().expect("a stream"), server.try_clone().expect("a stream"));
             let held_too = Arc::clone(&held);
             std::thread::spawn(move || pump(from, to, &held_too));
             pump(server, client, &held);
@@ -98,7 +106,9 @@ pub fn until_info(mut stream: TcpStream, answer: impl Fn(&mut TcpStream) -> std:
         let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
         let answered = match () {
             () if text.contains("CLIENT") => stream.write_all(b":1\r\n"),
-            () if text.contains("SERVER") => stream.write_all(b"$21\r\nredis_version:7.0.0\r\n\r\n"),
+            () if text.contains("SERVER") => {
+                stream.write_all(b"$21\r\nredis_version:7.0.0\r\n\r\n")
+            }
             () => answer(&mut stream),
         };
         if answered.is_err() {

@@ -33,11 +33,16 @@ impl Ports {
 
     fn take(&mut self) -> u16 {
         loop {
-            if let Some(port) = self.left.find(|port| listener(*port).is_some() && listener(*port + 10_000).is_some()) {
+            if let Some(port) = self
+                .left
+                .find(|port| listener(*port).is_some() && listener(*port + 10_000).is_some())
+            {
                 return port;
             }
             let mut blocks = (0..BLOCKS).map(|block| FIRST + block * BLOCK);
-            let (first, held) = blocks.find_map(|first| Some((first, listener(first)?))).expect("a free block of ports");
+            let (first, held) = blocks
+                .find_map(|first| Some((first, listener(first)?)))
+                .expect("a free block of ports");
             self.left = first + 1..first + BLOCK;
             self.held.push(held);
         }

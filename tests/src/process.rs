@@ -33,8 +33,11 @@ pub enum Signal {
 impl Process {
     /// Starts it.
     pub fn start(command: &mut Command) -> Self {
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run.sh installs what is needed"));
+        let spawned =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| {
+            panic!("{command:?}: {error}; tests/run.sh installs what is needed")
+        });
         let log = Arc::new(Mutex::new(Vec::new()));
         collect(child.stdout.take().expect("piped"), &log);
         collect(child.stderr.take().expect("piped"), &log);
@@ -51,7 +54,8 @@ impl Process {
             Signal::Int => "-INT",
             Signal::Hangup => "-HUP",
         };
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
+        let status =
+            Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
         assert!(status.success(), "kill {name}");
     }
 

@@ -18,9 +18,16 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts it with a job for each of these names and addresses, each scraped every second, and waits until it is ready.
     pub fn start(jobs: &[(&str, u16)]) -> Self {
-        let job = |(job, port): &(&str, u16)| format!("{{ job_name: {job}, static_configs: [ {{ targets: ['127.0.0.1:{port}'] }} ] }}");
+        let job = |(job, port): &(&str, u16)| {
+            format!(
+                "{{ job_name: {job}, static_configs: [ {{ targets: ['127.0.0.1:{port}'] }} ] }}"
+            )
+        };
         let jobs: Vec<_> = jobs.iter().map(job).collect();
-        let text = format!("global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs: [ {} ]\n", jobs.join(", "));
+        let text = format!(
+            "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs: [ {} ]\n",
+            jobs.join(", ")
+        );
         Self::configured(tempfile::tempdir().expect("a directory"), &text, &[])
     }
 
@@ -36,8 +43,11 @@ impl Prometheus {
             .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .args(arguments);
-        let prometheus = Prometheus { port, _process: Process::start(&mut command), _directory: directory };
-        eventually(Duration::from_secs(30), "Prometheus is ready", || fetch(port, "/-/ready", &[]).map(drop));
+        let prometheus =
+            Prometheus { port, _process: Process::start(&mut command), _directory: directory };
+        eventually(Duration::from_secs(30), "Prometheus is ready", || {
+            fetch(port, "/-/ready", &[]).map(drop)
+        });
         prometheus
     }
 
@@ -52,7 +62,10 @@ impl Prometheus {
     /// What it says of the target of a job: health and the last error.
     pub fn target(&self, job: &str) -> Option<(String, String)> {
         let answer = self.data("targets", &[])?;
-        let target = answer["activeTargets"].as_array()?.iter().find(|target| target["labels"]["job"] == job)?;
+        let target = answer["activeTargets"]
+            .as_array()?
+            .iter()
+            .find(|target| target["labels"]["job"] == job)?;
         Some((target["health"].as_str()?.to_owned(), target["lastError"].as_str()?.to_owned()))
     }
 
@@ -60,7 +73,12 @@ impl Prometheus {
     pub fn types(&self) -> Vec<(String, String)> {
         let answer = self.data("metadata", &[]).expect("metadata");
         let families = answer.as_object().expect("families");
-        families.iter().map(|(name, about)| (name.clone(), about[0]["type"].as_str().unwrap_or_default().to_owned())).collect()
+        families
+            .iter()
+            .map(|(name, about)| {
+                (name.clone(), about[0]["type"].as_str().unwrap_or_default().to_owned())
+            })
+            .collect()
     }
 
     /// What its API answers, if it does.
@@ -73,7 +91,9 @@ impl Prometheus {
 
 /// The text at a path of a server on this machine, if it has one.
 pub(crate) fn fetch(port: u16, path: &str, parameters: &[(&str, &str)]) -> Option<String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
-    let request = agent.get(format!("http://127.0.0.1:{port}{path}")).query_pairs(parameters.iter().copied());
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
+    let request =
+        agent.get(format!("http://127.0.0.1:{port}{path}")).query_pairs(parameters.iter().copied());
     request.call().ok()?.body_mut().read_to_string().ok()
 }

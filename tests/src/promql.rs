@@ -15,7 +15,8 @@ const OWN_SERIES: [&str; 2] = ["up", "ALERTS"];
 const OF_COUNTERS: [&str; 4] = ["rate", "irate", "increase", "resets"];
 
 /// Functions that only ask whether there are samples.
-const OF_PRESENCE: [&str; 4] = ["absent", "absent_over_time", "present_over_time", "count_over_time"];
+const OF_PRESENCE: [&str; 4] =
+    ["absent", "absent_over_time", "present_over_time", "count_over_time"];
 
 /// Our metrics: their type and labels.
 pub struct Metrics(BTreeMap<&'static str, (Kind, Vec<&'static str>)>);
@@ -52,7 +53,9 @@ impl Metrics {
     }
 
     fn walk(&self, expression: &Expr, problems: &mut Vec<String>) {
-        selectors(expression, &mut |selector, function| problems.extend(self.of_selector(selector, function)));
+        selectors(expression, &mut |selector, function| {
+            problems.extend(self.of_selector(selector, function))
+        });
         groupings(expression, &mut |label| {
             if !self.is_label(label) {
                 problems.push(format!("the label {label:?} is on no series"));
@@ -61,22 +64,32 @@ impl Metrics {
     }
 
     fn of_selector(&self, selector: &VectorSelector, function: Option<&str>) -> Vec<String> {
-        let Some(name) = selector.name.as_deref() else { return vec!["a selector without a metric".to_owned()] };
+        let Some(name) = selector.name.as_deref() else {
+            return vec!["a selector without a metric".to_owned()];
+        };
         if OWN_SERIES.contains(&name) {
             return Vec::new();
         }
-        let Some((kind, labels)) = self.0.get(name) else { return vec![format!("{name} is not in the tables")] };
+        let Some((kind, labels)) = self.0.get(name) else {
+            return vec![format!("{name} is not in the tables")];
+        };
         let mut problems = Vec::new();
         for matcher in &selector.matchers.matchers {
-            if !labels.contains(&matcher.name.as_str()) && !PROMETHEUS.contains(&matcher.name.as_str()) {
+            if !labels.contains(&matcher.name.as_str())
+                && !PROMETHEUS.contains(&matcher.name.as_str())
+            {
                 problems.push(format!("{name} has no label {:?}", matcher.name));
             }
         }
         let over_counter = function.is_some_and(|function| OF_COUNTERS.contains(&function));
         let asks_presence = function.is_some_and(|function| OF_PRESENCE.contains(&function));
         match kind {
-            Kind::Counter if !over_counter && !asks_presence => problems.push(format!("{name} is a counter, read without its increase")),
-            Kind::Gauge | Kind::Info if over_counter => problems.push(format!("{name} is no counter, but its increase is read")),
+            Kind::Counter if !over_counter && !asks_presence => {
+                problems.push(format!("{name} is a counter, read without its increase"))
+            }
+            Kind::Gauge | Kind::Info if over_counter => {
+                problems.push(format!("{name} is no counter, but its increase is read"))
+            }
             _ => {}
         }
         problems
@@ -92,16 +105,24 @@ fn selectors(expression: &Expr, found: &mut dyn FnMut(&VectorSelector, Option<&s
     below(expression, None, found);
 }
 
-fn below(expression: &Expr, function: Option<&str>, found: &mut dyn FnMut(&VectorSelector, Option<&str>)) {
+fn below(
+    expression: &Expr,
+    function: Option<&str>,
+    found: &mut dyn FnMut(&VectorSelector, Option<&str>),
+) {
     match expression {
         Expr::VectorSelector(selector) => found(selector, function),
         Expr::MatrixSelector(matrix) => found(&matrix.vs, function),
-        Expr::Call(call) => call.args.args.iter().for_each(|argument| below(argument, Some(call.func.name), found)),
+        Expr::Call(call) => {
+            call.args.args.iter().for_each(|argument| below(argument, Some(call.func.name), found))
+        }
         Expr::Aggregate(aggregate) => {
             below(&aggregate.expr, None, found);
             aggregate.param.iter().for_each(|param| below(param, None, found));
         }
-        Expr::Binary(binary) => [&binary.lhs, &binary.rhs].into_iter().for_each(|side| below(side, None, found)),
+        Expr::Binary(binary) => {
+            [&binary.lhs, &binary.rhs].into_iter().for_each(|side| below(side, None, found))
+        }
         Expr::Paren(paren) => below(&paren.expr, function, found),
         Expr::Unary(unary) => below(&unary.expr, function, found),
         Expr::Subquery(subquery) => below(&subquery.expr, None, found),
@@ -112,7 +133,10 @@ fn below(expression: &Expr, function: Option<&str>, found: &mut dyn FnMut(&Vecto
 /// Every label that is grouped or matched by.
 fn groupings(expression: &Expr, found: &mut dyn FnMut(&str)) {
     let mut of = |modifier: Option<&LabelModifier>| {
-        modifier.iter().flat_map(|modifier| &modifier.labels().labels).for_each(|label| found(label));
+        modifier
+            .iter()
+            .flat_map(|modifier| &modifier.labels().labels)
+            .for_each(|label| found(label));
     };
     match expression {
         Expr::Aggregate(aggregate) => {
@@ -121,7 +145,9 @@ fn groupings(expression: &Expr, found: &mut dyn FnMut(&str)) {
         }
         Expr::Binary(binary) => {
             of(binary.modifier.as_ref().and_then(|modifier| modifier.matching.as_ref()));
-            if let Some(labels) = binary.modifier.as_ref().and_then(|modifier| modifier.card.labels()) {
+            if let Some(labels) =
+                binary.modifier.as_ref().and_then(|modifier| modifier.card.labels())
+            {
                 labels.labels.iter().for_each(|label| found(label));
             }
             groupings(&binary.lhs, found);

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use crate::{Process, Signal, eventually, free_port, installed};
 
 /// The servers that tests run on: that of Debian, and those that `tests/setup.sh` unpacks.
-pub const VERSIONS: [&str; 5] = ["redis-5.0.6", "redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"];
+pub const VERSIONS: [&str; 5] =
+    ["redis-5.0.6", "redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"];
 
 /// A real Redis server.
 pub struct Redis {
@@ -35,7 +36,11 @@ impl Redis {
     }
 
     /// Starts a server with more in its environment.
-    pub fn within(environment: &[(&'static str, String)], version: &'static str, options: &[&str]) -> Self {
+    pub fn within(
+        environment: &[(&'static str, String)],
+        version: &'static str,
+        options: &[&str],
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
@@ -48,12 +53,26 @@ impl Redis {
     pub fn sentinel(&self) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("sentinel.conf");
-        std::fs::write(&file, format!("sentinel monitor mymaster 127.0.0.1 {} 1\n", self.port)).expect("a file");
+        std::fs::write(&file, format!("sentinel monitor mymaster 127.0.0.1 {} 1\n", self.port))
+            .expect("a file");
         let port = free_port();
         let mut command = Command::new(binary(self.version));
-        let process = Process::start(command.arg(&file).args(["--sentinel", "--bind", "127.0.0.1", "--port", &port.to_string()]));
+        let process = Process::start(command.arg(&file).args([
+            "--sentinel",
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+        ]));
         listening(port);
-        Redis { port, version: self.version, environment: Vec::new(), options: Vec::new(), directory, process }
+        Redis {
+            port,
+            version: self.version,
+            environment: Vec::new(),
+            options: Vec::new(),
+            directory,
+            process,
+        }
     }
 
     /// Starts a replica of this server.
@@ -67,7 +86,9 @@ impl Redis {
     /// Waits until it is synchronised with its master.
     #[track_caller]
     pub fn until_linked(&self) {
-        eventually(Duration::from_secs(20), "the replica is synchronised", || (self.info("master_link_status")? == "up").then_some(()));
+        eventually(Duration::from_secs(20), "the replica is synchronised", || {
+            (self.info("master_link_status")? == "up").then_some(())
+        });
     }
 
     /// Starts a replica of this server with these options, which need not come to stand.
@@ -93,7 +114,9 @@ impl Redis {
     #[track_caller]
     pub fn fill(&self, replica: &Redis) {
         self.cli(&["EVAL", "for i = 1, 100 do redis.call('SET', 'key' .. i, i) end", "0"]);
-        eventually(Duration::from_secs(10), "replicated", || (replica.cli(&["DBSIZE"]).trim() == "100").then_some(()));
+        eventually(Duration::from_secs(10), "replicated", || {
+            (replica.cli(&["DBSIZE"]).trim() == "100").then_some(())
+        });
     }
 
     /// The directory that it has for its own.
@@ -114,7 +137,11 @@ impl Redis {
     /// Runs a command on it, and gives what `redis-cli` printed.
     pub fn cli(&self, command: &[&str]) -> String {
         let port = self.port.to_string();
-        let output = Command::new("redis-cli").args(["-p", &port, "--no-auth-warning"]).args(command).output().expect("redis-cli");
+        let output = Command::new("redis-cli")
+            .args(["-p", &port, "--no-auth-warning"])
+            .args(command)
+            .output()
+            .expect("redis-cli");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -134,8 +161,16 @@ impl Redis {
     /// The ids of the connections whose last command was one with which rounds end: those of Rolecall.
     pub fn pollers(&self) -> Vec<String> {
         let list = self.cli(&["CLIENT", "LIST"]);
-        let polls = |line: &&str| [" cmd=info", " cmd=config", " cmd=slowlog", " cmd=cluster"].iter().any(|command| line.contains(command));
-        list.lines().filter(polls).filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+        let polls = |line: &&str| {
+            [" cmd=info", " cmd=config", " cmd=slowlog", " cmd=cluster"]
+                .iter()
+                .any(|command| line.contains(command))
+        };
+        list.lines()
+            .filter(polls)
+            .filter_map(|line| line.split(' ').next())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Sends it a signal.
@@ -157,24 +192,42 @@ impl Redis {
 
     /// Starts it again, on the same port and in the same directory.
     pub fn restart(&mut self) {
-        self.process = launch(self.version, self.port, &self.environment, &self.options, &self.directory);
+        self.process =
+            launch(self.version, self.port, &self.environment, &self.options, &self.directory);
     }
 }
 
-fn launch(version: &str, port: u16, environment: &[(&str, String)], options: &[String], directory: &TempDir) -> Process {
+fn launch(
+    version: &str,
+    port: u16,
+    environment: &[(&str, String)],
+    options: &[String],
+    directory: &TempDir,
+) -> Process {
     let mut command = Command::new(binary(version));
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let defaults = ["--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"];
-    command.args(["--port", &port.to_string()]).args(defaults).arg("--dir").arg(directory.path()).args(options);
+    command
+        .args(["--port", &port.to_string()])
+        .args(defaults)
+        .arg("--dir")
+        .arg(directory.path())
+        .args(options);
     let process = Process::start(&mut command);
     listening(port);
     process
 }
 
 fn listening(port: u16) {
-    eventually(Duration::from_secs(10), "the server listens", || TcpStream::connect(("127.0.0.1", port)).ok());
+    eventually(Duration::from_secs(10), "the server listens", || {
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
 }
 
 fn binary(version: &str) -> PathBuf {
-    if version == "redis-7.0.15" { "redis-server".into() } else { installed().join("servers").join(version) }
+    if version == "redis-7.0.15" {
+        "redis-server".into()
+    } else {
+        installed().join("servers").join(version)
+    }
 }

@@ -17,7 +17,12 @@ impl RedisExporter {
     pub fn start(server: &Redis) -> (Self, String) {
         let port = free_port();
         let mut command = Command::new("prometheus-redis-exporter");
-        command.args(["-redis.addr", &server.url(), "-web.listen-address", &format!("127.0.0.1:{port}")]);
+        command.args([
+            "-redis.addr",
+            &server.url(),
+            "-web.listen-address",
+            &format!("127.0.0.1:{port}"),
+        ]);
         let exporter = RedisExporter { port, process: Process::start(&mut command) };
         let reads = || exporter.scrape().filter(|text| text.contains("redis_up 1"));
         let (text, _) = eventually(Duration::from_secs(10), "redis_exporter answers", reads);
@@ -26,7 +31,12 @@ impl RedisExporter {
 
     /// What its `/metrics` says now.
     pub fn scrape(&self) -> Option<String> {
-        ureq::get(format!("http://127.0.0.1:{}/metrics", self.port)).call().ok()?.body_mut().read_to_string().ok()
+        ureq::get(format!("http://127.0.0.1:{}/metrics", self.port))
+            .call()
+            .ok()?
+            .body_mut()
+            .read_to_string()
+            .ok()
     }
 
     /// The id of its process.

@@ -19,7 +19,11 @@ impl Samples {
     /// Reads either text format.
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-        Samples { samples: lines.map(|line| parse(line).unwrap_or_else(|| panic!("no sample: {line}"))).collect() }
+        Samples {
+            samples: lines
+                .map(|line| parse(line).unwrap_or_else(|| panic!("no sample: {line}")))
+                .collect(),
+        }
     }
 
     /// The value of the one series of this name with these labels among others.
@@ -48,7 +52,10 @@ impl Samples {
 
 impl Sample {
     fn matches(&self, name: &str, labels: &[(&str, &str)]) -> bool {
-        self.name == name && labels.iter().all(|(name, value)| self.labels.get(*name).is_some_and(|found| found == value))
+        self.name == name
+            && labels
+                .iter()
+                .all(|(name, value)| self.labels.get(*name).is_some_and(|found| found == value))
     }
 }
 

@@ -73,7 +73,13 @@ impl Group {
         }
         for place in sentinels.iter().cycle().take(setup.sentinels) {
             let text = group.sentinel_options();
-            group.sentinels.push(Server::start(setup.version, true, place, &text, setup.sentinel_password));
+            group.sentinels.push(Server::start(
+                setup.version,
+                true,
+                place,
+                &text,
+                setup.sentinel_password,
+            ));
         }
         group.until_known();
         group
@@ -81,13 +87,15 @@ impl Group {
 
     /// Starts a node more, a replica if there is a primary already, and waits until it is synchronised.
     pub fn add_node(&mut self, place: &Place) -> &Server {
-        let primary = if self.sentinels.is_empty() { self.nodes.first() } else { Some(self.primary()) };
+        let primary =
+            if self.sentinels.is_empty() { self.nodes.first() } else { Some(self.primary()) };
         let mut options = "repl-timeout 10\n".to_owned();
         if let Some(primary) = primary {
             writeln!(options, "replicaof {} {}", primary.host, primary.port).expect("to a string");
         }
         if let Some(password) = self.setup.password {
-            writeln!(options, "requirepass {password}\nmasterauth {password}").expect("to a string");
+            writeln!(options, "requirepass {password}\nmasterauth {password}")
+                .expect("to a string");
         }
         let server = Server::start(self.setup.version, false, place, &options, self.setup.password);
         if primary.is_some() {
@@ -101,14 +109,17 @@ impl Group {
         let (setup, primary) = (&self.setup, &self.nodes[0]);
         let mut text = monitored(MASTER, primary, setup);
         if let Some(password) = setup.sentinel_password {
-            writeln!(text, "requirepass {password}\nsentinel sentinel-pass {password}").expect("to a string");
+            writeln!(text, "requirepass {password}\nsentinel sentinel-pass {password}")
+                .expect("to a string");
         }
         text + &setup.sentinel_options
     }
 
     /// The node that the first Sentinel to answer names.
     pub fn primary(&self) -> &Server {
-        let named = (0..self.sentinels.len()).find_map(|sentinel| self.named_by(sentinel)).expect("a Sentinel answers");
+        let named = (0..self.sentinels.len())
+            .find_map(|sentinel| self.named_by(sentinel))
+            .expect("a Sentinel answers");
         self.node_at(&named)
     }
 
@@ -132,7 +143,8 @@ impl Group {
 
     /// The address that a Sentinel names as primary, if it answers.
     pub fn named_by(&self, sentinel: usize) -> Option<String> {
-        let named = self.sentinels[sentinel].try_ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER])?;
+        let named =
+            self.sentinels[sentinel].try_ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER])?;
         (named.len() == 2).then(|| named.join(":"))
     }
 
@@ -140,7 +152,9 @@ impl Group {
     #[track_caller]
     pub fn until_named(&self, limit: Duration, address: &str) {
         eventually(limit, "all Sentinels name it", || {
-            (0..self.sentinels.len()).all(|sentinel| self.named_by(sentinel).as_deref() == Some(address)).then_some(())
+            (0..self.sentinels.len())
+                .all(|sentinel| self.named_by(sentinel).as_deref() == Some(address))
+                .then_some(())
         });
     }
 
@@ -158,13 +172,19 @@ impl Group {
             listed.len() == count && listed.iter().all(good)
         };
         let is = |field: &'static str, value: &'static str| {
-            move |entry: &BTreeMap<String, String>| entry.get(field).is_some_and(|found| found == value)
+            move |entry: &BTreeMap<String, String>| {
+                entry.get(field).is_some_and(|found| found == value)
+            }
         };
         // A replica that was not asked yet after its link came up cannot be promoted.
-        let replica = |entry: &BTreeMap<String, String>| is("flags", "slave")(entry) && is("master-link-status", "ok")(entry);
+        let replica = |entry: &BTreeMap<String, String>| {
+            is("flags", "slave")(entry) && is("master-link-status", "ok")(entry)
+        };
         all("REPLICAS", self.nodes.len() - 1, &replica)
             && all("SENTINELS", self.sentinels.len() - 1, &is("flags", "sentinel"))
-            && sentinel.try_ask(&["SENTINEL", "CKQUORUM", MASTER]).is_some_and(|reply| reply[0].starts_with("OK"))
+            && sentinel
+                .try_ask(&["SENTINEL", "CKQUORUM", MASTER])
+                .is_some_and(|reply| reply[0].starts_with("OK"))
     }
 
     /// Has the first Sentinel fail over, and gives the address of the primary before.
@@ -178,8 +198,11 @@ impl Group {
     #[track_caller]
     pub fn until_failed_over(&self, limit: Duration, before: &str) -> String {
         let failed_over = || {
-            let named: Vec<_> = (0..self.sentinels.len()).filter_map(|sentinel| self.named_by(sentinel)).collect();
-            let first = named.first().filter(|first| *first != before && named.iter().all(|other| other == *first))?;
+            let named: Vec<_> =
+                (0..self.sentinels.len()).filter_map(|sentinel| self.named_by(sentinel)).collect();
+            let first = named
+                .first()
+                .filter(|first| *first != before && named.iter().all(|other| other == *first))?;
             (self.node_at(first).role()? == "master").then(|| first.clone())
         };
         eventually(limit, "failed over", failed_over).0
@@ -193,8 +216,13 @@ impl Group {
             let port = primary.port.to_string();
             let follows = |node: &&Server| {
                 let fields = node.replication();
-                let is = |field: &str, value: &str| fields.get(field).is_some_and(|found| found == value);
-                is("role", "slave") && is("master_host", &primary.host) && is("master_port", &port) && is("master_link_status", "up")
+                let is = |field: &str, value: &str| {
+                    fields.get(field).is_some_and(|found| found == value)
+                };
+                is("role", "slave")
+                    && is("master_host", &primary.host)
+                    && is("master_port", &port)
+                    && is("master_link_status", "up")
             };
             self.replicas().iter().all(follows).then_some(())
         };
@@ -208,7 +236,12 @@ impl Group {
 
     /// A deployment of that name that is told of all Sentinels, with more keys behind.
     pub fn deployment(&self, name: &str, more: &str) -> String {
-        watched_deployment(name, Some(MASTER), &self.sentinels.iter().map(Server::url).collect::<Vec<_>>(), more)
+        watched_deployment(
+            name,
+            Some(MASTER),
+            &self.sentinels.iter().map(Server::url).collect::<Vec<_>>(),
+            more,
+        )
     }
 
     /// What `rolecall` takes on the command line for one of its Sentinels.
@@ -218,7 +251,12 @@ impl Group {
 }
 
 /// A deployment of Sentinels in a configuration; without a master, its name must have one in it.
-pub fn watched_deployment(name: &str, master: Option<&str>, sentinels: &[String], more: &str) -> String {
+pub fn watched_deployment(
+    name: &str,
+    master: Option<&str>,
+    sentinels: &[String],
+    more: &str,
+) -> String {
     let master = master.map(|master| format!("master_name = '{master}'\n")).unwrap_or_default();
     let urls: Vec<_> = sentinels.iter().map(|url| format!("'{url}'")).collect();
     format!("[[deployment]]\nname = '{name}'\nsentinels = [{}]\n{master}{more}\n", urls.join(", "))
@@ -226,8 +264,12 @@ pub fn watched_deployment(name: &str, master: Option<&str>, sentinels: &[String]
 
 /// The lines that make a Sentinel watch a server under a name.
 pub fn monitored(name: &str, primary: &Server, setup: &Setup) -> String {
-    let mut text = format!("sentinel monitor {name} {} {} {}\n", primary.host, primary.port, setup.quorum);
-    let times = [("down-after-milliseconds", setup.down_after), ("failover-timeout", setup.failover_timeout)];
+    let mut text =
+        format!("sentinel monitor {name} {} {} {}\n", primary.host, primary.port, setup.quorum);
+    let times = [
+        ("down-after-milliseconds", setup.down_after),
+        ("failover-timeout", setup.failover_timeout),
+    ];
     for (option, time) in times {
         writeln!(text, "sentinel {option} {name} {}", time.as_millis()).expect("to a string");
     }
@@ -253,7 +295,10 @@ mod tests {
         let mut group = Group::start(&Setup { version, ..Setup::default() });
         let clock = Arc::new(Stopwatch::start());
         let listener = group.listen(0, &clock);
-        assert!(group.nodes.iter().chain(&group.sentinels).all(|server| server.clients().is_empty()), "Rolecall is not there");
+        assert!(
+            group.nodes.iter().chain(&group.sentinels).all(|server| server.clients().is_empty()),
+            "Rolecall is not there"
+        );
         let before = group.failover();
         let after = group.until_failed_over(LIMIT, &before);
         let switched = listener.until(LIMIT, "+switch-master").payload;
@@ -265,7 +310,11 @@ mod tests {
         group.nodes[killed].kill();
         let last = group.until_failed_over(LIMIT, &after);
         group.nodes[killed].restart();
-        assert_eq!(group.nodes[killed].role().as_deref(), Some("master"), "it kept its own configuration");
+        assert_eq!(
+            group.nodes[killed].role().as_deref(),
+            Some("master"),
+            "it kept its own configuration"
+        );
         group.until_following(LIMIT);
         assert_eq!(group.primary().address(), last);
         assert!(group.nodes.iter().all(|node| node.port < 20_000) && free_port() < 20_000);
@@ -273,17 +322,23 @@ mod tests {
 
     #[test]
     fn a_tap_counts_commands_and_alters_replies() {
-        let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
+        let group =
+            Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
         let (real, port) = (group.nodes[1].address(), group.nodes[1].port);
         let entry = |host: &str| format!("{host}\r\n$4\r\nport\r\n$5\r\n{port}\r\n");
-        let rewrites = vec![(real, format!("127.0.0.2:{port}")), (entry("127.0.0.1"), entry("127.0.0.2"))];
+        let rewrites =
+            vec![(real, format!("127.0.0.2:{port}")), (entry("127.0.0.1"), entry("127.0.0.2"))];
         let tap = Tap::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
         let mut wire = Wire::connect(&tap.address, None).expect("a connection");
         let told = wire.ask(&["sentinel", "replicas", MASTER]).expect("a reply");
-        assert_eq!(told[..6], ["name", &format!("127.0.0.2:{port}"), "ip", "127.0.0.2", "port", &port.to_string()]);
+        assert_eq!(
+            told[..6],
+            ["name", &format!("127.0.0.2:{port}"), "ip", "127.0.0.2", "port", &port.to_string()]
+        );
         assert_eq!(wire.ask(&["PING"]).expect("a reply"), ["PONG"]);
         let seen = tap.seen();
-        let commands = ["CLIENT SETNAME", "PING", "SENTINEL REPLICAS"].map(|command| (command.to_owned(), 1));
+        let commands =
+            ["CLIENT SETNAME", "PING", "SENTINEL REPLICAS"].map(|command| (command.to_owned(), 1));
         assert_eq!((seen.open, seen.connections, seen.commands), (1, 1, BTreeMap::from(commands)));
         drop(wire);
         eventually(LIMIT, "it is closed", || (tap.seen().open == 0).then_some(()));
@@ -301,12 +356,21 @@ mod tests {
         let mut writer = Writer::start(&alone.address(), "lost", 20);
         sides.cut();
         // One of the Sentinels learns it from the other.
-        let agreed = || group.named_by(1).filter(|named| *named != alone.address() && group.named_by(2).as_ref() == Some(named));
+        let agreed = || {
+            group.named_by(1).filter(|named| {
+                *named != alone.address() && group.named_by(2).as_ref() == Some(named)
+            })
+        };
         let promoted = group.node_at(&eventually(LIMIT, "the right side fails over", agreed).0);
-        assert_eq!((alone.role().as_deref(), promoted.role().as_deref()), (Some("master"), Some("master")));
+        assert_eq!(
+            (alone.role().as_deref(), promoted.role().as_deref()),
+            (Some("master"), Some("master"))
+        );
         assert_eq!(group.named_by(0), Some(alone.address()), "its Sentinel knows of no other");
         let written = writer.acknowledged();
-        eventually(LIMIT, "it still takes writes", || (writer.acknowledged() > written + 20).then_some(()));
+        eventually(LIMIT, "it still takes writes", || {
+            (writer.acknowledged() > written + 20).then_some(())
+        });
         sides.heal();
         // What was sent meanwhile is sent again at ever longer intervals.
         group.until_named(LIMIT * 2, &promoted.address());

@@ -24,7 +24,13 @@ pub struct Server {
 
 impl Server {
     /// Starts a server, or a Sentinel, at a place with these lines in its configuration, and waits until it answers.
-    pub fn start(version: &'static str, is_sentinel: bool, place: &Place, options: &str, password: Option<&'static str>) -> Self {
+    pub fn start(
+        version: &'static str,
+        is_sentinel: bool,
+        place: &Place,
+        options: &str,
+        password: Option<&'static str>,
+    ) -> Self {
         Self::start_on(version, is_sentinel, place, free_port(), options, password)
     }
 
@@ -45,7 +51,16 @@ impl Server {
         }
         std::fs::write(directory.path().join("server.conf"), text + options).expect("a file");
         let process = launch(version, is_sentinel, place, &directory);
-        let server = Server { host, port, version, is_sentinel, place: place.clone(), password, directory, process };
+        let server = Server {
+            host,
+            port,
+            version,
+            is_sentinel,
+            place: place.clone(),
+            password,
+            directory,
+            process,
+        };
         server.until_answers();
         server
     }
@@ -76,7 +91,8 @@ impl Server {
     /// Runs a command on it; see [`Wire::ask`].
     #[track_caller]
     pub fn ask(&self, command: &[&str]) -> Vec<String> {
-        self.try_ask(command).unwrap_or_else(|| panic!("{} does not answer {command:?}", self.address()))
+        self.try_ask(command)
+            .unwrap_or_else(|| panic!("{} does not answer {command:?}", self.address()))
     }
 
     /// Runs a command on it, if it answers.
@@ -91,7 +107,10 @@ impl Server {
             if field[0] == "name" {
                 entries.push(BTreeMap::new());
             }
-            entries.last_mut().expect("a name comes first").insert(field[0].clone(), field[1].clone());
+            entries
+                .last_mut()
+                .expect("a name comes first")
+                .insert(field[0].clone(), field[1].clone());
         }
         entries
     }
@@ -105,7 +124,10 @@ impl Server {
     /// The fields of a section of its INFO.
     pub fn section(&self, section: &str) -> BTreeMap<String, String> {
         let text = self.try_ask(&["INFO", section]).unwrap_or_default().concat();
-        text.lines().filter_map(|line| line.split_once(':')).map(|(field, value)| (field.to_owned(), value.to_owned())).collect()
+        text.lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(field, value)| (field.to_owned(), value.to_owned()))
+            .collect()
     }
 
     /// The fields of its INFO about replication.
@@ -123,7 +145,10 @@ impl Server {
         let list = self.ask(&["CLIENT", "LIST"]).concat();
         let own = format!(" name={} ", crate::wire::NAME);
         let known = [" name=sentinel-", " flags=S ", " flags=M ", &own];
-        list.lines().filter(|line| known.iter().all(|known| !line.contains(known))).map(str::to_owned).collect()
+        list.lines()
+            .filter(|line| known.iter().all(|known| !line.contains(known)))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Waits until it is synchronised with its master.
@@ -162,7 +187,11 @@ impl Server {
     pub fn move_to(&mut self, port: u16) {
         let file = self.directory.path().join("server.conf");
         let text = std::fs::read_to_string(&file).expect("its configuration");
-        std::fs::write(&file, text.replacen(&format!("port {}\n", self.port), &format!("port {port}\n"), 1)).expect("a file");
+        std::fs::write(
+            &file,
+            text.replacen(&format!("port {}\n", self.port), &format!("port {port}\n"), 1),
+        )
+        .expect("a file");
         self.port = port;
         self.restart();
     }
@@ -174,13 +203,18 @@ impl Server {
 
     #[track_caller]
     fn until_answers(&self) {
-        let answers = || self.try_ask(&["PING"]).filter(|reply| !reply[0].starts_with("-NOAUTH")).map(drop);
+        let answers =
+            || self.try_ask(&["PING"]).filter(|reply| !reply[0].starts_with("-NOAUTH")).map(drop);
         eventually(Duration::from_secs(20), "the server answers", answers);
     }
 }
 
 fn launch(version: &str, is_sentinel: bool, place: &Place, directory: &TempDir) -> Process {
-    let server = if version == "redis-7.0.15" { "redis-server".into() } else { installed().join("servers").join(version) };
+    let server = if version == "redis-7.0.15" {
+        "redis-server".into()
+    } else {
+        installed().join("servers").join(version)
+    };
     let mut command = match &place.namespace {
         // It becomes the server, so that signals reach that.
         Some(namespace) => {

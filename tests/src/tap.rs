@@ -36,14 +36,18 @@ impl Tap {
 
     /// Starts it on an address of this machine, and alters replies.
     pub fn rewriting(host: &str, target: &str, rewrites: Rewrites) -> Self {
-        assert!(rewrites.iter().all(|(from, to)| from.len() == to.len()), "the lengths in replies stay as they are");
+        assert!(
+            rewrites.iter().all(|(from, to)| from.len() == to.len()),
+            "the lengths in replies stay as they are"
+        );
         let address = format!("{host}:{}", free_port());
         let listener = TcpListener::bind(&address).expect("a port");
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let (shared, target) = (Arc::clone(&seen), target.to_owned());
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let (seen, target, rewrites) = (Arc::clone(&shared), target.clone(), rewrites.clone());
+                let (seen, target, rewrites) =
+                    (Arc::clone(&shared), target.clone(), rewrites.clone());
                 std::thread::spawn(move || serve(&client, &target, &seen, &rewrites));
             }
         });
@@ -68,7 +72,8 @@ fn serve(client: &TcpStream, target: &str, seen: &Mutex<Seen>, rewrites: &Rewrit
         seen.connections += 1;
         seen.open += 1;
     });
-    let (to_server, to_client) = (server.try_clone().expect("a stream"), client.try_clone().expect("a stream"));
+    let (to_server, to_client) =
+        (server.try_clone().expect("a stream"), client.try_clone().expect("a stream"));
     std::thread::scope(|scope| {
         // Either side may end at any time; then so does the other.
         scope.spawn(|| {
@@ -111,7 +116,10 @@ fn number(from: &mut impl BufRead, command: &mut Vec<u8>) -> Result<u64> {
         return Err(std::io::ErrorKind::UnexpectedEof.into());
     }
     let line = String::from_utf8_lossy(&command[begin..]);
-    line.trim_end().get(1..).and_then(|number| number.parse().ok()).ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+    line.trim_end()
+        .get(1..)
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| std::io::ErrorKind::InvalidData.into())
 }
 
 fn replies(mut server: &TcpStream, mut client: &TcpStream, rewrites: &Rewrites) -> Result<()> {

@@ -7,7 +7,11 @@ pub const SECOND: Duration = Duration::from_secs(1);
 
 /// Waits until `probe` gives something, and returns it with the time that took.
 #[track_caller]
-pub fn eventually<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> (T, Duration) {
+pub fn eventually<T>(
+    limit: Duration,
+    what: &str,
+    mut probe: impl FnMut() -> Option<T>,
+) -> (T, Duration) {
     until_ok(limit, || probe().ok_or_else(|| what.to_owned()))
 }
 

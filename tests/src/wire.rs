@@ -90,7 +90,11 @@ impl Wire {
 
 /// How much follows; none for what is not there, as the protocol writes it.
 fn length(text: &str) -> Result<Option<usize>> {
-    if text == "-1" { Ok(None) } else { text.parse().map(Some).map_err(|_| ErrorKind::InvalidData.into()) }
+    if text == "-1" {
+        Ok(None)
+    } else {
+        text.parse().map(Some).map_err(|_| ErrorKind::InvalidData.into())
+    }
 }
 
 /// What a Sentinel published since the test began to listen.
@@ -116,14 +120,19 @@ impl Listener {
         let mut wire = Wire::connect(address, password).expect("a connection");
         wire.ask(&["PSUBSCRIBE", "*"]).expect("a subscription");
         let listener = Listener { heard: Arc::default(), ends: Arc::default() };
-        let (heard, ends, clock) = (Arc::clone(&listener.heard), Arc::clone(&listener.ends), Arc::clone(clock));
+        let (heard, ends, clock) =
+            (Arc::clone(&listener.heard), Arc::clone(&listener.ends), Arc::clone(clock));
         std::thread::spawn(move || {
             while !ends.load(Ordering::Relaxed) {
                 match wire.reply() {
                     // pmessage, pattern, channel, payload
                     Ok(message) if message.len() == 4 && message[2] != "__sentinel__:hello" => {
                         let at = clock.elapsed();
-                        heard.lock().expect("heard").push(Heard { at, channel: message[2].clone(), payload: message[3].clone() });
+                        heard.lock().expect("heard").push(Heard {
+                            at,
+                            channel: message[2].clone(),
+                            payload: message[3].clone(),
+                        });
                     }
                     Ok(_) => {}
                     Err(error) if waits(&error) => {}
@@ -142,7 +151,10 @@ impl Listener {
     /// Waits for the first message of a channel.
     #[track_caller]
     pub fn until(&self, limit: Duration, channel: &str) -> Heard {
-        eventually(limit, channel, || self.heard().into_iter().find(|heard| heard.channel == channel)).0
+        eventually(limit, channel, || {
+            self.heard().into_iter().find(|heard| heard.channel == channel)
+        })
+        .0
     }
 }
 

@@ -56,9 +56,17 @@ async fn a_thousand_rounds_leak_nothing() {
     };
     let (publish, mut view) = watch::channel(Arc::new(DeploymentView::empty(deployment)));
     let mut poller = tokio::task::JoinSet::new();
-    poller.spawn(rounds::run(settings, Vec::new(), Shared::new(Clock::start(), State::default()), publish, Duration::ZERO));
+    poller.spawn(rounds::run(
+        settings,
+        Vec::new(),
+        Shared::new(Clock::start(), State::default()),
+        publish,
+        Duration::ZERO,
+    ));
 
-    let both_up = |view: &Arc<DeploymentView>| view.nodes.len() == 2 && view.nodes.iter().all(|node| node.up() == Some(true));
+    let both_up = |view: &Arc<DeploymentView>| {
+        view.nodes.len() == 2 && view.nodes.iter().all(|node| node.up() == Some(true))
+    };
     view.wait_for(both_up).await.expect("rounds");
     let before = figures(&survivor);
     for kill in 1..=KILLS {
@@ -70,7 +78,10 @@ async fn a_thousand_rounds_leak_nothing() {
     }
     let after = figures(&survivor);
     let seen = view.borrow().clone();
-    println!("{} rounds, {KILLS} kills; tasks, descriptors, connections: {before:?} before, {after:?} after", seen.rounds.total);
+    println!(
+        "{} rounds, {KILLS} kills; tasks, descriptors, connections: {before:?} before, {after:?} after",
+        seen.rounds.total
+    );
     assert!(seen.rounds.total >= ROUNDS);
     assert_eq!(seen.nodes[0].process.restarts, KILLS, "each restart was seen");
     assert_eq!(before, after, "tasks, descriptors and connections stay flat");

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use topology::{DeploymentView, NodeView};
@@ -91,7 +93,11 @@ impl Collector for Exposition {
         }
         for (_, rows) in tables::NODE.into_iter().filter(|(theme, _)| self.shows(theme)) {
             for row in rows {
-                family(&mut encoder, row, self.deployments.iter().flat_map(|deployment| deployment.shown()))?;
+                family(
+                    &mut encoder,
+                    row,
+                    self.deployments.iter().flat_map(|deployment| deployment.shown()),
+                )?;
             }
         }
         Ok(())
@@ -111,7 +117,11 @@ impl Collector for Legacy {
 }
 
 /// Writes all samples of one row.
-fn family<'a, T: Subject + 'a>(encoder: &mut DescriptorEncoder<'_>, row: &Row<T>, subjects: impl Iterator<Item = &'a T>) -> fmt::Result {
+fn family<'a, T: Subject + 'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    row: &Row<T>,
+    subjects: impl Iterator<Item = &'a T>,
+) -> fmt::Result {
     let mut family = Family::new(encoder, &row.entry, row.entry.name, row.entry.kind());
     for subject in subjects {
         row.read(subject, &mut |values, value| family.sample(subject.labels(), values, value));
@@ -136,14 +146,20 @@ enum Mention<'a, 'b> {
 }
 
 impl<'a, 'b> Family<'a, 'b> {
-    fn new(encoder: &'a mut DescriptorEncoder<'b>, entry: &'a Entry, name: &'static str, kind: Kind) -> Self {
+    fn new(
+        encoder: &'a mut DescriptorEncoder<'b>,
+        entry: &'a Entry,
+        name: &'static str,
+        kind: Kind,
+    ) -> Self {
         Family { entry, name, kind, encoder: Mention::Before(encoder), written: Ok(()) }
     }
 
     fn sample(&mut self, base: &[(String, String)], values: &[&str], value: f64) {
         if value.is_finite() && self.written.is_ok() {
             let labels = SampleLabels { base, names: self.entry.labels, values };
-            let kind = if descriptor(self.name, self.kind).0.is_empty() { Kind::Gauge } else { self.kind };
+            let kind =
+                if descriptor(self.name, self.kind).0.is_empty() { Kind::Gauge } else { self.kind };
             self.written = self.mention().and_then(|metric| sample(metric, kind, &labels, value));
         }
     }
@@ -175,7 +191,12 @@ fn descriptor(name: &str, kind: Kind) -> (&'static str, MetricType) {
     }
 }
 
-fn sample(metric: &mut MetricEncoder<'_>, kind: Kind, labels: &SampleLabels<'_>, value: f64) -> fmt::Result {
+fn sample(
+    metric: &mut MetricEncoder<'_>,
+    kind: Kind,
+    labels: &SampleLabels<'_>,
+    value: f64,
+) -> fmt::Result {
     if kind == Kind::Info {
         return metric.encode_info(labels);
     }
@@ -187,7 +208,9 @@ fn sample(metric: &mut MetricEncoder<'_>, kind: Kind, labels: &SampleLabels<'_>,
 
 fn number(metric: &mut MetricEncoder<'_>, kind: Kind, value: f64) -> fmt::Result {
     match (kind, whole(value)) {
-        (Kind::Counter, Some(whole)) => metric.encode_counter::<NoLabelSet, _, u64>(&whole.unsigned_abs(), None),
+        (Kind::Counter, Some(whole)) => {
+            metric.encode_counter::<NoLabelSet, _, u64>(&whole.unsigned_abs(), None)
+        }
         (Kind::Counter, None) => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
         (_, Some(whole)) => metric.encode_gauge(&whole),
         (_, None) => metric.encode_gauge(&value),
@@ -197,7 +220,10 @@ fn number(metric: &mut MetricEncoder<'_>, kind: Kind, value: f64) -> fmt::Result
 /// The value as a whole number, which is shorter to write and to read.
 fn whole(value: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[expect(clippy::cast_possible_truncation, reason = "the bounds of exact whole numbers were checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the bounds of exact whole numbers were checked"
+    )]
     (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 

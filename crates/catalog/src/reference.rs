@@ -31,5 +31,12 @@ fn row(text: &mut String, subject: &[&str], entry: &Entry) -> std::fmt::Result {
         Legacy::No => "",
     };
     let source = entry.source.to_string().replace('|', "\\|");
-    writeln!(text, "| `{}` | {} | {} | {source} | {legacy} | {} |", entry.name, entry.kind().label(), labels.join(", "), entry.help)
+    writeln!(
+        text,
+        "| `{}` | {} | {} | {source} | {legacy} | {} |",
+        entry.name,
+        entry.kind().label(),
+        labels.join(", "),
+        entry.help
+    )
 }

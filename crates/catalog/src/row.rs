@@ -179,26 +179,49 @@ pub enum Kind {
 
 impl Row<NodeView> {
     /// A number in an INFO field.
-    pub(crate) const fn field(name: &'static str, section: &'static str, field: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn field(
+        name: &'static str,
+        section: &'static str,
+        field: &'static str,
+        help: &'static str,
+    ) -> Self {
         Self::read_from(name, Source::Info { section, field }, help, Read::Field(1.0))
     }
 
     /// An `ok` or `err` in an INFO field.
-    pub(crate) const fn status(name: &'static str, section: &'static str, field: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn status(
+        name: &'static str,
+        section: &'static str,
+        field: &'static str,
+        help: &'static str,
+    ) -> Self {
         Self::read_from(name, Source::Info { section, field }, help, Read::Status)
     }
 
     /// A number in a field of CLUSTER INFO.
-    pub(crate) const fn cluster(name: &'static str, field: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn cluster(
+        name: &'static str,
+        field: &'static str,
+        help: &'static str,
+    ) -> Self {
         Self::read_from(name, Source::Cluster(field), help, Read::Field(1.0))
     }
 
     /// A number, `yes` or `no` in a CONFIG parameter.
-    pub(crate) const fn config(name: &'static str, parameter: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn config(
+        name: &'static str,
+        parameter: &'static str,
+        help: &'static str,
+    ) -> Self {
         Self::read_from(name, Source::Config(parameter), help, Read::Field(1.0)).legacy(Legacy::No)
     }
 
-    const fn read_from(name: &'static str, source: Source, help: &'static str, read: Read<NodeView>) -> Self {
+    const fn read_from(
+        name: &'static str,
+        source: Source,
+        help: &'static str,
+        read: Read<NodeView>,
+    ) -> Self {
         Row { entry: Entry { name, legacy: Legacy::Same, labels: &[], source, help }, read }
     }
 
@@ -223,8 +246,14 @@ impl Row<NodeView> {
 
 impl<T: 'static> Row<T> {
     /// One computed value.
-    pub(crate) const fn one(name: &'static str, source: &'static str, help: &'static str, read: fn(&T) -> Option<f64>) -> Self {
-        let entry = Entry { name, legacy: Legacy::No, labels: &[], source: Source::Words(source), help };
+    pub(crate) const fn one(
+        name: &'static str,
+        source: &'static str,
+        help: &'static str,
+        read: fn(&T) -> Option<f64>,
+    ) -> Self {
+        let entry =
+            Entry { name, legacy: Legacy::No, labels: &[], source: Source::Words(source), help };
         Row { entry, read: Read::One(read) }
     }
 
@@ -265,7 +294,12 @@ impl<T: Subject> Row<T> {
     pub(crate) fn read(&self, subject: &T, emit: Emit<'_>) {
         match self.read {
             Read::Field(factor) => {
-                one(number(subject, self.entry.source).filter(|number| *number >= 0.0).map(|number| number * factor), emit);
+                one(
+                    number(subject, self.entry.source)
+                        .filter(|number| *number >= 0.0)
+                        .map(|number| number * factor),
+                    emit,
+                );
             }
             Read::Signed => one(number(subject, self.entry.source), emit),
             Read::Status => one(subject.text(self.entry.source).and_then(status), emit),
@@ -285,7 +319,9 @@ impl<T: Subject> Row<T> {
     /// is, also where it stands for unknown.
     pub(crate) fn read_legacy(&self, subject: &T, emit: Emit<'_>) {
         match (&self.read, self.entry.legacy) {
-            (Read::Field(factor), Legacy::Same) => one(number(subject, self.entry.source).map(|number| number * factor), emit),
+            (Read::Field(factor), Legacy::Same) => {
+                one(number(subject, self.entry.source).map(|number| number * factor), emit)
+            }
             (Read::Field(_), _) => one(number(subject, self.entry.source), emit),
             _ => self.read(subject, emit),
         }

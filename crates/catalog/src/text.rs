@@ -22,7 +22,8 @@ impl<'a> Text<'a> {
             line.clone_into(&mut self.help);
             return Ok(());
         }
-        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) else {
+        let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        else {
             return Ok(());
         };
         let (suffix, kind) = match kind {
@@ -31,7 +32,11 @@ impl<'a> Text<'a> {
             "unknown" => ("", "counter"),
             other => ("", other),
         };
-        let help = self.help.strip_prefix("# HELP ").and_then(|help| help.strip_prefix(name)).unwrap_or_default();
+        let help = self
+            .help
+            .strip_prefix("# HELP ")
+            .and_then(|help| help.strip_prefix(name))
+            .unwrap_or_default();
         writeln!(self.writer, "# HELP {name}{suffix}{help}\n# TYPE {name}{suffix} {kind}")
     }
 }

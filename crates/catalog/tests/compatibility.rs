@@ -22,19 +22,27 @@ const MISSING: &[(&str, &[&str])] = &[
             "redis_target_scrape_request_errors_total",
         ],
     ),
-    ("from LATENCY HISTOGRAM, which costs a server 220 us and is unknown before 7.0", &["redis_commands_latencies_usec"]),
+    (
+        "from LATENCY HISTOGRAM, which costs a server 220 us and is unknown before 7.0",
+        &["redis_commands_latencies_usec"],
+    ),
     (
         "a summary, from a section that costs as much as seven INFO; redis_command_latency_seconds has it where it is wanted",
         &["redis_latency_percentiles_usec"],
     ),
-    ("only with a flag; its values are free text, and may be secrets", &["redis_config_key_value", "redis_config_value"]),
+    (
+        "only with a flag; its values are free text, and may be secrets",
+        &["redis_config_key_value", "redis_config_value"],
+    ),
 ];
 
 /// Labels of ours that an older redis_exporter lacks: its later versions have them.
 const NEWER_LABELS: [&str; 2] = ["valkey_version", "valkey_release_stage"];
 
 fn ours() -> BTreeMap<&'static str, (&'static str, BTreeSet<&'static str>)> {
-    let labels = |labels: &'static [&'static str]| labels.iter().copied().filter(|label| !NEWER_LABELS.contains(label)).collect();
+    let labels = |labels: &'static [&'static str]| {
+        labels.iter().copied().filter(|label| !NEWER_LABELS.contains(label)).collect()
+    };
     let entry = |entry: &'static catalog::Entry| {
         let (name, kind) = entry.legacy().expect("on /scrape");
         // Text format 0.0.4 knows no info.
@@ -59,7 +67,10 @@ fn every_series_of_redis_exporter_is_there_or_listed() {
         }
     }
     let listed: BTreeSet<_> = MISSING.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-    assert_eq!(missing, listed, "left: series that /scrape lacks; right: those listed with a reason");
+    assert_eq!(
+        missing, listed,
+        "left: series that /scrape lacks; right: those listed with a reason"
+    );
 }
 
 #[test]

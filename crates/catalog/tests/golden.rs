@@ -4,10 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use catalog::{Build, ExporterView, Exposition, Format, ProcessFigures, Reload, encode, encode_legacy, reference};
+use catalog::{
+    Build, ExporterView, Exposition, Format, ProcessFigures, Reload, encode, encode_legacy,
+    reference,
+};
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
-use topology::{Answer, Answerer, Check, Deployment, EndpointKind, Fold, Kind, Outcome, OwnErrors, Round, ServiceEndpoint};
+use topology::{
+    Answer, Answerer, Check, Deployment, EndpointKind, Fold, Kind, Outcome, OwnErrors, Round,
+    ServiceEndpoint,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,7 +25,10 @@ fn exposition() -> Exposition {
     deployment.add("gone:6379", "gone:6379", None);
     deployment.add("pending:6379", "pending:6379", None);
     let endpoint = |kind, address: &str| ServiceEndpoint { kind, address: address.to_owned() };
-    deployment.endpoints = vec![endpoint(EndpointKind::Primary, "orders-rw:6379"), endpoint(EndpointKind::Reader, "orders-ro:6379")];
+    deployment.endpoints = vec![
+        endpoint(EndpointKind::Primary, "orders-rw:6379"),
+        endpoint(EndpointKind::Reader, "orders-ro:6379"),
+    ];
     let mut fold = Fold::new(Arc::new(deployment));
     let outcomes = vec![
         answer("03-replication-healthy.master.info-everything"),
@@ -27,24 +36,40 @@ fn exposition() -> Exposition {
         Outcome::Failed(Reason::Refused),
         Outcome::Pending,
     ];
-    let round = Round { took: Duration::from_micros(1500), checks: checks(), ..Round::new(at(5), SECOND, outcomes) };
-    Exposition { exporter: Some(exporter()), deployments: vec![fold.apply(&round).view], themes: None }
+    let round = Round {
+        took: Duration::from_micros(1500),
+        checks: checks(),
+        ..Round::new(at(5), SECOND, outcomes)
+    };
+    Exposition {
+        exporter: Some(exporter()),
+        deployments: vec![fold.apply(&round).view],
+        themes: None,
+    }
 }
 
 /// One endpoint answered, the other one did not.
 fn checks() -> Vec<Check> {
     let answerer = Answerer { role: Some(Role::Replica), ..Answerer::default() };
-    let check = |endpoint, outcome| Check { endpoint, begun: SECOND / 4, ended: SECOND / 2, outcome };
-    vec![check(EndpointKind::Primary, Ok(answerer)), check(EndpointKind::Reader, Err(Reason::Refused))]
+    let check =
+        |endpoint, outcome| Check { endpoint, begun: SECOND / 4, ended: SECOND / 2, outcome };
+    vec![
+        check(EndpointKind::Primary, Ok(answerer)),
+        check(EndpointKind::Reader, Err(Reason::Refused)),
+    ]
 }
 
 fn answer(capture: &str) -> Outcome {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshot/captures/redis-7.0.15").join(format!("{capture}.txt"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../snapshot/captures/redis-7.0.15")
+        .join(format!("{capture}.txt"));
     let text = std::fs::read_to_string(path).expect("a capture");
     let mut snapshot = NodeSnapshot::from_info(&text).expect("an INFO reply");
     snapshot.commands = Some(Arc::new(CommandStats::parse(&text)));
     let mut config = Config::default();
-    config.add(&Reply::Array(["repl-timeout", "60"].map(|text| Reply::Text(text.to_owned())).to_vec()));
+    config.add(&Reply::Array(
+        ["repl-timeout", "60"].map(|text| Reply::Text(text.to_owned())).to_vec(),
+    ));
     snapshot.config = Some(Arc::new(config));
     let took = Duration::from_micros(700);
     Outcome::Answered(Answer {
@@ -110,11 +135,16 @@ fn the_reference() {
 
 #[test]
 fn both_formats_have_the_same_samples() {
-    let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    let samples = |text: &str| {
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+    };
     let (open_metrics, plain) = (text(Format::OpenMetrics), text(Format::Text));
     assert_eq!(samples(&open_metrics), samples(&plain));
     assert!(open_metrics.ends_with("# EOF\n") && !plain.contains("# EOF"));
-    assert!(plain.contains("# TYPE redis_restarts_total counter\n") && plain.contains("# TYPE rolecall_build_info gauge\n"));
+    assert!(
+        plain.contains("# TYPE redis_restarts_total counter\n")
+            && plain.contains("# TYPE rolecall_build_info gauge\n")
+    );
     for line in plain.lines().filter(|line| line.starts_with("# TYPE ")) {
         assert!(line.ends_with(" counter") || line.ends_with(" gauge"), "{line}");
     }
@@ -123,7 +153,11 @@ fn both_formats_have_the_same_samples() {
 #[test]
 fn no_series_is_there_twice() {
     let text = text(Format::OpenMetrics);
-    let series: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' ')).collect();
+    let series: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' '))
+        .collect();
     let unique: std::collections::BTreeSet<_> = series.iter().map(|(series, _)| series).collect();
     assert_eq!(unique.len(), series.len());
 }

@@ -25,9 +25,15 @@ fn no_two_metrics_share_a_name_or_a_family() {
     let mut families = BTreeMap::new();
     for (_, _, entry) in entries() {
         // Names that OpenMetrics reserves for a family of this name.
-        for name in ["", "_total", "_created", "_info"].map(|suffix| format!("{}{suffix}", family(entry))) {
+        for name in
+            ["", "_total", "_created", "_info"].map(|suffix| format!("{}{suffix}", family(entry)))
+        {
             let other = families.insert(name.clone(), entry.name);
-            assert!(other.is_none_or(|other| other == entry.name), "{name} of {} and {other:?}", entry.name);
+            assert!(
+                other.is_none_or(|other| other == entry.name),
+                "{name} of {} and {other:?}",
+                entry.name
+            );
         }
     }
 }
@@ -36,10 +42,29 @@ fn no_two_metrics_share_a_name_or_a_family() {
 fn names_follow_the_conventions_of_prometheus() {
     each(|entry| {
         let name = entry.name;
-        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'), "{name}");
-        assert!(["redis_", "rolecall_", "process_"].iter().any(|prefix| name.starts_with(prefix)), "{name}");
+        assert!(
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'),
+            "{name}"
+        );
+        assert!(
+            ["redis_", "rolecall_", "process_"].iter().any(|prefix| name.starts_with(prefix)),
+            "{name}"
+        );
         let words: Vec<_> = name.split('_').collect();
-        for unit in ["sec", "secs", "ms", "msec", "usec", "millis", "milliseconds", "minutes", "kb", "mb", "kbps"] {
+        for unit in [
+            "sec",
+            "secs",
+            "ms",
+            "msec",
+            "usec",
+            "millis",
+            "milliseconds",
+            "minutes",
+            "kb",
+            "mb",
+            "kbps",
+        ] {
             assert!(!words.contains(&unit), "{name}: {unit} is no base unit");
         }
         for kind in ["counter", "gauge", "count"] {
@@ -54,8 +79,16 @@ fn labels_are_ours_to_use() {
         let mut seen: BTreeSet<&str> = subject.iter().copied().collect();
         for label in entry.labels {
             assert!(seen.insert(label), "{}: {label} twice", entry.name);
-            assert!(!["cluster", "instance", "job", "type", "le", "quantile"].contains(label), "{}: {label} belongs to others", entry.name);
-            assert!(label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}: {label}", entry.name);
+            assert!(
+                !["cluster", "instance", "job", "type", "le", "quantile"].contains(label),
+                "{}: {label} belongs to others",
+                entry.name
+            );
+            assert!(
+                label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{}: {label}",
+                entry.name
+            );
         }
     }
 }
@@ -64,10 +97,24 @@ fn labels_are_ours_to_use() {
 fn help_is_one_sentence_that_needs_no_escape() {
     each(|entry| {
         let text = format!("{} {}", entry.help, entry.source);
-        assert!(entry.help.ends_with('.') && !entry.help.contains(". "), "{}: {}", entry.name, entry.help);
-        assert!(entry.help.starts_with(|first: char| first.is_ascii_uppercase()), "{}: {}", entry.name, entry.help);
+        assert!(
+            entry.help.ends_with('.') && !entry.help.contains(". "),
+            "{}: {}",
+            entry.name,
+            entry.help
+        );
+        assert!(
+            entry.help.starts_with(|first: char| first.is_ascii_uppercase()),
+            "{}: {}",
+            entry.name,
+            entry.help
+        );
         assert!(!text.contains(['\\', '"', '\n']), "{}: {text}", entry.name);
-        assert_ne!(entry.help.to_lowercase().replace(' ', "_"), format!("{}.", entry.name), "help says more than the name");
+        assert_ne!(
+            entry.help.to_lowercase().replace(' ', "_"),
+            format!("{}.", entry.name),
+            "help says more than the name"
+        );
     });
 }
 
@@ -82,7 +129,10 @@ fn a_legacy_name_is_used_once() {
     for (_, _, entry) in entries() {
         match entry.legacy {
             Legacy::Gauge(name) | Legacy::Counter(name) => {
-                assert!(name == entry.name || entries().all(|(_, _, other)| other.name != name), "{name}");
+                assert!(
+                    name == entry.name || entries().all(|(_, _, other)| other.name != name),
+                    "{name}"
+                );
             }
             Legacy::Own(name) => {
                 assert!(names.contains(name), "{}: {name} has no row of its own", entry.name);
@@ -96,12 +146,21 @@ fn a_legacy_name_is_used_once() {
 fn captured() -> BTreeMap<String, bool> {
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshot/captures");
     let mut fields: BTreeMap<String, bool> = BTreeMap::new();
-    for server in std::fs::read_dir(captures).expect("captures").map(|entry| entry.expect("entry").path()).filter(|path| path.is_dir()) {
-        for file in std::fs::read_dir(server).expect("a server's captures").map(|entry| entry.expect("entry").path()) {
+    for server in std::fs::read_dir(captures)
+        .expect("captures")
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.is_dir())
+    {
+        for file in std::fs::read_dir(server)
+            .expect("a server's captures")
+            .map(|entry| entry.expect("entry").path())
+        {
             let name = file.file_name().expect("a name").to_string_lossy().into_owned();
             if name.contains(".info-") || name.contains("cluster-commands") {
                 let text = std::fs::read_to_string(&file).expect("text");
-                let lines = text.lines().filter(|line| !line.starts_with(['>', '#', '$', '*', ':']) && !line.contains(' '));
+                let lines = text.lines().filter(|line| {
+                    !line.starts_with(['>', '#', '$', '*', ':']) && !line.contains(' ')
+                });
                 for (name, value) in lines.filter_map(|line| line.split_once(':')) {
                     *fields.entry(name.to_owned()).or_default() |= value.parse::<f64>().is_ok();
                 }
@@ -125,18 +184,30 @@ fn every_field_of_a_row_occurs_in_a_capture() {
 fn every_number_of_a_capture_has_a_row_or_a_reason() {
     let sources: Vec<_> = entries().map(|(_, _, entry)| entry.source.to_string()).collect();
     let named = |field: &str| {
-        let is_word = |text: &str| text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').any(|word| word == field);
+        let is_word = |text: &str| {
+            text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+                .any(|word| word == field)
+        };
         sources.iter().any(|source| is_word(source))
     };
     let unread = captured().into_iter().filter(|(field, is_number)| *is_number && !named(field));
     let unread: BTreeSet<_> = unread.map(|(field, _)| field).collect();
-    let listed: BTreeSet<_> = UNREAD.iter().flat_map(|(_, fields)| fields.iter().map(|field| (*field).to_owned())).collect();
-    assert_eq!(unread, listed, "left: numbers that no row names; right: those listed with a reason");
+    let listed: BTreeSet<_> = UNREAD
+        .iter()
+        .flat_map(|(_, fields)| fields.iter().map(|field| (*field).to_owned()))
+        .collect();
+    assert_eq!(
+        unread, listed,
+        "left: numbers that no row names; right: those listed with a reason"
+    );
 }
 
 /// Numbers that no row names, and why.
 const UNREAD: &[(&str, &[&str])] = &[
-    ("names and constants that only look like numbers", &["arch_bits", "redis_git_dirty", "redis_git_sha1"]),
+    (
+        "names and constants that only look like numbers",
+        &["arch_bits", "redis_git_dirty", "redis_git_sha1"],
+    ),
     ("the same as another field, less exact", &["uptime_in_days", "lru_clock"]),
     (
         "a rate of a counter that is there",
@@ -150,8 +221,14 @@ const UNREAD: &[(&str, &[&str])] = &[
             "instantaneous_output_repl_kbps",
         ],
     ),
-    ("a quotient of two fields, and wrong where the total is unknown", &["loading_loaded_perc", "master_sync_perc"]),
-    ("of use to the authors of the server", &["clients_hz", "current_cow_size_age", "loading_rdb_used_mem"]),
+    (
+        "a quotient of two fields, and wrong where the total is unknown",
+        &["loading_loaded_perc", "master_sync_perc"],
+    ),
+    (
+        "of use to the authors of the server",
+        &["clients_hz", "current_cow_size_age", "loading_rdb_used_mem"],
+    ),
     (
         "a part of cluster_stats_messages_sent and _received by kind of message",
         &[

@@ -9,7 +9,10 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::{Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig, TcpConfig, TlsConnector};
+use fred::types::config::{
+    Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig,
+    TcpConfig, TlsConnector,
+};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, RespVersion, Value};
 use futures_util::future::try_join_all;
 use secrecy::ExposeSecret;
@@ -64,9 +67,16 @@ impl Connection {
     }
 
     /// Connects, with room for a number of published messages that nobody took yet.
-    pub(crate) async fn open_with(endpoint: &Endpoint, limit: Duration, messages: usize) -> Result<Self, Failure> {
-        let late = |_| Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"));
-        timeout(limit + EXPLANATION, Self::try_addresses(endpoint, limit, messages)).await.map_err(late)?
+    pub(crate) async fn open_with(
+        endpoint: &Endpoint,
+        limit: Duration,
+        messages: usize,
+    ) -> Result<Self, Failure> {
+        let late =
+            |_| Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"));
+        timeout(limit + EXPLANATION, Self::try_addresses(endpoint, limit, messages))
+            .await
+            .map_err(late)?
     }
 
     /// What fred knows the connection as.
@@ -74,16 +84,31 @@ impl Connection {
         &self.client
     }
 
-    async fn try_addresses(endpoint: &Endpoint, limit: Duration, messages: usize) -> Result<Self, Failure> {
+    async fn try_addresses(
+        endpoint: &Endpoint,
+        limit: Duration,
+        messages: usize,
+    ) -> Result<Self, Failure> {
         let (host, port) = match &endpoint.address {
-            Address::Unix(path) => return Self::connect(ServerConfig::Unix { path: path.clone() }, endpoint, limit, messages).await,
+            Address::Unix(path) => {
+                return Self::connect(
+                    ServerConfig::Unix { path: path.clone() },
+                    endpoint,
+                    limit,
+                    messages,
+                )
+                .await;
+            }
             Address::Tcp { host, port } => (host, *port),
         };
         let mut addresses = resolve(host, port).await?;
         if let Some(trust) = &endpoint.trust {
             addresses.retain(|address| trust.permits(host, address.ip()));
             if addresses.is_empty() {
-                return Err(Failure::new(Reason::Local, format!("{} is not where nodes may be: see trust", endpoint.address)));
+                return Err(Failure::new(
+                    Reason::Local,
+                    format!("{} is not where nodes may be: see trust", endpoint.address),
+                ));
             }
         }
         let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
@@ -91,14 +116,18 @@ impl Connection {
         for address in addresses {
             let mut server = Server::new(address.ip().to_string(), address.port());
             server.tls_server_name = endpoint.tls.as_ref().map(|tls| tls.server_name(host).into());
-            match Self::connect(ServerConfig::Centralized { server }, endpoint, share, messages).await {
+            match Self::connect(ServerConfig::Centralized { server }, endpoint, share, messages)
+                .await
+            {
                 Ok(mut connection) => {
                     connection.peer = Some(address);
                     return Ok(connection);
                 }
                 Err(other) => failure = other,
             }
-            if let Some(explained) = greeting::explain(&failure, address, endpoint.tls.is_some()).await {
+            if let Some(explained) =
+                greeting::explain(&failure, address, endpoint.tls.is_some()).await
+            {
                 failure = explained;
             }
         }
@@ -123,7 +152,14 @@ impl Connection {
     pub async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Failure> {
         let replies = try_join_all(commands.iter().map(|command| {
             let custom = CustomCommand::new_static(command.name, ClusterHash::FirstKey, false);
-            self.client.custom_raw(custom, command.arguments.iter().map(|argument| argument.as_ref().into()).collect::<Vec<Value>>())
+            self.client.custom_raw(
+                custom,
+                command
+                    .arguments
+                    .iter()
+                    .map(|argument| argument.as_ref().into())
+                    .collect::<Vec<Value>>(),
+            )
         }));
         tokio::select! {
             biased;
@@ -140,7 +176,12 @@ impl Connection {
         ending((&mut self.task).await)
     }
 
-    async fn connect(server: ServerConfig, endpoint: &Endpoint, limit: Duration, messages: usize) -> Result<Self, Failure> {
+    async fn connect(
+        server: ServerConfig,
+        endpoint: &Endpoint,
+        limit: Duration,
+        messages: usize,
+    ) -> Result<Self, Failure> {
         let expiry = Expiry::default();
         let config = Config {
             server,
@@ -159,7 +200,10 @@ impl Connection {
             internal_command_timeout: limit,
             max_command_attempts: 1,
             disable_cluster_health_check: true,
-            tcp: TcpConfig { keepalive: Some(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE)), ..TcpConfig::default() },
+            tcp: TcpConfig {
+                keepalive: Some(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE)),
+                ..TcpConfig::default()
+            },
             ..ConnectionConfig::default()
         };
         let client = Client::new(config, Some(performance), Some(connection), None);
@@ -175,7 +219,10 @@ impl Connection {
         match outcome.await {
             Ok(Ok(())) => Ok(connection),
             Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"))),
+            Err(_) => Err(Failure::new(
+                Reason::Timeout,
+                format!("no answer to connecting within {limit:?}"),
+            )),
         }
     }
 }
@@ -211,7 +258,9 @@ impl CredentialProvider for Provider {
 /// Reads a password anew, so that a rotated one is used at the next connection.
 async fn read_password(path: &Path) -> Result<String, Error> {
     let text = tokio::fs::read_to_string(path).await;
-    let text = text.map_err(|error| Error::new(ErrorKind::Auth, format!("password file {}: {error}", path.display())))?;
+    let text = text.map_err(|error| {
+        Error::new(ErrorKind::Auth, format!("password file {}: {error}", path.display()))
+    })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -232,12 +281,14 @@ fn ending(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Failure {
 
 fn reply(frame: Resp3Frame, depth: usize) -> Reply {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let items = |items: Vec<Resp3Frame>| Reply::Array(items.into_iter().map(|item| reply(item, depth + 1)).collect());
+    let items = |items: Vec<Resp3Frame>| {
+        Reply::Array(items.into_iter().map(|item| reply(item, depth + 1)).collect())
+    };
     match frame {
         _ if depth > MAX_DEPTH => Reply::Nil,
-        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } | Resp3Frame::BigNumber { data, .. } => {
-            Reply::Text(text(&data))
-        }
+        Resp3Frame::BlobString { data, .. }
+        | Resp3Frame::SimpleString { data, .. }
+        | Resp3Frame::BigNumber { data, .. } => Reply::Text(text(&data)),
         Resp3Frame::VerbatimString { data, .. } => Reply::Text(text(&data)),
         Resp3Frame::SimpleError { data, .. } => Reply::Error(ServerError::new(&*data)),
         Resp3Frame::BlobError { data, .. } => Reply::Error(ServerError::new(text(&data))),
@@ -246,7 +297,9 @@ fn reply(frame: Resp3Frame, depth: usize) -> Reply {
         Resp3Frame::Double { data, .. } => Reply::Text(data.to_string()),
         Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => items(data),
         Resp3Frame::Set { data, .. } => items(data.into_iter().collect()),
-        Resp3Frame::Map { data, .. } => items(data.into_iter().flat_map(|(key, value)| [key, value]).collect()),
+        Resp3Frame::Map { data, .. } => {
+            items(data.into_iter().flat_map(|(key, value)| [key, value]).collect())
+        }
         Resp3Frame::Null | Resp3Frame::Hello { .. } | Resp3Frame::ChunkedString(_) => Reply::Nil,
     }
 }

@@ -57,7 +57,9 @@ pub enum Password {
 impl PartialEq for Password {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Password::Given(one), Password::Given(other)) => one.expose_secret() == other.expose_secret(),
+            (Password::Given(one), Password::Given(other)) => {
+                one.expose_secret() == other.expose_secret()
+            }
             (Password::File(one), Password::File(other)) => one == other,
             _ => false,
         }

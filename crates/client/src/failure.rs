@@ -57,8 +57,12 @@ impl Failure {
 
 /// The message inside the Debug text of an I/O error, if it is one.
 fn message(details: &str) -> &str {
-    let of_system = details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"')).map(|(message, _)| message);
-    let of_library = || details.strip_prefix("Custom {")?.split_once(", error: ")?.1.strip_suffix(" }");
+    let of_system = details
+        .split_once("message: \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map(|(message, _)| message);
+    let of_library =
+        || details.strip_prefix("Custom {")?.split_once(", error: ")?.1.strip_suffix(" }");
     of_system.or_else(of_library).unwrap_or(details)
 }
 
@@ -108,7 +112,12 @@ mod tests {
         check(ErrorKind::Canceled, "Canceled.", Reason::Closed, "Canceled.");
         check(ErrorKind::Timeout, "Request timed out.", Reason::Timeout, "Request timed out.");
         check(ErrorKind::Protocol, "Decode Error: x", Reason::Protocol, "Decode Error: x");
-        check(ErrorKind::Unknown, "ERR max number of clients reached", Reason::Maxclients, "ERR max number of clients reached");
+        check(
+            ErrorKind::Unknown,
+            "ERR max number of clients reached",
+            Reason::Maxclients,
+            "ERR max number of clients reached",
+        );
         check(ErrorKind::Unknown, "SOMETHING else", Reason::Protocol, "SOMETHING else");
         let quotes = "ERR unknown command `AUTH`, with args beginning with: `rolecall`, `s3cret`, ";
         check(ErrorKind::Unknown, quotes, Reason::Unsupported, "ERR unknown command `AUTH`");

@@ -39,11 +39,15 @@ pub(crate) async fn explain(failure: &Failure, address: SocketAddr, tls: bool) -
     if let Some(greeting) = read(&mut stream).await {
         return refusal(&greeting);
     }
-    let (question, tells) = if tls { (b"INFO server\r\n".to_vec(), b"$-") } else { (hello()?, HANDSHAKE_OR_ALERT) };
+    let (question, tells) =
+        if tls { (b"INFO server\r\n".to_vec(), b"$-") } else { (hello()?, HANDSHAKE_OR_ALERT) };
     timeout(PATIENCE, stream.write_all(&question)).await.ok()?.ok()?;
     let first = *read(&mut stream).await?.first()?;
-    let problem =
-        if tls { "the server does not speak TLS on this port: use redis://" } else { "the server speaks TLS on this port: use rediss://" };
+    let problem = if tls {
+        "the server does not speak TLS on this port: use redis://"
+    } else {
+        "the server speaks TLS on this port: use rediss://"
+    };
     tells.contains(&first).then(|| Failure::new(Reason::Tls, problem))
 }
 

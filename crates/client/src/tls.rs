@@ -10,7 +10,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 /// What a TLS profile is made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +56,9 @@ pub enum TlsError {
     #[error("cert_file and key_file: found only one of them, accepted are both or none")]
     HalfIdentity,
     /// The system has no certificates, and no `ca_file` is given.
-    #[error("ca_file: found none, and the system has no certificates of authorities ({0}), accepted is a file in PEM")]
+    #[error(
+        "ca_file: found none, and the system has no certificates of authorities ({0}), accepted is a file in PEM"
+    )]
     NoRoots(String),
     /// The certificate and the key do not fit.
     #[error("cert_file and key_file: {0}")]
@@ -76,23 +80,33 @@ impl Tls {
             Arc::new(TrustAnyone(Arc::clone(&provider)))
         } else {
             let roots = Arc::new(roots(settings)?);
-            let built = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            let built =
+                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
             built.map_err(|error| TlsError::NoRoots(error.to_string()))?
         };
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(TlsError::Identity)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Identity)?;
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::clone(&verifier));
         let config = match (&settings.cert_file, &settings.key_file) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
                 let problem = |error| file_error("key_file", key, error);
                 let key = PrivateKeyDer::from_pem_file(key).map_err(problem)?;
-                builder.with_client_auth_cert(certificates("cert_file", cert)?, key).map_err(TlsError::Identity)?
+                builder
+                    .with_client_auth_cert(certificates("cert_file", cert)?, key)
+                    .map_err(TlsError::Identity)?
             }
             _ => return Err(TlsError::HalfIdentity),
         };
         let files = [&settings.ca_file, &settings.cert_file].into_iter().flatten();
         let contents = files.map(|path| std::fs::read(path).unwrap_or_default()).collect();
-        Ok(Tls { config: Arc::new(config), verifier, settings: Arc::new(settings.clone()), contents })
+        Ok(Tls {
+            config: Arc::new(config),
+            verifier,
+            settings: Arc::new(settings.clone()),
+            contents,
+        })
     }
 
     /// The configuration of one connection. It shares everything with the others but what it saw.
@@ -134,7 +148,9 @@ impl Expiry {
 
     fn set(&self, certificate: &CertificateDer<'_>) {
         let parsed = x509_parser::parse_x509_certificate(certificate).ok();
-        let seconds = parsed.and_then(|(_, certificate)| certificate.validity().not_after.timestamp().try_into().ok());
+        let seconds = parsed.and_then(|(_, certificate)| {
+            certificate.validity().not_after.timestamp().try_into().ok()
+        });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seconds.map(Duration::from_secs);
     }
 }
@@ -142,9 +158,16 @@ impl Expiry {
 /// The first message of a TLS handshake, to learn whether a server speaks TLS at all. The handshake is never finished.
 pub(crate) fn hello() -> Option<Vec<u8>> {
     let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().ok()?;
-    let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(TrustAnyone(provider))).with_no_client_auth();
-    let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("redis.invalid").ok()?).ok()?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .ok()?;
+    let config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TrustAnyone(provider)))
+        .with_no_client_auth();
+    let mut connection =
+        ClientConnection::new(Arc::new(config), ServerName::try_from("redis.invalid").ok()?)
+            .ok()?;
     let mut message = Vec::new();
     connection.write_tls(&mut message).ok()?;
     Some(message)
@@ -159,22 +182,37 @@ fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsError> {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        let problem = found.errors.first().map_or_else(|| "none installed".to_owned(), ToString::to_string);
+        let problem =
+            found.errors.first().map_or_else(|| "none installed".to_owned(), ToString::to_string);
         return Err(TlsError::NoRoots(problem));
     }
     Ok(roots)
 }
 
-fn certificates(key: &'static str, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+fn certificates(
+    key: &'static str,
+    path: &PathBuf,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let problem = |error| file_error(key, path, error);
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path).map_err(problem)?.collect::<Result<_, _>>().map_err(problem)?;
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(problem)?
+        .collect::<Result<_, _>>()
+        .map_err(problem)?;
     if certificates.is_empty() {
-        return Err(TlsError::File { key, path: path.clone(), problem: "found no certificate, accepted is PEM".to_owned() });
+        return Err(TlsError::File {
+            key,
+            path: path.clone(),
+            problem: "found no certificate, accepted is PEM".to_owned(),
+        });
     }
     Ok(certificates)
 }
 
-fn file_error(key: &'static str, path: &std::path::Path, error: rustls::pki_types::pem::Error) -> TlsError {
+fn file_error(
+    key: &'static str,
+    path: &std::path::Path,
+    error: rustls::pki_types::pem::Error,
+) -> TlsError {
     let problem = match error {
         rustls::pki_types::pem::Error::Io(error) => format!("{error}, accepted is PEM"),
         other => format!("{other}, accepted is PEM"),

@@ -25,16 +25,26 @@ impl Trust {
     ///
     /// # Errors
     /// The first that is neither.
-    pub fn new<'a>(places: impl IntoIterator<Item = &'a str>, loopback: bool) -> Result<Self, String> {
+    pub fn new<'a>(
+        places: impl IntoIterator<Item = &'a str>,
+        loopback: bool,
+    ) -> Result<Self, String> {
         let mut trust = Trust { loopback, ..Trust::default() };
         for place in places {
             let is_pattern = |byte: u8| byte.is_ascii_alphanumeric() || b"*?-_.".contains(&byte);
-            if let Ok(network) = place.parse::<IpNet>().or_else(|_| place.parse::<IpAddr>().map(IpNet::from)) {
+            if let Ok(network) =
+                place.parse::<IpNet>().or_else(|_| place.parse::<IpAddr>().map(IpNet::from))
+            {
                 trust.networks.push(network);
-            } else if !place.is_empty() && place.bytes().all(is_pattern) && place.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+            } else if !place.is_empty()
+                && place.bytes().all(is_pattern)
+                && place.bytes().any(|byte| byte.is_ascii_alphabetic())
+            {
                 trust.hosts.push(WildMatch::new_case_insensitive(place));
             } else {
-                return Err(format!("found {place:?}, accepted are networks such as 10.0.0.0/8 and host patterns such as *.example.com"));
+                return Err(format!(
+                    "found {place:?}, accepted are networks such as 10.0.0.0/8 and host patterns such as *.example.com"
+                ));
             }
         }
         Ok(trust)
@@ -54,7 +64,8 @@ impl Trust {
         {
             return true;
         }
-        let named = host.parse::<IpAddr>().is_err() && self.hosts.iter().any(|pattern| pattern.matches(host.trim_end_matches('.')));
+        let named = host.parse::<IpAddr>().is_err()
+            && self.hosts.iter().any(|pattern| pattern.matches(host.trim_end_matches('.')));
         let narrowed = !self.networks.is_empty() || !self.hosts.is_empty();
         !is_special(address) && (named || !narrowed)
     }
@@ -66,18 +77,31 @@ fn is_special(address: IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    local || address.is_loopback() || address.is_unspecified() || address.is_multicast() || METADATA.contains(&&*address.to_string())
+    local
+        || address.is_loopback()
+        || address.is_unspecified()
+        || address.is_multicast()
+        || METADATA.contains(&&*address.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(places: &[&str], loopback: bool, permitted: &[(&str, &str)], refused: &[(&str, &str)]) {
+    fn check(
+        places: &[&str],
+        loopback: bool,
+        permitted: &[(&str, &str)],
+        refused: &[(&str, &str)],
+    ) {
         let trust = Trust::new(places.iter().copied(), loopback).expect("places");
         for (hosts, expected) in [(permitted, true), (refused, false)] {
             for (host, address) in hosts {
-                assert_eq!(trust.permits(host, address.parse().expect(address)), expected, "{places:?}: {host} at {address}");
+                assert_eq!(
+                    trust.permits(host, address.parse().expect(address)),
+                    expected,
+                    "{places:?}: {host} at {address}"
+                );
             }
         }
     }
@@ -98,8 +122,18 @@ mod tests {
             "fd00:ec2::254",
         ];
         let special = special.map(|address| ("redis.example.com", address));
-        check(&[], false, &[("10.0.0.5", "10.0.0.5"), ("redis.example.com", "203.0.113.9")], &special);
-        check(&[], true, &[("127.0.0.1", "127.0.0.1"), ("localhost", "::1")], &[("169.254.169.254", "169.254.169.254")]);
+        check(
+            &[],
+            false,
+            &[("10.0.0.5", "10.0.0.5"), ("redis.example.com", "203.0.113.9")],
+            &special,
+        );
+        check(
+            &[],
+            true,
+            &[("127.0.0.1", "127.0.0.1"), ("localhost", "::1")],
+            &[("169.254.169.254", "169.254.169.254")],
+        );
     }
 
     #[test]
@@ -128,14 +162,23 @@ mod tests {
         trust.add("localhost");
         trust.add("127.0.0.5");
         let address = |text: &str| text.parse().expect("an address");
-        assert!(trust.permits("localhost", address("127.0.0.1")) && trust.permits("127.0.0.5", address("127.0.0.5")));
-        assert!(trust.permits("10.0.0.5", address("10.0.0.5")) && !trust.permits("127.0.0.1", address("127.0.0.1")));
+        assert!(
+            trust.permits("localhost", address("127.0.0.1"))
+                && trust.permits("127.0.0.5", address("127.0.0.5"))
+        );
+        assert!(
+            trust.permits("10.0.0.5", address("10.0.0.5"))
+                && !trust.permits("127.0.0.1", address("127.0.0.1"))
+        );
     }
 
     #[test]
     fn what_is_no_place_is_refused() {
         for wrong in ["", "10.0.0.0/33", "redis://h", "a b", "10.*"] {
-            assert!(Trust::new([wrong], false).expect_err(wrong).contains("accepted are"), "{wrong}");
+            assert!(
+                Trust::new([wrong], false).expect_err(wrong).contains("accepted are"),
+                "{wrong}"
+            );
         }
     }
 }

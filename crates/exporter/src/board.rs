@@ -49,7 +49,11 @@ impl Board {
                 let shown = shown.borrow_and_update();
                 (shown.deployments.clone(), shown.complete)
             };
-            let held = views.iter_mut().map(|view| holds(&view.borrow_and_update())).filter(|held| *held).count();
+            let held = views
+                .iter_mut()
+                .map(|view| holds(&view.borrow_and_update()))
+                .filter(|held| *held)
+                .count();
             if complete && held == views.len() {
                 return;
             }
@@ -80,7 +84,12 @@ impl Publisher {
 
     /// The view of a deployment that is shown already.
     pub(crate) fn kept(&self, name: &str) -> Option<View> {
-        self.shown.borrow().deployments.iter().find(|view| view.borrow().deployment.name == name).cloned()
+        self.shown
+            .borrow()
+            .deployments
+            .iter()
+            .find(|view| view.borrow().deployment.name == name)
+            .cloned()
     }
 
     /// Shows these deployments, in this order; `complete` says whether these are all there are to be.

@@ -34,7 +34,11 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const WEB_THREADS: usize = 2;
 
 /// What is running.
-const BUILD: Build = Build { version: env!("CARGO_PKG_VERSION"), revision: env!("BUILD_REVISION"), rustc: env!("BUILD_RUSTC") };
+const BUILD: Build = Build {
+    version: env!("CARGO_PKG_VERSION"),
+    revision: env!("BUILD_REVISION"),
+    rustc: env!("BUILD_RUSTC"),
+};
 
 /// Does what the command line says.
 ///
@@ -53,14 +57,17 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Prints the configuration as it would be used, its warnings as comments.
 fn check(path: &Path) -> anyhow::Result<()> {
     let settings = Settings::check(path)?;
-    let warnings: Vec<_> = settings.warnings.iter().map(|warning| format!("# warning: {warning}\n")).collect();
+    let warnings: Vec<_> =
+        settings.warnings.iter().map(|warning| format!("# warning: {warning}\n")).collect();
     print(&(warnings.concat() + &settings.effective()))
 }
 
 /// Writes to standard output; colours only to a terminal. A reader that has had enough is no error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     match anstream::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
         _ => Ok(()),
     }
 }
@@ -73,7 +80,11 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
     let listener = listen(&settings.listen_address)?;
     let runtime = Runtime::new().context("cannot start the runtime")?;
     // In the queue of the other a request would wait behind the answers of a thousand nodes.
-    let web = Builder::new_multi_thread().worker_threads(WEB_THREADS).thread_name("web").enable_all().build();
+    let web = Builder::new_multi_thread()
+        .worker_threads(WEB_THREADS)
+        .thread_name("web")
+        .enable_all()
+        .build();
     let web = web.context("cannot start the runtime of the web server")?;
     let ended = runtime.block_on(run(arguments, settings, gate, listener, web.handle()));
     // A look-up of a name may hang for long after everything else ended.
@@ -86,7 +97,13 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A task died: a stopped poller behind a living `/metrics` would be the worst failure.
-async fn run(arguments: &Serve, settings: Settings, gate: Gate, listener: TcpListener, web_runtime: &RuntimeHandle) -> anyhow::Result<()> {
+async fn run(
+    arguments: &Serve,
+    settings: Settings,
+    gate: Gate,
+    listener: TcpListener,
+    web_runtime: &RuntimeHandle,
+) -> anyhow::Result<()> {
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     let mut hangup = Hangup::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
@@ -180,9 +197,12 @@ fn listen(address: &str) -> anyhow::Result<TcpListener> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for host in hosts {
         let found = host.to_socket_addrs();
-        addresses.extend(found.with_context(|| format!("--web.listen-address: found {address:?}, accepted is host:port or :port"))?);
+        addresses.extend(found.with_context(|| {
+            format!("--web.listen-address: found {address:?}, accepted is host:port or :port")
+        })?);
     }
-    let listener = TcpListener::bind(&*addresses).with_context(|| format!("cannot listen on {address}"))?;
+    let listener =
+        TcpListener::bind(&*addresses).with_context(|| format!("cannot listen on {address}"))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

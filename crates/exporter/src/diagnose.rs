@@ -46,7 +46,9 @@ pub(crate) fn main(arguments: &Diagnose) -> ExitCode {
     let told = look(arguments).and_then(|views| {
         print(&match arguments.format {
             DocumentFormat::Text => report::diagnose(&views),
-            DocumentFormat::Json => serde_json::to_string_pretty(&report::api::findings(&views))? + "\n",
+            DocumentFormat::Json => {
+                serde_json::to_string_pretty(&report::api::findings(&views))? + "\n"
+            }
         })?;
         Ok(verdict(&views))
     });
@@ -67,7 +69,9 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
         let board = fleet.board();
         // A node that hangs is found out only when the attempt to connect ends.
         // What Sentinels announce asks for rounds before their time.
-        let looked = board.until(|view| view.rounds.total >= ROUNDS && view.elapsed >= INTERVAL * 2 && !waits(view));
+        let looked = board.until(|view| {
+            view.rounds.total >= ROUNDS && view.elapsed >= INTERVAL * 2 && !waits(view)
+        });
         tokio::select! {
             _ = timeout(LIMIT, looked) => {}
             ended = fleet.ended() => {
@@ -92,19 +96,29 @@ fn hasten(settings: &mut DeploymentSettings) {
 
 /// Nobody knows yet whether some node answers, or whether some endpoint leads where it should: once wrong is not enough.
 fn waits(view: &DeploymentView) -> bool {
-    let once = |endpoint: &EndpointView| endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong);
-    view.members().any(|(_, node)| node.presence == Presence::Pending) || view.endpoints.iter().any(once)
+    let once = |endpoint: &EndpointView| {
+        endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong)
+    };
+    view.members().any(|(_, node)| node.presence == Presence::Pending)
+        || view.endpoints.iter().any(once)
 }
 
 fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
-    let lacks = |view: &DeploymentView, of: fn(&NodeView) -> bool| !view.members().any(|(_, node)| of(node) && node.up() == Some(true));
+    let lacks = |view: &DeploymentView, of: fn(&NodeView) -> bool| {
+        !view.members().any(|(_, node)| of(node) && node.up() == Some(true))
+    };
     let dark = |view: &Arc<DeploymentView>| {
         // Of nodes that others were to name there may be none, and of a cluster no shard.
         let of_none = view.deployment.kind == Kind::Sentinel && lacks(view, NodeView::holds_data);
         lacks(view, |_| true) || of_none || view.shards.is_empty()
     };
-    let found = |view: &Arc<DeploymentView>| view.findings.iter().any(|finding| finding.severity != Severity::Info);
-    if views.is_empty() || views.iter().any(dark) || (views.iter().any(|view| waits(view)) && !views.iter().any(found)) {
+    let found = |view: &Arc<DeploymentView>| {
+        view.findings.iter().any(|finding| finding.severity != Severity::Info)
+    };
+    if views.is_empty()
+        || views.iter().any(dark)
+        || (views.iter().any(|view| waits(view)) && !views.iter().any(found))
+    {
         COULD_NOT_TELL
     } else if views.iter().any(found) {
         FINDINGS

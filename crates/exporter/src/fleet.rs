@@ -93,15 +93,24 @@ impl Fleet {
                 continue;
             }
             changes.started += 1;
-            if let Some(changed) = before.iter().position(|running| running.settings.deployment.name == name) {
+            if let Some(changed) =
+                before.iter().position(|running| running.settings.deployment.name == name)
+            {
                 changes.stopped += 1;
                 before.swap_remove(changed).task.abort();
             }
             let phase = settings.deployment.interval * place / count;
-            let (publish, view) = Publisher::open(DeploymentView::empty(Arc::clone(&settings.deployment)));
+            let (publish, view) =
+                Publisher::open(DeploymentView::empty(Arc::clone(&settings.deployment)));
             views.push(view);
             let watches = self.hub.watch(&settings);
-            let task = self.pollers.spawn(rounds::run(settings.clone(), watches, self.shared.clone(), publish, phase));
+            let task = self.pollers.spawn(rounds::run(
+                settings.clone(),
+                watches,
+                self.shared.clone(),
+                publish,
+                phase,
+            ));
             self.running.push(Running { settings, task });
         }
         changes.stopped += before.len();
@@ -127,12 +136,20 @@ impl Fleet {
             let before = deployments.len();
             deployments.extend(masters.iter().filter_map(|master| settings.of_master(master)));
             // A Sentinel may forget a master for a moment: when it starts anew, or is told another address of it.
-            let grace = settings.deployment.discovery.as_ref().map_or(Duration::ZERO, |discovery| discovery.forget_after);
-            for running in
-                self.running.iter().filter(|running| settings.stands_for(&running.settings) && !masters.contains(running.settings.master()))
-            {
-                let since = self.missing.get(&running.settings.deployment.name).copied().unwrap_or(now);
-                if let Some(same) = settings.of_master(running.settings.master()).filter(|_| since + grace > now) {
+            let grace = settings
+                .deployment
+                .discovery
+                .as_ref()
+                .map_or(Duration::ZERO, |discovery| discovery.forget_after);
+            for running in self.running.iter().filter(|running| {
+                settings.stands_for(&running.settings)
+                    && !masters.contains(running.settings.master())
+            }) {
+                let since =
+                    self.missing.get(&running.settings.deployment.name).copied().unwrap_or(now);
+                if let Some(same) =
+                    settings.of_master(running.settings.master()).filter(|_| since + grace > now)
+                {
                     missing.insert(same.deployment.name.clone(), since);
                     deployments.push(same);
                 }
@@ -150,27 +167,40 @@ impl Fleet {
         let mut named: Vec<DeploymentSettings> = Vec::with_capacity(deployments.len());
         // Of deployments that share a Sentinel the one that shows it goes on doing so.
         let keeper = |endpoint: &Endpoint| {
-            let shows = |running: &&Running| running.settings.shown_sentinels().any(|shown| shown == endpoint);
+            let shows = |running: &&Running| {
+                running.settings.shown_sentinels().any(|shown| shown == endpoint)
+            };
             let name = &self.running.iter().find(shows)?.settings.deployment.name;
-            deployments.iter().any(|settings| settings.deployment.name == *name).then(|| name.clone())
+            deployments
+                .iter()
+                .any(|settings| settings.deployment.name == *name)
+                .then(|| name.clone())
         };
         let mut shown: Vec<(Endpoint, String)> = Vec::new();
         for settings in &deployments {
             for endpoint in settings.sentinels() {
                 if !shown.iter().any(|(other, _)| other == endpoint) {
-                    shown.push((endpoint.clone(), keeper(endpoint).unwrap_or_else(|| settings.deployment.name.clone())));
+                    shown.push((
+                        endpoint.clone(),
+                        keeper(endpoint).unwrap_or_else(|| settings.deployment.name.clone()),
+                    ));
                 }
             }
         }
         for mut settings in deployments {
             let name = &settings.deployment.name;
             if named.iter().any(|other| other.deployment.name == *name) {
-                warn!(deployment = name, "two masters would be deployments of this name, the second is left out");
+                warn!(
+                    deployment = name,
+                    "two masters would be deployments of this name, the second is left out"
+                );
                 continue;
             }
             for place in settings.deployment.sentinels().collect::<Vec<_>>() {
                 let name = &settings.deployment.name;
-                let is_shown = shown.iter().any(|(endpoint, by)| *endpoint == settings.endpoints[place] && by == name);
+                let is_shown = shown
+                    .iter()
+                    .any(|(endpoint, by)| *endpoint == settings.endpoints[place] && by == name);
                 Arc::make_mut(&mut settings.deployment).show_sentinel(place, is_shown);
             }
             named.push(settings);

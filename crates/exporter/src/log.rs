@@ -18,8 +18,19 @@ pub(crate) fn init(level: LogLevel, format: LogFormat) {
         LogLevel::Error => Level::ERROR,
     };
     let layer = match format {
-        LogFormat::Logfmt => tracing_logfmt::builder().with_target(false).layer().with_writer(std::io::stderr).boxed(),
-        LogFormat::Json => fmt::layer().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).boxed(),
+        LogFormat::Logfmt => tracing_logfmt::builder()
+            .with_target(false)
+            .layer()
+            .with_writer(std::io::stderr)
+            .boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .with_writer(std::io::stderr)
+            .boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(Targets::new().with_target("exporter", level))).init();
+    tracing_subscriber::registry()
+        .with(layer.with_filter(Targets::new().with_target("exporter", level)))
+        .init();
 }

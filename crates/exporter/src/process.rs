@@ -16,7 +16,8 @@ pub(crate) fn figures() -> Option<ProcessFigures> {
         LimitValue::Value(limit) => Some(limit),
         LimitValue::Unlimited => None,
     };
-    let ticks = |ticks: u64| Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64);
+    let ticks =
+        |ticks: u64| Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64);
     let booted = Duration::from_secs(procfs::boot_time_secs().ok()?);
     Some(ProcessFigures {
         cpu: ticks(stat.utime + stat.stime),

@@ -38,7 +38,10 @@ fn fixed(settings: &Settings, gate: &Gate) -> Fixed {
         ("web.external_url", settings.external_url.clone().unwrap_or_default()),
         ("log.level", settings.log_level.label().to_owned()),
         ("log.format", settings.log_format.label().to_owned()),
-        ("state_file", settings.state_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default()),
+        (
+            "state_file",
+            settings.state_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        ),
         ("tls_server_config", if gate.is_tls() { "present" } else { "absent" }.to_owned()),
     ]
 }
@@ -73,12 +76,19 @@ impl Reloader {
             }
         };
         settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
-        for ((key, found), (_, used)) in fixed(&settings, &gate).iter().zip(&self.used).filter(|(found, used)| found != used) {
+        for ((key, found), (_, used)) in
+            fixed(&settings, &gate).iter().zip(&self.used).filter(|(found, used)| found != used)
+        {
             warn!(key, found, used, "only changes with a restart");
         }
         self.gate.replace(&gate);
         let changes = fleet.poll(settings.deployments);
-        info!(started = changes.started, stopped = changes.stopped, kept = changes.kept, "configuration reloaded");
+        info!(
+            started = changes.started,
+            stopped = changes.stopped,
+            kept = changes.kept,
+            "configuration reloaded"
+        );
         self.status.send_replace(Reload { successful: true, succeeded_at: self.clock.wall() });
         Ok(())
     }
@@ -87,6 +97,7 @@ impl Reloader {
 /// Reads all there is to read.
 fn read(arguments: &Serve) -> Result<(Settings, Gate), String> {
     let settings = Settings::load(arguments).map_err(|problem| problem.to_string())?;
-    let gate = Gate::open(arguments.web_config_file.as_deref()).map_err(|problem| format!("{problem:#}"))?;
+    let gate = Gate::open(arguments.web_config_file.as_deref())
+        .map_err(|problem| format!("{problem:#}"))?;
     Ok((settings, gate))
 }

@@ -32,7 +32,10 @@ impl Stop {
     /// # Errors
     /// The system does not let us.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Waits for the next request, and names it.

@@ -56,7 +56,8 @@ impl State {
     /// Reads the file. One that cannot be read is no reason to stop: then nothing is known, as at a first start.
     pub fn open(path: Option<&Path>) -> Self {
         let Some(path) = path else { return State::default() };
-        let file = match std::fs::read(path).map(|text| serde_json::from_slice::<StateFile>(&text)) {
+        let file = match std::fs::read(path).map(|text| serde_json::from_slice::<StateFile>(&text))
+        {
             Ok(Ok(file)) => file,
             Ok(Err(error)) => {
                 warn!(path = %path.display(), %error, "the state file is not one of ours, and will be replaced");
@@ -68,7 +69,11 @@ impl State {
                 StateFile::default()
             }
         };
-        State { path: Some(path.to_owned()), now: Arc::new(Mutex::new(Noted { file, written: true })), writing: Arc::default() }
+        State {
+            path: Some(path.to_owned()),
+            now: Arc::new(Mutex::new(Noted { file, written: true })),
+            writing: Arc::default(),
+        }
     }
 
     /// Gives a fold what was kept of its deployment.
@@ -89,7 +94,10 @@ impl State {
         let mut noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let deployments = &mut noted.file.deployments;
         if deployments.len() >= MAX_DEPLOYMENTS {
-            let oldest = deployments.iter().min_by(|(_, a), (_, b)| a.at.total_cmp(&b.at)).map(|(name, _)| name.clone());
+            let oldest = deployments
+                .iter()
+                .min_by(|(_, a), (_, b)| a.at.total_cmp(&b.at))
+                .map(|(name, _)| name.clone());
             oldest.map(|name| deployments.remove(&name));
         }
         deployments.insert(step.view.deployment.name.clone(), entry);
@@ -107,7 +115,9 @@ impl State {
         loop {
             ticks.tick().await;
             let state = self.clone();
-            let outcome = tokio::task::spawn_blocking(move || state.write()).await.context("writing the state file died")?;
+            let outcome = tokio::task::spawn_blocking(move || state.write())
+                .await
+                .context("writing the state file died")?;
             if let Err(error) = &outcome
                 && !failing
             {
@@ -161,7 +171,8 @@ mod tests {
         let path = directory.path().join("state.json");
         let state = State::open(Some(&path));
         let entry = || Entry { at: 1.0, remembered: Remembered::default() };
-        state.now.lock().expect("state").file.deployments = (0..1000).map(|number| (format!("d{number}"), entry())).collect();
+        state.now.lock().expect("state").file.deployments =
+            (0..1000).map(|number| (format!("d{number}"), entry())).collect();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

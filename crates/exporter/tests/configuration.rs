@@ -13,7 +13,10 @@ fn folder() -> PathBuf {
 /// `UPDATE_EXPECT=1 cargo test -p exporter` writes it anew.
 #[test]
 fn every_kind_of_mistake_is_told_with_its_place() {
-    let mut names: Vec<_> = std::fs::read_dir(folder()).expect("fixtures").map(|entry| entry.expect("entry").path()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(folder())
+        .expect("fixtures")
+        .map(|entry| entry.expect("entry").path())
+        .collect();
     names.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     names.sort();
     let mut messages = String::new();
@@ -74,7 +77,9 @@ fn what_is_written_becomes_what_is_used() {
     );
     std::fs::write(&file, text).expect("a file");
     let settings = Settings::check(&file).expect("a good file");
-    assert!(!format!("{settings:?}").contains("hunter2") && !format!("{settings:?}").contains("123456"));
+    assert!(
+        !format!("{settings:?}").contains("hunter2") && !format!("{settings:?}").contains("123456")
+    );
     let shown = settings.effective().replace(&secret.display().to_string(), "/run/secret");
     expect![[r#"
         state_file = "/var/lib/rolecall/state.json"
@@ -133,7 +138,11 @@ fn what_is_written_becomes_what_is_used() {
     std::fs::write(&file, settings.effective()).expect("a file");
     let again = Settings::check(&file).expect("the effective configuration is a good file");
     assert_eq!(again.effective(), settings.effective());
-    let warning = |name: &str| format!("deployment {name}: a password stands in the configuration; password_file keeps it out");
+    let warning = |name: &str| {
+        format!(
+            "deployment {name}: a password stands in the configuration; password_file keeps it out"
+        )
+    };
     assert_eq!(settings.warnings, ["orders", "copy"].map(warning));
 }
 
@@ -226,7 +235,8 @@ fn what_is_written_about_sentinels_becomes_what_is_used() {
     std::fs::write(&file, settings.effective()).expect("a file");
     let again = Settings::check(&file).expect("the effective configuration is a good file");
     assert_eq!(again.effective(), settings.effective());
-    let roles: Vec<_> = settings.deployments.iter().map(|settings| settings.sentinels().count()).collect();
+    let roles: Vec<_> =
+        settings.deployments.iter().map(|settings| settings.sentinels().count()).collect();
     assert_eq!(roles, [2, 1, 0]);
 }
 
@@ -290,12 +300,18 @@ fn what_is_written_about_names_becomes_what_is_used() {
 fn parts_have_every_deployment_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("rolecall.toml");
-    let deployment = |number: u32| format!("[[deployment]]\nname = 'd{number}'\nnodes = [{{ url = 'redis://h' }}]\n");
+    let deployment = |number: u32| {
+        format!("[[deployment]]\nname = 'd{number}'\nnodes = [{{ url = 'redis://h' }}]\n")
+    };
     let deployments = (0..30).map(deployment).collect::<Vec<_>>().concat();
     let names = |part: &str| {
         std::fs::write(&file, format!("part = '{part}'\n{deployments}")).expect("a file");
         let settings = Settings::check(&file).expect("a good file");
-        settings.deployments.iter().map(|settings| settings.deployment.name.clone()).collect::<Vec<_>>()
+        settings
+            .deployments
+            .iter()
+            .map(|settings| settings.deployment.name.clone())
+            .collect::<Vec<_>>()
     };
     let mut all = ["1/3", "2/3", "3/3"].map(names).concat();
     all.sort();
@@ -311,6 +327,9 @@ fn parts_have_every_deployment_once() {
     let (has, warnings): (Vec<_>, Vec<_>) = ["1/2", "2/2"].map(few).into_iter().unzip();
     assert_eq!(has.iter().sum::<usize>(), 1);
     let empty = has.iter().position(|count| *count == 0).expect("a part of nothing");
-    assert_eq!(warnings[empty], [format!("part {}/2: none of the deployments is in it, so nothing is polled", empty + 1)]);
+    assert_eq!(
+        warnings[empty],
+        [format!("part {}/2: none of the deployments is in it, so nothing is polled", empty + 1)]
+    );
     assert_eq!(warnings[1 - empty], Vec::<String>::new());
 }

@@ -55,7 +55,9 @@ fn deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
 
 fn nodes(view: &DeploymentView) -> String {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["NODE", "ROLE", "FOLLOWS", "LINK", "LAG", "OFFSET", "NOTES"]);
+    table
+        .load_style(NOTHING)
+        .set_header(["NODE", "ROLE", "FOLLOWS", "LINK", "LAG", "OFFSET", "NOTES"]);
     for (place, _) in view.members() {
         table.add_row(row(view, place));
     }
@@ -66,7 +68,8 @@ fn row(view: &DeploymentView, place: usize) -> [String; 7] {
     let node = &view.nodes[place];
     let snapshot = node.snapshot();
     let lag = node.lag.behind.map(|behind| format!("{:.1} s", behind.as_secs_f64()));
-    let offset = snapshot.and_then(|snapshot| snapshot.replication.offset).map(|offset| offset.to_string());
+    let offset =
+        snapshot.and_then(|snapshot| snapshot.replication.offset).map(|offset| offset.to_string());
     let link = snapshot.and(node.link.state).map(|state| state.label().to_owned());
     [
         node.node.name.clone(),
@@ -88,9 +91,17 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     let style = style(finding.severity);
     let subject = finding.node.as_ref().map(|node| format!("  {node}")).unwrap_or_default();
     let severity = finding.severity.label().to_uppercase();
-    writeln!(text, "{style}{severity:<8}{style:#} {BOLD}{}{BOLD:#}{subject}  seen since {}", finding.kind.label(), time(finding.since))?;
-    let evidence: Vec<_> = finding.evidence.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
-    let Some(runbook) = runbook(finding.kind.label()) else { return part(text, "Evidence", &evidence.join(", ")) };
+    writeln!(
+        text,
+        "{style}{severity:<8}{style:#} {BOLD}{}{BOLD:#}{subject}  seen since {}",
+        finding.kind.label(),
+        time(finding.since)
+    )?;
+    let evidence: Vec<_> =
+        finding.evidence.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
+    let Some(runbook) = runbook(finding.kind.label()) else {
+        return part(text, "Evidence", &evidence.join(", "));
+    };
     let fill = Fill::of_finding(view, finding);
     part(text, "What is wrong", runbook.title)?;
     if !evidence.is_empty() {
@@ -112,7 +123,10 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
 
 fn part(text: &mut String, name: &str, what: &str) -> fmt::Result {
     let first = format!("  {name:<15}");
-    let options = textwrap::Options::new(WIDTH).initial_indent(&first).subsequent_indent(INDENT).break_words(false);
+    let options = textwrap::Options::new(WIDTH)
+        .initial_indent(&first)
+        .subsequent_indent(INDENT)
+        .break_words(false);
     writeln!(text, "{}", textwrap::fill(what, options))
 }
 

@@ -15,7 +15,8 @@ impl Fill {
     pub(crate) fn of_finding(view: &DeploymentView, finding: &Finding) -> Self {
         match finding.endpoint {
             Some(kind) => {
-                let endpoint = view.endpoints.iter().find(|endpoint| endpoint.configured.kind == kind);
+                let endpoint =
+                    view.endpoints.iter().find(|endpoint| endpoint.configured.kind == kind);
                 Self::of(view, endpoint.map(|endpoint| endpoint.configured.address.as_str()), None)
             }
             None => Self::of_node(view, subject(view, finding)),
@@ -24,7 +25,11 @@ impl Fill {
 
     /// For a node of a deployment; without one only what holds for all of them.
     pub(crate) fn of_node(view: &DeploymentView, subject: Option<usize>) -> Self {
-        Self::of(view, subject.and_then(|place| view.nodes.get(place)).map(|node| node.node.address.as_str()), subject)
+        Self::of(
+            view,
+            subject.and_then(|place| view.nodes.get(place)).map(|node| node.node.address.as_str()),
+            subject,
+        )
     }
 
     fn of(view: &DeploymentView, address: Option<&str>, subject: Option<usize>) -> Self {
@@ -41,7 +46,9 @@ impl Fill {
         fill.add("PRIMARY_", primary.and_then(address_of));
         fill.add("MASTER_", follows);
         fill.add("SENTINEL_", sentinel(view, subject));
-        if let Some(discovery) = view.deployment.discovery.as_ref().filter(|discovery| !discovery.master.is_empty()) {
+        if let Some(discovery) =
+            view.deployment.discovery.as_ref().filter(|discovery| !discovery.master.is_empty())
+        {
             fill.put("$MASTER_NAME", &discovery.master);
         }
         fill
@@ -52,7 +59,10 @@ impl Fill {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(next) = rest.chars().next() {
-            let found = self.values.iter().find_map(|(placeholder, value)| Some((value.as_str(), after(rest, placeholder)?)));
+            let found = self
+                .values
+                .iter()
+                .find_map(|(placeholder, value)| Some((value.as_str(), after(rest, placeholder)?)));
             let (written, left) = found.unwrap_or(rest.split_at(next.len_utf8()));
             filled += written;
             rest = left;
@@ -71,7 +81,10 @@ impl Fill {
                 self.put(&format!("${prefix}HOST"), host.trim_matches(['[', ']']));
                 self.put(&format!("${prefix}PORT"), port);
             }
-            _ => self.values.push((format!("-h ${prefix}HOST -p ${prefix}PORT"), format!("-s {}", word(address)))),
+            _ => self.values.push((
+                format!("-h ${prefix}HOST -p ${prefix}PORT"),
+                format!("-s {}", word(address)),
+            )),
         }
     }
 
@@ -101,7 +114,8 @@ pub(crate) fn subject(view: &DeploymentView, finding: &Finding) -> Option<usize>
     if stale.is_some() || finding.kind == FindingKind::RedisSplitBrain {
         return stale;
     }
-    let shard = view.shards.iter().find(|shard| shard.shard == finding.shard).or(view.shards.first())?;
+    let shard =
+        view.shards.iter().find(|shard| shard.shard == finding.shard).or(view.shards.first())?;
     let primary = || shard.primary.map(|primary| primary.node).or(shard.last_primary);
     Some(shard.looped.first().copied().or_else(primary).unwrap_or_default())
 }
@@ -114,7 +128,11 @@ fn primary(view: &DeploymentView, subject: Option<usize>) -> Option<usize> {
     let mut place = subject?;
     // Chains are short, and a circle has no primary.
     for _ in 0..view.nodes.len().min(8) {
-        if view.shards.iter().any(|shard| shard.primary.is_some_and(|primary| primary.node == place)) {
+        if view
+            .shards
+            .iter()
+            .any(|shard| shard.primary.is_some_and(|primary| primary.node == place))
+        {
             return Some(place);
         }
         let Upstream::Node(master) = view.nodes.get(place)?.upstream else { return None };
@@ -126,13 +144,16 @@ fn primary(view: &DeploymentView, subject: Option<usize>) -> Option<usize> {
 /// The address of a Sentinel that answers, and is not the one that this is about.
 fn sentinel(view: &DeploymentView, subject: Option<usize>) -> Option<&str> {
     let is_sentinel = |node: &NodeView| matches!(node.node.kind, NodeKind::Sentinel { .. });
-    let mut answering = view.members().filter(|(place, node)| is_sentinel(node) && node.up() == Some(true) && Some(*place) != subject);
+    let mut answering = view.members().filter(|(place, node)| {
+        is_sentinel(node) && node.up() == Some(true) && Some(*place) != subject
+    });
     answering.next().map(|(_, node)| node.node.address.as_str())
 }
 
 /// What comes after a placeholder at the beginning of a text; it does not go on, as `$HOST` does in `$HOSTNAME`.
 fn after<'a>(text: &'a str, placeholder: &str) -> Option<&'a str> {
-    let goes_on = |rest: &&str| rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
+    let goes_on =
+        |rest: &&str| rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
     text.strip_prefix(placeholder).filter(|rest| !goes_on(rest))
 }
 
@@ -162,7 +183,10 @@ mod tests {
     fn what_a_server_calls_itself_stays_one_word() {
         let mut fill = Fill::default();
         fill.add("", Some("x;rm -rf ~'$(id):6379"));
-        assert_eq!(fill.text("redis-cli -h $HOST -p $PORT"), r"redis-cli -h 'x;rm -rf ~'\''$(id)' -p 6379");
+        assert_eq!(
+            fill.text("redis-cli -h $HOST -p $PORT"),
+            r"redis-cli -h 'x;rm -rf ~'\''$(id)' -p 6379"
+        );
         let mut fill = Fill::default();
         fill.add("", Some("--eval:6379"));
         assert_eq!(fill.text("redis-cli -h $HOST"), "redis-cli -h $HOST");

@@ -9,12 +9,15 @@ use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../alerts/runbooks");
 
 static RUNBOOKS: LazyLock<BTreeMap<&'static str, Runbook>> = LazyLock::new(|| {
-    let files = FILES.files().filter_map(|file| Some((file.path().file_stem()?.to_str()?, file.contents_utf8()?)));
+    let files = FILES
+        .files()
+        .filter_map(|file| Some((file.path().file_stem()?.to_str()?, file.contents_utf8()?)));
     files.map(|(alert, text)| (alert, Runbook::parse(text))).collect()
 });
 
 /// The headings of every runbook, in order.
-pub const SECTIONS: [&str; 7] = ["Meaning", "First checks", "Causes", "Fix", "Do not", "Verify", "Prevent"];
+pub const SECTIONS: [&str; 7] =
+    ["Meaning", "First checks", "Causes", "Fix", "Do not", "Verify", "Prevent"];
 
 /// What to do about an alert.
 #[derive(Debug, Clone)]
@@ -53,7 +56,9 @@ impl Runbook {
         for (event, range) in Parser::new(text).into_offset_iter() {
             match event {
                 Event::Start(Tag::Heading { level: HeadingLevel::H2, .. }) => headings.push(range),
-                Event::Start(Tag::Paragraph) if title.is_empty() && headings.is_empty() => title = text[range].trim(),
+                Event::Start(Tag::Paragraph) if title.is_empty() && headings.is_empty() => {
+                    title = text[range].trim()
+                }
                 _ => {}
             }
         }
@@ -74,13 +79,17 @@ impl Runbook {
         let mut events = Parser::new(self.section("First checks")?);
         events.find(|event| matches!(event, Event::Start(Tag::CodeBlock(_))))?;
         let Event::Text(code) = events.next()? else { return None };
-        code.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#')).map(str::to_owned)
+        code.lines()
+            .find(|line| !line.trim().is_empty() && !line.starts_with('#'))
+            .map(str::to_owned)
     }
 
     /// The cause that names one of these values in code; else the first, which is the most likely one.
     pub(crate) fn cause(&self, values: &[&str]) -> Option<String> {
         let points = self.points("Causes");
-        let named = points.iter().find(|point| point.codes.iter().any(|code| values.contains(&code.as_str())));
+        let named = points
+            .iter()
+            .find(|point| point.codes.iter().any(|code| values.contains(&code.as_str())));
         named.or(points.first()).map(|point| point.text.clone())
     }
 
@@ -92,7 +101,8 @@ impl Runbook {
             match event {
                 Event::Start(Tag::CodeBlock(_)) => in_block = true,
                 Event::End(TagEnd::CodeBlock) => in_block = false,
-                Event::Start(Tag::Item | Tag::Paragraph) | Event::End(TagEnd::Item | TagEnd::Paragraph) => {
+                Event::Start(Tag::Item | Tag::Paragraph)
+                | Event::End(TagEnd::Item | TagEnd::Paragraph) => {
                     let point = std::mem::take(&mut current);
                     points.extend((!point.text.trim().is_empty()).then_some(point));
                 }

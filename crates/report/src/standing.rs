@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use snapshot::Role;
-use topology::{DeploymentView, EndpointView, Evidence, LinkState, MisroutedView, NodeView, Presence, ShardView, holding};
+use topology::{
+    DeploymentView, EndpointView, Evidence, LinkState, MisroutedView, NodeView, Presence,
+    ShardView, holding,
+};
 
 use crate::tone::Tone;
 
@@ -19,7 +22,9 @@ pub(crate) struct Note {
 /// Who is primary, and what is accepted.
 pub(crate) fn standing(view: &DeploymentView, shard: &ShardView) -> String {
     let primary = match (shard.primary, shard.no_primary.why) {
-        (Some(primary), _) => format!("primary {} ({})", view.name(primary.node), evidence(primary.evidence)),
+        (Some(primary), _) => {
+            format!("primary {} ({})", view.name(primary.node), evidence(primary.evidence))
+        }
         (None, Some(why)) => format!("no primary ({})", why.label().replace('_', " ")),
         (None, None) => "primary unknown".to_owned(),
     };
@@ -27,7 +32,12 @@ pub(crate) fn standing(view: &DeploymentView, shard: &ShardView) -> String {
         Some(known) => format!("{what} {}", if known { yes } else { no }),
         None => format!("{what} unknown"),
     };
-    [primary, is(shard.writable, "writes", "accepted", "REFUSED"), is(shard.readable, "reads", "served", "REFUSED")].join(", ")
+    [
+        primary,
+        is(shard.writable, "writes", "accepted", "REFUSED"),
+        is(shard.readable, "reads", "served", "REFUSED"),
+    ]
+    .join(", ")
 }
 
 /// What says that a node is the primary.
@@ -58,7 +68,11 @@ pub(crate) fn endpoint(endpoint: &EndpointView) -> String {
             format!("leads to {} ({role}), {correct}", leads_to.label())
         }
     };
-    format!("{} endpoint {}: {found}", endpoint.configured.kind.label(), endpoint.configured.address)
+    format!(
+        "{} endpoint {}: {found}",
+        endpoint.configured.kind.label(),
+        endpoint.configured.address
+    )
 }
 
 /// What a node claims to be, or why it says nothing.
@@ -73,7 +87,9 @@ pub(crate) fn claim(node: &NodeView) -> String {
 /// What the deployment says that a node is, whatever it claims itself.
 pub(crate) fn verdicts(view: &DeploymentView, place: usize) -> Vec<Note> {
     let mut verdicts = Vec::new();
-    let mut add = |holds: bool, tone, text: &str| verdicts.extend(holds.then(|| Note { tone, text: text.to_owned() }));
+    let mut add = |holds: bool, tone, text: &str| {
+        verdicts.extend(holds.then(|| Note { tone, text: text.to_owned() }))
+    };
     for shard in &view.shards {
         add(shard.primary.is_some_and(|primary| primary.node == place), Tone::Good, "primary");
         add(shard.stale.contains(&place), Tone::Bad, "stale master");
@@ -115,9 +131,14 @@ pub(crate) fn tones(view: &DeploymentView) -> Vec<Tone> {
     let mut found = HashMap::new();
     for finding in &view.findings {
         let (Some(node), tone) = (&finding.node, Tone::from(finding.severity)) else { continue };
-        found.entry(node.as_str()).and_modify(|worst: &mut Tone| *worst = tone.min(*worst)).or_insert(tone);
+        found
+            .entry(node.as_str())
+            .and_modify(|worst: &mut Tone| *worst = tone.min(*worst))
+            .or_insert(tone);
     }
-    let own = |node: &NodeView| found.get(node.node.name.as_str()).copied().unwrap_or_default().min(alone(node));
+    let own = |node: &NodeView| {
+        found.get(node.node.name.as_str()).copied().unwrap_or_default().min(alone(node))
+    };
     let mut tones: Vec<_> = view.nodes.iter().map(own).collect();
     for shard in &view.shards {
         let wrong = shard.stale.iter().chain(&shard.looped).map(|place| (*place, Tone::Bad));
@@ -174,7 +195,9 @@ fn misrouted(misrouted: &MisroutedView) -> String {
     let parts = [
         Some(format!("clients write here: {:.1}/s refused", misrouted.per_second)),
         commands.map(|commands| format!(" ({commands})")),
-        writers.map(|writers| format!(" of {} clients ({})", writers.total, writers.versions.join(", "))),
+        writers.map(|writers| {
+            format!(" of {} clients ({})", writers.total, writers.versions.join(", "))
+        }),
     ];
     parts.into_iter().flatten().collect()
 }
@@ -190,13 +213,17 @@ pub(crate) fn role(view: &DeploymentView, place: usize) -> Note {
         let text = verdicts.iter().map(|note| note.text.as_str()).collect::<Vec<_>>().join(", ");
         return match (role, holding(&node.writes_refused).is_empty()) {
             (Role::Master, true) => Note { tone: worst, text: format!("{text}, takes writes") },
-            (Role::Master, false) => Note { tone: Tone::Bad, text: format!("{text}, REFUSES WRITES") },
+            (Role::Master, false) => {
+                Note { tone: Tone::Bad, text: format!("{text}, REFUSES WRITES") }
+            }
             (Role::Replica | Role::Sentinel, _) => Note { tone: worst, text },
         };
     }
     let dissents = dissenters(view).any(|dissenter| dissenter == place);
     let text = match (role, watches(view, place)) {
-        (Role::Sentinel, Some(master)) if dissents => format!("Sentinel, names {master}, not the primary"),
+        (Role::Sentinel, Some(master)) if dissents => {
+            format!("Sentinel, names {master}, not the primary")
+        }
         (Role::Sentinel, Some(master)) => format!("Sentinel, names {master}"),
         (Role::Sentinel, None) => "Sentinel".to_owned(),
         (role, _) => role.label().to_owned(),

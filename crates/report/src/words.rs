@@ -71,7 +71,11 @@ fn until(at: SystemTime, now: SystemTime, digits: usize) -> String {
     let (at, now) = (time(at), time(now));
     let (date, clock) = at.split_at_checked(11).unwrap_or((&at, ""));
     let clock = clock.get(..digits).unwrap_or(clock);
-    if now.starts_with(date) { clock.to_owned() } else { format!("{} {clock}", date.trim_end_matches('T')) }
+    if now.starts_with(date) {
+        clock.to_owned()
+    } else {
+        format!("{} {clock}", date.trim_end_matches('T'))
+    }
 }
 
 /// A text of at most that many characters: of a longer one the middle is left out, since names differ at their ends.
@@ -113,9 +117,13 @@ mod tests {
 
     #[test]
     fn spans_and_amounts() {
-        let spans = [0, 119, 120, 7_199, 7_200, 172_800].map(|seconds| span(Duration::from_secs(seconds)));
+        let spans =
+            [0, 119, 120, 7_199, 7_200, 172_800].map(|seconds| span(Duration::from_secs(seconds)));
         assert_eq!(spans, ["0 s", "119 s", "2 min", "119 min", "2 h", "2 d"]);
-        assert_eq!([0, 999, 1000, 999_949, 999_951, 1_500_000].map(bytes), ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "1.5 MB"]);
+        assert_eq!(
+            [0, 999, 1000, 999_949, 999_951, 1_500_000].map(bytes),
+            ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "1.5 MB"]
+        );
         assert_eq!([0, 1, 2].map(|number| count(number, "node")), ["0 nodes", "1 node", "2 nodes"]);
     }
 

@@ -13,7 +13,8 @@ fn diagnose_says_what_is_wrong_and_what_to_do() {
 
 #[test]
 fn the_document_of_findings() {
-    let document = serde_json::to_string_pretty(&report::api::findings(&[in_trouble()])).expect("a document");
+    let document =
+        serde_json::to_string_pretty(&report::api::findings(&[in_trouble()])).expect("a document");
     expect![[r#"
         {
           "findings": [
@@ -102,7 +103,11 @@ fn the_document_of_findings() {
 #[test]
 fn the_document_of_events() {
     let document = report::api::events(&[in_trouble()]);
-    let lines: Vec<_> = document.events.iter().map(|event| serde_json::to_string(event).expect("a document") + "\n").collect();
+    let lines: Vec<_> = document
+        .events
+        .iter()
+        .map(|event| serde_json::to_string(event).expect("a document") + "\n")
+        .collect();
     expect![[r#"
         {"at":"1970-01-01T00:00:02.000Z","kind":"node_unreachable","deployment":"orders","node":"orders-2","reason":"refused"}
         {"at":"1970-01-01T00:00:02.000Z","kind":"role_changed","deployment":"orders","node":"orders-1","from":"replica","to":"master"}
@@ -114,7 +119,8 @@ fn the_document_of_events() {
 
 #[test]
 fn the_document_of_the_topology() {
-    let document = serde_json::to_string_pretty(&report::api::topology(&[in_trouble()])).expect("a document");
+    let document =
+        serde_json::to_string_pretty(&report::api::topology(&[in_trouble()])).expect("a document");
     expect![[r#"
         {
           "deployments": [

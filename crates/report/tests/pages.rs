@@ -22,7 +22,8 @@ fn pages(views: &[Arc<DeploymentView>]) -> Vec<String> {
     let (first, asked) = (&views[0], Asked::default());
     let name = &first.deployment.name;
     let found = |page: Result<String, String>| page.expect("a page");
-    let mut pages = vec![site.status(&asked), site.runbooks(), found(site.deployment(name, &asked))];
+    let mut pages =
+        vec![site.status(&asked), site.runbooks(), found(site.deployment(name, &asked))];
     pages.extend(first.members().take(3).map(|(_, node)| found(site.node(name, &node.node.name))));
     pages.push(found(site.runbook("RedisSplitBrain", Some(name), None)));
     pages.push(found(site.runbook("RedisDown", None, None)));
@@ -42,19 +43,29 @@ fn values<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
 fn large(name: &str, count: usize, failing: usize) -> Arc<DeploymentView> {
     let mut deployment = Deployment::new(name, Kind::Static, &[], SECOND, SECOND * 3);
     for node in 0..count {
-        deployment.add(format!("{name}-{node:04}.redis.svc.cluster.local:6379"), format!("10.0.{}.{}:6379", node / 250, node % 250), None);
+        deployment.add(
+            format!("{name}-{node:04}.redis.svc.cluster.local:6379"),
+            format!("10.0.{}.{}:6379", node / 250, node % 250),
+            None,
+        );
     }
     let mut fold = Fold::new(Arc::new(deployment));
     let id = "a".repeat(40);
     for round in 1..=2 {
         let outcome = |node: usize| match node {
-            0 => answered(&format!("run_id:0\nrole:master\nmaster_replid:{id}\nmaster_repl_offset:100\nloading:0\n")),
+            0 => answered(&format!(
+                "run_id:0\nrole:master\nmaster_replid:{id}\nmaster_repl_offset:100\nloading:0\n"
+            )),
             _ if round == 2 && node >= count - failing => Outcome::Failed(Reason::Refused),
             _ => answered(&format!(
                 "run_id:{node}\nrole:slave\nmaster_host:10.0.0.0\nmaster_port:6379\nmaster_link_status:up\nmaster_replid:{id}\nmaster_repl_offset:100\n"
             )),
         };
-        fold.apply(&Round::new(NOW + SECOND * round, SECOND * round, (0..count).map(outcome).collect()));
+        fold.apply(&Round::new(
+            NOW + SECOND * round,
+            SECOND * round,
+            (0..count).map(outcome).collect(),
+        ));
     }
     fold.view()
 }
@@ -63,9 +74,22 @@ fn large(name: &str, count: usize, failing: usize) -> Arc<DeploymentView> {
 fn the_status_page_says_first_what_is_wrong() {
     let page = &pages(&[in_trouble()])[0];
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
-    let order = ["4 critical, 1 info", "RedisDown", "RedisSplitBrain", "SPLIT BRAIN of 2 masters", "<svg", "<table"].map(place);
+    let order = [
+        "4 critical, 1 info",
+        "RedisDown",
+        "RedisSplitBrain",
+        "SPLIT BRAIN of 2 masters",
+        "<svg",
+        "<table",
+    ]
+    .map(place);
     assert!(order.is_sorted(), "{order:?}");
-    for text in ["stale master, takes writes", "primary, takes writes", "down: refused", "split brain began: orders-0, orders-1"] {
+    for text in [
+        "stale master, takes writes",
+        "primary, takes writes",
+        "down: refused",
+        "split brain began: orders-0, orders-1",
+    ] {
         place(text);
     }
     place("redis-cli -h 10.0.0.5 -p 6379 info replication");
@@ -80,14 +104,18 @@ fn what_turns_in_a_circle_and_what_follows_a_stranger_is_drawn_as_such() {
     }
     let mut fold = Fold::new(Arc::new(deployment));
     let follows = |port: u16, status: &str| {
-        answered(&format!("run_id:{port}{status}\nrole:slave\nmaster_host:10.0.0.5\nmaster_port:{port}\nmaster_link_status:{status}\n"))
+        answered(&format!(
+            "run_id:{port}{status}\nrole:slave\nmaster_host:10.0.0.5\nmaster_port:{port}\nmaster_link_status:{status}\n"
+        ))
     };
     let outcomes = vec![follows(2, "up"), follows(1, "up"), follows(1, "up"), follows(9, "down")];
     for round in 1..=3 {
         fold.apply(&Round::new(NOW + SECOND * round, SECOND * round, outcomes.clone()));
     }
     let views = [fold.view()];
-    let page = Site { version: "0.1.0", now: NOW, views: &views }.deployment("orders", &Asked::default()).expect("a page");
+    let page = Site { version: "0.1.0", now: NOW, views: &views }
+        .deployment("orders", &Asked::default())
+        .expect("a page");
     for text in [
         "In a circle: 3 nodes",
         "orders-1: in a circle, follows orders-2, link up. ",
@@ -105,7 +133,13 @@ fn a_runbook_has_the_live_values_and_the_address_of_the_node() {
     let site = Site { version: "0.1.0", now: NOW, views: &views };
     let page = site.runbook("RedisSplitBrain", Some("orders"), None).expect("a page");
     let fence = "redis-cli -h 10.0.0.5 -p 6379 config set min-replicas-to-write 100";
-    for text in ["replicaof 10.0.0.5 6380", fence, "unreplicated writes", "$SENTINEL_HOST", "href=\"RedisWritesLost?deployment=orders\""] {
+    for text in [
+        "replicaof 10.0.0.5 6380",
+        fence,
+        "unreplicated writes",
+        "$SENTINEL_HOST",
+        "href=\"RedisWritesLost?deployment=orders\"",
+    ] {
         assert!(page.contains(text), "{text} in {page}");
     }
     let asked = site.runbook("RedisSplitBrain", Some("orders"), Some("orders-2")).expect("a page");
@@ -120,21 +154,37 @@ fn a_node_has_its_last_rounds_one_by_one_with_the_text_of_what_failed() {
     deployment.add("a", "10.0.0.5:6379", None);
     let mut fold = Fold::new(Arc::new(deployment));
     let detail = "<b>nobody</b> said NOAUTH";
-    for (number, outcome) in
-        (1..).zip([answered("run_id:1\nrole:master\n"), Outcome::Missed(Reason::Timeout), Outcome::Failed(Reason::Auth)])
-    {
+    for (number, outcome) in (1..).zip([
+        answered("run_id:1\nrole:master\n"),
+        Outcome::Missed(Reason::Timeout),
+        Outcome::Failed(Reason::Auth),
+    ]) {
         let details = vec![(number == 3).then(|| detail.into())];
-        fold.apply(&Round { details, blind: number == 2, ..Round::new(NOW + SECOND * number, SECOND * number, vec![outcome]) });
+        fold.apply(&Round {
+            details,
+            blind: number == 2,
+            ..Round::new(NOW + SECOND * number, SECOND * number, vec![outcome])
+        });
     }
     let views = [fold.view()];
-    let page = Site { version: "0.1.0", now: NOW + SECOND * 60, views: &views }.node("orders", "a").expect("a page");
+    let page = Site { version: "0.1.0", now: NOW + SECOND * 60, views: &views }
+        .node("orders", "a")
+        .expect("a page");
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     let escaped = "&lt;b&gt;nobody&lt;/b&gt; said NOAUTH";
     let told = format!("It was told: <code>{escaped}</code>");
-    let failed = format!("00:00:03.0</th><td><span>failed</span>, auth: <code>{escaped}</code></td>");
+    let failed =
+        format!("00:00:03.0</th><td><span>failed</span>, auth: <code>{escaped}</code></td>");
     let missed = "00:00:02.0</th><td><span>no answer</span>, timeout: It does not answer in time. Rolecall itself was held up.</td>";
     let answered = "00:00:00.0</th><td><span>answered in 1.0 ms</span></td>";
-    let order = [told.as_str(), "<summary>The last 3 rounds, 2 without an answer</summary>", failed.as_str(), missed, answered].map(place);
+    let order = [
+        told.as_str(),
+        "<summary>The last 3 rounds, 2 without an answer</summary>",
+        failed.as_str(),
+        missed,
+        answered,
+    ]
+    .map(place);
     assert!(order.is_sorted(), "{order:?}");
 }
 
@@ -154,7 +204,11 @@ fn pages_have_no_code_or_style_within_and_lead_nowhere_else() {
         for attribute in ["href", "src", "action"] {
             for link in values(&page, attribute) {
                 let relative = ["./", "../", "#", "?"].iter().any(|begin| link.starts_with(begin));
-                assert!(relative || report::runbook(link.split('?').next().unwrap_or_default()).is_some(), "{link}");
+                assert!(
+                    relative
+                        || report::runbook(link.split('?').next().unwrap_or_default()).is_some(),
+                    "{link}"
+                );
             }
         }
     }
@@ -171,7 +225,8 @@ fn what_names_another_element_names_one_that_is_there() {
                 assert!(ids.contains(&id), "{id}");
             }
         }
-        let levels: Vec<_> = page.split("<h").skip(1).filter_map(|rest| rest.chars().next()?.to_digit(10)).collect();
+        let levels: Vec<_> =
+            page.split("<h").skip(1).filter_map(|rest| rest.chars().next()?.to_digit(10)).collect();
         assert_eq!(levels.first(), Some(&1), "{levels:?}");
         assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "{levels:?}");
         assert_eq!(page.matches("<svg").count(), page.matches("<desc").count());
@@ -196,7 +251,10 @@ fn a_node_among_a_thousand_is_found_by_words_and_by_turning_pages() {
     let row = |node: &str| format!("id=\"node-cache-{node}.redis.svc.cluster.local:6379\"");
     let page = |asked: &Asked| site.deployment("cache", asked).expect("a page");
     let first = page(&asked("", 1));
-    assert!(first.contains(&row("cache-0999")) && first.contains(&row("cache-0000")), "what is wrong, then the primary");
+    assert!(
+        first.contains(&row("cache-0999")) && first.contains(&row("cache-0000")),
+        "what is wrong, then the primary"
+    );
     assert!(first.contains("Page 1 of 20, 1000 nodes") && !first.contains(&row("cache-0700")));
     assert!(page(&asked("", 15)).contains(&row("cache-0700")));
     for found in [page(&asked("CACHE-0700", 0)), site.status(&asked("10.0.2.200:", 0))] {
@@ -209,7 +267,11 @@ fn a_node_among_a_thousand_is_found_by_words_and_by_turning_pages() {
 fn files_are_known_by_their_text() {
     for asset in assets() {
         assert!(asset.name.len() > 20 && !asset.text.is_empty(), "{asset:?}");
-        assert!(asset.text.len() < 20_000 && !asset.text.contains("http://www.w3.org/1999"), "{}", asset.name);
+        assert!(
+            asset.text.len() < 20_000 && !asset.text.contains("http://www.w3.org/1999"),
+            "{}",
+            asset.name
+        );
     }
 }
 

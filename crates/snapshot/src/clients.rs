@@ -55,7 +55,8 @@ impl Client {
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let pairs: BTreeMap<_, _> = line.split(' ').filter_map(|pair| pair.split_once('=')).collect();
+        let pairs: BTreeMap<_, _> =
+            line.split(' ').filter_map(|pair| pair.split_once('=')).collect();
         let seconds = |name| Some(Duration::from_secs(pairs.get(name)?.parse().ok()?));
         let text = |name: &str| pairs.get(name).copied().map(cut);
         Some(Client {
@@ -67,7 +68,9 @@ impl Client {
             kind: ClientKind::from_flags(pairs.get("flags")?),
             command: text("cmd")?,
             user: text("user"),
-            library: text("lib-name").filter(|name| !name.is_empty()).map(|name| (name, text("lib-ver").unwrap_or_default())),
+            library: text("lib-name")
+                .filter(|name| !name.is_empty())
+                .map(|name| (name, text("lib-ver").unwrap_or_default())),
             commands: pairs.get("tot-cmds").and_then(|count| count.parse().ok()),
         })
     }
@@ -75,14 +78,26 @@ impl Client {
 
 impl ClientKind {
     fn from_flags(flags: &str) -> Self {
-        let kinds = [('O', ClientKind::Monitor), ('M', ClientKind::Master), ('S', ClientKind::Replica), ('P', ClientKind::Pubsub)];
-        kinds.into_iter().find(|(flag, _)| flags.contains(*flag)).map_or(ClientKind::Normal, |(_, kind)| kind)
+        let kinds = [
+            ('O', ClientKind::Monitor),
+            ('M', ClientKind::Master),
+            ('S', ClientKind::Replica),
+            ('P', ClientKind::Pubsub),
+        ];
+        kinds
+            .into_iter()
+            .find(|(flag, _)| flags.contains(*flag))
+            .map_or(ClientKind::Normal, |(_, kind)| kind)
     }
 }
 
 /// Names come from clients, so they are cut to a bounded length, and hold nothing that a terminal would obey.
 fn cut(text: &str) -> Box<str> {
-    text.chars().filter(|letter| !letter.is_control()).take(Client::MAX_TEXT).collect::<String>().into()
+    text.chars()
+        .filter(|letter| !letter.is_control())
+        .take(Client::MAX_TEXT)
+        .collect::<String>()
+        .into()
 }
 
 #[cfg(test)]
@@ -97,19 +112,32 @@ mod tests {
                     id=7 addr=h:1 name=m age=1 idle=0 flags=O cmd=monitor\nbroken\n";
         let clients = Client::parse_list(list);
         assert_eq!(clients.len(), 4);
-        let told = |client: &Client| (client.library.as_ref().map(|(name, version)| format!("{name} {version}")), client.commands);
+        let told = |client: &Client| {
+            (
+                client.library.as_ref().map(|(name, version)| format!("{name} {version}")),
+                client.commands,
+            )
+        };
         assert_eq!(told(&clients[0]), (None, None));
         assert_eq!(told(&clients[1]), (Some("redis-py 8.1.0".to_owned()), Some(12)));
         assert_eq!(told(&clients[2]), (None, None), "an empty name is none");
-        assert_eq!((clients[0].age.as_secs(), clients[0].idle.as_secs(), &*clients[0].command), (7, 3, "set"));
-        assert_eq!((&*clients[1].name, &*clients[1].address, &*clients[1].command), ("app", "[::1]:9", "xgroup|create"));
+        assert_eq!(
+            (clients[0].age.as_secs(), clients[0].idle.as_secs(), &*clients[0].command),
+            (7, 3, "set")
+        );
+        assert_eq!(
+            (&*clients[1].name, &*clients[1].address, &*clients[1].command),
+            ("app", "[::1]:9", "xgroup|create")
+        );
         assert_eq!(clients[3].kind, ClientKind::Monitor);
     }
 
     #[test]
     fn a_name_is_short_and_harmless() {
         let name = format!("\u{1b}[31m\u{7}{}", "x".repeat(500));
-        let clients = Client::parse_list(&format!("id=1 addr=h:1 name={name} age=1 idle=0 flags=N cmd=set lib-name={name} lib-ver=1\n"));
+        let clients = Client::parse_list(&format!(
+            "id=1 addr=h:1 name={name} age=1 idle=0 flags=N cmd=set lib-name={name} lib-ver=1\n"
+        ));
         let (library, _) = clients[0].library.as_ref().expect("a library");
         for text in [&clients[0].name, library] {
             assert!(text.starts_with("[31mxx") && text.chars().count() == 64, "{text:?}");

@@ -104,7 +104,18 @@ impl ClusterNode {
                 None => migrating += usize::from(word.starts_with('[')),
             }
         }
-        Some(ClusterNode { id, host: host.into(), port: port.parse().ok()?, hostname, flags, master, epoch, connected, slots, migrating })
+        Some(ClusterNode {
+            id,
+            host: host.into(),
+            port: port.parse().ok()?,
+            hostname,
+            flags,
+            master,
+            epoch,
+            connected,
+            slots,
+            migrating,
+        })
     }
 
     /// Whether a flag is set.
@@ -120,10 +131,24 @@ impl Shard {
     }
 
     fn parse(reply: &Reply) -> Option<Self> {
-        let bounds: Vec<u16> =
-            reply.get("slots")?.items().iter().take(MAX_RANGES).filter_map(|slot| slot.integer()?.try_into().ok()).collect();
-        let nodes = reply.get("nodes")?.items().iter().take(MAX_NODES).filter_map(ShardNode::parse).collect();
-        Some(Shard { slots: bounds.chunks_exact(2).map(|bounds| (bounds[0], bounds[1])).collect(), nodes })
+        let bounds: Vec<u16> = reply
+            .get("slots")?
+            .items()
+            .iter()
+            .take(MAX_RANGES)
+            .filter_map(|slot| slot.integer()?.try_into().ok())
+            .collect();
+        let nodes = reply
+            .get("nodes")?
+            .items()
+            .iter()
+            .take(MAX_NODES)
+            .filter_map(ShardNode::parse)
+            .collect();
+        Some(Shard {
+            slots: bounds.chunks_exact(2).map(|bounds| (bounds[0], bounds[1])).collect(),
+            nodes,
+        })
     }
 }
 
@@ -136,7 +161,11 @@ impl ShardNode {
             endpoint: text("endpoint"),
             ip: text("ip")?,
             port: port.try_into().ok()?,
-            hostname: reply.get("hostname").and_then(Reply::text).filter(|name| !name.is_empty()).map(Into::into),
+            hostname: reply
+                .get("hostname")
+                .and_then(Reply::text)
+                .filter(|name| !name.is_empty())
+                .map(Into::into),
             is_master: reply.get("role")?.text()? == "master",
             offset: reply.get("replication-offset")?.integer()?.try_into().ok()?,
             health: text("health")?,
@@ -148,7 +177,8 @@ impl ShardNode {
 fn address(word: &str) -> (&str, Option<Box<str>>) {
     let mut parts = word.split(',');
     let address = parts.next().unwrap_or_default();
-    let hostname = parts.next().filter(|name| !name.is_empty() && !name.contains('=')).map(Into::into);
+    let hostname =
+        parts.next().filter(|name| !name.is_empty() && !name.contains('=')).map(Into::into);
     (address.split('@').next().unwrap_or_default(), hostname)
 }
 

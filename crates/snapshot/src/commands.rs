@@ -30,7 +30,8 @@ impl CommandStats {
 
     /// Reads an `INFO commandstats` reply. Lines it does not understand are left out.
     pub fn parse(text: &str) -> Self {
-        let mut commands: Vec<CommandStat> = text.lines().filter_map(CommandStat::parse).take(Self::MAX_COMMANDS).collect();
+        let mut commands: Vec<CommandStat> =
+            text.lines().filter_map(CommandStat::parse).take(Self::MAX_COMMANDS).collect();
         commands.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         commands.dedup_by(|a, b| a.name == b.name);
         CommandStats { commands }
@@ -38,7 +39,10 @@ impl CommandStats {
 
     /// The statistics of one command; `None` when it never ran.
     pub fn get(&self, name: &str) -> Option<&CommandStat> {
-        self.commands.binary_search_by(|command| (*command.name).cmp(name)).ok().map(|place| &self.commands[place])
+        self.commands
+            .binary_search_by(|command| (*command.name).cmp(name))
+            .ok()
+            .map(|place| &self.commands[place])
     }
 
     /// Whether the server tells subcommands apart, as 7.0 and later do.
@@ -60,7 +64,8 @@ impl CommandStat {
         }
         let mut figures = figures.split(',');
         let calls = figures.next()?.parse().ok()?;
-        let mut command = CommandStat { name: name.into(), calls, micros: 0, rejected: None, failed: None };
+        let mut command =
+            CommandStat { name: name.into(), calls, micros: 0, rejected: None, failed: None };
         let mut micros = None;
         for figure in figures {
             match figure.split_once('=') {
@@ -91,7 +96,10 @@ mod tests {
              cmdstat_get:calls=7,usec=9,usec_per_call=1.28\r\ncmdstat_:broken\r\n",
         );
         let set = stats.get("config|set").expect("parsed");
-        assert_eq!((set.calls, set.micros, set.rejected, set.failed, set.succeeded()), (2, 30, Some(1), Some(1), 1));
+        assert_eq!(
+            (set.calls, set.micros, set.rejected, set.failed, set.succeeded()),
+            (2, 30, Some(1), Some(1), 1)
+        );
         let get = stats.get("get").expect("parsed");
         assert_eq!((get.calls, get.rejected, get.failed), (7, None, None));
         assert_eq!(stats.iter().count(), 2);

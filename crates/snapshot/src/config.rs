@@ -33,7 +33,12 @@ impl Config {
 
     /// Values that a person declared, for a server that does not tell them.
     pub fn assumed(values: &BTreeMap<String, String>) -> Self {
-        Config { values: values.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect() }
+        Config {
+            values: values
+                .iter()
+                .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                .collect(),
+        }
     }
 
     /// Takes up a reply to `CONFIG GET`: names and values in turn. A server that does not know a parameter answers with none.
@@ -59,7 +64,8 @@ impl Config {
 
     /// The output buffer limits by class of client, bytes and seconds. CONFIG `client-output-buffer-limit`.
     pub fn output_buffer_limits(&self) -> Vec<OutputBufferLimit> {
-        let words: Vec<_> = self.get("client-output-buffer-limit").unwrap_or_default().split(' ').collect();
+        let words: Vec<_> =
+            self.get("client-output-buffer-limit").unwrap_or_default().split(' ').collect();
         let limit = |words: &[&str]| {
             // 5.0 to 6.2 write `slave`, as does INFO; later servers too, for compatibility.
             let class = match words[0] {
@@ -68,8 +74,14 @@ impl Config {
                 "pubsub" => "pubsub",
                 _ => return None,
             };
-            let [hard, soft, seconds] = [words[1], words[2], words[3]].map(|word| word.parse().ok());
-            Some(OutputBufferLimit { class, hard: hard?, soft: soft?, overcome: Duration::from_secs(seconds?) })
+            let [hard, soft, seconds] =
+                [words[1], words[2], words[3]].map(|word| word.parse().ok());
+            Some(OutputBufferLimit {
+                class,
+                hard: hard?,
+                soft: soft?,
+                overcome: Duration::from_secs(seconds?),
+            })
         };
         words.chunks_exact(4).filter_map(limit).collect()
     }

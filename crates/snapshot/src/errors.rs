@@ -37,7 +37,11 @@ impl ErrorStats {
             match code {
                 "ERRORSTATS_DISABLED" => return ErrorStats::Wiped,
                 "ERRORSTATS_OVERFLOW" => overflow = overflow.saturating_add(count),
-                _ if is_name && (by_code.len() < Self::MAX_CODES || Self::WATCHED.contains(&code)) => by_code.push((code.into(), count)),
+                _ if is_name
+                    && (by_code.len() < Self::MAX_CODES || Self::WATCHED.contains(&code)) =>
+                {
+                    by_code.push((code.into(), count))
+                }
                 _ => overflow = overflow.saturating_add(count),
             }
         }
@@ -49,16 +53,28 @@ impl ErrorStats {
     /// Replies with this code so far; `None` where the server keeps no table.
     pub fn count(&self, code: &str) -> Option<u64> {
         match self {
-            ErrorStats::Counts { by_code, .. } => {
-                Some(by_code.binary_search_by(|(other, _)| (**other).cmp(code)).map_or(0, |place| by_code[place].1))
-            }
+            ErrorStats::Counts { by_code, .. } => Some(
+                by_code
+                    .binary_search_by(|(other, _)| (**other).cmp(code))
+                    .map_or(0, |place| by_code[place].1),
+            ),
             ErrorStats::Unsupported | ErrorStats::Wiped => None,
         }
     }
 
     /// The codes that rules watch: they have a series from the start, and a place in the table whatever else fills it.
-    pub const WATCHED: [&str; 10] =
-        ["CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOPERM", "NOREPLICAS", "OOM", "READONLY", "WRONGPASS"];
+    pub const WATCHED: [&str; 10] = [
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOAUTH",
+        "NOPERM",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "WRONGPASS",
+    ];
 }
 
 fn is_code_byte(byte: u8) -> bool {
@@ -77,7 +93,10 @@ mod tests {
     #[test]
     fn codes_are_counted_and_absent_ones_are_zero() {
         let errors = read("errorstat_READONLY:count=3\nerrorstat_ERR:count=1\n");
-        assert_eq!((errors.count("READONLY"), errors.count("ERR"), errors.count("OOM")), (Some(3), Some(1), Some(0)));
+        assert_eq!(
+            (errors.count("READONLY"), errors.count("ERR"), errors.count("OOM")),
+            (Some(3), Some(1), Some(0))
+        );
     }
 
     #[test]

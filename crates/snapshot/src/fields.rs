@@ -59,7 +59,8 @@ impl Fields {
 
     /// The value of a line, as the server wrote it.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let line = self.lines.find(self.hasher.hash_one(name), |line| line.name(&self.text) == name)?;
+        let line =
+            self.lines.find(self.hasher.hash_one(name), |line| line.name(&self.text) == name)?;
         Some(line.value(&self.text))
     }
 
@@ -97,13 +98,21 @@ impl Fields {
     }
 
     fn insert(&mut self, start: usize, name: usize, value: usize) {
-        let (Ok(start), Ok(name), Ok(value)) = (start.try_into(), name.try_into(), value.try_into()) else {
+        let (Ok(start), Ok(name), Ok(value)) =
+            (start.try_into(), name.try_into(), value.try_into())
+        else {
             return;
         };
         let line = Line { start, name, value };
         let (text, hasher) = (&self.text, &self.hasher);
         let key = line.name(text);
-        self.lines.entry(hasher.hash_one(key), |other| other.name(text) == key, |other| hasher.hash_one(other.name(text))).or_insert(line);
+        self.lines
+            .entry(
+                hasher.hash_one(key),
+                |other| other.name(text) == key,
+                |other| hasher.hash_one(other.name(text)),
+            )
+            .or_insert(line);
     }
 }
 
@@ -133,8 +142,9 @@ mod tests {
 
     #[test]
     fn lines_are_found_by_name() {
-        let fields =
-            Fields::parse("# Server\r\nrun_id:ab\r\n\r\n# Stats\r\nsync_full:2\r\nratio:1.50\r\nsync_full:9\r\nodd\r\nnan:nan\r\n");
+        let fields = Fields::parse(
+            "# Server\r\nrun_id:ab\r\n\r\n# Stats\r\nsync_full:2\r\nratio:1.50\r\nsync_full:9\r\nodd\r\nnan:nan\r\n",
+        );
         assert_eq!(fields.get("run_id"), Some("ab"));
         assert_eq!(fields.count("sync_full"), Some(2), "the first line of a name counts");
         assert_eq!(fields.number("ratio"), Some(1.5));
@@ -147,6 +157,9 @@ mod tests {
     #[test]
     fn a_status_is_ok_or_err_and_nothing_else() {
         let fields = Fields::parse("a:ok\nb:err\nc:fine\n");
-        assert_eq!((fields.status("a"), fields.status("b"), fields.status("c")), (Some(true), Some(false), None));
+        assert_eq!(
+            (fields.status("a"), fields.status("b"), fields.status("c")),
+            (Some(true), Some(false), None)
+        );
     }
 }

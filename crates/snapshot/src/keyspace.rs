@@ -26,7 +26,9 @@ pub(crate) fn read(fields: &Fields) -> Vec<Database> {
             index,
             keys: list::parse(line, "keys")?,
             expiring: list::parse(line, "expires")?,
-            mean_ttl: list::parse(line, "avg_ttl").filter(|millis| *millis > 0).map(Duration::from_millis),
+            mean_ttl: list::parse(line, "avg_ttl")
+                .filter(|millis| *millis > 0)
+                .map(Duration::from_millis),
         })
     };
     list::numbered(fields, "db", MAX_DATABASES).into_iter().filter_map(database).collect()

@@ -37,5 +37,7 @@ pub use persistence::{Aof, Persistence, Rdb};
 pub use reason::Reason;
 pub use replication::{Attached, Link, LinkStatus, Replication, Role};
 pub use reply::{Reply, ServerError};
-pub use sentinel::{Held, MasterReport, MasterSettings, MasterSummary, Quorum, SentinelReport, Watched};
+pub use sentinel::{
+    Held, MasterReport, MasterSettings, MasterSummary, Quorum, SentinelReport, Watched,
+};
 pub use slowlog::SlowLog;

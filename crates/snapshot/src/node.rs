@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::keyspace::{self, Database};
 use crate::sentinel::{self, MasterSummary, SentinelReport};
 use crate::{
-    ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, Issue, Persistence, Replication, SlowLog, list,
+    ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, Issue,
+    Persistence, Replication, SlowLog, list,
 };
 
 /// Everything one server said: typed where the program reasons about it, by name where it only carries it on.

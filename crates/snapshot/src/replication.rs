@@ -165,8 +165,12 @@ impl Role {
 /// The replicas, one entry for each address: while an old connection has not timed out a replica is listed twice.
 fn attached(fields: &Fields) -> Vec<Attached> {
     let mut found: Vec<Attached> = Vec::new();
-    for replica in list::numbered(fields, "slave", MAX_ATTACHED).into_iter().filter_map(|(_, line)| Attached::parse(line)) {
-        match found.iter_mut().find(|other| (&other.ip, other.port) == (&replica.ip, replica.port)) {
+    for replica in list::numbered(fields, "slave", MAX_ATTACHED)
+        .into_iter()
+        .filter_map(|(_, line)| Attached::parse(line))
+    {
+        match found.iter_mut().find(|other| (&other.ip, other.port) == (&replica.ip, replica.port))
+        {
             Some(other) if other.liveness() < replica.liveness() => *other = replica,
             Some(_) => {}
             None => found.push(replica),
@@ -178,11 +182,16 @@ fn attached(fields: &Fields) -> Vec<Attached> {
 /// A link that was never up shows -1, but on 5.0 and 6.0 the Unix time: no server is down for 30 years.
 fn down_since(fields: &Fields) -> Option<Duration> {
     const UNIX_TIME: u64 = 1_000_000_000;
-    fields.count("master_link_down_since_seconds").filter(|seconds| *seconds < UNIX_TIME).map(Duration::from_secs)
+    fields
+        .count("master_link_down_since_seconds")
+        .filter(|seconds| *seconds < UNIX_TIME)
+        .map(Duration::from_secs)
 }
 
 /// A replication id is 40 hexadecimal digits; all zeros mean none.
 fn replication_id(text: &str) -> Option<Box<str>> {
-    let is_id = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) && text.bytes().any(|byte| byte != b'0');
+    let is_id = text.len() == 40
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && text.bytes().any(|byte| byte != b'0');
     is_id.then(|| text.into())
 }

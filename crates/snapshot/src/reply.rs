@@ -41,7 +41,12 @@ impl ServerError {
             "NOPERM" => Some(Reason::Noperm),
             "BUSY" => Some(Reason::Busy),
             // 5.0 knows no code for these two, so here the text must decide.
-            "ERR" if self.text.contains("invalid password") || self.text.contains("without any password") => Some(Reason::Auth),
+            "ERR"
+                if self.text.contains("invalid password")
+                    || self.text.contains("without any password") =>
+            {
+                Some(Reason::Auth)
+            }
             "ERR" if self.text.contains("max number of clients") => Some(Reason::Maxclients),
             "ERR" if self.text.contains("unknown command") => Some(Reason::Unsupported),
             _ => None,
@@ -106,8 +111,14 @@ mod tests {
         check("NOAUTH Authentication required.", Some(Reason::Auth));
         check("WRONGPASS invalid username-password pair or user is disabled.", Some(Reason::Auth));
         check("ERR invalid password", Some(Reason::Auth));
-        check("ERR AUTH <password> called without any password configured for the default user.", Some(Reason::Auth));
-        check("NOPERM this user has no permissions to run the 'info' command", Some(Reason::Noperm));
+        check(
+            "ERR AUTH <password> called without any password configured for the default user.",
+            Some(Reason::Auth),
+        );
+        check(
+            "NOPERM this user has no permissions to run the 'info' command",
+            Some(Reason::Noperm),
+        );
         check("BUSY Redis is busy running a script.", Some(Reason::Busy));
         check("ERR max number of clients reached", Some(Reason::Maxclients));
         check("ERR unknown command 'INFO', with args beginning with: ", Some(Reason::Unsupported));

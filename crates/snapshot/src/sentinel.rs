@@ -154,12 +154,15 @@ impl Watched {
 
     /// Reads a reply to SENTINEL MASTER.
     pub fn parse(reply: &Reply) -> Option<Self> {
-        Self::from_pairs(reply.pairs().filter_map(|(name, value)| Some((name.text()?, value.text()?))))
+        Self::from_pairs(
+            reply.pairs().filter_map(|(name, value)| Some((name.text()?, value.text()?))),
+        )
     }
 
     /// Reads names and values. `None` without an address.
     pub fn from_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
-        let (mut watched, mut settings, mut is_master) = (Watched::default(), MasterSettings::default(), false);
+        let (mut watched, mut settings, mut is_master) =
+            (Watched::default(), MasterSettings::default(), false);
         let (mut host, mut port) = (None, None);
         let number = |text: &str| text.parse().ok();
         let millis = |text: &str| number(text).map(Duration::from_millis);
@@ -186,7 +189,9 @@ impl Watched {
                 "quorum" => settings.quorum = number(value)?,
                 "num-slaves" => settings.replicas = number(value)?,
                 "num-other-sentinels" => settings.others = number(value)?,
-                "down-after-milliseconds" => settings.down_after = millis(value).unwrap_or_default(),
+                "down-after-milliseconds" => {
+                    settings.down_after = millis(value).unwrap_or_default()
+                }
                 "failover-timeout" => settings.failover_timeout = millis(value).unwrap_or_default(),
                 "parallel-syncs" => settings.parallel_syncs = number(value).unwrap_or_default(),
                 "master-host" => host = Some(value),
@@ -195,7 +200,10 @@ impl Watched {
             }
         }
         // A replica that was never reached names no master.
-        watched.follows = host.zip(port).filter(|(host, port)| *host != "?" && *port > 0).map(|(host, port)| (host.into(), port));
+        watched.follows = host
+            .zip(port)
+            .filter(|(host, port)| *host != "?" && *port > 0)
+            .map(|(host, port)| (host.into(), port));
         watched.settings = is_master.then_some(settings);
         (!watched.ip.is_empty() && watched.port > 0).then_some(watched)
     }
@@ -221,7 +229,8 @@ impl Watched {
 
 impl Held {
     /// Every value, as INFO writes it.
-    pub const LABELS: [&str; 3] = [Held::Up.label(), Held::SubjectivelyDown.label(), Held::ObjectivelyDown.label()];
+    pub const LABELS: [&str; 3] =
+        [Held::Up.label(), Held::SubjectivelyDown.label(), Held::ObjectivelyDown.label()];
 
     /// As INFO writes it: `ok`, `sdown` or `odown`.
     pub const fn label(self) -> &'static str {
@@ -240,8 +249,12 @@ impl Quorum {
     pub fn parse(reply: &Reply) -> Option<Self> {
         let usable = |text: &str| text.split(' ').nth(1)?.parse().ok();
         match reply {
-            Reply::Text(text) if text.starts_with("OK") => Some(Quorum { ok: true, usable: usable(text) }),
-            Reply::Error(error) if error.code == "NOQUORUM" => Some(Quorum { ok: false, usable: usable(&error.text) }),
+            Reply::Text(text) if text.starts_with("OK") => {
+                Some(Quorum { ok: true, usable: usable(text) })
+            }
+            Reply::Error(error) if error.code == "NOQUORUM" => {
+                Some(Quorum { ok: false, usable: usable(&error.text) })
+            }
             _ => None,
         }
     }

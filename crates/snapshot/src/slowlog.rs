@@ -17,7 +17,12 @@ impl SlowLog {
     /// Reads the replies to SLOWLOG LEN and to SLOWLOG GET 1.
     pub fn parse(length: &Reply, last: &Reply) -> Self {
         let count = |reply: &Reply| reply.integer()?.try_into().ok();
-        let entry = |reply: &Reply| Some((count(reply.items().first()?)?, Duration::from_micros(count(reply.items().get(2)?)?)));
+        let entry = |reply: &Reply| {
+            Some((
+                count(reply.items().first()?)?,
+                Duration::from_micros(count(reply.items().get(2)?)?),
+            ))
+        };
         SlowLog { length: count(length), last: last.items().first().and_then(entry) }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use snapshot::{
-    Client, ClusterNode, CommandLatency, CommandStats, Config, ErrorStats, LinkStatus, NodeSnapshot, Reply, Role, Shard, SlowLog, Watched,
+    Client, ClusterNode, CommandLatency, CommandStats, Config, ErrorStats, LinkStatus,
+    NodeSnapshot, Reply, Role, Shard, SlowLog, Watched,
 };
 
 fn captures() -> PathBuf {
@@ -31,11 +32,14 @@ fn every_captured_info_reply_parses_without_an_issue() {
             let name = path.file_name().expect("name").to_string_lossy().into_owned();
             let text = std::fs::read_to_string(&path).expect("text");
             // Sections without role and run_id make no snapshot; an empty reply is what 5.0 answers to `INFO everything`.
-            let whole = ["info-everything", "info-all", "info-default", "info-replication"].iter().any(|what| name.contains(what));
+            let whole = ["info-everything", "info-all", "info-default", "info-replication"]
+                .iter()
+                .any(|what| name.contains(what));
             if !whole || text.trim().is_empty() || text.starts_with('-') {
                 continue;
             }
-            let snapshot = NodeSnapshot::from_info(&text).unwrap_or_else(|| panic!("{}", path.display()));
+            let snapshot =
+                NodeSnapshot::from_info(&text).unwrap_or_else(|| panic!("{}", path.display()));
             assert_eq!(snapshot.issues, [], "{}", path.display());
             assert!(snapshot.replication.role.is_some(), "{}", path.display());
             parsed += 1;
@@ -47,8 +51,15 @@ fn every_captured_info_reply_parses_without_an_issue() {
 #[test]
 fn every_line_of_a_table_is_taken_up() {
     let mut lines = [0; 6];
-    for server in std::fs::read_dir(captures()).expect("captures").map(|entry| entry.expect("entry").path()).filter(|path| path.is_dir()) {
-        for path in std::fs::read_dir(server).expect("a server's captures").map(|entry| entry.expect("entry").path()) {
+    for server in std::fs::read_dir(captures())
+        .expect("captures")
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.is_dir())
+    {
+        for path in std::fs::read_dir(server)
+            .expect("a server's captures")
+            .map(|entry| entry.expect("entry").path())
+        {
             if !path.to_string_lossy().contains(".info-") {
                 continue;
             }
@@ -56,18 +67,23 @@ fn every_line_of_a_table_is_taken_up() {
             // A section alone has no name of a process; the lines are what is read here.
             let node = NodeSnapshot::from_info(&format!("run_id:x\r\n{text}")).expect("a snapshot");
             let numbered = |prefix: &str| {
-                let rest =
-                    |line: &str| line.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));
+                let rest = |line: &str| {
+                    line.strip_prefix(prefix)
+                        .is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
+                };
                 text.lines().filter(|line| rest(line) && !line.contains("distrib")).count()
             };
-            let starting = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
+            let starting =
+                |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
             let errors = match &node.errors {
                 ErrorStats::Counts { by_code, .. } => by_code.len(),
                 ErrorStats::Wiped => 1,
                 ErrorStats::Unsupported => 0,
             };
             // Names that scripts made up are counted together.
-            let made_up = text.contains("errorstat_@") || text.contains("errorstat_a_b") || text.contains("ERRORSTATS_OVERFLOW");
+            let made_up = text.contains("errorstat_@")
+                || text.contains("errorstat_a_b")
+                || text.contains("ERRORSTATS_OVERFLOW");
             let counted = [
                 (CommandStats::parse(&text).iter().count(), starting("cmdstat_")),
                 (CommandLatency::parse(&text).len(), starting("latency_percentiles_usec_")),
@@ -93,7 +109,10 @@ fn a_healthy_replica() {
         assert_eq!(node.replication.role, Some(Role::Replica), "{server}");
         assert_eq!(link.status, Some(LinkStatus::Up), "{server}");
         assert!(link.last_io.is_some() && link.read_only == Some(true), "{server}");
-        assert!(node.replication.replid.is_some() && node.replication.replid2.is_none(), "{server}");
+        assert!(
+            node.replication.replid.is_some() && node.replication.replid2.is_none(),
+            "{server}"
+        );
         assert!(node.replication.offset > Some(0), "{server}");
         assert_eq!(node.identity.mode.as_deref(), Some("standalone"), "{server}");
         assert_eq!(node.errors.count("READONLY"), Some(0), "{server}");
@@ -115,7 +134,10 @@ fn a_link_that_was_never_up_is_not_down_for_56_years() {
 fn a_lost_link_says_for_how_long() {
     let node = capture("redis-7.0.15/05-replica-master-stopped-link-down.replica1.info-everything");
     let link = node.replication.link.expect("a replica has a link");
-    assert!(matches!(link.status, Some(LinkStatus::Down(Some(since))) if since < Duration::from_secs(60)), "{link:?}");
+    assert!(
+        matches!(link.status, Some(LinkStatus::Down(Some(since))) if since < Duration::from_secs(60)),
+        "{link:?}"
+    );
 }
 
 #[test]
@@ -126,7 +148,11 @@ fn an_aof_that_cannot_be_written() {
     let path = captures().join("redis-7.0.15/61-aof-disabled-while-failing.a.info-persistence.txt");
     let text = format!("role:master\r\n{}", std::fs::read_to_string(path).expect("capture"));
     let off = NodeSnapshot::from_info(&text).expect("a snapshot");
-    assert_eq!((off.persistence.aof.write_ok, off.persistence.aof.failing()), (Some(false), Some(false)), "sticky while off");
+    assert_eq!(
+        (off.persistence.aof.write_ok, off.persistence.aof.failing()),
+        (Some(false), Some(false)),
+        "sticky while off"
+    );
 }
 
 #[test]
@@ -138,12 +164,18 @@ fn a_sentinel_is_known_by_its_mode() {
 
 #[test]
 fn an_old_server_keeps_no_error_table() {
-    assert_eq!(capture("redis-5.0.6/01-fresh-standalone.a.info-default").errors, ErrorStats::Unsupported);
+    assert_eq!(
+        capture("redis-5.0.6/01-fresh-standalone.a.info-default").errors,
+        ErrorStats::Unsupported
+    );
 }
 
 #[test]
 fn demotion_leaves_its_trace_in_commandstats() {
-    let text = std::fs::read_to_string(captures().join("redis-7.0.15/30-manual-after.node1.info-everything.txt")).expect("capture");
+    let text = std::fs::read_to_string(
+        captures().join("redis-7.0.15/30-manual-after.node1.info-everything.txt"),
+    )
+    .expect("capture");
     let commands = CommandStats::parse(&text);
     assert_eq!(commands.get("slaveof").map(|command| command.calls), Some(1));
     assert_eq!(commands.get("set").and_then(|command| command.rejected), Some(53));
@@ -155,19 +187,35 @@ fn parse_everything(text: &str) {
     if let Some(node) = NodeSnapshot::from_info(text) {
         assert!(node.fields.iter().count() <= 4096);
         assert!(node.issues.len() <= 2);
-        assert!(node.replication.attached.len() <= 256 && node.keyspace.len() <= 256 && node.modules.len() <= 64);
+        assert!(
+            node.replication.attached.len() <= 256
+                && node.keyspace.len() <= 256
+                && node.modules.len() <= 64
+        );
         if let ErrorStats::Counts { by_code, .. } = &node.errors {
-            assert!(by_code.len() <= ErrorStats::MAX_CODES + 10 && by_code.iter().all(|(code, _)| code.len() <= 48));
+            assert!(
+                by_code.len() <= ErrorStats::MAX_CODES + 10
+                    && by_code.iter().all(|(code, _)| code.len() <= 48)
+            );
         }
     }
     assert!(CommandStats::parse(text).iter().all(|command| command.name.len() <= 64));
-    assert!(CommandLatency::parse(text).iter().all(|command| command.name.len() <= 64 && command.percentiles.len() <= 8));
+    assert!(
+        CommandLatency::parse(text)
+            .iter()
+            .all(|command| command.name.len() <= 64 && command.percentiles.len() <= 8)
+    );
     assert!(Client::parse_list(text).len() <= 20_000);
     assert!(ClusterNode::parse_list(text).len() <= 4096);
     let mut config = Config::default();
     let reply = Reply::Array(text.split(' ').map(|word| Reply::Text(word.to_owned())).collect());
     config.add(&reply);
-    let _ = (config.output_buffer_limits(), Watched::parse(&reply), Shard::parse_list(&reply), SlowLog::parse(&reply, &reply));
+    let _ = (
+        config.output_buffer_limits(),
+        Watched::parse(&reply),
+        Shard::parse_list(&reply),
+        SlowLog::parse(&reply, &reply),
+    );
 }
 
 proptest! {

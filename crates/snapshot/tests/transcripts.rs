@@ -3,16 +3,30 @@
 use std::path::Path;
 use std::time::Duration;
 
-use snapshot::{Client, ClientKind, ClusterNode, Config, Fields, Quorum, Reply, Role, ServerError, Shard, SlowLog, Watched};
+use snapshot::{
+    Client, ClientKind, ClusterNode, Config, Fields, Quorum, Reply, Role, ServerError, Shard,
+    SlowLog, Watched,
+};
 
 /// Every command and its reply in every transcript.
 fn each(mut check: impl FnMut(&str, &str, &Reply)) {
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
-    for server in std::fs::read_dir(captures).expect("captures").map(|entry| entry.expect("entry").path()).filter(|path| path.is_dir()) {
-        for file in std::fs::read_dir(&server).expect("a server's captures").map(|entry| entry.expect("entry").path()) {
+    for server in std::fs::read_dir(captures)
+        .expect("captures")
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.is_dir())
+    {
+        for file in std::fs::read_dir(&server)
+            .expect("a server's captures")
+            .map(|entry| entry.expect("entry").path())
+        {
             let bytes = std::fs::read(&file).expect("a transcript");
             if bytes.starts_with(b">>> ") {
-                let place = file.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("a place").display().to_string();
+                let place = file
+                    .strip_prefix(env!("CARGO_MANIFEST_DIR"))
+                    .expect("a place")
+                    .display()
+                    .to_string();
                 for (command, reply) in transcript(&bytes) {
                     check(&place, &command, &reply);
                 }
@@ -26,7 +40,9 @@ fn transcript(mut bytes: &[u8]) -> Vec<(String, Reply)> {
     let mut found = Vec::new();
     while let Some(rest) = bytes.strip_prefix(b">>> ") {
         // A command may hold line feeds; a reply begins with its type.
-        let end = (0..rest.len()).find(|place| rest[*place] == b'\n' && rest.get(place + 1).is_none_or(|next| TYPES.contains(next)));
+        let end = (0..rest.len()).find(|place| {
+            rest[*place] == b'\n' && rest.get(place + 1).is_none_or(|next| TYPES.contains(next))
+        });
         let (command, mut reply) = rest.split_at(end.expect("the end of a command"));
         reply = &reply[1..];
         let mut last = Reply::Nil;
@@ -67,7 +83,9 @@ fn resp(bytes: &[u8]) -> (Reply, &[u8]) {
         },
         aggregate @ (b'*' | b'%') => {
             let mut items = Vec::new();
-            for _ in 0..line.parse::<i64>().expect("a length") * if aggregate == b'%' { 2 } else { 1 } {
+            for _ in
+                0..line.parse::<i64>().expect("a length") * if aggregate == b'%' { 2 } else { 1 }
+            {
                 let (item, after) = resp(rest);
                 items.push(item);
                 rest = after;
@@ -90,9 +108,14 @@ fn every_config_reply_is_read() {
         let mut config = Config::default();
         config.add(reply);
         // A server that does not know the parameter answers with nothing.
-        assert_eq!(config.get(parameter).is_some(), !reply.items().is_empty(), "{place}: {command}");
+        assert_eq!(
+            config.get(parameter).is_some(),
+            !reply.items().is_empty(),
+            "{place}: {command}"
+        );
         if parameter == "client-output-buffer-limit" && !reply.items().is_empty() {
-            let classes: Vec<_> = config.output_buffer_limits().iter().map(|limit| limit.class).collect();
+            let classes: Vec<_> =
+                config.output_buffer_limits().iter().map(|limit| limit.class).collect();
             assert_eq!(classes, ["normal", "slave", "pubsub"], "{place}: {reply:?}");
         }
         read += 1;
@@ -109,7 +132,11 @@ fn every_client_list_is_read() {
         }
         let Some(text) = reply.text() else { return };
         let clients = Client::parse_list(text);
-        assert_eq!(clients.len(), text.lines().filter(|line| !line.is_empty()).count(), "{place}: {text}");
+        assert_eq!(
+            clients.len(),
+            text.lines().filter(|line| !line.is_empty()).count(),
+            "{place}: {text}"
+        );
         replicas += clients.iter().filter(|client| client.kind == ClientKind::Replica).count();
         lists += 1;
     });
@@ -125,15 +152,22 @@ fn every_sentinel_reply_is_read() {
             return;
         }
         match *words {
-            ["SENTINEL", "MASTER"] => assert!(Watched::parse(reply).is_some_and(|master| master.settings.is_some()), "{place}"),
+            ["SENTINEL", "MASTER"] => assert!(
+                Watched::parse(reply).is_some_and(|master| master.settings.is_some()),
+                "{place}"
+            ),
             ["SENTINEL", what @ ("MASTERS" | "REPLICAS" | "SENTINELS")] => {
                 let watched = Watched::parse_list(reply);
                 assert_eq!(watched.len(), reply.items().len(), "{place}: {command}");
                 for one in &watched {
                     match what {
                         "MASTERS" => {
-                            let settings = one.settings.as_ref().unwrap_or_else(|| panic!("{place}: {one:?}"));
-                            assert!(settings.quorum > 0 && settings.down_after > Duration::ZERO, "{place}: {one:?}");
+                            let settings =
+                                one.settings.as_ref().unwrap_or_else(|| panic!("{place}: {one:?}"));
+                            assert!(
+                                settings.quorum > 0 && settings.down_after > Duration::ZERO,
+                                "{place}: {one:?}"
+                            );
                         }
                         "REPLICAS" => {
                             assert!(
@@ -145,7 +179,10 @@ fn every_sentinel_reply_is_read() {
                                 "{place}: {one:?}"
                             );
                         }
-                        _ => assert!(one.settings.is_none() && one.answered_before.is_some(), "{place}: {one:?}"),
+                        _ => assert!(
+                            one.settings.is_none() && one.answered_before.is_some(),
+                            "{place}: {one:?}"
+                        ),
                     }
                 }
                 match what {
@@ -154,7 +191,9 @@ fn every_sentinel_reply_is_read() {
                     _ => sentinels += watched.len(),
                 }
             }
-            ["SENTINEL", "CKQUORUM"] => quorums.push(Quorum::parse(reply).unwrap_or_else(|| panic!("{place}: {reply:?}"))),
+            ["SENTINEL", "CKQUORUM"] => {
+                quorums.push(Quorum::parse(reply).unwrap_or_else(|| panic!("{place}: {reply:?}")))
+            }
             _ => {}
         }
     });
@@ -184,7 +223,11 @@ fn every_cluster_reply_is_read() {
                 let found = ClusterNode::parse_list(text);
                 assert_eq!(found.len(), text.lines().count(), "{place}: {text}");
                 assert_eq!(found.iter().filter(|node| node.is("myself")).count(), 1, "{place}");
-                let served: u32 = found.iter().flat_map(|node| &node.slots).map(|(first, last)| u32::from(last - first) + 1).sum();
+                let served: u32 = found
+                    .iter()
+                    .flat_map(|node| &node.slots)
+                    .map(|(first, last)| u32::from(last - first) + 1)
+                    .sum();
                 assert!(served == 16384 || found.len() < 6, "{place}: {served} slots");
                 nodes += found.len();
             }
@@ -202,10 +245,18 @@ fn every_cluster_reply_is_read() {
 
 #[test]
 fn a_slow_log_shows_its_last_entry() {
-    let entry = Reply::Array(vec![Reply::Integer(14), Reply::Integer(1_795_225_919), Reply::Integer(12_500), Reply::Array(vec![])]);
+    let entry = Reply::Array(vec![
+        Reply::Integer(14),
+        Reply::Integer(1_795_225_919),
+        Reply::Integer(12_500),
+        Reply::Array(vec![]),
+    ]);
     let log = SlowLog::parse(&Reply::Integer(3), &Reply::Array(vec![entry]));
     assert_eq!((log.length, log.last), (Some(3), Some((14, Duration::from_micros(12_500)))));
-    assert_eq!(SlowLog::parse(&Reply::Integer(0), &Reply::Array(vec![])), SlowLog { length: Some(0), last: None });
+    assert_eq!(
+        SlowLog::parse(&Reply::Integer(0), &Reply::Array(vec![])),
+        SlowLog { length: Some(0), last: None }
+    );
     let mut lengths = 0;
     each(|place, command, reply| {
         if command == "SLOWLOG LEN" && reply.error().is_none() {

@@ -24,7 +24,14 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of the reference.
-    pub const ALL: [Cause; 6] = [Cause::Sentinel, Cause::Operator, Cause::FailoverCommand, Cause::Cluster, Cause::Restart, Cause::Unknown];
+    pub const ALL: [Cause; 6] = [
+        Cause::Sentinel,
+        Cause::Operator,
+        Cause::FailoverCommand,
+        Cause::Cluster,
+        Cause::Restart,
+        Cause::Unknown,
+    ];
 
     /// The value of the label `cause`.
     pub const fn label(self) -> &'static str {
@@ -95,13 +102,26 @@ impl Memory {
     pub(crate) fn note(&mut self, change: PrimaryChange) {
         let trace = |place: usize| self.before.get(place).copied().unwrap_or_default();
         let epoch = self.epochs.get(change.from).copied().flatten();
-        self.waiting.push(Waiting { change, rounds: 0, since: None, from: trace(change.from), to: trace(change.to), epoch });
+        self.waiting.push(Waiting {
+            change,
+            rounds: 0,
+            since: None,
+            from: trace(change.from),
+            to: trace(change.to),
+            epoch,
+        });
     }
 
     /// Takes up one round, and gives the changes whose cause is known now, or will not be.
     ///
     /// A change waits for a number of rounds, and at least as long as these take at their usual pace.
-    pub(crate) fn settle(&mut self, nodes: &[NodeView], said: &[Said], elapsed: Duration, interval: Duration) -> Vec<PrimaryChange> {
+    pub(crate) fn settle(
+        &mut self,
+        nodes: &[NodeView],
+        said: &[Said],
+        elapsed: Duration,
+        interval: Duration,
+    ) -> Vec<PrimaryChange> {
         self.epochs.resize(nodes.len(), None);
         for (said, node) in said.iter().filter_map(|said| Some((said, said.node?))) {
             self.epochs[node] = self.epochs[node].max(Some(said.epoch));
@@ -111,11 +131,13 @@ impl Memory {
             waiting.rounds += 1;
             let since = *waiting.since.get_or_insert(elapsed);
             let cause = waiting.cause(nodes, said);
-            let patient = waiting.rounds <= CAUSE_WITHIN_ROUNDS || elapsed.saturating_sub(since) < interval * CAUSE_WITHIN_ROUNDS;
+            let patient = waiting.rounds <= CAUSE_WITHIN_ROUNDS
+                || elapsed.saturating_sub(since) < interval * CAUSE_WITHIN_ROUNDS;
             if cause.is_none() && patient {
                 return true;
             }
-            settled.push(PrimaryChange { cause: cause.unwrap_or(Cause::Unknown), ..waiting.change });
+            settled
+                .push(PrimaryChange { cause: cause.unwrap_or(Cause::Unknown), ..waiting.change });
             false
         });
         settled
@@ -155,9 +177,15 @@ impl Waiting {
     fn cause(&self, nodes: &[NodeView], said: &[Said]) -> Option<Cause> {
         let (from, to) = (&nodes[self.change.from], &nodes[self.change.to]);
         let (old, new) = (Trace::of(from).since(self.from), Trace::of(to).since(self.to));
-        let tells_apart = to.snapshot().and_then(|snapshot| snapshot.commands.as_ref()).is_some_and(|commands| commands.has_subcommands());
-        let elected = said.iter().any(|said| self.epoch.is_some_and(|epoch| said.epoch > epoch) && said.node == Some(self.change.to));
-        let electing = said.iter().any(|said| said.failing_over && said.node == Some(self.change.from));
+        let tells_apart = to
+            .snapshot()
+            .and_then(|snapshot| snapshot.commands.as_ref())
+            .is_some_and(|commands| commands.has_subcommands());
+        let elected = said.iter().any(|said| {
+            self.epoch.is_some_and(|epoch| said.epoch > epoch) && said.node == Some(self.change.to)
+        });
+        let electing =
+            said.iter().any(|said| said.failing_over && said.node == Some(self.change.from));
         if elected || electing || (new.slaveof > 0 && (new.beside > 0 || !tells_apart)) {
             return Some(Cause::Sentinel);
         }
@@ -182,8 +210,14 @@ impl Waiting {
 
 impl Trace {
     fn of(node: &NodeView) -> Self {
-        let epoch = node.snapshot().and_then(|snapshot| snapshot.cluster.as_ref()?.count("cluster_my_epoch"));
-        let mut trace = Trace { restarts: node.process.restarts, epoch: epoch.unwrap_or_default(), ..Trace::default() };
+        let epoch = node
+            .snapshot()
+            .and_then(|snapshot| snapshot.cluster.as_ref()?.count("cluster_my_epoch"));
+        let mut trace = Trace {
+            restarts: node.process.restarts,
+            epoch: epoch.unwrap_or_default(),
+            ..Trace::default()
+        };
         for (command, total) in node.counters.topology() {
             match command {
                 "replicaof" => trace.replicaof = total,

@@ -144,7 +144,8 @@ impl Memory {
                 host = before.map_or_else(Box::default, |known| known.host.clone());
             }
             let newer = before.is_none_or(|known| node.epoch >= known.epoch || node.is("myself"));
-            let failed = node.is("fail").then(|| before.and_then(|known| known.failed).unwrap_or(elapsed));
+            let failed =
+                node.is("fail").then(|| before.and_then(|known| known.failed).unwrap_or(elapsed));
             if !newer {
                 if let Some(known) = self.known.get_mut(&node.id).filter(|_| !node.is("myself")) {
                     known.seen = elapsed;
@@ -164,8 +165,10 @@ impl Memory {
                 seen: before.filter(|_| node.is("myself")).map_or(elapsed, |known| known.seen),
                 failed,
             };
-            self.stale |=
-                before.is_none_or(|before| (&before.slots, before.epoch, &before.master) != (&known.slots, known.epoch, &known.master));
+            self.stale |= before.is_none_or(|before| {
+                (&before.slots, before.epoch, &before.master)
+                    != (&known.slots, known.epoch, &known.master)
+            });
             self.known.insert(node.id.clone(), known);
         }
     }
@@ -188,12 +191,15 @@ impl Memory {
     /// The node at a place is a master that serves nothing, by its own word.
     pub(crate) fn is_empty_master(&self, place: usize, node: &NodeView) -> bool {
         let read = self.read.get(place).and_then(Option::as_ref);
-        node.role() == Some(Role::Master) && read.is_some_and(|read| read.master && read.slots.is_empty())
+        node.role() == Some(Role::Master)
+            && read.is_some_and(|read| read.master && read.slots.is_empty())
     }
 
     /// A master that knows of no slots at all is of no shard, whatever maps say: it was reset.
     pub(crate) fn was_reset(node: &NodeView) -> bool {
-        let assigned = node.snapshot().and_then(|snapshot| snapshot.cluster.as_ref()?.count("cluster_slots_assigned"));
+        let assigned = node
+            .snapshot()
+            .and_then(|snapshot| snapshot.cluster.as_ref()?.count("cluster_slots_assigned"));
         node.role() == Some(Role::Master) && assigned == Some(0)
     }
 
@@ -243,7 +249,9 @@ impl Memory {
         let mut slots: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
         for (id, known) in &self.known {
             for (first, last) in &known.slots {
-                for slot in slots.get_mut(usize::from(*first)..=usize::from(*last)).into_iter().flatten() {
+                for slot in
+                    slots.get_mut(usize::from(*first)..=usize::from(*last)).into_iter().flatten()
+                {
                     if slot.is_none_or(|(epoch, _)| known.epoch > epoch) {
                         *slot = Some((known.epoch, id));
                     }
@@ -264,7 +272,9 @@ impl Memory {
 
     /// The places whose map should be read in the next round: a few in turn, and those where something moved.
     pub(crate) fn wanted(&mut self, nodes: &[NodeView]) -> Vec<usize> {
-        let up: Vec<_> = (0..nodes.len()).filter(|place| nodes[*place].snapshot().is_some_and(in_cluster)).collect();
+        let up: Vec<_> = (0..nodes.len())
+            .filter(|place| nodes[*place].snapshot().is_some_and(in_cluster))
+            .collect();
         let moved = |place: &usize| {
             let now = nodes[*place].snapshot().map(|snapshot| mark(snapshot.cluster.as_deref()));
             self.read.get(*place).and_then(Option::as_ref).map(|read| &read.mark) != now.as_ref()
@@ -281,18 +291,28 @@ impl Memory {
     }
 
     /// What the nodes say of the cluster.
-    pub(crate) fn view(&mut self, nodes: &[NodeView], stale: &[usize], ghosts: Vec<String>) -> ClusterView {
+    pub(crate) fn view(
+        &mut self,
+        nodes: &[NodeView],
+        stale: &[usize],
+        ghosts: Vec<String>,
+    ) -> ClusterView {
         let mut view = ClusterView { ghosts, known: self.known.len(), ..ClusterView::default() };
         let mut uncovered: Vec<u64> = Vec::new();
         for (place, node) in nodes.iter().enumerate() {
-            let Some(snapshot) = node.snapshot().filter(|snapshot| in_cluster(snapshot)) else { continue };
+            let Some(snapshot) = node.snapshot().filter(|snapshot| in_cluster(snapshot)) else {
+                continue;
+            };
             let Some(info) = snapshot.cluster.as_deref() else { continue };
             let works = info.get("cluster_state") == Some("ok");
-            let serves = self.id(place).is_some_and(|id| self.shards.iter().any(|owner| &*owner.id == id));
+            let serves =
+                self.id(place).is_some_and(|id| self.shards.iter().any(|owner| &*owner.id == id));
             if serves && node.role() == Some(Role::Master) {
                 view.masters += 1;
                 view.ok += usize::from(works);
-                uncovered.extend(info.count("cluster_slots_ok").map(|ok| u64::from(SLOTS).saturating_sub(ok)));
+                uncovered.extend(
+                    info.count("cluster_slots_ok").map(|ok| u64::from(SLOTS).saturating_sub(ok)),
+                );
             }
             if !works {
                 view.doubtful.push(place);
@@ -304,23 +324,34 @@ impl Memory {
         uncovered.sort_unstable();
         view.uncovered = uncovered.get(uncovered.len() / 2).copied();
         view.migrating = self.read.iter().flatten().map(|read| read.migrating).sum();
-        (view.conflicting, view.conflicts) = self.conflicts(nodes, |place| stale.contains(&place) && view.doubtful.contains(&place));
+        (view.conflicting, view.conflicts) =
+            self.conflicts(nodes, |place| stale.contains(&place) && view.doubtful.contains(&place));
         view
     }
 
     /// The role that a node claims is not the one that others know.
     fn misjudges(&self, place: usize, node: &NodeView) -> bool {
         let to_others = self.id(place).and_then(|id| self.known.get(id)?.master_to_others);
-        matches!((node.role(), to_others), (Some(Role::Master), Some(false)) | (Some(Role::Replica), Some(true)))
+        matches!(
+            (node.role(), to_others),
+            (Some(Role::Master), Some(false)) | (Some(Role::Replica), Some(true))
+        )
     }
 
     /// Slots that two nodes claim by their own words. A slot that moves may look like this while only one of them was read anew, so it counts
     /// once it was there for several readings of each. One that was replaced while it was cut off serves none of those that it still claims.
-    fn conflicts(&mut self, nodes: &[NodeView], was_replaced: impl Fn(usize) -> bool) -> (Vec<usize>, u64) {
+    fn conflicts(
+        &mut self,
+        nodes: &[NodeView],
+        was_replaced: impl Fn(usize) -> bool,
+    ) -> (Vec<usize>, u64) {
         let mut owners: Vec<Option<usize>> = vec![None; usize::from(SLOTS)];
         let (mut places, mut slots) = (Vec::new(), 0);
         for (place, read) in self.read.iter().enumerate() {
-            let Some(read) = read.as_ref().filter(|_| nodes[place].role() == Some(Role::Master) && !was_replaced(place)) else {
+            let Some(read) = read
+                .as_ref()
+                .filter(|_| nodes[place].role() == Some(Role::Master) && !was_replaced(place))
+            else {
                 continue;
             };
             for owner in read
@@ -333,14 +364,24 @@ impl Memory {
                     None => owners[owner] = Some(place),
                     Some(other) => {
                         slots += 1;
-                        places.extend([other, place].into_iter().filter(|found| !places.contains(found)).collect::<Vec<_>>());
+                        places.extend(
+                            [other, place]
+                                .into_iter()
+                                .filter(|found| !places.contains(found))
+                                .collect::<Vec<_>>(),
+                        );
                     }
                 }
             }
         }
         places.sort_unstable();
         let readings = |places: &[usize]| {
-            places.iter().filter_map(|place| self.read[*place].as_ref()).map(|read| read.count).min().unwrap_or_default()
+            places
+                .iter()
+                .filter_map(|place| self.read[*place].as_ref())
+                .map(|read| read.count)
+                .min()
+                .unwrap_or_default()
         };
         let now = readings(&places);
         let (before, since) = &self.conflict;
@@ -355,7 +396,8 @@ impl Memory {
 
 /// What tells that the map of a node changed. CLUSTER INFO.
 fn mark(info: Option<&Fields>) -> [Option<Box<str>>; 4] {
-    ["cluster_state", "cluster_known_nodes", "cluster_current_epoch", "cluster_my_epoch"].map(|field| info?.get(field).map(Into::into))
+    ["cluster_state", "cluster_known_nodes", "cluster_current_epoch", "cluster_my_epoch"]
+        .map(|field| info?.get(field).map(Into::into))
 }
 
 fn in_cluster(snapshot: &NodeSnapshot) -> bool {

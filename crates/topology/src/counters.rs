@@ -66,7 +66,11 @@ impl Counters {
 
     /// Topology commands that succeeded: label and count. None before it is known that the node is no Sentinel.
     pub fn topology(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        TOPOLOGY_COMMANDS.iter().filter(|_| self.counts_topology).zip(self.topology).map(|((label, _), total)| (*label, total))
+        TOPOLOGY_COMMANDS
+            .iter()
+            .filter(|_| self.counts_topology)
+            .zip(self.topology)
+            .map(|((label, _), total)| (*label, total))
     }
 }
 
@@ -78,9 +82,13 @@ impl Memory {
         match succession {
             Succession::Same => {}
             Succession::Restarted => self.restart(),
-            Succession::Replaced => *self = Memory { counters: Arc::clone(&self.counters), ..Memory::default() },
+            Succession::Replaced => {
+                *self = Memory { counters: Arc::clone(&self.counters), ..Memory::default() }
+            }
         }
-        if !self.counters.counts_topology && matches!(snapshot.replication.role, Some(Role::Master | Role::Replica)) {
+        if !self.counters.counts_topology
+            && matches!(snapshot.replication.role, Some(Role::Master | Role::Replica))
+        {
             Arc::make_mut(&mut self.counters).counts_topology = true;
         }
         self.count_errors(&snapshot.errors, &answer.own_errors);
@@ -125,11 +133,16 @@ impl Memory {
         let counters = Arc::make_mut(&mut self.counters);
         for (code, count) in by_code {
             let own = own.get(code).copied().unwrap_or_default();
-            let grown = if first_sight { 0 } else { increase(before.count(code).unwrap_or_default(), *count).saturating_sub(own) };
+            let grown = if first_sight {
+                0
+            } else {
+                increase(before.count(code).unwrap_or_default(), *count).saturating_sub(own)
+            };
             counters.add_error(code, grown);
         }
         if !first_sight {
-            let overflowed = if let ErrorStats::Counts { overflow, .. } = before { overflow } else { 0 };
+            let overflowed =
+                if let ErrorStats::Counts { overflow, .. } = before { overflow } else { 0 };
             counters.error_overflow += increase(overflowed, *overflow);
         }
         self.errors = Some(now.clone());
@@ -166,7 +179,10 @@ impl Memory {
 impl Counters {
     /// How often the node was told whom to follow.
     pub(crate) fn told_to_follow(&self) -> u64 {
-        self.topology().filter(|(command, _)| ["replicaof", "slaveof"].contains(command)).map(|(_, total)| total).sum()
+        self.topology()
+            .filter(|(command, _)| ["replicaof", "slaveof"].contains(command))
+            .map(|(_, total)| total)
+            .sum()
     }
 
     fn add_error(&mut self, code: &str, grown: u64) {

@@ -124,9 +124,18 @@ pub enum NodeKind {
 
 impl Deployment {
     /// A deployment without nodes yet.
-    pub fn new(name: impl Into<String>, kind: Kind, configured: &[(String, String)], interval: Duration, down_after: Duration) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        kind: Kind,
+        configured: &[(String, String)],
+        interval: Duration,
+        down_after: Duration,
+    ) -> Self {
         let name = name.into();
-        let labels = [("deployment".to_owned(), name.clone())].into_iter().chain(configured.iter().cloned()).collect();
+        let labels = [("deployment".to_owned(), name.clone())]
+            .into_iter()
+            .chain(configured.iter().cloned())
+            .collect();
         Deployment {
             name,
             kind,
@@ -143,14 +152,30 @@ impl Deployment {
     }
 
     /// Adds a node at an address (`host:port`); its labels are the deployment's and its own name.
-    pub fn add(&mut self, name: impl Into<String>, address: impl Into<String>, expected_role: Option<Role>) {
+    pub fn add(
+        &mut self,
+        name: impl Into<String>,
+        address: impl Into<String>,
+        expected_role: Option<Role>,
+    ) {
         self.take(self.nodes.len(), name.into(), address.into(), NodeKind::Data, expected_role);
         self.configured = self.nodes.len();
     }
 
     /// Adds a Sentinel at an address; its own series, events and findings appear here if `shown`.
-    pub fn add_sentinel(&mut self, name: impl Into<String>, address: impl Into<String>, shown: bool) {
-        self.take(self.nodes.len(), name.into(), address.into(), NodeKind::Sentinel { shown }, Some(Role::Sentinel));
+    pub fn add_sentinel(
+        &mut self,
+        name: impl Into<String>,
+        address: impl Into<String>,
+        shown: bool,
+    ) {
+        self.take(
+            self.nodes.len(),
+            name.into(),
+            address.into(),
+            NodeKind::Sentinel { shown },
+            Some(Role::Sentinel),
+        );
     }
 
     /// Makes it that of another master, under another name.
@@ -172,7 +197,8 @@ impl Deployment {
 
     /// The places of its Sentinels.
     pub fn sentinels(&self) -> impl Iterator<Item = usize> {
-        (0..self.nodes.len()).filter(|place| matches!(self.nodes[*place].kind, NodeKind::Sentinel { .. }))
+        (0..self.nodes.len())
+            .filter(|place| matches!(self.nodes[*place].kind, NodeKind::Sentinel { .. }))
     }
 
     /// The node at a place was listed, not found.
@@ -187,7 +213,11 @@ impl Deployment {
 
     /// Gives a free place to a node that was found, and says which.
     pub(crate) fn seat(&mut self, name: String, address: String) -> usize {
-        let free = self.nodes.iter().position(|node| node.kind == NodeKind::Vacant).unwrap_or(self.nodes.len());
+        let free = self
+            .nodes
+            .iter()
+            .position(|node| node.kind == NodeKind::Vacant)
+            .unwrap_or(self.nodes.len());
         self.take(free, name, address, NodeKind::Data, None);
         free
     }
@@ -204,7 +234,14 @@ impl Deployment {
         self.nodes[place] = Arc::new(Node::vacant());
     }
 
-    fn take(&mut self, place: usize, name: String, address: String, kind: NodeKind, expected_role: Option<Role>) {
+    fn take(
+        &mut self,
+        place: usize,
+        name: String,
+        address: String,
+        kind: NodeKind,
+        expected_role: Option<Role>,
+    ) {
         self.addresses.entry(address.clone()).or_insert(place);
         let mut labels = self.labels.clone();
         labels.insert(1, ("node".to_owned(), name.clone()));
@@ -224,7 +261,10 @@ impl Deployment {
 
     /// Other addresses of nodes, and the one where the node was configured to be; sorted.
     pub fn other_addresses(&self) -> Vec<(&str, &str)> {
-        let known = self.addresses.iter().map(|(other, place)| (other.as_str(), self.nodes[*place].address.as_str()));
+        let known = self
+            .addresses
+            .iter()
+            .map(|(other, place)| (other.as_str(), self.nodes[*place].address.as_str()));
         let mut others: Vec<_> = known.filter(|(other, known)| other != known).collect();
         others.sort_unstable();
         others
@@ -244,7 +284,13 @@ impl Deployment {
 impl Node {
     /// A free place.
     pub(crate) fn vacant() -> Self {
-        Node { name: String::new(), address: String::new(), kind: NodeKind::Vacant, labels: Labels::new(), expected_role: None }
+        Node {
+            name: String::new(),
+            address: String::new(),
+            kind: NodeKind::Vacant,
+            labels: Labels::new(),
+            expected_role: None,
+        }
     }
 }
 

@@ -19,7 +19,12 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Takes up one answer. `primary` is the primary's answer of the same round; `resyncs` the full synchronisations so far.
-    pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, primary: Option<&NodeSnapshot>, resyncs: u64) {
+    pub(crate) fn apply(
+        &mut self,
+        snapshot: &NodeSnapshot,
+        primary: Option<&NodeSnapshot>,
+        resyncs: u64,
+    ) {
         if resyncs != self.resyncs || snapshot.replication.role != Some(Role::Replica) {
             (self.diverged, self.differing, self.resyncs) = (false, 0, resyncs);
         }
@@ -44,7 +49,8 @@ impl Memory {
 
     /// A writable replica counted writes while its master sent none.
     fn wrote(&self, snapshot: &NodeSnapshot) -> bool {
-        let writable = snapshot.replication.link.as_ref().is_some_and(|link| link.read_only == Some(false));
+        let writable =
+            snapshot.replication.link.as_ref().is_some_and(|link| link.read_only == Some(false));
         let same = self.run_id == snapshot.identity.run_id
             && self.last_save == snapshot.persistence.rdb.last_save
             && self.offset.is_some()
@@ -60,7 +66,13 @@ impl Memory {
 fn same_keys(replica: &NodeSnapshot, primary: &NodeSnapshot) -> Option<bool> {
     let (a, b) = (&replica.replication, &primary.replication);
     let loading = [replica, primary].iter().any(|node| node.persistence.loading != Some(false));
-    let comparable = !loading && a.replid.is_some() && a.replid == b.replid && a.offset.is_some() && a.offset == b.offset;
-    let keys = |snapshot: &NodeSnapshot| snapshot.keyspace.iter().map(|database| (database.index, database.keys)).collect::<Vec<_>>();
+    let comparable = !loading
+        && a.replid.is_some()
+        && a.replid == b.replid
+        && a.offset.is_some()
+        && a.offset == b.offset;
+    let keys = |snapshot: &NodeSnapshot| {
+        snapshot.keyspace.iter().map(|database| (database.index, database.keys)).collect::<Vec<_>>()
+    };
     (comparable && a.offset > Some(0)).then(|| keys(replica) == keys(primary))
 }

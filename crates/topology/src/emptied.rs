@@ -60,7 +60,8 @@ impl Memory {
             && is_primary
             && lost_all(snapshot, before)
         {
-            self.view = EmptiedView { total: self.view.total + 1, last: Some(elapsed), keys: before };
+            self.view =
+                EmptiedView { total: self.view.total + 1, last: Some(elapsed), keys: before };
         }
     }
 
@@ -79,10 +80,16 @@ fn lost_all(snapshot: &NodeSnapshot, before: u64) -> bool {
     let keys: u64 = snapshot.keyspace.iter().map(|database| database.keys).sum();
     let loaded = snapshot.fields.count("rdb_last_load_keys_loaded");
     // Servers before 7.0 do not tell how much they read; one that writes few keys again and again has many of them from its dump.
-    let read = loaded.map_or(lasting(snapshot) as f64 >= before as f64 * KEYS_READ_RATIO, |loaded| loaded > 0);
-    let written = snapshot.persistence.rdb.changes.filter(|_| snapshot.persistence.aof.enabled == Some(false) && !read);
+    let read = loaded
+        .map_or(lasting(snapshot) as f64 >= before as f64 * KEYS_READ_RATIO, |loaded| loaded > 0);
+    let written = snapshot
+        .persistence
+        .rdb
+        .changes
+        .filter(|_| snapshot.persistence.aof.enabled == Some(false) && !read);
     // What it read may be used up already: queues are.
-    keys == 0 && loaded.is_none_or(|loaded| loaded == 0) || written.is_some_and(|written| keys <= written)
+    keys == 0 && loaded.is_none_or(|loaded| loaded == 0)
+        || written.is_some_and(|written| keys <= written)
 }
 
 /// Keys that do not expire.

@@ -173,14 +173,21 @@ impl EndpointView {
 
 impl Memory {
     /// Takes up one round. `acting` are the places of the primary, or of all masters where several are meant.
-    pub(crate) fn apply(&mut self, nodes: &[NodeView], acting: &[usize], stage: &Stage<'_>) -> Vec<EndpointView> {
+    pub(crate) fn apply(
+        &mut self,
+        nodes: &[NodeView],
+        acting: &[usize],
+        stage: &Stage<'_>,
+    ) -> Vec<EndpointView> {
         if stage.deployment.endpoints.is_empty() {
             return Vec::new();
         }
         self.follow(nodes, acting, stage);
         if self.endpoints.is_empty() {
             let pending = EndpointView::pending(stage.deployment).into_iter();
-            self.endpoints = pending.map(|view| Endpoint { view, last: None, waiting: None, ground: None }).collect();
+            self.endpoints = pending
+                .map(|view| Endpoint { view, last: None, waiting: None, ground: None })
+                .collect();
         }
         let mut endpoints = std::mem::take(&mut self.endpoints);
         for endpoint in &mut endpoints {
@@ -201,13 +208,18 @@ impl Memory {
         let round = stage.round;
         self.processes.resize(nodes.len(), None);
         for (place, process) in self.processes.iter_mut().enumerate() {
-            let run_id = nodes[place].snapshot().and_then(|snapshot| snapshot.identity.run_id.as_ref());
+            let run_id =
+                nodes[place].snapshot().and_then(|snapshot| snapshot.identity.run_id.as_ref());
             let Some(run_id) = run_id else {
                 *process = None;
                 continue;
             };
             if process.as_ref().is_none_or(|known| known.run_id != *run_id) {
-                *process = Some(Process { run_id: run_id.clone(), since: round.elapsed, heard: Duration::ZERO });
+                *process = Some(Process {
+                    run_id: run_id.clone(),
+                    since: round.elapsed,
+                    heard: Duration::ZERO,
+                });
             }
             if let (Some(known), Some(_)) = (process, stage.successions[place]) {
                 known.heard = round.elapsed.saturating_sub(round.took);
@@ -229,7 +241,10 @@ impl Memory {
         let first = Ground { since: self.acting_since, heard: Duration::MAX };
         let ground = places.try_fold(first, |ground, place| {
             let process = self.processes[place].as_ref()?;
-            Some(Ground { since: ground.since.max(process.since), heard: ground.heard.min(process.heard) })
+            Some(Ground {
+                since: ground.since.max(process.since),
+                heard: ground.heard.min(process.heard),
+            })
         })?;
         (ground.heard != Duration::MAX).then_some(ground)
     }
@@ -246,7 +261,8 @@ impl Memory {
         }
         let Some(check) = &endpoint.waiting else { return };
         let Some(correct) = self.verdict(check, nodes, stage) else { return };
-        let follows_by = self.changed.map_or(Duration::ZERO, |changed| changed + ENDPOINT_FOLLOWS_WITHIN);
+        let follows_by =
+            self.changed.map_or(Duration::ZERO, |changed| changed + ENDPOINT_FOLLOWS_WITHIN);
         endpoint.view.late = check.begun >= follows_by;
         endpoint.view.correct = Some(correct);
         endpoint.view.wrong = if correct { 0 } else { endpoint.view.wrong + 1 };
@@ -257,17 +273,24 @@ impl Memory {
     fn verdict(&self, check: &Check, nodes: &[NodeView], stage: &Stage<'_>) -> Option<bool> {
         let answerer = check.outcome.as_ref().ok()?;
         let run_id = answerer.run_id.as_ref()?;
-        let is = |place: &usize| self.processes[*place].as_ref().is_some_and(|process| process.run_id == *run_id);
+        let is = |place: &usize| {
+            self.processes[*place].as_ref().is_some_and(|process| process.run_id == *run_id)
+        };
         // The same processes were there before and after: so it was none of them.
-        let led_elsewhere = |ground: Ground| (check.begun > ground.since && ground.heard >= check.ended).then_some(false);
+        let led_elsewhere = |ground: Ground| {
+            (check.begun > ground.since && ground.heard >= check.ended).then_some(false)
+        };
         match check.endpoint {
             EndpointKind::Primary => {
-                let ground = self.ground(self.acting.iter().copied()).filter(|ground| check.begun > ground.since)?;
+                let ground = self
+                    .ground(self.acting.iter().copied())
+                    .filter(|ground| check.begun > ground.since)?;
                 if self.acting.iter().any(&is) {
                     return Some(true);
                 }
                 // Where several masters are meant, one that does not answer us may answer others.
-                let complete = stage.expect.masters.is_none_or(|meant| self.acting.len() >= meant as usize);
+                let complete =
+                    stage.expect.masters.is_none_or(|meant| self.acting.len() >= meant as usize);
                 led_elsewhere(ground).filter(|_| complete)
             }
             EndpointKind::Reader => {
@@ -275,7 +298,11 @@ impl Memory {
                 match data().find(is) {
                     Some(place) => Some(!serving::refuses(&nodes[place].reads_refused)),
                     // Sentinels may not have told yet of a replica that is new.
-                    None if stage.deployment.discovery.is_some() && holds_our_data(nodes, answerer) => None,
+                    None if stage.deployment.discovery.is_some()
+                        && holds_our_data(nodes, answerer) =>
+                    {
+                        None
+                    }
                     // A node that does not answer us may have restarted, and be the one.
                     None => led_elsewhere(self.ground(data())?),
                 }
@@ -315,11 +342,15 @@ impl Endpoint {
 
     /// Which node answered. Once it is known it stays so until the next check, whatever becomes of that process.
     fn find(&mut self, nodes: &[NodeView]) {
-        let Some(run_id) = self.last.as_ref().and_then(|answerer| answerer.run_id.as_ref()) else { return };
+        let Some(run_id) = self.last.as_ref().and_then(|answerer| answerer.run_id.as_ref()) else {
+            return;
+        };
         if matches!(self.view.leads_to, Some(LeadsTo::Node(_))) {
             return;
         }
-        let is = |node: &&NodeView| node.last.as_ref().is_some_and(|last| last.identity.run_id.as_ref() == Some(run_id));
+        let is = |node: &&NodeView| {
+            node.last.as_ref().is_some_and(|last| last.identity.run_id.as_ref() == Some(run_id))
+        };
         let found = nodes.iter().find(is).map(|node| LeadsTo::Node(node.node.name.clone()));
         self.view.leads_to = Some(found.unwrap_or(LeadsTo::Stranger));
     }

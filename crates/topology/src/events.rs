@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use snapshot::{NodeSnapshot, Reason, Role};
 
 use crate::membership::is_unresolved;
-use crate::{Cause, DeploymentView, Kind, Message, NoPrimary, Node, NodeKind, NodeView, Presence, ShardView};
+use crate::{
+    Cause, DeploymentView, Kind, Message, NoPrimary, Node, NodeKind, NodeView, Presence, ShardView,
+};
 
 /// A change between two rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,7 +129,9 @@ impl Event {
             | EventKind::NodeReplaced => 0,
             EventKind::RoleChanged { .. } => 1,
             EventKind::LinkDropped | EventKind::LinkRestored { .. } => 2,
-            EventKind::PrimaryChanged { .. } | EventKind::PrimaryLost { .. } | EventKind::PrimaryRegained => 3,
+            EventKind::PrimaryChanged { .. }
+            | EventKind::PrimaryLost { .. }
+            | EventKind::PrimaryRegained => 3,
             EventKind::SplitBrainBegan { .. } | EventKind::SplitBrainEnded { .. } => 4,
             _ => 5,
         };
@@ -197,14 +201,20 @@ impl EventKind {
 }
 
 /// The events between two views, in the order node, role, link, primary, split brain, others. First sight is no change.
-pub(crate) fn between(before: &DeploymentView, after: &DeploymentView, messages: &[Message]) -> Vec<Event> {
+pub(crate) fn between(
+    before: &DeploymentView,
+    after: &DeploymentView,
+    messages: &[Message],
+) -> Vec<Event> {
     let at = after.at.unwrap_or(SystemTime::UNIX_EPOCH);
     let pairs = || before.nodes.iter().zip(&after.nodes).filter(|(_, new)| new.shown());
     let mut events = membership(before, after, at);
     let of_nodes = |events: &mut Vec<Event>, facts: &[NodeFact]| {
         for fact in facts {
             for (old, new) in pairs() {
-                fact(old, new, after.elapsed, &mut |kind| events.push(Event { at, node: Some(new.node.name.clone()), shard: None, kind }));
+                fact(old, new, after.elapsed, &mut |kind| {
+                    events.push(Event { at, node: Some(new.node.name.clone()), shard: None, kind })
+                });
             }
         }
     };
@@ -218,12 +228,25 @@ pub(crate) fn between(before: &DeploymentView, after: &DeploymentView, messages:
     of_nodes(&mut events, &[resync, aof, stats, commands]);
     for (old, new) in pairs() {
         if let Some(bytes) = lagging_promotion(before, old, new) {
-            events.push(Event { at, node: Some(new.node.name.clone()), shard: None, kind: EventKind::LaggingPromotion { bytes } });
+            events.push(Event {
+                at,
+                node: Some(new.node.name.clone()),
+                shard: None,
+                kind: EventKind::LaggingPromotion { bytes },
+            });
         }
     }
     for message in messages {
-        let kind = EventKind::SentinelEvent { channel: message.channel.clone(), payload: message.payload.clone() };
-        events.push(Event { at: message.at, node: Some(message.sentinel.clone()), shard: None, kind });
+        let kind = EventKind::SentinelEvent {
+            channel: message.channel.clone(),
+            payload: message.payload.clone(),
+        };
+        events.push(Event {
+            at: message.at,
+            node: Some(message.sentinel.clone()),
+            shard: None,
+            kind,
+        });
     }
     events
 }
@@ -238,21 +261,37 @@ fn membership(before: &DeploymentView, after: &DeploymentView, at: SystemTime) -
     let listed = match after.deployment.kind {
         Kind::Cluster => !before.shards.is_empty(),
         Kind::Dns => old.iter().filter(is_data).any(|node| !is_unresolved(node)),
-        Kind::Static | Kind::Sentinel => before.sentinels.as_ref().is_some_and(|sentinels| sentinels.listed),
+        Kind::Static | Kind::Sentinel => {
+            before.sentinels.as_ref().is_some_and(|sentinels| sentinels.listed)
+        }
     };
     if Arc::ptr_eq(&before.deployment, &after.deployment) || !listed {
         return Vec::new();
     }
     let lacks = |nodes: &[Arc<Node>], name: &str| !nodes.iter().any(|node| node.name == name);
-    let found = new.iter().filter(is_data).filter(|node| lacks(old, &node.name)).map(|node| (node, EventKind::NodeDiscovered));
-    let gone = old.iter().filter(is_data).filter(|node| lacks(new, &node.name)).map(|node| (node, EventKind::NodeGone));
-    gone.chain(found).map(|(node, kind)| Event { at, node: Some(node.name.clone()), shard: None, kind }).collect()
+    let found = new
+        .iter()
+        .filter(is_data)
+        .filter(|node| lacks(old, &node.name))
+        .map(|node| (node, EventKind::NodeDiscovered));
+    let gone = old
+        .iter()
+        .filter(is_data)
+        .filter(|node| lacks(new, &node.name))
+        .map(|node| (node, EventKind::NodeGone));
+    gone.chain(found)
+        .map(|(node, kind)| Event { at, node: Some(node.name.clone()), shard: None, kind })
+        .collect()
 }
 
 fn presence(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
     match (old.presence, new.presence) {
-        (Presence::Up | Presence::Pending, Presence::Down { reason, .. }) => emit(EventKind::NodeUnreachable { reason }),
-        (Presence::Down { since, .. }, Presence::Up) => emit(EventKind::NodeBack { down: elapsed.saturating_sub(since) }),
+        (Presence::Up | Presence::Pending, Presence::Down { reason, .. }) => {
+            emit(EventKind::NodeUnreachable { reason })
+        }
+        (Presence::Down { since, .. }, Presence::Up) => {
+            emit(EventKind::NodeBack { down: elapsed.saturating_sub(since) })
+        }
         _ => {}
     }
     if new.process.restarts > old.process.restarts {
@@ -274,12 +313,20 @@ fn role(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
 fn link(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
     match (old.link.down_since, new.link.down_since) {
         (None, Some(_)) => emit(EventKind::LinkDropped),
-        (Some(since), None) => emit(EventKind::LinkRestored { down: elapsed.saturating_sub(since) }),
+        (Some(since), None) => {
+            emit(EventKind::LinkRestored { down: elapsed.saturating_sub(since) })
+        }
         _ => {}
     }
 }
 
-fn primary(old: &ShardView, new: &ShardView, after: &DeploymentView, at: SystemTime, events: &mut Vec<Event>) {
+fn primary(
+    old: &ShardView,
+    new: &ShardView,
+    after: &DeploymentView,
+    at: SystemTime,
+    events: &mut Vec<Event>,
+) {
     let mut emit = |at, kind| events.push(Event { at, node: None, shard: new.shard.clone(), kind });
     for change in &new.changed {
         let (from, to) = (after.name(change.from).to_owned(), after.name(change.to).to_owned());
@@ -292,7 +339,8 @@ fn primary(old: &ShardView, new: &ShardView, after: &DeploymentView, at: SystemT
     }
     match (old.split_brain.masters.is_empty(), new.split_brain.masters.is_empty()) {
         (true, false) => {
-            let masters = new.split_brain.masters.iter().map(|place| after.name(*place).to_owned()).collect();
+            let masters =
+                new.split_brain.masters.iter().map(|place| after.name(*place).to_owned()).collect();
             emit(at, EventKind::SplitBrainBegan { masters });
         }
         (false, true) => emit(
@@ -320,7 +368,9 @@ fn aof(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
         (true, false) => emit(EventKind::AofWriteRecovered),
         _ => {}
     }
-    if (before.persistence.aof.rewrite_ok, now.persistence.aof.rewrite_ok) == (Some(true), Some(false)) {
+    if (before.persistence.aof.rewrite_ok, now.persistence.aof.rewrite_ok)
+        == (Some(true), Some(false))
+    {
         emit(EventKind::AofRewriteFailed);
     }
 }
@@ -341,7 +391,9 @@ fn commands(old: &NodeView, new: &NodeView, _: Duration, emit: Emit<'_>) {
     if Arc::ptr_eq(&old.counters, &new.counters) {
         return;
     }
-    let before = |command| old.counters.topology().find(|(name, _)| *name == command).map_or(0, |(_, total)| total);
+    let before = |command| {
+        old.counters.topology().find(|(name, _)| *name == command).map_or(0, |(_, total)| total)
+    };
     for (command, total) in new.counters.topology() {
         if total > before(command) {
             emit(EventKind::Reconfigured { command });
@@ -357,10 +409,13 @@ fn lagging_promotion(before: &DeploymentView, old: &NodeView, new: &NodeView) ->
     }
     let promoted = &new.last.as_ref()?.replication;
     let taken_over = promoted.second_offset?.checked_sub(1)?;
-    let mut primaries = before.shards.iter().filter_map(|shard| Some(&before.nodes[shard.last_primary?]));
+    let mut primaries =
+        before.shards.iter().filter_map(|shard| Some(&before.nodes[shard.last_primary?]));
     let last_of = |node: &NodeView| {
         let last = &node.last.as_ref()?.replication;
-        let same = last.role == Some(Role::Master) && last.replid.is_some() && last.replid == promoted.replid2;
+        let same = last.role == Some(Role::Master)
+            && last.replid.is_some()
+            && last.replid == promoted.replid2;
         same.then_some((last.offset?, node.written?))
     };
     let (offset, written) = primaries.find_map(last_of)?;

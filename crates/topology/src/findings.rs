@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use crate::limits::{
-    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
+    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN,
+    SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
 };
 use crate::{DeploymentView, EndpointKind, NodeView, ShardView};
 
@@ -240,15 +241,21 @@ impl Memory {
         let mut findings = findings.findings;
         let mut since = HashMap::with_capacity(findings.len());
         for finding in &mut findings {
-            let key = (finding.kind, finding.node.clone().or_else(|| finding.shard.clone()), finding.way());
+            let key = (
+                finding.kind,
+                finding.node.clone().or_else(|| finding.shard.clone()),
+                finding.way(),
+            );
             let (first, begun) = self.since.get(&key).copied().unwrap_or((at, view.elapsed));
             finding.since = first;
             finding.escalate(view.elapsed.saturating_sub(begun));
             since.insert(key, (first, begun));
         }
         self.since = since;
-        findings
-            .sort_by(|a, b| (a.severity, a.kind, &a.shard, &a.node, a.endpoint).cmp(&(b.severity, b.kind, &b.shard, &b.node, b.endpoint)));
+        findings.sort_by(|a, b| {
+            (a.severity, a.kind, &a.shard, &a.node, a.endpoint)
+                .cmp(&(b.severity, b.kind, &b.shard, &b.node, b.endpoint))
+        });
         findings
     }
 }
@@ -259,7 +266,10 @@ impl Finding {
         if let Some(endpoint) = self.endpoint {
             return Some(endpoint.label().to_owned());
         }
-        if !matches!(self.kind, FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelMisconfigured) {
+        if !matches!(
+            self.kind,
+            FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelMisconfigured
+        ) {
             return None;
         }
         self.evidence.iter().find(|(name, _)| *name == "why").map(|(_, why)| format!("{why:?}"))
@@ -267,21 +277,42 @@ impl Finding {
 
     /// A stale master takes writes: one that refuses them harms nobody, since its fence works, or it was cut off from its cluster.
     fn is_contested(&self) -> bool {
-        self.evidence.iter().any(|(name, value)| *name == TAKING_WRITES && matches!(value, Value::List(masters) if !masters.is_empty()))
+        self.evidence.iter().any(|(name, value)| {
+            *name == TAKING_WRITES && matches!(value, Value::List(masters) if !masters.is_empty())
+        })
     }
 
     /// Some conditions are routine for a while.
     fn escalate(&mut self, lasted: Duration) {
         self.severity = match self.kind {
-            FindingKind::RedisSplitBrain if lasted > SPLIT_BRAIN_CRITICAL_AFTER && self.is_contested() => Severity::Critical,
-            FindingKind::RedisReplicaLinkDown if lasted > LINK_DOWN_CRITICAL_AFTER => Severity::Critical,
-            FindingKind::RedisSentinelDisagreement if lasted < SENTINELS_AGREE_WITHIN => Severity::Info,
-            FindingKind::RedisSentinelQuorumLost if lasted < SENTINELS_AGREE_WITHIN => Severity::Warning,
-            FindingKind::RedisClusterDown if self.severity == Severity::Warning && lasted < CLUSTER_NODE_DOUBTS_FOR => Severity::Info,
-            FindingKind::RedisSentinelMisconfigured if lasted < SENTINELS_LIST_WITHIN => Severity::Info,
+            FindingKind::RedisSplitBrain
+                if lasted > SPLIT_BRAIN_CRITICAL_AFTER && self.is_contested() =>
+            {
+                Severity::Critical
+            }
+            FindingKind::RedisReplicaLinkDown if lasted > LINK_DOWN_CRITICAL_AFTER => {
+                Severity::Critical
+            }
+            FindingKind::RedisSentinelDisagreement if lasted < SENTINELS_AGREE_WITHIN => {
+                Severity::Info
+            }
+            FindingKind::RedisSentinelQuorumLost if lasted < SENTINELS_AGREE_WITHIN => {
+                Severity::Warning
+            }
+            FindingKind::RedisClusterDown
+                if self.severity == Severity::Warning && lasted < CLUSTER_NODE_DOUBTS_FOR =>
+            {
+                Severity::Info
+            }
+            FindingKind::RedisSentinelMisconfigured if lasted < SENTINELS_LIST_WITHIN => {
+                Severity::Info
+            }
             _ => self.severity,
         };
-        if matches!(self.kind, FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelQuorumLost) {
+        if matches!(
+            self.kind,
+            FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelQuorumLost
+        ) {
             self.evidence.push(("seconds", seconds(lasted)));
         }
     }
@@ -297,9 +328,23 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn add(&mut self, kind: FindingKind, severity: Severity, node: Option<&NodeView>, evidence: Vec<(&'static str, Value)>) {
+    fn add(
+        &mut self,
+        kind: FindingKind,
+        severity: Severity,
+        node: Option<&NodeView>,
+        evidence: Vec<(&'static str, Value)>,
+    ) {
         let node = node.map(|node| node.node.name.clone());
-        self.findings.push(Finding { kind, severity, node, shard: self.shard.clone(), endpoint: None, since: self.at, evidence });
+        self.findings.push(Finding {
+            kind,
+            severity,
+            node,
+            shard: self.shard.clone(),
+            endpoint: None,
+            since: self.at,
+            evidence,
+        });
     }
 
     fn names(&self, places: &[usize]) -> Value {
@@ -307,8 +352,12 @@ impl Found<'_> {
     }
 
     fn primary(&self, shard: &ShardView) -> Vec<(&'static str, Value)> {
-        let primary =
-            shard.primary.map(|primary| [("primary", text(self.view.name(primary.node))), ("by", text(primary.evidence.label()))]);
+        let primary = shard.primary.map(|primary| {
+            [
+                ("primary", text(self.view.name(primary.node))),
+                ("by", text(primary.evidence.label())),
+            ]
+        });
         primary.into_iter().flatten().collect()
     }
 }

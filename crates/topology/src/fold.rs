@@ -10,9 +10,10 @@ use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::link::Syncs;
 use crate::process::Succession;
 use crate::{
-    AttachedView, Deployment, DeploymentView, Event, History, Kind, NodeView, Outcome, Presence, Remembered, RememberedNode, Round,
-    SentinelsView, cluster, counters, endpoints, events, findings, following, link, lost_writes, membership, places, presence, process,
-    recent, refusals, rising, shards,
+    AttachedView, Deployment, DeploymentView, Event, History, Kind, NodeView, Outcome, Presence,
+    Remembered, RememberedNode, Round, SentinelsView, cluster, counters, endpoints, events,
+    findings, following, link, lost_writes, membership, places, presence, process, recent,
+    refusals, rising, shards,
 };
 
 /// What is remembered of a deployment from round to round.
@@ -108,8 +109,9 @@ impl Fold {
         // Each node by itself.
         let syncs = link::syncs(&before.nodes);
         let taken = self.nodes.iter_mut().enumerate().zip(syncs);
-        let (mut nodes, mut successions): (Vec<_>, Vec<_>) =
-            taken.map(|((place, memory), syncs)| memory.apply(place, round, accrued, &deployment, syncs)).unzip();
+        let (mut nodes, mut successions): (Vec<_>, Vec<_>) = taken
+            .map(|((place, memory), syncs)| memory.apply(place, round, accrued, &deployment, syncs))
+            .unzip();
 
         // Who belongs to the deployment.
         let is_cluster = deployment.kind == Kind::Cluster;
@@ -165,7 +167,9 @@ impl Fold {
         if let Some(sentinels) = &mut sentinels {
             let was_listed = before.sentinels.as_ref().is_some_and(|before| before.listed);
             sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
-            sentinels.compare(shards.first().and_then(|shard| shard.primary).map(|primary| primary.node));
+            sentinels.compare(
+                shards.first().and_then(|shard| shard.primary).map(|primary| primary.node),
+            );
         }
 
         let mut rounds = before.rounds;
@@ -231,7 +235,8 @@ impl Fold {
                         // Whether it answers under its new name is not known yet.
                         self.nodes[place].presence = presence::Memory::default();
                         for view in [&mut *known, &mut before.nodes[place]] {
-                            (view.presence, view.polling) = (Presence::Pending, crate::Polling::default());
+                            (view.presence, view.polling) =
+                                (Presence::Pending, crate::Polling::default());
                         }
                     }
                     known.node = Arc::clone(node);
@@ -301,7 +306,10 @@ impl Fold {
         if self.view.at.is_none() {
             return deployment.interval;
         }
-        round.elapsed.saturating_sub(self.view.elapsed).min(deployment.interval * MAX_ACCRUED_INTERVALS)
+        round
+            .elapsed
+            .saturating_sub(self.view.elapsed)
+            .min(deployment.interval * MAX_ACCRUED_INTERVALS)
     }
 
     /// The replicas attached to a node, by the names of the nodes that they are.
@@ -312,10 +320,16 @@ impl Fold {
             place.map_or(address, |place| deployment.nodes[place].name.clone())
         };
         let replicas = snapshot.replication.attached.iter();
-        let mut views: Vec<_> =
-            replicas.map(|seen| AttachedView { name: named(address(&seen.ip, seen.port)), seen: seen.clone() }).collect();
+        let mut views: Vec<_> = replicas
+            .map(|seen| AttachedView {
+                name: named(address(&seen.ip, seen.port)),
+                seen: seen.clone(),
+            })
+            .collect();
         // Two connections of one replica: the old one stays listed until it times out.
-        views.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| b.seen.liveness().cmp(&a.seen.liveness())));
+        views.sort_by(|a, b| {
+            a.name.cmp(&b.name).then_with(|| b.seen.liveness().cmp(&a.seen.liveness()))
+        });
         views.dedup_by(|b, a| a.name == b.name);
         views
     }
@@ -348,14 +362,20 @@ impl Memory {
             self.oom.apply(&counters, rising::MEMORY_CODES, round.elapsed);
             let aof = &answer.snapshot.persistence.aof;
             // Switching it off is no recovery of the file.
-            self.aof_failed = aof.failing() == Some(true) || (self.aof_failed && aof.enabled != Some(true));
-            let policy = answer.snapshot.config.as_ref().and_then(|config| config.get("appendfsync"));
-            if let Some(policy) = policy.filter(|policy| self.appendfsync.as_deref() != Some(policy)) {
+            self.aof_failed =
+                aof.failing() == Some(true) || (self.aof_failed && aof.enabled != Some(true));
+            let policy =
+                answer.snapshot.config.as_ref().and_then(|config| config.get("appendfsync"));
+            if let Some(policy) =
+                policy.filter(|policy| self.appendfsync.as_deref() != Some(policy))
+            {
                 self.appendfsync = Some(policy.into());
             }
             let evicted = |snapshot: &NodeSnapshot| snapshot.fields.count("evicted_keys");
-            let before = self.last.as_deref().filter(|_| followed == Succession::Same).and_then(evicted);
-            self.evicting = before.zip(evicted(&answer.snapshot)).is_some_and(|(before, now)| now > before);
+            let before =
+                self.last.as_deref().filter(|_| followed == Succession::Same).and_then(evicted);
+            self.evicting =
+                before.zip(evicted(&answer.snapshot)).is_some_and(|(before, now)| now > before);
             let before = self.last.as_deref().filter(|_| followed == Succession::Same);
             self.written = lost_writes::written(before.zip(self.written), &answer.snapshot);
             self.last = Some(Arc::clone(&answer.snapshot));
@@ -375,8 +395,12 @@ impl Memory {
             aof_failed: self.aof_failed,
             written: self.written,
             appendfsync: self.appendfsync.clone(),
-            writes_refused: snapshot.map(|snapshot| refusals::writes(snapshot, polling.failing, self.evicting)).unwrap_or_default(),
-            reads_refused: snapshot.map(|snapshot| refusals::reads(snapshot, polling.failing)).unwrap_or_default(),
+            writes_refused: snapshot
+                .map(|snapshot| refusals::writes(snapshot, polling.failing, self.evicting))
+                .unwrap_or_default(),
+            reads_refused: snapshot
+                .map(|snapshot| refusals::reads(snapshot, polling.failing))
+                .unwrap_or_default(),
             polling,
             last: self.last.clone(),
             ..NodeView::pending(node)

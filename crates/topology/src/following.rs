@@ -34,8 +34,12 @@ pub enum Orphan {
 
 impl Orphan {
     /// The labels of every reason, in the order of the reference.
-    pub const LABELS: [&str; 4] =
-        [Orphan::UnknownAddress.label(), Orphan::DeadNode.label(), Orphan::StaleMaster.label(), Orphan::BrokenChain.label()];
+    pub const LABELS: [&str; 4] = [
+        Orphan::UnknownAddress.label(),
+        Orphan::DeadNode.label(),
+        Orphan::StaleMaster.label(),
+        Orphan::BrokenChain.label(),
+    ];
 
     /// The value of the label `why`.
     pub const fn label(self) -> &'static str {
@@ -49,12 +53,20 @@ impl Orphan {
 }
 
 /// What a node follows now.
-pub(crate) fn upstream(node: &NodeView, place: usize, deployment: &Deployment, places: &Places) -> Upstream {
-    let Some(link) = node.snapshot().and_then(|snapshot| snapshot.replication.link.as_ref()) else { return Upstream::Nothing };
+pub(crate) fn upstream(
+    node: &NodeView,
+    place: usize,
+    deployment: &Deployment,
+    places: &Places,
+) -> Upstream {
+    let Some(link) = node.snapshot().and_then(|snapshot| snapshot.replication.link.as_ref()) else {
+        return Upstream::Nothing;
+    };
     let Some(host) = link.master_host.as_deref() else { return Upstream::Nothing };
     // A recording without ports: there every server listens on the same.
     let address = link.master_port.map_or_else(|| host.to_owned(), |port| address(host, port));
-    let loopback = host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    let loopback =
+        host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
     if loopback && !places.is_local(place) {
         return Upstream::Unknown(address);
     }
@@ -95,14 +107,23 @@ pub(crate) fn depth(nodes: &[NodeView], place: usize) -> Option<usize> {
 }
 
 /// Why a replica is an orphan, if it is one. `acting` are the places of the primary or primaries, `external` that it is meant to be elsewhere.
-pub(crate) fn orphan(nodes: &[NodeView], place: usize, acting: &[usize], external: bool) -> Option<Orphan> {
+pub(crate) fn orphan(
+    nodes: &[NodeView],
+    place: usize,
+    acting: &[usize],
+    external: bool,
+) -> Option<Orphan> {
     let mut at = place;
     for _ in 0..nodes.len() {
         match nodes[at].upstream {
             Upstream::Nothing => return None,
             Upstream::Unknown(_) => {
                 let lost = !external && !shares_history(nodes, at, acting);
-                return lost.then_some(if at == place { Orphan::UnknownAddress } else { Orphan::BrokenChain });
+                return lost.then_some(if at == place {
+                    Orphan::UnknownAddress
+                } else {
+                    Orphan::BrokenChain
+                });
             }
             Upstream::Node(upstream) => {
                 let above = &nodes[upstream];
@@ -114,9 +135,15 @@ pub(crate) fn orphan(nodes: &[NodeView], place: usize, acting: &[usize], externa
                 match above.role() {
                     Some(Role::Master)
                         if !acting.is_empty()
-                            && !acting.iter().any(|acting| *acting == upstream || nodes[*acting].is_same_process(above)) =>
+                            && !acting.iter().any(|acting| {
+                                *acting == upstream || nodes[*acting].is_same_process(above)
+                            }) =>
                     {
-                        return Some(if at == place { Orphan::StaleMaster } else { Orphan::BrokenChain });
+                        return Some(if at == place {
+                            Orphan::StaleMaster
+                        } else {
+                            Orphan::BrokenChain
+                        });
                     }
                     Some(Role::Replica) if link_lost(above) => return Some(Orphan::BrokenChain),
                     Some(Role::Replica) => at = upstream,
@@ -132,7 +159,9 @@ pub(crate) fn orphan(nodes: &[NodeView], place: usize, acting: &[usize], externa
 fn shares_history(nodes: &[NodeView], place: usize, acting: &[usize]) -> bool {
     let replid = |place: usize| nodes[place].snapshot()?.replication.replid.as_deref();
     let own = replid(place);
-    link_up(&nodes[place]) == Some(true) && own.is_some() && acting.iter().any(|primary| replid(*primary) == own)
+    link_up(&nodes[place]) == Some(true)
+        && own.is_some()
+        && acting.iter().any(|primary| replid(*primary) == own)
 }
 
 /// The link is down, and no synchronisation is about to mend that.

@@ -30,11 +30,13 @@ impl History {
     pub(crate) fn add(&mut self, events: &[Event], nodes: usize) {
         for event in events {
             self.counts[event.kind.place()] += 1;
-            let later = self.events.iter().rev().take_while(|other| other.order() > event.order()).count();
+            let later =
+                self.events.iter().rev().take_while(|other| other.order() > event.order()).count();
             self.events.insert(self.events.len() - later, event.clone());
             if self.events.len() > MAX_EVENTS.max(nodes * MAX_OF_NODE) {
                 // What Sentinels announce, which may be a lot, makes room first.
-                let announced = |event: &Event| matches!(event.kind, EventKind::SentinelEvent { .. });
+                let announced =
+                    |event: &Event| matches!(event.kind, EventKind::SentinelEvent { .. });
                 let first = self.events.iter().position(announced).unwrap_or_default();
                 self.events.remove(first);
             }

@@ -41,7 +41,9 @@ impl Memory {
         if self.replid.as_ref() != Some(replid) {
             let continued = primary.replid2.clone().zip(primary.second_offset);
             match &continued {
-                Some((id, end)) if self.replid.as_ref() == Some(id) => self.offsets.retain(|(_, offset)| offset < end),
+                Some((id, end)) if self.replid.as_ref() == Some(id) => {
+                    self.offsets.retain(|(_, offset)| offset < end)
+                }
                 _ => self.offsets.clear(),
             }
             self.replid = Some(replid.clone());
@@ -63,8 +65,13 @@ impl Memory {
 
     /// How far a replica is behind. `answers` says that the primary answered in this round, or was silent for a moment only.
     pub(crate) fn of(&self, node: &NodeView, elapsed: Duration, answers: bool) -> Lag {
-        let Some(replica) = node.snapshot().map(|snapshot| &snapshot.replication) else { return Lag::default() };
-        let Some(offset) = replica.offset.filter(|offset| replica.role == Some(Role::Replica) && self.covers(replica, *offset)) else {
+        let Some(replica) = node.snapshot().map(|snapshot| &snapshot.replication) else {
+            return Lag::default();
+        };
+        let Some(offset) = replica
+            .offset
+            .filter(|offset| replica.role == Some(Role::Replica) && self.covers(replica, *offset))
+        else {
             return Lag::default();
         };
         let Some((last_seen, last)) = self.offsets.back().copied() else { return Lag::default() };
@@ -77,17 +84,27 @@ impl Memory {
 
     fn covers(&self, replica: &Replication, offset: u64) -> bool {
         let Some(id) = &replica.replid else { return false };
-        let continued = self.continued.as_ref().is_some_and(|(continued, end)| continued == id && offset < *end);
+        let continued = self
+            .continued
+            .as_ref()
+            .is_some_and(|(continued, end)| continued == id && offset < *end);
         self.replid.as_ref() == Some(id) || continued
     }
 
     /// When the primary's history passed an offset; between two sightings in proportion.
     fn passed(&self, offset: u64) -> Duration {
         let after = self.offsets.partition_point(|(_, seen)| *seen <= offset);
-        let Some((end, to)) = self.offsets.get(after).copied() else { return self.offsets.back().map_or(Duration::ZERO, |(at, _)| *at) };
+        let Some((end, to)) = self.offsets.get(after).copied() else {
+            return self.offsets.back().map_or(Duration::ZERO, |(at, _)| *at);
+        };
         // Behind everything that is remembered: at least as old as that.
-        let Some((begin, from)) = after.checked_sub(1).and_then(|before| self.offsets.get(before)).copied() else { return end };
-        begin + end.saturating_sub(begin).mul_f64((offset - from) as f64 / (to - from).max(1) as f64)
+        let Some((begin, from)) =
+            after.checked_sub(1).and_then(|before| self.offsets.get(before)).copied()
+        else {
+            return end;
+        };
+        begin
+            + end.saturating_sub(begin).mul_f64((offset - from) as f64 / (to - from).max(1) as f64)
     }
 }
 
@@ -96,7 +113,12 @@ mod tests {
     use super::*;
 
     fn primary(offset: u64) -> Replication {
-        Replication { role: Some(Role::Master), replid: Some("a".repeat(40).into()), offset: Some(offset), ..Replication::default() }
+        Replication {
+            role: Some(Role::Master),
+            replid: Some("a".repeat(40).into()),
+            offset: Some(offset),
+            ..Replication::default()
+        }
     }
 
     #[test]
@@ -123,8 +145,16 @@ mod tests {
             ..primary(300)
         };
         memory.learn(&taken_over, Duration::from_secs(3));
-        assert_eq!(memory.offsets, [(Duration::from_secs(1), 100), (Duration::from_secs(3), 300)], "what was not taken over is forgotten");
+        assert_eq!(
+            memory.offsets,
+            [(Duration::from_secs(1), 100), (Duration::from_secs(3), 300)],
+            "what was not taken over is forgotten"
+        );
         memory.learn(&primary(50), Duration::from_secs(4));
-        assert_eq!(memory.offsets, [(Duration::from_secs(4), 50)], "another history is another matter");
+        assert_eq!(
+            memory.offsets,
+            [(Duration::from_secs(4), 50)],
+            "another history is another matter"
+        );
     }
 }

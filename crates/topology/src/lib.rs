@@ -47,7 +47,9 @@ mod writes;
 pub use cause::{Cause, PrimaryChange};
 pub use cluster::{ClusterView, SLOTS};
 pub use counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
-pub use deployment::{AofExpectation, Deployment, Discovery, Expectations, Kind, Labels, Node, NodeKind, address};
+pub use deployment::{
+    AofExpectation, Deployment, Discovery, Expectations, Kind, Labels, Node, NodeKind, address,
+};
 pub use emptied::EmptiedView;
 pub use endpoints::{Answerer, Check, EndpointKind, EndpointView, LeadsTo, ServiceEndpoint};
 pub use events::{Event, EventKind};

@@ -26,7 +26,9 @@ impl Memory {
             self.clear(node);
         }
         // The older of the two first, so that the order of first sight is that of their making.
-        for id in [&snapshot.replication.replid2, &snapshot.replication.replid].into_iter().flatten() {
+        for id in
+            [&snapshot.replication.replid2, &snapshot.replication.replid].into_iter().flatten()
+        {
             self.add(node, id);
         }
     }
@@ -51,7 +53,11 @@ impl Memory {
 
     /// The other nodes that ever held data of a history of this one.
     pub(crate) fn relatives(&self, node: usize) -> impl Iterator<Item = usize> {
-        self.ids(node).filter_map(|id| self.by.get(id)).flatten().copied().filter(move |other| *other != node)
+        self.ids(node)
+            .filter_map(|id| self.by.get(id))
+            .flatten()
+            .copied()
+            .filter(move |other| *other != node)
     }
 
     /// Whether two nodes ever held data of one history.
@@ -61,10 +67,18 @@ impl Memory {
 
     /// Whether one master took over from another: the history that it continued was the other's, and the other did not continue a
     /// later one of its own.
-    pub(crate) fn succeeds(&self, (node, new): (usize, &Replication), (other, old): (usize, &Replication)) -> bool {
+    pub(crate) fn succeeds(
+        &self,
+        (node, new): (usize, &Replication),
+        (other, old): (usize, &Replication),
+    ) -> bool {
         let place = |of: usize, id: &str| self.ids(of).position(|own| own == id);
-        let Some(mine) = new.replid2.as_deref().filter(|id| place(other, id).is_some()) else { return false };
-        let Some(theirs) = old.replid2.as_deref().filter(|id| place(node, id).is_some()) else { return true };
+        let Some(mine) = new.replid2.as_deref().filter(|id| place(other, id).is_some()) else {
+            return false;
+        };
+        let Some(theirs) = old.replid2.as_deref().filter(|id| place(node, id).is_some()) else {
+            return true;
+        };
         place(node, mine) > place(node, theirs)
     }
 
@@ -83,7 +97,9 @@ impl Memory {
         if self.nodes[node].len() > MAX_IDS {
             // What only this node had relates it to none, so that goes first; the last two are its own.
             let ids = self.nodes[node].iter().take(MAX_IDS - 1);
-            let lonely = ids.map(|id| self.by.get(id).is_none_or(|by| by.len() < 2)).position(|lonely| lonely);
+            let lonely = ids
+                .map(|id| self.by.get(id).is_none_or(|by| by.len() < 2))
+                .position(|lonely| lonely);
             if let Some(dropped) = self.nodes[node].remove(lonely.unwrap_or_default()) {
                 self.forget(node, &dropped);
             }

@@ -69,7 +69,9 @@ pub(crate) struct Syncs {
 pub(crate) fn syncs(nodes: &[NodeView]) -> Vec<Option<Syncs>> {
     let mut waiting = vec![0; nodes.len()];
     for node in nodes {
-        if let (Upstream::Node(master), Some(false)) = (&node.upstream, node.link.state.map(LinkState::stands)) {
+        if let (Upstream::Node(master), Some(false)) =
+            (&node.upstream, node.link.state.map(LinkState::stands))
+        {
             waiting[*master] += 1;
         }
     }
@@ -83,7 +85,12 @@ pub(crate) fn syncs(nodes: &[NodeView]) -> Vec<Option<Syncs>> {
 }
 
 impl Memory {
-    pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, syncs: Option<Syncs>, elapsed: Duration) {
+    pub(crate) fn apply(
+        &mut self,
+        snapshot: &NodeSnapshot,
+        syncs: Option<Syncs>,
+        elapsed: Duration,
+    ) {
         if self.run_id != snapshot.identity.run_id || snapshot.replication.link.is_none() {
             self.begun.clear();
             self.counted.clear();
@@ -93,8 +100,13 @@ impl Memory {
         let looping = self.looping(snapshot, syncs, elapsed);
         let before = self.view.state;
         let stalled_after = stalled_after(snapshot);
-        self.view.state = snapshot.replication.link.as_ref().and_then(|link| self.state(link, looping, elapsed, stalled_after));
-        let (stood, stands) = (before.is_some_and(LinkState::stands), self.view.state.is_some_and(LinkState::stands));
+        self.view.state = snapshot
+            .replication
+            .link
+            .as_ref()
+            .and_then(|link| self.state(link, looping, elapsed, stalled_after));
+        let (stood, stands) =
+            (before.is_some_and(LinkState::stands), self.view.state.is_some_and(LinkState::stands));
         if stood && self.view.state.is_some() && !stands {
             self.view.drops += 1;
             self.view.down_since = Some(elapsed);
@@ -109,9 +121,18 @@ impl Memory {
     }
 
     /// Whether the master begins synchronisation after synchronisation while this link does not stand; `None` where it does not tell.
-    fn looping(&mut self, snapshot: &NodeSnapshot, syncs: Option<Syncs>, elapsed: Duration) -> Option<bool> {
+    fn looping(
+        &mut self,
+        snapshot: &NodeSnapshot,
+        syncs: Option<Syncs>,
+        elapsed: Duration,
+    ) -> Option<bool> {
         let syncs = syncs?;
-        let stands = snapshot.replication.link.as_ref().is_none_or(|link| link.status == Some(LinkStatus::Up));
+        let stands = snapshot
+            .replication
+            .link
+            .as_ref()
+            .is_none_or(|link| link.status == Some(LinkStatus::Up));
         if stands || self.master != syncs.run_id {
             self.counted.clear();
             self.waiting = 1;
@@ -122,7 +143,11 @@ impl Memory {
             self.counted.push_back((elapsed, syncs.full));
         }
         while self.counted.len() > MAX_COUNTS
-            || (self.counted.len() > 1 && self.counted.front().is_some_and(|(at, _)| elapsed.saturating_sub(*at) > SYNC_LOOP_WINDOW))
+            || (self.counted.len() > 1
+                && self
+                    .counted
+                    .front()
+                    .is_some_and(|(at, _)| elapsed.saturating_sub(*at) > SYNC_LOOP_WINDOW))
         {
             self.counted.pop_front();
         }
@@ -130,7 +155,13 @@ impl Memory {
         Some(grown >= (SYNC_LOOP_COUNT * self.waiting) as u64)
     }
 
-    fn state(&mut self, link: &Link, looping: Option<bool>, elapsed: Duration, stalled_after: Duration) -> Option<LinkState> {
+    fn state(
+        &mut self,
+        link: &Link,
+        looping: Option<bool>,
+        elapsed: Duration,
+        stalled_after: Duration,
+    ) -> Option<LinkState> {
         let status = link.status?;
         if status == LinkStatus::Up {
             self.begun.clear();
@@ -144,7 +175,10 @@ impl Memory {
         }
         self.syncing = syncing;
         while self.begun.len() > SYNC_LOOP_COUNT
-            || self.begun.front().is_some_and(|begun| elapsed.saturating_sub(*begun) > SYNC_LOOP_WINDOW)
+            || self
+                .begun
+                .front()
+                .is_some_and(|begun| elapsed.saturating_sub(*begun) > SYNC_LOOP_WINDOW)
         {
             self.begun.pop_front();
         }
@@ -159,7 +193,8 @@ impl Memory {
 
 /// A healthy link is silent for up to the time between two pings of the master.
 fn stalled_after(snapshot: &NodeSnapshot) -> Duration {
-    let period = snapshot.config.as_ref().and_then(|config| config.number("repl-ping-replica-period"));
+    let period =
+        snapshot.config.as_ref().and_then(|config| config.number("repl-ping-replica-period"));
     let pings = period.and_then(|seconds| Duration::try_from_secs_f64(seconds * 2.0).ok());
     pings.unwrap_or_default().max(LINK_STALLED_AFTER)
 }

@@ -27,7 +27,8 @@ pub struct LostWritesView {
 pub(crate) fn written(before: Option<(&NodeSnapshot, u64)>, now: &NodeSnapshot) -> Option<u64> {
     let changes = |snapshot: &NodeSnapshot| snapshot.persistence.rdb.changes;
     let before = before.filter(|(before, _)| before.replication.replid == now.replication.replid);
-    let unchanged = before.filter(|(before, _)| changes(before).is_some() && changes(before) == changes(now));
+    let unchanged =
+        before.filter(|(before, _)| changes(before).is_some() && changes(before) == changes(now));
     unchanged.map(|(_, written)| written).or(now.replication.offset)
 }
 
@@ -82,7 +83,9 @@ impl Memory {
         self.splits = stale.splits;
         for (place, node) in nodes.iter().enumerate().filter(|(place, _)| stale.answered[*place]) {
             let snapshot = node.snapshot().filter(|_| stale.masters.contains(&place));
-            let Some((snapshot, now)) = snapshot.and_then(|snapshot| Some((snapshot, Count::of(snapshot)?))) else {
+            let Some((snapshot, now)) =
+                snapshot.and_then(|snapshot| Some((snapshot, Count::of(snapshot)?)))
+            else {
                 self.watched[place] = None;
                 continue;
             };
@@ -96,7 +99,8 @@ impl Memory {
                 self.lost(place, grown, stale.elapsed);
             }
         }
-        self.view.bytes = stale.primary.and_then(|(primary, _)| bytes(nodes, stale.masters, primary));
+        self.view.bytes =
+            stale.primary.and_then(|(primary, _)| bytes(nodes, stale.masters, primary));
     }
 
     /// Forgets the node at a place.

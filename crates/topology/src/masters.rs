@@ -28,8 +28,14 @@ pub(crate) struct Masters {
 
 impl Masters {
     /// Tells them apart. `previous` is the primary so far.
-    pub(crate) fn tell(nodes: &[NodeView], lineage: &lineage::Memory, previous: Option<usize>, scene: &Scene<'_>) -> Self {
-        let mut all: Vec<_> = (0..nodes.len()).filter(|place| nodes[*place].role() == Some(Role::Master)).collect();
+    pub(crate) fn tell(
+        nodes: &[NodeView],
+        lineage: &lineage::Memory,
+        previous: Option<usize>,
+        scene: &Scene<'_>,
+    ) -> Self {
+        let mut all: Vec<_> =
+            (0..nodes.len()).filter(|place| nodes[*place].role() == Some(Role::Master)).collect();
         // A process behind two addresses, as when a name leads astray for a while, is there once: where the primary was, else at the first.
         for (first, second) in twins(nodes, all.iter().copied()) {
             let other = if previous == Some(second) { first } else { second };
@@ -39,25 +45,37 @@ impl Masters {
         let (several, multiple) = (all.len() > meant, meant > 1);
         // A master that has nothing in common with the data of the deployment is not its primary for want of another.
         let named = scene.sentinels.and_then(SentinelsView::named);
-        let usurped = is_usurped(nodes, lineage, &all, previous) && (named.is_none() || named != all.first().copied());
+        let usurped = is_usurped(nodes, lineage, &all, previous)
+            && (named.is_none() || named != all.first().copied());
         let claimants = if usurped { Vec::new() } else { all.clone() };
-        let claims = Claims { nodes, masters: &claimants, lineage, named, owner: scene.owner, previous };
+        let claims =
+            Claims { nodes, masters: &claimants, lineage, named, owner: scene.owner, previous };
         let primary = claims.choose().filter(|_| !scene.expect.external && !multiple);
-        let akin = |one: usize, other: usize| lineage.related(one, other) || scene.lists_together(one, other);
-        let related = |master: usize| all.iter().any(|other| *other != master && akin(master, *other));
+        let akin = |one: usize, other: usize| {
+            lineage.related(one, other) || scene.lists_together(one, other)
+        };
+        let related =
+            |master: usize| all.iter().any(|other| *other != master && akin(master, *other));
         let is_stale = |master: usize| {
-            let beside = |primary: &PrimaryView| primary.node != master && akin(primary.node, master);
+            let beside =
+                |primary: &PrimaryView| primary.node != master && akin(primary.node, master);
             several && (claims.is_succeeded(master) || primary.as_ref().is_some_and(beside))
         };
         let is_strange = |master: usize| match primary {
             Some(primary) => master != primary.node && !akin(primary.node, master),
             None => !related(master),
         };
-        let those = |which: &dyn Fn(usize) -> bool| all.iter().copied().filter(|master| which(*master)).collect::<Vec<_>>();
+        let those = |which: &dyn Fn(usize) -> bool| {
+            all.iter().copied().filter(|master| which(*master)).collect::<Vec<_>>()
+        };
         Masters {
             claimed: !claimants.is_empty(),
             primary,
-            acting: if multiple { all.clone() } else { primary.iter().map(|primary| primary.node).collect() },
+            acting: if multiple {
+                all.clone()
+            } else {
+                primary.iter().map(|primary| primary.node).collect()
+            },
             stale: those(&is_stale),
             split: those(&|master| several && related(master)),
             unrelated: those(&|master| (several || claimants.is_empty()) && is_strange(master)),
@@ -67,10 +85,18 @@ impl Masters {
 }
 
 /// The only master is none of ours: it shares no history with the last primary, whose replicas are still there.
-fn is_usurped(nodes: &[NodeView], lineage: &lineage::Memory, masters: &[usize], previous: Option<usize>) -> bool {
+fn is_usurped(
+    nodes: &[NodeView],
+    lineage: &lineage::Memory,
+    masters: &[usize],
+    previous: Option<usize>,
+) -> bool {
     let ([master], Some(last)) = (masters, previous) else { return false };
     let holds_its_history = |node: &NodeView| {
-        let replid = node.snapshot().filter(|_| node.is_replica()).and_then(|snapshot| snapshot.replication.replid.as_deref());
+        let replid = node
+            .snapshot()
+            .filter(|_| node.is_replica())
+            .and_then(|snapshot| snapshot.replication.replid.as_deref());
         replid.is_some_and(|replid| lineage.ids(last).any(|id| id == replid))
     };
     *master != last && !lineage.related(*master, last) && nodes.iter().any(holds_its_history)

@@ -12,7 +12,9 @@ use crate::names::is_address;
 use crate::places::Places;
 use crate::presence::is_absence;
 use crate::process::twins;
-use crate::{Deployment, Discovery, Kind, Node, NodeKind, NodeView, Presence, Resolved, Round, cluster};
+use crate::{
+    Deployment, Discovery, Kind, Node, NodeKind, NodeView, Presence, Resolved, Round, cluster,
+};
 
 /// The most nodes that are found of one deployment: as many as clusters can have.
 const MAX_FOUND: usize = 1024;
@@ -90,7 +92,9 @@ impl Memory {
         let listed: Vec<_> = match deployment.kind {
             Kind::Cluster => in_maps(cluster, elapsed),
             Kind::Dns => behind_names(&round.resolved),
-            Kind::Static | Kind::Sentinel => listed(nodes, &discovery.master).into_values().collect(),
+            Kind::Static | Kind::Sentinel => {
+                listed(nodes, &discovery.master).into_values().collect()
+            }
         };
         // Those that are there go first, and of two entries about one process the one with a host name gives the label.
         let mut entries: Vec<_> = listed.iter().collect();
@@ -100,7 +104,9 @@ impl Memory {
         let tells = |report: &MasterReport| report.replicas.is_some() && !report.master.down();
         let told = match deployment.kind {
             Kind::Cluster | Kind::Dns => !listed.is_empty(),
-            Kind::Static | Kind::Sentinel => nodes.iter().filter_map(|node| report(node, discovery)).any(tells),
+            Kind::Static | Kind::Sentinel => {
+                nodes.iter().filter_map(|node| report(node, discovery)).any(tells)
+            }
         };
         if !told {
             // Nobody says anything: this is no evidence that somebody is gone.
@@ -113,15 +119,22 @@ impl Memory {
         let mut at: Vec<(String, usize)> = Vec::new();
         for node in entries {
             let (said, found) = mapped(discovery, node);
-            let is_ghost = !node.master && node.down_for.is_some_and(|down| down > discovery.ghost_after);
+            let is_ghost =
+                !node.master && node.down_for.is_some_and(|down| down > discovery.ghost_after);
             let deployment = Arc::clone(changes.deployment.as_ref().unwrap_or(deployment));
             let known = node.place.or_else(|| deployment.place(&found));
-            let place = known.or_else(|| seated.get(node.run_id).copied()).or_else(|| of_run_id(nodes, node.run_id));
+            let place = known
+                .or_else(|| seated.get(node.run_id).copied())
+                .or_else(|| of_run_id(nodes, node.run_id));
             // A node of a cluster keeps its id when it moves.
             let moved = node.place.filter(|place| {
-                let is_elsewhere = node.down_for.is_none() && deployment.nodes[*place].address != found;
+                let is_elsewhere =
+                    node.down_for.is_none() && deployment.nodes[*place].address != found;
                 let is_free = deployment.place(&found).is_none_or(|other| other == *place);
-                is_elsewhere && is_free && nodes.get(*place).is_some_and(is_gone) && !deployment.is_configured(*place)
+                is_elsewhere
+                    && is_free
+                    && nodes.get(*place).is_some_and(is_gone)
+                    && !deployment.is_configured(*place)
             });
             if let Some(place) = moved {
                 self.listed[place] = elapsed;
@@ -139,7 +152,10 @@ impl Memory {
             }
             at.extend(place.filter(|_| is_cluster).map(|place| (node.run_id.to_owned(), place)));
             let droppable = |place: usize, changes: &Changes| {
-                is_ghost && !changes.listed.contains(&place) && nodes.get(place).is_some_and(is_gone) && !deployment.is_configured(place)
+                is_ghost
+                    && !changes.listed.contains(&place)
+                    && nodes.get(place).is_some_and(is_gone)
+                    && !deployment.is_configured(place)
             };
             match place {
                 Some(place) if droppable(place, &changes) => {
@@ -154,14 +170,24 @@ impl Memory {
                 None => match named(node, discovery, &round.host_names) {
                     Some(name) => {
                         self.left.retain(|left| *left != found);
-                        let place = self.seat(&mut changes, &deployment, nodes, name, found.clone(), node.down_for.is_none());
-                        if let (Some(place), Some(deployment)) = (place, changes.deployment.clone()) {
-                            self.listed.resize(deployment.nodes.len().max(self.listed.len()), elapsed);
+                        let place = self.seat(
+                            &mut changes,
+                            &deployment,
+                            nodes,
+                            name,
+                            found.clone(),
+                            node.down_for.is_none(),
+                        );
+                        if let (Some(place), Some(deployment)) = (place, changes.deployment.clone())
+                        {
+                            self.listed
+                                .resize(deployment.nodes.len().max(self.listed.len()), elapsed);
                             self.listed[place] = elapsed;
                             changes.listed.push(place);
                             at.extend(is_cluster.then(|| (node.run_id.to_owned(), place)));
                             changes.also_at(&deployment, [found, said], place);
-                            seated.extend((!node.run_id.is_empty()).then_some((node.run_id, place)));
+                            seated
+                                .extend((!node.run_id.is_empty()).then_some((node.run_id, place)));
                         }
                     }
                     None => changes.unnamed.push(node.host.to_owned()),
@@ -173,10 +199,15 @@ impl Memory {
             cluster.identify(place, &id);
         }
         self.drop_unlisted(&mut changes, deployment, discovery, nodes, elapsed);
-        let twins = if is_dns { twins(nodes, (0..nodes.len()).filter(|place| !changes.gone.contains(place))) } else { Vec::new() };
+        let twins = if is_dns {
+            twins(nodes, (0..nodes.len()).filter(|place| !changes.gone.contains(place)))
+        } else {
+            Vec::new()
+        };
         changes.gone.extend(twins.iter().map(|(_, second)| *second));
         if !changes.gone.is_empty() {
-            let smaller = Arc::make_mut(changes.deployment.get_or_insert_with(|| Arc::clone(deployment)));
+            let smaller =
+                Arc::make_mut(changes.deployment.get_or_insert_with(|| Arc::clone(deployment)));
             changes.gone.iter().for_each(|place| smaller.vacate(*place));
             for (first, second) in twins {
                 smaller.alias(nodes[second].node.address.clone(), &nodes[first].node.address);
@@ -186,8 +217,17 @@ impl Memory {
     }
 
     /// Those that nobody lists any more, for long enough, are gone.
-    fn drop_unlisted(&self, changes: &mut Changes, deployment: &Deployment, discovery: &Discovery, nodes: &[NodeView], elapsed: Duration) {
-        for (place, node) in nodes.iter().enumerate().filter(|(_, node)| node.node.kind == NodeKind::Data) {
+    fn drop_unlisted(
+        &self,
+        changes: &mut Changes,
+        deployment: &Deployment,
+        discovery: &Discovery,
+        nodes: &[NodeView],
+        elapsed: Duration,
+    ) {
+        for (place, node) in
+            nodes.iter().enumerate().filter(|(_, node)| node.node.kind == NodeKind::Data)
+        {
             let unlisted = elapsed.saturating_sub(self.listed[place]);
             let forget_after = match deployment.kind {
                 // What maps list is forgotten in time already.
@@ -207,7 +247,9 @@ impl Memory {
             if unlisted > forget_after && !stays && !changes.gone.contains(&place) {
                 changes.gone.push(place);
                 // Nobody takes a node away by letting it vanish.
-                changes.removed.extend((was_replica(node) && deployment.kind != Kind::Dns).then_some(place));
+                changes
+                    .removed
+                    .extend((was_replica(node) && deployment.kind != Kind::Dns).then_some(place));
             }
         }
     }
@@ -227,7 +269,10 @@ impl Memory {
         let holder = larger.nodes.iter().position(|node| node.name == name);
         let moved = |place: usize| {
             let of_data = larger.nodes[place].kind == NodeKind::Data;
-            there && of_data && nodes.get(place).is_some_and(is_gone) && !changes.gone.contains(&place)
+            there
+                && of_data
+                && nodes.get(place).is_some_and(is_gone)
+                && !changes.gone.contains(&place)
         };
         let place = match holder {
             // A node that moved: another process where the name is now.
@@ -252,10 +297,22 @@ impl Memory {
 
 impl Changes {
     /// The node at a place is found at another address, which may give it another name.
-    fn relocate(&mut self, deployment: &Arc<Deployment>, place: usize, name: String, found: String) {
+    fn relocate(
+        &mut self,
+        deployment: &Arc<Deployment>,
+        place: usize,
+        name: String,
+        found: String,
+    ) {
         let larger = Arc::make_mut(self.deployment.get_or_insert_with(|| Arc::clone(deployment)));
         // Two nodes of one name are told apart by their addresses.
-        let is_free = |name: &String| larger.nodes.iter().enumerate().all(|(other, node)| other == place || node.name != *name);
+        let is_free = |name: &String| {
+            larger
+                .nodes
+                .iter()
+                .enumerate()
+                .all(|(other, node)| other == place || node.name != *name)
+        };
         if let Some(name) = [name, found.clone()].into_iter().find(is_free) {
             larger.relocate(place, name, found);
             self.moved.push(place);
@@ -266,7 +323,8 @@ impl Changes {
     fn also_at(&mut self, deployment: &Arc<Deployment>, addresses: [String; 2], place: usize) {
         for other in addresses {
             if deployment.place(&other).is_none() {
-                let larger = Arc::make_mut(self.deployment.get_or_insert_with(|| Arc::clone(deployment)));
+                let larger =
+                    Arc::make_mut(self.deployment.get_or_insert_with(|| Arc::clone(deployment)));
                 let known = larger.nodes[place].address.clone();
                 larger.alias(other, &known);
             }
@@ -279,9 +337,14 @@ impl Ghosts {
     pub(crate) fn find(nodes: &[NodeView], deployment: &Deployment, places: &Places) -> Self {
         let Some(discovery) = &deployment.discovery else { return Ghosts::default() };
         let long = |down: Option<Duration>| down.is_some_and(|down| down > discovery.ghost_after);
-        let is_node = |place: Option<usize>| place.is_some_and(|place| nodes[place].node.kind != NodeKind::Vacant);
+        let is_node = |place: Option<usize>| {
+            place.is_some_and(|place| nodes[place].node.kind != NodeKind::Vacant)
+        };
         let replicas = listed(nodes, &discovery.master);
-        let replicas = replicas.values().filter(|node| !node.master && long(node.down_for)).map(|node| mapped(discovery, node).1);
+        let replicas = replicas
+            .values()
+            .filter(|node| !node.master && long(node.down_for))
+            .map(|node| mapped(discovery, node).1);
         let mut sentinels: BTreeMap<String, bool> = BTreeMap::new();
         for report in nodes.iter().filter_map(|node| report(node, discovery)) {
             for sentinel in report.sentinels.iter().flat_map(|list| list.iter()) {
@@ -290,7 +353,9 @@ impl Ghosts {
             }
         }
         // One that was configured is down, and has a finding of its own.
-        let sentinels = sentinels.into_iter().filter(|(at, ghost)| *ghost && !is_node(places.at(deployment, at)));
+        let sentinels = sentinels
+            .into_iter()
+            .filter(|(at, ghost)| *ghost && !is_node(places.at(deployment, at)));
         Ghosts {
             replicas: replicas.filter(|at| !is_node(places.at(deployment, at))).collect(),
             sentinels: sentinels.map(|(at, _)| at).collect(),
@@ -303,7 +368,9 @@ pub(crate) fn report<'a>(node: &'a NodeView, discovery: &Discovery) -> Option<&'
     if !matches!(node.node.kind, NodeKind::Sentinel { .. }) {
         return None;
     }
-    node.snapshot().and_then(|snapshot: &NodeSnapshot| snapshot.sentinel.as_ref())?.of(&discovery.master)
+    node.snapshot()
+        .and_then(|snapshot: &NodeSnapshot| snapshot.sentinel.as_ref())?
+        .of(&discovery.master)
 }
 
 /// The nodes that any Sentinel lists, by address.
@@ -316,7 +383,15 @@ fn listed<'a>(nodes: &'a [NodeView], master: &str) -> BTreeMap<(&'a str, u16), L
         let mut add = |watched: &'a Watched, master: bool| {
             let down_for = watched.down_for.filter(|_| believed && watched.down());
             let key = (&*watched.ip, watched.port);
-            let first = Listed { host: &watched.ip, port: watched.port, hostname: None, run_id: "", place: None, master, down_for };
+            let first = Listed {
+                host: &watched.ip,
+                port: watched.port,
+                hostname: None,
+                run_id: "",
+                place: None,
+                master,
+                down_for,
+            };
             let known = all.entry(key).or_insert(first);
             known.master |= master;
             known.down_for = known.down_for.zip(down_for).map(|(one, other)| one.min(other));
@@ -348,7 +423,15 @@ fn in_maps(cluster: &cluster::Memory, elapsed: Duration) -> Vec<Listed<'_>> {
 
 /// The nodes at the addresses that names stand for. A name that stood for none yet is itself a node that nobody can reach.
 fn behind_names(resolved: &[Resolved]) -> Vec<Listed<'_>> {
-    let at = |host, port| Listed { host, port, hostname: None, run_id: "", place: None, master: false, down_for: None };
+    let at = |host, port| Listed {
+        host,
+        port,
+        hostname: None,
+        run_id: "",
+        place: None,
+        master: false,
+        down_for: None,
+    };
     let all = resolved.iter().flat_map(|name| {
         let addresses = name.addresses.as_deref().unwrap_or(std::slice::from_ref(&name.host));
         addresses.iter().map(move |address| at(address, name.port))
@@ -380,7 +463,9 @@ fn named(node: &Listed<'_>, discovery: &Discovery, names: &HostNames) -> Option<
 
 /// The node that answers with a run id: Sentinels may know it by another address than we do.
 fn of_run_id(nodes: &[NodeView], run_id: &str) -> Option<usize> {
-    let is = |node: &NodeView| node.snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref()) == Some(run_id);
+    let is = |node: &NodeView| {
+        node.snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref()) == Some(run_id)
+    };
     nodes.iter().position(|node| !run_id.is_empty() && node.node.kind == NodeKind::Data && is(node))
 }
 

@@ -12,7 +12,8 @@ use snapshot::{Client, ClientKind, CommandStats, NodeSnapshot, Role};
 
 use crate::counters::increase;
 use crate::limits::{
-    CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY, CLIENTS_SETTLE_WITHIN, DEMOTED_LATELY, MISROUTED_AFTER, MISROUTED_UNTIL,
+    CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY, CLIENTS_SETTLE_WITHIN, DEMOTED_LATELY,
+    MISROUTED_AFTER, MISROUTED_UNTIL,
 };
 use crate::process::Succession;
 use crate::{Answer, Counters, writes};
@@ -169,7 +170,13 @@ impl MisroutedView {
 
 impl Memory {
     /// Takes up one answer.
-    pub(crate) fn apply(&mut self, answer: &Answer, counters: &Counters, succession: Succession, now: &Now) {
+    pub(crate) fn apply(
+        &mut self,
+        answer: &Answer,
+        counters: &Counters,
+        succession: Succession,
+        now: &Now,
+    ) {
         let snapshot = &*answer.snapshot;
         match succession {
             Succession::Same => {}
@@ -187,7 +194,8 @@ impl Memory {
         }
         let connected = snapshot.fields.count("connected_clients");
         self.too_many = connected.filter(|connected| *connected > CLIENTS_LISTED_AT_MOST);
-        let rises = self.spell.as_ref().is_some_and(|spell| now.since(spell.risen) <= now.interval * 2);
+        let rises =
+            self.spell.as_ref().is_some_and(|spell| now.since(spell.risen) <= now.interval * 2);
         let rested = self.listed.is_none_or(|listed| now.since(listed) >= CLIENTS_LISTED_EVERY);
         self.wanted = rises && rested && connected.is_some() && self.too_many.is_none();
     }
@@ -208,7 +216,8 @@ impl Memory {
             writers: spell.writers.clone(),
             stale: spell.stale.clone(),
             too_many: self.too_many,
-            settled: !now.changed.is_some_and(lately) && !self.demoted.is_some_and(|demotion| lately(demotion.seen)),
+            settled: !now.changed.is_some_and(lately)
+                && !self.demoted.is_some_and(|demotion| lately(demotion.seen)),
         })
     }
 
@@ -245,13 +254,20 @@ impl Memory {
         if let Some(before) = self.commands.replace(Arc::clone(now)) {
             for command in now.iter() {
                 let Some(refused) = writes::refused(command) else { continue };
-                let more = increase(before.get(&command.name).and_then(writes::refused).unwrap_or_default(), refused);
+                let more = increase(
+                    before.get(&command.name).and_then(writes::refused).unwrap_or_default(),
+                    refused,
+                );
                 if more > 0 {
                     grown.insert(command.name.clone(), more);
                 }
             }
         }
-        self.rejected += grown.iter().filter(|(name, _)| writes::is_write(name)).map(|(_, more)| more).sum::<u64>();
+        self.rejected += grown
+            .iter()
+            .filter(|(name, _)| writes::is_write(name))
+            .map(|(_, more)| more)
+            .sum::<u64>();
         if let Some(spell) = &mut self.spell {
             spell.add(&grown);
         }
@@ -259,8 +275,14 @@ impl Memory {
     }
 
     fn count(&mut self, counters: &Counters, replica: bool, now: &Now) {
-        let table = counters.errors().map(|mut errors| errors.find(|(code, _)| *code == "READONLY").map_or(0, |(_, total)| total));
-        let count = Count { by_table: table.is_some(), total: table.unwrap_or(self.rejected), at: now.elapsed };
+        let table = counters.errors().map(|mut errors| {
+            errors.find(|(code, _)| *code == "READONLY").map_or(0, |(_, total)| total)
+        });
+        let count = Count {
+            by_table: table.is_some(),
+            total: table.unwrap_or(self.rejected),
+            at: now.elapsed,
+        };
         let before = self.count.replace(count).filter(|before| before.by_table == count.by_table);
         let Some(before) = before.filter(|_| replica) else { return };
         let grown = count.total.saturating_sub(before.total);
@@ -282,24 +304,32 @@ impl Memory {
         let normal = || clients.iter().filter(|client| client.kind == ClientKind::Normal);
         // What it did last, it did since refusals began: then that was refused.
         let latest = now.since(spell.began) + now.interval + SECOND;
-        let as_replica = |client: &Client| self.demoted.is_none_or(|demotion| client.idle < now.since(demotion.after));
+        let as_replica = |client: &Client| {
+            self.demoted.is_none_or(|demotion| client.idle < now.since(demotion.after))
+        };
         let refused = |client: &Client| spell.commands.contains_key(&client.command);
-        let wrote = |client: &&Client| refused(client) && client.idle <= latest && as_replica(client);
+        let wrote =
+            |client: &&Client| refused(client) && client.idle <= latest && as_replica(client);
         let known = |client: &&Client| spell.writing.contains(&client.id);
         let writers: Vec<_> = normal().filter(|client| known(client) || wrote(client)).collect();
         let told = !spell.commands.is_empty();
         spell.writing = writers.iter().map(|client| client.id).collect();
         spell.writers = told.then(|| Arc::new(Clients::of(writers)));
         spell.stale = self.demoted.map(|demotion| {
-            let older = |client: &&Client| client.age > now.since(demotion.after) + SECOND && !watches(client);
+            let older = |client: &&Client| {
+                client.age > now.since(demotion.after) + SECOND && !watches(client)
+            };
             Arc::new(Clients::of(normal().filter(older).collect()))
         });
     }
 
     fn why(&self, spell: &Spell, now: &Now) -> Why {
-        let lately = self.demoted.is_some_and(|demotion| now.since(demotion.seen) <= DEMOTED_LATELY);
+        let lately =
+            self.demoted.is_some_and(|demotion| now.since(demotion.seen) <= DEMOTED_LATELY);
         let left_behind = spell.stale.as_ref().is_some_and(|stale| stale.total > 0);
-        let after_change = now.changed.is_some_and(|changed| spell.began.abs_diff(changed) <= CLIENTS_SETTLE_WITHIN);
+        let after_change = now
+            .changed
+            .is_some_and(|changed| spell.began.abs_diff(changed) <= CLIENTS_SETTLE_WITHIN);
         if lately || left_behind {
             Why::Demotion
         } else if after_change && spell.decays(now) {
@@ -337,7 +367,9 @@ impl Spell {
         }
         self.recent.push_back((count.at, count.total));
         let old = |(at, _): &(Duration, u64)| count.at.saturating_sub(*at) > MISROUTED_AFTER;
-        while self.recent.len() > MAX_COUNTS || (self.recent.len() > 2 && self.recent.front().is_some_and(old)) {
+        while self.recent.len() > MAX_COUNTS
+            || (self.recent.len() > 2 && self.recent.front().is_some_and(old))
+        {
             self.recent.pop_front();
         }
     }
@@ -361,7 +393,9 @@ impl Spell {
     }
 
     fn per_second(&self) -> f64 {
-        let rate = |(time, grown): (Duration, u64)| (!time.is_zero()).then(|| grown as f64 / time.as_secs_f64());
+        let rate = |(time, grown): (Duration, u64)| {
+            (!time.is_zero()).then(|| grown as f64 / time.as_secs_f64())
+        };
         self.lately().and_then(rate).unwrap_or_default()
     }
 
@@ -385,17 +419,20 @@ impl Clients {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         let mut versions: BTreeMap<String, usize> = BTreeMap::new();
         for client in &clients {
-            let (name, version) = client.library.as_ref().map_or(("unknown", ""), |(name, version)| (name, version));
+            let (name, version) =
+                client.library.as_ref().map_or(("unknown", ""), |(name, version)| (name, version));
             *counts.entry(name).or_default() += 1;
             *versions.entry(format!("{name} {version}").trim_end().to_owned()).or_default() += 1;
         }
-        let mut libraries: Vec<_> = counts.into_iter().map(|(name, count)| (Box::from(name), count)).collect();
+        let mut libraries: Vec<_> =
+            counts.into_iter().map(|(name, count)| (Box::from(name), count)).collect();
         libraries.sort_by_key(|(_, count)| Reverse(*count));
         let others = libraries.split_off(libraries.len().min(MAX_LIBRARIES));
         if !others.is_empty() {
             let more = others.iter().map(|(_, count)| count).sum();
             // A library may call itself so.
-            match libraries.iter_mut().find(|(name, _): &&mut (Box<str>, usize)| **name == *"other") {
+            match libraries.iter_mut().find(|(name, _): &&mut (Box<str>, usize)| **name == *"other")
+            {
                 Some((_, count)) => *count += more,
                 None => libraries.push(("other".into(), more)),
             }
@@ -406,7 +443,11 @@ impl Clients {
         Clients {
             total: clients.len(),
             libraries,
-            versions: versions.into_iter().take(MAX_LIBRARIES).map(|(name, _)| name.into()).collect(),
+            versions: versions
+                .into_iter()
+                .take(MAX_LIBRARIES)
+                .map(|(name, _)| name.into())
+                .collect(),
             busiest: clients.into_iter().take(MAX_NAMED).map(named).collect(),
         }
     }
@@ -426,9 +467,20 @@ fn named(client: &Client) -> Box<str> {
 
 /// It only watches the server: a Sentinel, or somebody whose last command is one of those that exporters send, as we are.
 fn watches(client: &Client) -> bool {
-    const COMMANDS: [&str; 8] = ["client|list", "client|id", "cluster|info", "config", "config|get", "info", "slowlog|len", "slowlog|get"];
+    const COMMANDS: [&str; 8] = [
+        "client|list",
+        "client|id",
+        "cluster|info",
+        "config",
+        "config|get",
+        "info",
+        "slowlog|len",
+        "slowlog|get",
+    ];
     // Servers before 7.0 do not tell subcommands apart.
     const PARENTS: [&str; 3] = ["client", "cluster", "slowlog"];
     let command = &*client.command;
-    (client.name.starts_with("sentinel-") && client.name.ends_with("-cmd")) || COMMANDS.contains(&command) || PARENTS.contains(&command)
+    (client.name.starts_with("sentinel-") && client.name.ends_with("-cmd"))
+        || COMMANDS.contains(&command)
+        || PARENTS.contains(&command)
 }

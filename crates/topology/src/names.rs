@@ -35,7 +35,11 @@ impl NameTemplate {
         // Half of an address is no name.
         let short = if is_address(name) { name } else { name.split('.').next().unwrap_or(name) };
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        self.0.replace("{host}", &host).replace("{name}", name).replace("{short}", short).replace("{port}", &port.to_string())
+        self.0
+            .replace("{host}", &host)
+            .replace("{name}", name)
+            .replace("{short}", short)
+            .replace("{port}", &port.to_string())
     }
 }
 
@@ -61,7 +65,11 @@ mod tests {
     use super::*;
 
     fn check(template: &str, host: &str, name: Option<&str>, label: &str) {
-        assert_eq!(NameTemplate::new(template).expect(template).label(host, name, 6379), label, "{template}");
+        assert_eq!(
+            NameTemplate::new(template).expect(template).label(host, name, 6379),
+            label,
+            "{template}"
+        );
     }
 
     #[test]

@@ -63,13 +63,21 @@ impl NoPrimary {
 }
 
 impl Memory {
-    pub(crate) fn apply(&mut self, sight: Sight, elapsed: Duration, accrued: Duration, interval: Duration) {
+    pub(crate) fn apply(
+        &mut self,
+        sight: Sight,
+        elapsed: Duration,
+        accrued: Duration,
+        interval: Duration,
+    ) {
         let view = &mut self.view;
         match sight {
             Sight::Unknown => {}
             Sight::Present => (view.why, self.first) = (None, None),
             // Two replies are not of one moment: a swap of roles may look like this for one round.
-            Sight::Lost(NoPrimary::Loop | NoPrimary::AllReplicas) if view.why.is_none() && self.first.is_none() => {
+            Sight::Lost(NoPrimary::Loop | NoPrimary::AllReplicas)
+                if view.why.is_none() && self.first.is_none() =>
+            {
                 self.first = Some((elapsed, accrued));
             }
             Sight::Lost(why) => {
@@ -78,7 +86,8 @@ impl Memory {
                     view.since = first;
                     self.seen = first.saturating_sub(accrued.min(interval));
                 }
-                view.total += elapsed.saturating_sub(self.seen).min(interval * MAX_ACCRUED_INTERVALS);
+                view.total +=
+                    elapsed.saturating_sub(self.seen).min(interval * MAX_ACCRUED_INTERVALS);
                 view.why = Some(why);
                 self.seen = elapsed;
             }
@@ -91,8 +100,15 @@ impl Memory {
 }
 
 /// What a round says of nodes of which none is primary. `last` is the primary so far.
-pub(crate) fn find(nodes: &[NodeView], answered: &[bool], looped: &[usize], last: Option<usize>, down_after: Duration) -> Sight {
-    let (mut some, mut waits, mut hidden, mut absent, mut answers) = (false, false, false, false, false);
+pub(crate) fn find(
+    nodes: &[NodeView],
+    answered: &[bool],
+    looped: &[usize],
+    last: Option<usize>,
+    down_after: Duration,
+) -> Sight {
+    let (mut some, mut waits, mut hidden, mut absent, mut answers) =
+        (false, false, false, false, false);
     for (node, answered) in nodes.iter().zip(answered).filter(|(node, _)| node.holds_data()) {
         some = true;
         match node.presence {
@@ -100,10 +116,14 @@ pub(crate) fn find(nodes: &[NodeView], answered: &[bool], looped: &[usize], last
             // One whose role is not understood may well be the primary.
             Presence::Up => (waits, answers) = (waits || !answered || node.role().is_none(), true),
             Presence::Down { reason, .. } if !is_absence(reason) => hidden = true,
-            Presence::Down { .. } => (waits, absent) = (waits || node.polling.silence < down_after, true),
+            Presence::Down { .. } => {
+                (waits, absent) = (waits || node.polling.silence < down_after, true)
+            }
         }
     }
-    let last_is_gone = last.is_some_and(|last| matches!(nodes[last].presence, Presence::Down { reason, .. } if is_absence(reason)));
+    let last_is_gone = last.is_some_and(
+        |last| matches!(nodes[last].presence, Presence::Down { reason, .. } if is_absence(reason)),
+    );
     if !some || waits {
         Sight::Unknown
     } else if hidden && !last_is_gone {

@@ -65,7 +65,10 @@ impl Places {
         self.nodes.clear();
         for (node, learned) in self.learned.iter().enumerate() {
             for address in &learned.addresses {
-                self.nodes.entry(address.clone()).and_modify(|at| *at = at.filter(|at| *at == node)).or_insert(Some(node));
+                self.nodes
+                    .entry(address.clone())
+                    .and_modify(|at| *at = at.filter(|at| *at == node))
+                    .or_insert(Some(node));
             }
         }
     }
@@ -77,7 +80,10 @@ impl Places {
 
     /// Whether the node was reached on this machine, so that a loopback address it names is ours too; unknown counts as such.
     pub(crate) fn is_local(&self, node: usize) -> bool {
-        self.learned.get(node).and_then(|learned| learned.peer).is_none_or(|peer| peer.ip().is_loopback())
+        self.learned
+            .get(node)
+            .and_then(|learned| learned.peer)
+            .is_none_or(|peer| peer.ip().is_loopback())
     }
 }
 
@@ -89,7 +95,9 @@ fn addresses(snapshot: &NodeSnapshot, peer: Option<SocketAddr>) -> Vec<String> {
     };
     let listens = snapshot.fields.get("tcp_port").filter(|port| *port != "0");
     let host = announced("replica-announce-ip").or_else(|| peer.map(|peer| peer.ip().to_string()));
-    let port = announced("replica-announce-port").or_else(|| listens.map(str::to_owned)).and_then(|port| port.parse().ok());
+    let port = announced("replica-announce-port")
+        .or_else(|| listens.map(str::to_owned))
+        .and_then(|port| port.parse().ok());
     let reached = peer.map(|peer| address(&peer.ip().to_string(), peer.port()));
     let announced = host.zip(port).map(|(host, port)| address(&host, port));
     let mut addresses: Vec<_> = reached.into_iter().chain(announced).collect();

@@ -50,7 +50,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Takes up one round. `accrued` is the time that this round may add to a silence. In a blind round silence is evidence of nothing.
-    pub(crate) fn apply(&mut self, outcome: &Outcome, blind: bool, elapsed: Duration, accrued: Duration, down_after: Duration) {
+    pub(crate) fn apply(
+        &mut self,
+        outcome: &Outcome,
+        blind: bool,
+        elapsed: Duration,
+        accrued: Duration,
+        down_after: Duration,
+    ) {
         match outcome {
             Outcome::Pending => {}
             Outcome::Answered(answer) => self.answered(answer),
@@ -59,7 +66,13 @@ impl Memory {
                 self.polling.failures[*reason as usize] += 1;
                 self.polling.failing = Some(*reason);
                 if !blind {
-                    self.silent(*reason, matches!(outcome, Outcome::Failed(_)), elapsed, accrued, down_after);
+                    self.silent(
+                        *reason,
+                        matches!(outcome, Outcome::Failed(_)),
+                        elapsed,
+                        accrued,
+                        down_after,
+                    );
                 }
             }
         }
@@ -83,14 +96,25 @@ impl Memory {
         self.presence = Some(Presence::Up);
     }
 
-    fn silent(&mut self, reason: Reason, failed: bool, elapsed: Duration, accrued: Duration, down_after: Duration) {
+    fn silent(
+        &mut self,
+        reason: Reason,
+        failed: bool,
+        elapsed: Duration,
+        accrued: Duration,
+        down_after: Duration,
+    ) {
         self.polling.silence += accrued;
         self.presence = match self.presence() {
             Presence::Down { since, .. } => Some(Presence::Down { reason, since }),
             // A node that never answered has no last claim to keep: any failed attempt is its first outcome.
             Presence::Pending if failed => Some(Presence::Down { reason, since: elapsed }),
-            Presence::Up if failed && is_evidence(reason) => Some(Presence::Down { reason, since: elapsed }),
-            _ if self.polling.silence >= down_after => Some(Presence::Down { reason, since: elapsed }),
+            Presence::Up if failed && is_evidence(reason) => {
+                Some(Presence::Down { reason, since: elapsed })
+            }
+            _ if self.polling.silence >= down_after => {
+                Some(Presence::Down { reason, since: elapsed })
+            }
             other => Some(other),
         };
     }

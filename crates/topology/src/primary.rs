@@ -64,11 +64,14 @@ impl Claims<'_> {
     /// The primary by the strongest evidence there is; `None` when no node claims to be master, or nothing tells those that do apart.
     pub(crate) fn choose(&self) -> Option<PrimaryView> {
         let found = |node, evidence| Some(PrimaryView { node, evidence });
-        let unsucceeded: Vec<_> = self.masters.iter().copied().filter(|master| !self.is_succeeded(*master)).collect();
+        let unsucceeded: Vec<_> =
+            self.masters.iter().copied().filter(|master| !self.is_succeeded(*master)).collect();
         // In a circle of successions none is the last.
         let candidates = if unsucceeded.is_empty() { self.masters } else { &unsucceeded };
         // In a cluster slots decide.
-        if let Some(node) = self.owner.filter(|owner| self.masters.len() > 1 && self.masters.contains(owner)) {
+        if let Some(node) =
+            self.owner.filter(|owner| self.masters.len() > 1 && self.masters.contains(owner))
+        {
             return found(node, Evidence::Epoch);
         }
         if let [node] = *candidates
@@ -78,7 +81,9 @@ impl Claims<'_> {
         }
         if self.masters.len() > 1 {
             let followed = self.followed();
-            if let Some(node) = only(candidates, |master| self.replid(master).is_some_and(|id| followed.contains(id))) {
+            if let Some(node) = only(candidates, |master| {
+                self.replid(master).is_some_and(|id| followed.contains(id))
+            }) {
                 return found(node, Evidence::Lineage);
             }
         }
@@ -90,8 +95,13 @@ impl Claims<'_> {
         }
         // Of masters of one history, what the configuration expects says less than what was so before: it knows no failover.
         let previous = self.previous.filter(|previous| candidates.contains(previous));
-        let related = |previous: &usize| candidates.iter().all(|other| other == previous || self.lineage.related(*other, *previous));
-        let expected = only(candidates, |master| self.nodes[master].node.expected_role == Some(Role::Master));
+        let related = |previous: &usize| {
+            candidates
+                .iter()
+                .all(|other| other == previous || self.lineage.related(*other, *previous))
+        };
+        let expected =
+            only(candidates, |master| self.nodes[master].node.expected_role == Some(Role::Master));
         match (previous, expected) {
             (Some(previous), _) if related(&previous) => found(previous, Evidence::Previous),
             (_, Some(expected)) => found(expected, Evidence::Expected),
@@ -102,12 +112,13 @@ impl Claims<'_> {
 
     /// Another master took over the history of this one.
     pub(crate) fn is_succeeded(&self, master: usize) -> bool {
-        self.lineage.relatives(master).filter(|other| self.masters.binary_search(other).is_ok()).any(|other| {
-            match (self.replication(other), self.replication(master)) {
+        self.lineage
+            .relatives(master)
+            .filter(|other| self.masters.binary_search(other).is_ok())
+            .any(|other| match (self.replication(other), self.replication(master)) {
                 (Some(new), Some(old)) => self.lineage.succeeds((other, new), (master, old)),
                 _ => false,
-            }
-        })
+            })
     }
 
     /// The histories that replicas of the deployment hold.

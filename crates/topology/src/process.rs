@@ -48,8 +48,11 @@ impl Memory {
     /// Another server answers in place of this node: an older process, with none of its history. For a while that is a mistake in the
     /// network, and what it says is not said of the node.
     pub(crate) fn is_stranger(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) -> bool {
-        let (Some(known), Some(now)) = (&self.run_id, &snapshot.identity.run_id) else { return false };
-        let related = self.replids.is_empty() || replids(snapshot).any(|id| self.replids.iter().any(|known| **known == *id));
+        let (Some(known), Some(now)) = (&self.run_id, &snapshot.identity.run_id) else {
+            return false;
+        };
+        let related = self.replids.is_empty()
+            || replids(snapshot).any(|id| self.replids.iter().any(|known| **known == *id));
         if known == now || related || started_since(&snapshot.identity, self.gap(elapsed)) {
             self.stranger = None;
             return false;
@@ -65,7 +68,9 @@ impl Memory {
     pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) -> Succession {
         let succession = match (&self.run_id, &snapshot.identity.run_id) {
             (Some(before), Some(now)) if before == now => Succession::Same,
-            (Some(_), Some(_)) if started_since(&snapshot.identity, self.gap(elapsed)) => Succession::Restarted,
+            (Some(_), Some(_)) if started_since(&snapshot.identity, self.gap(elapsed)) => {
+                Succession::Restarted
+            }
             (Some(_), Some(_)) => Succession::Replaced,
             _ => Succession::Same,
         };
@@ -108,7 +113,9 @@ impl Memory {
 
 /// The histories that a node's data belongs to.
 fn replids(snapshot: &NodeSnapshot) -> impl Iterator<Item = &str> {
-    [&snapshot.replication.replid, &snapshot.replication.replid2].into_iter().filter_map(|id| id.as_deref())
+    [&snapshot.replication.replid, &snapshot.replication.replid2]
+        .into_iter()
+        .filter_map(|id| id.as_deref())
 }
 
 /// The process started after we last heard of the node. Unknown uptime says so too: a new name with no age is a new process.
@@ -117,7 +124,10 @@ fn started_since(identity: &Identity, gap: Duration) -> bool {
 }
 
 /// Of these places, pairs at which one process answers, that is behind two addresses, one of each family for example: the first, and another.
-pub(crate) fn twins(nodes: &[NodeView], places: impl Iterator<Item = usize>) -> Vec<(usize, usize)> {
+pub(crate) fn twins(
+    nodes: &[NodeView],
+    places: impl Iterator<Item = usize>,
+) -> Vec<(usize, usize)> {
     let mut first: HashMap<&str, usize> = HashMap::new();
     let mut twins = Vec::new();
     for place in places {

@@ -123,7 +123,8 @@ fn noreplicas(snapshot: &NodeSnapshot) -> Option<bool> {
         return None;
     }
     let Some(good) = snapshot.replication.good_replicas else { return Some(false) };
-    let minimum = snapshot.config.as_ref().and_then(|config| config.number("min-replicas-to-write"));
+    let minimum =
+        snapshot.config.as_ref().and_then(|config| config.number("min-replicas-to-write"));
     match minimum {
         Some(minimum) => Some((good as f64) < minimum),
         None if good == 0 => Some(true),
@@ -135,6 +136,8 @@ fn masterdown(snapshot: &NodeSnapshot) -> Option<bool> {
     match snapshot.replication.link.as_ref().map(|link| link.status) {
         None | Some(Some(LinkStatus::Up)) => Some(false),
         Some(None) => None,
-        Some(Some(LinkStatus::Down(_))) => snapshot.config.as_ref()?.flag("replica-serve-stale-data").map(|serve| !serve),
+        Some(Some(LinkStatus::Down(_))) => {
+            snapshot.config.as_ref()?.flag("replica-serve-stale-data").map(|serve| !serve)
+        }
     }
 }

@@ -18,10 +18,16 @@ impl Memory {
     /// Takes up a count, and gives the highest of late.
     pub(crate) fn apply(&mut self, count: usize, elapsed: Duration) -> usize {
         match self.highest.back_mut() {
-            Some((begun, highest)) if elapsed.saturating_sub(*begun) < STEP => *highest = (*highest).max(count),
+            Some((begun, highest)) if elapsed.saturating_sub(*begun) < STEP => {
+                *highest = (*highest).max(count)
+            }
             _ => self.highest.push_back((elapsed, count)),
         }
-        while self.highest.front().is_some_and(|(begun, _)| elapsed.saturating_sub(*begun) > REPLICAS_REMEMBERED) {
+        while self
+            .highest
+            .front()
+            .is_some_and(|(begun, _)| elapsed.saturating_sub(*begun) > REPLICAS_REMEMBERED)
+        {
             self.highest.pop_front();
         }
         self.highest.iter().map(|(_, count)| *count).max().unwrap_or_default()

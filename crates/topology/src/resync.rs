@@ -30,15 +30,25 @@ struct Counted {
 impl Memory {
     /// Takes up one answer. `told` is how often the node was told whom to follow, `master` the last answer of the node that it follows,
     /// if that is one of ours.
-    pub(crate) fn apply(&mut self, snapshot: &NodeSnapshot, told: u64, master: Option<&NodeSnapshot>) {
+    pub(crate) fn apply(
+        &mut self,
+        snapshot: &NodeSnapshot,
+        told: u64,
+        master: Option<&NodeSnapshot>,
+    ) {
         let replication = &snapshot.replication;
         let counted = master.and_then(Counted::of);
-        let stands = replication.link.as_ref().is_some_and(|link| link.status == Some(LinkStatus::Up));
+        let stands =
+            replication.link.as_ref().is_some_and(|link| link.status == Some(LinkStatus::Up));
         if replication.role == Some(Role::Replica) {
-            if stands && (self.starts_over(snapshot) || self.begins_again(snapshot, told, counted.as_ref())) {
+            if stands
+                && (self.starts_over(snapshot)
+                    || self.begins_again(snapshot, told, counted.as_ref()))
+            {
                 self.total += 1;
             }
-            let link_syncs = replication.link.as_ref().is_some_and(|link| link.syncing == Some(true));
+            let link_syncs =
+                replication.link.as_ref().is_some_and(|link| link.syncing == Some(true));
             self.syncing = !stands && (self.syncing || link_syncs);
         } else {
             self.syncing = false;
@@ -71,7 +81,9 @@ impl Memory {
         if before.run_id != now.run_id {
             return self.syncing;
         }
-        let anew = self.run_id != snapshot.identity.run_id || self.told != told || (before.alone && now.alone);
+        let anew = self.run_id != snapshot.identity.run_id
+            || self.told != told
+            || (before.alone && now.alone);
         let lost_link = !self.stood || anew;
         now.full > before.full && lost_link && (now.partial == before.partial || self.syncing)
     }

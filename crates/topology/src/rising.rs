@@ -21,7 +21,9 @@ pub(crate) struct Memory {
 impl Memory {
     /// Takes up the counters of one answer.
     pub(crate) fn apply(&mut self, counters: &Counters, codes: &[&str], elapsed: Duration) {
-        let now = counters.errors().map(|errors| errors.filter(|(code, _)| codes.contains(code)).map(|(_, total)| total).sum());
+        let now = counters.errors().map(|errors| {
+            errors.filter(|(code, _)| codes.contains(code)).map(|(_, total)| total).sum()
+        });
         if matches!((self.total, now), (Some(before), Some(now)) if now > before) {
             self.risen = Some(elapsed);
         }

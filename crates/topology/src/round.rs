@@ -68,7 +68,20 @@ impl Round {
         let (took, messages, checks) = (Duration::ZERO, Vec::new(), Vec::new());
         let (host_names, resolved) = (Arc::default(), Arc::default());
         let (details, disks) = (Vec::new(), Vec::new());
-        Round { at, elapsed, took, missed: 0, blind: false, outcomes, details, messages, checks, host_names, disks, resolved }
+        Round {
+            at,
+            elapsed,
+            took,
+            missed: 0,
+            blind: false,
+            outcomes,
+            details,
+            messages,
+            checks,
+            host_names,
+            disks,
+            resolved,
+        }
     }
 }
 
@@ -126,7 +139,16 @@ impl Answer {
     /// An answer in plain text, over a connection that nothing else is known of.
     pub fn new(snapshot: impl Into<Arc<NodeSnapshot>>, took: Duration, at: SystemTime) -> Self {
         let (snapshot, own_errors) = (snapshot.into(), OwnErrors::new());
-        Answer { snapshot, took, at, certificate_expiry: None, peer: None, own_errors, commands_read: false, clients: None }
+        Answer {
+            snapshot,
+            took,
+            at,
+            certificate_expiry: None,
+            peer: None,
+            own_errors,
+            commands_read: false,
+            clients: None,
+        }
     }
 
     /// This answer, with what an earlier one counted that was never taken up.

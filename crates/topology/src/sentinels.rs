@@ -106,15 +106,29 @@ impl Disagreement {
 
 impl SentinelsView {
     /// What the Sentinels say; `None` of a deployment that has none.
-    pub(crate) fn hear(nodes: &[NodeView], deployment: &Deployment, places: &Places) -> Option<Self> {
-        let discovery = deployment.discovery.as_ref().filter(|_| deployment.kind == Kind::Sentinel)?;
-        let reports: Vec<_> = deployment.sentinels().filter_map(|place| Some((place, report(&nodes[place], discovery)?))).collect();
-        let said: Vec<_> = reports.iter().map(|(place, report)| Said::of(*place, report, deployment, places)).collect();
+    pub(crate) fn hear(
+        nodes: &[NodeView],
+        deployment: &Deployment,
+        places: &Places,
+    ) -> Option<Self> {
+        let discovery =
+            deployment.discovery.as_ref().filter(|_| deployment.kind == Kind::Sentinel)?;
+        let reports: Vec<_> = deployment
+            .sentinels()
+            .filter_map(|place| Some((place, report(&nodes[place], discovery)?)))
+            .collect();
+        let said: Vec<_> = reports
+            .iter()
+            .map(|(place, report)| Said::of(*place, report, deployment, places))
+            .collect();
         Some(SentinelsView {
             majority: majority(&said, &twins(nodes, deployment), deployment.sentinels().count()),
             said,
             listed: reports.iter().any(|(_, report)| report.replicas.is_some()),
-            strangers: deployment.sentinels().filter(|place| is_stranger(&nodes[*place], &discovery.master)).collect(),
+            strangers: deployment
+                .sentinels()
+                .filter(|place| is_stranger(&nodes[*place], &discovery.master))
+                .collect(),
             dissenters: Vec::new(),
             ghosts: Ghosts::find(nodes, deployment, places),
             self_replicating: self_replicating(&reports),
@@ -147,7 +161,12 @@ impl SentinelsView {
 
     /// Most of those that answer say that no failover could be agreed on.
     pub fn quorum_lost(&self) -> bool {
-        let told = |ok: bool| self.said.iter().filter(|said| said.quorum.is_some_and(|quorum| quorum.ok == ok)).count();
+        let told = |ok: bool| {
+            self.said
+                .iter()
+                .filter(|said| said.quorum.is_some_and(|quorum| quorum.ok == ok))
+                .count()
+        };
         told(false) > told(true)
     }
 
@@ -158,7 +177,12 @@ impl SentinelsView {
 }
 
 impl Said {
-    fn of(sentinel: usize, report: &MasterReport, deployment: &Deployment, places: &Places) -> Self {
+    fn of(
+        sentinel: usize,
+        report: &MasterReport,
+        deployment: &Deployment,
+        places: &Places,
+    ) -> Self {
         let master = &report.master;
         let address = address(&master.ip, master.port);
         let settings = master.settings.clone().unwrap_or_default();
@@ -189,14 +213,21 @@ fn there(watched: &[Watched]) -> u64 {
 
 /// It says what it watches, and that is not this master.
 fn is_stranger(node: &NodeView, master: &str) -> bool {
-    node.snapshot().and_then(|snapshot| snapshot.sentinel.as_ref()).is_some_and(|report| report.of(master).is_none())
+    node.snapshot()
+        .and_then(|snapshot| snapshot.sentinel.as_ref())
+        .is_some_and(|report| report.of(master).is_none())
 }
 
 /// Sentinels that are another one's process: listed twice, it has one vote.
 fn twins(nodes: &[NodeView], deployment: &Deployment) -> Vec<usize> {
-    let run_id = |place: usize| nodes[place].snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref());
+    let run_id = |place: usize| {
+        nodes[place].snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref())
+    };
     let mut seen = HashSet::new();
-    deployment.sentinels().filter(|place| run_id(*place).is_some_and(|run_id| !seen.insert(run_id))).collect()
+    deployment
+        .sentinels()
+        .filter(|place| run_id(*place).is_some_and(|run_id| !seen.insert(run_id)))
+        .collect()
 }
 
 /// What most of the configured Sentinels say, of those at the highest epoch. One that does not answer has no vote, and still counts. Nodes
@@ -210,8 +241,13 @@ fn majority(said: &[Said], twins: &[usize], configured: usize) -> Option<Majorit
         *count += 1;
         *down += usize::from(said.held != Held::Up);
     }
-    let ((node, address), (count, down)) = votes.into_iter().find(|(_, (count, _))| count * 2 > configured - twins.len())?;
-    let address = said.iter().find(|said| said.node == node && (node.is_some() || said.address == address))?.address.clone();
+    let ((node, address), (count, down)) =
+        votes.into_iter().find(|(_, (count, _))| count * 2 > configured - twins.len())?;
+    let address = said
+        .iter()
+        .find(|said| said.node == node && (node.is_some() || said.address == address))?
+        .address
+        .clone();
     Some(Majority { address, node, epoch, count, down: down * 2 > count })
 }
 
@@ -223,11 +259,17 @@ fn self_replicating(reports: &[(usize, &MasterReport)]) -> Vec<String> {
             let same = !replica.run_id.is_empty() && replica.run_id == report.master.run_id;
             same || (&replica.ip, replica.port) == (&report.master.ip, report.master.port)
         };
-        let follows_itself =
-            |replica: &Watched| replica.follows.as_ref().is_some_and(|(host, port)| (host, *port) == (&replica.ip, replica.port));
+        let follows_itself = |replica: &Watched| {
+            replica
+                .follows
+                .as_ref()
+                .is_some_and(|(host, port)| (host, *port) == (&replica.ip, replica.port))
+        };
         let listed = report.replicas.iter().flat_map(|list| list.iter());
         found.extend(
-            listed.filter(|replica| is_master(replica) || follows_itself(replica)).map(|replica| address(&replica.ip, replica.port)),
+            listed
+                .filter(|replica| is_master(replica) || follows_itself(replica))
+                .map(|replica| address(&replica.ip, replica.port)),
         );
     }
     found.sort_unstable();

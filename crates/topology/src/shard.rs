@@ -7,8 +7,9 @@ use crate::masters::Masters;
 use crate::no_primary::Sight;
 use crate::process::Succession;
 use crate::{
-    Answer, Cause, Deployment, Expectations, Labels, NodeView, PrimaryChange, RememberedNode, Round, SentinelsView, ShardView, Wanted,
-    cause, divergence, emptied, following, lag, lineage, lost_writes, misrouted, no_primary, replicas, resync, serving, split_brain,
+    Answer, Cause, Deployment, Expectations, Labels, NodeView, PrimaryChange, RememberedNode,
+    Round, SentinelsView, ShardView, Wanted, cause, divergence, emptied, following, lag, lineage,
+    lost_writes, misrouted, no_primary, replicas, resync, serving, split_brain,
 };
 
 /// What is remembered of the nodes that hold one data set.
@@ -121,9 +122,11 @@ impl Memory {
         self.misrouted(nodes, masters.all.len(), scene);
         let replicas = nodes.iter().filter(|node| node.follows()).count();
         // In a circle every node follows another, the one that was primary too.
-        let seen_of_late = self.replicas.apply(if masters.acting.is_empty() { 0 } else { replicas }, elapsed);
+        let seen_of_late =
+            self.replicas.apply(if masters.acting.is_empty() { 0 } else { replicas }, elapsed);
         let blocked = masters.all.is_empty() && serving::is_blocked(nodes, self.primary);
-        let writable = if blocked { Some(false) } else { serving::writable(nodes, &masters.acting) };
+        let writable =
+            if blocked { Some(false) } else { serving::writable(nodes, &masters.acting) };
         ShardView {
             labels: Arc::clone(scene.labels),
             shard: None,
@@ -150,7 +153,10 @@ impl Memory {
     /// What would tell what changed the primary, and who writes to replicas.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = Wanted> {
         let writers = self.misrouted.iter().enumerate().filter(|(_, misrouted)| misrouted.wanted());
-        self.cause.wanted().map(Wanted::Commands).chain(writers.map(|(place, _)| Wanted::Clients(place)))
+        self.cause
+            .wanted()
+            .map(Wanted::Commands)
+            .chain(writers.map(|(place, _)| Wanted::Clients(place)))
     }
 
     /// What is worth keeping over a restart of the exporter: the primary, and the histories of each node.
@@ -219,10 +225,19 @@ impl Memory {
     }
 
     /// The facts about single replicas, which need the primary and one another.
-    fn of_replicas(&mut self, nodes: &mut [NodeView], primary: Option<usize>, acting: &[usize], answered: &[bool], scene: &Scene<'_>) {
+    fn of_replicas(
+        &mut self,
+        nodes: &mut [NodeView],
+        primary: Option<usize>,
+        acting: &[usize],
+        answered: &[bool],
+        scene: &Scene<'_>,
+    ) {
         self.resyncs.resize_with(nodes.len(), resync::Memory::default);
         self.divergence.resize_with(nodes.len(), divergence::Memory::default);
-        let leader = primary.filter(|primary| answered[*primary]).and_then(|primary| nodes[primary].last.clone());
+        let leader = primary
+            .filter(|primary| answered[*primary])
+            .and_then(|primary| nodes[primary].last.clone());
         if let Some(leader) = &leader {
             self.offsets.learn(&leader.replication, scene.round.elapsed);
         }
@@ -233,14 +248,29 @@ impl Memory {
             };
             let depth = following::depth(nodes, place);
             let orphan = following::orphan(nodes, place, acting, scene.expect.external);
-            let lag = self.lag(&nodes[place], scene.late.0[place], answered[place], primary.is_some(), scene);
+            let lag = self.lag(
+                &nodes[place],
+                scene.late.0[place],
+                answered[place],
+                primary.is_some(),
+                scene,
+            );
             if let Some(snapshot) = nodes[place].last.clone().filter(|_| answered[place]) {
-                self.resyncs[place].apply(&snapshot, nodes[place].counters.told_to_follow(), upstream.as_deref());
-                self.divergence[place].apply(&snapshot, leader.as_deref(), self.resyncs[place].total());
+                self.resyncs[place].apply(
+                    &snapshot,
+                    nodes[place].counters.told_to_follow(),
+                    upstream.as_deref(),
+                );
+                self.divergence[place].apply(
+                    &snapshot,
+                    leader.as_deref(),
+                    self.resyncs[place].total(),
+                );
             }
             let node = &mut nodes[place];
             let is_up = node.snapshot().is_some();
-            (node.depth, node.orphan, node.lag) = if is_up { (depth, orphan, lag) } else { (None, None, lag::Lag::default()) };
+            (node.depth, node.orphan, node.lag) =
+                if is_up { (depth, orphan, lag) } else { (None, None, lag::Lag::default()) };
             node.resyncs = self.resyncs[place].total();
             node.diverged = is_up && self.divergence[place].diverged();
         }
@@ -252,7 +282,9 @@ impl Memory {
         let (elapsed, interval) = (scene.round.elapsed, scene.deployment.interval);
         let now = misrouted::Now { elapsed, interval, masters, changed: self.changed };
         for (place, (node, memory)) in nodes.iter_mut().zip(&mut self.misrouted).enumerate() {
-            if let (Some(answer), Some(succession)) = (scene.answers[place], scene.successions[place]) {
+            if let (Some(answer), Some(succession)) =
+                (scene.answers[place], scene.successions[place])
+            {
                 memory.apply(answer, &node.counters, succession, &now);
             }
             node.misrouted = memory.view(&now).filter(|_| node.is_replica()).map(Arc::new);
@@ -261,7 +293,14 @@ impl Memory {
 
     /// How far a replica is behind. One that was silent for a moment is as late as it was; and where the primary began another history the
     /// data of a replica without a link only gets older.
-    fn lag(&self, node: &NodeView, before: lag::Lag, answered: bool, primary: bool, scene: &Scene<'_>) -> lag::Lag {
+    fn lag(
+        &self,
+        node: &NodeView,
+        before: lag::Lag,
+        answered: bool,
+        primary: bool,
+        scene: &Scene<'_>,
+    ) -> lag::Lag {
         if !answered {
             return before;
         }

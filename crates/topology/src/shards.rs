@@ -12,8 +12,8 @@ use snapshot::Role;
 use crate::process::Succession;
 use crate::shard::Scene;
 use crate::{
-    Answer, Deployment, DeploymentView, Expectations, Labels, NodeKind, NodeView, Outcome, RememberedNode, Round, SentinelsView, ShardView,
-    Upstream, Wanted,
+    Answer, Deployment, DeploymentView, Expectations, Labels, NodeKind, NodeView, Outcome,
+    RememberedNode, Round, SentinelsView, ShardView, Upstream, Wanted,
 };
 use crate::{cluster, lag, shard};
 
@@ -56,12 +56,23 @@ impl Memory {
     pub(crate) fn whole(&mut self, nodes: &mut [NodeView], stage: &Stage<'_>) -> Vec<ShardView> {
         let late: Vec<_> = stage.before.nodes.iter().map(|node| node.lag).collect();
         let answers: Vec<_> = (0..nodes.len()).map(|place| stage.answer(place)).collect();
-        let scene = stage.scene((stage.successions, &answers), &late, &stage.before.shards[0].labels, None, stage.listed);
+        let scene = stage.scene(
+            (stage.successions, &answers),
+            &late,
+            &stage.before.shards[0].labels,
+            None,
+            stage.listed,
+        );
         vec![self.whole.apply(nodes, &scene)]
     }
 
     /// Forms the facts of each shard of a cluster.
-    pub(crate) fn parts(&mut self, nodes: &mut [NodeView], cluster: &cluster::Memory, stage: &Stage<'_>) -> Vec<ShardView> {
+    pub(crate) fn parts(
+        &mut self,
+        nodes: &mut [NodeView],
+        cluster: &cluster::Memory,
+        stage: &Stage<'_>,
+    ) -> Vec<ShardView> {
         self.divide(nodes, cluster, stage.deployment);
         self.parts.iter_mut().map(|part| part.apply(nodes, cluster, stage)).collect()
     }
@@ -73,9 +84,11 @@ impl Memory {
             let same = |part: &Part| part.owner == owner.id;
             // A replica that was promoted serves the slots of the shard that it is in.
             let promoted = |part: &Part| {
-                place.is_some_and(|place| part.seats.contains(&Some(place))) && !cluster.shards().iter().any(|other| other.id == part.owner)
+                place.is_some_and(|place| part.seats.contains(&Some(place)))
+                    && !cluster.shards().iter().any(|other| other.id == part.owner)
             };
-            let known = self.parts.iter().position(same).or_else(|| self.parts.iter().position(promoted));
+            let known =
+                self.parts.iter().position(same).or_else(|| self.parts.iter().position(promoted));
             match known {
                 Some(known) => self.parts[known].owner.clone_from(&owner.id),
                 None => self.found(owner, deployment),
@@ -84,7 +97,8 @@ impl Memory {
         // One that was merged into others is no more.
         self.parts.retain(|part| cluster.shards().iter().any(|owner| owner.id == part.owner));
         for (place, node) in nodes.iter().enumerate() {
-            let owner = cluster.id(place).and_then(|id| cluster.owner_of(id)).map(|owner| &owner.id);
+            let owner =
+                cluster.id(place).and_then(|id| cluster.owner_of(id)).map(|owner| &owner.id);
             for part in &mut self.parts {
                 let seat = part.seats.iter().position(|seat| *seat == Some(place));
                 // A master whose slots another one took was that of its shard before; one that has none by its own word is of none.
@@ -106,11 +120,24 @@ impl Memory {
 
     fn found(&mut self, owner: &cluster::Owner, deployment: &Deployment) {
         let taken = |label: &str| self.parts.iter().any(|part| part.label == label);
-        let label = (owner.lowest..cluster::SLOTS).map(|slot| slot.to_string()).find(|label| !taken(label)).unwrap_or_default();
+        let label = (owner.lowest..cluster::SLOTS)
+            .map(|slot| slot.to_string())
+            .find(|label| !taken(label))
+            .unwrap_or_default();
         let mut labels = deployment.labels.clone();
         labels.insert(1, ("shard".to_owned(), label.clone()));
-        let part = Part { label, labels: Arc::new(labels), owner: owner.id.clone(), memory: shard::Memory::default(), seats: Vec::new() };
-        let later = self.parts.iter().position(|other| other.number() > part.number()).unwrap_or(self.parts.len());
+        let part = Part {
+            label,
+            labels: Arc::new(labels),
+            owner: owner.id.clone(),
+            memory: shard::Memory::default(),
+            seats: Vec::new(),
+        };
+        let later = self
+            .parts
+            .iter()
+            .position(|other| other.number() > part.number())
+            .unwrap_or(self.parts.len());
         self.parts.insert(later, part);
     }
 
@@ -121,7 +148,9 @@ impl Memory {
             Wanted::Clients(seat) => Some(Wanted::Clients((*part.seats.get(seat)?)?)),
             Wanted::Map(_) | Wanted::HostName(_) => None,
         };
-        let of_parts = self.parts.iter().flat_map(move |part| part.memory.wanted().filter_map(move |wanted| of_part(part, wanted)));
+        let of_parts = self.parts.iter().flat_map(move |part| {
+            part.memory.wanted().filter_map(move |wanted| of_part(part, wanted))
+        });
         self.whole.wanted().chain(of_parts)
     }
 
@@ -131,7 +160,9 @@ impl Memory {
             let (primary, lineage) = memory.remembered();
             (primary == Some(seat), lineage.ids(seat).map(str::to_owned).collect())
         };
-        let part = self.parts.iter().find_map(|part| Some((part, part.seats.iter().position(|seat| *seat == Some(place))?)));
+        let part = self.parts.iter().find_map(|part| {
+            Some((part, part.seats.iter().position(|seat| *seat == Some(place))?))
+        });
         part.map_or_else(|| of(&self.whole, place), |(part, seat)| of(&part.memory, seat))
     }
 
@@ -150,7 +181,8 @@ impl Memory {
     pub(crate) fn removed(&mut self, places: &[usize]) {
         self.whole.removed(places.len());
         for part in &mut self.parts {
-            part.memory.removed(places.iter().filter(|place| part.seats.contains(&Some(**place))).count());
+            part.memory
+                .removed(places.iter().filter(|place| part.seats.contains(&Some(**place))).count());
         }
     }
 
@@ -186,21 +218,38 @@ impl Part {
     }
 
     /// Forms the facts of the shard, from its own nodes: what they follow among themselves is known by their seats meanwhile.
-    fn apply(&mut self, nodes: &mut [NodeView], cluster: &cluster::Memory, stage: &Stage<'_>) -> ShardView {
+    fn apply(
+        &mut self,
+        nodes: &mut [NodeView],
+        cluster: &cluster::Memory,
+        stage: &Stage<'_>,
+    ) -> ShardView {
         let seats = &self.seats;
         let seat_of = |place: usize| seats.iter().position(|seat| *seat == Some(place));
         let nobody = NodeView::vacant();
-        let mut own: Vec<NodeView> = seats.iter().map(|seat| seat.map_or_else(|| nobody.clone(), |place| nodes[place].clone())).collect();
+        let mut own: Vec<NodeView> = seats
+            .iter()
+            .map(|seat| seat.map_or_else(|| nobody.clone(), |place| nodes[place].clone()))
+            .collect();
         for node in &mut own {
             if let Upstream::Node(place) = node.upstream {
-                node.upstream = seat_of(place).map_or_else(|| Upstream::Unknown(nodes[place].node.address.clone()), Upstream::Node);
+                node.upstream = seat_of(place).map_or_else(
+                    || Upstream::Unknown(nodes[place].node.address.clone()),
+                    Upstream::Node,
+                );
             }
         }
         let successions: Vec<_> = seats.iter().map(|seat| stage.successions[(*seat)?]).collect();
-        let late: Vec<_> = seats.iter().map(|seat| seat.map_or_else(lag::Lag::default, |place| stage.before.nodes[place].lag)).collect();
+        let late: Vec<_> = seats
+            .iter()
+            .map(|seat| seat.map_or_else(lag::Lag::default, |place| stage.before.nodes[place].lag))
+            .collect();
         let known = cluster.shards().iter().find(|owner| owner.id == self.owner);
-        let promoted =
-            known.and_then(|known| own.iter().position(|node| node.role() == Some(Role::Master) && epoch(node) > Some(known.epoch)));
+        let promoted = known.and_then(|known| {
+            own.iter().position(|node| {
+                node.role() == Some(Role::Master) && epoch(node) > Some(known.epoch)
+            })
+        });
         let owner = promoted.or_else(|| cluster.place(&self.owner).and_then(seat_of));
         let all: Vec<_> = (0..own.len()).collect();
         let answers: Vec<_> = seats.iter().map(|seat| stage.answer((*seat)?)).collect();

@@ -29,7 +29,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Takes up the masters of one data set. `answered` says that each of them answered in this round: only then time passes.
-    pub(crate) fn apply(&mut self, masters: Vec<usize>, answered: bool, elapsed: Duration, accrued: Duration, interval: Duration) {
+    pub(crate) fn apply(
+        &mut self,
+        masters: Vec<usize>,
+        answered: bool,
+        elapsed: Duration,
+        accrued: Duration,
+        interval: Duration,
+    ) {
         let view = &mut self.view;
         let first = !std::mem::replace(&mut self.looked, true);
         if !masters.is_empty() {
@@ -43,7 +50,8 @@ impl Memory {
                 self.seen = elapsed.saturating_sub(accrued.min(interval));
             }
             if answered {
-                view.total += elapsed.saturating_sub(self.seen).min(interval * MAX_ACCRUED_INTERVALS);
+                view.total +=
+                    elapsed.saturating_sub(self.seen).min(interval * MAX_ACCRUED_INTERVALS);
                 self.seen = elapsed;
             }
         }

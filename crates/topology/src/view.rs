@@ -9,8 +9,9 @@ use snapshot::{Attached, NodeSnapshot, Role};
 use crate::presence::is_absence;
 use crate::serving::refuses;
 use crate::{
-    Asking, Cause, ClusterView, Counters, Deployment, Disk, EmptiedView, EndpointView, Expectations, Finding, History, Kind, Labels, Lag,
-    LinkView, LostWritesView, MisroutedView, NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView,
+    Asking, Cause, ClusterView, Counters, Deployment, Disk, EmptiedView, EndpointView,
+    Expectations, Finding, History, Kind, Labels, Lag, LinkView, LostWritesView, MisroutedView,
+    NoPrimaryView, Node, NodeKind, Orphan, Polling, Presence, PrimaryChange, PrimaryView,
     ProcessView, Refusals, Resolved, SentinelsView, SplitBrainView, Upstream,
 };
 
@@ -175,7 +176,10 @@ impl DeploymentView {
             shards: match deployment.kind {
                 Kind::Cluster => Vec::new(),
                 Kind::Static | Kind::Sentinel | Kind::Dns => {
-                    vec![ShardView { labels: Arc::new(deployment.labels.clone()), ..ShardView::default() }]
+                    vec![ShardView {
+                        labels: Arc::new(deployment.labels.clone()),
+                        ..ShardView::default()
+                    }]
                 }
             },
             endpoints: EndpointView::pending(&deployment),
@@ -210,8 +214,15 @@ impl DeploymentView {
     /// The masters of a split brain that take writes beside the primary; where none is known, all but one.
     pub fn writable_stale_masters(&self, shard: &ShardView) -> Vec<usize> {
         let primary = shard.primary.map(|primary| primary.node);
-        let takes = |place: &usize| self.nodes[*place].up() == Some(true) && !refuses(&self.nodes[*place].writes_refused);
-        let others = shard.split_brain.masters.iter().copied().filter(|place| Some(*place) != primary && takes(place));
+        let takes = |place: &usize| {
+            self.nodes[*place].up() == Some(true) && !refuses(&self.nodes[*place].writes_refused)
+        };
+        let others = shard
+            .split_brain
+            .masters
+            .iter()
+            .copied()
+            .filter(|place| Some(*place) != primary && takes(place));
         others.skip(usize::from(primary.is_none())).collect()
     }
 
@@ -225,7 +236,13 @@ impl ShardView {
     /// Gives its nodes by other places.
     pub(crate) fn at_places(&mut self, place: impl Fn(usize) -> usize) {
         let moved = |places: &mut Vec<usize>| places.iter_mut().for_each(|at| *at = place(*at));
-        for places in [&mut self.masters, &mut self.acting, &mut self.stale, &mut self.unrelated, &mut self.looped] {
+        for places in [
+            &mut self.masters,
+            &mut self.acting,
+            &mut self.stale,
+            &mut self.unrelated,
+            &mut self.looped,
+        ] {
             moved(places);
         }
         moved(&mut self.split_brain.masters);
@@ -290,7 +307,8 @@ impl NodeView {
 
     /// Whether it is there for the data: no Sentinel, and no free place.
     pub fn holds_data(&self) -> bool {
-        let says_sentinel = self.last.as_ref().is_some_and(|last| last.replication.role == Some(Role::Sentinel));
+        let says_sentinel =
+            self.last.as_ref().is_some_and(|last| last.replication.role == Some(Role::Sentinel));
         self.node.kind == NodeKind::Data && !says_sentinel
     }
 
@@ -321,7 +339,8 @@ impl NodeView {
 
     /// Whether it is a replica: it says so, or said so last and only we cannot read it.
     pub(crate) fn follows(&self) -> bool {
-        let last = || self.last.as_ref().and_then(|last| last.replication.role) == Some(Role::Replica);
+        let last =
+            || self.last.as_ref().and_then(|last| last.replication.role) == Some(Role::Replica);
         match self.presence {
             Presence::Down { reason, .. } => !is_absence(reason) && last(),
             _ => self.is_replica(),

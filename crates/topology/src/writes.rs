@@ -45,7 +45,15 @@ mod tests {
     #[test]
     fn the_commands_are_sorted_so_that_they_are_found() {
         assert!(WRITES.is_sorted());
-        assert!(["set", "del", "xgroup|create", "xgroup", "VADD", "zunionstore"].into_iter().all(is_write));
-        assert!(!["get", "mget", "info", "config|set", "publish", "eval", "xinfo|stream"].into_iter().any(is_write));
+        assert!(
+            ["set", "del", "xgroup|create", "xgroup", "VADD", "zunionstore"]
+                .into_iter()
+                .all(is_write)
+        );
+        assert!(
+            !["get", "mget", "info", "config|set", "publish", "eval", "xinfo|stream"]
+                .into_iter()
+                .any(is_write)
+        );
     }
 }

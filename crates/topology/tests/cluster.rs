@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
-use topology::{Answer, Cause, Deployment, DeploymentView, Discovery, EventKind, FindingKind, Fold, Kind, NameTemplate, Outcome, Round};
+use topology::{
+    Answer, Cause, Deployment, DeploymentView, Discovery, EventKind, FindingKind, Fold, Kind,
+    NameTemplate, Outcome, Round,
+};
 use topology::{Severity, Wanted};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,7 +40,16 @@ struct Scene {
 }
 
 fn server(master: Option<usize>, slots: &str, epoch: u64, history: char) -> Server {
-    Server { master, slots: slots.to_owned(), epoch, history: (history, None), works: true, map: None, failed: false, moved: None }
+    Server {
+        master,
+        slots: slots.to_owned(),
+        epoch,
+        history: (history, None),
+        works: true,
+        map: None,
+        failed: false,
+        moved: None,
+    }
 }
 
 fn address(number: usize) -> String {
@@ -49,43 +61,71 @@ impl Scene {
     fn new() -> Self {
         let mut deployment = Deployment::new("cache", Kind::Cluster, &[], SECOND, SECOND * 3);
         deployment.add(address(1), address(1), None);
-        let (master, names, address_map) = (String::new(), NameTemplate::default(), BTreeMap::new());
-        deployment.discovery = Some(Discovery { master, names, address_map, ghost_after: SECOND * 20, forget_after: SECOND * 10 });
+        let (master, names, address_map) =
+            (String::new(), NameTemplate::default(), BTreeMap::new());
+        deployment.discovery = Some(Discovery {
+            master,
+            names,
+            address_map,
+            ghost_after: SECOND * 20,
+            forget_after: SECOND * 10,
+        });
         let masters = [("0-5460", 'a'), ("5461-10922", 'b'), ("10923-16383", 'c')];
         let mut servers = BTreeMap::new();
         for (number, (slots, history)) in (1..).zip(masters) {
             servers.insert(number, server(None, slots, number as u64, history));
             servers.insert(number + 3, server(Some(number), "", number as u64, history));
         }
-        Scene { fold: Fold::new(Arc::new(deployment)), servers, silent: vec![], wanted: vec![], events: vec![], maps: 0 }
+        Scene {
+            fold: Fold::new(Arc::new(deployment)),
+            servers,
+            silent: vec![],
+            wanted: vec![],
+            events: vec![],
+            maps: 0,
+        }
     }
 
     /// What one node has to say of all: CLUSTER NODES.
     fn map(&self, of: usize) -> String {
         let line = |(number, server): (&usize, &Server)| {
             let myself = if *number == of { "myself," } else { "" };
-            let (role, master) = server.master.map_or(("master", "-".to_owned()), |master| ("slave", format!("id{master}")));
+            let (role, master) = server
+                .master
+                .map_or(("master", "-".to_owned()), |master| ("slave", format!("id{master}")));
             let failed = if server.failed { ",fail" } else { "" };
-            let (at, epoch, slots) = (address(server.moved.unwrap_or(*number)), server.epoch, &server.slots);
-            format!("id{number} {at}@16379 {myself}{role}{failed} {master} 0 0 {epoch} connected {slots}\n")
+            let (at, epoch, slots) =
+                (address(server.moved.unwrap_or(*number)), server.epoch, &server.slots);
+            format!(
+                "id{number} {at}@16379 {myself}{role}{failed} {master} 0 0 {epoch} connected {slots}\n"
+            )
         };
         self.servers.iter().map(line).collect()
     }
 
     fn answer(&self, number: usize, with_map: bool) -> Outcome {
-        let Some(server) = self.servers.get(&number).filter(|_| !self.silent.contains(&number)) else {
+        let Some(server) = self.servers.get(&number).filter(|_| !self.silent.contains(&number))
+        else {
             return Outcome::Failed(Reason::Refused);
         };
         let (history, continues) = server.history;
         let id = |history: char| history.to_string().repeat(40);
         let role = server.master.map_or("role:master".to_owned(), |master| {
-            format!("role:slave\nmaster_host:10.0.0.{master}\nmaster_port:6379\nmaster_link_status:up")
+            format!(
+                "role:slave\nmaster_host:10.0.0.{master}\nmaster_port:6379\nmaster_link_status:up"
+            )
         });
-        let before = continues.map(|history| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(history))).unwrap_or_default();
-        let head = format!("run_id:r{number}\nuptime_in_seconds:1000\ncluster_enabled:1\n{role}\nmaster_replid:{}\n", id(history));
+        let before = continues
+            .map(|history| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(history)))
+            .unwrap_or_default();
+        let head = format!(
+            "run_id:r{number}\nuptime_in_seconds:1000\ncluster_enabled:1\n{role}\nmaster_replid:{}\n",
+            id(history)
+        );
         let newest = self.servers.values().map(|server| server.epoch).max().unwrap_or_default();
         let (state, covered) = if server.works { ("ok", 16384) } else { ("fail", 10923) };
-        let assigned = if server.map.as_ref().is_some_and(|map| map.lines().count() == 1) { 0 } else { 16384 };
+        let assigned =
+            if server.map.as_ref().is_some_and(|map| map.lines().count() == 1) { 0 } else { 16384 };
         let info = format!(
             "cluster_state:{state}\ncluster_slots_assigned:{assigned}\ncluster_slots_ok:{covered}\ncluster_known_nodes:{}\ncluster_current_epoch:{newest}\ncluster_my_epoch:{}\n",
             self.servers.len(),
@@ -105,18 +145,33 @@ impl Scene {
             let before = self.fold.view();
             let elapsed = before.elapsed + SECOND;
             let outcomes = before.nodes.iter().enumerate().map(|(place, node)| {
-                let number = node.node.address.strip_prefix("10.0.0.").and_then(|rest| rest.split(':').next()?.parse().ok());
-                let is_at = |(own, server): &(&usize, &Server)| server.moved.unwrap_or(**own) == number.unwrap_or_default();
-                let number = number.map(|_| self.servers.iter().find(is_at).map_or(0, |(own, _)| *own));
-                number.map_or(Outcome::Pending, |number| self.answer(number, self.wanted.contains(&Wanted::Map(place))))
+                let number = node
+                    .node
+                    .address
+                    .strip_prefix("10.0.0.")
+                    .and_then(|rest| rest.split(':').next()?.parse().ok());
+                let is_at = |(own, server): &(&usize, &Server)| {
+                    server.moved.unwrap_or(**own) == number.unwrap_or_default()
+                };
+                let number =
+                    number.map(|_| self.servers.iter().find(is_at).map_or(0, |(own, _)| *own));
+                number.map_or(Outcome::Pending, |number| {
+                    self.answer(number, self.wanted.contains(&Wanted::Map(place)))
+                })
             });
-            let step = self.fold.apply(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect()));
+            let step = self.fold.apply(&Round::new(
+                SystemTime::UNIX_EPOCH + elapsed,
+                elapsed,
+                outcomes.collect(),
+            ));
             self.wanted = step.wanted;
-            self.maps = self.wanted.iter().filter(|wanted| matches!(wanted, Wanted::Map(_))).count();
+            self.maps =
+                self.wanted.iter().filter(|wanted| matches!(wanted, Wanted::Map(_))).count();
             self.events.extend(step.events.into_iter().map(|event| match event.kind {
-                EventKind::PrimaryChanged { from, to, cause } => {
-                    ("primary_changed", format!("{} {from} {to} {}", event.shard.unwrap_or_default(), cause.label()))
-                }
+                EventKind::PrimaryChanged { from, to, cause } => (
+                    "primary_changed",
+                    format!("{} {from} {to} {}", event.shard.unwrap_or_default(), cause.label()),
+                ),
                 kind => (kind.label(), event.node.or(event.shard).unwrap_or_default()),
             }));
         }
@@ -131,19 +186,32 @@ impl Scene {
     }
 
     fn happened(&self, kind: &str) -> Vec<&str> {
-        self.events.iter().filter(|(other, _)| *other == kind).map(|(_, what)| what.as_str()).collect()
+        self.events
+            .iter()
+            .filter(|(other, _)| *other == kind)
+            .map(|(_, what)| what.as_str())
+            .collect()
     }
 }
 
 /// Each shard, its primary, and how many replicas it has.
 fn shards(view: &DeploymentView) -> Vec<(&str, Option<&str>, usize)> {
     let of = view.shards.iter();
-    of.map(|shard| (shard.shard.as_deref().expect("a label"), shard.primary.map(|primary| view.name(primary.node)), shard.replicas))
-        .collect()
+    of.map(|shard| {
+        (
+            shard.shard.as_deref().expect("a label"),
+            shard.primary.map(|primary| view.name(primary.node)),
+            shard.replicas,
+        )
+    })
+    .collect()
 }
 
 fn kinds(view: &DeploymentView) -> Vec<(FindingKind, Severity, Option<&str>)> {
-    view.findings.iter().map(|finding| (finding.kind, finding.severity, finding.shard.as_deref())).collect()
+    view.findings
+        .iter()
+        .map(|finding| (finding.kind, finding.severity, finding.shard.as_deref()))
+        .collect()
 }
 
 #[test]
@@ -151,7 +219,10 @@ fn one_node_is_enough_to_find_all_shards() {
     let mut scene = Scene::healthy();
     let view = scene.rounds(1);
     let [a, b, c] = [1, 2, 3].map(address);
-    assert_eq!(shards(&view), [("0", Some(&*a), 1), ("5461", Some(&*b), 1), ("10923", Some(&*c), 1)]);
+    assert_eq!(
+        shards(&view),
+        [("0", Some(&*a), 1), ("5461", Some(&*b), 1), ("10923", Some(&*c), 1)]
+    );
     let cluster = view.cluster.as_ref().expect("a cluster");
     assert_eq!((cluster.working(), cluster.uncovered, cluster.known), (Some(true), Some(0), 6));
     assert_eq!(scene.maps, 3, "while nothing moves");
@@ -162,18 +233,28 @@ fn a_failover_is_that_of_its_shard() {
     let mut scene = Scene::healthy();
     scene.silent = vec![1];
     scene.rounds(2);
-    scene.servers.get_mut(&4).expect("it").clone_from(&Server { history: ('d', Some('a')), ..server(None, "0-5460", 7, 'd') });
+    scene
+        .servers
+        .get_mut(&4)
+        .expect("it")
+        .clone_from(&Server { history: ('d', Some('a')), ..server(None, "0-5460", 7, 'd') });
     let old = scene.servers.get_mut(&1).expect("it");
     (old.failed, old.slots) = (true, String::new());
     let view = scene.rounds(6);
     assert_eq!(shards(&view)[0], ("0", Some(&*address(4)), 0));
-    assert_eq!(scene.happened("primary_changed"), [format!("0 {} {} cluster", address(1), address(4))]);
+    assert_eq!(
+        scene.happened("primary_changed"),
+        [format!("0 {} {} cluster", address(1), address(4))]
+    );
     // It returns, takes itself for the master for a moment, and then follows.
     scene.silent.clear();
     scene.servers.insert(1, server(Some(4), "", 7, 'd'));
     let view = scene.rounds(6);
     assert_eq!((shards(&view)[0], kinds(&view)), (("0", Some(&*address(4)), 1), vec![]));
-    assert_eq!((scene.happened("split_brain_began").len(), scene.happened("primary_changed").len()), (0, 1));
+    assert_eq!(
+        (scene.happened("split_brain_began").len(), scene.happened("primary_changed").len()),
+        (0, 1)
+    );
     assert_eq!(view.shards[0].changes[Cause::Cluster as usize], 1);
     assert!(view.shards[1..].iter().all(|shard| shard.changes.iter().sum::<u64>() == 0));
 }
@@ -199,14 +280,20 @@ fn slots_that_move_take_no_label_with_them() {
     slots(2, "0-999 5461-10922", 8);
     let view = scene.rounds(8);
     let [a, b, c] = [1, 2, 3].map(address);
-    assert_eq!(shards(&view), [("0", Some(&*a), 1), ("5461", Some(&*b), 1), ("10923", Some(&*c), 1)]);
+    assert_eq!(
+        shards(&view),
+        [("0", Some(&*a), 1), ("5461", Some(&*b), 1), ("10923", Some(&*c), 1)]
+    );
     // A new one that has the lowest slot has a label of its own.
     scene.servers.get_mut(&2).expect("it").slots = "5461-10922".to_owned();
     scene.servers.insert(7, server(None, "0-999", 9, 'e'));
     let view = scene.rounds(8);
     let labels: Vec<_> = shards(&view).into_iter().map(|(label, ..)| label.to_owned()).collect();
     assert_eq!(labels, ["0", "1", "5461", "10923"]);
-    assert_eq!((scene.happened("primary_changed").len(), scene.happened("node_discovered")), (0, vec![&*address(7)]));
+    assert_eq!(
+        (scene.happened("primary_changed").len(), scene.happened("node_discovered")),
+        (0, vec![&*address(7)])
+    );
     assert_eq!(kinds(&view), []);
 }
 
@@ -220,7 +307,11 @@ fn a_slot_with_two_masters_is_a_conflict_once_both_were_read_again() {
     assert_eq!(early[0], Some(0), "maps are not of one moment");
     let view = scene.rounds(8);
     assert_eq!(found(&view), Some(461));
-    assert!(kinds(&view).contains(&(FindingKind::RedisClusterSlotConflict, Severity::Critical, None)));
+    assert!(kinds(&view).contains(&(
+        FindingKind::RedisClusterSlotConflict,
+        Severity::Critical,
+        None
+    )));
 }
 
 #[test]
@@ -232,7 +323,10 @@ fn a_master_that_was_replaced_while_it_was_cut_off_claims_nothing() {
     scene.servers.insert(4, server(None, "0-5460", 7, 'd'));
     let view = scene.rounds(8);
     let cluster = view.cluster.as_ref().expect("a cluster");
-    assert_eq!((view.shards[0].stale.len(), &cluster.doubtful[..], cluster.conflicts), (1, &[0][..], 0));
+    assert_eq!(
+        (view.shards[0].stale.len(), &cluster.doubtful[..], cluster.conflicts),
+        (1, &[0][..], 0)
+    );
     // Once it holds that the cluster works it takes writes again.
     scene.servers.get_mut(&1).expect("it").works = true;
     assert_eq!(scene.rounds(8).cluster.as_ref().map(|cluster| cluster.conflicts), Some(5461));
@@ -245,13 +339,19 @@ fn most_masters_say_whether_it_works() {
     let view = scene.rounds(2);
     assert_eq!(view.cluster.as_ref().and_then(topology::ClusterView::working), Some(true));
     let down = |view: &DeploymentView| {
-        view.findings.iter().find(|finding| finding.kind == FindingKind::RedisClusterDown).map(|finding| finding.severity)
+        view.findings
+            .iter()
+            .find(|finding| finding.kind == FindingKind::RedisClusterDown)
+            .map(|finding| finding.severity)
     };
     assert_eq!(down(&view), Some(Severity::Info), "it may have been started just now");
     assert_eq!(down(&scene.rounds(15)), Some(Severity::Warning));
     scene.servers.get_mut(&2).expect("it").works = false;
     let view = scene.rounds(2);
-    assert_eq!(view.cluster.as_ref().map(|cluster| (cluster.working(), cluster.uncovered)), Some((Some(false), Some(5461))));
+    assert_eq!(
+        view.cluster.as_ref().map(|cluster| (cluster.working(), cluster.uncovered)),
+        Some((Some(false), Some(5461)))
+    );
     for kind in [FindingKind::RedisClusterDown, FindingKind::RedisClusterSlotsUncovered] {
         assert!(kinds(&view).contains(&(kind, Severity::Critical, None)), "{:?}", kinds(&view));
     }
@@ -262,7 +362,15 @@ fn a_replica_less_is_the_business_of_its_shard() {
     let mut scene = Scene::healthy();
     scene.silent = vec![5];
     let view = scene.rounds(6);
-    assert!(kinds(&view).contains(&(FindingKind::RedisClusterShardWithoutReplica, Severity::Warning, Some("5461"))), "{:?}", kinds(&view));
+    assert!(
+        kinds(&view).contains(&(
+            FindingKind::RedisClusterShardWithoutReplica,
+            Severity::Warning,
+            Some("5461")
+        )),
+        "{:?}",
+        kinds(&view)
+    );
     assert!(!kinds(&view).iter().any(|(kind, ..)| *kind == FindingKind::RedisReplicasMissing));
 }
 
@@ -296,7 +404,14 @@ fn the_primaries_outlive_a_restart_of_the_exporter() {
     later.rounds(10);
     let changed = later.happened("primary_changed");
     assert_eq!(
-        (changed.len(), changed.first().map(|change| change.starts_with(&format!("0 {} {}", address(1), address(4))))),
+        (
+            changed.len(),
+            changed.first().map(|change| change.starts_with(&format!(
+                "0 {} {}",
+                address(1),
+                address(4)
+            )))
+        ),
         (1, Some(true))
     );
 }
@@ -305,18 +420,37 @@ fn the_primaries_outlive_a_restart_of_the_exporter() {
 fn a_replica_that_was_reset_is_of_no_shard_at_once() {
     let mut scene = Scene::healthy();
     let alone = format!("id4 {}@16379 myself,master - 0 0 0 connected\n", address(4));
-    scene.servers.insert(4, Server { map: Some(alone), history: ('d', Some('a')), works: false, ..server(None, "", 0, 'd') });
+    scene.servers.insert(
+        4,
+        Server {
+            map: Some(alone),
+            history: ('d', Some('a')),
+            works: false,
+            ..server(None, "", 0, 'd')
+        },
+    );
     let view = scene.rounds(4);
     assert_eq!(shards(&view)[0], ("0", Some(&*address(1)), 0));
-    assert_eq!((scene.happened("split_brain_began").len(), scene.happened("primary_changed").len()), (0, 0));
-    assert!(!kinds(&view).iter().any(|(kind, ..)| *kind == FindingKind::RedisClusterShardWithoutReplica), "{:?}", kinds(&view));
+    assert_eq!(
+        (scene.happened("split_brain_began").len(), scene.happened("primary_changed").len()),
+        (0, 0)
+    );
+    assert!(
+        !kinds(&view)
+            .iter()
+            .any(|(kind, ..)| *kind == FindingKind::RedisClusterShardWithoutReplica),
+        "{:?}",
+        kinds(&view)
+    );
 }
 
 #[test]
 fn a_node_that_moves_to_another_address_is_followed() {
     let mut scene = Scene::new();
     let view = scene.rounds(20);
-    let named = |view: &DeploymentView, name: &str| view.nodes.iter().position(|node| node.node.name == name);
+    let named = |view: &DeploymentView, name: &str| {
+        view.nodes.iter().position(|node| node.node.name == name)
+    };
     let place = named(&view, &address(5)).expect("it");
     assert_eq!(view.nodes.len(), 6);
     // As a pod does that is given another address: it keeps its id.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, DeploymentView, Discovery, Fold, HostNames, Kind, NameTemplate, NodeKind, Outcome, Resolved, Round};
+use topology::{
+    Answer, Deployment, DeploymentView, Discovery, Fold, HostNames, Kind, NameTemplate, NodeKind,
+    Outcome, Resolved, Round,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -23,12 +26,27 @@ impl Scene {
         let mut deployment = Deployment::new("orders", Kind::Dns, &[], SECOND, SECOND * 3);
         let names = NameTemplate::new(template).expect(template);
         let address_map = BTreeMap::new();
-        deployment.discovery =
-            Some(Discovery { master: String::new(), names, address_map, ghost_after: SECOND * 600, forget_after: SECOND * 10 });
+        deployment.discovery = Some(Discovery {
+            master: String::new(),
+            names,
+            address_map,
+            ghost_after: SECOND * 600,
+            forget_after: SECOND * 10,
+        });
         let servers = [("10.0.0.1:6379", master("x")), ("10.0.0.2:6379", replica("y"))].into();
-        let host_name = |(ip, name): (&str, &str)| (ip.to_owned(), Some(format!("{name}.orders.svc")));
-        let host_names = [("10.0.0.1", "redis-0"), ("10.0.0.2", "redis-1"), ("10.0.0.3", "redis-1")].map(host_name).into();
-        Scene { fold: Fold::new(Arc::new(deployment)), addresses: Some(vec!["10.0.0.1", "10.0.0.2"]), servers, host_names, events: vec![] }
+        let host_name =
+            |(ip, name): (&str, &str)| (ip.to_owned(), Some(format!("{name}.orders.svc")));
+        let host_names =
+            [("10.0.0.1", "redis-0"), ("10.0.0.2", "redis-1"), ("10.0.0.3", "redis-1")]
+                .map(host_name)
+                .into();
+        Scene {
+            fold: Fold::new(Arc::new(deployment)),
+            addresses: Some(vec!["10.0.0.1", "10.0.0.2"]),
+            servers,
+            host_names,
+            events: vec![],
+        }
     }
 
     fn rounds(&mut self, count: usize) -> Arc<DeploymentView> {
@@ -47,30 +65,51 @@ impl Scene {
                 NodeKind::Vacant => Outcome::Pending,
                 _ => outcome(&node.node.address),
             });
-            let addresses = self.addresses.as_ref().map(|all| all.iter().map(|address| (*address).to_owned()).collect());
-            let resolved = Resolved { host: "orders.svc".to_owned(), port: 6379, addresses, lookups: 1, failures: 0 };
+            let addresses = self
+                .addresses
+                .as_ref()
+                .map(|all| all.iter().map(|address| (*address).to_owned()).collect());
+            let resolved = Resolved {
+                host: "orders.svc".to_owned(),
+                port: 6379,
+                addresses,
+                lookups: 1,
+                failures: 0,
+            };
             let round = Round {
                 resolved: [resolved].into(),
                 host_names: Arc::new(self.host_names.clone()),
                 ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
             };
             let step = self.fold.apply(&round);
-            self.events.extend(step.events.into_iter().map(|event| (event.kind.label(), event.node.unwrap_or_default())));
+            self.events.extend(
+                step.events
+                    .into_iter()
+                    .map(|event| (event.kind.label(), event.node.unwrap_or_default())),
+            );
         }
         self.fold.view()
     }
 
     fn happened(&self, kind: &str) -> Vec<&str> {
-        self.events.iter().filter(|(other, _)| *other == kind).map(|(_, node)| node.as_str()).collect()
+        self.events
+            .iter()
+            .filter(|(other, _)| *other == kind)
+            .map(|(_, node)| node.as_str())
+            .collect()
     }
 }
 
 fn master(run_id: &str) -> String {
-    format!("run_id:{run_id}\nuptime_in_seconds:1000\nrole:master\nmaster_replid:{}\n", "a".repeat(40))
+    format!(
+        "run_id:{run_id}\nuptime_in_seconds:1000\nrole:master\nmaster_replid:{}\n",
+        "a".repeat(40)
+    )
 }
 
 fn replica(run_id: &str) -> String {
-    let role = "slave\nmaster_host:10.0.0.1\nmaster_port:6379\nmaster_link_status:up\nslave_read_only:1\n";
+    let role =
+        "slave\nmaster_host:10.0.0.1\nmaster_port:6379\nmaster_link_status:up\nslave_read_only:1\n";
     master(run_id).replace("master\n", role)
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
 use topology::{
-    Answer, Answerer, Check, Deployment, Discovery, EndpointKind, EndpointView, Expectations, Finding, FindingKind, Fold, Kind, Outcome,
-    Round, ServiceEndpoint, Severity, Step, Value,
+    Answer, Answerer, Check, Deployment, Discovery, EndpointKind, EndpointView, Expectations,
+    Finding, FindingKind, Fold, Kind, Outcome, Round, ServiceEndpoint, Severity, Step, Value,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,7 +27,9 @@ struct Scene {
 }
 
 fn master(run_id: &str) -> String {
-    format!("run_id:{run_id}\nuptime_in_seconds:0\nrole:master\nmaster_replid:{OURS}\nmaster_repl_offset:1\nloading:0\n")
+    format!(
+        "run_id:{run_id}\nuptime_in_seconds:0\nrole:master\nmaster_replid:{OURS}\nmaster_repl_offset:1\nloading:0\n"
+    )
 }
 
 fn replica(run_id: &str) -> String {
@@ -55,7 +57,12 @@ impl Scene {
             .map(|(kind, address)| ServiceEndpoint { kind, address: address.to_owned() })
             .into();
         let nodes = [Some(master("a1")), Some(replica("b1"))];
-        let mut scene = Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO, step: None, nodes };
+        let mut scene = Scene {
+            fold: Fold::new(Arc::new(deployment)),
+            elapsed: Duration::ZERO,
+            step: None,
+            nodes,
+        };
         scene.round(Vec::new());
         scene
     }
@@ -64,11 +71,16 @@ impl Scene {
         self.elapsed += SECOND;
         let at = SystemTime::UNIX_EPOCH + self.elapsed;
         let outcome = |info: &Option<String>| match info {
-            Some(info) => Outcome::Answered(Answer::new(NodeSnapshot::from_info(info).expect("INFO"), SECOND / 1000, at)),
+            Some(info) => Outcome::Answered(Answer::new(
+                NodeSnapshot::from_info(info).expect("INFO"),
+                SECOND / 1000,
+                at,
+            )),
             None => Outcome::Missed(Reason::Timeout),
         };
         let outcomes = self.nodes.iter().map(outcome).collect();
-        self.step = Some(self.fold.apply(&Round { checks, ..Round::new(at, self.elapsed, outcomes) }));
+        self.step =
+            Some(self.fold.apply(&Round { checks, ..Round::new(at, self.elapsed, outcomes) }));
     }
 
     /// Rounds without a check.
@@ -98,12 +110,20 @@ impl Scene {
 
     fn view(&self, endpoint: EndpointKind) -> EndpointView {
         let view = &self.step.as_ref().expect("a round").view;
-        view.endpoints.iter().find(|view| view.configured.kind == endpoint).expect("configured").clone()
+        view.endpoints
+            .iter()
+            .find(|view| view.configured.kind == endpoint)
+            .expect("configured")
+            .clone()
     }
 
     fn found(&self) -> Vec<Finding> {
         let view = &self.step.as_ref().expect("a round").view;
-        view.findings.iter().filter(|finding| finding.kind == FindingKind::RedisPrimaryEndpointWrong).cloned().collect()
+        view.findings
+            .iter()
+            .filter(|finding| finding.kind == FindingKind::RedisPrimaryEndpointWrong)
+            .cloned()
+            .collect()
     }
 
     fn severities(&self) -> Vec<Severity> {
@@ -112,7 +132,8 @@ impl Scene {
 
     /// `b` takes over, and `a` follows it.
     fn fail_over(&mut self) {
-        self.nodes = [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
+        self.nodes =
+            [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
         self.pass(1);
     }
 }
@@ -149,9 +170,16 @@ fn before_the_first_check_nothing_is_known() {
 fn an_endpoint_that_leads_to_the_primary_is_right() {
     let mut scene = Scene::new();
     let view = scene.leads_to("a1");
-    assert_eq!((view.up, view.role, view.correct, leads_to(&view)), (Some(true), Some(Role::Master), Some(true), Some("a")));
+    assert_eq!(
+        (view.up, view.role, view.correct, leads_to(&view)),
+        (Some(true), Some(Role::Master), Some(true), Some("a"))
+    );
     scene.pass(30);
-    assert_eq!((scene.view(EndpointKind::Primary), scene.found()), (view, vec![]), "it stays so until the next check");
+    assert_eq!(
+        (scene.view(EndpointKind::Primary), scene.found()),
+        (view, vec![]),
+        "it stays so until the next check"
+    );
 }
 
 #[test]
@@ -162,13 +190,22 @@ fn wrong_once_is_a_value_and_wrong_twice_is_a_finding() {
     assert_eq!(scene.found(), []);
     scene.leads_to("b1");
     let found = scene.found();
-    let expected = [("endpoint", "primary"), ("leads_to", "b"), ("role", "master"), ("primary", "a"), ("checks", "2")];
+    let expected = [
+        ("endpoint", "primary"),
+        ("leads_to", "b"),
+        ("role", "master"),
+        ("primary", "a"),
+        ("checks", "2"),
+    ];
     assert_eq!(
         (evidence(&found[0]), scene.severities()),
         (expected.map(|(name, value)| (name, value.to_owned())).into(), vec![Severity::Critical])
     );
     scene.leads_to("b1");
-    assert_eq!((scene.found()[0].since, scene.view(EndpointKind::Primary).wrong), (found[0].since, 3));
+    assert_eq!(
+        (scene.found()[0].since, scene.view(EndpointKind::Primary).wrong),
+        (found[0].since, 3)
+    );
     scene.pass(5);
     assert_eq!(scene.found()[0].since, found[0].since, "it stays between checks");
     assert_eq!((scene.leads_to("a1").correct, scene.found()), (Some(true), vec![]));
@@ -190,7 +227,10 @@ fn a_check_that_failed_is_unknown_and_breaks_the_row() {
     let mut scene = Scene::new();
     scene.leads_to("b1");
     let view = scene.check(EndpointKind::Primary, Err(Reason::Refused));
-    assert_eq!((view.up, view.reason, view.role, view.correct, leads_to(&view)), (Some(false), Some(Reason::Refused), None, None, None));
+    assert_eq!(
+        (view.up, view.reason, view.role, view.correct, leads_to(&view)),
+        (Some(false), Some(Reason::Refused), None, None, None)
+    );
     scene.leads_to("b1");
     assert_eq!(scene.found(), []);
     scene.leads_to("b1");
@@ -205,7 +245,10 @@ fn a_server_that_does_not_say_who_it_is_is_unknown() {
     for _ in 0..3 {
         let nameless = Answerer { run_id: None, role: Some(Role::Master), replid: None };
         let view = scene.check(EndpointKind::Primary, Ok(nameless));
-        assert_eq!((view.up, view.role, view.correct, leads_to(&view)), (Some(true), Some(Role::Master), None, None));
+        assert_eq!(
+            (view.up, view.role, view.correct, leads_to(&view)),
+            (Some(true), Some(Role::Master), None, None)
+        );
     }
     assert_eq!(scene.found(), []);
 }
@@ -224,7 +267,9 @@ fn a_failover_that_the_endpoint_follows_is_never_wrong_twice() {
 
 #[test]
 fn an_endpoint_that_follows_within_half_a_minute_pages_nobody_and_one_that_does_not_does() {
-    for (late, severities) in [(3, vec![Severity::Info]), (4, vec![Severity::Info, Severity::Critical])] {
+    for (late, severities) in
+        [(3, vec![Severity::Info]), (4, vec![Severity::Info, Severity::Critical])]
+    {
         let mut scene = Scene::new();
         scene.leads_to("a1");
         scene.fail_over();
@@ -247,7 +292,11 @@ fn what_was_wrong_before_the_failover_says_nothing_after_it() {
     scene.leads_to("b1");
     assert_eq!(scene.severities(), [Severity::Critical]);
     scene.fail_over();
-    assert_eq!((scene.view(EndpointKind::Primary).correct, scene.found()), (None, vec![]), "it led to the new primary all along");
+    assert_eq!(
+        (scene.view(EndpointKind::Primary).correct, scene.found()),
+        (None, vec![]),
+        "it led to the new primary all along"
+    );
     assert_eq!(scene.leads_to("b1").correct, Some(true));
 }
 
@@ -255,9 +304,15 @@ fn what_was_wrong_before_the_failover_says_nothing_after_it() {
 fn a_check_that_began_before_the_primary_was_primary_is_unknown() {
     let mut scene = Scene::new();
     scene.pass(5);
-    scene.nodes = [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
+    scene.nodes =
+        [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
     let begun = scene.elapsed + SECOND / 4;
-    scene.round(vec![Check { endpoint: EndpointKind::Primary, begun, ended: begun + SECOND / 2, outcome: answers("a1") }]);
+    scene.round(vec![Check {
+        endpoint: EndpointKind::Primary,
+        begun,
+        ended: begun + SECOND / 2,
+        outcome: answers("a1"),
+    }]);
     scene.pass(3);
     let view = scene.view(EndpointKind::Primary);
     assert_eq!((view.up, view.correct, leads_to(&view)), (Some(true), None, Some("a")));
@@ -270,15 +325,28 @@ fn a_restart_of_the_primary_is_no_wrong_endpoint() {
     // The endpoint is at the new process before the round is.
     let begun = scene.elapsed + SECOND / 4;
     scene.nodes[0] = None;
-    scene.round(vec![Check { endpoint: EndpointKind::Primary, begun, ended: begun + SECOND / 2, outcome: answers("a2") }]);
+    scene.round(vec![Check {
+        endpoint: EndpointKind::Primary,
+        begun,
+        ended: begun + SECOND / 2,
+        outcome: answers("a2"),
+    }]);
     let view = scene.view(EndpointKind::Primary);
-    assert_eq!((view.correct, leads_to(&view)), (Some(true), Some("stranger")), "what the last judged check found");
+    assert_eq!(
+        (view.correct, leads_to(&view)),
+        (Some(true), Some("stranger")),
+        "what the last judged check found"
+    );
     scene.nodes[0] = Some(master("a2"));
     scene.pass(1);
     let view = scene.view(EndpointKind::Primary);
     assert_eq!((view.correct, leads_to(&view)), (None, Some("a")));
     assert_eq!(scene.leads_to("a2").correct, Some(true));
-    assert_eq!((scene.leads_to("a1").wrong, scene.found()), (1, vec![]), "the old process is a stranger now");
+    assert_eq!(
+        (scene.leads_to("a1").wrong, scene.found()),
+        (1, vec![]),
+        "the old process is a stranger now"
+    );
 }
 
 #[test]
@@ -288,11 +356,20 @@ fn while_the_primary_does_not_answer_a_check_waits_for_it() {
     scene.pass(9);
     scene.nodes[0] = None;
     let begun = scene.elapsed + SECOND / 4;
-    scene.round(vec![Check { endpoint: EndpointKind::Primary, begun, ended: begun + SECOND / 2, outcome: answers("b1") }]);
+    scene.round(vec![Check {
+        endpoint: EndpointKind::Primary,
+        begun,
+        ended: begun + SECOND / 2,
+        outcome: answers("b1"),
+    }]);
     assert_eq!(scene.view(EndpointKind::Primary).correct, Some(true));
     scene.nodes[0] = Some(master("a1"));
     scene.pass(1);
-    assert_eq!(scene.view(EndpointKind::Primary).correct, Some(false), "it was the same process before and after");
+    assert_eq!(
+        scene.view(EndpointKind::Primary).correct,
+        Some(false),
+        "it was the same process before and after"
+    );
 }
 
 #[test]
@@ -301,7 +378,12 @@ fn a_check_that_ended_during_the_round_waits_for_the_next() {
     scene.leads_to("a1");
     scene.pass(9);
     let begun = scene.elapsed + SECOND;
-    scene.round(vec![Check { endpoint: EndpointKind::Primary, begun, ended: begun + SECOND / 100, outcome: answers("b1") }]);
+    scene.round(vec![Check {
+        endpoint: EndpointKind::Primary,
+        begun,
+        ended: begun + SECOND / 100,
+        outcome: answers("b1"),
+    }]);
     assert_eq!(scene.view(EndpointKind::Primary).correct, Some(true));
     scene.pass(1);
     assert_eq!(scene.view(EndpointKind::Primary).correct, Some(false));
@@ -368,7 +450,10 @@ fn a_reader_may_lead_to_any_node_that_serves_reads() {
     scene.reads_from("b1");
     scene.reads_from("b1");
     assert_eq!(scene.severities(), [Severity::Warning]);
-    assert_eq!(evidence(&scene.found()[0])[..2], [("endpoint", "reader".to_owned()), ("leads_to", "b".to_owned())]);
+    assert_eq!(
+        evidence(&scene.found()[0])[..2],
+        [("endpoint", "reader".to_owned()), ("leads_to", "b".to_owned())]
+    );
 }
 
 #[test]
@@ -406,7 +491,12 @@ fn rounds_that_are_rare_take_up_all_checks_in_order() {
     scene.pass(5);
     let check = |millis: u64, run_id: &str| {
         let begun = scene.elapsed + Duration::from_millis(millis);
-        Check { endpoint: EndpointKind::Primary, begun, ended: begun + SECOND / 100, outcome: answers(run_id) }
+        Check {
+            endpoint: EndpointKind::Primary,
+            begun,
+            ended: begun + SECOND / 100,
+            outcome: answers(run_id),
+        }
     };
     let checks = vec![check(100, "b1"), check(200, "a1"), check(300, "b1"), check(400, "b1")];
     scene.round(checks);
@@ -420,9 +510,16 @@ fn a_replica_that_sentinels_did_not_tell_of_yet_is_unknown_to_a_reader() {
     let mut scene = Scene::of(|deployment| {
         let names = topology::NameTemplate::default();
         let (master, address_map) = ("mymaster".to_owned(), BTreeMap::new());
-        deployment.discovery = Some(Discovery { master, names, address_map, ghost_after: hour, forget_after: hour });
+        deployment.discovery =
+            Some(Discovery { master, names, address_map, ghost_after: hour, forget_after: hour });
     });
-    let new = |replid: &str| Ok(Answerer { run_id: Some("new".into()), role: Some(Role::Replica), replid: Some(replid.into()) });
+    let new = |replid: &str| {
+        Ok(Answerer {
+            run_id: Some("new".into()),
+            role: Some(Role::Replica),
+            replid: Some(replid.into()),
+        })
+    };
     for _ in 0..2 {
         assert_eq!(scene.check(EndpointKind::Reader, new(OURS)).correct, None);
     }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
-use topology::{Answer, Came, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, Presence, Refusal, Round, Step};
+use topology::{
+    Answer, Came, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, Presence,
+    Refusal, Round, Step,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -51,7 +54,11 @@ fn node(step: &Step) -> &NodeView {
 
 /// What happened to the node; what that means for the deployment is another matter.
 fn kinds(step: &Step) -> Vec<&'static str> {
-    step.events.iter().filter(|event| event.node.is_some()).map(|event| event.kind.label()).collect()
+    step.events
+        .iter()
+        .filter(|event| event.node.is_some())
+        .map(|event| event.kind.label())
+        .collect()
 }
 
 const MASTER: &str = "run_id:x\nuptime_in_seconds:100\nrole:master\n";
@@ -60,7 +67,10 @@ const MASTER: &str = "run_id:x\nuptime_in_seconds:100\nrole:master\n";
 fn a_node_that_was_never_reached_is_pending_and_says_nothing() {
     let mut scene = Scene::new();
     let step = scene.round(Outcome::Pending);
-    assert_eq!((node(&step).presence, node(&step).polling.polls, kinds(&step)), (Presence::Pending, 0, vec![]));
+    assert_eq!(
+        (node(&step).presence, node(&step).polling.polls, kinds(&step)),
+        (Presence::Pending, 0, vec![])
+    );
 }
 
 #[test]
@@ -76,17 +86,27 @@ fn silence_is_unknown_until_it_lasted() {
     scene.answer(MASTER);
     for _ in 0..2 {
         let step = scene.round(Outcome::Missed(Reason::Timeout));
-        assert_eq!((node(&step).up(), node(&step).role(), kinds(&step)), (Some(true), Some(Role::Master), vec![]));
+        assert_eq!(
+            (node(&step).up(), node(&step).role(), kinds(&step)),
+            (Some(true), Some(Role::Master), vec![])
+        );
     }
     let step = scene.round(Outcome::Missed(Reason::Timeout));
-    assert_eq!((node(&step).up(), node(&step).role(), kinds(&step)), (Some(false), None, vec!["node_unreachable"]));
+    assert_eq!(
+        (node(&step).up(), node(&step).role(), kinds(&step)),
+        (Some(false), None, vec!["node_unreachable"])
+    );
     assert_eq!(node(&step).polling.failures[Reason::Timeout as usize], 3);
     scene.round(Outcome::Missed(Reason::Timeout));
     let step = scene.answer(MASTER);
     assert_eq!(node(&step).up(), Some(true));
     assert_eq!(step.events[0].kind, EventKind::NodeBack { down: SECOND * 2 });
     let step = scene.round(Outcome::Missed(Reason::Timeout));
-    assert_eq!(node(&step).up(), Some(true), "an answer ends the silence, so the next one starts anew");
+    assert_eq!(
+        node(&step).up(),
+        Some(true),
+        "an answer ends the silence, so the next one starts anew"
+    );
 }
 
 #[test]
@@ -99,14 +119,21 @@ fn a_first_answer_that_is_late_is_no_outage() {
     assert_eq!(kinds(&scene.round(Outcome::Missed(Reason::Timeout))), ["node_unreachable"]);
     // Connected again, but too late to be asked: nothing new.
     let step = scene.round(Outcome::Pending);
-    assert_eq!((node(&step).presence, node(&step).polling.polls), (Presence::Down { reason: Reason::Timeout, since: SECOND * 3 }, 3));
+    assert_eq!(
+        (node(&step).presence, node(&step).polling.polls),
+        (Presence::Down { reason: Reason::Timeout, since: SECOND * 3 }, 3)
+    );
 }
 
 #[test]
 fn a_refused_connection_is_evidence_at_once() {
-    for (reason, up) in
-        [(Reason::Refused, false), (Reason::Reset, false), (Reason::Closed, false), (Reason::Auth, true), (Reason::Dns, true)]
-    {
+    for (reason, up) in [
+        (Reason::Refused, false),
+        (Reason::Reset, false),
+        (Reason::Closed, false),
+        (Reason::Auth, true),
+        (Reason::Dns, true),
+    ] {
         let mut scene = Scene::new();
         scene.answer(MASTER);
         let step = scene.round(Outcome::Failed(reason));
@@ -119,7 +146,10 @@ fn a_pause_of_the_exporter_is_evidence_of_nothing() {
     let mut scene = Scene::new();
     scene.answer(MASTER);
     let step = scene.later(SECOND * 60, true, Outcome::Missed(Reason::Timeout));
-    assert_eq!((node(&step).up(), node(&step).polling.failures[Reason::Timeout as usize]), (Some(true), 1));
+    assert_eq!(
+        (node(&step).up(), node(&step).polling.failures[Reason::Timeout as usize]),
+        (Some(true), 1)
+    );
     let step = scene.later(SECOND * 60, false, Outcome::Missed(Reason::Timeout));
     assert_eq!(node(&step).up(), Some(true), "a round adds at most two intervals to a silence");
 }
@@ -133,10 +163,21 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
     scene.elapsed += SECOND;
     let at = SystemTime::UNIX_EPOCH + scene.elapsed;
     let details = vec![Some("Connection refused".into())];
-    let step = scene.fold.apply(&Round { details, ..Round::new(at, scene.elapsed, vec![Outcome::Failed(Reason::Refused)]) });
-    let kept: Vec<_> = node(&step).askings.iter().map(|asking| (asking.blind, asking.came.clone())).collect();
+    let step = scene.fold.apply(&Round {
+        details,
+        ..Round::new(at, scene.elapsed, vec![Outcome::Failed(Reason::Refused)])
+    });
+    let kept: Vec<_> =
+        node(&step).askings.iter().map(|asking| (asking.blind, asking.came.clone())).collect();
     let failure = Came::Failure(Reason::Refused, Some("Connection refused".into()));
-    assert_eq!(kept, [(false, Came::Answer(SECOND / 1000)), (true, Came::Nothing(Reason::Timeout, None)), (false, failure.clone())]);
+    assert_eq!(
+        kept,
+        [
+            (false, Came::Answer(SECOND / 1000)),
+            (true, Came::Nothing(Reason::Timeout, None)),
+            (false, failure.clone())
+        ]
+    );
     assert_eq!(node(&step).askings.back().map(|asking| asking.at), Some(at));
 
     let before = Arc::clone(&step.view);
@@ -151,8 +192,15 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
     );
     assert!(node(&last).askings.iter().all(|asking| asking.came == Came::Answer(SECOND / 1000)));
     scene.answer(&format!("{MASTER}master_replid:{}\n", "a".repeat(40)));
-    let step = scene.answer(&format!("run_id:other\nuptime_in_seconds:9000\nrole:master\nmaster_replid:{}\n", "b".repeat(40)));
-    assert_eq!(node(&step).askings.back().map(|asking| asking.came.clone()), Some(Came::Failure(Reason::Identity, None)), "a stranger");
+    let step = scene.answer(&format!(
+        "run_id:other\nuptime_in_seconds:9000\nrole:master\nmaster_replid:{}\n",
+        "b".repeat(40)
+    ));
+    assert_eq!(
+        node(&step).askings.back().map(|asking| asking.came.clone()),
+        Some(Came::Failure(Reason::Identity, None)),
+        "a stranger"
+    );
 }
 
 #[test]
@@ -162,7 +210,10 @@ fn a_restart_is_told_from_a_replacement_by_uptime() {
     let step = scene.answer("run_id:y\nuptime_in_seconds:1\nrole:master\n");
     assert_eq!((node(&step).process.restarts, kinds(&step)), (1, vec!["restarted"]));
     let step = scene.answer("run_id:z\nuptime_in_seconds:5000\nrole:slave\n");
-    assert_eq!((node(&step).process.replacements, kinds(&step)), (1, vec!["node_replaced", "role_changed"]));
+    assert_eq!(
+        (node(&step).process.replacements, kinds(&step)),
+        (1, vec!["node_replaced", "role_changed"])
+    );
     assert_eq!(node(&step).unexpected_role(), Some(true));
 }
 
@@ -178,10 +229,17 @@ fn a_server_that_shares_nothing_is_not_the_node_until_it_stays() {
     assert_eq!(kinds(&scene.answer(&server("y", 'a'))), ["node_replaced"]);
     for _ in 0..3 {
         let step = scene.answer(&server("z", 'b'));
-        assert_eq!(node(&step).last.as_ref().and_then(|last| last.identity.run_id.as_deref()), Some("y"), "what it says is not taken up");
+        assert_eq!(
+            node(&step).last.as_ref().and_then(|last| last.identity.run_id.as_deref()),
+            Some("y"),
+            "what it says is not taken up"
+        );
     }
     let step = scene.answer(&server("z", 'b'));
-    assert_eq!(node(&step).presence, Presence::Down { reason: Reason::Identity, since: SECOND * 5 });
+    assert_eq!(
+        node(&step).presence,
+        Presence::Down { reason: Reason::Identity, since: SECOND * 5 }
+    );
     assert_eq!(kinds(&scene.answer(&server("y", 'a'))), ["node_back"]);
     for _ in 0..60 {
         scene.answer(&server("z", 'b'));
@@ -194,7 +252,10 @@ fn a_new_role_is_an_event_and_first_sight_is_none() {
     let mut scene = Scene::new();
     assert_eq!(kinds(&scene.answer(MASTER)), Vec::<&str>::new());
     let step = scene.answer("run_id:x\nrole:slave\nmaster_link_status:up\n");
-    assert_eq!(step.events[0].kind, EventKind::RoleChanged { from: Role::Master, to: Role::Replica });
+    assert_eq!(
+        step.events[0].kind,
+        EventKind::RoleChanged { from: Role::Master, to: Role::Replica }
+    );
 }
 
 #[test]
@@ -203,16 +264,33 @@ fn states_of_a_link() {
     let mut scene = Scene::new();
     let mut check = |status: &str, state: LinkState, drops: u64, events: &[&str]| {
         let step = scene.answer(&replica(status));
-        assert_eq!((node(&step).link.state, node(&step).link.drops), (Some(state), drops), "{status}");
+        assert_eq!(
+            (node(&step).link.state, node(&step).link.drops),
+            (Some(state), drops),
+            "{status}"
+        );
         assert_eq!(kinds(&step), events, "{status}");
     };
-    let (down, sync) = ("master_link_status:down\nmaster_sync_in_progress:0\n", "master_link_status:down\nmaster_sync_in_progress:1\n");
+    let (down, sync) = (
+        "master_link_status:down\nmaster_sync_in_progress:0\n",
+        "master_link_status:down\nmaster_sync_in_progress:1\n",
+    );
     check(&format!("{down}master_link_down_since_seconds:-1"), LinkState::NeverUp, 0, &[]);
     check(&format!("{down}master_link_down_since_seconds:1795226552"), LinkState::NeverUp, 0, &[]);
     check(sync, LinkState::Syncing, 0, &[]);
-    check("master_link_status:up\nmaster_last_io_seconds_ago:10", LinkState::Up, 0, &["full_resync"]);
+    check(
+        "master_link_status:up\nmaster_last_io_seconds_ago:10",
+        LinkState::Up,
+        0,
+        &["full_resync"],
+    );
     check("master_link_status:up\nmaster_last_io_seconds_ago:21", LinkState::Stalled, 0, &[]);
-    check(&format!("{down}master_link_down_since_seconds:4"), LinkState::Lost, 1, &["link_dropped"]);
+    check(
+        &format!("{down}master_link_down_since_seconds:4"),
+        LinkState::Lost,
+        1,
+        &["link_dropped"],
+    );
     for _ in 0..2 {
         check(sync, LinkState::Syncing, 1, &[]);
         check(&format!("{down}master_link_down_since_seconds:4"), LinkState::Lost, 1, &[]);
@@ -225,13 +303,22 @@ fn states_of_a_link() {
 #[test]
 fn foreign_errors_are_counted_and_our_own_are_not() {
     let info = |run_id: &str, noperm: u64, total: u64| {
-        format!("run_id:{run_id}\nrole:master\ntotal_error_replies:{total}\n# Errorstats\nerrorstat_NOPERM:count={noperm}\n")
+        format!(
+            "run_id:{run_id}\nrole:master\ntotal_error_replies:{total}\n# Errorstats\nerrorstat_NOPERM:count={noperm}\n"
+        )
     };
     let mut scene = Scene::new();
     let mut check = |info: &str, own: &[&str], noperm: u64, total: u64| {
-        let step = scene.round(answered(info, |answer| answer.own_errors = own.iter().map(|code| ((*code).into(), 1)).collect()));
+        let step = scene.round(answered(info, |answer| {
+            answer.own_errors = own.iter().map(|code| ((*code).into(), 1)).collect()
+        }));
         let counters = &node(&step).counters;
-        let counted = counters.errors().expect("a table").find(|(code, _)| *code == "NOPERM").expect("watched").1;
+        let counted = counters
+            .errors()
+            .expect("a table")
+            .find(|(code, _)| *code == "NOPERM")
+            .expect("watched")
+            .1;
         assert_eq!((counted, counters.error_replies()), (noperm, Some(total)), "{info}");
     };
     check(&info("x", 7, 9), &[], 0, 0);
@@ -254,7 +341,11 @@ fn what_another_server_counted_did_not_happen_here() {
         let step = scene.answer(info);
         let counters = &node(&step).counters;
         let readonly = counters.errors().expect("a table").find(|(code, _)| *code == "READONLY");
-        assert_eq!((readonly, counters.error_replies()), (Some(("READONLY", counted)), Some(counted)), "{info}");
+        assert_eq!(
+            (readonly, counters.error_replies()),
+            (Some(("READONLY", counted)), Some(counted)),
+            "{info}"
+        );
     };
     check(&info("x", 5000, 10), 0);
     check(&info("x", 5000, 11), 1);
@@ -275,9 +366,14 @@ fn a_replica_that_is_listed_twice_is_one() {
                 slave1:ip=::1,port=6379,state=online,offset=90,lag=0\n\
                 slave2:ip=172.17.0.2,port=6379,state=wait_bgsave,offset=0,lag=0\n\
                 slave3:ip=10.0.0.9,port=6379,state=online,offset=80,lag=1\n";
-    let round = Round::new(SystemTime::UNIX_EPOCH, SECOND, vec![answered(info, |_| {}), Outcome::Pending]);
+    let round =
+        Round::new(SystemTime::UNIX_EPOCH, SECOND, vec![answered(info, |_| {}), Outcome::Pending]);
     let step = scene.fold.apply(&round);
-    let attached: Vec<_> = node(&step).attached.iter().map(|replica| (replica.name.as_str(), replica.seen.offset)).collect();
+    let attached: Vec<_> = node(&step)
+        .attached
+        .iter()
+        .map(|replica| (replica.name.as_str(), replica.seen.offset))
+        .collect();
     assert_eq!(attached, [("10.0.0.9:6379", 80), ("b", 90)]);
 }
 
@@ -285,7 +381,8 @@ fn a_replica_that_is_listed_twice_is_one() {
 fn a_wiped_error_table_is_absent_and_not_zero() {
     let mut scene = Scene::new();
     scene.answer("run_id:x\nrole:master\n# Errorstats\nerrorstat_OOM:count=2\n");
-    let step = scene.answer("run_id:x\nrole:master\n# Errorstats\nerrorstat_ERRORSTATS_DISABLED:count=1\n");
+    let step = scene
+        .answer("run_id:x\nrole:master\n# Errorstats\nerrorstat_ERRORSTATS_DISABLED:count=1\n");
     assert!(node(&step).counters.errors().is_none());
     let step = scene.answer("run_id:x\nrole:master\n# Errorstats\nerrorstat_OOM:count=1\n");
     let oom = node(&step).counters.errors().expect("a table").find(|(code, _)| *code == "OOM");
@@ -312,28 +409,55 @@ fn topology_commands_are_counted_from_first_sight_on() {
 fn refused_writes_are_derived_from_state() {
     let check = |info: &str, config: &[(&str, &str)], refused: &[Refusal]| {
         let outcome = answered(info, |answer| {
-            let pairs = config.iter().flat_map(|(name, value)| [Reply::Text((*name).to_owned()), Reply::Text((*value).to_owned())]);
+            let pairs = config.iter().flat_map(|(name, value)| {
+                [Reply::Text((*name).to_owned()), Reply::Text((*value).to_owned())]
+            });
             let mut read = Config::default();
             read.add(&Reply::Array(pairs.collect()));
             Arc::make_mut(&mut answer.snapshot).config = Some(Arc::new(read));
         });
         let step = Scene::new().round(outcome);
-        let held: Vec<_> = node(&step).writes_refused.iter().filter(|(_, holds)| *holds).map(|(reason, _)| *reason).collect();
+        let held: Vec<_> = node(&step)
+            .writes_refused
+            .iter()
+            .filter(|(_, holds)| *holds)
+            .map(|(reason, _)| *reason)
+            .collect();
         assert_eq!(held, refused, "{info} {config:?}");
     };
     let failed_save = "run_id:x\nrole:master\nrdb_last_bgsave_status:err\n";
     check(MASTER, &[], &[]);
-    check("run_id:x\nrole:master\naof_enabled:1\naof_last_write_status:err\n", &[], &[Refusal::MisconfAof]);
+    check(
+        "run_id:x\nrole:master\naof_enabled:1\naof_last_write_status:err\n",
+        &[],
+        &[Refusal::MisconfAof],
+    );
     check("run_id:x\nrole:master\naof_enabled:0\naof_last_write_status:err\n", &[], &[]);
-    check(failed_save, &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "yes")], &[Refusal::MisconfRdb]);
+    check(
+        failed_save,
+        &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "yes")],
+        &[Refusal::MisconfRdb],
+    );
     check(failed_save, &[("save", ""), ("stop-writes-on-bgsave-error", "yes")], &[]);
     check(failed_save, &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "no")], &[]);
-    check("run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:noeviction\nused_memory:101\n", &[], &[Refusal::Oom]);
-    check("run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\n", &[], &[]);
+    check(
+        "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:noeviction\nused_memory:101\n",
+        &[],
+        &[Refusal::Oom],
+    );
+    check(
+        "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\n",
+        &[],
+        &[],
+    );
     let evicting = "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:volatile-lru\nused_memory:101\ncurrent_eviction_exceeded_time";
     check(&format!("{evicting}:12\n"), &[], &[Refusal::Oom]);
     check(&format!("{evicting}:0\n"), &[], &[]);
-    check("run_id:x\nrole:master\nmin_slaves_good_slaves:0\n", &[("min-replicas-to-write", "1")], &[Refusal::Noreplicas]);
+    check(
+        "run_id:x\nrole:master\nmin_slaves_good_slaves:0\n",
+        &[("min-replicas-to-write", "1")],
+        &[Refusal::Noreplicas],
+    );
     check("run_id:x\nrole:master\nloading:1\n", &[], &[Refusal::Loading]);
     check("run_id:x\nrole:slave\nloading:1\naof_enabled:1\naof_last_write_status:err\n", &[], &[]);
 }
@@ -346,7 +470,10 @@ fn a_server_that_makes_room_takes_writes_meanwhile() {
     };
     let mut scene = Scene::new();
     let refused = |step: &Step| node(step).writes_refused.contains(&(Refusal::Oom, true));
-    assert!(refused(&scene.round(above(10))), "it does not tell yet whether it finds something to evict");
+    assert!(
+        refused(&scene.round(above(10))),
+        "it does not tell yet whether it finds something to evict"
+    );
     assert!(!refused(&scene.round(above(11))));
     assert!(refused(&scene.round(above(11))));
 }

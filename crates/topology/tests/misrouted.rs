@@ -7,7 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{Client, CommandStats, NodeSnapshot, Reason};
 use topology::limits::{CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY};
-use topology::{Answer, Deployment, DeploymentView, Finding, FindingKind, Fold, Kind, MisroutedView, Outcome, Round, Value, Wanted, Why};
+use topology::{
+    Answer, Deployment, DeploymentView, Finding, FindingKind, Fold, Kind, MisroutedView, Outcome,
+    Round, Value, Wanted, Why,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -53,7 +56,9 @@ impl Server {
 
     fn answer(&mut self, lists: bool) -> Outcome {
         let role = match self.follows {
-            Some(port) => format!("role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"),
+            Some(port) => format!(
+                "role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"
+            ),
             None => "role:master\n".to_owned(),
         };
         let history = self.history.to_string().repeat(40);
@@ -62,19 +67,31 @@ impl Server {
             self.name, self.uptime, self.connected
         );
         if let Some(readonly) = self.readonly {
-            write!(info, "# Errorstats\nerrorstat_READONLY:count={readonly}\n").expect("to a string");
+            write!(info, "# Errorstats\nerrorstat_READONLY:count={readonly}\n")
+                .expect("to a string");
         }
-        let mut commands = String::from("cmdstat_get:calls=5,usec=5,usec_per_call=1,rejected_calls=0,failed_calls=0\n");
+        let mut commands = String::from(
+            "cmdstat_get:calls=5,usec=5,usec_per_call=1,rejected_calls=0,failed_calls=0\n",
+        );
         for (name, (rejected, failed)) in &self.commands {
-            write!(commands, "cmdstat_{name}:calls={failed},usec=5,usec_per_call=1").expect("to a string");
-            let more = if self.counts_refusals { format!(",rejected_calls={rejected},failed_calls={failed}\n") } else { "\n".to_owned() };
+            write!(commands, "cmdstat_{name}:calls={failed},usec=5,usec_per_call=1")
+                .expect("to a string");
+            let more = if self.counts_refusals {
+                format!(",rejected_calls={rejected},failed_calls={failed}\n")
+            } else {
+                "\n".to_owned()
+            };
             commands += &more;
         }
         let mut snapshot = NodeSnapshot::from_info(&info).expect("an INFO reply");
         snapshot.commands = Some(Arc::new(CommandStats::parse(&commands)));
         self.listed += u32::from(lists);
         let clients = lists.then(|| Client::parse_list(&self.clients.join("\n")).into());
-        Outcome::Answered(Answer { commands_read: true, clients, ..Answer::new(snapshot, SECOND / 1000, SystemTime::UNIX_EPOCH) })
+        Outcome::Answered(Answer {
+            commands_read: true,
+            clients,
+            ..Answer::new(snapshot, SECOND / 1000, SystemTime::UNIX_EPOCH)
+        })
     }
 }
 
@@ -100,9 +117,11 @@ impl Scene {
         for port in 1..=3 {
             deployment.add(format!("n{port}"), format!("h:{port}"), None);
         }
-        let servers = vec![Server::new("a", None), Server::new("b", Some(1)), Server::new("c", Some(1))];
+        let servers =
+            vec![Server::new("a", None), Server::new("b", Some(1)), Server::new("c", Some(1))];
         let fold = Fold::new(Arc::new(deployment));
-        let mut scene = Scene { servers, view: fold.view(), fold, elapsed: Duration::ZERO, wanted: Vec::new() };
+        let mut scene =
+            Scene { servers, view: fold.view(), fold, elapsed: Duration::ZERO, wanted: Vec::new() };
         scene.rounds(2, |_| {});
         scene
     }
@@ -110,13 +129,19 @@ impl Scene {
     fn round(&mut self) {
         self.elapsed += SECOND;
         let wanted = std::mem::take(&mut self.wanted);
-        let answer = |(place, server): (usize, &mut Server)| server.answer(wanted.contains(&Wanted::Clients(place)));
+        let answer = |(place, server): (usize, &mut Server)| {
+            server.answer(wanted.contains(&Wanted::Clients(place)))
+        };
         let outcomes = self.servers.iter_mut().enumerate().map(answer).collect();
         self.take(outcomes);
     }
 
     fn take(&mut self, outcomes: Vec<Outcome>) {
-        let step = self.fold.apply(&Round::new(SystemTime::UNIX_EPOCH + self.elapsed, self.elapsed, outcomes));
+        let step = self.fold.apply(&Round::new(
+            SystemTime::UNIX_EPOCH + self.elapsed,
+            self.elapsed,
+            outcomes,
+        ));
         (self.view, self.wanted) = (step.view, step.wanted);
     }
 
@@ -130,7 +155,8 @@ impl Scene {
 
     /// The primary becomes a replica of the second node.
     fn swap(&mut self) {
-        (self.servers[0].follows, self.servers[1].follows, self.servers[2].follows) = (Some(2), None, Some(2));
+        (self.servers[0].follows, self.servers[1].follows, self.servers[2].follows) =
+            (Some(2), None, Some(2));
     }
 
     fn at(&self, place: usize) -> Option<&MisroutedView> {
@@ -142,7 +168,11 @@ impl Scene {
     }
 
     fn evidence(&self, kind: FindingKind, name: &str) -> Option<&Value> {
-        self.finding(kind)?.evidence.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+        self.finding(kind)?
+            .evidence
+            .iter()
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| value)
     }
 }
 
@@ -156,7 +186,11 @@ fn list(items: &[&str]) -> Value {
 #[test]
 fn a_client_of_a_replica_is_told_by_library_and_a_reader_is_not_blamed() {
     let mut scene = Scene::new();
-    scene.servers[1].clients = vec![client(1, 500, 0, "set", "redis-py"), client(2, 500, 0, "get", "jedis"), client(3, 9, 0, "info", "")];
+    scene.servers[1].clients = vec![
+        client(1, 500, 0, "set", "redis-py"),
+        client(2, 500, 0, "get", "jedis"),
+        client(3, 9, 0, "info", ""),
+    ];
     scene.rounds(3, |servers| servers[1].refuse("set", 2));
     let misrouted = scene.at(1).expect("clients write to it");
     assert_eq!((misrouted.why, &*misrouted.commands), (Why::WrongEndpoint, &["set".into()][..]));
@@ -175,7 +209,10 @@ fn a_client_of_a_replica_is_told_by_library_and_a_reader_is_not_blamed() {
     assert_eq!(scene.evidence(HIT, "clients"), Some(&list(&["app1 10.0.0.1:5000"])));
     assert_eq!(scene.evidence(HIT, "per_second"), Some(&Value::Number(2.0)));
     assert_eq!(scene.servers[1].listed, 2, "once in 30 s");
-    assert_eq!((scene.servers[0].listed, scene.servers[2].listed, scene.finding(STALE)), (0, 0, None));
+    assert_eq!(
+        (scene.servers[0].listed, scene.servers[2].listed, scene.finding(STALE)),
+        (0, 0, None)
+    );
 
     scene.rounds(60, |_| {});
     assert!(scene.at(1).is_some(), "for a minute it may go on");
@@ -200,7 +237,10 @@ fn the_list_of_many_clients_is_not_asked_for() {
     scene.rounds(70, |servers| servers[1].refuse("del", 1));
     assert_eq!(scene.servers[1].listed, 0);
     let misrouted = scene.at(1).expect("clients write to it");
-    assert_eq!((misrouted.writers.clone(), misrouted.too_many), (None, Some(CLIENTS_LISTED_AT_MOST + 1)));
+    assert_eq!(
+        (misrouted.writers.clone(), misrouted.too_many),
+        (None, Some(CLIENTS_LISTED_AT_MOST + 1))
+    );
     assert_eq!(scene.evidence(HIT, "connected_clients"), Some(&Value::Number(1001.0)));
     assert_eq!(scene.evidence(HIT, "clients"), None);
 
@@ -245,11 +285,18 @@ fn clients_left_on_a_demoted_primary_are_stale() {
     assert_eq!(misrouted.why, Why::Demotion);
     let of = |clients: &Option<Arc<topology::Clients>>| {
         let clients = clients.clone().expect("listed");
-        clients.libraries.iter().map(|(library, count)| (library.to_string(), *count)).collect::<Vec<_>>()
+        clients
+            .libraries
+            .iter()
+            .map(|(library, count)| (library.to_string(), *count))
+            .collect::<Vec<_>>()
     };
     assert_eq!(of(&misrouted.writers), [("jedis".to_owned(), 1), ("redis-py".to_owned(), 1)]);
     assert_eq!(of(&misrouted.stale), [("redis-py".to_owned(), 2), ("lettuce".to_owned(), 1)]);
-    assert!(scene.finding(STALE).is_none() && scene.finding(HIT).is_none(), "after a failover clients may need a while");
+    assert!(
+        scene.finding(STALE).is_none() && scene.finding(HIT).is_none(),
+        "after a failover clients may need a while"
+    );
 
     scene.rounds(59, |servers| servers[0].refuse("set", 3));
     assert_eq!(scene.evidence(STALE, "stale_clients"), Some(&Value::Number(3.0)));
@@ -259,7 +306,9 @@ fn clients_left_on_a_demoted_primary_are_stale() {
     // It is master again, and takes writes.
     (scene.servers[0].follows, scene.servers[1].follows) = (None, Some(1));
     scene.round();
-    assert!(scene.at(0).is_none() && scene.finding(STALE).is_none() && scene.finding(HIT).is_none());
+    assert!(
+        scene.at(0).is_none() && scene.finding(STALE).is_none() && scene.finding(HIT).is_none()
+    );
 }
 
 #[test]
@@ -303,17 +352,30 @@ fn transactions_and_scripts_are_told_by_what_carries_them() {
     let misrouted = scene.at(1).expect("clients write to it");
     assert_eq!(*misrouted.commands, ["hset".into(), "eval".into(), "exec".into()]);
     let writers = misrouted.writers.as_ref().expect("listed");
-    assert_eq!(*writers.libraries, [("jedis".into(), 1), ("redis-py".into(), 1)], "no script of others failed");
+    assert_eq!(
+        *writers.libraries,
+        [("jedis".into(), 1), ("redis-py".into(), 1)],
+        "no script of others failed"
+    );
 }
 
 #[test]
 fn who_wrote_once_is_known_until_it_leaves() {
     let mut scene = Scene::new();
-    scene.servers[1].clients = vec![client(1, 500, 0, "set", "redis-py"), client(2, 500, 0, "get", "jedis")];
+    scene.servers[1].clients =
+        vec![client(1, 500, 0, "set", "redis-py"), client(2, 500, 0, "get", "jedis")];
     scene.rounds(3, |servers| servers[1].refuse("set", 1));
-    scene.servers[1].clients = vec![client(1, 530, 0, "get", "redis-py"), client(2, 530, 0, "get", "jedis")];
+    scene.servers[1].clients =
+        vec![client(1, 530, 0, "get", "redis-py"), client(2, 530, 0, "get", "jedis")];
     scene.rounds(31, |servers| servers[1].refuse("set", 1));
-    let libraries = |scene: &Scene| scene.at(1).and_then(|misrouted| misrouted.writers.clone()).expect("listed").libraries.clone();
+    let libraries = |scene: &Scene| {
+        scene
+            .at(1)
+            .and_then(|misrouted| misrouted.writers.clone())
+            .expect("listed")
+            .libraries
+            .clone()
+    };
     assert_eq!((scene.servers[1].listed, libraries(&scene)), (2, vec![("redis-py".into(), 1)]));
     scene.servers[1].clients.remove(0);
     scene.rounds(31, |servers| servers[1].refuse("set", 1));
@@ -344,11 +406,15 @@ fn servers_that_count_no_refusals_tell_nothing() {
 #[test]
 fn there_are_never_more_names_than_stated() {
     let mut scene = Scene::new();
-    scene.servers[1].clients = (0..400).map(|id| client(id, 50, 0, "set", &format!("lib{}", id % 40))).collect();
+    scene.servers[1].clients =
+        (0..400).map(|id| client(id, 50, 0, "set", &format!("lib{}", id % 40))).collect();
     scene.servers[1].clients.push(client(400, 50, 0, "set", "other"));
     scene.rounds(3, |servers| servers[1].refuse("set", 2));
     let writers = scene.at(1).and_then(|misrouted| misrouted.writers.clone()).expect("listed");
-    assert_eq!((writers.total, writers.libraries.len(), writers.versions.len(), writers.busiest.len()), (401, 17, 16, 5));
+    assert_eq!(
+        (writers.total, writers.libraries.len(), writers.versions.len(), writers.busiest.len()),
+        (401, 17, 16, 5)
+    );
     assert_eq!(writers.libraries.iter().map(|(_, count)| count).sum::<usize>(), 401);
     assert_eq!(writers.libraries.last(), Some(&("other".into(), 241)));
 }
@@ -360,7 +426,10 @@ fn a_library_that_is_not_said_is_unknown() {
     scene.servers[1].clients = vec![line.to_owned(), client(2, 9, 0, "set", "")];
     scene.rounds(3, |servers| servers[1].refuse("set", 2));
     let writers = scene.at(1).and_then(|misrouted| misrouted.writers.clone()).expect("listed");
-    assert_eq!((&*writers.libraries, &*writers.busiest[0]), (&[("unknown".into(), 2)][..], "10.0.0.1:5000"));
+    assert_eq!(
+        (&*writers.libraries, &*writers.busiest[0]),
+        (&[("unknown".into(), 2)][..], "10.0.0.1:5000")
+    );
 }
 
 #[test]
@@ -370,11 +439,23 @@ fn a_node_that_is_down_says_nothing_and_a_new_process_knows_other_clients() {
     scene.rounds(3, |servers| servers[1].refuse("set", 2));
     assert!(scene.at(1).is_some());
     scene.elapsed += SECOND;
-    let outcomes = vec![scene.servers[0].answer(false), Outcome::Failed(Reason::Refused), scene.servers[2].answer(false)];
+    let outcomes = vec![
+        scene.servers[0].answer(false),
+        Outcome::Failed(Reason::Refused),
+        scene.servers[2].answer(false),
+    ];
     scene.take(outcomes);
     assert!(scene.at(1).is_none());
-    let restarted = Server { uptime: 0, clients: vec![client(1, 1, 0, "get", "jedis")], ..Server::new("b2", Some(1)) };
+    let restarted = Server {
+        uptime: 0,
+        clients: vec![client(1, 1, 0, "get", "jedis")],
+        ..Server::new("b2", Some(1))
+    };
     scene.servers[1] = restarted;
     scene.rounds(1, |_| {});
-    assert_eq!(scene.at(1).and_then(|misrouted| misrouted.writers.clone()), None, "its clients are others");
+    assert_eq!(
+        scene.at(1).and_then(|misrouted| misrouted.writers.clone()),
+        None,
+        "its clients are others"
+    );
 }

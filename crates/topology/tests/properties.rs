@@ -27,11 +27,22 @@ enum Act {
 fn act(silence: bool) -> impl Strategy<Value = Act> {
     let ids = 0..4_u8;
     let master = (ids.clone(), prop::option::of(ids.clone()), 0..1000_u64, 0..50_u64);
-    let master = master.prop_map(|(id, continued, offset, changes)| Act::Master { id, continued, offset, changes });
-    let replica = (ids, 0..NODES, any::<bool>(), 0..1000_u64).prop_map(|(id, of, up, offset)| Act::Replica { id, of, up, offset });
-    let lost = if silence { prop_oneof![Just(Act::Silent), Just(Act::Refused)].boxed() } else { Just(Act::Refused).boxed() };
+    let master = master.prop_map(|(id, continued, offset, changes)| Act::Master {
+        id,
+        continued,
+        offset,
+        changes,
+    });
+    let replica = (ids, 0..NODES, any::<bool>(), 0..1000_u64)
+        .prop_map(|(id, of, up, offset)| Act::Replica { id, of, up, offset });
+    let lost = if silence {
+        prop_oneof![Just(Act::Silent), Just(Act::Refused)].boxed()
+    } else {
+        Just(Act::Refused).boxed()
+    };
     let weight = u32::from(silence) * 2;
-    prop_oneof![4 => master, 4 => replica, weight.max(1) => lost].prop_filter("no loss", move |act| silence || !matches!(act, Act::Refused))
+    prop_oneof![4 => master, 4 => replica, weight.max(1) => lost]
+        .prop_filter("no loss", move |act| silence || !matches!(act, Act::Refused))
 }
 
 /// Rounds of three nodes.
@@ -44,8 +55,9 @@ fn info(node: usize, act: &Act) -> String {
     let common = format!("run_id:{node}\nuptime_in_seconds:100\nloading:0\nrdb_last_save_time:1\n");
     match act {
         Act::Master { id: of, continued, offset, changes } => {
-            let continued =
-                continued.map(|of| format!("master_replid2:{}\nsecond_repl_offset:{}\n", id(of), offset / 2)).unwrap_or_default();
+            let continued = continued
+                .map(|of| format!("master_replid2:{}\nsecond_repl_offset:{}\n", id(of), offset / 2))
+                .unwrap_or_default();
             let replid = id(*of);
             format!(
                 "{common}role:master\nmaster_replid:{replid}\n{continued}master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n"
@@ -91,19 +103,29 @@ fn fold(order: [usize; NODES]) -> Fold {
 /// Plays rounds, and gives the view after each, with its events.
 fn play(acts: &[[Act; NODES]], order: [usize; NODES]) -> Vec<(Arc<DeploymentView>, Vec<Event>)> {
     let mut fold = fold(order);
-    let rounds = acts.iter().enumerate().map(|(number, acts)| round(number, order.map(|node| outcome(node, &acts[node])).into()));
+    let rounds = acts
+        .iter()
+        .enumerate()
+        .map(|(number, acts)| round(number, order.map(|node| outcome(node, &acts[node])).into()));
     rounds.map(|round| fold.apply(&round)).map(|step| (step.view, step.events)).collect()
 }
 
 /// Everything that only grows.
 fn counters(view: &DeploymentView) -> Vec<u64> {
     let shard = &view.shards[0];
-    let mut counters: Vec<u64> = [shard.split_brain.total, shard.no_primary.total].map(|total| total.as_secs()).into();
+    let mut counters: Vec<u64> =
+        [shard.split_brain.total, shard.no_primary.total].map(|total| total.as_secs()).into();
     counters.extend([shard.lost_writes.total, shard.emptied.total]);
     counters.extend(shard.changes);
     counters.extend(view.history.counts().map(|(_, count)| count));
     for node in &view.nodes {
-        counters.extend([node.process.restarts, node.process.role_changes, node.link.drops, node.resyncs, node.polling.polls]);
+        counters.extend([
+            node.process.restarts,
+            node.process.role_changes,
+            node.link.drops,
+            node.resyncs,
+            node.polling.polls,
+        ]);
         counters.extend(node.polling.failures);
     }
     counters
@@ -121,26 +143,48 @@ fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
         ("masters".to_owned(), names(&shard.masters)),
         (
             "primary".to_owned(),
-            shard.primary.map(|primary| format!("{} {:?}", view.name(primary.node), primary.evidence)).unwrap_or_default(),
+            shard
+                .primary
+                .map(|primary| format!("{} {:?}", view.name(primary.node), primary.evidence))
+                .unwrap_or_default(),
         ),
         ("stale".to_owned(), names(&shard.stale)),
         ("unrelated".to_owned(), names(&shard.unrelated)),
-        ("split".to_owned(), format!("{} {:?}", names(&shard.split_brain.masters), shard.split_brain.total)),
+        (
+            "split".to_owned(),
+            format!("{} {:?}", names(&shard.split_brain.masters), shard.split_brain.total),
+        ),
         ("lost".to_owned(), {
             let lost = &shard.lost_writes;
-            let newest = lost.loss.as_ref().map(|loss| (loss.writes, names(&loss.stale), loss.last));
+            let newest =
+                lost.loss.as_ref().map(|loss| (loss.writes, names(&loss.stale), loss.last));
             format!("{} {} {newest:?} {:?}", lost.total, lost.of_split, lost.bytes)
         }),
         ("none".to_owned(), format!("{:?}", shard.no_primary)),
         ("looped".to_owned(), names(&shard.looped)),
         ("changes".to_owned(), format!("{:?}", shard.changes)),
-        ("serving".to_owned(), format!("{:?} {:?} {}", shard.writable, shard.readable, shard.replicas)),
+        (
+            "serving".to_owned(),
+            format!("{:?} {:?} {}", shard.writable, shard.readable, shard.replicas),
+        ),
     ]);
     for node in &view.nodes {
-        let fact = format!("{:?} {:?} {:?} {:?} {:?} {}", node.presence, node.role(), node.depth, node.orphan, node.lag, node.diverged);
+        let fact = format!(
+            "{:?} {:?} {:?} {:?} {:?} {}",
+            node.presence,
+            node.role(),
+            node.depth,
+            node.orphan,
+            node.lag,
+            node.diverged
+        );
         facts.insert(node.node.name.clone(), fact);
     }
-    let mut findings: Vec<_> = view.findings.iter().map(|finding| format!("{:?} {:?}", finding.kind, finding.node)).collect();
+    let mut findings: Vec<_> = view
+        .findings
+        .iter()
+        .map(|finding| format!("{:?} {:?}", finding.kind, finding.node))
+        .collect();
     findings.sort();
     facts.insert("findings".to_owned(), findings.join(","));
     facts

@@ -21,8 +21,9 @@ struct Replayed {
 
 /// Replays a recording at every tenth of a second.
 fn each_phase(recording: &str, check: impl Fn(&Replayed, &str)) {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshot/captures/redis-7.0.15").join(format!("{recording}.timeline-100ms.jsonl"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../snapshot/captures/redis-7.0.15")
+        .join(format!("{recording}.timeline-100ms.jsonl"));
     let timeline = Timeline::read(&path).expect("a recording");
     for phase in (0..10).map(|tenths| Duration::from_millis(100 * tenths + 20)) {
         let mut fold = Fold::new(Arc::new(timeline.deployment(SECOND)));
@@ -30,7 +31,11 @@ fn each_phase(recording: &str, check: impl Fn(&Replayed, &str)) {
         for round in timeline.rounds(SECOND, phase) {
             let step = fold.apply(&round);
             bytes = step.view.shards[0].lost_writes.bytes.max(bytes);
-            events.extend(step.events.into_iter().filter(|event| !matches!(event.kind, EventKind::SentinelEvent { .. })));
+            events.extend(
+                step.events
+                    .into_iter()
+                    .filter(|event| !matches!(event.kind, EventKind::SentinelEvent { .. })),
+            );
         }
         check(&Replayed { events, view: fold.view(), bytes }, &format!("{recording} at {phase:?}"));
     }
@@ -45,20 +50,28 @@ impl Replayed {
     }
 
     fn of_node(&self, node: &str) -> Vec<&'static str> {
-        self.events.iter().filter(|event| event.node.as_deref() == Some(node)).map(|event| event.kind.label()).collect()
+        self.events
+            .iter()
+            .filter(|event| event.node.as_deref() == Some(node))
+            .map(|event| event.kind.label())
+            .collect()
     }
 
     fn change(&self) -> (&str, &str, Cause) {
         let change = |event: &'_ Event| matches!(event.kind, EventKind::PrimaryChanged { .. });
         match self.events.iter().filter(|event| change(event)).collect::<Vec<_>>()[..] {
-            [Event { kind: EventKind::PrimaryChanged { from, to, cause }, .. }] => (from, to, *cause),
+            [Event { kind: EventKind::PrimaryChanged { from, to, cause }, .. }] => {
+                (from, to, *cause)
+            }
             ref other => panic!("one change of the primary, not {other:?}"),
         }
     }
 
     fn split(&self) -> (Duration, Option<u64>) {
         let ended = self.events.iter().find_map(|event| match event.kind {
-            EventKind::SplitBrainEnded { lasted, unreplicated_bytes, .. } => Some((lasted, unreplicated_bytes)),
+            EventKind::SplitBrainEnded { lasted, unreplicated_bytes, .. } => {
+                Some((lasted, unreplicated_bytes))
+            }
             _ => None,
         });
         ended.expect("a split brain that ended")
@@ -78,7 +91,11 @@ fn a_planned_failover() {
         assert_eq!(replayed.change(), ("node1", "node3", Cause::Sentinel), "{at}");
         let mut of_deployment = replayed.of_deployment();
         of_deployment.sort_unstable();
-        assert_eq!(of_deployment, ["primary_changed", "split_brain_began", "split_brain_ended"], "{at}");
+        assert_eq!(
+            of_deployment,
+            ["primary_changed", "split_brain_began", "split_brain_ended"],
+            "{at}"
+        );
         let (lasted, bytes) = replayed.split();
         near(lasted, 11.1, 1.0, at);
         near(replayed.view.shards[0].split_brain.total, 11.1, 1.0, at);
@@ -94,15 +111,32 @@ fn a_killed_primary_that_comes_back() {
     each_phase("30-kill", |replayed, at| {
         assert_eq!(replayed.change(), ("node1", "node2", Cause::Sentinel), "{at}");
         let of_deployment = replayed.of_deployment();
-        assert_eq!(of_deployment.iter().filter(|kind| kind.starts_with("split_brain")).count(), 2, "{at}: {of_deployment:?}");
-        let (lost, regained) =
-            ["primary_lost", "primary_regained"].map(|kind| of_deployment.iter().filter(|other| **other == kind).count()).into();
+        assert_eq!(
+            of_deployment.iter().filter(|kind| kind.starts_with("split_brain")).count(),
+            2,
+            "{at}: {of_deployment:?}"
+        );
+        let (lost, regained) = ["primary_lost", "primary_regained"]
+            .map(|kind| of_deployment.iter().filter(|other| **other == kind).count())
+            .into();
         assert!(lost == regained && lost <= 1, "{at}: {of_deployment:?}");
         let (lasted, bytes) = replayed.split();
         near(lasted, 10.1, SLACK, at);
-        assert_eq!((bytes, replayed.bytes), (None, None), "{at}: a restarted master writes another history");
-        assert_eq!(replayed.of_node("node1"), ["node_unreachable", "node_back", "role_changed", "full_resync"], "{at}");
-        assert_eq!(replayed.of_node("node2"), ["link_dropped", "role_changed", "link_restored"], "{at}");
+        assert_eq!(
+            (bytes, replayed.bytes),
+            (None, None),
+            "{at}: a restarted master writes another history"
+        );
+        assert_eq!(
+            replayed.of_node("node1"),
+            ["node_unreachable", "node_back", "role_changed", "full_resync"],
+            "{at}"
+        );
+        assert_eq!(
+            replayed.of_node("node2"),
+            ["link_dropped", "role_changed", "link_restored"],
+            "{at}"
+        );
         assert_eq!(replayed.of_node("node3"), ["link_dropped", "link_restored"], "{at}");
     });
 }
@@ -114,10 +148,17 @@ fn an_operator_demotes_the_primary_to_its_own_replica() {
         let mut of_deployment = replayed.of_deployment();
         of_deployment.sort_unstable();
         assert_eq!(of_deployment, ["primary_changed", "primary_lost", "primary_regained"], "{at}");
-        let lost = replayed.events.iter().find(|event| event.kind.label() == "primary_lost").expect("lost");
+        let lost = replayed
+            .events
+            .iter()
+            .find(|event| event.kind.label() == "primary_lost")
+            .expect("lost");
         assert_eq!(lost.kind, EventKind::PrimaryLost { why: NoPrimary::Loop }, "{at}");
         near(replayed.view.shards[0].no_primary.total, 28.4, SLACK, at);
-        assert!(!replayed.events.iter().any(|event| event.kind.label().starts_with("link_")), "{at}: every link is green");
+        assert!(
+            !replayed.events.iter().any(|event| event.kind.label().starts_with("link_")),
+            "{at}: every link is green"
+        );
         assert_eq!(replayed.view.shards[0].split_brain.total, Duration::ZERO, "{at}");
     });
 }
@@ -128,12 +169,18 @@ fn a_partition_with_a_writing_client_on_either_side() {
         assert_eq!(replayed.change(), ("a", "c", Cause::Sentinel), "{at}");
         near(replayed.split().0, 36.8, SLACK, at);
         // At the end the stale master had written 28,979 bytes beyond what the new one took over, as sampled at 100 ms.
-        assert!(replayed.bytes.is_some_and(|bytes| (25_000..32_000).contains(&bytes)), "{at}: {:?}", replayed.bytes);
+        assert!(
+            replayed.bytes.is_some_and(|bytes| (25_000..32_000).contains(&bytes)),
+            "{at}: {:?}",
+            replayed.bytes
+        );
         assert_eq!(replayed.split().1, replayed.bytes, "{at}: offsets only grow");
         let promoted = replayed.of_node("c");
         assert!(promoted.contains(&"lagging_promotion"), "{at}: {promoted:?}");
         assert_eq!(replayed.of_node("a").last(), Some(&"full_resync"), "{at}");
-        let primary = replayed.view.shards[0].primary.map(|primary| (replayed.view.name(primary.node).to_owned(), primary.evidence));
+        let primary = replayed.view.shards[0]
+            .primary
+            .map(|primary| (replayed.view.name(primary.node).to_owned(), primary.evidence));
         assert_eq!(primary, Some(("c".to_owned(), Evidence::Sentinel)), "{at}");
     });
 }

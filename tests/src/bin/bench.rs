@@ -95,7 +95,10 @@ fn main() {
             server.cli(&command.split(' ').collect::<Vec<_>>());
         }
     }
-    let version = Command::new("redis-server").arg("--version").output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let version = Command::new("redis-server")
+        .arg("--version")
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     println!("{}", version.unwrap_or_default().split(" sha").next().unwrap_or_default());
     println!(
         "| | nodes | CPU per node and round, us | server time per round, us | resident, MB | /metrics gzip, ms | plain, ms | series | plain, MB |"
@@ -113,7 +116,9 @@ fn main() {
 
 /// What a reader of the pages waits for, while a thousand nodes are polled: in one deployment and in many, and when a part of them is gone.
 fn pages() {
-    println!("\n| pages of 1,000 nodes, gzip | median of {LOADS}, ms | worst, ms | kB | plain, kB | taken by the host, ms |");
+    println!(
+        "\n| pages of 1,000 nodes, gzip | median of {LOADS}, ms | worst, ms | kB | plain, kB | taken by the host, ms |"
+    );
     println!("| --- | --- | --- | --- | --- | --- |");
     let primary = Redis::start(&[]);
     let mut replicas: Vec<_> = (1..SERVERS).map(|_| primary.replica()).collect();
@@ -127,20 +132,32 @@ fn pages() {
     };
     let one = named("bench", 0..1000);
     let many: String = (0..334).map(|number| named(&format!("d{number}"), 0..3)).collect();
-    let of_one = ["/", "/deployment/bench", "/deployment/bench?q=n777", "/?q=n777", "/deployment/bench/node/n777"];
+    let of_one = [
+        "/",
+        "/deployment/bench",
+        "/deployment/bench?q=n777",
+        "/?q=n777",
+        "/deployment/bench/node/n777",
+    ];
     let of_many = ["/", "/deployment/d7", "/?q=d77"];
     for (what, gone) in [("", 0), (", a ninth of them gone", 1)] {
         replicas.truncate(SERVERS - 1 - gone);
-        for (text, paths, shape) in [(&one, &of_one[..], "one deployment"), (&many, &of_many[..], "334 deployments")] {
+        for (text, paths, shape) in
+            [(&one, &of_one[..], "one deployment"), (&many, &of_many[..], "334 deployments")]
+        {
             let daemon = Daemon::configured(text);
             let alike = |wanted: usize| daemon.samples().count("redis_up", &[]) >= wanted;
-            eventually(Duration::from_secs(60), "all nodes were asked", || alike(1000).then_some(()));
+            eventually(Duration::from_secs(60), "all nodes were asked", || {
+                alike(1000).then_some(())
+            });
             // Long enough that what is gone is down and every node has all of its last rounds.
             pause(SECOND * 25);
             for path in paths {
                 let stolen = steal();
                 let (mut times, compressed, plain) = (
-                    (0..LOADS).map(|_| at_any_time(|| load(daemon.port, path).0)).collect::<Vec<_>>(),
+                    (0..LOADS)
+                        .map(|_| at_any_time(|| load(daemon.port, path).0))
+                        .collect::<Vec<_>>(),
                     load(daemon.port, path).1,
                     daemon.get(path, "text/html").text.len(),
                 );
@@ -173,19 +190,26 @@ fn at_any_time<T>(load: impl Fn() -> T) -> T {
 fn load(port: u16, path: &str) -> (f64, usize) {
     let begun = Stopwatch::start();
     let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+    );
     socket.write_all(request.as_bytes()).expect("taken");
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).expect("all of it");
     let took = begun.elapsed().as_secs_f64() * 1e3;
     let head = String::from_utf8_lossy(&answer).to_lowercase();
-    assert!(head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"), "{path}: {head}");
+    assert!(
+        head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"),
+        "{path}: {head}"
+    );
     (took, answer.len())
 }
 
 /// What the facts cost, without any server.
 fn folds() {
-    println!("\n| the fold | deployments | nodes of each | per node and round, us |\n| --- | --- | --- | --- |");
+    println!(
+        "\n| the fold | deployments | nodes of each | per node and round, us |\n| --- | --- | --- | --- |"
+    );
     for (deployments, nodes) in [(1000, 1), (333, 3), (1, 1000)] {
         println!("{}", fold(deployments, nodes));
     }
@@ -202,14 +226,23 @@ fn cluster(shards: usize) -> String {
     const ROUNDS: u32 = 60;
     let nodes = shards * 2;
     let address = |number: usize| format!("10.1.{}.{}:6379", number / 250, number % 250);
-    let slots = |shard: usize| format!("{}-{}", 16384 * shard / shards, 16384 * (shard + 1) / shards - 1);
+    let slots =
+        |shard: usize| format!("{}-{}", 16384 * shard / shards, 16384 * (shard + 1) / shards - 1);
     let id = |number: usize| format!("{number:040x}");
     let map = |of: usize| -> String {
         let line = |number: usize| {
             let myself = if number == of { "myself," } else { "" };
-            let (role, master, slots) =
-                if number < shards { ("master", "-".to_owned(), slots(number)) } else { ("slave", id(number - shards), String::new()) };
-            format!("{} {}@16379 {myself}{role} {master} 0 0 {} connected {slots}\n", id(number), address(number), number % shards)
+            let (role, master, slots) = if number < shards {
+                ("master", "-".to_owned(), slots(number))
+            } else {
+                ("slave", id(number - shards), String::new())
+            };
+            format!(
+                "{} {}@16379 {myself}{role} {master} 0 0 {} connected {slots}\n",
+                id(number),
+                address(number),
+                number % shards
+            )
         };
         (0..nodes).map(line).collect()
     };
@@ -217,7 +250,13 @@ fn cluster(shards: usize) -> String {
     let mut deployment = Deployment::new("bench", Kind::Cluster, &[], SECOND, SECOND * 3);
     deployment.add(address(0), address(0), None);
     let (master, names, address_map) = (String::new(), NameTemplate::default(), BTreeMap::new());
-    deployment.discovery = Some(Discovery { master, names, address_map, ghost_after: SECOND * 600, forget_after: SECOND * 300 });
+    deployment.discovery = Some(Discovery {
+        master,
+        names,
+        address_map,
+        ghost_after: SECOND * 600,
+        forget_after: SECOND * 300,
+    });
     let mut fold = Fold::new(Arc::new(deployment));
     let (mut wanted, mut spent) = (Vec::new(), Duration::ZERO);
     for round in 1..=ROUNDS {
@@ -239,7 +278,8 @@ fn cluster(shards: usize) -> String {
                 snapshot.map = Some(Arc::new(ClusterMap::parse(&maps[*number])));
             }
         }
-        let outcomes = snapshots.into_iter().map(|(_, snapshot)| answered(&Arc::new(snapshot))).collect();
+        let outcomes =
+            snapshots.into_iter().map(|(_, snapshot)| answered(&Arc::new(snapshot))).collect();
         let elapsed = SECOND * round;
         let step = fold.apply(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes));
         // The first rounds find the nodes.
@@ -249,7 +289,10 @@ fn cluster(shards: usize) -> String {
         wanted = step.wanted;
     }
     let view = fold.view();
-    assert_eq!((view.shards.len(), view.members().count(), view.findings.len()), (shards, nodes, 0));
+    assert_eq!(
+        (view.shards.len(), view.members().count(), view.findings.len()),
+        (shards, nodes, 0)
+    );
     let per = spent.as_secs_f64() * 1e6 / f64::from(ROUNDS / 2) / nodes as f64;
     format!("| Rolecall | {shards} | {nodes} | {per:.1} |")
 }
@@ -257,11 +300,14 @@ fn cluster(shards: usize) -> String {
 fn rolecall(servers: &[Redis], nodes: usize) -> String {
     let mut text = String::from("[[deployment]]\nname = 'bench'\nnodes = [\n");
     for node in 0..nodes {
-        writeln!(text, "  {{ url = '{}', name = 'n{node}' }},", servers[node % SERVERS].url()).expect("to a string");
+        writeln!(text, "  {{ url = '{}', name = 'n{node}' }},", servers[node % SERVERS].url())
+            .expect("to a string");
     }
     let daemon = Daemon::configured(&(text + "]\n"));
     let answering = || daemon.samples().get("redis_deployment_nodes", &[("state", "answering")]);
-    eventually(Duration::from_secs(60), "all nodes answer", || (answering() == Some(nodes as f64)).then_some(()));
+    eventually(Duration::from_secs(60), "all nodes answer", || {
+        (answering() == Some(nodes as f64)).then_some(())
+    });
     // The first readings of CONFIG are behind us then.
     pause(Duration::from_secs(5));
     let servers = &servers[..nodes.min(SERVERS)];
@@ -287,8 +333,11 @@ fn rolecall(servers: &[Redis], nodes: usize) -> String {
 
 /// The least that asking can cost: one thread for each server's connections, INFO once a second, and nothing made of the replies.
 fn bare_sockets(servers: &[Redis], nodes: usize) -> String {
-    let mut sockets: Vec<_> =
-        (0..nodes).map(|node| TcpStream::connect(("127.0.0.1", servers[node % SERVERS].port)).expect("a connection")).collect();
+    let mut sockets: Vec<_> = (0..nodes)
+        .map(|node| {
+            TcpStream::connect(("127.0.0.1", servers[node % SERVERS].port)).expect("a connection")
+        })
+        .collect();
     let me = std::process::id();
     let (cpu, begun) = (cpu_seconds(me), Stopwatch::start());
     let mut rounds = 0;
@@ -334,12 +383,16 @@ fn redis_exporter(server: &Redis) -> String {
 /// What the facts cost, on a real reply of a master and of its replicas.
 fn fold(deployments: u16, nodes: u16) -> String {
     const ROUNDS: u32 = 20;
-    let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/snapshot/captures/redis-7.0.15");
+    let captures =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/snapshot/captures/redis-7.0.15");
     let [master, replica] = ["master", "replica1"].map(|node| {
         let capture = captures.join(format!("03-replication-healthy.{node}.info-everything.txt"));
         std::fs::read_to_string(capture).expect("a capture")
     });
-    let port = replica.lines().find_map(|line| line.strip_prefix("master_port:")?.trim().parse::<u16>().ok()).expect("a port");
+    let port = replica
+        .lines()
+        .find_map(|line| line.strip_prefix("master_port:")?.trim().parse::<u16>().ok())
+        .expect("a port");
     let mut folds: Vec<_> = (0..deployments)
         .map(|_| {
             let mut deployment = Deployment::new("bench", Kind::Static, &[], SECOND, SECOND * 3);
@@ -352,9 +405,13 @@ fn fold(deployments: u16, nodes: u16) -> String {
     let rounds: Vec<Round> = (1..=ROUNDS)
         .map(|round| {
             // Each round brings replies of its own, with offsets that moved.
-            let moved = |info: &str| info.replace("master_repl_offset:", &format!("master_repl_offset:{round}"));
-            let [master, replica] = [&master, &replica].map(|info| Arc::new(NodeSnapshot::from_info(&moved(info)).expect("a reply")));
-            let outcomes = (0..nodes).map(|node| answered(if node == 0 { &master } else { &replica }));
+            let moved = |info: &str| {
+                info.replace("master_repl_offset:", &format!("master_repl_offset:{round}"))
+            };
+            let [master, replica] = [&master, &replica]
+                .map(|info| Arc::new(NodeSnapshot::from_info(&moved(info)).expect("a reply")));
+            let outcomes =
+                (0..nodes).map(|node| answered(if node == 0 { &master } else { &replica }));
             let elapsed = SECOND * round;
             Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
         })
@@ -365,12 +422,19 @@ fn fold(deployments: u16, nodes: u16) -> String {
             std::hint::black_box(fold.apply(round));
         }
     }
-    let each = begun.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS) / f64::from(deployments) / f64::from(nodes);
+    let each = begun.elapsed().as_secs_f64() * 1e6
+        / f64::from(ROUNDS)
+        / f64::from(deployments)
+        / f64::from(nodes);
     format!("| | {deployments} | {nodes} | {each:.1} |")
 }
 
 fn answered(snapshot: &Arc<NodeSnapshot>) -> Outcome {
-    Outcome::Answered(Answer::new(Arc::clone(snapshot), Duration::from_millis(1), SystemTime::UNIX_EPOCH))
+    Outcome::Answered(Answer::new(
+        Arc::clone(snapshot),
+        Duration::from_millis(1),
+        SystemTime::UNIX_EPOCH,
+    ))
 }
 
 /// The median of nine scrapes, from asking to the last byte, milliseconds.
@@ -378,8 +442,10 @@ fn median_scrape(port: u16, encoding: &str) -> f64 {
     let mut times: Vec<_> = (0..9)
         .map(|_| {
             let begun = Stopwatch::start();
-            let mut answer =
-                ureq::get(format!("http://127.0.0.1:{port}/metrics")).header("Accept-Encoding", encoding).call().expect("an answer");
+            let mut answer = ureq::get(format!("http://127.0.0.1:{port}/metrics"))
+                .header("Accept-Encoding", encoding)
+                .call()
+                .expect("an answer");
             // Decompressing is not the exporter's work.
             let mut bytes = answer.body_mut().with_config().limit(1 << 30).reader();
             std::io::copy(&mut bytes, &mut std::io::sink()).expect("all of it");
@@ -395,7 +461,11 @@ fn cpu_seconds(process: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/schedstat")).ok();
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("threads");
     let of = |text: String| text.split(' ').next()?.parse::<f64>().ok();
-    let sum: f64 = threads.filter_map(|thread| of(std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?)).sum();
+    let sum: f64 = threads
+        .filter_map(|thread| {
+            of(std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?)
+        })
+        .sum();
     sum.max(stat.and_then(of).unwrap_or_default()) / 1e9
 }
 
@@ -403,7 +473,8 @@ fn cpu_seconds(process: u32) -> f64 {
 fn server_micros(servers: &[Redis]) -> f64 {
     let of = |server: &Redis| {
         let text = server.cli(&["INFO", "commandstats"]);
-        let micros = |line: &str| line.split("usec=").nth(1)?.split(',').next()?.parse::<f64>().ok();
+        let micros =
+            |line: &str| line.split("usec=").nth(1)?.split(',').next()?.parse::<f64>().ok();
         text.lines().filter_map(micros).sum::<f64>()
     };
     servers.iter().map(of).sum()
@@ -411,6 +482,8 @@ fn server_micros(servers: &[Redis]) -> f64 {
 
 fn resident_megabytes(process: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a status");
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse::<f64>().ok());
+    let kilobytes = status.lines().find_map(|line| {
+        line.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse::<f64>().ok()
+    });
     kilobytes.expect("a size") / 1e3
 }

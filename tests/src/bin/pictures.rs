@@ -27,10 +27,16 @@ impl Incident {
         let mut group = Group::start(&Setup::default());
         let (queue, cart) = (Redis::start(&[]), Redis::start(&[]));
         let (queue_replica, cart_replica) = (queue.replica(), cart.replica());
-        let named: Vec<_> =
-            orders.iter().zip(0..).map(|(node, number)| format!("{{ url = '{}', name = 'orders-{number}' }}", node.url())).collect();
+        let named: Vec<_> = orders
+            .iter()
+            .zip(0..)
+            .map(|(node, number)| format!("{{ url = '{}', name = 'orders-{number}' }}", node.url()))
+            .collect();
         let text = [
-            format!("[[deployment]]\nname = 'orders'\nlabels = {{ team = 'checkout' }}\nnodes = [{}]\n", named.join(", ")),
+            format!(
+                "[[deployment]]\nname = 'orders'\nlabels = {{ team = 'checkout' }}\nnodes = [{}]\n",
+                named.join(", ")
+            ),
             group.deployment("sessions", ""),
             deployment("queue", &[&queue, &queue_replica]) + "cadence = { config = '1s' }\n",
             deployment("cart", &[&cart, &cart_replica]),
@@ -53,7 +59,9 @@ impl Incident {
         group.sentinels[2].signal(Signal::Stop);
         queue.cli(&["CONFIG", "SET", "min-replicas-to-write", "2"]);
         daemon.until_severity(LIMIT, "RedisSplitBrain", "critical");
-        for kind in ["RedisWritesBlocked", "RedisSentinelDown", "RedisReplicaOrphaned", "RedisWritesLost"] {
+        for kind in
+            ["RedisWritesBlocked", "RedisSentinelDown", "RedisReplicaOrphaned", "RedisWritesLost"]
+        {
             daemon.until_found(LIMIT, kind);
         }
         orders.extend([queue, queue_replica, cart, cart_replica]);
@@ -81,14 +89,30 @@ impl Incident {
 
 /// The pages of a Rolecall that runs already: each deployment with its worst node, and the runbook of what is found first.
 fn pages_of(url: &str) -> Vec<(String, String)> {
-    let document =
-        |path: &str| -> Value { ureq::get(format!("{url}/api/v1/{path}")).call().expect(path).body_mut().read_json().expect("a document") };
-    let mut pages = vec![("status".to_owned(), "/".to_owned()), ("runbooks".to_owned(), "/runbooks".to_owned())];
+    let document = |path: &str| -> Value {
+        ureq::get(format!("{url}/api/v1/{path}"))
+            .call()
+            .expect(path)
+            .body_mut()
+            .read_json()
+            .expect("a document")
+    };
+    let mut pages = vec![
+        ("status".to_owned(), "/".to_owned()),
+        ("runbooks".to_owned(), "/runbooks".to_owned()),
+    ];
     let findings = document("findings");
     for deployment in document("topology")["deployments"].as_array().expect("deployments") {
         let name = deployment["name"].as_str().expect("a name");
-        let found = findings["findings"].as_array().expect("findings").iter().find(|finding| finding["deployment"] == name);
-        let node = found.and_then(|finding| finding["node"].as_str()).or(deployment["nodes"][0]["name"].as_str()).expect("a node");
+        let found = findings["findings"]
+            .as_array()
+            .expect("findings")
+            .iter()
+            .find(|finding| finding["deployment"] == name);
+        let node = found
+            .and_then(|finding| finding["node"].as_str())
+            .or(deployment["nodes"][0]["name"].as_str())
+            .expect("a node");
         let alert = found.and_then(|finding| finding["kind"].as_str()).unwrap_or("RedisNoPrimary");
         pages.push((format!("{name}-deployment"), format!("/deployment/{name}")));
         pages.push((format!("{name}-node"), format!("/deployment/{name}/node/{node}")));
@@ -109,7 +133,12 @@ fn take_all(browser: &mut Browser, url: &str, pages: &[(String, String)], folder
         for (size, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
             browser.resize(width, height);
             for (name, path) in pages {
-                take(browser, &format!("{url}{path}"), true, &folder.join(format!("{name}-{size}-{scheme}.png")));
+                take(
+                    browser,
+                    &format!("{url}{path}"),
+                    true,
+                    &folder.join(format!("{name}-{size}-{scheme}.png")),
+                );
             }
         }
     }
@@ -125,9 +154,16 @@ fn main() {
     let incident = Incident::begin();
     take_all(&mut browser, &incident.url(), &incident.pages(), &folder);
     // Those of the README.
-    for (scheme, name, path, height) in [("light", "status", "/", 820), ("dark", "deployment", "/deployment/orders", 1000)] {
+    for (scheme, name, path, height) in
+        [("light", "status", "/", 820), ("dark", "deployment", "/deployment/orders", 1000)]
+    {
         browser.prefer(scheme);
         browser.resize(1100, height);
-        take(&mut browser, &format!("{}{path}", incident.url()), false, &folder.join(format!("{name}.png")));
+        take(
+            &mut browser,
+            &format!("{}{path}", incident.url()),
+            false,
+            &folder.join(format!("{name}.png")),
+        );
     }
 }

@@ -16,7 +16,8 @@ fn connect(daemon: &Daemon) -> TcpStream {
 /// Whether the daemon closed a connection.
 fn is_closed(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket");
-    matches!(stream.read(&mut [0; 1024]), Ok(0)) || stream.take_error().is_ok_and(|error| error.is_some())
+    matches!(stream.read(&mut [0; 1024]), Ok(0))
+        || stream.take_error().is_ok_and(|error| error.is_some())
 }
 
 #[test]
@@ -36,12 +37,21 @@ fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX-Slow: ");
     }
     let scrape = || {
-        let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(SECOND * 2)).build().into();
-        agent.get(format!("http://127.0.0.1:{}/metrics", daemon.port)).call().ok()?.body_mut().read_to_string().ok()
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().timeout_global(Some(SECOND * 2)).build().into();
+        agent
+            .get(format!("http://127.0.0.1:{}/metrics", daemon.port))
+            .call()
+            .ok()?
+            .body_mut()
+            .read_to_string()
+            .ok()
     };
     let (text, took) = eventually(SECOND * 40, "scrapes get through again", scrape);
     assert!(text.contains("redis_up{"));
-    let ((), all) = eventually(SECOND * 20, "every one is closed", || idle.iter_mut().all(is_closed).then_some(()));
+    let ((), all) = eventually(SECOND * 20, "every one is closed", || {
+        idle.iter_mut().all(is_closed).then_some(())
+    });
     let after = daemon.value("process_resident_memory_bytes").expect("memory");
     assert!(after - before < 60e6, "{before} and {after} bytes");
     println!(
@@ -63,7 +73,8 @@ fn heads_and_bodies_are_bounded() {
         let _ = stream.read_to_end(&mut text);
         String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
     };
-    let long = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20));
+    let long =
+        format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20));
     assert!(answer(long.as_bytes()).contains(" 431 "), "{}", answer(long.as_bytes()));
     let many = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-Many: x\r\n".repeat(500));
     assert!(answer(many.as_bytes()).contains(" 431 "));
@@ -78,8 +89,10 @@ fn heads_and_bodies_are_bounded() {
 fn slow_readers_do_not_keep_others_from_reading() {
     // Many nodes make an answer that no socket buffer swallows.
     let server = Redis::start(&[]);
-    let nodes: Vec<_> = (0..300).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
-    let daemon = Daemon::configured(&format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(",")));
+    let nodes: Vec<_> =
+        (0..300).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
+    let daemon =
+        Daemon::configured(&format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(",")));
     daemon.until(SECOND * 20, "redis_deployment_nodes", &[("state", "answering")], 300.0);
     let slow: Vec<_> = (0..60)
         .map(|_| {
@@ -87,7 +100,9 @@ fn slow_readers_do_not_keep_others_from_reading() {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
             socket.set_recv_buffer_size(4096).expect("a socket");
             socket.set_tcp_mss(536).expect("a socket");
-            socket.connect(&SocketAddr::from(([127, 0, 0, 1], daemon.port)).into()).expect("a connection");
+            socket
+                .connect(&SocketAddr::from(([127, 0, 0, 1], daemon.port)).into())
+                .expect("a connection");
             let mut stream = TcpStream::from(socket);
             stream.set_read_timeout(Some(SECOND * 5)).expect("a socket");
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("taken");
@@ -97,16 +112,24 @@ fn slow_readers_do_not_keep_others_from_reading() {
     // Only the beginning of an answer is read here: the whole of one takes its time.
     let (refused, _) = eventually(SECOND * 5, "the limit is reached", || {
         let mut stream = connect(&daemon);
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("taken");
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .expect("taken");
         let mut begin = [0; 1024];
         let length = stream.read(&mut begin).unwrap_or_default();
-        Some(String::from_utf8_lossy(&begin[..length]).into_owned()).filter(|begin| begin.contains(" 503 "))
+        Some(String::from_utf8_lossy(&begin[..length]).into_owned())
+            .filter(|begin| begin.contains(" 503 "))
     });
-    assert!(refused.contains("Limit of concurrent requests reached (40), try again later.\n"), "{refused}");
+    assert!(
+        refused.contains("Limit of concurrent requests reached (40), try again later.\n"),
+        "{refused}"
+    );
     assert_eq!(daemon.get("/-/healthy", "").status, 200);
     // After ten seconds the slow ones are given up, and what they got does not look whole. A small part needs the same permit as the whole.
     let small = "/metrics?collect[]=exporter";
-    let ((), took) = eventually(SECOND * 20, "others get through", || (daemon.get(small, "").status == 200).then_some(()));
+    let ((), took) = eventually(SECOND * 20, "others get through", || {
+        (daemon.get(small, "").status == 200).then_some(())
+    });
     let whole = slow.into_iter().filter_map(|mut stream| {
         let mut text = Vec::new();
         // An answer that was cut ends in an error of the connection.

@@ -20,7 +20,10 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
         "a summary of INFO latencystats, which costs as much as seven INFO; configured, it is redis_command_latency_seconds",
         &["- redis_latency_percentiles_usec*"],
     ),
-    ("all 16 databases, empty or not; ours are those with keys", &["- redis_db_keys{db}", "- redis_db_keys_expiring{db}"]),
+    (
+        "all 16 databases, empty or not; ours are those with keys",
+        &["- redis_db_keys{db}", "- redis_db_keys_expiring{db}"],
+    ),
     (
         "later versions of redis_exporter have it",
         &[
@@ -51,9 +54,18 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
             "+ redis_reply_buffer_*",
         ],
     ),
-    ("0 on a replica, which does not know it; ours is absent then", &["- redis_db_avg_ttl_seconds"]),
-    ("a gauge in 1.45.0, a counter in later versions, as it should be", &["type of redis_expired_time_cap_reached_total*"]),
-    ("later versions of redis_exporter have the label master_replid", &["labels of redis_instance_info: *"]),
+    (
+        "0 on a replica, which does not know it; ours is absent then",
+        &["- redis_db_avg_ttl_seconds"],
+    ),
+    (
+        "a gauge in 1.45.0, a counter in later versions, as it should be",
+        &["type of redis_expired_time_cap_reached_total*"],
+    ),
+    (
+        "later versions of redis_exporter have the label master_replid",
+        &["labels of redis_instance_info: *"],
+    ),
     ("redis_exporter shows it only with a flag", &["+ redis_total_system_memory_bytes"]),
 ];
 
@@ -97,9 +109,12 @@ struct Exposed {
 }
 
 fn read(text: &str) -> Exposed {
-    let mut exposed = Exposed { shapes: BTreeMap::new(), kinds: BTreeMap::new(), values: BTreeMap::new() };
+    let mut exposed =
+        Exposed { shapes: BTreeMap::new(), kinds: BTreeMap::new(), values: BTreeMap::new() };
     for line in text.lines() {
-        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
             exposed.kinds.insert(name.to_owned(), kind.to_owned());
         }
         if line.starts_with('#') || !line.starts_with("redis_") {
@@ -108,18 +123,27 @@ fn read(text: &str) -> Exposed {
         let (series, value) = line.rsplit_once(' ').expect("a sample");
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         // Values hold no quotes and no commas in these tests.
-        let mut labels: Vec<_> = labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect();
+        let mut labels: Vec<_> =
+            labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect();
         labels.sort_unstable();
         // A label that is empty is no label.
-        let names = labels.iter().filter(|label| !label.ends_with("=\"\"")).filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
+        let names = labels
+            .iter()
+            .filter(|label| !label.ends_with("=\"\""))
+            .filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
         exposed.shapes.entry(name.to_owned()).or_default().extend(names);
-        exposed.values.insert(format!("{name}{{{}}}", labels.join(",")), value.parse().expect("a value"));
+        exposed
+            .values
+            .insert(format!("{name}{{{}}}", labels.join(",")), value.parse().expect("a value"));
     }
     exposed
 }
 
 fn listed(difference: &str) -> bool {
-    DIFFERENCES.iter().flat_map(|(_, patterns)| *patterns).any(|pattern| matches(pattern, difference))
+    DIFFERENCES
+        .iter()
+        .flat_map(|(_, patterns)| *patterns)
+        .any(|pattern| matches(pattern, difference))
 }
 
 fn matches(pattern: &str, difference: &str) -> bool {
@@ -136,7 +160,9 @@ fn differences(theirs: &Exposed, ours: &Exposed) -> Vec<String> {
         match (theirs.shapes.get(name), ours.shapes.get(name)) {
             (Some(_), None) => found.push(format!("- {name}")),
             (None, Some(_)) => found.push(format!("+ {name}")),
-            (Some(theirs), Some(ours)) if theirs != ours => found.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}")),
+            (Some(theirs), Some(ours)) if theirs != ours => {
+                found.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}"))
+            }
             _ => {}
         }
         if let (Some(theirs), Some(ours)) = (theirs.kinds.get(name), ours.kinds.get(name))
@@ -149,7 +175,9 @@ fn differences(theirs: &Exposed, ours: &Exposed) -> Vec<String> {
         let moves = MOVING.iter().any(|start| series.starts_with(start));
         let name = series.split('{').next().unwrap_or_default();
         match ours.values.get(series) {
-            Some(ours) if !moves && (ours - theirs).abs() > 1e-9 => found.push(format!("value of {series}: theirs {theirs}, ours {ours}")),
+            Some(ours) if !moves && (ours - theirs).abs() > 1e-9 => {
+                found.push(format!("value of {series}: theirs {theirs}, ours {ours}"))
+            }
             // What moves stays of one size: another unit would not.
             Some(ours)
                 if moves
@@ -160,8 +188,15 @@ fn differences(theirs: &Exposed, ours: &Exposed) -> Vec<String> {
             {
                 found.push(format!("size of {series}: theirs {theirs}, ours {ours}"));
             }
-            None if !moves && ours.shapes.contains_key(name) && *theirs != 0.0 => found.push(format!("- {series}, which is {theirs}")),
-            None if !moves && ours.shapes.contains_key(name) && name.starts_with("redis_db_keys") => found.push(format!("- {name}{{db}}")),
+            None if !moves && ours.shapes.contains_key(name) && *theirs != 0.0 => {
+                found.push(format!("- {series}, which is {theirs}"))
+            }
+            None if !moves
+                && ours.shapes.contains_key(name)
+                && name.starts_with("redis_db_keys") =>
+            {
+                found.push(format!("- {name}{{db}}"))
+            }
             _ => {}
         }
     }
@@ -172,21 +207,33 @@ fn side_by_side(version: &'static str) -> Vec<String> {
     let mut all = Vec::new();
     let primary = Redis::of(version, &["--appendonly", "yes"]);
     let replica = primary.replica();
-    for command in [&["SET", "key", "value"][..], &["EXPIRE", "key", "1000"], &["GET", "key"], &["GET", "other"], &["BGSAVE"], &["NOSUCH"]]
-    {
+    for command in [
+        &["SET", "key", "value"][..],
+        &["EXPIRE", "key", "1000"],
+        &["GET", "key"],
+        &["GET", "other"],
+        &["BGSAVE"],
+        &["NOSUCH"],
+    ] {
         primary.cli(command);
     }
     replica.cli(&["SET", "key", "other"]);
-    eventually(SECOND * 10, "saved", || (primary.info("rdb_bgsave_in_progress")? == "0").then_some(()));
+    eventually(SECOND * 10, "saved", || {
+        (primary.info("rdb_bgsave_in_progress")? == "0").then_some(())
+    });
     for server in [&primary, &replica] {
         let (exporter, theirs) = RedisExporter::start(server);
         drop(exporter);
         let daemon = Daemon::watch(&[server]);
         let path = format!("/scrape?target=redis://{}", server.address());
         let (ours, _) = eventually(SECOND * 10, "everything was read", || {
-            Some(daemon.get(&path, "application/openmetrics-text")).filter(|answer| answer.text.contains("redis_slowlog_last_id"))
+            Some(daemon.get(&path, "application/openmetrics-text"))
+                .filter(|answer| answer.text.contains("redis_slowlog_last_id"))
         });
-        assert_eq!(ours.content_type, "text/plain; version=0.0.4; charset=utf-8", "whatever is asked for");
+        assert_eq!(
+            ours.content_type, "text/plain; version=0.0.4; charset=utf-8",
+            "whatever is asked for"
+        );
         let found = differences(&read(&theirs), &read(&ours.text));
         let unlisted: Vec<_> = found.iter().filter(|difference| !listed(difference)).collect();
         assert_eq!(unlisted, Vec::<&String>::new(), "{version}");
@@ -200,7 +247,9 @@ fn side_by_side(version: &'static str) -> Vec<String> {
 fn beside_redis_exporter_on_7_0_and_6_2() {
     let found = [side_by_side("redis-7.0.15"), side_by_side("redis-6.2.14")].concat();
     let patterns = DIFFERENCES.iter().flat_map(|(_, patterns)| *patterns);
-    let unused: Vec<_> = patterns.filter(|pattern| !found.iter().any(|difference| matches(pattern, difference))).collect();
+    let unused: Vec<_> = patterns
+        .filter(|pattern| !found.iter().any(|difference| matches(pattern, difference)))
+        .collect();
     assert_eq!(unused, Vec::<&&str>::new(), "listed, but nothing differs so");
 }
 
@@ -239,19 +288,32 @@ fn only_configured_nodes_are_scraped() {
     drop(primary);
     daemon.until(SECOND * 5, "redis_up", &[("deployment", "a"), ("node", "zero")], 0.0);
     let down = scrape("?target=zero&deployment=a").text;
-    assert!(down.contains("redis_up 0\n") && down.contains("redis_exporter_last_scrape_error{err=\"refused\"} 1\n"), "{down}");
+    assert!(
+        down.contains("redis_up 0\n")
+            && down.contains("redis_exporter_last_scrape_error{err=\"refused\"} 1\n"),
+        "{down}"
+    );
 
     for (query, status, there, absent) in [
         ("?deployment=b", 200, "deployment=\"b\"", "deployment=\"a\""),
         ("?collect[]=replication", 200, "redis_role{", "redis_up{"),
         ("?collect[]=polling&collect[]=exporter", 200, "rolecall_build_info{", "redis_role{"),
         ("?collect%5B%5D=polling", 200, "redis_up{", "rolecall_build_info{"),
-        ("?collect[]=nosuch", 400, "accepted are exporter, deployment, topology, polling", "redis_up"),
+        (
+            "?collect[]=nosuch",
+            400,
+            "accepted are exporter, deployment, topology, polling",
+            "redis_up",
+        ),
         ("?deployment=nosuch", 404, "not configured", "redis_up"),
     ] {
         let answer = daemon.get(&format!("/metrics{query}"), "");
         assert_eq!(answer.status, status, "{query}");
-        assert!(answer.text.contains(there) && !answer.text.contains(absent), "{query}: {}", answer.text);
+        assert!(
+            answer.text.contains(there) && !answer.text.contains(absent),
+            "{query}: {}",
+            answer.text
+        );
         assert!(status != 200 || promtool(&answer.text).is_empty(), "{query}");
     }
 }

@@ -16,11 +16,21 @@ fn a_restart_of_rolecall_is_no_burst_of_errors() {
     for _ in 0..2 {
         let daemon = Daemon::watch(&[&server]);
         daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
-        daemon.until(SECOND * 5, "redis_topology_commands_total", &[("command", "config_set")], 0.0);
+        daemon.until(
+            SECOND * 5,
+            "redis_topology_commands_total",
+            &[("command", "config_set")],
+            0.0,
+        );
         server.cli(&["NOSUCH"]);
         server.cli(&["CONFIG", "SET", "hz", "12"]);
         daemon.until(SECOND * 5, "redis_error_replies_total", &[], 1.0);
-        daemon.until(SECOND * 15, "redis_topology_commands_total", &[("command", "config_set")], 1.0);
+        daemon.until(
+            SECOND * 15,
+            "redis_topology_commands_total",
+            &[("command", "config_set")],
+            1.0,
+        );
     }
 }
 
@@ -52,19 +62,32 @@ fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
         let server = Redis::of(version, &["--user", "rolecall", "on", ">secret", "-@all", "+info"]);
         let daemon = Daemon::serve(&[&format!("redis://rolecall:secret@{}", server.address())]);
         eventually(SECOND * 5, "CLIENT ID, CONFIG and SLOWLOG were refused", || {
-            (daemon.log().iter().filter(|line| line.contains("command refused")).count() == 3).then_some(())
+            (daemon.log().iter().filter(|line| line.contains("command refused")).count() == 3)
+                .then_some(())
         });
-        let noperm = || server.info("errorstat_NOPERM").map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"));
+        let noperm = || {
+            server
+                .info("errorstat_NOPERM")
+                .map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"))
+        };
         // Once each, and CLIENT ID by the connection too.
         assert_eq!(noperm(), Some(4.0), "{version}: once each");
         let rounds = daemon.value("rolecall_rounds_total").expect("rounds");
-        eventually(SECOND * 8, "five rounds", || (daemon.value("rolecall_rounds_total") >= Some(rounds + 5.0)).then_some(()));
+        eventually(SECOND * 8, "five rounds", || {
+            (daemon.value("rolecall_rounds_total") >= Some(rounds + 5.0)).then_some(())
+        });
         assert_eq!(noperm(), Some(4.0), "{version}: not once more");
         // A new connection to the same process asks no more than the old one, but begins with CLIENT ID.
         server.cli(&["CLIENT", "KILL", "USER", "rolecall"]);
-        eventually(SECOND * 8, "five rounds", || (daemon.value("rolecall_rounds_total") >= Some(rounds + 10.0)).then_some(()));
+        eventually(SECOND * 8, "five rounds", || {
+            (daemon.value("rolecall_rounds_total") >= Some(rounds + 10.0)).then_some(())
+        });
         assert_eq!(noperm(), Some(5.0), "{version}: not after reconnecting");
-        assert_eq!((errors(&daemon, "NOPERM"), daemon.value("redis_error_replies_total")), (Some(0.0), Some(0.0)), "{version}");
+        assert_eq!(
+            (errors(&daemon, "NOPERM"), daemon.value("redis_error_replies_total")),
+            (Some(0.0), Some(0.0)),
+            "{version}"
+        );
         // Someone else's refusals are counted.
         server.cli(&["--user", "rolecall", "--pass", "secret", "GET", "x"]);
         daemon.until(SECOND * 3, "redis_errors_total", &[("err", "NOPERM")], 1.0);
@@ -75,15 +98,29 @@ fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
 fn without_config_everything_that_needs_only_info_is_there() {
     let server = Redis::start(&["--rename-command", "CONFIG", ""]);
     let daemon = Daemon::watch(&[&server]);
-    eventually(SECOND * 5, "CONFIG was refused", || daemon.log().iter().any(|line| line.contains("command=\"CONFIG GET\"")).then_some(()));
+    eventually(SECOND * 5, "CONFIG was refused", || {
+        daemon.log().iter().any(|line| line.contains("command=\"CONFIG GET\"")).then_some(())
+    });
     let samples = daemon.samples();
     assert_eq!(samples.count("redis_config_maxclients", &[]), 0);
-    assert!(samples.count("redis_commands_total", &[]) > 0 && samples.get("redis_aof_enabled", &[]) == Some(0.0));
+    assert!(
+        samples.count("redis_commands_total", &[]) > 0
+            && samples.get("redis_aof_enabled", &[]) == Some(0.0)
+    );
     assert_eq!(samples.get("redis_writes_refused", &[("reason", "misconf_rdb")]), Some(0.0));
     assert_eq!(samples.get("redis_error_replies_total", &[]), Some(0.0));
     let before = (server.info("total_error_replies"), daemon.log().len());
-    daemon.until(SECOND * 15, "rolecall_rounds_total", &[], samples.get("rolecall_rounds_total", &[]).expect("rounds") + 6.0);
-    assert_eq!((server.info("total_error_replies"), daemon.log().len()), before, "no error and no line by the round");
+    daemon.until(
+        SECOND * 15,
+        "rolecall_rounds_total",
+        &[],
+        samples.get("rolecall_rounds_total", &[]).expect("rounds") + 6.0,
+    );
+    assert_eq!(
+        (server.info("total_error_replies"), daemon.log().len()),
+        before,
+        "no error and no line by the round"
+    );
 }
 
 #[test]
@@ -92,7 +129,9 @@ fn names_that_scripts_make_up_stay_bounded_and_valid() {
         let server = Redis::of(version, &[]);
         let daemon = Daemon::watch(&[&server]);
         daemon.until(SECOND * 5, "redis_errors_total", &[("err", "READONLY")], 0.0);
-        for strange in ["a_b=c,d\"", "x{y=\"z\"}", "tab\\tand\\nline", "caf\\195\\169", &"long".repeat(5000)] {
+        for strange in
+            ["a_b=c,d\"", "x{y=\"z\"}", "tab\\tand\\nline", "caf\\195\\169", &"long".repeat(5000)]
+        {
             server.cli(&["EVAL", &format!("return redis.error_reply('{strange} text')"), "0"]);
         }
         let script = "for i = 1, 400 do redis.pcall('EVAL', 'x', 0) end return redis.error_reply('CODE' .. ARGV[1] .. ' text')";
@@ -102,15 +141,23 @@ fn names_that_scripts_make_up_stay_bounded_and_valid() {
         // Redis from 7.4 on throws its table away then; the others keep it, one way or another.
         let wiped = version == "redis-8.2.3";
         daemon.until(SECOND * 5, "redis_errorstats_disabled", &[], f64::from(u8::from(wiped)));
-        eventually(SECOND * 5, &format!("{version}: what has no place is counted together"), || {
-            let samples = daemon.samples();
-            let overflow = samples.get("redis_errors_overflow_total", &[]);
-            let codes = samples.count("redis_errors_total", &[]);
-            let counted = overflow.is_some_and(|overflow| overflow > 100.0) && (10..=128).contains(&codes);
-            (counted || (wiped && overflow.is_none() && codes == 0)).then_some(())
-        });
+        eventually(
+            SECOND * 5,
+            &format!("{version}: what has no place is counted together"),
+            || {
+                let samples = daemon.samples();
+                let overflow = samples.get("redis_errors_overflow_total", &[]);
+                let codes = samples.count("redis_errors_total", &[]);
+                let counted = overflow.is_some_and(|overflow| overflow > 100.0)
+                    && (10..=128).contains(&codes);
+                (counted || (wiped && overflow.is_none() && codes == 0)).then_some(())
+            },
+        );
         assert_eq!(promtool(&daemon.get("/metrics", "").text), "", "{version}");
-        assert!(open_metrics_parser(&daemon.get("/metrics", "application/openmetrics-text").text) > 100, "{version}");
+        assert!(
+            open_metrics_parser(&daemon.get("/metrics", "application/openmetrics-text").text) > 100,
+            "{version}"
+        );
         assert_eq!(daemon.get(&format!("/scrape?target={}", server.address()), "").status, 200);
     }
 }

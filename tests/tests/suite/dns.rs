@@ -24,7 +24,11 @@ impl Pods {
     /// Starts a pod at an address; all but the first are replicas of that.
     fn add(&mut self, number: u8) {
         let place = self.names.place(number);
-        let follow = self.all.first().map(|(place, _)| format!("replicaof {} {}\n", place.host, self.port)).unwrap_or_default();
+        let follow = self
+            .all
+            .first()
+            .map(|(place, _)| format!("replicaof {} {}\n", place.host, self.port))
+            .unwrap_or_default();
         let server = Server::start_on("redis-7.0.15", false, &place, self.port, &follow, None);
         if !follow.is_empty() {
             server.until_linked();
@@ -34,9 +38,16 @@ impl Pods {
 
     /// Has the name stand for these pods, each with a host name of its own.
     fn ready(&self, pods: &[(usize, &str)]) {
-        let host_names: Vec<_> = pods.iter().map(|(pod, name)| (&self.all[*pod].0, format!("{name}.orders.test"))).collect();
-        let names: Vec<_> = host_names.iter().map(|(place, name)| (*place, [name.as_str(), "orders.test"])).collect();
-        self.names.name(&names.iter().map(|(place, names)| (*place, &names[..])).collect::<Vec<_>>());
+        let host_names: Vec<_> = pods
+            .iter()
+            .map(|(pod, name)| (&self.all[*pod].0, format!("{name}.orders.test")))
+            .collect();
+        let names: Vec<_> = host_names
+            .iter()
+            .map(|(place, name)| (*place, [name.as_str(), "orders.test"]))
+            .collect();
+        self.names
+            .name(&names.iter().map(|(place, names)| (*place, &names[..])).collect::<Vec<_>>());
     }
 
     fn watch(&self, more: &str) -> Daemon {
@@ -53,13 +64,16 @@ impl Pods {
 }
 
 fn is_up(daemon: &Daemon, node: &str, up: Option<f64>) {
-    eventually(SOON, &format!("{node} is up: {up:?}"), || (daemon.samples().get("redis_up", &[("node", node)]) == up).then_some(()));
+    eventually(SOON, &format!("{node} is up: {up:?}"), || {
+        (daemon.samples().get("redis_up", &[("node", node)]) == up).then_some(())
+    });
 }
 
 #[test]
 fn pods_come_and_go_behind_a_name() {
     let mut pods = Pods::start();
-    let daemon = pods.watch("node_name = '{short}'\nexpect = { replicas = 2 }\nforget_after = '3s'\n");
+    let daemon =
+        pods.watch("node_name = '{short}'\nexpect = { replicas = 2 }\nforget_after = '3s'\n");
 
     // No pod is ready yet: the name is shown as what cannot be reached.
     is_up(&daemon, "orders", Some(0.0));
@@ -88,7 +102,13 @@ fn pods_come_and_go_behind_a_name() {
     pods.ready(&[(0, "redis-0"), (1, "redis-1"), (3, "redis-2")]);
     is_up(&daemon, "redis-2", Some(1.0));
     daemon.until_only(SOON, &[]);
-    let of_pod = |kind: &str| daemon.events().iter().filter(|event| event["kind"] == kind && event["node"] == "redis-2").count();
+    let of_pod = |kind: &str| {
+        daemon
+            .events()
+            .iter()
+            .filter(|event| event["kind"] == kind && event["node"] == "redis-2")
+            .count()
+    };
     assert_eq!([of_pod("node_gone"), of_pod("node_discovered")], [1, 1], "{:?}", daemon.events());
 }
 
@@ -143,7 +163,14 @@ fn a_name_server_that_is_gone_is_no_evidence() {
 fn one_process_behind_two_addresses_is_one_node() {
     let names = NameServer::start();
     let (first, second) = (names.place(1), names.place(2));
-    let server = Server::start_on("redis-7.0.15", false, &first, free_port(), &format!("bind {} {}\n", first.host, second.host), None);
+    let server = Server::start_on(
+        "redis-7.0.15",
+        false,
+        &first,
+        free_port(),
+        &format!("bind {} {}\n", first.host, second.host),
+        None,
+    );
     names.name(&[(&first, &["orders.test"]), (&second, &["orders.test"])]);
     let daemon = names.daemon(&format!(
         "[[deployment]]\nname = 'orders'\ndns = ['redis://orders.test:{}']\ntrust = ['{}']\ncadence = {{ dns = '1s' }}\n",
@@ -161,9 +188,19 @@ fn one_process_behind_two_addresses_is_one_node() {
 fn no_credential_goes_to_an_address_that_is_not_trusted() {
     let names = NameServer::start();
     let place = names.place(1);
-    let server = Server::start_on("redis-7.0.15", false, &place, free_port(), "requirepass secret\n", Some("secret"));
+    let server = Server::start_on(
+        "redis-7.0.15",
+        false,
+        &place,
+        free_port(),
+        "requirepass secret\n",
+        Some("secret"),
+    );
     names.name(&[(&place, &["orders.test"])]);
-    let daemon = names.daemon(&format!("[[deployment]]\nname = 'orders'\ndns = ['redis://:secret@orders.test:{}']\n", server.port));
+    let daemon = names.daemon(&format!(
+        "[[deployment]]\nname = 'orders'\ndns = ['redis://:secret@orders.test:{}']\n",
+        server.port
+    ));
     is_up(&daemon, &server.address(), Some(0.0));
     daemon.let_pass(3);
     assert!(server.clients().is_empty(), "{:?}", server.clients());

@@ -13,7 +13,10 @@ fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {
     killed.kill();
     let down = daemon.until(SECOND * 3, "redis_up", &labels, 0.0);
     assert!(down <= SECOND * 2, "down after {down:?}");
-    assert_eq!(daemon.samples().get("redis_down_reason", &[labels[0], ("reason", "refused")]), Some(1.0));
+    assert_eq!(
+        daemon.samples().get("redis_down_reason", &[labels[0], ("reason", "refused")]),
+        Some(1.0)
+    );
     pause(SECOND * 5);
     assert_eq!(daemon.samples().get("redis_up", &[("node", &other.address())]), Some(1.0));
 
@@ -53,7 +56,8 @@ fn connections_that_are_closed_while_they_are_opened_are_no_outage() {
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
     for _ in 0..8 {
-        server.cli(&["-r", "60", "-i", "0.001", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        server
+            .cli(&["-r", "60", "-i", "0.001", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         // A round or two lie between, of which the next must not be missed too.
         pause(SECOND * 17 / 10);
     }
@@ -67,8 +71,18 @@ fn a_node_that_was_never_there_is_down_and_the_others_are_seen() {
     let server = Redis::start(&[]);
     let daemon = Daemon::serve(&[&server.url(), "redis://127.0.0.1:1", "redis://nosuch.invalid"]);
     daemon.until(SECOND * 3, "redis_up", &[("node", &server.address())], 1.0);
-    daemon.until(SECOND * 3, "redis_down_reason", &[("node", "127.0.0.1:1"), ("reason", "refused")], 1.0);
-    daemon.until(SECOND * 8, "redis_down_reason", &[("node", "nosuch.invalid:6379"), ("reason", "dns")], 1.0);
+    daemon.until(
+        SECOND * 3,
+        "redis_down_reason",
+        &[("node", "127.0.0.1:1"), ("reason", "refused")],
+        1.0,
+    );
+    daemon.until(
+        SECOND * 8,
+        "redis_down_reason",
+        &[("node", "nosuch.invalid:6379"), ("reason", "dns")],
+        1.0,
+    );
 }
 
 #[test]
@@ -78,7 +92,12 @@ fn wrong_credentials_are_told_apart_from_a_dead_server() {
     for url in [with(""), with(":battery-staple@"), with("nobody:correct-horse@")] {
         let daemon = Daemon::start(&["--log.level", "trace", &url]);
         daemon.until(SECOND * 5, "redis_down_reason", &[("reason", "auth")], 1.0);
-        let shown = format!("{:?}{}{}", daemon.log(), daemon.get("/metrics", "").text, daemon.get("/", "").text);
+        let shown = format!(
+            "{:?}{}{}",
+            daemon.log(),
+            daemon.get("/metrics", "").text,
+            daemon.get("/", "").text
+        );
         assert!(!shown.contains("battery-staple") && !shown.contains("correct-horse"), "{shown}");
     }
     let daemon = Daemon::serve(&[&with(":correct-horse@")]);
@@ -88,9 +107,15 @@ fn wrong_credentials_are_told_apart_from_a_dead_server() {
 #[test]
 fn a_server_that_is_full_says_so() {
     let server = Redis::start(&["--maxclients", "1"]);
-    let mut holder =
-        tests::Process::start(std::process::Command::new("redis-cli").args(["-p", &server.port.to_string(), "SUBSCRIBE", "x"]));
-    tests::eventually(SECOND * 5, "the only place is taken", || holder.log().iter().any(|line| line.contains("subscribe")).then_some(()));
+    let mut holder = tests::Process::start(std::process::Command::new("redis-cli").args([
+        "-p",
+        &server.port.to_string(),
+        "SUBSCRIBE",
+        "x",
+    ]));
+    tests::eventually(SECOND * 5, "the only place is taken", || {
+        holder.log().iter().any(|line| line.contains("subscribe")).then_some(())
+    });
     let daemon = Daemon::start(&[&server.url()]);
     daemon.until(SECOND * 5, "redis_down_reason", &[("reason", "maxclients")], 1.0);
     holder.signal(Signal::Kill);

@@ -24,8 +24,14 @@ fn blocked(daemon: &Daemon, server: &Redis, reason: &str, kind: &str) {
     assert_eq!(told, all, "these and no others");
     let (code, text, found) = diagnose(&[server]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(found.contains(&(kind.to_owned(), Some(node))) && has(&found, "RedisWritesBlocked"), "{text}");
-    assert!(text.contains("writes REFUSED") && text.contains(&format!("refuses writes: {reason}")), "{text}");
+    assert!(
+        found.contains(&(kind.to_owned(), Some(node))) && has(&found, "RedisWritesBlocked"),
+        "{text}"
+    );
+    assert!(
+        text.contains("writes REFUSED") && text.contains(&format!("refuses writes: {reason}")),
+        "{text}"
+    );
 }
 
 /// Waits until writes are accepted again and nothing is found any more.
@@ -37,7 +43,9 @@ fn mended(daemon: &Daemon, server: &Redis) {
 
 /// A daemon whose configuration has this deployment; CONFIG is read every second.
 fn configured(deployment: &str) -> Daemon {
-    Daemon::configured(&format!("[[deployment]]\nname = 'a'\ncadence = {{ config = '1s' }}\n{deployment}"))
+    Daemon::configured(&format!(
+        "[[deployment]]\nname = 'a'\ncadence = {{ config = '1s' }}\n{deployment}"
+    ))
 }
 
 #[test]
@@ -48,10 +56,18 @@ fn an_append_only_file_on_a_full_disk_blocks_writes_until_there_is_space() {
     daemon.until(LIMIT, "redis_deployment_writable", &[], 1.0);
     disk.fill();
     // The write that meets the full disk is acknowledged all the same.
-    eventually(LIMIT, "writes are refused", || server.cli(&["SET", "key", &"x".repeat(5000)]).contains("MISCONF").then_some(()));
+    eventually(LIMIT, "writes are refused", || {
+        server.cli(&["SET", "key", &"x".repeat(5000)]).contains("MISCONF").then_some(())
+    });
     blocked(&daemon, &server, "misconf_aof", "RedisAofWriteFailing");
     let samples = daemon.samples();
-    assert_eq!((samples.get("redis_aof_last_write_status", &[]), samples.get("redis_aof_fsync_stuck", &[])), (Some(0.0), Some(0.0)));
+    assert_eq!(
+        (
+            samples.get("redis_aof_last_write_status", &[]),
+            samples.get("redis_aof_fsync_stuck", &[])
+        ),
+        (Some(0.0), Some(0.0))
+    );
     assert_eq!(samples.get("redis_deployment_readable", &[]), Some(1.0), "reads are served");
     assert!(samples.get("redis_errors_total", &[("err", "MISCONF")]) >= Some(1.0));
     assert_eq!(daemon.until_event(LIMIT, "aof_write_failed")["node"], server.address());
@@ -60,19 +76,29 @@ fn an_append_only_file_on_a_full_disk_blocks_writes_until_there_is_space() {
     server.cli(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
     pause(SECOND * 3);
     assert!(server.cli(&["SET", "key", "x"]).contains("MISCONF"));
-    assert_eq!(daemon.samples().get("redis_writes_refused", &[("reason", "misconf_aof")]), Some(1.0));
+    assert_eq!(
+        daemon.samples().get("redis_writes_refused", &[("reason", "misconf_aof")]),
+        Some(1.0)
+    );
     assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
 
     disk.free();
     mended(&daemon, &server);
     daemon.until_event(LIMIT, "aof_write_recovered");
-    assert_eq!((daemon.logged("aof_write_failed").len(), daemon.logged("aof_write_recovered").len()), (1, 1), "{:?}", daemon.log());
+    assert_eq!(
+        (daemon.logged("aof_write_failed").len(), daemon.logged("aof_write_recovered").len()),
+        (1, 1),
+        "{:?}",
+        daemon.log()
+    );
     assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
 }
 
 #[test]
 fn a_replica_with_a_full_disk_blocks_no_writes() {
-    for (version, finding) in [("redis-6.2.14", "RedisAofWriteFailing"), ("redis-7.0.15", "RedisDown")] {
+    for (version, finding) in
+        [("redis-6.2.14", "RedisAofWriteFailing"), ("redis-7.0.15", "RedisDown")]
+    {
         let disk = Disk::of(2);
         let primary = Redis::of(version, &[]);
         let mut replica = primary.replica_with(&["--appendonly", "yes", "--dir", &disk.folder()]);
@@ -82,7 +108,9 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
         daemon.until_quiet(LIMIT);
         // It begins its file anew once it has the primary's data.
         eventually(LIMIT, "rewritten", || {
-            let idle = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].iter().all(|field| replica.info(field).as_deref() == Some("0"));
+            let idle = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"]
+                .iter()
+                .all(|field| replica.info(field).as_deref() == Some("0"));
             (idle && replica.info("aof_last_rewrite_time_sec")? != "-1").then_some(())
         });
         disk.fill();
@@ -93,7 +121,11 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
         });
         let (samples, found) = (daemon.samples(), daemon.findings());
         assert_eq!(samples.get("redis_deployment_writable", &[]), Some(1.0), "{version}");
-        assert_ne!(samples.get("redis_writes_refused", &[("node", &node), ("reason", "misconf_aof")]), Some(1.0), "{version}");
+        assert_ne!(
+            samples.get("redis_writes_refused", &[("node", &node), ("reason", "misconf_aof")]),
+            Some(1.0),
+            "{version}"
+        );
         assert!(!has(&found, "RedisWritesBlocked"), "{found:?}");
         assert!(diagnose(&[&primary, &replica]).2.contains(&told), "{version}");
         disk.free();
@@ -109,7 +141,11 @@ fn a_replica_with_a_full_disk_blocks_no_writes() {
 /// The shim, a server behind it, and a daemon that watches it.
 fn behind_a_shim(version: &'static str) -> (Shim, Redis, Daemon) {
     let shim = Shim::build();
-    let server = Redis::within(&shim.environment(), version, &["--appendonly", "yes", "--appendfsync", "everysec"]);
+    let server = Redis::within(
+        &shim.environment(),
+        version,
+        &["--appendonly", "yes", "--appendfsync", "everysec"],
+    );
     let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_aof_fsync_stuck", &[], 0.0);
     (shim, server, daemon)
@@ -123,7 +159,10 @@ fn stuck(shim: &Shim, server: &Redis, daemon: &Daemon) {
     blocked(daemon, server, "misconf_aof", "RedisAofFsyncStuck");
     shim.mend();
     pause(SECOND * 3);
-    assert!(server.cli(&["SET", "key", "value"]).contains("MISCONF"), "a good disk alone does not help");
+    assert!(
+        server.cli(&["SET", "key", "value"]).contains("MISCONF"),
+        "a good disk alone does not help"
+    );
     assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(1.0));
     assert!(has(&daemon.findings(), "RedisAofFsyncStuck"));
 }
@@ -144,7 +183,12 @@ fn a_failed_fsync_lasts_until_the_file_is_switched_off_and_on() {
     mended(&daemon, &server);
     assert_eq!(server.cli(&["SET", "key", "value"]).trim(), "OK");
     assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
-    assert_eq!((daemon.logged("aof_write_failed").len(), daemon.logged("aof_write_recovered").len()), (1, 1), "{:?}", daemon.log());
+    assert_eq!(
+        (daemon.logged("aof_write_failed").len(), daemon.logged("aof_write_recovered").len()),
+        (1, 1),
+        "{:?}",
+        daemon.log()
+    );
 }
 
 /// On versions other than 7.0 a rewrite clears it.
@@ -237,7 +281,8 @@ fn memory_near_and_at_its_limit() {
     let mut length = 0;
     let (refused, _) = eventually(LIMIT, "writes are refused", || {
         length += 100_000;
-        Some(server.cli(&["SETRANGE", "long", &length.to_string(), "x"])).filter(|reply| reply.trim().parse::<u64>().is_err())
+        Some(server.cli(&["SETRANGE", "long", &length.to_string(), "x"]))
+            .filter(|reply| reply.trim().parse::<u64>().is_err())
     });
     assert!(refused.starts_with("OOM"), "{refused}");
     blocked(&daemon, &server, "oom", "RedisOutOfMemory");
@@ -279,7 +324,10 @@ fn a_full_cache_that_evicts_is_healthy() {
         (daemon.value("redis_evicted_keys_total") >= Some(20.0)).then_some(())
     });
     let samples = daemon.samples();
-    assert!(samples.get("redis_memory_used_bytes", &[]) > samples.get("redis_memory_max_bytes", &[]).map(|limit| limit * 0.9));
+    assert!(
+        samples.get("redis_memory_used_bytes", &[])
+            > samples.get("redis_memory_max_bytes", &[]).map(|limit| limit * 0.9)
+    );
     assert_eq!((daemon.findings(), diagnose(&[&server]).2), (Found::new(), Found::new()));
     assert_eq!(samples.get("redis_writes_refused", &[("reason", "oom")]), Some(0.0));
 }
@@ -316,11 +364,19 @@ fn a_stale_master_that_refuses_writes_is_a_fence_at_work() {
     daemon.until(LIMIT, "redis_deployment_primary_info", &[("node", &old_node)], 1.0);
     new.promote();
     daemon.until(LIMIT, "redis_deployment_primary_info", &[("node", &new_node)], 1.0);
-    daemon.until(LIMIT, "redis_writes_refused", &[("node", &old_node), ("reason", "noreplicas")], 1.0);
+    daemon.until(
+        LIMIT,
+        "redis_writes_refused",
+        &[("node", &old_node), ("reason", "noreplicas")],
+        1.0,
+    );
     assert!(old.cli(&["SET", "key", "x"]).contains("NOREPLICAS"), "the fence");
     for _ in 0..10 {
         let found = daemon.findings();
-        assert!(!has(&found, "RedisNotEnoughReplicas") && !has(&found, "RedisWritesBlocked"), "{found:?}");
+        assert!(
+            !has(&found, "RedisNotEnoughReplicas") && !has(&found, "RedisWritesBlocked"),
+            "{found:?}"
+        );
         pause(SECOND / 2);
     }
     assert_eq!(daemon.value("redis_deployment_writable"), Some(1.0), "the primary takes writes");
@@ -333,7 +389,8 @@ fn a_stale_master_that_refuses_writes_is_a_fence_at_work() {
 #[test]
 fn a_server_that_exits_for_its_full_disk_is_told_with_its_policy() {
     let disk = Disk::of(2);
-    let mut server = Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &disk.folder()]);
+    let mut server =
+        Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &disk.folder()]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_config_appendfsync", &[("policy", "always")], 1.0);
     disk.fill();
@@ -341,7 +398,11 @@ fn a_server_that_exits_for_its_full_disk_is_told_with_its_policy() {
     assert_eq!(server.end(LIMIT).code(), Some(1));
     daemon.until(LIMIT, "redis_up", &[], 0.0);
     let (finding, _) = eventually(LIMIT, "RedisDown", || daemon.finding("RedisDown"));
-    assert_eq!((&finding["severity"], &finding["node"]), (&"critical".into(), &server.address().into()), "it was the primary");
+    assert_eq!(
+        (&finding["severity"], &finding["node"]),
+        (&"critical".into(), &server.address().into()),
+        "it was the primary"
+    );
     assert_eq!(finding["evidence"]["appendfsync"], "always", "{finding}");
     let blocked = daemon.value("redis_deployment_writable");
     assert_eq!(blocked, None, "a server that is not there refuses nothing");
@@ -355,8 +416,13 @@ fn a_server_that_exits_for_its_full_disk_is_told_with_its_policy() {
 fn an_append_only_file_that_should_be_on() {
     let primary = Redis::start(&["--appendonly", "yes"]);
     let replica = primary.replica_with(&["--appendonly", "yes"]);
-    let nodes = format!("nodes = [{{ url = '{}', name = 'p' }}, {{ url = '{}', name = 'r' }}]\n", primary.url(), replica.url());
-    let [all, replicas] = ["all", "replicas"].map(|aof| configured(&format!("{nodes}expect = {{ aof = '{aof}' }}\n")));
+    let nodes = format!(
+        "nodes = [{{ url = '{}', name = 'p' }}, {{ url = '{}', name = 'r' }}]\n",
+        primary.url(),
+        replica.url()
+    );
+    let [all, replicas] = ["all", "replicas"]
+        .map(|aof| configured(&format!("{nodes}expect = {{ aof = '{aof}' }}\n")));
     for daemon in [&all, &replicas] {
         daemon.until(LIMIT, "redis_link_state", &[("node", "r"), ("state", "up")], 1.0);
         daemon.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 1.0);
@@ -395,13 +461,22 @@ fn a_rewrite_that_fails_is_told_and_writes_go_on() {
     assert_eq!(server.cli(&["SET", "key", "x"]).trim(), "OK");
     pause(SECOND * 2);
     let samples = daemon.samples();
-    assert_eq!((samples.get("redis_aof_last_write_status", &[]), samples.get("redis_deployment_writable", &[])), (Some(1.0), Some(1.0)));
+    assert_eq!(
+        (
+            samples.get("redis_aof_last_write_status", &[]),
+            samples.get("redis_deployment_writable", &[])
+        ),
+        (Some(1.0), Some(1.0))
+    );
     assert!(has(&diagnose(&[&server]).2, "RedisAofRewriteFailing"));
 
     std::fs::remove_file(&folder).expect("removed");
     std::fs::rename(&away, &folder).expect("moved");
     pause(SECOND * 2);
-    assert!(has(&daemon.findings(), "RedisAofRewriteFailing"), "it says so until the next good rewrite");
+    assert!(
+        has(&daemon.findings(), "RedisAofRewriteFailing"),
+        "it says so until the next good rewrite"
+    );
     server.cli(&["BGREWRITEAOF"]);
     mended(&daemon, &server);
     assert_eq!(daemon.logged("aof_rewrite_failed").len(), 1);
@@ -414,7 +489,12 @@ fn made_up_error_codes_blind_a_server_that_keeps_few() {
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 0.0);
     daemon.until(LIMIT, "redis_errors_total", &[("err", "READONLY")], 0.0);
     for code in 0..140 {
-        server.cli(&["EVAL", "return redis.error_reply(ARGV[1])", "0", &format!("MADEUP{code} by a script")]);
+        server.cli(&[
+            "EVAL",
+            "return redis.error_reply(ARGV[1])",
+            "0",
+            &format!("MADEUP{code} by a script"),
+        ]);
     }
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 1.0);
     daemon.until_found(LIMIT, "RedisErrorStatsDisabled");
@@ -429,7 +509,11 @@ fn made_up_error_codes_blind_a_server_that_keeps_few() {
 fn the_room_left_for_data_is_seen_whether_the_server_lives_or_not() {
     let disk = Disk::of(16);
     let mut server = Redis::start(&["--dir", &disk.folder()]);
-    let daemon = configured(&format!("nodes = [{{ url = '{}', data_dir = '{}' }}]\n", server.url(), disk.folder()));
+    let daemon = configured(&format!(
+        "nodes = [{{ url = '{}', data_dir = '{}' }}]\n",
+        server.url(),
+        disk.folder()
+    ));
     let free = |most: f64| {
         let left = || daemon.value("redis_data_dir_free_bytes").filter(|free| *free <= most);
         eventually(LIMIT, "the room is seen", left).0

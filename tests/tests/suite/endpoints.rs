@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{ConfigFile, Daemon, Group, Proxy, Redis, SECOND, Setup, Stopwatch, Tap, deployment, diagnose_urls, eventually, pause};
+use tests::{
+    ConfigFile, Daemon, Group, Proxy, Redis, SECOND, Setup, Stopwatch, Tap, deployment,
+    diagnose_urls, eventually, pause,
+};
 
 use crate::tls::Certificates;
 use crate::watch::{LIMIT, Observer, Watch};
@@ -20,7 +23,8 @@ const READER: [(&str, &str); 1] = [("endpoint", "reader")];
 
 /// A deployment of these servers with these endpoints.
 fn with_endpoints(servers: &[&Redis], endpoints: &[(&str, String)]) -> String {
-    let endpoints: Vec<_> = endpoints.iter().map(|(kind, url)| format!("{kind} = '{url}'")).collect();
+    let endpoints: Vec<_> =
+        endpoints.iter().map(|(kind, url)| format!("{kind} = '{url}'")).collect();
     format!("{}endpoints = {{ {} }}\n", deployment("orders", servers), endpoints.join(", "))
 }
 
@@ -42,19 +46,40 @@ fn an_endpoint_left_on_the_old_primary_is_found_and_mended() {
     let a = Redis::start(&[]);
     let b = a.replica();
     let (writer, reader) = (Proxy::start(a.port), Proxy::start(b.port));
-    let text = with_endpoints(&[&a, &b], &[("primary", writer.peer.url()), ("reader", reader.peer.url())]);
+    let text =
+        with_endpoints(&[&a, &b], &[("primary", writer.peer.url()), ("reader", reader.peer.url())]);
     let daemon = Daemon::configured(&text);
     for (labels, node, role) in [(PRIMARY, &a, "master"), (READER, &b, "replica")] {
         daemon.until(SECOND * 5, CORRECT, &labels, 1.0);
         assert_eq!(daemon.samples().get(UP, &labels), Some(1.0));
-        assert_eq!(daemon.samples().get("redis_endpoint_role", &[labels[0], ("role", role)]), Some(1.0));
+        assert_eq!(
+            daemon.samples().get("redis_endpoint_role", &[labels[0], ("role", role)]),
+            Some(1.0)
+        );
         let told = endpoint(&daemon, labels[0].1);
-        assert_eq!((&told["leads_to"], &told["role"], &told["correct"]), (&node.address().into(), &role.into(), &true.into()));
+        assert_eq!(
+            (&told["leads_to"], &told["role"], &told["correct"]),
+            (&node.address().into(), &role.into(), &true.into())
+        );
     }
     let (code, told, _) = diagnose(&text);
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains(&format!("primary endpoint 127.0.0.1:{}: leads to {} (master), right", writer.peer.port, a.address())), "{told}");
-    assert!(told.contains(&format!("reader endpoint 127.0.0.1:{}: leads to {} (replica), right", reader.peer.port, b.address())), "{told}");
+    assert!(
+        told.contains(&format!(
+            "primary endpoint 127.0.0.1:{}: leads to {} (master), right",
+            writer.peer.port,
+            a.address()
+        )),
+        "{told}"
+    );
+    assert!(
+        told.contains(&format!(
+            "reader endpoint 127.0.0.1:{}: leads to {} (replica), right",
+            reader.peer.port,
+            b.address()
+        )),
+        "{told}"
+    );
 
     // The old primary stays, as a replica of the new one: writes to it are refused, and clients see READONLY.
     let begun = Stopwatch::start();
@@ -71,8 +96,16 @@ fn an_endpoint_left_on_the_old_primary_is_found_and_mended() {
     assert!(critical >= SECOND * 29, "an endpoint has half a minute to follow");
     let finding = daemon.finding(WRONG).expect("a finding");
     let evidence = &finding["evidence"];
-    assert_eq!((&evidence["endpoint"], &evidence["leads_to"]), (&"primary".into(), &a.address().into()), "{finding}");
-    assert_eq!((&evidence["role"], &evidence["primary"]), (&"replica".into(), &b.address().into()), "{finding}");
+    assert_eq!(
+        (&evidence["endpoint"], &evidence["leads_to"]),
+        (&"primary".into(), &a.address().into()),
+        "{finding}"
+    );
+    assert_eq!(
+        (&evidence["role"], &evidence["primary"]),
+        (&"replica".into(), &b.address().into()),
+        "{finding}"
+    );
     assert!(evidence["checks"].as_u64() >= Some(2), "{finding}");
     assert_eq!(daemon.samples().get(CORRECT, &READER), Some(1.0), "a master serves reads too");
     // To whoever begins to look now no failover just happened.
@@ -80,7 +113,10 @@ fn an_endpoint_left_on_the_old_primary_is_found_and_mended() {
     println!("{told}");
     assert_eq!((code, kinds), (Some(1), vec![WRONG.to_owned()]), "{told}");
     assert!(told.contains(&format!("leads to {} (replica), WRONG", a.address())), "{told}");
-    assert!(told.contains(&format!("First command  redis-cli -h 127.0.0.1 -p {} ", writer.peer.port)), "{told}");
+    assert!(
+        told.contains(&format!("First command  redis-cli -h 127.0.0.1 -p {} ", writer.peer.port)),
+        "{told}"
+    );
 
     writer.lead_to(b.port);
     let moved = Stopwatch::start();
@@ -95,7 +131,8 @@ fn a_failover_that_the_endpoint_follows_promptly_is_no_finding() {
     let group = Group::start(&Setup::default());
     let port = |address: &str| group.node_at(address).port;
     let proxy = Proxy::start(port(&group.primary().address()));
-    let watch = Watch::settled(&group, &format!("endpoints = {{ primary = '{}' }}\n", proxy.peer.url()));
+    let watch =
+        Watch::settled(&group, &format!("endpoints = {{ primary = '{}' }}\n", proxy.peer.url()));
     watch.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
     let observer = Observer::start(&watch.daemon);
     for turn in 0..2 {
@@ -119,14 +156,19 @@ fn an_endpoint_that_sentinels_left_behind_is_found() {
     let password = "hunter2-of-the-nodes";
     let group = Group::start(&Setup { password: Some(password), ..Setup::default() });
     let proxy = Proxy::start(group.primary().port);
-    let more = format!("password = '{password}'\nendpoints = {{ primary = '{}' }}\n", proxy.peer.url());
+    let more =
+        format!("password = '{password}'\nendpoints = {{ primary = '{}' }}\n", proxy.peer.url());
     let watch = Watch::settled(&group, &more);
     watch.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
     let before = group.failover();
     let after = group.until_failed_over(LIMIT, &before);
     watch.daemon.until_severity(LIMIT, WRONG, "critical");
     let finding = watch.daemon.finding(WRONG).expect("a finding");
-    assert_eq!((&finding["evidence"]["leads_to"], &finding["evidence"]["primary"]), (&before.into(), &after.clone().into()), "{finding}");
+    assert_eq!(
+        (&finding["evidence"]["leads_to"], &finding["evidence"]["primary"]),
+        (&before.into(), &after.clone().into()),
+        "{finding}"
+    );
     proxy.lead_to(group.node_at(&after).port);
     eventually(TWICE, "it is mended", || watch.daemon.finding(WRONG).is_none().then_some(()));
 }
@@ -160,19 +202,32 @@ fn a_stranger_behind_an_endpoint_is_wrong_and_nobody_behind_it_is_unknown() {
     let (a, stranger) = (Redis::start(&[]), Redis::start(&[]));
     let b = a.replica();
     let (writer, reader) = (Proxy::start(stranger.port), Proxy::start(stranger.port));
-    let daemon = Daemon::configured(&with_endpoints(&[&a, &b], &[("primary", writer.peer.url()), ("reader", reader.peer.url())]));
+    let daemon = Daemon::configured(&with_endpoints(
+        &[&a, &b],
+        &[("primary", writer.peer.url()), ("reader", reader.peer.url())],
+    ));
     for labels in [PRIMARY, READER] {
         daemon.until(SECOND * 5, CORRECT, &labels, 0.0);
     }
     // Nobody moved the primary, so there is nothing that the endpoint might still follow.
     daemon.until_severity(TWICE, WRONG, "critical");
-    eventually(SECOND * 5, "both", || (daemon.findings().iter().filter(|(kind, _)| kind == WRONG).count() == 2).then_some(()));
+    eventually(SECOND * 5, "both", || {
+        (daemon.findings().iter().filter(|(kind, _)| kind == WRONG).count() == 2).then_some(())
+    });
     let document = daemon.document("/api/v1/findings");
     let found = document["findings"].as_array().expect("a list");
-    let told: Vec<_> =
-        found.iter().map(|found| [&found["severity"], &found["evidence"]["endpoint"], &found["evidence"]["leads_to"]]).collect();
-    let expected = [["critical", "primary", "stranger"], ["warning", "reader", "stranger"]].map(|told| told.map(Value::from));
-    assert_eq!(told, expected.iter().map(|told| [&told[0], &told[1], &told[2]]).collect::<Vec<_>>());
+    let told: Vec<_> = found
+        .iter()
+        .map(|found| {
+            [&found["severity"], &found["evidence"]["endpoint"], &found["evidence"]["leads_to"]]
+        })
+        .collect();
+    let expected = [["critical", "primary", "stranger"], ["warning", "reader", "stranger"]]
+        .map(|told| told.map(Value::from));
+    assert_eq!(
+        told,
+        expected.iter().map(|told| [&told[0], &told[1], &told[2]]).collect::<Vec<_>>()
+    );
 
     // Behind a proxy that leads to nobody, connections are closed.
     writer.lead_to(1);
@@ -182,12 +237,20 @@ fn a_stranger_behind_an_endpoint_is_wrong_and_nobody_behind_it_is_unknown() {
     assert_eq!((samples.get(UP, &PRIMARY), samples.get(CORRECT, &PRIMARY)), (Some(0.0), None));
     assert_eq!(samples.count("redis_endpoint_role", &PRIMARY), 0);
     assert_eq!((samples.get(UP, &READER), samples.get(CORRECT, &READER)), (Some(1.0), Some(1.0)));
-    let lines = || daemon.log().iter().filter(|line| line.contains("cannot check endpoint")).count();
+    let lines =
+        || daemon.log().iter().filter(|line| line.contains("cannot check endpoint")).count();
     pause(SECOND * 21);
     assert_eq!((lines(), daemon.finding(WRONG)), (1, None), "one line, however often it fails");
     writer.lead_to(a.port);
     daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
-    assert!(daemon.log().iter().any(|line| line.contains("checking endpoint") && line.contains("endpoint=primary")), "{:?}", daemon.log());
+    assert!(
+        daemon
+            .log()
+            .iter()
+            .any(|line| line.contains("checking endpoint") && line.contains("endpoint=primary")),
+        "{:?}",
+        daemon.log()
+    );
 }
 
 #[test]
@@ -209,13 +272,22 @@ fn an_endpoint_that_hangs_delays_no_round() {
     }
     println!("slowest round {slowest} s");
     assert!(slowest < 0.5, "{slowest} s");
-    assert_eq!((daemon.value("rolecall_rounds_missed_total"), daemon.samples().count(CORRECT, &[])), (Some(0.0), 0));
+    assert_eq!(
+        (daemon.value("rolecall_rounds_missed_total"), daemon.samples().count(CORRECT, &[])),
+        (Some(0.0), 0)
+    );
     assert_eq!(endpoint(&daemon, "primary")["down_reason"], "timeout");
     let begun = Stopwatch::start();
     let (code, told, found) = diagnose(&text);
     println!("diagnose took {:?} twice", begun.elapsed() / 2);
     assert_eq!((code, found), (Some(0), vec![]), "{told}");
-    assert!(told.contains(&format!("primary endpoint 127.0.0.1:{}: cannot be checked (timeout)", silent.port)), "{told}");
+    assert!(
+        told.contains(&format!(
+            "primary endpoint 127.0.0.1:{}: cannot be checked (timeout)",
+            silent.port
+        )),
+        "{told}"
+    );
 }
 
 #[test]
@@ -241,16 +313,24 @@ fn a_check_is_one_connection_that_ends_and_shows_no_secret() {
     assert!((5..=7).contains(&opened), "{opened} connections in {passed} s");
     // One of our own, and one with which the library begins a connection.
     assert!(info <= u64::from(opened) * 2, "{info} INFO over {opened} connections");
-    assert_eq!(after.commands.keys().map(String::as_str).collect::<Vec<_>>(), ["AUTH", "CLIENT ID", "INFO"], "nothing else");
+    assert_eq!(
+        after.commands.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["AUTH", "CLIENT ID", "INFO"],
+        "nothing else"
+    );
     eventually(SECOND * 3, "none is kept", || (tap.seen().open == 0).then_some(()));
 
     assert_eq!(endpoint(&daemon, "reader")["down_reason"], "auth");
-    let pages = ["/metrics", "/api/v1/topology", "/api/v1/findings", "/"].map(|path| daemon.get(path, "").text).concat();
+    let pages = ["/metrics", "/api/v1/topology", "/api/v1/findings", "/"]
+        .map(|path| daemon.get(path, "").text)
+        .concat();
     let log = daemon.log().concat();
     assert!(log.contains("cannot check endpoint"), "{log}");
     assert!(!pages.contains("hunter2") && !log.contains("hunter2"));
     // A wrong password is an error in the server's own count each time, so it is not tried as often.
-    let refused = a.info("errorstat_WRONGPASS").map(|count| count.trim_start_matches("count=").parse::<u32>().expect("a count"));
+    let refused = a
+        .info("errorstat_WRONGPASS")
+        .map(|count| count.trim_start_matches("count=").parse::<u32>().expect("a count"));
     assert!(refused <= Some(2), "{refused:?}");
 }
 
@@ -263,11 +343,17 @@ fn what_checks_are_refused_is_not_counted_as_errors_of_others() {
         a.address()
     ));
     daemon.until(SECOND * 5, CORRECT, &PRIMARY, 1.0);
-    let noperm = || a.info("errorstat_NOPERM").map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"));
+    let noperm = || {
+        a.info("errorstat_NOPERM")
+            .map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"))
+    };
     let (before, begun) = (noperm(), Stopwatch::start());
     pause(SECOND * 32);
     println!("NOPERM from {before:?} to {:?} in {:?}", noperm(), begun.elapsed());
-    assert!(noperm() >= before.map(|before| before + 3.0), "CLIENT ID, with which each connection begins");
+    assert!(
+        noperm() >= before.map(|before| before + 3.0),
+        "CLIENT ID, with which each connection begins"
+    );
     assert_eq!(daemon.samples().get("redis_errors_total", &[("err", "NOPERM")]), Some(0.0));
     assert_eq!(daemon.value("redis_error_replies_total"), Some(0.0));
 }
@@ -276,8 +362,14 @@ fn what_checks_are_refused_is_not_counted_as_errors_of_others() {
 fn an_endpoint_speaks_tls_where_its_scheme_says_so() {
     let certificates = Certificates::make();
     let (a, port) = certificates.serve("server", "no");
-    let text = with_endpoints(&[&a], &[("primary", format!("rediss://localhost:{port}")), ("reader", a.url())]);
-    let daemon = Daemon::configured(&format!("{text}tls = {{ ca_file = '{}' }}\n", certificates.path("ca.pem").display()));
+    let text = with_endpoints(
+        &[&a],
+        &[("primary", format!("rediss://localhost:{port}")), ("reader", a.url())],
+    );
+    let daemon = Daemon::configured(&format!(
+        "{text}tls = {{ ca_file = '{}' }}\n",
+        certificates.path("ca.pem").display()
+    ));
     for labels in [PRIMARY, READER] {
         daemon.until(SECOND * 8, CORRECT, &labels, 1.0);
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tests::{Daemon, Prometheus, Redis, eventually, free_port, open_metrics_parser, promtool};
 
-const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+const OPEN_METRICS: &str =
+    "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
 /// A primary with two replicas, and the daemon that watches them.
 fn deployment() -> (Vec<Redis>, Daemon) {
@@ -29,7 +30,10 @@ fn both_formats_pass_strict_parsers() {
     assert_eq!(promtool(&text.text), "", "promtool finds nothing");
 
     let open_metrics = daemon.get("/metrics", OPEN_METRICS);
-    assert_eq!(open_metrics.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!(
+        open_metrics.content_type,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
     let samples = open_metrics.text.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(open_metrics_parser(&open_metrics.text), samples);
     assert!(samples > 300, "{samples} samples of three nodes");
@@ -45,17 +49,32 @@ fn a_real_prometheus_takes_every_sample_of_both_formats() {
             prometheus.query(&format!("count_over_time(up{{job='{job}'}}[1m]) >= 3"))
         });
         assert_eq!(prometheus.target(job), Some(("up".to_owned(), String::new())), "{job}");
-        assert_eq!(prometheus.query(&format!("min_over_time(up{{job='{job}'}}[1m])")), Some(1.0), "{job}");
+        assert_eq!(
+            prometheus.query(&format!("min_over_time(up{{job='{job}'}}[1m])")),
+            Some(1.0),
+            "{job}"
+        );
         assert_eq!(prometheus.query(&format!("sum(redis_up{{job='{job}'}})")), Some(3.0), "{job}");
         // CLIENT LIST of commands that appear meanwhile may add a sample between two scrapes, so both counts come from Prometheus.
-        let taken = prometheus.query(&format!("scrape_samples_scraped{{job='{job}'}} == scrape_samples_post_metric_relabeling"));
+        let taken = prometheus.query(&format!(
+            "scrape_samples_scraped{{job='{job}'}} == scrape_samples_post_metric_relabeling"
+        ));
         assert!(taken > Some(300.0), "{job}: {taken:?} samples");
-        let series = prometheus.query(&format!("count({{job='{job}', __name__=~'redis_.+|rolecall_.+|process_.+'}})"));
+        let series = prometheus
+            .query(&format!("count({{job='{job}', __name__=~'redis_.+|rolecall_.+|process_.+'}})"));
         assert_eq!(series, taken, "{job}: every sample became a series");
     }
     let types = prometheus.types();
-    for (name, kind) in [("redis_up", "gauge"), ("redis_polls_total", "counter"), ("redis_commands_total", "counter")] {
-        assert!(types.iter().any(|(found, type_)| found.starts_with(name.trim_end_matches("_total")) && type_ == kind), "{name} {kind}");
+    for (name, kind) in [
+        ("redis_up", "gauge"),
+        ("redis_polls_total", "counter"),
+        ("redis_commands_total", "counter"),
+    ] {
+        assert!(
+            types.iter().any(|(found, type_)| found.starts_with(name.trim_end_matches("_total"))
+                && type_ == kind),
+            "{name} {kind}"
+        );
     }
 }
 
@@ -64,7 +83,15 @@ fn an_answer_is_compressed_for_those_who_ask() {
     let (_servers, daemon) = deployment();
     let fetch = |encoding: &str| {
         let output = Command::new("curl")
-            .args(["-sS", "-o", "/dev/null", "-w", "%{size_download}", "-H", &format!("Accept-Encoding: {encoding}")])
+            .args([
+                "-sS",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{size_download}",
+                "-H",
+                &format!("Accept-Encoding: {encoding}"),
+            ])
             .arg(format!("http://127.0.0.1:{}/metrics", daemon.port))
             .output()
             .expect("curl");
@@ -88,13 +115,20 @@ fn plain_text_proxy(daemon: u16) -> u16 {
 
 fn serve_plain_text(mut stream: std::net::TcpStream, daemon: u16) {
     use std::io::{BufRead, BufReader};
-    let request = BufReader::new(stream.try_clone().expect("a stream")).lines().map_while(Result::ok);
+    let request =
+        BufReader::new(stream.try_clone().expect("a stream")).lines().map_while(Result::ok);
     if request.take_while(|line| !line.is_empty()).count() == 0 {
         return;
     }
-    let Ok(mut answer) = ureq::get(format!("http://127.0.0.1:{daemon}/metrics")).header("Accept", "text/plain").call() else { return };
+    let Ok(mut answer) = ureq::get(format!("http://127.0.0.1:{daemon}/metrics"))
+        .header("Accept", "text/plain")
+        .call()
+    else {
+        return;
+    };
     let text = answer.body_mut().read_to_string().expect("text");
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
     // Prometheus may have given up meanwhile.
     let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{text}", text.len());
 }

@@ -6,13 +6,21 @@ use std::sync::Arc;
 use serde_json::json;
 use tests::{Group, MASTER, SECOND, Server, Setup, Signal, Stopwatch, eventually, pause};
 
-use crate::watch::{DISAGREEMENT, LIMIT, LOST, Observer, PRIMARY, SOON, SPLIT_BRAIN, Watch, check_names, write};
+use crate::watch::{
+    DISAGREEMENT, LIMIT, LOST, Observer, PRIMARY, SOON, SPLIT_BRAIN, Watch, check_names, write,
+};
 
 /// Events of a deployment whose old primary stays up, or returns in time, and is demoted later.
 const PLANNED: [&str; 3] = ["primary_changed", "split_brain_began", "split_brain_ended"];
 
 /// Events of a deployment whose primary was gone for longer than `down_after`, and comes back.
-const UNPLANNED: [&str; 5] = ["primary_lost", "primary_changed", "primary_regained", "split_brain_began", "split_brain_ended"];
+const UNPLANNED: [&str; 5] = [
+    "primary_lost",
+    "primary_changed",
+    "primary_regained",
+    "split_brain_began",
+    "split_brain_ended",
+];
 
 #[test]
 fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
@@ -35,22 +43,38 @@ fn planned(version: &'static str) {
     let before = group.failover();
     let (promoted, shown) = std::thread::scope(|scope| {
         let promoted = scope.spawn(|| {
-            let replicas: Vec<_> = group.nodes.iter().filter(|node| node.address() != before).collect();
-            let master = || replicas.iter().find(|node| node.role().as_deref() == Some("master")).map(|node| node.address());
+            let replicas: Vec<_> =
+                group.nodes.iter().filter(|node| node.address() != before).collect();
+            let master = || {
+                replicas
+                    .iter()
+                    .find(|node| node.role().as_deref() == Some("master"))
+                    .map(|node| node.address())
+            };
             let (address, _) = eventually(LIMIT, "a replica is promoted", master);
             (address, clock.elapsed())
         });
         eventually(LIMIT, "another primary", || {
             let samples = watch.daemon.samples();
-            (samples.count(PRIMARY, &[]) == 1 && samples.count(PRIMARY, &[("node", &before)]) == 0).then_some(())
+            (samples.count(PRIMARY, &[]) == 1 && samples.count(PRIMARY, &[("node", &before)]) == 0)
+                .then_some(())
         });
         (promoted.join().expect("promoted"), clock.elapsed())
     });
     let (after, promoted) = promoted;
-    let switched = listeners.iter().map(|listener| listener.until(LIMIT, "+switch-master").at).min().expect("three");
-    println!("{version}: promoted at {promoted:?}, on /metrics at {shown:?}, first +switch-master at {switched:?}");
+    let switched = listeners
+        .iter()
+        .map(|listener| listener.until(LIMIT, "+switch-master").at)
+        .min()
+        .expect("three");
+    println!(
+        "{version}: promoted at {promoted:?}, on /metrics at {shown:?}, first +switch-master at {switched:?}"
+    );
     assert!(shown <= switched + SECOND.mul_f64(0.3), "{shown:?}, but published at {switched:?}");
-    assert!(shown <= promoted + SECOND.mul_f64(1.5), "{shown:?}, but promoted at {promoted:?}: the interval is 1 s");
+    assert!(
+        shown <= promoted + SECOND.mul_f64(1.5),
+        "{shown:?}, but promoted at {promoted:?}: the interval is 1 s"
+    );
     watch.until_primary(&after);
     assert_eq!(group.until_failed_over(LIMIT, &before), after);
 
@@ -61,10 +85,20 @@ fn planned(version: &'static str) {
     watch.daemon.let_pass(12);
     check_planned(&watch, &before, &after);
     check_moves(&watch, &group, &after);
-    assert_eq!(watch.daemon.samples().get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]), Some(1.0));
-    assert_eq!((watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)), (Some(0.0), Some(0.0)));
+    assert_eq!(
+        watch
+            .daemon
+            .samples()
+            .get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]),
+        Some(1.0)
+    );
+    assert_eq!(
+        (watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)),
+        (Some(0.0), Some(0.0))
+    );
     for node in &group.nodes {
-        let expected: &[&str] = if [&before, &after].contains(&&node.address()) { &["role_changed"] } else { &[] };
+        let expected: &[&str] =
+            if [&before, &after].contains(&&node.address()) { &["role_changed"] } else { &[] };
         assert_eq!(watch.plain_events_of(node), expected, "{}", node.address());
         assert_eq!(node.ask(&["DBSIZE"]), ["100"]);
     }
@@ -73,10 +107,15 @@ fn planned(version: &'static str) {
     println!("{version}: {:?}", observer.seen());
     for ((severity, kind, node), lasted) in observer.above_info() {
         // A replica is without its primary while it is moved to the new one, and the old primary while it becomes a replica.
-        let moves = ["RedisReplicaLinkDown", "RedisReplicaOrphaned"].contains(&kind.as_str()) && node != after;
+        let moves = ["RedisReplicaLinkDown", "RedisReplicaOrphaned"].contains(&kind.as_str())
+            && node != after;
         assert!(moves && lasted < SECOND * 5, "{severity} {kind} of {node} for {lasted:?}");
     }
-    assert!(observer.seen().contains_key(&("info".to_owned(), "RedisSplitBrain".to_owned(), String::new())));
+    assert!(observer.seen().contains_key(&(
+        "info".to_owned(),
+        "RedisSplitBrain".to_owned(),
+        String::new()
+    )));
 }
 
 /// The events about the deployment and the two nodes that change places.
@@ -84,12 +123,25 @@ fn planned(version: &'static str) {
 fn check_planned(watch: &Watch, before: &str, after: &str) {
     assert_eq!(watch.deployment_events(), PLANNED, "{:?}", watch.daemon.events());
     let changed = &watch.events("primary_changed")[0];
-    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
-    check_names(&watch.events("split_brain_began")[0]["masters"], &[before.to_owned(), after.to_owned()]);
+    assert_eq!(
+        (&changed["from"], &changed["to"], &changed["cause"]),
+        (&json!(before), &json!(after), &json!("sentinel"))
+    );
+    check_names(
+        &watch.events("split_brain_began")[0]["masters"],
+        &[before.to_owned(), after.to_owned()],
+    );
     let ended = &watch.events("split_brain_ended")[0];
     assert_eq!(ended["unreplicated_writes"], 0, "{ended}");
-    assert!(ended["seconds"].as_f64().is_some_and(|seconds| (5.0..25.0).contains(&seconds)), "{ended}");
-    let roles: Vec<_> = watch.events("role_changed").iter().map(|event| json!([event["node"], event["from"], event["to"]])).collect();
+    assert!(
+        ended["seconds"].as_f64().is_some_and(|seconds| (5.0..25.0).contains(&seconds)),
+        "{ended}"
+    );
+    let roles: Vec<_> = watch
+        .events("role_changed")
+        .iter()
+        .map(|event| json!([event["node"], event["from"], event["to"]]))
+        .collect();
     assert_eq!(roles, [json!([after, "replica", "master"]), json!([before, "master", "replica"])]);
 }
 
@@ -97,7 +149,11 @@ fn check_planned(watch: &Watch, before: &str, after: &str) {
 #[track_caller]
 fn check_moves(watch: &Watch, group: &Group, after: &str) {
     let synced = group.node_at(after).section("stats")["sync_full"].clone();
-    assert_eq!(watch.events("full_resync").len().to_string(), synced, "full synchronisations that the new primary served");
+    assert_eq!(
+        watch.events("full_resync").len().to_string(),
+        synced,
+        "full synchronisations that the new primary served"
+    );
     for node in &group.nodes {
         let address = node.address();
         let told = || -> BTreeSet<String> {
@@ -119,9 +175,21 @@ fn check_moves(watch: &Watch, group: &Group, after: &str) {
 
 /// The commands that change the topology and ran on a node, in its own words.
 fn ran(node: &Server) -> BTreeSet<String> {
-    let watched = ["replicaof", "slaveof", "failover", "config_set", "config_rewrite", "client_kill", "debug", "shutdown"];
+    let watched = [
+        "replicaof",
+        "slaveof",
+        "failover",
+        "config_set",
+        "config_rewrite",
+        "client_kill",
+        "debug",
+        "shutdown",
+    ];
     let statistics = node.section("commandstats");
-    let names = statistics.keys().filter_map(|key| key.strip_prefix("cmdstat_")).map(|name| name.replace('|', "_"));
+    let names = statistics
+        .keys()
+        .filter_map(|key| key.strip_prefix("cmdstat_"))
+        .map(|name| name.replace('|', "_"));
     names.filter(|name| watched.contains(&name.as_str())).collect()
 }
 
@@ -130,11 +198,18 @@ fn check_sentinel_events(watch: &Watch, group: &Group, switched: &str) {
     let events = watch.events("sentinel_event");
     for sentinel in &group.sentinels {
         let of_sentinel = events.iter().filter(|event| event["node"] == sentinel.address());
-        let payloads: Vec<_> = of_sentinel.filter(|event| event["channel"] == "+switch-master").map(|event| &event["payload"]).collect();
+        let payloads: Vec<_> = of_sentinel
+            .filter(|event| event["channel"] == "+switch-master")
+            .map(|event| &event["payload"])
+            .collect();
         assert_eq!(payloads, [switched], "{}", sentinel.address());
     }
     assert!(events.iter().all(|event| event["channel"] != "__sentinel__:hello"), "{events:?}");
-    assert!((20..=90).contains(&events.len()), "a failover is 34 to 51 messages, not {}", events.len());
+    assert!(
+        (20..=90).contains(&events.len()),
+        "a failover is 34 to 51 messages, not {}",
+        events.len()
+    );
 }
 
 #[test]
@@ -176,9 +251,15 @@ fn killed(version: &'static str) {
     assert_eq!(watch.deployment_events(), UNPLANNED, "{:?}", watch.daemon.events());
     assert_eq!(watch.events("primary_lost")[0]["why"], "primary_down");
     let changed = &watch.events("primary_changed")[0];
-    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
+    assert_eq!(
+        (&changed["from"], &changed["to"], &changed["cause"]),
+        (&json!(before), &json!(after), &json!("sentinel"))
+    );
     assert_eq!(watch.events("split_brain_ended")[0]["unreplicated_writes"], 0);
-    assert_eq!((watch.daemon.value(LOST), watch.daemon.value("redis_deployment_emptied_total")), (Some(0.0), Some(0.0)));
+    assert_eq!(
+        (watch.daemon.value(LOST), watch.daemon.value("redis_deployment_emptied_total")),
+        (Some(0.0), Some(0.0))
+    );
 
     for node in &group.nodes {
         let (address, mut events) = (node.address(), watch.events_of(node));
@@ -194,7 +275,10 @@ fn killed(version: &'static str) {
             assert_eq!(links("full_resync"), 1, "{events:?}");
         } else {
             assert!(links("link_dropped") >= 1, "{address} lost its primary: {events:?}");
-            events.retain(|kind| !kind.starts_with("link_") && !["reconfigured", "full_resync"].contains(&kind.as_str()));
+            events.retain(|kind| {
+                !kind.starts_with("link_")
+                    && !["reconfigured", "full_resync"].contains(&kind.as_str())
+            });
             let expected: &[&str] = if address == after { &["role_changed"] } else { &[] };
             assert_eq!(events, expected, "{address}");
         }
@@ -252,7 +336,11 @@ fn a_primary_demoted_by_an_operator_is_no_primary_until_sentinels_notice() {
     watch.until_finding(SOON, "RedisNoPrimary", "critical");
     watch.until_finding(SOON, "RedisReplicationLoop", "critical");
     let samples = watch.daemon.samples();
-    assert_eq!((samples.count(PRIMARY, &[]), samples.count(DISAGREEMENT, &[])), (0, 0), "none is known");
+    assert_eq!(
+        (samples.count(PRIMARY, &[]), samples.count(DISAGREEMENT, &[])),
+        (0, 0),
+        "none is known"
+    );
     let found = watch.until_finding(LIMIT, "RedisSentinelDisagreement", "info");
     assert_eq!(found["evidence"]["why"], "role_reported", "{found}");
     check_names(&found["evidence"]["named"], std::slice::from_ref(&before));
@@ -269,15 +357,27 @@ fn a_primary_demoted_by_an_operator_is_no_primary_until_sentinels_notice() {
     group.until_following(LIMIT);
     watch.until_quiet();
     watch.daemon.let_pass(12);
-    assert_eq!(watch.deployment_events(), ["primary_lost", "primary_changed", "primary_regained"], "{:?}", watch.daemon.events());
+    assert_eq!(
+        watch.deployment_events(),
+        ["primary_lost", "primary_changed", "primary_regained"],
+        "{:?}",
+        watch.daemon.events()
+    );
     let changed = &watch.events("primary_changed")[0];
-    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
+    assert_eq!(
+        (&changed["from"], &changed["to"], &changed["cause"]),
+        (&json!(before), &json!(after), &json!("sentinel"))
+    );
     for address in [&before, &after] {
         assert_eq!(watch.plain_events_of(group.node_at(address)), ["role_changed"]);
     }
-    let by_hand = |event: &serde_json::Value| event["node"] == before && event["command"] == "replicaof";
+    let by_hand =
+        |event: &serde_json::Value| event["node"] == before && event["command"] == "replicaof";
     assert_eq!(watch.events("reconfigured").iter().filter(|event| by_hand(event)).count(), 1);
-    assert_eq!((watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)), (Some(0.0), Some(0.0)));
+    assert_eq!(
+        (watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)),
+        (Some(0.0), Some(0.0))
+    );
     for sentinel in &group.sentinels {
         assert_eq!(watch.of_node("redis_sentinel_master_role_mismatch", sentinel), Some(0.0));
     }
@@ -300,10 +400,19 @@ fn a_lost_quorum_is_told_while_the_primary_is_well() {
     let found = watch.until_finding(SOON, "RedisSentinelQuorumLost", "warning");
     let evidence = &found["evidence"];
     check_names(&evidence["sentinels"], std::slice::from_ref(&left));
-    assert_eq!([&evidence["usable"], &evidence["quorum"], &evidence["known"]].map(serde_json::Value::as_f64), [1.0, 2.0, 3.0].map(Some));
+    assert_eq!(
+        [&evidence["usable"], &evidence["quorum"], &evidence["known"]]
+            .map(serde_json::Value::as_f64),
+        [1.0, 2.0, 3.0].map(Some)
+    );
     for sentinel in [&one, &other] {
         watch.daemon.until(SOON, "redis_up", &[("node", sentinel)], 0.0);
-        assert!(watch.daemon.findings().contains(&("RedisSentinelDown".to_owned(), Some(sentinel.clone()))));
+        assert!(
+            watch
+                .daemon
+                .findings()
+                .contains(&("RedisSentinelDown".to_owned(), Some(sentinel.clone())))
+        );
     }
     assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", &group.sentinels[0]), Some(1.0));
     assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0));
@@ -337,13 +446,21 @@ fn a_sentinel_that_is_frozen_across_a_failover_is_down_and_then_in_tilt() {
     frozen.signal(Signal::Stop);
     watch.daemon.until(SOON, "redis_up", &[("node", &frozen.address())], 0.0);
     let found = watch.until_finding(SOON, "RedisSentinelDown", "warning");
-    assert_eq!((&found["node"], &found["evidence"]["reason"]), (&json!(frozen.address()), &json!("timeout")));
+    assert_eq!(
+        (&found["node"], &found["evidence"]["reason"]),
+        (&json!(frozen.address()), &json!("timeout"))
+    );
     let before = group.failover();
-    let after = eventually(LIMIT, "failed over", || group.named_by(0).filter(|named| *named != before)).0;
+    let after =
+        eventually(LIMIT, "failed over", || group.named_by(0).filter(|named| *named != before)).0;
     watch.until_primary(&after);
     watch.daemon.until_event(LIMIT, "split_brain_ended");
     assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0), "who does not answer does not dissent");
-    assert_eq!(watch.of_node("redis_sentinel_quorum_ok", &group.sentinels[0]), Some(1.0), "two of three are enough");
+    assert_eq!(
+        watch.of_node("redis_sentinel_quorum_ok", &group.sentinels[0]),
+        Some(1.0),
+        "two of three are enough"
+    );
 
     frozen.signal(Signal::Cont);
     let woken = Stopwatch::start();
@@ -353,7 +470,10 @@ fn a_sentinel_that_is_frozen_across_a_failover_is_down_and_then_in_tilt() {
     group.until_named(LIMIT, &after);
     watch.daemon.until(LIMIT, "redis_sentinel_tilt", &[("node", &frozen.address())], 0.0);
     println!("in tilt for {:?}", woken.elapsed());
-    assert!(woken.elapsed() > SECOND * 20 && woken.elapsed() < SECOND * 45, "a Sentinel stays in tilt for 30 s");
+    assert!(
+        woken.elapsed() > SECOND * 20 && woken.elapsed() < SECOND * 45,
+        "a Sentinel stays in tilt for 30 s"
+    );
     watch.until_quiet();
     assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0));
     check_planned(&watch, &before, &after);
@@ -376,6 +496,9 @@ fn a_daemon_that_starts_after_a_failover_tells_none() {
     let began = watch.events("split_brain_began").len();
     assert_eq!(began, watch.events("split_brain_ended").len(), "{:?}", watch.daemon.events());
     assert_eq!(watch.daemon.value(LOST), Some(0.0));
-    let epochs = group.sentinels.iter().map(|sentinel| watch.of_node("redis_sentinel_master_config_epoch", sentinel));
+    let epochs = group
+        .sentinels
+        .iter()
+        .map(|sentinel| watch.of_node("redis_sentinel_master_config_epoch", sentinel));
     assert_eq!(epochs.collect::<Vec<_>>(), [Some(1.0); 3]);
 }

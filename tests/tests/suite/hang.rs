@@ -16,10 +16,23 @@ fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
     assert_eq!(connections.len(), 1);
 
     hung.signal(Signal::Stop);
-    let counted = daemon.until(SECOND * 3, "redis_poll_failures_total", &[labels[0], ("reason", "timeout")], 1.0);
+    let counted = daemon.until(
+        SECOND * 3,
+        "redis_poll_failures_total",
+        &[labels[0], ("reason", "timeout")],
+        1.0,
+    );
     let samples = daemon.samples();
-    assert_eq!(samples.get("redis_up", &labels), Some(1.0), "a missed round is unknown, not evidence");
-    assert_eq!(samples.get("redis_role", &[labels[0], ("role", "replica")]), Some(1.0), "what it said last is kept");
+    assert_eq!(
+        samples.get("redis_up", &labels),
+        Some(1.0),
+        "a missed round is unknown, not evidence"
+    );
+    assert_eq!(
+        samples.get("redis_role", &[labels[0], ("role", "replica")]),
+        Some(1.0),
+        "what it said last is kept"
+    );
     // Stopped after a round began, it is asked in the next, and has missed it at that round's deadline.
     assert!(counted <= SECOND * 2, "counted after {counted:?}");
 
@@ -27,15 +40,21 @@ fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
     let before = daemon.samples();
     pause(SECOND * 3);
     let (after, asked) = (daemon.samples(), daemon.get("/metrics", ""));
-    let rounds = |samples: &tests::Samples| samples.get("rolecall_rounds_total", &[]).expect("rounds");
+    let rounds =
+        |samples: &tests::Samples| samples.get("rolecall_rounds_total", &[]).expect("rounds");
     assert!((2.0..=4.0).contains(&(rounds(&after) - rounds(&before))), "one round a second");
     assert_eq!(after.get("rolecall_rounds_missed_total", &[]), Some(0.0));
     let closed = after.get("rolecall_round_duration_seconds", &[]).expect("a round");
     assert!(closed < 0.4, "a round took {closed} s; waiting for the hung node takes 0.8 s");
     assert!(asked.took < SECOND / 2, "/metrics took {:?}", asked.took);
-    let polled = |samples: &tests::Samples| samples.get("redis_polls_total", &[("node", &other.address())]).expect("polls");
+    let polled = |samples: &tests::Samples| {
+        samples.get("redis_polls_total", &[("node", &other.address())]).expect("polls")
+    };
     let failures = after.count("redis_poll_failures_total", &[("node", &other.address())]);
-    assert!(polled(&after) - polled(&before) >= 2.0 && failures == 0, "the others keep their cadence");
+    assert!(
+        polled(&after) - polled(&before) >= 2.0 && failures == 0,
+        "the others keep their cadence"
+    );
 
     let down = daemon.until(SECOND * 3, "redis_up", &labels, 0.0);
     let samples = daemon.samples();
@@ -48,7 +67,10 @@ fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
     assert!(back <= SECOND * 2, "back after {back:?}");
     assert_eq!(hung.pollers(), connections, "on the same connection");
     assert_eq!(daemon.logged("node_back").len(), 1);
-    println!("counted after {counted:?}, round {closed} s, /metrics {:?}, down {down:?} later, back after {back:?}", asked.took);
+    println!(
+        "counted after {counted:?}, round {closed} s, /metrics {:?}, down {down:?} later, back after {back:?}",
+        asked.took
+    );
 }
 
 #[test]
@@ -60,7 +82,9 @@ fn a_pause_shorter_than_down_after_is_no_outage() {
     daemon.until(SECOND * 3, "redis_poll_failures_total", &[("reason", "timeout")], 1.0);
     server.signal(Signal::Cont);
     let answered = daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
-    eventually(SECOND * 3, "it answers", || daemon.value("redis_last_poll_timestamp_seconds").filter(|now| *now > answered));
+    eventually(SECOND * 3, "it answers", || {
+        daemon.value("redis_last_poll_timestamp_seconds").filter(|now| *now > answered)
+    });
     assert_eq!(daemon.value("redis_up"), Some(1.0));
     assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
 }
@@ -94,17 +118,22 @@ fn a_connection_without_an_answer_for_half_a_minute_is_replaced() {
     pause(SECOND * 28);
     server.signal(Signal::Cont);
     daemon.until(SECOND * 12, "redis_up", &[], 1.0);
-    let (replaced, _) = eventually(SECOND * 3, "one connection is left", || Some(server.pollers()).filter(|pollers| pollers.len() == 1));
+    let (replaced, _) = eventually(SECOND * 3, "one connection is left", || {
+        Some(server.pollers()).filter(|pollers| pollers.len() == 1)
+    });
     assert_ne!(replaced, connections);
 }
 
 #[test]
 fn rounds_of_deployments_are_spread_over_the_interval() {
     let servers = [Redis::start(&[]), Redis::start(&[])];
-    let daemon = Daemon::configured(&(deployment("a", &[&servers[0]]) + &deployment("b", &[&servers[1]])));
+    let daemon =
+        Daemon::configured(&(deployment("a", &[&servers[0]]) + &deployment("b", &[&servers[1]])));
     pause(SECOND * 3);
     let samples = daemon.samples();
-    let polled = |name: &str| samples.get("redis_last_poll_timestamp_seconds", &[("deployment", name)]).expect("polled");
+    let polled = |name: &str| {
+        samples.get("redis_last_poll_timestamp_seconds", &[("deployment", name)]).expect("polled")
+    };
     let apart = (polled("a") - polled("b")).rem_euclid(1.0);
     assert!((0.35..0.65).contains(&apart), "{apart} s apart, of an interval of 1 s");
 }
@@ -113,8 +142,15 @@ fn rounds_of_deployments_are_spread_over_the_interval() {
 fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
     let servers = [(); 4].map(|()| Redis::start(&[]));
     // Three deployments of four nodes each, on four servers.
-    let daemon = Daemon::configured(&["a", "b", "c"].map(|name| deployment(name, &servers.each_ref())).concat());
-    daemon.until(SECOND * 5, "redis_deployment_nodes", &[("deployment", "c"), ("state", "answering")], 4.0);
+    let daemon = Daemon::configured(
+        &["a", "b", "c"].map(|name| deployment(name, &servers.each_ref())).concat(),
+    );
+    daemon.until(
+        SECOND * 5,
+        "redis_deployment_nodes",
+        &[("deployment", "c"), ("state", "answering")],
+        4.0,
+    );
     pause(SECOND * 2);
     for server in &servers[..3] {
         server.signal(Signal::Stop);
@@ -136,7 +172,12 @@ fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
     }
     let gone = servers[0].address();
     daemon.until(SECOND * 8, "redis_up", &[("deployment", "a"), ("node", &gone)], 0.0);
-    assert_eq!(daemon.samples().get("redis_deployment_nodes", &[("deployment", "a"), ("state", "answering")]), Some(3.0));
+    assert_eq!(
+        daemon
+            .samples()
+            .get("redis_deployment_nodes", &[("deployment", "a"), ("state", "answering")]),
+        Some(3.0)
+    );
 }
 
 #[test]
@@ -145,7 +186,8 @@ fn a_step_of_the_wall_clock_changes_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let offset = directory.path().join("offset");
     std::fs::write(&offset, "+0s").expect("a file");
-    let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
+    let library =
+        format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
     let mut command = std::process::Command::new(Daemon::binary());
     command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &offset);
     command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
@@ -155,13 +197,18 @@ fn a_step_of_the_wall_clock_changes_nothing() {
     let begun = polled();
     for (step, seconds) in [("+3600s", 3600.0), ("-3600s", -3600.0), ("+0s", 0.0)] {
         std::fs::write(&offset, step).expect("a file");
-        eventually(SECOND * 5, "the clock stepped", || ((polled() - begun - seconds).abs() < 60.0).then_some(()));
+        eventually(SECOND * 5, "the clock stepped", || {
+            ((polled() - begun - seconds).abs() < 60.0).then_some(())
+        });
         let before = daemon.value("rolecall_rounds_total").expect("rounds");
         pause(SECOND * 3);
         let samples = daemon.samples();
         let rounds = samples.get("rolecall_rounds_total", &[]).expect("rounds") - before;
         assert!((2.0..=4.0).contains(&rounds), "{rounds} rounds in three seconds");
-        assert_eq!((samples.get("redis_up", &[]), samples.get("rolecall_rounds_missed_total", &[])), (Some(1.0), Some(0.0)));
+        assert_eq!(
+            (samples.get("redis_up", &[]), samples.get("rolecall_rounds_missed_total", &[])),
+            (Some(1.0), Some(0.0))
+        );
     }
     assert_eq!(daemon.value("rolecall_blind_rounds_total"), Some(0.0));
     assert!(daemon.log().iter().all(|line| !line.contains("event=")), "{:?}", daemon.log());
@@ -174,17 +221,27 @@ fn hundreds_that_hang_do_not_delay_one_that_closed_its_connection() {
     let silent = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
     let port = silent.local_addr().expect("an address").port();
     let here = (Ipv4Addr::LOCALHOST, port).into();
-    let queue: Vec<_> = std::iter::from_fn(|| TcpStream::connect_timeout(&here, SECOND / 5).ok()).collect();
-    let node = |number: u8| [1, 2].map(|net| format!("{{ url = 'redis://127.0.{net}.{number}:{port}' }}")).join(", ");
+    let queue: Vec<_> =
+        std::iter::from_fn(|| TcpStream::connect_timeout(&here, SECOND / 5).ok()).collect();
+    let node = |number: u8| {
+        [1, 2].map(|net| format!("{{ url = 'redis://127.0.{net}.{number}:{port}' }}")).join(", ")
+    };
     let nodes: Vec<_> = (1..=200).map(node).collect();
-    let text = format!("{}[[deployment]]\nname = 'silent'\nnodes = [{}]\n", deployment("healthy", &[&server]), nodes.join(", "));
+    let text = format!(
+        "{}[[deployment]]\nname = 'silent'\nnodes = [{}]\n",
+        deployment("healthy", &[&server]),
+        nodes.join(", ")
+    );
     let daemon = Daemon::configured(&text);
     let healthy = [("deployment", "healthy")];
     daemon.until(SECOND * 5, "redis_up", &healthy, 1.0);
     pause(SECOND * 8);
     for _ in 0..2 {
         assert_eq!(server.cli(&["CLIENT", "KILL", "TYPE", "normal"]).trim(), "1");
-        let back = eventually(SECOND * 2, "it is connected again", || (server.pollers().len() == 1).then_some(())).1;
+        let back = eventually(SECOND * 2, "it is connected again", || {
+            (server.pollers().len() == 1).then_some(())
+        })
+        .1;
         println!("connected again after {back:?}, {} wait in the queue", queue.len());
         for _ in 0..12 {
             pause(SECOND / 2);
@@ -192,7 +249,13 @@ fn hundreds_that_hang_do_not_delay_one_that_closed_its_connection() {
         }
     }
     // What hangs is found out meanwhile.
-    let failed = daemon.samples().count("redis_poll_failures_total", &[("deployment", "silent"), ("reason", "timeout")]);
+    let failed = daemon
+        .samples()
+        .count("redis_poll_failures_total", &[("deployment", "silent"), ("reason", "timeout")]);
     assert!(failed > 150, "{failed} of 400 failed so far");
-    assert!(!daemon.logged("node_unreachable").iter().any(|line| line.contains("healthy")), "{:?}", daemon.log());
+    assert!(
+        !daemon.logged("node_unreachable").iter().any(|line| line.contains("healthy")),
+        "{:?}",
+        daemon.log()
+    );
 }

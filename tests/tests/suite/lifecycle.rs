@@ -17,11 +17,15 @@ fn health_readiness_and_the_status_page() {
     let server = Redis::start(&[]);
     let daemon = Daemon::start(&[&server.url()]);
     assert_eq!(daemon.get("/-/healthy", "").status, 200);
-    let ((), ready) = tests::eventually(SECOND * 5, "ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
+    let ((), ready) = tests::eventually(SECOND * 5, "ready", || {
+        (daemon.get("/-/ready", "").status == 200).then_some(())
+    });
     assert_eq!(daemon.value("redis_up"), Some(1.0), "ready means that a round was published");
     let page = daemon.get("/", "text/html");
     assert!(
-        page.content_type.starts_with("text/html") && page.text.contains(&server.address()) && page.text.contains("href=\"./metrics\"")
+        page.content_type.starts_with("text/html")
+            && page.text.contains(&server.address())
+            && page.text.contains("href=\"./metrics\"")
     );
     assert_eq!(daemon.get("/nosuch", "").status, 404);
     println!("ready after {ready:?}");
@@ -33,7 +37,9 @@ fn without_an_answer_from_anybody_it_still_gets_ready() {
     server.signal(Signal::Stop);
     let daemon = Daemon::start(&[&server.url()]);
     assert_eq!(daemon.get("/-/ready", "").status, 503);
-    tests::eventually(SECOND * 3, "ready", || (daemon.get("/-/ready", "").status == 200).then_some(()));
+    tests::eventually(SECOND * 3, "ready", || {
+        (daemon.get("/-/ready", "").status == 200).then_some(())
+    });
 }
 
 #[test]
@@ -52,7 +58,9 @@ fn the_first_signal_drains_and_the_second_aborts() {
     half.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").expect("taken");
     tests::pause(SECOND / 5);
     daemon.signal(Signal::Int);
-    tests::eventually(SECOND, "it drains", || daemon.log().iter().any(|line| line.contains("message=stopping")).then_some(()));
+    tests::eventually(SECOND, "it drains", || {
+        daemon.log().iter().any(|line| line.contains("message=stopping")).then_some(())
+    });
     tests::pause(SECOND / 2);
     daemon.signal(Signal::Term);
     let (status, took) = daemon.end(SECOND * 2);
@@ -69,15 +77,24 @@ fn a_mistake_is_told_and_ends_with_a_code() {
         path.display().to_string()
     };
     let check = |arguments: &[&str], code: i32, words: &[&str]| {
-        let (found, text) = run(&[&["serve", "--web.listen-address", "127.0.0.1:0"], arguments].concat());
+        let (found, text) =
+            run(&[&["serve", "--web.listen-address", "127.0.0.1:0"], arguments].concat());
         assert_eq!(found, Some(code), "{arguments:?}: {text}");
         assert!(words.iter().all(|word| text.contains(word)), "{arguments:?}: {text}");
     };
-    check(&["--config.file", "/nosuch/rolecall.toml"], 1, &["/nosuch/rolecall.toml", "cannot be read"]);
+    check(
+        &["--config.file", "/nosuch/rolecall.toml"],
+        1,
+        &["/nosuch/rolecall.toml", "cannot be read"],
+    );
     let unknown = file("unknown.toml", "[[deployment]]\nname = 'a'\nnode = []\n");
     check(&["--config.file", &unknown], 1, &["unknown.toml", "deployment.0.node", "nodes"]);
     check(&["--config.file", &unknown, "redis://h"], 2, &["cannot be used with"]);
-    check(&["http://:hunter2@h"], 1, &["command line", "found \"http://...@h\"", "accepted are redis://"]);
+    check(
+        &["http://:hunter2@h"],
+        1,
+        &["command line", "found \"http://...@h\"", "accepted are redis://"],
+    );
     check(&["redis://h", "redis://h:6379"], 1, &["twice"]);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
@@ -88,23 +105,43 @@ fn a_mistake_is_told_and_ends_with_a_code() {
 
 #[test]
 fn log_lines_are_structured() {
-    let (json, logfmt) = (Daemon::start(&["--log.format", "json", "redis://127.0.0.1:1"]), Daemon::start(&["redis://127.0.0.1:1"]));
+    let (json, logfmt) = (
+        Daemon::start(&["--log.format", "json", "redis://127.0.0.1:1"]),
+        Daemon::start(&["redis://127.0.0.1:1"]),
+    );
     for daemon in [&json, &logfmt] {
         daemon.until(SECOND * 3, "redis_up", &[], 0.0);
     }
     for line in json.log() {
         let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
-        assert!(line["level"].is_string() && line["message"].is_string() && line["timestamp"].is_string(), "{line}");
+        assert!(
+            line["level"].is_string()
+                && line["message"].is_string()
+                && line["timestamp"].is_string(),
+            "{line}"
+        );
     }
-    let line = logfmt.log().into_iter().find(|line| line.contains("event=node_unreachable")).expect("logged");
-    assert!(line.starts_with("ts=") && line.contains("level=warn") && line.contains("node=127.0.0.1:1 "), "{line}");
+    let line = logfmt
+        .log()
+        .into_iter()
+        .find(|line| line.contains("event=node_unreachable"))
+        .expect("logged");
+    assert!(
+        line.starts_with("ts=")
+            && line.contains("level=warn")
+            && line.contains("node=127.0.0.1:1 "),
+        "{line}"
+    );
 }
 
 #[test]
 fn the_reference_is_printed() {
     let output = Command::new(Daemon::binary()).arg("metrics").output().expect("the binary");
     let written = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/catalog/REFERENCE.md");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), std::fs::read_to_string(written).expect("the reference"));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        std::fs::read_to_string(written).expect("the reference")
+    );
     assert!(output.status.success());
 }
 
@@ -113,7 +150,11 @@ fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
     let server = Redis::start(&["--requirepass", "correct-horse"]);
     let directory = tempfile::tempdir().expect("a directory");
     let passwords = directory.path().join("passwords.json");
-    std::fs::write(&passwords, format!("{{\"{}\": \"correct-horse\", \"redis://elsewhere:1\": \"other\"}}", server.url())).expect("a file");
+    std::fs::write(
+        &passwords,
+        format!("{{\"{}\": \"correct-horse\", \"redis://elsewhere:1\": \"other\"}}", server.url()),
+    )
+    .expect("a file");
     let run = |variables: &[(&str, &str)], arguments: &[&str]| {
         let mut command = Command::new(Daemon::binary());
         command.envs(variables.iter().copied());
@@ -124,7 +165,10 @@ fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
         (vec![("REDIS_ADDR", url.as_str()), ("REDIS_PASSWORD", "correct-horse")], vec![]),
         (vec![("REDIS_PASSWORD", "correct-horse"), ("REDIS_USER", "default")], vec![url.as_str()]),
         (vec![("REDIS_PASSWORD_FILE", file.as_str())], vec![url.as_str()]),
-        (vec![("REDIS_ADDR", "redis://127.0.0.1:1"), ("REDIS_PASSWORD", "correct-horse")], vec![url.as_str()]),
+        (
+            vec![("REDIS_ADDR", "redis://127.0.0.1:1"), ("REDIS_PASSWORD", "correct-horse")],
+            vec![url.as_str()],
+        ),
     ] {
         run(&variables, &arguments).until(SECOND * 5, "redis_up", &[], 1.0);
     }
@@ -132,15 +176,30 @@ fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
     assert!(json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &[&url])));
     assert!(!json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &["--log.format", "logfmt", &url])));
     let mut command = Command::new(Daemon::binary());
-    let output = command.env("ROLECALL_LOG__LEVEL", "loud").args(["serve", &url]).output().expect("the binary");
+    let output = command
+        .env("ROLECALL_LOG__LEVEL", "loud")
+        .args(["serve", &url])
+        .output()
+        .expect("the binary");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text.contains("ROLECALL_LOG__LEVEL: found \"loud\", accepted are trace, debug, info, warn, error"), "{text}");
+    assert!(
+        text.contains(
+            "ROLECALL_LOG__LEVEL: found \"loud\", accepted are trace, debug, info, warn, error"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
-    const SECRETS: [&str; 5] = ["secret-in-url", "secret-in-file", "secret-in-config", "secret-of-node", "secret-in-environment"];
+    const SECRETS: [&str; 5] = [
+        "secret-in-url",
+        "secret-in-file",
+        "secret-in-config",
+        "secret-of-node",
+        "secret-in-environment",
+    ];
     let server = Redis::start(&["--requirepass", SECRETS[1]]);
     let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {
@@ -158,13 +217,27 @@ fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
     );
     let file = write("rolecall.toml", &text);
     let check = |file: &str| {
-        let output = Command::new(Daemon::binary()).args(["check", "--config.file", file]).output().expect("the binary");
-        (output.status.code(), [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
+        let output = Command::new(Daemon::binary())
+            .args(["check", "--config.file", file])
+            .output()
+            .expect("the binary");
+        (
+            output.status.code(),
+            [output.stdout, output.stderr]
+                .map(|text| String::from_utf8_lossy(&text).into_owned())
+                .concat(),
+        )
     };
     let (code, effective) = check(&file);
     assert_eq!(code, Some(0), "{effective}");
-    assert!(effective.starts_with("# warning: deployment a: a password stands in the configuration"), "{effective}");
-    assert!(effective.contains("password = \"<redacted>\"") && effective.contains("password_file = "), "{effective}");
+    assert!(
+        effective.starts_with("# warning: deployment a: a password stands in the configuration"),
+        "{effective}"
+    );
+    assert!(
+        effective.contains("password = \"<redacted>\"") && effective.contains("password_file = "),
+        "{effective}"
+    );
     let broken = write("broken.toml", &format!("{text}password = '{}\n", SECRETS[2]));
     let (code, message) = check(&broken);
     assert_eq!(code, Some(1));
@@ -177,7 +250,8 @@ fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
     for node in ["one", "three", "four"] {
         daemon.until(SECOND * 5, "redis_down_reason", &[("node", node), ("reason", "auth")], 1.0);
     }
-    let pages = ["/", "/metrics", "/scrape?target=one", "/scrape?target=two", "/-/ready"].map(|path| daemon.get(path, "").text);
+    let pages = ["/", "/metrics", "/scrape?target=one", "/scrape?target=two", "/-/ready"]
+        .map(|path| daemon.get(path, "").text);
     let shown = [effective, message, daemon.log().concat(), pages.concat()].concat();
     for secret in SECRETS {
         assert!(!shown.contains(secret), "{secret}");
@@ -188,5 +262,8 @@ fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
     server.cli(&["-a", "rotated", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     tests::pause(SECOND * 2);
     daemon.until(SECOND * 5, "redis_up", &[("node", "two")], 1.0);
-    assert_eq!(daemon.samples().get("redis_poll_failures_total", &[("node", "two"), ("reason", "auth")]), None);
+    assert_eq!(
+        daemon.samples().get("redis_poll_failures_total", &[("node", "two"), ("reason", "auth")]),
+        None
+    );
 }

@@ -13,8 +13,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const CONTRAST: &str = include_str!("contrast.js");
 
 /// What the keyboard can reach, in the order of the page: kind and text.
-const REACHABLE: &str =
-    "[...document.querySelectorAll('a[href], input, button, summary, .scroll')].map((at) => `${at.tagName} ${at.textContent.trim()}`)";
+const REACHABLE: &str = "[...document.querySelectorAll('a[href], input, button, summary, .scroll')].map((at) => `${at.tagName} ${at.textContent.trim()}`)";
 
 /// What it reached, and whether that is seen.
 const REACHED: &str = "[`${document.activeElement.tagName} ${document.activeElement.textContent.trim()}`, \
@@ -32,20 +31,27 @@ fn row_has(deployment: &str, node: &str, text: &str) -> String {
 
 /// An expression: what is drawn has this text.
 fn drawn(text: &str) -> String {
-    format!("[...document.querySelectorAll('svg text')].some((at) => at.textContent === {})", json!(text))
+    format!(
+        "[...document.querySelectorAll('svg text')].some((at) => at.textContent === {})",
+        json!(text)
+    )
 }
 
 /// Nothing was asked of anybody else, and nothing was complained about.
 #[track_caller]
 fn check_origin(browser: &mut Browser, daemon: &Daemon) {
     let (requests, origin) = (browser.requests(), url(daemon, "/"));
-    assert!(!requests.is_empty() && requests.iter().all(|url| url.starts_with(&origin)), "{requests:?}");
+    assert!(
+        !requests.is_empty() && requests.iter().all(|url| url.starts_with(&origin)),
+        "{requests:?}"
+    );
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 /// An expression: the page shows a node as stale master and another as primary, in the table and drawn, and what happened.
 fn failed_over(deployment: &str, before: &str, after: &str) -> String {
-    let says = |text: &str| format!("document.querySelector('main').innerText.includes({})", json!(text));
+    let says =
+        |text: &str| format!("document.querySelector('main').innerText.includes({})", json!(text));
     let seen = [
         row_has(deployment, before, "stale master, takes writes"),
         row_has(deployment, after, "primary, takes writes"),
@@ -89,7 +95,8 @@ fn a_failover_by_sentinels_is_seen_live_and_the_reader_keeps_their_place() {
     let before = group.failover();
     let others = group.nodes.iter().map(tests::Server::address).filter(|node| *node != before);
     // Whichever of them it becomes: the old primary is demoted after ten seconds.
-    let expected: Vec<_> = others.map(|after| format!("({})", failed_over("sessions", &before, &after))).collect();
+    let expected: Vec<_> =
+        others.map(|after| format!("({})", failed_over("sessions", &before, &after))).collect();
     live.until(LIMIT, &expected.join(" || "));
     let after = group.until_failed_over(LIMIT, &before);
     live.until(LIMIT, &row_has("sessions", &before, "replica"));
@@ -114,18 +121,25 @@ fn the_last_rounds_of_a_node_are_shown_live_and_without_scripts_with_the_text_of
     let (mut live, mut plain) = (Browser::start(), Browser::start());
     plain.allow_scripts(false);
     let node = url(&daemon, &format!("/deployment/default/node/{}", replica.address()));
-    let newest = |text: &str| format!("document.querySelector('.last tbody tr').textContent.includes({})", json!(text));
+    let newest = |text: &str| {
+        format!("document.querySelector('.last tbody tr').textContent.includes({})", json!(text))
+    };
     live.open(&node);
     live.until(SOON, &newest("answered in "));
     replica.kill();
     let refused = newest("refused: Connection refused");
     // What came before is still to be seen, and no more than is kept.
-    let expected =
-        format!("{refused} && [...document.querySelectorAll('.last td')].some((at) => at.textContent.startsWith('answered in '))");
+    let expected = format!(
+        "{refused} && [...document.querySelectorAll('.last td')].some((at) => at.textContent.startsWith('answered in '))"
+    );
     live.until(SOON, &expected);
     plain.open(&node);
     assert_eq!(plain.evaluate(&expected), true, "{}", plain.text("main"));
-    assert_eq!(plain.evaluate("document.getElementById('rounds').open"), true, "it is open where not all is well");
+    assert_eq!(
+        plain.evaluate("document.getElementById('rounds').open"),
+        true,
+        "it is open where not all is well"
+    );
     live.until(LIMIT, "document.querySelectorAll('.last tbody tr').length === 20");
     check_origin(&mut live, &daemon);
 }
@@ -137,7 +151,10 @@ fn a_page_says_when_rolecall_is_silent_and_asks_nothing_while_it_is_hidden() {
     browser.open(&url(&daemon, "/"));
     assert_eq!(browser.text("#silent"), "");
     daemon.signal(Signal::Stop);
-    browser.until(SOON, "document.getElementById('silent').innerText.startsWith('Rolecall does not answer')");
+    browser.until(
+        SOON,
+        "document.getElementById('silent').innerText.startsWith('Rolecall does not answer')",
+    );
     daemon.signal(Signal::Cont);
     browser.until(SOON, "document.getElementById('silent').hidden");
 
@@ -154,7 +171,9 @@ fn a_page_says_when_rolecall_is_silent_and_asks_nothing_while_it_is_hidden() {
     pause(SECOND * 5);
     assert_eq!(browser.requests().len(), before);
     browser.evaluate(&hide(false));
-    tests::eventually(SECOND, "it asks at once", || (browser.requests().len() > before).then_some(()));
+    tests::eventually(SECOND, "it asks at once", || {
+        (browser.requests().len() > before).then_some(())
+    });
 }
 
 #[test]
@@ -163,15 +182,24 @@ fn what_servers_clients_and_files_call_themselves_is_text() {
     let (primary, replica) = (Redis::start(&[]), Redis::start(&[]));
     replica.follow(&primary);
     let name = |node: &str| format!("{node}<script>{CODE}</script>\"><img/src=x/onerror={CODE}>");
-    let node = |server: &Redis, label: &str| format!("{{ url = '{}', name = '{}' }}", server.url(), name(label));
+    let node = |server: &Redis, label: &str| {
+        format!("{{ url = '{}', name = '{}' }}", server.url(), name(label))
+    };
     let nodes = [node(&primary, "a"), node(&replica, "b")].join(", ");
-    let daemon = Daemon::configured(&format!("[[deployment]]\nname = '{}'\nnodes = [{nodes}]\n", name("orders")));
+    let daemon = Daemon::configured(&format!(
+        "[[deployment]]\nname = '{}'\nnodes = [{nodes}]\n",
+        name("orders")
+    ));
     daemon.until(SOON, "redis_link_state", &[("state", "up")], 1.0);
 
     let mut client = Wire::connect(&replica.address(), None).expect("a connection");
     let called = format!("<script>{CODE}</script>");
     client.ask(&["CLIENT", "SETNAME", &called]).expect("a reply");
-    replica.cli(&["EVAL", &format!("return redis.error_reply('<img/src=x/onerror={CODE}> boom')"), "0"]);
+    replica.cli(&[
+        "EVAL",
+        &format!("return redis.error_reply('<img/src=x/onerror={CODE}> boom')"),
+        "0",
+    ]);
     let mut browser = Browser::start();
     browser.open(&url(&daemon, "/"));
     let link = browser.evaluate("document.querySelectorAll('tbody a')[1].href");
@@ -182,17 +210,24 @@ fn what_servers_clients_and_files_call_themselves_is_text() {
             browser.text("main").contains(&text).then_some(())
         });
     }
-    for path in ["/", &browser.evaluate("location.pathname").to_string().replace('"', ""), "/runbooks/RedisDown?deployment=<script>"] {
+    for path in [
+        "/",
+        &browser.evaluate("location.pathname").to_string().replace('"', ""),
+        "/runbooks/RedisDown?deployment=<script>",
+    ] {
         browser.open(&url(&daemon, path));
         pause(SECOND / 2);
-        let found = browser.evaluate("[document.scripts.length, document.images.length, window.taken ?? null]");
+        let found = browser
+            .evaluate("[document.scripts.length, document.images.length, window.taken ?? null]");
         assert_eq!(found, json!([1, 0, null]), "{path}");
     }
     check_origin(&mut browser, &daemon);
 
     // Even if it were no text: the policy would not let it run, and the browser would say so.
     browser.evaluate(&format!("document.body.append(Object.assign(document.createElement('script'), {{ text: '{CODE}' }}))"));
-    tests::eventually(SOON, "a complaint", || browser.complaints().iter().any(|text| text.contains("script-src 'self'")).then_some(()));
+    tests::eventually(SOON, "a complaint", || {
+        browser.complaints().iter().any(|text| text.contains("script-src 'self'")).then_some(())
+    });
     assert_eq!(browser.evaluate("window.taken ?? null"), json!(null));
 }
 
@@ -201,15 +236,24 @@ fn every_page_can_be_read_in_both_schemes_and_used_by_the_keyboard() {
     let (orders, replica) = (Redis::start(&[]), Redis::start(&[]));
     replica.follow(&orders);
     let mut cart = Redis::start(&[]);
-    let daemon = Daemon::configured(&[deployment("orders", &[&orders, &replica]), deployment("cart", &[&cart])].concat());
+    let daemon = Daemon::configured(
+        &[deployment("orders", &[&orders, &replica]), deployment("cart", &[&cart])].concat(),
+    );
     daemon.until_link(SOON, &replica, "up");
     replica.promote();
     cart.kill();
     daemon.until_found(SOON, "RedisSplitBrain");
     daemon.until_found(SOON, "RedisDown");
     let node = format!("/deployment/orders/node/{}", orders.address());
-    let paths =
-        ["/", "/deployment/orders", "/deployment/cart", &node, "/runbooks", "/runbooks/RedisSplitBrain?deployment=orders", "/runbooks/No"];
+    let paths = [
+        "/",
+        "/deployment/orders",
+        "/deployment/cart",
+        &node,
+        "/runbooks",
+        "/runbooks/RedisSplitBrain?deployment=orders",
+        "/runbooks/No",
+    ];
     let mut browser = Browser::start();
     // What changes meanwhile would change what is compared.
     browser.allow_scripts(false);
@@ -232,7 +276,11 @@ fn every_page_can_be_read_in_both_schemes_and_used_by_the_keyboard() {
     for width in [390, 1280] {
         browser.resize(width, 800);
         browser.open(&url(&daemon, "/"));
-        assert_eq!(browser.evaluate("document.documentElement.scrollWidth"), width, "nothing stands out to the side");
+        assert_eq!(
+            browser.evaluate("document.documentElement.scrollWidth"),
+            width,
+            "nothing stands out to the side"
+        );
     }
 }
 
@@ -241,12 +289,21 @@ fn every_answer_has_the_policy_and_files_may_be_kept() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     let page = daemon.get("/", "text/html").text;
-    let link =
-        |attribute: &str| page.split(&format!("{attribute}=\"./static/")).nth(1).and_then(|rest| rest.split('"').next()).expect("a link");
+    let link = |attribute: &str| {
+        page.split(&format!("{attribute}=\"./static/"))
+            .nth(1)
+            .and_then(|rest| rest.split('"').next())
+            .expect("a link")
+    };
     let files = [format!("/static/{}", link("src")), format!("/static/{}", link("href"))];
-    for path in ["/", "/runbooks", "/nosuch", "/metrics", "/api/v1/topology", &files[0], &files[1]] {
+    for path in ["/", "/runbooks", "/nosuch", "/metrics", "/api/v1/topology", &files[0], &files[1]]
+    {
         let headers = daemon.get(path, "").headers;
-        assert_eq!(headers.get("content-security-policy").map(String::as_str), Some(POLICY), "{path}");
+        assert_eq!(
+            headers.get("content-security-policy").map(String::as_str),
+            Some(POLICY),
+            "{path}"
+        );
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
         let kept = headers.get("cache-control").is_some_and(|value| value.contains("immutable"));
@@ -255,7 +312,14 @@ fn every_answer_has_the_policy_and_files_may_be_kept() {
     assert_eq!(daemon.get("/static/page-0.js", "").status, 404);
     for path in ["/runbooks/NoSuch", "/deployment/nosuch", "/deployment/default/node/nosuch"] {
         let answer = daemon.get(path, "text/html");
-        assert_eq!((answer.status, answer.content_type.as_str()), (404, "text/html; charset=utf-8"), "{path}");
+        assert_eq!(
+            (answer.status, answer.content_type.as_str()),
+            (404, "text/html; charset=utf-8"),
+            "{path}"
+        );
     }
-    assert!(daemon.get("/runbooks/NoSuch", "").text.contains("../runbooks/RedisDown"), "it lists those that there are");
+    assert!(
+        daemon.get("/runbooks/NoSuch", "").text.contains("../runbooks/RedisDown"),
+        "it lists those that there are"
+    );
 }

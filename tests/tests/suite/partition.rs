@@ -36,18 +36,27 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
     watch.daemon.until(SOON, DISAGREEMENT, &[], 1.0);
     assert_eq!(watch.daemon.value("redis_sentinel_majority_against_primary"), Some(0.0));
     let found = watch.until_finding(SOON, "RedisSentinelDisagreement", "info");
-    assert_eq!((&found["evidence"]["why"], &found["evidence"]["primary"]), (&json!("dissenter"), &json!(after)), "{found}");
+    assert_eq!(
+        (&found["evidence"]["why"], &found["evidence"]["primary"]),
+        (&json!("dissenter"), &json!(after)),
+        "{found}"
+    );
     check_names(&found["evidence"]["sentinels"], &[dissenter.address()]);
     check_names(&found["evidence"]["named"], std::slice::from_ref(&before));
     watch.until_finding(SOON, "RedisWritesLost", "critical");
-    eventually(LIMIT, "a hundred writes are lost", || (lost.acknowledged() > until_then + 100).then_some(()));
+    eventually(LIMIT, "a hundred writes are lost", || {
+        (lost.acknowledged() > until_then + 100).then_some(())
+    });
 
     // What is lost counts from the first round with a successor, so it is right within one round.
     let written = u32::try_from(lost.stop() - until_then).expect("few");
     watch.daemon.let_pass(2);
     let told = watch.daemon.value(LOST).expect("a count");
     println!("{written} writes on the stale side since the promotion, {told} told");
-    assert!((told - f64::from(written)).abs() <= f64::from(PER_SECOND) * 1.5, "{told} of {written}");
+    assert!(
+        (told - f64::from(written)).abs() <= f64::from(PER_SECOND) * 1.5,
+        "{told} of {written}"
+    );
     // And from then on exactly.
     write(stale, "more", MORE);
     watch.daemon.until(SOON, LOST, &[], told + f64::from(MORE));
@@ -63,16 +72,47 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
     // That writes were lost is shown for longer.
     watch.daemon.until_only(LIMIT, &["RedisWritesLost"]);
     watch.daemon.let_pass(2);
-    assert_eq!((watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)), (Some(told + f64::from(MORE)), Some(0.0)));
-    assert_eq!(watch.deployment_events(), ["primary_changed", "split_brain_began", "split_brain_ended"], "{:?}", watch.daemon.events());
+    assert_eq!(
+        (watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)),
+        (Some(told + f64::from(MORE)), Some(0.0))
+    );
+    assert_eq!(
+        watch.deployment_events(),
+        ["primary_changed", "split_brain_began", "split_brain_ended"],
+        "{:?}",
+        watch.daemon.events()
+    );
     let changed = &watch.events("primary_changed")[0];
-    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&json!(before), &json!(after), &json!("sentinel")));
+    assert_eq!(
+        (&changed["from"], &changed["to"], &changed["cause"]),
+        (&json!(before), &json!(after), &json!("sentinel"))
+    );
     assert_eq!(watch.plain_events_of(stale), ["role_changed"]);
-    assert_eq!(watch.plain_events_of(promoted), ["role_changed", "lagging_promotion"], "it never had the writes since the cut");
-    for server in group.nodes[1..].iter().filter(|node| node.address() != after).chain(&group.sentinels) {
-        assert_eq!(watch.plain_events_of(server), Vec::<String>::new(), "{} was always in reach", server.address());
+    assert_eq!(
+        watch.plain_events_of(promoted),
+        ["role_changed", "lagging_promotion"],
+        "it never had the writes since the cut"
+    );
+    for server in
+        group.nodes[1..].iter().filter(|node| node.address() != after).chain(&group.sentinels)
+    {
+        assert_eq!(
+            watch.plain_events_of(server),
+            Vec::<String>::new(),
+            "{} was always in reach",
+            server.address()
+        );
     }
-    assert_eq!(stale.ask(&["EXISTS", &format!("lost{}", until_then + 50), "more0", &format!("kept{kept}")]), ["1"], "and so it was");
+    assert_eq!(
+        stale.ask(&[
+            "EXISTS",
+            &format!("lost{}", until_then + 50),
+            "more0",
+            &format!("kept{kept}")
+        ]),
+        ["1"],
+        "and so it was"
+    );
 }
 
 #[test]
@@ -80,24 +120,41 @@ fn a_sentinel_that_is_cut_off_dissents_until_it_learns() {
     let mut sides = Sides::new();
     let (one, other) = (sides.place(Side::Right), sides.place(Side::Right));
     let alone = sides.place(Side::Left);
-    let group = Group::start_at(&Setup::default(), &[one.clone(), other.clone()], &[one, other, alone]);
+    let group =
+        Group::start_at(&Setup::default(), &[one.clone(), other.clone()], &[one, other, alone]);
     let watch = Watch::settled(&group, "");
     let dissenter = &group.sentinels[2];
 
     sides.cut();
     watch.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &dissenter.address())], 0.0);
-    watch.daemon.until(SOON, "redis_sentinel_master_state", &[("node", &dissenter.address()), ("state", "sdown")], 1.0);
+    watch.daemon.until(
+        SOON,
+        "redis_sentinel_master_state",
+        &[("node", &dissenter.address()), ("state", "sdown")],
+        1.0,
+    );
     watch.daemon.let_pass(3);
     watch.until_quiet();
     let before = group.failover();
-    let after = eventually(LIMIT, "failed over", || group.named_by(1).filter(|named| *named != before)).0;
+    let after =
+        eventually(LIMIT, "failed over", || group.named_by(1).filter(|named| *named != before)).0;
     watch.until_primary(&after);
     watch.daemon.until_event(LIMIT, "split_brain_ended");
     assert_eq!(group.named_by(2).as_deref(), Some(&*before));
-    assert_eq!((watch.daemon.value(DISAGREEMENT), watch.daemon.value("redis_sentinel_majority_against_primary")), (Some(1.0), Some(0.0)));
+    assert_eq!(
+        (
+            watch.daemon.value(DISAGREEMENT),
+            watch.daemon.value("redis_sentinel_majority_against_primary")
+        ),
+        (Some(1.0), Some(0.0))
+    );
     let found = watch.until_finding(SOON, "RedisSentinelDisagreement", "info");
     let evidence = &found["evidence"];
-    assert_eq!((&evidence["why"], &evidence["primary"]), (&json!("dissenter"), &json!(after)), "{found}");
+    assert_eq!(
+        (&evidence["why"], &evidence["primary"]),
+        (&json!("dissenter"), &json!(after)),
+        "{found}"
+    );
     check_names(&evidence["sentinels"], &[dissenter.address()]);
     check_names(&evidence["named"], std::slice::from_ref(&before));
     assert!(watch.daemon.finding("RedisSentinelQuorumLost").is_none(), "most Sentinels have one");
@@ -110,9 +167,17 @@ fn a_sentinel_that_is_cut_off_dissents_until_it_learns() {
     watch.daemon.until(SOON, DISAGREEMENT, &[], 0.0);
     watch.until_all_up(&group);
     watch.until_quiet();
-    let epochs = group.sentinels.iter().map(|sentinel| watch.of_node("redis_sentinel_master_config_epoch", sentinel));
+    let epochs = group
+        .sentinels
+        .iter()
+        .map(|sentinel| watch.of_node("redis_sentinel_master_config_epoch", sentinel));
     assert_eq!(epochs.collect::<Vec<_>>(), [Some(1.0); 3]);
-    assert_eq!(watch.deployment_events(), ["primary_changed", "split_brain_began", "split_brain_ended"], "{:?}", watch.daemon.events());
+    assert_eq!(
+        watch.deployment_events(),
+        ["primary_changed", "split_brain_began", "split_brain_ended"],
+        "{:?}",
+        watch.daemon.events()
+    );
     assert_eq!(watch.events("split_brain_ended")[0]["unreplicated_writes"], 0);
     for sentinel in &group.sentinels {
         assert_eq!(watch.events_of(sentinel), Vec::<String>::new(), "all were always in reach");

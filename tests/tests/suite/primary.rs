@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Daemon, Redis, SECOND, Signal, Stopwatch, deployment, diagnose, eventually, pair, pause, trio};
+use tests::{
+    Daemon, Redis, SECOND, Signal, Stopwatch, deployment, diagnose, eventually, pair, pause, trio,
+};
 
 /// Long enough for anything that a few rounds show, also on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -29,7 +31,10 @@ fn a_primary_demoted_to_its_own_replica_is_a_loop_on_an_older_server() {
 /// `links` is what the links of the two nodes in the circle say.
 fn demoted_to_its_own_replica(version: &'static str, links: f64) {
     let (a, b, c, daemon) = trio(Redis::of(version, &[]));
-    assert_eq!((daemon.value(LOOP), daemon.value(NO_PRIMARY), daemon.value(NO_PRIMARY_SECONDS)), (Some(0.0), Some(0.0), Some(0.0)));
+    assert_eq!(
+        (daemon.value(LOOP), daemon.value(NO_PRIMARY), daemon.value(NO_PRIMARY_SECONDS)),
+        (Some(0.0), Some(0.0), Some(0.0))
+    );
 
     let begun = Stopwatch::start();
     a.follow(&b);
@@ -54,12 +59,16 @@ fn demoted_to_its_own_replica(version: &'static str, links: f64) {
     daemon.until_event(SOON, "primary_regained");
     assert_eq!((daemon.value(LOOP), daemon.value(NO_PRIMARY)), (Some(0.0), Some(0.0)));
     daemon.until_primary(SOON, &a, "sole");
-    let (lasted, told) = (begun.elapsed().as_secs_f64(), daemon.value(NO_PRIMARY_SECONDS).expect("seconds"));
+    let (lasted, told) =
+        (begun.elapsed().as_secs_f64(), daemon.value(NO_PRIMARY_SECONDS).expect("seconds"));
     assert!(told >= 1.0 && told <= lasted + 1.0, "{told} s of at most {lasted} s");
     for replica in [&b, &c] {
         daemon.until_link(SOON * 2, replica, "up");
     }
-    assert!(daemon.severity("RedisReplicationLoop").is_none() && daemon.severity("RedisNoPrimary").is_none());
+    assert!(
+        daemon.severity("RedisReplicationLoop").is_none()
+            && daemon.severity("RedisNoPrimary").is_none()
+    );
     let (code, text, _) = diagnose(&[&a, &b, &c]);
     assert_eq!(code, Some(0), "{text}");
     assert_eq!((daemon.count("primary_lost"), daemon.count("primary_changed")), (1, 0));
@@ -93,7 +102,12 @@ fn the_failover_command_is_named_and_splits_nothing() {
         );
         daemon.until_primary(SOON, &b, "sole");
         daemon.let_pass(2);
-        assert_eq!(daemon.samples().get("redis_deployment_primary_changes_total", &[("cause", "failover_command")]), Some(1.0));
+        assert_eq!(
+            daemon
+                .samples()
+                .get("redis_deployment_primary_changes_total", &[("cause", "failover_command")]),
+            Some(1.0)
+        );
         assert_eq!((daemon.value(LOST), daemon.value(SPLIT_BRAIN_SECONDS)), (Some(0.0), Some(0.0)));
         for kind in ["split_brain_began", "lagging_promotion"] {
             assert_eq!(daemon.count(kind), 0, "{version}: {:?}", daemon.events());
@@ -114,7 +128,12 @@ fn a_failover_command_is_named_also_when_its_two_halves_are_seen_in_two_rounds()
     daemon.until(SOON, "redis_role", &[("node", &a.address()), ("role", "replica")], 1.0);
     b.signal(Signal::Cont);
     let changed = daemon.until_event(SOON, "primary_changed");
-    assert_eq!((&changed["to"], &changed["cause"]), (&b.address().into(), &"failover_command".into()), "{:?}", daemon.events());
+    assert_eq!(
+        (&changed["to"], &changed["cause"]),
+        (&b.address().into(), &"failover_command".into()),
+        "{:?}",
+        daemon.events()
+    );
     daemon.until_primary(SOON, &b, "sole");
     assert_eq!(daemon.count("split_brain_began"), 0);
 }
@@ -125,10 +144,16 @@ fn the_promotion_of_a_lagging_replica_tells_what_it_lacked() {
 
     // More than what the kernel holds for a replica that does not read; the rest dies with the primary.
     b.signal(Signal::Stop);
-    a.cli(&["EVAL", "for i = 1, 32 do redis.call('SET', 'key' .. i, string.rep('x', 1048576)) end", "0"]);
+    a.cli(&[
+        "EVAL",
+        "for i = 1, 32 do redis.call('SET', 'key' .. i, string.rep('x', 1048576)) end",
+        "0",
+    ]);
     let written = a.number("master_repl_offset");
     eventually(SOON, "a round saw what was written", || {
-        (daemon.samples().get("redis_master_repl_offset", &[("node", &a.address())])? >= written as f64).then_some(())
+        (daemon.samples().get("redis_master_repl_offset", &[("node", &a.address())])?
+            >= written as f64)
+            .then_some(())
     });
     a.kill();
     b.signal(Signal::Cont);
@@ -150,7 +175,11 @@ fn the_promotion_of_a_lagging_replica_tells_what_it_lacked() {
 #[test]
 fn a_promotion_after_a_crash_of_a_replica_that_had_everything_is_no_lagging_one() {
     let (mut a, b, daemon) = pair(Redis::start(&[]));
-    a.cli(&["EVAL", "for i = 1, 1000 do redis.call('SET', 'key' .. i, string.rep('x', 1024)) end", "0"]);
+    a.cli(&[
+        "EVAL",
+        "for i = 1, 1000 do redis.call('SET', 'key' .. i, string.rep('x', 1024)) end",
+        "0",
+    ]);
     eventually(SOON, "replicated", || (b.cli(&["DBSIZE"]).trim() == "1000").then_some(()));
     daemon.let_pass(1);
     a.kill();
@@ -158,7 +187,12 @@ fn a_promotion_after_a_crash_of_a_replica_that_had_everything_is_no_lagging_one(
     b.promote();
     assert_eq!(daemon.until_event(SOON, "primary_changed")["cause"], "operator");
     daemon.let_pass(2);
-    assert_eq!(["lagging_promotion", "split_brain_began"].map(|kind| daemon.count(kind)), [0; 2], "{:?}", daemon.events());
+    assert_eq!(
+        ["lagging_promotion", "split_brain_began"].map(|kind| daemon.count(kind)),
+        [0; 2],
+        "{:?}",
+        daemon.events()
+    );
     assert_eq!(daemon.value(LOST), Some(0.0));
 }
 
@@ -178,7 +212,12 @@ fn a_primary_that_comes_back_with_its_data_is_a_restart() {
     daemon.let_pass(3);
     assert_eq!((a.cli(&["DBSIZE"]).trim(), b.cli(&["DBSIZE"]).trim()), ("100", "100"));
     assert_eq!(daemon.value("redis_deployment_emptied_total"), Some(0.0));
-    assert_eq!(["primary_changed", "split_brain_began"].map(|kind| daemon.count(kind)), [0; 2], "{:?}", daemon.events());
+    assert_eq!(
+        ["primary_changed", "split_brain_began"].map(|kind| daemon.count(kind)),
+        [0; 2],
+        "{:?}",
+        daemon.events()
+    );
     daemon.until_primary(SOON, &a, "sole");
     daemon.until_quiet(SECOND * 5);
 }
@@ -197,13 +236,21 @@ fn a_primary_that_comes_back_without_its_data_takes_the_replica_with_it() {
     daemon.until(SOON * 2, "redis_deployment_emptied_total", &[], 1.0);
     daemon.until_severity(SOON, "RedisPrimaryRestartedEmpty", "critical");
     let found = daemon.finding("RedisPrimaryRestartedEmpty").expect("a finding");
-    assert_eq!((&found["evidence"]["keys_before"], &found["evidence"]["primary"]), (&100.into(), &a.address().into()));
+    assert_eq!(
+        (&found["evidence"]["keys_before"], &found["evidence"]["primary"]),
+        (&100.into(), &a.address().into())
+    );
     assert_eq!(daemon.until_event(SOON, "restarted")["node"], a.address());
     daemon.until_link(SOON * 2, &b, "up");
     eventually(SOON, "the replica is empty", || (b.cli(&["DBSIZE"]).trim() == "0").then_some(()));
     daemon.let_pass(3);
     assert_eq!(daemon.value("redis_deployment_emptied_total"), Some(1.0));
-    assert_eq!(["primary_changed", "split_brain_began"].map(|kind| daemon.count(kind)), [0; 2], "{:?}", daemon.events());
+    assert_eq!(
+        ["primary_changed", "split_brain_began"].map(|kind| daemon.count(kind)),
+        [0; 2],
+        "{:?}",
+        daemon.events()
+    );
 }
 
 #[test]
@@ -235,7 +282,10 @@ fn a_dead_primary_that_nobody_replaces_is_no_primary_after_down_after() {
     daemon.until_primary(SOON, &a, "sole");
     daemon.until_link(SOON * 2, &b, "up");
     daemon.until_quiet(SECOND * 5);
-    assert_eq!(["primary_lost", "primary_regained", "primary_changed"].map(|kind| daemon.count(kind)), [1, 1, 0]);
+    assert_eq!(
+        ["primary_lost", "primary_regained", "primary_changed"].map(|kind| daemon.count(kind)),
+        [1, 1, 0]
+    );
 }
 
 #[test]
@@ -289,7 +339,10 @@ fn a_failover_while_the_exporter_was_down_is_seen_with_a_state_file_only() {
     let changed = knowing.until_event(SOON, "primary_changed");
     println!("{changed}");
     assert_eq!((&changed["from"], &changed["to"]), (&a.address().into(), &b.address().into()));
-    assert_eq!(knowing.until_event(SOON, "split_brain_began")["masters"], serde_json::json!([a.address(), b.address()]));
+    assert_eq!(
+        knowing.until_event(SOON, "split_brain_began")["masters"],
+        serde_json::json!([a.address(), b.address()])
+    );
     assert_eq!(knowing.until_event(SOON, "restarted")["node"], a.address());
     assert_eq!(knowing.value(UNRELATED), Some(0.0));
     knowing.until_found(SOON, "RedisSplitBrain");
@@ -298,7 +351,12 @@ fn a_failover_while_the_exporter_was_down_is_seen_with_a_state_file_only() {
     ignorant.let_pass(3);
     assert!(ignorant.value(UNRELATED) >= Some(1.0));
     assert_eq!(ignorant.value(SPLIT_BRAIN), Some(0.0));
-    assert_eq!(["primary_changed", "split_brain_began"].map(|kind| ignorant.count(kind)), [0; 2], "{:?}", ignorant.events());
+    assert_eq!(
+        ["primary_changed", "split_brain_began"].map(|kind| ignorant.count(kind)),
+        [0; 2],
+        "{:?}",
+        ignorant.events()
+    );
 }
 
 #[test]
@@ -307,9 +365,14 @@ fn a_broken_state_file_is_a_warning_and_is_replaced() {
     let directory = tempfile::tempdir().expect("a directory");
     let state = directory.path().join("state.json");
     std::fs::write(&state, "{ broken").expect("a file");
-    let mut daemon = Daemon::configured(&format!("state_file = '{}'\n{}", state.display(), deployment("orders", &[&a])));
+    let mut daemon = Daemon::configured(&format!(
+        "state_file = '{}'\n{}",
+        state.display(),
+        deployment("orders", &[&a])
+    ));
     daemon.until_primary(SOON, &a, "sole");
-    let warnings: Vec<_> = daemon.log().into_iter().filter(|line| line.contains("level=warn")).collect();
+    let warnings: Vec<_> =
+        daemon.log().into_iter().filter(|line| line.contains("level=warn")).collect();
     assert!(warnings.len() == 1 && warnings[0].contains("the state file"), "{warnings:?}");
     daemon.signal(Signal::Term);
     assert!(daemon.end(SOON).0.success());
@@ -328,9 +391,13 @@ fn a_promotion_that_is_taken_back_is_two_changes_of_the_primary() {
     daemon.until_link(SOON * 2, &b, "up");
     eventually(SOON, "both changes", || (daemon.count("primary_changed") == 2).then_some(()));
     let events = daemon.events();
-    let changes: Vec<_> = events.iter().filter(|event| event["kind"] == "primary_changed").collect();
+    let changes: Vec<_> =
+        events.iter().filter(|event| event["kind"] == "primary_changed").collect();
     println!("{changes:?}");
-    assert_eq!([&changes[0]["to"], &changes[1]["to"]], [&Value::from(b.address()), &Value::from(a.address())]);
+    assert_eq!(
+        [&changes[0]["to"], &changes[1]["to"]],
+        [&Value::from(b.address()), &Value::from(a.address())]
+    );
     assert_eq!(["split_brain_began", "split_brain_ended"].map(|kind| daemon.count(kind)), [1; 2]);
     assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(LOST)), (Some(0.0), Some(0.0)));
     daemon.until_quiet(SECOND * 5);

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tests::{ConfigFile, Daemon, Peer, Process, Proxy, Redis, SECOND, Stopwatch, eventually, pause, until_info};
+use tests::{
+    ConfigFile, Daemon, Peer, Process, Proxy, Redis, SECOND, Stopwatch, eventually, pause,
+    until_info,
+};
 
 /// Starts a daemon on a node, and waits until the node is down for this reason.
 fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
@@ -43,10 +46,13 @@ fn closed() {
 
 #[test]
 fn protocol() {
-    let peer = Peer::start(|stream| until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+    let peer = Peer::start(|stream| {
+        until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    });
     check(&peer.url(), "protocol", SECOND * 5);
     // A reply that is one, but none to INFO.
-    let peer = Peer::start(|stream| until_info(stream, |stream| stream.write_all(b"$5\r\nhello\r\n")));
+    let peer =
+        Peer::start(|stream| until_info(stream, |stream| stream.write_all(b"$5\r\nhello\r\n")));
     check(&peer.url(), "protocol", SECOND * 5);
 }
 
@@ -83,7 +89,9 @@ fn a_sentinel_whose_message_does_not_end_is_not_listened_to() {
             let answered = match () {
                 () if text.contains("PSUBSCRIBE") => {
                     count.fetch_add(1, Ordering::Relaxed);
-                    let confirmed = |pattern, number| format!("*3\r\n$10\r\npsubscribe\r\n$2\r\n{pattern}\r\n:{number}\r\n");
+                    let confirmed = |pattern, number| {
+                        format!("*3\r\n$10\r\npsubscribe\r\n$2\r\n{pattern}\r\n:{number}\r\n")
+                    };
                     let begun = "*4\r\n$8\r\npmessage\r\n$2\r\n+*\r\n$6\r\n+sdown\r\n";
                     let message = [&confirmed("+*", 1), &confirmed("-*", 2), begun].concat();
                     // By then it is open.
@@ -93,7 +101,9 @@ fn a_sentinel_whose_message_does_not_end_is_not_listened_to() {
                     })
                 }
                 () if text.contains("CLIENT") => stream.write_all(b":1\r\n"),
-                () if text.contains("SERVER") => stream.write_all(b"$21\r\nredis_version:7.0.0\r\n\r\n"),
+                () if text.contains("SERVER") => {
+                    stream.write_all(b"$21\r\nredis_version:7.0.0\r\n\r\n")
+                }
                 () => stream.write_all(b"-ERR unknown command\r\n"),
             };
             if answered.is_err() {
@@ -113,8 +123,13 @@ fn a_sentinel_whose_message_does_not_end_is_not_listened_to() {
 #[test]
 fn noperm() {
     let server = Redis::start(&["--user", "rolecall", "on", ">secret", "-@all", "+ping"]);
-    let daemon = check(&format!("redis://rolecall:secret@{}", server.address()), "noperm", SECOND * 5);
-    let refused = || server.info("errorstat_NOPERM").map(|count| count.trim_start_matches("count=").parse::<u64>().expect("a count"));
+    let daemon =
+        check(&format!("redis://rolecall:secret@{}", server.address()), "noperm", SECOND * 5);
+    let refused = || {
+        server
+            .info("errorstat_NOPERM")
+            .map(|count| count.trim_start_matches("count=").parse::<u64>().expect("a count"))
+    };
     let before = refused();
     pause(SECOND * 5);
     let after = refused();
@@ -129,8 +144,10 @@ fn unsupported() {
     check(&server.url(), "unsupported", SECOND * 5);
     // A server that does not know AUTH quotes what it was sent.
     let server = Redis::start(&["--rename-command", "AUTH", ""]);
-    let daemon = check(&format!("redis://rolecall:s3cret@{}", server.address()), "unsupported", SECOND * 5);
-    let page = daemon.get(&format!("/deployment/default/node/{}", server.address()), "text/html").text;
+    let daemon =
+        check(&format!("redis://rolecall:s3cret@{}", server.address()), "unsupported", SECOND * 5);
+    let page =
+        daemon.get(&format!("/deployment/default/node/{}", server.address()), "text/html").text;
     let log = daemon.log().join("\n");
     for text in [page, log] {
         assert!(text.contains("unknown command") && !text.contains("s3cret"), "{text}");
@@ -142,13 +159,23 @@ fn busy() {
     let server = Redis::start(&["--busy-reply-threshold", "100"]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
-    let script = Process::start(Command::new("redis-cli").args(["-p", &server.port.to_string(), "EVAL", "while true do end", "0"]));
+    let script = Process::start(Command::new("redis-cli").args([
+        "-p",
+        &server.port.to_string(),
+        "EVAL",
+        "while true do end",
+        "0",
+    ]));
     daemon.until(SECOND * 5, "redis_writes_refused", &[("reason", "busy")], 1.0);
     assert_eq!(daemon.value("redis_up"), Some(1.0), "a script of a second is no outage");
     daemon.until(SECOND * 6, "redis_down_reason", &[("reason", "busy")], 1.0);
     // Nobody can write, and that is what is said: not that there is no primary.
     assert_eq!(daemon.value("redis_deployment_writable"), Some(0.0));
-    assert!(daemon.findings().iter().any(|(kind, _)| kind == "RedisWritesBlocked"), "{:?}", daemon.findings());
+    assert!(
+        daemon.findings().iter().any(|(kind, _)| kind == "RedisWritesBlocked"),
+        "{:?}",
+        daemon.findings()
+    );
     // While it refuses, only INFO is sent, once a round.
     let sent = |daemon: &Daemon| {
         let samples = daemon.samples();
@@ -165,7 +192,10 @@ fn busy() {
     server.cli(&["SCRIPT", "KILL"]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
     let told = daemon.samples().get("redis_errors_total", &[("err", "BUSY")]);
-    assert!(told.is_none_or(|told| told < 1.0), "only we were told BUSY, and that is not counted: {told:?}");
+    assert!(
+        told.is_none_or(|told| told < 1.0),
+        "only we were told BUSY, and that is not counted: {told:?}"
+    );
     drop(script);
 }
 
@@ -192,27 +222,43 @@ fn unreachable() {
     command.args(["serve", "--web.listen-address", "127.0.0.1:9121", "redis://10.99.0.1:6379"]);
     let _daemon = Process::start(&mut command);
     eventually(SECOND * 10, "unreachable", || {
-        let output = namespace.command("curl").args(["-s", "http://127.0.0.1:9121/metrics"]).output().expect("curl");
-        String::from_utf8_lossy(&output.stdout).contains("reason=\"unreachable\"} 1\n").then_some(())
+        let output = namespace
+            .command("curl")
+            .args(["-s", "http://127.0.0.1:9121/metrics"])
+            .output()
+            .expect("curl");
+        String::from_utf8_lossy(&output.stdout)
+            .contains("reason=\"unreachable\"} 1\n")
+            .then_some(())
     });
 }
 
 #[test]
 fn local() {
     let server = Redis::start(&[]);
-    let nodes: Vec<_> = (0..60).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
-    let file = ConfigFile::new(&format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(",")));
+    let nodes: Vec<_> =
+        (0..60).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
+    let file =
+        ConfigFile::new(&format!("[[deployment]]\nname = 'a'\nnodes = [{}]\n", nodes.join(",")));
     let binary = Daemon::binary().display().to_string();
     let script = "ulimit -n 100; exec \"$0\" \"$@\"";
-    let daemon = Daemon::run(Command::new("sh").args(["-c", script, &binary]), &["--config.file", &file.path()]);
+    let daemon = Daemon::run(
+        Command::new("sh").args(["-c", script, &binary]),
+        &["--config.file", &file.path()],
+    );
     eventually(SECOND * 10, "some nodes are read and the others are local failures", || {
         let samples = daemon.samples();
-        let (up, local) =
-            (samples.get("redis_deployment_nodes", &[("state", "answering")])?, samples.count("redis_down_reason", &[("reason", "local")]));
+        let (up, local) = (
+            samples.get("redis_deployment_nodes", &[("state", "answering")])?,
+            samples.count("redis_down_reason", &[("reason", "local")]),
+        );
         (up >= 10.0 && local >= 10).then_some(())
     });
     assert!(
-        daemon.log().iter().any(|line| line.contains("descriptors are open") && line.contains("raise the limit")),
+        daemon
+            .log()
+            .iter()
+            .any(|line| line.contains("descriptors are open") && line.contains("raise the limit")),
         "{:?}",
         daemon.log()
     );
@@ -226,7 +272,8 @@ impl Namespace {
         let namespace = Namespace(format!("rolecall-{}", std::process::id()));
         let status = Command::new("ip").args(["netns", "add", &namespace.0]).status().expect("ip");
         assert!(status.success(), "a network namespace needs root");
-        let status = namespace.command("ip").args(["link", "set", "lo", "up"]).status().expect("ip");
+        let status =
+            namespace.command("ip").args(["link", "set", "lo", "up"]).status().expect("ip");
         assert!(status.success());
         namespace
     }

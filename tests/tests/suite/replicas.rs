@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Found, Proxy, Redis, SECOND, deployment, diagnose_urls, eventually, free_port, has, pause};
+use tests::{
+    Daemon, Found, Proxy, Redis, SECOND, deployment, diagnose_urls, eventually, free_port, has,
+    pause,
+};
 
 /// The longest that a change may take to show, on a busy machine: nodes that were gone are asked again after up to 10 s.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -39,7 +42,10 @@ fn a_chain_breaks_below_the_node_that_dies() {
     until_orphan(&daemon, &middle, "dead_node", 1.0);
     until_orphan(&daemon, &leaf, "broken_chain", 1.0);
     assert_eq!(leaf.info("master_link_status").as_deref(), Some("up"), "its own link stands");
-    assert_eq!(daemon.samples().get("redis_link_state", &[("node", &leaf.address()), ("state", "up")]), Some(1.0));
+    assert_eq!(
+        daemon.samples().get("redis_link_state", &[("node", &leaf.address()), ("state", "up")]),
+        Some(1.0)
+    );
     daemon.until_told(LIMIT, &[&top, &middle, &leaf], "RedisReplicaOrphaned", &leaf);
     top.restart();
     until_orphan(&daemon, &leaf, "broken_chain", 0.0);
@@ -65,7 +71,10 @@ fn a_replica_of_nobody_is_an_orphan() {
 
 /// A replica with these options cannot authenticate with a master that has a password, until `mend` is done to it.
 fn check_authentication(version: &'static str, options: &[&str], mend: &[[&str; 2]]) {
-    let primary = Redis::of(version, &["--requirepass", "secret", "--user", "narrow", "on", ">secret", "+ping", "+replconf"]);
+    let primary = Redis::of(
+        version,
+        &["--requirepass", "secret", "--user", "narrow", "on", ">secret", "+ping", "+replconf"],
+    );
     let replica = primary.replica_with(options);
     let urls = [format!("redis://:secret@{}", primary.address()), replica.url()];
     let urls = urls.each_ref().map(String::as_str);
@@ -73,7 +82,10 @@ fn check_authentication(version: &'static str, options: &[&str], mend: &[[&str; 
     daemon.until_link(LIMIT, &replica, "never_up");
     daemon.until_finds(LIMIT, "RedisReplicationAuthFailing", &replica);
     let (code, text, found) = diagnose_urls(&urls);
-    assert!(code == Some(1) && has(&found, "RedisReplicationAuthFailing", &replica), "{version} {options:?}: {text}");
+    assert!(
+        code == Some(1) && has(&found, "RedisReplicationAuthFailing", &replica),
+        "{version} {options:?}: {text}"
+    );
     let mend = || {
         for [parameter, value] in mend {
             replica.cli(&["CONFIG", "SET", parameter, value]);
@@ -119,21 +131,28 @@ fn a_missing_masterauth_of_6_2() {
 #[test]
 fn a_masteruser_that_may_not_replicate() {
     let mend = [["masteruser", ""], ["masterauth", "secret"]];
-    check_authentication("redis-7.0.15", &["--masteruser", "narrow", "--masterauth", "secret"], &mend);
+    check_authentication(
+        "redis-7.0.15",
+        &["--masteruser", "narrow", "--masterauth", "secret"],
+        &mend,
+    );
 }
 
 #[test]
 fn a_client_with_a_wrong_password_is_no_replica_with_one() {
     let primary = Redis::start(&["--requirepass", "secret", "--rdb-key-save-delay", "200000"]);
     let standing = primary.replica_with(&["--masterauth", "secret"]);
-    let daemon = Daemon::serve(&[&format!("redis://:secret@{}", primary.address()), &standing.url()]);
+    let daemon =
+        Daemon::serve(&[&format!("redis://:secret@{}", primary.address()), &standing.url()]);
     daemon.until_link(LIMIT, &standing, "up");
     let node = primary.address();
     let wrong = || primary.cli(&["-a", "wrong", "PING"]);
     for round in 1..5 {
         wrong();
         eventually(LIMIT, "the error is counted", || {
-            (daemon.samples().get("redis_errors_total", &[("node", &node), ("err", "WRONGPASS")]) >= Some(f64::from(round))).then_some(())
+            (daemon.samples().get("redis_errors_total", &[("node", &node), ("err", "WRONGPASS")])
+                >= Some(f64::from(round)))
+            .then_some(())
         });
         assert_eq!(daemon.findings(), Found::new());
     }
@@ -148,9 +167,14 @@ fn a_client_with_a_wrong_password_is_no_replica_with_one() {
     eventually(LIMIT, "synchronised", || {
         wrong();
         let (found, samples) = (daemon.findings(), daemon.samples());
-        let is = |state| samples.get("redis_link_state", &[("node", &node), ("state", state)]) == Some(1.0);
+        let is = |state| {
+            samples.get("redis_link_state", &[("node", &node), ("state", state)]) == Some(1.0)
+        };
         let states = ["syncing", "lost", "never_up"].map(is);
-        assert!(!has(&found, "RedisReplicationAuthFailing", &standing), "syncing, lost, never up: {states:?}");
+        assert!(
+            !has(&found, "RedisReplicationAuthFailing", &standing),
+            "syncing, lost, never up: {states:?}"
+        );
         is("up").then_some(())
     });
 }
@@ -181,7 +205,9 @@ fn a_writable_replica_and_what_outlives_it() {
     // That a replica is read-only again gives it no other data; nor does a restart with what it has.
     replica.cli(&["CONFIG", "SET", "replica-read-only", "yes"]);
     daemon.until(LIMIT, "redis_slave_read_only", &[("node", &node)], 1.0);
-    eventually(LIMIT, "RedisReplicaWritable is gone", || (!daemon.finds("RedisReplicaWritable", &replica)).then_some(()));
+    eventually(LIMIT, "RedisReplicaWritable is gone", || {
+        (!daemon.finds("RedisReplicaWritable", &replica)).then_some(())
+    });
     assert_eq!(daemon.findings(), [("RedisReplicaDiverged".to_owned(), Some(node.clone()))]);
     let full = || primary.info("sync_full").expect("a count");
     let before = full();
@@ -190,7 +216,11 @@ fn a_writable_replica_and_what_outlives_it() {
     replica.restart();
     daemon.until(LIMIT, "redis_restarts_total", &[("node", &node)], 1.0);
     daemon.until_link(LIMIT, &replica, "up");
-    assert_eq!((full(), replica.cli(&["EXISTS", "stray"]).trim()), (before, "1"), "a partial synchronisation");
+    assert_eq!(
+        (full(), replica.cli(&["EXISTS", "stray"]).trim()),
+        (before, "1"),
+        "a partial synchronisation"
+    );
     pause(SECOND * 2);
     assert_eq!(diverged(), Some(1.0));
     assert!(daemon.finds("RedisReplicaDiverged", &replica));
@@ -201,7 +231,8 @@ fn a_replica_that_falls_behind() {
     let primary = Redis::start(&[]);
     let proxy = Proxy::start(primary.port);
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &proxy.peer.port.to_string()]);
-    let map = format!("address_map = {{ '127.0.0.1:{}' = '{}' }}\n", proxy.peer.port, primary.address());
+    let map =
+        format!("address_map = {{ '127.0.0.1:{}' = '{}' }}\n", proxy.peer.port, primary.address());
     let mapped = configured(&[&primary, &replica], &map);
     let unmapped = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
@@ -211,19 +242,29 @@ fn a_replica_that_falls_behind() {
         daemon.until(LIMIT, "redis_replication_lag_bytes", &labels, 0.0);
         daemon.until_healthy(LIMIT, &[&primary, &replica]);
     }
-    let follows = |daemon: &Daemon| daemon.document("/api/v1/topology")["deployments"][0]["nodes"][1]["follows"].clone();
-    assert_eq!((follows(&mapped), follows(&unmapped)), (primary.address().into(), format!("127.0.0.1:{}", proxy.peer.port).into()));
+    let follows = |daemon: &Daemon| {
+        daemon.document("/api/v1/topology")["deployments"][0]["nodes"][1]["follows"].clone()
+    };
+    assert_eq!(
+        (follows(&mapped), follows(&unmapped)),
+        (primary.address().into(), format!("127.0.0.1:{}", proxy.peer.port).into())
+    );
 
     proxy.hold(true);
     primary.cli(&["SET", "key", &"x".repeat(5000)]);
     for daemon in [&mapped, &unmapped] {
         for name in ["redis_replication_lag_seconds", "redis_replica_data_age_seconds"] {
-            eventually(LIMIT, name, || (daemon.samples().get(name, &labels) > Some(10.0)).then_some(()));
+            eventually(LIMIT, name, || {
+                (daemon.samples().get(name, &labels) > Some(10.0)).then_some(())
+            });
         }
         assert!(daemon.samples().get("redis_replication_lag_bytes", &labels) >= Some(5000.0));
         daemon.until_finds(LIMIT, "RedisReplicationLag", &replica);
-        let others: Vec<_> =
-            daemon.findings().into_iter().filter(|(kind, _)| kind != "RedisReplicationLag" && kind != "RedisReplicaLinkStalled").collect();
+        let others: Vec<_> = daemon
+            .findings()
+            .into_iter()
+            .filter(|(kind, _)| kind != "RedisReplicationLag" && kind != "RedisReplicaLinkStalled")
+            .collect();
         assert_eq!(others, Found::new(), "a slow link makes no orphan");
     }
     proxy.hold(false);
@@ -239,7 +280,13 @@ fn a_replica_that_falls_behind() {
 fn the_data_of_a_replica_ages_while_its_link_is_down() {
     let primary = Redis::start(&[]);
     let proxy = Proxy::start(primary.port);
-    let replica = Redis::start(&["--replicaof", "127.0.0.1", &proxy.peer.port.to_string(), "--repl-timeout", "5"]);
+    let replica = Redis::start(&[
+        "--replicaof",
+        "127.0.0.1",
+        &proxy.peer.port.to_string(),
+        "--repl-timeout",
+        "5",
+    ]);
     let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let labels = [("node", node.as_str())];
@@ -249,7 +296,9 @@ fn the_data_of_a_replica_ages_while_its_link_is_down() {
     primary.cli(&["SET", "key", &"x".repeat(5000)]);
     daemon.until_link(LIMIT, &replica, "lost");
     for name in ["redis_replication_lag_seconds", "redis_replica_data_age_seconds"] {
-        eventually(LIMIT, name, || (daemon.samples().get(name, &labels) > Some(10.0)).then_some(()));
+        eventually(LIMIT, name, || {
+            (daemon.samples().get(name, &labels) > Some(10.0)).then_some(())
+        });
     }
     daemon.until_told(LIMIT, &[&primary, &replica], "RedisReplicaLinkDown", &replica);
     daemon.until_finds(LIMIT, "RedisReplicationLag", &replica);
@@ -275,7 +324,11 @@ fn a_replica_that_serves_no_stale_data_refuses_reads_without_its_master() {
     assert!(replica.cli(&["GET", "key"]).contains("MASTERDOWN"));
     daemon.until(LIMIT, "redis_deployment_readable", &[], 0.0);
     daemon.until_told(LIMIT, &[&primary, &replica], "RedisReplicaRejectsReads", &replica);
-    assert_eq!(daemon.severity("RedisReplicaRejectsReads").as_deref(), Some("critical"), "no replica serves reads");
+    assert_eq!(
+        daemon.severity("RedisReplicaRejectsReads").as_deref(),
+        Some("critical"),
+        "no replica serves reads"
+    );
     primary.restart();
     daemon.until(LIMIT, "redis_reads_refused", &refused, 0.0);
     daemon.until(LIMIT, "redis_deployment_readable", &[], 1.0);

@@ -12,7 +12,10 @@ fn an_unexpected_demotion_is_seen_and_named() {
         replica.url()
     );
     let daemon = Daemon::configured(&text);
-    let (first, second) = ([("node", "orders-0"), ("team", "checkout")], [("node", "orders-1"), ("deployment", "orders")]);
+    let (first, second) = (
+        [("node", "orders-0"), ("team", "checkout")],
+        [("node", "orders-1"), ("deployment", "orders")],
+    );
     daemon.until(SECOND * 5, "redis_unexpected_role", &first, 0.0);
     daemon.until(SECOND * 5, "redis_link_state", &[second[0], ("state", "up")], 1.0);
     assert_eq!(daemon.value("redis_deployment_masters"), Some(1.0));
@@ -23,7 +26,12 @@ fn an_unexpected_demotion_is_seen_and_named() {
     assert!(seen <= SECOND * 2, "seen after {seen:?}");
     daemon.until(SECOND * 3, "redis_role", &[second[0], ("role", "master")], 1.0);
     // The reason is read at once, not ten seconds later.
-    daemon.until(SECOND * 3, "redis_topology_commands_total", &[first[0], ("command", "replicaof")], 1.0);
+    daemon.until(
+        SECOND * 3,
+        "redis_topology_commands_total",
+        &[first[0], ("command", "replicaof")],
+        1.0,
+    );
     assert_eq!(daemon.samples().get("redis_role_changes_total", &first), Some(1.0));
     assert_eq!(daemon.logged("role_changed").len(), 2, "{:?}", daemon.log());
 }
@@ -38,7 +46,12 @@ fn a_write_to_a_replica_is_counted() {
     daemon.until(SECOND * 3, "redis_errors_total", &[("node", &node), ("err", "READONLY")], 0.0);
     replica.cli(&["SET", "after", "1"]);
     daemon.until(SECOND * 3, "redis_errors_total", &[("node", &node), ("err", "READONLY")], 1.0);
-    daemon.until(SECOND * 3, "redis_commands_rejected_calls_total", &[("node", &node), ("cmd", "set")], 2.0);
+    daemon.until(
+        SECOND * 3,
+        "redis_commands_rejected_calls_total",
+        &[("node", &node), ("cmd", "set")],
+        2.0,
+    );
     assert_eq!(daemon.samples().get("redis_slave_read_only", &[("node", &node)]), Some(1.0));
 }
 
@@ -51,7 +64,10 @@ fn a_dead_master_is_a_lost_link() {
     primary.kill();
     daemon.until(SECOND * 3, "redis_link_state", &[("state", "lost")], 1.0);
     let samples = daemon.samples();
-    assert_eq!((samples.get("redis_master_link_up", &[]), samples.get("redis_link_drops_total", &[])), (Some(0.0), Some(1.0)));
+    assert_eq!(
+        (samples.get("redis_master_link_up", &[]), samples.get("redis_link_drops_total", &[])),
+        (Some(0.0), Some(1.0))
+    );
     assert_eq!(samples.get("redis_master_last_io_seconds_ago", &[]), None, "-1 is no time");
     assert!(samples.get("redis_master_link_down_since_seconds", &[]).is_some());
     primary.restart();
@@ -74,7 +90,8 @@ fn a_server_that_loads_is_up_and_refuses() {
     server.cli(&["DEBUG", "POPULATE", "10000", "key", "100"]);
     server.cli(&["BGREWRITEAOF"]);
     tests::eventually(SECOND * 10, "rewritten", || {
-        (server.info("aof_rewrite_in_progress")? == "0" && server.info("aof_base_size")? != "0").then_some(())
+        (server.info("aof_rewrite_in_progress")? == "0" && server.info("aof_base_size")? != "0")
+            .then_some(())
     });
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_loading", &[], 0.0);
@@ -88,7 +105,11 @@ fn a_server_that_loads_is_up_and_refuses() {
     assert_eq!(samples.get("redis_reads_refused", &[("reason", "loading")]), Some(1.0));
     assert!(samples.get("redis_loading_total_bytes", &[]) > Some(0.0));
     daemon.until(SECOND * 30, "redis_loading", &[], 0.0);
-    assert_eq!(daemon.samples().get("redis_errors_total", &[("err", "LOADING")]), Some(0.0), "we sent nothing that is refused");
+    assert_eq!(
+        daemon.samples().get("redis_errors_total", &[("err", "LOADING")]),
+        Some(0.0),
+        "we sent nothing that is refused"
+    );
 }
 
 #[test]
@@ -118,11 +139,22 @@ fn what_is_expected_and_assumed() {
     daemon.until(SECOND * 5, "redis_config_save_points", &[("node", "p")], 1.0);
     daemon.until(SECOND * 5, "redis_config_replica_serve_stale_data", &[("node", "r")], 1.0);
     let samples = daemon.samples();
-    assert_eq!(samples.get("redis_config_replica_serve_stale_data", &[("node", "p")]), Some(0.0), "as assumed");
-    assert_eq!(samples.count("redis_connected_slave_offset_bytes", &[("node", "p"), ("replica", "r")]), 1, "known by its alias");
+    assert_eq!(
+        samples.get("redis_config_replica_serve_stale_data", &[("node", "p")]),
+        Some(0.0),
+        "as assumed"
+    );
+    assert_eq!(
+        samples.count("redis_connected_slave_offset_bytes", &[("node", "p"), ("replica", "r")]),
+        1,
+        "known by its alias"
+    );
     assert_eq!(samples.get("redis_expected_replicas", &[("deployment", "a")]), Some(2.0));
     assert_eq!(
-        (samples.get("redis_expected_aof", &[("node", "p")]), samples.get("redis_expected_aof", &[("node", "r")])),
+        (
+            samples.get("redis_expected_aof", &[("node", "p")]),
+            samples.get("redis_expected_aof", &[("node", "r")])
+        ),
         (None, Some(1.0))
     );
 }

@@ -23,12 +23,22 @@ fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_cou
     b.promote();
     daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
     daemon.until_primary(SOON, &b, "lineage");
-    assert_eq!(daemon.severity("RedisSplitBrain").as_deref(), Some("info"), "a routine failover looks like this for a while");
+    assert_eq!(
+        daemon.severity("RedisSplitBrain").as_deref(),
+        Some("info"),
+        "a routine failover looks like this for a while"
+    );
     let changed = daemon.until_event(SOON, "primary_changed");
-    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&a.address().into(), &b.address().into(), &"operator".into()));
+    assert_eq!(
+        (&changed["from"], &changed["to"], &changed["cause"]),
+        (&a.address().into(), &b.address().into(), &"operator".into())
+    );
     let began = daemon.until_event(SOON, "split_brain_began");
     assert_eq!(began["masters"], serde_json::json!([a.address(), b.address()]));
-    assert_eq!(daemon.samples().get("redis_deployment_primary_changes_total", &[("cause", "operator")]), Some(1.0));
+    assert_eq!(
+        daemon.samples().get("redis_deployment_primary_changes_total", &[("cause", "operator")]),
+        Some(1.0)
+    );
 
     // What moves the replication offset and is no write.
     for message in 0..10 {
@@ -56,11 +66,21 @@ fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_cou
     assert_eq!(ended["unreplicated_writes"], WRITES);
     assert!(ended["seconds"].as_f64() >= Some(2.0), "{ended}");
     assert!(ended["unreplicated_bytes"].as_u64() > Some(0), "{ended}");
-    assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(LOST)), (Some(0.0), Some(f64::from(WRITES))));
+    assert_eq!(
+        (daemon.value(SPLIT_BRAIN), daemon.value(LOST)),
+        (Some(0.0), Some(f64::from(WRITES)))
+    );
     assert!(daemon.value(SPLIT_BRAIN_SECONDS) >= Some(2.0));
     daemon.until_primary(SOON, &b, "sole");
-    assert_eq!((daemon.severity("RedisSplitBrain"), daemon.severity("RedisWritesLost").as_deref()), (None, Some("critical")));
-    assert_eq!(["primary_changed", "split_brain_began", "split_brain_ended"].map(|kind| daemon.count(kind)), [1; 3]);
+    assert_eq!(
+        (daemon.severity("RedisSplitBrain"), daemon.severity("RedisWritesLost").as_deref()),
+        (None, Some("critical"))
+    );
+    assert_eq!(
+        ["primary_changed", "split_brain_began", "split_brain_ended"]
+            .map(|kind| daemon.count(kind)),
+        [1; 3]
+    );
     assert_eq!(b.cli(&["DBSIZE"]).trim(), "1", "and so it was");
 }
 
@@ -81,7 +101,12 @@ fn a_promotion_by_hand_without_writes_loses_none() {
     assert_eq!(ended["unreplicated_writes"], 0);
     daemon.let_pass(2);
     assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(LOST)), (Some(0.0), Some(0.0)));
-    assert_eq!(["lagging_promotion", "primary_lost"].map(|kind| daemon.count(kind)), [0; 2], "{:?}", daemon.events());
+    assert_eq!(
+        ["lagging_promotion", "primary_lost"].map(|kind| daemon.count(kind)),
+        [0; 2],
+        "{:?}",
+        daemon.events()
+    );
     daemon.until_quiet(SECOND * 5);
 }
 
@@ -94,15 +119,23 @@ fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 0.0);
     b.promote();
     let changed = daemon.until_event(SOON, "primary_changed");
-    assert_eq!((&changed["from"], &changed["to"], &changed["cause"]), (&a.address().into(), &b.address().into(), &"operator".into()));
+    assert_eq!(
+        (&changed["from"], &changed["to"], &changed["cause"]),
+        (&a.address().into(), &b.address().into(), &"operator".into())
+    );
     daemon.let_pass(2);
-    assert_eq!((daemon.value(SPLIT_BRAIN), daemon.count("split_brain_began")), (Some(0.0), 0), "nobody can write to a frozen server");
+    assert_eq!(
+        (daemon.value(SPLIT_BRAIN), daemon.count("split_brain_began")),
+        (Some(0.0), 0),
+        "nobody can write to a frozen server"
+    );
 
     a.signal(Signal::Cont);
     let seen = daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
     println!("split brain {seen:?} after it woke up");
     assert!(seen <= SECOND * 3, "{seen:?}");
-    let (began, back) = (daemon.until_event(SOON, "split_brain_began"), daemon.until_event(SOON, "node_back"));
+    let (began, back) =
+        (daemon.until_event(SOON, "split_brain_began"), daemon.until_event(SOON, "node_back"));
     assert_eq!(began["at"], back["at"], "in one round");
     daemon.until_primary(SOON, &b, "lineage");
     assert_eq!(daemon.value(LOST), Some(0.0));
@@ -112,7 +145,11 @@ fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its
     daemon.until(SOON, LOST, &[], f64::from(WRITES));
     a.follow(&b);
     assert_eq!(daemon.until_event(SOON, "split_brain_ended")["unreplicated_writes"], WRITES);
-    assert_eq!(["primary_changed", "split_brain_began", "split_brain_ended"].map(|kind| daemon.count(kind)), [1; 3]);
+    assert_eq!(
+        ["primary_changed", "split_brain_began", "split_brain_ended"]
+            .map(|kind| daemon.count(kind)),
+        [1; 3]
+    );
 }
 
 #[test]
@@ -127,7 +164,12 @@ fn a_promotion_beside_a_primary_that_is_frozen_for_longer_accrues_no_split_brain
     println!("split brains while it was frozen: {}", daemon.count("split_brain_began"));
     assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(LOST)), (Some(0.0), Some(0.0)));
     assert_eq!(daemon.value(SPLIT_BRAIN_SECONDS), Some(0.0), "no round saw two masters");
-    assert_eq!(daemon.count("split_brain_began"), daemon.count("split_brain_ended"), "{:?}", daemon.events());
+    assert_eq!(
+        daemon.count("split_brain_began"),
+        daemon.count("split_brain_ended"),
+        "{:?}",
+        daemon.events()
+    );
     assert_eq!(["primary_changed", "primary_lost"].map(|kind| daemon.count(kind)), [1, 0]);
 }
 
@@ -156,14 +198,22 @@ fn an_old_primary_that_comes_back_beside_its_successor_loses_each_write_since_it
     daemon.until(SOON, LOST, &[], f64::from(WRITES));
     daemon.let_pass(2);
     assert_eq!((daemon.value(LOST), daemon.value(UNRELATED)), (Some(f64::from(WRITES)), Some(0.0)));
-    assert_eq!(daemon.value("redis_deployment_emptied_total"), Some(0.0), "it was not the primary any more");
+    assert_eq!(
+        daemon.value("redis_deployment_emptied_total"),
+        Some(0.0),
+        "it was not the primary any more"
+    );
     daemon.until_severity(SOON, "RedisWritesLost", "critical");
 
     a.follow(&b);
     assert_eq!(daemon.until_event(SOON, "split_brain_ended")["unreplicated_writes"], WRITES);
     daemon.until_link(SOON * 2, &a, "up");
     daemon.until_primary(SOON, &b, "sole");
-    assert_eq!(["primary_changed", "split_brain_began", "split_brain_ended"].map(|kind| daemon.count(kind)), [1; 3]);
+    assert_eq!(
+        ["primary_changed", "split_brain_began", "split_brain_ended"]
+            .map(|kind| daemon.count(kind)),
+        [1; 3]
+    );
     assert_eq!(a.cli(&["DBSIZE"]).trim(), (100 + WRITES).to_string(), "and so it was");
 }
 
@@ -175,12 +225,19 @@ fn two_unrelated_servers_are_a_mistake_and_no_split_brain() {
     let daemon = Daemon::watch(&[&a, &b]);
     eventually(SOON, "unrelated masters", || (daemon.value(UNRELATED)? >= 1.0).then_some(()));
     daemon.let_pass(5);
-    assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(SPLIT_BRAIN_SECONDS)), (Some(0.0), Some(0.0)));
+    assert_eq!(
+        (daemon.value(SPLIT_BRAIN), daemon.value(SPLIT_BRAIN_SECONDS)),
+        (Some(0.0), Some(0.0))
+    );
     assert_eq!(daemon.severity("RolecallUnrelatedMasters").as_deref(), Some("warning"));
     assert_eq!(pages(&daemon), Vec::<String>::new());
     let (code, text, found) = diagnose(&[&a, &b]);
     println!("{text}");
-    assert_eq!((code, found), (Some(1), vec![("RolecallUnrelatedMasters".to_owned(), None)]), "{text}");
+    assert_eq!(
+        (code, found),
+        (Some(1), vec![("RolecallUnrelatedMasters".to_owned(), None)]),
+        "{text}"
+    );
 }
 
 #[test]
@@ -203,12 +260,21 @@ fn an_empty_server_that_joins_is_no_split_brain() {
     daemon.until_quiet(SECOND * 5);
     assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(UNRELATED)), (Some(0.0), Some(0.0)));
     assert_eq!(daemon.value(SPLIT_BRAIN_SECONDS), Some(0.0));
-    assert_eq!(["primary_changed", "split_brain_began", "primary_lost"].map(|kind| daemon.count(kind)), [0; 3], "{:?}", daemon.events());
+    assert_eq!(
+        ["primary_changed", "split_brain_began", "primary_lost"].map(|kind| daemon.count(kind)),
+        [0; 3],
+        "{:?}",
+        daemon.events()
+    );
 }
 
 /// The findings that would wake somebody.
 fn pages(daemon: &Daemon) -> Vec<String> {
     let document = daemon.document("/api/v1/findings");
-    let found = document["findings"].as_array().expect("a list").iter().filter(|finding| finding["severity"] == "critical");
+    let found = document["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|finding| finding["severity"] == "critical");
     found.map(|finding| finding["kind"].to_string()).collect()
 }

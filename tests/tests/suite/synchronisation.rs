@@ -12,17 +12,26 @@ fn fill(server: &Redis, megabytes: u32) {
     for (parameter, value) in [("rdbcompression", "no"), ("save", "")] {
         server.cli(&["CONFIG", "SET", parameter, value]);
     }
-    let script = "for key = 1, ARGV[1] do redis.call('SET', 'filler' .. key, string.rep('x', 1000000)) end";
+    let script =
+        "for key = 1, ARGV[1] do redis.call('SET', 'filler' .. key, string.rep('x', 1000000)) end";
     server.cli(&["EVAL", script, "0", &megabytes.to_string()]);
 }
 
 /// Waits until a replica is told to synchronise again and again, and checks that it is told so for as long as it does.
 #[track_caller]
 fn until_looping(daemon: &Daemon, primary: &Redis, replica: &Redis) {
-    let looping = daemon.until(LIMIT, "redis_link_state", &[("node", &replica.address()), ("state", "sync_looping")], 1.0);
+    let looping = daemon.until(
+        LIMIT,
+        "redis_link_state",
+        &[("node", &replica.address()), ("state", "sync_looping")],
+        1.0,
+    );
     println!("looping after {looping:?}");
     daemon.until_finds(LIMIT, "RedisFullSyncLoop", replica);
-    assert!(daemon.samples().get("redis_replica_resyncs_full_total", &[("node", &primary.address())]) >= Some(3.0));
+    assert!(
+        daemon.samples().get("redis_replica_resyncs_full_total", &[("node", &primary.address())])
+            >= Some(3.0)
+    );
     for _ in 0..10 {
         assert!(daemon.finds("RedisFullSyncLoop", replica), "{:?}", daemon.findings());
         pause(SECOND / 2);
@@ -64,7 +73,8 @@ fn a_full_disk_of_the_master_makes_its_replica_synchronise_for_ever() {
 
 #[test]
 fn a_replica_that_is_cut_off_for_the_writes_meanwhile_synchronises_for_ever() {
-    let limit = ["--client-output-buffer-limit", "replica 64kb 64kb 0", "--repl-backlog-size", "16kb"];
+    let limit =
+        ["--client-output-buffer-limit", "replica 64kb 64kb 0", "--repl-backlog-size", "16kb"];
     let primary = Redis::start(&[&limit[..], &["--rdb-key-save-delay", "100000"]].concat());
     for key in 0..20 {
         primary.cli(&["SET", &format!("key{key}"), "x"]);
@@ -86,7 +96,8 @@ fn a_replica_that_is_cut_off_for_the_writes_meanwhile_synchronises_for_ever() {
 #[test]
 fn a_new_replica_needs_nobody() {
     // Some 8 s of synchronisation; the reads that it refuses meanwhile nobody has asked it for.
-    let primary = Redis::start(&["--rdb-key-save-delay", "200000", "--repl-diskless-sync-delay", "3"]);
+    let primary =
+        Redis::start(&["--rdb-key-save-delay", "200000", "--repl-diskless-sync-delay", "3"]);
     fill(&primary, 25);
     let replica = Redis::start(&["--replica-serve-stale-data", "no"]);
     let daemon = Daemon::watch(&[&primary]);
@@ -98,11 +109,18 @@ fn a_new_replica_needs_nobody() {
     let mut refused = false;
     eventually(LIMIT, "synchronised", || {
         let (found, samples) = (daemon.findings(), daemon.samples());
-        for kind in ["RedisFullSyncLoop", "RedisReplicaRejectsReads", "RedisReplicaOrphaned", "RedisReplicationAuthFailing"] {
+        for kind in [
+            "RedisFullSyncLoop",
+            "RedisReplicaRejectsReads",
+            "RedisReplicaOrphaned",
+            "RedisReplicationAuthFailing",
+        ] {
             assert!(!has(&found, kind, &replica), "{found:?}");
         }
-        refused |= samples.get("redis_reads_refused", &[("node", &node), ("reason", "masterdown")]) == Some(1.0);
-        (samples.get("redis_link_state", &[("node", &node), ("state", "up")]) == Some(1.0)).then_some(())
+        refused |= samples.get("redis_reads_refused", &[("node", &node), ("reason", "masterdown")])
+            == Some(1.0);
+        (samples.get("redis_link_state", &[("node", &node), ("state", "up")]) == Some(1.0))
+            .then_some(())
     });
     assert!(refused, "it did refuse reads");
     daemon.until(LIMIT, "redis_reads_refused", &[("node", &node), ("reason", "masterdown")], 0.0);
@@ -125,9 +143,16 @@ fn several_new_replicas_at_once_are_no_loop() {
         pause(SECOND / 2);
     }
     eventually(LIMIT, "all are synchronised", || {
-        assert!(daemon.findings().iter().all(|(kind, _)| kind != "RedisFullSyncLoop"), "{:?}", daemon.findings());
+        assert!(
+            daemon.findings().iter().all(|(kind, _)| kind != "RedisFullSyncLoop"),
+            "{:?}",
+            daemon.findings()
+        );
         (daemon.samples().count("redis_link_state", &[]) == 30).then_some(())?;
-        replicas.iter().all(|replica| replica.info("master_link_status").as_deref() == Some("up")).then_some(())
+        replicas
+            .iter()
+            .all(|replica| replica.info("master_link_status").as_deref() == Some("up"))
+            .then_some(())
     });
     assert_eq!(primary.info("sync_full").as_deref(), Some("5"));
     daemon.until_healthy(LIMIT, &nodes);
@@ -149,7 +174,9 @@ fn check_rebuilt(options: &[&str], rebuild: impl FnOnce(&Redis, &mut Redis)) {
     daemon.until(LIMIT, "redis_replica_diverged", &[("node", &node)], 1.0);
     replica.cli(&["CONFIG", "SET", "replica-read-only", "yes"]);
     rebuild(&primary, &mut replica);
-    eventually(LIMIT, "a full synchronisation", || (primary.info("sync_full")? == "2" && replica.info("loading")? == "0").then_some(()));
+    eventually(LIMIT, "a full synchronisation", || {
+        (primary.info("sync_full")? == "2" && replica.info("loading")? == "0").then_some(())
+    });
     daemon.until(LIMIT, "redis_replica_diverged", &[("node", &node)], 0.0);
     assert_eq!(replica.cli(&["EXISTS", "stray"]).trim(), "0");
     assert_eq!(daemon.until_event(LIMIT, "full_resync")["node"], node);

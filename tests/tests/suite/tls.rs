@@ -14,8 +14,22 @@ impl Certificates {
         let made = Certificates(tempfile::tempdir().expect("a directory"));
         for authority in ["ca", "other-ca"] {
             made.openssl(
-                &["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"],
-                &[("-subj", &format!("/CN={authority}")), ("-keyout", &format!("{authority}.key")), ("-out", &format!("{authority}.pem"))],
+                &[
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-days",
+                    "30",
+                ],
+                &[
+                    ("-subj", &format!("/CN={authority}")),
+                    ("-keyout", &format!("{authority}.key")),
+                    ("-out", &format!("{authority}.pem")),
+                ],
             );
         }
         made.sign("server", "ca", "DNS:localhost,IP:127.0.0.1", 20);
@@ -33,8 +47,11 @@ impl Certificates {
             &["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
             &[("-subj", "/CN=Test"), ("-keyout", &key), ("-out", &format!("{name}.csr"))],
         );
-        std::fs::write(self.path(&format!("{name}.ext")), format!("subjectAltName={alternative}\nbasicConstraints=CA:FALSE\n"))
-            .expect("a file");
+        std::fs::write(
+            self.path(&format!("{name}.ext")),
+            format!("subjectAltName={alternative}\nbasicConstraints=CA:FALSE\n"),
+        )
+        .expect("a file");
         self.openssl(
             &["x509", "-req", "-CAcreateserial"],
             &[
@@ -55,7 +72,11 @@ impl Certificates {
             command.args([name, value]);
         }
         let output = command.output().expect("openssl");
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{command:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -66,16 +87,27 @@ impl Certificates {
     pub(super) fn serve(&self, certificate: &str, clients: &str) -> (Redis, u16) {
         let port = tests::free_port();
         let file = |name: &str| self.path(name).display().to_string();
-        let (cert, key) = (file(&format!("{certificate}.pem")), file(&format!("{certificate}.key")));
-        let options =
-            ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &file("ca.pem"), "--tls-auth-clients", clients];
+        let (cert, key) =
+            (file(&format!("{certificate}.pem")), file(&format!("{certificate}.key")));
+        let options = [
+            "--tls-cert-file",
+            &cert,
+            "--tls-key-file",
+            &key,
+            "--tls-ca-cert-file",
+            &file("ca.pem"),
+            "--tls-auth-clients",
+            clients,
+        ];
         (Redis::start(&[&["--tls-port", &port.to_string()][..], &options].concat()), port)
     }
 }
 
 /// Watches one node with these settings for TLS.
 fn watch(url: &str, tls: &str) -> Daemon {
-    Daemon::configured(&format!("[[deployment]]\nname = 'a'\nnodes = [{{ url = '{url}' }}]\ntls = {{ {tls} }}\n"))
+    Daemon::configured(&format!(
+        "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{url}' }}]\ntls = {{ {tls} }}\n"
+    ))
 }
 
 #[test]
@@ -83,8 +115,12 @@ fn a_trusted_server_is_read_and_its_certificate_is_watched() {
     let certificates = Certificates::make();
     let file = |name: &str| certificates.path(name).display().to_string();
     let (server, port) = certificates.serve("server", "yes");
-    let identity = format!("cert_file = '{}', key_file = '{}'", file("client.pem"), file("client.key"));
-    let daemon = watch(&format!("rediss://localhost:{port}"), &format!("ca_file = '{}', {identity}", file("ca.pem")));
+    let identity =
+        format!("cert_file = '{}', key_file = '{}'", file("client.pem"), file("client.key"));
+    let daemon = watch(
+        &format!("rediss://localhost:{port}"),
+        &format!("ca_file = '{}', {identity}", file("ca.pem")),
+    );
     daemon.until(SECOND * 8, "redis_up", &[], 1.0);
     let days = daemon.value("redis_tls_certificate_expiry_timestamp_seconds").map(|expiry| {
         let now = daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
@@ -100,11 +136,17 @@ fn a_trusted_server_is_read_and_its_certificate_is_watched() {
     server.signal(Signal::Cont);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
 
-    let by_name = format!("ca_file = '{}', server_name = 'redis.example', {identity}", file("ca.pem"));
+    let by_name =
+        format!("ca_file = '{}', server_name = 'redis.example', {identity}", file("ca.pem"));
     let (_elsewhere, port) = certificates.serve("elsewhere", "no");
     watch(&format!("rediss://127.0.0.1:{port}"), &by_name).until(SECOND * 8, "redis_up", &[], 1.0);
     let (_expired, port) = certificates.serve("expired", "no");
-    watch(&format!("rediss://127.0.0.1:{port}"), "insecure_skip_verify = true").until(SECOND * 8, "redis_up", &[], 1.0);
+    watch(&format!("rediss://127.0.0.1:{port}"), "insecure_skip_verify = true").until(
+        SECOND * 8,
+        "redis_up",
+        &[],
+        1.0,
+    );
 }
 
 #[test]
@@ -116,20 +158,39 @@ fn each_failure_is_tls_and_told_apart_in_the_log() {
         let daemon = watch(url, tls);
         daemon.until(SECOND * 9, "redis_down_reason", &[("reason", "tls")], 1.0);
         let log = daemon.log();
-        let line = log.iter().find(|line| line.contains("cannot read node")).unwrap_or_else(|| panic!("{log:?}"));
+        let line = log
+            .iter()
+            .find(|line| line.contains("cannot read node"))
+            .unwrap_or_else(|| panic!("{log:?}"));
         assert!(line.contains(words), "{words}: {line}");
     };
     let (_server, port) = certificates.serve("server", "no");
-    check(&format!("rediss://localhost:{port}"), &format!("ca_file = '{}'", file("other-ca.pem")), "UnknownIssuer");
-    check(&format!("redis://localhost:{port}"), &trust, "the server speaks TLS on this port: use rediss://");
+    check(
+        &format!("rediss://localhost:{port}"),
+        &format!("ca_file = '{}'", file("other-ca.pem")),
+        "UnknownIssuer",
+    );
+    check(
+        &format!("redis://localhost:{port}"),
+        &trust,
+        "the server speaks TLS on this port: use rediss://",
+    );
     let (_elsewhere, port) = certificates.serve("elsewhere", "no");
     check(&format!("rediss://localhost:{port}"), &trust, "NotValidForName");
     let (_expired, port) = certificates.serve("expired", "no");
     check(&format!("rediss://localhost:{port}"), &trust, "Expired");
     let (_strict, port) = certificates.serve("server", "yes");
     check(&format!("rediss://localhost:{port}"), &trust, "CertificateRequired");
-    let stranger = format!("{trust}, cert_file = '{}', key_file = '{}'", file("stranger.pem"), file("stranger.key"));
+    let stranger = format!(
+        "{trust}, cert_file = '{}', key_file = '{}'",
+        file("stranger.pem"),
+        file("stranger.key")
+    );
     check(&format!("rediss://localhost:{port}"), &stranger, "UnknownCA");
     let plain = Redis::start(&[]);
-    check(&format!("rediss://127.0.0.1:{}", plain.port), &trust, "the server does not speak TLS on this port: use redis://");
+    check(
+        &format!("rediss://127.0.0.1:{}", plain.port),
+        &trust,
+        "the server does not speak TLS on this port: use redis://",
+    );
 }

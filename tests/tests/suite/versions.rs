@@ -1,6 +1,8 @@
 //! The same on every version: what it has is there, what it lacks is absent, and watching it leaves no trace.
 
-use tests::{Daemon, Redis, SECOND, Samples, VERSIONS, deployment, open_metrics_parser, pause, promtool};
+use tests::{
+    Daemon, Redis, SECOND, Samples, VERSIONS, deployment, open_metrics_parser, pause, promtool,
+};
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
@@ -32,7 +34,10 @@ fn on_primary_and_replica(version: &'static str) {
     daemon.let_pass(4);
     let after = (primary.info("total_error_replies"), replica.info("total_error_replies"));
     assert_eq!(before, after, "{version}: watching leaves no errors");
-    assert!(before.0.is_none() || before.0.as_deref() == Some("0"), "{version}: {before:?}, not even at first");
+    assert!(
+        before.0.is_none() || before.0.as_deref() == Some("0"),
+        "{version}: {before:?}, not even at first"
+    );
 
     let samples = daemon.samples();
     let get = |name, labels: &[(&str, &str)]| samples.get(name, labels);
@@ -40,31 +45,65 @@ fn on_primary_and_replica(version: &'static str) {
     assert_eq!(get("redis_role", &[first, ("role", "master")]), Some(1.0), "{version}");
     assert_eq!(get("redis_role", &[second, ("role", "replica")]), Some(1.0), "{version}");
     assert_eq!(get("redis_link_state", &[second, ("state", "up")]), Some(1.0), "{version}");
-    assert_eq!(get("redis_connected_slave_lag_seconds", &[first, ("replica", second.1)]).map(|lag| lag <= 2.0), Some(true), "{version}");
+    assert_eq!(
+        get("redis_connected_slave_lag_seconds", &[first, ("replica", second.1)])
+            .map(|lag| lag <= 2.0),
+        Some(true),
+        "{version}"
+    );
     assert_eq!(get("redis_db_keys", &[first, ("db", "db0")]), Some(1.0), "{version}");
     assert_eq!(get("redis_aof_last_write_status", &[first]), Some(1.0), "{version}");
-    assert_eq!(get("redis_config_appendfsync", &[first, ("policy", "everysec")]), Some(1.0), "{version}");
-    assert_eq!(get("redis_config_client_output_buffer_limit_bytes", &[first, ("class", "slave"), ("limit", "hard")]), Some(268_435_456.0));
+    assert_eq!(
+        get("redis_config_appendfsync", &[first, ("policy", "everysec")]),
+        Some(1.0),
+        "{version}"
+    );
+    assert_eq!(
+        get(
+            "redis_config_client_output_buffer_limit_bytes",
+            &[first, ("class", "slave"), ("limit", "hard")]
+        ),
+        Some(268_435_456.0)
+    );
     assert_eq!(get("redis_slowlog_length", &[first]), Some(0.0), "{version}");
     assert_eq!(get("redis_cluster_enabled", &[first]), Some(0.0), "{version}");
     assert_eq!(samples.count("redis_cluster_state", &[]), 0, "{version}");
-    let named = if version == "valkey-9.1.2" { ("valkey_version", "9.1.2") } else { ("redis_version", &version[6..]) };
-    assert_eq!(get("redis_instance_info", &[first, named, ("redis_mode", "standalone")]), Some(1.0), "{version}");
+    let named = if version == "valkey-9.1.2" {
+        ("valkey_version", "9.1.2")
+    } else {
+        ("redis_version", &version[6..])
+    };
+    assert_eq!(
+        get("redis_instance_info", &[first, named, ("redis_mode", "standalone")]),
+        Some(1.0),
+        "{version}"
+    );
 
     replica.cli(&["SET", "key", "other"]);
     primary.cli(&["CONFIG", "SET", "hz", "11"]);
     let moved = |samples: &Samples| {
         let readonly = samples.get("redis_errors_total", &[second, ("err", "READONLY")]);
-        (readonly, samples.get("redis_topology_commands_total", &[first, ("command", "config_set")]))
+        (
+            readonly,
+            samples.get("redis_topology_commands_total", &[first, ("command", "config_set")]),
+        )
     };
     // Where nothing can be told apart nothing moves, also after the statistics were read again.
-    let expected = (counts_errors(version).then_some(1.0), Some(f64::from(u8::from(counts_subcommands(version)))));
-    tests::eventually(SECOND * 15, &format!("{version}: {expected:?}"), || (moved(&daemon.samples()) == expected).then_some(()));
+    let expected = (
+        counts_errors(version).then_some(1.0),
+        Some(f64::from(u8::from(counts_subcommands(version)))),
+    );
+    tests::eventually(SECOND * 15, &format!("{version}: {expected:?}"), || {
+        (moved(&daemon.samples()) == expected).then_some(())
+    });
     if !counts_subcommands(version) {
         daemon.let_pass(11);
         assert_eq!(moved(&daemon.samples()), expected, "{version}");
         let polled = daemon.samples().get("redis_commands_total", &[first, ("cmd", "config")]);
-        assert!(polled > Some(2.0), "{version}: our own CONFIG GET are in the server's figure, and in no topology command");
+        assert!(
+            polled > Some(2.0),
+            "{version}: our own CONFIG GET are in the server's figure, and in no topology command"
+        );
     }
     let codes = daemon.samples().count("redis_errors_total", &[first]);
     assert_eq!(codes, if counts_errors(version) { 10 } else { 0 }, "{version}");
@@ -81,17 +120,35 @@ fn on_sentinel_and_cluster_node(version: &'static str) {
     let (watching, member) = (("node", watching.as_str()), ("node", member.as_str()));
     let samples = daemon.samples();
     assert_eq!(samples.get("redis_up", &[watching]), Some(1.0), "{version}");
-    assert_eq!(samples.get("redis_role", &[watching, ("role", "sentinel")]), Some(1.0), "{version}");
+    assert_eq!(
+        samples.get("redis_role", &[watching, ("role", "sentinel")]),
+        Some(1.0),
+        "{version}"
+    );
     assert_eq!(samples.get("redis_sentinel_masters", &[watching]), Some(1.0), "{version}");
-    assert_eq!(samples.count("redis_config_maxclients", &[watching]), 0, "{version}: a Sentinel has no CONFIG");
+    assert_eq!(
+        samples.count("redis_config_maxclients", &[watching]),
+        0,
+        "{version}: a Sentinel has no CONFIG"
+    );
     assert_eq!(samples.get("redis_cluster_enabled", &[member]), Some(1.0), "{version}");
-    assert_eq!(samples.get("redis_cluster_state", &[member]), Some(0.0), "{version}: no slot is assigned");
+    assert_eq!(
+        samples.get("redis_cluster_state", &[member]),
+        Some(0.0),
+        "{version}: no slot is assigned"
+    );
     assert_eq!(samples.get("redis_cluster_known_nodes", &[member]), Some(1.0), "{version}");
-    let legacy = Samples::parse(&daemon.get(&format!("/scrape?target={}", sentinel.address()), "").text);
+    let legacy =
+        Samples::parse(&daemon.get(&format!("/scrape?target={}", sentinel.address()), "").text);
     let master = primary.address();
-    let labels = [("master_name", "mymaster"), ("master_address", master.as_str()), ("master_status", "ok")];
+    let labels =
+        [("master_name", "mymaster"), ("master_address", master.as_str()), ("master_status", "ok")];
     assert_eq!(legacy.get("redis_sentinel_master_status", &labels), Some(1.0), "{version}");
-    assert!(daemon.log().iter().all(|line| !line.contains("refused")), "{version}: {:?}", daemon.log());
+    assert!(
+        daemon.log().iter().all(|line| !line.contains("refused")),
+        "{version}: {:?}",
+        daemon.log()
+    );
     pause(SECOND);
     assert!(cluster.info("total_error_replies").is_none_or(|errors| errors == "0"), "{version}");
 }
@@ -130,9 +187,12 @@ fn valkey_9_1() {
 fn times_by_command_are_read_where_they_are_wanted() {
     let server = Redis::start(&[]);
     server.cli(&["SET", "key", "value"]);
-    let wanted = Daemon::configured(&(deployment("a", &[&server]) + "cadence = { latencystats = '1s' }\n"));
+    let wanted =
+        Daemon::configured(&(deployment("a", &[&server]) + "cadence = { latencystats = '1s' }\n"));
     let labels = [("cmd", "set"), ("percentile", "99.9")];
-    tests::eventually(SECOND * 5, "times", || wanted.samples().get("redis_command_latency_seconds", &labels).filter(|time| *time > 0.0));
+    tests::eventually(SECOND * 5, "times", || {
+        wanted.samples().get("redis_command_latency_seconds", &labels).filter(|time| *time > 0.0)
+    });
     check_formats(&wanted, "redis-7.0.15");
     let unwanted = Daemon::watch(&[&server]);
     unwanted.let_pass(3);

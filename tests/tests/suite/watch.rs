@@ -48,10 +48,20 @@ impl Watch {
             self.daemon.until(LIMIT, "redis_up", &[("node", &server.address())], 1.0);
         }
         for replica in group.replicas() {
-            self.daemon.until(LIMIT, "redis_link_state", &[("node", &replica.address()), ("state", "up")], 1.0);
+            self.daemon.until(
+                LIMIT,
+                "redis_link_state",
+                &[("node", &replica.address()), ("state", "up")],
+                1.0,
+            );
         }
         for sentinel in &group.sentinels {
-            self.daemon.until(LIMIT, "redis_sentinel_quorum_ok", &[("node", &sentinel.address())], 1.0);
+            self.daemon.until(
+                LIMIT,
+                "redis_sentinel_quorum_ok",
+                &[("node", &sentinel.address())],
+                1.0,
+            );
         }
     }
 
@@ -88,7 +98,8 @@ impl Watch {
 
     fn kinds(&self, wanted: impl Fn(&Value) -> bool) -> Vec<String> {
         let events = self.daemon.events();
-        let wanted = events.iter().filter(|event| event["kind"] != "sentinel_event" && wanted(event));
+        let wanted =
+            events.iter().filter(|event| event["kind"] != "sentinel_event" && wanted(event));
         wanted.map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect()
     }
 
@@ -117,7 +128,11 @@ pub(crate) fn write(server: &Server, prefix: &str, writes: u32) {
 /// Checks that a list of names has these and no others, in any order.
 #[track_caller]
 pub(crate) fn check_names(found: &Value, names: &[String]) {
-    let texts = found.as_array().expect("a list").iter().map(|name| name.as_str().expect("a name").to_owned());
+    let texts = found
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|name| name.as_str().expect("a name").to_owned());
     let (mut found, mut names) = (texts.collect::<Vec<_>>(), names.to_vec());
     found.sort();
     names.sort();
@@ -132,15 +147,23 @@ pub(crate) struct Lasting<T> {
 }
 
 impl<T: Ord + Clone + Send + 'static> Lasting<T> {
-    pub(crate) fn of(daemon: &Daemon, path: &str, shown: impl Fn(&str) -> Vec<T> + Send + 'static) -> Self {
-        let (seen, ends) = (Arc::<Mutex<BTreeMap<T, Duration>>>::default(), Arc::<AtomicBool>::default());
+    pub(crate) fn of(
+        daemon: &Daemon,
+        path: &str,
+        shown: impl Fn(&str) -> Vec<T> + Send + 'static,
+    ) -> Self {
+        let (seen, ends) =
+            (Arc::<Mutex<BTreeMap<T, Duration>>>::default(), Arc::<AtomicBool>::default());
         let (seen_too, ends_too) = (Arc::clone(&seen), Arc::clone(&ends));
         let url = format!("http://127.0.0.1:{}{path}", daemon.port);
         let thread = std::thread::spawn(move || {
             let mut begun = Stopwatch::start();
             while !ends_too.load(Ordering::Relaxed) {
                 pause(SECOND / 20);
-                let text = ureq::get(&url).call().ok().and_then(|mut response| response.body_mut().read_to_string().ok());
+                let text = ureq::get(&url)
+                    .call()
+                    .ok()
+                    .and_then(|mut response| response.body_mut().read_to_string().ok());
                 let Some(text) = text else { continue };
                 let shown = shown(&text);
                 let lasted = std::mem::replace(&mut begun, Stopwatch::start()).elapsed();
@@ -186,8 +209,11 @@ impl Observer {
     pub(crate) fn start(daemon: &Daemon) -> Self {
         Self::of(daemon, "/api/v1/findings", |text| {
             let document: Value = serde_json::from_str(text).expect("JSON");
-            let finding =
-                |finding: &Value| ["severity", "kind", "node"].map(|key| finding[key].as_str().unwrap_or_default().to_owned()).into();
+            let finding = |finding: &Value| {
+                ["severity", "kind", "node"]
+                    .map(|key| finding[key].as_str().unwrap_or_default().to_owned())
+                    .into()
+            };
             document["findings"].as_array().expect("a list").iter().map(finding).collect()
         })
     }

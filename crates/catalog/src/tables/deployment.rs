@@ -26,13 +26,19 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         |view, emit| {
             emit(&["known"], view.members().count() as f64);
             if view.at.is_some() {
-                emit(&["answering"], view.members().filter(|(_, node)| node.up() == Some(true)).count() as f64);
+                emit(
+                    &["answering"],
+                    view.members().filter(|(_, node)| node.up() == Some(true)).count() as f64,
+                );
             }
         },
     ),
-    DeploymentRow::one("redis_expected_replicas", "configuration: expect.replicas", "Replicas that there are expected to be.", |view| {
-        view.expect.replicas.map(f64::from)
-    }),
+    DeploymentRow::one(
+        "redis_expected_replicas",
+        "configuration: expect.replicas",
+        "Replicas that there are expected to be.",
+        |view| view.expect.replicas.map(f64::from),
+    ),
     DeploymentRow::many(
         "redis_deployment_events_total",
         &["kind"],
@@ -62,7 +68,10 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             for endpoint in &view.endpoints {
                 if let Some(current) = endpoint.role {
                     for role in ROLES {
-                        emit(&[endpoint.configured.kind.label(), role.label()], f64::from(role == current));
+                        emit(
+                            &[endpoint.configured.kind.label(), role.label()],
+                            f64::from(role == current),
+                        );
                     }
                 }
             }
@@ -81,21 +90,30 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             }
         },
     ),
-    DeploymentRow::one("rolecall_dns_lookups_total", "DNS", "Look-ups of the names whose addresses are the nodes.", |view| {
-        lookups(view, |name| name.lookups)
-    }),
+    DeploymentRow::one(
+        "rolecall_dns_lookups_total",
+        "DNS",
+        "Look-ups of the names whose addresses are the nodes.",
+        |view| lookups(view, |name| name.lookups),
+    ),
     DeploymentRow::one(
         "rolecall_dns_lookup_failures_total",
         "DNS",
         "Look-ups that gave no address; the nodes that are known stay.",
         |view| lookups(view, |name| name.failures),
     ),
-    DeploymentRow::one("rolecall_rounds_total", "polling", "Rounds so far: polls of all nodes of the deployment.", |view| {
-        Some(view.rounds.total as f64)
-    }),
-    DeploymentRow::one("rolecall_interval_seconds", "configuration: interval", "Time from one round to the next, seconds.", |view| {
-        Some(view.deployment.interval.as_secs_f64())
-    }),
+    DeploymentRow::one(
+        "rolecall_rounds_total",
+        "polling",
+        "Rounds so far: polls of all nodes of the deployment.",
+        |view| Some(view.rounds.total as f64),
+    ),
+    DeploymentRow::one(
+        "rolecall_interval_seconds",
+        "configuration: interval",
+        "Time from one round to the next, seconds.",
+        |view| Some(view.deployment.interval.as_secs_f64()),
+    ),
     DeploymentRow::one(
         "rolecall_rounds_missed_total",
         "polling",
@@ -108,9 +126,12 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "Rounds in which the exporter itself was held up or cut off, so that silence is evidence of nothing.",
         |view| Some(view.rounds.blind as f64),
     ),
-    DeploymentRow::one("rolecall_round_duration_seconds", "polling", "Time from asking to the close of the last round, seconds.", |view| {
-        view.at.map(|_| view.rounds.took.as_secs_f64())
-    }),
+    DeploymentRow::one(
+        "rolecall_round_duration_seconds",
+        "polling",
+        "Time from asking to the close of the last round, seconds.",
+        |view| view.at.map(|_| view.rounds.took.as_secs_f64()),
+    ),
 ];
 
 fn lookups(view: &DeploymentView, count: fn(&Resolved) -> u64) -> Option<f64> {

@@ -24,7 +24,12 @@ pub(super) const ROWS: &[ExporterRow] = &[
         "Where people reach the pages of the exporter: always 1; absent where that is not configured.",
         |exporter, emit| exporter.external_url.iter().for_each(|url| emit(&[url], 1.0)),
     ),
-    ExporterRow::one("rolecall_deployments", "configuration", "Deployments that are polled.", |exporter| Some(exporter.deployments as f64)),
+    ExporterRow::one(
+        "rolecall_deployments",
+        "configuration",
+        "Deployments that are polled.",
+        |exporter| Some(exporter.deployments as f64),
+    ),
     ExporterRow::one(
         "rolecall_config_last_reload_successful",
         "configuration",
@@ -46,19 +51,33 @@ pub(super) const ROWS: &[ExporterRow] = &[
             exporter.commands.iter().for_each(|(command, count)| emit(&[command], *count as f64));
         },
     ),
-    ExporterRow::one("rolecall_tasks", "the runtime", "Tasks of the exporter that are alive.", |exporter| Some(exporter.tasks as f64)),
-    ExporterRow::one("process_cpu_seconds_total", PROC, "Processor time spent, user and system, seconds.", |exporter| {
-        process(exporter, |process| Some(process.cpu.as_secs_f64()))
-    }),
+    ExporterRow::one(
+        "rolecall_tasks",
+        "the runtime",
+        "Tasks of the exporter that are alive.",
+        |exporter| Some(exporter.tasks as f64),
+    ),
+    ExporterRow::one(
+        "process_cpu_seconds_total",
+        PROC,
+        "Processor time spent, user and system, seconds.",
+        |exporter| process(exporter, |process| Some(process.cpu.as_secs_f64())),
+    ),
     ExporterRow::one("process_open_fds", PROC, "Open file descriptors.", |exporter| {
         process(exporter, |process| Some(process.open_fds as f64))
     }),
-    ExporterRow::one("process_max_fds", PROC, "The most file descriptors that may be open.", |exporter| {
-        process(exporter, |process| process.max_fds.map(|max| max as f64))
-    }),
-    ExporterRow::one("process_virtual_memory_bytes", PROC, "Size of the address space, bytes.", |exporter| {
-        process(exporter, |process| Some(process.virtual_memory as f64))
-    }),
+    ExporterRow::one(
+        "process_max_fds",
+        PROC,
+        "The most file descriptors that may be open.",
+        |exporter| process(exporter, |process| process.max_fds.map(|max| max as f64)),
+    ),
+    ExporterRow::one(
+        "process_virtual_memory_bytes",
+        PROC,
+        "Size of the address space, bytes.",
+        |exporter| process(exporter, |process| Some(process.virtual_memory as f64)),
+    ),
     ExporterRow::one(
         "process_virtual_memory_max_bytes",
         PROC,
@@ -68,9 +87,12 @@ pub(super) const ROWS: &[ExporterRow] = &[
     ExporterRow::one("process_resident_memory_bytes", PROC, "Memory in use, bytes.", |exporter| {
         process(exporter, |process| Some(process.resident_memory as f64))
     }),
-    ExporterRow::one("process_start_time_seconds", PROC, "When the process started, seconds since the Unix epoch.", |exporter| {
-        process(exporter, |process| Some(process.started.as_secs_f64()))
-    }),
+    ExporterRow::one(
+        "process_start_time_seconds",
+        PROC,
+        "When the process started, seconds since the Unix epoch.",
+        |exporter| process(exporter, |process| Some(process.started.as_secs_f64())),
+    ),
     ExporterRow::one("process_threads", PROC, "Threads of the process.", |exporter| {
         process(exporter, |process| Some(process.threads as f64))
     }),

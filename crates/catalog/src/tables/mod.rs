@@ -32,8 +32,11 @@ pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
 ];
 
 /// The metrics of a deployment, by theme.
-pub(crate) const DEPLOYMENT: [(&str, &[DeploymentRow]); 3] =
-    [("deployment", deployment::ROWS), ("sentinel", sentinel::DEPLOYMENT), ("cluster", cluster::DEPLOYMENT)];
+pub(crate) const DEPLOYMENT: [(&str, &[DeploymentRow]); 3] = [
+    ("deployment", deployment::ROWS),
+    ("sentinel", sentinel::DEPLOYMENT),
+    ("cluster", cluster::DEPLOYMENT),
+];
 
 /// What each Sentinel says of a deployment's master.
 pub(crate) const SAID: (&str, &[SaidRow]) = ("sentinel", sentinel::SAID);
@@ -57,12 +60,14 @@ pub(crate) fn legacy() -> impl Iterator<Item = &'static NodeRow> {
 /// Every metric on `/metrics`, with its theme and the labels that its subject brings: what the reference and the laws loop over.
 pub fn entries() -> impl Iterator<Item = (&'static str, &'static [&'static str], &'static Entry)> {
     let exporter = EXPORTER.1.iter().map(|row| (EXPORTER.0, &[] as &[&str], &row.entry));
-    let deployment =
-        DEPLOYMENT.into_iter().flat_map(|(theme, rows)| rows.iter().map(move |row| (theme, &["deployment"] as &[&str], &row.entry)));
+    let deployment = DEPLOYMENT.into_iter().flat_map(|(theme, rows)| {
+        rows.iter().map(move |row| (theme, &["deployment"] as &[&str], &row.entry))
+    });
     let said = SAID.1.iter().map(|row| (SAID.0, &["deployment", "node"] as &[&str], &row.entry));
     let shard = SHARD.1.iter().map(|row| (SHARD.0, &["deployment"] as &[&str], &row.entry));
-    let node =
-        NODE.into_iter().flat_map(|(theme, rows)| rows.iter().map(move |row| (theme, &["deployment", "node"] as &[&str], &row.entry)));
+    let node = NODE.into_iter().flat_map(|(theme, rows)| {
+        rows.iter().map(move |row| (theme, &["deployment", "node"] as &[&str], &row.entry))
+    });
     exporter.chain(deployment).chain(shard).chain(said).chain(node)
 }
 

@@ -4,8 +4,13 @@ use crate::row::Legacy::{Gauge, No};
 use crate::row::NodeRow;
 
 pub(super) const ROWS: &[NodeRow] = &[
-    NodeRow::field("redis_loading", "persistence", "loading", "Whether the data set is being loaded, and commands are refused.")
-        .legacy(Gauge("redis_loading_dump_file")),
+    NodeRow::field(
+        "redis_loading",
+        "persistence",
+        "loading",
+        "Whether the data set is being loaded, and commands are refused.",
+    )
+    .legacy(Gauge("redis_loading_dump_file")),
     NodeRow::field(
         "redis_async_loading",
         "persistence",
@@ -19,11 +24,21 @@ pub(super) const ROWS: &[NodeRow] = &[
         "When loading began, seconds since the Unix epoch.",
     )
     .legacy(No),
-    NodeRow::field("redis_loading_total_bytes", "persistence", "loading_total_bytes", "Size of the file that is being loaded, bytes.")
-        .signed()
-        .legacy(No),
-    NodeRow::field("redis_loading_loaded_bytes", "persistence", "loading_loaded_bytes", "Part of the file that was loaded, bytes.")
-        .legacy(No),
+    NodeRow::field(
+        "redis_loading_total_bytes",
+        "persistence",
+        "loading_total_bytes",
+        "Size of the file that is being loaded, bytes.",
+    )
+    .signed()
+    .legacy(No),
+    NodeRow::field(
+        "redis_loading_loaded_bytes",
+        "persistence",
+        "loading_loaded_bytes",
+        "Part of the file that was loaded, bytes.",
+    )
+    .legacy(No),
     NodeRow::field(
         "redis_loading_eta_seconds",
         "persistence",
@@ -32,10 +47,18 @@ pub(super) const ROWS: &[NodeRow] = &[
     )
     .legacy(No),
     // The append-only file.
-    NodeRow::field("redis_aof_enabled", "persistence", "aof_enabled", "Whether the append-only file is on."),
-    NodeRow::one("redis_expected_aof", "configuration: expect.aof", "Whether the append-only file is expected to be on.", |node| {
-        node.expected_aof.map(f64::from)
-    }),
+    NodeRow::field(
+        "redis_aof_enabled",
+        "persistence",
+        "aof_enabled",
+        "Whether the append-only file is on.",
+    ),
+    NodeRow::one(
+        "redis_expected_aof",
+        "configuration: expect.aof",
+        "Whether the append-only file is expected to be on.",
+        |node| node.expected_aof.map(f64::from),
+    ),
     NodeRow::status(
         "redis_aof_last_write_status",
         "persistence",
@@ -61,7 +84,12 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Whether the append-only file fails after an fsync with nothing left to write, so that no later write clears it.",
         |node| node.snapshot()?.persistence.aof.fsync_stuck().map(f64::from),
     ),
-    NodeRow::field("redis_aof_pending_bio_fsync", "persistence", "aof_pending_bio_fsync", "Fsyncs that wait for the background thread."),
+    NodeRow::field(
+        "redis_aof_pending_bio_fsync",
+        "persistence",
+        "aof_pending_bio_fsync",
+        "Fsyncs that wait for the background thread.",
+    ),
     NodeRow::field(
         "redis_aof_buffer_length",
         "persistence",
@@ -86,8 +114,19 @@ pub(super) const ROWS: &[NodeRow] = &[
         "aof_rewrite_scheduled",
         "Whether a rewrite waits for a background save to end.",
     ),
-    NodeRow::field("redis_aof_pending_rewrite", "persistence", "aof_pending_rewrite", "Whether a rewrite was asked for and not begun."),
-    NodeRow::field("redis_aof_rewrites_total", "persistence", "aof_rewrites", "Rewrites begun since the server started.").legacy(No),
+    NodeRow::field(
+        "redis_aof_pending_rewrite",
+        "persistence",
+        "aof_pending_rewrite",
+        "Whether a rewrite was asked for and not begun.",
+    ),
+    NodeRow::field(
+        "redis_aof_rewrites_total",
+        "persistence",
+        "aof_rewrites",
+        "Rewrites begun since the server started.",
+    )
+    .legacy(No),
     NodeRow::field(
         "redis_aof_rewrites_consecutive_failures",
         "persistence",
@@ -95,7 +134,12 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Rewrites that failed since the last good one.",
     )
     .legacy(No),
-    NodeRow::field("redis_aof_current_size_bytes", "persistence", "aof_current_size", "Size of the append-only file, bytes."),
+    NodeRow::field(
+        "redis_aof_current_size_bytes",
+        "persistence",
+        "aof_current_size",
+        "Size of the append-only file, bytes.",
+    ),
     NodeRow::field(
         "redis_aof_base_size_bytes",
         "persistence",
@@ -116,11 +160,31 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Time since the running rewrite began, seconds; absent when none runs.",
     )
     .legacy(Gauge("redis_aof_current_rewrite_duration_sec")),
-    NodeRow::field("redis_aof_last_cow_size_bytes", "persistence", "aof_last_cow_size", "Memory copied during the last rewrite, bytes."),
+    NodeRow::field(
+        "redis_aof_last_cow_size_bytes",
+        "persistence",
+        "aof_last_cow_size",
+        "Memory copied during the last rewrite, bytes.",
+    ),
     // The snapshot file.
-    NodeRow::status("redis_rdb_last_bgsave_status", "persistence", "rdb_last_bgsave_status", "Whether the last background save succeeded."),
-    NodeRow::field("redis_rdb_bgsave_in_progress", "persistence", "rdb_bgsave_in_progress", "Whether a background save is running."),
-    NodeRow::field("redis_rdb_changes_since_last_save", "persistence", "rdb_changes_since_last_save", "Writes since the last good save."),
+    NodeRow::status(
+        "redis_rdb_last_bgsave_status",
+        "persistence",
+        "rdb_last_bgsave_status",
+        "Whether the last background save succeeded.",
+    ),
+    NodeRow::field(
+        "redis_rdb_bgsave_in_progress",
+        "persistence",
+        "rdb_bgsave_in_progress",
+        "Whether a background save is running.",
+    ),
+    NodeRow::field(
+        "redis_rdb_changes_since_last_save",
+        "persistence",
+        "rdb_changes_since_last_save",
+        "Writes since the last good save.",
+    ),
     NodeRow::field(
         "redis_rdb_last_save_timestamp_seconds",
         "persistence",
@@ -141,8 +205,13 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Time since the running background save began, seconds; absent when none runs.",
     )
     .legacy(Gauge("redis_rdb_current_bgsave_duration_sec")),
-    NodeRow::field("redis_rdb_saves_total", "persistence", "rdb_saves", "Background saves since the server started, failed ones included.")
-        .legacy(Gauge("redis_rdb_saves_total")),
+    NodeRow::field(
+        "redis_rdb_saves_total",
+        "persistence",
+        "rdb_saves",
+        "Background saves since the server started, failed ones included.",
+    )
+    .legacy(Gauge("redis_rdb_saves_total")),
     NodeRow::field(
         "redis_rdb_last_cow_size_bytes",
         "persistence",
@@ -155,7 +224,12 @@ pub(super) const ROWS: &[NodeRow] = &[
         "rdb_last_load_keys_expired",
         "Keys left out of the last load because they had expired.",
     ),
-    NodeRow::field("redis_rdb_last_load_loaded_keys", "persistence", "rdb_last_load_keys_loaded", "Keys of the last load."),
+    NodeRow::field(
+        "redis_rdb_last_load_loaded_keys",
+        "persistence",
+        "rdb_last_load_keys_loaded",
+        "Keys of the last load.",
+    ),
     // Forks.
     NodeRow::field(
         "redis_latest_fork_seconds",
@@ -164,7 +238,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Time that the last fork took, seconds; stays until the next one.",
     )
     .scaled(1e-6),
-    NodeRow::field("redis_forks_total", "stats", "total_forks", "Forks since the server started.").legacy(No),
+    NodeRow::field("redis_forks_total", "stats", "total_forks", "Forks since the server started.")
+        .legacy(No),
     NodeRow::field(
         "redis_current_fork_ratio",
         "persistence",
@@ -201,7 +276,12 @@ pub(super) const ROWS: &[NodeRow] = &[
         "The most memory copied because of the running background process, bytes.",
     )
     .legacy(No),
-    NodeRow::field("redis_module_fork_in_progress", "persistence", "module_fork_in_progress", "Whether a module has a background process."),
+    NodeRow::field(
+        "redis_module_fork_in_progress",
+        "persistence",
+        "module_fork_in_progress",
+        "Whether a module has a background process.",
+    ),
     NodeRow::field(
         "redis_module_fork_last_cow_size",
         "persistence",
@@ -221,13 +301,21 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["reason"],
         "derived from INFO and CONFIG, never probed",
         "Whether the node refuses writes that it should take, by reason; a reason that cannot be told is absent.",
-        |node, emit| node.writes_refused.iter().for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds))),
+        |node, emit| {
+            node.writes_refused
+                .iter()
+                .for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds)))
+        },
     ),
     NodeRow::many(
         "redis_reads_refused",
         &["reason"],
         "derived from INFO and CONFIG, never probed",
         "Whether the node refuses reads, by reason; a reason that cannot be told is absent.",
-        |node, emit| node.reads_refused.iter().for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds))),
+        |node, emit| {
+            node.reads_refused
+                .iter()
+                .for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds)))
+        },
     ),
 ];

@@ -7,8 +7,18 @@ use crate::row::{DeploymentRow, NodeRow, SaidOf, SaidRow};
 
 /// What a Sentinel says of itself.
 pub(super) const NODE: &[NodeRow] = &[
-    NodeRow::field("redis_sentinel_masters", "sentinel", "sentinel_masters", "Masters that the Sentinel watches."),
-    NodeRow::field("redis_sentinel_tilt", "sentinel", "sentinel_tilt", "Whether the Sentinel distrusts its clock and does nothing."),
+    NodeRow::field(
+        "redis_sentinel_masters",
+        "sentinel",
+        "sentinel_masters",
+        "Masters that the Sentinel watches.",
+    ),
+    NodeRow::field(
+        "redis_sentinel_tilt",
+        "sentinel",
+        "sentinel_tilt",
+        "Whether the Sentinel distrusts its clock and does nothing.",
+    ),
     NodeRow::field(
         "redis_sentinel_tilt_since_seconds",
         "sentinel",
@@ -16,10 +26,25 @@ pub(super) const NODE: &[NodeRow] = &[
         "For how long it has distrusted its clock, seconds.",
     )
     .legacy(No),
-    NodeRow::field("redis_sentinel_tilts_total", "sentinel", "sentinel_total_tilt", "Times that it began to distrust its clock.")
-        .legacy(No),
-    NodeRow::field("redis_sentinel_running_scripts", "sentinel", "sentinel_running_scripts", "Notification scripts that run."),
-    NodeRow::field("redis_sentinel_scripts_queue_length", "sentinel", "sentinel_scripts_queue_length", "Notification scripts that wait."),
+    NodeRow::field(
+        "redis_sentinel_tilts_total",
+        "sentinel",
+        "sentinel_total_tilt",
+        "Times that it began to distrust its clock.",
+    )
+    .legacy(No),
+    NodeRow::field(
+        "redis_sentinel_running_scripts",
+        "sentinel",
+        "sentinel_running_scripts",
+        "Notification scripts that run.",
+    ),
+    NodeRow::field(
+        "redis_sentinel_scripts_queue_length",
+        "sentinel",
+        "sentinel_scripts_queue_length",
+        "Notification scripts that wait.",
+    ),
     NodeRow::field(
         "redis_sentinel_simulate_failure_flags",
         "sentinel",
@@ -157,11 +182,18 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "redis_sentinel_self_replication",
         "SENTINEL REPLICAS: ip, port, runid, master-host, master-port",
         "Whether a Sentinel lists a node as a replica of itself.",
-        |view| view.sentinels.as_ref().map(|sentinels| f64::from(!sentinels.self_replicating.is_empty())),
+        |view| {
+            view.sentinels
+                .as_ref()
+                .map(|sentinels| f64::from(!sentinels.self_replicating.is_empty()))
+        },
     ),
-    DeploymentRow::one("redis_sentinel_strangers", "SENTINEL MASTERS: name", "Sentinels that answer and do not know the master.", |view| {
-        view.sentinels.as_ref().map(|sentinels| sentinels.strangers.len() as f64)
-    }),
+    DeploymentRow::one(
+        "redis_sentinel_strangers",
+        "SENTINEL MASTERS: name",
+        "Sentinels that answer and do not know the master.",
+        |view| view.sentinels.as_ref().map(|sentinels| sentinels.strangers.len() as f64),
+    ),
     DeploymentRow::one(
         "redis_sentinel_mixed_names",
         "SENTINEL MASTERS, SENTINEL REPLICAS: ip",

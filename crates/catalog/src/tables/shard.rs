@@ -5,9 +5,12 @@ use topology::Cause;
 use crate::row::{ShardOf, ShardRow};
 
 pub(super) const ROWS: &[ShardRow] = &[
-    ShardRow::one("redis_deployment_masters", "INFO replication: role", "Nodes that claim to be master.", |shard| {
-        shard.known().then(|| shard.shard().masters.len() as f64)
-    }),
+    ShardRow::one(
+        "redis_deployment_masters",
+        "INFO replication: role",
+        "Nodes that claim to be master.",
+        |shard| shard.known().then(|| shard.shard().masters.len() as f64),
+    ),
     ShardRow::many(
         "redis_deployment_primary_info",
         &["node", "evidence"],
@@ -66,9 +69,12 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Masters that share no history with the primary, or with any other master.",
         |shard| shard.known().then(|| shard.shard().unrelated.len() as f64),
     ),
-    ShardRow::one("redis_deployment_no_primary", "INFO replication: role", "Whether no node is primary, on evidence.", |shard| {
-        Some(f64::from(shard.shard().no_primary.why.is_some()))
-    }),
+    ShardRow::one(
+        "redis_deployment_no_primary",
+        "INFO replication: role",
+        "Whether no node is primary, on evidence.",
+        |shard| Some(f64::from(shard.shard().no_primary.why.is_some())),
+    ),
     ShardRow::one(
         "redis_deployment_no_primary_seconds_total",
         "INFO replication: role",
@@ -110,9 +116,12 @@ pub(super) const ROWS: &[ShardRow] = &[
         "Whether any node serves reads; absent while none answers.",
         |shard| shard.shard().readable.map(f64::from),
     ),
-    ShardRow::one("redis_deployment_replicas", "INFO replication: role", "Replicas that answer.", |shard: &ShardOf| {
-        shard.known().then(|| shard.shard().replicas as f64)
-    }),
+    ShardRow::one(
+        "redis_deployment_replicas",
+        "INFO replication: role",
+        "Replicas that answer.",
+        |shard: &ShardOf| shard.known().then(|| shard.shard().replicas as f64),
+    ),
     ShardRow::one(
         "redis_deployment_replicas_wanted",
         "configuration: expect.replicas; INFO replication: role",

@@ -46,11 +46,19 @@ pub(super) fn credentials(
     others: &Credentials,
 ) -> Result<Credentials, Problem> {
     let password = match (password, file) {
-        (Some(_), Some(_)) => return Err(at(["password_file"], "found password too, accepted is one of them")),
+        (Some(_), Some(_)) => {
+            return Err(at(["password_file"], "found password too, accepted is one of them"));
+        }
         (Some(password), None) => Some(Password::Given(password.0.into())),
         (None, Some(path)) => {
             std::fs::metadata(&path).map_err(|error| {
-                at(["password_file"], format!("found {}, which cannot be read ({error}), accepted is a file", path.display()))
+                at(
+                    ["password_file"],
+                    format!(
+                        "found {}, which cannot be read ({error}), accepted is a file",
+                        path.display()
+                    ),
+                )
             })?;
             Some(Password::File(path))
         }

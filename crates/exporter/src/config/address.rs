@@ -12,16 +12,28 @@ const ACCEPTED: &str = "accepted are redis://[user:password@]host[:port], rediss
 const ESCAPED: &str = "; write / ? # and @ in a user name or a password as %2F %3F %23 and %40";
 
 /// Reads the URL of a node. What it does not say of credentials comes from `others`. An error is a sentence without secrets.
-pub(super) fn parse(text: &str, others: &Credentials, tls: Option<&Tls>) -> Result<Endpoint, String> {
+pub(super) fn parse(
+    text: &str,
+    others: &Credentials,
+    tls: Option<&Tls>,
+) -> Result<Endpoint, String> {
     parse_with_port(text, PORT, others, tls)
 }
 
 /// Reads a URL as [`parse`] does; one without a port means this one.
-pub(super) fn parse_with_port(text: &str, port: u16, others: &Credentials, tls: Option<&Tls>) -> Result<Endpoint, String> {
+pub(super) fn parse_with_port(
+    text: &str,
+    port: u16,
+    others: &Credentials,
+    tls: Option<&Tls>,
+) -> Result<Endpoint, String> {
     let shown = redacted(text);
-    let url = Url::parse(text).map_err(|error| format!("found {shown:?}, which is no URL ({error}), {ACCEPTED}{ESCAPED}"))?;
+    let url = Url::parse(text).map_err(|error| {
+        format!("found {shown:?}, which is no URL ({error}), {ACCEPTED}{ESCAPED}")
+    })?;
     let tcp = || {
-        let host = host(&url).ok_or_else(|| format!("found {shown:?} without a host, {ACCEPTED}"))?;
+        let host =
+            host(&url).ok_or_else(|| format!("found {shown:?} without a host, {ACCEPTED}"))?;
         Ok::<_, String>(Address::Tcp { host, port: url.port().unwrap_or(port) })
     };
     let (address, tls) = match url.scheme() {
@@ -40,8 +52,13 @@ pub(super) fn parse_with_port(text: &str, port: u16, others: &Credentials, tls: 
     }
     let username = Some(decode(url.username())).filter(|username| !username.is_empty());
     let credentials = match url.password() {
-        Some(password) => Credentials { username, password: Some(Password::Given(decode(password).into())) },
-        None => Credentials { username: username.or_else(|| others.username.clone()), password: others.password.clone() },
+        Some(password) => {
+            Credentials { username, password: Some(Password::Given(decode(password).into())) }
+        }
+        None => Credentials {
+            username: username.or_else(|| others.username.clone()),
+            password: others.password.clone(),
+        },
     };
     Ok(Endpoint { address, credentials, tls, trust: None })
 }
@@ -88,7 +105,11 @@ mod tests {
     fn check(url: &str, node: &str, username: Option<&str>, password: bool, tls: bool) {
         let endpoint = parse(url, &Credentials::default(), None).expect(url);
         assert_eq!(endpoint.to_string(), node, "{url}");
-        assert_eq!((endpoint.credentials.username.as_deref(), endpoint.credentials.password.is_some()), (username, password), "{url}");
+        assert_eq!(
+            (endpoint.credentials.username.as_deref(), endpoint.credentials.password.is_some()),
+            (username, password),
+            "{url}"
+        );
         assert_eq!(endpoint.tls.is_some(), tls, "{url}");
     }
 
@@ -127,7 +148,10 @@ mod tests {
             "unix:///run/redis.sock?password=hunter2",
         ] {
             let problem = parse(url, &Credentials::default(), None).expect_err(url);
-            assert!(problem.contains("accepted are") && !problem.contains("hunter2"), "{url}: {problem}");
+            assert!(
+                problem.contains("accepted are") && !problem.contains("hunter2"),
+                "{url}: {problem}"
+            );
         }
     }
 }

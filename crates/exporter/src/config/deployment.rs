@@ -16,7 +16,10 @@ use super::expect::FileExpect;
 use super::found::{FileServer, Finding};
 use super::sentinels::{Scheme, Sentinels};
 use super::values::{Part, SecretText, Span};
-use super::{Builder, Cadences, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DeploymentSettings, MIN_DNS, MIN_INTERVAL, Masters, address, dns};
+use super::{
+    Builder, Cadences, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DeploymentSettings, MIN_DNS,
+    MIN_INTERVAL, Masters, address, dns,
+};
 use crate::rounds::PARAMETERS;
 
 #[derive(Deserialize)]
@@ -108,7 +111,12 @@ impl FileDeployment {
         let seconds = Duration::from_secs;
         let (interval, cadences) = match self.preset {
             Some(Preset::Managed) => {
-                let cadences = Cadences { commands: seconds(60), slowlog: seconds(60), config: seconds(600), ..Cadences::default() };
+                let cadences = Cadences {
+                    commands: seconds(60),
+                    slowlog: seconds(60),
+                    config: seconds(600),
+                    ..Cadences::default()
+                };
                 (seconds(15), cadences)
             }
             None => (DEFAULT_INTERVAL, Cadences::default()),
@@ -120,8 +128,12 @@ impl FileDeployment {
         }
         let sentinels = self.sentinels()?;
         let labels: Vec<_> = std::mem::take(&mut self.labels).into_iter().collect();
-        labels.iter().try_for_each(|(name, _)| label(name)).map_err(|problem| under("labels", problem))?;
-        let down_after = self.down_after.map_or(DEFAULT_DOWN_AFTER.max(interval * 3), |span| span.0);
+        labels
+            .iter()
+            .try_for_each(|(name, _)| label(name))
+            .map_err(|problem| under("labels", problem))?;
+        let down_after =
+            self.down_after.map_or(DEFAULT_DOWN_AFTER.max(interval * 3), |span| span.0);
         let kind = match (&sentinels, self.cluster.is_empty(), self.dns.is_empty()) {
             (Some(_), _, _) => Kind::Sentinel,
             (None, false, _) => Kind::Cluster,
@@ -129,23 +141,47 @@ impl FileDeployment {
             (None, true, true) => Kind::Static,
         };
         match self.cadence.dns {
-            Some(_) if kind != Kind::Dns => return Err(at(["cadence", "dns"], "found without dns, accepted is with dns")),
-            Some(span) => at_least("dns", span.0, MIN_DNS).map_err(|problem| under("cadence", problem))?,
+            Some(_) if kind != Kind::Dns => {
+                return Err(at(["cadence", "dns"], "found without dns, accepted is with dns"));
+            }
+            Some(span) => {
+                at_least("dns", span.0, MIN_DNS).map_err(|problem| under("cadence", problem))?
+            }
             None => {}
         }
-        let mut builder = Builder::new(Deployment::new(&self.name, kind, &labels, interval, down_after));
+        let mut builder =
+            Builder::new(Deployment::new(&self.name, kind, &labels, interval, down_after));
         builder.deadline = self.deadline.map(|span| span.0);
         if builder.deadline.is_some_and(|deadline| deadline > interval) {
-            return Err(at(["deadline"], format!("found more than the interval, accepted is up to {}", Span(interval))));
+            return Err(at(
+                ["deadline"],
+                format!("found more than the interval, accepted is up to {}", Span(interval)),
+            ));
         }
         builder.cadences = std::mem::take(&mut self.cadence).over(cadences);
-        builder.deployment.expect = std::mem::take(&mut self.expect).build(kind).map_err(|problem| under("expect", problem))?;
-        if let Some(parameter) = self.assume.keys().find(|parameter| !PARAMETERS.contains(&parameter.as_str())) {
-            return Err(at(["assume", parameter], format!("found a parameter that is not read, accepted are {}", PARAMETERS.join(", "))));
+        builder.deployment.expect = std::mem::take(&mut self.expect)
+            .build(kind)
+            .map_err(|problem| under("expect", problem))?;
+        if let Some(parameter) =
+            self.assume.keys().find(|parameter| !PARAMETERS.contains(&parameter.as_str()))
+        {
+            return Err(at(
+                ["assume", parameter],
+                format!(
+                    "found a parameter that is not read, accepted are {}",
+                    PARAMETERS.join(", ")
+                ),
+            ));
         }
         builder.assumed = std::mem::take(&mut self.assume);
-        let tls = std::mem::take(&mut self.tls).profile().map_err(|problem| under("tls", problem))?;
-        let others = credentials(self.username.take(), self.password.take(), self.password_file.take(), &Credentials::default())?;
+        let tls =
+            std::mem::take(&mut self.tls).profile().map_err(|problem| under("tls", problem))?;
+        let others = credentials(
+            self.username.take(),
+            self.password.take(),
+            self.password_file.take(),
+            &Credentials::default(),
+        )?;
         if kind == Kind::Cluster {
             return self.of_cluster(builder, others, tls.as_ref());
         }
@@ -154,31 +190,49 @@ impl FileDeployment {
             return dns::add(listed, finding, self.endpoints, builder, &others, tls.as_ref());
         }
         for (place, node) in self.nodes.into_iter().enumerate() {
-            node.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("nodes", under(place, problem)))?;
+            node.add(&mut builder, &others, tls.as_ref())
+                .map_err(|problem| under("nodes", under(place, problem)))?;
         }
-        self.endpoints.add(&mut builder, &others, tls.as_ref()).map_err(|problem| under("endpoints", problem))?;
+        self.endpoints
+            .add(&mut builder, &others, tls.as_ref())
+            .map_err(|problem| under("endpoints", problem))?;
         if let Some(sentinels) = sentinels {
             return sentinels.add(builder, others, tls, part);
         }
         for (other, known) in &self.address_map {
-            map(&mut builder.deployment, other, known).map_err(|problem| at(["address_map", other], problem))?;
+            map(&mut builder.deployment, other, known)
+                .map_err(|problem| at(["address_map", other], problem))?;
         }
         Ok(builder.build())
     }
 
     /// What is said about Sentinels, if they are what is listed.
     fn sentinels(&mut self) -> Result<Option<Sentinels>, Problem> {
-        let lists =
-            [("nodes", self.nodes.len()), ("sentinels", self.sentinels.len()), ("cluster", self.cluster.len()), ("dns", self.dns.len())];
-        let found: Vec<_> = lists.into_iter().filter(|(_, count)| *count > 0).map(|(key, _)| key).collect();
+        let lists = [
+            ("nodes", self.nodes.len()),
+            ("sentinels", self.sentinels.len()),
+            ("cluster", self.cluster.len()),
+            ("dns", self.dns.len()),
+        ];
+        let found: Vec<_> =
+            lists.into_iter().filter(|(_, count)| *count > 0).map(|(key, _)| key).collect();
         match found[..] {
-            [] => return Err(at(["nodes"], "found none, accepted is at least one, or sentinels, cluster or dns")),
+            [] => {
+                return Err(at(
+                    ["nodes"],
+                    "found none, accepted is at least one, or sentinels, cluster or dns",
+                ));
+            }
             [_] => {}
-            [one, other, ..] => return Err(at([one], format!("found {other} too, accepted is one of them"))),
+            [one, other, ..] => {
+                return Err(at([one], format!("found {other} too, accepted is one of them")));
+            }
         }
         let only = |keys: &[(&str, bool)], with: &str| {
             let found = keys.iter().find(|(_, found)| *found);
-            found.map_or(Ok(()), |(key, _)| Err(at([*key], format!("found without {with}, accepted is with {with}"))))
+            found.map_or(Ok(()), |(key, _)| {
+                Err(at([*key], format!("found without {with}, accepted is with {with}")))
+            })
         };
         if self.sentinels.is_empty() {
             let of_sentinels = [
@@ -208,7 +262,10 @@ impl FileDeployment {
             &Credentials::default(),
         );
         let others = others.map_err(|(path, problem)| {
-            (path.into_iter().map(|key| format!("sentinel_{key}")).collect(), problem.replace("found password", "found sentinel_password"))
+            (
+                path.into_iter().map(|key| format!("sentinel_{key}")).collect(),
+                problem.replace("found password", "found sentinel_password"),
+            )
         })?;
         Ok(Some(Sentinels {
             listed: std::mem::take(&mut self.sentinels),
@@ -233,9 +290,17 @@ impl FileDeployment {
     }
 
     /// The cluster of which some nodes are listed; the others are spoken to as they are.
-    fn of_cluster(mut self, mut builder: Builder, credentials: Credentials, tls: Option<&Tls>) -> Result<DeploymentSettings, Problem> {
+    fn of_cluster(
+        mut self,
+        mut builder: Builder,
+        credentials: Credentials,
+        tls: Option<&Tls>,
+    ) -> Result<DeploymentSettings, Problem> {
         if !self.endpoints.is_empty() {
-            return Err(at(["endpoints"], "found with cluster, accepted is without: clients of a cluster ask any node"));
+            return Err(at(
+                ["endpoints"],
+                "found with cluster, accepted is without: clients of a cluster ask any node",
+            ));
         }
         let mut of_others = None;
         for (place, seed) in std::mem::take(&mut self.cluster).into_iter().enumerate() {
@@ -244,15 +309,28 @@ impl FileDeployment {
             of_others = of_others.or_else(|| endpoint.tls.clone());
             builder.add(name, endpoint, None).map_err(|problem| here((vec![], problem)))?;
         }
-        self.finding().add(&mut builder, String::new(), Masters::One, credentials, of_others, Vec::new())?;
+        self.finding().add(
+            &mut builder,
+            String::new(),
+            Masters::One,
+            credentials,
+            of_others,
+            Vec::new(),
+        )?;
         Ok(builder.build())
     }
 }
 
 impl FileNode {
-    fn add(self, builder: &mut Builder, others: &Credentials, tls: Option<&Tls>) -> Result<(), Problem> {
+    fn add(
+        self,
+        builder: &mut Builder,
+        others: &Credentials,
+        tls: Option<&Tls>,
+    ) -> Result<(), Problem> {
         let credentials = credentials(self.username, self.password, self.password_file, others)?;
-        let endpoint = address::parse(&self.url, &credentials, tls).map_err(|problem| at(["url"], problem))?;
+        let endpoint =
+            address::parse(&self.url, &credentials, tls).map_err(|problem| at(["url"], problem))?;
         let known = endpoint.to_string();
         let role = self.role.map(|role| match role {
             FileRole::Master => Role::Master,
@@ -262,11 +340,15 @@ impl FileNode {
         if let Some(directory) = &self.data_dir
             && !directory.is_absolute()
         {
-            return Err(at(["data_dir"], format!("found {}, accepted is a path from the root", directory.display())));
+            return Err(at(
+                ["data_dir"],
+                format!("found {}, accepted is a path from the root", directory.display()),
+            ));
         }
         builder.data_dirs.push(self.data_dir);
         for (place, alias) in self.aliases.iter().enumerate() {
-            map(&mut builder.deployment, alias, &known).map_err(|problem| at(["aliases", &place.to_string()], problem))?;
+            map(&mut builder.deployment, alias, &known)
+                .map_err(|problem| at(["aliases", &place.to_string()], problem))?;
         }
         Ok(())
     }
@@ -287,19 +369,27 @@ impl FileCadence {
 
 fn at_least(key: &str, found: Duration, least: Duration) -> Result<(), Problem> {
     if found < least {
-        return Err(at([key], format!("found {}, accepted is {} or more", Span(found), Span(least))));
+        return Err(at(
+            [key],
+            format!("found {}, accepted is {} or more", Span(found), Span(least)),
+        ));
     }
     Ok(())
 }
 
 /// Makes another address known as that of a node.
 fn map(deployment: &mut Deployment, other: &str, known: &str) -> Result<(), String> {
-    let parse = |text: &str| address::address_of(text).ok_or_else(|| format!("found {:?}, accepted is host:port", address::redacted(text)));
+    let parse = |text: &str| {
+        address::address_of(text)
+            .ok_or_else(|| format!("found {:?}, accepted is host:port", address::redacted(text)))
+    };
     let (other, known) = (parse(other)?, parse(known)?);
     if deployment.alias(other, &known) {
         Ok(())
     } else {
-        Err(format!("found {known:?}, which is no node of this deployment, accepted is the address of one"))
+        Err(format!(
+            "found {known:?}, which is no node of this deployment, accepted is the address of one"
+        ))
     }
 }
 
@@ -310,11 +400,18 @@ fn label(name: &str) -> Result<(), Problem> {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.starts_with("__");
     if !is_name {
-        return Err(at([name], "found a name that Prometheus does not accept, accepted are letters, digits and _"));
+        return Err(at(
+            [name],
+            "found a name that Prometheus does not accept, accepted are letters, digits and _",
+        ));
     }
-    let ours = catalog::entries().any(|(_, subject, entry)| subject.contains(&name) || entry.labels.contains(&name));
+    let ours = catalog::entries()
+        .any(|(_, subject, entry)| subject.contains(&name) || entry.labels.contains(&name));
     if ours || ["shard", "instance", "job", "cluster", "type"].contains(&name) {
-        return Err(at([name], "found a label that is taken, accepted is any name that no series and no Prometheus setup uses"));
+        return Err(at(
+            [name],
+            "found a label that is taken, accepted is any name that no series and no Prometheus setup uses",
+        ));
     }
     Ok(())
 }

@@ -36,19 +36,32 @@ fn deployment(settings: &DeploymentSettings) -> Table {
     let deployment = &settings.deployment;
     let mut table = Table::new();
     table["name"] = value(&deployment.name);
-    let labels: InlineTable = deployment.labels.iter().skip(1).map(|(name, label)| (name, Value::from(label))).collect();
+    let labels: InlineTable =
+        deployment.labels.iter().skip(1).map(|(name, label)| (name, Value::from(label))).collect();
     if !labels.is_empty() {
         table["labels"] = value(labels);
     }
-    let checked = settings.checked.iter().map(|(_, endpoint)| endpoint).filter(|_| settings.found.is_none());
-    let listed_tls = settings.endpoints.iter().chain(checked).find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
-    if let (Kind::Cluster, Some(found), Some(discovery)) = (deployment.kind, &settings.found, &deployment.discovery) {
+    let checked =
+        settings.checked.iter().map(|(_, endpoint)| endpoint).filter(|_| settings.found.is_none());
+    let listed_tls = settings
+        .endpoints
+        .iter()
+        .chain(checked)
+        .find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
+    if let (Kind::Cluster, Some(found), Some(discovery)) =
+        (deployment.kind, &settings.found, &deployment.discovery)
+    {
         table["cluster"] = value(nodes(settings));
         of_found(found, discovery, &mut table);
         table.remove("scheme");
-    } else if let (Kind::Dns, Some(found), Some(discovery)) = (deployment.kind, &settings.found, &deployment.discovery) {
+    } else if let (Kind::Dns, Some(found), Some(discovery)) =
+        (deployment.kind, &settings.found, &deployment.discovery)
+    {
         let scheme = if found.tls.is_some() { "rediss" } else { "redis" };
-        let names = found.names.iter().map(|(host, port)| format!("{scheme}://{}", topology::address(host, *port)));
+        let names = found
+            .names
+            .iter()
+            .map(|(host, port)| format!("{scheme}://{}", topology::address(host, *port)));
         table["dns"] = value(names.collect::<Array>());
         of_found(found, discovery, &mut table);
         table.remove("scheme");
@@ -85,7 +98,8 @@ fn deployment(settings: &DeploymentSettings) -> Table {
         }
     }
     table["cadence"] = value(cadence);
-    let assumed: InlineTable = settings.assumed.iter().map(|(name, text)| (name, Value::from(text))).collect();
+    let assumed: InlineTable =
+        settings.assumed.iter().map(|(name, text)| (name, Value::from(text))).collect();
     if !assumed.is_empty() {
         table["assume"] = value(assumed);
     }
@@ -111,8 +125,18 @@ fn deployment(settings: &DeploymentSettings) -> Table {
     if !settings.checked.is_empty() {
         table["endpoints"] = value(endpoints(settings));
     }
-    let mut others: InlineTable = deployment.other_addresses().into_iter().map(|(address, node)| (address, Value::from(node))).collect();
-    others.extend(deployment.discovery.iter().flat_map(|discovery| &discovery.address_map).map(|(said, real)| (said, Value::from(real))));
+    let mut others: InlineTable = deployment
+        .other_addresses()
+        .into_iter()
+        .map(|(address, node)| (address, Value::from(node)))
+        .collect();
+    others.extend(
+        deployment
+            .discovery
+            .iter()
+            .flat_map(|discovery| &discovery.address_map)
+            .map(|(said, real)| (said, Value::from(real))),
+    );
     if !others.is_empty() {
         table["address_map"] = value(others);
     }
@@ -121,19 +145,23 @@ fn deployment(settings: &DeploymentSettings) -> Table {
 
 /// The nodes that are listed, or the Sentinels.
 fn nodes(settings: &DeploymentSettings) -> Array {
-    let nodes = settings.deployment.nodes.iter().zip(&settings.endpoints).enumerate().map(|(place, (node, endpoint))| {
-        let mut written = InlineTable::new();
-        written.insert("url", url(endpoint).into());
-        written.insert("name", node.name.clone().into());
-        if let Some(role) = node.expected_role.filter(|_| node.kind == NodeKind::Data) {
-            written.insert("role", role.label().into());
-        }
-        if let Some(Some(directory)) = settings.data_dirs.get(place) {
-            written.insert("data_dir", directory.display().to_string().into());
-        }
-        credentials(&endpoint.credentials, &mut |key, text| drop(written.insert(key, text.into())));
-        Value::from(written)
-    });
+    let nodes = settings.deployment.nodes.iter().zip(&settings.endpoints).enumerate().map(
+        |(place, (node, endpoint))| {
+            let mut written = InlineTable::new();
+            written.insert("url", url(endpoint).into());
+            written.insert("name", node.name.clone().into());
+            if let Some(role) = node.expected_role.filter(|_| node.kind == NodeKind::Data) {
+                written.insert("role", role.label().into());
+            }
+            if let Some(Some(directory)) = settings.data_dirs.get(place) {
+                written.insert("data_dir", directory.display().to_string().into());
+            }
+            credentials(&endpoint.credentials, &mut |key, text| {
+                drop(written.insert(key, text.into()))
+            });
+            Value::from(written)
+        },
+    );
     let mut nodes: Array = nodes.collect();
     nodes.iter_mut().for_each(|node| node.decor_mut().set_prefix("\n  "));
     nodes.set_trailing("\n");
@@ -176,7 +204,11 @@ fn url(endpoint: &Endpoint) -> String {
 
 fn tls(settings: &TlsSettings) -> InlineTable {
     let mut table = InlineTable::new();
-    let files = [("ca_file", &settings.ca_file), ("cert_file", &settings.cert_file), ("key_file", &settings.key_file)];
+    let files = [
+        ("ca_file", &settings.ca_file),
+        ("cert_file", &settings.cert_file),
+        ("key_file", &settings.key_file),
+    ];
     for (key, path) in files {
         if let Some(path) = path {
             table.insert(key, path.display().to_string().into());

@@ -39,12 +39,23 @@ impl FileEndpoints {
     }
 
     /// Adds them. `nodes` are the credentials of the deployment; where all nodes that are listed share others, those are meant.
-    pub(super) fn add(self, builder: &mut Builder, nodes: &Credentials, tls: Option<&Tls>) -> Result<(), Problem> {
+    pub(super) fn add(
+        self,
+        builder: &mut Builder,
+        nodes: &Credentials,
+        tls: Option<&Tls>,
+    ) -> Result<(), Problem> {
         let shared = shared(&builder.endpoints).unwrap_or(nodes).clone();
-        for (kind, endpoint) in [(EndpointKind::Primary, self.primary), (EndpointKind::Reader, self.reader)] {
+        for (kind, endpoint) in
+            [(EndpointKind::Primary, self.primary), (EndpointKind::Reader, self.reader)]
+        {
             let Some(endpoint) = endpoint else { continue };
-            let endpoint = endpoint.parse(&shared, tls).map_err(|problem| under(kind.label(), problem))?;
-            builder.deployment.endpoints.push(ServiceEndpoint { kind, address: endpoint.to_string() });
+            let endpoint =
+                endpoint.parse(&shared, tls).map_err(|problem| under(kind.label(), problem))?;
+            builder
+                .deployment
+                .endpoints
+                .push(ServiceEndpoint { kind, address: endpoint.to_string() });
             builder.checked.push((kind, endpoint));
         }
         Ok(())

@@ -37,8 +37,12 @@ pub(super) fn under(key: impl std::fmt::Display, problem: Problem) -> Problem {
 pub(super) fn of_figment(error: &figment::Error) -> Problem {
     let mut path = error.path.clone();
     let problem = match &error.kind {
-        Kind::UnknownField(_, accepted) => format!("found an unknown key, accepted are {}", list(accepted)),
-        Kind::UnknownVariant(found, accepted) => format!("found {found:?}, accepted are {}", list(accepted)),
+        Kind::UnknownField(_, accepted) => {
+            format!("found an unknown key, accepted are {}", list(accepted))
+        }
+        Kind::UnknownVariant(found, accepted) => {
+            format!("found {found:?}, accepted are {}", list(accepted))
+        }
         Kind::InvalidType(found, accepted) | Kind::InvalidValue(found, accepted) => {
             format!("found {}, accepted is {}", kind(found), in_words(accepted))
         }

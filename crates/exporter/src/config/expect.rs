@@ -33,7 +33,10 @@ enum FilePrimary {
 impl FileExpect {
     pub(super) fn build(self, kind: Kind) -> Result<Expectations, Problem> {
         if self.masters == Some(0) {
-            return Err(at(["masters"], "found 0, accepted is 1 or more; a site whose primary is elsewhere has primary = \"external\""));
+            return Err(at(
+                ["masters"],
+                "found 0, accepted is 1 or more; a site whose primary is elsewhere has primary = \"external\"",
+            ));
         }
         // Where others name the primary, several masters are a fault, whatever their number.
         let named_by = match kind {
@@ -42,10 +45,18 @@ impl FileExpect {
             Kind::Static | Kind::Dns => None,
         };
         if let Some(namer) = named_by.filter(|_| self.masters.is_some()) {
-            return Err(at(["masters"], format!("found with {namer}, accepted is with nodes or dns: others do not name their masters")));
+            return Err(at(
+                ["masters"],
+                format!(
+                    "found with {namer}, accepted is with nodes or dns: others do not name their masters"
+                ),
+            ));
         }
         if self.masters.is_some() && self.primary.is_some() {
-            return Err(at(["masters"], "found primary = \"external\" too, accepted is one of them"));
+            return Err(at(
+                ["masters"],
+                "found primary = \"external\" too, accepted is one of them",
+            ));
         }
         Ok(Expectations {
             replicas: self.replicas,

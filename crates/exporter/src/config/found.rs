@@ -60,7 +60,9 @@ impl Finding {
         let listed = if names.is_empty() { &builder.endpoints } else { &names };
         let mut trust = trust(&self.trust, listed).map_err(|problem| at(["trust"], problem))?;
         let address_map = mapped(&self.address_map, &mut trust)?;
-        let template = self.node_name.map_or_else(|| Ok(NameTemplate::default()), |text| NameTemplate::new(&text));
+        let template = self
+            .node_name
+            .map_or_else(|| Ok(NameTemplate::default()), |text| NameTemplate::new(&text));
         builder.deployment.discovery = Some(Discovery {
             master,
             names: template.map_err(|problem| at(["node_name"], problem))?,
@@ -87,10 +89,17 @@ impl FileServer {
     }
 
     /// Where it is, and what it is called if that was said. A URL without a port means this one.
-    pub(super) fn endpoint(self, port: u16, others: &Credentials, tls: Option<&Tls>) -> Result<(Option<String>, Endpoint), Problem> {
+    pub(super) fn endpoint(
+        self,
+        port: u16,
+        others: &Credentials,
+        tls: Option<&Tls>,
+    ) -> Result<(Option<String>, Endpoint), Problem> {
         let listed = self.0;
-        let credentials = credentials(listed.username, listed.password, listed.password_file, others)?;
-        let endpoint = address::parse_with_port(&listed.url, port, &credentials, tls).map_err(|problem| at(["url"], problem))?;
+        let credentials =
+            credentials(listed.username, listed.password, listed.password_file, others)?;
+        let endpoint = address::parse_with_port(&listed.url, port, &credentials, tls)
+            .map_err(|problem| at(["url"], problem))?;
         Ok((listed.name, endpoint))
     }
 }
@@ -107,15 +116,28 @@ fn named(endpoint: Endpoint) -> Option<(String, u16)> {
 fn trust(places: &[String], namers: &[Endpoint]) -> Result<Trust, String> {
     let is_loopback = |namer: &Endpoint| match &namer.address {
         Address::Unix(_) => true,
-        Address::Tcp { host, .. } => host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+        Address::Tcp { host, .. } => {
+            host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        }
     };
-    Trust::new(places.iter().map(String::as_str), places.is_empty() && namers.iter().all(is_loopback))
+    Trust::new(
+        places.iter().map(String::as_str),
+        places.is_empty() && namers.iter().all(is_loopback),
+    )
 }
 
 /// Where to reach what is named otherwise; what is written there is trusted.
-fn mapped(address_map: &BTreeMap<String, String>, trust: &mut Trust) -> Result<BTreeMap<String, String>, Problem> {
+fn mapped(
+    address_map: &BTreeMap<String, String>,
+    trust: &mut Trust,
+) -> Result<BTreeMap<String, String>, Problem> {
     let parse = |key: &str, text: &str| {
-        let problem = || at(["address_map", key], format!("found {:?}, accepted is host:port", address::redacted(text)));
+        let problem = || {
+            at(
+                ["address_map", key],
+                format!("found {:?}, accepted is host:port", address::redacted(text)),
+            )
+        };
         address::address_of(text).ok_or_else(problem)
     };
     let mut mapped = BTreeMap::new();

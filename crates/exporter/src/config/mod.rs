@@ -144,7 +144,13 @@ const DEFAULT_LISTEN_ADDRESS: &str = "0.0.0.0:9121";
 impl Default for Cadences {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Cadences { commands: seconds(10), slowlog: seconds(10), config: seconds(60), latencystats: None, dns: seconds(10) }
+        Cadences {
+            commands: seconds(10),
+            slowlog: seconds(10),
+            config: seconds(60),
+            latencystats: None,
+            dns: seconds(10),
+        }
     }
 }
 
@@ -161,7 +167,9 @@ impl DeploymentSettings {
 
     /// Its Sentinels whose own series appear under it.
     pub(crate) fn shown_sentinels(&self) -> impl Iterator<Item = &Endpoint> {
-        let shown = |place: &usize| self.deployment.nodes[*place].kind == NodeKind::Sentinel { shown: true };
+        let shown = |place: &usize| {
+            self.deployment.nodes[*place].kind == NodeKind::Sentinel { shown: true }
+        };
         self.deployment.sentinels().filter(shown).filter_map(|place| self.endpoints.get(place))
     }
 
@@ -189,7 +197,12 @@ impl DeploymentSettings {
             return None;
         }
         let address = Address::Tcp { host: host.to_owned(), port: port.parse().ok()? };
-        Some(Endpoint { address, credentials: found.credentials.clone(), tls: found.tls.clone(), trust: Some(Arc::clone(&found.trust)) })
+        Some(Endpoint {
+            address,
+            credentials: found.credentials.clone(),
+            tls: found.tls.clone(),
+            trust: Some(Arc::clone(&found.trust)),
+        })
     }
 
     /// The deployment of one master, of settings that are for all that the Sentinels watch; `None` when it is not for this exporter.
@@ -217,7 +230,10 @@ impl Settings {
             settings.listen_address.clone_from(address);
         }
         if let Some(url) = &arguments.external_url {
-            settings.external_url = Some(values::external_url(url).map_err(|problem| ConfigError::new("--web.external-url", problem))?);
+            settings.external_url = Some(
+                values::external_url(url)
+                    .map_err(|problem| ConfigError::new("--web.external-url", problem))?,
+            );
         }
         settings.log_level = arguments.log_level.unwrap_or(settings.log_level);
         settings.log_format = arguments.log_format.unwrap_or(settings.log_format);
@@ -233,7 +249,9 @@ impl Settings {
         if nodes.config_file.is_none() {
             let (place, urls) = match environment("REDIS_ADDR").filter(|_| nodes.urls.is_empty()) {
                 Some(url) => ("REDIS_ADDR", vec![url]),
-                None if nodes.urls.is_empty() => ("default", vec!["redis://localhost:6379".to_owned()]),
+                None if nodes.urls.is_empty() => {
+                    ("default", vec!["redis://localhost:6379".to_owned()])
+                }
                 None => ("command line", nodes.urls.clone()),
             };
             settings.deployments = vec![from_urls(place, &urls)?];
@@ -261,21 +279,29 @@ fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigE
         password: environment("REDIS_PASSWORD").map(|text| Password::Given(text.into())),
     };
     let passwords = passwords::load(environment("REDIS_PASSWORD_FILE").as_deref())?;
-    let of_kind = |kind| Builder::new(Deployment::new("default", kind, &[], DEFAULT_INTERVAL, DEFAULT_DOWN_AFTER));
+    let of_kind = |kind| {
+        Builder::new(Deployment::new("default", kind, &[], DEFAULT_INTERVAL, DEFAULT_DOWN_AFTER))
+    };
     if urls.iter().any(|url| sentinels::is_sentinel(url)) {
         if !urls.iter().all(|url| sentinels::is_sentinel(url)) {
-            return Err(ConfigError::new(place, "found Sentinels and nodes, accepted is one of them: Sentinels name the nodes"));
+            return Err(ConfigError::new(
+                place,
+                "found Sentinels and nodes, accepted is one of them: Sentinels name the nodes",
+            ));
         }
-        let mut settings =
-            sentinels::from_urls(urls, others, of_kind(Kind::Sentinel)).map_err(|problem| ConfigError::new(place, problem))?;
-        for endpoint in settings.endpoints.iter_mut().filter(|endpoint| endpoint.credentials.password.is_none()) {
+        let mut settings = sentinels::from_urls(urls, others, of_kind(Kind::Sentinel))
+            .map_err(|problem| ConfigError::new(place, problem))?;
+        for endpoint in
+            settings.endpoints.iter_mut().filter(|endpoint| endpoint.credentials.password.is_none())
+        {
             endpoint.credentials.password = passwords.of(endpoint);
         }
         return Ok(settings);
     }
     let mut builder = of_kind(Kind::Static);
     for url in urls {
-        let mut endpoint = address::parse(url, &others, None).map_err(|problem| ConfigError::new(place, problem))?;
+        let mut endpoint = address::parse(url, &others, None)
+            .map_err(|problem| ConfigError::new(place, problem))?;
         if endpoint.credentials.password.is_none() {
             endpoint.credentials.password = passwords.of(&endpoint);
         }
@@ -311,7 +337,12 @@ impl Builder {
         }
     }
 
-    fn add(&mut self, name: Option<String>, endpoint: Endpoint, role: Option<snapshot::Role>) -> Result<(), String> {
+    fn add(
+        &mut self,
+        name: Option<String>,
+        endpoint: Endpoint,
+        role: Option<snapshot::Role>,
+    ) -> Result<(), String> {
         let name = self.unique(name, &endpoint)?;
         self.deployment.add(name, endpoint.to_string(), role);
         self.endpoints.push(endpoint);
@@ -328,7 +359,9 @@ impl Builder {
     fn unique(&self, name: Option<String>, endpoint: &Endpoint) -> Result<String, String> {
         let name = name.unwrap_or_else(|| endpoint.to_string());
         if self.deployment.nodes.iter().any(|node| node.name == name) {
-            return Err(format!("found the node {name:?} twice, accepted are nodes with different addresses or names"));
+            return Err(format!(
+                "found the node {name:?} twice, accepted are nodes with different addresses or names"
+            ));
         }
         Ok(name)
     }

@@ -46,44 +46,81 @@ impl Sentinels {
             None if !every => {
                 return Err(at(
                     ["master_name"],
-                    format!("found none, accepted is a name; or {MASTER} in name, for all masters that the Sentinels watch"),
+                    format!(
+                        "found none, accepted is a name; or {MASTER} in name, for all masters that the Sentinels watch"
+                    ),
                 ));
             }
             _ if every && !builder.checked.is_empty() => {
-                return Err(at(["endpoints"], format!("found {MASTER} in name too, accepted are endpoints of one master")));
+                return Err(at(
+                    ["endpoints"],
+                    format!("found {MASTER} in name too, accepted are endpoints of one master"),
+                ));
             }
-            Some(_) if every => return Err(at(["master_name"], format!("found {MASTER} in name too, accepted is one of them"))),
-            Some(name) if name.is_empty() => return Err(at(["master_name"], "found an empty name, accepted is any other")),
+            Some(_) if every => {
+                return Err(at(
+                    ["master_name"],
+                    format!("found {MASTER} in name too, accepted is one of them"),
+                ));
+            }
+            Some(name) if name.is_empty() => {
+                return Err(at(["master_name"], "found an empty name, accepted is any other"));
+            }
             _ => {}
         }
         let sentinel_tls = self.tls.profile().map_err(|problem| under("sentinel_tls", problem))?;
         for (place, sentinel) in self.listed.into_iter().enumerate() {
             let here = |problem| under("sentinels", under(place, problem));
-            let (name, endpoint) = sentinel.endpoint(PORT, &self.credentials, sentinel_tls.as_ref()).map_err(here)?;
+            let (name, endpoint) =
+                sentinel.endpoint(PORT, &self.credentials, sentinel_tls.as_ref()).map_err(here)?;
             builder.add_sentinel(name, endpoint).map_err(|problem| here((vec![], problem)))?;
         }
         let tls = match (self.scheme, tls) {
             (Some(Scheme::Rediss), Some(tls)) => Some(tls),
-            (Some(Scheme::Rediss), None) => Some(Tls::new(&TlsSettings::default()).map_err(|error| at(["tls"], error.to_string()))?),
+            (Some(Scheme::Rediss), None) => Some(
+                Tls::new(&TlsSettings::default())
+                    .map_err(|error| at(["tls"], error.to_string()))?,
+            ),
             (_, None) => None,
-            (_, Some(_)) => return Err(at(["scheme"], "found tls without it, accepted is scheme = \"rediss\", or no tls")),
+            (_, Some(_)) => {
+                return Err(at(
+                    ["scheme"],
+                    "found tls without it, accepted is scheme = \"rediss\", or no tls",
+                ));
+            }
         };
         let masters = if every { Masters::Every(part) } else { Masters::One };
-        self.finding.add(&mut builder, self.master_name.unwrap_or_default(), masters, nodes, tls, Vec::new())?;
+        self.finding.add(
+            &mut builder,
+            self.master_name.unwrap_or_default(),
+            masters,
+            nodes,
+            tls,
+            Vec::new(),
+        )?;
         Ok(builder.build())
     }
 }
 
 /// Makes a deployment of Sentinels that the command line names, each as `sentinel://[user:password@]host[:port][/master]`.
-pub(super) fn from_urls(urls: &[String], nodes: Credentials, mut builder: Builder) -> Result<DeploymentSettings, String> {
+pub(super) fn from_urls(
+    urls: &[String],
+    nodes: Credentials,
+    mut builder: Builder,
+) -> Result<DeploymentSettings, String> {
     let mut master = None;
     for url in urls {
         let (url, named) = of_url(url)?;
         if master.is_some_and(|other| other != named) {
-            return Err("found Sentinels of different masters, accepted are those of one master, or of all".to_owned());
+            return Err(
+                "found Sentinels of different masters, accepted are those of one master, or of all"
+                    .to_owned(),
+            );
         }
         master = Some(named);
-        let (_, endpoint) = FileServer::of(url).endpoint(PORT, &Credentials::default(), None).map_err(|(_, problem)| problem)?;
+        let (_, endpoint) = FileServer::of(url)
+            .endpoint(PORT, &Credentials::default(), None)
+            .map_err(|(_, problem)| problem)?;
         builder.add_sentinel(None, endpoint)?;
     }
     let master_name = master.flatten();
@@ -109,7 +146,8 @@ pub(super) fn is_sentinel(url: &str) -> bool {
 
 /// The URL of a Sentinel as that of a node, and the master that it names.
 fn of_url(text: &str) -> Result<(String, Option<String>), String> {
-    let plain = text.replacen("sentinels://", "rediss://", 1).replacen("sentinel://", "redis://", 1);
+    let plain =
+        text.replacen("sentinels://", "rediss://", 1).replacen("sentinel://", "redis://", 1);
     let (scheme, rest) = plain.split_once("://").unwrap_or(("redis", &plain));
     // A password may hold a slash.
     let host = rest.rfind('@').map_or(0, |at| at + 1);
@@ -118,7 +156,13 @@ fn of_url(text: &str) -> Result<(String, Option<String>), String> {
         None => (rest.to_owned(), None),
     };
     if master.is_some_and(|master| master.contains('/')) {
-        return Err(format!("found {:?}, accepted is sentinel://[user:password@]host[:port][/master]", address::redacted(text)));
+        return Err(format!(
+            "found {:?}, accepted is sentinel://[user:password@]host[:port][/master]",
+            address::redacted(text)
+        ));
     }
-    Ok((format!("{scheme}://{server}"), master.filter(|master| !master.is_empty()).map(str::to_owned)))
+    Ok((
+        format!("{scheme}://{server}"),
+        master.filter(|master| !master.is_empty()).map(str::to_owned),
+    ))
 }

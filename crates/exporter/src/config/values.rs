@@ -29,7 +29,10 @@ pub(crate) struct Part {
 pub(super) struct SecretText(pub(super) String);
 
 /// Reads what is a URL, or a table that says more than that. `accepted` is what is said to whoever wrote neither.
-pub(super) fn url_or_table<'de, D, T>(deserializer: D, accepted: &'static str) -> Result<T, D::Error>
+pub(super) fn url_or_table<'de, D, T>(
+    deserializer: D,
+    accepted: &'static str,
+) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de> + From<String>,
@@ -59,7 +62,11 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let span = humantime::parse_duration(&text).ok().filter(|span| !span.is_zero());
-        span.map(Span).ok_or_else(|| D::Error::custom(format!("found {text:?}, accepted is a time such as \"1s\" or \"250ms\"")))
+        span.map(Span).ok_or_else(|| {
+            D::Error::custom(format!(
+                "found {text:?}, accepted is a time such as \"1s\" or \"250ms\""
+            ))
+        })
     }
 }
 
@@ -74,8 +81,13 @@ impl fmt::Display for Span {
 impl<'de> Deserialize<'de> for Date {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let at = humantime::parse_rfc3339(&text).or_else(|_| humantime::parse_rfc3339(&format!("{text}T23:59:59Z")));
-        at.map(Date).map_err(|_| D::Error::custom(format!("found {text:?}, accepted is a day such as \"2026-12-31\", or a time in UTC")))
+        let at = humantime::parse_rfc3339(&text)
+            .or_else(|_| humantime::parse_rfc3339(&format!("{text}T23:59:59Z")));
+        at.map(Date).map_err(|_| {
+            D::Error::custom(format!(
+                "found {text:?}, accepted is a day such as \"2026-12-31\", or a time in UTC"
+            ))
+        })
     }
 }
 
@@ -97,9 +109,17 @@ impl fmt::Display for Part {
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let numbers = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
-        let part = numbers.filter(|(number, of)| (1..=*of).contains(number)).map(|(number, of)| Part { number, of });
-        part.ok_or_else(|| D::Error::custom(format!("found {text:?}, accepted is a part such as \"1/3\", the first of three")))
+        let numbers = text
+            .split_once('/')
+            .and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        let part = numbers
+            .filter(|(number, of)| (1..=*of).contains(number))
+            .map(|(number, of)| Part { number, of });
+        part.ok_or_else(|| {
+            D::Error::custom(format!(
+                "found {text:?}, accepted is a part such as \"1/3\", the first of three"
+            ))
+        })
     }
 }
 
@@ -133,9 +153,21 @@ impl<'de> Deserialize<'de> for SecretText {
 
 /// A URL under which people reach our pages, without a slash at the end.
 pub(super) fn external_url(text: &str) -> Result<String, String> {
-    let is_page = |url: &url::Url| ["http", "https"].contains(&url.scheme()) && url.query().is_none() && url.fragment().is_none();
-    let url = url::Url::parse(text).ok().filter(is_page).filter(|url| url.username().is_empty() && url.password().is_none());
-    let problem = || format!("found {:?}, accepted is http:// or https://, a host, and a path if there is one", redacted(text));
+    let is_page = |url: &url::Url| {
+        ["http", "https"].contains(&url.scheme())
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    let url = url::Url::parse(text)
+        .ok()
+        .filter(is_page)
+        .filter(|url| url.username().is_empty() && url.password().is_none());
+    let problem = || {
+        format!(
+            "found {:?}, accepted is http:// or https://, a host, and a path if there is one",
+            redacted(text)
+        )
+    };
     let url = url.ok_or_else(problem)?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }

@@ -20,15 +20,24 @@ pub(super) struct Asked {
 
 type Refusal = (StatusCode, String);
 
-pub(super) async fn serve_topology(State(web): State<Web>, Query(asked): Query<Asked>) -> Result<Json<Topology>, Refusal> {
+pub(super) async fn serve_topology(
+    State(web): State<Web>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Topology>, Refusal> {
     Ok(Json(topology(&views(&web, &asked)?)))
 }
 
-pub(super) async fn serve_findings(State(web): State<Web>, Query(asked): Query<Asked>) -> Result<Json<Findings>, Refusal> {
+pub(super) async fn serve_findings(
+    State(web): State<Web>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Findings>, Refusal> {
     Ok(Json(findings(&views(&web, &asked)?)))
 }
 
-pub(super) async fn serve_events(State(web): State<Web>, Query(asked): Query<Asked>) -> Result<Json<Events>, Refusal> {
+pub(super) async fn serve_events(
+    State(web): State<Web>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Events>, Refusal> {
     Ok(Json(events(&views(&web, &asked)?)))
 }
 
@@ -37,7 +46,10 @@ fn views(web: &Web, asked: &Asked) -> Result<Vec<Arc<DeploymentView>>, Refusal> 
     if let Some(name) = &asked.deployment {
         views.retain(|view| view.deployment.name == *name);
         if views.is_empty() {
-            return Err((StatusCode::NOT_FOUND, format!("deployment: found {name:?}, which is not configured\n")));
+            return Err((
+                StatusCode::NOT_FOUND,
+                format!("deployment: found {name:?}, which is not configured\n"),
+            ));
         }
     }
     Ok(views)

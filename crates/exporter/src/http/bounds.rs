@@ -38,7 +38,12 @@ pub(crate) struct Requests(Arc<Semaphore>);
 /// which it is waits for ever.
 pub(crate) fn bound<A: axum_server::Address, T>(server: Server<A, T>) -> Server<A, T> {
     let mut server = server.http1_only();
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_HEAD.into());
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(MAX_HEAD.into());
     server
 }
 
@@ -74,5 +79,8 @@ impl Requests {
 
 /// What is answered where this many are served already.
 pub(super) fn refusal(limit: usize) -> (StatusCode, String) {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("Limit of concurrent requests reached ({limit}), try again later.\n"))
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("Limit of concurrent requests reached ({limit}), try again later.\n"),
+    )
 }

@@ -119,18 +119,25 @@ impl Gate {
         // The parser shows text that it finds in place of a map: there that may be a password or its hash.
         let shape: Value = serde_yaml_ng::from_str(&text).with_context(place)?;
         if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
-            bail!("{}: found text, accepted is a map of keys to values, as in `basic_auth_users: {{ user: hash }}`", place());
+            bail!(
+                "{}: found text, accepted is a map of keys to values, as in `basic_auth_users: {{ user: hash }}`",
+                place()
+            );
         }
         // An empty document is allowed, as in Prometheus.
         let file: Option<WebFile> = serde_yaml_ng::from_str(&text).with_context(place)?;
         let file = file.unwrap_or_default();
         for (user, hash) in &file.basic_auth_users {
             if hash.0.parse::<bcrypt::HashParts>().is_err() {
-                bail!("{}: basic_auth_users.{user}: found no bcrypt hash, accepted is one as `htpasswd -nBC 10 {user}` makes it", place());
+                bail!(
+                    "{}: basic_auth_users.{user}: found no bcrypt hash, accepted is one as `htpasswd -nBC 10 {user}` makes it",
+                    place()
+                );
             }
         }
         let folder = path.parent().unwrap_or(Path::new("."));
-        let tls = file.tls_server_config.map(|tls| tls.build(folder)).transpose().with_context(place)?;
+        let tls =
+            file.tls_server_config.map(|tls| tls.build(folder)).transpose().with_context(place)?;
         Ok(Gate::new(tls, file.basic_auth_users))
     }
 
@@ -196,7 +203,8 @@ impl Users {
 
     fn check(&self, user: &str, password: &str) -> bool {
         let known = self.hashes.get(user);
-        let matches = bcrypt::verify(password, known.map_or(NOBODY, |hash| hash.0.as_str())).unwrap_or(false);
+        let matches =
+            bcrypt::verify(password, known.map_or(NOBODY, |hash| hash.0.as_str())).unwrap_or(false);
         matches && known.is_some()
     }
 }
@@ -205,7 +213,8 @@ impl Users {
 pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     match gate.admits(request.headers().get(AUTHORIZATION)).await {
         Ok(true) => next.run(request).await,
-        Ok(false) => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "Unauthorized\n").into_response(),
+        Ok(false) => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "Unauthorized\n")
+            .into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -228,26 +237,34 @@ impl TlsServer {
             MinVersion::TLS13 => &[&TLS13],
         };
         let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)?;
         let builder = match (self.client_auth_type, &self.client_ca_file) {
             (ClientAuth::NoClientCert, None) => builder.with_no_client_auth(),
             (ClientAuth::NoClientCert, Some(_)) => {
-                bail!("client_ca_file: found one without a client_auth_type that uses it, accepted is RequireAndVerifyClientCert");
+                bail!(
+                    "client_ca_file: found one without a client_auth_type that uses it, accepted is RequireAndVerifyClientCert"
+                );
             }
-            (_, None) => bail!("client_auth_type: found {:?} without client_ca_file, accepted is both", self.client_auth_type),
+            (_, None) => bail!(
+                "client_auth_type: found {:?} without client_ca_file, accepted is both",
+                self.client_auth_type
+            ),
             (kind, Some(file)) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates("client_ca_file", &folder.join(file))? {
                     roots.add(certificate)?;
                 }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 let optional = kind == ClientAuth::VerifyClientCertIfGiven;
                 let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
                 builder.with_client_cert_verifier(verifier.build()?)
             }
         };
         let key_file = folder.join(&self.key_file);
-        let key = PrivateKeyDer::from_pem_file(&key_file).map_err(|error| anyhow::anyhow!("key_file: {}: {error}", key_file.display()))?;
+        let key = PrivateKeyDer::from_pem_file(&key_file)
+            .map_err(|error| anyhow::anyhow!("key_file: {}: {error}", key_file.display()))?;
         let chain = certificates("cert_file", &folder.join(&self.cert_file))?;
         let mut config = builder.with_single_cert(chain, key).context("cert_file and key_file")?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

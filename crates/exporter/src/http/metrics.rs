@@ -27,8 +27,13 @@ const CHUNKS: usize = 2;
 /// How long a chunk waits for a slow reader before the answer is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) async fn serve(State(web): State<Web>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    let accept: Vec<_> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+pub(super) async fn serve(
+    State(web): State<Web>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let accept: Vec<_> =
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::negotiate(&accept.join(","));
     let exposition = match select(&web, query.as_deref().unwrap_or_default()) {
         Ok(exposition) => exposition,
@@ -43,7 +48,8 @@ pub(super) async fn serve(State(web): State<Web>, RawQuery(query): RawQuery, hea
 
 /// What is asked for: everything, or the deployments and themes that the query names.
 fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
-    let mut exposition = Exposition { exporter: Some(web.exporter()), deployments: web.board.views(), themes: None };
+    let mut exposition =
+        Exposition { exporter: Some(web.exporter()), deployments: web.board.views(), themes: None };
     let mut names = Vec::new();
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*key {
@@ -51,12 +57,20 @@ fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
                 let theme = themes().find(|theme| *theme == value);
                 let theme = theme.ok_or_else(|| {
                     let known: Vec<_> = themes().collect();
-                    (StatusCode::BAD_REQUEST, format!("collect[]: found {value:?}, accepted are {}\n", known.join(", ")))
+                    (
+                        StatusCode::BAD_REQUEST,
+                        format!("collect[]: found {value:?}, accepted are {}\n", known.join(", ")),
+                    )
                 })?;
                 exposition.themes.get_or_insert_default().push(theme);
             }
-            "deployment" if exposition.deployments.iter().all(|view| view.deployment.name != value) => {
-                return Err((StatusCode::NOT_FOUND, format!("deployment: found {value:?}, which is not configured\n")));
+            "deployment"
+                if exposition.deployments.iter().all(|view| view.deployment.name != value) =>
+            {
+                return Err((
+                    StatusCode::NOT_FOUND,
+                    format!("deployment: found {value:?}, which is not configured\n"),
+                ));
             }
             "deployment" => names.push(value.into_owned()),
             // Prometheus setups add parameters of their own.
@@ -74,10 +88,14 @@ fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
 ///
 /// # Errors
 /// What to answer when too many are written already.
-pub(super) fn body(web: &Web, write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 'static) -> Result<Body, (StatusCode, String)> {
+pub(super) fn body(
+    web: &Web,
+    write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 'static,
+) -> Result<Body, (StatusCode, String)> {
     let permit = web.requests.admit()?;
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let mut writer = ChunkWriter { chunk: String::with_capacity(CHUNK), sender, runtime: Handle::current() };
+    let mut writer =
+        ChunkWriter { chunk: String::with_capacity(CHUNK), sender, runtime: Handle::current() };
     tokio::task::spawn_blocking(move || {
         // A reader that is gone or too slow is no error of ours; its answer does not end well.
         let _permit = permit;

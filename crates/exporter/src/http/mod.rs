@@ -53,7 +53,11 @@ pub(crate) struct Web {
 ///
 /// # Errors
 /// The listener failed.
-pub(crate) async fn serve(listener: TcpListener, web: Web, handle: ServerHandle<SocketAddr>) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    web: Web,
+    handle: ServerHandle<SocketAddr>,
+) -> std::io::Result<()> {
     let tls = web.gate.tls.clone();
     let routes = router(web).into_make_service();
     let server = axum_server::from_tcp(listener)?.handle(handle);
@@ -100,15 +104,23 @@ async fn ready(State(web): State<Web>) -> impl IntoResponse {
 
 async fn reload(State(web): State<Web>) -> (StatusCode, String) {
     let Some(lifecycle) = &web.lifecycle else {
-        return (StatusCode::FORBIDDEN, "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n".to_owned());
+        return (
+            StatusCode::FORBIDDEN,
+            "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n".to_owned(),
+        );
     };
     let (answer, heard) = oneshot::channel();
     if lifecycle.try_send(answer).is_err() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "Other requests to reload are waiting, try again later.\n".to_owned());
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Other requests to reload are waiting, try again later.\n".to_owned(),
+        );
     }
     match heard.await {
         Ok(Ok(())) => (StatusCode::OK, String::new()),
-        Ok(Err(problem)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("configuration not reloaded: {problem}\n")),
+        Ok(Err(problem)) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("configuration not reloaded: {problem}\n"))
+        }
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "Rolecall is stopping.\n".to_owned()),
     }
 }

@@ -1,7 +1,9 @@
 //! The pages for people, rendered from what was published, and the files that they refer to.
 
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use report::{Site, assets};
@@ -34,11 +36,18 @@ pub(super) async fn status(State(web): State<Web>, Query(asked): Query<Asked>) -
     page(&web, |site| Ok(site.status(&asked.into())))
 }
 
-pub(super) async fn deployment(State(web): State<Web>, Path(name): Path<String>, Query(asked): Query<Asked>) -> Response {
+pub(super) async fn deployment(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Response {
     page(&web, |site| site.deployment(&name, &asked.into()))
 }
 
-pub(super) async fn node(State(web): State<Web>, Path((deployment, node)): Path<(String, String)>) -> Response {
+pub(super) async fn node(
+    State(web): State<Web>,
+    Path((deployment, node)): Path<(String, String)>,
+) -> Response {
     page(&web, |site| site.node(&deployment, &node))
 }
 
@@ -46,16 +55,29 @@ pub(super) async fn runbooks(State(web): State<Web>) -> Response {
     page(&web, |site| Ok(site.runbooks()))
 }
 
-pub(super) async fn runbook(State(web): State<Web>, Path(alert): Path<String>, Query(subject): Query<Subject>) -> Response {
+pub(super) async fn runbook(
+    State(web): State<Web>,
+    Path(alert): Path<String>,
+    Query(subject): Query<Subject>,
+) -> Response {
     let said = |label: Option<String>| label.filter(|label| !label.is_empty());
     let (deployment, node) = (said(subject.deployment), said(subject.node));
     page(&web, |site| site.runbook(&alert, deployment.as_deref(), node.as_deref()))
 }
 
 pub(super) async fn file(Path(name): Path<String>) -> Response {
-    let Some(asset) = assets().iter().find(|asset| asset.name == name) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(asset) = assets().iter().find(|asset| asset.name == name) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     // Its name changes with its text.
-    ([(CONTENT_TYPE, asset.content_type), (CACHE_CONTROL, "public, max-age=31536000, immutable")], asset.text).into_response()
+    (
+        [
+            (CONTENT_TYPE, asset.content_type),
+            (CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        ],
+        asset.text,
+    )
+        .into_response()
 }
 
 /// Renders a page. One of thousands of nodes takes a while, in which another thread serves the other requests.
@@ -75,8 +97,14 @@ fn page(web: &Web, render: impl FnOnce(Site<'_>) -> Result<String, String>) -> R
 
 /// What browsers are told about every answer: also what is no page must not be taken for one.
 pub(super) async fn guarded(mut response: Response) -> Response {
-    let headers = [(CONTENT_SECURITY_POLICY, POLICY), (X_CONTENT_TYPE_OPTIONS, "nosniff"), (REFERRER_POLICY, "no-referrer")];
-    response.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    let headers = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    response
+        .headers_mut()
+        .extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
     response
 }
 

@@ -23,19 +23,35 @@ pub(super) struct Group {
     labels: BTreeMap<String, String>,
 }
 
-pub(super) async fn serve(State(web): State<Web>, Query(asked): Query<Asked>) -> Result<Json<Vec<Group>>, (StatusCode, String)> {
+pub(super) async fn serve(
+    State(web): State<Web>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Vec<Group>>, (StatusCode, String)> {
     let role = asked.role.as_deref().unwrap_or("nodes");
     let views = web.board.views();
     let groups = match role {
         "nodes" => {
             let nodes = views.iter().flat_map(|view| view.shown());
-            nodes.map(|node| Group { targets: vec![node.node.name.clone()], labels: meta(&node.node.labels) }).collect()
+            nodes
+                .map(|node| Group {
+                    targets: vec![node.node.name.clone()],
+                    labels: meta(&node.node.labels),
+                })
+                .collect()
         }
         "deployments" => {
-            let of = |labels: &[(String, String)], name: &str| Group { targets: vec![name.to_owned()], labels: meta(labels) };
+            let of = |labels: &[(String, String)], name: &str| Group {
+                targets: vec![name.to_owned()],
+                labels: meta(labels),
+            };
             views.iter().map(|view| of(&view.deployment.labels, &view.deployment.name)).collect()
         }
-        other => return Err((StatusCode::BAD_REQUEST, format!("role: found {other:?}, accepted are nodes, deployments\n"))),
+        other => {
+            return Err((
+                StatusCode::BAD_REQUEST,
+                format!("role: found {other:?}, accepted are nodes, deployments\n"),
+            ));
+        }
     };
     Ok(Json(groups))
 }

@@ -55,7 +55,12 @@ struct Problem(Reason, Arc<str>);
 
 impl Asked {
     /// Starts the station of a node.
-    pub(crate) fn start(post: Post, reports: mpsc::Sender<(Seat, Report)>, shared: Shared, stations: &mut JoinSet<()>) -> Self {
+    pub(crate) fn start(
+        post: Post,
+        reports: mpsc::Sender<(Seat, Report)>,
+        shared: Shared,
+        stations: &mut JoinSet<()>,
+    ) -> Self {
         let (asks, asked) = mpsc::channel(1);
         let seat = post.seat;
         let station = stations.spawn(Station::new(post, asked, reports, shared).run());
@@ -81,7 +86,8 @@ impl Asked {
     pub(crate) fn ask(&mut self, ask: Ask) -> bool {
         let free = matches!(self.standing, Standing::Idle | Standing::Refused(_));
         // A full channel holds an ask that is still to be taken up, which serves as well.
-        let asked = free && !matches!(self.asks.try_send(ask), Err(mpsc::error::TrySendError::Closed(_)));
+        let asked =
+            free && !matches!(self.asks.try_send(ask), Err(mpsc::error::TrySendError::Closed(_)));
         if asked {
             self.standing = Standing::Asked;
         }
@@ -116,7 +122,9 @@ impl Asked {
         let (outcome, detail) = (self.outcome(), self.detail());
         match outcome {
             Outcome::Answered(_) => (self.answered, self.failing) = (true, None),
-            Outcome::Missed(_) | Outcome::Failed(_) if self.answered => self.failing = self.failing.or(Some(elapsed)),
+            Outcome::Missed(_) | Outcome::Failed(_) if self.answered => {
+                self.failing = self.failing.or(Some(elapsed))
+            }
             _ => {}
         }
         (outcome, detail)
@@ -125,7 +133,9 @@ impl Asked {
     fn detail(&self) -> Option<Arc<str>> {
         match &self.standing {
             Standing::Pending | Standing::Idle | Standing::Asked => None,
-            Standing::Refused(problem) | Standing::Lost(problem) | Standing::Failed(problem) => Some(Arc::clone(&problem.1)),
+            Standing::Refused(problem) | Standing::Lost(problem) | Standing::Failed(problem) => {
+                Some(Arc::clone(&problem.1))
+            }
         }
     }
 

@@ -49,9 +49,14 @@ impl Witness {
         begun.sort_unstable();
         // More than half of all nodes began within one stretch of time, and one of this deployment did.
         let half = nodes / 2;
-        let common = begun.windows(half + 1).find(|window| window[half].abs_diff(window[0]) <= TOGETHER).map(|window| window[0]);
+        let common = begun
+            .windows(half + 1)
+            .find(|window| window[half].abs_diff(window[0]) <= TOGETHER)
+            .map(|window| window[0]);
         let ours = deployments.get(&self.number).into_iter().flatten().flatten();
-        common.is_some_and(|start| ours.copied().any(|begun| begun >= start && begun.abs_diff(start) <= TOGETHER))
+        common.is_some_and(|start| {
+            ours.copied().any(|begun| begun >= start && begun.abs_diff(start) <= TOGETHER)
+        })
     }
 }
 
@@ -93,7 +98,10 @@ mod tests {
     fn few_nodes_prove_nothing() {
         let few = witnesses::<3>();
         for witness in &few {
-            assert!(!witness.note(vec![Some(Duration::from_secs(1)); 3]), "nine nodes in three deployments");
+            assert!(
+                !witness.note(vec![Some(Duration::from_secs(1)); 3]),
+                "nine nodes in three deployments"
+            );
         }
         let two = witnesses::<2>();
         for witness in &two {

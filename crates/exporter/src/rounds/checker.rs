@@ -87,8 +87,11 @@ impl Checker {
         let mut own_errors = OwnErrors::new();
         let answered = match permit {
             Ok(permit) => {
-                let late = || Failure::new(Reason::Timeout, format!("no answer within {CHECK_LIMIT:?}"));
-                timeout(CHECK_LIMIT, self.ask(permit, &mut own_errors)).await.unwrap_or_else(|_| Err(late()))
+                let late =
+                    || Failure::new(Reason::Timeout, format!("no answer within {CHECK_LIMIT:?}"));
+                timeout(CHECK_LIMIT, self.ask(permit, &mut own_errors))
+                    .await
+                    .unwrap_or_else(|_| Err(late()))
             }
             Err(failure) => Err(failure),
         };
@@ -108,15 +111,23 @@ impl Checker {
             return Err(Failure::refusal(error));
         }
         let snapshot = info.text().and_then(NodeSnapshot::from_info);
-        let snapshot = snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
+        let snapshot =
+            snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
         let NodeSnapshot { identity, replication, .. } = snapshot;
         if let Some(run_id) = &identity.run_id {
-            let known = self.known.as_ref().filter(|(known, _)| known == run_id).map(|(_, refuses)| *refuses);
+            let known = self
+                .known
+                .as_ref()
+                .filter(|(known, _)| known == run_id)
+                .map(|(_, refuses)| *refuses);
             let refuses = if let Some(refuses) = known {
                 refuses
             } else {
-                let reply = self.send(&mut connection, Command { name: "CLIENT", arguments: vec!["ID".into()] }).await?;
-                let refused = reply.error().is_some_and(|error| error.reason() == Some(Reason::Noperm));
+                let reply = self
+                    .send(&mut connection, Command { name: "CLIENT", arguments: vec!["ID".into()] })
+                    .await?;
+                let refused =
+                    reply.error().is_some_and(|error| error.reason() == Some(Reason::Noperm));
                 if refused {
                     note(own_errors, NOPERM);
                 }
@@ -144,7 +155,13 @@ impl Checker {
         match failure {
             Some(failure) if self.logged != Some(failure.reason) => {
                 self.logged = Some(failure.reason);
-                warn!(deployment, endpoint, reason = failure.reason.label(), detail = failure.detail, "cannot check endpoint");
+                warn!(
+                    deployment,
+                    endpoint,
+                    reason = failure.reason.label(),
+                    detail = failure.detail,
+                    "cannot check endpoint"
+                );
             }
             Some(_) => {}
             None => {

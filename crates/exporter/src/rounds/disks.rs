@@ -40,7 +40,11 @@ struct Look {
 
 impl Disks {
     /// Looks from here on, where directories are configured.
-    pub(super) fn watch(settings: &DeploymentSettings, shared: &Shared, tasks: &mut JoinSet<()>) -> Self {
+    pub(super) fn watch(
+        settings: &DeploymentSettings,
+        shared: &Shared,
+        tasks: &mut JoinSet<()>,
+    ) -> Self {
         let (sender, looks) = mpsc::channel(1);
         for (place, directory) in settings.data_dirs.iter().enumerate() {
             let Some(directory) = directory else { continue };
@@ -58,13 +62,17 @@ impl Disks {
 
     /// What is known now.
     pub(super) fn now(&self, now: Instant) -> Vec<Option<Disk>> {
-        let fresh = |seen: &Option<(Instant, Disk)>| seen.filter(|(at, _)| *at + FRESH_FOR > now).map(|(_, disk)| disk);
+        let fresh = |seen: &Option<(Instant, Disk)>| {
+            seen.filter(|(at, _)| *at + FRESH_FOR > now).map(|(_, disk)| disk)
+        };
         self.seen.iter().map(fresh).collect()
     }
 
     /// Takes up the next look; waits for ever when nobody looks.
     pub(super) async fn next(&mut self) {
-        let Some((place, at, disk)) = self.looks.recv().await else { return std::future::pending().await };
+        let Some((place, at, disk)) = self.looks.recv().await else {
+            return std::future::pending().await;
+        };
         self.seen[place] = Some((at, disk));
     }
 }
@@ -90,7 +98,9 @@ impl Look {
         let Look { deployment, node, directory, .. } = self;
         let data_dir = directory.display().to_string();
         match found {
-            Err(detail) if !self.failing => warn!(deployment, node, data_dir, detail, "cannot see how much room is left"),
+            Err(detail) if !self.failing => {
+                warn!(deployment, node, data_dir, detail, "cannot see how much room is left")
+            }
             Ok(_) if self.failing => info!(deployment, node, data_dir, "room left is seen again"),
             _ => {}
         }

@@ -52,7 +52,9 @@ impl Lookups {
 
     /// Waits for the next name; for ever when none is being looked up.
     pub(super) async fn next(&mut self) {
-        let Some(found) = self.running.join_next().await else { return std::future::pending().await };
+        let Some(found) = self.running.join_next().await else {
+            return std::future::pending().await;
+        };
         if let Ok((address, name)) = found {
             self.asked.retain(|asked| *asked != address);
             let names = Arc::make_mut(&mut self.names);

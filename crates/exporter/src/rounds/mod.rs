@@ -177,9 +177,14 @@ impl Rounds {
         let deployment = Arc::clone(&self.fold.view().deployment);
         for (place, node) in deployment.nodes.iter().enumerate() {
             let sits = match self.members.get(place) {
-                Some(Member::Node(_, address)) => node.kind == NodeKind::Data && *address == node.address,
+                Some(Member::Node(_, address)) => {
+                    node.kind == NodeKind::Data && *address == node.address
+                }
                 Some(Member::Sentinel(_)) => true,
-                Some(Member::Unresolved) => node.kind == NodeKind::Data && self.settings.endpoint(place, &node.address).is_none(),
+                Some(Member::Unresolved) => {
+                    node.kind == NodeKind::Data
+                        && self.settings.endpoint(place, &node.address).is_none()
+                }
                 Some(Member::None) => node.kind == NodeKind::Vacant,
                 None => false,
             };
@@ -188,7 +193,11 @@ impl Rounds {
             }
             self.turn += 1;
             let seat = Seat { place, turn: self.turn };
-            let member = match self.settings.endpoint(place, &node.address).filter(|_| node.kind == NodeKind::Data) {
+            let member = match self
+                .settings
+                .endpoint(place, &node.address)
+                .filter(|_| node.kind == NodeKind::Data)
+            {
                 Some(endpoint) => {
                     let post = Post {
                         seat,
@@ -198,7 +207,12 @@ impl Rounds {
                         cadences: self.settings.cadences,
                         assumed: self.settings.assumed.clone(),
                     };
-                    let asked = Asked::start(post, self.reporting.clone(), self.shared.clone(), &mut self.stations);
+                    let asked = Asked::start(
+                        post,
+                        self.reporting.clone(),
+                        self.shared.clone(),
+                        &mut self.stations,
+                    );
                     Member::Node(asked, node.address.clone())
                 }
                 None if node.kind == NodeKind::Data => Member::Unresolved,
@@ -224,7 +238,8 @@ impl Rounds {
                 interval: settings.check_interval,
                 first,
             };
-            self.stations.spawn(Checker::new(brief, self.shared.clone(), self.checking.clone()).run());
+            self.stations
+                .spawn(Checker::new(brief, self.shared.clone(), self.checking.clone()).run());
         }
     }
 
@@ -257,11 +272,21 @@ impl Rounds {
         for (place, member) in self.members.iter_mut().enumerate() {
             if let Member::Node(asked, _) = member {
                 let wants = |wanted: &Wanted| self.wanted.contains(wanted);
-                let (commands, clients) = (wants(&Wanted::Commands(place)), wants(&Wanted::Clients(place)));
-                asked.ask(Ask { commands, clients, map: wants(&Wanted::Map(place)), ..Ask::default() });
+                let (commands, clients) =
+                    (wants(&Wanted::Commands(place)), wants(&Wanted::Clients(place)));
+                asked.ask(Ask {
+                    commands,
+                    clients,
+                    map: wants(&Wanted::Map(place)),
+                    ..Ask::default()
+                });
             }
         }
-        while self.members.iter().any(|member| matches!(member, Member::Node(asked, _) if asked.awaited)) {
+        while self
+            .members
+            .iter()
+            .any(|member| matches!(member, Member::Node(asked, _) if asked.awaited))
+        {
             tokio::select! {
                 noticed = self.notice() => noticed?,
                 () = sleep_until(deadline) => break,
@@ -288,7 +313,8 @@ impl Rounds {
         let closed = clock.now();
         let elapsed = clock.elapsed(closed);
         let late = begun.saturating_duration_since(scheduled);
-        let held_up = late > interval / 2 || closed.saturating_duration_since(deadline) > interval / 2;
+        let held_up =
+            late > interval / 2 || closed.saturating_duration_since(deadline) > interval / 2;
         let mut failing = Vec::with_capacity(self.members.len());
         let (mut outcomes, details): (Vec<_>, Vec<_>) = self
             .members
@@ -393,7 +419,10 @@ impl Rounds {
         match announcement {
             Announcement::Message(message) => {
                 if self.messages.len() == MAX_MESSAGES {
-                    warn!(deployment = self.settings.deployment.name, "Sentinels announce more than is taken up, the rest is left out");
+                    warn!(
+                        deployment = self.settings.deployment.name,
+                        "Sentinels announce more than is taken up, the rest is left out"
+                    );
                 }
                 // One more than the most says that there were more.
                 if self.messages.len() <= MAX_MESSAGES {
@@ -407,6 +436,7 @@ impl Rounds {
 
     fn ask_for_round(&mut self) {
         let now = self.shared.clock.now();
-        self.asked_for.get_or_insert_with(|| self.begun.map_or(now, |begun| now.max(begun + APART)));
+        self.asked_for
+            .get_or_insert_with(|| self.begun.map_or(now, |begun| now.max(begun + APART)));
     }
 }

@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::{Command, Failure};
-use snapshot::{Client, ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply, Role, SlowLog};
+use snapshot::{
+    Client, ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply,
+    Role, SlowLog,
+};
 use tokio::time::Instant;
 use topology::OwnErrors;
 use topology::limits::CLIENTS_LISTED_AT_MOST;
@@ -105,30 +108,55 @@ impl Readings {
     pub(super) fn new(cadences: Cadences, assumed: &BTreeMap<String, String>) -> Self {
         let assumed = (!assumed.is_empty()).then(|| Arc::new(Config::assumed(assumed)));
         let process = Process::new(None, &cadences);
-        Readings { process, cadences, assumed, role: None, answers: false, map: false, clients_wanted: false, watching: None }
+        Readings {
+            process,
+            cadences,
+            assumed,
+            role: None,
+            answers: false,
+            map: false,
+            clients_wanted: false,
+            watching: None,
+        }
     }
 
     /// What to read now.
     pub(super) fn due(&self, now: Instant) -> Vec<Reading> {
         let mut readings = vec![Reading::Info];
         // What else a server may be asked depends on what it is; a Sentinel knows none of the others.
-        if let Some(watching) = self.watching.as_ref().filter(|_| self.answers && self.role == Some(Role::Sentinel)) {
+        if let Some(watching) =
+            self.watching.as_ref().filter(|_| self.answers && self.role == Some(Role::Sentinel))
+        {
             readings.extend(watching.due(now));
         }
         if !self.answers || self.role.is_none_or(|role| role == Role::Sentinel) {
             return readings;
         }
         let process = &self.process;
-        let mut add = |due: bool, more: &[Reading]| readings.extend(more.iter().filter(|_| due).cloned());
+        let mut add =
+            |due: bool, more: &[Reading]| readings.extend(more.iter().filter(|_| due).cloned());
         add(process.client_id.is_due(now), &[Reading::ClientId]);
         add(process.commands.is_due(now), &[Reading::Commands]);
         add(process.cluster.is_due(now) && process.in_cluster, &[Reading::Cluster]);
-        add(self.map && process.map.access != Access::Refused && process.in_cluster, &[Reading::Map]);
+        add(
+            self.map && process.map.access != Access::Refused && process.in_cluster,
+            &[Reading::Map],
+        );
         add(process.slowlog.is_due(now), &[Reading::SlowLogLength]);
-        add(process.slowlog.is_due(now) && process.slowlog.access == Access::Granted, &[Reading::SlowLogLast]);
-        add(process.latencies.is_due(now) && self.cadences.latencystats.is_some(), &[Reading::Latencies]);
+        add(
+            process.slowlog.is_due(now) && process.slowlog.access == Access::Granted,
+            &[Reading::SlowLogLast],
+        );
+        add(
+            process.latencies.is_due(now) && self.cadences.latencystats.is_some(),
+            &[Reading::Latencies],
+        );
         if process.config.is_due(now) {
-            let parameters = if process.config.access == Access::Granted { &PARAMETERS[..] } else { &PARAMETERS[..1] };
+            let parameters = if process.config.access == Access::Granted {
+                &PARAMETERS[..]
+            } else {
+                &PARAMETERS[..1]
+            };
             readings.extend(parameters.iter().map(|parameter| Reading::Config(parameter)));
         }
         readings
@@ -158,8 +186,14 @@ impl Readings {
     ///
     /// # Errors
     /// INFO was refused, or its reply is none.
-    pub(super) fn take(&mut self, readings: &[Reading], replies: &[Reply], now: Instant) -> Result<Taken, Failure> {
-        let info = replies.first().ok_or_else(|| Failure::new(Reason::Protocol, "no reply to INFO"))?;
+    pub(super) fn take(
+        &mut self,
+        readings: &[Reading],
+        replies: &[Reply],
+        now: Instant,
+    ) -> Result<Taken, Failure> {
+        let info =
+            replies.first().ok_or_else(|| Failure::new(Reason::Protocol, "no reply to INFO"))?;
         let before = std::mem::replace(&mut self.answers, false);
         if let Some(error) = info.error() {
             self.process.note_errors(replies);
@@ -170,7 +204,8 @@ impl Readings {
             return Err(Failure::refusal(error));
         }
         let snapshot = info.text().and_then(NodeSnapshot::from_info);
-        let snapshot = snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
+        let snapshot =
+            snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
         self.answers = true;
         self.meet(&snapshot);
         if let Some(watching) = &self.watching {
@@ -182,7 +217,13 @@ impl Readings {
             }
         }
         let own_errors = std::mem::take(&mut self.process.own_errors);
-        let mut taken = Taken { snapshot, own_errors, commands_read: false, clients: None, refused: Vec::new() };
+        let mut taken = Taken {
+            snapshot,
+            own_errors,
+            commands_read: false,
+            clients: None,
+            refused: Vec::new(),
+        };
         self.take_others(&readings[1..], &replies[1..], &mut taken, now);
         self.process.error_replies = taken.snapshot.fields.count("total_error_replies");
         Ok(taken)
@@ -217,7 +258,8 @@ impl Readings {
             };
             return self.watching.as_ref().map(of).unwrap_or_default();
         }
-        let never_read = self.process.commands.due.is_none() && self.process.commands.access != Access::Refused;
+        let never_read =
+            self.process.commands.due.is_none() && self.process.commands.access != Access::Refused;
         let connected = taken.snapshot.fields.count("connected_clients");
         let few = connected.is_some_and(|connected| connected <= CLIENTS_LISTED_AT_MOST);
         let due = [
@@ -228,10 +270,18 @@ impl Readings {
     }
 
     /// Takes up the replies to a batch without INFO.
-    pub(super) fn take_others(&mut self, readings: &[Reading], replies: &[Reply], taken: &mut Taken, now: Instant) {
+    pub(super) fn take_others(
+        &mut self,
+        readings: &[Reading],
+        replies: &[Reply],
+        taken: &mut Taken,
+        now: Instant,
+    ) {
         let process = &mut self.process;
         process.note_errors(replies);
-        let reply = |wanted: Reading| Some(&replies[readings.iter().position(|reading| *reading == wanted)?]);
+        let reply = |wanted: Reading| {
+            Some(&replies[readings.iter().position(|reading| *reading == wanted)?])
+        };
         let mut refused = |refusal: Option<_>| taken.refused.extend(refusal);
         if let Some(reply) = reply(Reading::ClientId) {
             refused(process.client_id.meet(reply, now));
@@ -259,12 +309,18 @@ impl Readings {
         }
         if let Some(length) = reply(Reading::SlowLogLength) {
             let last = reply(Reading::SlowLogLast);
-            refused(process.slowlog.meet(last.filter(|_| length.error().is_none()).unwrap_or(length), now));
+            refused(
+                process
+                    .slowlog
+                    .meet(last.filter(|_| length.error().is_none()).unwrap_or(length), now),
+            );
             let is_read = process.slowlog.access == Access::Granted;
-            process.slowlog.last = last.filter(|_| is_read).map(|last| SlowLog::parse(length, last));
+            process.slowlog.last =
+                last.filter(|_| is_read).map(|last| SlowLog::parse(length, last));
         }
         let is_config = |(reading, _): &(&Reading, &Reply)| matches!(reading, Reading::Config(_));
-        let parameters: Vec<_> = readings.iter().zip(replies).filter(is_config).map(|(_, reply)| reply).collect();
+        let parameters: Vec<_> =
+            readings.iter().zip(replies).filter(is_config).map(|(_, reply)| reply).collect();
         if let Some(first) = parameters.first() {
             refused(process.config.meet(first, now));
             process.config.last = first.error().is_none().then(|| Arc::new(config(&parameters)));
@@ -303,7 +359,8 @@ impl Readings {
             process.commands.due = None;
         }
         self.role = snapshot.replication.role;
-        process.in_cluster = snapshot.fields.flag("cluster_enabled") == Some(true) && snapshot.persistence.loading != Some(true);
+        process.in_cluster = snapshot.fields.flag("cluster_enabled") == Some(true)
+            && snapshot.persistence.loading != Some(true);
         if !process.in_cluster {
             process.cluster.last = None;
         }
@@ -320,7 +377,9 @@ fn config(replies: &[&Reply]) -> Config {
 
 impl Reading {
     pub(super) fn command(&self) -> Command {
-        let of = |what: &'static str, master: &Arc<str>| ("SENTINEL", vec![what.into(), Cow::Owned(master.to_string())]);
+        let of = |what: &'static str, master: &Arc<str>| {
+            ("SENTINEL", vec![what.into(), Cow::Owned(master.to_string())])
+        };
         let (name, arguments) = match self {
             Reading::Info => ("INFO", vec![]),
             Reading::ClientId => ("CLIENT", vec!["ID".into()]),

@@ -46,10 +46,22 @@ impl Names {
         let (finding, found) = mpsc::channel(names.len().max(1));
         for (place, (host, port)) in names.iter().enumerate() {
             let deployment = settings.deployment.name.clone();
-            let resolver = Resolver { deployment, host: host.clone(), port: *port, every: settings.cadences.dns, logged: None };
+            let resolver = Resolver {
+                deployment,
+                host: host.clone(),
+                port: *port,
+                every: settings.cadences.dns,
+                logged: None,
+            };
             tasks.spawn(resolver.run(place, finding.clone()));
         }
-        let unknown = |(host, port): &(String, u16)| Resolved { host: host.clone(), port: *port, addresses: None, lookups: 0, failures: 0 };
+        let unknown = |(host, port): &(String, u16)| Resolved {
+            host: host.clone(),
+            port: *port,
+            addresses: None,
+            lookups: 0,
+            failures: 0,
+        };
         Names { known: names.iter().map(unknown).collect(), found, told: Arc::default() }
     }
 
@@ -65,7 +77,9 @@ impl Names {
 
     /// Waits for the next look-up to end, and says whether other nodes are behind the names now.
     pub(super) async fn next(&mut self) -> bool {
-        let Some((place, addresses)) = self.found.recv().await else { return std::future::pending().await };
+        let Some((place, addresses)) = self.found.recv().await else {
+            return std::future::pending().await;
+        };
         let name = &mut self.known[place];
         name.lookups += 1;
         name.failures += u64::from(addresses.is_empty());
@@ -76,7 +90,9 @@ impl Names {
         if self.waits() {
             return false;
         }
-        let others = |before: &[Resolved], after: &[Resolved]| !before.iter().map(addresses_of).eq(after.iter().map(addresses_of));
+        let others = |before: &[Resolved], after: &[Resolved]| {
+            !before.iter().map(addresses_of).eq(after.iter().map(addresses_of))
+        };
         let changed = others(&self.told, &self.known);
         self.told = self.known.as_slice().into();
         changed
@@ -103,7 +119,9 @@ impl Resolver {
 
     /// The addresses of the name, in order, as the system's resolver knows them.
     async fn look_up(&self) -> Result<Vec<String>, String> {
-        let found = lookup_host((self.host.as_str(), self.port)).await.map_err(|error| error.to_string())?;
+        let found = lookup_host((self.host.as_str(), self.port))
+            .await
+            .map_err(|error| error.to_string())?;
         let mut addresses: Vec<_> = found.map(|at| at.ip().to_canonical()).collect();
         addresses.sort_unstable();
         addresses.dedup();

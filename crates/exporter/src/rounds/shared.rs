@@ -68,20 +68,32 @@ impl Shared {
     /// # Errors
     /// Too many descriptors are open.
     pub(super) async fn connecting(&self, lane: Lane) -> Result<SemaphorePermit<'_>, Failure> {
-        let permit = self.connecting[lane as usize].acquire().await.map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
-        let connecting = self.connecting.iter().map(|lane| (MAX_CONNECTING - lane.available_permits()) as u64).sum::<u64>();
+        let permit = self.connecting[lane as usize]
+            .acquire()
+            .await
+            .map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
+        let connecting = self
+            .connecting
+            .iter()
+            .map(|lane| (MAX_CONNECTING - lane.available_permits()) as u64)
+            .sum::<u64>();
         if let Some((open, limit)) = descriptors()
             && open + connecting + RESERVED_DESCRIPTORS > limit
         {
-            let problem =
-                format!("{open} of {limit} descriptors are open, and {RESERVED_DESCRIPTORS} are kept for scrapes: raise the limit");
+            let problem = format!(
+                "{open} of {limit} descriptors are open, and {RESERVED_DESCRIPTORS} are kept for scrapes: raise the limit"
+            );
             return Err(Failure::new(Reason::Local, problem));
         }
         Ok(permit)
     }
 
     /// Makes an attempt to connect when its turn comes, and notes the lane of the next.
-    pub(crate) async fn open<T>(&self, lane: &mut Lane, attempt: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(crate) async fn open<T>(
+        &self,
+        lane: &mut Lane,
+        attempt: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let _permit = self.connecting(*lane).await?;
         let begun = self.clock.now();
         let outcome = bounded(attempt).await;

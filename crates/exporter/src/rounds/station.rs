@@ -111,9 +111,24 @@ pub(crate) struct Station {
 struct Stopped;
 
 impl Station {
-    pub(crate) fn new(post: Post, asks: mpsc::Receiver<Ask>, reports: mpsc::Sender<(Seat, Report)>, shared: Shared) -> Self {
+    pub(crate) fn new(
+        post: Post,
+        asks: mpsc::Receiver<Ask>,
+        reports: mpsc::Sender<(Seat, Report)>,
+        shared: Shared,
+    ) -> Self {
         let readings = Readings::new(post.cadences, &post.assumed);
-        Station { post, asks, reports, shared, readings, backoff: backoff(), lane: Lane::default(), answers: false, logged: None }
+        Station {
+            post,
+            asks,
+            reports,
+            shared,
+            readings,
+            backoff: backoff(),
+            lane: Lane::default(),
+            answers: false,
+            logged: None,
+        }
     }
 
     /// Runs until it is ended, as it is when the rounds are no more.
@@ -128,7 +143,10 @@ impl Station {
         let connection = match self.open().await {
             Ok(connection) => connection,
             // Whoever demotes a master closes all its connections, also one that is just being opened. Once is no evidence.
-            Err(failure) if matches!(failure.reason, Reason::Closed | Reason::Reset) && take(&mut self.answers) => {
+            Err(failure)
+                if matches!(failure.reason, Reason::Closed | Reason::Reset)
+                    && take(&mut self.answers) =>
+            {
                 self.lost(failure).await?;
                 self.wait().await;
                 return Ok(());
@@ -163,7 +181,11 @@ impl Station {
     }
 
     /// Answers when asked, until the connection is of no use any more.
-    async fn serve(&mut self, mut connection: Connection, answered: &mut bool) -> Result<Failure, Stopped> {
+    async fn serve(
+        &mut self,
+        mut connection: Connection,
+        answered: &mut bool,
+    ) -> Result<Failure, Stopped> {
         loop {
             let ask = tokio::select! {
                 ask = self.asks.recv() => ask.ok_or(Stopped)?,
@@ -198,7 +220,10 @@ impl Station {
     }
 
     /// One answer; and the failure that ended the connection after it, if one did.
-    async fn poll(&mut self, connection: &mut Connection) -> Result<(Answer, Option<Failure>), Failure> {
+    async fn poll(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<(Answer, Option<Failure>), Failure> {
         let clock = self.shared.clock;
         let asked = clock.now();
         let due = self.readings.due(asked);
@@ -211,7 +236,9 @@ impl Station {
                 break;
             }
             match self.send(connection, &overdue).await {
-                Ok(replies) => self.readings.take_others(&overdue, &replies, &mut taken, clock.now()),
+                Ok(replies) => {
+                    self.readings.take_others(&overdue, &replies, &mut taken, clock.now())
+                }
                 Err(failure) => {
                     broken = Some(failure);
                     break;
@@ -233,10 +260,26 @@ impl Station {
         let Taken { snapshot, own_errors, commands_read, clients, .. } = taken;
         let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
         let (took, at) = (clock.now() - asked, clock.wall());
-        Ok((Answer { snapshot: snapshot.into(), took, at, certificate_expiry, peer, own_errors, commands_read, clients }, broken))
+        Ok((
+            Answer {
+                snapshot: snapshot.into(),
+                took,
+                at,
+                certificate_expiry,
+                peer,
+                own_errors,
+                commands_read,
+                clients,
+            },
+            broken,
+        ))
     }
 
-    async fn send(&self, connection: &mut Connection, readings: &[Reading]) -> Result<Vec<snapshot::Reply>, Failure> {
+    async fn send(
+        &self,
+        connection: &mut Connection,
+        readings: &[Reading],
+    ) -> Result<Vec<snapshot::Reply>, Failure> {
         let commands: Vec<Command> = readings.iter().map(Reading::command).collect();
         self.shared.count(&commands);
         bounded(connection.run(&commands)).await
@@ -284,7 +327,9 @@ impl Station {
 }
 
 /// Waits for a server for as long as patience and memory last.
-pub(super) async fn bounded<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) async fn bounded<T>(
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
     tokio::select! {
         biased;
         answer = answer => answer,
@@ -301,7 +346,9 @@ async fn growth() -> u64 {
     loop {
         sleep(CHECK).await;
         let now = resident_memory();
-        let grown = now.zip(*before.get_or_insert(now)).map_or(0, |(now, before)| now.saturating_sub(before));
+        let grown = now
+            .zip(*before.get_or_insert(now))
+            .map_or(0, |(now, before)| now.saturating_sub(before));
         if grown > MAX_GROWTH {
             return grown;
         }
@@ -330,5 +377,10 @@ pub(crate) async fn endless_growth() -> u64 {
 }
 
 pub(crate) fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1).with_jitter().without_max_times().build()
+    ExponentialBuilder::default()
+        .with_min_delay(BACKOFF.0)
+        .with_max_delay(BACKOFF.1)
+        .with_jitter()
+        .without_max_times()
+        .build()
 }

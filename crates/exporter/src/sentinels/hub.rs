@@ -63,7 +63,8 @@ impl Hub {
             kept
         });
         for (endpoint, interval, masters) in briefs {
-            let masters: Arc<[Arc<str>]> = masters.into_iter().filter(|name| !name.is_empty()).map(Into::into).collect();
+            let masters: Arc<[Arc<str>]> =
+                masters.into_iter().filter(|name| !name.is_empty()).map(Into::into).collect();
             let brief = Brief { interval, masters };
             match self.watched.iter().find(|watched| watched.endpoint == *endpoint) {
                 Some(watched) => drop(watched.brief.send_if_modified(|before| {
@@ -80,15 +81,24 @@ impl Hub {
 
     /// The Sentinels of a deployment, in its order. They are watched already.
     pub(crate) fn watch(&self, settings: &DeploymentSettings) -> Vec<Watch> {
-        let of = |endpoint: &Endpoint| self.watched.iter().find(|watched| watched.endpoint == *endpoint);
-        settings.sentinels().filter_map(of).map(|watched| Watch::new(watched.state.clone(), Arc::clone(&watched.listeners))).collect()
+        let of =
+            |endpoint: &Endpoint| self.watched.iter().find(|watched| watched.endpoint == *endpoint);
+        settings
+            .sentinels()
+            .filter_map(of)
+            .map(|watched| Watch::new(watched.state.clone(), Arc::clone(&watched.listeners)))
+            .collect()
     }
 
     /// The names of all masters that the Sentinels of a deployment watch, and whether each of these was asked already.
     pub(crate) fn masters(&self, settings: &DeploymentSettings) -> (BTreeSet<String>, bool) {
         let (mut masters, mut all_heard) = (BTreeSet::new(), true);
         for endpoint in settings.sentinels() {
-            let state = self.watched.iter().find(|watched| watched.endpoint == *endpoint).map(|watched| watched.state.borrow());
+            let state = self
+                .watched
+                .iter()
+                .find(|watched| watched.endpoint == *endpoint)
+                .map(|watched| watched.state.borrow());
             all_heard &= state.as_ref().is_some_and(|state| state.heard());
             masters.extend(state.iter().flat_map(|state| &state.masters).map(ToString::to_string));
         }
@@ -129,7 +139,9 @@ async fn ended(watchers: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<Inf
         match ended {
             Err(error) if error.is_cancelled() => {}
             ended => {
-                ended.context("the watcher of a Sentinel died")?.context("the watcher of a Sentinel failed")?;
+                ended
+                    .context("the watcher of a Sentinel died")?
+                    .context("the watcher of a Sentinel failed")?;
                 bail!("the watcher of a Sentinel ended");
             }
         }

@@ -23,12 +23,20 @@ pub(super) type Announced = (SystemTime, String, String);
 pub(super) type Process = watch::Receiver<Option<Box<str>>>;
 
 /// Listens for ever. Where a process refuses that, it is not asked again.
-pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sender<Announced>, mut process: Process) {
+pub(super) async fn run(
+    endpoint: Endpoint,
+    shared: Shared,
+    announced: mpsc::Sender<Announced>,
+    mut process: Process,
+) {
     let mut delays = backoff();
     let mut logged = None;
     let mut lane = Lane::default();
     loop {
-        let failure = match shared.open(&mut lane, Subscription::open(&endpoint, &PATTERNS, CONNECT_LIMIT)).await {
+        let failure = match shared
+            .open(&mut lane, Subscription::open(&endpoint, &PATTERNS, CONNECT_LIMIT))
+            .await
+        {
             Ok(subscription) => {
                 if logged.take().is_some() {
                     info!(sentinel = %endpoint, "listening to Sentinel");
@@ -59,7 +67,11 @@ pub(super) async fn run(endpoint: Endpoint, shared: Shared, announced: mpsc::Sen
 }
 
 /// Passes on what is announced, until the connection ends.
-async fn listen(mut subscription: Subscription, shared: &Shared, announced: &mpsc::Sender<Announced>) -> Failure {
+async fn listen(
+    mut subscription: Subscription,
+    shared: &Shared,
+    announced: &mpsc::Sender<Announced>,
+) -> Failure {
     loop {
         let heard = tokio::select! {
             biased;
@@ -75,7 +87,9 @@ async fn listen(mut subscription: Subscription, shared: &Shared, announced: &mps
                     std::future::pending::<()>().await;
                 }
             }
-            Ok(Heard::Missed(missed)) => warn!(missed, "Sentinel announces more than is taken up, the rest is left out"),
+            Ok(Heard::Missed(missed)) => {
+                warn!(missed, "Sentinel announces more than is taken up, the rest is left out")
+            }
             Err(failure) => return failure,
         }
     }

@@ -78,7 +78,11 @@ pub(super) fn master<'a>(channel: &str, payload: &'a str) -> Option<&'a str> {
 
 /// As much of a payload as is kept.
 pub(super) fn bounded(payload: &str) -> String {
-    payload.chars().take(MAX_PAYLOAD).map(|character| if character.is_control() { ' ' } else { character }).collect()
+    payload
+        .chars()
+        .take(MAX_PAYLOAD)
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect()
 }
 
 #[cfg(test)]
@@ -91,8 +95,16 @@ mod tests {
             ("+switch-master", "mymaster 127.0.0.1 17240 127.0.0.1 17242", Some("mymaster")),
             ("+sdown", "master mymaster 127.0.0.1 17240", Some("mymaster")),
             ("+odown", "master mymaster 127.0.0.1 17240 #quorum 2/2", Some("mymaster")),
-            ("+sdown", "sentinel f90933ab 127.0.0.1 17250 @ mymaster 127.0.0.1 17240", Some("mymaster")),
-            ("-role-change", "slave 127.0.0.1:17240 127.0.0.1 17240 @ other 127.0.0.1 17242 new reported role is master", Some("other")),
+            (
+                "+sdown",
+                "sentinel f90933ab 127.0.0.1 17250 @ mymaster 127.0.0.1 17240",
+                Some("mymaster"),
+            ),
+            (
+                "-role-change",
+                "slave 127.0.0.1:17240 127.0.0.1 17240 @ other 127.0.0.1 17242 new reported role is master",
+                Some("other"),
+            ),
             ("+new-epoch", "1", None),
             ("+vote-for-leader", "f90933ab020303fc843327ec3398d33710357a7c 1", None),
             ("+tilt", "#tilt mode entered", None),

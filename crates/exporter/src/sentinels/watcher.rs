@@ -72,7 +72,13 @@ pub(super) struct Watcher {
 impl State {
     /// Nothing is known.
     pub(super) fn new() -> Self {
-        State { sequence: 0, outcome: Outcome::Pending, detail: None, errors: OwnErrors::new(), masters: BTreeSet::new() }
+        State {
+            sequence: 0,
+            outcome: Outcome::Pending,
+            detail: None,
+            errors: OwnErrors::new(),
+            masters: BTreeSet::new(),
+        }
     }
 
     /// Something came of asking it.
@@ -110,7 +116,11 @@ impl Watch {
         let mut outcome = state.outcome.clone();
         if let Outcome::Answered(answer) = &mut outcome {
             let before = |code: &str| self.errors.get(code).copied().unwrap_or_default();
-            answer.own_errors = state.errors.iter().map(|(code, count)| (code.clone(), count - before(code))).collect();
+            answer.own_errors = state
+                .errors
+                .iter()
+                .map(|(code, count)| (code.clone(), count - before(code)))
+                .collect();
             self.errors.clone_from(&state.errors);
         }
         (outcome, state.detail.clone())
@@ -218,7 +228,8 @@ impl Watcher {
                 *state.errors.entry(code.clone()).or_default() += count;
             }
             if let Some(report) = &answer.snapshot.sentinel {
-                let masters: BTreeSet<_> = report.masters().iter().map(|report| report.master.name.clone()).collect();
+                let masters: BTreeSet<_> =
+                    report.masters().iter().map(|report| report.master.name.clone()).collect();
                 changed |= masters != state.masters;
                 state.masters = masters;
             }
@@ -235,7 +246,12 @@ impl Watcher {
             let of = master(&channel, &payload);
             self.tell(|listener| {
                 let concerned = of.map_or(listener.shown, |name| name == listener.master);
-                let message = || Message { at, sentinel: listener.label.clone(), channel: bounded(&channel), payload: bounded(&payload) };
+                let message = || Message {
+                    at,
+                    sentinel: listener.label.clone(),
+                    channel: bounded(&channel),
+                    payload: bounded(&payload),
+                };
                 concerned.then(|| Announcement::Message(message()))
             });
         }
@@ -245,7 +261,10 @@ impl Watcher {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|listener| match what(listener) {
             // One that is slow misses some: its history is bounded too.
-            Some(announcement) => !matches!(listener.sender.try_send(announcement), Err(mpsc::error::TrySendError::Closed(_))),
+            Some(announcement) => !matches!(
+                listener.sender.try_send(announcement),
+                Err(mpsc::error::TrySendError::Closed(_))
+            ),
             None => true,
         });
     }

@@ -72,10 +72,17 @@ pub struct EventDocument {
 
 /// The events of deployments, sorted by time.
 pub fn events<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Events {
-    let of = |view: &'a Arc<DeploymentView>| view.history.events().map(|event| (&view.deployment.name, event));
+    let of = |view: &'a Arc<DeploymentView>| {
+        view.history.events().map(|event| (&view.deployment.name, event))
+    };
     let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
     found.sort_by_key(|(_, event)| event.at);
-    Events { events: found.into_iter().map(|(deployment, event)| self::event(deployment, event)).collect() }
+    Events {
+        events: found
+            .into_iter()
+            .map(|(deployment, event)| self::event(deployment, event))
+            .collect(),
+    }
 }
 
 /// The document of one event.
@@ -89,22 +96,37 @@ pub fn event(deployment: &str, event: &Event) -> EventDocument {
         ..EventDocument::default()
     };
     match event.kind.clone() {
-        EventKind::NodeUnreachable { reason } => EventDocument { reason: Some(reason.label()), ..document },
-        EventKind::NodeBack { down } | EventKind::LinkRestored { down } => EventDocument { seconds: Some(seconds(down)), ..document },
-        EventKind::RoleChanged { from, to } => {
-            EventDocument { from: Some(from.label().to_owned()), to: Some(to.label().to_owned()), ..document }
+        EventKind::NodeUnreachable { reason } => {
+            EventDocument { reason: Some(reason.label()), ..document }
         }
+        EventKind::NodeBack { down } | EventKind::LinkRestored { down } => {
+            EventDocument { seconds: Some(seconds(down)), ..document }
+        }
+        EventKind::RoleChanged { from, to } => EventDocument {
+            from: Some(from.label().to_owned()),
+            to: Some(to.label().to_owned()),
+            ..document
+        },
         EventKind::PrimaryChanged { from, to, cause } => {
             EventDocument { from: Some(from), to: Some(to), cause: Some(cause.label()), ..document }
         }
         EventKind::PrimaryLost { why } => EventDocument { why: Some(why.label()), ..document },
-        EventKind::SplitBrainBegan { masters } => EventDocument { masters: Some(masters), ..document },
+        EventKind::SplitBrainBegan { masters } => {
+            EventDocument { masters: Some(masters), ..document }
+        }
         EventKind::SplitBrainEnded { lasted, unreplicated_writes, unreplicated_bytes } => {
-            EventDocument { seconds: Some(seconds(lasted)), unreplicated_writes: Some(unreplicated_writes), unreplicated_bytes, ..document }
+            EventDocument {
+                seconds: Some(seconds(lasted)),
+                unreplicated_writes: Some(unreplicated_writes),
+                unreplicated_bytes,
+                ..document
+            }
         }
         EventKind::Reconfigured { command } => EventDocument { command: Some(command), ..document },
         EventKind::LaggingPromotion { bytes } => EventDocument { bytes: Some(bytes), ..document },
-        EventKind::SentinelEvent { channel, payload } => EventDocument { channel: Some(channel), payload: Some(payload), ..document },
+        EventKind::SentinelEvent { channel, payload } => {
+            EventDocument { channel: Some(channel), payload: Some(payload), ..document }
+        }
         EventKind::Restarted
         | EventKind::NodeReplaced
         | EventKind::LinkDropped

@@ -41,10 +41,17 @@ pub struct FindingDocument {
 
 /// The findings of deployments, the worst first.
 pub fn findings<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Findings {
-    let of = |view: &'a Arc<DeploymentView>| view.findings.iter().map(|finding| (finding, &view.deployment.name));
+    let of = |view: &'a Arc<DeploymentView>| {
+        view.findings.iter().map(|finding| (finding, &view.deployment.name))
+    };
     let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
     found.sort_by_key(|(finding, deployment)| (finding.severity, deployment.as_str()));
-    Findings { findings: found.into_iter().map(|(finding, deployment)| self::finding(deployment, finding)).collect() }
+    Findings {
+        findings: found
+            .into_iter()
+            .map(|(finding, deployment)| self::finding(deployment, finding))
+            .collect(),
+    }
 }
 
 fn finding(deployment: &str, finding: &Finding) -> FindingDocument {
@@ -55,7 +62,9 @@ fn finding(deployment: &str, finding: &Finding) -> FindingDocument {
         node: finding.node.clone(),
         shard: finding.shard.clone(),
         since: time(finding.since),
-        summary: runbook(finding.kind.label()).map(|runbook| runbook.title.to_owned()).unwrap_or_default(),
+        summary: runbook(finding.kind.label())
+            .map(|runbook| runbook.title.to_owned())
+            .unwrap_or_default(),
         evidence: finding.evidence.iter().map(|(name, value)| (*name, json(value))).collect(),
     }
 }

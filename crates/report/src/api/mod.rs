@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::topology::follows;
 pub use self::topology::{
-    DeploymentDocument, EndpointDocument, MisroutedDocument, NodeDocument, ShardDocument, Topology, deployment, shards, topology,
+    DeploymentDocument, EndpointDocument, MisroutedDocument, NodeDocument, ShardDocument, Topology,
+    deployment, shards, topology,
 };
 pub use events::{EventDocument, Events, event, events};
 pub use findings::{FindingDocument, Findings, findings};

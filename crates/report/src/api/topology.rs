@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use topology::{Cause, Clients, DeploymentView, EndpointView, MisroutedView, NodeView, Presence, Upstream, holding};
+use topology::{
+    Cause, Clients, DeploymentView, EndpointView, MisroutedView, NodeView, Presence, Upstream,
+    holding,
+};
 
 use super::{seconds, time};
 
@@ -195,7 +198,8 @@ pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
 
 /// What the nodes of a deployment mean together.
 pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
-    let names = |places: &[usize]| places.iter().map(|place| view.name(*place).to_owned()).collect();
+    let names =
+        |places: &[usize]| places.iter().map(|place| view.name(*place).to_owned()).collect();
     let shards = view.shards.iter().map(|shard| ShardDocument {
         shard: shard.shard.clone(),
         primary: shard.primary.map(|primary| view.name(primary.node).to_owned()),
@@ -211,7 +215,11 @@ pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
         replication_loop: !shard.looped.is_empty(),
         unreplicated_writes_total: shard.lost_writes.total,
         unreplicated_bytes: shard.lost_writes.bytes,
-        primary_changes_total: Cause::ALL.map(Cause::label).into_iter().zip(shard.changes).collect(),
+        primary_changes_total: Cause::ALL
+            .map(Cause::label)
+            .into_iter()
+            .zip(shard.changes)
+            .collect(),
         emptied_total: shard.emptied.total,
         writable: shard.writable,
         readable: shard.readable,
@@ -233,7 +241,9 @@ fn endpoint(view: &EndpointView) -> EndpointDocument {
 
 fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
     let snapshot = node.snapshot();
-    let version = ["valkey_version", "redis_version"].into_iter().find_map(|field| snapshot?.fields.get(field));
+    let version = ["valkey_version", "redis_version"]
+        .into_iter()
+        .find_map(|field| snapshot?.fields.get(field));
     NodeDocument {
         name: node.node.name.clone(),
         address: node.node.address.clone(),
@@ -250,7 +260,9 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
         lag_seconds: node.lag.behind.map(seconds),
         data_age_seconds: node.lag.age.map(seconds),
         diverged: node.diverged,
-        replication_id: snapshot.and_then(|snapshot| snapshot.replication.replid.as_deref()).map(str::to_owned),
+        replication_id: snapshot
+            .and_then(|snapshot| snapshot.replication.replid.as_deref())
+            .map(str::to_owned),
         offset: snapshot.and_then(|snapshot| snapshot.replication.offset),
         writes_refused: holding(&node.writes_refused),
         reads_refused: holding(&node.reads_refused),
@@ -260,7 +272,9 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
 }
 
 fn misrouted(misrouted: &MisroutedView) -> MisroutedDocument {
-    let libraries = |clients: &Clients| clients.libraries.iter().map(|(library, count)| (library.to_string(), *count)).collect();
+    let libraries = |clients: &Clients| {
+        clients.libraries.iter().map(|(library, count)| (library.to_string(), *count)).collect()
+    };
     MisroutedDocument {
         why: misrouted.why.label(),
         per_second: (misrouted.per_second * 1000.0).round() / 1000.0,

@@ -26,15 +26,21 @@ impl Site<'_> {
     /// There is none of that name: the page that says so.
     pub fn deployment(&self, name: &str, asked: &Asked) -> Result<String, String> {
         let missing = || {
-            self.missing(LINKS, &format!("No deployment is called {name}"), &html! { p { a href=(LINKS.to("")) { "All deployments" } } })
+            self.missing(
+                LINKS,
+                &format!("No deployment is called {name}"),
+                &html! { p { a href=(LINKS.to("")) { "All deployments" } } },
+            )
         };
         let view = self.named(name).ok_or_else(missing)?;
-        let (name, tones, cards) = (view.deployment.name.as_str(), tones(view), Cards::of(view, |_| true));
+        let (name, tones, cards) =
+            (view.deployment.name.as_str(), tones(view), Cards::of(view, |_| true));
         let wanted = |place: &usize| {
             let node = &view.nodes[*place].node;
             asked.matches([node.name.as_str(), &node.address, &role(view, *place).text])
         };
-        let part = asked.part(nodes::ordered(view, &tones).into_iter().filter(wanted).collect(), NODES);
+        let part =
+            asked.part(nodes::ordered(view, &tones).into_iter().filter(wanted).collect(), NODES);
         let labels = view.deployment.labels.iter().skip(1);
         let main = html! {
             h1 { (name) " " span.of { (view.deployment.kind.label()) @for (label, value) in labels { ", " (label) " " (value) } } }
@@ -63,6 +69,11 @@ impl Site<'_> {
                 (self.announcements(LINKS, view, EVENTS))
             }
         };
-        Ok(self.page(&Frame { links: LINKS, title: name, trail: &[("Status", LINKS.to(""))], main }))
+        Ok(self.page(&Frame {
+            links: LINKS,
+            title: name,
+            trail: &[("Status", LINKS.to(""))],
+            main,
+        }))
     }
 }

@@ -55,7 +55,9 @@ fn tree(view: &DeploymentView, tree: &Tree, id: &str) -> Markup {
     let mut bottom = TITLE;
     let drawn: Vec<_> = tree.rows.iter().map(|row| place(view, row, &mut bottom)).collect();
     let height = bottom + if tree.left_out > 0 { LINE } else { 0 };
-    let width = drawn.iter().map(|drawn| drawn.left).max().unwrap_or_default() + WIDTH + if tree.back.is_some() { BACK } else { 2 };
+    let width = drawn.iter().map(|drawn| drawn.left).max().unwrap_or_default()
+        + WIDTH
+        + if tree.back.is_some() { BACK } else { 2 };
     html! {
         svg.(tree.tone.class()) role="img" aria-labelledby={ (id) "-title " (id) "-desc" } viewBox={ "0 0 " (width) " " (height) }
             width=(width) height=(height) {
@@ -75,7 +77,11 @@ fn tree(view: &DeploymentView, tree: &Tree, id: &str) -> Markup {
 /// Where the box of a row is, and what stands in it.
 fn place(view: &DeploymentView, row: &Row, bottom: &mut usize) -> Drawn {
     let (name, role, note) = match &row.stands {
-        Stands::Stranger(address) => (address.clone(), Note { tone: Tone::Bad, text: "not one of this deployment".to_owned() }, None),
+        Stands::Stranger(address) => (
+            address.clone(),
+            Note { tone: Tone::Bad, text: "not one of this deployment".to_owned() },
+            None,
+        ),
         Stands::Node(place) => {
             let node = &view.nodes[*place];
             let worst = standing::notes(node).into_iter().min_by_key(|note| note.tone);
@@ -135,7 +141,9 @@ fn link(view: &DeploymentView, place: usize) -> (Tone, String) {
     let node = &view.nodes[place];
     let Some(state) = node.link.state else { return (Tone::Idle, String::new()) };
     let late = node.lag.behind.map(lag).or_else(|| node.lag.bytes.map(bytes));
-    let text = late.filter(|_| state == topology::LinkState::Up).unwrap_or_else(|| state.label().replace('_', " "));
+    let text = late
+        .filter(|_| state == topology::LinkState::Up)
+        .unwrap_or_else(|| state.label().replace('_', " "));
     (standing::link(state), text)
 }
 

@@ -62,13 +62,27 @@ impl Site<'_> {
         html! { @for ((severity, kind), found) in &cards.0 { (self.card(links, *severity, kind.label(), found, most)) } }
     }
 
-    fn card(&self, links: Links, severity: Severity, kind: &str, found: &[Found<'_>], most: usize) -> Markup {
+    fn card(
+        &self,
+        links: Links,
+        severity: Severity,
+        kind: &str,
+        found: &[Found<'_>],
+        most: usize,
+    ) -> Markup {
         let Some((view, first)) = found.first() else { return Markup::default() };
         let (deployment, runbook) = (view.deployment.name.as_str(), runbook(kind));
-        let deployments: BTreeSet<_> = found.iter().map(|(view, _)| view.deployment.name.as_str()).collect();
+        let deployments: BTreeSet<_> =
+            found.iter().map(|(view, _)| view.deployment.name.as_str()).collect();
         let is_one = deployments.len() == 1;
-        let lead = if is_one { links.runbook(kind, deployment, first.node.as_deref()) } else { links.to(&format!("runbooks/{kind}")) };
-        let command = runbook.and_then(Runbook::first_command).map(|command| Fill::of_finding(view, first).text(&command));
+        let lead = if is_one {
+            links.runbook(kind, deployment, first.node.as_deref())
+        } else {
+            links.to(&format!("runbooks/{kind}"))
+        };
+        let command = runbook
+            .and_then(Runbook::first_command)
+            .map(|command| Fill::of_finding(view, first).text(&command));
         let left_out = found.len().saturating_sub(most);
         html! {
             article.finding.(Tone::from(severity).class()) id={ "finding-" (kind) "-" (severity.label()) } {
@@ -109,7 +123,11 @@ impl Site<'_> {
 /// A value with its unit, which its name says.
 fn measured(name: &str, value: &Value) -> String {
     match value {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an amount of data is no negative number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an amount of data is no negative number"
+        )]
         Value::Number(number) if name.ends_with("bytes") => bytes(*number as u64),
         Value::Number(number) if name.ends_with("seconds") => format!("{number} s"),
         Value::Text(why) if name == "why" => why.replace('_', " "),

@@ -51,7 +51,12 @@ pub(super) enum Stands {
 
 /// Everything that can be drawn of a deployment, that of the primary first and then the worst first.
 pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
-    let mut planter = Planter { view, tones, followers: vec![Vec::new(); view.nodes.len()], planted: BTreeSet::new() };
+    let mut planter = Planter {
+        view,
+        tones,
+        followers: vec![Vec::new(); view.nodes.len()],
+        planted: BTreeSet::new(),
+    };
     let (mut roots, mut strangers) = (Vec::new(), BTreeMap::<&str, Vec<usize>>::new());
     let data = || view.members().filter(|(_, node)| node.node.kind == NodeKind::Data);
     for (place, node) in data() {
@@ -61,7 +66,9 @@ pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
             Upstream::Unknown(address) => strangers.entry(address).or_default().push(place),
         }
     }
-    let stands_alone = |place: &usize| view.nodes[*place].up() != Some(true) && planter.followers[*place].is_empty();
+    let stands_alone = |place: &usize| {
+        view.nodes[*place].up() != Some(true) && planter.followers[*place].is_empty()
+    };
     let (alone, roots): (Vec<_>, Vec<_>) = roots.into_iter().partition(stands_alone);
     let mut trees: Vec<_> = roots.into_iter().map(|root| planter.of_node(root)).collect();
     for (address, followers) in strangers {
@@ -73,14 +80,25 @@ pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
             trees.push(planter.of_circle(place));
         }
     }
-    let primaries: BTreeSet<_> = view.shards.iter().filter_map(|shard| Some(shard.primary?.node)).collect();
+    let primaries: BTreeSet<_> =
+        view.shards.iter().filter_map(|shard| Some(shard.primary?.node)).collect();
     let is_alone = primaries.len() == 1;
     let leads = |tree: &Tree| matches!(tree.rows[0].stands, Stands::Node(place) if is_alone && primaries.contains(&place));
     trees.sort_by_key(|tree| (!leads(tree), tree.tone));
-    let (down, connecting): (Vec<_>, Vec<_>) = alone.into_iter().partition(|place| view.nodes[*place].up() == Some(false));
-    let sentinels = view.members().filter(|(_, node)| matches!(node.node.kind, NodeKind::Sentinel { .. })).map(|(place, _)| place);
-    let groups = [("Not answering", down), ("Connecting", connecting), ("Sentinels", sentinels.collect())];
-    trees.extend(groups.into_iter().filter(|(_, places)| !places.is_empty()).map(|(title, places)| planter.stack(title, places)));
+    let (down, connecting): (Vec<_>, Vec<_>) =
+        alone.into_iter().partition(|place| view.nodes[*place].up() == Some(false));
+    let sentinels = view
+        .members()
+        .filter(|(_, node)| matches!(node.node.kind, NodeKind::Sentinel { .. }))
+        .map(|(place, _)| place);
+    let groups =
+        [("Not answering", down), ("Connecting", connecting), ("Sentinels", sentinels.collect())];
+    trees.extend(
+        groups
+            .into_iter()
+            .filter(|(_, places)| !places.is_empty())
+            .map(|(title, places)| planter.stack(title, places)),
+    );
     trees
 }
 
@@ -102,7 +120,11 @@ struct Planter<'a> {
 impl Planter<'_> {
     /// What a tree is, by the node that it begins with.
     fn title(&self, root: usize) -> String {
-        let of = self.view.shards.iter().find(|shard| shard.primary.is_some_and(|primary| primary.node == root));
+        let of = self
+            .view
+            .shards
+            .iter()
+            .find(|shard| shard.primary.is_some_and(|primary| primary.node == root));
         match of.map(|shard| &shard.shard) {
             Some(Some(shard)) => return format!("Shard {shard}"),
             Some(None) => return "Primary".to_owned(),
@@ -155,7 +177,10 @@ impl Planter<'_> {
             if row < MAX_ROWS {
                 tree.rows.push(Row { stands: Stands::Node(place), depth, above });
                 let depth = (depth + 1).min(MAX_DEPTH);
-                next.extend(self.ordered(&self.followers[place]).map(|follower| (follower, depth, Some(row))));
+                next.extend(
+                    self.ordered(&self.followers[place])
+                        .map(|follower| (follower, depth, Some(row))),
+                );
             } else {
                 tree.left_out += 1;
                 next.extend(self.followers[place].iter().map(|follower| (*follower, depth, above)));
@@ -176,7 +201,11 @@ impl Planter<'_> {
         places.sort_by_key(|place| (self.tones[*place], *place));
         let left_out = places.len().saturating_sub(MAX_ROWS);
         let tone = places.first().map(|worst| self.tones[*worst]).unwrap_or_default();
-        let rows = places.into_iter().take(MAX_ROWS).map(|place| Row { stands: Stands::Node(place), depth: 0, above: None });
+        let rows = places.into_iter().take(MAX_ROWS).map(|place| Row {
+            stands: Stands::Node(place),
+            depth: 0,
+            above: None,
+        });
         Tree { tone, left_out, ..Tree::of(title.to_owned(), rows.collect()) }
     }
 }

@@ -3,7 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stands in a part of a path, or in a query, as it is.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
+const ESCAPED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 /// Links from a page.
 #[derive(Debug, Clone, Copy)]
@@ -57,9 +58,18 @@ mod tests {
 
     #[test]
     fn names_stay_one_part_of_a_path() {
-        assert_eq!(Links::NODE.node("a/b?", "/run/<x>.sock"), "../../../deployment/a%2Fb%3F/node/%2Frun%2F%3Cx%3E.sock");
-        assert_eq!(Links::TOP.node("orders", "[::1]:6379"), "./deployment/orders/node/%5B::1%5D:6379");
-        assert_eq!(Links::BELOW.runbook("RedisDown", "a&b", Some("c d")), "../runbooks/RedisDown?deployment=a%26b&node=c%20d");
+        assert_eq!(
+            Links::NODE.node("a/b?", "/run/<x>.sock"),
+            "../../../deployment/a%2Fb%3F/node/%2Frun%2F%3Cx%3E.sock"
+        );
+        assert_eq!(
+            Links::TOP.node("orders", "[::1]:6379"),
+            "./deployment/orders/node/%5B::1%5D:6379"
+        );
+        assert_eq!(
+            Links::BELOW.runbook("RedisDown", "a&b", Some("c d")),
+            "../runbooks/RedisDown?deployment=a%26b&node=c%20d"
+        );
         assert_eq!(paged("a b", 2), "?q=a%20b&page=2");
     }
 }

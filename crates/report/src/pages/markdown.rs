@@ -23,13 +23,17 @@ impl Markdown<'_> {
             match &event {
                 Event::Start(Tag::CodeBlock(_)) => in_block = true,
                 Event::End(TagEnd::CodeBlock) => in_block = false,
-                Event::Start(Tag::Link { dest_url, .. }) => (in_link, dropped) = (true, !leads_on(dest_url)),
+                Event::Start(Tag::Link { dest_url, .. }) => {
+                    (in_link, dropped) = (true, !leads_on(dest_url))
+                }
                 _ => {}
             }
             match event {
                 Event::Html(text) | Event::InlineHtml(text) => events.push(Event::Text(text)),
                 Event::Code(code) => events.push(Event::Code(self.fill.text(&code).into())),
-                Event::Text(text) if in_block || in_link => events.push(Event::Text(self.fill.text(&text).into())),
+                Event::Text(text) if in_block || in_link => {
+                    events.push(Event::Text(self.fill.text(&text).into()))
+                }
                 Event::Text(text) => self.link(&self.fill.text(&text), &mut events),
                 Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => {}
                 Event::Start(Tag::Link { .. }) if dropped => {}
@@ -54,8 +58,14 @@ impl Markdown<'_> {
                 events.push(Event::Text(word.to_owned().into()));
                 continue;
             }
-            let (dest_url, nothing) = (format!("{name}{}", self.query).into(), CowStr::Borrowed(""));
-            let link = Tag::Link { link_type: LinkType::Inline, dest_url, title: nothing.clone(), id: nothing };
+            let (dest_url, nothing) =
+                (format!("{name}{}", self.query).into(), CowStr::Borrowed(""));
+            let link = Tag::Link {
+                link_type: LinkType::Inline,
+                dest_url,
+                title: nothing.clone(),
+                id: nothing,
+            };
             let texts = [name, rest].map(|text| Event::Text(text.to_owned().into()));
             let [name, rest] = texts;
             events.extend([Event::Start(link), name, Event::End(TagEnd::Link), rest]);
@@ -78,14 +88,24 @@ mod tests {
 
     #[test]
     fn markup_in_a_text_stays_text() {
-        let page = rendered("<script>alert(1)</script>\n\na <b>b</b> [c](javascript:d) ![e](https://f/g.png)");
-        assert_eq!(page, "&lt;script&gt;alert(1)&lt;/script&gt;\n<p>a &lt;b&gt;b&lt;/b&gt; c e</p>\n");
+        let page = rendered(
+            "<script>alert(1)</script>\n\na <b>b</b> [c](javascript:d) ![e](https://f/g.png)",
+        );
+        assert_eq!(
+            page,
+            "&lt;script&gt;alert(1)&lt;/script&gt;\n<p>a &lt;b&gt;b&lt;/b&gt; c e</p>\n"
+        );
     }
 
     #[test]
     fn names_of_alerts_are_links_and_code_is_not() {
         let page = rendered("See RedisDown, `RedisDown` and [RedisDown](https://a).");
         let link = "<a href=\"RedisDown?deployment=a\">RedisDown</a>";
-        assert_eq!(page, format!("<p>See {link}, <code>RedisDown</code> and <a href=\"https://a\">RedisDown</a>.</p>\n"));
+        assert_eq!(
+            page,
+            format!(
+                "<p>See {link}, <code>RedisDown</code> and <a href=\"https://a\">RedisDown</a>.</p>\n"
+            )
+        );
     }
 }

@@ -57,14 +57,25 @@ impl Site<'_> {
     /// What asking the node has come to.
     fn polling(&self, node: &NodeView) -> Markup {
         let polling = &node.polling;
-        let failures: Vec<_> = Reason::ALL.into_iter().zip(polling.failures).filter(|(_, failures)| *failures > 0).collect();
+        let failures: Vec<_> = Reason::ALL
+            .into_iter()
+            .zip(polling.failures)
+            .filter(|(_, failures)| *failures > 0)
+            .collect();
         let down = match node.presence {
             Presence::Down { reason, .. } => Some(reason),
             Presence::Pending | Presence::Up => None,
         };
-        let failing =
-            down.or(polling.failing).map(|why| (why, if down.is_some() { "It is down" } else { "The last round brought no answer" }));
-        let at = |at| format!("{} UTC, {} ago", clock(at, self.now), span(self.now.duration_since(at).unwrap_or_default()));
+        let failing = down.or(polling.failing).map(|why| {
+            (why, if down.is_some() { "It is down" } else { "The last round brought no answer" })
+        });
+        let at = |at| {
+            format!(
+                "{} UTC, {} ago",
+                clock(at, self.now),
+                span(self.now.duration_since(at).unwrap_or_default())
+            )
+        };
         let facts = vec![
             ("Last answer", polling.answered_at.map(at)),
             ("It took", polling.took.map(millis)),
@@ -87,7 +98,8 @@ impl Site<'_> {
 
     /// The last rounds, one by one, the newest first. Open where not all is well.
     fn rounds(&self, node: &NodeView) -> Markup {
-        let silent = node.askings.iter().filter(|asking| !matches!(asking.came, Came::Answer(_))).count();
+        let silent =
+            node.askings.iter().filter(|asking| !matches!(asking.came, Came::Answer(_))).count();
         html! {
             @if !node.askings.is_empty() {
                 details #rounds open[silent > 0] {
@@ -104,8 +116,12 @@ impl Site<'_> {
     fn asking(&self, asking: &Asking) -> Markup {
         let (tone, what, why) = match &asking.came {
             Came::Answer(took) => (Tone::Good, format!("answered in {}", millis(*took)), None),
-            Came::Nothing(reason, detail) => (Tone::Warn, "no answer".to_owned(), Some((*reason, detail))),
-            Came::Failure(reason, detail) => (Tone::Bad, "failed".to_owned(), Some((*reason, detail))),
+            Came::Nothing(reason, detail) => {
+                (Tone::Warn, "no answer".to_owned(), Some((*reason, detail)))
+            }
+            Came::Failure(reason, detail) => {
+                (Tone::Bad, "failed".to_owned(), Some((*reason, detail)))
+            }
         };
         html! {
             tr.(tone.class()) {
@@ -135,7 +151,8 @@ fn said(view: &DeploymentView, node: &NodeView) -> Facts {
     let last = node.last.as_deref();
     let field = |name: &str| last.and_then(|last| last.fields.get(name)).map(str::to_owned);
     let amount = |name: &str| last.and_then(|last| last.fields.count(name)).map(bytes);
-    let config = |name: &str| last.and_then(|last| last.config.as_ref()?.get(name)).map(str::to_owned);
+    let config =
+        |name: &str| last.and_then(|last| last.config.as_ref()?.get(name)).map(str::to_owned);
     let yes = |known: Option<bool>| known.map(|known| if known { "yes" } else { "no" }.to_owned());
     let aof = last.map(|last| &last.persistence.aof);
     vec![
@@ -146,7 +163,10 @@ fn said(view: &DeploymentView, node: &NodeView) -> Facts {
         ("Behind the primary", node.lag.behind.map(lag)),
         ("Behind, in data", node.lag.bytes.map(bytes)),
         ("Age of its data", node.lag.age.map(lag)),
-        ("Replication id", last.and_then(|last| last.replication.replid.as_deref()).map(str::to_owned)),
+        (
+            "Replication id",
+            last.and_then(|last| last.replication.replid.as_deref()).map(str::to_owned),
+        ),
         ("Offset", last.and_then(|last| last.replication.offset).map(|offset| offset.to_string())),
         ("Version", field("valkey_version").or_else(|| field("redis_version"))),
         ("Process", field("run_id")),
@@ -154,20 +174,40 @@ fn said(view: &DeploymentView, node: &NodeView) -> Facts {
         ("Clients", field("connected_clients")),
         ("Memory", amount("used_memory")),
         ("Memory limit", amount("maxmemory").filter(|limit| limit != "0 B")),
-        ("Keys", last.map(|last| last.keyspace.iter().map(|database| database.keys).sum::<u64>().to_string())),
+        (
+            "Keys",
+            last.map(|last| {
+                last.keyspace.iter().map(|database| database.keys).sum::<u64>().to_string()
+            }),
+        ),
         ("Append-only file", yes(aof.and_then(|aof| aof.enabled))),
-        ("It can be written", yes(aof.filter(|aof| aof.enabled == Some(true)).and_then(|aof| aof.write_ok))),
+        (
+            "It can be written",
+            yes(aof.filter(|aof| aof.enabled == Some(true)).and_then(|aof| aof.write_ok)),
+        ),
         ("appendfsync", node.appendfsync.as_deref().map(str::to_owned)),
-        ("Saves to disk", config("save").map(|save| if save.is_empty() { "never".to_owned() } else { save })),
+        (
+            "Saves to disk",
+            config("save").map(|save| if save.is_empty() { "never".to_owned() } else { save }),
+        ),
         ("Last save succeeded", yes(last.and_then(|last| last.persistence.rdb.save_ok))),
         ("Room left for its data", node.disk.map(|disk| bytes(disk.free_bytes))),
-        ("Restarts", Some(node.process.restarts).filter(|restarts| *restarts > 0).map(|restarts| restarts.to_string())),
+        (
+            "Restarts",
+            Some(node.process.restarts)
+                .filter(|restarts| *restarts > 0)
+                .map(|restarts| restarts.to_string()),
+        ),
         ("Strange in its reply", last.map(issues).filter(|issues| !issues.is_empty())),
     ]
 }
 
 fn issues(last: &snapshot::NodeSnapshot) -> String {
-    last.issues.iter().map(|issue| format!("{}: {}", issue.place, issue.found)).collect::<Vec<_>>().join("; ")
+    last.issues
+        .iter()
+        .map(|issue| format!("{}: {}", issue.place, issue.found))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn listed(facts: &Facts) -> Markup {
@@ -179,14 +219,19 @@ fn listed(facts: &Facts) -> Markup {
 /// Who writes to it, though it is a replica.
 fn clients(node: &NodeView) -> Markup {
     let Some(misrouted) = node.misrouted.as_deref() else { return Markup::default() };
-    let listed = |clients: &Clients| clients.busiest.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let listed = |clients: &Clients| {
+        clients.busiest.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
     let facts = vec![
         ("Why", Some(misrouted.why.label().replace('_', " "))),
         ("Refused", Some(format!("{:.1} writes per second", misrouted.per_second))),
         ("Commands", Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty())),
         ("Libraries", misrouted.writers.as_ref().map(|writers| writers.versions.join(", "))),
         ("Busiest", misrouted.writers.as_deref().map(listed)),
-        ("Connected since before it was demoted", misrouted.stale.as_deref().map(|stale| format!("{}: {}", stale.total, listed(stale)))),
+        (
+            "Connected since before it was demoted",
+            misrouted.stale.as_deref().map(|stale| format!("{}: {}", stale.total, listed(stale))),
+        ),
     ];
     html! { section aria-labelledby="clients" { h2 #clients { "Clients that write to it, a replica" } (self::listed(&facts)) } }
 }
@@ -217,7 +262,8 @@ fn attached(node: &NodeView) -> Markup {
 
 /// What it refused, by code.
 fn refusals(node: &NodeView) -> Markup {
-    let counted: Vec<_> = node.counters.errors().into_iter().flatten().filter(|(_, total)| *total > 0).collect();
+    let counted: Vec<_> =
+        node.counters.errors().into_iter().flatten().filter(|(_, total)| *total > 0).collect();
     html! {
         @if !counted.is_empty() {
             section aria-labelledby="refused" {

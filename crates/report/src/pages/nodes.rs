@@ -12,7 +12,9 @@ use crate::words::{bytes, lag, span};
 
 /// The places of nodes in the order of the table: the worst first, then the primary, and Sentinels last.
 pub(super) fn ordered(view: &DeploymentView, tones: &[Tone]) -> Vec<usize> {
-    let is_primary = |place: usize| view.shards.iter().any(|shard| shard.primary.is_some_and(|primary| primary.node == place));
+    let is_primary = |place: usize| {
+        view.shards.iter().any(|shard| shard.primary.is_some_and(|primary| primary.node == place))
+    };
     let rank = |place: usize| match view.nodes[place].node.kind {
         NodeKind::Sentinel { .. } => 2,
         _ if is_primary(place) => 0,
@@ -25,7 +27,13 @@ pub(super) fn ordered(view: &DeploymentView, tones: &[Tone]) -> Vec<usize> {
 
 impl Site<'_> {
     /// The table of these nodes.
-    pub(super) fn table(&self, links: Links, view: &DeploymentView, places: &[usize], tones: &[Tone]) -> Markup {
+    pub(super) fn table(
+        &self,
+        links: Links,
+        view: &DeploymentView,
+        places: &[usize],
+        tones: &[Tone],
+    ) -> Markup {
         html! {
             div.scroll role="region" tabindex="0" aria-label={ "Nodes of " (view.deployment.name) } {
                 table {
@@ -52,7 +60,10 @@ impl Site<'_> {
         let (name, role) = (node.node.name.as_str(), role(view, place));
         let link = node.snapshot().and(node.link.state);
         let late = node.lag.behind.map(lag).or_else(|| node.lag.bytes.map(bytes));
-        let answered = node.polling.answered_at.map(|at| span(self.now.duration_since(at).unwrap_or_default()) + " ago");
+        let answered = node
+            .polling
+            .answered_at
+            .map(|at| span(self.now.duration_since(at).unwrap_or_default()) + " ago");
         html! {
             tr.(tone.class()) id={ "node-" (view.deployment.name) "-" (name) } {
                 th scope="row" { a href=(links.node(&view.deployment.name, name)) { (name) } }

@@ -25,20 +25,32 @@ impl Site<'_> {
     /// The page at `/runbooks`.
     pub fn runbooks(&self) -> String {
         let main = html! { h1 { "Runbooks" } (self.index(Links::TOP)) };
-        self.page(&Frame { links: Links::TOP, title: "Runbooks", trail: &[("Status", Links::TOP.to(""))], main })
+        self.page(&Frame {
+            links: Links::TOP,
+            title: "Runbooks",
+            trail: &[("Status", Links::TOP.to(""))],
+            main,
+        })
     }
 
     /// The page of a runbook, about a deployment and one of its nodes, as far as they are named.
     ///
     /// # Errors
     /// There is none of that name: the page that says so.
-    pub fn runbook(&self, alert: &str, deployment: Option<&str>, node: Option<&str>) -> Result<String, String> {
-        let missing = || self.missing(LINKS, &format!("There is no runbook {alert}"), &self.index(LINKS));
+    pub fn runbook(
+        &self,
+        alert: &str,
+        deployment: Option<&str>,
+        node: Option<&str>,
+    ) -> Result<String, String> {
+        let missing =
+            || self.missing(LINKS, &format!("There is no runbook {alert}"), &self.index(LINKS));
         let runbook = runbook(alert).ok_or_else(missing)?;
         let view = deployment.and_then(|name| self.named(name));
         let asked = view.and_then(|view| place(view, node?));
         let fill = view.map_or_else(Fill::default, |view| fill_in(view, alert, asked));
-        let query = view.map(|view| LINKS.runbook("", &view.deployment.name, node)).unwrap_or_default();
+        let query =
+            view.map(|view| LINKS.runbook("", &view.deployment.name, node)).unwrap_or_default();
         let query = query.find('?').map_or("", |from| &query[from..]);
         let body = Markdown { fill: &fill, query }.rendered(below_title(runbook));
         let main = html! {
@@ -58,10 +70,15 @@ impl Site<'_> {
     fn live(&self, alert: &str, view: &DeploymentView, asked: Option<usize>) -> Markup {
         let (name, node) = (view.deployment.name.as_str(), asked.map(|place| view.name(place)));
         let is_meant = |about: Option<&str>| node.is_none() || about.is_none() || about == node;
-        let cards = Cards::of(view, |finding| finding.kind.label() == alert && is_meant(finding.node.as_deref()));
+        let cards = Cards::of(view, |finding| {
+            finding.kind.label() == alert && is_meant(finding.node.as_deref())
+        });
         let is_finding = FindingKind::ALL.iter().any(|kind| kind.label() == alert);
-        let meant =
-            asked.or_else(|| found(view, alert).filter(|finding| finding.endpoint.is_none()).and_then(|finding| subject(view, finding)));
+        let meant = asked.or_else(|| {
+            found(view, alert)
+                .filter(|finding| finding.endpoint.is_none())
+                .and_then(|finding| subject(view, finding))
+        });
         let tones = tones(view);
         let places = nodes::ordered(view, &tones);
         html! {
@@ -95,7 +112,10 @@ impl Site<'_> {
     fn index(&self, links: Links) -> Markup {
         let findings = || self.views.iter().flat_map(|view| &view.findings);
         let found = |alert: &str| {
-            findings().filter(|finding| finding.kind.label() == alert).map(|finding| Tone::from(finding.severity)).collect::<Vec<_>>()
+            findings()
+                .filter(|finding| finding.kind.label() == alert)
+                .map(|finding| Tone::from(finding.severity))
+                .collect::<Vec<_>>()
         };
         html! {
             table.index {

@@ -76,7 +76,10 @@ mod tests {
     fn a_page_beyond_the_last_is_the_last() {
         let items = || (0..25).collect::<Vec<_>>();
         let part = |page| Asked { page, ..Asked::default() }.part(items(), 10).items;
-        assert_eq!((part(0)[0], part(1)[0], part(2)[0], part(3)), (0, 0, 10, vec![20, 21, 22, 23, 24]));
+        assert_eq!(
+            (part(0)[0], part(1)[0], part(2)[0], part(3)),
+            (0, 0, 10, vec![20, 21, 22, 23, 24])
+        );
         assert_eq!(part(usize::MAX), part(3));
         assert!(Asked::default().part(Vec::<u8>::new(), 10).items.is_empty());
     }
@@ -84,6 +87,10 @@ mod tests {
     #[test]
     fn words_are_found_in_any_case() {
         let asked = Asked { words: " OrderS ".to_owned(), page: 0 };
-        assert!(asked.matches(["cache", "orders-0"]) && !asked.matches(["cache"]) && Asked::default().matches([]));
+        assert!(
+            asked.matches(["cache", "orders-0"])
+                && !asked.matches(["cache"])
+                && Asked::default().matches([])
+        );
     }
 }

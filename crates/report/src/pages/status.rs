@@ -44,7 +44,9 @@ impl Site<'_> {
         }
         let part = asked.part(shown, DEPLOYMENTS);
         let few = self.views.len() <= FEW;
-        let is_drawn = |(number, view): &(usize, &&Arc<DeploymentView>)| *number < DRAWN && (few || tone(view) < Tone::Good);
+        let is_drawn = |(number, view): &(usize, &&Arc<DeploymentView>)| {
+            *number < DRAWN && (few || tone(view) < Tone::Good)
+        };
         let drawn = part.items.iter().enumerate().take_while(is_drawn).count();
         let (troubled, well) = part.items.split_at(drawn);
         let members: usize = self.views.iter().map(|view| view.members().count()).sum();
@@ -62,13 +64,35 @@ impl Site<'_> {
 
     /// How it stands, in two lines.
     fn verdict(&self, members: usize) -> Markup {
-        let of = |severity| self.views.iter().flat_map(|view| &view.findings).filter(|finding| finding.severity == severity).count();
-        let (critical, warnings, info) = (of(Severity::Critical), of(Severity::Warning), of(Severity::Info));
-        let counts = [(critical, format!("{critical} critical")), (warnings, count(warnings, "warning")), (info, format!("{info} info"))];
-        let counts: Vec<_> = counts.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
+        let of = |severity| {
+            self.views
+                .iter()
+                .flat_map(|view| &view.findings)
+                .filter(|finding| finding.severity == severity)
+                .count()
+        };
+        let (critical, warnings, info) =
+            (of(Severity::Critical), of(Severity::Warning), of(Severity::Info));
+        let counts = [
+            (critical, format!("{critical} critical")),
+            (warnings, count(warnings, "warning")),
+            (info, format!("{info} info")),
+        ];
+        let counts: Vec<_> =
+            counts.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
         let worst = self.views.iter().map(|view| tone(view)).min().unwrap_or_default();
-        let worst_of: Vec<_> = self.views.iter().filter(|view| tone(view) == worst).map(|view| view.deployment.name.as_str()).collect();
-        let answering: usize = self.views.iter().flat_map(|view| view.members()).filter(|(_, node)| node.up() == Some(true)).count();
+        let worst_of: Vec<_> = self
+            .views
+            .iter()
+            .filter(|view| tone(view) == worst)
+            .map(|view| view.deployment.name.as_str())
+            .collect();
+        let answering: usize = self
+            .views
+            .iter()
+            .flat_map(|view| view.members())
+            .filter(|(_, node)| node.up() == Some(true))
+            .count();
         html! {
             div.verdict.(worst.class()) role="status" {
                 h1 {
@@ -136,7 +160,10 @@ impl Site<'_> {
 
     /// How long ago the last round was.
     pub(super) fn round(&self, view: &DeploymentView) -> String {
-        view.at.map_or_else(|| "none yet".to_owned(), |at| span(self.now.duration_since(at).unwrap_or_default()) + " ago")
+        view.at.map_or_else(
+            || "none yet".to_owned(),
+            |at| span(self.now.duration_since(at).unwrap_or_default()) + " ago",
+        )
     }
 }
 
@@ -193,5 +220,6 @@ fn is_meant(asked: &Asked, view: &DeploymentView) -> bool {
 }
 
 fn is_about(asked: &Asked, view: &DeploymentView, finding: &Finding) -> bool {
-    is_called(asked, view) || asked.matches(finding.node.as_deref().into_iter().chain([finding.kind.label()]))
+    is_called(asked, view)
+        || asked.matches(finding.node.as_deref().into_iter().chain([finding.kind.label()]))
 }

@@ -18,19 +18,27 @@ impl Site<'_> {
 
     /// The last of those that change something: what Sentinel cleans up after a failover is not among them.
     pub(super) fn latest(&self, links: Links, view: &DeploymentView, most: usize) -> Markup {
-        let events = view.history.events().rev().filter(|event| !is_announced(event) && !is_routine(event));
+        let events =
+            view.history.events().rev().filter(|event| !is_announced(event) && !is_routine(event));
         self.list(links, view, events.take(most), "Nothing happened since Rolecall watches.")
     }
 
     /// The last that a node had a part in.
-    pub(super) fn timeline_of(&self, links: Links, view: &DeploymentView, node: &str, most: usize) -> Markup {
+    pub(super) fn timeline_of(
+        &self,
+        links: Links,
+        view: &DeploymentView,
+        node: &str,
+        most: usize,
+    ) -> Markup {
         let events = view.history.events().rev().filter(|event| has_part(event, node));
         self.list(links, view, events.take(most), "Nothing happened to it since Rolecall watches.")
     }
 
     /// The last that Sentinels announced; nothing where there is none.
     pub(super) fn announcements(&self, links: Links, view: &DeploymentView, most: usize) -> Markup {
-        let events: Vec<_> = view.history.events().rev().filter(|event| is_announced(event)).take(most).collect();
+        let events: Vec<_> =
+            view.history.events().rev().filter(|event| is_announced(event)).take(most).collect();
         html! {
             @if !events.is_empty() {
                 details #announced {
@@ -41,7 +49,13 @@ impl Site<'_> {
         }
     }
 
-    fn list<'a>(&self, links: Links, view: &DeploymentView, events: impl Iterator<Item = &'a Event>, none: &str) -> Markup {
+    fn list<'a>(
+        &self,
+        links: Links,
+        view: &DeploymentView,
+        events: impl Iterator<Item = &'a Event>,
+        none: &str,
+    ) -> Markup {
         let mut events = events.peekable();
         html! {
             @if events.peek().is_none() { p.none { (none) } }
@@ -118,13 +132,19 @@ fn sentence(kind: &EventKind) -> String {
         EventKind::NodeBack { down } => format!("answers again, after {}", span(*down)),
         EventKind::Restarted => "restarted".to_owned(),
         EventKind::NodeReplaced => "was replaced by another server".to_owned(),
-        EventKind::RoleChanged { from, to } => format!("is {} now, and was {}", to.label(), from.label()),
+        EventKind::RoleChanged { from, to } => {
+            format!("is {} now, and was {}", to.label(), from.label())
+        }
         EventKind::LinkDropped => "lost the link to its master".to_owned(),
         EventKind::LinkRestored { down } => format!("has its link again, after {}", span(*down)),
-        EventKind::PrimaryChanged { from, to, cause } => format!("{to} is the primary now, and was {from} (cause: {})", cause.label()),
+        EventKind::PrimaryChanged { from, to, cause } => {
+            format!("{to} is the primary now, and was {from} (cause: {})", cause.label())
+        }
         EventKind::PrimaryLost { why } => format!("no primary any more ({})", why.label()),
         EventKind::PrimaryRegained => "there is a primary again".to_owned(),
-        EventKind::SplitBrainBegan { masters } => format!("split brain began: {}", masters.join(", ")),
+        EventKind::SplitBrainBegan { masters } => {
+            format!("split brain began: {}", masters.join(", "))
+        }
         EventKind::SplitBrainEnded { lasted, unreplicated_writes: 0, .. } => {
             format!("split brain ended after {}, no writes lost", span(*lasted))
         }
@@ -136,8 +156,12 @@ fn sentence(kind: &EventKind) -> String {
         EventKind::AofWriteRecovered => "writes its append-only file again".to_owned(),
         EventKind::AofRewriteFailed => "failed to rewrite its append-only file".to_owned(),
         EventKind::StatsReset => "had its statistics reset".to_owned(),
-        EventKind::Reconfigured { command } => format!("was given {}", command.replace('_', " ").to_uppercase()),
-        EventKind::LaggingPromotion { bytes: lacking } => format!("was promoted without {} of its primary's writes", bytes(*lacking)),
+        EventKind::Reconfigured { command } => {
+            format!("was given {}", command.replace('_', " ").to_uppercase())
+        }
+        EventKind::LaggingPromotion { bytes: lacking } => {
+            format!("was promoted without {} of its primary's writes", bytes(*lacking))
+        }
         EventKind::NodeDiscovered => "was found".to_owned(),
         EventKind::NodeGone => "does not belong to the deployment any more".to_owned(),
         EventKind::SentinelEvent { channel, payload } => format!("{channel} {payload}"),

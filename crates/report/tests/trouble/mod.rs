@@ -4,13 +4,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
-use topology::{Answer, Answerer, Check, Deployment, DeploymentView, EndpointKind, Fold, Kind, Outcome, Round, ServiceEndpoint};
+use topology::{
+    Answer, Answerer, Check, Deployment, DeploymentView, EndpointKind, Fold, Kind, Outcome, Round,
+    ServiceEndpoint,
+};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// A node answered with this INFO.
 pub(crate) fn answered(info: &str) -> Outcome {
-    Outcome::Answered(Answer::new(NodeSnapshot::from_info(info).expect("an INFO reply"), Duration::from_millis(1), SystemTime::UNIX_EPOCH))
+    Outcome::Answered(Answer::new(
+        NodeSnapshot::from_info(info).expect("an INFO reply"),
+        Duration::from_millis(1),
+        SystemTime::UNIX_EPOCH,
+    ))
 }
 
 /// A replica was promoted by hand while its master lived on and took two writes; a third node is gone.
@@ -25,7 +32,10 @@ pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView>
         deployment.add(name, format!("10.0.0.5:{port}"), None);
     }
     let endpoint = |kind, address: &str| ServiceEndpoint { kind, address: address.to_owned() };
-    deployment.endpoints = vec![endpoint(EndpointKind::Primary, "10.0.0.5:7000"), endpoint(EndpointKind::Reader, "10.0.0.5:7001")];
+    deployment.endpoints = vec![
+        endpoint(EndpointKind::Primary, "10.0.0.5:7000"),
+        endpoint(EndpointKind::Reader, "10.0.0.5:7001"),
+    ];
     let mut fold = Fold::new(Arc::new(deployment));
     let (old, new) = ("a".repeat(40), "b".repeat(40));
     let master = |changes: u64| {
@@ -33,19 +43,28 @@ pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView>
             "run_id:0\nrole:master\nmaster_replid:{old}\nmaster_repl_offset:100\nrdb_last_save_time:1\nrdb_changes_since_last_save:{changes}\nloading:0\n"
         )
     };
-    let replica =
-        format!("role:slave\nmaster_host:10.0.0.5\nmaster_port:6379\nmaster_link_status:up\nmaster_replid:{old}\nmaster_repl_offset:100\n");
-    let promoted =
-        format!("run_id:1\nrole:master\nmaster_replid:{new}\nmaster_replid2:{old}\nsecond_repl_offset:91\nmaster_repl_offset:120\n");
+    let replica = format!(
+        "role:slave\nmaster_host:10.0.0.5\nmaster_port:6379\nmaster_link_status:up\nmaster_replid:{old}\nmaster_repl_offset:100\n"
+    );
+    let promoted = format!(
+        "run_id:1\nrole:master\nmaster_replid:{new}\nmaster_replid2:{old}\nsecond_repl_offset:91\nmaster_repl_offset:120\n"
+    );
     let rounds = [
-        [answered(&master(5)), answered(&format!("run_id:1\n{replica}")), answered(&format!("run_id:2\n{replica}"))],
+        [
+            answered(&master(5)),
+            answered(&format!("run_id:1\n{replica}")),
+            answered(&format!("run_id:2\n{replica}")),
+        ],
         [answered(&master(5)), answered(&promoted), Outcome::Failed(Reason::Refused)],
         [answered(&master(7)), answered(&promoted), Outcome::Failed(Reason::Refused)],
     ];
     for (outcomes, number) in rounds.into_iter().zip(1..) {
         let elapsed = SECOND * number;
         let checks = if number == 3 { checks() } else { Vec::new() };
-        fold.apply(&Round { checks, ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.into()) });
+        fold.apply(&Round {
+            checks,
+            ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.into())
+        });
     }
     fold.view()
 }

@@ -34,7 +34,11 @@ fn main() -> Result<(), String> {
     let timeline = Timeline::read(&arguments.file)?;
     let deployment = Arc::new(timeline.deployment(arguments.sample));
     let mut fold = Fold::new(deployment);
-    let mut events: Vec<_> = timeline.rounds(arguments.sample, arguments.phase).iter().flat_map(|round| fold.apply(round).events).collect();
+    let mut events: Vec<_> = timeline
+        .rounds(arguments.sample, arguments.phase)
+        .iter()
+        .flat_map(|round| fold.apply(round).events)
+        .collect();
     // One that waited for its cause goes where its time belongs.
     events.sort_by_key(Event::order);
     for event in &events {
@@ -70,6 +74,9 @@ fn span(text: &str) -> Result<Duration, String> {
         Some(number) => (number, 0.001),
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),
     };
-    let seconds = number.trim().parse::<f64>().map_err(|_| format!("found {text:?}, accepted is a time such as 1s or 0.3s"))?;
+    let seconds = number
+        .trim()
+        .parse::<f64>()
+        .map_err(|_| format!("found {text:?}, accepted is a time such as 1s or 0.3s"))?;
     Duration::try_from_secs_f64(seconds * unit).map_err(|error| error.to_string())
 }

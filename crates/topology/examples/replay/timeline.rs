@@ -22,13 +22,23 @@ const MASTER: &str = "mymaster";
 impl Timeline {
     /// Reads a recording, and the Sentinels' messages beside it, if there are any.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
         let row = |(place, line): (usize, &str)| {
-            let row = serde_json::from_str::<Map<String, Value>>(line).map_err(|error| format!("line {}: {error}", place + 1))?;
-            let at = row.get("t").and_then(Value::as_f64).ok_or_else(|| format!("line {}: no t", place + 1))?;
+            let row = serde_json::from_str::<Map<String, Value>>(line)
+                .map_err(|error| format!("line {}: {error}", place + 1))?;
+            let at = row
+                .get("t")
+                .and_then(Value::as_f64)
+                .ok_or_else(|| format!("line {}: no t", place + 1))?;
             Ok((at, row))
         };
-        let rows = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(row).collect::<Result<Vec<_>, String>>()?;
+        let rows = text
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(row)
+            .collect::<Result<Vec<_>, String>>()?;
         let (_, first) = rows.first().ok_or("no rows")?;
         let names = first.keys().filter(|name| *name != "t").cloned();
         let (sentinels, nodes) = names.partition(|name| is_sentinel(name, first));
@@ -38,7 +48,13 @@ impl Timeline {
     /// The deployment that was recorded.
     pub(crate) fn deployment(&self, sample: Duration) -> Deployment {
         let long = Duration::from_secs(3600);
-        let mut deployment = Deployment::new("replay", Kind::Sentinel, &[], sample, (sample * 3).max(Duration::from_secs(3)));
+        let mut deployment = Deployment::new(
+            "replay",
+            Kind::Sentinel,
+            &[],
+            sample,
+            (sample * 3).max(Duration::from_secs(3)),
+        );
         deployment.discovery = Some(Discovery {
             master: MASTER.to_owned(),
             names: NameTemplate::default(),
@@ -71,8 +87,11 @@ impl Timeline {
             while wanted <= *at {
                 wanted += sample.as_secs_f64();
             }
-            let messages: Vec<_> =
-                self.messages[heard..].iter().take_while(|(then, _)| then <= at).map(|(_, message)| message.clone()).collect();
+            let messages: Vec<_> = self.messages[heard..]
+                .iter()
+                .take_while(|(then, _)| then <= at)
+                .map(|(_, message)| message.clone())
+                .collect();
             heard += messages.len();
             rounds.push(self.round(*at, row, messages));
         }
@@ -83,13 +102,21 @@ impl Timeline {
         let elapsed = Duration::from_secs_f64(at);
         let nodes = self.nodes.iter().map(|node| outcome(row.get(node), elapsed));
         let sentinels = self.sentinels.iter().map(|sentinel| said(row.get(sentinel), elapsed));
-        Round { messages, ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, nodes.chain(sentinels).collect()) }
+        Round {
+            messages,
+            ..Round::new(
+                SystemTime::UNIX_EPOCH + elapsed,
+                elapsed,
+                nodes.chain(sentinels).collect(),
+            )
+        }
     }
 }
 
 /// Sentinels are called `sentinel1`, or as their node with an s before it.
 fn is_sentinel(name: &str, row: &Map<String, Value>) -> bool {
-    name.starts_with("sentinel") || name.strip_prefix('s').is_some_and(|node| row.contains_key(node))
+    name.starts_with("sentinel")
+        || name.strip_prefix('s').is_some_and(|node| row.contains_key(node))
 }
 
 /// Where a node was, and another name of that place.
@@ -117,9 +144,14 @@ fn outcome(said: Option<&Value>, elapsed: Duration) -> Outcome {
             Outcome::Missed(Reason::Closed)
         };
     }
-    let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}:{}\n", text(value))).collect();
+    let lines: Vec<_> =
+        fields.iter().map(|(name, value)| format!("{name}:{}\n", text(value))).collect();
     match NodeSnapshot::from_info(&lines.concat()) {
-        Some(snapshot) => Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH + elapsed)),
+        Some(snapshot) => Outcome::Answered(Answer::new(
+            snapshot,
+            Duration::ZERO,
+            SystemTime::UNIX_EPOCH + elapsed,
+        )),
         None => Outcome::Missed(Reason::Protocol),
     }
 }
@@ -128,9 +160,16 @@ fn outcome(said: Option<&Value>, elapsed: Duration) -> Outcome {
 fn said(said: Option<&Value>, elapsed: Duration) -> Outcome {
     let Some(Value::Object(fields)) = said else { return Outcome::Missed(Reason::Timeout) };
     let values: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
-    let named = [("name", MASTER)].into_iter().chain(values.iter().map(|(name, value)| (*name, value.as_str())));
+    let named = [("name", MASTER)]
+        .into_iter()
+        .chain(values.iter().map(|(name, value)| (*name, value.as_str())));
     let Some(master) = Watched::from_pairs(named) else { return Outcome::Missed(Reason::Protocol) };
-    let report = SentinelReport::new(vec![MasterReport { master, replicas: None, sentinels: None, quorum: None }]);
+    let report = SentinelReport::new(vec![MasterReport {
+        master,
+        replicas: None,
+        sentinels: None,
+        quorum: None,
+    }]);
     let mut snapshot = NodeSnapshot { sentinel: Some(report.into()), ..NodeSnapshot::default() };
     snapshot.replication.role = Some(Role::Sentinel);
     Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH + elapsed))
@@ -146,10 +185,18 @@ fn messages(path: &Path) -> Vec<(f64, Message)> {
         let text = std::fs::read_to_string(beside).unwrap_or_default();
         for line in text.lines() {
             let mut words = line.splitn(3, ' ');
-            let (Some(Ok(at)), Some(channel)) = (words.next().map(str::parse::<f64>), words.next()) else { continue };
+            let (Some(Ok(at)), Some(channel)) = (words.next().map(str::parse::<f64>), words.next())
+            else {
+                continue;
+            };
             let payload = words.next().unwrap_or_default().to_owned();
             let at_time = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(at);
-            let message = Message { at: at_time, sentinel: format!("sentinel{sentinel}"), channel: channel.to_owned(), payload };
+            let message = Message {
+                at: at_time,
+                sentinel: format!("sentinel{sentinel}"),
+                channel: channel.to_owned(),
+                payload,
+            };
             messages.push((at, message));
         }
     }

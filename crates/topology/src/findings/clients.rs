@@ -13,14 +13,24 @@ impl Found<'_> {
                 ("seconds", seconds(misrouted.risen.saturating_sub(misrouted.began))),
                 ("commands", texts(&misrouted.commands)),
             ];
-            evidence.extend(misrouted.writers.iter().flat_map(|writers| who("misrouted_clients", writers)));
-            evidence.extend(misrouted.too_many.map(|clients| ("connected_clients", Value::Number(clients as f64))));
+            evidence.extend(
+                misrouted.writers.iter().flat_map(|writers| who("misrouted_clients", writers)),
+            );
+            evidence.extend(
+                misrouted
+                    .too_many
+                    .map(|clients| ("connected_clients", Value::Number(clients as f64))),
+            );
             self.add(FindingKind::RedisWritesHitReplica, Severity::Warning, Some(node), evidence);
         }
-        if let (Some(stale), Some(demoted), true) = (&misrouted.stale, misrouted.demoted, misrouted.settled)
+        if let (Some(stale), Some(demoted), true) =
+            (&misrouted.stale, misrouted.demoted, misrouted.settled)
             && stale.total > 0
         {
-            let evidence = who("stale_clients", stale).into_iter().chain([("demoted_seconds_ago", seconds(demoted))]).collect();
+            let evidence = who("stale_clients", stale)
+                .into_iter()
+                .chain([("demoted_seconds_ago", seconds(demoted))])
+                .collect();
             self.add(FindingKind::RedisStaleClients, Severity::Warning, Some(node), evidence);
         }
     }
@@ -28,7 +38,11 @@ impl Found<'_> {
 
 /// How many there are, under this name, and who they are.
 fn who(count: &'static str, clients: &Clients) -> [(&'static str, Value); 3] {
-    [(count, Value::Number(clients.total as f64)), ("libraries", texts(&clients.versions)), ("clients", texts(&clients.busiest))]
+    [
+        (count, Value::Number(clients.total as f64)),
+        ("libraries", texts(&clients.versions)),
+        ("clients", texts(&clients.busiest)),
+    ]
 }
 
 fn texts(texts: &[Box<str>]) -> Value {

@@ -7,7 +7,8 @@ impl Found<'_> {
     pub(super) fn of_cluster(&mut self, cluster: &ClusterView) {
         use FindingKind as Kind;
         let number = |number: u64| Value::Number(number as f64);
-        let counts = || vec![("masters", number(cluster.masters as u64)), ("ok", number(cluster.ok as u64))];
+        let counts =
+            || vec![("masters", number(cluster.masters as u64)), ("ok", number(cluster.ok as u64))];
         let doubtful = self.names(&cluster.doubtful);
         if cluster.working() == Some(false) {
             let mut evidence = counts();
@@ -20,10 +21,18 @@ impl Found<'_> {
             self.add(Kind::RedisClusterDown, Severity::Warning, None, evidence);
         }
         if let Some(uncovered) = cluster.uncovered.filter(|uncovered| *uncovered > 0) {
-            self.add(Kind::RedisClusterSlotsUncovered, Severity::Critical, None, vec![("slots", number(uncovered))]);
+            self.add(
+                Kind::RedisClusterSlotsUncovered,
+                Severity::Critical,
+                None,
+                vec![("slots", number(uncovered))],
+            );
         }
         if !cluster.conflicting.is_empty() {
-            let evidence = vec![("slots", number(cluster.conflicts)), ("nodes", self.names(&cluster.conflicting))];
+            let evidence = vec![
+                ("slots", number(cluster.conflicts)),
+                ("nodes", self.names(&cluster.conflicting)),
+            ];
             self.add(Kind::RedisClusterSlotConflict, Severity::Critical, None, evidence);
         }
     }

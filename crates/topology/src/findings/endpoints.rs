@@ -11,7 +11,9 @@ impl Found<'_> {
         }
         let kind = endpoint.configured.kind;
         let mut evidence = vec![("endpoint", text(kind.label()))];
-        evidence.extend(endpoint.leads_to.as_ref().map(|leads_to| ("leads_to", text(leads_to.label()))));
+        evidence.extend(
+            endpoint.leads_to.as_ref().map(|leads_to| ("leads_to", text(leads_to.label()))),
+        );
         evidence.extend(endpoint.role.map(|role| ("role", text(role.label()))));
         let acting: Vec<_> = self.view.shards.iter().flat_map(ShardView::acting).copied().collect();
         match acting[..] {

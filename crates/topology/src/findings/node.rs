@@ -29,7 +29,8 @@ impl Found<'_> {
     }
 
     fn down(&mut self, place: usize, node: &NodeView, reason: Reason) {
-        let mut evidence = vec![("reason", text(reason.label())), ("seconds", seconds(node.polling.silence))];
+        let mut evidence =
+            vec![("reason", text(reason.label())), ("seconds", seconds(node.polling.silence))];
         let role = node.last.as_ref().and_then(|last| last.replication.role);
         evidence.extend(role.map(|role| ("last_role", text(role.label()))));
         if !is_absence(reason) {
@@ -43,33 +44,63 @@ impl Found<'_> {
         // A server with this policy exits when its append-only file fails, so its absence may be the only sign.
         let policy = node.appendfsync.as_deref().map(text);
         evidence.extend(policy.map(|policy| ("appendfsync", policy)));
-        let followed = || self.view.nodes.iter().any(|other| other.upstream == Upstream::Node(place));
+        let followed =
+            || self.view.nodes.iter().any(|other| other.upstream == Upstream::Node(place));
         let was_primary = self.view.shards.iter().any(|shard| match shard.last_primary {
             Some(last) => last == place,
             None => role == Some(Role::Master) || followed(),
         });
         let left = self.view.nodes.iter().any(NodeView::follows);
         // In a cluster that is for each shard to say.
-        let last_replica = role == Some(Role::Replica) && !left && self.view.deployment.kind != Kind::Cluster;
-        let severity = if was_primary || last_replica { Severity::Critical } else { Severity::Warning };
+        let last_replica =
+            role == Some(Role::Replica) && !left && self.view.deployment.kind != Kind::Cluster;
+        let severity =
+            if was_primary || last_replica { Severity::Critical } else { Severity::Warning };
         self.add(FindingKind::RedisDown, severity, Some(node), evidence);
     }
 
     fn persistence(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
         use FindingKind as Kind;
         let aof = &snapshot.persistence.aof;
-        let role = || snapshot.replication.role.map_or_else(Vec::new, |role| vec![("role", text(role.label()))]);
-        let policy = snapshot.config.as_ref().and_then(|config| config.get("appendfsync")).map(|policy| ("appendfsync", text(policy)));
+        let role = || {
+            snapshot
+                .replication
+                .role
+                .map_or_else(Vec::new, |role| vec![("role", text(role.label()))])
+        };
+        let policy = snapshot
+            .config
+            .as_ref()
+            .and_then(|config| config.get("appendfsync"))
+            .map(|policy| ("appendfsync", text(policy)));
         if aof.failing() == Some(true) {
-            let kind = if aof.fsync_stuck() == Some(true) { Kind::RedisAofFsyncStuck } else { Kind::RedisAofWriteFailing };
-            let buffered = aof.buffered.map(|bytes| ("aof_buffer_length", Value::Number(bytes as f64)));
-            self.add(kind, Severity::Critical, Some(node), role().into_iter().chain(buffered).chain(policy).collect());
+            let kind = if aof.fsync_stuck() == Some(true) {
+                Kind::RedisAofFsyncStuck
+            } else {
+                Kind::RedisAofWriteFailing
+            };
+            let buffered =
+                aof.buffered.map(|bytes| ("aof_buffer_length", Value::Number(bytes as f64)));
+            self.add(
+                kind,
+                Severity::Critical,
+                Some(node),
+                role().into_iter().chain(buffered).chain(policy).collect(),
+            );
         }
         if aof.enabled == Some(true) && aof.rewrite_ok == Some(false) {
-            self.add(Kind::RedisAofRewriteFailing, Severity::Warning, Some(node), vec![("aof_last_bgrewrite_status", text("err"))]);
+            self.add(
+                Kind::RedisAofRewriteFailing,
+                Severity::Warning,
+                Some(node),
+                vec![("aof_last_bgrewrite_status", text("err"))],
+            );
         }
         if let Some((current, trigger)) = bloated(snapshot) {
-            let evidence = vec![("aof_current_size", Value::Number(current)), ("rewrite_due_at", Value::Number(trigger))];
+            let evidence = vec![
+                ("aof_current_size", Value::Number(current)),
+                ("rewrite_due_at", Value::Number(trigger)),
+            ];
             self.add(Kind::RedisAofBloated, Severity::Warning, Some(node), evidence);
         }
         if node.expected_aof == Some(true) && aof.enabled == Some(false) {
@@ -81,7 +112,10 @@ impl Found<'_> {
             self.add(Kind::RedisBgsaveFailing, Severity::Warning, Some(node), evidence);
         }
         if snapshot.persistence.loading == Some(true) {
-            let left = snapshot.fields.number("loading_eta_seconds").map(|left| ("eta_seconds", Value::Number(left)));
+            let left = snapshot
+                .fields
+                .number("loading_eta_seconds")
+                .map(|left| ("eta_seconds", Value::Number(left)));
             self.add(Kind::RedisLoading, Severity::Info, Some(node), left.into_iter().collect());
         }
         if snapshot.errors == ErrorStats::Wiped {
@@ -91,20 +125,35 @@ impl Found<'_> {
 
     fn memory(&mut self, place: usize, node: &NodeView, snapshot: &NodeSnapshot) {
         let number = |field| snapshot.fields.number(field);
-        let (Some(used), Some(limit)) = (number("used_memory"), number("maxmemory")) else { return };
-        let evidence = vec![("used_memory", Value::Number(used)), ("maxmemory", Value::Number(limit))];
-        let is_primary = self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == place));
+        let (Some(used), Some(limit)) = (number("used_memory"), number("maxmemory")) else {
+            return;
+        };
+        let evidence =
+            vec![("used_memory", Value::Number(used)), ("maxmemory", Value::Number(limit))];
+        let is_primary =
+            self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == place));
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
-        let lately = |risen: Option<Duration>| risen.is_some_and(|risen| self.view.elapsed.saturating_sub(risen) <= REFUSED_WITHIN);
+        let lately = |risen: Option<Duration>| {
+            risen.is_some_and(|risen| self.view.elapsed.saturating_sub(risen) <= REFUSED_WITHIN)
+        };
         if refuses(Refusal::Oom) || (is_primary && lately(node.memory_refused)) {
             self.add(FindingKind::RedisOutOfMemory, Severity::Critical, Some(node), evidence);
-        } else if limit > 0.0 && used > limit * MEMORY_NEAR_LIMIT_RATIO && evicts_nothing(snapshot) {
+        } else if limit > 0.0 && used > limit * MEMORY_NEAR_LIMIT_RATIO && evicts_nothing(snapshot)
+        {
             self.add(FindingKind::RedisMemoryNearLimit, Severity::Warning, Some(node), evidence);
         }
         // On a fenced stale master this is the fence at work.
         if refuses(Refusal::Noreplicas) && is_primary {
-            let good = snapshot.replication.good_replicas.map(|good| ("good_replicas", Value::Number(good as f64)));
-            self.add(FindingKind::RedisNotEnoughReplicas, Severity::Critical, Some(node), good.into_iter().collect());
+            let good = snapshot
+                .replication
+                .good_replicas
+                .map(|good| ("good_replicas", Value::Number(good as f64)));
+            self.add(
+                FindingKind::RedisNotEnoughReplicas,
+                Severity::Critical,
+                Some(node),
+                good.into_iter().collect(),
+            );
         }
     }
 
@@ -128,10 +177,13 @@ impl Found<'_> {
         };
         let master = || master.clone().map(|master| ("master", Value::Text(master)));
         let denied = match &node.upstream {
-            Upstream::Node(place) => view.nodes[*place].access_denied.filter(|_| view.nodes[*place].up() == Some(true)),
+            Upstream::Node(place) => {
+                view.nodes[*place].access_denied.filter(|_| view.nodes[*place].up() == Some(true))
+            }
             _ => None,
         };
-        let denied = denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= REFUSED_WITHIN);
+        let denied =
+            denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= REFUSED_WITHIN);
         // What looks like a synchronisation may be attempts that are turned away: then the master knows of none.
         let synced = matches!(&node.upstream, Upstream::Node(place) if view.nodes[*place].attached.iter().any(|replica| &*replica.seen.state != "online"));
         // While it reads its data from disk it asks for no link.
@@ -139,21 +191,43 @@ impl Found<'_> {
         let denied = denied && !loads(node);
         match node.link.state {
             Some(LinkState::Lost | LinkState::NeverUp) if denied => {
-                self.add(Kind::RedisReplicationAuthFailing, Severity::Critical, Some(node), master().into_iter().collect());
+                self.add(
+                    Kind::RedisReplicationAuthFailing,
+                    Severity::Critical,
+                    Some(node),
+                    master().into_iter().collect(),
+                );
             }
             Some(LinkState::Syncing | LinkState::SyncLooping) if denied && !synced => {
-                self.add(Kind::RedisReplicationAuthFailing, Severity::Critical, Some(node), master().into_iter().collect());
+                self.add(
+                    Kind::RedisReplicationAuthFailing,
+                    Severity::Critical,
+                    Some(node),
+                    master().into_iter().collect(),
+                );
             }
             Some(LinkState::SyncLooping) => {
-                self.add(Kind::RedisFullSyncLoop, Severity::Critical, Some(node), master().into_iter().collect());
+                self.add(
+                    Kind::RedisFullSyncLoop,
+                    Severity::Critical,
+                    Some(node),
+                    master().into_iter().collect(),
+                );
             }
             _ => {}
         }
-        if let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) = node.link.state.filter(|_| !loads(node)) {
-            let evidence = [Some(("state", text(state.label()))), master()].into_iter().flatten().collect();
-            let healthy = view.nodes.iter().any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
+        if let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) =
+            node.link.state.filter(|_| !loads(node))
+        {
+            let evidence =
+                [Some(("state", text(state.label()))), master()].into_iter().flatten().collect();
+            let healthy = view
+                .nodes
+                .iter()
+                .any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
             // Its master turns it away until it has read its own data.
-            let waits = matches!(&node.upstream, Upstream::Node(place) if loads(&view.nodes[*place]));
+            let waits =
+                matches!(&node.upstream, Upstream::Node(place) if loads(&view.nodes[*place]));
             let (kind, severity) = match state {
                 LinkState::Stalled => (Kind::RedisReplicaLinkStalled, Severity::Warning),
                 _ if healthy || waits => (Kind::RedisReplicaLinkDown, Severity::Warning),
@@ -164,13 +238,21 @@ impl Found<'_> {
         // During its first synchronisation a replica refuses reads, and is right to.
         let was_up = node.link.down_since.is_some() || node.link.state == Some(LinkState::Lost);
         if was_up && node.reads_refused.contains(&(Refusal::Masterdown, true)) {
-            let serves =
-                view.nodes.iter().any(|other| other.role() == Some(Role::Replica) && !crate::serving::refuses(&other.reads_refused));
+            let serves = view.nodes.iter().any(|other| {
+                other.role() == Some(Role::Replica)
+                    && !crate::serving::refuses(&other.reads_refused)
+            });
             let severity = if serves { Severity::Warning } else { Severity::Critical };
-            self.add(Kind::RedisReplicaRejectsReads, severity, Some(node), master().into_iter().collect());
+            self.add(
+                Kind::RedisReplicaRejectsReads,
+                severity,
+                Some(node),
+                master().into_iter().collect(),
+            );
         }
         if let Some(why) = node.orphan {
-            let evidence = [Some(("why", text(why.label()))), master()].into_iter().flatten().collect();
+            let evidence =
+                [Some(("why", text(why.label()))), master()].into_iter().flatten().collect();
             self.add(Kind::RedisReplicaOrphaned, Severity::Warning, Some(node), evidence);
         }
         if let Some(behind) = node.lag.behind.filter(|behind| *behind > LAG_HIGH) {
@@ -183,10 +265,20 @@ impl Found<'_> {
             );
         }
         if link.and_then(|link| link.read_only) == Some(false) {
-            self.add(Kind::RedisReplicaWritable, Severity::Warning, Some(node), vec![("slave_read_only", Value::Number(0.0))]);
+            self.add(
+                Kind::RedisReplicaWritable,
+                Severity::Warning,
+                Some(node),
+                vec![("slave_read_only", Value::Number(0.0))],
+            );
         }
         if node.diverged {
-            self.add(Kind::RedisReplicaDiverged, Severity::Warning, Some(node), master().into_iter().collect());
+            self.add(
+                Kind::RedisReplicaDiverged,
+                Severity::Warning,
+                Some(node),
+                master().into_iter().collect(),
+            );
         }
     }
 }
@@ -205,7 +297,10 @@ fn evicts_nothing(snapshot: &NodeSnapshot) -> bool {
 fn bloated(snapshot: &NodeSnapshot) -> Option<(f64, f64)> {
     let (config, number) = (snapshot.config.as_ref()?, |field| snapshot.fields.number(field));
     let (current, base) = (number("aof_current_size")?, number("aof_base_size")?);
-    let (percentage, least) = (config.number("auto-aof-rewrite-percentage")?, config.number("auto-aof-rewrite-min-size")?);
+    let (percentage, least) = (
+        config.number("auto-aof-rewrite-percentage")?,
+        config.number("auto-aof-rewrite-min-size")?,
+    );
     // Where rewriting is off by 0 the usual trigger says when it would have been due.
     let percentage = if percentage > 0.0 { percentage } else { 100.0 };
     let due = (base * (1.0 + percentage / 100.0)).max(least);

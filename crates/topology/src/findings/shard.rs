@@ -11,9 +11,14 @@ impl Found<'_> {
     pub(super) fn of_shard(&mut self, shard: &ShardView) {
         use FindingKind as Kind;
         let view = self.view;
-        let recent = |last: Option<Duration>| last.is_some_and(|last| view.elapsed.saturating_sub(last) <= LOSS_SHOWN_FOR);
+        let recent = |last: Option<Duration>| {
+            last.is_some_and(|last| view.elapsed.saturating_sub(last) <= LOSS_SHOWN_FOR)
+        };
         if !shard.unrelated.is_empty() {
-            let evidence = vec![("masters", self.names(&shard.masters)), ("unrelated", self.names(&shard.unrelated))];
+            let evidence = vec![
+                ("masters", self.names(&shard.masters)),
+                ("unrelated", self.names(&shard.unrelated)),
+            ];
             self.add(Kind::RolecallUnrelatedMasters, Severity::Warning, None, evidence);
         }
         if recent(shard.emptied.last) {
@@ -23,12 +28,18 @@ impl Found<'_> {
         }
         let lost = &shard.lost_writes;
         if !shard.split_brain.masters.is_empty() {
-            let mut evidence = vec![("masters", self.names(&shard.split_brain.masters)), ("stale", self.names(&shard.stale))];
+            let mut evidence = vec![
+                ("masters", self.names(&shard.split_brain.masters)),
+                ("stale", self.names(&shard.stale)),
+            ];
             evidence.extend(self.primary(shard));
-            evidence.push(("seconds", seconds(view.elapsed.saturating_sub(shard.split_brain.since))));
+            evidence
+                .push(("seconds", seconds(view.elapsed.saturating_sub(shard.split_brain.since))));
             evidence.push((TAKING_WRITES, self.names(&view.writable_stale_masters(shard))));
             evidence.push(("unreplicated_writes", Value::Number(lost.of_split as f64)));
-            evidence.extend(lost.bytes.map(|bytes| ("unreplicated_bytes", Value::Number(bytes as f64))));
+            evidence.extend(
+                lost.bytes.map(|bytes| ("unreplicated_bytes", Value::Number(bytes as f64))),
+            );
             let severity = match (lost.of_split, shard.split_brain.unseen) {
                 (0, false) => Severity::Info,
                 // It may be days old.
@@ -38,7 +49,10 @@ impl Found<'_> {
             self.add(Kind::RedisSplitBrain, severity, None, evidence);
         }
         if let Some(loss) = lost.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
-            let mut evidence = vec![("unreplicated_writes", Value::Number(loss.writes as f64)), ("stale", self.names(&loss.stale))];
+            let mut evidence = vec![
+                ("unreplicated_writes", Value::Number(loss.writes as f64)),
+                ("stale", self.names(&loss.stale)),
+            ];
             // It may have become primary since.
             if !shard.primary.is_some_and(|primary| loss.stale.contains(&primary.node)) {
                 evidence.extend(self.primary(shard));
@@ -52,15 +66,24 @@ impl Found<'_> {
         if let Some(why) = shard.no_primary.why {
             let mut evidence = vec![("why", text(why.label()))];
             evidence.extend(shard.last_primary.map(|last| ("last_primary", text(view.name(last)))));
-            evidence.push(("seconds", seconds(view.elapsed.saturating_sub(shard.no_primary.since))));
+            evidence
+                .push(("seconds", seconds(view.elapsed.saturating_sub(shard.no_primary.since))));
             self.add(Kind::RedisNoPrimary, Severity::Critical, None, evidence);
         }
-        let refusing = |place: &&usize| crate::serving::refuses(&view.nodes[**place].writes_refused);
+        let refusing =
+            |place: &&usize| crate::serving::refuses(&view.nodes[**place].writes_refused);
         let blocked = || shard.last_primary.as_ref().filter(|_| shard.masters.is_empty());
-        if let (Some(false), Some(place)) = (shard.writable, shard.acting().find(refusing).or_else(blocked)) {
+        if let (Some(false), Some(place)) =
+            (shard.writable, shard.acting().find(refusing).or_else(blocked))
+        {
             let node = &view.nodes[*place];
-            let reasons = if node.snapshot().is_some() { holding(&node.writes_refused) } else { vec![Refusal::Busy.label()] };
-            let ends = node.snapshot().and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
+            let reasons = if node.snapshot().is_some() {
+                holding(&node.writes_refused)
+            } else {
+                vec![Refusal::Busy.label()]
+            };
+            let ends =
+                node.snapshot().and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
             let loading = reasons == [Refusal::Loading.label()] && ends.is_some();
             let severity = if loading { Severity::Warning } else { Severity::Critical };
             let evidence = vec![("primary", text(&node.node.name)), ("reasons", list(&reasons))];
@@ -73,7 +96,8 @@ impl Found<'_> {
         if shard.replicas + shard.stale.len() < shard.replicas_wanted && !waits {
             let severity = if shard.replicas == 0 { Severity::Critical } else { Severity::Warning };
             let numbers = [("replicas", shard.replicas), ("expected", shard.replicas_wanted)];
-            let evidence = numbers.map(|(name, count)| (name, Value::Number(count as f64))).to_vec();
+            let evidence =
+                numbers.map(|(name, count)| (name, Value::Number(count as f64))).to_vec();
             // Of a cluster each shard is one of many: a replica less is the business of that shard.
             let (kind, severity) = match (&shard.shard, shard.replicas) {
                 (Some(_), 0) => (Kind::RedisClusterShardWithoutReplica, Severity::Warning),

@@ -2,7 +2,9 @@
 
 use snapshot::{Held, Quorum, Role, Watched};
 use topology::FindingKind::RedisSentinelDisagreement as Disagreement;
-use topology::FindingKind::{RedisSentinelMisconfigured as Misconfigured, RedisSentinelQuorumLost as QuorumLost};
+use topology::FindingKind::{
+    RedisSentinelMisconfigured as Misconfigured, RedisSentinelQuorumLost as QuorumLost,
+};
 use topology::Severity::{Critical, Info, Warning};
 use topology::{Deployment, Evidence};
 
@@ -11,7 +13,8 @@ use crate::scene::*;
 #[test]
 fn all_that_any_sentinel_lists_belongs_to_it() {
     let mut scene = Scene::new(PLAIN, |_| {});
-    scene.sentinels = [Some(report(A, 1, &[up(B)])), Some(report(A, 1, &[up(C)])), Some(report(A, 1, &[]))];
+    scene.sentinels =
+        [Some(report(A, 1, &[up(B)])), Some(report(A, 1, &[up(C)])), Some(report(A, 1, &[]))];
     let view = scene.rounds(3);
     assert_eq!((data(&view), primary(&view)), (vec![A, B, C], Some((A, Evidence::Sentinel))));
     assert_eq!((kinds(&view), scene.events.len()), (vec![], 0), "the first list is no event");
@@ -44,11 +47,27 @@ fn a_majority_is_more_than_half_of_all_that_are_configured() {
 #[test]
 fn a_disagreement_is_routine_for_a_minute() {
     let a = || Some(names(A, 1));
-    let late = || Some(but(names(A, 1), |report| report.master.role_reported = Some(Role::Replica)));
+    let late =
+        || Some(but(names(A, 1), |report| report.master.role_reported = Some(Role::Replica)));
     for (b, sentinels, severity, shown) in [
-        (promoted("y", 'a', 'b'), [a(), a(), a()], Critical, ["majority", B, A, "s1, s2, s3", "1", "60"]),
-        (replica("y", 'a', A), [a(), a(), Some(names(B, 0))], Warning, ["dissenter", A, B, "s3", "0", "60"]),
-        (replica("y", 'a', A), [late(), late(), a()], Critical, ["role_reported", A, A, "s1, s2", "1", "60"]),
+        (
+            promoted("y", 'a', 'b'),
+            [a(), a(), a()],
+            Critical,
+            ["majority", B, A, "s1, s2, s3", "1", "60"],
+        ),
+        (
+            replica("y", 'a', A),
+            [a(), a(), Some(names(B, 0))],
+            Warning,
+            ["dissenter", A, B, "s3", "0", "60"],
+        ),
+        (
+            replica("y", 'a', A),
+            [late(), late(), a()],
+            Critical,
+            ["role_reported", A, A, "s1, s2", "1", "60"],
+        ),
     ] {
         let mut scene = Scene::healthy(PLAIN);
         scene.servers.insert(B, b);
@@ -56,21 +75,34 @@ fn a_disagreement_is_routine_for_a_minute() {
         assert_eq!(found(&scene.rounds(60), Disagreement), Some(Info));
         let view = scene.rounds(1);
         assert_eq!(found(&view, Disagreement), Some(severity));
-        assert_eq!(evidence(&view, Disagreement, ["why", "primary", "named", "sentinels", "epoch", "seconds"]), shown);
+        assert_eq!(
+            evidence(
+                &view,
+                Disagreement,
+                ["why", "primary", "named", "sentinels", "epoch", "seconds"]
+            ),
+            shown
+        );
     }
 }
 
 #[test]
 fn a_quorum_is_lost_by_most_of_those_that_answer() {
     let ok = || Some(names(A, 1));
-    let no = || Some(but(names(A, 1), |report| report.quorum = Some(Quorum { ok: false, usable: Some(1) })));
-    for (sentinels, lost) in [([no(), ok(), None], false), ([no(), no(), ok()], true), ([no(), None, None], true)] {
+    let no = || {
+        Some(but(names(A, 1), |report| report.quorum = Some(Quorum { ok: false, usable: Some(1) })))
+    };
+    for (sentinels, lost) in
+        [([no(), ok(), None], false), ([no(), no(), ok()], true), ([no(), None, None], true)]
+    {
         let mut scene = Scene::healthy(PLAIN);
         scene.sentinels = sentinels;
         assert_eq!(found(&scene.rounds(60), QuorumLost), lost.then_some(Warning));
         let view = scene.rounds(1);
         assert_eq!(found(&view, QuorumLost), lost.then_some(Critical));
-        assert!(!lost || evidence(&view, QuorumLost, ["usable", "quorum", "known"]) == ["1", "2", "3"]);
+        assert!(
+            !lost || evidence(&view, QuorumLost, ["usable", "quorum", "known"]) == ["1", "2", "3"]
+        );
     }
 }
 
@@ -101,19 +133,32 @@ fn masters_that_sentinels_list_together_are_of_one_data_set() {
         }
     };
     let (one, two) = (Scene::new(PLAIN, |_| {}), Scene::new(PLAIN, listed));
-    for (mut scene, split, stale, unrelated) in [(one, vec![3, 4], vec![4], vec![]), (two, vec![], vec![], vec![4])] {
+    for (mut scene, split, stale, unrelated) in
+        [(one, vec![3, 4], vec![4], vec![]), (two, vec![], vec![], vec![4])]
+    {
         scene.servers.insert(B, master_of("y", 'e'));
         scene.all(&names(A, 1));
         let shard = scene.rounds(3).shards[0].clone();
-        assert_eq!((&shard.split_brain.masters, &shard.stale, &shard.unrelated), (&split, &stale, &unrelated));
-        assert_eq!(shard.primary.map(|primary| (primary.node, primary.evidence)), Some((3, Evidence::Lineage)));
+        assert_eq!(
+            (&shard.split_brain.masters, &shard.stale, &shard.unrelated),
+            (&split, &stale, &unrelated)
+        );
+        assert_eq!(
+            shard.primary.map(|primary| (primary.node, primary.evidence)),
+            Some((3, Evidence::Lineage))
+        );
     }
 }
 
 #[test]
 fn a_failover_is_the_work_of_sentinels_if_they_say_so() {
     let failing_over = but(names(A, 1), |report| report.master.failing_over = true);
-    for (said, cause) in [(names(B, 2), "sentinel"), (failing_over, "sentinel"), (names(B, 1), "unknown"), (names(A, 1), "unknown")] {
+    for (said, cause) in [
+        (names(B, 2), "sentinel"),
+        (failing_over, "sentinel"),
+        (names(B, 1), "unknown"),
+        (names(A, 1), "unknown"),
+    ] {
         let mut scene = Scene::healthy(PLAIN);
         scene.servers.remove(A);
         scene.servers.insert(B, promoted("y", 'a', 'b'));

@@ -35,20 +35,33 @@ fn a_node_that_nobody_lists_is_forgotten_once() {
 fn a_freed_place_passes_nothing_on() {
     let mut scene = Scene::healthy(PLAIN);
     scene.servers.insert(A, master_of("x", 'a') + "master_repl_offset:500\n");
-    scene.servers.insert(C, replica("z2", 'a', A).replace(":1000", ":1") + "master_repl_offset:100\ntotal_error_replies:9\n");
+    scene.servers.insert(
+        C,
+        replica("z2", 'a', A).replace(":1000", ":1")
+            + "master_repl_offset:100\ntotal_error_replies:9\n",
+    );
     let view = scene.rounds(1);
     let (place, c) = node(&view, C);
-    assert_eq!((c.process.restarts, c.lag.bytes, c.counters.error_replies()), (1, Some(400), Some(9)));
+    assert_eq!(
+        (c.process.restarts, c.lag.bytes, c.counters.error_replies()),
+        (1, Some(400), Some(9))
+    );
     scene.all(&report(A, 1, &[up(B)]));
     scene.rounds(11);
     scene.all(&report(A, 1, &[up(B), up(D)]));
     let view = scene.rounds(1);
     let (taken, d) = node(&view, D);
-    assert_eq!((taken, d.presence, d.process, d.lag), (place, Presence::Pending, ProcessView::default(), Lag::default()));
+    assert_eq!(
+        (taken, d.presence, d.process, d.lag),
+        (place, Presence::Pending, ProcessView::default(), Lag::default())
+    );
     scene.servers.insert(D, replica("w", 'd', A) + "total_error_replies:70\n");
     let view = scene.rounds(1);
     let (_, d) = node(&view, D);
-    assert_eq!((d.process, d.counters.error_replies(), d.lag), (ProcessView::default(), Some(0), Lag::default()));
+    assert_eq!(
+        (d.process, d.counters.error_replies(), d.lag),
+        (ProcessView::default(), Some(0), Lag::default())
+    );
     let kept = scene.fold.remembered().nodes;
     assert_eq!((&kept[D].replication_ids, kept.get(C)), (&vec!["d".repeat(40)], None));
 }
@@ -66,7 +79,10 @@ fn a_freed_place_is_not_the_primary() {
     let view = scene.rounds(2);
     assert_eq!((node(&view, D).0, view.shards[0].last_primary, primary(&view)), (3, None, None));
     scene.servers.insert(B, promoted("y", 'a', 'b'));
-    assert_eq!((primary(&scene.rounds(5)), scene.happened("primary_changed")), (Some((B, Evidence::Sentinel)), vec![]));
+    assert_eq!(
+        (primary(&scene.rounds(5)), scene.happened("primary_changed")),
+        (Some((B, Evidence::Sentinel)), vec![])
+    );
 }
 
 #[test]
@@ -78,26 +94,44 @@ fn a_ghost_is_no_member_until_it_returns() {
     assert_eq!((data(&view), found(&view, Ghosts)), (vec![A, B, C], None));
     scene.all(&report(A, 1, &[up(B), down(C, 601)]));
     let view = scene.rounds(20);
-    assert_eq!((data(&view), scene.happened("node_gone"), found(&view, RedisDown)), (vec![A, B], vec![C], None));
-    assert_eq!((found(&view, Ghosts), evidence(&view, Ghosts, ["replicas", "sentinels"])), (Some(Warning), [C, ""].map(Into::into)));
+    assert_eq!(
+        (data(&view), scene.happened("node_gone"), found(&view, RedisDown)),
+        (vec![A, B], vec![C], None)
+    );
+    assert_eq!(
+        (found(&view, Ghosts), evidence(&view, Ghosts, ["replicas", "sentinels"])),
+        (Some(Warning), [C, ""].map(Into::into))
+    );
     scene.servers.insert(C, replica("z2", 'a', A));
     scene.all(&report(A, 1, &[up(B), up(C)]));
     let view = scene.rounds(2);
-    assert_eq!((data(&view), kinds(&view), scene.happened("node_discovered")), (vec![A, B, C], vec![], vec![C]));
+    assert_eq!(
+        (data(&view), kinds(&view), scene.happened("node_discovered")),
+        (vec![A, B, C], vec![], vec![C])
+    );
     // One at first sight never was a member.
     let mut scene = Scene::new(PLAIN, |_| {});
     scene.all(&report(A, 1, &[up(B), down(C, 700)]));
     let view = scene.rounds(5);
-    assert_eq!((data(&view), scene.events.len(), kinds(&view)), (vec![A, B], 0, vec![(Ghosts, Warning)]));
+    assert_eq!(
+        (data(&view), scene.events.len(), kinds(&view)),
+        (vec![A, B], 0, vec![(Ghosts, Warning)])
+    );
 }
 
 #[test]
 fn one_doubt_keeps_a_ghost() {
-    let cut_off = but(report(A, 1, &[down(B, 700), down(C, 700)]), |report| report.master.held = Held::SubjectivelyDown);
+    let cut_off = but(report(A, 1, &[down(B, 700), down(C, 700)]), |report| {
+        report.master.held = Held::SubjectivelyDown
+    });
     for doubt in [names(A, 1), report(A, 1, &[down(C, 20)]), cut_off] {
         let mut scene = Scene::healthy(PLAIN);
         scene.all(&report(A, 1, &[up(B), down(C, 700)]));
-        assert_eq!((data(&scene.rounds(20)), scene.events.len()), (vec![A, B, C], 0), "it answers us");
+        assert_eq!(
+            (data(&scene.rounds(20)), scene.events.len()),
+            (vec![A, B, C], 0),
+            "it answers us"
+        );
         scene.servers.remove(C);
         scene.sentinels[2] = Some(doubt);
         let view = scene.rounds(20);
@@ -108,7 +142,12 @@ fn one_doubt_keeps_a_ghost() {
 #[test]
 fn a_configured_sentinel_is_down_and_no_ghost() {
     let mut scene = Scene::new(PLAIN, |deployment| deployment.show_sentinel(2, false));
-    let others = Arc::new([down("10.0.1.2:26379", 700), down("10.0.1.3:26379", 700), down("10.0.1.9:26379", 700), up("10.0.1.8:26379")]);
+    let others = Arc::new([
+        down("10.0.1.2:26379", 700),
+        down("10.0.1.3:26379", 700),
+        down("10.0.1.9:26379", 700),
+        up("10.0.1.8:26379"),
+    ]);
     scene.all(&but(names(A, 1), |report| report.sentinels = Some(others)));
     scene.rounds(2);
     scene.sentinels[2] = None;
@@ -118,7 +157,10 @@ fn a_configured_sentinel_is_down_and_no_ghost() {
     assert_eq!(evidence(&view, Ghosts, ["replicas", "sentinels"]), ["", "10.0.1.9:26379"]);
     scene.sentinels[1] = None;
     let view = scene.rounds(5);
-    assert_eq!((kinds(&view), scene.happened("node_unreachable")), (vec![(RedisSentinelDown, Warning), (Ghosts, Warning)], vec!["s2"]));
+    assert_eq!(
+        (kinds(&view), scene.happened("node_unreachable")),
+        (vec![(RedisSentinelDown, Warning), (Ghosts, Warning)], vec!["s2"])
+    );
 }
 
 #[test]
@@ -127,9 +169,18 @@ fn host_names_are_asked_for() {
     scene.names = [("10.0.0.4".to_owned(), Some("redis-2.other".to_owned()))].into();
     scene.all(&report(A, 1, &[up("redis-2.svc:6379"), up(C), up(D)]));
     assert_eq!(data(&scene.rounds(1)), ["redis-2", D], "two of one name are told apart");
-    assert_eq!(scene.wanted, ["10.0.0.1", "10.0.0.3"].map(|address| Wanted::HostName(address.to_owned())));
-    scene.names.extend([("10.0.0.1".to_owned(), Some("redis-0.svc".to_owned())), ("10.0.0.3".to_owned(), None)]);
-    assert_eq!((data(&scene.rounds(1)), scene.wanted.len()), (vec!["redis-2", D, "redis-0", "10.0.0.3"], 0));
+    assert_eq!(
+        scene.wanted,
+        ["10.0.0.1", "10.0.0.3"].map(|address| Wanted::HostName(address.to_owned()))
+    );
+    scene.names.extend([
+        ("10.0.0.1".to_owned(), Some("redis-0.svc".to_owned())),
+        ("10.0.0.3".to_owned(), None),
+    ]);
+    assert_eq!(
+        (data(&scene.rounds(1)), scene.wanted.len()),
+        (vec!["redis-2", D, "redis-0", "10.0.0.3"], 0)
+    );
 }
 
 #[test]
@@ -142,9 +193,18 @@ fn a_node_that_moved_keeps_its_name() {
     let view = scene.rounds(20);
     assert_eq!((data(&view), kinds(&view)), (vec!["redis-0", "redis-1", "redis-2"], vec![]));
     let (place, moved) = node(&view, "redis-2");
-    assert_eq!((place, &moved.node.labels, moved.process.restarts), (5, &before.nodes[5].node.labels, 1));
-    assert_eq!((&*moved.node.address, view.deployment.place(D), view.deployment.place(C)), (D, Some(5), None));
-    assert_eq!(scene.events, ["node_unreachable", "node_back", "restarted"].map(|kind| (kind, "redis-2".to_owned())));
+    assert_eq!(
+        (place, &moved.node.labels, moved.process.restarts),
+        (5, &before.nodes[5].node.labels, 1)
+    );
+    assert_eq!(
+        (&*moved.node.address, view.deployment.place(D), view.deployment.place(C)),
+        (D, Some(5), None)
+    );
+    assert_eq!(
+        scene.events,
+        ["node_unreachable", "node_back", "restarted"].map(|kind| (kind, "redis-2".to_owned()))
+    );
 }
 
 #[test]
@@ -153,19 +213,32 @@ fn one_process_at_two_addresses_is_one_node() {
     let mut scene = Scene::new(PLAIN, |_| {});
     scene.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C)]));
     let view = scene.rounds(2);
-    assert_eq!((data(&view), view.deployment.place(B)), (vec!["redis-1:6379", A, C], view.deployment.place("redis-1:6379")));
+    assert_eq!(
+        (data(&view), view.deployment.place(B)),
+        (vec!["redis-1:6379", A, C], view.deployment.place("redis-1:6379"))
+    );
     // One that is known is found at another address later.
     scene.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C), run("z", D)]));
     let view = scene.rounds(2);
-    assert_eq!((data(&view), view.deployment.place(D)), (vec!["redis-1:6379", A, C], Some(node(&view, C).0)));
+    assert_eq!(
+        (data(&view), view.deployment.place(D)),
+        (vec!["redis-1:6379", A, C], Some(node(&view, C).0))
+    );
     assert_eq!(scene.happened("node_discovered"), [""; 0]);
     // The one where it is reached may be of our own making.
     let map = [(C.to_owned(), "127.0.0.1:7003".to_owned())].into();
-    let mut scene = Scene::new(PLAIN, |deployment| deployment.discovery.as_mut().expect("discovery").address_map = map);
-    scene.servers.extend([("127.0.0.1:7003", replica("z", 'a', A)), (C, master_of("another", 'e'))]);
+    let mut scene = Scene::new(PLAIN, |deployment| {
+        deployment.discovery.as_mut().expect("discovery").address_map = map
+    });
+    scene
+        .servers
+        .extend([("127.0.0.1:7003", replica("z", 'a', A)), (C, master_of("another", 'e'))]);
     scene.all(&names(A, 1));
     let view = scene.rounds(3);
-    assert_eq!((data(&view), &*node(&view, C).1.node.address, kinds(&view)), (vec![A, B, C], "127.0.0.1:7003", vec![]));
+    assert_eq!(
+        (data(&view), &*node(&view, C).1.node.address, kinds(&view)),
+        (vec![A, B, C], "127.0.0.1:7003", vec![])
+    );
 }
 
 #[test]
@@ -175,7 +248,9 @@ fn what_was_kept_reaches_nodes_that_are_found_later() {
     scene.fold.remember(kept, SECOND * 5);
     scene.rounds(3);
     // Meanwhile B took over, and A came back as its replica.
-    scene.servers.extend([(A, replica("x2", 'b', B).replace(":1000", ":1")), (B, promoted("y", 'a', 'b'))]);
+    scene
+        .servers
+        .extend([(A, replica("x2", 'b', B).replace(":1000", ":1")), (B, promoted("y", 'a', 'b'))]);
     scene.all(&names(B, 2));
     scene.rounds(5);
     assert_eq!(scene.happened("restarted"), [A]);
@@ -186,7 +261,9 @@ fn what_was_kept_reaches_nodes_that_are_found_later() {
 #[test]
 fn a_primary_behind_a_map_is_where_sentinels_say() {
     let map = [(A.to_owned(), "127.0.0.1:7001".to_owned())].into();
-    let mut scene = Scene::new(PLAIN, |deployment| deployment.discovery.as_mut().expect("discovery").address_map = map);
+    let mut scene = Scene::new(PLAIN, |deployment| {
+        deployment.discovery.as_mut().expect("discovery").address_map = map
+    });
     let info = scene.servers.remove(A).expect("a server");
     scene.servers.insert("127.0.0.1:7001", info);
     scene.all(&names(A, 1));
@@ -207,7 +284,10 @@ fn a_node_that_moved_stays_there_while_its_old_address_is_listed() {
         scene.servers.insert(new, replica("z2", 'a', A).replace(":1000", ":1"));
         scene.all(&report(A, 1, &[up(B), down(old, down_for), up(new)]));
         let view = scene.rounds(20);
-        assert_eq!((data(&view), &*node(&view, "redis-2").1.node.address), (vec!["redis-0", "redis-1", "redis-2"], new));
+        assert_eq!(
+            (data(&view), &*node(&view, "redis-2").1.node.address),
+            (vec!["redis-0", "redis-1", "redis-2"], new)
+        );
         assert_eq!((found(&view, RedisDown), scene.happened("node_back")), (None, vec!["redis-2"]));
     }
 }
@@ -236,7 +316,10 @@ fn a_master_that_nobody_lists_is_none_of_the_data_set_without_a_history_of_it() 
     scene.all(&report(D, 5, &[]));
     let view = scene.rounds(60);
     assert_eq!((data(&view), found(&view, FindingKind::RedisSplitBrain)), (vec![A, D], None));
-    assert!(found(&view, FindingKind::RolecallUnrelatedMasters).is_some() && found(&view, FindingKind::RedisReplicasMissing).is_none());
+    assert!(
+        found(&view, FindingKind::RolecallUnrelatedMasters).is_some()
+            && found(&view, FindingKind::RedisReplicasMissing).is_none()
+    );
 }
 
 #[test]
@@ -246,10 +329,17 @@ fn what_was_kept_is_kept_until_its_nodes_are_found() {
     scene.fold.remember(kept.clone(), SECOND);
     scene.rounds(3);
     let again = scene.fold.remembered();
-    assert_eq!((&again.primary, &again.nodes[A], &again.nodes[B]), (&kept.primary, &kept.nodes[A], &kept.nodes[B]));
+    assert_eq!(
+        (&again.primary, &again.nodes[A], &again.nodes[B]),
+        (&kept.primary, &kept.nodes[A], &kept.nodes[B])
+    );
     // Epochs too: a failover meanwhile was one of the Sentinels.
     scene.all(&names(B, 2));
-    scene.servers.extend([(A, replica("x", 'b', B)), (B, promoted("y", 'a', 'b')), (C, replica("z", 'b', B))]);
+    scene.servers.extend([
+        (A, replica("x", 'b', B)),
+        (B, promoted("y", 'a', 'b')),
+        (C, replica("z", 'b', B)),
+    ]);
     scene.rounds(6);
     assert_eq!(scene.happened("primary_changed"), [format!("{A} to {B}, sentinel")]);
 }

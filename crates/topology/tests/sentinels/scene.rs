@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::{Held, MasterReport, MasterSettings, NodeSnapshot, Quorum, Reason, SentinelReport, Watched};
-use topology::{Answer, Deployment, DeploymentView, Discovery, EventKind, Evidence, FindingKind, Fold, HostNames, Kind, NameTemplate};
+use snapshot::{
+    Held, MasterReport, MasterSettings, NodeSnapshot, Quorum, Reason, SentinelReport, Watched,
+};
+use topology::{
+    Answer, Deployment, DeploymentView, Discovery, EventKind, Evidence, FindingKind, Fold,
+    HostNames, Kind, NameTemplate,
+};
 use topology::{NodeKind, NodeView, Outcome, Round, Severity, Value, Wanted};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -13,8 +18,11 @@ pub(crate) const A: &str = "10.0.0.1:6379";
 pub(crate) const B: &str = "10.0.0.2:6379";
 pub(crate) const C: &str = "10.0.0.3:6379";
 pub(crate) const D: &str = "10.0.0.4:6379";
-pub(crate) const SENTINELS: [&str; 3] =
-    ["run_id:s1\nredis_mode:sentinel\n", "run_id:s2\nredis_mode:sentinel\n", "run_id:s3\nredis_mode:sentinel\n"];
+pub(crate) const SENTINELS: [&str; 3] = [
+    "run_id:s1\nredis_mode:sentinel\n",
+    "run_id:s2\nredis_mode:sentinel\n",
+    "run_id:s3\nredis_mode:sentinel\n",
+];
 pub(crate) const PLAIN: &str = "{host}:{port}";
 
 /// Three Sentinels, what each says of the master, and what the servers say by their addresses. Others refuse connections.
@@ -31,14 +39,29 @@ impl Scene {
     pub(crate) fn new(template: &str, with: impl FnOnce(&mut Deployment)) -> Self {
         let mut deployment = Deployment::new("sessions", Kind::Sentinel, &[], SECOND, SECOND * 3);
         for sentinel in 1..=3 {
-            deployment.add_sentinel(format!("s{sentinel}"), format!("10.0.1.{sentinel}:26379"), true);
+            deployment.add_sentinel(
+                format!("s{sentinel}"),
+                format!("10.0.1.{sentinel}:26379"),
+                true,
+            );
         }
-        let (master, names, address_map) = ("mymaster".to_owned(), NameTemplate::new(template).expect(template), BTreeMap::new());
-        deployment.discovery = Some(Discovery { master, names, address_map, ghost_after: SECOND * 600, forget_after: SECOND * 10 });
+        let (master, names, address_map) =
+            ("mymaster".to_owned(), NameTemplate::new(template).expect(template), BTreeMap::new());
+        deployment.discovery = Some(Discovery {
+            master,
+            names,
+            address_map,
+            ghost_after: SECOND * 600,
+            forget_after: SECOND * 10,
+        });
         with(&mut deployment);
-        let servers = [(A, master_of("x", 'a')), (B, replica("y", 'a', A)), (C, replica("z", 'a', A))].into();
-        let host_name = |(ip, name): (&str, &str)| (format!("10.0.0.{ip}"), Some(format!("{name}.svc")));
-        let names = [("1", "redis-0"), ("2", "redis-1"), ("3", "redis-2"), ("4", "redis-2")].map(host_name).into();
+        let servers =
+            [(A, master_of("x", 'a')), (B, replica("y", 'a', A)), (C, replica("z", 'a', A))].into();
+        let host_name =
+            |(ip, name): (&str, &str)| (format!("10.0.0.{ip}"), Some(format!("{name}.svc")));
+        let names = [("1", "redis-0"), ("2", "redis-1"), ("3", "redis-2"), ("4", "redis-2")]
+            .map(host_name)
+            .into();
         let (fold, sentinels) = (Fold::new(Arc::new(deployment)), [const { None }; 3]);
         Scene { fold, sentinels, servers, names, wanted: Vec::new(), events: Vec::new() }
     }
@@ -59,17 +82,27 @@ impl Scene {
         for _ in 0..count {
             let before = self.fold.view();
             let elapsed = before.elapsed + SECOND;
-            let outcomes = before.nodes.iter().enumerate().map(|(place, node)| match node.node.kind {
-                NodeKind::Sentinel { .. } => answer(self.sentinels[place].as_ref().map(|said| (SENTINELS[place], Some(said)))),
-                NodeKind::Data => answer(self.servers.get(&*node.node.address).map(|info| (info.as_str(), None))),
-                NodeKind::Vacant => Outcome::Pending,
-            });
+            let outcomes =
+                before.nodes.iter().enumerate().map(|(place, node)| match node.node.kind {
+                    NodeKind::Sentinel { .. } => answer(
+                        self.sentinels[place].as_ref().map(|said| (SENTINELS[place], Some(said))),
+                    ),
+                    NodeKind::Data => answer(
+                        self.servers.get(&*node.node.address).map(|info| (info.as_str(), None)),
+                    ),
+                    NodeKind::Vacant => Outcome::Pending,
+                });
             let host_names = Arc::new(self.names.clone());
-            let round = Round { host_names, ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect()) };
+            let round = Round {
+                host_names,
+                ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
+            };
             let step = self.fold.apply(&round);
             self.wanted = step.wanted;
             self.events.extend(step.events.into_iter().map(|event| match &event.kind {
-                EventKind::PrimaryChanged { from, to, cause } => (event.kind.label(), format!("{from} to {to}, {}", cause.label())),
+                EventKind::PrimaryChanged { from, to, cause } => {
+                    (event.kind.label(), format!("{from} to {to}, {}", cause.label()))
+                }
                 kind => (kind.label(), event.node.unwrap_or_default()),
             }));
         }
@@ -77,35 +110,54 @@ impl Scene {
     }
 
     pub(crate) fn happened(&self, kind: &str) -> Vec<&str> {
-        self.events.iter().filter(|(other, _)| *other == kind).map(|(_, node)| node.as_str()).collect()
+        self.events
+            .iter()
+            .filter(|(other, _)| *other == kind)
+            .map(|(_, node)| node.as_str())
+            .collect()
     }
 }
 
 pub(crate) fn answer(said: Option<(&str, Option<&MasterReport>)>) -> Outcome {
     let Some((info, report)) = said else { return Outcome::Failed(Reason::Refused) };
     let sentinel = report.map(|report| Arc::new(SentinelReport::new(vec![report.clone()])));
-    let snapshot = NodeSnapshot { sentinel, ..NodeSnapshot::from_info(info).expect("an INFO reply") };
+    let snapshot =
+        NodeSnapshot { sentinel, ..NodeSnapshot::from_info(info).expect("an INFO reply") };
     Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
 }
 
 /// What a master says of itself that has been up for 1000 s; its history is a letter.
 pub(crate) fn master_of(run_id: &str, history: char) -> String {
-    format!("run_id:{run_id}\nuptime_in_seconds:1000\nrole:master\nmaster_replid:{}\n", history.to_string().repeat(40))
+    format!(
+        "run_id:{run_id}\nuptime_in_seconds:1000\nrole:master\nmaster_replid:{}\n",
+        history.to_string().repeat(40)
+    )
 }
 
 pub(crate) fn promoted(run_id: &str, from: char, to: char) -> String {
-    format!("{}master_replid2:{}\nsecond_repl_offset:1\n", master_of(run_id, to), from.to_string().repeat(40))
+    format!(
+        "{}master_replid2:{}\nsecond_repl_offset:1\n",
+        master_of(run_id, to),
+        from.to_string().repeat(40)
+    )
 }
 
 pub(crate) fn replica(run_id: &str, history: char, follows: &str) -> String {
     let (host, port) = follows.split_once(':').expect("host:port");
-    let role = format!("slave\nmaster_host:{host}\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n");
+    let role = format!(
+        "slave\nmaster_host:{host}\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"
+    );
     master_of(run_id, history).replace("master\n", &role)
 }
 
 pub(crate) fn up(address: &str) -> Watched {
     let (ip, port) = address.split_once(':').expect("host:port");
-    Watched { name: address.into(), ip: ip.into(), port: port.parse().expect("a port"), ..Watched::default() }
+    Watched {
+        name: address.into(),
+        ip: ip.into(),
+        port: port.parse().expect("a port"),
+        ..Watched::default()
+    }
 }
 
 pub(crate) fn down(address: &str, seconds: u32) -> Watched {
@@ -121,16 +173,26 @@ pub(crate) fn report(master: &str, epoch: u64, replicas: &[Watched]) -> MasterRe
 
 /// One of A, B and C is the master of the others.
 pub(crate) fn names(master: &str, epoch: u64) -> MasterReport {
-    report(master, epoch, &[A, B, C].into_iter().filter(|node| *node != master).map(up).collect::<Vec<_>>())
+    report(
+        master,
+        epoch,
+        &[A, B, C].into_iter().filter(|node| *node != master).map(up).collect::<Vec<_>>(),
+    )
 }
 
-pub(crate) fn but(mut report: MasterReport, change: impl FnOnce(&mut MasterReport)) -> MasterReport {
+pub(crate) fn but(
+    mut report: MasterReport,
+    change: impl FnOnce(&mut MasterReport),
+) -> MasterReport {
     change(&mut report);
     report
 }
 
 pub(crate) fn data(view: &DeploymentView) -> Vec<&str> {
-    view.members().filter(|(_, node)| node.holds_data()).map(|(_, node)| node.node.name.as_str()).collect()
+    view.members()
+        .filter(|(_, node)| node.holds_data())
+        .map(|(_, node)| node.node.name.as_str())
+        .collect()
 }
 
 pub(crate) fn node<'a>(view: &'a DeploymentView, name: &str) -> (usize, &'a NodeView) {
@@ -149,7 +211,11 @@ pub(crate) fn found(view: &DeploymentView, kind: FindingKind) -> Option<Severity
     view.findings.iter().find(|finding| finding.kind == kind).map(|finding| finding.severity)
 }
 
-pub(crate) fn evidence<const N: usize>(view: &DeploymentView, kind: FindingKind, names: [&str; N]) -> [String; N] {
+pub(crate) fn evidence<const N: usize>(
+    view: &DeploymentView,
+    kind: FindingKind,
+    names: [&str; N],
+) -> [String; N] {
     let finding = view.findings.iter().find(|finding| finding.kind == kind).expect("a finding");
     names.map(|name| match finding.evidence.iter().find(|(other, _)| *other == name).expect(name) {
         (_, Value::Number(number)) => number.to_string(),

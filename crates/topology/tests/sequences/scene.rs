@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, DeploymentView, EventKind, Evidence, FindingKind, Fold, Kind, Outcome, Round, Severity};
+use topology::{
+    Answer, Deployment, DeploymentView, EventKind, Evidence, FindingKind, Fold, Kind, Outcome,
+    Round, Severity,
+};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,7 +34,11 @@ impl Scene {
 
     pub(crate) fn round(&mut self, outcomes: Vec<Outcome>) -> Arc<DeploymentView> {
         self.elapsed += SECOND;
-        let step = self.fold.apply(&Round::new(SystemTime::UNIX_EPOCH + self.elapsed, self.elapsed, outcomes));
+        let step = self.fold.apply(&Round::new(
+            SystemTime::UNIX_EPOCH + self.elapsed,
+            self.elapsed,
+            outcomes,
+        ));
         self.events.extend(step.events.into_iter().map(|event| event.kind));
         step.view
     }
@@ -63,17 +70,26 @@ pub(crate) fn says(says: &Says) -> Outcome {
     let Says { run_id, uptime, history, continues, follows, offset, changes, more } = says;
     let id = |letter: &char| letter.to_string().repeat(40);
     let role = match follows {
-        Some(port) => format!("role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"),
+        Some(port) => format!(
+            "role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"
+        ),
         None => "role:master\n".to_owned(),
     };
-    let continues = continues.as_ref().map(|other| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(other))).unwrap_or_default();
+    let continues = continues
+        .as_ref()
+        .map(|other| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(other)))
+        .unwrap_or_default();
     // Of a field that is there twice the first counts.
     let info = format!(
         "{more}\nrun_id:{run_id}\nuptime_in_seconds:{uptime}\nloading:0\nrdb_last_save_time:1\n{role}{continues}master_replid:{}\n\
          master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n",
         id(history)
     );
-    Outcome::Answered(Answer::new(NodeSnapshot::from_info(&info).expect("an INFO reply"), Duration::from_millis(1), SystemTime::UNIX_EPOCH))
+    Outcome::Answered(Answer::new(
+        NodeSnapshot::from_info(&info).expect("an INFO reply"),
+        Duration::from_millis(1),
+        SystemTime::UNIX_EPOCH,
+    ))
 }
 
 pub(crate) fn master(run_id: &'static str, history: char) -> Says {

@@ -22,9 +22,14 @@ const AT_A_TIME: usize = 6;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let full = arguments.iter().any(|argument| argument == "--full");
-    let named = |scenario: &Scenario| arguments.iter().any(|argument| scenario.name.contains(argument.as_str()));
-    let chosen = |scenario: &&Scenario| full || if arguments.is_empty() { scenario.quick } else { named(scenario) };
-    let chosen: Vec<&Scenario> = scenarios::ALL.iter().flat_map(|theme| theme.iter()).filter(chosen).collect();
+    let named = |scenario: &Scenario| {
+        arguments.iter().any(|argument| scenario.name.contains(argument.as_str()))
+    };
+    let chosen = |scenario: &&Scenario| {
+        full || if arguments.is_empty() { scenario.quick } else { named(scenario) }
+    };
+    let chosen: Vec<&Scenario> =
+        scenarios::ALL.iter().flat_map(|theme| theme.iter()).filter(chosen).collect();
     if chosen.is_empty() {
         println!("no scenario is called {arguments:?}");
         return ExitCode::FAILURE;
@@ -36,8 +41,16 @@ fn main() -> ExitCode {
             scope.spawn(|| {
                 while let Some(scenario) = next(&waiting) {
                     // A panic is the failure of this scenario alone; its message is printed by then.
-                    let outcome = std::thread::Builder::new().name(scenario.name.to_owned()).spawn(scenario.run).expect("a thread").join();
-                    println!("{} ... {}", scenario.name, if outcome.is_ok() { "ok" } else { "FAILED" });
+                    let outcome = std::thread::Builder::new()
+                        .name(scenario.name.to_owned())
+                        .spawn(scenario.run)
+                        .expect("a thread")
+                        .join();
+                    println!(
+                        "{} ... {}",
+                        scenario.name,
+                        if outcome.is_ok() { "ok" } else { "FAILED" }
+                    );
                     told.lock().expect("outcomes").push((scenario, outcome.ok()));
                 }
             });
@@ -78,7 +91,9 @@ fn table(told: &[(&Scenario, Option<Told>)]) -> String {
                 names(&told.seen),
                 told.resolved.as_secs_f64()
             ),
-            None => writeln!(table, "| {row} | {} | FAILED | | | | |", scenario.name.replace('_', " ")),
+            None => {
+                writeln!(table, "| {row} | {} | FAILED | | | | |", scenario.name.replace('_', " "))
+            }
         };
         written.expect("to a string");
     }

@@ -66,7 +66,12 @@ impl Story {
         let pager = Pager::start(&[daemon.port]);
         // Long enough that each rule has samples over its whole range.
         pause(Duration::from_secs(8));
-        assert_eq!(pager.paged(Duration::ZERO), BTreeSet::new(), "all is well at first; found: {:?}", daemon.findings());
+        assert_eq!(
+            pager.paged(Duration::ZERO),
+            BTreeSet::new(),
+            "all is well at first; found: {:?}",
+            daemon.findings()
+        );
         assert_eq!(pager.rule_problems(), Vec::<String>::new());
         let since = pager.now();
         Story { daemon, pager, since }
@@ -85,13 +90,23 @@ impl Story {
         }
         pause(SETTLE);
         self.check(expected);
-        assert_eq!(self.pager.open(self.since), self.pager.paged(self.since), "it is not mended yet; firing: {:?}", self.pager.firing());
+        assert_eq!(
+            self.pager.open(self.since),
+            self.pager.paged(self.since),
+            "it is not mended yet; firing: {:?}",
+            self.pager.firing()
+        );
         let name = |(alert, severity): &(&str, &str)| format!("{alert} {severity}");
         let told = Told {
             alert: alert.to_owned(),
             notified: notified.saturating_sub(begun),
             expected: expected.iter().map(name).collect(),
-            seen: self.pager.paged(self.since).iter().map(|(alert, severity)| format!("{alert} {severity}")).collect(),
+            seen: self
+                .pager
+                .paged(self.since)
+                .iter()
+                .map(|(alert, severity)| format!("{alert} {severity}"))
+                .collect(),
             resolved: Duration::ZERO,
         };
         Faulty { story: self, told }
@@ -99,11 +114,18 @@ impl Story {
 
     #[track_caller]
     fn check(&self, expected: &[(&str, &str)]) {
-        let expected: BTreeSet<_> = expected.iter().map(|(alert, severity)| ((*alert).to_owned(), (*severity).to_owned())).collect();
+        let expected: BTreeSet<_> = expected
+            .iter()
+            .map(|(alert, severity)| ((*alert).to_owned(), (*severity).to_owned()))
+            .collect();
         let seen = self.pager.paged(self.since);
         if seen != expected {
             // The daemon may be gone.
-            println!("told {seen:?}, expected {expected:?}, firing {:?}, inhibited {:?}", self.pager.firing(), self.pager.inhibited());
+            println!(
+                "told {seen:?}, expected {expected:?}, firing {:?}, inhibited {:?}",
+                self.pager.firing(),
+                self.pager.inhibited()
+            );
             panic!("found: {:?}", self.daemon.findings());
         }
     }
@@ -136,7 +158,13 @@ impl Story {
         let before = self.pager.now();
         let over = fires(false).saturating_sub(before);
         self.check(&[]);
-        Told { alert: format!("{alert} info"), notified: noted, expected: Vec::new(), seen: Vec::new(), resolved: over }
+        Told {
+            alert: format!("{alert} info"),
+            notified: noted,
+            expected: Vec::new(),
+            seen: Vec::new(),
+            resolved: over,
+        }
     }
 
     /// Lets this time pass, in which nobody may be told anything.
@@ -153,7 +181,13 @@ impl Story {
 impl Told {
     /// Nobody was told anything.
     pub(crate) fn nothing() -> Self {
-        Told { alert: "none".to_owned(), notified: Duration::ZERO, expected: Vec::new(), seen: Vec::new(), resolved: Duration::ZERO }
+        Told {
+            alert: "none".to_owned(),
+            notified: Duration::ZERO,
+            expected: Vec::new(),
+            seen: Vec::new(),
+            resolved: Duration::ZERO,
+        }
     }
 }
 
@@ -166,11 +200,17 @@ impl Faulty {
         let resolved = self.story.pager.until_resolved(END, self.story.since);
         self.told.resolved = resolved.saturating_sub(mended);
         let seen = self.story.pager.paged(self.story.since);
-        self.told.seen = seen.iter().map(|(alert, severity)| format!("{alert} {severity}")).collect();
-        let more = seen
-            .iter()
-            .filter(|(alert, severity)| !self.told.expected.contains(&format!("{alert} {severity}")) && !also.contains(&alert.as_str()));
-        assert_eq!(more.collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "told while it was mended");
+        self.told.seen =
+            seen.iter().map(|(alert, severity)| format!("{alert} {severity}")).collect();
+        let more = seen.iter().filter(|(alert, severity)| {
+            !self.told.expected.contains(&format!("{alert} {severity}"))
+                && !also.contains(&alert.as_str())
+        });
+        assert_eq!(
+            more.collect::<Vec<_>>(),
+            Vec::<&(String, String)>::new(),
+            "told while it was mended"
+        );
         self.told
     }
 }

@@ -11,7 +11,13 @@ fn a_cluster_at_rest_is_asked_little() {
     const WINDOW: Duration = Duration::from_secs(20);
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
         let cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });
-        let errors = || -> Vec<_> { cluster.nodes.iter().map(|node| node.section("stats")["total_error_replies"].clone()).collect() };
+        let errors = || -> Vec<_> {
+            cluster
+                .nodes
+                .iter()
+                .map(|node| node.section("stats")["total_error_replies"].clone())
+                .collect()
+        };
         let before = errors();
         let watch = settled(&cluster, &[0], "");
         watch.daemon.let_pass(5);
@@ -19,21 +25,38 @@ fn a_cluster_at_rest_is_asked_little() {
             let calls = |node: &Server, command: &str| {
                 let statistics = node.section("commandstats");
                 let figures = &statistics[&format!("cmdstat_cluster|{command}")];
-                figures.split_once("calls=").and_then(|(_, after)| after.split(',').next()?.parse().ok()).expect("a count")
+                figures
+                    .split_once("calls=")
+                    .and_then(|(_, after)| after.split(',').next()?.parse().ok())
+                    .expect("a count")
             };
-            cluster.nodes.iter().map(|node| ["nodes", "info"].map(|command| calls(node, command))).collect()
+            cluster
+                .nodes
+                .iter()
+                .map(|node| ["nodes", "info"].map(|command| calls(node, command)))
+                .collect()
         };
         let (first, begun) = (count(), Stopwatch::start());
         pause(WINDOW);
         let (last, seconds) = (count(), begun.elapsed().as_secs_f64());
-        let rises: Vec<[u64; 2]> = first.iter().zip(&last).map(|(first, last)| [last[0] - first[0], last[1] - first[1]]).collect();
+        let rises: Vec<[u64; 2]> = first
+            .iter()
+            .zip(&last)
+            .map(|(first, last)| [last[0] - first[0], last[1] - first[1]])
+            .collect();
         let maps = rises.iter().map(|rise| rise[0]).sum::<u64>() as f64;
-        println!("{version}: CLUSTER NODES {:.2} a second over all, {rises:?} in {seconds:.1} s", maps / seconds);
+        println!(
+            "{version}: CLUSTER NODES {:.2} a second over all, {rises:?} in {seconds:.1} s",
+            maps / seconds
+        );
         // One round more for where the window begins and ends.
         assert!(maps <= 3.0 * (seconds + 1.0), "{maps} in {seconds} s");
         for [maps, infos] in rises {
             assert!(maps > 0, "each is read in its turn");
-            assert!((seconds * 0.8..=seconds + 1.5).contains(&(infos as f64)), "{infos} in {seconds} s, not one a second");
+            assert!(
+                (seconds * 0.8..=seconds + 1.5).contains(&(infos as f64)),
+                "{infos} in {seconds} s, not one a second"
+            );
         }
         assert_eq!(errors(), before, "nothing that a server refuses");
         for node in &cluster.nodes {

@@ -7,10 +7,13 @@ use serde_json::{Value, json};
 use tests::{Cluster, ClusterSetup, SECOND, Samples, Signal, Stopwatch, eventually};
 
 use super::{
-    DOUBTFUL, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED, WITHOUT_REPLICA, check_changed, check_only_shard, check_shards, events_of_shard,
-    findings, of_shard, role_changed, roles_changed, settled, until_known, until_primary,
+    DOUBTFUL, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED, WITHOUT_REPLICA, check_changed,
+    check_only_shard, check_shards, events_of_shard, findings, of_shard, role_changed,
+    roles_changed, settled, until_known, until_primary,
 };
-use crate::watch::{LIMIT, LOST, Lasting, Observer, PRIMARY, SOON, SPLIT_BRAIN, Watch, check_names};
+use crate::watch::{
+    LIMIT, LOST, Lasting, Observer, PRIMARY, SOON, SPLIT_BRAIN, Watch, check_names,
+};
 
 /// For how long the cluster worked or not.
 fn working(watch: &Watch) -> Lasting<String> {
@@ -61,7 +64,10 @@ fn killed(version: &'static str) {
     // The dead one is listed as failed master still, and is no master of the shard.
     watch.daemon.let_pass(3);
     check_shards(&watch.daemon.samples(), "cache");
-    assert_eq!((of_shard(&watch, "redis_deployment_masters", "0"), of_shard(&watch, NO_PRIMARY, "0")), (Some(1.0), Some(0.0)));
+    assert_eq!(
+        (of_shard(&watch, "redis_deployment_masters", "0"), of_shard(&watch, NO_PRIMARY, "0")),
+        (Some(1.0), Some(0.0))
+    );
     let found = findings(&watch, WITHOUT_REPLICA);
     assert_eq!(
         found.iter().map(|finding| (&finding["severity"], &finding["shard"])).collect::<Vec<_>>(),
@@ -70,7 +76,12 @@ fn killed(version: &'static str) {
 
     cluster.nodes[0].restart();
     cluster.until_works();
-    watch.daemon.until(SOON, "redis_role", &[("node", &cluster.nodes[0].address()), ("role", "replica")], 1.0);
+    watch.daemon.until(
+        SOON,
+        "redis_role",
+        &[("node", &cluster.nodes[0].address()), ("role", "replica")],
+        1.0,
+    );
     watch.until_quiet();
     watch.daemon.let_pass(12);
     until_known(&watch, &cluster, "cache");
@@ -79,11 +90,21 @@ fn killed(version: &'static str) {
     check_only_shard(&watch, "0");
     check_changed(&watch, "0", old, new);
     // Between its start and the first word of the others it may still hold itself for a master.
-    assert_eq!(roles_changed(&watch), [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]);
-    assert_eq!(watch.plain_events_of(old), ["node_unreachable", "node_back", "restarted", "role_changed"]);
+    assert_eq!(
+        roles_changed(&watch),
+        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+    );
+    assert_eq!(
+        watch.plain_events_of(old),
+        ["node_unreachable", "node_back", "restarted", "role_changed"]
+    );
     assert_eq!(watch.plain_events_of(new), ["role_changed"]);
     for node in [1, 2, 4, 5] {
-        assert_eq!(watch.events_of(&cluster.nodes[node]), Vec::<String>::new(), "nothing happened to {node}");
+        assert_eq!(
+            watch.events_of(&cluster.nodes[node]),
+            Vec::<String>::new(),
+            "nothing happened to {node}"
+        );
     }
     assert_eq!((of_shard(&watch, LOST, "0"), cluster.keys()), (Some(0.0), 300));
     check_shards(&watch.daemon.samples(), "cache");
@@ -97,8 +118,18 @@ fn killed(version: &'static str) {
     );
     assert_eq!(gauge.lasted("absent"), Duration::ZERO, "two masters answered all the time");
     assert!(gauge.lasted("0") < SECOND * 6, "{:?}", gauge.lasted("0"));
-    let shown = ["RedisDown", "RedisNoPrimary", "RedisClusterDown", "RedisClusterSlotsUncovered", "RedisWritesBlocked", WITHOUT_REPLICA];
-    check_bothered(&observer, &[&shown[..], &["RedisReplicaLinkDown", "RedisReplicaOrphaned"]].concat());
+    let shown = [
+        "RedisDown",
+        "RedisNoPrimary",
+        "RedisClusterDown",
+        "RedisClusterSlotsUncovered",
+        "RedisWritesBlocked",
+        WITHOUT_REPLICA,
+    ];
+    check_bothered(
+        &observer,
+        &[&shown[..], &["RedisReplicaLinkDown", "RedisReplicaOrphaned"]].concat(),
+    );
 }
 
 #[test]
@@ -123,11 +154,22 @@ fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
     check_changed(&watch, "5461", old, new);
     let mut roles = roles_changed(&watch);
     roles.sort_by_key(|role| role[1] == "master");
-    assert_eq!(roles, [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]);
-    let reconfigured: Vec<_> = watch.events("reconfigured").iter().map(|event| json!([event["node"], event["command"]])).collect();
+    assert_eq!(
+        roles,
+        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+    );
+    let reconfigured: Vec<_> = watch
+        .events("reconfigured")
+        .iter()
+        .map(|event| json!([event["node"], event["command"]]))
+        .collect();
     assert_eq!(reconfigured, [json!([new.address(), "cluster_failover"])]);
     let synced = new.section("stats")["sync_full"].parse::<usize>().expect("a number");
-    assert_eq!(watch.events("full_resync").len(), synced, "full synchronisations that the new primary served");
+    assert_eq!(
+        watch.events("full_resync").len(),
+        synced,
+        "full synchronisations that the new primary served"
+    );
     for node in [old, new] {
         assert_eq!(watch.plain_events_of(node), ["role_changed"]);
         let events = watch.events_of(node);
@@ -135,11 +177,19 @@ fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
         assert_eq!(count("link_dropped"), count("link_restored"), "{events:?}");
     }
     for node in [0, 2, 3, 5] {
-        assert_eq!(watch.events_of(&cluster.nodes[node]), Vec::<String>::new(), "nothing happened to {node}");
+        assert_eq!(
+            watch.events_of(&cluster.nodes[node]),
+            Vec::<String>::new(),
+            "nothing happened to {node}"
+        );
     }
     check_shards(&watch.daemon.samples(), "cache");
     assert_eq!((of_shard(&watch, LOST, "5461"), cluster.keys()), (Some(0.0), 300));
-    assert_eq!((gauge.lasted("0"), gauge.lasted("absent")), (Duration::ZERO, Duration::ZERO), "it worked all the time");
+    assert_eq!(
+        (gauge.lasted("0"), gauge.lasted("absent")),
+        (Duration::ZERO, Duration::ZERO),
+        "it worked all the time"
+    );
     println!("{:?}", observer.seen());
     // A replica is without its master while the two change places.
     for ((severity, kind, node), lasted) in observer.above_info() {
@@ -152,7 +202,12 @@ fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
     assert_eq!(cluster.until_failed_over(LIMIT, 4, 5461), 1);
     until_primary(&watch, "cache", "5461", old);
     cluster.until_works();
-    watch.daemon.until(SOON * 2, "redis_deployment_primary_changes_total", &[("shard", "5461"), ("cause", "cluster")], 2.0);
+    watch.daemon.until(
+        SOON * 2,
+        "redis_deployment_primary_changes_total",
+        &[("shard", "5461"), ("cause", "cluster")],
+        2.0,
+    );
     watch.until_quiet();
     assert_eq!(events_of_shard(&watch, "5461"), ["primary_changed", "primary_changed"]);
     check_shards(&watch.daemon.samples(), "cache");
@@ -166,7 +221,12 @@ fn a_frozen_master_is_replaced_and_becomes_a_replica_when_it_wakes_up() {
     let observer = Observer::start(&watch.daemon);
     let (old, new) = (&cluster.nodes[2], &cluster.nodes[5]);
     old.signal(Signal::Stop);
-    watch.daemon.until(SOON, "redis_down_reason", &[("node", &old.address()), ("reason", "timeout")], 1.0);
+    watch.daemon.until(
+        SOON,
+        "redis_down_reason",
+        &[("node", &old.address()), ("reason", "timeout")],
+        1.0,
+    );
     assert_eq!(cluster.until_failed_over(LIMIT, 2, 10_923), 5);
     until_primary(&watch, "cache", "10923", new);
     watch.daemon.until(SOON, OK, &[], 1.0);
@@ -181,15 +241,32 @@ fn a_frozen_master_is_replaced_and_becomes_a_replica_when_it_wakes_up() {
     assert_eq!(events_of_shard(&watch, "10923"), REPLACED, "{:?}", watch.daemon.events());
     check_only_shard(&watch, "10923");
     check_changed(&watch, "10923", old, new);
-    assert_eq!(roles_changed(&watch), [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]);
+    assert_eq!(
+        roles_changed(&watch),
+        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+    );
     assert_eq!(watch.plain_events_of(old), ["node_unreachable", "node_back", "role_changed"]);
     assert_eq!(watch.plain_events_of(new), ["role_changed"]);
     for node in [0, 1, 3, 4] {
-        assert_eq!(watch.events_of(&cluster.nodes[node]), Vec::<String>::new(), "nothing happened to {node}");
+        assert_eq!(
+            watch.events_of(&cluster.nodes[node]),
+            Vec::<String>::new(),
+            "nothing happened to {node}"
+        );
     }
     assert_eq!((of_shard(&watch, LOST, "10923"), cluster.keys()), (Some(0.0), 300));
-    let shown = ["RedisDown", "RedisNoPrimary", "RedisClusterDown", "RedisClusterSlotsUncovered", "RedisWritesBlocked", WITHOUT_REPLICA];
-    check_bothered(&observer, &[&shown[..], &["RedisReplicaLinkDown", "RedisReplicaOrphaned"]].concat());
+    let shown = [
+        "RedisDown",
+        "RedisNoPrimary",
+        "RedisClusterDown",
+        "RedisClusterSlotsUncovered",
+        "RedisWritesBlocked",
+        WITHOUT_REPLICA,
+    ];
+    check_bothered(
+        &observer,
+        &[&shown[..], &["RedisReplicaLinkDown", "RedisReplicaOrphaned"]].concat(),
+    );
 }
 
 #[test]
@@ -207,7 +284,10 @@ fn a_master_that_is_frozen_for_less_than_down_after_is_replaced_without_being_lo
     watch.until_quiet();
     assert_eq!(events_of_shard(&watch, "0"), ["primary_changed"], "{:?}", watch.daemon.events());
     check_changed(&watch, "0", old, new);
-    assert_eq!(roles_changed(&watch), [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]);
+    assert_eq!(
+        roles_changed(&watch),
+        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+    );
     assert_eq!(watch.events("node_unreachable"), Vec::<Value>::new());
 }
 
@@ -223,14 +303,23 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
     let found = watch.until_finding(SOON, "RedisClusterDown", "critical");
     let evidence = &found["evidence"];
     watch.daemon.until(SOON, OK, &[], 0.0);
-    assert_eq!((&evidence["why"], found["shard"].is_null(), found["node"].is_null()), (&json!("majority"), true, true), "{found}");
+    assert_eq!(
+        (&evidence["why"], found["shard"].is_null(), found["node"].is_null()),
+        (&json!("majority"), true, true),
+        "{found}"
+    );
     assert_eq!(evidence["masters"].as_f64(), Some(2.0), "{found}");
     eventually(SOON, "nobody holds it to work", || {
         let found = watch.daemon.finding("RedisClusterDown")?;
-        (found["evidence"]["ok"].as_f64() == Some(0.0) && found["evidence"]["nodes"].as_array()?.len() == 4).then_some(())
+        (found["evidence"]["ok"].as_f64() == Some(0.0)
+            && found["evidence"]["nodes"].as_array()?.len() == 4)
+            .then_some(())
     });
     let alive = [0, 2, 3, 5].map(|node| cluster.nodes[node].address());
-    check_names(&watch.daemon.finding("RedisClusterDown").expect("a finding")["evidence"]["nodes"], &alive);
+    check_names(
+        &watch.daemon.finding("RedisClusterDown").expect("a finding")["evidence"]["nodes"],
+        &alive,
+    );
     watch.daemon.until(SOON, DOUBTFUL, &[], 4.0);
     watch.daemon.until(SOON, UNCOVERED, &[], SHARDS[1].2);
     assert_eq!(cluster.info(0)["cluster_slots_fail"], "5462");
@@ -239,7 +328,11 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
     let lost = watch.daemon.until_event(SOON, "primary_lost");
     assert_eq!((&lost["shard"], &lost["why"]), (&json!("5461"), &json!("all_down")));
     let found = watch.until_finding(SOON, "RedisNoPrimary", "critical");
-    assert_eq!((&found["shard"], &found["evidence"]["last_primary"]), (&json!("5461"), &json!(cluster.nodes[1].address())), "{found}");
+    assert_eq!(
+        (&found["shard"], &found["evidence"]["last_primary"]),
+        (&json!("5461"), &json!(cluster.nodes[1].address())),
+        "{found}"
+    );
     watch.daemon.let_pass(3);
     assert_eq!(findings(&watch, "RedisNoPrimary").len(), 1);
     let samples = watch.daemon.samples();
@@ -255,8 +348,13 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
     }
     let kinds: BTreeSet<_> = watch.daemon.findings().into_iter().map(|(kind, _)| kind).collect();
     println!("{kinds:?}");
-    for kind in ["RedisSplitBrain", "RedisClusterSlotConflict", "RedisWritesLost", "RedisPrimaryRestartedEmpty", "RolecallUnrelatedMasters"]
-    {
+    for kind in [
+        "RedisSplitBrain",
+        "RedisClusterSlotConflict",
+        "RedisWritesLost",
+        "RedisPrimaryRestartedEmpty",
+        "RolecallUnrelatedMasters",
+    ] {
         assert!(!kinds.contains(kind), "{kinds:?}");
     }
 
@@ -267,13 +365,26 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
     until_known(&watch, &cluster, "cache");
     watch.until_quiet();
     watch.daemon.let_pass(3);
-    assert_eq!(events_of_shard(&watch, "5461"), ["primary_lost", "primary_regained"], "{:?}", watch.daemon.events());
+    assert_eq!(
+        events_of_shard(&watch, "5461"),
+        ["primary_lost", "primary_regained"],
+        "{:?}",
+        watch.daemon.events()
+    );
     check_only_shard(&watch, "5461");
     for node in [1, 4] {
-        assert_eq!(watch.plain_events_of(&cluster.nodes[node]), ["node_unreachable", "node_back", "restarted"], "{node}");
+        assert_eq!(
+            watch.plain_events_of(&cluster.nodes[node]),
+            ["node_unreachable", "node_back", "restarted"],
+            "{node}"
+        );
     }
     for node in [0, 2, 3, 5] {
-        assert_eq!(watch.events_of(&cluster.nodes[node]), Vec::<String>::new(), "nothing happened to {node}");
+        assert_eq!(
+            watch.events_of(&cluster.nodes[node]),
+            Vec::<String>::new(),
+            "nothing happened to {node}"
+        );
     }
     assert_eq!(cluster.keys(), 300);
 }
@@ -288,11 +399,20 @@ fn a_replica_that_stays_behind_its_failed_master_leaves_the_shard_without_a_prim
     cluster.nodes[behind].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "yes"]);
     cluster.nodes[0].kill();
     let found = watch.until_finding(SOON, "RedisNoPrimary", "critical");
-    assert_eq!((&found["shard"], &found["evidence"]["last_primary"]), (&json!("0"), &json!(cluster.nodes[0].address())), "{found}");
+    assert_eq!(
+        (&found["shard"], &found["evidence"]["last_primary"]),
+        (&json!("0"), &json!(cluster.nodes[0].address())),
+        "{found}"
+    );
     watch.until_finding(SOON, "RedisClusterDown", "critical");
     watch.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
     let node = cluster.nodes[behind].address();
-    watch.daemon.until(SOON, "redis_replica_orphaned", &[("node", &node), ("why", "dead_node")], 1.0);
+    watch.daemon.until(
+        SOON,
+        "redis_replica_orphaned",
+        &[("node", &node), ("why", "dead_node")],
+        1.0,
+    );
     watch.daemon.until(SOON, "redis_link_state", &[("node", &node), ("state", "lost")], 1.0);
     assert_eq!(findings(&watch, "RedisNoPrimary").len(), 1, "of no other shard");
     assert_eq!(watch.daemon.finding("RedisSplitBrain"), None);
@@ -320,7 +440,12 @@ fn a_replica_that_sleeps_through_a_failover_follows_when_it_wakes_up() {
     cluster.nodes[0].kill();
     until_primary(&watch, "cache", "0", &cluster.nodes[awake]);
     cluster.nodes[sleeper].signal(Signal::Cont);
-    watch.daemon.until(LIMIT, "redis_link_state", &[("node", &cluster.nodes[sleeper].address()), ("state", "up")], 1.0);
+    watch.daemon.until(
+        LIMIT,
+        "redis_link_state",
+        &[("node", &cluster.nodes[sleeper].address()), ("state", "up")],
+        1.0,
+    );
     cluster.nodes[0].restart();
     cluster.until_works();
     until_known(&watch, &cluster, "cache");

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tests::{Cluster, ClusterSetup, SECOND, Server, Stopwatch, eventually, free_port};
 
 use super::{
-    CONFLICTING, DOUBTFUL, MIGRATING, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED, check_only_shard, check_shards, events_of_shard,
-    settled, until_known, until_primary,
+    CONFLICTING, DOUBTFUL, MIGRATING, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED,
+    check_only_shard, check_shards, events_of_shard, settled, until_known, until_primary,
 };
 use crate::watch::{LIMIT, PRIMARY, SOON, SPLIT_BRAIN, Watch};
 
@@ -25,31 +25,60 @@ fn discovered(version: &'static str) {
     let watch = settled(&cluster, &[4], "labels = { team = 'a' }");
     let samples = watch.daemon.samples();
     let labels = [("deployment", "cache"), ("kind", "cluster"), ("team", "a")];
-    assert_eq!((samples.count("redis_deployment_info", &[]), samples.get("redis_deployment_info", &labels)), (1, Some(1.0)));
-    assert_eq!(samples.count("redis_up", &[("deployment", "cache"), ("team", "a")]), 6, "{version}");
+    assert_eq!(
+        (
+            samples.count("redis_deployment_info", &[]),
+            samples.get("redis_deployment_info", &labels)
+        ),
+        (1, Some(1.0))
+    );
+    assert_eq!(
+        samples.count("redis_up", &[("deployment", "cache"), ("team", "a")]),
+        6,
+        "{version}"
+    );
     for state in ["known", "answering"] {
-        assert_eq!(samples.get("redis_deployment_nodes", &[("state", state)]), Some(6.0), "{state}");
+        assert_eq!(
+            samples.get("redis_deployment_nodes", &[("state", state)]),
+            Some(6.0),
+            "{state}"
+        );
     }
     check_shards(&samples, "cache");
     for (place, (shard, ..)) in SHARDS.iter().enumerate() {
-        let of = |series: &str, labels: &[(&str, &str)]| samples.get(series, &[&[("shard", *shard), ("team", "a")], labels].concat());
+        let of = |series: &str, labels: &[(&str, &str)]| {
+            samples.get(series, &[&[("shard", *shard), ("team", "a")], labels].concat())
+        };
         let master = cluster.nodes[place].address();
         assert_eq!(samples.count(PRIMARY, &[("shard", shard)]), 1, "{shard}");
         assert_eq!(of(PRIMARY, &[("node", &master), ("evidence", "sole")]), Some(1.0), "{shard}");
-        for (series, value) in
-            [("redis_deployment_masters", 1.0), ("redis_deployment_replicas", 1.0), (SPLIT_BRAIN, 0.0), (NO_PRIMARY, 0.0)]
-        {
+        for (series, value) in [
+            ("redis_deployment_masters", 1.0),
+            ("redis_deployment_replicas", 1.0),
+            (SPLIT_BRAIN, 0.0),
+            (NO_PRIMARY, 0.0),
+        ] {
             assert_eq!(of(series, &[]), Some(value), "{series} of {shard}");
         }
         for cause in ["sentinel", "operator", "failover_command", "cluster", "restart", "unknown"] {
-            assert_eq!(of("redis_deployment_primary_changes_total", &[("cause", cause)]), Some(0.0), "{cause}");
+            assert_eq!(
+                of("redis_deployment_primary_changes_total", &[("cause", cause)]),
+                Some(0.0),
+                "{cause}"
+            );
         }
     }
     for (node, server) in cluster.nodes.iter().enumerate() {
         let (address, role) = (server.address(), if node < 3 { "master" } else { "replica" });
-        let of_node = |name: &str, labels: &[(&str, &str)]| samples.get(name, &[&[("node", address.as_str())], labels].concat());
+        let of_node = |name: &str, labels: &[(&str, &str)]| {
+            samples.get(name, &[&[("node", address.as_str())], labels].concat())
+        };
         for known in ["master", "replica"] {
-            assert_eq!(of_node("redis_role", &[("role", known)]), Some(f64::from(u8::from(role == known))), "{address}");
+            assert_eq!(
+                of_node("redis_role", &[("role", known)]),
+                Some(f64::from(u8::from(role == known))),
+                "{address}"
+            );
         }
         for (series, value) in [
             ("redis_cluster_enabled", 1.0),
@@ -74,7 +103,10 @@ fn discovered(version: &'static str) {
         ("redis_cluster_ghosts", 0.0),
     ] {
         assert_eq!(
-            (samples.count(series, &[]), samples.get(series, &[("deployment", "cache"), ("team", "a")])),
+            (
+                samples.count(series, &[]),
+                samples.get(series, &[("deployment", "cache"), ("team", "a")])
+            ),
             (1, Some(value)),
             "{series}"
         );
@@ -87,7 +119,12 @@ fn nodes_are_named_by_the_template() {
     let watch = Watch::of(&cluster.deployment("cache", &[0], "node_name = 'redis-{port}.{host}'"));
     let named = |node: &Server| format!("redis-{}.127.0.0.1", node.port);
     for (place, (shard, ..)) in SHARDS.iter().enumerate().skip(1) {
-        watch.daemon.until(LIMIT, PRIMARY, &[("shard", shard), ("node", &named(&cluster.nodes[place]))], 1.0);
+        watch.daemon.until(
+            LIMIT,
+            PRIMARY,
+            &[("shard", shard), ("node", &named(&cluster.nodes[place]))],
+            1.0,
+        );
     }
     watch.until_quiet();
     watch.daemon.let_pass(5);
@@ -99,7 +136,9 @@ fn a_node_outside_the_trusted_networks_is_never_connected_to() {
     let cluster = Cluster::start(&ClusterSetup { replicas: 0, ..ClusterSetup::default() });
     let watch = Watch::of(&cluster.deployment("cache", &[0], "trust = ['10.0.0.0/8']"));
     let topology = || watch.daemon.get("/api/v1/topology", "").text;
-    eventually(SOON, "the nodes are shown", || cluster.nodes.iter().all(|node| topology().contains(&node.address())).then_some(()));
+    eventually(SOON, "the nodes are shown", || {
+        cluster.nodes.iter().all(|node| topology().contains(&node.address())).then_some(())
+    });
     watch.daemon.let_pass(5);
     for node in &cluster.nodes[1..] {
         assert_eq!(node.clients(), Vec::<String>::new(), "{}", topology());
@@ -127,13 +166,21 @@ fn a_replica_that_is_added_is_discovered_and_one_that_is_forgotten_is_gone() {
     cluster.forget(node);
     let took = watch.daemon.until_event(SOON, "node_gone");
     assert_eq!(took["node"], address);
-    eventually(SOON, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
+    eventually(SOON, "it is no member", || {
+        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+    });
     watch.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "0")], 1.0);
     watch.until_quiet();
     watch.daemon.let_pass(5);
     let samples = watch.daemon.samples();
-    assert_eq!((gone(), samples.count("redis_up", &[]), samples.get("redis_cluster_ghosts", &[])), ((1, 1), 6, Some(0.0)));
-    assert!(!watch.daemon.get("/metrics", "text/plain").text.contains(&address), "nothing is left of it");
+    assert_eq!(
+        (gone(), samples.count("redis_up", &[]), samples.get("redis_cluster_ghosts", &[])),
+        ((1, 1), 6, Some(0.0))
+    );
+    assert!(
+        !watch.daemon.get("/metrics", "text/plain").text.contains(&address),
+        "nothing is left of it"
+    );
     assert_eq!(watch.events_of(&cluster.nodes[node])[0], "node_discovered");
     assert_eq!(watch.plain_events_of(&cluster.nodes[node])[1..], ["node_unreachable", "node_gone"]);
     check_only_shard(&watch, "none");
@@ -150,15 +197,32 @@ fn a_replica_that_leaves_in_order_is_gone_though_it_still_runs() {
     assert_eq!(cluster.nodes[node].ask(&["CLUSTER", "RESET", "SOFT"]), ["OK"]);
     watch.daemon.let_pass(3);
     // It has the history of the shard, and none of its slots.
-    assert_eq!(watch.daemon.samples().get(PRIMARY, &[("shard", "0"), ("node", &cluster.nodes[0].address())]), Some(1.0));
+    assert_eq!(
+        watch
+            .daemon
+            .samples()
+            .get(PRIMARY, &[("shard", "0"), ("node", &cluster.nodes[0].address())]),
+        Some(1.0)
+    );
     assert_eq!(events_of_shard(&watch, "0"), Vec::<String>::new(), "{:?}", watch.daemon.events());
     let gone = watch.daemon.until_event(SOON, "node_gone");
     assert_eq!(gone["node"], address);
-    eventually(SOON, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
+    eventually(SOON, "it is no member", || {
+        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+    });
     watch.until_quiet();
     watch.daemon.let_pass(5);
-    assert_eq!((watch.events("node_gone").len(), watch.daemon.samples().count("redis_up", &[])), (1, 6), "{:?}", watch.daemon.events());
-    assert!(watch.events("split_brain_began").is_empty(), "who left is no master of the shard: {:?}", watch.daemon.events());
+    assert_eq!(
+        (watch.events("node_gone").len(), watch.daemon.samples().count("redis_up", &[])),
+        (1, 6),
+        "{:?}",
+        watch.daemon.events()
+    );
+    assert!(
+        watch.events("split_brain_began").is_empty(),
+        "who left is no master of the shard: {:?}",
+        watch.daemon.events()
+    );
     check_shards(&watch.daemon.samples(), "cache");
     assert_eq!(cluster.nodes[node].clients(), Vec::<String>::new(), "and nobody asks it any more");
     check_only_shard(&watch, "none");
@@ -175,7 +239,9 @@ fn a_node_that_failed_long_ago_is_a_ghost_until_it_returns() {
     let took = killed.elapsed();
     // It is failed after some 2 to 5 s, and that must have lasted for 5 s.
     assert!(took > SECOND * 6 && took < SECOND * 20, "{took:?}");
-    eventually(SOON, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
+    eventually(SOON, "it is no member", || {
+        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+    });
     assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
     assert!(watch.daemon.finding("RedisDown").is_none(), "what is no member cannot be down");
     assert_eq!(watch.daemon.value(OK), Some(1.0));
@@ -186,7 +252,12 @@ fn a_node_that_failed_long_ago_is_a_ghost_until_it_returns() {
     cluster.until_works();
     watch.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "10923")], 1.0);
     watch.until_quiet();
-    assert_eq!((watch.events("node_discovered").len(), watch.events("node_gone").len()), (1, 1), "{:?}", watch.daemon.events());
+    assert_eq!(
+        (watch.events("node_discovered").len(), watch.events("node_gone").len()),
+        (1, 1),
+        "{:?}",
+        watch.daemon.events()
+    );
     check_only_shard(&watch, "none");
 }
 
@@ -219,7 +290,8 @@ fn a_node_that_moves_to_another_address_is_followed() {
 fn two_clusters_are_two_deployments() {
     let cache = Cluster::start(&ClusterSetup::default());
     let mut queue = Cluster::start(&ClusterSetup::default());
-    let text = cache.deployment("cache", &[0], "") + &queue.deployment("queue", &[1], "down_after = '2s'");
+    let text =
+        cache.deployment("cache", &[0], "") + &queue.deployment("queue", &[1], "down_after = '2s'");
     let watch = Watch::of(&text);
     for (cluster, name) in [(&cache, "cache"), (&queue, "queue")] {
         until_known(&watch, cluster, name);
@@ -243,7 +315,10 @@ fn two_clusters_are_two_deployments() {
     watch.until_quiet();
     until_known(&watch, &cache, "cache");
     let events = watch.daemon.events();
-    assert!(events.iter().all(|event| event["deployment"] == "queue"), "nothing happened to the other: {events:?}");
+    assert!(
+        events.iter().all(|event| event["deployment"] == "queue"),
+        "nothing happened to the other: {events:?}"
+    );
     assert_eq!(events_of_shard(&watch, "5461"), REPLACED, "{events:?}");
     let of = |name: &str| {
         let labels = [("deployment", name), ("shard", "5461"), ("cause", "cluster")];

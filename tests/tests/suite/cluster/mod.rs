@@ -21,7 +21,8 @@ const NO_PRIMARY: &str = "redis_deployment_no_primary";
 const WITHOUT_REPLICA: &str = "RedisClusterShardWithoutReplica";
 
 /// The shards of three masters, and the slots that each has.
-const SHARDS: [(&str, u16, f64); 3] = [("0", 0, 5461.0), ("5461", 5461, 5462.0), ("10923", 10_923, 5461.0)];
+const SHARDS: [(&str, u16, f64); 3] =
+    [("0", 0, 5461.0), ("5461", 5461, 5462.0), ("10923", 10_923, 5461.0)];
 
 /// Events of a shard whose master was gone for longer than `down_after`, and was replaced meanwhile.
 const REPLACED: [&str; 3] = ["primary_lost", "primary_changed", "primary_regained"];
@@ -39,9 +40,19 @@ fn settled(cluster: &Cluster, seeds: &[usize], more: &str) -> Watch {
 #[track_caller]
 fn until_known(watch: &Watch, cluster: &Cluster, deployment: &str) {
     for node in &cluster.nodes {
-        watch.daemon.until(LIMIT, "redis_up", &[("deployment", deployment), ("node", &node.address())], 1.0);
+        watch.daemon.until(
+            LIMIT,
+            "redis_up",
+            &[("deployment", deployment), ("node", &node.address())],
+            1.0,
+        );
         if node.role().as_deref() == Some("slave") {
-            watch.daemon.until(LIMIT, "redis_link_state", &[("node", &node.address()), ("state", "up")], 1.0);
+            watch.daemon.until(
+                LIMIT,
+                "redis_link_state",
+                &[("node", &node.address()), ("state", "up")],
+                1.0,
+            );
         }
     }
     for (shard, slot, _) in SHARDS {
@@ -54,7 +65,12 @@ fn until_known(watch: &Watch, cluster: &Cluster, deployment: &str) {
 
 #[track_caller]
 fn until_primary(watch: &Watch, deployment: &str, shard: &str, node: &Server) {
-    watch.daemon.until(LIMIT, PRIMARY, &[("deployment", deployment), ("shard", shard), ("node", &node.address())], 1.0);
+    watch.daemon.until(
+        LIMIT,
+        PRIMARY,
+        &[("deployment", deployment), ("shard", shard), ("node", &node.address())],
+        1.0,
+    );
 }
 
 /// The value of a shard.
@@ -65,10 +81,16 @@ fn of_shard(watch: &Watch, name: &str, shard: &str) -> Option<f64> {
 /// There are these three shards and no other, each with one series of each kind.
 #[track_caller]
 fn check_shards(samples: &Samples, deployment: &str) {
-    for series in ["redis_deployment_masters", SPLIT_BRAIN, NO_PRIMARY, "redis_deployment_replicas", LOST] {
+    for series in
+        ["redis_deployment_masters", SPLIT_BRAIN, NO_PRIMARY, "redis_deployment_replicas", LOST]
+    {
         assert_eq!(samples.count(series, &[("deployment", deployment)]), SHARDS.len(), "{series}");
         for (shard, ..) in SHARDS {
-            assert_eq!(samples.count(series, &[("deployment", deployment), ("shard", shard)]), 1, "{series} of {shard}");
+            assert_eq!(
+                samples.count(series, &[("deployment", deployment), ("shard", shard)]),
+                1,
+                "{series} of {shard}"
+            );
         }
     }
 }
@@ -78,7 +100,12 @@ fn findings(watch: &Watch, kind: &str) -> Vec<Value> {
     let document = watch.daemon.document("/api/v1/findings");
     let found = document["findings"].as_array().expect("a list").iter();
     let found: Vec<_> = found.filter(|finding| finding["kind"] == kind).cloned().collect();
-    assert!(found.iter().all(|finding| finding["summary"].as_str().is_some_and(|summary| !summary.is_empty())), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .all(|finding| finding["summary"].as_str().is_some_and(|summary| !summary.is_empty())),
+        "{found:?}"
+    );
     found
 }
 
@@ -87,11 +114,15 @@ fn findings(watch: &Watch, kind: &str) -> Vec<Value> {
 fn events_of_shard(watch: &Watch, shard: &str) -> Vec<String> {
     let events = watch.daemon.events();
     let of_shard = events.iter().filter(|event| event["shard"] == shard);
-    let mut kinds: Vec<_> = of_shard.map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect();
+    let mut kinds: Vec<_> =
+        of_shard.map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect();
     let count = |what: &str| kinds.iter().filter(|kind| *kind == what).count();
     assert_eq!(count("split_brain_began"), count("split_brain_ended"), "{events:?}");
     for ended in events.iter().filter(|event| event["kind"] == "split_brain_ended") {
-        assert!(ended["unreplicated_writes"] == 0 && ended["seconds"].as_f64() < Some(5.0), "{ended}");
+        assert!(
+            ended["unreplicated_writes"] == 0 && ended["seconds"].as_f64() < Some(5.0),
+            "{ended}"
+        );
     }
     kinds.retain(|kind| !kind.starts_with("split_brain_"));
     kinds
@@ -100,7 +131,12 @@ fn events_of_shard(watch: &Watch, shard: &str) -> Vec<String> {
 /// Nothing happened to any other shard, nor to the deployment as a whole.
 #[track_caller]
 fn check_only_shard(watch: &Watch, shard: &str) {
-    let others: Vec<_> = watch.daemon.events().into_iter().filter(|event| event["node"].is_null() && event["shard"] != shard).collect();
+    let others: Vec<_> = watch
+        .daemon
+        .events()
+        .into_iter()
+        .filter(|event| event["node"].is_null() && event["shard"] != shard)
+        .collect();
     assert_eq!(others, Vec::<Value>::new());
 }
 
@@ -109,11 +145,20 @@ fn check_only_shard(watch: &Watch, shard: &str) {
 fn check_changed(watch: &Watch, shard: &str, from: &Server, to: &Server) {
     let changes = watch.events("primary_changed");
     assert_eq!(changes.len(), 1, "{changes:?}");
-    let told = ["shard", "from", "to", "cause"].map(|key| changes[0][key].as_str().unwrap_or_default());
-    assert_eq!(told, [shard, &from.address(), &to.address(), "cluster"], "{:?}", watch.daemon.events());
+    let told =
+        ["shard", "from", "to", "cause"].map(|key| changes[0][key].as_str().unwrap_or_default());
+    assert_eq!(
+        told,
+        [shard, &from.address(), &to.address(), "cluster"],
+        "{:?}",
+        watch.daemon.events()
+    );
     let samples = watch.daemon.samples();
     for (other, ..) in SHARDS {
-        let counted = samples.get("redis_deployment_primary_changes_total", &[("shard", other), ("cause", "cluster")]);
+        let counted = samples.get(
+            "redis_deployment_primary_changes_total",
+            &[("shard", other), ("cause", "cluster")],
+        );
         assert_eq!(counted, Some(f64::from(u8::from(other == shard))), "{other}");
     }
 }
@@ -124,5 +169,9 @@ fn role_changed(node: &Server, from: &str, to: &str) -> Value {
 }
 
 fn roles_changed(watch: &Watch) -> Vec<Value> {
-    watch.events("role_changed").iter().map(|event| json!([event["node"], event["from"], event["to"]])).collect()
+    watch
+        .events("role_changed")
+        .iter()
+        .map(|event| json!([event["node"], event["from"], event["to"]]))
+        .collect()
 }

@@ -5,13 +5,19 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tests::{Cluster, ClusterSetup, Server, eventually};
 
-use super::{CONFLICTING, DOUBTFUL, MIGRATING, OK, SHARDS, UNCOVERED, check_shards, events_of_shard, of_shard, settled, until_known};
+use super::{
+    CONFLICTING, DOUBTFUL, MIGRATING, OK, SHARDS, UNCOVERED, check_shards, events_of_shard,
+    of_shard, settled, until_known,
+};
 use crate::watch::{LIMIT, Observer, PRIMARY, SOON, check_names};
 
 #[test]
 fn a_cluster_that_needs_no_full_coverage_works_without_a_shard() {
-    let mut cluster =
-        Cluster::start(&ClusterSetup { replicas: 0, options: "cluster-require-full-coverage no\n".into(), ..ClusterSetup::default() });
+    let mut cluster = Cluster::start(&ClusterSetup {
+        replicas: 0,
+        options: "cluster-require-full-coverage no\n".into(),
+        ..ClusterSetup::default()
+    });
     let watch = settled(&cluster, &[0], "");
     cluster.nodes[2].kill();
     watch.daemon.until(SOON, UNCOVERED, &[], SHARDS[2].2);
@@ -37,16 +43,23 @@ fn slots_that_are_moved_bother_nobody() {
     cluster.write("key", 3000);
     let watch = settled(&cluster, &[0], "");
     let observer = Observer::start(&watch.daemon);
-    let (of_first, second) = (cluster.keys(), cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number"));
+    let (of_first, second) =
+        (cluster.keys(), cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number"));
     // The lowest slots of a shard: its label is what it was.
     cluster.move_slots(0..=199, 0, 1);
-    assert!(cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number") > second, "keys were moved");
+    assert!(
+        cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number") > second,
+        "keys were moved"
+    );
     assert_eq!((cluster.keys(), cluster.owner(0), cluster.owner(200)), (of_first, 1, 0));
     watch.daemon.let_pass(5);
     assert_eq!(watch.daemon.value(MIGRATING), Some(0.0), "nothing moves any more");
 
     cluster.begin_to_move(200, 0, 1);
-    let took = eventually(SOON, "a slot moves", || watch.daemon.value(MIGRATING).filter(|slots| *slots > 0.0)).1;
+    let took = eventually(SOON, "a slot moves", || {
+        watch.daemon.value(MIGRATING).filter(|slots| *slots > 0.0)
+    })
+    .1;
     println!("{:?} slots move, seen after {took:?}", watch.daemon.value(MIGRATING));
     watch.daemon.let_pass(10);
     // Either end says so.
@@ -64,11 +77,18 @@ fn slots_that_are_moved_bother_nobody() {
     for (place, (shard, ..)) in SHARDS.iter().enumerate() {
         let labels = [("shard", *shard), ("node", &cluster.nodes[place].address())];
         assert_eq!(samples.get(PRIMARY, &labels), Some(1.0), "{shard}");
-        assert_eq!(samples.get("redis_deployment_replicas", &[("shard", shard)]), Some(1.0), "{shard}");
+        assert_eq!(
+            samples.get("redis_deployment_replicas", &[("shard", shard)]),
+            Some(1.0),
+            "{shard}"
+        );
     }
     assert_eq!(watch.daemon.events(), Vec::<Value>::new(), "nothing happened to any node");
     assert_eq!(observer.seen(), BTreeMap::new());
-    assert_eq!((watch.daemon.value(OK), watch.daemon.value(CONFLICTING), cluster.keys()), (Some(1.0), Some(0.0), of_first));
+    assert_eq!(
+        (watch.daemon.value(OK), watch.daemon.value(CONFLICTING), cluster.keys()),
+        (Some(1.0), Some(0.0), of_first)
+    );
 }
 
 #[test]
@@ -86,33 +106,56 @@ fn a_new_shard_and_one_that_is_emptied_come_and_go() {
     eventually(LIMIT, "it is a master to all", || {
         let is_master = |other: usize| {
             let map = cluster.map(other);
-            map.len() == 4 && map.iter().any(|entry| entry.id == cluster.id(node) && entry.master.is_none())
+            map.len() == 4
+                && map.iter().any(|entry| entry.id == cluster.id(node) && entry.master.is_none())
         };
         (0..4).all(is_master).then_some(())
     });
     // It has the history of the shard that it was in, and none of its slots: it is nobody's primary meanwhile.
     watch.daemon.let_pass(3);
     let samples = watch.daemon.samples();
-    assert_eq!(samples.get(PRIMARY, &[("shard", "0"), ("node", &cluster.nodes[0].address())]), Some(1.0), "{:?}", watch.daemon.events());
+    assert_eq!(
+        samples.get(PRIMARY, &[("shard", "0"), ("node", &cluster.nodes[0].address())]),
+        Some(1.0),
+        "{:?}",
+        watch.daemon.events()
+    );
     assert_eq!(events_of_shard(&watch, "0"), Vec::<String>::new(), "{:?}", watch.daemon.events());
     cluster.move_slots(100..=299, 0, node);
     watch.daemon.until(SOON, PRIMARY, &[("shard", "100"), ("node", &address)], 1.0);
     let samples = watch.daemon.samples();
     assert_eq!(samples.count("redis_deployment_masters", &[]), 4);
     for (place, (shard, ..)) in SHARDS.iter().enumerate() {
-        assert_eq!(samples.get(PRIMARY, &[("shard", shard), ("node", &cluster.nodes[place].address())]), Some(1.0), "{shard}");
-        assert_eq!(samples.get("redis_deployment_masters", &[("shard", shard)]), Some(1.0), "{shard}");
+        assert_eq!(
+            samples.get(PRIMARY, &[("shard", shard), ("node", &cluster.nodes[place].address())]),
+            Some(1.0),
+            "{shard}"
+        );
+        assert_eq!(
+            samples.get("redis_deployment_masters", &[("shard", shard)]),
+            Some(1.0),
+            "{shard}"
+        );
     }
     assert_eq!(watch.daemon.value(CONFLICTING), Some(0.0));
-    assert!(watch.events("split_brain_began").is_empty(), "a new shard is no split brain: {:?}", watch.daemon.events());
+    assert!(
+        watch.events("split_brain_began").is_empty(),
+        "a new shard is no split brain: {:?}",
+        watch.daemon.events()
+    );
 
     cluster.move_slots(100..=299, node, 0);
     eventually(SOON, "the shard is gone", || {
-        (watch.daemon.samples().count("redis_deployment_masters", &[("shard", "100")]) == 0).then_some(())
+        (watch.daemon.samples().count("redis_deployment_masters", &[("shard", "100")]) == 0)
+            .then_some(())
     });
     watch.daemon.let_pass(3);
     check_shards(&watch.daemon.samples(), "cache");
-    assert!(watch.events("primary_changed").is_empty() && watch.events("split_brain_began").is_empty(), "{:?}", watch.daemon.events());
+    assert!(
+        watch.events("primary_changed").is_empty() && watch.events("split_brain_began").is_empty(),
+        "{:?}",
+        watch.daemon.events()
+    );
 }
 
 #[test]
@@ -130,5 +173,8 @@ fn a_slot_that_two_nodes_claim_is_a_conflict() {
     watch.daemon.until(SOON * 2, CONFLICTING, &[], 2.0);
     let found = watch.until_finding(SOON, "RedisClusterSlotConflict", "critical");
     assert_eq!(found["evidence"]["slots"].as_f64(), Some(2.0), "{found}");
-    check_names(&found["evidence"]["nodes"], &[cluster.nodes[0].address(), cluster.nodes[1].address()]);
+    check_names(
+        &found["evidence"]["nodes"],
+        &[cluster.nodes[0].address(), cluster.nodes[1].address()],
+    );
 }

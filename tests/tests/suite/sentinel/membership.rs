@@ -1,6 +1,9 @@
 //! Who belongs to a deployment that Sentinels know, and how it is named.
 
-use tests::{Group, MASTER, Place, SECOND, Server, Setup, Stopwatch, eventually, monitored, pause, watched_deployment};
+use tests::{
+    Group, MASTER, Place, SECOND, Server, Setup, Stopwatch, eventually, monitored, pause,
+    watched_deployment,
+};
 
 use crate::watch::{LIMIT, PRIMARY, SOON, Watch, check_names};
 
@@ -11,13 +14,17 @@ fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
     let address = group.add_node(&Place::loopback()).address();
     // Sentinels ask the primary every 10 s.
     eventually(LIMIT, "a Sentinel lists it", || {
-        let listed = group.sentinels.iter().flat_map(|sentinel| sentinel.table(&["SENTINEL", "REPLICAS", MASTER]));
+        let listed = group
+            .sentinels
+            .iter()
+            .flat_map(|sentinel| sentinel.table(&["SENTINEL", "REPLICAS", MASTER]));
         listed.into_iter().any(|replica| replica["name"] == address).then_some(())
     });
     let took = watch.daemon.until(SOON, "redis_up", &[("node", &address)], 1.0);
     println!("discovered {took:?} after a Sentinel listed it");
     assert!(took < SECOND * 4, "{took:?}");
-    let discovered = || watch.events("node_discovered").iter().filter(|event| event["node"] == address).count();
+    let discovered =
+        || watch.events("node_discovered").iter().filter(|event| event["node"] == address).count();
     assert_eq!(discovered(), 1, "{:?}", watch.daemon.events());
     group.until_known();
     watch.until_quiet();
@@ -36,7 +43,9 @@ fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
     check_names(&found["evidence"]["replicas"], std::slice::from_ref(&address));
     check_names(&found["evidence"]["sentinels"], &[]);
     watch.daemon.until(SOON, "redis_sentinel_ghosts", &[("kind", "replica")], 1.0);
-    eventually(SOON, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
+    eventually(SOON, "it is no member", || {
+        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+    });
     assert!(watch.daemon.finding("RedisDown").is_none(), "what is no member cannot be down");
     assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
 
@@ -45,7 +54,12 @@ fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
     watch.daemon.until(LIMIT, "redis_sentinel_ghosts", &[("kind", "replica")], 0.0);
     group.until_following(LIMIT);
     watch.until_quiet();
-    assert_eq!((discovered(), watch.events("node_gone").len()), (2, 1), "{:?}", watch.daemon.events());
+    assert_eq!(
+        (discovered(), watch.events("node_gone").len()),
+        (2, 1),
+        "{:?}",
+        watch.daemon.events()
+    );
     assert_eq!(watch.deployment_events(), Vec::<String>::new());
 }
 
@@ -57,17 +71,31 @@ fn a_reset_sentinel_forgets_a_dead_replica_and_so_does_the_deployment() {
     let node = group.place_of(&address);
     group.nodes[node].kill();
     watch.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
-    eventually(SOON * 2, "the primary has forgotten it", || (group.primary().replication().get("connected_slaves")? == "1").then_some(()));
+    eventually(SOON * 2, "the primary has forgotten it", || {
+        (group.primary().replication().get("connected_slaves")? == "1").then_some(())
+    });
     // They forget everybody, and learn of the others again within some 10 s.
     for sentinel in &group.sentinels {
         assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }
-    eventually(LIMIT, "it is no member", || (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(()));
+    eventually(LIMIT, "it is no member", || {
+        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+    });
     assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
-    eventually(LIMIT, "all but that one are members", || (watch.daemon.samples().count("redis_up", &[]) == 5).then_some(()));
-    assert!(watch.daemon.finding("RedisDown").is_none() && watch.daemon.finding("RedisSentinelGhosts").is_none());
+    eventually(LIMIT, "all but that one are members", || {
+        (watch.daemon.samples().count("redis_up", &[]) == 5).then_some(())
+    });
+    assert!(
+        watch.daemon.finding("RedisDown").is_none()
+            && watch.daemon.finding("RedisSentinelGhosts").is_none()
+    );
     watch.daemon.let_pass(5);
-    assert_eq!(watch.events("node_gone").len(), 1, "nobody else went: {:?}", watch.events("node_gone"));
+    assert_eq!(
+        watch.events("node_gone").len(),
+        1,
+        "nobody else went: {:?}",
+        watch.events("node_gone")
+    );
     assert_eq!(watch.deployment_events(), Vec::<String>::new());
 }
 
@@ -105,12 +133,14 @@ fn with_another(name: &str) -> (Group, Server) {
 fn deployments_on_the_same_sentinels_share_their_connections() {
     let (group, other) = with_another("second");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
-    let text = group.deployment("sessions", "") + &watched_deployment("queue", Some("second"), &urls, "");
+    let text =
+        group.deployment("sessions", "") + &watched_deployment("queue", Some("second"), &urls, "");
     let watch = Watch::of(&text);
     for (name, primary) in [("sessions", group.primary().address()), ("queue", other.address())] {
         watch.daemon.until(LIMIT, PRIMARY, &[("deployment", name), ("node", &primary)], 1.0);
         for sentinel in &group.sentinels {
-            let labels = [("deployment", name), ("node", &*sentinel.address()), ("address", &*primary)];
+            let labels =
+                [("deployment", name), ("node", &*sentinel.address()), ("address", &*primary)];
             watch.daemon.until(SOON, "redis_sentinel_master_info", &labels, 1.0);
         }
     }
@@ -119,22 +149,41 @@ fn deployments_on_the_same_sentinels_share_their_connections() {
     for sentinel in &group.sentinels {
         let node = sentinel.address();
         for series in ["redis_up", "redis_sentinel_masters", "redis_sentinel_tilt"] {
-            assert_eq!(samples.count(series, &[("node", &node)]), 1, "{series}: once, however many deployments name it");
-            assert_eq!(samples.count(series, &[("node", &node), ("deployment", "sessions")]), 1, "{series}: under the first");
+            assert_eq!(
+                samples.count(series, &[("node", &node)]),
+                1,
+                "{series}: once, however many deployments name it"
+            );
+            assert_eq!(
+                samples.count(series, &[("node", &node), ("deployment", "sessions")]),
+                1,
+                "{series}: under the first"
+            );
         }
         assert_eq!(samples.get("redis_sentinel_masters", &[("node", &node)]), Some(2.0));
         assert_eq!(samples.count("redis_sentinel_quorum_ok", &[("node", &node)]), 2);
         let clients = sentinel.clients();
         let subscribed = |line: &&String| !line.contains(" sub=0 ") || !line.contains(" psub=0 ");
-        assert_eq!((clients.len(), clients.iter().filter(subscribed).count()), (2, 1), "one asks and one listens: {clients:?}");
+        assert_eq!(
+            (clients.len(), clients.iter().filter(subscribed).count()),
+            (2, 1),
+            "one asks and one listens: {clients:?}"
+        );
     }
     // One of the two goes, and the connections stay.
     let ids = |sentinel: &Server| -> Vec<String> {
-        sentinel.clients().iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+        sentinel
+            .clients()
+            .iter()
+            .filter_map(|line| line.split(' ').next())
+            .map(str::to_owned)
+            .collect()
     };
     let before = ids(&group.sentinels[0]);
     watch.daemon.reload(&group.deployment("sessions", ""));
-    eventually(SOON, "one is gone", || (watch.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(()));
+    eventually(SOON, "one is gone", || {
+        (watch.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(())
+    });
     watch.daemon.let_pass(2);
     assert_eq!(ids(&group.sentinels[0]), before);
     assert_eq!(watch.of_node("redis_up", &group.sentinels[0]), Some(1.0));
@@ -146,53 +195,113 @@ fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
     let third = Server::alone("redis-7.0.15");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
     let watch = Watch::of(&watched_deployment("{master}", None, &urls, "forget_after = '2s'"));
-    watch.daemon.until(LIMIT, PRIMARY, &[("deployment", MASTER), ("node", &group.primary().address())], 1.0);
-    watch.daemon.until(LIMIT, PRIMARY, &[("deployment", "second"), ("node", &second.address())], 1.0);
-    let deployments = || watch.daemon.samples().count("redis_deployment_info", &[("kind", "sentinel")]);
+    watch.daemon.until(
+        LIMIT,
+        PRIMARY,
+        &[("deployment", MASTER), ("node", &group.primary().address())],
+        1.0,
+    );
+    watch.daemon.until(
+        LIMIT,
+        PRIMARY,
+        &[("deployment", "second"), ("node", &second.address())],
+        1.0,
+    );
+    let deployments =
+        || watch.daemon.samples().count("redis_deployment_info", &[("kind", "sentinel")]);
     assert_eq!(deployments(), 2);
-    assert_eq!(watch.daemon.samples().count("redis_up", &[("deployment", "second"), ("node", &second.address())]), 1);
+    assert_eq!(
+        watch
+            .daemon
+            .samples()
+            .count("redis_up", &[("deployment", "second"), ("node", &second.address())]),
+        1
+    );
 
     for sentinel in &group.sentinels {
-        assert_eq!(sentinel.ask(&["SENTINEL", "MONITOR", "third", &third.host, &third.port.to_string(), "2"]), ["OK"]);
+        assert_eq!(
+            sentinel.ask(&[
+                "SENTINEL",
+                "MONITOR",
+                "third",
+                &third.host,
+                &third.port.to_string(),
+                "2"
+            ]),
+            ["OK"]
+        );
     }
-    let took = watch.daemon.until(SOON, PRIMARY, &[("deployment", "third"), ("node", &third.address())], 1.0);
+    let took = watch.daemon.until(
+        SOON,
+        PRIMARY,
+        &[("deployment", "third"), ("node", &third.address())],
+        1.0,
+    );
     println!("a new master is a deployment after {took:?}");
     assert!(took < SECOND * 5, "{took:?}");
     assert_eq!(deployments(), 3);
-    watch.daemon.until(SOON, "redis_sentinel_masters", &[("node", &group.sentinels[0].address())], 3.0);
+    watch.daemon.until(
+        SOON,
+        "redis_sentinel_masters",
+        &[("node", &group.sentinels[0].address())],
+        3.0,
+    );
 
     for sentinel in &group.sentinels {
         assert_eq!(sentinel.ask(&["SENTINEL", "REMOVE", "third"]), ["OK"]);
     }
     eventually(LIMIT, "it is gone", || {
-        (watch.daemon.samples().count("redis_deployment_info", &[("deployment", "third")]) == 0).then_some(())
+        (watch.daemon.samples().count("redis_deployment_info", &[("deployment", "third")]) == 0)
+            .then_some(())
     });
     let text = watch.daemon.get("/metrics", "text/plain").text;
-    assert!(!text.contains("deployment=\"third\"") && !text.contains(&third.address()), "nothing is left of it");
+    assert!(
+        !text.contains("deployment=\"third\"") && !text.contains(&third.address()),
+        "nothing is left of it"
+    );
     assert_eq!(deployments(), 2);
     eventually(SOON, "its connection is closed", || third.clients().is_empty().then_some(()));
 }
 
 #[test]
-fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_for_good_does_not() {
+fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_for_good_does_not()
+{
     let (group, second) = with_another("second");
     // One Sentinel alone is listened to: of several, the first that forgets a master shows that the others have not.
     let sentinel = &group.sentinels[0];
-    let watch = Watch::of(&watched_deployment("{master}", None, &[sentinel.url()], "forget_after = '15s'"));
+    let watch =
+        Watch::of(&watched_deployment("{master}", None, &[sentinel.url()], "forget_after = '15s'"));
     for (name, primary) in [(MASTER, group.primary()), ("second", &second)] {
-        watch.daemon.until(LIMIT, PRIMARY, &[("deployment", name), ("node", &primary.address())], 1.0);
+        watch.daemon.until(
+            LIMIT,
+            PRIMARY,
+            &[("deployment", name), ("node", &primary.address())],
+            1.0,
+        );
     }
     // Nothing changes for longer than that.
     pause(SECOND * 17);
-    let rounds = || watch.daemon.samples().get("rolecall_rounds_total", &[("deployment", "second")]);
+    let rounds =
+        || watch.daemon.samples().get("rolecall_rounds_total", &[("deployment", "second")]);
     let before = rounds();
-    let told = |masters| watch.daemon.until(SECOND * 5, "redis_sentinel_masters", &[("node", &sentinel.address())], masters);
+    let told = |masters| {
+        watch.daemon.until(
+            SECOND * 5,
+            "redis_sentinel_masters",
+            &[("node", &sentinel.address())],
+            masters,
+        )
+    };
     let tell = |command: &[&str]| assert_eq!(sentinel.ask(command), ["OK"]);
     tell(&["SENTINEL", "REMOVE", "second"]);
     told(1.0);
     tell(&["SENTINEL", "MONITOR", "second", &second.host, &second.port.to_string(), "2"]);
     told(2.0);
-    assert!(before >= Some(10.0) && rounds() > before, "it went on: {before:?} rounds, then {:?}", rounds());
+    assert!(
+        before >= Some(10.0) && rounds() > before,
+        "it went on: {before:?} rounds, then {:?}",
+        rounds()
+    );
 
     // All of them for good, one soon after the other.
     let removed = Stopwatch::start();
@@ -200,7 +309,10 @@ fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_
         tell(&["SENTINEL", "REMOVE", name]);
     }
     for name in [MASTER, "second"] {
-        let gone = || (watch.daemon.samples().count("redis_deployment_info", &[("deployment", name)]) == 0).then_some(());
+        let gone = || {
+            (watch.daemon.samples().count("redis_deployment_info", &[("deployment", name)]) == 0)
+                .then_some(())
+        };
         eventually(LIMIT, "it is gone", gone);
         assert!(removed.elapsed() > SECOND * 14, "{name} is gone after {:?}", removed.elapsed());
     }
@@ -211,7 +323,8 @@ fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_
 fn a_dead_sentinel_that_others_list_is_a_ghost() {
     let mut group = Group::start(&Setup::default());
     let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
-    let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
+    let watch =
+        Watch::of(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
     watch.until_primary(&group.primary().address());
     watch.until_quiet();
     let dead = group.sentinels[2].address();

@@ -1,7 +1,9 @@
 //! What Sentinels say, what `diagnose` makes of it, and mistakes in it.
 
 use serde_json::json;
-use tests::{Group, MASTER, Place, Server, Setup, Tap, diagnose_urls, eventually, watched_deployment};
+use tests::{
+    Group, MASTER, Place, Server, Setup, Tap, diagnose_urls, eventually, watched_deployment,
+};
 
 use crate::watch::{DISAGREEMENT, LIMIT, SOON, Watch, check_names};
 
@@ -11,16 +13,27 @@ fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
         let group = Group::start(&Setup { version, ..Setup::default() });
         let watch = Watch::settled(&group, "labels = { team = 'a' }");
         let samples = watch.daemon.samples();
-        assert_eq!(samples.get("redis_deployment_info", &[("deployment", "sessions"), ("kind", "sentinel"), ("team", "a")]), Some(1.0));
+        assert_eq!(
+            samples.get(
+                "redis_deployment_info",
+                &[("deployment", "sessions"), ("kind", "sentinel"), ("team", "a")]
+            ),
+            Some(1.0)
+        );
         assert_eq!(samples.count("redis_up", &[]), 6, "{version}: three nodes and three Sentinels");
         let primary = group.primary().address();
         for node in &group.nodes {
-            let (address, labels) = (node.address(), |role| [("node", node.address()), ("role", String::from(role))]);
+            let (address, labels) =
+                (node.address(), |role| [("node", node.address()), ("role", String::from(role))]);
             let role = |role| {
                 let labels: [(&str, String); 2] = labels(role);
-                samples.get("redis_role", &labels.each_ref().map(|(name, value)| (*name, value.as_str())))
+                samples.get(
+                    "redis_role",
+                    &labels.each_ref().map(|(name, value)| (*name, value.as_str())),
+                )
             };
-            let expected = if address == primary { [Some(1.0), Some(0.0)] } else { [Some(0.0), Some(1.0)] };
+            let expected =
+                if address == primary { [Some(1.0), Some(0.0)] } else { [Some(0.0), Some(1.0)] };
             assert_eq!([role("master"), role("replica")], expected, "{address}");
         }
         for sentinel in &group.sentinels {
@@ -35,7 +48,10 @@ fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
             ("redis_sentinel_mixed_names", &[]),
         ] {
             assert_eq!(samples.get(series, labels), Some(0.0), "{series} {labels:?}");
-            assert_eq!(samples.get(series, &[&[("deployment", "sessions")], labels].concat()), Some(0.0));
+            assert_eq!(
+                samples.get(series, &[&[("deployment", "sessions")], labels].concat()),
+                Some(0.0)
+            );
         }
         assert_eq!(
             samples.get("redis_deployment_nodes", &[("state", "known")]),
@@ -47,12 +63,22 @@ fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
 /// Every series about a Sentinel says what the Sentinel itself says.
 #[track_caller]
 fn check_sentinel(watch: &Watch, sentinel: &Server, primary: &str) {
-    let (samples, node, master) = (watch.daemon.samples(), sentinel.address(), sentinel.master(MASTER));
-    let of_node = |name: &str, labels: &[(&str, &str)]| samples.get(name, &[&[("node", node.as_str())], labels].concat());
-    assert_eq!(of_node("redis_sentinel_master_info", &[("master_name", MASTER), ("address", primary)]), Some(1.0));
+    let (samples, node, master) =
+        (watch.daemon.samples(), sentinel.address(), sentinel.master(MASTER));
+    let of_node = |name: &str, labels: &[(&str, &str)]| {
+        samples.get(name, &[&[("node", node.as_str())], labels].concat())
+    };
+    assert_eq!(
+        of_node("redis_sentinel_master_info", &[("master_name", MASTER), ("address", primary)]),
+        Some(1.0)
+    );
     assert_eq!(format!("{}:{}", master["ip"], master["port"]), primary);
     for (state, value) in [("ok", 1.0), ("sdown", 0.0), ("odown", 0.0)] {
-        assert_eq!(of_node("redis_sentinel_master_state", &[("state", state)]), Some(value), "{state}");
+        assert_eq!(
+            of_node("redis_sentinel_master_state", &[("state", state)]),
+            Some(value),
+            "{state}"
+        );
     }
     let said = |field: &str| master[field].parse::<f64>().expect("a number");
     let others = said("num-other-sentinels");
@@ -82,7 +108,10 @@ fn one_url_of_a_sentinel_is_enough_for_a_diagnosis() {
     let (code, text, found) = diagnose_urls(&[&url]);
     println!("{text}");
     assert_eq!((code, found), (Some(0), Vec::new()), "{text}");
-    assert!(group.nodes.iter().chain(&group.sentinels[..1]).all(|node| text.contains(&node.address())), "{text}");
+    assert!(
+        group.nodes.iter().chain(&group.sentinels[..1]).all(|node| text.contains(&node.address())),
+        "{text}"
+    );
     let urls = [group.url(0), group.url(1), group.url(2)];
     assert_eq!(diagnose_urls(&urls.each_ref().map(String::as_str)).0, Some(0));
     let all = format!("sentinel://{}", group.sentinels[0].address());
@@ -106,8 +135,16 @@ fn an_address_of_the_node_itself_among_its_replicas_is_a_mistake_that_is_found()
     // No Sentinel of these versions lists a node as its own replica by itself: the tap makes it so.
     let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
     let (primary, replica) = (group.nodes[0].port, group.nodes[1].port);
-    let entry = |port: u16| format!("name\r\n$15\r\n127.0.0.1:{port}\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n$5\r\n{port}\r\n");
-    let lies = Tap::rewriting("127.0.0.1", &group.sentinels[0].address(), vec![(entry(replica), entry(primary))]);
+    let entry = |port: u16| {
+        format!(
+            "name\r\n$15\r\n127.0.0.1:{port}\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n$5\r\n{port}\r\n"
+        )
+    };
+    let lies = Tap::rewriting(
+        "127.0.0.1",
+        &group.sentinels[0].address(),
+        vec![(entry(replica), entry(primary))],
+    );
     let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &[lies.url()], ""));
     watch.until_primary(&group.nodes[0].address());
     watch.daemon.until(SOON, "redis_sentinel_self_replication", &[], 1.0);
@@ -126,14 +163,27 @@ fn host_names_beside_raw_addresses_are_a_mistake_that_is_found() {
     let names = "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
     let text = format!("{names}sentinel monitor {MASTER} localhost {} 1\n", primary.port);
     let sentinel = Server::start("redis-7.0.15", true, &Place::loopback(), &text, None);
-    let listed = || sentinel.table(&["SENTINEL", "REPLICAS", MASTER]).pop().filter(|replica| replica["flags"] == "slave");
+    let listed = || {
+        sentinel
+            .table(&["SENTINEL", "REPLICAS", MASTER])
+            .pop()
+            .filter(|replica| replica["flags"] == "slave")
+    };
     let (listed, _) = eventually(LIMIT, "the replica is listed", listed);
-    assert_eq!((sentinel.master(MASTER)["ip"].as_str(), listed["ip"].as_str()), ("localhost", "127.0.0.1"));
+    assert_eq!(
+        (sentinel.master(MASTER)["ip"].as_str(), listed["ip"].as_str()),
+        ("localhost", "127.0.0.1")
+    );
 
     let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &[sentinel.url()], ""));
     watch.until_primary(&format!("localhost:{}", primary.port));
     watch.daemon.until(SOON, "redis_up", &[("node", &replica.address())], 1.0);
-    watch.daemon.until(SOON, "redis_link_state", &[("node", &replica.address()), ("state", "up")], 1.0);
+    watch.daemon.until(
+        SOON,
+        "redis_link_state",
+        &[("node", &replica.address()), ("state", "up")],
+        1.0,
+    );
     watch.daemon.until(SOON, "redis_sentinel_mixed_names", &[], 1.0);
     assert_eq!(watch.daemon.value("redis_sentinel_self_replication"), Some(0.0));
     let found = watch.until_finding(SOON, "RedisSentinelMisconfigured", "warning");

@@ -13,23 +13,41 @@ fn sentinels_and_nodes_have_credentials_of_their_own() {
     const NODES: &str = "secret-of-nodes";
     const SENTINELS: &str = "secret-of-sentinels";
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
-        let group = Group::start(&Setup { version, password: Some(NODES), sentinel_password: Some(SENTINELS), ..Setup::default() });
+        let group = Group::start(&Setup {
+            version,
+            password: Some(NODES),
+            sentinel_password: Some(SENTINELS),
+            ..Setup::default()
+        });
         // Replicas greet their master before they authenticate.
         let refused = |node: &Server| {
             let errors = node.section("errorstats");
             ["NOAUTH", "WRONGPASS"].map(|code| errors.get(&format!("errorstat_{code}")).cloned())
         };
         let before: Vec<_> = group.nodes.iter().map(refused).collect();
-        let watch = Watch::settled(&group, &format!("password = '{NODES}'\nsentinel_password = '{SENTINELS}'"));
-        assert_eq!(group.nodes.iter().map(refused).collect::<Vec<_>>(), before, "no attempt without the right one");
-        let pages = ["/", "/metrics", "/api/v1/topology", "/api/v1/events"].map(|path| watch.daemon.get(path, "").text);
+        let watch = Watch::settled(
+            &group,
+            &format!("password = '{NODES}'\nsentinel_password = '{SENTINELS}'"),
+        );
+        assert_eq!(
+            group.nodes.iter().map(refused).collect::<Vec<_>>(),
+            before,
+            "no attempt without the right one"
+        );
+        let pages = ["/", "/metrics", "/api/v1/topology", "/api/v1/events"]
+            .map(|path| watch.daemon.get(path, "").text);
         let shown = [pages.concat(), watch.daemon.log().concat()].concat();
         assert!(!shown.contains(NODES) && !shown.contains(SENTINELS));
 
         // That of the Sentinels is not for the nodes, and no Sentinel is asked with that of the nodes.
         let wrong = Watch::of(&group.deployment("sessions", &format!("password = '{NODES}'")));
         for sentinel in &group.sentinels {
-            wrong.daemon.until(SOON, "redis_down_reason", &[("node", &sentinel.address()), ("reason", "auth")], 1.0);
+            wrong.daemon.until(
+                SOON,
+                "redis_down_reason",
+                &[("node", &sentinel.address()), ("reason", "auth")],
+                1.0,
+            );
         }
         wrong.until_finding(SOON, "RolecallCannotRead", "warning");
         assert_eq!(wrong.daemon.samples().count(PRIMARY, &[]), 0);
@@ -39,7 +57,8 @@ fn sentinels_and_nodes_have_credentials_of_their_own() {
 
 /// Counts the connections to an address, which gets none that is wanted.
 fn trap(address: &str) -> Arc<AtomicU64> {
-    let (listener, count) = (TcpListener::bind(address).expect("a port"), Arc::new(AtomicU64::new(0)));
+    let (listener, count) =
+        (TcpListener::bind(address).expect("a port"), Arc::new(AtomicU64::new(0)));
     let counted = Arc::clone(&count);
     std::thread::spawn(move || {
         for _ in listener.incoming() {
@@ -59,7 +78,14 @@ fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_
     let entry = |host: &str| format!("{host}\r\n$4\r\nport\r\n$5\r\n{port}\r\n");
     let rewrites = vec![(real.clone(), forged.clone()), (entry("127.0.0.1"), entry("127.0.0.2"))];
     let lies = Tap::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
-    let told = |trust: &str| watched_deployment("sessions", Some(MASTER), &[lies.url()], &format!("password = 'secret'\n{trust}"));
+    let told = |trust: &str| {
+        watched_deployment(
+            "sessions",
+            Some(MASTER),
+            &[lies.url()],
+            &format!("password = 'secret'\n{trust}"),
+        )
+    };
     let topology = |watch: &Watch| watch.daemon.get("/api/v1/topology", "").text;
 
     let watch = Watch::of(&told("trust = ['127.0.0.1/32', '10.0.0.0/8']"));
@@ -70,7 +96,11 @@ fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_
     assert_eq!(trap.load(Ordering::Relaxed), 0, "no connection, and so no credential");
     assert_ne!(watch.daemon.samples().get("redis_up", &[("node", &forged)]), Some(1.0));
     assert!(!topology(&watch).contains(&real), "nobody names it");
-    assert!(lies.seen().commands.get("SENTINEL REPLICAS").is_some_and(|count| *count >= 1), "{:?}", lies.seen());
+    assert!(
+        lies.seen().commands.get("SENTINEL REPLICAS").is_some_and(|count| *count >= 1),
+        "{:?}",
+        lies.seen()
+    );
 
     // The trap works: once that network is trusted, it is connected to.
     watch.daemon.reload(&told("trust = ['127.0.0.0/8']"));
@@ -81,20 +111,39 @@ fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_
 fn loopback_is_trusted_only_while_all_sentinels_are_there() {
     let sides = Sides::new();
     let group = Group::start(&Setup { sentinels: 2, quorum: 1, ..Setup::default() });
-    let (inside, outside) = (group.sentinels[0].url(), Tap::rewriting(&sides.own(Side::Left), &group.sentinels[1].address(), Vec::new()));
+    let (inside, outside) = (
+        group.sentinels[0].url(),
+        Tap::rewriting(&sides.own(Side::Left), &group.sentinels[1].address(), Vec::new()),
+    );
     let urls = [inside, outside.url()];
     let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &urls, ""));
     watch.daemon.until(SOON, "redis_up", &[("node", &outside.address)], 1.0);
-    watch.daemon.until(SOON, "redis_sentinel_masters", &[("node", &group.sentinels[0].address())], 1.0);
+    watch.daemon.until(
+        SOON,
+        "redis_sentinel_masters",
+        &[("node", &group.sentinels[0].address())],
+        1.0,
+    );
     let topology = || watch.daemon.get("/api/v1/topology", "").text;
-    eventually(SOON, "the nodes are shown", || group.nodes.iter().all(|node| topology().contains(&node.address())).then_some(()));
+    eventually(SOON, "the nodes are shown", || {
+        group.nodes.iter().all(|node| topology().contains(&node.address())).then_some(())
+    });
     watch.daemon.let_pass(5);
     for node in &group.nodes {
         assert_eq!(node.clients(), Vec::<String>::new(), "{}", topology());
         assert_ne!(watch.of_node("redis_up", node), Some(1.0));
     }
-    assert_eq!(watch.daemon.samples().count(PRIMARY, &[("evidence", "sole")]), 0, "no node said anything");
+    assert_eq!(
+        watch.daemon.samples().count(PRIMARY, &[("evidence", "sole")]),
+        0,
+        "no node said anything"
+    );
     // Unless the configuration says so.
-    watch.daemon.reload(&watched_deployment("sessions", Some(MASTER), &urls, "trust = ['127.0.0.0/8']"));
+    watch.daemon.reload(&watched_deployment(
+        "sessions",
+        Some(MASTER),
+        &urls,
+        "trust = ['127.0.0.0/8']",
+    ));
     watch.daemon.until(SOON, "redis_up", &[("node", &group.primary().address())], 1.0);
 }

@@ -74,14 +74,18 @@ impl Watching {
 
     /// What belongs to masters, and is due now.
     pub(super) fn details_due(&self, now: Instant) -> impl Iterator<Item = Reading> {
-        let details = self.details.iter().filter(move |(_, detail)| detail.due.is_none_or(|due| due <= now));
+        let details =
+            self.details.iter().filter(move |(_, detail)| detail.due.is_none_or(|due| due <= now));
         details.flat_map(move |(name, _)| {
             let of = [
                 (&self.replicas, Reading::Replicas as fn(Arc<str>) -> Reading),
                 (&self.sentinels, Reading::Sentinels),
                 (&self.quorum, Reading::Quorum),
             ];
-            of.into_iter().filter(move |(source, _)| source.is_due(now)).map(|(_, reading)| reading(Arc::clone(name))).collect::<Vec<_>>()
+            of.into_iter()
+                .filter(move |(source, _)| source.is_due(now))
+                .map(|(_, reading)| reading(Arc::clone(name)))
+                .collect::<Vec<_>>()
         })
     }
 
@@ -101,7 +105,12 @@ impl Watching {
     }
 
     /// Takes up the replies to a batch; gives what was refused for the first time.
-    pub(super) fn take(&mut self, readings: &[Reading], replies: &[Reply], now: Instant) -> Vec<(&'static str, String)> {
+    pub(super) fn take(
+        &mut self,
+        readings: &[Reading],
+        replies: &[Reply],
+        now: Instant,
+    ) -> Vec<(&'static str, String)> {
         let mut refused = Vec::new();
         for (reading, reply) in readings.iter().zip(replies) {
             let list = || reply.error().is_none().then(|| Watched::parse_list(reply).into());
@@ -153,8 +162,14 @@ impl Watching {
         let Some(masters) = &self.masters.last else { return };
         self.details.retain(|name, _| masters.iter().any(|master| *master.name == **name));
         for name in self.interest.iter() {
-            let Some(master) = masters.iter().find(|master| *master.name == **name) else { continue };
-            let of = (master.ip.clone(), master.port, master.settings.as_ref().map_or(0, |settings| settings.epoch));
+            let Some(master) = masters.iter().find(|master| *master.name == **name) else {
+                continue;
+            };
+            let of = (
+                master.ip.clone(),
+                master.port,
+                master.settings.as_ref().map_or(0, |settings| settings.epoch),
+            );
             let detail = self.details.entry(Arc::clone(name)).or_default();
             if detail.of.as_ref() != Some(&of) {
                 *detail = Detail { of: Some(of), ..Detail::default() };

@@ -14,14 +14,24 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 6, name: "writes_to_a_replica", quick: false, run: writes_to_a_replica },
     Scenario { row: 7, name: "pool_left_on_the_old_primary", quick: false, run: pool_left_behind },
     Scenario { row: 9, name: "long_scripts_that_refuse_others", quick: false, run: long_scripts },
-    Scenario { row: 12, name: "a_command_that_changes_the_topology", quick: false, run: topology_command },
+    Scenario {
+        row: 12,
+        name: "a_command_that_changes_the_topology",
+        quick: false,
+        run: topology_command,
+    },
     Scenario { row: 13, name: "a_replica_restarted", quick: false, run: restarted },
     Scenario { row: 13, name: "crash_loop_of_a_primary", quick: false, run: crash_loop },
     Scenario { row: 21, name: "client_with_a_wrong_password", quick: false, run: wrong_password },
     Scenario { row: 22, name: "lone_primary_killed", quick: true, run: lone_primary_killed },
     Scenario { row: 22, name: "one_of_two_replicas_killed", quick: false, run: replica_killed },
     Scenario { row: 22, name: "frozen_primary", quick: false, run: frozen_primary },
-    Scenario { row: 22, name: "our_password_rotated_away", quick: false, run: our_password_rotated },
+    Scenario {
+        row: 22,
+        name: "our_password_rotated_away",
+        quick: false,
+        run: our_password_rotated,
+    },
     Scenario { row: 36, name: "error_table_thrown_away", quick: false, run: error_table_gone },
     Scenario { row: 43, name: "too_many_clients", quick: false, run: too_many_clients },
 ];
@@ -84,7 +94,10 @@ fn pool_left_behind() -> Told {
         eventually(SOON, "failed over", || (primary.info("role")? == "slave").then_some(()));
     };
     // Soon where the writes go, later who sends them.
-    let faulty = story.fault(fail_over, &[("RedisStaleClients", "warning"), ("RedisWritesHitReplica", "warning")]);
+    let faulty = story.fault(
+        fail_over,
+        &[("RedisStaleClients", "warning"), ("RedisWritesHitReplica", "warning")],
+    );
     faulty.mend(|_| drop(pool.take()), &[])
 }
 
@@ -95,12 +108,15 @@ fn long_scripts() -> Told {
     let server = Redis::start(&["--busy-reply-threshold", "50"]);
     let address = server.address();
     let mut reader = Wire::connect(&address, None).expect("a connection");
-    let _reader = Again::every(SECOND / 20, move || drop(reader.ask(&["GET", "key"]).expect("a reply")));
+    let _reader =
+        Again::every(SECOND / 20, move || drop(reader.ask(&["GET", "key"]).expect("a reply")));
     let story = Story::begin(&deployment("a", &[&server]));
     let mut scripts = None;
     let run = |_: &Story| {
         let mut wire = Wire::connect(&address, None).expect("a connection");
-        scripts = Some(Again::every(SECOND * 2, move || drop(wire.ask(&["EVAL", SCRIPT, "0"]).expect("a reply"))));
+        scripts = Some(Again::every(SECOND * 2, move || {
+            drop(wire.ask(&["EVAL", SCRIPT, "0"]).expect("a reply"))
+        }));
     };
     let faulty = story.fault(run, &[("RedisErrorReplies", "warning")]);
     faulty.mend(|_| drop(scripts.take()), &[])
@@ -134,7 +150,12 @@ fn crash_loop() -> Told {
         for restarts in 1..=3 {
             primary.kill();
             primary.restart();
-            story.daemon.until(SOON, "redis_restarts_total", &[("node", &node)], f64::from(restarts));
+            story.daemon.until(
+                SOON,
+                "redis_restarts_total",
+                &[("node", &node)],
+                f64::from(restarts),
+            );
             // The replica comes back too.
             pause(SECOND * 3);
         }
@@ -149,7 +170,12 @@ fn secret_pair() -> (Redis, Redis) {
     let secret = ["--requirepass", "secret", "--masterauth", "secret"];
     let primary = Redis::start(&secret);
     let replica = primary.replica_with(&secret);
-    let linked = || replica.cli(&["-a", "secret", "INFO", "replication"]).contains("master_link_status:up").then_some(());
+    let linked = || {
+        replica
+            .cli(&["-a", "secret", "INFO", "replication"])
+            .contains("master_link_status:up")
+            .then_some(())
+    };
     eventually(SOON, "the replica has its link", linked);
     (primary, replica)
 }
@@ -159,7 +185,10 @@ fn wrong_password() -> Told {
     let story = Story::begin(&(deployment("a", &[&primary, &replica]) + "password = 'secret'\n"));
     let mut client = None;
     let address = primary.address();
-    let log_in = |_: &Story| client = Some(Again::every(SECOND / 2, move || drop(Wire::connect(&address, Some("mistyped")))));
+    let log_in = |_: &Story| {
+        client =
+            Some(Again::every(SECOND / 2, move || drop(Wire::connect(&address, Some("mistyped")))))
+    };
     let faulty = story.fault(log_in, &[("RedisClientAuthFailing", "warning")]);
     let mend = |story: &Story| {
         story.until_hidden(&["RedisErrorReplies"]);
@@ -212,7 +241,12 @@ fn error_table_gone() -> Told {
     let story = Story::begin(&deployment("a", &[&server]));
     let make_up = |_: &Story| {
         for code in 0..140 {
-            server.cli(&["EVAL", "return redis.error_reply(ARGV[1])", "0", &format!("MADEUP{code} by a script")]);
+            server.cli(&[
+                "EVAL",
+                "return redis.error_reply(ARGV[1])",
+                "0",
+                &format!("MADEUP{code} by a script"),
+            ]);
         }
     };
     let faulty = story.fault(make_up, &[("RedisErrorStatsDisabled", "warning")]);
@@ -225,8 +259,10 @@ fn too_many_clients() -> Told {
     let (port, mut crowd) = (server.port, Vec::new());
     let mut late = None;
     let flock = |_: &Story| {
-        crowd = (0..30).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("connected")).collect();
-        late = Some(Again::every(SECOND / 2, move || drop(TcpStream::connect(("127.0.0.1", port)))));
+        crowd =
+            (0..30).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("connected")).collect();
+        late =
+            Some(Again::every(SECOND / 2, move || drop(TcpStream::connect(("127.0.0.1", port)))));
     };
     let faulty = story.fault(flock, &[("RedisMaxClients", "warning")]);
     let leave = |_: &Story| {

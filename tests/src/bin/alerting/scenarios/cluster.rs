@@ -5,14 +5,44 @@ use tests::{Cluster, ClusterSetup, Server, Side, Sides, eventually};
 use crate::story::{LATER, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
-    Scenario { row: 16, name: "a_master_of_a_cluster_killed_and_replaced", quick: false, run: cluster_master_replaced },
+    Scenario {
+        row: 16,
+        name: "a_master_of_a_cluster_killed_and_replaced",
+        quick: false,
+        run: cluster_master_replaced,
+    },
     Scenario { row: 16, name: "a_whole_shard_killed", quick: false, run: shard_killed },
     Scenario { row: 16, name: "slots_taken_from_all_nodes", quick: false, run: slots_uncovered },
-    Scenario { row: 16, name: "a_cluster_cut_in_two_that_both_work", quick: false, run: cluster_split },
-    Scenario { row: 16, name: "slots_given_away_while_their_master_serves_them", quick: false, run: slot_conflict },
-    Scenario { row: 16, name: "a_master_of_a_cluster_cut_off", quick: false, run: cluster_master_cut_off },
-    Scenario { row: 16, name: "the_only_replica_of_a_shard_killed", quick: false, run: shard_replica_killed },
-    Scenario { row: 16, name: "the_only_replica_of_a_shard_moved", quick: false, run: shard_replica_moved },
+    Scenario {
+        row: 16,
+        name: "a_cluster_cut_in_two_that_both_work",
+        quick: false,
+        run: cluster_split,
+    },
+    Scenario {
+        row: 16,
+        name: "slots_given_away_while_their_master_serves_them",
+        quick: false,
+        run: slot_conflict,
+    },
+    Scenario {
+        row: 16,
+        name: "a_master_of_a_cluster_cut_off",
+        quick: false,
+        run: cluster_master_cut_off,
+    },
+    Scenario {
+        row: 16,
+        name: "the_only_replica_of_a_shard_killed",
+        quick: false,
+        run: shard_replica_killed,
+    },
+    Scenario {
+        row: 16,
+        name: "the_only_replica_of_a_shard_moved",
+        quick: false,
+        run: shard_replica_moved,
+    },
 ];
 
 /// A cluster whose nodes miss each other after a tenth of the usual 15 s.
@@ -50,7 +80,11 @@ fn shard_killed() -> Told {
     };
     // The page is about the master, the ticket about the replica.
     let faulty = story.fault(kill, &[("RedisDown", "critical"), ("RedisDown", "warning")]);
-    faulty.story.until_hidden(&["RedisClusterSlotsUncovered", "RedisClusterDown", "RedisNoPrimary"]);
+    faulty.story.until_hidden(&[
+        "RedisClusterSlotsUncovered",
+        "RedisClusterDown",
+        "RedisNoPrimary",
+    ]);
     let mend = |_: &Story| {
         for node in [1, 4] {
             cluster.nodes[node].restart();
@@ -81,7 +115,8 @@ fn slots_uncovered() -> Told {
 fn cluster_split() -> Told {
     let mut sides = Sides::new();
     // Two of three masters and a replica of the third are a majority that can do without the rest.
-    let places = [Side::Left, Side::Left, Side::Right, Side::Right, Side::Right, Side::Left].map(|side| sides.place(side));
+    let places = [Side::Left, Side::Left, Side::Right, Side::Right, Side::Right, Side::Left]
+        .map(|side| sides.place(side));
     let cluster = Cluster::start_at(&ClusterSetup::default(), &places);
     let story = Story::begin(&cluster.deployment("cache", &[0, 2], ""));
     let cut = |_: &Story| {
@@ -89,7 +124,9 @@ fn cluster_split() -> Told {
         for replica in &cluster.nodes[3..5] {
             assert_eq!(replica.ask(&["CLUSTER", "FAILOVER", "TAKEOVER"]), ["OK"]);
         }
-        eventually(LATER, "the left side has a master for each slot", || (cluster.owner_by(0, 16_383)? == 5).then_some(()));
+        eventually(LATER, "the left side has a master for each slot", || {
+            (cluster.owner_by(0, 16_383)? == 5).then_some(())
+        });
     };
     let faulty = story.fault(cut, &[("RedisSplitBrain", "critical")]);
     faulty.story.until_hidden(&["RedisClusterSlotConflict"]);
@@ -129,7 +166,9 @@ fn cluster_master_cut_off() -> Told {
     let story = Story::begin(&cluster.deployment("cache", &[1], ""));
     let cut = |_: &Story| {
         sides.cut();
-        eventually(LATER, "the others have a master instead", || (cluster.owner_by(1, 0)? == 3).then_some(()));
+        eventually(LATER, "the others have a master instead", || {
+            (cluster.owner_by(1, 0)? == 3).then_some(())
+        });
     };
     // It refuses everything, so that nothing is lost; the others work.
     let faulty = story.fault(cut, &[("RedisClusterDown", "warning")]);
@@ -157,7 +196,8 @@ fn shard_replica_moved() -> Told {
     let cluster = cluster();
     // One that leaves is not missed, but where some are declared.
     let story = Story::begin(&cluster.deployment("cache", &[0], "expect = { replicas = 1 }"));
-    let faulty = story.fault(|_| cluster.replicate(4, 0), &[("RedisClusterShardWithoutReplica", "warning")]);
+    let faulty =
+        story.fault(|_| cluster.replicate(4, 0), &[("RedisClusterShardWithoutReplica", "warning")]);
     let mend = |_: &Story| {
         cluster.replicate(4, 1);
         cluster.until_works();

@@ -11,5 +11,13 @@ mod topology;
 
 use crate::story::Scenario;
 
-pub(crate) const ALL: &[&[Scenario]] =
-    &[quiet::ALL, topology::ALL, sentinel::ALL, cluster::ALL, replication::ALL, durability::ALL, clients::ALL, exporter::ALL];
+pub(crate) const ALL: &[&[Scenario]] = &[
+    quiet::ALL,
+    topology::ALL,
+    sentinel::ALL,
+    cluster::ALL,
+    replication::ALL,
+    durability::ALL,
+    clients::ALL,
+    exporter::ALL,
+];

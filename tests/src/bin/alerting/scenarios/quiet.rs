@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tests::{Cluster, ClusterSetup, Daemon, Group, Pager, Place, SECOND, Server, Setup, Stopwatch, Writer, pause};
+use tests::{
+    Cluster, ClusterSetup, Daemon, Group, Pager, Place, SECOND, Server, Setup, Stopwatch, Writer,
+    pause,
+};
 
 use crate::story::{Scenario, Told};
 
-pub(crate) const ALL: &[Scenario] = &[Scenario { row: 0, name: "ten_quiet_minutes", quick: false, run: ten_quiet_minutes }];
+pub(crate) const ALL: &[Scenario] =
+    &[Scenario { row: 0, name: "ten_quiet_minutes", quick: false, run: ten_quiet_minutes }];
 
 const LASTS: Duration = Duration::from_secs(600);
 
@@ -25,15 +29,22 @@ fn ten_quiet_minutes() -> Told {
     let mut replica = Server::start(VERSION, false, &place, &follow, None);
     replica.until_linked();
     let scratch = Server::alone(VERSION);
-    let pair = format!("nodes = [{{ url = '{}', role = 'master' }}, {{ url = '{}' }}]\n", primary.url(), replica.url());
+    let pair = format!(
+        "nodes = [{{ url = '{}', role = 'master' }}, {{ url = '{}' }}]\n",
+        primary.url(),
+        replica.url()
+    );
     let configuration = [
         group.deployment("sessions", ""),
         cluster.deployment("cache", &[0, 1], ""),
-        format!("[[deployment]]\nname = 'orders'\n{pair}expect = {{ replicas = 1, aof = 'all' }}\n"),
+        format!(
+            "[[deployment]]\nname = 'orders'\n{pair}expect = {{ replicas = 1, aof = 'all' }}\n"
+        ),
         format!("[[deployment]]\nname = 'scratch'\nnodes = [{{ url = '{}' }}]\n", scratch.url()),
     ]
     .concat();
-    let (beside, mut daemon) = (Daemon::configured(&configuration), Some(Daemon::configured(&configuration)));
+    let (beside, mut daemon) =
+        (Daemon::configured(&configuration), Some(Daemon::configured(&configuration)));
     let port = daemon.as_ref().expect("a daemon").port;
     let pager = Pager::start_scaled(&[beside.port, port], 1);
     let begun = Stopwatch::start();
@@ -100,6 +111,12 @@ fn ten_quiet_minutes() -> Told {
     let problems = pager.rule_problems();
     assert_eq!(problems, Vec::<String>::new());
     assert_eq!(pager.fired(), BTreeSet::new(), "not even what another alert stands above");
-    assert_eq!(pager.paged(Duration::ZERO), BTreeSet::new(), "found: {:?} and {:?}", beside.findings(), daemon.findings());
+    assert_eq!(
+        pager.paged(Duration::ZERO),
+        BTreeSet::new(),
+        "found: {:?} and {:?}",
+        beside.findings(),
+        daemon.findings()
+    );
     Told::nothing()
 }

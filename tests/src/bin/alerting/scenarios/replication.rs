@@ -10,24 +10,94 @@ use crate::story::{SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 8, name: "replica_made_writable", quick: false, run: replica_made_writable },
-    Scenario { row: 10, name: "replica_paused_under_writes", quick: false, run: replica_paused_under_writes },
-    Scenario { row: 11, name: "full_disk_of_a_replica_that_synchronises", quick: false, run: full_disk_of_a_replica },
-    Scenario { row: 11, name: "output_buffer_too_small_for_a_synchronisation", quick: false, run: output_buffer_too_small },
-    Scenario { row: 15, name: "primary_cut_off_from_the_replica_that_it_needs", quick: false, run: primary_without_its_replica },
-    Scenario { row: 15, name: "old_master_that_is_fenced", quick: false, run: old_master_that_is_fenced },
+    Scenario {
+        row: 10,
+        name: "replica_paused_under_writes",
+        quick: false,
+        run: replica_paused_under_writes,
+    },
+    Scenario {
+        row: 11,
+        name: "full_disk_of_a_replica_that_synchronises",
+        quick: false,
+        run: full_disk_of_a_replica,
+    },
+    Scenario {
+        row: 11,
+        name: "output_buffer_too_small_for_a_synchronisation",
+        quick: false,
+        run: output_buffer_too_small,
+    },
+    Scenario {
+        row: 15,
+        name: "primary_cut_off_from_the_replica_that_it_needs",
+        quick: false,
+        run: primary_without_its_replica,
+    },
+    Scenario {
+        row: 15,
+        name: "old_master_that_is_fenced",
+        quick: false,
+        run: old_master_that_is_fenced,
+    },
     Scenario { row: 18, name: "one_of_two_links_cut", quick: false, run: one_of_two_links_cut },
     Scenario { row: 18, name: "only_link_cut", quick: false, run: only_link_cut },
     Scenario { row: 18, name: "link_cut_for_long", quick: false, run: link_cut_for_long },
-    Scenario { row: 18, name: "link_cut_again_and_again", quick: false, run: link_cut_again_and_again },
-    Scenario { row: 19, name: "silent_network_between_master_and_replica", quick: false, run: silent_network },
-    Scenario { row: 20, name: "one_of_two_replicas_without_stale_data_cut_off", quick: false, run: one_of_two_refuses_reads },
-    Scenario { row: 20, name: "all_replicas_without_stale_data_cut_off", quick: false, run: all_refuse_reads },
+    Scenario {
+        row: 18,
+        name: "link_cut_again_and_again",
+        quick: false,
+        run: link_cut_again_and_again,
+    },
+    Scenario {
+        row: 19,
+        name: "silent_network_between_master_and_replica",
+        quick: false,
+        run: silent_network,
+    },
+    Scenario {
+        row: 20,
+        name: "one_of_two_replicas_without_stale_data_cut_off",
+        quick: false,
+        run: one_of_two_refuses_reads,
+    },
+    Scenario {
+        row: 20,
+        name: "all_replicas_without_stale_data_cut_off",
+        quick: false,
+        run: all_refuse_reads,
+    },
     Scenario { row: 21, name: "wrong_masterauth", quick: false, run: wrong_masterauth },
-    Scenario { row: 23, name: "small_backlog_under_writes_while_the_link_is_cut", quick: false, run: small_backlog },
-    Scenario { row: 39, name: "fewer_replicas_than_declared", quick: false, run: fewer_replicas_than_declared },
-    Scenario { row: 39, name: "no_replica_left_of_those_declared", quick: false, run: no_replica_left },
-    Scenario { row: 40, name: "replica_pointed_at_nowhere", quick: false, run: replica_pointed_at_nowhere },
-    Scenario { row: 40, name: "replica_of_a_foreign_master", quick: false, run: replica_of_a_foreign_master },
+    Scenario {
+        row: 23,
+        name: "small_backlog_under_writes_while_the_link_is_cut",
+        quick: false,
+        run: small_backlog,
+    },
+    Scenario {
+        row: 39,
+        name: "fewer_replicas_than_declared",
+        quick: false,
+        run: fewer_replicas_than_declared,
+    },
+    Scenario {
+        row: 39,
+        name: "no_replica_left_of_those_declared",
+        quick: false,
+        run: no_replica_left,
+    },
+    Scenario {
+        row: 40,
+        name: "replica_pointed_at_nowhere",
+        quick: false,
+        run: replica_pointed_at_nowhere,
+    },
+    Scenario {
+        row: 40,
+        name: "replica_of_a_foreign_master",
+        quick: false,
+        run: replica_of_a_foreign_master,
+    },
     Scenario { row: 42, name: "stray_key_on_a_replica", quick: false, run: stray_key_on_a_replica },
 ];
 
@@ -57,7 +127,11 @@ impl Star {
     /// The configuration that watches them, and knows the proxies for the primary.
     fn configuration(&self) -> String {
         let address = self.primary.address();
-        let mapped: Vec<_> = self.proxies.iter().map(|proxy| format!("'127.0.0.1:{}' = '{address}'", proxy.peer.port)).collect();
+        let mapped: Vec<_> = self
+            .proxies
+            .iter()
+            .map(|proxy| format!("'127.0.0.1:{}' = '{address}'", proxy.peer.port))
+            .collect();
         let servers: Vec<_> = [&self.primary].into_iter().chain(&self.replicas).collect();
         format!("{}address_map = {{ {} }}\n", deployment("a", &servers), mapped.join(", "))
     }
@@ -81,7 +155,9 @@ impl Star {
 fn rebuild(replica: &Redis, primary: &Redis) {
     let mut wire = Wire::connect(&replica.address(), None).expect("a connection");
     let port = primary.port.to_string();
-    for command in [&["MULTI"][..], &["REPLICAOF", "NO", "ONE"], &["REPLICAOF", "127.0.0.1", &port], &["EXEC"]] {
+    for command in
+        [&["MULTI"][..], &["REPLICAOF", "NO", "ONE"], &["REPLICAOF", "127.0.0.1", &port], &["EXEC"]]
+    {
         let reply = wire.ask(command).expect("a reply");
         assert!(!reply.iter().any(|line| line.starts_with('-')), "{command:?}: {reply:?}");
     }
@@ -110,7 +186,11 @@ fn replica_paused_under_writes() -> Told {
 fn full_disk_of_a_replica() -> Told {
     let disk = Disk::of(30);
     let primary = Redis::start(&["--rdbcompression", "no"]);
-    primary.cli(&["EVAL", "for key = 1, 8 do redis.call('SET', 'filler' .. key, string.rep('x', 1000000)) end", "0"]);
+    primary.cli(&[
+        "EVAL",
+        "for key = 1, 8 do redis.call('SET', 'filler' .. key, string.rep('x', 1000000)) end",
+        "0",
+    ]);
     let replica = primary.replica_with(&["--dir", &disk.folder()]);
     replica.until_linked();
     let story = Story::begin(&deployment("a", &[&primary, &replica]));
@@ -124,7 +204,8 @@ fn full_disk_of_a_replica() -> Told {
 
 fn output_buffer_too_small() -> Told {
     // It takes two seconds to synchronise, and what is written meanwhile is more than it may be behind.
-    let limits = ["--client-output-buffer-limit", "replica 64kb 64kb 0", "--repl-backlog-size", "16kb"];
+    let limits =
+        ["--client-output-buffer-limit", "replica 64kb 64kb 0", "--repl-backlog-size", "16kb"];
     let primary = Redis::start(&limits);
     for key in 0..20 {
         primary.cli(&["SET", &format!("key{key}"), "x"]);
@@ -169,7 +250,12 @@ fn old_master_that_is_fenced() -> Told {
     let faulty = story.fault(promote, &[("RedisReplicasMissing", "warning")]);
     assert!(old.cli(&["SET", "key", "x"]).contains("NOREPLICAS"), "the fence");
     let firing = faulty.story.pager.firing();
-    assert!(!firing.iter().any(|(alert, _)| alert == "RedisNotEnoughReplicas" || alert == "RedisWritesBlocked"), "{firing:?}");
+    assert!(
+        !firing
+            .iter()
+            .any(|(alert, _)| alert == "RedisNotEnoughReplicas" || alert == "RedisWritesBlocked"),
+        "{firing:?}"
+    );
     faulty.mend(|_| old.follow(&new), &[])
 }
 
@@ -203,7 +289,9 @@ fn link_cut_again_and_again() -> Told {
             star.mend(1);
             story.daemon.until_link(SOON, &star.replicas[1], "up");
         }
-        assert!(story.daemon.samples().get("redis_link_drops_total", &[("node", &node)]) >= Some(3.0));
+        assert!(
+            story.daemon.samples().get("redis_link_drops_total", &[("node", &node)]) >= Some(3.0)
+        );
     };
     let faulty = star.begin().fault(flap, &[("RedisReplicaLinkFlapping", "warning")]);
     // Nobody cuts it any more.
@@ -215,7 +303,9 @@ fn silent_network() -> Told {
     // Longer than the scenario lasts: after this time servers give up the link.
     let patience = ["--repl-timeout", "300"];
     let star = Star::start(Redis::start(&patience), 2, &patience);
-    let faulty = star.begin().fault(|_| star.proxies[1].hold(true), &[("RedisReplicaLinkStalled", "warning")]);
+    let faulty = star
+        .begin()
+        .fault(|_| star.proxies[1].hold(true), &[("RedisReplicaLinkStalled", "warning")]);
     faulty.mend(|_| star.proxies[1].hold(false), &[])
 }
 
@@ -237,7 +327,11 @@ fn wrong_masterauth() -> Told {
     let primary = Redis::start(&["--requirepass", "secret"]);
     let replica = primary.replica_with(&["--masterauth", "secret"]);
     replica.until_linked();
-    let nodes = format!("{{ url = 'redis://:secret@{}' }}, {{ url = '{}' }}", primary.address(), replica.url());
+    let nodes = format!(
+        "{{ url = 'redis://:secret@{}' }}, {{ url = '{}' }}",
+        primary.address(),
+        replica.url()
+    );
     let story = Story::begin(&format!("[[deployment]]\nname = 'a'\nnodes = [{nodes}]\n"));
     let wrong = |_: &Story| {
         replica.cli(&["CONFIG", "SET", "masterauth", "outdated"]);
@@ -280,7 +374,9 @@ fn reconfigured(before: &str, after: &str, told: (&str, &str)) -> Told {
 fn fewer_replicas_than_declared() -> Told {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let declared = |replicas: u8| format!("{}expect = {{ replicas = {replicas} }}\n", deployment("a", &[&primary, &replica]));
+    let declared = |replicas: u8| {
+        format!("{}expect = {{ replicas = {replicas} }}\n", deployment("a", &[&primary, &replica]))
+    };
     reconfigured(&declared(1), &declared(2), ("RedisReplicasMissing", "warning"))
 }
 
@@ -288,8 +384,13 @@ fn fewer_replicas_than_declared() -> Told {
 fn no_replica_left() -> Told {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let declared = |servers: &[&Redis]| format!("{}expect = {{ replicas = 1 }}\n", deployment("a", servers));
-    reconfigured(&declared(&[&primary, &replica]), &declared(&[&primary]), ("RedisReplicasMissing", "critical"))
+    let declared =
+        |servers: &[&Redis]| format!("{}expect = {{ replicas = 1 }}\n", deployment("a", servers));
+    reconfigured(
+        &declared(&[&primary, &replica]),
+        &declared(&[&primary]),
+        ("RedisReplicasMissing", "critical"),
+    )
 }
 
 /// Nobody listens at the address that it follows now.
@@ -318,7 +419,9 @@ fn stray_key_on_a_replica() -> Told {
     let replica = primary.replica();
     let story = Story::begin(&deployment("a", &[&primary, &replica]));
     let stray = |_: &Story| {
-        for command in [["CONFIG", "SET", "replica-read-only", "no"].as_slice(), &["SET", "stray", "x"]] {
+        for command in
+            [["CONFIG", "SET", "replica-read-only", "no"].as_slice(), &["SET", "stray", "x"]]
+        {
             assert_eq!(replica.cli(command).trim(), "OK");
         }
         replica.cli(&["CONFIG", "SET", "replica-read-only", "yes"]);

@@ -3,19 +3,52 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tests::{Group, MASTER, SECOND, Server, Setup, Side, Sides, Signal, Writer, eventually, pause, watched_deployment};
+use tests::{
+    Group, MASTER, SECOND, Server, Setup, Side, Sides, Signal, Writer, eventually, pause,
+    watched_deployment,
+};
 
 use crate::story::{LATER, SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
-    Scenario { row: 2, name: "a_planned_failover_without_writes", quick: false, run: planned_failover },
-    Scenario { row: 3, name: "a_partition_with_writes_on_both_sides", quick: false, run: writes_lost },
+    Scenario {
+        row: 2,
+        name: "a_planned_failover_without_writes",
+        quick: false,
+        run: planned_failover,
+    },
+    Scenario {
+        row: 3,
+        name: "a_partition_with_writes_on_both_sides",
+        quick: false,
+        run: writes_lost,
+    },
     Scenario { row: 14, name: "two_of_three_sentinels_killed", quick: false, run: quorum_lost },
     Scenario { row: 14, name: "one_of_three_sentinels_killed", quick: false, run: sentinel_down },
-    Scenario { row: 14, name: "a_sentinel_that_missed_a_failover", quick: false, run: sentinel_dissents },
-    Scenario { row: 14, name: "sentinels_that_name_a_primary_demoted_by_hand", quick: false, run: sentinels_err },
-    Scenario { row: 14, name: "a_sentinel_that_forgot_its_master", quick: false, run: sentinel_misconfigured },
-    Scenario { row: 14, name: "a_sentinel_paused_for_three_seconds", quick: false, run: sentinel_tilt },
+    Scenario {
+        row: 14,
+        name: "a_sentinel_that_missed_a_failover",
+        quick: false,
+        run: sentinel_dissents,
+    },
+    Scenario {
+        row: 14,
+        name: "sentinels_that_name_a_primary_demoted_by_hand",
+        quick: false,
+        run: sentinels_err,
+    },
+    Scenario {
+        row: 14,
+        name: "a_sentinel_that_forgot_its_master",
+        quick: false,
+        run: sentinel_misconfigured,
+    },
+    Scenario {
+        row: 14,
+        name: "a_sentinel_paused_for_three_seconds",
+        quick: false,
+        run: sentinel_tilt,
+    },
     Scenario { row: 14, name: "a_sentinel_gone_for_good", quick: false, run: sentinel_ghosts },
 ];
 
@@ -40,8 +73,14 @@ fn planned_failover() -> Told {
     group.until_following(LATER);
     pause(SILENCE);
     let samples = story.daemon.samples();
-    assert!(samples.get("redis_deployment_split_brain_seconds_total", &[]) > Some(0.0), "there were two masters for a while");
-    assert_eq!(samples.get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]), Some(1.0));
+    assert!(
+        samples.get("redis_deployment_split_brain_seconds_total", &[]) > Some(0.0),
+        "there were two masters for a while"
+    );
+    assert_eq!(
+        samples.get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]),
+        Some(1.0)
+    );
     assert_eq!(story.pager.paged(since), BTreeSet::new(), "found: {:?}", story.daemon.findings());
     Told::nothing()
 }
@@ -56,14 +95,18 @@ fn writes_lost() -> Told {
     let mut kept = None;
     let cut = |_: &Story| {
         sides.cut();
-        let promoted = || group.nodes[1..].iter().find(|node| node.role().as_deref() == Some("master"));
+        let promoted =
+            || group.nodes[1..].iter().find(|node| node.role().as_deref() == Some("master"));
         let (promoted, _) = eventually(LATER, "the other side has a primary of its own", promoted);
         kept = Some(Writer::start(&promoted.address(), "kept", PER_SECOND));
     };
     let faulty = story.fault(cut, &[("RedisWritesLost", "critical")]);
     faulty.story.until_hidden(&["RedisSplitBrain", "RedisSentinelDisagreement"]);
     let mend = |_: &Story| {
-        assert!(lost.stop() > 50 && kept.as_mut().is_some_and(|kept| kept.stop() > 50), "both sides take writes");
+        assert!(
+            lost.stop() > 50 && kept.as_mut().is_some_and(|kept| kept.stop() > 50),
+            "both sides take writes"
+        );
         sides.heal();
     };
     faulty.mend(mend, &[])
@@ -74,7 +117,8 @@ fn quorum_lost() -> Told {
     let story = Story::begin(&group.deployment("sessions", ""));
     let kill = |_: &Story| group.sentinels[1..].iter_mut().for_each(Server::kill);
     // The page says what that means, the ticket which of them are to be started.
-    let faulty = story.fault(kill, &[("RedisSentinelQuorumLost", "critical"), ("RedisSentinelDown", "warning")]);
+    let faulty = story
+        .fault(kill, &[("RedisSentinelQuorumLost", "critical"), ("RedisSentinelDown", "warning")]);
     let mend = |_: &Story| {
         group.sentinels[1..].iter_mut().for_each(Server::restart);
         group.until_known();
@@ -95,8 +139,10 @@ fn sentinel_down() -> Told {
 
 fn sentinel_dissents() -> Told {
     let mut sides = Sides::new();
-    let (one, other, alone) = (sides.place(Side::Right), sides.place(Side::Right), sides.place(Side::Left));
-    let group = Group::start_at(&Setup::default(), &[one.clone(), other.clone()], &[one, other, alone]);
+    let (one, other, alone) =
+        (sides.place(Side::Right), sides.place(Side::Right), sides.place(Side::Left));
+    let group =
+        Group::start_at(&Setup::default(), &[one.clone(), other.clone()], &[one, other, alone]);
     hasten(&group);
     let story = Story::begin(&group.deployment("sessions", ""));
     let cut = |_: &Story| {
@@ -120,7 +166,10 @@ fn sentinels_err() -> Told {
     hasten(&group);
     let have_them_send = |command: &str| {
         for sentinel in &group.sentinels {
-            assert_eq!(sentinel.ask(&["SENTINEL", "SET", MASTER, "rename-command", "SLAVEOF", command]), ["OK"]);
+            assert_eq!(
+                sentinel.ask(&["SENTINEL", "SET", MASTER, "rename-command", "SLAVEOF", command]),
+                ["OK"]
+            );
         }
     };
     let move_to = |primary: &Server| {
@@ -131,7 +180,8 @@ fn sentinels_err() -> Told {
     };
     have_them_send("NOT_ALLOWED");
     let story = Story::begin(&group.deployment("sessions", ""));
-    let faulty = story.fault(|_| move_to(&group.nodes[1]), &[("RedisSentinelDisagreement", "critical")]);
+    let faulty =
+        story.fault(|_| move_to(&group.nodes[1]), &[("RedisSentinelDisagreement", "critical")]);
     let mend = |_: &Story| {
         move_to(&group.nodes[0]);
         have_them_send("SLAVEOF");
@@ -143,11 +193,23 @@ fn sentinel_misconfigured() -> Told {
     let group = Group::start(&Setup::default());
     let story = Story::begin(&group.deployment("sessions", ""));
     let forgetful = &group.sentinels[2];
-    let faulty =
-        story.fault(|_| assert_eq!(forgetful.ask(&["SENTINEL", "REMOVE", MASTER]), ["OK"]), &[("RedisSentinelMisconfigured", "warning")]);
+    let faulty = story.fault(
+        |_| assert_eq!(forgetful.ask(&["SENTINEL", "REMOVE", MASTER]), ["OK"]),
+        &[("RedisSentinelMisconfigured", "warning")],
+    );
     let mend = |_: &Story| {
         let primary = group.primary();
-        assert_eq!(forgetful.ask(&["SENTINEL", "MONITOR", MASTER, &primary.host, &primary.port.to_string(), "2"]), ["OK"]);
+        assert_eq!(
+            forgetful.ask(&[
+                "SENTINEL",
+                "MONITOR",
+                MASTER,
+                &primary.host,
+                &primary.port.to_string(),
+                "2"
+            ]),
+            ["OK"]
+        );
         group.until_known();
     };
     faulty.mend(mend, &[])
@@ -171,13 +233,18 @@ fn sentinel_ghosts() -> Told {
     hasten(&group);
     // The third one is known from the others only.
     let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
-    let story = Story::begin(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
+    let story =
+        Story::begin(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
     let faulty = story.fault(|_| group.sentinels[2].kill(), &[("RedisSentinelGhosts", "warning")]);
     let mend = |_: &Story| {
         // One after the other, each once the one before knows the rest again.
         for sentinel in &group.sentinels[..2] {
             assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
-            let knows = || sentinel.try_ask(&["SENTINEL", "CKQUORUM", MASTER]).filter(|reply| reply[0].starts_with("OK"));
+            let knows = || {
+                sentinel
+                    .try_ask(&["SENTINEL", "CKQUORUM", MASTER])
+                    .filter(|reply| reply[0].starts_with("OK"))
+            };
             eventually(SOON, "it knows another one", knows);
         }
     };

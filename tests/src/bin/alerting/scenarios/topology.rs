@@ -5,16 +5,56 @@ use tests::{Proxy, Redis, SECOND, deployment, eventually, pause};
 use crate::story::{SOON, Scenario, Story, Told};
 
 pub(crate) const ALL: &[Scenario] = &[
-    Scenario { row: 1, name: "a_declared_master_demoted_by_hand", quick: true, run: unexpected_role },
-    Scenario { row: 2, name: "a_replica_promoted_beside_its_master", quick: true, run: split_brain },
-    Scenario { row: 4, name: "a_primary_killed_without_sentinel", quick: true, run: primary_killed },
-    Scenario { row: 4, name: "a_primary_told_to_follow_nobody_who_answers", quick: true, run: no_primary },
-    Scenario { row: 4, name: "a_primary_told_to_follow_its_own_replica", quick: true, run: replication_loop },
+    Scenario {
+        row: 1,
+        name: "a_declared_master_demoted_by_hand",
+        quick: true,
+        run: unexpected_role,
+    },
+    Scenario {
+        row: 2,
+        name: "a_replica_promoted_beside_its_master",
+        quick: true,
+        run: split_brain,
+    },
+    Scenario {
+        row: 4,
+        name: "a_primary_killed_without_sentinel",
+        quick: true,
+        run: primary_killed,
+    },
+    Scenario {
+        row: 4,
+        name: "a_primary_told_to_follow_nobody_who_answers",
+        quick: true,
+        run: no_primary,
+    },
+    Scenario {
+        row: 4,
+        name: "a_primary_told_to_follow_its_own_replica",
+        quick: true,
+        run: replication_loop,
+    },
     Scenario { row: 5, name: "a_failover_command_on_a_pair", quick: false, run: primary_changed },
     Scenario { row: 5, name: "three_failovers_in_a_row", quick: false, run: role_flapping },
-    Scenario { row: 38, name: "a_write_endpoint_left_on_the_old_primary", quick: false, run: primary_endpoint_wrong },
-    Scenario { row: 38, name: "a_read_endpoint_on_another_server", quick: false, run: reader_endpoint_wrong },
-    Scenario { row: 41, name: "a_primary_restarted_without_its_data", quick: false, run: primary_restarted_empty },
+    Scenario {
+        row: 38,
+        name: "a_write_endpoint_left_on_the_old_primary",
+        quick: false,
+        run: primary_endpoint_wrong,
+    },
+    Scenario {
+        row: 38,
+        name: "a_read_endpoint_on_another_server",
+        quick: false,
+        run: reader_endpoint_wrong,
+    },
+    Scenario {
+        row: 41,
+        name: "a_primary_restarted_without_its_data",
+        quick: false,
+        run: primary_restarted_empty,
+    },
 ];
 
 /// A primary and two replicas.
@@ -125,7 +165,10 @@ fn role_flapping() -> Told {
 /// A deployment of these servers with these endpoints.
 fn with_endpoints(servers: &[&Redis], writer: &Proxy, reader: &Proxy) -> String {
     let (writer, reader) = (writer.peer.url(), reader.peer.url());
-    format!("{}endpoints = {{ primary = '{writer}', reader = '{reader}' }}\n", deployment("orders", servers))
+    format!(
+        "{}endpoints = {{ primary = '{writer}', reader = '{reader}' }}\n",
+        deployment("orders", servers)
+    )
 }
 
 fn primary_endpoint_wrong() -> Told {
@@ -147,7 +190,8 @@ fn reader_endpoint_wrong() -> Told {
     let b = a.replica();
     let (writer, reader) = (Proxy::start(a.port), Proxy::start(b.port));
     let story = Story::begin(&with_endpoints(&[&a, &b], &writer, &reader));
-    let faulty = story.fault(|_| reader.lead_to(stranger.port), &[("RedisPrimaryEndpointWrong", "warning")]);
+    let faulty =
+        story.fault(|_| reader.lead_to(stranger.port), &[("RedisPrimaryEndpointWrong", "warning")]);
     faulty.mend(|_| reader.lead_to(b.port), &[])
 }
 
@@ -161,7 +205,9 @@ fn primary_restarted_empty() -> Told {
     let restart = |_: &Story| {
         a.kill();
         a.restart();
-        eventually(SOON, "the replica is empty too", || (b.cli(&["DBSIZE"]).trim() == "0").then_some(()));
+        eventually(SOON, "the replica is empty too", || {
+            (b.cli(&["DBSIZE"]).trim() == "0").then_some(())
+        });
     };
     let faulty = story.fault(restart, &[("RedisPrimaryRestartedEmpty", "critical")]);
     faulty.mend(|_| a.fill(&b), &[])
