@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use topology::{DeploymentView, NodeView};
 
-use crate::row::{Entry, Kind, Row, SaidOf, ShardOf, Subject};
+use crate::row::{Entry, MetricKind, Row, SaidOf, ShardOf, Subject};
 use crate::text::Text;
 use crate::{ExporterView, Format, tables};
 
@@ -133,7 +133,7 @@ fn family<'a, T: Subject + 'a>(
 struct Family<'a, 'b> {
     entry: &'a Entry,
     name: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     encoder: Mention<'a, 'b>,
     written: fmt::Result,
 }
@@ -150,7 +150,7 @@ impl<'a, 'b> Family<'a, 'b> {
         encoder: &'a mut DescriptorEncoder<'b>,
         entry: &'a Entry,
         name: &'static str,
-        kind: Kind,
+        kind: MetricKind,
     ) -> Self {
         Family { entry, name, kind, encoder: Mention::Before(encoder), written: Ok(()) }
     }
@@ -158,8 +158,11 @@ impl<'a, 'b> Family<'a, 'b> {
     fn sample(&mut self, base: &[(String, String)], values: &[&str], value: f64) {
         if value.is_finite() && self.written.is_ok() {
             let labels = SampleLabels { base, names: self.entry.labels, values };
-            let kind =
-                if descriptor(self.name, self.kind).0.is_empty() { Kind::Gauge } else { self.kind };
+            let kind = if descriptor(self.name, self.kind).0.is_empty() {
+                MetricKind::Gauge
+            } else {
+                self.kind
+            };
             self.written = self.mention().and_then(|metric| sample(metric, kind, &labels, value));
         }
     }
@@ -182,22 +185,22 @@ impl<'a, 'b> Family<'a, 'b> {
 
 /// The suffix that the encoder adds by itself, and the type it knows. A counter without `_total` is unknown to OpenMetrics, and its samples
 /// are written as they are, like those of a gauge; in text format 0.0.4 it is a counter again.
-fn descriptor(name: &str, kind: Kind) -> (&'static str, MetricType) {
+fn descriptor(name: &str, kind: MetricKind) -> (&'static str, MetricType) {
     match kind {
-        Kind::Counter if name.ends_with("_total") => ("_total", MetricType::Counter),
-        Kind::Counter => ("", MetricType::Unknown),
-        Kind::Info => ("_info", MetricType::Info),
-        Kind::Gauge => ("", MetricType::Gauge),
+        MetricKind::Counter if name.ends_with("_total") => ("_total", MetricType::Counter),
+        MetricKind::Counter => ("", MetricType::Unknown),
+        MetricKind::Info => ("_info", MetricType::Info),
+        MetricKind::Gauge => ("", MetricType::Gauge),
     }
 }
 
 fn sample(
     metric: &mut MetricEncoder<'_>,
-    kind: Kind,
+    kind: MetricKind,
     labels: &SampleLabels<'_>,
     value: f64,
 ) -> fmt::Result {
-    if kind == Kind::Info {
+    if kind == MetricKind::Info {
         return metric.encode_info(labels);
     }
     if labels.is_empty() {
@@ -206,12 +209,12 @@ fn sample(
     number(&mut metric.encode_family(labels)?, kind, value)
 }
 
-fn number(metric: &mut MetricEncoder<'_>, kind: Kind, value: f64) -> fmt::Result {
+fn number(metric: &mut MetricEncoder<'_>, kind: MetricKind, value: f64) -> fmt::Result {
     match (kind, whole(value)) {
-        (Kind::Counter, Some(whole)) => {
+        (MetricKind::Counter, Some(whole)) => {
             metric.encode_counter::<NoLabelSet, _, u64>(&whole.unsigned_abs(), None)
         }
-        (Kind::Counter, None) => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
+        (MetricKind::Counter, None) => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
         (_, Some(whole)) => metric.encode_gauge(&whole),
         (_, None) => metric.encode_gauge(&value),
     }

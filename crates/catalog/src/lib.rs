@@ -14,5 +14,5 @@ pub use encode::{Exposition, encode, encode_legacy};
 pub use exporter::{Build, ExporterView, ProcessFigures, Reload};
 pub use format::Format;
 pub use reference::reference;
-pub use row::{Entry, Kind, Legacy, Source};
+pub use row::{Entry, Legacy, MetricKind, Source};
 pub use tables::{entries, legacy_entries, themes};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use topology::{DeploymentView, NodeView, Said, ShardView};
+use topology::{DeploymentView, NodeView, SentinelStatement, ShardView};
 
 use crate::ExporterView;
 
@@ -98,23 +98,23 @@ pub(crate) enum Read<T> {
 #[derive(Debug, Clone)]
 pub(crate) struct ShardOf {
     view: Arc<DeploymentView>,
-    place: usize,
+    index: usize,
 }
 
 impl ShardOf {
     /// Every shard of a deployment.
     pub(crate) fn all(view: &Arc<DeploymentView>) -> impl Iterator<Item = ShardOf> {
         let view = Arc::clone(view);
-        (0..view.shards.len()).map(move |place| ShardOf { view: Arc::clone(&view), place })
+        (0..view.shards.len()).map(move |index| ShardOf { view: Arc::clone(&view), index })
     }
 
     pub(crate) fn shard(&self) -> &ShardView {
-        &self.view.shards[self.place]
+        &self.view.shards[self.index]
     }
 
     /// The label of a node.
-    pub(crate) fn name(&self, place: usize) -> &str {
-        self.view.name(place)
+    pub(crate) fn name(&self, index: usize) -> &str {
+        self.view.name(index)
     }
 
     /// How many stale masters take writes.
@@ -132,7 +132,7 @@ impl ShardOf {
 #[derive(Debug, Clone)]
 pub(crate) struct SaidOf {
     view: Arc<DeploymentView>,
-    said: Said,
+    said: SentinelStatement,
 }
 
 impl SaidOf {
@@ -142,7 +142,7 @@ impl SaidOf {
         said.map(|said| SaidOf { view: Arc::clone(view), said: said.clone() })
     }
 
-    pub(crate) fn said(&self) -> &Said {
+    pub(crate) fn said(&self) -> &SentinelStatement {
         &self.said
     }
 
@@ -168,7 +168,7 @@ pub(crate) trait Subject {
 
 /// The type of a metric. It follows from the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// Only grows, and starts anew with its source. The name ends in `_total`.
     Counter,
     /// Goes up and down.
@@ -353,32 +353,32 @@ fn status(text: &str) -> Option<f64> {
 
 impl Entry {
     /// Name and type on `/scrape`, if it is there.
-    pub fn legacy(&self) -> Option<(&'static str, Kind)> {
+    pub fn legacy(&self) -> Option<(&'static str, MetricKind)> {
         match self.legacy {
             Legacy::Same => Some((self.name, self.kind())),
-            Legacy::Gauge(name) => Some((name, Kind::Gauge)),
-            Legacy::Counter(name) => Some((name, Kind::Counter)),
+            Legacy::Gauge(name) => Some((name, MetricKind::Gauge)),
+            Legacy::Counter(name) => Some((name, MetricKind::Counter)),
             Legacy::Own(_) | Legacy::No => None,
         }
     }
 
     /// The type that follows from the name.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> MetricKind {
         match self.name {
-            name if name.ends_with("_total") => Kind::Counter,
-            name if name.ends_with("_info") => Kind::Info,
-            _ => Kind::Gauge,
+            name if name.ends_with("_total") => MetricKind::Counter,
+            name if name.ends_with("_info") => MetricKind::Info,
+            _ => MetricKind::Gauge,
         }
     }
 }
 
-impl Kind {
+impl MetricKind {
     /// The name of the type in the reference.
     pub const fn label(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Info => "info",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Info => "info",
         }
     }
 }

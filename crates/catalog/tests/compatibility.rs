@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::{Kind, legacy_entries};
+use catalog::{MetricKind, legacy_entries};
 
 /// Name, type and labels, as redis_exporter 1.45.0 or its later master exposed them.
 const EXPOSED: &str = include_str!("fixtures/redis_exporter-series.tsv");
@@ -46,7 +46,10 @@ fn ours() -> BTreeMap<&'static str, (&'static str, BTreeSet<&'static str>)> {
     let entry = |entry: &'static catalog::Entry| {
         let (name, kind) = entry.legacy().expect("on /scrape");
         // Text format 0.0.4 knows no info.
-        (name, (if kind == Kind::Counter { "counter" } else { "gauge" }, labels(entry.labels)))
+        (
+            name,
+            (if kind == MetricKind::Counter { "counter" } else { "gauge" }, labels(entry.labels)),
+        )
     };
     legacy_entries().map(entry).collect()
 }

@@ -11,15 +11,15 @@ use catalog::{
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
 use topology::{
-    Answer, Answerer, Check, Deployment, EndpointKind, Fold, Kind, Outcome, OwnErrors, Round,
-    ServiceEndpoint,
+    Check, Deployment, DeploymentTracker, EndpointKind, EndpointServer, MetricKind, NodeReply,
+    OwnErrors, PollOutcome, Round, ServiceEndpoint,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn exposition() -> Exposition {
     let labels = [("team".to_owned(), "check\"out\\\n".to_owned())];
-    let mut deployment = Deployment::new("orders", Kind::Static, &labels, SECOND, SECOND * 3);
+    let mut deployment = Deployment::new("orders", MetricKind::Static, &labels, SECOND, SECOND * 3);
     deployment.add("orders-0", "orders-0", Some(Role::Master));
     deployment.add("[::1]:6379", "[::1]:6379", None);
     deployment.add("gone:6379", "gone:6379", None);
@@ -29,12 +29,12 @@ fn exposition() -> Exposition {
         endpoint(EndpointKind::Primary, "orders-rw:6379"),
         endpoint(EndpointKind::Reader, "orders-ro:6379"),
     ];
-    let mut fold = Fold::new(Arc::new(deployment));
+    let mut fold = DeploymentTracker::new(Arc::new(deployment));
     let outcomes = vec![
         answer("03-replication-healthy.master.info-everything"),
         answer("20-aof-write-failing-disk-full.a.info-everything"),
-        Outcome::Failed(Reason::Refused),
-        Outcome::Pending,
+        PollOutcome::Failed(Reason::Refused),
+        PollOutcome::Pending,
     ];
     let round = Round {
         took: Duration::from_micros(1500),
@@ -50,7 +50,7 @@ fn exposition() -> Exposition {
 
 /// One endpoint answered, the other one did not.
 fn checks() -> Vec<Check> {
-    let answerer = Answerer { role: Some(Role::Replica), ..Answerer::default() };
+    let answerer = EndpointServer { role: Some(Role::Replica), ..EndpointServer::default() };
     let check =
         |endpoint, outcome| Check { endpoint, begun: SECOND / 4, ended: SECOND / 2, outcome };
     vec![
@@ -59,7 +59,7 @@ fn checks() -> Vec<Check> {
     ]
 }
 
-fn answer(capture: &str) -> Outcome {
+fn answer(capture: &str) -> PollOutcome {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../snapshot/captures/redis-7.0.15")
         .join(format!("{capture}.txt"));
@@ -72,7 +72,7 @@ fn answer(capture: &str) -> Outcome {
     ));
     snapshot.config = Some(Arc::new(config));
     let took = Duration::from_micros(700);
-    Outcome::Answered(Answer {
+    PollOutcome::Answered(NodeReply {
         snapshot: Arc::new(snapshot),
         took,
         at: at(5),

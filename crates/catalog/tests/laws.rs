@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use catalog::{Entry, Kind, Legacy, Source, entries, legacy_entries};
+use catalog::{Entry, Legacy, MetricKind, Source, entries, legacy_entries};
 
 fn each(law: impl Fn(&Entry)) {
     assert!(entries().count() > 60, "the tables are there");
@@ -13,9 +13,9 @@ fn each(law: impl Fn(&Entry)) {
 /// The name of the family in OpenMetrics.
 fn family(entry: &Entry) -> &str {
     let suffix = match entry.kind() {
-        Kind::Counter => "_total",
-        Kind::Info => "_info",
-        Kind::Gauge => "",
+        MetricKind::Counter => "_total",
+        MetricKind::Info => "_info",
+        MetricKind::Gauge => "",
     };
     entry.name.strip_suffix(suffix).expect("the kind follows from the name")
 }
@@ -124,7 +124,7 @@ fn a_legacy_name_is_used_once() {
     for entry in legacy_entries() {
         let (name, kind) = entry.legacy().expect("on /scrape");
         assert!(names.insert(name), "{name} twice on /scrape");
-        assert!(kind != Kind::Counter || entry.labels.len() < 2, "{name}");
+        assert!(kind != MetricKind::Counter || entry.labels.len() < 2, "{name}");
     }
     for (_, _, entry) in entries() {
         match entry.legacy {

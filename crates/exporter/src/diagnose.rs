@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use topology::limits::ENDPOINT_WRONG_CHECKS;
-use topology::{DeploymentView, EndpointView, Kind, NodeView, Presence, Severity};
+use topology::{DeploymentKind, DeploymentView, EndpointView, NodeState, NodeView, Severity};
 use tracing::error;
 
 use crate::cli::{Diagnose, DocumentFormat, LogFormat};
@@ -99,7 +99,7 @@ fn waits(view: &DeploymentView) -> bool {
     let once = |endpoint: &EndpointView| {
         endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong)
     };
-    view.members().any(|(_, node)| node.presence == Presence::Pending)
+    view.members().any(|(_, node)| node.presence == NodeState::Pending)
         || view.endpoints.iter().any(once)
 }
 
@@ -109,7 +109,8 @@ fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
     };
     let dark = |view: &Arc<DeploymentView>| {
         // Of nodes that others were to name there may be none, and of a cluster no shard.
-        let of_none = view.deployment.kind == Kind::Sentinel && lacks(view, NodeView::holds_data);
+        let of_none =
+            view.deployment.kind == DeploymentKind::Sentinel && lacks(view, NodeView::holds_data);
         lacks(view, |_| true) || of_none || view.shards.is_empty()
     };
     let found = |view: &Arc<DeploymentView>| {

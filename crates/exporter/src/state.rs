@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
-use topology::{Fold, Remembered, Step};
+use topology::{DeploymentTracker, RoundResult, SavedState};
 use tracing::warn;
 
 /// Time between two looks at what is to be written.
@@ -49,7 +49,7 @@ struct Entry {
     /// When it was so, in seconds since the Unix epoch.
     at: f64,
     #[serde(flatten)]
-    remembered: Remembered,
+    remembered: SavedState,
 }
 
 impl State {
@@ -77,7 +77,7 @@ impl State {
     }
 
     /// Gives a fold what was kept of its deployment.
-    pub(crate) fn recall(&self, fold: &mut Fold, now: SystemTime) {
+    pub(crate) fn recall(&self, fold: &mut DeploymentTracker, now: SystemTime) {
         let noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = noted.file.deployments.get(&fold.view().deployment.name) {
             let away = Duration::try_from_secs_f64(seconds(now) - entry.at).unwrap_or_default();
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// Keeps what a round left in the memory of a fold.
-    pub(crate) fn keep(&self, fold: &Fold, step: &Step, now: SystemTime) {
+    pub(crate) fn keep(&self, fold: &DeploymentTracker, step: &RoundResult, now: SystemTime) {
         if step.events.is_empty() && step.view.rounds.total % ROUNDS != 1 {
             return;
         }
@@ -170,7 +170,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("state.json");
         let state = State::open(Some(&path));
-        let entry = || Entry { at: 1.0, remembered: Remembered::default() };
+        let entry = || Entry { at: 1.0, remembered: SavedState::default() };
         state.now.lock().expect("state").file.deployments =
             (0..1000).map(|number| (format!("d{number}"), entry())).collect();
         std::thread::scope(|scope| {

@@ -58,14 +58,14 @@ fn nodes(view: &DeploymentView) -> String {
     table
         .load_style(NOTHING)
         .set_header(["NODE", "ROLE", "FOLLOWS", "LINK", "LAG", "OFFSET", "NOTES"]);
-    for (place, _) in view.members() {
-        table.add_row(row(view, place));
+    for (index, _) in view.members() {
+        table.add_row(row(view, index));
     }
     table.trim_fmt()
 }
 
-fn row(view: &DeploymentView, place: usize) -> [String; 7] {
-    let node = &view.nodes[place];
+fn row(view: &DeploymentView, index: usize) -> [String; 7] {
+    let node = &view.nodes[index];
     let snapshot = node.snapshot();
     let lag = node.lag.behind.map(|behind| format!("{:.1} s", behind.as_secs_f64()));
     let offset =
@@ -78,12 +78,12 @@ fn row(view: &DeploymentView, place: usize) -> [String; 7] {
         link.unwrap_or_default(),
         lag.unwrap_or_default(),
         offset.unwrap_or_default(),
-        notes(view, place),
+        notes(view, index),
     ]
 }
 
-fn notes(view: &DeploymentView, place: usize) -> String {
-    let notes = verdicts(view, place).into_iter().chain(standing::notes(&view.nodes[place]));
+fn notes(view: &DeploymentView, index: usize) -> String {
+    let notes = verdicts(view, index).into_iter().chain(standing::notes(&view.nodes[index]));
     notes.map(|note| note.text).collect::<Vec<_>>().join("; ")
 }
 
@@ -100,12 +100,12 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     let evidence: Vec<_> =
         finding.evidence.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
     let Some(runbook) = runbook(finding.kind.label()) else {
-        return part(text, "Evidence", &evidence.join(", "));
+        return part(text, "PrimaryEvidence", &evidence.join(", "));
     };
     let fill = Fill::of_finding(view, finding);
     part(text, "What is wrong", runbook.title)?;
     if !evidence.is_empty() {
-        part(text, "Evidence", &evidence.join(", "))?;
+        part(text, "PrimaryEvidence", &evidence.join(", "))?;
     }
     part(text, "Likely cause", &runbook.cause(&named(finding)).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
@@ -114,8 +114,8 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     }
     let fix = runbook.points("Fix").into_iter().next().map(|point| point.text).unwrap_or_default();
     part(text, "Fix", &fill.text(&fix))?;
-    for (place, point) in runbook.points("Do not").iter().take(2).enumerate() {
-        part(text, if place == 0 { "Do not" } else { "" }, &point.text)?;
+    for (index, point) in runbook.points("Do not").iter().take(2).enumerate() {
+        part(text, if index == 0 { "Do not" } else { "" }, &point.text)?;
     }
     part(text, "Runbook", &format!("alerts/runbooks/{}.md", finding.kind.label()))?;
     writeln!(text)

@@ -27,16 +27,16 @@ impl Fill {
     pub(crate) fn of_node(view: &DeploymentView, subject: Option<usize>) -> Self {
         Self::of(
             view,
-            subject.and_then(|place| view.nodes.get(place)).map(|node| node.node.address.as_str()),
+            subject.and_then(|index| view.nodes.get(index)).map(|node| node.node.address.as_str()),
             subject,
         )
     }
 
     fn of(view: &DeploymentView, address: Option<&str>, subject: Option<usize>) -> Self {
-        let address_of = |place: usize| Some(view.nodes.get(place)?.node.address.as_str());
+        let address_of = |index: usize| Some(view.nodes.get(index)?.node.address.as_str());
         // A node is never told to follow itself.
         let primary = primary(view, subject).filter(|primary| Some(*primary) != subject);
-        let follows = subject.and_then(|place| match &view.nodes.get(place)?.upstream {
+        let follows = subject.and_then(|index| match &view.nodes.get(index)?.upstream {
             Upstream::Nothing => None,
             Upstream::Node(master) => address_of(*master),
             Upstream::Unknown(address) => Some(address.as_str()),
@@ -97,18 +97,18 @@ impl Fill {
 }
 
 /// The place of the node of that name.
-pub(crate) fn place(view: &DeploymentView, name: &str) -> Option<usize> {
-    view.members().find(|(_, node)| node.node.name == name).map(|(place, _)| place)
+pub(crate) fn index(view: &DeploymentView, name: &str) -> Option<usize> {
+    view.members().find(|(_, node)| node.node.name == name).map(|(index, _)| index)
 }
 
 /// Where to look first: at the node that a finding is about, at a stale master that it names, at what turns in a circle, else at the primary.
 /// Of several masters of which none is known to be stale it is none: what is to be done to one of them would harm the other.
 pub(crate) fn subject(view: &DeploymentView, finding: &Finding) -> Option<usize> {
     if let Some(node) = &finding.node {
-        return place(view, node);
+        return index(view, node);
     }
     let stale = finding.evidence.iter().find_map(|(name, value)| match value {
-        Value::List(names) if *name == "stale" => place(view, names.first()?),
+        Value::List(names) if *name == "stale" => index(view, names.first()?),
         _ => None,
     });
     if stale.is_some() || finding.kind == FindingKind::RedisSplitBrain {
@@ -125,18 +125,18 @@ fn primary(view: &DeploymentView, subject: Option<usize>) -> Option<usize> {
     if let [shard] = &*view.shards {
         return Some(shard.primary?.node);
     }
-    let mut place = subject?;
+    let mut index = subject?;
     // Chains are short, and a circle has no primary.
     for _ in 0..view.nodes.len().min(8) {
         if view
             .shards
             .iter()
-            .any(|shard| shard.primary.is_some_and(|primary| primary.node == place))
+            .any(|shard| shard.primary.is_some_and(|primary| primary.node == index))
         {
-            return Some(place);
+            return Some(index);
         }
-        let Upstream::Node(master) = view.nodes.get(place)?.upstream else { return None };
-        place = master;
+        let Upstream::Node(master) = view.nodes.get(index)?.upstream else { return None };
+        index = master;
     }
     None
 }
@@ -144,8 +144,8 @@ fn primary(view: &DeploymentView, subject: Option<usize>) -> Option<usize> {
 /// The address of a Sentinel that answers, and is not the one that this is about.
 fn sentinel(view: &DeploymentView, subject: Option<usize>) -> Option<&str> {
     let is_sentinel = |node: &NodeView| matches!(node.node.kind, NodeKind::Sentinel { .. });
-    let mut answering = view.members().filter(|(place, node)| {
-        is_sentinel(node) && node.up() == Some(true) && Some(*place) != subject
+    let mut answering = view.members().filter(|(index, node)| {
+        is_sentinel(node) && node.up() == Some(true) && Some(*index) != subject
     });
     answering.next().map(|(_, node)| node.node.address.as_str())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use snapshot::Role;
 use topology::{
-    DeploymentView, EndpointView, Evidence, LinkState, MisroutedView, NodeView, Presence,
+    DeploymentView, EndpointView, LinkState, MisroutedView, NodeState, NodeView, PrimaryEvidence,
     ShardView, holding,
 };
 
@@ -41,14 +41,14 @@ pub(crate) fn standing(view: &DeploymentView, shard: &ShardView) -> String {
 }
 
 /// What says that a node is the primary.
-const fn evidence(evidence: Evidence) -> &'static str {
+const fn evidence(evidence: PrimaryEvidence) -> &'static str {
     match evidence {
-        Evidence::Lineage => "by lineage",
-        Evidence::Sentinel => "as most Sentinels say",
-        Evidence::Sole => "the only master",
-        Evidence::Epoch => "by epoch",
-        Evidence::Expected => "as declared",
-        Evidence::Previous => "as before",
+        PrimaryEvidence::Lineage => "by lineage",
+        PrimaryEvidence::Sentinel => "as most Sentinels say",
+        PrimaryEvidence::Sole => "the only master",
+        PrimaryEvidence::Epoch => "by epoch",
+        PrimaryEvidence::Expected => "as declared",
+        PrimaryEvidence::Previous => "as before",
     }
 }
 
@@ -78,23 +78,23 @@ pub(crate) fn endpoint(endpoint: &EndpointView) -> String {
 /// What a node claims to be, or why it says nothing.
 pub(crate) fn claim(node: &NodeView) -> String {
     match node.presence {
-        Presence::Pending => "connecting".to_owned(),
-        Presence::Down { reason, .. } => format!("down: {}", reason.label()),
-        Presence::Up => node.role().map_or("?", Role::label).to_owned(),
+        NodeState::Pending => "connecting".to_owned(),
+        NodeState::Down { reason, .. } => format!("down: {}", reason.label()),
+        NodeState::Up => node.role().map_or("?", Role::label).to_owned(),
     }
 }
 
 /// What the deployment says that a node is, whatever it claims itself.
-pub(crate) fn verdicts(view: &DeploymentView, place: usize) -> Vec<Note> {
+pub(crate) fn verdicts(view: &DeploymentView, index: usize) -> Vec<Note> {
     let mut verdicts = Vec::new();
     let mut add = |holds: bool, tone, text: &str| {
         verdicts.extend(holds.then(|| Note { tone, text: text.to_owned() }))
     };
     for shard in &view.shards {
-        add(shard.primary.is_some_and(|primary| primary.node == place), Tone::Good, "primary");
-        add(shard.stale.contains(&place), Tone::Bad, "stale master");
-        add(shard.unrelated.contains(&place), Tone::Warn, "unrelated master");
-        add(shard.looped.contains(&place), Tone::Bad, "in a circle");
+        add(shard.primary.is_some_and(|primary| primary.node == index), Tone::Good, "primary");
+        add(shard.stale.contains(&index), Tone::Bad, "stale master");
+        add(shard.unrelated.contains(&index), Tone::Warn, "unrelated master");
+        add(shard.looped.contains(&index), Tone::Bad, "in a circle");
     }
     verdicts
 }
@@ -103,7 +103,7 @@ pub(crate) fn verdicts(view: &DeploymentView, place: usize) -> Vec<Note> {
 pub(crate) fn notes(node: &NodeView) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut add = |tone, text| notes.push(Note { tone, text });
-    if let Presence::Down { .. } = node.presence
+    if let NodeState::Down { .. } = node.presence
         && let Some(role) = node.last.as_ref().and_then(|last| last.replication.role)
     {
         add(Tone::Idle, format!("was {}", role.label()));
@@ -141,13 +141,13 @@ pub(crate) fn tones(view: &DeploymentView) -> Vec<Tone> {
     };
     let mut tones: Vec<_> = view.nodes.iter().map(own).collect();
     for shard in &view.shards {
-        let wrong = shard.stale.iter().chain(&shard.looped).map(|place| (*place, Tone::Bad));
-        for (place, tone) in wrong.chain(shard.unrelated.iter().map(|place| (*place, Tone::Warn))) {
-            tones[place] = tones[place].min(tone);
+        let wrong = shard.stale.iter().chain(&shard.looped).map(|index| (*index, Tone::Bad));
+        for (index, tone) in wrong.chain(shard.unrelated.iter().map(|index| (*index, Tone::Warn))) {
+            tones[index] = tones[index].min(tone);
         }
     }
-    for place in dissenters(view) {
-        tones[place] = tones[place].min(Tone::Warn);
+    for index in dissenters(view) {
+        tones[index] = tones[index].min(Tone::Warn);
     }
     tones
 }
@@ -156,7 +156,7 @@ pub(crate) fn tones(view: &DeploymentView) -> Vec<Tone> {
 fn alone(node: &NodeView) -> Tone {
     let noted = notes(node).iter().map(|note| note.tone).min().unwrap_or_default();
     noted.min(match (node.presence, node.role()) {
-        (Presence::Pending, _) | (_, None) => {
+        (NodeState::Pending, _) | (_, None) => {
             if node.up() == Some(false) {
                 Tone::Bad
             } else {
@@ -203,10 +203,10 @@ fn misrouted(misrouted: &MisroutedView) -> String {
 }
 
 /// What a node is: by the verdict of the deployment, else by its own claim.
-pub(crate) fn role(view: &DeploymentView, place: usize) -> Note {
-    let node = &view.nodes[place];
-    let verdicts = verdicts(view, place);
-    let (Presence::Up, Some(role)) = (node.presence, node.role()) else {
+pub(crate) fn role(view: &DeploymentView, index: usize) -> Note {
+    let node = &view.nodes[index];
+    let verdicts = verdicts(view, index);
+    let (NodeState::Up, Some(role)) = (node.presence, node.role()) else {
         return Note { tone: alone(node), text: claim(node) };
     };
     if let Some(worst) = verdicts.iter().map(|note| note.tone).min() {
@@ -219,8 +219,8 @@ pub(crate) fn role(view: &DeploymentView, place: usize) -> Note {
             (Role::Replica | Role::Sentinel, _) => Note { tone: worst, text },
         };
     }
-    let dissents = dissenters(view).any(|dissenter| dissenter == place);
-    let text = match (role, watches(view, place)) {
+    let dissents = dissenters(view).any(|dissenter| dissenter == index);
+    let text = match (role, watches(view, index)) {
         (Role::Sentinel, Some(master)) if dissents => {
             format!("Sentinel, names {master}, not the primary")
         }
@@ -237,7 +237,7 @@ fn dissenters(view: &DeploymentView) -> impl Iterator<Item = usize> {
 }
 
 /// The node that a Sentinel names as master, or its address.
-fn watches(view: &DeploymentView, place: usize) -> Option<&str> {
-    let said = view.sentinels.as_ref()?.said.iter().find(|said| said.sentinel == place)?;
+fn watches(view: &DeploymentView, index: usize) -> Option<&str> {
+    let said = view.sentinels.as_ref()?.said.iter().find(|said| said.sentinel == index)?;
     Some(said.node.map_or(&said.address, |node| view.name(node)))
 }

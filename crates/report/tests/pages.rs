@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use report::{Asked, Site, assets};
 use snapshot::Reason;
-use topology::{Deployment, DeploymentView, Fold, Kind, Outcome, Round};
+use topology::{Deployment, DeploymentKind, DeploymentTracker, DeploymentView, PollOutcome, Round};
 use trouble::{SECOND, answered, in_trouble, in_trouble_as};
 
 /// What a page may come to before it is compressed, bytes; a tenth of that or less then.
@@ -41,7 +41,7 @@ fn values<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
 
 /// `count` nodes that follow the first, of which the last ones fail.
 fn large(name: &str, count: usize, failing: usize) -> Arc<DeploymentView> {
-    let mut deployment = Deployment::new(name, Kind::Static, &[], SECOND, SECOND * 3);
+    let mut deployment = Deployment::new(name, DeploymentKind::Static, &[], SECOND, SECOND * 3);
     for node in 0..count {
         deployment.add(
             format!("{name}-{node:04}.redis.svc.cluster.local:6379"),
@@ -49,19 +49,19 @@ fn large(name: &str, count: usize, failing: usize) -> Arc<DeploymentView> {
             None,
         );
     }
-    let mut fold = Fold::new(Arc::new(deployment));
+    let mut fold = DeploymentTracker::new(Arc::new(deployment));
     let id = "a".repeat(40);
     for round in 1..=2 {
         let outcome = |node: usize| match node {
             0 => answered(&format!(
                 "run_id:0\nrole:master\nmaster_replid:{id}\nmaster_repl_offset:100\nloading:0\n"
             )),
-            _ if round == 2 && node >= count - failing => Outcome::Failed(Reason::Refused),
+            _ if round == 2 && node >= count - failing => PollOutcome::Failed(Reason::Refused),
             _ => answered(&format!(
                 "run_id:{node}\nrole:slave\nmaster_host:10.0.0.0\nmaster_port:6379\nmaster_link_status:up\nmaster_replid:{id}\nmaster_repl_offset:100\n"
             )),
         };
-        fold.apply(&Round::new(
+        fold.observe(&Round::new(
             NOW + SECOND * round,
             SECOND * round,
             (0..count).map(outcome).collect(),
@@ -73,7 +73,7 @@ fn large(name: &str, count: usize, failing: usize) -> Arc<DeploymentView> {
 #[test]
 fn the_status_page_says_first_what_is_wrong() {
     let page = &pages(&[in_trouble()])[0];
-    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    let index = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     let order = [
         "4 critical, 1 info",
         "RedisDown",
@@ -82,7 +82,7 @@ fn the_status_page_says_first_what_is_wrong() {
         "<svg",
         "<table",
     ]
-    .map(place);
+    .map(index);
     assert!(order.is_sorted(), "{order:?}");
     for text in [
         "stale master, takes writes",
@@ -90,19 +90,19 @@ fn the_status_page_says_first_what_is_wrong() {
         "down: refused",
         "split brain began: orders-0, orders-1",
     ] {
-        place(text);
+        index(text);
     }
-    place("redis-cli -h 10.0.0.5 -p 6379 info replication");
-    place("runbooks/RedisDown?deployment=orders&amp;node=orders-2");
+    index("redis-cli -h 10.0.0.5 -p 6379 info replication");
+    index("runbooks/RedisDown?deployment=orders&amp;node=orders-2");
 }
 
 #[test]
 fn what_turns_in_a_circle_and_what_follows_a_stranger_is_drawn_as_such() {
-    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+    let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
     for port in 1..=4 {
         deployment.add(format!("orders-{port}"), format!("10.0.0.5:{port}"), None);
     }
-    let mut fold = Fold::new(Arc::new(deployment));
+    let mut fold = DeploymentTracker::new(Arc::new(deployment));
     let follows = |port: u16, status: &str| {
         answered(&format!(
             "run_id:{port}{status}\nrole:slave\nmaster_host:10.0.0.5\nmaster_port:{port}\nmaster_link_status:{status}\n"
@@ -110,7 +110,7 @@ fn what_turns_in_a_circle_and_what_follows_a_stranger_is_drawn_as_such() {
     };
     let outcomes = vec![follows(2, "up"), follows(1, "up"), follows(1, "up"), follows(9, "down")];
     for round in 1..=3 {
-        fold.apply(&Round::new(NOW + SECOND * round, SECOND * round, outcomes.clone()));
+        fold.observe(&Round::new(NOW + SECOND * round, SECOND * round, outcomes.clone()));
     }
     let views = [fold.view()];
     let page = Site { version: "0.1.0", now: NOW, views: &views }
@@ -150,17 +150,17 @@ fn a_runbook_has_the_live_values_and_the_address_of_the_node() {
 
 #[test]
 fn a_node_has_its_last_rounds_one_by_one_with_the_text_of_what_failed() {
-    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+    let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
     deployment.add("a", "10.0.0.5:6379", None);
-    let mut fold = Fold::new(Arc::new(deployment));
+    let mut fold = DeploymentTracker::new(Arc::new(deployment));
     let detail = "<b>nobody</b> said NOAUTH";
     for (number, outcome) in (1..).zip([
         answered("run_id:1\nrole:master\n"),
-        Outcome::Missed(Reason::Timeout),
-        Outcome::Failed(Reason::Auth),
+        PollOutcome::Missed(Reason::Timeout),
+        PollOutcome::Failed(Reason::Auth),
     ]) {
         let details = vec![(number == 3).then(|| detail.into())];
-        fold.apply(&Round {
+        fold.observe(&Round {
             details,
             blind: number == 2,
             ..Round::new(NOW + SECOND * number, SECOND * number, vec![outcome])
@@ -170,7 +170,7 @@ fn a_node_has_its_last_rounds_one_by_one_with_the_text_of_what_failed() {
     let page = Site { version: "0.1.0", now: NOW + SECOND * 60, views: &views }
         .node("orders", "a")
         .expect("a page");
-    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
+    let index = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     let escaped = "&lt;b&gt;nobody&lt;/b&gt; said NOAUTH";
     let told = format!("It was told: <code>{escaped}</code>");
     let failed =
@@ -184,7 +184,7 @@ fn a_node_has_its_last_rounds_one_by_one_with_the_text_of_what_failed() {
         missed,
         answered,
     ]
-    .map(place);
+    .map(index);
     assert!(order.is_sorted(), "{order:?}");
 }
 
@@ -277,7 +277,8 @@ fn files_are_known_by_their_text() {
 
 #[test]
 fn before_the_first_round_there_is_a_page_too() {
-    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, Duration::ZERO);
+    let mut deployment =
+        Deployment::new("orders", DeploymentKind::Static, &[], SECOND, Duration::ZERO);
     deployment.add("a", "10.0.0.5:6379", None);
     let page = &pages(&[Arc::new(DeploymentView::empty(Arc::new(deployment)))])[0];
     assert!(page.contains("Waiting for the first round") && page.contains("connecting"), "{page}");

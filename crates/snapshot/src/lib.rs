@@ -38,6 +38,6 @@ pub use reason::Reason;
 pub use replication::{Attached, Link, LinkStatus, Replication, Role};
 pub use reply::{Reply, ServerError};
 pub use sentinel::{
-    Held, MasterReport, MasterSettings, MasterSummary, Quorum, SentinelReport, Watched,
+    MasterReport, MasterSettings, MasterState, MasterSummary, Quorum, SentinelReport, WatchedMaster,
 };
 pub use slowlog::SlowLog;

@@ -31,18 +31,18 @@ pub struct SentinelReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterReport {
     /// The master itself. SENTINEL MASTERS.
-    pub master: Watched,
+    pub master: WatchedMaster,
     /// Its replicas, as last read. SENTINEL REPLICAS.
-    pub replicas: Option<Arc<[Watched]>>,
+    pub replicas: Option<Arc<[WatchedMaster]>>,
     /// The other Sentinels, as last read. SENTINEL SENTINELS.
-    pub sentinels: Option<Arc<[Watched]>>,
+    pub sentinels: Option<Arc<[WatchedMaster]>>,
     /// Whether a failover could be agreed on, as last read. SENTINEL CKQUORUM.
     pub quorum: Option<Quorum>,
 }
 
 /// One process as a Sentinel sees it: a master, a replica, or another Sentinel. What was not said is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Watched {
+pub struct WatchedMaster {
     /// Of a master the name that clients ask for; of a replica its address; of a Sentinel its id.
     pub name: Box<str>,
     /// Address or host name.
@@ -52,7 +52,7 @@ pub struct Watched {
     /// Its run id; empty when it was never reached.
     pub run_id: Box<str>,
     /// Whether the Sentinel holds it to be there.
-    pub held: Held,
+    pub held: MasterState,
     /// It is being replaced.
     pub failing_over: bool,
     /// For how long the Sentinel has held it to be down. `s-down-time`.
@@ -69,7 +69,7 @@ pub struct Watched {
 
 /// Whether a Sentinel holds a process to be there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Held {
+pub enum MasterState {
     /// It does.
     #[default]
     Up,
@@ -146,7 +146,7 @@ impl SentinelReport {
 
 // === impl Watched ===
 
-impl Watched {
+impl WatchedMaster {
     /// Reads a reply to SENTINEL MASTERS, REPLICAS or SENTINELS. What it does not understand is left out.
     pub fn parse_list(reply: &Reply) -> Vec<Self> {
         reply.items().iter().take(MAX_WATCHED).filter_map(Self::parse).collect()
@@ -162,7 +162,7 @@ impl Watched {
     /// Reads names and values. `None` without an address.
     pub fn from_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
         let (mut watched, mut settings, mut is_master) =
-            (Watched::default(), MasterSettings::default(), false);
+            (WatchedMaster::default(), MasterSettings::default(), false);
         let (mut host, mut port) = (None, None);
         let number = |text: &str| text.parse().ok();
         let millis = |text: &str| number(text).map(Duration::from_millis);
@@ -211,8 +211,8 @@ impl Watched {
     fn flag(&mut self, flags: &str) {
         for flag in flags.split(',') {
             match flag {
-                "s_down" => self.held = self.held.max(Held::SubjectivelyDown),
-                "o_down" => self.held = Held::ObjectivelyDown,
+                "s_down" => self.held = self.held.max(MasterState::SubjectivelyDown),
+                "o_down" => self.held = MasterState::ObjectivelyDown,
                 "failover_in_progress" => self.failing_over = true,
                 _ => {}
             }
@@ -221,23 +221,26 @@ impl Watched {
 
     /// The Sentinel holds it to be down.
     pub fn down(&self) -> bool {
-        self.held != Held::Up
+        self.held != MasterState::Up
     }
 }
 
 // === impl Held ===
 
-impl Held {
+impl MasterState {
     /// Every value, as INFO writes it.
-    pub const LABELS: [&str; 3] =
-        [Held::Up.label(), Held::SubjectivelyDown.label(), Held::ObjectivelyDown.label()];
+    pub const LABELS: [&str; 3] = [
+        MasterState::Up.label(),
+        MasterState::SubjectivelyDown.label(),
+        MasterState::ObjectivelyDown.label(),
+    ];
 
     /// As INFO writes it: `ok`, `sdown` or `odown`.
     pub const fn label(self) -> &'static str {
         match self {
-            Held::Up => "ok",
-            Held::SubjectivelyDown => "sdown",
-            Held::ObjectivelyDown => "odown",
+            MasterState::Up => "ok",
+            MasterState::SubjectivelyDown => "sdown",
+            MasterState::ObjectivelyDown => "odown",
         }
     }
 }

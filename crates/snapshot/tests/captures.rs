@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use snapshot::{
     Client, ClusterNode, CommandLatency, CommandStats, Config, ErrorStats, LinkStatus,
-    NodeSnapshot, Reply, Role, Shard, SlowLog, Watched,
+    NodeSnapshot, Reply, Role, Shard, SlowLog, WatchedMaster,
 };
 
 fn captures() -> PathBuf {
@@ -212,7 +212,7 @@ fn parse_everything(text: &str) {
     config.add(&reply);
     let _ = (
         config.output_buffer_limits(),
-        Watched::parse(&reply),
+        WatchedMaster::parse(&reply),
         Shard::parse_list(&reply),
         SlowLog::parse(&reply, &reply),
     );

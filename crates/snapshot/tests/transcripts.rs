@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use snapshot::{
     Client, ClientKind, ClusterNode, Config, Fields, Quorum, Reply, Role, ServerError, Shard,
-    SlowLog, Watched,
+    SlowLog, WatchedMaster,
 };
 
 /// Every command and its reply in every transcript.
@@ -153,11 +153,11 @@ fn every_sentinel_reply_is_read() {
         }
         match *words {
             ["SENTINEL", "MASTER"] => assert!(
-                Watched::parse(reply).is_some_and(|master| master.settings.is_some()),
+                WatchedMaster::parse(reply).is_some_and(|master| master.settings.is_some()),
                 "{place}"
             ),
             ["SENTINEL", what @ ("MASTERS" | "REPLICAS" | "SENTINELS")] => {
-                let watched = Watched::parse_list(reply);
+                let watched = WatchedMaster::parse_list(reply);
                 assert_eq!(watched.len(), reply.items().len(), "{place}: {command}");
                 for one in &watched {
                     match what {

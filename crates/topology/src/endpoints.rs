@@ -9,8 +9,10 @@ use std::time::Duration;
 use snapshot::{Reason, Role};
 
 use crate::limits::ENDPOINT_FOLLOWS_WITHIN;
-use crate::shards::Stage;
-use crate::{Deployment, NodeView, serving};
+use crate::model::deployment::Deployment;
+use crate::model::view::NodeView;
+use crate::shard::serving;
+use crate::shard::shards::RoundContext;
 
 /// What an endpoint is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +34,7 @@ pub struct ServiceEndpoint {
 
 /// One check of an endpoint, over a connection of its own.
 #[derive(Debug, Clone)]
-pub struct Check {
+pub struct EndpointCheckResult {
     /// Which endpoint.
     pub endpoint: EndpointKind,
     /// Monotonic time at which it began to connect, since the exporter started.
@@ -40,12 +42,12 @@ pub struct Check {
     /// Monotonic time at which it ended.
     pub ended: Duration,
     /// What answered, or why nothing did. The latter is unknown, not evidence.
-    pub outcome: Result<Answerer, Reason>,
+    pub outcome: Result<EndpointServer, Reason>,
 }
 
 /// The server that answered behind an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answerer {
+pub struct EndpointServer {
     /// Its process. INFO server: `run_id`.
     pub run_id: Option<Box<str>>,
     /// What it claims to be. INFO replication: `role`.
@@ -68,7 +70,7 @@ pub struct EndpointView {
     /// What the server behind it claims to be, as of the last check.
     pub role: Option<Role>,
     /// Which server is behind it, as of the last check.
-    pub leads_to: Option<LeadsTo>,
+    pub leads_to: Option<EndpointTarget>,
     /// Whether it leads where it should; `None` while that is unknown.
     pub correct: Option<bool>,
     /// Checks in a row that found it wrong, while the primary was the same process.
@@ -79,7 +81,7 @@ pub struct EndpointView {
 
 /// Which server is behind an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LeadsTo {
+pub enum EndpointTarget {
     /// The node of this label.
     Node(String),
     /// None of the nodes.
@@ -88,7 +90,7 @@ pub enum LeadsTo {
 
 /// What the fact remembers.
 #[derive(Debug, Default)]
-pub(crate) struct Memory {
+pub(crate) struct EndpointsTracker {
     /// The process of each node that is up, by its place.
     processes: Vec<Option<Process>>,
     /// The primary, or all masters where several are meant.
@@ -112,7 +114,7 @@ struct Process {
 
 /// What checks are held against: processes, all of which are known.
 #[derive(Debug, Clone, Copy)]
-struct Ground {
+struct JudgementBasis {
     /// Since when they all have been what they are.
     since: Duration,
     /// Since then each of them answered once more.
@@ -124,9 +126,9 @@ struct Ground {
 struct Endpoint {
     view: EndpointView,
     /// The last check that was answered.
-    last: Option<Answerer>,
+    last: Option<EndpointServer>,
     /// It, while it is still to be judged.
-    waiting: Option<Check>,
+    waiting: Option<EndpointCheckResult>,
     /// Of the endpoint for writes: since when the primary has been what it is, as of the last round.
     ground: Option<Duration>,
 }
@@ -141,12 +143,12 @@ impl EndpointKind {
     }
 }
 
-impl LeadsTo {
+impl EndpointTarget {
     /// The label of the node, or `stranger`.
     pub fn label(&self) -> &str {
         match self {
-            LeadsTo::Node(name) => name,
-            LeadsTo::Stranger => "stranger",
+            EndpointTarget::Node(name) => name,
+            EndpointTarget::Stranger => "stranger",
         }
     }
 }
@@ -171,20 +173,20 @@ impl EndpointView {
 
 // === impl Memory ===
 
-impl Memory {
+impl EndpointsTracker {
     /// Takes up one round. `acting` are the places of the primary, or of all masters where several are meant.
-    pub(crate) fn apply(
+    pub(crate) fn observe(
         &mut self,
         nodes: &[NodeView],
         acting: &[usize],
-        stage: &Stage<'_>,
+        context: &RoundContext<'_>,
     ) -> Vec<EndpointView> {
-        if stage.deployment.endpoints.is_empty() {
+        if context.deployment.endpoints.is_empty() {
             return Vec::new();
         }
-        self.follow(nodes, acting, stage);
+        self.follow(nodes, acting, context);
         if self.endpoints.is_empty() {
-            let pending = EndpointView::pending(stage.deployment).into_iter();
+            let pending = EndpointView::pending(context.deployment).into_iter();
             self.endpoints = pending
                 .map(|view| Endpoint { view, last: None, waiting: None, ground: None })
                 .collect();
@@ -192,10 +194,10 @@ impl Memory {
         let mut endpoints = std::mem::take(&mut self.endpoints);
         for endpoint in &mut endpoints {
             let kind = endpoint.view.configured.kind;
-            self.judge(endpoint, nodes, stage);
-            for check in stage.round.checks.iter().filter(|check| check.endpoint == kind) {
+            self.judge(endpoint, nodes, context);
+            for check in context.round.checks.iter().filter(|check| check.endpoint == kind) {
                 endpoint.take(check);
-                self.judge(endpoint, nodes, stage);
+                self.judge(endpoint, nodes, context);
             }
             endpoint.find(nodes);
         }
@@ -204,12 +206,12 @@ impl Memory {
     }
 
     /// Takes note of the processes that answer, and of who is primary.
-    fn follow(&mut self, nodes: &[NodeView], acting: &[usize], stage: &Stage<'_>) {
-        let round = stage.round;
+    fn follow(&mut self, nodes: &[NodeView], acting: &[usize], context: &RoundContext<'_>) {
+        let round = context.round;
         self.processes.resize(nodes.len(), None);
-        for (place, process) in self.processes.iter_mut().enumerate() {
+        for (index, process) in self.processes.iter_mut().enumerate() {
             let run_id =
-                nodes[place].snapshot().and_then(|snapshot| snapshot.identity.run_id.as_ref());
+                nodes[index].snapshot().and_then(|snapshot| snapshot.identity.run_id.as_ref());
             let Some(run_id) = run_id else {
                 *process = None;
                 continue;
@@ -221,7 +223,7 @@ impl Memory {
                     heard: Duration::ZERO,
                 });
             }
-            if let (Some(known), Some(_)) = (process, stage.successions[place]) {
+            if let (Some(known), Some(_)) = (process, context.successions[index]) {
                 known.heard = round.elapsed.saturating_sub(round.took);
             }
         }
@@ -237,11 +239,11 @@ impl Memory {
     }
 
     /// What to hold a check against that should lead to one of these nodes, or to none of them.
-    fn ground(&self, mut places: impl Iterator<Item = usize>) -> Option<Ground> {
-        let first = Ground { since: self.acting_since, heard: Duration::MAX };
-        let ground = places.try_fold(first, |ground, place| {
-            let process = self.processes[place].as_ref()?;
-            Some(Ground {
+    fn ground(&self, mut indices: impl Iterator<Item = usize>) -> Option<JudgementBasis> {
+        let first = JudgementBasis { since: self.acting_since, heard: Duration::MAX };
+        let ground = indices.try_fold(first, |ground, index| {
+            let process = self.processes[index].as_ref()?;
+            Some(JudgementBasis {
                 since: ground.since.max(process.since),
                 heard: ground.heard.min(process.heard),
             })
@@ -250,7 +252,7 @@ impl Memory {
     }
 
     /// Judges the check that waits, if the time has come.
-    fn judge(&self, endpoint: &mut Endpoint, nodes: &[NodeView], stage: &Stage<'_>) {
+    fn judge(&self, endpoint: &mut Endpoint, nodes: &[NodeView], context: &RoundContext<'_>) {
         if endpoint.view.configured.kind == EndpointKind::Primary {
             let ground = self.ground(self.acting.iter().copied()).map(|ground| ground.since);
             if endpoint.ground != ground {
@@ -260,7 +262,7 @@ impl Memory {
             }
         }
         let Some(check) = &endpoint.waiting else { return };
-        let Some(correct) = self.verdict(check, nodes, stage) else { return };
+        let Some(correct) = self.verdict(check, nodes, context) else { return };
         let follows_by =
             self.changed.map_or(Duration::ZERO, |changed| changed + ENDPOINT_FOLLOWS_WITHIN);
         endpoint.view.late = check.begun >= follows_by;
@@ -270,14 +272,19 @@ impl Memory {
     }
 
     /// Whether a check led where it should; `None` while that cannot be told.
-    fn verdict(&self, check: &Check, nodes: &[NodeView], stage: &Stage<'_>) -> Option<bool> {
+    fn verdict(
+        &self,
+        check: &EndpointCheckResult,
+        nodes: &[NodeView],
+        context: &RoundContext<'_>,
+    ) -> Option<bool> {
         let answerer = check.outcome.as_ref().ok()?;
         let run_id = answerer.run_id.as_ref()?;
-        let is = |place: &usize| {
-            self.processes[*place].as_ref().is_some_and(|process| process.run_id == *run_id)
+        let is = |index: &usize| {
+            self.processes[*index].as_ref().is_some_and(|process| process.run_id == *run_id)
         };
         // The same processes were there before and after: so it was none of them.
-        let led_elsewhere = |ground: Ground| {
+        let led_elsewhere = |ground: JudgementBasis| {
             (check.begun > ground.since && ground.heard >= check.ended).then_some(false)
         };
         match check.endpoint {
@@ -290,15 +297,15 @@ impl Memory {
                 }
                 // Where several masters are meant, one that does not answer us may answer others.
                 let complete =
-                    stage.expect.masters.is_none_or(|meant| self.acting.len() >= meant as usize);
+                    context.expect.masters.is_none_or(|meant| self.acting.len() >= meant as usize);
                 led_elsewhere(ground).filter(|_| complete)
             }
             EndpointKind::Reader => {
-                let data = || (0..nodes.len()).filter(|place| nodes[*place].holds_data());
+                let data = || (0..nodes.len()).filter(|index| nodes[*index].holds_data());
                 match data().find(is) {
-                    Some(place) => Some(!serving::refuses(&nodes[place].reads_refused)),
+                    Some(index) => Some(!serving::refuses(&nodes[index].reads_refused)),
                     // Sentinels may not have told yet of a replica that is new.
-                    None if stage.deployment.discovery.is_some()
+                    None if context.deployment.discovery.is_some()
                         && holds_our_data(nodes, answerer) =>
                     {
                         None
@@ -315,7 +322,7 @@ impl Memory {
 
 impl Endpoint {
     /// Takes up what came of a check. Until an answer is judged, what was found before stands.
-    fn take(&mut self, check: &Check) {
+    fn take(&mut self, check: &EndpointCheckResult) {
         if self.waiting.is_some() {
             // Nothing could be said of the check before, so this one does not follow on what was found earlier.
             self.forget();
@@ -345,19 +352,19 @@ impl Endpoint {
         let Some(run_id) = self.last.as_ref().and_then(|answerer| answerer.run_id.as_ref()) else {
             return;
         };
-        if matches!(self.view.leads_to, Some(LeadsTo::Node(_))) {
+        if matches!(self.view.leads_to, Some(EndpointTarget::Node(_))) {
             return;
         }
         let is = |node: &&NodeView| {
             node.last.as_ref().is_some_and(|last| last.identity.run_id.as_ref() == Some(run_id))
         };
-        let found = nodes.iter().find(is).map(|node| LeadsTo::Node(node.node.name.clone()));
-        self.view.leads_to = Some(found.unwrap_or(LeadsTo::Stranger));
+        let found = nodes.iter().find(is).map(|node| EndpointTarget::Node(node.node.name.clone()));
+        self.view.leads_to = Some(found.unwrap_or(EndpointTarget::Stranger));
     }
 }
 
 /// Its data belongs to the history of a node.
-fn holds_our_data(nodes: &[NodeView], answerer: &Answerer) -> bool {
+fn holds_our_data(nodes: &[NodeView], answerer: &EndpointServer) -> bool {
     let replids = nodes.iter().filter_map(|node| node.snapshot()?.replication.replid.as_deref());
     answerer.replid.as_deref().is_some_and(|replid| replids.into_iter().any(|ours| ours == replid))
 }

@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
 
-use crate::membership::is_unresolved;
-use crate::{
-    Cause, DeploymentView, Kind, Message, NoPrimary, Node, NodeKind, NodeView, Presence, ShardView,
-};
+use crate::discovery::membership::is_unresolved;
+use crate::model::deployment::{DeploymentKind, Node, NodeKind};
+use crate::model::round::SentinelMessage;
+use crate::model::view::{DeploymentView, NodeView, ShardView};
+use crate::node::state::NodeState;
+use crate::shard::change_cause::Cause;
+use crate::shard::no_primary::NoPrimaryReason;
 
 /// A change between two rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +69,7 @@ pub enum EventKind {
     /// No node is primary any more.
     PrimaryLost {
         /// Why.
-        why: NoPrimary,
+        why: NoPrimaryReason,
     },
     /// There is a primary again.
     PrimaryRegained,
@@ -168,11 +171,11 @@ impl EventKind {
 
     /// The value of `kind` in the API, in the log line and of the label.
     pub const fn label(&self) -> &'static str {
-        Self::LABELS[self.place()]
+        Self::LABELS[self.index()]
     }
 
     /// Where the kind stands in [`EventKind::LABELS`].
-    pub(crate) const fn place(&self) -> usize {
+    pub(crate) const fn index(&self) -> usize {
         match self {
             EventKind::NodeUnreachable { .. } => 0,
             EventKind::NodeBack { .. } => 1,
@@ -204,7 +207,7 @@ impl EventKind {
 pub(crate) fn between(
     before: &DeploymentView,
     after: &DeploymentView,
-    messages: &[Message],
+    messages: &[SentinelMessage],
 ) -> Vec<Event> {
     let at = after.at.unwrap_or(SystemTime::UNIX_EPOCH);
     let pairs = || before.nodes.iter().zip(&after.nodes).filter(|(_, new)| new.shown());
@@ -259,9 +262,9 @@ fn membership(before: &DeploymentView, after: &DeploymentView, at: SystemTime) -
     let (old, new) = (&before.deployment.nodes, &after.deployment.nodes);
     let is_data = |node: &&Arc<Node>| node.kind == NodeKind::Data;
     let listed = match after.deployment.kind {
-        Kind::Cluster => !before.shards.is_empty(),
-        Kind::Dns => old.iter().filter(is_data).any(|node| !is_unresolved(node)),
-        Kind::Static | Kind::Sentinel => {
+        DeploymentKind::Cluster => !before.shards.is_empty(),
+        DeploymentKind::Dns => old.iter().filter(is_data).any(|node| !is_unresolved(node)),
+        DeploymentKind::Static | DeploymentKind::Sentinel => {
             before.sentinels.as_ref().is_some_and(|sentinels| sentinels.listed)
         }
     };
@@ -286,10 +289,10 @@ fn membership(before: &DeploymentView, after: &DeploymentView, at: SystemTime) -
 
 fn presence(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
     match (old.presence, new.presence) {
-        (Presence::Up | Presence::Pending, Presence::Down { reason, .. }) => {
+        (NodeState::Up | NodeState::Pending, NodeState::Down { reason, .. }) => {
             emit(EventKind::NodeUnreachable { reason })
         }
-        (Presence::Down { since, .. }, Presence::Up) => {
+        (NodeState::Down { since, .. }, NodeState::Up) => {
             emit(EventKind::NodeBack { down: elapsed.saturating_sub(since) })
         }
         _ => {}
@@ -340,7 +343,7 @@ fn primary(
     match (old.split_brain.masters.is_empty(), new.split_brain.masters.is_empty()) {
         (true, false) => {
             let masters =
-                new.split_brain.masters.iter().map(|place| after.name(*place).to_owned()).collect();
+                new.split_brain.masters.iter().map(|index| after.name(*index).to_owned()).collect();
             emit(at, EventKind::SplitBrainBegan { masters });
         }
         (false, true) => emit(

@@ -1,77 +1,51 @@
 //! What the servers of a deployment mean together: rounds become facts and events. Pure: time arrives with the rounds.
 //!
-//! [`Fold::apply`] takes one [`Round`] and gives the next [`DeploymentView`] and the [`Event`]s that led to it. Each fact has a file of
-//! its own, with the memory it needs; `fold.rs` says in which order they are formed.
+//! [`DeploymentTracker::observe`] takes one [`Round`] and gives the next [`DeploymentView`] and the [`Event`]s that led to it.
 
-mod cause;
-mod cluster;
-mod counters;
-mod deployment;
-mod divergence;
-mod emptied;
+mod discovery;
 mod endpoints;
 mod events;
 mod findings;
-mod fold;
-mod following;
-mod history;
-mod lag;
 pub mod limits;
-mod lineage;
-mod link;
-mod lost_writes;
-mod masters;
-mod membership;
-mod misrouted;
-mod names;
-mod no_primary;
-mod places;
-mod presence;
-mod primary;
-mod process;
-mod recent;
-mod refusals;
-mod remembered;
-mod replicas;
-mod resync;
-mod rising;
-mod round;
-mod sentinels;
-mod serving;
+mod model;
+mod node;
 mod shard;
-mod shards;
-mod split_brain;
-mod view;
-mod writes;
+mod tracker;
 
-pub use cause::{Cause, PrimaryChange};
-pub use cluster::{ClusterView, SLOTS};
-pub use counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
-pub use deployment::{
-    AofExpectation, Deployment, Discovery, Expectations, Kind, Labels, Node, NodeKind, address,
+pub use discovery::cluster::{ClusterView, SLOTS};
+pub use discovery::membership::{Ghosts, HostNames};
+pub use discovery::sentinels::{Disagreement, Majority, SentinelStatement, SentinelsView};
+pub use endpoints::{
+    EndpointCheckResult, EndpointKind, EndpointServer, EndpointTarget, EndpointView,
+    ServiceEndpoint,
 };
-pub use emptied::EmptiedView;
-pub use endpoints::{Answerer, Check, EndpointKind, EndpointView, LeadsTo, ServiceEndpoint};
 pub use events::{Event, EventKind};
 pub use findings::{Finding, FindingKind, NO_FINDING, Severity, Value};
-pub use fold::{Fold, Step, Wanted};
-pub use following::{Orphan, Upstream};
-pub use history::History;
-pub use lag::Lag;
-pub use link::{LinkState, LinkView};
-pub use lost_writes::LostWritesView;
-pub use membership::{Ghosts, HostNames};
-pub use misrouted::{Clients, MisroutedView, Why};
-pub use names::NameTemplate;
-pub use no_primary::{NoPrimary, NoPrimaryView};
-pub use presence::{Polling, Presence};
-pub use primary::{Evidence, PrimaryView};
-pub use process::ProcessView;
-pub use recent::{Asking, Came};
-pub use refusals::{Refusal, Refusals, holding};
-pub use remembered::{Remembered, RememberedNode};
-pub use rising::ACCESS_CODES;
-pub use round::{Answer, Disk, Message, Outcome, OwnErrors, Resolved, Round};
-pub use sentinels::{Disagreement, Majority, Said, SentinelsView};
-pub use split_brain::SplitBrainView;
-pub use view::{AttachedView, DeploymentView, NodeView, RoundFigures, ShardView};
+pub use model::deployment::{
+    AofExpectation, Deployment, DeploymentKind, Discovery, Expectations, Labels, Node, NodeKind,
+    address,
+};
+pub use model::event_history::EventHistory;
+pub use model::node_names::NodeNameTemplate;
+pub use model::round::{
+    DiskSpace, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round, SentinelMessage,
+};
+pub use model::saved_state::{SavedNode, SavedState};
+pub use model::view::{AttachedView, DeploymentView, NodeView, RoundStats, ShardView};
+pub use node::counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
+pub use node::link::{LinkState, LinkView};
+pub use node::poll_history::{PollRecord, PollResult};
+pub use node::process::ProcessView;
+pub use node::refusals::{RefusalReason, Refusals, holding};
+pub use node::rising_errors::ACCESS_CODES;
+pub use node::state::{NodeState, PollStats};
+pub use shard::change_cause::{Cause, PrimaryChange};
+pub use shard::emptied::EmptiedView;
+pub use shard::lag::Lag;
+pub use shard::lost_writes::LostWritesView;
+pub use shard::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
+pub use shard::no_primary::{NoPrimaryReason, NoPrimaryView};
+pub use shard::primary::{PrimaryEvidence, PrimaryView};
+pub use shard::split_brain::SplitBrainView;
+pub use shard::upstream::{OrphanReason, Upstream};
+pub use tracker::{DeploymentTracker, ReadRequest, RoundResult};

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
 use topology::{
-    Answer, Cause, Deployment, DeploymentView, Discovery, EventKind, FindingKind, Fold, Kind,
-    NameTemplate, Outcome, Round,
+    Cause, Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, EventKind,
+    FindingKind, NodeNameTemplate, NodeReply, PollOutcome, Round,
 };
-use topology::{Severity, Wanted};
+use topology::{ReadRequest, Severity};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,10 +31,10 @@ struct Server {
 
 /// A cluster of which the first node is listed.
 struct Scene {
-    fold: Fold,
+    fold: DeploymentTracker,
     servers: BTreeMap<usize, Server>,
     silent: Vec<usize>,
-    wanted: Vec<Wanted>,
+    wanted: Vec<ReadRequest>,
     events: Vec<(&'static str, String)>,
     maps: usize,
 }
@@ -59,10 +59,11 @@ fn address(number: usize) -> String {
 impl Scene {
     /// Three masters, 1 to 3, and their replicas, 4 to 6.
     fn new() -> Self {
-        let mut deployment = Deployment::new("cache", Kind::Cluster, &[], SECOND, SECOND * 3);
+        let mut deployment =
+            Deployment::new("cache", DeploymentKind::Cluster, &[], SECOND, SECOND * 3);
         deployment.add(address(1), address(1), None);
         let (master, names, address_map) =
-            (String::new(), NameTemplate::default(), BTreeMap::new());
+            (String::new(), NodeNameTemplate::default(), BTreeMap::new());
         deployment.discovery = Some(Discovery {
             master,
             names,
@@ -77,7 +78,7 @@ impl Scene {
             servers.insert(number + 3, server(Some(number), "", number as u64, history));
         }
         Scene {
-            fold: Fold::new(Arc::new(deployment)),
+            fold: DeploymentTracker::new(Arc::new(deployment)),
             servers,
             silent: vec![],
             wanted: vec![],
@@ -103,10 +104,10 @@ impl Scene {
         self.servers.iter().map(line).collect()
     }
 
-    fn answer(&self, number: usize, with_map: bool) -> Outcome {
+    fn answer(&self, number: usize, with_map: bool) -> PollOutcome {
         let Some(server) = self.servers.get(&number).filter(|_| !self.silent.contains(&number))
         else {
-            return Outcome::Failed(Reason::Refused);
+            return PollOutcome::Failed(Reason::Refused);
         };
         let (history, continues) = server.history;
         let id = |history: char| history.to_string().repeat(40);
@@ -137,14 +138,14 @@ impl Scene {
             map: with_map.then(|| Arc::new(ClusterMap::parse(&map))),
             ..NodeSnapshot::from_info(&(head + &before)).expect("an INFO reply")
         };
-        Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
+        PollOutcome::Answered(NodeReply::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
     }
 
     fn rounds(&mut self, count: usize) -> Arc<DeploymentView> {
         for _ in 0..count {
             let before = self.fold.view();
             let elapsed = before.elapsed + SECOND;
-            let outcomes = before.nodes.iter().enumerate().map(|(place, node)| {
+            let outcomes = before.nodes.iter().enumerate().map(|(index, node)| {
                 let number = node
                     .node
                     .address
@@ -155,18 +156,21 @@ impl Scene {
                 };
                 let number =
                     number.map(|_| self.servers.iter().find(is_at).map_or(0, |(own, _)| *own));
-                number.map_or(Outcome::Pending, |number| {
-                    self.answer(number, self.wanted.contains(&Wanted::Map(place)))
+                number.map_or(PollOutcome::Pending, |number| {
+                    self.answer(number, self.wanted.contains(&ReadRequest::ClusterMap(index)))
                 })
             });
-            let step = self.fold.apply(&Round::new(
+            let step = self.fold.observe(&Round::new(
                 SystemTime::UNIX_EPOCH + elapsed,
                 elapsed,
                 outcomes.collect(),
             ));
             self.wanted = step.wanted;
-            self.maps =
-                self.wanted.iter().filter(|wanted| matches!(wanted, Wanted::Map(_))).count();
+            self.maps = self
+                .wanted
+                .iter()
+                .filter(|wanted| matches!(wanted, ReadRequest::ClusterMap(_)))
+                .count();
             self.events.extend(step.events.into_iter().map(|event| match event.kind {
                 EventKind::PrimaryChanged { from, to, cause } => (
                     "primary_changed",
@@ -451,13 +455,13 @@ fn a_node_that_moves_to_another_address_is_followed() {
     let named = |view: &DeploymentView, name: &str| {
         view.nodes.iter().position(|node| node.node.name == name)
     };
-    let place = named(&view, &address(5)).expect("it");
+    let index = named(&view, &address(5)).expect("it");
     assert_eq!(view.nodes.len(), 6);
     // As a pod does that is given another address: it keeps its id.
     scene.servers.get_mut(&5).expect("it").moved = Some(15);
     let view = scene.rounds(15);
-    assert_eq!((named(&view, &address(15)), named(&view, &address(5))), (Some(place), None));
-    assert_eq!((view.nodes[place].up(), view.nodes.len()), (Some(true), 6));
+    assert_eq!((named(&view, &address(15)), named(&view, &address(5))), (Some(index), None));
+    assert_eq!((view.nodes[index].up(), view.nodes.len()), (Some(true), 6));
     assert!(view.findings.is_empty(), "{:?}", view.findings);
     assert_eq!(view.shards.iter().map(|shard| shard.replicas).collect::<Vec<_>>(), [1, 1, 1]);
 }

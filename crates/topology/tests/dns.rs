@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason};
 use topology::{
-    Answer, Deployment, DeploymentView, Discovery, Fold, HostNames, Kind, NameTemplate, NodeKind,
-    Outcome, Resolved, Round,
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, HostNames, NodeKind,
+    NodeNameTemplate, NodeReply, PollOutcome, ResolvedName, Round,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A name, what it stands for, and the servers by their addresses. Others refuse connections.
 struct Scene {
-    fold: Fold,
+    fold: DeploymentTracker,
     addresses: Option<Vec<&'static str>>,
     servers: BTreeMap<&'static str, String>,
     host_names: HostNames,
@@ -23,8 +23,9 @@ struct Scene {
 
 impl Scene {
     fn new(template: &str) -> Self {
-        let mut deployment = Deployment::new("orders", Kind::Dns, &[], SECOND, SECOND * 3);
-        let names = NameTemplate::new(template).expect(template);
+        let mut deployment =
+            Deployment::new("orders", DeploymentKind::Dns, &[], SECOND, SECOND * 3);
+        let names = NodeNameTemplate::new(template).expect(template);
         let address_map = BTreeMap::new();
         deployment.discovery = Some(Discovery {
             master: String::new(),
@@ -41,7 +42,7 @@ impl Scene {
                 .map(host_name)
                 .into();
         Scene {
-            fold: Fold::new(Arc::new(deployment)),
+            fold: DeploymentTracker::new(Arc::new(deployment)),
             addresses: Some(vec!["10.0.0.1", "10.0.0.2"]),
             servers,
             host_names,
@@ -56,20 +57,24 @@ impl Scene {
             let outcome = |address: &str| match self.servers.get(address) {
                 Some(info) => {
                     let snapshot = NodeSnapshot::from_info(info).expect("an INFO reply");
-                    Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
+                    PollOutcome::Answered(NodeReply::new(
+                        snapshot,
+                        Duration::ZERO,
+                        SystemTime::UNIX_EPOCH,
+                    ))
                 }
-                None if address.starts_with("orders") => Outcome::Failed(Reason::Dns),
-                None => Outcome::Failed(Reason::Refused),
+                None if address.starts_with("orders") => PollOutcome::Failed(Reason::Dns),
+                None => PollOutcome::Failed(Reason::Refused),
             };
             let outcomes = before.nodes.iter().map(|node| match node.node.kind {
-                NodeKind::Vacant => Outcome::Pending,
+                NodeKind::Vacant => PollOutcome::Pending,
                 _ => outcome(&node.node.address),
             });
             let addresses = self
                 .addresses
                 .as_ref()
                 .map(|all| all.iter().map(|address| (*address).to_owned()).collect());
-            let resolved = Resolved {
+            let resolved = ResolvedName {
                 host: "orders.svc".to_owned(),
                 port: 6379,
                 addresses,
@@ -81,7 +86,7 @@ impl Scene {
                 host_names: Arc::new(self.host_names.clone()),
                 ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
             };
-            let step = self.fold.apply(&round);
+            let step = self.fold.observe(&round);
             self.events.extend(
                 step.events
                     .into_iter()

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
 use topology::{
-    Answer, Answerer, Check, Deployment, Discovery, EndpointKind, EndpointView, Expectations,
-    Finding, FindingKind, Fold, Kind, Outcome, Round, ServiceEndpoint, Severity, Step, Value,
+    Deployment, DeploymentKind, DeploymentTracker, Discovery, EndpointCheckResult, EndpointKind,
+    EndpointServer, EndpointView, Expectations, Finding, FindingKind, NodeReply, PollOutcome,
+    Round, RoundResult, ServiceEndpoint, Severity, Value,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,9 +20,9 @@ const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// A deployment of two nodes with both endpoints, asked once a second. Rounds take no time; a check takes half a second and ends a quarter
 /// before the next round begins.
 struct Scene {
-    fold: Fold,
+    fold: DeploymentTracker,
     elapsed: Duration,
-    step: Option<Step>,
+    step: Option<RoundResult>,
     /// The nodes, as they answer.
     nodes: [Option<String>; 2],
 }
@@ -49,7 +50,8 @@ impl Scene {
     }
 
     fn of(with: impl FnOnce(&mut Deployment)) -> Self {
-        let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+        let mut deployment =
+            Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
         deployment.add("a", "a:1", None);
         deployment.add("b", "b:1", None);
         with(&mut deployment);
@@ -58,7 +60,7 @@ impl Scene {
             .into();
         let nodes = [Some(master("a1")), Some(replica("b1"))];
         let mut scene = Scene {
-            fold: Fold::new(Arc::new(deployment)),
+            fold: DeploymentTracker::new(Arc::new(deployment)),
             elapsed: Duration::ZERO,
             step: None,
             nodes,
@@ -67,20 +69,20 @@ impl Scene {
         scene
     }
 
-    fn round(&mut self, checks: Vec<Check>) {
+    fn round(&mut self, checks: Vec<EndpointCheckResult>) {
         self.elapsed += SECOND;
         let at = SystemTime::UNIX_EPOCH + self.elapsed;
         let outcome = |info: &Option<String>| match info {
-            Some(info) => Outcome::Answered(Answer::new(
+            Some(info) => PollOutcome::Answered(NodeReply::new(
                 NodeSnapshot::from_info(info).expect("INFO"),
                 SECOND / 1000,
                 at,
             )),
-            None => Outcome::Missed(Reason::Timeout),
+            None => PollOutcome::Missed(Reason::Timeout),
         };
         let outcomes = self.nodes.iter().map(outcome).collect();
         self.step =
-            Some(self.fold.apply(&Round { checks, ..Round::new(at, self.elapsed, outcomes) }));
+            Some(self.fold.observe(&Round { checks, ..Round::new(at, self.elapsed, outcomes) }));
     }
 
     /// Rounds without a check.
@@ -91,10 +93,19 @@ impl Scene {
     }
 
     /// The last of ten rounds, with a check of this endpoint before it.
-    fn check(&mut self, endpoint: EndpointKind, outcome: Result<Answerer, Reason>) -> EndpointView {
+    fn check(
+        &mut self,
+        endpoint: EndpointKind,
+        outcome: Result<EndpointServer, Reason>,
+    ) -> EndpointView {
         self.pass(9);
         let begun = self.elapsed + SECOND / 4;
-        self.round(vec![Check { endpoint, begun, ended: begun + SECOND / 2, outcome }]);
+        self.round(vec![EndpointCheckResult {
+            endpoint,
+            begun,
+            ended: begun + SECOND / 2,
+            outcome,
+        }]);
         self.view(endpoint)
     }
 
@@ -139,12 +150,12 @@ impl Scene {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what a check takes")]
-fn answers(run_id: &str) -> Result<Answerer, Reason> {
-    Ok(Answerer { run_id: Some(run_id.into()), role: Some(Role::Master), replid: None })
+fn answers(run_id: &str) -> Result<EndpointServer, Reason> {
+    Ok(EndpointServer { run_id: Some(run_id.into()), role: Some(Role::Master), replid: None })
 }
 
 fn leads_to(view: &EndpointView) -> Option<&str> {
-    view.leads_to.as_ref().map(topology::LeadsTo::label)
+    view.leads_to.as_ref().map(topology::EndpointTarget::label)
 }
 
 fn evidence(finding: &Finding) -> Vec<(&'static str, String)> {
@@ -243,7 +254,7 @@ fn a_check_that_failed_is_unknown_and_breaks_the_row() {
 fn a_server_that_does_not_say_who_it_is_is_unknown() {
     let mut scene = Scene::new();
     for _ in 0..3 {
-        let nameless = Answerer { run_id: None, role: Some(Role::Master), replid: None };
+        let nameless = EndpointServer { run_id: None, role: Some(Role::Master), replid: None };
         let view = scene.check(EndpointKind::Primary, Ok(nameless));
         assert_eq!(
             (view.up, view.role, view.correct, leads_to(&view)),
@@ -307,7 +318,7 @@ fn a_check_that_began_before_the_primary_was_primary_is_unknown() {
     scene.nodes =
         [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
     let begun = scene.elapsed + SECOND / 4;
-    scene.round(vec![Check {
+    scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         begun,
         ended: begun + SECOND / 2,
@@ -325,7 +336,7 @@ fn a_restart_of_the_primary_is_no_wrong_endpoint() {
     // The endpoint is at the new process before the round is.
     let begun = scene.elapsed + SECOND / 4;
     scene.nodes[0] = None;
-    scene.round(vec![Check {
+    scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         begun,
         ended: begun + SECOND / 2,
@@ -356,7 +367,7 @@ fn while_the_primary_does_not_answer_a_check_waits_for_it() {
     scene.pass(9);
     scene.nodes[0] = None;
     let begun = scene.elapsed + SECOND / 4;
-    scene.round(vec![Check {
+    scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         begun,
         ended: begun + SECOND / 2,
@@ -378,7 +389,7 @@ fn a_check_that_ended_during_the_round_waits_for_the_next() {
     scene.leads_to("a1");
     scene.pass(9);
     let begun = scene.elapsed + SECOND;
-    scene.round(vec![Check {
+    scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         begun,
         ended: begun + SECOND / 100,
@@ -491,7 +502,7 @@ fn rounds_that_are_rare_take_up_all_checks_in_order() {
     scene.pass(5);
     let check = |millis: u64, run_id: &str| {
         let begun = scene.elapsed + Duration::from_millis(millis);
-        Check {
+        EndpointCheckResult {
             endpoint: EndpointKind::Primary,
             begun,
             ended: begun + SECOND / 100,
@@ -508,13 +519,13 @@ fn rounds_that_are_rare_take_up_all_checks_in_order() {
 fn a_replica_that_sentinels_did_not_tell_of_yet_is_unknown_to_a_reader() {
     let hour = SECOND * 3600;
     let mut scene = Scene::of(|deployment| {
-        let names = topology::NameTemplate::default();
+        let names = topology::NodeNameTemplate::default();
         let (master, address_map) = ("mymaster".to_owned(), BTreeMap::new());
         deployment.discovery =
             Some(Discovery { master, names, address_map, ghost_after: hour, forget_after: hour });
     });
     let new = |replid: &str| {
-        Ok(Answerer {
+        Ok(EndpointServer {
             run_id: Some("new".into()),
             role: Some(Role::Replica),
             replid: Some(replid.into()),

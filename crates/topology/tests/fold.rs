@@ -5,55 +5,56 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
 use topology::{
-    Answer, Came, Deployment, EventKind, Fold, Kind, LinkState, NodeView, Outcome, Presence,
-    Refusal, Round, Step,
+    Deployment, DeploymentKind, DeploymentTracker, EventKind, LinkState, NodeReply, NodeState,
+    NodeView, PollOutcome, PollResult, RefusalReason, Round, RoundResult,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A deployment of one node, asked once a second.
 struct Scene {
-    fold: Fold,
+    fold: DeploymentTracker,
     elapsed: Duration,
 }
 
 impl Scene {
     fn new() -> Self {
-        let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+        let mut deployment =
+            Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
         deployment.add("a", "a", Some(Role::Master));
-        Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO }
+        Scene { fold: DeploymentTracker::new(Arc::new(deployment)), elapsed: Duration::ZERO }
     }
 
-    fn round(&mut self, outcome: Outcome) -> Step {
+    fn round(&mut self, outcome: PollOutcome) -> RoundResult {
         self.later(SECOND, false, outcome)
     }
 
-    fn later(&mut self, gap: Duration, blind: bool, outcome: Outcome) -> Step {
+    fn later(&mut self, gap: Duration, blind: bool, outcome: PollOutcome) -> RoundResult {
         self.elapsed += gap;
         let at = SystemTime::UNIX_EPOCH + self.elapsed;
         let round = Round { blind, ..Round::new(at, self.elapsed, vec![outcome]) };
-        self.fold.apply(&round)
+        self.fold.observe(&round)
     }
 
-    fn answer(&mut self, info: &str) -> Step {
+    fn answer(&mut self, info: &str) -> RoundResult {
         self.round(answered(info, |_| {}))
     }
 }
 
-fn answered(info: &str, with: impl FnOnce(&mut Answer)) -> Outcome {
+fn answered(info: &str, with: impl FnOnce(&mut NodeReply)) -> PollOutcome {
     let snapshot = NodeSnapshot::from_info(info).expect("an INFO reply");
     let took = Duration::from_millis(1);
-    let mut answer = Answer::new(snapshot, took, SystemTime::UNIX_EPOCH);
+    let mut answer = NodeReply::new(snapshot, took, SystemTime::UNIX_EPOCH);
     with(&mut answer);
-    Outcome::Answered(answer)
+    PollOutcome::Answered(answer)
 }
 
-fn node(step: &Step) -> &NodeView {
+fn node(step: &RoundResult) -> &NodeView {
     &step.view.nodes[0]
 }
 
 /// What happened to the node; what that means for the deployment is another matter.
-fn kinds(step: &Step) -> Vec<&'static str> {
+fn kinds(step: &RoundResult) -> Vec<&'static str> {
     step.events
         .iter()
         .filter(|event| event.node.is_some())
@@ -66,17 +67,17 @@ const MASTER: &str = "run_id:x\nuptime_in_seconds:100\nrole:master\n";
 #[test]
 fn a_node_that_was_never_reached_is_pending_and_says_nothing() {
     let mut scene = Scene::new();
-    let step = scene.round(Outcome::Pending);
+    let step = scene.round(PollOutcome::Pending);
     assert_eq!(
         (node(&step).presence, node(&step).polling.polls, kinds(&step)),
-        (Presence::Pending, 0, vec![])
+        (NodeState::Pending, 0, vec![])
     );
 }
 
 #[test]
 fn a_node_found_down_at_first_is_unreachable_so_that_its_return_has_a_pair() {
     let mut scene = Scene::new();
-    assert_eq!(kinds(&scene.round(Outcome::Failed(Reason::Auth))), ["node_unreachable"]);
+    assert_eq!(kinds(&scene.round(PollOutcome::Failed(Reason::Auth))), ["node_unreachable"]);
     assert_eq!(kinds(&scene.answer(MASTER)), ["node_back"]);
 }
 
@@ -85,23 +86,23 @@ fn silence_is_unknown_until_it_lasted() {
     let mut scene = Scene::new();
     scene.answer(MASTER);
     for _ in 0..2 {
-        let step = scene.round(Outcome::Missed(Reason::Timeout));
+        let step = scene.round(PollOutcome::Missed(Reason::Timeout));
         assert_eq!(
             (node(&step).up(), node(&step).role(), kinds(&step)),
             (Some(true), Some(Role::Master), vec![])
         );
     }
-    let step = scene.round(Outcome::Missed(Reason::Timeout));
+    let step = scene.round(PollOutcome::Missed(Reason::Timeout));
     assert_eq!(
         (node(&step).up(), node(&step).role(), kinds(&step)),
         (Some(false), None, vec!["node_unreachable"])
     );
     assert_eq!(node(&step).polling.failures[Reason::Timeout as usize], 3);
-    scene.round(Outcome::Missed(Reason::Timeout));
+    scene.round(PollOutcome::Missed(Reason::Timeout));
     let step = scene.answer(MASTER);
     assert_eq!(node(&step).up(), Some(true));
     assert_eq!(step.events[0].kind, EventKind::NodeBack { down: SECOND * 2 });
-    let step = scene.round(Outcome::Missed(Reason::Timeout));
+    let step = scene.round(PollOutcome::Missed(Reason::Timeout));
     assert_eq!(
         node(&step).up(),
         Some(true),
@@ -113,15 +114,15 @@ fn silence_is_unknown_until_it_lasted() {
 fn a_first_answer_that_is_late_is_no_outage() {
     let mut scene = Scene::new();
     for _ in 0..2 {
-        let step = scene.round(Outcome::Missed(Reason::Timeout));
-        assert_eq!((node(&step).presence, kinds(&step)), (Presence::Pending, vec![]));
+        let step = scene.round(PollOutcome::Missed(Reason::Timeout));
+        assert_eq!((node(&step).presence, kinds(&step)), (NodeState::Pending, vec![]));
     }
-    assert_eq!(kinds(&scene.round(Outcome::Missed(Reason::Timeout))), ["node_unreachable"]);
+    assert_eq!(kinds(&scene.round(PollOutcome::Missed(Reason::Timeout))), ["node_unreachable"]);
     // Connected again, but too late to be asked: nothing new.
-    let step = scene.round(Outcome::Pending);
+    let step = scene.round(PollOutcome::Pending);
     assert_eq!(
         (node(&step).presence, node(&step).polling.polls),
-        (Presence::Down { reason: Reason::Timeout, since: SECOND * 3 }, 3)
+        (NodeState::Down { reason: Reason::Timeout, since: SECOND * 3 }, 3)
     );
 }
 
@@ -136,7 +137,7 @@ fn a_refused_connection_is_evidence_at_once() {
     ] {
         let mut scene = Scene::new();
         scene.answer(MASTER);
-        let step = scene.round(Outcome::Failed(reason));
+        let step = scene.round(PollOutcome::Failed(reason));
         assert_eq!(node(&step).up(), Some(up), "{reason}");
     }
 }
@@ -145,36 +146,36 @@ fn a_refused_connection_is_evidence_at_once() {
 fn a_pause_of_the_exporter_is_evidence_of_nothing() {
     let mut scene = Scene::new();
     scene.answer(MASTER);
-    let step = scene.later(SECOND * 60, true, Outcome::Missed(Reason::Timeout));
+    let step = scene.later(SECOND * 60, true, PollOutcome::Missed(Reason::Timeout));
     assert_eq!(
         (node(&step).up(), node(&step).polling.failures[Reason::Timeout as usize]),
         (Some(true), 1)
     );
-    let step = scene.later(SECOND * 60, false, Outcome::Missed(Reason::Timeout));
+    let step = scene.later(SECOND * 60, false, PollOutcome::Missed(Reason::Timeout));
     assert_eq!(node(&step).up(), Some(true), "a round adds at most two intervals to a silence");
 }
 
 #[test]
 fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
     let mut scene = Scene::new();
-    scene.round(Outcome::Pending);
+    scene.round(PollOutcome::Pending);
     scene.answer(MASTER);
-    scene.later(SECOND, true, Outcome::Missed(Reason::Timeout));
+    scene.later(SECOND, true, PollOutcome::Missed(Reason::Timeout));
     scene.elapsed += SECOND;
     let at = SystemTime::UNIX_EPOCH + scene.elapsed;
     let details = vec![Some("Connection refused".into())];
-    let step = scene.fold.apply(&Round {
+    let step = scene.fold.observe(&Round {
         details,
-        ..Round::new(at, scene.elapsed, vec![Outcome::Failed(Reason::Refused)])
+        ..Round::new(at, scene.elapsed, vec![PollOutcome::Failed(Reason::Refused)])
     });
     let kept: Vec<_> =
         node(&step).askings.iter().map(|asking| (asking.blind, asking.came.clone())).collect();
-    let failure = Came::Failure(Reason::Refused, Some("Connection refused".into()));
+    let failure = PollResult::Failed(Reason::Refused, Some("Connection refused".into()));
     assert_eq!(
         kept,
         [
-            (false, Came::Answer(SECOND / 1000)),
-            (true, Came::Nothing(Reason::Timeout, None)),
+            (false, PollResult::Replied(SECOND / 1000)),
+            (true, PollResult::Missed(Reason::Timeout, None)),
             (false, failure.clone())
         ]
     );
@@ -190,7 +191,9 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
         (20, 3),
         "bounded, and a view that was published stays as it is"
     );
-    assert!(node(&last).askings.iter().all(|asking| asking.came == Came::Answer(SECOND / 1000)));
+    assert!(
+        node(&last).askings.iter().all(|asking| asking.came == PollResult::Replied(SECOND / 1000))
+    );
     scene.answer(&format!("{MASTER}master_replid:{}\n", "a".repeat(40)));
     let step = scene.answer(&format!(
         "run_id:other\nuptime_in_seconds:9000\nrole:master\nmaster_replid:{}\n",
@@ -198,7 +201,7 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
     ));
     assert_eq!(
         node(&step).askings.back().map(|asking| asking.came.clone()),
-        Some(Came::Failure(Reason::Identity, None)),
+        Some(PollResult::Failed(Reason::Identity, None)),
         "a stranger"
     );
 }
@@ -238,7 +241,7 @@ fn a_server_that_shares_nothing_is_not_the_node_until_it_stays() {
     let step = scene.answer(&server("z", 'b'));
     assert_eq!(
         node(&step).presence,
-        Presence::Down { reason: Reason::Identity, since: SECOND * 5 }
+        NodeState::Down { reason: Reason::Identity, since: SECOND * 5 }
     );
     assert_eq!(kinds(&scene.answer(&server("y", 'a'))), ["node_back"]);
     for _ in 0..60 {
@@ -356,19 +359,23 @@ fn what_another_server_counted_did_not_happen_here() {
 
 #[test]
 fn a_replica_that_is_listed_twice_is_one() {
-    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+    let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
     deployment.add("a", "10.0.0.5:6379", None);
     deployment.add("b", "[::1]:6379", None);
     assert!(deployment.alias("172.17.0.2:6379", "[::1]:6379"));
-    let mut scene = Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO };
+    let mut scene =
+        Scene { fold: DeploymentTracker::new(Arc::new(deployment)), elapsed: Duration::ZERO };
     let info = "run_id:x\nrole:master\n\
                 slave0:ip=::1,port=6379,state=online,offset=10,lag=60\n\
                 slave1:ip=::1,port=6379,state=online,offset=90,lag=0\n\
                 slave2:ip=172.17.0.2,port=6379,state=wait_bgsave,offset=0,lag=0\n\
                 slave3:ip=10.0.0.9,port=6379,state=online,offset=80,lag=1\n";
-    let round =
-        Round::new(SystemTime::UNIX_EPOCH, SECOND, vec![answered(info, |_| {}), Outcome::Pending]);
-    let step = scene.fold.apply(&round);
+    let round = Round::new(
+        SystemTime::UNIX_EPOCH,
+        SECOND,
+        vec![answered(info, |_| {}), PollOutcome::Pending],
+    );
+    let step = scene.fold.observe(&round);
     let attached: Vec<_> = node(&step)
         .attached
         .iter()
@@ -407,7 +414,7 @@ fn topology_commands_are_counted_from_first_sight_on() {
 
 #[test]
 fn refused_writes_are_derived_from_state() {
-    let check = |info: &str, config: &[(&str, &str)], refused: &[Refusal]| {
+    let check = |info: &str, config: &[(&str, &str)], refused: &[RefusalReason]| {
         let outcome = answered(info, |answer| {
             let pairs = config.iter().flat_map(|(name, value)| {
                 [Reply::Text((*name).to_owned()), Reply::Text((*value).to_owned())]
@@ -430,20 +437,20 @@ fn refused_writes_are_derived_from_state() {
     check(
         "run_id:x\nrole:master\naof_enabled:1\naof_last_write_status:err\n",
         &[],
-        &[Refusal::MisconfAof],
+        &[RefusalReason::MisconfAof],
     );
     check("run_id:x\nrole:master\naof_enabled:0\naof_last_write_status:err\n", &[], &[]);
     check(
         failed_save,
         &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "yes")],
-        &[Refusal::MisconfRdb],
+        &[RefusalReason::MisconfRdb],
     );
     check(failed_save, &[("save", ""), ("stop-writes-on-bgsave-error", "yes")], &[]);
     check(failed_save, &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "no")], &[]);
     check(
         "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:noeviction\nused_memory:101\n",
         &[],
-        &[Refusal::Oom],
+        &[RefusalReason::Oom],
     );
     check(
         "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\n",
@@ -451,14 +458,14 @@ fn refused_writes_are_derived_from_state() {
         &[],
     );
     let evicting = "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:volatile-lru\nused_memory:101\ncurrent_eviction_exceeded_time";
-    check(&format!("{evicting}:12\n"), &[], &[Refusal::Oom]);
+    check(&format!("{evicting}:12\n"), &[], &[RefusalReason::Oom]);
     check(&format!("{evicting}:0\n"), &[], &[]);
     check(
         "run_id:x\nrole:master\nmin_slaves_good_slaves:0\n",
         &[("min-replicas-to-write", "1")],
-        &[Refusal::Noreplicas],
+        &[RefusalReason::Noreplicas],
     );
-    check("run_id:x\nrole:master\nloading:1\n", &[], &[Refusal::Loading]);
+    check("run_id:x\nrole:master\nloading:1\n", &[], &[RefusalReason::Loading]);
     check("run_id:x\nrole:slave\nloading:1\naof_enabled:1\naof_last_write_status:err\n", &[], &[]);
 }
 
@@ -469,7 +476,8 @@ fn a_server_that_makes_room_takes_writes_meanwhile() {
         answered(&format!("run_id:x\nrole:master\n{memory}\nevicted_keys:{evicted}\n"), |_| {})
     };
     let mut scene = Scene::new();
-    let refused = |step: &Step| node(step).writes_refused.contains(&(Refusal::Oom, true));
+    let refused =
+        |step: &RoundResult| node(step).writes_refused.contains(&(RefusalReason::Oom, true));
     assert!(
         refused(&scene.round(above(10))),
         "it does not tell yet whether it finds something to evict"

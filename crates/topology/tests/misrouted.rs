@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use snapshot::{Client, CommandStats, NodeSnapshot, Reason};
 use topology::limits::{CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY};
 use topology::{
-    Answer, Deployment, DeploymentView, Finding, FindingKind, Fold, Kind, MisroutedView, Outcome,
-    Round, Value, Wanted, Why,
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Finding, FindingKind,
+    MisrouteReason, MisroutedView, NodeReply, PollOutcome, ReadRequest, Round, Value,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ impl Server {
         self.commands.entry(command).or_default().0 += times;
     }
 
-    fn answer(&mut self, lists: bool) -> Outcome {
+    fn answer(&mut self, lists: bool) -> PollOutcome {
         let role = match self.follows {
             Some(port) => format!(
                 "role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"
@@ -87,10 +87,10 @@ impl Server {
         snapshot.commands = Some(Arc::new(CommandStats::parse(&commands)));
         self.listed += u32::from(lists);
         let clients = lists.then(|| Client::parse_list(&self.clients.join("\n")).into());
-        Outcome::Answered(Answer {
+        PollOutcome::Answered(NodeReply {
             commands_read: true,
             clients,
-            ..Answer::new(snapshot, SECOND / 1000, SystemTime::UNIX_EPOCH)
+            ..NodeReply::new(snapshot, SECOND / 1000, SystemTime::UNIX_EPOCH)
         })
     }
 }
@@ -105,21 +105,22 @@ fn client(id: u64, age: u64, idle: u64, command: &str, library: &str) -> String 
 /// Servers at ports 1, 2, 3 of one host, the first of them primary, and who watches them.
 struct Scene {
     servers: Vec<Server>,
-    fold: Fold,
+    fold: DeploymentTracker,
     elapsed: Duration,
-    wanted: Vec<Wanted>,
+    wanted: Vec<ReadRequest>,
     view: Arc<DeploymentView>,
 }
 
 impl Scene {
     fn new() -> Self {
-        let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+        let mut deployment =
+            Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
         for port in 1..=3 {
             deployment.add(format!("n{port}"), format!("h:{port}"), None);
         }
         let servers =
             vec![Server::new("a", None), Server::new("b", Some(1)), Server::new("c", Some(1))];
-        let fold = Fold::new(Arc::new(deployment));
+        let fold = DeploymentTracker::new(Arc::new(deployment));
         let mut scene =
             Scene { servers, view: fold.view(), fold, elapsed: Duration::ZERO, wanted: Vec::new() };
         scene.rounds(2, |_| {});
@@ -129,15 +130,15 @@ impl Scene {
     fn round(&mut self) {
         self.elapsed += SECOND;
         let wanted = std::mem::take(&mut self.wanted);
-        let answer = |(place, server): (usize, &mut Server)| {
-            server.answer(wanted.contains(&Wanted::Clients(place)))
+        let answer = |(index, server): (usize, &mut Server)| {
+            server.answer(wanted.contains(&ReadRequest::ClientList(index)))
         };
         let outcomes = self.servers.iter_mut().enumerate().map(answer).collect();
         self.take(outcomes);
     }
 
-    fn take(&mut self, outcomes: Vec<Outcome>) {
-        let step = self.fold.apply(&Round::new(
+    fn take(&mut self, outcomes: Vec<PollOutcome>) {
+        let step = self.fold.observe(&Round::new(
             SystemTime::UNIX_EPOCH + self.elapsed,
             self.elapsed,
             outcomes,
@@ -159,8 +160,8 @@ impl Scene {
             (Some(2), None, Some(2));
     }
 
-    fn at(&self, place: usize) -> Option<&MisroutedView> {
-        self.view.nodes[place].misrouted.as_deref()
+    fn at(&self, index: usize) -> Option<&MisroutedView> {
+        self.view.nodes[index].misrouted.as_deref()
     }
 
     fn finding(&self, kind: FindingKind) -> Option<&Finding> {
@@ -193,7 +194,10 @@ fn a_client_of_a_replica_is_told_by_library_and_a_reader_is_not_blamed() {
     ];
     scene.rounds(3, |servers| servers[1].refuse("set", 2));
     let misrouted = scene.at(1).expect("clients write to it");
-    assert_eq!((misrouted.why, &*misrouted.commands), (Why::WrongEndpoint, &["set".into()][..]));
+    assert_eq!(
+        (misrouted.why, &*misrouted.commands),
+        (MisrouteReason::WrongEndpoint, &["set".into()][..])
+    );
     assert!((misrouted.per_second - 2.0).abs() < 0.01, "{}", misrouted.per_second);
     let writers = misrouted.writers.as_ref().expect("listed");
     assert_eq!((writers.total, &*writers.libraries), (1, &[("redis-py".into(), 1)][..]));
@@ -282,8 +286,8 @@ fn clients_left_on_a_demoted_primary_are_stale() {
     ];
     scene.rounds(4, |servers| servers[0].refuse("set", 3));
     let misrouted = scene.at(0).expect("clients write to it");
-    assert_eq!(misrouted.why, Why::Demotion);
-    let of = |clients: &Option<Arc<topology::Clients>>| {
+    assert_eq!(misrouted.why, MisrouteReason::Demotion);
+    let of = |clients: &Option<Arc<topology::MisroutedClients>>| {
         let clients = clients.clone().expect("listed");
         clients
             .libraries
@@ -317,12 +321,12 @@ fn clients_that_look_for_the_primary_where_it_is_not_decay() {
     scene.rounds(10, |_| {});
     scene.swap();
     scene.rounds(60, |servers| servers[2].refuse("incr", 10));
-    assert_eq!(scene.at(2).expect("clients").why, Why::StaleTopology);
+    assert_eq!(scene.at(2).expect("clients").why, MisrouteReason::StaleTopology);
     scene.rounds(80, |servers| servers[2].refuse("incr", 1));
-    assert_eq!(scene.at(2).expect("clients").why, Why::StaleTopology, "it became less");
+    assert_eq!(scene.at(2).expect("clients").why, MisrouteReason::StaleTopology, "it became less");
     // Not so where it goes on as it began.
     scene.rounds(60, |servers| servers[2].refuse("incr", 20));
-    assert_eq!(scene.at(2).expect("clients").why, Why::WrongEndpoint);
+    assert_eq!(scene.at(2).expect("clients").why, MisrouteReason::WrongEndpoint);
 }
 
 #[test]
@@ -441,7 +445,7 @@ fn a_node_that_is_down_says_nothing_and_a_new_process_knows_other_clients() {
     scene.elapsed += SECOND;
     let outcomes = vec![
         scene.servers[0].answer(false),
-        Outcome::Failed(Reason::Refused),
+        PollOutcome::Failed(Reason::Refused),
         scene.servers[2].answer(false),
     ];
     scene.take(outcomes);

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 use snapshot::{NodeSnapshot, Reason};
-use topology::{Answer, Deployment, DeploymentView, Event, Fold, Kind, Outcome, Presence, Round};
+use topology::{
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Event, NodeReply, NodeState,
+    PollOutcome, Round,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NODES: usize = 3;
@@ -74,11 +77,11 @@ fn info(node: usize, act: &Act) -> String {
     }
 }
 
-fn outcome(node: usize, act: &Act) -> Outcome {
+fn outcome(node: usize, act: &Act) -> PollOutcome {
     match act {
-        Act::Silent => Outcome::Missed(Reason::Timeout),
-        Act::Refused => Outcome::Failed(Reason::Refused),
-        _ => Outcome::Answered(Answer::new(
+        Act::Silent => PollOutcome::Missed(Reason::Timeout),
+        Act::Refused => PollOutcome::Failed(Reason::Refused),
+        _ => PollOutcome::Answered(NodeReply::new(
             NodeSnapshot::from_info(&info(node, act)).expect("an INFO reply"),
             Duration::from_millis(1),
             SystemTime::UNIX_EPOCH,
@@ -86,18 +89,18 @@ fn outcome(node: usize, act: &Act) -> Outcome {
     }
 }
 
-fn round(number: usize, outcomes: Vec<Outcome>) -> Round {
+fn round(number: usize, outcomes: Vec<PollOutcome>) -> Round {
     let elapsed = SECOND * u32::try_from(number).expect("few rounds");
     Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes)
 }
 
 /// A fold of the nodes in this order.
-fn fold(order: [usize; NODES]) -> Fold {
-    let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+fn fold(order: [usize; NODES]) -> DeploymentTracker {
+    let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
     for node in order {
         deployment.add(format!("node{node}"), format!("n:{node}"), None);
     }
-    Fold::new(Arc::new(deployment))
+    DeploymentTracker::new(Arc::new(deployment))
 }
 
 /// Plays rounds, and gives the view after each, with its events.
@@ -107,7 +110,7 @@ fn play(acts: &[[Act; NODES]], order: [usize; NODES]) -> Vec<(Arc<DeploymentView
         .iter()
         .enumerate()
         .map(|(number, acts)| round(number, order.map(|node| outcome(node, &acts[node])).into()));
-    rounds.map(|round| fold.apply(&round)).map(|step| (step.view, step.events)).collect()
+    rounds.map(|round| fold.observe(&round)).map(|step| (step.view, step.events)).collect()
 }
 
 /// Everything that only grows.
@@ -134,8 +137,8 @@ fn counters(view: &DeploymentView) -> Vec<u64> {
 /// What is known, by names, so that the order of the nodes is left out of it.
 fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
     let shard = &view.shards[0];
-    let names = |places: &[usize]| {
-        let mut names: Vec<_> = places.iter().map(|place| view.name(*place)).collect();
+    let names = |indices: &[usize]| {
+        let mut names: Vec<_> = indices.iter().map(|index| view.name(*index)).collect();
         names.sort_unstable();
         names.join(",")
     };
@@ -260,7 +263,7 @@ proptest! {
     fn a_missed_round_changes_nothing_before_its_time(acts in acts(false), missed in 1..3_usize) {
         let mut fold = fold([0, 1, 2]);
         for (number, acts) in acts.iter().enumerate() {
-            fold.apply(&round(number, (0..NODES).map(|node| outcome(node, &acts[node])).collect()));
+            fold.observe(&round(number, (0..NODES).map(|node| outcome(node, &acts[node])).collect()));
         }
         let known = |view: &DeploymentView| {
             let mut facts = facts(view);
@@ -270,7 +273,7 @@ proptest! {
         };
         let before = fold.view();
         for gap in 0..missed {
-            let step = fold.apply(&round(acts.len() + gap, vec![Outcome::Missed(Reason::Timeout); NODES]));
+            let step = fold.observe(&round(acts.len() + gap, vec![PollOutcome::Missed(Reason::Timeout); NODES]));
             // A change of the primary may still find its cause.
             let changes = |kind: &str| kind == "primary_changed";
             prop_assert!(step.events.iter().all(|event| changes(event.kind.label())), "{:?}", step.events);
@@ -278,7 +281,7 @@ proptest! {
             then.remove("changes");
             now.remove("changes");
             prop_assert_eq!(then, now);
-            prop_assert!(step.view.nodes.iter().all(|node| node.presence == Presence::Up));
+            prop_assert!(step.view.nodes.iter().all(|node| node.presence == NodeState::Up));
         }
     }
 }
@@ -292,7 +295,7 @@ fn what_is_kept_of_events_is_bounded() {
         } else {
             Act::Replica { id: 1, of: 1, up: true, offset: 0 }
         };
-        fold.apply(&round(number, (0..NODES).map(|node| outcome(node, &act)).collect()));
+        fold.observe(&round(number, (0..NODES).map(|node| outcome(node, &act)).collect()));
     }
     assert_eq!(fold.view().history.events().count(), 1000);
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use timeline::Timeline;
-use topology::{Cause, DeploymentView, Event, EventKind, Evidence, Fold, NoPrimary};
+use topology::{
+    Cause, DeploymentTracker, DeploymentView, Event, EventKind, NoPrimaryReason, PrimaryEvidence,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -26,10 +28,10 @@ fn each_phase(recording: &str, check: impl Fn(&Replayed, &str)) {
         .join(format!("{recording}.timeline-100ms.jsonl"));
     let timeline = Timeline::read(&path).expect("a recording");
     for phase in (0..10).map(|tenths| Duration::from_millis(100 * tenths + 20)) {
-        let mut fold = Fold::new(Arc::new(timeline.deployment(SECOND)));
+        let mut fold = DeploymentTracker::new(Arc::new(timeline.deployment(SECOND)));
         let (mut events, mut bytes) = (Vec::new(), None);
         for round in timeline.rounds(SECOND, phase) {
-            let step = fold.apply(&round);
+            let step = fold.observe(&round);
             bytes = step.view.shards[0].lost_writes.bytes.max(bytes);
             events.extend(
                 step.events
@@ -153,7 +155,7 @@ fn an_operator_demotes_the_primary_to_its_own_replica() {
             .iter()
             .find(|event| event.kind.label() == "primary_lost")
             .expect("lost");
-        assert_eq!(lost.kind, EventKind::PrimaryLost { why: NoPrimary::Loop }, "{at}");
+        assert_eq!(lost.kind, EventKind::PrimaryLost { why: NoPrimaryReason::Loop }, "{at}");
         near(replayed.view.shards[0].no_primary.total, 28.4, SLACK, at);
         assert!(
             !replayed.events.iter().any(|event| event.kind.label().starts_with("link_")),
@@ -181,6 +183,6 @@ fn a_partition_with_a_writing_client_on_either_side() {
         let primary = replayed.view.shards[0]
             .primary
             .map(|primary| (replayed.view.name(primary.node).to_owned(), primary.evidence));
-        assert_eq!(primary, Some(("c".to_owned(), Evidence::Sentinel)), "{at}");
+        assert_eq!(primary, Some(("c".to_owned(), PrimaryEvidence::Sentinel)), "{at}");
     });
 }

@@ -14,7 +14,10 @@ use std::time::{Duration, SystemTime};
 
 use procfs::{CurrentSI, KernelStats};
 use snapshot::{ClusterMap, Fields, NodeSnapshot};
-use topology::{Answer, Deployment, Discovery, Fold, Kind, NameTemplate, Outcome, Round, Wanted};
+use topology::{
+    Deployment, DeploymentTracker, Discovery, Kind, NodeNameTemplate, NodeReply, PollOutcome,
+    ReadRequest, Round,
+};
 
 use tests::{Daemon, Redis, RedisExporter, Stopwatch, eventually, pause};
 
@@ -249,7 +252,8 @@ fn cluster(shards: usize) -> String {
     let maps: Vec<String> = (0..nodes).map(map).collect();
     let mut deployment = Deployment::new("bench", Kind::Cluster, &[], SECOND, SECOND * 3);
     deployment.add(address(0), address(0), None);
-    let (master, names, address_map) = (String::new(), NameTemplate::default(), BTreeMap::new());
+    let (master, names, address_map) =
+        (String::new(), NodeNameTemplate::default(), BTreeMap::new());
     deployment.discovery = Some(Discovery {
         master,
         names,
@@ -257,7 +261,7 @@ fn cluster(shards: usize) -> String {
         ghost_after: SECOND * 600,
         forget_after: SECOND * 300,
     });
-    let mut fold = Fold::new(Arc::new(deployment));
+    let mut fold = DeploymentTracker::new(Arc::new(deployment));
     let (mut wanted, mut spent) = (Vec::new(), Duration::ZERO);
     for round in 1..=ROUNDS {
         let view = fold.view();
@@ -273,7 +277,7 @@ fn cluster(shards: usize) -> String {
         let mut snapshots: Vec<_> = snapshots.collect();
         let begun = Stopwatch::start();
         for wanted in &wanted {
-            if let Wanted::Map(place) = wanted {
+            if let ReadRequest::ClusterMap(place) = wanted {
                 let (number, snapshot) = &mut snapshots[*place];
                 snapshot.map = Some(Arc::new(ClusterMap::parse(&maps[*number])));
             }
@@ -281,7 +285,7 @@ fn cluster(shards: usize) -> String {
         let outcomes =
             snapshots.into_iter().map(|(_, snapshot)| answered(&Arc::new(snapshot))).collect();
         let elapsed = SECOND * round;
-        let step = fold.apply(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes));
+        let step = fold.observe(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes));
         // The first rounds find the nodes.
         if round > ROUNDS / 2 {
             spent += begun.elapsed();
@@ -399,7 +403,7 @@ fn fold(deployments: u16, nodes: u16) -> String {
             for node in 0..nodes {
                 deployment.add(format!("n{node}"), format!("127.0.0.1:{}", port + node), None);
             }
-            Fold::new(Arc::new(deployment))
+            DeploymentTracker::new(Arc::new(deployment))
         })
         .collect();
     let rounds: Vec<Round> = (1..=ROUNDS)
@@ -419,7 +423,7 @@ fn fold(deployments: u16, nodes: u16) -> String {
     let begun = Stopwatch::start();
     for round in &rounds {
         for fold in &mut folds {
-            std::hint::black_box(fold.apply(round));
+            std::hint::black_box(fold.observe(round));
         }
     }
     let each = begun.elapsed().as_secs_f64() * 1e6
@@ -429,8 +433,8 @@ fn fold(deployments: u16, nodes: u16) -> String {
     format!("| | {deployments} | {nodes} | {each:.1} |")
 }
 
-fn answered(snapshot: &Arc<NodeSnapshot>) -> Outcome {
-    Outcome::Answered(Answer::new(
+fn answered(snapshot: &Arc<NodeSnapshot>) -> PollOutcome {
+    PollOutcome::Answered(NodeReply::new(
         Arc::clone(snapshot),
         Duration::from_millis(1),
         SystemTime::UNIX_EPOCH,

@@ -1,7 +1,7 @@
 //! What the nodes of a deployment come to, where its endpoints lead, and its rounds.
 
 use snapshot::Role;
-use topology::{DeploymentView, Resolved};
+use topology::{DeploymentView, ResolvedName};
 
 use crate::row::DeploymentRow;
 
@@ -134,6 +134,6 @@ pub(super) const ROWS: &[DeploymentRow] = &[
     ),
 ];
 
-fn lookups(view: &DeploymentView, count: fn(&Resolved) -> u64) -> Option<f64> {
+fn lookups(view: &DeploymentView, count: fn(&ResolvedName) -> u64) -> Option<f64> {
     (!view.names.is_empty()).then(|| view.names.iter().map(count).sum::<u64>() as f64)
 }

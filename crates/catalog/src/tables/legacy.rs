@@ -1,6 +1,6 @@
 //! Metrics of redis_exporter that have other labels or another meaning than ours. They are on `/scrape` only.
 
-use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, Watched};
+use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, WatchedMaster};
 use topology::{NodeView, address};
 
 use crate::row::Legacy::{Counter, Gauge};
@@ -377,6 +377,6 @@ fn settings(report: &MasterReport) -> Option<&MasterSettings> {
     report.master.settings.as_ref()
 }
 
-fn there(watched: &[Watched]) -> f64 {
+fn there(watched: &[WatchedMaster]) -> f64 {
     watched.iter().filter(|watched| !watched.down()).count() as f64
 }

@@ -49,10 +49,10 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::state(
         "redis_replica_orphaned",
         &["why"],
-        &topology::Orphan::LABELS,
+        &topology::OrphanReason::LABELS,
         "INFO replication: master_host, master_port, master_link_status of the node and of those above it",
-        "Why the replica gets nothing from the primary: 1 for the reason that holds, absent on others than replicas.",
-        |node| node.is_replica().then(|| node.orphan.map_or("", topology::Orphan::label)),
+        "MisrouteReason the replica gets nothing from the primary: 1 for the reason that holds, absent on others than replicas.",
+        |node| node.is_replica().then(|| node.orphan.map_or("", topology::OrphanReason::label)),
     ),
     NodeRow::one(
         "redis_replica_chain_depth",

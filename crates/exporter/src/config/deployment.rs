@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::{Credentials, Tls};
 use serde::Deserialize;
 use snapshot::Role;
-use topology::{Deployment, Kind};
+use topology::{Deployment, DeploymentKind};
 
 use super::access::{FileTls, credentials};
 use super::endpoints::FileEndpoints;
@@ -135,13 +135,13 @@ impl FileDeployment {
         let down_after =
             self.down_after.map_or(DEFAULT_DOWN_AFTER.max(interval * 3), |span| span.0);
         let kind = match (&sentinels, self.cluster.is_empty(), self.dns.is_empty()) {
-            (Some(_), _, _) => Kind::Sentinel,
-            (None, false, _) => Kind::Cluster,
-            (None, true, false) => Kind::Dns,
-            (None, true, true) => Kind::Static,
+            (Some(_), _, _) => DeploymentKind::Sentinel,
+            (None, false, _) => DeploymentKind::Cluster,
+            (None, true, false) => DeploymentKind::Dns,
+            (None, true, true) => DeploymentKind::Static,
         };
         match self.cadence.dns {
-            Some(_) if kind != Kind::Dns => {
+            Some(_) if kind != DeploymentKind::Dns => {
                 return Err(at(["cadence", "dns"], "found without dns, accepted is with dns"));
             }
             Some(span) => {
@@ -182,10 +182,10 @@ impl FileDeployment {
             self.password_file.take(),
             &Credentials::default(),
         )?;
-        if kind == Kind::Cluster {
+        if kind == DeploymentKind::Cluster {
             return self.of_cluster(builder, others, tls.as_ref());
         }
-        if kind == Kind::Dns {
+        if kind == DeploymentKind::Dns {
             let (listed, finding) = (std::mem::take(&mut self.dns), self.finding());
             return dns::add(listed, finding, self.endpoints, builder, &others, tls.as_ref());
         }

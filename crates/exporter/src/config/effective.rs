@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, TlsSettings};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
-use topology::{Discovery, Kind, NodeKind};
+use topology::{DeploymentKind, Discovery, NodeKind};
 
 use super::{DeploymentSettings, Found, Settings};
 
@@ -48,13 +48,13 @@ fn deployment(settings: &DeploymentSettings) -> Table {
         .iter()
         .chain(checked)
         .find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
-    if let (Kind::Cluster, Some(found), Some(discovery)) =
+    if let (DeploymentKind::Cluster, Some(found), Some(discovery)) =
         (deployment.kind, &settings.found, &deployment.discovery)
     {
         table["cluster"] = value(nodes(settings));
         of_found(found, discovery, &mut table);
         table.remove("scheme");
-    } else if let (Kind::Dns, Some(found), Some(discovery)) =
+    } else if let (DeploymentKind::Dns, Some(found), Some(discovery)) =
         (deployment.kind, &settings.found, &deployment.discovery)
     {
         let scheme = if found.tls.is_some() { "rediss" } else { "redis" };
@@ -91,7 +91,7 @@ fn deployment(settings: &DeploymentSettings) -> Table {
         ("slowlog", Some(cadences.slowlog)),
         ("config", Some(cadences.config)),
         ("latencystats", cadences.latencystats),
-        ("dns", Some(cadences.dns).filter(|_| deployment.kind == Kind::Dns)),
+        ("dns", Some(cadences.dns).filter(|_| deployment.kind == DeploymentKind::Dns)),
     ] {
         if let Some(every) = every {
             cadence.insert(name, humantime::format_duration(every).to_string().into());

@@ -43,7 +43,8 @@ pub(super) fn of_figment(error: &figment::Error) -> Problem {
         Kind::UnknownVariant(found, accepted) => {
             format!("found {found:?}, accepted are {}", list(accepted))
         }
-        Kind::InvalidType(found, accepted) | Kind::InvalidValue(found, accepted) => {
+        Kind::InvalidType(found, accepted)
+        | Kind::InvalidValue(found, accepted) => {
             format!("found {}, accepted is {}", kind(found), in_words(accepted))
         }
         Kind::MissingField(name) => {

@@ -1,7 +1,7 @@
 //! What a deployment is expected to be.
 
 use serde::Deserialize;
-use topology::{AofExpectation, Expectations, Kind};
+use topology::{AofExpectation, DeploymentKind, Expectations};
 
 use super::error::{Problem, at};
 use super::values::Date;
@@ -31,7 +31,7 @@ enum FilePrimary {
 }
 
 impl FileExpect {
-    pub(super) fn build(self, kind: Kind) -> Result<Expectations, Problem> {
+    pub(super) fn build(self, kind: DeploymentKind) -> Result<Expectations, Problem> {
         if self.masters == Some(0) {
             return Err(at(
                 ["masters"],
@@ -40,9 +40,9 @@ impl FileExpect {
         }
         // Where others name the primary, several masters are a fault, whatever their number.
         let named_by = match kind {
-            Kind::Sentinel => Some("sentinels"),
-            Kind::Cluster => Some("cluster"),
-            Kind::Static | Kind::Dns => None,
+            DeploymentKind::Sentinel => Some("sentinels"),
+            DeploymentKind::Cluster => Some("cluster"),
+            DeploymentKind::Static | DeploymentKind::Dns => None,
         };
         if let Some(namer) = named_by.filter(|_| self.masters.is_some()) {
             return Err(at(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use client::{Address, Credentials, Endpoint, Tls, Trust};
 use serde::Deserialize;
 use serde::de::Deserializer;
-use topology::{Discovery, NameTemplate};
+use topology::{Discovery, NodeNameTemplate};
 
 use super::access::credentials;
 use super::error::{Problem, at};
@@ -62,7 +62,7 @@ impl Finding {
         let address_map = mapped(&self.address_map, &mut trust)?;
         let template = self
             .node_name
-            .map_or_else(|| Ok(NameTemplate::default()), |text| NameTemplate::new(&text));
+            .map_or_else(|| Ok(NodeNameTemplate::default()), |text| NodeNameTemplate::new(&text));
         builder.deployment.discovery = Some(Discovery {
             master,
             names: template.map_err(|problem| at(["node_name"], problem))?,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, Tls, Trust};
-use topology::{Deployment, EndpointKind, Kind, NodeKind};
+use topology::{Deployment, DeploymentKind, EndpointKind, NodeKind};
 
 use crate::cli::{LogFormat, LogLevel, Nodes, Serve};
 
@@ -193,7 +193,7 @@ impl DeploymentSettings {
         let found = self.found.as_ref()?;
         let (host, port) = address.rsplit_once(':')?;
         let host = host.trim_matches(['[', ']']);
-        if self.deployment.kind == Kind::Dns && host.parse::<IpAddr>().is_err() {
+        if self.deployment.kind == DeploymentKind::Dns && host.parse::<IpAddr>().is_err() {
             return None;
         }
         let address = Address::Tcp { host: host.to_owned(), port: port.parse().ok()? };
@@ -289,7 +289,7 @@ fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigE
                 "found Sentinels and nodes, accepted is one of them: Sentinels name the nodes",
             ));
         }
-        let mut settings = sentinels::from_urls(urls, others, of_kind(Kind::Sentinel))
+        let mut settings = sentinels::from_urls(urls, others, of_kind(DeploymentKind::Sentinel))
             .map_err(|problem| ConfigError::new(place, problem))?;
         for endpoint in
             settings.endpoints.iter_mut().filter(|endpoint| endpoint.credentials.password.is_none())
@@ -298,7 +298,7 @@ fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigE
         }
         return Ok(settings);
     }
-    let mut builder = of_kind(Kind::Static);
+    let mut builder = of_kind(DeploymentKind::Static);
     for url in urls {
         let mut endpoint = address::parse(url, &others, None)
             .map_err(|problem| ConfigError::new(place, problem))?;

@@ -114,30 +114,30 @@ impl Gate {
     /// It cannot be read, or something in it is wrong.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Gate::new(None, BTreeMap::new())) };
-        let place = || format!("--web.config.file: {}", path.display());
-        let text = std::fs::read_to_string(path).with_context(place)?;
+        let index = || format!("--web.config.file: {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(index)?;
         // The parser shows text that it finds in place of a map: there that may be a password or its hash.
-        let shape: Value = serde_yaml_ng::from_str(&text).with_context(place)?;
+        let shape: Value = serde_yaml_ng::from_str(&text).with_context(index)?;
         if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
             bail!(
                 "{}: found text, accepted is a map of keys to values, as in `basic_auth_users: {{ user: hash }}`",
-                place()
+                index()
             );
         }
         // An empty document is allowed, as in Prometheus.
-        let file: Option<WebFile> = serde_yaml_ng::from_str(&text).with_context(place)?;
+        let file: Option<WebFile> = serde_yaml_ng::from_str(&text).with_context(index)?;
         let file = file.unwrap_or_default();
         for (user, hash) in &file.basic_auth_users {
             if hash.0.parse::<bcrypt::HashParts>().is_err() {
                 bail!(
                     "{}: basic_auth_users.{user}: found no bcrypt hash, accepted is one as `htpasswd -nBC 10 {user}` makes it",
-                    place()
+                    index()
                 );
             }
         }
         let folder = path.parent().unwrap_or(Path::new("."));
         let tls =
-            file.tls_server_config.map(|tls| tls.build(folder)).transpose().with_context(place)?;
+            file.tls_server_config.map(|tls| tls.build(folder)).transpose().with_context(index)?;
         Ok(Gate::new(tls, file.basic_auth_users))
     }
 

@@ -7,7 +7,7 @@ use client::Failure;
 use snapshot::Reason;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use topology::{Answer, Outcome};
+use topology::{NodeReply, PollOutcome};
 
 use super::Shared;
 use super::station::{Ask, Post, Report, Seat, Station};
@@ -23,7 +23,7 @@ pub(crate) struct Asked {
     station: AbortHandle,
     standing: Standing,
     /// The last answer since the last round closed.
-    answer: Option<Answer>,
+    answer: Option<NodeReply>,
     /// It answered within the deadline when last asked, or just connected: the next round waits for it.
     prompt: bool,
     /// The running round waits for it.
@@ -118,11 +118,11 @@ impl Asked {
     }
 
     /// Ends a round for this node. Gives what came of it, and the text of what went wrong.
-    pub(crate) fn close(&mut self, elapsed: Duration) -> (Outcome, Option<Arc<str>>) {
+    pub(crate) fn close(&mut self, elapsed: Duration) -> (PollOutcome, Option<Arc<str>>) {
         let (outcome, detail) = (self.outcome(), self.detail());
         match outcome {
-            Outcome::Answered(_) => (self.answered, self.failing) = (true, None),
-            Outcome::Missed(_) | Outcome::Failed(_) if self.answered => {
+            PollOutcome::Answered(_) => (self.answered, self.failing) = (true, None),
+            PollOutcome::Missed(_) | PollOutcome::Failed(_) if self.answered => {
                 self.failing = self.failing.or(Some(elapsed))
             }
             _ => {}
@@ -139,20 +139,20 @@ impl Asked {
         }
     }
 
-    fn outcome(&mut self) -> Outcome {
+    fn outcome(&mut self) -> PollOutcome {
         if self.awaited {
             self.awaited = false;
             self.prompt = false;
         }
         if let Some(answer) = self.answer.take() {
-            return Outcome::Answered(answer);
+            return PollOutcome::Answered(answer);
         }
         match &self.standing {
             // A node that connected during the round was not asked.
-            Standing::Pending | Standing::Idle => Outcome::Pending,
-            Standing::Asked => Outcome::Missed(Reason::Timeout),
-            Standing::Lost(problem) | Standing::Refused(problem) => Outcome::Missed(problem.0),
-            Standing::Failed(problem) => Outcome::Failed(problem.0),
+            Standing::Pending | Standing::Idle => PollOutcome::Pending,
+            Standing::Asked => PollOutcome::Missed(Reason::Timeout),
+            Standing::Lost(problem) | Standing::Refused(problem) => PollOutcome::Missed(problem.0),
+            Standing::Failed(problem) => PollOutcome::Failed(problem.0),
         }
     }
 }

@@ -7,7 +7,7 @@ use client::{Command, Connection, Endpoint, Failure};
 use snapshot::{NodeSnapshot, Reason, Reply};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
-use topology::{Answerer, Check, EndpointKind, OwnErrors};
+use topology::{EndpointCheckResult, EndpointKind, EndpointServer, OwnErrors};
 use tracing::{info, warn};
 
 use super::station::bounded;
@@ -41,7 +41,7 @@ pub(super) struct Brief {
 /// What came of a check.
 #[derive(Debug)]
 pub(super) struct Checked {
-    pub(super) check: Check,
+    pub(super) check: EndpointCheckResult,
     /// The errors that our own commands met at the server that answered.
     pub(super) own_errors: OwnErrors,
 }
@@ -99,11 +99,18 @@ impl Checker {
         self.log(answered.as_ref().err());
         let outcome = answered.map_err(|failure| failure.reason);
         let (begun, ended) = (clock.elapsed(begun), clock.elapsed(clock.now()));
-        Checked { check: Check { endpoint: self.brief.kind, begun, ended, outcome }, own_errors }
+        Checked {
+            check: EndpointCheckResult { endpoint: self.brief.kind, begun, ended, outcome },
+            own_errors,
+        }
     }
 
     /// Connects and asks. The connection is closed when this ends, however it does; the permit when it is open.
-    async fn ask<P>(&mut self, permit: P, own_errors: &mut OwnErrors) -> Result<Answerer, Failure> {
+    async fn ask<P>(
+        &mut self,
+        permit: P,
+        own_errors: &mut OwnErrors,
+    ) -> Result<EndpointServer, Failure> {
         let mut connection = bounded(Connection::open(&self.brief.endpoint, CONNECT_LIMIT)).await?;
         drop(permit);
         let info = self.send(&mut connection, Command { name: "INFO", arguments: vec![] }).await?;
@@ -138,7 +145,11 @@ impl Checker {
                 note(own_errors, NOPERM);
             }
         }
-        Ok(Answerer { run_id: identity.run_id, role: replication.role, replid: replication.replid })
+        Ok(EndpointServer {
+            run_id: identity.run_id,
+            role: replication.role,
+            replid: replication.replid,
+        })
     }
 
     async fn send(&self, connection: &mut Connection, command: Command) -> Result<Reply, Failure> {

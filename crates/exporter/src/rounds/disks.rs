@@ -9,7 +9,7 @@ use rustix::fs::statvfs;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use topology::Disk;
+use topology::DiskSpace;
 use tracing::{info, warn};
 
 use super::Shared;
@@ -24,8 +24,8 @@ const FRESH_FOR: Duration = Duration::from_secs(60);
 /// The room left for the data of each node, by its place.
 #[derive(Debug)]
 pub(super) struct Disks {
-    seen: Vec<Option<(Instant, Disk)>>,
-    looks: mpsc::Receiver<(usize, Instant, Disk)>,
+    seen: Vec<Option<(Instant, DiskSpace)>>,
+    looks: mpsc::Receiver<(usize, Instant, DiskSpace)>,
 }
 
 /// The task of one directory.
@@ -46,23 +46,23 @@ impl Disks {
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let (sender, looks) = mpsc::channel(1);
-        for (place, directory) in settings.data_dirs.iter().enumerate() {
+        for (index, directory) in settings.data_dirs.iter().enumerate() {
             let Some(directory) = directory else { continue };
             let look = Look {
                 shared: shared.clone(),
                 deployment: settings.deployment.name.clone(),
-                node: settings.deployment.nodes[place].name.clone(),
+                node: settings.deployment.nodes[index].name.clone(),
                 directory: Arc::new(directory.clone()),
                 failing: false,
             };
-            tasks.spawn(look.run(place, sender.clone()));
+            tasks.spawn(look.run(index, sender.clone()));
         }
         Disks { seen: vec![None; settings.data_dirs.len()], looks }
     }
 
     /// What is known now.
-    pub(super) fn now(&self, now: Instant) -> Vec<Option<Disk>> {
-        let fresh = |seen: &Option<(Instant, Disk)>| {
+    pub(super) fn now(&self, now: Instant) -> Vec<Option<DiskSpace>> {
+        let fresh = |seen: &Option<(Instant, DiskSpace)>| {
             seen.filter(|(at, _)| *at + FRESH_FOR > now).map(|(_, disk)| disk)
         };
         self.seen.iter().map(fresh).collect()
@@ -70,21 +70,21 @@ impl Disks {
 
     /// Takes up the next look; waits for ever when nobody looks.
     pub(super) async fn next(&mut self) {
-        let Some((place, at, disk)) = self.looks.recv().await else {
+        let Some((index, at, disk)) = self.looks.recv().await else {
             return std::future::pending().await;
         };
-        self.seen[place] = Some((at, disk));
+        self.seen[index] = Some((at, disk));
     }
 }
 
 impl Look {
-    async fn run(mut self, place: usize, looks: mpsc::Sender<(usize, Instant, Disk)>) {
+    async fn run(mut self, index: usize, looks: mpsc::Sender<(usize, Instant, DiskSpace)>) {
         loop {
             let at = self.shared.clock.now();
             let found = free(Arc::clone(&self.directory)).await;
             self.log(&found);
             if let Ok(disk) = found
-                && looks.send((place, at, disk)).await.is_err()
+                && looks.send((index, at, disk)).await.is_err()
             {
                 // This task is being ended.
                 return std::future::pending().await;
@@ -94,7 +94,7 @@ impl Look {
     }
 
     /// One line when it changes, not one for each look.
-    fn log(&mut self, found: &Result<Disk, String>) {
+    fn log(&mut self, found: &Result<DiskSpace, String>) {
         let Look { deployment, node, directory, .. } = self;
         let data_dir = directory.display().to_string();
         match found {
@@ -109,12 +109,12 @@ impl Look {
 }
 
 /// The room left in a directory. Waits for as long as its file system hangs.
-async fn free(directory: Arc<PathBuf>) -> Result<Disk, String> {
+async fn free(directory: Arc<PathBuf>) -> Result<DiskSpace, String> {
     let mut blocking = JoinSet::new();
     blocking.spawn_blocking(move || statvfs(&*directory));
     let looked = blocking.join_next().await.ok_or("no look")?.map_err(|error| error.to_string())?;
     let found = looked.map_err(|error| error.to_string())?;
     // Some file systems make inodes as they need them, and say 0 of 0.
     let free_inodes = (found.f_files > 0).then_some(found.f_favail);
-    Ok(Disk { free_bytes: found.f_bavail.saturating_mul(found.f_frsize), free_inodes })
+    Ok(DiskSpace { free_bytes: found.f_bavail.saturating_mul(found.f_frsize), free_inodes })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use topology::{HostNames, Wanted};
+use topology::{HostNames, ReadRequest};
 
 /// How long a look-up may take; then the address has no name.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -29,9 +29,9 @@ impl Lookups {
     }
 
     /// Looks up what the facts wait for.
-    pub(super) fn want<'a>(&mut self, wanted: impl Iterator<Item = &'a Wanted>) {
+    pub(super) fn want<'a>(&mut self, wanted: impl Iterator<Item = &'a ReadRequest>) {
         for wanted in wanted {
-            let Wanted::HostName(address) = wanted else { continue };
+            let ReadRequest::HostName(address) = wanted else { continue };
             if self.asked.contains(address) || self.names.contains_key(address) {
                 continue;
             }

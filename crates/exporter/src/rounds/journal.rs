@@ -1,10 +1,10 @@
 //! One log line for each event.
 
-use topology::{EventKind, Step};
+use topology::{EventKind, RoundResult};
 use tracing::{info, warn};
 
 /// Logs what changed in a round. What may need a person is a warning.
-pub(super) fn log(step: &Step) {
+pub(super) fn log(step: &RoundResult) {
     let deployment = &step.view.deployment.name;
     for event in &step.events {
         let node = event.node.as_deref();

@@ -25,7 +25,10 @@ use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
-use topology::{Check, DeploymentView, Fold, Message, NodeKind, Outcome, OwnErrors, Round, Wanted};
+use topology::{
+    DeploymentTracker, DeploymentView, EndpointCheckResult, NodeKind, OwnErrors, PollOutcome,
+    ReadRequest, Round, SentinelMessage,
+};
 use tracing::warn;
 
 use crate::config::DeploymentSettings;
@@ -55,7 +58,7 @@ const MAX_CHECKS: usize = 16;
 struct Rounds {
     settings: DeploymentSettings,
     shared: Shared,
-    fold: Fold,
+    fold: DeploymentTracker,
     /// Who sits at each place of the fold.
     members: Vec<Member>,
     turn: u64,
@@ -63,10 +66,10 @@ struct Rounds {
     reports: mpsc::Receiver<(Seat, Report)>,
     stations: JoinSet<()>,
     announcements: Announcements,
-    messages: Vec<Message>,
+    messages: Vec<SentinelMessage>,
     checking: mpsc::Sender<Checked>,
     checked: mpsc::Receiver<Checked>,
-    checks: Vec<Check>,
+    checks: Vec<EndpointCheckResult>,
     /// Errors that checks of endpoints met at a process, until that process answers as a node: they are in its counters.
     owed: Vec<(Box<str>, OwnErrors)>,
     lookups: Lookups,
@@ -78,7 +81,7 @@ struct Rounds {
     /// When a round is to begin that something asked for.
     asked_for: Option<Instant>,
     /// What the facts wait for.
-    wanted: Vec<Wanted>,
+    wanted: Vec<ReadRequest>,
 }
 
 /// Who sits at a place.
@@ -139,7 +142,7 @@ impl Rounds {
     fn new(settings: DeploymentSettings, watches: Vec<Watch>, shared: Shared) -> Self {
         let (reporting, reports) = mpsc::channel(settings.endpoints.len() + 16);
         let (checking, checked) = mpsc::channel(MAX_CHECKS);
-        let mut fold = Fold::new(Arc::clone(&settings.deployment));
+        let mut fold = DeploymentTracker::new(Arc::clone(&settings.deployment));
         shared.state.recall(&mut fold, shared.clock.wall());
         let mut stations = JoinSet::new();
         let names = Names::look_up(&settings, &mut stations);
@@ -175,15 +178,15 @@ impl Rounds {
     /// Gives a station to each node of the deployment that has none, and takes away those of nodes that are gone.
     fn seat(&mut self) {
         let deployment = Arc::clone(&self.fold.view().deployment);
-        for (place, node) in deployment.nodes.iter().enumerate() {
-            let sits = match self.members.get(place) {
+        for (index, node) in deployment.nodes.iter().enumerate() {
+            let sits = match self.members.get(index) {
                 Some(Member::Node(_, address)) => {
                     node.kind == NodeKind::Data && *address == node.address
                 }
                 Some(Member::Sentinel(_)) => true,
                 Some(Member::Unresolved) => {
                     node.kind == NodeKind::Data
-                        && self.settings.endpoint(place, &node.address).is_none()
+                        && self.settings.endpoint(index, &node.address).is_none()
                 }
                 Some(Member::None) => node.kind == NodeKind::Vacant,
                 None => false,
@@ -192,10 +195,10 @@ impl Rounds {
                 continue;
             }
             self.turn += 1;
-            let seat = Seat { place, turn: self.turn };
+            let seat = Seat { index, turn: self.turn };
             let member = match self
                 .settings
-                .endpoint(place, &node.address)
+                .endpoint(index, &node.address)
                 .filter(|_| node.kind == NodeKind::Data)
             {
                 Some(endpoint) => {
@@ -218,7 +221,7 @@ impl Rounds {
                 None if node.kind == NodeKind::Data => Member::Unresolved,
                 None => Member::None,
             };
-            match self.members.get_mut(place) {
+            match self.members.get_mut(index) {
                 Some(sitting) => *sitting = member,
                 None => self.members.push(member),
             }
@@ -269,15 +272,17 @@ impl Rounds {
         let begun = self.shared.clock.now();
         let deadline = begun + self.settings.deadline;
         (self.begun, self.asked_for) = (Some(begun), None);
-        for (place, member) in self.members.iter_mut().enumerate() {
+        for (index, member) in self.members.iter_mut().enumerate() {
             if let Member::Node(asked, _) = member {
-                let wants = |wanted: &Wanted| self.wanted.contains(wanted);
-                let (commands, clients) =
-                    (wants(&Wanted::Commands(place)), wants(&Wanted::Clients(place)));
+                let wants = |wanted: &ReadRequest| self.wanted.contains(wanted);
+                let (commands, clients) = (
+                    wants(&ReadRequest::CommandStats(index)),
+                    wants(&ReadRequest::ClientList(index)),
+                );
                 asked.ask(Ask {
                     commands,
                     clients,
-                    map: wants(&Wanted::Map(place)),
+                    map: wants(&ReadRequest::ClusterMap(index)),
                     ..Ask::default()
                 });
             }
@@ -294,7 +299,7 @@ impl Rounds {
         }
         let round = self.close(scheduled, begun, deadline);
         let before = Arc::clone(&self.fold.view().deployment);
-        let step = self.fold.apply(&round);
+        let step = self.fold.observe(&round);
         journal::log(&step);
         self.shared.state.keep(&self.fold, &step, self.shared.clock.wall());
         if !Arc::ptr_eq(&before, &step.view.deployment) {
@@ -326,8 +331,8 @@ impl Rounds {
                     closed
                 }
                 Member::Sentinel(watch) => watch.take(),
-                Member::Unresolved => (Outcome::Failed(Reason::Dns), None),
-                Member::None => (Outcome::Pending, None),
+                Member::Unresolved => (PollOutcome::Failed(Reason::Dns), None),
+                Member::None => (PollOutcome::Pending, None),
             })
             .unzip();
         self.repay(&mut outcomes);
@@ -377,7 +382,7 @@ impl Rounds {
 
     fn take(&mut self, seat: Seat, report: Report) {
         let deadline = self.settings.deadline;
-        let Some(Member::Node(asked, _)) = self.members.get_mut(seat.place) else { return };
+        let Some(Member::Node(asked, _)) = self.members.get_mut(seat.index) else { return };
         if asked.seat != seat {
             return;
         }
@@ -403,9 +408,9 @@ impl Rounds {
     }
 
     /// Adds the errors that checks of endpoints met to the answers of the nodes that were behind them.
-    fn repay(&mut self, outcomes: &mut [Outcome]) {
+    fn repay(&mut self, outcomes: &mut [PollOutcome]) {
         for outcome in outcomes {
-            let Outcome::Answered(answer) = outcome else { continue };
+            let PollOutcome::Answered(answer) = outcome else { continue };
             let Some(run_id) = answer.snapshot.identity.run_id.clone() else { continue };
             for (_, errors) in self.owed.extract_if(.., |(at, _)| *at == run_id) {
                 for (code, count) in errors {
@@ -417,7 +422,7 @@ impl Rounds {
 
     fn announced(&mut self, announcement: Announcement) {
         match announcement {
-            Announcement::Message(message) => {
+            Announcement::SentinelMessage(message) => {
                 if self.messages.len() == MAX_MESSAGES {
                     warn!(
                         deployment = self.settings.deployment.name,

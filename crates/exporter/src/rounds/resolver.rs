@@ -8,7 +8,7 @@ use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use topology::Resolved;
+use topology::ResolvedName;
 use tracing::{info, warn};
 
 use crate::config::DeploymentSettings;
@@ -22,10 +22,10 @@ type Found = (usize, Vec<String>);
 /// The names of one deployment, and what they stand for.
 #[derive(Debug)]
 pub(super) struct Names {
-    known: Vec<Resolved>,
+    known: Vec<ResolvedName>,
     found: mpsc::Receiver<Found>,
     /// What was known when it was last asked for.
-    told: Arc<[Resolved]>,
+    told: Arc<[ResolvedName]>,
 }
 
 /// The task of one name.
@@ -44,7 +44,7 @@ impl Names {
     pub(super) fn look_up(settings: &DeploymentSettings, tasks: &mut JoinSet<()>) -> Self {
         let names = settings.found.as_ref().map_or(&[][..], |found| &found.names);
         let (finding, found) = mpsc::channel(names.len().max(1));
-        for (place, (host, port)) in names.iter().enumerate() {
+        for (index, (host, port)) in names.iter().enumerate() {
             let deployment = settings.deployment.name.clone();
             let resolver = Resolver {
                 deployment,
@@ -53,9 +53,9 @@ impl Names {
                 every: settings.cadences.dns,
                 logged: None,
             };
-            tasks.spawn(resolver.run(place, finding.clone()));
+            tasks.spawn(resolver.run(index, finding.clone()));
         }
-        let unknown = |(host, port): &(String, u16)| Resolved {
+        let unknown = |(host, port): &(String, u16)| ResolvedName {
             host: host.clone(),
             port: *port,
             addresses: None,
@@ -71,16 +71,16 @@ impl Names {
     }
 
     /// What is known, once each name was looked up.
-    pub(super) fn resolved(&self) -> Arc<[Resolved]> {
+    pub(super) fn resolved(&self) -> Arc<[ResolvedName]> {
         Arc::clone(&self.told)
     }
 
     /// Waits for the next look-up to end, and says whether other nodes are behind the names now.
     pub(super) async fn next(&mut self) -> bool {
-        let Some((place, addresses)) = self.found.recv().await else {
+        let Some((index, addresses)) = self.found.recv().await else {
             return std::future::pending().await;
         };
-        let name = &mut self.known[place];
+        let name = &mut self.known[index];
         name.lookups += 1;
         name.failures += u64::from(addresses.is_empty());
         // A name that cannot be looked up now still stands for what it stood for.
@@ -90,7 +90,7 @@ impl Names {
         if self.waits() {
             return false;
         }
-        let others = |before: &[Resolved], after: &[Resolved]| {
+        let others = |before: &[ResolvedName], after: &[ResolvedName]| {
             !before.iter().map(addresses_of).eq(after.iter().map(addresses_of))
         };
         let changed = others(&self.told, &self.known);
@@ -99,17 +99,17 @@ impl Names {
     }
 }
 
-fn addresses_of(name: &Resolved) -> Option<&[String]> {
+fn addresses_of(name: &ResolvedName) -> Option<&[String]> {
     name.addresses.as_deref()
 }
 
 impl Resolver {
     /// Looks the name up again and again, until the rounds are no more.
-    async fn run(mut self, place: usize, finding: mpsc::Sender<Found>) {
+    async fn run(mut self, index: usize, finding: mpsc::Sender<Found>) {
         loop {
             let looked_up = self.look_up().await;
             self.log(&looked_up);
-            if finding.send((place, looked_up.unwrap_or_default())).await.is_err() {
+            if finding.send((index, looked_up.unwrap_or_default())).await.is_err() {
                 // This task is being ended.
                 return std::future::pending().await;
             }

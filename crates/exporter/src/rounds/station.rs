@@ -10,7 +10,7 @@ use client::{Command, Connection, Endpoint, Failure};
 use snapshot::Reason;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use topology::Answer;
+use topology::NodeReply;
 use tracing::{debug, info, warn};
 
 use super::readings::{Interest, Reading, Readings, Taken};
@@ -74,7 +74,7 @@ pub(crate) struct Post {
 /// The place of a node, and how often it was given away before: a report may outlive the node that it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seat {
-    pub(crate) place: usize,
+    pub(crate) index: usize,
     pub(crate) turn: u64,
 }
 
@@ -83,7 +83,7 @@ pub(crate) enum Report {
     /// There is a connection.
     Connected,
     /// The node answered.
-    Answered(Box<Answer>),
+    Answered(Box<NodeReply>),
     /// INFO was refused, but the connection is kept.
     Refused(Failure),
     /// The connection is gone, and another attempt is to follow. No evidence that the server is.
@@ -223,7 +223,7 @@ impl Station {
     async fn poll(
         &mut self,
         connection: &mut Connection,
-    ) -> Result<(Answer, Option<Failure>), Failure> {
+    ) -> Result<(NodeReply, Option<Failure>), Failure> {
         let clock = self.shared.clock;
         let asked = clock.now();
         let due = self.readings.due(asked);
@@ -261,7 +261,7 @@ impl Station {
         let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
         let (took, at) = (clock.now() - asked, clock.wall());
         Ok((
-            Answer {
+            NodeReply {
                 snapshot: snapshot.into(),
                 took,
                 at,

@@ -20,13 +20,13 @@ use crate::rounds::Shared;
 pub(crate) struct Hub {
     shared: Shared,
     watchers: JoinSet<anyhow::Result<()>>,
-    watched: Vec<Watched>,
+    watched: Vec<WatchedMaster>,
     changed: Arc<Notify>,
 }
 
 /// One Sentinel that is watched.
 #[derive(Debug)]
-struct Watched {
+struct WatchedMaster {
     endpoint: Endpoint,
     brief: watch::Sender<Brief>,
     state: watch::Receiver<Arc<State>>,
@@ -130,7 +130,7 @@ impl Hub {
             changed: Arc::clone(&self.changed),
         };
         let task = self.watchers.spawn(watcher.run());
-        self.watched.push(Watched { endpoint, brief: brief_sender, state, listeners, task });
+        self.watched.push(WatchedMaster { endpoint, brief: brief_sender, state, listeners, task });
     }
 }
 

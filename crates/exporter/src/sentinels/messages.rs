@@ -1,7 +1,7 @@
 //! What Sentinels announce, and which deployments it concerns.
 
 use tokio::sync::mpsc;
-use topology::{Deployment, Message};
+use topology::{Deployment, SentinelMessage};
 
 use super::Watch;
 
@@ -15,7 +15,7 @@ const MAX_PAYLOAD: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Announcement {
     /// A Sentinel said something.
-    Message(Message),
+    SentinelMessage(SentinelMessage),
     /// A Sentinel was asked for the first time, and something came of it.
     Heard,
 }

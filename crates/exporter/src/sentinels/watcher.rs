@@ -9,7 +9,7 @@ use client::Endpoint;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use topology::{Message, Outcome, OwnErrors};
+use topology::{OwnErrors, PollOutcome, SentinelMessage};
 
 use super::listener::{self, Announced};
 use super::messages::{Announcement, Listener, bounded, master};
@@ -35,7 +35,7 @@ pub(super) struct Brief {
 pub(super) struct State {
     /// How often it was asked.
     sequence: u64,
-    outcome: Outcome,
+    outcome: PollOutcome,
     /// What went wrong, in words.
     detail: Option<Arc<str>>,
     /// The errors that our own commands met, since the watcher started.
@@ -74,7 +74,7 @@ impl State {
     pub(super) fn new() -> Self {
         State {
             sequence: 0,
-            outcome: Outcome::Pending,
+            outcome: PollOutcome::Pending,
             detail: None,
             errors: OwnErrors::new(),
             masters: BTreeSet::new(),
@@ -107,14 +107,14 @@ impl Watch {
     }
 
     /// What came of asking it since this was called last, and the text of what went wrong; nothing, if it was not asked meanwhile.
-    pub(crate) fn take(&mut self) -> (Outcome, Option<Arc<str>>) {
+    pub(crate) fn take(&mut self) -> (PollOutcome, Option<Arc<str>>) {
         let state = Arc::clone(&self.state.borrow());
         if state.sequence == self.taken {
-            return (Outcome::Pending, None);
+            return (PollOutcome::Pending, None);
         }
         self.taken = state.sequence;
         let mut outcome = state.outcome.clone();
-        if let Outcome::Answered(answer) = &mut outcome {
+        if let PollOutcome::Answered(answer) = &mut outcome {
             let before = |code: &str| self.errors.get(code).copied().unwrap_or_default();
             answer.own_errors = state
                 .errors
@@ -210,14 +210,14 @@ impl Watcher {
     fn close(&mut self, asked: &mut Asked, waiting: &mut Vec<Announced>) {
         let clock = self.shared.clock;
         let (outcome, detail) = asked.close(clock.elapsed(clock.now()));
-        if matches!(outcome, Outcome::Pending) {
+        if matches!(outcome, PollOutcome::Pending) {
             return;
         }
         let mut state = State::clone(&self.state.borrow());
         state.sequence += 1;
         let first = state.sequence == 1;
         let mut changed = first;
-        if let Outcome::Answered(answer) = &outcome {
+        if let PollOutcome::Answered(answer) = &outcome {
             let run_id = &answer.snapshot.identity.run_id;
             self.process.send_if_modified(|known| {
                 let other = known != run_id;
@@ -246,13 +246,13 @@ impl Watcher {
             let of = master(&channel, &payload);
             self.tell(|listener| {
                 let concerned = of.map_or(listener.shown, |name| name == listener.master);
-                let message = || Message {
+                let message = || SentinelMessage {
                     at,
                     sentinel: listener.label.clone(),
                     channel: bounded(&channel),
                     payload: bounded(&payload),
                 };
-                concerned.then(|| Announcement::Message(message()))
+                concerned.then(|| Announcement::SentinelMessage(message()))
             });
         }
     }
@@ -271,7 +271,7 @@ impl Watcher {
 
     fn post(&self) -> Post {
         Post {
-            seat: Seat { place: 0, turn: 0 },
+            seat: Seat { index: 0, turn: 0 },
             deployment: String::new(),
             node: self.endpoint.to_string(),
             endpoint: self.endpoint.clone(),

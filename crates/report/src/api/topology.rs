@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use topology::{
-    Cause, Clients, DeploymentView, EndpointView, MisroutedView, NodeView, Presence, Upstream,
-    holding,
+    Cause, DeploymentView, EndpointView, MisroutedClients, MisroutedView, NodeState, NodeView,
+    Upstream, holding,
 };
 
 use super::{seconds, time};
@@ -199,7 +199,7 @@ pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
 /// What the nodes of a deployment mean together.
 pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
     let names =
-        |places: &[usize]| places.iter().map(|place| view.name(*place).to_owned()).collect();
+        |indices: &[usize]| indices.iter().map(|index| view.name(*index).to_owned()).collect();
     let shards = view.shards.iter().map(|shard| ShardDocument {
         shard: shard.shard.clone(),
         primary: shard.primary.map(|primary| view.name(primary.node).to_owned()),
@@ -210,7 +210,7 @@ pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
         split_brain: !shard.split_brain.masters.is_empty(),
         split_brain_seconds_total: seconds(shard.split_brain.total),
         no_primary: shard.no_primary.why.is_some(),
-        no_primary_why: shard.no_primary.why.map(topology::NoPrimary::label),
+        no_primary_why: shard.no_primary.why.map(topology::NoPrimaryReason::label),
         no_primary_seconds_total: seconds(shard.no_primary.total),
         replication_loop: !shard.looped.is_empty(),
         unreplicated_writes_total: shard.lost_writes.total,
@@ -249,13 +249,13 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
         address: node.node.address.clone(),
         up: node.up(),
         down_reason: match node.presence {
-            Presence::Down { reason, .. } => Some(reason.label()),
+            NodeState::Down { reason, .. } => Some(reason.label()),
             _ => None,
         },
         role: node.role().map(snapshot::Role::label),
         follows: follows(view, node),
         link_state: snapshot.and(node.link.state).map(topology::LinkState::label),
-        orphaned: node.orphan.map(topology::Orphan::label),
+        orphaned: node.orphan.map(topology::OrphanReason::label),
         lag_bytes: node.lag.bytes,
         lag_seconds: node.lag.behind.map(seconds),
         data_age_seconds: node.lag.age.map(seconds),
@@ -272,7 +272,7 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
 }
 
 fn misrouted(misrouted: &MisroutedView) -> MisroutedDocument {
-    let libraries = |clients: &Clients| {
+    let libraries = |clients: &MisroutedClients| {
         clients.libraries.iter().map(|(library, count)| (library.to_string(), *count)).collect()
     };
     MisroutedDocument {
@@ -288,7 +288,7 @@ fn misrouted(misrouted: &MisroutedView) -> MisroutedDocument {
 pub(crate) fn follows(view: &DeploymentView, node: &NodeView) -> Option<String> {
     match &node.upstream {
         Upstream::Nothing => None,
-        Upstream::Node(place) => Some(view.name(*place).to_owned()),
+        Upstream::Node(index) => Some(view.name(*index).to_owned()),
         Upstream::Unknown(address) => Some(address.clone()),
     }
 }

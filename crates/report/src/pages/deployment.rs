@@ -35,9 +35,9 @@ impl Site<'_> {
         let view = self.named(name).ok_or_else(missing)?;
         let (name, tones, cards) =
             (view.deployment.name.as_str(), tones(view), Cards::of(view, |_| true));
-        let wanted = |place: &usize| {
-            let node = &view.nodes[*place].node;
-            asked.matches([node.name.as_str(), &node.address, &role(view, *place).text])
+        let wanted = |index: &usize| {
+            let node = &view.nodes[*index].node;
+            asked.matches([node.name.as_str(), &node.address, &role(view, *index).text])
         };
         let part =
             asked.part(nodes::ordered(view, &tones).into_iter().filter(wanted).collect(), NODES);

@@ -53,7 +53,7 @@ pub(super) fn drawing(view: &DeploymentView, trees: &[Tree], most: usize, id: &s
 
 fn tree(view: &DeploymentView, tree: &Tree, id: &str) -> Markup {
     let mut bottom = TITLE;
-    let drawn: Vec<_> = tree.rows.iter().map(|row| place(view, row, &mut bottom)).collect();
+    let drawn: Vec<_> = tree.rows.iter().map(|row| index(view, row, &mut bottom)).collect();
     let height = bottom + if tree.left_out > 0 { LINE } else { 0 };
     let width = drawn.iter().map(|drawn| drawn.left).max().unwrap_or_default()
         + WIDTH
@@ -75,17 +75,17 @@ fn tree(view: &DeploymentView, tree: &Tree, id: &str) -> Markup {
 }
 
 /// Where the box of a row is, and what stands in it.
-fn place(view: &DeploymentView, row: &Row, bottom: &mut usize) -> Drawn {
+fn index(view: &DeploymentView, row: &Row, bottom: &mut usize) -> Drawn {
     let (name, role, note) = match &row.stands {
         Stands::Stranger(address) => (
             address.clone(),
             Note { tone: Tone::Bad, text: "not one of this deployment".to_owned() },
             None,
         ),
-        Stands::Node(place) => {
-            let node = &view.nodes[*place];
+        Stands::Node(index) => {
+            let node = &view.nodes[*index];
             let worst = standing::notes(node).into_iter().min_by_key(|note| note.tone);
-            (node.node.name.clone(), role(view, *place), worst)
+            (node.node.name.clone(), role(view, *index), worst)
         }
     };
     let height = PADDING * 2 + LINE * if note.is_some() { 3 } else { 2 } - 6;
@@ -110,8 +110,8 @@ fn square(drawn: &Drawn) -> Markup {
 
 /// From the lower edge of a master to the left edge of who follows it, with what the link is like.
 fn arrow(view: &DeploymentView, row: &Row, above: &Drawn, drawn: &Drawn) -> Markup {
-    let Stands::Node(place) = row.stands else { return Markup::default() };
-    let (tone, text) = link(view, place);
+    let Stands::Node(index) = row.stands else { return Markup::default() };
+    let (tone, text) = link(view, index);
     let (from, trunk, to) = (above.top + above.height, above.left + 16, drawn.left);
     let middle = drawn.top + drawn.height / 2;
     html! {
@@ -137,8 +137,8 @@ fn back(first: &Drawn, last: &Drawn, width: usize) -> Markup {
 }
 
 /// What a link is like: its state, or while it stands how late the replica is.
-fn link(view: &DeploymentView, place: usize) -> (Tone, String) {
-    let node = &view.nodes[place];
+fn link(view: &DeploymentView, index: usize) -> (Tone, String) {
+    let node = &view.nodes[index];
     let Some(state) = node.link.state else { return (Tone::Idle, String::new()) };
     let late = node.lag.behind.map(lag).or_else(|| node.lag.bytes.map(bytes));
     let text = late
@@ -153,11 +153,11 @@ fn description(view: &DeploymentView, tree: &Tree, drawn: &[Drawn]) -> String {
     for (row, drawn) in tree.rows.iter().zip(drawn) {
         // Writing to a string does not fail.
         let _ = write!(text, "{}: {}", drawn.name, drawn.role.text);
-        if let Stands::Node(place) = row.stands
-            && view.nodes[place].upstream != Upstream::Nothing
+        if let Stands::Node(index) = row.stands
+            && view.nodes[index].upstream != Upstream::Nothing
         {
-            let master = follows(view, &view.nodes[place]).unwrap_or_default();
-            let _ = write!(text, ", follows {master}, link {}", link(view, place).1);
+            let master = follows(view, &view.nodes[index]).unwrap_or_default();
+            let _ = write!(text, ", follows {master}, link {}", link(view, index).1);
         }
         if let Some(note) = &drawn.note {
             let _ = write!(text, ", {}", note.text);

@@ -59,15 +59,15 @@ pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
     };
     let (mut roots, mut strangers) = (Vec::new(), BTreeMap::<&str, Vec<usize>>::new());
     let data = || view.members().filter(|(_, node)| node.node.kind == NodeKind::Data);
-    for (place, node) in data() {
+    for (index, node) in data() {
         match &node.upstream {
-            Upstream::Nothing => roots.push(place),
-            Upstream::Node(master) => planter.followers[*master].push(place),
-            Upstream::Unknown(address) => strangers.entry(address).or_default().push(place),
+            Upstream::Nothing => roots.push(index),
+            Upstream::Node(master) => planter.followers[*master].push(index),
+            Upstream::Unknown(address) => strangers.entry(address).or_default().push(index),
         }
     }
-    let stands_alone = |place: &usize| {
-        view.nodes[*place].up() != Some(true) && planter.followers[*place].is_empty()
+    let stands_alone = |index: &usize| {
+        view.nodes[*index].up() != Some(true) && planter.followers[*index].is_empty()
     };
     let (alone, roots): (Vec<_>, Vec<_>) = roots.into_iter().partition(stands_alone);
     let mut trees: Vec<_> = roots.into_iter().map(|root| planter.of_node(root)).collect();
@@ -75,29 +75,29 @@ pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
         trees.push(planter.of_stranger(address, &followers));
     }
     // What is left leads to a circle.
-    for (place, _) in data().filter(|(place, _)| !alone.contains(place)) {
-        if !planter.planted.contains(&place) {
-            trees.push(planter.of_circle(place));
+    for (index, _) in data().filter(|(index, _)| !alone.contains(index)) {
+        if !planter.planted.contains(&index) {
+            trees.push(planter.of_circle(index));
         }
     }
     let primaries: BTreeSet<_> =
         view.shards.iter().filter_map(|shard| Some(shard.primary?.node)).collect();
     let is_alone = primaries.len() == 1;
-    let leads = |tree: &Tree| matches!(tree.rows[0].stands, Stands::Node(place) if is_alone && primaries.contains(&place));
+    let leads = |tree: &Tree| matches!(tree.rows[0].stands, Stands::Node(index) if is_alone && primaries.contains(&index));
     trees.sort_by_key(|tree| (!leads(tree), tree.tone));
     let (down, connecting): (Vec<_>, Vec<_>) =
-        alone.into_iter().partition(|place| view.nodes[*place].up() == Some(false));
+        alone.into_iter().partition(|index| view.nodes[*index].up() == Some(false));
     let sentinels = view
         .members()
         .filter(|(_, node)| matches!(node.node.kind, NodeKind::Sentinel { .. }))
-        .map(|(place, _)| place);
+        .map(|(index, _)| index);
     let groups =
         [("Not answering", down), ("Connecting", connecting), ("Sentinels", sentinels.collect())];
     trees.extend(
         groups
             .into_iter()
-            .filter(|(_, places)| !places.is_empty())
-            .map(|(title, places)| planter.stack(title, places)),
+            .filter(|(_, indices)| !indices.is_empty())
+            .map(|(title, indices)| planter.stack(title, indices)),
     );
     trees
 }
@@ -146,15 +146,15 @@ impl Planter<'_> {
     }
 
     /// The circle that a node is in or leads to, with all that follow it.
-    fn of_circle(&mut self, place: usize) -> Tree {
-        let (mut place, mut passed) = (place, BTreeSet::new());
-        while let Upstream::Node(master) = self.view.nodes[place].upstream
-            && passed.insert(place)
+    fn of_circle(&mut self, index: usize) -> Tree {
+        let (mut index, mut passed) = (index, BTreeSet::new());
+        while let Upstream::Node(master) = self.view.nodes[index].upstream
+            && passed.insert(index)
         {
-            place = master;
+            index = master;
         }
-        let mut tree = self.of_node(place);
-        let follows = |row: &Row| matches!(row.stands, Stands::Node(last) if self.view.nodes[place].upstream == Upstream::Node(last));
+        let mut tree = self.of_node(index);
+        let follows = |row: &Row| matches!(row.stands, Stands::Node(last) if self.view.nodes[index].upstream == Upstream::Node(last));
         tree.back = tree.rows.iter().position(follows);
         tree
     }
@@ -162,47 +162,47 @@ impl Planter<'_> {
     /// An address that no node has, with all that follow it.
     fn of_stranger(&mut self, address: &str, followers: &[usize]) -> Tree {
         let row = Row { stands: Stands::Stranger(address.to_owned()), depth: 0, above: None };
-        let next = self.ordered(followers).map(|place| (place, 1, Some(0))).collect();
+        let next = self.ordered(followers).map(|index| (index, 1, Some(0))).collect();
         self.grow(Tree::of("No node of this deployment".to_owned(), vec![row]), next)
     }
 
     /// Adds nodes with all that follow them: each with its depth, and the row that it follows.
     fn grow(&mut self, mut tree: Tree, mut next: Vec<(usize, usize, Option<usize>)>) -> Tree {
-        while let Some((place, depth, above)) = next.pop() {
-            if !self.planted.insert(place) {
+        while let Some((index, depth, above)) = next.pop() {
+            if !self.planted.insert(index) {
                 continue;
             }
-            tree.tone = tree.tone.min(self.tones[place]);
+            tree.tone = tree.tone.min(self.tones[index]);
             let row = tree.rows.len();
             if row < MAX_ROWS {
-                tree.rows.push(Row { stands: Stands::Node(place), depth, above });
+                tree.rows.push(Row { stands: Stands::Node(index), depth, above });
                 let depth = (depth + 1).min(MAX_DEPTH);
                 next.extend(
-                    self.ordered(&self.followers[place])
+                    self.ordered(&self.followers[index])
                         .map(|follower| (follower, depth, Some(row))),
                 );
             } else {
                 tree.left_out += 1;
-                next.extend(self.followers[place].iter().map(|follower| (*follower, depth, above)));
+                next.extend(self.followers[index].iter().map(|follower| (*follower, depth, above)));
             }
         }
         tree
     }
 
     /// The worst last: it is taken first.
-    fn ordered(&self, places: &[usize]) -> impl Iterator<Item = usize> + use<> {
-        let mut places = places.to_vec();
-        places.sort_by_key(|place| std::cmp::Reverse((self.tones[*place], *place)));
-        places.into_iter()
+    fn ordered(&self, indices: &[usize]) -> impl Iterator<Item = usize> + use<> {
+        let mut indices = indices.to_vec();
+        indices.sort_by_key(|index| std::cmp::Reverse((self.tones[*index], *index)));
+        indices.into_iter()
     }
 
     /// Nodes that do not follow one another.
-    fn stack(&self, title: &str, mut places: Vec<usize>) -> Tree {
-        places.sort_by_key(|place| (self.tones[*place], *place));
-        let left_out = places.len().saturating_sub(MAX_ROWS);
-        let tone = places.first().map(|worst| self.tones[*worst]).unwrap_or_default();
-        let rows = places.into_iter().take(MAX_ROWS).map(|place| Row {
-            stands: Stands::Node(place),
+    fn stack(&self, title: &str, mut indices: Vec<usize>) -> Tree {
+        indices.sort_by_key(|index| (self.tones[*index], *index));
+        let left_out = indices.len().saturating_sub(MAX_ROWS);
+        let tone = indices.first().map(|worst| self.tones[*worst]).unwrap_or_default();
+        let rows = indices.into_iter().take(MAX_ROWS).map(|index| Row {
+            stands: Stands::Node(index),
             depth: 0,
             above: None,
         });

@@ -2,14 +2,14 @@
 
 use maud::{Markup, html};
 use snapshot::Reason;
-use topology::{Asking, Came, Clients, DeploymentView, NodeView, Presence};
+use topology::{DeploymentView, MisroutedClients, NodeState, NodeView, PollRecord, PollResult};
 
 use super::Site;
 use super::findings::{Cards, concerns};
 use super::frame::Frame;
 use super::links::Links;
 use crate::api::follows;
-use crate::fill::place;
+use crate::fill::index;
 use crate::standing::{self, role, tones};
 use crate::tone::Tone;
 use crate::words::{bytes, clock, count, lag, millis, reason, span, tenths};
@@ -34,9 +34,9 @@ impl Site<'_> {
             let instead = html! { p { a href=(LINKS.deployment(deployment)) { "All nodes of " (deployment) } } };
             self.missing(LINKS, &format!("No node of {deployment} is called {node}"), &instead)
         };
-        let found = self.named(deployment).and_then(|view| Some((view, place(view, node)?)));
-        let (view, place) = found.ok_or_else(missing)?;
-        let (node, role, tone) = (&view.nodes[place], role(view, place), tones(view)[place]);
+        let found = self.named(deployment).and_then(|view| Some((view, index(view, node)?)));
+        let (view, index) = found.ok_or_else(missing)?;
+        let (node, role, tone) = (&view.nodes[index], role(view, index), tones(view)[index]);
         let name = node.node.name.as_str();
         let cards = Cards::of(view, |finding| concerns(finding, name));
         let main = html! {
@@ -44,7 +44,7 @@ impl Site<'_> {
             p.standing.(tone.class()) { (role.text) @for note in standing::notes(node) { "; " (note.text) } }
             (self.findings(LINKS, &cards, FINDINGS))
             section aria-labelledby="facts" { h2 #facts { @if node.up() == Some(true) { "What it says" } @else { "What it said last" } } (listed(&said(view, node))) }
-            section aria-labelledby="polling" { h2 #polling { "Asking it" } (self.polling(node)) (self.rounds(node)) }
+            section aria-labelledby="polling" { h2 #polling { "PollRecord it" } (self.polling(node)) (self.rounds(node)) }
             (clients(node))
             (attached(node))
             (refusals(node))
@@ -63,8 +63,8 @@ impl Site<'_> {
             .filter(|(_, failures)| *failures > 0)
             .collect();
         let down = match node.presence {
-            Presence::Down { reason, .. } => Some(reason),
-            Presence::Pending | Presence::Up => None,
+            NodeState::Down { reason, .. } => Some(reason),
+            NodeState::Pending | NodeState::Up => None,
         };
         let failing = down.or(polling.failing).map(|why| {
             (why, if down.is_some() { "It is down" } else { "The last round brought no answer" })
@@ -98,8 +98,11 @@ impl Site<'_> {
 
     /// The last rounds, one by one, the newest first. Open where not all is well.
     fn rounds(&self, node: &NodeView) -> Markup {
-        let silent =
-            node.askings.iter().filter(|asking| !matches!(asking.came, Came::Answer(_))).count();
+        let silent = node
+            .askings
+            .iter()
+            .filter(|asking| !matches!(asking.came, PollResult::Replied(_)))
+            .count();
         html! {
             @if !node.askings.is_empty() {
                 details #rounds open[silent > 0] {
@@ -113,13 +116,15 @@ impl Site<'_> {
         }
     }
 
-    fn asking(&self, asking: &Asking) -> Markup {
+    fn asking(&self, asking: &PollRecord) -> Markup {
         let (tone, what, why) = match &asking.came {
-            Came::Answer(took) => (Tone::Good, format!("answered in {}", millis(*took)), None),
-            Came::Nothing(reason, detail) => {
+            PollResult::Replied(took) => {
+                (Tone::Good, format!("answered in {}", millis(*took)), None)
+            }
+            PollResult::Missed(reason, detail) => {
                 (Tone::Warn, "no answer".to_owned(), Some((*reason, detail)))
             }
-            Came::Failure(reason, detail) => {
+            PollResult::Failed(reason, detail) => {
                 (Tone::Bad, "failed".to_owned(), Some((*reason, detail)))
             }
         };
@@ -141,8 +146,8 @@ impl Site<'_> {
 /// The text of what went wrong last; nothing when it answered since.
 fn detail(node: &NodeView) -> Option<&str> {
     match &node.askings.back()?.came {
-        Came::Answer(_) => None,
-        Came::Nothing(_, detail) | Came::Failure(_, detail) => detail.as_deref(),
+        PollResult::Replied(_) => None,
+        PollResult::Missed(_, detail) | PollResult::Failed(_, detail) => detail.as_deref(),
     }
 }
 
@@ -171,7 +176,7 @@ fn said(view: &DeploymentView, node: &NodeView) -> Facts {
         ("Version", field("valkey_version").or_else(|| field("redis_version"))),
         ("Process", field("run_id")),
         ("Running for", last.and_then(|last| last.identity.uptime).map(span)),
-        ("Clients", field("connected_clients")),
+        ("MisroutedClients", field("connected_clients")),
         ("Memory", amount("used_memory")),
         ("Memory limit", amount("maxmemory").filter(|limit| limit != "0 B")),
         (
@@ -219,11 +224,11 @@ fn listed(facts: &Facts) -> Markup {
 /// Who writes to it, though it is a replica.
 fn clients(node: &NodeView) -> Markup {
     let Some(misrouted) = node.misrouted.as_deref() else { return Markup::default() };
-    let listed = |clients: &Clients| {
+    let listed = |clients: &MisroutedClients| {
         clients.busiest.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
     let facts = vec![
-        ("Why", Some(misrouted.why.label().replace('_', " "))),
+        ("MisrouteReason", Some(misrouted.why.label().replace('_', " "))),
         ("Refused", Some(format!("{:.1} writes per second", misrouted.per_second))),
         ("Commands", Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty())),
         ("Libraries", misrouted.writers.as_ref().map(|writers| writers.versions.join(", "))),
@@ -233,7 +238,7 @@ fn clients(node: &NodeView) -> Markup {
             misrouted.stale.as_deref().map(|stale| format!("{}: {}", stale.total, listed(stale))),
         ),
     ];
-    html! { section aria-labelledby="clients" { h2 #clients { "Clients that write to it, a replica" } (self::listed(&facts)) } }
+    html! { section aria-labelledby="clients" { h2 #clients { "MisroutedClients that write to it, a replica" } (self::listed(&facts)) } }
 }
 
 /// The replicas, as it sees them.

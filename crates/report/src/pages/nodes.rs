@@ -12,17 +12,17 @@ use crate::words::{bytes, lag, span};
 
 /// The places of nodes in the order of the table: the worst first, then the primary, and Sentinels last.
 pub(super) fn ordered(view: &DeploymentView, tones: &[Tone]) -> Vec<usize> {
-    let is_primary = |place: usize| {
-        view.shards.iter().any(|shard| shard.primary.is_some_and(|primary| primary.node == place))
+    let is_primary = |index: usize| {
+        view.shards.iter().any(|shard| shard.primary.is_some_and(|primary| primary.node == index))
     };
-    let rank = |place: usize| match view.nodes[place].node.kind {
+    let rank = |index: usize| match view.nodes[index].node.kind {
         NodeKind::Sentinel { .. } => 2,
-        _ if is_primary(place) => 0,
+        _ if is_primary(index) => 0,
         _ => 1,
     };
-    let mut places: Vec<_> = view.members().map(|(place, _)| place).collect();
-    places.sort_by_cached_key(|place| (tones[*place], rank(*place), *place));
-    places
+    let mut indices: Vec<_> = view.members().map(|(index, _)| index).collect();
+    indices.sort_by_cached_key(|index| (tones[*index], rank(*index), *index));
+    indices
 }
 
 impl Site<'_> {
@@ -31,7 +31,7 @@ impl Site<'_> {
         &self,
         links: Links,
         view: &DeploymentView,
-        places: &[usize],
+        indices: &[usize],
         tones: &[Tone],
     ) -> Markup {
         html! {
@@ -49,15 +49,15 @@ impl Site<'_> {
                             th scope="col" { "Remarks" }
                         }
                     }
-                    tbody { @for place in places { (self.row(links, view, *place, tones[*place])) } }
+                    tbody { @for index in indices { (self.row(links, view, *index, tones[*index])) } }
                 }
             }
         }
     }
 
-    fn row(&self, links: Links, view: &DeploymentView, place: usize, tone: Tone) -> Markup {
-        let node = &view.nodes[place];
-        let (name, role) = (node.node.name.as_str(), role(view, place));
+    fn row(&self, links: Links, view: &DeploymentView, index: usize, tone: Tone) -> Markup {
+        let node = &view.nodes[index];
+        let (name, role) = (node.node.name.as_str(), role(view, index));
         let link = node.snapshot().and(node.link.state);
         let late = node.lag.behind.map(lag).or_else(|| node.lag.bytes.map(bytes));
         let answered = node

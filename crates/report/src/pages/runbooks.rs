@@ -9,7 +9,7 @@ use super::links::Links;
 use super::markdown::Markdown;
 use super::status::standings;
 use super::{Site, nodes};
-use crate::fill::{Fill, place, subject};
+use crate::fill::{Fill, index, subject};
 use crate::runbook::{Runbook, runbook, runbooks};
 use crate::standing::{role, tones};
 use crate::tone::Tone;
@@ -47,7 +47,7 @@ impl Site<'_> {
             || self.missing(LINKS, &format!("There is no runbook {alert}"), &self.index(LINKS));
         let runbook = runbook(alert).ok_or_else(missing)?;
         let view = deployment.and_then(|name| self.named(name));
-        let asked = view.and_then(|view| place(view, node?));
+        let asked = view.and_then(|view| index(view, node?));
         let fill = view.map_or_else(Fill::default, |view| fill_in(view, alert, asked));
         let query =
             view.map(|view| LINKS.runbook("", &view.deployment.name, node)).unwrap_or_default();
@@ -68,7 +68,7 @@ impl Site<'_> {
 
     /// How the deployment is now.
     fn live(&self, alert: &str, view: &DeploymentView, asked: Option<usize>) -> Markup {
-        let (name, node) = (view.deployment.name.as_str(), asked.map(|place| view.name(place)));
+        let (name, node) = (view.deployment.name.as_str(), asked.map(|index| view.name(index)));
         let is_meant = |about: Option<&str>| node.is_none() || about.is_none() || about == node;
         let cards = Cards::of(view, |finding| {
             finding.kind.label() == alert && is_meant(finding.node.as_deref())
@@ -80,16 +80,16 @@ impl Site<'_> {
                 .and_then(|finding| subject(view, finding))
         });
         let tones = tones(view);
-        let places = nodes::ordered(view, &tones);
+        let indices = nodes::ordered(view, &tones);
         html! {
             section.live aria-labelledby="live" {
                 h2 #live { "Now in " a href=(LINKS.deployment(name)) { (name) } }
                 (standings(view))
                 (self.cards(LINKS, &cards, FINDINGS))
                 @if cards.is_empty() && is_finding { p.standing.good { "This is not found now." } }
-                (self.table(LINKS, view, &places[..places.len().min(NODES)], &tones))
-                @if places.len() > NODES { p.more { a href=(LINKS.deployment(name)) { "All " (count(places.len(), "node")) } } }
-                @if let Some(place) = meant { p.filled { "The commands below are for " b { (view.name(place)) } ", " (role(view, place).text) "." } }
+                (self.table(LINKS, view, &indices[..indices.len().min(NODES)], &tones))
+                @if indices.len() > NODES { p.more { a href=(LINKS.deployment(name)) { "All " (count(indices.len(), "node")) } } }
+                @if let Some(index) = meant { p.filled { "The commands below are for " b { (view.name(index)) } ", " (role(view, index).text) "." } }
             }
         }
     }

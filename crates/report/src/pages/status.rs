@@ -115,9 +115,9 @@ impl Site<'_> {
     /// A deployment that is drawn.
     fn section(&self, view: &DeploymentView, asked: &Asked, number: usize) -> Markup {
         let (name, tones) = (view.deployment.name.as_str(), tones(view));
-        let wanted = |place: &usize| is_called(asked, view) || asked.matches(names(view, *place));
-        let places: Vec<_> = nodes::ordered(view, &tones).into_iter().filter(wanted).collect();
-        let left_out = places.len().saturating_sub(NODES);
+        let wanted = |index: &usize| is_called(asked, view) || asked.matches(names(view, *index));
+        let indices: Vec<_> = nodes::ordered(view, &tones).into_iter().filter(wanted).collect();
+        let left_out = indices.len().saturating_sub(NODES);
         html! {
             section.deployment.(tone(view).class()) id={ "deployment-" (name) } aria-labelledby={ "heading-" (number) } {
                 h2 id={ "heading-" (number) } { a href=(LINKS.deployment(name)) { (name) } " " span.of { (view.deployment.kind.label()) } }
@@ -127,8 +127,8 @@ impl Site<'_> {
                     div.events { h3 { "Latest events" } (self.latest(LINKS, view, EVENTS)) }
                 }
                 h3.unseen { "Nodes of " (name) }
-                (self.table(LINKS, view, &places[..places.len() - left_out], &tones))
-                @if left_out > 0 { p.more { a href=(LINKS.deployment(name)) { "All " (count(places.len(), "node")) " of " (name) } } }
+                (self.table(LINKS, view, &indices[..indices.len() - left_out], &tones))
+                @if left_out > 0 { p.more { a href=(LINKS.deployment(name)) { "All " (count(indices.len(), "node")) " of " (name) } } }
             }
         }
     }
@@ -140,7 +140,7 @@ impl Site<'_> {
                 h2 #others { @if beside { "Other deployments" } @else { "Deployments" } }
                 div.scroll role="region" tabindex="0" aria-labelledby="others" {
                     table {
-                        thead { tr { @for head in ["Deployment", "Kind", "Standing", "Nodes", "Last round"] { th scope="col" { (head) } } } }
+                        thead { tr { @for head in ["Deployment", "DeploymentKind", "Standing", "Nodes", "Last round"] { th scope="col" { (head) } } } }
                         tbody {
                             @for view in views {
                                 tr.(tone(view).class()) id={ "deployment-" (view.deployment.name) } {
@@ -202,8 +202,8 @@ pub(super) fn tone(view: &DeploymentView) -> Tone {
     view.findings.first().map_or(Tone::Good, |worst| worst.severity.into())
 }
 
-fn names(view: &DeploymentView, place: usize) -> [&str; 2] {
-    let node = &view.nodes[place].node;
+fn names(view: &DeploymentView, index: usize) -> [&str; 2] {
+    let node = &view.nodes[index].node;
     [&node.name, &node.address]
 }
 
@@ -215,7 +215,7 @@ fn is_called(asked: &Asked, view: &DeploymentView) -> bool {
 /// The deployment, or something in it, is what is looked for.
 fn is_meant(asked: &Asked, view: &DeploymentView) -> bool {
     is_called(asked, view)
-        || view.members().any(|(place, _)| asked.matches(names(view, place)))
+        || view.members().any(|(index, _)| asked.matches(names(view, index)))
         || view.findings.iter().any(|finding| asked.matches([finding.kind.label()]))
 }
 

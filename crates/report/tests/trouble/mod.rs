@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason, Role};
 use topology::{
-    Answer, Answerer, Check, Deployment, DeploymentView, EndpointKind, Fold, Kind, Outcome, Round,
-    ServiceEndpoint,
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, EndpointCheckResult,
+    EndpointKind, EndpointServer, NodeReply, PollOutcome, Round, ServiceEndpoint,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// A node answered with this INFO.
-pub(crate) fn answered(info: &str) -> Outcome {
-    Outcome::Answered(Answer::new(
+pub(crate) fn answered(info: &str) -> PollOutcome {
+    PollOutcome::Answered(NodeReply::new(
         NodeSnapshot::from_info(info).expect("an INFO reply"),
         Duration::from_millis(1),
         SystemTime::UNIX_EPOCH,
@@ -27,7 +27,7 @@ pub(crate) fn in_trouble() -> Arc<DeploymentView> {
 
 /// The same under other names.
 pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView> {
-    let mut deployment = Deployment::new(name, Kind::Static, &[], SECOND, SECOND * 3);
+    let mut deployment = Deployment::new(name, DeploymentKind::Static, &[], SECOND, SECOND * 3);
     for (name, port) in nodes.into_iter().zip(6379..) {
         deployment.add(name, format!("10.0.0.5:{port}"), None);
     }
@@ -36,7 +36,7 @@ pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView>
         endpoint(EndpointKind::Primary, "10.0.0.5:7000"),
         endpoint(EndpointKind::Reader, "10.0.0.5:7001"),
     ];
-    let mut fold = Fold::new(Arc::new(deployment));
+    let mut fold = DeploymentTracker::new(Arc::new(deployment));
     let (old, new) = ("a".repeat(40), "b".repeat(40));
     let master = |changes: u64| {
         format!(
@@ -55,13 +55,13 @@ pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView>
             answered(&format!("run_id:1\n{replica}")),
             answered(&format!("run_id:2\n{replica}")),
         ],
-        [answered(&master(5)), answered(&promoted), Outcome::Failed(Reason::Refused)],
-        [answered(&master(7)), answered(&promoted), Outcome::Failed(Reason::Refused)],
+        [answered(&master(5)), answered(&promoted), PollOutcome::Failed(Reason::Refused)],
+        [answered(&master(7)), answered(&promoted), PollOutcome::Failed(Reason::Refused)],
     ];
     for (outcomes, number) in rounds.into_iter().zip(1..) {
         let elapsed = SECOND * number;
         let checks = if number == 3 { checks() } else { Vec::new() };
-        fold.apply(&Round {
+        fold.observe(&Round {
             checks,
             ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.into())
         });
@@ -70,11 +70,12 @@ pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView>
 }
 
 /// The endpoint for writes still leads to the old master; that for reads is closed.
-fn checks() -> Vec<Check> {
-    let answerer = || Answerer { run_id: Some("0".into()), role: Some(Role::Master), replid: None };
+fn checks() -> Vec<EndpointCheckResult> {
+    let answerer =
+        || EndpointServer { run_id: Some("0".into()), role: Some(Role::Master), replid: None };
     let check = |millis, endpoint, outcome| {
         let begun = SECOND * 2 + Duration::from_millis(millis);
-        Check { endpoint, begun, ended: begun + Duration::from_millis(1), outcome }
+        EndpointCheckResult { endpoint, begun, ended: begun + Duration::from_millis(1), outcome }
     };
     vec![
         check(100, EndpointKind::Primary, Ok(answerer())),

@@ -14,7 +14,7 @@ use clap::Parser;
 use report::api::{NodeDocument, ShardDocument};
 use serde::Serialize;
 use timeline::Timeline;
-use topology::{Event, Fold};
+use topology::{DeploymentTracker, Event};
 
 /// Replays a recorded timeline through the fold.
 #[derive(Debug, Parser)]
@@ -33,11 +33,11 @@ fn main() -> Result<(), String> {
     let arguments = Arguments::parse();
     let timeline = Timeline::read(&arguments.file)?;
     let deployment = Arc::new(timeline.deployment(arguments.sample));
-    let mut fold = Fold::new(deployment);
+    let mut fold = DeploymentTracker::new(deployment);
     let mut events: Vec<_> = timeline
         .rounds(arguments.sample, arguments.phase)
         .iter()
-        .flat_map(|round| fold.apply(round).events)
+        .flat_map(|round| fold.observe(round).events)
         .collect();
     // One that waited for its cause goes where its time belongs.
     events.sort_by_key(Event::order);

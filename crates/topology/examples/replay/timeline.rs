@@ -5,13 +5,16 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
-use snapshot::{MasterReport, NodeSnapshot, Reason, Role, SentinelReport, Watched};
-use topology::{Answer, Deployment, Discovery, Kind, Message, NameTemplate, Outcome, Round};
+use snapshot::{MasterReport, NodeSnapshot, Reason, Role, SentinelReport, WatchedMaster};
+use topology::{
+    Deployment, DeploymentKind, Discovery, NodeNameTemplate, NodeReply, PollOutcome, Round,
+    SentinelMessage,
+};
 
 /// A recording.
 pub(crate) struct Timeline {
     rows: Vec<(f64, Map<String, Value>)>,
-    messages: Vec<(f64, Message)>,
+    messages: Vec<(f64, SentinelMessage)>,
     nodes: Vec<String>,
     sentinels: Vec<String>,
 }
@@ -24,13 +27,13 @@ impl Timeline {
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
-        let row = |(place, line): (usize, &str)| {
+        let row = |(index, line): (usize, &str)| {
             let row = serde_json::from_str::<Map<String, Value>>(line)
-                .map_err(|error| format!("line {}: {error}", place + 1))?;
+                .map_err(|error| format!("line {}: {error}", index + 1))?;
             let at = row
                 .get("t")
                 .and_then(Value::as_f64)
-                .ok_or_else(|| format!("line {}: no t", place + 1))?;
+                .ok_or_else(|| format!("line {}: no t", index + 1))?;
             Ok((at, row))
         };
         let rows = text
@@ -50,14 +53,14 @@ impl Timeline {
         let long = Duration::from_secs(3600);
         let mut deployment = Deployment::new(
             "replay",
-            Kind::Sentinel,
+            DeploymentKind::Sentinel,
             &[],
             sample,
             (sample * 3).max(Duration::from_secs(3)),
         );
         deployment.discovery = Some(Discovery {
             master: MASTER.to_owned(),
-            names: NameTemplate::default(),
+            names: NodeNameTemplate::default(),
             address_map: BTreeMap::new(),
             ghost_after: long,
             forget_after: long,
@@ -98,7 +101,7 @@ impl Timeline {
         rounds
     }
 
-    fn round(&self, at: f64, row: &Map<String, Value>, messages: Vec<Message>) -> Round {
+    fn round(&self, at: f64, row: &Map<String, Value>, messages: Vec<SentinelMessage>) -> Round {
         let elapsed = Duration::from_secs_f64(at);
         let nodes = self.nodes.iter().map(|node| outcome(row.get(node), elapsed));
         let sentinels = self.sentinels.iter().map(|sentinel| said(row.get(sentinel), elapsed));
@@ -131,39 +134,41 @@ fn address(name: &str) -> (String, Option<String>) {
     (format!("{host}:17290"), Some(host))
 }
 
-fn outcome(said: Option<&Value>, elapsed: Duration) -> Outcome {
-    let Some(Value::Object(fields)) = said else { return Outcome::Missed(Reason::Timeout) };
+fn outcome(said: Option<&Value>, elapsed: Duration) -> PollOutcome {
+    let Some(Value::Object(fields)) = said else { return PollOutcome::Missed(Reason::Timeout) };
     if let Some(error) = fields.get("error") {
         let error = error.to_string().to_lowercase();
         return if error.contains("refused") {
-            Outcome::Failed(Reason::Refused)
+            PollOutcome::Failed(Reason::Refused)
         } else if error.contains("timeout") {
-            Outcome::Missed(Reason::Timeout)
+            PollOutcome::Missed(Reason::Timeout)
         } else {
             // The connection was lost; nothing was tried since.
-            Outcome::Missed(Reason::Closed)
+            PollOutcome::Missed(Reason::Closed)
         };
     }
     let lines: Vec<_> =
         fields.iter().map(|(name, value)| format!("{name}:{}\n", text(value))).collect();
     match NodeSnapshot::from_info(&lines.concat()) {
-        Some(snapshot) => Outcome::Answered(Answer::new(
+        Some(snapshot) => PollOutcome::Answered(NodeReply::new(
             snapshot,
             Duration::ZERO,
             SystemTime::UNIX_EPOCH + elapsed,
         )),
-        None => Outcome::Missed(Reason::Protocol),
+        None => PollOutcome::Missed(Reason::Protocol),
     }
 }
 
 /// What a Sentinel said of the master. Its replicas were recorded in part only.
-fn said(said: Option<&Value>, elapsed: Duration) -> Outcome {
-    let Some(Value::Object(fields)) = said else { return Outcome::Missed(Reason::Timeout) };
+fn said(said: Option<&Value>, elapsed: Duration) -> PollOutcome {
+    let Some(Value::Object(fields)) = said else { return PollOutcome::Missed(Reason::Timeout) };
     let values: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
     let named = [("name", MASTER)]
         .into_iter()
         .chain(values.iter().map(|(name, value)| (*name, value.as_str())));
-    let Some(master) = Watched::from_pairs(named) else { return Outcome::Missed(Reason::Protocol) };
+    let Some(master) = WatchedMaster::from_pairs(named) else {
+        return PollOutcome::Missed(Reason::Protocol);
+    };
     let report = SentinelReport::new(vec![MasterReport {
         master,
         replicas: None,
@@ -172,11 +177,15 @@ fn said(said: Option<&Value>, elapsed: Duration) -> Outcome {
     }]);
     let mut snapshot = NodeSnapshot { sentinel: Some(report.into()), ..NodeSnapshot::default() };
     snapshot.replication.role = Some(Role::Sentinel);
-    Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH + elapsed))
+    PollOutcome::Answered(NodeReply::new(
+        snapshot,
+        Duration::ZERO,
+        SystemTime::UNIX_EPOCH + elapsed,
+    ))
 }
 
 /// The Sentinels' messages beside a recording, in the order of their arrival; what several announced alike is there once for each.
-fn messages(path: &Path) -> Vec<(f64, Message)> {
+fn messages(path: &Path) -> Vec<(f64, SentinelMessage)> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(stem) = name.split(".timeline").next() else { return Vec::new() };
     let mut messages = Vec::new();
@@ -191,7 +200,7 @@ fn messages(path: &Path) -> Vec<(f64, Message)> {
             };
             let payload = words.next().unwrap_or_default().to_owned();
             let at_time = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(at);
-            let message = Message {
+            let message = SentinelMessage {
                 at: at_time,
                 sentinel: format!("sentinel{sentinel}"),
                 channel: channel.to_owned(),

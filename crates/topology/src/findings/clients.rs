@@ -1,7 +1,9 @@
 //! Conditions that clients make.
 
 use super::{FindingKind, Found, Severity, Value, seconds, text};
-use crate::{Clients, MisroutedView, NodeView};
+
+use crate::model::view::NodeView;
+use crate::shard::misrouted::{MisroutedClients, MisroutedView};
 
 impl Found<'_> {
     /// Clients write to a replica, or are left over from when it was master.
@@ -37,7 +39,7 @@ impl Found<'_> {
 }
 
 /// How many there are, under this name, and who they are.
-fn who(count: &'static str, clients: &Clients) -> [(&'static str, Value); 3] {
+fn who(count: &'static str, clients: &MisroutedClients) -> [(&'static str, Value); 3] {
     [
         (count, Value::Number(clients.total as f64)),
         ("libraries", texts(&clients.versions)),

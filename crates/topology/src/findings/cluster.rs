@@ -1,11 +1,12 @@
 //! Conditions of a cluster as a whole.
 
 use super::{FindingKind, Found, Severity, Value, text};
-use crate::ClusterView;
+
+use crate::discovery::cluster::ClusterView;
 
 impl Found<'_> {
     pub(super) fn of_cluster(&mut self, cluster: &ClusterView) {
-        use FindingKind as Kind;
+        use FindingKind as DeploymentKind;
         let number = |number: u64| Value::Number(number as f64);
         let counts =
             || vec![("masters", number(cluster.masters as u64)), ("ok", number(cluster.ok as u64))];
@@ -13,16 +14,16 @@ impl Found<'_> {
         if cluster.working() == Some(false) {
             let mut evidence = counts();
             evidence.extend([("why", text("majority")), ("nodes", doubtful)]);
-            self.add(Kind::RedisClusterDown, Severity::Critical, None, evidence);
+            self.add(DeploymentKind::RedisClusterDown, Severity::Critical, None, evidence);
         } else if !cluster.doubtful.is_empty() {
             // One that is cut off says so alone.
             let mut evidence = counts();
             evidence.extend([("why", text("minority")), ("nodes", doubtful)]);
-            self.add(Kind::RedisClusterDown, Severity::Warning, None, evidence);
+            self.add(DeploymentKind::RedisClusterDown, Severity::Warning, None, evidence);
         }
         if let Some(uncovered) = cluster.uncovered.filter(|uncovered| *uncovered > 0) {
             self.add(
-                Kind::RedisClusterSlotsUncovered,
+                DeploymentKind::RedisClusterSlotsUncovered,
                 Severity::Critical,
                 None,
                 vec![("slots", number(uncovered))],
@@ -33,7 +34,7 @@ impl Found<'_> {
                 ("slots", number(cluster.conflicts)),
                 ("nodes", self.names(&cluster.conflicting)),
             ];
-            self.add(Kind::RedisClusterSlotConflict, Severity::Critical, None, evidence);
+            self.add(DeploymentKind::RedisClusterSlotConflict, Severity::Critical, None, evidence);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Endpoints that lead elsewhere than they should.
 
 use super::{FindingKind, Found, Severity, Value, text};
+
+use crate::endpoints::{EndpointKind, EndpointView};
 use crate::limits::ENDPOINT_WRONG_CHECKS;
-use crate::{EndpointKind, EndpointView, ShardView};
+use crate::model::view::ShardView;
 
 impl Found<'_> {
     pub(super) fn of_endpoint(&mut self, endpoint: &EndpointView) {

@@ -5,20 +5,25 @@ use std::time::Duration;
 use snapshot::{ErrorStats, NodeSnapshot, Reason, Role};
 
 use super::{FindingKind, Found, Severity, Value, seconds, text};
+
 use crate::limits::{AOF_BLOATED_FACTOR, LAG_HIGH, MEMORY_NEAR_LIMIT_RATIO, REFUSED_WITHIN};
-use crate::presence::is_absence;
-use crate::{Kind, LinkState, NodeKind, NodeView, Presence, Refusal, Upstream};
+use crate::model::deployment::{DeploymentKind, NodeKind};
+use crate::model::view::NodeView;
+use crate::node::link::LinkState;
+use crate::node::refusals::RefusalReason;
+use crate::node::state::{NodeState, is_absence};
+use crate::shard::upstream::Upstream;
 
 impl Found<'_> {
-    pub(super) fn of_node(&mut self, place: usize) {
-        let node = &self.view.nodes[place];
-        if let Presence::Down { reason, .. } = node.presence {
-            self.down(place, node, reason);
+    pub(super) fn of_node(&mut self, index: usize) {
+        let node = &self.view.nodes[index];
+        if let NodeState::Down { reason, .. } = node.presence {
+            self.down(index, node, reason);
         }
         let Some(snapshot) = node.snapshot() else { return };
         self.tilt(node);
         self.persistence(node, snapshot);
-        self.memory(place, node, snapshot);
+        self.memory(index, node, snapshot);
         self.role(node);
         if snapshot.replication.role == Some(Role::Replica) {
             self.replica(node, snapshot);
@@ -28,7 +33,7 @@ impl Found<'_> {
         }
     }
 
-    fn down(&mut self, place: usize, node: &NodeView, reason: Reason) {
+    fn down(&mut self, index: usize, node: &NodeView, reason: Reason) {
         let mut evidence =
             vec![("reason", text(reason.label())), ("seconds", seconds(node.polling.silence))];
         let role = node.last.as_ref().and_then(|last| last.replication.role);
@@ -45,22 +50,23 @@ impl Found<'_> {
         let policy = node.appendfsync.as_deref().map(text);
         evidence.extend(policy.map(|policy| ("appendfsync", policy)));
         let followed =
-            || self.view.nodes.iter().any(|other| other.upstream == Upstream::Node(place));
+            || self.view.nodes.iter().any(|other| other.upstream == Upstream::Node(index));
         let was_primary = self.view.shards.iter().any(|shard| match shard.last_primary {
-            Some(last) => last == place,
+            Some(last) => last == index,
             None => role == Some(Role::Master) || followed(),
         });
         let left = self.view.nodes.iter().any(NodeView::follows);
         // In a cluster that is for each shard to say.
-        let last_replica =
-            role == Some(Role::Replica) && !left && self.view.deployment.kind != Kind::Cluster;
+        let last_replica = role == Some(Role::Replica)
+            && !left
+            && self.view.deployment.kind != DeploymentKind::Cluster;
         let severity =
             if was_primary || last_replica { Severity::Critical } else { Severity::Warning };
         self.add(FindingKind::RedisDown, severity, Some(node), evidence);
     }
 
     fn persistence(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
-        use FindingKind as Kind;
+        use FindingKind as DeploymentKind;
         let aof = &snapshot.persistence.aof;
         let role = || {
             snapshot
@@ -75,9 +81,9 @@ impl Found<'_> {
             .map(|policy| ("appendfsync", text(policy)));
         if aof.failing() == Some(true) {
             let kind = if aof.fsync_stuck() == Some(true) {
-                Kind::RedisAofFsyncStuck
+                DeploymentKind::RedisAofFsyncStuck
             } else {
-                Kind::RedisAofWriteFailing
+                DeploymentKind::RedisAofWriteFailing
             };
             let buffered =
                 aof.buffered.map(|bytes| ("aof_buffer_length", Value::Number(bytes as f64)));
@@ -90,7 +96,7 @@ impl Found<'_> {
         }
         if aof.enabled == Some(true) && aof.rewrite_ok == Some(false) {
             self.add(
-                Kind::RedisAofRewriteFailing,
+                DeploymentKind::RedisAofRewriteFailing,
                 Severity::Warning,
                 Some(node),
                 vec![("aof_last_bgrewrite_status", text("err"))],
@@ -101,29 +107,39 @@ impl Found<'_> {
                 ("aof_current_size", Value::Number(current)),
                 ("rewrite_due_at", Value::Number(trigger)),
             ];
-            self.add(Kind::RedisAofBloated, Severity::Warning, Some(node), evidence);
+            self.add(DeploymentKind::RedisAofBloated, Severity::Warning, Some(node), evidence);
         }
         if node.expected_aof == Some(true) && aof.enabled == Some(false) {
-            self.add(Kind::RedisAofDisabled, Severity::Warning, Some(node), role());
+            self.add(DeploymentKind::RedisAofDisabled, Severity::Warning, Some(node), role());
         }
         if snapshot.persistence.rdb.save_ok == Some(false) {
-            let blocks = node.writes_refused.contains(&(Refusal::MisconfRdb, true));
+            let blocks = node.writes_refused.contains(&(RefusalReason::MisconfRdb, true));
             let evidence = vec![("blocks_writes", text(if blocks { "yes" } else { "no" }))];
-            self.add(Kind::RedisBgsaveFailing, Severity::Warning, Some(node), evidence);
+            self.add(DeploymentKind::RedisBgsaveFailing, Severity::Warning, Some(node), evidence);
         }
         if snapshot.persistence.loading == Some(true) {
             let left = snapshot
                 .fields
                 .number("loading_eta_seconds")
                 .map(|left| ("eta_seconds", Value::Number(left)));
-            self.add(Kind::RedisLoading, Severity::Info, Some(node), left.into_iter().collect());
+            self.add(
+                DeploymentKind::RedisLoading,
+                Severity::Info,
+                Some(node),
+                left.into_iter().collect(),
+            );
         }
         if snapshot.errors == ErrorStats::Wiped {
-            self.add(Kind::RedisErrorStatsDisabled, Severity::Warning, Some(node), Vec::new());
+            self.add(
+                DeploymentKind::RedisErrorStatsDisabled,
+                Severity::Warning,
+                Some(node),
+                Vec::new(),
+            );
         }
     }
 
-    fn memory(&mut self, place: usize, node: &NodeView, snapshot: &NodeSnapshot) {
+    fn memory(&mut self, index: usize, node: &NodeView, snapshot: &NodeSnapshot) {
         let number = |field| snapshot.fields.number(field);
         let (Some(used), Some(limit)) = (number("used_memory"), number("maxmemory")) else {
             return;
@@ -131,19 +147,19 @@ impl Found<'_> {
         let evidence =
             vec![("used_memory", Value::Number(used)), ("maxmemory", Value::Number(limit))];
         let is_primary =
-            self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == place));
+            self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == index));
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
         let lately = |risen: Option<Duration>| {
             risen.is_some_and(|risen| self.view.elapsed.saturating_sub(risen) <= REFUSED_WITHIN)
         };
-        if refuses(Refusal::Oom) || (is_primary && lately(node.memory_refused)) {
+        if refuses(RefusalReason::Oom) || (is_primary && lately(node.memory_refused)) {
             self.add(FindingKind::RedisOutOfMemory, Severity::Critical, Some(node), evidence);
         } else if limit > 0.0 && used > limit * MEMORY_NEAR_LIMIT_RATIO && evicts_nothing(snapshot)
         {
             self.add(FindingKind::RedisMemoryNearLimit, Severity::Warning, Some(node), evidence);
         }
         // On a fenced stale master this is the fence at work.
-        if refuses(Refusal::Noreplicas) && is_primary {
+        if refuses(RefusalReason::Noreplicas) && is_primary {
             let good = snapshot
                 .replication
                 .good_replicas
@@ -167,32 +183,32 @@ impl Found<'_> {
     }
 
     fn replica(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
-        use FindingKind as Kind;
+        use FindingKind as DeploymentKind;
         let view = self.view;
         let link = snapshot.replication.link.as_ref();
         let master = match &node.upstream {
-            Upstream::Node(place) => Some(view.name(*place).to_owned()),
+            Upstream::Node(index) => Some(view.name(*index).to_owned()),
             Upstream::Unknown(address) => Some(address.clone()),
             Upstream::Nothing => None,
         };
         let master = || master.clone().map(|master| ("master", Value::Text(master)));
         let denied = match &node.upstream {
-            Upstream::Node(place) => {
-                view.nodes[*place].access_denied.filter(|_| view.nodes[*place].up() == Some(true))
+            Upstream::Node(index) => {
+                view.nodes[*index].access_denied.filter(|_| view.nodes[*index].up() == Some(true))
             }
             _ => None,
         };
         let denied =
             denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= REFUSED_WITHIN);
         // What looks like a synchronisation may be attempts that are turned away: then the master knows of none.
-        let synced = matches!(&node.upstream, Upstream::Node(place) if view.nodes[*place].attached.iter().any(|replica| &*replica.seen.state != "online"));
+        let synced = matches!(&node.upstream, Upstream::Node(index) if view.nodes[*index].attached.iter().any(|replica| &*replica.seen.state != "online"));
         // While it reads its data from disk it asks for no link.
-        let loads = |node: &NodeView| node.reads_refused.contains(&(Refusal::Loading, true));
+        let loads = |node: &NodeView| node.reads_refused.contains(&(RefusalReason::Loading, true));
         let denied = denied && !loads(node);
         match node.link.state {
             Some(LinkState::Lost | LinkState::NeverUp) if denied => {
                 self.add(
-                    Kind::RedisReplicationAuthFailing,
+                    DeploymentKind::RedisReplicationAuthFailing,
                     Severity::Critical,
                     Some(node),
                     master().into_iter().collect(),
@@ -200,7 +216,7 @@ impl Found<'_> {
             }
             Some(LinkState::Syncing | LinkState::SyncLooping) if denied && !synced => {
                 self.add(
-                    Kind::RedisReplicationAuthFailing,
+                    DeploymentKind::RedisReplicationAuthFailing,
                     Severity::Critical,
                     Some(node),
                     master().into_iter().collect(),
@@ -208,7 +224,7 @@ impl Found<'_> {
             }
             Some(LinkState::SyncLooping) => {
                 self.add(
-                    Kind::RedisFullSyncLoop,
+                    DeploymentKind::RedisFullSyncLoop,
                     Severity::Critical,
                     Some(node),
                     master().into_iter().collect(),
@@ -227,24 +243,24 @@ impl Found<'_> {
                 .any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
             // Its master turns it away until it has read its own data.
             let waits =
-                matches!(&node.upstream, Upstream::Node(place) if loads(&view.nodes[*place]));
+                matches!(&node.upstream, Upstream::Node(index) if loads(&view.nodes[*index]));
             let (kind, severity) = match state {
-                LinkState::Stalled => (Kind::RedisReplicaLinkStalled, Severity::Warning),
-                _ if healthy || waits => (Kind::RedisReplicaLinkDown, Severity::Warning),
-                _ => (Kind::RedisReplicaLinkDown, Severity::Critical),
+                LinkState::Stalled => (DeploymentKind::RedisReplicaLinkStalled, Severity::Warning),
+                _ if healthy || waits => (DeploymentKind::RedisReplicaLinkDown, Severity::Warning),
+                _ => (DeploymentKind::RedisReplicaLinkDown, Severity::Critical),
             };
             self.add(kind, severity, Some(node), evidence);
         }
         // During its first synchronisation a replica refuses reads, and is right to.
         let was_up = node.link.down_since.is_some() || node.link.state == Some(LinkState::Lost);
-        if was_up && node.reads_refused.contains(&(Refusal::Masterdown, true)) {
+        if was_up && node.reads_refused.contains(&(RefusalReason::Masterdown, true)) {
             let serves = view.nodes.iter().any(|other| {
                 other.role() == Some(Role::Replica)
-                    && !crate::serving::refuses(&other.reads_refused)
+                    && !crate::shard::serving::refuses(&other.reads_refused)
             });
             let severity = if serves { Severity::Warning } else { Severity::Critical };
             self.add(
-                Kind::RedisReplicaRejectsReads,
+                DeploymentKind::RedisReplicaRejectsReads,
                 severity,
                 Some(node),
                 master().into_iter().collect(),
@@ -253,12 +269,12 @@ impl Found<'_> {
         if let Some(why) = node.orphan {
             let evidence =
                 [Some(("why", text(why.label()))), master()].into_iter().flatten().collect();
-            self.add(Kind::RedisReplicaOrphaned, Severity::Warning, Some(node), evidence);
+            self.add(DeploymentKind::RedisReplicaOrphaned, Severity::Warning, Some(node), evidence);
         }
         if let Some(behind) = node.lag.behind.filter(|behind| *behind > LAG_HIGH) {
             let bytes = node.lag.bytes.map(|bytes| ("bytes", Value::Number(bytes as f64)));
             self.add(
-                Kind::RedisReplicationLag,
+                DeploymentKind::RedisReplicationLag,
                 Severity::Warning,
                 Some(node),
                 bytes.into_iter().chain([("seconds", seconds(behind))]).collect(),
@@ -266,7 +282,7 @@ impl Found<'_> {
         }
         if link.and_then(|link| link.read_only) == Some(false) {
             self.add(
-                Kind::RedisReplicaWritable,
+                DeploymentKind::RedisReplicaWritable,
                 Severity::Warning,
                 Some(node),
                 vec![("slave_read_only", Value::Number(0.0))],
@@ -274,7 +290,7 @@ impl Found<'_> {
         }
         if node.diverged {
             self.add(
-                Kind::RedisReplicaDiverged,
+                DeploymentKind::RedisReplicaDiverged,
                 Severity::Warning,
                 Some(node),
                 master().into_iter().collect(),

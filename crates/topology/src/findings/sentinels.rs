@@ -1,18 +1,19 @@
 //! Conditions that Sentinels are in, or that they are in with one another.
 
 use super::{FindingKind, Found, Severity, Value, list, seconds, text};
+
+use crate::discovery::sentinels::{Disagreement, SentinelStatement, SentinelsView};
 use crate::limits::TILT_LASTS;
-use crate::sentinels::{Disagreement, Said};
-use crate::{NodeView, SentinelsView};
+use crate::model::view::NodeView;
 
 impl Found<'_> {
     /// Conditions of all Sentinels together.
     pub(super) fn of_sentinels(&mut self, sentinels: &SentinelsView) {
-        use FindingKind as Kind;
+        use FindingKind as DeploymentKind;
         let primary =
             self.view.shards.first().and_then(|shard| shard.primary).map(|primary| primary.node);
         if let Some(why) = sentinels.disagreement(primary) {
-            let odd = |said: &&Said| {
+            let odd = |said: &&SentinelStatement| {
                 if why == Disagreement::RoleReported {
                     said.role_mismatch
                 } else {
@@ -38,7 +39,7 @@ impl Found<'_> {
             );
             let severity =
                 if why == Disagreement::Dissenter { Severity::Warning } else { Severity::Critical };
-            self.add(Kind::RedisSentinelDisagreement, severity, None, evidence);
+            self.add(DeploymentKind::RedisSentinelDisagreement, severity, None, evidence);
         }
         if sentinels.quorum_lost() {
             let without: Vec<_> = sentinels
@@ -64,7 +65,7 @@ impl Found<'_> {
                     .flatten()
                     .map(|(name, count)| (name, Value::Number(count as f64))),
             );
-            self.add(Kind::RedisSentinelQuorumLost, Severity::Critical, None, evidence);
+            self.add(DeploymentKind::RedisSentinelQuorumLost, Severity::Critical, None, evidence);
         }
         let ghosts = &sentinels.ghosts;
         if !ghosts.replicas.is_empty() || !ghosts.sentinels.is_empty() {
@@ -72,7 +73,7 @@ impl Found<'_> {
                 ("replicas", Value::List(ghosts.replicas.clone())),
                 ("sentinels", Value::List(ghosts.sentinels.clone())),
             ];
-            self.add(Kind::RedisSentinelGhosts, Severity::Warning, None, evidence);
+            self.add(DeploymentKind::RedisSentinelGhosts, Severity::Warning, None, evidence);
         }
         let faults = [
             ("self_replication", !sentinels.self_replicating.is_empty()),
@@ -94,7 +95,7 @@ impl Found<'_> {
             } else {
                 Severity::Critical
             };
-            self.add(Kind::RedisSentinelMisconfigured, severity, None, evidence);
+            self.add(DeploymentKind::RedisSentinelMisconfigured, severity, None, evidence);
         }
     }
 

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::{FindingKind, Found, Severity, TAKING_WRITES, Value, list, seconds, text};
+
 use crate::limits::LOSS_SHOWN_FOR;
-use crate::refusals::holding;
-use crate::{NodeView, Presence, Refusal, ShardView};
+use crate::model::view::{NodeView, ShardView};
+use crate::node::refusals::{RefusalReason, holding};
+use crate::node::state::NodeState;
 
 impl Found<'_> {
     pub(super) fn of_shard(&mut self, shard: &ShardView) {
-        use FindingKind as Kind;
+        use FindingKind as DeploymentKind;
         let view = self.view;
         let recent = |last: Option<Duration>| {
             last.is_some_and(|last| view.elapsed.saturating_sub(last) <= LOSS_SHOWN_FOR)
@@ -19,12 +21,17 @@ impl Found<'_> {
                 ("masters", self.names(&shard.masters)),
                 ("unrelated", self.names(&shard.unrelated)),
             ];
-            self.add(Kind::RolecallUnrelatedMasters, Severity::Warning, None, evidence);
+            self.add(DeploymentKind::RolecallUnrelatedMasters, Severity::Warning, None, evidence);
         }
         if recent(shard.emptied.last) {
             let mut evidence = self.primary(shard);
             evidence.push(("keys_before", Value::Number(shard.emptied.keys as f64)));
-            self.add(Kind::RedisPrimaryRestartedEmpty, Severity::Critical, None, evidence);
+            self.add(
+                DeploymentKind::RedisPrimaryRestartedEmpty,
+                Severity::Critical,
+                None,
+                evidence,
+            );
         }
         let lost = &shard.lost_writes;
         if !shard.split_brain.masters.is_empty() {
@@ -46,7 +53,7 @@ impl Found<'_> {
                 (0, true) => Severity::Warning,
                 _ => Severity::Critical,
             };
-            self.add(Kind::RedisSplitBrain, severity, None, evidence);
+            self.add(DeploymentKind::RedisSplitBrain, severity, None, evidence);
         }
         if let Some(loss) = lost.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
             let mut evidence = vec![
@@ -57,40 +64,40 @@ impl Found<'_> {
             if !shard.primary.is_some_and(|primary| loss.stale.contains(&primary.node)) {
                 evidence.extend(self.primary(shard));
             }
-            self.add(Kind::RedisWritesLost, Severity::Critical, None, evidence);
+            self.add(DeploymentKind::RedisWritesLost, Severity::Critical, None, evidence);
         }
         if !shard.looped.is_empty() {
             let evidence = vec![("nodes", self.names(&shard.looped))];
-            self.add(Kind::RedisReplicationLoop, Severity::Critical, None, evidence);
+            self.add(DeploymentKind::RedisReplicationLoop, Severity::Critical, None, evidence);
         }
         if let Some(why) = shard.no_primary.why {
             let mut evidence = vec![("why", text(why.label()))];
             evidence.extend(shard.last_primary.map(|last| ("last_primary", text(view.name(last)))));
             evidence
                 .push(("seconds", seconds(view.elapsed.saturating_sub(shard.no_primary.since))));
-            self.add(Kind::RedisNoPrimary, Severity::Critical, None, evidence);
+            self.add(DeploymentKind::RedisNoPrimary, Severity::Critical, None, evidence);
         }
         let refusing =
-            |place: &&usize| crate::serving::refuses(&view.nodes[**place].writes_refused);
+            |index: &&usize| crate::shard::serving::refuses(&view.nodes[**index].writes_refused);
         let blocked = || shard.last_primary.as_ref().filter(|_| shard.masters.is_empty());
-        if let (Some(false), Some(place)) =
+        if let (Some(false), Some(index)) =
             (shard.writable, shard.acting().find(refusing).or_else(blocked))
         {
-            let node = &view.nodes[*place];
+            let node = &view.nodes[*index];
             let reasons = if node.snapshot().is_some() {
                 holding(&node.writes_refused)
             } else {
-                vec![Refusal::Busy.label()]
+                vec![RefusalReason::Busy.label()]
             };
             let ends =
                 node.snapshot().and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
-            let loading = reasons == [Refusal::Loading.label()] && ends.is_some();
+            let loading = reasons == [RefusalReason::Loading.label()] && ends.is_some();
             let severity = if loading { Severity::Warning } else { Severity::Critical };
             let evidence = vec![("primary", text(&node.node.name)), ("reasons", list(&reasons))];
-            self.add(Kind::RedisWritesBlocked, severity, None, evidence);
+            self.add(DeploymentKind::RedisWritesBlocked, severity, None, evidence);
         }
         // A stale master is a replica to be, and a node that was not reached yet may be one.
-        let waits = |node: &&NodeView| node.presence == Presence::Pending;
+        let waits = |node: &&NodeView| node.presence == NodeState::Pending;
         let data = || view.nodes.iter().filter(|node| node.holds_data());
         let waits = data().find(waits).is_some() || data().next().is_none();
         if shard.replicas + shard.stale.len() < shard.replicas_wanted && !waits {
@@ -100,8 +107,10 @@ impl Found<'_> {
                 numbers.map(|(name, count)| (name, Value::Number(count as f64))).to_vec();
             // Of a cluster each shard is one of many: a replica less is the business of that shard.
             let (kind, severity) = match (&shard.shard, shard.replicas) {
-                (Some(_), 0) => (Kind::RedisClusterShardWithoutReplica, Severity::Warning),
-                _ => (Kind::RedisReplicasMissing, severity),
+                (Some(_), 0) => {
+                    (DeploymentKind::RedisClusterShardWithoutReplica, Severity::Warning)
+                }
+                _ => (DeploymentKind::RedisReplicasMissing, severity),
             };
             self.add(kind, severity, None, evidence);
         }

@@ -1,12 +1,12 @@
 //! Whether the Sentinels and the nodes agree, and what follows for the primary.
 
-use snapshot::{Held, Quorum, Role, Watched};
+use snapshot::{MasterState, Quorum, Role, WatchedMaster};
 use topology::FindingKind::RedisSentinelDisagreement as Disagreement;
 use topology::FindingKind::{
     RedisSentinelMisconfigured as Misconfigured, RedisSentinelQuorumLost as QuorumLost,
 };
 use topology::Severity::{Critical, Info, Warning};
-use topology::{Deployment, Evidence};
+use topology::{Deployment, PrimaryEvidence};
 
 use crate::scene::*;
 
@@ -16,7 +16,10 @@ fn all_that_any_sentinel_lists_belongs_to_it() {
     scene.sentinels =
         [Some(report(A, 1, &[up(B)])), Some(report(A, 1, &[up(C)])), Some(report(A, 1, &[]))];
     let view = scene.rounds(3);
-    assert_eq!((data(&view), primary(&view)), (vec![A, B, C], Some((A, Evidence::Sentinel))));
+    assert_eq!(
+        (data(&view), primary(&view)),
+        (vec![A, B, C], Some((A, PrimaryEvidence::Sentinel)))
+    );
     assert_eq!((kinds(&view), scene.events.len()), (vec![], 0), "the first list is no event");
     scene.servers.insert(D, replica("w", 'a', A));
     scene.sentinels[2] = Some(report(A, 1, &[up(D)]));
@@ -27,13 +30,14 @@ fn all_that_any_sentinel_lists_belongs_to_it() {
 #[test]
 fn a_majority_is_more_than_half_of_all_that_are_configured() {
     let (a, b) = (|epoch| Some(names(A, epoch)), |epoch| Some(names(B, epoch)));
-    let down = || Some(but(names(A, 1), |report| report.master.held = Held::ObjectivelyDown));
+    let down =
+        || Some(but(names(A, 1), |report| report.master.held = MasterState::ObjectivelyDown));
     for (sentinels, majority, evidence) in [
-        ([a(1), a(1), None], Some((Some(3), 1, 2, false)), Evidence::Sentinel),
-        ([a(1), None, None], None, Evidence::Sole), // those that are down count as configured
-        ([b(1), a(2), a(2)], Some((Some(3), 2, 2, false)), Evidence::Sentinel),
-        ([a(1), a(1), b(2)], None, Evidence::Sole), // two that are out of date outvote nobody
-        ([a(1), down(), down()], Some((Some(3), 1, 3, true)), Evidence::Sole),
+        ([a(1), a(1), None], Some((Some(3), 1, 2, false)), PrimaryEvidence::Sentinel),
+        ([a(1), None, None], None, PrimaryEvidence::Sole), // those that are down count as configured
+        ([b(1), a(2), a(2)], Some((Some(3), 2, 2, false)), PrimaryEvidence::Sentinel),
+        ([a(1), a(1), b(2)], None, PrimaryEvidence::Sole), // two that are out of date outvote nobody
+        ([a(1), down(), down()], Some((Some(3), 1, 3, true)), PrimaryEvidence::Sole),
     ] {
         let mut scene = Scene::healthy(PLAIN);
         scene.sentinels = sentinels;
@@ -108,7 +112,7 @@ fn a_quorum_is_lost_by_most_of_those_that_answer() {
 
 #[test]
 fn what_sentinels_list_may_be_a_mistake() {
-    let follows_itself = Watched { follows: Some((up(C).ip, 6379)), ..up(C) };
+    let follows_itself = WatchedMaster { follows: Some((up(C).ip, 6379)), ..up(C) };
     let stranger = but(names(A, 1), |report| report.master.name = "other".into());
     for (said, why, nodes) in [
         (report(A, 1, &[up(B), up(C), up(A)]), "self_replication", A),
@@ -145,7 +149,7 @@ fn masters_that_sentinels_list_together_are_of_one_data_set() {
         );
         assert_eq!(
             shard.primary.map(|primary| (primary.node, primary.evidence)),
-            Some((3, Evidence::Lineage))
+            Some((3, PrimaryEvidence::Lineage))
         );
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use snapshot::{Held, Watched};
+use snapshot::{MasterState, WatchedMaster};
 use topology::FindingKind::{RedisDown, RedisSentinelDown, RedisSentinelGhosts as Ghosts};
 use topology::Severity::Warning;
-use topology::{Evidence, FindingKind, Lag};
-use topology::{Presence, ProcessView, Wanted};
+use topology::{FindingKind, Lag, PrimaryEvidence};
+use topology::{NodeState, ProcessView, ReadRequest};
 
 use crate::scene::*;
 
@@ -41,7 +41,7 @@ fn a_freed_place_passes_nothing_on() {
             + "master_repl_offset:100\ntotal_error_replies:9\n",
     );
     let view = scene.rounds(1);
-    let (place, c) = node(&view, C);
+    let (index, c) = node(&view, C);
     assert_eq!(
         (c.process.restarts, c.lag.bytes, c.counters.error_replies()),
         (1, Some(400), Some(9))
@@ -53,7 +53,7 @@ fn a_freed_place_passes_nothing_on() {
     let (taken, d) = node(&view, D);
     assert_eq!(
         (taken, d.presence, d.process, d.lag),
-        (place, Presence::Pending, ProcessView::default(), Lag::default())
+        (index, NodeState::Pending, ProcessView::default(), Lag::default())
     );
     scene.servers.insert(D, replica("w", 'd', A) + "total_error_replies:70\n");
     let view = scene.rounds(1);
@@ -81,7 +81,7 @@ fn a_freed_place_is_not_the_primary() {
     scene.servers.insert(B, promoted("y", 'a', 'b'));
     assert_eq!(
         (primary(&scene.rounds(5)), scene.happened("primary_changed")),
-        (Some((B, Evidence::Sentinel)), vec![])
+        (Some((B, PrimaryEvidence::Sentinel)), vec![])
     );
 }
 
@@ -122,7 +122,7 @@ fn a_ghost_is_no_member_until_it_returns() {
 #[test]
 fn one_doubt_keeps_a_ghost() {
     let cut_off = but(report(A, 1, &[down(B, 700), down(C, 700)]), |report| {
-        report.master.held = Held::SubjectivelyDown
+        report.master.held = MasterState::SubjectivelyDown
     });
     for doubt in [names(A, 1), report(A, 1, &[down(C, 20)]), cut_off] {
         let mut scene = Scene::healthy(PLAIN);
@@ -171,7 +171,7 @@ fn host_names_are_asked_for() {
     assert_eq!(data(&scene.rounds(1)), ["redis-2", D], "two of one name are told apart");
     assert_eq!(
         scene.wanted,
-        ["10.0.0.1", "10.0.0.3"].map(|address| Wanted::HostName(address.to_owned()))
+        ["10.0.0.1", "10.0.0.3"].map(|address| ReadRequest::HostName(address.to_owned()))
     );
     scene.names.extend([
         ("10.0.0.1".to_owned(), Some("redis-0.svc".to_owned())),
@@ -192,13 +192,13 @@ fn a_node_that_moved_keeps_its_name() {
     scene.all(&report(A, 1, &[up(B), up(D)]));
     let view = scene.rounds(20);
     assert_eq!((data(&view), kinds(&view)), (vec!["redis-0", "redis-1", "redis-2"], vec![]));
-    let (place, moved) = node(&view, "redis-2");
+    let (index, moved) = node(&view, "redis-2");
     assert_eq!(
-        (place, &moved.node.labels, moved.process.restarts),
+        (index, &moved.node.labels, moved.process.restarts),
         (5, &before.nodes[5].node.labels, 1)
     );
     assert_eq!(
-        (&*moved.node.address, view.deployment.place(D), view.deployment.place(C)),
+        (&*moved.node.address, view.deployment.index(D), view.deployment.index(C)),
         (D, Some(5), None)
     );
     assert_eq!(
@@ -209,19 +209,19 @@ fn a_node_that_moved_keeps_its_name() {
 
 #[test]
 fn one_process_at_two_addresses_is_one_node() {
-    let run = |run_id: &str, address| Watched { run_id: run_id.into(), ..up(address) };
+    let run = |run_id: &str, address| WatchedMaster { run_id: run_id.into(), ..up(address) };
     let mut scene = Scene::new(PLAIN, |_| {});
     scene.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C)]));
     let view = scene.rounds(2);
     assert_eq!(
-        (data(&view), view.deployment.place(B)),
-        (vec!["redis-1:6379", A, C], view.deployment.place("redis-1:6379"))
+        (data(&view), view.deployment.index(B)),
+        (vec!["redis-1:6379", A, C], view.deployment.index("redis-1:6379"))
     );
     // One that is known is found at another address later.
     scene.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C), run("z", D)]));
     let view = scene.rounds(2);
     assert_eq!(
-        (data(&view), view.deployment.place(D)),
+        (data(&view), view.deployment.index(D)),
         (vec!["redis-1:6379", A, C], Some(node(&view, C).0))
     );
     assert_eq!(scene.happened("node_discovered"), [""; 0]);
@@ -268,7 +268,7 @@ fn a_primary_behind_a_map_is_where_sentinels_say() {
     scene.servers.insert("127.0.0.1:7001", info);
     scene.all(&names(A, 1));
     let view = scene.rounds(70);
-    assert_eq!((primary(&view), kinds(&view)), (Some((A, Evidence::Sentinel)), vec![]));
+    assert_eq!((primary(&view), kinds(&view)), (Some((A, PrimaryEvidence::Sentinel)), vec![]));
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn a_node_does_not_take_the_place_of_a_sentinel_of_its_name() {
 fn a_sentinel_that_cannot_see_the_master_makes_nobody_forget_its_replicas() {
     let mut scene = Scene::healthy(PLAIN);
     scene.servers.remove(A);
-    scene.all(&but(report(A, 1, &[]), |report| report.master.held = Held::ObjectivelyDown));
+    scene.all(&but(report(A, 1, &[]), |report| report.master.held = MasterState::ObjectivelyDown));
     assert_eq!(data(&scene.rounds(60)), [A, B, C]);
 }
 

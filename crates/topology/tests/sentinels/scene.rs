@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{
-    Held, MasterReport, MasterSettings, NodeSnapshot, Quorum, Reason, SentinelReport, Watched,
+    MasterReport, MasterSettings, MasterState, NodeSnapshot, Quorum, Reason, SentinelReport,
+    WatchedMaster,
 };
 use topology::{
-    Answer, Deployment, DeploymentView, Discovery, EventKind, Evidence, FindingKind, Fold,
-    HostNames, Kind, NameTemplate,
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, EventKind,
+    FindingKind, HostNames, NodeNameTemplate, NodeReply, PrimaryEvidence,
 };
-use topology::{NodeKind, NodeView, Outcome, Round, Severity, Value, Wanted};
+use topology::{NodeKind, NodeView, PollOutcome, ReadRequest, Round, Severity, Value};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const A: &str = "10.0.0.1:6379";
@@ -27,17 +28,18 @@ pub(crate) const PLAIN: &str = "{host}:{port}";
 
 /// Three Sentinels, what each says of the master, and what the servers say by their addresses. Others refuse connections.
 pub(crate) struct Scene {
-    pub(crate) fold: Fold,
+    pub(crate) fold: DeploymentTracker,
     pub(crate) sentinels: [Option<MasterReport>; 3],
     pub(crate) servers: BTreeMap<&'static str, String>,
     pub(crate) names: HostNames,
-    pub(crate) wanted: Vec<Wanted>,
+    pub(crate) wanted: Vec<ReadRequest>,
     pub(crate) events: Vec<(&'static str, String)>,
 }
 
 impl Scene {
     pub(crate) fn new(template: &str, with: impl FnOnce(&mut Deployment)) -> Self {
-        let mut deployment = Deployment::new("sessions", Kind::Sentinel, &[], SECOND, SECOND * 3);
+        let mut deployment =
+            Deployment::new("sessions", DeploymentKind::Sentinel, &[], SECOND, SECOND * 3);
         for sentinel in 1..=3 {
             deployment.add_sentinel(
                 format!("s{sentinel}"),
@@ -45,8 +47,11 @@ impl Scene {
                 true,
             );
         }
-        let (master, names, address_map) =
-            ("mymaster".to_owned(), NameTemplate::new(template).expect(template), BTreeMap::new());
+        let (master, names, address_map) = (
+            "mymaster".to_owned(),
+            NodeNameTemplate::new(template).expect(template),
+            BTreeMap::new(),
+        );
         deployment.discovery = Some(Discovery {
             master,
             names,
@@ -62,7 +67,7 @@ impl Scene {
         let names = [("1", "redis-0"), ("2", "redis-1"), ("3", "redis-2"), ("4", "redis-2")]
             .map(host_name)
             .into();
-        let (fold, sentinels) = (Fold::new(Arc::new(deployment)), [const { None }; 3]);
+        let (fold, sentinels) = (DeploymentTracker::new(Arc::new(deployment)), [const { None }; 3]);
         Scene { fold, sentinels, servers, names, wanted: Vec::new(), events: Vec::new() }
     }
 
@@ -83,21 +88,21 @@ impl Scene {
             let before = self.fold.view();
             let elapsed = before.elapsed + SECOND;
             let outcomes =
-                before.nodes.iter().enumerate().map(|(place, node)| match node.node.kind {
+                before.nodes.iter().enumerate().map(|(index, node)| match node.node.kind {
                     NodeKind::Sentinel { .. } => answer(
-                        self.sentinels[place].as_ref().map(|said| (SENTINELS[place], Some(said))),
+                        self.sentinels[index].as_ref().map(|said| (SENTINELS[index], Some(said))),
                     ),
                     NodeKind::Data => answer(
                         self.servers.get(&*node.node.address).map(|info| (info.as_str(), None)),
                     ),
-                    NodeKind::Vacant => Outcome::Pending,
+                    NodeKind::Vacant => PollOutcome::Pending,
                 });
             let host_names = Arc::new(self.names.clone());
             let round = Round {
                 host_names,
                 ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
             };
-            let step = self.fold.apply(&round);
+            let step = self.fold.observe(&round);
             self.wanted = step.wanted;
             self.events.extend(step.events.into_iter().map(|event| match &event.kind {
                 EventKind::PrimaryChanged { from, to, cause } => {
@@ -118,12 +123,12 @@ impl Scene {
     }
 }
 
-pub(crate) fn answer(said: Option<(&str, Option<&MasterReport>)>) -> Outcome {
-    let Some((info, report)) = said else { return Outcome::Failed(Reason::Refused) };
+pub(crate) fn answer(said: Option<(&str, Option<&MasterReport>)>) -> PollOutcome {
+    let Some((info, report)) = said else { return PollOutcome::Failed(Reason::Refused) };
     let sentinel = report.map(|report| Arc::new(SentinelReport::new(vec![report.clone()])));
     let snapshot =
         NodeSnapshot { sentinel, ..NodeSnapshot::from_info(info).expect("an INFO reply") };
-    Outcome::Answered(Answer::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
+    PollOutcome::Answered(NodeReply::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
 }
 
 /// What a master says of itself that has been up for 1000 s; its history is a letter.
@@ -150,23 +155,27 @@ pub(crate) fn replica(run_id: &str, history: char, follows: &str) -> String {
     master_of(run_id, history).replace("master\n", &role)
 }
 
-pub(crate) fn up(address: &str) -> Watched {
+pub(crate) fn up(address: &str) -> WatchedMaster {
     let (ip, port) = address.split_once(':').expect("host:port");
-    Watched {
+    WatchedMaster {
         name: address.into(),
         ip: ip.into(),
         port: port.parse().expect("a port"),
-        ..Watched::default()
+        ..WatchedMaster::default()
     }
 }
 
-pub(crate) fn down(address: &str, seconds: u32) -> Watched {
-    Watched { held: Held::SubjectivelyDown, down_for: Some(SECOND * seconds), ..up(address) }
+pub(crate) fn down(address: &str, seconds: u32) -> WatchedMaster {
+    WatchedMaster {
+        held: MasterState::SubjectivelyDown,
+        down_for: Some(SECOND * seconds),
+        ..up(address)
+    }
 }
 
-pub(crate) fn report(master: &str, epoch: u64, replicas: &[Watched]) -> MasterReport {
+pub(crate) fn report(master: &str, epoch: u64, replicas: &[WatchedMaster]) -> MasterReport {
     let settings = MasterSettings { epoch, quorum: 2, others: 2, ..MasterSettings::default() };
-    let master = Watched { name: "mymaster".into(), settings: Some(settings), ..up(master) };
+    let master = WatchedMaster { name: "mymaster".into(), settings: Some(settings), ..up(master) };
     let quorum = Some(Quorum { ok: true, usable: Some(3) });
     MasterReport { master, replicas: Some(replicas.into()), sentinels: Some(Arc::new([])), quorum }
 }
@@ -199,7 +208,7 @@ pub(crate) fn node<'a>(view: &'a DeploymentView, name: &str) -> (usize, &'a Node
     view.members().find(|(_, node)| node.node.name == name).expect(name)
 }
 
-pub(crate) fn primary(view: &DeploymentView) -> Option<(&str, Evidence)> {
+pub(crate) fn primary(view: &DeploymentView) -> Option<(&str, PrimaryEvidence)> {
     view.shards[0].primary.map(|primary| (view.name(primary.node), primary.evidence))
 }
 

@@ -5,7 +5,9 @@ mod scene;
 use std::time::SystemTime;
 
 use snapshot::Reason;
-use topology::{DeploymentView, EventKind, Evidence, Expectations, FindingKind, Outcome, Severity};
+use topology::{
+    DeploymentView, EventKind, Expectations, FindingKind, PollOutcome, PrimaryEvidence, Severity,
+};
 
 use scene::{SECOND, Says, Scene, failed_over, found, master, primary, refused, replica, says};
 
@@ -78,9 +80,9 @@ fn our_own_wrong_password_is_no_outage() {
     let view = scene.rounds(
         10,
         &[
-            Outcome::Failed(Reason::Auth),
-            Outcome::Failed(Reason::Auth),
-            Outcome::Failed(Reason::Auth),
+            PollOutcome::Failed(Reason::Auth),
+            PollOutcome::Failed(Reason::Auth),
+            PollOutcome::Failed(Reason::Auth),
         ],
     );
     let kinds: Vec<_> =
@@ -88,8 +90,8 @@ fn our_own_wrong_password_is_no_outage() {
     assert_eq!(kinds, [(FindingKind::RolecallCannotRead, Severity::Warning); 3]);
     assert_eq!(scene.happened("primary_regained"), 1);
     // Only the primary has another password.
-    let view =
-        scene.rounds(10, &[Outcome::Failed(Reason::Auth), healthy[1].clone(), healthy[2].clone()]);
+    let view = scene
+        .rounds(10, &[PollOutcome::Failed(Reason::Auth), healthy[1].clone(), healthy[2].clone()]);
     let kinds: Vec<_> = view.findings.iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [FindingKind::RolecallCannotRead]);
 }
@@ -109,7 +111,7 @@ fn a_primary_that_was_replaced_may_come_back_empty() {
     let view = scene.round(vec![says(&Says { uptime: 0, ..master("x2", 'c') }), says(&promoted)]);
     assert_eq!(
         (primary(&view), view.shards[0].emptied.total),
-        (Some(("n2", Evidence::Lineage)), 0)
+        (Some(("n2", PrimaryEvidence::Lineage)), 0)
     );
 }
 
@@ -257,7 +259,7 @@ fn a_chain_is_not_broken_by_a_synchronisation() {
     assert_eq!(view.nodes[2].orphan, None);
     let down = above("role:slave\nmaster_host:h\nmaster_port:1\nmaster_link_status:down\n");
     let view = scene.rounds(20, &[says(&master("x", 'a')), down, leaf]);
-    assert_eq!(view.nodes[2].orphan, Some(topology::Orphan::BrokenChain));
+    assert_eq!(view.nodes[2].orphan, Some(topology::OrphanReason::BrokenChain));
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn an_expectation_knows_no_failover() {
     // It comes back with a dump of the common history, which it continues as well.
     let back = says(&Says { uptime: 1, continues: Some('a'), ..master("x2", 'c') });
     let view = scene.rounds(3, &[back, promoted]);
-    assert_eq!(primary(&view), Some(("n2", Evidence::Previous)));
+    assert_eq!(primary(&view), Some(("n2", PrimaryEvidence::Previous)));
     assert_eq!(view.shards[0].stale, [0]);
 }
 
@@ -290,7 +292,7 @@ fn the_order_of_histories_outlives_a_restart_of_the_exporter() {
             says(&Says { continues: Some('a'), ..master("y", 'b') }),
         ],
     );
-    assert_eq!(primary(&view), Some(("n1", Evidence::Lineage)));
+    assert_eq!(primary(&view), Some(("n1", PrimaryEvidence::Lineage)));
     assert_eq!(scene.happened("primary_changed") + scene.happened("split_brain_began"), 2);
 }
 
@@ -357,7 +359,7 @@ fn a_stranger_is_not_primary_for_want_of_another() {
     );
     // But where the replicas go over to it, it is.
     let view = scene.rounds(4, &[refused(), says(&replica("y", 'e', 3)), joining]);
-    assert_eq!(primary(&view), Some(("n3", Evidence::Sole)));
+    assert_eq!(primary(&view), Some(("n3", PrimaryEvidence::Sole)));
 }
 
 #[test]
@@ -367,8 +369,8 @@ fn one_replica_that_cannot_be_read_hides_no_dead_primary() {
         2,
         &[says(&master("x", 'a')), says(&replica("y", 'a', 1)), says(&replica("z", 'a', 1))],
     );
-    let view =
-        scene.rounds(8, &[refused(), says(&replica("y", 'a', 1)), Outcome::Failed(Reason::Noperm)]);
+    let view = scene
+        .rounds(8, &[refused(), says(&replica("y", 'a', 1)), PollOutcome::Failed(Reason::Noperm)]);
     assert_eq!(found(&view, FindingKind::RedisNoPrimary), Some(Severity::Critical));
     assert_eq!(
         found(&view, FindingKind::RedisReplicasMissing),
@@ -381,7 +383,7 @@ fn one_replica_that_cannot_be_read_hides_no_dead_primary() {
 fn a_split_brain_begins_with_answers() {
     let (mut scene, promoted) = failed_over(&master("x", 'a'));
     // The old primary hangs: it may have been demoted.
-    scene.rounds(3, &[Outcome::Missed(Reason::Timeout), promoted.clone()]);
+    scene.rounds(3, &[PollOutcome::Missed(Reason::Timeout), promoted.clone()]);
     assert_eq!(scene.happened("split_brain_began"), 0);
     let view = scene.rounds(2, &[says(&master("x", 'a')), promoted]);
     assert_eq!(
@@ -449,8 +451,8 @@ fn a_stale_master_that_refuses_writes_harms_nobody() {
 fn a_script_that_blocks_the_primary_blocks_writes() {
     let mut scene = Scene::new(1);
     scene.round(vec![says(&master("x", 'a'))]);
-    scene.rounds(4, &[Outcome::Missed(Reason::Timeout)]);
-    let view = scene.rounds(20, &[Outcome::Missed(Reason::Busy)]);
+    scene.rounds(4, &[PollOutcome::Missed(Reason::Timeout)]);
+    let view = scene.rounds(20, &[PollOutcome::Missed(Reason::Busy)]);
     assert_eq!((view.nodes[0].up(), view.shards[0].writable), (Some(false), Some(false)));
     assert_eq!(found(&view, FindingKind::RedisWritesBlocked), Some(Severity::Critical));
     assert_eq!(

@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason};
 use topology::{
-    Answer, Deployment, DeploymentView, EventKind, Evidence, FindingKind, Fold, Kind, Outcome,
-    Round, Severity,
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, EventKind, FindingKind,
+    NodeReply, PollOutcome, PrimaryEvidence, Round, Severity,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// A deployment of nodes at ports 1, 2, 3 of one host.
 pub(crate) struct Scene {
-    pub(crate) fold: Fold,
+    pub(crate) fold: DeploymentTracker,
     pub(crate) elapsed: Duration,
     pub(crate) events: Vec<EventKind>,
 }
@@ -24,17 +24,22 @@ impl Scene {
     }
 
     pub(crate) fn of(nodes: u16, with: impl FnOnce(&mut Deployment)) -> Self {
-        let mut deployment = Deployment::new("orders", Kind::Static, &[], SECOND, SECOND * 3);
+        let mut deployment =
+            Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
         with(&mut deployment);
         for node in deployment.nodes.len() + 1..=usize::from(nodes) {
             deployment.add(format!("n{node}"), format!("h:{node}"), None);
         }
-        Scene { fold: Fold::new(Arc::new(deployment)), elapsed: Duration::ZERO, events: Vec::new() }
+        Scene {
+            fold: DeploymentTracker::new(Arc::new(deployment)),
+            elapsed: Duration::ZERO,
+            events: Vec::new(),
+        }
     }
 
-    pub(crate) fn round(&mut self, outcomes: Vec<Outcome>) -> Arc<DeploymentView> {
+    pub(crate) fn round(&mut self, outcomes: Vec<PollOutcome>) -> Arc<DeploymentView> {
         self.elapsed += SECOND;
-        let step = self.fold.apply(&Round::new(
+        let step = self.fold.observe(&Round::new(
             SystemTime::UNIX_EPOCH + self.elapsed,
             self.elapsed,
             outcomes,
@@ -44,7 +49,7 @@ impl Scene {
     }
 
     /// The same round several times.
-    pub(crate) fn rounds(&mut self, count: usize, outcomes: &[Outcome]) -> Arc<DeploymentView> {
+    pub(crate) fn rounds(&mut self, count: usize, outcomes: &[PollOutcome]) -> Arc<DeploymentView> {
         (0..count).map(|_| self.round(outcomes.to_vec())).last().expect("a round")
     }
 
@@ -66,7 +71,7 @@ pub(crate) struct Says {
     pub(crate) more: &'static str,
 }
 
-pub(crate) fn says(says: &Says) -> Outcome {
+pub(crate) fn says(says: &Says) -> PollOutcome {
     let Says { run_id, uptime, history, continues, follows, offset, changes, more } = says;
     let id = |letter: &char| letter.to_string().repeat(40);
     let role = match follows {
@@ -85,7 +90,7 @@ pub(crate) fn says(says: &Says) -> Outcome {
          master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n",
         id(history)
     );
-    Outcome::Answered(Answer::new(
+    PollOutcome::Answered(NodeReply::new(
         NodeSnapshot::from_info(&info).expect("an INFO reply"),
         Duration::from_millis(1),
         SystemTime::UNIX_EPOCH,
@@ -100,20 +105,20 @@ pub(crate) fn replica(run_id: &'static str, history: char, follows: u16) -> Says
     Says { follows: Some(follows), ..master(run_id, history) }
 }
 
-pub(crate) fn refused() -> Outcome {
-    Outcome::Failed(Reason::Refused)
+pub(crate) fn refused() -> PollOutcome {
+    PollOutcome::Failed(Reason::Refused)
 }
 
 pub(crate) fn found(view: &DeploymentView, kind: FindingKind) -> Option<Severity> {
     view.findings.iter().find(|finding| finding.kind == kind).map(|finding| finding.severity)
 }
 
-pub(crate) fn primary(view: &DeploymentView) -> Option<(&str, Evidence)> {
+pub(crate) fn primary(view: &DeploymentView) -> Option<(&str, PrimaryEvidence)> {
     view.shards[0].primary.map(|primary| (view.name(primary.node), primary.evidence))
 }
 
 /// n1 was primary with n2 as its replica; then n2 took over its history `a` as `b`.
-pub(crate) fn failed_over(old: &Says) -> (Scene, Outcome) {
+pub(crate) fn failed_over(old: &Says) -> (Scene, PollOutcome) {
     let mut scene = Scene::new(2);
     scene.rounds(2, &[says(old), says(&replica("y", 'a', 1))]);
     let promoted = says(&Says { continues: Some('a'), ..master("y", 'b') });

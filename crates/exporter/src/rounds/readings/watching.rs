@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::{MasterReport, Quorum, Reply, SentinelReport, Watched};
+use snapshot::{MasterReport, Quorum, Reply, SentinelReport, WatchedMaster};
 use tokio::time::Instant;
 
 use super::Reading;
@@ -19,7 +19,7 @@ pub(crate) type Interest = Arc<[Arc<str>]>;
 /// What was read from a Sentinel, and what is due.
 pub(super) struct Watching {
     interest: Interest,
-    masters: Source<Vec<Watched>>,
+    masters: Source<Vec<WatchedMaster>>,
     replicas: Source<()>,
     sentinels: Source<()>,
     quorum: Source<()>,
@@ -32,8 +32,8 @@ struct Detail {
     due: Option<Instant>,
     /// Where the master was when they were read, and at which epoch: another master has other replicas.
     of: Option<(Box<str>, u16, u64)>,
-    replicas: Option<Arc<[Watched]>>,
-    sentinels: Option<Arc<[Watched]>>,
+    replicas: Option<Arc<[WatchedMaster]>>,
+    sentinels: Option<Arc<[WatchedMaster]>>,
     quorum: Option<Quorum>,
 }
 
@@ -113,11 +113,12 @@ impl Watching {
     ) -> Vec<(&'static str, String)> {
         let mut refused = Vec::new();
         for (reading, reply) in readings.iter().zip(replies) {
-            let list = || reply.error().is_none().then(|| Watched::parse_list(reply).into());
+            let list = || reply.error().is_none().then(|| WatchedMaster::parse_list(reply).into());
             match reading {
                 Reading::Masters => {
                     refused.extend(self.masters.meet(reply, now));
-                    self.masters.last = reply.error().is_none().then(|| Watched::parse_list(reply));
+                    self.masters.last =
+                        reply.error().is_none().then(|| WatchedMaster::parse_list(reply));
                     self.know();
                 }
                 Reading::Replicas(name) => {
@@ -144,7 +145,7 @@ impl Watching {
 
     /// What the Sentinel says, as last read.
     pub(super) fn report(&self) -> Option<Arc<SentinelReport>> {
-        let of = |master: &Watched| {
+        let of = |master: &WatchedMaster| {
             let detail = self.details.get(&*master.name);
             MasterReport {
                 replicas: detail.and_then(|detail| detail.replicas.clone()),
