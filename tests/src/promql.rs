@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catalog::Kind;
+use catalog::MetricKind;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
 
 /// What Prometheus itself knows, and gives to every series.
@@ -19,7 +19,7 @@ const OF_PRESENCE: [&str; 4] =
     ["absent", "absent_over_time", "present_over_time", "count_over_time"];
 
 /// Our metrics: their type and labels.
-pub struct Metrics(BTreeMap<&'static str, (Kind, Vec<&'static str>)>);
+pub struct Metrics(BTreeMap<&'static str, (MetricKind, Vec<&'static str>)>);
 
 impl Metrics {
     /// All in the tables.
@@ -54,7 +54,7 @@ impl Metrics {
 
     fn walk(&self, expression: &Expr, problems: &mut Vec<String>) {
         selectors(expression, &mut |selector, function| {
-            problems.extend(self.of_selector(selector, function))
+            problems.extend(self.of_selector(selector, function));
         });
         groupings(expression, &mut |label| {
             if !self.is_label(label) {
@@ -84,11 +84,11 @@ impl Metrics {
         let over_counter = function.is_some_and(|function| OF_COUNTERS.contains(&function));
         let asks_presence = function.is_some_and(|function| OF_PRESENCE.contains(&function));
         match kind {
-            Kind::Counter if !over_counter && !asks_presence => {
-                problems.push(format!("{name} is a counter, read without its increase"))
+            MetricKind::Counter if !over_counter && !asks_presence => {
+                problems.push(format!("{name} is a counter, read without its increase"));
             }
-            Kind::Gauge | Kind::Info if over_counter => {
-                problems.push(format!("{name} is no counter, but its increase is read"))
+            MetricKind::Gauge | MetricKind::Info if over_counter => {
+                problems.push(format!("{name} is no counter, but its increase is read"));
             }
             _ => {}
         }
@@ -114,14 +114,14 @@ fn below(
         Expr::VectorSelector(selector) => found(selector, function),
         Expr::MatrixSelector(matrix) => found(&matrix.vs, function),
         Expr::Call(call) => {
-            call.args.args.iter().for_each(|argument| below(argument, Some(call.func.name), found))
+            call.args.args.iter().for_each(|argument| below(argument, Some(call.func.name), found));
         }
         Expr::Aggregate(aggregate) => {
             below(&aggregate.expr, None, found);
             aggregate.param.iter().for_each(|param| below(param, None, found));
         }
         Expr::Binary(binary) => {
-            [&binary.lhs, &binary.rhs].into_iter().for_each(|side| below(side, None, found))
+            [&binary.lhs, &binary.rhs].into_iter().for_each(|side| below(side, None, found));
         }
         Expr::Paren(paren) => below(&paren.expr, function, found),
         Expr::Unary(unary) => below(&unary.expr, function, found),

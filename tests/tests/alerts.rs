@@ -392,8 +392,8 @@ fn promtool_passes_the_rule_tests() {
         for half in copies.chunks(copies.len().div_ceil(2)) {
             scope.spawn(move || {
                 half.iter().for_each(|test| {
-                    drop(run("promtool", &["test", "rules", &test.display().to_string()]))
-                })
+                    drop(run("promtool", &["test", "rules", &test.display().to_string()]));
+                });
             });
         }
     });

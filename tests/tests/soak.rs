@@ -9,14 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint};
-use exporter::clock::Clock;
-use exporter::config::{Cadences, DeploymentSettings};
-use exporter::rounds::{self, Shared};
-use exporter::state::State;
+
+use config::{Cadences, DeploymentSettings};
+use poller::{Clock, PollerContext, StateStore};
 use tests::Redis;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use topology::{Deployment, DeploymentView, Kind};
+use topology::{Deployment, DeploymentKind, DeploymentView};
 
 const INTERVAL: Duration = Duration::from_millis(20);
 const ROUNDS: u64 = 1000;
@@ -31,7 +30,8 @@ fn figures(server: &Redis) -> (usize, usize, usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_rounds_leak_nothing() {
     let (mut victim, survivor) = (Redis::start(&[]), Redis::start(&[]));
-    let mut deployment = Deployment::new("soak", Kind::Static, &[], INTERVAL, INTERVAL * 3);
+    let mut deployment =
+        Deployment::new("soak", DeploymentKind::Static, &[], INTERVAL, INTERVAL * 3);
     let ports = [victim.port, survivor.port];
     for port in ports {
         deployment.add(port.to_string(), format!("127.0.0.1:{port}"), None);
@@ -56,10 +56,10 @@ async fn a_thousand_rounds_leak_nothing() {
     };
     let (publish, mut view) = watch::channel(Arc::new(DeploymentView::empty(deployment)));
     let mut poller = tokio::task::JoinSet::new();
-    poller.spawn(rounds::run(
+    poller.spawn(poller::run(
         settings,
         Vec::new(),
-        Shared::new(Clock::start(), State::default()),
+        PollerContext::new(Clock::start(), StateStore::default()),
         publish,
         Duration::ZERO,
     ));

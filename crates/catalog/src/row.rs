@@ -320,7 +320,7 @@ impl<T: Subject> Row<T> {
     pub(crate) fn read_legacy(&self, subject: &T, emit: Emit<'_>) {
         match (&self.read, self.entry.legacy) {
             (Read::Field(factor), Legacy::Same) => {
-                one(number(subject, self.entry.source).map(|number| number * factor), emit)
+                one(number(subject, self.entry.source).map(|number| number * factor), emit);
             }
             (Read::Field(_), _) => one(number(subject, self.entry.source), emit),
             _ => self.read(subject, emit),

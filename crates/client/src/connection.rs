@@ -21,6 +21,7 @@ use socket2_of_fred::TcpKeepalive;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
+use crate::memory_guard::within_limits;
 use crate::tls::Expiry;
 use crate::{Address, Credentials, Endpoint, Failure, Password, greeting};
 
@@ -74,9 +75,12 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let late =
             |_| Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"));
-        timeout(limit + EXPLANATION, Self::try_addresses(endpoint, limit, messages))
-            .await
-            .map_err(late)?
+        within_limits(async {
+            timeout(limit + EXPLANATION, Self::try_addresses(endpoint, limit, messages))
+                .await
+                .map_err(late)?
+        })
+        .await
     }
 
     /// What fred knows the connection as.
@@ -161,14 +165,18 @@ impl Connection {
                     .collect::<Vec<Value>>(),
             )
         }));
-        tokio::select! {
-            biased;
-            replies = replies => match replies {
-                Ok(frames) => Ok(frames.into_iter().map(|frame| reply(frame, 0)).collect()),
+        let task = &mut self.task;
+        within_limits(async {
+            tokio::select! {
+                biased;
+                replies = replies => match replies {
+                    Ok(frames) => Ok(frames.into_iter().map(|frame| reply(frame, 0)).collect()),
                 Err(error) => Err(Failure::from_fred(&error)),
             },
-            ended = &mut self.task => Err(ending(ended)),
-        }
+                ended = task => Err(ending(ended)),
+            }
+        })
+        .await
     }
 
     /// Waits until the connection comes to an end, and says why.

@@ -7,6 +7,7 @@ mod connection;
 mod endpoint;
 mod failure;
 mod greeting;
+mod memory_guard;
 mod subscription;
 mod tls;
 mod trust;

@@ -8,6 +8,7 @@ use snapshot::{Reason, Reply};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 
+use crate::memory_guard::endless_growth;
 use crate::{Command, Connection, Endpoint, Failure};
 
 /// Messages that may wait to be taken up. A failover of one master is 34 to 51 of them.
@@ -78,6 +79,10 @@ impl Subscription {
                 Err(RecvError::Lagged(missed)) => Ok(Heard::Missed(missed)),
                 Err(RecvError::Closed) => Err(Failure::new(Reason::Closed, "the subscription ended")),
             },
+            grown = endless_growth() => Err(Failure::new(
+                Reason::Toolarge,
+                format!("{grown} bytes more in memory while listening: a message that does not end"),
+            )),
             failure = self.connection.ended() => Err(failure),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::Deserialize;
+use config::{LogFormat, LogLevel, Overrides, Source};
 
 /// Prometheus exporter for Redis and Valkey: who is primary, whether writes are accepted, and whether they will survive.
 #[derive(Debug, Parser)]
@@ -107,51 +107,24 @@ pub struct Check {
     pub config_file: PathBuf,
 }
 
-/// How much to log.
-#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// Everything.
-    Trace,
-    /// What helps to find a fault in the exporter.
-    Debug,
-    /// Changes on the servers.
-    Info,
-    /// What a person may have to look at.
-    Warn,
-    /// What a person must mend, such as a configuration that cannot be read again.
-    Error,
-}
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// `key=value` pairs.
-    Logfmt,
-    /// One JSON object a line.
-    Json,
-}
-
-impl LogLevel {
-    /// The value in the configuration.
-    pub const fn label(self) -> &'static str {
-        match self {
-            LogLevel::Trace => "trace",
-            LogLevel::Debug => "debug",
-            LogLevel::Info => "info",
-            LogLevel::Warn => "warn",
-            LogLevel::Error => "error",
+impl Nodes {
+    /// Returns where the configuration comes from.
+    pub fn source(&self) -> Source<'_> {
+        match &self.config_file {
+            Some(path) => Source::File(path),
+            None => Source::Urls(&self.urls),
         }
     }
 }
 
-impl LogFormat {
-    /// The value in the configuration.
-    pub const fn label(self) -> &'static str {
-        match self {
-            LogFormat::Logfmt => "logfmt",
-            LogFormat::Json => "json",
+impl Serve {
+    /// Returns the flags that override keys of the configuration.
+    pub fn overrides(&self) -> Overrides<'_> {
+        Overrides {
+            listen_address: self.listen_address.as_deref(),
+            external_url: self.external_url.as_deref(),
+            log_level: self.log_level,
+            log_format: self.log_format,
         }
     }
 }

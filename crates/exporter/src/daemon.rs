@@ -16,16 +16,16 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::cli::{Cli, Command, Serve};
-use crate::clock::Clock;
-use crate::config::Settings;
 use crate::diagnose;
-use crate::fleet::Fleet;
 use crate::http::{self, Gate, Requests, Web};
 use crate::log;
 use crate::reload::{self, Reloader};
-use crate::rounds::Shared;
 use crate::signals::{Hangup, Stop};
-use crate::state::State;
+use config::Settings;
+use poller::Clock;
+use poller::Fleet;
+use poller::PollerContext;
+use poller::StateStore;
 
 /// How long requests that are under way may take after a request to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 }
 
 fn serve(arguments: &Serve) -> anyhow::Result<()> {
-    let settings = Settings::load(arguments)?;
+    let settings = Settings::load(arguments.nodes.source(), arguments.overrides())?;
     log::init(settings.log_level, settings.log_format);
     settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
     let gate = Gate::open(arguments.web_config_file.as_deref())?;
@@ -107,8 +107,8 @@ async fn run(
     let mut stop = Stop::listen().context("cannot listen for signals")?;
     let mut hangup = Hangup::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
-    let state = State::open(settings.state_file.as_deref());
-    let shared = Shared::new(clock, state.clone());
+    let state = StateStore::open(settings.state_file.as_deref());
+    let shared = PollerContext::new(clock, state.clone());
     let reloader = Reloader::new(clock, &settings, gate.clone());
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);

@@ -12,14 +12,15 @@ use topology::limits::ENDPOINT_WRONG_CHECKS;
 use topology::{DeploymentKind, DeploymentView, EndpointView, NodeState, NodeView, Severity};
 use tracing::error;
 
-use crate::cli::{Diagnose, DocumentFormat, LogFormat};
-use crate::clock::Clock;
-use crate::config::{DeploymentSettings, Settings};
+use crate::cli::{Diagnose, DocumentFormat};
 use crate::daemon::print;
-use crate::fleet::Fleet;
 use crate::log;
-use crate::rounds::Shared;
-use crate::state::State;
+use config::LogFormat;
+use config::{DeploymentSettings, Settings};
+use poller::Clock;
+use poller::Fleet;
+use poller::PollerContext;
+use poller::StateStore;
 
 /// Rounds of each deployment: what moves shows only between two.
 const ROUNDS: u64 = 3;
@@ -59,11 +60,11 @@ pub(crate) fn main(arguments: &Diagnose) -> ExitCode {
 }
 
 fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
-    let mut deployments = Settings::of(&arguments.nodes)?.deployments;
+    let mut deployments = Settings::from_source(arguments.nodes.source())?.deployments;
     deployments.iter_mut().for_each(hasten);
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let views = runtime.block_on(async {
-        let shared = Shared::new(Clock::start(), State::default());
+        let shared = PollerContext::new(Clock::start(), StateStore::default());
         let mut fleet = Fleet::new(shared);
         fleet.poll(deployments);
         let board = fleet.board();

@@ -6,7 +6,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-use crate::cli::{LogFormat, LogLevel};
+use config::{LogFormat, LogLevel};
 
 /// Logs from here on. Only our own lines: libraries may log what is secret.
 pub(crate) fn init(level: LogLevel, format: LogFormat) {

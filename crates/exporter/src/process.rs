@@ -31,35 +31,6 @@ pub(crate) fn figures() -> Option<ProcessFigures> {
     })
 }
 
-/// Open file descriptors, and the most that may be open.
-#[cfg(target_os = "linux")]
-pub(crate) fn descriptors() -> Option<(u64, u64)> {
-    let process = procfs::process::Process::myself().ok()?;
-    match process.limits().ok()?.max_open_files.soft_limit {
-        procfs::process::LimitValue::Value(limit) => Some((process.fd_count().ok()? as u64, limit)),
-        procfs::process::LimitValue::Unlimited => None,
-    }
-}
-
-/// Open file descriptors, and the most that may be open; `None` where the system does not tell.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn descriptors() -> Option<(u64, u64)> {
-    None
-}
-
-/// Memory in use, bytes.
-#[cfg(target_os = "linux")]
-pub(crate) fn resident_memory() -> Option<u64> {
-    let pages = procfs::process::Process::myself().ok()?.statm().ok()?.resident;
-    Some(pages * procfs::page_size())
-}
-
-/// Memory in use, bytes; `None` where the system does not tell.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn resident_memory() -> Option<u64> {
-    None
-}
-
 /// The figures of our own process; `None` where the system does not tell.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn figures() -> Option<ProcessFigures> {

@@ -6,10 +6,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::cli::Serve;
-use crate::clock::Clock;
-use crate::config::Settings;
-use crate::fleet::Fleet;
 use crate::http::Gate;
+use config::Settings;
+use poller::Clock;
+use poller::Fleet;
 
 /// How reading the configuration went, for those who ask.
 pub(crate) type Status = watch::Receiver<Reload>;
@@ -96,7 +96,8 @@ impl Reloader {
 
 /// Reads all there is to read.
 fn read(arguments: &Serve) -> Result<(Settings, Gate), String> {
-    let settings = Settings::load(arguments).map_err(|problem| problem.to_string())?;
+    let settings = Settings::load(arguments.nodes.source(), arguments.overrides())
+        .map_err(|problem| problem.to_string())?;
     let gate = Gate::open(arguments.web_config_file.as_deref())
         .map_err(|problem| format!("{problem:#}"))?;
     Ok((settings, gate))

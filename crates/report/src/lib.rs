@@ -10,5 +10,5 @@ mod tone;
 mod words;
 
 pub use diagnose::diagnose;
-pub use pages::{Asked, Asset, Site, assets};
+pub use pages::{Asset, SearchQuery, Site, assets};
 pub use runbook::{Runbook, SECTIONS, runbook, runbooks};

@@ -57,7 +57,7 @@ impl Runbook {
             match event {
                 Event::Start(Tag::Heading { level: HeadingLevel::H2, .. }) => headings.push(range),
                 Event::Start(Tag::Paragraph) if title.is_empty() && headings.is_empty() => {
-                    title = text[range].trim()
+                    title = text[range].trim();
                 }
                 _ => {}
             }

@@ -88,7 +88,7 @@ pub(crate) fn claim(node: &NodeView) -> String {
 pub(crate) fn verdicts(view: &DeploymentView, index: usize) -> Vec<Note> {
     let mut verdicts = Vec::new();
     let mut add = |holds: bool, tone, text: &str| {
-        verdicts.extend(holds.then(|| Note { tone, text: text.to_owned() }))
+        verdicts.extend(holds.then(|| Note { tone, text: text.to_owned() }));
     };
     for shard in &view.shards {
         add(shard.primary.is_some_and(|primary| primary.node == index), Tone::Good, "primary");

@@ -5,6 +5,38 @@ use std::time::Duration;
 
 use crate::Reply;
 
+/// The CONFIG parameters that are read. The first is asked alone: where it is refused, the others are not asked at all. None may hold a
+/// secret.
+pub const CONFIG_PARAMETERS: [&str; 27] = [
+    "replica-serve-stale-data",
+    "appendfsync",
+    "auto-aof-rewrite-min-size",
+    "auto-aof-rewrite-percentage",
+    "client-output-buffer-limit",
+    "cluster-announce-hostname",
+    "cluster-announce-ip",
+    "cluster-announce-port",
+    "cluster-require-full-coverage",
+    "dir",
+    "io-threads",
+    "maxclients",
+    "maxmemory",
+    "maxmemory-policy",
+    "min-replicas-max-lag",
+    "min-replicas-to-write",
+    "no-appendfsync-on-rewrite",
+    "repl-backlog-size",
+    "repl-backlog-ttl",
+    "repl-ping-replica-period",
+    "repl-timeout",
+    "replica-announce-ip",
+    "replica-announce-port",
+    "replica-ignore-disk-write-errors",
+    "replica-read-only",
+    "save",
+    "stop-writes-on-bgsave-error",
+];
+
 /// How much output may wait for clients of one class before they are cut off; 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputBufferLimit {

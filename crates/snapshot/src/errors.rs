@@ -40,7 +40,7 @@ impl ErrorStats {
                 _ if is_name
                     && (by_code.len() < Self::MAX_CODES || Self::WATCHED.contains(&code)) =>
                 {
-                    by_code.push((code.into(), count))
+                    by_code.push((code.into(), count));
                 }
                 _ => overflow = overflow.saturating_add(count),
             }

@@ -25,7 +25,7 @@ mod slowlog;
 pub use clients::{Client, ClientKind};
 pub use cluster::{ClusterMap, ClusterNode, Shard, ShardNode};
 pub use commands::{CommandStat, CommandStats};
-pub use config::{Config, OutputBufferLimit};
+pub use config::{CONFIG_PARAMETERS, Config, OutputBufferLimit};
 pub use errors::ErrorStats;
 pub use fields::Fields;
 pub use identity::Identity;

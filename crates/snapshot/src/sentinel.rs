@@ -190,7 +190,7 @@ impl WatchedMaster {
                 "num-slaves" => settings.replicas = number(value)?,
                 "num-other-sentinels" => settings.others = number(value)?,
                 "down-after-milliseconds" => {
-                    settings.down_after = millis(value).unwrap_or_default()
+                    settings.down_after = millis(value).unwrap_or_default();
                 }
                 "failover-timeout" => settings.failover_timeout = millis(value).unwrap_or_default(),
                 "parallel-syncs" => settings.parallel_syncs = number(value).unwrap_or_default(),

@@ -192,7 +192,7 @@ fn every_sentinel_reply_is_read() {
                 }
             }
             ["SENTINEL", "CKQUORUM"] => {
-                quorums.push(Quorum::parse(reply).unwrap_or_else(|| panic!("{place}: {reply:?}")))
+                quorums.push(Quorum::parse(reply).unwrap_or_else(|| panic!("{place}: {reply:?}")));
             }
             _ => {}
         }

@@ -216,7 +216,7 @@ pub(crate) fn between(
         for fact in facts {
             for (old, new) in pairs() {
                 fact(old, new, after.elapsed, &mut |kind| {
-                    events.push(Event { at, node: Some(new.node.name.clone()), shard: None, kind })
+                    events.push(Event { at, node: Some(new.node.name.clone()), shard: None, kind });
                 });
             }
         }
@@ -290,10 +290,10 @@ fn membership(before: &DeploymentView, after: &DeploymentView, at: SystemTime) -
 fn presence(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
     match (old.presence, new.presence) {
         (NodeState::Up | NodeState::Pending, NodeState::Down { reason, .. }) => {
-            emit(EventKind::NodeUnreachable { reason })
+            emit(EventKind::NodeUnreachable { reason });
         }
         (NodeState::Down { since, .. }, NodeState::Up) => {
-            emit(EventKind::NodeBack { down: elapsed.saturating_sub(since) })
+            emit(EventKind::NodeBack { down: elapsed.saturating_sub(since) });
         }
         _ => {}
     }
@@ -317,7 +317,7 @@ fn link(old: &NodeView, new: &NodeView, elapsed: Duration, emit: Emit<'_>) {
     match (old.link.down_since, new.link.down_since) {
         (None, Some(_)) => emit(EventKind::LinkDropped),
         (Some(since), None) => {
-            emit(EventKind::LinkRestored { down: elapsed.saturating_sub(since) })
+            emit(EventKind::LinkRestored { down: elapsed.saturating_sub(since) });
         }
         _ => {}
     }

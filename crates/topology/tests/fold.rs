@@ -313,7 +313,7 @@ fn foreign_errors_are_counted_and_our_own_are_not() {
     let mut scene = Scene::new();
     let mut check = |info: &str, own: &[&str], noperm: u64, total: u64| {
         let step = scene.round(answered(info, |answer| {
-            answer.own_errors = own.iter().map(|code| ((*code).into(), 1)).collect()
+            answer.own_errors = own.iter().map(|code| ((*code).into(), 1)).collect();
         }));
         let counters = &node(&step).counters;
         let counted = counters

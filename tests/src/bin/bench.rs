@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 use procfs::{CurrentSI, KernelStats};
 use snapshot::{ClusterMap, Fields, NodeSnapshot};
 use topology::{
-    Deployment, DeploymentTracker, Discovery, Kind, NodeNameTemplate, NodeReply, PollOutcome,
-    ReadRequest, Round,
+    Deployment, DeploymentKind, DeploymentTracker, Discovery, NodeNameTemplate, NodeReply,
+    PollOutcome, ReadRequest, Round,
 };
 
 use tests::{Daemon, Redis, RedisExporter, Stopwatch, eventually, pause};
@@ -88,7 +88,7 @@ const SEEN: [&str; 50] = [
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
-        Some("fold") => return folds(),
+        Some("tracker") => return folds(),
         Some("pages") => return pages(),
         _ => {}
     }
@@ -211,13 +211,13 @@ fn load(port: u16, path: &str) -> (f64, usize) {
 /// What the facts cost, without any server.
 fn folds() {
     println!(
-        "\n| the fold | deployments | nodes of each | per node and round, us |\n| --- | --- | --- | --- |"
+        "\n| the tracker | deployments | nodes of each | per node and round, us |\n| --- | --- | --- | --- |"
     );
     for (deployments, nodes) in [(1000, 1), (333, 3), (1, 1000)] {
-        println!("{}", fold(deployments, nodes));
+        println!("{}", tracker(deployments, nodes));
     }
     println!(
-        "\n| the fold of a cluster | shards | nodes | per node and round, us, maps read as it asks for them |\n| --- | --- | --- | --- |"
+        "\n| the tracker of a cluster | shards | nodes | per node and round, us, maps read as it asks for them |\n| --- | --- | --- | --- |"
     );
     for shards in [3, 250] {
         println!("{}", cluster(shards));
@@ -250,7 +250,7 @@ fn cluster(shards: usize) -> String {
         (0..nodes).map(line).collect()
     };
     let maps: Vec<String> = (0..nodes).map(map).collect();
-    let mut deployment = Deployment::new("bench", Kind::Cluster, &[], SECOND, SECOND * 3);
+    let mut deployment = Deployment::new("bench", DeploymentKind::Cluster, &[], SECOND, SECOND * 3);
     deployment.add(address(0), address(0), None);
     let (master, names, address_map) =
         (String::new(), NodeNameTemplate::default(), BTreeMap::new());
@@ -261,10 +261,10 @@ fn cluster(shards: usize) -> String {
         ghost_after: SECOND * 600,
         forget_after: SECOND * 300,
     });
-    let mut fold = DeploymentTracker::new(Arc::new(deployment));
+    let mut tracker = DeploymentTracker::new(Arc::new(deployment));
     let (mut wanted, mut spent) = (Vec::new(), Duration::ZERO);
     for round in 1..=ROUNDS {
-        let view = fold.view();
+        let view = tracker.view();
         let snapshots = view.nodes.iter().map(|node| {
             let number = (0..nodes).find(|number| address(*number) == node.node.address).expect("a node");
             let shard = number % shards;
@@ -285,14 +285,15 @@ fn cluster(shards: usize) -> String {
         let outcomes =
             snapshots.into_iter().map(|(_, snapshot)| answered(&Arc::new(snapshot))).collect();
         let elapsed = SECOND * round;
-        let step = fold.observe(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes));
+        let step =
+            tracker.observe(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes));
         // The first rounds find the nodes.
         if round > ROUNDS / 2 {
             spent += begun.elapsed();
         }
         wanted = step.wanted;
     }
-    let view = fold.view();
+    let view = tracker.view();
     assert_eq!(
         (view.shards.len(), view.members().count(), view.findings.len()),
         (shards, nodes, 0)
@@ -385,7 +386,7 @@ fn redis_exporter(server: &Redis) -> String {
 }
 
 /// What the facts cost, on a real reply of a master and of its replicas.
-fn fold(deployments: u16, nodes: u16) -> String {
+fn tracker(deployments: u16, nodes: u16) -> String {
     const ROUNDS: u32 = 20;
     let captures =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/snapshot/captures/redis-7.0.15");
@@ -399,7 +400,8 @@ fn fold(deployments: u16, nodes: u16) -> String {
         .expect("a port");
     let mut folds: Vec<_> = (0..deployments)
         .map(|_| {
-            let mut deployment = Deployment::new("bench", Kind::Static, &[], SECOND, SECOND * 3);
+            let mut deployment =
+                Deployment::new("bench", DeploymentKind::Static, &[], SECOND, SECOND * 3);
             for node in 0..nodes {
                 deployment.add(format!("n{node}"), format!("127.0.0.1:{}", port + node), None);
             }
@@ -422,8 +424,8 @@ fn fold(deployments: u16, nodes: u16) -> String {
         .collect();
     let begun = Stopwatch::start();
     for round in &rounds {
-        for fold in &mut folds {
-            std::hint::black_box(fold.observe(round));
+        for tracker in &mut folds {
+            std::hint::black_box(tracker.observe(round));
         }
     }
     let each = begun.elapsed().as_secs_f64() * 1e6

@@ -161,7 +161,7 @@ fn differences(theirs: &Exposed, ours: &Exposed) -> Vec<String> {
             (Some(_), None) => found.push(format!("- {name}")),
             (None, Some(_)) => found.push(format!("+ {name}")),
             (Some(theirs), Some(ours)) if theirs != ours => {
-                found.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}"))
+                found.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}"));
             }
             _ => {}
         }
@@ -176,7 +176,7 @@ fn differences(theirs: &Exposed, ours: &Exposed) -> Vec<String> {
         let name = series.split('{').next().unwrap_or_default();
         match ours.values.get(series) {
             Some(ours) if !moves && (ours - theirs).abs() > 1e-9 => {
-                found.push(format!("value of {series}: theirs {theirs}, ours {ours}"))
+                found.push(format!("value of {series}: theirs {theirs}, ours {ours}"));
             }
             // What moves stays of one size: another unit would not.
             Some(ours)
@@ -189,13 +189,13 @@ fn differences(theirs: &Exposed, ours: &Exposed) -> Vec<String> {
                 found.push(format!("size of {series}: theirs {theirs}, ours {ours}"));
             }
             None if !moves && ours.shapes.contains_key(name) && *theirs != 0.0 => {
-                found.push(format!("- {series}, which is {theirs}"))
+                found.push(format!("- {series}, which is {theirs}"));
             }
             None if !moves
                 && ours.shapes.contains_key(name)
                 && name.starts_with("redis_db_keys") =>
             {
-                found.push(format!("- {name}{{db}}"))
+                found.push(format!("- {name}{{db}}"));
             }
             _ => {}
         }

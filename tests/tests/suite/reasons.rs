@@ -47,7 +47,7 @@ fn closed() {
 #[test]
 fn protocol() {
     let peer = Peer::start(|stream| {
-        until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+        until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     });
     check(&peer.url(), "protocol", SECOND * 5);
     // A reply that is one, but none to INFO.

@@ -236,7 +236,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "SENTINEL MASTERS: last-ok-ping-reply",
         "Time since the master last answered a PING as it should.",
         |node, emit| {
-            watched(node, emit, |report| Some(report.master.answered_before?.as_secs_f64()))
+            watched(node, emit, |report| Some(report.master.answered_before?.as_secs_f64()));
         },
     )
     .legacy(Gauge("redis_sentinel_master_last_ok_ping_reply_seconds")),
@@ -270,7 +270,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "SENTINEL MASTERS: down-after-milliseconds",
         "How long the master must be silent to be held down, milliseconds.",
         |node, emit| {
-            watched(node, emit, |report| Some(settings(report)?.down_after.as_secs_f64() * 1000.0))
+            watched(node, emit, |report| Some(settings(report)?.down_after.as_secs_f64() * 1000.0));
         },
     )
     .legacy(Gauge("redis_sentinel_master_setting_down_after_milliseconds")),
@@ -282,7 +282,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         |node, emit| {
             watched(node, emit, |report| {
                 Some(settings(report)?.failover_timeout.as_secs_f64() * 1000.0)
-            })
+            });
         },
     )
     .legacy(Gauge("redis_sentinel_master_setting_failover_timeout")),

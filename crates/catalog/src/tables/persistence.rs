@@ -304,7 +304,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         |node, emit| {
             node.writes_refused
                 .iter()
-                .for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds)))
+                .for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds)));
         },
     ),
     NodeRow::many(
@@ -315,7 +315,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         |node, emit| {
             node.reads_refused
                 .iter()
-                .for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds)))
+                .for_each(|(reason, holds)| emit(&[reason.label()], f64::from(*holds)));
         },
     ),
 ];

@@ -13,7 +13,7 @@ use super::Web;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct EventsQuery {
     /// One deployment; all of them without it.
     deployment: Option<String>,
 }
@@ -22,26 +22,26 @@ type Refusal = (StatusCode, String);
 
 pub(super) async fn serve_topology(
     State(web): State<Web>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<EventsQuery>,
 ) -> Result<Json<Topology>, Refusal> {
     Ok(Json(topology(&views(&web, &asked)?)))
 }
 
 pub(super) async fn serve_findings(
     State(web): State<Web>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<EventsQuery>,
 ) -> Result<Json<Findings>, Refusal> {
     Ok(Json(findings(&views(&web, &asked)?)))
 }
 
 pub(super) async fn serve_events(
     State(web): State<Web>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<EventsQuery>,
 ) -> Result<Json<Events>, Refusal> {
     Ok(Json(events(&views(&web, &asked)?)))
 }
 
-fn views(web: &Web, asked: &Asked) -> Result<Vec<Arc<DeploymentView>>, Refusal> {
+fn views(web: &Web, asked: &EventsQuery) -> Result<Vec<Arc<DeploymentView>>, Refusal> {
     let mut views = web.board.views();
     if let Some(name) = &asked.deployment {
         views.retain(|view| view.deployment.name == *name);

@@ -24,19 +24,19 @@ use tokio::sync::{mpsc, oneshot};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use crate::board::Board;
 use crate::reload::{Request, Status};
 pub(crate) use bounds::Requests;
 use bounds::{Connections, bound};
 pub(crate) use gate::Gate;
+use poller::ViewRegistry;
 
-use crate::rounds::Shared;
+use poller::PollerContext;
 
 /// What requests are answered from.
 #[derive(Debug, Clone)]
 pub(crate) struct Web {
-    pub(crate) board: Board,
-    pub(crate) shared: Shared,
+    pub(crate) board: ViewRegistry,
+    pub(crate) shared: PollerContext,
     pub(crate) build: Build,
     /// Where people reach these pages, if that is configured.
     pub(crate) external_url: Option<String>,

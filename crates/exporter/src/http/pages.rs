@@ -16,9 +16,9 @@ use super::Web;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
                       form-action 'self'; frame-ancestors 'none'";
 
-/// What is asked of a list: see [`report::Asked`].
+/// What is asked of a list: see [`report::SearchQuery`].
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct PageQuery {
     #[serde(default)]
     q: String,
     #[serde(default)]
@@ -32,14 +32,14 @@ pub(super) struct Subject {
     node: Option<String>,
 }
 
-pub(super) async fn status(State(web): State<Web>, Query(asked): Query<Asked>) -> Response {
+pub(super) async fn status(State(web): State<Web>, Query(asked): Query<PageQuery>) -> Response {
     page(&web, |site| Ok(site.status(&asked.into())))
 }
 
 pub(super) async fn deployment(
     State(web): State<Web>,
     Path(name): Path<String>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<PageQuery>,
 ) -> Response {
     page(&web, |site| site.deployment(&name, &asked.into()))
 }
@@ -108,9 +108,9 @@ pub(super) async fn guarded(mut response: Response) -> Response {
     response
 }
 
-impl From<Asked> for report::Asked {
+impl From<PageQuery> for report::SearchQuery {
     /// A page that is no number is the first.
-    fn from(asked: Asked) -> Self {
-        report::Asked { words: asked.q, page: asked.page.parse().unwrap_or_default() }
+    fn from(asked: PageQuery) -> Self {
+        report::SearchQuery { words: asked.q, page: asked.page.parse().unwrap_or_default() }
     }
 }

@@ -35,7 +35,7 @@ fn find(web: &Web, asked: &Target) -> Result<NodeView, (StatusCode, String)> {
             "found none, accepted is a configured node by name or address",
         );
     };
-    let address = crate::config::address_of(target);
+    let address = config::address_of(target);
     let mut found = Vec::new();
     for view in web.board.views() {
         if asked.deployment.as_ref().is_none_or(|name| *name == view.deployment.name) {

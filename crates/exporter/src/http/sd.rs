@@ -11,7 +11,7 @@ use super::Web;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct SdQuery {
     /// `nodes`, for `/scrape?target=`; or `deployments`, for `/metrics?deployment=`.
     role: Option<String>,
 }
@@ -25,7 +25,7 @@ pub(super) struct Group {
 
 pub(super) async fn serve(
     State(web): State<Web>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<SdQuery>,
 ) -> Result<Json<Vec<Group>>, (StatusCode, String)> {
     let role = asked.role.as_deref().unwrap_or("nodes");
     let views = web.board.views();

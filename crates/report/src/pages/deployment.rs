@@ -5,7 +5,7 @@ use maud::html;
 use super::findings::Cards;
 use super::frame::Frame;
 use super::links::Links;
-use super::search::Asked;
+use super::search::SearchQuery;
 use super::status::standings;
 use super::{Site, drawing, forest, nodes};
 use crate::standing::{endpoint, role, tones};
@@ -24,7 +24,7 @@ impl Site<'_> {
     ///
     /// # Errors
     /// There is none of that name: the page that says so.
-    pub fn deployment(&self, name: &str, asked: &Asked) -> Result<String, String> {
+    pub fn deployment(&self, name: &str, asked: &SearchQuery) -> Result<String, String> {
         let missing = || {
             self.missing(
                 LINKS,

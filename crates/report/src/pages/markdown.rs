@@ -24,7 +24,7 @@ impl Markdown<'_> {
                 Event::Start(Tag::CodeBlock(_)) => in_block = true,
                 Event::End(TagEnd::CodeBlock) => in_block = false,
                 Event::Start(Tag::Link { dest_url, .. }) => {
-                    (in_link, dropped) = (true, !leads_on(dest_url))
+                    (in_link, dropped) = (true, !leads_on(dest_url));
                 }
                 _ => {}
             }
@@ -32,7 +32,7 @@ impl Markdown<'_> {
                 Event::Html(text) | Event::InlineHtml(text) => events.push(Event::Text(text)),
                 Event::Code(code) => events.push(Event::Code(self.fill.text(&code).into())),
                 Event::Text(text) if in_block || in_link => {
-                    events.push(Event::Text(self.fill.text(&text).into()))
+                    events.push(Event::Text(self.fill.text(&text).into()));
                 }
                 Event::Text(text) => self.link(&self.fill.text(&text), &mut events),
                 Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => {}

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 use topology::DeploymentView;
 
 pub use assets::{Asset, assets};
-pub use search::Asked;
+pub use search::SearchQuery;
 
 /// What pages are made from. Each page is a method, in the file of its name.
 #[derive(Debug, Clone, Copy)]

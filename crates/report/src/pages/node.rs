@@ -80,7 +80,7 @@ impl Site<'_> {
             ("Last answer", polling.answered_at.map(at)),
             ("It took", polling.took.map(millis)),
             ("Silent for", Some(polling.silence).filter(|silence| !silence.is_zero()).map(span)),
-            ("Asked", Some(format!("{} times", polling.polls))),
+            ("SearchQuery", Some(format!("{} times", polling.polls))),
         ];
         html! {
             @if let Some((why, what)) = failing { p.standing.bad { (what) ": " code { (why) } ". " (reason(why)) @if let Some(detail) = detail(node) { " It was told: " code { (detail) } } } }

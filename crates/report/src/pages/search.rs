@@ -6,7 +6,7 @@ use super::links::paged;
 
 /// What is asked of a list.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
+pub struct SearchQuery {
     /// Words to look for; everything without.
     pub words: String,
     /// Which part of the list, from 1; 0 is the first too.
@@ -26,7 +26,7 @@ pub(super) struct Part<T> {
     pub(super) total: usize,
 }
 
-impl Asked {
+impl SearchQuery {
     /// Whether any of these texts has the words.
     pub(super) fn matches<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> bool {
         let words = self.words.trim().to_lowercase();
@@ -75,22 +75,22 @@ mod tests {
     #[test]
     fn a_page_beyond_the_last_is_the_last() {
         let items = || (0..25).collect::<Vec<_>>();
-        let part = |page| Asked { page, ..Asked::default() }.part(items(), 10).items;
+        let part = |page| SearchQuery { page, ..SearchQuery::default() }.part(items(), 10).items;
         assert_eq!(
             (part(0)[0], part(1)[0], part(2)[0], part(3)),
             (0, 0, 10, vec![20, 21, 22, 23, 24])
         );
         assert_eq!(part(usize::MAX), part(3));
-        assert!(Asked::default().part(Vec::<u8>::new(), 10).items.is_empty());
+        assert!(SearchQuery::default().part(Vec::<u8>::new(), 10).items.is_empty());
     }
 
     #[test]
     fn words_are_found_in_any_case() {
-        let asked = Asked { words: " OrderS ".to_owned(), page: 0 };
+        let asked = SearchQuery { words: " OrderS ".to_owned(), page: 0 };
         assert!(
             asked.matches(["cache", "orders-0"])
                 && !asked.matches(["cache"])
-                && Asked::default().matches([])
+                && SearchQuery::default().matches([])
         );
     }
 }

@@ -8,7 +8,7 @@ use topology::{DeploymentView, Finding, Severity, ShardView};
 use super::findings::Cards;
 use super::frame::Frame;
 use super::links::Links;
-use super::search::Asked;
+use super::search::SearchQuery;
 use super::{Site, drawing, forest, nodes};
 use crate::standing::{standing, tones};
 use crate::tone::Tone;
@@ -35,7 +35,7 @@ const LINKS: Links = Links::TOP;
 
 impl Site<'_> {
     /// The page at `/`.
-    pub fn status(&self, asked: &Asked) -> String {
+    pub fn status(&self, asked: &SearchQuery) -> String {
         let mut shown: Vec<_> = self.views.iter().filter(|view| is_meant(asked, view)).collect();
         shown.sort_by_key(|view| tone(view));
         let mut cards = Cards::default();
@@ -113,7 +113,7 @@ impl Site<'_> {
     }
 
     /// A deployment that is drawn.
-    fn section(&self, view: &DeploymentView, asked: &Asked, number: usize) -> Markup {
+    fn section(&self, view: &DeploymentView, asked: &SearchQuery, number: usize) -> Markup {
         let (name, tones) = (view.deployment.name.as_str(), tones(view));
         let wanted = |index: &usize| is_called(asked, view) || asked.matches(names(view, *index));
         let indices: Vec<_> = nodes::ordered(view, &tones).into_iter().filter(wanted).collect();
@@ -208,18 +208,18 @@ fn names(view: &DeploymentView, index: usize) -> [&str; 2] {
 }
 
 /// The deployment itself is what is looked for: by its name, or a label.
-fn is_called(asked: &Asked, view: &DeploymentView) -> bool {
+fn is_called(asked: &SearchQuery, view: &DeploymentView) -> bool {
     asked.matches(view.deployment.labels.iter().map(|(_, value)| value.as_str()))
 }
 
 /// The deployment, or something in it, is what is looked for.
-fn is_meant(asked: &Asked, view: &DeploymentView) -> bool {
+fn is_meant(asked: &SearchQuery, view: &DeploymentView) -> bool {
     is_called(asked, view)
         || view.members().any(|(index, _)| asked.matches(names(view, index)))
         || view.findings.iter().any(|finding| asked.matches([finding.kind.label()]))
 }
 
-fn is_about(asked: &Asked, view: &DeploymentView, finding: &Finding) -> bool {
+fn is_about(asked: &SearchQuery, view: &DeploymentView, finding: &Finding) -> bool {
     is_called(asked, view)
         || asked.matches(finding.node.as_deref().into_iter().chain([finding.kind.label()]))
 }

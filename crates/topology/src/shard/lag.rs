@@ -42,7 +42,7 @@ impl LagTracker {
             let continued = primary.replid2.clone().zip(primary.second_offset);
             match &continued {
                 Some((id, end)) if self.replid.as_ref() == Some(id) => {
-                    self.offsets.retain(|(_, offset)| offset < end)
+                    self.offsets.retain(|(_, offset)| offset < end);
                 }
                 _ => self.offsets.clear(),
             }

@@ -117,7 +117,7 @@ pub(crate) fn find(
             NodeState::Up => (waits, answers) = (waits || !answered || node.role().is_none(), true),
             NodeState::Down { reason, .. } if !is_absence(reason) => hidden = true,
             NodeState::Down { .. } => {
-                (waits, absent) = (waits || node.polling.silence < down_after, true)
+                (waits, absent) = (waits || node.polling.silence < down_after, true);
             }
         }
     }

@@ -19,7 +19,7 @@ impl ReplicaCountTracker {
     pub(crate) fn observe(&mut self, count: usize, elapsed: Duration) -> usize {
         match self.highest.back_mut() {
             Some((begun, highest)) if elapsed.saturating_sub(*begun) < STEP => {
-                *highest = (*highest).max(count)
+                *highest = (*highest).max(count);
             }
             _ => self.highest.push_back((elapsed, count)),
         }

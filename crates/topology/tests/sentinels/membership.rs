@@ -122,7 +122,7 @@ fn a_ghost_is_no_member_until_it_returns() {
 #[test]
 fn one_doubt_keeps_a_ghost() {
     let cut_off = but(report(A, 1, &[down(B, 700), down(C, 700)]), |report| {
-        report.master.held = MasterState::SubjectivelyDown
+        report.master.held = MasterState::SubjectivelyDown;
     });
     for doubt in [names(A, 1), report(A, 1, &[down(C, 20)]), cut_off] {
         let mut scene = Scene::healthy(PLAIN);
@@ -228,7 +228,7 @@ fn one_process_at_two_addresses_is_one_node() {
     // The one where it is reached may be of our own making.
     let map = [(C.to_owned(), "127.0.0.1:7003".to_owned())].into();
     let mut scene = Scene::new(PLAIN, |deployment| {
-        deployment.discovery.as_mut().expect("discovery").address_map = map
+        deployment.discovery.as_mut().expect("discovery").address_map = map;
     });
     scene
         .servers
@@ -262,7 +262,7 @@ fn what_was_kept_reaches_nodes_that_are_found_later() {
 fn a_primary_behind_a_map_is_where_sentinels_say() {
     let map = [(A.to_owned(), "127.0.0.1:7001".to_owned())].into();
     let mut scene = Scene::new(PLAIN, |deployment| {
-        deployment.discovery.as_mut().expect("discovery").address_map = map
+        deployment.discovery.as_mut().expect("discovery").address_map = map;
     });
     let info = scene.servers.remove(A).expect("a server");
     scene.servers.insert("127.0.0.1:7001", info);

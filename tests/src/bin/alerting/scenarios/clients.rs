@@ -115,7 +115,7 @@ fn long_scripts() -> Told {
     let run = |_: &Story| {
         let mut wire = Wire::connect(&address, None).expect("a connection");
         scripts = Some(Again::every(SECOND * 2, move || {
-            drop(wire.ask(&["EVAL", SCRIPT, "0"]).expect("a reply"))
+            drop(wire.ask(&["EVAL", SCRIPT, "0"]).expect("a reply"));
         }));
     };
     let faulty = story.fault(run, &[("RedisErrorReplies", "warning")]);
@@ -187,7 +187,7 @@ fn wrong_password() -> Told {
     let address = primary.address();
     let log_in = |_: &Story| {
         client =
-            Some(Again::every(SECOND / 2, move || drop(Wire::connect(&address, Some("mistyped")))))
+            Some(Again::every(SECOND / 2, move || drop(Wire::connect(&address, Some("mistyped")))));
     };
     let faulty = story.fault(log_in, &[("RedisClientAuthFailing", "warning")]);
     let mend = |story: &Story| {
