@@ -11,15 +11,16 @@ use catalog::{
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
 use topology::{
-    Check, Deployment, DeploymentTracker, EndpointKind, EndpointServer, MetricKind, NodeReply,
-    OwnErrors, PollOutcome, Round, ServiceEndpoint,
+    Deployment, DeploymentKind, DeploymentTracker, EndpointCheckResult, EndpointKind,
+    EndpointServer, NodeReply, OwnErrors, PollOutcome, Round, ServiceEndpoint,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn exposition() -> Exposition {
     let labels = [("team".to_owned(), "check\"out\\\n".to_owned())];
-    let mut deployment = Deployment::new("orders", MetricKind::Static, &labels, SECOND, SECOND * 3);
+    let mut deployment =
+        Deployment::new("orders", DeploymentKind::Static, &labels, SECOND, SECOND * 3);
     deployment.add("orders-0", "orders-0", Some(Role::Master));
     deployment.add("[::1]:6379", "[::1]:6379", None);
     deployment.add("gone:6379", "gone:6379", None);
@@ -43,16 +44,20 @@ fn exposition() -> Exposition {
     };
     Exposition {
         exporter: Some(exporter()),
-        deployments: vec![fold.apply(&round).view],
+        deployments: vec![fold.observe(&round).view],
         themes: None,
     }
 }
 
 /// One endpoint answered, the other one did not.
-fn checks() -> Vec<Check> {
+fn checks() -> Vec<EndpointCheckResult> {
     let answerer = EndpointServer { role: Some(Role::Replica), ..EndpointServer::default() };
-    let check =
-        |endpoint, outcome| Check { endpoint, begun: SECOND / 4, ended: SECOND / 2, outcome };
+    let check = |endpoint, outcome| EndpointCheckResult {
+        endpoint,
+        begun: SECOND / 4,
+        ended: SECOND / 2,
+        outcome,
+    };
     vec![
         check(EndpointKind::Primary, Ok(answerer)),
         check(EndpointKind::Reader, Err(Reason::Refused)),

@@ -86,7 +86,12 @@ pub(super) fn log(step: &RoundResult) {
                 );
             }
             EventKind::FullResync => {
-                info!(deployment, node, event = kind, "replica went through a full synchronisation");
+                info!(
+                    deployment,
+                    node,
+                    event = kind,
+                    "replica went through a full synchronisation"
+                );
             }
             EventKind::AofWriteFailed => {
                 warn!(deployment, node, event = kind, "append-only file cannot be written");

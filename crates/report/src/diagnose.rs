@@ -100,12 +100,12 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     let evidence: Vec<_> =
         finding.evidence.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
     let Some(runbook) = runbook(finding.kind.label()) else {
-        return part(text, "PrimaryEvidence", &evidence.join(", "));
+        return part(text, "Evidence", &evidence.join(", "));
     };
     let fill = Fill::of_finding(view, finding);
     part(text, "What is wrong", runbook.title)?;
     if !evidence.is_empty() {
-        part(text, "PrimaryEvidence", &evidence.join(", "))?;
+        part(text, "Evidence", &evidence.join(", "))?;
     }
     part(text, "Likely cause", &runbook.cause(&named(finding)).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {

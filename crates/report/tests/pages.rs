@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use report::{Asked, Site, assets};
+use report::{SearchQuery, Site, assets};
 use snapshot::Reason;
 use topology::{Deployment, DeploymentKind, DeploymentTracker, DeploymentView, PollOutcome, Round};
 use trouble::{SECOND, answered, in_trouble, in_trouble_as};
@@ -19,7 +19,7 @@ const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 /// Every page about these deployments; of the first each deployment's and node's.
 fn pages(views: &[Arc<DeploymentView>]) -> Vec<String> {
     let site = Site { version: "0.1.0", now: NOW + SECOND * 60, views };
-    let (first, asked) = (&views[0], Asked::default());
+    let (first, asked) = (&views[0], SearchQuery::default());
     let name = &first.deployment.name;
     let found = |page: Result<String, String>| page.expect("a page");
     let mut pages =
@@ -114,7 +114,7 @@ fn what_turns_in_a_circle_and_what_follows_a_stranger_is_drawn_as_such() {
     }
     let views = [fold.view()];
     let page = Site { version: "0.1.0", now: NOW, views: &views }
-        .deployment("orders", &Asked::default())
+        .deployment("orders", &SearchQuery::default())
         .expect("a page");
     for text in [
         "In a circle: 3 nodes",
@@ -247,9 +247,9 @@ fn the_pages_of_a_thousand_nodes_stay_small() {
 fn a_node_among_a_thousand_is_found_by_words_and_by_turning_pages() {
     let views = [large("cache", 1000, 1)];
     let site = Site { version: "0.1.0", now: NOW, views: &views };
-    let asked = |words: &str, page| Asked { words: words.to_owned(), page };
+    let asked = |words: &str, page| SearchQuery { words: words.to_owned(), page };
     let row = |node: &str| format!("id=\"node-cache-{node}.redis.svc.cluster.local:6379\"");
-    let page = |asked: &Asked| site.deployment("cache", asked).expect("a page");
+    let page = |asked: &SearchQuery| site.deployment("cache", asked).expect("a page");
     let first = page(&asked("", 1));
     assert!(
         first.contains(&row("cache-0999")) && first.contains(&row("cache-0000")),

@@ -141,11 +141,11 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field("redis_defrag_hits_total", "stats", "active_defrag_hits", "Values moved by defragmentation.")
         .legacy(Gauge("redis_defrag_hits")),
-    NodeRow::field("redis_defrag_misses_total", "stats", "active_defrag_misses", "Values that defragmentation left in index.")
+    NodeRow::field("redis_defrag_misses_total", "stats", "active_defrag_misses", "Values that defragmentation left in place.")
         .legacy(Gauge("redis_defrag_misses")),
     NodeRow::field("redis_defrag_key_hits_total", "stats", "active_defrag_key_hits", "Keys moved by defragmentation.")
         .legacy(Gauge("redis_defrag_key_hits")),
-    NodeRow::field("redis_defrag_key_misses_total", "stats", "active_defrag_key_misses", "Keys that defragmentation left in index.")
+    NodeRow::field("redis_defrag_key_misses_total", "stats", "active_defrag_key_misses", "Keys that defragmentation left in place.")
         .legacy(Gauge("redis_defrag_key_misses")),
     NodeRow::field(
         "redis_active_defrag_seconds_total",

@@ -26,7 +26,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_down_reason",
         &["reason"],
         "polling",
-        "MisrouteReason the node does not answer: 1 for the current reason while redis_up is 0.",
+        "Why the node does not answer: 1 for the current reason while redis_up is 0.",
         |node, emit| {
             if let NodeState::Down { reason, .. } = node.presence {
                 emit(&[reason.label()], 1.0);
@@ -82,7 +82,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::one(
         "redis_node_replacements_total",
         "INFO server: run_id, uptime_in_seconds",
-        "Other, older processes that began to answer in index of the node.",
+        "Other, older processes that began to answer in place of the node.",
         |node| Some(node.process.replacements as f64),
     ),
     NodeRow::one("redis_role_changes_total", "INFO replication: role", "Changes of the role that the node claims.", |node| {

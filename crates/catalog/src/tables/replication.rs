@@ -51,7 +51,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["why"],
         &topology::OrphanReason::LABELS,
         "INFO replication: master_host, master_port, master_link_status of the node and of those above it",
-        "MisrouteReason the replica gets nothing from the primary: 1 for the reason that holds, absent on others than replicas.",
+        "Why the replica gets nothing from the primary: 1 for the reason that holds, absent on others than replicas.",
         |node| node.is_replica().then(|| node.orphan.map_or("", topology::OrphanReason::label)),
     ),
     NodeRow::one(

@@ -44,7 +44,7 @@ impl Site<'_> {
             p.standing.(tone.class()) { (role.text) @for note in standing::notes(node) { "; " (note.text) } }
             (self.findings(LINKS, &cards, FINDINGS))
             section aria-labelledby="facts" { h2 #facts { @if node.up() == Some(true) { "What it says" } @else { "What it said last" } } (listed(&said(view, node))) }
-            section aria-labelledby="polling" { h2 #polling { "PollRecord it" } (self.polling(node)) (self.rounds(node)) }
+            section aria-labelledby="polling" { h2 #polling { "Asking it" } (self.polling(node)) (self.rounds(node)) }
             (clients(node))
             (attached(node))
             (refusals(node))
@@ -80,7 +80,7 @@ impl Site<'_> {
             ("Last answer", polling.answered_at.map(at)),
             ("It took", polling.took.map(millis)),
             ("Silent for", Some(polling.silence).filter(|silence| !silence.is_zero()).map(span)),
-            ("SearchQuery", Some(format!("{} times", polling.polls))),
+            ("Asked", Some(format!("{} times", polling.polls))),
         ];
         html! {
             @if let Some((why, what)) = failing { p.standing.bad { (what) ": " code { (why) } ". " (reason(why)) @if let Some(detail) = detail(node) { " It was told: " code { (detail) } } } }
@@ -176,7 +176,7 @@ fn said(view: &DeploymentView, node: &NodeView) -> Facts {
         ("Version", field("valkey_version").or_else(|| field("redis_version"))),
         ("Process", field("run_id")),
         ("Running for", last.and_then(|last| last.identity.uptime).map(span)),
-        ("MisroutedClients", field("connected_clients")),
+        ("Clients", field("connected_clients")),
         ("Memory", amount("used_memory")),
         ("Memory limit", amount("maxmemory").filter(|limit| limit != "0 B")),
         (
@@ -228,7 +228,7 @@ fn clients(node: &NodeView) -> Markup {
         clients.busiest.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
     let facts = vec![
-        ("MisrouteReason", Some(misrouted.why.label().replace('_', " "))),
+        ("Why", Some(misrouted.why.label().replace('_', " "))),
         ("Refused", Some(format!("{:.1} writes per second", misrouted.per_second))),
         ("Commands", Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty())),
         ("Libraries", misrouted.writers.as_ref().map(|writers| writers.versions.join(", "))),
@@ -238,7 +238,7 @@ fn clients(node: &NodeView) -> Markup {
             misrouted.stale.as_deref().map(|stale| format!("{}: {}", stale.total, listed(stale))),
         ),
     ];
-    html! { section aria-labelledby="clients" { h2 #clients { "MisroutedClients that write to it, a replica" } (self::listed(&facts)) } }
+    html! { section aria-labelledby="clients" { h2 #clients { "Clients that write to it, a replica" } (self::listed(&facts)) } }
 }
 
 /// The replicas, as it sees them.

@@ -140,7 +140,7 @@ impl Site<'_> {
                 h2 #others { @if beside { "Other deployments" } @else { "Deployments" } }
                 div.scroll role="region" tabindex="0" aria-labelledby="others" {
                     table {
-                        thead { tr { @for head in ["Deployment", "DeploymentKind", "Standing", "Nodes", "Last round"] { th scope="col" { (head) } } } }
+                        thead { tr { @for head in ["Deployment", "Kind", "Standing", "Nodes", "Last round"] { th scope="col" { (head) } } } }
                         tbody {
                             @for view in views {
                                 tr.(tone(view).class()) id={ "deployment-" (view.deployment.name) } {
