@@ -65,13 +65,15 @@ async fn a_thousand_rounds_leak_nothing() {
     ));
 
     let both_up = |view: &Arc<DeploymentView>| {
-        view.nodes.len() == 2 && view.nodes.iter().all(|node| node.up() == Some(true))
+        view.nodes.len() == 2 && view.nodes.values().all(|node| node.up() == Some(true))
     };
     view.wait_for(both_up).await.expect("rounds");
     let before = figures(&survivor);
     for kill in 1..=KILLS {
         victim.kill();
-        view.wait_for(|view| view.nodes[0].up() == Some(false)).await.expect("rounds");
+        view.wait_for(|view| view.nodes[topology::NodeIndex::new(0)].up() == Some(false))
+            .await
+            .expect("rounds");
         view.wait_for(|view| view.rounds.total >= kill * ROUNDS / KILLS).await.expect("rounds");
         victim.restart();
         view.wait_for(both_up).await.expect("rounds");
@@ -83,7 +85,11 @@ async fn a_thousand_rounds_leak_nothing() {
         seen.rounds.total
     );
     assert!(seen.rounds.total >= ROUNDS);
-    assert_eq!(seen.nodes[0].process.restarts, KILLS, "each restart was seen");
+    assert_eq!(
+        seen.nodes[topology::NodeIndex::new(0)].process.restarts,
+        KILLS,
+        "each restart was seen"
+    );
     assert_eq!(before, after, "tasks, descriptors and connections stay flat");
 
     poller.shutdown().await;

@@ -113,7 +113,7 @@ impl ShardOf {
     }
 
     /// The label of a node.
-    pub(crate) fn name(&self, index: usize) -> &str {
+    pub(crate) fn name(&self, index: topology::NodeIndex) -> &str {
         self.view.name(index)
     }
 

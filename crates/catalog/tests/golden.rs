@@ -40,7 +40,7 @@ fn exposition() -> Exposition {
     let round = Round {
         took: Duration::from_micros(1500),
         checks: checks(),
-        ..Round::new(at(5), SECOND, outcomes)
+        ..Round::new(at(5), topology::Monotonic::from_start(SECOND), outcomes)
     };
     Exposition {
         exporter: Some(exporter()),
@@ -54,8 +54,8 @@ fn checks() -> Vec<EndpointCheckResult> {
     let answerer = EndpointServer { role: Some(Role::Replica), ..EndpointServer::default() };
     let check = |endpoint, outcome| EndpointCheckResult {
         endpoint,
-        begun: SECOND / 4,
-        ended: SECOND / 2,
+        begun: topology::Monotonic::from_start(SECOND / 4),
+        ended: topology::Monotonic::from_start(SECOND / 2),
         outcome,
     };
     vec![
@@ -129,7 +129,8 @@ fn open_metrics() {
 fn the_names_of_redis_exporter() {
     let exposition = exposition();
     let mut text = String::new();
-    encode_legacy(exposition.deployments[0].nodes[0].clone(), &mut text).expect("to a string");
+    encode_legacy(exposition.deployments[0].nodes[topology::NodeIndex::new(0)].clone(), &mut text)
+        .expect("to a string");
     expect_file!["golden/legacy.txt"].assert_eq(&text);
 }
 

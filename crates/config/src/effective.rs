@@ -145,7 +145,7 @@ fn deployment(settings: &DeploymentSettings) -> Table {
 
 /// The nodes that are listed, or the Sentinels.
 fn nodes(settings: &DeploymentSettings) -> Array {
-    let nodes = settings.deployment.nodes.iter().zip(&settings.endpoints).enumerate().map(
+    let nodes = settings.deployment.nodes.values().zip(&settings.endpoints).enumerate().map(
         |(place, (node, endpoint))| {
             let mut written = InlineTable::new();
             written.insert("url", url(endpoint).into());

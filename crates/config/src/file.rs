@@ -139,7 +139,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
                 "deployment {name}: expect.replicas is not less than the number of nodes"
             ));
         }
-        if deployment.nodes.iter().filter(|node| node.expected_role == Some(Role::Master)).count()
+        if deployment.nodes.values().filter(|node| node.expected_role == Some(Role::Master)).count()
             > 1
         {
             warnings

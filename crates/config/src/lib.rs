@@ -180,7 +180,7 @@ impl Default for Cadences {
 impl DeploymentSettings {
     /// Where its Sentinels are, in the order of the deployment's nodes.
     pub fn sentinels(&self) -> impl Iterator<Item = &Endpoint> {
-        self.deployment.sentinels().filter_map(|place| self.endpoints.get(place))
+        self.deployment.sentinels().filter_map(|place| self.endpoints.get(place.get()))
     }
 
     /// The name by which its Sentinels know the master; empty without Sentinels.
@@ -190,10 +190,13 @@ impl DeploymentSettings {
 
     /// Its Sentinels whose own series appear under it.
     pub fn shown_sentinels(&self) -> impl Iterator<Item = &Endpoint> {
-        let shown = |place: &usize| {
+        let shown = |place: &topology::NodeIndex| {
             self.deployment.nodes[*place].kind == NodeKind::Sentinel { shown: true }
         };
-        self.deployment.sentinels().filter(shown).filter_map(|place| self.endpoints.get(place))
+        self.deployment
+            .sentinels()
+            .filter(shown)
+            .filter_map(|place| self.endpoints.get(place.get()))
     }
 
     /// Another deployment is of one of the masters that this one stands for.
@@ -381,7 +384,7 @@ impl Builder {
 
     fn unique(&self, name: Option<String>, endpoint: &Endpoint) -> Result<String, String> {
         let name = name.unwrap_or_else(|| endpoint.to_string());
-        if self.deployment.nodes.iter().any(|node| node.name == name) {
+        if self.deployment.nodes.values().any(|node| node.name == name) {
             return Err(format!(
                 "found the node {name:?} twice, accepted are nodes with different addresses or names"
             ));

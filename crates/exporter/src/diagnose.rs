@@ -71,7 +71,7 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
         // A node that hangs is found out only when the attempt to connect ends.
         // What Sentinels announce asks for rounds before their time.
         let looked = board.until(|view| {
-            view.rounds.total >= ROUNDS && view.elapsed >= INTERVAL * 2 && !waits(view)
+            view.rounds.total >= ROUNDS && view.now.since_start() >= INTERVAL * 2 && !waits(view)
         });
         tokio::select! {
             _ = timeout(LIMIT, looked) => {}

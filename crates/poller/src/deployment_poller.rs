@@ -172,7 +172,7 @@ impl DeploymentPoller {
     /// Gives a station to each node of the deployment that has none, and takes away those of nodes that are gone.
     fn seat(&mut self) {
         let deployment = Arc::clone(&self.tracker.view().deployment);
-        for (index, node) in deployment.nodes.iter().enumerate() {
+        for (index, node) in deployment.nodes.values().enumerate() {
             let sits = match self.members.get(index) {
                 Some(NodeSlot::Node(_, address)) => {
                     node.kind == NodeKind::Data && *address == node.address
@@ -269,6 +269,7 @@ impl DeploymentPoller {
         (self.begun, self.asked_for) = (Some(begun), None);
         for (index, member) in self.members.iter_mut().enumerate() {
             if let NodeSlot::Node(asked, _) = member {
+                let index = topology::NodeIndex::new(index);
                 let wants = |wanted: &ReadRequest| self.wanted.contains(wanted);
                 let (commands, clients) = (
                     wants(&ReadRequest::CommandStats(index)),
@@ -336,13 +337,13 @@ impl DeploymentPoller {
             took: closed - begun,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
             blind: held_up || cut_off,
-            details,
+            details: details.into(),
             messages: std::mem::take(&mut self.messages),
             checks: std::mem::take(&mut self.checks),
             host_names: self.lookups.names(),
             resolved: self.names.resolved(),
-            disks: self.disks.now(closed),
-            ..Round::new(clock.wall(), elapsed, outcomes)
+            disks: self.disks.now(closed).into(),
+            ..Round::new(clock.wall(), topology::Monotonic::from_start(elapsed), outcomes)
         }
     }
 

@@ -50,7 +50,7 @@ impl DiskMonitor {
             let look = Look {
                 shared: shared.clone(),
                 deployment: settings.deployment.name.clone(),
-                node: settings.deployment.nodes[index].name.clone(),
+                node: settings.deployment.nodes[topology::NodeIndex::new(index)].name.clone(),
                 directory: Arc::new(directory.clone()),
                 failing: false,
             };

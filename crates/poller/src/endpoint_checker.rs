@@ -107,7 +107,9 @@ impl EndpointChecker {
         self.lane = ConnectLane::after(answered.is_ok(), clock.now() - begun);
         self.log(answered.as_ref().err());
         let outcome = answered.map_err(|failure| failure.reason);
-        let (begun, ended) = (clock.elapsed(begun), clock.elapsed(clock.now()));
+        let (begun, ended) = [begun, clock.now()]
+            .map(|at| topology::Monotonic::from_start(clock.elapsed(at)))
+            .into();
         FinishedCheck {
             check: EndpointCheckResult { endpoint: self.brief.kind, begun, ended, outcome },
             own_errors,

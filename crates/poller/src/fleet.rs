@@ -201,9 +201,9 @@ impl Fleet {
             }
             for place in settings.deployment.sentinels().collect::<Vec<_>>() {
                 let name = &settings.deployment.name;
-                let is_shown = shown
-                    .iter()
-                    .any(|(endpoint, by)| *endpoint == settings.endpoints[place] && by == name);
+                let is_shown = shown.iter().any(|(endpoint, by)| {
+                    *endpoint == settings.endpoints[place.get()] && by == name
+                });
                 Arc::make_mut(&mut settings.deployment).show_sentinel(place, is_shown);
             }
             named.push(settings);

@@ -64,7 +64,7 @@ fn nodes(view: &DeploymentView) -> String {
     table.trim_fmt()
 }
 
-fn row(view: &DeploymentView, index: usize) -> [String; 7] {
+fn row(view: &DeploymentView, index: topology::NodeIndex) -> [String; 7] {
     let node = &view.nodes[index];
     let snapshot = node.snapshot();
     let lag = node.lag.behind.map(|behind| format!("{:.1} s", behind.as_secs_f64()));
@@ -82,7 +82,7 @@ fn row(view: &DeploymentView, index: usize) -> [String; 7] {
     ]
 }
 
-fn notes(view: &DeploymentView, index: usize) -> String {
+fn notes(view: &DeploymentView, index: topology::NodeIndex) -> String {
     let notes = verdicts(view, index).into_iter().chain(standing::notes(&view.nodes[index]));
     notes.map(|note| note.text).collect::<Vec<_>>().join("; ")
 }

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use topology::{DeploymentView, Finding, FindingKind, NodeKind, NodeView, Upstream, Value};
+use topology::{
+    DeploymentView, Finding, FindingKind, NodeIndex, NodeKind, NodeView, Upstream, Value,
+};
 
 /// What takes the place of each placeholder.
 #[derive(Debug, Default)]
@@ -24,7 +26,7 @@ impl Fill {
     }
 
     /// For a node of a deployment; without one only what holds for all of them.
-    pub(crate) fn of_node(view: &DeploymentView, subject: Option<usize>) -> Self {
+    pub(crate) fn of_node(view: &DeploymentView, subject: Option<NodeIndex>) -> Self {
         Self::of(
             view,
             subject.and_then(|index| view.nodes.get(index)).map(|node| node.node.address.as_str()),
@@ -32,8 +34,8 @@ impl Fill {
         )
     }
 
-    fn of(view: &DeploymentView, address: Option<&str>, subject: Option<usize>) -> Self {
-        let address_of = |index: usize| Some(view.nodes.get(index)?.node.address.as_str());
+    fn of(view: &DeploymentView, address: Option<&str>, subject: Option<NodeIndex>) -> Self {
+        let address_of = |index: NodeIndex| Some(view.nodes.get(index)?.node.address.as_str());
         // A node is never told to follow itself.
         let primary = primary(view, subject).filter(|primary| Some(*primary) != subject);
         let follows = subject.and_then(|index| match &view.nodes.get(index)?.upstream {
@@ -97,13 +99,13 @@ impl Fill {
 }
 
 /// The place of the node of that name.
-pub(crate) fn index(view: &DeploymentView, name: &str) -> Option<usize> {
+pub(crate) fn index(view: &DeploymentView, name: &str) -> Option<NodeIndex> {
     view.members().find(|(_, node)| node.node.name == name).map(|(index, _)| index)
 }
 
 /// Where to look first: at the node that a finding is about, at a stale master that it names, at what turns in a circle, else at the primary.
 /// Of several masters of which none is known to be stale it is none: what is to be done to one of them would harm the other.
-pub(crate) fn subject(view: &DeploymentView, finding: &Finding) -> Option<usize> {
+pub(crate) fn subject(view: &DeploymentView, finding: &Finding) -> Option<NodeIndex> {
     if let Some(node) = &finding.node {
         return index(view, node);
     }
@@ -117,11 +119,11 @@ pub(crate) fn subject(view: &DeploymentView, finding: &Finding) -> Option<usize>
     let shard =
         view.shards.iter().find(|shard| shard.shard == finding.shard).or(view.shards.first())?;
     let primary = || shard.primary.map(|primary| primary.node).or(shard.last_primary);
-    Some(shard.looped.first().copied().or_else(primary).unwrap_or_default())
+    Some(shard.looped.first().copied().or_else(primary).unwrap_or(NodeIndex::new(0)))
 }
 
 /// The primary, of one shard: the one whose master the node is, or follows.
-fn primary(view: &DeploymentView, subject: Option<usize>) -> Option<usize> {
+fn primary(view: &DeploymentView, subject: Option<NodeIndex>) -> Option<NodeIndex> {
     if let [shard] = &*view.shards {
         return Some(shard.primary?.node);
     }
@@ -142,7 +144,7 @@ fn primary(view: &DeploymentView, subject: Option<usize>) -> Option<usize> {
 }
 
 /// The address of a Sentinel that answers, and is not the one that this is about.
-fn sentinel(view: &DeploymentView, subject: Option<usize>) -> Option<&str> {
+fn sentinel(view: &DeploymentView, subject: Option<NodeIndex>) -> Option<&str> {
     let is_sentinel = |node: &NodeView| matches!(node.node.kind, NodeKind::Sentinel { .. });
     let mut answering = view.members().filter(|(index, node)| {
         is_sentinel(node) && node.up() == Some(true) && Some(*index) != subject

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use snapshot::Role;
 use topology::{
-    DeploymentView, EndpointView, LinkState, MisroutedView, NodeState, NodeView, PrimaryEvidence,
-    ShardView, holding,
+    DeploymentView, EndpointView, LinkState, MisroutedView, NodeIndex, NodeState, NodeVec,
+    NodeView, PrimaryEvidence, ShardView, holding,
 };
 
 use crate::tone::Tone;
@@ -85,7 +85,7 @@ pub(crate) fn claim(node: &NodeView) -> String {
 }
 
 /// What the deployment says that a node is, whatever it claims itself.
-pub(crate) fn verdicts(view: &DeploymentView, index: usize) -> Vec<Note> {
+pub(crate) fn verdicts(view: &DeploymentView, index: NodeIndex) -> Vec<Note> {
     let mut verdicts = Vec::new();
     let mut add = |holds: bool, tone, text: &str| {
         verdicts.extend(holds.then(|| Note { tone, text: text.to_owned() }));
@@ -127,7 +127,7 @@ pub(crate) fn notes(node: &NodeView) -> Vec<Note> {
 }
 
 /// How each node is, by its place: by what is found of it, what the deployment says of it, and its link.
-pub(crate) fn tones(view: &DeploymentView) -> Vec<Tone> {
+pub(crate) fn tones(view: &DeploymentView) -> NodeVec<Tone> {
     let mut found = HashMap::new();
     for finding in &view.findings {
         let (Some(node), tone) = (&finding.node, Tone::from(finding.severity)) else { continue };
@@ -139,7 +139,7 @@ pub(crate) fn tones(view: &DeploymentView) -> Vec<Tone> {
     let own = |node: &NodeView| {
         found.get(node.node.name.as_str()).copied().unwrap_or_default().min(alone(node))
     };
-    let mut tones: Vec<_> = view.nodes.iter().map(own).collect();
+    let mut tones: NodeVec<_> = view.nodes.values().map(own).collect();
     for shard in &view.shards {
         let wrong = shard.stale.iter().chain(&shard.looped).map(|index| (*index, Tone::Bad));
         for (index, tone) in wrong.chain(shard.unrelated.iter().map(|index| (*index, Tone::Warn))) {
@@ -203,7 +203,7 @@ fn misrouted(misrouted: &MisroutedView) -> String {
 }
 
 /// What a node is: by the verdict of the deployment, else by its own claim.
-pub(crate) fn role(view: &DeploymentView, index: usize) -> Note {
+pub(crate) fn role(view: &DeploymentView, index: NodeIndex) -> Note {
     let node = &view.nodes[index];
     let verdicts = verdicts(view, index);
     let (NodeState::Up, Some(role)) = (node.presence, node.role()) else {
@@ -232,12 +232,12 @@ pub(crate) fn role(view: &DeploymentView, index: usize) -> Note {
 }
 
 /// The Sentinels that name another node than the primary.
-fn dissenters(view: &DeploymentView) -> impl Iterator<Item = usize> {
+fn dissenters(view: &DeploymentView) -> impl Iterator<Item = NodeIndex> {
     view.sentinels.iter().flat_map(|sentinels| &sentinels.dissenters).copied()
 }
 
 /// The node that a Sentinel names as master, or its address.
-fn watches(view: &DeploymentView, index: usize) -> Option<&str> {
+fn watches(view: &DeploymentView, index: NodeIndex) -> Option<&str> {
     let said = view.sentinels.as_ref()?.said.iter().find(|said| said.sentinel == index)?;
     Some(said.node.map_or(&said.address, |node| view.name(node)))
 }

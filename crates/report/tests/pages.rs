@@ -63,7 +63,7 @@ fn large(name: &str, count: usize, failing: usize) -> Arc<DeploymentView> {
         };
         fold.observe(&Round::new(
             NOW + SECOND * round,
-            SECOND * round,
+            topology::Monotonic::from_start(SECOND * round),
             (0..count).map(outcome).collect(),
         ));
     }
@@ -110,7 +110,8 @@ fn what_turns_in_a_circle_and_what_follows_a_stranger_is_drawn_as_such() {
     };
     let outcomes = vec![follows(2, "up"), follows(1, "up"), follows(1, "up"), follows(9, "down")];
     for round in 1..=3 {
-        fold.observe(&Round::new(NOW + SECOND * round, SECOND * round, outcomes.clone()));
+        let now = topology::Monotonic::from_start(SECOND * round);
+        fold.observe(&Round::new(NOW + SECOND * round, now, outcomes.clone()));
     }
     let views = [fold.view()];
     let page = Site { version: "0.1.0", now: NOW, views: &views }
@@ -161,9 +162,13 @@ fn a_node_has_its_last_rounds_one_by_one_with_the_text_of_what_failed() {
     ]) {
         let details = vec![(number == 3).then(|| detail.into())];
         fold.observe(&Round {
-            details,
+            details: details.into(),
             blind: number == 2,
-            ..Round::new(NOW + SECOND * number, SECOND * number, vec![outcome])
+            ..Round::new(
+                NOW + SECOND * number,
+                topology::Monotonic::from_start(SECOND * number),
+                vec![outcome],
+            )
         });
     }
     let views = [fold.view()];

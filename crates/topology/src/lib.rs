@@ -1,6 +1,8 @@
-//! What the servers of a deployment mean together: rounds become facts and events. Pure: time arrives with the rounds.
+//! State of a deployment, derived from the replies of its nodes: views, events and findings. The
+//! crate is pure: the current time is part of each round.
 //!
-//! [`DeploymentTracker::observe`] takes one [`Round`] and gives the next [`DeploymentView`] and the [`Event`]s that led to it.
+//! [`DeploymentTracker::observe`] processes one [`Round`] and returns the next [`DeploymentView`]
+//! and the [`Event`]s that led to it.
 
 mod discovery;
 mod endpoints;
@@ -12,40 +14,38 @@ mod node;
 mod shard;
 mod tracker;
 
-pub use discovery::cluster::{ClusterView, SLOTS};
-pub use discovery::membership::{Ghosts, HostNames};
-pub use discovery::sentinels::{Disagreement, Majority, SentinelStatement, SentinelsView};
-pub use endpoints::{
-    EndpointCheckResult, EndpointKind, EndpointServer, EndpointTarget, EndpointView,
-    ServiceEndpoint,
-};
-pub use events::{Event, EventKind};
 pub use findings::{Finding, FindingKind, NO_FINDING, Severity, Value};
+pub use model::cluster::{ClusterView, SLOTS};
+pub use model::counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
 pub use model::deployment::{
     AofExpectation, Deployment, DeploymentKind, Discovery, Expectations, Labels, Node, NodeKind,
     address,
 };
+pub use model::endpoint::{
+    EndpointCheckResult, EndpointKind, EndpointServer, EndpointTarget, EndpointView,
+    ServiceEndpoint,
+};
+pub use model::event::{Event, EventKind};
 pub use model::event_history::EventHistory;
+pub use model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
+pub use model::monotonic::Monotonic;
+pub use model::node::{
+    AttachedView, Lag, LinkState, LinkView, NodeState, NodeView, OrphanReason, PollRecord,
+    PollResult, PollStats, ProcessView, Upstream,
+};
+pub use model::node_index::{NodeIndex, NodeVec};
 pub use model::node_names::NodeNameTemplate;
+pub use model::read_request::ReadRequest;
+pub use model::refusals::{RefusalReason, Refusals, holding};
 pub use model::round::{
-    DiskSpace, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round, SentinelMessage,
+    DiskSpace, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round, SentinelMessage,
 };
 pub use model::saved_state::{SavedNode, SavedState};
-pub use model::view::{AttachedView, DeploymentView, NodeView, RoundStats, ShardView};
-pub use node::counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
-pub use node::link::{LinkState, LinkView};
-pub use node::poll_history::{PollRecord, PollResult};
-pub use node::process::ProcessView;
-pub use node::refusals::{RefusalReason, Refusals, holding};
+pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};
+pub use model::shard::{
+    Cause, EmptiedView, LostWritesView, NoPrimaryReason, NoPrimaryView, PrimaryChange,
+    PrimaryEvidence, PrimaryView, ShardView, SplitBrainView,
+};
+pub use model::view::{DeploymentView, RoundStats};
 pub use node::rising_errors::ACCESS_CODES;
-pub use node::state::{NodeState, PollStats};
-pub use shard::change_cause::{Cause, PrimaryChange};
-pub use shard::emptied::EmptiedView;
-pub use shard::lag::Lag;
-pub use shard::lost_writes::LostWritesView;
-pub use shard::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
-pub use shard::no_primary::{NoPrimaryReason, NoPrimaryView};
-pub use shard::primary::{PrimaryEvidence, PrimaryView};
-pub use shard::split_brain::SplitBrainView;
-pub use shard::upstream::{OrphanReason, Upstream};
-pub use tracker::{DeploymentTracker, ReadRequest, RoundResult};
+pub use tracker::{DeploymentTracker, RoundResult};

@@ -1,324 +1,408 @@
-//! The fold: one round and what is remembered give the next view and its events.
+//! Tracker of a deployment: the state that is kept between rounds, and the order in which a round
+//! updates it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::discovery::cluster;
-use crate::discovery::sentinels::SentinelsView;
-use crate::discovery::{addresses, membership};
-use crate::endpoints;
-use crate::events::Event;
+use crate::discovery::addresses::AddressIndex;
+use crate::discovery::cluster::ClusterTracker;
+use crate::discovery::membership::{MembershipChanges, MembershipTracker};
+use crate::discovery::sentinels;
+use crate::endpoints::EndpointsTracker;
+use crate::events;
+use crate::findings::FindingsTracker;
 use crate::limits::MAX_ACCRUED_INTERVALS;
+use crate::model::cluster::ClusterView;
 use crate::model::deployment::{Deployment, DeploymentKind, address};
+use crate::model::event::Event;
 use crate::model::event_history::EventHistory;
+use crate::model::node::{AttachedView, NodeState, NodeView, PollStats};
+use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::model::read_request::ReadRequest;
 use crate::model::round::{PollOutcome, Round};
 use crate::model::saved_state::{SavedNode, SavedState};
-use crate::model::view::{AttachedView, DeploymentView, NodeView};
-use crate::node::state::NodeState;
-use crate::node::{NodeTracker, link, state};
-use crate::shard::{shards, upstream};
-use crate::{events, findings};
+use crate::model::sentinels::SentinelsView;
+use crate::model::shard::ShardView;
+use crate::model::view::{DeploymentView, RoundStats};
+use crate::node::link;
+use crate::node::process::ProcessChange;
+use crate::node::tracker::NodeTracker;
+use crate::shard::context::RoundContext;
+use crate::shard::shards::ShardsTracker;
+use crate::shard::upstream;
 
-/// What is remembered of a deployment from round to round.
+/// Tracks a deployment from round to round.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::{Duration, SystemTime};
+///
+/// use snapshot::NodeSnapshot;
+/// use topology::{
+///     Deployment, DeploymentKind, DeploymentTracker, Monotonic, NodeReply, PollOutcome, Round,
+/// };
+///
+/// let second = Duration::from_secs(1);
+/// let mut deployment =
+///     Deployment::new("orders", DeploymentKind::Static, &[], second, second * 3);
+/// deployment.add("a", "10.0.0.1:6379", None);
+/// let mut tracker = DeploymentTracker::new(Arc::new(deployment));
+///
+/// let snapshot = NodeSnapshot::from_info("run_id:x\nrole:master\n").expect("an INFO reply");
+/// let reply = NodeReply::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH);
+/// let result = tracker.observe(&Round::new(
+///     SystemTime::UNIX_EPOCH,
+///     Monotonic::from_start(second),
+///     vec![PollOutcome::Answered(reply)],
+/// ));
+/// let primary = result.view.shards[0].primary.expect("a primary");
+/// assert_eq!(result.view.name(primary.node), "a");
+/// ```
 #[derive(Debug)]
 pub struct DeploymentTracker {
-    nodes: Vec<NodeTracker>,
-    membership: membership::MembershipTracker,
-    addresses: addresses::AddressIndex,
-    cluster: cluster::ClusterTracker,
-    shards: shards::ShardsTracker,
-    endpoints: endpoints::EndpointsTracker,
-    findings: findings::FindingsTracker,
-    /// What was kept from before, and how long ago; for nodes that were not found yet.
-    kept: (SavedState, Duration),
+    nodes: NodeVec<NodeTracker>,
+    membership: MembershipTracker,
+    addresses: AddressIndex,
+    cluster: ClusterTracker,
+    shards: ShardsTracker,
+    endpoints: EndpointsTracker,
+    findings: FindingsTracker,
+    /// Saved state of nodes that have not been discovered yet.
+    pending_restore: PendingRestore,
     view: Arc<DeploymentView>,
 }
 
-/// What one round came to.
+/// Saved state that waits for the discovery of its nodes.
+#[derive(Debug, Default)]
+struct PendingRestore {
+    state: SavedState,
+    /// Time between the saving of the state and the start of the exporter.
+    downtime: Duration,
+}
+
+/// Result of one round.
 #[derive(Debug)]
 pub struct RoundResult {
-    /// What is known now.
+    /// State of the deployment after the round.
     pub view: Arc<DeploymentView>,
-    /// What changed, in order.
+    /// Events of the round, in order.
     pub events: Vec<Event>,
-    /// What would be worth reading at the next round.
+    /// Replies that should be read in the next round.
     pub wanted: Vec<ReadRequest>,
 }
 
-/// A reading that a fact waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReadRequest {
-    /// The statistics by command of the node at a place: what changed the primary.
-    CommandStats(usize),
-    /// The map of the cluster, from the node at a place.
-    ClusterMap(usize),
-    /// The list of the clients of the node at a place: who writes to a replica.
-    ClientList(usize),
-    /// The host name of an address, which the label of a node takes.
-    HostName(String),
+/// State of the nodes within one round.
+struct RoundNodes {
+    deployment: Arc<Deployment>,
+    /// The previous view, with the nodes of this round.
+    previous: Arc<DeploymentView>,
+    views: NodeVec<NodeView>,
+    /// Relation of each process that replied to the one before.
+    process_changes: NodeVec<Option<ProcessChange>>,
 }
 
 impl DeploymentTracker {
-    /// Nothing is known yet.
+    /// Creates a tracker before the first round.
     pub fn new(deployment: Arc<Deployment>) -> Self {
         DeploymentTracker {
-            nodes: deployment.nodes.iter().map(|_| NodeTracker::default()).collect(),
-            membership: membership::MembershipTracker::default(),
-            addresses: addresses::AddressIndex::default(),
-            cluster: cluster::ClusterTracker::default(),
-            shards: shards::ShardsTracker::default(),
-            endpoints: endpoints::EndpointsTracker::default(),
-            findings: findings::FindingsTracker::default(),
-            kept: Default::default(),
+            nodes: deployment.nodes.values().map(|_| NodeTracker::default()).collect(),
+            membership: MembershipTracker::default(),
+            addresses: AddressIndex::default(),
+            cluster: ClusterTracker::default(),
+            shards: ShardsTracker::default(),
+            endpoints: EndpointsTracker::default(),
+            findings: FindingsTracker::default(),
+            pending_restore: PendingRestore::default(),
             view: Arc::new(DeploymentView::empty(deployment)),
         }
     }
 
-    /// What is known after the last round.
+    /// Returns the state of the deployment after the last round.
     pub fn view(&self) -> Arc<DeploymentView> {
         Arc::clone(&self.view)
     }
 
-    /// Takes up one round.
+    /// Processes one round.
     ///
     /// # Panics
-    /// When the round does not have one outcome for each node.
+    /// If the round does not have one outcome for each node.
     pub fn observe(&mut self, round: &Round) -> RoundResult {
         assert_eq!(round.outcomes.len(), self.nodes.len(), "a round has one outcome for each node");
-        let mut before = Arc::clone(&self.view);
-        let mut deployment = Arc::clone(&before.deployment);
-        let accrued = self.accrued(round, &deployment);
-        let expect = deployment.expect.at(round.at);
-
-        // Each node by itself.
-        let syncs = link::syncs(&before.nodes);
-        let taken = self.nodes.iter_mut().enumerate().zip(syncs);
-        let (mut nodes, mut successions): (Vec<_>, Vec<_>) = taken
-            .map(|((index, memory), syncs)| {
-                memory.observe(index, round, accrued, &deployment, syncs)
-            })
-            .unzip();
-
-        // Who belongs to the deployment.
-        let is_cluster = deployment.kind == DeploymentKind::Cluster;
-        if is_cluster {
-            let answered: Vec<_> = successions.iter().map(Option::is_some).collect();
-            self.cluster.learn(&nodes, &answered, round.elapsed);
+        let accrued = self.accrued(round);
+        let expect = self.view.deployment.expect.at(round.at);
+        let mut nodes = self.observe_nodes(round, accrued);
+        if nodes.deployment.kind == DeploymentKind::Cluster {
+            self.cluster.observe(&nodes.views, &nodes.process_changes, round.now);
         }
-        let changes = self.membership.observe(&deployment, &nodes, &mut self.cluster, round);
-        if let Some(changed) = changes.deployment {
-            deployment = changed;
-            self.shards.removed(&changes.removed);
-            before = self.regroup(&before, &deployment, &changes.gone, &changes.moved, &mut nodes);
-            successions.resize(nodes.len(), None);
-            changes.gone.iter().for_each(|index| successions[*index] = None);
-        }
-
-        // Who is where, and who follows whom.
-        for (index, outcome) in round.outcomes.iter().enumerate() {
-            if let (PollOutcome::Answered(answer), Some(_)) = (outcome, successions[index]) {
-                self.addresses.learn(index, &answer.snapshot, answer.peer);
-            }
-        }
-        self.addresses.settle();
-        let mut sentinels = SentinelsView::hear(&nodes, &deployment, &self.addresses);
-        for (index, node) in nodes.iter_mut().enumerate() {
-            node.disk = round.disks.get(index).copied().flatten();
-            node.attached = self.attached(node, &deployment);
-            node.upstream = upstream::upstream(node, index, &deployment, &self.addresses);
+        let mut changes = self.observe_membership(&mut nodes, round);
+        self.index_addresses(&nodes, round);
+        let mut sentinels =
+            sentinels::collect_reports(&nodes.views, &nodes.deployment, &self.addresses);
+        self.connect_nodes(&mut nodes, round);
+        for node in nodes.views.iter_mut().map(|(_, node)| node) {
             node.expected_aof = expect.aof.zip(node.role()).and_then(|(aof, role)| aof.of(role));
         }
 
-        // All of them together.
-        let context = shards::RoundContext {
+        let context = RoundContext {
             round,
-            deployment: &deployment,
+            deployment: &nodes.deployment,
             expect,
-            successions: &successions,
+            process_changes: &nodes.process_changes,
             accrued,
-            before: &before,
+            previous: &nodes.previous,
             sentinels: sentinels.as_ref(),
             listed: &changes.listed,
         };
-        let (shards, cluster) = if is_cluster {
-            let shards = self.shards.parts(&mut nodes, &self.cluster, &context);
-            let replaced: Vec<_> = shards.iter().flat_map(|shard| &shard.stale).copied().collect();
-            let cluster = self.cluster.view(&nodes, &replaced, changes.ghosts);
-            (shards, Some(cluster))
-        } else {
-            (self.shards.whole(&mut nodes, &context), None)
-        };
-        let acting: Vec<_> = shards.iter().flat_map(|shard| &shard.acting).copied().collect();
-        let endpoints = self.endpoints.observe(&nodes, &acting, &context);
+        let ghosts = std::mem::take(&mut changes.ghosts);
+        let (shards, cluster) = self.observe_shards(&mut nodes.views, ghosts, &context);
+        let primaries: Vec<_> = shards.iter().flat_map(ShardView::acting).copied().collect();
+        let endpoints = self.endpoints.observe(&nodes.views, &primaries, &context);
         if let Some(sentinels) = &mut sentinels {
-            let was_listed = before.sentinels.as_ref().is_some_and(|before| before.listed);
-            sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
-            sentinels.compare(
-                shards.first().and_then(|shard| shard.primary).map(|primary| primary.node),
-            );
+            compare_sentinels(sentinels, &shards, &nodes.previous, &changes);
         }
 
-        let mut rounds = before.rounds;
-        rounds.total += 1;
-        rounds.missed += round.missed;
-        rounds.blind += u64::from(round.blind);
-        rounds.took = round.took;
+        let RoundNodes { deployment, previous, views, .. } = nodes;
         let mut view = DeploymentView {
             at: Some(round.at),
-            elapsed: round.elapsed,
+            now: round.now,
             expect,
-            rounds,
-            nodes,
+            rounds: round_stats(previous.rounds, round),
+            nodes: views,
             shards,
             endpoints,
             sentinels,
             cluster,
             names: Arc::clone(&round.resolved),
             findings: Vec::new(),
-            history: Arc::clone(&before.history),
+            history: Arc::clone(&previous.history),
             deployment,
         };
         view.findings = self.findings.observe(&view);
-        let events = events::between(&before, &view, &round.messages);
+        let events = events::between(&previous, &view, &round.messages);
         if !events.is_empty() {
             let mut history = EventHistory::clone(&view.history);
             history.add(&events, view.nodes.len());
             view.history = Arc::new(history);
         }
         self.view = Arc::new(view);
-        let mut wanted: Vec<_> = self.shards.wanted().collect();
-        wanted.extend(changes.unnamed.into_iter().map(ReadRequest::HostName));
-        if is_cluster {
-            wanted.extend(
-                self.cluster.wanted(&self.view.nodes).into_iter().map(ReadRequest::ClusterMap),
-            );
-        }
+        let wanted = self.read_requests(changes.unnamed);
         RoundResult { view: Arc::clone(&self.view), events, wanted }
     }
 
-    /// Takes up that other nodes belong to the deployment: room for new ones, and no memory of those that are gone. Gives what was known
-    /// before, by the places of now.
-    fn regroup(
-        &mut self,
-        before: &DeploymentView,
-        deployment: &Deployment,
-        gone: &[usize],
-        moved: &[usize],
-        nodes: &mut Vec<NodeView>,
-    ) -> Arc<DeploymentView> {
-        let mut before = before.clone();
-        for index in gone {
+    /// Updates each node by itself.
+    fn observe_nodes(&mut self, round: &Round, accrued: Duration) -> RoundNodes {
+        let deployment = Arc::clone(&self.view.deployment);
+        let syncs = link::upstream_syncs(&self.view.nodes);
+        let (mut views, mut process_changes) = (Vec::new(), Vec::new());
+        for ((index, tracker), syncs) in self.nodes.iter_mut().zip(syncs) {
+            let observation = tracker.observe(index, round, accrued, &deployment, syncs);
+            views.push(observation.view);
+            process_changes.push(observation.process_change);
+        }
+        RoundNodes {
+            deployment,
+            previous: Arc::clone(&self.view),
+            views: views.into(),
+            process_changes: process_changes.into(),
+        }
+    }
+
+    /// Updates the members of the deployment.
+    fn observe_membership(&mut self, nodes: &mut RoundNodes, round: &Round) -> MembershipChanges {
+        let mut changes =
+            self.membership.observe(&nodes.deployment, &nodes.views, &mut self.cluster, round);
+        if let Some(deployment) = changes.deployment.take() {
+            nodes.deployment = deployment;
+            self.shards.remove_replicas(&changes.removed);
+            self.apply_membership(nodes, &changes);
+            nodes.process_changes.grow(nodes.views.len(), || None);
+            for index in &changes.gone {
+                nodes.process_changes[*index] = None;
+            }
+        }
+        changes
+    }
+
+    /// Adds nodes that joined, resets those that left, and renames those that moved. The previous
+    /// view gets the same nodes, so that both can be compared.
+    fn apply_membership(&mut self, nodes: &mut RoundNodes, changes: &MembershipChanges) {
+        for index in &changes.gone {
             self.nodes[*index] = NodeTracker::default();
             self.addresses.clear(*index);
             self.shards.clear(*index);
             self.cluster.clear(*index);
         }
-        for (index, node) in deployment.nodes.iter().enumerate() {
-            let pending = || NodeView::pending(node);
-            match nodes.get_mut(index) {
+        let RoundNodes { deployment, previous, views, .. } = nodes;
+        let previous = Arc::make_mut(previous);
+        for (index, node) in deployment.nodes.iter() {
+            match views.get_mut(index) {
                 Some(known) if Arc::ptr_eq(&known.node, node) => continue,
-                // It moved, and keeps what is known of it.
-                Some(known) if moved.contains(&index) => {
+                Some(known) if changes.moved.contains(&index) => {
                     if known.node.name != node.name {
-                        // Whether it answers under its new name is not known yet.
-                        self.nodes[index].presence = state::NodeStateTracker::default();
-                        for view in [&mut *known, &mut before.nodes[index]] {
-                            (view.presence, view.polling) =
-                                (NodeState::Pending, crate::PollStats::default());
+                        // The availability under the new name is not known yet.
+                        self.nodes[index].reset_state();
+                        for view in [&mut *known, &mut previous.nodes[index]] {
+                            view.presence = NodeState::Pending;
+                            view.polling = PollStats::default();
                         }
                     }
                     known.node = Arc::clone(node);
                     self.addresses.clear(index);
                     continue;
                 }
-                Some(known) => (*known, before.nodes[index]) = (pending(), pending()),
+                Some(known) => {
+                    *known = NodeView::pending(node);
+                    previous.nodes[index] = NodeView::pending(node);
+                }
                 None => {
-                    nodes.push(pending());
-                    before.nodes.push(pending());
+                    views.push(NodeView::pending(node));
+                    previous.nodes.push(NodeView::pending(node));
                     self.nodes.push(NodeTracker::default());
                 }
             }
-            self.recall(index, &node.name);
+            self.restore_node(index, &node.name);
         }
-        Arc::new(before)
     }
 
-    /// What is worth keeping over a restart of the exporter.
+    fn index_addresses(&mut self, nodes: &RoundNodes, round: &Round) {
+        for (index, outcome) in round.outcomes.iter() {
+            if let (PollOutcome::Answered(reply), Some(_)) = (outcome, nodes.process_changes[index])
+            {
+                self.addresses.record(index, &reply.snapshot, reply.peer);
+            }
+        }
+        self.addresses.rebuild();
+    }
+
+    /// Finds the upstream and the replicas of each node.
+    fn connect_nodes(&self, nodes: &mut RoundNodes, round: &Round) {
+        for (index, node) in nodes.views.iter_mut() {
+            node.disk = round.disks.get(index).copied().flatten();
+            node.attached = self.attached_replicas(node, &nodes.deployment);
+            node.upstream =
+                upstream::find_upstream(node, index, &nodes.deployment, &self.addresses);
+        }
+    }
+
+    /// Updates the shards and the state of the cluster.
+    fn observe_shards(
+        &mut self,
+        nodes: &mut NodeVec<NodeView>,
+        ghosts: Vec<String>,
+        context: &RoundContext<'_>,
+    ) -> (Vec<ShardView>, Option<ClusterView>) {
+        if context.deployment.kind != DeploymentKind::Cluster {
+            return (self.shards.observe_single(nodes, context), None);
+        }
+        let shards = self.shards.observe_cluster(nodes, &self.cluster, context);
+        let stale: Vec<_> = shards.iter().flat_map(|shard| &shard.stale).copied().collect();
+        let cluster = self.cluster.view(nodes, &stale, ghosts);
+        (shards, Some(cluster))
+    }
+
+    /// Returns the replies that should be read in the next round. `unnamed` are IP addresses whose
+    /// host names are needed.
+    fn read_requests(&mut self, unnamed: Vec<String>) -> Vec<ReadRequest> {
+        let mut requests: Vec<_> = self.shards.read_requests().collect();
+        requests.extend(unnamed.into_iter().map(ReadRequest::HostName));
+        if self.view.deployment.kind == DeploymentKind::Cluster {
+            let maps = self.cluster.maps_to_read(&self.view.nodes);
+            requests.extend(maps.into_iter().map(ReadRequest::ClusterMap));
+        }
+        requests
+    }
+
+    /// Returns the state that is kept over a restart of the exporter.
     pub fn remembered(&self) -> SavedState {
         let is_cluster = self.view.deployment.kind == DeploymentKind::Cluster;
-        let mut last = None;
-        let node = |(index, view): (usize, &NodeView)| {
-            let memory = &self.nodes[index];
-            let (was_primary, replication_ids) = self.shards.remembered(index);
-            if was_primary {
-                last = Some(view.node.name.clone());
+        // The saved state of nodes that have not been discovered yet is kept.
+        let mut state = self.pending_restore.state.clone();
+        for (index, view) in self.view.members() {
+            let tracker = &self.nodes[index];
+            let saved = self.shards.saved_node(index);
+            if saved.was_primary && !is_cluster {
+                state.primary = Some(view.node.name.clone());
             }
             let node = SavedNode {
-                primary: was_primary && is_cluster,
-                run_id: memory.process.run_id().map(str::to_owned),
-                replication_ids,
+                primary: saved.was_primary && is_cluster,
+                run_id: tracker.run_id().map(str::to_owned),
+                replication_ids: saved.replication_ids,
                 epoch: self.shards.epoch(index),
-                appendfsync: memory.appendfsync.as_deref().map(str::to_owned),
+                appendfsync: tracker.appendfsync().map(str::to_owned),
             };
-            (view.node.name.clone(), node)
-        };
-        // What was kept of nodes that were not found yet is kept further.
-        let (kept, _) = &self.kept;
-        let mut nodes = kept.nodes.clone();
-        nodes.extend(self.view.members().map(node));
-        let last = last.filter(|_| !is_cluster).or_else(|| kept.primary.clone());
-        SavedState { primary: last, nodes }
+            state.nodes.insert(view.node.name.clone(), node);
+        }
+        state
     }
 
-    /// Takes up what was kept, before the first round. `away` is the time since it was. What was kept of a node that is still to be found
-    /// is taken up when it is.
-    pub fn remember(&mut self, kept: SavedState, away: Duration) {
-        self.kept = (kept, away);
-        for (index, node) in self.view.deployment.nodes.clone().iter().enumerate() {
-            self.recall(index, &node.name);
+    /// Restores the state that was saved `downtime` before the exporter started. Call this before
+    /// the first round. The state of a node that is discovered later is restored then.
+    pub fn remember(&mut self, state: SavedState, downtime: Duration) {
+        self.pending_restore = PendingRestore { state, downtime };
+        let deployment = Arc::clone(&self.view.deployment);
+        for (index, node) in deployment.nodes.iter() {
+            self.restore_node(index, &node.name);
         }
     }
 
-    /// Takes up what was kept of the node at a place.
-    fn recall(&mut self, index: usize, name: &str) {
-        let (kept, away) = &mut self.kept;
-        let Some(node) = kept.nodes.remove(name) else { return };
-        self.nodes[index].process.remember(node.run_id.as_deref(), &node.replication_ids, *away);
-        self.nodes[index].appendfsync = node.appendfsync.as_deref().map(Into::into);
-        let was_primary = node.primary || kept.primary.as_deref() == Some(name);
-        self.shards.remember(index, was_primary, node);
+    fn restore_node(&mut self, index: NodeIndex, name: &str) {
+        let PendingRestore { state, downtime } = &mut self.pending_restore;
+        let Some(node) = state.nodes.remove(name) else { return };
+        self.nodes[index].restore(&node, *downtime);
+        let was_primary = node.primary || state.primary.as_deref() == Some(name);
+        self.shards.restore(index, was_primary, node);
     }
 
-    /// The time this round may add to anything that accrues.
-    fn accrued(&self, round: &Round, deployment: &Deployment) -> Duration {
+    /// Returns the time that a round may add to durations that accumulate.
+    fn accrued(&self, round: &Round) -> Duration {
+        let interval = self.view.deployment.interval;
         if self.view.at.is_none() {
-            return deployment.interval;
+            return interval;
         }
-        round
-            .elapsed
-            .saturating_sub(self.view.elapsed)
-            .min(deployment.interval * MAX_ACCRUED_INTERVALS)
+        round.now.since(self.view.now).min(interval * MAX_ACCRUED_INTERVALS)
     }
 
-    /// The replicas attached to a node, by the names of the nodes that they are.
-    fn attached(&self, node: &NodeView, deployment: &Deployment) -> Vec<AttachedView> {
+    /// Returns the replicas that a node reports, with the names of the nodes at their addresses.
+    fn attached_replicas(&self, node: &NodeView, deployment: &Deployment) -> Vec<AttachedView> {
         let Some(snapshot) = node.snapshot() else { return Vec::new() };
-        let named = |address: String| {
-            let index = self.addresses.at(deployment, &address);
+        let name = |address: String| {
+            let index = self.addresses.node_at(deployment, &address);
             index.map_or(address, |index| deployment.nodes[index].name.clone())
         };
         let replicas = snapshot.replication.attached.iter();
         let mut views: Vec<_> = replicas
             .map(|seen| AttachedView {
-                name: named(address(&seen.ip, seen.port)),
+                name: name(address(&seen.ip, seen.port)),
                 seen: seen.clone(),
             })
             .collect();
-        // Two connections of one replica: the old one stays listed until it times out.
+        // A replica that reconnected is listed twice until its old connection times out.
         views.sort_by(|a, b| {
             a.name.cmp(&b.name).then_with(|| b.seen.liveness().cmp(&a.seen.liveness()))
         });
         views.dedup_by(|b, a| a.name == b.name);
         views
+    }
+}
+
+/// Compares the reports of the Sentinels with the primary.
+fn compare_sentinels(
+    sentinels: &mut SentinelsView,
+    shards: &[ShardView],
+    previous: &DeploymentView,
+    changes: &MembershipChanges,
+) {
+    let was_listed = previous.sentinels.as_ref().is_some_and(|previous| previous.listed);
+    sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
+    let primary = shards.first().and_then(|shard| shard.primary);
+    sentinels.compare_with(primary.map(|primary| primary.node));
+}
+
+fn round_stats(previous: RoundStats, round: &Round) -> RoundStats {
+    RoundStats {
+        total: previous.total + 1,
+        missed: previous.missed + round.missed,
+        blind: previous.blind + u64::from(round.blind),
+        took: round.took,
     }
 }

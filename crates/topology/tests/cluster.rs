@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
 use topology::{
     Cause, Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, EventKind,
-    FindingKind, NodeNameTemplate, NodeReply, PollOutcome, Round,
+    FindingKind, NodeIndex, NodeNameTemplate, NodeReply, PollOutcome, Round,
 };
 use topology::{ReadRequest, Severity};
 
@@ -144,13 +144,13 @@ impl Scene {
     fn rounds(&mut self, count: usize) -> Arc<DeploymentView> {
         for _ in 0..count {
             let before = self.fold.view();
-            let elapsed = before.elapsed + SECOND;
-            let outcomes = before.nodes.iter().enumerate().map(|(index, node)| {
+            let now = before.now + SECOND;
+            let outcomes = before.nodes.iter().map(|(index, node)| {
                 let number = node
                     .node
                     .address
                     .strip_prefix("10.0.0.")
-                    .and_then(|rest| rest.split(':').next()?.parse().ok());
+                    .and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
                 let is_at = |(own, server): &(&usize, &Server)| {
                     server.moved.unwrap_or(**own) == number.unwrap_or_default()
                 };
@@ -161,8 +161,8 @@ impl Scene {
                 })
             });
             let step = self.fold.observe(&Round::new(
-                SystemTime::UNIX_EPOCH + elapsed,
-                elapsed,
+                SystemTime::UNIX_EPOCH + now.since_start(),
+                now,
                 outcomes.collect(),
             ));
             self.wanted = step.wanted;
@@ -329,7 +329,7 @@ fn a_master_that_was_replaced_while_it_was_cut_off_claims_nothing() {
     let cluster = view.cluster.as_ref().expect("a cluster");
     assert_eq!(
         (view.shards[0].stale.len(), &cluster.doubtful[..], cluster.conflicts),
-        (1, &[0][..], 0)
+        (1, &[NodeIndex::new(0)][..], 0)
     );
     // Once it holds that the cluster works it takes writes again.
     scene.servers.get_mut(&1).expect("it").works = true;
@@ -452,9 +452,8 @@ fn a_replica_that_was_reset_is_of_no_shard_at_once() {
 fn a_node_that_moves_to_another_address_is_followed() {
     let mut scene = Scene::new();
     let view = scene.rounds(20);
-    let named = |view: &DeploymentView, name: &str| {
-        view.nodes.iter().position(|node| node.node.name == name)
-    };
+    let named =
+        |view: &DeploymentView, name: &str| view.nodes.position(|node| node.node.name == name);
     let index = named(&view, &address(5)).expect("it");
     assert_eq!(view.nodes.len(), 6);
     // As a pod does that is given another address: it keeps its id.

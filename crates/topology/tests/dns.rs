@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{NodeSnapshot, Reason};
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, HostNames, NodeKind,
-    NodeNameTemplate, NodeReply, PollOutcome, ResolvedName, Round,
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, HostNames, NodeIndex,
+    NodeKind, NodeNameTemplate, NodeReply, PollOutcome, ResolvedName, Round,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ impl Scene {
     fn rounds(&mut self, count: usize) -> Arc<DeploymentView> {
         for _ in 0..count {
             let before = self.fold.view();
-            let elapsed = before.elapsed + SECOND;
+            let now = before.now + SECOND;
             let outcome = |address: &str| match self.servers.get(address) {
                 Some(info) => {
                     let snapshot = NodeSnapshot::from_info(info).expect("an INFO reply");
@@ -66,7 +66,7 @@ impl Scene {
                 None if address.starts_with("orders") => PollOutcome::Failed(Reason::Dns),
                 None => PollOutcome::Failed(Reason::Refused),
             };
-            let outcomes = before.nodes.iter().map(|node| match node.node.kind {
+            let outcomes = before.nodes.values().map(|node| match node.node.kind {
                 NodeKind::Vacant => PollOutcome::Pending,
                 _ => outcome(&node.node.address),
             });
@@ -84,7 +84,7 @@ impl Scene {
             let round = Round {
                 resolved: [resolved].into(),
                 host_names: Arc::new(self.host_names.clone()),
-                ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
+                ..Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes.collect())
             };
             let step = self.fold.observe(&round);
             self.events.extend(
@@ -128,7 +128,7 @@ fn a_name_that_stands_for_nothing_is_shown_until_it_does() {
     scene.addresses = None;
     let view = scene.rounds(2);
     assert_eq!(names(&view), ["orders.svc:6379"]);
-    assert_eq!(view.nodes[0].up(), Some(false));
+    assert_eq!(view.nodes[NodeIndex::new(0)].up(), Some(false));
     assert!(!view.findings.is_empty());
     scene.addresses = Some(vec!["10.0.0.1", "10.0.0.2"]);
     let view = scene.rounds(3);
@@ -173,8 +173,8 @@ fn a_node_that_is_started_elsewhere_keeps_its_name() {
     scene.addresses = Some(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     let view = scene.rounds(10);
     assert_eq!(names(&view), ["redis-0", "redis-1"]);
-    assert_eq!(view.nodes[1].up(), Some(true));
-    assert_eq!(view.nodes[1].node.address, "10.0.0.3:6379");
+    assert_eq!(view.nodes[NodeIndex::new(1)].up(), Some(true));
+    assert_eq!(view.nodes[NodeIndex::new(1)].node.address, "10.0.0.3:6379");
     // Somebody else may be at the old address, once that was nobody's.
     scene.addresses = Some(vec!["10.0.0.1", "10.0.0.3"]);
     scene.rounds(2);
@@ -191,7 +191,7 @@ fn one_process_behind_two_addresses_is_one_node() {
     scene.servers = [("10.0.0.1:6379", master("x")), ("[fd00::1]:6379", master("x"))].into();
     let view = scene.rounds(20);
     assert_eq!(names(&view), ["10.0.0.1:6379"]);
-    assert_eq!(view.shards[0].masters, [0]);
+    assert_eq!(view.shards[0].masters, [NodeIndex::new(0)]);
     assert_eq!(view.findings, []);
     assert_eq!(scene.happened("split_brain_began"), Vec::<&str>::new());
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use snapshot::{NodeSnapshot, Reason, Role};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, Discovery, EndpointCheckResult, EndpointKind,
-    EndpointServer, EndpointView, Expectations, Finding, FindingKind, NodeReply, PollOutcome,
-    Round, RoundResult, ServiceEndpoint, Severity, Value,
+    EndpointServer, EndpointView, Expectations, Finding, FindingKind, Monotonic, NodeReply,
+    PollOutcome, Round, RoundResult, ServiceEndpoint, Severity, Value,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// before the next round begins.
 struct Scene {
     fold: DeploymentTracker,
-    elapsed: Duration,
+    now: Monotonic,
     step: Option<RoundResult>,
     /// The nodes, as they answer.
     nodes: [Option<String>; 2],
@@ -61,7 +61,7 @@ impl Scene {
         let nodes = [Some(master("a1")), Some(replica("b1"))];
         let mut scene = Scene {
             fold: DeploymentTracker::new(Arc::new(deployment)),
-            elapsed: Duration::ZERO,
+            now: Monotonic::START,
             step: None,
             nodes,
         };
@@ -70,8 +70,8 @@ impl Scene {
     }
 
     fn round(&mut self, checks: Vec<EndpointCheckResult>) {
-        self.elapsed += SECOND;
-        let at = SystemTime::UNIX_EPOCH + self.elapsed;
+        self.now += SECOND;
+        let at = SystemTime::UNIX_EPOCH + self.now.since_start();
         let outcome = |info: &Option<String>| match info {
             Some(info) => PollOutcome::Answered(NodeReply::new(
                 NodeSnapshot::from_info(info).expect("INFO"),
@@ -82,7 +82,7 @@ impl Scene {
         };
         let outcomes = self.nodes.iter().map(outcome).collect();
         self.step =
-            Some(self.fold.observe(&Round { checks, ..Round::new(at, self.elapsed, outcomes) }));
+            Some(self.fold.observe(&Round { checks, ..Round::new(at, self.now, outcomes) }));
     }
 
     /// Rounds without a check.
@@ -99,7 +99,7 @@ impl Scene {
         outcome: Result<EndpointServer, Reason>,
     ) -> EndpointView {
         self.pass(9);
-        let begun = self.elapsed + SECOND / 4;
+        let begun = self.now + SECOND / 4;
         self.round(vec![EndpointCheckResult {
             endpoint,
             begun,
@@ -317,7 +317,7 @@ fn a_check_that_began_before_the_primary_was_primary_is_unknown() {
     scene.pass(5);
     scene.nodes =
         [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
-    let begun = scene.elapsed + SECOND / 4;
+    let begun = scene.now + SECOND / 4;
     scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         begun,
@@ -334,7 +334,7 @@ fn a_restart_of_the_primary_is_no_wrong_endpoint() {
     let mut scene = Scene::new();
     scene.leads_to("a1");
     // The endpoint is at the new process before the round is.
-    let begun = scene.elapsed + SECOND / 4;
+    let begun = scene.now + SECOND / 4;
     scene.nodes[0] = None;
     scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
@@ -366,7 +366,7 @@ fn while_the_primary_does_not_answer_a_check_waits_for_it() {
     scene.leads_to("a1");
     scene.pass(9);
     scene.nodes[0] = None;
-    let begun = scene.elapsed + SECOND / 4;
+    let begun = scene.now + SECOND / 4;
     scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         begun,
@@ -388,7 +388,7 @@ fn a_check_that_ended_during_the_round_waits_for_the_next() {
     let mut scene = Scene::new();
     scene.leads_to("a1");
     scene.pass(9);
-    let begun = scene.elapsed + SECOND;
+    let begun = scene.now + SECOND;
     scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         begun,
@@ -501,7 +501,7 @@ fn rounds_that_are_rare_take_up_all_checks_in_order() {
     let mut scene = Scene::new();
     scene.pass(5);
     let check = |millis: u64, run_id: &str| {
-        let begun = scene.elapsed + Duration::from_millis(millis);
+        let begun = scene.now + Duration::from_millis(millis);
         EndpointCheckResult {
             endpoint: EndpointKind::Primary,
             begun,

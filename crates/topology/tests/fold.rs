@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, EventKind, LinkState, NodeReply, NodeState,
-    NodeView, PollOutcome, PollResult, RefusalReason, Round, RoundResult,
+    Deployment, DeploymentKind, DeploymentTracker, EventKind, LinkState, Monotonic, NodeIndex,
+    NodeReply, NodeState, NodeView, PollOutcome, PollResult, RefusalReason, Round, RoundResult,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A deployment of one node, asked once a second.
 struct Scene {
     fold: DeploymentTracker,
-    elapsed: Duration,
+    now: Monotonic,
 }
 
 impl Scene {
@@ -22,7 +22,7 @@ impl Scene {
         let mut deployment =
             Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
         deployment.add("a", "a", Some(Role::Master));
-        Scene { fold: DeploymentTracker::new(Arc::new(deployment)), elapsed: Duration::ZERO }
+        Scene { fold: DeploymentTracker::new(Arc::new(deployment)), now: Monotonic::START }
     }
 
     fn round(&mut self, outcome: PollOutcome) -> RoundResult {
@@ -30,9 +30,9 @@ impl Scene {
     }
 
     fn later(&mut self, gap: Duration, blind: bool, outcome: PollOutcome) -> RoundResult {
-        self.elapsed += gap;
-        let at = SystemTime::UNIX_EPOCH + self.elapsed;
-        let round = Round { blind, ..Round::new(at, self.elapsed, vec![outcome]) };
+        self.now += gap;
+        let at = SystemTime::UNIX_EPOCH + self.now.since_start();
+        let round = Round { blind, ..Round::new(at, self.now, vec![outcome]) };
         self.fold.observe(&round)
     }
 
@@ -50,7 +50,7 @@ fn answered(info: &str, with: impl FnOnce(&mut NodeReply)) -> PollOutcome {
 }
 
 fn node(step: &RoundResult) -> &NodeView {
-    &step.view.nodes[0]
+    &step.view.nodes[NodeIndex::new(0)]
 }
 
 /// What happened to the node; what that means for the deployment is another matter.
@@ -122,7 +122,7 @@ fn a_first_answer_that_is_late_is_no_outage() {
     let step = scene.round(PollOutcome::Pending);
     assert_eq!(
         (node(&step).presence, node(&step).polling.polls),
-        (NodeState::Down { reason: Reason::Timeout, since: SECOND * 3 }, 3)
+        (NodeState::Down { reason: Reason::Timeout, since: Monotonic::from_start(SECOND * 3) }, 3)
     );
 }
 
@@ -161,12 +161,12 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
     scene.round(PollOutcome::Pending);
     scene.answer(MASTER);
     scene.later(SECOND, true, PollOutcome::Missed(Reason::Timeout));
-    scene.elapsed += SECOND;
-    let at = SystemTime::UNIX_EPOCH + scene.elapsed;
-    let details = vec![Some("Connection refused".into())];
+    scene.now += SECOND;
+    let at = SystemTime::UNIX_EPOCH + scene.now.since_start();
+    let details = vec![Some("Connection refused".into())].into();
     let step = scene.fold.observe(&Round {
         details,
-        ..Round::new(at, scene.elapsed, vec![PollOutcome::Failed(Reason::Refused)])
+        ..Round::new(at, scene.now, vec![PollOutcome::Failed(Reason::Refused)])
     });
     let kept: Vec<_> =
         node(&step).askings.iter().map(|asking| (asking.blind, asking.came.clone())).collect();
@@ -187,7 +187,7 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
         last = scene.answer(MASTER);
     }
     assert_eq!(
-        (node(&last).askings.len(), before.nodes[0].askings.len()),
+        (node(&last).askings.len(), before.nodes[NodeIndex::new(0)].askings.len()),
         (20, 3),
         "bounded, and a view that was published stays as it is"
     );
@@ -241,7 +241,7 @@ fn a_server_that_shares_nothing_is_not_the_node_until_it_stays() {
     let step = scene.answer(&server("z", 'b'));
     assert_eq!(
         node(&step).presence,
-        NodeState::Down { reason: Reason::Identity, since: SECOND * 5 }
+        NodeState::Down { reason: Reason::Identity, since: Monotonic::from_start(SECOND * 5) }
     );
     assert_eq!(kinds(&scene.answer(&server("y", 'a'))), ["node_back"]);
     for _ in 0..60 {
@@ -364,7 +364,7 @@ fn a_replica_that_is_listed_twice_is_one() {
     deployment.add("b", "[::1]:6379", None);
     assert!(deployment.alias("172.17.0.2:6379", "[::1]:6379"));
     let mut scene =
-        Scene { fold: DeploymentTracker::new(Arc::new(deployment)), elapsed: Duration::ZERO };
+        Scene { fold: DeploymentTracker::new(Arc::new(deployment)), now: Monotonic::START };
     let info = "run_id:x\nrole:master\n\
                 slave0:ip=::1,port=6379,state=online,offset=10,lag=60\n\
                 slave1:ip=::1,port=6379,state=online,offset=90,lag=0\n\
@@ -372,7 +372,7 @@ fn a_replica_that_is_listed_twice_is_one() {
                 slave3:ip=10.0.0.9,port=6379,state=online,offset=80,lag=1\n";
     let round = Round::new(
         SystemTime::UNIX_EPOCH,
-        SECOND,
+        Monotonic::from_start(SECOND),
         vec![answered(info, |_| {}), PollOutcome::Pending],
     );
     let step = scene.fold.observe(&round);

@@ -9,7 +9,8 @@ use snapshot::{Client, CommandStats, NodeSnapshot, Reason};
 use topology::limits::{CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Finding, FindingKind,
-    MisrouteReason, MisroutedView, NodeReply, PollOutcome, ReadRequest, Round, Value,
+    MisrouteReason, MisroutedView, Monotonic, NodeIndex, NodeReply, PollOutcome, ReadRequest,
+    Round, Value,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -106,7 +107,7 @@ fn client(id: u64, age: u64, idle: u64, command: &str, library: &str) -> String 
 struct Scene {
     servers: Vec<Server>,
     fold: DeploymentTracker,
-    elapsed: Duration,
+    now: Monotonic,
     wanted: Vec<ReadRequest>,
     view: Arc<DeploymentView>,
 }
@@ -122,16 +123,16 @@ impl Scene {
             vec![Server::new("a", None), Server::new("b", Some(1)), Server::new("c", Some(1))];
         let fold = DeploymentTracker::new(Arc::new(deployment));
         let mut scene =
-            Scene { servers, view: fold.view(), fold, elapsed: Duration::ZERO, wanted: Vec::new() };
+            Scene { servers, view: fold.view(), fold, now: Monotonic::START, wanted: Vec::new() };
         scene.rounds(2, |_| {});
         scene
     }
 
     fn round(&mut self) {
-        self.elapsed += SECOND;
+        self.now += SECOND;
         let wanted = std::mem::take(&mut self.wanted);
         let answer = |(index, server): (usize, &mut Server)| {
-            server.answer(wanted.contains(&ReadRequest::ClientList(index)))
+            server.answer(wanted.contains(&ReadRequest::ClientList(NodeIndex::new(index))))
         };
         let outcomes = self.servers.iter_mut().enumerate().map(answer).collect();
         self.take(outcomes);
@@ -139,8 +140,8 @@ impl Scene {
 
     fn take(&mut self, outcomes: Vec<PollOutcome>) {
         let step = self.fold.observe(&Round::new(
-            SystemTime::UNIX_EPOCH + self.elapsed,
-            self.elapsed,
+            SystemTime::UNIX_EPOCH + self.now.since_start(),
+            self.now,
             outcomes,
         ));
         (self.view, self.wanted) = (step.view, step.wanted);
@@ -161,7 +162,7 @@ impl Scene {
     }
 
     fn at(&self, index: usize) -> Option<&MisroutedView> {
-        self.view.nodes[index].misrouted.as_deref()
+        self.view.nodes[NodeIndex::new(index)].misrouted.as_deref()
     }
 
     fn finding(&self, kind: FindingKind) -> Option<&Finding> {
@@ -442,7 +443,7 @@ fn a_node_that_is_down_says_nothing_and_a_new_process_knows_other_clients() {
     scene.servers[1].clients = vec![client(1, 500, 0, "set", "redis-py")];
     scene.rounds(3, |servers| servers[1].refuse("set", 2));
     assert!(scene.at(1).is_some());
-    scene.elapsed += SECOND;
+    scene.now += SECOND;
     let outcomes = vec![
         scene.servers[0].answer(false),
         PollOutcome::Failed(Reason::Refused),

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use snapshot::{NodeSnapshot, Reason};
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Event, NodeReply, NodeState,
-    PollOutcome, Round,
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Event, Monotonic, NodeIndex,
+    NodeReply, NodeState, PollOutcome, Round,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,8 +90,8 @@ fn outcome(node: usize, act: &Act) -> PollOutcome {
 }
 
 fn round(number: usize, outcomes: Vec<PollOutcome>) -> Round {
-    let elapsed = SECOND * u32::try_from(number).expect("few rounds");
-    Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes)
+    let now = Monotonic::START + SECOND * u32::try_from(number).expect("few rounds");
+    Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes)
 }
 
 /// A fold of the nodes in this order.
@@ -121,7 +121,7 @@ fn counters(view: &DeploymentView) -> Vec<u64> {
     counters.extend([shard.lost_writes.total, shard.emptied.total]);
     counters.extend(shard.changes);
     counters.extend(view.history.counts().map(|(_, count)| count));
-    for node in &view.nodes {
+    for node in view.nodes.values() {
         counters.extend([
             node.process.restarts,
             node.process.role_changes,
@@ -137,7 +137,7 @@ fn counters(view: &DeploymentView) -> Vec<u64> {
 /// What is known, by names, so that the order of the nodes is left out of it.
 fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
     let shard = &view.shards[0];
-    let names = |indices: &[usize]| {
+    let names = |indices: &[NodeIndex]| {
         let mut names: Vec<_> = indices.iter().map(|index| view.name(*index)).collect();
         names.sort_unstable();
         names.join(",")
@@ -171,7 +171,7 @@ fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
             format!("{:?} {:?} {}", shard.writable, shard.readable, shard.replicas),
         ),
     ]);
-    for node in &view.nodes {
+    for node in view.nodes.values() {
         let fact = format!(
             "{:?} {:?} {:?} {:?} {:?} {}",
             node.presence,
@@ -281,7 +281,7 @@ proptest! {
             then.remove("changes");
             now.remove("changes");
             prop_assert_eq!(then, now);
-            prop_assert!(step.view.nodes.iter().all(|node| node.presence == NodeState::Up));
+            prop_assert!(step.view.nodes.values().all(|node| node.presence == NodeState::Up));
         }
     }
 }

@@ -265,7 +265,7 @@ fn cluster(shards: usize) -> String {
     let (mut wanted, mut spent) = (Vec::new(), Duration::ZERO);
     for round in 1..=ROUNDS {
         let view = tracker.view();
-        let snapshots = view.nodes.iter().map(|node| {
+        let snapshots = view.nodes.values().map(|node| {
             let number = (0..nodes).find(|number| address(*number) == node.node.address).expect("a node");
             let shard = number % shards;
             let role = if number < shards { "role:master".to_owned() } else { format!("role:slave\nmaster_host:10.1.{}.{}\nmaster_port:6379\nmaster_link_status:up", shard / 250, shard % 250) };
@@ -278,15 +278,18 @@ fn cluster(shards: usize) -> String {
         let begun = Stopwatch::start();
         for wanted in &wanted {
             if let ReadRequest::ClusterMap(place) = wanted {
-                let (number, snapshot) = &mut snapshots[*place];
+                let (number, snapshot) = &mut snapshots[place.get()];
                 snapshot.map = Some(Arc::new(ClusterMap::parse(&maps[*number])));
             }
         }
         let outcomes =
             snapshots.into_iter().map(|(_, snapshot)| answered(&Arc::new(snapshot))).collect();
         let elapsed = SECOND * round;
-        let step =
-            tracker.observe(&Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes));
+        let step = tracker.observe(&Round::new(
+            SystemTime::UNIX_EPOCH + elapsed,
+            topology::Monotonic::from_start(elapsed),
+            outcomes,
+        ));
         // The first rounds find the nodes.
         if round > ROUNDS / 2 {
             spent += begun.elapsed();
@@ -419,7 +422,11 @@ fn tracker(deployments: u16, nodes: u16) -> String {
             let outcomes =
                 (0..nodes).map(|node| answered(if node == 0 { &master } else { &replica }));
             let elapsed = SECOND * round;
-            Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
+            Round::new(
+                SystemTime::UNIX_EPOCH + elapsed,
+                topology::Monotonic::from_start(elapsed),
+                outcomes.collect(),
+            )
         })
         .collect();
     let begun = Stopwatch::start();

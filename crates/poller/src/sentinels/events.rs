@@ -43,7 +43,7 @@ impl SentinelEvents {
     /// Listens to the Sentinels of a deployment, which are its first nodes.
     pub(crate) fn of(watches: &[SentinelHandle], master: &str, deployment: &Deployment) -> Self {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        for (watch, node) in watches.iter().zip(&deployment.nodes) {
+        for (watch, node) in watches.iter().zip(deployment.nodes.values()) {
             watch.listen(Listener {
                 master: master.to_owned(),
                 shown: node.kind == topology::NodeKind::Sentinel { shown: true },

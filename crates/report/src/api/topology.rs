@@ -198,8 +198,9 @@ pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
 
 /// What the nodes of a deployment mean together.
 pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
-    let names =
-        |indices: &[usize]| indices.iter().map(|index| view.name(*index).to_owned()).collect();
+    let names = |indices: &[topology::NodeIndex]| {
+        indices.iter().map(|index| view.name(*index).to_owned()).collect()
+    };
     let shards = view.shards.iter().map(|shard| ShardDocument {
         shard: shard.shard.clone(),
         primary: shard.primary.map(|primary| view.name(primary.node).to_owned()),

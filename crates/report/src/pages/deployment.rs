@@ -35,7 +35,7 @@ impl Site<'_> {
         let view = self.named(name).ok_or_else(missing)?;
         let (name, tones, cards) =
             (view.deployment.name.as_str(), tones(view), Cards::of(view, |_| true));
-        let wanted = |index: &usize| {
+        let wanted = |index: &topology::NodeIndex| {
             let node = &view.nodes[*index].node;
             asked.matches([node.name.as_str(), &node.address, &role(view, *index).text])
         };

@@ -137,7 +137,7 @@ fn back(first: &Drawn, last: &Drawn, width: usize) -> Markup {
 }
 
 /// What a link is like: its state, or while it stands how late the replica is.
-fn link(view: &DeploymentView, index: usize) -> (Tone, String) {
+fn link(view: &DeploymentView, index: topology::NodeIndex) -> (Tone, String) {
     let node = &view.nodes[index];
     let Some(state) = node.link.state else { return (Tone::Idle, String::new()) };
     let late = node.lag.behind.map(lag).or_else(|| node.lag.bytes.map(bytes));

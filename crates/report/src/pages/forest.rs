@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use snapshot::Role;
-use topology::{DeploymentView, NodeKind, Upstream};
+use topology::{DeploymentView, NodeIndex, NodeKind, NodeVec, Upstream};
 
 use crate::standing::verdicts;
 use crate::tone::Tone;
@@ -44,20 +44,20 @@ pub(super) struct Row {
 #[derive(Debug, Clone)]
 pub(super) enum Stands {
     /// The node at a place.
-    Node(usize),
+    Node(NodeIndex),
     /// An address that is followed, and at which no node is.
     Stranger(String),
 }
 
 /// Everything that can be drawn of a deployment, that of the primary first and then the worst first.
-pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
+pub(super) fn forest(view: &DeploymentView, tones: &NodeVec<Tone>) -> Vec<Tree> {
     let mut planter = Planter {
         view,
         tones,
-        followers: vec![Vec::new(); view.nodes.len()],
+        followers: view.nodes.values().map(|_| Vec::new()).collect(),
         planted: BTreeSet::new(),
     };
-    let (mut roots, mut strangers) = (Vec::new(), BTreeMap::<&str, Vec<usize>>::new());
+    let (mut roots, mut strangers) = (Vec::new(), BTreeMap::<&str, Vec<NodeIndex>>::new());
     let data = || view.members().filter(|(_, node)| node.node.kind == NodeKind::Data);
     for (index, node) in data() {
         match &node.upstream {
@@ -66,7 +66,7 @@ pub(super) fn forest(view: &DeploymentView, tones: &[Tone]) -> Vec<Tree> {
             Upstream::Unknown(address) => strangers.entry(address).or_default().push(index),
         }
     }
-    let stands_alone = |index: &usize| {
+    let stands_alone = |index: &NodeIndex| {
         view.nodes[*index].up() != Some(true) && planter.followers[*index].is_empty()
     };
     let (alone, roots): (Vec<_>, Vec<_>) = roots.into_iter().partition(stands_alone);
@@ -111,15 +111,15 @@ impl Tree {
 /// What trees are made from.
 struct Planter<'a> {
     view: &'a DeploymentView,
-    tones: &'a [Tone],
+    tones: &'a NodeVec<Tone>,
     /// The nodes that follow each node.
-    followers: Vec<Vec<usize>>,
-    planted: BTreeSet<usize>,
+    followers: NodeVec<Vec<NodeIndex>>,
+    planted: BTreeSet<NodeIndex>,
 }
 
 impl Planter<'_> {
     /// What a tree is, by the node that it begins with.
-    fn title(&self, root: usize) -> String {
+    fn title(&self, root: NodeIndex) -> String {
         let of = self
             .view
             .shards
@@ -141,12 +141,12 @@ impl Planter<'_> {
     }
 
     /// A node with all that follow it.
-    fn of_node(&mut self, root: usize) -> Tree {
+    fn of_node(&mut self, root: NodeIndex) -> Tree {
         self.grow(Tree::of(self.title(root), Vec::new()), vec![(root, 0, None)])
     }
 
     /// The circle that a node is in or leads to, with all that follow it.
-    fn of_circle(&mut self, index: usize) -> Tree {
+    fn of_circle(&mut self, index: NodeIndex) -> Tree {
         let (mut index, mut passed) = (index, BTreeSet::new());
         while let Upstream::Node(master) = self.view.nodes[index].upstream
             && passed.insert(index)
@@ -160,14 +160,14 @@ impl Planter<'_> {
     }
 
     /// An address that no node has, with all that follow it.
-    fn of_stranger(&mut self, address: &str, followers: &[usize]) -> Tree {
+    fn of_stranger(&mut self, address: &str, followers: &[NodeIndex]) -> Tree {
         let row = Row { stands: Stands::Stranger(address.to_owned()), depth: 0, above: None };
         let next = self.ordered(followers).map(|index| (index, 1, Some(0))).collect();
         self.grow(Tree::of("No node of this deployment".to_owned(), vec![row]), next)
     }
 
     /// Adds nodes with all that follow them: each with its depth, and the row that it follows.
-    fn grow(&mut self, mut tree: Tree, mut next: Vec<(usize, usize, Option<usize>)>) -> Tree {
+    fn grow(&mut self, mut tree: Tree, mut next: Vec<(NodeIndex, usize, Option<usize>)>) -> Tree {
         while let Some((index, depth, above)) = next.pop() {
             if !self.planted.insert(index) {
                 continue;
@@ -190,14 +190,14 @@ impl Planter<'_> {
     }
 
     /// The worst last: it is taken first.
-    fn ordered(&self, indices: &[usize]) -> impl Iterator<Item = usize> + use<> {
+    fn ordered(&self, indices: &[NodeIndex]) -> impl Iterator<Item = NodeIndex> + use<> {
         let mut indices = indices.to_vec();
         indices.sort_by_key(|index| std::cmp::Reverse((self.tones[*index], *index)));
         indices.into_iter()
     }
 
     /// Nodes that do not follow one another.
-    fn stack(&self, title: &str, mut indices: Vec<usize>) -> Tree {
+    fn stack(&self, title: &str, mut indices: Vec<NodeIndex>) -> Tree {
         indices.sort_by_key(|index| (self.tones[*index], *index));
         let left_out = indices.len().saturating_sub(MAX_ROWS);
         let tone = indices.first().map(|worst| self.tones[*worst]).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Nodes as a table: the same as what is drawn, and more.
 
 use maud::{Markup, html};
-use topology::{DeploymentView, NodeKind};
+use topology::{DeploymentView, NodeIndex, NodeKind, NodeVec};
 
 use super::Site;
 use super::links::Links;
@@ -11,11 +11,11 @@ use crate::tone::Tone;
 use crate::words::{bytes, lag, span};
 
 /// The places of nodes in the order of the table: the worst first, then the primary, and Sentinels last.
-pub(super) fn ordered(view: &DeploymentView, tones: &[Tone]) -> Vec<usize> {
-    let is_primary = |index: usize| {
+pub(super) fn ordered(view: &DeploymentView, tones: &NodeVec<Tone>) -> Vec<NodeIndex> {
+    let is_primary = |index: NodeIndex| {
         view.shards.iter().any(|shard| shard.primary.is_some_and(|primary| primary.node == index))
     };
-    let rank = |index: usize| match view.nodes[index].node.kind {
+    let rank = |index: NodeIndex| match view.nodes[index].node.kind {
         NodeKind::Sentinel { .. } => 2,
         _ if is_primary(index) => 0,
         _ => 1,
@@ -31,8 +31,8 @@ impl Site<'_> {
         &self,
         links: Links,
         view: &DeploymentView,
-        indices: &[usize],
-        tones: &[Tone],
+        indices: &[NodeIndex],
+        tones: &NodeVec<Tone>,
     ) -> Markup {
         html! {
             div.scroll role="region" tabindex="0" aria-label={ "Nodes of " (view.deployment.name) } {
@@ -55,7 +55,7 @@ impl Site<'_> {
         }
     }
 
-    fn row(&self, links: Links, view: &DeploymentView, index: usize, tone: Tone) -> Markup {
+    fn row(&self, links: Links, view: &DeploymentView, index: NodeIndex, tone: Tone) -> Markup {
         let node = &view.nodes[index];
         let (name, role) = (node.node.name.as_str(), role(view, index));
         let link = node.snapshot().and(node.link.state);

@@ -67,7 +67,12 @@ impl Site<'_> {
     }
 
     /// How the deployment is now.
-    fn live(&self, alert: &str, view: &DeploymentView, asked: Option<usize>) -> Markup {
+    fn live(
+        &self,
+        alert: &str,
+        view: &DeploymentView,
+        asked: Option<topology::NodeIndex>,
+    ) -> Markup {
         let (name, node) = (view.deployment.name.as_str(), asked.map(|index| view.name(index)));
         let is_meant = |about: Option<&str>| node.is_none() || about.is_none() || about == node;
         let cards = Cards::of(view, |finding| {
@@ -136,7 +141,7 @@ impl Site<'_> {
 }
 
 /// What takes the place of placeholders: by the node that is asked for, else by the finding, if there is one.
-fn fill_in(view: &DeploymentView, alert: &str, asked: Option<usize>) -> Fill {
+fn fill_in(view: &DeploymentView, alert: &str, asked: Option<topology::NodeIndex>) -> Fill {
     match (asked, found(view, alert)) {
         (None, Some(finding)) => Fill::of_finding(view, finding),
         (asked, _) => Fill::of_node(view, asked),

@@ -115,7 +115,9 @@ impl Site<'_> {
     /// A deployment that is drawn.
     fn section(&self, view: &DeploymentView, asked: &SearchQuery, number: usize) -> Markup {
         let (name, tones) = (view.deployment.name.as_str(), tones(view));
-        let wanted = |index: &usize| is_called(asked, view) || asked.matches(names(view, *index));
+        let wanted = |index: &topology::NodeIndex| {
+            is_called(asked, view) || asked.matches(names(view, *index))
+        };
         let indices: Vec<_> = nodes::ordered(view, &tones).into_iter().filter(wanted).collect();
         let left_out = indices.len().saturating_sub(NODES);
         html! {
@@ -202,7 +204,7 @@ pub(super) fn tone(view: &DeploymentView) -> Tone {
     view.findings.first().map_or(Tone::Good, |worst| worst.severity.into())
 }
 
-fn names(view: &DeploymentView, index: usize) -> [&str; 2] {
+fn names(view: &DeploymentView, index: topology::NodeIndex) -> [&str; 2] {
     let node = &view.nodes[index].node;
     [&node.name, &node.address]
 }

@@ -63,7 +63,11 @@ pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView>
         let checks = if number == 3 { checks() } else { Vec::new() };
         fold.observe(&Round {
             checks,
-            ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.into())
+            ..Round::new(
+                SystemTime::UNIX_EPOCH + elapsed,
+                topology::Monotonic::from_start(elapsed),
+                outcomes.into(),
+            )
         });
     }
     fold.view()
@@ -74,7 +78,7 @@ fn checks() -> Vec<EndpointCheckResult> {
     let answerer =
         || EndpointServer { run_id: Some("0".into()), role: Some(Role::Master), replid: None };
     let check = |millis, endpoint, outcome| {
-        let begun = SECOND * 2 + Duration::from_millis(millis);
+        let begun = topology::Monotonic::from_start(SECOND * 2 + Duration::from_millis(millis));
         EndpointCheckResult { endpoint, begun, ended: begun + Duration::from_millis(1), outcome }
     };
     vec![

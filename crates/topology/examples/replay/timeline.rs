@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 use snapshot::{MasterReport, NodeSnapshot, Reason, Role, SentinelReport, WatchedMaster};
 use topology::{
-    Deployment, DeploymentKind, Discovery, NodeNameTemplate, NodeReply, PollOutcome, Round,
-    SentinelMessage,
+    Deployment, DeploymentKind, Discovery, Monotonic, NodeNameTemplate, NodeReply, PollOutcome,
+    Round, SentinelMessage,
 };
 
 /// A recording.
@@ -109,7 +109,7 @@ impl Timeline {
             messages,
             ..Round::new(
                 SystemTime::UNIX_EPOCH + elapsed,
-                elapsed,
+                Monotonic::from_start(elapsed),
                 nodes.chain(sentinels).collect(),
             )
         }

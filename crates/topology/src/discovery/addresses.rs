@@ -1,4 +1,5 @@
-//! Fact: which node is at an address. Servers name one another by the addresses that they see, which need not be the configured ones.
+//! Index of the addresses of nodes. Servers report each other under the addresses that they see,
+//! which may differ from the configured ones.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -7,14 +8,15 @@ use std::sync::Arc;
 use snapshot::{Config, NodeSnapshot};
 
 use crate::model::deployment::{Deployment, address};
+use crate::model::node_index::{NodeIndex, NodeVec};
 
-/// What the fact remembers of a deployment: the addresses that nodes announce, and those where they were reached.
+/// Addresses that nodes announce, and addresses at which Rolecall reached them.
 #[derive(Debug, Default)]
 pub(crate) struct AddressIndex {
-    learned: Vec<KnownAddresses>,
-    /// `None` where several nodes share an address, behind NAT for example: unmatched, never a guess.
-    nodes: HashMap<String, Option<usize>>,
-    moved: bool,
+    known: NodeVec<KnownAddresses>,
+    /// `None` if several nodes share an address, for example behind NAT.
+    nodes: HashMap<String, Option<NodeIndex>>,
+    changed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -25,68 +27,69 @@ struct KnownAddresses {
 }
 
 impl AddressIndex {
-    /// Learns from one answer where a node is.
-    pub(crate) fn learn(&mut self, node: usize, snapshot: &NodeSnapshot, peer: Option<SocketAddr>) {
-        if self.learned.len() <= node {
-            self.learned.resize_with(node + 1, KnownAddresses::default);
-        }
-        let learned = &mut self.learned[node];
-        let same_config = match (&learned.config, &snapshot.config) {
+    /// Records the addresses of a node from its reply. They take effect with the next
+    /// [`rebuild`](Self::rebuild).
+    pub(crate) fn record(
+        &mut self,
+        node: NodeIndex,
+        snapshot: &NodeSnapshot,
+        peer: Option<SocketAddr>,
+    ) {
+        let known = self.known.get_or_grow(node);
+        let same_config = match (&known.config, &snapshot.config) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (None, None) => true,
             _ => false,
         };
-        if same_config && learned.peer == peer {
+        if same_config && known.peer == peer {
             return;
         }
-        (learned.peer, learned.config) = (peer, snapshot.config.clone());
+        (known.peer, known.config) = (peer, snapshot.config.clone());
         let addresses = addresses(snapshot, peer);
-        if learned.addresses == addresses {
-            return;
-        }
-        learned.addresses = addresses;
-        self.moved = true;
-    }
-
-    /// Forgets the node at a place.
-    pub(crate) fn clear(&mut self, node: usize) {
-        if let Some(learned) = self.learned.get_mut(node) {
-            *learned = KnownAddresses::default();
-            self.moved = true;
+        if known.addresses != addresses {
+            known.addresses = addresses;
+            self.changed = true;
         }
     }
 
-    /// Ends the learning of a round.
-    pub(crate) fn settle(&mut self) {
-        if !std::mem::take(&mut self.moved) {
+    /// Forgets the addresses of a node.
+    pub(crate) fn clear(&mut self, node: NodeIndex) {
+        if let Some(known) = self.known.get_mut(node) {
+            *known = KnownAddresses::default();
+            self.changed = true;
+        }
+    }
+
+    /// Rebuilds the index if addresses changed.
+    pub(crate) fn rebuild(&mut self) {
+        if !std::mem::take(&mut self.changed) {
             return;
         }
         self.nodes.clear();
-        for (node, learned) in self.learned.iter().enumerate() {
-            for address in &learned.addresses {
+        for (node, known) in self.known.iter() {
+            for address in &known.addresses {
                 self.nodes
                     .entry(address.clone())
-                    .and_modify(|at| *at = at.filter(|at| *at == node))
+                    .and_modify(|other| *other = other.filter(|other| *other == node))
                     .or_insert(Some(node));
             }
         }
     }
 
-    /// The node at an address: as configured, else as learned.
-    pub(crate) fn at(&self, deployment: &Deployment, address: &str) -> Option<usize> {
+    /// Returns the node at an address. Configured addresses take precedence.
+    pub(crate) fn node_at(&self, deployment: &Deployment, address: &str) -> Option<NodeIndex> {
         deployment.index(address).or_else(|| self.nodes.get(address).copied().flatten())
     }
 
-    /// Whether the node was reached on this machine, so that a loopback address it names is ours too; unknown counts as such.
-    pub(crate) fn is_local(&self, node: usize) -> bool {
-        self.learned
-            .get(node)
-            .and_then(|learned| learned.peer)
-            .is_none_or(|peer| peer.ip().is_loopback())
+    /// Returns true if the node runs on this machine, so that a loopback address that it reports
+    /// is one of this machine too. A node without a known address counts as local.
+    pub(crate) fn is_local(&self, node: NodeIndex) -> bool {
+        self.known.get(node).and_then(|known| known.peer).is_none_or(|peer| peer.ip().is_loopback())
     }
 }
 
-/// Where we reached a node, and what it announces. A node behind a forwarded port announces the port that it listens on.
+/// Returns the address at which Rolecall reached a node, and the one that the node announces. A
+/// node behind a forwarded port announces the port that it listens on.
 fn addresses(snapshot: &NodeSnapshot, peer: Option<SocketAddr>) -> Vec<String> {
     let announced = |name: &str| {
         let config = snapshot.config.as_ref()?;

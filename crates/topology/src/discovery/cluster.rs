@@ -1,201 +1,176 @@
-//! Fact: what the nodes of a cluster know of it: who serves which slots, who follows whom, and whether they agree that it works.
+//! Tracker of cluster maps: which node serves which slots, and which nodes belong to the cluster.
 //!
-//! Maps are read from a few nodes at a time, so what is known of each node is put together from several: an entry of a higher
-//! configuration epoch wins, and of equals the one read last. A slot that two entries claim belongs to the higher epoch.
+//! The maps of a few nodes are read in each round, so the state of each node is combined from
+//! several maps: the entry with the highest configuration epoch wins, and of equal ones the last.
+//! A slot that two entries claim belongs to the one with the higher epoch.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use snapshot::{ClusterMap, Fields, NodeSnapshot, Role};
+use snapshot::{ClusterMap, ClusterNode, Fields, NodeSnapshot, Role};
 
 use crate::limits::CONFLICT_AFTER_MAPS;
-use crate::model::view::NodeView;
+use crate::model::cluster::{ClusterView, SLOTS};
+use crate::model::monotonic::Monotonic;
+use crate::model::node::NodeView;
+use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::node::process::ProcessChange;
 
-/// How many slots a cluster has.
-pub const SLOTS: u16 = 16_384;
-
-/// Nodes whose map is read in turn in each round.
+/// Number of nodes whose map is read in each round, in turn.
 const MAPS_IN_TURN: usize = 3;
 
-/// The most maps that are read in a round.
+/// The largest number of maps that are read in one round.
 const MAX_MAPS: usize = 16;
 
-/// What the nodes of a cluster say of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClusterView {
-    /// Masters that answer and serve slots, and those of them that hold the cluster to work.
-    pub masters: usize,
-    /// See `masters`.
-    pub ok: usize,
-    /// Places of nodes that answer and hold it not to work.
-    pub doubtful: Vec<usize>,
-    /// Slots that no working node serves, as most masters say; `None` while none answers.
-    pub uncovered: Option<u64>,
-    /// Slots that two nodes claim to serve, each by its own word: how many, and the places of those nodes.
-    pub conflicts: u64,
-    /// See `conflicts`.
-    pub conflicting: Vec<usize>,
-    /// Slots that are being moved.
-    pub migrating: u64,
-    /// Places of nodes whose own role is not the one that the cluster knows.
-    pub misjudged: Vec<usize>,
-    /// Nodes that the cluster knows.
-    pub known: usize,
-    /// Addresses of nodes that it lists and that have failed for long.
-    pub ghosts: Vec<String>,
-}
+/// The largest number of steps from a replica of a replica to the node that serves the slots.
+const MAX_CHAIN: usize = 4;
 
-impl ClusterView {
-    /// Whether the cluster works, as most masters say that answer; where none does a replica that doubts it is right.
-    pub fn working(&self) -> Option<bool> {
-        match self.masters {
-            0 => (!self.doubtful.is_empty()).then_some(false),
-            masters => Some(self.ok * 2 > masters),
-        }
-    }
-}
-
-/// What the fact remembers.
+/// Tracks the maps of a cluster.
 #[derive(Debug, Default)]
 pub(crate) struct ClusterTracker {
-    known: BTreeMap<Box<str>, Known>,
-    /// The ids of the nodes at their places.
-    ids: Vec<Option<Box<str>>>,
-    /// For each place what CLUSTER INFO said when its map was read last, and its own slots then.
-    read: Vec<Option<Read>>,
-    /// Whose turn it is to be read.
+    known: BTreeMap<Box<str>, KnownNode>,
+    /// Cluster ID of each member.
+    ids: NodeVec<Option<Box<str>>>,
+    /// Last map of each member.
+    maps: NodeVec<Option<MapReading>>,
+    /// Position of the next map that is read in turn.
     turn: usize,
-    /// The places with conflicts, and how often each of them had been read when these were first seen.
-    conflict: (Vec<usize>, u64),
-    /// The owner of each slot: its epoch, and its place among the known; formed anew when something changed.
-    shards: Vec<Owner>,
-    stale: bool,
+    conflict: ConflictCandidate,
+    /// Nodes that serve slots, ordered by their lowest slot.
+    owners: Vec<SlotOwner>,
+    /// `known` has changed since `owners` was built.
+    outdated: bool,
 }
 
-/// What is known of one node.
+/// A node that cluster maps list.
 #[derive(Debug, Clone)]
-pub(crate) struct Known {
+pub(crate) struct KnownNode {
     pub(crate) host: Box<str>,
     pub(crate) port: u16,
     pub(crate) hostname: Option<Box<str>>,
     epoch: u64,
     slots: Vec<(u16, u16)>,
-    pub(crate) master: Option<Box<str>>,
-    /// When a map last listed it.
-    pub(crate) seen: Duration,
-    /// Since when it is listed as failed.
-    pub(crate) failed: Option<Duration>,
-    /// Others hold it to be a master.
+    /// Cluster ID of the master of a replica.
+    master: Option<Box<str>>,
+    /// Monotonic time at which the map of another node last listed this one.
+    last_listed: Monotonic,
+    /// Monotonic time since which the node is listed as failed.
+    pub(crate) failed_since: Option<Monotonic>,
+    /// Other nodes list this one as a master.
     master_to_others: Option<bool>,
 }
 
 /// A node that serves slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub(crate) struct SlotOwner {
+    /// Cluster ID.
     pub(crate) id: Box<str>,
-    /// The lowest of its slots.
+    /// Lowest slot of the node.
     pub(crate) lowest: u16,
+    /// Configuration epoch.
     pub(crate) epoch: u64,
 }
 
-/// What a node said when its map was read.
+/// The part of a map that concerns the node which reported it.
 #[derive(Debug, Clone)]
-struct Read {
-    mark: [Option<Box<str>>; 4],
-    /// It called itself a master.
-    master: bool,
+struct MapReading {
+    /// Fields of CLUSTER INFO when the map was read. While they are the same, the map is current.
+    fingerprint: [Option<Box<str>>; 4],
+    is_master: bool,
     slots: Vec<(u16, u16)>,
     migrating: u64,
-    /// How often it was read.
+    /// Number of maps read from this node.
     count: u64,
 }
 
+/// Nodes that claim the same slots. Maps are not read at the same moment, so a conflict is
+/// reported only after several readings of all its nodes.
+#[derive(Debug, Default)]
+struct ConflictCandidate {
+    nodes: Vec<NodeIndex>,
+    /// The smallest number of readings of these nodes when the conflict was first seen.
+    first_reading: u64,
+}
+
+/// Slots that several nodes claim.
+#[derive(Debug, Default)]
+struct SlotConflicts {
+    nodes: Vec<NodeIndex>,
+    slots: u64,
+}
+
 impl ClusterTracker {
-    /// Takes up the maps that were read in this round.
-    pub(crate) fn learn(&mut self, nodes: &[NodeView], answered: &[bool], elapsed: Duration) {
-        self.ids.resize(nodes.len(), None);
-        self.read.resize(nodes.len(), None);
-        for (index, node) in nodes.iter().enumerate().filter(|(index, _)| answered[*index]) {
+    /// Processes the maps that were read in one round.
+    pub(crate) fn observe(
+        &mut self,
+        nodes: &NodeVec<NodeView>,
+        process_changes: &NodeVec<Option<ProcessChange>>,
+        now: Monotonic,
+    ) {
+        self.ids.grow(nodes.len(), || None);
+        self.maps.grow(nodes.len(), || None);
+        for (index, node) in nodes.iter().filter(|(index, _)| process_changes[*index].is_some()) {
             let Some(snapshot) = node.snapshot() else { continue };
             let Some(map) = &snapshot.map else { continue };
-            self.learn_map(map, elapsed);
+            self.merge_map(map, now);
             let own = map.myself();
             self.ids[index] = own.map(|own| own.id.clone());
-            let count = self.read[index].as_ref().map_or(0, |read| read.count) + 1;
-            self.read[index] = own.map(|own| Read {
-                mark: mark(snapshot.cluster.as_deref()),
-                master: own.is("master"),
+            let count = self.maps[index].as_ref().map_or(0, |reading| reading.count) + 1;
+            self.maps[index] = own.map(|own| MapReading {
+                fingerprint: fingerprint(snapshot.cluster.as_deref()),
+                is_master: own.is("master"),
                 slots: if own.is("master") { own.slots.clone() } else { Vec::new() },
                 migrating: own.migrating as u64,
                 count,
             });
         }
-        if std::mem::take(&mut self.stale) {
-            self.shards = self.owners();
+        if std::mem::take(&mut self.outdated) {
+            self.owners = self.build_owners();
         }
     }
 
-    fn learn_map(&mut self, map: &ClusterMap, elapsed: Duration) {
+    fn merge_map(&mut self, map: &ClusterMap, now: Monotonic) {
         for node in map.nodes.iter().filter(|node| !node.is("handshake") && !node.is("noaddr")) {
-            let mut host = node.host.clone();
-            let before = self.known.get(&node.id);
-            if host.is_empty() {
-                // A node that never met another does not know its own address.
-                host = before.map_or_else(Box::default, |known| known.host.clone());
+            let previous = self.known.get(&node.id);
+            let is_newer =
+                previous.is_none_or(|known| node.epoch >= known.epoch || node.is("myself"));
+            if is_newer {
+                let known = merge_node(node, previous, now);
+                self.outdated |= previous.is_none_or(|previous| {
+                    (&previous.slots, previous.epoch, &previous.master)
+                        != (&known.slots, known.epoch, &known.master)
+                });
+                self.known.insert(node.id.clone(), known);
+            } else if let Some(known) = self.known.get_mut(&node.id) {
+                known.last_listed = now;
             }
-            let newer = before.is_none_or(|known| node.epoch >= known.epoch || node.is("myself"));
-            let failed =
-                node.is("fail").then(|| before.and_then(|known| known.failed).unwrap_or(elapsed));
-            if !newer {
-                if let Some(known) = self.known.get_mut(&node.id).filter(|_| !node.is("myself")) {
-                    known.seen = elapsed;
-                }
-                continue;
-            }
-            let by_others = (!node.is("myself")).then(|| node.is("master"));
-            let known = Known {
-                master_to_others: by_others.or(before.and_then(|known| known.master_to_others)),
-                host,
-                port: node.port,
-                hostname: node.hostname.clone(),
-                epoch: node.epoch,
-                slots: if node.is("master") { node.slots.clone() } else { Vec::new() },
-                master: node.master.clone(),
-                // That a node lists itself says nothing.
-                seen: before.filter(|_| node.is("myself")).map_or(elapsed, |known| known.seen),
-                failed,
-            };
-            self.stale |= before.is_none_or(|before| {
-                (&before.slots, before.epoch, &before.master)
-                    != (&known.slots, known.epoch, &known.master)
-            });
-            self.known.insert(node.id.clone(), known);
         }
     }
 
-    /// The nodes that maps list, by their ids.
-    pub(crate) fn known(&self) -> impl Iterator<Item = (&str, &Known)> {
+    /// Returns the listed nodes by their cluster IDs.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (&str, &KnownNode)> {
         self.known.iter().map(|(id, known)| (&**id, known))
     }
 
-    /// The place of the node with an id, as it said itself.
-    pub(crate) fn index(&self, id: &str) -> Option<usize> {
-        self.ids.iter().position(|own| own.as_deref() == Some(id))
+    /// Returns the member with a cluster ID.
+    pub(crate) fn index(&self, id: &str) -> Option<NodeIndex> {
+        self.ids.position(|own| own.as_deref() == Some(id))
     }
 
-    /// The id of the node at a place.
-    pub(crate) fn id(&self, index: usize) -> Option<&str> {
+    /// Returns the cluster ID of a member.
+    pub(crate) fn id(&self, index: NodeIndex) -> Option<&str> {
         self.ids.get(index)?.as_deref()
     }
 
-    /// The node at a place is a master that serves nothing, by its own word.
-    pub(crate) fn is_empty_master(&self, index: usize, node: &NodeView) -> bool {
-        let read = self.read.get(index).and_then(Option::as_ref);
+    /// Returns true if a member is a master that serves no slot, according to its own map.
+    pub(crate) fn is_empty_master(&self, index: NodeIndex, node: &NodeView) -> bool {
+        let reading = self.maps.get(index).and_then(Option::as_ref);
         node.role() == Some(Role::Master)
-            && read.is_some_and(|read| read.master && read.slots.is_empty())
+            && reading.is_some_and(|reading| reading.is_master && reading.slots.is_empty())
     }
 
-    /// A master that knows of no slots at all is of no shard, whatever maps say: it was reset.
+    /// Returns true if a master knows no assigned slot at all: it was reset and belongs to no
+    /// shard, even if other maps still list it there.
     pub(crate) fn was_reset(node: &NodeView) -> bool {
         let assigned = node
             .snapshot()
@@ -203,40 +178,40 @@ impl ClusterTracker {
         node.role() == Some(Role::Master) && assigned == Some(0)
     }
 
-    /// The node at a place is the one with this id, as its address says; what it said itself goes before.
-    pub(crate) fn identify(&mut self, index: usize, id: &str) {
-        if self.ids.len() <= index {
-            self.ids.resize(index + 1, None);
-        }
+    /// Records the cluster ID of a member that maps list at its address, unless the member
+    /// reported its ID itself.
+    pub(crate) fn identify(&mut self, index: NodeIndex, id: &str) {
+        self.ids.grow(index.get() + 1, || None);
         if self.ids[index].is_none() && self.index(id).is_none() {
             self.ids[index] = Some(id.into());
         }
     }
 
-    /// Forgets the node at a place; maps may list it further.
-    pub(crate) fn clear(&mut self, index: usize) {
+    /// Forgets a member that left. Maps may still list it.
+    pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.ids.get_mut(index).map(Option::take);
-        self.read.get_mut(index).map(Option::take);
+        self.maps.get_mut(index).map(Option::take);
     }
 
-    /// Forgets nodes that no map has listed for long. While no map is read, that is no evidence.
+    /// Forgets nodes that no map has listed for `after`, relative to the newest map.
     pub(crate) fn forget(&mut self, after: Duration) {
         let before = self.known.len();
-        let last = self.known.values().map(|known| known.seen).max().unwrap_or_default();
-        self.known.retain(|_, known| last.saturating_sub(known.seen) <= after);
-        self.stale |= self.known.len() != before;
+        let newest = self.known.values().map(|known| known.last_listed).max().unwrap_or_default();
+        self.known.retain(|_, known| newest.since(known.last_listed) <= after);
+        self.outdated |= self.known.len() != before;
     }
 
-    /// The nodes that serve slots, sorted by their lowest.
-    pub(crate) fn shards(&self) -> &[Owner] {
-        &self.shards
+    /// Returns the nodes that serve slots, ordered by their lowest slot.
+    pub(crate) fn owners(&self) -> &[SlotOwner] {
+        &self.owners
     }
 
-    /// The id of the node that serves the slots of the shard of a node: itself, or the master that it follows.
-    pub(crate) fn owner_of<'a>(&'a self, id: &'a str) -> Option<&'a Owner> {
+    /// Returns the node that serves the slots of the shard of a node: the node itself or the
+    /// master at the end of its replication chain.
+    pub(crate) fn owner_of<'a>(&'a self, id: &'a str) -> Option<&'a SlotOwner> {
         let mut id = id;
-        for _ in 0..4 {
-            if let Some(owner) = self.shards.iter().find(|owner| &*owner.id == id) {
+        for _ in 0..MAX_CHAIN {
+            if let Some(owner) = self.owners.iter().find(|owner| &*owner.id == id) {
                 return Some(owner);
             }
             id = self.known.get(id)?.master.as_deref()?;
@@ -244,69 +219,73 @@ impl ClusterTracker {
         None
     }
 
-    /// Who serves slots, where several claim one the one of the highest epoch.
-    fn owners(&self) -> Vec<Owner> {
+    /// Assigns each slot to the claim with the highest epoch.
+    fn build_owners(&self) -> Vec<SlotOwner> {
         let mut slots: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
         for (id, known) in &self.known {
             for (first, last) in &known.slots {
-                for slot in
-                    slots.get_mut(usize::from(*first)..=usize::from(*last)).into_iter().flatten()
-                {
+                let range = usize::from(*first)..=usize::from(*last);
+                for slot in slots.get_mut(range).into_iter().flatten() {
                     if slot.is_none_or(|(epoch, _)| known.epoch > epoch) {
                         *slot = Some((known.epoch, id));
                     }
                 }
             }
         }
-        let mut owners: Vec<Owner> = Vec::new();
-        let mut found: HashSet<&str> = HashSet::new();
+        let mut owners: Vec<SlotOwner> = Vec::new();
+        let mut seen: HashSet<&str> = HashSet::new();
         for (slot, claim) in (0..SLOTS).zip(&slots) {
             if let Some((epoch, id)) = claim
-                && found.insert(id)
+                && seen.insert(id)
             {
-                owners.push(Owner { id: (*id).into(), lowest: slot, epoch: *epoch });
+                owners.push(SlotOwner { id: (*id).into(), lowest: slot, epoch: *epoch });
             }
         }
         owners
     }
 
-    /// The places whose map should be read in the next round: a few in turn, and those where something moved.
-    pub(crate) fn wanted(&mut self, nodes: &[NodeView]) -> Vec<usize> {
-        let up: Vec<_> = (0..nodes.len())
-            .filter(|index| nodes[*index].snapshot().is_some_and(in_cluster))
+    /// Returns the members whose maps should be read in the next round: a few in turn, and those
+    /// whose CLUSTER INFO changed since the last map.
+    pub(crate) fn maps_to_read(&mut self, nodes: &NodeVec<NodeView>) -> Vec<NodeIndex> {
+        let up: Vec<_> = nodes
+            .iter()
+            .filter(|(_, node)| node.snapshot().is_some_and(in_cluster))
+            .map(|(index, _)| index)
             .collect();
-        let moved = |index: &usize| {
-            let now = nodes[*index].snapshot().map(|snapshot| mark(snapshot.cluster.as_deref()));
-            self.read.get(*index).and_then(Option::as_ref).map(|read| &read.mark) != now.as_ref()
+        let has_changed = |index: &NodeIndex| {
+            let now =
+                nodes[*index].snapshot().map(|snapshot| fingerprint(snapshot.cluster.as_deref()));
+            let reading = self.maps.get(*index).and_then(Option::as_ref);
+            reading.map(|reading| &reading.fingerprint) != now.as_ref()
         };
-        let mut wanted: Vec<_> = up.iter().copied().filter(moved).take(MAX_MAPS).collect();
+        let mut to_read: Vec<_> = up.iter().copied().filter(has_changed).take(MAX_MAPS).collect();
         for _ in 0..MAPS_IN_TURN.min(up.len()) {
             let index = up[self.turn % up.len()];
             self.turn = (self.turn + 1) % up.len();
-            if !wanted.contains(&index) {
-                wanted.push(index);
+            if !to_read.contains(&index) {
+                to_read.push(index);
             }
         }
-        wanted
+        to_read
     }
 
-    /// What the nodes say of the cluster.
+    /// Returns the state of the cluster after a round.
     pub(crate) fn view(
         &mut self,
-        nodes: &[NodeView],
-        stale: &[usize],
+        nodes: &NodeVec<NodeView>,
+        stale_masters: &[NodeIndex],
         ghosts: Vec<String>,
     ) -> ClusterView {
         let mut view = ClusterView { ghosts, known: self.known.len(), ..ClusterView::default() };
         let mut uncovered: Vec<u64> = Vec::new();
-        for (index, node) in nodes.iter().enumerate() {
+        for (index, node) in nodes.iter() {
             let Some(snapshot) = node.snapshot().filter(|snapshot| in_cluster(snapshot)) else {
                 continue;
             };
             let Some(info) = snapshot.cluster.as_deref() else { continue };
             let works = info.get("cluster_state") == Some("ok");
             let serves =
-                self.id(index).is_some_and(|id| self.shards.iter().any(|owner| &*owner.id == id));
+                self.id(index).is_some_and(|id| self.owners.iter().any(|owner| &*owner.id == id));
             if serves && node.role() == Some(Role::Master) {
                 view.masters += 1;
                 view.ok += usize::from(works);
@@ -317,20 +296,23 @@ impl ClusterTracker {
             if !works {
                 view.doubtful.push(index);
             }
-            if self.misjudges(index, node) {
+            if self.is_misjudged(index, node) {
                 view.misjudged.push(index);
             }
         }
         uncovered.sort_unstable();
         view.uncovered = uncovered.get(uncovered.len() / 2).copied();
-        view.migrating = self.read.iter().flatten().map(|read| read.migrating).sum();
-        (view.conflicting, view.conflicts) =
-            self.conflicts(nodes, |index| stale.contains(&index) && view.doubtful.contains(&index));
+        view.migrating = self.maps.values().flatten().map(|reading| reading.migrating).sum();
+        // A master that was replaced while it was partitioned serves none of its former slots.
+        let was_replaced =
+            |index: NodeIndex| stale_masters.contains(&index) && view.doubtful.contains(&index);
+        let conflicts = self.confirmed_conflicts(nodes, was_replaced);
+        (view.conflicting, view.conflicts) = (conflicts.nodes, conflicts.slots);
         view
     }
 
-    /// The role that a node claims is not the one that others know.
-    fn misjudges(&self, index: usize, node: &NodeView) -> bool {
+    /// Returns true if the role of a member is not the one that other nodes report.
+    fn is_misjudged(&self, index: NodeIndex, node: &NodeView) -> bool {
         let to_others = self.id(index).and_then(|id| self.known.get(id)?.master_to_others);
         matches!(
             (node.role(), to_others),
@@ -338,64 +320,89 @@ impl ClusterTracker {
         )
     }
 
-    /// Slots that two nodes claim by their own words. A slot that moves may look like this while only one of them was read anew, so it counts
-    /// once it was there for several readings of each. One that was replaced while it was cut off serves none of those that it still claims.
-    fn conflicts(
+    /// Returns the conflicts that lasted for several readings of all nodes involved. A slot that
+    /// migrates may look like a conflict until the maps of both nodes are read again.
+    fn confirmed_conflicts(
         &mut self,
-        nodes: &[NodeView],
-        was_replaced: impl Fn(usize) -> bool,
-    ) -> (Vec<usize>, u64) {
-        let mut owners: Vec<Option<usize>> = vec![None; usize::from(SLOTS)];
-        let (mut indices, mut slots) = (Vec::new(), 0);
-        for (index, read) in self.read.iter().enumerate() {
-            let Some(read) = read
-                .as_ref()
-                .filter(|_| nodes[index].role() == Some(Role::Master) && !was_replaced(index))
-            else {
-                continue;
-            };
-            for owner in read
+        nodes: &NodeVec<NodeView>,
+        was_replaced: impl Fn(NodeIndex) -> bool,
+    ) -> SlotConflicts {
+        let conflicts = self.conflicts(nodes, was_replaced);
+        let readings = conflicts
+            .nodes
+            .iter()
+            .filter_map(|index| self.maps[*index].as_ref())
+            .map(|reading| reading.count)
+            .min()
+            .unwrap_or_default();
+        if conflicts.nodes.is_empty() || self.conflict.nodes != conflicts.nodes {
+            self.conflict = ConflictCandidate { nodes: conflicts.nodes, first_reading: readings };
+            return SlotConflicts::default();
+        }
+        let lasted = readings.saturating_sub(self.conflict.first_reading);
+        if lasted >= u64::from(CONFLICT_AFTER_MAPS) { conflicts } else { SlotConflicts::default() }
+    }
+
+    /// Returns the slots that several masters claim in their own maps.
+    fn conflicts(
+        &self,
+        nodes: &NodeVec<NodeView>,
+        was_replaced: impl Fn(NodeIndex) -> bool,
+    ) -> SlotConflicts {
+        let mut owners: Vec<Option<NodeIndex>> = vec![None; usize::from(SLOTS)];
+        let mut conflicts = SlotConflicts::default();
+        for (index, reading) in self.maps.iter() {
+            let is_master = nodes[index].role() == Some(Role::Master) && !was_replaced(index);
+            let Some(reading) = reading.as_ref().filter(|_| is_master) else { continue };
+            let slots = reading
                 .slots
                 .iter()
                 .flat_map(|(first, last)| usize::from(*first)..=usize::from(*last))
-                .filter(|slot| *slot < usize::from(SLOTS))
-            {
-                match owners[owner] {
-                    None => owners[owner] = Some(index),
-                    Some(other) => {
-                        slots += 1;
-                        indices.extend(
-                            [other, index]
-                                .into_iter()
-                                .filter(|found| !indices.contains(found))
-                                .collect::<Vec<_>>(),
-                        );
+                .filter(|slot| *slot < usize::from(SLOTS));
+            for slot in slots {
+                let Some(other) = owners[slot] else {
+                    owners[slot] = Some(index);
+                    continue;
+                };
+                conflicts.slots += 1;
+                for node in [other, index] {
+                    if !conflicts.nodes.contains(&node) {
+                        conflicts.nodes.push(node);
                     }
                 }
             }
         }
-        indices.sort_unstable();
-        let readings = |indices: &[usize]| {
-            indices
-                .iter()
-                .filter_map(|index| self.read[*index].as_ref())
-                .map(|read| read.count)
-                .min()
-                .unwrap_or_default()
-        };
-        let now = readings(&indices);
-        let (before, since) = &self.conflict;
-        if indices.is_empty() || *before != indices {
-            self.conflict = (indices, now);
-            return (Vec::new(), 0);
-        }
-        let lasted = now.saturating_sub(*since);
-        if lasted >= u64::from(CONFLICT_AFTER_MAPS) { (indices, slots) } else { (Vec::new(), 0) }
+        conflicts.nodes.sort_unstable();
+        conflicts
     }
 }
 
-/// What tells that the map of a node changed. CLUSTER INFO.
-fn mark(info: Option<&Fields>) -> [Option<Box<str>>; 4] {
+/// Combines the entry of a map with the previous state of the node.
+fn merge_node(node: &ClusterNode, previous: Option<&KnownNode>, now: Monotonic) -> KnownNode {
+    let mut host = node.host.clone();
+    if host.is_empty() {
+        // A node that has not met another one does not know its own address.
+        host = previous.map_or_else(Box::default, |known| known.host.clone());
+    }
+    let by_others = (!node.is("myself")).then(|| node.is("master"));
+    KnownNode {
+        master_to_others: by_others.or(previous.and_then(|known| known.master_to_others)),
+        host,
+        port: node.port,
+        hostname: node.hostname.clone(),
+        epoch: node.epoch,
+        slots: if node.is("master") { node.slots.clone() } else { Vec::new() },
+        master: node.master.clone(),
+        // A node always lists itself, which says nothing about its membership.
+        last_listed: previous.filter(|_| node.is("myself")).map_or(now, |known| known.last_listed),
+        failed_since: node
+            .is("fail")
+            .then(|| previous.and_then(|known| known.failed_since).unwrap_or(now)),
+    }
+}
+
+/// Returns the fields of CLUSTER INFO that change when the map of the node changes.
+fn fingerprint(info: Option<&Fields>) -> [Option<Box<str>>; 4] {
     ["cluster_state", "cluster_known_nodes", "cluster_current_epoch", "cluster_my_epoch"]
         .map(|field| info?.get(field).map(Into::into))
 }

@@ -1,489 +1,320 @@
-//! Fact: which nodes belong to a deployment whose nodes others name, Sentinels, the nodes of a cluster, or DNS: the union of what all of
-//! them list, less the ghosts.
+//! Tracker of the members of a deployment whose nodes are discovered: the nodes that any Sentinel,
+//! cluster map or DNS name lists, without the ghosts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use snapshot::{MasterReport, NodeSnapshot, Role, WatchedMaster};
+use snapshot::Role;
 
-use crate::discovery::addresses::AddressIndex;
-use crate::discovery::cluster;
-use crate::model::deployment::{Deployment, DeploymentKind, Discovery, Node, NodeKind, address};
+use crate::discovery::cluster::ClusterTracker;
+use crate::discovery::sources::{ListedAddresses, ListedNode, NodeSource, node_source};
+use crate::model::deployment::{Deployment, DeploymentKind, Discovery, NodeKind};
+use crate::model::monotonic::Monotonic;
+use crate::model::node::NodeView;
+use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_names::is_address;
-use crate::model::round::{ResolvedName, Round};
-use crate::model::view::NodeView;
-use crate::node::process::duplicate_processes;
-use crate::node::state::{NodeState, is_absence};
+use crate::model::round::Round;
+use crate::node::process::DuplicateProcess;
 
-/// The most nodes that are found of one deployment: as many as clusters can have.
-const MAX_FOUND: usize = 1024;
+/// The largest number of discovered nodes of one deployment: the limit of Redis Cluster.
+const MAX_DISCOVERED: usize = 1024;
 
-/// Host names of addresses, as far as they were looked up: `None` where there is none.
-pub type HostNames = BTreeMap<String, Option<String>>;
-
-/// What the fact remembers: of each place, when a node was last listed there.
+/// Tracks the members of a deployment.
 #[derive(Debug, Default)]
 pub(crate) struct MembershipTracker {
-    listed: Vec<Duration>,
-    /// Addresses that nodes moved away from, until somebody else is there.
-    left: Vec<String>,
+    /// Monotonic time at which each node was last listed.
+    last_listed: NodeVec<Monotonic>,
+    /// Addresses that nodes moved away from, as long as no other node uses them.
+    old_addresses: Vec<String>,
 }
 
-/// What a round changed.
+/// Changes of the membership in one round.
 #[derive(Debug, Default)]
-pub(crate) struct Changes {
-    /// The deployment, if its nodes are others now.
+pub(crate) struct MembershipChanges {
+    /// The deployment with its new nodes, if they changed.
     pub(crate) deployment: Option<Arc<Deployment>>,
-    /// The places of nodes that are gone.
-    pub(crate) gone: Vec<usize>,
-    /// Those of them that were replicas, and that nobody lists any more: somebody took them away.
-    pub(crate) removed: Vec<usize>,
-    /// The places of nodes that are at another address now, perhaps under another name.
-    pub(crate) moved: Vec<usize>,
-    /// The places of the nodes that are listed now.
-    pub(crate) listed: Vec<usize>,
-    /// Addresses whose host names are needed.
+    /// Nodes that left.
+    pub(crate) gone: Vec<NodeIndex>,
+    /// Replicas among them that were removed on purpose.
+    pub(crate) removed: Vec<NodeIndex>,
+    /// Nodes that have another address now, and possibly another name.
+    pub(crate) moved: Vec<NodeIndex>,
+    /// Nodes that are listed in this round.
+    pub(crate) listed: Vec<NodeIndex>,
+    /// IP addresses whose host names are needed.
     pub(crate) unnamed: Vec<String>,
-    /// Addresses of nodes of a cluster that are listed, and failed long ago.
+    /// Addresses of cluster nodes that are listed as failed for longer than `ghost_after`.
     pub(crate) ghosts: Vec<String>,
 }
 
-/// What Sentinels list and nobody can reach.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ghosts {
-    /// Addresses of replicas.
-    pub replicas: Vec<String>,
-    /// Addresses of Sentinels.
-    pub sentinels: Vec<String>,
-}
-
-/// A node that is listed.
-struct ListedNodes<'a> {
-    host: &'a str,
-    port: u16,
-    /// Its announced host name, where that is apart.
-    hostname: Option<&'a str>,
-    run_id: &'a str,
-    /// Where it is already, as it said itself.
-    index: Option<usize>,
-    /// It is the master of one of them.
-    master: bool,
-    /// For how long all Sentinels that list it have held it to be down; `None` if one does not.
-    down_for: Option<Duration>,
-}
-
 impl MembershipTracker {
-    /// Takes up what the Sentinels say now, or the nodes of a cluster said last, or what names stand for.
+    /// Processes the lists of one round.
     pub(crate) fn observe(
         &mut self,
         deployment: &Arc<Deployment>,
-        nodes: &[NodeView],
-        cluster: &mut cluster::ClusterTracker,
+        nodes: &NodeVec<NodeView>,
+        cluster: &mut ClusterTracker,
         round: &Round,
-    ) -> Changes {
-        let elapsed = round.elapsed;
-        let mut changes = Changes::default();
-        let Some(discovery) = &deployment.discovery else { return changes };
-        let (is_cluster, is_dns) =
-            (deployment.kind == DeploymentKind::Cluster, deployment.kind == DeploymentKind::Dns);
-        if is_cluster {
+    ) -> MembershipChanges {
+        let Some(discovery) = &deployment.discovery else { return MembershipChanges::default() };
+        if deployment.kind == DeploymentKind::Cluster {
             cluster.forget(discovery.forget_after);
         }
-        let listed: Vec<_> = match deployment.kind {
-            DeploymentKind::Cluster => in_maps(cluster, elapsed),
-            DeploymentKind::Dns => behind_names(&round.resolved),
-            DeploymentKind::Static | DeploymentKind::Sentinel => {
-                listed(nodes, &discovery.master).into_values().collect()
-            }
+        self.last_listed.grow(nodes.len(), || round.now);
+        let source = node_source(deployment.kind, nodes, discovery, cluster, round);
+        let mut update = MembershipUpdate {
+            tracker: self,
+            deployment,
+            changed: None,
+            discovery,
+            nodes,
+            round,
+            source: &*source,
+            joined: HashMap::new(),
+            identified: Vec::new(),
+            changes: MembershipChanges::default(),
         };
-        // Those that are there go first, and of two entries about one process the one with a host name gives the label.
-        let mut entries: Vec<_> = listed.iter().collect();
-        entries.sort_by_key(|node| (node.down_for.is_some(), is_address(node.host)));
-        self.listed.resize(nodes.len(), elapsed);
-        // A Sentinel that cannot see the master cannot find its replicas either.
-        let tells = |report: &MasterReport| report.replicas.is_some() && !report.master.down();
-        let told = match deployment.kind {
-            DeploymentKind::Cluster | DeploymentKind::Dns => !listed.is_empty(),
-            DeploymentKind::Static | DeploymentKind::Sentinel => {
-                nodes.iter().filter_map(|node| report(node, discovery)).any(tells)
-            }
-        };
-        if !told {
-            // Nobody says anything: this is no evidence that somebody is gone.
-            self.listed.fill(elapsed);
-        }
-        if is_dns {
-            self.left.retain(|left| listed.iter().any(|node| mapped(discovery, node).1 == *left));
-        }
-        let mut seated: HashMap<&str, usize> = HashMap::new();
-        let mut at: Vec<(String, usize)> = Vec::new();
-        for node in entries {
-            let (said, found) = mapped(discovery, node);
-            let is_ghost =
-                !node.master && node.down_for.is_some_and(|down| down > discovery.ghost_after);
-            let deployment = Arc::clone(changes.deployment.as_ref().unwrap_or(deployment));
-            let known = node.index.or_else(|| deployment.index(&found));
-            let index = known
-                .or_else(|| seated.get(node.run_id).copied())
-                .or_else(|| of_run_id(nodes, node.run_id));
-            // A node of a cluster keeps its id when it moves.
-            let moved = node.index.filter(|index| {
-                let is_elsewhere =
-                    node.down_for.is_none() && deployment.nodes[*index].address != found;
-                let is_free = deployment.index(&found).is_none_or(|other| other == *index);
-                is_elsewhere
-                    && is_free
-                    && nodes.get(*index).is_some_and(is_gone)
-                    && !deployment.is_configured(*index)
-            });
-            if let Some(index) = moved {
-                self.listed[index] = elapsed;
-                changes.listed.push(index);
-                match named(node, discovery, &round.host_names) {
-                    Some(name) => changes.relocate(&deployment, index, name, found),
-                    None => changes.unnamed.push(node.host.to_owned()),
-                }
-                continue;
-            }
-            // Where a node was that moved, and where nobody is now.
-            let left = (is_dns || node.down_for.is_some()) && self.left.contains(&found);
-            if is_ghost && is_cluster {
-                changes.ghosts.push(found.clone());
-            }
-            at.extend(index.filter(|_| is_cluster).map(|index| (node.run_id.to_owned(), index)));
-            let droppable = |index: usize, changes: &Changes| {
-                is_ghost
-                    && !changes.listed.contains(&index)
-                    && nodes.get(index).is_some_and(is_gone)
-                    && !deployment.is_configured(index)
-            };
-            match index {
-                Some(index) if droppable(index, &changes) => {
-                    changes.gone.push(index);
-                }
-                Some(index) => {
-                    self.listed[index] = elapsed;
-                    changes.listed.push(index);
-                    changes.also_at(&deployment, [found, said], index);
-                }
-                None if is_ghost || left || (deployment.found() >= MAX_FOUND && !node.master) => {}
-                None => match named(node, discovery, &round.host_names) {
-                    Some(name) => {
-                        self.left.retain(|left| *left != found);
-                        let index = self.seat(
-                            &mut changes,
-                            &deployment,
-                            nodes,
-                            name,
-                            found.clone(),
-                            node.down_for.is_none(),
-                        );
-                        if let (Some(index), Some(deployment)) = (index, changes.deployment.clone())
-                        {
-                            self.listed
-                                .resize(deployment.nodes.len().max(self.listed.len()), elapsed);
-                            self.listed[index] = elapsed;
-                            changes.listed.push(index);
-                            at.extend(is_cluster.then(|| (node.run_id.to_owned(), index)));
-                            changes.also_at(&deployment, [found, said], index);
-                            seated
-                                .extend((!node.run_id.is_empty()).then_some((node.run_id, index)));
-                        }
-                    }
-                    None => changes.unnamed.push(node.host.to_owned()),
-                },
-            }
-        }
-        drop(listed);
-        for (id, index) in at {
+        update.process_list();
+        update.drop_unlisted();
+        update.drop_duplicates();
+        let MembershipUpdate { changed, identified, mut changes, .. } = update;
+        changes.deployment = changed.map(Arc::new);
+        let identified: Vec<_> =
+            identified.into_iter().map(|(id, index)| (id.to_owned(), index)).collect();
+        drop(source);
+        for (id, index) in identified {
             cluster.identify(index, &id);
-        }
-        self.drop_unlisted(&mut changes, deployment, discovery, nodes, elapsed);
-        let duplicate_processes = if is_dns {
-            duplicate_processes(
-                nodes,
-                (0..nodes.len()).filter(|index| !changes.gone.contains(index)),
-            )
-        } else {
-            Vec::new()
-        };
-        changes.gone.extend(duplicate_processes.iter().map(|(_, second)| *second));
-        if !changes.gone.is_empty() {
-            let smaller =
-                Arc::make_mut(changes.deployment.get_or_insert_with(|| Arc::clone(deployment)));
-            changes.gone.iter().for_each(|index| smaller.vacate(*index));
-            for (first, second) in duplicate_processes {
-                smaller.alias(nodes[second].node.address.clone(), &nodes[first].node.address);
-            }
         }
         changes
     }
+}
 
-    /// Those that nobody lists any more, for long enough, are gone.
-    fn drop_unlisted(
-        &self,
-        changes: &mut Changes,
-        deployment: &Deployment,
-        discovery: &Discovery,
-        nodes: &[NodeView],
-        elapsed: Duration,
-    ) {
-        for (index, node) in
-            nodes.iter().enumerate().filter(|(_, node)| node.node.kind == NodeKind::Data)
-        {
-            let unlisted = elapsed.saturating_sub(self.listed[index]);
-            let forget_after = match deployment.kind {
-                // What maps list is forgotten in time already.
-                DeploymentKind::Cluster => Duration::ZERO,
-                // A name that stood for nothing yet.
-                DeploymentKind::Dns if is_unresolved(&node.node) => Duration::ZERO,
-                _ => discovery.forget_after,
+/// One round of a [`MembershipTracker`].
+struct MembershipUpdate<'a> {
+    tracker: &'a mut MembershipTracker,
+    /// The deployment before the round.
+    deployment: &'a Deployment,
+    /// The deployment after the changes so far.
+    changed: Option<Deployment>,
+    discovery: &'a Discovery,
+    nodes: &'a NodeVec<NodeView>,
+    round: &'a Round,
+    source: &'a dyn NodeSource,
+    /// Nodes that joined in this round, by `run_id`.
+    joined: HashMap<&'a str, NodeIndex>,
+    /// Cluster IDs and the members at their addresses.
+    identified: Vec<(&'a str, NodeIndex)>,
+    changes: MembershipChanges,
+}
+
+impl<'a> MembershipUpdate<'a> {
+    fn current(&self) -> &Deployment {
+        self.changed.as_ref().unwrap_or(self.deployment)
+    }
+
+    fn change(&mut self) -> &mut Deployment {
+        self.changed.get_or_insert_with(|| self.deployment.clone())
+    }
+
+    fn process_list(&mut self) {
+        let mut listed = self.source.listed();
+        if !self.source.is_current(&listed) {
+            self.tracker.last_listed.fill(self.round.now);
+        }
+        if self.source.lists_old_addresses() {
+            let is_listed = |old: &String| {
+                listed.iter().any(|node| node.addresses(self.discovery).reachable == *old)
             };
-            let lives = match deployment.kind {
-                DeploymentKind::Cluster => false,
-                // Names leave out what is not ready, which need not be gone.
-                DeploymentKind::Dns => node.up() == Some(true),
-                // A master that Sentinels forgot, and that still answers, is one that they will never demote.
-                DeploymentKind::Static | DeploymentKind::Sentinel => {
-                    node.role() == Some(Role::Master)
-                }
-            };
-            let stays = lives || deployment.is_configured(index);
-            if unlisted > forget_after && !stays && !changes.gone.contains(&index) {
-                changes.gone.push(index);
-                // Nobody takes a node away by letting it vanish.
-                changes.removed.extend(
-                    (was_replica(node) && deployment.kind != DeploymentKind::Dns).then_some(index),
-                );
-            }
+            self.tracker.old_addresses.retain(is_listed);
+        }
+        // Nodes that are up go first. Of two entries for one process, the one with a host name
+        // gives the label.
+        listed.sort_by_key(|node| (node.down_for.is_some(), is_address(node.host)));
+        for node in listed {
+            self.process_node(node);
         }
     }
 
-    /// Gives a place to a node that is listed for the first time; `there` says that somebody holds it to be up.
-    fn seat(
-        &mut self,
-        changes: &mut Changes,
-        deployment: &Arc<Deployment>,
-        nodes: &[NodeView],
-        name: String,
-        found: String,
-        there: bool,
-    ) -> Option<usize> {
-        let mut deployment = Arc::clone(deployment);
-        let larger = Arc::make_mut(&mut deployment);
-        let holder = larger.nodes.iter().position(|node| node.name == name);
-        let moved = |index: usize| {
-            let of_data = larger.nodes[index].kind == NodeKind::Data;
-            there
-                && of_data
-                && nodes.get(index).is_some_and(is_gone)
-                && !changes.gone.contains(&index)
-        };
-        let index = match holder {
-            // A node that moved: another process where the name is now.
-            Some(index) if moved(index) => {
-                if self.left.len() == MAX_FOUND {
-                    self.left.remove(0);
+    fn process_node(&mut self, node: ListedNode<'a>) {
+        let addresses = node.addresses(self.discovery);
+        if let Some(index) = self.moved_node(node, &addresses) {
+            self.mark_listed(index);
+            match node.label(self.discovery, &self.round.host_names) {
+                Some(name) => self.relocate(index, name, addresses.reachable),
+                None => self.changes.unnamed.push(node.host.to_owned()),
+            }
+            return;
+        }
+        let is_ghost = self.is_ghost(node);
+        if is_ghost && node.cluster_id.is_some() {
+            self.changes.ghosts.push(addresses.reachable.clone());
+        }
+        match self.known_node(node, &addresses) {
+            Some(index) => {
+                self.identified.extend(node.cluster_id.map(|id| (id, index)));
+                if is_ghost && self.may_drop(index) {
+                    self.changes.gone.push(index);
+                } else {
+                    self.mark_listed(index);
+                    self.add_aliases(addresses, index);
                 }
-                self.left.push(larger.nodes[index].address.clone());
-                larger.relocate(index, name, found);
-                changes.moved.push(index);
-                index
+            }
+            None if is_ghost || self.is_old_address(node, &addresses) => {}
+            None if self.current().found() >= MAX_DISCOVERED && !node.master => {}
+            None => match node.label(self.discovery, &self.round.host_names) {
+                Some(name) => self.add_node(node, name, addresses),
+                None => self.changes.unnamed.push(node.host.to_owned()),
+            },
+        }
+    }
+
+    fn mark_listed(&mut self, index: NodeIndex) {
+        let now = self.round.now;
+        self.tracker.last_listed.grow(index.get() + 1, || now);
+        self.tracker.last_listed[index] = now;
+        self.changes.listed.push(index);
+    }
+
+    /// Returns true if all sources have listed the node as down for longer than `ghost_after`.
+    fn is_ghost(&self, node: ListedNode<'_>) -> bool {
+        !node.master && node.down_for.is_some_and(|down| down > self.discovery.ghost_after)
+    }
+
+    /// Returns true if a discovered node does not reply to Rolecall either and is not listed at
+    /// another address.
+    fn may_drop(&self, index: NodeIndex) -> bool {
+        !self.changes.listed.contains(&index)
+            && self.nodes.get(index).is_some_and(NodeView::is_absent)
+            && !self.deployment.is_configured(index)
+    }
+
+    /// Returns the member that a listed node is: by cluster ID, address or `run_id`. Sentinels may
+    /// list a node under another address than Rolecall uses.
+    fn known_node(&self, node: ListedNode<'_>, addresses: &ListedAddresses) -> Option<NodeIndex> {
+        node.index
+            .or_else(|| self.current().index(&addresses.reachable))
+            .or_else(|| self.joined.get(node.run_id).copied())
+            .or_else(|| with_run_id(self.nodes, node.run_id))
+    }
+
+    /// Returns the member that a cluster node with another address is: it keeps its ID.
+    fn moved_node(&self, node: ListedNode<'_>, addresses: &ListedAddresses) -> Option<NodeIndex> {
+        let index = node.index?;
+        let (deployment, address) = (self.current(), &addresses.reachable);
+        let moved = node.down_for.is_none() && deployment.nodes[index].address != *address;
+        let is_free = deployment.index(address).is_none_or(|other| other == index);
+        let is_absent = self.nodes.get(index).is_some_and(NodeView::is_absent);
+        (moved && is_free && is_absent && !deployment.is_configured(index)).then_some(index)
+    }
+
+    /// Returns true if a node moved away from this address and none has replaced it.
+    fn is_old_address(&self, node: ListedNode<'_>, addresses: &ListedAddresses) -> bool {
+        (self.source.lists_old_addresses() || node.down_for.is_some())
+            && self.tracker.old_addresses.contains(&addresses.reachable)
+    }
+
+    /// Changes the address of a member, and its name if the new one is free. Two nodes of one name
+    /// are told apart by their addresses.
+    fn relocate(&mut self, index: NodeIndex, name: String, address: String) {
+        let is_free = |name: &String| {
+            let mut nodes = self.current().nodes.iter();
+            nodes.all(|(other, node)| other == index || node.name != *name)
+        };
+        if let Some(name) = [name, address.clone()].into_iter().find(is_free) {
+            self.change().relocate(index, name, address);
+            self.changes.moved.push(index);
+        }
+    }
+
+    fn add_node(&mut self, node: ListedNode<'a>, name: String, addresses: ListedAddresses) {
+        let address = &addresses.reachable;
+        self.tracker.old_addresses.retain(|old| old != address);
+        let Some(index) = self.assign(name, address.clone(), node.down_for.is_none()) else {
+            return;
+        };
+        self.mark_listed(index);
+        self.identified.extend(node.cluster_id.map(|id| (id, index)));
+        self.add_aliases(addresses, index);
+        if !node.run_id.is_empty() {
+            self.joined.insert(node.run_id, index);
+        }
+    }
+
+    /// Assigns an index to a node that is listed for the first time: that of a member of the same
+    /// name that moved to this address, or a new one. `is_up` is false if a source lists the node
+    /// as down.
+    fn assign(&mut self, name: String, address: String, is_up: bool) -> Option<NodeIndex> {
+        let deployment = self.current();
+        let namesake = deployment.nodes.position(|node| node.name == name);
+        let has_moved = |index: NodeIndex| {
+            is_up
+                && deployment.nodes[index].kind == NodeKind::Data
+                && self.nodes.get(index).is_some_and(NodeView::is_absent)
+                && !self.changes.gone.contains(&index)
+        };
+        match namesake {
+            Some(index) if has_moved(index) => {
+                let old = deployment.nodes[index].address.clone();
+                if self.tracker.old_addresses.len() == MAX_DISCOVERED {
+                    self.tracker.old_addresses.remove(0);
+                }
+                self.tracker.old_addresses.push(old);
+                self.change().relocate(index, name, address);
+                self.changes.moved.push(index);
+                Some(index)
             }
             // Two nodes of one name are told apart by their addresses.
-            Some(_) if larger.nodes.iter().any(|node| node.name == found) => return None,
-            Some(_) => larger.seat(found.clone(), found),
-            None => larger.seat(name, found),
-        };
-        changes.deployment = Some(deployment);
-        Some(index)
-    }
-}
-
-impl Changes {
-    /// The node at a place is found at another address, which may give it another name.
-    fn relocate(
-        &mut self,
-        deployment: &Arc<Deployment>,
-        index: usize,
-        name: String,
-        found: String,
-    ) {
-        let larger = Arc::make_mut(self.deployment.get_or_insert_with(|| Arc::clone(deployment)));
-        // Two nodes of one name are told apart by their addresses.
-        let is_free = |name: &String| {
-            larger
-                .nodes
-                .iter()
-                .enumerate()
-                .all(|(other, node)| other == index || node.name != *name)
-        };
-        if let Some(name) = [name, found.clone()].into_iter().find(is_free) {
-            larger.relocate(index, name, found);
-            self.moved.push(index);
+            Some(_) if deployment.nodes.values().any(|node| node.name == address) => None,
+            Some(_) => Some(self.change().seat(address.clone(), address)),
+            None => Some(self.change().seat(name, address)),
         }
     }
 
-    /// Makes these addresses known as those of the node at a place, where they are nobody's.
-    fn also_at(&mut self, deployment: &Arc<Deployment>, addresses: [String; 2], index: usize) {
-        for other in addresses {
-            if deployment.index(&other).is_none() {
-                let larger =
-                    Arc::make_mut(self.deployment.get_or_insert_with(|| Arc::clone(deployment)));
-                let known = larger.nodes[index].address.clone();
-                larger.alias(other, &known);
+    /// Adds the addresses of a member that no other node has.
+    fn add_aliases(&mut self, addresses: ListedAddresses, index: NodeIndex) {
+        for alias in [addresses.reachable, addresses.listed] {
+            if self.current().index(&alias).is_none() {
+                let known = self.current().nodes[index].address.clone();
+                self.change().alias(alias, &known);
             }
         }
     }
-}
 
-impl Ghosts {
-    /// Those that all Sentinels which list them have held to be down for long, and that do not answer us either.
-    pub(crate) fn find(
-        nodes: &[NodeView],
-        deployment: &Deployment,
-        indices: &AddressIndex,
-    ) -> Self {
-        let Some(discovery) = &deployment.discovery else { return Ghosts::default() };
-        let long = |down: Option<Duration>| down.is_some_and(|down| down > discovery.ghost_after);
-        let is_node = |index: Option<usize>| {
-            index.is_some_and(|index| nodes[index].node.kind != NodeKind::Vacant)
-        };
-        let replicas = listed(nodes, &discovery.master);
-        let replicas = replicas
-            .values()
-            .filter(|node| !node.master && long(node.down_for))
-            .map(|node| mapped(discovery, node).1);
-        let mut sentinels: BTreeMap<String, bool> = BTreeMap::new();
-        for report in nodes.iter().filter_map(|node| report(node, discovery)) {
-            for sentinel in report.sentinels.iter().flat_map(|list| list.iter()) {
-                let ghost = sentinels.entry(address(&sentinel.ip, sentinel.port)).or_insert(true);
-                *ghost &= sentinel.down() && long(sentinel.down_for);
+    /// Drops discovered nodes that have not been listed for longer than `forget_after`.
+    fn drop_unlisted(&mut self) {
+        for (index, node) in self.nodes.iter() {
+            let unlisted = self.round.now.since(self.tracker.last_listed[index]);
+            let stays = node.node.kind != NodeKind::Data
+                || self.source.keeps_unlisted(node)
+                || self.deployment.is_configured(index)
+                || self.changes.gone.contains(&index);
+            if unlisted > self.source.forget_after(node, self.discovery) && !stays {
+                self.changes.gone.push(index);
+                if self.source.removes_on_purpose() && node.last_role() == Some(Role::Replica) {
+                    self.changes.removed.push(index);
+                }
             }
         }
-        // One that was configured is down, and has a finding of its own.
-        let sentinels = sentinels
-            .into_iter()
-            .filter(|(at, ghost)| *ghost && !is_node(indices.at(deployment, at)));
-        Ghosts {
-            replicas: replicas.filter(|at| !is_node(indices.at(deployment, at))).collect(),
-            sentinels: sentinels.map(|(at, _)| at).collect(),
+    }
+
+    fn drop_duplicates(&mut self) {
+        let gone = &self.changes.gone;
+        let remaining = self.nodes.indices().filter(|index| !gone.contains(index)).collect();
+        let duplicates = self.source.duplicates(remaining);
+        self.changes.gone.extend(duplicates.iter().map(|duplicate| duplicate.second));
+        for index in self.changes.gone.clone() {
+            self.change().vacate(index);
+        }
+        for DuplicateProcess { first, second } in duplicates {
+            let [known, alias] = [first, second].map(|index| &self.nodes[index].node.address);
+            self.change().alias(alias, known);
         }
     }
 }
 
-/// What a Sentinel says of the deployment's master.
-pub(crate) fn report<'a>(node: &'a NodeView, discovery: &Discovery) -> Option<&'a MasterReport> {
-    if !matches!(node.node.kind, NodeKind::Sentinel { .. }) {
-        return None;
-    }
-    node.snapshot()
-        .and_then(|snapshot: &NodeSnapshot| snapshot.sentinel.as_ref())?
-        .of(&discovery.master)
-}
-
-/// The nodes that any Sentinel lists, by address.
-fn listed<'a>(nodes: &'a [NodeView], master: &str) -> BTreeMap<(&'a str, u16), ListedNodes<'a>> {
-    let mut all: BTreeMap<(&str, u16), ListedNodes<'_>> = BTreeMap::new();
-    let sentinels = nodes.iter().filter(|node| matches!(node.node.kind, NodeKind::Sentinel { .. }));
-    for report in sentinels.filter_map(|node| node.snapshot()?.sentinel.as_ref()?.of(master)) {
-        // One that cannot see the master may well be the one that is cut off.
-        let believed = !report.master.down();
-        let mut add = |watched: &'a WatchedMaster, master: bool| {
-            let down_for = watched.down_for.filter(|_| believed && watched.down());
-            let key = (&*watched.ip, watched.port);
-            let first = ListedNodes {
-                host: &watched.ip,
-                port: watched.port,
-                hostname: None,
-                run_id: "",
-                index: None,
-                master,
-                down_for,
-            };
-            let known = all.entry(key).or_insert(first);
-            known.master |= master;
-            known.down_for = known.down_for.zip(down_for).map(|(one, other)| one.min(other));
-            if known.run_id.is_empty() {
-                known.run_id = &watched.run_id;
-            }
-        };
-        add(&report.master, true);
-        report.replicas.iter().flat_map(|list| list.iter()).for_each(|replica| add(replica, false));
-    }
-    all
-}
-
-/// The nodes that maps of a cluster list.
-fn in_maps(cluster: &cluster::ClusterTracker, elapsed: Duration) -> Vec<ListedNodes<'_>> {
-    let reachable = cluster.known().filter(|(_, known)| !known.host.is_empty() && known.port > 0);
-    reachable
-        .map(|(id, known)| ListedNodes {
-            host: &known.host,
-            port: known.port,
-            hostname: known.hostname.as_deref(),
-            run_id: id,
-            index: cluster.index(id),
-            master: false,
-            down_for: known.failed.map(|failed| elapsed.saturating_sub(failed)),
-        })
-        .collect()
-}
-
-/// The nodes at the addresses that names stand for. A name that stood for none yet is itself a node that nobody can reach.
-fn behind_names(resolved: &[ResolvedName]) -> Vec<ListedNodes<'_>> {
-    let at = |host, port| ListedNodes {
-        host,
-        port,
-        hostname: None,
-        run_id: "",
-        index: None,
-        master: false,
-        down_for: None,
-    };
-    let all = resolved.iter().flat_map(|name| {
-        let addresses = name.addresses.as_deref().unwrap_or(std::slice::from_ref(&name.host));
-        addresses.iter().map(move |address| at(address, name.port))
-    });
-    all.collect()
-}
-
-/// The node stands for a name of which no address is known.
-pub(crate) fn is_unresolved(node: &Node) -> bool {
-    let host = node.address.rsplit_once(':').map_or("", |(host, _)| host);
-    !is_address(host.trim_matches(['[', ']']))
-}
-
-/// Where a node that is listed is said to be, and where to reach it.
-fn mapped(discovery: &Discovery, node: &ListedNodes<'_>) -> (String, String) {
-    let said = address(node.host, node.port);
-    let found = discovery.address_map.get(&said).unwrap_or(&said).clone();
-    (said, found)
-}
-
-/// The label of a node that is listed; `None` while its host name is not known.
-fn named(node: &ListedNodes<'_>, discovery: &Discovery, names: &HostNames) -> Option<String> {
-    if !discovery.names.needs_name() || !is_address(node.host) || node.hostname.is_some() {
-        return Some(discovery.names.label(node.host, node.hostname, node.port));
-    }
-    let name = names.get(node.host)?;
-    Some(discovery.names.label(node.host, name.as_deref(), node.port))
-}
-
-/// The node that answers with a run id: Sentinels may know it by another address than we do.
-fn of_run_id(nodes: &[NodeView], run_id: &str) -> Option<usize> {
-    let is = |node: &NodeView| {
-        node.snapshot().and_then(|snapshot| snapshot.identity.run_id.as_deref()) == Some(run_id)
-    };
-    nodes.iter().position(|node| !run_id.is_empty() && node.node.kind == NodeKind::Data && is(node))
-}
-
-fn is_gone(node: &NodeView) -> bool {
-    matches!(node.presence, NodeState::Down { reason, .. } if is_absence(reason))
-}
-
-/// It was a replica when it last answered.
-fn was_replica(node: &NodeView) -> bool {
-    node.last.as_ref().and_then(|last| last.replication.role) == Some(Role::Replica)
+/// Returns the data node that replies with a `run_id`.
+fn with_run_id(nodes: &NodeVec<NodeView>, run_id: &str) -> Option<NodeIndex> {
+    let matches =
+        |node: &NodeView| node.node.kind == NodeKind::Data && node.run_id() == Some(run_id);
+    nodes.position(|node| !run_id.is_empty() && matches(node))
 }

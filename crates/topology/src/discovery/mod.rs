@@ -1,6 +1,9 @@
-//! Trackers of membership: nodes that Sentinels, clusters and DNS names list.
+//! Discovery: the members of a deployment, their addresses, and the reports of Sentinels and
+//! cluster nodes.
 
 pub(crate) mod addresses;
 pub(crate) mod cluster;
+pub(crate) mod ghosts;
 pub(crate) mod membership;
 pub(crate) mod sentinels;
+pub(crate) mod sources;

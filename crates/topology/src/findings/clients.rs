@@ -2,8 +2,8 @@
 
 use super::{FindingKind, Found, Severity, Value, seconds, text};
 
-use crate::model::view::NodeView;
-use crate::shard::misrouted::{MisroutedClients, MisroutedView};
+use crate::model::misrouted::{MisroutedClients, MisroutedView};
+use crate::model::node::NodeView;
 
 impl Found<'_> {
     /// Clients write to a replica, or are left over from when it was master.
@@ -12,7 +12,7 @@ impl Found<'_> {
             let mut evidence = vec![
                 ("why", text(misrouted.why.label())),
                 ("per_second", Value::Number((misrouted.per_second * 10.0).round() / 10.0)),
-                ("seconds", seconds(misrouted.risen.saturating_sub(misrouted.began))),
+                ("seconds", seconds(misrouted.risen.since(misrouted.began))),
                 ("commands", texts(&misrouted.commands)),
             ];
             evidence.extend(

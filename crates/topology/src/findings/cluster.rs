@@ -2,7 +2,7 @@
 
 use super::{FindingKind, Found, Severity, Value, text};
 
-use crate::discovery::cluster::ClusterView;
+use crate::model::cluster::ClusterView;
 
 impl Found<'_> {
     pub(super) fn of_cluster(&mut self, cluster: &ClusterView) {

@@ -2,9 +2,9 @@
 
 use super::{FindingKind, Found, Severity, Value, text};
 
-use crate::endpoints::{EndpointKind, EndpointView};
 use crate::limits::ENDPOINT_WRONG_CHECKS;
-use crate::model::view::ShardView;
+use crate::model::endpoint::{EndpointKind, EndpointView};
+use crate::model::shard::ShardView;
 
 impl Found<'_> {
     pub(super) fn of_endpoint(&mut self, endpoint: &EndpointView) {

@@ -10,12 +10,16 @@ mod shard;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use crate::endpoints::EndpointKind;
 use crate::limits::{
     CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN,
     SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
 };
-use crate::model::view::{DeploymentView, NodeView, ShardView};
+use crate::model::endpoint::EndpointKind;
+use crate::model::monotonic::Monotonic;
+use crate::model::node::NodeView;
+use crate::model::node_index::NodeIndex;
+use crate::model::shard::ShardView;
+use crate::model::view::DeploymentView;
 
 /// A condition that needs a person.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,7 +218,7 @@ type Subject = (FindingKind, Option<String>, Option<String>);
 /// What is remembered of findings: since when each has been there.
 #[derive(Debug, Default)]
 pub(crate) struct FindingsTracker {
-    since: HashMap<Subject, (SystemTime, Duration)>,
+    since: HashMap<Subject, (SystemTime, Monotonic)>,
 }
 
 impl FindingsTracker {
@@ -247,9 +251,9 @@ impl FindingsTracker {
                 finding.node.clone().or_else(|| finding.shard.clone()),
                 finding.way(),
             );
-            let (first, begun) = self.since.get(&key).copied().unwrap_or((at, view.elapsed));
+            let (first, begun) = self.since.get(&key).copied().unwrap_or((at, view.now));
             finding.since = first;
-            finding.escalate(view.elapsed.saturating_sub(begun));
+            finding.escalate(view.now.since(begun));
             since.insert(key, (first, begun));
         }
         self.since = since;
@@ -348,7 +352,7 @@ impl Found<'_> {
         });
     }
 
-    fn names(&self, indices: &[usize]) -> Value {
+    fn names(&self, indices: &[NodeIndex]) -> Value {
         Value::List(indices.iter().map(|index| self.view.name(*index).to_owned()).collect())
     }
 

@@ -1,21 +1,19 @@
 //! Conditions of single nodes.
 
-use std::time::Duration;
-
 use snapshot::{ErrorStats, NodeSnapshot, Reason, Role};
 
 use super::{FindingKind, Found, Severity, Value, seconds, text};
 
 use crate::limits::{AOF_BLOATED_FACTOR, LAG_HIGH, MEMORY_NEAR_LIMIT_RATIO, REFUSED_WITHIN};
 use crate::model::deployment::{DeploymentKind, NodeKind};
-use crate::model::view::NodeView;
-use crate::node::link::LinkState;
-use crate::node::refusals::RefusalReason;
-use crate::node::state::{NodeState, is_absence};
-use crate::shard::upstream::Upstream;
+use crate::model::monotonic::Monotonic;
+use crate::model::node::{LinkState, NodeState, NodeView, Upstream, is_absence};
+use crate::model::node_index::NodeIndex;
+
+use crate::model::refusals::RefusalReason;
 
 impl Found<'_> {
-    pub(super) fn of_node(&mut self, index: usize) {
+    pub(super) fn of_node(&mut self, index: NodeIndex) {
         let node = &self.view.nodes[index];
         if let NodeState::Down { reason, .. } = node.presence {
             self.down(index, node, reason);
@@ -33,7 +31,7 @@ impl Found<'_> {
         }
     }
 
-    fn down(&mut self, index: usize, node: &NodeView, reason: Reason) {
+    fn down(&mut self, index: NodeIndex, node: &NodeView, reason: Reason) {
         let mut evidence =
             vec![("reason", text(reason.label())), ("seconds", seconds(node.polling.silence))];
         let role = node.last.as_ref().and_then(|last| last.replication.role);
@@ -50,12 +48,12 @@ impl Found<'_> {
         let policy = node.appendfsync.as_deref().map(text);
         evidence.extend(policy.map(|policy| ("appendfsync", policy)));
         let followed =
-            || self.view.nodes.iter().any(|other| other.upstream == Upstream::Node(index));
+            || self.view.nodes.values().any(|other| other.upstream == Upstream::Node(index));
         let was_primary = self.view.shards.iter().any(|shard| match shard.last_primary {
             Some(last) => last == index,
             None => role == Some(Role::Master) || followed(),
         });
-        let left = self.view.nodes.iter().any(NodeView::follows);
+        let left = self.view.nodes.values().any(NodeView::follows);
         // In a cluster that is for each shard to say.
         let last_replica = role == Some(Role::Replica)
             && !left
@@ -139,7 +137,7 @@ impl Found<'_> {
         }
     }
 
-    fn memory(&mut self, index: usize, node: &NodeView, snapshot: &NodeSnapshot) {
+    fn memory(&mut self, index: NodeIndex, node: &NodeView, snapshot: &NodeSnapshot) {
         let number = |field| snapshot.fields.number(field);
         let (Some(used), Some(limit)) = (number("used_memory"), number("maxmemory")) else {
             return;
@@ -149,8 +147,8 @@ impl Found<'_> {
         let is_primary =
             self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == index));
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
-        let lately = |risen: Option<Duration>| {
-            risen.is_some_and(|risen| self.view.elapsed.saturating_sub(risen) <= REFUSED_WITHIN)
+        let lately = |risen: Option<Monotonic>| {
+            risen.is_some_and(|risen| self.view.now.since(risen) <= REFUSED_WITHIN)
         };
         if refuses(RefusalReason::Oom) || (is_primary && lately(node.memory_refused)) {
             self.add(FindingKind::RedisOutOfMemory, Severity::Critical, Some(node), evidence);
@@ -198,8 +196,7 @@ impl Found<'_> {
             }
             _ => None,
         };
-        let denied =
-            denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= REFUSED_WITHIN);
+        let denied = denied.is_some_and(|denied| view.now.since(denied) <= REFUSED_WITHIN);
         // What looks like a synchronisation may be attempts that are turned away: then the master knows of none.
         let synced = matches!(&node.upstream, Upstream::Node(index) if view.nodes[*index].attached.iter().any(|replica| &*replica.seen.state != "online"));
         // While it reads its data from disk it asks for no link.
@@ -239,7 +236,7 @@ impl Found<'_> {
                 [Some(("state", text(state.label()))), master()].into_iter().flatten().collect();
             let healthy = view
                 .nodes
-                .iter()
+                .values()
                 .any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
             // Its master turns it away until it has read its own data.
             let waits =
@@ -254,9 +251,9 @@ impl Found<'_> {
         // During its first synchronisation a replica refuses reads, and is right to.
         let was_up = node.link.down_since.is_some() || node.link.state == Some(LinkState::Lost);
         if was_up && node.reads_refused.contains(&(RefusalReason::Masterdown, true)) {
-            let serves = view.nodes.iter().any(|other| {
+            let serves = view.nodes.values().any(|other| {
                 other.role() == Some(Role::Replica)
-                    && !crate::shard::serving::refuses(&other.reads_refused)
+                    && !crate::model::refusals::refuses(&other.reads_refused)
             });
             let severity = if serves { Severity::Warning } else { Severity::Critical };
             self.add(

@@ -2,9 +2,9 @@
 
 use super::{FindingKind, Found, Severity, Value, list, seconds, text};
 
-use crate::discovery::sentinels::{Disagreement, SentinelStatement, SentinelsView};
 use crate::limits::TILT_LASTS;
-use crate::model::view::NodeView;
+use crate::model::node::NodeView;
+use crate::model::sentinels::{Disagreement, SentinelStatement, SentinelsView};
 
 impl Found<'_> {
     /// Conditions of all Sentinels together.

@@ -1,20 +1,19 @@
 //! Conditions of the nodes that hold one data set.
 
-use std::time::Duration;
-
 use super::{FindingKind, Found, Severity, TAKING_WRITES, Value, list, seconds, text};
 
 use crate::limits::LOSS_SHOWN_FOR;
-use crate::model::view::{NodeView, ShardView};
-use crate::node::refusals::{RefusalReason, holding};
-use crate::node::state::NodeState;
+use crate::model::monotonic::Monotonic;
+use crate::model::node::{NodeState, NodeView};
+use crate::model::refusals::{RefusalReason, holding};
+use crate::model::shard::ShardView;
 
 impl Found<'_> {
     pub(super) fn of_shard(&mut self, shard: &ShardView) {
         use FindingKind as DeploymentKind;
         let view = self.view;
-        let recent = |last: Option<Duration>| {
-            last.is_some_and(|last| view.elapsed.saturating_sub(last) <= LOSS_SHOWN_FOR)
+        let recent = |last: Option<Monotonic>| {
+            last.is_some_and(|last| view.now.since(last) <= LOSS_SHOWN_FOR)
         };
         if !shard.unrelated.is_empty() {
             let evidence = vec![
@@ -40,8 +39,7 @@ impl Found<'_> {
                 ("stale", self.names(&shard.stale)),
             ];
             evidence.extend(self.primary(shard));
-            evidence
-                .push(("seconds", seconds(view.elapsed.saturating_sub(shard.split_brain.since))));
+            evidence.push(("seconds", seconds(view.now.since(shard.split_brain.since))));
             evidence.push((TAKING_WRITES, self.names(&view.writable_stale_masters(shard))));
             evidence.push(("unreplicated_writes", Value::Number(lost.of_split as f64)));
             evidence.extend(
@@ -73,12 +71,12 @@ impl Found<'_> {
         if let Some(why) = shard.no_primary.why {
             let mut evidence = vec![("why", text(why.label()))];
             evidence.extend(shard.last_primary.map(|last| ("last_primary", text(view.name(last)))));
-            evidence
-                .push(("seconds", seconds(view.elapsed.saturating_sub(shard.no_primary.since))));
+            evidence.push(("seconds", seconds(view.now.since(shard.no_primary.since))));
             self.add(DeploymentKind::RedisNoPrimary, Severity::Critical, None, evidence);
         }
-        let refusing =
-            |index: &&usize| crate::shard::serving::refuses(&view.nodes[**index].writes_refused);
+        let refusing = |index: &&crate::NodeIndex| {
+            crate::model::refusals::refuses(&view.nodes[**index].writes_refused)
+        };
         let blocked = || shard.last_primary.as_ref().filter(|_| shard.masters.is_empty());
         if let (Some(false), Some(index)) =
             (shard.writable, shard.acting().find(refusing).or_else(blocked))
@@ -98,7 +96,7 @@ impl Found<'_> {
         }
         // A stale master is a replica to be, and a node that was not reached yet may be one.
         let waits = |node: &&NodeView| node.presence == NodeState::Pending;
-        let data = || view.nodes.iter().filter(|node| node.holds_data());
+        let data = || view.nodes.values().filter(|node| node.holds_data());
         let waits = data().find(waits).is_some() || data().next().is_none();
         if shard.replicas + shard.stale.len() < shard.replicas_wanted && !waits {
             let severity = if shard.replicas == 0 { Severity::Critical } else { Severity::Warning };

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
 
-use crate::endpoints::ServiceEndpoint;
+use crate::model::endpoint::ServiceEndpoint;
+use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_names::NodeNameTemplate;
 
 /// Label names and values, in the order in which they are written.
@@ -27,7 +28,7 @@ pub struct Deployment {
     /// How long a node must be silent before it counts as down.
     pub down_after: Duration,
     /// The nodes by their places, free places among them: those listed in the order of the configuration, then those that were found.
-    pub nodes: Vec<Arc<Node>>,
+    pub nodes: NodeVec<Arc<Node>>,
     /// What its configuration declares.
     pub expect: Expectations,
     /// The endpoints that applications use, as far as they are configured.
@@ -37,7 +38,7 @@ pub struct Deployment {
     /// Nodes that are listed; the others were found.
     configured: usize,
     /// Which node is at an address.
-    addresses: HashMap<String, usize>,
+    addresses: HashMap<String, NodeIndex>,
 }
 
 /// What the configuration of a deployment declares.
@@ -143,7 +144,7 @@ impl Deployment {
             labels,
             interval,
             down_after,
-            nodes: Vec::new(),
+            nodes: NodeVec::default(),
             expect: Expectations::default(),
             endpoints: Vec::new(),
             discovery: None,
@@ -159,7 +160,13 @@ impl Deployment {
         address: impl Into<String>,
         expected_role: Option<Role>,
     ) {
-        self.take(self.nodes.len(), name.into(), address.into(), NodeKind::Data, expected_role);
+        self.take(
+            NodeIndex::new(self.nodes.len()),
+            name.into(),
+            address.into(),
+            NodeKind::Data,
+            expected_role,
+        );
         self.configured = self.nodes.len();
     }
 
@@ -171,7 +178,7 @@ impl Deployment {
         shown: bool,
     ) {
         self.take(
-            self.nodes.len(),
+            NodeIndex::new(self.nodes.len()),
             name.into(),
             address.into(),
             NodeKind::Sentinel { shown },
@@ -183,7 +190,7 @@ impl Deployment {
     pub fn become_of(&mut self, name: &str, master: &str) {
         name.clone_into(&mut self.name);
         name.clone_into(&mut self.labels[0].1);
-        for node in &mut self.nodes {
+        for (_, node) in self.nodes.iter_mut() {
             name.clone_into(&mut Arc::make_mut(node).labels[0].1);
         }
         if let Some(discovery) = &mut self.discovery {
@@ -192,52 +199,53 @@ impl Deployment {
     }
 
     /// Says of the Sentinel at a place whether its own series, events and findings appear here.
-    pub fn show_sentinel(&mut self, index: usize, shown: bool) {
+    pub fn show_sentinel(&mut self, index: NodeIndex, shown: bool) {
         Arc::make_mut(&mut self.nodes[index]).kind = NodeKind::Sentinel { shown };
     }
 
     /// The places of its Sentinels.
-    pub fn sentinels(&self) -> impl Iterator<Item = usize> {
-        (0..self.nodes.len())
-            .filter(|index| matches!(self.nodes[*index].kind, NodeKind::Sentinel { .. }))
+    pub fn sentinels(&self) -> impl Iterator<Item = NodeIndex> {
+        self.nodes
+            .iter()
+            .filter(|(_, node)| matches!(node.kind, NodeKind::Sentinel { .. }))
+            .map(|(index, _)| index)
     }
 
     /// The node at a place was listed, not found.
-    pub(crate) fn is_configured(&self, index: usize) -> bool {
-        index < self.configured
+    pub(crate) fn is_configured(&self, index: NodeIndex) -> bool {
+        index.get() < self.configured
     }
 
     /// How many nodes there are beside Sentinels.
     pub(crate) fn found(&self) -> usize {
-        self.nodes.iter().filter(|node| node.kind == NodeKind::Data).count()
+        self.nodes.values().filter(|node| node.kind == NodeKind::Data).count()
     }
 
     /// Gives a free place to a node that was found, and says which.
-    pub(crate) fn seat(&mut self, name: String, address: String) -> usize {
+    pub(crate) fn seat(&mut self, name: String, address: String) -> NodeIndex {
         let free = self
             .nodes
-            .iter()
             .position(|node| node.kind == NodeKind::Vacant)
-            .unwrap_or(self.nodes.len());
+            .unwrap_or(NodeIndex::new(self.nodes.len()));
         self.take(free, name, address, NodeKind::Data, None);
         free
     }
 
     /// The node at a place is at another address now.
-    pub(crate) fn relocate(&mut self, index: usize, name: String, address: String) {
+    pub(crate) fn relocate(&mut self, index: NodeIndex, name: String, address: String) {
         self.addresses.retain(|_, at| *at != index);
         self.take(index, name, address, NodeKind::Data, None);
     }
 
     /// Frees the place of a node that is gone.
-    pub(crate) fn vacate(&mut self, index: usize) {
+    pub(crate) fn vacate(&mut self, index: NodeIndex) {
         self.addresses.retain(|_, at| *at != index);
         self.nodes[index] = Arc::new(Node::vacant());
     }
 
     fn take(
         &mut self,
-        index: usize,
+        index: NodeIndex,
         name: String,
         address: String,
         kind: NodeKind,
@@ -249,7 +257,7 @@ impl Deployment {
         let node = Arc::new(Node { name, address, kind, labels, expected_role });
         match self.nodes.get_mut(index) {
             Some(taken) => *taken = node,
-            None => self.nodes.push(node),
+            None => drop(self.nodes.push(node)),
         }
     }
 
@@ -272,7 +280,7 @@ impl Deployment {
     }
 
     /// The place of the node that was configured to be at an address.
-    pub fn index(&self, address: &str) -> Option<usize> {
+    pub fn index(&self, address: &str) -> Option<NodeIndex> {
         self.addresses.get(address).copied()
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::events::{Event, EventKind};
+use crate::model::event::{Event, EventKind};
 
 /// The most events that are kept of a deployment, or that many for each node: one failover is a few of each.
 const MAX_EVENTS: usize = 1000;
@@ -29,7 +29,7 @@ impl EventHistory {
     /// Takes up the events of a round. One that waited for its cause goes where its time belongs.
     pub(crate) fn add(&mut self, events: &[Event], nodes: usize) {
         for event in events {
-            self.counts[event.kind.index()] += 1;
+            self.counts[event.kind.position()] += 1;
             let later =
                 self.events.iter().rev().take_while(|other| other.order() > event.order()).count();
             self.events.insert(self.events.len() - later, event.clone());

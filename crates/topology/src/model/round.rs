@@ -1,4 +1,4 @@
-//! One poll of all nodes of a deployment, as the fold receives it.
+//! One poll of all nodes of a deployment, as the trackers receive it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,152 +7,156 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{Client, NodeSnapshot, Reason};
 
-use crate::discovery::membership::HostNames;
-use crate::endpoints::EndpointCheckResult;
+use crate::model::endpoint::EndpointCheckResult;
+use crate::model::monotonic::Monotonic;
+use crate::model::node_index::NodeVec;
+
+/// Host names of IP addresses that were looked up: `None` if there is none.
+pub type HostNames = BTreeMap<String, Option<String>>;
 
 /// One poll of all nodes of a deployment.
 #[derive(Debug, Clone)]
 pub struct Round {
-    /// Wall time of its close: for display, and to tell whether an expectation still holds.
+    /// Wall time at which the round closed. For display and for the expiry of expectations.
     pub at: SystemTime,
-    /// Monotonic time of its close, since the exporter started.
-    pub elapsed: Duration,
-    /// Time from asking to close.
+    /// Monotonic time at which the round closed.
+    pub now: Monotonic,
+    /// Time from the first request to the close of the round.
     pub took: Duration,
-    /// Rounds that should have begun since the one before and did not.
+    /// Rounds that were due since the previous one and did not start.
     pub missed: u64,
-    /// The exporter itself was held up, so silence in this round is evidence of nothing.
+    /// The exporter itself is cut off or overloaded: failures say nothing about nodes.
     pub blind: bool,
-    /// What came of each node, in the order of the deployment's nodes.
-    pub outcomes: Vec<PollOutcome>,
-    /// What went wrong, in words, by the places of nodes; where there is such a text. Bounded, and holds no secret.
-    pub details: Vec<Option<Arc<str>>>,
-    /// What Sentinels announced since the round before.
+    /// Outcome of the poll of each node.
+    pub outcomes: NodeVec<PollOutcome>,
+    /// Error text of each failed poll, as far as there is one. Bounded, without secrets. May be
+    /// shorter than `outcomes`.
+    pub details: NodeVec<Option<Arc<str>>>,
+    /// Messages that Sentinels published since the previous round.
     pub messages: Vec<SentinelMessage>,
-    /// Checks of endpoints that ended since the round before, in order.
+    /// Checks of endpoints that ended since the previous round, in order.
     pub checks: Vec<EndpointCheckResult>,
     /// Host names of addresses, as far as they were looked up.
     pub host_names: Arc<HostNames>,
-    /// The room left for the data of nodes on this machine, by their places; where it is known.
-    pub disks: Vec<Option<DiskSpace>>,
-    /// What the names stand for whose addresses are the nodes; empty until each was looked up once.
+    /// Free space of the disks of nodes on this machine, where it is known. May be shorter than
+    /// `outcomes`.
+    pub disks: NodeVec<Option<DiskSpace>>,
+    /// DNS names whose addresses are the nodes. Empty until each name was looked up once.
     pub resolved: Arc<[ResolvedName]>,
 }
 
-/// The room left where a node keeps its data.
+/// Free space of the file system that holds the data of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskSpace {
-    /// Bytes that may still be written.
+    /// Free space, bytes.
     pub free_bytes: u64,
-    /// Files that may still be made; `None` where the file system sets no limit.
+    /// Free inodes; `None` if the file system does not limit them.
     pub free_inodes: Option<u64>,
 }
 
-/// A name, and what it stands for.
+/// A DNS name and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedName {
     /// The name.
     pub host: String,
-    /// The port of its nodes.
+    /// Port of the nodes at its addresses.
     pub port: u16,
-    /// IP addresses, as the last look-up gave them that gave any; `None` before that.
+    /// IP addresses of the last lookup that returned any; `None` before the first one.
     pub addresses: Option<Arc<[String]>>,
-    /// Look-ups so far.
+    /// Lookups since the exporter started.
     pub lookups: u64,
-    /// Those of them that gave no address.
+    /// Lookups that returned no address.
     pub failures: u64,
 }
 
 impl Round {
-    /// A round that went as it should, in no time.
-    pub fn new(at: SystemTime, elapsed: Duration, outcomes: Vec<PollOutcome>) -> Self {
-        let (took, messages, checks) = (Duration::ZERO, Vec::new(), Vec::new());
-        let (host_names, resolved) = (Arc::default(), Arc::default());
-        let (details, disks) = (Vec::new(), Vec::new());
+    /// Creates a round without delay, messages, checks and lookups.
+    pub fn new(at: SystemTime, now: Monotonic, outcomes: Vec<PollOutcome>) -> Self {
         Round {
             at,
-            elapsed,
-            took,
+            now,
+            took: Duration::ZERO,
             missed: 0,
             blind: false,
-            outcomes,
-            details,
-            messages,
-            checks,
-            host_names,
-            disks,
-            resolved,
+            outcomes: outcomes.into(),
+            details: NodeVec::default(),
+            messages: Vec::new(),
+            checks: Vec::new(),
+            host_names: Arc::default(),
+            disks: NodeVec::default(),
+            resolved: Arc::default(),
         }
     }
 }
 
-/// What one Sentinel announced.
+/// A message that a Sentinel published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentinelMessage {
-    /// Wall time of its arrival.
+    /// Wall time at which the message arrived.
     pub at: SystemTime,
     /// Label of the Sentinel.
     pub sentinel: String,
-    /// The channel, which names what happened: `+switch-master`.
+    /// Pub/Sub channel, which is the kind of the event: `+switch-master`.
     pub channel: String,
-    /// What it happened to.
+    /// Text of the message: the instance that the event is about.
     pub payload: String,
 }
 
-/// What came of asking one node.
+/// Outcome of the poll of one node.
 #[derive(Debug, Clone)]
 pub enum PollOutcome {
-    /// Nothing: it was never reached and no attempt has failed yet, or it was connected too late to be asked.
+    /// None yet: the node was never reached and no attempt failed, or it was connected too late
+    /// for this round.
     Pending,
-    /// It answered.
+    /// The node replied.
     Answered(NodeReply),
-    /// No answer came, for this reason. Unknown, not evidence.
+    /// No reply in this round. A single missed poll does not mark a node down.
     Missed(Reason),
-    /// An attempt to reach it or to read it came to an end, badly.
+    /// An attempt to connect to the node or to read from it failed.
     Failed(Reason),
 }
 
-/// One answer of one node.
+/// Reply of one node in one round.
 #[derive(Debug, Clone)]
 pub struct NodeReply {
-    /// What it said.
+    /// The parsed reply.
     pub snapshot: Arc<NodeSnapshot>,
-    /// Time from asking to the whole answer.
+    /// Time from the request to the end of the reply.
     pub took: Duration,
-    /// Wall time of the answer.
+    /// Wall time at which the reply was complete.
     pub at: SystemTime,
-    /// When the certificate of the server expires, since the Unix epoch; `None` without TLS.
+    /// Expiry of the certificate of the server, since the Unix epoch; `None` without TLS.
     pub certificate_expiry: Option<Duration>,
-    /// Where it was reached; `None` over a unix socket.
+    /// Address of the server; `None` over a Unix socket.
     pub peer: Option<SocketAddr>,
-    /// The errors that our own commands met since the INFO before this one: they are in the server's counters.
+    /// Errors that the server returned to Rolecall since the previous INFO. The counters of the
+    /// server include them.
     pub own_errors: OwnErrors,
-    /// The statistics by command were read anew for this answer.
+    /// The command statistics of the snapshot were read for this reply.
     pub commands_read: bool,
-    /// Who is connected, where that was read for this answer.
+    /// Connected clients, if CLIENT LIST was read for this reply.
     pub clients: Option<Arc<[Client]>>,
 }
 
-/// Errors that our own commands met, by code.
+/// Errors that a server returned to Rolecall, counted by error code.
 pub type OwnErrors = BTreeMap<Box<str>, u64>;
 
 impl NodeReply {
-    /// An answer in plain text, over a connection that nothing else is known of.
+    /// Creates a reply that arrived without TLS, from an unknown address.
     pub fn new(snapshot: impl Into<Arc<NodeSnapshot>>, took: Duration, at: SystemTime) -> Self {
-        let (snapshot, own_errors) = (snapshot.into(), OwnErrors::new());
         NodeReply {
-            snapshot,
+            snapshot: snapshot.into(),
             took,
             at,
             certificate_expiry: None,
             peer: None,
-            own_errors,
+            own_errors: OwnErrors::new(),
             commands_read: false,
             clients: None,
         }
     }
 
-    /// This answer, with what an earlier one counted that was never taken up.
+    /// Adds the counts of an earlier reply that no round has processed.
     #[must_use]
     pub fn after(mut self, earlier: Option<NodeReply>) -> Self {
         if let Some(earlier) = earlier {

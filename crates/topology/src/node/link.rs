@@ -1,4 +1,4 @@
-//! Fact: the state of a replica's link to its master.
+//! Tracker of the replication link of a replica.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,189 +6,172 @@ use std::time::Duration;
 use snapshot::{Link, LinkStatus, NodeSnapshot};
 
 use crate::limits::{LINK_STALLED_AFTER, SYNC_LOOP_COUNT, SYNC_LOOP_WINDOW};
-use crate::model::view::NodeView;
-use crate::shard::upstream::Upstream;
+use crate::model::monotonic::Monotonic;
+use crate::model::node::{LinkState, LinkView, NodeView, Upstream};
+use crate::model::node_index::NodeVec;
 
-/// The state of a replica's link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkState {
-    /// Connected, and the master is heard.
-    Up,
-    /// Connected, but the master has been silent for longer than its pings allow.
-    Stalled,
-    /// Down while a synchronisation runs.
-    Syncing,
-    /// One synchronisation after the other begins, and none reaches a standing link.
-    SyncLooping,
-    /// Down, and was up before.
-    Lost,
-    /// Down, and was never up.
-    NeverUp,
-}
-
-/// The link of one replica.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LinkView {
-    /// `None` on a node that is no replica, or whose link says nothing we know.
-    pub state: Option<LinkState>,
-    /// How often the link was seen to go from standing to down.
-    pub drops: u64,
-    /// Monotonic time at which it went down, while it is.
-    pub down_since: Option<Duration>,
-}
-
-/// What the fact remembers of one node.
+/// Tracks the replication link of one node.
 #[derive(Debug, Default)]
 pub(crate) struct LinkTracker {
     view: LinkView,
     run_id: Option<Box<str>>,
     syncing: bool,
-    /// When synchronisations began that reached nothing; at most [`SYNC_LOOP_COUNT`]. Only where the master tells us nothing.
-    begun: VecDeque<Duration>,
-    /// What the master counted since the link stood, whenever that changed; at most [`MAX_COUNTS`].
-    counted: VecDeque<(Duration, u64)>,
-    master: Option<Box<str>>,
-    /// The most replicas that waited for the master at a time meanwhile.
-    waiting: usize,
+    /// Starts of synchronizations since the link was last connected, at most
+    /// [`SYNC_LOOP_COUNT`]. They decide only if the upstream does not report `sync_full`.
+    sync_starts: VecDeque<Monotonic>,
+    /// Values of `sync_full` of the upstream since the link was last connected, at most
+    /// [`MAX_SYNC_COUNTS`].
+    sync_counts: VecDeque<SyncCount>,
+    upstream_run_id: Option<Box<str>>,
+    /// The largest number of replicas that waited for the upstream at the same time since then.
+    max_waiting: usize,
 }
 
-/// The most counts of a master that are kept.
-const MAX_COUNTS: usize = 256;
+/// Value of `sync_full` at one point in time.
+#[derive(Debug, Clone, Copy)]
+struct SyncCount {
+    at: Monotonic,
+    full: u64,
+}
 
-/// What the master of a replica says of synchronisations.
+/// The largest number of stored counts of one upstream.
+const MAX_SYNC_COUNTS: usize = 256;
+
+/// Synchronizations that the upstream of a replica reports.
 #[derive(Debug, Clone)]
 pub(crate) struct UpstreamSyncs {
-    /// The process of the master.
+    /// The `run_id` of the upstream.
     run_id: Option<Box<str>>,
-    /// Full synchronisations that it began. INFO stats: `sync_full`.
+    /// Full synchronizations that the upstream started. The `sync_full` field of INFO.
     full: u64,
-    /// How many of its replicas have no standing link: any of them may be the one that it synchronises.
+    /// Replicas of the upstream without a connected link. It may be synchronizing any of them.
     waiting: usize,
 }
 
-/// For each node, what the one that it follows says of synchronisations.
-pub(crate) fn syncs(nodes: &[NodeView]) -> Vec<Option<UpstreamSyncs>> {
-    let mut waiting = vec![0; nodes.len()];
-    for node in nodes {
-        if let (Upstream::Node(master), Some(false)) =
+/// Returns for each node the synchronizations that its upstream reports.
+pub(crate) fn upstream_syncs(nodes: &NodeVec<NodeView>) -> Vec<Option<UpstreamSyncs>> {
+    let mut waiting: NodeVec<usize> = nodes.values().map(|_| 0).collect();
+    for node in nodes.values() {
+        if let (Upstream::Node(upstream), Some(false)) =
             (&node.upstream, node.link.state.map(LinkState::stands))
         {
-            waiting[*master] += 1;
+            waiting[*upstream] += 1;
         }
     }
-    let of = |node: &NodeView| {
-        let Upstream::Node(master) = &node.upstream else { return None };
-        let snapshot = nodes[*master].snapshot()?;
+    let syncs = |node: &NodeView| {
+        let Upstream::Node(upstream) = &node.upstream else { return None };
+        let snapshot = nodes[*upstream].snapshot()?;
         let full = snapshot.fields.count("sync_full")?;
         Some(UpstreamSyncs {
             run_id: snapshot.identity.run_id.clone(),
             full,
-            waiting: waiting[*master],
+            waiting: waiting[*upstream],
         })
     };
-    nodes.iter().map(of).collect()
+    nodes.values().map(syncs).collect()
 }
 
 impl LinkTracker {
+    /// Processes one reply. `upstream` is the state of the upstream after the previous round.
     pub(crate) fn observe(
         &mut self,
         snapshot: &NodeSnapshot,
-        syncs: Option<UpstreamSyncs>,
-        elapsed: Duration,
+        upstream: Option<UpstreamSyncs>,
+        now: Monotonic,
     ) {
         if self.run_id != snapshot.identity.run_id || snapshot.replication.link.is_none() {
-            self.begun.clear();
-            self.counted.clear();
+            self.sync_starts.clear();
+            self.sync_counts.clear();
             self.syncing = false;
             self.run_id.clone_from(&snapshot.identity.run_id);
         }
-        let looping = self.looping(snapshot, syncs, elapsed);
-        let before = self.view.state;
+        let looping = self.is_looping(snapshot, upstream, now);
+        let previous = self.view.state;
         let stalled_after = stalled_after(snapshot);
         self.view.state = snapshot
             .replication
             .link
             .as_ref()
-            .and_then(|link| self.state(link, looping, elapsed, stalled_after));
-        let (stood, stands) =
-            (before.is_some_and(LinkState::stands), self.view.state.is_some_and(LinkState::stands));
-        if stood && self.view.state.is_some() && !stands {
+            .and_then(|link| self.state(link, looping, now, stalled_after));
+        let was_connected = previous.is_some_and(LinkState::stands);
+        let is_connected = self.view.state.is_some_and(LinkState::stands);
+        if was_connected && self.view.state.is_some() && !is_connected {
             self.view.drops += 1;
-            self.view.down_since = Some(elapsed);
+            self.view.down_since = Some(now);
         }
-        if stands || self.view.state.is_none() {
+        if is_connected || self.view.state.is_none() {
             self.view.down_since = None;
         }
     }
 
+    /// Returns the link as of the last reply.
     pub(crate) fn view(&self) -> LinkView {
         self.view
     }
 
-    /// Whether the master begins synchronisation after synchronisation while this link does not stand; `None` where it does not tell.
-    fn looping(
+    /// Returns true if the upstream starts synchronizations again and again while this link is
+    /// down; `None` if the upstream does not report them.
+    fn is_looping(
         &mut self,
         snapshot: &NodeSnapshot,
-        syncs: Option<UpstreamSyncs>,
-        elapsed: Duration,
+        upstream: Option<UpstreamSyncs>,
+        now: Monotonic,
     ) -> Option<bool> {
-        let syncs = syncs?;
-        let stands = snapshot
+        let upstream = upstream?;
+        let is_connected = snapshot
             .replication
             .link
             .as_ref()
             .is_none_or(|link| link.status == Some(LinkStatus::Up));
-        if stands || self.master != syncs.run_id {
-            self.counted.clear();
-            self.waiting = 1;
-            self.master = syncs.run_id;
+        if is_connected || self.upstream_run_id != upstream.run_id {
+            self.sync_counts.clear();
+            self.max_waiting = 1;
+            self.upstream_run_id = upstream.run_id;
         }
-        self.waiting = self.waiting.max(syncs.waiting);
-        if self.counted.back().is_none_or(|(_, last)| *last != syncs.full) {
-            self.counted.push_back((elapsed, syncs.full));
+        self.max_waiting = self.max_waiting.max(upstream.waiting);
+        if self.sync_counts.back().is_none_or(|last| last.full != upstream.full) {
+            self.sync_counts.push_back(SyncCount { at: now, full: upstream.full });
         }
-        while self.counted.len() > MAX_COUNTS
-            || (self.counted.len() > 1
-                && self
-                    .counted
-                    .front()
-                    .is_some_and(|(at, _)| elapsed.saturating_sub(*at) > SYNC_LOOP_WINDOW))
+        let is_old = |count: &SyncCount| now.since(count.at) > SYNC_LOOP_WINDOW;
+        while self.sync_counts.len() > MAX_SYNC_COUNTS
+            || (self.sync_counts.len() > 1 && self.sync_counts.front().is_some_and(is_old))
         {
-            self.counted.pop_front();
+            self.sync_counts.pop_front();
         }
-        let grown = self.counted.back()?.1.saturating_sub(self.counted.front()?.1);
-        Some(grown >= (SYNC_LOOP_COUNT * self.waiting) as u64)
+        let (first, last) = (self.sync_counts.front()?, self.sync_counts.back()?);
+        let started = last.full.saturating_sub(first.full);
+        Some(started >= (SYNC_LOOP_COUNT * self.max_waiting) as u64)
     }
 
     fn state(
         &mut self,
         link: &Link,
         looping: Option<bool>,
-        elapsed: Duration,
+        now: Monotonic,
         stalled_after: Duration,
     ) -> Option<LinkState> {
         let status = link.status?;
         if status == LinkStatus::Up {
-            self.begun.clear();
+            self.sync_starts.clear();
             self.syncing = false;
             let stalled = link.last_io.is_some_and(|silence| silence > stalled_after);
             return Some(if stalled { LinkState::Stalled } else { LinkState::Up });
         }
         let syncing = link.syncing == Some(true);
         if syncing && !self.syncing {
-            self.begun.push_back(elapsed);
+            self.sync_starts.push_back(now);
         }
         self.syncing = syncing;
-        while self.begun.len() > SYNC_LOOP_COUNT
-            || self
-                .begun
-                .front()
-                .is_some_and(|begun| elapsed.saturating_sub(*begun) > SYNC_LOOP_WINDOW)
+        let is_old = |start: &Monotonic| now.since(*start) > SYNC_LOOP_WINDOW;
+        while self.sync_starts.len() > SYNC_LOOP_COUNT
+            || self.sync_starts.front().is_some_and(is_old)
         {
-            self.begun.pop_front();
+            self.sync_starts.pop_front();
         }
         Some(match status {
-            _ if looping.unwrap_or(self.begun.len() == SYNC_LOOP_COUNT) => LinkState::SyncLooping,
+            _ if looping.unwrap_or(self.sync_starts.len() == SYNC_LOOP_COUNT) => {
+                LinkState::SyncLooping
+            }
             _ if syncing => LinkState::Syncing,
             LinkStatus::Down(None) => LinkState::NeverUp,
             LinkStatus::Down(Some(_)) | LinkStatus::Up => LinkState::Lost,
@@ -196,39 +179,11 @@ impl LinkTracker {
     }
 }
 
-/// A healthy link is silent for up to the time between two pings of the master.
+/// Returns the silence after which the link counts as stalled. A healthy link is silent for up to
+/// the time between two pings of the upstream.
 fn stalled_after(snapshot: &NodeSnapshot) -> Duration {
     let period =
         snapshot.config.as_ref().and_then(|config| config.number("repl-ping-replica-period"));
-    let pings = period.and_then(|seconds| Duration::try_from_secs_f64(seconds * 2.0).ok());
-    pings.unwrap_or_default().max(LINK_STALLED_AFTER)
-}
-
-impl LinkState {
-    /// The labels of every state, in the order of the reference.
-    pub const LABELS: [&str; 6] = [
-        LinkState::Up.label(),
-        LinkState::Stalled.label(),
-        LinkState::Syncing.label(),
-        LinkState::SyncLooping.label(),
-        LinkState::Lost.label(),
-        LinkState::NeverUp.label(),
-    ];
-
-    /// The value of the label `state`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            LinkState::Up => "up",
-            LinkState::Stalled => "stalled",
-            LinkState::Syncing => "syncing",
-            LinkState::SyncLooping => "sync_looping",
-            LinkState::Lost => "lost",
-            LinkState::NeverUp => "never_up",
-        }
-    }
-
-    /// The link is connected and synchronised.
-    pub const fn stands(self) -> bool {
-        matches!(self, LinkState::Up | LinkState::Stalled)
-    }
+    let two_pings = period.and_then(|seconds| Duration::try_from_secs_f64(seconds * 2.0).ok());
+    two_pings.unwrap_or_default().max(LINK_STALLED_AFTER)
 }

@@ -1,4 +1,4 @@
-//! Fact: which process answers as this node; restarts and replacements.
+//! Tracker of the server process of a node: restarts and replacements.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,136 +6,154 @@ use std::time::Duration;
 use snapshot::{Identity, NodeSnapshot, Role};
 
 use crate::limits::{STRANGER_ACCEPTED_AFTER, UPTIME_SLACK};
-use crate::model::view::NodeView;
+use crate::model::monotonic::Monotonic;
+use crate::model::node::{NodeView, ProcessView};
+use crate::model::node_index::{NodeIndex, NodeVec};
 
-/// What became of the processes that answered as this node, since the exporter started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ProcessView {
-    /// New processes of the same node.
-    pub restarts: u64,
-    /// Other, older processes that began to answer in its place.
-    pub replacements: u64,
-    /// Changes of the claimed role.
-    pub role_changes: u64,
-}
-
-/// How the process that answers follows on the one before.
+/// Relation of the process that replied to the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProcessChange {
-    /// It is the same, or there was none.
+    /// The same process, or the first one.
     Same,
-    /// It is a new process of the same server: its counters began at zero since.
+    /// A new process of the same server. Its counters started at zero since the last reply.
     Restarted,
-    /// It is another, older process: its counters say nothing about what happened here.
+    /// An older process. Its counters say nothing about events on this node.
     Replaced,
 }
 
-/// What the fact remembers of one node.
+/// Tracks the server process of one node.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessTracker {
     run_id: Option<Box<str>>,
     role: Option<Role>,
-    replids: Vec<Box<str>>,
-    seen: Duration,
-    /// Time that passed between what was kept from before and the start of the exporter.
-    away: Duration,
-    /// The run id of a server that shares nothing with this node, and when it first answered in its place.
-    stranger: Option<(Box<str>, Duration)>,
+    replication_ids: Vec<Box<str>>,
+    last_reply: Monotonic,
+    /// Time between the saving of the restored state and the start of the exporter.
+    downtime: Duration,
+    stranger: Option<Stranger>,
     view: ProcessView,
 }
 
+/// A server without any relation to the node that replies at its address.
+#[derive(Debug)]
+struct Stranger {
+    run_id: Box<str>,
+    /// First reply.
+    since: Monotonic,
+}
+
+/// Two nodes whose addresses lead to the same process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DuplicateProcess {
+    /// The first node of this process.
+    pub(crate) first: NodeIndex,
+    /// Another one.
+    pub(crate) second: NodeIndex,
+}
+
 impl ProcessTracker {
-    /// Another server answers in place of this node: an older process, with none of its history. For a while that is a mistake in the
-    /// network, and what it says is not said of the node.
-    pub(crate) fn is_stranger(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) -> bool {
-        let (Some(known), Some(now)) = (&self.run_id, &snapshot.identity.run_id) else {
+    /// Returns true if the reply comes from another server: an older process that shares no
+    /// replication history with the node. For a while this is taken for a mistake in the network,
+    /// and the reply is ignored.
+    pub(crate) fn is_stranger(&mut self, snapshot: &NodeSnapshot, now: Monotonic) -> bool {
+        let (Some(known), Some(run_id)) = (&self.run_id, &snapshot.identity.run_id) else {
             return false;
         };
-        let related = self.replids.is_empty()
-            || replids(snapshot).any(|id| self.replids.iter().any(|known| **known == *id));
-        if known == now || related || started_since(&snapshot.identity, self.gap(elapsed)) {
+        let related = self.replication_ids.is_empty()
+            || replication_ids(snapshot)
+                .any(|id| self.replication_ids.iter().any(|known| **known == *id));
+        if known == run_id || related || started_within(&snapshot.identity, self.silence(now)) {
             self.stranger = None;
             return false;
         }
         let since = match &self.stranger {
-            Some((stranger, since)) if stranger == now => *since,
-            _ => elapsed,
+            Some(stranger) if stranger.run_id == *run_id => stranger.since,
+            _ => now,
         };
-        self.stranger = Some((now.clone(), since));
-        elapsed.saturating_sub(since) < STRANGER_ACCEPTED_AFTER
+        self.stranger = Some(Stranger { run_id: run_id.clone(), since });
+        now.since(since) < STRANGER_ACCEPTED_AFTER
     }
 
-    pub(crate) fn observe(&mut self, snapshot: &NodeSnapshot, elapsed: Duration) -> ProcessChange {
-        let succession = match (&self.run_id, &snapshot.identity.run_id) {
-            (Some(before), Some(now)) if before == now => ProcessChange::Same,
-            (Some(_), Some(_)) if started_since(&snapshot.identity, self.gap(elapsed)) => {
+    /// Processes one reply of the node.
+    pub(crate) fn observe(&mut self, snapshot: &NodeSnapshot, now: Monotonic) -> ProcessChange {
+        let change = match (&self.run_id, &snapshot.identity.run_id) {
+            (Some(before), Some(after)) if before == after => ProcessChange::Same,
+            (Some(_), Some(_)) if started_within(&snapshot.identity, self.silence(now)) => {
                 ProcessChange::Restarted
             }
             (Some(_), Some(_)) => ProcessChange::Replaced,
             _ => ProcessChange::Same,
         };
-        self.view.restarts += u64::from(succession == ProcessChange::Restarted);
-        self.view.replacements += u64::from(succession == ProcessChange::Replaced);
-        if let (Some(before), Some(now)) = (self.role, snapshot.replication.role)
-            && before != now
+        self.view.restarts += u64::from(change == ProcessChange::Restarted);
+        self.view.replacements += u64::from(change == ProcessChange::Replaced);
+        if let (Some(before), Some(after)) = (self.role, snapshot.replication.role)
+            && before != after
         {
             self.view.role_changes += 1;
         }
         self.run_id = snapshot.identity.run_id.clone().or_else(|| self.run_id.take());
         self.role = snapshot.replication.role.or(self.role);
-        self.replids = replids(snapshot).map(Into::into).collect();
+        self.replication_ids = replication_ids(snapshot).map(Into::into).collect();
         self.stranger = None;
-        (self.seen, self.away) = (elapsed, Duration::ZERO);
-        succession
+        (self.last_reply, self.downtime) = (now, Duration::ZERO);
+        change
     }
 
-    /// The process that answered last. INFO server: `run_id`.
+    /// Returns the `run_id` of the last reply.
     pub(crate) fn run_id(&self) -> Option<&str> {
         self.run_id.as_deref()
     }
 
-    /// Takes up what was kept, that long ago.
-    pub(crate) fn remember(&mut self, run_id: Option<&str>, replids: &[String], away: Duration) {
+    /// Restores the state that was saved `downtime` before the exporter started.
+    pub(crate) fn restore(
+        &mut self,
+        run_id: Option<&str>,
+        replication_ids: &[String],
+        downtime: Duration,
+    ) {
         self.run_id = run_id.map(Into::into);
-        self.replids = replids.iter().map(|id| id.as_str().into()).collect();
-        self.away = away;
+        self.replication_ids = replication_ids.iter().map(|id| id.as_str().into()).collect();
+        self.downtime = downtime;
     }
 
-    /// Time since the node last answered.
-    fn gap(&self, elapsed: Duration) -> Duration {
-        elapsed.saturating_sub(self.seen) + self.away
+    /// Returns the time since the last reply.
+    fn silence(&self, now: Monotonic) -> Duration {
+        now.since(self.last_reply) + self.downtime
     }
 
+    /// Returns the changes so far.
     pub(crate) fn view(&self) -> ProcessView {
         self.view
     }
 }
 
-/// The histories that a node's data belongs to.
-fn replids(snapshot: &NodeSnapshot) -> impl Iterator<Item = &str> {
+/// Returns the IDs of the replication histories that the data of a node belongs to.
+fn replication_ids(snapshot: &NodeSnapshot) -> impl Iterator<Item = &str> {
     [&snapshot.replication.replid, &snapshot.replication.replid2]
         .into_iter()
         .filter_map(|id| id.as_deref())
 }
 
-/// The process started after we last heard of the node. Unknown uptime says so too: a new name with no age is a new process.
-fn started_since(identity: &Identity, gap: Duration) -> bool {
-    identity.uptime.is_none_or(|uptime| uptime <= gap + UPTIME_SLACK)
+/// Returns true if a process started within the last `silence`. A process without a known uptime
+/// counts as started: its `run_id` is new.
+fn started_within(identity: &Identity, silence: Duration) -> bool {
+    identity.uptime.is_none_or(|uptime| uptime <= silence + UPTIME_SLACK)
 }
 
-/// Of these places, pairs at which one process answers, that is behind two addresses, one of each family for example: the first, and another.
+/// Returns the pairs among some nodes whose addresses lead to the same process, for example an
+/// IPv4 and an IPv6 address.
 pub(crate) fn duplicate_processes(
-    nodes: &[NodeView],
-    indices: impl Iterator<Item = usize>,
-) -> Vec<(usize, usize)> {
-    let mut first: HashMap<&str, usize> = HashMap::new();
-    let mut duplicate_processes = Vec::new();
-    for index in indices {
-        let Some(run_id) = nodes[index].run_id() else { continue };
-        match first.get(run_id) {
-            Some(first) => duplicate_processes.push((*first, index)),
-            None => drop(first.insert(run_id, index)),
+    nodes: &NodeVec<NodeView>,
+    indices: impl Iterator<Item = NodeIndex>,
+) -> Vec<DuplicateProcess> {
+    let mut by_run_id: HashMap<&str, NodeIndex> = HashMap::new();
+    let mut duplicates = Vec::new();
+    for second in indices {
+        let Some(run_id) = nodes[second].run_id() else { continue };
+        let first = *by_run_id.entry(run_id).or_insert(second);
+        if first != second {
+            duplicates.push(DuplicateProcess { first, second });
         }
     }
-    duplicate_processes
+    duplicates
 }

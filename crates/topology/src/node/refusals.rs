@@ -1,32 +1,11 @@
-//! Fact: which commands a node refuses, and why, derived from its state. Nothing is ever probed.
+//! Derivation of the commands that a node refuses, from its state. Rolecall sends no test commands.
 
 use snapshot::{LinkStatus, NodeSnapshot, Reason, Role};
 
-/// Why a node refuses commands that it should take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusalReason {
-    /// The append-only file cannot be written.
-    MisconfAof,
-    /// The last snapshot failed, and the server is configured to stop writes then.
-    MisconfRdb,
-    /// Memory is above its limit and nothing may be evicted.
-    Oom,
-    /// Fewer good replicas than configured.
-    Noreplicas,
-    /// A replica without its master, configured not to serve stale data.
-    Masterdown,
-    /// The data set is being loaded.
-    Loading,
-    /// A script blocks the server.
-    Busy,
-    /// A cluster node sees the cluster as failed.
-    Clusterdown,
-}
+use crate::model::refusals::{RefusalReason, Refusals};
 
-/// For each reason that applies to this kind of command, whether it holds; a reason that cannot be told is left out.
-pub type Refusals = Vec<(RefusalReason, bool)>;
-
-/// Which writes a node refuses. A read-only replica refuses nothing that it should take. `evicting` says that it makes room.
+/// Returns the reasons for which a node refuses writes. A read-only replica refuses writes by
+/// design, so it has no active reason. `evicting` is true if the server evicts keys.
 pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>, evicting: bool) -> Refusals {
     let replication = &snapshot.replication;
     if replication.role == Some(Role::Sentinel) {
@@ -42,15 +21,15 @@ pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>, evicting:
         (RefusalReason::Busy, Some(failing == Some(Reason::Busy))),
         (RefusalReason::Clusterdown, clusterdown(snapshot)),
     ];
-    told(reasons.map(|(reason, holds)| (reason, if takes_writes { holds } else { Some(false) })))
+    known(reasons.map(|(reason, active)| (reason, if takes_writes { active } else { Some(false) })))
 }
 
-/// Which reads a node refuses.
+/// Returns the reasons for which a node refuses reads.
 pub(crate) fn reads(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusals {
     if snapshot.replication.role == Some(Role::Sentinel) {
         return Refusals::new();
     }
-    told([
+    known([
         (RefusalReason::Masterdown, masterdown(snapshot)),
         (RefusalReason::Loading, snapshot.persistence.loading),
         (RefusalReason::Busy, Some(failing == Some(Reason::Busy))),
@@ -58,32 +37,12 @@ pub(crate) fn reads(snapshot: &NodeSnapshot, failing: Option<Reason>) -> Refusal
     ])
 }
 
-impl RefusalReason {
-    /// The value of the label `reason`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            RefusalReason::MisconfAof => "misconf_aof",
-            RefusalReason::MisconfRdb => "misconf_rdb",
-            RefusalReason::Oom => "oom",
-            RefusalReason::Noreplicas => "noreplicas",
-            RefusalReason::Masterdown => "masterdown",
-            RefusalReason::Loading => "loading",
-            RefusalReason::Busy => "busy",
-            RefusalReason::Clusterdown => "clusterdown",
-        }
-    }
+fn known<const N: usize>(reasons: [(RefusalReason, Option<bool>); N]) -> Refusals {
+    reasons.into_iter().filter_map(|(reason, active)| Some((reason, active?))).collect()
 }
 
-/// The labels of the reasons that hold.
-pub fn holding(refusals: &Refusals) -> Vec<&'static str> {
-    refusals.iter().filter(|(_, holds)| *holds).map(|(reason, _)| reason.label()).collect()
-}
-
-fn told<const N: usize>(reasons: [(RefusalReason, Option<bool>); N]) -> Refusals {
-    reasons.into_iter().filter_map(|(reason, holds)| Some((reason, holds?))).collect()
-}
-
-/// A failed snapshot stops writes only with save points configured, and only if it is meant to.
+/// A failed snapshot stops writes only if save points are configured and
+/// `stop-writes-on-bgsave-error` is set.
 fn misconf_rdb(snapshot: &NodeSnapshot) -> Option<bool> {
     if snapshot.persistence.rdb.save_ok? {
         return Some(false);
@@ -92,8 +51,9 @@ fn misconf_rdb(snapshot: &NodeSnapshot) -> Option<bool> {
     Some(!config.get("save")?.is_empty() && config.flag("stop-writes-on-bgsave-error")?)
 }
 
-/// Above the limit a server that may not evict refuses. One that may makes room, and takes writes meanwhile; or it finds nothing to evict:
-/// then 7.0 and later tell for how long it has been above, and earlier ones do not tell.
+/// Above the limit, a server that may not evict keys refuses writes. A server that evicts keys
+/// accepts them. If there is nothing to evict, servers since 7.0 report how long they have been
+/// above the limit; earlier ones do not, so the state is unknown.
 fn oom(snapshot: &NodeSnapshot, evicting: bool) -> Option<bool> {
     let limit = snapshot.fields.count("maxmemory")?;
     let not_counted = snapshot.fields.count("mem_not_counted_for_evict").unwrap_or_default();
@@ -108,7 +68,7 @@ fn oom(snapshot: &NodeSnapshot, evicting: bool) -> Option<bool> {
     }
 }
 
-/// A cluster node that sees the cluster as failed refuses all commands with keys.
+/// A cluster node that considers the cluster failed refuses all commands with keys.
 fn clusterdown(snapshot: &NodeSnapshot) -> Option<bool> {
     if !snapshot.fields.flag("cluster_enabled")? {
         return Some(false);
@@ -116,8 +76,8 @@ fn clusterdown(snapshot: &NodeSnapshot) -> Option<bool> {
     Some(snapshot.cluster.as_ref()?.get("cluster_state")? != "ok")
 }
 
-/// The number of good replicas is only there where a minimum is configured. A server that loads its data turns replicas away, and says nothing
-/// by having none.
+/// The number of good replicas is reported only if a minimum is configured. While a server loads
+/// its data it accepts no replicas, so their number says nothing.
 fn noreplicas(snapshot: &NodeSnapshot) -> Option<bool> {
     if snapshot.persistence.loading == Some(true) {
         return None;

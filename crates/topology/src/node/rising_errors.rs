@@ -1,37 +1,36 @@
-//! Fact: a node refuses something for one of a few reasons, lately: its counters for them rise.
+//! Tracker of recent errors: detects that the counters of some error codes rise.
 
-use std::time::Duration;
+use crate::model::counters::Counters;
+use crate::model::monotonic::Monotonic;
 
-use crate::node::counters::Counters;
-
-/// The codes with which a server turns somebody away for their credentials.
+/// Error codes of missing or wrong credentials and missing permissions.
 pub const ACCESS_CODES: &[&str] = &["NOAUTH", "WRONGPASS", "NOPERM"];
 
-/// The code with which a server refuses what its memory has no room for. A state that is polled misses large values: once refused, their
-/// memory is free again.
+/// Error code of commands that need more memory than `maxmemory` allows. Polling `used_memory`
+/// does not show large values that are refused: their memory is free again at once.
 pub(crate) const MEMORY_CODES: &[&str] = &["OOM"];
 
-/// What the fact remembers of one node.
+/// Tracks the counters of some error codes of one node.
 #[derive(Debug, Default)]
 pub(crate) struct RisingErrorsTracker {
     total: Option<u64>,
-    risen: Option<Duration>,
+    last_rise: Option<Monotonic>,
 }
 
 impl RisingErrorsTracker {
-    /// Takes up the counters of one answer.
-    pub(crate) fn observe(&mut self, counters: &Counters, codes: &[&str], elapsed: Duration) {
-        let now = counters.errors().map(|errors| {
+    /// Processes the counters of one reply.
+    pub(crate) fn observe(&mut self, counters: &Counters, codes: &[&str], now: Monotonic) {
+        let total = counters.errors().map(|errors| {
             errors.filter(|(code, _)| codes.contains(code)).map(|(_, total)| total).sum()
         });
-        if matches!((self.total, now), (Some(before), Some(now)) if now > before) {
-            self.risen = Some(elapsed);
+        if matches!((self.total, total), (Some(before), Some(after)) if after > before) {
+            self.last_rise = Some(now);
         }
-        self.total = now;
+        self.total = total;
     }
 
-    /// Monotonic time at which the counters of the codes last rose.
-    pub(crate) fn risen(&self) -> Option<Duration> {
-        self.risen
+    /// Returns the monotonic time at which the counters last rose.
+    pub(crate) fn last_rise(&self) -> Option<Monotonic> {
+        self.last_rise
     }
 }

@@ -1,41 +1,47 @@
-//! Fact: a replica's data is not its primary's. Making it read-only again does not mend that; only a full synchronisation does.
+//! Tracker of diverged replicas: replicas whose data differs from that of the primary. Only a full
+//! resync repairs them, `replica-read-only yes` does not.
+
+use std::time::Duration;
 
 use snapshot::{NodeSnapshot, Role};
 
 use crate::limits::DIVERGED_AFTER_COMPARISONS;
 
-/// What the fact remembers of one node.
+/// Tracks the divergence of one node.
 #[derive(Debug, Default)]
 pub(crate) struct DivergenceTracker {
     diverged: bool,
-    /// Comparisons in a row in which the keys differed.
-    differing: u32,
+    /// Consecutive comparisons in which the numbers of keys differed.
+    differences: u32,
     resyncs: u64,
     run_id: Option<Box<str>>,
     offset: Option<u64>,
+    /// The `rdb_changes_since_last_save` field of INFO.
     changes: Option<u64>,
-    last_save: Option<std::time::Duration>,
+    last_save: Option<Duration>,
 }
 
 impl DivergenceTracker {
-    /// Takes up one answer. `primary` is the primary's answer of the same round; `resyncs` the full synchronisations so far.
+    /// Processes one reply. `primary` is the reply of the primary in the same round, `resyncs` the
+    /// number of full resyncs so far.
     pub(crate) fn observe(
         &mut self,
         snapshot: &NodeSnapshot,
         primary: Option<&NodeSnapshot>,
         resyncs: u64,
     ) {
-        if resyncs != self.resyncs || snapshot.replication.role != Some(Role::Replica) {
-            (self.diverged, self.differing, self.resyncs) = (false, 0, resyncs);
+        let is_replica = snapshot.replication.role == Some(Role::Replica);
+        if resyncs != self.resyncs || !is_replica {
+            (self.diverged, self.differences, self.resyncs) = (false, 0, resyncs);
         }
-        if snapshot.replication.role == Some(Role::Replica) {
-            self.diverged |= self.wrote(snapshot);
-            match primary.and_then(|primary| same_keys(snapshot, primary)) {
-                Some(true) => self.differing = 0,
-                Some(false) => self.differing += 1,
+        if is_replica {
+            self.diverged |= self.accepted_writes(snapshot);
+            match primary.and_then(|primary| has_same_keys(snapshot, primary)) {
+                Some(true) => self.differences = 0,
+                Some(false) => self.differences += 1,
                 None => {}
             }
-            self.diverged |= self.differing >= DIVERGED_AFTER_COMPARISONS;
+            self.diverged |= self.differences >= DIVERGED_AFTER_COMPARISONS;
         }
         self.run_id.clone_from(&snapshot.identity.run_id);
         self.offset = snapshot.replication.offset;
@@ -43,30 +49,32 @@ impl DivergenceTracker {
         self.last_save = snapshot.persistence.rdb.last_save;
     }
 
+    /// Returns true if the data of the node differs from that of its primary.
     pub(crate) fn diverged(&self) -> bool {
         self.diverged
     }
 
-    /// A writable replica counted writes while its master sent none.
-    fn wrote(&self, snapshot: &NodeSnapshot) -> bool {
-        let writable =
+    /// Returns true if a writable replica counted writes while the primary sent none.
+    fn accepted_writes(&self, snapshot: &NodeSnapshot) -> bool {
+        let is_writable =
             snapshot.replication.link.as_ref().is_some_and(|link| link.read_only == Some(false));
-        let same = self.run_id == snapshot.identity.run_id
+        let is_comparable = self.run_id == snapshot.identity.run_id
             && self.last_save == snapshot.persistence.rdb.last_save
             && self.offset.is_some()
             && self.offset == snapshot.replication.offset
             && snapshot.persistence.loading == Some(false);
-        let grown = matches!((self.changes, snapshot.persistence.rdb.changes), (Some(before), Some(now)) if now > before);
-        writable && same && grown
+        let changes = self.changes.zip(snapshot.persistence.rdb.changes);
+        is_writable && is_comparable && changes.is_some_and(|(before, now)| now > before)
     }
 }
 
-/// Whether two nodes that applied the same stream hold as many keys; `None` unless they did. Servers count a key until its deletion is in
-/// the stream, so at one offset of one history the counts agree.
-fn same_keys(replica: &NodeSnapshot, primary: &NodeSnapshot) -> Option<bool> {
+/// Returns true if two nodes that applied the same stream have equal numbers of keys; `None` if
+/// they did not apply the same stream. Servers count an expired key until its deletion is in the
+/// stream, so the numbers are equal at one offset of one history.
+fn has_same_keys(replica: &NodeSnapshot, primary: &NodeSnapshot) -> Option<bool> {
     let (a, b) = (&replica.replication, &primary.replication);
     let loading = [replica, primary].iter().any(|node| node.persistence.loading != Some(false));
-    let comparable = !loading
+    let is_comparable = !loading
         && a.replid.is_some()
         && a.replid == b.replid
         && a.offset.is_some()
@@ -74,5 +82,5 @@ fn same_keys(replica: &NodeSnapshot, primary: &NodeSnapshot) -> Option<bool> {
     let keys = |snapshot: &NodeSnapshot| {
         snapshot.keyspace.iter().map(|database| (database.index, database.keys)).collect::<Vec<_>>()
     };
-    (comparable && a.offset > Some(0)).then(|| keys(replica) == keys(primary))
+    (is_comparable && a.offset > Some(0)).then(|| keys(replica) == keys(primary))
 }

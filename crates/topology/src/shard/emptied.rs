@@ -1,98 +1,99 @@
-//! Fact: the primary came back without its data. Its replicas follow it into emptiness, with every link standing.
-
-use std::time::Duration;
+//! Tracker of restarts of the primary without its data. Its replicas copy the empty data set, and
+//! all links stay up.
 
 use snapshot::NodeSnapshot;
 
 use crate::limits::KEYS_READ_RATIO;
+use crate::model::monotonic::Monotonic;
+use crate::model::node_index::{NodeIndex, NodeMap};
+use crate::model::shard::EmptiedView;
 use crate::node::process::ProcessChange;
 
-/// How often the primary came back empty.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EmptiedView {
-    /// Since the exporter started.
-    pub total: u64,
-    /// Monotonic time of the last time.
-    pub last: Option<Duration>,
-    /// Keys that it held before.
-    pub keys: u64,
-}
-
-/// What the fact remembers.
+/// Tracks restarts of the primary without its data.
 #[derive(Debug, Default)]
 pub(crate) struct EmptiedTracker {
-    nodes: Vec<Seen>,
+    nodes: NodeMap<KeyCount>,
     view: EmptiedView,
 }
 
-/// What is known of one node.
+/// Keys of one node.
 #[derive(Debug, Clone, Default)]
-struct Seen {
-    /// Keys that do not expire, as last seen outside of loading.
+struct KeyCount {
+    /// Keys without expiry in the last reply outside of loading.
     keys: u64,
-    /// It started anew as the primary, and has not shown its keys yet: the keys before.
-    started: Option<u64>,
+    /// Keys without expiry before the node restarted as the primary, until it has loaded its data.
+    before_restart: Option<u64>,
+}
+
+/// The primaries of two rounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PrimaryTransition {
+    /// The primary after the previous round.
+    pub(crate) from: Option<NodeIndex>,
+    /// The primary in this round.
+    pub(crate) to: Option<NodeIndex>,
 }
 
 impl EmptiedTracker {
-    /// Takes up one answer. `was_primary` and `is_primary` say whether the node was the primary until then, and is it now.
+    /// Processes one reply of a node.
     pub(crate) fn observe(
         &mut self,
-        node: usize,
+        node: NodeIndex,
         snapshot: &NodeSnapshot,
-        succession: ProcessChange,
-        was_primary: bool,
-        is_primary: bool,
-        elapsed: Duration,
+        process_change: ProcessChange,
+        primary: PrimaryTransition,
+        now: Monotonic,
     ) {
-        if self.nodes.len() <= node {
-            self.nodes.resize(node + 1, Seen::default());
-        }
-        let seen = &mut self.nodes[node];
-        if succession != ProcessChange::Same {
-            seen.started = (was_primary && seen.keys > 0).then_some(seen.keys);
+        let count = self.nodes.entry(node).or_default();
+        if process_change != ProcessChange::Same {
+            let was_primary = primary.from == Some(node);
+            count.before_restart = (was_primary && count.keys > 0).then_some(count.keys);
         }
         if snapshot.persistence.loading == Some(true) {
             return;
         }
-        seen.keys = lasting(snapshot);
-        if let Some(before) = seen.started.take()
-            && is_primary
-            && lost_all(snapshot, before)
+        count.keys = persistent_keys(snapshot);
+        if let Some(keys) = count.before_restart.take()
+            && primary.to == Some(node)
+            && lost_all(snapshot, keys)
         {
-            self.view =
-                EmptiedView { total: self.view.total + 1, last: Some(elapsed), keys: before };
+            self.view = EmptiedView { total: self.view.total + 1, last: Some(now), keys };
         }
     }
 
-    /// Forgets the node at a place.
-    pub(crate) fn clear(&mut self, index: usize) {
-        self.nodes.get_mut(index).map(std::mem::take);
+    /// Forgets a node that left.
+    pub(crate) fn clear(&mut self, index: NodeIndex) {
+        self.nodes.remove(&index);
     }
 
+    /// Returns the restarts so far.
     pub(crate) fn view(&self) -> EmptiedView {
         self.view
     }
 }
 
-/// It read nothing at its start, and holds nothing but what was written since. `before` are the lasting keys that it held.
+/// Returns true if the process loaded no data and holds only keys that were written since its
+/// start. `before` is the number of keys without expiry before the restart.
 fn lost_all(snapshot: &NodeSnapshot, before: u64) -> bool {
     let keys: u64 = snapshot.keyspace.iter().map(|database| database.keys).sum();
-    let loaded = snapshot.fields.count("rdb_last_load_keys_loaded");
-    // Servers before 7.0 do not tell how much they read; one that writes few keys again and again has many of them from its dump.
-    let read = loaded
-        .map_or(lasting(snapshot) as f64 >= before as f64 * KEYS_READ_RATIO, |loaded| loaded > 0);
+    let loaded_keys = snapshot.fields.count("rdb_last_load_keys_loaded");
+    // Servers before 7.0 do not report the number of loaded keys. If many keys are there so soon,
+    // the dump was loaded.
+    let has_loaded = loaded_keys
+        .map_or(persistent_keys(snapshot) as f64 >= before as f64 * KEYS_READ_RATIO, |loaded| {
+            loaded > 0
+        });
     let written = snapshot
         .persistence
         .rdb
         .changes
-        .filter(|_| snapshot.persistence.aof.enabled == Some(false) && !read);
-    // What it read may be used up already: queues are.
-    keys == 0 && loaded.is_none_or(|loaded| loaded == 0)
+        .filter(|_| snapshot.persistence.aof.enabled == Some(false) && !has_loaded);
+    // The loaded keys may be consumed already, for example those of queues.
+    keys == 0 && loaded_keys.is_none_or(|loaded| loaded == 0)
         || written.is_some_and(|written| keys <= written)
 }
 
-/// Keys that do not expire.
-fn lasting(snapshot: &NodeSnapshot) -> u64 {
+/// Returns the number of keys without expiry.
+fn persistent_keys(snapshot: &NodeSnapshot) -> u64 {
     snapshot.keyspace.iter().map(|database| database.keys.saturating_sub(database.expiring)).sum()
 }

@@ -1,110 +1,122 @@
-//! Fact: how far each replica is behind the primary: in bytes, in seconds, and how old its data is.
+//! Tracker of replication lag: bytes and seconds behind the primary, and the age of the data.
 //!
-//! Offsets of one history count the same stream on every node. When the primary's history reached a replica's offset is looked up in
-//! what was seen of it, so lag does not vanish with the link.
+//! Offsets of one history count the same stream on every node. The tracker stores when the primary
+//! reached which offset, and looks up the offset of the replica there. So the age of the data is
+//! known even while the link is down.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use snapshot::{Replication, Role};
 
-use crate::model::view::NodeView;
+use crate::model::monotonic::Monotonic;
+use crate::model::node::{Lag, NodeView};
 
-/// The most offsets of the primary that are remembered. When there are more, every other of the older half is dropped, so that what is
-/// remembered reaches back ever further, ever more coarsely.
+/// The largest number of stored offsets. Beyond it, every second one of the older half is dropped:
+/// older offsets are kept at a lower resolution.
 const MAX_OFFSETS: usize = 256;
 
-/// How far a replica is behind.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Lag {
-    /// Replication stream of the primary that it has not applied, bytes. `None` unless both answer and share a history.
-    pub bytes: Option<u64>,
-    /// Time since the primary's stream passed what the replica applied; zero when it has applied all.
-    pub behind: Option<Duration>,
-    /// Time since the primary's history last equalled the replica's data; goes on rising while the primary is away.
-    pub age: Option<Duration>,
-}
-
-/// What the fact remembers: offsets of the primary, with the monotonic time at which they were seen.
+/// Tracks the offset of the primary.
 #[derive(Debug, Default)]
 pub(crate) struct LagTracker {
     replid: Option<Box<str>>,
-    /// The history that this one continues, and the offset up to which it does.
-    continued: Option<(Box<str>, u64)>,
-    offsets: VecDeque<(Duration, u64)>,
+    inherited: Option<InheritedHistory>,
+    offsets: VecDeque<OffsetSample>,
+}
+
+/// The history that the current one continues.
+#[derive(Debug)]
+struct InheritedHistory {
+    replid: Box<str>,
+    /// Offset at which the current history begins.
+    end: u64,
+}
+
+/// Offset of the primary at one point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OffsetSample {
+    at: Monotonic,
+    offset: u64,
 }
 
 impl LagTracker {
-    /// Takes up the primary's answer of this round.
-    pub(crate) fn learn(&mut self, primary: &Replication, elapsed: Duration) {
+    /// Processes one reply of the primary.
+    pub(crate) fn observe(&mut self, primary: &Replication, now: Monotonic) {
         let (Some(replid), Some(offset)) = (&primary.replid, primary.offset) else { return };
         if self.replid.as_ref() != Some(replid) {
-            let continued = primary.replid2.clone().zip(primary.second_offset);
-            match &continued {
-                Some((id, end)) if self.replid.as_ref() == Some(id) => {
-                    self.offsets.retain(|(_, offset)| offset < end);
-                }
-                _ => self.offsets.clear(),
-            }
-            self.replid = Some(replid.clone());
-            self.continued = continued;
+            self.start_history(primary, replid);
         }
-        // A history does not go back: an offset that does is of another one.
-        if self.offsets.back().is_some_and(|(_, last)| offset < *last) {
+        // The offset of a history never falls: a lower one belongs to another history.
+        if self.offsets.back().is_some_and(|last| offset < last.offset) {
             self.offsets.clear();
         }
-        self.offsets.push_back((elapsed, offset));
+        self.offsets.push_back(OffsetSample { at: now, offset });
         if self.offsets.len() > MAX_OFFSETS {
-            let mut index = 0;
+            let mut position = 0;
             self.offsets.retain(|_| {
-                index += 1;
-                index > MAX_OFFSETS / 2 || index % 2 == 1
+                position += 1;
+                position > MAX_OFFSETS / 2 || position % 2 == 1
             });
         }
     }
 
-    /// How far a replica is behind. `answers` says that the primary answered in this round, or was silent for a moment only.
-    pub(crate) fn of(&self, node: &NodeView, elapsed: Duration, answers: bool) -> Lag {
-        let Some(replica) = node.snapshot().map(|snapshot| &snapshot.replication) else {
-            return Lag::default();
-        };
-        let Some(offset) = replica
-            .offset
-            .filter(|offset| replica.role == Some(Role::Replica) && self.covers(replica, *offset))
-        else {
-            return Lag::default();
-        };
-        let Some((last_seen, last)) = self.offsets.back().copied() else { return Lag::default() };
-        let bytes = last.saturating_sub(offset);
-        let reached = if bytes == 0 { last_seen } else { self.passed(offset) };
-        let age = elapsed.saturating_sub(reached);
+    fn start_history(&mut self, primary: &Replication, replid: &str) {
+        self.inherited = primary
+            .replid2
+            .clone()
+            .zip(primary.second_offset)
+            .map(|(replid, end)| InheritedHistory { replid, end });
+        match &self.inherited {
+            Some(inherited) if self.replid.as_deref() == Some(&*inherited.replid) => {
+                self.offsets.retain(|sample| sample.offset < inherited.end);
+            }
+            _ => self.offsets.clear(),
+        }
+        self.replid = Some(replid.into());
+    }
+
+    /// Returns the lag of a replica. `has_primary` is false if the primary is unknown or down;
+    /// then only the age is known.
+    pub(crate) fn lag(&self, node: &NodeView, now: Monotonic, has_primary: bool) -> Lag {
+        let Some(last) = self.offsets.back() else { return Lag::default() };
+        let Some(offset) = self.replica_offset(node) else { return Lag::default() };
+        let bytes = last.offset.saturating_sub(offset);
+        let reached = if bytes == 0 { last.at } else { self.reached_at(offset) };
+        let age = now.since(reached);
         let behind = if bytes == 0 { Duration::ZERO } else { age };
-        Lag { bytes: answers.then_some(bytes), behind: answers.then_some(behind), age: Some(age) }
+        Lag {
+            bytes: has_primary.then_some(bytes),
+            behind: has_primary.then_some(behind),
+            age: Some(age),
+        }
     }
 
-    fn covers(&self, replica: &Replication, offset: u64) -> bool {
-        let Some(id) = &replica.replid else { return false };
-        let continued = self
-            .continued
+    /// Returns the offset of a replica in the history of the primary.
+    fn replica_offset(&self, node: &NodeView) -> Option<u64> {
+        let replica = &node.snapshot()?.replication;
+        let offset = replica.offset.filter(|_| replica.role == Some(Role::Replica))?;
+        let replid = replica.replid.as_ref()?;
+        let is_inherited = self
+            .inherited
             .as_ref()
-            .is_some_and(|(continued, end)| continued == id && offset < *end);
-        self.replid.as_ref() == Some(id) || continued
+            .is_some_and(|inherited| inherited.replid == *replid && offset < inherited.end);
+        (self.replid.as_ref() == Some(replid) || is_inherited).then_some(offset)
     }
 
-    /// When the primary's history passed an offset; between two sightings in proportion.
-    fn passed(&self, offset: u64) -> Duration {
-        let after = self.offsets.partition_point(|(_, seen)| *seen <= offset);
-        let Some((end, to)) = self.offsets.get(after).copied() else {
-            return self.offsets.back().map_or(Duration::ZERO, |(at, _)| *at);
+    /// Returns the time at which the history of the primary passed an offset, interpolated between
+    /// two samples.
+    fn reached_at(&self, offset: u64) -> Monotonic {
+        let after = self.offsets.partition_point(|sample| sample.offset <= offset);
+        let Some(end) = self.offsets.get(after) else {
+            return self.offsets.back().map_or(Monotonic::START, |last| last.at);
         };
-        // Behind everything that is remembered: at least as old as that.
-        let Some((begin, from)) =
-            after.checked_sub(1).and_then(|before| self.offsets.get(before)).copied()
-        else {
-            return end;
+        // The replica is behind all stored offsets: its data is at least that old.
+        let Some(begin) = after.checked_sub(1).and_then(|before| self.offsets.get(before)) else {
+            return end.at;
         };
-        begin
-            + end.saturating_sub(begin).mul_f64((offset - from) as f64 / (to - from).max(1) as f64)
+        let bytes = (end.offset - begin.offset).max(1);
+        let fraction = (offset - begin.offset) as f64 / bytes as f64;
+        begin.at + end.at.since(begin.at).mul_f64(fraction)
     }
 }
 
@@ -121,40 +133,44 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_remembered_is_bounded_and_reaches_far_back() {
-        let mut memory = LagTracker::default();
-        for second in 0..10_000 {
-            memory.learn(&primary(second * 100), Duration::from_secs(second));
-        }
-        assert!(memory.offsets.len() <= MAX_OFFSETS, "{}", memory.offsets.len());
-        let passed = memory.passed(200_000).as_secs_f64();
-        assert!((passed - 2000.0).abs() < 1.0, "{passed}");
-        assert_eq!(memory.passed(999_900), Duration::from_secs(9999));
+    fn at(second: u64) -> Monotonic {
+        Monotonic::from_start(Duration::from_secs(second))
     }
 
     #[test]
-    fn a_history_goes_on_with_the_node_that_took_over() {
-        let mut memory = LagTracker::default();
-        memory.learn(&primary(100), Duration::from_secs(1));
-        memory.learn(&primary(200), Duration::from_secs(2));
-        let taken_over = Replication {
+    fn the_number_of_offsets_is_bounded() {
+        let mut tracker = LagTracker::default();
+        for second in 0..10_000 {
+            tracker.observe(&primary(second * 100), at(second));
+        }
+        assert!(tracker.offsets.len() <= MAX_OFFSETS, "{}", tracker.offsets.len());
+        let reached = tracker.reached_at(200_000).since_start().as_secs_f64();
+        assert!((reached - 2000.0).abs() < 1.0, "{reached}");
+        assert_eq!(tracker.reached_at(999_900), at(9999));
+    }
+
+    #[test]
+    fn a_promoted_node_continues_the_history() {
+        let mut tracker = LagTracker::default();
+        tracker.observe(&primary(100), at(1));
+        tracker.observe(&primary(200), at(2));
+        let promoted = Replication {
             replid: Some("b".repeat(40).into()),
             replid2: Some("a".repeat(40).into()),
             second_offset: Some(151),
             ..primary(300)
         };
-        memory.learn(&taken_over, Duration::from_secs(3));
+        tracker.observe(&promoted, at(3));
         assert_eq!(
-            memory.offsets,
-            [(Duration::from_secs(1), 100), (Duration::from_secs(3), 300)],
-            "what was not taken over is forgotten"
+            tracker.offsets,
+            [OffsetSample { at: at(1), offset: 100 }, OffsetSample { at: at(3), offset: 300 }],
+            "offsets beyond the takeover are dropped"
         );
-        memory.learn(&primary(50), Duration::from_secs(4));
+        tracker.observe(&primary(50), at(4));
         assert_eq!(
-            memory.offsets,
-            [(Duration::from_secs(4), 50)],
-            "another history is another matter"
+            tracker.offsets,
+            [OffsetSample { at: at(4), offset: 50 }],
+            "another history starts without offsets"
         );
     }
 }

@@ -1,121 +1,120 @@
-//! Fact: which histories a node's data belonged to. Two masters that share one are one deployment in two parts; two that share none
-//! are a mistake in the configuration.
+//! Tracker of replication histories. Two masters that share a history are a split brain of one
+//! deployment. Two masters that share none are a mistake in the configuration.
 
 use std::collections::{HashMap, VecDeque};
 
 use snapshot::{NodeSnapshot, Replication};
 
+use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::node::process::ProcessChange;
 
-/// The most replication ids that are remembered of one node. Each failover adds one.
+/// The largest number of stored replication IDs of one node. Each failover adds one.
 const MAX_IDS: usize = 8;
 
-/// What the fact remembers: the replication ids of each node, and of each id who had it.
+/// Tracks the replication IDs of the data of each node.
 #[derive(Debug, Default)]
 pub(crate) struct LineageTracker {
-    nodes: Vec<VecDeque<Box<str>>>,
-    /// The nodes whose data belonged to an id.
-    by: HashMap<Box<str>, Vec<usize>>,
+    /// Replication IDs of each node, the newest last.
+    ids: NodeMap<VecDeque<Box<str>>>,
+    /// Nodes whose data belonged to a replication ID.
+    nodes: HashMap<Box<str>, Vec<NodeIndex>>,
+}
+
+/// Replication state of a master.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MasterHistory<'a> {
+    pub(crate) node: NodeIndex,
+    pub(crate) replication: &'a Replication,
 }
 
 impl LineageTracker {
-    /// Takes up one answer of one node.
+    /// Processes one reply of a node.
     pub(crate) fn observe(
         &mut self,
-        node: usize,
+        node: NodeIndex,
         snapshot: &NodeSnapshot,
-        succession: ProcessChange,
+        process_change: ProcessChange,
     ) {
-        self.reserve(node);
-        if succession == ProcessChange::Replaced {
+        if process_change == ProcessChange::Replaced {
             self.clear(node);
         }
-        // The older of the two first, so that the order of first sight is that of their making.
-        for id in
-            [&snapshot.replication.replid2, &snapshot.replication.replid].into_iter().flatten()
-        {
+        // `replid2` is the older ID. It goes first, so that the IDs are in the order of their
+        // creation.
+        let replication = &snapshot.replication;
+        for id in [&replication.replid2, &replication.replid].into_iter().flatten() {
             self.add(node, id);
         }
     }
 
-    /// Forgets what the node at a place had.
-    pub(crate) fn clear(&mut self, node: usize) {
-        while let Some(id) = self.nodes.get_mut(node).and_then(VecDeque::pop_front) {
-            self.forget(node, &id);
+    /// Forgets the histories of a node.
+    pub(crate) fn clear(&mut self, node: NodeIndex) {
+        for id in self.ids.remove(&node).into_iter().flatten() {
+            self.remove_owner(node, &id);
         }
     }
 
-    /// Takes up an id that a node had before the exporter started.
-    pub(crate) fn remember(&mut self, node: usize, id: &str) {
-        self.reserve(node);
+    /// Restores a saved replication ID of a node.
+    pub(crate) fn restore(&mut self, node: NodeIndex, id: &str) {
         self.add(node, id);
     }
 
-    /// The ids of a node's data, the last one first seen at the end.
-    pub(crate) fn ids(&self, node: usize) -> impl Iterator<Item = &str> {
-        self.nodes.get(node).into_iter().flatten().map(|id| &**id)
+    /// Returns the replication IDs of the data of a node, the newest last.
+    pub(crate) fn ids(&self, node: NodeIndex) -> impl Iterator<Item = &str> {
+        self.ids.get(&node).into_iter().flatten().map(|id| &**id)
     }
 
-    /// The other nodes that ever held data of a history of this one.
-    pub(crate) fn relatives(&self, node: usize) -> impl Iterator<Item = usize> {
+    /// Returns the other nodes whose data belonged to a history of this node.
+    pub(crate) fn relatives(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
         self.ids(node)
-            .filter_map(|id| self.by.get(id))
+            .filter_map(|id| self.nodes.get(id))
             .flatten()
             .copied()
             .filter(move |other| *other != node)
     }
 
-    /// Whether two nodes ever held data of one history.
-    pub(crate) fn related(&self, a: usize, b: usize) -> bool {
+    /// Returns true if the data of two nodes ever belonged to the same history.
+    pub(crate) fn related(&self, a: NodeIndex, b: NodeIndex) -> bool {
         self.relatives(a).any(|other| other == b)
     }
 
-    /// Whether one master took over from another: the history that it continued was the other's, and the other did not continue a
-    /// later one of its own.
-    pub(crate) fn succeeds(
-        &self,
-        (node, new): (usize, &Replication),
-        (other, old): (usize, &Replication),
-    ) -> bool {
-        let index = |of: usize, id: &str| self.ids(of).position(|own| own == id);
-        let Some(mine) = new.replid2.as_deref().filter(|id| index(other, id).is_some()) else {
-            return false;
-        };
-        let Some(theirs) = old.replid2.as_deref().filter(|id| index(node, id).is_some()) else {
-            return true;
-        };
-        index(node, mine) > index(node, theirs)
+    /// Returns true if one master took over from another: it continued a history of the other, and
+    /// the other did not continue a later one of its own.
+    pub(crate) fn succeeds(&self, new: MasterHistory<'_>, old: MasterHistory<'_>) -> bool {
+        let position = |id: &str| self.ids(new.node).position(|own| own == id);
+        let Some(continued_by_new) = self.continued(new, old.node) else { return false };
+        let Some(continued_by_old) = self.continued(old, new.node) else { return true };
+        position(continued_by_new) > position(continued_by_old)
     }
 
-    fn reserve(&mut self, node: usize) {
-        if self.nodes.len() <= node {
-            self.nodes.resize_with(node + 1, VecDeque::new);
-        }
+    /// Returns the history of another node that a master continued.
+    fn continued<'a>(&self, master: MasterHistory<'a>, other: NodeIndex) -> Option<&'a str> {
+        let previous = master.replication.replid2.as_deref()?;
+        self.ids(other).any(|id| id == previous).then_some(previous)
     }
 
-    fn add(&mut self, node: usize, id: &str) {
-        if self.ids(node).any(|other| other == id) {
+    fn add(&mut self, node: NodeIndex, id: &str) {
+        let ids = self.ids.entry(node).or_default();
+        if ids.iter().any(|other| **other == *id) {
             return;
         }
-        self.nodes[node].push_back(id.into());
-        self.by.entry(id.into()).or_default().push(node);
-        if self.nodes[node].len() > MAX_IDS {
-            // What only this node had relates it to none, so that goes first; the last two are its own.
-            let ids = self.nodes[node].iter().take(MAX_IDS - 1);
-            let lonely = ids
-                .map(|id| self.by.get(id).is_none_or(|by| by.len() < 2))
-                .position(|lonely| lonely);
-            if let Some(dropped) = self.nodes[node].remove(lonely.unwrap_or_default()) {
-                self.forget(node, &dropped);
+        ids.push_back(id.into());
+        self.nodes.entry(id.into()).or_default().push(node);
+        if ids.len() > MAX_IDS {
+            // An ID of this node alone shows no relation, so it goes first. The last two IDs are
+            // those of the current data.
+            let is_exclusive = |id: &str| self.nodes.get(id).is_none_or(|nodes| nodes.len() < 2);
+            let oldest = ids.iter().take(MAX_IDS - 1).position(|id| is_exclusive(id));
+            if let Some(dropped) = ids.remove(oldest.unwrap_or_default()) {
+                self.remove_owner(node, &dropped);
             }
         }
     }
 
-    fn forget(&mut self, node: usize, id: &str) {
-        if let Some(by) = self.by.get_mut(id) {
-            by.retain(|by| *by != node);
-            if by.is_empty() {
-                self.by.remove(id);
+    fn remove_owner(&mut self, node: NodeIndex, id: &str) {
+        if let Some(nodes) = self.nodes.get_mut(id) {
+            nodes.retain(|other| *other != node);
+            if nodes.is_empty() {
+                self.nodes.remove(id);
             }
         }
     }
@@ -126,22 +125,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut memory = LineageTracker::default();
+    fn the_number_of_ids_is_bounded() {
+        let mut tracker = LineageTracker::default();
         for id in 0..1000 {
-            memory.remember(id % 3, &format!("{id:040}"));
+            tracker.restore(NodeIndex::new(id % 3), &format!("{id:040}"));
         }
-        assert_eq!((memory.ids(0).count(), memory.by.len()), (MAX_IDS, 3 * MAX_IDS));
+        assert_eq!(
+            (tracker.ids(NodeIndex::new(0)).count(), tracker.nodes.len()),
+            (MAX_IDS, 3 * MAX_IDS)
+        );
     }
 
     #[test]
-    fn a_node_that_restarts_again_and_again_keeps_what_relates_it() {
-        let mut memory = LineageTracker::default();
-        memory.remember(0, "shared");
-        memory.remember(1, "shared");
+    fn many_restarts_do_not_drop_a_shared_id() {
+        let [first, second] = [0, 1].map(NodeIndex::new);
+        let mut tracker = LineageTracker::default();
+        tracker.restore(first, "shared");
+        tracker.restore(second, "shared");
         for id in 0..20 {
-            memory.remember(0, &id.to_string());
+            tracker.restore(first, &id.to_string());
         }
-        assert!(memory.related(0, 1));
+        assert!(tracker.related(first, second));
     }
 }

@@ -1,160 +1,152 @@
-//! Fact: writes that stale masters accepted and the primary does not have.
+//! Tracker of lost writes: writes that stale masters accepted and the primary does not have.
 //!
-//! `rdb_changes_since_last_save` counts writes, and nothing else that moves offsets. What it grows by on a stale master, from the first
-//! round in which a successor exists, is lost. Where the count falls, by a save that took its part away, the number is a floor; and a
-//! process that read an append-only file at its start counted what it read as writes, so it counts from its first answer.
-
-use std::time::Duration;
+//! `rdb_changes_since_last_save` counts writes only, unlike the replication offset. Its growth on
+//! a stale master, from the first round with a successor, is lost. A save resets the counter, so
+//! the number is a lower bound. A process that loads an append-only file counts the loaded
+//! commands as writes; its writes are counted from its first reply.
 
 use snapshot::NodeSnapshot;
 
-use crate::model::view::NodeView;
+use crate::model::monotonic::Monotonic;
+use crate::model::node_index::{NodeIndex, NodeMap};
+use crate::model::shard::LostWritesView;
+use crate::shard::context::ShardContext;
+use crate::shard::nodes::ShardNodes;
 
-/// Writes that the primary does not have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LostWritesView {
-    /// Writes since the exporter started.
-    pub total: u64,
-    /// Of these, the ones since the running or last split brain began.
-    pub of_split: u64,
-    /// The last split brain that lost any.
-    pub loss: Option<Loss>,
-    /// Replication stream that stale masters produced beyond what the primary took over, bytes; `None` where no formula holds.
-    pub bytes: Option<u64>,
-}
-
-/// Writes that one split brain lost.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// How many.
-    pub writes: u64,
-    /// The places of the stale masters that accepted them.
-    pub stale: Vec<usize>,
-    /// Monotonic time at which the last of them was seen.
-    pub last: Duration,
-}
-
-/// What the fact remembers.
+/// Tracks the lost writes of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct LostWritesTracker {
-    watched: Vec<Option<Count>>,
+    /// Last counts of the stale masters.
+    counts: NodeMap<WriteCount>,
     view: LostWritesView,
-    splits: bool,
+    split_brain: bool,
 }
 
-/// A count of writes as last read from a stale master.
+/// Write counter of a stale master.
 #[derive(Debug, Clone)]
-struct Count {
+struct WriteCount {
     run_id: Option<Box<str>>,
+    /// The `rdb_changes_since_last_save` field of INFO.
     changes: u64,
-    /// What the process read at its start counts as written, and may still be being read.
-    reads_file: bool,
+    /// The process may have loaded an append-only file, which counts as writes.
+    loads_aof: bool,
     loading: bool,
 }
 
-/// What the fact is formed from, beside the nodes.
-pub(crate) struct Stale<'a> {
-    /// The places of the stale masters.
-    pub(crate) masters: &'a [usize],
-    /// The primary, and when it was first seen as master, on the monotonic clock.
-    pub(crate) primary: Option<(usize, Duration)>,
-    /// For each node, whether it answered in this round.
-    pub(crate) answered: &'a [bool],
-    /// Whether there is a split brain.
-    pub(crate) splits: bool,
-    pub(crate) elapsed: Duration,
+/// The stale masters of a round.
+pub(crate) struct StaleMasters<'a> {
+    pub(crate) masters: &'a [NodeIndex],
+    pub(crate) primary: Option<PrimarySince>,
+    /// There is a split brain.
+    pub(crate) split_brain: bool,
+}
+
+/// The primary.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PrimarySince {
+    pub(crate) node: NodeIndex,
+    /// Monotonic time at which the node was first seen as the primary.
+    pub(crate) since: Monotonic,
 }
 
 impl LostWritesTracker {
-    pub(crate) fn observe(&mut self, nodes: &[NodeView], stale: &Stale<'_>) {
-        self.watched.resize(nodes.len(), None);
-        if stale.splits && !self.splits {
+    /// Processes one round.
+    pub(crate) fn observe(
+        &mut self,
+        nodes: ShardNodes<'_>,
+        stale: &StaleMasters<'_>,
+        context: &ShardContext<'_>,
+    ) {
+        if stale.split_brain && !self.split_brain {
             self.view.of_split = 0;
         }
-        self.splits = stale.splits;
-        for (index, node) in nodes.iter().enumerate().filter(|(index, _)| stale.answered[*index]) {
+        self.split_brain = stale.split_brain;
+        for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
             let snapshot = node.snapshot().filter(|_| stale.masters.contains(&index));
-            let Some((snapshot, now)) =
-                snapshot.and_then(|snapshot| Some((snapshot, Count::of(snapshot)?)))
-            else {
-                self.watched[index] = None;
+            let count = snapshot.and_then(|snapshot| Some((snapshot, WriteCount::read(snapshot)?)));
+            let Some((snapshot, count)) = count else {
+                self.counts.remove(&index);
                 continue;
             };
-            let grown = match &self.watched[index] {
-                Some(before) => now.since(before),
-                None if born_stale(snapshot, stale) => now.since_start(),
+            let grown = match self.counts.get(&index) {
+                Some(previous) => count.since(previous),
+                None if started_stale(snapshot, stale, context.now()) => count.since_start(),
                 None => 0,
             };
-            self.watched[index] = Some(now);
+            self.counts.insert(index, count);
             if grown > 0 {
-                self.lost(index, grown, stale.elapsed);
+                self.add_loss(index, grown, context.now());
             }
         }
         self.view.bytes =
-            stale.primary.and_then(|(primary, _)| bytes(nodes, stale.masters, primary));
+            stale.primary.and_then(|primary| lost_bytes(nodes, stale.masters, primary.node));
     }
 
-    /// Forgets the node at a place.
-    pub(crate) fn clear(&mut self, index: usize) {
-        self.watched.get_mut(index).map(Option::take);
+    /// Forgets a node that left.
+    pub(crate) fn clear(&mut self, index: NodeIndex) {
+        self.counts.remove(&index);
         if let Some(loss) = &mut self.view.loss {
             loss.stale.retain(|stale| *stale != index);
         }
     }
 
+    /// Returns the lost writes so far.
     pub(crate) fn view(&self) -> &LostWritesView {
         &self.view
     }
 
-    fn lost(&mut self, index: usize, writes: u64, elapsed: Duration) {
+    fn add_loss(&mut self, index: NodeIndex, writes: u64, now: Monotonic) {
         self.view.total += writes;
-        let loss = self.view.loss.take().filter(|_| self.view.of_split > 0).unwrap_or_default();
-        let mut stale = loss.stale;
-        if !stale.contains(&index) {
-            stale.push(index);
+        let mut loss = self.view.loss.take().filter(|_| self.view.of_split > 0).unwrap_or_default();
+        if !loss.stale.contains(&index) {
+            loss.stale.push(index);
         }
+        loss.writes += writes;
+        loss.last = now;
         self.view.of_split += writes;
-        self.view.loss = Some(Loss { writes: loss.writes + writes, stale, last: elapsed });
+        self.view.loss = Some(loss);
     }
 }
 
-impl Count {
-    fn of(snapshot: &NodeSnapshot) -> Option<Self> {
-        Some(Count {
+impl WriteCount {
+    fn read(snapshot: &NodeSnapshot) -> Option<Self> {
+        Some(WriteCount {
             run_id: snapshot.identity.run_id.clone(),
             changes: snapshot.persistence.rdb.changes?,
-            reads_file: snapshot.persistence.aof.enabled != Some(false),
+            loads_aof: snapshot.persistence.aof.enabled != Some(false),
             loading: snapshot.persistence.loading != Some(false),
         })
     }
 
-    /// Writes since an earlier count. A save takes away what was written before it began.
-    fn since(&self, before: &Count) -> u64 {
-        if self.run_id != before.run_id {
+    /// Returns the writes since an earlier count. A save subtracts the writes before it.
+    fn since(&self, earlier: &WriteCount) -> u64 {
+        if self.run_id != earlier.run_id {
             self.since_start()
-        } else if self.loading || before.loading {
+        } else if self.loading || earlier.loading {
             0
         } else {
-            self.changes.saturating_sub(before.changes)
+            self.changes.saturating_sub(earlier.changes)
         }
     }
 
-    /// Writes since the process started, as far as they can be told from what it read then.
+    /// Returns the writes since the process started, unless the count includes loaded commands.
     fn since_start(&self) -> u64 {
-        if self.reads_file || self.loading { 0 } else { self.changes }
+        if self.loads_aof || self.loading { 0 } else { self.changes }
     }
 }
 
-/// The process started when there was a successor already: then every write that it took is lost.
-fn born_stale(snapshot: &NodeSnapshot, stale: &Stale<'_>) -> bool {
-    let started = snapshot.identity.uptime.map(|uptime| stale.elapsed.saturating_sub(uptime));
-    matches!((started, stale.primary), (Some(started), Some((_, since))) if started > since)
+/// Returns true if the process started when there was a successor already: then all of its writes
+/// are lost.
+fn started_stale(snapshot: &NodeSnapshot, stale: &StaleMasters<'_>, now: Monotonic) -> bool {
+    let started = snapshot.identity.uptime.map(|uptime| now.saturating_sub(uptime));
+    matches!((started, stale.primary), (Some(started), Some(primary)) if started > primary.since)
 }
 
-/// The formula needs the history that the primary continued to be the one that the stale master still writes.
-fn bytes(nodes: &[NodeView], stale: &[usize], primary: usize) -> Option<u64> {
+/// Returns the bytes that stale masters appended to the history that the primary continued;
+/// `None` if the primary continued another history.
+fn lost_bytes(nodes: ShardNodes<'_>, stale: &[NodeIndex], primary: NodeIndex) -> Option<u64> {
     let new = &nodes[primary].snapshot()?.replication;
-    let beyond = |index: &usize| {
+    let beyond = |index: &NodeIndex| {
         let old = &nodes[*index].snapshot()?.replication;
         let continues = old.replid.is_some() && old.replid == new.replid2;
         let taken_over = new.second_offset.filter(|_| continues)?.saturating_sub(1);

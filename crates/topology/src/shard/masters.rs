@@ -1,103 +1,118 @@
-//! Fact: what the nodes that claim to be master are to one another: the primary, stale, split, or strangers.
+//! Classification of the nodes that claim the role of master: the primary, stale masters and
+//! unrelated masters.
 
 use snapshot::Role;
 
-use crate::discovery::sentinels::SentinelsView;
-use crate::model::view::NodeView;
-use crate::node::process::duplicate_processes;
-use crate::shard::ShardContext;
-use crate::shard::lineage;
-use crate::shard::primary::{PrimaryCandidates, PrimaryView};
+use crate::model::node::NodeView;
+use crate::model::node_index::NodeIndex;
+use crate::model::sentinels::SentinelsView;
+use crate::model::shard::PrimaryView;
+use crate::node::process::{DuplicateProcess, duplicate_processes};
+use crate::shard::context::ShardContext;
+use crate::shard::lineage::LineageTracker;
+use crate::shard::nodes::ShardNodes;
+use crate::shard::primary::PrimaryCandidates;
 
-/// The nodes that claim to be master, by their places.
+/// The nodes that claim the role of master. All lists are in ascending order.
 #[derive(Debug)]
 pub(crate) struct MasterClaims {
-    /// All of them, in order.
-    pub(crate) all: Vec<usize>,
-    /// One of them has something in common with the data of the deployment.
-    pub(crate) claimed: bool,
+    /// All of them.
+    pub(crate) all: Vec<NodeIndex>,
+    /// One of them may be the primary.
+    pub(crate) has_candidate: bool,
     /// The primary.
     pub(crate) primary: Option<PrimaryView>,
-    /// The primary, or all of them where several are meant.
-    pub(crate) acting: Vec<usize>,
-    /// Those beside the primary that share a history with it, and those whose history another one took over.
-    pub(crate) stale: Vec<usize>,
-    /// Those that share a history with another one.
-    pub(crate) split: Vec<usize>,
-    /// Those that share none with the primary, or with any other.
-    pub(crate) unrelated: Vec<usize>,
+    /// The primary, or all masters if the configuration expects several.
+    pub(crate) primaries: Vec<NodeIndex>,
+    /// Masters that share a history with the primary, and masters whose history another one
+    /// continued.
+    pub(crate) stale: Vec<NodeIndex>,
+    /// Masters that share a history with another one.
+    pub(crate) split: Vec<NodeIndex>,
+    /// Masters that share no history with the primary, or with any other master.
+    pub(crate) unrelated: Vec<NodeIndex>,
 }
 
 impl MasterClaims {
-    /// Tells them apart. `previous` is the primary so far.
-    pub(crate) fn tell(
-        nodes: &[NodeView],
-        lineage: &lineage::LineageTracker,
-        previous: Option<usize>,
+    /// Classifies the masters of a round. `previous` is the last known primary.
+    pub(crate) fn classify(
+        nodes: ShardNodes<'_>,
+        lineage: &LineageTracker,
+        previous: Option<NodeIndex>,
         context: &ShardContext<'_>,
     ) -> Self {
-        let mut all: Vec<_> =
-            (0..nodes.len()).filter(|index| nodes[*index].role() == Some(Role::Master)).collect();
-        // A process behind two addresses, as when a name leads astray for a while, is there once: where the primary was, else at the first.
-        for (first, second) in duplicate_processes(nodes, all.iter().copied()) {
-            let other = if previous == Some(second) { first } else { second };
-            all.retain(|index| *index != other);
-        }
-        let meant = context.expect.masters.map_or(1, |masters| masters as usize);
-        let (several, multiple) = (all.len() > meant, meant > 1);
-        // A master that has nothing in common with the data of the deployment is not its primary for want of another.
-        let named = context.sentinels.and_then(SentinelsView::named);
-        let usurped = is_usurped(nodes, lineage, &all, previous)
+        let all = distinct_masters(nodes, previous);
+        let expected = context.expect.masters.map_or(1, |masters| masters as usize);
+        let (too_many, expects_several) = (all.len() > expected, expected > 1);
+        let named = context.sentinels.and_then(SentinelsView::named_master);
+        // A master without any relation to the data of the deployment does not become the primary
+        // just because no other node claims to be master.
+        let is_foreign = is_foreign(nodes, lineage, &all, previous)
             && (named.is_none() || named != all.first().copied());
-        let claimants = if usurped { Vec::new() } else { all.clone() };
-        let claims = PrimaryCandidates {
+        let claimants = if is_foreign { Vec::new() } else { all.clone() };
+        let candidates = PrimaryCandidates {
             nodes,
             masters: &claimants,
             lineage,
             named,
-            owner: context.owner,
+            slot_owner: context.slot_owner,
             previous,
         };
-        let primary = claims.choose().filter(|_| !context.expect.external && !multiple);
-        let akin = |one: usize, other: usize| {
+        let primary = candidates.choose().filter(|_| !context.expect.external && !expects_several);
+        let are_related = |one: NodeIndex, other: NodeIndex| {
             lineage.related(one, other) || context.lists_together(one, other)
         };
-        let related =
-            |master: usize| all.iter().any(|other| *other != master && akin(master, *other));
-        let is_stale = |master: usize| {
+        let has_relative = |master: NodeIndex| {
+            all.iter().any(|other| *other != master && are_related(master, *other))
+        };
+        let is_stale = |master: NodeIndex| {
             let beside =
-                |primary: &PrimaryView| primary.node != master && akin(primary.node, master);
-            several && (claims.is_succeeded(master) || primary.as_ref().is_some_and(beside))
+                |primary: &PrimaryView| primary.node != master && are_related(primary.node, master);
+            too_many && (candidates.is_succeeded(master) || primary.as_ref().is_some_and(beside))
         };
-        let is_strange = |master: usize| match primary {
-            Some(primary) => master != primary.node && !akin(primary.node, master),
-            None => !related(master),
+        let is_unrelated = |master: NodeIndex| match primary {
+            Some(primary) => master != primary.node && !are_related(primary.node, master),
+            None => !has_relative(master),
         };
-        let those = |which: &dyn Fn(usize) -> bool| {
-            all.iter().copied().filter(|master| which(*master)).collect::<Vec<_>>()
+        let select = |condition: &dyn Fn(NodeIndex) -> bool| {
+            all.iter().copied().filter(|master| condition(*master)).collect::<Vec<_>>()
         };
         MasterClaims {
-            claimed: !claimants.is_empty(),
+            has_candidate: !claimants.is_empty(),
             primary,
-            acting: if multiple {
+            primaries: if expects_several {
                 all.clone()
             } else {
                 primary.iter().map(|primary| primary.node).collect()
             },
-            stale: those(&is_stale),
-            split: those(&|master| several && related(master)),
-            unrelated: those(&|master| (several || claimants.is_empty()) && is_strange(master)),
+            stale: select(&is_stale),
+            split: select(&|master| too_many && has_relative(master)),
+            unrelated: select(&|master| (too_many || claimants.is_empty()) && is_unrelated(master)),
             all,
         }
     }
 }
 
-/// The only master is none of ours: it shares no history with the last primary, whose replicas are still there.
-fn is_usurped(
-    nodes: &[NodeView],
-    lineage: &lineage::LineageTracker,
-    masters: &[usize],
-    previous: Option<usize>,
+/// Returns the nodes that claim the role of master. A process with two addresses counts once: as
+/// the previous primary, or as the first node.
+fn distinct_masters(nodes: ShardNodes<'_>, previous: Option<NodeIndex>) -> Vec<NodeIndex> {
+    let is_master = |index: &NodeIndex| nodes[*index].role() == Some(Role::Master);
+    let mut masters: Vec<_> = nodes.indices().filter(is_master).collect();
+    let duplicates = duplicate_processes(nodes.deployment(), masters.iter().copied());
+    for DuplicateProcess { first, second } in duplicates {
+        let dropped = if previous == Some(second) { first } else { second };
+        masters.retain(|index| *index != dropped);
+    }
+    masters
+}
+
+/// Returns true if the only master shares no history with the last primary, while replicas still
+/// hold the history of that primary.
+fn is_foreign(
+    nodes: ShardNodes<'_>,
+    lineage: &LineageTracker,
+    masters: &[NodeIndex],
+    previous: Option<NodeIndex>,
 ) -> bool {
     let ([master], Some(last)) = (masters, previous) else { return false };
     let holds_its_history = |node: &NodeView| {
@@ -107,5 +122,5 @@ fn is_usurped(
             .and_then(|snapshot| snapshot.replication.replid.as_deref());
         replid.is_some_and(|replid| lineage.ids(last).any(|id| id == replid))
     };
-    *master != last && !lineage.related(*master, last) && nodes.iter().any(holds_its_history)
+    *master != last && !lineage.related(*master, last) && nodes.values().any(holds_its_history)
 }

@@ -1,141 +1,138 @@
-//! Fact: no node is primary, on evidence. A node that was silent for a moment is no evidence.
+//! Tracker of periods without a primary. A single missed poll is no evidence.
 
 use std::time::Duration;
 
 use crate::limits::MAX_ACCRUED_INTERVALS;
-use crate::model::view::NodeView;
-use crate::node::state::{NodeState, is_absence};
+use crate::model::monotonic::Monotonic;
+use crate::model::node::{NodeState, is_absence};
+use crate::model::node_index::NodeIndex;
+use crate::model::shard::{NoPrimaryReason, NoPrimaryView};
+use crate::shard::context::ShardContext;
+use crate::shard::nodes::ShardNodes;
 
-/// Why no node is primary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoPrimaryReason {
-    /// No node answers.
-    AllDown,
-    /// The nodes follow one another in a circle.
-    Loop,
-    /// A node does not answer, the last primary for one, and no other claims to be master.
-    PrimaryDown,
-    /// All nodes answer, and all follow another.
-    AllReplicas,
-}
-
-/// Whether there is no primary, and for how long there was none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NoPrimaryView {
-    /// Why, while there is none.
-    pub why: Option<NoPrimaryReason>,
-    /// Monotonic time at which it was lost; of the last time, once there is one again.
-    pub since: Duration,
-    /// All the time that this was seen, since the exporter started.
-    pub total: Duration,
-}
-
-/// What the fact remembers.
+/// Tracks the periods without a primary.
 #[derive(Debug, Default)]
 pub(crate) struct NoPrimaryTracker {
     view: NoPrimaryView,
-    seen: Duration,
-    /// The first round that showed nodes which all follow another, and the time that it may add.
-    first: Option<(Duration, Duration)>,
+    /// Monotonic time of the last round without a primary.
+    last_seen: Monotonic,
+    /// The first round in which all nodes were replicas.
+    first: Option<FirstSighting>,
 }
 
-/// What one round says.
+/// A round that showed an unconfirmed loss of the primary.
+#[derive(Debug, Clone, Copy)]
+struct FirstSighting {
+    at: Monotonic,
+    /// Time that the round may add to the total.
+    accrued: Duration,
+}
+
+/// Presence of a primary in one round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PrimaryPresence {
-    /// There is one, or we are the ones who cannot see it.
+    /// There is a primary, or Rolecall itself cannot read the node.
     Present,
-    /// Nothing that would change what was known.
+    /// Unknown: the previous state stays.
     Unknown,
     /// There is none, for this reason.
     Lost(NoPrimaryReason),
 }
 
-impl NoPrimaryReason {
-    /// The value of `why` in events and documents.
-    pub const fn label(self) -> &'static str {
-        match self {
-            NoPrimaryReason::AllDown => "all_down",
-            NoPrimaryReason::Loop => "loop",
-            NoPrimaryReason::PrimaryDown => "primary_down",
-            NoPrimaryReason::AllReplicas => "all_replicas",
-        }
-    }
-}
-
 impl NoPrimaryTracker {
-    pub(crate) fn observe(
-        &mut self,
-        sight: PrimaryPresence,
-        elapsed: Duration,
-        accrued: Duration,
-        interval: Duration,
-    ) {
+    /// Processes one round.
+    pub(crate) fn observe(&mut self, presence: PrimaryPresence, context: &ShardContext<'_>) {
+        let (now, interval) = (context.now(), context.interval());
+        let current = FirstSighting { at: now, accrued: context.accrued };
         let view = &mut self.view;
-        match sight {
+        match presence {
             PrimaryPresence::Unknown => {}
             PrimaryPresence::Present => (view.why, self.first) = (None, None),
-            // Two replies are not of one moment: a swap of roles may look like this for one round.
+            // The nodes do not reply at the same moment: a switch of roles may look like this for
+            // one round.
             PrimaryPresence::Lost(NoPrimaryReason::Loop | NoPrimaryReason::AllReplicas)
                 if view.why.is_none() && self.first.is_none() =>
             {
-                self.first = Some((elapsed, accrued));
+                self.first = Some(current);
             }
             PrimaryPresence::Lost(why) => {
                 if view.why.is_none() {
-                    let (first, accrued) = self.first.take().unwrap_or((elapsed, accrued));
-                    view.since = first;
-                    self.seen = first.saturating_sub(accrued.min(interval));
+                    let first = self.first.take().unwrap_or(current);
+                    view.since = first.at;
+                    self.last_seen = first.at.saturating_sub(first.accrued.min(interval));
                 }
-                view.total +=
-                    elapsed.saturating_sub(self.seen).min(interval * MAX_ACCRUED_INTERVALS);
+                view.total += now.since(self.last_seen).min(interval * MAX_ACCRUED_INTERVALS);
                 view.why = Some(why);
-                self.seen = elapsed;
+                self.last_seen = now;
             }
         }
     }
 
+    /// Returns the periods so far.
     pub(crate) fn view(&self) -> NoPrimaryView {
         self.view
     }
 }
 
-/// What a round says of nodes of which none is primary. `last` is the primary so far.
-pub(crate) fn find(
-    nodes: &[NodeView],
-    answered: &[bool],
-    looped: &[usize],
-    last: Option<usize>,
-    down_after: Duration,
+/// Numbers of data nodes of a shard in one round.
+#[derive(Default)]
+struct Availability {
+    total: usize,
+    /// Nodes whose state is not decided yet.
+    undecided: usize,
+    up: usize,
+    /// Nodes that are down for a reason that concerns Rolecall alone.
+    hidden: usize,
+    /// Nodes that do not reply.
+    absent: usize,
+}
+
+/// Returns the presence of a primary in a round in which no node may be the primary. `last` is the
+/// last known primary.
+pub(crate) fn primary_presence(
+    nodes: ShardNodes<'_>,
+    replication_loop: &[NodeIndex],
+    last: Option<NodeIndex>,
+    context: &ShardContext<'_>,
 ) -> PrimaryPresence {
-    let (mut some, mut waits, mut hidden, mut absent, mut answers) =
-        (false, false, false, false, false);
-    for (node, answered) in nodes.iter().zip(answered).filter(|(node, _)| node.holds_data()) {
-        some = true;
-        match node.presence {
-            NodeState::Pending => waits = true,
-            // One whose role is not understood may well be the primary.
-            NodeState::Up => (waits, answers) = (waits || !answered || node.role().is_none(), true),
-            NodeState::Down { reason, .. } if !is_absence(reason) => hidden = true,
-            NodeState::Down { .. } => {
-                (waits, absent) = (waits || node.polling.silence < down_after, true);
-            }
-        }
-    }
-    let last_is_gone = last.is_some_and(
-        |last| matches!(nodes[last].presence, NodeState::Down { reason, .. } if is_absence(reason)),
-    );
-    if !some || waits {
+    let availability = availability(nodes, context);
+    if availability.total == 0 || availability.undecided > 0 {
         PrimaryPresence::Unknown
-    } else if hidden && !last_is_gone {
-        // A node that we cannot read may well be the primary.
+    } else if availability.hidden > 0 && !last.is_some_and(|last| nodes[last].is_absent()) {
+        // A node that only Rolecall cannot read may be the primary.
         PrimaryPresence::Present
-    } else if !answers && !hidden {
+    } else if availability.up + availability.hidden == 0 {
         PrimaryPresence::Lost(NoPrimaryReason::AllDown)
-    } else if !looped.is_empty() {
+    } else if !replication_loop.is_empty() {
         PrimaryPresence::Lost(NoPrimaryReason::Loop)
-    } else if absent {
+    } else if availability.absent > 0 {
         PrimaryPresence::Lost(NoPrimaryReason::PrimaryDown)
     } else {
         PrimaryPresence::Lost(NoPrimaryReason::AllReplicas)
     }
+}
+
+fn availability(nodes: ShardNodes<'_>, context: &ShardContext<'_>) -> Availability {
+    let mut availability = Availability::default();
+    for (index, node) in nodes.iter().filter(|(_, node)| node.holds_data()) {
+        availability.total += 1;
+        let is_undecided = match node.presence {
+            NodeState::Pending => true,
+            NodeState::Up => {
+                availability.up += 1;
+                // A node with an unknown role may be the primary.
+                !context.answered(index) || node.role().is_none()
+            }
+            NodeState::Down { reason, .. } if !is_absence(reason) => {
+                availability.hidden += 1;
+                false
+            }
+            NodeState::Down { .. } => {
+                availability.absent += 1;
+                node.polling.silence < context.deployment.down_after
+            }
+        };
+        availability.undecided += usize::from(is_undecided);
+    }
+    availability
 }

@@ -1,145 +1,123 @@
-//! Fact: the primary, the one node that the evidence of the whole deployment says is the real master.
+//! Choice of the primary: the node that the evidence of the whole deployment identifies as the
+//! real master.
 
 use std::collections::HashSet;
 
 use snapshot::{Replication, Role};
 
-use crate::model::view::NodeView;
-use crate::shard::lineage;
+use crate::model::node_index::NodeIndex;
+use crate::model::shard::{PrimaryEvidence, PrimaryView};
+use crate::shard::lineage::{LineageTracker, MasterHistory};
+use crate::shard::nodes::ShardNodes;
 
-/// What says that a node is the primary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PrimaryEvidence {
-    /// It took over the history of the other masters, or the deployment's replicas hold its history.
-    Lineage,
-    /// Most Sentinels name it, at the highest epoch.
-    Sentinel,
-    /// No other node claims to be master.
-    Sole,
-    /// It serves the slots at the highest epoch of the cluster.
-    Epoch,
-    /// The configuration expects it to be master.
-    Expected,
-    /// It was the primary before, and nothing says otherwise.
-    Previous,
-}
-
-/// The primary, and what says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PrimaryView {
-    /// Its place among the nodes.
-    pub node: usize,
-    /// What says so.
-    pub evidence: PrimaryEvidence,
-}
-
-/// What the choice is made from.
+/// Evidence for the choice of the primary.
 pub(crate) struct PrimaryCandidates<'a> {
-    pub(crate) nodes: &'a [NodeView],
-    /// The places of the nodes that claim to be master, in order.
-    pub(crate) masters: &'a [usize],
-    pub(crate) lineage: &'a lineage::LineageTracker,
-    /// The node that most Sentinels name, if they do not flag it down.
-    pub(crate) named: Option<usize>,
-    /// The node that serves the slots at the highest epoch, in a cluster.
-    pub(crate) owner: Option<usize>,
-    /// The primary so far.
-    pub(crate) previous: Option<usize>,
-}
-
-impl PrimaryEvidence {
-    /// The value of the label `evidence`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            PrimaryEvidence::Lineage => "lineage",
-            PrimaryEvidence::Sentinel => "sentinel",
-            PrimaryEvidence::Sole => "sole",
-            PrimaryEvidence::Epoch => "epoch",
-            PrimaryEvidence::Expected => "expected",
-            PrimaryEvidence::Previous => "previous",
-        }
-    }
+    pub(crate) nodes: ShardNodes<'a>,
+    /// The nodes that claim the role of master, in ascending order.
+    pub(crate) masters: &'a [NodeIndex],
+    pub(crate) lineage: &'a LineageTracker,
+    /// The master that a majority of the Sentinels names and does not report as down.
+    pub(crate) named: Option<NodeIndex>,
+    /// In a cluster, the node that serves the slots at the highest epoch.
+    pub(crate) slot_owner: Option<NodeIndex>,
+    /// The last known primary.
+    pub(crate) previous: Option<NodeIndex>,
 }
 
 impl PrimaryCandidates<'_> {
-    /// The primary by the strongest evidence there is; `None` when no node claims to be master, or nothing tells those that do apart.
+    /// Chooses the primary by the strongest evidence. Returns `None` if no node claims the role of
+    /// master, or if nothing distinguishes those that do.
     pub(crate) fn choose(&self) -> Option<PrimaryView> {
-        let found = |node, evidence| Some(PrimaryView { node, evidence });
         let unsucceeded: Vec<_> =
             self.masters.iter().copied().filter(|master| !self.is_succeeded(*master)).collect();
-        // In a circle of successions none is the last.
+        // If each master continues the history of another one, none is the last.
         let candidates = if unsucceeded.is_empty() { self.masters } else { &unsucceeded };
-        // In a cluster slots decide.
-        if let Some(node) =
-            self.owner.filter(|owner| self.masters.len() > 1 && self.masters.contains(owner))
-        {
-            return found(node, PrimaryEvidence::Epoch);
+        self.by_slots()
+            .or_else(|| self.by_lineage(candidates))
+            .or_else(|| self.by_sentinels(candidates))
+            .or_else(|| self.by_default(candidates))
+    }
+
+    /// In a cluster, the slots decide.
+    fn by_slots(&self) -> Option<PrimaryView> {
+        let owner = self.slot_owner.filter(|owner| self.masters.contains(owner))?;
+        (self.masters.len() > 1)
+            .then_some(PrimaryView { node: owner, evidence: PrimaryEvidence::Epoch })
+    }
+
+    fn by_lineage(&self, candidates: &[NodeIndex]) -> Option<PrimaryView> {
+        if self.masters.len() < 2 {
+            return None;
         }
-        if let [node] = *candidates
-            && self.masters.len() > 1
-        {
-            return found(node, PrimaryEvidence::Lineage);
-        }
-        if self.masters.len() > 1 {
-            let followed = self.followed();
-            if let Some(node) = only(candidates, |master| {
-                self.replid(master).is_some_and(|id| followed.contains(id))
-            }) {
-                return found(node, PrimaryEvidence::Lineage);
-            }
-        }
-        if let Some(node) = self.named.filter(|named| candidates.contains(named)) {
-            return found(node, PrimaryEvidence::Sentinel);
-        }
+        let node = if let [node] = *candidates {
+            node
+        } else {
+            let held = self.replica_histories();
+            only(candidates, |master| self.replid(master).is_some_and(|id| held.contains(id)))?
+        };
+        Some(PrimaryView { node, evidence: PrimaryEvidence::Lineage })
+    }
+
+    fn by_sentinels(&self, candidates: &[NodeIndex]) -> Option<PrimaryView> {
+        let node = self.named.filter(|named| candidates.contains(named))?;
+        Some(PrimaryView { node, evidence: PrimaryEvidence::Sentinel })
+    }
+
+    fn by_default(&self, candidates: &[NodeIndex]) -> Option<PrimaryView> {
         if let [node] = *self.masters {
-            return found(node, PrimaryEvidence::Sole);
+            return Some(PrimaryView { node, evidence: PrimaryEvidence::Sole });
         }
-        // Of masters of one history, what the configuration expects says less than what was so before: it knows no failover.
+        // The expected role knows no failover. Among masters of one history the previous primary
+        // is stronger evidence.
         let previous = self.previous.filter(|previous| candidates.contains(previous));
-        let related = |previous: &usize| {
+        let is_related = |previous: NodeIndex| {
             candidates
                 .iter()
-                .all(|other| other == previous || self.lineage.related(*other, *previous))
+                .all(|other| *other == previous || self.lineage.related(*other, previous))
         };
         let expected =
             only(candidates, |master| self.nodes[master].node.expected_role == Some(Role::Master));
-        match (previous, expected) {
-            (Some(previous), _) if related(&previous) => found(previous, PrimaryEvidence::Previous),
-            (_, Some(expected)) => found(expected, PrimaryEvidence::Expected),
-            (Some(previous), None) => found(previous, PrimaryEvidence::Previous),
-            (None, None) => None,
-        }
+        let (node, evidence) = match (previous, expected) {
+            (Some(previous), _) if is_related(previous) => (previous, PrimaryEvidence::Previous),
+            (_, Some(expected)) => (expected, PrimaryEvidence::Expected),
+            (Some(previous), None) => (previous, PrimaryEvidence::Previous),
+            (None, None) => return None,
+        };
+        Some(PrimaryView { node, evidence })
     }
 
-    /// Another master took over the history of this one.
-    pub(crate) fn is_succeeded(&self, master: usize) -> bool {
+    /// Returns true if another master continued the history of this one.
+    pub(crate) fn is_succeeded(&self, master: NodeIndex) -> bool {
+        let Some(old) = self.history(master) else { return false };
         self.lineage
             .relatives(master)
             .filter(|other| self.masters.binary_search(other).is_ok())
-            .any(|other| match (self.replication(other), self.replication(master)) {
-                (Some(new), Some(old)) => self.lineage.succeeds((other, new), (master, old)),
-                _ => false,
-            })
+            .filter_map(|other| self.history(other))
+            .any(|new| self.lineage.succeeds(new, old))
     }
 
-    /// The histories that replicas of the deployment hold.
-    fn followed(&self) -> HashSet<&str> {
-        let replicas = self.nodes.iter().filter(|node| node.role() == Some(Role::Replica));
+    /// Returns the histories that the replicas of the deployment hold.
+    fn replica_histories(&self) -> HashSet<&str> {
+        let replicas = self.nodes.values().filter(|node| node.role() == Some(Role::Replica));
         replicas.filter_map(|node| node.snapshot()?.replication.replid.as_deref()).collect()
     }
 
-    fn replid(&self, index: usize) -> Option<&str> {
+    fn replid(&self, index: NodeIndex) -> Option<&str> {
         self.replication(index)?.replid.as_deref()
     }
 
-    fn replication(&self, index: usize) -> Option<&Replication> {
+    fn history(&self, node: NodeIndex) -> Option<MasterHistory<'_>> {
+        Some(MasterHistory { node, replication: self.replication(node)? })
+    }
+
+    fn replication(&self, index: NodeIndex) -> Option<&Replication> {
         Some(&self.nodes[index].snapshot()?.replication)
     }
 }
 
-/// The one place of which something holds.
-fn only(indices: &[usize], holds: impl Fn(usize) -> bool) -> Option<usize> {
-    let mut found = indices.iter().copied().filter(|index| holds(*index));
-    let first = found.next()?;
-    found.next().is_none().then_some(first)
+/// Returns the node that fulfils a condition, if it is the only one.
+fn only(indices: &[NodeIndex], condition: impl Fn(NodeIndex) -> bool) -> Option<NodeIndex> {
+    let mut matching = indices.iter().copied().filter(|index| condition(*index));
+    let first = matching.next()?;
+    matching.next().is_none().then_some(first)
 }

@@ -1,42 +1,47 @@
-//! Fact: how many replicas there are, against how many there should be or lately were.
+//! Tracker of the number of replicas in the last hour.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::limits::REPLICAS_REMEMBERED;
+use crate::model::monotonic::Monotonic;
 
-/// How finely the past is remembered.
-const STEP: Duration = Duration::from_secs(60);
+/// Length of the periods for which a maximum is stored.
+const PERIOD: Duration = Duration::from_secs(60);
 
-/// What the fact remembers: the most replicas seen at a time, by the minute.
+/// Tracks the largest number of replicas in each minute.
 #[derive(Debug, Default)]
 pub(crate) struct ReplicaCountTracker {
-    highest: VecDeque<(Duration, usize)>,
+    maxima: VecDeque<PeriodMaximum>,
+}
+
+/// The largest number of replicas in one period.
+#[derive(Debug, Clone, Copy)]
+struct PeriodMaximum {
+    begin: Monotonic,
+    replicas: usize,
 }
 
 impl ReplicaCountTracker {
-    /// Takes up a count, and gives the highest of late.
-    pub(crate) fn observe(&mut self, count: usize, elapsed: Duration) -> usize {
-        match self.highest.back_mut() {
-            Some((begun, highest)) if elapsed.saturating_sub(*begun) < STEP => {
-                *highest = (*highest).max(count);
+    /// Processes the number of replicas of a round and returns the largest recent one.
+    pub(crate) fn observe(&mut self, replicas: usize, now: Monotonic) -> usize {
+        match self.maxima.back_mut() {
+            Some(maximum) if now.since(maximum.begin) < PERIOD => {
+                maximum.replicas = maximum.replicas.max(replicas);
             }
-            _ => self.highest.push_back((elapsed, count)),
+            _ => self.maxima.push_back(PeriodMaximum { begin: now, replicas }),
         }
-        while self
-            .highest
-            .front()
-            .is_some_and(|(begun, _)| elapsed.saturating_sub(*begun) > REPLICAS_REMEMBERED)
-        {
-            self.highest.pop_front();
+        let is_old = |maximum: &PeriodMaximum| now.since(maximum.begin) > REPLICAS_REMEMBERED;
+        while self.maxima.front().is_some_and(is_old) {
+            self.maxima.pop_front();
         }
-        self.highest.iter().map(|(_, count)| *count).max().unwrap_or_default()
+        self.maxima.iter().map(|maximum| maximum.replicas).max().unwrap_or_default()
     }
 
-    /// So many were taken away on purpose, and are not missed.
-    pub(crate) fn removed(&mut self, count: usize) {
-        for (_, highest) in &mut self.highest {
-            *highest = highest.saturating_sub(count);
+    /// Subtracts replicas that were removed on purpose.
+    pub(crate) fn remove(&mut self, count: usize) {
+        for maximum in &mut self.maxima {
+            maximum.replicas = maximum.replicas.saturating_sub(count);
         }
     }
 }

@@ -1,101 +1,109 @@
-//! Fact: full synchronisations of a replica, as they come to an end.
+//! Tracker of the full resyncs of a replica, counted when they complete.
 
 use snapshot::{LinkStatus, NodeSnapshot, Role};
 
-/// What the fact remembers of one node.
+/// Tracks the full resyncs of one node.
 #[derive(Debug, Default)]
 pub(crate) struct ResyncTracker {
     total: u64,
     run_id: Option<Box<str>>,
     replid: Option<Box<str>>,
-    stood: bool,
-    /// A synchronisation was seen since the link was lost.
+    was_connected: bool,
+    /// A synchronization ran since the link went down.
     syncing: bool,
-    /// How often the node was told whom to follow.
-    told: u64,
-    /// What its master had counted when the link stood last.
-    master: Option<Counted>,
+    /// Number of REPLICAOF commands when the link was last connected.
+    replicaof_commands: u64,
+    /// Counters of the upstream when the link was last connected.
+    upstream: Option<SyncCounters>,
 }
 
-/// What a master counted.
+/// Synchronization counters of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Counted {
+struct SyncCounters {
     run_id: Option<Box<str>>,
+    /// The `sync_full` field of INFO.
     full: u64,
+    /// The `sync_partial_ok` field of INFO.
     partial: u64,
-    /// It has this one replica and no other.
-    alone: bool,
+    /// The upstream has exactly one replica.
+    single_replica: bool,
 }
 
 impl ResyncTracker {
-    /// Takes up one answer. `told` is how often the node was told whom to follow, `master` the last answer of the node that it follows,
-    /// if that is one of ours.
+    /// Processes one reply. `replicaof_commands` is the number of REPLICAOF commands so far,
+    /// `upstream` the last reply of the upstream, if it is a node of the shard.
     pub(crate) fn observe(
         &mut self,
         snapshot: &NodeSnapshot,
-        told: u64,
-        master: Option<&NodeSnapshot>,
+        replicaof_commands: u64,
+        upstream: Option<&NodeSnapshot>,
     ) {
         let replication = &snapshot.replication;
-        let counted = master.and_then(Counted::of);
-        let stands =
-            replication.link.as_ref().is_some_and(|link| link.status == Some(LinkStatus::Up));
+        let counters = upstream.and_then(SyncCounters::read);
+        let link = replication.link.as_ref();
+        let is_connected = link.is_some_and(|link| link.status == Some(LinkStatus::Up));
         if replication.role == Some(Role::Replica) {
-            if stands
-                && (self.starts_over(snapshot)
-                    || self.begins_again(snapshot, told, counted.as_ref()))
+            if is_connected
+                && (self.has_new_history(snapshot)
+                    || self.was_synced_fully(snapshot, replicaof_commands, counters.as_ref()))
             {
                 self.total += 1;
             }
-            let link_syncs =
-                replication.link.as_ref().is_some_and(|link| link.syncing == Some(true));
-            self.syncing = !stands && (self.syncing || link_syncs);
+            let is_syncing = link.is_some_and(|link| link.syncing == Some(true));
+            self.syncing = !is_connected && (self.syncing || is_syncing);
         } else {
             self.syncing = false;
         }
-        if stands || self.master.is_none() {
-            self.master = counted;
+        if is_connected || self.upstream.is_none() {
+            self.upstream = counters;
         }
-        if stands || replication.role != Some(Role::Replica) {
+        if is_connected || replication.role != Some(Role::Replica) {
             self.replid.clone_from(&replication.replid);
             self.run_id.clone_from(&snapshot.identity.run_id);
-            self.told = told;
+            self.replicaof_commands = replicaof_commands;
         }
-        self.stood = stands;
+        self.was_connected = is_connected;
     }
 
-    /// How many there were since the exporter started.
+    /// Returns the number of full resyncs since the exporter started.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
-    /// A replica that continues takes the new history and keeps the old one; one that starts over forgets it.
-    fn starts_over(&self, snapshot: &NodeSnapshot) -> bool {
+    /// Returns true if the replica has another history and did not continue the previous one. A
+    /// partial resync keeps the previous ID in `replid2`, a full resync clears it.
+    fn has_new_history(&self, snapshot: &NodeSnapshot) -> bool {
         let replication = &snapshot.replication;
         self.replid.is_some() && self.replid != replication.replid && replication.replid2.is_none()
     }
 
-    /// Its master began a full synchronisation of some replica, and it must have been this one's.
-    fn begins_again(&self, snapshot: &NodeSnapshot, told: u64, counted: Option<&Counted>) -> bool {
-        let (Some(before), Some(now)) = (&self.master, counted) else { return self.syncing };
+    /// Returns true if the upstream completed a full resync that must have been the one of this
+    /// replica.
+    fn was_synced_fully(
+        &self,
+        snapshot: &NodeSnapshot,
+        replicaof_commands: u64,
+        counters: Option<&SyncCounters>,
+    ) -> bool {
+        let (Some(before), Some(now)) = (&self.upstream, counters) else { return self.syncing };
         if before.run_id != now.run_id {
             return self.syncing;
         }
-        let anew = self.run_id != snapshot.identity.run_id
-            || self.told != told
-            || (before.alone && now.alone);
-        let lost_link = !self.stood || anew;
-        now.full > before.full && lost_link && (now.partial == before.partial || self.syncing)
+        let reconnected = !self.was_connected
+            || self.run_id != snapshot.identity.run_id
+            || self.replicaof_commands != replicaof_commands
+            || (before.single_replica && now.single_replica);
+        now.full > before.full && reconnected && (now.partial == before.partial || self.syncing)
     }
 }
 
-impl Counted {
-    fn of(master: &NodeSnapshot) -> Option<Self> {
-        Some(Counted {
-            run_id: master.identity.run_id.clone(),
-            full: master.fields.count("sync_full")?,
-            partial: master.fields.count("sync_partial_ok")?,
-            alone: master.replication.connected_replicas == Some(1),
+impl SyncCounters {
+    fn read(upstream: &NodeSnapshot) -> Option<Self> {
+        Some(SyncCounters {
+            run_id: upstream.identity.run_id.clone(),
+            full: upstream.fields.count("sync_full")?,
+            partial: upstream.fields.count("sync_partial_ok")?,
+            single_replica: upstream.replication.connected_replicas == Some(1),
         })
     }
 }

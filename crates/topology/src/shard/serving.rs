@@ -1,14 +1,15 @@
-//! Fact: whether the deployment takes writes, and whether it serves reads.
+//! Availability of a shard for writes and reads.
 
 use snapshot::Reason;
 
-use crate::model::view::NodeView;
-use crate::node::refusals::Refusals;
-use crate::node::state::NodeState;
+use crate::model::node::NodeState;
+use crate::model::node_index::NodeIndex;
+use crate::model::refusals::refuses;
+use crate::shard::nodes::ShardNodes;
 
-/// Whether the known primary takes writes, or each of several; `None` while that is unknown.
-pub(crate) fn writable(nodes: &[NodeView], acting: &[usize]) -> Option<bool> {
-    let mut answering = acting
+/// Returns true if all primaries that reply accept writes; `None` if none replies.
+pub(crate) fn writable(nodes: ShardNodes<'_>, primaries: &[NodeIndex]) -> Option<bool> {
+    let mut answering = primaries
         .iter()
         .map(|primary| &nodes[*primary])
         .filter(|node| node.snapshot().is_some())
@@ -17,23 +18,19 @@ pub(crate) fn writable(nodes: &[NodeView], acting: &[usize]) -> Option<bool> {
     Some(answering.all(|node| !refuses(&node.writes_refused)))
 }
 
-/// Whether a script blocks the last primary, which says so itself and nothing else.
-pub(crate) fn is_blocked(nodes: &[NodeView], last: Option<usize>) -> bool {
+/// Returns true if a script blocks the last primary: it replies with BUSY only.
+pub(crate) fn is_blocked(nodes: ShardNodes<'_>, last: Option<NodeIndex>) -> bool {
     last.is_some_and(|last| {
         matches!(nodes[last].presence, NodeState::Down { reason: Reason::Busy, .. })
     })
 }
 
-/// Whether any node serves reads; `None` while none answers.
-pub(crate) fn readable(nodes: &[NodeView]) -> Option<bool> {
+/// Returns true if some node serves reads; `None` if no node replies.
+pub(crate) fn readable(nodes: ShardNodes<'_>) -> Option<bool> {
     let mut answering = nodes
-        .iter()
+        .values()
         .filter(|node| node.presence == NodeState::Up && !node.reads_refused.is_empty())
         .peekable();
     answering.peek()?;
     Some(answering.any(|node| !refuses(&node.reads_refused)))
-}
-
-pub(crate) fn refuses(refusals: &Refusals) -> bool {
-    refusals.iter().any(|(_, holds)| *holds)
 }

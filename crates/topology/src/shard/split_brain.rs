@@ -1,68 +1,53 @@
-//! Fact: several nodes claim to be master of one data set.
-
-use std::time::Duration;
+//! Tracker of split brains: several nodes claim to be master of one data set.
 
 use crate::limits::MAX_ACCRUED_INTERVALS;
+use crate::model::monotonic::Monotonic;
+use crate::model::node_index::NodeIndex;
+use crate::model::shard::SplitBrainView;
+use crate::shard::context::ShardContext;
 
-/// Whether several nodes claim to be master of one data set, and for how long they did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SplitBrainView {
-    /// Their places; none while there is at most one.
-    pub masters: Vec<usize>,
-    /// Monotonic time at which it began; of the last one, once it is over.
-    pub since: Duration,
-    /// It was there when the exporter first looked, so it may have begun at any time before.
-    pub unseen: bool,
-    /// All the time that it was seen, since the exporter started.
-    pub total: Duration,
-}
-
-/// What the fact remembers.
+/// Tracks the split brain of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct SplitBrainTracker {
     view: SplitBrainView,
     /// There was a round before this one.
-    looked: bool,
-    /// When all of the masters answered last.
-    seen: Duration,
+    has_observed: bool,
+    /// Monotonic time at which all of the masters last replied.
+    last_confirmed: Monotonic,
 }
 
 impl SplitBrainTracker {
-    /// Takes up the masters of one data set. `answered` says that each of them answered in this round: only then time passes.
-    pub(crate) fn observe(
-        &mut self,
-        masters: Vec<usize>,
-        answered: bool,
-        elapsed: Duration,
-        accrued: Duration,
-        interval: Duration,
-    ) {
+    /// Processes the masters of one round that share a history. Time accumulates only while all of
+    /// them reply.
+    pub(crate) fn observe(&mut self, masters: &[NodeIndex], context: &ShardContext<'_>) {
         let view = &mut self.view;
-        let first = !std::mem::replace(&mut self.looked, true);
+        let is_first = !std::mem::replace(&mut self.has_observed, true);
+        let (now, interval) = (context.now(), context.interval());
         if !masters.is_empty() {
+            let confirmed = masters.iter().all(|master| context.answered(*master));
             if view.masters.is_empty() {
-                // One that is silent may have been demoted meanwhile.
-                if !answered {
+                // A master that missed this poll may have been demoted in the meantime.
+                if !confirmed {
                     return;
                 }
-                view.unseen = first;
-                view.since = elapsed;
-                self.seen = elapsed.saturating_sub(accrued.min(interval));
+                view.unseen = is_first;
+                view.since = now;
+                self.last_confirmed = now.saturating_sub(context.accrued.min(interval));
             }
-            if answered {
-                view.total +=
-                    elapsed.saturating_sub(self.seen).min(interval * MAX_ACCRUED_INTERVALS);
-                self.seen = elapsed;
+            if confirmed {
+                view.total += now.since(self.last_confirmed).min(interval * MAX_ACCRUED_INTERVALS);
+                self.last_confirmed = now;
             }
         }
-        view.masters = masters;
+        masters.clone_into(&mut view.masters);
     }
 
-    /// Forgets the node at a place.
-    pub(crate) fn clear(&mut self, index: usize) {
+    /// Forgets a node that left.
+    pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.view.masters.retain(|master| *master != index);
     }
 
+    /// Returns the split brain after the last round.
     pub(crate) fn view(&self) -> &SplitBrainView {
         &self.view
     }

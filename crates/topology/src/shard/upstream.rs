@@ -1,181 +1,109 @@
-//! Fact: who follows whom, as far as the deployment reaches: loops, chains and orphans.
+//! Upstreams of nodes: replication chains and orphaned replicas.
 
 use snapshot::{LinkStatus, Role};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::model::deployment::{Deployment, address};
-use crate::model::view::NodeView;
-use crate::node::link::LinkState;
-use crate::node::state::{NodeState, is_absence};
+use crate::model::node::{LinkState, NodeState, NodeView, OrphanReason, Upstream, is_absence};
+use crate::model::node_index::NodeIndex;
+use crate::shard::nodes::{ShardNodes, ShardUpstream};
 
-/// What a node follows.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Upstream {
-    /// Nothing: it claims to be master, or nothing is known.
-    #[default]
-    Nothing,
-    /// Another node of the deployment, by its place.
-    Node(usize),
-    /// An address at which no node of the deployment is.
-    Unknown(String),
-}
-
-/// Why a replica gets nothing from the primary, or not for long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OrphanReason {
-    /// No node of the deployment is at the address that it follows.
-    UnknownAddress,
-    /// The node that it follows does not answer.
-    DeadNode,
-    /// The node that it follows claims to be master, and is not the primary.
-    StaleMaster,
-    /// Its own link may stand, but one above it does not.
-    BrokenChain,
-}
-
-impl OrphanReason {
-    /// The labels of every reason, in the order of the reference.
-    pub const LABELS: [&str; 4] = [
-        OrphanReason::UnknownAddress.label(),
-        OrphanReason::DeadNode.label(),
-        OrphanReason::StaleMaster.label(),
-        OrphanReason::BrokenChain.label(),
-    ];
-
-    /// The value of the label `why`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            OrphanReason::UnknownAddress => "unknown_address",
-            OrphanReason::DeadNode => "dead_node",
-            OrphanReason::StaleMaster => "stale_master",
-            OrphanReason::BrokenChain => "broken_chain",
-        }
-    }
-}
-
-/// What a node follows now.
-pub(crate) fn upstream(
+/// Returns the node from which a node replicates.
+pub(crate) fn find_upstream(
     node: &NodeView,
-    index: usize,
+    index: NodeIndex,
     deployment: &Deployment,
-    indices: &AddressIndex,
+    addresses: &AddressIndex,
 ) -> Upstream {
     let Some(link) = node.snapshot().and_then(|snapshot| snapshot.replication.link.as_ref()) else {
         return Upstream::Nothing;
     };
     let Some(host) = link.master_host.as_deref() else { return Upstream::Nothing };
-    // A recording without ports: there every server listens on the same.
+    // Recordings may lack the port. In those, all servers listen on the same one.
     let address = link.master_port.map_or_else(|| host.to_owned(), |port| address(host, port));
     let loopback =
         host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    if loopback && !indices.is_local(index) {
+    if loopback && !addresses.is_local(index) {
         return Upstream::Unknown(address);
     }
-    indices.at(deployment, &address).map_or(Upstream::Unknown(address), Upstream::Node)
+    addresses.node_at(deployment, &address).map_or(Upstream::Unknown(address), Upstream::Node)
 }
 
-/// The nodes that follow one another in a circle.
-pub(crate) fn looped(nodes: &[NodeView]) -> Vec<usize> {
-    let next = |index: usize| match nodes[index].upstream {
-        Upstream::Node(upstream) => Some(upstream),
-        _ => None,
-    };
-    let in_circle = |start: usize| {
-        let mut at = start;
-        for _ in 0..nodes.len() {
-            match next(at) {
-                Some(upstream) if upstream == start => return true,
-                Some(upstream) => at = upstream,
-                None => return false,
-            }
-        }
-        false
-    };
-    (0..nodes.len()).filter(|index| in_circle(*index)).collect()
-}
-
-/// How many links lie between a replica and a master or the end of what is known; `None` for others and in a circle.
-pub(crate) fn depth(nodes: &[NodeView], index: usize) -> Option<usize> {
-    let mut at = index;
+/// Returns the number of links between a replica and the end of its chain: a master, or a node
+/// outside of the shard. `None` for a node that is no replica and in a replication loop.
+pub(crate) fn depth(nodes: ShardNodes<'_>, index: NodeIndex) -> Option<usize> {
+    let mut current = index;
     for depth in 0..=nodes.len() {
-        match &nodes[at].upstream {
-            Upstream::Nothing => return (depth > 0).then_some(depth),
-            Upstream::Unknown(_) => return Some(depth + 1),
-            Upstream::Node(upstream) => at = *upstream,
+        match nodes.upstream(current) {
+            ShardUpstream::Nothing => return (depth > 0).then_some(depth),
+            ShardUpstream::Outside => return Some(depth + 1),
+            ShardUpstream::Node(upstream) => current = upstream,
         }
     }
     None
 }
 
-/// Why a replica is an orphan, if it is one. `acting` are the places of the primary or primaries, `external` that it is meant to be elsewhere.
-pub(crate) fn orphan(
-    nodes: &[NodeView],
-    index: usize,
-    acting: &[usize],
+/// Returns the reason why a replica is not connected to the primary; `None` if it is. `external`
+/// is true if the configuration expects the primary outside of the deployment.
+pub(crate) fn orphan_reason(
+    nodes: ShardNodes<'_>,
+    index: NodeIndex,
+    primaries: &[NodeIndex],
     external: bool,
 ) -> Option<OrphanReason> {
-    let mut at = index;
+    let mut current = index;
     for _ in 0..nodes.len() {
-        match nodes[at].upstream {
-            Upstream::Nothing => return None,
-            Upstream::Unknown(_) => {
-                let lost = !external && !shares_history(nodes, at, acting);
-                return lost.then_some(if at == index {
-                    OrphanReason::UnknownAddress
-                } else {
-                    OrphanReason::BrokenChain
-                });
+        let reason = |direct: OrphanReason| {
+            Some(if current == index { direct } else { OrphanReason::BrokenChain })
+        };
+        let upstream = match nodes.upstream(current) {
+            ShardUpstream::Nothing => return None,
+            ShardUpstream::Outside if external || shares_history(nodes, current, primaries) => {
+                return None;
             }
-            Upstream::Node(upstream) => {
-                let above = &nodes[upstream];
-                if let NodeState::Down { reason, .. } = above.presence {
-                    // One that only we cannot read may well serve it.
-                    let why = if at == index {
-                        OrphanReason::DeadNode
-                    } else {
-                        OrphanReason::BrokenChain
-                    };
-                    return is_absence(reason).then_some(why);
-                }
-                match above.role() {
-                    Some(Role::Master)
-                        if !acting.is_empty()
-                            && !acting.iter().any(|acting| {
-                                *acting == upstream || nodes[*acting].is_same_process(above)
-                            }) =>
-                    {
-                        return Some(if at == index {
-                            OrphanReason::StaleMaster
-                        } else {
-                            OrphanReason::BrokenChain
-                        });
-                    }
-                    Some(Role::Replica) if link_lost(above) => {
-                        return Some(OrphanReason::BrokenChain);
-                    }
-                    Some(Role::Replica) => at = upstream,
-                    _ => return None,
-                }
+            ShardUpstream::Outside => return reason(OrphanReason::UnknownAddress),
+            ShardUpstream::Node(upstream) => upstream,
+        };
+        let above = &nodes[upstream];
+        match (above.presence, above.role()) {
+            // A node that only Rolecall cannot read may serve the replica.
+            (NodeState::Down { reason, .. }, _) if !is_absence(reason) => return None,
+            (NodeState::Down { .. }, _) => return reason(OrphanReason::DeadNode),
+            (_, Some(Role::Master)) if is_other_master(nodes, upstream, primaries) => {
+                return reason(OrphanReason::StaleMaster);
             }
+            (_, Some(Role::Replica)) if is_link_lost(above) => {
+                return Some(OrphanReason::BrokenChain);
+            }
+            (_, Some(Role::Replica)) => current = upstream,
+            _ => return None,
         }
     }
     None
 }
 
-/// Behind NAT a replica may follow the primary at an address that nobody configured: its data tells.
-fn shares_history(nodes: &[NodeView], index: usize, acting: &[usize]) -> bool {
-    let replid = |index: usize| nodes[index].snapshot()?.replication.replid.as_deref();
+/// Returns true if the primary is known and a master is not its process.
+fn is_other_master(nodes: ShardNodes<'_>, master: NodeIndex, primaries: &[NodeIndex]) -> bool {
+    let is_same =
+        |primary: &NodeIndex| *primary == master || nodes[*primary].is_same_process(&nodes[master]);
+    !primaries.is_empty() && !primaries.iter().any(is_same)
+}
+
+/// Returns true if a connected replica holds the history of the primary. Behind NAT it may
+/// replicate from the primary under an address that is not configured.
+fn shares_history(nodes: ShardNodes<'_>, index: NodeIndex, primaries: &[NodeIndex]) -> bool {
+    let replid = |index: NodeIndex| nodes[index].snapshot()?.replication.replid.clone();
     let own = replid(index);
-    link_up(&nodes[index]) == Some(true)
+    is_link_up(&nodes[index]) == Some(true)
         && own.is_some()
-        && acting.iter().any(|primary| replid(*primary) == own)
+        && primaries.iter().any(|primary| replid(*primary) == own)
 }
 
-/// The link is down, and no synchronisation is about to mend that.
-fn link_lost(node: &NodeView) -> bool {
-    link_up(node) == Some(false) && node.link.state != Some(LinkState::Syncing)
+/// Returns true if the link is down and no synchronization runs.
+fn is_link_lost(node: &NodeView) -> bool {
+    is_link_up(node) == Some(false) && node.link.state != Some(LinkState::Syncing)
 }
 
-fn link_up(node: &NodeView) -> Option<bool> {
+fn is_link_up(node: &NodeView) -> Option<bool> {
     Some(node.snapshot()?.replication.link.as_ref()?.status? == LinkStatus::Up)
 }

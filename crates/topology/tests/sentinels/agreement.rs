@@ -33,11 +33,11 @@ fn a_majority_is_more_than_half_of_all_that_are_configured() {
     let down =
         || Some(but(names(A, 1), |report| report.master.held = MasterState::ObjectivelyDown));
     for (sentinels, majority, evidence) in [
-        ([a(1), a(1), None], Some((Some(3), 1, 2, false)), PrimaryEvidence::Sentinel),
+        ([a(1), a(1), None], Some((Some(at(3)), 1, 2, false)), PrimaryEvidence::Sentinel),
         ([a(1), None, None], None, PrimaryEvidence::Sole), // those that are down count as configured
-        ([b(1), a(2), a(2)], Some((Some(3), 2, 2, false)), PrimaryEvidence::Sentinel),
+        ([b(1), a(2), a(2)], Some((Some(at(3)), 2, 2, false)), PrimaryEvidence::Sentinel),
         ([a(1), a(1), b(2)], None, PrimaryEvidence::Sole), // two that are out of date outvote nobody
-        ([a(1), down(), down()], Some((Some(3), 1, 3, true)), PrimaryEvidence::Sole),
+        ([a(1), down(), down()], Some((Some(at(3)), 1, 3, true)), PrimaryEvidence::Sole),
     ] {
         let mut scene = Scene::healthy(PLAIN);
         scene.sentinels = sentinels;
@@ -138,7 +138,7 @@ fn masters_that_sentinels_list_together_are_of_one_data_set() {
     };
     let (one, two) = (Scene::new(PLAIN, |_| {}), Scene::new(PLAIN, listed));
     for (mut scene, split, stale, unrelated) in
-        [(one, vec![3, 4], vec![4], vec![]), (two, vec![], vec![], vec![4])]
+        [(one, vec![at(3), at(4)], vec![at(4)], vec![]), (two, vec![], vec![], vec![at(4)])]
     {
         scene.servers.insert(B, master_of("y", 'e'));
         scene.all(&names(A, 1));
@@ -149,7 +149,7 @@ fn masters_that_sentinels_list_together_are_of_one_data_set() {
         );
         assert_eq!(
             shard.primary.map(|primary| (primary.node, primary.evidence)),
-            Some((3, PrimaryEvidence::Lineage))
+            Some((at(3), PrimaryEvidence::Lineage))
         );
     }
 }

@@ -71,13 +71,16 @@ fn a_freed_place_is_not_the_primary() {
     let mut scene = Scene::healthy(PLAIN);
     scene.servers.remove(A);
     scene.all(&report(B, 2, &[up(C)]));
-    assert_eq!(scene.rounds(10).shards[0].last_primary, Some(3));
+    assert_eq!(scene.rounds(10).shards[0].last_primary, Some(at(3)));
     let view = scene.rounds(2);
     assert_eq!((view.shards[0].last_primary, found(&view, RedisDown)), (None, None));
     scene.all(&report(B, 2, &[up(C), up(D)]));
     scene.servers.insert(D, replica("w", 'a', B));
     let view = scene.rounds(2);
-    assert_eq!((node(&view, D).0, view.shards[0].last_primary, primary(&view)), (3, None, None));
+    assert_eq!(
+        (node(&view, D).0, view.shards[0].last_primary, primary(&view)),
+        (at(3), None, None)
+    );
     scene.servers.insert(B, promoted("y", 'a', 'b'));
     assert_eq!(
         (primary(&scene.rounds(5)), scene.happened("primary_changed")),
@@ -141,7 +144,7 @@ fn one_doubt_keeps_a_ghost() {
 
 #[test]
 fn a_configured_sentinel_is_down_and_no_ghost() {
-    let mut scene = Scene::new(PLAIN, |deployment| deployment.show_sentinel(2, false));
+    let mut scene = Scene::new(PLAIN, |deployment| deployment.show_sentinel(at(2), false));
     let others = Arc::new([
         down("10.0.1.2:26379", 700),
         down("10.0.1.3:26379", 700),
@@ -152,7 +155,11 @@ fn a_configured_sentinel_is_down_and_no_ghost() {
     scene.rounds(2);
     scene.sentinels[2] = None;
     let view = scene.rounds(5);
-    assert_eq!((view.nodes[2].up(), scene.events.len()), (Some(false), 0), "it is shown elsewhere");
+    assert_eq!(
+        (view.nodes[at(2)].up(), scene.events.len()),
+        (Some(false), 0),
+        "it is shown elsewhere"
+    );
     assert_eq!(kinds(&view), [(Ghosts, Warning)]);
     assert_eq!(evidence(&view, Ghosts, ["replicas", "sentinels"]), ["", "10.0.1.9:26379"]);
     scene.sentinels[1] = None;
@@ -195,11 +202,11 @@ fn a_node_that_moved_keeps_its_name() {
     let (index, moved) = node(&view, "redis-2");
     assert_eq!(
         (index, &moved.node.labels, moved.process.restarts),
-        (5, &before.nodes[5].node.labels, 1)
+        (at(5), &before.nodes[at(5)].node.labels, 1)
     );
     assert_eq!(
         (&*moved.node.address, view.deployment.index(D), view.deployment.index(C)),
-        (D, Some(5), None)
+        (D, Some(at(5)), None)
     );
     assert_eq!(
         scene.events,

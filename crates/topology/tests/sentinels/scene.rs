@@ -10,7 +10,7 @@ use snapshot::{
 };
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, EventKind,
-    FindingKind, HostNames, NodeNameTemplate, NodeReply, PrimaryEvidence,
+    FindingKind, HostNames, NodeIndex, NodeNameTemplate, NodeReply, PrimaryEvidence,
 };
 use topology::{NodeKind, NodeView, PollOutcome, ReadRequest, Round, Severity, Value};
 
@@ -86,21 +86,22 @@ impl Scene {
     pub(crate) fn rounds(&mut self, count: usize) -> Arc<DeploymentView> {
         for _ in 0..count {
             let before = self.fold.view();
-            let elapsed = before.elapsed + SECOND;
-            let outcomes =
-                before.nodes.iter().enumerate().map(|(index, node)| match node.node.kind {
-                    NodeKind::Sentinel { .. } => answer(
-                        self.sentinels[index].as_ref().map(|said| (SENTINELS[index], Some(said))),
-                    ),
-                    NodeKind::Data => answer(
-                        self.servers.get(&*node.node.address).map(|info| (info.as_str(), None)),
-                    ),
-                    NodeKind::Vacant => PollOutcome::Pending,
-                });
+            let now = before.now + SECOND;
+            let outcomes = before.nodes.iter().map(|(index, node)| match node.node.kind {
+                NodeKind::Sentinel { .. } => answer(
+                    self.sentinels[index.get()]
+                        .as_ref()
+                        .map(|said| (SENTINELS[index.get()], Some(said))),
+                ),
+                NodeKind::Data => {
+                    answer(self.servers.get(&*node.node.address).map(|info| (info.as_str(), None)))
+                }
+                NodeKind::Vacant => PollOutcome::Pending,
+            });
             let host_names = Arc::new(self.names.clone());
             let round = Round {
                 host_names,
-                ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.collect())
+                ..Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes.collect())
             };
             let step = self.fold.observe(&round);
             self.wanted = step.wanted;
@@ -197,6 +198,10 @@ pub(crate) fn but(
     report
 }
 
+pub(crate) fn at(position: usize) -> NodeIndex {
+    NodeIndex::new(position)
+}
+
 pub(crate) fn data(view: &DeploymentView) -> Vec<&str> {
     view.members()
         .filter(|(_, node)| node.holds_data())
@@ -204,7 +209,7 @@ pub(crate) fn data(view: &DeploymentView) -> Vec<&str> {
         .collect()
 }
 
-pub(crate) fn node<'a>(view: &'a DeploymentView, name: &str) -> (usize, &'a NodeView) {
+pub(crate) fn node<'a>(view: &'a DeploymentView, name: &str) -> (NodeIndex, &'a NodeView) {
     view.members().find(|(_, node)| node.node.name == name).expect(name)
 }
 

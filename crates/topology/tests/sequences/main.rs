@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use snapshot::Reason;
 use topology::{
-    DeploymentView, EventKind, Expectations, FindingKind, PollOutcome, PrimaryEvidence, Severity,
+    DeploymentView, EventKind, Expectations, FindingKind, NodeIndex, PollOutcome, PrimaryEvidence,
+    Severity,
 };
 
 use scene::{SECOND, Says, Scene, failed_over, found, master, primary, refused, replica, says};
@@ -183,7 +184,11 @@ fn one_process_behind_two_addresses_is_one_master() {
         let view = scene.round(vec![busy.clone(), busy, says(&replica("z", 'a', 2))]);
         assert_eq!(primary(&view).map(|(name, _)| name), Some("n1"));
         assert_eq!(
-            (&view.shards[0].stale[..], view.shards[0].lost_writes.total, view.nodes[2].orphan),
+            (
+                &view.shards[0].stale[..],
+                view.shards[0].lost_writes.total,
+                view.nodes[NodeIndex::new(2)].orphan
+            ),
             (&[][..], 0, None)
         );
         assert!(
@@ -256,10 +261,10 @@ fn a_chain_is_not_broken_by_a_synchronisation() {
         "role:slave\nmaster_host:h\nmaster_port:1\nmaster_link_status:down\nmaster_sync_in_progress:1\n",
     );
     let view = scene.rounds(20, &[says(&master("x", 'a')), syncing, leaf.clone()]);
-    assert_eq!(view.nodes[2].orphan, None);
+    assert_eq!(view.nodes[NodeIndex::new(2)].orphan, None);
     let down = above("role:slave\nmaster_host:h\nmaster_port:1\nmaster_link_status:down\n");
     let view = scene.rounds(20, &[says(&master("x", 'a')), down, leaf]);
-    assert_eq!(view.nodes[2].orphan, Some(topology::OrphanReason::BrokenChain));
+    assert_eq!(view.nodes[NodeIndex::new(2)].orphan, Some(topology::OrphanReason::BrokenChain));
 }
 
 #[test]
@@ -273,7 +278,7 @@ fn an_expectation_knows_no_failover() {
     let back = says(&Says { uptime: 1, continues: Some('a'), ..master("x2", 'c') });
     let view = scene.rounds(3, &[back, promoted]);
     assert_eq!(primary(&view), Some(("n2", PrimaryEvidence::Previous)));
-    assert_eq!(view.shards[0].stale, [0]);
+    assert_eq!(view.shards[0].stale, [NodeIndex::new(0)]);
 }
 
 #[test]
@@ -348,7 +353,10 @@ fn a_stranger_is_not_primary_for_want_of_another() {
     let joining = says(&master("z", 'e'));
     scene.rounds(5, &[says(&master("x", 'a')), says(&replica("y", 'a', 1)), joining.clone()]);
     let view = scene.rounds(6, &[refused(), says(&replica("y", 'a', 1)), joining.clone()]);
-    assert_eq!((primary(&view), view.shards[0].unrelated.as_slice()), (None, [2].as_slice()));
+    assert_eq!(
+        (primary(&view), view.shards[0].unrelated.as_slice()),
+        (None, [NodeIndex::new(2)].as_slice())
+    );
     assert_eq!(found(&view, FindingKind::RedisNoPrimary), Some(Severity::Critical));
     assert_eq!(found(&view, FindingKind::RedisDown), Some(Severity::Critical));
     let view =
@@ -440,7 +448,7 @@ fn a_stale_master_that_refuses_writes_harms_nobody() {
         let view = scene.rounds(40, &[says(&Says { more, ..master("x", 'a') }), promoted]);
         (found(&view, FindingKind::RedisSplitBrain), view.writable_stale_masters(&view.shards[0]))
     };
-    assert_eq!(severity(""), (Some(Severity::Critical), vec![0]));
+    assert_eq!(severity(""), (Some(Severity::Critical), vec![NodeIndex::new(0)]));
     assert_eq!(
         severity("aof_enabled:1\naof_last_write_status:err"),
         (Some(Severity::Info), vec![])
@@ -453,7 +461,10 @@ fn a_script_that_blocks_the_primary_blocks_writes() {
     scene.round(vec![says(&master("x", 'a'))]);
     scene.rounds(4, &[PollOutcome::Missed(Reason::Timeout)]);
     let view = scene.rounds(20, &[PollOutcome::Missed(Reason::Busy)]);
-    assert_eq!((view.nodes[0].up(), view.shards[0].writable), (Some(false), Some(false)));
+    assert_eq!(
+        (view.nodes[NodeIndex::new(0)].up(), view.shards[0].writable),
+        (Some(false), Some(false))
+    );
     assert_eq!(found(&view, FindingKind::RedisWritesBlocked), Some(Severity::Critical));
     assert_eq!(
         (found(&view, FindingKind::RedisNoPrimary), found(&view, FindingKind::RedisDown)),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::{NodeSnapshot, Reason};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, EventKind, FindingKind,
-    NodeReply, PollOutcome, PrimaryEvidence, Round, Severity,
+    Monotonic, NodeReply, PollOutcome, PrimaryEvidence, Round, Severity,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -14,7 +14,7 @@ pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// A deployment of nodes at ports 1, 2, 3 of one host.
 pub(crate) struct Scene {
     pub(crate) fold: DeploymentTracker,
-    pub(crate) elapsed: Duration,
+    pub(crate) now: Monotonic,
     pub(crate) events: Vec<EventKind>,
 }
 
@@ -32,16 +32,16 @@ impl Scene {
         }
         Scene {
             fold: DeploymentTracker::new(Arc::new(deployment)),
-            elapsed: Duration::ZERO,
+            now: Monotonic::START,
             events: Vec::new(),
         }
     }
 
     pub(crate) fn round(&mut self, outcomes: Vec<PollOutcome>) -> Arc<DeploymentView> {
-        self.elapsed += SECOND;
+        self.now += SECOND;
         let step = self.fold.observe(&Round::new(
-            SystemTime::UNIX_EPOCH + self.elapsed,
-            self.elapsed,
+            SystemTime::UNIX_EPOCH + self.now.since_start(),
+            self.now,
             outcomes,
         ));
         self.events.extend(step.events.into_iter().map(|event| event.kind));

@@ -1,0 +1,112 @@
+//! Errors and topology commands of a node, counted since the exporter started.
+
+use std::collections::BTreeMap;
+
+use snapshot::{CommandStat, CommandStats};
+
+/// Commands that change the topology: the value of the label `command`, and the name in
+/// INFO commandstats.
+pub const TOPOLOGY_COMMANDS: [(&str, &str); 10] = [
+    ("replicaof", "replicaof"),
+    ("slaveof", "slaveof"),
+    ("failover", "failover"),
+    ("config_set", "config|set"),
+    ("config_rewrite", "config|rewrite"),
+    ("cluster_failover", "cluster|failover"),
+    ("cluster_replicate", "cluster|replicate"),
+    ("client_kill", "client|kill"),
+    ("debug", "debug"),
+    ("shutdown", "shutdown"),
+];
+
+/// The largest number of error codes with a counter of their own. Scripts can invent codes; the
+/// rest is counted together.
+const MAX_CODES: usize = 128;
+
+/// Errors and topology commands of a node since the exporter first saw it, without those of
+/// Rolecall itself.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    errors: BTreeMap<Box<str>, u64>,
+    /// The server has an error table.
+    pub(crate) has_error_table: bool,
+    error_overflow: u64,
+    pub(crate) error_replies: Option<u64>,
+    /// The node is known to be no Sentinel.
+    pub(crate) counts_topology: bool,
+    pub(crate) topology: [u64; TOPOLOGY_COMMANDS.len()],
+}
+
+impl Counters {
+    /// Returns the error replies by code; `None` while the server has no error table.
+    pub fn errors(&self) -> Option<impl Iterator<Item = (&str, u64)>> {
+        self.has_error_table.then(|| self.errors.iter().map(|(code, total)| (&**code, *total)))
+    }
+
+    /// Returns the error replies whose codes have no counter of their own; `None` while the server
+    /// has no error table.
+    pub fn error_overflow(&self) -> Option<u64> {
+        self.has_error_table.then_some(self.error_overflow)
+    }
+
+    /// Returns all error replies; `None` if the server does not count them.
+    pub fn error_replies(&self) -> Option<u64> {
+        self.error_replies
+    }
+
+    /// Returns the successful topology commands: label and count. Empty until the node is known to
+    /// be no Sentinel.
+    pub fn topology(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        TOPOLOGY_COMMANDS
+            .iter()
+            .filter(|_| self.counts_topology)
+            .zip(self.topology)
+            .map(|((label, _), total)| (*label, total))
+    }
+
+    /// Returns the number of REPLICAOF and SLAVEOF commands.
+    pub(crate) fn replicaof_commands(&self) -> u64 {
+        self.topology()
+            .filter(|(command, _)| ["replicaof", "slaveof"].contains(command))
+            .map(|(_, total)| total)
+            .sum()
+    }
+
+    /// Adds error replies with one code.
+    pub(crate) fn add_errors(&mut self, code: &str, count: u64) {
+        if let Some(total) = self.errors.get_mut(code) {
+            *total += count;
+        } else if self.errors.len() < MAX_CODES {
+            self.errors.insert(code.into(), count);
+        } else {
+            self.error_overflow += count;
+        }
+    }
+
+    /// Adds error replies whose codes the server itself does not count separately.
+    pub(crate) fn add_overflow(&mut self, count: u64) {
+        self.error_overflow += count;
+    }
+
+    /// Adds counters for error codes that are always shown.
+    pub(crate) fn watch_errors(&mut self, codes: impl IntoIterator<Item = &'static str>) {
+        for code in codes {
+            self.errors.entry(code.into()).or_default();
+        }
+    }
+}
+
+/// Returns true if a topology command succeeded between two readings from one process.
+pub fn topology_moved(before: &CommandStats, now: &CommandStats) -> bool {
+    TOPOLOGY_COMMANDS.iter().any(|(_, name)| succeeded(before, name) != succeeded(now, name))
+}
+
+/// Returns the number of successful calls of a command.
+pub(crate) fn succeeded(stats: &CommandStats, name: &str) -> u64 {
+    stats.get(name).map_or(0, CommandStat::succeeded)
+}
+
+/// Returns the growth of a counter. A counter that fell was reset to zero in between.
+pub(crate) fn increase(before: u64, now: u64) -> u64 {
+    now.checked_sub(before).unwrap_or(now)
+}

@@ -1,0 +1,383 @@
+//! State of a node.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use snapshot::{Attached, NodeSnapshot, Reason, Role};
+
+use crate::model::counters::Counters;
+use crate::model::deployment::{Node, NodeKind};
+use crate::model::misrouted::MisroutedView;
+use crate::model::monotonic::Monotonic;
+use crate::model::node_index::NodeIndex;
+use crate::model::refusals::Refusals;
+use crate::model::round::DiskSpace;
+
+/// State of a node after a round.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// The node as configured or discovered.
+    pub node: Arc<Node>,
+    /// Availability.
+    pub presence: NodeState,
+    /// The last reply, even while the node is down. See [`NodeView::snapshot`].
+    pub last: Option<Arc<NodeSnapshot>>,
+    /// Free space of its disk, if it is configured and known.
+    pub disk: Option<DiskSpace>,
+    /// The append-only file is expected to be enabled; `None` without an expectation for the role
+    /// of the node.
+    pub expected_aof: Option<bool>,
+    /// Polls so far.
+    pub polling: PollStats,
+    /// The last polls, the newest last.
+    pub askings: Arc<VecDeque<PollRecord>>,
+    /// Restarts, replacements and changes of the role.
+    pub process: ProcessView,
+    /// Replication link.
+    pub link: LinkView,
+    /// The node from which this one replicates.
+    pub upstream: Upstream,
+    /// Links between a replica and the master of its chain; `None` for a node that is no replica
+    /// and in a replication loop.
+    pub depth: Option<usize>,
+    /// Reason why the replica is not connected to the primary; `None` if it is.
+    pub orphan: Option<OrphanReason>,
+    /// Lag behind the primary.
+    pub lag: Lag,
+    /// The data differs from that of the primary.
+    pub diverged: bool,
+    /// Full resyncs of the replica since the exporter started.
+    pub resyncs: u64,
+    /// Last known value of CONFIG `appendfsync`, even while the node is down.
+    pub appendfsync: Option<Arc<str>>,
+    /// Monotonic time of the last error because of credentials or permissions.
+    pub access_denied: Option<Monotonic>,
+    /// Monotonic time of the last error because of the memory limit.
+    pub memory_refused: Option<Monotonic>,
+    /// A write of the append-only file failed, and none has succeeded since.
+    pub aof_failed: bool,
+    /// Replication offset of the last write, as far as known. The stream beyond it consists of
+    /// pings and messages of Sentinels.
+    pub written: Option<u64>,
+    /// Connected replicas, as this node reports them.
+    pub attached: Vec<AttachedView>,
+    /// Counted errors and topology commands.
+    pub counters: Arc<Counters>,
+    /// Clients that write to the node although it is a replica; `None` if there are none.
+    pub misrouted: Option<Arc<MisroutedView>>,
+    /// Reasons to refuse writes.
+    pub writes_refused: Refusals,
+    /// Reasons to refuse reads.
+    pub reads_refused: Refusals,
+}
+
+/// A connected replica, as its upstream reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedView {
+    /// Label of the node at its address, if it belongs to the deployment; otherwise the address.
+    pub name: String,
+    /// The replica as reported.
+    pub seen: Attached,
+}
+
+/// Availability of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// Not known yet.
+    Pending,
+    /// The node replies, or has been silent for less than `down_after`.
+    Up,
+    /// The node does not reply.
+    Down {
+        /// Reason of the last failed poll.
+        reason: Reason,
+        /// Monotonic time at which the node was detected as down.
+        since: Monotonic,
+    },
+}
+
+/// Polls of a node.
+#[derive(Debug, Clone, Default)]
+pub struct PollStats {
+    /// Polls since the exporter started, with or without a reply.
+    pub polls: u64,
+    /// Polls without a reply by reason, in the order of [`Reason::ALL`].
+    pub failures: [u64; Reason::ALL.len()],
+    /// Time from the last request to the end of its reply.
+    pub took: Option<Duration>,
+    /// Wall time of the last reply.
+    pub answered_at: Option<SystemTime>,
+    /// Expiry of the certificate of the server, since the Unix epoch; `None` without TLS.
+    pub certificate_expiry: Option<Duration>,
+    /// Reason of the failure of the last poll; `None` if the node replied.
+    pub failing: Option<Reason>,
+    /// Time without a reply. Rounds in which the exporter was blind do not count.
+    pub silence: Duration,
+}
+
+/// One poll of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollRecord {
+    /// Wall time of the reply; without one, wall time at which the round closed.
+    pub at: SystemTime,
+    /// The exporter was blind in this round: failures say nothing about nodes.
+    pub blind: bool,
+    /// Result of the poll.
+    pub came: PollResult,
+}
+
+/// Result of one poll of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PollResult {
+    /// The node replied after this time.
+    Replied(Duration),
+    /// No reply in this round. The text is that of the error, if there is one.
+    Missed(Reason, Option<Arc<str>>),
+    /// An attempt to connect or to read failed. The text is that of the error, if there is one.
+    Failed(Reason, Option<Arc<str>>),
+}
+
+/// Changes of the server process of a node, counted since the exporter started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessView {
+    /// Restarts of the node, detected by a new `run_id` with an uptime shorter than the time
+    /// since the last reply.
+    pub restarts: u64,
+    /// Replacements of the node by an older process.
+    pub replacements: u64,
+    /// Changes of the claimed role.
+    pub role_changes: u64,
+}
+
+/// State of a replication link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Connected and active.
+    Up,
+    /// Connected, but the upstream has been silent for longer than its pings allow.
+    Stalled,
+    /// Down while a synchronization runs.
+    Syncing,
+    /// Down. Synchronizations start again and again and do not complete.
+    SyncLooping,
+    /// Down, was up before.
+    Lost,
+    /// Down, was never up.
+    NeverUp,
+}
+
+/// Replication link of one replica.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LinkView {
+    /// State of the link; `None` if the node is no replica or reports no known link status.
+    pub state: Option<LinkState>,
+    /// Times that the connected link went down, since the exporter started.
+    pub drops: u64,
+    /// Monotonic time at which the link went down, while it is down.
+    pub down_since: Option<Monotonic>,
+}
+
+/// The node from which another one replicates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Upstream {
+    /// None: the node claims to be master, or nothing is known.
+    #[default]
+    Nothing,
+    /// Another node of the deployment.
+    Node(NodeIndex),
+    /// An address at which the deployment has no node.
+    Unknown(String),
+}
+
+/// Reason why a replica is not connected to the primary, or will not be for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrphanReason {
+    /// The deployment has no node at the address of its upstream.
+    UnknownAddress,
+    /// Its upstream does not reply.
+    DeadNode,
+    /// Its upstream claims to be master and is not the primary.
+    StaleMaster,
+    /// A link above its own is down.
+    BrokenChain,
+}
+
+/// Lag of a replica behind the primary.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Lag {
+    /// Bytes of the replication stream that the replica has not applied. `None` unless the primary
+    /// and the replica reply and share a history.
+    pub bytes: Option<u64>,
+    /// Time since the primary passed the offset of the replica; zero if the replica has applied
+    /// the whole stream.
+    pub behind: Option<Duration>,
+    /// Time since the data of the replica was that of the primary. It also rises while the primary
+    /// is down.
+    pub age: Option<Duration>,
+}
+
+impl NodeView {
+    /// Returns the view of a node before its first round.
+    pub(crate) fn pending(node: &Arc<Node>) -> Self {
+        NodeView {
+            node: Arc::clone(node),
+            presence: NodeState::Pending,
+            last: None,
+            disk: None,
+            expected_aof: None,
+            polling: PollStats::default(),
+            askings: Arc::default(),
+            process: ProcessView::default(),
+            link: LinkView::default(),
+            upstream: Upstream::default(),
+            depth: None,
+            orphan: None,
+            lag: Lag::default(),
+            diverged: false,
+            resyncs: 0,
+            appendfsync: None,
+            access_denied: None,
+            memory_refused: None,
+            aof_failed: false,
+            written: None,
+            attached: Vec::new(),
+            counters: Arc::default(),
+            misrouted: None,
+            writes_refused: Refusals::new(),
+            reads_refused: Refusals::new(),
+        }
+    }
+
+    /// Returns true if the series, findings and events of the node appear in this deployment.
+    pub fn shown(&self) -> bool {
+        matches!(self.node.kind, NodeKind::Data | NodeKind::Sentinel { shown: true })
+    }
+
+    /// Returns true if the node is a data node and does not reply as a Sentinel.
+    pub fn holds_data(&self) -> bool {
+        self.node.kind == NodeKind::Data && self.last_role() != Some(Role::Sentinel)
+    }
+
+    /// Returns the last reply, if the node is up.
+    pub fn snapshot(&self) -> Option<&NodeSnapshot> {
+        self.last.as_deref().filter(|_| self.presence == NodeState::Up)
+    }
+
+    /// Returns the claimed role, if the node is up.
+    pub fn role(&self) -> Option<Role> {
+        self.snapshot()?.replication.role
+    }
+
+    /// Returns the role that the node claimed in its last reply, even if it is down.
+    pub(crate) fn last_role(&self) -> Option<Role> {
+        self.last.as_ref()?.replication.role
+    }
+
+    /// Returns the `run_id` of the process, if the node is up.
+    pub(crate) fn run_id(&self) -> Option<&str> {
+        self.snapshot()?.identity.run_id.as_deref()
+    }
+
+    /// Returns true if both nodes are up and are one process with two addresses.
+    pub(crate) fn is_same_process(&self, other: &NodeView) -> bool {
+        self.run_id().is_some_and(|own| other.run_id() == Some(own))
+    }
+
+    /// Returns true if the node is up and claims to be a replica.
+    pub fn is_replica(&self) -> bool {
+        self.role() == Some(Role::Replica)
+    }
+
+    /// Returns true if the node is a replica. A node that only Rolecall cannot read counts with its
+    /// last role.
+    pub(crate) fn follows(&self) -> bool {
+        match self.presence {
+            NodeState::Down { reason, .. } => {
+                !is_absence(reason) && self.last_role() == Some(Role::Replica)
+            }
+            _ => self.is_replica(),
+        }
+    }
+
+    /// Returns true if the node is down because it is not running or not reachable.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.presence, NodeState::Down { reason, .. } if is_absence(reason))
+    }
+
+    /// Returns true if the role differs from the configured one; `None` without a configured role,
+    /// or while the role is unknown.
+    pub fn unexpected_role(&self) -> Option<bool> {
+        Some(self.role()? != self.node.expected_role?)
+    }
+
+    /// Returns true if writes of the append-only file fail; `None` while this is unknown.
+    pub fn aof_failing(&self) -> Option<bool> {
+        self.snapshot()?.persistence.aof.failing()
+    }
+
+    /// Returns true if the node is up; `None` while this is unknown.
+    pub fn up(&self) -> Option<bool> {
+        match self.presence {
+            NodeState::Pending => None,
+            NodeState::Up => Some(true),
+            NodeState::Down { .. } => Some(false),
+        }
+    }
+}
+
+/// Returns true if failures with this reason mean that the node is not running or not reachable.
+/// The other reasons concern Rolecall alone: the node may serve other clients.
+pub(crate) fn is_absence(reason: Reason) -> bool {
+    use Reason::{Closed, Dns, Refused, Reset, Timeout, Unreachable};
+    matches!(reason, Refused | Timeout | Reset | Closed | Dns | Unreachable)
+}
+
+impl LinkState {
+    /// The labels of all states, in the order of the reference.
+    pub const LABELS: [&str; 6] = [
+        LinkState::Up.label(),
+        LinkState::Stalled.label(),
+        LinkState::Syncing.label(),
+        LinkState::SyncLooping.label(),
+        LinkState::Lost.label(),
+        LinkState::NeverUp.label(),
+    ];
+
+    /// Returns the value of the label `state`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            LinkState::Up => "up",
+            LinkState::Stalled => "stalled",
+            LinkState::Syncing => "syncing",
+            LinkState::SyncLooping => "sync_looping",
+            LinkState::Lost => "lost",
+            LinkState::NeverUp => "never_up",
+        }
+    }
+
+    /// Returns true if the link is connected and synchronized.
+    pub const fn stands(self) -> bool {
+        matches!(self, LinkState::Up | LinkState::Stalled)
+    }
+}
+
+impl OrphanReason {
+    /// The labels of all reasons, in the order of the reference.
+    pub const LABELS: [&str; 4] = [
+        OrphanReason::UnknownAddress.label(),
+        OrphanReason::DeadNode.label(),
+        OrphanReason::StaleMaster.label(),
+        OrphanReason::BrokenChain.label(),
+    ];
+
+    /// Returns the value of the label `why`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            OrphanReason::UnknownAddress => "unknown_address",
+            OrphanReason::DeadNode => "dead_node",
+            OrphanReason::StaleMaster => "stale_master",
+            OrphanReason::BrokenChain => "broken_chain",
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! State of a shard: the nodes that hold one data set.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::model::deployment::Labels;
+use crate::model::monotonic::Monotonic;
+use crate::model::node_index::NodeIndex;
+
+/// State of a shard after a round.
+#[derive(Debug, Clone, Default)]
+pub struct ShardView {
+    /// Labels of all series of the shard.
+    pub labels: Arc<Labels>,
+    /// The label `shard`; `None` in a deployment that is no cluster.
+    pub shard: Option<String>,
+    /// Nodes that claim the role of master.
+    pub masters: Vec<NodeIndex>,
+    /// The primary; `None` while it is unknown.
+    pub primary: Option<PrimaryView>,
+    /// The primary. If the configuration expects several masters, all nodes that claim that role.
+    pub(crate) acting: Vec<NodeIndex>,
+    /// The last known primary.
+    pub last_primary: Option<NodeIndex>,
+    /// Masters that share a history with the primary, and masters whose history another one
+    /// continued.
+    pub stale: Vec<NodeIndex>,
+    /// Masters that share no history with the primary, or with any other master.
+    pub unrelated: Vec<NodeIndex>,
+    /// Several masters of one data set.
+    pub split_brain: SplitBrainView,
+    /// Writes that stale masters accepted.
+    pub lost_writes: LostWritesView,
+    /// Periods without a master.
+    pub no_primary: NoPrimaryView,
+    /// Nodes that replicate in a circle.
+    pub looped: Vec<NodeIndex>,
+    /// Changes of the primary whose causes this round decided.
+    pub changed: Vec<PrimaryChange>,
+    /// Changes of the primary since the exporter started, in the order of [`Cause::ALL`].
+    pub changes: [u64; Cause::ALL.len()],
+    /// Replicas that reply, and replicas that only Rolecall cannot read.
+    pub replicas: usize,
+    /// Expected replicas: the configured number, or the largest number in the last hour.
+    pub replicas_wanted: usize,
+    /// Restarts of the primary without its data.
+    pub emptied: EmptiedView,
+    /// The primary accepts writes; `None` while this is unknown.
+    pub writable: Option<bool>,
+    /// Some node serves reads; `None` while no node replies.
+    pub readable: Option<bool>,
+}
+
+/// The primary of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrimaryView {
+    /// The node.
+    pub node: NodeIndex,
+    /// The evidence that identifies it.
+    pub evidence: PrimaryEvidence,
+}
+
+/// Evidence that a node is the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrimaryEvidence {
+    /// The node continues the history of the other masters, or the replicas hold its history.
+    Lineage,
+    /// A majority of the Sentinels names the node at the highest epoch.
+    Sentinel,
+    /// No other node claims the role of master.
+    Sole,
+    /// The node serves the slots at the highest epoch of the cluster.
+    Epoch,
+    /// The configuration expects the node to be master.
+    Expected,
+    /// The node was the primary before, and there is no evidence against it.
+    Previous,
+}
+
+/// Several masters of one data set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SplitBrainView {
+    /// The masters; empty while there is no split brain.
+    pub masters: Vec<NodeIndex>,
+    /// Monotonic time at which the current or last split brain began.
+    pub since: Monotonic,
+    /// The split brain existed in the first round: it may have begun at any time before.
+    pub unseen: bool,
+    /// Total time with a split brain since the exporter started.
+    pub total: Duration,
+}
+
+/// Writes that stale masters accepted and the primary does not have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LostWritesView {
+    /// Lost writes since the exporter started.
+    pub total: u64,
+    /// Lost writes since the current or last split brain began.
+    pub of_split: u64,
+    /// The last split brain with lost writes.
+    pub loss: Option<Loss>,
+    /// Bytes of the replication streams of stale masters beyond the offset at which the primary
+    /// took over; `None` if the primary does not continue their histories.
+    pub bytes: Option<u64>,
+}
+
+/// Lost writes of one split brain.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Number of writes.
+    pub writes: u64,
+    /// The stale masters that accepted them.
+    pub stale: Vec<NodeIndex>,
+    /// Monotonic time at which the last of them was counted.
+    pub last: Monotonic,
+}
+
+/// Periods without a primary.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NoPrimaryView {
+    /// Reason, while there is no primary.
+    pub why: Option<NoPrimaryReason>,
+    /// Monotonic time at which the current or last period began.
+    pub since: Monotonic,
+    /// Total time without a primary since the exporter started.
+    pub total: Duration,
+}
+
+/// Reason why a shard has no primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPrimaryReason {
+    /// No node replies.
+    AllDown,
+    /// The nodes replicate in a circle.
+    Loop,
+    /// A node does not reply, for example the last primary, and no other claims to be master.
+    PrimaryDown,
+    /// All nodes reply and claim to be replicas.
+    AllReplicas,
+}
+
+/// Restarts of the primary without its data.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EmptiedView {
+    /// Number since the exporter started.
+    pub total: u64,
+    /// Monotonic time of the last one.
+    pub last: Option<Monotonic>,
+    /// Keys without expiry that the primary held before the last one.
+    pub keys: u64,
+}
+
+/// A change of the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrimaryChange {
+    /// Wall time of the round that detected the change.
+    pub at: SystemTime,
+    /// The primary before.
+    pub from: NodeIndex,
+    /// The primary after.
+    pub to: NodeIndex,
+    /// Cause of the change.
+    pub cause: Cause,
+}
+
+/// Cause of a change of the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A failover by Sentinels.
+    Sentinel,
+    /// The command `REPLICAOF` or `SLAVEOF`, sent by an operator.
+    Operator,
+    /// The command `FAILOVER`.
+    FailoverCommand,
+    /// A failover of a cluster.
+    Cluster,
+    /// The node was started as a master.
+    Restart,
+    /// Unknown.
+    Unknown,
+}
+
+impl ShardView {
+    /// Returns the primary, or all masters if the configuration expects several.
+    pub fn acting(&self) -> impl Iterator<Item = &NodeIndex> {
+        self.acting.iter()
+    }
+}
+
+impl PrimaryEvidence {
+    /// Returns the value of the label `evidence`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            PrimaryEvidence::Lineage => "lineage",
+            PrimaryEvidence::Sentinel => "sentinel",
+            PrimaryEvidence::Sole => "sole",
+            PrimaryEvidence::Epoch => "epoch",
+            PrimaryEvidence::Expected => "expected",
+            PrimaryEvidence::Previous => "previous",
+        }
+    }
+}
+
+impl NoPrimaryReason {
+    /// Returns the value of `why` in events and documents.
+    pub const fn label(self) -> &'static str {
+        match self {
+            NoPrimaryReason::AllDown => "all_down",
+            NoPrimaryReason::Loop => "loop",
+            NoPrimaryReason::PrimaryDown => "primary_down",
+            NoPrimaryReason::AllReplicas => "all_replicas",
+        }
+    }
+}
+
+impl Cause {
+    /// All causes, in the order of the reference.
+    pub const ALL: [Cause; 6] = [
+        Cause::Sentinel,
+        Cause::Operator,
+        Cause::FailoverCommand,
+        Cause::Cluster,
+        Cause::Restart,
+        Cause::Unknown,
+    ];
+
+    /// Returns the value of the label `cause`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Cause::Sentinel => "sentinel",
+            Cause::Operator => "operator",
+            Cause::FailoverCommand => "failover_command",
+            Cause::Cluster => "cluster",
+            Cause::Restart => "restart",
+            Cause::Unknown => "unknown",
+        }
+    }
+}

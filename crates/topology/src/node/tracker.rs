@@ -1,0 +1,155 @@
+//! Tracker of one node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use snapshot::{NodeSnapshot, Reason};
+
+use crate::model::deployment::Deployment;
+use crate::model::node::{NodeState, NodeView};
+use crate::model::node_index::NodeIndex;
+use crate::model::round::{NodeReply, PollOutcome, Round};
+use crate::model::saved_state::SavedNode;
+use crate::node::counters::CountersTracker;
+use crate::node::link::{LinkTracker, UpstreamSyncs};
+use crate::node::poll_history::{self, PollHistory};
+use crate::node::process::{ProcessChange, ProcessTracker};
+use crate::node::rising_errors::{ACCESS_CODES, MEMORY_CODES, RisingErrorsTracker};
+use crate::node::state::NodeStateTracker;
+use crate::node::{refusals, write_offset};
+
+/// Tracks one node.
+#[derive(Debug, Default)]
+pub(crate) struct NodeTracker {
+    last: Option<Arc<NodeSnapshot>>,
+    state: NodeStateTracker,
+    polls: PollHistory,
+    process: ProcessTracker,
+    link: LinkTracker,
+    counters: CountersTracker,
+    access_errors: RisingErrorsTracker,
+    memory_errors: RisingErrorsTracker,
+    aof_failed: bool,
+    /// Keys were evicted between the last two replies of one process.
+    evicting: bool,
+    last_write_offset: Option<u64>,
+    appendfsync: Option<Arc<str>>,
+}
+
+/// One round of one node.
+#[derive(Debug)]
+pub(crate) struct NodeObservation {
+    /// The node after the round. Fields that depend on other nodes are still empty.
+    pub(crate) view: NodeView,
+    /// Relation of the process that replied to the one before; `None` without a reply.
+    pub(crate) process_change: Option<ProcessChange>,
+}
+
+impl NodeTracker {
+    /// Processes one round.
+    pub(crate) fn observe(
+        &mut self,
+        index: NodeIndex,
+        round: &Round,
+        accrued: Duration,
+        deployment: &Deployment,
+        upstream: Option<UpstreamSyncs>,
+    ) -> NodeObservation {
+        let outcome = match &round.outcomes[index] {
+            PollOutcome::Answered(reply)
+                if self.process.is_stranger(&reply.snapshot, round.now) =>
+            {
+                &PollOutcome::Failed(Reason::Identity)
+            }
+            outcome => outcome,
+        };
+        self.state.observe(outcome, round.blind, round.now, accrued, deployment.down_after);
+        poll_history::record(&mut self.polls, outcome, index, round);
+        let process_change = match outcome {
+            PollOutcome::Answered(reply) => Some(self.observe_reply(reply, upstream, round)),
+            _ => None,
+        };
+        NodeObservation { view: self.view(index, deployment), process_change }
+    }
+
+    fn observe_reply(
+        &mut self,
+        reply: &NodeReply,
+        upstream: Option<UpstreamSyncs>,
+        round: &Round,
+    ) -> ProcessChange {
+        let snapshot = &*reply.snapshot;
+        let change = self.process.observe(snapshot, round.now);
+        self.link.observe(snapshot, upstream, round.now);
+        self.counters.observe(reply, change);
+        let counters = self.counters.view();
+        self.access_errors.observe(&counters, ACCESS_CODES, round.now);
+        self.memory_errors.observe(&counters, MEMORY_CODES, round.now);
+        let aof = &snapshot.persistence.aof;
+        // To disable the append-only file does not recover it.
+        self.aof_failed =
+            aof.failing() == Some(true) || (self.aof_failed && aof.enabled != Some(true));
+        let policy = snapshot.config.as_ref().and_then(|config| config.get("appendfsync"));
+        if let Some(policy) = policy.filter(|policy| self.appendfsync.as_deref() != Some(policy)) {
+            self.appendfsync = Some(policy.into());
+        }
+        let before = self.last.as_deref().filter(|_| change == ProcessChange::Same);
+        let evicted = |snapshot: &NodeSnapshot| snapshot.fields.count("evicted_keys");
+        self.evicting = before
+            .and_then(evicted)
+            .zip(evicted(snapshot))
+            .is_some_and(|(before, after)| after > before);
+        self.last_write_offset =
+            write_offset::last_write(before.zip(self.last_write_offset), snapshot);
+        self.last = Some(Arc::clone(&reply.snapshot));
+        change
+    }
+
+    fn view(&self, index: NodeIndex, deployment: &Deployment) -> NodeView {
+        let state = self.state.state();
+        let polling = self.state.polling().clone();
+        let snapshot = self.last.as_deref().filter(|_| state == NodeState::Up);
+        NodeView {
+            presence: state,
+            askings: Arc::clone(&self.polls),
+            process: self.process.view(),
+            link: self.link.view(),
+            counters: self.counters.view(),
+            access_denied: self.access_errors.last_rise(),
+            memory_refused: self.memory_errors.last_rise(),
+            aof_failed: self.aof_failed,
+            written: self.last_write_offset,
+            appendfsync: self.appendfsync.clone(),
+            writes_refused: snapshot
+                .map(|snapshot| refusals::writes(snapshot, polling.failing, self.evicting))
+                .unwrap_or_default(),
+            reads_refused: snapshot
+                .map(|snapshot| refusals::reads(snapshot, polling.failing))
+                .unwrap_or_default(),
+            polling,
+            last: self.last.clone(),
+            ..NodeView::pending(&deployment.nodes[index])
+        }
+    }
+
+    /// Forgets the availability of the node, which has another name now.
+    pub(crate) fn reset_state(&mut self) {
+        self.state = NodeStateTracker::default();
+    }
+
+    /// Restores the state that was saved `downtime` before the exporter started.
+    pub(crate) fn restore(&mut self, saved: &SavedNode, downtime: Duration) {
+        self.process.restore(saved.run_id.as_deref(), &saved.replication_ids, downtime);
+        self.appendfsync = saved.appendfsync.as_deref().map(Into::into);
+    }
+
+    /// Returns the `run_id` of the last reply.
+    pub(crate) fn run_id(&self) -> Option<&str> {
+        self.process.run_id()
+    }
+
+    /// Returns the last known value of CONFIG `appendfsync`.
+    pub(crate) fn appendfsync(&self) -> Option<&str> {
+        self.appendfsync.as_deref()
+    }
+}

@@ -1,0 +1,336 @@
+//! Tracker of one shard, and the order in which its parts are updated.
+
+use std::sync::Arc;
+
+use crate::model::monotonic::Monotonic;
+use crate::model::node::{Lag, NodeView};
+use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
+use crate::model::read_request::ReadRequest;
+use crate::model::saved_state::SavedNode;
+use crate::model::shard::{Cause, PrimaryChange, ShardView};
+use crate::shard::change_cause::ChangeCauseTracker;
+use crate::shard::context::ShardContext;
+use crate::shard::divergence::DivergenceTracker;
+use crate::shard::emptied::{EmptiedTracker, PrimaryTransition};
+use crate::shard::lag::LagTracker;
+use crate::shard::lineage::LineageTracker;
+use crate::shard::lost_writes::{LostWritesTracker, PrimarySince, StaleMasters};
+use crate::shard::masters::MasterClaims;
+use crate::shard::misrouted::{MisrouteContext, MisroutedTracker};
+use crate::shard::no_primary::{self, NoPrimaryTracker, PrimaryPresence};
+use crate::shard::nodes::{ShardNodes, ShardUpstream};
+use crate::shard::replica_count::ReplicaCountTracker;
+use crate::shard::replication_loop::LoopTracker;
+use crate::shard::resync::ResyncTracker;
+use crate::shard::split_brain::SplitBrainTracker;
+use crate::shard::{serving, upstream};
+
+/// Tracks one shard.
+#[derive(Debug, Default)]
+pub(crate) struct ShardTracker {
+    lineage: LineageTracker,
+    /// The last known primary.
+    primary: Option<NodeIndex>,
+    /// Monotonic time at which it was first seen as the primary.
+    primary_since: Monotonic,
+    /// Monotonic time of the last change from one primary to another.
+    last_change: Option<Monotonic>,
+    split_brain: SplitBrainTracker,
+    lost_writes: LostWritesTracker,
+    no_primary: NoPrimaryTracker,
+    change_cause: ChangeCauseTracker,
+    change_counts: [u64; Cause::ALL.len()],
+    lag: LagTracker,
+    replica_count: ReplicaCountTracker,
+    emptied: EmptiedTracker,
+    replication_loop: LoopTracker,
+    resyncs: NodeMap<ResyncTracker>,
+    divergence: NodeMap<DivergenceTracker>,
+    misrouted: NodeMap<MisroutedTracker>,
+}
+
+/// State of a node in its shard that is kept over a restart of the exporter.
+#[derive(Debug)]
+pub(crate) struct SavedShardNode {
+    /// The node was the last primary of its shard.
+    pub(crate) was_primary: bool,
+    /// IDs of the replication histories that its data belonged to, the newest last.
+    pub(crate) replication_ids: Vec<String>,
+}
+
+impl ShardTracker {
+    /// Processes one round. Results about single replicas are written to `nodes`.
+    pub(crate) fn observe(
+        &mut self,
+        nodes: &mut NodeVec<NodeView>,
+        context: &ShardContext<'_>,
+    ) -> ShardView {
+        let shard = ShardNodes::new(nodes, context.members);
+        self.observe_lineage(shard, context);
+        let masters = MasterClaims::classify(shard, &self.lineage, self.primary, context);
+        let primary = masters.primary.map(|primary| primary.node);
+        let previous_primary = self.primary;
+        self.observe_primary(primary, context);
+        self.observe_emptied(
+            shard,
+            PrimaryTransition { from: previous_primary, to: primary },
+            context,
+        );
+        let changed = self.resolve_changes(shard, primary, context);
+        let replication_loop =
+            self.replication_loop.observe(shard, |index| context.answered(index));
+        self.observe_outages(shard, &masters, &replication_loop, context);
+        self.observe_replicas(nodes, primary, &masters.primaries, context);
+        self.observe_misrouted(nodes, masters.all.len(), context);
+
+        let shard = ShardNodes::new(nodes, context.members);
+        let replicas = shard.values().filter(|node| node.follows()).count();
+        // In a replication loop every node is a replica, including the former primary.
+        let counted = if masters.primaries.is_empty() { 0 } else { replicas };
+        let recent_replicas = self.replica_count.observe(counted, context.now());
+        let blocked = masters.all.is_empty() && serving::is_blocked(shard, self.primary);
+        let writable =
+            if blocked { Some(false) } else { serving::writable(shard, &masters.primaries) };
+        ShardView {
+            labels: Arc::clone(context.labels),
+            shard: None,
+            masters: masters.all,
+            primary: masters.primary,
+            acting: masters.primaries,
+            last_primary: self.primary,
+            stale: masters.stale,
+            unrelated: masters.unrelated,
+            split_brain: self.split_brain.view().clone(),
+            lost_writes: self.lost_writes.view().clone(),
+            no_primary: self.no_primary.view(),
+            looped: replication_loop,
+            changed,
+            changes: self.change_counts,
+            replicas,
+            replicas_wanted: context
+                .expect
+                .replicas
+                .map_or(recent_replicas, |replicas| replicas as usize),
+            emptied: self.emptied.view(),
+            writable,
+            readable: serving::readable(shard),
+        }
+    }
+
+    /// Returns the replies that should be read in the next round: command statistics that show
+    /// the cause of a change, and lists of clients that write to replicas.
+    pub(crate) fn read_requests(&self) -> impl Iterator<Item = ReadRequest> {
+        let lists = self.misrouted.iter().filter(|(_, misrouted)| misrouted.needs_client_list());
+        self.change_cause
+            .pending_nodes()
+            .map(ReadRequest::CommandStats)
+            .chain(lists.map(|(index, _)| ReadRequest::ClientList(*index)))
+    }
+
+    /// Returns the state of a node that is kept over a restart of the exporter.
+    pub(crate) fn saved_node(&self, index: NodeIndex) -> SavedShardNode {
+        SavedShardNode {
+            was_primary: self.primary == Some(index),
+            replication_ids: self.lineage.ids(index).map(str::to_owned).collect(),
+        }
+    }
+
+    /// Restores the saved state of a node.
+    pub(crate) fn restore(&mut self, index: NodeIndex, was_primary: bool, saved: &SavedNode) {
+        if was_primary && self.primary.is_none() {
+            self.primary = Some(index);
+        }
+        for id in &saved.replication_ids {
+            self.lineage.restore(index, id);
+        }
+        self.change_cause.restore_epoch(index, saved.epoch);
+    }
+
+    /// Returns the highest epoch at which a Sentinel named the node.
+    pub(crate) fn epoch(&self, index: NodeIndex) -> Option<u64> {
+        self.change_cause.epoch(index)
+    }
+
+    /// Lowers the expected number of replicas by those that were removed on purpose.
+    pub(crate) fn remove_replicas(&mut self, count: usize) {
+        self.replica_count.remove(count);
+    }
+
+    /// Forgets a node that left.
+    pub(crate) fn clear(&mut self, index: NodeIndex) {
+        self.primary = self.primary.filter(|primary| *primary != index);
+        self.lineage.clear(index);
+        self.split_brain.clear(index);
+        self.lost_writes.clear(index);
+        self.change_cause.clear(index);
+        self.emptied.clear(index);
+        self.replication_loop.clear(index);
+        self.resyncs.remove(&index);
+        self.divergence.remove(&index);
+        self.misrouted.remove(&index);
+    }
+
+    fn observe_lineage(&mut self, nodes: ShardNodes<'_>, context: &ShardContext<'_>) {
+        for (index, node) in nodes.iter() {
+            if let (Some(change), Some(snapshot)) = (context.process_change(index), node.snapshot())
+            {
+                self.lineage.observe(index, snapshot, change);
+            }
+        }
+    }
+
+    /// Records the primary. The first one after the start of the exporter is no change.
+    fn observe_primary(&mut self, primary: Option<NodeIndex>, context: &ShardContext<'_>) {
+        let Some(to) = primary.filter(|primary| self.primary != Some(*primary)) else { return };
+        if let Some(from) = self.primary {
+            let at = context.round.round.at;
+            self.change_cause.add(PrimaryChange { at, from, to, cause: Cause::Unknown });
+            self.last_change = Some(context.now());
+        }
+        self.primary = Some(to);
+        self.primary_since = context.now();
+    }
+
+    fn observe_emptied(
+        &mut self,
+        nodes: ShardNodes<'_>,
+        primary: PrimaryTransition,
+        context: &ShardContext<'_>,
+    ) {
+        for (index, node) in nodes.iter() {
+            if let (Some(change), Some(snapshot)) = (context.process_change(index), node.snapshot())
+            {
+                self.emptied.observe(index, snapshot, change, primary, context.now());
+            }
+        }
+    }
+
+    /// Returns the changes of the primary whose causes this round decided, and counts them.
+    fn resolve_changes(
+        &mut self,
+        nodes: ShardNodes<'_>,
+        primary: Option<NodeIndex>,
+        context: &ShardContext<'_>,
+    ) -> Vec<PrimaryChange> {
+        let statements = context.sentinels.map_or(&[][..], |sentinels| &sentinels.said);
+        let resolved =
+            self.change_cause.resolve(nodes, statements, context.now(), context.interval());
+        for change in &resolved {
+            self.change_counts[change.cause as usize] += 1;
+        }
+        if primary.is_some() {
+            self.change_cause.record_counters(nodes);
+        }
+        resolved
+    }
+
+    /// Updates the periods without a primary, with a split brain, and the writes lost in them.
+    fn observe_outages(
+        &mut self,
+        nodes: ShardNodes<'_>,
+        masters: &MasterClaims,
+        replication_loop: &[NodeIndex],
+        context: &ShardContext<'_>,
+    ) {
+        let presence = if context.expect.external || masters.has_candidate {
+            PrimaryPresence::Present
+        } else {
+            no_primary::primary_presence(nodes, replication_loop, self.primary, context)
+        };
+        self.no_primary.observe(presence, context);
+        self.split_brain.observe(&masters.split, context);
+        let primary = masters
+            .primary
+            .map(|primary| PrimarySince { node: primary.node, since: self.primary_since });
+        let stale = StaleMasters {
+            masters: &masters.stale,
+            primary,
+            split_brain: !self.split_brain.view().masters.is_empty(),
+        };
+        self.lost_writes.observe(nodes, &stale, context);
+    }
+
+    /// Updates the results about single replicas, which depend on the primary and on each other.
+    fn observe_replicas(
+        &mut self,
+        nodes: &mut NodeVec<NodeView>,
+        primary: Option<NodeIndex>,
+        primaries: &[NodeIndex],
+        context: &ShardContext<'_>,
+    ) {
+        let primary_snapshot = primary
+            .filter(|primary| context.answered(*primary))
+            .and_then(|primary| nodes[primary].last.clone());
+        if let Some(snapshot) = &primary_snapshot {
+            self.lag.observe(&snapshot.replication, context.now());
+        }
+        for index in context.members.iter().copied() {
+            let shard = ShardNodes::new(nodes, context.members);
+            let upstream_snapshot = match shard.upstream(index) {
+                ShardUpstream::Node(upstream) => nodes[upstream].last.clone(),
+                ShardUpstream::Nothing | ShardUpstream::Outside => None,
+            };
+            let depth = upstream::depth(shard, index);
+            let orphan = upstream::orphan_reason(shard, index, primaries, context.expect.external);
+            let lag = self.replica_lag(index, &nodes[index], primary.is_some(), context);
+            let resyncs = self.resyncs.entry(index).or_default();
+            let divergence = self.divergence.entry(index).or_default();
+            let node = &mut nodes[index];
+            if let Some(snapshot) = node.last.as_deref().filter(|_| context.answered(index)) {
+                let commands = node.counters.replicaof_commands();
+                resyncs.observe(snapshot, commands, upstream_snapshot.as_deref());
+                divergence.observe(snapshot, primary_snapshot.as_deref(), resyncs.total());
+            }
+            let is_up = node.snapshot().is_some();
+            (node.depth, node.orphan, node.lag) =
+                if is_up { (depth, orphan, lag) } else { (None, None, Lag::default()) };
+            node.resyncs = resyncs.total();
+            node.diverged = is_up && divergence.diverged();
+        }
+    }
+
+    /// Returns the lag of a replica. A replica that missed the poll keeps its lag. If the primary
+    /// started another history, the data of a replica without a link only gets older.
+    fn replica_lag(
+        &self,
+        index: NodeIndex,
+        node: &NodeView,
+        has_primary: bool,
+        context: &ShardContext<'_>,
+    ) -> Lag {
+        let previous = context.previous.nodes[index].lag;
+        if !context.answered(index) {
+            return previous;
+        }
+        let mut lag = self.lag.lag(node, context.now(), has_primary);
+        if lag.age.is_none() && node.link.down_since.is_some() {
+            let passed = context.now().since(context.previous.now);
+            lag.age = previous.age.map(|age| age + passed);
+        }
+        lag
+    }
+
+    /// Updates the clients that write to replicas.
+    fn observe_misrouted(
+        &mut self,
+        nodes: &mut NodeVec<NodeView>,
+        masters: usize,
+        context: &ShardContext<'_>,
+    ) {
+        let round = MisrouteContext {
+            now: context.now(),
+            interval: context.interval(),
+            masters,
+            last_change: self.last_change,
+        };
+        for index in context.members.iter().copied() {
+            let (node, tracker) = (&mut nodes[index], self.misrouted.entry(index).or_default());
+            if let (Some(reply), Some(change)) =
+                (context.reply(index), context.process_change(index))
+            {
+                tracker.observe(reply, &node.counters, change, &round);
+            }
+            node.misrouted = tracker.view(&round).filter(|_| node.is_replica()).map(Arc::new);
+        }
+    }
+}
