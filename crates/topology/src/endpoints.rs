@@ -79,7 +79,7 @@ impl EndpointsTracker {
         self.observe_processes(nodes, context);
         self.observe_primaries(primaries, context.now());
         if self.endpoints.is_empty() {
-            let pending = EndpointView::pending(context.deployment).into_iter();
+            let pending = context.deployment.endpoints.iter().map(EndpointView::pending);
             self.endpoints = pending.map(TrackedEndpoint::new).collect();
         }
         let mut endpoints = std::mem::take(&mut self.endpoints);

@@ -2,7 +2,6 @@
 
 use snapshot::{Reason, Role};
 
-use crate::model::deployment::Deployment;
 use crate::model::monotonic::Monotonic;
 
 /// Purpose of an endpoint.
@@ -102,9 +101,9 @@ impl EndpointTarget {
 }
 
 impl EndpointView {
-    /// Returns the views of all endpoints before their first checks.
-    pub(crate) fn pending(deployment: &Deployment) -> Vec<Self> {
-        let pending = |configured: &ServiceEndpoint| EndpointView {
+    /// Returns the view of an endpoint before its first check.
+    pub(crate) fn pending(configured: &ServiceEndpoint) -> Self {
+        EndpointView {
             configured: configured.clone(),
             checks: 0,
             up: None,
@@ -114,7 +113,6 @@ impl EndpointView {
             correct: None,
             wrong: 0,
             late: false,
-        };
-        deployment.endpoints.iter().map(pending).collect()
+        }
     }
 }

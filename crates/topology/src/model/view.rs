@@ -78,7 +78,7 @@ impl DeploymentView {
                     }]
                 }
             },
-            endpoints: EndpointView::pending(&deployment),
+            endpoints: deployment.endpoints.iter().map(EndpointView::pending).collect(),
             nodes: deployment.nodes.values().map(NodeView::pending).collect(),
             deployment,
             at: None,
