@@ -264,7 +264,7 @@ fn shared() -> Vec<(&'static str, &'static str, String)> {
         (
             "RedisWritesHitReplica",
             "warning",
-            format!("[{}]", written(limits::CLIENTS_SETTLE_WITHIN)),
+            format!("[{}]", written(limits::CLIENTS_RECONNECT_WITHIN)),
         ),
         ("RedisAofBloated", "warning", limits::AOF_BLOATED_FACTOR.to_string()),
         ("RedisMemoryNearLimit", "warning", format!("> {}", limits::MEMORY_NEAR_LIMIT_RATIO)),

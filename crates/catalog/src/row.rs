@@ -138,7 +138,7 @@ pub(crate) struct SaidOf {
 impl SaidOf {
     /// What every Sentinel of a deployment says.
     pub(crate) fn all(view: &Arc<DeploymentView>) -> impl Iterator<Item = SaidOf> {
-        let said = view.sentinels.iter().flat_map(|sentinels| &sentinels.said);
+        let said = view.sentinels.iter().flat_map(|sentinels| &sentinels.statements);
         said.map(|said| SaidOf { view: Arc::clone(view), said: said.clone() })
     }
 

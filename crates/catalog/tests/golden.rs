@@ -38,7 +38,7 @@ fn exposition() -> Exposition {
         PollOutcome::Pending,
     ];
     let round = Round {
-        took: Duration::from_micros(1500),
+        duration: Duration::from_micros(1500),
         checks: checks(),
         ..Round::new(at(5), topology::Monotonic::from_start(SECOND), outcomes)
     };
@@ -54,7 +54,7 @@ fn checks() -> Vec<EndpointCheckResult> {
     let answerer = EndpointServer { role: Some(Role::Replica), ..EndpointServer::default() };
     let check = |endpoint, outcome| EndpointCheckResult {
         endpoint,
-        begun: topology::Monotonic::from_start(SECOND / 4),
+        started: topology::Monotonic::from_start(SECOND / 4),
         ended: topology::Monotonic::from_start(SECOND / 2),
         outcome,
     };
@@ -79,7 +79,7 @@ fn answer(capture: &str) -> PollOutcome {
     let took = Duration::from_micros(700);
     PollOutcome::Answered(NodeReply {
         snapshot: Arc::new(snapshot),
-        took,
+        duration: took,
         at: at(5),
         certificate_expiry: None,
         peer: None,

@@ -239,7 +239,7 @@ impl DeploymentSettings {
             _ => return None,
         }
         let mut settings = self.clone();
-        Arc::make_mut(&mut settings.deployment).become_of(&name, master);
+        Arc::make_mut(&mut settings.deployment).rename_for_master(&name, master);
         settings.found.as_mut()?.masters = Masters::One;
         Some(settings)
     }

@@ -125,7 +125,7 @@ pub(crate) fn from_urls(
     }
     let master_name = master.flatten();
     if master_name.is_none() {
-        builder.deployment.become_of(MASTER, "");
+        builder.deployment.rename_for_master(MASTER, "");
     }
     let sentinels = Sentinels {
         listed: Vec::new(),

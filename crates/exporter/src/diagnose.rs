@@ -98,7 +98,7 @@ fn hasten(settings: &mut DeploymentSettings) {
 /// Nobody knows yet whether some node answers, or whether some endpoint leads where it should: once wrong is not enough.
 fn waits(view: &DeploymentView) -> bool {
     let once = |endpoint: &EndpointView| {
-        endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong)
+        endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong_checks)
     };
     view.members().any(|(_, node)| node.presence == NodeState::Pending)
         || view.endpoints.iter().any(once)

@@ -303,8 +303,8 @@ impl DeploymentPoller {
             // An address may be another node's by the time that it is found again.
             self.lookups.forget();
         }
-        self.lookups.want(step.wanted.iter());
-        self.wanted = step.wanted;
+        self.lookups.want(step.requests.iter());
+        self.wanted = step.requests;
         Ok(step.view)
     }
 
@@ -334,7 +334,7 @@ impl DeploymentPoller {
         self.repay(&mut outcomes);
         let cut_off = self.witness.note(failing);
         Round {
-            took: closed - begun,
+            duration: closed - begun,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
             blind: held_up || cut_off,
             details: details.into(),

@@ -111,7 +111,12 @@ impl EndpointChecker {
             .map(|at| topology::Monotonic::from_start(clock.elapsed(at)))
             .into();
         FinishedCheck {
-            check: EndpointCheckResult { endpoint: self.brief.kind, begun, ended, outcome },
+            check: EndpointCheckResult {
+                endpoint: self.brief.kind,
+                started: begun,
+                ended,
+                outcome,
+            },
             own_errors,
         }
     }

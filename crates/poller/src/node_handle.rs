@@ -104,8 +104,8 @@ impl NodeHandle {
             }
             TaskReport::Answered(answer) => {
                 self.standing = TaskState::Idle;
-                self.prompt = answer.took <= deadline;
-                self.answer = Some(answer.after(self.answer.take()));
+                self.prompt = answer.duration <= deadline;
+                self.answer = Some(answer.with_counts_of(self.answer.take()));
             }
             TaskReport::Refused(failure) => {
                 self.standing = TaskState::Refused(failure.into());

@@ -247,7 +247,7 @@ impl NodeTask {
         Ok((
             NodeReply {
                 snapshot: snapshot.into(),
-                took,
+                duration: took,
                 at,
                 certificate_expiry,
                 peer,

@@ -81,7 +81,7 @@ impl StateStore {
         let noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = noted.file.deployments.get(&tracker.view().deployment.name) {
             let away = Duration::try_from_secs_f64(seconds(now) - entry.at).unwrap_or_default();
-            tracker.remember(entry.remembered.clone(), away);
+            tracker.restore(entry.remembered.clone(), away);
         }
     }
 
@@ -90,7 +90,7 @@ impl StateStore {
         if step.events.is_empty() && step.view.rounds.total % ROUNDS != 1 {
             return;
         }
-        let entry = SavedDeployment { at: seconds(now), remembered: tracker.remembered() };
+        let entry = SavedDeployment { at: seconds(now), remembered: tracker.saved_state() };
         let mut noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let deployments = &mut noted.file.deployments;
         if deployments.len() >= MAX_DEPLOYMENTS {

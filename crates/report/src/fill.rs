@@ -119,7 +119,7 @@ pub(crate) fn subject(view: &DeploymentView, finding: &Finding) -> Option<NodeIn
     let shard =
         view.shards.iter().find(|shard| shard.shard == finding.shard).or(view.shards.first())?;
     let primary = || shard.primary.map(|primary| primary.node).or(shard.last_primary);
-    Some(shard.looped.first().copied().or_else(primary).unwrap_or(NodeIndex::new(0)))
+    Some(shard.replication_loop.first().copied().or_else(primary).unwrap_or(NodeIndex::new(0)))
 }
 
 /// The primary, of one shard: the one whose master the node is, or follows.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use snapshot::Role;
 use topology::{
     DeploymentView, EndpointView, LinkState, MisroutedView, NodeIndex, NodeState, NodeVec,
-    NodeView, PrimaryEvidence, ShardView, holding,
+    NodeView, PrimaryEvidence, ShardView, active_reasons,
 };
 
 use crate::tone::Tone;
@@ -92,9 +92,9 @@ pub(crate) fn verdicts(view: &DeploymentView, index: NodeIndex) -> Vec<Note> {
     };
     for shard in &view.shards {
         add(shard.primary.is_some_and(|primary| primary.node == index), Tone::Good, "primary");
-        add(shard.stale.contains(&index), Tone::Bad, "stale master");
-        add(shard.unrelated.contains(&index), Tone::Warn, "unrelated master");
-        add(shard.looped.contains(&index), Tone::Bad, "in a circle");
+        add(shard.stale_masters.contains(&index), Tone::Bad, "stale master");
+        add(shard.unrelated_masters.contains(&index), Tone::Warn, "unrelated master");
+        add(shard.replication_loop.contains(&index), Tone::Bad, "in a circle");
     }
     verdicts
 }
@@ -108,10 +108,10 @@ pub(crate) fn notes(node: &NodeView) -> Vec<Note> {
     {
         add(Tone::Idle, format!("was {}", role.label()));
     }
-    for reason in holding(&node.writes_refused) {
+    for reason in active_reasons(&node.writes_refused) {
         add(Tone::Bad, format!("refuses writes: {reason}"));
     }
-    for reason in holding(&node.reads_refused) {
+    for reason in active_reasons(&node.reads_refused) {
         add(Tone::Warn, format!("refuses reads: {reason}"));
     }
     if let Some(why) = node.orphan {
@@ -141,8 +141,14 @@ pub(crate) fn tones(view: &DeploymentView) -> NodeVec<Tone> {
     };
     let mut tones: NodeVec<_> = view.nodes.values().map(own).collect();
     for shard in &view.shards {
-        let wrong = shard.stale.iter().chain(&shard.looped).map(|index| (*index, Tone::Bad));
-        for (index, tone) in wrong.chain(shard.unrelated.iter().map(|index| (*index, Tone::Warn))) {
+        let wrong = shard
+            .stale_masters
+            .iter()
+            .chain(&shard.replication_loop)
+            .map(|index| (*index, Tone::Bad));
+        for (index, tone) in
+            wrong.chain(shard.unrelated_masters.iter().map(|index| (*index, Tone::Warn)))
+        {
             tones[index] = tones[index].min(tone);
         }
     }
@@ -211,7 +217,7 @@ pub(crate) fn role(view: &DeploymentView, index: NodeIndex) -> Note {
     };
     if let Some(worst) = verdicts.iter().map(|note| note.tone).min() {
         let text = verdicts.iter().map(|note| note.text.as_str()).collect::<Vec<_>>().join(", ");
-        return match (role, holding(&node.writes_refused).is_empty()) {
+        return match (role, active_reasons(&node.writes_refused).is_empty()) {
             (Role::Master, true) => Note { tone: worst, text: format!("{text}, takes writes") },
             (Role::Master, false) => {
                 Note { tone: Tone::Bad, text: format!("{text}, REFUSES WRITES") }
@@ -238,6 +244,6 @@ fn dissenters(view: &DeploymentView) -> impl Iterator<Item = NodeIndex> {
 
 /// The node that a Sentinel names as master, or its address.
 fn watches(view: &DeploymentView, index: NodeIndex) -> Option<&str> {
-    let said = view.sentinels.as_ref()?.said.iter().find(|said| said.sentinel == index)?;
+    let said = view.sentinels.as_ref()?.statements.iter().find(|said| said.sentinel == index)?;
     Some(said.node.map_or(&said.address, |node| view.name(node)))
 }

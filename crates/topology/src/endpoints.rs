@@ -113,7 +113,7 @@ impl EndpointsTracker {
                 });
             }
             if let Some(known) = process.as_mut().filter(|_| context.answered(index)) {
-                known.last_reply = context.now().saturating_sub(context.round.took);
+                known.last_reply = context.now().saturating_sub(context.round.duration);
             }
         }
     }
@@ -170,9 +170,9 @@ impl EndpointsTracker {
         let follows_by = self
             .last_change
             .map_or(Monotonic::START, |last_change| last_change + ENDPOINT_FOLLOWS_WITHIN);
-        endpoint.view.late = check.begun >= follows_by;
+        endpoint.view.overdue = check.started >= follows_by;
         endpoint.view.correct = Some(correct);
-        endpoint.view.wrong = if correct { 0 } else { endpoint.view.wrong + 1 };
+        endpoint.view.wrong_checks = if correct { 0 } else { endpoint.view.wrong_checks + 1 };
         endpoint.pending = None;
     }
 
@@ -192,7 +192,7 @@ impl EndpointsTracker {
             EndpointKind::Primary => {
                 let period = self
                     .stable_period(self.primaries.iter().copied())
-                    .filter(|period| check.begun > period.since)?;
+                    .filter(|period| check.started > period.since)?;
                 if self.primaries.iter().any(|primary| is_server(*primary)) {
                     return Some(true);
                 }
@@ -224,7 +224,7 @@ impl EndpointsTracker {
 impl StablePeriod {
     /// Returns true if the processes were the same before and after the check.
     fn covers(self, check: &EndpointCheckResult) -> bool {
-        check.begun > self.since && self.until >= check.ended
+        check.started > self.since && self.until >= check.ended
     }
 }
 
@@ -255,7 +255,7 @@ impl TrackedEndpoint {
 
     /// Sets the verdict to unknown.
     fn reset(&mut self) {
-        (self.view.correct, self.view.wrong, self.view.late) = (None, 0, false);
+        (self.view.correct, self.view.wrong_checks, self.view.overdue) = (None, 0, false);
         self.pending = None;
     }
 

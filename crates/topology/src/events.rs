@@ -102,7 +102,7 @@ impl EventList {
         let mut add = |at, kind| {
             self.events.push(Event { at, node: None, shard: new.shard.clone(), kind });
         };
-        for change in &new.changed {
+        for change in &new.primary_changes {
             let (from, to) = (name(change.from), name(change.to));
             add(change.at, EventKind::PrimaryChanged { from, to, cause: change.cause });
         }
@@ -120,7 +120,7 @@ impl EventList {
                 self.at,
                 EventKind::SplitBrainEnded {
                     lasted: self.now.since(old.split_brain.since),
-                    unreplicated_writes: new.lost_writes.of_split,
+                    unreplicated_writes: new.lost_writes.in_split_brain,
                     unreplicated_bytes: old.lost_writes.bytes,
                 },
             ),
@@ -277,7 +277,7 @@ fn missing_bytes(before: &DeploymentView, old: &NodeView, new: &NodeView) -> Opt
         let is_continued = last.role == Some(Role::Master)
             && last.replid.is_some()
             && last.replid == promoted.replid2;
-        is_continued.then_some((last.offset?, node.written?))
+        is_continued.then_some((last.offset?, node.last_write_offset?))
     };
     let (offset, last_write) = primaries.find_map(offsets)?;
     (last_write > taken_over).then(|| offset.saturating_sub(taken_over))

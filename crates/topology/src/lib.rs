@@ -16,7 +16,7 @@ mod tracker;
 
 pub use findings::{Finding, FindingKind, NO_FINDING, Severity, Value};
 pub use model::cluster::{ClusterView, SLOTS};
-pub use model::counters::{Counters, TOPOLOGY_COMMANDS, topology_moved};
+pub use model::counters::{Counters, TOPOLOGY_COMMANDS, topology_changed};
 pub use model::deployment::{
     AofExpectation, Deployment, DeploymentKind, Discovery, Expectations, Labels, Node, NodeKind,
     address,
@@ -36,7 +36,7 @@ pub use model::node::{
 pub use model::node_index::{NodeIndex, NodeVec};
 pub use model::node_names::NodeNameTemplate;
 pub use model::read_request::ReadRequest;
-pub use model::refusals::{RefusalReason, Refusals, holding};
+pub use model::refusals::{RefusalReason, Refusals, active_reasons};
 pub use model::round::{
     DiskSpace, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round, SentinelMessage,
 };

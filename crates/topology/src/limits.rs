@@ -28,7 +28,7 @@ pub const CAUSE_WITHIN_ROUNDS: u32 = 3;
 pub const DIVERGED_AFTER_COMPARISONS: u32 = 3;
 
 /// For how long replicas that were there are missed, where no number is declared.
-pub const REPLICAS_REMEMBERED: Duration = Duration::from_secs(60 * 60);
+pub const REPLICA_COUNT_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// A split brain that lasts longer is no routine failover: those end within some 11 s of the old master's return.
 pub const SPLIT_BRAIN_CRITICAL_AFTER: Duration = Duration::from_secs(30);
@@ -64,10 +64,10 @@ pub const LINK_DOWN_CRITICAL_AFTER: Duration = Duration::from_secs(10 * 60);
 pub const REFUSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Clients are listed on a node with at most that many: of a thousand the list takes some 0.8 ms of server time and 330 kB.
-pub const CLIENTS_LISTED_AT_MOST: u64 = 1000;
+pub const MAX_LISTED_CLIENTS: u64 = 1000;
 
 /// Clients are listed at most that often on one node.
-pub const CLIENTS_LISTED_EVERY: Duration = Duration::from_secs(30);
+pub const CLIENT_LIST_CADENCE: Duration = Duration::from_secs(30);
 
 /// Writes that a replica refuses for longer are no passing mistake.
 pub const MISROUTED_AFTER: Duration = Duration::from_secs(60);
@@ -76,10 +76,10 @@ pub const MISROUTED_AFTER: Duration = Duration::from_secs(60);
 pub const MISROUTED_UNTIL: Duration = Duration::from_secs(60);
 
 /// For how long clients may look for the primary after a change of it.
-pub const CLIENTS_SETTLE_WITHIN: Duration = Duration::from_secs(60);
+pub const CLIENTS_RECONNECT_WITHIN: Duration = Duration::from_secs(60);
 
 /// A node that was master within that time was so lately.
-pub const DEMOTED_LATELY: Duration = Duration::from_secs(60 * 60);
+pub const DEMOTED_RECENTLY: Duration = Duration::from_secs(60 * 60);
 
 /// For how long a loss is shown after it was last seen to happen.
 pub const LOSS_SHOWN_FOR: Duration = Duration::from_secs(10 * 60);
@@ -91,4 +91,4 @@ pub const AOF_BLOATED_FACTOR: f64 = 1.5;
 pub const MEMORY_NEAR_LIMIT_RATIO: f64 = 0.9;
 
 /// A primary that holds this part of its lasting keys after a restart, or more, read them from its dump, where it does not tell.
-pub const KEYS_READ_RATIO: f64 = 0.5;
+pub const KEYS_LOADED_RATIO: f64 = 0.5;

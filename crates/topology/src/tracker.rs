@@ -88,7 +88,7 @@ pub struct RoundResult {
     /// Events of the round, in order.
     pub events: Vec<Event>,
     /// Replies that should be read in the next round.
-    pub wanted: Vec<ReadRequest>,
+    pub requests: Vec<ReadRequest>,
 }
 
 /// State of the nodes within one round.
@@ -140,7 +140,8 @@ impl DeploymentTracker {
             sentinels::collect_reports(&nodes.views, &nodes.deployment, &self.addresses);
         self.connect_nodes(&mut nodes, round);
         for node in nodes.views.iter_mut().map(|(_, node)| node) {
-            node.expected_aof = expect.aof.zip(node.role()).and_then(|(aof, role)| aof.of(role));
+            node.expected_aof =
+                expect.aof.zip(node.role()).and_then(|(aof, role)| aof.for_role(role));
         }
 
         let context = RoundContext {
@@ -155,7 +156,7 @@ impl DeploymentTracker {
         };
         let ghosts = std::mem::take(&mut changes.ghosts);
         let (shards, cluster) = self.observe_shards(&mut nodes.views, ghosts, &context);
-        let primaries: Vec<_> = shards.iter().flat_map(ShardView::acting).copied().collect();
+        let primaries: Vec<_> = shards.iter().flat_map(ShardView::primaries).copied().collect();
         let endpoints = self.endpoints.observe(&nodes.views, &primaries, &context);
         if let Some(sentinels) = &mut sentinels {
             compare_sentinels(sentinels, &shards, &nodes.previous, &changes);
@@ -185,8 +186,8 @@ impl DeploymentTracker {
             view.history = Arc::new(history);
         }
         self.view = Arc::new(view);
-        let wanted = self.read_requests(changes.unnamed);
-        RoundResult { view: Arc::clone(&self.view), events, wanted }
+        let requests = self.read_requests(changes.unnamed);
+        RoundResult { view: Arc::clone(&self.view), events, requests }
     }
 
     /// Updates each node by itself.
@@ -278,7 +279,7 @@ impl DeploymentTracker {
     fn connect_nodes(&self, nodes: &mut RoundNodes, round: &Round) {
         for (index, node) in nodes.views.iter_mut() {
             node.disk = round.disks.get(index).copied().flatten();
-            node.attached = self.attached_replicas(node, &nodes.deployment);
+            node.attached_replicas = self.attached_replicas(node, &nodes.deployment);
             node.upstream =
                 upstream::find_upstream(node, index, &nodes.deployment, &self.addresses);
         }
@@ -295,7 +296,7 @@ impl DeploymentTracker {
             return (self.shards.observe_single(nodes, context), None);
         }
         let shards = self.shards.observe_cluster(nodes, &self.cluster, context);
-        let stale: Vec<_> = shards.iter().flat_map(|shard| &shard.stale).copied().collect();
+        let stale: Vec<_> = shards.iter().flat_map(|shard| &shard.stale_masters).copied().collect();
         let cluster = self.cluster.view(nodes, &stale, ghosts);
         (shards, Some(cluster))
     }
@@ -313,7 +314,7 @@ impl DeploymentTracker {
     }
 
     /// Returns the state that is kept over a restart of the exporter.
-    pub fn remembered(&self) -> SavedState {
+    pub fn saved_state(&self) -> SavedState {
         let is_cluster = self.view.deployment.kind == DeploymentKind::Cluster;
         // The saved state of nodes that have not been discovered yet is kept.
         let mut state = self.pending_restore.state.clone();
@@ -337,7 +338,7 @@ impl DeploymentTracker {
 
     /// Restores the state that was saved `downtime` before the exporter started. Call this before
     /// the first round. The state of a node that is discovered later is restored then.
-    pub fn remember(&mut self, state: SavedState, downtime: Duration) {
+    pub fn restore(&mut self, state: SavedState, downtime: Duration) {
         self.pending_restore = PendingRestore { state, downtime };
         let deployment = Arc::clone(&self.view.deployment);
         for (index, node) in deployment.nodes.iter() {
@@ -371,14 +372,14 @@ impl DeploymentTracker {
         };
         let replicas = snapshot.replication.attached.iter();
         let mut views: Vec<_> = replicas
-            .map(|seen| AttachedView {
-                name: name(address(&seen.ip, seen.port)),
-                seen: seen.clone(),
+            .map(|reported| AttachedView {
+                name: name(address(&reported.ip, reported.port)),
+                reported: reported.clone(),
             })
             .collect();
         // A replica that reconnected is listed twice until its old connection times out.
         views.sort_by(|a, b| {
-            a.name.cmp(&b.name).then_with(|| b.seen.liveness().cmp(&a.seen.liveness()))
+            a.name.cmp(&b.name).then_with(|| b.reported.liveness().cmp(&a.reported.liveness()))
         });
         views.dedup_by(|b, a| a.name == b.name);
         views
@@ -403,6 +404,6 @@ fn round_stats(previous: RoundStats, round: &Round) -> RoundStats {
         total: previous.total + 1,
         missed: previous.missed + round.missed,
         blind: previous.blind + u64::from(round.blind),
-        took: round.took,
+        duration: round.duration,
     }
 }

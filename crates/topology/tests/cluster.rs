@@ -165,7 +165,7 @@ impl Scene {
                 now,
                 outcomes.collect(),
             ));
-            self.wanted = step.wanted;
+            self.wanted = step.requests;
             self.maps = self
                 .wanted
                 .iter()
@@ -259,8 +259,10 @@ fn a_failover_is_that_of_its_shard() {
         (scene.happened("split_brain_began").len(), scene.happened("primary_changed").len()),
         (0, 1)
     );
-    assert_eq!(view.shards[0].changes[Cause::Cluster as usize], 1);
-    assert!(view.shards[1..].iter().all(|shard| shard.changes.iter().sum::<u64>() == 0));
+    assert_eq!(view.shards[0].primary_change_counts[Cause::Cluster as usize], 1);
+    assert!(
+        view.shards[1..].iter().all(|shard| shard.primary_change_counts.iter().sum::<u64>() == 0)
+    );
 }
 
 #[test]
@@ -270,7 +272,7 @@ fn two_masters_of_one_shard_are_told_apart_by_their_epochs() {
     scene.servers.insert(4, server(None, "0-5460", 7, 'd'));
     let view = scene.rounds(8);
     assert_eq!(shards(&view)[0].1, Some(&*address(4)));
-    assert_eq!(view.shards[0].stale.len(), 1, "the one before claims to be master still");
+    assert_eq!(view.shards[0].stale_masters.len(), 1, "the one before claims to be master still");
 }
 
 #[test]
@@ -328,7 +330,7 @@ fn a_master_that_was_replaced_while_it_was_cut_off_claims_nothing() {
     let view = scene.rounds(8);
     let cluster = view.cluster.as_ref().expect("a cluster");
     assert_eq!(
-        (view.shards[0].stale.len(), &cluster.doubtful[..], cluster.conflicts),
+        (view.shards[0].stale_masters.len(), &cluster.doubtful[..], cluster.conflicts),
         (1, &[NodeIndex::new(0)][..], 0)
     );
     // Once it holds that the cluster works it takes writes again.
@@ -400,9 +402,9 @@ fn nobody_is_forgotten_while_no_map_is_read() {
 
 #[test]
 fn the_primaries_outlive_a_restart_of_the_exporter() {
-    let kept = Scene::healthy().fold.remembered();
+    let kept = Scene::healthy().fold.saved_state();
     let mut later = Scene::new();
-    later.fold.remember(kept, SECOND);
+    later.fold.restore(kept, SECOND);
     later.servers.insert(4, Server { history: ('d', Some('a')), ..server(None, "0-5460", 7, 'd') });
     later.servers.insert(1, server(Some(4), "", 7, 'd'));
     later.rounds(10);

@@ -148,7 +148,7 @@ fn what_the_name_leaves_out_is_gone_when_it_is_down_as_well() {
     let view = scene.rounds(1);
     assert_eq!(names(&view), ["10.0.0.1:6379"]);
     assert_eq!(scene.happened("node_gone"), ["10.0.0.2:6379"]);
-    assert_eq!(view.shards[0].replicas_wanted, 1, "nobody took it away, so it is missed");
+    assert_eq!(view.shards[0].expected_replicas, 1, "nobody took it away, so it is missed");
 }
 
 #[test]

@@ -99,11 +99,11 @@ impl Scene {
         outcome: Result<EndpointServer, Reason>,
     ) -> EndpointView {
         self.pass(9);
-        let begun = self.now + SECOND / 4;
+        let started = self.now + SECOND / 4;
         self.round(vec![EndpointCheckResult {
             endpoint,
-            begun,
-            ended: begun + SECOND / 2,
+            started,
+            ended: started + SECOND / 2,
             outcome,
         }]);
         self.view(endpoint)
@@ -214,7 +214,7 @@ fn wrong_once_is_a_value_and_wrong_twice_is_a_finding() {
     );
     scene.leads_to("b1");
     assert_eq!(
-        (scene.found()[0].since, scene.view(EndpointKind::Primary).wrong),
+        (scene.found()[0].since, scene.view(EndpointKind::Primary).wrong_checks),
         (found[0].since, 3)
     );
     scene.pass(5);
@@ -317,11 +317,11 @@ fn a_check_that_began_before_the_primary_was_primary_is_unknown() {
     scene.pass(5);
     scene.nodes =
         [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
-    let begun = scene.now + SECOND / 4;
+    let started = scene.now + SECOND / 4;
     scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
-        begun,
-        ended: begun + SECOND / 2,
+        started,
+        ended: started + SECOND / 2,
         outcome: answers("a1"),
     }]);
     scene.pass(3);
@@ -334,12 +334,12 @@ fn a_restart_of_the_primary_is_no_wrong_endpoint() {
     let mut scene = Scene::new();
     scene.leads_to("a1");
     // The endpoint is at the new process before the round is.
-    let begun = scene.now + SECOND / 4;
+    let started = scene.now + SECOND / 4;
     scene.nodes[0] = None;
     scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
-        begun,
-        ended: begun + SECOND / 2,
+        started,
+        ended: started + SECOND / 2,
         outcome: answers("a2"),
     }]);
     let view = scene.view(EndpointKind::Primary);
@@ -354,7 +354,7 @@ fn a_restart_of_the_primary_is_no_wrong_endpoint() {
     assert_eq!((view.correct, leads_to(&view)), (None, Some("a")));
     assert_eq!(scene.leads_to("a2").correct, Some(true));
     assert_eq!(
-        (scene.leads_to("a1").wrong, scene.found()),
+        (scene.leads_to("a1").wrong_checks, scene.found()),
         (1, vec![]),
         "the old process is a stranger now"
     );
@@ -366,11 +366,11 @@ fn while_the_primary_does_not_answer_a_check_waits_for_it() {
     scene.leads_to("a1");
     scene.pass(9);
     scene.nodes[0] = None;
-    let begun = scene.now + SECOND / 4;
+    let started = scene.now + SECOND / 4;
     scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
-        begun,
-        ended: begun + SECOND / 2,
+        started,
+        ended: started + SECOND / 2,
         outcome: answers("b1"),
     }]);
     assert_eq!(scene.view(EndpointKind::Primary).correct, Some(true));
@@ -388,11 +388,11 @@ fn a_check_that_ended_during_the_round_waits_for_the_next() {
     let mut scene = Scene::new();
     scene.leads_to("a1");
     scene.pass(9);
-    let begun = scene.now + SECOND;
+    let started = scene.now + SECOND;
     scene.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
-        begun,
-        ended: begun + SECOND / 100,
+        started,
+        ended: started + SECOND / 100,
         outcome: answers("b1"),
     }]);
     assert_eq!(scene.view(EndpointKind::Primary).correct, Some(true));
@@ -501,18 +501,18 @@ fn rounds_that_are_rare_take_up_all_checks_in_order() {
     let mut scene = Scene::new();
     scene.pass(5);
     let check = |millis: u64, run_id: &str| {
-        let begun = scene.now + Duration::from_millis(millis);
+        let started = scene.now + Duration::from_millis(millis);
         EndpointCheckResult {
             endpoint: EndpointKind::Primary,
-            begun,
-            ended: begun + SECOND / 100,
+            started,
+            ended: started + SECOND / 100,
             outcome: answers(run_id),
         }
     };
     let checks = vec![check(100, "b1"), check(200, "a1"), check(300, "b1"), check(400, "b1")];
     scene.round(checks);
     let view = scene.view(EndpointKind::Primary);
-    assert_eq!((view.checks, view.wrong, view.correct), (4, 2, Some(false)));
+    assert_eq!((view.checks, view.wrong_checks, view.correct), (4, 2, Some(false)));
 }
 
 #[test]

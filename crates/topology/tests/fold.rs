@@ -169,7 +169,7 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
         ..Round::new(at, scene.now, vec![PollOutcome::Failed(Reason::Refused)])
     });
     let kept: Vec<_> =
-        node(&step).askings.iter().map(|asking| (asking.blind, asking.came.clone())).collect();
+        node(&step).polls.iter().map(|asking| (asking.blind, asking.result.clone())).collect();
     let failure = PollResult::Failed(Reason::Refused, Some("Connection refused".into()));
     assert_eq!(
         kept,
@@ -179,7 +179,7 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
             (false, failure.clone())
         ]
     );
-    assert_eq!(node(&step).askings.back().map(|asking| asking.at), Some(at));
+    assert_eq!(node(&step).polls.back().map(|asking| asking.at), Some(at));
 
     let before = Arc::clone(&step.view);
     let mut last = step;
@@ -187,12 +187,12 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
         last = scene.answer(MASTER);
     }
     assert_eq!(
-        (node(&last).askings.len(), before.nodes[NodeIndex::new(0)].askings.len()),
+        (node(&last).polls.len(), before.nodes[NodeIndex::new(0)].polls.len()),
         (20, 3),
         "bounded, and a view that was published stays as it is"
     );
     assert!(
-        node(&last).askings.iter().all(|asking| asking.came == PollResult::Replied(SECOND / 1000))
+        node(&last).polls.iter().all(|asking| asking.result == PollResult::Replied(SECOND / 1000))
     );
     scene.answer(&format!("{MASTER}master_replid:{}\n", "a".repeat(40)));
     let step = scene.answer(&format!(
@@ -200,7 +200,7 @@ fn the_last_rounds_of_a_node_are_kept_one_by_one_and_no_more() {
         "b".repeat(40)
     ));
     assert_eq!(
-        node(&step).askings.back().map(|asking| asking.came.clone()),
+        node(&step).polls.back().map(|asking| asking.result.clone()),
         Some(PollResult::Failed(Reason::Identity, None)),
         "a stranger"
     );
@@ -377,9 +377,9 @@ fn a_replica_that_is_listed_twice_is_one() {
     );
     let step = scene.fold.observe(&round);
     let attached: Vec<_> = node(&step)
-        .attached
+        .attached_replicas
         .iter()
-        .map(|replica| (replica.name.as_str(), replica.seen.offset))
+        .map(|replica| (replica.name.as_str(), replica.reported.offset))
         .collect();
     assert_eq!(attached, [("10.0.0.9:6379", 80), ("b", 90)]);
 }

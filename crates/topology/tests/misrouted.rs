@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{Client, CommandStats, NodeSnapshot, Reason};
-use topology::limits::{CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY};
+use topology::limits::{CLIENT_LIST_CADENCE, MAX_LISTED_CLIENTS};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Finding, FindingKind,
     MisrouteReason, MisroutedView, Monotonic, NodeIndex, NodeReply, PollOutcome, ReadRequest,
@@ -135,16 +135,16 @@ impl Scene {
             server.answer(wanted.contains(&ReadRequest::ClientList(NodeIndex::new(index))))
         };
         let outcomes = self.servers.iter_mut().enumerate().map(answer).collect();
-        self.take(outcomes);
+        self.observe(outcomes);
     }
 
-    fn take(&mut self, outcomes: Vec<PollOutcome>) {
+    fn observe(&mut self, outcomes: Vec<PollOutcome>) {
         let step = self.fold.observe(&Round::new(
             SystemTime::UNIX_EPOCH + self.now.since_start(),
             self.now,
             outcomes,
         ));
-        (self.view, self.wanted) = (step.view, step.wanted);
+        (self.view, self.wanted) = (step.view, step.requests);
     }
 
     /// That many rounds, with what happens before each.
@@ -203,7 +203,7 @@ fn a_client_of_a_replica_is_told_by_library_and_a_reader_is_not_blamed() {
     let writers = misrouted.writers.as_ref().expect("listed");
     assert_eq!((writers.total, &*writers.libraries), (1, &[("redis-py".into(), 1)][..]));
     assert_eq!(*writers.busiest, ["app1 10.0.0.1:5000".into()]);
-    assert_eq!(misrouted.stale, None, "nobody saw it demoted");
+    assert_eq!(misrouted.stale_clients, None, "nobody saw it demoted");
     assert!(scene.finding(HIT).is_none(), "it may pass");
     assert!(scene.at(0).is_none() && scene.at(2).is_none());
 
@@ -238,18 +238,18 @@ fn healthy_nodes_are_never_asked_for_their_clients() {
 #[test]
 fn the_list_of_many_clients_is_not_asked_for() {
     let mut scene = Scene::new();
-    scene.servers[1].connected = CLIENTS_LISTED_AT_MOST + 1;
+    scene.servers[1].connected = MAX_LISTED_CLIENTS + 1;
     scene.rounds(70, |servers| servers[1].refuse("del", 1));
     assert_eq!(scene.servers[1].listed, 0);
     let misrouted = scene.at(1).expect("clients write to it");
     assert_eq!(
-        (misrouted.writers.clone(), misrouted.too_many),
-        (None, Some(CLIENTS_LISTED_AT_MOST + 1))
+        (misrouted.writers.clone(), misrouted.too_many_clients),
+        (None, Some(MAX_LISTED_CLIENTS + 1))
     );
     assert_eq!(scene.evidence(HIT, "connected_clients"), Some(&Value::Number(1001.0)));
     assert_eq!(scene.evidence(HIT, "clients"), None);
 
-    scene.servers[1].connected = CLIENTS_LISTED_AT_MOST;
+    scene.servers[1].connected = MAX_LISTED_CLIENTS;
     scene.rounds(2, |servers| servers[1].refuse("del", 1));
     assert_eq!(scene.servers[1].listed, 1);
 }
@@ -259,7 +259,7 @@ fn a_list_is_asked_for_once_in_a_while_and_again_while_it_is_refused() {
     let mut scene = Scene::new();
     scene.rounds(2, |servers| servers[1].refuse("set", 1));
     assert_eq!(scene.servers[1].listed, 1);
-    for _ in 1..CLIENTS_LISTED_EVERY.as_secs() {
+    for _ in 1..CLIENT_LIST_CADENCE.as_secs() {
         scene.servers[1].refuse("set", 1);
         scene.round();
         assert_eq!(scene.servers[1].listed, 1);
@@ -297,7 +297,10 @@ fn clients_left_on_a_demoted_primary_are_stale() {
             .collect::<Vec<_>>()
     };
     assert_eq!(of(&misrouted.writers), [("jedis".to_owned(), 1), ("redis-py".to_owned(), 1)]);
-    assert_eq!(of(&misrouted.stale), [("redis-py".to_owned(), 2), ("lettuce".to_owned(), 1)]);
+    assert_eq!(
+        of(&misrouted.stale_clients),
+        [("redis-py".to_owned(), 2), ("lettuce".to_owned(), 1)]
+    );
     assert!(
         scene.finding(STALE).is_none() && scene.finding(HIT).is_none(),
         "after a failover clients may need a while"
@@ -449,7 +452,7 @@ fn a_node_that_is_down_says_nothing_and_a_new_process_knows_other_clients() {
         PollOutcome::Failed(Reason::Refused),
         scene.servers[2].answer(false),
     ];
-    scene.take(outcomes);
+    scene.observe(outcomes);
     assert!(scene.at(1).is_none());
     let restarted = Server {
         uptime: 0,

@@ -119,7 +119,7 @@ fn counters(view: &DeploymentView) -> Vec<u64> {
     let mut counters: Vec<u64> =
         [shard.split_brain.total, shard.no_primary.total].map(|total| total.as_secs()).into();
     counters.extend([shard.lost_writes.total, shard.emptied.total]);
-    counters.extend(shard.changes);
+    counters.extend(shard.primary_change_counts);
     counters.extend(view.history.counts().map(|(_, count)| count));
     for node in view.nodes.values() {
         counters.extend([
@@ -151,8 +151,8 @@ fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
                 .map(|primary| format!("{} {:?}", view.name(primary.node), primary.evidence))
                 .unwrap_or_default(),
         ),
-        ("stale".to_owned(), names(&shard.stale)),
-        ("unrelated".to_owned(), names(&shard.unrelated)),
+        ("stale".to_owned(), names(&shard.stale_masters)),
+        ("unrelated".to_owned(), names(&shard.unrelated_masters)),
         (
             "split".to_owned(),
             format!("{} {:?}", names(&shard.split_brain.masters), shard.split_brain.total),
@@ -160,12 +160,12 @@ fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
         ("lost".to_owned(), {
             let lost = &shard.lost_writes;
             let newest =
-                lost.loss.as_ref().map(|loss| (loss.writes, names(&loss.stale), loss.last));
-            format!("{} {} {newest:?} {:?}", lost.total, lost.of_split, lost.bytes)
+                lost.loss.as_ref().map(|loss| (loss.writes, names(&loss.stale_masters), loss.last));
+            format!("{} {} {newest:?} {:?}", lost.total, lost.in_split_brain, lost.bytes)
         }),
         ("none".to_owned(), format!("{:?}", shard.no_primary)),
-        ("looped".to_owned(), names(&shard.looped)),
-        ("changes".to_owned(), format!("{:?}", shard.changes)),
+        ("looped".to_owned(), names(&shard.replication_loop)),
+        ("changes".to_owned(), format!("{:?}", shard.primary_change_counts)),
         (
             "serving".to_owned(),
             format!("{:?} {:?} {}", shard.writable, shard.readable, shard.replicas),

@@ -294,7 +294,7 @@ fn cluster(shards: usize) -> String {
         if round > ROUNDS / 2 {
             spent += begun.elapsed();
         }
-        wanted = step.wanted;
+        wanted = step.requests;
     }
     let view = tracker.view();
     assert_eq!(

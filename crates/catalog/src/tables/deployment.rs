@@ -130,7 +130,7 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "rolecall_round_duration_seconds",
         "polling",
         "Time from asking to the close of the last round, seconds.",
-        |view| view.at.map(|_| view.rounds.took.as_secs_f64()),
+        |view| view.at.map(|_| view.rounds.duration.as_secs_f64()),
     ),
 ];
 

@@ -46,7 +46,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_stale_clients",
         "CLIENT LIST: age; INFO errorstats: errorstat_READONLY",
         "Clients connected since before the node was demoted, read as redis_misrouted_clients.",
-        |node| Some(node.misrouted.as_ref()?.stale.as_ref()?.total as f64),
+        |node| Some(node.misrouted.as_ref()?.stale_clients.as_ref()?.total as f64),
     ),
     NodeRow::field(
         "redis_unexpected_error_replies_total",

@@ -331,7 +331,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_exporter_last_scrape_duration_seconds",
         "polling",
         "Time that the last poll took.",
-        |node| node.polling.took.map(|took| took.as_secs_f64()),
+        |node| node.polling.duration.map(|took| took.as_secs_f64()),
     )
     .legacy(Gauge("redis_exporter_last_scrape_duration_seconds")),
     NodeRow::one("redis_exporter_scrapes_total", "polling", "Polls of the node so far.", |node| {

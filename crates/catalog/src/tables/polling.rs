@@ -50,7 +50,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         },
     ),
     NodeRow::one("redis_poll_duration_seconds", "polling", "Time from asking to the whole answer, of the last answer, seconds.", |node| {
-        node.polling.took.map(|took| took.as_secs_f64())
+        node.polling.duration.map(|took| took.as_secs_f64())
     }),
     NodeRow::one("redis_last_poll_timestamp_seconds", "polling", "When the node answered last, seconds since the Unix epoch.", |node| {
         node.polling.answered_at.map(unix_seconds)

@@ -198,7 +198,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["replica"],
         "INFO replication: slaveN offset",
         "Replication stream that the replica acknowledged, bytes.",
-        |node, emit| node.attached.iter().for_each(|replica| emit(&[&replica.name], replica.seen.offset as f64)),
+        |node, emit| node.attached_replicas.iter().for_each(|replica| emit(&[&replica.name], replica.reported.offset as f64)),
     )
     .legacy(Own("redis_connected_slave_offset_bytes")),
     NodeRow::many(
@@ -207,8 +207,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "INFO replication: slaveN lag",
         "Time since the replica's last acknowledgement, seconds; absent while it is not online.",
         |node, emit| {
-            for replica in node.attached.iter().filter(|replica| &*replica.seen.state == "online") {
-                if let Some(lag) = replica.seen.lag {
+            for replica in node.attached_replicas.iter().filter(|replica| &*replica.reported.state == "online") {
+                if let Some(lag) = replica.reported.lag {
                     emit(&[&replica.name], lag.as_secs_f64());
                 }
             }
@@ -220,7 +220,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["replica", "state"],
         "INFO replication: slaveN state",
         "A replica as its master sees it: always 1.",
-        |node, emit| node.attached.iter().for_each(|replica| emit(&[&replica.name, &replica.seen.state], 1.0)),
+        |node, emit| node.attached_replicas.iter().for_each(|replica| emit(&[&replica.name, &replica.reported.state], 1.0)),
     ),
     NodeRow::field(
         "redis_replicas_waiting_psync",

@@ -68,7 +68,7 @@ pub(super) const SAID: &[SaidRow] = &[
         &MasterState::LABELS,
         "SENTINEL MASTERS: flags",
         "Whether the Sentinel holds the master to be there: ok, down as it alone sees it, or down as enough of them see it.",
-        |of| Some(of.said().held.label()),
+        |of| Some(of.said().state.label()),
     )
     .legacy(Own("redis_sentinel_master_status")),
     SaidRow::one(
@@ -192,7 +192,7 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "redis_sentinel_strangers",
         "SENTINEL MASTERS: name",
         "Sentinels that answer and do not know the master.",
-        |view| view.sentinels.as_ref().map(|sentinels| sentinels.strangers.len() as f64),
+        |view| view.sentinels.as_ref().map(|sentinels| sentinels.without_master.len() as f64),
     ),
     DeploymentRow::one(
         "redis_sentinel_mixed_names",

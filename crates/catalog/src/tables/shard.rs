@@ -67,7 +67,7 @@ pub(super) const ROWS: &[ShardRow] = &[
         "redis_deployment_unrelated_masters",
         "INFO replication: role, master_replid, master_replid2",
         "Masters that share no history with the primary, or with any other master.",
-        |shard| shard.known().then(|| shard.shard().unrelated.len() as f64),
+        |shard| shard.known().then(|| shard.shard().unrelated_masters.len() as f64),
     ),
     ShardRow::one(
         "redis_deployment_no_primary",
@@ -85,7 +85,7 @@ pub(super) const ROWS: &[ShardRow] = &[
         "redis_deployment_replication_loop",
         "INFO replication: master_host, master_port",
         "Whether nodes follow one another in a circle.",
-        |shard| Some(f64::from(!shard.shard().looped.is_empty())),
+        |shard| Some(f64::from(!shard.shard().replication_loop.is_empty())),
     ),
     ShardRow::many(
         "redis_deployment_primary_changes_total",
@@ -93,7 +93,7 @@ pub(super) const ROWS: &[ShardRow] = &[
         "INFO commandstats; INFO server: run_id; SENTINEL MASTERS",
         "Changes of the primary, by cause.",
         |shard, emit| {
-            for (cause, count) in Cause::ALL.into_iter().zip(shard.shard().changes) {
+            for (cause, count) in Cause::ALL.into_iter().zip(shard.shard().primary_change_counts) {
                 emit(&[cause.label()], count as f64);
             }
         },
@@ -126,6 +126,6 @@ pub(super) const ROWS: &[ShardRow] = &[
         "redis_deployment_replicas_wanted",
         "configuration: expect.replicas; INFO replication: role",
         "Replicas that there should be: as declared, else the most that were there within the last hour and were not taken away.",
-        |shard: &ShardOf| shard.known().then(|| shard.shard().replicas_wanted as f64),
+        |shard: &ShardOf| shard.known().then(|| shard.shard().expected_replicas as f64),
     ),
 ];

@@ -39,7 +39,7 @@ fn find(web: &Web, asked: &Target) -> Result<NodeView, (StatusCode, String)> {
     let mut found = Vec::new();
     for view in web.board.views() {
         if asked.deployment.as_ref().is_none_or(|name| *name == view.deployment.name) {
-            let named = address.clone().map(|address| view.deployment.name_of(address));
+            let named = address.clone().map(|address| view.deployment.name_at(address));
             let is_meant = |node: &&NodeView| {
                 node.node.name == target || Some(&node.node.name) == named.as_ref()
             };

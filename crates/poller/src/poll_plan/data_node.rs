@@ -7,7 +7,7 @@ use crate::poll_plan::source::Source;
 use config::Cadences;
 use snapshot::{CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reply, SlowLog};
 use topology::OwnErrors;
-use topology::limits::CLIENTS_LISTED_EVERY;
+use topology::limits::CLIENT_LIST_CADENCE;
 
 /// The cadence of what is asked once of a process. CLIENT ID is asked only to learn whether it is refused: each connection begins with it.
 const ONCE: Duration = Duration::from_secs(u32::MAX as u64);
@@ -43,7 +43,7 @@ impl Process {
             map: Source::new("CLUSTER NODES", ONCE),
             slowlog: Source::of_several("SLOWLOG", cadences.slowlog),
             config: Source::of_several("CONFIG GET", cadences.config),
-            clients: Source::new("CLIENT LIST", CLIENTS_LISTED_EVERY),
+            clients: Source::new("CLIENT LIST", CLIENT_LIST_CADENCE),
             own_errors: OwnErrors::new(),
         }
     }

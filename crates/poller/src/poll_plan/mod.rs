@@ -23,7 +23,7 @@ use snapshot::{
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
-use topology::limits::CLIENTS_LISTED_AT_MOST;
+use topology::limits::MAX_LISTED_CLIENTS;
 
 /// One command to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,7 +228,7 @@ impl PollPlan {
         let never_read =
             self.process.commands.due.is_none() && self.process.commands.access != Access::Refused;
         let connected = taken.snapshot.fields.count("connected_clients");
-        let few = connected.is_some_and(|connected| connected <= CLIENTS_LISTED_AT_MOST);
+        let few = connected.is_some_and(|connected| connected <= MAX_LISTED_CLIENTS);
         let due = [
             (never_read && !taken.commands_read, PollCommand::Commands),
             (self.clients_wanted && few && self.process.clients.is_due(now), PollCommand::Clients),
@@ -258,7 +258,7 @@ impl PollPlan {
             refused(process.commands.meet(reply, now));
             process.commands.last = reply.text().map(|text| Arc::new(CommandStats::parse(text)));
             taken.commands_read = process.commands.last.is_some();
-            let moved = matches!((&before, &process.commands.last), (Some(before), Some(now)) if topology::topology_moved(before, now));
+            let moved = matches!((&before, &process.commands.last), (Some(before), Some(now)) if topology::topology_changed(before, now));
             process.commands.due = process.commands.due.filter(|_| !moved).or(Some(now));
         }
         if let Some(reply) = reply(PollCommand::Latencies) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use topology::{
     Cause, DeploymentView, EndpointView, MisroutedClients, MisroutedView, NodeState, NodeView,
-    Upstream, holding,
+    Upstream, active_reasons,
 };
 
 use super::{seconds, time};
@@ -206,20 +206,20 @@ pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
         primary: shard.primary.map(|primary| view.name(primary.node).to_owned()),
         evidence: shard.primary.map(|primary| primary.evidence.label()),
         masters: names(&shard.masters),
-        stale_masters: names(&shard.stale),
-        unrelated_masters: names(&shard.unrelated),
+        stale_masters: names(&shard.stale_masters),
+        unrelated_masters: names(&shard.unrelated_masters),
         split_brain: !shard.split_brain.masters.is_empty(),
         split_brain_seconds_total: seconds(shard.split_brain.total),
         no_primary: shard.no_primary.why.is_some(),
         no_primary_why: shard.no_primary.why.map(topology::NoPrimaryReason::label),
         no_primary_seconds_total: seconds(shard.no_primary.total),
-        replication_loop: !shard.looped.is_empty(),
+        replication_loop: !shard.replication_loop.is_empty(),
         unreplicated_writes_total: shard.lost_writes.total,
         unreplicated_bytes: shard.lost_writes.bytes,
         primary_changes_total: Cause::ALL
             .map(Cause::label)
             .into_iter()
-            .zip(shard.changes)
+            .zip(shard.primary_change_counts)
             .collect(),
         emptied_total: shard.emptied.total,
         writable: shard.writable,
@@ -265,8 +265,8 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
             .and_then(|snapshot| snapshot.replication.replid.as_deref())
             .map(str::to_owned),
         offset: snapshot.and_then(|snapshot| snapshot.replication.offset),
-        writes_refused: holding(&node.writes_refused),
-        reads_refused: holding(&node.reads_refused),
+        writes_refused: active_reasons(&node.writes_refused),
+        reads_refused: active_reasons(&node.reads_refused),
         misrouted: node.misrouted.as_deref().map(misrouted),
         version: version.map(str::to_owned),
     }
@@ -281,7 +281,7 @@ fn misrouted(misrouted: &MisroutedView) -> MisroutedDocument {
         per_second: (misrouted.per_second * 1000.0).round() / 1000.0,
         commands: misrouted.commands.iter().map(ToString::to_string).collect(),
         clients: misrouted.writers.as_deref().map(libraries),
-        stale_clients: misrouted.stale.as_ref().map(|stale| stale.total),
+        stale_clients: misrouted.stale_clients.as_ref().map(|stale| stale.total),
     }
 }
 

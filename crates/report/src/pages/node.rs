@@ -78,7 +78,7 @@ impl Site<'_> {
         };
         let facts = vec![
             ("Last answer", polling.answered_at.map(at)),
-            ("It took", polling.took.map(millis)),
+            ("It took", polling.duration.map(millis)),
             ("Silent for", Some(polling.silence).filter(|silence| !silence.is_zero()).map(span)),
             ("Asked", Some(format!("{} times", polling.polls))),
         ];
@@ -99,17 +99,17 @@ impl Site<'_> {
     /// The last rounds, one by one, the newest first. Open where not all is well.
     fn rounds(&self, node: &NodeView) -> Markup {
         let silent = node
-            .askings
+            .polls
             .iter()
-            .filter(|asking| !matches!(asking.came, PollResult::Replied(_)))
+            .filter(|asking| !matches!(asking.result, PollResult::Replied(_)))
             .count();
         html! {
-            @if !node.askings.is_empty() {
+            @if !node.polls.is_empty() {
                 details #rounds open[silent > 0] {
-                    summary { "The last " (count(node.askings.len(), "round")) @if silent > 0 { ", " (silent) " without an answer" } }
+                    summary { "The last " (count(node.polls.len(), "round")) @if silent > 0 { ", " (silent) " without an answer" } }
                     table.last {
                         thead { tr { th scope="col" { "At, UTC" } th scope="col" { "What came of it" } } }
-                        tbody { @for asking in node.askings.iter().rev() { (self.asking(asking)) } }
+                        tbody { @for asking in node.polls.iter().rev() { (self.asking(asking)) } }
                     }
                 }
             }
@@ -117,7 +117,7 @@ impl Site<'_> {
     }
 
     fn asking(&self, asking: &PollRecord) -> Markup {
-        let (tone, what, why) = match &asking.came {
+        let (tone, what, why) = match &asking.result {
             PollResult::Replied(took) => {
                 (Tone::Good, format!("answered in {}", millis(*took)), None)
             }
@@ -145,7 +145,7 @@ impl Site<'_> {
 
 /// The text of what went wrong last; nothing when it answered since.
 fn detail(node: &NodeView) -> Option<&str> {
-    match &node.askings.back()?.came {
+    match &node.polls.back()?.result {
         PollResult::Replied(_) => None,
         PollResult::Missed(_, detail) | PollResult::Failed(_, detail) => detail.as_deref(),
     }
@@ -235,7 +235,10 @@ fn clients(node: &NodeView) -> Markup {
         ("Busiest", misrouted.writers.as_deref().map(listed)),
         (
             "Connected since before it was demoted",
-            misrouted.stale.as_deref().map(|stale| format!("{}: {}", stale.total, listed(stale))),
+            misrouted
+                .stale_clients
+                .as_deref()
+                .map(|stale| format!("{}: {}", stale.total, listed(stale))),
         ),
     ];
     html! { section aria-labelledby="clients" { h2 #clients { "Clients that write to it, a replica" } (self::listed(&facts)) } }
@@ -244,18 +247,18 @@ fn clients(node: &NodeView) -> Markup {
 /// The replicas, as it sees them.
 fn attached(node: &NodeView) -> Markup {
     html! {
-        @if !node.attached.is_empty() {
+        @if !node.attached_replicas.is_empty() {
             section aria-labelledby="attached" {
                 h2 #attached { "Replicas, as it sees them" }
                 table {
                     thead { tr { @for head in ["Replica", "State", "Offset", "Last heard"] { th scope="col" { (head) } } } }
                     tbody {
-                        @for replica in node.attached.iter().take(ATTACHED) {
+                        @for replica in node.attached_replicas.iter().take(ATTACHED) {
                             tr {
                                 th scope="row" { (replica.name) }
-                                td { (replica.seen.state) }
-                                td.number { (replica.seen.offset) }
-                                td.number { @if let Some(lag) = replica.seen.lag { (span(lag)) " ago" } }
+                                td { (replica.reported.state) }
+                                td.number { (replica.reported.offset) }
+                                td.number { @if let Some(lag) = replica.reported.lag { (span(lag)) " ago" } }
                             }
                         }
                     }

@@ -79,7 +79,12 @@ fn checks() -> Vec<EndpointCheckResult> {
         || EndpointServer { run_id: Some("0".into()), role: Some(Role::Master), replid: None };
     let check = |millis, endpoint, outcome| {
         let begun = topology::Monotonic::from_start(SECOND * 2 + Duration::from_millis(millis));
-        EndpointCheckResult { endpoint, begun, ended: begun + Duration::from_millis(1), outcome }
+        EndpointCheckResult {
+            endpoint,
+            started: begun,
+            ended: begun + Duration::from_millis(1),
+            outcome,
+        }
     };
     vec![
         check(100, EndpointKind::Primary, Ok(answerer())),

@@ -160,7 +160,7 @@ impl<'a> MembershipUpdate<'a> {
                 }
             }
             None if is_ghost || self.is_old_address(node, &addresses) => {}
-            None if self.current().found() >= MAX_DISCOVERED && !node.master => {}
+            None if self.current().data_node_count() >= MAX_DISCOVERED && !node.master => {}
             None => match node.label(self.discovery, &self.round.host_names) {
                 Some(name) => self.add_node(node, name, addresses),
                 None => self.changes.unnamed.push(node.host.to_owned()),
@@ -265,8 +265,8 @@ impl<'a> MembershipUpdate<'a> {
             }
             // Two nodes of one name are told apart by their addresses.
             Some(_) if deployment.nodes.values().any(|node| node.name == address) => None,
-            Some(_) => Some(self.change().seat(address.clone(), address)),
-            None => Some(self.change().seat(name, address)),
+            Some(_) => Some(self.change().assign(address.clone(), address)),
+            None => Some(self.change().assign(name, address)),
         }
     }
 
@@ -303,7 +303,7 @@ impl<'a> MembershipUpdate<'a> {
         let duplicates = self.source.duplicates(remaining);
         self.changes.gone.extend(duplicates.iter().map(|duplicate| duplicate.second));
         for index in self.changes.gone.clone() {
-            self.change().vacate(index);
+            self.change().remove(index);
         }
         for DuplicateProcess { first, second } in duplicates {
             let [known, alias] = [first, second].map(|index| &self.nodes[index].node.address);

@@ -25,17 +25,17 @@ pub(crate) fn collect_reports(
         .sentinels()
         .filter_map(|index| Some((index, master_report(&nodes[index], discovery)?)))
         .collect();
-    let said: Vec<_> = reports
+    let statements: Vec<_> = reports
         .iter()
         .map(|(sentinel, report)| statement(*sentinel, report, deployment, addresses))
         .collect();
     let masters = || reports.iter().map(|(_, report)| *report);
     let duplicates = duplicate_sentinels(nodes, deployment);
     Some(SentinelsView {
-        majority: majority(&said, &duplicates, deployment.sentinels().count()),
-        said,
+        majority: majority(&statements, &duplicates, deployment.sentinels().count()),
+        statements,
         listed: masters().any(|report| report.replicas.is_some()),
-        strangers: deployment
+        without_master: deployment
             .sentinels()
             .filter(|index| is_stranger(&nodes[*index], &discovery.master))
             .collect(),
@@ -60,7 +60,7 @@ fn statement(
         node: addresses.node_at(deployment, &address),
         address,
         epoch: settings.epoch,
-        held: master.held,
+        state: master.held,
         failing_over: master.failing_over,
         role_mismatch: master.role_reported == Some(Role::Replica),
         quorum: report.quorum,
@@ -121,7 +121,7 @@ fn majority(
         let address = if statement.node.is_some() { "" } else { &statement.address };
         let votes = votes.entry((statement.node, address)).or_default();
         votes.count += 1;
-        votes.down += usize::from(statement.held != MasterState::Up);
+        votes.down += usize::from(statement.state != MasterState::Up);
     }
     let ((node, address), Votes { count, down }) =
         votes.into_iter().find(|(_, votes)| votes.count * 2 > configured - duplicates.len())?;

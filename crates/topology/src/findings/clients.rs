@@ -12,7 +12,7 @@ impl Found<'_> {
             let mut evidence = vec![
                 ("why", text(misrouted.why.label())),
                 ("per_second", Value::Number((misrouted.per_second * 10.0).round() / 10.0)),
-                ("seconds", seconds(misrouted.risen.since(misrouted.began))),
+                ("seconds", seconds(misrouted.last_refusal.since(misrouted.first_refusal))),
                 ("commands", texts(&misrouted.commands)),
             ];
             evidence.extend(
@@ -20,13 +20,13 @@ impl Found<'_> {
             );
             evidence.extend(
                 misrouted
-                    .too_many
+                    .too_many_clients
                     .map(|clients| ("connected_clients", Value::Number(clients as f64))),
             );
             self.add(FindingKind::RedisWritesHitReplica, Severity::Warning, Some(node), evidence);
         }
         if let (Some(stale), Some(demoted), true) =
-            (&misrouted.stale, misrouted.demoted, misrouted.settled)
+            (&misrouted.stale_clients, misrouted.demoted, misrouted.unexplained)
             && stale.total > 0
         {
             let evidence = who("stale_clients", stale)

@@ -8,7 +8,7 @@ use crate::model::shard::ShardView;
 
 impl Found<'_> {
     pub(super) fn of_endpoint(&mut self, endpoint: &EndpointView) {
-        if endpoint.correct != Some(false) || endpoint.wrong < ENDPOINT_WRONG_CHECKS {
+        if endpoint.correct != Some(false) || endpoint.wrong_checks < ENDPOINT_WRONG_CHECKS {
             return;
         }
         let kind = endpoint.configured.kind;
@@ -17,16 +17,17 @@ impl Found<'_> {
             endpoint.leads_to.as_ref().map(|leads_to| ("leads_to", text(leads_to.label()))),
         );
         evidence.extend(endpoint.role.map(|role| ("role", text(role.label()))));
-        let acting: Vec<_> = self.view.shards.iter().flat_map(ShardView::acting).copied().collect();
-        match acting[..] {
+        let primaries: Vec<_> =
+            self.view.shards.iter().flat_map(ShardView::primaries).copied().collect();
+        match primaries[..] {
             [] => {}
             [primary] => evidence.push(("primary", text(self.view.name(primary)))),
-            _ => evidence.push(("primary", self.names(&acting))),
+            _ => evidence.push(("primary", self.names(&primaries))),
         }
-        evidence.push(("checks", Value::Number(endpoint.wrong.into())));
+        evidence.push(("checks", Value::Number(endpoint.wrong_checks.into())));
         let severity = match kind {
             EndpointKind::Reader => Severity::Warning,
-            EndpointKind::Primary if endpoint.late => Severity::Critical,
+            EndpointKind::Primary if endpoint.overdue => Severity::Critical,
             // A failover just happened, and the endpoint may be about to follow.
             EndpointKind::Primary => Severity::Info,
         };

@@ -145,7 +145,7 @@ impl Found<'_> {
         let evidence =
             vec![("used_memory", Value::Number(used)), ("maxmemory", Value::Number(limit))];
         let is_primary =
-            self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == index));
+            self.view.shards.iter().any(|shard| shard.primaries().any(|primary| *primary == index));
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
         let lately = |risen: Option<Monotonic>| {
             risen.is_some_and(|risen| self.view.now.since(risen) <= REFUSED_WITHIN)
@@ -198,7 +198,7 @@ impl Found<'_> {
         };
         let denied = denied.is_some_and(|denied| view.now.since(denied) <= REFUSED_WITHIN);
         // What looks like a synchronisation may be attempts that are turned away: then the master knows of none.
-        let synced = matches!(&node.upstream, Upstream::Node(index) if view.nodes[*index].attached.iter().any(|replica| &*replica.seen.state != "online"));
+        let synced = matches!(&node.upstream, Upstream::Node(index) if view.nodes[*index].attached_replicas.iter().any(|replica| &*replica.reported.state != "online"));
         // While it reads its data from disk it asks for no link.
         let loads = |node: &NodeView| node.reads_refused.contains(&(RefusalReason::Loading, true));
         let denied = denied && !loads(node);

@@ -20,7 +20,7 @@ impl Found<'_> {
                     sentinels.dissenters.contains(&said.sentinel)
                 }
             };
-            let odd: Vec<_> = sentinels.said.iter().filter(odd).collect();
+            let odd: Vec<_> = sentinels.statements.iter().filter(odd).collect();
             let mut named: Vec<_> = odd.iter().map(|said| said.address.as_str()).collect();
             named.sort_unstable();
             named.dedup();
@@ -43,7 +43,7 @@ impl Found<'_> {
         }
         if sentinels.quorum_lost() {
             let without: Vec<_> = sentinels
-                .said
+                .statements
                 .iter()
                 .filter(|said| said.quorum.is_some_and(|quorum| !quorum.ok))
                 .collect();
@@ -78,7 +78,7 @@ impl Found<'_> {
         let faults = [
             ("self_replication", !sentinels.self_replicating.is_empty()),
             ("mixed_names", !sentinels.mixed.is_empty()),
-            ("unknown_master", !sentinels.strangers.is_empty()),
+            ("unknown_master", !sentinels.without_master.is_empty()),
         ];
         let why: Vec<_> =
             faults.into_iter().filter(|(_, found)| *found).map(|(why, _)| why).collect();
@@ -86,8 +86,8 @@ impl Found<'_> {
             let nodes = [&sentinels.self_replicating[..], &sentinels.mixed].concat();
             let mut evidence = vec![("why", list(&why)), ("nodes", Value::List(nodes))];
             evidence.extend(
-                (!sentinels.strangers.is_empty())
-                    .then(|| ("sentinels", self.names(&sentinels.strangers))),
+                (!sentinels.without_master.is_empty())
+                    .then(|| ("sentinels", self.names(&sentinels.without_master))),
             );
             // A Sentinel tells such a node to follow itself, and then there is no primary.
             let severity = if sentinels.self_replicating.is_empty() {

@@ -5,7 +5,7 @@ use super::{FindingKind, Found, Severity, TAKING_WRITES, Value, list, seconds, t
 use crate::limits::LOSS_SHOWN_FOR;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{NodeState, NodeView};
-use crate::model::refusals::{RefusalReason, holding};
+use crate::model::refusals::{RefusalReason, active_reasons};
 use crate::model::shard::ShardView;
 
 impl Found<'_> {
@@ -15,10 +15,10 @@ impl Found<'_> {
         let recent = |last: Option<Monotonic>| {
             last.is_some_and(|last| view.now.since(last) <= LOSS_SHOWN_FOR)
         };
-        if !shard.unrelated.is_empty() {
+        if !shard.unrelated_masters.is_empty() {
             let evidence = vec![
                 ("masters", self.names(&shard.masters)),
-                ("unrelated", self.names(&shard.unrelated)),
+                ("unrelated", self.names(&shard.unrelated_masters)),
             ];
             self.add(DeploymentKind::RolecallUnrelatedMasters, Severity::Warning, None, evidence);
         }
@@ -36,16 +36,16 @@ impl Found<'_> {
         if !shard.split_brain.masters.is_empty() {
             let mut evidence = vec![
                 ("masters", self.names(&shard.split_brain.masters)),
-                ("stale", self.names(&shard.stale)),
+                ("stale", self.names(&shard.stale_masters)),
             ];
             evidence.extend(self.primary(shard));
             evidence.push(("seconds", seconds(view.now.since(shard.split_brain.since))));
             evidence.push((TAKING_WRITES, self.names(&view.writable_stale_masters(shard))));
-            evidence.push(("unreplicated_writes", Value::Number(lost.of_split as f64)));
+            evidence.push(("unreplicated_writes", Value::Number(lost.in_split_brain as f64)));
             evidence.extend(
                 lost.bytes.map(|bytes| ("unreplicated_bytes", Value::Number(bytes as f64))),
             );
-            let severity = match (lost.of_split, shard.split_brain.unseen) {
+            let severity = match (lost.in_split_brain, shard.split_brain.began_before_start) {
                 (0, false) => Severity::Info,
                 // It may be days old.
                 (0, true) => Severity::Warning,
@@ -56,16 +56,16 @@ impl Found<'_> {
         if let Some(loss) = lost.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
             let mut evidence = vec![
                 ("unreplicated_writes", Value::Number(loss.writes as f64)),
-                ("stale", self.names(&loss.stale)),
+                ("stale", self.names(&loss.stale_masters)),
             ];
             // It may have become primary since.
-            if !shard.primary.is_some_and(|primary| loss.stale.contains(&primary.node)) {
+            if !shard.primary.is_some_and(|primary| loss.stale_masters.contains(&primary.node)) {
                 evidence.extend(self.primary(shard));
             }
             self.add(DeploymentKind::RedisWritesLost, Severity::Critical, None, evidence);
         }
-        if !shard.looped.is_empty() {
-            let evidence = vec![("nodes", self.names(&shard.looped))];
+        if !shard.replication_loop.is_empty() {
+            let evidence = vec![("nodes", self.names(&shard.replication_loop))];
             self.add(DeploymentKind::RedisReplicationLoop, Severity::Critical, None, evidence);
         }
         if let Some(why) = shard.no_primary.why {
@@ -79,11 +79,11 @@ impl Found<'_> {
         };
         let blocked = || shard.last_primary.as_ref().filter(|_| shard.masters.is_empty());
         if let (Some(false), Some(index)) =
-            (shard.writable, shard.acting().find(refusing).or_else(blocked))
+            (shard.writable, shard.primaries().find(refusing).or_else(blocked))
         {
             let node = &view.nodes[*index];
             let reasons = if node.snapshot().is_some() {
-                holding(&node.writes_refused)
+                active_reasons(&node.writes_refused)
             } else {
                 vec![RefusalReason::Busy.label()]
             };
@@ -98,9 +98,9 @@ impl Found<'_> {
         let waits = |node: &&NodeView| node.presence == NodeState::Pending;
         let data = || view.nodes.values().filter(|node| node.holds_data());
         let waits = data().find(waits).is_some() || data().next().is_none();
-        if shard.replicas + shard.stale.len() < shard.replicas_wanted && !waits {
+        if shard.replicas + shard.stale_masters.len() < shard.expected_replicas && !waits {
             let severity = if shard.replicas == 0 { Severity::Critical } else { Severity::Warning };
-            let numbers = [("replicas", shard.replicas), ("expected", shard.replicas_wanted)];
+            let numbers = [("replicas", shard.replicas), ("expected", shard.expected_replicas)];
             let evidence =
                 numbers.map(|(name, count)| (name, Value::Number(count as f64))).to_vec();
             // Of a cluster each shard is one of many: a replica less is the business of that shard.

@@ -97,7 +97,7 @@ impl Counters {
 }
 
 /// Returns true if a topology command succeeded between two readings from one process.
-pub fn topology_moved(before: &CommandStats, now: &CommandStats) -> bool {
+pub fn topology_changed(before: &CommandStats, now: &CommandStats) -> bool {
     TOPOLOGY_COMMANDS.iter().any(|(_, name)| succeeded(before, name) != succeeded(now, name))
 }
 

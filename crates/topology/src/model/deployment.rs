@@ -160,7 +160,7 @@ impl Deployment {
         address: impl Into<String>,
         expected_role: Option<Role>,
     ) {
-        self.take(
+        self.set_node(
             NodeIndex::new(self.nodes.len()),
             name.into(),
             address.into(),
@@ -177,7 +177,7 @@ impl Deployment {
         address: impl Into<String>,
         shown: bool,
     ) {
-        self.take(
+        self.set_node(
             NodeIndex::new(self.nodes.len()),
             name.into(),
             address.into(),
@@ -187,7 +187,7 @@ impl Deployment {
     }
 
     /// Makes it that of another master, under another name.
-    pub fn become_of(&mut self, name: &str, master: &str) {
+    pub fn rename_for_master(&mut self, name: &str, master: &str) {
         name.clone_into(&mut self.name);
         name.clone_into(&mut self.labels[0].1);
         for (_, node) in self.nodes.iter_mut() {
@@ -217,33 +217,33 @@ impl Deployment {
     }
 
     /// How many nodes there are beside Sentinels.
-    pub(crate) fn found(&self) -> usize {
+    pub(crate) fn data_node_count(&self) -> usize {
         self.nodes.values().filter(|node| node.kind == NodeKind::Data).count()
     }
 
     /// Gives a free place to a node that was found, and says which.
-    pub(crate) fn seat(&mut self, name: String, address: String) -> NodeIndex {
+    pub(crate) fn assign(&mut self, name: String, address: String) -> NodeIndex {
         let free = self
             .nodes
             .position(|node| node.kind == NodeKind::Vacant)
             .unwrap_or(NodeIndex::new(self.nodes.len()));
-        self.take(free, name, address, NodeKind::Data, None);
+        self.set_node(free, name, address, NodeKind::Data, None);
         free
     }
 
     /// The node at a place is at another address now.
     pub(crate) fn relocate(&mut self, index: NodeIndex, name: String, address: String) {
         self.addresses.retain(|_, at| *at != index);
-        self.take(index, name, address, NodeKind::Data, None);
+        self.set_node(index, name, address, NodeKind::Data, None);
     }
 
     /// Frees the place of a node that is gone.
-    pub(crate) fn vacate(&mut self, index: NodeIndex) {
+    pub(crate) fn remove(&mut self, index: NodeIndex) {
         self.addresses.retain(|_, at| *at != index);
         self.nodes[index] = Arc::new(Node::vacant());
     }
 
-    fn take(
+    fn set_node(
         &mut self,
         index: NodeIndex,
         name: String,
@@ -285,7 +285,7 @@ impl Deployment {
     }
 
     /// The name of the node at an address, if it is one of ours; else the address.
-    pub fn name_of(&self, address: String) -> String {
+    pub fn name_at(&self, address: String) -> String {
         self.addresses.get(&address).map_or(address, |index| self.nodes[*index].name.clone())
     }
 }
@@ -322,7 +322,7 @@ impl AofExpectation {
     }
 
     /// Whether the append-only file is to be on, on a node of this role; `None` where nothing is said.
-    pub const fn of(self, role: Role) -> Option<bool> {
+    pub const fn for_role(self, role: Role) -> Option<bool> {
         match (self, role) {
             (_, Role::Sentinel) | (AofExpectation::Replicas, Role::Master) => None,
             (AofExpectation::All, _) | (AofExpectation::Replicas, Role::Replica) => Some(true),

@@ -28,7 +28,7 @@ pub struct EndpointCheckResult {
     /// The endpoint.
     pub endpoint: EndpointKind,
     /// Monotonic time at which the check started to connect.
-    pub begun: Monotonic,
+    pub started: Monotonic,
     /// Monotonic time at which the check ended.
     pub ended: Monotonic,
     /// The server that replied, or the reason why none did. A failure is no evidence about the
@@ -65,10 +65,10 @@ pub struct EndpointView {
     /// The endpoint leads to the right server; `None` while this is unknown.
     pub correct: Option<bool>,
     /// Consecutive checks with a wrong server, while the process of the primary stayed the same.
-    pub wrong: u32,
+    pub wrong_checks: u32,
     /// The last of these checks began so long after the last change of the primary that the
     /// endpoint should have followed.
-    pub late: bool,
+    pub overdue: bool,
 }
 
 /// The server behind an endpoint.
@@ -111,8 +111,8 @@ impl EndpointView {
             role: None,
             leads_to: None,
             correct: None,
-            wrong: 0,
-            late: false,
+            wrong_checks: 0,
+            overdue: false,
         }
     }
 }

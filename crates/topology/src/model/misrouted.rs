@@ -27,9 +27,9 @@ pub struct MisroutedView {
     /// Probable reason.
     pub why: MisrouteReason,
     /// Monotonic time of the first refusal. Since then no minute passed without one.
-    pub began: Monotonic,
+    pub first_refusal: Monotonic,
     /// Monotonic time of the last refusal.
-    pub risen: Monotonic,
+    pub last_refusal: Monotonic,
     /// Refusals per second in the last minute, or since the first one.
     pub per_second: f64,
     /// Refused commands, the most frequent first; at most 8. They include commands that run other
@@ -42,12 +42,12 @@ pub struct MisroutedView {
     pub writers: Option<Arc<MisroutedClients>>,
     /// Clients that connected before the node was demoted; `None` before the first CLIENT LIST,
     /// and if Rolecall saw no demotion.
-    pub stale: Option<Arc<MisroutedClients>>,
+    pub stale_clients: Option<Arc<MisroutedClients>>,
     /// Number of connected clients, if it is too large for CLIENT LIST.
-    pub too_many: Option<u64>,
+    pub too_many_clients: Option<u64>,
     /// Neither the primary nor the role of this node changed so recently that this explains the
     /// writes.
-    pub settled: bool,
+    pub unexplained: bool,
 }
 
 /// Some of the clients of a node.
@@ -80,6 +80,6 @@ impl MisrouteReason {
 impl MisroutedView {
     /// Returns true if the writes have lasted for a while and no failover explains them.
     pub fn persists(&self) -> bool {
-        self.settled && self.risen.since(self.began) > MISROUTED_AFTER
+        self.unexplained && self.last_refusal.since(self.first_refusal) > MISROUTED_AFTER
     }
 }

@@ -31,7 +31,7 @@ pub struct NodeView {
     /// Polls so far.
     pub polling: PollStats,
     /// The last polls, the newest last.
-    pub askings: Arc<VecDeque<PollRecord>>,
+    pub polls: Arc<VecDeque<PollRecord>>,
     /// Restarts, replacements and changes of the role.
     pub process: ProcessView,
     /// Replication link.
@@ -59,9 +59,9 @@ pub struct NodeView {
     pub aof_failed: bool,
     /// Replication offset of the last write, as far as known. The stream beyond it consists of
     /// pings and messages of Sentinels.
-    pub written: Option<u64>,
+    pub last_write_offset: Option<u64>,
     /// Connected replicas, as this node reports them.
-    pub attached: Vec<AttachedView>,
+    pub attached_replicas: Vec<AttachedView>,
     /// Counted errors and topology commands.
     pub counters: Arc<Counters>,
     /// Clients that write to the node although it is a replica; `None` if there are none.
@@ -78,7 +78,7 @@ pub struct AttachedView {
     /// Label of the node at its address, if it belongs to the deployment; otherwise the address.
     pub name: String,
     /// The replica as reported.
-    pub seen: Attached,
+    pub reported: Attached,
 }
 
 /// Availability of a node.
@@ -105,7 +105,7 @@ pub struct PollStats {
     /// Polls without a reply by reason, in the order of [`Reason::ALL`].
     pub failures: [u64; Reason::ALL.len()],
     /// Time from the last request to the end of its reply.
-    pub took: Option<Duration>,
+    pub duration: Option<Duration>,
     /// Wall time of the last reply.
     pub answered_at: Option<SystemTime>,
     /// Expiry of the certificate of the server, since the Unix epoch; `None` without TLS.
@@ -124,7 +124,7 @@ pub struct PollRecord {
     /// The exporter was blind in this round: failures say nothing about nodes.
     pub blind: bool,
     /// Result of the poll.
-    pub came: PollResult,
+    pub result: PollResult,
 }
 
 /// Result of one poll of a node.
@@ -227,7 +227,7 @@ impl NodeView {
             disk: None,
             expected_aof: None,
             polling: PollStats::default(),
-            askings: Arc::default(),
+            polls: Arc::default(),
             process: ProcessView::default(),
             link: LinkView::default(),
             upstream: Upstream::default(),
@@ -240,8 +240,8 @@ impl NodeView {
             access_denied: None,
             memory_refused: None,
             aof_failed: false,
-            written: None,
-            attached: Vec::new(),
+            last_write_offset: None,
+            attached_replicas: Vec::new(),
             counters: Arc::default(),
             misrouted: None,
             writes_refused: Refusals::new(),
@@ -357,7 +357,7 @@ impl LinkState {
     }
 
     /// Returns true if the link is connected and synchronized.
-    pub const fn stands(self) -> bool {
+    pub const fn is_connected(self) -> bool {
         matches!(self, LinkState::Up | LinkState::Stalled)
     }
 }

@@ -42,7 +42,7 @@ impl RefusalReason {
 }
 
 /// Returns the labels of the active reasons.
-pub fn holding(refusals: &Refusals) -> Vec<&'static str> {
+pub fn active_reasons(refusals: &Refusals) -> Vec<&'static str> {
     refusals.iter().filter(|(_, active)| *active).map(|(reason, _)| reason.label()).collect()
 }
 

@@ -22,7 +22,7 @@ pub struct Round {
     /// Monotonic time at which the round closed.
     pub now: Monotonic,
     /// Time from the first request to the close of the round.
-    pub took: Duration,
+    pub duration: Duration,
     /// Rounds that were due since the previous one and did not start.
     pub missed: u64,
     /// The exporter itself is cut off or overloaded: failures say nothing about nodes.
@@ -75,7 +75,7 @@ impl Round {
         Round {
             at,
             now,
-            took: Duration::ZERO,
+            duration: Duration::ZERO,
             missed: 0,
             blind: false,
             outcomes: outcomes.into(),
@@ -122,7 +122,7 @@ pub struct NodeReply {
     /// The parsed reply.
     pub snapshot: Arc<NodeSnapshot>,
     /// Time from the request to the end of the reply.
-    pub took: Duration,
+    pub duration: Duration,
     /// Wall time at which the reply was complete.
     pub at: SystemTime,
     /// Expiry of the certificate of the server, since the Unix epoch; `None` without TLS.
@@ -143,10 +143,10 @@ pub type OwnErrors = BTreeMap<Box<str>, u64>;
 
 impl NodeReply {
     /// Creates a reply that arrived without TLS, from an unknown address.
-    pub fn new(snapshot: impl Into<Arc<NodeSnapshot>>, took: Duration, at: SystemTime) -> Self {
+    pub fn new(snapshot: impl Into<Arc<NodeSnapshot>>, duration: Duration, at: SystemTime) -> Self {
         NodeReply {
             snapshot: snapshot.into(),
-            took,
+            duration,
             at,
             certificate_expiry: None,
             peer: None,
@@ -158,7 +158,7 @@ impl NodeReply {
 
     /// Adds the counts of an earlier reply that no round has processed.
     #[must_use]
-    pub fn after(mut self, earlier: Option<NodeReply>) -> Self {
+    pub fn with_counts_of(mut self, earlier: Option<NodeReply>) -> Self {
         if let Some(earlier) = earlier {
             self.commands_read |= earlier.commands_read;
             self.clients = self.clients.or(earlier.clients);

@@ -11,13 +11,13 @@ use crate::model::node_index::NodeIndex;
 pub struct SentinelsView {
     /// Statements of the Sentinels that reply and watch the master, in the order of the
     /// configuration.
-    pub said: Vec<SentinelStatement>,
+    pub statements: Vec<SentinelStatement>,
     /// Some Sentinel has listed the replicas since the exporter started: the nodes are known.
     pub(crate) listed: bool,
     /// The master that a majority of the configured Sentinels names at the highest epoch.
     pub majority: Option<Majority>,
     /// Sentinels that reply and do not know a master of that name.
-    pub strangers: Vec<NodeIndex>,
+    pub without_master: Vec<NodeIndex>,
     /// Sentinels that name another node than the primary.
     pub dissenters: Vec<NodeIndex>,
     /// Dead nodes that Sentinels still list.
@@ -42,7 +42,7 @@ pub struct SentinelStatement {
     pub epoch: u64,
     /// State of the master as seen by this Sentinel: ok, sdown (subjectively down) or odown
     /// (objectively down).
-    pub held: MasterState,
+    pub state: MasterState,
     /// A failover of the master is in progress. The `failover_in_progress` flag.
     pub failing_over: bool,
     /// The master reports that it is a replica. The `role-reported` field.
@@ -122,8 +122,8 @@ impl SentinelsView {
         if self.majority_against(primary) {
             return Some(Disagreement::Majority);
         }
-        let mismatches = self.said.iter().filter(|statement| statement.role_mismatch).count();
-        if mismatches * 2 > self.said.len() {
+        let mismatches = self.statements.iter().filter(|statement| statement.role_mismatch).count();
+        if mismatches * 2 > self.statements.len() {
             return Some(Disagreement::RoleReported);
         }
         (!self.dissenters.is_empty()).then_some(Disagreement::Dissenter)
@@ -135,7 +135,7 @@ impl SentinelsView {
             let reports = |statement: &&SentinelStatement| {
                 statement.quorum.is_some_and(|quorum| quorum.ok == ok)
             };
-            self.said.iter().filter(reports).count()
+            self.statements.iter().filter(reports).count()
         };
         count(false) > count(true)
     }
@@ -150,6 +150,6 @@ impl SentinelsView {
         let dissents =
             |statement: &&SentinelStatement| primary.is_some() && statement.node != primary;
         self.dissenters =
-            self.said.iter().filter(dissents).map(|statement| statement.sentinel).collect();
+            self.statements.iter().filter(dissents).map(|statement| statement.sentinel).collect();
     }
 }

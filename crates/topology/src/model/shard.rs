@@ -19,14 +19,14 @@ pub struct ShardView {
     /// The primary; `None` while it is unknown.
     pub primary: Option<PrimaryView>,
     /// The primary. If the configuration expects several masters, all nodes that claim that role.
-    pub(crate) acting: Vec<NodeIndex>,
+    pub(crate) primaries: Vec<NodeIndex>,
     /// The last known primary.
     pub last_primary: Option<NodeIndex>,
     /// Masters that share a history with the primary, and masters whose history another one
     /// continued.
-    pub stale: Vec<NodeIndex>,
+    pub stale_masters: Vec<NodeIndex>,
     /// Masters that share no history with the primary, or with any other master.
-    pub unrelated: Vec<NodeIndex>,
+    pub unrelated_masters: Vec<NodeIndex>,
     /// Several masters of one data set.
     pub split_brain: SplitBrainView,
     /// Writes that stale masters accepted.
@@ -34,15 +34,15 @@ pub struct ShardView {
     /// Periods without a master.
     pub no_primary: NoPrimaryView,
     /// Nodes that replicate in a circle.
-    pub looped: Vec<NodeIndex>,
+    pub replication_loop: Vec<NodeIndex>,
     /// Changes of the primary whose causes this round decided.
-    pub changed: Vec<PrimaryChange>,
+    pub primary_changes: Vec<PrimaryChange>,
     /// Changes of the primary since the exporter started, in the order of [`Cause::ALL`].
-    pub changes: [u64; Cause::ALL.len()],
+    pub primary_change_counts: [u64; Cause::ALL.len()],
     /// Replicas that reply, and replicas that only Rolecall cannot read.
     pub replicas: usize,
     /// Expected replicas: the configured number, or the largest number in the last hour.
-    pub replicas_wanted: usize,
+    pub expected_replicas: usize,
     /// Restarts of the primary without its data.
     pub emptied: EmptiedView,
     /// The primary accepts writes; `None` while this is unknown.
@@ -85,7 +85,7 @@ pub struct SplitBrainView {
     /// Monotonic time at which the current or last split brain began.
     pub since: Monotonic,
     /// The split brain existed in the first round: it may have begun at any time before.
-    pub unseen: bool,
+    pub began_before_start: bool,
     /// Total time with a split brain since the exporter started.
     pub total: Duration,
 }
@@ -96,7 +96,7 @@ pub struct LostWritesView {
     /// Lost writes since the exporter started.
     pub total: u64,
     /// Lost writes since the current or last split brain began.
-    pub of_split: u64,
+    pub in_split_brain: u64,
     /// The last split brain with lost writes.
     pub loss: Option<Loss>,
     /// Bytes of the replication streams of stale masters beyond the offset at which the primary
@@ -110,7 +110,7 @@ pub struct Loss {
     /// Number of writes.
     pub writes: u64,
     /// The stale masters that accepted them.
-    pub stale: Vec<NodeIndex>,
+    pub stale_masters: Vec<NodeIndex>,
     /// Monotonic time at which the last of them was counted.
     pub last: Monotonic,
 }
@@ -182,8 +182,8 @@ pub enum Cause {
 
 impl ShardView {
     /// Returns the primary, or all masters if the configuration expects several.
-    pub fn acting(&self) -> impl Iterator<Item = &NodeIndex> {
-        self.acting.iter()
+    pub fn primaries(&self) -> impl Iterator<Item = &NodeIndex> {
+        self.primaries.iter()
     }
 }
 

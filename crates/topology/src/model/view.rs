@@ -60,7 +60,7 @@ pub struct RoundStats {
     /// Rounds in which the exporter was cut off or overloaded.
     pub blind: u64,
     /// Time from the first request of the last round to its close.
-    pub took: Duration,
+    pub duration: Duration,
 }
 
 impl DeploymentView {

@@ -53,7 +53,7 @@ pub(crate) fn upstream_syncs(nodes: &NodeVec<NodeView>) -> Vec<Option<UpstreamSy
     let mut waiting: NodeVec<usize> = nodes.values().map(|_| 0).collect();
     for node in nodes.values() {
         if let (Upstream::Node(upstream), Some(false)) =
-            (&node.upstream, node.link.state.map(LinkState::stands))
+            (&node.upstream, node.link.state.map(LinkState::is_connected))
         {
             waiting[*upstream] += 1;
         }
@@ -93,8 +93,8 @@ impl LinkTracker {
             .link
             .as_ref()
             .and_then(|link| self.state(link, looping, now, stalled_after));
-        let was_connected = previous.is_some_and(LinkState::stands);
-        let is_connected = self.view.state.is_some_and(LinkState::stands);
+        let was_connected = previous.is_some_and(LinkState::is_connected);
+        let is_connected = self.view.state.is_some_and(LinkState::is_connected);
         if was_connected && self.view.state.is_some() && !is_connected {
             self.view.drops += 1;
             self.view.down_since = Some(now);

@@ -21,9 +21,9 @@ pub(crate) fn record(
     round: &Round,
 ) {
     let detail = || round.details.get(index).cloned().flatten();
-    let (at, came) = match outcome {
+    let (at, result) = match outcome {
         PollOutcome::Pending => return,
-        PollOutcome::Answered(reply) => (reply.at, PollResult::Replied(reply.took)),
+        PollOutcome::Answered(reply) => (reply.at, PollResult::Replied(reply.duration)),
         PollOutcome::Missed(reason) => (round.at, PollResult::Missed(*reason, detail())),
         PollOutcome::Failed(reason) => (round.at, PollResult::Failed(*reason, detail())),
     };
@@ -32,5 +32,5 @@ pub(crate) fn record(
     if history.len() == MAX_POLLS {
         history.pop_front();
     }
-    history.push_back(PollRecord { at, blind: round.blind, came });
+    history.push_back(PollRecord { at, blind: round.blind, result });
 }

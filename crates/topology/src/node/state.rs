@@ -53,7 +53,7 @@ impl NodeStateTracker {
 
     fn observe_reply(&mut self, reply: &NodeReply) {
         self.polling.polls += 1;
-        self.polling.took = Some(reply.took);
+        self.polling.duration = Some(reply.duration);
         self.polling.answered_at = Some(reply.at);
         self.polling.certificate_expiry = reply.certificate_expiry;
         self.polling.failing = None;

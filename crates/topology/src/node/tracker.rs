@@ -111,14 +111,14 @@ impl NodeTracker {
         let snapshot = self.last.as_deref().filter(|_| state == NodeState::Up);
         NodeView {
             presence: state,
-            askings: Arc::clone(&self.polls),
+            polls: Arc::clone(&self.polls),
             process: self.process.view(),
             link: self.link.view(),
             counters: self.counters.view(),
             access_denied: self.access_errors.last_rise(),
             memory_refused: self.memory_errors.last_rise(),
             aof_failed: self.aof_failed,
-            written: self.last_write_offset,
+            last_write_offset: self.last_write_offset,
             appendfsync: self.appendfsync.clone(),
             writes_refused: snapshot
                 .map(|snapshot| refusals::writes(snapshot, polling.failing, self.evicting))

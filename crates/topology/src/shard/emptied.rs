@@ -3,7 +3,7 @@
 
 use snapshot::NodeSnapshot;
 
-use crate::limits::KEYS_READ_RATIO;
+use crate::limits::KEYS_LOADED_RATIO;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::model::shard::EmptiedView;
@@ -80,7 +80,7 @@ fn lost_all(snapshot: &NodeSnapshot, before: u64) -> bool {
     // Servers before 7.0 do not report the number of loaded keys. If many keys are there so soon,
     // the dump was loaded.
     let has_loaded = loaded_keys
-        .map_or(persistent_keys(snapshot) as f64 >= before as f64 * KEYS_READ_RATIO, |loaded| {
+        .map_or(persistent_keys(snapshot) as f64 >= before as f64 * KEYS_LOADED_RATIO, |loaded| {
             loaded > 0
         });
     let written = snapshot

@@ -58,7 +58,7 @@ impl LostWritesTracker {
         context: &ShardContext<'_>,
     ) {
         if stale.split_brain && !self.split_brain {
-            self.view.of_split = 0;
+            self.view.in_split_brain = 0;
         }
         self.split_brain = stale.split_brain;
         for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
@@ -86,7 +86,7 @@ impl LostWritesTracker {
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.counts.remove(&index);
         if let Some(loss) = &mut self.view.loss {
-            loss.stale.retain(|stale| *stale != index);
+            loss.stale_masters.retain(|stale| *stale != index);
         }
     }
 
@@ -97,13 +97,14 @@ impl LostWritesTracker {
 
     fn add_loss(&mut self, index: NodeIndex, writes: u64, now: Monotonic) {
         self.view.total += writes;
-        let mut loss = self.view.loss.take().filter(|_| self.view.of_split > 0).unwrap_or_default();
-        if !loss.stale.contains(&index) {
-            loss.stale.push(index);
+        let mut loss =
+            self.view.loss.take().filter(|_| self.view.in_split_brain > 0).unwrap_or_default();
+        if !loss.stale_masters.contains(&index) {
+            loss.stale_masters.push(index);
         }
         loss.writes += writes;
         loss.last = now;
-        self.view.of_split += writes;
+        self.view.in_split_brain += writes;
         self.view.loss = Some(loss);
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use snapshot::{Client, ClientKind, CommandStats, NodeSnapshot, Role};
 
 use crate::limits::{
-    CLIENTS_LISTED_AT_MOST, CLIENTS_LISTED_EVERY, CLIENTS_SETTLE_WITHIN, DEMOTED_LATELY,
+    CLIENT_LIST_CADENCE, CLIENTS_RECONNECT_WITHIN, DEMOTED_RECENTLY, MAX_LISTED_CLIENTS,
     MISROUTED_AFTER, MISROUTED_UNTIL,
 };
 use crate::model::counters::{Counters, increase};
@@ -141,12 +141,12 @@ impl MisroutedTracker {
             self.observe_clients(clients, round);
         }
         let connected = snapshot.fields.count("connected_clients");
-        self.too_many_clients = connected.filter(|clients| *clients > CLIENTS_LISTED_AT_MOST);
+        self.too_many_clients = connected.filter(|clients| *clients > MAX_LISTED_CLIENTS);
         let rises = self
             .period
             .as_ref()
             .is_some_and(|period| round.since(period.last_rise) <= round.interval * 2);
-        let is_due = self.last_list.is_none_or(|last| round.since(last) >= CLIENTS_LISTED_EVERY);
+        let is_due = self.last_list.is_none_or(|last| round.since(last) >= CLIENT_LIST_CADENCE);
         self.needs_list = rises && is_due && connected.is_some() && self.too_many_clients.is_none();
     }
 
@@ -156,18 +156,18 @@ impl MisroutedTracker {
         let is_current = |period: &RefusalPeriod| round.since(period.last_rise) <= MISROUTED_UNTIL;
         self.period = self.period.take().filter(is_current);
         let period = self.period.as_ref()?;
-        let is_recent = |at: Monotonic| round.since(at) <= CLIENTS_SETTLE_WITHIN;
+        let is_recent = |at: Monotonic| round.since(at) <= CLIENTS_RECONNECT_WITHIN;
         Some(MisroutedView {
             why: self.reason(period, round),
-            began: period.began,
-            risen: period.last_rise,
+            first_refusal: period.began,
+            last_refusal: period.last_rise,
             per_second: period.per_second(),
             commands: period.most_refused(),
             demoted: self.demotion.map(|demotion| round.since(demotion.seen)),
             writers: period.writers.clone(),
-            stale: period.stale.clone(),
-            too_many: self.too_many_clients,
-            settled: !round.last_change.is_some_and(is_recent)
+            stale_clients: period.stale.clone(),
+            too_many_clients: self.too_many_clients,
+            unexplained: !round.last_change.is_some_and(is_recent)
                 && !self.demotion.is_some_and(|demotion| is_recent(demotion.seen)),
         })
     }
@@ -278,11 +278,11 @@ impl MisroutedTracker {
 
     fn reason(&self, period: &RefusalPeriod, round: &MisrouteContext) -> MisrouteReason {
         let demoted_recently =
-            self.demotion.is_some_and(|demotion| round.since(demotion.seen) <= DEMOTED_LATELY);
+            self.demotion.is_some_and(|demotion| round.since(demotion.seen) <= DEMOTED_RECENTLY);
         let has_stale_clients = period.stale.as_ref().is_some_and(|stale| stale.total > 0);
         let began_with_change = round
             .last_change
-            .is_some_and(|change| period.began.abs_diff(change) <= CLIENTS_SETTLE_WITHIN);
+            .is_some_and(|change| period.began.abs_diff(change) <= CLIENTS_RECONNECT_WITHIN);
         if demoted_recently || has_stale_clients {
             MisrouteReason::Demotion
         } else if began_with_change && period.decays(round) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::limits::REPLICAS_REMEMBERED;
+use crate::limits::REPLICA_COUNT_WINDOW;
 use crate::model::monotonic::Monotonic;
 
 /// Length of the periods for which a maximum is stored.
@@ -31,7 +31,7 @@ impl ReplicaCountTracker {
             }
             _ => self.maxima.push_back(PeriodMaximum { begin: now, replicas }),
         }
-        let is_old = |maximum: &PeriodMaximum| now.since(maximum.begin) > REPLICAS_REMEMBERED;
+        let is_old = |maximum: &PeriodMaximum| now.since(maximum.begin) > REPLICA_COUNT_WINDOW;
         while self.maxima.front().is_some_and(is_old) {
             self.maxima.pop_front();
         }

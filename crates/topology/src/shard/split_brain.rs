@@ -30,7 +30,7 @@ impl SplitBrainTracker {
                 if !confirmed {
                     return;
                 }
-                view.unseen = is_first;
+                view.began_before_start = is_first;
                 view.since = now;
                 self.last_confirmed = now.saturating_sub(context.accrued.min(interval));
             }

@@ -76,7 +76,7 @@ impl ShardTracker {
             PrimaryTransition { from: previous_primary, to: primary },
             context,
         );
-        let changed = self.resolve_changes(shard, primary, context);
+        let primary_changes = self.resolve_changes(shard, primary, context);
         let replication_loop =
             self.replication_loop.observe(shard, |index| context.answered(index));
         self.observe_outages(shard, &masters, &replication_loop, context);
@@ -96,18 +96,18 @@ impl ShardTracker {
             shard: None,
             masters: masters.all,
             primary: masters.primary,
-            acting: masters.primaries,
+            primaries: masters.primaries,
             last_primary: self.primary,
-            stale: masters.stale,
-            unrelated: masters.unrelated,
+            stale_masters: masters.stale,
+            unrelated_masters: masters.unrelated,
             split_brain: self.split_brain.view().clone(),
             lost_writes: self.lost_writes.view().clone(),
             no_primary: self.no_primary.view(),
-            looped: replication_loop,
-            changed,
-            changes: self.change_counts,
+            replication_loop,
+            primary_changes,
+            primary_change_counts: self.change_counts,
             replicas,
-            replicas_wanted: context
+            expected_replicas: context
                 .expect
                 .replicas
                 .map_or(recent_replicas, |replicas| replicas as usize),
@@ -212,7 +212,7 @@ impl ShardTracker {
         primary: Option<NodeIndex>,
         context: &ShardContext<'_>,
     ) -> Vec<PrimaryChange> {
-        let statements = context.sentinels.map_or(&[][..], |sentinels| &sentinels.said);
+        let statements = context.sentinels.map_or(&[][..], |sentinels| &sentinels.statements);
         let resolved =
             self.change_cause.resolve(nodes, statements, context.now(), context.interval());
         for change in &resolved {

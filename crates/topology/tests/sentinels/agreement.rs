@@ -144,7 +144,7 @@ fn masters_that_sentinels_list_together_are_of_one_data_set() {
         scene.all(&names(A, 1));
         let shard = scene.rounds(3).shards[0].clone();
         assert_eq!(
-            (&shard.split_brain.masters, &shard.stale, &shard.unrelated),
+            (&shard.split_brain.masters, &shard.stale_masters, &shard.unrelated_masters),
             (&split, &stale, &unrelated)
         );
         assert_eq!(

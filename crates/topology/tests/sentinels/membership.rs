@@ -62,7 +62,7 @@ fn a_freed_place_passes_nothing_on() {
         (d.process, d.counters.error_replies(), d.lag),
         (ProcessView::default(), Some(0), Lag::default())
     );
-    let kept = scene.fold.remembered().nodes;
+    let kept = scene.fold.saved_state().nodes;
     assert_eq!((&kept[D].replication_ids, kept.get(C)), (&vec!["d".repeat(40)], None));
 }
 
@@ -250,9 +250,9 @@ fn one_process_at_two_addresses_is_one_node() {
 
 #[test]
 fn what_was_kept_reaches_nodes_that_are_found_later() {
-    let kept = Scene::healthy(PLAIN).fold.remembered();
+    let kept = Scene::healthy(PLAIN).fold.saved_state();
     let mut scene = Scene::new(PLAIN, |_| {});
-    scene.fold.remember(kept, SECOND * 5);
+    scene.fold.restore(kept, SECOND * 5);
     scene.rounds(3);
     // Meanwhile B took over, and A came back as its replica.
     scene
@@ -262,7 +262,7 @@ fn what_was_kept_reaches_nodes_that_are_found_later() {
     scene.rounds(5);
     assert_eq!(scene.happened("restarted"), [A]);
     assert!(scene.happened("primary_changed")[0].starts_with(&format!("{A} to {B}, ")));
-    assert_eq!(scene.fold.remembered().nodes[A].replication_ids, ["a".repeat(40), "b".repeat(40)]);
+    assert_eq!(scene.fold.saved_state().nodes[A].replication_ids, ["a".repeat(40), "b".repeat(40)]);
 }
 
 #[test]
@@ -331,11 +331,11 @@ fn a_master_that_nobody_lists_is_none_of_the_data_set_without_a_history_of_it() 
 
 #[test]
 fn what_was_kept_is_kept_until_its_nodes_are_found() {
-    let kept = Scene::healthy(PLAIN).fold.remembered();
+    let kept = Scene::healthy(PLAIN).fold.saved_state();
     let mut scene = Scene::new(PLAIN, |_| {});
-    scene.fold.remember(kept.clone(), SECOND);
+    scene.fold.restore(kept.clone(), SECOND);
     scene.rounds(3);
-    let again = scene.fold.remembered();
+    let again = scene.fold.saved_state();
     assert_eq!(
         (&again.primary, &again.nodes[A], &again.nodes[B]),
         (&kept.primary, &kept.nodes[A], &kept.nodes[B])

@@ -104,7 +104,7 @@ impl Scene {
                 ..Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes.collect())
             };
             let step = self.fold.observe(&round);
-            self.wanted = step.wanted;
+            self.wanted = step.requests;
             self.events.extend(step.events.into_iter().map(|event| match &event.kind {
                 EventKind::PrimaryChanged { from, to, cause } => {
                     (event.kind.label(), format!("{from} to {to}, {}", cause.label()))

@@ -185,7 +185,7 @@ fn one_process_behind_two_addresses_is_one_master() {
         assert_eq!(primary(&view).map(|(name, _)| name), Some("n1"));
         assert_eq!(
             (
-                &view.shards[0].stale[..],
+                &view.shards[0].stale_masters[..],
                 view.shards[0].lost_writes.total,
                 view.nodes[NodeIndex::new(2)].orphan
             ),
@@ -278,17 +278,17 @@ fn an_expectation_knows_no_failover() {
     let back = says(&Says { uptime: 1, continues: Some('a'), ..master("x2", 'c') });
     let view = scene.rounds(3, &[back, promoted]);
     assert_eq!(primary(&view), Some(("n2", PrimaryEvidence::Previous)));
-    assert_eq!(view.shards[0].stale, [NodeIndex::new(0)]);
+    assert_eq!(view.shards[0].stale_masters, [NodeIndex::new(0)]);
 }
 
 #[test]
 fn the_order_of_histories_outlives_a_restart_of_the_exporter() {
     let (mut scene, promoted) = failed_over(&master("x", 'a'));
     scene.rounds(2, &[says(&replica("x", 'b', 2)), promoted]);
-    let kept = scene.fold.remembered();
+    let kept = scene.fold.saved_state();
     assert_eq!(kept.primary.as_deref(), Some("n2"));
     let mut scene = Scene::new(2);
-    scene.fold.remember(kept, SECOND);
+    scene.fold.restore(kept, SECOND);
     // Meanwhile n1 took over again.
     let view = scene.rounds(
         5,
@@ -354,7 +354,7 @@ fn a_stranger_is_not_primary_for_want_of_another() {
     scene.rounds(5, &[says(&master("x", 'a')), says(&replica("y", 'a', 1)), joining.clone()]);
     let view = scene.rounds(6, &[refused(), says(&replica("y", 'a', 1)), joining.clone()]);
     assert_eq!(
-        (primary(&view), view.shards[0].unrelated.as_slice()),
+        (primary(&view), view.shards[0].unrelated_masters.as_slice()),
         (None, [NodeIndex::new(2)].as_slice())
     );
     assert_eq!(found(&view, FindingKind::RedisNoPrimary), Some(Severity::Critical));
@@ -486,7 +486,7 @@ fn several_masters_may_be_meant() {
     let healthy = [says(&master("x", 'a')), says(&master("y", 'b'))];
     let view = scene.rounds(3, &healthy);
     assert_eq!(
-        (view.findings.len(), view.shards[0].writable, view.shards[0].unrelated.len()),
+        (view.findings.len(), view.shards[0].writable, view.shards[0].unrelated_masters.len()),
         (0, Some(true), 0)
     );
     let view = scene.rounds(2, &[healthy[0].clone(), refused()]);
