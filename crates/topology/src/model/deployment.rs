@@ -1,4 +1,4 @@
-//! What was configured: the deployment, its nodes, and what is expected of them.
+//! The deployment as configured and discovered: its nodes and the expectations.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv6Addr;
@@ -11,121 +11,124 @@ use crate::model::endpoint::ServiceEndpoint;
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_names::NodeNameTemplate;
 
-/// Label names and values, in the order in which they are written.
+/// Label names and values, in their order of output.
 pub type Labels = Vec<(String, String)>;
 
-/// One Redis as its users name it: the nodes that hold one data set.
+/// One data set as its users name it, with the nodes that hold or watch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     /// The label `deployment`.
     pub name: String,
-    /// How its nodes are known.
+    /// Kind, which decides how its nodes are known.
     pub kind: DeploymentKind,
-    /// `deployment` and the configured labels: what stands on every series of the deployment.
+    /// Labels of all series of the deployment: `deployment` and the configured ones.
     pub labels: Labels,
-    /// Time from one round to the next.
+    /// Time between two rounds.
     pub interval: Duration,
-    /// How long a node must be silent before it counts as down.
+    /// Silence after which a node counts as down.
     pub down_after: Duration,
-    /// The nodes by their places, free places among them: those listed in the order of the configuration, then those that were found.
+    /// The nodes, including vacant positions: first the configured ones in the order of the
+    /// configuration, then the discovered ones.
     pub nodes: NodeVec<Arc<Node>>,
-    /// What its configuration declares.
+    /// Expected state.
     pub expect: Expectations,
-    /// The endpoints that applications use, as far as they are configured.
+    /// The configured endpoints that applications use.
     pub endpoints: Vec<ServiceEndpoint>,
-    /// How its nodes are found, where they are not listed.
+    /// Discovery of nodes; `None` if all nodes are configured.
     pub discovery: Option<Discovery>,
-    /// Nodes that are listed; the others were found.
+    /// Number of configured nodes. The others are discovered.
     configured: usize,
-    /// Which node is at an address.
+    /// The nodes by address, including aliases.
     addresses: HashMap<String, NodeIndex>,
 }
 
-/// What the configuration of a deployment declares.
+/// Expected state of a deployment, as configured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expectations {
-    /// Replicas that there are to be.
+    /// Number of replicas.
     pub replicas: Option<u32>,
-    /// Masters that there are to be, where it is not one.
+    /// Number of masters, if it is not one.
     pub masters: Option<u32>,
-    /// The primary is meant to be elsewhere: all nodes here are replicas of it.
+    /// The primary is outside of the deployment: all nodes are replicas.
     pub external: bool,
-    /// Where the append-only file is to be on.
+    /// Nodes with an append-only file.
     pub aof: Option<AofExpectation>,
-    /// Until when all this is declared.
+    /// Wall time at which these expectations expire.
     pub until: Option<SystemTime>,
 }
 
-/// Where the append-only file is to be on.
+/// Nodes on which the append-only file is expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AofExpectation {
-    /// On every node.
+    /// All nodes.
     All,
-    /// On replicas; a master may do without.
+    /// Replicas. A master may have one or not.
     Replicas,
-    /// Nowhere.
+    /// No node.
     None,
 }
 
-/// How the nodes of a deployment are known.
+/// Kind of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeploymentKind {
-    /// The nodes are listed.
+    /// All nodes are configured.
     Static,
-    /// Sentinels are listed, which name the nodes.
+    /// Sentinels are configured, which list the nodes.
     Sentinel,
-    /// Some nodes of a cluster are listed, which name the others.
+    /// Some nodes of a cluster are configured, which list the others.
     Cluster,
-    /// Names are listed, each of whose addresses is a node.
+    /// DNS names are configured, and each of their addresses is a node.
     Dns,
 }
 
-/// How nodes are found that others name.
+/// Discovery of nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovery {
-    /// The name by which Sentinels know the master; empty without Sentinels.
+    /// Name of the master in the Sentinels; empty without Sentinels.
     pub master: String,
-    /// What the nodes are called.
+    /// Template for the labels of the nodes.
     pub names: NodeNameTemplate,
-    /// Where to reach what is at an address that others name, if not there.
+    /// Addresses to connect to instead of listed ones.
     pub address_map: BTreeMap<String, String>,
-    /// A node that is listed, but was held down for longer, is a ghost, and no member of the deployment.
+    /// Time after which a node that is listed as down is a ghost, and no member of the deployment.
     pub ghost_after: Duration,
-    /// A node that nobody lists for longer is no member any more.
+    /// Time after which a node that is not listed leaves the deployment.
     pub forget_after: Duration,
 }
 
 /// One server process of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// The label `node`: its configured name, else its address. It never changes with its role.
+    /// The label `node`: the configured name, otherwise the address. It does not depend on the
+    /// role.
     pub name: String,
-    /// Where it was configured or found to be, `host:port`.
+    /// Configured or discovered address, `host:port`.
     pub address: String,
-    /// What it is to the deployment.
+    /// Kind.
     pub kind: NodeKind,
-    /// `deployment`, `node` and the configured labels: what stands on every series of the node.
+    /// Labels of all series of the node: `deployment`, `node` and the configured ones.
     pub labels: Labels,
-    /// The role that its configuration declares.
+    /// Configured role.
     pub expected_role: Option<Role>,
 }
 
-/// What a node is to its deployment.
+/// Kind of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeKind {
-    /// It is there for the data.
+    /// A data node.
     Data,
-    /// It is a Sentinel that was listed as such.
+    /// A configured Sentinel.
     Sentinel {
-        /// Its own series, events and findings appear here. Of deployments that share a Sentinel this is the first.
+        /// Its series, events and findings appear in this deployment. If deployments share a
+        /// Sentinel, this is the first of them.
         shown: bool,
     },
-    /// There is none any more: its place is free.
+    /// No node: the position is vacant.
     Vacant,
 }
 
 impl Deployment {
-    /// A deployment without nodes yet.
+    /// Creates a deployment without nodes.
     pub fn new(
         name: impl Into<String>,
         kind: DeploymentKind,
@@ -153,7 +156,7 @@ impl Deployment {
         }
     }
 
-    /// Adds a node at an address (`host:port`); its labels are the deployment's and its own name.
+    /// Adds a data node at an address, `host:port`.
     pub fn add(
         &mut self,
         name: impl Into<String>,
@@ -170,7 +173,8 @@ impl Deployment {
         self.configured = self.nodes.len();
     }
 
-    /// Adds a Sentinel at an address; its own series, events and findings appear here if `shown`.
+    /// Adds a Sentinel at an address. Its series, events and findings appear in this deployment if
+    /// `shown` is true.
     pub fn add_sentinel(
         &mut self,
         name: impl Into<String>,
@@ -186,7 +190,7 @@ impl Deployment {
         );
     }
 
-    /// Makes it that of another master, under another name.
+    /// Changes the name of the deployment and the master that Sentinels watch.
     pub fn rename_for_master(&mut self, name: &str, master: &str) {
         name.clone_into(&mut self.name);
         name.clone_into(&mut self.labels[0].1);
@@ -198,12 +202,12 @@ impl Deployment {
         }
     }
 
-    /// Says of the Sentinel at a place whether its own series, events and findings appear here.
+    /// Sets if the series, events and findings of a Sentinel appear in this deployment.
     pub fn show_sentinel(&mut self, index: NodeIndex, shown: bool) {
         Arc::make_mut(&mut self.nodes[index]).kind = NodeKind::Sentinel { shown };
     }
 
-    /// The places of its Sentinels.
+    /// Returns the Sentinels.
     pub fn sentinels(&self) -> impl Iterator<Item = NodeIndex> {
         self.nodes
             .iter()
@@ -211,33 +215,33 @@ impl Deployment {
             .map(|(index, _)| index)
     }
 
-    /// The node at a place was listed, not found.
+    /// Returns true if a node is configured, and not discovered.
     pub(crate) fn is_configured(&self, index: NodeIndex) -> bool {
         index.get() < self.configured
     }
 
-    /// How many nodes there are beside Sentinels.
+    /// Returns the number of data nodes.
     pub(crate) fn data_node_count(&self) -> usize {
         self.nodes.values().filter(|node| node.kind == NodeKind::Data).count()
     }
 
-    /// Gives a free place to a node that was found, and says which.
+    /// Adds a discovered node at the first vacant position, and returns its index.
     pub(crate) fn assign(&mut self, name: String, address: String) -> NodeIndex {
-        let free = self
+        let vacant = self
             .nodes
             .position(|node| node.kind == NodeKind::Vacant)
             .unwrap_or(NodeIndex::new(self.nodes.len()));
-        self.set_node(free, name, address, NodeKind::Data, None);
-        free
+        self.set_node(vacant, name, address, NodeKind::Data, None);
+        vacant
     }
 
-    /// The node at a place is at another address now.
+    /// Changes the name and the address of a node.
     pub(crate) fn relocate(&mut self, index: NodeIndex, name: String, address: String) {
         self.addresses.retain(|_, at| *at != index);
         self.set_node(index, name, address, NodeKind::Data, None);
     }
 
-    /// Frees the place of a node that is gone.
+    /// Removes a node. Its position becomes vacant.
     pub(crate) fn remove(&mut self, index: NodeIndex) {
         self.addresses.retain(|_, at| *at != index);
         self.nodes[index] = Arc::new(Node::vacant());
@@ -256,19 +260,22 @@ impl Deployment {
         labels.insert(1, ("node".to_owned(), name.clone()));
         let node = Arc::new(Node { name, address, kind, labels, expected_role });
         match self.nodes.get_mut(index) {
-            Some(taken) => *taken = node,
-            None => drop(self.nodes.push(node)),
+            Some(known) => *known = node,
+            None => {
+                self.nodes.push(node);
+            }
         }
     }
 
-    /// Makes another address known as that of the node at `known`; false when there is none.
+    /// Adds another address of the node at the address `known`. Returns false if there is no such
+    /// node.
     pub fn alias(&mut self, other: impl Into<String>, known: &str) -> bool {
         let Some(index) = self.addresses.get(known).copied() else { return false };
         self.addresses.insert(other.into(), index);
         true
     }
 
-    /// Other addresses of nodes, and the one where the node was configured to be; sorted.
+    /// Returns the aliases of nodes with the addresses of these nodes, sorted.
     pub fn other_addresses(&self) -> Vec<(&str, &str)> {
         let known = self
             .addresses
@@ -279,19 +286,19 @@ impl Deployment {
         others
     }
 
-    /// The place of the node that was configured to be at an address.
+    /// Returns the node at an address, including aliases.
     pub fn index(&self, address: &str) -> Option<NodeIndex> {
         self.addresses.get(address).copied()
     }
 
-    /// The name of the node at an address, if it is one of ours; else the address.
+    /// Returns the name of the node at an address, or the address if there is no node.
     pub fn name_at(&self, address: String) -> String {
         self.addresses.get(&address).map_or(address, |index| self.nodes[*index].name.clone())
     }
 }
 
 impl Node {
-    /// A free place.
+    /// Returns the placeholder of a vacant position.
     pub(crate) fn vacant() -> Self {
         Node {
             name: String::new(),
@@ -304,7 +311,7 @@ impl Node {
 }
 
 impl Expectations {
-    /// What is expected at a time.
+    /// Returns the expectations at a point in time: none after they expired.
     #[must_use]
     pub fn at(self, now: SystemTime) -> Self {
         if self.until.is_some_and(|until| now > until) { Expectations::default() } else { self }
@@ -312,7 +319,7 @@ impl Expectations {
 }
 
 impl AofExpectation {
-    /// The value in the configuration.
+    /// Returns the value in the configuration.
     pub const fn label(self) -> &'static str {
         match self {
             AofExpectation::All => "all",
@@ -321,7 +328,8 @@ impl AofExpectation {
         }
     }
 
-    /// Whether the append-only file is to be on, on a node of this role; `None` where nothing is said.
+    /// Returns true if an append-only file is expected on a node of this role; `None` without an
+    /// expectation.
     pub const fn for_role(self, role: Role) -> Option<bool> {
         match (self, role) {
             (_, Role::Sentinel) | (AofExpectation::Replicas, Role::Master) => None,
@@ -332,7 +340,7 @@ impl AofExpectation {
 }
 
 impl DeploymentKind {
-    /// The value of the label `kind`.
+    /// Returns the value of the label `kind`.
     pub const fn label(self) -> &'static str {
         match self {
             DeploymentKind::Static => "static",
@@ -343,7 +351,7 @@ impl DeploymentKind {
     }
 }
 
-/// An address as it names a node.
+/// Returns `ip:port`, with brackets around an IPv6 address.
 pub fn address(ip: &str, port: u16) -> String {
     if ip.parse::<Ipv6Addr>().is_ok() { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }

@@ -1,38 +1,52 @@
-//! What nodes are called that nobody listed: a template, so that a node which moves keeps its series.
+//! Template for the labels of discovered nodes, so that a node that moves keeps its series.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// The label of a node that was found, from where it is: `{host}` as Sentinels say it, `{name}` its host name, `{short}` the same up to
-/// its first dot, `{port}`.
+/// Template for the labels of discovered nodes.
+///
+/// Placeholders: `{host}` is the host as listed, `{name}` its host name, `{short}` the host name up
+/// to its first dot, `{port}` the port.
+///
+/// ```
+/// use topology::NodeNameTemplate;
+///
+/// let template = NodeNameTemplate::new("{short}").expect("a template");
+/// assert!(template.needs_name());
+/// assert!(NodeNameTemplate::new("{pod}").is_err());
+/// assert_eq!(NodeNameTemplate::default().to_string(), "{host}:{port}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeNameTemplate(String);
 
-/// The parts that a template may have.
-const PARTS: [&str; 4] = ["{host}", "{name}", "{short}", "{port}"];
+/// The placeholders of a template.
+const PLACEHOLDERS: [&str; 4] = ["{host}", "{name}", "{short}", "{port}"];
 
 impl NodeNameTemplate {
-    /// Takes a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// A sentence, when it has another part, or none that tells nodes apart.
+    /// Returns a message if the template has an unknown placeholder or none at all.
     pub fn new(text: &str) -> Result<Self, String> {
-        let rest = PARTS.iter().fold(text.to_owned(), |rest, part| rest.replace(part, ""));
+        let rest = PLACEHOLDERS.iter().fold(text.to_owned(), |rest, part| rest.replace(part, ""));
         if rest.contains(['{', '}']) || rest.len() == text.len() {
-            return Err(format!("found {text:?}, accepted is text with {}", PARTS.join(", ")));
+            return Err(format!(
+                "found {text:?}, accepted is text with {}",
+                PLACEHOLDERS.join(", ")
+            ));
         }
         Ok(NodeNameTemplate(text.to_owned()))
     }
 
-    /// Whether it needs the host name of a node of which only the address is known.
+    /// Returns true if the label of a node with an IP address requires its host name.
     pub fn needs_name(&self) -> bool {
         self.0.contains("{name}") || self.0.contains("{short}")
     }
 
-    /// The label of the node at a host and port. `name` is its host name, where that is known.
+    /// Returns the label of a node. `name` is its host name, if it is known.
     pub(crate) fn label(&self, host: &str, name: Option<&str>, port: u16) -> String {
         let name = name.unwrap_or(host);
-        // Half of an address is no name.
+        // An IP address is not cut at its dots.
         let short = if is_address(name) { name } else { name.split('.').next().unwrap_or(name) };
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         self.0
@@ -55,7 +69,7 @@ impl fmt::Display for NodeNameTemplate {
     }
 }
 
-/// Whether a host is an IP address, and no name.
+/// Returns true if a host is an IP address.
 pub(crate) fn is_address(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok()
 }
@@ -73,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_made_of_where_a_node_is() {
+    fn a_label_contains_host_name_and_port() {
         check("{host}:{port}", "10.0.0.5", None, "10.0.0.5:6379");
         check("{host}:{port}", "::1", None, "[::1]:6379");
         check("{short}", "redis-0.redis.svc", None, "redis-0");
@@ -83,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_has_parts_that_exist() {
+    fn unknown_and_missing_placeholders_are_errors() {
         for wrong in ["redis", "", "{pod}", "{host", "{port}}"] {
             let problem = NodeNameTemplate::new(wrong).expect_err(wrong);
             assert!(problem.contains("{short}"), "{problem}");

@@ -1,12 +1,19 @@
-//! Offset of the last write of a node.
+//! Replication offset of the last write of a node.
 
 use snapshot::NodeSnapshot;
 
-/// The offset in a node's stream that no write was seen beyond. `before` is the answer before, and the offset then, if it is one process.
-pub(crate) fn last_write(before: Option<(&NodeSnapshot, u64)>, now: &NodeSnapshot) -> Option<u64> {
+/// Returns the replication offset beyond which no write is known. `previous` is the previous reply
+/// of the same process and the offset then.
+pub(crate) fn last_write(
+    previous: Option<(&NodeSnapshot, u64)>,
+    now: &NodeSnapshot,
+) -> Option<u64> {
     let changes = |snapshot: &NodeSnapshot| snapshot.persistence.rdb.changes;
-    let before = before.filter(|(before, _)| before.replication.replid == now.replication.replid);
-    let unchanged =
-        before.filter(|(before, _)| changes(before).is_some() && changes(before) == changes(now));
-    unchanged.map(|(_, written)| written).or(now.replication.offset)
+    let is_unchanged = |previous: &NodeSnapshot| {
+        previous.replication.replid == now.replication.replid
+            && changes(previous).is_some()
+            && changes(previous) == changes(now)
+    };
+    let unchanged = previous.filter(|(previous, _)| is_unchanged(previous));
+    unchanged.map(|(_, offset)| offset).or(now.replication.offset)
 }

@@ -1,9 +1,10 @@
-//! Which commands write: those that a read-only replica refuses.
+//! Commands that write: a read-only replica refuses them.
 
 use snapshot::CommandStat;
 
-/// Every command with the flag `write` of Redis up to 8.2 and Valkey up to 9.1, as COMMAND tells, sorted; `xgroup` stands for its
-/// subcommands, which servers before 7.0 do not tell apart. What modules add is not known.
+/// Commands with the flag `write` of Redis up to 8.2 and Valkey up to 9.1 according to COMMAND,
+/// sorted. Commands of modules are missing. Servers before 7.0 do not report the subcommands of
+/// `xgroup`, so the command itself is in the list.
 #[rustfmt::skip]
 const WRITES: [&str; 125] = [
     "append", "bitfield", "bitop", "blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin",
@@ -20,21 +21,22 @@ const WRITES: [&str; 125] = [
     "zremrangebyscore", "zunionstore",
 ];
 
-/// Commands that run others: they fail when what they run is refused.
-const CARRIERS: [&str; 4] = ["eval", "evalsha", "exec", "fcall"];
+/// Commands that run other commands, and fail when the server refuses one of them.
+const RUNNERS: [&str; 4] = ["eval", "evalsha", "exec", "fcall"];
 
-/// How often a read-only replica may have refused this command, so far: a write before it ran, and what runs others also while it did.
-/// `None` when it is neither, or the server does not count refusals.
+/// Returns how often a read-only replica may have refused a command so far: a write command before
+/// it ran, a command that runs others also while it ran. `None` for other commands, and if the
+/// server does not count refusals.
 pub(crate) fn refused(command: &CommandStat) -> Option<u64> {
-    if CARRIERS.contains(&&*command.name) {
+    if RUNNERS.contains(&&*command.name) {
         return Some(command.rejected? + command.failed.unwrap_or_default());
     }
     command.rejected.filter(|_| is_write(&command.name))
 }
 
-/// It is a write itself, and does not only run others.
+/// Returns true if a command writes itself, and not only runs other commands.
 pub(crate) fn is_write(name: &str) -> bool {
-    // Vector sets are spelt in capitals.
+    // COMMAND reports the commands of vector sets in capital letters.
     WRITES.binary_search(&&*name.to_ascii_lowercase()).is_ok()
 }
 
@@ -43,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_are_sorted_so_that_they_are_found() {
+    fn write_commands_are_sorted_and_found() {
         assert!(WRITES.is_sorted());
         assert!(
             ["set", "del", "xgroup|create", "xgroup", "VADD", "zunionstore"]
