@@ -1,4 +1,4 @@
-//! Deployments of names whose addresses are the nodes, round by round.
+//! Deployments of kind dns.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,16 +12,17 @@ use topology::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A name, what it stands for, and the servers by their addresses. Others refuse connections.
-struct Scene {
-    fold: DeploymentTracker,
+/// A deployment of one DNS name, its addresses, and the servers by address. Other addresses refuse
+/// connections.
+struct TestDeployment {
+    tracker: DeploymentTracker,
     addresses: Option<Vec<&'static str>>,
     servers: BTreeMap<&'static str, String>,
     host_names: HostNames,
     events: Vec<(&'static str, String)>,
 }
 
-impl Scene {
+impl TestDeployment {
     fn new(template: &str) -> Self {
         let mut deployment =
             Deployment::new("orders", DeploymentKind::Dns, &[], SECOND, SECOND * 3);
@@ -41,8 +42,8 @@ impl Scene {
             [("10.0.0.1", "redis-0"), ("10.0.0.2", "redis-1"), ("10.0.0.3", "redis-1")]
                 .map(host_name)
                 .into();
-        Scene {
-            fold: DeploymentTracker::new(Arc::new(deployment)),
+        TestDeployment {
+            tracker: DeploymentTracker::new(Arc::new(deployment)),
             addresses: Some(vec!["10.0.0.1", "10.0.0.2"]),
             servers,
             host_names,
@@ -52,7 +53,7 @@ impl Scene {
 
     fn rounds(&mut self, count: usize) -> Arc<DeploymentView> {
         for _ in 0..count {
-            let before = self.fold.view();
+            let before = self.tracker.view();
             let now = before.now + SECOND;
             let outcome = |address: &str| match self.servers.get(address) {
                 Some(info) => {
@@ -86,17 +87,18 @@ impl Scene {
                 host_names: Arc::new(self.host_names.clone()),
                 ..Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes.collect())
             };
-            let step = self.fold.observe(&round);
+            let result = self.tracker.observe(&round);
             self.events.extend(
-                step.events
+                result
+                    .events
                     .into_iter()
                     .map(|event| (event.kind.label(), event.node.unwrap_or_default())),
             );
         }
-        self.fold.view()
+        self.tracker.view()
     }
 
-    fn happened(&self, kind: &str) -> Vec<&str> {
+    fn events_of(&self, kind: &str) -> Vec<&str> {
         self.events
             .iter()
             .filter(|(other, _)| *other == kind)
@@ -123,75 +125,75 @@ fn names(view: &DeploymentView) -> Vec<&str> {
 }
 
 #[test]
-fn a_name_that_stands_for_nothing_is_shown_until_it_does() {
-    let mut scene = Scene::new("{host}:{port}");
-    scene.addresses = None;
-    let view = scene.rounds(2);
+fn an_unresolved_name_is_shown_as_a_node() {
+    let mut test = TestDeployment::new("{host}:{port}");
+    test.addresses = None;
+    let view = test.rounds(2);
     assert_eq!(names(&view), ["orders.svc:6379"]);
     assert_eq!(view.nodes[NodeIndex::new(0)].up(), Some(false));
     assert!(!view.findings.is_empty());
-    scene.addresses = Some(vec!["10.0.0.1", "10.0.0.2"]);
-    let view = scene.rounds(3);
+    test.addresses = Some(vec!["10.0.0.1", "10.0.0.2"]);
+    let view = test.rounds(3);
     assert_eq!(names(&view), ["10.0.0.1:6379", "10.0.0.2:6379"]);
     assert_eq!(view.findings, []);
-    assert_eq!(scene.happened("node_discovered"), Vec::<&str>::new(), "first sight is no change");
+    assert_eq!(test.events_of("node_discovered"), Vec::<&str>::new(), "the first list is no event");
 }
 
 #[test]
-fn what_the_name_leaves_out_is_gone_when_it_is_down_as_well() {
-    let mut scene = Scene::new("{host}:{port}");
-    scene.rounds(3);
-    scene.addresses = Some(vec!["10.0.0.1"]);
-    let view = scene.rounds(30);
-    assert_eq!(names(&view).len(), 2, "it answers, so it is only not ready");
-    scene.servers.remove("10.0.0.2:6379");
-    let view = scene.rounds(1);
+fn an_unlisted_node_leaves_once_it_is_down() {
+    let mut test = TestDeployment::new("{host}:{port}");
+    test.rounds(3);
+    test.addresses = Some(vec!["10.0.0.1"]);
+    let view = test.rounds(30);
+    assert_eq!(names(&view).len(), 2, "a node that replies is only not ready");
+    test.servers.remove("10.0.0.2:6379");
+    let view = test.rounds(1);
     assert_eq!(names(&view), ["10.0.0.1:6379"]);
-    assert_eq!(scene.happened("node_gone"), ["10.0.0.2:6379"]);
-    assert_eq!(view.shards[0].expected_replicas, 1, "nobody took it away, so it is missed");
+    assert_eq!(test.events_of("node_gone"), ["10.0.0.2:6379"]);
+    assert_eq!(view.shards[0].expected_replicas, 1, "it was not removed on purpose");
 }
 
 #[test]
-fn a_node_that_is_down_stays_while_the_name_stands_for_it() {
-    let mut scene = Scene::new("{host}:{port}");
-    scene.rounds(3);
-    scene.servers.remove("10.0.0.2:6379");
-    assert_eq!(names(&scene.rounds(1000)).len(), 2);
-    scene.addresses = Some(vec!["10.0.0.1"]);
-    assert_eq!(names(&scene.rounds(9)).len(), 2);
-    assert_eq!(names(&scene.rounds(3)).len(), 1);
+fn a_down_node_stays_while_dns_lists_it() {
+    let mut test = TestDeployment::new("{host}:{port}");
+    test.rounds(3);
+    test.servers.remove("10.0.0.2:6379");
+    assert_eq!(names(&test.rounds(1000)).len(), 2);
+    test.addresses = Some(vec!["10.0.0.1"]);
+    assert_eq!(names(&test.rounds(9)).len(), 2);
+    assert_eq!(names(&test.rounds(3)).len(), 1);
 }
 
 #[test]
-fn a_node_that_is_started_elsewhere_keeps_its_name() {
-    let mut scene = Scene::new("{short}");
-    assert_eq!(names(&scene.rounds(3)), ["redis-0", "redis-1"]);
-    // The old address is still there for a while, without a host name.
-    scene.servers.remove("10.0.0.2:6379");
-    scene.host_names.insert("10.0.0.2".to_owned(), None);
-    scene.servers.insert("10.0.0.3:6379", replica("z"));
-    scene.addresses = Some(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
-    let view = scene.rounds(10);
+fn a_node_with_a_new_address_keeps_its_name() {
+    let mut test = TestDeployment::new("{short}");
+    assert_eq!(names(&test.rounds(3)), ["redis-0", "redis-1"]);
+    // DNS lists the old address for a while, without a host name.
+    test.servers.remove("10.0.0.2:6379");
+    test.host_names.insert("10.0.0.2".to_owned(), None);
+    test.servers.insert("10.0.0.3:6379", replica("z"));
+    test.addresses = Some(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    let view = test.rounds(10);
     assert_eq!(names(&view), ["redis-0", "redis-1"]);
     assert_eq!(view.nodes[NodeIndex::new(1)].up(), Some(true));
     assert_eq!(view.nodes[NodeIndex::new(1)].node.address, "10.0.0.3:6379");
-    // Somebody else may be at the old address, once that was nobody's.
-    scene.addresses = Some(vec!["10.0.0.1", "10.0.0.3"]);
-    scene.rounds(2);
-    scene.servers.insert("10.0.0.2:6379", replica("w"));
-    scene.host_names.insert("10.0.0.2".to_owned(), Some("redis-2.orders.svc".to_owned()));
-    scene.addresses = Some(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
-    assert_eq!(names(&scene.rounds(2)), ["redis-0", "redis-1", "redis-2"]);
+    // Another node may use the old address after DNS stopped listing it.
+    test.addresses = Some(vec!["10.0.0.1", "10.0.0.3"]);
+    test.rounds(2);
+    test.servers.insert("10.0.0.2:6379", replica("w"));
+    test.host_names.insert("10.0.0.2".to_owned(), Some("redis-2.orders.svc".to_owned()));
+    test.addresses = Some(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    assert_eq!(names(&test.rounds(2)), ["redis-0", "redis-1", "redis-2"]);
 }
 
 #[test]
-fn one_process_behind_two_addresses_is_one_node() {
-    let mut scene = Scene::new("{host}:{port}");
-    scene.addresses = Some(vec!["10.0.0.1", "fd00::1"]);
-    scene.servers = [("10.0.0.1:6379", master("x")), ("[fd00::1]:6379", master("x"))].into();
-    let view = scene.rounds(20);
+fn a_process_with_two_addresses_is_one_node() {
+    let mut test = TestDeployment::new("{host}:{port}");
+    test.addresses = Some(vec!["10.0.0.1", "fd00::1"]);
+    test.servers = [("10.0.0.1:6379", master("x")), ("[fd00::1]:6379", master("x"))].into();
+    let view = test.rounds(20);
     assert_eq!(names(&view), ["10.0.0.1:6379"]);
     assert_eq!(view.shards[0].masters, [NodeIndex::new(0)]);
     assert_eq!(view.findings, []);
-    assert_eq!(scene.happened("split_brain_began"), Vec::<&str>::new());
+    assert_eq!(test.events_of("split_brain_began"), Vec::<&str>::new());
 }

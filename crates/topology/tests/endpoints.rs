@@ -1,4 +1,4 @@
-//! Where endpoints lead, on built rounds.
+//! Endpoints that applications use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,34 +13,36 @@ use topology::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The history of the data, and another one.
+/// The history of the deployment, and another one.
 const OURS: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
-/// A deployment of two nodes with both endpoints, asked once a second. Rounds take no time; a check takes half a second and ends a quarter
-/// before the next round begins.
-struct Scene {
-    fold: DeploymentTracker,
+/// A deployment of two nodes with both endpoints, polled once a second. Rounds take no time. A
+/// check takes half a second and ends a quarter of a second before the next round.
+struct TestDeployment {
+    tracker: DeploymentTracker,
     now: Monotonic,
-    step: Option<RoundResult>,
-    /// The nodes, as they answer.
+    result: Option<RoundResult>,
+    /// INFO replies of the nodes; `None` for a node that does not reply.
     nodes: [Option<String>; 2],
 }
 
 fn master(run_id: &str) -> String {
     format!(
-        "run_id:{run_id}\nuptime_in_seconds:0\nrole:master\nmaster_replid:{OURS}\nmaster_repl_offset:1\nloading:0\n"
+        "run_id:{run_id}\nuptime_in_seconds:0\nrole:master\nmaster_replid:{OURS}\n\
+         master_repl_offset:1\nloading:0\n"
     )
 }
 
 fn replica(run_id: &str) -> String {
     format!(
-        "run_id:{run_id}\nuptime_in_seconds:0\nrole:slave\nmaster_host:a\nmaster_port:1\nmaster_link_status:up\nmaster_replid:{OURS}\nmaster_repl_offset:1\nloading:0\n"
+        "run_id:{run_id}\nuptime_in_seconds:0\nrole:slave\nmaster_host:a\nmaster_port:1\n\
+         master_link_status:up\nmaster_replid:{OURS}\nmaster_repl_offset:1\nloading:0\n"
     )
 }
 
-impl Scene {
-    /// `a` is the primary and `b` its replica.
+impl TestDeployment {
+    /// Creates the primary `a` and its replica `b`.
     fn new() -> Self {
         Self::expecting(Expectations::default())
     }
@@ -59,14 +61,14 @@ impl Scene {
             .map(|(kind, address)| ServiceEndpoint { kind, address: address.to_owned() })
             .into();
         let nodes = [Some(master("a1")), Some(replica("b1"))];
-        let mut scene = Scene {
-            fold: DeploymentTracker::new(Arc::new(deployment)),
+        let mut test = TestDeployment {
+            tracker: DeploymentTracker::new(Arc::new(deployment)),
             now: Monotonic::START,
-            step: None,
+            result: None,
             nodes,
         };
-        scene.round(Vec::new());
-        scene
+        test.round(Vec::new());
+        test
     }
 
     fn round(&mut self, checks: Vec<EndpointCheckResult>) {
@@ -81,18 +83,18 @@ impl Scene {
             None => PollOutcome::Missed(Reason::Timeout),
         };
         let outcomes = self.nodes.iter().map(outcome).collect();
-        self.step =
-            Some(self.fold.observe(&Round { checks, ..Round::new(at, self.now, outcomes) }));
+        self.result =
+            Some(self.tracker.observe(&Round { checks, ..Round::new(at, self.now, outcomes) }));
     }
 
-    /// Rounds without a check.
+    /// Runs rounds without a check.
     fn pass(&mut self, seconds: u32) {
         for _ in 0..seconds {
             self.round(Vec::new());
         }
     }
 
-    /// The last of ten rounds, with a check of this endpoint before it.
+    /// Runs ten rounds, with a check of an endpoint before the last one.
     fn check(
         &mut self,
         endpoint: EndpointKind,
@@ -109,18 +111,18 @@ impl Scene {
         self.view(endpoint)
     }
 
-    /// A check of the endpoint for writes, that finds this process.
+    /// Runs a check of the endpoint for writes that reaches a process.
     fn leads_to(&mut self, run_id: &str) -> EndpointView {
-        self.check(EndpointKind::Primary, answers(run_id))
+        self.check(EndpointKind::Primary, server(run_id))
     }
 
-    /// A check of the endpoint for reads, that finds this process.
+    /// Runs a check of the endpoint for reads that reaches a process.
     fn reads_from(&mut self, run_id: &str) -> EndpointView {
-        self.check(EndpointKind::Reader, answers(run_id))
+        self.check(EndpointKind::Reader, server(run_id))
     }
 
     fn view(&self, endpoint: EndpointKind) -> EndpointView {
-        let view = &self.step.as_ref().expect("a round").view;
+        let view = &self.result.as_ref().expect("a round").view;
         view.endpoints
             .iter()
             .find(|view| view.configured.kind == endpoint)
@@ -128,8 +130,8 @@ impl Scene {
             .clone()
     }
 
-    fn found(&self) -> Vec<Finding> {
-        let view = &self.step.as_ref().expect("a round").view;
+    fn findings(&self) -> Vec<Finding> {
+        let view = &self.result.as_ref().expect("a round").view;
         view.findings
             .iter()
             .filter(|finding| finding.kind == FindingKind::RedisPrimaryEndpointWrong)
@@ -138,10 +140,10 @@ impl Scene {
     }
 
     fn severities(&self) -> Vec<Severity> {
-        self.found().iter().map(|finding| finding.severity).collect()
+        self.findings().iter().map(|finding| finding.severity).collect()
     }
 
-    /// `b` takes over, and `a` follows it.
+    /// Makes `b` the primary and `a` its replica.
     fn fail_over(&mut self) {
         self.nodes =
             [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
@@ -150,7 +152,7 @@ impl Scene {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what a check takes")]
-fn answers(run_id: &str) -> Result<EndpointServer, Reason> {
+fn server(run_id: &str) -> Result<EndpointServer, Reason> {
     Ok(EndpointServer { run_id: Some(run_id.into()), role: Some(Role::Master), replid: None })
 }
 
@@ -169,38 +171,38 @@ fn evidence(finding: &Finding) -> Vec<(&'static str, String)> {
 
 #[test]
 fn before_the_first_check_nothing_is_known() {
-    let scene = Scene::new();
+    let test = TestDeployment::new();
     for kind in [EndpointKind::Primary, EndpointKind::Reader] {
-        let view = scene.view(kind);
+        let view = test.view(kind);
         assert_eq!((view.up, view.role, view.correct, leads_to(&view)), (None, None, None, None));
     }
-    assert_eq!(scene.found(), []);
+    assert_eq!(test.findings(), []);
 }
 
 #[test]
-fn an_endpoint_that_leads_to_the_primary_is_right() {
-    let mut scene = Scene::new();
-    let view = scene.leads_to("a1");
+fn an_endpoint_that_leads_to_the_primary_is_correct() {
+    let mut test = TestDeployment::new();
+    let view = test.leads_to("a1");
     assert_eq!(
         (view.up, view.role, view.correct, leads_to(&view)),
         (Some(true), Some(Role::Master), Some(true), Some("a"))
     );
-    scene.pass(30);
+    test.pass(30);
     assert_eq!(
-        (scene.view(EndpointKind::Primary), scene.found()),
+        (test.view(EndpointKind::Primary), test.findings()),
         (view, vec![]),
-        "it stays so until the next check"
+        "the verdict stays until the next check"
     );
 }
 
 #[test]
-fn wrong_once_is_a_value_and_wrong_twice_is_a_finding() {
-    let mut scene = Scene::new();
-    let view = scene.leads_to("b1");
+fn two_wrong_checks_in_a_row_are_a_finding() {
+    let mut test = TestDeployment::new();
+    let view = test.leads_to("b1");
     assert_eq!((view.correct, leads_to(&view)), (Some(false), Some("b")));
-    assert_eq!(scene.found(), []);
-    scene.leads_to("b1");
-    let found = scene.found();
+    assert_eq!(test.findings(), []);
+    test.leads_to("b1");
+    let findings = test.findings();
     let expected = [
         ("endpoint", "primary"),
         ("leads_to", "b"),
@@ -209,316 +211,318 @@ fn wrong_once_is_a_value_and_wrong_twice_is_a_finding() {
         ("checks", "2"),
     ];
     assert_eq!(
-        (evidence(&found[0]), scene.severities()),
+        (evidence(&findings[0]), test.severities()),
         (expected.map(|(name, value)| (name, value.to_owned())).into(), vec![Severity::Critical])
     );
-    scene.leads_to("b1");
+    test.leads_to("b1");
     assert_eq!(
-        (scene.found()[0].since, scene.view(EndpointKind::Primary).wrong_checks),
-        (found[0].since, 3)
+        (test.findings()[0].since, test.view(EndpointKind::Primary).wrong_checks),
+        (findings[0].since, 3)
     );
-    scene.pass(5);
-    assert_eq!(scene.found()[0].since, found[0].since, "it stays between checks");
-    assert_eq!((scene.leads_to("a1").correct, scene.found()), (Some(true), vec![]));
-    scene.leads_to("b1");
-    assert_eq!(scene.found(), [], "it begins anew");
+    test.pass(5);
+    assert_eq!(test.findings()[0].since, findings[0].since, "the finding stays between checks");
+    assert_eq!((test.leads_to("a1").correct, test.findings()), (Some(true), vec![]));
+    test.leads_to("b1");
+    assert_eq!(test.findings(), [], "one wrong check is no finding");
 }
 
 #[test]
-fn a_stranger_is_told_as_one() {
-    let mut scene = Scene::new();
-    scene.leads_to("elsewhere");
-    let view = scene.leads_to("elsewhere");
+fn an_unknown_server_is_shown_as_stranger() {
+    let mut test = TestDeployment::new();
+    test.leads_to("elsewhere");
+    let view = test.leads_to("elsewhere");
     assert_eq!((view.correct, leads_to(&view)), (Some(false), Some("stranger")));
-    assert!(evidence(&scene.found()[0]).contains(&("leads_to", "stranger".to_owned())));
+    assert!(evidence(&test.findings()[0]).contains(&("leads_to", "stranger".to_owned())));
 }
 
 #[test]
-fn a_check_that_failed_is_unknown_and_breaks_the_row() {
-    let mut scene = Scene::new();
-    scene.leads_to("b1");
-    let view = scene.check(EndpointKind::Primary, Err(Reason::Refused));
+fn a_failed_check_ends_a_series_of_wrong_checks() {
+    let mut test = TestDeployment::new();
+    test.leads_to("b1");
+    let view = test.check(EndpointKind::Primary, Err(Reason::Refused));
     assert_eq!(
         (view.up, view.reason, view.role, view.correct, leads_to(&view)),
         (Some(false), Some(Reason::Refused), None, None, None)
     );
-    scene.leads_to("b1");
-    assert_eq!(scene.found(), []);
-    scene.leads_to("b1");
-    assert_eq!(scene.severities(), [Severity::Critical]);
-    scene.check(EndpointKind::Primary, Err(Reason::Timeout));
-    assert_eq!(scene.found(), [], "it may have been mended");
+    test.leads_to("b1");
+    assert_eq!(test.findings(), []);
+    test.leads_to("b1");
+    assert_eq!(test.severities(), [Severity::Critical]);
+    test.check(EndpointKind::Primary, Err(Reason::Timeout));
+    assert_eq!(test.findings(), [], "the endpoint may be correct again");
 }
 
 #[test]
-fn a_server_that_does_not_say_who_it_is_is_unknown() {
-    let mut scene = Scene::new();
+fn a_server_without_run_id_is_unknown() {
+    let mut test = TestDeployment::new();
     for _ in 0..3 {
         let nameless = EndpointServer { run_id: None, role: Some(Role::Master), replid: None };
-        let view = scene.check(EndpointKind::Primary, Ok(nameless));
+        let view = test.check(EndpointKind::Primary, Ok(nameless));
         assert_eq!(
             (view.up, view.role, view.correct, leads_to(&view)),
             (Some(true), Some(Role::Master), None, None)
         );
     }
-    assert_eq!(scene.found(), []);
+    assert_eq!(test.findings(), []);
 }
 
 #[test]
-fn a_failover_that_the_endpoint_follows_is_never_wrong_twice() {
-    let mut scene = Scene::new();
-    scene.leads_to("a1");
-    scene.pass(3);
-    scene.fail_over();
-    assert_eq!(scene.view(EndpointKind::Primary).correct, None, "the check was of another time");
-    assert_eq!(scene.leads_to("a1").correct, Some(false));
-    assert_eq!(scene.leads_to("b1").correct, Some(true));
-    assert_eq!(scene.found(), []);
+fn an_endpoint_that_follows_a_failover_is_no_finding() {
+    let mut test = TestDeployment::new();
+    test.leads_to("a1");
+    test.pass(3);
+    test.fail_over();
+    assert_eq!(test.view(EndpointKind::Primary).correct, None, "the check preceded the failover");
+    assert_eq!(test.leads_to("a1").correct, Some(false));
+    assert_eq!(test.leads_to("b1").correct, Some(true));
+    assert_eq!(test.findings(), []);
 }
 
 #[test]
-fn an_endpoint_that_follows_within_half_a_minute_pages_nobody_and_one_that_does_not_does() {
+fn an_endpoint_that_does_not_follow_is_critical() {
     for (late, severities) in
         [(3, vec![Severity::Info]), (4, vec![Severity::Info, Severity::Critical])]
     {
-        let mut scene = Scene::new();
-        scene.leads_to("a1");
-        scene.fail_over();
+        let mut test = TestDeployment::new();
+        test.leads_to("a1");
+        test.fail_over();
         let mut seen = Vec::new();
         for _ in 0..late {
-            scene.leads_to("a1");
-            seen.extend(scene.severities());
+            test.leads_to("a1");
+            seen.extend(test.severities());
         }
         seen.dedup();
         assert_eq!(seen, severities, "{late} checks");
-        scene.leads_to("b1");
-        assert_eq!(scene.found(), []);
+        test.leads_to("b1");
+        assert_eq!(test.findings(), []);
     }
 }
 
 #[test]
-fn what_was_wrong_before_the_failover_says_nothing_after_it() {
-    let mut scene = Scene::new();
-    scene.leads_to("b1");
-    scene.leads_to("b1");
-    assert_eq!(scene.severities(), [Severity::Critical]);
-    scene.fail_over();
+fn a_failover_resets_the_verdict() {
+    let mut test = TestDeployment::new();
+    test.leads_to("b1");
+    test.leads_to("b1");
+    assert_eq!(test.severities(), [Severity::Critical]);
+    test.fail_over();
     assert_eq!(
-        (scene.view(EndpointKind::Primary).correct, scene.found()),
+        (test.view(EndpointKind::Primary).correct, test.findings()),
         (None, vec![]),
-        "it led to the new primary all along"
+        "the endpoint led to the new primary before"
     );
-    assert_eq!(scene.leads_to("b1").correct, Some(true));
+    assert_eq!(test.leads_to("b1").correct, Some(true));
 }
 
 #[test]
-fn a_check_that_began_before_the_primary_was_primary_is_unknown() {
-    let mut scene = Scene::new();
-    scene.pass(5);
-    scene.nodes =
+fn a_check_that_began_before_a_failover_is_unknown() {
+    let mut test = TestDeployment::new();
+    test.pass(5);
+    test.nodes =
         [Some(replica("a1").replace("master_host:a", "master_host:b")), Some(master("b1"))];
-    let started = scene.now + SECOND / 4;
-    scene.round(vec![EndpointCheckResult {
+    let started = test.now + SECOND / 4;
+    test.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         started,
         ended: started + SECOND / 2,
-        outcome: answers("a1"),
+        outcome: server("a1"),
     }]);
-    scene.pass(3);
-    let view = scene.view(EndpointKind::Primary);
+    test.pass(3);
+    let view = test.view(EndpointKind::Primary);
     assert_eq!((view.up, view.correct, leads_to(&view)), (Some(true), None, Some("a")));
 }
 
 #[test]
-fn a_restart_of_the_primary_is_no_wrong_endpoint() {
-    let mut scene = Scene::new();
-    scene.leads_to("a1");
-    // The endpoint is at the new process before the round is.
-    let started = scene.now + SECOND / 4;
-    scene.nodes[0] = None;
-    scene.round(vec![EndpointCheckResult {
+fn a_restart_of_the_primary_makes_no_endpoint_wrong() {
+    let mut test = TestDeployment::new();
+    test.leads_to("a1");
+    // The check reaches the new process before the round does.
+    let started = test.now + SECOND / 4;
+    test.nodes[0] = None;
+    test.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         started,
         ended: started + SECOND / 2,
-        outcome: answers("a2"),
+        outcome: server("a2"),
     }]);
-    let view = scene.view(EndpointKind::Primary);
+    let view = test.view(EndpointKind::Primary);
     assert_eq!(
         (view.correct, leads_to(&view)),
         (Some(true), Some("stranger")),
-        "what the last judged check found"
+        "the verdict of the previous check"
     );
-    scene.nodes[0] = Some(master("a2"));
-    scene.pass(1);
-    let view = scene.view(EndpointKind::Primary);
+    test.nodes[0] = Some(master("a2"));
+    test.pass(1);
+    let view = test.view(EndpointKind::Primary);
     assert_eq!((view.correct, leads_to(&view)), (None, Some("a")));
-    assert_eq!(scene.leads_to("a2").correct, Some(true));
+    assert_eq!(test.leads_to("a2").correct, Some(true));
     assert_eq!(
-        (scene.leads_to("a1").wrong_checks, scene.found()),
+        (test.leads_to("a1").wrong_checks, test.findings()),
         (1, vec![]),
-        "the old process is a stranger now"
+        "the old process is no node any longer"
     );
 }
 
 #[test]
-fn while_the_primary_does_not_answer_a_check_waits_for_it() {
-    let mut scene = Scene::new();
-    scene.leads_to("a1");
-    scene.pass(9);
-    scene.nodes[0] = None;
-    let started = scene.now + SECOND / 4;
-    scene.round(vec![EndpointCheckResult {
+fn a_check_is_pending_while_the_primary_is_silent() {
+    let mut test = TestDeployment::new();
+    test.leads_to("a1");
+    test.pass(9);
+    test.nodes[0] = None;
+    let started = test.now + SECOND / 4;
+    test.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         started,
         ended: started + SECOND / 2,
-        outcome: answers("b1"),
+        outcome: server("b1"),
     }]);
-    assert_eq!(scene.view(EndpointKind::Primary).correct, Some(true));
-    scene.nodes[0] = Some(master("a1"));
-    scene.pass(1);
+    assert_eq!(test.view(EndpointKind::Primary).correct, Some(true));
+    test.nodes[0] = Some(master("a1"));
+    test.pass(1);
     assert_eq!(
-        scene.view(EndpointKind::Primary).correct,
+        test.view(EndpointKind::Primary).correct,
         Some(false),
-        "it was the same process before and after"
+        "the same process replied before and after"
     );
 }
 
 #[test]
-fn a_check_that_ended_during_the_round_waits_for_the_next() {
-    let mut scene = Scene::new();
-    scene.leads_to("a1");
-    scene.pass(9);
-    let started = scene.now + SECOND;
-    scene.round(vec![EndpointCheckResult {
+fn a_check_that_ended_during_a_round_is_pending() {
+    let mut test = TestDeployment::new();
+    test.leads_to("a1");
+    test.pass(9);
+    let started = test.now + SECOND;
+    test.round(vec![EndpointCheckResult {
         endpoint: EndpointKind::Primary,
         started,
         ended: started + SECOND / 100,
-        outcome: answers("b1"),
+        outcome: server("b1"),
     }]);
-    assert_eq!(scene.view(EndpointKind::Primary).correct, Some(true));
-    scene.pass(1);
-    assert_eq!(scene.view(EndpointKind::Primary).correct, Some(false));
+    assert_eq!(test.view(EndpointKind::Primary).correct, Some(true));
+    test.pass(1);
+    assert_eq!(test.view(EndpointKind::Primary).correct, Some(false));
 }
 
 #[test]
-fn without_a_primary_nothing_is_right_or_wrong() {
-    let mut scene = Scene::new();
-    scene.leads_to("a1");
-    scene.nodes[0] = None;
-    scene.pass(4);
-    assert_eq!(scene.view(EndpointKind::Primary).correct, None);
+fn without_a_primary_the_verdict_is_unknown() {
+    let mut test = TestDeployment::new();
+    test.leads_to("a1");
+    test.nodes[0] = None;
+    test.pass(4);
+    assert_eq!(test.view(EndpointKind::Primary).correct, None);
     for _ in 0..3 {
-        let view = scene.leads_to("b1");
+        let view = test.leads_to("b1");
         assert_eq!((view.correct, leads_to(&view)), (None, Some("b")));
     }
-    assert_eq!(scene.found(), []);
-    // It was cut off from us only, and answers again: what was checked meanwhile says nothing.
-    scene.nodes[0] = Some(master("a1"));
-    scene.pass(3);
-    assert_eq!(scene.view(EndpointKind::Primary).correct, None);
+    assert_eq!(test.findings(), []);
+    // The node replies again. Checks during the partition do not count.
+    test.nodes[0] = Some(master("a1"));
+    test.pass(3);
+    assert_eq!(test.view(EndpointKind::Primary).correct, None);
 }
 
 #[test]
-fn where_the_primary_is_elsewhere_nothing_is_said_of_its_endpoint() {
-    let mut scene = Scene::expecting(Expectations { external: true, ..Expectations::default() });
-    scene.nodes[0] = Some(replica("a1").replace("master_host:a", "master_host:far"));
+fn an_external_primary_gives_no_verdict() {
+    let mut test =
+        TestDeployment::expecting(Expectations { external: true, ..Expectations::default() });
+    test.nodes[0] = Some(replica("a1").replace("master_host:a", "master_host:far"));
     for _ in 0..3 {
-        assert_eq!(scene.leads_to("far").correct, None);
+        assert_eq!(test.leads_to("far").correct, None);
     }
-    assert_eq!(scene.reads_from("a1").correct, Some(true));
-    assert_eq!(scene.found(), []);
+    assert_eq!(test.reads_from("a1").correct, Some(true));
+    assert_eq!(test.findings(), []);
 }
 
 #[test]
-fn where_several_masters_are_meant_any_of_them_is_right() {
-    let mut scene = Scene::expecting(Expectations { masters: Some(2), ..Expectations::default() });
-    scene.nodes[1] = Some(master("b1").replace(OURS, OTHER));
-    scene.pass(1);
+fn any_of_several_expected_masters_is_correct() {
+    let mut test =
+        TestDeployment::expecting(Expectations { masters: Some(2), ..Expectations::default() });
+    test.nodes[1] = Some(master("b1").replace(OURS, OTHER));
+    test.pass(1);
     for run_id in ["a1", "b1"] {
-        assert_eq!(scene.leads_to(run_id).correct, Some(true));
+        assert_eq!(test.leads_to(run_id).correct, Some(true));
     }
-    scene.leads_to("elsewhere");
-    scene.leads_to("elsewhere");
-    assert!(evidence(&scene.found()[0]).contains(&("primary", "a,b".to_owned())));
-    // One of them does not answer us, but may answer others.
-    scene.nodes[1] = None;
-    scene.pass(4);
-    assert_eq!((scene.leads_to("b1").correct, scene.found()), (None, vec![]));
-    assert_eq!(scene.leads_to("a1").correct, Some(true));
+    test.leads_to("elsewhere");
+    test.leads_to("elsewhere");
+    assert!(evidence(&test.findings()[0]).contains(&("primary", "a,b".to_owned())));
+    // A master that does not reply to Rolecall may reply to other clients.
+    test.nodes[1] = None;
+    test.pass(4);
+    assert_eq!((test.leads_to("b1").correct, test.findings()), (None, vec![]));
+    assert_eq!(test.leads_to("a1").correct, Some(true));
 }
 
 #[test]
 fn a_reader_may_lead_to_any_node_that_serves_reads() {
-    let mut scene = Scene::new();
+    let mut test = TestDeployment::new();
     for (run_id, node) in [("a1", "a"), ("b1", "b")] {
-        let view = scene.reads_from(run_id);
+        let view = test.reads_from(run_id);
         assert_eq!((view.correct, leads_to(&view)), (Some(true), Some(node)));
     }
-    scene.nodes[1] = Some(replica("b1").replace("loading:0", "loading:1"));
-    scene.pass(1);
-    assert_eq!(scene.reads_from("b1").correct, Some(false));
-    assert_eq!((scene.reads_from("a1").correct, scene.found()), (Some(true), vec![]));
-    scene.reads_from("b1");
-    scene.reads_from("b1");
-    assert_eq!(scene.severities(), [Severity::Warning]);
+    test.nodes[1] = Some(replica("b1").replace("loading:0", "loading:1"));
+    test.pass(1);
+    assert_eq!(test.reads_from("b1").correct, Some(false));
+    assert_eq!((test.reads_from("a1").correct, test.findings()), (Some(true), vec![]));
+    test.reads_from("b1");
+    test.reads_from("b1");
+    assert_eq!(test.severities(), [Severity::Warning]);
     assert_eq!(
-        evidence(&scene.found()[0])[..2],
+        evidence(&test.findings()[0])[..2],
         [("endpoint", "reader".to_owned()), ("leads_to", "b".to_owned())]
     );
 }
 
 #[test]
-fn a_reader_at_a_stranger_is_wrong_unless_a_node_may_have_restarted() {
-    let mut scene = Scene::new();
-    scene.reads_from("elsewhere");
-    scene.reads_from("elsewhere");
-    assert_eq!(scene.severities(), [Severity::Warning]);
-    // It may be the one that does not answer us.
-    scene.nodes[1] = None;
-    scene.pass(4);
+fn a_reader_at_a_stranger_is_wrong_if_all_nodes_reply() {
+    let mut test = TestDeployment::new();
+    test.reads_from("elsewhere");
+    test.reads_from("elsewhere");
+    assert_eq!(test.severities(), [Severity::Warning]);
+    // The server may be the node that does not reply.
+    test.nodes[1] = None;
+    test.pass(4);
     for _ in 0..2 {
-        scene.reads_from("b2");
+        test.reads_from("b2");
     }
-    assert_eq!((scene.view(EndpointKind::Reader).correct, scene.found()), (None, vec![]));
-    scene.nodes[1] = Some(replica("b2"));
-    assert_eq!(scene.reads_from("b2").correct, Some(true));
+    assert_eq!((test.view(EndpointKind::Reader).correct, test.findings()), (None, vec![]));
+    test.nodes[1] = Some(replica("b2"));
+    assert_eq!(test.reads_from("b2").correct, Some(true));
 }
 
 #[test]
-fn both_endpoints_are_findings_of_their_own() {
-    let mut scene = Scene::new();
-    scene.leads_to("b1");
-    scene.leads_to("b1");
-    scene.reads_from("elsewhere");
-    scene.reads_from("elsewhere");
-    let found = scene.found();
-    assert_eq!(scene.severities(), [Severity::Critical, Severity::Warning]);
-    assert!(found[0].since < found[1].since);
+fn each_endpoint_has_its_own_finding() {
+    let mut test = TestDeployment::new();
+    test.leads_to("b1");
+    test.leads_to("b1");
+    test.reads_from("elsewhere");
+    test.reads_from("elsewhere");
+    let findings = test.findings();
+    assert_eq!(test.severities(), [Severity::Critical, Severity::Warning]);
+    assert!(findings[0].since < findings[1].since);
 }
 
 #[test]
-fn rounds_that_are_rare_take_up_all_checks_in_order() {
-    let mut scene = Scene::new();
-    scene.pass(5);
+fn several_checks_in_one_round_are_processed_in_order() {
+    let mut test = TestDeployment::new();
+    test.pass(5);
     let check = |millis: u64, run_id: &str| {
-        let started = scene.now + Duration::from_millis(millis);
+        let started = test.now + Duration::from_millis(millis);
         EndpointCheckResult {
             endpoint: EndpointKind::Primary,
             started,
             ended: started + SECOND / 100,
-            outcome: answers(run_id),
+            outcome: server(run_id),
         }
     };
     let checks = vec![check(100, "b1"), check(200, "a1"), check(300, "b1"), check(400, "b1")];
-    scene.round(checks);
-    let view = scene.view(EndpointKind::Primary);
+    test.round(checks);
+    let view = test.view(EndpointKind::Primary);
     assert_eq!((view.checks, view.wrong_checks, view.correct), (4, 2, Some(false)));
 }
 
 #[test]
-fn a_replica_that_sentinels_did_not_tell_of_yet_is_unknown_to_a_reader() {
+fn a_new_replica_behind_a_reader_is_unknown() {
     let hour = SECOND * 3600;
-    let mut scene = Scene::of(|deployment| {
+    let mut test = TestDeployment::of(|deployment| {
         let names = topology::NodeNameTemplate::default();
         let (master, address_map) = ("mymaster".to_owned(), BTreeMap::new());
         deployment.discovery =
@@ -532,7 +536,11 @@ fn a_replica_that_sentinels_did_not_tell_of_yet_is_unknown_to_a_reader() {
         })
     };
     for _ in 0..2 {
-        assert_eq!(scene.check(EndpointKind::Reader, new(OURS)).correct, None);
+        assert_eq!(test.check(EndpointKind::Reader, new(OURS)).correct, None);
     }
-    assert_eq!(scene.check(EndpointKind::Reader, new(OTHER)).correct, Some(false), "other data");
+    assert_eq!(
+        test.check(EndpointKind::Reader, new(OTHER)).correct,
+        Some(false),
+        "a server with another history"
+    );
 }

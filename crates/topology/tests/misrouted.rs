@@ -1,4 +1,4 @@
-//! Clients that write to a replica: why, with which commands, and who they are.
+//! Clients that write to a replica.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,17 +15,17 @@ use topology::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A server that counts as real ones do.
+/// A server with counters.
 #[derive(Clone)]
 struct Server {
     name: &'static str,
     follows: Option<u16>,
-    /// The history that it has, as a letter.
+    /// Its replication history, as a letter.
     history: char,
     uptime: u64,
-    /// `None` where the server threw its error table away, or has none.
+    /// READONLY errors; `None` without an error table.
     readonly: Option<u64>,
-    /// Calls rejected, and failed, by command.
+    /// Rejected and failed calls by command.
     commands: BTreeMap<&'static str, (u64, u64)>,
     counts_refusals: bool,
     connected: u64,
@@ -49,22 +49,24 @@ impl Server {
         }
     }
 
-    /// A client writes.
+    /// Refuses writes of a client.
     fn refuse(&mut self, command: &'static str, times: u64) {
         self.readonly = self.readonly.map(|readonly| readonly + times);
         self.commands.entry(command).or_default().0 += times;
     }
 
-    fn answer(&mut self, lists: bool) -> PollOutcome {
+    fn poll(&mut self, lists: bool) -> PollOutcome {
         let role = match self.follows {
             Some(port) => format!(
-                "role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"
+                "role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\n\
+                 slave_read_only:1\n"
             ),
             None => "role:master\n".to_owned(),
         };
         let history = self.history.to_string().repeat(40);
         let mut info = format!(
-            "run_id:{}\nuptime_in_seconds:{}\nloading:0\n{role}master_replid:{history}\nmaster_repl_offset:1\nconnected_clients:{}\n",
+            "run_id:{}\nuptime_in_seconds:{}\nloading:0\n{role}master_replid:{history}\n\
+             master_repl_offset:1\nconnected_clients:{}\n",
             self.name, self.uptime, self.connected
         );
         if let Some(readonly) = self.readonly {
@@ -96,23 +98,24 @@ impl Server {
     }
 }
 
-/// A line of CLIENT LIST.
+/// Returns a line of CLIENT LIST.
 fn client(id: u64, age: u64, idle: u64, command: &str, library: &str) -> String {
     format!(
-        "id={id} addr=10.0.0.{id}:5000 name=app{id} age={age} idle={idle} flags=N cmd={command} user=default lib-name={library} lib-ver=1.0"
+        "id={id} addr=10.0.0.{id}:5000 name=app{id} age={age} idle={idle} flags=N cmd={command} \
+         user=default lib-name={library} lib-ver=1.0"
     )
 }
 
-/// Servers at ports 1, 2, 3 of one host, the first of them primary, and who watches them.
-struct Scene {
+/// A deployment of servers at the ports 1, 2 and 3 of one host. The first one is the primary.
+struct TestDeployment {
     servers: Vec<Server>,
-    fold: DeploymentTracker,
+    tracker: DeploymentTracker,
     now: Monotonic,
     wanted: Vec<ReadRequest>,
     view: Arc<DeploymentView>,
 }
 
-impl Scene {
+impl TestDeployment {
     fn new() -> Self {
         let mut deployment =
             Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
@@ -121,33 +124,38 @@ impl Scene {
         }
         let servers =
             vec![Server::new("a", None), Server::new("b", Some(1)), Server::new("c", Some(1))];
-        let fold = DeploymentTracker::new(Arc::new(deployment));
-        let mut scene =
-            Scene { servers, view: fold.view(), fold, now: Monotonic::START, wanted: Vec::new() };
-        scene.rounds(2, |_| {});
-        scene
+        let tracker = DeploymentTracker::new(Arc::new(deployment));
+        let mut test = TestDeployment {
+            servers,
+            view: tracker.view(),
+            tracker,
+            now: Monotonic::START,
+            wanted: Vec::new(),
+        };
+        test.rounds(2, |_| {});
+        test
     }
 
     fn round(&mut self) {
         self.now += SECOND;
         let wanted = std::mem::take(&mut self.wanted);
-        let answer = |(index, server): (usize, &mut Server)| {
-            server.answer(wanted.contains(&ReadRequest::ClientList(NodeIndex::new(index))))
+        let poll = |(index, server): (usize, &mut Server)| {
+            server.poll(wanted.contains(&ReadRequest::ClientList(NodeIndex::new(index))))
         };
-        let outcomes = self.servers.iter_mut().enumerate().map(answer).collect();
+        let outcomes = self.servers.iter_mut().enumerate().map(poll).collect();
         self.observe(outcomes);
     }
 
     fn observe(&mut self, outcomes: Vec<PollOutcome>) {
-        let step = self.fold.observe(&Round::new(
+        let result = self.tracker.observe(&Round::new(
             SystemTime::UNIX_EPOCH + self.now.since_start(),
             self.now,
             outcomes,
         ));
-        (self.view, self.wanted) = (step.view, step.requests);
+        (self.view, self.wanted) = (result.view, result.requests);
     }
 
-    /// That many rounds, with what happens before each.
+    /// Runs several rounds. `happens` is called before each.
     fn rounds(&mut self, count: usize, mut happens: impl FnMut(&mut [Server])) {
         for _ in 0..count {
             happens(&mut self.servers);
@@ -155,7 +163,7 @@ impl Scene {
         }
     }
 
-    /// The primary becomes a replica of the second node.
+    /// Makes the primary a replica of the second node.
     fn swap(&mut self) {
         (self.servers[0].follows, self.servers[1].follows, self.servers[2].follows) =
             (Some(2), None, Some(2));
@@ -173,7 +181,7 @@ impl Scene {
         self.finding(kind)?
             .evidence
             .iter()
-            .find(|(found, _)| *found == name)
+            .find(|(other, _)| *other == name)
             .map(|(_, value)| value)
     }
 }
@@ -186,15 +194,15 @@ fn list(items: &[&str]) -> Value {
 }
 
 #[test]
-fn a_client_of_a_replica_is_told_by_library_and_a_reader_is_not_blamed() {
-    let mut scene = Scene::new();
-    scene.servers[1].clients = vec![
+fn a_writer_is_named_and_a_reader_is_not() {
+    let mut test = TestDeployment::new();
+    test.servers[1].clients = vec![
         client(1, 500, 0, "set", "redis-py"),
         client(2, 500, 0, "get", "jedis"),
         client(3, 9, 0, "info", ""),
     ];
-    scene.rounds(3, |servers| servers[1].refuse("set", 2));
-    let misrouted = scene.at(1).expect("clients write to it");
+    test.rounds(3, |servers| servers[1].refuse("set", 2));
+    let misrouted = test.at(1).expect("clients that write");
     assert_eq!(
         (misrouted.why, &*misrouted.commands),
         (MisrouteReason::WrongEndpoint, &["set".into()][..])
@@ -203,90 +211,87 @@ fn a_client_of_a_replica_is_told_by_library_and_a_reader_is_not_blamed() {
     let writers = misrouted.writers.as_ref().expect("listed");
     assert_eq!((writers.total, &*writers.libraries), (1, &[("redis-py".into(), 1)][..]));
     assert_eq!(*writers.busiest, ["app1 10.0.0.1:5000".into()]);
-    assert_eq!(misrouted.stale_clients, None, "nobody saw it demoted");
-    assert!(scene.finding(HIT).is_none(), "it may pass");
-    assert!(scene.at(0).is_none() && scene.at(2).is_none());
+    assert_eq!(misrouted.stale_clients, None, "Rolecall saw no demotion");
+    assert!(test.finding(HIT).is_none(), "it has not lasted long enough");
+    assert!(test.at(0).is_none() && test.at(2).is_none());
 
-    scene.rounds(60, |servers| servers[1].refuse("set", 2));
-    assert_eq!(scene.evidence(HIT, "why"), Some(&Value::Text("wrong_endpoint".to_owned())));
-    assert_eq!(scene.evidence(HIT, "commands"), Some(&list(&["set"])));
-    assert_eq!(scene.evidence(HIT, "libraries"), Some(&list(&["redis-py 1.0"])));
-    assert_eq!(scene.evidence(HIT, "clients"), Some(&list(&["app1 10.0.0.1:5000"])));
-    assert_eq!(scene.evidence(HIT, "per_second"), Some(&Value::Number(2.0)));
-    assert_eq!(scene.servers[1].listed, 2, "once in 30 s");
-    assert_eq!(
-        (scene.servers[0].listed, scene.servers[2].listed, scene.finding(STALE)),
-        (0, 0, None)
-    );
+    test.rounds(60, |servers| servers[1].refuse("set", 2));
+    assert_eq!(test.evidence(HIT, "why"), Some(&Value::Text("wrong_endpoint".to_owned())));
+    assert_eq!(test.evidence(HIT, "commands"), Some(&list(&["set"])));
+    assert_eq!(test.evidence(HIT, "libraries"), Some(&list(&["redis-py 1.0"])));
+    assert_eq!(test.evidence(HIT, "clients"), Some(&list(&["app1 10.0.0.1:5000"])));
+    assert_eq!(test.evidence(HIT, "per_second"), Some(&Value::Number(2.0)));
+    assert_eq!(test.servers[1].listed, 2, "once in 30 s");
+    assert_eq!((test.servers[0].listed, test.servers[2].listed, test.finding(STALE)), (0, 0, None));
 
-    scene.rounds(60, |_| {});
-    assert!(scene.at(1).is_some(), "for a minute it may go on");
-    scene.rounds(1, |_| {});
-    assert!(scene.at(1).is_none() && scene.finding(HIT).is_none());
-    assert_eq!(scene.servers[1].listed, 3, "the last one after a refusal, none since");
+    test.rounds(60, |_| {});
+    assert!(test.at(1).is_some(), "it ends after a minute without refusals");
+    test.rounds(1, |_| {});
+    assert!(test.at(1).is_none() && test.finding(HIT).is_none());
+    assert_eq!(test.servers[1].listed, 3, "no list without new refusals");
 }
 
 #[test]
-fn healthy_nodes_are_never_asked_for_their_clients() {
-    let mut scene = Scene::new();
-    scene.rounds(100, |_| {});
-    // Refusals of other kinds, and those of a master, are none of a replica.
-    scene.rounds(5, |servers| servers[0].refuse("set", 1));
-    assert!(scene.servers.iter().all(|server| server.listed == 0));
+fn clients_of_healthy_nodes_are_never_listed() {
+    let mut test = TestDeployment::new();
+    test.rounds(100, |_| {});
+    // Errors of a master do not count.
+    test.rounds(5, |servers| servers[0].refuse("set", 1));
+    assert!(test.servers.iter().all(|server| server.listed == 0));
 }
 
 #[test]
-fn the_list_of_many_clients_is_not_asked_for() {
-    let mut scene = Scene::new();
-    scene.servers[1].connected = MAX_LISTED_CLIENTS + 1;
-    scene.rounds(70, |servers| servers[1].refuse("del", 1));
-    assert_eq!(scene.servers[1].listed, 0);
-    let misrouted = scene.at(1).expect("clients write to it");
+fn too_many_clients_are_not_listed() {
+    let mut test = TestDeployment::new();
+    test.servers[1].connected = MAX_LISTED_CLIENTS + 1;
+    test.rounds(70, |servers| servers[1].refuse("del", 1));
+    assert_eq!(test.servers[1].listed, 0);
+    let misrouted = test.at(1).expect("clients that write");
     assert_eq!(
         (misrouted.writers.clone(), misrouted.too_many_clients),
         (None, Some(MAX_LISTED_CLIENTS + 1))
     );
-    assert_eq!(scene.evidence(HIT, "connected_clients"), Some(&Value::Number(1001.0)));
-    assert_eq!(scene.evidence(HIT, "clients"), None);
+    assert_eq!(test.evidence(HIT, "connected_clients"), Some(&Value::Number(1001.0)));
+    assert_eq!(test.evidence(HIT, "clients"), None);
 
-    scene.servers[1].connected = MAX_LISTED_CLIENTS;
-    scene.rounds(2, |servers| servers[1].refuse("del", 1));
-    assert_eq!(scene.servers[1].listed, 1);
+    test.servers[1].connected = MAX_LISTED_CLIENTS;
+    test.rounds(2, |servers| servers[1].refuse("del", 1));
+    assert_eq!(test.servers[1].listed, 1);
 }
 
 #[test]
-fn a_list_is_asked_for_once_in_a_while_and_again_while_it_is_refused() {
-    let mut scene = Scene::new();
-    scene.rounds(2, |servers| servers[1].refuse("set", 1));
-    assert_eq!(scene.servers[1].listed, 1);
+fn clients_are_listed_at_most_once_per_cadence() {
+    let mut test = TestDeployment::new();
+    test.rounds(2, |servers| servers[1].refuse("set", 1));
+    assert_eq!(test.servers[1].listed, 1);
     for _ in 1..CLIENT_LIST_CADENCE.as_secs() {
-        scene.servers[1].refuse("set", 1);
-        scene.round();
-        assert_eq!(scene.servers[1].listed, 1);
+        test.servers[1].refuse("set", 1);
+        test.round();
+        assert_eq!(test.servers[1].listed, 1);
     }
-    scene.rounds(2, |servers| servers[1].refuse("set", 1));
-    assert_eq!(scene.servers[1].listed, 2);
+    test.rounds(2, |servers| servers[1].refuse("set", 1));
+    assert_eq!(test.servers[1].listed, 2);
 }
 
 #[test]
-fn clients_left_on_a_demoted_primary_are_stale() {
-    let mut scene = Scene::new();
-    scene.rounds(10, |_| {});
-    scene.swap();
-    scene.servers[0].clients = vec![
+fn clients_of_a_demoted_primary_are_stale() {
+    let mut test = TestDeployment::new();
+    test.rounds(10, |_| {});
+    test.swap();
+    test.servers[0].clients = vec![
         client(1, 500, 0, "set", "redis-py"),
         client(2, 500, 300, "get", "redis-py"),
         client(3, 1, 0, "set", "jedis"),
-        // Those who only watch: a Sentinel and exporters.
+        // Clients that only monitor: a Sentinel and exporters.
         client(4, 500, 0, "ping", "").replace("name=app4", "name=sentinel-1234abcd-cmd"),
         client(5, 500, 0, "info", ""),
         client(6, 500, 0, "client|list", ""),
         client(7, 500, 0, "monitor", "").replace("flags=N", "flags=O"),
-        // It wrote while it was right to, and did nothing since.
+        // It last wrote before the demotion.
         client(8, 500, 100, "set", "lettuce"),
     ];
-    scene.rounds(4, |servers| servers[0].refuse("set", 3));
-    let misrouted = scene.at(0).expect("clients write to it");
+    test.rounds(4, |servers| servers[0].refuse("set", 3));
+    let misrouted = test.at(0).expect("clients that write");
     assert_eq!(misrouted.why, MisrouteReason::Demotion);
     let of = |clients: &Option<Arc<topology::MisroutedClients>>| {
         let clients = clients.clone().expect("listed");
@@ -302,123 +307,120 @@ fn clients_left_on_a_demoted_primary_are_stale() {
         [("redis-py".to_owned(), 2), ("lettuce".to_owned(), 1)]
     );
     assert!(
-        scene.finding(STALE).is_none() && scene.finding(HIT).is_none(),
-        "after a failover clients may need a while"
+        test.finding(STALE).is_none() && test.finding(HIT).is_none(),
+        "clients need a while after a failover"
     );
 
-    scene.rounds(59, |servers| servers[0].refuse("set", 3));
-    assert_eq!(scene.evidence(STALE, "stale_clients"), Some(&Value::Number(3.0)));
-    assert_eq!(scene.evidence(STALE, "demoted_seconds_ago"), Some(&Value::Number(62.0)));
-    assert_eq!(scene.evidence(HIT, "why"), Some(&Value::Text("demotion".to_owned())));
+    test.rounds(59, |servers| servers[0].refuse("set", 3));
+    assert_eq!(test.evidence(STALE, "stale_clients"), Some(&Value::Number(3.0)));
+    assert_eq!(test.evidence(STALE, "demoted_seconds_ago"), Some(&Value::Number(62.0)));
+    assert_eq!(test.evidence(HIT, "why"), Some(&Value::Text("demotion".to_owned())));
 
-    // It is master again, and takes writes.
-    (scene.servers[0].follows, scene.servers[1].follows) = (None, Some(1));
-    scene.round();
-    assert!(
-        scene.at(0).is_none() && scene.finding(STALE).is_none() && scene.finding(HIT).is_none()
-    );
+    // The node is master again and accepts writes.
+    (test.servers[0].follows, test.servers[1].follows) = (None, Some(1));
+    test.round();
+    assert!(test.at(0).is_none() && test.finding(STALE).is_none() && test.finding(HIT).is_none());
 }
 
 #[test]
-fn clients_that_look_for_the_primary_where_it_is_not_decay() {
-    let mut scene = Scene::new();
-    scene.rounds(10, |_| {});
-    scene.swap();
-    scene.rounds(60, |servers| servers[2].refuse("incr", 10));
-    assert_eq!(scene.at(2).expect("clients").why, MisrouteReason::StaleTopology);
-    scene.rounds(80, |servers| servers[2].refuse("incr", 1));
-    assert_eq!(scene.at(2).expect("clients").why, MisrouteReason::StaleTopology, "it became less");
-    // Not so where it goes on as it began.
-    scene.rounds(60, |servers| servers[2].refuse("incr", 20));
-    assert_eq!(scene.at(2).expect("clients").why, MisrouteReason::WrongEndpoint);
+fn decreasing_writes_after_a_failover_are_stale_topology() {
+    let mut test = TestDeployment::new();
+    test.rounds(10, |_| {});
+    test.swap();
+    test.rounds(60, |servers| servers[2].refuse("incr", 10));
+    assert_eq!(test.at(2).expect("clients").why, MisrouteReason::StaleTopology);
+    test.rounds(80, |servers| servers[2].refuse("incr", 1));
+    assert_eq!(test.at(2).expect("clients").why, MisrouteReason::StaleTopology, "it became less");
+    // Unless the writes continue as they began.
+    test.rounds(60, |servers| servers[2].refuse("incr", 20));
+    assert_eq!(test.at(2).expect("clients").why, MisrouteReason::WrongEndpoint);
 }
 
 #[test]
-fn with_two_masters_nothing_says_why() {
-    let mut scene = Scene::new();
-    scene.servers[2].follows = None;
-    scene.rounds(65, |_| {});
-    scene.rounds(65, |servers| servers[1].refuse("set", 1));
-    assert_eq!(scene.evidence(HIT, "why"), Some(&Value::Text("unknown".to_owned())));
+fn with_two_masters_the_reason_is_unknown() {
+    let mut test = TestDeployment::new();
+    test.servers[2].follows = None;
+    test.rounds(65, |_| {});
+    test.rounds(65, |servers| servers[1].refuse("set", 1));
+    assert_eq!(test.evidence(HIT, "why"), Some(&Value::Text("unknown".to_owned())));
 }
 
 #[test]
-fn transactions_and_scripts_are_told_by_what_carries_them() {
-    let mut scene = Scene::new();
-    scene.servers[1].clients = vec![
+fn transactions_and_scripts_count_as_refused_commands() {
+    let mut test = TestDeployment::new();
+    test.servers[1].clients = vec![
         client(1, 50, 0, "exec", "redis-py"),
         client(2, 50, 0, "eval", "jedis"),
         client(3, 50, 0, "eval_ro", "lettuce"),
         client(4, 50, 0, "evalsha", "ioredis"),
     ];
-    scene.rounds(3, |servers| {
+    test.rounds(3, |servers| {
         servers[1].refuse("hset", 2);
-        // The transaction fails with what it was to run; a script that says that it writes is rejected itself.
+        // The transaction fails with its command. A script that declares writes is rejected.
         servers[1].commands.entry("exec").or_default().1 += 1;
         servers[1].commands.entry("eval").or_default().0 += 1;
     });
-    let misrouted = scene.at(1).expect("clients write to it");
+    let misrouted = test.at(1).expect("clients that write");
     assert_eq!(*misrouted.commands, ["hset".into(), "eval".into(), "exec".into()]);
     let writers = misrouted.writers.as_ref().expect("listed");
     assert_eq!(
         *writers.libraries,
         [("jedis".into(), 1), ("redis-py".into(), 1)],
-        "no script of others failed"
+        "no script of other clients failed"
     );
 }
 
 #[test]
-fn who_wrote_once_is_known_until_it_leaves() {
-    let mut scene = Scene::new();
-    scene.servers[1].clients =
+fn a_writer_is_known_until_it_disconnects() {
+    let mut test = TestDeployment::new();
+    test.servers[1].clients =
         vec![client(1, 500, 0, "set", "redis-py"), client(2, 500, 0, "get", "jedis")];
-    scene.rounds(3, |servers| servers[1].refuse("set", 1));
-    scene.servers[1].clients =
+    test.rounds(3, |servers| servers[1].refuse("set", 1));
+    test.servers[1].clients =
         vec![client(1, 530, 0, "get", "redis-py"), client(2, 530, 0, "get", "jedis")];
-    scene.rounds(31, |servers| servers[1].refuse("set", 1));
-    let libraries = |scene: &Scene| {
-        scene
-            .at(1)
+    test.rounds(31, |servers| servers[1].refuse("set", 1));
+    let libraries = |test: &TestDeployment| {
+        test.at(1)
             .and_then(|misrouted| misrouted.writers.clone())
             .expect("listed")
             .libraries
             .clone()
     };
-    assert_eq!((scene.servers[1].listed, libraries(&scene)), (2, vec![("redis-py".into(), 1)]));
-    scene.servers[1].clients.remove(0);
-    scene.rounds(31, |servers| servers[1].refuse("set", 1));
-    assert_eq!((scene.servers[1].listed, libraries(&scene)), (3, vec![]));
+    assert_eq!((test.servers[1].listed, libraries(&test)), (2, vec![("redis-py".into(), 1)]));
+    test.servers[1].clients.remove(0);
+    test.rounds(31, |servers| servers[1].refuse("set", 1));
+    assert_eq!((test.servers[1].listed, libraries(&test)), (3, vec![]));
 }
 
 #[test]
-fn without_an_error_table_the_refusals_of_writes_tell() {
-    let mut scene = Scene::new();
-    scene.servers[1].readonly = None;
-    scene.rounds(3, |_| {});
-    assert!(scene.at(1).is_none(), "a table that is gone is no refusal");
-    scene.rounds(3, |servers| servers[1].refuse("get", 1));
-    assert!(scene.at(1).is_none(), "reads are refused for other reasons");
-    scene.rounds(3, |servers| servers[1].refuse("set", 2));
-    let misrouted = scene.at(1).expect("clients write to it");
+fn without_an_error_table_rejected_writes_count() {
+    let mut test = TestDeployment::new();
+    test.servers[1].readonly = None;
+    test.rounds(3, |_| {});
+    assert!(test.at(1).is_none(), "a missing table is no refusal");
+    test.rounds(3, |servers| servers[1].refuse("get", 1));
+    assert!(test.at(1).is_none(), "rejected reads do not count");
+    test.rounds(3, |servers| servers[1].refuse("set", 2));
+    let misrouted = test.at(1).expect("clients that write");
     assert!((misrouted.per_second - 2.0).abs() < 0.01, "{}", misrouted.per_second);
 }
 
 #[test]
-fn servers_that_count_no_refusals_tell_nothing() {
-    let mut scene = Scene::new();
-    (scene.servers[1].readonly, scene.servers[1].counts_refusals) = (None, false);
-    scene.rounds(80, |servers| servers[1].refuse("set", 2));
-    assert!(scene.at(1).is_none() && scene.servers[1].listed == 0);
+fn without_any_counter_nothing_is_detected() {
+    let mut test = TestDeployment::new();
+    (test.servers[1].readonly, test.servers[1].counts_refusals) = (None, false);
+    test.rounds(80, |servers| servers[1].refuse("set", 2));
+    assert!(test.at(1).is_none() && test.servers[1].listed == 0);
 }
 
 #[test]
-fn there_are_never_more_names_than_stated() {
-    let mut scene = Scene::new();
-    scene.servers[1].clients =
+fn the_number_of_names_is_bounded() {
+    let mut test = TestDeployment::new();
+    test.servers[1].clients =
         (0..400).map(|id| client(id, 50, 0, "set", &format!("lib{}", id % 40))).collect();
-    scene.servers[1].clients.push(client(400, 50, 0, "set", "other"));
-    scene.rounds(3, |servers| servers[1].refuse("set", 2));
-    let writers = scene.at(1).and_then(|misrouted| misrouted.writers.clone()).expect("listed");
+    test.servers[1].clients.push(client(400, 50, 0, "set", "other"));
+    test.rounds(3, |servers| servers[1].refuse("set", 2));
+    let writers = test.at(1).and_then(|misrouted| misrouted.writers.clone()).expect("listed");
     assert_eq!(
         (writers.total, writers.libraries.len(), writers.versions.len(), writers.busiest.len()),
         (401, 17, 16, 5)
@@ -428,12 +430,12 @@ fn there_are_never_more_names_than_stated() {
 }
 
 #[test]
-fn a_library_that_is_not_said_is_unknown() {
-    let mut scene = Scene::new();
+fn a_missing_library_name_is_unknown() {
+    let mut test = TestDeployment::new();
     let line = "id=1 addr=10.0.0.1:5000 name= age=9 idle=0 flags=N cmd=set user=default";
-    scene.servers[1].clients = vec![line.to_owned(), client(2, 9, 0, "set", "")];
-    scene.rounds(3, |servers| servers[1].refuse("set", 2));
-    let writers = scene.at(1).and_then(|misrouted| misrouted.writers.clone()).expect("listed");
+    test.servers[1].clients = vec![line.to_owned(), client(2, 9, 0, "set", "")];
+    test.rounds(3, |servers| servers[1].refuse("set", 2));
+    let writers = test.at(1).and_then(|misrouted| misrouted.writers.clone()).expect("listed");
     assert_eq!(
         (&*writers.libraries, &*writers.busiest[0]),
         (&[("unknown".into(), 2)][..], "10.0.0.1:5000")
@@ -441,29 +443,29 @@ fn a_library_that_is_not_said_is_unknown() {
 }
 
 #[test]
-fn a_node_that_is_down_says_nothing_and_a_new_process_knows_other_clients() {
-    let mut scene = Scene::new();
-    scene.servers[1].clients = vec![client(1, 500, 0, "set", "redis-py")];
-    scene.rounds(3, |servers| servers[1].refuse("set", 2));
-    assert!(scene.at(1).is_some());
-    scene.now += SECOND;
+fn a_restart_resets_the_known_clients() {
+    let mut test = TestDeployment::new();
+    test.servers[1].clients = vec![client(1, 500, 0, "set", "redis-py")];
+    test.rounds(3, |servers| servers[1].refuse("set", 2));
+    assert!(test.at(1).is_some());
+    test.now += SECOND;
     let outcomes = vec![
-        scene.servers[0].answer(false),
+        test.servers[0].poll(false),
         PollOutcome::Failed(Reason::Refused),
-        scene.servers[2].answer(false),
+        test.servers[2].poll(false),
     ];
-    scene.observe(outcomes);
-    assert!(scene.at(1).is_none());
+    test.observe(outcomes);
+    assert!(test.at(1).is_none());
     let restarted = Server {
         uptime: 0,
         clients: vec![client(1, 1, 0, "get", "jedis")],
         ..Server::new("b2", Some(1))
     };
-    scene.servers[1] = restarted;
-    scene.rounds(1, |_| {});
+    test.servers[1] = restarted;
+    test.rounds(1, |_| {});
     assert_eq!(
-        scene.at(1).and_then(|misrouted| misrouted.writers.clone()),
+        test.at(1).and_then(|misrouted| misrouted.writers.clone()),
         None,
-        "its clients are others"
+        "the new process has other clients"
     );
 }

@@ -1,4 +1,4 @@
-//! What holds for any sequence of rounds.
+//! Properties of all sequences of rounds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use topology::{
 const SECOND: Duration = Duration::from_secs(1);
 const NODES: usize = 3;
 
-/// What one node does in one round.
+/// Behavior of one node in one round.
 #[derive(Debug, Clone)]
 enum Act {
-    /// It says that it is a master: of which history, and which one it continues.
+    /// Claims to be master of the history `id`, which continues another one.
     Master { id: u8, continued: Option<u8>, offset: u64, changes: u64 },
-    /// It says that it follows another node.
+    /// Claims to be a replica of another node.
     Replica { id: u8, of: usize, up: bool, offset: u64 },
-    /// Nothing is heard of it.
+    /// Does not reply.
     Silent,
-    /// Its host says that it is gone.
+    /// Refuses connections.
     Refused,
 }
 
@@ -48,7 +48,7 @@ fn act(silence: bool) -> impl Strategy<Value = Act> {
         .prop_filter("no loss", move |act| silence || !matches!(act, Act::Refused))
 }
 
-/// Rounds of three nodes.
+/// Generates rounds of three nodes.
 fn acts(silence: bool) -> impl Strategy<Value = Vec<[Act; NODES]>> {
     prop::collection::vec([act(silence), act(silence), act(silence)], 1..40)
 }
@@ -63,13 +63,15 @@ fn info(node: usize, act: &Act) -> String {
                 .unwrap_or_default();
             let replid = id(*of);
             format!(
-                "{common}role:master\nmaster_replid:{replid}\n{continued}master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n"
+                "{common}role:master\nmaster_replid:{replid}\n\
+                 {continued}master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n"
             )
         }
         Act::Replica { id: of, of: upstream, up, offset } => {
             let status = if *up { "up" } else { "down" };
             format!(
-                "{common}role:slave\nmaster_host:n\nmaster_port:{upstream}\nmaster_link_status:{status}\nmaster_replid:{}\nmaster_repl_offset:{offset}\n",
+                "{common}role:slave\nmaster_host:n\nmaster_port:{upstream}\n\
+                 master_link_status:{status}\nmaster_replid:{}\nmaster_repl_offset:{offset}\n",
                 id(*of)
             )
         }
@@ -94,8 +96,8 @@ fn round(number: usize, outcomes: Vec<PollOutcome>) -> Round {
     Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes)
 }
 
-/// A fold of the nodes in this order.
-fn fold(order: [usize; NODES]) -> DeploymentTracker {
+/// Creates a tracker of the nodes in this order.
+fn tracker(order: [usize; NODES]) -> DeploymentTracker {
     let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
     for node in order {
         deployment.add(format!("node{node}"), format!("n:{node}"), None);
@@ -103,17 +105,17 @@ fn fold(order: [usize; NODES]) -> DeploymentTracker {
     DeploymentTracker::new(Arc::new(deployment))
 }
 
-/// Plays rounds, and gives the view after each, with its events.
+/// Runs rounds and returns the view and the events of each.
 fn play(acts: &[[Act; NODES]], order: [usize; NODES]) -> Vec<(Arc<DeploymentView>, Vec<Event>)> {
-    let mut fold = fold(order);
+    let mut tracker = tracker(order);
     let rounds = acts
         .iter()
         .enumerate()
         .map(|(number, acts)| round(number, order.map(|node| outcome(node, &acts[node])).into()));
-    rounds.map(|round| fold.observe(&round)).map(|step| (step.view, step.events)).collect()
+    rounds.map(|round| tracker.observe(&round)).map(|result| (result.view, result.events)).collect()
 }
 
-/// Everything that only grows.
+/// Returns all values that never fall.
 fn counters(view: &DeploymentView) -> Vec<u64> {
     let shard = &view.shards[0];
     let mut counters: Vec<u64> =
@@ -134,15 +136,15 @@ fn counters(view: &DeploymentView) -> Vec<u64> {
     counters
 }
 
-/// What is known, by names, so that the order of the nodes is left out of it.
-fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
+/// Returns the state by names, so that it does not depend on the order of the nodes.
+fn state(view: &DeploymentView) -> BTreeMap<String, String> {
     let shard = &view.shards[0];
     let names = |indices: &[NodeIndex]| {
         let mut names: Vec<_> = indices.iter().map(|index| view.name(*index)).collect();
         names.sort_unstable();
         names.join(",")
     };
-    let mut facts = BTreeMap::from([
+    let mut state = BTreeMap::from([
         ("masters".to_owned(), names(&shard.masters)),
         (
             "primary".to_owned(),
@@ -172,7 +174,7 @@ fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
         ),
     ]);
     for node in view.nodes.values() {
-        let fact = format!(
+        let text = format!(
             "{:?} {:?} {:?} {:?} {:?} {}",
             node.presence,
             node.role(),
@@ -181,7 +183,7 @@ fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
             node.lag,
             node.diverged
         );
-        facts.insert(node.node.name.clone(), fact);
+        state.insert(node.node.name.clone(), text);
     }
     let mut findings: Vec<_> = view
         .findings
@@ -189,8 +191,8 @@ fn facts(view: &DeploymentView) -> BTreeMap<String, String> {
         .map(|finding| format!("{:?} {:?}", finding.kind, finding.node))
         .collect();
     findings.sort();
-    facts.insert("findings".to_owned(), findings.join(","));
-    facts
+    state.insert("findings".to_owned(), findings.join(","));
+    state
 }
 
 proptest! {
@@ -205,14 +207,16 @@ proptest! {
     }
 
     #[test]
-    fn split_brain_seconds_are_the_time_with_two_masters_of_one_history(acts in acts(false)) {
-        // A reference that knows no fold: who ever had which id.
+    fn split_brain_time_is_that_with_two_related_masters(acts in acts(false)) {
+        // Independent reference: the IDs that each node ever had.
         let mut had: [Vec<u8>; NODES] = Default::default();
         let mut seconds = 0;
         for acts in &acts {
             for (node, act) in acts.iter().enumerate() {
                 match act {
-                    Act::Master { id, continued, .. } => had[node].extend([Some(*id), *continued].into_iter().flatten()),
+                    Act::Master { id, continued, .. } => {
+                        had[node].extend([Some(*id), *continued].into_iter().flatten());
+                    }
                     Act::Replica { id, .. } => had[node].push(*id),
                     Act::Silent | Act::Refused => {}
                 }
@@ -220,15 +224,17 @@ proptest! {
             let is_master = |node: &usize| matches!(acts[*node], Act::Master { .. });
             let masters: Vec<_> = (0..NODES).filter(is_master).collect();
             let shared = |a: usize, b: usize| had[a].iter().any(|id| had[b].contains(id));
-            seconds += u64::from(masters.iter().any(|a| masters.iter().any(|b| a < b && shared(*a, *b))));
+            let is_split = |a: &usize| masters.iter().any(|b| a < b && shared(*a, *b));
+            seconds += u64::from(masters.iter().any(is_split));
         }
         let played = play(&acts, [0, 1, 2]);
         let total = played.last().expect("a round").0.shards[0].split_brain.total;
-        prop_assert!(total.abs_diff(Duration::from_secs(seconds)) <= SECOND, "{total:?} for {seconds} s");
+        let difference = total.abs_diff(Duration::from_secs(seconds));
+        prop_assert!(difference <= SECOND, "{total:?} for {seconds} s");
     }
 
     #[test]
-    fn events_come_in_pairs(acts in acts(true)) {
+    fn begin_and_end_events_alternate(acts in acts(true)) {
         let mut open: BTreeMap<(&str, Option<String>), bool> = BTreeMap::new();
         for (_, events) in play(&acts, [0, 1, 2]) {
             for event in events {
@@ -250,52 +256,55 @@ proptest! {
     }
 
     #[test]
-    fn the_same_rounds_give_the_same_facts_in_any_order_of_nodes(acts in acts(true)) {
+    fn the_order_of_nodes_does_not_matter(acts in acts(true)) {
         let orders = [[0, 1, 2], [0, 1, 2], [2, 0, 1], [1, 0, 2]].map(|order| play(&acts, order));
         for other in &orders[1..] {
             for (first, second) in orders[0].iter().zip(other) {
-                prop_assert_eq!(facts(&first.0), facts(&second.0));
+                prop_assert_eq!(state(&first.0), state(&second.0));
             }
         }
     }
 
     #[test]
-    fn a_missed_round_changes_nothing_before_its_time(acts in acts(false), missed in 1..3_usize) {
-        let mut fold = fold([0, 1, 2]);
+    fn one_or_two_missed_polls_change_nothing(acts in acts(false), missed in 1..3_usize) {
+        let mut tracker = tracker([0, 1, 2]);
         for (number, acts) in acts.iter().enumerate() {
-            fold.observe(&round(number, (0..NODES).map(|node| outcome(node, &acts[node])).collect()));
+            let outcomes = (0..NODES).map(|node| outcome(node, &acts[node])).collect();
+            tracker.observe(&round(number, outcomes));
         }
         let known = |view: &DeploymentView| {
-            let mut facts = facts(view);
-            // How far behind a replica is goes by the time that passes.
-            facts.retain(|name, _| !name.starts_with("node") && name != "findings");
-            facts
+            let mut state = state(view);
+            // The lag of a replica depends on the time that passes.
+            state.retain(|name, _| !name.starts_with("node") && name != "findings");
+            state
         };
-        let before = fold.view();
+        let before = tracker.view();
         for gap in 0..missed {
-            let step = fold.observe(&round(acts.len() + gap, vec![PollOutcome::Missed(Reason::Timeout); NODES]));
-            // A change of the primary may still find its cause.
+            let missed = vec![PollOutcome::Missed(Reason::Timeout); NODES];
+            let result = tracker.observe(&round(acts.len() + gap, missed));
+            // The cause of a change of the primary may still be decided.
             let changes = |kind: &str| kind == "primary_changed";
-            prop_assert!(step.events.iter().all(|event| changes(event.kind.label())), "{:?}", step.events);
-            let (mut then, mut now) = (known(&before), known(&step.view));
+            let only_changes = result.events.iter().all(|event| changes(event.kind.label()));
+            prop_assert!(only_changes, "{:?}", result.events);
+            let (mut then, mut now) = (known(&before), known(&result.view));
             then.remove("changes");
             now.remove("changes");
             prop_assert_eq!(then, now);
-            prop_assert!(step.view.nodes.values().all(|node| node.presence == NodeState::Up));
+            prop_assert!(result.view.nodes.values().all(|node| node.presence == NodeState::Up));
         }
     }
 }
 
 #[test]
-fn what_is_kept_of_events_is_bounded() {
-    let mut fold = fold([0, 1, 2]);
+fn the_event_history_is_bounded() {
+    let mut tracker = tracker([0, 1, 2]);
     for number in 0..2000 {
         let act = if number % 2 == 0 {
             Act::Master { id: 1, continued: None, offset: 0, changes: 0 }
         } else {
             Act::Replica { id: 1, of: 1, up: true, offset: 0 }
         };
-        fold.observe(&round(number, (0..NODES).map(|node| outcome(node, &act)).collect()));
+        tracker.observe(&round(number, (0..NODES).map(|node| outcome(node, &act)).collect()));
     }
-    assert_eq!(fold.view().history.events().count(), 1000);
+    assert_eq!(tracker.view().history.events().count(), 1000);
 }

@@ -1,4 +1,5 @@
-//! Recorded failovers of real servers, sampled once a second at several phases: what happened is the same for all of them.
+//! Recorded failovers of real servers, sampled once a second at several phases. All phases must
+//! give the same events.
 
 #[path = "../examples/replay/timeline.rs"]
 mod timeline;
@@ -17,34 +18,38 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Replayed {
     events: Vec<Event>,
     view: Arc<DeploymentView>,
-    /// The most bytes beyond the primary's history that were seen in any round.
+    /// The largest number of lost bytes in any round.
     bytes: Option<u64>,
 }
 
-/// Replays a recording at every tenth of a second.
+/// Replays a recording at ten phases.
 fn each_phase(recording: &str, check: impl Fn(&Replayed, &str)) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../snapshot/captures/redis-7.0.15")
         .join(format!("{recording}.timeline-100ms.jsonl"));
     let timeline = Timeline::read(&path).expect("a recording");
     for phase in (0..10).map(|tenths| Duration::from_millis(100 * tenths + 20)) {
-        let mut fold = DeploymentTracker::new(Arc::new(timeline.deployment(SECOND)));
+        let mut tracker = DeploymentTracker::new(Arc::new(timeline.deployment(SECOND)));
         let (mut events, mut bytes) = (Vec::new(), None);
         for round in timeline.rounds(SECOND, phase) {
-            let step = fold.observe(&round);
-            bytes = step.view.shards[0].lost_writes.bytes.max(bytes);
+            let result = tracker.observe(&round);
+            bytes = result.view.shards[0].lost_writes.bytes.max(bytes);
             events.extend(
-                step.events
+                result
+                    .events
                     .into_iter()
                     .filter(|event| !matches!(event.kind, EventKind::SentinelEvent { .. })),
             );
         }
-        check(&Replayed { events, view: fold.view(), bytes }, &format!("{recording} at {phase:?}"));
+        check(
+            &Replayed { events, view: tracker.view(), bytes },
+            &format!("{recording} at {phase:?}"),
+        );
     }
 }
 
 impl Replayed {
-    /// The events about the deployment as a whole, in order of time.
+    /// Returns the kinds of the events without a node, in order of time.
     fn of_deployment(&self) -> Vec<&'static str> {
         let mut events: Vec<_> = self.events.iter().filter(|event| event.node.is_none()).collect();
         events.sort_by_key(|event| event.at);
@@ -84,7 +89,7 @@ fn near(found: Duration, truth: f64, slack: f64, at: &str) {
     assert!((found.as_secs_f64() - truth).abs() <= slack, "{at}: {found:?}, recorded {truth} s");
 }
 
-/// Samples lie up to a second from what they show, and one may fall into a reconnect.
+/// Tolerance: samples are up to a second late, and one may fall into a reconnect.
 const SLACK: f64 = 2.0;
 
 #[test]
@@ -109,7 +114,7 @@ fn a_planned_failover() {
 }
 
 #[test]
-fn a_killed_primary_that_comes_back() {
+fn a_killed_primary_that_returns() {
     each_phase("30-kill", |replayed, at| {
         assert_eq!(replayed.change(), ("node1", "node2", Cause::Sentinel), "{at}");
         let of_deployment = replayed.of_deployment();
@@ -127,7 +132,7 @@ fn a_killed_primary_that_comes_back() {
         assert_eq!(
             (bytes, replayed.bytes),
             (None, None),
-            "{at}: a restarted master writes another history"
+            "{at}: a restarted master has another history"
         );
         assert_eq!(
             replayed.of_node("node1"),
@@ -144,7 +149,7 @@ fn a_killed_primary_that_comes_back() {
 }
 
 #[test]
-fn an_operator_demotes_the_primary_to_its_own_replica() {
+fn an_operator_makes_the_primary_follow_its_replica() {
     each_phase("30-demote", |replayed, at| {
         assert_eq!(replayed.change(), ("node1", "node2", Cause::Sentinel), "{at}");
         let mut of_deployment = replayed.of_deployment();
@@ -159,18 +164,18 @@ fn an_operator_demotes_the_primary_to_its_own_replica() {
         near(replayed.view.shards[0].no_primary.total, 28.4, SLACK, at);
         assert!(
             !replayed.events.iter().any(|event| event.kind.label().starts_with("link_")),
-            "{at}: every link is green"
+            "{at}: all links are up"
         );
         assert_eq!(replayed.view.shards[0].split_brain.total, Duration::ZERO, "{at}");
     });
 }
 
 #[test]
-fn a_partition_with_a_writing_client_on_either_side() {
+fn a_partition_with_writers_on_both_sides() {
     each_phase("31-partition-splitbrain", |replayed, at| {
         assert_eq!(replayed.change(), ("a", "c", Cause::Sentinel), "{at}");
         near(replayed.split().0, 36.8, SLACK, at);
-        // At the end the stale master had written 28,979 bytes beyond what the new one took over, as sampled at 100 ms.
+        // In the recording the stale master wrote 28,979 bytes beyond the takeover.
         assert!(
             replayed.bytes.is_some_and(|bytes| (25_000..32_000).contains(&bytes)),
             "{at}: {:?}",

@@ -1,4 +1,5 @@
-//! Replays a recorded timeline through the fold, and prints its events and what is known at the end, one JSON object a line.
+//! Replays a recorded timeline, and prints its events and the final state, one JSON object per
+//! line.
 //!
 //! `cargo run -p topology --example replay -- FILE [--sample 1s] [--phase 0.3s]`
 
@@ -16,15 +17,15 @@ use serde::Serialize;
 use timeline::Timeline;
 use topology::{DeploymentTracker, Event};
 
-/// Replays a recorded timeline through the fold.
+/// Replays a recorded timeline.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// The recording.
+    /// The file with the recording.
     file: PathBuf,
-    /// Time from one round to the next.
+    /// Time between two rounds.
     #[arg(long, default_value = "1s", value_parser = span)]
     sample: Duration,
-    /// When the first round is.
+    /// Time of the first round.
     #[arg(long, default_value = "0s", value_parser = span)]
     phase: Duration,
 }
@@ -33,32 +34,32 @@ fn main() -> Result<(), String> {
     let arguments = Arguments::parse();
     let timeline = Timeline::read(&arguments.file)?;
     let deployment = Arc::new(timeline.deployment(arguments.sample));
-    let mut fold = DeploymentTracker::new(deployment);
+    let mut tracker = DeploymentTracker::new(deployment);
     let mut events: Vec<_> = timeline
         .rounds(arguments.sample, arguments.phase)
         .iter()
-        .flat_map(|round| fold.observe(round).events)
+        .flat_map(|round| tracker.observe(round).events)
         .collect();
-    // One that waited for its cause goes where its time belongs.
+    // An event whose cause was pending is sorted by its own time.
     events.sort_by_key(Event::order);
     for event in &events {
         println!("{}", line(&report::api::event("replay", event))?);
     }
-    let known = report::api::deployment(&fold.view());
-    let shard = known.shards.into_iter().next().ok_or("no facts")?;
-    println!("{}", line(&Last { facts: Facts { shard, nodes: known.nodes } })?);
+    let document = report::api::deployment(&tracker.view());
+    let shard = document.shards.into_iter().next().ok_or("no shard")?;
+    println!("{}", line(&Last { facts: FinalState { shard, nodes: document.nodes } })?);
     Ok(())
 }
 
-/// The last line.
+/// The last line of the output.
 #[derive(Serialize)]
 struct Last {
-    facts: Facts,
+    facts: FinalState,
 }
 
-/// What is known at the end.
+/// The final state.
 #[derive(Serialize)]
-struct Facts {
+struct FinalState {
     #[serde(flatten)]
     shard: ShardDocument,
     nodes: Vec<NodeDocument>,
@@ -68,7 +69,7 @@ fn line(document: &impl Serialize) -> Result<String, String> {
     serde_json::to_string(document).map_err(|error| error.to_string())
 }
 
-/// A span in seconds: `0.3s`, `1s`; also `250ms`.
+/// Parses a duration: `0.3s`, `1s` or `250ms`.
 fn span(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),

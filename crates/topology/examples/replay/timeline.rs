@@ -1,4 +1,5 @@
-//! Recorded timelines: samples of every node and Sentinel of a deployment, one object a line.
+//! Recorded timelines: samples of the nodes and Sentinels of a deployment, one JSON object per
+//! line.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +12,7 @@ use topology::{
     Round, SentinelMessage,
 };
 
-/// A recording.
+/// A recorded timeline.
 pub(crate) struct Timeline {
     rows: Vec<(f64, Map<String, Value>)>,
     messages: Vec<(f64, SentinelMessage)>,
@@ -19,11 +20,11 @@ pub(crate) struct Timeline {
     sentinels: Vec<String>,
 }
 
-/// The name by which the recorded Sentinels know the master.
+/// Name of the master in the recorded Sentinels.
 const MASTER: &str = "mymaster";
 
 impl Timeline {
-    /// Reads a recording, and the Sentinels' messages beside it, if there are any.
+    /// Reads a recording, and the messages of the Sentinels next to it, if there are any.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
@@ -48,7 +49,7 @@ impl Timeline {
         Ok(Timeline { messages: messages(path), nodes, sentinels, rows })
     }
 
-    /// The deployment that was recorded.
+    /// Returns the recorded deployment.
     pub(crate) fn deployment(&self, sample: Duration) -> Deployment {
         let long = Duration::from_secs(3600);
         let mut deployment = Deployment::new(
@@ -78,24 +79,24 @@ impl Timeline {
         deployment
     }
 
-    /// The rounds of sampling it: each takes the first row at or after `phase` and a number of samples.
+    /// Samples the recording. The round `n` is the first row at or after `phase + n * sample`.
     pub(crate) fn rounds(&self, sample: Duration, phase: Duration) -> Vec<Round> {
         let mut rounds = Vec::new();
-        let mut heard = 0;
-        let mut wanted = phase.as_secs_f64();
+        let mut delivered = 0;
+        let mut due = phase.as_secs_f64();
         for (at, row) in &self.rows {
-            if *at < wanted {
+            if *at < due {
                 continue;
             }
-            while wanted <= *at {
-                wanted += sample.as_secs_f64();
+            while due <= *at {
+                due += sample.as_secs_f64();
             }
-            let messages: Vec<_> = self.messages[heard..]
+            let messages: Vec<_> = self.messages[delivered..]
                 .iter()
                 .take_while(|(then, _)| then <= at)
                 .map(|(_, message)| message.clone())
                 .collect();
-            heard += messages.len();
+            delivered += messages.len();
             rounds.push(self.round(*at, row, messages));
         }
         rounds
@@ -104,7 +105,8 @@ impl Timeline {
     fn round(&self, at: f64, row: &Map<String, Value>, messages: Vec<SentinelMessage>) -> Round {
         let elapsed = Duration::from_secs_f64(at);
         let nodes = self.nodes.iter().map(|node| outcome(row.get(node), elapsed));
-        let sentinels = self.sentinels.iter().map(|sentinel| said(row.get(sentinel), elapsed));
+        let sentinels =
+            self.sentinels.iter().map(|sentinel| sentinel_outcome(row.get(sentinel), elapsed));
         Round {
             messages,
             ..Round::new(
@@ -116,13 +118,13 @@ impl Timeline {
     }
 }
 
-/// Sentinels are called `sentinel1`, or as their node with an s before it.
+/// Returns true for names of Sentinels: `sentinel1`, or the name of a node with the prefix `s`.
 fn is_sentinel(name: &str, row: &Map<String, Value>) -> bool {
     name.starts_with("sentinel")
         || name.strip_prefix('s').is_some_and(|node| row.contains_key(node))
 }
 
-/// Where a node was, and another name of that place.
+/// Returns the address of a node and its alias.
 fn address(name: &str) -> (String, Option<String>) {
     if let Some(number) = name.strip_prefix("node").and_then(|number| number.parse::<u16>().ok()) {
         return (format!("127.0.0.1:{}", 17239 + number), None);
@@ -134,8 +136,8 @@ fn address(name: &str) -> (String, Option<String>) {
     (format!("{host}:17290"), Some(host))
 }
 
-fn outcome(said: Option<&Value>, elapsed: Duration) -> PollOutcome {
-    let Some(Value::Object(fields)) = said else { return PollOutcome::Missed(Reason::Timeout) };
+fn outcome(sample: Option<&Value>, elapsed: Duration) -> PollOutcome {
+    let Some(Value::Object(fields)) = sample else { return PollOutcome::Missed(Reason::Timeout) };
     if let Some(error) = fields.get("error") {
         let error = error.to_string().to_lowercase();
         return if error.contains("refused") {
@@ -143,7 +145,7 @@ fn outcome(said: Option<&Value>, elapsed: Duration) -> PollOutcome {
         } else if error.contains("timeout") {
             PollOutcome::Missed(Reason::Timeout)
         } else {
-            // The connection was lost; nothing was tried since.
+            // The connection was lost, and no attempt to reconnect has failed yet.
             PollOutcome::Missed(Reason::Closed)
         };
     }
@@ -159,9 +161,10 @@ fn outcome(said: Option<&Value>, elapsed: Duration) -> PollOutcome {
     }
 }
 
-/// What a Sentinel said of the master. Its replicas were recorded in part only.
-fn said(said: Option<&Value>, elapsed: Duration) -> PollOutcome {
-    let Some(Value::Object(fields)) = said else { return PollOutcome::Missed(Reason::Timeout) };
+/// Returns the report of a Sentinel about the master, without replicas: those were not recorded in
+/// full.
+fn sentinel_outcome(sample: Option<&Value>, elapsed: Duration) -> PollOutcome {
+    let Some(Value::Object(fields)) = sample else { return PollOutcome::Missed(Reason::Timeout) };
     let values: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), text(value))).collect();
     let named = [("name", MASTER)]
         .into_iter()
@@ -184,7 +187,7 @@ fn said(said: Option<&Value>, elapsed: Duration) -> PollOutcome {
     ))
 }
 
-/// The Sentinels' messages beside a recording, in the order of their arrival; what several announced alike is there once for each.
+/// Returns the messages of all Sentinels next to a recording, in the order of their arrival.
 fn messages(path: &Path) -> Vec<(f64, SentinelMessage)> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some(stem) = name.split(".timeline").next() else { return Vec::new() };

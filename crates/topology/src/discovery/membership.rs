@@ -213,8 +213,8 @@ impl<'a> MembershipUpdate<'a> {
             && self.tracker.old_addresses.contains(&addresses.reachable)
     }
 
-    /// Changes the address of a member, and its name if the new one is free. Two nodes of one name
-    /// are told apart by their addresses.
+    /// Changes the address of a member, and its name if the new one is free. A second node of
+    /// one name has its address as name.
     fn relocate(&mut self, index: NodeIndex, name: String, address: String) {
         let is_free = |name: &String| {
             let mut nodes = self.current().nodes.iter();
@@ -263,7 +263,7 @@ impl<'a> MembershipUpdate<'a> {
                 self.changes.moved.push(index);
                 Some(index)
             }
-            // Two nodes of one name are told apart by their addresses.
+            // A second node of one name has its address as name.
             Some(_) if deployment.nodes.values().any(|node| node.name == address) => None,
             Some(_) => Some(self.change().assign(address.clone(), address)),
             None => Some(self.change().assign(name, address)),

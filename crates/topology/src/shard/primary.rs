@@ -52,8 +52,8 @@ impl PrimaryCandidates<'_> {
         let node = if let [node] = *candidates {
             node
         } else {
-            let held = self.replica_histories();
-            only(candidates, |master| self.replid(master).is_some_and(|id| held.contains(id)))?
+            let histories = self.replica_histories();
+            only(candidates, |master| self.replid(master).is_some_and(|id| histories.contains(id)))?
         };
         Some(PrimaryView { node, evidence: PrimaryEvidence::Lineage })
     }

@@ -7,18 +7,23 @@ use snapshot::CommandStat;
 /// `xgroup`, so the command itself is in the list.
 #[rustfmt::skip]
 const WRITES: [&str; 125] = [
-    "append", "bitfield", "bitop", "blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin",
-    "cluster|flushslot", "copy", "decr", "decrby", "del", "delifeq", "expire", "expireat", "flushall", "flushdb", "function|delete",
-    "function|flush", "function|load", "function|restore", "geoadd", "georadius", "georadiusbymember", "geosearchstore", "getdel",
-    "getex", "getset", "hdel", "hexpire", "hexpireat", "hgetdel", "hgetex", "hincrby", "hincrbyfloat", "hmset", "hpersist", "hpexpire",
-    "hpexpireat", "hset", "hsetex", "hsetnx", "incr", "incrby", "incrbyfloat", "linsert", "lmove", "lmpop", "lpop", "lpush", "lpushx",
-    "lrem", "lset", "ltrim", "migrate", "move", "mset", "msetex", "msetnx", "persist", "pexpire", "pexpireat", "pfadd", "pfdebug",
-    "pfmerge", "psetex", "rename", "renamenx", "restore", "restore-asking", "rpop", "rpoplpush", "rpush", "rpushx", "sadd", "sdiffstore",
-    "set", "setbit", "setex", "setnx", "setrange", "sinterstore", "smove", "sort", "spop", "srem", "sunionstore", "swapdb", "unlink",
-    "vadd", "vrem", "vsetattr", "xack", "xackdel", "xadd", "xautoclaim", "xclaim", "xdel", "xdelex", "xgroup", "xgroup|create",
-    "xgroup|createconsumer", "xgroup|delconsumer", "xgroup|destroy", "xgroup|setid", "xreadgroup", "xsetid", "xtrim", "zadd",
-    "zdiffstore", "zincrby", "zinterstore", "zmpop", "zpopmax", "zpopmin", "zrangestore", "zrem", "zremrangebylex", "zremrangebyrank",
-    "zremrangebyscore", "zunionstore",
+    "append", "bitfield", "bitop", "blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop",
+    "bzpopmax", "bzpopmin", "cluster|flushslot", "copy", "decr", "decrby", "del", "delifeq",
+    "expire", "expireat", "flushall", "flushdb", "function|delete", "function|flush",
+    "function|load", "function|restore", "geoadd", "georadius", "georadiusbymember",
+    "geosearchstore", "getdel", "getex", "getset", "hdel", "hexpire", "hexpireat", "hgetdel",
+    "hgetex", "hincrby", "hincrbyfloat", "hmset", "hpersist", "hpexpire", "hpexpireat", "hset",
+    "hsetex", "hsetnx", "incr", "incrby", "incrbyfloat", "linsert", "lmove", "lmpop", "lpop",
+    "lpush", "lpushx", "lrem", "lset", "ltrim", "migrate", "move", "mset", "msetex", "msetnx",
+    "persist", "pexpire", "pexpireat", "pfadd", "pfdebug", "pfmerge", "psetex", "rename",
+    "renamenx", "restore", "restore-asking", "rpop", "rpoplpush", "rpush", "rpushx", "sadd",
+    "sdiffstore", "set", "setbit", "setex", "setnx", "setrange", "sinterstore", "smove", "sort",
+    "spop", "srem", "sunionstore", "swapdb", "unlink", "vadd", "vrem", "vsetattr", "xack",
+    "xackdel", "xadd", "xautoclaim", "xclaim", "xdel", "xdelex", "xgroup", "xgroup|create",
+    "xgroup|createconsumer", "xgroup|delconsumer", "xgroup|destroy", "xgroup|setid", "xreadgroup",
+    "xsetid", "xtrim", "zadd", "zdiffstore", "zincrby", "zinterstore", "zmpop", "zpopmax",
+    "zpopmin", "zrangestore", "zrem", "zremrangebylex", "zremrangebyrank", "zremrangebyscore",
+    "zunionstore",
 ];
 
 /// Commands that run other commands, and fail when the server refuses one of them.

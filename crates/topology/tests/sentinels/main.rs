@@ -1,5 +1,5 @@
-//! Deployments whose nodes Sentinels name.
+//! Deployments of kind sentinel.
 
 mod agreement;
+mod fixture;
 mod membership;
-mod scene;

@@ -1,4 +1,4 @@
-//! Who belongs to a deployment whose nodes Sentinels name.
+//! Membership of nodes that Sentinels list.
 
 use std::sync::Arc;
 
@@ -8,196 +8,200 @@ use topology::Severity::Warning;
 use topology::{FindingKind, Lag, PrimaryEvidence};
 use topology::{NodeState, ProcessView, ReadRequest};
 
-use crate::scene::*;
+use crate::fixture::*;
 
 #[test]
-fn a_node_that_nobody_lists_is_forgotten_once() {
-    let mut scene = Scene::healthy(PLAIN);
-    scene.sentinels = [const { None }; 3];
-    assert_eq!(data(&scene.rounds(30)), [A, B, C], "who is silent forgets nobody");
+fn an_unlisted_node_leaves_after_forget_after() {
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.sentinels = [const { None }; 3];
+    assert_eq!(data(&test.rounds(30)), [A, B, C], "without reports no node leaves");
     for replicas in [&[up(B)][..], &[up(B), up(C)], &[up(B)]] {
-        scene.all(&report(A, 1, replicas));
-        assert_eq!(data(&scene.rounds(10)), [A, B, C], "it was listed again meanwhile");
+        test.all(&report(A, 1, replicas));
+        assert_eq!(data(&test.rounds(10)), [A, B, C], "it was listed again in between");
     }
-    assert_eq!((data(&scene.rounds(1)), data(&scene.rounds(20))), (vec![A, B], vec![A, B]));
-    assert_eq!((scene.happened("node_gone"), scene.happened("node_discovered")), (vec![C], vec![]));
-    // A master stays for as long as it answers.
-    let mut scene = Scene::healthy(PLAIN);
-    scene.servers.insert(C, promoted("z", 'a', 'c'));
-    scene.all(&report(A, 1, &[up(B)]));
-    let view = scene.rounds(30);
+    assert_eq!((data(&test.rounds(1)), data(&test.rounds(20))), (vec![A, B], vec![A, B]));
+    assert_eq!((test.events_of("node_gone"), test.events_of("node_discovered")), (vec![C], vec![]));
+    // A master stays while it replies.
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.servers.insert(C, promoted("z", 'a', 'c'));
+    test.all(&report(A, 1, &[up(B)]));
+    let view = test.rounds(30);
     assert_eq!((data(&view), view.shards[0].split_brain.masters.len()), (vec![A, B, C], 2));
-    scene.servers.remove(C);
-    assert_eq!((data(&scene.rounds(1)), scene.happened("node_gone")), (vec![A, B], vec![C]));
+    test.servers.remove(C);
+    assert_eq!((data(&test.rounds(1)), test.events_of("node_gone")), (vec![A, B], vec![C]));
 }
 
 #[test]
-fn a_freed_place_passes_nothing_on() {
-    let mut scene = Scene::healthy(PLAIN);
-    scene.servers.insert(A, master_of("x", 'a') + "master_repl_offset:500\n");
-    scene.servers.insert(
+fn a_reused_index_has_no_state_of_its_former_node() {
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.servers.insert(A, master_of("x", 'a') + "master_repl_offset:500\n");
+    test.servers.insert(
         C,
         replica("z2", 'a', A).replace(":1000", ":1")
             + "master_repl_offset:100\ntotal_error_replies:9\n",
     );
-    let view = scene.rounds(1);
+    let view = test.rounds(1);
     let (index, c) = node(&view, C);
     assert_eq!(
         (c.process.restarts, c.lag.bytes, c.counters.error_replies()),
         (1, Some(400), Some(9))
     );
-    scene.all(&report(A, 1, &[up(B)]));
-    scene.rounds(11);
-    scene.all(&report(A, 1, &[up(B), up(D)]));
-    let view = scene.rounds(1);
+    test.all(&report(A, 1, &[up(B)]));
+    test.rounds(11);
+    test.all(&report(A, 1, &[up(B), up(D)]));
+    let view = test.rounds(1);
     let (taken, d) = node(&view, D);
     assert_eq!(
         (taken, d.presence, d.process, d.lag),
         (index, NodeState::Pending, ProcessView::default(), Lag::default())
     );
-    scene.servers.insert(D, replica("w", 'd', A) + "total_error_replies:70\n");
-    let view = scene.rounds(1);
+    test.servers.insert(D, replica("w", 'd', A) + "total_error_replies:70\n");
+    let view = test.rounds(1);
     let (_, d) = node(&view, D);
     assert_eq!(
         (d.process, d.counters.error_replies(), d.lag),
         (ProcessView::default(), Some(0), Lag::default())
     );
-    let kept = scene.fold.saved_state().nodes;
-    assert_eq!((&kept[D].replication_ids, kept.get(C)), (&vec!["d".repeat(40)], None));
+    let saved = test.tracker.saved_state().nodes;
+    assert_eq!((&saved[D].replication_ids, saved.get(C)), (&vec!["d".repeat(40)], None));
 }
 
 #[test]
-fn a_freed_place_is_not_the_primary() {
-    let mut scene = Scene::healthy(PLAIN);
-    scene.servers.remove(A);
-    scene.all(&report(B, 2, &[up(C)]));
-    assert_eq!(scene.rounds(10).shards[0].last_primary, Some(at(3)));
-    let view = scene.rounds(2);
-    assert_eq!((view.shards[0].last_primary, found(&view, RedisDown)), (None, None));
-    scene.all(&report(B, 2, &[up(C), up(D)]));
-    scene.servers.insert(D, replica("w", 'a', B));
-    let view = scene.rounds(2);
+fn a_reused_index_is_not_the_primary() {
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.servers.remove(A);
+    test.all(&report(B, 2, &[up(C)]));
+    assert_eq!(test.rounds(10).shards[0].last_primary, Some(at(3)));
+    let view = test.rounds(2);
+    assert_eq!((view.shards[0].last_primary, severity_of(&view, RedisDown)), (None, None));
+    test.all(&report(B, 2, &[up(C), up(D)]));
+    test.servers.insert(D, replica("w", 'a', B));
+    let view = test.rounds(2);
     assert_eq!(
         (node(&view, D).0, view.shards[0].last_primary, primary(&view)),
         (at(3), None, None)
     );
-    scene.servers.insert(B, promoted("y", 'a', 'b'));
+    test.servers.insert(B, promoted("y", 'a', 'b'));
     assert_eq!(
-        (primary(&scene.rounds(5)), scene.happened("primary_changed")),
+        (primary(&test.rounds(5)), test.events_of("primary_changed")),
         (Some((B, PrimaryEvidence::Sentinel)), vec![])
     );
 }
 
 #[test]
 fn a_ghost_is_no_member_until_it_returns() {
-    let mut scene = Scene::healthy(PLAIN);
-    scene.servers.remove(C);
-    scene.all(&report(A, 1, &[up(B), down(C, 600)]));
-    let view = scene.rounds(3);
-    assert_eq!((data(&view), found(&view, Ghosts)), (vec![A, B, C], None));
-    scene.all(&report(A, 1, &[up(B), down(C, 601)]));
-    let view = scene.rounds(20);
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.servers.remove(C);
+    test.all(&report(A, 1, &[up(B), down(C, 600)]));
+    let view = test.rounds(3);
+    assert_eq!((data(&view), severity_of(&view, Ghosts)), (vec![A, B, C], None));
+    test.all(&report(A, 1, &[up(B), down(C, 601)]));
+    let view = test.rounds(20);
     assert_eq!(
-        (data(&view), scene.happened("node_gone"), found(&view, RedisDown)),
+        (data(&view), test.events_of("node_gone"), severity_of(&view, RedisDown)),
         (vec![A, B], vec![C], None)
     );
     assert_eq!(
-        (found(&view, Ghosts), evidence(&view, Ghosts, ["replicas", "sentinels"])),
+        (severity_of(&view, Ghosts), evidence(&view, Ghosts, ["replicas", "sentinels"])),
         (Some(Warning), [C, ""].map(Into::into))
     );
-    scene.servers.insert(C, replica("z2", 'a', A));
-    scene.all(&report(A, 1, &[up(B), up(C)]));
-    let view = scene.rounds(2);
+    test.servers.insert(C, replica("z2", 'a', A));
+    test.all(&report(A, 1, &[up(B), up(C)]));
+    let view = test.rounds(2);
     assert_eq!(
-        (data(&view), kinds(&view), scene.happened("node_discovered")),
+        (data(&view), kinds(&view), test.events_of("node_discovered")),
         (vec![A, B, C], vec![], vec![C])
     );
-    // One at first sight never was a member.
-    let mut scene = Scene::new(PLAIN, |_| {});
-    scene.all(&report(A, 1, &[up(B), down(C, 700)]));
-    let view = scene.rounds(5);
+    // A ghost in the first list never becomes a member.
+    let mut test = TestDeployment::new(PLAIN, |_| {});
+    test.all(&report(A, 1, &[up(B), down(C, 700)]));
+    let view = test.rounds(5);
     assert_eq!(
-        (data(&view), scene.events.len(), kinds(&view)),
+        (data(&view), test.events.len(), kinds(&view)),
         (vec![A, B], 0, vec![(Ghosts, Warning)])
     );
 }
 
 #[test]
-fn one_doubt_keeps_a_ghost() {
-    let cut_off = but(report(A, 1, &[down(B, 700), down(C, 700)]), |report| {
+fn a_node_that_one_sentinel_considers_up_stays() {
+    let cut_off = changed(report(A, 1, &[down(B, 700), down(C, 700)]), |report| {
         report.master.held = MasterState::SubjectivelyDown;
     });
-    for doubt in [names(A, 1), report(A, 1, &[down(C, 20)]), cut_off] {
-        let mut scene = Scene::healthy(PLAIN);
-        scene.all(&report(A, 1, &[up(B), down(C, 700)]));
+    for doubt in [master_report(A, 1), report(A, 1, &[down(C, 20)]), cut_off] {
+        let mut test = TestDeployment::healthy(PLAIN);
+        test.all(&report(A, 1, &[up(B), down(C, 700)]));
         assert_eq!(
-            (data(&scene.rounds(20)), scene.events.len()),
+            (data(&test.rounds(20)), test.events.len()),
             (vec![A, B, C], 0),
-            "it answers us"
+            "it replies to Rolecall"
         );
-        scene.servers.remove(C);
-        scene.sentinels[2] = Some(doubt);
-        let view = scene.rounds(20);
-        assert_eq!((data(&view), found(&view, Ghosts)), (vec![A, B, C], None));
+        test.servers.remove(C);
+        test.sentinels[2] = Some(doubt);
+        let view = test.rounds(20);
+        assert_eq!((data(&view), severity_of(&view, Ghosts)), (vec![A, B, C], None));
     }
 }
 
 #[test]
-fn a_configured_sentinel_is_down_and_no_ghost() {
-    let mut scene = Scene::new(PLAIN, |deployment| deployment.show_sentinel(at(2), false));
+fn a_configured_sentinel_is_no_ghost() {
+    let mut test = TestDeployment::new(PLAIN, |deployment| deployment.show_sentinel(at(2), false));
     let others = Arc::new([
         down("10.0.1.2:26379", 700),
         down("10.0.1.3:26379", 700),
         down("10.0.1.9:26379", 700),
         up("10.0.1.8:26379"),
     ]);
-    scene.all(&but(names(A, 1), |report| report.sentinels = Some(others)));
-    scene.rounds(2);
-    scene.sentinels[2] = None;
-    let view = scene.rounds(5);
+    test.all(&changed(master_report(A, 1), |report| report.sentinels = Some(others)));
+    test.rounds(2);
+    test.sentinels[2] = None;
+    let view = test.rounds(5);
     assert_eq!(
-        (view.nodes[at(2)].up(), scene.events.len()),
+        (view.nodes[at(2)].up(), test.events.len()),
         (Some(false), 0),
-        "it is shown elsewhere"
+        "it is shown in another deployment"
     );
     assert_eq!(kinds(&view), [(Ghosts, Warning)]);
     assert_eq!(evidence(&view, Ghosts, ["replicas", "sentinels"]), ["", "10.0.1.9:26379"]);
-    scene.sentinels[1] = None;
-    let view = scene.rounds(5);
+    test.sentinels[1] = None;
+    let view = test.rounds(5);
     assert_eq!(
-        (kinds(&view), scene.happened("node_unreachable")),
+        (kinds(&view), test.events_of("node_unreachable")),
         (vec![(RedisSentinelDown, Warning), (Ghosts, Warning)], vec!["s2"])
     );
 }
 
 #[test]
-fn host_names_are_asked_for() {
-    let mut scene = Scene::new("{short}", |_| {});
-    scene.names = [("10.0.0.4".to_owned(), Some("redis-2.other".to_owned()))].into();
-    scene.all(&report(A, 1, &[up("redis-2.svc:6379"), up(C), up(D)]));
-    assert_eq!(data(&scene.rounds(1)), ["redis-2", D], "two of one name are told apart");
+fn missing_host_names_are_requested() {
+    let mut test = TestDeployment::new("{short}", |_| {});
+    test.names = [("10.0.0.4".to_owned(), Some("redis-2.other".to_owned()))].into();
+    test.all(&report(A, 1, &[up("redis-2.svc:6379"), up(C), up(D)]));
     assert_eq!(
-        scene.wanted,
+        data(&test.rounds(1)),
+        ["redis-2", D],
+        "the second node of a name has its address as label"
+    );
+    assert_eq!(
+        test.wanted,
         ["10.0.0.1", "10.0.0.3"].map(|address| ReadRequest::HostName(address.to_owned()))
     );
-    scene.names.extend([
+    test.names.extend([
         ("10.0.0.1".to_owned(), Some("redis-0.svc".to_owned())),
         ("10.0.0.3".to_owned(), None),
     ]);
     assert_eq!(
-        (data(&scene.rounds(1)), scene.wanted.len()),
+        (data(&test.rounds(1)), test.wanted.len()),
         (vec!["redis-2", D, "redis-0", "10.0.0.3"], 0)
     );
 }
 
 #[test]
-fn a_node_that_moved_keeps_its_name() {
-    let mut scene = Scene::healthy("{short}");
-    scene.servers.remove(C);
-    let before = scene.rounds(4);
-    scene.servers.insert(D, replica("z2", 'a', A).replace(":1000", ":1"));
-    scene.all(&report(A, 1, &[up(B), up(D)]));
-    let view = scene.rounds(20);
+fn a_moved_node_keeps_its_name() {
+    let mut test = TestDeployment::healthy("{short}");
+    test.servers.remove(C);
+    let before = test.rounds(4);
+    test.servers.insert(D, replica("z2", 'a', A).replace(":1000", ":1"));
+    test.all(&report(A, 1, &[up(B), up(D)]));
+    let view = test.rounds(20);
     assert_eq!((data(&view), kinds(&view)), (vec!["redis-0", "redis-1", "redis-2"], vec![]));
     let (index, moved) = node(&view, "redis-2");
     assert_eq!(
@@ -209,39 +213,37 @@ fn a_node_that_moved_keeps_its_name() {
         (D, Some(at(5)), None)
     );
     assert_eq!(
-        scene.events,
+        test.events,
         ["node_unreachable", "node_back", "restarted"].map(|kind| (kind, "redis-2".to_owned()))
     );
 }
 
 #[test]
-fn one_process_at_two_addresses_is_one_node() {
+fn two_addresses_of_one_run_id_are_one_node() {
     let run = |run_id: &str, address| WatchedMaster { run_id: run_id.into(), ..up(address) };
-    let mut scene = Scene::new(PLAIN, |_| {});
-    scene.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C)]));
-    let view = scene.rounds(2);
+    let mut test = TestDeployment::new(PLAIN, |_| {});
+    test.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C)]));
+    let view = test.rounds(2);
     assert_eq!(
         (data(&view), view.deployment.index(B)),
         (vec!["redis-1:6379", A, C], view.deployment.index("redis-1:6379"))
     );
-    // One that is known is found at another address later.
-    scene.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C), run("z", D)]));
-    let view = scene.rounds(2);
+    // A member is listed at another address later.
+    test.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C), run("z", D)]));
+    let view = test.rounds(2);
     assert_eq!(
         (data(&view), view.deployment.index(D)),
         (vec!["redis-1:6379", A, C], Some(node(&view, C).0))
     );
-    assert_eq!(scene.happened("node_discovered"), [""; 0]);
-    // The one where it is reached may be of our own making.
+    assert_eq!(test.events_of("node_discovered"), [""; 0]);
+    // The address to connect to may come from the address map.
     let map = [(C.to_owned(), "127.0.0.1:7003".to_owned())].into();
-    let mut scene = Scene::new(PLAIN, |deployment| {
+    let mut test = TestDeployment::new(PLAIN, |deployment| {
         deployment.discovery.as_mut().expect("discovery").address_map = map;
     });
-    scene
-        .servers
-        .extend([("127.0.0.1:7003", replica("z", 'a', A)), (C, master_of("another", 'e'))]);
-    scene.all(&names(A, 1));
-    let view = scene.rounds(3);
+    test.servers.extend([("127.0.0.1:7003", replica("z", 'a', A)), (C, master_of("another", 'e'))]);
+    test.all(&master_report(A, 1));
+    let view = test.rounds(3);
     assert_eq!(
         (data(&view), &*node(&view, C).1.node.address, kinds(&view)),
         (vec![A, B, C], "127.0.0.1:7003", vec![])
@@ -249,104 +251,111 @@ fn one_process_at_two_addresses_is_one_node() {
 }
 
 #[test]
-fn what_was_kept_reaches_nodes_that_are_found_later() {
-    let kept = Scene::healthy(PLAIN).fold.saved_state();
-    let mut scene = Scene::new(PLAIN, |_| {});
-    scene.fold.restore(kept, SECOND * 5);
-    scene.rounds(3);
-    // Meanwhile B took over, and A came back as its replica.
-    scene
-        .servers
+fn saved_state_is_restored_on_discovery() {
+    let saved = TestDeployment::healthy(PLAIN).tracker.saved_state();
+    let mut test = TestDeployment::new(PLAIN, |_| {});
+    test.tracker.restore(saved, SECOND * 5);
+    test.rounds(3);
+    // In the meantime B took over, and A returned as its replica.
+    test.servers
         .extend([(A, replica("x2", 'b', B).replace(":1000", ":1")), (B, promoted("y", 'a', 'b'))]);
-    scene.all(&names(B, 2));
-    scene.rounds(5);
-    assert_eq!(scene.happened("restarted"), [A]);
-    assert!(scene.happened("primary_changed")[0].starts_with(&format!("{A} to {B}, ")));
-    assert_eq!(scene.fold.saved_state().nodes[A].replication_ids, ["a".repeat(40), "b".repeat(40)]);
+    test.all(&master_report(B, 2));
+    test.rounds(5);
+    assert_eq!(test.events_of("restarted"), [A]);
+    assert!(test.events_of("primary_changed")[0].starts_with(&format!("{A} to {B}, ")));
+    assert_eq!(
+        test.tracker.saved_state().nodes[A].replication_ids,
+        ["a".repeat(40), "b".repeat(40)]
+    );
 }
 
 #[test]
-fn a_primary_behind_a_map_is_where_sentinels_say() {
+fn the_address_map_applies_to_the_primary() {
     let map = [(A.to_owned(), "127.0.0.1:7001".to_owned())].into();
-    let mut scene = Scene::new(PLAIN, |deployment| {
+    let mut test = TestDeployment::new(PLAIN, |deployment| {
         deployment.discovery.as_mut().expect("discovery").address_map = map;
     });
-    let info = scene.servers.remove(A).expect("a server");
-    scene.servers.insert("127.0.0.1:7001", info);
-    scene.all(&names(A, 1));
-    let view = scene.rounds(70);
+    let info = test.servers.remove(A).expect("a server");
+    test.servers.insert("127.0.0.1:7001", info);
+    test.all(&master_report(A, 1));
+    let view = test.rounds(70);
     assert_eq!((primary(&view), kinds(&view)), (Some((A, PrimaryEvidence::Sentinel)), vec![]));
 }
 
 #[test]
-fn a_node_that_moved_stays_there_while_its_old_address_is_listed() {
+fn the_old_address_of_a_moved_node_is_no_new_node() {
     for (old, new, down_for) in [(C, D, 30), (D, C, 30), (C, D, 700)] {
-        let mut scene = Scene::new("{short}", |_| {});
-        let info = scene.servers.remove(C).expect("a server");
-        scene.servers.insert(old, info);
-        scene.all(&report(A, 1, &[up(B), up(old)]));
-        scene.rounds(3);
-        scene.servers.remove(old);
-        scene.rounds(4);
-        scene.servers.insert(new, replica("z2", 'a', A).replace(":1000", ":1"));
-        scene.all(&report(A, 1, &[up(B), down(old, down_for), up(new)]));
-        let view = scene.rounds(20);
+        let mut test = TestDeployment::new("{short}", |_| {});
+        let info = test.servers.remove(C).expect("a server");
+        test.servers.insert(old, info);
+        test.all(&report(A, 1, &[up(B), up(old)]));
+        test.rounds(3);
+        test.servers.remove(old);
+        test.rounds(4);
+        test.servers.insert(new, replica("z2", 'a', A).replace(":1000", ":1"));
+        test.all(&report(A, 1, &[up(B), down(old, down_for), up(new)]));
+        let view = test.rounds(20);
         assert_eq!(
             (data(&view), &*node(&view, "redis-2").1.node.address),
             (vec!["redis-0", "redis-1", "redis-2"], new)
         );
-        assert_eq!((found(&view, RedisDown), scene.happened("node_back")), (None, vec!["redis-2"]));
+        assert_eq!(
+            (severity_of(&view, RedisDown), test.events_of("node_back")),
+            (None, vec!["redis-2"])
+        );
     }
 }
 
 #[test]
-fn a_node_does_not_take_the_place_of_a_sentinel_of_its_name() {
-    let mut scene = Scene::new("s{port}", |_| {});
-    scene.all(&report("10.0.0.9:1", 1, &[]));
-    scene.sentinels[0] = None;
-    let view = scene.rounds(2);
+fn a_node_does_not_replace_a_sentinel_of_its_name() {
+    let mut test = TestDeployment::new("s{port}", |_| {});
+    test.all(&report("10.0.0.9:1", 1, &[]));
+    test.sentinels[0] = None;
+    let view = test.rounds(2);
     assert_eq!((data(&view), view.deployment.sentinels().count()), (vec!["10.0.0.9:1"], 3));
 }
 
 #[test]
-fn a_sentinel_that_cannot_see_the_master_makes_nobody_forget_its_replicas() {
-    let mut scene = Scene::healthy(PLAIN);
-    scene.servers.remove(A);
-    scene.all(&but(report(A, 1, &[]), |report| report.master.held = MasterState::ObjectivelyDown));
-    assert_eq!(data(&scene.rounds(60)), [A, B, C]);
+fn a_sentinel_without_the_master_removes_no_replica() {
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.servers.remove(A);
+    test.all(&changed(report(A, 1, &[]), |report| {
+        report.master.held = MasterState::ObjectivelyDown
+    }));
+    assert_eq!(data(&test.rounds(60)), [A, B, C]);
 }
 
 #[test]
-fn a_master_that_nobody_lists_is_none_of_the_data_set_without_a_history_of_it() {
-    let mut scene = Scene::healthy(PLAIN);
-    scene.servers.insert(D, master_of("w", 'd'));
-    scene.all(&report(D, 5, &[]));
-    let view = scene.rounds(60);
-    assert_eq!((data(&view), found(&view, FindingKind::RedisSplitBrain)), (vec![A, D], None));
+fn an_unlisted_master_of_another_history_is_unrelated() {
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.servers.insert(D, master_of("w", 'd'));
+    test.all(&report(D, 5, &[]));
+    let view = test.rounds(60);
+    assert_eq!((data(&view), severity_of(&view, FindingKind::RedisSplitBrain)), (vec![A, D], None));
     assert!(
-        found(&view, FindingKind::RolecallUnrelatedMasters).is_some()
-            && found(&view, FindingKind::RedisReplicasMissing).is_none()
+        severity_of(&view, FindingKind::RolecallUnrelatedMasters).is_some()
+            && severity_of(&view, FindingKind::RedisReplicasMissing).is_none()
     );
 }
 
 #[test]
-fn what_was_kept_is_kept_until_its_nodes_are_found() {
-    let kept = Scene::healthy(PLAIN).fold.saved_state();
-    let mut scene = Scene::new(PLAIN, |_| {});
-    scene.fold.restore(kept.clone(), SECOND);
-    scene.rounds(3);
-    let again = scene.fold.saved_state();
+fn saved_state_is_kept_until_discovery() {
+    let saved = TestDeployment::healthy(PLAIN).tracker.saved_state();
+    let mut test = TestDeployment::new(PLAIN, |_| {});
+    test.tracker.restore(saved.clone(), SECOND);
+    test.rounds(3);
+    let again = test.tracker.saved_state();
     assert_eq!(
         (&again.primary, &again.nodes[A], &again.nodes[B]),
-        (&kept.primary, &kept.nodes[A], &kept.nodes[B])
+        (&saved.primary, &saved.nodes[A], &saved.nodes[B])
     );
-    // Epochs too: a failover meanwhile was one of the Sentinels.
-    scene.all(&names(B, 2));
-    scene.servers.extend([
+    // The saved epoch shows that Sentinels did the failover in between.
+    test.all(&master_report(B, 2));
+    test.servers.extend([
         (A, replica("x", 'b', B)),
         (B, promoted("y", 'a', 'b')),
         (C, replica("z", 'b', B)),
     ]);
-    scene.rounds(6);
-    assert_eq!(scene.happened("primary_changed"), [format!("{A} to {B}, sentinel")]);
+    test.rounds(6);
+    assert_eq!(test.events_of("primary_changed"), [format!("{A} to {B}, sentinel")]);
 }

@@ -1,4 +1,4 @@
-//! A deployment of a few servers, and what each of them says.
+//! A static deployment of a few servers.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,14 +11,14 @@ use topology::{
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// A deployment of nodes at ports 1, 2, 3 of one host.
-pub(crate) struct Scene {
-    pub(crate) fold: DeploymentTracker,
+/// A deployment of nodes at the ports 1, 2 and 3 of one host.
+pub(crate) struct TestDeployment {
+    pub(crate) tracker: DeploymentTracker,
     pub(crate) now: Monotonic,
     pub(crate) events: Vec<EventKind>,
 }
 
-impl Scene {
+impl TestDeployment {
     pub(crate) fn new(nodes: u16) -> Self {
         Self::of(nodes, |_| {})
     }
@@ -30,8 +30,8 @@ impl Scene {
         for node in deployment.nodes.len() + 1..=usize::from(nodes) {
             deployment.add(format!("n{node}"), format!("h:{node}"), None);
         }
-        Scene {
-            fold: DeploymentTracker::new(Arc::new(deployment)),
+        TestDeployment {
+            tracker: DeploymentTracker::new(Arc::new(deployment)),
             now: Monotonic::START,
             events: Vec::new(),
         }
@@ -39,28 +39,28 @@ impl Scene {
 
     pub(crate) fn round(&mut self, outcomes: Vec<PollOutcome>) -> Arc<DeploymentView> {
         self.now += SECOND;
-        let step = self.fold.observe(&Round::new(
+        let result = self.tracker.observe(&Round::new(
             SystemTime::UNIX_EPOCH + self.now.since_start(),
             self.now,
             outcomes,
         ));
-        self.events.extend(step.events.into_iter().map(|event| event.kind));
-        step.view
+        self.events.extend(result.events.into_iter().map(|event| event.kind));
+        result.view
     }
 
-    /// The same round several times.
+    /// Runs the same round several times.
     pub(crate) fn rounds(&mut self, count: usize, outcomes: &[PollOutcome]) -> Arc<DeploymentView> {
         (0..count).map(|_| self.round(outcomes.to_vec())).last().expect("a round")
     }
 
-    pub(crate) fn happened(&self, kind: &str) -> usize {
+    pub(crate) fn event_count(&self, kind: &str) -> usize {
         self.events.iter().filter(|event| event.label() == kind).count()
     }
 }
 
-/// What a process says of itself; the history is a letter.
+/// INFO reply of a process. Histories are letters.
 #[derive(Clone, Default)]
-pub(crate) struct Says {
+pub(crate) struct InfoReply {
     pub(crate) run_id: &'static str,
     pub(crate) uptime: u64,
     pub(crate) history: char,
@@ -71,12 +71,13 @@ pub(crate) struct Says {
     pub(crate) more: &'static str,
 }
 
-pub(crate) fn says(says: &Says) -> PollOutcome {
-    let Says { run_id, uptime, history, continues, follows, offset, changes, more } = says;
+pub(crate) fn reply(info: &InfoReply) -> PollOutcome {
+    let InfoReply { run_id, uptime, history, continues, follows, offset, changes, more } = info;
     let id = |letter: &char| letter.to_string().repeat(40);
     let role = match follows {
         Some(port) => format!(
-            "role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\nslave_read_only:1\n"
+            "role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\n\
+             slave_read_only:1\n"
         ),
         None => "role:master\n".to_owned(),
     };
@@ -84,9 +85,10 @@ pub(crate) fn says(says: &Says) -> PollOutcome {
         .as_ref()
         .map(|other| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(other)))
         .unwrap_or_default();
-    // Of a field that is there twice the first counts.
+    // If a field occurs twice, the first one counts.
     let info = format!(
-        "{more}\nrun_id:{run_id}\nuptime_in_seconds:{uptime}\nloading:0\nrdb_last_save_time:1\n{role}{continues}master_replid:{}\n\
+        "{more}\nrun_id:{run_id}\nuptime_in_seconds:{uptime}\nloading:0\nrdb_last_save_time:1\n\
+         {role}{continues}master_replid:{}\n\
          master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n",
         id(history)
     );
@@ -97,19 +99,19 @@ pub(crate) fn says(says: &Says) -> PollOutcome {
     ))
 }
 
-pub(crate) fn master(run_id: &'static str, history: char) -> Says {
-    Says { run_id, uptime: 1000, history, ..Says::default() }
+pub(crate) fn master(run_id: &'static str, history: char) -> InfoReply {
+    InfoReply { run_id, uptime: 1000, history, ..InfoReply::default() }
 }
 
-pub(crate) fn replica(run_id: &'static str, history: char, follows: u16) -> Says {
-    Says { follows: Some(follows), ..master(run_id, history) }
+pub(crate) fn replica(run_id: &'static str, history: char, follows: u16) -> InfoReply {
+    InfoReply { follows: Some(follows), ..master(run_id, history) }
 }
 
 pub(crate) fn refused() -> PollOutcome {
     PollOutcome::Failed(Reason::Refused)
 }
 
-pub(crate) fn found(view: &DeploymentView, kind: FindingKind) -> Option<Severity> {
+pub(crate) fn severity_of(view: &DeploymentView, kind: FindingKind) -> Option<Severity> {
     view.findings.iter().find(|finding| finding.kind == kind).map(|finding| finding.severity)
 }
 
@@ -117,10 +119,11 @@ pub(crate) fn primary(view: &DeploymentView) -> Option<(&str, PrimaryEvidence)> 
     view.shards[0].primary.map(|primary| (view.name(primary.node), primary.evidence))
 }
 
-/// n1 was primary with n2 as its replica; then n2 took over its history `a` as `b`.
-pub(crate) fn failed_over(old: &Says) -> (Scene, PollOutcome) {
-    let mut scene = Scene::new(2);
-    scene.rounds(2, &[says(old), says(&replica("y", 'a', 1))]);
-    let promoted = says(&Says { continues: Some('a'), ..master("y", 'b') });
-    (scene, promoted)
+/// Creates the primary n1 with the replica n2, and returns the reply of n2 after its promotion: it
+/// continues the history `a` as `b`.
+pub(crate) fn failed_over(old: &InfoReply) -> (TestDeployment, PollOutcome) {
+    let mut test = TestDeployment::new(2);
+    test.rounds(2, &[reply(old), reply(&replica("y", 'a', 1))]);
+    let promoted = reply(&InfoReply { continues: Some('a'), ..master("y", 'b') });
+    (test, promoted)
 }

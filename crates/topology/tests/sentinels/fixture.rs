@@ -1,4 +1,4 @@
-//! Three Sentinels and the servers that they name, round by round.
+//! A deployment of three Sentinels and the servers that they list.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,9 +26,10 @@ pub(crate) const SENTINELS: [&str; 3] = [
 ];
 pub(crate) const PLAIN: &str = "{host}:{port}";
 
-/// Three Sentinels, what each says of the master, and what the servers say by their addresses. Others refuse connections.
-pub(crate) struct Scene {
-    pub(crate) fold: DeploymentTracker,
+/// A deployment of three Sentinels, their reports, and INFO replies of the servers by address.
+/// Other addresses refuse connections.
+pub(crate) struct TestDeployment {
+    pub(crate) tracker: DeploymentTracker,
     pub(crate) sentinels: [Option<MasterReport>; 3],
     pub(crate) servers: BTreeMap<&'static str, String>,
     pub(crate) names: HostNames,
@@ -36,7 +37,7 @@ pub(crate) struct Scene {
     pub(crate) events: Vec<(&'static str, String)>,
 }
 
-impl Scene {
+impl TestDeployment {
     pub(crate) fn new(template: &str, with: impl FnOnce(&mut Deployment)) -> Self {
         let mut deployment =
             Deployment::new("sessions", DeploymentKind::Sentinel, &[], SECOND, SECOND * 3);
@@ -67,16 +68,24 @@ impl Scene {
         let names = [("1", "redis-0"), ("2", "redis-1"), ("3", "redis-2"), ("4", "redis-2")]
             .map(host_name)
             .into();
-        let (fold, sentinels) = (DeploymentTracker::new(Arc::new(deployment)), [const { None }; 3]);
-        Scene { fold, sentinels, servers, names, wanted: Vec::new(), events: Vec::new() }
+        let (tracker, sentinels) =
+            (DeploymentTracker::new(Arc::new(deployment)), [const { None }; 3]);
+        TestDeployment {
+            tracker,
+            sentinels,
+            servers,
+            names,
+            wanted: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
-    /// The primary A, its replicas B and C, and Sentinels that say so.
+    /// Creates the primary A and its replicas B and C, which all Sentinels list.
     pub(crate) fn healthy(template: &str) -> Self {
-        let mut scene = Scene::new(template, |_| {});
-        scene.all(&names(A, 1));
-        scene.rounds(3);
-        scene
+        let mut test = TestDeployment::new(template, |_| {});
+        test.all(&master_report(A, 1));
+        test.rounds(3);
+        test
     }
 
     pub(crate) fn all(&mut self, report: &MasterReport) {
@@ -85,16 +94,16 @@ impl Scene {
 
     pub(crate) fn rounds(&mut self, count: usize) -> Arc<DeploymentView> {
         for _ in 0..count {
-            let before = self.fold.view();
+            let before = self.tracker.view();
             let now = before.now + SECOND;
             let outcomes = before.nodes.iter().map(|(index, node)| match node.node.kind {
-                NodeKind::Sentinel { .. } => answer(
+                NodeKind::Sentinel { .. } => outcome(
                     self.sentinels[index.get()]
                         .as_ref()
-                        .map(|said| (SENTINELS[index.get()], Some(said))),
+                        .map(|report| (SENTINELS[index.get()], Some(report))),
                 ),
                 NodeKind::Data => {
-                    answer(self.servers.get(&*node.node.address).map(|info| (info.as_str(), None)))
+                    outcome(self.servers.get(&*node.node.address).map(|info| (info.as_str(), None)))
                 }
                 NodeKind::Vacant => PollOutcome::Pending,
             });
@@ -103,19 +112,19 @@ impl Scene {
                 host_names,
                 ..Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes.collect())
             };
-            let step = self.fold.observe(&round);
-            self.wanted = step.requests;
-            self.events.extend(step.events.into_iter().map(|event| match &event.kind {
+            let result = self.tracker.observe(&round);
+            self.wanted = result.requests;
+            self.events.extend(result.events.into_iter().map(|event| match &event.kind {
                 EventKind::PrimaryChanged { from, to, cause } => {
                     (event.kind.label(), format!("{from} to {to}, {}", cause.label()))
                 }
                 kind => (kind.label(), event.node.unwrap_or_default()),
             }));
         }
-        self.fold.view()
+        self.tracker.view()
     }
 
-    pub(crate) fn happened(&self, kind: &str) -> Vec<&str> {
+    pub(crate) fn events_of(&self, kind: &str) -> Vec<&str> {
         self.events
             .iter()
             .filter(|(other, _)| *other == kind)
@@ -124,15 +133,15 @@ impl Scene {
     }
 }
 
-pub(crate) fn answer(said: Option<(&str, Option<&MasterReport>)>) -> PollOutcome {
-    let Some((info, report)) = said else { return PollOutcome::Failed(Reason::Refused) };
+pub(crate) fn outcome(report: Option<(&str, Option<&MasterReport>)>) -> PollOutcome {
+    let Some((info, report)) = report else { return PollOutcome::Failed(Reason::Refused) };
     let sentinel = report.map(|report| Arc::new(SentinelReport::new(vec![report.clone()])));
     let snapshot =
         NodeSnapshot { sentinel, ..NodeSnapshot::from_info(info).expect("an INFO reply") };
     PollOutcome::Answered(NodeReply::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
 }
 
-/// What a master says of itself that has been up for 1000 s; its history is a letter.
+/// Returns the INFO reply of a master with an uptime of 1000 s. Its history is a letter.
 pub(crate) fn master_of(run_id: &str, history: char) -> String {
     format!(
         "run_id:{run_id}\nuptime_in_seconds:1000\nrole:master\nmaster_replid:{}\n",
@@ -181,8 +190,8 @@ pub(crate) fn report(master: &str, epoch: u64, replicas: &[WatchedMaster]) -> Ma
     MasterReport { master, replicas: Some(replicas.into()), sentinels: Some(Arc::new([])), quorum }
 }
 
-/// One of A, B and C is the master of the others.
-pub(crate) fn names(master: &str, epoch: u64) -> MasterReport {
+/// Returns a report with one of A, B and C as the master of the others.
+pub(crate) fn master_report(master: &str, epoch: u64) -> MasterReport {
     report(
         master,
         epoch,
@@ -190,7 +199,7 @@ pub(crate) fn names(master: &str, epoch: u64) -> MasterReport {
     )
 }
 
-pub(crate) fn but(
+pub(crate) fn changed(
     mut report: MasterReport,
     change: impl FnOnce(&mut MasterReport),
 ) -> MasterReport {
@@ -221,7 +230,7 @@ pub(crate) fn kinds(view: &DeploymentView) -> Vec<(FindingKind, Severity)> {
     view.findings.iter().map(|finding| (finding.kind, finding.severity)).collect()
 }
 
-pub(crate) fn found(view: &DeploymentView, kind: FindingKind) -> Option<Severity> {
+pub(crate) fn severity_of(view: &DeploymentView, kind: FindingKind) -> Option<Severity> {
     view.findings.iter().find(|finding| finding.kind == kind).map(|finding| finding.severity)
 }
 

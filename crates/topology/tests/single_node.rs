@@ -1,0 +1,492 @@
+//! Deployments of one node.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
+use topology::{
+    Deployment, DeploymentKind, DeploymentTracker, EventKind, LinkState, Monotonic, NodeIndex,
+    NodeReply, NodeState, NodeView, PollOutcome, PollResult, RefusalReason, Round, RoundResult,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A deployment of one node, polled once a second.
+struct TestDeployment {
+    tracker: DeploymentTracker,
+    now: Monotonic,
+}
+
+impl TestDeployment {
+    fn new() -> Self {
+        let mut deployment =
+            Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+        deployment.add("a", "a", Some(Role::Master));
+        TestDeployment {
+            tracker: DeploymentTracker::new(Arc::new(deployment)),
+            now: Monotonic::START,
+        }
+    }
+
+    fn round(&mut self, outcome: PollOutcome) -> RoundResult {
+        self.later(SECOND, false, outcome)
+    }
+
+    fn later(&mut self, gap: Duration, blind: bool, outcome: PollOutcome) -> RoundResult {
+        self.now += gap;
+        let at = SystemTime::UNIX_EPOCH + self.now.since_start();
+        let round = Round { blind, ..Round::new(at, self.now, vec![outcome]) };
+        self.tracker.observe(&round)
+    }
+
+    fn reply(&mut self, info: &str) -> RoundResult {
+        self.round(reply(info, |_| {}))
+    }
+}
+
+fn reply(info: &str, with: impl FnOnce(&mut NodeReply)) -> PollOutcome {
+    let snapshot = NodeSnapshot::from_info(info).expect("an INFO reply");
+    let took = Duration::from_millis(1);
+    let mut reply = NodeReply::new(snapshot, took, SystemTime::UNIX_EPOCH);
+    with(&mut reply);
+    PollOutcome::Answered(reply)
+}
+
+fn node(result: &RoundResult) -> &NodeView {
+    &result.view.nodes[NodeIndex::new(0)]
+}
+
+/// Returns the kinds of the events of the node, without those of the deployment.
+fn kinds(result: &RoundResult) -> Vec<&'static str> {
+    result
+        .events
+        .iter()
+        .filter(|event| event.node.is_some())
+        .map(|event| event.kind.label())
+        .collect()
+}
+
+const MASTER: &str = "run_id:x\nuptime_in_seconds:100\nrole:master\n";
+
+#[test]
+fn a_node_that_was_never_reached_is_pending() {
+    let mut test = TestDeployment::new();
+    let result = test.round(PollOutcome::Pending);
+    assert_eq!(
+        (node(&result).presence, node(&result).polling.polls, kinds(&result)),
+        (NodeState::Pending, 0, vec![])
+    );
+}
+
+#[test]
+fn a_node_down_in_the_first_round_is_unreachable() {
+    let mut test = TestDeployment::new();
+    assert_eq!(kinds(&test.round(PollOutcome::Failed(Reason::Auth))), ["node_unreachable"]);
+    assert_eq!(kinds(&test.reply(MASTER)), ["node_back"]);
+}
+
+#[test]
+fn a_node_is_down_after_a_silence_of_down_after() {
+    let mut test = TestDeployment::new();
+    test.reply(MASTER);
+    for _ in 0..2 {
+        let result = test.round(PollOutcome::Missed(Reason::Timeout));
+        assert_eq!(
+            (node(&result).up(), node(&result).role(), kinds(&result)),
+            (Some(true), Some(Role::Master), vec![])
+        );
+    }
+    let result = test.round(PollOutcome::Missed(Reason::Timeout));
+    assert_eq!(
+        (node(&result).up(), node(&result).role(), kinds(&result)),
+        (Some(false), None, vec!["node_unreachable"])
+    );
+    assert_eq!(node(&result).polling.failures[Reason::Timeout as usize], 3);
+    test.round(PollOutcome::Missed(Reason::Timeout));
+    let result = test.reply(MASTER);
+    assert_eq!(node(&result).up(), Some(true));
+    assert_eq!(result.events[0].kind, EventKind::NodeBack { down: SECOND * 2 });
+    let result = test.round(PollOutcome::Missed(Reason::Timeout));
+    assert_eq!(node(&result).up(), Some(true), "a reply ends the silence");
+}
+
+#[test]
+fn a_late_first_reply_is_no_outage() {
+    let mut test = TestDeployment::new();
+    for _ in 0..2 {
+        let result = test.round(PollOutcome::Missed(Reason::Timeout));
+        assert_eq!((node(&result).presence, kinds(&result)), (NodeState::Pending, vec![]));
+    }
+    assert_eq!(kinds(&test.round(PollOutcome::Missed(Reason::Timeout))), ["node_unreachable"]);
+    // Connected again, but too late for this round.
+    let result = test.round(PollOutcome::Pending);
+    assert_eq!(
+        (node(&result).presence, node(&result).polling.polls),
+        (NodeState::Down { reason: Reason::Timeout, since: Monotonic::from_start(SECOND * 3) }, 3)
+    );
+}
+
+#[test]
+fn a_refused_connection_marks_a_node_down_at_once() {
+    for (reason, up) in [
+        (Reason::Refused, false),
+        (Reason::Reset, false),
+        (Reason::Closed, false),
+        (Reason::Auth, true),
+        (Reason::Dns, true),
+    ] {
+        let mut test = TestDeployment::new();
+        test.reply(MASTER);
+        let result = test.round(PollOutcome::Failed(reason));
+        assert_eq!(node(&result).up(), Some(up), "{reason}");
+    }
+}
+
+#[test]
+fn a_pause_of_the_exporter_marks_no_node_down() {
+    let mut test = TestDeployment::new();
+    test.reply(MASTER);
+    let result = test.later(SECOND * 60, true, PollOutcome::Missed(Reason::Timeout));
+    assert_eq!(
+        (node(&result).up(), node(&result).polling.failures[Reason::Timeout as usize]),
+        (Some(true), 1)
+    );
+    let result = test.later(SECOND * 60, false, PollOutcome::Missed(Reason::Timeout));
+    assert_eq!(node(&result).up(), Some(true), "a round adds at most two intervals to a silence");
+}
+
+#[test]
+fn the_poll_history_is_bounded() {
+    let mut test = TestDeployment::new();
+    test.round(PollOutcome::Pending);
+    test.reply(MASTER);
+    test.later(SECOND, true, PollOutcome::Missed(Reason::Timeout));
+    test.now += SECOND;
+    let at = SystemTime::UNIX_EPOCH + test.now.since_start();
+    let details = vec![Some("Connection refused".into())].into();
+    let result = test.tracker.observe(&Round {
+        details,
+        ..Round::new(at, test.now, vec![PollOutcome::Failed(Reason::Refused)])
+    });
+    let saved: Vec<_> =
+        node(&result).polls.iter().map(|poll| (poll.blind, poll.result.clone())).collect();
+    let failure = PollResult::Failed(Reason::Refused, Some("Connection refused".into()));
+    assert_eq!(
+        saved,
+        [
+            (false, PollResult::Replied(SECOND / 1000)),
+            (true, PollResult::Missed(Reason::Timeout, None)),
+            (false, failure.clone())
+        ]
+    );
+    assert_eq!(node(&result).polls.back().map(|poll| poll.at), Some(at));
+
+    let before = Arc::clone(&result.view);
+    let mut last = result;
+    for _ in 0..30 {
+        last = test.reply(MASTER);
+    }
+    assert_eq!(
+        (node(&last).polls.len(), before.nodes[NodeIndex::new(0)].polls.len()),
+        (20, 3),
+        "bounded, and an earlier view does not change"
+    );
+    assert!(node(&last).polls.iter().all(|poll| poll.result == PollResult::Replied(SECOND / 1000)));
+    test.reply(&format!("{MASTER}master_replid:{}\n", "a".repeat(40)));
+    let result = test.reply(&format!(
+        "run_id:other\nuptime_in_seconds:9000\nrole:master\nmaster_replid:{}\n",
+        "b".repeat(40)
+    ));
+    assert_eq!(
+        node(&result).polls.back().map(|poll| poll.result.clone()),
+        Some(PollResult::Failed(Reason::Identity, None)),
+        "the reply of an unrelated server"
+    );
+}
+
+#[test]
+fn uptime_distinguishes_restart_and_replacement() {
+    let mut test = TestDeployment::new();
+    test.reply(MASTER);
+    let result = test.reply("run_id:y\nuptime_in_seconds:1\nrole:master\n");
+    assert_eq!((node(&result).process.restarts, kinds(&result)), (1, vec!["restarted"]));
+    let result = test.reply("run_id:z\nuptime_in_seconds:5000\nrole:slave\n");
+    assert_eq!(
+        (node(&result).process.replacements, kinds(&result)),
+        (1, vec!["node_replaced", "role_changed"])
+    );
+    assert_eq!(node(&result).unexpected_role(), Some(true));
+}
+
+#[test]
+fn an_unrelated_server_replaces_a_node_after_a_minute() {
+    let server = |run_id: &str, history: char| {
+        let replid = history.to_string().repeat(40);
+        format!("run_id:{run_id}\nuptime_in_seconds:5000\nrole:master\nmaster_replid:{replid}\n")
+    };
+    let mut test = TestDeployment::new();
+    test.reply(&server("x", 'a'));
+    // A process with the same history replaces the node at once.
+    assert_eq!(kinds(&test.reply(&server("y", 'a'))), ["node_replaced"]);
+    for _ in 0..3 {
+        let result = test.reply(&server("z", 'b'));
+        assert_eq!(
+            node(&result).last.as_ref().and_then(|last| last.identity.run_id.as_deref()),
+            Some("y"),
+            "the reply of the unrelated server is ignored"
+        );
+    }
+    let result = test.reply(&server("z", 'b'));
+    assert_eq!(
+        node(&result).presence,
+        NodeState::Down { reason: Reason::Identity, since: Monotonic::from_start(SECOND * 5) }
+    );
+    assert_eq!(kinds(&test.reply(&server("y", 'a'))), ["node_back"]);
+    for _ in 0..60 {
+        test.reply(&server("z", 'b'));
+    }
+    assert_eq!(kinds(&test.reply(&server("z", 'b'))), ["node_back", "node_replaced"]);
+}
+
+#[test]
+fn a_changed_role_is_an_event_the_first_role_is_not() {
+    let mut test = TestDeployment::new();
+    assert_eq!(kinds(&test.reply(MASTER)), Vec::<&str>::new());
+    let result = test.reply("run_id:x\nrole:slave\nmaster_link_status:up\n");
+    assert_eq!(
+        result.events[0].kind,
+        EventKind::RoleChanged { from: Role::Master, to: Role::Replica }
+    );
+}
+
+#[test]
+fn link_states() {
+    let replica = |status: &str| format!("run_id:x\nrole:slave\n{status}");
+    let mut test = TestDeployment::new();
+    let mut check = |status: &str, state: LinkState, drops: u64, events: &[&str]| {
+        let result = test.reply(&replica(status));
+        assert_eq!(
+            (node(&result).link.state, node(&result).link.drops),
+            (Some(state), drops),
+            "{status}"
+        );
+        assert_eq!(kinds(&result), events, "{status}");
+    };
+    let (down, sync) = (
+        "master_link_status:down\nmaster_sync_in_progress:0\n",
+        "master_link_status:down\nmaster_sync_in_progress:1\n",
+    );
+    check(&format!("{down}master_link_down_since_seconds:-1"), LinkState::NeverUp, 0, &[]);
+    check(&format!("{down}master_link_down_since_seconds:1795226552"), LinkState::NeverUp, 0, &[]);
+    check(sync, LinkState::Syncing, 0, &[]);
+    check(
+        "master_link_status:up\nmaster_last_io_seconds_ago:10",
+        LinkState::Up,
+        0,
+        &["full_resync"],
+    );
+    check("master_link_status:up\nmaster_last_io_seconds_ago:21", LinkState::Stalled, 0, &[]);
+    check(
+        &format!("{down}master_link_down_since_seconds:4"),
+        LinkState::Lost,
+        1,
+        &["link_dropped"],
+    );
+    for _ in 0..2 {
+        check(sync, LinkState::Syncing, 1, &[]);
+        check(&format!("{down}master_link_down_since_seconds:4"), LinkState::Lost, 1, &[]);
+    }
+    check(sync, LinkState::SyncLooping, 1, &[]);
+    check("master_link_status:up", LinkState::Up, 1, &["link_restored", "full_resync"]);
+    check(sync, LinkState::Syncing, 2, &["link_dropped"]);
+}
+
+#[test]
+fn errors_are_counted_without_those_of_rolecall() {
+    let info = |run_id: &str, noperm: u64, total: u64| {
+        format!(
+            "run_id:{run_id}\nrole:master\ntotal_error_replies:{total}\n# Errorstats\n\
+             errorstat_NOPERM:count={noperm}\n"
+        )
+    };
+    let mut test = TestDeployment::new();
+    let mut check = |info: &str, own: &[&str], noperm: u64, total: u64| {
+        let result = test.round(reply(info, |reply| {
+            reply.own_errors = own.iter().map(|code| ((*code).into(), 1)).collect();
+        }));
+        let counters = &node(&result).counters;
+        let counted = counters
+            .errors()
+            .expect("a table")
+            .find(|(code, _)| *code == "NOPERM")
+            .expect("watched")
+            .1;
+        assert_eq!((counted, counters.error_replies()), (noperm, Some(total)), "{info}");
+    };
+    check(&info("x", 7, 9), &[], 0, 0);
+    check(&info("x", 8, 10), &["NOPERM"], 0, 0);
+    check(&info("x", 10, 12), &[], 2, 2);
+    check(&info("x", 10, 12), &["NOPERM"], 2, 2);
+    check(&info("x", 1, 1), &[], 3, 3);
+    check(&info("y", 4, 5), &[], 7, 8);
+}
+
+#[test]
+fn counts_of_a_replacement_are_not_new() {
+    let info = |run_id: &str, uptime: u64, readonly: u64| {
+        format!(
+            "run_id:{run_id}\nuptime_in_seconds:{uptime}\nrole:master\n\
+             total_error_replies:{readonly}\n# Errorstats\nerrorstat_READONLY:count={readonly}\n"
+        )
+    };
+    let mut test = TestDeployment::new();
+    let mut check = |info: &str, counted: u64| {
+        let result = test.reply(info);
+        let counters = &node(&result).counters;
+        let readonly = counters.errors().expect("a table").find(|(code, _)| *code == "READONLY");
+        assert_eq!(
+            (readonly, counters.error_replies()),
+            (Some(("READONLY", counted)), Some(counted)),
+            "{info}"
+        );
+    };
+    check(&info("x", 5000, 10), 0);
+    check(&info("x", 5000, 11), 1);
+    check(&info("y", 9000, 700), 1);
+    check(&info("y", 9000, 702), 3);
+    check(&info("z", 1, 4), 7);
+}
+
+#[test]
+fn a_replica_listed_twice_is_shown_once() {
+    let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+    deployment.add("a", "10.0.0.5:6379", None);
+    deployment.add("b", "[::1]:6379", None);
+    assert!(deployment.alias("172.17.0.2:6379", "[::1]:6379"));
+    let mut test = TestDeployment {
+        tracker: DeploymentTracker::new(Arc::new(deployment)),
+        now: Monotonic::START,
+    };
+    let info = "run_id:x\nrole:master\n\
+                slave0:ip=::1,port=6379,state=online,offset=10,lag=60\n\
+                slave1:ip=::1,port=6379,state=online,offset=90,lag=0\n\
+                slave2:ip=172.17.0.2,port=6379,state=wait_bgsave,offset=0,lag=0\n\
+                slave3:ip=10.0.0.9,port=6379,state=online,offset=80,lag=1\n";
+    let round = Round::new(
+        SystemTime::UNIX_EPOCH,
+        Monotonic::from_start(SECOND),
+        vec![reply(info, |_| {}), PollOutcome::Pending],
+    );
+    let result = test.tracker.observe(&round);
+    let attached: Vec<_> = node(&result)
+        .attached_replicas
+        .iter()
+        .map(|replica| (replica.name.as_str(), replica.reported.offset))
+        .collect();
+    assert_eq!(attached, [("10.0.0.9:6379", 80), ("b", 90)]);
+}
+
+#[test]
+fn a_disabled_error_table_is_absent() {
+    let mut test = TestDeployment::new();
+    test.reply("run_id:x\nrole:master\n# Errorstats\nerrorstat_OOM:count=2\n");
+    let result =
+        test.reply("run_id:x\nrole:master\n# Errorstats\nerrorstat_ERRORSTATS_DISABLED:count=1\n");
+    assert!(node(&result).counters.errors().is_none());
+    let result = test.reply("run_id:x\nrole:master\n# Errorstats\nerrorstat_OOM:count=1\n");
+    let oom = node(&result).counters.errors().expect("a table").find(|(code, _)| *code == "OOM");
+    assert_eq!(oom, Some(("OOM", 1)));
+}
+
+#[test]
+fn topology_commands_are_counted_from_the_first_reply() {
+    let stats = |text: &str| {
+        let commands = Arc::new(CommandStats::parse(text));
+        reply(MASTER, |reply| {
+            Arc::make_mut(&mut reply.snapshot).commands = Some(commands);
+            reply.commands_read = true;
+        })
+    };
+    let mut test = TestDeployment::new();
+    test.round(stats("cmdstat_replicaof:calls=3,usec=1"));
+    let result = test.round(stats(
+        "cmdstat_replicaof:calls=6,usec=1,rejected_calls=4,failed_calls=1\n\
+         cmdstat_config|set:calls=1,usec=1",
+    ));
+    let counted: Vec<_> =
+        node(&result).counters.topology().filter(|(_, total)| *total > 0).collect();
+    assert_eq!(counted, [("replicaof", 2), ("config_set", 1)]);
+}
+
+#[test]
+fn refused_writes_are_derived_from_the_state() {
+    let check = |info: &str, config: &[(&str, &str)], refused: &[RefusalReason]| {
+        let outcome = reply(info, |reply| {
+            let pairs = config.iter().flat_map(|(name, value)| {
+                [Reply::Text((*name).to_owned()), Reply::Text((*value).to_owned())]
+            });
+            let mut read = Config::default();
+            read.add(&Reply::Array(pairs.collect()));
+            Arc::make_mut(&mut reply.snapshot).config = Some(Arc::new(read));
+        });
+        let result = TestDeployment::new().round(outcome);
+        let active: Vec<_> = node(&result)
+            .writes_refused
+            .iter()
+            .filter(|(_, is_active)| *is_active)
+            .map(|(reason, _)| *reason)
+            .collect();
+        assert_eq!(active, refused, "{info} {config:?}");
+    };
+    let failed_save = "run_id:x\nrole:master\nrdb_last_bgsave_status:err\n";
+    check(MASTER, &[], &[]);
+    check(
+        "run_id:x\nrole:master\naof_enabled:1\naof_last_write_status:err\n",
+        &[],
+        &[RefusalReason::MisconfAof],
+    );
+    check("run_id:x\nrole:master\naof_enabled:0\naof_last_write_status:err\n", &[], &[]);
+    check(
+        failed_save,
+        &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "yes")],
+        &[RefusalReason::MisconfRdb],
+    );
+    check(failed_save, &[("save", ""), ("stop-writes-on-bgsave-error", "yes")], &[]);
+    check(failed_save, &[("save", "3600 1"), ("stop-writes-on-bgsave-error", "no")], &[]);
+    check(
+        "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:noeviction\nused_memory:101\n",
+        &[],
+        &[RefusalReason::Oom],
+    );
+    check(
+        "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\n",
+        &[],
+        &[],
+    );
+    let evicting = "run_id:x\nrole:master\nmaxmemory:100\nmaxmemory_policy:volatile-lru\n\
+                    used_memory:101\ncurrent_eviction_exceeded_time";
+    check(&format!("{evicting}:12\n"), &[], &[RefusalReason::Oom]);
+    check(&format!("{evicting}:0\n"), &[], &[]);
+    check(
+        "run_id:x\nrole:master\nmin_slaves_good_slaves:0\n",
+        &[("min-replicas-to-write", "1")],
+        &[RefusalReason::Noreplicas],
+    );
+    check("run_id:x\nrole:master\nloading:1\n", &[], &[RefusalReason::Loading]);
+    check("run_id:x\nrole:slave\nloading:1\naof_enabled:1\naof_last_write_status:err\n", &[], &[]);
+}
+
+#[test]
+fn a_server_that_evicts_keys_accepts_writes() {
+    let above = |evicted: u32| {
+        let memory = "maxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\n\
+                      current_eviction_exceeded_time:500";
+        reply(&format!("run_id:x\nrole:master\n{memory}\nevicted_keys:{evicted}\n"), |_| {})
+    };
+    let mut test = TestDeployment::new();
+    let refused =
+        |result: &RoundResult| node(result).writes_refused.contains(&(RefusalReason::Oom, true));
+    assert!(refused(&test.round(above(10))), "it is not known yet if the server evicts keys");
+    assert!(!refused(&test.round(above(11))));
+    assert!(refused(&test.round(above(11))));
+}
