@@ -32,7 +32,7 @@ fn a_majority_is_more_than_half_of_all_configured() {
     let (a, b) = (|epoch| Some(master_report(A, epoch)), |epoch| Some(master_report(B, epoch)));
     let down = || {
         Some(changed(master_report(A, 1), |report| {
-            report.master.held = MasterState::ObjectivelyDown
+            report.master.held = MasterState::ObjectivelyDown;
         }))
     };
     for (sentinels, majority, evidence) in [
@@ -56,7 +56,7 @@ fn a_disagreement_is_info_for_a_minute() {
     let a = || Some(master_report(A, 1));
     let late = || {
         Some(changed(master_report(A, 1), |report| {
-            report.master.role_reported = Some(Role::Replica)
+            report.master.role_reported = Some(Role::Replica);
         }))
     };
     for (b, sentinels, severity, shown) in [
@@ -101,7 +101,7 @@ fn the_quorum_is_lost_if_most_sentinels_report_it() {
     let ok = || Some(master_report(A, 1));
     let no = || {
         Some(changed(master_report(A, 1), |report| {
-            report.quorum = Some(Quorum { ok: false, usable: Some(1) })
+            report.quorum = Some(Quorum { ok: false, usable: Some(1) });
         }))
     };
     for (sentinels, lost) in

@@ -320,7 +320,7 @@ fn a_sentinel_without_the_master_removes_no_replica() {
     let mut test = TestDeployment::healthy(PLAIN);
     test.servers.remove(A);
     test.all(&changed(report(A, 1, &[]), |report| {
-        report.master.held = MasterState::ObjectivelyDown
+        report.master.held = MasterState::ObjectivelyDown;
     }));
     assert_eq!(data(&test.rounds(60)), [A, B, C]);
 }

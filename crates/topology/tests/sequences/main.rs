@@ -295,7 +295,7 @@ fn a_synchronization_does_not_break_a_chain() {
 #[test]
 fn an_expected_role_does_not_outweigh_a_failover() {
     let mut test = TestDeployment::of(2, |deployment| {
-        deployment.add("n1", "h:1", Some(snapshot::Role::Master))
+        deployment.add("n1", "h:1", Some(snapshot::Role::Master));
     });
     test.rounds(2, &[reply(&master("x", 'a')), reply(&replica("y", 'a', 1))]);
     let promoted = reply(&InfoReply { continues: Some('a'), ..master("y", 'b') });
