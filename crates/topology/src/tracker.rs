@@ -19,7 +19,7 @@ use crate::model::event_history::EventHistory;
 use crate::model::node::{AttachedView, NodeState, NodeView, PollStats};
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::read_request::ReadRequest;
-use crate::model::round::{PollOutcome, Round};
+use crate::model::round::{PollOutcome, Round, SentinelMessage};
 use crate::model::saved_state::{SavedNode, SavedState};
 use crate::model::sentinels::SentinelsView;
 use crate::model::shard::ShardView;
@@ -155,7 +155,8 @@ impl DeploymentTracker {
             listed: &changes.listed,
         };
         let ghosts = std::mem::take(&mut changes.ghosts);
-        let (shards, cluster) = self.observe_shards(&mut nodes.views, ghosts, &context);
+        let shards = self.shards.observe(&mut nodes.views, &self.cluster, &context);
+        let cluster = self.cluster_view(&nodes.views, &shards, ghosts, &context);
         let primaries: Vec<_> = shards.iter().flat_map(ShardView::primaries).copied().collect();
         let endpoints = self.endpoints.observe(&nodes.views, &primaries, &context);
         if let Some(sentinels) = &mut sentinels {
@@ -163,7 +164,7 @@ impl DeploymentTracker {
         }
 
         let RoundNodes { deployment, previous, views, .. } = nodes;
-        let mut view = DeploymentView {
+        let view = DeploymentView {
             at: Some(round.at),
             now: round.now,
             expect,
@@ -178,14 +179,7 @@ impl DeploymentTracker {
             history: Arc::clone(&previous.history),
             deployment,
         };
-        view.findings = self.findings.observe(&view);
-        let events = events::between(&previous, &view, &round.messages);
-        if !events.is_empty() {
-            let mut history = EventHistory::clone(&view.history);
-            history.add(&events, view.nodes.len());
-            view.history = Arc::new(history);
-        }
-        self.view = Arc::new(view);
+        let events = self.publish(view, &previous, &round.messages);
         let requests = self.read_requests(changes.unnamed);
         RoundResult { view: Arc::clone(&self.view), events, requests }
     }
@@ -285,20 +279,38 @@ impl DeploymentTracker {
         }
     }
 
-    /// Updates the shards and the state of the cluster.
-    fn observe_shards(
+    /// Returns the state of the cluster; `None` if the deployment is none.
+    fn cluster_view(
         &mut self,
-        nodes: &mut NodeVec<NodeView>,
+        nodes: &NodeVec<NodeView>,
+        shards: &[ShardView],
         ghosts: Vec<String>,
         context: &RoundContext<'_>,
-    ) -> (Vec<ShardView>, Option<ClusterView>) {
+    ) -> Option<ClusterView> {
         if context.deployment.kind != DeploymentKind::Cluster {
-            return (self.shards.observe_single(nodes, context), None);
+            return None;
         }
-        let shards = self.shards.observe_cluster(nodes, &self.cluster, context);
         let stale: Vec<_> = shards.iter().flat_map(|shard| &shard.stale_masters).copied().collect();
-        let cluster = self.cluster.view(nodes, &stale, ghosts);
-        (shards, Some(cluster))
+        Some(self.cluster.view(nodes, &stale, ghosts))
+    }
+
+    /// Adds the findings and the events of the round to the view, makes it the current one and
+    /// returns the events.
+    fn publish(
+        &mut self,
+        mut view: DeploymentView,
+        previous: &DeploymentView,
+        messages: &[SentinelMessage],
+    ) -> Vec<Event> {
+        view.findings = self.findings.observe(&view);
+        let events = events::between(previous, &view, messages);
+        if !events.is_empty() {
+            let mut history = EventHistory::clone(&view.history);
+            history.add(&events, view.nodes.len());
+            view.history = Arc::new(history);
+        }
+        self.view = Arc::new(view);
+        events
     }
 
     /// Returns the replies that should be read in the next round. `unnamed` are IP addresses whose

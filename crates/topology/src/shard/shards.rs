@@ -11,7 +11,7 @@ use snapshot::Role;
 
 use crate::discovery::cluster::{ClusterTracker, SlotOwner};
 use crate::model::cluster::SLOTS;
-use crate::model::deployment::{Deployment, Labels, NodeKind};
+use crate::model::deployment::{Deployment, DeploymentKind, Labels, NodeKind};
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::read_request::ReadRequest;
@@ -51,12 +51,26 @@ struct ClusterShard {
 }
 
 impl ShardsTracker {
-    /// Processes one round of a deployment that is no cluster.
-    pub(crate) fn observe_single(
+    /// Processes one round.
+    pub(crate) fn observe(
+        &mut self,
+        nodes: &mut NodeVec<NodeView>,
+        cluster: &ClusterTracker,
+        round: &RoundContext<'_>,
+    ) -> Vec<ShardView> {
+        match round.deployment.kind {
+            DeploymentKind::Cluster => self.observe_cluster(nodes, cluster, round),
+            DeploymentKind::Static | DeploymentKind::Sentinel | DeploymentKind::Dns => {
+                vec![self.observe_single(nodes, round)]
+            }
+        }
+    }
+
+    fn observe_single(
         &mut self,
         nodes: &mut NodeVec<NodeView>,
         round: &RoundContext<'_>,
-    ) -> Vec<ShardView> {
+    ) -> ShardView {
         let members: Vec<_> = nodes.indices().collect();
         let context = ShardContext {
             round,
@@ -65,11 +79,10 @@ impl ShardsTracker {
             labels: &round.previous.shards[0].labels,
             slot_owner: None,
         };
-        vec![self.single.observe(nodes, &context)]
+        self.single.observe(nodes, &context)
     }
 
-    /// Processes one round of a cluster.
-    pub(crate) fn observe_cluster(
+    fn observe_cluster(
         &mut self,
         nodes: &mut NodeVec<NodeView>,
         cluster: &ClusterTracker,
