@@ -34,7 +34,7 @@ struct TestDeployment {
     tracker: DeploymentTracker,
     servers: BTreeMap<usize, Server>,
     silent: Vec<usize>,
-    wanted: Vec<ReadRequest>,
+    requests: Vec<ReadRequest>,
     events: Vec<(&'static str, String)>,
     maps: usize,
 }
@@ -81,7 +81,7 @@ impl TestDeployment {
             tracker: DeploymentTracker::new(Arc::new(deployment)),
             servers,
             silent: vec![],
-            wanted: vec![],
+            requests: vec![],
             events: vec![],
             maps: 0,
         }
@@ -161,7 +161,7 @@ impl TestDeployment {
                 let number =
                     number.map(|_| self.servers.iter().find(is_at).map_or(0, |(own, _)| *own));
                 number.map_or(PollOutcome::Pending, |number| {
-                    self.poll(number, self.wanted.contains(&ReadRequest::ClusterMap(index)))
+                    self.poll(number, self.requests.contains(&ReadRequest::ClusterMap(index)))
                 })
             });
             let result = self.tracker.observe(&Round::new(
@@ -169,11 +169,11 @@ impl TestDeployment {
                 now,
                 outcomes.collect(),
             ));
-            self.wanted = result.requests;
+            self.requests = result.requests;
             self.maps = self
-                .wanted
+                .requests
                 .iter()
-                .filter(|wanted| matches!(wanted, ReadRequest::ClusterMap(_)))
+                .filter(|request| matches!(request, ReadRequest::ClusterMap(_)))
                 .count();
             self.events.extend(result.events.into_iter().map(|event| match event.kind {
                 EventKind::PrimaryChanged { from, to, cause } => (

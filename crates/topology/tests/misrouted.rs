@@ -111,7 +111,7 @@ struct TestDeployment {
     servers: Vec<Server>,
     tracker: DeploymentTracker,
     now: Monotonic,
-    wanted: Vec<ReadRequest>,
+    requests: Vec<ReadRequest>,
     view: Arc<DeploymentView>,
 }
 
@@ -130,7 +130,7 @@ impl TestDeployment {
             view: tracker.view(),
             tracker,
             now: Monotonic::START,
-            wanted: Vec::new(),
+            requests: Vec::new(),
         };
         test.rounds(2, |_| {});
         test
@@ -138,9 +138,9 @@ impl TestDeployment {
 
     fn round(&mut self) {
         self.now += SECOND;
-        let wanted = std::mem::take(&mut self.wanted);
+        let requests = std::mem::take(&mut self.requests);
         let poll = |(index, server): (usize, &mut Server)| {
-            server.poll(wanted.contains(&ReadRequest::ClientList(NodeIndex::new(index))))
+            server.poll(requests.contains(&ReadRequest::ClientList(NodeIndex::new(index))))
         };
         let outcomes = self.servers.iter_mut().enumerate().map(poll).collect();
         self.observe(outcomes);
@@ -152,7 +152,7 @@ impl TestDeployment {
             self.now,
             outcomes,
         ));
-        (self.view, self.wanted) = (result.view, result.requests);
+        (self.view, self.requests) = (result.view, result.requests);
     }
 
     /// Runs several rounds. `happens` is called before each.

@@ -168,11 +168,11 @@ fn the_poll_history_is_bounded() {
         details,
         ..Round::new(at, test.now, vec![PollOutcome::Failed(Reason::Refused)])
     });
-    let saved: Vec<_> =
+    let polls: Vec<_> =
         node(&result).polls.iter().map(|poll| (poll.blind, poll.result.clone())).collect();
     let failure = PollResult::Failed(Reason::Refused, Some("Connection refused".into()));
     assert_eq!(
-        saved,
+        polls,
         [
             (false, PollResult::Replied(SECOND / 1000)),
             (true, PollResult::Missed(Reason::Timeout, None)),

@@ -149,7 +149,7 @@ fn masters_listed_together_are_related() {
         [(one, vec![at(3), at(4)], vec![at(4)], vec![]), (two, vec![], vec![], vec![at(4)])]
     {
         test.servers.insert(B, master_of("y", 'e'));
-        test.all(&master_report(A, 1));
+        test.set_reports(&master_report(A, 1));
         let shard = test.rounds(3).shards[0].clone();
         assert_eq!(
             (&shard.split_brain.masters, &shard.stale_masters, &shard.unrelated_masters),
@@ -174,7 +174,7 @@ fn sentinel_reports_decide_the_cause_of_a_failover() {
         let mut test = TestDeployment::healthy(PLAIN);
         test.servers.remove(A);
         test.servers.insert(B, promoted("y", 'a', 'b'));
-        test.all(&report);
+        test.set_reports(&report);
         test.rounds(5);
         assert_eq!(test.events_of("primary_changed"), [format!("{A} to {B}, {cause}")]);
     }
@@ -185,6 +185,6 @@ fn each_kind_of_disagreement_has_its_own_start() {
     let mut test = TestDeployment::healthy(PLAIN);
     test.sentinels[2] = Some(master_report(B, 0));
     assert_eq!(severity_of(&test.rounds(70), Disagreement), Some(Warning));
-    test.all(&master_report(B, 2));
+    test.set_reports(&master_report(B, 2));
     assert_eq!(severity_of(&test.rounds(5), Disagreement), Some(Info));
 }

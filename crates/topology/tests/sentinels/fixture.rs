@@ -33,7 +33,7 @@ pub(crate) struct TestDeployment {
     pub(crate) sentinels: [Option<MasterReport>; 3],
     pub(crate) servers: BTreeMap<&'static str, String>,
     pub(crate) names: HostNames,
-    pub(crate) wanted: Vec<ReadRequest>,
+    pub(crate) requests: Vec<ReadRequest>,
     pub(crate) events: Vec<(&'static str, String)>,
 }
 
@@ -75,7 +75,7 @@ impl TestDeployment {
             sentinels,
             servers,
             names,
-            wanted: Vec::new(),
+            requests: Vec::new(),
             events: Vec::new(),
         }
     }
@@ -83,12 +83,12 @@ impl TestDeployment {
     /// Creates the primary A and its replicas B and C, which all Sentinels list.
     pub(crate) fn healthy(template: &str) -> Self {
         let mut test = TestDeployment::new(template, |_| {});
-        test.all(&master_report(A, 1));
+        test.set_reports(&master_report(A, 1));
         test.rounds(3);
         test
     }
 
-    pub(crate) fn all(&mut self, report: &MasterReport) {
+    pub(crate) fn set_reports(&mut self, report: &MasterReport) {
         self.sentinels = [(); 3].map(|()| Some(report.clone()));
     }
 
@@ -113,7 +113,7 @@ impl TestDeployment {
                 ..Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes.collect())
             };
             let result = self.tracker.observe(&round);
-            self.wanted = result.requests;
+            self.requests = result.requests;
             self.events.extend(result.events.into_iter().map(|event| match &event.kind {
                 EventKind::PrimaryChanged { from, to, cause } => {
                     (event.kind.label(), format!("{from} to {to}, {}", cause.label()))

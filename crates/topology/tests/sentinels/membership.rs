@@ -16,7 +16,7 @@ fn an_unlisted_node_leaves_after_forget_after() {
     test.sentinels = [const { None }; 3];
     assert_eq!(data(&test.rounds(30)), [A, B, C], "without reports no node leaves");
     for replicas in [&[up(B)][..], &[up(B), up(C)], &[up(B)]] {
-        test.all(&report(A, 1, replicas));
+        test.set_reports(&report(A, 1, replicas));
         assert_eq!(data(&test.rounds(10)), [A, B, C], "it was listed again in between");
     }
     assert_eq!((data(&test.rounds(1)), data(&test.rounds(20))), (vec![A, B], vec![A, B]));
@@ -24,7 +24,7 @@ fn an_unlisted_node_leaves_after_forget_after() {
     // A master stays while it replies.
     let mut test = TestDeployment::healthy(PLAIN);
     test.servers.insert(C, promoted("z", 'a', 'c'));
-    test.all(&report(A, 1, &[up(B)]));
+    test.set_reports(&report(A, 1, &[up(B)]));
     let view = test.rounds(30);
     assert_eq!((data(&view), view.shards[0].split_brain.masters.len()), (vec![A, B, C], 2));
     test.servers.remove(C);
@@ -46,9 +46,9 @@ fn a_reused_index_has_no_state_of_its_former_node() {
         (c.process.restarts, c.lag.bytes, c.counters.error_replies()),
         (1, Some(400), Some(9))
     );
-    test.all(&report(A, 1, &[up(B)]));
+    test.set_reports(&report(A, 1, &[up(B)]));
     test.rounds(11);
-    test.all(&report(A, 1, &[up(B), up(D)]));
+    test.set_reports(&report(A, 1, &[up(B), up(D)]));
     let view = test.rounds(1);
     let (taken, d) = node(&view, D);
     assert_eq!(
@@ -70,11 +70,11 @@ fn a_reused_index_has_no_state_of_its_former_node() {
 fn a_reused_index_is_not_the_primary() {
     let mut test = TestDeployment::healthy(PLAIN);
     test.servers.remove(A);
-    test.all(&report(B, 2, &[up(C)]));
+    test.set_reports(&report(B, 2, &[up(C)]));
     assert_eq!(test.rounds(10).shards[0].last_primary, Some(at(3)));
     let view = test.rounds(2);
     assert_eq!((view.shards[0].last_primary, severity_of(&view, RedisDown)), (None, None));
-    test.all(&report(B, 2, &[up(C), up(D)]));
+    test.set_reports(&report(B, 2, &[up(C), up(D)]));
     test.servers.insert(D, replica("w", 'a', B));
     let view = test.rounds(2);
     assert_eq!(
@@ -92,10 +92,10 @@ fn a_reused_index_is_not_the_primary() {
 fn a_ghost_is_no_member_until_it_returns() {
     let mut test = TestDeployment::healthy(PLAIN);
     test.servers.remove(C);
-    test.all(&report(A, 1, &[up(B), down(C, 600)]));
+    test.set_reports(&report(A, 1, &[up(B), down(C, 600)]));
     let view = test.rounds(3);
     assert_eq!((data(&view), severity_of(&view, Ghosts)), (vec![A, B, C], None));
-    test.all(&report(A, 1, &[up(B), down(C, 601)]));
+    test.set_reports(&report(A, 1, &[up(B), down(C, 601)]));
     let view = test.rounds(20);
     assert_eq!(
         (data(&view), test.events_of("node_gone"), severity_of(&view, RedisDown)),
@@ -106,7 +106,7 @@ fn a_ghost_is_no_member_until_it_returns() {
         (Some(Warning), [C, ""].map(Into::into))
     );
     test.servers.insert(C, replica("z2", 'a', A));
-    test.all(&report(A, 1, &[up(B), up(C)]));
+    test.set_reports(&report(A, 1, &[up(B), up(C)]));
     let view = test.rounds(2);
     assert_eq!(
         (data(&view), kinds(&view), test.events_of("node_discovered")),
@@ -114,7 +114,7 @@ fn a_ghost_is_no_member_until_it_returns() {
     );
     // A ghost in the first list never becomes a member.
     let mut test = TestDeployment::new(PLAIN, |_| {});
-    test.all(&report(A, 1, &[up(B), down(C, 700)]));
+    test.set_reports(&report(A, 1, &[up(B), down(C, 700)]));
     let view = test.rounds(5);
     assert_eq!(
         (data(&view), test.events.len(), kinds(&view)),
@@ -129,7 +129,7 @@ fn a_node_that_one_sentinel_considers_up_stays() {
     });
     for doubt in [master_report(A, 1), report(A, 1, &[down(C, 20)]), cut_off] {
         let mut test = TestDeployment::healthy(PLAIN);
-        test.all(&report(A, 1, &[up(B), down(C, 700)]));
+        test.set_reports(&report(A, 1, &[up(B), down(C, 700)]));
         assert_eq!(
             (data(&test.rounds(20)), test.events.len()),
             (vec![A, B, C], 0),
@@ -151,7 +151,7 @@ fn a_configured_sentinel_is_no_ghost() {
         down("10.0.1.9:26379", 700),
         up("10.0.1.8:26379"),
     ]);
-    test.all(&changed(master_report(A, 1), |report| report.sentinels = Some(others)));
+    test.set_reports(&changed(master_report(A, 1), |report| report.sentinels = Some(others)));
     test.rounds(2);
     test.sentinels[2] = None;
     let view = test.rounds(5);
@@ -174,14 +174,14 @@ fn a_configured_sentinel_is_no_ghost() {
 fn missing_host_names_are_requested() {
     let mut test = TestDeployment::new("{short}", |_| {});
     test.names = [("10.0.0.4".to_owned(), Some("redis-2.other".to_owned()))].into();
-    test.all(&report(A, 1, &[up("redis-2.svc:6379"), up(C), up(D)]));
+    test.set_reports(&report(A, 1, &[up("redis-2.svc:6379"), up(C), up(D)]));
     assert_eq!(
         data(&test.rounds(1)),
         ["redis-2", D],
         "the second node of a name has its address as label"
     );
     assert_eq!(
-        test.wanted,
+        test.requests,
         ["10.0.0.1", "10.0.0.3"].map(|address| ReadRequest::HostName(address.to_owned()))
     );
     test.names.extend([
@@ -189,7 +189,7 @@ fn missing_host_names_are_requested() {
         ("10.0.0.3".to_owned(), None),
     ]);
     assert_eq!(
-        (data(&test.rounds(1)), test.wanted.len()),
+        (data(&test.rounds(1)), test.requests.len()),
         (vec!["redis-2", D, "redis-0", "10.0.0.3"], 0)
     );
 }
@@ -200,7 +200,7 @@ fn a_moved_node_keeps_its_name() {
     test.servers.remove(C);
     let before = test.rounds(4);
     test.servers.insert(D, replica("z2", 'a', A).replace(":1000", ":1"));
-    test.all(&report(A, 1, &[up(B), up(D)]));
+    test.set_reports(&report(A, 1, &[up(B), up(D)]));
     let view = test.rounds(20);
     assert_eq!((data(&view), kinds(&view)), (vec!["redis-0", "redis-1", "redis-2"], vec![]));
     let (index, moved) = node(&view, "redis-2");
@@ -222,14 +222,18 @@ fn a_moved_node_keeps_its_name() {
 fn two_addresses_of_one_run_id_are_one_node() {
     let run = |run_id: &str, address| WatchedMaster { run_id: run_id.into(), ..up(address) };
     let mut test = TestDeployment::new(PLAIN, |_| {});
-    test.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C)]));
+    test.set_reports(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C)]));
     let view = test.rounds(2);
     assert_eq!(
         (data(&view), view.deployment.index(B)),
         (vec!["redis-1:6379", A, C], view.deployment.index("redis-1:6379"))
     );
     // A member is listed at another address later.
-    test.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C), run("z", D)]));
+    test.set_reports(&report(
+        A,
+        1,
+        &[run("y", B), run("y", "redis-1:6379"), run("z", C), run("z", D)],
+    ));
     let view = test.rounds(2);
     assert_eq!(
         (data(&view), view.deployment.index(D)),
@@ -242,7 +246,7 @@ fn two_addresses_of_one_run_id_are_one_node() {
         deployment.discovery.as_mut().expect("discovery").address_map = map;
     });
     test.servers.extend([("127.0.0.1:7003", replica("z", 'a', A)), (C, master_of("another", 'e'))]);
-    test.all(&master_report(A, 1));
+    test.set_reports(&master_report(A, 1));
     let view = test.rounds(3);
     assert_eq!(
         (data(&view), &*node(&view, C).1.node.address, kinds(&view)),
@@ -259,7 +263,7 @@ fn saved_state_is_restored_on_discovery() {
     // In the meantime B took over, and A returned as its replica.
     test.servers
         .extend([(A, replica("x2", 'b', B).replace(":1000", ":1")), (B, promoted("y", 'a', 'b'))]);
-    test.all(&master_report(B, 2));
+    test.set_reports(&master_report(B, 2));
     test.rounds(5);
     assert_eq!(test.events_of("restarted"), [A]);
     assert!(test.events_of("primary_changed")[0].starts_with(&format!("{A} to {B}, ")));
@@ -277,7 +281,7 @@ fn the_address_map_applies_to_the_primary() {
     });
     let info = test.servers.remove(A).expect("a server");
     test.servers.insert("127.0.0.1:7001", info);
-    test.all(&master_report(A, 1));
+    test.set_reports(&master_report(A, 1));
     let view = test.rounds(70);
     assert_eq!((primary(&view), kinds(&view)), (Some((A, PrimaryEvidence::Sentinel)), vec![]));
 }
@@ -288,12 +292,12 @@ fn the_old_address_of_a_moved_node_is_no_new_node() {
         let mut test = TestDeployment::new("{short}", |_| {});
         let info = test.servers.remove(C).expect("a server");
         test.servers.insert(old, info);
-        test.all(&report(A, 1, &[up(B), up(old)]));
+        test.set_reports(&report(A, 1, &[up(B), up(old)]));
         test.rounds(3);
         test.servers.remove(old);
         test.rounds(4);
         test.servers.insert(new, replica("z2", 'a', A).replace(":1000", ":1"));
-        test.all(&report(A, 1, &[up(B), down(old, down_for), up(new)]));
+        test.set_reports(&report(A, 1, &[up(B), down(old, down_for), up(new)]));
         let view = test.rounds(20);
         assert_eq!(
             (data(&view), &*node(&view, "redis-2").1.node.address),
@@ -309,7 +313,7 @@ fn the_old_address_of_a_moved_node_is_no_new_node() {
 #[test]
 fn a_node_does_not_replace_a_sentinel_of_its_name() {
     let mut test = TestDeployment::new("s{port}", |_| {});
-    test.all(&report("10.0.0.9:1", 1, &[]));
+    test.set_reports(&report("10.0.0.9:1", 1, &[]));
     test.sentinels[0] = None;
     let view = test.rounds(2);
     assert_eq!((data(&view), view.deployment.sentinels().count()), (vec!["10.0.0.9:1"], 3));
@@ -319,7 +323,7 @@ fn a_node_does_not_replace_a_sentinel_of_its_name() {
 fn a_sentinel_without_the_master_removes_no_replica() {
     let mut test = TestDeployment::healthy(PLAIN);
     test.servers.remove(A);
-    test.all(&changed(report(A, 1, &[]), |report| {
+    test.set_reports(&changed(report(A, 1, &[]), |report| {
         report.master.held = MasterState::ObjectivelyDown;
     }));
     assert_eq!(data(&test.rounds(60)), [A, B, C]);
@@ -329,7 +333,7 @@ fn a_sentinel_without_the_master_removes_no_replica() {
 fn an_unlisted_master_of_another_history_is_unrelated() {
     let mut test = TestDeployment::healthy(PLAIN);
     test.servers.insert(D, master_of("w", 'd'));
-    test.all(&report(D, 5, &[]));
+    test.set_reports(&report(D, 5, &[]));
     let view = test.rounds(60);
     assert_eq!((data(&view), severity_of(&view, FindingKind::RedisSplitBrain)), (vec![A, D], None));
     assert!(
@@ -350,7 +354,7 @@ fn saved_state_is_kept_until_discovery() {
         (&saved.primary, &saved.nodes[A], &saved.nodes[B])
     );
     // The saved epoch shows that Sentinels did the failover in between.
-    test.all(&master_report(B, 2));
+    test.set_reports(&master_report(B, 2));
     test.servers.extend([
         (A, replica("x", 'b', B)),
         (B, promoted("y", 'a', 'b')),
