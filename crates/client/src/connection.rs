@@ -16,7 +16,7 @@ use fred::types::config::{
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, RespVersion, Value};
 use futures_util::future::try_join_all;
 use secrecy::ExposeSecret;
-use snapshot::{Reason, Reply, ServerError};
+use snapshot::{Reason, Reply, SentCommand, ServerError};
 use socket2_of_fred::TcpKeepalive;
 use tokio::net::lookup_host;
 use tokio::time::timeout;
@@ -56,6 +56,14 @@ pub struct Command {
     pub name: &'static str,
     /// Its arguments.
     pub arguments: Vec<Cow<'static, str>>,
+}
+
+impl Command {
+    /// Returns a command of the table with its last argument, if it takes one.
+    pub fn new(sent: &'static SentCommand, operand: Option<Cow<'static, str>>) -> Self {
+        let fixed = sent.arguments.iter().map(|argument| Cow::Borrowed(*argument));
+        Command { name: sent.name, arguments: fixed.chain(operand).collect() }
+    }
 }
 
 impl Connection {

@@ -39,23 +39,16 @@ pub enum Heard {
 }
 
 impl Subscription {
-    /// Connects and subscribes to the channels that match a pattern, within `limit` each.
+    /// Connects and subscribes to the events of a Sentinel, within `limit` each.
     ///
     /// # Errors
     /// As of [`Connection::open`]; or the server refuses the subscription.
-    pub async fn open(
-        endpoint: &Endpoint,
-        patterns: &[&'static str],
-        limit: Duration,
-    ) -> Result<Self, Failure> {
+    pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
         let mut connection = Connection::open_with(endpoint, limit, MAX_WAITING).await?;
         let messages = connection.client().message_rx();
         // fred's own command takes a refusal for a success. Sent as any other a refusal is its reply, and a success has none: fred takes the
         // confirmations for itself.
-        let command = Command {
-            name: "PSUBSCRIBE",
-            arguments: patterns.iter().map(|pattern| (*pattern).into()).collect(),
-        };
+        let command = Command::new(&snapshot::PSUBSCRIBE, None);
         if let Ok(replies) = timeout(limit.min(REFUSED_WITHIN), connection.run(&[command])).await
             && let Some(error) = replies?.first().and_then(Reply::error)
         {

@@ -122,7 +122,7 @@ impl EndpointChecker {
     ) -> Result<EndpointServer, Failure> {
         let mut connection = Connection::open(&self.brief.endpoint, CONNECT_LIMIT).await?;
         drop(permit);
-        let info = self.send(&mut connection, Command { name: "INFO", arguments: vec![] }).await?;
+        let info = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;
         if let Some(error) = info.error() {
             return Err(Failure::refusal(error));
         }
@@ -139,9 +139,8 @@ impl EndpointChecker {
             let refuses = if let Some(refuses) = known {
                 refuses
             } else {
-                let reply = self
-                    .send(&mut connection, Command { name: "CLIENT", arguments: vec!["ID".into()] })
-                    .await?;
+                let reply =
+                    self.send(&mut connection, Command::new(&snapshot::CLIENT_ID, None)).await?;
                 let refused =
                     reply.error().is_some_and(|error| error.reason() == Some(Reason::Noperm));
                 if refused {

@@ -19,6 +19,7 @@ mod persistence;
 mod reason;
 mod replication;
 mod reply;
+mod sent_commands;
 mod sentinel;
 mod slowlog;
 
@@ -37,6 +38,12 @@ pub use persistence::{Aof, Persistence, Rdb};
 pub use reason::Reason;
 pub use replication::{Attached, Link, LinkStatus, Replication, Role};
 pub use reply::{Reply, ServerError};
+pub use sent_commands::{
+    AUTH, CLIENT_ID, CLIENT_LIST, CLUSTER_INFO, CLUSTER_NODES, CONFIG_GET, INFO, INFO_COMMANDSTATS,
+    INFO_LATENCYSTATS, INFO_SERVER, PSUBSCRIBE, Receiver, SENT_COMMANDS, SENTINEL_CKQUORUM,
+    SENTINEL_MASTERS, SENTINEL_REPLICAS, SENTINEL_SENTINELS, SLOWLOG_GET, SLOWLOG_LEN, SentCommand,
+    is_polling_command,
+};
 pub use sentinel::{
     MasterReport, MasterSettings, MasterState, MasterSummary, Quorum, SentinelReport, WatchedMaster,
 };

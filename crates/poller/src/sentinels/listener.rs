@@ -10,9 +10,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-/// The channels: everything that Sentinels announce, without the greetings that they send one another.
-const PATTERNS: [&str; 2] = ["+*", "-*"];
-
 /// The longest delay between attempts.
 const MAX_DELAY: Duration = Duration::from_secs(10);
 
@@ -34,7 +31,7 @@ pub(super) async fn run(
     let mut lane = ConnectLane::default();
     loop {
         let failure = match shared
-            .open(&mut lane, Subscription::open(&endpoint, &PATTERNS, CONNECT_LIMIT))
+            .open(&mut lane, Subscription::open(&endpoint, CONNECT_LIMIT))
             .await
         {
             Ok(subscription) => {

@@ -468,20 +468,6 @@ fn named(client: &Client) -> Box<str> {
 
 /// It only watches the server: a Sentinel, or somebody whose last command is one of those that exporters send, as we are.
 fn watches(client: &Client) -> bool {
-    const COMMANDS: [&str; 8] = [
-        "client|list",
-        "client|id",
-        "cluster|info",
-        "config",
-        "config|get",
-        "info",
-        "slowlog|len",
-        "slowlog|get",
-    ];
-    // Servers before 7.0 do not tell subcommands apart.
-    const PARENTS: [&str; 3] = ["client", "cluster", "slowlog"];
-    let command = &*client.command;
     (client.name.starts_with("sentinel-") && client.name.ends_with("-cmd"))
-        || COMMANDS.contains(&command)
-        || PARENTS.contains(&command)
+        || snapshot::is_polling_command(&client.command)
 }
