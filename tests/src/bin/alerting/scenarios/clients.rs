@@ -135,14 +135,14 @@ fn long_scripts() -> ScenarioResult {
     let address = server.address();
     let mut reader = Wire::connect(&address, None).expect("cannot connect");
     let _reader = BackgroundLoop::every(SECOND / 20, move || {
-        drop(reader.ask(&["GET", "key"]).expect("no reply"))
+        drop(reader.ask(&["GET", "key"]).expect("no reply"));
     });
     let scenario = ScenarioRun::start(&deployment("a", &[&server]));
     let mut scripts = None;
     let run = |_: &ScenarioRun| {
         let mut wire = Wire::connect(&address, None).expect("cannot connect");
         scripts = Some(BackgroundLoop::every(SECOND * 2, move || {
-            drop(wire.ask(&["EVAL", SCRIPT, "0"]).expect("no reply"))
+            drop(wire.ask(&["EVAL", SCRIPT, "0"]).expect("no reply"));
         }));
     };
     let fault = scenario.inject(run, &[("RedisErrorReplies", "warning")]);
@@ -215,8 +215,8 @@ fn wrong_password() -> ScenarioResult {
     let address = primary.address();
     let log_in = |_: &ScenarioRun| {
         client = Some(BackgroundLoop::every(SECOND / 2, move || {
-            drop(Wire::connect(&address, Some("mistyped")))
-        }))
+            drop(Wire::connect(&address, Some("mistyped")));
+        }));
     };
     let fault = scenario.inject(log_in, &[("RedisClientAuthFailing", "warning")]);
     let repair = |scenario: &ScenarioRun| {
@@ -295,7 +295,7 @@ fn too_many_clients() -> ScenarioResult {
             .map(|_| TcpStream::connect(("127.0.0.1", port)).expect("cannot connect"))
             .collect();
         rejected_client = Some(BackgroundLoop::every(SECOND / 2, move || {
-            drop(TcpStream::connect(("127.0.0.1", port)))
+            drop(TcpStream::connect(("127.0.0.1", port)));
         }));
     };
     let fault = scenario.inject(connect, &[("RedisMaxClients", "warning")]);

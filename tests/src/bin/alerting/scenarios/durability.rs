@@ -302,7 +302,8 @@ fn little_free_space() -> ScenarioResult {
     let scenario = ScenarioRun::start(&format!("[[deployment]]\nname = 'a'\n{node}\n"));
     // About 9 MB stay free, for 10 MB of data.
     let fill = |_: &ScenarioRun| {
-        std::fs::write(disk.path().join("ballast"), vec![0; 55 << 20]).expect("cannot write a file")
+        std::fs::write(disk.path().join("ballast"), vec![0; 55 << 20])
+            .expect("cannot write a file");
     };
     let fault = scenario.inject(fill, &[("RedisDiskSpaceLow", "warning")]);
     fault.repair(|_| disk.free(), &[])
