@@ -1,5 +1,7 @@
 //! Benchmark of the cost of monitoring. Compares Rolecall with redis_exporter 1.45.0 and with a
 //! poller of bare sockets, on the same servers in one run. Started by `tests/bench.sh`.
+//!
+//! `bench fold` measures only the evaluation of rounds, `bench pages` only the web pages.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
@@ -85,7 +87,7 @@ const WARM_UP_COMMANDS: [&str; 50] = [
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
-        Some("fold") => return folds(),
+        Some("fold") => return evaluation(),
         Some("pages") => return pages(),
         _ => {}
     }
@@ -110,7 +112,7 @@ fn main() {
         println!("{}", bare_sockets(&servers, nodes));
     }
     println!("{}", redis_exporter(&servers[0]));
-    folds();
+    evaluation();
     drop(servers);
     pages();
 }
@@ -216,13 +218,13 @@ fn load(port: u16, path: &str) -> (f64, usize) {
 }
 
 /// Measures the evaluation of rounds, without any server.
-fn folds() {
+fn evaluation() {
     println!(
         "\n| evaluation | deployments | nodes of each | per node and round, us |\n\
          | --- | --- | --- | --- |"
     );
     for (deployments, nodes) in [(1000, 1), (333, 3), (1, 1000)] {
-        println!("{}", fold(deployments, nodes));
+        println!("{}", static_evaluation(deployments, nodes));
     }
     println!(
         "\n| evaluation of a cluster | shards | nodes | \
@@ -230,12 +232,12 @@ fn folds() {
          | --- | --- | --- | --- |"
     );
     for shards in [3, 250] {
-        println!("{}", cluster(shards));
+        println!("{}", cluster_evaluation(shards));
     }
 }
 
 /// Measures a cluster of masters with one replica each. The time includes parsing CLUSTER NODES.
-fn cluster(shards: usize) -> String {
+fn cluster_evaluation(shards: usize) -> String {
     const ROUNDS: u32 = 60;
     let nodes = shards * 2;
     let address = |number: usize| format!("10.1.{}.{}:6379", number / 250, number % 250);
@@ -420,7 +422,7 @@ fn redis_exporter(server: &Redis) -> String {
 }
 
 /// Measures the evaluation of captured replies of a master and its replicas.
-fn fold(deployments: u16, nodes: u16) -> String {
+fn static_evaluation(deployments: u16, nodes: u16) -> String {
     const ROUNDS: u32 = 20;
     let captures =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/snapshot/captures/redis-7.0.15");

@@ -127,7 +127,8 @@ fn pool_on_the_old_primary() -> ScenarioResult {
 }
 
 fn long_scripts() -> ScenarioResult {
-    // Redis counts the commands of a script as processed, so the script calls TIME rarely.
+    // The alert is about the share of rejected commands. Redis counts the commands of a script as
+    // processed, so the script calls TIME rarely.
     const SCRIPT: &str = "local function now() local time = redis.call('TIME') \
          return time[1] + time[2] / 1000000 end \
          local begun = now() while now() < begun + 0.5 do for _ = 1, 1000000 do end end return 1";

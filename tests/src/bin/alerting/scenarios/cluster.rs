@@ -111,8 +111,8 @@ fn slots_uncovered() -> ScenarioResult {
     fault.repair(repair, &[])
 }
 
-/// Simulates operators who each see only one side of a partition and fail over by force. Afterwards
-/// each side is a working cluster with all slots.
+/// Simulates an operator who sees only the right side of a partition and forces takeovers there.
+/// The left side fails over by itself. Afterwards each side is a working cluster with all slots.
 fn cluster_partitioned() -> ScenarioResult {
     let mut sides = Sides::new();
     // The left side has two of three masters, which are a majority, and a replica of the third
