@@ -1,4 +1,4 @@
-//! Metrics, findings and events of the daemon, and functions that wait for them.
+//! State of the daemon: its metrics, findings and events, and functions that wait for them.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Network of two sides that can be partitioned, made of network namespaces. It needs root.
 //!
-//! Each side is a bridge. A veth pair connects the two bridges. The test and the daemon that it
+//! Each side is a bridge. Two veth devices connect the bridges. The test and the daemon that it
 //! starts are attached to both bridges and have a separate route to each server. So they reach
 //! every server at its announced address, even during a partition.
 

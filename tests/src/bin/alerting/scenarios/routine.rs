@@ -34,7 +34,7 @@ fn routine_operations() -> ScenarioResult {
     let mut replica = Server::start(VERSION, false, &place, &follow, None);
     replica.until_linked();
     let scratch = Server::alone(VERSION);
-    let pair = format!(
+    let nodes = format!(
         "nodes = [{{ url = '{}', role = 'master' }}, {{ url = '{}' }}]\n",
         primary.url(),
         replica.url()
@@ -43,7 +43,7 @@ fn routine_operations() -> ScenarioResult {
         group.deployment("sessions", ""),
         cluster.deployment("cache", &[0, 1], ""),
         format!(
-            "[[deployment]]\nname = 'orders'\n{pair}expect = {{ replicas = 1, aof = 'all' }}\n"
+            "[[deployment]]\nname = 'orders'\n{nodes}expect = {{ replicas = 1, aof = 'all' }}\n"
         ),
         format!("[[deployment]]\nname = 'scratch'\nnodes = [{{ url = '{}' }}]\n", scratch.url()),
     ]

@@ -58,7 +58,7 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// Starts a primary and two replicas.
-fn trio(options: &[&str]) -> (Redis, Redis, Redis) {
+fn primary_with_two_replicas(options: &[&str]) -> (Redis, Redis, Redis) {
     let primary = Redis::start(options);
     let (first, second) = (primary.replica(), primary.replica());
     (primary, first, second)
@@ -90,7 +90,7 @@ fn unexpected_role() -> ScenarioResult {
 }
 
 fn split_brain() -> ScenarioResult {
-    let (a, b, c) = trio(&[]);
+    let (a, b, c) = primary_with_two_replicas(&[]);
     let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
     let fault = scenario.inject(|_| b.promote(), &[("RedisSplitBrain", "critical")]);
     let repair = |_: &ScenarioRun| {
@@ -103,7 +103,7 @@ fn split_brain() -> ScenarioResult {
 }
 
 fn primary_killed() -> ScenarioResult {
-    let (mut a, b, c) = trio(&["--appendonly", "yes"]);
+    let (mut a, b, c) = primary_with_two_replicas(&["--appendonly", "yes"]);
     let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
     let fault = scenario.inject(|_| a.kill(), &[("RedisDown", "critical")]);
     fault.scenario.until_inhibited(&["RedisNoPrimary", "RedisReplicaLinkDown"]);
@@ -116,7 +116,7 @@ fn primary_killed() -> ScenarioResult {
 }
 
 fn no_primary() -> ScenarioResult {
-    let (a, b, c) = trio(&[]);
+    let (a, b, c) = primary_with_two_replicas(&[]);
     let closed_port = tests::free_port().to_string();
     let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
     let demote =
@@ -126,7 +126,7 @@ fn no_primary() -> ScenarioResult {
 }
 
 fn replication_loop() -> ScenarioResult {
-    let (a, b, c) = trio(&[]);
+    let (a, b, c) = primary_with_two_replicas(&[]);
     let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
     let fault = scenario.inject(|_| a.follow(&b), &[("RedisReplicationLoop", "critical")]);
     fault.scenario.until_inhibited(&["RedisNoPrimary"]);
