@@ -1,13 +1,14 @@
-//! A primary and its replicas, with a daemon that watches them.
+//! Primary with replicas and a daemon that polls them.
 
 use std::time::Duration;
 
 use crate::{Daemon, Redis};
 
-/// The longest that it may take until all is known.
+/// Timeout for the daemon to know the primary.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Gives a primary a replica and a daemon, and waits until both links and roles are known.
+/// Starts a replica and a daemon for a primary, and waits until the daemon knows the primary and
+/// sees the replication link up.
 #[track_caller]
 pub fn pair(primary: Redis) -> (Redis, Redis, Daemon) {
     let replica = primary.replica();
@@ -15,7 +16,7 @@ pub fn pair(primary: Redis) -> (Redis, Redis, Daemon) {
     (primary, replica, daemon)
 }
 
-/// The same with two replicas.
+/// Does the same as [`pair`] with two replicas.
 #[track_caller]
 pub fn trio(primary: Redis) -> (Redis, Redis, Redis, Daemon) {
     let (first, second) = (primary.replica(), primary.replica());
@@ -24,7 +25,8 @@ pub fn trio(primary: Redis) -> (Redis, Redis, Redis, Daemon) {
 }
 
 impl Daemon {
-    /// Watches a primary and its replicas, and waits until it knows that this is the only primary, and that the replicas are linked.
+    /// Starts a daemon for a primary and its replicas. Waits until the daemon knows the primary by
+    /// the evidence `sole` and sees all replication links up.
     #[track_caller]
     pub fn settled(primary: &Redis, replicas: &[&Redis]) -> Self {
         let daemon = Self::watch(&[&[primary], replicas].concat());

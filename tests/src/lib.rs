@@ -1,20 +1,21 @@
-//! The testbed: real servers, the real daemon, and what they say. Whatever it starts ends with the value that holds it.
+//! Testbed of the end-to-end tests: starts real servers and the real daemon, and reads their state.
+//! Dropping a value stops the process that it started.
 
 #![expect(
     clippy::missing_panics_doc,
-    reason = "a testbed that cannot do its work fails the test, everywhere"
+    reason = "every function of the testbed panics to fail the test"
 )]
 
-mod answers;
+mod alert_pipeline;
 mod browser;
 mod cluster;
 mod daemon;
+mod daemon_state;
 mod disk;
 mod findings;
 mod group;
 mod name_server;
 mod namespaces;
-mod pager;
 mod parsers;
 mod peer;
 mod ports;
@@ -33,15 +34,15 @@ mod wire;
 
 use std::path::PathBuf;
 
+pub use alert_pipeline::{AlertPipeline, Notification, TIME_DIVISOR};
 pub use browser::Browser;
-pub use cluster::{Cluster, ClusterSetup, Mapped};
+pub use cluster::{Cluster, ClusterNode, ClusterSetup};
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, Shim};
 pub use findings::{Found, diagnose, diagnose_urls, has};
 pub use group::{pair, trio};
 pub use name_server::NameServer;
 pub use namespaces::{Place, Side, Sides};
-pub use pager::{Notified, Pager, SCALE};
 pub use parsers::{open_metrics_parser, promtool};
 pub use peer::{Peer, Proxy, until_info};
 pub use ports::free_port;
@@ -56,9 +57,10 @@ pub use sentinels::{Group, MASTER, Setup, monitored, watched_deployment};
 pub use server::Server;
 pub use tap::{Rewrites, Seen, Tap};
 pub use wait::{SECOND, Stopwatch, eventually, pause, until_ok};
-pub use wire::{Heard, Listener, NAME, Wire, Writer};
+pub use wire::{CLIENT_NAME, SentinelEvent, SentinelSubscription, Wire, Writer};
 
-/// Where `tests/setup.sh` puts what no Debian package holds.
+/// Returns the directory in which `tests/setup.sh` installs everything that Debian does not
+/// package.
 pub fn installed() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/testbed")
 }

@@ -1,60 +1,62 @@
-//! Two sides of a network that can be cut from each other, in network namespaces of their own. Needs root.
+//! Network of two sides that can be partitioned, made of network namespaces. It needs root.
 //!
-//! Each side is a bridge; a cable joins them. The test, and the daemon that it starts, are attached to both bridges and have a route of
-//! its own to each server, so they reach every server at the address that it announces, cut or not.
+//! Each side is a bridge. Two veth devices connect the bridges. The test and the daemon that it
+//! starts are attached to both bridges and have a separate route to each server. So they reach
+//! every server at its announced address, even during a partition.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Where servers run: a host address, and the namespace that has it.
+/// Host on which servers run: an IP address and its network namespace.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The address.
+    /// The IP address.
     pub host: String,
-    /// The namespace, unless it is that of the test.
+    /// The network namespace; absent for that of the test.
     pub namespace: Option<String>,
 }
 
 impl Place {
-    /// The loopback interface of this machine.
+    /// Returns the loopback interface of this machine.
     pub fn loopback() -> Self {
         Place { host: "127.0.0.1".to_owned(), namespace: None }
     }
 }
 
-/// A side of the network.
+/// One side of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// One.
+    /// The left side.
     Left,
-    /// The other.
+    /// The right side.
     Right,
 }
 
-/// The network, as long as the value lives.
+/// Network of two sides. It is removed when the value is dropped.
 pub struct Sides {
-    /// What all its names begin with.
+    /// The prefix of all device and namespace names.
     tag: String,
-    /// What all its addresses begin with.
+    /// The first three octets of all addresses.
     network: String,
     places: Vec<Place>,
 }
 
 impl Sides {
-    /// Makes both sides, joined and empty.
+    /// Creates both sides, connected and without hosts.
     pub fn new() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        assert!(number < 16, "a process has room for 16 networks");
+        assert!(number < 16, "a process can have at most 16 networks");
         let network =
             format!("10.{}.{}", 64 + process % 128, process / 128 % 16 * 16 + u32::from(number));
         let sides = Sides { tag: format!("rc{process:x}{number:x}"), network, places: Vec::new() };
         for (side, own) in [(Side::Left, 254), (Side::Right, 253)] {
             let bridge = sides.bridge(side);
             ip(&format!("link add {bridge} type bridge stp_state 0 forward_delay 0"));
-            // Each bridge answers for its own address only; otherwise the way to one side would lead through the other.
+            // Each bridge must answer ARP requests only for its own address. Otherwise traffic to
+            // one side could pass through the other.
             std::fs::write(format!("/proc/sys/net/ipv4/conf/{bridge}/arp_ignore"), "1")
-                .expect("a setting of the kernel");
+                .expect("cannot set arp_ignore");
             ip(&format!("addr add {}.{own}/32 dev {bridge}", sides.network));
             ip(&format!("link set {bridge} up"));
         }
@@ -66,7 +68,7 @@ impl Sides {
         sides
     }
 
-    /// Makes a place on a side.
+    /// Adds a host to a side.
     pub fn place(&mut self, side: Side) -> Place {
         let number = self.places.len() + 1;
         let (tag, network) = (&self.tag, &self.network);
@@ -86,28 +88,28 @@ impl Sides {
         place
     }
 
-    /// The address of the test itself on a side.
+    /// Returns the address of the test itself on a side.
     pub fn own(&self, side: Side) -> String {
         format!("{}.{}", self.network, if side == Side::Left { 254 } else { 253 })
     }
 
-    /// Cuts the sides from each other.
+    /// Partitions the network: the sides cannot reach each other.
     pub fn cut(&self) {
         ip(&format!("link set {} down", self.cable().0));
     }
 
-    /// Joins them again.
+    /// Ends the partition.
     pub fn heal(&self) {
         ip(&format!("link set {} up", self.cable().0));
     }
 
-    /// Cuts a place off from everybody, the test among them.
-    pub fn unplug(&self, place: &Place) {
+    /// Disconnects a host from everything, including the test.
+    pub fn disconnect(&self, place: &Place) {
         ip(&format!("link set {} down", self.port(place)));
     }
 
-    /// Joins it again.
-    pub fn plug(&self, place: &Place) {
+    /// Reconnects a host.
+    pub fn reconnect(&self, place: &Place) {
         ip(&format!("link set {} up", self.port(place)));
     }
 
@@ -116,7 +118,7 @@ impl Sides {
             .places
             .iter()
             .position(|other| other.host == place.host)
-            .expect("a place of this network")
+            .expect("no host of this network")
             + 1;
         format!("{}p{number}", self.tag)
     }
@@ -140,7 +142,10 @@ impl Drop for Sides {
     fn drop(&mut self) {
         for (number, place) in self.places.iter().enumerate() {
             run(&format!("link del {}p{}", self.tag, number + 1));
-            run(&format!("netns del {}", place.namespace.as_deref().expect("a namespace")));
+            run(&format!(
+                "netns del {}",
+                place.namespace.as_deref().expect("the host has no namespace")
+            ));
         }
         for device in [self.cable().0, self.bridge(Side::Left), self.bridge(Side::Right)] {
             run(&format!("link del {device}"));
@@ -150,7 +155,7 @@ impl Drop for Sides {
 
 #[track_caller]
 fn ip(arguments: &str) {
-    assert!(run(arguments), "ip {arguments}: networks of its own need root");
+    assert!(run(arguments), "ip {arguments} failed: network namespaces need root");
 }
 
 fn run(arguments: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Peers that are no Redis server: what a broken proxy or another program does to who connects.
+//! TCP servers that are not Redis: stubs with a custom protocol, and a proxy that can fail.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use crate::{free_port, pause};
 
-/// A program on a port that does something with each connection, as long as the value lives.
+/// TCP server that passes each connection to a function. It runs until the test process exits.
 pub struct Peer {
-    /// The port it listens on, on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub port: u16,
 }
 
 impl Peer {
-    /// Calls the function with each connection, on a thread of its own.
+    /// Starts a server that calls `serve` with each connection, on a separate thread per
+    /// connection.
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("cannot listen");
         let serve = Arc::new(serve);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -29,89 +30,93 @@ impl Peer {
         Peer { port }
     }
 
-    /// Its address as a node's URL.
+    /// Returns the URL of the server as a node.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 }
 
-/// A TCP proxy whose target can be changed, and that can hold back what flows.
+/// TCP proxy that can change its target and can stall its connections.
 pub struct Proxy {
-    /// Where it listens.
+    /// The server side of the proxy.
     pub peer: Peer,
     state: Arc<Mutex<(u16, Vec<TcpStream>)>>,
-    holds: Arc<AtomicBool>,
+    stalled: Arc<AtomicBool>,
 }
 
 impl Proxy {
-    /// Starts it in front of a port.
+    /// Starts a proxy in front of a port on 127.0.0.1.
     pub fn start(target: u16) -> Self {
-        let (state, holds) =
+        let (state, stalled) =
             (Arc::new(Mutex::new((target, Vec::new()))), Arc::<AtomicBool>::default());
-        let (shared, held) = (Arc::clone(&state), Arc::clone(&holds));
+        let (shared, is_stalled) = (Arc::clone(&state), Arc::clone(&stalled));
         let peer = Peer::start(move |client| {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", shared.lock().expect("state").0))
+            let Ok(server) =
+                TcpStream::connect(("127.0.0.1", shared.lock().expect("a thread panicked").0))
             else {
                 return;
             };
-            shared.lock().expect("state").1.extend([
-                client.try_clone().expect("a stream"),
-                server.try_clone().expect("a stream"),
+            shared.lock().expect("a thread panicked").1.extend([
+                client.try_clone().expect("cannot clone the stream"),
+                server.try_clone().expect("cannot clone the stream"),
             ]);
-            let (from, to) =
-                (client.try_clone().expect("a stream"), server.try_clone().expect("a stream"));
-            let held_too = Arc::clone(&held);
-            std::thread::spawn(move || pump(from, to, &held_too));
-            pump(server, client, &held);
+            let (from, to) = (
+                client.try_clone().expect("cannot clone the stream"),
+                server.try_clone().expect("cannot clone the stream"),
+            );
+            let is_stalled_too = Arc::clone(&is_stalled);
+            std::thread::spawn(move || forward(from, to, &is_stalled_too));
+            forward(server, client, &is_stalled);
         });
-        Proxy { peer, state, holds }
+        Proxy { peer, state, stalled }
     }
 
-    /// Leads to another port from now on: new connections go there, and old ones are cut.
+    /// Changes the target port and closes all existing connections.
     pub fn lead_to(&self, target: u16) {
-        let mut state = self.state.lock().expect("state");
+        let mut state = self.state.lock().expect("a thread panicked");
         state.0 = target;
         for stream in state.1.drain(..) {
-            // It may be closed already.
+            // The stream may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    /// Holds back all that flows, in either direction, until told otherwise. Connections stay open.
-    pub fn hold(&self, holds: bool) {
-        self.holds.store(holds, Ordering::Relaxed);
+    /// Stops or resumes forwarding in both directions. Connections stay open.
+    pub fn hold(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Relaxed);
     }
 }
 
-/// Passes on what comes from one side, until either side ends.
-fn pump(mut from: TcpStream, mut to: TcpStream, holds: &AtomicBool) {
+/// Forwards bytes in one direction until one of the connections is closed.
+fn forward(mut from: TcpStream, mut to: TcpStream, stalled: &AtomicBool) {
     let mut buffer = [0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        while holds.load(Ordering::Relaxed) {
+        while stalled.load(Ordering::Relaxed) {
             pause(Duration::from_millis(10));
         }
         if to.write_all(&buffer[..length]).is_err() {
             break;
         }
     }
-    // They may be closed already.
+    // The streams may be closed already.
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Answers like a server until `INFO` without a section is asked for, and then as the function says.
+/// Serves the handshake of Rolecall like a real server, and passes each later request to `answer`.
+/// The handshake consists of CLIENT commands and `INFO SERVER`.
 pub fn until_info(mut stream: TcpStream, answer: impl Fn(&mut TcpStream) -> std::io::Result<()>) {
     let mut request = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut request) {
         let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
-        let answered = match () {
+        let sent = match () {
             () if text.contains("CLIENT") => stream.write_all(b":1\r\n"),
             () if text.contains("SERVER") => {
                 stream.write_all(b"$21\r\nredis_version:7.0.0\r\n\r\n")
             }
             () => answer(&mut stream),
         };
-        if answered.is_err() {
+        if sent.is_err() {
             return;
         }
     }

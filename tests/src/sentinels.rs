@@ -1,35 +1,35 @@
-//! A primary, its replicas and their Sentinels: real servers, each a process of its own.
+//! Primary, replicas and Sentinels as real server processes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Listener, Place, Server, Stopwatch, eventually};
+use crate::{Place, SentinelSubscription, Server, Stopwatch, eventually};
 
-/// The name by which Sentinels know the primary of a [`Group`].
+/// Master name under which the Sentinels of a [`Group`] monitor the primary.
 pub const MASTER: &str = "mymaster";
 
-/// What a group is to be.
+/// Parameters of a [`Group`].
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// One of the [`VERSIONS`](crate::VERSIONS).
     pub version: &'static str,
-    /// How many replicas.
+    /// Number of replicas.
     pub replicas: usize,
-    /// How many Sentinels.
+    /// Number of Sentinels.
     pub sentinels: usize,
-    /// How many of these must agree that the primary is down.
+    /// Number of Sentinels that must agree that the primary is down.
     pub quorum: usize,
-    /// `down-after-milliseconds`.
+    /// The Sentinel option `down-after-milliseconds`.
     pub down_after: Duration,
-    /// `failover-timeout`.
+    /// The Sentinel option `failover-timeout`.
     pub failover_timeout: Duration,
-    /// Password of the primary and its replicas.
+    /// The password of the primary and of the replicas.
     pub password: Option<&'static str>,
-    /// Password of the Sentinels.
+    /// The password of the Sentinels.
     pub sentinel_password: Option<&'static str>,
-    /// More lines for the configuration of the Sentinels.
+    /// Additional configuration lines for all Sentinels.
     pub sentinel_options: String,
 }
 
@@ -49,9 +49,9 @@ impl Default for Setup {
     }
 }
 
-/// A primary, its replicas and their Sentinels.
+/// Running primary with its replicas and Sentinels.
 pub struct Group {
-    /// The one that began as primary, then the replicas.
+    /// The initial primary, then the replicas.
     pub nodes: Vec<Server>,
     /// The Sentinels.
     pub sentinels: Vec<Server>,
@@ -59,13 +59,15 @@ pub struct Group {
 }
 
 impl Group {
-    /// Starts a group on the loopback interface, and waits until all Sentinels know all of it.
+    /// Starts all processes on the loopback interface, and waits until all Sentinels know all
+    /// nodes.
     pub fn start(setup: &Setup) -> Self {
         let place = vec![Place::loopback()];
         Self::start_at(setup, &place, &place)
     }
 
-    /// Starts nodes and Sentinels at these places, each in turn.
+    /// Starts data nodes and Sentinels on these hosts, which are assigned round-robin. Waits until
+    /// all Sentinels know all nodes.
     pub fn start_at(setup: &Setup, nodes: &[Place], sentinels: &[Place]) -> Self {
         let mut group = Group { nodes: Vec::new(), sentinels: Vec::new(), setup: setup.clone() };
         for place in nodes.iter().cycle().take(setup.replicas + 1) {
@@ -85,17 +87,19 @@ impl Group {
         group
     }
 
-    /// Starts a node more, a replica if there is a primary already, and waits until it is synchronised.
+    /// Starts one more data node. If there is a primary already, the node becomes its replica, and
+    /// the function waits until it is synchronised.
     pub fn add_node(&mut self, place: &Place) -> &Server {
         let primary =
             if self.sentinels.is_empty() { self.nodes.first() } else { Some(self.primary()) };
         let mut options = "repl-timeout 10\n".to_owned();
         if let Some(primary) = primary {
-            writeln!(options, "replicaof {} {}", primary.host, primary.port).expect("to a string");
+            writeln!(options, "replicaof {} {}", primary.host, primary.port)
+                .expect("writing to a string cannot fail");
         }
         if let Some(password) = self.setup.password {
             writeln!(options, "requirepass {password}\nmasterauth {password}")
-                .expect("to a string");
+                .expect("writing to a string cannot fail");
         }
         let server = Server::start(self.setup.version, false, place, &options, self.setup.password);
         if primary.is_some() {
@@ -110,73 +114,77 @@ impl Group {
         let mut text = monitored(MASTER, primary, setup);
         if let Some(password) = setup.sentinel_password {
             writeln!(text, "requirepass {password}\nsentinel sentinel-pass {password}")
-                .expect("to a string");
+                .expect("writing to a string cannot fail");
         }
         text + &setup.sentinel_options
     }
 
-    /// The node that the first Sentinel to answer names.
+    /// Returns the primary according to the first Sentinel that replies.
     pub fn primary(&self) -> &Server {
         let named = (0..self.sentinels.len())
             .find_map(|sentinel| self.named_by(sentinel))
-            .expect("a Sentinel answers");
+            .expect("no Sentinel replies");
         self.node_at(&named)
     }
 
-    /// The nodes that follow it.
+    /// Returns all data nodes except the primary.
     pub fn replicas(&self) -> Vec<&Server> {
         let primary = self.primary().address();
         self.nodes.iter().filter(|node| node.address() != primary).collect()
     }
 
-    /// The node of an address.
+    /// Returns the data node with this address.
     #[track_caller]
     pub fn node_at(&self, address: &str) -> &Server {
-        self.nodes.iter().find(|node| node.address() == address).expect("one of its nodes")
+        self.nodes.iter().find(|node| node.address() == address).expect("no node has this address")
     }
 
-    /// The place of a node in the list.
+    /// Returns the index in `nodes` of the data node with this address.
     #[track_caller]
     pub fn place_of(&self, address: &str) -> usize {
-        self.nodes.iter().position(|node| node.address() == address).expect("one of its nodes")
+        self.nodes
+            .iter()
+            .position(|node| node.address() == address)
+            .expect("no node has this address")
     }
 
-    /// The address that a Sentinel names as primary, if it answers.
+    /// Returns the address of the primary according to a Sentinel; nothing if it does not reply.
     pub fn named_by(&self, sentinel: usize) -> Option<String> {
         let named =
             self.sentinels[sentinel].try_ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER])?;
         (named.len() == 2).then(|| named.join(":"))
     }
 
-    /// Waits until all Sentinels name this node.
+    /// Waits until all Sentinels report this address as the primary.
     #[track_caller]
     pub fn until_named(&self, limit: Duration, address: &str) {
-        eventually(limit, "all Sentinels name it", || {
+        eventually(limit, &format!("all Sentinels report {address} as the primary"), || {
             (0..self.sentinels.len())
                 .all(|sentinel| self.named_by(sentinel).as_deref() == Some(address))
                 .then_some(())
         });
     }
 
-    /// Waits until all Sentinels know all replicas and each other, and hold nobody for down.
+    /// Waits until all Sentinels know all replicas and each other, and consider none of them down.
     #[track_caller]
     pub fn until_known(&self) {
-        eventually(Duration::from_secs(40), "the Sentinels know the group", || {
+        eventually(Duration::from_secs(40), "the Sentinels know all nodes", || {
             self.sentinels.iter().all(|sentinel| self.knows(sentinel)).then_some(())
         });
     }
 
     fn knows(&self, sentinel: &Server) -> bool {
-        let all = |what: &str, count: usize, good: &dyn Fn(&BTreeMap<String, String>) -> bool| {
-            let listed = sentinel.table(&["SENTINEL", what, MASTER]);
-            listed.len() == count && listed.iter().all(good)
-        };
+        let all =
+            |what: &str, count: usize, is_good: &dyn Fn(&BTreeMap<String, String>) -> bool| {
+                let listed = sentinel.table(&["SENTINEL", what, MASTER]);
+                listed.len() == count && listed.iter().all(is_good)
+            };
         let is = |field: &'static str, value: &'static str| {
             move |entry: &BTreeMap<String, String>| {
                 entry.get(field).is_some_and(|found| found == value)
             }
         };
-        // A replica that was not asked yet after its link came up cannot be promoted.
+        // A Sentinel promotes a replica only after INFO of the replica reported the link as up.
         let replica = |entry: &BTreeMap<String, String>| {
             is("flags", "slave")(entry) && is("master-link-status", "ok")(entry)
         };
@@ -187,14 +195,15 @@ impl Group {
                 .is_some_and(|reply| reply[0].starts_with("OK"))
     }
 
-    /// Has the first Sentinel fail over, and gives the address of the primary before.
+    /// Starts a failover on the first Sentinel, and returns the address of the old primary.
     pub fn failover(&self) -> String {
         let before = self.primary().address();
         assert_eq!(self.sentinels[0].ask(&["SENTINEL", "FAILOVER", MASTER]), ["OK"]);
         before
     }
 
-    /// Waits until another node is primary, in its own words and in those of all Sentinels that answer, and gives its address.
+    /// Waits until all Sentinels that reply report the same new primary and that node is a master.
+    /// Returns its address.
     #[track_caller]
     pub fn until_failed_over(&self, limit: Duration, before: &str) -> String {
         let failed_over = || {
@@ -205,16 +214,16 @@ impl Group {
                 .filter(|first| *first != before && named.iter().all(|other| other == *first))?;
             (self.node_at(first).role()? == "master").then(|| first.clone())
         };
-        eventually(limit, "failed over", failed_over).0
+        eventually(limit, "the failover completes", failed_over).0
     }
 
-    /// Waits until all nodes but the primary follow it.
+    /// Waits until all other data nodes replicate from the primary.
     #[track_caller]
     pub fn until_following(&self, limit: Duration) {
-        let followed = || {
+        let all_replicate = || {
             let primary = self.primary();
             let port = primary.port.to_string();
-            let follows = |node: &&Server| {
+            let replicates = |node: &&Server| {
                 let fields = node.replication();
                 let is = |field: &str, value: &str| {
                     fields.get(field).is_some_and(|found| found == value)
@@ -224,17 +233,21 @@ impl Group {
                     && is("master_port", &port)
                     && is("master_link_status", "up")
             };
-            self.replicas().iter().all(follows).then_some(())
+            self.replicas().iter().all(replicates).then_some(())
         };
-        eventually(limit, "all follow the primary", followed);
+        eventually(limit, "all replicas are connected to the primary", all_replicate);
     }
 
-    /// Listens to a Sentinel.
-    pub fn listen(&self, sentinel: usize, clock: &Arc<Stopwatch>) -> Listener {
-        Listener::start(&self.sentinels[sentinel].address(), self.setup.sentinel_password, clock)
+    /// Subscribes to the events of a Sentinel.
+    pub fn listen(&self, sentinel: usize, clock: &Arc<Stopwatch>) -> SentinelSubscription {
+        SentinelSubscription::start(
+            &self.sentinels[sentinel].address(),
+            self.setup.sentinel_password,
+            clock,
+        )
     }
 
-    /// A deployment of that name that is told of all Sentinels, with more keys behind.
+    /// Returns a `[[deployment]]` section with all Sentinels, followed by more keys.
     pub fn deployment(&self, name: &str, more: &str) -> String {
         watched_deployment(
             name,
@@ -244,13 +257,15 @@ impl Group {
         )
     }
 
-    /// What `rolecall` takes on the command line for one of its Sentinels.
+    /// Returns the URL of a Sentinel with the master name, as `rolecall` takes it on the command
+    /// line.
     pub fn url(&self, sentinel: usize) -> String {
         format!("sentinel://{}/{MASTER}", self.sentinels[sentinel].address())
     }
 }
 
-/// A deployment of Sentinels in a configuration; without a master, its name must have one in it.
+/// Returns a `[[deployment]]` section with these Sentinels, followed by more keys. Without
+/// `master`, Rolecall discovers all masters, and `name` must contain `{master}`.
 pub fn watched_deployment(
     name: &str,
     master: Option<&str>,
@@ -262,7 +277,7 @@ pub fn watched_deployment(
     format!("[[deployment]]\nname = '{name}'\nsentinels = [{}]\n{master}{more}\n", urls.join(", "))
 }
 
-/// The lines that make a Sentinel watch a server under a name.
+/// Returns the configuration lines that make a Sentinel monitor a server under a master name.
 pub fn monitored(name: &str, primary: &Server, setup: &Setup) -> String {
     let mut text =
         format!("sentinel monitor {name} {} {} {}\n", primary.host, primary.port, setup.quorum);
@@ -271,10 +286,12 @@ pub fn monitored(name: &str, primary: &Server, setup: &Setup) -> String {
         ("failover-timeout", setup.failover_timeout),
     ];
     for (option, time) in times {
-        writeln!(text, "sentinel {option} {name} {}", time.as_millis()).expect("to a string");
+        writeln!(text, "sentinel {option} {name} {}", time.as_millis())
+            .expect("writing to a string cannot fail");
     }
     if let Some(password) = setup.password {
-        writeln!(text, "sentinel auth-pass {name} {password}").expect("to a string");
+        writeln!(text, "sentinel auth-pass {name} {password}")
+            .expect("writing to a string cannot fail");
     }
     text
 }
@@ -289,15 +306,15 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_group_fails_over_when_told_and_when_its_primary_is_killed() {
-        // The suite has the other versions.
+    fn fails_over_on_command_and_after_the_primary_is_killed() {
+        // The test suite covers the other versions.
         let version = "redis-8.2.3";
         let mut group = Group::start(&Setup { version, ..Setup::default() });
         let clock = Arc::new(Stopwatch::start());
         let listener = group.listen(0, &clock);
         assert!(
             group.nodes.iter().chain(&group.sentinels).all(|server| server.clients().is_empty()),
-            "Rolecall is not there"
+            "Rolecall is not connected"
         );
         let before = group.failover();
         let after = group.until_failed_over(LIMIT, &before);
@@ -313,7 +330,7 @@ mod tests {
         assert_eq!(
             group.nodes[killed].role().as_deref(),
             Some("master"),
-            "it kept its own configuration"
+            "a killed primary restarts as a master"
         );
         group.until_following(LIMIT);
         assert_eq!(group.primary().address(), last);
@@ -321,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tap_counts_commands_and_alters_replies() {
+    fn a_tap_counts_commands_and_changes_replies() {
         let group =
             Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
         let (real, port) = (group.nodes[1].address(), group.nodes[1].port);
@@ -329,24 +346,24 @@ mod tests {
         let rewrites =
             vec![(real, format!("127.0.0.2:{port}")), (entry("127.0.0.1"), entry("127.0.0.2"))];
         let tap = Tap::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
-        let mut wire = Wire::connect(&tap.address, None).expect("a connection");
-        let told = wire.ask(&["sentinel", "replicas", MASTER]).expect("a reply");
+        let mut wire = Wire::connect(&tap.address, None).expect("cannot connect");
+        let reply = wire.ask(&["sentinel", "replicas", MASTER]).expect("no reply");
         assert_eq!(
-            told[..6],
+            reply[..6],
             ["name", &format!("127.0.0.2:{port}"), "ip", "127.0.0.2", "port", &port.to_string()]
         );
-        assert_eq!(wire.ask(&["PING"]).expect("a reply"), ["PONG"]);
+        assert_eq!(wire.ask(&["PING"]).expect("no reply"), ["PONG"]);
         let seen = tap.seen();
         let commands =
             ["CLIENT SETNAME", "PING", "SENTINEL REPLICAS"].map(|command| (command.to_owned(), 1));
         assert_eq!((seen.open, seen.connections, seen.commands), (1, 1, BTreeMap::from(commands)));
         drop(wire);
-        eventually(LIMIT, "it is closed", || (tap.seen().open == 0).then_some(()));
+        eventually(LIMIT, "the connection is closed", || (tap.seen().open == 0).then_some(()));
         assert_eq!(tap.seen().connections, 1);
     }
 
     #[test]
-    fn a_cut_separates_the_sides_but_not_the_test_from_them() {
+    fn a_partition_separates_the_sides_but_both_stay_reachable_for_the_test() {
         let mut sides = Sides::new();
         let left = sides.place(Side::Left);
         let right = [sides.place(Side::Right), sides.place(Side::Right)];
@@ -355,30 +372,36 @@ mod tests {
         let alone = &group.nodes[0];
         let mut writer = Writer::start(&alone.address(), "lost", 20);
         sides.cut();
-        // One of the Sentinels learns it from the other.
+        // Only one of the two Sentinels fails over; the other one learns the result from it.
         let agreed = || {
             group.named_by(1).filter(|named| {
                 *named != alone.address() && group.named_by(2).as_ref() == Some(named)
             })
         };
-        let promoted = group.node_at(&eventually(LIMIT, "the right side fails over", agreed).0);
+        let promoted =
+            group.node_at(&eventually(LIMIT, "the right side has a new primary", agreed).0);
         assert_eq!(
             (alone.role().as_deref(), promoted.role().as_deref()),
             (Some("master"), Some("master"))
         );
-        assert_eq!(group.named_by(0), Some(alone.address()), "its Sentinel knows of no other");
+        assert_eq!(
+            group.named_by(0),
+            Some(alone.address()),
+            "its Sentinel does not know the new primary"
+        );
         let written = writer.acknowledged();
-        eventually(LIMIT, "it still takes writes", || {
+        eventually(LIMIT, "the stale master still accepts writes", || {
             (writer.acknowledged() > written + 20).then_some(())
         });
         sides.heal();
-        // What was sent meanwhile is sent again at ever longer intervals.
+        // TCP retransmits what was sent during the partition, at increasing intervals.
         group.until_named(LIMIT * 2, &promoted.address());
         group.until_following(LIMIT * 2);
         assert!(writer.stop() > 60);
-        let tag = group.nodes[0].place.namespace.clone().expect("a namespace");
+        let tag = group.nodes[0].place.namespace.clone().expect("the host has no namespace");
         drop((group, sides));
-        let left = Command::new("ip").args(["netns", "list"]).output().expect("ip").stdout;
-        assert!(!String::from_utf8_lossy(&left).contains(&tag), "nothing is left behind");
+        let left =
+            Command::new("ip").args(["netns", "list"]).output().expect("cannot run ip").stdout;
+        assert!(!String::from_utf8_lossy(&left).contains(&tag), "the network namespace is removed");
     }
 }

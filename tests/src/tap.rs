@@ -1,4 +1,4 @@
-//! What stands between a client and a server, counts the commands that pass, and may alter the replies.
+//! Proxy between a client and a server that counts the commands and can change the replies.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Result, Write};
@@ -7,41 +7,42 @@ use std::sync::{Arc, Mutex};
 
 use crate::free_port;
 
-/// A proxy in front of a server.
+/// Proxy in front of one server.
 pub struct Tap {
-    /// Where it listens.
+    /// The address and port on which it listens.
     pub address: String,
     seen: Arc<Mutex<Seen>>,
 }
 
-/// What passed.
+/// Connections and commands that a [`Tap`] saw.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Connections, also those that ended.
+    /// Number of connections so far, including closed ones.
     pub connections: u32,
-    /// Connections that are open.
+    /// Number of open connections.
     pub open: u32,
-    /// Commands, in upper case, with the subcommand of those that have one.
+    /// Number of calls of each command. Names are in upper case; those of SENTINEL and CLIENT
+    /// include the subcommand.
     pub commands: BTreeMap<String, u64>,
 }
 
-/// Pairs of texts of equal length: in replies the second stands for the first.
+/// Pairs of texts of equal length: in replies, the first is replaced by the second.
 pub type Rewrites = Vec<(String, String)>;
 
 impl Tap {
-    /// Starts it on 127.0.0.1 in front of a server, all of whose replies pass as they are.
+    /// Starts a proxy on 127.0.0.1 that forwards replies unchanged.
     pub fn start(target: &str) -> Self {
         Self::rewriting("127.0.0.1", target, Vec::new())
     }
 
-    /// Starts it on an address of this machine, and alters replies.
+    /// Starts a proxy on a local address that changes replies.
     pub fn rewriting(host: &str, target: &str, rewrites: Rewrites) -> Self {
         assert!(
             rewrites.iter().all(|(from, to)| from.len() == to.len()),
-            "the lengths in replies stay as they are"
+            "a replacement must be as long as the original, since RESP bulk strings have a length"
         );
         let address = format!("{host}:{}", free_port());
-        let listener = TcpListener::bind(&address).expect("a port");
+        let listener = TcpListener::bind(&address).expect("cannot listen");
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let (shared, target) = (Arc::clone(&seen), target.to_owned());
         std::thread::spawn(move || {
@@ -54,28 +55,30 @@ impl Tap {
         Tap { address, seen }
     }
 
-    /// Its URL.
+    /// Returns the URL of the proxy as a node.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// What passed so far.
+    /// Returns the connections and commands so far.
     pub fn seen(&self) -> Seen {
-        self.seen.lock().expect("seen").clone()
+        self.seen.lock().expect("a thread panicked").clone()
     }
 }
 
 fn serve(client: &TcpStream, target: &str, seen: &Mutex<Seen>, rewrites: &Rewrites) {
     let Ok(server) = TcpStream::connect(target) else { return };
-    let count = |change: fn(&mut Seen)| change(&mut seen.lock().expect("seen"));
+    let count = |change: fn(&mut Seen)| change(&mut seen.lock().expect("a thread panicked"));
     count(|seen| {
         seen.connections += 1;
         seen.open += 1;
     });
-    let (to_server, to_client) =
-        (server.try_clone().expect("a stream"), client.try_clone().expect("a stream"));
+    let (to_server, to_client) = (
+        server.try_clone().expect("cannot clone the stream"),
+        client.try_clone().expect("cannot clone the stream"),
+    );
     std::thread::scope(|scope| {
-        // Either side may end at any time; then so does the other.
+        // When one side closes its connection, close the other one too.
         scope.spawn(|| {
             let _ = requests(client, &to_server, seen);
             let _ = to_server.shutdown(Shutdown::Both);
@@ -92,24 +95,25 @@ fn requests(client: &TcpStream, mut server: &TcpStream, seen: &Mutex<Seen>) -> R
         let mut command = Vec::new();
         let words = number(&mut client, &mut command)?;
         let mut name = String::new();
-        for place in 0..words {
-            let length = usize::try_from(number(&mut client, &mut command)?).expect("a length");
+        for position in 0..words {
+            let length =
+                usize::try_from(number(&mut client, &mut command)?).expect("invalid length");
             let begin = command.len();
             command.resize(begin + length + 2, 0);
             client.read_exact(&mut command[begin..])?;
             let word = String::from_utf8_lossy(&command[begin..begin + length]).to_uppercase();
-            match (place, name.as_str()) {
+            match (position, name.as_str()) {
                 (0, _) => name = word,
                 (1, "SENTINEL" | "CLIENT") => name = format!("{name} {word}"),
                 _ => {}
             }
         }
-        *seen.lock().expect("seen").commands.entry(name).or_default() += 1;
+        *seen.lock().expect("a thread panicked").commands.entry(name).or_default() += 1;
         server.write_all(&command)?;
     }
 }
 
-/// The number in a line like `*3` or `$5`.
+/// Reads a RESP line such as `*3` or `$5`, appends it to `command`, and returns its number.
 fn number(from: &mut impl BufRead, command: &mut Vec<u8>) -> Result<u64> {
     let begin = command.len();
     if from.read_until(b'\n', command)? == 0 {
@@ -131,9 +135,9 @@ fn replies(mut server: &TcpStream, mut client: &TcpStream, rewrites: &Rewrites) 
         }
         for (from, to) in rewrites {
             let (from, to) = (from.as_bytes(), to.as_bytes());
-            for place in 0..(length + 1).saturating_sub(from.len()) {
-                if buffer[place..].starts_with(from) {
-                    buffer[place..place + to.len()].copy_from_slice(to);
+            for start in 0..(length + 1).saturating_sub(from.len()) {
+                if buffer[start..].starts_with(from) {
+                    buffer[start..start + to.len()].copy_from_slice(to);
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! Connections of the test's own to servers: one that asks, one that listens to a Sentinel, one that writes.
+//! Connections of the tests to servers: a command connection, a subscriber to a Sentinel, and a
+//! writer.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,17 +10,17 @@ use std::time::Duration;
 
 use crate::{Stopwatch, eventually, pause};
 
-/// The name of these connections in the CLIENT LIST of servers.
-pub const NAME: &str = "testbed";
+/// Client name of these connections in CLIENT LIST.
+pub const CLIENT_NAME: &str = "testbed";
 
-/// A connection to a server.
+/// RESP2 connection to a server.
 pub struct Wire(BufReader<TcpStream>);
 
 impl Wire {
-    /// Connects, and authenticates if there is a password.
+    /// Connects, authenticates if there is a password, and sets the client name.
     ///
     /// # Errors
-    /// It does not listen, or does not answer within 2 s.
+    /// Fails if the server does not accept the connection or does not reply within 2 s.
     pub fn connect(address: &str, password: Option<&str>) -> Result<Self> {
         let address: SocketAddr = address.parse().map_err(|_| ErrorKind::InvalidInput)?;
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
@@ -28,14 +29,15 @@ impl Wire {
         if let Some(password) = password {
             wire.ask(&["AUTH", password])?;
         }
-        wire.ask(&["CLIENT", "SETNAME", NAME])?;
+        wire.ask(&["CLIENT", "SETNAME", CLIENT_NAME])?;
         Ok(wire)
     }
 
-    /// Sends a command, and gives its reply as a flat list of texts; errors are a text that begins with `-`.
+    /// Sends a command, and returns its reply as a flat list of texts. An error reply is a text
+    /// that begins with `-`. Null replies are omitted.
     ///
     /// # Errors
-    /// It closed the connection, or does not answer within 2 s.
+    /// Fails if the server closes the connection or does not reply within 2 s.
     pub fn ask(&mut self, command: &[&str]) -> Result<Vec<String>> {
         self.send(command)?;
         self.reply()
@@ -43,7 +45,7 @@ impl Wire {
 
     /// Sends a command.
     fn send(&mut self, command: &[&str]) -> Result<()> {
-        // As one packet: the system would hold back the second.
+        // Send one packet: Nagle's algorithm would delay a second one.
         let mut text = Vec::new();
         write!(text, "*{}\r\n", command.len())?;
         for word in command {
@@ -78,7 +80,7 @@ impl Wire {
         }
     }
 
-    /// The text that follows its length; nothing if there is none.
+    /// Reads a bulk string after its length; nothing for a null bulk string.
     fn bulk(&mut self, rest: &str) -> Result<Option<String>> {
         let Some(length) = length(rest)? else { return Ok(None) };
         let mut text = vec![0; length + 2];
@@ -88,7 +90,7 @@ impl Wire {
     }
 }
 
-/// How much follows; none for what is not there, as the protocol writes it.
+/// Parses the length of a bulk string or an array; nothing for `-1`, which means null.
 fn length(text: &str) -> Result<Option<usize>> {
     if text == "-1" {
         Ok(None)
@@ -97,45 +99,45 @@ fn length(text: &str) -> Result<Option<usize>> {
     }
 }
 
-/// What a Sentinel published since the test began to listen.
-pub struct Listener {
-    heard: Arc<Mutex<Vec<Heard>>>,
-    ends: Arc<AtomicBool>,
+/// Subscription to all events of a Sentinel.
+pub struct SentinelSubscription {
+    events: Arc<Mutex<Vec<SentinelEvent>>>,
+    stopped: Arc<AtomicBool>,
 }
 
-/// A message of a Sentinel.
+/// Event that a Sentinel published.
 #[derive(Debug, Clone)]
-pub struct Heard {
-    /// On the stopwatch that the listener was given.
+pub struct SentinelEvent {
+    /// Time on the stopwatch of the subscription.
     pub at: Duration,
-    /// What happened.
+    /// The channel, which is the kind of the event, for example `+switch-master`.
     pub channel: String,
-    /// To whom.
+    /// The message, which names the instances that the event concerns.
     pub payload: String,
 }
 
-impl Listener {
-    /// Listens to everything that a Sentinel publishes.
+impl SentinelSubscription {
+    /// Subscribes to all channels of a Sentinel except its hello messages.
     pub fn start(address: &str, password: Option<&str>, clock: &Arc<Stopwatch>) -> Self {
-        let mut wire = Wire::connect(address, password).expect("a connection");
-        wire.ask(&["PSUBSCRIBE", "*"]).expect("a subscription");
-        let listener = Listener { heard: Arc::default(), ends: Arc::default() };
-        let (heard, ends, clock) =
-            (Arc::clone(&listener.heard), Arc::clone(&listener.ends), Arc::clone(clock));
+        let mut wire = Wire::connect(address, password).expect("cannot connect");
+        wire.ask(&["PSUBSCRIBE", "*"]).expect("cannot subscribe");
+        let listener = SentinelSubscription { events: Arc::default(), stopped: Arc::default() };
+        let (events, stopped, clock) =
+            (Arc::clone(&listener.events), Arc::clone(&listener.stopped), Arc::clone(clock));
         std::thread::spawn(move || {
-            while !ends.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 match wire.reply() {
-                    // pmessage, pattern, channel, payload
+                    // The elements: pmessage, pattern, channel, payload.
                     Ok(message) if message.len() == 4 && message[2] != "__sentinel__:hello" => {
                         let at = clock.elapsed();
-                        heard.lock().expect("heard").push(Heard {
+                        events.lock().expect("a thread panicked").push(SentinelEvent {
                             at,
                             channel: message[2].clone(),
                             payload: message[3].clone(),
                         });
                     }
                     Ok(_) => {}
-                    Err(error) if waits(&error) => {}
+                    Err(error) if is_timeout(&error) => {}
                     Err(_) => return,
                 }
             }
@@ -143,42 +145,45 @@ impl Listener {
         listener
     }
 
-    /// What was heard so far.
-    pub fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().expect("heard").clone()
+    /// Returns the events so far.
+    pub fn events(&self) -> Vec<SentinelEvent> {
+        self.events.lock().expect("a thread panicked").clone()
     }
 
-    /// Waits for the first message of a channel.
+    /// Waits for the first event on a channel.
     #[track_caller]
-    pub fn until(&self, limit: Duration, channel: &str) -> Heard {
+    pub fn until(&self, limit: Duration, channel: &str) -> SentinelEvent {
         eventually(limit, channel, || {
-            self.heard().into_iter().find(|heard| heard.channel == channel)
+            self.events().into_iter().find(|event| event.channel == channel)
         })
         .0
     }
 }
 
-impl Drop for Listener {
+impl Drop for SentinelSubscription {
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
-/// A client that writes a key of its own at a steady pace, until it is stopped.
+/// Client that writes new keys at a constant rate until it is stopped.
 pub struct Writer {
-    taken: Arc<AtomicU64>,
-    ends: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicU64>,
+    stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    /// Writes `prefix1`, `prefix2` and so on to a server, that often per second. A write that is refused or unanswered is tried again.
+    /// Starts to write the keys `prefix1`, `prefix2` and so on. A write that fails or gets no reply
+    /// is retried.
     pub fn start(address: &str, prefix: &'static str, per_second: u32) -> Self {
-        let (taken, ends) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counted, ended, address) = (Arc::clone(&taken), Arc::clone(&ends), address.to_owned());
+        let (acknowledged, stopped) =
+            (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, is_stopped, address) =
+            (Arc::clone(&acknowledged), Arc::clone(&stopped), address.to_owned());
         let thread = std::thread::spawn(move || {
             let mut wire = None;
-            while !ended.load(Ordering::Relaxed) {
+            while !is_stopped.load(Ordering::Relaxed) {
                 let key = format!("{prefix}{}", counted.load(Ordering::Relaxed) + 1);
                 wire = wire.or_else(|| Wire::connect(&address, None).ok()).and_then(|mut wire| {
                     let reply = wire.ask(&["SET", &key, "1"]).ok()?;
@@ -190,19 +195,19 @@ impl Writer {
                 pause(Duration::from_secs(1) / per_second);
             }
         });
-        Writer { taken, ends, thread: Some(thread) }
+        Writer { acknowledged, stopped, thread: Some(thread) }
     }
 
-    /// How many writes were acknowledged.
+    /// Returns the number of acknowledged writes.
     pub fn acknowledged(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Stops it, and gives the number of writes that were acknowledged.
+    /// Stops the client, and returns the number of acknowledged writes.
     pub fn stop(&mut self) -> u64 {
-        self.ends.store(true, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            thread.join().expect("the writer");
+            thread.join().expect("the writer panicked");
         }
         self.acknowledged()
     }
@@ -210,11 +215,11 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
-/// Nothing came in time.
-fn waits(error: &Error) -> bool {
+/// Returns true if the read timed out.
+fn is_timeout(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -1,4 +1,4 @@
-//! What the daemon says: values, findings and events, and waiting for them.
+//! State of the daemon: its metrics, findings and events, and functions that wait for them.
 
 use std::time::Duration;
 
@@ -8,58 +8,58 @@ use crate::findings::listed;
 use crate::{Daemon, Found, Redis, SECOND, Samples, diagnose, eventually, has, until_ok};
 
 impl Daemon {
-    /// What `/metrics` says now.
+    /// Scrapes `/metrics`.
     pub fn samples(&self) -> Samples {
         Samples::parse(&self.get("/metrics", "text/plain").text)
     }
 
-    /// The value of the one series of this name.
+    /// Returns the value of the only series of this name.
     pub fn value(&self, name: &str) -> Option<f64> {
         self.samples().get(name, &[])
     }
 
-    /// The document at a path of its API.
+    /// Returns the JSON document at a path of the API.
     pub fn document(&self, path: &str) -> Value {
         serde_json::from_str(&self.get(path, "").text).expect(path)
     }
 
-    /// The findings now: kind, and node if about one.
+    /// Returns the current findings: the kind, and the node of findings that concern one node.
     pub fn findings(&self) -> Found {
         listed(&self.document("/api/v1/findings"))
     }
 
-    /// The first finding of this kind, as its API tells it.
+    /// Returns the first finding of this kind, as the API returns it.
     pub fn finding(&self, kind: &str) -> Option<Value> {
         let document = self.document("/api/v1/findings");
         document["findings"]
             .as_array()
-            .expect("a list")
+            .expect("the list is missing")
             .iter()
             .find(|finding| finding["kind"] == kind)
             .cloned()
     }
 
-    /// How severe the first finding of this kind is.
+    /// Returns the severity of the first finding of this kind.
     pub fn severity(&self, kind: &str) -> Option<String> {
         self.finding(kind)?["severity"].as_str().map(str::to_owned)
     }
 
-    /// There is a finding of this kind about this node.
+    /// Returns true if this node has a finding of this kind.
     pub fn finds(&self, kind: &str, node: &Redis) -> bool {
         has(&self.findings(), kind, node)
     }
 
-    /// The events so far.
+    /// Returns all events so far.
     pub fn events(&self) -> Vec<Value> {
-        self.document("/api/v1/events")["events"].as_array().expect("a list").clone()
+        self.document("/api/v1/events")["events"].as_array().expect("the list is missing").clone()
     }
 
-    /// How many events of this kind there were.
+    /// Returns the number of events of this kind so far.
     pub fn count(&self, kind: &str) -> usize {
         self.events().iter().filter(|event| event["kind"] == kind).count()
     }
 
-    /// Waits until a series has this value, and returns the time that took.
+    /// Waits until a series has this value, and returns the time waited.
     #[track_caller]
     pub fn until(
         &self,
@@ -73,7 +73,7 @@ impl Daemon {
             .1
     }
 
-    /// Waits until this node is the primary, on this evidence.
+    /// Waits until this node is the primary on this evidence.
     #[track_caller]
     pub fn until_primary(&self, limit: Duration, node: &Redis, evidence: &str) {
         self.until(
@@ -84,7 +84,7 @@ impl Daemon {
         );
     }
 
-    /// Waits until the link of this replica is in this state.
+    /// Waits until the replication link of this replica is in this state.
     #[track_caller]
     pub fn until_link(&self, limit: Duration, replica: &Redis, state: &str) {
         self.until(
@@ -95,22 +95,24 @@ impl Daemon {
         );
     }
 
-    /// Waits until that many more rounds are over, after the running one.
+    /// Waits until the running round and this many more rounds are complete.
     #[track_caller]
     pub fn let_pass(&self, rounds: u32) {
         let total = || self.value("rolecall_rounds_total");
-        let until = total().expect("rounds") + f64::from(rounds);
+        let until = total().expect("no metric rolecall_rounds_total") + f64::from(rounds);
         let limit = SECOND * (15 + rounds);
-        eventually(limit, "rounds go on", || (total()? > until).then_some(()));
+        eventually(limit, &format!("{rounds} more rounds complete"), || {
+            (total()? > until).then_some(())
+        });
     }
 
-    /// Waits until an event of this kind happened, and gives it.
+    /// Waits until there is an event of this kind, and returns the first one.
     #[track_caller]
     pub fn until_event(&self, limit: Duration, kind: &str) -> Value {
         eventually(limit, kind, || self.events().into_iter().find(|event| event["kind"] == kind)).0
     }
 
-    /// Waits until there is a finding of this kind.
+    /// Waits until there is a finding of this kind, and returns the time waited.
     #[track_caller]
     pub fn until_found(&self, limit: Duration, kind: &str) -> Duration {
         eventually(limit, kind, || {
@@ -119,13 +121,14 @@ impl Daemon {
         .1
     }
 
-    /// Waits until there is a finding of this kind about this node.
+    /// Waits until this node has a finding of this kind.
     #[track_caller]
     pub fn until_finds(&self, limit: Duration, kind: &str, node: &Redis) {
         eventually(limit, kind, || self.finds(kind, node).then_some(()));
     }
 
-    /// Waits until there is a finding of this kind about this node, and checks that `diagnose` of these servers has it too.
+    /// Waits until this node has a finding of this kind, and checks that `rolecall diagnose` on
+    /// these servers reports it too.
     #[track_caller]
     pub fn until_told(&self, limit: Duration, servers: &[&Redis], kind: &str, node: &Redis) {
         self.until_finds(limit, kind, node);
@@ -134,7 +137,7 @@ impl Daemon {
         assert!(has(&found, kind, node), "{kind} {}: {text}", node.address());
     }
 
-    /// Waits until the first finding of this kind is that severe.
+    /// Waits until the first finding of this kind has this severity.
     #[track_caller]
     pub fn until_severity(&self, limit: Duration, kind: &str, severity: &str) {
         eventually(limit, &format!("{kind} is {severity}"), || {
@@ -142,29 +145,30 @@ impl Daemon {
         });
     }
 
-    /// Waits until there is no finding any more.
+    /// Waits until there are no findings.
     #[track_caller]
     pub fn until_quiet(&self, limit: Duration) {
         self.until_only(limit, &[]);
     }
 
-    /// Waits until these kinds are found, each for one node or for several, and no other.
+    /// Waits until the findings are of exactly these kinds. Each kind may have several findings.
     #[track_caller]
     pub fn until_only(&self, limit: Duration, kinds: &[&str]) {
         until_ok(limit, || {
             let document = self.document("/api/v1/findings");
             let mut found: Vec<_> = listed(&document).into_iter().map(|(kind, _)| kind).collect();
             found.dedup();
-            // What stays for longer is shown, not only that something did.
+            // The message lists the remaining findings, not only that there are some.
             if found == kinds {
                 Ok(())
             } else {
-                Err(format!("still found: {}", document["findings"]))
+                Err(format!("expected findings {kinds:?}, found {}", document["findings"]))
             }
         });
     }
 
-    /// Waits until there is no finding any more, and checks that `diagnose` of these servers has none either.
+    /// Waits until there are no findings, and checks that `rolecall diagnose` on these servers
+    /// reports none either.
     #[track_caller]
     pub fn until_healthy(&self, limit: Duration, servers: &[&Redis]) {
         self.until_quiet(limit);

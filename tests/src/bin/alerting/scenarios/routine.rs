@@ -1,26 +1,31 @@
-//! Ten minutes of a loaded, healthy fleet, in which operators do what they do: nobody is told anything. With the durations that are shipped.
+//! Ten minutes of routine operations on a healthy fleet under load. No alert may fire. Durations
+//! are not divided.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tests::{
-    Cluster, ClusterSetup, Daemon, Group, Pager, Place, SECOND, Server, Setup, Stopwatch, Writer,
-    pause,
+    AlertPipeline, Cluster, ClusterSetup, Daemon, Group, Place, SECOND, Server, Setup, Stopwatch,
+    Writer, pause,
 };
 
-use crate::story::{Scenario, Told};
+use crate::harness::{Scenario, ScenarioResult};
 
-pub(crate) const ALL: &[Scenario] =
-    &[Scenario { row: 0, name: "ten_quiet_minutes", quick: false, run: ten_quiet_minutes }];
+pub(crate) const ALL: &[Scenario] = &[Scenario {
+    row: 0,
+    name: "ten_minutes_of_routine_operations",
+    quick: false,
+    run: routine_operations,
+}];
 
-const LASTS: Duration = Duration::from_secs(600);
+const DURATION: Duration = Duration::from_secs(600);
 
-/// Long enough for Sentinels to do their work.
+/// Timeout for a failover by Sentinels.
 const LIMIT: Duration = Duration::from_secs(90);
 
 const VERSION: &str = "redis-7.0.15";
 
-fn ten_quiet_minutes() -> Told {
+fn routine_operations() -> ScenarioResult {
     let place = Place::loopback();
     let mut group = Group::start(&Setup::default());
     let mut cluster = Cluster::start(&ClusterSetup::default());
@@ -29,7 +34,7 @@ fn ten_quiet_minutes() -> Told {
     let mut replica = Server::start(VERSION, false, &place, &follow, None);
     replica.until_linked();
     let scratch = Server::alone(VERSION);
-    let pair = format!(
+    let nodes = format!(
         "nodes = [{{ url = '{}', role = 'master' }}, {{ url = '{}' }}]\n",
         primary.url(),
         replica.url()
@@ -38,22 +43,22 @@ fn ten_quiet_minutes() -> Told {
         group.deployment("sessions", ""),
         cluster.deployment("cache", &[0, 1], ""),
         format!(
-            "[[deployment]]\nname = 'orders'\n{pair}expect = {{ replicas = 1, aof = 'all' }}\n"
+            "[[deployment]]\nname = 'orders'\n{nodes}expect = {{ replicas = 1, aof = 'all' }}\n"
         ),
         format!("[[deployment]]\nname = 'scratch'\nnodes = [{{ url = '{}' }}]\n", scratch.url()),
     ]
     .concat();
-    let (beside, mut daemon) =
+    let (first_daemon, mut second_daemon) =
         (Daemon::configured(&configuration), Some(Daemon::configured(&configuration)));
-    let port = daemon.as_ref().expect("a daemon").port;
-    let pager = Pager::start_scaled(&[beside.port, port], 1);
+    let port = second_daemon.as_ref().expect("the second daemon is not running").port;
+    let pipeline = AlertPipeline::start_with_divisor(&[first_daemon.port, port], 1);
     let begun = Stopwatch::start();
-    // Each step begins at its time, so that the load between them is what most of the ten minutes are.
+    // Each step starts at a fixed time. Most of the ten minutes are load without operations.
     let at = |seconds: u64| pause(Duration::from_secs(seconds).saturating_sub(begun.elapsed()));
 
     let mut load = [
         Writer::start(&group.primary().address(), "sessions", 100),
-        // Its slot is one of the last master.
+        // The hash tag selects a slot of the last master.
         Writer::start(&cluster.nodes[2].address(), "{a}", 100),
         Writer::start(&primary.address(), "orders", 100),
         Writer::start(&scratch.address(), "scratch", 100),
@@ -62,12 +67,12 @@ fn ten_quiet_minutes() -> Told {
     at(60);
     let old = group.primary().address();
     for node in group.nodes.iter_mut().filter(|node| node.address() != old) {
-        node.bounce();
+        node.restart_gracefully();
         pause(SECOND * 5);
     }
-    replica.bounce();
+    replica.restart_gracefully();
     for node in 3..6 {
-        cluster.nodes[node].bounce();
+        cluster.nodes[node].restart_gracefully();
         pause(SECOND * 5);
     }
 
@@ -85,7 +90,8 @@ fn ten_quiet_minutes() -> Told {
     }
 
     at(240);
-    let script = "local function now() local time = redis.call('TIME') return time[1] + time[2] / 1000000 end \
+    let script = "local function now() local time = redis.call('TIME') \
+         return time[1] + time[2] / 1000000 end \
          local begun = now() repeat until now() - begun >= 1 return 1";
     for node in [&primary, &scratch, &cluster.nodes[2]] {
         node.ask(&["EVAL", script, "0"]);
@@ -100,23 +106,23 @@ fn ten_quiet_minutes() -> Told {
     load[0] = Writer::start(&group.primary().address(), "more", 100);
 
     at(390);
-    daemon.take();
-    let daemon = Daemon::configured_at(&configuration, port);
+    second_daemon.take();
+    let second_daemon = Daemon::configured_at(&configuration, port);
 
-    at(LASTS.as_secs());
-    // What began last has its time to be told.
+    at(DURATION.as_secs());
+    // Wait for the notifications of alerts that started late.
     pause(Duration::from_secs(60));
     let written: Vec<_> = load.iter_mut().map(Writer::stop).collect();
-    assert!(written.iter().all(|count| *count > 1000), "there was load: {written:?}");
-    let problems = pager.rule_problems();
-    assert_eq!(problems, Vec::<String>::new());
-    assert_eq!(pager.fired(), BTreeSet::new(), "not even what another alert stands above");
+    assert!(written.iter().all(|count| *count > 1000), "too little load: {written:?}");
+    let rule_errors = pipeline.rule_errors();
+    assert_eq!(rule_errors, Vec::<String>::new());
+    assert_eq!(pipeline.fired(), BTreeSet::new(), "no alert fires, not even an inhibited one");
     assert_eq!(
-        pager.paged(Duration::ZERO),
+        pipeline.notified_since(Duration::ZERO),
         BTreeSet::new(),
-        "found: {:?} and {:?}",
-        beside.findings(),
-        daemon.findings()
+        "findings: {:?} and {:?}",
+        first_daemon.findings(),
+        second_daemon.findings()
     );
-    Told::nothing()
+    ScenarioResult::no_alert()
 }
