@@ -138,7 +138,7 @@ fn queries(template: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_expression_reads_metrics_as_what_they_are() {
+fn expressions_use_metrics_according_to_their_type() {
     let metrics = Metrics::all();
     for (.., rule) in rules() {
         let problems = metrics.problems(&rule.expr);
@@ -151,7 +151,7 @@ fn every_expression_reads_metrics_as_what_they_are() {
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_what_it_is_and_what_to_do() {
+fn every_alert_has_a_severity_annotations_and_a_runbook() {
     for (file, _, rule) in rules() {
         let alert = &rule.alert;
         assert!(SEVERITIES.contains(&rule.severity()), "{alert}: severity {:?}", rule.severity());
@@ -179,7 +179,7 @@ fn every_alert_says_how_bad_it_is_what_it_is_and_what_to_do() {
 }
 
 #[test]
-fn rules_tests_runbooks_and_findings_belong_together() {
+fn every_alert_has_a_rule_test_a_runbook_and_a_finding() {
     let alerts = names();
     assert_eq!(files("tests", "yaml"), alerts, "a rule test for each alert, and none else");
     assert_eq!(files("runbooks", "md"), alerts, "a runbook for each alert, and none else");
@@ -195,7 +195,7 @@ fn rules_tests_runbooks_and_findings_belong_together() {
 }
 
 #[test]
-fn every_severity_of_every_alert_fires_and_stays_silent_in_a_rule_test() {
+fn rule_tests_cover_firing_and_silence_of_each_alert() {
     let mut severities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (.., rule) in rules() {
         severities.entry(rule.alert.clone()).or_default().insert(rule.severity().to_owned());
@@ -281,7 +281,7 @@ fn written(time: Duration) -> String {
 }
 
 #[test]
-fn rules_and_findings_have_the_same_numbers() {
+fn rules_and_findings_share_the_same_limits() {
     let rules = rules();
     for (alert, severity, number) in shared() {
         let of_alert =
@@ -326,7 +326,7 @@ fn no_single_sample_fires_a_rule() {
 
 /// `alerts/README.md`: what belongs to each alert. `UPDATE_EXPECT=1 cargo test -p tests --test alerts` writes it anew.
 #[test]
-fn the_table_of_alerts_is_up_to_date() {
+fn alert_table_is_up_to_date() {
     let mut rows: BTreeMap<String, (String, BTreeSet<String>, String)> = BTreeMap::new();
     for (_, group, rule) in rules() {
         let severity = rule.severity().to_owned();
@@ -433,7 +433,7 @@ fn copy_test(directory: &Path, alert: &str) -> PathBuf {
 }
 
 #[test]
-fn amtool_accepts_the_configuration_and_each_alert_goes_where_it_should() {
+fn alertmanager_configuration_routes_each_alert() {
     let configuration = "alertmanager.yaml";
     run("amtool", &["check-config", configuration]);
     let check = |labels: &str, receiver: &str| {
@@ -464,7 +464,7 @@ fn amtool_accepts_the_configuration_and_each_alert_goes_where_it_should() {
 
 /// Every alert is named in the configuration: in a tier of the inhibition order, or where it says that it has none.
 #[test]
-fn every_alert_has_a_place_in_the_inhibition_order() {
+fn every_alert_is_in_the_inhibition_order() {
     let text =
         std::fs::read_to_string(folder().join("alertmanager.yaml")).expect("alertmanager.yaml");
     let is_letter = |letter: char| letter.is_ascii_alphanumeric();

@@ -29,7 +29,7 @@ fn figures(server: &Redis) -> (usize, usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_rounds_leak_nothing() {
+async fn thousand_rounds_leak_no_tasks_or_connections() {
     let (mut victim, survivor) = (Redis::start(&[]), Redis::start(&[]));
     let mut deployment = Deployment::new("soak", Kind::Static, &[], INTERVAL, INTERVAL * 3);
     let ports = [victim.port, survivor.port];

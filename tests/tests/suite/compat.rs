@@ -244,7 +244,7 @@ fn side_by_side(version: &'static str) -> Vec<String> {
 }
 
 #[test]
-fn beside_redis_exporter_on_7_0_and_6_2() {
+fn scrape_matches_redis_exporter_on_7_0_and_6_2() {
     let found = [side_by_side("redis-7.0.15"), side_by_side("redis-6.2.14")].concat();
     let patterns = DIFFERENCES.iter().flat_map(|(_, patterns)| *patterns);
     let unused: Vec<_> = patterns
@@ -254,7 +254,7 @@ fn beside_redis_exporter_on_7_0_and_6_2() {
 }
 
 #[test]
-fn only_configured_nodes_are_scraped() {
+fn scrape_serves_only_configured_nodes() {
     let (primary, other) = (Redis::start(&[]), Redis::start(&[]));
     let replica = primary.replica();
     let text = format!(

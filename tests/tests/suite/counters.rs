@@ -7,7 +7,7 @@ fn errors(daemon: &Daemon, code: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_restart_of_rolecall_is_no_burst_of_errors() {
+fn rolecall_restart_adds_no_errors() {
     let server = Redis::start(&[]);
     for _ in 0..50 {
         server.cli(&["NOSUCH"]);
@@ -35,7 +35,7 @@ fn a_restart_of_rolecall_is_no_burst_of_errors() {
 }
 
 #[test]
-fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
+fn counters_survive_resetstat_and_a_server_restart() {
     let mut server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
@@ -57,7 +57,7 @@ fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
 }
 
 #[test]
-fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
+fn info_only_user_is_refused_once_and_not_counted() {
     for version in ["redis-6.2.14", "redis-7.0.15"] {
         let server = Redis::of(version, &["--user", "rolecall", "on", ">secret", "-@all", "+info"]);
         let daemon = Daemon::serve(&[&format!("redis://rolecall:secret@{}", server.address())]);
@@ -95,7 +95,7 @@ fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
 }
 
 #[test]
-fn without_config_everything_that_needs_only_info_is_there() {
+fn server_without_config_has_all_metrics_from_info() {
     let server = Redis::start(&["--rename-command", "CONFIG", ""]);
     let daemon = Daemon::watch(&[&server]);
     eventually(SECOND * 5, "CONFIG was refused", || {
@@ -124,7 +124,7 @@ fn without_config_everything_that_needs_only_info_is_there() {
 }
 
 #[test]
-fn names_that_scripts_make_up_stay_bounded_and_valid() {
+fn error_codes_from_scripts_stay_bounded_and_valid() {
     for version in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
         let server = Redis::of(version, &[]);
         let daemon = Daemon::watch(&[&server]);

@@ -70,7 +70,7 @@ fn is_up(daemon: &Daemon, node: &str, up: Option<f64>) {
 }
 
 #[test]
-fn pods_come_and_go_behind_a_name() {
+fn dns_name_adds_and_removes_pods() {
     let mut pods = Pods::start();
     let daemon =
         pods.watch("node_name = '{short}'\nexpect = { replicas = 2 }\nforget_after = '3s'\n");
@@ -113,7 +113,7 @@ fn pods_come_and_go_behind_a_name() {
 }
 
 #[test]
-fn a_pod_that_is_not_ready_is_still_watched() {
+fn unready_pod_is_still_polled() {
     let mut pods = Pods::start();
     pods.ready(&[(0, "redis-0"), (1, "redis-1"), (2, "redis-2")]);
     let daemon = pods.watch("forget_after = '2s'\n");
@@ -133,7 +133,7 @@ fn a_pod_that_is_not_ready_is_still_watched() {
 }
 
 #[test]
-fn a_name_server_that_is_gone_is_no_evidence() {
+fn failing_name_server_removes_no_nodes() {
     let mut pods = Pods::start();
     pods.ready(&[(0, "redis-0"), (1, "redis-1"), (2, "redis-2")]);
     let daemon = pods.watch("forget_after = '2s'\n");
@@ -160,7 +160,7 @@ fn a_name_server_that_is_gone_is_no_evidence() {
 }
 
 #[test]
-fn one_process_behind_two_addresses_is_one_node() {
+fn process_with_two_addresses_is_one_node() {
     let names = NameServer::start();
     let (first, second) = (names.place(1), names.place(2));
     let server = Server::start_on(
@@ -185,7 +185,7 @@ fn one_process_behind_two_addresses_is_one_node() {
 }
 
 #[test]
-fn no_credential_goes_to_an_address_that_is_not_trusted() {
+fn untrusted_dns_address_gets_no_credentials() {
     let names = NameServer::start();
     let place = names.place(1);
     let server = Server::start_on(

@@ -3,7 +3,7 @@
 use tests::{Daemon, Redis, SECOND, Signal, pause};
 
 #[test]
-fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {
+fn killed_server_is_down_at_once_and_up_within_the_backoff() {
     let (mut killed, other) = (Redis::start(&[]), Redis::start(&[]));
     let daemon = Daemon::watch(&[&killed, &other]);
     let node = killed.address();
@@ -32,7 +32,7 @@ fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {
 }
 
 #[test]
-fn a_connection_that_the_server_closes_is_no_outage() {
+fn closed_connection_is_not_an_outage() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
@@ -51,7 +51,7 @@ fn a_connection_that_the_server_closes_is_no_outage() {
 
 /// As when several Sentinels demote the same node, each of which closes all connections: also one that is just being opened.
 #[test]
-fn connections_that_are_closed_while_they_are_opened_are_no_outage() {
+fn connection_closed_while_opening_is_not_an_outage() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
@@ -67,7 +67,7 @@ fn connections_that_are_closed_while_they_are_opened_are_no_outage() {
 }
 
 #[test]
-fn a_node_that_was_never_there_is_down_and_the_others_are_seen() {
+fn node_that_never_replied_is_down_and_others_are_up() {
     let server = Redis::start(&[]);
     let daemon = Daemon::serve(&[&server.url(), "redis://127.0.0.1:1", "redis://nosuch.invalid"]);
     daemon.until(SECOND * 3, "redis_up", &[("node", &server.address())], 1.0);
@@ -86,7 +86,7 @@ fn a_node_that_was_never_there_is_down_and_the_others_are_seen() {
 }
 
 #[test]
-fn wrong_credentials_are_told_apart_from_a_dead_server() {
+fn wrong_credentials_have_their_own_down_reason() {
     let server = Redis::start(&["--requirepass", "correct-horse"]);
     let with = |password: &str| format!("redis://{password}127.0.0.1:{}", server.port);
     for url in [with(""), with(":battery-staple@"), with("nobody:correct-horse@")] {
@@ -105,7 +105,7 @@ fn wrong_credentials_are_told_apart_from_a_dead_server() {
 }
 
 #[test]
-fn a_server_that_is_full_says_so() {
+fn server_at_its_client_limit_is_down_with_that_reason() {
     let server = Redis::start(&["--maxclients", "1"]);
     let mut holder = tests::Process::start(std::process::Command::new("redis-cli").args([
         "-p",
@@ -124,7 +124,7 @@ fn a_server_that_is_full_says_so() {
 }
 
 #[test]
-fn a_server_that_hangs_while_connecting_is_a_timeout() {
+fn hang_while_connecting_is_a_timeout() {
     let server = Redis::start(&[]);
     server.signal(Signal::Stop);
     let daemon = Daemon::start(&[&server.url()]);

@@ -49,7 +49,7 @@ fn configured(deployment: &str) -> Daemon {
 }
 
 #[test]
-fn an_append_only_file_on_a_full_disk_blocks_writes_until_there_is_space() {
+fn aof_on_a_full_disk_blocks_writes_until_space_is_free() {
     let disk = Disk::of(2);
     let server = Redis::start(&["--appendonly", "yes", "--dir", &disk.folder()]);
     let daemon = Daemon::watch(&[&server]);
@@ -95,7 +95,7 @@ fn an_append_only_file_on_a_full_disk_blocks_writes_until_there_is_space() {
 }
 
 #[test]
-fn a_replica_with_a_full_disk_blocks_no_writes() {
+fn full_disk_on_a_replica_blocks_no_writes() {
     for (version, finding) in
         [("redis-6.2.14", "RedisAofWriteFailing"), ("redis-7.0.15", "RedisDown")]
     {
@@ -168,7 +168,7 @@ fn stuck(shim: &Shim, server: &Redis, daemon: &Daemon) {
 }
 
 #[test]
-fn a_failed_fsync_lasts_until_the_file_is_switched_off_and_on() {
+fn failed_fsync_lasts_until_aof_is_disabled_and_enabled() {
     let (shim, server, daemon) = behind_a_shim("redis-7.0.15");
     stuck(&shim, &server, &daemon);
     // On 7.0 a rewrite does not help either.
@@ -201,22 +201,22 @@ fn check_cleared_by_a_rewrite(version: &'static str) {
 }
 
 #[test]
-fn a_failed_fsync_of_6_2_lasts_until_a_rewrite() {
+fn failed_fsync_on_6_2_lasts_until_a_rewrite() {
     check_cleared_by_a_rewrite("redis-6.2.14");
 }
 
 #[test]
-fn a_failed_fsync_of_8_2_lasts_until_a_rewrite() {
+fn failed_fsync_on_8_2_lasts_until_a_rewrite() {
     check_cleared_by_a_rewrite("redis-8.2.3");
 }
 
 #[test]
-fn a_failed_fsync_of_valkey_lasts_until_a_rewrite() {
+fn failed_fsync_on_valkey_lasts_until_a_rewrite() {
     check_cleared_by_a_rewrite("valkey-9.1.2");
 }
 
 #[test]
-fn a_slow_fsync_is_counted_and_is_no_failure() {
+fn slow_fsync_is_counted_and_is_not_a_failure() {
     let (shim, server, daemon) = behind_a_shim("redis-7.0.15");
     shim.slow_fsync();
     eventually(LIMIT, "a delayed fsync", || {
@@ -229,7 +229,7 @@ fn a_slow_fsync_is_counted_and_is_no_failure() {
 }
 
 #[test]
-fn a_failing_snapshot_blocks_writes_only_with_save_points() {
+fn failed_bgsave_blocks_writes_only_with_save_points() {
     let disk = Disk::of(2);
     let server = Redis::start(&["--save", "3600 1000000", "--dir", &disk.folder()]);
     let unsaved = Redis::start(&["--dir", &disk.folder(), "--dbfilename", "other.rdb"]);
@@ -264,7 +264,7 @@ fn a_failing_snapshot_blocks_writes_only_with_save_points() {
 }
 
 #[test]
-fn memory_near_and_at_its_limit() {
+fn memory_near_and_at_maxmemory_is_reported() {
     let server = Redis::start(&["--enable-debug-command", "yes"]);
     server.cli(&["DEBUG", "POPULATE", "200", "key", "100000"]);
     let daemon = Daemon::watch(&[&server]);
@@ -295,7 +295,7 @@ fn memory_near_and_at_its_limit() {
 }
 
 #[test]
-fn writes_too_large_for_the_room_left_are_counted() {
+fn writes_that_exceed_free_memory_are_counted() {
     let server = Redis::start(&["--maxmemory", "20mb"]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_errors_total", &[("err", "OOM")], 0.0);
@@ -313,7 +313,7 @@ fn writes_too_large_for_the_room_left_are_counted() {
 }
 
 #[test]
-fn a_full_cache_that_evicts_is_healthy() {
+fn full_cache_that_evicts_is_healthy() {
     let server = Redis::start(&["--maxmemory", "10mb", "--maxmemory-policy", "allkeys-lru"]);
     let daemon = Daemon::watch(&[&server]);
     let value = "x".repeat(100_000);
@@ -333,7 +333,7 @@ fn a_full_cache_that_evicts_is_healthy() {
 }
 
 #[test]
-fn a_primary_without_the_replicas_that_it_needs_refuses_writes() {
+fn primary_below_min_replicas_refuses_writes() {
     let primary = Redis::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"]);
     let mut replica = primary.replica();
     let daemon = Daemon::watch(&[&primary, &replica]);
@@ -356,7 +356,7 @@ fn a_primary_without_the_replicas_that_it_needs_refuses_writes() {
 }
 
 #[test]
-fn a_stale_master_that_refuses_writes_is_a_fence_at_work() {
+fn fenced_stale_master_has_no_finding_about_writes() {
     let old = Redis::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"]);
     let new = old.replica();
     let daemon = Daemon::watch(&[&old, &new]);
@@ -387,7 +387,7 @@ fn a_stale_master_that_refuses_writes_is_a_fence_at_work() {
 }
 
 #[test]
-fn a_server_that_exits_for_its_full_disk_is_told_with_its_policy() {
+fn exit_on_a_full_disk_is_reported_with_appendfsync() {
     let disk = Disk::of(2);
     let mut server =
         Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &disk.folder()]);
@@ -413,7 +413,7 @@ fn a_server_that_exits_for_its_full_disk_is_told_with_its_policy() {
 }
 
 #[test]
-fn an_append_only_file_that_should_be_on() {
+fn disabled_aof_is_reported_where_it_is_expected() {
     let primary = Redis::start(&["--appendonly", "yes"]);
     let replica = primary.replica_with(&["--appendonly", "yes"]);
     let nodes = format!(
@@ -446,7 +446,7 @@ fn an_append_only_file_that_should_be_on() {
 }
 
 #[test]
-fn a_rewrite_that_fails_is_told_and_writes_go_on() {
+fn failed_aof_rewrite_is_reported_and_writes_continue() {
     let server = Redis::start(&["--appendonly", "yes"]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_aof_last_bgrewrite_status", &[], 1.0);
@@ -483,7 +483,7 @@ fn a_rewrite_that_fails_is_told_and_writes_go_on() {
 }
 
 #[test]
-fn made_up_error_codes_blind_a_server_that_keeps_few() {
+fn too_many_error_codes_disable_errorstats() {
     let server = Redis::of("redis-8.2.3", &[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 0.0);
@@ -506,7 +506,7 @@ fn made_up_error_codes_blind_a_server_that_keeps_few() {
 }
 
 #[test]
-fn the_room_left_for_data_is_seen_whether_the_server_lives_or_not() {
+fn free_disk_space_is_measured_while_the_server_is_down() {
     let disk = Disk::of(16);
     let mut server = Redis::start(&["--dir", &disk.folder()]);
     let daemon = configured(&format!(

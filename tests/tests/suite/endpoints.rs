@@ -8,8 +8,8 @@ use tests::{
     diagnose_urls, eventually, pause,
 };
 
+use crate::monitor::{FindingRecorder, LIMIT, Monitor};
 use crate::tls::Certificates;
-use crate::watch::{LIMIT, Observer, Watch};
 
 /// Two checks, and a few rounds.
 const TWICE: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ fn endpoint(daemon: &Daemon, kind: &str) -> Value {
 }
 
 #[test]
-fn an_endpoint_left_on_the_old_primary_is_found_and_mended() {
+fn endpoint_on_the_old_primary_is_wrong_until_switched() {
     let a = Redis::start(&[]);
     let b = a.replica();
     let (writer, reader) = (Proxy::start(a.port), Proxy::start(b.port));
@@ -127,14 +127,16 @@ fn an_endpoint_left_on_the_old_primary_is_found_and_mended() {
 }
 
 #[test]
-fn a_failover_that_the_endpoint_follows_promptly_is_no_finding() {
+fn endpoint_that_follows_a_failover_promptly_is_no_finding() {
     let group = Group::start(&Setup::default());
     let port = |address: &str| group.node_at(address).port;
     let proxy = Proxy::start(port(&group.primary().address()));
-    let watch =
-        Watch::settled(&group, &format!("endpoints = {{ primary = '{}' }}\n", proxy.peer.url()));
-    watch.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
-    let observer = Observer::start(&watch.daemon);
+    let monitor = Monitor::start_settled(
+        &group,
+        &format!("endpoints = {{ primary = '{}' }}\n", proxy.peer.url()),
+    );
+    monitor.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
+    let recorder = FindingRecorder::start(&monitor.daemon);
     for turn in 0..2 {
         // At another time between two checks.
         pause(SECOND * 4 * turn);
@@ -142,39 +144,39 @@ fn a_failover_that_the_endpoint_follows_promptly_is_no_finding() {
         let after = group.until_failed_over(LIMIT, &before);
         pause(SECOND * 2);
         proxy.lead_to(port(&after));
-        watch.until_primary(&after);
+        monitor.until_primary(&after);
         group.until_following(LIMIT);
-        watch.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
-        watch.until_quiet();
+        monitor.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
+        monitor.until_quiet();
     }
-    let found = observer.seen().into_keys().filter(|(_, kind, _)| kind == WRONG).count();
-    assert_eq!(found, 0, "{:?}", observer.seen());
+    let found = recorder.durations().into_keys().filter(|(_, kind, _)| kind == WRONG).count();
+    assert_eq!(found, 0, "{:?}", recorder.durations());
 }
 
 #[test]
-fn an_endpoint_that_sentinels_left_behind_is_found() {
+fn endpoint_left_behind_by_a_sentinel_failover_is_wrong() {
     let password = "hunter2-of-the-nodes";
     let group = Group::start(&Setup { password: Some(password), ..Setup::default() });
     let proxy = Proxy::start(group.primary().port);
     let more =
         format!("password = '{password}'\nendpoints = {{ primary = '{}' }}\n", proxy.peer.url());
-    let watch = Watch::settled(&group, &more);
-    watch.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
+    let monitor = Monitor::start_settled(&group, &more);
+    monitor.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
     let before = group.failover();
     let after = group.until_failed_over(LIMIT, &before);
-    watch.daemon.until_severity(LIMIT, WRONG, "critical");
-    let finding = watch.daemon.finding(WRONG).expect("a finding");
+    monitor.daemon.until_severity(LIMIT, WRONG, "critical");
+    let finding = monitor.daemon.finding(WRONG).expect("a finding");
     assert_eq!(
         (&finding["evidence"]["leads_to"], &finding["evidence"]["primary"]),
         (&before.into(), &after.clone().into()),
         "{finding}"
     );
     proxy.lead_to(group.node_at(&after).port);
-    eventually(TWICE, "it is mended", || watch.daemon.finding(WRONG).is_none().then_some(()));
+    eventually(TWICE, "it is mended", || monitor.daemon.finding(WRONG).is_none().then_some(()));
 }
 
 #[test]
-fn a_restart_of_the_primary_is_no_wrong_endpoint() {
+fn primary_restart_is_no_wrong_endpoint() {
     let mut a = Redis::start(&["--appendonly", "yes"]);
     let b = a.replica();
     let proxy = Proxy::start(a.port);
@@ -198,7 +200,7 @@ fn a_restart_of_the_primary_is_no_wrong_endpoint() {
 }
 
 #[test]
-fn a_stranger_behind_an_endpoint_is_wrong_and_nobody_behind_it_is_unknown() {
+fn foreign_endpoint_is_wrong_and_dead_endpoint_is_unknown() {
     let (a, stranger) = (Redis::start(&[]), Redis::start(&[]));
     let b = a.replica();
     let (writer, reader) = (Proxy::start(stranger.port), Proxy::start(stranger.port));
@@ -254,7 +256,7 @@ fn a_stranger_behind_an_endpoint_is_wrong_and_nobody_behind_it_is_unknown() {
 }
 
 #[test]
-fn an_endpoint_that_hangs_delays_no_round() {
+fn hanging_endpoint_delays_no_round() {
     let a = Redis::start(&[]);
     let silent = tests::Peer::start(|stream| {
         pause(SECOND * 60);
@@ -291,7 +293,7 @@ fn an_endpoint_that_hangs_delays_no_round() {
 }
 
 #[test]
-fn a_check_is_one_connection_that_ends_and_shows_no_secret() {
+fn endpoint_check_uses_one_connection_and_leaks_no_secret() {
     let password = "hunter2-of-all";
     let a = Redis::start(&["--requirepass", password]);
     let tap = Tap::start(&a.address());
@@ -335,7 +337,7 @@ fn a_check_is_one_connection_that_ends_and_shows_no_secret() {
 }
 
 #[test]
-fn what_checks_are_refused_is_not_counted_as_errors_of_others() {
+fn refused_endpoint_checks_are_not_counted_as_errors() {
     let a = Redis::start(&["--user", "rolecall", "on", ">secret", "-@all", "+info"]);
     let url = format!("redis://rolecall:secret@{}", a.address());
     let daemon = Daemon::configured(&format!(
@@ -359,7 +361,7 @@ fn what_checks_are_refused_is_not_counted_as_errors_of_others() {
 }
 
 #[test]
-fn an_endpoint_speaks_tls_where_its_scheme_says_so() {
+fn rediss_endpoint_is_checked_over_tls() {
     let certificates = Certificates::make();
     let (a, port) = certificates.serve("server", "no");
     let text = with_endpoints(

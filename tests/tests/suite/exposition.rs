@@ -40,7 +40,7 @@ fn both_formats_pass_strict_parsers() {
 }
 
 #[test]
-fn a_real_prometheus_takes_every_sample_of_both_formats() {
+fn prometheus_ingests_every_sample_of_both_formats() {
     let (_servers, daemon) = deployment();
     let plain = plain_text_proxy(daemon.port);
     let prometheus = Prometheus::start(&[("openmetrics", daemon.port), ("text", plain)]);
@@ -79,7 +79,7 @@ fn a_real_prometheus_takes_every_sample_of_both_formats() {
 }
 
 #[test]
-fn an_answer_is_compressed_for_those_who_ask() {
+fn response_is_compressed_on_request() {
     let (_servers, daemon) = deployment();
     let fetch = |encoding: &str| {
         let output = Command::new("curl")

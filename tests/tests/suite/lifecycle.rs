@@ -13,7 +13,7 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn health_readiness_and_the_status_page() {
+fn health_readiness_and_status_page_respond() {
     let server = Redis::start(&[]);
     let daemon = Daemon::start(&[&server.url()]);
     assert_eq!(daemon.get("/-/healthy", "").status, 200);
@@ -32,7 +32,7 @@ fn health_readiness_and_the_status_page() {
 }
 
 #[test]
-fn without_an_answer_from_anybody_it_still_gets_ready() {
+fn daemon_becomes_ready_without_any_reply() {
     let server = Redis::start(&[]);
     server.signal(Signal::Stop);
     let daemon = Daemon::start(&[&server.url()]);
@@ -43,7 +43,7 @@ fn without_an_answer_from_anybody_it_still_gets_ready() {
 }
 
 #[test]
-fn the_first_signal_drains_and_the_second_aborts() {
+fn first_signal_drains_and_second_signal_aborts() {
     let server = Redis::start(&[]);
     let mut daemon = Daemon::watch(&[&server]);
     daemon.signal(Signal::Term);
@@ -69,7 +69,7 @@ fn the_first_signal_drains_and_the_second_aborts() {
 }
 
 #[test]
-fn a_mistake_is_told_and_ends_with_a_code() {
+fn invalid_arguments_print_an_error_and_set_the_exit_code() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = |name: &str, text: &str| {
         let path = directory.path().join(name);
@@ -135,7 +135,7 @@ fn log_lines_are_structured() {
 }
 
 #[test]
-fn the_reference_is_printed() {
+fn metrics_command_prints_the_reference() {
     let output = Command::new(Daemon::binary()).arg("metrics").output().expect("the binary");
     let written = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/catalog/REFERENCE.md");
     assert_eq!(
@@ -146,7 +146,7 @@ fn the_reference_is_printed() {
 }
 
 #[test]
-fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
+fn environment_variables_apply_and_flags_override_them() {
     let server = Redis::start(&["--requirepass", "correct-horse"]);
     let directory = tempfile::tempdir().expect("a directory");
     let passwords = directory.path().join("passwords.json");
@@ -192,7 +192,7 @@ fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
 }
 
 #[test]
-fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
+fn check_command_and_daemon_never_show_secrets() {
     const SECRETS: [&str; 5] = [
         "secret-in-url",
         "secret-in-file",

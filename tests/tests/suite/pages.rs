@@ -3,7 +3,7 @@
 use serde_json::json;
 use tests::{Browser, Daemon, Group, Redis, SECOND, Setup, Signal, Wire, deployment, pair, pause};
 
-use crate::watch::{LIMIT, SOON, Watch};
+use crate::monitor::{LIMIT, Monitor, SOON};
 
 /// What browsers are told that they may do.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
@@ -64,7 +64,7 @@ fn failed_over(deployment: &str, before: &str, after: &str) -> String {
 }
 
 #[test]
-fn a_failover_by_hand_is_seen_live_and_without_scripts() {
+fn page_shows_a_manual_failover_live_and_without_scripts() {
     let (old, new, daemon) = pair(Redis::start(&[]));
     let (mut live, mut plain) = (Browser::start(), Browser::start());
     plain.allow_scripts(false);
@@ -86,11 +86,11 @@ fn a_failover_by_hand_is_seen_live_and_without_scripts() {
 }
 
 #[test]
-fn a_failover_by_sentinels_is_seen_live_and_the_reader_keeps_their_place() {
+fn live_update_during_a_failover_keeps_focus_and_scroll() {
     let group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "");
+    let monitor = Monitor::start_settled(&group, "");
     let mut live = Browser::start();
-    live.open(&url(&watch.daemon, "/"));
+    live.open(&url(&monitor.daemon, "/"));
     assert_eq!(live.text("h1"), "No findings");
     let before = group.failover();
     let others = group.nodes.iter().map(tests::Server::address).filter(|node| *node != before);
@@ -101,9 +101,9 @@ fn a_failover_by_sentinels_is_seen_live_and_the_reader_keeps_their_place() {
     let after = group.until_failed_over(LIMIT, &before);
     live.until(LIMIT, &row_has("sessions", &before, "replica"));
     live.until(LIMIT, "document.querySelector('h1').innerText === 'No findings'");
-    check_origin(&mut live, &watch.daemon);
+    check_origin(&mut live, &monitor.daemon);
 
-    live.open(&url(&watch.daemon, "/deployment/sessions"));
+    live.open(&url(&monitor.daemon, "/deployment/sessions"));
     let node = json!(format!("node-sessions-{after}"));
     live.resize(800, 400);
     live.evaluate(&format!(
@@ -116,7 +116,7 @@ fn a_failover_by_sentinels_is_seen_live_and_the_reader_keeps_their_place() {
 }
 
 #[test]
-fn the_last_rounds_of_a_node_are_shown_live_and_without_scripts_with_the_text_of_what_failed() {
+fn node_page_shows_its_last_rounds_live_and_without_scripts() {
     let (_primary, mut replica, daemon) = pair(Redis::start(&[]));
     let (mut live, mut plain) = (Browser::start(), Browser::start());
     plain.allow_scripts(false);
@@ -145,7 +145,7 @@ fn the_last_rounds_of_a_node_are_shown_live_and_without_scripts_with_the_text_of
 }
 
 #[test]
-fn a_page_says_when_rolecall_is_silent_and_asks_nothing_while_it_is_hidden() {
+fn page_reports_a_silent_daemon_and_pauses_while_hidden() {
     let (_primary, _replica, daemon) = pair(Redis::start(&[]));
     let mut browser = Browser::start();
     browser.open(&url(&daemon, "/"));
@@ -177,7 +177,7 @@ fn a_page_says_when_rolecall_is_silent_and_asks_nothing_while_it_is_hidden() {
 }
 
 #[test]
-fn what_servers_clients_and_files_call_themselves_is_text() {
+fn untrusted_names_are_rendered_as_text() {
     const CODE: &str = "window.taken=1";
     let (primary, replica) = (Redis::start(&[]), Redis::start(&[]));
     replica.follow(&primary);
@@ -232,7 +232,7 @@ fn what_servers_clients_and_files_call_themselves_is_text() {
 }
 
 #[test]
-fn every_page_can_be_read_in_both_schemes_and_used_by_the_keyboard() {
+fn pages_are_readable_in_both_schemes_and_keyboard_usable() {
     let (orders, replica) = (Redis::start(&[]), Redis::start(&[]));
     replica.follow(&orders);
     let mut cart = Redis::start(&[]);
@@ -285,7 +285,7 @@ fn every_page_can_be_read_in_both_schemes_and_used_by_the_keyboard() {
 }
 
 #[test]
-fn every_answer_has_the_policy_and_files_may_be_kept() {
+fn responses_have_the_policy_and_static_files_are_cacheable() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     let page = daemon.get("/", "text/html").text;

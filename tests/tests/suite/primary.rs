@@ -19,12 +19,12 @@ const LOST: &str = "redis_deployment_unreplicated_writes_total";
 const UNRELATED: &str = "redis_deployment_unrelated_masters";
 
 #[test]
-fn a_primary_demoted_to_its_own_replica_is_a_loop_behind_green_links() {
+fn replication_loop_is_detected_while_its_links_are_up() {
     demoted_to_its_own_replica("redis-7.0.15", 1.0);
 }
 
 #[test]
-fn a_primary_demoted_to_its_own_replica_is_a_loop_on_an_older_server() {
+fn replication_loop_is_detected_on_6_2() {
     demoted_to_its_own_replica("redis-6.2.14", 0.0);
 }
 
@@ -75,7 +75,7 @@ fn demoted_to_its_own_replica(version: &'static str, links: f64) {
 }
 
 #[test]
-fn a_mended_loop_leaves_no_finding_behind() {
+fn repaired_replication_loop_leaves_no_finding() {
     let (a, b, c, daemon) = trio(Redis::start(&[]));
     a.follow(&b);
     daemon.until(SOON, LOOP, &[], 1.0);
@@ -88,7 +88,7 @@ fn a_mended_loop_leaves_no_finding_behind() {
 }
 
 #[test]
-fn the_failover_command_is_named_and_splits_nothing() {
+fn failover_command_is_the_cause_without_a_split_brain() {
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
         let (a, b, daemon) = pair(Redis::of(version, &[]));
         for key in 0..100 {
@@ -118,7 +118,7 @@ fn the_failover_command_is_named_and_splits_nothing() {
 }
 
 #[test]
-fn a_failover_command_is_named_also_when_its_two_halves_are_seen_in_two_rounds() {
+fn failover_command_seen_in_two_rounds_keeps_its_cause() {
     let (a, b, daemon) = pair(Redis::start(&[]));
     daemon.let_pass(1);
     // The primary steps back by force, and its successor cannot take over before it wakes up.
@@ -139,7 +139,7 @@ fn a_failover_command_is_named_also_when_its_two_halves_are_seen_in_two_rounds()
 }
 
 #[test]
-fn the_promotion_of_a_lagging_replica_tells_what_it_lacked() {
+fn lagging_promotion_reports_the_missing_bytes() {
     let (mut a, b, daemon) = pair(Redis::start(&[]));
 
     // More than what the kernel holds for a replica that does not read; the rest dies with the primary.
@@ -173,7 +173,7 @@ fn the_promotion_of_a_lagging_replica_tells_what_it_lacked() {
 }
 
 #[test]
-fn a_promotion_after_a_crash_of_a_replica_that_had_everything_is_no_lagging_one() {
+fn promotion_of_an_up_to_date_replica_is_not_lagging() {
     let (mut a, b, daemon) = pair(Redis::start(&[]));
     a.cli(&[
         "EVAL",
@@ -197,7 +197,7 @@ fn a_promotion_after_a_crash_of_a_replica_that_had_everything_is_no_lagging_one(
 }
 
 #[test]
-fn a_primary_that_comes_back_with_its_data_is_a_restart() {
+fn primary_restart_with_its_data_is_no_primary_change() {
     let mut a = Redis::start(&["--appendonly", "yes"]);
     let b = a.replica();
     a.fill(&b);
@@ -223,7 +223,7 @@ fn a_primary_that_comes_back_with_its_data_is_a_restart() {
 }
 
 #[test]
-fn a_primary_that_comes_back_without_its_data_takes_the_replica_with_it() {
+fn primary_restart_without_its_data_empties_the_replica() {
     let mut a = Redis::start(&[]);
     let b = a.replica();
     a.fill(&b);
@@ -254,7 +254,7 @@ fn a_primary_that_comes_back_without_its_data_takes_the_replica_with_it() {
 }
 
 #[test]
-fn a_dead_primary_that_nobody_replaces_is_no_primary_after_down_after() {
+fn unreplaced_dead_primary_is_no_primary_after_down_after() {
     let (mut a, b, daemon) = pair(Redis::start(&["--appendonly", "yes"]));
 
     a.kill();
@@ -289,7 +289,7 @@ fn a_dead_primary_that_nobody_replaces_is_no_primary_after_down_after() {
 }
 
 #[test]
-fn a_change_of_role_is_on_metrics_within_an_interval() {
+fn role_change_is_in_metrics_within_two_intervals() {
     let (a, b, daemon) = pair(Redis::start(&[]));
     let node = b.address();
     for turn in 0..6_u32 {
@@ -310,7 +310,7 @@ fn a_change_of_role_is_on_metrics_within_an_interval() {
 }
 
 #[test]
-fn a_failover_while_the_exporter_was_down_is_seen_with_a_state_file_only() {
+fn only_a_state_file_reveals_a_failover_during_downtime() {
     let mut a = Redis::start(&[]);
     let b = a.replica();
     a.fill(&b);
@@ -360,7 +360,7 @@ fn a_failover_while_the_exporter_was_down_is_seen_with_a_state_file_only() {
 }
 
 #[test]
-fn a_broken_state_file_is_a_warning_and_is_replaced() {
+fn broken_state_file_is_a_warning_and_is_replaced() {
     let a = Redis::start(&[]);
     let directory = tempfile::tempdir().expect("a directory");
     let state = directory.path().join("state.json");
@@ -382,7 +382,7 @@ fn a_broken_state_file_is_a_warning_and_is_replaced() {
 }
 
 #[test]
-fn a_promotion_that_is_taken_back_is_two_changes_of_the_primary() {
+fn reverted_promotion_is_two_primary_changes() {
     let (a, b, daemon) = pair(Redis::start(&[]));
     b.promote();
     daemon.until_primary(SOON, &b, "lineage");

@@ -18,7 +18,7 @@ fn rounds(daemon: &Daemon, deployment: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_reload_replaces_what_changed_and_nothing_else() {
+fn reload_replaces_only_changed_deployments() {
     let (one, other) = (Redis::start(&[]), Redis::start(&[]));
     let daemon = Daemon::configured(&configuration(&[
         ("kept", &one, ""),
@@ -54,7 +54,7 @@ fn a_reload_replaces_what_changed_and_nothing_else() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing() {
+fn invalid_configuration_changes_nothing() {
     let server = Redis::start(&[]);
     let good = configuration(&[("orders", &server, "")]);
     let daemon = Daemon::configured_with(&good, &["--web.enable-lifecycle"]);
@@ -86,7 +86,7 @@ fn a_bad_file_changes_nothing() {
 }
 
 #[test]
-fn what_only_changes_with_a_restart_is_told() {
+fn reload_warns_about_settings_that_need_a_restart() {
     let server = Redis::start(&[]);
     let text = |port: u16, name: &str, level: &str, format: &str| {
         let head = format!(
@@ -132,7 +132,7 @@ fn what_only_changes_with_a_restart_is_told() {
 }
 
 #[test]
-fn reloading_over_http_must_be_enabled() {
+fn reload_over_http_must_be_enabled() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     let (status, text) = post(&daemon);
@@ -141,7 +141,7 @@ fn reloading_over_http_must_be_enabled() {
 }
 
 #[test]
-fn systemd_is_told() {
+fn systemd_is_notified_of_start_reload_and_stop() {
     let server = Redis::start(&[]);
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("notify");
@@ -174,7 +174,7 @@ fn post(daemon: &Daemon) -> (u16, String) {
 }
 
 #[test]
-fn a_part_in_which_there_is_nothing_is_no_mistake() {
+fn empty_exporter_part_is_only_a_warning() {
     let server = Redis::start(&[]);
     let text = configuration(&[("orders", &server, "")]);
     let in_part = |part: &str| format!("part = '{part}'\n{text}");

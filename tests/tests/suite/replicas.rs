@@ -21,7 +21,7 @@ fn configured(nodes: &[&Redis], more: &str) -> Daemon {
 }
 
 #[test]
-fn a_chain_breaks_below_the_node_that_dies() {
+fn replicas_below_a_dead_node_are_orphaned() {
     let mut top = Redis::start(&[]);
     let mut middle = top.replica();
     let leaf = middle.replica();
@@ -53,7 +53,7 @@ fn a_chain_breaks_below_the_node_that_dies() {
 }
 
 #[test]
-fn a_replica_of_nobody_is_an_orphan() {
+fn replica_of_an_unknown_address_is_orphaned() {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
     let daemon = Daemon::watch(&[&primary, &replica]);
@@ -109,27 +109,27 @@ fn check_authentication(version: &'static str, options: &[&str], mend: &[[&str; 
 }
 
 #[test]
-fn a_wrong_masterauth() {
+fn wrong_masterauth_is_an_auth_failure() {
     check_authentication("redis-7.0.15", &["--masterauth", "wrong"], &[["masterauth", "secret"]]);
 }
 
 #[test]
-fn a_wrong_masterauth_of_valkey() {
+fn wrong_masterauth_is_an_auth_failure_on_valkey() {
     check_authentication("valkey-9.1.2", &["--masterauth", "wrong"], &[["masterauth", "secret"]]);
 }
 
 #[test]
-fn a_missing_masterauth() {
+fn missing_masterauth_is_an_auth_failure() {
     check_authentication("redis-7.0.15", &[], &[["masterauth", "secret"]]);
 }
 
 #[test]
-fn a_missing_masterauth_of_6_2() {
+fn missing_masterauth_is_an_auth_failure_on_6_2() {
     check_authentication("redis-6.2.14", &[], &[["masterauth", "secret"]]);
 }
 
 #[test]
-fn a_masteruser_that_may_not_replicate() {
+fn masteruser_without_permissions_is_an_auth_failure() {
     let mend = [["masteruser", ""], ["masterauth", "secret"]];
     check_authentication(
         "redis-7.0.15",
@@ -139,7 +139,7 @@ fn a_masteruser_that_may_not_replicate() {
 }
 
 #[test]
-fn a_client_with_a_wrong_password_is_no_replica_with_one() {
+fn wrong_client_password_is_no_replication_auth_failure() {
     let primary = Redis::start(&["--requirepass", "secret", "--rdb-key-save-delay", "200000"]);
     let standing = primary.replica_with(&["--masterauth", "secret"]);
     let daemon =
@@ -180,7 +180,7 @@ fn a_client_with_a_wrong_password_is_no_replica_with_one() {
 }
 
 #[test]
-fn a_writable_replica_and_what_outlives_it() {
+fn write_to_a_writable_replica_is_a_lasting_divergence() {
     let primary = Redis::start(&[]);
     let mut replica = primary.replica_with(&[]);
     let daemon = Daemon::watch(&[&primary, &replica]);
@@ -227,7 +227,7 @@ fn a_writable_replica_and_what_outlives_it() {
 }
 
 #[test]
-fn a_replica_that_falls_behind() {
+fn stalled_replica_reports_lag_and_data_age() {
     let primary = Redis::start(&[]);
     let proxy = Proxy::start(primary.port);
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &proxy.peer.port.to_string()]);
@@ -277,7 +277,7 @@ fn a_replica_that_falls_behind() {
 }
 
 #[test]
-fn the_data_of_a_replica_ages_while_its_link_is_down() {
+fn replica_data_age_grows_while_its_link_is_down() {
     let primary = Redis::start(&[]);
     let proxy = Proxy::start(primary.port);
     let replica = Redis::start(&[
@@ -309,7 +309,7 @@ fn the_data_of_a_replica_ages_while_its_link_is_down() {
 }
 
 #[test]
-fn a_replica_that_serves_no_stale_data_refuses_reads_without_its_master() {
+fn replica_without_stale_reads_refuses_reads_on_lost_link() {
     let mut primary = Redis::start(&[]);
     let replica = primary.replica_with(&["--replica-serve-stale-data", "no"]);
     let daemon = Daemon::watch(&[&primary, &replica]);
@@ -336,7 +336,7 @@ fn a_replica_that_serves_no_stale_data_refuses_reads_without_its_master() {
 }
 
 #[test]
-fn replicas_are_missed_when_declared_or_seen() {
+fn missing_replicas_are_reported_if_declared_or_seen() {
     let primary = Redis::start(&[]);
     let (mut first, mut second) = (primary.replica(), primary.replica());
     let declared = configured(&[&primary, &first], "expect = { replicas = 2 }\n");

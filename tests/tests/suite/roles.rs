@@ -3,7 +3,7 @@
 use tests::{Daemon, Redis, SECOND};
 
 #[test]
-fn an_unexpected_demotion_is_seen_and_named() {
+fn unexpected_demotion_is_reported_with_its_command() {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
     let text = format!(
@@ -37,7 +37,7 @@ fn an_unexpected_demotion_is_seen_and_named() {
 }
 
 #[test]
-fn a_write_to_a_replica_is_counted() {
+fn write_to_a_replica_is_counted() {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
     replica.cli(&["SET", "before", "1"]);
@@ -56,7 +56,7 @@ fn a_write_to_a_replica_is_counted() {
 }
 
 #[test]
-fn a_dead_master_is_a_lost_link() {
+fn dead_master_is_a_lost_link() {
     let mut primary = Redis::start(&[]);
     let replica = primary.replica();
     let daemon = Daemon::watch(&[&replica]);
@@ -76,7 +76,7 @@ fn a_dead_master_is_a_lost_link() {
 }
 
 #[test]
-fn a_server_that_loads_is_up_and_refuses() {
+fn loading_server_is_up_and_refuses_commands() {
     let mut server = Redis::start(&[
         "--appendonly",
         "yes",
@@ -113,7 +113,7 @@ fn a_server_that_loads_is_up_and_refuses() {
 }
 
 #[test]
-fn unix_sockets_and_ipv6() {
+fn unix_sockets_and_ipv6_are_supported() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("redis.sock").display().to_string();
     let server = Redis::start(&["--unixsocket", &socket, "--bind", "127.0.0.1", "::1"]);
@@ -125,7 +125,7 @@ fn unix_sockets_and_ipv6() {
 }
 
 #[test]
-fn what_is_expected_and_assumed() {
+fn expect_assume_and_aliases_are_applied() {
     let primary = Redis::start(&["--rename-command", "CONFIG", "", "--appendonly", "yes"]);
     let replica = primary.replica();
     let text = format!(

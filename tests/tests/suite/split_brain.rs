@@ -13,7 +13,7 @@ const LOST: &str = "redis_deployment_unreplicated_writes_total";
 const UNRELATED: &str = "redis_deployment_unrelated_masters";
 
 #[test]
-fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_counted() {
+fn manual_promotion_counts_each_write_on_the_stale_master() {
     const WRITES: u32 = 25;
     let (a, b, c, daemon) = trio(Redis::start(&[]));
     for key in 0..5 {
@@ -85,7 +85,7 @@ fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_cou
 }
 
 #[test]
-fn a_promotion_by_hand_without_writes_loses_none() {
+fn manual_promotion_without_writes_loses_none() {
     let (a, b, daemon) = pair(Redis::start(&[]));
     for key in 0..100 {
         a.cli(&["SET", &format!("replicated{key}"), "1"]);
@@ -111,7 +111,7 @@ fn a_promotion_by_hand_without_writes_loses_none() {
 }
 
 #[test]
-fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its_first_answer() {
+fn resumed_old_primary_is_a_split_brain_in_its_first_round() {
     const WRITES: u32 = 12;
     let (a, b, daemon) = pair(Redis::start(&[]));
 
@@ -153,7 +153,7 @@ fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its
 }
 
 #[test]
-fn a_promotion_beside_a_primary_that_is_frozen_for_longer_accrues_no_split_brain() {
+fn frozen_old_primary_adds_no_split_brain_time() {
     let (a, b, daemon) = pair(Redis::start(&[]));
     a.signal(Signal::Stop);
     b.promote();
@@ -174,7 +174,7 @@ fn a_promotion_beside_a_primary_that_is_frozen_for_longer_accrues_no_split_brain
 }
 
 #[test]
-fn an_old_primary_that_comes_back_beside_its_successor_loses_each_write_since_its_start() {
+fn restarted_old_primary_loses_each_write_since_its_start() {
     const WRITES: u32 = 15;
     let mut a = Redis::start(&["--appendonly", "no"]);
     let b = a.replica();
@@ -218,7 +218,7 @@ fn an_old_primary_that_comes_back_beside_its_successor_loses_each_write_since_it
 }
 
 #[test]
-fn two_unrelated_servers_are_a_mistake_and_no_split_brain() {
+fn unrelated_masters_are_a_warning_and_no_split_brain() {
     let (a, b) = (Redis::start(&[]), Redis::start(&[]));
     a.cli(&["SET", "a", "1"]);
     b.cli(&["SET", "b", "1"]);
@@ -241,7 +241,7 @@ fn two_unrelated_servers_are_a_mistake_and_no_split_brain() {
 }
 
 #[test]
-fn an_empty_server_that_joins_is_no_split_brain() {
+fn joining_empty_server_is_no_split_brain() {
     let a = Redis::start(&[]);
     let b = a.replica();
     a.fill(&b);

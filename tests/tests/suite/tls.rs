@@ -111,7 +111,7 @@ fn watch(url: &str, tls: &str) -> Daemon {
 }
 
 #[test]
-fn a_trusted_server_is_read_and_its_certificate_is_watched() {
+fn trusted_tls_server_is_up_and_its_certificate_is_checked() {
     let certificates = Certificates::make();
     let file = |name: &str| certificates.path(name).display().to_string();
     let (server, port) = certificates.serve("server", "yes");
@@ -150,7 +150,7 @@ fn a_trusted_server_is_read_and_its_certificate_is_watched() {
 }
 
 #[test]
-fn each_failure_is_tls_and_told_apart_in_the_log() {
+fn each_tls_failure_has_its_own_log_message() {
     let certificates = Certificates::make();
     let file = |name: &str| certificates.path(name).display().to_string();
     let trust = format!("ca_file = '{}'", file("ca.pem"));

@@ -154,37 +154,37 @@ fn on_sentinel_and_cluster_node(version: &'static str) {
 }
 
 #[test]
-fn redis_5_0() {
+fn redis_5_0_is_supported() {
     on_primary_and_replica(VERSIONS[0]);
     on_sentinel_and_cluster_node(VERSIONS[0]);
 }
 
 #[test]
-fn redis_6_2() {
+fn redis_6_2_is_supported() {
     on_primary_and_replica(VERSIONS[1]);
     on_sentinel_and_cluster_node(VERSIONS[1]);
 }
 
 #[test]
-fn redis_7_0() {
+fn redis_7_0_is_supported() {
     on_primary_and_replica(VERSIONS[2]);
     on_sentinel_and_cluster_node(VERSIONS[2]);
 }
 
 #[test]
-fn redis_8_2() {
+fn redis_8_2_is_supported() {
     on_primary_and_replica(VERSIONS[3]);
     on_sentinel_and_cluster_node(VERSIONS[3]);
 }
 
 #[test]
-fn valkey_9_1() {
+fn valkey_9_1_is_supported() {
     on_primary_and_replica(VERSIONS[4]);
     on_sentinel_and_cluster_node(VERSIONS[4]);
 }
 
 #[test]
-fn times_by_command_are_read_where_they_are_wanted() {
+fn command_latency_is_read_only_if_configured() {
     let server = Redis::start(&[]);
     server.cli(&["SET", "key", "value"]);
     let wanted =

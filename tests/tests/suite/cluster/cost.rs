@@ -7,7 +7,7 @@ use tests::{Cluster, ClusterSetup, Server, Stopwatch, pause};
 use super::settled;
 
 #[test]
-fn a_cluster_at_rest_is_asked_little() {
+fn idle_cluster_gets_few_commands() {
     const WINDOW: Duration = Duration::from_secs(20);
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
         let cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });

@@ -10,7 +10,7 @@ mod slots;
 use serde_json::{Value, json};
 use tests::{Cluster, Samples, Server};
 
-use crate::watch::{LIMIT, LOST, PRIMARY, SPLIT_BRAIN, Watch};
+use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO, SPLIT_BRAIN, UNREPLICATED_WRITES};
 
 const OK: &str = "redis_cluster_ok";
 const DOUBTFUL: &str = "redis_cluster_nodes_doubtful";
@@ -28,26 +28,26 @@ const SHARDS: [(&str, u16, f64); 3] =
 const REPLACED: [&str; 3] = ["primary_lost", "primary_changed", "primary_regained"];
 
 /// Starts a daemon on a cluster as the deployment `cache`, and waits until it knows all of it and finds nothing.
-fn settled(cluster: &Cluster, seeds: &[usize], more: &str) -> Watch {
-    let watch = Watch::of(&cluster.deployment("cache", seeds, more));
-    until_known(&watch, cluster, "cache");
-    watch.until_quiet();
-    assert_eq!(watch.daemon.events(), Vec::<Value>::new(), "first sight is no change");
-    watch
+fn settled(cluster: &Cluster, seeds: &[usize], more: &str) -> Monitor {
+    let monitor = Monitor::start(&cluster.deployment("cache", seeds, more));
+    until_known(&monitor, cluster, "cache");
+    monitor.until_quiet();
+    assert_eq!(monitor.daemon.events(), Vec::<Value>::new(), "first sight is no change");
+    monitor
 }
 
 /// Waits until every node answers as what it is, and every shard has the primary that it has.
 #[track_caller]
-fn until_known(watch: &Watch, cluster: &Cluster, deployment: &str) {
+fn until_known(monitor: &Monitor, cluster: &Cluster, deployment: &str) {
     for node in &cluster.nodes {
-        watch.daemon.until(
+        monitor.daemon.until(
             LIMIT,
             "redis_up",
             &[("deployment", deployment), ("node", &node.address())],
             1.0,
         );
         if node.role().as_deref() == Some("slave") {
-            watch.daemon.until(
+            monitor.daemon.until(
                 LIMIT,
                 "redis_link_state",
                 &[("node", &node.address()), ("state", "up")],
@@ -56,34 +56,38 @@ fn until_known(watch: &Watch, cluster: &Cluster, deployment: &str) {
         }
     }
     for (shard, slot, _) in SHARDS {
-        until_primary(watch, deployment, shard, &cluster.nodes[cluster.owner(slot)]);
+        until_primary(monitor, deployment, shard, &cluster.nodes[cluster.owner(slot)]);
     }
-    watch.daemon.until(LIMIT, OK, &[("deployment", deployment)], 1.0);
-    watch.daemon.until(LIMIT, DOUBTFUL, &[("deployment", deployment)], 0.0);
-    watch.daemon.until(LIMIT, UNCOVERED, &[("deployment", deployment)], 0.0);
+    monitor.daemon.until(LIMIT, OK, &[("deployment", deployment)], 1.0);
+    monitor.daemon.until(LIMIT, DOUBTFUL, &[("deployment", deployment)], 0.0);
+    monitor.daemon.until(LIMIT, UNCOVERED, &[("deployment", deployment)], 0.0);
 }
 
 #[track_caller]
-fn until_primary(watch: &Watch, deployment: &str, shard: &str, node: &Server) {
-    watch.daemon.until(
+fn until_primary(monitor: &Monitor, deployment: &str, shard: &str, node: &Server) {
+    monitor.daemon.until(
         LIMIT,
-        PRIMARY,
+        PRIMARY_INFO,
         &[("deployment", deployment), ("shard", shard), ("node", &node.address())],
         1.0,
     );
 }
 
 /// The value of a shard.
-fn of_shard(watch: &Watch, name: &str, shard: &str) -> Option<f64> {
-    watch.daemon.samples().get(name, &[("shard", shard)])
+fn of_shard(monitor: &Monitor, name: &str, shard: &str) -> Option<f64> {
+    monitor.daemon.samples().get(name, &[("shard", shard)])
 }
 
 /// There are these three shards and no other, each with one series of each kind.
 #[track_caller]
 fn check_shards(samples: &Samples, deployment: &str) {
-    for series in
-        ["redis_deployment_masters", SPLIT_BRAIN, NO_PRIMARY, "redis_deployment_replicas", LOST]
-    {
+    for series in [
+        "redis_deployment_masters",
+        SPLIT_BRAIN,
+        NO_PRIMARY,
+        "redis_deployment_replicas",
+        UNREPLICATED_WRITES,
+    ] {
         assert_eq!(samples.count(series, &[("deployment", deployment)]), SHARDS.len(), "{series}");
         for (shard, ..) in SHARDS {
             assert_eq!(
@@ -96,8 +100,8 @@ fn check_shards(samples: &Samples, deployment: &str) {
 }
 
 /// All findings of this kind.
-fn findings(watch: &Watch, kind: &str) -> Vec<Value> {
-    let document = watch.daemon.document("/api/v1/findings");
+fn findings(monitor: &Monitor, kind: &str) -> Vec<Value> {
+    let document = monitor.daemon.document("/api/v1/findings");
     let found = document["findings"].as_array().expect("a list").iter();
     let found: Vec<_> = found.filter(|finding| finding["kind"] == kind).cloned().collect();
     assert!(
@@ -111,8 +115,8 @@ fn findings(watch: &Watch, kind: &str) -> Vec<Value> {
 
 /// The kinds of the events of a shard, without a split brain that is over. Two masters for some 40 ms are one in some rounds.
 #[track_caller]
-fn events_of_shard(watch: &Watch, shard: &str) -> Vec<String> {
-    let events = watch.daemon.events();
+fn events_of_shard(monitor: &Monitor, shard: &str) -> Vec<String> {
+    let events = monitor.daemon.events();
     let of_shard = events.iter().filter(|event| event["shard"] == shard);
     let mut kinds: Vec<_> =
         of_shard.map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect();
@@ -130,8 +134,8 @@ fn events_of_shard(watch: &Watch, shard: &str) -> Vec<String> {
 
 /// Nothing happened to any other shard, nor to the deployment as a whole.
 #[track_caller]
-fn check_only_shard(watch: &Watch, shard: &str) {
-    let others: Vec<_> = watch
+fn check_only_shard(monitor: &Monitor, shard: &str) {
+    let others: Vec<_> = monitor
         .daemon
         .events()
         .into_iter()
@@ -142,8 +146,8 @@ fn check_only_shard(watch: &Watch, shard: &str) {
 
 /// The one change of a primary there was.
 #[track_caller]
-fn check_changed(watch: &Watch, shard: &str, from: &Server, to: &Server) {
-    let changes = watch.events("primary_changed");
+fn check_changed(monitor: &Monitor, shard: &str, from: &Server, to: &Server) {
+    let changes = monitor.events("primary_changed");
     assert_eq!(changes.len(), 1, "{changes:?}");
     let told =
         ["shard", "from", "to", "cause"].map(|key| changes[0][key].as_str().unwrap_or_default());
@@ -151,9 +155,9 @@ fn check_changed(watch: &Watch, shard: &str, from: &Server, to: &Server) {
         told,
         [shard, &from.address(), &to.address(), "cluster"],
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
-    let samples = watch.daemon.samples();
+    let samples = monitor.daemon.samples();
     for (other, ..) in SHARDS {
         let counted = samples.get(
             "redis_deployment_primary_changes_total",
@@ -168,8 +172,8 @@ fn role_changed(node: &Server, from: &str, to: &str) -> Value {
     json!([node.address(), from, to])
 }
 
-fn roles_changed(watch: &Watch) -> Vec<Value> {
-    watch
+fn roles_changed(monitor: &Monitor) -> Vec<Value> {
+    monitor
         .events("role_changed")
         .iter()
         .map(|event| json!([event["node"], event["from"], event["to"]]))

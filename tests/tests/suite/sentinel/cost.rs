@@ -8,11 +8,11 @@ use tests::{
     resident_kilobytes, watched_deployment,
 };
 
-use crate::watch::{LIMIT, PRIMARY, Watch};
+use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO};
 
 /// What 200 masters on three Sentinels cost.
 #[test]
-fn two_hundred_masters_cost_sentinels_little() {
+fn polling_200_masters_costs_sentinels_little() {
     const MASTERS: usize = 200;
     const WINDOW: Duration = Duration::from_secs(30);
     let primaries: Vec<_> = (0..10).map(|_| Server::alone("redis-7.0.15")).collect();
@@ -38,16 +38,16 @@ fn two_hundred_masters_cost_sentinels_little() {
     let urls: Vec<_> = taps.iter().map(Tap::url).collect();
 
     let without = measure(&sentinels, WINDOW);
-    let watch = Watch::of(&watched_deployment("{master}", None, &urls, ""));
+    let monitor = Monitor::start(&watched_deployment("{master}", None, &urls, ""));
     eventually(LIMIT, "200 deployments", || {
-        (watch.daemon.samples().count(PRIMARY, &[]) == MASTERS).then_some(())
+        (monitor.daemon.samples().count(PRIMARY_INFO, &[]) == MASTERS).then_some(())
     });
     pause(SECOND * 10);
     let (before, exporter) =
-        (taps.iter().map(Tap::seen).collect::<Vec<_>>(), processor_time(watch.daemon.id()));
+        (taps.iter().map(Tap::seen).collect::<Vec<_>>(), processor_time(monitor.daemon.id()));
     let with = measure(&sentinels, WINDOW);
-    let exporter = (processor_time(watch.daemon.id()) - exporter) / WINDOW.as_secs_f64();
-    let resident = resident_kilobytes(watch.daemon.id());
+    let exporter = (processor_time(monitor.daemon.id()) - exporter) / WINDOW.as_secs_f64();
+    let resident = resident_kilobytes(monitor.daemon.id());
     println!("exporter, this build: {:.1}% of a core, {resident} kB resident", exporter * 100.0);
     for (place, (tap, before)) in taps.iter().zip(&before).enumerate() {
         let (after, (processor, commands)) =

@@ -5,12 +5,12 @@ use tests::{
     watched_deployment,
 };
 
-use crate::watch::{LIMIT, PRIMARY, SOON, Watch, check_names};
+use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO, SOON, check_names};
 
 #[test]
-fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
+fn new_replica_is_discovered_and_dead_one_becomes_a_ghost() {
     let mut group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "ghost_after = '5s'\nforget_after = '5s'");
+    let monitor = Monitor::start_settled(&group, "ghost_after = '5s'\nforget_after = '5s'");
     let address = group.add_node(&Place::loopback()).address();
     // Sentinels ask the primary every 10 s.
     eventually(LIMIT, "a Sentinel lists it", || {
@@ -20,21 +20,22 @@ fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
             .flat_map(|sentinel| sentinel.table(&["SENTINEL", "REPLICAS", MASTER]));
         listed.into_iter().any(|replica| replica["name"] == address).then_some(())
     });
-    let took = watch.daemon.until(SOON, "redis_up", &[("node", &address)], 1.0);
+    let took = monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 1.0);
     println!("discovered {took:?} after a Sentinel listed it");
     assert!(took < SECOND * 4, "{took:?}");
-    let discovered =
-        || watch.events("node_discovered").iter().filter(|event| event["node"] == address).count();
-    assert_eq!(discovered(), 1, "{:?}", watch.daemon.events());
+    let discovered = || {
+        monitor.events("node_discovered").iter().filter(|event| event["node"] == address).count()
+    };
+    assert_eq!(discovered(), 1, "{:?}", monitor.daemon.events());
     group.until_known();
-    watch.until_quiet();
+    monitor.until_quiet();
 
     let node = group.place_of(&address);
     group.nodes[node].kill();
     let killed = Stopwatch::start();
-    watch.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
-    assert_eq!(watch.until_finding(SOON, "RedisDown", "warning")["node"], address);
-    let found = watch.until_finding(SOON * 2, "RedisSentinelGhosts", "warning");
+    monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
+    assert_eq!(monitor.until_finding(SOON, "RedisDown", "warning")["node"], address);
+    let found = monitor.until_finding(SOON * 2, "RedisSentinelGhosts", "warning");
     let took = killed.elapsed();
     println!("a ghost {took:?} after the kill");
     // Sentinels look every second and hold it for down after 3 s, and that must have lasted for 5 s. Their lists are read as they announce it,
@@ -42,35 +43,35 @@ fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
     assert!(took > SECOND * 5 && took < SECOND * 18, "{took:?}");
     check_names(&found["evidence"]["replicas"], std::slice::from_ref(&address));
     check_names(&found["evidence"]["sentinels"], &[]);
-    watch.daemon.until(SOON, "redis_sentinel_ghosts", &[("kind", "replica")], 1.0);
+    monitor.daemon.until(SOON, "redis_sentinel_ghosts", &[("kind", "replica")], 1.0);
     eventually(SOON, "it is no member", || {
-        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+        (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
     });
-    assert!(watch.daemon.finding("RedisDown").is_none(), "what is no member cannot be down");
-    assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
+    assert!(monitor.daemon.finding("RedisDown").is_none(), "what is no member cannot be down");
+    assert_eq!(monitor.daemon.until_event(SOON, "node_gone")["node"], address);
 
     group.nodes[node].restart();
-    watch.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);
-    watch.daemon.until(LIMIT, "redis_sentinel_ghosts", &[("kind", "replica")], 0.0);
+    monitor.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);
+    monitor.daemon.until(LIMIT, "redis_sentinel_ghosts", &[("kind", "replica")], 0.0);
     group.until_following(LIMIT);
-    watch.until_quiet();
+    monitor.until_quiet();
     assert_eq!(
-        (discovered(), watch.events("node_gone").len()),
+        (discovered(), monitor.events("node_gone").len()),
         (2, 1),
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
-    assert_eq!(watch.deployment_events(), Vec::<String>::new());
+    assert_eq!(monitor.deployment_events(), Vec::<String>::new());
 }
 
 #[test]
-fn a_reset_sentinel_forgets_a_dead_replica_and_so_does_the_deployment() {
+fn sentinel_reset_removes_a_dead_replica() {
     let mut group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "forget_after = '20s'");
+    let monitor = Monitor::start_settled(&group, "forget_after = '20s'");
     let address = group.replicas()[0].address();
     let node = group.place_of(&address);
     group.nodes[node].kill();
-    watch.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
+    monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
     eventually(SOON * 2, "the primary has forgotten it", || {
         (group.primary().replication().get("connected_slaves")? == "1").then_some(())
     });
@@ -79,47 +80,47 @@ fn a_reset_sentinel_forgets_a_dead_replica_and_so_does_the_deployment() {
         assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }
     eventually(LIMIT, "it is no member", || {
-        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+        (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
     });
-    assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
+    assert_eq!(monitor.daemon.until_event(SOON, "node_gone")["node"], address);
     eventually(LIMIT, "all but that one are members", || {
-        (watch.daemon.samples().count("redis_up", &[]) == 5).then_some(())
+        (monitor.daemon.samples().count("redis_up", &[]) == 5).then_some(())
     });
     assert!(
-        watch.daemon.finding("RedisDown").is_none()
-            && watch.daemon.finding("RedisSentinelGhosts").is_none()
+        monitor.daemon.finding("RedisDown").is_none()
+            && monitor.daemon.finding("RedisSentinelGhosts").is_none()
     );
-    watch.daemon.let_pass(5);
+    monitor.daemon.let_pass(5);
     assert_eq!(
-        watch.events("node_gone").len(),
+        monitor.events("node_gone").len(),
         1,
         "nobody else went: {:?}",
-        watch.events("node_gone")
+        monitor.events("node_gone")
     );
-    assert_eq!(watch.deployment_events(), Vec::<String>::new());
+    assert_eq!(monitor.deployment_events(), Vec::<String>::new());
 }
 
 #[test]
-fn discovered_nodes_are_named_by_the_template_and_sentinels_as_configured() {
+fn sentinel_deployment_names_nodes_by_the_template() {
     let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
     let url = group.sentinels[0].url();
     let text = format!(
         "[[deployment]]\nname = 'sessions'\nmaster_name = '{MASTER}'\nnode_name = 'redis-{{port}}.{{host}}'\n\
          sentinels = [{{ url = '{url}', name = 'guard' }}]\n"
     );
-    let watch = Watch::of(&text);
+    let monitor = Monitor::start(&text);
     let named = |node: &Server| format!("redis-{}.127.0.0.1", node.port);
-    watch.until_primary(&named(&group.nodes[0]));
+    monitor.until_primary(&named(&group.nodes[0]));
     for node in &group.nodes {
-        watch.daemon.until(SOON, "redis_up", &[("node", &named(node))], 1.0);
+        monitor.daemon.until(SOON, "redis_up", &[("node", &named(node))], 1.0);
     }
-    watch.daemon.until(SOON, "redis_up", &[("node", "guard")], 1.0);
-    watch.daemon.until(SOON, "redis_sentinel_masters", &[("node", "guard")], 1.0);
-    assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3);
+    monitor.daemon.until(SOON, "redis_up", &[("node", "guard")], 1.0);
+    monitor.daemon.until(SOON, "redis_sentinel_masters", &[("node", "guard")], 1.0);
+    assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3);
     // Another template is another name.
-    watch.daemon.reload(&text.replace("redis-{port}.{host}", "{port}"));
-    watch.until_primary(&group.nodes[0].port.to_string());
-    assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3);
+    monitor.daemon.reload(&text.replace("redis-{port}.{host}", "{port}"));
+    monitor.until_primary(&group.nodes[0].port.to_string());
+    assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3);
 }
 
 /// A group whose Sentinels watch another primary as well, under that name.
@@ -130,22 +131,22 @@ fn with_another(name: &str) -> (Group, Server) {
 }
 
 #[test]
-fn deployments_on_the_same_sentinels_share_their_connections() {
+fn deployments_share_connections_to_their_sentinels() {
     let (group, other) = with_another("second");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
     let text =
         group.deployment("sessions", "") + &watched_deployment("queue", Some("second"), &urls, "");
-    let watch = Watch::of(&text);
+    let monitor = Monitor::start(&text);
     for (name, primary) in [("sessions", group.primary().address()), ("queue", other.address())] {
-        watch.daemon.until(LIMIT, PRIMARY, &[("deployment", name), ("node", &primary)], 1.0);
+        monitor.daemon.until(LIMIT, PRIMARY_INFO, &[("deployment", name), ("node", &primary)], 1.0);
         for sentinel in &group.sentinels {
             let labels =
                 [("deployment", name), ("node", &*sentinel.address()), ("address", &*primary)];
-            watch.daemon.until(SOON, "redis_sentinel_master_info", &labels, 1.0);
+            monitor.daemon.until(SOON, "redis_sentinel_master_info", &labels, 1.0);
         }
     }
     pause(SECOND * 5);
-    let samples = watch.daemon.samples();
+    let samples = monitor.daemon.samples();
     for sentinel in &group.sentinels {
         let node = sentinel.address();
         for series in ["redis_up", "redis_sentinel_masters", "redis_sentinel_tilt"] {
@@ -180,38 +181,39 @@ fn deployments_on_the_same_sentinels_share_their_connections() {
             .collect()
     };
     let before = ids(&group.sentinels[0]);
-    watch.daemon.reload(&group.deployment("sessions", ""));
+    monitor.daemon.reload(&group.deployment("sessions", ""));
     eventually(SOON, "one is gone", || {
-        (watch.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(())
+        (monitor.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(())
     });
-    watch.daemon.let_pass(2);
+    monitor.daemon.let_pass(2);
     assert_eq!(ids(&group.sentinels[0]), before);
-    assert_eq!(watch.of_node("redis_up", &group.sentinels[0]), Some(1.0));
+    assert_eq!(monitor.node_value("redis_up", &group.sentinels[0]), Some(1.0));
 }
 
 #[test]
-fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
+fn every_monitored_master_is_a_deployment() {
     let (group, second) = with_another("second");
     let third = Server::alone("redis-7.0.15");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
-    let watch = Watch::of(&watched_deployment("{master}", None, &urls, "forget_after = '2s'"));
-    watch.daemon.until(
+    let monitor =
+        Monitor::start(&watched_deployment("{master}", None, &urls, "forget_after = '2s'"));
+    monitor.daemon.until(
         LIMIT,
-        PRIMARY,
+        PRIMARY_INFO,
         &[("deployment", MASTER), ("node", &group.primary().address())],
         1.0,
     );
-    watch.daemon.until(
+    monitor.daemon.until(
         LIMIT,
-        PRIMARY,
+        PRIMARY_INFO,
         &[("deployment", "second"), ("node", &second.address())],
         1.0,
     );
     let deployments =
-        || watch.daemon.samples().count("redis_deployment_info", &[("kind", "sentinel")]);
+        || monitor.daemon.samples().count("redis_deployment_info", &[("kind", "sentinel")]);
     assert_eq!(deployments(), 2);
     assert_eq!(
-        watch
+        monitor
             .daemon
             .samples()
             .count("redis_up", &[("deployment", "second"), ("node", &second.address())]),
@@ -231,16 +233,16 @@ fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
             ["OK"]
         );
     }
-    let took = watch.daemon.until(
+    let took = monitor.daemon.until(
         SOON,
-        PRIMARY,
+        PRIMARY_INFO,
         &[("deployment", "third"), ("node", &third.address())],
         1.0,
     );
     println!("a new master is a deployment after {took:?}");
     assert!(took < SECOND * 5, "{took:?}");
     assert_eq!(deployments(), 3);
-    watch.daemon.until(
+    monitor.daemon.until(
         SOON,
         "redis_sentinel_masters",
         &[("node", &group.sentinels[0].address())],
@@ -251,10 +253,10 @@ fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
         assert_eq!(sentinel.ask(&["SENTINEL", "REMOVE", "third"]), ["OK"]);
     }
     eventually(LIMIT, "it is gone", || {
-        (watch.daemon.samples().count("redis_deployment_info", &[("deployment", "third")]) == 0)
+        (monitor.daemon.samples().count("redis_deployment_info", &[("deployment", "third")]) == 0)
             .then_some(())
     });
-    let text = watch.daemon.get("/metrics", "text/plain").text;
+    let text = monitor.daemon.get("/metrics", "text/plain").text;
     assert!(
         !text.contains("deployment=\"third\"") && !text.contains(&third.address()),
         "nothing is left of it"
@@ -264,17 +266,20 @@ fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
 }
 
 #[test]
-fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_for_good_does_not()
-{
+fn deployment_ends_only_after_its_master_is_gone_for_good() {
     let (group, second) = with_another("second");
     // One Sentinel alone is listened to: of several, the first that forgets a master shows that the others have not.
     let sentinel = &group.sentinels[0];
-    let watch =
-        Watch::of(&watched_deployment("{master}", None, &[sentinel.url()], "forget_after = '15s'"));
+    let monitor = Monitor::start(&watched_deployment(
+        "{master}",
+        None,
+        &[sentinel.url()],
+        "forget_after = '15s'",
+    ));
     for (name, primary) in [(MASTER, group.primary()), ("second", &second)] {
-        watch.daemon.until(
+        monitor.daemon.until(
             LIMIT,
-            PRIMARY,
+            PRIMARY_INFO,
             &[("deployment", name), ("node", &primary.address())],
             1.0,
         );
@@ -282,10 +287,10 @@ fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_
     // Nothing changes for longer than that.
     pause(SECOND * 17);
     let rounds =
-        || watch.daemon.samples().get("rolecall_rounds_total", &[("deployment", "second")]);
+        || monitor.daemon.samples().get("rolecall_rounds_total", &[("deployment", "second")]);
     let before = rounds();
     let told = |masters| {
-        watch.daemon.until(
+        monitor.daemon.until(
             SECOND * 5,
             "redis_sentinel_masters",
             &[("node", &sentinel.address())],
@@ -310,7 +315,7 @@ fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_
     }
     for name in [MASTER, "second"] {
         let gone = || {
-            (watch.daemon.samples().count("redis_deployment_info", &[("deployment", name)]) == 0)
+            (monitor.daemon.samples().count("redis_deployment_info", &[("deployment", name)]) == 0)
                 .then_some(())
         };
         eventually(LIMIT, "it is gone", gone);
@@ -320,29 +325,32 @@ fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_
 }
 
 #[test]
-fn a_dead_sentinel_that_others_list_is_a_ghost() {
+fn dead_sentinel_that_others_list_is_a_ghost() {
     let mut group = Group::start(&Setup::default());
     let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
-    let watch =
-        Watch::of(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
-    watch.until_primary(&group.primary().address());
-    watch.until_quiet();
+    let monitor =
+        Monitor::start(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
+    monitor.until_primary(&group.primary().address());
+    monitor.until_quiet();
     let dead = group.sentinels[2].address();
     group.sentinels[2].kill();
-    watch.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 1.0);
-    let found = watch.until_finding(SOON, "RedisSentinelGhosts", "warning");
+    monitor.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 1.0);
+    let found = monitor.until_finding(SOON, "RedisSentinelGhosts", "warning");
     check_names(&found["evidence"]["sentinels"], &[dead]);
     check_names(&found["evidence"]["replicas"], &[]);
-    assert!(watch.daemon.finding("RedisSentinelDown").is_none(), "it is not among the configured");
+    assert!(
+        monitor.daemon.finding("RedisSentinelDown").is_none(),
+        "it is not among the configured"
+    );
     for sentinel in &group.sentinels[..2] {
-        assert_eq!(watch.of_node("redis_sentinel_quorum_ok", sentinel), Some(1.0));
-        assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", sentinel), Some(2.0));
+        assert_eq!(monitor.node_value("redis_sentinel_quorum_ok", sentinel), Some(1.0));
+        assert_eq!(monitor.node_value("redis_sentinel_master_ok_sentinels", sentinel), Some(2.0));
     }
     // It counts for the majority until it is forgotten.
     for sentinel in &group.sentinels[..2] {
         assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }
-    watch.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 0.0);
-    watch.until_quiet();
-    assert_eq!(watch.deployment_events(), Vec::<String>::new());
+    monitor.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 0.0);
+    monitor.until_quiet();
+    assert_eq!(monitor.deployment_events(), Vec::<String>::new());
 }

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tests::{Group, MASTER, Server, Setup, Side, Sides, Tap, eventually, watched_deployment};
 
-use crate::watch::{PRIMARY, SOON, Watch};
+use crate::monitor::{Monitor, PRIMARY_INFO, SOON};
 
 #[test]
-fn sentinels_and_nodes_have_credentials_of_their_own() {
+fn sentinels_and_nodes_have_separate_credentials() {
     const NODES: &str = "secret-of-nodes";
     const SENTINELS: &str = "secret-of-sentinels";
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
@@ -25,7 +25,7 @@ fn sentinels_and_nodes_have_credentials_of_their_own() {
             ["NOAUTH", "WRONGPASS"].map(|code| errors.get(&format!("errorstat_{code}")).cloned())
         };
         let before: Vec<_> = group.nodes.iter().map(refused).collect();
-        let watch = Watch::settled(
+        let monitor = Monitor::start_settled(
             &group,
             &format!("password = '{NODES}'\nsentinel_password = '{SENTINELS}'"),
         );
@@ -35,12 +35,12 @@ fn sentinels_and_nodes_have_credentials_of_their_own() {
             "no attempt without the right one"
         );
         let pages = ["/", "/metrics", "/api/v1/topology", "/api/v1/events"]
-            .map(|path| watch.daemon.get(path, "").text);
-        let shown = [pages.concat(), watch.daemon.log().concat()].concat();
+            .map(|path| monitor.daemon.get(path, "").text);
+        let shown = [pages.concat(), monitor.daemon.log().concat()].concat();
         assert!(!shown.contains(NODES) && !shown.contains(SENTINELS));
 
         // That of the Sentinels is not for the nodes, and no Sentinel is asked with that of the nodes.
-        let wrong = Watch::of(&group.deployment("sessions", &format!("password = '{NODES}'")));
+        let wrong = Monitor::start(&group.deployment("sessions", &format!("password = '{NODES}'")));
         for sentinel in &group.sentinels {
             wrong.daemon.until(
                 SOON,
@@ -50,7 +50,7 @@ fn sentinels_and_nodes_have_credentials_of_their_own() {
             );
         }
         wrong.until_finding(SOON, "RolecallCannotRead", "warning");
-        assert_eq!(wrong.daemon.samples().count(PRIMARY, &[]), 0);
+        assert_eq!(wrong.daemon.samples().count(PRIMARY_INFO, &[]), 0);
         assert!(wrong.daemon.finding("RedisSentinelDown").is_none(), "they are well");
     }
 }
@@ -69,7 +69,7 @@ fn trap(address: &str) -> Arc<AtomicU64> {
 }
 
 #[test]
-fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_connected_to() {
+fn untrusted_sentinel_node_is_shown_but_never_connected_to() {
     let group = Group::start(&Setup { sentinels: 1, quorum: 1, ..Setup::default() });
     let (real, port) = (group.replicas()[0].address(), group.replicas()[0].port);
     let forged = format!("127.0.0.2:{port}");
@@ -86,16 +86,16 @@ fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_
             &format!("password = 'secret'\n{trust}"),
         )
     };
-    let topology = |watch: &Watch| watch.daemon.get("/api/v1/topology", "").text;
+    let topology = |monitor: &Monitor| monitor.daemon.get("/api/v1/topology", "").text;
 
-    let watch = Watch::of(&told("trust = ['127.0.0.1/32', '10.0.0.0/8']"));
-    watch.until_primary(&group.primary().address());
-    eventually(SOON, "it is shown", || topology(&watch).contains(&forged).then_some(()));
-    watch.daemon.let_pass(12);
-    assert!(topology(&watch).contains(&forged), "{}", topology(&watch));
+    let monitor = Monitor::start(&told("trust = ['127.0.0.1/32', '10.0.0.0/8']"));
+    monitor.until_primary(&group.primary().address());
+    eventually(SOON, "it is shown", || topology(&monitor).contains(&forged).then_some(()));
+    monitor.daemon.let_pass(12);
+    assert!(topology(&monitor).contains(&forged), "{}", topology(&monitor));
     assert_eq!(trap.load(Ordering::Relaxed), 0, "no connection, and so no credential");
-    assert_ne!(watch.daemon.samples().get("redis_up", &[("node", &forged)]), Some(1.0));
-    assert!(!topology(&watch).contains(&real), "nobody names it");
+    assert_ne!(monitor.daemon.samples().get("redis_up", &[("node", &forged)]), Some(1.0));
+    assert!(!topology(&monitor).contains(&real), "nobody names it");
     assert!(
         lies.seen().commands.get("SENTINEL REPLICAS").is_some_and(|count| *count >= 1),
         "{:?}",
@@ -103,12 +103,12 @@ fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_
     );
 
     // The trap works: once that network is trusted, it is connected to.
-    watch.daemon.reload(&told("trust = ['127.0.0.0/8']"));
+    monitor.daemon.reload(&told("trust = ['127.0.0.0/8']"));
     eventually(SOON, "a connection", || (trap.load(Ordering::Relaxed) > 0).then_some(()));
 }
 
 #[test]
-fn loopback_is_trusted_only_while_all_sentinels_are_there() {
+fn loopback_is_trusted_only_if_all_sentinels_are_on_it() {
     let sides = Sides::new();
     let group = Group::start(&Setup { sentinels: 2, quorum: 1, ..Setup::default() });
     let (inside, outside) = (
@@ -116,34 +116,34 @@ fn loopback_is_trusted_only_while_all_sentinels_are_there() {
         Tap::rewriting(&sides.own(Side::Left), &group.sentinels[1].address(), Vec::new()),
     );
     let urls = [inside, outside.url()];
-    let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &urls, ""));
-    watch.daemon.until(SOON, "redis_up", &[("node", &outside.address)], 1.0);
-    watch.daemon.until(
+    let monitor = Monitor::start(&watched_deployment("sessions", Some(MASTER), &urls, ""));
+    monitor.daemon.until(SOON, "redis_up", &[("node", &outside.address)], 1.0);
+    monitor.daemon.until(
         SOON,
         "redis_sentinel_masters",
         &[("node", &group.sentinels[0].address())],
         1.0,
     );
-    let topology = || watch.daemon.get("/api/v1/topology", "").text;
+    let topology = || monitor.daemon.get("/api/v1/topology", "").text;
     eventually(SOON, "the nodes are shown", || {
         group.nodes.iter().all(|node| topology().contains(&node.address())).then_some(())
     });
-    watch.daemon.let_pass(5);
+    monitor.daemon.let_pass(5);
     for node in &group.nodes {
         assert_eq!(node.clients(), Vec::<String>::new(), "{}", topology());
-        assert_ne!(watch.of_node("redis_up", node), Some(1.0));
+        assert_ne!(monitor.node_value("redis_up", node), Some(1.0));
     }
     assert_eq!(
-        watch.daemon.samples().count(PRIMARY, &[("evidence", "sole")]),
+        monitor.daemon.samples().count(PRIMARY_INFO, &[("evidence", "sole")]),
         0,
         "no node said anything"
     );
     // Unless the configuration says so.
-    watch.daemon.reload(&watched_deployment(
+    monitor.daemon.reload(&watched_deployment(
         "sessions",
         Some(MASTER),
         &urls,
         "trust = ['127.0.0.0/8']",
     ));
-    watch.daemon.until(SOON, "redis_up", &[("node", &group.primary().address())], 1.0);
+    monitor.daemon.until(SOON, "redis_up", &[("node", &group.primary().address())], 1.0);
 }

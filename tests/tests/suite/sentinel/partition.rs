@@ -3,17 +3,20 @@
 use serde_json::json;
 use tests::{Group, SECOND, Setup, Side, Sides, Writer, eventually};
 
-use crate::watch::{DISAGREEMENT, LIMIT, LOST, SOON, SPLIT_BRAIN, Watch, check_names, write};
+use crate::monitor::{
+    LIMIT, Monitor, SENTINEL_DISAGREEMENT, SOON, SPLIT_BRAIN, UNREPLICATED_WRITES, check_names,
+    write_keys,
+};
 
 #[test]
-fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
+fn partitioned_primary_loses_the_writes_of_its_clients() {
     const PER_SECOND: u32 = 10;
     const MORE: u32 = 30;
     let mut sides = Sides::new();
     let left = sides.place(Side::Left);
     let places = [left, sides.place(Side::Right), sides.place(Side::Right)];
     let group = Group::start_at(&Setup::default(), &places, &places);
-    let watch = Watch::settled(&group, "");
+    let monitor = Monitor::start_settled(&group, "");
     let (stale, dissenter) = (&group.nodes[0], &group.sentinels[0]);
     let before = stale.address();
     let mut lost = Writer::start(&before, "lost", PER_SECOND);
@@ -26,16 +29,16 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
     let after = promoted.address();
     let mut kept = Writer::start(&after, "kept", PER_SECOND);
     println!("promoted {took:?} after the cut, {until_then} writes until then");
-    watch.until_primary(&after);
-    watch.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    assert_eq!(watch.daemon.value("redis_deployment_masters"), Some(2.0));
-    let found = watch.until_finding(SOON, "RedisSplitBrain", "critical");
+    monitor.until_primary(&after);
+    monitor.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
+    assert_eq!(monitor.daemon.value("redis_deployment_masters"), Some(2.0));
+    let found = monitor.until_finding(SOON, "RedisSplitBrain", "critical");
     check_names(&found["evidence"]["masters"], &[before.clone(), after.clone()]);
     check_names(&found["evidence"]["stale"], std::slice::from_ref(&before));
     assert_eq!(found["evidence"]["primary"], after);
-    watch.daemon.until(SOON, DISAGREEMENT, &[], 1.0);
-    assert_eq!(watch.daemon.value("redis_sentinel_majority_against_primary"), Some(0.0));
-    let found = watch.until_finding(SOON, "RedisSentinelDisagreement", "info");
+    monitor.daemon.until(SOON, SENTINEL_DISAGREEMENT, &[], 1.0);
+    assert_eq!(monitor.daemon.value("redis_sentinel_majority_against_primary"), Some(0.0));
+    let found = monitor.until_finding(SOON, "RedisSentinelDisagreement", "info");
     assert_eq!(
         (&found["evidence"]["why"], &found["evidence"]["primary"]),
         (&json!("dissenter"), &json!(after)),
@@ -43,53 +46,53 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
     );
     check_names(&found["evidence"]["sentinels"], &[dissenter.address()]);
     check_names(&found["evidence"]["named"], std::slice::from_ref(&before));
-    watch.until_finding(SOON, "RedisWritesLost", "critical");
+    monitor.until_finding(SOON, "RedisWritesLost", "critical");
     eventually(LIMIT, "a hundred writes are lost", || {
         (lost.acknowledged() > until_then + 100).then_some(())
     });
 
     // What is lost counts from the first round with a successor, so it is right within one round.
     let written = u32::try_from(lost.stop() - until_then).expect("few");
-    watch.daemon.let_pass(2);
-    let told = watch.daemon.value(LOST).expect("a count");
+    monitor.daemon.let_pass(2);
+    let told = monitor.daemon.value(UNREPLICATED_WRITES).expect("a count");
     println!("{written} writes on the stale side since the promotion, {told} told");
     assert!(
         (told - f64::from(written)).abs() <= f64::from(PER_SECOND) * 1.5,
         "{told} of {written}"
     );
     // And from then on exactly.
-    write(stale, "more", MORE);
-    watch.daemon.until(SOON, LOST, &[], told + f64::from(MORE));
+    write_keys(stale, "more", MORE);
+    monitor.daemon.until(SOON, UNREPLICATED_WRITES, &[], told + f64::from(MORE));
     assert!(kept.stop() > 100);
     let kept = kept.acknowledged();
 
     sides.heal();
-    let ended = watch.daemon.until_event(LIMIT, "split_brain_ended");
+    let ended = monitor.daemon.until_event(LIMIT, "split_brain_ended");
     assert_eq!(ended["unreplicated_writes"].as_f64(), Some(told + f64::from(MORE)));
     assert!(ended["seconds"].as_f64() >= Some(10.0), "{ended}");
     group.until_named(LIMIT, &after);
     group.until_following(LIMIT);
     // That writes were lost is shown for longer.
-    watch.daemon.until_only(LIMIT, &["RedisWritesLost"]);
-    watch.daemon.let_pass(2);
+    monitor.daemon.until_only(LIMIT, &["RedisWritesLost"]);
+    monitor.daemon.let_pass(2);
     assert_eq!(
-        (watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)),
+        (monitor.daemon.value(UNREPLICATED_WRITES), monitor.daemon.value(SENTINEL_DISAGREEMENT)),
         (Some(told + f64::from(MORE)), Some(0.0))
     );
     assert_eq!(
-        watch.deployment_events(),
+        monitor.deployment_events(),
         ["primary_changed", "split_brain_began", "split_brain_ended"],
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
-    let changed = &watch.events("primary_changed")[0];
+    let changed = &monitor.events("primary_changed")[0];
     assert_eq!(
         (&changed["from"], &changed["to"], &changed["cause"]),
         (&json!(before), &json!(after), &json!("sentinel"))
     );
-    assert_eq!(watch.plain_events_of(stale), ["role_changed"]);
+    assert_eq!(monitor.node_events_without_moves(stale), ["role_changed"]);
     assert_eq!(
-        watch.plain_events_of(promoted),
+        monitor.node_events_without_moves(promoted),
         ["role_changed", "lagging_promotion"],
         "it never had the writes since the cut"
     );
@@ -97,7 +100,7 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
         group.nodes[1..].iter().filter(|node| node.address() != after).chain(&group.sentinels)
     {
         assert_eq!(
-            watch.plain_events_of(server),
+            monitor.node_events_without_moves(server),
             Vec::<String>::new(),
             "{} was always in reach",
             server.address()
@@ -116,39 +119,39 @@ fn a_primary_that_is_cut_off_with_its_clients_loses_what_they_write() {
 }
 
 #[test]
-fn a_sentinel_that_is_cut_off_dissents_until_it_learns() {
+fn partitioned_sentinel_disagrees_until_it_reconnects() {
     let mut sides = Sides::new();
     let (one, other) = (sides.place(Side::Right), sides.place(Side::Right));
     let alone = sides.place(Side::Left);
     let group =
         Group::start_at(&Setup::default(), &[one.clone(), other.clone()], &[one, other, alone]);
-    let watch = Watch::settled(&group, "");
+    let monitor = Monitor::start_settled(&group, "");
     let dissenter = &group.sentinels[2];
 
     sides.cut();
-    watch.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &dissenter.address())], 0.0);
-    watch.daemon.until(
+    monitor.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &dissenter.address())], 0.0);
+    monitor.daemon.until(
         SOON,
         "redis_sentinel_master_state",
         &[("node", &dissenter.address()), ("state", "sdown")],
         1.0,
     );
-    watch.daemon.let_pass(3);
-    watch.until_quiet();
+    monitor.daemon.let_pass(3);
+    monitor.until_quiet();
     let before = group.failover();
     let after =
         eventually(LIMIT, "failed over", || group.named_by(1).filter(|named| *named != before)).0;
-    watch.until_primary(&after);
-    watch.daemon.until_event(LIMIT, "split_brain_ended");
+    monitor.until_primary(&after);
+    monitor.daemon.until_event(LIMIT, "split_brain_ended");
     assert_eq!(group.named_by(2).as_deref(), Some(&*before));
     assert_eq!(
         (
-            watch.daemon.value(DISAGREEMENT),
-            watch.daemon.value("redis_sentinel_majority_against_primary")
+            monitor.daemon.value(SENTINEL_DISAGREEMENT),
+            monitor.daemon.value("redis_sentinel_majority_against_primary")
         ),
         (Some(1.0), Some(0.0))
     );
-    let found = watch.until_finding(SOON, "RedisSentinelDisagreement", "info");
+    let found = monitor.until_finding(SOON, "RedisSentinelDisagreement", "info");
     let evidence = &found["evidence"];
     assert_eq!(
         (&evidence["why"], &evidence["primary"]),
@@ -157,29 +160,29 @@ fn a_sentinel_that_is_cut_off_dissents_until_it_learns() {
     );
     check_names(&evidence["sentinels"], &[dissenter.address()]);
     check_names(&evidence["named"], std::slice::from_ref(&before));
-    assert!(watch.daemon.finding("RedisSentinelQuorumLost").is_none(), "most Sentinels have one");
-    let found = watch.until_finding(SECOND * 80, "RedisSentinelDisagreement", "warning");
+    assert!(monitor.daemon.finding("RedisSentinelQuorumLost").is_none(), "most Sentinels have one");
+    let found = monitor.until_finding(SECOND * 80, "RedisSentinelDisagreement", "warning");
     assert!(found["evidence"]["seconds"].as_f64() >= Some(59.0), "{found}");
-    watch.daemon.until_only(LIMIT, &["RedisSentinelDisagreement"]);
+    monitor.daemon.until_only(LIMIT, &["RedisSentinelDisagreement"]);
 
     sides.heal();
     group.until_named(LIMIT, &after);
-    watch.daemon.until(SOON, DISAGREEMENT, &[], 0.0);
-    watch.until_all_up(&group);
-    watch.until_quiet();
+    monitor.daemon.until(SOON, SENTINEL_DISAGREEMENT, &[], 0.0);
+    monitor.until_all_up(&group);
+    monitor.until_quiet();
     let epochs = group
         .sentinels
         .iter()
-        .map(|sentinel| watch.of_node("redis_sentinel_master_config_epoch", sentinel));
+        .map(|sentinel| monitor.node_value("redis_sentinel_master_config_epoch", sentinel));
     assert_eq!(epochs.collect::<Vec<_>>(), [Some(1.0); 3]);
     assert_eq!(
-        watch.deployment_events(),
+        monitor.deployment_events(),
         ["primary_changed", "split_brain_began", "split_brain_ended"],
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
-    assert_eq!(watch.events("split_brain_ended")[0]["unreplicated_writes"], 0);
+    assert_eq!(monitor.events("split_brain_ended")[0]["unreplicated_writes"], 0);
     for sentinel in &group.sentinels {
-        assert_eq!(watch.events_of(sentinel), Vec::<String>::new(), "all were always in reach");
+        assert_eq!(monitor.node_events(sentinel), Vec::<String>::new(), "all were always in reach");
     }
 }

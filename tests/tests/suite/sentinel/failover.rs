@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::json;
 use tests::{Group, MASTER, SECOND, Server, Setup, Signal, Stopwatch, eventually, pause};
 
-use crate::watch::{
-    DISAGREEMENT, LIMIT, LOST, Observer, PRIMARY, SOON, SPLIT_BRAIN, Watch, check_names, write,
+use crate::monitor::{
+    FindingRecorder, LIMIT, Monitor, PRIMARY_INFO, SENTINEL_DISAGREEMENT, SOON, SPLIT_BRAIN,
+    UNREPLICATED_WRITES, check_names, write_keys,
 };
 
 /// Events of a deployment whose old primary stays up, or returns in time, and is demoted later.
@@ -23,22 +24,22 @@ const UNPLANNED: [&str; 5] = [
 ];
 
 #[test]
-fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
+fn planned_sentinel_failover_reports_exact_events() {
     planned("redis-7.0.15");
 }
 
 #[test]
-fn a_planned_failover_of_valkey_is_told_exactly_and_bothers_nobody() {
+fn planned_sentinel_failover_reports_exact_events_on_valkey() {
     planned("valkey-9.1.2");
 }
 
 fn planned(version: &'static str) {
     let group = Group::start(&Setup { version, ..Setup::default() });
-    write(group.primary(), "key", 100);
-    let watch = Watch::settled(&group, "");
+    write_keys(group.primary(), "key", 100);
+    let monitor = Monitor::start_settled(&group, "");
     let clock = Arc::new(Stopwatch::start());
     let listeners: Vec<_> = (0..3).map(|sentinel| group.listen(sentinel, &clock)).collect();
-    let observer = Observer::start(&watch.daemon);
+    let recorder = FindingRecorder::start(&monitor.daemon);
 
     let before = group.failover();
     let (promoted, shown) = std::thread::scope(|scope| {
@@ -55,8 +56,9 @@ fn planned(version: &'static str) {
             (address, clock.elapsed())
         });
         eventually(LIMIT, "another primary", || {
-            let samples = watch.daemon.samples();
-            (samples.count(PRIMARY, &[]) == 1 && samples.count(PRIMARY, &[("node", &before)]) == 0)
+            let samples = monitor.daemon.samples();
+            (samples.count(PRIMARY_INFO, &[]) == 1
+                && samples.count(PRIMARY_INFO, &[("node", &before)]) == 0)
                 .then_some(())
         });
         (promoted.join().expect("promoted"), clock.elapsed())
@@ -75,43 +77,47 @@ fn planned(version: &'static str) {
         shown <= promoted + SECOND.mul_f64(1.5),
         "{shown:?}, but promoted at {promoted:?}: the interval is 1 s"
     );
-    watch.until_primary(&after);
+    monitor.until_primary(&after);
     assert_eq!(group.until_failed_over(LIMIT, &before), after);
 
-    watch.daemon.until_event(LIMIT, "split_brain_ended");
+    monitor.daemon.until_event(LIMIT, "split_brain_ended");
     group.until_following(LIMIT);
-    watch.until_quiet();
+    monitor.until_quiet();
     // Command counters are read every 10 s.
-    watch.daemon.let_pass(12);
-    check_planned(&watch, &before, &after);
-    check_moves(&watch, &group, &after);
+    monitor.daemon.let_pass(12);
+    check_planned(&monitor, &before, &after);
+    check_moves(&monitor, &group, &after);
     assert_eq!(
-        watch
+        monitor
             .daemon
             .samples()
             .get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]),
         Some(1.0)
     );
     assert_eq!(
-        (watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)),
+        (monitor.daemon.value(UNREPLICATED_WRITES), monitor.daemon.value(SENTINEL_DISAGREEMENT)),
         (Some(0.0), Some(0.0))
     );
     for node in &group.nodes {
         let expected: &[&str] =
             if [&before, &after].contains(&&node.address()) { &["role_changed"] } else { &[] };
-        assert_eq!(watch.plain_events_of(node), expected, "{}", node.address());
+        assert_eq!(monitor.node_events_without_moves(node), expected, "{}", node.address());
         assert_eq!(node.ask(&["DBSIZE"]), ["100"]);
     }
-    check_sentinel_events(&watch, &group, &format!("{MASTER} {before} {after}").replace(':', " "));
+    check_sentinel_events(
+        &monitor,
+        &group,
+        &format!("{MASTER} {before} {after}").replace(':', " "),
+    );
 
-    println!("{version}: {:?}", observer.seen());
-    for ((severity, kind, node), lasted) in observer.above_info() {
+    println!("{version}: {:?}", recorder.durations());
+    for ((severity, kind, node), lasted) in recorder.above_info() {
         // A replica is without its primary while it is moved to the new one, and the old primary while it becomes a replica.
         let moves = ["RedisReplicaLinkDown", "RedisReplicaOrphaned"].contains(&kind.as_str())
             && node != after;
         assert!(moves && lasted < SECOND * 5, "{severity} {kind} of {node} for {lasted:?}");
     }
-    assert!(observer.seen().contains_key(&(
+    assert!(recorder.durations().contains_key(&(
         "info".to_owned(),
         "RedisSplitBrain".to_owned(),
         String::new()
@@ -120,24 +126,24 @@ fn planned(version: &'static str) {
 
 /// The events about the deployment and the two nodes that change places.
 #[track_caller]
-fn check_planned(watch: &Watch, before: &str, after: &str) {
-    assert_eq!(watch.deployment_events(), PLANNED, "{:?}", watch.daemon.events());
-    let changed = &watch.events("primary_changed")[0];
+fn check_planned(monitor: &Monitor, before: &str, after: &str) {
+    assert_eq!(monitor.deployment_events(), PLANNED, "{:?}", monitor.daemon.events());
+    let changed = &monitor.events("primary_changed")[0];
     assert_eq!(
         (&changed["from"], &changed["to"], &changed["cause"]),
         (&json!(before), &json!(after), &json!("sentinel"))
     );
     check_names(
-        &watch.events("split_brain_began")[0]["masters"],
+        &monitor.events("split_brain_began")[0]["masters"],
         &[before.to_owned(), after.to_owned()],
     );
-    let ended = &watch.events("split_brain_ended")[0];
+    let ended = &monitor.events("split_brain_ended")[0];
     assert_eq!(ended["unreplicated_writes"], 0, "{ended}");
     assert!(
         ended["seconds"].as_f64().is_some_and(|seconds| (5.0..25.0).contains(&seconds)),
         "{ended}"
     );
-    let roles: Vec<_> = watch
+    let roles: Vec<_> = monitor
         .events("role_changed")
         .iter()
         .map(|event| json!([event["node"], event["from"], event["to"]]))
@@ -147,17 +153,17 @@ fn check_planned(watch: &Watch, before: &str, after: &str) {
 
 /// Whatever is told of how nodes were moved happened, and to these nodes.
 #[track_caller]
-fn check_moves(watch: &Watch, group: &Group, after: &str) {
+fn check_moves(monitor: &Monitor, group: &Group, after: &str) {
     let synced = group.node_at(after).section("stats")["sync_full"].clone();
     assert_eq!(
-        watch.events("full_resync").len().to_string(),
+        monitor.events("full_resync").len().to_string(),
         synced,
         "full synchronisations that the new primary served"
     );
     for node in &group.nodes {
         let address = node.address();
         let told = || -> BTreeSet<String> {
-            let events = watch.events("reconfigured");
+            let events = monitor.events("reconfigured");
             let of_node = events.iter().filter(|event| event["node"] == address);
             of_node.map(|event| event["command"].as_str().expect("a command").to_owned()).collect()
         };
@@ -167,7 +173,7 @@ fn check_moves(watch: &Watch, group: &Group, after: &str) {
             (commands, ran) = (told(), self::ran(node));
             (commands == ran).then_some(())
         });
-        let events = watch.events_of(node);
+        let events = monitor.node_events(node);
         let count = |kind: &str| events.iter().filter(|event| *event == kind).count();
         assert_eq!(count("link_dropped"), count("link_restored"), "{address}: {events:?}");
     }
@@ -194,8 +200,8 @@ fn ran(node: &Server) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn check_sentinel_events(watch: &Watch, group: &Group, switched: &str) {
-    let events = watch.events("sentinel_event");
+fn check_sentinel_events(monitor: &Monitor, group: &Group, switched: &str) {
+    let events = monitor.events("sentinel_event");
     for sentinel in &group.sentinels {
         let of_sentinel = events.iter().filter(|event| event["node"] == sentinel.address());
         let payloads: Vec<_> = of_sentinel
@@ -213,64 +219,67 @@ fn check_sentinel_events(watch: &Watch, group: &Group, switched: &str) {
 }
 
 #[test]
-fn a_killed_primary_is_replaced_and_demoted_when_it_returns() {
+fn killed_primary_is_replaced_and_demoted_on_return() {
     killed("redis-7.0.15");
 }
 
 #[test]
-fn a_killed_primary_of_valkey_is_replaced_and_demoted_when_it_returns() {
+fn killed_primary_is_replaced_and_demoted_on_return_on_valkey() {
     killed("valkey-9.1.2");
 }
 
 fn killed(version: &'static str) {
     let mut group = Group::start(&Setup { version, down_after: SECOND * 4, ..Setup::default() });
-    write(group.primary(), "key", 100);
+    write_keys(group.primary(), "key", 100);
     // Sooner than Sentinels replace it, and more than one round that a busy machine missed.
-    let watch = Watch::settled(&group, "down_after = '2s'");
+    let monitor = Monitor::start_settled(&group, "down_after = '2s'");
     let before = group.primary().address();
     let old = group.place_of(&before);
 
     group.nodes[old].kill();
-    watch.daemon.until(SOON, "redis_up", &[("node", &before)], 0.0);
-    assert_eq!(watch.until_finding(SOON, "RedisDown", "critical")["node"], before);
+    monitor.daemon.until(SOON, "redis_up", &[("node", &before)], 0.0);
+    assert_eq!(monitor.until_finding(SOON, "RedisDown", "critical")["node"], before);
     let after = group.until_failed_over(LIMIT, &before);
-    watch.until_primary(&after);
+    monitor.until_primary(&after);
     // Sentinels hold the old one for a replica that is down.
     eventually(SOON, "the dead node is no primary any more", || {
-        (watch.daemon.finding("RedisDown")?["severity"] == "warning").then_some(())
+        (monitor.daemon.finding("RedisDown")?["severity"] == "warning").then_some(())
     });
-    assert_eq!(watch.daemon.value(SPLIT_BRAIN), Some(0.0));
+    assert_eq!(monitor.daemon.value(SPLIT_BRAIN), Some(0.0));
 
     group.nodes[old].restart();
-    watch.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    assert_eq!(watch.daemon.finding("RedisSplitBrain").expect("a finding")["severity"], "info");
-    watch.daemon.until_event(LIMIT, "split_brain_ended");
+    monitor.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
+    assert_eq!(monitor.daemon.finding("RedisSplitBrain").expect("a finding")["severity"], "info");
+    monitor.daemon.until_event(LIMIT, "split_brain_ended");
     group.until_following(LIMIT);
-    watch.until_quiet();
-    watch.daemon.let_pass(2);
-    assert_eq!(watch.deployment_events(), UNPLANNED, "{:?}", watch.daemon.events());
-    assert_eq!(watch.events("primary_lost")[0]["why"], "primary_down");
-    let changed = &watch.events("primary_changed")[0];
+    monitor.until_quiet();
+    monitor.daemon.let_pass(2);
+    assert_eq!(monitor.deployment_events(), UNPLANNED, "{:?}", monitor.daemon.events());
+    assert_eq!(monitor.events("primary_lost")[0]["why"], "primary_down");
+    let changed = &monitor.events("primary_changed")[0];
     assert_eq!(
         (&changed["from"], &changed["to"], &changed["cause"]),
         (&json!(before), &json!(after), &json!("sentinel"))
     );
-    assert_eq!(watch.events("split_brain_ended")[0]["unreplicated_writes"], 0);
+    assert_eq!(monitor.events("split_brain_ended")[0]["unreplicated_writes"], 0);
     assert_eq!(
-        (watch.daemon.value(LOST), watch.daemon.value("redis_deployment_emptied_total")),
+        (
+            monitor.daemon.value(UNREPLICATED_WRITES),
+            monitor.daemon.value("redis_deployment_emptied_total")
+        ),
         (Some(0.0), Some(0.0))
     );
 
     for node in &group.nodes {
-        let (address, mut events) = (node.address(), watch.events_of(node));
+        let (address, mut events) = (node.address(), monitor.node_events(node));
         let links = |kind: &str| events.iter().filter(|event| *event == kind).count();
         assert_eq!(links("link_dropped"), links("link_restored"), "{address}: {events:?}");
         if address == before {
             assert_eq!(
-                watch.plain_events_of(node),
+                monitor.node_events_without_moves(node),
                 ["node_unreachable", "node_back", "restarted", "role_changed"],
                 "{:?}",
-                watch.daemon.events()
+                monitor.daemon.events()
             );
             assert_eq!(links("full_resync"), 1, "{events:?}");
         } else {
@@ -287,117 +296,131 @@ fn killed(version: &'static str) {
 }
 
 #[test]
-fn a_frozen_primary_is_replaced_and_loses_what_it_takes_after_it_wakes_up() {
+fn replaced_frozen_primary_loses_writes_after_it_resumes() {
     const WRITES: u32 = 20;
     let group = Group::start(&Setup { down_after: SECOND * 4, ..Setup::default() });
-    write(group.primary(), "key", 100);
-    let watch = Watch::settled(&group, "down_after = '2s'");
+    write_keys(group.primary(), "key", 100);
+    let monitor = Monitor::start_settled(&group, "down_after = '2s'");
     let before = group.primary().address();
     let old = group.node_at(&before);
 
     let frozen = Stopwatch::start();
     old.signal(Signal::Stop);
-    watch.daemon.until(SOON, "redis_down_reason", &[("node", &before), ("reason", "timeout")], 1.0);
+    monitor.daemon.until(
+        SOON,
+        "redis_down_reason",
+        &[("node", &before), ("reason", "timeout")],
+        1.0,
+    );
     let after = group.until_failed_over(LIMIT, &before);
-    watch.until_primary(&after);
+    monitor.until_primary(&after);
     // As long as nobody can write to it.
     pause((SECOND * 12).saturating_sub(frozen.elapsed()));
-    assert_eq!((watch.daemon.value(SPLIT_BRAIN), watch.daemon.value(LOST)), (Some(0.0), Some(0.0)));
+    assert_eq!(
+        (monitor.daemon.value(SPLIT_BRAIN), monitor.daemon.value(UNREPLICATED_WRITES)),
+        (Some(0.0), Some(0.0))
+    );
 
     old.signal(Signal::Cont);
-    watch.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    write(old, "lost", WRITES);
-    write(group.node_at(&after), "kept", 5);
-    watch.daemon.until(SOON, LOST, &[], f64::from(WRITES));
-    watch.until_finding(SOON, "RedisSplitBrain", "critical");
-    watch.until_finding(SOON, "RedisWritesLost", "critical");
-    assert_eq!(watch.daemon.until_event(LIMIT, "split_brain_ended")["unreplicated_writes"], WRITES);
+    monitor.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
+    write_keys(old, "lost", WRITES);
+    write_keys(group.node_at(&after), "kept", 5);
+    monitor.daemon.until(SOON, UNREPLICATED_WRITES, &[], f64::from(WRITES));
+    monitor.until_finding(SOON, "RedisSplitBrain", "critical");
+    monitor.until_finding(SOON, "RedisWritesLost", "critical");
+    assert_eq!(
+        monitor.daemon.until_event(LIMIT, "split_brain_ended")["unreplicated_writes"],
+        WRITES
+    );
     group.until_following(LIMIT);
-    watch.daemon.until_only(LIMIT, &["RedisWritesLost"]);
-    assert_eq!(watch.deployment_events(), UNPLANNED, "{:?}", watch.daemon.events());
-    assert_eq!(watch.events("primary_changed")[0]["cause"], "sentinel");
-    assert_eq!(watch.plain_events_of(old), ["node_unreachable", "node_back", "role_changed"]);
-    assert_eq!(watch.plain_events_of(group.node_at(&after)), ["role_changed"]);
-    assert_eq!(watch.daemon.value(LOST), Some(f64::from(WRITES)));
+    monitor.daemon.until_only(LIMIT, &["RedisWritesLost"]);
+    assert_eq!(monitor.deployment_events(), UNPLANNED, "{:?}", monitor.daemon.events());
+    assert_eq!(monitor.events("primary_changed")[0]["cause"], "sentinel");
+    assert_eq!(
+        monitor.node_events_without_moves(old),
+        ["node_unreachable", "node_back", "role_changed"]
+    );
+    assert_eq!(monitor.node_events_without_moves(group.node_at(&after)), ["role_changed"]);
+    assert_eq!(monitor.daemon.value(UNREPLICATED_WRITES), Some(f64::from(WRITES)));
     for node in &group.nodes {
         assert_eq!(node.ask(&["DBSIZE"]), ["105"], "and so it was");
     }
 }
 
 #[test]
-fn a_primary_demoted_by_an_operator_is_no_primary_until_sentinels_notice() {
+fn manual_demotion_means_no_primary_until_sentinels_react() {
     let group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "");
+    let monitor = Monitor::start_settled(&group, "");
     let before = group.primary().address();
     let (old, first) = (group.node_at(&before), group.replicas()[0]);
 
     assert_eq!(old.ask(&["REPLICAOF", &first.host, &first.port.to_string()]), ["OK"]);
-    assert_eq!(watch.daemon.until_event(SOON, "primary_lost")["why"], "loop");
-    watch.until_finding(SOON, "RedisNoPrimary", "critical");
-    watch.until_finding(SOON, "RedisReplicationLoop", "critical");
-    let samples = watch.daemon.samples();
+    assert_eq!(monitor.daemon.until_event(SOON, "primary_lost")["why"], "loop");
+    monitor.until_finding(SOON, "RedisNoPrimary", "critical");
+    monitor.until_finding(SOON, "RedisReplicationLoop", "critical");
+    let samples = monitor.daemon.samples();
     assert_eq!(
-        (samples.count(PRIMARY, &[]), samples.count(DISAGREEMENT, &[])),
+        (samples.count(PRIMARY_INFO, &[]), samples.count(SENTINEL_DISAGREEMENT, &[])),
         (0, 0),
         "none is known"
     );
-    let found = watch.until_finding(LIMIT, "RedisSentinelDisagreement", "info");
+    let found = monitor.until_finding(LIMIT, "RedisSentinelDisagreement", "info");
     assert_eq!(found["evidence"]["why"], "role_reported", "{found}");
     check_names(&found["evidence"]["named"], std::slice::from_ref(&before));
     for sentinel in &group.sentinels {
         let labels = [("node", &*sentinel.address())];
-        watch.daemon.until(SOON, "redis_sentinel_master_role_mismatch", &labels, 1.0);
+        monitor.daemon.until(SOON, "redis_sentinel_master_role_mismatch", &labels, 1.0);
         assert_eq!(sentinel.master(MASTER)["role-reported"], "slave");
     }
     // Sentinels forgive such a report for a while.
     assert_eq!(group.named_by(0).as_deref(), Some(&*before));
 
     let after = group.until_failed_over(LIMIT, &before);
-    watch.until_primary(&after);
+    monitor.until_primary(&after);
     group.until_following(LIMIT);
-    watch.until_quiet();
-    watch.daemon.let_pass(12);
+    monitor.until_quiet();
+    monitor.daemon.let_pass(12);
     assert_eq!(
-        watch.deployment_events(),
+        monitor.deployment_events(),
         ["primary_lost", "primary_changed", "primary_regained"],
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
-    let changed = &watch.events("primary_changed")[0];
+    let changed = &monitor.events("primary_changed")[0];
     assert_eq!(
         (&changed["from"], &changed["to"], &changed["cause"]),
         (&json!(before), &json!(after), &json!("sentinel"))
     );
     for address in [&before, &after] {
-        assert_eq!(watch.plain_events_of(group.node_at(address)), ["role_changed"]);
+        assert_eq!(monitor.node_events_without_moves(group.node_at(address)), ["role_changed"]);
     }
     let by_hand =
         |event: &serde_json::Value| event["node"] == before && event["command"] == "replicaof";
-    assert_eq!(watch.events("reconfigured").iter().filter(|event| by_hand(event)).count(), 1);
+    assert_eq!(monitor.events("reconfigured").iter().filter(|event| by_hand(event)).count(), 1);
     assert_eq!(
-        (watch.daemon.value(LOST), watch.daemon.value(DISAGREEMENT)),
+        (monitor.daemon.value(UNREPLICATED_WRITES), monitor.daemon.value(SENTINEL_DISAGREEMENT)),
         (Some(0.0), Some(0.0))
     );
     for sentinel in &group.sentinels {
-        assert_eq!(watch.of_node("redis_sentinel_master_role_mismatch", sentinel), Some(0.0));
+        assert_eq!(monitor.node_value("redis_sentinel_master_role_mismatch", sentinel), Some(0.0));
     }
 }
 
 #[test]
-fn a_lost_quorum_is_told_while_the_primary_is_well() {
+fn lost_quorum_is_reported_while_the_primary_is_up() {
     let mut group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "");
+    let monitor = Monitor::start_settled(&group, "");
     let [left, one, other] = [0, 1, 2].map(|sentinel| group.sentinels[sentinel].address());
     for sentinel in &mut group.sentinels[1..] {
         sentinel.kill();
     }
     let killed = Stopwatch::start();
-    watch.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &left)], 0.0);
+    monitor.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &left)], 0.0);
     let seen = killed.elapsed();
     assert!(group.sentinels[0].ask(&["SENTINEL", "CKQUORUM", MASTER])[0].starts_with("-NOQUORUM"));
     println!("quorum lost {seen:?} after the kill");
     assert!(seen < SECOND * 8, "{seen:?}: the Sentinel itself takes 3 s");
-    let found = watch.until_finding(SOON, "RedisSentinelQuorumLost", "warning");
+    let found = monitor.until_finding(SOON, "RedisSentinelQuorumLost", "warning");
     let evidence = &found["evidence"];
     check_names(&evidence["sentinels"], std::slice::from_ref(&left));
     assert_eq!(
@@ -406,46 +429,49 @@ fn a_lost_quorum_is_told_while_the_primary_is_well() {
         [1.0, 2.0, 3.0].map(Some)
     );
     for sentinel in [&one, &other] {
-        watch.daemon.until(SOON, "redis_up", &[("node", sentinel)], 0.0);
+        monitor.daemon.until(SOON, "redis_up", &[("node", sentinel)], 0.0);
         assert!(
-            watch
+            monitor
                 .daemon
                 .findings()
                 .contains(&("RedisSentinelDown".to_owned(), Some(sentinel.clone())))
         );
     }
-    assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", &group.sentinels[0]), Some(1.0));
-    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0));
-    assert_eq!(watch.daemon.samples().count(PRIMARY, &[]), 1, "the primary is well");
-    watch.until_finding(SECOND * 80, "RedisSentinelQuorumLost", "critical");
+    assert_eq!(
+        monitor.node_value("redis_sentinel_master_ok_sentinels", &group.sentinels[0]),
+        Some(1.0)
+    );
+    assert_eq!(monitor.daemon.value(SENTINEL_DISAGREEMENT), Some(0.0));
+    assert_eq!(monitor.daemon.samples().count(PRIMARY_INFO, &[]), 1, "the primary is well");
+    monitor.until_finding(SECOND * 80, "RedisSentinelQuorumLost", "critical");
     assert!(killed.elapsed() > SECOND * 60, "{:?}", killed.elapsed());
 
     for sentinel in &mut group.sentinels[1..] {
         sentinel.restart();
     }
-    watch.daemon.until(LIMIT, "redis_sentinel_quorum_ok", &[("node", &left)], 1.0);
-    watch.until_all_up(&group);
-    watch.until_quiet();
-    watch.daemon.let_pass(2);
-    assert_eq!(watch.deployment_events(), Vec::<String>::new(), "{:?}", watch.daemon.events());
+    monitor.daemon.until(LIMIT, "redis_sentinel_quorum_ok", &[("node", &left)], 1.0);
+    monitor.until_all_up(&group);
+    monitor.until_quiet();
+    monitor.daemon.let_pass(2);
+    assert_eq!(monitor.deployment_events(), Vec::<String>::new(), "{:?}", monitor.daemon.events());
     for sentinel in &group.sentinels[1..] {
-        let events = watch.events_of(sentinel);
+        let events = monitor.node_events(sentinel);
         assert_eq!(events[..2], ["node_unreachable", "node_back"], "{events:?}");
         assert!(events[2..].iter().all(|kind| kind == "restarted"), "{events:?}");
     }
     for node in group.nodes.iter().chain(&group.sentinels[..1]) {
-        assert_eq!(watch.events_of(node), Vec::<String>::new());
+        assert_eq!(monitor.node_events(node), Vec::<String>::new());
     }
 }
 
 #[test]
-fn a_sentinel_that_is_frozen_across_a_failover_is_down_and_then_in_tilt() {
+fn sentinel_frozen_during_failover_is_down_then_in_tilt() {
     let group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "");
+    let monitor = Monitor::start_settled(&group, "");
     let frozen = &group.sentinels[2];
     frozen.signal(Signal::Stop);
-    watch.daemon.until(SOON, "redis_up", &[("node", &frozen.address())], 0.0);
-    let found = watch.until_finding(SOON, "RedisSentinelDown", "warning");
+    monitor.daemon.until(SOON, "redis_up", &[("node", &frozen.address())], 0.0);
+    let found = monitor.until_finding(SOON, "RedisSentinelDown", "warning");
     assert_eq!(
         (&found["node"], &found["evidence"]["reason"]),
         (&json!(frozen.address()), &json!("timeout"))
@@ -453,52 +479,59 @@ fn a_sentinel_that_is_frozen_across_a_failover_is_down_and_then_in_tilt() {
     let before = group.failover();
     let after =
         eventually(LIMIT, "failed over", || group.named_by(0).filter(|named| *named != before)).0;
-    watch.until_primary(&after);
-    watch.daemon.until_event(LIMIT, "split_brain_ended");
-    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0), "who does not answer does not dissent");
+    monitor.until_primary(&after);
+    monitor.daemon.until_event(LIMIT, "split_brain_ended");
     assert_eq!(
-        watch.of_node("redis_sentinel_quorum_ok", &group.sentinels[0]),
+        monitor.daemon.value(SENTINEL_DISAGREEMENT),
+        Some(0.0),
+        "who does not answer does not dissent"
+    );
+    assert_eq!(
+        monitor.node_value("redis_sentinel_quorum_ok", &group.sentinels[0]),
         Some(1.0),
         "two of three are enough"
     );
 
     frozen.signal(Signal::Cont);
     let woken = Stopwatch::start();
-    watch.daemon.until(SOON, "redis_sentinel_tilt", &[("node", &frozen.address())], 1.0);
+    monitor.daemon.until(SOON, "redis_sentinel_tilt", &[("node", &frozen.address())], 1.0);
     assert_eq!(frozen.section("sentinel")["sentinel_tilt"], "1");
-    assert_eq!(watch.until_finding(SOON, "RedisSentinelTilt", "warning")["node"], frozen.address());
+    assert_eq!(
+        monitor.until_finding(SOON, "RedisSentinelTilt", "warning")["node"],
+        frozen.address()
+    );
     group.until_named(LIMIT, &after);
-    watch.daemon.until(LIMIT, "redis_sentinel_tilt", &[("node", &frozen.address())], 0.0);
+    monitor.daemon.until(LIMIT, "redis_sentinel_tilt", &[("node", &frozen.address())], 0.0);
     println!("in tilt for {:?}", woken.elapsed());
     assert!(
         woken.elapsed() > SECOND * 20 && woken.elapsed() < SECOND * 45,
         "a Sentinel stays in tilt for 30 s"
     );
-    watch.until_quiet();
-    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0));
-    check_planned(&watch, &before, &after);
-    assert_eq!(watch.events_of(frozen), ["node_unreachable", "node_back"]);
+    monitor.until_quiet();
+    assert_eq!(monitor.daemon.value(SENTINEL_DISAGREEMENT), Some(0.0));
+    check_planned(&monitor, &before, &after);
+    assert_eq!(monitor.node_events(frozen), ["node_unreachable", "node_back"]);
     let labels = [("node", &*frozen.address()), ("address", &*after)];
-    assert_eq!(watch.daemon.samples().get("redis_sentinel_master_info", &labels), Some(1.0));
+    assert_eq!(monitor.daemon.samples().get("redis_sentinel_master_info", &labels), Some(1.0));
 }
 
 #[test]
-fn a_daemon_that_starts_after_a_failover_tells_none() {
+fn daemon_started_after_a_failover_reports_none() {
     let group = Group::start(&Setup::default());
     let before = group.failover();
     let after = group.until_failed_over(LIMIT, &before);
-    let watch = Watch::of(&group.deployment("sessions", ""));
-    watch.until_primary(&after);
+    let monitor = Monitor::start(&group.deployment("sessions", ""));
+    monitor.until_primary(&after);
     group.until_following(LIMIT);
-    watch.until_quiet();
-    watch.daemon.let_pass(3);
-    assert_eq!(watch.events("primary_changed"), Vec::<serde_json::Value>::new());
-    let began = watch.events("split_brain_began").len();
-    assert_eq!(began, watch.events("split_brain_ended").len(), "{:?}", watch.daemon.events());
-    assert_eq!(watch.daemon.value(LOST), Some(0.0));
+    monitor.until_quiet();
+    monitor.daemon.let_pass(3);
+    assert_eq!(monitor.events("primary_changed"), Vec::<serde_json::Value>::new());
+    let began = monitor.events("split_brain_began").len();
+    assert_eq!(began, monitor.events("split_brain_ended").len(), "{:?}", monitor.daemon.events());
+    assert_eq!(monitor.daemon.value(UNREPLICATED_WRITES), Some(0.0));
     let epochs = group
         .sentinels
         .iter()
-        .map(|sentinel| watch.of_node("redis_sentinel_master_config_epoch", sentinel));
+        .map(|sentinel| monitor.node_value("redis_sentinel_master_config_epoch", sentinel));
     assert_eq!(epochs.collect::<Vec<_>>(), [Some(1.0); 3]);
 }

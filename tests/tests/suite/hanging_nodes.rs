@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use tests::{Daemon, Redis, SECOND, Signal, deployment, eventually, pause};
 
 #[test]
-fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
+fn hanging_server_delays_no_round_and_keeps_its_connection() {
     let primary = Redis::start(&[]);
     let (hung, other) = (primary.replica(), primary.replica());
     let daemon = Daemon::watch(&[&primary, &hung, &other]);
@@ -74,7 +74,7 @@ fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
 }
 
 #[test]
-fn a_pause_shorter_than_down_after_is_no_outage() {
+fn pause_shorter_than_down_after_is_not_an_outage() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
@@ -90,7 +90,7 @@ fn a_pause_shorter_than_down_after_is_no_outage() {
 }
 
 #[test]
-fn a_pause_of_the_exporter_is_no_outage_of_the_servers() {
+fn exporter_pause_is_not_an_outage_of_the_servers() {
     let servers = [Redis::start(&[]), Redis::start(&[])];
     let daemon = Daemon::watch(&[&servers[0], &servers[1]]);
     pause(SECOND * 2);
@@ -108,7 +108,7 @@ fn a_pause_of_the_exporter_is_no_outage_of_the_servers() {
 }
 
 #[test]
-fn a_connection_without_an_answer_for_half_a_minute_is_replaced() {
+fn connection_silent_for_30_seconds_is_replaced() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
@@ -139,7 +139,7 @@ fn rounds_of_deployments_are_spread_over_the_interval() {
 }
 
 #[test]
-fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
+fn exporter_is_blind_when_most_nodes_fail_together() {
     let servers = [(); 4].map(|()| Redis::start(&[]));
     // Three deployments of four nodes each, on four servers.
     let daemon = Daemon::configured(
@@ -181,7 +181,7 @@ fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
 }
 
 #[test]
-fn a_step_of_the_wall_clock_changes_nothing() {
+fn wall_clock_step_changes_nothing() {
     let server = Redis::start(&[]);
     let directory = tempfile::tempdir().expect("a directory");
     let offset = directory.path().join("offset");
@@ -215,7 +215,7 @@ fn a_step_of_the_wall_clock_changes_nothing() {
 }
 
 #[test]
-fn hundreds_that_hang_do_not_delay_one_that_closed_its_connection() {
+fn hundreds_of_hanging_nodes_do_not_delay_a_reconnect() {
     let server = Redis::start(&[]);
     // Nobody accepts, and the queue is full: at every address of loopback the port is silent from here on.
     let silent = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");

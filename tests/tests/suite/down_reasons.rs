@@ -25,7 +25,7 @@ fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
 }
 
 #[test]
-fn reset() {
+fn connection_reset_is_reason_reset() {
     // Closing a socket with unread data resets the connection.
     let peer = Peer::start(|stream| {
         pause(SECOND / 10);
@@ -35,7 +35,7 @@ fn reset() {
 }
 
 #[test]
-fn closed() {
+fn orderly_close_is_reason_closed() {
     let peer = Peer::start(|stream| {
         // The peer may be gone already.
         let _ = stream.shutdown(Shutdown::Write);
@@ -45,7 +45,7 @@ fn closed() {
 }
 
 #[test]
-fn protocol() {
+fn invalid_reply_is_reason_protocol() {
     let peer = Peer::start(|stream| {
         until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     });
@@ -65,7 +65,7 @@ fn endless(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 #[test]
-fn toolarge() {
+fn endless_reply_is_reason_toolarge() {
     let peer = Peer::start(move |stream| until_info(stream, endless));
     let daemon = check(&peer.url(), "toolarge", SECOND * 8);
     // Attempt after attempt, memory stays bounded.
@@ -79,7 +79,7 @@ fn toolarge() {
 }
 
 #[test]
-fn a_sentinel_whose_message_does_not_end_is_not_listened_to() {
+fn endless_sentinel_message_ends_the_subscription() {
     let subscribed = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&subscribed);
     let peer = Peer::start(move |mut stream| {
@@ -121,7 +121,7 @@ fn a_sentinel_whose_message_does_not_end_is_not_listened_to() {
 }
 
 #[test]
-fn noperm() {
+fn forbidden_info_is_reason_noperm() {
     let server = Redis::start(&["--user", "rolecall", "on", ">secret", "-@all", "+ping"]);
     let daemon =
         check(&format!("redis://rolecall:secret@{}", server.address()), "noperm", SECOND * 5);
@@ -139,7 +139,7 @@ fn noperm() {
 }
 
 #[test]
-fn unsupported() {
+fn unknown_command_is_reason_unsupported() {
     let server = Redis::start(&["--rename-command", "INFO", ""]);
     check(&server.url(), "unsupported", SECOND * 5);
     // A server that does not know AUTH quotes what it was sent.
@@ -155,7 +155,7 @@ fn unsupported() {
 }
 
 #[test]
-fn busy() {
+fn endless_script_is_reason_busy() {
     let server = Redis::start(&["--busy-reply-threshold", "100"]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
@@ -200,7 +200,7 @@ fn busy() {
 }
 
 #[test]
-fn identity() {
+fn foreign_server_is_reason_identity() {
     let (known, other) = (Redis::start(&[]), Redis::start(&[]));
     // The replica shares a history with the known node: leading there is no mistake of this kind.
     let related = known.replica();
@@ -216,7 +216,7 @@ fn identity() {
 }
 
 #[test]
-fn unreachable() {
+fn missing_route_is_reason_unreachable() {
     let namespace = Namespace::add();
     let mut command = namespace.command(&Daemon::binary().display().to_string());
     command.args(["serve", "--web.listen-address", "127.0.0.1:9121", "redis://10.99.0.1:6379"]);
@@ -234,7 +234,7 @@ fn unreachable() {
 }
 
 #[test]
-fn local() {
+fn exhausted_file_descriptors_are_reason_local() {
     let server = Redis::start(&[]);
     let nodes: Vec<_> =
         (0..60).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();

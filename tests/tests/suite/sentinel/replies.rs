@@ -5,14 +5,14 @@ use tests::{
     Group, MASTER, Place, Server, Setup, Tap, diagnose_urls, eventually, watched_deployment,
 };
 
-use crate::watch::{DISAGREEMENT, LIMIT, SOON, Watch, check_names};
+use crate::monitor::{LIMIT, Monitor, SENTINEL_DISAGREEMENT, SOON, check_names};
 
 #[test]
-fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
+fn sentinels_provide_all_nodes_and_sentinel_metrics() {
     for version in ["redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
         let group = Group::start(&Setup { version, ..Setup::default() });
-        let watch = Watch::settled(&group, "labels = { team = 'a' }");
-        let samples = watch.daemon.samples();
+        let monitor = Monitor::start_settled(&group, "labels = { team = 'a' }");
+        let samples = monitor.daemon.samples();
         assert_eq!(
             samples.get(
                 "redis_deployment_info",
@@ -37,10 +37,10 @@ fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
             assert_eq!([role("master"), role("replica")], expected, "{address}");
         }
         for sentinel in &group.sentinels {
-            check_sentinel(&watch, sentinel, &primary);
+            check_sentinel(&monitor, sentinel, &primary);
         }
         for (series, labels) in [
-            (DISAGREEMENT, &[][..]),
+            (SENTINEL_DISAGREEMENT, &[][..]),
             ("redis_sentinel_majority_against_primary", &[]),
             ("redis_sentinel_ghosts", &[("kind", "replica")]),
             ("redis_sentinel_ghosts", &[("kind", "sentinel")]),
@@ -62,9 +62,9 @@ fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
 
 /// Every series about a Sentinel says what the Sentinel itself says.
 #[track_caller]
-fn check_sentinel(watch: &Watch, sentinel: &Server, primary: &str) {
+fn check_sentinel(monitor: &Monitor, sentinel: &Server, primary: &str) {
     let (samples, node, master) =
-        (watch.daemon.samples(), sentinel.address(), sentinel.master(MASTER));
+        (monitor.daemon.samples(), sentinel.address(), sentinel.master(MASTER));
     let of_node = |name: &str, labels: &[(&str, &str)]| {
         samples.get(name, &[&[("node", node.as_str())], labels].concat())
     };
@@ -102,7 +102,7 @@ fn check_sentinel(watch: &Watch, sentinel: &Server, primary: &str) {
 }
 
 #[test]
-fn one_url_of_a_sentinel_is_enough_for_a_diagnosis() {
+fn diagnose_needs_only_one_sentinel_url() {
     let mut group = Group::start(&Setup::default());
     let url = group.url(0);
     let (code, text, found) = diagnose_urls(&[&url]);
@@ -131,7 +131,7 @@ fn one_url_of_a_sentinel_is_enough_for_a_diagnosis() {
 }
 
 #[test]
-fn an_address_of_the_node_itself_among_its_replicas_is_a_mistake_that_is_found() {
+fn node_listed_as_its_own_replica_is_a_misconfiguration() {
     // No Sentinel of these versions lists a node as its own replica by itself: the tap makes it so.
     let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
     let (primary, replica) = (group.nodes[0].port, group.nodes[1].port);
@@ -145,17 +145,17 @@ fn an_address_of_the_node_itself_among_its_replicas_is_a_mistake_that_is_found()
         &group.sentinels[0].address(),
         vec![(entry(replica), entry(primary))],
     );
-    let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &[lies.url()], ""));
-    watch.until_primary(&group.nodes[0].address());
-    watch.daemon.until(SOON, "redis_sentinel_self_replication", &[], 1.0);
-    let found = watch.until_finding(SOON, "RedisSentinelMisconfigured", "critical");
+    let monitor = Monitor::start(&watched_deployment("sessions", Some(MASTER), &[lies.url()], ""));
+    monitor.until_primary(&group.nodes[0].address());
+    monitor.daemon.until(SOON, "redis_sentinel_self_replication", &[], 1.0);
+    let found = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "critical");
     assert_eq!(found["evidence"]["why"], json!(["self_replication"]), "{found}");
     check_names(&found["evidence"]["nodes"], &[group.nodes[0].address()]);
-    assert_eq!(watch.daemon.value("redis_sentinel_mixed_names"), Some(0.0));
+    assert_eq!(monitor.daemon.value("redis_sentinel_mixed_names"), Some(0.0));
 }
 
 #[test]
-fn host_names_beside_raw_addresses_are_a_mistake_that_is_found() {
+fn mixed_host_names_and_addresses_are_a_misconfiguration() {
     let primary = Server::alone("redis-7.0.15");
     let follow = format!("replicaof 127.0.0.1 {}\n", primary.port);
     let replica = Server::start("redis-7.0.15", false, &Place::loopback(), &follow, None);
@@ -175,19 +175,24 @@ fn host_names_beside_raw_addresses_are_a_mistake_that_is_found() {
         ("localhost", "127.0.0.1")
     );
 
-    let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &[sentinel.url()], ""));
-    watch.until_primary(&format!("localhost:{}", primary.port));
-    watch.daemon.until(SOON, "redis_up", &[("node", &replica.address())], 1.0);
-    watch.daemon.until(
+    let monitor =
+        Monitor::start(&watched_deployment("sessions", Some(MASTER), &[sentinel.url()], ""));
+    monitor.until_primary(&format!("localhost:{}", primary.port));
+    monitor.daemon.until(SOON, "redis_up", &[("node", &replica.address())], 1.0);
+    monitor.daemon.until(
         SOON,
         "redis_link_state",
         &[("node", &replica.address()), ("state", "up")],
         1.0,
     );
-    watch.daemon.until(SOON, "redis_sentinel_mixed_names", &[], 1.0);
-    assert_eq!(watch.daemon.value("redis_sentinel_self_replication"), Some(0.0));
-    let found = watch.until_finding(SOON, "RedisSentinelMisconfigured", "warning");
+    monitor.daemon.until(SOON, "redis_sentinel_mixed_names", &[], 1.0);
+    assert_eq!(monitor.daemon.value("redis_sentinel_self_replication"), Some(0.0));
+    let found = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "warning");
     assert_eq!(found["evidence"]["why"], json!(["mixed_names"]), "{found}");
-    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0), "both names are of one node");
-    assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3, "and no node is there twice");
+    assert_eq!(
+        monitor.daemon.value(SENTINEL_DISAGREEMENT),
+        Some(0.0),
+        "both names are of one node"
+    );
+    assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3, "and no node is there twice");
 }

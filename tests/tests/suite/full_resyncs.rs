@@ -56,7 +56,7 @@ fn check_full_disk(disk: &Disk, primary: &Redis, replica: &Redis) {
 }
 
 #[test]
-fn a_full_disk_of_the_replica_makes_it_synchronise_for_ever() {
+fn full_disk_on_the_replica_causes_a_full_sync_loop() {
     let disk = Disk::of(30);
     let primary = Redis::start(&[]);
     let replica = Redis::start(&["--dir", &disk.folder()]);
@@ -64,7 +64,7 @@ fn a_full_disk_of_the_replica_makes_it_synchronise_for_ever() {
 }
 
 #[test]
-fn a_full_disk_of_the_master_makes_its_replica_synchronise_for_ever() {
+fn full_disk_on_the_master_causes_a_full_sync_loop() {
     let disk = Disk::of(30);
     let primary = Redis::start(&["--repl-diskless-sync", "no", "--dir", &disk.folder()]);
     let replica = Redis::start(&[]);
@@ -72,7 +72,7 @@ fn a_full_disk_of_the_master_makes_its_replica_synchronise_for_ever() {
 }
 
 #[test]
-fn a_replica_that_is_cut_off_for_the_writes_meanwhile_synchronises_for_ever() {
+fn exceeded_output_buffer_causes_a_full_sync_loop() {
     let limit =
         ["--client-output-buffer-limit", "replica 64kb 64kb 0", "--repl-backlog-size", "16kb"];
     let primary = Redis::start(&[&limit[..], &["--rdb-key-save-delay", "100000"]].concat());
@@ -94,7 +94,7 @@ fn a_replica_that_is_cut_off_for_the_writes_meanwhile_synchronises_for_ever() {
 }
 
 #[test]
-fn a_new_replica_needs_nobody() {
+fn new_replica_in_its_first_sync_has_no_findings() {
     // Some 8 s of synchronisation; the reads that it refuses meanwhile nobody has asked it for.
     let primary =
         Redis::start(&["--rdb-key-save-delay", "200000", "--repl-diskless-sync-delay", "3"]);
@@ -129,7 +129,7 @@ fn a_new_replica_needs_nobody() {
 }
 
 #[test]
-fn several_new_replicas_at_once_are_no_loop() {
+fn several_new_replicas_are_no_full_sync_loop() {
     // Each is one more synchronisation of the same primary, while none of them stands yet.
     let primary = Redis::start(&["--rdb-key-save-delay", "200000"]);
     fill(&primary, 15);
@@ -196,22 +196,22 @@ fn start_without_data(_: &Redis, replica: &mut Redis) {
 }
 
 #[test]
-fn a_replica_that_follows_anew_is_its_primary_s_again() {
+fn slow_full_resync_clears_the_divergence() {
     // A second or two of synchronisation, which rounds see.
     check_rebuilt(&["--rdb-key-save-delay", "250000"], follow_anew);
 }
 
 #[test]
-fn a_replica_that_follows_anew_between_two_rounds_is_its_primary_s_again() {
+fn fast_full_resync_clears_the_divergence() {
     check_rebuilt(&[], follow_anew);
 }
 
 #[test]
-fn a_replica_that_starts_without_data_is_its_primary_s_again() {
+fn slow_restart_without_data_clears_the_divergence() {
     check_rebuilt(&["--rdb-key-save-delay", "250000"], start_without_data);
 }
 
 #[test]
-fn a_replica_that_starts_without_data_between_two_rounds_is_its_primary_s_again() {
+fn fast_restart_without_data_clears_the_divergence() {
     check_rebuilt(&[], start_without_data);
 }

@@ -21,7 +21,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
+fn idle_and_slow_connections_are_closed() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     let before = daemon.value("process_resident_memory_bytes").expect("memory");
@@ -62,7 +62,7 @@ fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
 }
 
 #[test]
-fn heads_and_bodies_are_bounded() {
+fn request_heads_and_bodies_are_limited() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     let answer = |request: &[u8]| {
@@ -86,7 +86,7 @@ fn heads_and_bodies_are_bounded() {
 }
 
 #[test]
-fn slow_readers_do_not_keep_others_from_reading() {
+fn slow_readers_do_not_block_other_requests() {
     // Many nodes make an answer that no socket buffer swallows.
     let server = Redis::start(&[]);
     let nodes: Vec<_> =

@@ -45,7 +45,7 @@ fn answer(url: &str, arguments: &[&str]) -> (u16, String) {
 }
 
 #[test]
-fn who_has_no_password_gets_nothing() {
+fn requests_without_a_valid_password_get_401() {
     let (server, folder) = (Redis::start(&[]), Certificates::make());
     let daemon = serve(&server, &folder, &format!("basic_auth_users:\n  prometheus: {HASH}\n"));
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", daemon.port);
@@ -66,7 +66,7 @@ fn who_has_no_password_gets_nothing() {
 }
 
 #[test]
-fn guessing_passwords_does_not_burden_those_who_are_known() {
+fn password_guessing_does_not_block_known_users() {
     let (server, folder) = (Redis::start(&[]), Certificates::make());
     let daemon = serve(
         &server,
@@ -133,7 +133,7 @@ fn guessing_passwords_does_not_burden_those_who_are_known() {
 }
 
 #[test]
-fn tls_with_and_without_certificates_of_clients() {
+fn web_tls_works_with_and_without_client_certificates() {
     let (server, folder) = (Redis::start(&[]), Certificates::make());
     let [ca, cert, key] =
         ["ca.pem", "client.pem", "client.key"].map(|name| folder.path(name).display().to_string());
@@ -181,7 +181,7 @@ fn tls_with_and_without_certificates_of_clients() {
 }
 
 #[test]
-fn a_bad_web_configuration_says_what_is_wrong() {
+fn invalid_web_configuration_is_rejected_with_the_reason() {
     let folder = Certificates::make();
     let file = folder.path("web.yml").display().to_string();
     for (text, problem) in [
@@ -222,7 +222,7 @@ fn a_bad_web_configuration_says_what_is_wrong() {
 }
 
 #[test]
-fn a_reload_reads_the_web_configuration_again() {
+fn reload_applies_the_web_configuration() {
     let (server, folder) = (Redis::start(&[]), Certificates::make());
     let file = folder.path("web.yml");
     let copy =
@@ -333,7 +333,7 @@ fn a_reload_reads_the_web_configuration_again() {
 }
 
 #[test]
-fn prometheus_learns_what_there_is_to_scrape() {
+fn service_discovery_lists_nodes_and_deployments() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     let nodes = daemon.document("/sd");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::{Daemon, Group, Redis, RedisPy, SECOND, Setup, Stopwatch, diagnose, eventually, pair};
 
-use crate::watch::Watch;
+use crate::monitor::Monitor;
 
 /// Long enough for Python to start and for a few rounds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ fn until_told(daemon: &Daemon, node: &str) -> Value {
 }
 
 #[test]
-fn a_client_that_writes_to_a_replica_is_named_and_a_reader_is_not_blamed() {
+fn only_clients_that_write_to_a_replica_are_misrouted() {
     let (primary, replica, daemon) = pair(Redis::of("valkey-9.1.2", &[]));
     let node = replica.address();
     let labels = [("node", node.as_str())];
@@ -133,7 +133,7 @@ fn a_client_that_writes_to_a_replica_is_named_and_a_reader_is_not_blamed() {
 }
 
 #[test]
-fn a_pool_left_on_a_demoted_primary_is_stale() {
+fn pool_on_a_demoted_primary_is_stale() {
     let (primary, replica, daemon) = pair(Redis::of("redis-8.2.3", &[]));
     let node = primary.address();
     let labels = [("node", node.as_str())];
@@ -191,9 +191,9 @@ fn a_pool_left_on_a_demoted_primary_is_stale() {
 }
 
 #[test]
-fn a_pool_that_a_failover_by_sentinels_left_behind_is_told_but_cut_off_once() {
+fn pool_reconnecting_after_sentinel_failover_is_not_stale() {
     let group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "");
+    let monitor = Monitor::start_settled(&group, "");
     let before = group.primary().address();
     let port = before.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
     let pool = RedisPy::start(port, "checkout", "set", 3);
@@ -201,8 +201,8 @@ fn a_pool_that_a_failover_by_sentinels_left_behind_is_told_but_cut_off_once() {
         || group.primary().section("commandstats").contains_key("cmdstat_set").then_some(());
     eventually(SOON, "all are connected, and at work", works);
     assert_eq!(group.failover(), before);
-    watch.daemon.until(LISTED, MISROUTED, &[("node", &before), ("lib", "unknown")], 3.0);
-    let told = until_told(&watch.daemon, &before);
+    monitor.daemon.until(LISTED, MISROUTED, &[("node", &before), ("lib", "unknown")], 3.0);
+    let told = until_told(&monitor.daemon, &before);
     println!("{told:#}; {:?}", pool.complaints().first());
     assert!(
         pool.complaints().iter().any(|complaint| complaint.contains("closed by server")),
@@ -216,17 +216,17 @@ fn a_pool_that_a_failover_by_sentinels_left_behind_is_told_but_cut_off_once() {
     // A Sentinel cuts all clients off when it demotes a node, and they came back to it.
     assert_eq!(told["stale_clients"], 0);
     assert_eq!(
-        watch.daemon.samples().get(STALE, &[("node", &before)]),
+        monitor.daemon.samples().get(STALE, &[("node", &before)]),
         Some(0.0),
         "a list was read, and showed none"
     );
     for kind in [HIT, "RedisStaleClients"] {
-        assert!(watch.daemon.finding(kind).is_none(), "{kind} while a failover explains it");
+        assert!(monitor.daemon.finding(kind).is_none(), "{kind} while a failover explains it");
     }
 }
 
 #[test]
-fn writes_of_transactions_and_scripts_are_told() {
+fn misrouted_transactions_and_scripts_are_detected() {
     for version in ["redis-7.0.15", "redis-8.2.3"] {
         let (_primary, replica, daemon) = pair(Redis::of(version, &[]));
         let node = replica.address();
@@ -249,7 +249,7 @@ fn writes_of_transactions_and_scripts_are_told() {
 }
 
 #[test]
-fn what_6_2_counts_is_told_and_what_its_scripts_hide_asks_for_nothing() {
+fn misrouted_writes_are_detected_on_6_2_except_in_scripts() {
     let (_primary, replica, daemon) = pair(Redis::of("redis-6.2.14", &[]));
     let node = replica.address();
     let scripts = RedisPy::start(replica.port, "scripts", "eval", 1);
@@ -277,7 +277,7 @@ fn what_6_2_counts_is_told_and_what_its_scripts_hide_asks_for_nothing() {
 }
 
 #[test]
-fn without_an_error_table_the_refusals_of_writes_tell() {
+fn misrouted_writes_are_detected_without_errorstats() {
     let (_primary, replica, daemon) = pair(Redis::of("redis-8.2.3", &[]));
     let node = replica.address();
     for number in 0..150 {
@@ -299,7 +299,7 @@ fn without_an_error_table_the_refusals_of_writes_tell() {
 }
 
 #[test]
-fn a_server_with_many_clients_is_not_asked_for_them() {
+fn client_list_is_skipped_on_a_server_with_many_clients() {
     let (primary, replica, daemon) = pair(Redis::start(&[]));
     let crowd: Vec<_> = (0..1001)
         .map(|_| TcpStream::connect(("127.0.0.1", replica.port)).expect("connected"))
@@ -321,7 +321,7 @@ fn a_server_with_many_clients_is_not_asked_for_them() {
 }
 
 #[test]
-fn the_clients_of_a_healthy_deployment_are_never_listed() {
+fn clients_of_a_healthy_deployment_are_never_listed() {
     let (primary, replica, daemon) = pair(Redis::of("redis-8.2.3", &[]));
     let clients = [
         RedisPy::start(primary.port, "checkout", "set", 2),
@@ -345,7 +345,7 @@ fn the_clients_of_a_healthy_deployment_are_never_listed() {
 }
 
 #[test]
-fn a_refused_list_is_asked_for_once() {
+fn refused_client_list_is_not_retried() {
     let primary = Redis::start(&[]);
     let user = [
         "--user",
