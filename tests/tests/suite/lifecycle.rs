@@ -1,4 +1,4 @@
-//! Start, stop, and what a user does wrong.
+//! Start, stop, configuration sources and user errors.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tests::{Daemon, Redis, SECOND, Signal};
 
-/// Runs the binary to its end: exit code and standard error.
+/// Runs the binary to completion. Returns the exit code and standard error.
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(Daemon::binary()).args(arguments).output().expect("the binary");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -20,7 +20,7 @@ fn health_readiness_and_status_page_respond() {
     let ((), ready) = tests::eventually(SECOND * 5, "ready", || {
         (daemon.get("/-/ready", "").status == 200).then_some(())
     });
-    assert_eq!(daemon.value("redis_up"), Some(1.0), "ready means that a round was published");
+    assert_eq!(daemon.value("redis_up"), Some(1.0), "ready means that a round is complete");
     let page = daemon.get("/", "text/html");
     assert!(
         page.content_type.starts_with("text/html")
@@ -52,13 +52,13 @@ fn first_signal_drains_and_second_signal_aborts() {
     assert!(daemon.log().iter().any(|line| line.contains("message=stopped")));
     println!("stopped after {took:?}");
 
-    // A request that is only half there keeps the drain waiting.
+    // An incomplete request delays the drain.
     let mut daemon = Daemon::watch(&[&server]);
-    let mut half = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
-    half.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").expect("taken");
+    let mut incomplete = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
+    incomplete.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").expect("request sent");
     tests::pause(SECOND / 5);
     daemon.signal(Signal::Int);
-    tests::eventually(SECOND, "it drains", || {
+    tests::eventually(SECOND, "the drain has started", || {
         daemon.log().iter().any(|line| line.contains("message=stopping")).then_some(())
     });
     tests::pause(SECOND / 2);
@@ -76,10 +76,10 @@ fn invalid_arguments_print_an_error_and_set_the_exit_code() {
         std::fs::write(&path, text).expect("a file");
         path.display().to_string()
     };
-    let check = |arguments: &[&str], code: i32, words: &[&str]| {
-        let (found, text) =
+    let check = |arguments: &[&str], expected: i32, words: &[&str]| {
+        let (code, text) =
             run(&[&["serve", "--web.listen-address", "127.0.0.1:0"], arguments].concat());
-        assert_eq!(found, Some(code), "{arguments:?}: {text}");
+        assert_eq!(code, Some(expected), "{arguments:?}: {text}");
         assert!(words.iter().all(|word| text.contains(word)), "{arguments:?}: {text}");
     };
     check(
@@ -96,8 +96,8 @@ fn invalid_arguments_print_an_error_and_set_the_exit_code() {
         &["command line", "found \"http://...@h\"", "accepted are redis://"],
     );
     check(&["redis://h", "redis://h:6379"], 1, &["twice"]);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("an address").to_string();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
     let (code, text) = run(&["serve", "--web.listen-address", &address]);
     assert_eq!(code, Some(1));
     assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
@@ -125,7 +125,7 @@ fn log_lines_are_structured() {
         .log()
         .into_iter()
         .find(|line| line.contains("event=node_unreachable"))
-        .expect("logged");
+        .expect("a log line");
     assert!(
         line.starts_with("ts=")
             && line.contains("level=warn")
@@ -137,10 +137,10 @@ fn log_lines_are_structured() {
 #[test]
 fn metrics_command_prints_the_reference() {
     let output = Command::new(Daemon::binary()).arg("metrics").output().expect("the binary");
-    let written = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/catalog/REFERENCE.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/catalog/REFERENCE.md");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        std::fs::read_to_string(written).expect("the reference")
+        std::fs::read_to_string(path).expect("the reference")
     );
     assert!(output.status.success());
 }
@@ -172,9 +172,12 @@ fn environment_variables_apply_and_flags_override_them() {
     ] {
         run(&variables, &arguments).until(SECOND * 5, "redis_up", &[], 1.0);
     }
-    let json = |daemon: &Daemon| daemon.log().iter().all(|line| line.starts_with('{'));
-    assert!(json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &[&url])));
-    assert!(!json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &["--log.format", "logfmt", &url])));
+    let logs_json = |daemon: &Daemon| daemon.log().iter().all(|line| line.starts_with('{'));
+    assert!(logs_json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &[&url])));
+    assert!(!logs_json(&run(
+        &[("ROLECALL_LOG__FORMAT", "json")],
+        &["--log.format", "logfmt", &url]
+    )));
     let mut command = Command::new(Daemon::binary());
     let output = command
         .env("ROLECALL_LOG__LEVEL", "loud")
@@ -210,9 +213,11 @@ fn check_command_and_daemon_never_show_secrets() {
     let password = write("password", SECRETS[1]);
     let address = server.address();
     let text = format!(
-        "[[deployment]]\nname = 'a'\npassword = '{}'\nnodes = [\n  {{ url = 'redis://u:{}@{address}', name = 'one' }},\n  \
+        "[[deployment]]\nname = 'a'\npassword = '{}'\nnodes = [\n  \
+         {{ url = 'redis://u:{}@{address}', name = 'one' }},\n  \
          {{ url = 'redis://{address}', name = 'two', password_file = '{password}' }},\n  \
-         {{ url = 'redis://{address}', name = 'three', password = '{}' }},\n  {{ url = 'redis://{address}', name = 'four' }},\n]\n",
+         {{ url = 'redis://{address}', name = 'three', password = '{}' }},\n  \
+         {{ url = 'redis://{address}', name = 'four' }},\n]\n",
         SECRETS[2], SECRETS[0], SECRETS[3]
     );
     let file = write("rolecall.toml", &text);
@@ -252,11 +257,11 @@ fn check_command_and_daemon_never_show_secrets() {
     }
     let pages = ["/", "/metrics", "/scrape?target=one", "/scrape?target=two", "/-/ready"]
         .map(|path| daemon.get(path, "").text);
-    let shown = [effective, message, daemon.log().concat(), pages.concat()].concat();
+    let output = [effective, message, daemon.log().concat(), pages.concat()].concat();
     for secret in SECRETS {
-        assert!(!shown.contains(secret), "{secret}");
+        assert!(!output.contains(secret), "{secret}");
     }
-    // A password that is rotated in its file is used at the next connection.
+    // The next connection uses the password that was rotated in its file.
     server.cli(&["-a", SECRETS[1], "CONFIG", "SET", "requirepass", "rotated"]);
     write("password", "rotated\n");
     server.cli(&["-a", "rotated", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);

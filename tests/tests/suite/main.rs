@@ -1,6 +1,6 @@
 //! The end-to-end suite: the daemon polls real Redis and Valkey servers.
 
-#![expect(clippy::print_stdout, reason = "measured figures are shown with --nocapture")]
+#![expect(clippy::print_stdout, reason = "tests print their measurements for --nocapture")]
 
 mod cluster;
 mod compat;

@@ -1,4 +1,5 @@
-//! Clients that write to a replica, with real redis-py clients: why they do, with which commands, and who they are.
+//! Misrouted and stale clients, with real redis-py clients: clients that write to a replica, their
+//! commands and the reason.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -8,42 +9,44 @@ use tests::{Daemon, Group, Redis, RedisPy, SECOND, Setup, Stopwatch, diagnose, e
 
 use crate::monitor::Monitor;
 
-/// Long enough for Python to start and for a few rounds, also on a busy machine.
+/// Timeout for the start of Python and a few rounds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Long enough for one more list of clients.
-const LISTED: Duration = Duration::from_secs(60);
+/// Timeout for the next CLIENT LIST.
+const NEXT_LIST: Duration = Duration::from_secs(60);
 
-/// Long enough for what must last a minute first.
-const MINUTE: Duration = Duration::from_secs(90);
+/// Timeout for findings and series that need a minute.
+const OVER_A_MINUTE: Duration = Duration::from_secs(90);
 
-const MISROUTED: &str = "redis_misrouted_clients";
-const STALE: &str = "redis_stale_clients";
-const HIT: &str = "RedisWritesHitReplica";
+const MISROUTED_CLIENTS: &str = "redis_misrouted_clients";
+const STALE_CLIENTS: &str = "redis_stale_clients";
+const WRITES_HIT_REPLICA: &str = "RedisWritesHitReplica";
 
-/// How often the clients of a server were listed.
-fn lists(server: &Redis) -> u64 {
-    // Servers before 7.0 do not tell subcommands apart, and a new connection asks for its id; so there this says too much.
-    let figures = server.info("cmdstat_client|list").or_else(|| server.info("cmdstat_client"));
-    let calls = |figures: String| figures.strip_prefix("calls=")?.split(',').next()?.parse().ok();
-    figures.and_then(calls).unwrap_or_default()
+/// Returns how many times CLIENT LIST ran on a server.
+fn client_list_calls(server: &Redis) -> u64 {
+    // Servers before 7.0 count all CLIENT subcommands together, so the count there includes the
+    // CLIENT ID of each new connection.
+    let statistics = server.info("cmdstat_client|list").or_else(|| server.info("cmdstat_client"));
+    let calls = |text: String| text.strip_prefix("calls=")?.split(',').next()?.parse().ok();
+    statistics.and_then(calls).unwrap_or_default()
 }
 
-/// Who writes to this node, as the API tells it.
+/// Returns the misrouted clients of a node from the API.
 fn misrouted(daemon: &Daemon, node: &str) -> Option<Value> {
     let document = daemon.document("/api/v1/topology");
     let nodes = document["deployments"][0]["nodes"].as_array().expect("a list").clone();
     nodes
         .into_iter()
-        .find(|found| found["name"] == node)
-        .and_then(|found| found.get("misrouted").cloned())
+        .find(|candidate| candidate["name"] == node)
+        .and_then(|node| node.get("misrouted").cloned())
 }
 
-/// Waits until the clients that write to this node were told apart, and gives what the API says.
+/// Waits until the misrouted clients of a node are identified, and returns them from the API.
 #[track_caller]
-fn until_told(daemon: &Daemon, node: &str) -> Value {
-    let told = || misrouted(daemon, node).filter(|misrouted| misrouted.get("clients").is_some());
-    eventually(SOON, "the clients that write there are told", told).0
+fn until_identified(daemon: &Daemon, node: &str) -> Value {
+    let identified =
+        || misrouted(daemon, node).filter(|misrouted| misrouted.get("clients").is_some());
+    eventually(SOON, "the misrouted clients are identified", identified).0
 }
 
 #[test]
@@ -52,44 +55,50 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
     let node = replica.address();
     let labels = [("node", node.as_str())];
     assert_eq!(
-        (daemon.samples().count(MISROUTED, &[]), daemon.samples().count(STALE, &[])),
+        (
+            daemon.samples().count(MISROUTED_CLIENTS, &[]),
+            daemon.samples().count(STALE_CLIENTS, &[])
+        ),
         (0, 0),
-        "unknown is absent"
+        "unknown values are absent"
     );
     let begun = Stopwatch::start();
     let _reader = RedisPy::start(replica.port, "reports", "get", 2);
-    let _right = RedisPy::start(primary.port, "shop", "set", 2);
+    let _correct_writer = RedisPy::start(primary.port, "shop", "set", 2);
     let writer = RedisPy::start(replica.port, "checkout", "set", 3);
-    daemon.until(LISTED, MISROUTED, &[labels[0], ("lib", "redis-py")], 3.0);
-    println!("named after {:?}", begun.elapsed());
-    let told = until_told(&daemon, &node);
+    daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[labels[0], ("lib", "redis-py")], 3.0);
+    println!("identified after {:?}", begun.elapsed());
+    let clients = until_identified(&daemon, &node);
     assert_eq!(
-        (&told["why"], &told["commands"], &told["clients"]),
+        (&clients["why"], &clients["commands"], &clients["clients"]),
         (&json!("wrong_endpoint"), &json!(["set"]), &json!({"redis-py": 3}))
     );
     assert_eq!(
-        (daemon.samples().count(MISROUTED, &[]), daemon.samples().count(STALE, &[])),
+        (
+            daemon.samples().count(MISROUTED_CLIENTS, &[]),
+            daemon.samples().count(STALE_CLIENTS, &[])
+        ),
         (1, 0),
-        "nobody saw it demoted"
+        "no demotion was observed"
     );
-    assert!(daemon.findings().is_empty(), "it may pass");
+    assert!(daemon.findings().is_empty(), "the writes may be temporary");
 
-    // A look of seconds cannot tell whether it lasts, but says what it saw.
-    let (code, text, found) = diagnose(&[&primary, &replica]);
+    // `diagnose` runs for seconds, so it reports the clients without a finding.
+    let (code, text, findings) = diagnose(&[&primary, &replica]);
     println!("{text}");
-    assert_eq!((code, found.len()), (Some(0), 0), "{text}");
+    assert_eq!((code, findings.len()), (Some(0), 0), "{text}");
     assert!(
         text.contains("clients write here: ") && text.contains("(set) of 3 clients (redis-py "),
         "{text}"
     );
 
-    daemon.until_finds(MINUTE, HIT, &replica);
-    let found = daemon.finding(HIT).expect("found");
-    println!("found after {:?}: {found:#}", begun.elapsed());
+    daemon.until_finds(OVER_A_MINUTE, WRITES_HIT_REPLICA, &replica);
+    let finding = daemon.finding(WRITES_HIT_REPLICA).expect("a finding");
+    println!("finding after {:?}: {finding:#}", begun.elapsed());
     assert!(begun.elapsed() > SECOND * 60);
-    let evidence = &found["evidence"];
+    let evidence = &finding["evidence"];
     assert_eq!(
-        (&found["severity"], &evidence["why"], &evidence["commands"]),
+        (&finding["severity"], &evidence["why"], &evidence["commands"]),
         (&json!("warning"), &json!("wrong_endpoint"), &json!(["set"]))
     );
     assert_eq!(
@@ -104,20 +113,23 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
         "{clients:?}"
     );
     let rate = evidence["per_second"].as_f64().expect("a rate");
-    assert!(
-        (8.0..=16.0).contains(&rate),
-        "three clients write five times a second, less what they wait: {rate}"
-    );
+    assert!((8.0..=16.0).contains(&rate), "three clients write up to five times a second: {rate}");
     assert!(
         !daemon.get("/metrics", "").text.contains("checkout"),
-        "names of clients are no labels"
+        "client names are not used as labels"
     );
-    assert!(!daemon.log().iter().any(|line| line.contains("checkout")), "nor in the log");
+    assert!(
+        !daemon.log().iter().any(|line| line.contains("checkout")),
+        "client names are not logged"
+    );
 
-    // One of `diagnose` in each format, the rest at most once in 30 s.
-    let (listed, most) = (lists(&replica), 3 + begun.elapsed().as_secs() / 30);
-    println!("{listed} lists in {:?}", begun.elapsed());
-    assert!((3..=most).contains(&listed) && lists(&primary) == 0, "{listed} lists, {most} at most");
+    // `diagnose` lists once per output format, the daemon at most once in 30 s.
+    let (listed, limit) = (client_list_calls(&replica), 3 + begun.elapsed().as_secs() / 30);
+    println!("{listed} calls of CLIENT LIST in {:?}", begun.elapsed());
+    assert!(
+        (3..=limit).contains(&listed) && client_list_calls(&primary) == 0,
+        "{listed} calls of CLIENT LIST, at most {limit}"
+    );
     assert!(
         writer.complaints().iter().all(|complaint| complaint.contains("read only replica")),
         "{:?}",
@@ -125,10 +137,10 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
     );
 
     drop(writer);
-    let gone = || (daemon.samples().count(MISROUTED, &[]) == 0).then_some(());
-    let ((), took) = eventually(MINUTE, "nobody writes there any more", gone);
+    let absent = || (daemon.samples().count(MISROUTED_CLIENTS, &[]) == 0).then_some(());
+    let ((), took) = eventually(OVER_A_MINUTE, "the clients are no longer shown", absent);
     println!("gone after {took:?}");
-    assert!(took > SECOND * 55, "it may go on for a minute: {took:?}");
+    assert!(took > SECOND * 55, "misrouted clients are kept for a minute: {took:?}");
     daemon.until_quiet(SECOND * 3);
 }
 
@@ -140,52 +152,59 @@ fn pool_on_a_demoted_primary_is_stale() {
     let _pool = RedisPy::start(primary.port, "checkout", "hset", 4);
     let _reader = RedisPy::start(primary.port, "reports", "get", 1);
     for command in ["cmdstat_hset", "cmdstat_get"] {
-        eventually(SOON, "all are connected, and at work", || primary.info(command));
+        eventually(SOON, "all clients are connected and send commands", || primary.info(command));
     }
     daemon.let_pass(4);
-    assert_eq!(misrouted(&daemon, &node), None, "it is right to write there");
+    assert_eq!(misrouted(&daemon, &node), None, "writes to the primary are correct");
 
     replica.promote();
     primary.follow(&replica);
     let demoted = Stopwatch::start();
-    daemon.until(LISTED, MISROUTED, &[labels[0], ("lib", "redis-py")], 4.0);
-    daemon.until(SOON, STALE, &labels, 5.0);
-    println!("told after {:?}", demoted.elapsed());
-    let told = until_told(&daemon, &node);
+    daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[labels[0], ("lib", "redis-py")], 4.0);
+    daemon.until(SOON, STALE_CLIENTS, &labels, 5.0);
+    println!("identified after {:?}", demoted.elapsed());
+    let clients = until_identified(&daemon, &node);
     assert_eq!(
-        (&told["why"], &told["commands"], &told["stale_clients"]),
+        (&clients["why"], &clients["commands"], &clients["stale_clients"]),
         (&json!("demotion"), &json!(["hset"]), &json!(5))
     );
-    let late = RedisPy::start(primary.port, "latecomer", "hset", 2);
-    daemon.until(LISTED, MISROUTED, &[labels[0], ("lib", "redis-py")], 6.0);
-    assert_eq!(daemon.samples().get(STALE, &labels), Some(5.0), "who comes later is not stale");
-    drop(late);
-
-    daemon.until_finds(MINUTE, "RedisStaleClients", &primary);
-    println!(
-        "found after {:?}: {:#}",
-        demoted.elapsed(),
-        daemon.finding("RedisStaleClients").expect("found")
-    );
-    assert!(demoted.elapsed() > SECOND * 58, "after a failover clients may need a while");
-    let found = daemon.finding("RedisStaleClients").expect("found");
+    let late_clients = RedisPy::start(primary.port, "latecomer", "hset", 2);
+    daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[labels[0], ("lib", "redis-py")], 6.0);
     assert_eq!(
-        (&found["severity"], &found["evidence"]["libraries"]),
+        daemon.samples().get(STALE_CLIENTS, &labels),
+        Some(5.0),
+        "clients that connect later are not stale"
+    );
+    drop(late_clients);
+
+    daemon.until_finds(OVER_A_MINUTE, "RedisStaleClients", &primary);
+    println!(
+        "finding after {:?}: {:#}",
+        demoted.elapsed(),
+        daemon.finding("RedisStaleClients").expect("a finding")
+    );
+    assert!(demoted.elapsed() > SECOND * 58, "clients have a minute to follow a failover");
+    let finding = daemon.finding("RedisStaleClients").expect("a finding");
+    assert_eq!(
+        (&finding["severity"], &finding["evidence"]["libraries"]),
         (&json!("warning"), &json!(["redis-py 8.1.0"]))
     );
-    assert_eq!(found["evidence"]["stale_clients"], 5);
+    assert_eq!(finding["evidence"]["stale_clients"], 5);
     assert!(
-        found["evidence"]["demoted_seconds_ago"]
+        finding["evidence"]["demoted_seconds_ago"]
             .as_f64()
             .is_some_and(|ago| (55.0..90.0).contains(&ago)),
-        "{found:#}"
+        "{finding:#}"
     );
-    daemon.until_finds(SOON, HIT, &primary);
-    assert_eq!(daemon.finding(HIT).expect("found")["evidence"]["why"], "demotion");
+    daemon.until_finds(SOON, WRITES_HIT_REPLICA, &primary);
+    assert_eq!(
+        daemon.finding(WRITES_HIT_REPLICA).expect("a finding")["evidence"]["why"],
+        "demotion"
+    );
 
     primary.promote();
     replica.follow(&primary);
-    eventually(SOON, "it is right again to write there", || {
+    eventually(SOON, "writes to this node are correct again", || {
         misrouted(&daemon, &node).is_none().then_some(())
     });
 }
@@ -197,31 +216,39 @@ fn pool_reconnecting_after_sentinel_failover_is_not_stale() {
     let before = group.primary().address();
     let port = before.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
     let pool = RedisPy::start(port, "checkout", "set", 3);
-    let works =
+    let has_writes =
         || group.primary().section("commandstats").contains_key("cmdstat_set").then_some(());
-    eventually(SOON, "all are connected, and at work", works);
+    eventually(SOON, "all clients are connected and send commands", has_writes);
     assert_eq!(group.failover(), before);
-    monitor.daemon.until(LISTED, MISROUTED, &[("node", &before), ("lib", "unknown")], 3.0);
-    let told = until_told(&monitor.daemon, &before);
-    println!("{told:#}; {:?}", pool.complaints().first());
+    monitor.daemon.until(
+        NEXT_LIST,
+        MISROUTED_CLIENTS,
+        &[("node", &before), ("lib", "unknown")],
+        3.0,
+    );
+    let clients = until_identified(&monitor.daemon, &before);
+    println!("{clients:#}; {:?}", pool.complaints().first());
     assert!(
         pool.complaints().iter().any(|complaint| complaint.contains("closed by server")),
         "{:?}",
         pool.complaints().first()
     );
     assert_eq!(
-        (&told["why"], &told["commands"], &told["clients"]),
+        (&clients["why"], &clients["commands"], &clients["clients"]),
         (&json!("demotion"), &json!(["set"]), &json!({"unknown": 3}))
     );
-    // A Sentinel cuts all clients off when it demotes a node, and they came back to it.
-    assert_eq!(told["stale_clients"], 0);
+    // A Sentinel closes all client connections when it demotes a node. The clients reconnected.
+    assert_eq!(clients["stale_clients"], 0);
     assert_eq!(
-        monitor.daemon.samples().get(STALE, &[("node", &before)]),
+        monitor.daemon.samples().get(STALE_CLIENTS, &[("node", &before)]),
         Some(0.0),
-        "a list was read, and showed none"
+        "a CLIENT LIST was read and has no stale clients"
     );
-    for kind in [HIT, "RedisStaleClients"] {
-        assert!(monitor.daemon.finding(kind).is_none(), "{kind} while a failover explains it");
+    for kind in [WRITES_HIT_REPLICA, "RedisStaleClients"] {
+        assert!(
+            monitor.daemon.finding(kind).is_none(),
+            "{kind} is not reported right after a failover"
+        );
     }
 }
 
@@ -234,17 +261,24 @@ fn misrouted_transactions_and_scripts_are_detected() {
         let _scripts = RedisPy::start(replica.port, "scripts", "eval", 1);
         let _reader = RedisPy::start(replica.port, "reports", "get", 1);
         let library = if version == "redis-7.0.15" { "unknown" } else { "redis-py" };
-        let all =
-            |told: &Value| told["commands"].as_array().is_some_and(|commands| commands.len() == 4);
-        let told =
-            || misrouted(&daemon, &node).filter(|told| told.get("clients").is_some() && all(told));
-        let (told, _) = eventually(LISTED, "commands", told);
-        println!("{version}: {told}");
-        let mut commands: Vec<_> =
-            told["commands"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let has_all_commands = |clients: &Value| {
+            clients["commands"].as_array().is_some_and(|commands| commands.len() == 4)
+        };
+        let misrouted_clients = || {
+            misrouted(&daemon, &node)
+                .filter(|clients| clients.get("clients").is_some() && has_all_commands(clients))
+        };
+        let (clients, _) = eventually(NEXT_LIST, "all commands are reported", misrouted_clients);
+        println!("{version}: {clients}");
+        let mut commands: Vec<_> = clients["commands"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
         commands.sort_unstable();
         assert_eq!(commands, ["eval", "exec", "incr", "set"], "{version}");
-        daemon.until(LISTED, MISROUTED, &[("node", &node), ("lib", library)], 3.0);
+        daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[("node", &node), ("lib", library)], 3.0);
     }
 }
 
@@ -260,19 +294,22 @@ fn misrouted_writes_are_detected_on_6_2_except_in_scripts() {
     assert_eq!(
         daemon.samples().get("redis_errors_total", &[("node", &node), ("err", "READONLY")]),
         Some(0.0),
-        "6.2 counts these as ERR"
+        "6.2 counts refused writes of scripts as ERR"
     );
     assert_eq!(misrouted(&daemon, &node), None);
     drop(scripts);
 
     let _transactions = RedisPy::start(replica.port, "transactions", "multi", 1);
     let _writers = RedisPy::start(replica.port, "checkout", "set", 2);
-    daemon.until(LISTED, MISROUTED, &[("node", &node), ("lib", "unknown")], 3.0);
-    let told = until_told(&daemon, &node);
-    println!("{told}");
-    assert_eq!(told["why"], "wrong_endpoint");
+    daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[("node", &node), ("lib", "unknown")], 3.0);
+    let clients = until_identified(&daemon, &node);
+    println!("{clients}");
+    assert_eq!(clients["why"], "wrong_endpoint");
     for command in ["set", "incr", "exec"] {
-        assert!(told["commands"].as_array().expect("a list").contains(&json!(command)), "{told}");
+        assert!(
+            clients["commands"].as_array().expect("a list").contains(&json!(command)),
+            "{clients}"
+        );
     }
 }
 
@@ -290,34 +327,46 @@ fn misrouted_writes_are_detected_without_errorstats() {
     }
     daemon.until(SOON, "redis_errorstats_disabled", &[("node", &node)], 1.0);
     daemon.let_pass(3);
-    assert_eq!(misrouted(&daemon, &node), None, "a table that is gone is no refusal");
+    assert_eq!(misrouted(&daemon, &node), None, "disabled errorstats are no refused write");
     let _writer = RedisPy::start(replica.port, "checkout", "set", 2);
-    daemon.until(LISTED, MISROUTED, &[("node", &node), ("lib", "redis-py")], 2.0);
-    let told = until_told(&daemon, &node);
-    println!("{told}");
-    assert_eq!((&told["why"], &told["commands"]), (&json!("wrong_endpoint"), &json!(["set"])));
+    daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[("node", &node), ("lib", "redis-py")], 2.0);
+    let clients = until_identified(&daemon, &node);
+    println!("{clients}");
+    assert_eq!(
+        (&clients["why"], &clients["commands"]),
+        (&json!("wrong_endpoint"), &json!(["set"]))
+    );
 }
 
 #[test]
 fn client_list_is_skipped_on_a_server_with_many_clients() {
     let (primary, replica, daemon) = pair(Redis::start(&[]));
-    let crowd: Vec<_> = (0..1001)
+    let idle_clients: Vec<_> = (0..1001)
         .map(|_| TcpStream::connect(("127.0.0.1", replica.port)).expect("connected"))
         .collect();
     let node = replica.address();
-    eventually(SOON, "the crowd is seen", || {
+    eventually(SOON, "all connections are counted", || {
         (daemon.samples().get("redis_connected_clients", &[("node", &node)])? > 1000.0)
             .then_some(())
     });
     let _writer = RedisPy::start(replica.port, "checkout", "set", 2);
-    let (told, _) = eventually(SOON, "writes are refused", || misrouted(&daemon, &node));
-    assert_eq!((&told["why"], &told["commands"]), (&json!("wrong_endpoint"), &json!(["set"])));
+    let (clients, _) =
+        eventually(SOON, "refused writes are reported", || misrouted(&daemon, &node));
+    assert_eq!(
+        (&clients["why"], &clients["commands"]),
+        (&json!("wrong_endpoint"), &json!(["set"]))
+    );
     daemon.let_pass(3);
-    assert_eq!((lists(&replica), lists(&primary)), (0, 0), "no list of {} clients", crowd.len());
-    assert_eq!(daemon.samples().count(MISROUTED, &[]), 0, "unknown is absent");
-    drop(crowd);
-    daemon.until(LISTED, MISROUTED, &[("node", &node), ("lib", "unknown")], 2.0);
-    assert_eq!(lists(&replica), 1);
+    assert_eq!(
+        (client_list_calls(&replica), client_list_calls(&primary)),
+        (0, 0),
+        "no CLIENT LIST with {} clients",
+        idle_clients.len()
+    );
+    assert_eq!(daemon.samples().count(MISROUTED_CLIENTS, &[]), 0, "unknown values are absent");
+    drop(idle_clients);
+    daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[("node", &node), ("lib", "unknown")], 2.0);
+    assert_eq!(client_list_calls(&replica), 1);
 }
 
 #[test]
@@ -329,16 +378,19 @@ fn clients_of_a_healthy_deployment_are_never_listed() {
         RedisPy::start(replica.port, "reports", "get", 2),
         RedisPy::start(replica.port, "scripts", "eval_get", 1),
     ];
-    // Errors of other kinds are none of this.
+    // Other errors do not count as refused writes.
     for server in [&primary, &replica] {
         server.cli(&["NOSUCH"]);
         server.cli(&["SET", "key"]);
     }
     daemon.let_pass(12);
-    assert_eq!((lists(&primary), lists(&replica)), (0, 0));
-    assert!(clients.iter().all(|client| client.complaints().is_empty()), "they do what is right");
+    assert_eq!((client_list_calls(&primary), client_list_calls(&replica)), (0, 0));
+    assert!(clients.iter().all(|client| client.complaints().is_empty()), "no command is refused");
     assert_eq!(
-        (daemon.samples().count(MISROUTED, &[]), daemon.samples().count(STALE, &[])),
+        (
+            daemon.samples().count(MISROUTED_CLIENTS, &[]),
+            daemon.samples().count(STALE_CLIENTS, &[])
+        ),
         (0, 0)
     );
     daemon.until_quiet(SECOND);
@@ -367,21 +419,24 @@ fn refused_client_list_is_not_retried() {
     let _writer = RedisPy::start(replica.port, "checkout", "set", 1);
     let refusals =
         || daemon.log().iter().filter(|line| line.contains("command=\"CLIENT LIST\"")).count();
-    eventually(SOON, "the list is refused", || (refusals() == 1).then_some(()));
-    // Longer than the time between two lists.
+    eventually(SOON, "CLIENT LIST is refused", || (refusals() == 1).then_some(()));
+    // Longer than the interval between two CLIENT LIST.
     daemon.let_pass(35);
     assert_eq!(
         (refusals(), replica.info("errorstat_NOPERM")),
         (1, Some("count=1".to_owned())),
-        "one attempt"
+        "CLIENT LIST was tried once"
     );
     let samples = daemon.samples();
     assert_eq!(
         samples.get("redis_errors_total", &[("node", &node), ("err", "NOPERM")]),
         Some(0.0),
-        "our own is left out"
+        "the error of Rolecall is not counted"
     );
-    assert_eq!(samples.count(MISROUTED, &[]), 0, "unknown is absent");
-    let told = misrouted(&daemon, &node).expect("what INFO tells");
-    assert_eq!((&told["why"], &told["commands"]), (&json!("wrong_endpoint"), &json!(["set"])));
+    assert_eq!(samples.count(MISROUTED_CLIENTS, &[]), 0, "unknown values are absent");
+    let clients = misrouted(&daemon, &node).expect("misrouted clients from INFO");
+    assert_eq!(
+        (&clients["why"], &clients["commands"]),
+        (&json!("wrong_endpoint"), &json!(["set"]))
+    );
 }

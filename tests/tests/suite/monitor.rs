@@ -99,25 +99,26 @@ impl Monitor {
 
     /// Returns the same kinds without the events about how a replica got its new primary.
     pub(crate) fn node_events_without_moves(&self, server: &Server) -> Vec<String> {
-        let moves = ["reconfigured", "link_dropped", "link_restored", "full_resync"];
+        let of_moves = ["reconfigured", "link_dropped", "link_restored", "full_resync"];
         self.node_events(server)
             .into_iter()
-            .filter(|kind| !moves.contains(&kind.as_str()))
+            .filter(|kind| !of_moves.contains(&kind.as_str()))
             .collect()
     }
 
-    fn kinds(&self, wanted: impl Fn(&Value) -> bool) -> Vec<String> {
+    fn kinds(&self, filter: impl Fn(&Value) -> bool) -> Vec<String> {
         let events = self.daemon.events();
-        let wanted =
-            events.iter().filter(|event| event["kind"] != "sentinel_event" && wanted(event));
-        wanted.map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect()
+        let selected =
+            events.iter().filter(|event| event["kind"] != "sentinel_event" && filter(event));
+        selected.map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect()
     }
 
     /// Waits until there is a finding of this kind and severity.
     #[track_caller]
     pub(crate) fn until_finding(&self, limit: Duration, kind: &str, severity: &str) -> Value {
-        let found = || self.daemon.finding(kind).filter(|finding| finding["severity"] == severity);
-        eventually(limit, &format!("{kind} is {severity}"), found).0
+        let finding =
+            || self.daemon.finding(kind).filter(|finding| finding["severity"] == severity);
+        eventually(limit, &format!("{kind} is {severity}"), finding).0
     }
 
     /// Waits until there are no findings.
@@ -137,16 +138,16 @@ pub(crate) fn write_keys(server: &Server, prefix: &str, writes: u32) {
 
 /// Checks that a list has exactly these names, in any order.
 #[track_caller]
-pub(crate) fn check_names(found: &Value, names: &[String]) {
-    let texts = found
+pub(crate) fn check_names(list: &Value, names: &[String]) {
+    let texts = list
         .as_array()
         .expect("a list")
         .iter()
         .map(|name| name.as_str().expect("a name").to_owned());
-    let (mut found, mut names) = (texts.collect::<Vec<_>>(), names.to_vec());
-    found.sort();
-    names.sort();
-    assert_eq!(found, names);
+    let (mut actual, mut expected) = (texts.collect::<Vec<_>>(), names.to_vec());
+    actual.sort();
+    expected.sort();
+    assert_eq!(actual, expected);
 }
 
 /// Recorder that reads a page of the daemon continuously and adds up for how long it showed each

@@ -1,4 +1,5 @@
-//! TLS and basic authentication of the web server, by Prometheus' own web configuration file.
+//! TLS and basic authentication of the web server, configured by a Prometheus web configuration
+//! file.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,13 +9,13 @@ use tests::{ConfigFile, Daemon, Redis, SECOND, Signal, Stopwatch, deployment, ev
 
 use super::tls::Certificates;
 
-/// bcrypt of `open-sesame`.
+/// The bcrypt hash of `open-sesame`.
 const HASH: &str = "$2b$10$abcdefghijklmnopqrstuuKNEQxEAZiyaAlk1AAmHbHnfydApuKHq";
 
-/// bcrypt of `close-sesame`.
+/// The bcrypt hash of `close-sesame`.
 const OTHER_HASH: &str = "$2b$10$abcdefghijklmnopqrstuuaz8oITfENnmzVAFwaKWTcumS7t7sMvy";
 
-/// Starts the daemon on a server with a web configuration in a folder; the text of the file goes with it.
+/// Starts the daemon on a server. Writes its web configuration with this text to a folder.
 fn serve(server: &Redis, folder: &Certificates, text: &str) -> Daemon {
     let file = folder.path("web.yml");
     std::fs::write(&file, text).expect("a file");
@@ -27,13 +28,13 @@ fn serve(server: &Redis, folder: &Certificates, text: &str) -> Daemon {
     ])
 }
 
-/// The status that curl gets, or 0 when there is no answer.
+/// Returns the HTTP status of a request with curl, or 0 without a response.
 fn curl(url: &str, arguments: &[&str]) -> u16 {
-    answer(url, arguments).0
+    response(url, arguments).0
 }
 
-/// The same with the text.
-fn answer(url: &str, arguments: &[&str]) -> (u16, String) {
+/// Returns the status and the body of the response.
+fn response(url: &str, arguments: &[&str]) -> (u16, String) {
     let output = Command::new("curl")
         .args(["-s", "-w", "\n%{http_code}", "--max-time", "5"])
         .args(arguments)
@@ -58,9 +59,9 @@ fn requests_without_a_valid_password_get_401() {
     assert_eq!(curl(&url("/metrics"), &["-u", "prometheus:wrong"]), 401);
     assert_eq!(curl(&url("/metrics"), &["-u", "nobody:open-sesame"]), 401);
     assert_eq!(curl(&url("/metrics"), &["-H", "Authorization: Bearer open-sesame"]), 401);
-    let again = Stopwatch::start();
+    let cached = Stopwatch::start();
     assert_eq!(curl(&url("/-/healthy"), &["-u", "prometheus:open-sesame"]), 200);
-    println!("a password that was good before: {:?}", again.elapsed());
+    println!("a password that was accepted before: {:?}", cached.elapsed());
     let log = daemon.log().concat();
     assert!(!log.contains("open-sesame") && !log.contains(HASH), "{log}");
 }
@@ -76,12 +77,12 @@ fn password_guessing_does_not_block_known_users() {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(SECOND * 10)).build().into();
     let threads = || {
-        // `prometheus:open-sesame`
-        let known = "Basic cHJvbWV0aGV1czpvcGVuLXNlc2FtZQ==";
+        // The user `prometheus` with the password `open-sesame`.
+        let authorization = "Basic cHJvbWV0aGV1czpvcGVuLXNlc2FtZQ==";
         let url = format!("http://127.0.0.1:{}/metrics?collect[]=exporter", daemon.port);
         let text = agent
             .get(url)
-            .header("Authorization", known)
+            .header("Authorization", authorization)
             .call()
             .expect("200")
             .body_mut()
@@ -95,40 +96,41 @@ fn password_guessing_does_not_block_known_users() {
     let guess = |_| {
         let mut stream = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
         stream.set_nonblocking(true).expect("a socket");
-        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic cHJvbWV0aGV1czpndWVzcw==\r\n\r\n";
-        stream.write_all(request.as_bytes()).expect("taken");
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                       Authorization: Basic cHJvbWV0aGV1czpndWVzcw==\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("request sent");
         stream
     };
     let mut guesses: Vec<_> = (0..200).map(guess).collect();
     let refusal = "Limit of concurrent requests reached (64), try again later.\n";
-    let ((), _) =
-        eventually(SECOND * 10, "guesses are turned away", || {
-            let answers = guesses.iter_mut().filter_map(|stream| {
-                let mut text = [0; 1024];
-                let length = stream.read(&mut text).ok()?;
-                Some(String::from_utf8_lossy(&text[..length]).into_owned())
-            });
-            let answers: Vec<_> = answers.filter(|answer| !answer.is_empty()).collect();
-            assert!(
-                answers.iter().all(|answer| answer.starts_with("HTTP/1.1 401 ")
-                    || answer.starts_with("HTTP/1.1 503 ")),
-                "{answers:?}"
-            );
-            answers.iter().any(|answer| answer.contains(refusal)).then_some(())
+    let ((), _) = eventually(SECOND * 10, "guesses are refused", || {
+        let responses = guesses.iter_mut().filter_map(|stream| {
+            let mut text = [0; 1024];
+            let length = stream.read(&mut text).ok()?;
+            Some(String::from_utf8_lossy(&text[..length]).into_owned())
         });
+        let responses: Vec<_> = responses.filter(|response| !response.is_empty()).collect();
+        assert!(
+            responses.iter().all(|response| response.starts_with("HTTP/1.1 401 ")
+                || response.starts_with("HTTP/1.1 503 ")),
+            "{responses:?}"
+        );
+        responses.iter().any(|response| response.contains(refusal)).then_some(())
+    });
     let during = threads();
     assert!(
         during <= before + 10,
         "{before} threads before, {during} while 200 passwords are guessed"
     );
-    // Those who no longer wait for an answer keep nobody from getting one.
+    // Closed connections do not block other requests.
     drop(guesses);
     let url = format!("http://127.0.0.1:{}/-/healthy", daemon.port);
-    let ((), took) = eventually(SECOND * 20, "the other gets in", || {
+    let ((), took) = eventually(SECOND * 20, "another user is let in", || {
         (curl(&url, &["-u", "other:open-sesame"]) == 200).then_some(())
     });
     println!(
-        "{before} threads before, {during} while 200 passwords are guessed; another user gets in {took:?} later"
+        "{before} threads before, {during} while 200 passwords are guessed; \
+         another user is let in {took:?} later"
     );
 }
 
@@ -145,10 +147,11 @@ fn web_tls_works_with_and_without_client_certificates() {
     assert_eq!(
         curl(&url.replace("https", "http"), &["--resolve", &resolve(&daemon)]),
         0,
-        "plain text is not answered"
+        "plain HTTP gets no response"
     );
     let text = format!(
-        "tls_server_config:\n{identity}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n  min_version: TLS13\n"
+        "tls_server_config:\n{identity}  client_auth_type: RequireAndVerifyClientCert\n  \
+         client_ca_file: ca.pem\n  min_version: TLS13\n"
     );
     let daemon = serve(&server, &folder, &text);
     let url = format!("https://localhost:{}/metrics", daemon.port);
@@ -198,11 +201,13 @@ fn invalid_web_configuration_is_rejected_with_the_reason() {
             "cert_file and key_file",
         ),
         (
-            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  client_auth_type: Maybe\n",
+            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  \
+             client_auth_type: Maybe\n",
             "unknown variant `Maybe`",
         ),
         (
-            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  client_auth_type: RequireAndVerifyClientCert\n",
+            "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  \
+             client_auth_type: RequireAndVerifyClientCert\n",
             "client_auth_type: found RequireAndVerifyClientCert without client_ca_file",
         ),
     ] {
@@ -211,13 +216,13 @@ fn invalid_web_configuration_is_rejected_with_the_reason() {
             .args(["serve", "--web.config.file", &file, "redis://127.0.0.1:1"])
             .output()
             .expect("rolecall");
-        let said = String::from_utf8_lossy(&output.stderr);
+        let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(
-            said.contains(&format!("--web.config.file: {file}")) && said.contains(problem),
-            "{text}: {said}"
+            stderr.contains(&format!("--web.config.file: {file}")) && stderr.contains(problem),
+            "{text}: {stderr}"
         );
         assert_eq!(output.status.code(), Some(1));
-        assert!(!said.contains("plain"), "{said}");
+        assert!(!stderr.contains("plain"), "{stderr}");
     }
 }
 
@@ -227,10 +232,10 @@ fn reload_applies_the_web_configuration() {
     let file = folder.path("web.yml");
     let copy =
         |from: &str, to: &str| std::fs::copy(folder.path(from), folder.path(to)).expect("a file");
-    let identity = |name: &str| {
+    let use_certificate = |name: &str| {
         ["pem", "key"].map(|kind| copy(&format!("{name}.{kind}"), &format!("used.{kind}")))
     };
-    identity("server");
+    use_certificate("server");
     let tls = "tls_server_config:\n  cert_file: used.pem\n  key_file: used.key\n";
     let text = |hash: &str| format!("{tls}basic_auth_users:\n  prometheus: {hash}\n");
     std::fs::write(&file, text(HASH)).expect("a file");
@@ -244,42 +249,49 @@ fn reload_applies_the_web_configuration() {
     ];
     let daemon = Daemon::start(&arguments);
     let ca = folder.path("ca.pem").display().to_string();
-    let ask = |name: &str, path: &str, password: &str, more: &[&str]| {
+    let request = |name: &str, path: &str, password: &str, more: &[&str]| {
         let user = format!("prometheus:{password}");
         let resolve = format!("{name}:{}:127.0.0.1", daemon.port);
         let arguments = ["--cacert", &ca, "--resolve", &resolve, "-u", &user];
-        answer(&format!("https://{name}:{}{path}", daemon.port), &[&arguments, more].concat())
+        response(&format!("https://{name}:{}{path}", daemon.port), &[&arguments, more].concat())
     };
-    let healthy = |name: &str, password: &str| ask(name, "/-/healthy", password, &[]).0;
-    let logged = |what: &str| daemon.log().iter().filter(|line| line.contains(what)).count();
-    let reload = |what: &str| {
-        let before = logged(what);
+    let healthy = |name: &str, password: &str| request(name, "/-/healthy", password, &[]).0;
+    let count_logged = |text: &str| daemon.log().iter().filter(|line| line.contains(text)).count();
+    let reload_until_logged = |text: &str| {
+        let before = count_logged(text);
         daemon.signal(Signal::Hangup);
-        eventually(SECOND * 5, "it is read again", || (logged(what) > before).then_some(()));
+        eventually(SECOND * 5, "the reload is logged", || {
+            (count_logged(text) > before).then_some(())
+        });
     };
     let [reloaded, kept] = ["configuration reloaded", "configuration not reloaded"];
     assert_eq!(
         [healthy("localhost", "open-sesame"), healthy("localhost", "close-sesame")],
         [200, 401]
     );
-    // Another password; the old one was remembered as good.
+    // A new password replaces the old one, which was accepted and cached before.
     std::fs::write(&file, text(OTHER_HASH)).expect("a file");
-    assert_eq!(healthy("localhost", "open-sesame"), 200, "not before the reload");
-    reload(reloaded);
+    assert_eq!(
+        healthy("localhost", "open-sesame"),
+        200,
+        "the old password is valid until the reload"
+    );
+    reload_until_logged(reloaded);
     assert_eq!(
         [healthy("localhost", "open-sesame"), healthy("localhost", "close-sesame")],
         [401, 200]
     );
-    // Another certificate, for another name.
-    identity("elsewhere");
-    reload(reloaded);
+    // A new certificate for another host name.
+    use_certificate("elsewhere");
+    reload_until_logged(reloaded);
     assert_eq!(
         [healthy("localhost", "close-sesame"), healthy("redis.example", "close-sesame")],
         [0, 200]
     );
-    // A bad file, a key of another certificate, no file: all stays as it is. So it does when the configuration is bad.
-    let keeps = |problem: &str| {
-        reload(kept);
+    // The old state is kept if a file is invalid or missing, if the key belongs to another
+    // certificate, or if the main configuration is invalid.
+    let check_kept = |problem: &str| {
+        reload_until_logged(kept);
         assert!(
             daemon.log().iter().any(|line| line.contains(kept) && line.contains(problem)),
             "{problem}: {:?}",
@@ -293,7 +305,7 @@ fn reload_applies_the_web_configuration() {
     };
     config.write("[[deployment]]\nname = 'orders'\n");
     std::fs::write(&file, text(HASH)).expect("a file");
-    keeps("rolecall.toml");
+    check_kept("rolecall.toml");
     config.write(&deployment("payments", &[&server]));
     for (text, problem) in [
         (text("open-sesame"), "basic_auth_users.prometheus: found no bcrypt hash"),
@@ -302,25 +314,32 @@ fn reload_applies_the_web_configuration() {
         (text(HASH).replace("cert_file", "certificate"), "unknown field `certificate`"),
     ] {
         std::fs::write(&file, text).expect("a file");
-        keeps(problem);
+        check_kept(problem);
     }
-    let (status, said) = ask("redis.example", "/-/reload", "close-sesame", &["-X", "POST"]);
+    let (status, body) = request("redis.example", "/-/reload", "close-sesame", &["-X", "POST"]);
     assert_eq!(status, 500);
     assert!(
-        said.starts_with("configuration not reloaded: --web.config.file: ")
-            && said.contains("web.yml: tls_server_config: "),
-        "{said}"
+        body.starts_with("configuration not reloaded: --web.config.file: ")
+            && body.contains("web.yml: tls_server_config: "),
+        "{body}"
     );
-    let (_, metrics) = ask("redis.example", "/metrics", "close-sesame", &[]);
+    let (_, metrics) = request("redis.example", "/metrics", "close-sesame", &[]);
     assert!(metrics.contains("\nrolecall_config_last_reload_successful 0\n"), "{metrics}");
-    assert!(!metrics.contains("payments"), "the good file of the two is not used either");
+    assert!(!metrics.contains("payments"), "the valid main configuration is not applied either");
     std::fs::remove_file(&file).expect("a file");
-    keeps("No such file");
-    // Whether TLS is spoken only changes with a restart; the users change nonetheless.
+    check_kept("No such file");
+    // Disabling TLS needs a restart. The users change nevertheless.
     std::fs::write(&file, text(HASH).replace(tls, "")).expect("a file");
-    reload("only changes with a restart");
-    eventually(SECOND * 5, "it is reloaded", || (logged(reloaded) == 3).then_some(()));
-    assert_eq!(logged("key=tls_server_config found=absent used=present"), 1, "{:?}", daemon.log());
+    reload_until_logged("only changes with a restart");
+    eventually(SECOND * 5, "the configuration is reloaded", || {
+        (count_logged(reloaded) == 3).then_some(())
+    });
+    assert_eq!(
+        count_logged("key=tls_server_config found=absent used=present"),
+        1,
+        "{:?}",
+        daemon.log()
+    );
     assert_eq!(
         [healthy("redis.example", "open-sesame"), healthy("redis.example", "close-sesame")],
         [200, 401]
