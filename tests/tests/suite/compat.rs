@@ -18,8 +18,8 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "read from INFO latencystats, which costs as much as seven INFO; off by default in Rolecall, \
-         where it is redis_command_latency_seconds",
+        "read from INFO latencystats, which costs as much as seven INFO; Rolecall reads it only if \
+         configured, as redis_command_latency_seconds",
         &["- redis_latency_percentiles_usec*"],
     ),
     (

@@ -29,8 +29,8 @@ fn with_endpoints(servers: &[&Redis], endpoints: &[(&str, String)]) -> String {
     format!("{}endpoints = {{ {} }}\n", deployment("orders", servers), endpoints.join(", "))
 }
 
-/// Runs `rolecall diagnose` with this configuration. Returns the exit code, the output and the kinds
-/// of the findings.
+/// Runs `rolecall diagnose` with this configuration. Returns the exit code, the output and the
+/// kinds of the findings.
 fn diagnose(text: &str) -> (Option<i32>, String, Vec<String>) {
     let (code, text, findings) = diagnose_urls(&["--config.file", &ConfigFile::new(text).path()]);
     (code, text, findings.into_iter().map(|(kind, _)| kind).collect())
@@ -392,7 +392,7 @@ fn refused_endpoint_checks_are_not_counted_as_errors() {
 
 #[test]
 fn rediss_endpoint_is_checked_over_tls() {
-    let certificates = Certificates::make();
+    let certificates = Certificates::create();
     let (a, port) = certificates.serve("server", "no");
     let configuration = with_endpoints(
         &[&a],

@@ -55,8 +55,8 @@ fn prometheus_ingests_every_sample_of_both_formats() {
             "{job}"
         );
         assert_eq!(prometheus.query(&format!("sum(redis_up{{job='{job}'}})")), Some(3.0), "{job}");
-        // Two scrapes may differ by a sample if a new command appears in between, so both counts come
-        // from Prometheus.
+        // Two scrapes may differ by a sample if a new command appears in between, so both counts
+        // come from Prometheus.
         let ingested = prometheus.query(&format!(
             "scrape_samples_scraped{{job='{job}'}} == scrape_samples_post_metric_relabeling"
         ));

@@ -69,7 +69,8 @@ fn hanging_server_delays_no_round_and_keeps_its_connection() {
     assert_eq!(hung.pollers(), connections, "the connection is the same");
     assert_eq!(daemon.logged("node_back").len(), 1);
     println!(
-        "counted after {counted:?}, round {duration} s, /metrics {:?}, down {down:?} later, back after {back:?}",
+        "counted after {counted:?}, round {duration} s, /metrics {:?}, down {down:?} later, \
+         back after {back:?}",
         metrics.took
     );
 }

@@ -47,7 +47,7 @@ fn response(url: &str, arguments: &[&str]) -> (u16, String) {
 
 #[test]
 fn requests_without_a_valid_password_get_401() {
-    let (server, folder) = (Redis::start(&[]), Certificates::make());
+    let (server, folder) = (Redis::start(&[]), Certificates::create());
     let daemon = serve(&server, &folder, &format!("basic_auth_users:\n  prometheus: {HASH}\n"));
     let url = |path: &str| format!("http://127.0.0.1:{}{path}", daemon.port);
     for path in
@@ -68,7 +68,7 @@ fn requests_without_a_valid_password_get_401() {
 
 #[test]
 fn password_guessing_does_not_block_known_users() {
-    let (server, folder) = (Redis::start(&[]), Certificates::make());
+    let (server, folder) = (Redis::start(&[]), Certificates::create());
     let daemon = serve(
         &server,
         &folder,
@@ -136,7 +136,7 @@ fn password_guessing_does_not_block_known_users() {
 
 #[test]
 fn web_tls_works_with_and_without_client_certificates() {
-    let (server, folder) = (Redis::start(&[]), Certificates::make());
+    let (server, folder) = (Redis::start(&[]), Certificates::create());
     let [ca, cert, key] =
         ["ca.pem", "client.pem", "client.key"].map(|name| folder.path(name).display().to_string());
     let identity = "  cert_file: server.pem\n  key_file: server.key\n";
@@ -185,7 +185,7 @@ fn web_tls_works_with_and_without_client_certificates() {
 
 #[test]
 fn invalid_web_configuration_is_rejected_with_the_reason() {
-    let folder = Certificates::make();
+    let folder = Certificates::create();
     let file = folder.path("web.yml").display().to_string();
     for (text, problem) in [
         ("basic_auth_users:\n  a: plain\n", "basic_auth_users.a: found no bcrypt hash"),
@@ -228,7 +228,7 @@ fn invalid_web_configuration_is_rejected_with_the_reason() {
 
 #[test]
 fn reload_applies_the_web_configuration() {
-    let (server, folder) = (Redis::start(&[]), Certificates::make());
+    let (server, folder) = (Redis::start(&[]), Certificates::create());
     let file = folder.path("web.yml");
     let copy =
         |from: &str, to: &str| std::fs::copy(folder.path(from), folder.path(to)).expect("a file");
@@ -356,7 +356,10 @@ fn service_discovery_lists_nodes_and_deployments() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     let nodes = daemon.document("/sd");
-    let labels = serde_json::json!({ "__meta_rolecall_deployment": "default", "__meta_rolecall_node": server.address() });
+    let labels = serde_json::json!({
+        "__meta_rolecall_deployment": "default",
+        "__meta_rolecall_node": server.address(),
+    });
     assert_eq!(nodes, serde_json::json!([{ "targets": [server.address()], "labels": labels }]));
     assert_eq!(
         daemon.get(&format!("/scrape?target={}", server.address()), "").status,

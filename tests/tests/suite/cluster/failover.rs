@@ -1,4 +1,4 @@
-//! Masters that are gone, and are replaced or not.
+//! Failovers of cluster masters, and masters that are not replaced.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,26 +7,26 @@ use serde_json::{Value, json};
 use tests::{Cluster, ClusterSetup, SECOND, Samples, Signal, Stopwatch, eventually};
 
 use super::{
-    DOUBTFUL, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED, WITHOUT_REPLICA, check_changed,
-    check_only_shard, check_shards, events_of_shard, findings, of_shard, role_changed,
-    roles_changed, settled, until_known, until_primary,
+    CLUSTER_OK, DOUBTFUL_NODES, FAILOVER_EVENTS, NO_PRIMARY, SHARDS, UNCOVERED_SLOTS,
+    WITHOUT_REPLICA, check_only_shard, check_primary_change, check_shards, findings, role_change,
+    role_changes, shard_events, shard_value, start_settled, until_known, until_primary,
 };
 use crate::monitor::{
     FindingRecorder, LIMIT, Monitor, PRIMARY_INFO, PageRecorder, SOON, SPLIT_BRAIN,
     UNREPLICATED_WRITES, check_names,
 };
 
-/// For how long the cluster worked or not.
-fn working(monitor: &Monitor) -> PageRecorder<String> {
+/// Starts to record the value of `redis_cluster_ok`, or that it is absent.
+fn record_cluster_ok(monitor: &Monitor) -> PageRecorder<String> {
     PageRecorder::read_page(&monitor.daemon, "/metrics", |text| {
-        let value = Samples::parse(text).get(OK, &[]);
+        let value = Samples::parse(text).get(CLUSTER_OK, &[]);
         vec![value.map_or_else(|| "absent".to_owned(), |value| value.to_string())]
     })
 }
 
-/// Nothing was found above info but these kinds, and of these only about the shard or nobody's.
+/// Checks that all critical findings and warnings so far are of these kinds.
 #[track_caller]
-fn check_bothered(recorder: &FindingRecorder, allowed: &[&str]) {
+fn check_kinds_above_info(recorder: &FindingRecorder, allowed: &[&str]) {
     for ((severity, kind, node), lasted) in recorder.above_info() {
         assert!(allowed.contains(&kind.as_str()), "{severity} {kind} of {node:?} for {lasted:?}");
     }
@@ -34,20 +34,21 @@ fn check_bothered(recorder: &FindingRecorder, allowed: &[&str]) {
 
 #[test]
 fn killed_cluster_master_returns_as_a_replica() {
-    killed("redis-7.0.15");
+    check_killed_master("redis-7.0.15");
 }
 
 #[test]
 fn killed_cluster_master_returns_as_a_replica_on_valkey() {
-    killed("valkey-9.1.2");
+    check_killed_master("valkey-9.1.2");
 }
 
-fn killed(version: &'static str) {
+fn check_killed_master(version: &'static str) {
     let mut cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });
     cluster.write("key", 300);
-    // Sooner than the cluster replaces it.
-    let monitor = settled(&cluster, &[0, 1, 2], "down_after = '2s'");
-    let (recorder, gauge) = (FindingRecorder::start(&monitor.daemon), working(&monitor));
+    // The daemon reports the master down before the cluster replaces it.
+    let monitor = start_settled(&cluster, &[0, 1, 2], "down_after = '2s'");
+    let (recorder, cluster_ok) =
+        (FindingRecorder::start(&monitor.daemon), record_cluster_ok(&monitor));
 
     cluster.nodes[0].kill();
     let killed = Stopwatch::start();
@@ -60,18 +61,24 @@ fn killed(version: &'static str) {
     let shown = killed.elapsed();
     println!("{version}: promoted {promoted:?} after the kill, on /metrics after {shown:?}");
     assert!(shown < promoted + SECOND * 3, "the interval is 1 s");
-    monitor.daemon.until(SOON, OK, &[], 1.0);
-    monitor.daemon.until(SOON, UNCOVERED, &[], 0.0);
-    // The dead one is listed as failed master still, and is no master of the shard.
+    monitor.daemon.until(SOON, CLUSTER_OK, &[], 1.0);
+    monitor.daemon.until(SOON, UNCOVERED_SLOTS, &[], 0.0);
+    // The cluster still lists the dead node as a failed master, but it is no master of the shard.
     monitor.daemon.let_pass(3);
     check_shards(&monitor.daemon.samples(), "cache");
     assert_eq!(
-        (of_shard(&monitor, "redis_deployment_masters", "0"), of_shard(&monitor, NO_PRIMARY, "0")),
+        (
+            shard_value(&monitor, "redis_deployment_masters", "0"),
+            shard_value(&monitor, NO_PRIMARY, "0")
+        ),
         (Some(1.0), Some(0.0))
     );
-    let found = findings(&monitor, WITHOUT_REPLICA);
+    let without_replica = findings(&monitor, WITHOUT_REPLICA);
     assert_eq!(
-        found.iter().map(|finding| (&finding["severity"], &finding["shard"])).collect::<Vec<_>>(),
+        without_replica
+            .iter()
+            .map(|finding| (&finding["severity"], &finding["shard"]))
+            .collect::<Vec<_>>(),
         [(&json!("warning"), &json!("0"))]
     );
 
@@ -87,13 +94,14 @@ fn killed(version: &'static str) {
     monitor.daemon.let_pass(12);
     until_known(&monitor, &cluster, "cache");
     let (old, new) = (&cluster.nodes[0], &cluster.nodes[3]);
-    assert_eq!(events_of_shard(&monitor, "0"), REPLACED, "{:?}", monitor.daemon.events());
+    assert_eq!(shard_events(&monitor, "0"), FAILOVER_EVENTS, "{:?}", monitor.daemon.events());
     check_only_shard(&monitor, "0");
-    check_changed(&monitor, "0", old, new);
-    // Between its start and the first word of the others it may still hold itself for a master.
+    check_primary_change(&monitor, "0", old, new);
+    // Until it receives the first message of another node, the restarted node considers itself a
+    // master.
     assert_eq!(
-        roles_changed(&monitor),
-        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+        role_changes(&monitor),
+        [role_change(new, "replica", "master"), role_change(old, "master", "replica")]
     );
     assert_eq!(
         monitor.node_events_without_moves(old),
@@ -104,21 +112,21 @@ fn killed(version: &'static str) {
         assert_eq!(
             monitor.node_events(&cluster.nodes[node]),
             Vec::<String>::new(),
-            "nothing happened to {node}"
+            "no events about node {node}"
         );
     }
-    assert_eq!((of_shard(&monitor, UNREPLICATED_WRITES, "0"), cluster.keys()), (Some(0.0), 300));
+    assert_eq!((shard_value(&monitor, UNREPLICATED_WRITES, "0"), cluster.keys()), (Some(0.0), 300));
     check_shards(&monitor.daemon.samples(), "cache");
 
     println!(
         "{version}: ok {:?}, not ok {:?}, absent {:?}; {:?}",
-        gauge.duration("1"),
-        gauge.duration("0"),
-        gauge.duration("absent"),
+        cluster_ok.duration("1"),
+        cluster_ok.duration("0"),
+        cluster_ok.duration("absent"),
         recorder.durations()
     );
-    assert_eq!(gauge.duration("absent"), Duration::ZERO, "two masters answered all the time");
-    assert!(gauge.duration("0") < SECOND * 6, "{:?}", gauge.duration("0"));
+    assert_eq!(cluster_ok.duration("absent"), Duration::ZERO, "two masters were always up");
+    assert!(cluster_ok.duration("0") < SECOND * 6, "{:?}", cluster_ok.duration("0"));
     let shown = [
         "RedisDown",
         "RedisNoPrimary",
@@ -127,7 +135,7 @@ fn killed(version: &'static str) {
         "RedisWritesBlocked",
         WITHOUT_REPLICA,
     ];
-    check_bothered(
+    check_kinds_above_info(
         &recorder,
         &[&shown[..], &["RedisReplicaLinkDown", "RedisReplicaOrphaned"]].concat(),
     );
@@ -137,8 +145,9 @@ fn killed(version: &'static str) {
 fn planned_cluster_failover_reports_exact_events() {
     let cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let monitor = settled(&cluster, &[0], "");
-    let (recorder, gauge) = (FindingRecorder::start(&monitor.daemon), working(&monitor));
+    let monitor = start_settled(&cluster, &[0], "");
+    let (recorder, cluster_ok) =
+        (FindingRecorder::start(&monitor.daemon), record_cluster_ok(&monitor));
     let (old, new) = (&cluster.nodes[1], &cluster.nodes[4]);
 
     cluster.failover(4);
@@ -147,22 +156,22 @@ fn planned_cluster_failover_reports_exact_events() {
     cluster.until_works();
     monitor.daemon.until_event(SOON * 2, "primary_changed");
     monitor.until_quiet();
-    // Command counters are read every 10 s.
+    // INFO commandstats is sent every 10 s.
     monitor.daemon.let_pass(12);
     until_known(&monitor, &cluster, "cache");
     assert_eq!(
-        events_of_shard(&monitor, "5461"),
+        shard_events(&monitor, "5461"),
         ["primary_changed"],
         "{:?}",
         monitor.daemon.events()
     );
     check_only_shard(&monitor, "5461");
-    check_changed(&monitor, "5461", old, new);
-    let mut roles = roles_changed(&monitor);
+    check_primary_change(&monitor, "5461", old, new);
+    let mut roles = role_changes(&monitor);
     roles.sort_by_key(|role| role[1] == "master");
     assert_eq!(
         roles,
-        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+        [role_change(new, "replica", "master"), role_change(old, "master", "replica")]
     );
     let reconfigured: Vec<_> = monitor
         .events("reconfigured")
@@ -174,7 +183,7 @@ fn planned_cluster_failover_reports_exact_events() {
     assert_eq!(
         monitor.events("full_resync").len(),
         synced,
-        "full synchronisations that the new primary served"
+        "full resyncs that the new primary served"
     );
     for node in [old, new] {
         assert_eq!(monitor.node_events_without_moves(node), ["role_changed"]);
@@ -186,24 +195,28 @@ fn planned_cluster_failover_reports_exact_events() {
         assert_eq!(
             monitor.node_events(&cluster.nodes[node]),
             Vec::<String>::new(),
-            "nothing happened to {node}"
+            "no events about node {node}"
         );
     }
     check_shards(&monitor.daemon.samples(), "cache");
-    assert_eq!((of_shard(&monitor, UNREPLICATED_WRITES, "5461"), cluster.keys()), (Some(0.0), 300));
     assert_eq!(
-        (gauge.duration("0"), gauge.duration("absent")),
+        (shard_value(&monitor, UNREPLICATED_WRITES, "5461"), cluster.keys()),
+        (Some(0.0), 300)
+    );
+    assert_eq!(
+        (cluster_ok.duration("0"), cluster_ok.duration("absent")),
         (Duration::ZERO, Duration::ZERO),
-        "it worked all the time"
+        "the cluster was always ok"
     );
     println!("{:?}", recorder.durations());
-    // A replica is without its master while the two change places.
+    // The old master has no link while it becomes a replica.
     for ((severity, kind, node), lasted) in recorder.above_info() {
-        let moves = kind == "RedisReplicaLinkDown" && node == old.address() && lasted < SECOND * 3;
-        assert!(moves, "{severity} {kind} of {node:?} for {lasted:?}");
+        let is_switching =
+            kind == "RedisReplicaLinkDown" && node == old.address() && lasted < SECOND * 3;
+        assert!(is_switching, "{severity} {kind} of {node:?} for {lasted:?}");
     }
 
-    // And back: what was replica before is nothing else.
+    // A second failover back to the old master.
     cluster.failover(1);
     assert_eq!(cluster.until_failed_over(LIMIT, 4, 5461), 1);
     until_primary(&monitor, "cache", "5461", old);
@@ -215,7 +228,7 @@ fn planned_cluster_failover_reports_exact_events() {
         2.0,
     );
     monitor.until_quiet();
-    assert_eq!(events_of_shard(&monitor, "5461"), ["primary_changed", "primary_changed"]);
+    assert_eq!(shard_events(&monitor, "5461"), ["primary_changed", "primary_changed"]);
     check_shards(&monitor.daemon.samples(), "cache");
 }
 
@@ -223,7 +236,7 @@ fn planned_cluster_failover_reports_exact_events() {
 fn frozen_cluster_master_is_replaced_and_becomes_a_replica() {
     let cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let monitor = settled(&cluster, &[0], "down_after = '2s'");
+    let monitor = start_settled(&cluster, &[0], "down_after = '2s'");
     let recorder = FindingRecorder::start(&monitor.daemon);
     let (old, new) = (&cluster.nodes[2], &cluster.nodes[5]);
     old.signal(Signal::Stop);
@@ -235,21 +248,21 @@ fn frozen_cluster_master_is_replaced_and_becomes_a_replica() {
     );
     assert_eq!(cluster.until_failed_over(LIMIT, 2, 10_923), 5);
     until_primary(&monitor, "cache", "10923", new);
-    monitor.daemon.until(SOON, OK, &[], 1.0);
+    monitor.daemon.until(SOON, CLUSTER_OK, &[], 1.0);
     monitor.daemon.let_pass(3);
-    assert_eq!(of_shard(&monitor, SPLIT_BRAIN, "10923"), Some(0.0));
+    assert_eq!(shard_value(&monitor, SPLIT_BRAIN, "10923"), Some(0.0));
 
     old.signal(Signal::Cont);
     monitor.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
     cluster.until_works();
     monitor.until_quiet();
     monitor.daemon.let_pass(3);
-    assert_eq!(events_of_shard(&monitor, "10923"), REPLACED, "{:?}", monitor.daemon.events());
+    assert_eq!(shard_events(&monitor, "10923"), FAILOVER_EVENTS, "{:?}", monitor.daemon.events());
     check_only_shard(&monitor, "10923");
-    check_changed(&monitor, "10923", old, new);
+    check_primary_change(&monitor, "10923", old, new);
     assert_eq!(
-        roles_changed(&monitor),
-        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+        role_changes(&monitor),
+        [role_change(new, "replica", "master"), role_change(old, "master", "replica")]
     );
     assert_eq!(
         monitor.node_events_without_moves(old),
@@ -260,11 +273,11 @@ fn frozen_cluster_master_is_replaced_and_becomes_a_replica() {
         assert_eq!(
             monitor.node_events(&cluster.nodes[node]),
             Vec::<String>::new(),
-            "nothing happened to {node}"
+            "no events about node {node}"
         );
     }
     assert_eq!(
-        (of_shard(&monitor, UNREPLICATED_WRITES, "10923"), cluster.keys()),
+        (shard_value(&monitor, UNREPLICATED_WRITES, "10923"), cluster.keys()),
         (Some(0.0), 300)
     );
     let shown = [
@@ -275,7 +288,7 @@ fn frozen_cluster_master_is_replaced_and_becomes_a_replica() {
         "RedisWritesBlocked",
         WITHOUT_REPLICA,
     ];
-    check_bothered(
+    check_kinds_above_info(
         &recorder,
         &[&shown[..], &["RedisReplicaLinkDown", "RedisReplicaOrphaned"]].concat(),
     );
@@ -284,7 +297,7 @@ fn frozen_cluster_master_is_replaced_and_becomes_a_replica() {
 #[test]
 fn failover_within_down_after_reports_no_primary_lost() {
     let cluster = Cluster::start(&ClusterSetup::default());
-    let monitor = settled(&cluster, &[0], "down_after = '30s'");
+    let monitor = start_settled(&cluster, &[0], "down_after = '30s'");
     let (old, new) = (&cluster.nodes[0], &cluster.nodes[3]);
     old.signal(Signal::Stop);
     assert_eq!(cluster.until_failed_over(LIMIT, 0, 0), 3);
@@ -294,16 +307,11 @@ fn failover_within_down_after_reports_no_primary_lost() {
     monitor.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
     monitor.daemon.until_event(SOON * 2, "primary_changed");
     monitor.until_quiet();
+    assert_eq!(shard_events(&monitor, "0"), ["primary_changed"], "{:?}", monitor.daemon.events());
+    check_primary_change(&monitor, "0", old, new);
     assert_eq!(
-        events_of_shard(&monitor, "0"),
-        ["primary_changed"],
-        "{:?}",
-        monitor.daemon.events()
-    );
-    check_changed(&monitor, "0", old, new);
-    assert_eq!(
-        roles_changed(&monitor),
-        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+        role_changes(&monitor),
+        [role_change(new, "replica", "master"), role_change(old, "master", "replica")]
     );
     assert_eq!(monitor.events("node_unreachable"), Vec::<Value>::new());
 }
@@ -312,24 +320,24 @@ fn failover_within_down_after_reports_no_primary_lost() {
 fn only_a_shard_with_all_nodes_down_has_no_primary() {
     let mut cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let monitor = settled(&cluster, &[0], "");
-    // The replica first: it must not be promoted.
+    let monitor = start_settled(&cluster, &[0], "");
+    // The replica is killed first so that it is not promoted.
     for node in [4, 1] {
         cluster.nodes[node].kill();
     }
-    let found = monitor.until_finding(SOON, "RedisClusterDown", "critical");
-    let evidence = &found["evidence"];
-    monitor.daemon.until(SOON, OK, &[], 0.0);
+    let finding = monitor.until_finding(SOON, "RedisClusterDown", "critical");
+    let evidence = &finding["evidence"];
+    monitor.daemon.until(SOON, CLUSTER_OK, &[], 0.0);
     assert_eq!(
-        (&evidence["why"], found["shard"].is_null(), found["node"].is_null()),
+        (&evidence["why"], finding["shard"].is_null(), finding["node"].is_null()),
         (&json!("majority"), true, true),
-        "{found}"
+        "{finding}"
     );
-    assert_eq!(evidence["masters"].as_f64(), Some(2.0), "{found}");
-    eventually(SOON, "nobody holds it to work", || {
-        let found = monitor.daemon.finding("RedisClusterDown")?;
-        (found["evidence"]["ok"].as_f64() == Some(0.0)
-            && found["evidence"]["nodes"].as_array()?.len() == 4)
+    assert_eq!(evidence["masters"].as_f64(), Some(2.0), "{finding}");
+    eventually(SOON, "all four nodes report that the cluster is down", || {
+        let finding = monitor.daemon.finding("RedisClusterDown")?;
+        (finding["evidence"]["ok"].as_f64() == Some(0.0)
+            && finding["evidence"]["nodes"].as_array()?.len() == 4)
             .then_some(())
     });
     let alive = [0, 2, 3, 5].map(|node| cluster.nodes[node].address());
@@ -337,18 +345,18 @@ fn only_a_shard_with_all_nodes_down_has_no_primary() {
         &monitor.daemon.finding("RedisClusterDown").expect("a finding")["evidence"]["nodes"],
         &alive,
     );
-    monitor.daemon.until(SOON, DOUBTFUL, &[], 4.0);
-    monitor.daemon.until(SOON, UNCOVERED, &[], SHARDS[1].2);
+    monitor.daemon.until(SOON, DOUBTFUL_NODES, &[], 4.0);
+    monitor.daemon.until(SOON, UNCOVERED_SLOTS, &[], SHARDS[1].2);
     assert_eq!(cluster.info(0)["cluster_slots_fail"], "5462");
-    let found = monitor.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
-    assert_eq!(found["evidence"]["slots"].as_f64(), Some(SHARDS[1].2), "{found}");
+    let finding = monitor.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
+    assert_eq!(finding["evidence"]["slots"].as_f64(), Some(SHARDS[1].2), "{finding}");
     let lost = monitor.daemon.until_event(SOON, "primary_lost");
     assert_eq!((&lost["shard"], &lost["why"]), (&json!("5461"), &json!("all_down")));
-    let found = monitor.until_finding(SOON, "RedisNoPrimary", "critical");
+    let finding = monitor.until_finding(SOON, "RedisNoPrimary", "critical");
     assert_eq!(
-        (&found["shard"], &found["evidence"]["last_primary"]),
+        (&finding["shard"], &finding["evidence"]["last_primary"]),
         (&json!("5461"), &json!(cluster.nodes[1].address())),
-        "{found}"
+        "{finding}"
     );
     monitor.daemon.let_pass(3);
     assert_eq!(findings(&monitor, "RedisNoPrimary").len(), 1);
@@ -360,7 +368,7 @@ fn only_a_shard_with_all_nodes_down_has_no_primary() {
         assert_eq!(value(NO_PRIMARY), Some(f64::from(u8::from(down))), "{shard}");
         assert_eq!(value("redis_deployment_masters"), Some(f64::from(u8::from(!down))), "{shard}");
         assert_eq!(samples.count(PRIMARY_INFO, &[("shard", shard)]), usize::from(!down), "{shard}");
-        // Without full coverage nobody takes a write.
+        // Without full coverage no shard accepts writes.
         assert_eq!(value("redis_deployment_writable"), (!down).then_some(0.0), "{shard}");
     }
     let kinds: BTreeSet<_> = monitor.daemon.findings().into_iter().map(|(kind, _)| kind).collect();
@@ -383,7 +391,7 @@ fn only_a_shard_with_all_nodes_down_has_no_primary() {
     monitor.until_quiet();
     monitor.daemon.let_pass(3);
     assert_eq!(
-        events_of_shard(&monitor, "5461"),
+        shard_events(&monitor, "5461"),
         ["primary_lost", "primary_regained"],
         "{:?}",
         monitor.daemon.events()
@@ -400,7 +408,7 @@ fn only_a_shard_with_all_nodes_down_has_no_primary() {
         assert_eq!(
             monitor.node_events(&cluster.nodes[node]),
             Vec::<String>::new(),
-            "nothing happened to {node}"
+            "no events about node {node}"
         );
     }
     assert_eq!(cluster.keys(), 300);
@@ -410,20 +418,20 @@ fn only_a_shard_with_all_nodes_down_has_no_primary() {
 fn shard_whose_replica_cannot_take_over_has_no_primary() {
     let mut cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let monitor = settled(&cluster, &[1], "");
-    // It is there, and must not take over: as one whose data is too old for the cluster.
-    let behind = cluster.replicas_of(0)[0];
-    cluster.nodes[behind].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "yes"]);
+    let monitor = start_settled(&cluster, &[1], "");
+    // The replica is up but must not take over, like a replica whose data is too old.
+    let passive_replica = cluster.replicas_of(0)[0];
+    cluster.nodes[passive_replica].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "yes"]);
     cluster.nodes[0].kill();
-    let found = monitor.until_finding(SOON, "RedisNoPrimary", "critical");
+    let finding = monitor.until_finding(SOON, "RedisNoPrimary", "critical");
     assert_eq!(
-        (&found["shard"], &found["evidence"]["last_primary"]),
+        (&finding["shard"], &finding["evidence"]["last_primary"]),
         (&json!("0"), &json!(cluster.nodes[0].address())),
-        "{found}"
+        "{finding}"
     );
     monitor.until_finding(SOON, "RedisClusterDown", "critical");
     monitor.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
-    let node = cluster.nodes[behind].address();
+    let node = cluster.nodes[passive_replica].address();
     monitor.daemon.until(
         SOON,
         "redis_replica_orphaned",
@@ -431,36 +439,41 @@ fn shard_whose_replica_cannot_take_over_has_no_primary() {
         1.0,
     );
     monitor.daemon.until(SOON, "redis_link_state", &[("node", &node), ("state", "lost")], 1.0);
-    assert_eq!(findings(&monitor, "RedisNoPrimary").len(), 1, "of no other shard");
+    assert_eq!(findings(&monitor, "RedisNoPrimary").len(), 1, "no finding about another shard");
     assert_eq!(monitor.daemon.finding("RedisSplitBrain"), None);
     assert_eq!(monitor.daemon.count("primary_changed"), 0);
 
-    cluster.nodes[behind].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "no"]);
-    until_primary(&monitor, "cache", "0", &cluster.nodes[behind]);
+    cluster.nodes[passive_replica].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "no"]);
+    until_primary(&monitor, "cache", "0", &cluster.nodes[passive_replica]);
     cluster.nodes[0].restart();
     cluster.until_works();
     until_known(&monitor, &cluster, "cache");
     monitor.until_quiet();
     check_only_shard(&monitor, "0");
-    check_changed(&monitor, "0", &cluster.nodes[0], &cluster.nodes[behind]);
+    check_primary_change(&monitor, "0", &cluster.nodes[0], &cluster.nodes[passive_replica]);
     assert_eq!(cluster.keys(), 300);
 }
 
 #[test]
 fn replica_frozen_during_failover_follows_the_new_master() {
     let mut cluster = Cluster::start(&ClusterSetup::default());
-    let awake = cluster.replicas_of(0)[0];
-    let sleeper = cluster.add_replica(0);
-    let monitor = settled(&cluster, &[1], "");
-    cluster.nodes[sleeper].signal(Signal::Stop);
-    monitor.daemon.until(SOON, "redis_up", &[("node", &cluster.nodes[sleeper].address())], 0.0);
+    let promoted_replica = cluster.replicas_of(0)[0];
+    let frozen_replica = cluster.add_replica(0);
+    let monitor = start_settled(&cluster, &[1], "");
+    cluster.nodes[frozen_replica].signal(Signal::Stop);
+    monitor.daemon.until(
+        SOON,
+        "redis_up",
+        &[("node", &cluster.nodes[frozen_replica].address())],
+        0.0,
+    );
     cluster.nodes[0].kill();
-    until_primary(&monitor, "cache", "0", &cluster.nodes[awake]);
-    cluster.nodes[sleeper].signal(Signal::Cont);
+    until_primary(&monitor, "cache", "0", &cluster.nodes[promoted_replica]);
+    cluster.nodes[frozen_replica].signal(Signal::Cont);
     monitor.daemon.until(
         LIMIT,
         "redis_link_state",
-        &[("node", &cluster.nodes[sleeper].address()), ("state", "up")],
+        &[("node", &cluster.nodes[frozen_replica].address()), ("state", "up")],
         1.0,
     );
     cluster.nodes[0].restart();
@@ -468,7 +481,7 @@ fn replica_frozen_during_failover_follows_the_new_master() {
     until_known(&monitor, &cluster, "cache");
     monitor.until_quiet();
     check_only_shard(&monitor, "0");
-    check_changed(&monitor, "0", &cluster.nodes[0], &cluster.nodes[awake]);
-    let of_sleeper = monitor.node_events_without_moves(&cluster.nodes[sleeper]);
-    assert_eq!(of_sleeper, ["node_unreachable", "node_back"], "it never was a master");
+    check_primary_change(&monitor, "0", &cluster.nodes[0], &cluster.nodes[promoted_replica]);
+    let events = monitor.node_events_without_moves(&cluster.nodes[frozen_replica]);
+    assert_eq!(events, ["node_unreachable", "node_back"], "the frozen replica was never a master");
 }

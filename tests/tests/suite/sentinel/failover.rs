@@ -1,4 +1,4 @@
-//! Failovers by real Sentinels, and what comes near one: each with exactly the events that it should have.
+//! Failovers by real Sentinels and related failures, each with its exact events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,11 +11,13 @@ use crate::monitor::{
     UNREPLICATED_WRITES, check_names, write_keys,
 };
 
-/// Events of a deployment whose old primary stays up, or returns in time, and is demoted later.
-const PLANNED: [&str; 3] = ["primary_changed", "split_brain_began", "split_brain_ended"];
+/// Events of a deployment whose old primary is never down, or returns within `down_after`, and is
+/// demoted later.
+const PLANNED_FAILOVER: [&str; 3] = ["primary_changed", "split_brain_began", "split_brain_ended"];
 
-/// Events of a deployment whose primary was gone for longer than `down_after`, and comes back.
-const UNPLANNED: [&str; 5] = [
+/// Events of a deployment whose primary is down for longer than `down_after` and returns after the
+/// failover.
+const UNPLANNED_FAILOVER: [&str; 5] = [
     "primary_lost",
     "primary_changed",
     "primary_regained",
@@ -25,15 +27,15 @@ const UNPLANNED: [&str; 5] = [
 
 #[test]
 fn planned_sentinel_failover_reports_exact_events() {
-    planned("redis-7.0.15");
+    check_planned_failover("redis-7.0.15");
 }
 
 #[test]
 fn planned_sentinel_failover_reports_exact_events_on_valkey() {
-    planned("valkey-9.1.2");
+    check_planned_failover("valkey-9.1.2");
 }
 
-fn planned(version: &'static str) {
+fn check_planned_failover(version: &'static str) {
     let group = Group::start(&Setup { version, ..Setup::default() });
     write_keys(group.primary(), "key", 100);
     let monitor = Monitor::start_settled(&group, "");
@@ -42,7 +44,7 @@ fn planned(version: &'static str) {
     let recorder = FindingRecorder::start(&monitor.daemon);
 
     let before = group.failover();
-    let (promoted, shown) = std::thread::scope(|scope| {
+    let (promoted, shown_at) = std::thread::scope(|scope| {
         let promoted = scope.spawn(|| {
             let replicas: Vec<_> =
                 group.nodes.iter().filter(|node| node.address() != before).collect();
@@ -55,7 +57,7 @@ fn planned(version: &'static str) {
             let (address, _) = eventually(LIMIT, "a replica is promoted", master);
             (address, clock.elapsed())
         });
-        eventually(LIMIT, "another primary", || {
+        eventually(LIMIT, "another node is shown as primary", || {
             let samples = monitor.daemon.samples();
             (samples.count(PRIMARY_INFO, &[]) == 1
                 && samples.count(PRIMARY_INFO, &[("node", &before)]) == 0)
@@ -63,19 +65,23 @@ fn planned(version: &'static str) {
         });
         (promoted.join().expect("promoted"), clock.elapsed())
     });
-    let (after, promoted) = promoted;
-    let switched = listeners
+    let (after, promoted_at) = promoted;
+    let switched_at = listeners
         .iter()
         .map(|listener| listener.until(LIMIT, "+switch-master").at)
         .min()
         .expect("three");
     println!(
-        "{version}: promoted at {promoted:?}, on /metrics at {shown:?}, first +switch-master at {switched:?}"
+        "{version}: promoted at {promoted_at:?}, on /metrics at {shown_at:?}, \
+         first +switch-master at {switched_at:?}"
     );
-    assert!(shown <= switched + SECOND.mul_f64(0.3), "{shown:?}, but published at {switched:?}");
     assert!(
-        shown <= promoted + SECOND.mul_f64(1.5),
-        "{shown:?}, but promoted at {promoted:?}: the interval is 1 s"
+        shown_at <= switched_at + SECOND.mul_f64(0.3),
+        "shown at {shown_at:?}, but published at {switched_at:?}"
+    );
+    assert!(
+        shown_at <= promoted_at + SECOND.mul_f64(1.5),
+        "shown at {shown_at:?}, but promoted at {promoted_at:?}: the interval is 1 s"
     );
     monitor.until_primary(&after);
     assert_eq!(group.until_failed_over(LIMIT, &before), after);
@@ -83,10 +89,10 @@ fn planned(version: &'static str) {
     monitor.daemon.until_event(LIMIT, "split_brain_ended");
     group.until_following(LIMIT);
     monitor.until_quiet();
-    // Command counters are read every 10 s.
+    // INFO commandstats is sent every 10 s.
     monitor.daemon.let_pass(12);
-    check_planned(&monitor, &before, &after);
-    check_moves(&monitor, &group, &after);
+    check_planned_events(&monitor, &before, &after);
+    check_reconfiguration(&monitor, &group, &after);
     assert_eq!(
         monitor
             .daemon
@@ -112,10 +118,12 @@ fn planned(version: &'static str) {
 
     println!("{version}: {:?}", recorder.durations());
     for ((severity, kind, node), lasted) in recorder.above_info() {
-        // A replica is without its primary while it is moved to the new one, and the old primary while it becomes a replica.
-        let moves = ["RedisReplicaLinkDown", "RedisReplicaOrphaned"].contains(&kind.as_str())
+        // A replica has no link while it switches to the new primary, and the old primary has none
+        // while it becomes a replica.
+        let is_switching = ["RedisReplicaLinkDown", "RedisReplicaOrphaned"]
+            .contains(&kind.as_str())
             && node != after;
-        assert!(moves && lasted < SECOND * 5, "{severity} {kind} of {node} for {lasted:?}");
+        assert!(is_switching && lasted < SECOND * 5, "{severity} {kind} of {node} for {lasted:?}");
     }
     assert!(recorder.durations().contains_key(&(
         "info".to_owned(),
@@ -124,10 +132,10 @@ fn planned(version: &'static str) {
     )));
 }
 
-/// The events about the deployment and the two nodes that change places.
+/// Checks the events about the deployment and about the old and the new primary.
 #[track_caller]
-fn check_planned(monitor: &Monitor, before: &str, after: &str) {
-    assert_eq!(monitor.deployment_events(), PLANNED, "{:?}", monitor.daemon.events());
+fn check_planned_events(monitor: &Monitor, before: &str, after: &str) {
+    assert_eq!(monitor.deployment_events(), PLANNED_FAILOVER, "{:?}", monitor.daemon.events());
     let changed = &monitor.events("primary_changed")[0];
     assert_eq!(
         (&changed["from"], &changed["to"], &changed["cause"]),
@@ -151,27 +159,27 @@ fn check_planned(monitor: &Monitor, before: &str, after: &str) {
     assert_eq!(roles, [json!([after, "replica", "master"]), json!([before, "master", "replica"])]);
 }
 
-/// Whatever is told of how nodes were moved happened, and to these nodes.
+/// Checks that the events about the reconfiguration of nodes match the statistics of the servers.
 #[track_caller]
-fn check_moves(monitor: &Monitor, group: &Group, after: &str) {
+fn check_reconfiguration(monitor: &Monitor, group: &Group, after: &str) {
     let synced = group.node_at(after).section("stats")["sync_full"].clone();
     assert_eq!(
         monitor.events("full_resync").len().to_string(),
         synced,
-        "full synchronisations that the new primary served"
+        "full resyncs that the new primary served"
     );
     for node in &group.nodes {
         let address = node.address();
-        let told = || -> BTreeSet<String> {
+        let reported = || -> BTreeSet<String> {
             let events = monitor.events("reconfigured");
             let of_node = events.iter().filter(|event| event["node"] == address);
             of_node.map(|event| event["command"].as_str().expect("a command").to_owned()).collect()
         };
-        let (mut commands, mut ran) = (told(), ran(node));
-        // Seen one count of commands later at the latest.
-        eventually(SOON, "the commands are told", || {
-            (commands, ran) = (told(), self::ran(node));
-            (commands == ran).then_some(())
+        let (mut commands, mut expected) = (reported(), topology_commands(node));
+        // The next INFO commandstats has all commands.
+        eventually(SOON, "all topology commands are reported", || {
+            (commands, expected) = (reported(), topology_commands(node));
+            (commands == expected).then_some(())
         });
         let events = monitor.node_events(node);
         let count = |kind: &str| events.iter().filter(|event| *event == kind).count();
@@ -179,9 +187,9 @@ fn check_moves(monitor: &Monitor, group: &Group, after: &str) {
     }
 }
 
-/// The commands that change the topology and ran on a node, in its own words.
-fn ran(node: &Server) -> BTreeSet<String> {
-    let watched = [
+/// Returns the topology commands that a node executed, from its command statistics.
+fn topology_commands(node: &Server) -> BTreeSet<String> {
+    let commands = [
         "replicaof",
         "slaveof",
         "failover",
@@ -196,11 +204,13 @@ fn ran(node: &Server) -> BTreeSet<String> {
         .keys()
         .filter_map(|key| key.strip_prefix("cmdstat_"))
         .map(|name| name.replace('|', "_"));
-    names.filter(|name| watched.contains(&name.as_str())).collect()
+    names.filter(|name| commands.contains(&name.as_str())).collect()
 }
 
+/// Checks that each Sentinel published `+switch-master` once with this payload, and that hello
+/// messages are not recorded.
 #[track_caller]
-fn check_sentinel_events(monitor: &Monitor, group: &Group, switched: &str) {
+fn check_sentinel_events(monitor: &Monitor, group: &Group, payload: &str) {
     let events = monitor.events("sentinel_event");
     for sentinel in &group.sentinels {
         let of_sentinel = events.iter().filter(|event| event["node"] == sentinel.address());
@@ -208,30 +218,30 @@ fn check_sentinel_events(monitor: &Monitor, group: &Group, switched: &str) {
             .filter(|event| event["channel"] == "+switch-master")
             .map(|event| &event["payload"])
             .collect();
-        assert_eq!(payloads, [switched], "{}", sentinel.address());
+        assert_eq!(payloads, [payload], "{}", sentinel.address());
     }
     assert!(events.iter().all(|event| event["channel"] != "__sentinel__:hello"), "{events:?}");
     assert!(
         (20..=90).contains(&events.len()),
-        "a failover is 34 to 51 messages, not {}",
+        "a failover has 34 to 51 messages, not {}",
         events.len()
     );
 }
 
 #[test]
 fn killed_primary_is_replaced_and_demoted_on_return() {
-    killed("redis-7.0.15");
+    check_killed_primary("redis-7.0.15");
 }
 
 #[test]
 fn killed_primary_is_replaced_and_demoted_on_return_on_valkey() {
-    killed("valkey-9.1.2");
+    check_killed_primary("valkey-9.1.2");
 }
 
-fn killed(version: &'static str) {
+fn check_killed_primary(version: &'static str) {
     let mut group = Group::start(&Setup { version, down_after: SECOND * 4, ..Setup::default() });
     write_keys(group.primary(), "key", 100);
-    // Sooner than Sentinels replace it, and more than one round that a busy machine missed.
+    // `down_after` is shorter than that of the Sentinels, and longer than one missed round.
     let monitor = Monitor::start_settled(&group, "down_after = '2s'");
     let before = group.primary().address();
     let old = group.place_of(&before);
@@ -241,8 +251,8 @@ fn killed(version: &'static str) {
     assert_eq!(monitor.until_finding(SOON, "RedisDown", "critical")["node"], before);
     let after = group.until_failed_over(LIMIT, &before);
     monitor.until_primary(&after);
-    // Sentinels hold the old one for a replica that is down.
-    eventually(SOON, "the dead node is no primary any more", || {
+    // Sentinels list the old primary as a replica that is down.
+    eventually(SOON, "the dead node is no longer the primary", || {
         (monitor.daemon.finding("RedisDown")?["severity"] == "warning").then_some(())
     });
     assert_eq!(monitor.daemon.value(SPLIT_BRAIN), Some(0.0));
@@ -254,7 +264,7 @@ fn killed(version: &'static str) {
     group.until_following(LIMIT);
     monitor.until_quiet();
     monitor.daemon.let_pass(2);
-    assert_eq!(monitor.deployment_events(), UNPLANNED, "{:?}", monitor.daemon.events());
+    assert_eq!(monitor.deployment_events(), UNPLANNED_FAILOVER, "{:?}", monitor.daemon.events());
     assert_eq!(monitor.events("primary_lost")[0]["why"], "primary_down");
     let changed = &monitor.events("primary_changed")[0];
     assert_eq!(
@@ -314,7 +324,7 @@ fn replaced_frozen_primary_loses_writes_after_it_resumes() {
     );
     let after = group.until_failed_over(LIMIT, &before);
     monitor.until_primary(&after);
-    // As long as nobody can write to it.
+    // There is no split brain while the old primary is frozen.
     pause((SECOND * 12).saturating_sub(frozen.elapsed()));
     assert_eq!(
         (monitor.daemon.value(SPLIT_BRAIN), monitor.daemon.value(UNREPLICATED_WRITES)),
@@ -334,7 +344,7 @@ fn replaced_frozen_primary_loses_writes_after_it_resumes() {
     );
     group.until_following(LIMIT);
     monitor.daemon.until_only(LIMIT, &["RedisWritesLost"]);
-    assert_eq!(monitor.deployment_events(), UNPLANNED, "{:?}", monitor.daemon.events());
+    assert_eq!(monitor.deployment_events(), UNPLANNED_FAILOVER, "{:?}", monitor.daemon.events());
     assert_eq!(monitor.events("primary_changed")[0]["cause"], "sentinel");
     assert_eq!(
         monitor.node_events_without_moves(old),
@@ -343,7 +353,7 @@ fn replaced_frozen_primary_loses_writes_after_it_resumes() {
     assert_eq!(monitor.node_events_without_moves(group.node_at(&after)), ["role_changed"]);
     assert_eq!(monitor.daemon.value(UNREPLICATED_WRITES), Some(f64::from(WRITES)));
     for node in &group.nodes {
-        assert_eq!(node.ask(&["DBSIZE"]), ["105"], "and so it was");
+        assert_eq!(node.ask(&["DBSIZE"]), ["105"], "every node has the data of the new primary");
     }
 }
 
@@ -362,17 +372,17 @@ fn manual_demotion_means_no_primary_until_sentinels_react() {
     assert_eq!(
         (samples.count(PRIMARY_INFO, &[]), samples.count(SENTINEL_DISAGREEMENT, &[])),
         (0, 0),
-        "none is known"
+        "no primary is known"
     );
-    let found = monitor.until_finding(LIMIT, "RedisSentinelDisagreement", "info");
-    assert_eq!(found["evidence"]["why"], "role_reported", "{found}");
-    check_names(&found["evidence"]["named"], std::slice::from_ref(&before));
+    let finding = monitor.until_finding(LIMIT, "RedisSentinelDisagreement", "info");
+    assert_eq!(finding["evidence"]["why"], "role_reported", "{finding}");
+    check_names(&finding["evidence"]["named"], std::slice::from_ref(&before));
     for sentinel in &group.sentinels {
         let labels = [("node", &*sentinel.address())];
         monitor.daemon.until(SOON, "redis_sentinel_master_role_mismatch", &labels, 1.0);
         assert_eq!(sentinel.master(MASTER)["role-reported"], "slave");
     }
-    // Sentinels forgive such a report for a while.
+    // Sentinels tolerate the wrong role for a while.
     assert_eq!(group.named_by(0).as_deref(), Some(&*before));
 
     let after = group.until_failed_over(LIMIT, &before);
@@ -394,9 +404,9 @@ fn manual_demotion_means_no_primary_until_sentinels_react() {
     for address in [&before, &after] {
         assert_eq!(monitor.node_events_without_moves(group.node_at(address)), ["role_changed"]);
     }
-    let by_hand =
+    let is_manual =
         |event: &serde_json::Value| event["node"] == before && event["command"] == "replicaof";
-    assert_eq!(monitor.events("reconfigured").iter().filter(|event| by_hand(event)).count(), 1);
+    assert_eq!(monitor.events("reconfigured").iter().filter(|event| is_manual(event)).count(), 1);
     assert_eq!(
         (monitor.daemon.value(UNREPLICATED_WRITES), monitor.daemon.value(SENTINEL_DISAGREEMENT)),
         (Some(0.0), Some(0.0))
@@ -410,25 +420,26 @@ fn manual_demotion_means_no_primary_until_sentinels_react() {
 fn lost_quorum_is_reported_while_the_primary_is_up() {
     let mut group = Group::start(&Setup::default());
     let monitor = Monitor::start_settled(&group, "");
-    let [left, one, other] = [0, 1, 2].map(|sentinel| group.sentinels[sentinel].address());
+    let [remaining, first_killed, second_killed] =
+        [0, 1, 2].map(|sentinel| group.sentinels[sentinel].address());
     for sentinel in &mut group.sentinels[1..] {
         sentinel.kill();
     }
     let killed = Stopwatch::start();
-    monitor.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &left)], 0.0);
-    let seen = killed.elapsed();
+    monitor.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &remaining)], 0.0);
+    let took = killed.elapsed();
     assert!(group.sentinels[0].ask(&["SENTINEL", "CKQUORUM", MASTER])[0].starts_with("-NOQUORUM"));
-    println!("quorum lost {seen:?} after the kill");
-    assert!(seen < SECOND * 8, "{seen:?}: the Sentinel itself takes 3 s");
-    let found = monitor.until_finding(SOON, "RedisSentinelQuorumLost", "warning");
-    let evidence = &found["evidence"];
-    check_names(&evidence["sentinels"], std::slice::from_ref(&left));
+    println!("quorum lost {took:?} after the kill");
+    assert!(took < SECOND * 8, "{took:?}: the Sentinel itself takes 3 s");
+    let finding = monitor.until_finding(SOON, "RedisSentinelQuorumLost", "warning");
+    let evidence = &finding["evidence"];
+    check_names(&evidence["sentinels"], std::slice::from_ref(&remaining));
     assert_eq!(
         [&evidence["usable"], &evidence["quorum"], &evidence["known"]]
             .map(serde_json::Value::as_f64),
         [1.0, 2.0, 3.0].map(Some)
     );
-    for sentinel in [&one, &other] {
+    for sentinel in [&first_killed, &second_killed] {
         monitor.daemon.until(SOON, "redis_up", &[("node", sentinel)], 0.0);
         assert!(
             monitor
@@ -442,14 +453,14 @@ fn lost_quorum_is_reported_while_the_primary_is_up() {
         Some(1.0)
     );
     assert_eq!(monitor.daemon.value(SENTINEL_DISAGREEMENT), Some(0.0));
-    assert_eq!(monitor.daemon.samples().count(PRIMARY_INFO, &[]), 1, "the primary is well");
+    assert_eq!(monitor.daemon.samples().count(PRIMARY_INFO, &[]), 1, "the primary is up");
     monitor.until_finding(SECOND * 80, "RedisSentinelQuorumLost", "critical");
     assert!(killed.elapsed() > SECOND * 60, "{:?}", killed.elapsed());
 
     for sentinel in &mut group.sentinels[1..] {
         sentinel.restart();
     }
-    monitor.daemon.until(LIMIT, "redis_sentinel_quorum_ok", &[("node", &left)], 1.0);
+    monitor.daemon.until(LIMIT, "redis_sentinel_quorum_ok", &[("node", &remaining)], 1.0);
     monitor.until_all_up(&group);
     monitor.until_quiet();
     monitor.daemon.let_pass(2);
@@ -471,9 +482,9 @@ fn sentinel_frozen_during_failover_is_down_then_in_tilt() {
     let frozen = &group.sentinels[2];
     frozen.signal(Signal::Stop);
     monitor.daemon.until(SOON, "redis_up", &[("node", &frozen.address())], 0.0);
-    let found = monitor.until_finding(SOON, "RedisSentinelDown", "warning");
+    let finding = monitor.until_finding(SOON, "RedisSentinelDown", "warning");
     assert_eq!(
-        (&found["node"], &found["evidence"]["reason"]),
+        (&finding["node"], &finding["evidence"]["reason"]),
         (&json!(frozen.address()), &json!("timeout"))
     );
     let before = group.failover();
@@ -484,16 +495,16 @@ fn sentinel_frozen_during_failover_is_down_then_in_tilt() {
     assert_eq!(
         monitor.daemon.value(SENTINEL_DISAGREEMENT),
         Some(0.0),
-        "who does not answer does not dissent"
+        "a Sentinel that is down does not count as disagreement"
     );
     assert_eq!(
         monitor.node_value("redis_sentinel_quorum_ok", &group.sentinels[0]),
         Some(1.0),
-        "two of three are enough"
+        "two of three Sentinels are a quorum"
     );
 
     frozen.signal(Signal::Cont);
-    let woken = Stopwatch::start();
+    let resumed = Stopwatch::start();
     monitor.daemon.until(SOON, "redis_sentinel_tilt", &[("node", &frozen.address())], 1.0);
     assert_eq!(frozen.section("sentinel")["sentinel_tilt"], "1");
     assert_eq!(
@@ -502,14 +513,14 @@ fn sentinel_frozen_during_failover_is_down_then_in_tilt() {
     );
     group.until_named(LIMIT, &after);
     monitor.daemon.until(LIMIT, "redis_sentinel_tilt", &[("node", &frozen.address())], 0.0);
-    println!("in tilt for {:?}", woken.elapsed());
+    println!("tilt ended after {:?}", resumed.elapsed());
     assert!(
-        woken.elapsed() > SECOND * 20 && woken.elapsed() < SECOND * 45,
+        resumed.elapsed() > SECOND * 20 && resumed.elapsed() < SECOND * 45,
         "a Sentinel stays in tilt for 30 s"
     );
     monitor.until_quiet();
     assert_eq!(monitor.daemon.value(SENTINEL_DISAGREEMENT), Some(0.0));
-    check_planned(&monitor, &before, &after);
+    check_planned_events(&monitor, &before, &after);
     assert_eq!(monitor.node_events(frozen), ["node_unreachable", "node_back"]);
     let labels = [("node", &*frozen.address()), ("address", &*after)];
     assert_eq!(monitor.daemon.samples().get("redis_sentinel_master_info", &labels), Some(1.0));

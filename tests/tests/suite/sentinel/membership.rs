@@ -1,4 +1,4 @@
-//! Who belongs to a deployment that Sentinels know, and how it is named.
+//! Nodes of Sentinel deployments: discovery, ghosts, names, and deployments from a template.
 
 use tests::{
     Group, MASTER, Place, SECOND, Server, Setup, Stopwatch, eventually, monitored, pause,
@@ -12,8 +12,8 @@ fn new_replica_is_discovered_and_dead_one_becomes_a_ghost() {
     let mut group = Group::start(&Setup::default());
     let monitor = Monitor::start_settled(&group, "ghost_after = '5s'\nforget_after = '5s'");
     let address = group.add_node(&Place::loopback()).address();
-    // Sentinels ask the primary every 10 s.
-    eventually(LIMIT, "a Sentinel lists it", || {
+    // Sentinels send INFO to the primary every 10 s.
+    eventually(LIMIT, "a Sentinel lists the new replica", || {
         let listed = group
             .sentinels
             .iter()
@@ -35,19 +35,20 @@ fn new_replica_is_discovered_and_dead_one_becomes_a_ghost() {
     let killed = Stopwatch::start();
     monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
     assert_eq!(monitor.until_finding(SOON, "RedisDown", "warning")["node"], address);
-    let found = monitor.until_finding(SOON * 2, "RedisSentinelGhosts", "warning");
+    let finding = monitor.until_finding(SOON * 2, "RedisSentinelGhosts", "warning");
     let took = killed.elapsed();
     println!("a ghost {took:?} after the kill");
-    // Sentinels look every second and hold it for down after 3 s, and that must have lasted for 5 s. Their lists are read as they announce it,
-    // and 10 s later in the next second, and told in the next round: within 16 s, and somewhat more on a busy machine.
+    // Sentinels check once a second and report sdown after 3 s, which must last for 5 s. Rolecall
+    // reads their lists when they publish sdown and again 10 s later, with up to a second of delay,
+    // and reports the result in the next round: within 16 s, or a little more on a busy machine.
     assert!(took > SECOND * 5 && took < SECOND * 18, "{took:?}");
-    check_names(&found["evidence"]["replicas"], std::slice::from_ref(&address));
-    check_names(&found["evidence"]["sentinels"], &[]);
+    check_names(&finding["evidence"]["replicas"], std::slice::from_ref(&address));
+    check_names(&finding["evidence"]["sentinels"], &[]);
     monitor.daemon.until(SOON, "redis_sentinel_ghosts", &[("kind", "replica")], 1.0);
-    eventually(SOON, "it is no member", || {
+    eventually(SOON, "the replica is gone", || {
         (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
     });
-    assert!(monitor.daemon.finding("RedisDown").is_none(), "what is no member cannot be down");
+    assert!(monitor.daemon.finding("RedisDown").is_none(), "a node that is gone is not down");
     assert_eq!(monitor.daemon.until_event(SOON, "node_gone")["node"], address);
 
     group.nodes[node].restart();
@@ -72,18 +73,18 @@ fn sentinel_reset_removes_a_dead_replica() {
     let node = group.place_of(&address);
     group.nodes[node].kill();
     monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
-    eventually(SOON * 2, "the primary has forgotten it", || {
+    eventually(SOON * 2, "the primary has dropped the replica", || {
         (group.primary().replication().get("connected_slaves")? == "1").then_some(())
     });
-    // They forget everybody, and learn of the others again within some 10 s.
+    // After the reset a Sentinel knows no other nodes. It rediscovers them within about 10 s.
     for sentinel in &group.sentinels {
         assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }
-    eventually(LIMIT, "it is no member", || {
+    eventually(LIMIT, "the replica is gone", || {
         (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
     });
     assert_eq!(monitor.daemon.until_event(SOON, "node_gone")["node"], address);
-    eventually(LIMIT, "all but that one are members", || {
+    eventually(LIMIT, "all other nodes are discovered again", || {
         (monitor.daemon.samples().count("redis_up", &[]) == 5).then_some(())
     });
     assert!(
@@ -94,7 +95,7 @@ fn sentinel_reset_removes_a_dead_replica() {
     assert_eq!(
         monitor.events("node_gone").len(),
         1,
-        "nobody else went: {:?}",
+        "no other node is gone: {:?}",
         monitor.events("node_gone")
     );
     assert_eq!(monitor.deployment_events(), Vec::<String>::new());
@@ -105,26 +106,27 @@ fn sentinel_deployment_names_nodes_by_the_template() {
     let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
     let url = group.sentinels[0].url();
     let text = format!(
-        "[[deployment]]\nname = 'sessions'\nmaster_name = '{MASTER}'\nnode_name = 'redis-{{port}}.{{host}}'\n\
+        "[[deployment]]\nname = 'sessions'\nmaster_name = '{MASTER}'\n\
+         node_name = 'redis-{{port}}.{{host}}'\n\
          sentinels = [{{ url = '{url}', name = 'guard' }}]\n"
     );
     let monitor = Monitor::start(&text);
-    let named = |node: &Server| format!("redis-{}.127.0.0.1", node.port);
-    monitor.until_primary(&named(&group.nodes[0]));
+    let name_of = |node: &Server| format!("redis-{}.127.0.0.1", node.port);
+    monitor.until_primary(&name_of(&group.nodes[0]));
     for node in &group.nodes {
-        monitor.daemon.until(SOON, "redis_up", &[("node", &named(node))], 1.0);
+        monitor.daemon.until(SOON, "redis_up", &[("node", &name_of(node))], 1.0);
     }
     monitor.daemon.until(SOON, "redis_up", &[("node", "guard")], 1.0);
     monitor.daemon.until(SOON, "redis_sentinel_masters", &[("node", "guard")], 1.0);
     assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3);
-    // Another template is another name.
+    // A changed template changes the names.
     monitor.daemon.reload(&text.replace("redis-{port}.{host}", "{port}"));
     monitor.until_primary(&group.nodes[0].port.to_string());
     assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3);
 }
 
-/// A group whose Sentinels watch another primary as well, under that name.
-fn with_another(name: &str) -> (Group, Server) {
+/// Starts a group whose Sentinels also monitor a second primary under this name.
+fn start_with_second_master(name: &str) -> (Group, Server) {
     let other = Server::alone("redis-7.0.15");
     let options = monitored(name, &other, &Setup::default());
     (Group::start(&Setup { sentinel_options: options, ..Setup::default() }), other)
@@ -132,7 +134,7 @@ fn with_another(name: &str) -> (Group, Server) {
 
 #[test]
 fn deployments_share_connections_to_their_sentinels() {
-    let (group, other) = with_another("second");
+    let (group, other) = start_with_second_master("second");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
     let text =
         group.deployment("sessions", "") + &watched_deployment("queue", Some("second"), &urls, "");
@@ -153,12 +155,12 @@ fn deployments_share_connections_to_their_sentinels() {
             assert_eq!(
                 samples.count(series, &[("node", &node)]),
                 1,
-                "{series}: once, however many deployments name it"
+                "{series}: one series for all deployments of the Sentinel"
             );
             assert_eq!(
                 samples.count(series, &[("node", &node), ("deployment", "sessions")]),
                 1,
-                "{series}: under the first"
+                "{series}: the series of the first deployment"
             );
         }
         assert_eq!(samples.get("redis_sentinel_masters", &[("node", &node)]), Some(2.0));
@@ -168,10 +170,10 @@ fn deployments_share_connections_to_their_sentinels() {
         assert_eq!(
             (clients.len(), clients.iter().filter(subscribed).count()),
             (2, 1),
-            "one asks and one listens: {clients:?}"
+            "one connection for polls and one for the subscription: {clients:?}"
         );
     }
-    // One of the two goes, and the connections stay.
+    // Removing one of the two deployments keeps the connections.
     let ids = |sentinel: &Server| -> Vec<String> {
         sentinel
             .clients()
@@ -182,7 +184,7 @@ fn deployments_share_connections_to_their_sentinels() {
     };
     let before = ids(&group.sentinels[0]);
     monitor.daemon.reload(&group.deployment("sessions", ""));
-    eventually(SOON, "one is gone", || {
+    eventually(SOON, "one deployment is gone", || {
         (monitor.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(())
     });
     monitor.daemon.let_pass(2);
@@ -192,7 +194,7 @@ fn deployments_share_connections_to_their_sentinels() {
 
 #[test]
 fn every_monitored_master_is_a_deployment() {
-    let (group, second) = with_another("second");
+    let (group, second) = start_with_second_master("second");
     let third = Server::alone("redis-7.0.15");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
     let monitor =
@@ -239,7 +241,7 @@ fn every_monitored_master_is_a_deployment() {
         &[("deployment", "third"), ("node", &third.address())],
         1.0,
     );
-    println!("a new master is a deployment after {took:?}");
+    println!("a new master became a deployment after {took:?}");
     assert!(took < SECOND * 5, "{took:?}");
     assert_eq!(deployments(), 3);
     monitor.daemon.until(
@@ -252,23 +254,25 @@ fn every_monitored_master_is_a_deployment() {
     for sentinel in &group.sentinels {
         assert_eq!(sentinel.ask(&["SENTINEL", "REMOVE", "third"]), ["OK"]);
     }
-    eventually(LIMIT, "it is gone", || {
+    eventually(LIMIT, "the deployment is gone", || {
         (monitor.daemon.samples().count("redis_deployment_info", &[("deployment", "third")]) == 0)
             .then_some(())
     });
     let text = monitor.daemon.get("/metrics", "text/plain").text;
     assert!(
         !text.contains("deployment=\"third\"") && !text.contains(&third.address()),
-        "nothing is left of it"
+        "no series of the deployment is left"
     );
     assert_eq!(deployments(), 2);
-    eventually(SOON, "its connection is closed", || third.clients().is_empty().then_some(()));
+    eventually(SOON, "the connection to its primary is closed", || {
+        third.clients().is_empty().then_some(())
+    });
 }
 
 #[test]
 fn deployment_ends_only_after_its_master_is_gone_for_good() {
-    let (group, second) = with_another("second");
-    // One Sentinel alone is listened to: of several, the first that forgets a master shows that the others have not.
+    let (group, second) = start_with_second_master("second");
+    // The deployment has only one Sentinel. With several, the others would still know the master.
     let sentinel = &group.sentinels[0];
     let monitor = Monitor::start(&watched_deployment(
         "{master}",
@@ -284,12 +288,12 @@ fn deployment_ends_only_after_its_master_is_gone_for_good() {
             1.0,
         );
     }
-    // Nothing changes for longer than that.
+    // Nothing changes for longer than `forget_after`.
     pause(SECOND * 17);
     let rounds =
         || monitor.daemon.samples().get("rolecall_rounds_total", &[("deployment", "second")]);
     let before = rounds();
-    let told = |masters| {
+    let until_masters = |masters| {
         monitor.daemon.until(
             SECOND * 5,
             "redis_sentinel_masters",
@@ -297,31 +301,31 @@ fn deployment_ends_only_after_its_master_is_gone_for_good() {
             masters,
         )
     };
-    let tell = |command: &[&str]| assert_eq!(sentinel.ask(command), ["OK"]);
-    tell(&["SENTINEL", "REMOVE", "second"]);
-    told(1.0);
-    tell(&["SENTINEL", "MONITOR", "second", &second.host, &second.port.to_string(), "2"]);
-    told(2.0);
+    let send = |command: &[&str]| assert_eq!(sentinel.ask(command), ["OK"]);
+    send(&["SENTINEL", "REMOVE", "second"]);
+    until_masters(1.0);
+    send(&["SENTINEL", "MONITOR", "second", &second.host, &second.port.to_string(), "2"]);
+    until_masters(2.0);
     assert!(
         before >= Some(10.0) && rounds() > before,
-        "it went on: {before:?} rounds, then {:?}",
+        "polling continued: {before:?} rounds, then {:?}",
         rounds()
     );
 
-    // All of them for good, one soon after the other.
+    // Both masters are removed permanently, one right after the other.
     let removed = Stopwatch::start();
     for name in [MASTER, "second"] {
-        tell(&["SENTINEL", "REMOVE", name]);
+        send(&["SENTINEL", "REMOVE", name]);
     }
     for name in [MASTER, "second"] {
         let gone = || {
             (monitor.daemon.samples().count("redis_deployment_info", &[("deployment", name)]) == 0)
                 .then_some(())
         };
-        eventually(LIMIT, "it is gone", gone);
+        eventually(LIMIT, "the deployment is gone", gone);
         assert!(removed.elapsed() > SECOND * 14, "{name} is gone after {:?}", removed.elapsed());
     }
-    println!("both gone after {:?}", removed.elapsed());
+    println!("both deployments are gone after {:?}", removed.elapsed());
 }
 
 #[test]
@@ -332,21 +336,21 @@ fn dead_sentinel_that_others_list_is_a_ghost() {
         Monitor::start(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
     monitor.until_primary(&group.primary().address());
     monitor.until_quiet();
-    let dead = group.sentinels[2].address();
+    let dead_sentinel = group.sentinels[2].address();
     group.sentinels[2].kill();
     monitor.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 1.0);
-    let found = monitor.until_finding(SOON, "RedisSentinelGhosts", "warning");
-    check_names(&found["evidence"]["sentinels"], &[dead]);
-    check_names(&found["evidence"]["replicas"], &[]);
+    let finding = monitor.until_finding(SOON, "RedisSentinelGhosts", "warning");
+    check_names(&finding["evidence"]["sentinels"], &[dead_sentinel]);
+    check_names(&finding["evidence"]["replicas"], &[]);
     assert!(
         monitor.daemon.finding("RedisSentinelDown").is_none(),
-        "it is not among the configured"
+        "the Sentinel is not configured"
     );
     for sentinel in &group.sentinels[..2] {
         assert_eq!(monitor.node_value("redis_sentinel_quorum_ok", sentinel), Some(1.0));
         assert_eq!(monitor.node_value("redis_sentinel_master_ok_sentinels", sentinel), Some(2.0));
     }
-    // It counts for the majority until it is forgotten.
+    // The dead Sentinel counts for the majority until a reset removes it.
     for sentinel in &group.sentinels[..2] {
         assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }

@@ -1,4 +1,4 @@
-//! Networks that are cut in two, each side with servers and Sentinels, as root.
+//! Network partitions with servers and Sentinels on both sides. These tests need root.
 
 use serde_json::json;
 use tests::{Group, SECOND, Setup, Side, Sides, Writer, eventually};
@@ -17,67 +17,68 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
     let places = [left, sides.place(Side::Right), sides.place(Side::Right)];
     let group = Group::start_at(&Setup::default(), &places, &places);
     let monitor = Monitor::start_settled(&group, "");
-    let (stale, dissenter) = (&group.nodes[0], &group.sentinels[0]);
-    let before = stale.address();
+    let (stale_master, minority_sentinel) = (&group.nodes[0], &group.sentinels[0]);
+    let before = stale_master.address();
     let mut lost = Writer::start(&before, "lost", PER_SECOND);
-    eventually(SOON, "writes are taken", || (lost.acknowledged() > 20).then_some(()));
+    eventually(SOON, "writes are acknowledged", || (lost.acknowledged() > 20).then_some(()));
 
     sides.cut();
     let promoted = || group.nodes[1..].iter().find(|node| node.role().as_deref() == Some("master"));
-    let (promoted, took) = eventually(LIMIT, "the other side has a primary of its own", promoted);
-    let until_then = lost.acknowledged();
+    let (promoted, took) = eventually(LIMIT, "the majority side has its own primary", promoted);
+    let before_promotion = lost.acknowledged();
     let after = promoted.address();
     let mut kept = Writer::start(&after, "kept", PER_SECOND);
-    println!("promoted {took:?} after the cut, {until_then} writes until then");
+    println!("promoted {took:?} after the cut, {before_promotion} writes before the promotion");
     monitor.until_primary(&after);
     monitor.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
     assert_eq!(monitor.daemon.value("redis_deployment_masters"), Some(2.0));
-    let found = monitor.until_finding(SOON, "RedisSplitBrain", "critical");
-    check_names(&found["evidence"]["masters"], &[before.clone(), after.clone()]);
-    check_names(&found["evidence"]["stale"], std::slice::from_ref(&before));
-    assert_eq!(found["evidence"]["primary"], after);
+    let finding = monitor.until_finding(SOON, "RedisSplitBrain", "critical");
+    check_names(&finding["evidence"]["masters"], &[before.clone(), after.clone()]);
+    check_names(&finding["evidence"]["stale"], std::slice::from_ref(&before));
+    assert_eq!(finding["evidence"]["primary"], after);
     monitor.daemon.until(SOON, SENTINEL_DISAGREEMENT, &[], 1.0);
     assert_eq!(monitor.daemon.value("redis_sentinel_majority_against_primary"), Some(0.0));
-    let found = monitor.until_finding(SOON, "RedisSentinelDisagreement", "info");
+    let finding = monitor.until_finding(SOON, "RedisSentinelDisagreement", "info");
     assert_eq!(
-        (&found["evidence"]["why"], &found["evidence"]["primary"]),
+        (&finding["evidence"]["why"], &finding["evidence"]["primary"]),
         (&json!("dissenter"), &json!(after)),
-        "{found}"
+        "{finding}"
     );
-    check_names(&found["evidence"]["sentinels"], &[dissenter.address()]);
-    check_names(&found["evidence"]["named"], std::slice::from_ref(&before));
+    check_names(&finding["evidence"]["sentinels"], &[minority_sentinel.address()]);
+    check_names(&finding["evidence"]["named"], std::slice::from_ref(&before));
     monitor.until_finding(SOON, "RedisWritesLost", "critical");
-    eventually(LIMIT, "a hundred writes are lost", || {
-        (lost.acknowledged() > until_then + 100).then_some(())
+    eventually(LIMIT, "a hundred writes are accepted by the stale master", || {
+        (lost.acknowledged() > before_promotion + 100).then_some(())
     });
 
-    // What is lost counts from the first round with a successor, so it is right within one round.
-    let written = u32::try_from(lost.stop() - until_then).expect("few");
+    // Lost writes count from the first round with the new primary, so the count may be off by the
+    // writes of one round.
+    let written = u32::try_from(lost.stop() - before_promotion).expect("few");
     monitor.daemon.let_pass(2);
-    let told = monitor.daemon.value(UNREPLICATED_WRITES).expect("a count");
-    println!("{written} writes on the stale side since the promotion, {told} told");
+    let reported = monitor.daemon.value(UNREPLICATED_WRITES).expect("a count");
+    println!("{written} writes on the stale master since the promotion, {reported} reported");
     assert!(
-        (told - f64::from(written)).abs() <= f64::from(PER_SECOND) * 1.5,
-        "{told} of {written}"
+        (reported - f64::from(written)).abs() <= f64::from(PER_SECOND) * 1.5,
+        "{reported} of {written}"
     );
-    // And from then on exactly.
-    write_keys(stale, "more", MORE);
-    monitor.daemon.until(SOON, UNREPLICATED_WRITES, &[], told + f64::from(MORE));
+    // Later writes are counted exactly.
+    write_keys(stale_master, "more", MORE);
+    monitor.daemon.until(SOON, UNREPLICATED_WRITES, &[], reported + f64::from(MORE));
     assert!(kept.stop() > 100);
     let kept = kept.acknowledged();
 
     sides.heal();
     let ended = monitor.daemon.until_event(LIMIT, "split_brain_ended");
-    assert_eq!(ended["unreplicated_writes"].as_f64(), Some(told + f64::from(MORE)));
+    assert_eq!(ended["unreplicated_writes"].as_f64(), Some(reported + f64::from(MORE)));
     assert!(ended["seconds"].as_f64() >= Some(10.0), "{ended}");
     group.until_named(LIMIT, &after);
     group.until_following(LIMIT);
-    // That writes were lost is shown for longer.
+    // The finding about lost writes stays for longer.
     monitor.daemon.until_only(LIMIT, &["RedisWritesLost"]);
     monitor.daemon.let_pass(2);
     assert_eq!(
         (monitor.daemon.value(UNREPLICATED_WRITES), monitor.daemon.value(SENTINEL_DISAGREEMENT)),
-        (Some(told + f64::from(MORE)), Some(0.0))
+        (Some(reported + f64::from(MORE)), Some(0.0))
     );
     assert_eq!(
         monitor.deployment_events(),
@@ -90,11 +91,11 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
         (&changed["from"], &changed["to"], &changed["cause"]),
         (&json!(before), &json!(after), &json!("sentinel"))
     );
-    assert_eq!(monitor.node_events_without_moves(stale), ["role_changed"]);
+    assert_eq!(monitor.node_events_without_moves(stale_master), ["role_changed"]);
     assert_eq!(
         monitor.node_events_without_moves(promoted),
         ["role_changed", "lagging_promotion"],
-        "it never had the writes since the cut"
+        "the new primary lacks the writes since the partition"
     );
     for server in
         group.nodes[1..].iter().filter(|node| node.address() != after).chain(&group.sentinels)
@@ -102,38 +103,46 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
         assert_eq!(
             monitor.node_events_without_moves(server),
             Vec::<String>::new(),
-            "{} was always in reach",
+            "{} was always reachable",
             server.address()
         );
     }
     assert_eq!(
-        stale.ask(&[
+        stale_master.ask(&[
             "EXISTS",
-            &format!("lost{}", until_then + 50),
+            &format!("lost{}", before_promotion + 50),
             "more0",
             &format!("kept{kept}")
         ]),
         ["1"],
-        "and so it was"
+        "the old primary has only the writes of the new primary"
     );
 }
 
 #[test]
 fn partitioned_sentinel_disagrees_until_it_reconnects() {
     let mut sides = Sides::new();
-    let (one, other) = (sides.place(Side::Right), sides.place(Side::Right));
-    let alone = sides.place(Side::Left);
-    let group =
-        Group::start_at(&Setup::default(), &[one.clone(), other.clone()], &[one, other, alone]);
+    let (first, second) = (sides.place(Side::Right), sides.place(Side::Right));
+    let isolated = sides.place(Side::Left);
+    let group = Group::start_at(
+        &Setup::default(),
+        &[first.clone(), second.clone()],
+        &[first, second, isolated],
+    );
     let monitor = Monitor::start_settled(&group, "");
-    let dissenter = &group.sentinels[2];
+    let isolated_sentinel = &group.sentinels[2];
 
     sides.cut();
-    monitor.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &dissenter.address())], 0.0);
+    monitor.daemon.until(
+        SOON,
+        "redis_sentinel_quorum_ok",
+        &[("node", &isolated_sentinel.address())],
+        0.0,
+    );
     monitor.daemon.until(
         SOON,
         "redis_sentinel_master_state",
-        &[("node", &dissenter.address()), ("state", "sdown")],
+        &[("node", &isolated_sentinel.address()), ("state", "sdown")],
         1.0,
     );
     monitor.daemon.let_pass(3);
@@ -151,18 +160,21 @@ fn partitioned_sentinel_disagrees_until_it_reconnects() {
         ),
         (Some(1.0), Some(0.0))
     );
-    let found = monitor.until_finding(SOON, "RedisSentinelDisagreement", "info");
-    let evidence = &found["evidence"];
+    let finding = monitor.until_finding(SOON, "RedisSentinelDisagreement", "info");
+    let evidence = &finding["evidence"];
     assert_eq!(
         (&evidence["why"], &evidence["primary"]),
         (&json!("dissenter"), &json!(after)),
-        "{found}"
+        "{finding}"
     );
-    check_names(&evidence["sentinels"], &[dissenter.address()]);
+    check_names(&evidence["sentinels"], &[isolated_sentinel.address()]);
     check_names(&evidence["named"], std::slice::from_ref(&before));
-    assert!(monitor.daemon.finding("RedisSentinelQuorumLost").is_none(), "most Sentinels have one");
-    let found = monitor.until_finding(SECOND * 80, "RedisSentinelDisagreement", "warning");
-    assert!(found["evidence"]["seconds"].as_f64() >= Some(59.0), "{found}");
+    assert!(
+        monitor.daemon.finding("RedisSentinelQuorumLost").is_none(),
+        "most Sentinels have a quorum"
+    );
+    let finding = monitor.until_finding(SECOND * 80, "RedisSentinelDisagreement", "warning");
+    assert!(finding["evidence"]["seconds"].as_f64() >= Some(59.0), "{finding}");
     monitor.daemon.until_only(LIMIT, &["RedisSentinelDisagreement"]);
 
     sides.heal();
@@ -183,6 +195,10 @@ fn partitioned_sentinel_disagrees_until_it_reconnects() {
     );
     assert_eq!(monitor.events("split_brain_ended")[0]["unreplicated_writes"], 0);
     for sentinel in &group.sentinels {
-        assert_eq!(monitor.node_events(sentinel), Vec::<String>::new(), "all were always in reach");
+        assert_eq!(
+            monitor.node_events(sentinel),
+            Vec::<String>::new(),
+            "all Sentinels were always reachable"
+        );
     }
 }

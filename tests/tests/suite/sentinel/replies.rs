@@ -1,4 +1,4 @@
-//! What Sentinels say, what `diagnose` makes of it, and mistakes in it.
+//! Replies of Sentinels: their metrics, `diagnose`, and misconfigurations that they reveal.
 
 use serde_json::json;
 use tests::{
@@ -60,7 +60,7 @@ fn sentinels_provide_all_nodes_and_sentinel_metrics() {
     }
 }
 
-/// Every series about a Sentinel says what the Sentinel itself says.
+/// Checks that every series about a Sentinel has the value that the Sentinel reports.
 #[track_caller]
 fn check_sentinel(monitor: &Monitor, sentinel: &Server, primary: &str) {
     let (samples, node, master) =
@@ -80,16 +80,16 @@ fn check_sentinel(monitor: &Monitor, sentinel: &Server, primary: &str) {
             "{state}"
         );
     }
-    let said = |field: &str| master[field].parse::<f64>().expect("a number");
-    let others = said("num-other-sentinels");
-    assert_eq!((said("num-slaves"), others), (2.0, 2.0));
+    let reported = |field: &str| master[field].parse::<f64>().expect("a number");
+    let others = reported("num-other-sentinels");
+    assert_eq!((reported("num-slaves"), others), (2.0, 2.0));
     for (series, value) in [
-        ("redis_sentinel_master_config_epoch", said("config-epoch")),
+        ("redis_sentinel_master_config_epoch", reported("config-epoch")),
         ("redis_sentinel_master_slaves", 2.0),
         ("redis_sentinel_master_ok_slaves", 2.0),
         ("redis_sentinel_master_sentinels", others + 1.0),
         ("redis_sentinel_master_ok_sentinels", others + 1.0),
-        ("redis_sentinel_master_quorum", said("quorum")),
+        ("redis_sentinel_master_quorum", reported("quorum")),
         ("redis_sentinel_master_failover_in_progress", 0.0),
         ("redis_sentinel_quorum_ok", 1.0),
         ("redis_sentinel_master_role_mismatch", 0.0),
@@ -105,52 +105,54 @@ fn check_sentinel(monitor: &Monitor, sentinel: &Server, primary: &str) {
 fn diagnose_needs_only_one_sentinel_url() {
     let mut group = Group::start(&Setup::default());
     let url = group.url(0);
-    let (code, text, found) = diagnose_urls(&[&url]);
+    let (code, text, findings) = diagnose_urls(&[&url]);
     println!("{text}");
-    assert_eq!((code, found), (Some(0), Vec::new()), "{text}");
+    assert_eq!((code, findings), (Some(0), Vec::new()), "{text}");
     assert!(
         group.nodes.iter().chain(&group.sentinels[..1]).all(|node| text.contains(&node.address())),
         "{text}"
     );
     let urls = [group.url(0), group.url(1), group.url(2)];
     assert_eq!(diagnose_urls(&urls.each_ref().map(String::as_str)).0, Some(0));
-    let all = format!("sentinel://{}", group.sentinels[0].address());
-    let (code, text, found) = diagnose_urls(&[&all]);
-    assert_eq!((code, found, text.contains(MASTER)), (Some(0), Vec::new(), true), "{text}");
+    let all_masters = format!("sentinel://{}", group.sentinels[0].address());
+    let (code, text, findings) = diagnose_urls(&[&all_masters]);
+    assert_eq!((code, findings, text.contains(MASTER)), (Some(0), Vec::new(), true), "{text}");
 
     let dead = group.replicas()[1].address();
     let node = group.place_of(&dead);
     group.nodes[node].kill();
-    let (code, text, found) = diagnose_urls(&[&url]);
+    let (code, text, findings) = diagnose_urls(&[&url]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(found.contains(&("RedisDown".to_owned(), Some(dead))), "{found:?}");
+    assert!(findings.contains(&("RedisDown".to_owned(), Some(dead))), "{findings:?}");
     for sentinel in &mut group.sentinels {
         sentinel.kill();
     }
-    assert_ne!(diagnose_urls(&[&url]).0, Some(0), "nobody is left to ask");
+    assert_ne!(diagnose_urls(&[&url]).0, Some(0), "no Sentinel is left");
 }
 
 #[test]
 fn node_listed_as_its_own_replica_is_a_misconfiguration() {
-    // No Sentinel of these versions lists a node as its own replica by itself: the tap makes it so.
+    // Sentinels of these versions never list a node as its own replica, so the tap rewrites the
+    // replies.
     let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
     let (primary, replica) = (group.nodes[0].port, group.nodes[1].port);
     let entry = |port: u16| {
         format!(
-            "name\r\n$15\r\n127.0.0.1:{port}\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n$5\r\n{port}\r\n"
+            "name\r\n$15\r\n127.0.0.1:{port}\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n\
+             $4\r\nport\r\n$5\r\n{port}\r\n"
         )
     };
-    let lies = Tap::rewriting(
+    let tap = Tap::rewriting(
         "127.0.0.1",
         &group.sentinels[0].address(),
         vec![(entry(replica), entry(primary))],
     );
-    let monitor = Monitor::start(&watched_deployment("sessions", Some(MASTER), &[lies.url()], ""));
+    let monitor = Monitor::start(&watched_deployment("sessions", Some(MASTER), &[tap.url()], ""));
     monitor.until_primary(&group.nodes[0].address());
     monitor.daemon.until(SOON, "redis_sentinel_self_replication", &[], 1.0);
-    let found = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "critical");
-    assert_eq!(found["evidence"]["why"], json!(["self_replication"]), "{found}");
-    check_names(&found["evidence"]["nodes"], &[group.nodes[0].address()]);
+    let finding = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "critical");
+    assert_eq!(finding["evidence"]["why"], json!(["self_replication"]), "{finding}");
+    check_names(&finding["evidence"]["nodes"], &[group.nodes[0].address()]);
     assert_eq!(monitor.daemon.value("redis_sentinel_mixed_names"), Some(0.0));
 }
 
@@ -163,13 +165,13 @@ fn mixed_host_names_and_addresses_are_a_misconfiguration() {
     let names = "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
     let text = format!("{names}sentinel monitor {MASTER} localhost {} 1\n", primary.port);
     let sentinel = Server::start("redis-7.0.15", true, &Place::loopback(), &text, None);
-    let listed = || {
+    let listed_replica = || {
         sentinel
             .table(&["SENTINEL", "REPLICAS", MASTER])
             .pop()
             .filter(|replica| replica["flags"] == "slave")
     };
-    let (listed, _) = eventually(LIMIT, "the replica is listed", listed);
+    let (listed, _) = eventually(LIMIT, "the replica is listed", listed_replica);
     assert_eq!(
         (sentinel.master(MASTER)["ip"].as_str(), listed["ip"].as_str()),
         ("localhost", "127.0.0.1")
@@ -187,12 +189,12 @@ fn mixed_host_names_and_addresses_are_a_misconfiguration() {
     );
     monitor.daemon.until(SOON, "redis_sentinel_mixed_names", &[], 1.0);
     assert_eq!(monitor.daemon.value("redis_sentinel_self_replication"), Some(0.0));
-    let found = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "warning");
-    assert_eq!(found["evidence"]["why"], json!(["mixed_names"]), "{found}");
+    let finding = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "warning");
+    assert_eq!(finding["evidence"]["why"], json!(["mixed_names"]), "{finding}");
     assert_eq!(
         monitor.daemon.value(SENTINEL_DISAGREEMENT),
         Some(0.0),
-        "both names are of one node"
+        "both names belong to the same node"
     );
-    assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3, "and no node is there twice");
+    assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3, "each node is shown once");
 }
