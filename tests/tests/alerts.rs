@@ -112,7 +112,7 @@ fn file_names(folder_name: &str, extension: &str) -> BTreeSet<String> {
     files.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect()
 }
 
-/// Returns the PromQL expressions in the templates of an annotation.
+/// Returns the Prometheus expressions in the templates of an annotation.
 fn queries(template: &str) -> Vec<String> {
     let mut queries = Vec::new();
     for action in template
@@ -279,7 +279,7 @@ fn shared_limits() -> Vec<(&'static str, &'static str, String)> {
     ]
 }
 
-/// Formats a duration as in PromQL.
+/// Formats a duration as in Prometheus rules.
 fn promql_duration(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
@@ -405,9 +405,9 @@ fn promtool_passes_the_rule_tests() {
     std::thread::scope(|scope| {
         for half in copies.chunks(copies.len().div_ceil(2)) {
             scope.spawn(move || {
-                half.iter().for_each(|test| {
-                    drop(run("promtool", &["test", "rules", &test.display().to_string()]))
-                })
+                for test in half {
+                    run("promtool", &["test", "rules", &test.display().to_string()]);
+                }
             });
         }
     });

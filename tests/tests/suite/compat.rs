@@ -166,7 +166,7 @@ fn differences(theirs: &Exposition, ours: &Exposition) -> Vec<String> {
             (Some(_), None) => differences.push(format!("- {name}")),
             (None, Some(_)) => differences.push(format!("+ {name}")),
             (Some(theirs), Some(ours)) if theirs != ours => {
-                differences.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}"))
+                differences.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}"));
             }
             _ => {}
         }
@@ -181,7 +181,7 @@ fn differences(theirs: &Exposition, ours: &Exposition) -> Vec<String> {
         let name = series.split('{').next().unwrap_or_default();
         match ours.values.get(series) {
             Some(ours) if !changes && (ours - theirs).abs() > 1e-9 => {
-                differences.push(format!("value of {series}: theirs {theirs}, ours {ours}"))
+                differences.push(format!("value of {series}: theirs {theirs}, ours {ours}"));
             }
             // A changing value stays within the same order of magnitude, unless the units differ.
             Some(ours)
@@ -194,13 +194,13 @@ fn differences(theirs: &Exposition, ours: &Exposition) -> Vec<String> {
                 differences.push(format!("magnitude of {series}: theirs {theirs}, ours {ours}"));
             }
             None if !changes && ours.labels.contains_key(name) && *theirs != 0.0 => {
-                differences.push(format!("- {series} with the value {theirs}"))
+                differences.push(format!("- {series} with the value {theirs}"));
             }
             None if !changes
                 && ours.labels.contains_key(name)
                 && name.starts_with("redis_db_keys") =>
             {
-                differences.push(format!("- {name}{{db}}"))
+                differences.push(format!("- {name}{{db}}"));
             }
             _ => {}
         }

@@ -19,8 +19,8 @@
     }
     return "rgb(255, 255, 255)";
   };
-  const poor = [];
-  let seen = 0;
+  const lowContrast = [];
+  let count = 0;
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const text = texts.currentNode.data.trim();
@@ -30,8 +30,8 @@
     const [color, ground] = [isSvg(element) ? style.fill : style.color, background(element)];
     const [lighter, darker] = [luminance(color), luminance(ground)].sort((a, b) => b - a);
     const ratio = (lighter + 0.05) / (darker + 0.05);
-    seen += 1;
-    if (ratio < 4.5) poor.push(`${text}: ${ratio.toFixed(2)}, ${color} on ${ground}`);
+    count += 1;
+    if (ratio < 4.5) lowContrast.push(`${text}: ${ratio.toFixed(2)}, ${color} on ${ground}`);
   }
-  return { seen, poor };
+  return { count, lowContrast };
 })();

@@ -9,24 +9,25 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// A primary and two replicas like Kubernetes pods: different addresses, the same port.
 struct Pods {
-    names: NameServer,
+    name_server: NameServer,
     port: u16,
-    pods: Vec<(Place, Server)>,
+    servers: Vec<(Place, Server)>,
 }
 
 impl Pods {
     /// Starts the name server and three pods.
     fn start() -> Self {
-        let mut pods = Pods { names: NameServer::start(), port: free_port(), pods: Vec::new() };
+        let mut pods =
+            Pods { name_server: NameServer::start(), port: free_port(), servers: Vec::new() };
         (1..=3).for_each(|number| pods.add(number));
         pods
     }
 
     /// Starts a pod at the address with this number. All pods but the first replicate the first.
     fn add(&mut self, number: u8) {
-        let place = self.names.place(number);
+        let place = self.name_server.place(number);
         let replicaof = self
-            .pods
+            .servers
             .first()
             .map(|(place, _)| format!("replicaof {} {}\n", place.host, self.port))
             .unwrap_or_default();
@@ -34,36 +35,36 @@ impl Pods {
         if !replicaof.is_empty() {
             server.until_linked();
         }
-        self.pods.push((place, server));
+        self.servers.push((place, server));
     }
 
     /// Makes the name resolve to these pods. Each pod has its own host name.
     fn set_ready(&self, pods: &[(usize, &str)]) {
         let host_names: Vec<_> = pods
             .iter()
-            .map(|(pod, name)| (&self.pods[*pod].0, format!("{name}.orders.test")))
+            .map(|(pod, name)| (&self.servers[*pod].0, format!("{name}.orders.test")))
             .collect();
         let names: Vec<_> = host_names
             .iter()
             .map(|(place, name)| (*place, [name.as_str(), "orders.test"]))
             .collect();
-        self.names
+        self.name_server
             .name(&names.iter().map(|(place, names)| (*place, &names[..])).collect::<Vec<_>>());
     }
 
     /// Starts a daemon on the name, with these additional keys of the deployment.
     fn start_daemon(&self, more: &str) -> Daemon {
-        let (port, network) = (self.port, self.names.network());
+        let (port, network) = (self.port, self.name_server.network());
         let deployment = format!(
             "[[deployment]]\nname = 'orders'\ndns = ['redis://orders.test:{port}']\n\
              trust = ['{network}']\ncadence = {{ dns = '1s' }}\n"
         );
-        self.names.daemon(&(deployment + more))
+        self.name_server.daemon(&(deployment + more))
     }
 
     /// Returns the `node` label of a pod.
     fn label(&self, pod: usize) -> String {
-        self.pods[pod].1.address()
+        self.servers[pod].1.address()
     }
 }
 
@@ -94,7 +95,7 @@ fn dns_name_adds_and_removes_pods() {
     assert_eq!(daemon.count("primary_changed"), 0, "discovering the primary is no change");
 
     // A pod dies and its address is removed: the node is down, then gone, and a replica is missing.
-    pods.pods[2].1.kill();
+    pods.servers[2].1.kill();
     daemon.until_found(SOON, "RedisDown");
     pods.set_ready(&[(0, "redis-0"), (1, "redis-1")]);
     until_up(&daemon, "redis-2", None);
@@ -137,7 +138,7 @@ fn unready_pod_is_still_polled() {
     assert_eq!(daemon.findings(), []);
 
     // The node is gone once it is also down.
-    pods.pods[2].1.kill();
+    pods.servers[2].1.kill();
     until_up(&daemon, &replica, None);
     daemon.until_only(SOON, &["RedisReplicasMissing"]);
 }
@@ -150,7 +151,7 @@ fn failing_name_server_removes_no_nodes() {
     until_up(&daemon, &pods.label(2), Some(1.0));
     daemon.until_only(SOON, &[]);
 
-    pods.names.kill();
+    pods.name_server.kill();
     let failures = || daemon.value("rolecall_dns_lookup_failures_total");
     eventually(SOON, "DNS queries fail", || (failures()? >= 4.0).then_some(()));
     assert_eq!(daemon.findings(), []);
@@ -159,20 +160,20 @@ fn failing_name_server_removes_no_nodes() {
     assert_eq!(log_lines, 1, "one line when the failures begin");
 
     // A node that dies while the name server is down is shown as down, and not as gone.
-    pods.pods[2].1.kill();
+    pods.servers[2].1.kill();
     until_up(&daemon, &pods.label(2), Some(0.0));
     daemon.let_pass(6);
     until_up(&daemon, &pods.label(2), Some(0.0));
-    pods.names.restart();
-    pods.pods[2].1.restart();
+    pods.name_server.restart();
+    pods.servers[2].1.restart();
     until_up(&daemon, &pods.label(2), Some(1.0));
     daemon.until_only(SOON, &[]);
 }
 
 #[test]
 fn process_with_two_addresses_is_one_node() {
-    let names = NameServer::start();
-    let (first, second) = (names.place(1), names.place(2));
+    let name_server = NameServer::start();
+    let (first, second) = (name_server.place(1), name_server.place(2));
     let server = Server::start_on(
         "redis-7.0.15",
         false,
@@ -181,12 +182,12 @@ fn process_with_two_addresses_is_one_node() {
         &format!("bind {} {}\n", first.host, second.host),
         None,
     );
-    names.name(&[(&first, &["orders.test"]), (&second, &["orders.test"])]);
-    let daemon = names.daemon(&format!(
+    name_server.name(&[(&first, &["orders.test"]), (&second, &["orders.test"])]);
+    let daemon = name_server.daemon(&format!(
         "[[deployment]]\nname = 'orders'\ndns = ['redis://orders.test:{}']\n\
          trust = ['{}']\ncadence = {{ dns = '1s' }}\n",
         server.port,
-        names.network()
+        name_server.network()
     ));
     daemon.until(SOON, "redis_deployment_masters", &[], 1.0);
     daemon.let_pass(4);
@@ -197,8 +198,8 @@ fn process_with_two_addresses_is_one_node() {
 
 #[test]
 fn untrusted_dns_address_gets_no_credentials() {
-    let names = NameServer::start();
-    let place = names.place(1);
+    let name_server = NameServer::start();
+    let place = name_server.place(1);
     let server = Server::start_on(
         "redis-7.0.15",
         false,
@@ -207,8 +208,8 @@ fn untrusted_dns_address_gets_no_credentials() {
         "requirepass secret\n",
         Some("secret"),
     );
-    names.name(&[(&place, &["orders.test"])]);
-    let daemon = names.daemon(&format!(
+    name_server.name(&[(&place, &["orders.test"])]);
+    let daemon = name_server.daemon(&format!(
         "[[deployment]]\nname = 'orders'\ndns = ['redis://:secret@orders.test:{}']\n",
         server.port
     ));

@@ -47,7 +47,7 @@ fn orderly_close_is_reason_closed() {
 #[test]
 fn invalid_reply_is_reason_protocol() {
     let peer = Peer::start(|stream| {
-        until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+        until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     });
     check(&peer.url(), "protocol", SECOND * 5);
     // A valid reply that is no reply to INFO.
@@ -113,8 +113,8 @@ fn endless_sentinel_message_ends_the_subscription() {
         }
     });
     let daemon = Daemon::start(&[&format!("sentinel://127.0.0.1:{}/mymaster", peer.port)]);
-    let begun = Stopwatch::start();
-    while begun.elapsed() < SECOND * 15 {
+    let stopwatch = Stopwatch::start();
+    while stopwatch.elapsed() < SECOND * 15 {
         pause(SECOND / 10);
         assert!(daemon.value("process_resident_memory_bytes") < Some(900e6), "memory is bounded");
     }

@@ -84,20 +84,20 @@ fn endpoint_on_the_old_primary_is_wrong_until_switched() {
     );
 
     // The old primary becomes a replica of the new one and refuses writes with READONLY.
-    let begun = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     b.promote();
     a.follow(&b);
     daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 0.0);
-    let wrong = begun.elapsed();
+    let wrong = stopwatch.elapsed();
     daemon.until_found(TWO_CHECKS, ENDPOINT_WRONG);
-    let finding = begun.elapsed();
+    let finding = stopwatch.elapsed();
     assert_eq!(
         daemon.severity(ENDPOINT_WRONG).as_deref(),
         Some("info"),
         "the endpoint has time to follow the failover"
     );
     daemon.until_severity(TWO_CHECKS, ENDPOINT_WRONG, "critical");
-    let critical = begun.elapsed();
+    let critical = stopwatch.elapsed();
     println!("after the failover: wrong {wrong:?}, finding {finding:?}, critical {critical:?}");
     assert!(critical >= SECOND * 29, "an endpoint has 30 seconds to follow a failover");
     let finding = daemon.finding(ENDPOINT_WRONG).expect("a finding");
@@ -195,7 +195,7 @@ fn primary_restart_is_no_wrong_endpoint() {
     let proxy = Proxy::start(a.port);
     let daemon = Daemon::configured(&with_endpoints(&[&a, &b], &[("primary", proxy.peer.url())]));
     daemon.until(SECOND * 5, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
-    let begun = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     let mut wrong = 0;
     for _ in 0..2 {
         a.kill();
@@ -208,7 +208,7 @@ fn primary_restart_is_no_wrong_endpoint() {
         }
         daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
     }
-    println!("never wrong during {:?} with two restarts", begun.elapsed());
+    println!("never wrong during {:?} with two restarts", stopwatch.elapsed());
     assert_eq!(wrong, 0);
 }
 
@@ -289,11 +289,11 @@ fn hanging_endpoint_delays_no_round() {
     });
     let configuration = with_endpoints(&[&a], &[("primary", silent.url())]);
     let daemon = Daemon::configured(&configuration);
-    let begun = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     daemon.until(SECOND * 15, ENDPOINT_UP, &PRIMARY_LABEL, 0.0);
-    println!("the check timed out after {:?}", begun.elapsed());
+    println!("the check timed out after {:?}", stopwatch.elapsed());
     let mut slowest = 0.0_f64;
-    while begun.elapsed() < SECOND * 16 {
+    while stopwatch.elapsed() < SECOND * 16 {
         slowest = slowest.max(daemon.value("rolecall_round_duration_seconds").expect("rounds"));
         pause(SECOND / 5);
     }
@@ -307,9 +307,9 @@ fn hanging_endpoint_delays_no_round() {
         (Some(0.0), 0)
     );
     assert_eq!(endpoint(&daemon, "primary")["down_reason"], "timeout");
-    let begun = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     let (code, output, kinds) = diagnose(&configuration);
-    println!("diagnose took {:?}, average of two runs", begun.elapsed() / 2);
+    println!("diagnose took {:?}, average of two runs", stopwatch.elapsed() / 2);
     assert_eq!((code, kinds), (Some(0), vec![]), "{output}");
     assert!(
         output.contains(&format!(
@@ -334,10 +334,10 @@ fn endpoint_check_uses_one_connection_and_leaks_no_secret() {
     );
     let daemon = Daemon::configured(&text);
     daemon.until(SECOND * 5, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
-    let begun = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     let before = tap.seen();
     pause(SECOND * 60);
-    let (after, seconds) = (tap.seen(), begun.elapsed().as_secs_f64());
+    let (after, seconds) = (tap.seen(), stopwatch.elapsed().as_secs_f64());
     let opened = after.connections - before.connections;
     let info = after.commands["INFO"] - before.commands["INFO"];
     println!("{opened} connections in {seconds:.0} s: {:?}", after.commands);
@@ -379,9 +379,9 @@ fn refused_endpoint_checks_are_not_counted_as_errors() {
         a.info("errorstat_NOPERM")
             .map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"))
     };
-    let (before, begun) = (noperm(), Stopwatch::start());
+    let (before, stopwatch) = (noperm(), Stopwatch::start());
     pause(SECOND * 32);
-    println!("NOPERM from {before:?} to {:?} in {:?}", noperm(), begun.elapsed());
+    println!("NOPERM from {before:?} to {:?} in {:?}", noperm(), stopwatch.elapsed());
     assert!(
         noperm() >= before.map(|before| before + 3.0),
         "each connection begins with a CLIENT ID that is refused"

@@ -62,12 +62,12 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
         (0, 0),
         "unknown values are absent"
     );
-    let begun = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     let _reader = RedisPy::start(replica.port, "reports", "get", 2);
     let _correct_writer = RedisPy::start(primary.port, "shop", "set", 2);
     let writer = RedisPy::start(replica.port, "checkout", "set", 3);
     daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[labels[0], ("lib", "redis-py")], 3.0);
-    println!("identified after {:?}", begun.elapsed());
+    println!("identified after {:?}", stopwatch.elapsed());
     let clients = until_identified(&daemon, &node);
     assert_eq!(
         (&clients["why"], &clients["commands"], &clients["clients"]),
@@ -94,8 +94,8 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
 
     daemon.until_finds(OVER_A_MINUTE, WRITES_HIT_REPLICA, &replica);
     let finding = daemon.finding(WRITES_HIT_REPLICA).expect("a finding");
-    println!("finding after {:?}: {finding:#}", begun.elapsed());
-    assert!(begun.elapsed() > SECOND * 60);
+    println!("finding after {:?}: {finding:#}", stopwatch.elapsed());
+    assert!(stopwatch.elapsed() > SECOND * 60);
     let evidence = &finding["evidence"];
     assert_eq!(
         (&finding["severity"], &evidence["why"], &evidence["commands"]),
@@ -124,8 +124,8 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
     );
 
     // `diagnose` lists once per output format, the daemon at most once in 30 s.
-    let (listed, limit) = (client_list_calls(&replica), 3 + begun.elapsed().as_secs() / 30);
-    println!("{listed} calls of CLIENT LIST in {:?}", begun.elapsed());
+    let (listed, limit) = (client_list_calls(&replica), 3 + stopwatch.elapsed().as_secs() / 30);
+    println!("{listed} calls of CLIENT LIST in {:?}", stopwatch.elapsed());
     assert!(
         (3..=limit).contains(&listed) && client_list_calls(&primary) == 0,
         "{listed} calls of CLIENT LIST, at most {limit}"

@@ -41,7 +41,7 @@ fn check_replication_loop(version: &'static str, link_up: f64) {
         (Some(0.0), Some(0.0), Some(0.0))
     );
 
-    let begun = Stopwatch::start();
+    let stopwatch = Stopwatch::start();
     a.follow(&b);
     daemon.until(SOON, REPLICATION_LOOP, &[], 1.0);
     daemon.until(SOON, NO_PRIMARY, &[], 1.0);
@@ -69,7 +69,7 @@ fn check_replication_loop(version: &'static str, link_up: f64) {
     assert_eq!((daemon.value(REPLICATION_LOOP), daemon.value(NO_PRIMARY)), (Some(0.0), Some(0.0)));
     daemon.until_primary(SOON, &a, "sole");
     let (elapsed, counted) =
-        (begun.elapsed().as_secs_f64(), daemon.value(NO_PRIMARY_SECONDS).expect("seconds"));
+        (stopwatch.elapsed().as_secs_f64(), daemon.value(NO_PRIMARY_SECONDS).expect("seconds"));
     assert!(counted >= 1.0 && counted <= elapsed + 1.0, "{counted} s of at most {elapsed} s");
     for replica in [&b, &c] {
         daemon.until_link(SOON * 2, replica, "up");
@@ -310,14 +310,14 @@ fn role_change_is_in_metrics_within_two_intervals() {
         // Each change starts at another point between two rounds.
         pause(SECOND / 7 * turn);
         let role = if turn % 2 == 0 { "master" } else { "replica" };
-        let begun = Stopwatch::start();
+        let stopwatch = Stopwatch::start();
         if turn % 2 == 0 {
             b.promote();
         } else {
             b.follow(&a);
         }
         daemon.until(SOON, "redis_role", &[("node", &node), ("role", role)], 1.0);
-        let took = begun.elapsed();
+        let took = stopwatch.elapsed();
         println!("{role} after {took:?}");
         assert!(took <= SECOND * 2, "{role} after {took:?}: the interval is 1 s");
     }

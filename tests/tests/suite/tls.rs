@@ -37,7 +37,7 @@ impl Certificates {
         certificates.sign("elsewhere", "ca", "DNS:redis.example", 20);
         certificates.sign("expired", "ca", "DNS:localhost,IP:127.0.0.1", -1);
         certificates.sign("client", "ca", "DNS:client", 20);
-        certificates.sign("stranger", "other-ca", "DNS:client", 20);
+        certificates.sign("untrusted-client", "other-ca", "DNS:client", 20);
         certificates
     }
 
@@ -189,12 +189,12 @@ fn each_tls_failure_has_its_own_log_message() {
     check(&format!("rediss://localhost:{port}"), &trust, "Expired");
     let (_strict, port) = certificates.serve("server", "yes");
     check(&format!("rediss://localhost:{port}"), &trust, "CertificateRequired");
-    let stranger = format!(
+    let untrusted_client = format!(
         "{trust}, cert_file = '{}', key_file = '{}'",
-        file("stranger.pem"),
-        file("stranger.key")
+        file("untrusted-client.pem"),
+        file("untrusted-client.key")
     );
-    check(&format!("rediss://localhost:{port}"), &stranger, "UnknownCA");
+    check(&format!("rediss://localhost:{port}"), &untrusted_client, "UnknownCA");
     let plain = Redis::start(&[]);
     check(
         &format!("rediss://127.0.0.1:{}", plain.port),

@@ -226,125 +226,167 @@ fn invalid_web_configuration_is_rejected_with_the_reason() {
     }
 }
 
+/// The log messages of a successful and a failed reload.
+const RELOADED: &str = "configuration reloaded";
+const NOT_RELOADED: &str = "configuration not reloaded";
+
+/// The TLS part of a web configuration.
+const TLS: &str = "tls_server_config:\n  cert_file: used.pem\n  key_file: used.key\n";
+
+/// Returns a web configuration with TLS and a user `prometheus`.
+fn tls_and_user(hash: &str) -> String {
+    format!("{TLS}basic_auth_users:\n  prometheus: {hash}\n")
+}
+
+/// A daemon with TLS and basic authentication, and its files.
+struct SecuredDaemon {
+    daemon: Daemon,
+    config: ConfigFile,
+    folder: Certificates,
+}
+
+impl SecuredDaemon {
+    /// Starts the daemon with the certificate `server` and the password of [`HASH`].
+    fn start(server: &Redis) -> Self {
+        let folder = Certificates::create();
+        use_certificate(&folder, "server");
+        let file = folder.path("web.yml");
+        std::fs::write(&file, tls_and_user(HASH)).expect("a file");
+        let config = ConfigFile::new(&deployment("orders", &[server]));
+        let daemon = Daemon::start(&[
+            "--config.file",
+            &config.path(),
+            "--web.enable-lifecycle",
+            "--web.config.file",
+            &file.display().to_string(),
+        ]);
+        SecuredDaemon { daemon, config, folder }
+    }
+
+    /// Replaces the web configuration.
+    fn write_web_configuration(&self, text: &str) {
+        std::fs::write(self.folder.path("web.yml"), text).expect("a file");
+    }
+
+    /// Sends a request to the daemon by a host name. Returns the status and the body.
+    fn request(&self, host: &str, path: &str, password: &str, more: &[&str]) -> (u16, String) {
+        let ca = self.folder.path("ca.pem").display().to_string();
+        let user = format!("prometheus:{password}");
+        let resolve = format!("{host}:{}:127.0.0.1", self.daemon.port);
+        let arguments = ["--cacert", &ca, "--resolve", &resolve, "-u", &user];
+        let url = format!("https://{host}:{}{path}", self.daemon.port);
+        response(&url, &[&arguments, more].concat())
+    }
+
+    /// Returns the status of `/-/healthy`.
+    fn health(&self, host: &str, password: &str) -> u16 {
+        self.request(host, "/-/healthy", password, &[]).0
+    }
+
+    /// Returns the status of `/-/healthy` with the password of [`HASH`] and of [`OTHER_HASH`].
+    fn health_by_password(&self, host: &str) -> [u16; 2] {
+        ["open-sesame", "close-sesame"].map(|password| self.health(host, password))
+    }
+
+    fn count_logged(&self, text: &str) -> usize {
+        self.daemon.log().iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Sends SIGHUP, and waits until a line with this text is logged.
+    #[track_caller]
+    fn reload_until_logged(&self, text: &str) {
+        let before = self.count_logged(text);
+        self.daemon.signal(Signal::Hangup);
+        eventually(SECOND * 5, "the reload is logged", || {
+            (self.count_logged(text) > before).then_some(())
+        });
+    }
+
+    /// Reloads, and checks that the reload fails with this problem and changes nothing.
+    #[track_caller]
+    fn check_not_reloaded(&self, problem: &str) {
+        self.reload_until_logged(NOT_RELOADED);
+        let log = self.daemon.log();
+        assert!(
+            log.iter().any(|line| line.contains(NOT_RELOADED) && line.contains(problem)),
+            "{problem}: {log:?}"
+        );
+        assert_eq!(self.health_by_password("redis.example"), [401, 200], "{problem}");
+    }
+}
+
+/// Makes a certificate and its key the ones that the web configuration names.
+fn use_certificate(folder: &Certificates, name: &str) {
+    for extension in ["pem", "key"] {
+        let [from, to] = [name, "used"].map(|name| folder.path(&format!("{name}.{extension}")));
+        std::fs::copy(from, to).expect("a file");
+    }
+}
+
 #[test]
 fn reload_applies_the_web_configuration() {
-    let (server, folder) = (Redis::start(&[]), Certificates::create());
-    let file = folder.path("web.yml");
-    let copy =
-        |from: &str, to: &str| std::fs::copy(folder.path(from), folder.path(to)).expect("a file");
-    let use_certificate = |name: &str| {
-        ["pem", "key"].map(|kind| copy(&format!("{name}.{kind}"), &format!("used.{kind}")))
-    };
-    use_certificate("server");
-    let tls = "tls_server_config:\n  cert_file: used.pem\n  key_file: used.key\n";
-    let text = |hash: &str| format!("{tls}basic_auth_users:\n  prometheus: {hash}\n");
-    std::fs::write(&file, text(HASH)).expect("a file");
-    let config = ConfigFile::new(&deployment("orders", &[&server]));
-    let arguments = [
-        "--config.file",
-        &config.path(),
-        "--web.enable-lifecycle",
-        "--web.config.file",
-        &file.display().to_string(),
-    ];
-    let daemon = Daemon::start(&arguments);
-    let ca = folder.path("ca.pem").display().to_string();
-    let request = |name: &str, path: &str, password: &str, more: &[&str]| {
-        let user = format!("prometheus:{password}");
-        let resolve = format!("{name}:{}:127.0.0.1", daemon.port);
-        let arguments = ["--cacert", &ca, "--resolve", &resolve, "-u", &user];
-        response(&format!("https://{name}:{}{path}", daemon.port), &[&arguments, more].concat())
-    };
-    let healthy = |name: &str, password: &str| request(name, "/-/healthy", password, &[]).0;
-    let count_logged = |text: &str| daemon.log().iter().filter(|line| line.contains(text)).count();
-    let reload_until_logged = |text: &str| {
-        let before = count_logged(text);
-        daemon.signal(Signal::Hangup);
-        eventually(SECOND * 5, "the reload is logged", || {
-            (count_logged(text) > before).then_some(())
-        });
-    };
-    let [reloaded, kept] = ["configuration reloaded", "configuration not reloaded"];
-    assert_eq!(
-        [healthy("localhost", "open-sesame"), healthy("localhost", "close-sesame")],
-        [200, 401]
-    );
+    let server = Redis::start(&[]);
+    let secured = SecuredDaemon::start(&server);
+    assert_eq!(secured.health_by_password("localhost"), [200, 401]);
     // A new password replaces the old one, which was accepted and cached before.
-    std::fs::write(&file, text(OTHER_HASH)).expect("a file");
+    secured.write_web_configuration(&tls_and_user(OTHER_HASH));
     assert_eq!(
-        healthy("localhost", "open-sesame"),
+        secured.health("localhost", "open-sesame"),
         200,
         "the old password is valid until the reload"
     );
-    reload_until_logged(reloaded);
-    assert_eq!(
-        [healthy("localhost", "open-sesame"), healthy("localhost", "close-sesame")],
-        [401, 200]
-    );
+    secured.reload_until_logged(RELOADED);
+    assert_eq!(secured.health_by_password("localhost"), [401, 200]);
     // A new certificate for another host name.
-    use_certificate("elsewhere");
-    reload_until_logged(reloaded);
+    use_certificate(&secured.folder, "elsewhere");
+    secured.reload_until_logged(RELOADED);
     assert_eq!(
-        [healthy("localhost", "close-sesame"), healthy("redis.example", "close-sesame")],
+        ["localhost", "redis.example"].map(|host| secured.health(host, "close-sesame")),
         [0, 200]
     );
     // The old state is kept if a file is invalid or missing, if the key belongs to another
     // certificate, or if the main configuration is invalid.
-    let check_kept = |problem: &str| {
-        reload_until_logged(kept);
-        assert!(
-            daemon.log().iter().any(|line| line.contains(kept) && line.contains(problem)),
-            "{problem}: {:?}",
-            daemon.log()
-        );
-        assert_eq!(
-            [healthy("redis.example", "open-sesame"), healthy("redis.example", "close-sesame")],
-            [401, 200],
-            "{problem}"
-        );
-    };
-    config.write("[[deployment]]\nname = 'orders'\n");
-    std::fs::write(&file, text(HASH)).expect("a file");
-    check_kept("rolecall.toml");
-    config.write(&deployment("payments", &[&server]));
+    secured.config.write("[[deployment]]\nname = 'orders'\n");
+    secured.write_web_configuration(&tls_and_user(HASH));
+    secured.check_not_reloaded("rolecall.toml");
+    secured.config.write(&deployment("payments", &[&server]));
+    let valid = tls_and_user(HASH);
     for (text, problem) in [
-        (text("open-sesame"), "basic_auth_users.prometheus: found no bcrypt hash"),
-        (text("47110815"), "basic_auth_users.prometheus: found no bcrypt hash"),
-        (text(HASH).replace("used.key", "client.key"), "cert_file and key_file"),
-        (text(HASH).replace("cert_file", "certificate"), "unknown field `certificate`"),
+        (tls_and_user("open-sesame"), "basic_auth_users.prometheus: found no bcrypt hash"),
+        (tls_and_user("47110815"), "basic_auth_users.prometheus: found no bcrypt hash"),
+        (valid.replace("used.key", "client.key"), "cert_file and key_file"),
+        (valid.replace("cert_file", "certificate"), "unknown field `certificate`"),
     ] {
-        std::fs::write(&file, text).expect("a file");
-        check_kept(problem);
+        secured.write_web_configuration(&text);
+        secured.check_not_reloaded(problem);
     }
-    let (status, body) = request("redis.example", "/-/reload", "close-sesame", &["-X", "POST"]);
+    let post = ["-X", "POST"];
+    let (status, body) = secured.request("redis.example", "/-/reload", "close-sesame", &post);
     assert_eq!(status, 500);
     assert!(
         body.starts_with("configuration not reloaded: --web.config.file: ")
             && body.contains("web.yml: tls_server_config: "),
         "{body}"
     );
-    let (_, metrics) = request("redis.example", "/metrics", "close-sesame", &[]);
+    let (_, metrics) = secured.request("redis.example", "/metrics", "close-sesame", &[]);
     assert!(metrics.contains("\nrolecall_config_last_reload_successful 0\n"), "{metrics}");
     assert!(!metrics.contains("payments"), "the valid main configuration is not applied either");
-    std::fs::remove_file(&file).expect("a file");
-    check_kept("No such file");
+    std::fs::remove_file(secured.folder.path("web.yml")).expect("a file");
+    secured.check_not_reloaded("No such file");
     // Disabling TLS needs a restart. The users change nevertheless.
-    std::fs::write(&file, text(HASH).replace(tls, "")).expect("a file");
-    reload_until_logged("only changes with a restart");
+    secured.write_web_configuration(&valid.replace(TLS, ""));
+    secured.reload_until_logged("only changes with a restart");
     eventually(SECOND * 5, "the configuration is reloaded", || {
-        (count_logged(reloaded) == 3).then_some(())
+        (secured.count_logged(RELOADED) == 3).then_some(())
     });
     assert_eq!(
-        count_logged("key=tls_server_config found=absent used=present"),
+        secured.count_logged("key=tls_server_config found=absent used=present"),
         1,
         "{:?}",
-        daemon.log()
+        secured.daemon.log()
     );
-    assert_eq!(
-        [healthy("redis.example", "open-sesame"), healthy("redis.example", "close-sesame")],
-        [200, 401]
-    );
-    let log = daemon.log().concat();
+    assert_eq!(secured.health_by_password("redis.example"), [200, 401]);
+    let log = secured.daemon.log().concat();
     assert!(
         ["sesame", HASH, OTHER_HASH, "47110815"].iter().all(|secret| !log.contains(secret)),
         "{log}"

@@ -36,9 +36,9 @@ fn idle_cluster_gets_few_commands() {
                 .map(|node| ["nodes", "info"].map(|command| calls(node, command)))
                 .collect()
         };
-        let (first, begun) = (count(), Stopwatch::start());
+        let (first, stopwatch) = (count(), Stopwatch::start());
         pause(WINDOW);
-        let (last, seconds) = (count(), begun.elapsed().as_secs_f64());
+        let (last, seconds) = (count(), stopwatch.elapsed().as_secs_f64());
         let increases: Vec<[u64; 2]> = first
             .iter()
             .zip(&last)

@@ -63,8 +63,8 @@ fn polling_200_masters_costs_sentinels_little() {
             })
             .collect();
         println!(
-            "sentinel {index}: {:.1}% of a core more than {:.1}%, {commands:+.1} commands/s to {:.1}; \
-             in {WINDOW:?} {sent:?}",
+            "sentinel {index}: {:.1}% of a core more than {:.1}%, {commands:+.1} commands/s to \
+             {:.1}; in {WINDOW:?} {sent:?}",
             processor * 100.0,
             without[index].0 * 100.0,
             without[index].1
@@ -116,9 +116,9 @@ fn measure(sentinels: &[Server], window: Duration) -> Vec<(f64, f64)> {
             .map(|sentinel| (processor_time(sentinel.id()), commands(sentinel)))
             .collect()
     };
-    let (before, begun) = (read(), Stopwatch::start());
+    let (before, stopwatch) = (read(), Stopwatch::start());
     pause(window);
-    let (after, seconds) = (read(), begun.elapsed().as_secs_f64());
+    let (after, seconds) = (read(), stopwatch.elapsed().as_secs_f64());
     let pairs = before.iter().zip(after);
     pairs
         .map(|(before, after)| ((after.0 - before.0) / seconds, (after.1 - before.1) / seconds))
