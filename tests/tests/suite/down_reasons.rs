@@ -1,5 +1,5 @@
-//! Each reason of the closed set, caused for real, bounded in time and in memory. Those that are not here: `dns`, `refused`, `timeout`,
-//! `auth` and `maxclients` are in `down.rs`, `tls` is in `tls.rs`.
+//! Causes of the values of `redis_down_reason`, with bounds for time and memory. `dns`, `refused`,
+//! `timeout`, `auth` and `maxclients` are tested in `down.rs`, `tls` in `tls.rs`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -18,14 +18,14 @@ fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
     let daemon = Daemon::start(&[url]);
     daemon.until(limit, "redis_down_reason", &[("reason", reason)], 1.0);
     assert!(daemon.samples().get("redis_poll_failures_total", &[("reason", reason)]) >= Some(1.0));
-    // What an endless reply took goes back to the system within a second.
+    // The memory of an endless reply is returned to the system within a second.
     let resident = || daemon.value("process_resident_memory_bytes").filter(|bytes| *bytes < 200e6);
     eventually(SECOND * 5, "memory is bounded", resident);
     daemon
 }
 
 #[test]
-fn reset() {
+fn connection_reset_is_reason_reset() {
     // Closing a socket with unread data resets the connection.
     let peer = Peer::start(|stream| {
         pause(SECOND / 10);
@@ -35,9 +35,9 @@ fn reset() {
 }
 
 #[test]
-fn closed() {
+fn orderly_close_is_reason_closed() {
     let peer = Peer::start(|stream| {
-        // The peer may be gone already.
+        // The peer may have closed the connection already.
         let _ = stream.shutdown(Shutdown::Write);
         pause(SECOND);
     });
@@ -45,19 +45,19 @@ fn closed() {
 }
 
 #[test]
-fn protocol() {
+fn invalid_reply_is_reason_protocol() {
     let peer = Peer::start(|stream| {
         until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     });
     check(&peer.url(), "protocol", SECOND * 5);
-    // A reply that is one, but none to INFO.
+    // A valid reply that is no reply to INFO.
     let peer =
         Peer::start(|stream| until_info(stream, |stream| stream.write_all(b"$5\r\nhello\r\n")));
     check(&peer.url(), "protocol", SECOND * 5);
 }
 
-/// A reply that does not end.
-fn endless(stream: &mut TcpStream) -> std::io::Result<()> {
+/// Sends a bulk reply that never ends.
+fn send_endless_reply(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.write_all(b"$99999999999\r\n")?;
     loop {
         stream.write_all(&[b'x'; 8192])?;
@@ -65,39 +65,40 @@ fn endless(stream: &mut TcpStream) -> std::io::Result<()> {
 }
 
 #[test]
-fn toolarge() {
-    let peer = Peer::start(move |stream| until_info(stream, endless));
+fn endless_reply_is_reason_toolarge() {
+    let peer = Peer::start(move |stream| until_info(stream, send_endless_reply));
     let daemon = check(&peer.url(), "toolarge", SECOND * 8);
-    // Attempt after attempt, memory stays bounded.
+    // Memory stays bounded over many attempts.
     for _ in 0..50 {
         pause(SECOND / 10);
         assert!(daemon.value("process_resident_memory_bytes") < Some(900e6), "memory is bounded");
     }
-    // From the first byte on, already while connecting.
-    let peer = Peer::start(move |mut stream| drop(endless(&mut stream)));
+    // The reply can also be endless while connecting.
+    let peer = Peer::start(move |mut stream| drop(send_endless_reply(&mut stream)));
     check(&peer.url(), "toolarge", SECOND * 8);
 }
 
 #[test]
-fn a_sentinel_whose_message_does_not_end_is_not_listened_to() {
+fn endless_sentinel_message_ends_the_subscription() {
     let subscribed = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&subscribed);
     let peer = Peer::start(move |mut stream| {
         let mut request = [0; 4096];
         while let Ok(length @ 1..) = stream.read(&mut request) {
             let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
-            let answered = match () {
+            let result = match () {
                 () if text.contains("PSUBSCRIBE") => {
                     count.fetch_add(1, Ordering::Relaxed);
-                    let confirmed = |pattern, number| {
+                    let confirmation = |pattern, number| {
                         format!("*3\r\n$10\r\npsubscribe\r\n$2\r\n{pattern}\r\n:{number}\r\n")
                     };
-                    let begun = "*4\r\n$8\r\npmessage\r\n$2\r\n+*\r\n$6\r\n+sdown\r\n";
-                    let message = [&confirmed("+*", 1), &confirmed("-*", 2), begun].concat();
-                    // By then it is open.
+                    let endless_message = "*4\r\n$8\r\npmessage\r\n$2\r\n+*\r\n$6\r\n+sdown\r\n";
+                    let message =
+                        [&confirmation("+*", 1), &confirmation("-*", 2), endless_message].concat();
+                    // The subscription is established before the endless part.
                     stream.write_all(message.as_bytes()).and_then(|()| {
                         pause(SECOND * 2);
-                        endless(&mut stream)
+                        send_endless_reply(&mut stream)
                     })
                 }
                 () if text.contains("CLIENT") => stream.write_all(b":1\r\n"),
@@ -106,22 +107,22 @@ fn a_sentinel_whose_message_does_not_end_is_not_listened_to() {
                 }
                 () => stream.write_all(b"-ERR unknown command\r\n"),
             };
-            if answered.is_err() {
+            if result.is_err() {
                 return;
             }
         }
     });
     let daemon = Daemon::start(&[&format!("sentinel://127.0.0.1:{}/mymaster", peer.port)]);
-    let begun = Stopwatch::start();
-    while begun.elapsed() < SECOND * 15 {
+    let stopwatch = Stopwatch::start();
+    while stopwatch.elapsed() < SECOND * 15 {
         pause(SECOND / 10);
         assert!(daemon.value("process_resident_memory_bytes") < Some(900e6), "memory is bounded");
     }
-    assert!(subscribed.load(Ordering::Relaxed) >= 2, "it is given up, and tried again");
+    assert!(subscribed.load(Ordering::Relaxed) >= 2, "the subscription is ended and tried again");
 }
 
 #[test]
-fn noperm() {
+fn forbidden_info_is_reason_noperm() {
     let server = Redis::start(&["--user", "rolecall", "on", ">secret", "-@all", "+ping"]);
     let daemon =
         check(&format!("redis://rolecall:secret@{}", server.address()), "noperm", SECOND * 5);
@@ -133,16 +134,17 @@ fn noperm() {
     let before = refused();
     pause(SECOND * 5);
     let after = refused();
-    // Five rounds, but with a growing delay between attempts, each of which is refused up to three times.
+    // Five rounds pass, but the delay between attempts grows. Each attempt is refused up to three
+    // times.
     assert!(after <= before.map(|before| before + 12), "{before:?} {after:?}");
     drop(daemon);
 }
 
 #[test]
-fn unsupported() {
+fn unknown_command_is_reason_unsupported() {
     let server = Redis::start(&["--rename-command", "INFO", ""]);
     check(&server.url(), "unsupported", SECOND * 5);
-    // A server that does not know AUTH quotes what it was sent.
+    // A server without AUTH quotes the arguments in its error.
     let server = Redis::start(&["--rename-command", "AUTH", ""]);
     let daemon =
         check(&format!("redis://rolecall:s3cret@{}", server.address()), "unsupported", SECOND * 5);
@@ -155,7 +157,7 @@ fn unsupported() {
 }
 
 #[test]
-fn busy() {
+fn endless_script_is_reason_busy() {
     let server = Redis::start(&["--busy-reply-threshold", "100"]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
@@ -167,42 +169,42 @@ fn busy() {
         "0",
     ]));
     daemon.until(SECOND * 5, "redis_writes_refused", &[("reason", "busy")], 1.0);
-    assert_eq!(daemon.value("redis_up"), Some(1.0), "a script of a second is no outage");
+    assert_eq!(daemon.value("redis_up"), Some(1.0), "a script that runs for a second is no outage");
     daemon.until(SECOND * 6, "redis_down_reason", &[("reason", "busy")], 1.0);
-    // Nobody can write, and that is what is said: not that there is no primary.
+    // The finding is that writes are blocked, not that there is no primary.
     assert_eq!(daemon.value("redis_deployment_writable"), Some(0.0));
     assert!(
         daemon.findings().iter().any(|(kind, _)| kind == "RedisWritesBlocked"),
         "{:?}",
         daemon.findings()
     );
-    // While it refuses, only INFO is sent, once a round.
-    let sent = |daemon: &Daemon| {
+    // While the server refuses commands, only one INFO per round is sent.
+    let counters = |daemon: &Daemon| {
         let samples = daemon.samples();
-        let all: f64 = ["INFO", "CONFIG", "SLOWLOG", "CLIENT"]
+        let commands: f64 = ["INFO", "CONFIG", "SLOWLOG", "CLIENT"]
             .iter()
             .filter_map(|name| samples.get("rolecall_commands_total", &[("command", name)]))
             .sum();
-        (all, samples.get("redis_polls_total", &[]).expect("polls"))
+        (commands, samples.get("redis_polls_total", &[]).expect("polls"))
     };
-    let before = sent(&daemon);
+    let before = counters(&daemon);
     pause(SECOND * 12);
-    let after = sent(&daemon);
+    let after = counters(&daemon);
     assert!(after.0 - before.0 <= after.1 - before.1 + 1.0, "{before:?} {after:?}");
     server.cli(&["SCRIPT", "KILL"]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
-    let told = daemon.samples().get("redis_errors_total", &[("err", "BUSY")]);
+    let errors = daemon.samples().get("redis_errors_total", &[("err", "BUSY")]);
     assert!(
-        told.is_none_or(|told| told < 1.0),
-        "only we were told BUSY, and that is not counted: {told:?}"
+        errors.is_none_or(|errors| errors < 1.0),
+        "only Rolecall received BUSY, which is not counted: {errors:?}"
     );
     drop(script);
 }
 
 #[test]
-fn identity() {
+fn foreign_server_is_reason_identity() {
     let (known, other) = (Redis::start(&[]), Redis::start(&[]));
-    // The replica shares a history with the known node: leading there is no mistake of this kind.
+    // The replica has the replication history of the known node, so it is not a foreign server.
     let related = known.replica();
     pause(SECOND * 4);
     let proxy = Proxy::start(known.port);
@@ -216,12 +218,12 @@ fn identity() {
 }
 
 #[test]
-fn unreachable() {
+fn missing_route_is_reason_unreachable() {
     let namespace = Namespace::add();
     let mut command = namespace.command(&Daemon::binary().display().to_string());
     command.args(["serve", "--web.listen-address", "127.0.0.1:9121", "redis://10.99.0.1:6379"]);
     let _daemon = Process::start(&mut command);
-    eventually(SECOND * 10, "unreachable", || {
+    eventually(SECOND * 10, "the reason is unreachable", || {
         let output = namespace
             .command("curl")
             .args(["-s", "http://127.0.0.1:9121/metrics"])
@@ -234,7 +236,7 @@ fn unreachable() {
 }
 
 #[test]
-fn local() {
+fn exhausted_file_descriptors_are_reason_local() {
     let server = Redis::start(&[]);
     let nodes: Vec<_> =
         (0..60).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
@@ -246,7 +248,7 @@ fn local() {
         Command::new("sh").args(["-c", script, &binary]),
         &["--config.file", &file.path()],
     );
-    eventually(SECOND * 10, "some nodes are read and the others are local failures", || {
+    eventually(SECOND * 10, "some nodes are up and the others have the reason local", || {
         let samples = daemon.samples();
         let (up, local) = (
             samples.get("redis_deployment_nodes", &[("state", "answering")])?,
@@ -264,10 +266,11 @@ fn local() {
     );
 }
 
-/// A network namespace with nothing but a loopback interface; removed with the value.
+/// A network namespace with only a loopback interface. It is removed on drop.
 struct Namespace(String);
 
 impl Namespace {
+    /// Adds the namespace.
     fn add() -> Self {
         let namespace = Namespace(format!("rolecall-{}", std::process::id()));
         let status = Command::new("ip").args(["netns", "add", &namespace.0]).status().expect("ip");
@@ -278,7 +281,7 @@ impl Namespace {
         namespace
     }
 
-    /// A command that runs inside.
+    /// Returns a command that runs in the namespace.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.0, program]);

@@ -1,13 +1,13 @@
-//! Replicas that get all of their data again: once, for ever, or when it is needed; on real servers.
+//! Full resyncs on real servers: single ones, and loops of failing ones.
 
 use std::time::Duration;
 
 use tests::{Daemon, Disk, Redis, SECOND, diagnose, eventually, has, pause};
 
-/// The longest that a change may take to show, on a busy machine: nodes that were gone are asked again after up to 10 s.
+/// Timeout for changes on a busy machine. Nodes that were down are polled again after up to 10 s.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Fills a server with that many megabytes, which do not shrink in a snapshot.
+/// Fills a server with this many megabytes of data and disables RDB compression.
 fn fill(server: &Redis, megabytes: u32) {
     for (parameter, value) in [("rdbcompression", "no"), ("save", "")] {
         server.cli(&["CONFIG", "SET", parameter, value]);
@@ -17,16 +17,16 @@ fn fill(server: &Redis, megabytes: u32) {
     server.cli(&["EVAL", script, "0", &megabytes.to_string()]);
 }
 
-/// Waits until a replica is told to synchronise again and again, and checks that it is told so for as long as it does.
+/// Waits until a full sync loop of the replica is reported. Checks that the finding persists.
 #[track_caller]
-fn until_looping(daemon: &Daemon, primary: &Redis, replica: &Redis) {
-    let looping = daemon.until(
+fn until_sync_looping(daemon: &Daemon, primary: &Redis, replica: &Redis) {
+    let took = daemon.until(
         LIMIT,
         "redis_link_state",
         &[("node", &replica.address()), ("state", "sync_looping")],
         1.0,
     );
-    println!("looping after {looping:?}");
+    println!("sync looping after {took:?}");
     daemon.until_finds(LIMIT, "RedisFullSyncLoop", replica);
     assert!(
         daemon.samples().get("redis_replica_resyncs_full_total", &[("node", &primary.address())])
@@ -38,17 +38,17 @@ fn until_looping(daemon: &Daemon, primary: &Redis, replica: &Redis) {
     }
 }
 
-/// A full disk makes a synchronisation begin again and again, until there is space.
+/// Checks that a full disk causes a full sync loop, which ends when space is free.
 fn check_full_disk(disk: &Disk, primary: &Redis, replica: &Redis) {
     fill(primary, 8);
     let daemon = Daemon::watch(&[primary, replica]);
     daemon.until(LIMIT, "redis_up", &[("node", &replica.address())], 1.0);
     disk.fill();
     replica.follow(primary);
-    until_looping(&daemon, primary, replica);
-    let (_, text, found) = diagnose(&[primary, replica]);
-    let about = found.iter().any(|(_, node)| node.as_ref() == Some(&replica.address()));
-    assert!(about, "a replica that never gets its data: {text}");
+    until_sync_looping(&daemon, primary, replica);
+    let (_, text, findings) = diagnose(&[primary, replica]);
+    let has_finding = findings.iter().any(|(_, node)| node.as_ref() == Some(&replica.address()));
+    assert!(has_finding, "a finding about the replica that never gets its data: {text}");
     disk.free();
     daemon.until_link(LIMIT, replica, "up");
     primary.cli(&["BGSAVE"]);
@@ -56,7 +56,7 @@ fn check_full_disk(disk: &Disk, primary: &Redis, replica: &Redis) {
 }
 
 #[test]
-fn a_full_disk_of_the_replica_makes_it_synchronise_for_ever() {
+fn full_disk_on_the_replica_causes_a_full_sync_loop() {
     let disk = Disk::of(30);
     let primary = Redis::start(&[]);
     let replica = Redis::start(&["--dir", &disk.folder()]);
@@ -64,7 +64,7 @@ fn a_full_disk_of_the_replica_makes_it_synchronise_for_ever() {
 }
 
 #[test]
-fn a_full_disk_of_the_master_makes_its_replica_synchronise_for_ever() {
+fn full_disk_on_the_master_causes_a_full_sync_loop() {
     let disk = Disk::of(30);
     let primary = Redis::start(&["--repl-diskless-sync", "no", "--dir", &disk.folder()]);
     let replica = Redis::start(&[]);
@@ -72,7 +72,7 @@ fn a_full_disk_of_the_master_makes_its_replica_synchronise_for_ever() {
 }
 
 #[test]
-fn a_replica_that_is_cut_off_for_the_writes_meanwhile_synchronises_for_ever() {
+fn exceeded_output_buffer_causes_a_full_sync_loop() {
     let limit =
         ["--client-output-buffer-limit", "replica 64kb 64kb 0", "--repl-backlog-size", "16kb"];
     let primary = Redis::start(&[&limit[..], &["--rdb-key-save-delay", "100000"]].concat());
@@ -83,19 +83,19 @@ fn a_replica_that_is_cut_off_for_the_writes_meanwhile_synchronises_for_ever() {
     let daemon = Daemon::watch(&[&primary, &replica]);
     daemon.until(LIMIT, "redis_up", &[("node", &replica.address())], 1.0);
     replica.follow(&primary);
-    let written = "x".repeat(50_000);
-    eventually(LIMIT, "a loop", || {
-        primary.cli(&["SET", "written", &written]);
+    let value = "x".repeat(50_000);
+    eventually(LIMIT, "a full sync loop", || {
+        primary.cli(&["SET", "written", &value]);
         daemon.finds("RedisFullSyncLoop", &replica).then_some(())
     });
-    // Nobody writes any more.
+    // The writes have stopped.
     daemon.until_link(LIMIT, &replica, "up");
     daemon.until_healthy(LIMIT, &[&primary, &replica]);
 }
 
 #[test]
-fn a_new_replica_needs_nobody() {
-    // Some 8 s of synchronisation; the reads that it refuses meanwhile nobody has asked it for.
+fn new_replica_in_its_first_sync_has_no_findings() {
+    // The full resync takes about 8 s. No client reads from the replica during that time.
     let primary =
         Redis::start(&["--rdb-key-save-delay", "200000", "--repl-diskless-sync-delay", "3"]);
     fill(&primary, 25);
@@ -107,30 +107,30 @@ fn a_new_replica_needs_nobody() {
     let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let mut refused = false;
-    eventually(LIMIT, "synchronised", || {
-        let (found, samples) = (daemon.findings(), daemon.samples());
+    eventually(LIMIT, "the replica is synchronised", || {
+        let (findings, samples) = (daemon.findings(), daemon.samples());
         for kind in [
             "RedisFullSyncLoop",
             "RedisReplicaRejectsReads",
             "RedisReplicaOrphaned",
             "RedisReplicationAuthFailing",
         ] {
-            assert!(!has(&found, kind, &replica), "{found:?}");
+            assert!(!has(&findings, kind, &replica), "{findings:?}");
         }
         refused |= samples.get("redis_reads_refused", &[("node", &node), ("reason", "masterdown")])
             == Some(1.0);
         (samples.get("redis_link_state", &[("node", &node), ("state", "up")]) == Some(1.0))
             .then_some(())
     });
-    assert!(refused, "it did refuse reads");
+    assert!(refused, "the replica refused reads during the resync");
     daemon.until(LIMIT, "redis_reads_refused", &[("node", &node), ("reason", "masterdown")], 0.0);
     daemon.until_healthy(LIMIT, &[&primary, &replica]);
     assert_eq!(daemon.samples().get("redis_link_drops_total", &[("node", &node)]), Some(0.0));
 }
 
 #[test]
-fn several_new_replicas_at_once_are_no_loop() {
-    // Each is one more synchronisation of the same primary, while none of them stands yet.
+fn several_new_replicas_are_no_full_sync_loop() {
+    // Each replica causes one full resync of the same primary before any of them is linked.
     let primary = Redis::start(&["--rdb-key-save-delay", "200000"]);
     fill(&primary, 15);
     let replicas = [(); 5].map(|()| Redis::start(&[]));
@@ -142,7 +142,7 @@ fn several_new_replicas_at_once_are_no_loop() {
         replica.follow(&primary);
         pause(SECOND / 2);
     }
-    eventually(LIMIT, "all are synchronised", || {
+    eventually(LIMIT, "all replicas are synchronised", || {
         assert!(
             daemon.findings().iter().all(|(kind, _)| kind != "RedisFullSyncLoop"),
             "{:?}",
@@ -158,8 +158,9 @@ fn several_new_replicas_at_once_are_no_loop() {
     daemon.until_healthy(LIMIT, &nodes);
 }
 
-/// Writes to a replica that was made writable for that, and then does something to it that gives it all of its primary's data again.
-fn check_rebuilt(options: &[&str], rebuild: impl FnOnce(&Redis, &mut Redis)) {
+/// Makes a replica writable and writes to it. Checks that the full resync which `resync` causes
+/// clears the divergence.
+fn check_divergence_cleared(options: &[&str], resync: impl FnOnce(&Redis, &mut Redis)) {
     let primary = Redis::start(options);
     for key in 0..10 {
         primary.cli(&["SET", &format!("key{key}"), "x"]);
@@ -173,8 +174,8 @@ fn check_rebuilt(options: &[&str], rebuild: impl FnOnce(&Redis, &mut Redis)) {
     replica.cli(&["SET", "stray", "x"]);
     daemon.until(LIMIT, "redis_replica_diverged", &[("node", &node)], 1.0);
     replica.cli(&["CONFIG", "SET", "replica-read-only", "yes"]);
-    rebuild(&primary, &mut replica);
-    eventually(LIMIT, "a full synchronisation", || {
+    resync(&primary, &mut replica);
+    eventually(LIMIT, "a full resync", || {
         (primary.info("sync_full")? == "2" && replica.info("loading")? == "0").then_some(())
     });
     daemon.until(LIMIT, "redis_replica_diverged", &[("node", &node)], 0.0);
@@ -183,35 +184,36 @@ fn check_rebuilt(options: &[&str], rebuild: impl FnOnce(&Redis, &mut Redis)) {
     daemon.until_healthy(LIMIT, &[&primary, &replica]);
 }
 
-fn follow_anew(primary: &Redis, replica: &mut Redis) {
+fn promote_and_follow(primary: &Redis, replica: &mut Redis) {
     replica.promote();
     replica.follow(primary);
 }
 
-fn start_without_data(_: &Redis, replica: &mut Redis) {
+fn restart_without_data(_: &Redis, replica: &mut Redis) {
     replica.kill();
-    // What the first synchronisation left there.
+    // The first full resync left this file.
     std::fs::remove_file(replica.directory().join("dump.rdb")).expect("removed");
     replica.restart();
 }
 
 #[test]
-fn a_replica_that_follows_anew_is_its_primary_s_again() {
-    // A second or two of synchronisation, which rounds see.
-    check_rebuilt(&["--rdb-key-save-delay", "250000"], follow_anew);
+fn slow_full_resync_clears_the_divergence() {
+    // The full resync takes one or two seconds, so that a round sees it.
+    check_divergence_cleared(&["--rdb-key-save-delay", "250000"], promote_and_follow);
 }
 
 #[test]
-fn a_replica_that_follows_anew_between_two_rounds_is_its_primary_s_again() {
-    check_rebuilt(&[], follow_anew);
+fn fast_full_resync_clears_the_divergence() {
+    // The full resync ends between two rounds.
+    check_divergence_cleared(&[], promote_and_follow);
 }
 
 #[test]
-fn a_replica_that_starts_without_data_is_its_primary_s_again() {
-    check_rebuilt(&["--rdb-key-save-delay", "250000"], start_without_data);
+fn slow_restart_without_data_clears_the_divergence() {
+    check_divergence_cleared(&["--rdb-key-save-delay", "250000"], restart_without_data);
 }
 
 #[test]
-fn a_replica_that_starts_without_data_between_two_rounds_is_its_primary_s_again() {
-    check_rebuilt(&[], start_without_data);
+fn fast_restart_without_data_clears_the_divergence() {
+    check_divergence_cleared(&[], restart_without_data);
 }

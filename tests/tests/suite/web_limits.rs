@@ -1,4 +1,4 @@
-//! What clients of the web server may do to it: nothing that others notice for long.
+//! Limits of the web server for connections, requests and slow clients.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ fn connect(daemon: &Daemon) -> TcpStream {
     stream
 }
 
-/// Whether the daemon closed a connection.
+/// Returns true if the daemon has closed the connection.
 fn is_closed(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket");
     matches!(stream.read(&mut [0; 1024]), Ok(0))
@@ -21,19 +21,20 @@ fn is_closed(stream: &mut TcpStream) -> bool {
 }
 
 #[test]
-fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
+fn idle_and_slow_connections_are_closed() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     let before = daemon.value("process_resident_memory_bytes").expect("memory");
     let mut idle: Vec<_> = (0..2000).map(|_| connect(&daemon)).collect();
-    let (closed, _) = eventually(SECOND * 10, "those above the limit are closed", || {
+    let (closed, _) = eventually(SECOND * 10, "connections above the limit are closed", || {
         let closed = idle.iter_mut().filter_map(|stream| is_closed(stream).then_some(())).count();
         (closed >= 970).then_some(closed)
     });
-    assert!(closed <= 1000, "{closed} of 2000 were closed at once");
-    // The others are closed when they sent no request for half a minute: half send a head that never ends, half send nothing at all.
+    assert!(closed <= 1000, "{closed} of 2000 connections were closed at once");
+    // The others are closed after 30 seconds without a complete request. Half of them send an
+    // endless head, the others nothing.
     for stream in idle.iter_mut().step_by(2) {
-        // Those that were closed cannot be written to.
+        // Writing to a closed connection fails.
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nX-Slow: ");
     }
     let scrape = || {
@@ -47,27 +48,28 @@ fn thousands_of_idle_connections_and_slow_heads_come_to_an_end() {
             .read_to_string()
             .ok()
     };
-    let (text, took) = eventually(SECOND * 40, "scrapes get through again", scrape);
+    let (text, took) = eventually(SECOND * 40, "scrapes succeed again", scrape);
     assert!(text.contains("redis_up{"));
-    let ((), all) = eventually(SECOND * 20, "every one is closed", || {
+    let ((), took_all) = eventually(SECOND * 20, "all connections are closed", || {
         idle.iter_mut().all(is_closed).then_some(())
     });
     let after = daemon.value("process_resident_memory_bytes").expect("memory");
     assert!(after - before < 60e6, "{before} and {after} bytes");
     println!(
-        "{closed} of 2000 closed at once, scrapes get through after {took:?}, all closed after {:?}, {} kB more",
-        took + all,
+        "{closed} of 2000 closed at once, scrapes succeed after {took:?}, all closed after {:?}, \
+         {} kB more",
+        took + took_all,
         (after - before) / 1e3
     );
 }
 
 #[test]
-fn heads_and_bodies_are_bounded() {
+fn request_heads_and_bodies_are_limited() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
-    let answer = |request: &[u8]| {
+    let status_line = |request: &[u8]| {
         let mut stream = connect(&daemon);
-        // A server that has read enough may close before all is written.
+        // The server may close the connection before the request is complete.
         let _ = stream.write_all(request);
         let mut text = Vec::new();
         let _ = stream.read_to_end(&mut text);
@@ -75,19 +77,20 @@ fn heads_and_bodies_are_bounded() {
     };
     let long =
         format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 20));
-    assert!(answer(long.as_bytes()).contains(" 431 "), "{}", answer(long.as_bytes()));
+    assert!(status_line(long.as_bytes()).contains(" 431 "), "{}", status_line(long.as_bytes()));
     let many = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{}\r\n", "X-Many: x\r\n".repeat(500));
-    assert!(answer(many.as_bytes()).contains(" 431 "));
-    let body = [&b"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100000000\r\n\r\n"[..], &vec![b'x'; 1 << 20]]
-        .concat();
-    assert!(answer(&body).contains(" 405 "));
-    assert!(answer(b"nonsense\r\n\r\n").contains(" 400 "));
+    assert!(status_line(many.as_bytes()).contains(" 431 "));
+    let head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                 Content-Length: 100000000\r\n\r\n";
+    let body = [&head[..], &vec![b'x'; 1 << 20]].concat();
+    assert!(status_line(&body).contains(" 405 "));
+    assert!(status_line(b"nonsense\r\n\r\n").contains(" 400 "));
     assert_eq!(daemon.get("/metrics", "").status, 200);
 }
 
 #[test]
-fn slow_readers_do_not_keep_others_from_reading() {
-    // Many nodes make an answer that no socket buffer swallows.
+fn slow_readers_do_not_block_other_requests() {
+    // With 300 nodes the response exceeds every socket buffer.
     let server = Redis::start(&[]);
     let nodes: Vec<_> =
         (0..300).map(|node| format!("{{ url = '{}', name = 'n{node}' }}", server.url())).collect();
@@ -96,7 +99,7 @@ fn slow_readers_do_not_keep_others_from_reading() {
     daemon.until(SECOND * 20, "redis_deployment_nodes", &[("state", "answering")], 300.0);
     let slow: Vec<_> = (0..60)
         .map(|_| {
-            // A small buffer and small segments, so that the kernels do neither read nor write much for us.
+            // A small buffer and small segments keep the kernel from buffering the response.
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
             socket.set_recv_buffer_size(4096).expect("a socket");
             socket.set_tcp_mss(536).expect("a socket");
@@ -105,37 +108,38 @@ fn slow_readers_do_not_keep_others_from_reading() {
                 .expect("a connection");
             let mut stream = TcpStream::from(socket);
             stream.set_read_timeout(Some(SECOND * 5)).expect("a socket");
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("taken");
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("request sent");
             stream
         })
         .collect();
-    // Only the beginning of an answer is read here: the whole of one takes its time.
+    // Reads only the beginning of a response, since the complete one takes long.
     let (refused, _) = eventually(SECOND * 5, "the limit is reached", || {
         let mut stream = connect(&daemon);
         stream
             .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .expect("taken");
-        let mut begin = [0; 1024];
-        let length = stream.read(&mut begin).unwrap_or_default();
-        Some(String::from_utf8_lossy(&begin[..length]).into_owned())
-            .filter(|begin| begin.contains(" 503 "))
+            .expect("request sent");
+        let mut start = [0; 1024];
+        let length = stream.read(&mut start).unwrap_or_default();
+        Some(String::from_utf8_lossy(&start[..length]).into_owned())
+            .filter(|start| start.contains(" 503 "))
     });
     assert!(
         refused.contains("Limit of concurrent requests reached (40), try again later.\n"),
         "{refused}"
     );
     assert_eq!(daemon.get("/-/healthy", "").status, 200);
-    // After ten seconds the slow ones are given up, and what they got does not look whole. A small part needs the same permit as the whole.
+    // After ten seconds the slow responses are aborted and remain incomplete. A small request needs
+    // the same permit as a large one.
     let small = "/metrics?collect[]=exporter";
-    let ((), took) = eventually(SECOND * 20, "others get through", || {
+    let ((), took) = eventually(SECOND * 20, "other requests succeed", || {
         (daemon.get(small, "").status == 200).then_some(())
     });
-    let whole = slow.into_iter().filter_map(|mut stream| {
+    let complete = slow.into_iter().filter_map(|mut stream| {
         let mut text = Vec::new();
-        // An answer that was cut ends in an error of the connection.
+        // An aborted response ends in a connection error.
         let _ = stream.read_to_end(&mut text);
         text.ends_with(b"0\r\n\r\n").then_some(())
     });
-    assert!(whole.count() <= 20, "only those that were refused at once are whole");
-    println!("others get through after {took:?}");
+    assert!(complete.count() <= 20, "only the responses that were refused at once are complete");
+    println!("other requests succeed after {took:?}");
 }

@@ -1,11 +1,12 @@
-//! A server that hangs: unknown at first, then down, and back on the same connection; and the others do not notice.
+//! Nodes that hang: unknown at first, then down, and up again on the same connection. Other nodes
+//! are not affected.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use tests::{Daemon, Redis, SECOND, Signal, deployment, eventually, pause};
 
 #[test]
-fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
+fn hanging_server_delays_no_round_and_keeps_its_connection() {
     let primary = Redis::start(&[]);
     let (hung, other) = (primary.replica(), primary.replica());
     let daemon = Daemon::watch(&[&primary, &hung, &other]);
@@ -26,71 +27,72 @@ fn a_hung_server_delays_nobody_and_comes_back_on_the_same_connection() {
     assert_eq!(
         samples.get("redis_up", &labels),
         Some(1.0),
-        "a missed round is unknown, not evidence"
+        "a single missed poll does not mark a node down"
     );
     assert_eq!(
         samples.get("redis_role", &[labels[0], ("role", "replica")]),
         Some(1.0),
-        "what it said last is kept"
+        "the last known role is kept"
     );
-    // Stopped after a round began, it is asked in the next, and has missed it at that round's deadline.
+    // If the server stops after a round began, the next round polls it and misses at its deadline.
     assert!(counted <= SECOND * 2, "counted after {counted:?}");
 
-    // While it hangs, rounds close as soon as the others answered.
+    // While it hangs, a round ends as soon as the other nodes have replied.
     let before = daemon.samples();
     pause(SECOND * 3);
-    let (after, asked) = (daemon.samples(), daemon.get("/metrics", ""));
+    let (after, metrics) = (daemon.samples(), daemon.get("/metrics", ""));
     let rounds =
         |samples: &tests::Samples| samples.get("rolecall_rounds_total", &[]).expect("rounds");
     assert!((2.0..=4.0).contains(&(rounds(&after) - rounds(&before))), "one round a second");
     assert_eq!(after.get("rolecall_rounds_missed_total", &[]), Some(0.0));
-    let closed = after.get("rolecall_round_duration_seconds", &[]).expect("a round");
-    assert!(closed < 0.4, "a round took {closed} s; waiting for the hung node takes 0.8 s");
-    assert!(asked.took < SECOND / 2, "/metrics took {:?}", asked.took);
-    let polled = |samples: &tests::Samples| {
+    let duration = after.get("rolecall_round_duration_seconds", &[]).expect("a round");
+    assert!(duration < 0.4, "a round took {duration} s; waiting for the hung node takes 0.8 s");
+    assert!(metrics.took < SECOND / 2, "/metrics took {:?}", metrics.took);
+    let polls = |samples: &tests::Samples| {
         samples.get("redis_polls_total", &[("node", &other.address())]).expect("polls")
     };
     let failures = after.count("redis_poll_failures_total", &[("node", &other.address())]);
     assert!(
-        polled(&after) - polled(&before) >= 2.0 && failures == 0,
-        "the others keep their cadence"
+        polls(&after) - polls(&before) >= 2.0 && failures == 0,
+        "the other node keeps its cadence"
     );
 
     let down = daemon.until(SECOND * 3, "redis_up", &labels, 0.0);
     let samples = daemon.samples();
     assert_eq!(samples.get("redis_down_reason", &[labels[0], ("reason", "timeout")]), Some(1.0));
-    assert_eq!(samples.count("redis_role", &labels), 0, "a node that is down says nothing");
+    assert_eq!(samples.count("redis_role", &labels), 0, "a node that is down has no role");
     assert_eq!(daemon.logged("node_unreachable").len(), 1, "{:?}", daemon.log());
 
     hung.signal(Signal::Cont);
     let back = daemon.until(SECOND * 4, "redis_up", &labels, 1.0);
     assert!(back <= SECOND * 2, "back after {back:?}");
-    assert_eq!(hung.pollers(), connections, "on the same connection");
+    assert_eq!(hung.pollers(), connections, "the connection is the same");
     assert_eq!(daemon.logged("node_back").len(), 1);
     println!(
-        "counted after {counted:?}, round {closed} s, /metrics {:?}, down {down:?} later, back after {back:?}",
-        asked.took
+        "counted after {counted:?}, round {duration} s, /metrics {:?}, down {down:?} later, \
+         back after {back:?}",
+        metrics.took
     );
 }
 
 #[test]
-fn a_pause_shorter_than_down_after_is_no_outage() {
+fn pause_shorter_than_down_after_is_not_an_outage() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
     server.signal(Signal::Stop);
     daemon.until(SECOND * 3, "redis_poll_failures_total", &[("reason", "timeout")], 1.0);
     server.signal(Signal::Cont);
-    let answered = daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
-    eventually(SECOND * 3, "it answers", || {
-        daemon.value("redis_last_poll_timestamp_seconds").filter(|now| *now > answered)
+    let last_reply = daemon.value("redis_last_poll_timestamp_seconds").expect("a reply");
+    eventually(SECOND * 3, "the server replies", || {
+        daemon.value("redis_last_poll_timestamp_seconds").filter(|now| *now > last_reply)
     });
     assert_eq!(daemon.value("redis_up"), Some(1.0));
     assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
 }
 
 #[test]
-fn a_pause_of_the_exporter_is_no_outage_of_the_servers() {
+fn exporter_pause_is_not_an_outage_of_the_servers() {
     let servers = [Redis::start(&[]), Redis::start(&[])];
     let daemon = Daemon::watch(&[&servers[0], &servers[1]]);
     pause(SECOND * 2);
@@ -108,7 +110,7 @@ fn a_pause_of_the_exporter_is_no_outage_of_the_servers() {
 }
 
 #[test]
-fn a_connection_without_an_answer_for_half_a_minute_is_replaced() {
+fn connection_silent_for_30_seconds_is_replaced() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
@@ -118,7 +120,7 @@ fn a_connection_without_an_answer_for_half_a_minute_is_replaced() {
     pause(SECOND * 28);
     server.signal(Signal::Cont);
     daemon.until(SECOND * 12, "redis_up", &[], 1.0);
-    let (replaced, _) = eventually(SECOND * 3, "one connection is left", || {
+    let (replaced, _) = eventually(SECOND * 3, "only one connection is left", || {
         Some(server.pollers()).filter(|pollers| pollers.len() == 1)
     });
     assert_ne!(replaced, connections);
@@ -131,15 +133,15 @@ fn rounds_of_deployments_are_spread_over_the_interval() {
         Daemon::configured(&(deployment("a", &[&servers[0]]) + &deployment("b", &[&servers[1]])));
     pause(SECOND * 3);
     let samples = daemon.samples();
-    let polled = |name: &str| {
+    let last_poll = |name: &str| {
         samples.get("redis_last_poll_timestamp_seconds", &[("deployment", name)]).expect("polled")
     };
-    let apart = (polled("a") - polled("b")).rem_euclid(1.0);
+    let apart = (last_poll("a") - last_poll("b")).rem_euclid(1.0);
     assert!((0.35..0.65).contains(&apart), "{apart} s apart, of an interval of 1 s");
 }
 
 #[test]
-fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
+fn exporter_is_blind_when_most_nodes_fail_together() {
     let servers = [(); 4].map(|()| Redis::start(&[]));
     // Three deployments of four nodes each, on four servers.
     let daemon = Daemon::configured(
@@ -161,17 +163,17 @@ fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
         assert_eq!(
             samples.get("redis_deployment_nodes", &[("deployment", name), ("state", "answering")]),
             Some(4.0),
-            "evidence of nothing"
+            "blind rounds mark no node down"
         );
         assert!(samples.get("rolecall_blind_rounds_total", &[("deployment", name)]) >= Some(3.0));
     }
     assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
-    // Once most are back, the one that stays away is down as ever.
+    // Once most servers are back, the one that still hangs is down.
     for server in &servers[1..3] {
         server.signal(Signal::Cont);
     }
-    let gone = servers[0].address();
-    daemon.until(SECOND * 8, "redis_up", &[("deployment", "a"), ("node", &gone)], 0.0);
+    let hung = servers[0].address();
+    daemon.until(SECOND * 8, "redis_up", &[("deployment", "a"), ("node", &hung)], 0.0);
     assert_eq!(
         daemon
             .samples()
@@ -181,7 +183,7 @@ fn when_most_of_the_fleet_fails_together_it_is_the_exporter_that_is_blind() {
 }
 
 #[test]
-fn a_step_of_the_wall_clock_changes_nothing() {
+fn wall_clock_step_changes_nothing() {
     let server = Redis::start(&[]);
     let directory = tempfile::tempdir().expect("a directory");
     let offset = directory.path().join("offset");
@@ -193,12 +195,12 @@ fn a_step_of_the_wall_clock_changes_nothing() {
     command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     let daemon = Daemon::run(&mut command, &[&server.url()]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
-    let polled = || daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
-    let begun = polled();
+    let last_poll = || daemon.value("redis_last_poll_timestamp_seconds").expect("a reply");
+    let start = last_poll();
     for (step, seconds) in [("+3600s", 3600.0), ("-3600s", -3600.0), ("+0s", 0.0)] {
         std::fs::write(&offset, step).expect("a file");
         eventually(SECOND * 5, "the clock stepped", || {
-            ((polled() - begun - seconds).abs() < 60.0).then_some(())
+            ((last_poll() - start - seconds).abs() < 60.0).then_some(())
         });
         let before = daemon.value("rolecall_rounds_total").expect("rounds");
         pause(SECOND * 3);
@@ -215,14 +217,15 @@ fn a_step_of_the_wall_clock_changes_nothing() {
 }
 
 #[test]
-fn hundreds_that_hang_do_not_delay_one_that_closed_its_connection() {
+fn hundreds_of_hanging_nodes_do_not_delay_a_reconnect() {
     let server = Redis::start(&[]);
-    // Nobody accepts, and the queue is full: at every address of loopback the port is silent from here on.
+    // The listener never accepts, and its queue is full: from now on connections to this port hang
+    // at every loopback address.
     let silent = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
     let port = silent.local_addr().expect("an address").port();
-    let here = (Ipv4Addr::LOCALHOST, port).into();
+    let address = (Ipv4Addr::LOCALHOST, port).into();
     let queue: Vec<_> =
-        std::iter::from_fn(|| TcpStream::connect_timeout(&here, SECOND / 5).ok()).collect();
+        std::iter::from_fn(|| TcpStream::connect_timeout(&address, SECOND / 5).ok()).collect();
     let node = |number: u8| {
         [1, 2].map(|net| format!("{{ url = 'redis://127.0.{net}.{number}:{port}' }}")).join(", ")
     };
@@ -238,21 +241,21 @@ fn hundreds_that_hang_do_not_delay_one_that_closed_its_connection() {
     pause(SECOND * 8);
     for _ in 0..2 {
         assert_eq!(server.cli(&["CLIENT", "KILL", "TYPE", "normal"]).trim(), "1");
-        let back = eventually(SECOND * 2, "it is connected again", || {
+        let took = eventually(SECOND * 2, "the node is connected again", || {
             (server.pollers().len() == 1).then_some(())
         })
         .1;
-        println!("connected again after {back:?}, {} wait in the queue", queue.len());
+        println!("connected again after {took:?}, {} connections fill the queue", queue.len());
         for _ in 0..12 {
             pause(SECOND / 2);
             assert_eq!(daemon.samples().get("redis_up", &healthy), Some(1.0));
         }
     }
-    // What hangs is found out meanwhile.
+    // Polls of the hanging nodes have timed out in the meantime.
     let failed = daemon
         .samples()
         .count("redis_poll_failures_total", &[("deployment", "silent"), ("reason", "timeout")]);
-    assert!(failed > 150, "{failed} of 400 failed so far");
+    assert!(failed > 150, "{failed} of 400 nodes failed so far");
     assert!(
         !daemon.logged("node_unreachable").iter().any(|line| line.contains("healthy")),
         "{:?}",

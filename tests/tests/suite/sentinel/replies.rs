@@ -1,18 +1,18 @@
-//! What Sentinels say, what `diagnose` makes of it, and mistakes in it.
+//! Replies of Sentinels: their metrics, `diagnose`, and misconfigurations that they reveal.
 
 use serde_json::json;
 use tests::{
     Group, MASTER, Place, Server, Setup, Tap, diagnose_urls, eventually, watched_deployment,
 };
 
-use crate::watch::{DISAGREEMENT, LIMIT, SOON, Watch, check_names};
+use crate::monitor::{LIMIT, Monitor, SENTINEL_DISAGREEMENT, SOON, check_names};
 
 #[test]
-fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
+fn sentinels_provide_all_nodes_and_sentinel_metrics() {
     for version in ["redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
         let group = Group::start(&Setup { version, ..Setup::default() });
-        let watch = Watch::settled(&group, "labels = { team = 'a' }");
-        let samples = watch.daemon.samples();
+        let monitor = Monitor::start_settled(&group, "labels = { team = 'a' }");
+        let samples = monitor.daemon.samples();
         assert_eq!(
             samples.get(
                 "redis_deployment_info",
@@ -37,10 +37,10 @@ fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
             assert_eq!([role("master"), role("replica")], expected, "{address}");
         }
         for sentinel in &group.sentinels {
-            check_sentinel(&watch, sentinel, &primary);
+            check_sentinel(&monitor, sentinel, &primary);
         }
         for (series, labels) in [
-            (DISAGREEMENT, &[][..]),
+            (SENTINEL_DISAGREEMENT, &[][..]),
             ("redis_sentinel_majority_against_primary", &[]),
             ("redis_sentinel_ghosts", &[("kind", "replica")]),
             ("redis_sentinel_ghosts", &[("kind", "sentinel")]),
@@ -60,11 +60,11 @@ fn three_sentinels_are_enough_to_know_all_nodes_and_what_sentinels_say() {
     }
 }
 
-/// Every series about a Sentinel says what the Sentinel itself says.
+/// Checks that every series about a Sentinel has the value that the Sentinel reports.
 #[track_caller]
-fn check_sentinel(watch: &Watch, sentinel: &Server, primary: &str) {
+fn check_sentinel(monitor: &Monitor, sentinel: &Server, primary: &str) {
     let (samples, node, master) =
-        (watch.daemon.samples(), sentinel.address(), sentinel.master(MASTER));
+        (monitor.daemon.samples(), sentinel.address(), sentinel.master(MASTER));
     let of_node = |name: &str, labels: &[(&str, &str)]| {
         samples.get(name, &[&[("node", node.as_str())], labels].concat())
     };
@@ -80,16 +80,16 @@ fn check_sentinel(watch: &Watch, sentinel: &Server, primary: &str) {
             "{state}"
         );
     }
-    let said = |field: &str| master[field].parse::<f64>().expect("a number");
-    let others = said("num-other-sentinels");
-    assert_eq!((said("num-slaves"), others), (2.0, 2.0));
+    let reported = |field: &str| master[field].parse::<f64>().expect("a number");
+    let others = reported("num-other-sentinels");
+    assert_eq!((reported("num-slaves"), others), (2.0, 2.0));
     for (series, value) in [
-        ("redis_sentinel_master_config_epoch", said("config-epoch")),
+        ("redis_sentinel_master_config_epoch", reported("config-epoch")),
         ("redis_sentinel_master_slaves", 2.0),
         ("redis_sentinel_master_ok_slaves", 2.0),
         ("redis_sentinel_master_sentinels", others + 1.0),
         ("redis_sentinel_master_ok_sentinels", others + 1.0),
-        ("redis_sentinel_master_quorum", said("quorum")),
+        ("redis_sentinel_master_quorum", reported("quorum")),
         ("redis_sentinel_master_failover_in_progress", 0.0),
         ("redis_sentinel_quorum_ok", 1.0),
         ("redis_sentinel_master_role_mismatch", 0.0),
@@ -102,60 +102,62 @@ fn check_sentinel(watch: &Watch, sentinel: &Server, primary: &str) {
 }
 
 #[test]
-fn one_url_of_a_sentinel_is_enough_for_a_diagnosis() {
+fn diagnose_needs_only_one_sentinel_url() {
     let mut group = Group::start(&Setup::default());
     let url = group.url(0);
-    let (code, text, found) = diagnose_urls(&[&url]);
+    let (code, text, findings) = diagnose_urls(&[&url]);
     println!("{text}");
-    assert_eq!((code, found), (Some(0), Vec::new()), "{text}");
+    assert_eq!((code, findings), (Some(0), Vec::new()), "{text}");
     assert!(
         group.nodes.iter().chain(&group.sentinels[..1]).all(|node| text.contains(&node.address())),
         "{text}"
     );
     let urls = [group.url(0), group.url(1), group.url(2)];
     assert_eq!(diagnose_urls(&urls.each_ref().map(String::as_str)).0, Some(0));
-    let all = format!("sentinel://{}", group.sentinels[0].address());
-    let (code, text, found) = diagnose_urls(&[&all]);
-    assert_eq!((code, found, text.contains(MASTER)), (Some(0), Vec::new(), true), "{text}");
+    let all_masters = format!("sentinel://{}", group.sentinels[0].address());
+    let (code, text, findings) = diagnose_urls(&[&all_masters]);
+    assert_eq!((code, findings, text.contains(MASTER)), (Some(0), Vec::new(), true), "{text}");
 
     let dead = group.replicas()[1].address();
     let node = group.place_of(&dead);
     group.nodes[node].kill();
-    let (code, text, found) = diagnose_urls(&[&url]);
+    let (code, text, findings) = diagnose_urls(&[&url]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(found.contains(&("RedisDown".to_owned(), Some(dead))), "{found:?}");
+    assert!(findings.contains(&("RedisDown".to_owned(), Some(dead))), "{findings:?}");
     for sentinel in &mut group.sentinels {
         sentinel.kill();
     }
-    assert_ne!(diagnose_urls(&[&url]).0, Some(0), "nobody is left to ask");
+    assert_ne!(diagnose_urls(&[&url]).0, Some(0), "no Sentinel is left");
 }
 
 #[test]
-fn an_address_of_the_node_itself_among_its_replicas_is_a_mistake_that_is_found() {
-    // No Sentinel of these versions lists a node as its own replica by itself: the tap makes it so.
+fn node_listed_as_its_own_replica_is_a_misconfiguration() {
+    // Sentinels of these versions never list a node as its own replica, so the tap rewrites the
+    // replies.
     let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
     let (primary, replica) = (group.nodes[0].port, group.nodes[1].port);
     let entry = |port: u16| {
         format!(
-            "name\r\n$15\r\n127.0.0.1:{port}\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n$4\r\nport\r\n$5\r\n{port}\r\n"
+            "name\r\n$15\r\n127.0.0.1:{port}\r\n$2\r\nip\r\n$9\r\n127.0.0.1\r\n\
+             $4\r\nport\r\n$5\r\n{port}\r\n"
         )
     };
-    let lies = Tap::rewriting(
+    let tap = Tap::rewriting(
         "127.0.0.1",
         &group.sentinels[0].address(),
         vec![(entry(replica), entry(primary))],
     );
-    let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &[lies.url()], ""));
-    watch.until_primary(&group.nodes[0].address());
-    watch.daemon.until(SOON, "redis_sentinel_self_replication", &[], 1.0);
-    let found = watch.until_finding(SOON, "RedisSentinelMisconfigured", "critical");
-    assert_eq!(found["evidence"]["why"], json!(["self_replication"]), "{found}");
-    check_names(&found["evidence"]["nodes"], &[group.nodes[0].address()]);
-    assert_eq!(watch.daemon.value("redis_sentinel_mixed_names"), Some(0.0));
+    let monitor = Monitor::start(&watched_deployment("sessions", Some(MASTER), &[tap.url()], ""));
+    monitor.until_primary(&group.nodes[0].address());
+    monitor.daemon.until(SOON, "redis_sentinel_self_replication", &[], 1.0);
+    let finding = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "critical");
+    assert_eq!(finding["evidence"]["why"], json!(["self_replication"]), "{finding}");
+    check_names(&finding["evidence"]["nodes"], &[group.nodes[0].address()]);
+    assert_eq!(monitor.daemon.value("redis_sentinel_mixed_names"), Some(0.0));
 }
 
 #[test]
-fn host_names_beside_raw_addresses_are_a_mistake_that_is_found() {
+fn mixed_host_names_and_addresses_are_a_misconfiguration() {
     let primary = Server::alone("redis-7.0.15");
     let follow = format!("replicaof 127.0.0.1 {}\n", primary.port);
     let replica = Server::start("redis-7.0.15", false, &Place::loopback(), &follow, None);
@@ -163,31 +165,36 @@ fn host_names_beside_raw_addresses_are_a_mistake_that_is_found() {
     let names = "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
     let text = format!("{names}sentinel monitor {MASTER} localhost {} 1\n", primary.port);
     let sentinel = Server::start("redis-7.0.15", true, &Place::loopback(), &text, None);
-    let listed = || {
+    let listed_replica = || {
         sentinel
             .table(&["SENTINEL", "REPLICAS", MASTER])
             .pop()
             .filter(|replica| replica["flags"] == "slave")
     };
-    let (listed, _) = eventually(LIMIT, "the replica is listed", listed);
+    let (listed, _) = eventually(LIMIT, "the replica is listed", listed_replica);
     assert_eq!(
         (sentinel.master(MASTER)["ip"].as_str(), listed["ip"].as_str()),
         ("localhost", "127.0.0.1")
     );
 
-    let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &[sentinel.url()], ""));
-    watch.until_primary(&format!("localhost:{}", primary.port));
-    watch.daemon.until(SOON, "redis_up", &[("node", &replica.address())], 1.0);
-    watch.daemon.until(
+    let monitor =
+        Monitor::start(&watched_deployment("sessions", Some(MASTER), &[sentinel.url()], ""));
+    monitor.until_primary(&format!("localhost:{}", primary.port));
+    monitor.daemon.until(SOON, "redis_up", &[("node", &replica.address())], 1.0);
+    monitor.daemon.until(
         SOON,
         "redis_link_state",
         &[("node", &replica.address()), ("state", "up")],
         1.0,
     );
-    watch.daemon.until(SOON, "redis_sentinel_mixed_names", &[], 1.0);
-    assert_eq!(watch.daemon.value("redis_sentinel_self_replication"), Some(0.0));
-    let found = watch.until_finding(SOON, "RedisSentinelMisconfigured", "warning");
-    assert_eq!(found["evidence"]["why"], json!(["mixed_names"]), "{found}");
-    assert_eq!(watch.daemon.value(DISAGREEMENT), Some(0.0), "both names are of one node");
-    assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3, "and no node is there twice");
+    monitor.daemon.until(SOON, "redis_sentinel_mixed_names", &[], 1.0);
+    assert_eq!(monitor.daemon.value("redis_sentinel_self_replication"), Some(0.0));
+    let finding = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "warning");
+    assert_eq!(finding["evidence"]["why"], json!(["mixed_names"]), "{finding}");
+    assert_eq!(
+        monitor.daemon.value(SENTINEL_DISAGREEMENT),
+        Some(0.0),
+        "both names belong to the same node"
+    );
+    assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3, "each node is shown once");
 }
