@@ -127,7 +127,7 @@ impl Browser {
     }
 
     /// Sets the preferred colour scheme: `light` or `dark`.
-    pub fn prefer(&mut self, scheme: &str) {
+    pub fn prefer_color_scheme(&mut self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.call("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
@@ -167,7 +167,7 @@ impl Browser {
 
     /// Returns the problems so far: violations of the content security policy, log entries and
     /// exceptions.
-    pub fn complaints(&mut self) -> Vec<String> {
+    pub fn errors(&mut self) -> Vec<String> {
         let kinds = ["Log.entryAdded", "Runtime.exceptionThrown", "Audits.issueAdded"];
         kinds
             .into_iter()

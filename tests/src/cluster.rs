@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{Place, Server, Wire, eventually};
+use crate::{Connection, Host, Server, eventually};
 
 /// Number of slots in a cluster.
 const SLOTS: u16 = 16_384;
@@ -56,12 +56,12 @@ pub struct ClusterNode {
 impl Cluster {
     /// Starts a cluster on the loopback interface, and waits until it is healthy.
     pub fn start(setup: &ClusterSetup) -> Self {
-        Self::start_at(setup, &[Place::loopback()])
+        Self::start_at(setup, &[Host::loopback()])
     }
 
     /// Starts a cluster on these hosts, and waits until it is healthy. The hosts are assigned
     /// round-robin, to the masters first.
-    pub fn start_at(setup: &ClusterSetup, places: &[Place]) -> Self {
+    pub fn start_at(setup: &ClusterSetup, places: &[Host]) -> Self {
         let mut cluster = Cluster { nodes: Vec::new(), ids: Vec::new(), setup: setup.clone() };
         for place in places.iter().cycle().take(setup.masters * (1 + setup.replicas)) {
             cluster.launch(place);
@@ -78,10 +78,10 @@ impl Cluster {
                     .into_iter()
                     .chain(slots.iter().map(String::as_str))
                     .collect();
-                assert_eq!(master.ask(&command), ["OK"]);
+                assert_eq!(master.execute(&command), ["OK"]);
             } else {
                 assert_eq!(
-                    master.ask(&[
+                    master.execute(&[
                         "CLUSTER",
                         "ADDSLOTSRANGE",
                         &first.to_string(),
@@ -91,7 +91,7 @@ impl Cluster {
                 );
             }
             assert_eq!(
-                master.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(shard + 1).to_string()]),
+                master.execute(&["CLUSTER", "SET-CONFIG-EPOCH", &(shard + 1).to_string()]),
                 ["OK"]
             );
         }
@@ -101,21 +101,21 @@ impl Cluster {
         for node in setup.masters..cluster.nodes.len() {
             cluster.replicate(node, (node - setup.masters) / setup.replicas);
         }
-        cluster.until_works();
+        cluster.until_healthy();
         cluster
     }
 
     /// Adds a replica of a node, waits until the cluster is healthy, and returns the index of the
     /// replica.
     pub fn add_replica(&mut self, master: usize) -> usize {
-        let node = self.launch(&Place::loopback());
+        let node = self.launch(&Host::loopback());
         self.meet(node);
         self.replicate(node, master);
-        self.until_works();
+        self.until_healthy();
         node
     }
 
-    fn launch(&mut self, place: &Place) -> usize {
+    fn launch(&mut self, place: &Host) -> usize {
         let options =
             "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n";
         let server = Server::start(
@@ -125,16 +125,16 @@ impl Cluster {
             &(options.to_owned() + &self.setup.options),
             None,
         );
-        self.ids.push(server.ask(&["CLUSTER", "MYID"]).concat());
+        self.ids.push(server.execute(&["CLUSTER", "MYID"]).concat());
         self.nodes.push(server);
         self.nodes.len() - 1
     }
 
     fn meet(&self, node: usize) {
         let Server { host, port, .. } = &self.nodes[node];
-        assert_eq!(self.nodes[0].ask(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
+        assert_eq!(self.nodes[0].execute(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
         eventually(LIMIT, "the new node completes the handshake", || {
-            self.map(node)
+            self.nodes_seen_by(node)
                 .iter()
                 .any(|entry| {
                     entry.id == self.ids[0] && !entry.flags.contains(&"handshake".to_owned())
@@ -146,7 +146,7 @@ impl Cluster {
     /// Makes a node a replica of another node. Waits until the node knows its new master.
     pub fn replicate(&self, node: usize, master: usize) {
         eventually(LIMIT, "CLUSTER REPLICATE succeeds", || {
-            (self.nodes[node].ask(&["CLUSTER", "REPLICATE", &self.ids[master]]) == ["OK"])
+            (self.nodes[node].execute(&["CLUSTER", "REPLICATE", &self.ids[master]]) == ["OK"])
                 .then_some(())
         });
     }
@@ -157,8 +157,8 @@ impl Cluster {
     }
 
     /// Returns the nodes in CLUSTER NODES of a node; none if the node does not reply.
-    pub fn map(&self, node: usize) -> Vec<ClusterNode> {
-        let text = self.nodes[node].try_ask(&["CLUSTER", "NODES"]).unwrap_or_default().concat();
+    pub fn nodes_seen_by(&self, node: usize) -> Vec<ClusterNode> {
+        let text = self.nodes[node].try_execute(&["CLUSTER", "NODES"]).unwrap_or_default().concat();
         // A node that loads its data replies with an error.
         text.lines()
             .filter(|line| !line.starts_with("-LOADING"))
@@ -171,7 +171,7 @@ impl Cluster {
 
     /// Returns the fields of CLUSTER INFO of a node; none if the node does not reply.
     pub fn info(&self, node: usize) -> BTreeMap<String, String> {
-        let text = self.nodes[node].try_ask(&["CLUSTER", "INFO"]).unwrap_or_default().concat();
+        let text = self.nodes[node].try_execute(&["CLUSTER", "INFO"]).unwrap_or_default().concat();
         text.lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(field, value)| (field.to_owned(), value.to_owned()))
@@ -180,7 +180,7 @@ impl Cluster {
 
     /// Returns the index of the node with this address.
     #[track_caller]
-    pub fn place_of(&self, address: &str) -> usize {
+    pub fn index_of(&self, address: &str) -> usize {
         self.nodes
             .iter()
             .position(|node| node.address() == address)
@@ -188,11 +188,11 @@ impl Cluster {
     }
 
     /// Returns the index of the node that serves a slot according to CLUSTER NODES of `node`.
-    pub fn owner_by(&self, node: usize, slot: u16) -> Option<usize> {
+    pub fn owner_according_to(&self, node: usize, slot: u16) -> Option<usize> {
         let serves = |entry: &&ClusterNode| {
             entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
         };
-        let map = self.map(node);
+        let map = self.nodes_seen_by(node);
         let owner = map.iter().find(serves)?;
         self.ids.iter().position(|id| *id == owner.id)
     }
@@ -201,13 +201,13 @@ impl Cluster {
     #[track_caller]
     pub fn owner(&self, slot: u16) -> usize {
         (0..self.nodes.len())
-            .find_map(|node| self.owner_by(node, slot))
+            .find_map(|node| self.owner_according_to(node, slot))
             .expect("no node serves the slot")
     }
 
     /// Returns the indexes of the replicas of a master according to its own CLUSTER NODES.
     pub fn replicas_of(&self, master: usize) -> Vec<usize> {
-        let map = self.map(master);
+        let map = self.nodes_seen_by(master);
         let replicas = map.iter().filter(|entry| entry.master.as_ref() == Some(&self.ids[master]));
         replicas.filter_map(|entry| self.ids.iter().position(|id| *id == entry.id)).collect()
     }
@@ -215,14 +215,14 @@ impl Cluster {
     /// Waits until all nodes report the cluster state `ok` and know all other nodes, and all
     /// replicas are connected to their master.
     #[track_caller]
-    pub fn until_works(&self) {
+    pub fn until_healthy(&self) {
         eventually(LIMIT, "the cluster is healthy", || {
             (0..self.nodes.len()).all(|node| self.is_healthy(node)).then_some(())
         });
     }
 
     fn is_healthy(&self, node: usize) -> bool {
-        let (map, info) = (self.map(node), self.info(node));
+        let (map, info) = (self.nodes_seen_by(node), self.info(node));
         let is = |field: &str, value: &str| info.get(field).is_some_and(|found| found == value);
         let has_no_failure = |entry: &ClusterNode| {
             entry.flags.iter().all(|flag| ["myself", "master", "slave"].contains(&flag.as_str()))
@@ -257,7 +257,7 @@ impl Cluster {
         let moved = || {
             let mut others = (0..self.nodes.len())
                 .filter(|node| *node != before)
-                .map(|node| self.owner_by(node, slot));
+                .map(|node| self.owner_according_to(node, slot));
             let first = others.next()?.filter(|owner| *owner != before)?;
             let agreed =
                 others.all(|owner| owner == Some(first)) && self.nodes[first].role()? == "master";
@@ -269,7 +269,7 @@ impl Cluster {
     /// Starts a manual failover to this replica.
     #[track_caller]
     pub fn failover(&self, replica: usize) {
-        assert_eq!(self.nodes[replica].ask(&["CLUSTER", "FAILOVER"]), ["OK"]);
+        assert_eq!(self.nodes[replica].execute(&["CLUSTER", "FAILOVER"]), ["OK"]);
     }
 
     /// Makes all other nodes forget a node.
@@ -278,20 +278,20 @@ impl Cluster {
         // CLUSTER FORGET bans a node ID for one minute. All nodes must forget it within that time,
         // or gossip adds it again.
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
-            assert_eq!(self.nodes[other].ask(&["CLUSTER", "FORGET", &self.ids[node]]), ["OK"]);
+            assert_eq!(self.nodes[other].execute(&["CLUSTER", "FORGET", &self.ids[node]]), ["OK"]);
         }
     }
 
     /// Starts to migrate a slot: sets it to importing on the target and to migrating on the source.
     #[track_caller]
-    pub fn begin_to_move(&self, slot: u16, from: usize, to: usize) {
+    pub fn start_slot_migration(&self, slot: u16, from: usize, to: usize) {
         let slot = slot.to_string();
         assert_eq!(
-            self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]),
+            self.nodes[to].execute(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]),
             ["OK"]
         );
         assert_eq!(
-            self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]),
+            self.nodes[from].execute(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]),
             ["OK"]
         );
     }
@@ -299,11 +299,12 @@ impl Cluster {
     /// Completes the migration of a slot: moves the keys, and assigns the slot to the target on all
     /// masters.
     #[track_caller]
-    pub fn end_move(&self, slot: u16, from: usize, to: usize) {
+    pub fn finish_slot_migration(&self, slot: u16, from: usize, to: usize) {
         let (slot, target) = (slot.to_string(), &self.nodes[to]);
         let mut source = self.nodes[from].connect().expect("cannot connect");
         loop {
-            let keys = source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).expect("no reply");
+            let keys =
+                source.execute(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).expect("no reply");
             if keys.is_empty() {
                 break;
             }
@@ -311,7 +312,7 @@ impl Cluster {
             let command = ["MIGRATE", &target.host, &port, "", "0", "5000", "KEYS"];
             let command: Vec<_> =
                 command.into_iter().chain(keys.iter().map(String::as_str)).collect();
-            assert_eq!(source.ask(&command).expect("no reply"), ["OK"]);
+            assert_eq!(source.execute(&command).expect("no reply"), ["OK"]);
         }
         // Assign the slot on the target first, then on the source. Otherwise no node serves it in
         // between.
@@ -319,7 +320,8 @@ impl Cluster {
         for node in [to, from].into_iter().chain(others) {
             // A master that learned by gossip that it lost its last slot is a replica now, and
             // refuses SETSLOT.
-            let reply = self.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]);
+            let reply =
+                self.nodes[node].execute(&["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]);
             assert!(
                 reply == ["OK"] || reply == ["-ERR Please use SETSLOT only with masters."],
                 "{reply:?}"
@@ -331,28 +333,31 @@ impl Cluster {
     #[track_caller]
     pub fn move_slots(&self, slots: std::ops::RangeInclusive<u16>, from: usize, to: usize) {
         for slot in slots {
-            self.begin_to_move(slot, from, to);
-            self.end_move(slot, from, to);
+            self.start_slot_migration(slot, from, to);
+            self.finish_slot_migration(slot, from, to);
         }
     }
 
     /// Writes this many keys with a prefix, each to the node that serves its slot.
     #[track_caller]
     pub fn write(&self, prefix: &str, keys: u32) {
-        let mut connections: BTreeMap<usize, Wire> = BTreeMap::new();
-        let owners: Vec<_> =
-            self.map(self.owner(0)).into_iter().filter(|entry| !entry.slots.is_empty()).collect();
+        let mut connections: BTreeMap<usize, Connection> = BTreeMap::new();
+        let owners: Vec<_> = self
+            .nodes_seen_by(self.owner(0))
+            .into_iter()
+            .filter(|entry| !entry.slots.is_empty())
+            .collect();
         for key in (0..keys).map(|key| format!("{prefix}{key}")) {
             let slot = slot_of(&key);
             let owner = owners.iter().find(|entry| {
                 entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
             });
-            let index = self.place_of(&owner.expect("no node serves the slot of the key").address);
+            let index = self.index_of(&owner.expect("no node serves the slot of the key").address);
             let wire = connections
                 .entry(index)
                 .or_insert_with(|| self.nodes[index].connect().expect("cannot connect"));
             assert_eq!(
-                wire.ask(&["SET", &key, "1"]).expect("no reply"),
+                wire.execute(&["SET", &key, "1"]).expect("no reply"),
                 ["OK"],
                 "cannot write {key} to {}",
                 self.nodes[index].address()
@@ -363,7 +368,9 @@ impl Cluster {
     /// Returns the number of keys on all masters.
     pub fn keys(&self) -> u64 {
         let masters = self.nodes.iter().filter(|node| node.role().as_deref() == Some("master"));
-        masters.map(|master| master.ask(&["DBSIZE"])[0].parse::<u64>().expect("not a number")).sum()
+        masters
+            .map(|master| master.execute(&["DBSIZE"])[0].parse::<u64>().expect("not a number"))
+            .sum()
     }
 
     /// Returns a `[[deployment]]` section of this cluster with these nodes as seeds, followed by
@@ -431,11 +438,11 @@ mod tests {
             assert_eq!((cluster.owner(5480), cluster.owner(5481), cluster.keys()), (0, 1, 1000));
             cluster.failover(3);
             assert_eq!(cluster.until_failed_over(LIMIT, 0, 0), 3);
-            cluster.until_works();
+            cluster.until_healthy();
             cluster.nodes[2].kill();
             assert_eq!(cluster.until_failed_over(LIMIT, 2, 16_000), 5);
             cluster.nodes[2].restart();
-            cluster.until_works();
+            cluster.until_healthy();
             assert_eq!(
                 (cluster.nodes[2].role().as_deref(), cluster.keys()),
                 (Some("slave"), 1000),

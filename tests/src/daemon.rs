@@ -86,7 +86,7 @@ impl Daemon {
             .args(arguments);
         let mut process = Process::start(command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
-            assert!(process.ended().is_none(), "rolecall exited: {:?}", process.log());
+            assert!(process.exit_status().is_none(), "rolecall exited: {:?}", process.log());
             process.log().iter().find_map(|line| port(line))
         });
         Daemon { port, process, file: None }
@@ -190,7 +190,7 @@ impl Daemon {
     }
 
     /// Returns the log lines that have this value in the field `event`.
-    pub fn logged(&self, event: &str) -> Vec<String> {
+    pub fn logged_events(&self, event: &str) -> Vec<String> {
         let field = format!(" event={event}");
         self.log().into_iter().filter(|line| line.contains(&field)).collect()
     }

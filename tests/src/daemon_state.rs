@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::findings::listed;
-use crate::{Daemon, Found, Redis, SECOND, Samples, diagnose, eventually, has, until_ok};
+use crate::{
+    Daemon, Findings, Redis, SECOND, Samples, diagnose, eventually, has_finding, until_ok,
+};
 
 impl Daemon {
     /// Scrapes `/metrics`.
@@ -24,7 +26,7 @@ impl Daemon {
     }
 
     /// Returns the current findings: the kind, and the node of findings that concern one node.
-    pub fn findings(&self) -> Found {
+    pub fn findings(&self) -> Findings {
         listed(&self.document("/api/v1/findings"))
     }
 
@@ -45,8 +47,8 @@ impl Daemon {
     }
 
     /// Returns true if this node has a finding of this kind.
-    pub fn finds(&self, kind: &str, node: &Redis) -> bool {
-        has(&self.findings(), kind, node)
+    pub fn has_finding_on(&self, kind: &str, node: &Redis) -> bool {
+        has_finding(&self.findings(), kind, node)
     }
 
     /// Returns all events so far.
@@ -97,7 +99,7 @@ impl Daemon {
 
     /// Waits until the running round and this many more rounds are complete.
     #[track_caller]
-    pub fn let_pass(&self, rounds: u32) {
+    pub fn until_rounds(&self, rounds: u32) {
         let total = || self.value("rolecall_rounds_total");
         let until = total().expect("no metric rolecall_rounds_total") + f64::from(rounds);
         let limit = SECOND * (15 + rounds);
@@ -123,18 +125,24 @@ impl Daemon {
 
     /// Waits until this node has a finding of this kind.
     #[track_caller]
-    pub fn until_finds(&self, limit: Duration, kind: &str, node: &Redis) {
-        eventually(limit, kind, || self.finds(kind, node).then_some(()));
+    pub fn until_found_on(&self, limit: Duration, kind: &str, node: &Redis) {
+        eventually(limit, kind, || self.has_finding_on(kind, node).then_some(()));
     }
 
     /// Waits until this node has a finding of this kind, and checks that `rolecall diagnose` on
     /// these servers reports it too.
     #[track_caller]
-    pub fn until_told(&self, limit: Duration, servers: &[&Redis], kind: &str, node: &Redis) {
-        self.until_finds(limit, kind, node);
+    pub fn until_found_by_diagnose(
+        &self,
+        limit: Duration,
+        servers: &[&Redis],
+        kind: &str,
+        node: &Redis,
+    ) {
+        self.until_found_on(limit, kind, node);
         let (code, text, found) = diagnose(servers);
         assert_eq!(code, Some(1), "{text}");
-        assert!(has(&found, kind, node), "{kind} {}: {text}", node.address());
+        assert!(has_finding(&found, kind, node), "{kind} {}: {text}", node.address());
     }
 
     /// Waits until the first finding of this kind has this severity.
@@ -147,13 +155,13 @@ impl Daemon {
 
     /// Waits until there are no findings.
     #[track_caller]
-    pub fn until_quiet(&self, limit: Duration) {
-        self.until_only(limit, &[]);
+    pub fn until_no_findings(&self, limit: Duration) {
+        self.until_exact_findings(limit, &[]);
     }
 
     /// Waits until the findings are of exactly these kinds. Each kind may have several findings.
     #[track_caller]
-    pub fn until_only(&self, limit: Duration, kinds: &[&str]) {
+    pub fn until_exact_findings(&self, limit: Duration, kinds: &[&str]) {
         until_ok(limit, || {
             let document = self.document("/api/v1/findings");
             let mut found: Vec<_> = listed(&document).into_iter().map(|(kind, _)| kind).collect();
@@ -171,8 +179,8 @@ impl Daemon {
     /// reports none either.
     #[track_caller]
     pub fn until_healthy(&self, limit: Duration, servers: &[&Redis]) {
-        self.until_quiet(limit);
+        self.until_no_findings(limit);
         let (code, text, found) = diagnose(servers);
-        assert_eq!((code, found), (Some(0), Found::new()), "{text}");
+        assert_eq!((code, found), (Some(0), Findings::new()), "{text}");
     }
 }

@@ -12,7 +12,7 @@ pub struct Disk(TempDir);
 
 impl Disk {
     /// Mounts a tmpfs of this size.
-    pub fn of(megabytes: u32) -> Self {
+    pub fn with_megabytes(megabytes: u32) -> Self {
         let disk = Disk(tempfile::tempdir().expect("cannot create a directory"));
         let size = format!("size={megabytes}m");
         let status = Command::new("mount")
@@ -69,9 +69,9 @@ impl Drop for Disk {
 
 /// `LD_PRELOAD` library that injects faults into a server: fsync fails with EIO, fsync is slow, or
 /// fork is slow.
-pub struct Shim(TempDir);
+pub struct FaultInjector(TempDir);
 
-impl Shim {
+impl FaultInjector {
     const SHIM: &str = r#"
         #define _GNU_SOURCE
         #include <dlfcn.h>
@@ -95,7 +95,7 @@ impl Shim {
 
     /// Compiles the library. No fault is active at first.
     pub fn build() -> Self {
-        let shim = Shim(tempfile::tempdir().expect("cannot create a directory"));
+        let shim = FaultInjector(tempfile::tempdir().expect("cannot create a directory"));
         std::fs::write(shim.at("shim.c"), Self::SHIM).expect("cannot write a file");
         let mut compiler = Command::new("cc");
         compiler.args([
@@ -139,7 +139,7 @@ impl Shim {
     }
 
     /// Deactivates all faults.
-    pub fn mend(&self) {
+    pub fn clear_faults(&self) {
         for flag in ["fails", "slow", "slow_fork"] {
             // The flag file exists only if the fault is active.
             let _ = std::fs::remove_file(self.at(flag));

@@ -7,23 +7,23 @@ use serde_json::Value;
 use crate::{Daemon, Redis};
 
 /// Kinds of findings, each with the node that it concerns, if it concerns one.
-pub type Found = Vec<(String, Option<String>)>;
+pub type Findings = Vec<(String, Option<String>)>;
 
 /// Returns true if the list has a finding of this kind about this node.
-pub fn has(found: &Found, kind: &str, node: &Redis) -> bool {
+pub fn has_finding(found: &Findings, kind: &str, node: &Redis) -> bool {
     found.contains(&(kind.to_owned(), Some(node.address())))
 }
 
 /// Runs `rolecall diagnose` on these servers. Returns the exit code, the text output, and the
 /// findings.
-pub fn diagnose(servers: &[&Redis]) -> (Option<i32>, String, Found) {
+pub fn diagnose(servers: &[&Redis]) -> (Option<i32>, String, Findings) {
     let urls: Vec<_> = servers.iter().map(|server| server.url()).collect();
     diagnose_urls(&urls.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Runs `rolecall diagnose` on these URLs. Returns the exit code, the text output, and the
 /// findings.
-pub fn diagnose_urls(nodes: &[&str]) -> (Option<i32>, String, Found) {
+pub fn diagnose_urls(nodes: &[&str]) -> (Option<i32>, String, Findings) {
     let run = |format: &str| {
         let output = Command::new(Daemon::binary())
             .args(["diagnose", "--format", format])
@@ -37,7 +37,7 @@ pub fn diagnose_urls(nodes: &[&str]) -> (Option<i32>, String, Found) {
 }
 
 /// Returns the findings of a JSON document.
-pub(crate) fn listed(document: &Value) -> Found {
+pub(crate) fn listed(document: &Value) -> Findings {
     let listed = document["findings"].as_array().expect("the list is missing").iter();
     listed
         .map(|finding| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Daemon, Place, Process, Signal, eventually};
+use crate::{Daemon, Host, Process, Signal, eventually};
 
 /// Running DNS server with a private network of loopback addresses for its records.
 pub struct NameServer {
@@ -36,8 +36,8 @@ impl NameServer {
     }
 
     /// Returns the host with this last octet in the private network.
-    pub fn place(&self, number: u8) -> Place {
-        Place { host: format!("{}.{number}", self.network), namespace: None }
+    pub fn host(&self, number: u8) -> Host {
+        Host { host: format!("{}.{number}", self.network), namespace: None }
     }
 
     /// Returns the private network in CIDR notation.
@@ -47,7 +47,7 @@ impl NameServer {
 
     /// Replaces all records: each address gets the listed names. The first name of an address is
     /// also its reverse (PTR) name.
-    pub fn name(&self, names: &[(&Place, &[&str])]) {
+    pub fn name(&self, names: &[(&Host, &[&str])]) {
         let lines =
             names.iter().map(|(place, names)| format!("{} {}\n", place.host, names.join(" ")));
         std::fs::write(self.directory.path().join("names"), lines.collect::<String>())
@@ -95,7 +95,7 @@ fn launch(network: &str, directory: &TempDir) -> Process {
     command.arg(format!("--addn-hosts={}", names.display()));
     let mut process = Process::start(&mut command);
     eventually(Duration::from_secs(10), "the DNS server listens", || {
-        assert!(process.ended().is_none(), "the DNS server exited: {:?}", process.log());
+        assert!(process.exit_status().is_none(), "the DNS server exited: {:?}", process.log());
         std::net::TcpStream::connect((address.as_str(), 53)).ok()
     });
     process

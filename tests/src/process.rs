@@ -72,14 +72,14 @@ impl Process {
     }
 
     /// Returns the exit status, or nothing while the process runs.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("cannot wait for the process")
     }
 
     /// Waits until the process exits, and returns the exit status and the time waited.
     #[track_caller]
     pub fn end(&mut self, limit: Duration) -> (ExitStatus, Duration) {
-        eventually(limit, "the process exits", || self.ended())
+        eventually(limit, "the process exits", || self.exit_status())
     }
 }
 
@@ -102,7 +102,7 @@ fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
 }
 
 /// Returns the processor time that a process has used, in seconds.
-pub fn processor_time(id: u32) -> f64 {
+pub fn processor_seconds(id: u32) -> f64 {
     let text =
         std::fs::read_to_string(format!("/proc/{id}/stat")).expect("cannot read the process");
     let fields: Vec<_> = text.rsplit_once(") ").expect("no process name").1.split(' ').collect();

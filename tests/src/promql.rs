@@ -20,9 +20,9 @@ const PRESENCE_FUNCTIONS: [&str; 4] =
     ["absent", "absent_over_time", "present_over_time", "count_over_time"];
 
 /// Types and labels of Rolecall's metrics, by name.
-pub struct Metrics(BTreeMap<&'static str, (MetricKind, Vec<&'static str>)>);
+pub struct CatalogMetrics(BTreeMap<&'static str, (MetricKind, Vec<&'static str>)>);
 
-impl Metrics {
+impl CatalogMetrics {
     /// Returns all metrics in the tables.
     pub fn all() -> Self {
         let mut metrics = BTreeMap::new();
@@ -31,7 +31,7 @@ impl Metrics {
             let shard: &[&str] = if theme == "topology" { &["shard"] } else { &[] };
             metrics.insert(entry.name, (entry.kind(), [subject, shard, entry.labels].concat()));
         }
-        Metrics(metrics)
+        CatalogMetrics(metrics)
     }
 
     /// Returns the errors in an expression: it does not parse, refers to an unknown metric or

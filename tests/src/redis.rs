@@ -28,16 +28,16 @@ pub struct Redis {
 impl Redis {
     /// Starts the server of Debian with these options and a temporary data directory.
     pub fn start(options: &[&str]) -> Self {
-        Self::of("redis-7.0.15", options)
+        Self::with_version("redis-7.0.15", options)
     }
 
     /// Starts one of the [`VERSIONS`].
-    pub fn of(version: &'static str, options: &[&str]) -> Self {
-        Self::within(&[], version, options)
+    pub fn with_version(version: &'static str, options: &[&str]) -> Self {
+        Self::with_environment(&[], version, options)
     }
 
     /// Starts one of the [`VERSIONS`] with additional environment variables.
-    pub fn within(
+    pub fn with_environment(
         environment: &[(&'static str, String)],
         version: &'static str,
         options: &[&str],
@@ -80,13 +80,13 @@ impl Redis {
     #[must_use]
     pub fn replica(&self) -> Self {
         let replica = self.replica_with(&[]);
-        replica.until_linked();
+        replica.until_synchronised();
         replica
     }
 
     /// Waits until the replica is synchronised with its master.
     #[track_caller]
-    pub fn until_linked(&self) {
+    pub fn until_synchronised(&self) {
         eventually(Duration::from_secs(20), "the replica is synchronised", || {
             (self.info("master_link_status")? == "up").then_some(())
         });
@@ -96,12 +96,12 @@ impl Redis {
     #[must_use]
     pub fn replica_with(&self, options: &[&str]) -> Self {
         let port = self.port.to_string();
-        Redis::of(self.version, &[&["--replicaof", "127.0.0.1", &port], options].concat())
+        Redis::with_version(self.version, &[&["--replicaof", "127.0.0.1", &port], options].concat())
     }
 
     /// Makes this server a replica of another server.
     #[track_caller]
-    pub fn follow(&self, master: &Redis) {
+    pub fn replicate_from(&self, master: &Redis) {
         assert_eq!(self.cli(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]).trim(), "OK");
     }
 
@@ -163,7 +163,7 @@ impl Redis {
 
     /// Returns the `id=` fields of Rolecall's connections in CLIENT LIST. They are recognised by
     /// their last command, which is one that Rolecall sends at the end of a poll.
-    pub fn pollers(&self) -> Vec<String> {
+    pub fn rolecall_connections(&self) -> Vec<String> {
         let list = self.cli(&["CLIENT", "LIST"]);
         let polls = |line: &&str| {
             [" cmd=info", " cmd=config", " cmd=slowlog", " cmd=cluster"]

@@ -6,7 +6,7 @@ use crate::{Process, installed};
 
 /// Python process that sends requests with redis-py until the value is dropped. Errors do not stop
 /// it.
-pub struct RedisPy {
+pub struct RedisPyClient {
     process: Process,
 }
 
@@ -39,17 +39,19 @@ while True:
     time.sleep(0.2)
 ";
 
-impl RedisPy {
+impl RedisPyClient {
     /// Starts a client with this client name and number of connections. `what` is the request:
     /// `set`, `hset`, `get`, `multi`, `eval` or `eval_get`.
     pub fn start(port: u16, name: &str, what: &str, connections: usize) -> Self {
         let mut command = Command::new("python3");
         command.args(["-c", SCRIPT, &port.to_string(), name, what, &connections.to_string()]);
-        RedisPy { process: Process::start(command.env("PYTHONPATH", installed().join("python"))) }
+        RedisPyClient {
+            process: Process::start(command.env("PYTHONPATH", installed().join("python"))),
+        }
     }
 
     /// Returns the errors so far: error replies and connection errors.
-    pub fn complaints(&self) -> Vec<String> {
+    pub fn errors(&self) -> Vec<String> {
         self.process.log()
     }
 }

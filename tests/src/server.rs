@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Place, Process, Signal, Wire, eventually, free_port, installed};
+use crate::{Connection, Host, Process, Signal, eventually, free_port, installed};
 
 /// Running server or Sentinel with its own configuration file, which it may rewrite.
 pub struct Server {
@@ -16,7 +16,7 @@ pub struct Server {
     pub port: u16,
     version: &'static str,
     is_sentinel: bool,
-    pub(crate) place: Place,
+    pub(crate) place: Host,
     password: Option<&'static str>,
     directory: TempDir,
     process: Process,
@@ -28,7 +28,7 @@ impl Server {
     pub fn start(
         version: &'static str,
         is_sentinel: bool,
-        place: &Place,
+        place: &Host,
         options: &str,
         password: Option<&'static str>,
     ) -> Self {
@@ -39,7 +39,7 @@ impl Server {
     pub fn start_on(
         version: &'static str,
         is_sentinel: bool,
-        place: &Place,
+        place: &Host,
         port: u16,
         options: &str,
         password: Option<&'static str>,
@@ -68,8 +68,8 @@ impl Server {
     }
 
     /// Starts a standalone server on the loopback interface.
-    pub fn alone(version: &'static str) -> Self {
-        Self::start(version, false, &Place::loopback(), "", None)
+    pub fn standalone(version: &'static str) -> Self {
+        Self::start(version, false, &Host::loopback(), "", None)
     }
 
     /// Returns `host:port`, which is also the label `node` of an unnamed node.
@@ -86,27 +86,27 @@ impl Server {
     ///
     /// # Errors
     /// Fails if the server does not accept the connection or does not reply within 2 s.
-    pub fn connect(&self) -> std::io::Result<Wire> {
-        Wire::connect(&self.address(), self.password)
+    pub fn connect(&self) -> std::io::Result<Connection> {
+        Connection::connect(&self.address(), self.password)
     }
 
-    /// Runs a command and returns its reply; see [`Wire::ask`]. Panics if there is none.
+    /// Runs a command and returns its reply; see [`Connection::execute`]. Panics if there is none.
     #[track_caller]
-    pub fn ask(&self, command: &[&str]) -> Vec<String> {
-        self.try_ask(command)
+    pub fn execute(&self, command: &[&str]) -> Vec<String> {
+        self.try_execute(command)
             .unwrap_or_else(|| panic!("{} does not reply to {command:?}", self.address()))
     }
 
     /// Runs a command and returns its reply; nothing if there is none.
-    pub fn try_ask(&self, command: &[&str]) -> Option<Vec<String>> {
-        self.connect().ok()?.ask(command).ok()
+    pub fn try_execute(&self, command: &[&str]) -> Option<Vec<String>> {
+        self.connect().ok()?.execute(command).ok()
     }
 
     /// Returns the entries of a reply such as that of SENTINEL REPLICAS. Each entry is a list of
     /// fields that begins with `name`.
     pub fn table(&self, command: &[&str]) -> Vec<BTreeMap<String, String>> {
         let mut entries: Vec<BTreeMap<String, String>> = Vec::new();
-        for field in self.try_ask(command).unwrap_or_default().chunks_exact(2) {
+        for field in self.try_execute(command).unwrap_or_default().chunks_exact(2) {
             if field[0] == "name" {
                 entries.push(BTreeMap::new());
             }
@@ -128,7 +128,7 @@ impl Server {
 
     /// Returns the fields of a section of INFO; none if the server does not reply.
     pub fn section(&self, section: &str) -> BTreeMap<String, String> {
-        let text = self.try_ask(&["INFO", section]).unwrap_or_default().concat();
+        let text = self.try_execute(&["INFO", section]).unwrap_or_default().concat();
         text.lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(field, value)| (field.to_owned(), value.to_owned()))
@@ -148,8 +148,8 @@ impl Server {
     /// Returns the lines of CLIENT LIST that belong to Rolecall: all except Sentinels, replication
     /// links and the connections of the test itself.
     pub fn clients(&self) -> Vec<String> {
-        let list = self.ask(&["CLIENT", "LIST"]).concat();
-        let own = format!(" name={} ", crate::wire::CLIENT_NAME);
+        let list = self.execute(&["CLIENT", "LIST"]).concat();
+        let own = format!(" name={} ", crate::connection::CLIENT_NAME);
         let known = [" name=sentinel-", " flags=S ", " flags=M ", &own];
         list.lines()
             .filter(|line| known.iter().all(|known| !line.contains(known)))
@@ -159,7 +159,7 @@ impl Server {
 
     /// Waits until the replica is synchronised with its master.
     #[track_caller]
-    pub fn until_linked(&self) {
+    pub fn until_synchronised(&self) {
         eventually(Duration::from_secs(20), "the replica is synchronised", || {
             (self.replication().get("master_link_status")? == "up").then_some(())
         });
@@ -190,7 +190,7 @@ impl Server {
     }
 
     /// Starts the server again on another port, like a pod that gets a new address.
-    pub fn move_to(&mut self, port: u16) {
+    pub fn restart_on_port(&mut self, port: u16) {
         let file = self.directory.path().join("server.conf");
         let text = std::fs::read_to_string(&file).expect("cannot read the configuration");
         std::fs::write(
@@ -209,13 +209,14 @@ impl Server {
 
     #[track_caller]
     fn until_replies(&self) {
-        let replies =
-            || self.try_ask(&["PING"]).filter(|reply| !reply[0].starts_with("-NOAUTH")).map(drop);
+        let replies = || {
+            self.try_execute(&["PING"]).filter(|reply| !reply[0].starts_with("-NOAUTH")).map(drop)
+        };
         eventually(Duration::from_secs(20), "the server replies", replies);
     }
 }
 
-fn launch(version: &str, is_sentinel: bool, place: &Place, directory: &TempDir) -> Process {
+fn launch(version: &str, is_sentinel: bool, place: &Host, directory: &TempDir) -> Process {
     let server = if version == "redis-7.0.15" {
         "redis-server".into()
     } else {

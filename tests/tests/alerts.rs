@@ -10,7 +10,7 @@ use std::time::Duration;
 use expect_test::expect_file;
 use serde::Deserialize;
 use serde_yaml_ng::Value;
-use tests::Metrics;
+use tests::CatalogMetrics;
 use topology::{FindingKind, NO_FINDING, limits};
 
 /// The severities of alerts. `Watchdog`, which always fires, has the severity `none`.
@@ -27,11 +27,11 @@ fn folder() -> PathBuf {
 
 #[derive(Deserialize)]
 struct RuleFile {
-    groups: Vec<Group>,
+    groups: Vec<SentinelDeployment>,
 }
 
 #[derive(Deserialize)]
-struct Group {
+struct SentinelDeployment {
     name: String,
     rules: Vec<Rule>,
 }
@@ -141,7 +141,7 @@ fn queries(template: &str) -> Vec<String> {
 
 #[test]
 fn expressions_use_metrics_according_to_their_type() {
-    let metrics = Metrics::all();
+    let metrics = CatalogMetrics::all();
     for (.., rule) in rules() {
         let problems = metrics.problems(&rule.expr);
         assert!(problems.is_empty(), "{}: {problems:?}", rule.alert);

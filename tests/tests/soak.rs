@@ -26,7 +26,11 @@ const KILLS: u64 = 20;
 /// Returns the numbers of tasks, open file descriptors, and connections to the surviving server.
 fn resources(server: &Redis) -> (usize, usize, usize) {
     let descriptors = std::fs::read_dir("/proc/self/fd").expect("descriptors").count();
-    (Handle::current().metrics().num_alive_tasks(), descriptors, server.pollers().len())
+    (
+        Handle::current().metrics().num_alive_tasks(),
+        descriptors,
+        server.rolecall_connections().len(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Browser, Daemon, Group, Redis, Setup, Signal, deployment, free_port};
+use tests::{
+    Browser, Daemon, Redis, SentinelDeployment, SentinelSetup, Signal, deployment, free_port,
+};
 
 /// Timeout for each step of the incident.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -19,7 +21,7 @@ struct Incident {
     /// The node that was killed.
     down: String,
     _servers: Vec<Redis>,
-    _group: Group,
+    _group: SentinelDeployment,
 }
 
 impl Incident {
@@ -27,7 +29,7 @@ impl Incident {
         let primary = Redis::start(&["--appendonly", "yes"]);
         let mut orders: Vec<_> = (0..3).map(|_| primary.replica()).collect();
         orders.insert(0, primary);
-        let mut group = Group::start(&Setup::default());
+        let mut group = SentinelDeployment::start(&SentinelSetup::default());
         let (queue, cart) = (Redis::start(&[]), Redis::start(&[]));
         let (queue_replica, cart_replica) = (queue.replica(), cart.replica());
         let nodes: Vec<_> = orders
@@ -46,7 +48,7 @@ impl Incident {
         ];
         let daemon = Daemon::configured(&text.concat());
         daemon.until(LIMIT, "redis_deployment_masters", &[("deployment", "sessions")], 1.0);
-        daemon.until_quiet(LIMIT);
+        daemon.until_no_findings(LIMIT);
 
         // In `orders`: a replica is promoted manually, the stale master still accepts writes, and
         // one replica is orphaned.
@@ -58,7 +60,7 @@ impl Incident {
         }
         // In `sessions`: a replica is killed and a Sentinel hangs. In `queue`: writes are blocked.
         let down = group.replicas()[0].address();
-        let index = group.place_of(&down);
+        let index = group.index_of(&down);
         group.nodes[index].kill();
         group.sentinels[2].signal(Signal::Stop);
         queue.cli(&["CONFIG", "SET", "min-replicas-to-write", "2"]);
@@ -137,7 +139,7 @@ fn take_screenshot(browser: &mut Browser, url: &str, whole: bool, file: &Path) {
 /// Takes screenshots of each page, light and dark, for desktop and phone.
 fn take_all(browser: &mut Browser, url: &str, pages: &[(String, String)], directory: &Path) {
     for scheme in ["light", "dark"] {
-        browser.prefer(scheme);
+        browser.prefer_color_scheme(scheme);
         for (size, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
             browser.resize(width, height);
             for (name, path) in pages {
@@ -166,7 +168,7 @@ fn main() {
     for (scheme, name, path, height) in
         [("light", "status", "/", 820), ("dark", "deployment", "/deployment/orders", 1000)]
     {
-        browser.prefer(scheme);
+        browser.prefer_color_scheme(scheme);
         browser.resize(1100, height);
         take_screenshot(
             &mut browser,

@@ -211,7 +211,7 @@ fn differences(theirs: &Exposition, ours: &Exposition) -> Vec<String> {
 /// Compares both exporters on a primary and a replica of this version. Returns all differences.
 fn compare(version: &'static str) -> Vec<String> {
     let mut differences_found = Vec::new();
-    let primary = Redis::of(version, &["--appendonly", "yes"]);
+    let primary = Redis::with_version(version, &["--appendonly", "yes"]);
     let replica = primary.replica();
     for command in [
         &["SET", "key", "value"][..],

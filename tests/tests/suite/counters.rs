@@ -60,7 +60,10 @@ fn counters_survive_resetstat_and_a_server_restart() {
 #[test]
 fn info_only_user_is_refused_once_and_not_counted() {
     for version in ["redis-6.2.14", "redis-7.0.15"] {
-        let server = Redis::of(version, &["--user", "rolecall", "on", ">secret", "-@all", "+info"]);
+        let server = Redis::with_version(
+            version,
+            &["--user", "rolecall", "on", ">secret", "-@all", "+info"],
+        );
         let daemon = Daemon::serve(&[&format!("redis://rolecall:secret@{}", server.address())]);
         eventually(SECOND * 5, "CLIENT ID, CONFIG and SLOWLOG were refused", || {
             (daemon.log().iter().filter(|line| line.contains("command refused")).count() == 3)
@@ -127,7 +130,7 @@ fn server_without_config_has_all_metrics_from_info() {
 #[test]
 fn error_codes_from_scripts_stay_bounded_and_valid() {
     for version in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
-        let server = Redis::of(version, &[]);
+        let server = Redis::with_version(version, &[]);
         let daemon = Daemon::watch(&[&server]);
         daemon.until(SECOND * 5, "redis_errors_total", &[("err", "READONLY")], 0.0);
         for code in

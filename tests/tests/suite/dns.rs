@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, NameServer, Place, Server, eventually, free_port};
+use tests::{Daemon, Host, NameServer, Server, eventually, free_port};
 
 /// Timeout for changes that show within a few rounds and DNS queries, also on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_secs(30);
 struct Pods {
     name_server: NameServer,
     port: u16,
-    servers: Vec<(Place, Server)>,
+    servers: Vec<(Host, Server)>,
 }
 
 impl Pods {
@@ -25,7 +25,7 @@ impl Pods {
 
     /// Starts a pod at the address with this number. All pods but the first replicate the first.
     fn add(&mut self, number: u8) {
-        let place = self.name_server.place(number);
+        let place = self.name_server.host(number);
         let replicaof = self
             .servers
             .first()
@@ -33,7 +33,7 @@ impl Pods {
             .unwrap_or_default();
         let server = Server::start_on("redis-7.0.15", false, &place, self.port, &replicaof, None);
         if !replicaof.is_empty() {
-            server.until_linked();
+            server.until_synchronised();
         }
         self.servers.push((place, server));
     }
@@ -90,7 +90,7 @@ fn dns_name_adds_and_removes_pods() {
     daemon.until(SOON, "redis_deployment_primary_info", &[("node", "redis-0")], 1.0);
     until_up(&daemon, "redis-2", Some(1.0));
     until_up(&daemon, "orders", None);
-    daemon.until_only(SOON, &[]);
+    daemon.until_exact_findings(SOON, &[]);
     assert_eq!(daemon.samples().get("redis_deployment_info", &[("kind", "dns")]), Some(1.0));
     assert_eq!(daemon.count("primary_changed"), 0, "discovering the primary is no change");
 
@@ -99,7 +99,7 @@ fn dns_name_adds_and_removes_pods() {
     daemon.until_found(SOON, "RedisDown");
     pods.set_ready(&[(0, "redis-0"), (1, "redis-1")]);
     until_up(&daemon, "redis-2", None);
-    daemon.until_only(SOON, &["RedisReplicasMissing"]);
+    daemon.until_exact_findings(SOON, &["RedisReplicasMissing"]);
     assert_eq!(daemon.value("redis_expected_replicas"), Some(2.0));
     assert_eq!(daemon.value("redis_deployment_replicas"), Some(1.0));
 
@@ -107,7 +107,7 @@ fn dns_name_adds_and_removes_pods() {
     pods.add(4);
     pods.set_ready(&[(0, "redis-0"), (1, "redis-1"), (3, "redis-2")]);
     until_up(&daemon, "redis-2", Some(1.0));
-    daemon.until_only(SOON, &[]);
+    daemon.until_exact_findings(SOON, &[]);
     let count_pod_events = |kind: &str| {
         daemon
             .events()
@@ -130,17 +130,17 @@ fn unready_pod_is_still_polled() {
     let daemon = pods.start_daemon("forget_after = '2s'\n");
     let replica = pods.label(2);
     until_up(&daemon, &replica, Some(1.0));
-    daemon.until_only(SOON, &[]);
+    daemon.until_exact_findings(SOON, &[]);
 
     pods.set_ready(&[(0, "redis-0"), (1, "redis-1")]);
-    daemon.let_pass(6);
+    daemon.until_rounds(6);
     until_up(&daemon, &replica, Some(1.0));
     assert_eq!(daemon.findings(), []);
 
     // The node is gone once it is also down.
     pods.servers[2].1.kill();
     until_up(&daemon, &replica, None);
-    daemon.until_only(SOON, &["RedisReplicasMissing"]);
+    daemon.until_exact_findings(SOON, &["RedisReplicasMissing"]);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn failing_name_server_removes_no_nodes() {
     pods.set_ready(&[(0, "redis-0"), (1, "redis-1"), (2, "redis-2")]);
     let daemon = pods.start_daemon("forget_after = '2s'\n");
     until_up(&daemon, &pods.label(2), Some(1.0));
-    daemon.until_only(SOON, &[]);
+    daemon.until_exact_findings(SOON, &[]);
 
     pods.name_server.kill();
     let failures = || daemon.value("rolecall_dns_lookup_failures_total");
@@ -162,18 +162,18 @@ fn failing_name_server_removes_no_nodes() {
     // A node that dies while the name server is down is shown as down, and not as gone.
     pods.servers[2].1.kill();
     until_up(&daemon, &pods.label(2), Some(0.0));
-    daemon.let_pass(6);
+    daemon.until_rounds(6);
     until_up(&daemon, &pods.label(2), Some(0.0));
     pods.name_server.restart();
     pods.servers[2].1.restart();
     until_up(&daemon, &pods.label(2), Some(1.0));
-    daemon.until_only(SOON, &[]);
+    daemon.until_exact_findings(SOON, &[]);
 }
 
 #[test]
 fn process_with_two_addresses_is_one_node() {
     let name_server = NameServer::start();
-    let (first, second) = (name_server.place(1), name_server.place(2));
+    let (first, second) = (name_server.host(1), name_server.host(2));
     let server = Server::start_on(
         "redis-7.0.15",
         false,
@@ -190,7 +190,7 @@ fn process_with_two_addresses_is_one_node() {
         name_server.network()
     ));
     daemon.until(SOON, "redis_deployment_masters", &[], 1.0);
-    daemon.let_pass(4);
+    daemon.until_rounds(4);
     assert_eq!(daemon.samples().count("redis_up", &[]), 1);
     assert_eq!(daemon.findings(), []);
     assert_eq!(daemon.count("split_brain_began"), 0);
@@ -199,7 +199,7 @@ fn process_with_two_addresses_is_one_node() {
 #[test]
 fn untrusted_dns_address_gets_no_credentials() {
     let name_server = NameServer::start();
-    let place = name_server.place(1);
+    let place = name_server.host(1);
     let server = Server::start_on(
         "redis-7.0.15",
         false,
@@ -214,6 +214,6 @@ fn untrusted_dns_address_gets_no_credentials() {
         server.port
     ));
     until_up(&daemon, &server.address(), Some(0.0));
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     assert!(server.clients().is_empty(), "{:?}", server.clients());
 }

@@ -25,7 +25,12 @@ fn killed_server_is_down_at_once_and_up_within_the_backoff() {
     assert_eq!(daemon.samples().get("redis_restarts_total", &labels), Some(1.0));
     assert_eq!(daemon.samples().get("redis_node_replacements_total", &labels), Some(0.0));
     for event in ["node_unreachable", "node_back", "restarted"] {
-        assert_eq!(daemon.logged(event).len(), 1, "one log line per change: {:?}", daemon.log());
+        assert_eq!(
+            daemon.logged_events(event).len(),
+            1,
+            "one log line per change: {:?}",
+            daemon.log()
+        );
     }
     assert!(daemon.log().len() < 12, "no log line per round: {:?}", daemon.log());
     println!("down after {down:?}, back {back:?} after the restart");
@@ -36,16 +41,16 @@ fn closed_connection_is_not_an_outage() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
-    let connections = server.pollers();
+    let connections = server.rolecall_connections();
     for _ in 0..5 {
         server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         pause(SECOND / 2);
     }
     pause(SECOND);
-    assert_ne!(server.pollers(), connections, "the connection was replaced");
+    assert_ne!(server.rolecall_connections(), connections, "the connection was replaced");
     let samples = daemon.samples();
     assert_eq!(samples.get("redis_up", &[]), Some(1.0));
-    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+    assert_eq!(daemon.logged_events("node_unreachable"), Vec::<String>::new());
     assert!(daemon.log().iter().all(|line| !line.contains("level=warn")), "{:?}", daemon.log());
 }
 
@@ -64,7 +69,12 @@ fn connection_closed_while_opening_is_not_an_outage() {
     }
     pause(SECOND);
     assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0));
-    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new(), "{:?}", daemon.log());
+    assert_eq!(
+        daemon.logged_events("node_unreachable"),
+        Vec::<String>::new(),
+        "{:?}",
+        daemon.log()
+    );
 }
 
 #[test]

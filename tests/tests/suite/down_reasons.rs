@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tests::{
-    ConfigFile, Daemon, Peer, Process, Proxy, Redis, SECOND, Stopwatch, eventually, pause,
-    until_info,
+    ConfigFile, Daemon, Process, Proxy, Redis, SECOND, Stopwatch, StubServer, eventually, pause,
+    serve_until_info,
 };
 
 /// Starts a daemon on a node, and waits until the node is down for this reason.
@@ -27,7 +27,7 @@ fn check(url: &str, reason: &str, limit: Duration) -> Daemon {
 #[test]
 fn connection_reset_is_reason_reset() {
     // Closing a socket with unread data resets the connection.
-    let peer = Peer::start(|stream| {
+    let peer = StubServer::start(|stream| {
         pause(SECOND / 10);
         drop(stream);
     });
@@ -36,7 +36,7 @@ fn connection_reset_is_reason_reset() {
 
 #[test]
 fn orderly_close_is_reason_closed() {
-    let peer = Peer::start(|stream| {
+    let peer = StubServer::start(|stream| {
         // The peer may have closed the connection already.
         let _ = stream.shutdown(Shutdown::Write);
         pause(SECOND);
@@ -46,13 +46,14 @@ fn orderly_close_is_reason_closed() {
 
 #[test]
 fn invalid_reply_is_reason_protocol() {
-    let peer = Peer::start(|stream| {
-        until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    let peer = StubServer::start(|stream| {
+        serve_until_info(stream, |stream| stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
     });
     check(&peer.url(), "protocol", SECOND * 5);
     // A valid reply that is no reply to INFO.
-    let peer =
-        Peer::start(|stream| until_info(stream, |stream| stream.write_all(b"$5\r\nhello\r\n")));
+    let peer = StubServer::start(|stream| {
+        serve_until_info(stream, |stream| stream.write_all(b"$5\r\nhello\r\n"))
+    });
     check(&peer.url(), "protocol", SECOND * 5);
 }
 
@@ -66,7 +67,7 @@ fn send_endless_reply(stream: &mut TcpStream) -> std::io::Result<()> {
 
 #[test]
 fn endless_reply_is_reason_toolarge() {
-    let peer = Peer::start(move |stream| until_info(stream, send_endless_reply));
+    let peer = StubServer::start(move |stream| serve_until_info(stream, send_endless_reply));
     let daemon = check(&peer.url(), "toolarge", SECOND * 8);
     // Memory stays bounded over many attempts.
     for _ in 0..50 {
@@ -74,7 +75,7 @@ fn endless_reply_is_reason_toolarge() {
         assert!(daemon.value("process_resident_memory_bytes") < Some(900e6), "memory is bounded");
     }
     // The reply can also be endless while connecting.
-    let peer = Peer::start(move |mut stream| drop(send_endless_reply(&mut stream)));
+    let peer = StubServer::start(move |mut stream| drop(send_endless_reply(&mut stream)));
     check(&peer.url(), "toolarge", SECOND * 8);
 }
 
@@ -82,7 +83,7 @@ fn endless_reply_is_reason_toolarge() {
 fn endless_sentinel_message_ends_the_subscription() {
     let subscribed = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&subscribed);
-    let peer = Peer::start(move |mut stream| {
+    let peer = StubServer::start(move |mut stream| {
         let mut request = [0; 4096];
         while let Ok(length @ 1..) = stream.read(&mut request) {
             let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
@@ -210,9 +211,9 @@ fn foreign_server_is_reason_identity() {
     let proxy = Proxy::start(known.port);
     let daemon = Daemon::serve(&[&proxy.peer.url()]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
-    proxy.lead_to(other.port);
+    proxy.redirect_to(other.port);
     daemon.until(SECOND * 8, "redis_down_reason", &[("reason", "identity")], 1.0);
-    proxy.lead_to(related.port);
+    proxy.redirect_to(related.port);
     daemon.until(SECOND * 5, "redis_role", &[("role", "replica")], 1.0);
     assert_eq!(daemon.value("redis_node_replacements_total"), Some(1.0));
 }

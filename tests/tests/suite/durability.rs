@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Disk, Found, Redis, SECOND, Shim, diagnose, eventually, pause};
+use tests::{Daemon, Disk, FaultInjector, Findings, Redis, SECOND, diagnose, eventually, pause};
 
 /// Timeout for changes on a busy machine. Nodes that were down are polled again after up to 10 s.
 const LIMIT: Duration = Duration::from_secs(30);
 
-fn has_kind(findings: &Found, kind: &str) -> bool {
+fn has_kind(findings: &Findings, kind: &str) -> bool {
     findings.iter().any(|(found, _)| found == kind)
 }
 
@@ -53,7 +53,7 @@ fn start_daemon(deployment: &str) -> Daemon {
 
 #[test]
 fn aof_on_a_full_disk_blocks_writes_until_space_is_free() {
-    let disk = Disk::of(2);
+    let disk = Disk::with_megabytes(2);
     let server = Redis::start(&["--appendonly", "yes", "--dir", &disk.folder()]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_deployment_writable", &[], 1.0);
@@ -89,7 +89,10 @@ fn aof_on_a_full_disk_blocks_writes_until_space_is_free() {
     until_recovered(&daemon, &server);
     daemon.until_event(LIMIT, "aof_write_recovered");
     assert_eq!(
-        (daemon.logged("aof_write_failed").len(), daemon.logged("aof_write_recovered").len()),
+        (
+            daemon.logged_events("aof_write_failed").len(),
+            daemon.logged_events("aof_write_recovered").len()
+        ),
         (1, 1),
         "{:?}",
         daemon.log()
@@ -102,13 +105,13 @@ fn full_disk_on_a_replica_blocks_no_writes() {
     for (version, finding) in
         [("redis-6.2.14", "RedisAofWriteFailing"), ("redis-7.0.15", "RedisDown")]
     {
-        let disk = Disk::of(2);
-        let primary = Redis::of(version, &[]);
+        let disk = Disk::with_megabytes(2);
+        let primary = Redis::with_version(version, &[]);
         let mut replica = primary.replica_with(&["--appendonly", "yes", "--dir", &disk.folder()]);
         let daemon = Daemon::watch(&[&primary, &replica]);
         let node = replica.address();
         daemon.until_link(LIMIT, &replica, "up");
-        daemon.until_quiet(LIMIT);
+        daemon.until_no_findings(LIMIT);
         // The replica rewrites its AOF after the full resync.
         eventually(LIMIT, "the AOF is rewritten", || {
             let idle = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"]
@@ -137,14 +140,14 @@ fn full_disk_on_a_replica_blocks_no_writes() {
             assert!(!replica.end(LIMIT).success());
             replica.restart();
         }
-        daemon.until_quiet(LIMIT);
+        daemon.until_no_findings(LIMIT);
     }
 }
 
 /// Starts a server with a shim for fsync, and a daemon that polls it.
-fn start_with_shim(version: &'static str) -> (Shim, Redis, Daemon) {
-    let shim = Shim::build();
-    let server = Redis::within(
+fn start_with_shim(version: &'static str) -> (FaultInjector, Redis, Daemon) {
+    let shim = FaultInjector::build();
+    let server = Redis::with_environment(
         &shim.environment(),
         version,
         &["--appendonly", "yes", "--appendfsync", "everysec"],
@@ -155,12 +158,12 @@ fn start_with_shim(version: &'static str) -> (Shim, Redis, Daemon) {
 }
 
 /// Makes fsync fail once. Checks that the failure is reported and persists.
-fn check_fsync_stuck(shim: &Shim, server: &Redis, daemon: &Daemon) {
+fn check_fsync_stuck(shim: &FaultInjector, server: &Redis, daemon: &Daemon) {
     shim.fail_fsync();
     server.cli(&["SET", "key", "value"]);
     daemon.until(LIMIT, "redis_aof_fsync_stuck", &[], 1.0);
     until_writes_blocked(daemon, server, "misconf_aof", "RedisAofFsyncStuck");
-    shim.mend();
+    shim.clear_faults();
     pause(SECOND * 3);
     assert!(
         server.cli(&["SET", "key", "value"]).contains("MISCONF"),
@@ -187,7 +190,10 @@ fn failed_fsync_lasts_until_aof_is_disabled_and_enabled() {
     assert_eq!(server.cli(&["SET", "key", "value"]).trim(), "OK");
     assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
     assert_eq!(
-        (daemon.logged("aof_write_failed").len(), daemon.logged("aof_write_recovered").len()),
+        (
+            daemon.logged_events("aof_write_failed").len(),
+            daemon.logged_events("aof_write_recovered").len()
+        ),
         (1, 1),
         "{:?}",
         daemon.log()
@@ -224,7 +230,7 @@ fn slow_fsync_is_counted_and_is_not_a_failure() {
     shim.slow_fsync();
     eventually(LIMIT, "a delayed fsync", || {
         server.cli(&["SET", "key", "value"]);
-        assert_eq!(daemon.findings(), Found::new(), "no findings");
+        assert_eq!(daemon.findings(), Findings::new(), "no findings");
         (daemon.value("redis_aof_delayed_fsync_total") >= Some(1.0)).then_some(())
     });
     assert_eq!(daemon.value("redis_aof_fsync_stuck"), Some(0.0));
@@ -233,7 +239,7 @@ fn slow_fsync_is_counted_and_is_not_a_failure() {
 
 #[test]
 fn failed_bgsave_blocks_writes_only_with_save_points() {
-    let disk = Disk::of(2);
+    let disk = Disk::with_megabytes(2);
     let server = Redis::start(&["--save", "3600 1000000", "--dir", &disk.folder()]);
     let without_save_points = Redis::start(&["--dir", &disk.folder(), "--dbfilename", "other.rdb"]);
     let [daemon, other_daemon] =
@@ -278,7 +284,7 @@ fn memory_near_and_at_maxmemory_is_reported() {
     let used = server.number("used_memory");
     server.cli(&["CONFIG", "SET", "maxmemory", &(used * 4 / 3).to_string()]);
     daemon.until(LIMIT, "redis_memory_max_bytes", &[], (used * 4 / 3) as f64);
-    assert_eq!(daemon.findings(), Found::new());
+    assert_eq!(daemon.findings(), Findings::new());
     server.cli(&["CONFIG", "SET", "maxmemory", &(used * 100 / 95).to_string()]);
     daemon.until_found(LIMIT, "RedisMemoryNearLimit");
     assert_eq!(daemon.findings().len(), 1);
@@ -338,7 +344,7 @@ fn full_cache_that_evicts_is_healthy() {
         samples.get("redis_memory_used_bytes", &[])
             > samples.get("redis_memory_max_bytes", &[]).map(|limit| limit * 0.9)
     );
-    assert_eq!((daemon.findings(), diagnose(&[&server]).2), (Found::new(), Found::new()));
+    assert_eq!((daemon.findings(), diagnose(&[&server]).2), (Findings::new(), Findings::new()));
     assert_eq!(samples.get("redis_writes_refused", &[("reason", "oom")]), Some(0.0));
 }
 
@@ -362,7 +368,7 @@ fn primary_below_min_replicas_refuses_writes() {
     replica.restart();
     daemon.until(LIMIT, "redis_writes_refused", &refused, 0.0);
     daemon.until(LIMIT, "redis_deployment_writable", &[], 1.0);
-    daemon.until_quiet(LIMIT);
+    daemon.until_no_findings(LIMIT);
 }
 
 #[test]
@@ -397,13 +403,13 @@ fn fenced_stale_master_has_no_finding_about_writes() {
             && !has_kind(&findings, "RedisWritesBlocked"),
         "{text}"
     );
-    old.follow(&new);
-    daemon.until_quiet(LIMIT);
+    old.replicate_from(&new);
+    daemon.until_no_findings(LIMIT);
 }
 
 #[test]
 fn exit_on_a_full_disk_is_reported_with_appendfsync() {
-    let disk = Disk::of(2);
+    let disk = Disk::with_megabytes(2);
     let mut server =
         Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &disk.folder()]);
     let daemon = Daemon::watch(&[&server]);
@@ -441,17 +447,17 @@ fn disabled_aof_is_reported_where_it_is_expected() {
     for daemon in [&all, &replicas] {
         daemon.until(LIMIT, "redis_link_state", &[("node", "r"), ("state", "up")], 1.0);
         daemon.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 1.0);
-        daemon.until_quiet(LIMIT);
+        daemon.until_no_findings(LIMIT);
     }
     primary.cli(&["CONFIG", "SET", "appendonly", "no"]);
     all.until_found(LIMIT, "RedisAofDisabled");
     assert_eq!(all.findings(), [("RedisAofDisabled".to_owned(), Some("p".to_owned()))]);
     replicas.until(LIMIT, "redis_aof_enabled", &[("node", "p")], 0.0);
     pause(SECOND * 2);
-    assert_eq!(replicas.findings(), Found::new(), "the AOF is only expected on replicas");
+    assert_eq!(replicas.findings(), Findings::new(), "the AOF is only expected on replicas");
     assert_eq!(
         diagnose(&[&primary, &replica]).2,
-        Found::new(),
+        Findings::new(),
         "no AOF is expected without configuration"
     );
     replica.cli(&["CONFIG", "SET", "appendonly", "no"]);
@@ -460,8 +466,8 @@ fn disabled_aof_is_reported_where_it_is_expected() {
     for server in [&primary, &replica] {
         server.cli(&["CONFIG", "SET", "appendonly", "yes"]);
     }
-    all.until_quiet(LIMIT);
-    replicas.until_quiet(LIMIT);
+    all.until_no_findings(LIMIT);
+    replicas.until_no_findings(LIMIT);
 }
 
 #[test]
@@ -498,12 +504,12 @@ fn failed_aof_rewrite_is_reported_and_writes_continue() {
     );
     server.cli(&["BGREWRITEAOF"]);
     until_recovered(&daemon, &server);
-    assert_eq!(daemon.logged("aof_rewrite_failed").len(), 1);
+    assert_eq!(daemon.logged_events("aof_rewrite_failed").len(), 1);
 }
 
 #[test]
 fn too_many_error_codes_disable_errorstats() {
-    let server = Redis::of("redis-8.2.3", &[]);
+    let server = Redis::with_version("redis-8.2.3", &[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(LIMIT, "redis_errorstats_disabled", &[], 0.0);
     daemon.until(LIMIT, "redis_errors_total", &[("err", "READONLY")], 0.0);
@@ -526,7 +532,7 @@ fn too_many_error_codes_disable_errorstats() {
 
 #[test]
 fn free_disk_space_is_measured_while_the_server_is_down() {
-    let disk = Disk::of(16);
+    let disk = Disk::with_megabytes(16);
     let mut server = Redis::start(&["--dir", &disk.folder()]);
     let daemon = start_daemon(&format!(
         "nodes = [{{ url = '{}', data_dir = '{}' }}]\n",

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::{
-    ConfigFile, Daemon, Group, Proxy, Redis, SECOND, Setup, Stopwatch, Tap, deployment,
-    diagnose_urls, eventually, pause,
+    CommandProxy, ConfigFile, Daemon, Proxy, Redis, SECOND, SentinelDeployment, SentinelSetup,
+    Stopwatch, deployment, diagnose_urls, eventually, pause,
 };
 
 use crate::monitor::{FindingRecorder, LIMIT, Monitor};
@@ -86,7 +86,7 @@ fn endpoint_on_the_old_primary_is_wrong_until_switched() {
     // The old primary becomes a replica of the new one and refuses writes with READONLY.
     let stopwatch = Stopwatch::start();
     b.promote();
-    a.follow(&b);
+    a.replicate_from(&b);
     daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 0.0);
     let wrong = stopwatch.elapsed();
     daemon.until_found(TWO_CHECKS, ENDPOINT_WRONG);
@@ -128,9 +128,9 @@ fn endpoint_on_the_old_primary_is_wrong_until_switched() {
         "{output}"
     );
 
-    writer.lead_to(b.port);
+    writer.redirect_to(b.port);
     let switched = Stopwatch::start();
-    daemon.until_quiet(TWO_CHECKS);
+    daemon.until_no_findings(TWO_CHECKS);
     println!("no finding {:?} after the endpoint was switched", switched.elapsed());
     daemon.until(SECOND * 5, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
     assert_eq!(diagnose(&configuration).0, Some(0));
@@ -138,7 +138,7 @@ fn endpoint_on_the_old_primary_is_wrong_until_switched() {
 
 #[test]
 fn endpoint_that_follows_a_failover_promptly_is_no_finding() {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let port = |address: &str| group.node_at(address).port;
     let proxy = Proxy::start(port(&group.primary().address()));
     let monitor = Monitor::start_settled(
@@ -153,11 +153,11 @@ fn endpoint_that_follows_a_failover_promptly_is_no_finding() {
         let before = group.failover();
         let after = group.until_failed_over(LIMIT, &before);
         pause(SECOND * 2);
-        proxy.lead_to(port(&after));
+        proxy.redirect_to(port(&after));
         monitor.until_primary(&after);
-        group.until_following(LIMIT);
+        group.until_replicating(LIMIT);
         monitor.daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
-        monitor.until_quiet();
+        monitor.until_no_findings();
     }
     let found =
         recorder.durations().into_keys().filter(|(_, kind, _)| kind == ENDPOINT_WRONG).count();
@@ -167,7 +167,10 @@ fn endpoint_that_follows_a_failover_promptly_is_no_finding() {
 #[test]
 fn endpoint_left_behind_by_a_sentinel_failover_is_wrong() {
     let password = "hunter2-of-the-nodes";
-    let group = Group::start(&Setup { password: Some(password), ..Setup::default() });
+    let group = SentinelDeployment::start(&SentinelSetup {
+        password: Some(password),
+        ..SentinelSetup::default()
+    });
     let proxy = Proxy::start(group.primary().port);
     let more =
         format!("password = '{password}'\nendpoints = {{ primary = '{}' }}\n", proxy.peer.url());
@@ -182,7 +185,7 @@ fn endpoint_left_behind_by_a_sentinel_failover_is_wrong() {
         (&before.into(), &after.clone().into()),
         "{finding}"
     );
-    proxy.lead_to(group.node_at(&after).port);
+    proxy.redirect_to(group.node_at(&after).port);
     eventually(TWO_CHECKS, "the endpoint is correct", || {
         monitor.daemon.finding(ENDPOINT_WRONG).is_none().then_some(())
     });
@@ -247,9 +250,9 @@ fn foreign_endpoint_is_wrong_and_dead_endpoint_is_unknown() {
     );
 
     // A proxy without a target closes its connections.
-    writer.lead_to(1);
-    reader.lead_to(b.port);
-    daemon.until_quiet(TWO_CHECKS);
+    writer.redirect_to(1);
+    reader.redirect_to(b.port);
+    daemon.until_no_findings(TWO_CHECKS);
     let samples = daemon.samples();
     assert_eq!(
         (samples.get(ENDPOINT_UP, &PRIMARY_LABEL), samples.get(ENDPOINT_CORRECT, &PRIMARY_LABEL)),
@@ -268,7 +271,7 @@ fn foreign_endpoint_is_wrong_and_dead_endpoint_is_unknown() {
         (1, None),
         "one log line for all failed checks"
     );
-    writer.lead_to(a.port);
+    writer.redirect_to(a.port);
     daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
     assert!(
         daemon
@@ -283,7 +286,7 @@ fn foreign_endpoint_is_wrong_and_dead_endpoint_is_unknown() {
 #[test]
 fn hanging_endpoint_delays_no_round() {
     let a = Redis::start(&[]);
-    let silent = tests::Peer::start(|stream| {
+    let silent = tests::StubServer::start(|stream| {
         pause(SECOND * 60);
         drop(stream);
     });
@@ -324,7 +327,7 @@ fn hanging_endpoint_delays_no_round() {
 fn endpoint_check_uses_one_connection_and_leaks_no_secret() {
     let password = "hunter2-of-all";
     let a = Redis::start(&["--requirepass", password]);
-    let tap = Tap::start(&a.address());
+    let tap = CommandProxy::start(&a.address());
     let text = format!(
         "{}password = '{password}'\nendpoints = {{ primary = '{}', \
          reader = 'redis://:{password}-not@127.0.0.1:{}' }}\n",
@@ -335,9 +338,9 @@ fn endpoint_check_uses_one_connection_and_leaks_no_secret() {
     let daemon = Daemon::configured(&text);
     daemon.until(SECOND * 5, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
     let stopwatch = Stopwatch::start();
-    let before = tap.seen();
+    let before = tap.traffic();
     pause(SECOND * 60);
-    let (after, seconds) = (tap.seen(), stopwatch.elapsed().as_secs_f64());
+    let (after, seconds) = (tap.traffic(), stopwatch.elapsed().as_secs_f64());
     let opened = after.connections - before.connections;
     let info = after.commands["INFO"] - before.commands["INFO"];
     println!("{opened} connections in {seconds:.0} s: {:?}", after.commands);
@@ -349,7 +352,7 @@ fn endpoint_check_uses_one_connection_and_leaks_no_secret() {
         ["AUTH", "CLIENT ID", "INFO"],
         "no other commands"
     );
-    eventually(SECOND * 3, "no connection stays open", || (tap.seen().open == 0).then_some(()));
+    eventually(SECOND * 3, "no connection stays open", || (tap.traffic().open == 0).then_some(()));
 
     assert_eq!(endpoint(&daemon, "reader")["down_reason"], "auth");
     let pages = ["/metrics", "/api/v1/topology", "/api/v1/findings", "/"]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Disk, Redis, SECOND, diagnose, eventually, has, pause};
+use tests::{Daemon, Disk, Redis, SECOND, diagnose, eventually, has_finding, pause};
 
 /// Timeout for changes on a busy machine. Nodes that were down are polled again after up to 10 s.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -27,13 +27,13 @@ fn until_sync_looping(daemon: &Daemon, primary: &Redis, replica: &Redis) {
         1.0,
     );
     println!("sync looping after {took:?}");
-    daemon.until_finds(LIMIT, "RedisFullSyncLoop", replica);
+    daemon.until_found_on(LIMIT, "RedisFullSyncLoop", replica);
     assert!(
         daemon.samples().get("redis_replica_resyncs_full_total", &[("node", &primary.address())])
             >= Some(3.0)
     );
     for _ in 0..10 {
-        assert!(daemon.finds("RedisFullSyncLoop", replica), "{:?}", daemon.findings());
+        assert!(daemon.has_finding_on("RedisFullSyncLoop", replica), "{:?}", daemon.findings());
         pause(SECOND / 2);
     }
 }
@@ -44,7 +44,7 @@ fn check_full_disk(disk: &Disk, primary: &Redis, replica: &Redis) {
     let daemon = Daemon::watch(&[primary, replica]);
     daemon.until(LIMIT, "redis_up", &[("node", &replica.address())], 1.0);
     disk.fill();
-    replica.follow(primary);
+    replica.replicate_from(primary);
     until_sync_looping(&daemon, primary, replica);
     let (_, text, findings) = diagnose(&[primary, replica]);
     let has_finding = findings.iter().any(|(_, node)| node.as_ref() == Some(&replica.address()));
@@ -57,7 +57,7 @@ fn check_full_disk(disk: &Disk, primary: &Redis, replica: &Redis) {
 
 #[test]
 fn full_disk_on_the_replica_causes_a_full_sync_loop() {
-    let disk = Disk::of(30);
+    let disk = Disk::with_megabytes(30);
     let primary = Redis::start(&[]);
     let replica = Redis::start(&["--dir", &disk.folder()]);
     check_full_disk(&disk, &primary, &replica);
@@ -65,7 +65,7 @@ fn full_disk_on_the_replica_causes_a_full_sync_loop() {
 
 #[test]
 fn full_disk_on_the_master_causes_a_full_sync_loop() {
-    let disk = Disk::of(30);
+    let disk = Disk::with_megabytes(30);
     let primary = Redis::start(&["--repl-diskless-sync", "no", "--dir", &disk.folder()]);
     let replica = Redis::start(&[]);
     check_full_disk(&disk, &primary, &replica);
@@ -82,11 +82,11 @@ fn exceeded_output_buffer_causes_a_full_sync_loop() {
     let replica = Redis::start(&[]);
     let daemon = Daemon::watch(&[&primary, &replica]);
     daemon.until(LIMIT, "redis_up", &[("node", &replica.address())], 1.0);
-    replica.follow(&primary);
+    replica.replicate_from(&primary);
     let value = "x".repeat(50_000);
     eventually(LIMIT, "a full sync loop", || {
         primary.cli(&["SET", "written", &value]);
-        daemon.finds("RedisFullSyncLoop", &replica).then_some(())
+        daemon.has_finding_on("RedisFullSyncLoop", &replica).then_some(())
     });
     // The writes have stopped.
     daemon.until_link(LIMIT, &replica, "up");
@@ -103,7 +103,7 @@ fn new_replica_in_its_first_sync_has_no_findings() {
     let daemon = Daemon::watch(&[&primary]);
     daemon.until(LIMIT, "redis_up", &[], 1.0);
     drop(daemon);
-    replica.follow(&primary);
+    replica.replicate_from(&primary);
     let daemon = Daemon::watch(&[&primary, &replica]);
     let node = replica.address();
     let mut refused = false;
@@ -115,7 +115,7 @@ fn new_replica_in_its_first_sync_has_no_findings() {
             "RedisReplicaOrphaned",
             "RedisReplicationAuthFailing",
         ] {
-            assert!(!has(&findings, kind, &replica), "{findings:?}");
+            assert!(!has_finding(&findings, kind, &replica), "{findings:?}");
         }
         refused |= samples.get("redis_reads_refused", &[("node", &node), ("reason", "masterdown")])
             == Some(1.0);
@@ -139,7 +139,7 @@ fn several_new_replicas_are_no_full_sync_loop() {
     let daemon = Daemon::watch(&nodes);
     daemon.until(LIMIT, "redis_deployment_nodes", &[("state", "answering")], 6.0);
     for replica in &replicas {
-        replica.follow(&primary);
+        replica.replicate_from(&primary);
         pause(SECOND / 2);
     }
     eventually(LIMIT, "all replicas are synchronised", || {
@@ -186,7 +186,7 @@ fn check_divergence_cleared(options: &[&str], resync: impl FnOnce(&Redis, &mut R
 
 fn promote_and_follow(primary: &Redis, replica: &mut Redis) {
     replica.promote();
-    replica.follow(primary);
+    replica.replicate_from(primary);
 }
 
 fn restart_without_data(_: &Redis, replica: &mut Redis) {

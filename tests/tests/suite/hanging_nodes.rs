@@ -13,7 +13,7 @@ fn hanging_server_delays_no_round_and_keeps_its_connection() {
     let node = hung.address();
     let labels = [("node", node.as_str())];
     daemon.until(SECOND * 3, "redis_up", &labels, 1.0);
-    let connections = hung.pollers();
+    let connections = hung.rolecall_connections();
     assert_eq!(connections.len(), 1);
 
     hung.signal(Signal::Stop);
@@ -61,13 +61,13 @@ fn hanging_server_delays_no_round_and_keeps_its_connection() {
     let samples = daemon.samples();
     assert_eq!(samples.get("redis_down_reason", &[labels[0], ("reason", "timeout")]), Some(1.0));
     assert_eq!(samples.count("redis_role", &labels), 0, "a node that is down has no role");
-    assert_eq!(daemon.logged("node_unreachable").len(), 1, "{:?}", daemon.log());
+    assert_eq!(daemon.logged_events("node_unreachable").len(), 1, "{:?}", daemon.log());
 
     hung.signal(Signal::Cont);
     let back = daemon.until(SECOND * 4, "redis_up", &labels, 1.0);
     assert!(back <= SECOND * 2, "back after {back:?}");
-    assert_eq!(hung.pollers(), connections, "the connection is the same");
-    assert_eq!(daemon.logged("node_back").len(), 1);
+    assert_eq!(hung.rolecall_connections(), connections, "the connection is the same");
+    assert_eq!(daemon.logged_events("node_back").len(), 1);
     println!(
         "counted after {counted:?}, round {duration} s, /metrics {:?}, down {down:?} later, \
          back after {back:?}",
@@ -88,7 +88,7 @@ fn pause_shorter_than_down_after_is_not_an_outage() {
         daemon.value("redis_last_poll_timestamp_seconds").filter(|now| *now > last_reply)
     });
     assert_eq!(daemon.value("redis_up"), Some(1.0));
-    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+    assert_eq!(daemon.logged_events("node_unreachable"), Vec::<String>::new());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn exporter_pause_is_not_an_outage_of_the_servers() {
     for server in &servers {
         assert_eq!(samples.get("redis_up", &[("node", &server.address())]), Some(1.0));
     }
-    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+    assert_eq!(daemon.logged_events("node_unreachable"), Vec::<String>::new());
     assert!(samples.get("rolecall_rounds_missed_total", &[]) >= Some(5.0));
     assert!(samples.get("rolecall_blind_rounds_total", &[]) >= Some(1.0));
 }
@@ -114,14 +114,15 @@ fn connection_silent_for_30_seconds_is_replaced() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
-    let connections = server.pollers();
+    let connections = server.rolecall_connections();
     server.signal(Signal::Stop);
     daemon.until(SECOND * 6, "redis_up", &[], 0.0);
     pause(SECOND * 28);
     server.signal(Signal::Cont);
     daemon.until(SECOND * 12, "redis_up", &[], 1.0);
     let (replaced, _) = eventually(SECOND * 3, "only one connection is left", || {
-        Some(server.pollers()).filter(|pollers| pollers.len() == 1)
+        Some(server.rolecall_connections())
+            .filter(|rolecall_connections| rolecall_connections.len() == 1)
     });
     assert_ne!(replaced, connections);
 }
@@ -167,7 +168,7 @@ fn exporter_is_blind_when_most_nodes_fail_together() {
         );
         assert!(samples.get("rolecall_blind_rounds_total", &[("deployment", name)]) >= Some(3.0));
     }
-    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+    assert_eq!(daemon.logged_events("node_unreachable"), Vec::<String>::new());
     // Once most servers are back, the one that still hangs is down.
     for server in &servers[1..3] {
         server.signal(Signal::Cont);
@@ -242,7 +243,7 @@ fn hundreds_of_hanging_nodes_do_not_delay_a_reconnect() {
     for _ in 0..2 {
         assert_eq!(server.cli(&["CLIENT", "KILL", "TYPE", "normal"]).trim(), "1");
         let took = eventually(SECOND * 2, "the node is connected again", || {
-            (server.pollers().len() == 1).then_some(())
+            (server.rolecall_connections().len() == 1).then_some(())
         })
         .1;
         println!("connected again after {took:?}, {} connections fill the queue", queue.len());
@@ -257,7 +258,7 @@ fn hundreds_of_hanging_nodes_do_not_delay_a_reconnect() {
         .count("redis_poll_failures_total", &[("deployment", "silent"), ("reason", "timeout")]);
     assert!(failed > 150, "{failed} of 400 nodes failed so far");
     assert!(
-        !daemon.logged("node_unreachable").iter().any(|line| line.contains("healthy")),
+        !daemon.logged_events("node_unreachable").iter().any(|line| line.contains("healthy")),
         "{:?}",
         daemon.log()
     );

@@ -5,7 +5,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{Daemon, Group, Redis, RedisPy, SECOND, Setup, Stopwatch, diagnose, eventually, pair};
+use tests::{
+    Daemon, Redis, RedisPyClient, SECOND, SentinelDeployment, SentinelSetup, Stopwatch, diagnose,
+    eventually, primary_with_replica,
+};
 
 use crate::monitor::Monitor;
 
@@ -51,7 +54,7 @@ fn until_identified(daemon: &Daemon, node: &str) -> Value {
 
 #[test]
 fn only_clients_that_write_to_a_replica_are_misrouted() {
-    let (primary, replica, daemon) = pair(Redis::of("valkey-9.1.2", &[]));
+    let (primary, replica, daemon) = primary_with_replica(Redis::with_version("valkey-9.1.2", &[]));
     let node = replica.address();
     let labels = [("node", node.as_str())];
     assert_eq!(
@@ -63,9 +66,9 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
         "unknown values are absent"
     );
     let stopwatch = Stopwatch::start();
-    let _reader = RedisPy::start(replica.port, "reports", "get", 2);
-    let _correct_writer = RedisPy::start(primary.port, "shop", "set", 2);
-    let writer = RedisPy::start(replica.port, "checkout", "set", 3);
+    let _reader = RedisPyClient::start(replica.port, "reports", "get", 2);
+    let _correct_writer = RedisPyClient::start(primary.port, "shop", "set", 2);
+    let writer = RedisPyClient::start(replica.port, "checkout", "set", 3);
     daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[labels[0], ("lib", "redis-py")], 3.0);
     println!("identified after {:?}", stopwatch.elapsed());
     let clients = until_identified(&daemon, &node);
@@ -92,7 +95,7 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
         "{text}"
     );
 
-    daemon.until_finds(OVER_A_MINUTE, WRITES_HIT_REPLICA, &replica);
+    daemon.until_found_on(OVER_A_MINUTE, WRITES_HIT_REPLICA, &replica);
     let finding = daemon.finding(WRITES_HIT_REPLICA).expect("a finding");
     println!("finding after {:?}: {finding:#}", stopwatch.elapsed());
     assert!(stopwatch.elapsed() > SECOND * 60);
@@ -131,9 +134,9 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
         "{listed} calls of CLIENT LIST, at most {limit}"
     );
     assert!(
-        writer.complaints().iter().all(|complaint| complaint.contains("read only replica")),
+        writer.errors().iter().all(|complaint| complaint.contains("read only replica")),
         "{:?}",
-        writer.complaints()
+        writer.errors()
     );
 
     drop(writer);
@@ -141,24 +144,24 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
     let ((), took) = eventually(OVER_A_MINUTE, "the clients are no longer shown", absent);
     println!("gone after {took:?}");
     assert!(took > SECOND * 55, "misrouted clients are kept for a minute: {took:?}");
-    daemon.until_quiet(SECOND * 3);
+    daemon.until_no_findings(SECOND * 3);
 }
 
 #[test]
 fn pool_on_a_demoted_primary_is_stale() {
-    let (primary, replica, daemon) = pair(Redis::of("redis-8.2.3", &[]));
+    let (primary, replica, daemon) = primary_with_replica(Redis::with_version("redis-8.2.3", &[]));
     let node = primary.address();
     let labels = [("node", node.as_str())];
-    let _pool = RedisPy::start(primary.port, "checkout", "hset", 4);
-    let _reader = RedisPy::start(primary.port, "reports", "get", 1);
+    let _pool = RedisPyClient::start(primary.port, "checkout", "hset", 4);
+    let _reader = RedisPyClient::start(primary.port, "reports", "get", 1);
     for command in ["cmdstat_hset", "cmdstat_get"] {
         eventually(SOON, "all clients are connected and send commands", || primary.info(command));
     }
-    daemon.let_pass(4);
+    daemon.until_rounds(4);
     assert_eq!(misrouted(&daemon, &node), None, "writes to the primary are correct");
 
     replica.promote();
-    primary.follow(&replica);
+    primary.replicate_from(&replica);
     let demoted = Stopwatch::start();
     daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[labels[0], ("lib", "redis-py")], 4.0);
     daemon.until(SOON, STALE_CLIENTS, &labels, 5.0);
@@ -168,7 +171,7 @@ fn pool_on_a_demoted_primary_is_stale() {
         (&clients["why"], &clients["commands"], &clients["stale_clients"]),
         (&json!("demotion"), &json!(["hset"]), &json!(5))
     );
-    let late_clients = RedisPy::start(primary.port, "latecomer", "hset", 2);
+    let late_clients = RedisPyClient::start(primary.port, "latecomer", "hset", 2);
     daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[labels[0], ("lib", "redis-py")], 6.0);
     assert_eq!(
         daemon.samples().get(STALE_CLIENTS, &labels),
@@ -177,7 +180,7 @@ fn pool_on_a_demoted_primary_is_stale() {
     );
     drop(late_clients);
 
-    daemon.until_finds(OVER_A_MINUTE, "RedisStaleClients", &primary);
+    daemon.until_found_on(OVER_A_MINUTE, "RedisStaleClients", &primary);
     println!(
         "finding after {:?}: {:#}",
         demoted.elapsed(),
@@ -196,14 +199,14 @@ fn pool_on_a_demoted_primary_is_stale() {
             .is_some_and(|ago| (55.0..90.0).contains(&ago)),
         "{finding:#}"
     );
-    daemon.until_finds(SOON, WRITES_HIT_REPLICA, &primary);
+    daemon.until_found_on(SOON, WRITES_HIT_REPLICA, &primary);
     assert_eq!(
         daemon.finding(WRITES_HIT_REPLICA).expect("a finding")["evidence"]["why"],
         "demotion"
     );
 
     primary.promote();
-    replica.follow(&primary);
+    replica.replicate_from(&primary);
     eventually(SOON, "writes to this node are correct again", || {
         misrouted(&daemon, &node).is_none().then_some(())
     });
@@ -211,11 +214,11 @@ fn pool_on_a_demoted_primary_is_stale() {
 
 #[test]
 fn pool_reconnecting_after_sentinel_failover_is_not_stale() {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let monitor = Monitor::start_settled(&group, "");
     let before = group.primary().address();
     let port = before.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
-    let pool = RedisPy::start(port, "checkout", "set", 3);
+    let pool = RedisPyClient::start(port, "checkout", "set", 3);
     let has_writes =
         || group.primary().section("commandstats").contains_key("cmdstat_set").then_some(());
     eventually(SOON, "all clients are connected and send commands", has_writes);
@@ -227,11 +230,11 @@ fn pool_reconnecting_after_sentinel_failover_is_not_stale() {
         3.0,
     );
     let clients = until_identified(&monitor.daemon, &before);
-    println!("{clients:#}; {:?}", pool.complaints().first());
+    println!("{clients:#}; {:?}", pool.errors().first());
     assert!(
-        pool.complaints().iter().any(|complaint| complaint.contains("closed by server")),
+        pool.errors().iter().any(|complaint| complaint.contains("closed by server")),
         "{:?}",
-        pool.complaints().first()
+        pool.errors().first()
     );
     assert_eq!(
         (&clients["why"], &clients["commands"], &clients["clients"]),
@@ -255,11 +258,11 @@ fn pool_reconnecting_after_sentinel_failover_is_not_stale() {
 #[test]
 fn misrouted_transactions_and_scripts_are_detected() {
     for version in ["redis-7.0.15", "redis-8.2.3"] {
-        let (_primary, replica, daemon) = pair(Redis::of(version, &[]));
+        let (_primary, replica, daemon) = primary_with_replica(Redis::with_version(version, &[]));
         let node = replica.address();
-        let _transactions = RedisPy::start(replica.port, "transactions", "multi", 2);
-        let _scripts = RedisPy::start(replica.port, "scripts", "eval", 1);
-        let _reader = RedisPy::start(replica.port, "reports", "get", 1);
+        let _transactions = RedisPyClient::start(replica.port, "transactions", "multi", 2);
+        let _scripts = RedisPyClient::start(replica.port, "scripts", "eval", 1);
+        let _reader = RedisPyClient::start(replica.port, "reports", "get", 1);
         let library = if version == "redis-7.0.15" { "unknown" } else { "redis-py" };
         let has_all_commands = |clients: &Value| {
             clients["commands"].as_array().is_some_and(|commands| commands.len() == 4)
@@ -284,13 +287,14 @@ fn misrouted_transactions_and_scripts_are_detected() {
 
 #[test]
 fn misrouted_writes_are_detected_on_6_2_except_in_scripts() {
-    let (_primary, replica, daemon) = pair(Redis::of("redis-6.2.14", &[]));
+    let (_primary, replica, daemon) =
+        primary_with_replica(Redis::with_version("redis-6.2.14", &[]));
     let node = replica.address();
-    let scripts = RedisPy::start(replica.port, "scripts", "eval", 1);
+    let scripts = RedisPyClient::start(replica.port, "scripts", "eval", 1);
     eventually(SOON, "the script is refused", || {
-        scripts.complaints().iter().any(|line| line.contains("READONLY")).then_some(())
+        scripts.errors().iter().any(|line| line.contains("READONLY")).then_some(())
     });
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     assert_eq!(
         daemon.samples().get("redis_errors_total", &[("node", &node), ("err", "READONLY")]),
         Some(0.0),
@@ -299,8 +303,8 @@ fn misrouted_writes_are_detected_on_6_2_except_in_scripts() {
     assert_eq!(misrouted(&daemon, &node), None);
     drop(scripts);
 
-    let _transactions = RedisPy::start(replica.port, "transactions", "multi", 1);
-    let _writers = RedisPy::start(replica.port, "checkout", "set", 2);
+    let _transactions = RedisPyClient::start(replica.port, "transactions", "multi", 1);
+    let _writers = RedisPyClient::start(replica.port, "checkout", "set", 2);
     daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[("node", &node), ("lib", "unknown")], 3.0);
     let clients = until_identified(&daemon, &node);
     println!("{clients}");
@@ -315,7 +319,7 @@ fn misrouted_writes_are_detected_on_6_2_except_in_scripts() {
 
 #[test]
 fn misrouted_writes_are_detected_without_errorstats() {
-    let (_primary, replica, daemon) = pair(Redis::of("redis-8.2.3", &[]));
+    let (_primary, replica, daemon) = primary_with_replica(Redis::with_version("redis-8.2.3", &[]));
     let node = replica.address();
     for number in 0..150 {
         replica.cli(&[
@@ -326,9 +330,9 @@ fn misrouted_writes_are_detected_without_errorstats() {
         ]);
     }
     daemon.until(SOON, "redis_errorstats_disabled", &[("node", &node)], 1.0);
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     assert_eq!(misrouted(&daemon, &node), None, "disabled errorstats are no refused write");
-    let _writer = RedisPy::start(replica.port, "checkout", "set", 2);
+    let _writer = RedisPyClient::start(replica.port, "checkout", "set", 2);
     daemon.until(NEXT_LIST, MISROUTED_CLIENTS, &[("node", &node), ("lib", "redis-py")], 2.0);
     let clients = until_identified(&daemon, &node);
     println!("{clients}");
@@ -340,7 +344,7 @@ fn misrouted_writes_are_detected_without_errorstats() {
 
 #[test]
 fn client_list_is_skipped_on_a_server_with_many_clients() {
-    let (primary, replica, daemon) = pair(Redis::start(&[]));
+    let (primary, replica, daemon) = primary_with_replica(Redis::start(&[]));
     let idle_clients: Vec<_> = (0..1001)
         .map(|_| TcpStream::connect(("127.0.0.1", replica.port)).expect("connected"))
         .collect();
@@ -349,14 +353,14 @@ fn client_list_is_skipped_on_a_server_with_many_clients() {
         (daemon.samples().get("redis_connected_clients", &[("node", &node)])? > 1000.0)
             .then_some(())
     });
-    let _writer = RedisPy::start(replica.port, "checkout", "set", 2);
+    let _writer = RedisPyClient::start(replica.port, "checkout", "set", 2);
     let (clients, _) =
         eventually(SOON, "refused writes are reported", || misrouted(&daemon, &node));
     assert_eq!(
         (&clients["why"], &clients["commands"]),
         (&json!("wrong_endpoint"), &json!(["set"]))
     );
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     assert_eq!(
         (client_list_calls(&replica), client_list_calls(&primary)),
         (0, 0),
@@ -371,21 +375,21 @@ fn client_list_is_skipped_on_a_server_with_many_clients() {
 
 #[test]
 fn clients_of_a_healthy_deployment_are_never_listed() {
-    let (primary, replica, daemon) = pair(Redis::of("redis-8.2.3", &[]));
+    let (primary, replica, daemon) = primary_with_replica(Redis::with_version("redis-8.2.3", &[]));
     let clients = [
-        RedisPy::start(primary.port, "checkout", "set", 2),
-        RedisPy::start(primary.port, "scripts", "eval", 1),
-        RedisPy::start(replica.port, "reports", "get", 2),
-        RedisPy::start(replica.port, "scripts", "eval_get", 1),
+        RedisPyClient::start(primary.port, "checkout", "set", 2),
+        RedisPyClient::start(primary.port, "scripts", "eval", 1),
+        RedisPyClient::start(replica.port, "reports", "get", 2),
+        RedisPyClient::start(replica.port, "scripts", "eval_get", 1),
     ];
     // Other errors do not count as refused writes.
     for server in [&primary, &replica] {
         server.cli(&["NOSUCH"]);
         server.cli(&["SET", "key"]);
     }
-    daemon.let_pass(12);
+    daemon.until_rounds(12);
     assert_eq!((client_list_calls(&primary), client_list_calls(&replica)), (0, 0));
-    assert!(clients.iter().all(|client| client.complaints().is_empty()), "no command is refused");
+    assert!(clients.iter().all(|client| client.errors().is_empty()), "no command is refused");
     assert_eq!(
         (
             daemon.samples().count(MISROUTED_CLIENTS, &[]),
@@ -393,7 +397,7 @@ fn clients_of_a_healthy_deployment_are_never_listed() {
         ),
         (0, 0)
     );
-    daemon.until_quiet(SECOND);
+    daemon.until_no_findings(SECOND);
 }
 
 #[test]
@@ -416,12 +420,12 @@ fn refused_client_list_is_not_retried() {
         Daemon::serve(&[&primary.url(), &format!("redis://rolecall:secret@{}", replica.address())]);
     daemon.until_link(SOON, &replica, "up");
     let node = replica.address();
-    let _writer = RedisPy::start(replica.port, "checkout", "set", 1);
+    let _writer = RedisPyClient::start(replica.port, "checkout", "set", 1);
     let refusals =
         || daemon.log().iter().filter(|line| line.contains("command=\"CLIENT LIST\"")).count();
     eventually(SOON, "CLIENT LIST is refused", || (refusals() == 1).then_some(()));
     // Longer than the interval between two CLIENT LIST.
-    daemon.let_pass(35);
+    daemon.until_rounds(35);
     assert_eq!(
         (refusals(), replica.info("errorstat_NOPERM")),
         (1, Some("count=1".to_owned())),

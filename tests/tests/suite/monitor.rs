@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Daemon, Group, SECOND, Server, Stopwatch, eventually, pause};
+use tests::{Daemon, SECOND, SentinelDeployment, Server, Stopwatch, eventually, pause};
 
 /// Timeout for changes that show within a few rounds, also on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
@@ -34,11 +34,11 @@ impl Monitor {
 
     /// Starts the daemon on a group as the deployment `sessions`. Waits until all nodes are up and
     /// there are no findings.
-    pub(crate) fn start_settled(group: &Group, more: &str) -> Self {
+    pub(crate) fn start_settled(group: &SentinelDeployment, more: &str) -> Self {
         let monitor = Self::start(&group.deployment("sessions", more));
         monitor.until_primary(&group.primary().address());
         monitor.until_all_up(group);
-        monitor.until_quiet();
+        monitor.until_no_findings();
         assert_eq!(
             monitor.deployment_events(),
             Vec::<String>::new(),
@@ -49,7 +49,7 @@ impl Monitor {
 
     /// Waits until all nodes are up, all replicas are linked and all Sentinels have a quorum.
     #[track_caller]
-    pub(crate) fn until_all_up(&self, group: &Group) {
+    pub(crate) fn until_all_up(&self, group: &SentinelDeployment) {
         for server in group.nodes.iter().chain(&group.sentinels) {
             self.daemon.until(LIMIT, "redis_up", &[("node", &server.address())], 1.0);
         }
@@ -123,8 +123,8 @@ impl Monitor {
 
     /// Waits until there are no findings.
     #[track_caller]
-    pub(crate) fn until_quiet(&self) {
-        self.daemon.until_quiet(LIMIT);
+    pub(crate) fn until_no_findings(&self) {
+        self.daemon.until_no_findings(LIMIT);
     }
 }
 
@@ -132,7 +132,7 @@ impl Monitor {
 #[track_caller]
 pub(crate) fn write_keys(server: &Server, prefix: &str, writes: u32) {
     for key in 0..writes {
-        assert_eq!(server.ask(&["SET", &format!("{prefix}{key}"), "1"]), ["OK"]);
+        assert_eq!(server.execute(&["SET", &format!("{prefix}{key}"), "1"]), ["OK"]);
     }
 }
 

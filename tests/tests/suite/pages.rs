@@ -1,7 +1,10 @@
 //! The HTML pages, in a real browser and with real servers.
 
 use serde_json::json;
-use tests::{Browser, Daemon, Group, Redis, SECOND, Setup, Signal, Wire, deployment, pair, pause};
+use tests::{
+    Browser, Connection, Daemon, Redis, SECOND, SentinelDeployment, SentinelSetup, Signal,
+    deployment, pause, primary_with_replica,
+};
 
 use crate::monitor::{LIMIT, Monitor, SOON};
 
@@ -50,7 +53,7 @@ fn check_requests(browser: &mut Browser, daemon: &Daemon) {
         !requests.is_empty() && requests.iter().all(|url| url.starts_with(&origin)),
         "{requests:?}"
     );
-    assert_eq!(browser.complaints(), Vec::<String>::new());
+    assert_eq!(browser.errors(), Vec::<String>::new());
 }
 
 /// Returns a JavaScript expression that is true if the page shows the failover: the stale master
@@ -71,7 +74,7 @@ fn failed_over(deployment: &str, before: &str, after: &str) -> String {
 
 #[test]
 fn page_shows_a_manual_failover_live_and_without_scripts() {
-    let (old, new, daemon) = pair(Redis::start(&[]));
+    let (old, new, daemon) = primary_with_replica(Redis::start(&[]));
     let (mut live, mut plain) = (Browser::start(), Browser::start());
     plain.allow_scripts(false);
     live.open(&url(&daemon, "/"));
@@ -84,7 +87,7 @@ fn page_shows_a_manual_failover_live_and_without_scripts() {
     plain.open(&url(&daemon, "/"));
     assert_eq!(plain.evaluate(&expected), true, "{}", plain.text("main"));
 
-    old.follow(&new);
+    old.replicate_from(&new);
     live.until(SOON, &row_has("default", &old.address(), "replica"));
     assert_eq!(live.evaluate("window.stayed"), true, "the page was not reloaded");
     check_requests(&mut live, &daemon);
@@ -93,7 +96,7 @@ fn page_shows_a_manual_failover_live_and_without_scripts() {
 
 #[test]
 fn live_update_during_a_failover_keeps_focus_and_scroll() {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let monitor = Monitor::start_settled(&group, "");
     let mut live = Browser::start();
     live.open(&url(&monitor.daemon, "/"));
@@ -126,7 +129,7 @@ fn live_update_during_a_failover_keeps_focus_and_scroll() {
 
 #[test]
 fn node_page_shows_its_last_rounds_live_and_without_scripts() {
-    let (_primary, mut replica, daemon) = pair(Redis::start(&[]));
+    let (_primary, mut replica, daemon) = primary_with_replica(Redis::start(&[]));
     let (mut live, mut plain) = (Browser::start(), Browser::start());
     plain.allow_scripts(false);
     let node = url(&daemon, &format!("/deployment/default/node/{}", replica.address()));
@@ -156,7 +159,7 @@ fn node_page_shows_its_last_rounds_live_and_without_scripts() {
 
 #[test]
 fn page_reports_a_silent_daemon_and_pauses_while_hidden() {
-    let (_primary, _replica, daemon) = pair(Redis::start(&[]));
+    let (_primary, _replica, daemon) = primary_with_replica(Redis::start(&[]));
     let mut browser = Browser::start();
     browser.open(&url(&daemon, "/"));
     assert_eq!(browser.text("#silent"), "");
@@ -190,7 +193,7 @@ fn page_reports_a_silent_daemon_and_pauses_while_hidden() {
 fn untrusted_names_are_rendered_as_text() {
     const CODE: &str = "window.taken=1";
     let (primary, replica) = (Redis::start(&[]), Redis::start(&[]));
-    replica.follow(&primary);
+    replica.replicate_from(&primary);
     let name = |node: &str| format!("{node}<script>{CODE}</script>\"><img/src=x/onerror={CODE}>");
     let node = |server: &Redis, label: &str| {
         format!("{{ url = '{}', name = '{}' }}", server.url(), name(label))
@@ -202,9 +205,9 @@ fn untrusted_names_are_rendered_as_text() {
     ));
     daemon.until(SOON, "redis_link_state", &[("state", "up")], 1.0);
 
-    let mut client = Wire::connect(&replica.address(), None).expect("a connection");
+    let mut client = Connection::connect(&replica.address(), None).expect("a connection");
     let client_name = format!("<script>{CODE}</script>");
-    client.ask(&["CLIENT", "SETNAME", &client_name]).expect("a reply");
+    client.execute(&["CLIENT", "SETNAME", &client_name]).expect("a reply");
     replica.cli(&[
         "EVAL",
         &format!("return redis.error_reply('<img/src=x/onerror={CODE}> boom')"),
@@ -216,7 +219,7 @@ fn untrusted_names_are_rendered_as_text() {
     browser.open(link.as_str().expect("a link"));
     for text in [client_name, format!("<img/src=x/onerror={CODE}>")] {
         tests::eventually(LIMIT, &text, || {
-            client.ask(&["SET", "key", "1"]).expect("a refusal");
+            client.execute(&["SET", "key", "1"]).expect("a refusal");
             browser.text("main").contains(&text).then_some(())
         });
     }
@@ -239,7 +242,7 @@ fn untrusted_names_are_rendered_as_text() {
          Object.assign(document.createElement('script'), {{ text: '{CODE}' }}))"
     ));
     tests::eventually(SOON, "a policy violation is logged", || {
-        browser.complaints().iter().any(|text| text.contains("script-src 'self'")).then_some(())
+        browser.errors().iter().any(|text| text.contains("script-src 'self'")).then_some(())
     });
     assert_eq!(browser.evaluate("window.taken ?? null"), json!(null));
 }
@@ -247,7 +250,7 @@ fn untrusted_names_are_rendered_as_text() {
 #[test]
 fn pages_are_readable_in_both_schemes_and_keyboard_usable() {
     let (orders, replica) = (Redis::start(&[]), Redis::start(&[]));
-    replica.follow(&orders);
+    replica.replicate_from(&orders);
     let mut cart = Redis::start(&[]);
     let daemon = Daemon::configured(
         &[deployment("orders", &[&orders, &replica]), deployment("cart", &[&cart])].concat(),
@@ -273,7 +276,7 @@ fn pages_are_readable_in_both_schemes_and_keyboard_usable() {
     for path in paths {
         browser.open(&url(&daemon, path));
         for scheme in ["light", "dark"] {
-            browser.prefer(scheme);
+            browser.prefer_color_scheme(scheme);
             let contrast = browser.evaluate(CONTRAST);
             assert!(contrast["count"].as_u64() > Some(5), "{contrast}");
             assert_eq!(contrast["lowContrast"], json!([]), "{path} {scheme}");

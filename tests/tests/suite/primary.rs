@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::{
-    Daemon, Redis, SECOND, Signal, Stopwatch, deployment, diagnose, eventually, pair, pause, trio,
+    Daemon, Redis, SECOND, Signal, Stopwatch, deployment, diagnose, eventually, pause,
+    primary_with_replica, primary_with_two_replicas,
 };
 
 /// Timeout for changes that show within a few rounds, also on a busy machine.
@@ -31,7 +32,7 @@ fn replication_loop_is_detected_on_6_2() {
 /// Makes the primary a replica of its own replica. `link_up` is the value of `redis_master_link_up`
 /// that the two nodes of the loop report.
 fn check_replication_loop(version: &'static str, link_up: f64) {
-    let (a, b, c, daemon) = trio(Redis::of(version, &[]));
+    let (a, b, c, daemon) = primary_with_two_replicas(Redis::with_version(version, &[]));
     assert_eq!(
         (
             daemon.value(REPLICATION_LOOP),
@@ -42,7 +43,7 @@ fn check_replication_loop(version: &'static str, link_up: f64) {
     );
 
     let stopwatch = Stopwatch::start();
-    a.follow(&b);
+    a.replicate_from(&b);
     daemon.until(SOON, REPLICATION_LOOP, &[], 1.0);
     daemon.until(SOON, NO_PRIMARY, &[], 1.0);
     for node in [&a, &b] {
@@ -85,21 +86,21 @@ fn check_replication_loop(version: &'static str, link_up: f64) {
 
 #[test]
 fn repaired_replication_loop_leaves_no_finding() {
-    let (a, b, c, daemon) = trio(Redis::start(&[]));
-    a.follow(&b);
+    let (a, b, c, daemon) = primary_with_two_replicas(Redis::start(&[]));
+    a.replicate_from(&b);
     daemon.until(SOON, REPLICATION_LOOP, &[], 1.0);
     a.promote();
     daemon.until_primary(SOON, &a, "sole");
     for replica in [&b, &c] {
         daemon.until_link(SOON * 2, replica, "up");
     }
-    daemon.until_quiet(SECOND * 5);
+    daemon.until_no_findings(SECOND * 5);
 }
 
 #[test]
 fn failover_command_is_the_cause_without_a_split_brain() {
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
-        let (a, b, daemon) = pair(Redis::of(version, &[]));
+        let (a, b, daemon) = primary_with_replica(Redis::with_version(version, &[]));
         for key in 0..100 {
             a.cli(&["SET", &format!("key{key}"), "1"]);
         }
@@ -110,7 +111,7 @@ fn failover_command_is_the_cause_without_a_split_brain() {
             (&a.address().into(), &b.address().into(), &"failover_command".into())
         );
         daemon.until_primary(SOON, &b, "sole");
-        daemon.let_pass(2);
+        daemon.until_rounds(2);
         assert_eq!(
             daemon
                 .samples()
@@ -125,14 +126,14 @@ fn failover_command_is_the_cause_without_a_split_brain() {
             assert_eq!(daemon.count(kind), 0, "{version}: {:?}", daemon.events());
         }
         assert_eq!(b.cli(&["DBSIZE"]).trim(), "100");
-        daemon.until_quiet(SECOND * 5);
+        daemon.until_no_findings(SECOND * 5);
     }
 }
 
 #[test]
 fn failover_command_seen_in_two_rounds_keeps_its_cause() {
-    let (a, b, daemon) = pair(Redis::start(&[]));
-    daemon.let_pass(1);
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
+    daemon.until_rounds(1);
     // The primary demotes itself by force. The frozen replica takes over only after it resumes.
     b.signal(Signal::Stop);
     a.cli(&["SET", "key", "1"]);
@@ -152,7 +153,7 @@ fn failover_command_seen_in_two_rounds_keeps_its_cause() {
 
 #[test]
 fn lagging_promotion_reports_the_missing_bytes() {
-    let (mut a, b, daemon) = pair(Redis::start(&[]));
+    let (mut a, b, daemon) = primary_with_replica(Redis::start(&[]));
 
     // More data than the socket buffers hold. The rest is lost with the primary.
     b.signal(Signal::Stop);
@@ -186,7 +187,7 @@ fn lagging_promotion_reports_the_missing_bytes() {
 
 #[test]
 fn promotion_of_an_up_to_date_replica_is_not_lagging() {
-    let (mut a, b, daemon) = pair(Redis::start(&[]));
+    let (mut a, b, daemon) = primary_with_replica(Redis::start(&[]));
     a.cli(&[
         "EVAL",
         "for i = 1, 1000 do redis.call('SET', 'key' .. i, string.rep('x', 1024)) end",
@@ -195,12 +196,12 @@ fn promotion_of_an_up_to_date_replica_is_not_lagging() {
     eventually(SOON, "all keys are replicated", || {
         (b.cli(&["DBSIZE"]).trim() == "1000").then_some(())
     });
-    daemon.let_pass(1);
+    daemon.until_rounds(1);
     a.kill();
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 0.0);
     b.promote();
     assert_eq!(daemon.until_event(SOON, "primary_changed")["cause"], "operator");
-    daemon.let_pass(2);
+    daemon.until_rounds(2);
     assert_eq!(
         ["lagging_promotion", "split_brain_began"].map(|kind| daemon.count(kind)),
         [0; 2],
@@ -215,7 +216,7 @@ fn primary_restart_with_its_data_is_no_primary_change() {
     let mut a = Redis::start(&["--appendonly", "yes"]);
     let b = a.replica();
     a.fill(&b);
-    let daemon = Daemon::settled(&a, &[&b]);
+    let daemon = Daemon::with_replicas(&a, &[&b]);
 
     a.kill();
     a.restart();
@@ -223,7 +224,7 @@ fn primary_restart_with_its_data_is_no_primary_change() {
     assert_eq!(restarted["node"], a.address());
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 1.0);
     daemon.until_link(SOON * 2, &b, "up");
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     assert_eq!((a.cli(&["DBSIZE"]).trim(), b.cli(&["DBSIZE"]).trim()), ("100", "100"));
     assert_eq!(daemon.value("redis_deployment_emptied_total"), Some(0.0));
     assert_eq!(
@@ -233,7 +234,7 @@ fn primary_restart_with_its_data_is_no_primary_change() {
         daemon.events()
     );
     daemon.until_primary(SOON, &a, "sole");
-    daemon.until_quiet(SECOND * 5);
+    daemon.until_no_findings(SECOND * 5);
 }
 
 #[test]
@@ -241,9 +242,9 @@ fn primary_restart_without_its_data_empties_the_replica() {
     let mut a = Redis::start(&[]);
     let b = a.replica();
     a.fill(&b);
-    let daemon = Daemon::settled(&a, &[&b]);
+    let daemon = Daemon::with_replicas(&a, &[&b]);
     daemon.until(SOON, "redis_deployment_emptied_total", &[], 0.0);
-    daemon.let_pass(1);
+    daemon.until_rounds(1);
 
     a.kill();
     a.restart();
@@ -257,7 +258,7 @@ fn primary_restart_without_its_data_empties_the_replica() {
     assert_eq!(daemon.until_event(SOON, "restarted")["node"], a.address());
     daemon.until_link(SOON * 2, &b, "up");
     eventually(SOON, "the replica is empty", || (b.cli(&["DBSIZE"]).trim() == "0").then_some(()));
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     assert_eq!(daemon.value("redis_deployment_emptied_total"), Some(1.0));
     assert_eq!(
         ["primary_changed", "split_brain_began"].map(|kind| daemon.count(kind)),
@@ -269,7 +270,7 @@ fn primary_restart_without_its_data_empties_the_replica() {
 
 #[test]
 fn unreplaced_dead_primary_is_no_primary_after_down_after() {
-    let (mut a, b, daemon) = pair(Redis::start(&["--appendonly", "yes"]));
+    let (mut a, b, daemon) = primary_with_replica(Redis::start(&["--appendonly", "yes"]));
 
     a.kill();
     let killed = Stopwatch::start();
@@ -295,7 +296,7 @@ fn unreplaced_dead_primary_is_no_primary_after_down_after() {
     assert!(daemon.value(NO_PRIMARY_SECONDS) >= Some(1.0));
     daemon.until_primary(SOON, &a, "sole");
     daemon.until_link(SOON * 2, &b, "up");
-    daemon.until_quiet(SECOND * 5);
+    daemon.until_no_findings(SECOND * 5);
     assert_eq!(
         ["primary_lost", "primary_regained", "primary_changed"].map(|kind| daemon.count(kind)),
         [1, 1, 0]
@@ -304,7 +305,7 @@ fn unreplaced_dead_primary_is_no_primary_after_down_after() {
 
 #[test]
 fn role_change_is_in_metrics_within_two_intervals() {
-    let (a, b, daemon) = pair(Redis::start(&[]));
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
     let node = b.address();
     for turn in 0..6_u32 {
         // Each change starts at another point between two rounds.
@@ -314,7 +315,7 @@ fn role_change_is_in_metrics_within_two_intervals() {
         if turn % 2 == 0 {
             b.promote();
         } else {
-            b.follow(&a);
+            b.replicate_from(&a);
         }
         daemon.until(SOON, "redis_role", &[("node", &node), ("role", role)], 1.0);
         let took = stopwatch.elapsed();
@@ -362,7 +363,7 @@ fn only_a_state_file_reveals_a_failover_during_downtime() {
     with_state.until_found(SOON, "RedisSplitBrain");
 
     without_state.until_found(SOON, "RolecallUnrelatedMasters");
-    without_state.let_pass(3);
+    without_state.until_rounds(3);
     assert!(without_state.value(UNRELATED_MASTERS) >= Some(1.0));
     assert_eq!(without_state.value(SPLIT_BRAIN), Some(0.0));
     assert_eq!(
@@ -397,10 +398,10 @@ fn broken_state_file_is_a_warning_and_is_replaced() {
 
 #[test]
 fn reverted_promotion_is_two_primary_changes() {
-    let (a, b, daemon) = pair(Redis::start(&[]));
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
     b.promote();
     daemon.until_primary(SOON, &b, "lineage");
-    b.follow(&a);
+    b.replicate_from(&a);
     daemon.until_primary(SOON, &a, "sole");
     daemon.until_link(SOON * 2, &b, "up");
     eventually(SOON, "both primary changes", || {
@@ -419,5 +420,5 @@ fn reverted_promotion_is_two_primary_changes() {
         (daemon.value(SPLIT_BRAIN), daemon.value(UNREPLICATED_WRITES)),
         (Some(0.0), Some(0.0))
     );
-    daemon.until_quiet(SECOND * 5);
+    daemon.until_no_findings(SECOND * 5);
 }

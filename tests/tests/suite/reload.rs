@@ -26,7 +26,7 @@ fn reload_replaces_only_changed_deployments() {
         ("gone", &other, ""),
     ]));
     eventually(SECOND * 10, "rounds", || (rounds(&daemon, "kept") >= Some(3.0)).then_some(()));
-    let (connection, before) = (one.pollers(), rounds(&daemon, "kept"));
+    let (connection, before) = (one.rolecall_connections(), rounds(&daemon, "kept"));
     daemon.reload(&configuration(&[
         ("kept", &one, ""),
         ("changed", &other, "labels = { team = 'a' }"),
@@ -39,7 +39,7 @@ fn reload_replaces_only_changed_deployments() {
     assert_eq!(samples.get("redis_up", &[("deployment", "changed"), ("team", "a")]), Some(1.0));
     assert_eq!(rounds(&daemon, "gone"), None);
     assert!(rounds(&daemon, "kept") >= before, "the unchanged deployment is still polled");
-    assert_eq!(one.pollers(), connection, "the connection is the same");
+    assert_eq!(one.rolecall_connections(), connection, "the connection is the same");
     assert!(
         daemon
             .log()
@@ -50,7 +50,9 @@ fn reload_replaces_only_changed_deployments() {
     );
     assert_eq!(samples.get("rolecall_config_last_reload_successful", &[]), Some(1.0));
     // The connection of `gone` is closed. Those of `changed` and `new` are left.
-    eventually(SECOND * 5, "two connections", || (other.pollers().len() == 2).then_some(()));
+    eventually(SECOND * 5, "two connections", || {
+        (other.rolecall_connections().len() == 2).then_some(())
+    });
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use tests::{
-    Daemon, Found, Proxy, Redis, SECOND, deployment, diagnose_urls, eventually, free_port, has,
-    pause,
+    Daemon, Findings, Proxy, Redis, SECOND, deployment, diagnose_urls, eventually, free_port,
+    has_finding, pause,
 };
 
 /// Timeout for changes on a busy machine. Nodes that were down are polled again after up to 10 s.
@@ -39,7 +39,7 @@ fn replicas_below_a_dead_node_are_orphaned() {
     middle.kill();
     until_orphaned(&daemon, &leaf, "dead_node", 1.0);
     daemon.until_link(LIMIT, &leaf, "lost");
-    daemon.until_told(LIMIT, &[&top, &middle, &leaf], "RedisReplicaOrphaned", &leaf);
+    daemon.until_found_by_diagnose(LIMIT, &[&top, &middle, &leaf], "RedisReplicaOrphaned", &leaf);
     middle.restart();
     until_orphaned(&daemon, &leaf, "dead_node", 0.0);
     daemon.until_healthy(LIMIT, &[&top, &middle, &leaf]);
@@ -57,7 +57,7 @@ fn replicas_below_a_dead_node_are_orphaned() {
         daemon.samples().get("redis_link_state", &[("node", &leaf.address()), ("state", "up")]),
         Some(1.0)
     );
-    daemon.until_told(LIMIT, &[&top, &middle, &leaf], "RedisReplicaOrphaned", &leaf);
+    daemon.until_found_by_diagnose(LIMIT, &[&top, &middle, &leaf], "RedisReplicaOrphaned", &leaf);
     top.restart();
     until_orphaned(&daemon, &leaf, "broken_chain", 0.0);
     daemon.until_healthy(LIMIT, &[&top, &middle, &leaf]);
@@ -72,13 +72,13 @@ fn replica_of_an_unknown_address_is_orphaned() {
     let unused_port = free_port();
     replica.cli(&["REPLICAOF", "127.0.0.1", &unused_port.to_string()]);
     until_orphaned(&daemon, &replica, "unknown_address", 1.0);
-    daemon.until_told(LIMIT, &[&primary, &replica], "RedisReplicaOrphaned", &replica);
+    daemon.until_found_by_diagnose(LIMIT, &[&primary, &replica], "RedisReplicaOrphaned", &replica);
     let finding = daemon.finding("RedisReplicaOrphaned");
     assert_eq!(
         finding.expect("a finding")["evidence"]["master"],
         format!("127.0.0.1:{unused_port}")
     );
-    replica.follow(&primary);
+    replica.replicate_from(&primary);
     until_orphaned(&daemon, &replica, "unknown_address", 0.0);
     daemon.until_healthy(LIMIT, &[&primary, &replica]);
 }
@@ -86,7 +86,7 @@ fn replica_of_an_unknown_address_is_orphaned() {
 /// Checks that a replica with these options cannot authenticate with its master until the
 /// parameters in `correction` are set.
 fn check_replication_auth(version: &'static str, options: &[&str], correction: &[[&str; 2]]) {
-    let primary = Redis::of(
+    let primary = Redis::with_version(
         version,
         &["--requirepass", "secret", "--user", "narrow", "on", ">secret", "+ping", "+replconf"],
     );
@@ -95,10 +95,10 @@ fn check_replication_auth(version: &'static str, options: &[&str], correction: &
     let urls = urls.each_ref().map(String::as_str);
     let daemon = Daemon::serve(&urls);
     daemon.until_link(LIMIT, &replica, "never_up");
-    daemon.until_finds(LIMIT, "RedisReplicationAuthFailing", &replica);
+    daemon.until_found_on(LIMIT, "RedisReplicationAuthFailing", &replica);
     let (code, text, findings) = diagnose_urls(&urls);
     assert!(
-        code == Some(1) && has(&findings, "RedisReplicationAuthFailing", &replica),
+        code == Some(1) && has_finding(&findings, "RedisReplicationAuthFailing", &replica),
         "{version} {options:?}: {text}"
     );
     let correct = || {
@@ -106,21 +106,21 @@ fn check_replication_auth(version: &'static str, options: &[&str], correction: &
             replica.cli(&["CONFIG", "SET", parameter, value]);
         }
         daemon.until_link(LIMIT, &replica, "up");
-        daemon.until_quiet(LIMIT);
+        daemon.until_no_findings(LIMIT);
     };
     correct();
 
     // A new password takes effect at the next connection.
     primary.cli(&["-a", "secret", "CONFIG", "SET", "requirepass", "rotated"]);
     pause(SECOND * 3);
-    assert_eq!(daemon.findings(), Found::new(), "the open connection is still authenticated");
+    assert_eq!(daemon.findings(), Findings::new(), "the open connection is still authenticated");
     replica.cli(&["CONFIG", "SET", "masterauth", "outdated"]);
     primary.cli(&["-a", "rotated", "CLIENT", "KILL", "TYPE", "replica"]);
     daemon.until_link(LIMIT, &replica, "lost");
-    daemon.until_finds(LIMIT, "RedisReplicationAuthFailing", &replica);
+    daemon.until_found_on(LIMIT, "RedisReplicationAuthFailing", &replica);
     primary.cli(&["-a", "rotated", "CONFIG", "SET", "requirepass", "secret"]);
     correct();
-    assert_eq!(diagnose_urls(&urls).2, Found::new());
+    assert_eq!(diagnose_urls(&urls).2, Findings::new());
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn wrong_client_password_is_no_replication_auth_failure() {
                 >= Some(f64::from(round)))
             .then_some(())
         });
-        assert_eq!(daemon.findings(), Found::new());
+        assert_eq!(daemon.findings(), Findings::new());
     }
     // There is no finding during a long full resync either: the link is not lost, and the replica
     // was authenticated.
@@ -178,7 +178,7 @@ fn wrong_client_password_is_no_replication_auth_failure() {
     }
     let node = replica.address();
     replica.promote();
-    replica.follow(&primary);
+    replica.replicate_from(&primary);
     daemon.until_link(LIMIT, &replica, "syncing");
     eventually(LIMIT, "the replica is synchronised", || {
         send_wrong_password();
@@ -188,7 +188,7 @@ fn wrong_client_password_is_no_replication_auth_failure() {
         };
         let states = ["syncing", "lost", "never_up"].map(is);
         assert!(
-            !has(&findings, "RedisReplicationAuthFailing", &replica),
+            !has_finding(&findings, "RedisReplicationAuthFailing", &replica),
             "syncing, lost, never up: {states:?}"
         );
         is("up").then_some(())
@@ -205,7 +205,7 @@ fn write_to_a_writable_replica_is_a_lasting_divergence() {
     daemon.until_link(LIMIT, &replica, "up");
     replica.cli(&["CONFIG", "SET", "replica-read-only", "no"]);
     daemon.until(LIMIT, "redis_slave_read_only", &[("node", &node)], 0.0);
-    daemon.until_told(LIMIT, &[&primary, &replica], "RedisReplicaWritable", &replica);
+    daemon.until_found_by_diagnose(LIMIT, &[&primary, &replica], "RedisReplicaWritable", &replica);
     // The replica does not diverge without a write to it, whatever is written to the primary.
     for round in 0..20 {
         primary.cli(&["SET", &format!("key{round}"), "x"]);
@@ -217,12 +217,12 @@ fn write_to_a_writable_replica_is_a_lasting_divergence() {
 
     replica.cli(&["SET", "stray", "x"]);
     daemon.until(LIMIT, "redis_replica_diverged", &[("node", &node)], 1.0);
-    daemon.until_told(LIMIT, &[&primary, &replica], "RedisReplicaDiverged", &replica);
+    daemon.until_found_by_diagnose(LIMIT, &[&primary, &replica], "RedisReplicaDiverged", &replica);
     // Neither making the replica read-only again nor a restart with its data ends the divergence.
     replica.cli(&["CONFIG", "SET", "replica-read-only", "yes"]);
     daemon.until(LIMIT, "redis_slave_read_only", &[("node", &node)], 1.0);
     eventually(LIMIT, "no finding RedisReplicaWritable", || {
-        (!daemon.finds("RedisReplicaWritable", &replica)).then_some(())
+        (!daemon.has_finding_on("RedisReplicaWritable", &replica)).then_some(())
     });
     assert_eq!(daemon.findings(), [("RedisReplicaDiverged".to_owned(), Some(node.clone()))]);
     let full_resyncs = || primary.info("sync_full").expect("a count");
@@ -239,7 +239,7 @@ fn write_to_a_writable_replica_is_a_lasting_divergence() {
     );
     pause(SECOND * 2);
     assert_eq!(diverged(), Some(1.0));
-    assert!(daemon.finds("RedisReplicaDiverged", &replica));
+    assert!(daemon.has_finding_on("RedisReplicaDiverged", &replica));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn stalled_replica_reports_lag_and_data_age() {
         (primary.address().into(), format!("127.0.0.1:{}", proxy.peer.port).into())
     );
 
-    proxy.hold(true);
+    proxy.set_stalled(true);
     primary.cli(&["SET", "key", &"x".repeat(5000)]);
     for daemon in [&mapped, &unmapped] {
         for name in ["redis_replication_lag_seconds", "redis_replica_data_age_seconds"] {
@@ -275,15 +275,15 @@ fn stalled_replica_reports_lag_and_data_age() {
             });
         }
         assert!(daemon.samples().get("redis_replication_lag_bytes", &labels) >= Some(5000.0));
-        daemon.until_finds(LIMIT, "RedisReplicationLag", &replica);
+        daemon.until_found_on(LIMIT, "RedisReplicationLag", &replica);
         let others: Vec<_> = daemon
             .findings()
             .into_iter()
             .filter(|(kind, _)| kind != "RedisReplicationLag" && kind != "RedisReplicaLinkStalled")
             .collect();
-        assert_eq!(others, Found::new(), "a stalled link does not orphan the replica");
+        assert_eq!(others, Findings::new(), "a stalled link does not orphan the replica");
     }
-    proxy.hold(false);
+    proxy.set_stalled(false);
     for daemon in [&mapped, &unmapped] {
         daemon.until(LIMIT, "redis_replication_lag_bytes", &labels, 0.0);
         daemon.until(LIMIT, "redis_replication_lag_seconds", &labels, 0.0);
@@ -308,7 +308,7 @@ fn replica_data_age_grows_while_its_link_is_down() {
     let labels = [("node", node.as_str())];
     daemon.until_link(LIMIT, &replica, "up");
     daemon.until(LIMIT, "redis_replication_lag_bytes", &labels, 0.0);
-    proxy.hold(true);
+    proxy.set_stalled(true);
     primary.cli(&["SET", "key", &"x".repeat(5000)]);
     daemon.until_link(LIMIT, &replica, "lost");
     for name in ["redis_replication_lag_seconds", "redis_replica_data_age_seconds"] {
@@ -316,9 +316,9 @@ fn replica_data_age_grows_while_its_link_is_down() {
             (daemon.samples().get(name, &labels) > Some(10.0)).then_some(())
         });
     }
-    daemon.until_told(LIMIT, &[&primary, &replica], "RedisReplicaLinkDown", &replica);
-    daemon.until_finds(LIMIT, "RedisReplicationLag", &replica);
-    proxy.hold(false);
+    daemon.until_found_by_diagnose(LIMIT, &[&primary, &replica], "RedisReplicaLinkDown", &replica);
+    daemon.until_found_on(LIMIT, "RedisReplicationLag", &replica);
+    proxy.set_stalled(false);
     daemon.until_link(LIMIT, &replica, "up");
     daemon.until(LIMIT, "redis_replication_lag_bytes", &labels, 0.0);
     daemon.until_healthy(LIMIT, &[&primary, &replica]);
@@ -339,7 +339,12 @@ fn replica_without_stale_reads_refuses_reads_on_lost_link() {
     daemon.until(LIMIT, "redis_reads_refused", &refused, 1.0);
     assert!(replica.cli(&["GET", "key"]).contains("MASTERDOWN"));
     daemon.until(LIMIT, "redis_deployment_readable", &[], 0.0);
-    daemon.until_told(LIMIT, &[&primary, &replica], "RedisReplicaRejectsReads", &replica);
+    daemon.until_found_by_diagnose(
+        LIMIT,
+        &[&primary, &replica],
+        "RedisReplicaRejectsReads",
+        &replica,
+    );
     assert_eq!(
         daemon.severity("RedisReplicaRejectsReads").as_deref(),
         Some("critical"),

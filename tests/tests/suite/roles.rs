@@ -23,7 +23,7 @@ fn unexpected_demotion_is_reported_with_its_command() {
     assert_eq!(daemon.value("redis_deployment_masters"), Some(1.0));
 
     replica.promote();
-    primary.follow(&replica);
+    primary.replicate_from(&replica);
     let took = daemon.until(SECOND * 3, "redis_unexpected_role", &first, 1.0);
     assert!(took <= SECOND * 2, "reported after {took:?}");
     daemon.until(SECOND * 3, "redis_role", &[second[0], ("role", "master")], 1.0);
@@ -35,7 +35,7 @@ fn unexpected_demotion_is_reported_with_its_command() {
         1.0,
     );
     assert_eq!(daemon.samples().get("redis_role_changes_total", &first), Some(1.0));
-    assert_eq!(daemon.logged("role_changed").len(), 2, "{:?}", daemon.log());
+    assert_eq!(daemon.logged_events("role_changed").len(), 2, "{:?}", daemon.log());
 }
 
 #[test]
@@ -78,7 +78,10 @@ fn dead_master_is_a_lost_link() {
     assert!(samples.get("redis_master_link_down_since_seconds", &[]).is_some());
     primary.restart();
     daemon.until(SECOND * 5, "redis_link_state", &[("state", "up")], 1.0);
-    assert_eq!((daemon.logged("link_dropped").len(), daemon.logged("link_restored").len()), (1, 1));
+    assert_eq!(
+        (daemon.logged_events("link_dropped").len(), daemon.logged_events("link_restored").len()),
+        (1, 1)
+    );
 }
 
 #[test]

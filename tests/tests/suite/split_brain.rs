@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Redis, SECOND, Signal, diagnose, eventually, pair, trio};
+use tests::{
+    Daemon, Redis, SECOND, Signal, diagnose, eventually, primary_with_replica,
+    primary_with_two_replicas,
+};
 
 /// Timeout for changes that show within a few rounds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -15,7 +18,7 @@ const UNRELATED_MASTERS: &str = "redis_deployment_unrelated_masters";
 #[test]
 fn manual_promotion_counts_each_write_on_the_stale_master() {
     const WRITES: u32 = 25;
-    let (a, b, c, daemon) = trio(Redis::start(&[]));
+    let (a, b, c, daemon) = primary_with_two_replicas(Redis::start(&[]));
     for key in 0..5 {
         a.cli(&["SET", &format!("expiring{key}"), "1", "PX", "4000"]);
     }
@@ -45,7 +48,7 @@ fn manual_promotion_counts_each_write_on_the_stale_master() {
         a.cli(&["PUBLISH", "channel", &message.to_string()]);
     }
     eventually(SOON, "five keys expired", || (a.info("expired_keys")? == "5").then_some(()));
-    daemon.let_pass(2);
+    daemon.until_rounds(2);
     assert_eq!(daemon.value(UNREPLICATED_WRITES), Some(0.0));
     for key in 0..WRITES {
         a.cli(&["SET", &format!("lost{key}"), "1"]);
@@ -61,7 +64,7 @@ fn manual_promotion_counts_each_write_on_the_stale_master() {
     assert_eq!(code, Some(1), "{text}");
     assert!(findings.contains(&("RedisSplitBrain".to_owned(), None)), "{findings:?}");
 
-    a.follow(&b);
+    a.replicate_from(&b);
     let ended = daemon.until_event(SOON, "split_brain_ended");
     assert_eq!(ended["unreplicated_writes"], WRITES);
     assert!(ended["seconds"].as_f64() >= Some(2.0), "{ended}");
@@ -86,20 +89,20 @@ fn manual_promotion_counts_each_write_on_the_stale_master() {
 
 #[test]
 fn manual_promotion_without_writes_loses_none() {
-    let (a, b, daemon) = pair(Redis::start(&[]));
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
     for key in 0..100 {
         a.cli(&["SET", &format!("replicated{key}"), "1"]);
     }
     eventually(SOON, "replicated", || (b.cli(&["DBSIZE"]).trim() == "100").then_some(()));
-    daemon.let_pass(1);
+    daemon.until_rounds(1);
 
     b.promote();
     daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    daemon.let_pass(3);
-    a.follow(&b);
+    daemon.until_rounds(3);
+    a.replicate_from(&b);
     let ended = daemon.until_event(SOON, "split_brain_ended");
     assert_eq!(ended["unreplicated_writes"], 0);
-    daemon.let_pass(2);
+    daemon.until_rounds(2);
     assert_eq!(
         (daemon.value(SPLIT_BRAIN), daemon.value(UNREPLICATED_WRITES)),
         (Some(0.0), Some(0.0))
@@ -110,13 +113,13 @@ fn manual_promotion_without_writes_loses_none() {
         "{:?}",
         daemon.events()
     );
-    daemon.until_quiet(SECOND * 5);
+    daemon.until_no_findings(SECOND * 5);
 }
 
 #[test]
 fn resumed_old_primary_is_a_split_brain_in_its_first_round() {
     const WRITES: u32 = 12;
-    let (a, b, daemon) = pair(Redis::start(&[]));
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
 
     a.signal(Signal::Stop);
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 0.0);
@@ -126,7 +129,7 @@ fn resumed_old_primary_is_a_split_brain_in_its_first_round() {
         (&changed["from"], &changed["to"], &changed["cause"]),
         (&a.address().into(), &b.address().into(), &"operator".into())
     );
-    daemon.let_pass(2);
+    daemon.until_rounds(2);
     assert_eq!(
         (daemon.value(SPLIT_BRAIN), daemon.count("split_brain_began")),
         (Some(0.0), 0),
@@ -146,7 +149,7 @@ fn resumed_old_primary_is_a_split_brain_in_its_first_round() {
         a.cli(&["SET", &format!("lost{key}"), "1"]);
     }
     daemon.until(SOON, UNREPLICATED_WRITES, &[], f64::from(WRITES));
-    a.follow(&b);
+    a.replicate_from(&b);
     assert_eq!(daemon.until_event(SOON, "split_brain_ended")["unreplicated_writes"], WRITES);
     assert_eq!(
         ["primary_changed", "split_brain_began", "split_brain_ended"]
@@ -157,13 +160,13 @@ fn resumed_old_primary_is_a_split_brain_in_its_first_round() {
 
 #[test]
 fn frozen_old_primary_adds_no_split_brain_time() {
-    let (a, b, daemon) = pair(Redis::start(&[]));
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
     a.signal(Signal::Stop);
     b.promote();
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 0.0);
     assert_eq!(daemon.until_event(SOON, "primary_changed")["to"], b.address());
     daemon.until_primary(SOON, &b, "sole");
-    daemon.let_pass(1);
+    daemon.until_rounds(1);
     println!(
         "split brains while the old primary was frozen: {}",
         daemon.count("split_brain_began")
@@ -188,14 +191,14 @@ fn restarted_old_primary_loses_each_write_since_its_start() {
     let mut a = Redis::start(&["--appendonly", "no"]);
     let b = a.replica();
     a.fill(&b);
-    let daemon = Daemon::settled(&a, &[&b]);
+    let daemon = Daemon::with_replicas(&a, &[&b]);
 
     a.kill();
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 0.0);
     b.promote();
     daemon.until_event(SOON, "primary_changed");
     // INFO has the uptime in whole seconds.
-    daemon.let_pass(1);
+    daemon.until_rounds(1);
     a.restart();
     // Some of these writes precede the first round after the restart.
     for key in 0..WRITES {
@@ -205,7 +208,7 @@ fn restarted_old_primary_loses_each_write_since_its_start() {
     daemon.until(SOON * 2, SPLIT_BRAIN, &[], 1.0);
     daemon.until_primary(SOON, &b, "lineage");
     daemon.until(SOON, UNREPLICATED_WRITES, &[], f64::from(WRITES));
-    daemon.let_pass(2);
+    daemon.until_rounds(2);
     assert_eq!(
         (daemon.value(UNREPLICATED_WRITES), daemon.value(UNRELATED_MASTERS)),
         (Some(f64::from(WRITES)), Some(0.0))
@@ -217,7 +220,7 @@ fn restarted_old_primary_loses_each_write_since_its_start() {
     );
     daemon.until_severity(SOON, "RedisWritesLost", "critical");
 
-    a.follow(&b);
+    a.replicate_from(&b);
     assert_eq!(daemon.until_event(SOON, "split_brain_ended")["unreplicated_writes"], WRITES);
     daemon.until_link(SOON * 2, &a, "up");
     daemon.until_primary(SOON, &b, "sole");
@@ -238,7 +241,7 @@ fn unrelated_masters_are_a_warning_and_no_split_brain() {
     eventually(SOON, "unrelated masters", || {
         (daemon.value(UNRELATED_MASTERS)? >= 1.0).then_some(())
     });
-    daemon.let_pass(5);
+    daemon.until_rounds(5);
     assert_eq!(
         (daemon.value(SPLIT_BRAIN), daemon.value(SPLIT_BRAIN_SECONDS)),
         (Some(0.0), Some(0.0))
@@ -264,17 +267,17 @@ fn joining_empty_server_is_no_split_brain() {
     daemon.until_primary(SOON, &a, "lineage");
     daemon.until_link(SOON * 2, &b, "up");
     daemon.until(SOON, "redis_deployment_masters", &[], 2.0);
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     assert_eq!(
         (daemon.value(SPLIT_BRAIN), daemon.value(UNRELATED_MASTERS)),
         (Some(0.0), Some(1.0))
     );
     assert_eq!(critical_findings(&daemon), Vec::<String>::new());
 
-    joining.follow(&a);
+    joining.replicate_from(&a);
     daemon.until_link(SOON * 2, &joining, "up");
     daemon.until_primary(SOON, &a, "sole");
-    daemon.until_quiet(SECOND * 5);
+    daemon.until_no_findings(SECOND * 5);
     assert_eq!(
         (daemon.value(SPLIT_BRAIN), daemon.value(UNRELATED_MASTERS)),
         (Some(0.0), Some(0.0))

@@ -25,17 +25,17 @@ fn check_formats(daemon: &Daemon, version: &str) {
 
 /// Checks a primary with a replica.
 fn check_primary_and_replica(version: &'static str) {
-    let primary = Redis::of(version, &["--appendonly", "yes"]);
+    let primary = Redis::with_version(version, &["--appendonly", "yes"]);
     let replica = primary.replica();
     primary.cli(&["SET", "key", "value"]);
     let daemon = Daemon::watch(&[&primary, &replica]);
     let (first, second) = (primary.address(), replica.address());
     let (first, second) = (("node", first.as_str()), ("node", second.as_str()));
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     check_formats(&daemon, version);
 
     let before = (primary.info("total_error_replies"), replica.info("total_error_replies"));
-    daemon.let_pass(4);
+    daemon.until_rounds(4);
     let after = (primary.info("total_error_replies"), replica.info("total_error_replies"));
     assert_eq!(before, after, "{version}: polling causes no errors");
     assert!(
@@ -101,7 +101,7 @@ fn check_primary_and_replica(version: &'static str) {
         (counters(&daemon.samples()) == expected).then_some(())
     });
     if !counts_subcommands(version) {
-        daemon.let_pass(11);
+        daemon.until_rounds(11);
         assert_eq!(counters(&daemon.samples()), expected, "{version}");
         let config_calls =
             daemon.samples().get("redis_commands_total", &[first, ("cmd", "config")]);
@@ -116,11 +116,11 @@ fn check_primary_and_replica(version: &'static str) {
 
 /// Checks a Sentinel and a cluster node.
 fn check_sentinel_and_cluster_node(version: &'static str) {
-    let primary = Redis::of(version, &[]);
+    let primary = Redis::with_version(version, &[]);
     let sentinel = primary.sentinel();
-    let cluster = Redis::of(version, &["--cluster-enabled", "yes"]);
+    let cluster = Redis::with_version(version, &["--cluster-enabled", "yes"]);
     let daemon = Daemon::watch(&[&sentinel, &cluster]);
-    daemon.let_pass(4);
+    daemon.until_rounds(4);
     check_formats(&daemon, version);
     let (sentinel_node, cluster_node) = (sentinel.address(), cluster.address());
     let (sentinel_node, cluster_node) =
@@ -205,6 +205,6 @@ fn command_latency_is_read_only_if_configured() {
     });
     check_formats(&enabled, "redis-7.0.15");
     let disabled = Daemon::watch(&[&server]);
-    disabled.let_pass(3);
+    disabled.until_rounds(3);
     assert_eq!(disabled.samples().count("redis_command_latency_seconds", &[]), 0);
 }

@@ -20,7 +20,7 @@ fn idle_cluster_gets_few_commands() {
         };
         let before = errors();
         let monitor = start_settled(&cluster, &[0], "");
-        monitor.daemon.let_pass(5);
+        monitor.daemon.until_rounds(5);
         let count = || -> Vec<[u64; 2]> {
             let calls = |node: &Server, command: &str| {
                 let statistics = node.section("commandstats");

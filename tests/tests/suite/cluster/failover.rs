@@ -9,7 +9,7 @@ use tests::{Cluster, ClusterSetup, SECOND, Samples, Signal, Stopwatch, eventuall
 use super::{
     CLUSTER_OK, DOUBTFUL_NODES, FAILOVER_EVENTS, NO_PRIMARY, SHARDS, UNCOVERED_SLOTS,
     WITHOUT_REPLICA, check_only_shard, check_primary_change, check_shards, findings, role_change,
-    role_changes, shard_events, shard_value, start_settled, until_known, until_primary,
+    role_changes, shard_events, shard_value, start_settled, until_discovered, until_primary,
 };
 use crate::monitor::{
     FindingRecorder, LIMIT, Monitor, PRIMARY_INFO, PageRecorder, SOON, SPLIT_BRAIN,
@@ -64,7 +64,7 @@ fn check_killed_master(version: &'static str) {
     monitor.daemon.until(SOON, CLUSTER_OK, &[], 1.0);
     monitor.daemon.until(SOON, UNCOVERED_SLOTS, &[], 0.0);
     // The cluster still lists the dead node as a failed master, but it is no master of the shard.
-    monitor.daemon.let_pass(3);
+    monitor.daemon.until_rounds(3);
     check_shards(&monitor.daemon.samples(), "cache");
     assert_eq!(
         (
@@ -83,16 +83,16 @@ fn check_killed_master(version: &'static str) {
     );
 
     cluster.nodes[0].restart();
-    cluster.until_works();
+    cluster.until_healthy();
     monitor.daemon.until(
         SOON,
         "redis_role",
         &[("node", &cluster.nodes[0].address()), ("role", "replica")],
         1.0,
     );
-    monitor.until_quiet();
-    monitor.daemon.let_pass(12);
-    until_known(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(12);
+    until_discovered(&monitor, &cluster, "cache");
     let (old, new) = (&cluster.nodes[0], &cluster.nodes[3]);
     assert_eq!(shard_events(&monitor, "0"), FAILOVER_EVENTS, "{:?}", monitor.daemon.events());
     check_only_shard(&monitor, "0");
@@ -153,12 +153,12 @@ fn planned_cluster_failover_reports_exact_events() {
     cluster.failover(4);
     assert_eq!(cluster.until_failed_over(LIMIT, 1, 5461), 4);
     until_primary(&monitor, "cache", "5461", new);
-    cluster.until_works();
+    cluster.until_healthy();
     monitor.daemon.until_event(SOON * 2, "primary_changed");
-    monitor.until_quiet();
+    monitor.until_no_findings();
     // INFO commandstats is sent every 10 s.
-    monitor.daemon.let_pass(12);
-    until_known(&monitor, &cluster, "cache");
+    monitor.daemon.until_rounds(12);
+    until_discovered(&monitor, &cluster, "cache");
     assert_eq!(
         shard_events(&monitor, "5461"),
         ["primary_changed"],
@@ -220,14 +220,14 @@ fn planned_cluster_failover_reports_exact_events() {
     cluster.failover(1);
     assert_eq!(cluster.until_failed_over(LIMIT, 4, 5461), 1);
     until_primary(&monitor, "cache", "5461", old);
-    cluster.until_works();
+    cluster.until_healthy();
     monitor.daemon.until(
         SOON * 2,
         "redis_deployment_primary_changes_total",
         &[("shard", "5461"), ("cause", "cluster")],
         2.0,
     );
-    monitor.until_quiet();
+    monitor.until_no_findings();
     assert_eq!(shard_events(&monitor, "5461"), ["primary_changed", "primary_changed"]);
     check_shards(&monitor.daemon.samples(), "cache");
 }
@@ -249,14 +249,14 @@ fn frozen_cluster_master_is_replaced_and_becomes_a_replica() {
     assert_eq!(cluster.until_failed_over(LIMIT, 2, 10_923), 5);
     until_primary(&monitor, "cache", "10923", new);
     monitor.daemon.until(SOON, CLUSTER_OK, &[], 1.0);
-    monitor.daemon.let_pass(3);
+    monitor.daemon.until_rounds(3);
     assert_eq!(shard_value(&monitor, SPLIT_BRAIN, "10923"), Some(0.0));
 
     old.signal(Signal::Cont);
     monitor.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
-    cluster.until_works();
-    monitor.until_quiet();
-    monitor.daemon.let_pass(3);
+    cluster.until_healthy();
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(3);
     assert_eq!(shard_events(&monitor, "10923"), FAILOVER_EVENTS, "{:?}", monitor.daemon.events());
     check_only_shard(&monitor, "10923");
     check_primary_change(&monitor, "10923", old, new);
@@ -303,10 +303,10 @@ fn failover_within_down_after_reports_no_primary_lost() {
     assert_eq!(cluster.until_failed_over(LIMIT, 0, 0), 3);
     until_primary(&monitor, "cache", "0", new);
     old.signal(Signal::Cont);
-    cluster.until_works();
+    cluster.until_healthy();
     monitor.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
     monitor.daemon.until_event(SOON * 2, "primary_changed");
-    monitor.until_quiet();
+    monitor.until_no_findings();
     assert_eq!(shard_events(&monitor, "0"), ["primary_changed"], "{:?}", monitor.daemon.events());
     check_primary_change(&monitor, "0", old, new);
     assert_eq!(
@@ -358,7 +358,7 @@ fn only_a_shard_with_all_nodes_down_has_no_primary() {
         (&json!("5461"), &json!(cluster.nodes[1].address())),
         "{finding}"
     );
-    monitor.daemon.let_pass(3);
+    monitor.daemon.until_rounds(3);
     assert_eq!(findings(&monitor, "RedisNoPrimary").len(), 1);
     let samples = monitor.daemon.samples();
     check_shards(&samples, "cache");
@@ -386,10 +386,10 @@ fn only_a_shard_with_all_nodes_down_has_no_primary() {
     for node in [1, 4] {
         cluster.nodes[node].restart();
     }
-    cluster.until_works();
-    until_known(&monitor, &cluster, "cache");
-    monitor.until_quiet();
-    monitor.daemon.let_pass(3);
+    cluster.until_healthy();
+    until_discovered(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(3);
     assert_eq!(
         shard_events(&monitor, "5461"),
         ["primary_lost", "primary_regained"],
@@ -421,7 +421,12 @@ fn shard_whose_replica_cannot_take_over_has_no_primary() {
     let monitor = start_settled(&cluster, &[1], "");
     // The replica is up but must not take over, like a replica whose data is too old.
     let passive_replica = cluster.replicas_of(0)[0];
-    cluster.nodes[passive_replica].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "yes"]);
+    cluster.nodes[passive_replica].execute(&[
+        "CONFIG",
+        "SET",
+        "cluster-replica-no-failover",
+        "yes",
+    ]);
     cluster.nodes[0].kill();
     let finding = monitor.until_finding(SOON, "RedisNoPrimary", "critical");
     assert_eq!(
@@ -443,12 +448,12 @@ fn shard_whose_replica_cannot_take_over_has_no_primary() {
     assert_eq!(monitor.daemon.finding("RedisSplitBrain"), None);
     assert_eq!(monitor.daemon.count("primary_changed"), 0);
 
-    cluster.nodes[passive_replica].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "no"]);
+    cluster.nodes[passive_replica].execute(&["CONFIG", "SET", "cluster-replica-no-failover", "no"]);
     until_primary(&monitor, "cache", "0", &cluster.nodes[passive_replica]);
     cluster.nodes[0].restart();
-    cluster.until_works();
-    until_known(&monitor, &cluster, "cache");
-    monitor.until_quiet();
+    cluster.until_healthy();
+    until_discovered(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
     check_only_shard(&monitor, "0");
     check_primary_change(&monitor, "0", &cluster.nodes[0], &cluster.nodes[passive_replica]);
     assert_eq!(cluster.keys(), 300);
@@ -477,9 +482,9 @@ fn replica_frozen_during_failover_follows_the_new_master() {
         1.0,
     );
     cluster.nodes[0].restart();
-    cluster.until_works();
-    until_known(&monitor, &cluster, "cache");
-    monitor.until_quiet();
+    cluster.until_healthy();
+    until_discovered(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
     check_only_shard(&monitor, "0");
     check_primary_change(&monitor, "0", &cluster.nodes[0], &cluster.nodes[promoted_replica]);
     let events = monitor.node_events_without_moves(&cluster.nodes[frozen_replica]);

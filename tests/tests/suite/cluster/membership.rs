@@ -6,7 +6,7 @@ use tests::{Cluster, ClusterSetup, SECOND, Server, Stopwatch, eventually, free_p
 use super::{
     CLUSTER_OK, CONFLICTING_SLOTS, DOUBTFUL_NODES, FAILOVER_EVENTS, MIGRATING_SLOTS, NO_PRIMARY,
     SHARDS, UNCOVERED_SLOTS, check_only_shard, check_shards, shard_events, start_settled,
-    until_known, until_primary,
+    until_discovered, until_primary,
 };
 use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO, SOON, SPLIT_BRAIN};
 
@@ -132,8 +132,8 @@ fn cluster_nodes_are_named_by_the_template() {
             1.0,
         );
     }
-    monitor.until_quiet();
-    monitor.daemon.let_pass(5);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(5);
     assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3, "each node is shown once");
 }
 
@@ -145,13 +145,13 @@ fn untrusted_cluster_node_is_never_connected_to() {
     eventually(SOON, "the nodes are shown", || {
         cluster.nodes.iter().all(|node| topology().contains(&node.address())).then_some(())
     });
-    monitor.daemon.let_pass(5);
+    monitor.daemon.until_rounds(5);
     for node in &cluster.nodes[1..] {
         assert_eq!(node.clients(), Vec::<String>::new(), "{}", topology());
         assert_ne!(monitor.node_value("redis_up", node), Some(1.0));
     }
     monitor.daemon.reload(&cluster.deployment("cache", &[0], "trust = ['127.0.0.0/8']"));
-    until_known(&monitor, &cluster, "cache");
+    until_discovered(&monitor, &cluster, "cache");
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn added_replica_is_discovered_and_forgotten_replica_is_gone() {
         (counts(), &monitor.events("node_discovered")[0]["node"]),
         ((1, 0), &json!(address))
     );
-    monitor.until_quiet();
-    monitor.daemon.let_pass(5);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(5);
 
     cluster.nodes[node].kill();
     monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
@@ -179,8 +179,8 @@ fn added_replica_is_discovered_and_forgotten_replica_is_gone() {
         (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
     });
     monitor.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "0")], 1.0);
-    monitor.until_quiet();
-    monitor.daemon.let_pass(5);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(5);
     let samples = monitor.daemon.samples();
     assert_eq!(
         (counts(), samples.count("redis_up", &[]), samples.get("redis_cluster_ghosts", &[])),
@@ -206,8 +206,8 @@ fn replica_that_left_the_cluster_is_gone_while_running() {
     let address = cluster.nodes[node].address();
     // The same steps as `redis-cli --cluster del-node` since 7.0.
     cluster.forget(node);
-    assert_eq!(cluster.nodes[node].ask(&["CLUSTER", "RESET", "SOFT"]), ["OK"]);
-    monitor.daemon.let_pass(3);
+    assert_eq!(cluster.nodes[node].execute(&["CLUSTER", "RESET", "SOFT"]), ["OK"]);
+    monitor.daemon.until_rounds(3);
     // The node shares the replication history of the shard but has no slots.
     assert_eq!(
         monitor
@@ -222,8 +222,8 @@ fn replica_that_left_the_cluster_is_gone_while_running() {
     eventually(SOON, "the node is gone", || {
         (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
     });
-    monitor.until_quiet();
-    monitor.daemon.let_pass(5);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(5);
     assert_eq!(
         (monitor.events("node_gone").len(), monitor.daemon.samples().count("redis_up", &[])),
         (1, 6),
@@ -261,9 +261,9 @@ fn long_failed_cluster_node_is_a_ghost_until_it_returns() {
     cluster.nodes[5].restart();
     monitor.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);
     monitor.daemon.until(LIMIT, "redis_cluster_ghosts", &[], 0.0);
-    cluster.until_works();
+    cluster.until_healthy();
     monitor.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "10923")], 1.0);
-    monitor.until_quiet();
+    monitor.until_no_findings();
     assert_eq!(
         (monitor.events("node_discovered").len(), monitor.events("node_gone").len()),
         (1, 1),
@@ -281,15 +281,15 @@ fn cluster_node_with_a_new_address_is_tracked() {
     for node in [5, 2] {
         let before = cluster.nodes[node].address();
         cluster.nodes[node].kill();
-        cluster.nodes[node].move_to(free_port());
+        cluster.nodes[node].restart_on_port(free_port());
         let address = cluster.nodes[node].address();
         monitor.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);
-        cluster.until_works();
+        cluster.until_healthy();
         eventually(SOON, "the old address is gone", || {
             (monitor.daemon.samples().count("redis_up", &[("node", &before)]) == 0).then_some(())
         });
         assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 6);
-        monitor.until_quiet();
+        monitor.until_no_findings();
     }
     assert_eq!(monitor.daemon.value(CLUSTER_OK), Some(1.0));
     for kind in ["node_gone", "node_discovered"] {
@@ -306,7 +306,7 @@ fn two_clusters_are_two_deployments() {
         cache.deployment("cache", &[0], "") + &queue.deployment("queue", &[1], "down_after = '2s'");
     let monitor = Monitor::start(&text);
     for (cluster, name) in [(&cache, "cache"), (&queue, "queue")] {
-        until_known(&monitor, cluster, name);
+        until_discovered(&monitor, cluster, name);
         let samples = monitor.daemon.samples();
         check_shards(&samples, name);
         assert_eq!(samples.count("redis_up", &[("deployment", name)]), 6);
@@ -314,7 +314,7 @@ fn two_clusters_are_two_deployments() {
             assert_eq!(samples.count("redis_up", &[("node", &node.address())]), 1, "{name}");
         }
     }
-    monitor.until_quiet();
+    monitor.until_no_findings();
     assert_eq!(monitor.daemon.events(), Vec::<Value>::new());
 
     queue.nodes[1].kill();
@@ -322,10 +322,10 @@ fn two_clusters_are_two_deployments() {
     assert_eq!(after, 4);
     until_primary(&monitor, "queue", "5461", &queue.nodes[4]);
     queue.nodes[1].restart();
-    queue.until_works();
-    until_known(&monitor, &queue, "queue");
-    monitor.until_quiet();
-    until_known(&monitor, &cache, "cache");
+    queue.until_healthy();
+    until_discovered(&monitor, &queue, "queue");
+    monitor.until_no_findings();
+    until_discovered(&monitor, &cache, "cache");
     let events = monitor.daemon.events();
     assert!(
         events.iter().all(|event| event["deployment"] == "queue"),

@@ -32,15 +32,15 @@ const FAILOVER_EVENTS: [&str; 3] = ["primary_lost", "primary_changed", "primary_
 /// are no findings.
 fn start_settled(cluster: &Cluster, seeds: &[usize], more: &str) -> Monitor {
     let monitor = Monitor::start(&cluster.deployment("cache", seeds, more));
-    until_known(&monitor, cluster, "cache");
-    monitor.until_quiet();
+    until_discovered(&monitor, cluster, "cache");
+    monitor.until_no_findings();
     assert_eq!(monitor.daemon.events(), Vec::<Value>::new(), "discovering a node is no change");
     monitor
 }
 
 /// Waits until all nodes are up, all replicas are linked, and every shard has its primary.
 #[track_caller]
-fn until_known(monitor: &Monitor, cluster: &Cluster, deployment: &str) {
+fn until_discovered(monitor: &Monitor, cluster: &Cluster, deployment: &str) {
     for node in &cluster.nodes {
         monitor.daemon.until(
             LIMIT,

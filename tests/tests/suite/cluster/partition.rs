@@ -1,11 +1,11 @@
 //! Network partition of a cluster. This test needs root.
 
-use tests::{Cluster, ClusterSetup, Side, Sides, eventually};
+use tests::{Cluster, ClusterSetup, Side, SplitNetwork, eventually};
 
 use super::{
     CLUSTER_OK, CONFLICTING_SLOTS, DOUBTFUL_NODES, UNCOVERED_SLOTS, check_only_shard,
     check_primary_change, check_shards, findings, role_change, role_changes, shard_value,
-    start_settled, until_known, until_primary,
+    start_settled, until_discovered, until_primary,
 };
 use crate::monitor::{
     FindingRecorder, LIMIT, PRIMARY_INFO, SOON, UNREPLICATED_WRITES, check_names,
@@ -13,21 +13,21 @@ use crate::monitor::{
 
 #[test]
 fn partitioned_cluster_master_is_replaced() {
-    let mut sides = Sides::new();
-    let isolated = sides.place(Side::Left);
+    let mut sides = SplitNetwork::new();
+    let isolated = sides.add_host(Side::Left);
     let mut places = vec![isolated];
-    places.extend((0..5).map(|_| sides.place(Side::Right)));
+    places.extend((0..5).map(|_| sides.add_host(Side::Right)));
     let cluster = Cluster::start_at(&ClusterSetup::default(), &places);
     let monitor = start_settled(&cluster, &[1], "");
     let recorder = FindingRecorder::start(&monitor.daemon);
     let (old_master, new_master) = (&cluster.nodes[0], &cluster.nodes[3]);
 
-    sides.cut();
+    sides.partition();
     eventually(LIMIT, "the isolated master reports cluster_state:fail", || {
         (cluster.info(0).get("cluster_state")? == "fail").then_some(())
     });
     eventually(LIMIT, "the majority has a new master", || {
-        (cluster.owner_by(1, 0)? == 3).then_some(())
+        (cluster.owner_according_to(1, 0)? == 3).then_some(())
     });
     until_primary(&monitor, "cache", "0", new_master);
     let finding = monitor.until_finding(SOON, "RedisClusterDown", "warning");
@@ -36,7 +36,7 @@ fn partitioned_cluster_master_is_replaced() {
     monitor.daemon.until(SOON, CLUSTER_OK, &[], 1.0);
     monitor.daemon.until(SOON, DOUBTFUL_NODES, &[], 1.0);
     monitor.daemon.until(SOON, UNCOVERED_SLOTS, &[], 0.0);
-    monitor.daemon.let_pass(10);
+    monitor.daemon.until_rounds(10);
     assert_eq!(
         (
             monitor.daemon.value(CLUSTER_OK),
@@ -51,8 +51,8 @@ fn partitioned_cluster_master_is_replaced() {
         "the slots that the isolated master claims are served by the new master"
     );
     // The isolated master refuses all writes, so none are lost.
-    assert_eq!(old_master.ask(&["SET", "key", "1"])[0].split(' ').next(), Some("-CLUSTERDOWN"));
-    monitor.daemon.let_pass(2);
+    assert_eq!(old_master.execute(&["SET", "key", "1"])[0].split(' ').next(), Some("-CLUSTERDOWN"));
+    monitor.daemon.until_rounds(2);
     assert_eq!(
         (
             shard_value(&monitor, UNREPLICATED_WRITES, "0"),
@@ -68,16 +68,16 @@ fn partitioned_cluster_master_is_replaced() {
     assert_eq!(shard_value(&monitor, PRIMARY_INFO, "0"), Some(1.0), "the primary is known");
 
     sides.heal();
-    cluster.until_works();
+    cluster.until_healthy();
     monitor.daemon.until(
         SOON,
         "redis_role",
         &[("node", &old_master.address()), ("role", "replica")],
         1.0,
     );
-    monitor.until_quiet();
-    monitor.daemon.let_pass(3);
-    until_known(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(3);
+    until_discovered(&monitor, &cluster, "cache");
     let events = monitor.daemon.events();
     let kinds: Vec<_> = events
         .iter()

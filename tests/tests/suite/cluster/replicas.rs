@@ -23,9 +23,9 @@ fn only_the_shard_that_lost_its_replica_has_a_finding() {
         (Some(0.0), Some(1.0)),
         "{finding}"
     );
-    monitor.daemon.let_pass(5);
+    monitor.daemon.until_rounds(5);
     assert_eq!(findings(&monitor, WITHOUT_REPLICA).len(), 1, "a finding about one shard only");
-    monitor.daemon.until_only(LIMIT, &["RedisDown", WITHOUT_REPLICA]);
+    monitor.daemon.until_exact_findings(LIMIT, &["RedisDown", WITHOUT_REPLICA]);
     let down = monitor.until_finding(SOON, "RedisDown", "warning");
     assert_eq!(down["node"], cluster.nodes[4].address(), "{down}");
     assert_eq!(
@@ -45,10 +45,10 @@ fn only_the_shard_that_lost_its_replica_has_a_finding() {
     );
 
     cluster.nodes[4].restart();
-    cluster.until_works();
+    cluster.until_healthy();
     monitor.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "5461")], 1.0);
-    monitor.until_quiet();
-    monitor.daemon.let_pass(3);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(3);
     check_only_shard(&monitor, "none");
     assert_eq!(
         monitor.node_events_without_moves(&cluster.nodes[4]),
@@ -61,7 +61,7 @@ fn cluster_without_replicas_has_no_findings() {
     let cluster = Cluster::start(&ClusterSetup { replicas: 0, ..ClusterSetup::default() });
     let monitor = start_settled(&cluster, &[0], "");
     let recorder = FindingRecorder::start(&monitor.daemon);
-    monitor.daemon.let_pass(20);
+    monitor.daemon.until_rounds(20);
     assert_eq!(recorder.durations(), BTreeMap::new());
     for (shard, ..) in SHARDS {
         assert_eq!(

@@ -7,7 +7,7 @@ use tests::{Cluster, ClusterSetup, Server, eventually};
 
 use super::{
     CLUSTER_OK, CONFLICTING_SLOTS, DOUBTFUL_NODES, MIGRATING_SLOTS, SHARDS, UNCOVERED_SLOTS,
-    check_shards, shard_events, shard_value, start_settled, until_known,
+    check_shards, shard_events, shard_value, start_settled, until_discovered,
 };
 use crate::monitor::{FindingRecorder, LIMIT, PRIMARY_INFO, SOON, check_names};
 
@@ -24,7 +24,7 @@ fn partial_coverage_cluster_works_without_one_shard() {
     let finding = monitor.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
     assert_eq!(finding["evidence"]["slots"].as_f64(), Some(SHARDS[2].2), "{finding}");
     assert_eq!(monitor.until_finding(SOON, "RedisNoPrimary", "critical")["shard"], "10923");
-    monitor.daemon.let_pass(3);
+    monitor.daemon.until_rounds(3);
     assert_eq!(
         (monitor.daemon.value(CLUSTER_OK), monitor.daemon.value(DOUBTFUL_NODES)),
         (Some(1.0), Some(0.0))
@@ -37,9 +37,9 @@ fn partial_coverage_cluster_works_without_one_shard() {
         assert_eq!(shard_value(&monitor, "redis_deployment_writable", shard), Some(1.0), "{shard}");
     }
     cluster.nodes[2].restart();
-    cluster.until_works();
-    until_known(&monitor, &cluster, "cache");
-    monitor.until_quiet();
+    cluster.until_healthy();
+    until_discovered(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
     assert_eq!(shard_events(&monitor, "10923"), ["primary_lost", "primary_regained"]);
 }
 
@@ -49,34 +49,36 @@ fn slot_migration_raises_no_findings() {
     cluster.write("key", 3000);
     let monitor = start_settled(&cluster, &[0], "");
     let recorder = FindingRecorder::start(&monitor.daemon);
-    let (keys, keys_of_second) =
-        (cluster.keys(), cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number"));
+    let (keys, keys_of_second) = (
+        cluster.keys(),
+        cluster.nodes[1].execute(&["DBSIZE"])[0].parse::<u64>().expect("a number"),
+    );
     // Moving the lowest slots of a shard keeps its label.
     cluster.move_slots(0..=199, 0, 1);
     assert!(
-        cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number") > keys_of_second,
+        cluster.nodes[1].execute(&["DBSIZE"])[0].parse::<u64>().expect("a number") > keys_of_second,
         "keys were moved"
     );
     assert_eq!((cluster.keys(), cluster.owner(0), cluster.owner(200)), (keys, 1, 0));
-    monitor.daemon.let_pass(5);
+    monitor.daemon.until_rounds(5);
     assert_eq!(monitor.daemon.value(MIGRATING_SLOTS), Some(0.0), "the migration is complete");
 
-    cluster.begin_to_move(200, 0, 1);
+    cluster.start_slot_migration(200, 0, 1);
     let took = eventually(SOON, "a slot migration is reported", || {
         monitor.daemon.value(MIGRATING_SLOTS).filter(|slots| *slots > 0.0)
     })
     .1;
     println!("{:?} migrating slots after {took:?}", monitor.daemon.value(MIGRATING_SLOTS));
-    monitor.daemon.let_pass(10);
+    monitor.daemon.until_rounds(10);
     // The slot is reported by its source, its target or both.
     assert!((1.0..=2.0).contains(&monitor.daemon.value(MIGRATING_SLOTS).expect("a count")));
-    cluster.end_move(200, 0, 1);
+    cluster.finish_slot_migration(200, 0, 1);
     monitor.daemon.until(SOON, MIGRATING_SLOTS, &[], 0.0);
     // The second shard has several slot ranges now. Some of its slots move to the third shard.
     cluster.move_slots(5461..=5500, 1, 2);
-    cluster.until_works();
-    monitor.daemon.let_pass(5);
-    monitor.until_quiet();
+    cluster.until_healthy();
+    monitor.daemon.until_rounds(5);
+    monitor.until_no_findings();
 
     let samples = monitor.daemon.samples();
     check_shards(&samples, "cache");
@@ -105,13 +107,13 @@ fn shard_series_appear_and_disappear_with_the_shard() {
     let address = cluster.nodes[node].address();
     monitor.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "0")], 1.0);
     // The replica becomes a separate master, as when an operator adds a shard.
-    cluster.nodes[node].ask(&["CLUSTER", "RESET", "SOFT"]);
-    cluster.nodes[node].ask(&["FLUSHALL"]);
+    cluster.nodes[node].execute(&["CLUSTER", "RESET", "SOFT"]);
+    cluster.nodes[node].execute(&["FLUSHALL"]);
     let Server { host, port, .. } = &cluster.nodes[0];
-    assert_eq!(cluster.nodes[node].ask(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
+    assert_eq!(cluster.nodes[node].execute(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
     eventually(LIMIT, "all nodes know the new node as master", || {
         let is_master = |other: usize| {
-            let map = cluster.map(other);
+            let map = cluster.nodes_seen_by(other);
             map.len() == 4
                 && map.iter().any(|entry| entry.id == cluster.id(node) && entry.master.is_none())
         };
@@ -119,7 +121,7 @@ fn shard_series_appear_and_disappear_with_the_shard() {
     });
     // The node shares the replication history of its old shard but has no slots, so it is not the
     // primary of a shard yet.
-    monitor.daemon.let_pass(3);
+    monitor.daemon.until_rounds(3);
     let samples = monitor.daemon.samples();
     assert_eq!(
         samples.get(PRIMARY_INFO, &[("shard", "0"), ("node", &cluster.nodes[0].address())]),
@@ -157,7 +159,7 @@ fn shard_series_appear_and_disappear_with_the_shard() {
         (monitor.daemon.samples().count("redis_deployment_masters", &[("shard", "100")]) == 0)
             .then_some(())
     });
-    monitor.daemon.let_pass(3);
+    monitor.daemon.until_rounds(3);
     check_shards(&monitor.daemon.samples(), "cache");
     assert!(
         monitor.events("primary_changed").is_empty()
@@ -174,10 +176,10 @@ fn slot_claimed_by_two_nodes_is_a_conflict() {
     // Two nodes that do not know each other both keep a slot that they claim, since neither
     // receives the claim of the other.
     for (node, other) in [(0, 1), (1, 0), (0, 2), (2, 0)] {
-        assert_eq!(cluster.nodes[node].ask(&["CLUSTER", "FORGET", cluster.id(other)]), ["OK"]);
+        assert_eq!(cluster.nodes[node].execute(&["CLUSTER", "FORGET", cluster.id(other)]), ["OK"]);
     }
     for slot in ["5461", "5462"] {
-        assert_eq!(cluster.nodes[0].ask(&["CLUSTER", "ADDSLOTS", slot]), ["OK"]);
+        assert_eq!(cluster.nodes[0].execute(&["CLUSTER", "ADDSLOTS", slot]), ["OK"]);
     }
     monitor.daemon.until(SOON * 2, CONFLICTING_SLOTS, &[], 2.0);
     let finding = monitor.until_finding(SOON, "RedisClusterSlotConflict", "critical");

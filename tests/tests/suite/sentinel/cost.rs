@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tests::{
-    Place, SECOND, Server, Setup, Stopwatch, Tap, eventually, monitored, pause, processor_time,
-    resident_kilobytes, watched_deployment,
+    CommandProxy, Host, SECOND, SentinelSetup, Server, Stopwatch, eventually, monitor_options,
+    pause, processor_seconds, resident_kilobytes, sentinel_deployment,
 };
 
 use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO};
@@ -15,13 +15,13 @@ use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO};
 fn polling_200_masters_costs_sentinels_little() {
     const MASTERS: usize = 200;
     const WINDOW: Duration = Duration::from_secs(30);
-    let primaries: Vec<_> = (0..10).map(|_| Server::alone("redis-7.0.15")).collect();
-    let setup = Setup { down_after: SECOND * 30, ..Setup::default() };
+    let primaries: Vec<_> = (0..10).map(|_| Server::standalone("redis-7.0.15")).collect();
+    let setup = SentinelSetup { down_after: SECOND * 30, ..SentinelSetup::default() };
     let options: String = (0..MASTERS)
-        .map(|master| monitored(&format!("m{master}"), &primaries[master % 10], &setup))
+        .map(|master| monitor_options(&format!("m{master}"), &primaries[master % 10], &setup))
         .collect();
     let sentinels: Vec<_> = (0..3)
-        .map(|_| Server::start("redis-7.0.15", true, &Place::loopback(), &options, None))
+        .map(|_| Server::start("redis-7.0.15", true, &Host::loopback(), &options, None))
         .collect();
     eventually(LIMIT * 2, "all Sentinels know each other", || {
         let knows_all = |sentinel: &Server| {
@@ -34,24 +34,27 @@ fn polling_200_masters_costs_sentinels_little() {
         pause(SECOND);
         sentinels.iter().all(knows_all).then_some(())
     });
-    let taps: Vec<_> = sentinels.iter().map(|sentinel| Tap::start(&sentinel.address())).collect();
-    let urls: Vec<_> = taps.iter().map(Tap::url).collect();
+    let taps: Vec<_> =
+        sentinels.iter().map(|sentinel| CommandProxy::start(&sentinel.address())).collect();
+    let urls: Vec<_> = taps.iter().map(CommandProxy::url).collect();
 
     let without = measure(&sentinels, WINDOW);
-    let monitor = Monitor::start(&watched_deployment("{master}", None, &urls, ""));
+    let monitor = Monitor::start(&sentinel_deployment("{master}", None, &urls, ""));
     eventually(LIMIT, "all 200 masters are deployments", || {
         (monitor.daemon.samples().count(PRIMARY_INFO, &[]) == MASTERS).then_some(())
     });
     pause(SECOND * 10);
-    let (before, exporter) =
-        (taps.iter().map(Tap::seen).collect::<Vec<_>>(), processor_time(monitor.daemon.id()));
+    let (before, exporter) = (
+        taps.iter().map(CommandProxy::traffic).collect::<Vec<_>>(),
+        processor_seconds(monitor.daemon.id()),
+    );
     let with = measure(&sentinels, WINDOW);
-    let exporter = (processor_time(monitor.daemon.id()) - exporter) / WINDOW.as_secs_f64();
+    let exporter = (processor_seconds(monitor.daemon.id()) - exporter) / WINDOW.as_secs_f64();
     let resident = resident_kilobytes(monitor.daemon.id());
     println!("exporter, this build: {:.1}% of a core, {resident} kB resident", exporter * 100.0);
     for (index, (tap, before)) in taps.iter().zip(&before).enumerate() {
         let (after, (processor, commands)) =
-            (tap.seen(), (with[index].0 - without[index].0, with[index].1 - without[index].1));
+            (tap.traffic(), (with[index].0 - without[index].0, with[index].1 - without[index].1));
         // A command that was never sent has no entry.
         let count =
             |seen: &BTreeMap<String, u64>, command: &str| seen.get(command).copied().unwrap_or(0);
@@ -113,7 +116,7 @@ fn measure(sentinels: &[Server], window: Duration) -> Vec<(f64, f64)> {
         };
         sentinels
             .iter()
-            .map(|sentinel| (processor_time(sentinel.id()), commands(sentinel)))
+            .map(|sentinel| (processor_seconds(sentinel.id()), commands(sentinel)))
             .collect()
     };
     let (before, stopwatch) = (read(), Stopwatch::start());

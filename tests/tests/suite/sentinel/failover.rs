@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
-use tests::{Group, MASTER, SECOND, Server, Setup, Signal, Stopwatch, eventually, pause};
+use tests::{
+    MASTER, SECOND, SentinelDeployment, SentinelSetup, Server, Signal, Stopwatch, eventually, pause,
+};
 
 use crate::monitor::{
     FindingRecorder, LIMIT, Monitor, PRIMARY_INFO, SENTINEL_DISAGREEMENT, SOON, SPLIT_BRAIN,
@@ -36,7 +38,7 @@ fn planned_sentinel_failover_reports_exact_events_on_valkey() {
 }
 
 fn check_planned_failover(version: &'static str) {
-    let group = Group::start(&Setup { version, ..Setup::default() });
+    let group = SentinelDeployment::start(&SentinelSetup { version, ..SentinelSetup::default() });
     write_keys(group.primary(), "key", 100);
     let monitor = Monitor::start_settled(&group, "");
     let clock = Arc::new(Stopwatch::start());
@@ -87,10 +89,10 @@ fn check_planned_failover(version: &'static str) {
     assert_eq!(group.until_failed_over(LIMIT, &before), after);
 
     monitor.daemon.until_event(LIMIT, "split_brain_ended");
-    group.until_following(LIMIT);
-    monitor.until_quiet();
+    group.until_replicating(LIMIT);
+    monitor.until_no_findings();
     // INFO commandstats is sent every 10 s.
-    monitor.daemon.let_pass(12);
+    monitor.daemon.until_rounds(12);
     check_planned_events(&monitor, &before, &after);
     check_reconfiguration(&monitor, &group, &after);
     assert_eq!(
@@ -108,7 +110,7 @@ fn check_planned_failover(version: &'static str) {
         let expected: &[&str] =
             if [&before, &after].contains(&&node.address()) { &["role_changed"] } else { &[] };
         assert_eq!(monitor.node_events_without_moves(node), expected, "{}", node.address());
-        assert_eq!(node.ask(&["DBSIZE"]), ["100"]);
+        assert_eq!(node.execute(&["DBSIZE"]), ["100"]);
     }
     check_sentinel_events(
         &monitor,
@@ -161,7 +163,7 @@ fn check_planned_events(monitor: &Monitor, before: &str, after: &str) {
 
 /// Checks that the events about the reconfiguration of nodes match the statistics of the servers.
 #[track_caller]
-fn check_reconfiguration(monitor: &Monitor, group: &Group, after: &str) {
+fn check_reconfiguration(monitor: &Monitor, group: &SentinelDeployment, after: &str) {
     let synced = group.node_at(after).section("stats")["sync_full"].clone();
     assert_eq!(
         monitor.events("full_resync").len().to_string(),
@@ -210,7 +212,7 @@ fn topology_commands(node: &Server) -> BTreeSet<String> {
 /// Checks that each Sentinel published `+switch-master` once with this payload, and that hello
 /// messages are not recorded.
 #[track_caller]
-fn check_sentinel_events(monitor: &Monitor, group: &Group, payload: &str) {
+fn check_sentinel_events(monitor: &Monitor, group: &SentinelDeployment, payload: &str) {
     let events = monitor.events("sentinel_event");
     for sentinel in &group.sentinels {
         let of_sentinel = events.iter().filter(|event| event["node"] == sentinel.address());
@@ -239,12 +241,16 @@ fn killed_primary_is_replaced_and_demoted_on_return_on_valkey() {
 }
 
 fn check_killed_primary(version: &'static str) {
-    let mut group = Group::start(&Setup { version, down_after: SECOND * 4, ..Setup::default() });
+    let mut group = SentinelDeployment::start(&SentinelSetup {
+        version,
+        down_after: SECOND * 4,
+        ..SentinelSetup::default()
+    });
     write_keys(group.primary(), "key", 100);
     // `down_after` is shorter than that of the Sentinels, and longer than one missed round.
     let monitor = Monitor::start_settled(&group, "down_after = '2s'");
     let before = group.primary().address();
-    let old = group.place_of(&before);
+    let old = group.index_of(&before);
 
     group.nodes[old].kill();
     monitor.daemon.until(SOON, "redis_up", &[("node", &before)], 0.0);
@@ -261,9 +267,9 @@ fn check_killed_primary(version: &'static str) {
     monitor.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
     assert_eq!(monitor.daemon.finding("RedisSplitBrain").expect("a finding")["severity"], "info");
     monitor.daemon.until_event(LIMIT, "split_brain_ended");
-    group.until_following(LIMIT);
-    monitor.until_quiet();
-    monitor.daemon.let_pass(2);
+    group.until_replicating(LIMIT);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(2);
     assert_eq!(monitor.deployment_events(), UNPLANNED_FAILOVER, "{:?}", monitor.daemon.events());
     assert_eq!(monitor.events("primary_lost")[0]["why"], "primary_down");
     let changed = &monitor.events("primary_changed")[0];
@@ -301,14 +307,17 @@ fn check_killed_primary(version: &'static str) {
             let expected: &[&str] = if address == after { &["role_changed"] } else { &[] };
             assert_eq!(events, expected, "{address}");
         }
-        assert_eq!(node.ask(&["DBSIZE"]), ["100"]);
+        assert_eq!(node.execute(&["DBSIZE"]), ["100"]);
     }
 }
 
 #[test]
 fn replaced_frozen_primary_loses_writes_after_it_resumes() {
     const WRITES: u32 = 20;
-    let group = Group::start(&Setup { down_after: SECOND * 4, ..Setup::default() });
+    let group = SentinelDeployment::start(&SentinelSetup {
+        down_after: SECOND * 4,
+        ..SentinelSetup::default()
+    });
     write_keys(group.primary(), "key", 100);
     let monitor = Monitor::start_settled(&group, "down_after = '2s'");
     let before = group.primary().address();
@@ -342,8 +351,8 @@ fn replaced_frozen_primary_loses_writes_after_it_resumes() {
         monitor.daemon.until_event(LIMIT, "split_brain_ended")["unreplicated_writes"],
         WRITES
     );
-    group.until_following(LIMIT);
-    monitor.daemon.until_only(LIMIT, &["RedisWritesLost"]);
+    group.until_replicating(LIMIT);
+    monitor.daemon.until_exact_findings(LIMIT, &["RedisWritesLost"]);
     assert_eq!(monitor.deployment_events(), UNPLANNED_FAILOVER, "{:?}", monitor.daemon.events());
     assert_eq!(monitor.events("primary_changed")[0]["cause"], "sentinel");
     assert_eq!(
@@ -353,18 +362,22 @@ fn replaced_frozen_primary_loses_writes_after_it_resumes() {
     assert_eq!(monitor.node_events_without_moves(group.node_at(&after)), ["role_changed"]);
     assert_eq!(monitor.daemon.value(UNREPLICATED_WRITES), Some(f64::from(WRITES)));
     for node in &group.nodes {
-        assert_eq!(node.ask(&["DBSIZE"]), ["105"], "every node has the data of the new primary");
+        assert_eq!(
+            node.execute(&["DBSIZE"]),
+            ["105"],
+            "every node has the data of the new primary"
+        );
     }
 }
 
 #[test]
 fn manual_demotion_means_no_primary_until_sentinels_react() {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let monitor = Monitor::start_settled(&group, "");
     let before = group.primary().address();
     let (old, first) = (group.node_at(&before), group.replicas()[0]);
 
-    assert_eq!(old.ask(&["REPLICAOF", &first.host, &first.port.to_string()]), ["OK"]);
+    assert_eq!(old.execute(&["REPLICAOF", &first.host, &first.port.to_string()]), ["OK"]);
     assert_eq!(monitor.daemon.until_event(SOON, "primary_lost")["why"], "loop");
     monitor.until_finding(SOON, "RedisNoPrimary", "critical");
     monitor.until_finding(SOON, "RedisReplicationLoop", "critical");
@@ -383,13 +396,13 @@ fn manual_demotion_means_no_primary_until_sentinels_react() {
         assert_eq!(sentinel.master(MASTER)["role-reported"], "slave");
     }
     // Sentinels tolerate the wrong role for a while.
-    assert_eq!(group.named_by(0).as_deref(), Some(&*before));
+    assert_eq!(group.primary_according_to(0).as_deref(), Some(&*before));
 
     let after = group.until_failed_over(LIMIT, &before);
     monitor.until_primary(&after);
-    group.until_following(LIMIT);
-    monitor.until_quiet();
-    monitor.daemon.let_pass(12);
+    group.until_replicating(LIMIT);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(12);
     assert_eq!(
         monitor.deployment_events(),
         ["primary_lost", "primary_changed", "primary_regained"],
@@ -418,7 +431,7 @@ fn manual_demotion_means_no_primary_until_sentinels_react() {
 
 #[test]
 fn lost_quorum_is_reported_while_the_primary_is_up() {
-    let mut group = Group::start(&Setup::default());
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let monitor = Monitor::start_settled(&group, "");
     let [remaining, first_killed, second_killed] =
         [0, 1, 2].map(|sentinel| group.sentinels[sentinel].address());
@@ -428,7 +441,9 @@ fn lost_quorum_is_reported_while_the_primary_is_up() {
     let killed = Stopwatch::start();
     monitor.daemon.until(SOON, "redis_sentinel_quorum_ok", &[("node", &remaining)], 0.0);
     let took = killed.elapsed();
-    assert!(group.sentinels[0].ask(&["SENTINEL", "CKQUORUM", MASTER])[0].starts_with("-NOQUORUM"));
+    assert!(
+        group.sentinels[0].execute(&["SENTINEL", "CKQUORUM", MASTER])[0].starts_with("-NOQUORUM")
+    );
     println!("quorum lost {took:?} after the kill");
     assert!(took < SECOND * 8, "{took:?}: the Sentinel itself takes 3 s");
     let finding = monitor.until_finding(SOON, "RedisSentinelQuorumLost", "warning");
@@ -462,8 +477,8 @@ fn lost_quorum_is_reported_while_the_primary_is_up() {
     }
     monitor.daemon.until(LIMIT, "redis_sentinel_quorum_ok", &[("node", &remaining)], 1.0);
     monitor.until_all_up(&group);
-    monitor.until_quiet();
-    monitor.daemon.let_pass(2);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(2);
     assert_eq!(monitor.deployment_events(), Vec::<String>::new(), "{:?}", monitor.daemon.events());
     for sentinel in &group.sentinels[1..] {
         let events = monitor.node_events(sentinel);
@@ -477,7 +492,7 @@ fn lost_quorum_is_reported_while_the_primary_is_up() {
 
 #[test]
 fn sentinel_frozen_during_failover_is_down_then_in_tilt() {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let monitor = Monitor::start_settled(&group, "");
     let frozen = &group.sentinels[2];
     frozen.signal(Signal::Stop);
@@ -488,8 +503,10 @@ fn sentinel_frozen_during_failover_is_down_then_in_tilt() {
         (&json!(frozen.address()), &json!("timeout"))
     );
     let before = group.failover();
-    let after =
-        eventually(LIMIT, "failed over", || group.named_by(0).filter(|named| *named != before)).0;
+    let after = eventually(LIMIT, "failed over", || {
+        group.primary_according_to(0).filter(|named| *named != before)
+    })
+    .0;
     monitor.until_primary(&after);
     monitor.daemon.until_event(LIMIT, "split_brain_ended");
     assert_eq!(
@@ -511,14 +528,14 @@ fn sentinel_frozen_during_failover_is_down_then_in_tilt() {
         monitor.until_finding(SOON, "RedisSentinelTilt", "warning")["node"],
         frozen.address()
     );
-    group.until_named(LIMIT, &after);
+    group.until_all_report(LIMIT, &after);
     monitor.daemon.until(LIMIT, "redis_sentinel_tilt", &[("node", &frozen.address())], 0.0);
     println!("tilt ended after {:?}", resumed.elapsed());
     assert!(
         resumed.elapsed() > SECOND * 20 && resumed.elapsed() < SECOND * 45,
         "a Sentinel stays in tilt for 30 s"
     );
-    monitor.until_quiet();
+    monitor.until_no_findings();
     assert_eq!(monitor.daemon.value(SENTINEL_DISAGREEMENT), Some(0.0));
     check_planned_events(&monitor, &before, &after);
     assert_eq!(monitor.node_events(frozen), ["node_unreachable", "node_back"]);
@@ -528,14 +545,14 @@ fn sentinel_frozen_during_failover_is_down_then_in_tilt() {
 
 #[test]
 fn daemon_started_after_a_failover_reports_none() {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let before = group.failover();
     let after = group.until_failed_over(LIMIT, &before);
     let monitor = Monitor::start(&group.deployment("sessions", ""));
     monitor.until_primary(&after);
-    group.until_following(LIMIT);
-    monitor.until_quiet();
-    monitor.daemon.let_pass(3);
+    group.until_replicating(LIMIT);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(3);
     assert_eq!(monitor.events("primary_changed"), Vec::<serde_json::Value>::new());
     let began = monitor.events("split_brain_began").len();
     assert_eq!(began, monitor.events("split_brain_ended").len(), "{:?}", monitor.daemon.events());

@@ -1,17 +1,17 @@
 //! Nodes of Sentinel deployments: discovery, ghosts, names, and deployments from a template.
 
 use tests::{
-    Group, MASTER, Place, SECOND, Server, Setup, Stopwatch, eventually, monitored, pause,
-    watched_deployment,
+    Host, MASTER, SECOND, SentinelDeployment, SentinelSetup, Server, Stopwatch, eventually,
+    monitor_options, pause, sentinel_deployment,
 };
 
 use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO, SOON, check_names};
 
 #[test]
 fn new_replica_is_discovered_and_dead_one_becomes_a_ghost() {
-    let mut group = Group::start(&Setup::default());
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let monitor = Monitor::start_settled(&group, "ghost_after = '5s'\nforget_after = '5s'");
-    let address = group.add_node(&Place::loopback()).address();
+    let address = group.add_node(&Host::loopback()).address();
     // Sentinels send INFO to the primary every 10 s.
     eventually(LIMIT, "a Sentinel lists the new replica", || {
         let listed = group
@@ -27,10 +27,10 @@ fn new_replica_is_discovered_and_dead_one_becomes_a_ghost() {
         monitor.events("node_discovered").iter().filter(|event| event["node"] == address).count()
     };
     assert_eq!(discovered(), 1, "{:?}", monitor.daemon.events());
-    group.until_known();
-    monitor.until_quiet();
+    group.until_discovered();
+    monitor.until_no_findings();
 
-    let node = group.place_of(&address);
+    let node = group.index_of(&address);
     group.nodes[node].kill();
     let killed = Stopwatch::start();
     monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
@@ -54,8 +54,8 @@ fn new_replica_is_discovered_and_dead_one_becomes_a_ghost() {
     group.nodes[node].restart();
     monitor.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);
     monitor.daemon.until(LIMIT, "redis_sentinel_ghosts", &[("kind", "replica")], 0.0);
-    group.until_following(LIMIT);
-    monitor.until_quiet();
+    group.until_replicating(LIMIT);
+    monitor.until_no_findings();
     assert_eq!(
         (discovered(), monitor.events("node_gone").len()),
         (2, 1),
@@ -67,10 +67,10 @@ fn new_replica_is_discovered_and_dead_one_becomes_a_ghost() {
 
 #[test]
 fn sentinel_reset_removes_a_dead_replica() {
-    let mut group = Group::start(&Setup::default());
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let monitor = Monitor::start_settled(&group, "forget_after = '20s'");
     let address = group.replicas()[0].address();
-    let node = group.place_of(&address);
+    let node = group.index_of(&address);
     group.nodes[node].kill();
     monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
     eventually(SOON * 2, "the primary has dropped the replica", || {
@@ -78,7 +78,7 @@ fn sentinel_reset_removes_a_dead_replica() {
     });
     // After the reset a Sentinel knows no other nodes. It rediscovers them within about 10 s.
     for sentinel in &group.sentinels {
-        assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
+        assert_eq!(sentinel.execute(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }
     eventually(LIMIT, "the replica is gone", || {
         (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
@@ -91,7 +91,7 @@ fn sentinel_reset_removes_a_dead_replica() {
         monitor.daemon.finding("RedisDown").is_none()
             && monitor.daemon.finding("RedisSentinelGhosts").is_none()
     );
-    monitor.daemon.let_pass(5);
+    monitor.daemon.until_rounds(5);
     assert_eq!(
         monitor.events("node_gone").len(),
         1,
@@ -103,7 +103,12 @@ fn sentinel_reset_removes_a_dead_replica() {
 
 #[test]
 fn sentinel_deployment_names_nodes_by_the_template() {
-    let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
+    let group = SentinelDeployment::start(&SentinelSetup {
+        replicas: 1,
+        sentinels: 1,
+        quorum: 1,
+        ..SentinelSetup::default()
+    });
     let url = group.sentinels[0].url();
     let text = format!(
         "[[deployment]]\nname = 'sessions'\nmaster_name = '{MASTER}'\n\
@@ -126,10 +131,16 @@ fn sentinel_deployment_names_nodes_by_the_template() {
 }
 
 /// Starts a group whose Sentinels also monitor a second primary under this name.
-fn start_with_second_master(name: &str) -> (Group, Server) {
-    let other = Server::alone("redis-7.0.15");
-    let options = monitored(name, &other, &Setup::default());
-    (Group::start(&Setup { sentinel_options: options, ..Setup::default() }), other)
+fn start_with_second_master(name: &str) -> (SentinelDeployment, Server) {
+    let other = Server::standalone("redis-7.0.15");
+    let options = monitor_options(name, &other, &SentinelSetup::default());
+    (
+        SentinelDeployment::start(&SentinelSetup {
+            sentinel_options: options,
+            ..SentinelSetup::default()
+        }),
+        other,
+    )
 }
 
 #[test]
@@ -137,7 +148,7 @@ fn deployments_share_connections_to_their_sentinels() {
     let (group, other) = start_with_second_master("second");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
     let text =
-        group.deployment("sessions", "") + &watched_deployment("queue", Some("second"), &urls, "");
+        group.deployment("sessions", "") + &sentinel_deployment("queue", Some("second"), &urls, "");
     let monitor = Monitor::start(&text);
     for (name, primary) in [("sessions", group.primary().address()), ("queue", other.address())] {
         monitor.daemon.until(LIMIT, PRIMARY_INFO, &[("deployment", name), ("node", &primary)], 1.0);
@@ -187,7 +198,7 @@ fn deployments_share_connections_to_their_sentinels() {
     eventually(SOON, "one deployment is gone", || {
         (monitor.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(())
     });
-    monitor.daemon.let_pass(2);
+    monitor.daemon.until_rounds(2);
     assert_eq!(ids(&group.sentinels[0]), before);
     assert_eq!(monitor.node_value("redis_up", &group.sentinels[0]), Some(1.0));
 }
@@ -195,10 +206,10 @@ fn deployments_share_connections_to_their_sentinels() {
 #[test]
 fn every_monitored_master_is_a_deployment() {
     let (group, second) = start_with_second_master("second");
-    let third = Server::alone("redis-7.0.15");
+    let third = Server::standalone("redis-7.0.15");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
     let monitor =
-        Monitor::start(&watched_deployment("{master}", None, &urls, "forget_after = '2s'"));
+        Monitor::start(&sentinel_deployment("{master}", None, &urls, "forget_after = '2s'"));
     monitor.daemon.until(
         LIMIT,
         PRIMARY_INFO,
@@ -224,7 +235,7 @@ fn every_monitored_master_is_a_deployment() {
 
     for sentinel in &group.sentinels {
         assert_eq!(
-            sentinel.ask(&[
+            sentinel.execute(&[
                 "SENTINEL",
                 "MONITOR",
                 "third",
@@ -252,7 +263,7 @@ fn every_monitored_master_is_a_deployment() {
     );
 
     for sentinel in &group.sentinels {
-        assert_eq!(sentinel.ask(&["SENTINEL", "REMOVE", "third"]), ["OK"]);
+        assert_eq!(sentinel.execute(&["SENTINEL", "REMOVE", "third"]), ["OK"]);
     }
     eventually(LIMIT, "the deployment is gone", || {
         (monitor.daemon.samples().count("redis_deployment_info", &[("deployment", "third")]) == 0)
@@ -274,7 +285,7 @@ fn deployment_ends_only_after_its_master_is_gone_for_good() {
     let (group, second) = start_with_second_master("second");
     // The deployment has only one Sentinel. With several, the others would still know the master.
     let sentinel = &group.sentinels[0];
-    let monitor = Monitor::start(&watched_deployment(
+    let monitor = Monitor::start(&sentinel_deployment(
         "{master}",
         None,
         &[sentinel.url()],
@@ -301,7 +312,7 @@ fn deployment_ends_only_after_its_master_is_gone_for_good() {
             masters,
         )
     };
-    let send = |command: &[&str]| assert_eq!(sentinel.ask(command), ["OK"]);
+    let send = |command: &[&str]| assert_eq!(sentinel.execute(command), ["OK"]);
     send(&["SENTINEL", "REMOVE", "second"]);
     until_masters(1.0);
     send(&["SENTINEL", "MONITOR", "second", &second.host, &second.port.to_string(), "2"]);
@@ -330,12 +341,12 @@ fn deployment_ends_only_after_its_master_is_gone_for_good() {
 
 #[test]
 fn dead_sentinel_that_others_list_is_a_ghost() {
-    let mut group = Group::start(&Setup::default());
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
     let monitor =
-        Monitor::start(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
+        Monitor::start(&sentinel_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
     monitor.until_primary(&group.primary().address());
-    monitor.until_quiet();
+    monitor.until_no_findings();
     let dead_sentinel = group.sentinels[2].address();
     group.sentinels[2].kill();
     monitor.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 1.0);
@@ -352,9 +363,9 @@ fn dead_sentinel_that_others_list_is_a_ghost() {
     }
     // The dead Sentinel counts for the majority until a reset removes it.
     for sentinel in &group.sentinels[..2] {
-        assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
+        assert_eq!(sentinel.execute(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }
     monitor.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 0.0);
-    monitor.until_quiet();
+    monitor.until_no_findings();
     assert_eq!(monitor.deployment_events(), Vec::<String>::new());
 }

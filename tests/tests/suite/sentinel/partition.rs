@@ -1,7 +1,7 @@
 //! Network partitions with servers and Sentinels on both sides. These tests need root.
 
 use serde_json::json;
-use tests::{Group, SECOND, Setup, Side, Sides, Writer, eventually};
+use tests::{SECOND, SentinelDeployment, SentinelSetup, Side, SplitNetwork, Writer, eventually};
 
 use crate::monitor::{
     LIMIT, Monitor, SENTINEL_DISAGREEMENT, SOON, SPLIT_BRAIN, UNREPLICATED_WRITES, check_names,
@@ -12,17 +12,17 @@ use crate::monitor::{
 fn partitioned_primary_loses_the_writes_of_its_clients() {
     const PER_SECOND: u32 = 10;
     const MORE: u32 = 30;
-    let mut sides = Sides::new();
-    let left = sides.place(Side::Left);
-    let places = [left, sides.place(Side::Right), sides.place(Side::Right)];
-    let group = Group::start_at(&Setup::default(), &places, &places);
+    let mut sides = SplitNetwork::new();
+    let left = sides.add_host(Side::Left);
+    let places = [left, sides.add_host(Side::Right), sides.add_host(Side::Right)];
+    let group = SentinelDeployment::start_at(&SentinelSetup::default(), &places, &places);
     let monitor = Monitor::start_settled(&group, "");
     let (stale_master, minority_sentinel) = (&group.nodes[0], &group.sentinels[0]);
     let before = stale_master.address();
     let mut lost = Writer::start(&before, "lost", PER_SECOND);
     eventually(SOON, "writes are acknowledged", || (lost.acknowledged() > 20).then_some(()));
 
-    sides.cut();
+    sides.partition();
     let promoted = || group.nodes[1..].iter().find(|node| node.role().as_deref() == Some("master"));
     let (promoted, took) = eventually(LIMIT, "the majority side has its own primary", promoted);
     let before_promotion = lost.acknowledged();
@@ -54,7 +54,7 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
     // Lost writes count from the first round with the new primary, so the count may be off by the
     // writes of one round.
     let written = u32::try_from(lost.stop() - before_promotion).expect("few");
-    monitor.daemon.let_pass(2);
+    monitor.daemon.until_rounds(2);
     let reported = monitor.daemon.value(UNREPLICATED_WRITES).expect("a count");
     println!("{written} writes on the stale master since the promotion, {reported} reported");
     assert!(
@@ -71,11 +71,11 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
     let ended = monitor.daemon.until_event(LIMIT, "split_brain_ended");
     assert_eq!(ended["unreplicated_writes"].as_f64(), Some(reported + f64::from(MORE)));
     assert!(ended["seconds"].as_f64() >= Some(10.0), "{ended}");
-    group.until_named(LIMIT, &after);
-    group.until_following(LIMIT);
+    group.until_all_report(LIMIT, &after);
+    group.until_replicating(LIMIT);
     // The finding about lost writes stays for longer.
-    monitor.daemon.until_only(LIMIT, &["RedisWritesLost"]);
-    monitor.daemon.let_pass(2);
+    monitor.daemon.until_exact_findings(LIMIT, &["RedisWritesLost"]);
+    monitor.daemon.until_rounds(2);
     assert_eq!(
         (monitor.daemon.value(UNREPLICATED_WRITES), monitor.daemon.value(SENTINEL_DISAGREEMENT)),
         (Some(reported + f64::from(MORE)), Some(0.0))
@@ -108,7 +108,7 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
         );
     }
     assert_eq!(
-        stale_master.ask(&[
+        stale_master.execute(&[
             "EXISTS",
             &format!("lost{}", before_promotion + 50),
             "more0",
@@ -121,18 +121,18 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
 
 #[test]
 fn partitioned_sentinel_disagrees_until_it_reconnects() {
-    let mut sides = Sides::new();
-    let (first, second) = (sides.place(Side::Right), sides.place(Side::Right));
-    let isolated = sides.place(Side::Left);
-    let group = Group::start_at(
-        &Setup::default(),
+    let mut sides = SplitNetwork::new();
+    let (first, second) = (sides.add_host(Side::Right), sides.add_host(Side::Right));
+    let isolated = sides.add_host(Side::Left);
+    let group = SentinelDeployment::start_at(
+        &SentinelSetup::default(),
         &[first.clone(), second.clone()],
         &[first, second, isolated],
     );
     let monitor = Monitor::start_settled(&group, "");
     let isolated_sentinel = &group.sentinels[2];
 
-    sides.cut();
+    sides.partition();
     monitor.daemon.until(
         SOON,
         "redis_sentinel_quorum_ok",
@@ -145,14 +145,16 @@ fn partitioned_sentinel_disagrees_until_it_reconnects() {
         &[("node", &isolated_sentinel.address()), ("state", "sdown")],
         1.0,
     );
-    monitor.daemon.let_pass(3);
-    monitor.until_quiet();
+    monitor.daemon.until_rounds(3);
+    monitor.until_no_findings();
     let before = group.failover();
-    let after =
-        eventually(LIMIT, "failed over", || group.named_by(1).filter(|named| *named != before)).0;
+    let after = eventually(LIMIT, "failed over", || {
+        group.primary_according_to(1).filter(|named| *named != before)
+    })
+    .0;
     monitor.until_primary(&after);
     monitor.daemon.until_event(LIMIT, "split_brain_ended");
-    assert_eq!(group.named_by(2).as_deref(), Some(&*before));
+    assert_eq!(group.primary_according_to(2).as_deref(), Some(&*before));
     assert_eq!(
         (
             monitor.daemon.value(SENTINEL_DISAGREEMENT),
@@ -175,13 +177,13 @@ fn partitioned_sentinel_disagrees_until_it_reconnects() {
     );
     let finding = monitor.until_finding(SECOND * 80, "RedisSentinelDisagreement", "warning");
     assert!(finding["evidence"]["seconds"].as_f64() >= Some(59.0), "{finding}");
-    monitor.daemon.until_only(LIMIT, &["RedisSentinelDisagreement"]);
+    monitor.daemon.until_exact_findings(LIMIT, &["RedisSentinelDisagreement"]);
 
     sides.heal();
-    group.until_named(LIMIT, &after);
+    group.until_all_report(LIMIT, &after);
     monitor.daemon.until(SOON, SENTINEL_DISAGREEMENT, &[], 0.0);
     monitor.until_all_up(&group);
-    monitor.until_quiet();
+    monitor.until_no_findings();
     let epochs = group
         .sentinels
         .iter()

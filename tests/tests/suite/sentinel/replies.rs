@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use tests::{
-    Group, MASTER, Place, Server, Setup, Tap, diagnose_urls, eventually, watched_deployment,
+    CommandProxy, Host, MASTER, SentinelDeployment, SentinelSetup, Server, diagnose_urls,
+    eventually, sentinel_deployment,
 };
 
 use crate::monitor::{LIMIT, Monitor, SENTINEL_DISAGREEMENT, SOON, check_names};
@@ -10,7 +11,8 @@ use crate::monitor::{LIMIT, Monitor, SENTINEL_DISAGREEMENT, SOON, check_names};
 #[test]
 fn sentinels_provide_all_nodes_and_sentinel_metrics() {
     for version in ["redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
-        let group = Group::start(&Setup { version, ..Setup::default() });
+        let group =
+            SentinelDeployment::start(&SentinelSetup { version, ..SentinelSetup::default() });
         let monitor = Monitor::start_settled(&group, "labels = { team = 'a' }");
         let samples = monitor.daemon.samples();
         assert_eq!(
@@ -103,7 +105,7 @@ fn check_sentinel(monitor: &Monitor, sentinel: &Server, primary: &str) {
 
 #[test]
 fn diagnose_needs_only_one_sentinel_url() {
-    let mut group = Group::start(&Setup::default());
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let url = group.url(0);
     let (code, text, findings) = diagnose_urls(&[&url]);
     println!("{text}");
@@ -119,7 +121,7 @@ fn diagnose_needs_only_one_sentinel_url() {
     assert_eq!((code, findings, text.contains(MASTER)), (Some(0), Vec::new(), true), "{text}");
 
     let dead = group.replicas()[1].address();
-    let node = group.place_of(&dead);
+    let node = group.index_of(&dead);
     group.nodes[node].kill();
     let (code, text, findings) = diagnose_urls(&[&url]);
     assert_eq!(code, Some(1), "{text}");
@@ -134,7 +136,12 @@ fn diagnose_needs_only_one_sentinel_url() {
 fn node_listed_as_its_own_replica_is_a_misconfiguration() {
     // Sentinels of these versions never list a node as its own replica, so the tap rewrites the
     // replies.
-    let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
+    let group = SentinelDeployment::start(&SentinelSetup {
+        replicas: 1,
+        sentinels: 1,
+        quorum: 1,
+        ..SentinelSetup::default()
+    });
     let (primary, replica) = (group.nodes[0].port, group.nodes[1].port);
     let entry = |port: u16| {
         format!(
@@ -142,12 +149,12 @@ fn node_listed_as_its_own_replica_is_a_misconfiguration() {
              $4\r\nport\r\n$5\r\n{port}\r\n"
         )
     };
-    let tap = Tap::rewriting(
+    let tap = CommandProxy::rewriting(
         "127.0.0.1",
         &group.sentinels[0].address(),
         vec![(entry(replica), entry(primary))],
     );
-    let monitor = Monitor::start(&watched_deployment("sessions", Some(MASTER), &[tap.url()], ""));
+    let monitor = Monitor::start(&sentinel_deployment("sessions", Some(MASTER), &[tap.url()], ""));
     monitor.until_primary(&group.nodes[0].address());
     monitor.daemon.until(SOON, "redis_sentinel_self_replication", &[], 1.0);
     let finding = monitor.until_finding(SOON, "RedisSentinelMisconfigured", "critical");
@@ -158,13 +165,13 @@ fn node_listed_as_its_own_replica_is_a_misconfiguration() {
 
 #[test]
 fn mixed_host_names_and_addresses_are_a_misconfiguration() {
-    let primary = Server::alone("redis-7.0.15");
+    let primary = Server::standalone("redis-7.0.15");
     let follow = format!("replicaof 127.0.0.1 {}\n", primary.port);
-    let replica = Server::start("redis-7.0.15", false, &Place::loopback(), &follow, None);
-    replica.until_linked();
+    let replica = Server::start("redis-7.0.15", false, &Host::loopback(), &follow, None);
+    replica.until_synchronised();
     let names = "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
     let text = format!("{names}sentinel monitor {MASTER} localhost {} 1\n", primary.port);
-    let sentinel = Server::start("redis-7.0.15", true, &Place::loopback(), &text, None);
+    let sentinel = Server::start("redis-7.0.15", true, &Host::loopback(), &text, None);
     let listed_replica = || {
         sentinel
             .table(&["SENTINEL", "REPLICAS", MASTER])
@@ -178,7 +185,7 @@ fn mixed_host_names_and_addresses_are_a_misconfiguration() {
     );
 
     let monitor =
-        Monitor::start(&watched_deployment("sessions", Some(MASTER), &[sentinel.url()], ""));
+        Monitor::start(&sentinel_deployment("sessions", Some(MASTER), &[sentinel.url()], ""));
     monitor.until_primary(&format!("localhost:{}", primary.port));
     monitor.daemon.until(SOON, "redis_up", &[("node", &replica.address())], 1.0);
     monitor.daemon.until(

@@ -4,7 +4,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tests::{Group, MASTER, Server, Setup, Side, Sides, Tap, eventually, watched_deployment};
+use tests::{
+    CommandProxy, MASTER, SentinelDeployment, SentinelSetup, Server, Side, SplitNetwork,
+    eventually, sentinel_deployment,
+};
 
 use crate::monitor::{Monitor, PRIMARY_INFO, SOON};
 
@@ -13,11 +16,11 @@ fn sentinels_and_nodes_have_separate_credentials() {
     const NODES: &str = "secret-of-nodes";
     const SENTINELS: &str = "secret-of-sentinels";
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
-        let group = Group::start(&Setup {
+        let group = SentinelDeployment::start(&SentinelSetup {
             version,
             password: Some(NODES),
             sentinel_password: Some(SENTINELS),
-            ..Setup::default()
+            ..SentinelSetup::default()
         });
         // Replicas send a PING to their master before they authenticate, which is refused.
         let auth_errors = |node: &Server| {
@@ -74,16 +77,20 @@ fn count_connections(address: &str) -> Arc<AtomicU64> {
 
 #[test]
 fn untrusted_sentinel_node_is_shown_but_never_connected_to() {
-    let group = Group::start(&Setup { sentinels: 1, quorum: 1, ..Setup::default() });
+    let group = SentinelDeployment::start(&SentinelSetup {
+        sentinels: 1,
+        quorum: 1,
+        ..SentinelSetup::default()
+    });
     let (real, port) = (group.replicas()[0].address(), group.replicas()[0].port);
     let forged = format!("127.0.0.2:{port}");
     let connections = count_connections(&forged);
     // The address as in the replies of SENTINEL REPLICAS in both protocol versions.
     let entry = |host: &str| format!("{host}\r\n$4\r\nport\r\n$5\r\n{port}\r\n");
     let rewrites = vec![(real.clone(), forged.clone()), (entry("127.0.0.1"), entry("127.0.0.2"))];
-    let tap = Tap::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
+    let tap = CommandProxy::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
     let configuration = |trust: &str| {
-        watched_deployment(
+        sentinel_deployment(
             "sessions",
             Some(MASTER),
             &[tap.url()],
@@ -97,15 +104,15 @@ fn untrusted_sentinel_node_is_shown_but_never_connected_to() {
     eventually(SOON, "the forged address is shown", || {
         topology(&monitor).contains(&forged).then_some(())
     });
-    monitor.daemon.let_pass(12);
+    monitor.daemon.until_rounds(12);
     assert!(topology(&monitor).contains(&forged), "{}", topology(&monitor));
     assert_eq!(connections.load(Ordering::Relaxed), 0, "no connection, so no credentials are sent");
     assert_ne!(monitor.daemon.samples().get("redis_up", &[("node", &forged)]), Some(1.0));
     assert!(!topology(&monitor).contains(&real), "no Sentinel reports the real address");
     assert!(
-        tap.seen().commands.get("SENTINEL REPLICAS").is_some_and(|count| *count >= 1),
+        tap.traffic().commands.get("SENTINEL REPLICAS").is_some_and(|count| *count >= 1),
         "{:?}",
-        tap.seen()
+        tap.traffic()
     );
 
     // Once the network is trusted, the daemon connects to the forged address.
@@ -115,14 +122,22 @@ fn untrusted_sentinel_node_is_shown_but_never_connected_to() {
 
 #[test]
 fn loopback_is_trusted_only_if_all_sentinels_are_on_it() {
-    let sides = Sides::new();
-    let group = Group::start(&Setup { sentinels: 2, quorum: 1, ..Setup::default() });
+    let sides = SplitNetwork::new();
+    let group = SentinelDeployment::start(&SentinelSetup {
+        sentinels: 2,
+        quorum: 1,
+        ..SentinelSetup::default()
+    });
     let (inside, outside) = (
         group.sentinels[0].url(),
-        Tap::rewriting(&sides.own(Side::Left), &group.sentinels[1].address(), Vec::new()),
+        CommandProxy::rewriting(
+            &sides.test_address(Side::Left),
+            &group.sentinels[1].address(),
+            Vec::new(),
+        ),
     );
     let urls = [inside, outside.url()];
-    let monitor = Monitor::start(&watched_deployment("sessions", Some(MASTER), &urls, ""));
+    let monitor = Monitor::start(&sentinel_deployment("sessions", Some(MASTER), &urls, ""));
     monitor.daemon.until(SOON, "redis_up", &[("node", &outside.address)], 1.0);
     monitor.daemon.until(
         SOON,
@@ -134,7 +149,7 @@ fn loopback_is_trusted_only_if_all_sentinels_are_on_it() {
     eventually(SOON, "the nodes are shown", || {
         group.nodes.iter().all(|node| topology().contains(&node.address())).then_some(())
     });
-    monitor.daemon.let_pass(5);
+    monitor.daemon.until_rounds(5);
     for node in &group.nodes {
         assert_eq!(node.clients(), Vec::<String>::new(), "{}", topology());
         assert_ne!(monitor.node_value("redis_up", node), Some(1.0));
@@ -145,7 +160,7 @@ fn loopback_is_trusted_only_if_all_sentinels_are_on_it() {
         "no node is polled"
     );
     // The configuration can trust the loopback network.
-    monitor.daemon.reload(&watched_deployment(
+    monitor.daemon.reload(&sentinel_deployment(
         "sessions",
         Some(MASTER),
         &urls,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tests::{Redis, RedisPy, SECOND, Signal, Wire, deployment, eventually, pause};
+use tests::{Connection, Redis, RedisPyClient, SECOND, Signal, deployment, eventually, pause};
 
 use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -94,7 +94,7 @@ fn writes_to_a_replica() -> ScenarioResult {
     let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
     let mut clients = Vec::new();
     let write = |_: &ScenarioRun| {
-        let start = |what| RedisPy::start(replica.port, "checkout", what, 1);
+        let start = |what| RedisPyClient::start(replica.port, "checkout", what, 1);
         clients = ["set", "multi", "eval"].map(start).into();
     };
     let fault = scenario.inject(write, &[("RedisWritesHitReplica", "warning")]);
@@ -106,9 +106,9 @@ fn writes_to_a_replica() -> ScenarioResult {
 }
 
 fn pool_on_the_old_primary() -> ScenarioResult {
-    let primary = Redis::of("redis-8.2.3", &[]);
+    let primary = Redis::with_version("redis-8.2.3", &[]);
     let replica = primary.replica();
-    let mut pool = Some(RedisPy::start(primary.port, "checkout", "set", 4));
+    let mut pool = Some(RedisPyClient::start(primary.port, "checkout", "set", 4));
     eventually(SERVER_TIMEOUT, "the pool sends writes", || primary.info("cmdstat_set"));
     let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
     // A planned failover loses no writes and closes no connections.
@@ -134,16 +134,16 @@ fn long_scripts() -> ScenarioResult {
          local begun = now() while now() < begun + 0.5 do for _ = 1, 1000000 do end end return 1";
     let server = Redis::start(&["--busy-reply-threshold", "50"]);
     let address = server.address();
-    let mut reader = Wire::connect(&address, None).expect("cannot connect");
+    let mut reader = Connection::connect(&address, None).expect("cannot connect");
     let _reader = BackgroundLoop::every(SECOND / 20, move || {
-        drop(reader.ask(&["GET", "key"]).expect("no reply"));
+        drop(reader.execute(&["GET", "key"]).expect("no reply"));
     });
     let scenario = ScenarioRun::start(&deployment("a", &[&server]));
     let mut scripts = None;
     let run = |_: &ScenarioRun| {
-        let mut wire = Wire::connect(&address, None).expect("cannot connect");
+        let mut wire = Connection::connect(&address, None).expect("cannot connect");
         scripts = Some(BackgroundLoop::every(SECOND * 2, move || {
-            drop(wire.ask(&["EVAL", SCRIPT, "0"]).expect("no reply"));
+            drop(wire.execute(&["EVAL", SCRIPT, "0"]).expect("no reply"));
         }));
     };
     let fault = scenario.inject(run, &[("RedisErrorReplies", "warning")]);
@@ -154,7 +154,7 @@ fn topology_command() -> ScenarioResult {
     let primary = Redis::start(&[]);
     let (replica, other) = (primary.replica(), primary.replica());
     let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica, &other]));
-    scenario.expect_info_alert(|_| replica.follow(&other), "RedisTopologyCommand")
+    scenario.expect_info_alert(|_| replica.replicate_from(&other), "RedisTopologyCommand")
 }
 
 fn replica_restarted() -> ScenarioResult {
@@ -216,7 +216,7 @@ fn wrong_password() -> ScenarioResult {
     let address = primary.address();
     let log_in = |_: &ScenarioRun| {
         client = Some(BackgroundLoop::every(SECOND / 2, move || {
-            drop(Wire::connect(&address, Some("mistyped")));
+            drop(Connection::connect(&address, Some("mistyped")));
         }));
     };
     let fault = scenario.inject(log_in, &[("RedisClientAuthFailing", "warning")]);
@@ -270,7 +270,7 @@ fn password_changed() -> ScenarioResult {
 }
 
 fn errorstats_disabled() -> ScenarioResult {
-    let server = Redis::of("redis-8.2.3", &[]);
+    let server = Redis::with_version("redis-8.2.3", &[]);
     let scenario = ScenarioRun::start(&deployment("a", &[&server]));
     let return_many_error_codes = |_: &ScenarioRun| {
         for code in 0..140 {

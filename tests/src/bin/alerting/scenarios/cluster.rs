@@ -1,6 +1,6 @@
 //! Faults in Redis Cluster.
 
-use tests::{Cluster, ClusterSetup, Server, Side, Sides, eventually};
+use tests::{Cluster, ClusterSetup, Server, Side, SplitNetwork, eventually};
 
 use crate::harness::{AGREEMENT_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -64,7 +64,7 @@ fn master_failed_over() -> ScenarioResult {
     let fault = scenario.inject(kill, &[("RedisDown", "warning")]);
     let repair = |_: &ScenarioRun| {
         cluster.nodes[0].restart();
-        cluster.until_works();
+        cluster.until_healthy();
     };
     fault.repair(repair, &[])
 }
@@ -89,7 +89,7 @@ fn shard_killed() -> ScenarioResult {
         for node in [1, 4] {
             cluster.nodes[node].restart();
         }
-        cluster.until_works();
+        cluster.until_healthy();
     };
     fault.repair(repair, &[])
 }
@@ -99,14 +99,14 @@ fn slots_uncovered() -> ScenarioResult {
     let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
     let delete_slot = |_: &ScenarioRun| {
         for node in &cluster.nodes {
-            assert_eq!(node.ask(&["CLUSTER", "DELSLOTS", "100"]), ["OK"]);
+            assert_eq!(node.execute(&["CLUSTER", "DELSLOTS", "100"]), ["OK"]);
         }
     };
     let fault = scenario.inject(delete_slot, &[("RedisClusterSlotsUncovered", "critical")]);
     fault.scenario.until_inhibited(&["RedisClusterDown", "RedisWritesBlocked"]);
     let repair = |_: &ScenarioRun| {
-        assert_eq!(cluster.nodes[0].ask(&["CLUSTER", "ADDSLOTS", "100"]), ["OK"]);
-        cluster.until_works();
+        assert_eq!(cluster.nodes[0].execute(&["CLUSTER", "ADDSLOTS", "100"]), ["OK"]);
+        cluster.until_healthy();
     };
     fault.repair(repair, &[])
 }
@@ -114,27 +114,27 @@ fn slots_uncovered() -> ScenarioResult {
 /// Simulates an operator who sees only the right side of a partition and forces takeovers there.
 /// The left side fails over by itself. Afterwards each side is a working cluster with all slots.
 fn cluster_partitioned() -> ScenarioResult {
-    let mut sides = Sides::new();
+    let mut sides = SplitNetwork::new();
     // The left side has two of three masters, which are a majority, and a replica of the third
     // master.
     let places = [Side::Left, Side::Left, Side::Right, Side::Right, Side::Right, Side::Left]
-        .map(|side| sides.place(side));
+        .map(|side| sides.add_host(side));
     let cluster = Cluster::start_at(&ClusterSetup::default(), &places);
     let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0, 2], ""));
     let cut = |_: &ScenarioRun| {
-        sides.cut();
+        sides.partition();
         for replica in &cluster.nodes[3..5] {
-            assert_eq!(replica.ask(&["CLUSTER", "FAILOVER", "TAKEOVER"]), ["OK"]);
+            assert_eq!(replica.execute(&["CLUSTER", "FAILOVER", "TAKEOVER"]), ["OK"]);
         }
         eventually(AGREEMENT_TIMEOUT, "the left side has a master for every slot", || {
-            (cluster.owner_by(0, 16_383)? == 5).then_some(())
+            (cluster.owner_according_to(0, 16_383)? == 5).then_some(())
         });
     };
     let fault = scenario.inject(cut, &[("RedisSplitBrain", "critical")]);
     fault.scenario.until_inhibited(&["RedisClusterSlotConflict"]);
     let repair = |_: &ScenarioRun| {
         sides.heal();
-        cluster.until_works();
+        cluster.until_healthy();
     };
     fault.repair(repair, &[])
 }
@@ -146,31 +146,34 @@ fn slot_conflict() -> ScenarioResult {
         // Make the other nodes forget the last master. Otherwise its higher config epoch wins over
         // that of the first master.
         for node in &cluster.nodes[..2] {
-            assert_eq!(node.ask(&["CLUSTER", "FORGET", cluster.id(2)]), ["OK"]);
+            assert_eq!(node.execute(&["CLUSTER", "FORGET", cluster.id(2)]), ["OK"]);
         }
-        assert_eq!(cluster.nodes[0].ask(&["CLUSTER", "ADDSLOTSRANGE", "10923", "16383"]), ["OK"]);
+        assert_eq!(
+            cluster.nodes[0].execute(&["CLUSTER", "ADDSLOTSRANGE", "10923", "16383"]),
+            ["OK"]
+        );
     };
     let fault = scenario.inject(assign_again, &[("RedisClusterSlotConflict", "critical")]);
     let repair = |_: &ScenarioRun| {
         let Server { host, port, .. } = &cluster.nodes[2];
         for node in &cluster.nodes[..2] {
-            assert_eq!(node.ask(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
+            assert_eq!(node.execute(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
         }
-        cluster.until_works();
+        cluster.until_healthy();
     };
     fault.repair(repair, &[])
 }
 
 fn master_isolated() -> ScenarioResult {
-    let mut sides = Sides::new();
-    let mut places = vec![sides.place(Side::Left)];
-    places.extend((0..5).map(|_| sides.place(Side::Right)));
+    let mut sides = SplitNetwork::new();
+    let mut places = vec![sides.add_host(Side::Left)];
+    places.extend((0..5).map(|_| sides.add_host(Side::Right)));
     let cluster = Cluster::start_at(&ClusterSetup::default(), &places);
     let scenario = ScenarioRun::start(&cluster.deployment("cache", &[1], ""));
     let cut = |_: &ScenarioRun| {
-        sides.cut();
+        sides.partition();
         eventually(AGREEMENT_TIMEOUT, "the other nodes promote a replica", || {
-            (cluster.owner_by(1, 0)? == 3).then_some(())
+            (cluster.owner_according_to(1, 0)? == 3).then_some(())
         });
     };
     // Only a warning: the isolated master rejects writes, so none are lost, and the other side
@@ -178,7 +181,7 @@ fn master_isolated() -> ScenarioResult {
     let fault = scenario.inject(cut, &[("RedisClusterDown", "warning")]);
     let repair = |_: &ScenarioRun| {
         sides.heal();
-        cluster.until_works();
+        cluster.until_healthy();
     };
     fault.repair(repair, &[])
 }
@@ -191,7 +194,7 @@ fn shard_replica_killed() -> ScenarioResult {
     fault.scenario.until_inhibited(&["RedisClusterShardWithoutReplica"]);
     let repair = |_: &ScenarioRun| {
         cluster.nodes[4].restart();
-        cluster.until_works();
+        cluster.until_healthy();
     };
     fault.repair(repair, &[])
 }
@@ -205,7 +208,7 @@ fn shard_replica_moved() -> ScenarioResult {
         .inject(|_| cluster.replicate(4, 0), &[("RedisClusterShardWithoutReplica", "warning")]);
     let repair = |_: &ScenarioRun| {
         cluster.replicate(4, 1);
-        cluster.until_works();
+        cluster.until_healthy();
     };
     fault.repair(repair, &[])
 }

@@ -1,6 +1,6 @@
 //! Faults that block writes or make acknowledged writes unsafe.
 
-use tests::{Disk, Redis, Shim, Writer, deployment, eventually};
+use tests::{Disk, FaultInjector, Redis, Writer, deployment, eventually};
 
 use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -77,7 +77,7 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 fn aof_on_a_full_disk() -> ScenarioResult {
-    let disk = Disk::of(2);
+    let disk = Disk::with_megabytes(2);
     let server = Redis::start(&["--appendonly", "yes", "--dir", &disk.folder()]);
     let scenario = ScenarioRun::start(&deployment("a", &[&server]));
     let fill = |_: &ScenarioRun| {
@@ -92,7 +92,7 @@ fn aof_on_a_full_disk() -> ScenarioResult {
 
 /// With `appendfsync always`, the server exits instead of rejecting writes.
 fn full_disk_with_fsync_always() -> ScenarioResult {
-    let disk = Disk::of(2);
+    let disk = Disk::with_megabytes(2);
     let mut server =
         Redis::start(&["--appendonly", "yes", "--appendfsync", "always", "--dir", &disk.folder()]);
     let scenario = ScenarioRun::start(&deployment("a", &[&server]));
@@ -136,8 +136,8 @@ fn loading() -> ScenarioResult {
 }
 
 fn failed_fsync() -> ScenarioResult {
-    let shim = Shim::build();
-    let server = Redis::within(
+    let shim = FaultInjector::build();
+    let server = Redis::with_environment(
         &shim.environment(),
         "redis-7.0.15",
         &["--appendonly", "yes", "--appendfsync", "everysec"],
@@ -149,7 +149,7 @@ fn failed_fsync() -> ScenarioResult {
             server.cli(&["SET", "key", "value"]).contains("MISCONF").then_some(())
         });
         // The disk works again, but the error stays.
-        shim.mend();
+        shim.clear_faults();
     };
     let fault = scenario.inject(fail, &[("RedisAofFsyncStuck", "critical")]);
     let toggle_aof = |_: &ScenarioRun| {
@@ -161,8 +161,8 @@ fn failed_fsync() -> ScenarioResult {
 }
 
 fn slow_fsync() -> ScenarioResult {
-    let shim = Shim::build();
-    let server = Redis::within(
+    let shim = FaultInjector::build();
+    let server = Redis::with_environment(
         &shim.environment(),
         "redis-7.0.15",
         &["--appendonly", "yes", "--appendfsync", "everysec"],
@@ -170,12 +170,12 @@ fn slow_fsync() -> ScenarioResult {
     let _writer = Writer::start(&server.address(), "key", 20);
     let scenario = ScenarioRun::start(&deployment("a", &[&server]));
     let fault = scenario.inject(|_| shim.slow_fsync(), &[("RedisAofDelayedFsync", "warning")]);
-    fault.repair(|_| shim.mend(), &[])
+    fault.repair(|_| shim.clear_faults(), &[])
 }
 
 fn slow_fork() -> ScenarioResult {
-    let shim = Shim::build();
-    let server = Redis::within(&shim.environment(), "redis-7.0.15", &[]);
+    let shim = FaultInjector::build();
+    let server = Redis::with_environment(&shim.environment(), "redis-7.0.15", &[]);
     let scenario = ScenarioRun::start(&deployment("a", &[&server]));
     let save = || assert_eq!(server.cli(&["BGSAVE"]).trim(), "Background saving started");
     let save_slowly = |_: &ScenarioRun| {
@@ -184,7 +184,7 @@ fn slow_fork() -> ScenarioResult {
     };
     let fault = scenario.inject(save_slowly, &[("RedisForkSlow", "warning")]);
     let repair = |_: &ScenarioRun| {
-        shim.mend();
+        shim.clear_faults();
         save();
     };
     fault.repair(repair, &[])
@@ -258,7 +258,7 @@ fn failing_snapshot_without_save_points() -> ScenarioResult {
 }
 
 fn failing_snapshot(options: &[&str], expected: &[(&str, &str)]) -> ScenarioResult {
-    let disk = Disk::of(2);
+    let disk = Disk::with_megabytes(2);
     let folder = disk.folder();
     let server = Redis::start(&[&["--dir", folder.as_str()], options].concat());
     let scenario = ScenarioRun::start(&deployment("a", &[&server]));
@@ -295,7 +295,7 @@ fn out_of_memory() -> ScenarioResult {
 }
 
 fn little_free_space() -> ScenarioResult {
-    let disk = Disk::of(64);
+    let disk = Disk::with_megabytes(64);
     let server = Redis::start(&["--dir", &disk.folder()]);
     server.cli(&["SETRANGE", "long", "10000000", "x"]);
     let node = format!("nodes = [{{ url = '{}', data_dir = '{}' }}]", server.url(), disk.folder());

@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tests::{Daemon, Peer, Proxy, Redis, Server, Side, Sides, Signal, deployment, eventually};
+use tests::{
+    Daemon, Proxy, Redis, Server, Side, Signal, SplitNetwork, StubServer, deployment, eventually,
+};
 
 use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -41,7 +43,7 @@ fn killed() -> ScenarioResult {
     let mut replacement = None;
     let repair = |_: &ScenarioRun| {
         let daemon = replacement.insert(Daemon::configured(&text));
-        address.lead_to(daemon.port);
+        address.redirect_to(daemon.port);
     };
     fault.repair(repair, &[])
 }
@@ -66,11 +68,11 @@ fn stale() -> ScenarioResult {
     let mut cache = None;
     let insert_cache = |scenario: &ScenarioRun| {
         let page = scenario.daemon.get("/metrics", "text/plain").text;
-        let cache = cache.insert(Peer::start(move |stream| serve_same_page(stream, &page)));
-        address.lead_to(cache.port);
+        let cache = cache.insert(StubServer::start(move |stream| serve_same_page(stream, &page)));
+        address.redirect_to(cache.port);
     };
     let fault = scenario.inject(insert_cache, &[("RolecallStale", "critical")]);
-    fault.repair(|_| address.lead_to(exporter), &[])
+    fault.repair(|_| address.redirect_to(exporter), &[])
 }
 
 /// Replies to every HTTP request with this body.
@@ -105,8 +107,8 @@ fn reload_failed() -> ScenarioResult {
 /// Cuts off four deployments of three nodes at once. Rolecall must conclude that it is cut off
 /// itself, and not that twelve servers are down.
 fn blind() -> ScenarioResult {
-    let mut sides = Sides::new();
-    let remote = sides.place(Side::Right);
+    let mut sides = SplitNetwork::new();
+    let remote = sides.add_host(Side::Right);
     let servers: Vec<_> =
         (0..12).map(|_| Server::start("redis-7.0.15", false, &remote, "", None)).collect();
     let configuration =

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tests::{Daemon, Disk, Proxy, Redis, Signal, Wire, Writer, deployment, pause};
+use tests::{Connection, Daemon, Disk, Proxy, Redis, Signal, Writer, deployment, pause};
 
 use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -140,7 +140,7 @@ impl ProxiedReplicas {
             Redis::start(&[&["--replicaof", "127.0.0.1", &port], options].concat())
         };
         let replicas: Vec<_> = proxies.iter().map(follow).collect();
-        replicas.iter().for_each(Redis::until_linked);
+        replicas.iter().for_each(Redis::until_synchronised);
         ProxiedReplicas { primary, replicas, proxies }
     }
 
@@ -163,24 +163,24 @@ impl ProxiedReplicas {
 
     /// Closes the replication link of a replica and keeps it down.
     fn cut_link(&self, replica: usize) {
-        self.proxies[replica].lead_to(CLOSED);
+        self.proxies[replica].redirect_to(CLOSED);
     }
 
     /// Allows the replica to reconnect.
     fn restore_link(&self, replica: usize) {
-        self.proxies[replica].lead_to(self.primary.port);
+        self.proxies[replica].redirect_to(self.primary.port);
     }
 }
 
 /// Forces a full resync of a replica, as the runbooks describe. The transaction ensures that the
 /// replica never accepts writes as a master.
 fn rebuild(replica: &Redis, primary: &Redis) {
-    let mut wire = Wire::connect(&replica.address(), None).expect("cannot connect");
+    let mut wire = Connection::connect(&replica.address(), None).expect("cannot connect");
     let port = primary.port.to_string();
     for command in
         [&["MULTI"][..], &["REPLICAOF", "NO", "ONE"], &["REPLICAOF", "127.0.0.1", &port], &["EXEC"]]
     {
-        let reply = wire.ask(command).expect("no reply");
+        let reply = wire.execute(command).expect("no reply");
         assert!(!reply.iter().any(|line| line.starts_with('-')), "{command:?}: {reply:?}");
     }
 }
@@ -207,7 +207,7 @@ fn replica_paused_under_writes() -> ScenarioResult {
 }
 
 fn full_disk_on_a_replica() -> ScenarioResult {
-    let disk = Disk::of(30);
+    let disk = Disk::with_megabytes(30);
     let primary = Redis::start(&["--rdbcompression", "no"]);
     primary.cli(&[
         "EVAL",
@@ -215,7 +215,7 @@ fn full_disk_on_a_replica() -> ScenarioResult {
         "0",
     ]);
     let replica = primary.replica_with(&["--dir", &disk.folder()]);
-    replica.until_linked();
+    replica.until_synchronised();
     let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
     let fill = |_: &ScenarioRun| {
         disk.fill();
@@ -241,10 +241,10 @@ fn output_buffer_too_small() -> ScenarioResult {
         primary.cli(&["CONFIG", "SET", "rdb-key-save-delay", "100000"]);
         writing.store(true, Ordering::Relaxed);
         std::thread::spawn(move || {
-            let mut wire = Wire::connect(&address, None).expect("cannot connect");
+            let mut wire = Connection::connect(&address, None).expect("cannot connect");
             let value = "x".repeat(50_000);
             while is_writing.load(Ordering::Relaxed)
-                && wire.ask(&["SET", "written", &value]).is_ok()
+                && wire.execute(&["SET", "written", &value]).is_ok()
             {
                 pause(Duration::from_millis(50));
             }
@@ -273,7 +273,7 @@ fn stale_master_fenced() -> ScenarioResult {
     let scenario = ScenarioRun::start(&deployment("a", &[&old, &new, &other]));
     let promote = |_: &ScenarioRun| {
         new.promote();
-        other.follow(&new);
+        other.replicate_from(&new);
     };
     let fault = scenario.inject(promote, &[("RedisReplicasMissing", "warning")]);
     assert!(
@@ -287,7 +287,7 @@ fn stale_master_fenced() -> ScenarioResult {
             .any(|(alert, _)| alert == "RedisNotEnoughReplicas" || alert == "RedisWritesBlocked"),
         "{firing:?}"
     );
-    fault.repair(|_| old.follow(&new), &[])
+    fault.repair(|_| old.replicate_from(&new), &[])
 }
 
 fn one_of_two_links_cut() -> ScenarioResult {
@@ -343,8 +343,8 @@ fn link_stalled() -> ScenarioResult {
     let setup = ProxiedReplicas::start(Redis::start(&timeout), 2, &timeout);
     let fault = setup
         .start_scenario()
-        .inject(|_| setup.proxies[1].hold(true), &[("RedisReplicaLinkStalled", "warning")]);
-    fault.repair(|_| setup.proxies[1].hold(false), &[])
+        .inject(|_| setup.proxies[1].set_stalled(true), &[("RedisReplicaLinkStalled", "warning")]);
+    fault.repair(|_| setup.proxies[1].set_stalled(false), &[])
 }
 
 fn one_of_two_refuses_reads() -> ScenarioResult {
@@ -366,7 +366,7 @@ fn all_refuse_reads() -> ScenarioResult {
 fn wrong_masterauth() -> ScenarioResult {
     let primary = Redis::start(&["--requirepass", "secret"]);
     let replica = primary.replica_with(&["--masterauth", "secret"]);
-    replica.until_linked();
+    replica.until_synchronised();
     let nodes = format!(
         "{{ url = 'redis://:secret@{}' }}, {{ url = '{}' }}",
         primary.address(),
@@ -389,7 +389,7 @@ fn small_backlog() -> ScenarioResult {
         scenario.daemon.until_link(SERVER_TIMEOUT, &setup.replicas[0], "lost");
         setup.primary.cli(&["SET", "key", &"x".repeat(50_000)]);
         setup.restore_link(0);
-        setup.replicas[0].until_linked();
+        setup.replicas[0].until_synchronised();
     };
     let fault =
         setup.start_scenario().inject(exceed_backlog, &[("RedisBacklogTooSmall", "warning")]);
@@ -444,7 +444,7 @@ fn replica_of_a_closed_port() -> ScenarioResult {
     let port = CLOSED.to_string();
     let point = |_: &ScenarioRun| drop(orphaned.cli(&["REPLICAOF", "127.0.0.1", &port]));
     let fault = scenario.inject(point, &[("RedisReplicaOrphaned", "warning")]);
-    fault.repair(|_| orphaned.follow(&primary), &[])
+    fault.repair(|_| orphaned.replicate_from(&primary), &[])
 }
 
 /// Makes a replica replicate from a server that does not belong to the deployment. Its link is up.
@@ -452,9 +452,9 @@ fn replica_of_an_outside_master() -> ScenarioResult {
     let (primary, outside) = (Redis::start(&[]), Redis::start(&[]));
     let replica = primary.replica();
     let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
-    let fault =
-        scenario.inject(|_| replica.follow(&outside), &[("RedisReplicaOrphaned", "warning")]);
-    fault.repair(|_| replica.follow(&primary), &[])
+    let fault = scenario
+        .inject(|_| replica.replicate_from(&outside), &[("RedisReplicaOrphaned", "warning")]);
+    fault.repair(|_| replica.replicate_from(&primary), &[])
 }
 
 /// Writes a key to a replica that is writable for a moment.

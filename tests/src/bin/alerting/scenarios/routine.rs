@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tests::{
-    AlertPipeline, Cluster, ClusterSetup, Daemon, Group, Place, SECOND, Server, Setup, Stopwatch,
-    Writer, pause,
+    AlertPipeline, Cluster, ClusterSetup, Daemon, Host, SECOND, SentinelDeployment, SentinelSetup,
+    Server, Stopwatch, Writer, pause,
 };
 
 use crate::harness::{Scenario, ScenarioResult};
@@ -26,14 +26,14 @@ const LIMIT: Duration = Duration::from_secs(90);
 const VERSION: &str = "redis-7.0.15";
 
 fn routine_operations() -> ScenarioResult {
-    let place = Place::loopback();
-    let mut group = Group::start(&Setup::default());
+    let place = Host::loopback();
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let mut cluster = Cluster::start(&ClusterSetup::default());
     let primary = Server::start(VERSION, false, &place, "appendonly yes\n", None);
     let follow = format!("appendonly yes\nreplicaof {} {}\n", primary.host, primary.port);
     let mut replica = Server::start(VERSION, false, &place, &follow, None);
-    replica.until_linked();
-    let scratch = Server::alone(VERSION);
+    replica.until_synchronised();
+    let scratch = Server::standalone(VERSION);
     let nodes = format!(
         "nodes = [{{ url = '{}', role = 'master' }}, {{ url = '{}' }}]\n",
         primary.url(),
@@ -77,16 +77,16 @@ fn routine_operations() -> ScenarioResult {
     }
 
     at(130);
-    primary.ask(&["DEBUG", "POPULATE", "300000"]);
+    primary.execute(&["DEBUG", "POPULATE", "300000"]);
     group.add_node(&place);
 
     at(190);
     for node in [&primary, &replica, &scratch] {
-        node.ask(&["BGSAVE"]);
+        node.execute(&["BGSAVE"]);
     }
     pause(SECOND * 10);
     for node in [&primary, &replica] {
-        node.ask(&["BGREWRITEAOF"]);
+        node.execute(&["BGREWRITEAOF"]);
     }
 
     at(240);
@@ -94,7 +94,7 @@ fn routine_operations() -> ScenarioResult {
          return time[1] + time[2] / 1000000 end \
          local begun = now() repeat until now() - begun >= 1 return 1";
     for node in [&primary, &scratch, &cluster.nodes[2]] {
-        node.ask(&["EVAL", script, "0"]);
+        node.execute(&["EVAL", script, "0"]);
         pause(SECOND * 5);
     }
 
@@ -102,7 +102,7 @@ fn routine_operations() -> ScenarioResult {
     load[0].stop();
     let before = group.failover();
     group.until_failed_over(LIMIT, &before);
-    group.until_following(LIMIT);
+    group.until_replicating(LIMIT);
     load[0] = Writer::start(&group.primary().address(), "more", 100);
 
     at(390);

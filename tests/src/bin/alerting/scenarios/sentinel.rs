@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tests::{
-    Group, MASTER, SECOND, Server, Setup, Side, Sides, Signal, Writer, eventually, pause,
-    watched_deployment,
+    MASTER, SECOND, SentinelDeployment, SentinelSetup, Server, Side, Signal, SplitNetwork, Writer,
+    eventually, pause, sentinel_deployment,
 };
 
 use crate::harness::{AGREEMENT_TIMEOUT, SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
@@ -63,21 +63,21 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Reduces the periods of the Sentinels to a tenth, like the durations of the rules. This affects,
 /// for example, how soon they demote a former primary.
-fn shorten_periods(group: &Group) {
+fn shorten_periods(group: &SentinelDeployment) {
     for sentinel in &group.sentinels {
         let periods = ["info-period", "1000", "publish-period", "200", "ask-period", "100"];
-        assert_eq!(sentinel.ask(&[&["SENTINEL", "DEBUG"], &periods[..]].concat()), ["OK"]);
+        assert_eq!(sentinel.execute(&[&["SENTINEL", "DEBUG"], &periods[..]].concat()), ["OK"]);
     }
 }
 
 fn planned_failover() -> ScenarioResult {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     shorten_periods(&group);
     let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
     let since = scenario.pipeline.now();
     let before = group.failover();
     group.until_failed_over(AGREEMENT_TIMEOUT, &before);
-    group.until_following(AGREEMENT_TIMEOUT);
+    group.until_replicating(AGREEMENT_TIMEOUT);
     pause(SILENCE);
     let samples = scenario.daemon.samples();
     assert!(
@@ -99,14 +99,15 @@ fn planned_failover() -> ScenarioResult {
 
 fn writes_lost() -> ScenarioResult {
     const PER_SECOND: u32 = 10;
-    let mut sides = Sides::new();
-    let places = [sides.place(Side::Left), sides.place(Side::Right), sides.place(Side::Right)];
-    let group = Group::start_at(&Setup::default(), &places, &places);
+    let mut sides = SplitNetwork::new();
+    let places =
+        [sides.add_host(Side::Left), sides.add_host(Side::Right), sides.add_host(Side::Right)];
+    let group = SentinelDeployment::start_at(&SentinelSetup::default(), &places, &places);
     let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
     let mut lost = Writer::start(&group.nodes[0].address(), "lost", PER_SECOND);
     let mut kept = None;
     let cut = |_: &ScenarioRun| {
-        sides.cut();
+        sides.partition();
         let promoted =
             || group.nodes[1..].iter().find(|node| node.role().as_deref() == Some("master"));
         let (promoted, _) =
@@ -126,7 +127,7 @@ fn writes_lost() -> ScenarioResult {
 }
 
 fn quorum_lost() -> ScenarioResult {
-    let mut group = Group::start(&Setup::default());
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
     let kill = |_: &ScenarioRun| group.sentinels[1..].iter_mut().for_each(Server::kill);
     // The critical alert reports the lost quorum. The warning names the Sentinels that are down.
@@ -134,43 +135,46 @@ fn quorum_lost() -> ScenarioResult {
         .inject(kill, &[("RedisSentinelQuorumLost", "critical"), ("RedisSentinelDown", "warning")]);
     let repair = |_: &ScenarioRun| {
         group.sentinels[1..].iter_mut().for_each(Server::restart);
-        group.until_known();
+        group.until_discovered();
     };
     fault.repair(repair, &[])
 }
 
 fn sentinel_down() -> ScenarioResult {
-    let mut group = Group::start(&Setup::default());
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
     let fault = scenario.inject(|_| group.sentinels[2].kill(), &[("RedisSentinelDown", "warning")]);
     let repair = |_: &ScenarioRun| {
         group.sentinels[2].restart();
-        group.until_known();
+        group.until_discovered();
     };
     fault.repair(repair, &[])
 }
 
 fn sentinel_missed_failover() -> ScenarioResult {
-    let mut sides = Sides::new();
+    let mut sides = SplitNetwork::new();
     let (one, other, alone) =
-        (sides.place(Side::Right), sides.place(Side::Right), sides.place(Side::Left));
-    let group =
-        Group::start_at(&Setup::default(), &[one.clone(), other.clone()], &[one, other, alone]);
+        (sides.add_host(Side::Right), sides.add_host(Side::Right), sides.add_host(Side::Left));
+    let group = SentinelDeployment::start_at(
+        &SentinelSetup::default(),
+        &[one.clone(), other.clone()],
+        &[one, other, alone],
+    );
     shorten_periods(&group);
     let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
     let cut = |_: &ScenarioRun| {
-        sides.cut();
+        sides.partition();
         let before = group.failover();
         eventually(AGREEMENT_TIMEOUT, "the failover completes", || {
-            group.named_by(1).filter(|named| *named != before)
+            group.primary_according_to(1).filter(|named| *named != before)
         });
-        assert_eq!(group.named_by(2), Some(before));
+        assert_eq!(group.primary_according_to(2), Some(before));
     };
     let fault = scenario.inject(cut, &[("RedisSentinelDisagreement", "warning")]);
     let repair = |_: &ScenarioRun| {
         sides.heal();
-        let named = group.named_by(0).expect("the Sentinel does not reply");
-        group.until_named(AGREEMENT_TIMEOUT * 2, &named);
+        let named = group.primary_according_to(0).expect("the Sentinel does not reply");
+        group.until_all_report(AGREEMENT_TIMEOUT * 2, &named);
     };
     fault.repair(repair, &[])
 }
@@ -178,20 +182,30 @@ fn sentinel_missed_failover() -> ScenarioResult {
 /// Makes the commands of the Sentinels fail, as with a user that lacks the permissions. Then the
 /// Sentinels cannot undo a manual change of the primary.
 fn sentinels_report_demoted_primary() -> ScenarioResult {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     shorten_periods(&group);
     let rename_slaveof = |command: &str| {
         for sentinel in &group.sentinels {
             assert_eq!(
-                sentinel.ask(&["SENTINEL", "SET", MASTER, "rename-command", "SLAVEOF", command]),
+                sentinel.execute(&[
+                    "SENTINEL",
+                    "SET",
+                    MASTER,
+                    "rename-command",
+                    "SLAVEOF",
+                    command
+                ]),
                 ["OK"]
             );
         }
     };
     let promote_manually = |primary: &Server| {
-        assert_eq!(primary.ask(&["REPLICAOF", "NO", "ONE"]), ["OK"]);
+        assert_eq!(primary.execute(&["REPLICAOF", "NO", "ONE"]), ["OK"]);
         for node in group.nodes.iter().filter(|node| node.port != primary.port) {
-            assert_eq!(node.ask(&["REPLICAOF", &primary.host, &primary.port.to_string()]), ["OK"]);
+            assert_eq!(
+                node.execute(&["REPLICAOF", &primary.host, &primary.port.to_string()]),
+                ["OK"]
+            );
         }
     };
     rename_slaveof("NOT_ALLOWED");
@@ -208,17 +222,17 @@ fn sentinels_report_demoted_primary() -> ScenarioResult {
 }
 
 fn sentinel_misconfigured() -> ScenarioResult {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
     let third = &group.sentinels[2];
     let fault = scenario.inject(
-        |_| assert_eq!(third.ask(&["SENTINEL", "REMOVE", MASTER]), ["OK"]),
+        |_| assert_eq!(third.execute(&["SENTINEL", "REMOVE", MASTER]), ["OK"]),
         &[("RedisSentinelMisconfigured", "warning")],
     );
     let repair = |_: &ScenarioRun| {
         let primary = group.primary();
         assert_eq!(
-            third.ask(&[
+            third.execute(&[
                 "SENTINEL",
                 "MONITOR",
                 MASTER,
@@ -228,13 +242,13 @@ fn sentinel_misconfigured() -> ScenarioResult {
             ]),
             ["OK"]
         );
-        group.until_known();
+        group.until_discovered();
     };
     fault.repair(repair, &[])
 }
 
 fn sentinel_tilt() -> ScenarioResult {
-    let group = Group::start(&Setup::default());
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
     let freeze = |_: &ScenarioRun| {
         group.sentinels[2].signal(Signal::Stop);
@@ -247,11 +261,11 @@ fn sentinel_tilt() -> ScenarioResult {
 }
 
 fn sentinel_ghosts() -> ScenarioResult {
-    let mut group = Group::start(&Setup::default());
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     shorten_periods(&group);
     // Rolecall discovers the third Sentinel only through the other two.
     let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
-    let scenario = ScenarioRun::start(&watched_deployment(
+    let scenario = ScenarioRun::start(&sentinel_deployment(
         "sessions",
         Some(MASTER),
         &urls,
@@ -262,10 +276,10 @@ fn sentinel_ghosts() -> ScenarioResult {
     let repair = |_: &ScenarioRun| {
         // Reset one Sentinel at a time. Continue when it knows the other Sentinel again.
         for sentinel in &group.sentinels[..2] {
-            assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
+            assert_eq!(sentinel.execute(&["SENTINEL", "RESET", MASTER]), ["1"]);
             let knows = || {
                 sentinel
-                    .try_ask(&["SENTINEL", "CKQUORUM", MASTER])
+                    .try_execute(&["SENTINEL", "CKQUORUM", MASTER])
                     .filter(|reply| reply[0].starts_with("OK"))
             };
             eventually(SERVER_TIMEOUT, "the Sentinel reaches its quorum", knows);

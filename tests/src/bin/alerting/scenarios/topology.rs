@@ -68,7 +68,7 @@ fn primary_with_two_replicas(options: &[&str]) -> (Redis, Redis, Redis) {
 fn restore_primary(primary: &Redis, replicas: [&Redis; 2]) {
     primary.promote();
     for replica in replicas {
-        replica.until_linked();
+        replica.until_synchronised();
     }
 }
 
@@ -82,8 +82,8 @@ fn unexpected_role() -> ScenarioResult {
         ScenarioRun::start(&format!("[[deployment]]\nname = 'orders'\nnodes = [{nodes}]\n"));
     let swap_roles = |from: &Redis, to: &Redis| {
         to.promote();
-        from.follow(to);
-        from.until_linked();
+        from.replicate_from(to);
+        from.until_synchronised();
     };
     let fault = scenario.inject(|_| swap_roles(&a, &b), &[("RedisUnexpectedRole", "critical")]);
     fault.repair(|_| swap_roles(&b, &a), &[])
@@ -95,8 +95,8 @@ fn split_brain() -> ScenarioResult {
     let fault = scenario.inject(|_| b.promote(), &[("RedisSplitBrain", "critical")]);
     let repair = |_: &ScenarioRun| {
         for replica in [&a, &c] {
-            replica.follow(&b);
-            replica.until_linked();
+            replica.replicate_from(&b);
+            replica.until_synchronised();
         }
     };
     fault.repair(repair, &[])
@@ -109,8 +109,8 @@ fn primary_killed() -> ScenarioResult {
     fault.scenario.until_inhibited(&["RedisNoPrimary", "RedisReplicaLinkDown"]);
     let repair = |_: &ScenarioRun| {
         a.restart();
-        b.until_linked();
-        c.until_linked();
+        b.until_synchronised();
+        c.until_synchronised();
     };
     fault.repair(repair, &[])
 }
@@ -128,7 +128,7 @@ fn no_primary() -> ScenarioResult {
 fn replication_loop() -> ScenarioResult {
     let (a, b, c) = primary_with_two_replicas(&[]);
     let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
-    let fault = scenario.inject(|_| a.follow(&b), &[("RedisReplicationLoop", "critical")]);
+    let fault = scenario.inject(|_| a.replicate_from(&b), &[("RedisReplicationLoop", "critical")]);
     fault.scenario.until_inhibited(&["RedisNoPrimary"]);
     fault.repair(|_| restore_primary(&a, [&b, &c]), &[])
 }
@@ -139,7 +139,7 @@ fn primary_changed() -> ScenarioResult {
     let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b]));
     let change = |_: &ScenarioRun| {
         assert_eq!(a.cli(&["FAILOVER"]).trim(), "OK");
-        a.until_linked();
+        a.until_synchronised();
     };
     scenario.expect_info_alert(change, "RedisPrimaryChanged")
 }
@@ -151,7 +151,7 @@ fn role_flapping() -> ScenarioResult {
     let change = |_: &ScenarioRun| {
         for (from, to) in [(&a, &b), (&b, &a), (&a, &b)] {
             assert_eq!(from.cli(&["FAILOVER"]).trim(), "OK");
-            from.until_linked();
+            from.until_synchronised();
             assert_eq!(to.info("role").as_deref(), Some("master"));
             // Wait until Rolecall has seen the failover.
             pause(SECOND * 3);
@@ -180,11 +180,11 @@ fn primary_endpoint_wrong() -> ScenarioResult {
     let scenario = ScenarioRun::start(&with_endpoints(&[&a, &b], &writer, &reader));
     let fail_over = |_: &ScenarioRun| {
         b.promote();
-        a.follow(&b);
-        reader.lead_to(a.port);
+        a.replicate_from(&b);
+        reader.redirect_to(a.port);
     };
     let fault = scenario.inject(fail_over, &[("RedisPrimaryEndpointWrong", "critical")]);
-    fault.repair(|_| writer.lead_to(b.port), &[])
+    fault.repair(|_| writer.redirect_to(b.port), &[])
 }
 
 fn reader_endpoint_wrong() -> ScenarioResult {
@@ -192,9 +192,11 @@ fn reader_endpoint_wrong() -> ScenarioResult {
     let b = a.replica();
     let (writer, reader) = (Proxy::start(a.port), Proxy::start(b.port));
     let scenario = ScenarioRun::start(&with_endpoints(&[&a, &b], &writer, &reader));
-    let fault = scenario
-        .inject(|_| reader.lead_to(unrelated.port), &[("RedisPrimaryEndpointWrong", "warning")]);
-    fault.repair(|_| reader.lead_to(b.port), &[])
+    let fault = scenario.inject(
+        |_| reader.redirect_to(unrelated.port),
+        &[("RedisPrimaryEndpointWrong", "warning")],
+    );
+    fault.repair(|_| reader.redirect_to(b.port), &[])
 }
 
 // === Data ===

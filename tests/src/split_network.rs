@@ -9,17 +9,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Host on which servers run: an IP address and its network namespace.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Host {
     /// The IP address.
     pub host: String,
     /// The network namespace; absent for that of the test.
     pub namespace: Option<String>,
 }
 
-impl Place {
+impl Host {
     /// Returns the loopback interface of this machine.
     pub fn loopback() -> Self {
-        Place { host: "127.0.0.1".to_owned(), namespace: None }
+        Host { host: "127.0.0.1".to_owned(), namespace: None }
     }
 }
 
@@ -33,15 +33,15 @@ pub enum Side {
 }
 
 /// Network of two sides. It is removed when the value is dropped.
-pub struct Sides {
+pub struct SplitNetwork {
     /// The prefix of all device and namespace names.
     tag: String,
     /// The first three octets of all addresses.
     network: String,
-    places: Vec<Place>,
+    places: Vec<Host>,
 }
 
-impl Sides {
+impl SplitNetwork {
     /// Creates both sides, connected and without hosts.
     pub fn new() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(0);
@@ -49,7 +49,8 @@ impl Sides {
         assert!(number < 16, "a process can have at most 16 networks");
         let network =
             format!("10.{}.{}", 64 + process % 128, process / 128 % 16 * 16 + u32::from(number));
-        let sides = Sides { tag: format!("rc{process:x}{number:x}"), network, places: Vec::new() };
+        let sides =
+            SplitNetwork { tag: format!("rc{process:x}{number:x}"), network, places: Vec::new() };
         for (side, own) in [(Side::Left, 254), (Side::Right, 253)] {
             let bridge = sides.bridge(side);
             ip(&format!("link add {bridge} type bridge stp_state 0 forward_delay 0"));
@@ -69,12 +70,12 @@ impl Sides {
     }
 
     /// Adds a host to a side.
-    pub fn place(&mut self, side: Side) -> Place {
+    pub fn add_host(&mut self, side: Side) -> Host {
         let number = self.places.len() + 1;
         let (tag, network) = (&self.tag, &self.network);
         let (namespace, port, host) =
             (format!("{tag}n{number}"), format!("{tag}p{number}"), format!("{network}.{number}"));
-        let place = Place { host, namespace: Some(namespace.clone()) };
+        let place = Host { host, namespace: Some(namespace.clone()) };
         self.places.push(place.clone());
         let (host, bridge) = (&place.host, self.bridge(side));
         ip(&format!("netns add {namespace}"));
@@ -84,17 +85,17 @@ impl Sides {
         for device in ["lo", "eth0"] {
             ip(&format!("-n {namespace} link set {device} up"));
         }
-        ip(&format!("route add {host}/32 dev {bridge} src {}", self.own(side)));
+        ip(&format!("route add {host}/32 dev {bridge} src {}", self.test_address(side)));
         place
     }
 
     /// Returns the address of the test itself on a side.
-    pub fn own(&self, side: Side) -> String {
+    pub fn test_address(&self, side: Side) -> String {
         format!("{}.{}", self.network, if side == Side::Left { 254 } else { 253 })
     }
 
     /// Partitions the network: the sides cannot reach each other.
-    pub fn cut(&self) {
+    pub fn partition(&self) {
         ip(&format!("link set {} down", self.cable().0));
     }
 
@@ -104,16 +105,16 @@ impl Sides {
     }
 
     /// Disconnects a host from everything, including the test.
-    pub fn disconnect(&self, place: &Place) {
+    pub fn disconnect(&self, place: &Host) {
         ip(&format!("link set {} down", self.port(place)));
     }
 
     /// Reconnects a host.
-    pub fn reconnect(&self, place: &Place) {
+    pub fn reconnect(&self, place: &Host) {
         ip(&format!("link set {} up", self.port(place)));
     }
 
-    fn port(&self, place: &Place) -> String {
+    fn port(&self, place: &Host) -> String {
         let number = self
             .places
             .iter()
@@ -132,13 +133,13 @@ impl Sides {
     }
 }
 
-impl Default for Sides {
+impl Default for SplitNetwork {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Sides {
+impl Drop for SplitNetwork {
     fn drop(&mut self) {
         for (number, place) in self.places.iter().enumerate() {
             run(&format!("link del {}p{}", self.tag, number + 1));

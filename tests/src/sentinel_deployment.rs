@@ -5,14 +5,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Place, SentinelSubscription, Server, Stopwatch, eventually};
+use crate::{Host, SentinelSubscription, Server, Stopwatch, eventually};
 
-/// Master name under which the Sentinels of a [`Group`] monitor the primary.
+/// Master name under which the Sentinels of a [`SentinelDeployment`] monitor the primary.
 pub const MASTER: &str = "mymaster";
 
-/// Parameters of a [`Group`].
+/// Parameters of a [`SentinelDeployment`].
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub struct SentinelSetup {
     /// One of the [`VERSIONS`](crate::VERSIONS).
     pub version: &'static str,
     /// Number of replicas.
@@ -33,9 +33,9 @@ pub struct Setup {
     pub sentinel_options: String,
 }
 
-impl Default for Setup {
+impl Default for SentinelSetup {
     fn default() -> Self {
-        Setup {
+        SentinelSetup {
             version: "redis-7.0.15",
             replicas: 2,
             sentinels: 3,
@@ -50,26 +50,27 @@ impl Default for Setup {
 }
 
 /// Running primary with its replicas and Sentinels.
-pub struct Group {
+pub struct SentinelDeployment {
     /// The initial primary, then the replicas.
     pub nodes: Vec<Server>,
     /// The Sentinels.
     pub sentinels: Vec<Server>,
-    setup: Setup,
+    setup: SentinelSetup,
 }
 
-impl Group {
+impl SentinelDeployment {
     /// Starts all processes on the loopback interface, and waits until all Sentinels know all
     /// nodes.
-    pub fn start(setup: &Setup) -> Self {
-        let place = vec![Place::loopback()];
+    pub fn start(setup: &SentinelSetup) -> Self {
+        let place = vec![Host::loopback()];
         Self::start_at(setup, &place, &place)
     }
 
     /// Starts data nodes and Sentinels on these hosts, which are assigned round-robin. Waits until
     /// all Sentinels know all nodes.
-    pub fn start_at(setup: &Setup, nodes: &[Place], sentinels: &[Place]) -> Self {
-        let mut group = Group { nodes: Vec::new(), sentinels: Vec::new(), setup: setup.clone() };
+    pub fn start_at(setup: &SentinelSetup, nodes: &[Host], sentinels: &[Host]) -> Self {
+        let mut group =
+            SentinelDeployment { nodes: Vec::new(), sentinels: Vec::new(), setup: setup.clone() };
         for place in nodes.iter().cycle().take(setup.replicas + 1) {
             group.add_node(place);
         }
@@ -83,13 +84,13 @@ impl Group {
                 setup.sentinel_password,
             ));
         }
-        group.until_known();
+        group.until_discovered();
         group
     }
 
     /// Starts one more data node. If there is a primary already, the node becomes its replica, and
     /// the function waits until it is synchronised.
-    pub fn add_node(&mut self, place: &Place) -> &Server {
+    pub fn add_node(&mut self, place: &Host) -> &Server {
         let primary =
             if self.sentinels.is_empty() { self.nodes.first() } else { Some(self.primary()) };
         let mut options = "repl-timeout 10\n".to_owned();
@@ -103,7 +104,7 @@ impl Group {
         }
         let server = Server::start(self.setup.version, false, place, &options, self.setup.password);
         if primary.is_some() {
-            server.until_linked();
+            server.until_synchronised();
         }
         self.nodes.push(server);
         &self.nodes[self.nodes.len() - 1]
@@ -111,7 +112,7 @@ impl Group {
 
     fn sentinel_options(&self) -> String {
         let (setup, primary) = (&self.setup, &self.nodes[0]);
-        let mut text = monitored(MASTER, primary, setup);
+        let mut text = monitor_options(MASTER, primary, setup);
         if let Some(password) = setup.sentinel_password {
             writeln!(text, "requirepass {password}\nsentinel sentinel-pass {password}")
                 .expect("writing to a string cannot fail");
@@ -122,7 +123,7 @@ impl Group {
     /// Returns the primary according to the first Sentinel that replies.
     pub fn primary(&self) -> &Server {
         let named = (0..self.sentinels.len())
-            .find_map(|sentinel| self.named_by(sentinel))
+            .find_map(|sentinel| self.primary_according_to(sentinel))
             .expect("no Sentinel replies");
         self.node_at(&named)
     }
@@ -141,7 +142,7 @@ impl Group {
 
     /// Returns the index in `nodes` of the data node with this address.
     #[track_caller]
-    pub fn place_of(&self, address: &str) -> usize {
+    pub fn index_of(&self, address: &str) -> usize {
         self.nodes
             .iter()
             .position(|node| node.address() == address)
@@ -149,25 +150,28 @@ impl Group {
     }
 
     /// Returns the address of the primary according to a Sentinel; nothing if it does not reply.
-    pub fn named_by(&self, sentinel: usize) -> Option<String> {
-        let named =
-            self.sentinels[sentinel].try_ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER])?;
+    pub fn primary_according_to(&self, sentinel: usize) -> Option<String> {
+        let named = self.sentinels[sentinel].try_execute(&[
+            "SENTINEL",
+            "GET-MASTER-ADDR-BY-NAME",
+            MASTER,
+        ])?;
         (named.len() == 2).then(|| named.join(":"))
     }
 
     /// Waits until all Sentinels report this address as the primary.
     #[track_caller]
-    pub fn until_named(&self, limit: Duration, address: &str) {
+    pub fn until_all_report(&self, limit: Duration, address: &str) {
         eventually(limit, &format!("all Sentinels report {address} as the primary"), || {
             (0..self.sentinels.len())
-                .all(|sentinel| self.named_by(sentinel).as_deref() == Some(address))
+                .all(|sentinel| self.primary_according_to(sentinel).as_deref() == Some(address))
                 .then_some(())
         });
     }
 
     /// Waits until all Sentinels know all replicas and each other, and consider none of them down.
     #[track_caller]
-    pub fn until_known(&self) {
+    pub fn until_discovered(&self) {
         eventually(Duration::from_secs(40), "the Sentinels know all nodes", || {
             self.sentinels.iter().all(|sentinel| self.knows(sentinel)).then_some(())
         });
@@ -191,14 +195,14 @@ impl Group {
         all("REPLICAS", self.nodes.len() - 1, &replica)
             && all("SENTINELS", self.sentinels.len() - 1, &is("flags", "sentinel"))
             && sentinel
-                .try_ask(&["SENTINEL", "CKQUORUM", MASTER])
+                .try_execute(&["SENTINEL", "CKQUORUM", MASTER])
                 .is_some_and(|reply| reply[0].starts_with("OK"))
     }
 
     /// Starts a failover on the first Sentinel, and returns the address of the old primary.
     pub fn failover(&self) -> String {
         let before = self.primary().address();
-        assert_eq!(self.sentinels[0].ask(&["SENTINEL", "FAILOVER", MASTER]), ["OK"]);
+        assert_eq!(self.sentinels[0].execute(&["SENTINEL", "FAILOVER", MASTER]), ["OK"]);
         before
     }
 
@@ -207,8 +211,9 @@ impl Group {
     #[track_caller]
     pub fn until_failed_over(&self, limit: Duration, before: &str) -> String {
         let failed_over = || {
-            let named: Vec<_> =
-                (0..self.sentinels.len()).filter_map(|sentinel| self.named_by(sentinel)).collect();
+            let named: Vec<_> = (0..self.sentinels.len())
+                .filter_map(|sentinel| self.primary_according_to(sentinel))
+                .collect();
             let first = named
                 .first()
                 .filter(|first| *first != before && named.iter().all(|other| other == *first))?;
@@ -219,7 +224,7 @@ impl Group {
 
     /// Waits until all other data nodes replicate from the primary.
     #[track_caller]
-    pub fn until_following(&self, limit: Duration) {
+    pub fn until_replicating(&self, limit: Duration) {
         let all_replicate = || {
             let primary = self.primary();
             let port = primary.port.to_string();
@@ -249,7 +254,7 @@ impl Group {
 
     /// Returns a `[[deployment]]` section with all Sentinels, followed by more keys.
     pub fn deployment(&self, name: &str, more: &str) -> String {
-        watched_deployment(
+        sentinel_deployment(
             name,
             Some(MASTER),
             &self.sentinels.iter().map(Server::url).collect::<Vec<_>>(),
@@ -266,7 +271,7 @@ impl Group {
 
 /// Returns a `[[deployment]]` section with these Sentinels, followed by more keys. Without
 /// `master`, Rolecall discovers all masters, and `name` must contain `{master}`.
-pub fn watched_deployment(
+pub fn sentinel_deployment(
     name: &str,
     master: Option<&str>,
     sentinels: &[String],
@@ -278,7 +283,7 @@ pub fn watched_deployment(
 }
 
 /// Returns the configuration lines that make a Sentinel monitor a server under a master name.
-pub fn monitored(name: &str, primary: &Server, setup: &Setup) -> String {
+pub fn monitor_options(name: &str, primary: &Server, setup: &SentinelSetup) -> String {
     let mut text =
         format!("sentinel monitor {name} {} {} {}\n", primary.host, primary.port, setup.quorum);
     let times = [
@@ -301,7 +306,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::{Side, Sides, Tap, Wire, Writer, free_port};
+    use crate::{CommandProxy, Connection, Side, SplitNetwork, Writer, free_port};
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -309,7 +314,8 @@ mod tests {
     fn fails_over_on_command_and_after_the_primary_is_killed() {
         // The test suite covers the other versions.
         let version = "redis-8.2.3";
-        let mut group = Group::start(&Setup { version, ..Setup::default() });
+        let mut group =
+            SentinelDeployment::start(&SentinelSetup { version, ..SentinelSetup::default() });
         let clock = Arc::new(Stopwatch::start());
         let listener = group.listen(0, &clock);
         assert!(
@@ -320,10 +326,10 @@ mod tests {
         let after = group.until_failed_over(LIMIT, &before);
         let switched = listener.until(LIMIT, "+switch-master").payload;
         assert_eq!(switched, format!("{MASTER} {before} {after}").replace(':', " "));
-        group.until_following(LIMIT);
-        group.until_known();
+        group.until_replicating(LIMIT);
+        group.until_discovered();
 
-        let killed = group.place_of(&after);
+        let killed = group.index_of(&after);
         group.nodes[killed].kill();
         let last = group.until_failed_over(LIMIT, &after);
         group.nodes[killed].restart();
@@ -332,50 +338,54 @@ mod tests {
             Some("master"),
             "a killed primary restarts as a master"
         );
-        group.until_following(LIMIT);
+        group.until_replicating(LIMIT);
         assert_eq!(group.primary().address(), last);
         assert!(group.nodes.iter().all(|node| node.port < 20_000) && free_port() < 20_000);
     }
 
     #[test]
     fn a_tap_counts_commands_and_changes_replies() {
-        let group =
-            Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
+        let group = SentinelDeployment::start(&SentinelSetup {
+            replicas: 1,
+            sentinels: 1,
+            quorum: 1,
+            ..SentinelSetup::default()
+        });
         let (real, port) = (group.nodes[1].address(), group.nodes[1].port);
         let entry = |host: &str| format!("{host}\r\n$4\r\nport\r\n$5\r\n{port}\r\n");
         let rewrites =
             vec![(real, format!("127.0.0.2:{port}")), (entry("127.0.0.1"), entry("127.0.0.2"))];
-        let tap = Tap::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
-        let mut wire = Wire::connect(&tap.address, None).expect("cannot connect");
-        let reply = wire.ask(&["sentinel", "replicas", MASTER]).expect("no reply");
+        let tap = CommandProxy::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
+        let mut wire = Connection::connect(&tap.address, None).expect("cannot connect");
+        let reply = wire.execute(&["sentinel", "replicas", MASTER]).expect("no reply");
         assert_eq!(
             reply[..6],
             ["name", &format!("127.0.0.2:{port}"), "ip", "127.0.0.2", "port", &port.to_string()]
         );
-        assert_eq!(wire.ask(&["PING"]).expect("no reply"), ["PONG"]);
-        let seen = tap.seen();
+        assert_eq!(wire.execute(&["PING"]).expect("no reply"), ["PONG"]);
+        let seen = tap.traffic();
         let commands =
             ["CLIENT SETNAME", "PING", "SENTINEL REPLICAS"].map(|command| (command.to_owned(), 1));
         assert_eq!((seen.open, seen.connections, seen.commands), (1, 1, BTreeMap::from(commands)));
         drop(wire);
-        eventually(LIMIT, "the connection is closed", || (tap.seen().open == 0).then_some(()));
-        assert_eq!(tap.seen().connections, 1);
+        eventually(LIMIT, "the connection is closed", || (tap.traffic().open == 0).then_some(()));
+        assert_eq!(tap.traffic().connections, 1);
     }
 
     #[test]
     fn a_partition_separates_the_sides_but_both_stay_reachable_for_the_test() {
-        let mut sides = Sides::new();
-        let left = sides.place(Side::Left);
-        let right = [sides.place(Side::Right), sides.place(Side::Right)];
+        let mut sides = SplitNetwork::new();
+        let left = sides.add_host(Side::Left);
+        let right = [sides.add_host(Side::Right), sides.add_host(Side::Right)];
         let places = [left, right[0].clone(), right[1].clone()];
-        let group = Group::start_at(&Setup::default(), &places, &places);
+        let group = SentinelDeployment::start_at(&SentinelSetup::default(), &places, &places);
         let alone = &group.nodes[0];
         let mut writer = Writer::start(&alone.address(), "lost", 20);
-        sides.cut();
+        sides.partition();
         // Only one of the two Sentinels fails over; the other one learns the result from it.
         let agreed = || {
-            group.named_by(1).filter(|named| {
-                *named != alone.address() && group.named_by(2).as_ref() == Some(named)
+            group.primary_according_to(1).filter(|named| {
+                *named != alone.address() && group.primary_according_to(2).as_ref() == Some(named)
             })
         };
         let promoted =
@@ -385,7 +395,7 @@ mod tests {
             (Some("master"), Some("master"))
         );
         assert_eq!(
-            group.named_by(0),
+            group.primary_according_to(0),
             Some(alone.address()),
             "its Sentinel does not know the new primary"
         );
@@ -395,8 +405,8 @@ mod tests {
         });
         sides.heal();
         // TCP retransmits what was sent during the partition, at increasing intervals.
-        group.until_named(LIMIT * 2, &promoted.address());
-        group.until_following(LIMIT * 2);
+        group.until_all_report(LIMIT * 2, &promoted.address());
+        group.until_replicating(LIMIT * 2);
         assert!(writer.stop() > 60);
         let tag = group.nodes[0].place.namespace.clone().expect("the host has no namespace");
         drop((group, sides));

@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex};
 use crate::free_port;
 
 /// Proxy in front of one server.
-pub struct Tap {
+pub struct CommandProxy {
     /// The address and port on which it listens.
     pub address: String,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Traffic>>,
 }
 
-/// Connections and commands that a [`Tap`] saw.
+/// Connections and commands that a [`CommandProxy`] saw.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct Traffic {
     /// Number of connections so far, including closed ones.
     pub connections: u32,
     /// Number of open connections.
@@ -29,7 +29,7 @@ pub struct Seen {
 /// Pairs of texts of equal length: in replies, the first is replaced by the second.
 pub type Rewrites = Vec<(String, String)>;
 
-impl Tap {
+impl CommandProxy {
     /// Starts a proxy on 127.0.0.1 that forwards replies unchanged.
     pub fn start(target: &str) -> Self {
         Self::rewriting("127.0.0.1", target, Vec::new())
@@ -43,7 +43,7 @@ impl Tap {
         );
         let address = format!("{host}:{}", free_port());
         let listener = TcpListener::bind(&address).expect("cannot listen");
-        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let seen: Arc<Mutex<Traffic>> = Arc::default();
         let (shared, target) = (Arc::clone(&seen), target.to_owned());
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -52,7 +52,7 @@ impl Tap {
                 std::thread::spawn(move || serve(&client, &target, &seen, &rewrites));
             }
         });
-        Tap { address, seen }
+        CommandProxy { address, seen }
     }
 
     /// Returns the URL of the proxy as a node.
@@ -61,14 +61,14 @@ impl Tap {
     }
 
     /// Returns the connections and commands so far.
-    pub fn seen(&self) -> Seen {
+    pub fn traffic(&self) -> Traffic {
         self.seen.lock().expect("a thread panicked").clone()
     }
 }
 
-fn serve(client: &TcpStream, target: &str, seen: &Mutex<Seen>, rewrites: &Rewrites) {
+fn serve(client: &TcpStream, target: &str, seen: &Mutex<Traffic>, rewrites: &Rewrites) {
     let Ok(server) = TcpStream::connect(target) else { return };
-    let count = |change: fn(&mut Seen)| change(&mut seen.lock().expect("a thread panicked"));
+    let count = |change: fn(&mut Traffic)| change(&mut seen.lock().expect("a thread panicked"));
     count(|seen| {
         seen.connections += 1;
         seen.open += 1;
@@ -89,7 +89,7 @@ fn serve(client: &TcpStream, target: &str, seen: &Mutex<Seen>, rewrites: &Rewrit
     count(|seen| seen.open -= 1);
 }
 
-fn requests(client: &TcpStream, mut server: &TcpStream, seen: &Mutex<Seen>) -> Result<()> {
+fn requests(client: &TcpStream, mut server: &TcpStream, seen: &Mutex<Traffic>) -> Result<()> {
     let mut client = BufReader::new(client);
     loop {
         let mut command = Vec::new();

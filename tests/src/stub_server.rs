@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::{free_port, pause};
 
 /// TCP server that passes each connection to a function. It runs until the test process exits.
-pub struct Peer {
+pub struct StubServer {
     /// The port on 127.0.0.1.
     pub port: u16,
 }
 
-impl Peer {
+impl StubServer {
     /// Starts a server that calls `serve` with each connection, on a separate thread per
     /// connection.
     pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
@@ -27,7 +27,7 @@ impl Peer {
                 std::thread::spawn(move || serve(stream));
             }
         });
-        Peer { port }
+        StubServer { port }
     }
 
     /// Returns the URL of the server as a node.
@@ -39,7 +39,7 @@ impl Peer {
 /// TCP proxy that can change its target and can stall its connections.
 pub struct Proxy {
     /// The server side of the proxy.
-    pub peer: Peer,
+    pub peer: StubServer,
     state: Arc<Mutex<(u16, Vec<TcpStream>)>>,
     stalled: Arc<AtomicBool>,
 }
@@ -50,7 +50,7 @@ impl Proxy {
         let (state, stalled) =
             (Arc::new(Mutex::new((target, Vec::new()))), Arc::<AtomicBool>::default());
         let (shared, is_stalled) = (Arc::clone(&state), Arc::clone(&stalled));
-        let peer = Peer::start(move |client| {
+        let peer = StubServer::start(move |client| {
             let Ok(server) =
                 TcpStream::connect(("127.0.0.1", shared.lock().expect("a thread panicked").0))
             else {
@@ -72,7 +72,7 @@ impl Proxy {
     }
 
     /// Changes the target port and closes all existing connections.
-    pub fn lead_to(&self, target: u16) {
+    pub fn redirect_to(&self, target: u16) {
         let mut state = self.state.lock().expect("a thread panicked");
         state.0 = target;
         for stream in state.1.drain(..) {
@@ -82,7 +82,7 @@ impl Proxy {
     }
 
     /// Stops or resumes forwarding in both directions. Connections stay open.
-    pub fn hold(&self, stalled: bool) {
+    pub fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Relaxed);
     }
 }
@@ -105,7 +105,10 @@ fn forward(mut from: TcpStream, mut to: TcpStream, stalled: &AtomicBool) {
 
 /// Serves the handshake of Rolecall like a real server, and passes each later request to `answer`.
 /// The handshake consists of CLIENT commands and `INFO SERVER`.
-pub fn until_info(mut stream: TcpStream, answer: impl Fn(&mut TcpStream) -> std::io::Result<()>) {
+pub fn serve_until_info(
+    mut stream: TcpStream,
+    answer: impl Fn(&mut TcpStream) -> std::io::Result<()>,
+) {
     let mut request = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut request) {
         let text = String::from_utf8_lossy(&request[..length]).to_uppercase();

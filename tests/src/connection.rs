@@ -14,9 +14,9 @@ use crate::{Stopwatch, eventually, pause};
 pub const CLIENT_NAME: &str = "testbed";
 
 /// RESP2 connection to a server.
-pub struct Wire(BufReader<TcpStream>);
+pub struct Connection(BufReader<TcpStream>);
 
-impl Wire {
+impl Connection {
     /// Connects, authenticates if there is a password, and sets the client name.
     ///
     /// # Errors
@@ -25,11 +25,11 @@ impl Wire {
         let address: SocketAddr = address.parse().map_err(|_| ErrorKind::InvalidInput)?;
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        let mut wire = Wire(BufReader::new(stream));
+        let mut wire = Connection(BufReader::new(stream));
         if let Some(password) = password {
-            wire.ask(&["AUTH", password])?;
+            wire.execute(&["AUTH", password])?;
         }
-        wire.ask(&["CLIENT", "SETNAME", CLIENT_NAME])?;
+        wire.execute(&["CLIENT", "SETNAME", CLIENT_NAME])?;
         Ok(wire)
     }
 
@@ -38,7 +38,7 @@ impl Wire {
     ///
     /// # Errors
     /// Fails if the server closes the connection or does not reply within 2 s.
-    pub fn ask(&mut self, command: &[&str]) -> Result<Vec<String>> {
+    pub fn execute(&mut self, command: &[&str]) -> Result<Vec<String>> {
         self.send(command)?;
         self.reply()
     }
@@ -119,8 +119,8 @@ pub struct SentinelEvent {
 impl SentinelSubscription {
     /// Subscribes to all channels of a Sentinel except its hello messages.
     pub fn start(address: &str, password: Option<&str>, clock: &Arc<Stopwatch>) -> Self {
-        let mut wire = Wire::connect(address, password).expect("cannot connect");
-        wire.ask(&["PSUBSCRIBE", "*"]).expect("cannot subscribe");
+        let mut wire = Connection::connect(address, password).expect("cannot connect");
+        wire.execute(&["PSUBSCRIBE", "*"]).expect("cannot subscribe");
         let listener = SentinelSubscription { events: Arc::default(), stopped: Arc::default() };
         let (events, stopped, clock) =
             (Arc::clone(&listener.events), Arc::clone(&listener.stopped), Arc::clone(clock));
@@ -185,13 +185,15 @@ impl Writer {
             let mut wire = None;
             while !is_stopped.load(Ordering::Relaxed) {
                 let key = format!("{prefix}{}", counted.load(Ordering::Relaxed) + 1);
-                wire = wire.or_else(|| Wire::connect(&address, None).ok()).and_then(|mut wire| {
-                    let reply = wire.ask(&["SET", &key, "1"]).ok()?;
-                    if reply == ["OK"] {
-                        counted.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Some(wire)
-                });
+                wire = wire.or_else(|| Connection::connect(&address, None).ok()).and_then(
+                    |mut wire| {
+                        let reply = wire.execute(&["SET", &key, "1"]).ok()?;
+                        if reply == ["OK"] {
+                            counted.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Some(wire)
+                    },
+                );
                 pause(Duration::from_secs(1) / per_second);
             }
         });
