@@ -161,7 +161,10 @@ mod tests {
         let line = object("2026-01-02T03:04:05Z", "warn", &fields).expect("a line");
         assert_eq!(
             String::from_utf8(line).expect("text"),
-            r#"{"ts":"2026-01-02T03:04:05Z","level":"warn","msg":"node \"a\"\nis down","node":"a\u001b","seconds":1.5}"#
+            concat!(
+                r#"{"ts":"2026-01-02T03:04:05Z","level":"warn","msg":"node \"a\"\nis down","#,
+                r#""node":"a\u001b","seconds":1.5}"#
+            )
         );
     }
 }

@@ -1,4 +1,6 @@
-//! Who may ask: TLS and basic authentication, from a file in Prometheus' own web configuration format.
+//! TLS and basic authentication of the web server.
+//!
+//! Both come from a file in the web configuration format of Prometheus.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,28 +25,28 @@ use serde::Deserialize;
 use serde_yaml_ng::Value;
 use tokio::sync::Semaphore;
 
-use super::bounds::refusal;
+use crate::limits::overloaded;
 
-/// The most different credentials that are remembered as good. Checking one takes a tenth of a second by design.
-const MAX_REMEMBERED: usize = 64;
+/// Limit of cached valid credentials. Checking a bcrypt hash takes a tenth of a second by design.
+const MAX_CACHED: usize = 64;
 
-/// The most credentials that wait for their turn to be checked; more are turned away.
+/// Limit of credentials that wait to be checked. Further requests get 503.
 const MAX_WAITING: usize = 64;
 
-/// What an unknown user is checked against, so that the time it takes tells nothing about who is known.
-const NOBODY: &str = "$2b$10$vI8aWBnW3fID.ZQ4/zo1G.q1lRps.9cGLcZEiGDMVr5yUP1KUOYTa";
+/// Hash that unknown users are checked against, so that response times do not reveal user names.
+const UNKNOWN_USER_HASH: &str = "$2b$10$vI8aWBnW3fID.ZQ4/zo1G.q1lRps.9cGLcZEiGDMVr5yUP1KUOYTa";
 
-/// The file.
+/// Content of the web configuration file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct WebFile {
-    tls_server_config: Option<TlsServer>,
-    basic_auth_users: BTreeMap<String, Hash>,
+struct WebConfigFile {
+    tls_server_config: Option<TlsServerConfig>,
+    basic_auth_users: BTreeMap<String, PasswordHash>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TlsServer {
+struct TlsServerConfig {
     cert_file: PathBuf,
     key_file: PathBuf,
     client_ca_file: Option<PathBuf>,
@@ -69,38 +71,38 @@ enum MinVersion {
     TLS13,
 }
 
-/// A bcrypt hash; not shown.
+/// A bcrypt hash. Its Debug output is redacted.
 #[derive(Deserialize)]
-struct Hash(String);
+struct PasswordHash(String);
 
-impl std::fmt::Debug for Hash {
+impl std::fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("<redacted>")
     }
 }
 
-/// Who may ask. Without a file everybody may, in plain text.
+/// Access control of the web server. Without a file everybody has access, over plain HTTP.
 #[derive(Debug, Clone)]
-pub(crate) struct Gate {
-    /// TLS, where it is spoken.
-    pub(super) tls: Option<RustlsConfig>,
+pub(crate) struct WebSecurity {
+    /// TLS configuration, if TLS is enabled.
+    pub(crate) tls: Option<RustlsConfig>,
     users: Arc<RwLock<Arc<Users>>>,
-    /// Held while credentials are checked: that takes a whole core.
+    /// Permit for checking credentials, which occupies a whole core.
     turn: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
 
-/// Those who may ask, and what was found good of late: one goes with the other when the file is read again.
+/// Users and their cached credentials. A reload replaces both together.
 #[derive(Debug, Default)]
 struct Users {
-    hashes: BTreeMap<String, Hash>,
-    remembered: Mutex<Vec<HeaderValue>>,
+    hashes: BTreeMap<String, PasswordHash>,
+    cached: Mutex<Vec<HeaderValue>>,
 }
 
-impl Gate {
-    fn new(tls: Option<ServerConfig>, hashes: BTreeMap<String, Hash>) -> Self {
+impl WebSecurity {
+    fn new(tls: Option<ServerConfig>, hashes: BTreeMap<String, PasswordHash>) -> Self {
         let users = Arc::new(Users { hashes, ..Users::default() });
-        Gate {
+        WebSecurity {
             tls: tls.map(|tls| RustlsConfig::from_config(Arc::new(tls))),
             users: Arc::new(RwLock::new(users)),
             turn: Arc::new(Semaphore::new(1)),
@@ -108,29 +110,30 @@ impl Gate {
         }
     }
 
-    /// Reads the file.
+    /// Loads the file.
     ///
     /// # Errors
-    /// It cannot be read, or something in it is wrong.
+    /// Fails if the file cannot be read or is invalid.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
-        let Some(path) = path else { return Ok(Gate::new(None, BTreeMap::new())) };
+        let Some(path) = path else { return Ok(WebSecurity::new(None, BTreeMap::new())) };
         let index = || format!("--web.config.file: {}", path.display());
         let text = std::fs::read_to_string(path).with_context(index)?;
-        // The parser shows text that it finds in place of a map: there that may be a password or its hash.
+        // The parser quotes text that it finds instead of a map. It may be a password or its hash.
         let shape: Value = serde_yaml_ng::from_str(&text).with_context(index)?;
         if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
             bail!(
-                "{}: found text, accepted is a map of keys to values, as in `basic_auth_users: {{ user: hash }}`",
+                "{}: invalid type: expected a map such as `basic_auth_users: {{ user: hash }}`",
                 index()
             );
         }
         // An empty document is allowed, as in Prometheus.
-        let file: Option<WebFile> = serde_yaml_ng::from_str(&text).with_context(index)?;
+        let file: Option<WebConfigFile> = serde_yaml_ng::from_str(&text).with_context(index)?;
         let file = file.unwrap_or_default();
         for (user, hash) in &file.basic_auth_users {
             if hash.0.parse::<bcrypt::HashParts>().is_err() {
                 bail!(
-                    "{}: basic_auth_users.{user}: found no bcrypt hash, accepted is one as `htpasswd -nBC 10 {user}` makes it",
+                    "{}: basic_auth_users.{user}: not a bcrypt hash; \
+                     create one with `htpasswd -nBC 10 {user}`",
                     index()
                 );
             }
@@ -138,18 +141,18 @@ impl Gate {
         let folder = path.parent().unwrap_or(Path::new("."));
         let tls =
             file.tls_server_config.map(|tls| tls.build(folder)).transpose().with_context(index)?;
-        Ok(Gate::new(tls, file.basic_auth_users))
+        Ok(WebSecurity::new(tls, file.basic_auth_users))
     }
 
-    /// Lets in whom a file that was read anew lets in, and nobody else. Whether TLS is spoken stays as it is.
-    pub(crate) fn replace(&self, new: &Gate) {
+    /// Applies a reloaded file. Enabling or disabling TLS requires a restart.
+    pub(crate) fn replace(&self, new: &WebSecurity) {
         *self.users.write().unwrap_or_else(PoisonError::into_inner) = new.users();
         if let (Some(used), Some(found)) = (&self.tls, &new.tls) {
             used.reload_from_config(found.get_inner());
         }
     }
 
-    /// Whether TLS is spoken.
+    /// Returns whether TLS is enabled.
     pub(crate) fn is_tls(&self) -> bool {
         self.tls.is_some()
     }
@@ -158,30 +161,33 @@ impl Gate {
         Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether who sends this may ask, or what to answer when too many wait to hear that.
-    async fn admits(&self, header: Option<&HeaderValue>) -> Result<bool, (StatusCode, String)> {
+    /// Returns whether the credentials permit the request.
+    ///
+    /// # Errors
+    /// Fails with the response to send if too many credentials wait to be checked.
+    async fn authorizes(&self, header: Option<&HeaderValue>) -> Result<bool, (StatusCode, String)> {
         let users = self.users();
         if users.hashes.is_empty() {
             return Ok(true);
         }
         let Some(header) = header else { return Ok(false) };
-        if users.remembers(header) {
+        if users.is_cached(header) {
             return Ok(true);
         }
         let Some((user, password)) = credentials(header) else { return Ok(false) };
-        let _place = self.waiting.try_acquire().map_err(|_| refusal(MAX_WAITING))?;
+        let _place = self.waiting.try_acquire().map_err(|_| overloaded(MAX_WAITING))?;
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Ok(false) };
-        // Meanwhile the same credentials may have been found good.
-        if users.remembers(header) {
+        // Another request may have checked the same credentials in the meantime.
+        if users.is_cached(header) {
             return Ok(true);
         }
         let header = header.clone();
         let check = move || {
-            // The turn ends with the check, even if nobody waits for its outcome any more.
+            // The permit ends with the check, even if the request was cancelled.
             let _turn = turn;
             let good = users.check(&user, &password);
             if good {
-                users.remember(header);
+                users.cache(header);
             }
             good
         };
@@ -190,32 +196,37 @@ impl Gate {
 }
 
 impl Users {
-    fn remembers(&self, header: &HeaderValue) -> bool {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).contains(header)
+    fn is_cached(&self, header: &HeaderValue) -> bool {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).contains(header)
     }
 
-    fn remember(&self, header: HeaderValue) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() < MAX_REMEMBERED {
-            remembered.push(header);
+    fn cache(&self, header: HeaderValue) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() < MAX_CACHED {
+            cached.push(header);
         }
     }
 
     fn check(&self, user: &str, password: &str) -> bool {
         let known = self.hashes.get(user);
         let matches =
-            bcrypt::verify(password, known.map_or(NOBODY, |hash| hash.0.as_str())).unwrap_or(false);
+            bcrypt::verify(password, known.map_or(UNKNOWN_USER_HASH, |hash| hash.0.as_str()))
+                .unwrap_or(false);
         matches && known.is_some()
     }
 }
 
-/// Lets through who may ask.
-pub(super) async fn guard(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    match gate.admits(request.headers().get(AUTHORIZATION)).await {
+/// Rejects requests without valid credentials.
+pub(crate) async fn authenticate(
+    State(security): State<WebSecurity>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match security.authorizes(request.headers().get(AUTHORIZATION)).await {
         Ok(true) => next.run(request).await,
         Ok(false) => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "Unauthorized\n")
             .into_response(),
-        Err(refusal) => refusal.into_response(),
+        Err(overloaded) => overloaded.into_response(),
     }
 }
 
@@ -229,8 +240,8 @@ fn credentials(header: &HeaderValue) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-impl TlsServer {
-    /// Paths are relative to the folder of the file.
+impl TlsServerConfig {
+    /// Builds the TLS configuration. Paths are relative to the folder of the file.
     fn build(&self, folder: &Path) -> anyhow::Result<ServerConfig> {
         let versions: &[&SupportedProtocolVersion] = match self.min_version {
             MinVersion::TLS12 => &[&TLS13, &TLS12],
@@ -243,11 +254,11 @@ impl TlsServer {
             (ClientAuth::NoClientCert, None) => builder.with_no_client_auth(),
             (ClientAuth::NoClientCert, Some(_)) => {
                 bail!(
-                    "client_ca_file: found one without a client_auth_type that uses it, accepted is RequireAndVerifyClientCert"
+                    "\"client_ca_file\" requires \"client_auth_type: RequireAndVerifyClientCert\""
                 );
             }
             (_, None) => bail!(
-                "client_auth_type: found {:?} without client_ca_file, accepted is both",
+                "\"client_auth_type: {:?}\" requires \"client_ca_file\"",
                 self.client_auth_type
             ),
             (kind, Some(file)) => {
@@ -276,7 +287,7 @@ fn certificates(key: &str, path: &Path) -> anyhow::Result<Vec<CertificateDer<'st
     let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
     let found = read().map_err(|error| anyhow::anyhow!("{key}: {}: {error}", path.display()))?;
     if found.is_empty() {
-        bail!("{key}: {}: found no certificate, accepted is PEM", path.display());
+        bail!("{key}: {}: no certificate found, expected PEM", path.display());
     }
     Ok(found)
 }
