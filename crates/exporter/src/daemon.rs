@@ -133,7 +133,9 @@ async fn run(
                 break;
             }
             () = hangup.next() => drop(reload(&reloader, arguments, &mut fleet)),
-            Some(request) = requests.recv() => drop(request.send(reload(&reloader, arguments, &mut fleet))),
+            Some(request) = requests.recv() => {
+                drop(request.send(reload(&reloader, arguments, &mut fleet)));
+            }
             ended = fleet.ended() => {
                 let never: Infallible = ended?;
                 match never {}

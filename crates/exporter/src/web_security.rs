@@ -116,31 +116,34 @@ impl WebSecurity {
     /// Fails if the file cannot be read or is invalid.
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(WebSecurity::new(None, BTreeMap::new())) };
-        let index = || format!("--web.config.file: {}", path.display());
-        let text = std::fs::read_to_string(path).with_context(index)?;
+        let location = || format!("--web.config.file: {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(location)?;
         // The parser quotes text that it finds instead of a map. It may be a password or its hash.
-        let shape: Value = serde_yaml_ng::from_str(&text).with_context(index)?;
+        let shape: Value = serde_yaml_ng::from_str(&text).with_context(location)?;
         if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
             bail!(
                 "{}: invalid type: expected a map such as `basic_auth_users: {{ user: hash }}`",
-                index()
+                location()
             );
         }
         // An empty document is allowed, as in Prometheus.
-        let file: Option<WebConfigFile> = serde_yaml_ng::from_str(&text).with_context(index)?;
+        let file: Option<WebConfigFile> = serde_yaml_ng::from_str(&text).with_context(location)?;
         let file = file.unwrap_or_default();
         for (user, hash) in &file.basic_auth_users {
             if hash.0.parse::<bcrypt::HashParts>().is_err() {
                 bail!(
                     "{}: basic_auth_users.{user}: not a bcrypt hash; \
                      create one with `htpasswd -nBC 10 {user}`",
-                    index()
+                    location()
                 );
             }
         }
         let folder = path.parent().unwrap_or(Path::new("."));
-        let tls =
-            file.tls_server_config.map(|tls| tls.build(folder)).transpose().with_context(index)?;
+        let tls = file
+            .tls_server_config
+            .map(|tls| tls.build(folder))
+            .transpose()
+            .with_context(location)?;
         Ok(WebSecurity::new(tls, file.basic_auth_users))
     }
 

@@ -49,7 +49,7 @@ fn first_signal_drains_and_second_signal_aborts() {
     daemon.signal(Signal::Term);
     let (status, took) = daemon.end(SECOND * 3);
     assert_eq!(status.code(), Some(0), "{:?}", daemon.log());
-    assert!(daemon.log().iter().any(|line| line.contains("message=stopped")));
+    assert!(daemon.log().iter().any(|line| line.contains("msg=stopped")));
     println!("stopped after {took:?}");
 
     // An incomplete request delays the drain.
@@ -59,7 +59,7 @@ fn first_signal_drains_and_second_signal_aborts() {
     tests::pause(SECOND / 5);
     daemon.signal(Signal::Int);
     tests::eventually(SECOND, "the drain has started", || {
-        daemon.log().iter().any(|line| line.contains("message=stopping")).then_some(())
+        daemon.log().iter().any(|line| line.contains("msg=stopping")).then_some(())
     });
     tests::pause(SECOND / 2);
     daemon.signal(Signal::Term);

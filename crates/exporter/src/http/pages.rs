@@ -14,7 +14,8 @@ use super::WebState;
 
 /// Content security policy: only files of this server, no inline code, no frames.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; \
+    frame-ancestors 'none'";
 
 /// Query parameters of a list: see [`report::SearchQuery`].
 #[derive(Debug, Deserialize)]
