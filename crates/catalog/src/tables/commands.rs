@@ -32,7 +32,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "INFO commandstats: rejected_calls",
         "Calls of the command that were rejected before execution; absent before Redis 6.2.",
         |node, emit| {
-            each_command(node, emit, |command| command.rejected.map(|rejected| rejected as f64))
+            each_command(node, emit, |command| command.rejected.map(|rejected| rejected as f64));
         },
     ),
     NodeRow::samples(

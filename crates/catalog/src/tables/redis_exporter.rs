@@ -7,9 +7,12 @@ use topology::{NodeView, address};
 use crate::row::RedisExporterName::{AsCounter, AsGauge};
 use crate::row::{EmitSample, NodeRow};
 
-const MASTER: &[&str] = &["master_host", "master_port"];
-const REPLICA: &[&str] = &["slave_ip", "slave_port", "slave_state"];
-const WATCHED: &[&str] = &["master_name", "master_address"];
+/// Labels of the upstream of a replica.
+const UPSTREAM: &[&str] = &["master_host", "master_port"];
+/// Labels of a connected replica.
+const CONNECTED_REPLICA: &[&str] = &["slave_ip", "slave_port", "slave_state"];
+/// Labels of a master that a Sentinel monitors.
+const MONITORED_MASTER: &[&str] = &["master_name", "master_address"];
 
 pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
@@ -68,7 +71,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_master_link_up",
         AsGauge("redis_master_link_up"),
-        MASTER,
+        UPSTREAM,
         "INFO replication: master_link_status",
         "Whether the replication link is up.",
         |node, emit| {
@@ -81,7 +84,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_master_last_io_seconds_ago",
         AsGauge("redis_master_last_io_seconds_ago"),
-        MASTER,
+        UPSTREAM,
         "INFO replication: master_last_io_seconds_ago",
         "Time since the last data from the upstream, in seconds; -1 while the replication link is \
          down.",
@@ -92,7 +95,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_master_sync_in_progress",
         AsGauge("redis_master_sync_in_progress"),
-        MASTER,
+        UPSTREAM,
         "INFO replication: master_sync_in_progress",
         "Whether the replica is in a full resync.",
         |node, emit| {
@@ -102,7 +105,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_slave_repl_offset",
         AsGauge("redis_slave_repl_offset"),
-        MASTER,
+        UPSTREAM,
         "INFO replication: slave_repl_offset",
         "Replication offset that the replica has applied, in bytes.",
         |node, emit| {
@@ -112,7 +115,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_connected_slave_offset_bytes",
         AsGauge("redis_connected_slave_offset_bytes"),
-        REPLICA,
+        CONNECTED_REPLICA,
         "INFO replication: slaveN offset",
         "Replication offset that the connected replica has acknowledged, in bytes.",
         |node, emit| {
@@ -129,7 +132,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_connected_slave_lag_seconds",
         AsGauge("redis_connected_slave_lag_seconds"),
-        REPLICA,
+        CONNECTED_REPLICA,
         "INFO replication: slaveN lag",
         "Time since the last acknowledgement of the connected replica, in seconds; 0 while the \
          replica is not online.",
@@ -204,7 +207,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_slaves",
         AsGauge("redis_sentinel_master_slaves"),
-        WATCHED,
+        MONITORED_MASTER,
         "INFO sentinel: masterN slaves",
         "Replicas of the master that the Sentinel lists, ghosts included.",
         |node, emit| {
@@ -216,7 +219,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_sentinels",
         AsGauge("redis_sentinel_master_sentinels"),
-        WATCHED,
+        MONITORED_MASTER,
         "INFO sentinel: masterN sentinels",
         "Sentinels that monitor the master, this one and ghosts included.",
         |node, emit| {
@@ -228,7 +231,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_config_epoch",
         AsGauge("redis_sentinel_master_config_epoch"),
-        WATCHED,
+        MONITORED_MASTER,
         "SENTINEL MASTERS: config-epoch",
         "Config epoch of the master; each failover increases it.",
         |node, emit| each_master(node, emit, |report| Some(settings(report)?.epoch as f64)),
@@ -236,7 +239,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_last_ok_ping_reply_seconds",
         AsGauge("redis_sentinel_master_last_ok_ping_reply_seconds"),
-        WATCHED,
+        MONITORED_MASTER,
         "SENTINEL MASTERS: last-ok-ping-reply",
         "Time since the last valid reply of the master to PING, in seconds.",
         |node, emit| {
@@ -246,7 +249,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_ok_slaves",
         AsGauge("redis_sentinel_master_ok_slaves"),
-        WATCHED,
+        MONITORED_MASTER,
         "SENTINEL REPLICAS: flags",
         "Replicas of the master that the Sentinel does not see as down.",
         |node, emit| each_master(node, emit, |report| Some(count_up(report.replicas.as_ref()?))),
@@ -254,17 +257,17 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_ok_sentinels",
         AsGauge("redis_sentinel_master_ok_sentinels"),
-        WATCHED,
+        MONITORED_MASTER,
         "SENTINEL SENTINELS: flags",
         "Sentinels that the Sentinel does not see as down, itself included.",
         |node, emit| {
-            each_master(node, emit, |report| Some(count_up(report.sentinels.as_ref()?) + 1.0))
+            each_master(node, emit, |report| Some(count_up(report.sentinels.as_ref()?) + 1.0));
         },
     ),
     NodeRow::samples(
         "redis_sentinel_master_setting_ckquorum",
         AsGauge("redis_sentinel_master_setting_ckquorum"),
-        WATCHED,
+        MONITORED_MASTER,
         "SENTINEL MASTERS: quorum",
         "Sentinels that must see the master as down before it is odown (quorum).",
         |node, emit| each_master(node, emit, |report| Some(settings(report)?.quorum as f64)),
@@ -272,7 +275,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_setting_down_after_milliseconds",
         AsGauge("redis_sentinel_master_setting_down_after_milliseconds"),
-        WATCHED,
+        MONITORED_MASTER,
         "SENTINEL MASTERS: down-after-milliseconds",
         "Time without a valid reply after which the Sentinel marks the master as sdown, in \
          milliseconds.",
@@ -285,7 +288,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_setting_failover_timeout",
         AsGauge("redis_sentinel_master_setting_failover_timeout"),
-        WATCHED,
+        MONITORED_MASTER,
         "SENTINEL MASTERS: failover-timeout",
         "Timeout of a failover of the master, in milliseconds.",
         |node, emit| {
@@ -297,11 +300,11 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::samples(
         "redis_sentinel_master_setting_parallel_syncs",
         AsGauge("redis_sentinel_master_setting_parallel_syncs"),
-        WATCHED,
+        MONITORED_MASTER,
         "SENTINEL MASTERS: parallel-syncs",
         "Replicas that may resync with the new master at the same time after a failover.",
         |node, emit| {
-            each_master(node, emit, |report| Some(settings(report)?.parallel_syncs as f64))
+            each_master(node, emit, |report| Some(settings(report)?.parallel_syncs as f64));
         },
     ),
     NodeRow::samples(

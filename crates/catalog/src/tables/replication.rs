@@ -260,7 +260,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         |node, emit| {
             node.attached
                 .iter()
-                .for_each(|replica| emit(&[&replica.name], replica.seen.offset as f64))
+                .for_each(|replica| emit(&[&replica.name], replica.seen.offset as f64));
         },
     ),
     NodeRow::samples(
@@ -287,7 +287,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         |node, emit| {
             node.attached
                 .iter()
-                .for_each(|replica| emit(&[&replica.name, &replica.seen.state], 1.0))
+                .for_each(|replica| emit(&[&replica.name, &replica.seen.state], 1.0));
         },
     ),
     NodeRow::field(
