@@ -9,7 +9,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         AsGauge("redis_loading_dump_file"),
         "persistence",
         "loading",
-        "Whether the data set is being loaded; most commands are refused meanwhile.",
+        "Whether the data set is being loaded, during which most commands are refused.",
     ),
     NodeRow::field(
         "redis_async_loading",

@@ -82,8 +82,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         "INFO keyspace; INFO persistence: rdb_changes_since_last_save; INFO replication: \
          slave_read_only",
-        "Whether the replica's data set is known to differ from the primary's, until the next full \
-         resync.",
+        "Whether the replica's data set is known to differ from the primary's; stays 1 until the \
+         next full resync.",
         |node| node.is_replica().then(|| f64::from(node.diverged)),
     ),
     NodeRow::value(
