@@ -97,8 +97,9 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
         finding.kind.label(),
         time(finding.since)
     )?;
+    let values = finding.evidence.values();
     let evidence: Vec<_> =
-        finding.evidence.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
+        values.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
     let Some(runbook) = runbook(finding.kind.label()) else {
         return part(text, "Evidence", &evidence.join(", "));
     };
@@ -107,7 +108,7 @@ fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::
     if !evidence.is_empty() {
         part(text, "Evidence", &evidence.join(", "))?;
     }
-    part(text, "Likely cause", &runbook.cause(&named(finding)).unwrap_or_default())?;
+    part(text, "Likely cause", &runbook.cause(&texts(&values)).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
         // A command is to be copied, so it is never wrapped.
         writeln!(text, "  {:<15}{BOLD}{}{BOLD:#}", "First command", fill.text(&command))?;
@@ -130,17 +131,17 @@ fn part(text: &mut String, name: &str, what: &str) -> fmt::Result {
     writeln!(text, "{}", textwrap::fill(what, options))
 }
 
-/// The names in the evidence.
-fn named(finding: &Finding) -> Vec<&str> {
-    let mut names = Vec::new();
-    for (_, value) in &finding.evidence {
+/// Returns the texts among the values of the evidence.
+fn texts<'a>(values: &'a [(&'static str, Value)]) -> Vec<&'a str> {
+    let mut texts = Vec::new();
+    for (_, value) in values {
         match value {
-            Value::Text(text) => names.push(text.as_str()),
-            Value::List(items) => names.extend(items.iter().map(String::as_str)),
+            Value::Text(text) => texts.push(text.as_str()),
+            Value::List(items) => texts.extend(items.iter().map(String::as_str)),
             Value::Number(_) => {}
         }
     }
-    names
+    texts
 }
 
 fn style(severity: Severity) -> Style {

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use topology::{DeploymentView, Finding, FindingKind, NodeKind, NodeView, Upstream, Value};
+use topology::evidence::LostWritesEvidence;
+use topology::{DeploymentView, Evidence, Finding, NodeKind, NodeView, Upstream};
 
 /// What takes the place of each placeholder.
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub(crate) struct Fill {
 impl Fill {
     /// For a finding: the endpoint that it is about, or the node where to look first.
     pub(crate) fn of_finding(view: &DeploymentView, finding: &Finding) -> Self {
-        match finding.endpoint {
+        match finding.endpoint() {
             Some(kind) => {
                 let endpoint =
                     view.endpoints.iter().find(|endpoint| endpoint.configured.kind == kind);
@@ -107,12 +108,15 @@ pub(crate) fn subject(view: &DeploymentView, finding: &Finding) -> Option<usize>
     if let Some(node) = &finding.node {
         return index(view, node);
     }
-    let stale = finding.evidence.iter().find_map(|(name, value)| match value {
-        Value::List(names) if *name == "stale" => index(view, names.first()?),
-        _ => None,
-    });
-    if stale.is_some() || finding.kind == FindingKind::RedisSplitBrain {
-        return stale;
+    match &finding.evidence {
+        Evidence::RedisSplitBrain(evidence) => return index(view, evidence.stale.first()?),
+        Evidence::RedisWritesLost(LostWritesEvidence { stale, .. }) => {
+            let stale = stale.first().and_then(|stale| index(view, stale));
+            if stale.is_some() {
+                return stale;
+            }
+        }
+        _ => {}
     }
     let shard =
         view.shards.iter().find(|shard| shard.shard == finding.shard).or(view.shards.first())?;

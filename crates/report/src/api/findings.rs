@@ -65,7 +65,12 @@ fn finding(deployment: &str, finding: &Finding) -> FindingDocument {
         summary: runbook(finding.kind.label())
             .map(|runbook| runbook.title.to_owned())
             .unwrap_or_default(),
-        evidence: finding.evidence.iter().map(|(name, value)| (*name, json(value))).collect(),
+        evidence: finding
+            .evidence
+            .values()
+            .iter()
+            .map(|(name, value)| (*name, json(value)))
+            .collect(),
     }
 }
 

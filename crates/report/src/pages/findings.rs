@@ -26,7 +26,8 @@ pub(super) fn concerns(finding: &Finding, node: &str) -> bool {
         Value::List(items) => items.iter().any(|item| item == node),
         Value::Number(_) => false,
     };
-    finding.node.as_deref() == Some(node) || finding.evidence.iter().any(|(_, value)| names(value))
+    finding.node.as_deref() == Some(node)
+        || finding.evidence.values().iter().any(|(_, value)| names(value))
 }
 
 impl<'a> Cards<'a> {
@@ -107,7 +108,8 @@ impl Site<'_> {
         let since = self.now.duration_since(finding.since).unwrap_or_default();
         // How long it lasts is said already; of a lag it is how late.
         let is_late = finding.kind == FindingKind::RedisReplicationLag;
-        let evidence = finding.evidence.iter().filter(|(name, _)| is_late || *name != "seconds");
+        let values = finding.evidence.values();
+        let evidence = values.iter().filter(|(name, _)| is_late || *name != "seconds");
         html! {
             @if !is_one { a.node href=(links.deployment(deployment)) { (deployment) } " " }
             @if let Some(node) = &finding.node { a.node href=(links.node(deployment, node)) { (node) } " " }

@@ -76,7 +76,7 @@ impl Site<'_> {
         let is_finding = FindingKind::ALL.iter().any(|kind| kind.label() == alert);
         let meant = asked.or_else(|| {
             found(view, alert)
-                .filter(|finding| finding.endpoint.is_none())
+                .filter(|finding| finding.endpoint().is_none())
                 .and_then(|finding| subject(view, finding))
         });
         let tones = tones(view);
