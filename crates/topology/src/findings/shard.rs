@@ -103,7 +103,7 @@ impl FindingsCollector<'_> {
         let node = &view.nodes[*index];
         let snapshot = node.snapshot();
         let reasons = if snapshot.is_some() {
-            let refused = node.writes_refused.iter().filter(|(_, holds)| *holds);
+            let refused = node.writes_refused.iter().filter(|(_, applies)| *applies);
             refused.map(|(reason, _)| *reason).collect()
         } else {
             vec![RefusalReason::Busy]

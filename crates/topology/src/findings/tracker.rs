@@ -20,8 +20,7 @@ struct FindingId {
     form: Option<FindingForm>,
 }
 
-/// Forms of one kind of finding that begin and end independently. The age of one form says nothing
-/// about another form.
+/// Forms of one kind of finding. They begin and end independently, so each form has its own age.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum FindingForm {
     Endpoint(EndpointKind),
