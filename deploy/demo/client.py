@@ -49,7 +49,8 @@ class Library:
     def misroute(self):
         if self.replica is None:
             host, port = self.sentinel.discover_slaves(NAME)[0]
-            self.replica = redis.Redis(host=host, port=port, client_name="reports", socket_timeout=1)
+            options = {"client_name": "reports", "socket_timeout": 1}
+            self.replica = redis.Redis(host=host, port=port, **options)
         self.replica.set("report", "1")
 
 
@@ -121,13 +122,15 @@ def write(client):
             client.write(key, value)
             if last is not None:
                 seconds = time.monotonic() - since
-                say(f"client: {client.where()} accepts writes again; {failed} failed in {seconds:.1f} s")
+                failures = f"{failed} failed in {seconds:.1f} s"
+                say(f"client: {client.where()} accepts writes again; {failures}")
             elif client.where() != where:
                 say(f"client: {client.where()} accepts writes")
             last, failed = None, 0
             if where not in (None, client.where()):
                 keys = list(acknowledged)
-                lost = sum(acknowledged[key] != found for key, found in zip(keys, client.read(keys)))
+                values = client.read(keys)
+                lost = sum(acknowledged[key] != found for key, found in zip(keys, values))
                 say(f"client: {lost} of the last {len(keys)} acknowledged writes are lost")
                 acknowledged.clear()
             where = client.where()

@@ -1,4 +1,4 @@
-/* Preloaded into a server: every fsync takes six seconds while the file named by FSYNC_SLOW exists. */
+/* Preloaded into Redis: every fsync takes six seconds while the file named by FSYNC_SLOW exists. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
