@@ -210,7 +210,7 @@ fault() {
             head -c 1G /dev/zero >"${state[folder]}/node-$primary/ballast" 2>/dev/null || true
             ;;
         slow-fsync)
-            [ "${state[fsync]}" = preload ] || fail "slow-fsync needs cc at the start"
+            [ "${state[fsync]}" = preload ] || fail "slow-fsync needs cc: install it"
             mark "$1"
             touch "${state[folder]}/slow-$primary"
             ;;
