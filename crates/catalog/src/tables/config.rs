@@ -116,7 +116,7 @@ pub(super) const ROWS: &[NodeRow] = &[
             for limit in
                 node.snapshot().and_then(|snapshot| snapshot.config.as_ref()).iter().flat_map(|config| config.output_buffer_limits())
             {
-                emit(&[limit.class, "soft"], limit.overcome.as_secs_f64());
+                emit(&[limit.class, "soft"], limit.soft_duration.as_secs_f64());
             }
         },
     )

@@ -1,6 +1,6 @@
 //! Metrics of redis_exporter that have other labels or another meaning than ours. They are on `/scrape` only.
 
-use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, WatchedMaster};
+use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, SentinelEntry};
 use topology::{NodeView, address};
 
 use crate::row::Legacy::{Counter, Gauge};
@@ -236,7 +236,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "SENTINEL MASTERS: last-ok-ping-reply",
         "Time since the master last answered a PING as it should.",
         |node, emit| {
-            watched(node, emit, |report| Some(report.master.answered_before?.as_secs_f64()));
+            watched(node, emit, |report| Some(report.master.last_ok_ping?.as_secs_f64()));
         },
     )
     .legacy(Gauge("redis_sentinel_master_last_ok_ping_reply_seconds")),
@@ -377,6 +377,6 @@ fn settings(report: &MasterReport) -> Option<&MasterSettings> {
     report.master.settings.as_ref()
 }
 
-fn there(watched: &[WatchedMaster]) -> f64 {
+fn there(watched: &[SentinelEntry]) -> f64 {
     watched.iter().filter(|watched| !watched.down()).count() as f64
 }

@@ -1,6 +1,6 @@
 //! What a Sentinel says of itself, what each says of a deployment's master, and whether they agree.
 
-use snapshot::MasterState;
+use snapshot::DownState;
 
 use crate::row::Legacy::{No, Own};
 use crate::row::{DeploymentRow, NodeRow, SaidOf, SaidRow};
@@ -65,7 +65,7 @@ pub(super) const SAID: &[SaidRow] = &[
     SaidRow::state(
         "redis_sentinel_master_state",
         &["state"],
-        &MasterState::LABELS,
+        &DownState::LABELS,
         "SENTINEL MASTERS: flags",
         "Whether the Sentinel holds the master to be there: ok, down as it alone sees it, or down as enough of them see it.",
         |of| Some(of.said().held.label()),

@@ -210,7 +210,7 @@ fn said(view: &DeploymentView, node: &NodeView) -> Facts {
 fn issues(last: &snapshot::NodeSnapshot) -> String {
     last.issues
         .iter()
-        .map(|issue| format!("{}: {}", issue.place, issue.found))
+        .map(|issue| format!("{}: {}", issue.field, issue.excerpt))
         .collect::<Vec<_>>()
         .join("; ")
 }
