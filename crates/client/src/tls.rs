@@ -159,8 +159,8 @@ impl CertificateExpiry {
     }
 }
 
-/// Returns the first message of a TLS handshake. A probe sends it to detect TLS, and never completes
-/// the handshake.
+/// Returns the first message of a TLS handshake. A probe sends it to detect TLS, and does not
+/// complete the handshake.
 pub(crate) fn client_hello() -> Option<Vec<u8>> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))

@@ -43,8 +43,8 @@ pub struct NodeSnapshot {
     pub map: Option<Arc<ClusterMap>>,
     /// The slow log, as last read.
     pub slowlog: Option<SlowLog>,
-    /// CONFIG parameters, as last read. If the server refuses CONFIG, the values that the
-    /// configuration assumes; `None` without such values.
+    /// CONFIG parameters, as last read. If the server refuses CONFIG, the values of `assume` in the
+    /// configuration file; `None` without such values.
     pub config: Option<Arc<Config>>,
     /// Values of INFO that the parser does not know.
     pub issues: Vec<ParseIssue>,

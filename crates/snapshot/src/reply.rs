@@ -20,8 +20,8 @@ pub enum Reply {
 /// An error reply of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
-    /// Error code: the first word, for example `NOPERM`. Decisions depend on the code, because texts
-    /// differ between versions.
+    /// Error code: the first word, for example `NOPERM`. Decisions depend on the code, because
+    /// texts differ between versions.
     pub code: String,
     /// The whole text, including the code. For logs and pages.
     pub text: String,

@@ -73,7 +73,7 @@ pub struct SentinelEntry {
 /// State of a process, as a Sentinel sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DownState {
-    /// Neither of the others: `ok`.
+    /// Neither subjectively nor objectively down: `ok`.
     #[default]
     Up,
     /// This Sentinel gets no valid replies: `sdown`.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use snapshot::{
     Client, ClusterNode, CommandLatency, CommandStats, Config, ErrorStats, LinkStatus,
@@ -228,12 +229,12 @@ fn parse_everything(text: &str) {
 
 proptest! {
     #[test]
-    fn results_for_arbitrary_bytes_are_bounded(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+    fn results_for_arbitrary_bytes_are_bounded(bytes in vec(any::<u8>(), 0..4096)) {
         parse_everything(&format!("run_id:x\n{}", String::from_utf8_lossy(&bytes)));
     }
 
     #[test]
-    fn results_for_arbitrary_lines_are_bounded(lines in proptest::collection::vec(LINE, 0..200)) {
+    fn results_for_arbitrary_lines_are_bounded(lines in vec(LINE, 0..200)) {
         parse_everything(&lines.join("\r\n"));
     }
 }

@@ -306,7 +306,7 @@ fn a_sentinel_that_cannot_see_the_master_makes_nobody_forget_its_replicas() {
     let mut scene = Scene::healthy(PLAIN);
     scene.servers.remove(A);
     scene.all(&but(report(A, 1, &[]), |report| {
-        report.master.down_state = DownState::ObjectivelyDown
+        report.master.down_state = DownState::ObjectivelyDown;
     }));
     assert_eq!(data(&scene.rounds(60)), [A, B, C]);
 }
