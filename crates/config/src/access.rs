@@ -49,7 +49,7 @@ pub(crate) fn credentials(
         (Some(_), Some(_)) => {
             return Err(at(["password_file"], "found password too, accepted is one of them"));
         }
-        (Some(password), None) => Some(Password::Given(password.0.into())),
+        (Some(password), None) => Some(Password::Inline(password.0.into())),
         (None, Some(path)) => {
             std::fs::metadata(&path).map_err(|error| {
                 at(

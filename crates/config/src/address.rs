@@ -53,7 +53,7 @@ pub(crate) fn parse_with_port(
     let username = Some(decode(url.username())).filter(|username| !username.is_empty());
     let credentials = match url.password() {
         Some(password) => {
-            Credentials { username, password: Some(Password::Given(decode(password).into())) }
+            Credentials { username, password: Some(Password::Inline(decode(password).into())) }
         }
         None => Credentials {
             username: username.or_else(|| others.username.clone()),

@@ -227,7 +227,7 @@ fn credentials(credentials: &Credentials, write: &mut dyn FnMut(&str, String)) {
         write("username", username.clone());
     }
     match &credentials.password {
-        Some(Password::Given(_)) => write("password", "<redacted>".to_owned()),
+        Some(Password::Inline(_)) => write("password", "<redacted>".to_owned()),
         Some(Password::File(path)) => write("password_file", path.display().to_string()),
         None => {}
     }

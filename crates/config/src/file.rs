@@ -149,7 +149,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
         let all = endpoints.iter().chain(checked.iter().map(|(_, endpoint)| endpoint));
         let mut all = all.map(|endpoint| (&endpoint.tls, &endpoint.credentials)).chain(of_found);
         let in_clear = all.any(|(tls, credentials)| {
-            tls.is_none() && matches!(credentials.password, Some(Password::Given(_)))
+            tls.is_none() && matches!(credentials.password, Some(Password::Inline(_)))
         });
         if in_clear {
             warnings.push(format!("deployment {name}: a password stands in the configuration; password_file keeps it out"));

@@ -299,7 +299,7 @@ impl Settings {
 fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigError> {
     let others = Credentials {
         username: environment("REDIS_USER"),
-        password: environment("REDIS_PASSWORD").map(|text| Password::Given(text.into())),
+        password: environment("REDIS_PASSWORD").map(|text| Password::Inline(text.into())),
     };
     let passwords = passwords::load(environment("REDIS_PASSWORD_FILE").as_deref())?;
     let of_kind = |kind| {

@@ -39,6 +39,6 @@ impl Passwords {
             .0
             .iter()
             .find(|(user, at, _)| *at == address && *user == endpoint.credentials.username)?;
-        Some(Password::Given(found.2.clone().into()))
+        Some(Password::Inline(found.2.clone().into()))
     }
 }

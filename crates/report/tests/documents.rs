@@ -86,7 +86,7 @@ fn document_of_findings() {
               "severity": "info",
               "deployment": "orders",
               "since": "1970-01-01T00:00:03.000Z",
-              "summary": "An endpoint that applications use leads to another server than it should",
+              "summary": "An endpoint used by applications leads to the wrong server",
               "evidence": {
                 "checks": 2,
                 "endpoint": "primary",

@@ -166,7 +166,7 @@ pub(super) const ROWS: &[NodeRow] = &[
                 .iter()
                 .flat_map(|config| config.output_buffer_limits())
             {
-                emit(&[limit.class, "soft"], limit.overcome.as_secs_f64());
+                emit(&[limit.class, "soft"], limit.soft_duration.as_secs_f64());
             }
         },
     ),

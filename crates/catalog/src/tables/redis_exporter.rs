@@ -1,7 +1,7 @@
 //! Metrics of redis_exporter that have other labels or another meaning than those of Rolecall. They
 //! are only on `/scrape`.
 
-use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, WatchedMaster};
+use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, SentinelEntry};
 use topology::{NodeView, address};
 
 use crate::row::RedisExporterName::{AsCounter, AsGauge};
@@ -243,7 +243,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "SENTINEL MASTERS: last-ok-ping-reply",
         "Time since the last valid reply of the master to PING, in seconds.",
         |node, emit| {
-            each_master(node, emit, |report| Some(report.master.answered_before?.as_secs_f64()));
+            each_master(node, emit, |report| Some(report.master.last_ok_ping?.as_secs_f64()));
         },
     ),
     NodeRow::samples(
@@ -394,6 +394,6 @@ fn settings(report: &MasterReport) -> Option<&MasterSettings> {
 }
 
 /// Returns the number of processes that the Sentinel does not see as down.
-fn count_up(watched: &[WatchedMaster]) -> f64 {
+fn count_up(watched: &[SentinelEntry]) -> f64 {
     watched.iter().filter(|watched| !watched.down()).count() as f64
 }

@@ -1,6 +1,6 @@
 //! Theme `sentinel`: state of each Sentinel, its view of a deployment's master, and disagreements.
 
-use snapshot::MasterState;
+use snapshot::DownState;
 
 use crate::row::RedisExporterName::{Absent, Same, SeparateRow};
 use crate::row::{DeploymentRow, NodeRow, SentinelRow, SentinelSubject};
@@ -72,7 +72,7 @@ pub(super) const MASTER: &[SentinelRow] = &[
         "redis_sentinel_master_state",
         SeparateRow("redis_sentinel_master_status"),
         &["state"],
-        &MasterState::LABELS,
+        &DownState::LABELS,
         "SENTINEL MASTERS: flags",
         "State of the master as seen by this Sentinel: ok, sdown (subjectively down) or odown \
          (objectively down).",

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::context::{ConnectLane, PollerContext};
 use crate::node_task::{CONNECT_LIMIT, backoff};
-use client::{Endpoint, Failure, Heard, Subscription};
+use client::{Endpoint, Failure, Subscription, SubscriptionMessage};
 use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -71,13 +71,13 @@ async fn listen(
 ) -> Failure {
     loop {
         match subscription.next().await {
-            Ok(Heard::Message { channel, payload }) => {
+            Ok(SubscriptionMessage::Published { channel, payload }) => {
                 if announced.send((shared.clock.wall(), channel, payload)).await.is_err() {
                     // Nobody is there to hear it, and this task is being ended.
                     std::future::pending::<()>().await;
                 }
             }
-            Ok(Heard::Missed(missed)) => {
+            Ok(SubscriptionMessage::Missed(missed)) => {
                 warn!(missed, "Sentinel announces more than is taken up, the rest is left out");
             }
             Err(failure) => return failure,

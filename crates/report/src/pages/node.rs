@@ -267,7 +267,7 @@ fn persistence(node: &NodeView) -> Facts {
 fn issues(last: &NodeSnapshot) -> String {
     last.issues
         .iter()
-        .map(|issue| format!("{}: {}", issue.place, issue.found))
+        .map(|issue| format!("{}: {}", issue.field, issue.excerpt))
         .collect::<Vec<_>>()
         .join("; ")
 }
