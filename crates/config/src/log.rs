@@ -3,19 +3,19 @@
 use clap::ValueEnum;
 use serde::Deserialize;
 
-/// How much to log.
+/// Severity of a log line.
 #[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Everything.
     Trace,
-    /// What helps to find a fault in the exporter.
+    /// Details for debugging the exporter.
     Debug,
     /// Changes on the servers.
     Info,
-    /// What a person may have to look at.
+    /// Conditions that may need attention.
     Warn,
-    /// What a person must mend, such as a configuration that cannot be read again.
+    /// Errors that need attention, for example a configuration that cannot be reloaded.
     Error,
 }
 
@@ -25,12 +25,12 @@ pub enum LogLevel {
 pub enum LogFormat {
     /// `key=value` pairs.
     Logfmt,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl LogLevel {
-    /// The value in the configuration.
+    /// Returns the value in the configuration.
     pub const fn label(self) -> &'static str {
         match self {
             LogLevel::Trace => "trace",
@@ -43,7 +43,7 @@ impl LogLevel {
 }
 
 impl LogFormat {
-    /// The value in the configuration.
+    /// Returns the value in the configuration.
     pub const fn label(self) -> &'static str {
         match self {
             LogFormat::Logfmt => "logfmt",

@@ -198,7 +198,9 @@ fn listen(address: &str) -> anyhow::Result<TcpListener> {
     for host in hosts {
         let found = host.to_socket_addrs();
         addresses.extend(found.with_context(|| {
-            format!("--web.listen-address: found {address:?}, accepted is host:port or :port")
+            format!(
+                "--web.listen-address: invalid address {address:?}, expected host:port or :port"
+            )
         })?);
     }
     let listener =
