@@ -25,12 +25,24 @@ pub(crate) struct FileCredentials {
 
 /// The table `tls` or `sentinel_tls`.
 #[derive(Deserialize, Default, Clone)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileTls {
+    /// Certificate authorities to trust, PEM. The default is those of the system.
+    #[cfg_attr(test, schemars(example = &"/etc/rolecall/ca.pem", extend("x-type" = "path")))]
     pub(crate) ca_file: Option<PathBuf>,
+    /// Client certificate, PEM. Requires `key_file`.
+    #[cfg_attr(test, schemars(example = &"/etc/rolecall/client.pem", extend("x-type" = "path")))]
     pub(crate) cert_file: Option<PathBuf>,
+    /// Key of the client certificate, PEM. Requires `cert_file`.
+    #[cfg_attr(test, schemars(example = &"/etc/rolecall/client.key", extend("x-type" = "path")))]
     pub(crate) key_file: Option<PathBuf>,
+    /// Name that the certificates of the servers must contain. The default is the host of the URL.
+    /// With several `rediss://` names in `dns` it is required.
+    #[cfg_attr(test, schemars(example = &"redis.example.com"))]
     pub(crate) server_name: Option<String>,
+    /// `true` accepts any certificate.
+    #[cfg_attr(test, schemars(example = true, extend("x-default" = false)))]
     pub(crate) insecure_skip_verify: bool,
 }
 

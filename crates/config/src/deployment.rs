@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use client::Credentials;
 use serde::Deserialize;
+#[cfg(test)]
+use serde_json::json;
 use snapshot::CONFIG_PARAMETERS;
 use topology::{Deployment, DeploymentKind};
 
@@ -23,46 +25,139 @@ use crate::{DeploymentSettings, cluster, dns};
 
 /// The table `deployment`.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileDeployment {
+    /// Unique name, the value of the label `deployment`. With Sentinels, the placeholder `{master}`
+    /// in the name makes every master of the Sentinels a deployment; `master_name` and `endpoints`
+    /// are then not allowed.
+    #[cfg_attr(test, schemars(example = &"orders"))]
     pub(crate) name: String,
+    /// Labels of all series of the deployment, by name. Names that metrics or Prometheus already
+    /// use, such as `job`, are not allowed.
+    #[cfg_attr(test, schemars(example = json!({ "team": "checkout" })))]
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    /// All nodes of a static deployment.
+    #[cfg_attr(test, schemars(example = json!([{ "url": "redis://10.0.0.5", "name": "redis-0" }])))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["static"])))]
     #[serde(default)]
     nodes: Vec<FileNode>,
+    /// Sentinels. They report the data nodes, and are monitored too. The default port is 26379.
+    #[cfg_attr(test, schemars(example = ["redis://10.0.1.5:26379", "redis://10.0.1.6:26379"]))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"])))]
     #[serde(default)]
     sentinels: Vec<FileServer>,
+    /// Some nodes of a Redis Cluster. They report the other nodes.
+    #[cfg_attr(test, schemars(example = ["redis://10.0.2.5:6379", "redis://10.0.2.6:6379"]))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["cluster"])))]
     #[serde(default)]
     cluster: Vec<FileServer>,
+    /// DNS names, such as a headless Service of Kubernetes. Each address of a name is a node. All
+    /// entries need the same scheme, user name and password, and must not have a `name`.
+    #[cfg_attr(test, schemars(example = ["redis://queue-headless.prod.svc:6379"]))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["dns"])))]
     #[serde(default)]
     dns: Vec<FileServer>,
+    /// Name of the master in the configuration of the Sentinels. Required unless `name` contains
+    /// `{master}`.
+    #[cfg_attr(test, schemars(example = &"mymaster", extend("x-kinds" = ["sentinel"])))]
     master_name: Option<String>,
+    /// ACL user on the Sentinels. An entry of `sentinels` can have its own.
+    #[cfg_attr(test, schemars(example = &"rolecall", extend("x-kinds" = ["sentinel"])))]
     sentinel_username: Option<String>,
+    /// Password on the Sentinels. Cannot be combined with `sentinel_password_file`.
+    #[cfg_attr(test, schemars(example = &"secret", extend("x-kinds" = ["sentinel"])))]
     sentinel_password: Option<SecretText>,
+    /// File with the password on the Sentinels. It is read at each connection.
+    #[cfg_attr(test, schemars(example = &"/run/secrets/sentinel"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"], "x-type" = "path")))]
     sentinel_password_file: Option<PathBuf>,
+    /// TLS profile for `rediss://` URLs of Sentinels.
+    #[cfg_attr(test, schemars(example = json!({ "ca_file": "/etc/rolecall/ca.pem" })))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"])))]
     sentinel_tls: Option<FileTls>,
+    /// Scheme for the data nodes that the Sentinels report: `rediss` is TLS. The table `tls`
+    /// requires `rediss`.
+    #[cfg_attr(test, schemars(example = &"rediss"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"], "x-default" = "redis")))]
     scheme: Option<Scheme>,
+    /// Template for the label `node` of discovered nodes. `{host}` is the host as reported,
+    /// `{name}` the host name of its address, `{short}` the host name up to the first dot, `{port}`
+    /// the port. With `{short}`, a pod that moves to another address keeps its series.
+    #[cfg_attr(test, schemars(example = &"{short}"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
+    #[cfg_attr(test, schemars(extend("x-default" = "{host}:{port}")))]
     node_name: Option<String>,
+    /// Networks and host name patterns of discovered nodes. Rolecall connects to no other
+    /// discovered node, so that credentials are sent to trusted addresses only. See [Trust](#trust)
+    /// for the default.
+    #[cfg_attr(test, schemars(example = ["10.0.0.0/8", "*.redis.svc"]))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
     trust: Option<Vec<String>>,
+    /// Time after which a node is a ghost: all Sentinels or cluster nodes that list it have seen it
+    /// down for longer. A ghost is not a member of the deployment.
+    #[cfg_attr(test, schemars(example = &"1h"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster"], "x-default" = "10m")))]
     ghost_after: Option<DurationText>,
+    /// Time after which a discovered node leaves the deployment: no Sentinel, cluster node or DNS
+    /// name has listed it for longer, and with `dns` it is down too.
+    #[cfg_attr(test, schemars(example = &"1h"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
+    #[cfg_attr(test, schemars(extend("x-default" = "5m")))]
     forget_after: Option<DurationText>,
+    /// ACL user on the data nodes. A URL or an entry can have its own.
+    #[cfg_attr(test, schemars(example = &"rolecall"))]
     username: Option<String>,
+    /// Password on the data nodes. A URL or an entry can have its own. Cannot be combined with
+    /// `password_file`.
+    #[cfg_attr(test, schemars(example = &"secret"))]
     password: Option<SecretText>,
+    /// File with the password on the data nodes. It is read at each connection, so that a changed
+    /// password needs no reload.
+    #[cfg_attr(test, schemars(example = &"/run/secrets/redis", extend("x-type" = "path")))]
     password_file: Option<PathBuf>,
+    /// TLS profile for `rediss://` URLs of data nodes and endpoints, and for discovered nodes.
+    /// Without the key, the certificate authorities of the system are trusted.
+    #[cfg_attr(test, schemars(example = json!({ "ca_file": "/etc/rolecall/ca.pem" })))]
     #[serde(default)]
     tls: FileTls,
+    /// `managed` is for services that bill per command: it changes the defaults to `interval =
+    /// "15s"` and `cadence = { commands = "1m", slowlog = "1m", config = "10m" }`.
+    #[cfg_attr(test, schemars(example = &"managed"))]
     preset: Option<Preset>,
+    /// Time between two rounds, at least `250ms`. A round polls all nodes of the deployment.
+    #[cfg_attr(test, schemars(example = &"2s", extend("x-default" = "1s")))]
     interval: Option<DurationText>,
+    /// Longest time that a round waits for replies, at most `interval`. The default is 80 % of the
+    /// interval, at most `1s`.
+    #[cfg_attr(test, schemars(example = &"500ms", extend("x-default" = "800ms")))]
     deadline: Option<DurationText>,
+    /// Time of silence after which a node is down. The default is three intervals, at least `3s`.
+    #[cfg_attr(test, schemars(example = &"5s", extend("x-default" = "3s")))]
     down_after: Option<DurationText>,
+    /// Intervals of the commands other than `INFO`.
+    #[cfg_attr(test, schemars(example = json!({ "config": "5m" })))]
     #[serde(default)]
     cadence: FileCadence,
+    /// Expected state of the deployment. A deviation is a finding.
+    #[cfg_attr(test, schemars(example = json!({ "replicas": 2, "aof": "replicas" })))]
     #[serde(default)]
     expect: FileExpect,
+    /// Endpoints that applications use, such as DNS names, Services or load balancers. Rolecall
+    /// checks every 10 s to which node each leads.
+    #[cfg_attr(test, schemars(example = json!({ "primary": "redis://orders-rw:6379" })))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["static", "sentinel", "dns"])))]
     #[serde(default)]
     endpoints: FileEndpoints,
+    /// Values of CONFIG parameters for servers that refuse `CONFIG GET`, by name.
+    #[cfg_attr(test, schemars(example = json!({ "save": "" })))]
     #[serde(default)]
     assume: BTreeMap<String, String>,
+    /// Addresses behind NAT or in containers. A key is an address that nodes or Sentinels report,
+    /// its value the address that Rolecall connects to. In a static deployment the value is the
+    /// address of an entry of `nodes`; otherwise it is trusted.
+    #[cfg_attr(test, schemars(example = json!({ "172.17.0.2:6379": "10.0.0.5:6379" })))]
     #[serde(default)]
     address_map: BTreeMap<String, String>,
 }

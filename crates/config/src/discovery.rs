@@ -48,12 +48,26 @@ pub(crate) type FileServer = UrlOr<ServerTable>;
 
 /// An entry of `sentinels`, `cluster` or `dns` as a table.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ServerTable {
+    /// URL of the server.
+    #[cfg_attr(test, schemars(example = &"rediss://10.0.1.5:26379", extend("x-type" = "URL")))]
     url: String,
+    /// Unique name, the value of the label `node`. The default is the address of the URL.
+    #[cfg_attr(test, schemars(example = &"sentinel-1"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster"])))]
     name: Option<String>,
+    /// ACL user on the server. The default is `sentinel_username` for Sentinels, otherwise
+    /// `username`.
+    #[cfg_attr(test, schemars(example = &"rolecall"))]
     username: Option<String>,
+    /// Password on the server. The default is `sentinel_password` or `sentinel_password_file` for
+    /// Sentinels, otherwise that of the deployment. Cannot be combined with `password_file`.
+    #[cfg_attr(test, schemars(example = &"secret"))]
     password: Option<SecretText>,
+    /// File with the password on the server. It is read at each connection.
+    #[cfg_attr(test, schemars(example = &"/run/secrets/sentinel", extend("x-type" = "path")))]
     password_file: Option<PathBuf>,
 }
 

@@ -14,9 +14,14 @@ use crate::{ServiceEndpointSettings, address};
 
 /// The table `endpoints`.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileEndpoints {
+    /// Endpoint that should lead to the primary.
+    #[cfg_attr(test, schemars(example = &"redis://orders-rw:6379"))]
     primary: Option<FileEndpoint>,
+    /// Endpoint for reads.
+    #[cfg_attr(test, schemars(example = &"redis://orders-ro:6379"))]
     reader: Option<FileEndpoint>,
 }
 
@@ -25,11 +30,20 @@ pub(crate) type FileEndpoint = UrlOr<EndpointTable>;
 
 /// One endpoint as a table.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndpointTable {
+    /// URL of the endpoint.
+    #[cfg_attr(test, schemars(example = &"redis://orders-rw:6379", extend("x-type" = "URL")))]
     url: String,
+    /// ACL user. The default is that of the nodes.
+    #[cfg_attr(test, schemars(example = &"rolecall"))]
     username: Option<String>,
+    /// Password. The default is that of the nodes. Cannot be combined with `password_file`.
+    #[cfg_attr(test, schemars(example = &"secret"))]
     password: Option<SecretText>,
+    /// File with the password. It is read at each connection.
+    #[cfg_attr(test, schemars(example = &"/run/secrets/redis", extend("x-type" = "path")))]
     password_file: Option<PathBuf>,
 }
 

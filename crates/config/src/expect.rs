@@ -8,17 +8,32 @@ use crate::values::DateText;
 
 /// The table `expect`.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileExpect {
+    /// Number of replicas that the deployment should have, in a cluster each shard.
+    #[cfg_attr(test, schemars(example = 2))]
     replicas: Option<u32>,
+    /// Number of masters, at least 1. Without the key, several masters of one replication history
+    /// are a split brain. Cannot be combined with `primary`.
+    #[cfg_attr(test, schemars(example = 2, extend("x-kinds" = ["static", "dns"])))]
     masters: Option<u32>,
+    /// `external`: the primary is outside the deployment, and all nodes are its replicas.
+    #[cfg_attr(test, schemars(example = &"external"))]
     primary: Option<FilePrimary>,
+    /// Nodes that should have the append-only file enabled: all nodes, replicas (the master may
+    /// differ) or none.
+    #[cfg_attr(test, schemars(example = &"replicas"))]
     aof: Option<FileAof>,
+    /// Date or UTC time until which the expectations apply. A date includes the whole day. Without
+    /// the key, they always apply.
+    #[cfg_attr(test, schemars(example = &"2026-12-31"))]
     until: Option<DateText>,
 }
 
 /// Nodes that should have the append-only file enabled.
 #[derive(Deserialize, Clone, Copy)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FileAof {
     /// All nodes.
@@ -31,6 +46,7 @@ pub(crate) enum FileAof {
 
 /// Place of the primary.
 #[derive(Deserialize, Clone, Copy)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FilePrimary {
     /// Outside the deployment.

@@ -6,6 +6,8 @@ use client::Password;
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
+#[cfg(test)]
+use serde_json::json;
 use snapshot::Role;
 
 use crate::deployment::FileDeployment;
@@ -19,28 +21,59 @@ const PREFIX: &str = "ROLECALL_";
 
 /// The configuration file.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ConfigFile {
+    /// File that keeps replication IDs and the last primary of each deployment across restarts of
+    /// the exporter, so that a failover during a restart is detected. Rolecall creates it; its
+    /// folder must exist. Without the key, no state is kept.
+    #[cfg_attr(test, schemars(example = &"/var/lib/rolecall/state.json"))]
+    #[cfg_attr(test, schemars(extend("x-type" = "path")))]
     state_file: Option<PathBuf>,
+    /// Part of the deployments that this exporter polls: `1/3` is the first of three. All exporters
+    /// have the same deployments in their files. Each deployment belongs to exactly one part, which
+    /// depends only on its name. Without the key, the exporter polls all deployments.
+    #[cfg_attr(test, schemars(example = &"1/3"))]
     part: Option<Part>,
+    /// Web server.
+    #[cfg_attr(test, schemars(example = json!({ "external_url": "https://rolecall.example.com" })))]
     web: FileWeb,
+    /// Log.
+    #[cfg_attr(test, schemars(example = json!({ "level": "debug" })))]
     log: FileLog,
+    /// Deployments, at least one. Usually written as `[[deployment]]`.
+    #[cfg_attr(test, schemars(example = json!([{
+        "name": "orders",
+        "nodes": [{ "url": "redis://10.0.0.5" }]
+    }])))]
     deployment: Vec<FileDeployment>,
 }
 
 /// The table `web`.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileWeb {
+    /// Address of the web server, `host:port`. `:9121` is port 9121 of all IPv4 and IPv6 addresses.
+    #[cfg_attr(test, schemars(example = &"127.0.0.1:9121"))]
+    #[cfg_attr(test, schemars(extend("x-default" = crate::DEFAULT_LISTEN_ADDRESS)))]
     listen_address: Option<String>,
+    /// URL under which users reach the pages, if necessary with a path. Alerts link to the runbooks
+    /// there. Without the key, they link to the repository.
+    #[cfg_attr(test, schemars(example = &"https://rolecall.example.com", extend("x-type" = "URL")))]
     external_url: Option<String>,
 }
 
 /// The table `log`.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileLog {
+    /// Lowest severity that is logged.
+    #[cfg_attr(test, schemars(example = &"debug", extend("x-default" = "info")))]
     level: Option<LogLevel>,
+    /// Format of log lines: `key=value` pairs or JSON.
+    #[cfg_attr(test, schemars(example = &"json", extend("x-default" = "logfmt")))]
     format: Option<LogFormat>,
 }
 

@@ -20,8 +20,8 @@ mod location;
 mod log;
 mod nodes;
 mod passwords;
-//REF
-//REFmod
+#[cfg(test)]
+mod reference;
 mod sentinels;
 mod timing;
 mod urls;
@@ -236,8 +236,8 @@ impl DeploymentSettings {
         self.discovery.as_ref().is_some_and(|discovery| discovery.masters != MasterSelection::One)
     }
 
-    /// Returns the address and credentials of a node. `address` is `host:port` of a discovered node.
-    /// `None` if it cannot be reached: nodes of a DNS deployment are reached by IP address only.
+    /// Returns the address and credentials of a node. `address` is the `host:port` of a discovered
+    /// node. `None` if it cannot be reached: DNS deployments reach nodes by IP address only.
     pub fn endpoint(&self, index: usize, address: &str) -> Option<Endpoint> {
         if let Some(configured) = self.endpoints.get(index) {
             return Some(configured.clone());

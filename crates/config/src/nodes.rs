@@ -15,21 +15,41 @@ use crate::values::SecretText;
 
 /// An entry of `nodes`.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileNode {
+    /// URL of the node.
+    #[cfg_attr(test, schemars(example = &"rediss://10.0.0.5:6379", extend("x-type" = "URL")))]
     url: String,
+    /// Unique name, the value of the label `node`. The default is the address of the URL.
+    #[cfg_attr(test, schemars(example = &"orders-0"))]
     name: Option<String>,
+    /// Role that the node should have. It decides which master is the primary if nothing else does.
+    #[cfg_attr(test, schemars(example = &"master"))]
     role: Option<FileRole>,
+    /// Other addresses of the node, such as the address that it announces.
+    #[cfg_attr(test, schemars(example = ["orders-0.internal:6379"]))]
     #[serde(default)]
     aliases: Vec<String>,
+    /// Absolute path of the data directory of the node on the machine of Rolecall. Its free space
+    /// and inodes are monitored.
+    #[cfg_attr(test, schemars(example = &"/var/lib/redis", extend("x-type" = "path")))]
     data_dir: Option<PathBuf>,
+    /// ACL user on the node. The default is `username` of the deployment.
+    #[cfg_attr(test, schemars(example = &"rolecall"))]
     username: Option<String>,
+    /// Password on the node. The default is that of the deployment. Cannot be combined with
+    /// `password_file`.
+    #[cfg_attr(test, schemars(example = &"secret"))]
     password: Option<SecretText>,
+    /// File with the password on the node. It is read at each connection.
+    #[cfg_attr(test, schemars(example = &"/run/secrets/redis", extend("x-type" = "path")))]
     password_file: Option<PathBuf>,
 }
 
 /// The role that a node should have.
 #[derive(Deserialize, Clone, Copy)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FileRole {
     /// Master.
@@ -74,7 +94,7 @@ impl FileNode {
         if let Some(directory) = data_dir.as_ref().filter(|directory| !directory.is_absolute()) {
             return Err(KeyError::at(
                 ["data_dir"],
-                format!("invalid path {directory:?}, expected an absolute path"),
+                format!("invalid path \"{}\", expected an absolute path", directory.display()),
             ));
         }
         builder.data_dirs.push(data_dir);

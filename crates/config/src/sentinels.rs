@@ -26,6 +26,7 @@ pub(crate) struct SentinelOptions {
 
 /// URL scheme of discovered nodes.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Scheme {
     /// Without TLS.

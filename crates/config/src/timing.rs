@@ -11,17 +11,31 @@ use crate::{Cadences, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, MIN_DNS_INTERVAL, MI
 
 /// The table `cadence`.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileCadence {
+    /// Interval of `INFO commandstats`. It is sent every round while errors or topology commands
+    /// increase.
+    #[cfg_attr(test, schemars(example = &"30s", extend("x-default" = "10s")))]
     commands: Option<DurationText>,
+    /// Interval of `SLOWLOG LEN` and `SLOWLOG GET`.
+    #[cfg_attr(test, schemars(example = &"30s", extend("x-default" = "10s")))]
     slowlog: Option<DurationText>,
+    /// Interval of `CONFIG GET`.
+    #[cfg_attr(test, schemars(example = &"5m", extend("x-default" = "1m")))]
     config: Option<DurationText>,
+    /// Interval of `INFO latencystats`, the latency by command. One reply costs the server as much
+    /// as seven `INFO`. Without the key, it is not sent.
+    #[cfg_attr(test, schemars(example = &"30s"))]
     latencystats: Option<DurationText>,
+    /// Interval of DNS lookups, at least `1s`. A failed lookup changes nothing.
+    #[cfg_attr(test, schemars(example = &"30s", extend("x-kinds" = ["dns"], "x-default" = "10s")))]
     dns: Option<DurationText>,
 }
 
 /// A set of defaults.
 #[derive(Deserialize, Clone, Copy)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Preset {
     /// For services that bill per command.

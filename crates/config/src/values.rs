@@ -41,7 +41,8 @@ impl<'de> Deserialize<'de> for DurationText {
         let duration = humantime::parse_duration(&text).ok().filter(|duration| !duration.is_zero());
         duration.map(DurationText).ok_or_else(|| {
             D::Error::custom(format!(
-                "invalid duration {text:?}, expected a positive duration such as \"1s\" or \"250ms\""
+                "invalid duration {text:?}, \
+                 expected a positive duration such as \"1s\" or \"250ms\""
             ))
         })
     }
@@ -135,8 +136,8 @@ impl<'de> Deserialize<'de> for SecretText {
 
 impl<'de, Table: Deserialize<'de> + From<String>> Deserialize<'de> for UrlOr<Table> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct UrlOrTableVisitor<Table>(PhantomData<Table>);
-        impl<'de, Table: Deserialize<'de> + From<String>> Visitor<'de> for UrlOrTableVisitor<Table> {
+        struct UrlOrVisitor<Table>(PhantomData<Table>);
+        impl<'de, Table: Deserialize<'de> + From<String>> Visitor<'de> for UrlOrVisitor<Table> {
             type Value = Table;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,7 +152,7 @@ impl<'de, Table: Deserialize<'de> + From<String>> Deserialize<'de> for UrlOr<Tab
                 Table::deserialize(MapAccessDeserializer::new(map))
             }
         }
-        deserializer.deserialize_any(UrlOrTableVisitor(PhantomData)).map(UrlOr)
+        deserializer.deserialize_any(UrlOrVisitor(PhantomData)).map(UrlOr)
     }
 }
 
