@@ -28,9 +28,9 @@ use crate::{DeploymentSettings, cluster, dns};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileDeployment {
-    /// Unique name, the value of the label `deployment`. With Sentinels, the placeholder `{master}`
-    /// in the name makes every master of the Sentinels a deployment; `master_name` and `endpoints`
-    /// are then not allowed.
+    /// Unique name, the value of the label `deployment`. With Sentinels, `{master}` in the name
+    /// stands for the name of a master: every master of the Sentinels becomes a deployment.
+    /// `master_name` and `endpoints` are then not allowed.
     #[cfg_attr(test, schemars(example = &"orders"))]
     pub(crate) name: String,
     /// Labels of all series of the deployment, by name. Names that metrics or Prometheus already
@@ -83,25 +83,26 @@ pub(crate) struct FileDeployment {
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"], "x-default" = "redis")))]
     scheme: Option<Scheme>,
     /// Template for the label `node` of discovered nodes. `{host}` is the host as reported,
-    /// `{name}` the host name of its address, `{short}` the host name up to the first dot, `{port}`
-    /// the port. With `{short}`, a pod that moves to another address keeps its series.
+    /// `{name}` its host name (from a reverse lookup if an address is reported), `{short}` the host
+    /// name up to the first dot, `{port}` the port. With `{short}`, a pod that moves to another
+    /// address keeps its series.
     #[cfg_attr(test, schemars(example = &"{short}"))]
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
     #[cfg_attr(test, schemars(extend("x-default" = "{host}:{port}")))]
     node_name: Option<String>,
-    /// Networks and host name patterns of discovered nodes. Rolecall connects to no other
-    /// discovered node, so that credentials are sent to trusted addresses only. See [Trust](#trust)
-    /// for the default.
+    /// Networks and host name patterns of discovered nodes. Rolecall connects to discovered nodes
+    /// at trusted addresses only. [Trust](#trust) describes the default.
     #[cfg_attr(test, schemars(example = ["10.0.0.0/8", "*.redis.svc"]))]
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
     trust: Option<Vec<String>>,
-    /// Time after which a node is a ghost: all Sentinels or cluster nodes that list it have seen it
-    /// down for longer. A ghost is not a member of the deployment.
+    /// Time after which a node that is down becomes a ghost. All Sentinels or cluster nodes that
+    /// list the node must have seen it down for longer. A ghost is not a member of the deployment.
     #[cfg_attr(test, schemars(example = &"1h"))]
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster"], "x-default" = "10m")))]
     ghost_after: Option<DurationText>,
-    /// Time after which a discovered node leaves the deployment: no Sentinel, cluster node or DNS
-    /// name has listed it for longer, and with `dns` it is down too.
+    /// Time after which a discovered node leaves the deployment if no Sentinel, cluster node or DNS
+    /// name lists it. A master that is up stays with Sentinels, and any node that is up stays with
+    /// `dns`.
     #[cfg_attr(test, schemars(example = &"1h"))]
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
     #[cfg_attr(test, schemars(extend("x-default" = "5m")))]
@@ -117,13 +118,13 @@ pub(crate) struct FileDeployment {
     /// password needs no reload.
     #[cfg_attr(test, schemars(example = &"/run/secrets/redis", extend("x-type" = "path")))]
     password_file: Option<PathBuf>,
-    /// TLS profile for `rediss://` URLs of data nodes and endpoints, and for discovered nodes.
-    /// Without the key, the certificate authorities of the system are trusted.
+    /// TLS profile for `rediss://` URLs of data nodes and endpoints, and for discovered nodes that
+    /// use TLS. Without the key, the certificate authorities of the system are trusted.
     #[cfg_attr(test, schemars(example = json!({ "ca_file": "/etc/rolecall/ca.pem" })))]
     #[serde(default)]
     tls: FileTls,
-    /// `managed` is for services that bill per command: it changes the defaults to `interval =
-    /// "15s"` and `cadence = { commands = "1m", slowlog = "1m", config = "10m" }`.
+    /// Other defaults. `managed` is for services that bill per command: `interval = "15s"` and
+    /// `cadence = { commands = "1m", slowlog = "1m", config = "10m" }`.
     #[cfg_attr(test, schemars(example = &"managed"))]
     preset: Option<Preset>,
     /// Time between two rounds, at least `250ms`. A round polls all nodes of the deployment.
@@ -150,7 +151,9 @@ pub(crate) struct FileDeployment {
     #[cfg_attr(test, schemars(extend("x-kinds" = ["static", "sentinel", "dns"])))]
     #[serde(default)]
     endpoints: FileEndpoints,
-    /// Values of CONFIG parameters for servers that refuse `CONFIG GET`, by name.
+    /// Values of CONFIG parameters for servers that refuse `CONFIG GET`, by name. Only the
+    /// parameters that Rolecall reads are allowed.
+    /// [COMMANDS.md](../client/COMMANDS.md#parameters-read-by-config-get) lists them.
     #[cfg_attr(test, schemars(example = json!({ "save": "" })))]
     #[serde(default)]
     assume: BTreeMap<String, String>,

@@ -11,18 +11,18 @@ use crate::values::DateText;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileExpect {
-    /// Number of replicas that the deployment should have, in a cluster each shard.
+    /// Number of replicas. In a cluster, the number of replicas of each shard. Without the key, the
+    /// highest number of the last hour is expected.
     #[cfg_attr(test, schemars(example = 2))]
     replicas: Option<u32>,
-    /// Number of masters, at least 1. Without the key, several masters of one replication history
-    /// are a split brain. Cannot be combined with `primary`.
+    /// Number of masters that are intended, at least 1. Without the key, several masters of one
+    /// replication history are a split brain. Cannot be combined with `primary`.
     #[cfg_attr(test, schemars(example = 2, extend("x-kinds" = ["static", "dns"])))]
     masters: Option<u32>,
     /// `external`: the primary is outside the deployment, and all nodes are its replicas.
     #[cfg_attr(test, schemars(example = &"external"))]
     primary: Option<FilePrimary>,
-    /// Nodes that should have the append-only file enabled: all nodes, replicas (the master may
-    /// differ) or none.
+    /// Nodes that should have the append-only file enabled. With `replicas`, the master may differ.
     #[cfg_attr(test, schemars(example = &"replicas"))]
     aof: Option<FileAof>,
     /// Date or UTC time until which the expectations apply. A date includes the whole day. Without

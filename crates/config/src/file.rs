@@ -35,10 +35,10 @@ pub(crate) struct ConfigFile {
     /// depends only on its name. Without the key, the exporter polls all deployments.
     #[cfg_attr(test, schemars(example = &"1/3"))]
     part: Option<Part>,
-    /// Web server.
+    /// Address and URL of the web server.
     #[cfg_attr(test, schemars(example = json!({ "external_url": "https://rolecall.example.com" })))]
     web: FileWeb,
-    /// Log.
+    /// Level and format of log lines.
     #[cfg_attr(test, schemars(example = json!({ "level": "debug" })))]
     log: FileLog,
     /// Deployments, at least one. Usually written as `[[deployment]]`.

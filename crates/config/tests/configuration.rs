@@ -7,7 +7,7 @@ use config::Settings;
 use expect_test::{Expect, expect, expect_file};
 
 /// Files whose messages come from the crates `client` and `topology` and have an older style.
-const OTHER_CRATES: [&str; 2] = ["node-name-unknown-part.toml", "trust-no-place.toml"];
+const OTHER_CRATES: [&str; 2] = ["node-name-unknown-placeholder.toml", "trust-invalid-entry.toml"];
 
 fn mistakes() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes");

@@ -10,6 +10,12 @@ use crate::reference::keys::{KINDS, Key, Table, tables};
 /// The prose, with directives for the generated parts.
 pub(super) const TEMPLATE: &str = include_str!("configuration.md");
 
+/// The note that the document is generated.
+const GENERATED: &str = "\
+<!-- Generated from crates/config/src/reference/configuration.md and the types in crates/config/src.
+     Run `UPDATE_EXPECT=1 cargo test -p config` after a change. -->
+";
+
 /// Returns the document.
 pub(super) fn document() -> String {
     let tables = tables();
@@ -25,6 +31,7 @@ pub(super) fn document() -> String {
                 let text = std::fs::read_to_string(example_path(name)).expect("an example");
                 let _ = writeln!(document, "```toml\n{}\n```", text.trim_end());
             }
+            Some(Directive::Generated) => document += GENERATED,
             None => document = document + line + "\n",
         }
     }
@@ -35,6 +42,8 @@ pub(super) fn document() -> String {
 pub(super) enum Directive<'a> {
     /// Keys of a table.
     Keys { table: &'a str, keys: Vec<&'a str> },
+    /// The note that the document is generated.
+    Generated,
     /// The environment variables of the keys outside of deployments.
     Variables,
     /// A file in `tests/examples`.
@@ -48,6 +57,7 @@ pub(super) fn directive(line: &str) -> Option<Directive<'_>> {
     let first = arguments.next().unwrap_or_default();
     Some(match name {
         "keys" => Directive::Keys { table: first, keys: arguments.collect() },
+        "generated" => Directive::Generated,
         "variables" => Directive::Variables,
         "example" => Directive::Example(first),
         name => panic!("unknown directive {name}"),

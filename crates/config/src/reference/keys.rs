@@ -101,7 +101,7 @@ impl Table {
 /// Returns the kinds that a key names, or all kinds of its table.
 fn key_kinds(schema: &Value, table: &'static [&'static str]) -> Vec<&'static str> {
     let Some(own) = schema.get("x-kinds") else { return table.to_vec() };
-    let own: Vec<_> = own.as_array().expect("a list").iter().map(|kind| text(kind)).collect();
+    let own: Vec<_> = own.as_array().expect("a list").iter().map(text).collect();
     assert!(own.iter().all(|kind| table.contains(kind)), "{own:?}");
     table.iter().copied().filter(|kind| own.contains(kind)).collect()
 }

@@ -26,7 +26,7 @@ macro_rules! text_schema {
 
 text_schema!(DurationText, "duration");
 text_schema!(DateText, "date");
-text_schema!(Part, "part");
+text_schema!(Part, "string");
 text_schema!(SecretText, "string");
 
 impl<Table: JsonSchema> JsonSchema for UrlOr<Table> {

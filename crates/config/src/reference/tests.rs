@@ -1,7 +1,5 @@
 //! Tests of the document: it is complete, and what it states is true.
 
-#![cfg(test)]
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
@@ -120,22 +118,31 @@ fn example_files_are_valid_and_of_their_kind() {
 }
 
 #[test]
-fn example_urls_are_valid() {
-    let urls: Vec<_> = TEMPLATE
-        .split(['`', ' ', '\n'])
-        .filter(|text| text.contains("://") && !text.contains(['[', '.', '"']) || is_example(text))
-        .filter(|text| !text.contains("PASSWORD") && !text.ends_with("://"))
-        .filter(|text| !text.starts_with("unix:///PATH"))
-        .collect();
-    assert!(urls.len() >= 8, "{urls:?}");
-    for url in urls {
-        urls::load(&[url.to_owned()]).expect(url);
+fn documented_urls_are_valid() {
+    let is_url =
+        |text: &&str| text.contains("://") && !text.contains("http") && *text != "redis://";
+    let mut kinds = BTreeSet::new();
+    let mut urls = 0;
+    for text in TEMPLATE.split(['`', ' ', '"', '\n']).filter(is_url) {
+        // A form with optional parts, an abbreviated form, or an example.
+        let forms = [without_optional_parts(text), text.replace("[/", "/").replace(['[', ']'], "")];
+        let forms = if text.contains("[USER") { forms.to_vec() } else { vec![text.to_owned()] };
+        for form in forms {
+            let url = form.replace("...", "HOST").replace("PORT", "7000");
+            if !url.ends_with("://") {
+                let settings = urls::load(std::slice::from_ref(&url)).expect(&url);
+                kinds.insert(settings.deployment.kind.label());
+                urls += 1;
+            }
+        }
     }
+    assert_eq!(kinds, BTreeSet::from(["sentinel", "static"]));
+    assert!(urls > 20, "{urls}");
 }
 
-/// Returns whether a text is the URL of an IP address.
-fn is_example(text: &str) -> bool {
-    ["redis://10.", "redis://[fd00", "sentinel://10."].iter().any(|start| text.starts_with(start))
+/// Removes the parts of a URL in brackets.
+fn without_optional_parts(form: &str) -> String {
+    form.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest)).collect()
 }
 
 /// Returns a valid deployment of a kind with as few keys as possible.
@@ -224,7 +231,8 @@ fn file_with_example(table: &Table, key: &Key, kind: &str) -> String {
 
 fn file_text(file: &Value) -> String {
     let lines = file.as_object().expect("a table").iter();
-    lines.map(|(key, value)| format!("{key} = {}\n", toml(value))).collect()
+    let lines: Vec<_> = lines.map(|(key, value)| format!("{key} = {}\n", toml(value))).collect();
+    lines.concat()
 }
 
 #[test]
@@ -243,9 +251,9 @@ fn example_of_every_key_is_valid_in_its_kinds_only() {
                 } else {
                     invalid += 1;
                     let error = result.expect_err(&context);
-                    let key = path_in_deployment(table.name, kind);
-                    let key = key.first().unwrap_or(&"deployment");
-                    assert!(error.contains(key), "{context}: {error}");
+                    let path = path_in_deployment(table.name, kind);
+                    let cause = path.first().unwrap_or(&key.name);
+                    assert!(error.contains(cause), "{context}: {error}");
                 }
             }
         }
@@ -253,63 +261,66 @@ fn example_of_every_key_is_valid_in_its_kinds_only() {
     assert!(valid > 200 && invalid > 60, "{valid} {invalid}");
 }
 
-/// Returns the effective configuration of a file.
-fn effective(settings: &Settings) -> Value {
-    Figment::from(Toml::string(&settings.effective())).extract().expect("TOML")
-}
-
 #[test]
 fn documented_defaults_are_the_effective_ones() {
     let files = Files::create();
     let mut defaults = 0;
     for kind in KINDS {
-        let mut minimal = minimal_deployment(kind);
-        let minimal_text = file_text(&json!({ "deployment": [minimal.clone()] }));
-        let without_tls = effective(&files.load(&minimal_text).expect(kind));
-        // The effective configuration has the table `tls` only if a URL uses TLS.
-        minimal["tls"] = json!({ "server_name": "redis.example" });
-        let text = file_text(&json!({ "deployment": [minimal] })).replace("redis://", "rediss://");
-        let text = text.replace(
-            "name = \"a\"",
-            if kind == "sentinel" { "name = \"a\", scheme = \"rediss\"" } else { "name = \"a\"" },
-        );
-        let with_tls = effective(&files.load(&text).expect(kind));
+        let minimal = minimal_deployment(kind);
+        let without_tls = load_effective(&files, &minimal);
+        let with_tls = load_effective(&files, &deployment_with_tls(kind));
         for table in tables() {
             let file = if table.name == "tls" { &with_tls } else { &without_tls };
-            let base = match table.name {
-                "file" => file.clone(),
-                "web" | "log" => file[table.name].clone(),
-                _ if !table.is_valid_in(kind) => continue,
-                _ => path_in_deployment(table.name, kind).iter().fold(
-                    file["deployment"][0].clone(),
-                    |value, step| match step.parse::<usize>() {
-                        Ok(index) => value[index].clone(),
-                        Err(_) => value[step].clone(),
-                    },
-                ),
+            let table_value = match table.name {
+                "file" => Some(file),
+                "web" | "log" => file.get(table.name),
+                _ if table.is_valid_in(kind) => {
+                    let path = path_in_deployment(table.name, kind);
+                    let pointer = [&["/deployment/0"], &path[..]].concat().join("/");
+                    file.pointer(&pointer)
+                }
+                _ => continue,
             };
             for key in table.keys.iter().filter(|key| key.kinds.contains(&kind)) {
+                if table.name == "deployment" && minimal.get(key.name).is_some() {
+                    continue;
+                }
                 defaults += u32::from(key.default().is_some());
-                check_default(&table, key, &base, &minimal_text);
+                check_default(&table, key, table_value);
             }
         }
     }
-    assert!(defaults > 40, "{defaults}");
+    assert!(defaults >= 50, "{defaults}");
+}
+
+/// Returns a deployment whose effective configuration has the table `tls`.
+fn deployment_with_tls(kind: &str) -> Value {
+    let mut deployment = minimal_deployment(kind);
+    deployment["tls"] = json!({ "server_name": "redis.example" });
+    match kind {
+        "static" => deployment["nodes"][0]["url"] = "rediss://10.0.0.5:6379".into(),
+        "sentinel" => deployment["scheme"] = "rediss".into(),
+        kind => deployment[kind][0]["url"] = "rediss://redis.example".into(),
+    }
+    deployment
+}
+
+/// Returns the effective configuration of a file with one deployment.
+fn load_effective(files: &Files, deployment: &Value) -> Value {
+    let text = file_text(&json!({ "deployment": [deployment] }));
+    let settings = files.load(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    Figment::from(Toml::string(&settings.effective())).extract().expect("TOML")
 }
 
 /// Checks the effective value of a key that is not in the file.
-fn check_default(table: &Table, key: &Key, effective: &Value, minimal: &str) {
-    let context = format!("{}.{}: {effective}", table.name, key.name);
-    let is_set = key.is_required
-        || minimal.contains(&format!("{} = ", key.name)) && table.name == "deployment";
-    // The default is the address, as the description states.
-    let is_derived_name = key.name == "name" && ["nodes", "server"].contains(&table.name);
-    // Required in the table.
-    let is_in_test = table.name == "tls" && key.name == "server_name";
-    if is_set || key.is_table() || is_derived_name || is_in_test {
-        return;
+fn check_default(table: &Table, key: &Key, effective: Option<&Value>) {
+    // The default is the address. The name of the server is in the deployment with TLS.
+    let is_described =
+        matches!((table.name, key.name), ("nodes" | "server", "name") | ("tls", "server_name"));
+    if !(key.is_required || key.is_table() || is_described) {
+        let actual = effective.and_then(|table| table.get(key.name));
+        assert_eq!(actual, key.default(), "{}.{}", table.name, key.name);
     }
-    assert_eq!(effective.get(key.name), key.default(), "{context}");
 }
 
 #[test]
@@ -320,12 +331,27 @@ fn derived_defaults_follow_the_interval() {
     {
         let mut deployment = minimal_deployment("static");
         deployment["interval"] = interval.into();
-        let text = file_text(&json!({ "deployment": [deployment] }));
-        let effective = effective(&files.load(&text).expect(interval));
+        let effective = load_effective(&files, &deployment);
         let deployment = &effective["deployment"][0];
         assert_eq!(
             (&deployment["deadline"], &deployment["down_after"]),
             (&json!(deadline), &json!(down_after))
         );
+    }
+}
+
+#[test]
+fn preset_has_the_documented_defaults() {
+    let files = Files::create();
+    let tables = tables();
+    let deployment = tables.iter().find(|table| table.name == "deployment").expect("a table");
+    let description = deployment.key("preset").description();
+    let mut minimal = minimal_deployment("static");
+    minimal["preset"] = "managed".into();
+    let effective = load_effective(&files, &minimal);
+    let effective = &effective["deployment"][0];
+    assert!(description.contains(&format!("interval = {}", toml(&effective["interval"]))));
+    for (key, value) in effective["cadence"].as_object().expect("a table") {
+        assert!(description.contains(&format!("{key} = {}", toml(value))), "{key}");
     }
 }
