@@ -2,7 +2,7 @@
 
 use client::{Address, Credentials, Endpoint, Password, Tls};
 use percent_encoding::percent_decode_str;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use crate::access::Access;
 
@@ -32,8 +32,12 @@ pub(crate) fn parse_with_port(
     defaults: &Access,
 ) -> Result<Endpoint, String> {
     let shown = redacted(text);
-    let url = Url::parse(text)
-        .map_err(|error| format!("invalid URL {shown:?}: {error}; {EXPECTED}; {ESCAPING}"))?;
+    let url = Url::parse(text).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => {
+            format!("invalid URL {shown:?}: missing scheme; {EXPECTED}")
+        }
+        error => format!("invalid URL {shown:?}: {error}; {EXPECTED}; {ESCAPING}"),
+    })?;
     let tcp = || {
         let host =
             host(&url).ok_or_else(|| format!("invalid URL {shown:?}: missing host; {EXPECTED}"))?;

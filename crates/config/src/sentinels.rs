@@ -128,8 +128,8 @@ pub(crate) fn from_urls(
     for url in urls {
         let SentinelUrl { server, master } = parse_url(url)?;
         if master_name.is_some_and(|other| other != master) {
-            return Err("all Sentinel URLs must name the same master, or none \
-                        to use all masters of the Sentinels"
+            return Err("all Sentinel URLs must have the same master, or none, \
+                        which means all masters of the Sentinels"
                 .to_owned());
         }
         master_name = Some(master);
