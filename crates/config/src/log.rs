@@ -3,20 +3,20 @@
 use clap::ValueEnum;
 use serde::Deserialize;
 
-/// Severity of a log line.
+/// Minimum severity of log lines.
 #[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Everything.
+    /// All details.
     Trace,
-    /// Details for debugging the exporter.
+    /// Details that help to debug the exporter.
     Debug,
-    /// Changes on the servers.
+    /// Changes on the servers and of the configuration.
     Info,
-    /// Conditions that may need attention.
+    /// Problems that may need attention.
     Warn,
-    /// Errors that need attention, for example a configuration that cannot be reloaded.
+    /// Failures that need operator action, such as an invalid configuration on reload.
     Error,
 }
 
@@ -32,7 +32,7 @@ pub enum LogFormat {
 }
 
 impl LogLevel {
-    /// Returns the value in the configuration.
+    /// Returns the value in the configuration file.
     pub const fn label(self) -> &'static str {
         match self {
             LogLevel::Trace => "trace",
@@ -45,7 +45,7 @@ impl LogLevel {
 }
 
 impl LogFormat {
-    /// Returns the value in the configuration.
+    /// Returns the value in the configuration file.
     pub const fn label(self) -> &'static str {
         match self {
             LogFormat::Logfmt => "logfmt",

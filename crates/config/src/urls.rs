@@ -28,7 +28,7 @@ pub(crate) fn load(urls: &[String]) -> Result<DeploymentSettings, ConfigError> {
     let settings = if urls.iter().all(|url| sentinels::is_sentinel_url(url)) {
         sentinel_deployment(&urls, credentials, &passwords)
     } else if urls.iter().any(|url| sentinels::is_sentinel_url(url)) {
-        Err("cannot mix URLs of nodes and Sentinels: list only the Sentinels, which report the nodes"
+        Err("cannot mix URLs of nodes and Sentinels: list only Sentinels, they report the nodes"
             .to_owned())
     } else {
         static_deployment(&urls, &Access { credentials, tls: None }, &passwords)

@@ -68,8 +68,8 @@ impl Fleet {
     }
 
     /// What is published.
-    pub fn board(&self) -> ViewRegistry {
-        self.publisher.board()
+    pub fn registry(&self) -> ViewRegistry {
+        self.publisher.registry()
     }
 
     /// Polls these deployments from here on, their rounds spread evenly over their interval. One whose settings did not change goes on as

@@ -226,7 +226,8 @@ pub(crate) fn evidence<const N: usize>(
     names: [&str; N],
 ) -> [String; N] {
     let finding = view.findings.iter().find(|finding| finding.kind == kind).expect("a finding");
-    names.map(|name| match finding.evidence.iter().find(|(other, _)| *other == name).expect(name) {
+    let values = finding.evidence.values();
+    names.map(|name| match values.iter().find(|(other, _)| *other == name).expect(name) {
         (_, Value::Number(number)) => number.to_string(),
         (_, Value::Text(text)) => text.clone(),
         (_, Value::List(list)) => list.join(", "),
