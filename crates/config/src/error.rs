@@ -6,15 +6,15 @@ use figment::error::{Actual, Kind};
 
 /// An error in the configuration, with the file and line, environment variable or flag it is in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {message}")]
+#[error("{location}: {message}")]
 pub struct ConfigError {
-    place: String,
+    location: String,
     message: String,
 }
 
 impl ConfigError {
-    pub(crate) fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
-        ConfigError { place: place.into(), message: message.into() }
+    pub(crate) fn new(location: impl Into<String>, message: impl Into<String>) -> Self {
+        ConfigError { location: location.into(), message: message.into() }
     }
 }
 

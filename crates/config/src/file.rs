@@ -144,8 +144,8 @@ impl Document {
     /// Adds the file and line to an error.
     fn error(&self, KeyError { path, message }: &KeyError) -> ConfigError {
         let line = location::line(&self.text, path).map(|line| format!(":{line}"));
-        let place = format!("{}{}: {}", self.name, line.unwrap_or_default(), path.join("."));
-        ConfigError::new(place, message)
+        let location = format!("{}{}: {}", self.name, line.unwrap_or_default(), path.join("."));
+        ConfigError::new(location, message)
     }
 }
 

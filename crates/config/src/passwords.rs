@@ -20,20 +20,20 @@ struct NodePassword {
 /// Reads the file. Returns an empty map if there is none.
 pub(crate) fn load(path: Option<&str>) -> Result<PasswordMap, ConfigError> {
     let Some(path) = path else { return Ok(PasswordMap::default()) };
-    let place = format!("REDIS_PASSWORD_FILE: {path}");
+    let location = format!("REDIS_PASSWORD_FILE: {path}");
     let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError::new(&place, format!("cannot read the file: {error}")))?;
+        .map_err(|error| ConfigError::new(&location, format!("cannot read the file: {error}")))?;
     // The message of the parser may quote the text, so it is not shown.
     let map: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|error| {
         ConfigError::new(
-            format!("{place}:{}", error.line()),
+            format!("{location}:{}", error.line()),
             "invalid JSON: expected a map from URL to password, \
              such as {\"redis://host:port\": \"password\"}",
         )
     })?;
     let entry = |(url, password): (String, String)| {
         let endpoint = address::parse(&url, &Access::default())
-            .map_err(|message| ConfigError::new(&place, message))?;
+            .map_err(|message| ConfigError::new(&location, message))?;
         let address = endpoint.to_string();
         Ok(NodePassword { username: endpoint.credentials.username, address, password })
     };

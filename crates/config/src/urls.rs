@@ -15,7 +15,7 @@ const DEFAULT_URL: &str = "redis://localhost:6379";
 /// Returns the deployment `default` of URLs of the command line. If there are none, uses
 /// `REDIS_ADDR` or [`DEFAULT_URL`].
 pub(crate) fn load(urls: &[String]) -> Result<DeploymentSettings, ConfigError> {
-    let (place, urls) = match environment("REDIS_ADDR").filter(|_| urls.is_empty()) {
+    let (location, urls) = match environment("REDIS_ADDR").filter(|_| urls.is_empty()) {
         Some(url) => ("REDIS_ADDR", vec![url]),
         None if urls.is_empty() => ("default", vec![DEFAULT_URL.to_owned()]),
         None => ("command line", urls.to_vec()),
@@ -33,7 +33,7 @@ pub(crate) fn load(urls: &[String]) -> Result<DeploymentSettings, ConfigError> {
     } else {
         static_deployment(&urls, &Access { credentials, tls: None }, &passwords)
     };
-    settings.map_err(|message| ConfigError::new(place, message))
+    settings.map_err(|message| ConfigError::new(location, message))
 }
 
 fn sentinel_deployment(
