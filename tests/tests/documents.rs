@@ -86,13 +86,35 @@ fn blocks() -> Vec<Block> {
     blocks
 }
 
+/// Replaces the paths of secrets and of a certificate authority by those of files that exist.
+fn with_existing_files(text: &str, directory: &Path) -> String {
+    let (secret, authority) = (directory.join("secret"), directory.join("ca.pem"));
+    std::fs::write(&secret, "secret\n").expect("a file");
+    let mut text = text.to_owned();
+    for path in ["/run/secrets/redis", "/run/secrets/sentinel"] {
+        text = text.replace(path, &secret.display().to_string());
+    }
+    if text.contains("/etc/rolecall/ca.pem") {
+        let output = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+            .args(["-nodes", "-subj", "/CN=ca", "-keyout", "/dev/null", "-out"])
+            .arg(&authority)
+            .output()
+            .expect("openssl");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        text = text.replace("/etc/rolecall/ca.pem", &authority.display().to_string());
+    }
+    text
+}
+
 /// Returns an error if the block is not valid in its language.
 fn check(block: &Block) -> Result<(), String> {
     match &*block.language {
         "toml" => {
             let directory = tempfile::tempdir().expect("a directory");
             let file = directory.path().join("rolecall.toml");
-            std::fs::write(&file, &block.text).expect("a file");
+            let text = with_existing_files(&block.text, directory.path());
+            std::fs::write(&file, text).expect("a file");
             Settings::check(&file).map(drop).map_err(|error| error.to_string())
         }
         "yaml" => serde_yaml_ng::Deserializer::from_str(&block.text)
@@ -162,6 +184,10 @@ fn an_invalid_block_is_reported() {
 fn every_relative_link_has_a_target() {
     let mut broken = Vec::new();
     for name in files(&["md"]) {
+        // The links of this template are those of the file that is generated from it.
+        if name == "crates/config/src/reference/configuration.md" {
+            continue;
+        }
         let text = read(&name);
         let folder = Path::new(&name).parent().expect("a folder").to_owned();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
