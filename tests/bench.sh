@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures what watching costs, and prints a table. By hand: it takes some eight minutes, and wants a quiet machine.
+# Measures the cost of monitoring and prints a table. Run it manually: it takes about eight minutes
+# and needs an idle machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tests/setup.sh

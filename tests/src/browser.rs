@@ -1,4 +1,5 @@
-//! A real browser without a window. It is spoken to by Chromium's `DevTools` protocol over a pipe, which needs no library and no port.
+//! Headless Chromium, controlled with the `DevTools` protocol over a pipe. The pipe needs no
+//! library and no port.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -12,29 +13,31 @@ use tempfile::TempDir;
 
 use crate::eventually;
 
-/// The longest that the browser may take to answer, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout for a reply of the browser, long enough for a busy machine.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A browser with one page.
+/// Running browser with one page.
 pub struct Browser {
     process: Child,
     input: ChildStdin,
     output: Receiver<Value>,
     calls: u64,
     session: Option<String>,
-    /// What it told by itself, in order.
-    told: Vec<Value>,
+    /// The `DevTools` events so far, in order.
+    events: Vec<Value>,
     _profile: TempDir,
 }
 
 impl Browser {
-    /// Starts it.
+    /// Starts the browser.
     pub fn start() -> Self {
-        let profile = tempfile::tempdir().expect("a directory");
+        let profile = tempfile::tempdir().expect("cannot create a directory");
         let mut command = Command::new("sh");
-        // The protocol is spoken on the descriptors 3 and 4.
+        // With `--remote-debugging-pipe`, Chromium reads from descriptor 3 and writes to descriptor
+        // 4.
         command.args(["-c", "exec chromium \"$@\" 3<&0 4>&1 >/dev/null 2>&1", "chromium"]);
-        // Root has no sandbox, and the pages are our own. Nothing is to be looked up elsewhere.
+        // Chromium has no sandbox when it runs as root, and the pages are trusted. It must not send
+        // requests of its own.
         command.args([
             "--headless",
             "--no-sandbox",
@@ -48,9 +51,10 @@ impl Browser {
             "--remote-debugging-pipe",
         ]);
         command.arg(format!("--user-data-dir={}", profile.path().display()));
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh");
-        let input = process.stdin.take().expect("piped");
-        let stdout = BufReader::new(process.stdout.take().expect("piped"));
+        let mut process =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cannot run sh");
+        let input = process.stdin.take().expect("the stream is piped");
+        let stdout = BufReader::new(process.stdout.take().expect("the stream is piped"));
         let (sender, output) = channel();
         std::thread::spawn(move || {
             for message in stdout.split(0).map_while(Result::ok) {
@@ -66,7 +70,7 @@ impl Browser {
             output,
             calls: 0,
             session: None,
-            told: Vec::new(),
+            events: Vec::new(),
             _profile: profile,
         };
         let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
@@ -81,21 +85,23 @@ impl Browser {
         browser
     }
 
-    /// Opens a page, and waits until it is loaded.
+    /// Opens a page, and waits for its `load` event.
     #[track_caller]
     pub fn open(&mut self, url: &str) {
         let before = self.count("Page.loadEventFired");
         let opened = self.call("Page.navigate", &json!({ "url": url }));
         assert!(opened["errorText"].is_null(), "{url}: {opened}");
-        eventually(PATIENCE, url, || (self.count("Page.loadEventFired") > before).then_some(()));
+        eventually(REPLY_TIMEOUT, url, || {
+            (self.count("Page.loadEventFired") > before).then_some(())
+        });
     }
 
-    /// Lets pages run scripts, or not.
+    /// Enables or disables scripts on pages.
     pub fn allow_scripts(&mut self, allowed: bool) {
         self.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !allowed }));
     }
 
-    /// What an expression of its language comes to on the page.
+    /// Evaluates a JavaScript expression on the page, and returns its value.
     #[track_caller]
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let arguments =
@@ -105,7 +111,8 @@ impl Browser {
         result["result"]["value"].take()
     }
 
-    /// The text that a reader sees in the first element of a selector; nothing where there is none.
+    /// Returns the visible text of the first element that matches a CSS selector; empty if none
+    /// matches.
     #[track_caller]
     pub fn text(&mut self, selector: &str) -> String {
         let text =
@@ -113,26 +120,26 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Waits until an expression is true on the page.
+    /// Waits until a JavaScript expression is true on the page, and returns the time waited.
     #[track_caller]
     pub fn until(&mut self, limit: Duration, expression: &str) -> Duration {
         eventually(limit, expression, || (self.evaluate(expression) == true).then_some(())).1
     }
 
-    /// Prefers a colour scheme: `light` or `dark`.
-    pub fn prefer(&mut self, scheme: &str) {
+    /// Sets the preferred colour scheme: `light` or `dark`.
+    pub fn prefer_color_scheme(&mut self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.call("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    /// Gives the window a size.
+    /// Sets the size of the viewport, in CSS pixels.
     pub fn resize(&mut self, width: u32, height: u32) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    /// Goes to the next element by the keyboard.
+    /// Presses the Tab key.
     pub fn tab(&mut self) {
         for kind in ["rawKeyDown", "keyUp"] {
             self.call(
@@ -142,40 +149,44 @@ impl Browser {
         }
     }
 
-    /// The page as a PNG: the whole of it, or what the window shows.
-    pub fn picture(&mut self, whole: bool) -> Vec<u8> {
-        let picture =
+    /// Takes a screenshot as PNG, of the whole page or of the viewport.
+    pub fn screenshot(&mut self, whole: bool) -> Vec<u8> {
+        let screenshot =
             self.call("Page.captureScreenshot", &json!({ "captureBeyondViewport": whole }));
-        BASE64_STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("base64")
+        BASE64_STANDARD
+            .decode(screenshot["data"].as_str().expect("no data in the reply"))
+            .expect("invalid base64")
     }
 
-    /// Where it sent requests so far.
+    /// Returns the URLs of all requests so far.
     pub fn requests(&mut self) -> Vec<String> {
-        self.told("Network.requestWillBeSent")
-            .map(|told| told["request"]["url"].to_string().trim_matches('"').to_owned())
+        self.events("Network.requestWillBeSent")
+            .map(|event| event["request"]["url"].to_string().trim_matches('"').to_owned())
             .collect()
     }
 
-    /// What it complained about so far: violations of the policy, errors, exceptions.
-    pub fn complaints(&mut self) -> Vec<String> {
+    /// Returns the problems so far: violations of the content security policy, log entries and
+    /// exceptions.
+    pub fn errors(&mut self) -> Vec<String> {
         let kinds = ["Log.entryAdded", "Runtime.exceptionThrown", "Audits.issueAdded"];
         kinds
             .into_iter()
-            .flat_map(|kind| self.told(kind).map(ToString::to_string).collect::<Vec<_>>())
+            .flat_map(|kind| self.events(kind).map(ToString::to_string).collect::<Vec<_>>())
             .collect()
     }
 
     fn count(&mut self, kind: &str) -> usize {
-        self.told(kind).count()
+        self.events(kind).count()
     }
 
-    /// What it told of a kind.
-    fn told<'a>(&'a mut self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.told.extend(self.output.try_iter());
-        self.told.iter().filter(move |told| told["method"] == kind).map(|told| &told["params"])
+    /// Returns the parameters of all events with this method.
+    fn events<'a>(&'a mut self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.events.extend(self.output.try_iter());
+        let events = self.events.iter();
+        events.filter(move |event| event["method"] == kind).map(|event| &event["params"])
     }
 
-    /// Has it do something, and gives what that comes to.
+    /// Calls a method of the protocol, and returns its result.
     #[track_caller]
     fn call(&mut self, method: &str, arguments: &Value) -> Value {
         self.calls += 1;
@@ -185,24 +196,24 @@ impl Browser {
         }
         self.input
             .write_all(format!("{message}\0").as_bytes())
-            .expect("chromium, which tests/setup.sh installs");
+            .expect("cannot write to chromium; tests/setup.sh installs it");
         loop {
-            let mut answer = self
+            let mut message = self
                 .output
-                .recv_timeout(PATIENCE)
+                .recv_timeout(REPLY_TIMEOUT)
                 .unwrap_or_else(|error| panic!("{method}: {error}"));
-            if answer["id"] == self.calls {
-                assert!(answer["error"].is_null(), "{method}: {answer}");
-                return answer["result"].take();
+            if message["id"] == self.calls {
+                assert!(message["error"].is_null(), "{method}: {message}");
+                return message["result"].take();
             }
-            self.told.push(answer);
+            self.events.push(message);
         }
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The browser may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,26 +1,26 @@
-//! A Redis Cluster on real servers, each a process of its own.
+//! Redis Cluster of real server processes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{Place, Server, Wire, eventually};
+use crate::{Connection, Host, Server, eventually};
 
-/// How many slots a cluster has.
+/// Number of slots in a cluster.
 const SLOTS: u16 = 16_384;
 
-/// Long enough for nodes to hear of one another, also on a busy machine.
+/// Timeout for cluster nodes to agree, long enough for a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a cluster is to be.
+/// Parameters of a [`Cluster`].
 #[derive(Debug, Clone)]
 pub struct ClusterSetup {
     /// One of the [`VERSIONS`](crate::VERSIONS).
     pub version: &'static str,
-    /// How many masters, which share the slots as `redis-cli --cluster create` has it.
+    /// Number of masters. The slots are divided as `redis-cli --cluster create` divides them.
     pub masters: usize,
-    /// How many replicas each of them has.
+    /// Number of replicas of each master.
     pub replicas: usize,
-    /// More lines for the configuration of all nodes.
+    /// Additional configuration lines for all nodes.
     pub options: String,
 }
 
@@ -30,44 +30,45 @@ impl Default for ClusterSetup {
     }
 }
 
-/// A Redis Cluster. What is lost on a kill is nothing: all nodes have an append-only file.
+/// Running Redis Cluster. All nodes have an append-only file, so a killed node keeps its data.
 pub struct Cluster {
-    /// Those that began as masters, in the order of their slots, then the replicas, shard by shard.
+    /// The initial masters in the order of their slots, then the replicas, shard by shard.
     pub nodes: Vec<Server>,
     ids: Vec<String>,
     setup: ClusterSetup,
 }
 
-/// A node in CLUSTER NODES.
+/// Line of CLUSTER NODES.
 #[derive(Debug, Clone)]
-pub struct Mapped {
-    /// Its name for ever.
+pub struct ClusterNode {
+    /// The node ID.
     pub id: String,
-    /// Its host and port.
+    /// The host and the port.
     pub address: String,
-    /// As they are written.
+    /// The flags, for example `myself`, `master` and `fail?`.
     pub flags: Vec<String>,
-    /// The id of its master, of a replica.
+    /// The node ID of the master; only for a replica.
     pub master: Option<String>,
-    /// Its slots, as first and last of each range.
+    /// The slot ranges, as first and last slot.
     pub slots: Vec<(u16, u16)>,
 }
 
 impl Cluster {
-    /// Starts a cluster on the loopback interface, and waits until all of it works.
+    /// Starts a cluster on the loopback interface, and waits until it is healthy.
     pub fn start(setup: &ClusterSetup) -> Self {
-        Self::start_at(setup, &[Place::loopback()])
+        Self::start_at(setup, &[Host::loopback()])
     }
 
-    /// Starts its nodes at these places, each in turn: first the masters.
-    pub fn start_at(setup: &ClusterSetup, places: &[Place]) -> Self {
+    /// Starts a cluster on these hosts, and waits until it is healthy. The hosts are assigned
+    /// round-robin, to the masters first.
+    pub fn start_at(setup: &ClusterSetup, places: &[Host]) -> Self {
         let mut cluster = Cluster { nodes: Vec::new(), ids: Vec::new(), setup: setup.clone() };
         for place in places.iter().cycle().take(setup.masters * (1 + setup.replicas)) {
             cluster.launch(place);
         }
         let bound = |shard: usize| {
             u16::try_from((usize::from(SLOTS) * shard * 2 + setup.masters) / (2 * setup.masters))
-                .expect("a slot")
+                .expect("the slot exceeds 16 bits")
         };
         for (shard, master) in cluster.nodes[..setup.masters].iter().enumerate() {
             let (first, last) = (bound(shard), bound(shard + 1) - 1);
@@ -77,10 +78,10 @@ impl Cluster {
                     .into_iter()
                     .chain(slots.iter().map(String::as_str))
                     .collect();
-                assert_eq!(master.ask(&command), ["OK"]);
+                assert_eq!(master.execute(&command), ["OK"]);
             } else {
                 assert_eq!(
-                    master.ask(&[
+                    master.execute(&[
                         "CLUSTER",
                         "ADDSLOTSRANGE",
                         &first.to_string(),
@@ -90,7 +91,7 @@ impl Cluster {
                 );
             }
             assert_eq!(
-                master.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(shard + 1).to_string()]),
+                master.execute(&["CLUSTER", "SET-CONFIG-EPOCH", &(shard + 1).to_string()]),
                 ["OK"]
             );
         }
@@ -100,20 +101,21 @@ impl Cluster {
         for node in setup.masters..cluster.nodes.len() {
             cluster.replicate(node, (node - setup.masters) / setup.replicas);
         }
-        cluster.until_works();
+        cluster.until_healthy();
         cluster
     }
 
-    /// Adds a replica of a node, and waits until all know it.
+    /// Adds a replica of a node, waits until the cluster is healthy, and returns the index of the
+    /// replica.
     pub fn add_replica(&mut self, master: usize) -> usize {
-        let node = self.launch(&Place::loopback());
+        let node = self.launch(&Host::loopback());
         self.meet(node);
         self.replicate(node, master);
-        self.until_works();
+        self.until_healthy();
         node
     }
 
-    fn launch(&mut self, place: &Place) -> usize {
+    fn launch(&mut self, place: &Host) -> usize {
         let options =
             "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n";
         let server = Server::start(
@@ -123,16 +125,16 @@ impl Cluster {
             &(options.to_owned() + &self.setup.options),
             None,
         );
-        self.ids.push(server.ask(&["CLUSTER", "MYID"]).concat());
+        self.ids.push(server.execute(&["CLUSTER", "MYID"]).concat());
         self.nodes.push(server);
         self.nodes.len() - 1
     }
 
     fn meet(&self, node: usize) {
         let Server { host, port, .. } = &self.nodes[node];
-        assert_eq!(self.nodes[0].ask(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
-        eventually(LIMIT, "it is met", || {
-            self.map(node)
+        assert_eq!(self.nodes[0].execute(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
+        eventually(LIMIT, "the new node completes the handshake", || {
+            self.nodes_seen_by(node)
                 .iter()
                 .any(|entry| {
                     entry.id == self.ids[0] && !entry.flags.contains(&"handshake".to_owned())
@@ -141,155 +143,168 @@ impl Cluster {
         });
     }
 
-    /// Makes a node a replica of another, as soon as it knows it.
+    /// Makes a node a replica of another node. Waits until the node knows its new master.
     pub fn replicate(&self, node: usize, master: usize) {
-        eventually(LIMIT, "it knows its master to be", || {
-            (self.nodes[node].ask(&["CLUSTER", "REPLICATE", &self.ids[master]]) == ["OK"])
+        eventually(LIMIT, "CLUSTER REPLICATE succeeds", || {
+            (self.nodes[node].execute(&["CLUSTER", "REPLICATE", &self.ids[master]]) == ["OK"])
                 .then_some(())
         });
     }
 
-    /// The name that the cluster has for a node.
+    /// Returns the node ID.
     pub fn id(&self, node: usize) -> &str {
         &self.ids[node]
     }
 
-    /// What a node knows of all; nothing if it does not answer.
-    pub fn map(&self, node: usize) -> Vec<Mapped> {
-        let text = self.nodes[node].try_ask(&["CLUSTER", "NODES"]).unwrap_or_default().concat();
-        // One that loads its data answers nothing else.
+    /// Returns the nodes in CLUSTER NODES of a node; none if the node does not reply.
+    pub fn nodes_seen_by(&self, node: usize) -> Vec<ClusterNode> {
+        let text = self.nodes[node].try_execute(&["CLUSTER", "NODES"]).unwrap_or_default().concat();
+        // A node that loads its data replies with an error.
         text.lines()
             .filter(|line| !line.starts_with("-LOADING"))
-            .map(|line| Mapped::parse(line).unwrap_or_else(|| panic!("no node: {line}")))
+            .map(|line| {
+                ClusterNode::parse(line)
+                    .unwrap_or_else(|| panic!("invalid line in CLUSTER NODES: {line}"))
+            })
             .collect()
     }
 
-    /// The fields of CLUSTER INFO of a node.
+    /// Returns the fields of CLUSTER INFO of a node; none if the node does not reply.
     pub fn info(&self, node: usize) -> BTreeMap<String, String> {
-        let text = self.nodes[node].try_ask(&["CLUSTER", "INFO"]).unwrap_or_default().concat();
+        let text = self.nodes[node].try_execute(&["CLUSTER", "INFO"]).unwrap_or_default().concat();
         text.lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(field, value)| (field.to_owned(), value.to_owned()))
             .collect()
     }
 
-    /// The place of the node of an address.
+    /// Returns the index of the node with this address.
     #[track_caller]
-    pub fn place_of(&self, address: &str) -> usize {
-        self.nodes.iter().position(|node| node.address() == address).expect("one of its nodes")
+    pub fn index_of(&self, address: &str) -> usize {
+        self.nodes
+            .iter()
+            .position(|node| node.address() == address)
+            .expect("no node has this address")
     }
 
-    /// The place of the node that serves a slot, as another says.
-    pub fn owner_by(&self, node: usize, slot: u16) -> Option<usize> {
-        let serves = |entry: &&Mapped| {
+    /// Returns the index of the node that serves a slot according to CLUSTER NODES of `node`.
+    pub fn owner_according_to(&self, node: usize, slot: u16) -> Option<usize> {
+        let serves = |entry: &&ClusterNode| {
             entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
         };
-        let map = self.map(node);
+        let map = self.nodes_seen_by(node);
         let owner = map.iter().find(serves)?;
         self.ids.iter().position(|id| *id == owner.id)
     }
 
-    /// The place of the node that serves a slot, as the first to answer says.
+    /// Returns the index of the node that serves a slot according to the first node that knows one.
     #[track_caller]
     pub fn owner(&self, slot: u16) -> usize {
         (0..self.nodes.len())
-            .find_map(|node| self.owner_by(node, slot))
-            .expect("somebody serves it")
+            .find_map(|node| self.owner_according_to(node, slot))
+            .expect("no node serves the slot")
     }
 
-    /// The places of the nodes that follow one, as it says itself.
+    /// Returns the indexes of the replicas of a master according to its own CLUSTER NODES.
     pub fn replicas_of(&self, master: usize) -> Vec<usize> {
-        let map = self.map(master);
-        let followers = map.iter().filter(|entry| entry.master.as_ref() == Some(&self.ids[master]));
-        followers.filter_map(|entry| self.ids.iter().position(|id| *id == entry.id)).collect()
+        let map = self.nodes_seen_by(master);
+        let replicas = map.iter().filter(|entry| entry.master.as_ref() == Some(&self.ids[master]));
+        replicas.filter_map(|entry| self.ids.iter().position(|id| *id == entry.id)).collect()
     }
 
-    /// Waits until all nodes hold the cluster for working, know all others, and all replicas follow their master.
+    /// Waits until all nodes report the cluster state `ok` and know all other nodes, and all
+    /// replicas are connected to their master.
     #[track_caller]
-    pub fn until_works(&self) {
-        eventually(LIMIT, "the cluster works", || {
-            (0..self.nodes.len()).all(|node| self.is_well(node)).then_some(())
+    pub fn until_healthy(&self) {
+        eventually(LIMIT, "the cluster is healthy", || {
+            (0..self.nodes.len()).all(|node| self.is_healthy(node)).then_some(())
         });
     }
 
-    fn is_well(&self, node: usize) -> bool {
-        let (map, info) = (self.map(node), self.info(node));
+    fn is_healthy(&self, node: usize) -> bool {
+        let (map, info) = (self.nodes_seen_by(node), self.info(node));
         let is = |field: &str, value: &str| info.get(field).is_some_and(|found| found == value);
-        let sound = |entry: &Mapped| {
+        let has_no_failure = |entry: &ClusterNode| {
             entry.flags.iter().all(|flag| ["myself", "master", "slave"].contains(&flag.as_str()))
         };
-        let followers = map.iter().filter(|entry| entry.master.is_some()).count();
-        let replicas = self.nodes.len() - self.setup.masters;
+        let replicas = map.iter().filter(|entry| entry.master.is_some()).count();
+        let expected_replicas = self.nodes.len() - self.setup.masters;
         let fields = self.nodes[node].replication();
-        let follows = fields.get("role").is_some_and(|role| role == "master")
+        let is_connected = fields.get("role").is_some_and(|role| role == "master")
             || fields.get("master_link_status").is_some_and(|link| link == "up");
         let own = map.iter().find(|entry| entry.flags.contains(&"myself".to_owned()));
-        let attached = map
+        let own_replicas = map
             .iter()
             .filter(|entry| {
                 entry.master.is_some() && entry.master.as_ref() == own.map(|own| &own.id)
             })
             .count();
         map.len() == self.nodes.len()
-            && map.iter().all(sound)
-            && followers == replicas
+            && map.iter().all(has_no_failure)
+            && replicas == expected_replicas
             && is("cluster_state", "ok")
             && is("cluster_slots_ok", "16384")
-            && follows
-            && fields.get("connected_slaves").is_some_and(|count| *count == attached.to_string())
+            && is_connected
+            && fields
+                .get("connected_slaves")
+                .is_some_and(|count| *count == own_replicas.to_string())
     }
 
-    /// Waits until another node than this serves the slot, in the words of all nodes but it, and gives its place.
+    /// Waits until all nodes except `before` agree that another node serves the slot and that node
+    /// is a master. Returns the index of the new owner.
     #[track_caller]
     pub fn until_failed_over(&self, limit: Duration, before: usize, slot: u16) -> usize {
         let moved = || {
             let mut others = (0..self.nodes.len())
                 .filter(|node| *node != before)
-                .map(|node| self.owner_by(node, slot));
+                .map(|node| self.owner_according_to(node, slot));
             let first = others.next()?.filter(|owner| *owner != before)?;
             let agreed =
                 others.all(|owner| owner == Some(first)) && self.nodes[first].role()? == "master";
             agreed.then_some(first)
         };
-        eventually(limit, "failed over", moved).0
+        eventually(limit, "another node serves the slot", moved).0
     }
 
-    /// Has a replica take over from its master, as planned.
+    /// Starts a manual failover to this replica.
     #[track_caller]
     pub fn failover(&self, replica: usize) {
-        assert_eq!(self.nodes[replica].ask(&["CLUSTER", "FAILOVER"]), ["OK"]);
+        assert_eq!(self.nodes[replica].execute(&["CLUSTER", "FAILOVER"]), ["OK"]);
     }
 
-    /// Has all others forget a node.
+    /// Makes all other nodes forget a node.
     #[track_caller]
     pub fn forget(&self, node: usize) {
-        // Within a minute, or they hear of it again.
+        // CLUSTER FORGET bans a node ID for one minute. All nodes must forget it within that time,
+        // or gossip adds it again.
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
-            assert_eq!(self.nodes[other].ask(&["CLUSTER", "FORGET", &self.ids[node]]), ["OK"]);
+            assert_eq!(self.nodes[other].execute(&["CLUSTER", "FORGET", &self.ids[node]]), ["OK"]);
         }
     }
 
-    /// Begins to move a slot to another node.
+    /// Starts to migrate a slot: sets it to importing on the target and to migrating on the source.
     #[track_caller]
-    pub fn begin_to_move(&self, slot: u16, from: usize, to: usize) {
+    pub fn start_slot_migration(&self, slot: u16, from: usize, to: usize) {
         let slot = slot.to_string();
         assert_eq!(
-            self.nodes[to].ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]),
+            self.nodes[to].execute(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.ids[from]]),
             ["OK"]
         );
         assert_eq!(
-            self.nodes[from].ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]),
+            self.nodes[from].execute(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.ids[to]]),
             ["OK"]
         );
     }
 
-    /// Moves the keys of a slot, and makes the other node serve it.
+    /// Completes the migration of a slot: moves the keys, and assigns the slot to the target on all
+    /// masters.
     #[track_caller]
-    pub fn end_move(&self, slot: u16, from: usize, to: usize) {
+    pub fn finish_slot_migration(&self, slot: u16, from: usize, to: usize) {
         let (slot, target) = (slot.to_string(), &self.nodes[to]);
-        let mut source = self.nodes[from].connect().expect("a connection");
+        let mut source = self.nodes[from].connect().expect("cannot connect");
         loop {
-            let keys = source.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).expect("keys");
+            let keys =
+                source.execute(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).expect("no reply");
             if keys.is_empty() {
                 break;
             }
@@ -297,13 +312,16 @@ impl Cluster {
             let command = ["MIGRATE", &target.host, &port, "", "0", "5000", "KEYS"];
             let command: Vec<_> =
                 command.into_iter().chain(keys.iter().map(String::as_str)).collect();
-            assert_eq!(source.ask(&command).expect("a reply"), ["OK"]);
+            assert_eq!(source.execute(&command).expect("no reply"), ["OK"]);
         }
-        // First who takes it, then who gives it, so that it is never nobody's.
+        // Assign the slot on the target first, then on the source. Otherwise no node serves it in
+        // between.
         let others = (0..self.setup.masters).filter(|node| ![from, to].contains(node));
         for node in [to, from].into_iter().chain(others) {
-            // Who has heard that its last slot is gone is a replica by then.
-            let reply = self.nodes[node].ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]);
+            // A master that learned by gossip that it lost its last slot is a replica now, and
+            // refuses SETSLOT.
+            let reply =
+                self.nodes[node].execute(&["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]]);
             assert!(
                 reply == ["OK"] || reply == ["-ERR Please use SETSLOT only with masters."],
                 "{reply:?}"
@@ -311,46 +329,52 @@ impl Cluster {
         }
     }
 
-    /// Moves slots to another node, one after the other, as `redis-cli --cluster reshard` does.
+    /// Migrates slots one by one, as `redis-cli --cluster reshard` does.
     #[track_caller]
     pub fn move_slots(&self, slots: std::ops::RangeInclusive<u16>, from: usize, to: usize) {
         for slot in slots {
-            self.begin_to_move(slot, from, to);
-            self.end_move(slot, from, to);
+            self.start_slot_migration(slot, from, to);
+            self.finish_slot_migration(slot, from, to);
         }
     }
 
-    /// Writes that many keys of its own, each where it belongs.
+    /// Writes this many keys with a prefix, each to the node that serves its slot.
     #[track_caller]
     pub fn write(&self, prefix: &str, keys: u32) {
-        let mut wires: BTreeMap<usize, Wire> = BTreeMap::new();
-        let owners: Vec<_> =
-            self.map(self.owner(0)).into_iter().filter(|entry| !entry.slots.is_empty()).collect();
+        let mut connections: BTreeMap<usize, Connection> = BTreeMap::new();
+        let owners: Vec<_> = self
+            .nodes_seen_by(self.owner(0))
+            .into_iter()
+            .filter(|entry| !entry.slots.is_empty())
+            .collect();
         for key in (0..keys).map(|key| format!("{prefix}{key}")) {
             let slot = slot_of(&key);
             let owner = owners.iter().find(|entry| {
                 entry.slots.iter().any(|(first, last)| (*first..=*last).contains(&slot))
             });
-            let place = self.place_of(&owner.expect("somebody serves it").address);
-            let wire = wires
-                .entry(place)
-                .or_insert_with(|| self.nodes[place].connect().expect("a connection"));
+            let index = self.index_of(&owner.expect("no node serves the slot of the key").address);
+            let wire = connections
+                .entry(index)
+                .or_insert_with(|| self.nodes[index].connect().expect("cannot connect"));
             assert_eq!(
-                wire.ask(&["SET", &key, "1"]).expect("a reply"),
+                wire.execute(&["SET", &key, "1"]).expect("no reply"),
                 ["OK"],
-                "{key} on {}",
-                self.nodes[place].address()
+                "cannot write {key} to {}",
+                self.nodes[index].address()
             );
         }
     }
 
-    /// How many keys all masters have.
+    /// Returns the number of keys on all masters.
     pub fn keys(&self) -> u64 {
         let masters = self.nodes.iter().filter(|node| node.role().as_deref() == Some("master"));
-        masters.map(|master| master.ask(&["DBSIZE"])[0].parse::<u64>().expect("a number")).sum()
+        masters
+            .map(|master| master.execute(&["DBSIZE"])[0].parse::<u64>().expect("not a number"))
+            .sum()
     }
 
-    /// A deployment of that name that is told of these of its nodes, with more keys behind.
+    /// Returns a `[[deployment]]` section of this cluster with these nodes as seeds, followed by
+    /// more keys.
     pub fn deployment(&self, name: &str, seeds: &[usize], more: &str) -> String {
         let urls: Vec<_> =
             seeds.iter().map(|seed| format!("'{}'", self.nodes[*seed].url())).collect();
@@ -358,7 +382,7 @@ impl Cluster {
     }
 }
 
-impl Mapped {
+impl ClusterNode {
     fn parse(line: &str) -> Option<Self> {
         let words: Vec<_> = line.split(' ').collect();
         let (address, _) = words.get(1)?.split_once('@')?;
@@ -366,7 +390,7 @@ impl Mapped {
             let (first, last) = word.split_once('-').unwrap_or((word, word));
             Some((first.parse().ok()?, last.parse().ok()?))
         };
-        Some(Mapped {
+        Some(ClusterNode {
             id: words[0].to_owned(),
             address: address.to_owned(),
             flags: words.get(2)?.split(',').map(str::to_owned).collect(),
@@ -376,7 +400,7 @@ impl Mapped {
     }
 }
 
-/// The slot of a key without braces: its CRC-16.
+/// Returns the slot of a key without a hash tag: its CRC-16 modulo the number of slots.
 fn slot_of(key: &str) -> u16 {
     let crc = key.bytes().fold(0_u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
@@ -391,15 +415,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_where_servers_have_them() {
-        // As the specification has it, and CLUSTER KEYSLOT.
+    fn slots_are_those_of_cluster_keyslot() {
+        // The check value of the cluster specification, and a reply of CLUSTER KEYSLOT.
         assert_eq!(slot_of("123456789"), 0x31C3);
         assert_eq!(slot_of("foo"), 12_182);
     }
 
     #[test]
-    fn a_cluster_is_formed_and_moved_and_fails_over() {
-        // The suite has the other versions.
+    fn a_cluster_forms_migrates_slots_and_fails_over() {
+        // The test suite covers the other versions.
         for version in ["redis-5.0.6", "redis-6.2.14", "redis-8.2.3"] {
             let mut cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });
             let owners: Vec<_> = [0, 5460, 5461, 10_922, 10_923, 16_383]
@@ -414,11 +438,11 @@ mod tests {
             assert_eq!((cluster.owner(5480), cluster.owner(5481), cluster.keys()), (0, 1, 1000));
             cluster.failover(3);
             assert_eq!(cluster.until_failed_over(LIMIT, 0, 0), 3);
-            cluster.until_works();
+            cluster.until_healthy();
             cluster.nodes[2].kill();
             assert_eq!(cluster.until_failed_over(LIMIT, 2, 16_000), 5);
             cluster.nodes[2].restart();
-            cluster.until_works();
+            cluster.until_healthy();
             assert_eq!(
                 (cluster.nodes[2].role().as_deref(), cluster.keys()),
                 (Some("slave"), 1000),

@@ -1,4 +1,4 @@
-//! The real daemon.
+//! The daemon as a separate process.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,56 +10,56 @@ use ureq::http::{HeaderName, HeaderValue};
 
 use crate::{Process, Redis, Signal, Stopwatch, eventually};
 
-/// `rolecall serve`, on a port of its own.
+/// Running `rolecall serve` with a free port.
 pub struct Daemon {
-    /// The port of its web server, on 127.0.0.1.
+    /// The port of its HTTP server on 127.0.0.1.
     pub port: u16,
     process: Process,
-    /// Its configuration, if it was given one.
+    /// The configuration file, if it was started with one.
     file: Option<ConfigFile>,
 }
 
-/// A configuration file, which can be written anew.
+/// Temporary configuration file that can be overwritten.
 pub struct ConfigFile(TempDir);
 
 impl ConfigFile {
-    /// Writes this text to a new one.
+    /// Creates a file with this text.
     pub fn new(text: &str) -> Self {
-        let file = ConfigFile(tempfile::tempdir().expect("a directory"));
+        let file = ConfigFile(tempfile::tempdir().expect("cannot create a directory"));
         file.write(text);
         file
     }
 
-    /// Replaces the text.
+    /// Overwrites the file with this text.
     pub fn write(&self, text: &str) {
-        std::fs::write(self.path(), text).expect("a file");
+        std::fs::write(self.path(), text).expect("cannot write a file");
     }
 
-    /// Where it is, as an argument.
+    /// Returns the path of the file.
     pub fn path(&self) -> String {
         self.0.path().join("rolecall.toml").display().to_string()
     }
 }
 
-/// An answer of its web server.
+/// Response of the HTTP server of the daemon.
 pub struct Response {
-    /// The status.
+    /// The HTTP status code.
     pub status: u16,
-    /// The header `Content-Type`.
+    /// The header `Content-Type`; empty if absent.
     pub content_type: String,
-    /// All headers, by their names in lower case.
+    /// All headers by lower-case name.
     pub headers: BTreeMap<String, String>,
-    /// The text, decompressed.
+    /// The decompressed body.
     pub text: String,
-    /// Time from asking to the end of the text.
+    /// Time from the request to the end of the body.
     pub took: Duration,
 }
 
 impl Daemon {
-    /// The binary that was built beside the tests.
+    /// Returns the path of the `rolecall` binary in the target directory of the tests.
     pub fn binary() -> PathBuf {
-        let test = std::env::current_exe().expect("the path of the test");
-        // target/PROFILE/deps for a test, target/PROFILE for a program.
+        let test = std::env::current_exe().expect("cannot read the path of the test");
+        // Tests run from target/PROFILE/deps, programs from target/PROFILE.
         let binary = test
             .ancestors()
             .skip(1)
@@ -74,47 +74,48 @@ impl Daemon {
         Self::run(&mut Command::new(Self::binary()), arguments)
     }
 
-    /// Starts it through another command, which runs the binary with the arguments that follow.
+    /// Starts `rolecall serve` with a prepared command, to which the arguments are appended, and
+    /// waits until it listens.
     pub fn run(command: &mut Command, arguments: &[&str]) -> Self {
         Self::run_at(command, 0, arguments)
     }
 
-    fn run_at(command: &mut Command, port_asked: u16, arguments: &[&str]) -> Self {
+    fn run_at(command: &mut Command, requested_port: u16, arguments: &[&str]) -> Self {
         command
-            .args(["serve", "--web.listen-address", &format!("127.0.0.1:{port_asked}")])
+            .args(["serve", "--web.listen-address", &format!("127.0.0.1:{requested_port}")])
             .args(arguments);
         let mut process = Process::start(command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
-            assert!(process.ended().is_none(), "rolecall ended: {:?}", process.log());
+            assert!(process.exit_status().is_none(), "rolecall exited: {:?}", process.log());
             process.log().iter().find_map(|line| port(line))
         });
         Daemon { port, process, file: None }
     }
 
-    /// Starts it on these nodes, and waits until it is ready.
+    /// Starts `rolecall serve` with these node URLs or arguments, and waits until it is ready.
     pub fn serve(nodes: &[&str]) -> Self {
         let daemon = Self::start(nodes);
         daemon.until_ready();
         daemon
     }
 
-    /// Starts it on these servers, and waits until it is ready.
+    /// Starts `rolecall serve` for these servers, and waits until it is ready.
     pub fn watch(servers: &[&Redis]) -> Self {
         let urls: Vec<_> = servers.iter().map(|server| server.url()).collect();
         Self::serve(&urls.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Starts it with this text as its configuration, and waits until it is ready.
+    /// Starts `rolecall serve` with this configuration, and waits until it is ready.
     pub fn configured(text: &str) -> Self {
         Self::configured_at(text, 0)
     }
 
-    /// The same with more arguments.
+    /// Does the same as [`Self::configured`], with additional arguments.
     pub fn configured_with(text: &str, arguments: &[&str]) -> Self {
         Self::run_on(ConfigFile::new(text), 0, arguments)
     }
 
-    /// The same on a given port, as one that starts again.
+    /// Does the same as [`Self::configured`] on a given port, as after a restart.
     pub fn configured_at(text: &str, port: u16) -> Self {
         Self::run_on(ConfigFile::new(text), port, &[])
     }
@@ -131,13 +132,13 @@ impl Daemon {
         daemon
     }
 
-    /// Writes its configuration anew, of which it is not told.
+    /// Overwrites the configuration file. The daemon does not reload it.
     #[track_caller]
     pub fn rewrite(&self, text: &str) {
-        self.file.as_ref().expect("a configuration").write(text);
+        self.file.as_ref().expect("the daemon has no configuration file").write(text);
     }
 
-    /// Has it read another configuration.
+    /// Overwrites the configuration file, and makes the daemon reload it with SIGHUP.
     #[track_caller]
     pub fn reload(&self, text: &str) {
         self.rewrite(text);
@@ -150,7 +151,7 @@ impl Daemon {
         });
     }
 
-    /// Asks its web server.
+    /// Sends a GET request with this `Accept` header, with a timeout of 10 s.
     pub fn get(&self, path: &str, accept: &str) -> Response {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -163,7 +164,12 @@ impl Daemon {
             .header("Accept", accept)
             .call()
             .expect(path);
-        let text = response.body_mut().with_config().limit(1 << 30).read_to_string().expect("text");
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(1 << 30)
+            .read_to_string()
+            .expect("the body is not text");
         let took = begun.elapsed();
         let header = |(name, value): (&HeaderName, &HeaderValue)| {
             (name.to_string(), value.to_str().unwrap_or_default().to_owned())
@@ -173,49 +179,50 @@ impl Daemon {
         Response { status: response.status().as_u16(), content_type, headers, text, took }
     }
 
-    /// The id of its process.
+    /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// What it logged so far.
+    /// Returns the log lines so far.
     pub fn log(&self) -> Vec<String> {
         self.process.log()
     }
 
-    /// The logged lines about one kind of event.
-    pub fn logged(&self, event: &str) -> Vec<String> {
-        let word = format!(" event={event}");
-        self.log().into_iter().filter(|line| line.contains(&word)).collect()
+    /// Returns the log lines that have this value in the field `event`.
+    pub fn logged_events(&self, event: &str) -> Vec<String> {
+        let field = format!(" event={event}");
+        self.log().into_iter().filter(|line| line.contains(&field)).collect()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Waits for its end.
+    /// Waits until the process exits, and returns the exit status and the time waited.
     #[track_caller]
     pub fn end(&mut self, limit: Duration) -> (ExitStatus, Duration) {
         self.process.end(limit)
     }
 }
 
-/// The part of a configuration that has these servers as one deployment; more of its keys may follow.
+/// Returns a `[[deployment]]` section with these servers as its nodes. Callers may append more
+/// keys.
 pub fn deployment(name: &str, servers: &[&Redis]) -> String {
     let nodes: Vec<_> =
         servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
     format!("[[deployment]]\nname = '{name}'\nnodes = [{}]\n", nodes.join(", "))
 }
 
-/// The port in the line that says where it listens, in either format of log lines.
+/// Returns the port from the log line about the listening address, in either log format.
 fn port(line: &str) -> Option<u16> {
     let after = line.contains("listening").then(|| line.split("127.0.0.1:").nth(1)).flatten()?;
     after.trim_end_matches(['"', '}', ' ']).parse().ok()
 }
 
 impl Drop for Daemon {
-    /// Whatever was tested: the daemon must not have panicked meanwhile.
+    /// Fails every test during which the daemon panicked.
     fn drop(&mut self) {
         let log = self.log();
         let panicked = log.iter().find(|line| line.contains("panicked at"));

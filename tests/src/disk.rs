@@ -1,4 +1,4 @@
-//! Disks that are full, and disks that fail.
+//! Full disks and failing disks.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -7,36 +7,36 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A small disk of its own, as long as the value lives.
+/// Small tmpfs, mounted as long as the value lives. Mounting needs root.
 pub struct Disk(TempDir);
 
 impl Disk {
-    /// Mounts one that holds that many megabytes.
-    pub fn of(megabytes: u32) -> Self {
-        let disk = Disk(tempfile::tempdir().expect("a directory"));
+    /// Mounts a tmpfs of this size.
+    pub fn with_megabytes(megabytes: u32) -> Self {
+        let disk = Disk(tempfile::tempdir().expect("cannot create a directory"));
         let size = format!("size={megabytes}m");
         let status = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &size, "rolecall-test"])
             .arg(disk.path())
             .status()
-            .expect("mount");
-        assert!(status.success(), "mounting needs root");
+            .expect("cannot run mount");
+        assert!(status.success(), "mount failed: it needs root");
         disk
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// The same, as an option of a server.
+    /// Returns the mount point as text, for the options of a server.
     pub fn folder(&self) -> String {
         self.path().display().to_string()
     }
 
-    /// Leaves no byte free.
+    /// Writes a ballast file until no space is left.
     pub fn fill(&self) {
-        let mut ballast = File::create(self.ballast()).expect("a file");
+        let mut ballast = File::create(self.ballast()).expect("cannot write a file");
         let full = loop {
             if let Err(error) = ballast.write_all(&[0; 4096]) {
                 break error;
@@ -45,9 +45,9 @@ impl Disk {
         assert_eq!(full.kind(), ErrorKind::StorageFull);
     }
 
-    /// Takes back what [`Disk::fill`] did.
+    /// Removes the ballast file of [`Disk::fill`].
     pub fn free(&self) {
-        std::fs::remove_file(self.ballast()).expect("the ballast");
+        std::fs::remove_file(self.ballast()).expect("cannot remove the ballast file");
     }
 
     fn ballast(&self) -> PathBuf {
@@ -57,7 +57,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: a server that still runs must not keep the mount.
+        // Unmount lazily, since a server may still have files open.
         let status = Command::new("umount").arg("--lazy").arg(self.path()).status();
         assert!(
             status.is_ok_and(|status| status.success()) || std::thread::panicking(),
@@ -67,17 +67,18 @@ impl Drop for Disk {
     }
 }
 
-/// What stands between a server and the system: as long as it is told to, every fsync fails with EIO or takes its time, or every fork does.
-pub struct Shim(TempDir);
+/// `LD_PRELOAD` library that injects faults into a server: fsync fails with EIO, fsync is slow, or
+/// fork is slow.
+pub struct FaultInjector(TempDir);
 
-impl Shim {
+impl FaultInjector {
     const SHIM: &str = r#"
         #define _GNU_SOURCE
         #include <dlfcn.h>
         #include <errno.h>
         #include <stdlib.h>
         #include <unistd.h>
-        static int meddle(int fd, const char *name) {
+        static int injected(int fd, const char *name) {
             const char *fails = getenv("FSYNC_FAILS"), *slow = getenv("FSYNC_SLOW");
             if (slow && access(slow, F_OK) == 0) sleep(6);
             if (fails && access(fails, F_OK) == 0) { errno = EIO; return -1; }
@@ -88,14 +89,14 @@ impl Shim {
             if (slow && access(slow, F_OK) == 0) sleep(2);
             return ((pid_t (*)(void)) dlsym(RTLD_NEXT, "fork"))();
         }
-        int fsync(int fd) { return meddle(fd, "fsync"); }
-        int fdatasync(int fd) { return meddle(fd, "fdatasync"); }
+        int fsync(int fd) { return injected(fd, "fsync"); }
+        int fdatasync(int fd) { return injected(fd, "fdatasync"); }
     "#;
 
-    /// Builds it. It does nothing yet.
+    /// Compiles the library. No fault is active at first.
     pub fn build() -> Self {
-        let shim = Shim(tempfile::tempdir().expect("a directory"));
-        std::fs::write(shim.at("shim.c"), Self::SHIM).expect("a file");
+        let shim = FaultInjector(tempfile::tempdir().expect("cannot create a directory"));
+        std::fs::write(shim.at("shim.c"), Self::SHIM).expect("cannot write a file");
         let mut compiler = Command::new("cc");
         compiler.args([
             "-shared",
@@ -106,11 +107,11 @@ impl Shim {
             &shim.at("shim.c"),
             "-ldl",
         ]);
-        assert!(compiler.status().expect("cc").success(), "the shim does not compile");
+        assert!(compiler.status().expect("cannot run cc").success(), "the shim does not compile");
         shim
     }
 
-    /// The environment of the server that it stands before.
+    /// Returns the environment variables that load the library into a server.
     pub fn environment(&self) -> [(&'static str, String); 4] {
         let [library, fails, slow, slow_fork] =
             ["shim.so", "fails", "slow", "slow_fork"].map(|file| self.at(file));
@@ -122,25 +123,25 @@ impl Shim {
         ]
     }
 
-    /// Every fsync fails from now on.
+    /// Makes every fsync fail with EIO.
     pub fn fail_fsync(&self) {
-        File::create(self.at("fails")).expect("a flag");
+        File::create(self.at("fails")).expect("cannot create the flag file");
     }
 
-    /// Every fsync takes six seconds from now on.
+    /// Makes every fsync take six seconds longer.
     pub fn slow_fsync(&self) {
-        File::create(self.at("slow")).expect("a flag");
+        File::create(self.at("slow")).expect("cannot create the flag file");
     }
 
-    /// Every fork takes two seconds from now on, as that of a large process may.
+    /// Makes every fork take two seconds longer, as for a process with much memory.
     pub fn slow_fork(&self) {
-        File::create(self.at("slow_fork")).expect("a flag");
+        File::create(self.at("slow_fork")).expect("cannot create the flag file");
     }
 
-    /// All is fine again.
-    pub fn mend(&self) {
+    /// Deactivates all faults.
+    pub fn clear_faults(&self) {
         for flag in ["fails", "slow", "slow_fork"] {
-            // It may not be raised.
+            // The flag file exists only if the fault is active.
             let _ = std::fs::remove_file(self.at(flag));
         }
     }

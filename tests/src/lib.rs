@@ -1,22 +1,22 @@
-//! The testbed: real servers, the real daemon, and what they say. Whatever it starts ends with the value that holds it.
+//! Testbed of the end-to-end tests: starts real servers and the real daemon, and reads their state.
+//! Dropping a value stops the process that it started.
 
 #![expect(
     clippy::missing_panics_doc,
-    reason = "a testbed that cannot do its work fails the test, everywhere"
+    reason = "every function of the testbed panics to fail the test"
 )]
 
-mod answers;
+mod alert_pipeline;
 mod browser;
 mod cluster;
+mod command_proxy;
+mod connection;
 mod daemon;
+mod daemon_state;
 mod disk;
 mod findings;
-mod group;
 mod name_server;
-mod namespaces;
-mod pager;
 mod parsers;
-mod peer;
 mod ports;
 mod process;
 mod prometheus;
@@ -24,41 +24,45 @@ mod promql;
 mod redis;
 mod redis_exporter;
 mod redis_py;
+mod replicated_primary;
 mod samples;
-mod sentinels;
+mod sentinel_deployment;
 mod server;
-mod tap;
+mod split_network;
+mod stub_server;
 mod wait;
-mod wire;
 
 use std::path::PathBuf;
 
+pub use alert_pipeline::{AlertPipeline, Notification, TIME_DIVISOR};
 pub use browser::Browser;
-pub use cluster::{Cluster, ClusterSetup, Mapped};
+pub use cluster::{Cluster, ClusterNode, ClusterSetup};
+pub use command_proxy::{CommandProxy, Rewrites, Traffic};
+pub use connection::{CLIENT_NAME, Connection, SentinelEvent, SentinelSubscription, Writer};
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
-pub use disk::{Disk, Shim};
-pub use findings::{Found, diagnose, diagnose_urls, has};
-pub use group::{pair, trio};
+pub use disk::{Disk, FaultInjector};
+pub use findings::{Findings, diagnose, diagnose_urls, has_finding};
 pub use name_server::NameServer;
-pub use namespaces::{Place, Side, Sides};
-pub use pager::{Notified, Pager, SCALE};
 pub use parsers::{open_metrics_parser, promtool};
-pub use peer::{Peer, Proxy, until_info};
 pub use ports::free_port;
-pub use process::{Process, Signal, processor_time, resident_kilobytes};
+pub use process::{Process, Signal, processor_seconds, resident_kilobytes};
 pub use prometheus::Prometheus;
-pub use promql::Metrics;
+pub use promql::CatalogMetrics;
 pub use redis::{Redis, VERSIONS};
 pub use redis_exporter::RedisExporter;
-pub use redis_py::RedisPy;
+pub use redis_py::RedisPyClient;
+pub use replicated_primary::{primary_with_replica, primary_with_two_replicas};
 pub use samples::Samples;
-pub use sentinels::{Group, MASTER, Setup, monitored, watched_deployment};
+pub use sentinel_deployment::{
+    MASTER, SentinelDeployment, SentinelSetup, monitor_options, sentinel_deployment,
+};
 pub use server::Server;
-pub use tap::{Rewrites, Seen, Tap};
+pub use split_network::{Host, Side, SplitNetwork};
+pub use stub_server::{Proxy, StubServer, serve_until_info};
 pub use wait::{SECOND, Stopwatch, eventually, pause, until_ok};
-pub use wire::{Heard, Listener, NAME, Wire, Writer};
 
-/// Where `tests/setup.sh` puts what no Debian package holds.
+/// Returns the directory in which `tests/setup.sh` installs everything that Debian does not
+/// package.
 pub fn installed() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/testbed")
 }

@@ -1,27 +1,27 @@
-//! Ports for servers.
+//! Free ports for servers.
 
 use std::net::TcpListener;
 use std::ops::Range;
 use std::sync::Mutex;
 
-/// The first of all. They stay below 20,000: a cluster node takes the port 10,000 above its own as well, and those that the system gives to
-/// connections begin above both.
+/// The first port of the first block. All ports are below 20,000, since a cluster node also uses
+/// the port 10,000 above its own, and both must be below the ephemeral port range.
 const FIRST: u16 = 10_000;
 
-/// Ports are taken in blocks; who listens at the first of a block has all of it.
+/// Number of ports per block. The process that listens on the first port of a block owns the block.
 const BLOCK: u16 = 200;
 const BLOCKS: u16 = 50;
 
-/// A port of the loopback interface that nobody listens on. No two tests get the same one, be they of one process or of several that run at
-/// the same time.
+/// Returns an unused port of the loopback interface. Two tests never get the same port, in one
+/// process or in several processes at the same time.
 pub fn free_port() -> u16 {
     static PORTS: Mutex<Ports> = Mutex::new(Ports::new());
-    PORTS.lock().expect("ports").take()
+    PORTS.lock().expect("a thread panicked").take()
 }
 
-/// The blocks of a process.
+/// Port blocks of one process.
 struct Ports {
-    /// What is left of the last.
+    /// The unused ports of the last block.
     left: Range<u16>,
     held: Vec<TcpListener>,
 }
@@ -42,7 +42,7 @@ impl Ports {
             let mut blocks = (0..BLOCKS).map(|block| FIRST + block * BLOCK);
             let (first, held) = blocks
                 .find_map(|first| Some((first, listener(first)?)))
-                .expect("a free block of ports");
+                .expect("no free block of ports");
             self.left = first + 1..first + BLOCK;
             self.held.push(held);
         }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processes_that_run_at_the_same_time_share_no_port() {
+    fn concurrent_processes_get_different_ports() {
         let (mut one, mut other) = (Ports::new(), Ports::new());
         let ports: BTreeSet<_> = (0..250).flat_map(|_| [one.take(), other.take()]).collect();
         assert_eq!(ports.len(), 500);

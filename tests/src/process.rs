@@ -1,4 +1,4 @@
-//! A process that ends with the value that holds it.
+//! Child processes that are killed on drop.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -7,44 +7,44 @@ use std::time::Duration;
 
 use crate::eventually;
 
-/// A process, and what it wrote to standard error and standard output.
+/// Child process and its output. It is killed when the value is dropped.
 pub struct Process {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// A signal.
+/// Signal for a process.
 #[derive(Debug, Clone, Copy)]
 pub enum Signal {
-    /// Ask it to stop.
+    /// SIGTERM: asks the process to exit.
     Term,
-    /// End it at once.
+    /// SIGKILL: kills the process at once.
     Kill,
-    /// Freeze it.
+    /// SIGSTOP: freezes the process.
     Stop,
-    /// Let it go on.
+    /// SIGCONT: continues a frozen process.
     Cont,
-    /// As Ctrl-C does.
+    /// SIGINT: Ctrl-C.
     Int,
-    /// Ask it to read its configuration again.
+    /// SIGHUP: asks the process to reload its configuration.
     Hangup,
 }
 
 impl Process {
-    /// Starts it.
+    /// Starts the command, and collects its standard output and standard error.
     pub fn start(command: &mut Command) -> Self {
         let spawned =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| {
-            panic!("{command:?}: {error}; tests/run.sh installs what is needed")
+            panic!("cannot run {command:?}: {error}; tests/setup.sh installs the required programs")
         });
         let log = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().expect("piped"), &log);
-        collect(child.stderr.take().expect("piped"), &log);
+        collect(child.stdout.take().expect("the stream is piped"), &log);
+        collect(child.stderr.take().expect("the stream is piped"), &log);
         Process { child, log }
     }
 
-    /// Sends a signal to this process, by its id.
+    /// Sends a signal to this process.
     pub fn signal(&self, signal: Signal) {
         let name = match signal {
             Signal::Term => "-TERM",
@@ -54,36 +54,39 @@ impl Process {
             Signal::Int => "-INT",
             Signal::Hangup => "-HUP",
         };
-        let status =
-            Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
-        assert!(status.success(), "kill {name}");
+        let status = Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .expect("cannot run kill");
+        assert!(status.success(), "kill {name} failed");
     }
 
-    /// What it wrote so far, line by line.
+    /// Returns the lines of its output so far.
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().expect("the log").clone()
+        self.log.lock().expect("a thread panicked").clone()
     }
 
-    /// Its id.
+    /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, if it did.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("the state of a child")
+    /// Returns the exit status, or nothing while the process runs.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("cannot wait for the process")
     }
 
-    /// Waits for its end.
+    /// Waits until the process exits, and returns the exit status and the time waited.
     #[track_caller]
     pub fn end(&mut self, limit: Duration) -> (ExitStatus, Duration) {
-        eventually(limit, "the process ends", || self.ended())
+        eventually(limit, "the process exits", || self.exit_status())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; a stopped one must be killed, not asked.
+        // The process may have exited already. SIGKILL also ends a frozen process; SIGTERM does
+        // not.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -93,22 +96,27 @@ fn collect(stream: impl Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            log.lock().expect("the log").push(line);
+            log.lock().expect("a thread panicked").push(line);
         }
     });
 }
 
-/// Processor time that a process used so far, seconds.
-pub fn processor_time(id: u32) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("a process");
-    let fields: Vec<_> = text.rsplit_once(") ").expect("a name").1.split(' ').collect();
-    // Ticks of 10 ms in user and in kernel mode.
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("ticks") / 100.0).sum()
+/// Returns the processor time that a process has used, in seconds.
+pub fn processor_seconds(id: u32) -> f64 {
+    let text =
+        std::fs::read_to_string(format!("/proc/{id}/stat")).expect("cannot read the process");
+    let fields: Vec<_> = text.rsplit_once(") ").expect("no process name").1.split(' ').collect();
+    // The fields utime and stime, in ticks of 10 ms.
+    fields[11..13]
+        .iter()
+        .map(|ticks| ticks.parse::<f64>().expect("invalid number of ticks") / 100.0)
+        .sum()
 }
 
-/// Resident memory of a process, kilobytes.
+/// Returns the resident memory of a process, in kilobytes.
 pub fn resident_kilobytes(id: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("resident memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    let text =
+        std::fs::read_to_string(format!("/proc/{id}/status")).expect("cannot read the process");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is missing");
+    line.trim().trim_end_matches(" kB").parse().expect("not a number")
 }

@@ -1,4 +1,4 @@
-//! A real Prometheus.
+//! Prometheus server.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{Process, eventually, free_port};
 
-/// A real Prometheus.
+/// Running Prometheus server.
 pub struct Prometheus {
     port: u16,
     _process: Process,
@@ -16,7 +16,8 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it with a job for each of these names and addresses, each scraped every second, and waits until it is ready.
+    /// Starts Prometheus with a job for each of these names and ports of 127.0.0.1, scraped every
+    /// second. Waits until Prometheus is ready.
     pub fn start(jobs: &[(&str, u16)]) -> Self {
         let job = |(job, port): &(&str, u16)| {
             format!(
@@ -28,14 +29,14 @@ impl Prometheus {
             "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs: [ {} ]\n",
             jobs.join(", ")
         );
-        Self::configured(tempfile::tempdir().expect("a directory"), &text, &[])
+        Self::configured(tempfile::tempdir().expect("cannot create a directory"), &text, &[])
     }
 
-    /// Starts it with this configuration and more arguments in a directory, which may have files that are named there, and waits until it
-    /// is ready.
+    /// Starts Prometheus with this configuration and additional arguments, and waits until it is
+    /// ready. `directory` may contain files to which the configuration refers.
     pub(crate) fn configured(directory: TempDir, text: &str, arguments: &[&str]) -> Self {
         let file = directory.path().join("prometheus.yml");
-        std::fs::write(&file, text).expect("the configuration");
+        std::fs::write(&file, text).expect("cannot write the configuration");
         let port = free_port();
         let mut command = Command::new("prometheus");
         command
@@ -51,7 +52,8 @@ impl Prometheus {
         prometheus
     }
 
-    /// The value of an instant query with one result.
+    /// Returns the value of an instant query; nothing without a result. Panics if there are several
+    /// results.
     pub fn query(&self, expression: &str) -> Option<f64> {
         let answer = self.data("query", &[("query", expression)])?;
         let result = answer["result"].as_array()?;
@@ -59,7 +61,7 @@ impl Prometheus {
         result.first()?["value"][1].as_str()?.parse().ok()
     }
 
-    /// What it says of the target of a job: health and the last error.
+    /// Returns the health and the last error of the target of a job.
     pub fn target(&self, job: &str) -> Option<(String, String)> {
         let answer = self.data("targets", &[])?;
         let target = answer["activeTargets"]
@@ -69,10 +71,10 @@ impl Prometheus {
         Some((target["health"].as_str()?.to_owned(), target["lastError"].as_str()?.to_owned()))
     }
 
-    /// Names of families and their types, as it understood them.
+    /// Returns the names and types of all metric families.
     pub fn types(&self) -> Vec<(String, String)> {
-        let answer = self.data("metadata", &[]).expect("metadata");
-        let families = answer.as_object().expect("families");
+        let answer = self.data("metadata", &[]).expect("no metadata");
+        let families = answer.as_object().expect("the metadata is not an object");
         families
             .iter()
             .map(|(name, about)| {
@@ -81,15 +83,15 @@ impl Prometheus {
             .collect()
     }
 
-    /// What its API answers, if it does.
+    /// Returns the field `data` of an API response; nothing if the request fails.
     pub(crate) fn data(&self, what: &str, parameters: &[(&str, &str)]) -> Option<Value> {
         let text = fetch(self.port, &format!("/api/v1/{what}"), parameters)?;
-        let mut answer: Value = serde_json::from_str(&text).expect("JSON");
+        let mut answer: Value = serde_json::from_str(&text).expect("invalid JSON");
         Some(answer["data"].take())
     }
 }
 
-/// The text at a path of a server on this machine, if it has one.
+/// Returns the body of a successful GET request to a port of 127.0.0.1.
 pub(crate) fn fetch(port: u16, path: &str, parameters: &[(&str, &str)]) -> Option<String> {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();

@@ -1,39 +1,41 @@
-//! Expressions of rules and dashboards, held against the metric tables.
+//! Checks of the expressions in rules and dashboards against the metric tables of the crate
+//! `catalog`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use catalog::MetricKind;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
 
-/// What Prometheus itself knows, and gives to every series.
-const PROMETHEUS: [&str; 3] = ["instance", "job", "pod"];
+/// Target labels, which Prometheus adds to every series.
+const TARGET_LABELS: [&str; 3] = ["instance", "job", "pod"];
 
-/// Series that Prometheus makes itself.
-const OWN_SERIES: [&str; 2] = ["up", "ALERTS"];
+/// Series that Prometheus generates.
+const PROMETHEUS_SERIES: [&str; 2] = ["up", "ALERTS"];
 
-/// Functions that mean something for counters only.
-const OF_COUNTERS: [&str; 4] = ["rate", "irate", "increase", "resets"];
+/// Functions that are meaningful only for counters.
+const COUNTER_FUNCTIONS: [&str; 4] = ["rate", "irate", "increase", "resets"];
 
-/// Functions that only ask whether there are samples.
-const OF_PRESENCE: [&str; 4] =
+/// Functions that depend only on the presence of samples, not on their values.
+const PRESENCE_FUNCTIONS: [&str; 4] =
     ["absent", "absent_over_time", "present_over_time", "count_over_time"];
 
-/// Our metrics: their type and labels.
-pub struct Metrics(BTreeMap<&'static str, (MetricKind, Vec<&'static str>)>);
+/// Types and labels of Rolecall's metrics, by name.
+pub struct CatalogMetrics(BTreeMap<&'static str, (MetricKind, Vec<&'static str>)>);
 
-impl Metrics {
-    /// All in the tables.
+impl CatalogMetrics {
+    /// Returns all metrics in the tables.
     pub fn all() -> Self {
         let mut metrics = BTreeMap::new();
         for (theme, subject, entry) in catalog::entries() {
-            // In clusters, those about one data set.
+            // In clusters, metrics about the topology also have the label `shard`.
             let shard: &[&str] = if theme == "topology" { &["shard"] } else { &[] };
             metrics.insert(entry.name, (entry.kind(), [subject, shard, entry.labels].concat()));
         }
-        Metrics(metrics)
+        CatalogMetrics(metrics)
     }
 
-    /// What is wrong with an expression: it does not parse, names what is not in the tables, or treats a type as another one.
+    /// Returns the errors in an expression: it does not parse, refers to an unknown metric or
+    /// label, or uses a metric as another type.
     pub fn problems(&self, expression: &str) -> Vec<String> {
         let mut problems = Vec::new();
         match parser::parse(expression) {
@@ -43,7 +45,7 @@ impl Metrics {
         problems
     }
 
-    /// The metrics that an expression reads.
+    /// Returns the names of the metrics in an expression.
     pub fn read(&self, expression: &str) -> BTreeSet<String> {
         let mut read = BTreeSet::new();
         if let Ok(parsed) = parser::parse(expression) {
@@ -54,41 +56,45 @@ impl Metrics {
 
     fn walk(&self, expression: &Expr, problems: &mut Vec<String>) {
         selectors(expression, &mut |selector, function| {
-            problems.extend(self.of_selector(selector, function));
+            problems.extend(self.selector_problems(selector, function));
         });
         groupings(expression, &mut |label| {
             if !self.is_label(label) {
-                problems.push(format!("the label {label:?} is on no series"));
+                problems.push(format!("no series has the label {label:?}"));
             }
         });
     }
 
-    fn of_selector(&self, selector: &VectorSelector, function: Option<&str>) -> Vec<String> {
+    fn selector_problems(&self, selector: &VectorSelector, function: Option<&str>) -> Vec<String> {
         let Some(name) = selector.name.as_deref() else {
-            return vec!["a selector without a metric".to_owned()];
+            return vec!["selector without a metric name".to_owned()];
         };
-        if OWN_SERIES.contains(&name) {
+        if PROMETHEUS_SERIES.contains(&name) {
             return Vec::new();
         }
         let Some((kind, labels)) = self.0.get(name) else {
-            return vec![format!("{name} is not in the tables")];
+            return vec![format!("unknown metric {name}")];
         };
         let mut problems = Vec::new();
         for matcher in &selector.matchers.matchers {
             if !labels.contains(&matcher.name.as_str())
-                && !PROMETHEUS.contains(&matcher.name.as_str())
+                && !TARGET_LABELS.contains(&matcher.name.as_str())
             {
                 problems.push(format!("{name} has no label {:?}", matcher.name));
             }
         }
-        let over_counter = function.is_some_and(|function| OF_COUNTERS.contains(&function));
-        let asks_presence = function.is_some_and(|function| OF_PRESENCE.contains(&function));
+        let in_counter_function =
+            function.is_some_and(|function| COUNTER_FUNCTIONS.contains(&function));
+        let in_presence_function =
+            function.is_some_and(|function| PRESENCE_FUNCTIONS.contains(&function));
         match kind {
-            MetricKind::Counter if !over_counter && !asks_presence => {
-                problems.push(format!("{name} is a counter, read without its increase"));
+            MetricKind::Counter if !in_counter_function && !in_presence_function => {
+                problems
+                    .push(format!("{name} is a counter, but is not used with rate or increase"));
             }
-            MetricKind::Gauge | MetricKind::Info if over_counter => {
-                problems.push(format!("{name} is no counter, but its increase is read"));
+            MetricKind::Gauge | MetricKind::Info if in_counter_function => {
+                let function = function.unwrap_or_default();
+                problems.push(format!("{name} is not a counter, but is used with {function}()"));
             }
             _ => {}
         }
@@ -96,16 +102,16 @@ impl Metrics {
     }
 
     fn is_label(&self, label: &str) -> bool {
-        PROMETHEUS.contains(&label) || self.0.values().any(|(_, labels)| labels.contains(&label))
+        TARGET_LABELS.contains(&label) || self.0.values().any(|(_, labels)| labels.contains(&label))
     }
 }
 
-/// Every selector, with the function that it is the argument of.
+/// Calls `found` with each selector and the function whose argument it is.
 fn selectors(expression: &Expr, found: &mut dyn FnMut(&VectorSelector, Option<&str>)) {
-    below(expression, None, found);
+    selectors_in(expression, None, found);
 }
 
-fn below(
+fn selectors_in(
     expression: &Expr,
     function: Option<&str>,
     found: &mut dyn FnMut(&VectorSelector, Option<&str>),
@@ -114,23 +120,26 @@ fn below(
         Expr::VectorSelector(selector) => found(selector, function),
         Expr::MatrixSelector(matrix) => found(&matrix.vs, function),
         Expr::Call(call) => {
-            call.args.args.iter().for_each(|argument| below(argument, Some(call.func.name), found));
+            for argument in &call.args.args {
+                selectors_in(argument, Some(call.func.name), found);
+            }
         }
         Expr::Aggregate(aggregate) => {
-            below(&aggregate.expr, None, found);
-            aggregate.param.iter().for_each(|param| below(param, None, found));
+            selectors_in(&aggregate.expr, None, found);
+            aggregate.param.iter().for_each(|param| selectors_in(param, None, found));
         }
         Expr::Binary(binary) => {
-            [&binary.lhs, &binary.rhs].into_iter().for_each(|side| below(side, None, found));
+            selectors_in(&binary.lhs, None, found);
+            selectors_in(&binary.rhs, None, found);
         }
-        Expr::Paren(paren) => below(&paren.expr, function, found),
-        Expr::Unary(unary) => below(&unary.expr, function, found),
-        Expr::Subquery(subquery) => below(&subquery.expr, None, found),
+        Expr::Paren(paren) => selectors_in(&paren.expr, function, found),
+        Expr::Unary(unary) => selectors_in(&unary.expr, function, found),
+        Expr::Subquery(subquery) => selectors_in(&subquery.expr, None, found),
         Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
     }
 }
 
-/// Every label that is grouped or matched by.
+/// Calls `found` with each label in a grouping or vector matching clause.
 fn groupings(expression: &Expr, found: &mut dyn FnMut(&str)) {
     let mut of = |modifier: Option<&LabelModifier>| {
         modifier

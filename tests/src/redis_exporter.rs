@@ -1,19 +1,19 @@
-//! The real redis_exporter, to compare with.
+//! The redis_exporter, for comparison.
 
 use std::process::Command;
 use std::time::Duration;
 
 use crate::{Process, Redis, eventually, free_port};
 
-/// redis_exporter 1.45.0 in front of one server.
+/// Running redis_exporter 1.45.0 for one server.
 pub struct RedisExporter {
-    /// The port of its web server, on 127.0.0.1.
+    /// The port of its HTTP server on 127.0.0.1.
     pub port: u16,
     process: Process,
 }
 
 impl RedisExporter {
-    /// Starts it, waits until it reads the server, and gives what it says then.
+    /// Starts the exporter, waits until `redis_up` is 1, and returns it with that exposition.
     pub fn start(server: &Redis) -> (Self, String) {
         let port = free_port();
         let mut command = Command::new("prometheus-redis-exporter");
@@ -24,12 +24,13 @@ impl RedisExporter {
             &format!("127.0.0.1:{port}"),
         ]);
         let exporter = RedisExporter { port, process: Process::start(&mut command) };
-        let reads = || exporter.scrape().filter(|text| text.contains("redis_up 1"));
-        let (text, _) = eventually(Duration::from_secs(10), "redis_exporter answers", reads);
+        let is_up = || exporter.scrape().filter(|text| text.contains("redis_up 1"));
+        let (text, _) =
+            eventually(Duration::from_secs(10), "redis_exporter reports redis_up 1", is_up);
         (exporter, text)
     }
 
-    /// What its `/metrics` says now.
+    /// Scrapes `/metrics`; nothing if the request fails.
     pub fn scrape(&self) -> Option<String> {
         ureq::get(format!("http://127.0.0.1:{}/metrics", self.port))
             .call()
@@ -39,7 +40,7 @@ impl RedisExporter {
             .ok()
     }
 
-    /// The id of its process.
+    /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }

@@ -1,15 +1,16 @@
-//! Real clients: redis-py, with connections that it keeps, as applications do.
+//! Real client: redis-py with persistent connections, as applications use it.
 
 use std::process::Command;
 
 use crate::{Process, installed};
 
-/// A program that uses redis-py. It goes on whatever it is told, until it is dropped.
-pub struct RedisPy {
+/// Python process that sends requests with redis-py until the value is dropped. Errors do not stop
+/// it.
+pub struct RedisPyClient {
     process: Process,
 }
 
-/// Keeps connections out of one pool, and uses each in turn, five times a second.
+/// Takes connections from one pool and sends a request on each of them, five times per second.
 const SCRIPT: &str = "
 import sys, time, redis
 port, name, what, count = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
@@ -38,16 +39,19 @@ while True:
     time.sleep(0.2)
 ";
 
-impl RedisPy {
-    /// Starts one that calls itself `name` and does `what` over that many connections: `set`, `hset`, `get`, `multi`, `eval`, `eval_get`.
+impl RedisPyClient {
+    /// Starts a client with this client name and number of connections. `what` is the request:
+    /// `set`, `hset`, `get`, `multi`, `eval` or `eval_get`.
     pub fn start(port: u16, name: &str, what: &str, connections: usize) -> Self {
         let mut command = Command::new("python3");
         command.args(["-c", SCRIPT, &port.to_string(), name, what, &connections.to_string()]);
-        RedisPy { process: Process::start(command.env("PYTHONPATH", installed().join("python"))) }
+        RedisPyClient {
+            process: Process::start(command.env("PYTHONPATH", installed().join("python"))),
+        }
     }
 
-    /// What it was told that was no success.
-    pub fn complaints(&self) -> Vec<String> {
+    /// Returns the errors so far: error replies and connection errors.
+    pub fn errors(&self) -> Vec<String> {
         self.process.log()
     }
 }

@@ -1,8 +1,8 @@
-//! What `/metrics` said, to ask questions of.
+//! Parsed samples of an exposition.
 
 use std::collections::BTreeMap;
 
-/// The samples of one scrape.
+/// Samples of one scrape.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
     samples: Vec<Sample>,
@@ -16,35 +16,36 @@ struct Sample {
 }
 
 impl Samples {
-    /// Reads either text format.
+    /// Parses either text format: Prometheus 0.0.4 or OpenMetrics.
     pub fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         Samples {
             samples: lines
-                .map(|line| parse(line).unwrap_or_else(|| panic!("no sample: {line}")))
+                .map(|line| parse(line).unwrap_or_else(|| panic!("invalid sample: {line}")))
                 .collect(),
         }
     }
 
-    /// The value of the one series of this name with these labels among others.
+    /// Returns the value of the only series of this name that has at least these labels; nothing if
+    /// there is none. Panics if several series match.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let mut found = self.samples.iter().filter(|sample| sample.matches(name, labels));
         let value = found.next().map(|sample| sample.value);
-        assert!(found.next().is_none(), "several series of {name} with {labels:?}");
+        assert!(found.next().is_none(), "more than one series of {name} has the labels {labels:?}");
         value
     }
 
-    /// How many series of this name have these labels among others.
+    /// Returns the number of series of this name that have at least these labels.
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> usize {
         self.samples.iter().filter(|sample| sample.matches(name, labels)).count()
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// There are none.
+    /// Returns true if there are no samples.
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }
@@ -77,10 +78,10 @@ fn parse(line: &str) -> Option<Sample> {
 
 fn closing_quote(text: &str) -> Option<usize> {
     let mut escaped = false;
-    text.char_indices().find_map(|(place, character)| {
+    text.char_indices().find_map(|(position, character)| {
         let closes = character == '"' && !escaped;
         escaped = character == '\\' && !escaped;
-        closes.then_some(place)
+        closes.then_some(position)
     })
 }
 

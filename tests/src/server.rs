@@ -1,4 +1,4 @@
-//! A real server or Sentinel, a process of its own at a place of its own.
+//! Redis or Valkey server, or Sentinel, with a configuration file on any host of the testbed.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -6,50 +6,52 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Place, Process, Signal, Wire, eventually, free_port, installed};
+use crate::{Connection, Host, Process, Signal, eventually, free_port, installed};
 
-/// A server with a configuration file of its own, which it may rewrite.
+/// Running server or Sentinel with its own configuration file, which it may rewrite.
 pub struct Server {
-    /// Its address.
+    /// The IP address.
     pub host: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
     version: &'static str,
     is_sentinel: bool,
-    pub(crate) place: Place,
+    pub(crate) place: Host,
     password: Option<&'static str>,
     directory: TempDir,
     process: Process,
 }
 
 impl Server {
-    /// Starts a server, or a Sentinel, at a place with these lines in its configuration, and waits until it answers.
+    /// Starts a server or a Sentinel on a free port of a host, with these additional configuration
+    /// lines, and waits until it replies.
     pub fn start(
         version: &'static str,
         is_sentinel: bool,
-        place: &Place,
+        place: &Host,
         options: &str,
         password: Option<&'static str>,
     ) -> Self {
         Self::start_on(version, is_sentinel, place, free_port(), options, password)
     }
 
-    /// The same on a given port.
+    /// Does the same as [`Self::start`] on a given port.
     pub fn start_on(
         version: &'static str,
         is_sentinel: bool,
-        place: &Place,
+        place: &Host,
         port: u16,
         options: &str,
         password: Option<&'static str>,
     ) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = tempfile::tempdir().expect("cannot create a directory");
         let (host, folder) = (place.host.clone(), directory.path().display());
         let mut text = format!("port {port}\nbind {host}\nprotected-mode no\ndir {folder}\n");
         if !is_sentinel {
             text += "save \"\"\nrepl-diskless-sync-delay 0\n";
         }
-        std::fs::write(directory.path().join("server.conf"), text + options).expect("a file");
+        std::fs::write(directory.path().join("server.conf"), text + options)
+            .expect("cannot write a file");
         let process = launch(version, is_sentinel, place, &directory);
         let server = Server {
             host,
@@ -61,89 +63,93 @@ impl Server {
             directory,
             process,
         };
-        server.until_answers();
+        server.until_replies();
         server
     }
 
-    /// A server by itself on the loopback interface.
-    pub fn alone(version: &'static str) -> Self {
-        Self::start(version, false, &Place::loopback(), "", None)
+    /// Starts a standalone server on the loopback interface.
+    pub fn standalone(version: &'static str) -> Self {
+        Self::start(version, false, &Host::loopback(), "", None)
     }
 
-    /// Its address and port, which are its label.
+    /// Returns `host:port`, which is also the label `node` of an unnamed node.
     pub fn address(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Its URL.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address())
     }
 
-    /// A connection to it.
+    /// Opens a connection, with the password of the server.
     ///
     /// # Errors
-    /// It does not listen, or does not answer within 2 s.
-    pub fn connect(&self) -> std::io::Result<Wire> {
-        Wire::connect(&self.address(), self.password)
+    /// Fails if the server does not accept the connection or does not reply within 2 s.
+    pub fn connect(&self) -> std::io::Result<Connection> {
+        Connection::connect(&self.address(), self.password)
     }
 
-    /// Runs a command on it; see [`Wire::ask`].
+    /// Runs a command and returns its reply; see [`Connection::execute`]. Panics if there is none.
     #[track_caller]
-    pub fn ask(&self, command: &[&str]) -> Vec<String> {
-        self.try_ask(command)
-            .unwrap_or_else(|| panic!("{} does not answer {command:?}", self.address()))
+    pub fn execute(&self, command: &[&str]) -> Vec<String> {
+        self.try_execute(command)
+            .unwrap_or_else(|| panic!("{} does not reply to {command:?}", self.address()))
     }
 
-    /// Runs a command on it, if it answers.
-    pub fn try_ask(&self, command: &[&str]) -> Option<Vec<String>> {
-        self.connect().ok()?.ask(command).ok()
+    /// Runs a command and returns its reply; nothing if there is none.
+    pub fn try_execute(&self, command: &[&str]) -> Option<Vec<String>> {
+        self.connect().ok()?.execute(command).ok()
     }
 
-    /// A reply that lists entries of fields, each with its `name` first.
+    /// Returns the entries of a reply such as that of SENTINEL REPLICAS. Each entry is a list of
+    /// fields that begins with `name`.
     pub fn table(&self, command: &[&str]) -> Vec<BTreeMap<String, String>> {
         let mut entries: Vec<BTreeMap<String, String>> = Vec::new();
-        for field in self.try_ask(command).unwrap_or_default().chunks_exact(2) {
+        for field in self.try_execute(command).unwrap_or_default().chunks_exact(2) {
             if field[0] == "name" {
                 entries.push(BTreeMap::new());
             }
             entries
                 .last_mut()
-                .expect("a name comes first")
+                .expect("the reply does not begin with a name")
                 .insert(field[0].clone(), field[1].clone());
         }
         entries
     }
 
-    /// What a Sentinel says of a master.
+    /// Returns the fields of SENTINEL MASTER for a master name.
     #[track_caller]
     pub fn master(&self, name: &str) -> BTreeMap<String, String> {
-        self.table(&["SENTINEL", "MASTER", name]).pop().expect("a master")
+        self.table(&["SENTINEL", "MASTER", name])
+            .pop()
+            .expect("the Sentinel does not know the master")
     }
 
-    /// The fields of a section of its INFO.
+    /// Returns the fields of a section of INFO; none if the server does not reply.
     pub fn section(&self, section: &str) -> BTreeMap<String, String> {
-        let text = self.try_ask(&["INFO", section]).unwrap_or_default().concat();
+        let text = self.try_execute(&["INFO", section]).unwrap_or_default().concat();
         text.lines()
             .filter_map(|line| line.split_once(':'))
             .map(|(field, value)| (field.to_owned(), value.to_owned()))
             .collect()
     }
 
-    /// The fields of its INFO about replication.
+    /// Returns the fields of the INFO section `replication`.
     pub fn replication(&self) -> BTreeMap<String, String> {
         self.section("replication")
     }
 
-    /// The role that it claims, in its own words.
+    /// Returns the INFO field `role`: `master` or `slave`.
     pub fn role(&self) -> Option<String> {
         self.replication().remove("role")
     }
 
-    /// Clients of a server that are neither Sentinels, nor replicas, nor the test's own: those of Rolecall.
+    /// Returns the lines of CLIENT LIST that belong to Rolecall: all except Sentinels, replication
+    /// links and the connections of the test itself.
     pub fn clients(&self) -> Vec<String> {
-        let list = self.ask(&["CLIENT", "LIST"]).concat();
-        let own = format!(" name={} ", crate::wire::NAME);
+        let list = self.execute(&["CLIENT", "LIST"]).concat();
+        let own = format!(" name={} ", crate::connection::CLIENT_NAME);
         let known = [" name=sentinel-", " flags=S ", " flags=M ", &own];
         list.lines()
             .filter(|line| known.iter().all(|known| !line.contains(known)))
@@ -151,72 +157,73 @@ impl Server {
             .collect()
     }
 
-    /// Waits until it is synchronised with its master.
+    /// Waits until the replica is synchronised with its master.
     #[track_caller]
-    pub fn until_linked(&self) {
+    pub fn until_synchronised(&self) {
         eventually(Duration::from_secs(20), "the replica is synchronised", || {
             (self.replication().get("master_link_status")? == "up").then_some(())
         });
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
-    /// Ends it as a crash does.
+    /// Kills the process with SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
         self.process.signal(Signal::Kill);
         self.process.end(Duration::from_secs(5));
     }
 
-    /// Asks it to stop, and starts it again once it did: what an operator does.
-    pub fn bounce(&mut self) {
+    /// Restarts the server as an operator does: stops it with SIGTERM, and starts it again.
+    pub fn restart_gracefully(&mut self) {
         self.process.signal(Signal::Term);
         self.process.end(Duration::from_secs(20));
         self.restart();
     }
 
-    /// Starts it again, with what it last wrote to its configuration.
+    /// Starts the server again with its configuration file, including what the server wrote to it.
     pub fn restart(&mut self) {
         self.process = launch(self.version, self.is_sentinel, &self.place, &self.directory);
-        self.until_answers();
+        self.until_replies();
     }
 
-    /// Starts it again at another port, as a pod that is given another address.
-    pub fn move_to(&mut self, port: u16) {
+    /// Starts the server again on another port, like a pod that gets a new address.
+    pub fn restart_on_port(&mut self, port: u16) {
         let file = self.directory.path().join("server.conf");
-        let text = std::fs::read_to_string(&file).expect("its configuration");
+        let text = std::fs::read_to_string(&file).expect("cannot read the configuration");
         std::fs::write(
             &file,
             text.replacen(&format!("port {}\n", self.port), &format!("port {port}\n"), 1),
         )
-        .expect("a file");
+        .expect("cannot write a file");
         self.port = port;
         self.restart();
     }
 
-    /// The id of its process.
+    /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
     #[track_caller]
-    fn until_answers(&self) {
-        let answers =
-            || self.try_ask(&["PING"]).filter(|reply| !reply[0].starts_with("-NOAUTH")).map(drop);
-        eventually(Duration::from_secs(20), "the server answers", answers);
+    fn until_replies(&self) {
+        let replies = || {
+            self.try_execute(&["PING"]).filter(|reply| !reply[0].starts_with("-NOAUTH")).map(drop)
+        };
+        eventually(Duration::from_secs(20), "the server replies", replies);
     }
 }
 
-fn launch(version: &str, is_sentinel: bool, place: &Place, directory: &TempDir) -> Process {
+fn launch(version: &str, is_sentinel: bool, place: &Host, directory: &TempDir) -> Process {
     let server = if version == "redis-7.0.15" {
         "redis-server".into()
     } else {
         installed().join("servers").join(version)
     };
     let mut command = match &place.namespace {
-        // It becomes the server, so that signals reach that.
+        // `ip netns exec` replaces itself with the server, so signals reach the server.
         Some(namespace) => {
             let mut command = Command::new("ip");
             command.args(["netns", "exec", namespace]).arg(server);

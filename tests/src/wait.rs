@@ -1,11 +1,12 @@
-//! Waiting for a condition, with a deadline.
+//! Functions that wait for a condition with a timeout.
 
 use std::time::{Duration, Instant};
 
-/// What most times are told in.
+/// One second, the unit of most durations in tests.
 pub const SECOND: Duration = Duration::from_secs(1);
 
-/// Waits until `probe` gives something, and returns it with the time that took.
+/// Waits until `probe` returns a value, and returns it with the time waited. Panics with the
+/// condition `what` after `limit`.
 #[track_caller]
 pub fn eventually<T>(
     limit: Duration,
@@ -15,43 +16,46 @@ pub fn eventually<T>(
     until_ok(limit, || probe().ok_or_else(|| what.to_owned()))
 }
 
-/// Between two looks.
+/// Bounds of the pause between two calls of a probe.
 const LEAST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The same for a probe that says what it misses; the last of that is shown when time is over.
+/// Does the same as [`eventually`] for a probe that explains why it fails. The panic after `limit`
+/// shows the last explanation.
 #[track_caller]
-#[expect(clippy::disallowed_methods, reason = "the one place where tests wait")]
+#[expect(clippy::disallowed_methods, reason = "the only place where tests wait")]
 pub fn until_ok<T>(limit: Duration, mut probe: impl FnMut() -> Result<T, String>) -> (T, Duration) {
     let begun = Stopwatch::start();
     loop {
         match probe() {
             Ok(found) => return (found, begun.elapsed()),
-            Err(missed) => assert!(begun.elapsed() < limit, "not within {limit:?}: {missed}"),
+            Err(missed) => {
+                assert!(begun.elapsed() < limit, "condition not met within {limit:?}: {missed}");
+            }
         }
-        // Who waits for long need not look often.
+        // Probe less often the longer the wait takes.
         std::thread::sleep((begun.elapsed() / 20).clamp(LEAST_PAUSE, LONGEST_PAUSE));
     }
 }
 
-/// Measures time.
+/// Measures elapsed time.
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts now.
-    #[expect(clippy::disallowed_methods, reason = "the one place where tests read time")]
+    /// Starts the measurement.
+    #[expect(clippy::disallowed_methods, reason = "the only place where tests read the clock")]
     pub fn start() -> Self {
         Stopwatch(Instant::now())
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }
 
-/// Lets time pass where the passing of time is what is tested.
-#[expect(clippy::disallowed_methods, reason = "the one place where tests wait")]
+/// Sleeps. Only for tests that check the effect of elapsed time; other tests wait for a condition.
+#[expect(clippy::disallowed_methods, reason = "the only place where tests wait")]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -1,4 +1,5 @@
-//! The contract of `alerts/`: rules, rule tests, runbooks, findings and metrics belong together, and nothing is left over.
+//! Consistency of `alerts/`: every alert has rules, rule tests and a runbook that match the
+//! findings and metrics of Rolecall, and there are no leftover files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -9,15 +10,15 @@ use std::time::Duration;
 use expect_test::expect_file;
 use serde::Deserialize;
 use serde_yaml_ng::Value;
-use tests::Metrics;
+use tests::CatalogMetrics;
 use topology::{FindingKind, NO_FINDING, limits};
 
-/// The severities that an alert can have; `none` is that of the one that always fires.
+/// The severities of alerts. `Watchdog`, which always fires, has the severity `none`.
 const SEVERITIES: [&str; 4] = ["critical", "warning", "info", "none"];
 
 const ANNOTATIONS: [&str; 4] = ["dashboard", "description", "runbook_url", "summary"];
 
-/// Where the runbooks are, for those who have not configured an external URL.
+/// URL of the runbooks without a configured external URL.
 const REPOSITORY: &str = "https://github.com/rolecall/rolecall/blob/main/alerts/runbooks";
 
 fn folder() -> PathBuf {
@@ -26,11 +27,11 @@ fn folder() -> PathBuf {
 
 #[derive(Deserialize)]
 struct RuleFile {
-    groups: Vec<Group>,
+    groups: Vec<SentinelDeployment>,
 }
 
 #[derive(Deserialize)]
-struct Group {
+struct SentinelDeployment {
     name: String,
     rules: Vec<Rule>,
 }
@@ -41,7 +42,7 @@ struct Rule {
     alert: String,
     expr: String,
     #[serde(default, rename = "for")]
-    holds: Option<String>,
+    for_duration: Option<String>,
     #[serde(default)]
     keep_firing_for: Option<String>,
     labels: BTreeMap<String, String>,
@@ -83,7 +84,7 @@ fn duration(text: &str) -> Duration {
     humantime::parse_duration(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// All rules, with the file and the group that each is in.
+/// Returns all rules, with the file and the group of each.
 fn rules() -> Vec<(&'static str, String, Rule)> {
     let mut rules = Vec::new();
     for file in ["redis.rules.yaml", "rolecall.rules.yaml"] {
@@ -97,20 +98,21 @@ fn rules() -> Vec<(&'static str, String, Rule)> {
     rules
 }
 
-fn names() -> BTreeSet<String> {
+/// Returns the names of all alerts.
+fn alert_names() -> BTreeSet<String> {
     rules().into_iter().map(|(.., rule)| rule.alert).collect()
 }
 
-/// The names of the files in a folder of `alerts/`, without their extension.
-fn files(below: &str, extension: &str) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(folder().join(below))
-        .expect(below)
+/// Returns the names of the files in a folder of `alerts/`, without their extension.
+fn file_names(folder_name: &str, extension: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder().join(folder_name))
+        .expect(folder_name)
         .map(|entry| entry.expect("an entry").path());
-    let wanted = entries.filter(|path| path.extension().is_some_and(|found| found == extension));
-    wanted.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect()
+    let files = entries.filter(|path| path.extension().is_some_and(|actual| actual == extension));
+    files.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect()
 }
 
-/// The expressions that the templates of an annotation ask.
+/// Returns the Prometheus expressions in the templates of an annotation.
 fn queries(template: &str) -> Vec<String> {
     let mut queries = Vec::new();
     for action in template
@@ -122,7 +124,7 @@ fn queries(template: &str) -> Vec<String> {
         if !action.contains("query") || !action.contains('"') {
             continue;
         }
-        // The first text in quotes is the expression, or its format.
+        // The first quoted text is the expression or its format string.
         let mut text = String::new();
         let mut characters = action.split_once('"').expect("a quote").1.chars();
         while let Some(character) = characters.next() {
@@ -138,8 +140,8 @@ fn queries(template: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_expression_reads_metrics_as_what_they_are() {
-    let metrics = Metrics::all();
+fn expressions_use_metrics_according_to_their_type() {
+    let metrics = CatalogMetrics::all();
     for (.., rule) in rules() {
         let problems = metrics.problems(&rule.expr);
         assert!(problems.is_empty(), "{}: {problems:?}", rule.alert);
@@ -151,21 +153,21 @@ fn every_expression_reads_metrics_as_what_they_are() {
 }
 
 #[test]
-fn every_alert_says_how_bad_it_is_what_it_is_and_what_to_do() {
+fn every_alert_has_a_severity_annotations_and_a_runbook() {
     for (file, _, rule) in rules() {
         let alert = &rule.alert;
         assert!(SEVERITIES.contains(&rule.severity()), "{alert}: severity {:?}", rule.severity());
         assert_eq!(
             rule.labels.len(),
             1,
-            "{alert}: no other label, since those of the series are enough"
+            "{alert}: no labels besides the severity and those of the series"
         );
         assert_eq!(
             rule.annotations.keys().map(String::as_str).collect::<Vec<_>>(),
             ANNOTATIONS,
             "{alert}"
         );
-        assert!(!rule.annotations["summary"].contains('\n'), "{alert}: one line");
+        assert!(!rule.annotations["summary"].contains('\n'), "{alert}: the summary is one line");
         let link = &rule.annotations["runbook_url"];
         assert!(link.contains(&format!("{REPOSITORY}/{alert}.md")), "{alert}: {link}");
         assert!(link.contains(&format!("/runbooks/{alert}")), "{alert}: {link}");
@@ -173,16 +175,16 @@ fn every_alert_says_how_bad_it_is_what_it_is_and_what_to_do() {
         let aggregates = rule.expr.contains("without (instance, pod") || rule.expr.contains("by (");
         assert!(
             aggregates || file == "rolecall.rules.yaml",
-            "{alert}: two exporters must page once"
+            "{alert}: two exporters must cause one alert"
         );
     }
 }
 
 #[test]
-fn rules_tests_runbooks_and_findings_belong_together() {
-    let alerts = names();
-    assert_eq!(files("tests", "yaml"), alerts, "a rule test for each alert, and none else");
-    assert_eq!(files("runbooks", "md"), alerts, "a runbook for each alert, and none else");
+fn every_alert_has_a_rule_test_a_runbook_and_a_finding() {
+    let alerts = alert_names();
+    assert_eq!(file_names("tests", "yaml"), alerts, "exactly one rule test for each alert");
+    assert_eq!(file_names("runbooks", "md"), alerts, "exactly one runbook for each alert");
     let findings: BTreeSet<_> =
         FindingKind::ALL.iter().map(|kind| kind.label().to_owned()).collect();
     let reasons: BTreeSet<_> = NO_FINDING.iter().map(|(alert, _)| (*alert).to_owned()).collect();
@@ -190,12 +192,12 @@ fn rules_tests_runbooks_and_findings_belong_together() {
     assert_eq!(
         findings.union(&reasons).cloned().collect::<BTreeSet<_>>(),
         alerts,
-        "a finding for each alert, or a reason why not"
+        "a finding or a reason without finding for each alert"
     );
 }
 
 #[test]
-fn every_severity_of_every_alert_fires_and_stays_silent_in_a_rule_test() {
+fn rule_tests_cover_firing_and_silence_of_each_alert() {
     let mut severities: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (.., rule) in rules() {
         severities.entry(rule.alert.clone()).or_default().insert(rule.severity().to_owned());
@@ -211,68 +213,74 @@ fn every_severity_of_every_alert_fires_and_stays_silent_in_a_rule_test() {
         let expected: Vec<_> = file.tests.iter().flat_map(|test| &test.alert_rule_test).collect();
         assert!(expected.iter().any(|expected| expected.alertname == alert), "{alert}");
         let of_alert = || expected.iter().filter(|expected| expected.alertname == alert);
-        let fired = of_alert().flat_map(|expected| &expected.exp_alerts);
-        let exact = fired.filter(|fired| fired.exp_annotations.len() == ANNOTATIONS.len());
-        let fired: BTreeSet<_> =
+        let alerts = of_alert().flat_map(|expected| &expected.exp_alerts);
+        let exact = alerts.filter(|fired| fired.exp_annotations.len() == ANNOTATIONS.len());
+        let fired_severities: BTreeSet<_> =
             exact.filter_map(|fired| fired.exp_labels.get("severity").cloned()).collect();
-        assert_eq!(fired, severities, "{alert}: fires with exact annotations");
+        assert_eq!(
+            fired_severities, severities,
+            "{alert}: a test with exact annotations per severity"
+        );
         assert!(
             alert == "Watchdog" || of_alert().any(|expected| expected.exp_alerts.is_empty()),
-            "{alert}: stays silent somewhere"
+            "{alert}: a test without the alert"
         );
     }
 }
 
-/// The numbers that findings and rules share: a rule of this severity says so, in its expression or in how long it must hold.
-fn shared() -> Vec<(&'static str, &'static str, String)> {
+/// Returns the limits that findings and rules share: alert, severity, and a text that occurs in the
+/// expression or in `for`.
+fn shared_limits() -> Vec<(&'static str, &'static str, String)> {
     vec![
         (
             "RedisSplitBrain",
             "critical",
-            format!("[{}]", written(limits::SPLIT_BRAIN_CRITICAL_AFTER)),
+            format!("[{}]", promql_duration(limits::SPLIT_BRAIN_CRITICAL_AFTER)),
         ),
         (
             "RedisSentinelDisagreement",
             "critical",
-            format!("for {}", written(limits::SENTINELS_AGREE_WITHIN)),
+            format!("for {}", promql_duration(limits::SENTINELS_AGREE_WITHIN)),
         ),
         (
             "RedisSentinelDisagreement",
             "warning",
-            format!("for {}", written(limits::SENTINELS_AGREE_WITHIN)),
+            format!("for {}", promql_duration(limits::SENTINELS_AGREE_WITHIN)),
         ),
         (
             "RedisSentinelQuorumLost",
             "critical",
-            format!("for {}", written(limits::SENTINELS_AGREE_WITHIN)),
+            format!("for {}", promql_duration(limits::SENTINELS_AGREE_WITHIN)),
         ),
         (
             "RedisPrimaryEndpointWrong",
             "critical",
-            format!("for {}", written(limits::ENDPOINT_FOLLOWS_WITHIN)),
+            format!("for {}", promql_duration(limits::ENDPOINT_FOLLOWS_WITHIN)),
         ),
         ("RedisReplicationLag", "warning", format!("> {}", limits::LAG_HIGH.as_secs())),
-        // The last minute is its `for`.
+        // `for` adds the last minute.
         (
             "RedisReplicaLinkDown",
             "critical",
             format!(
                 "[{}]",
-                written(limits::LINK_DOWN_CRITICAL_AFTER.saturating_sub(Duration::from_secs(60)))
+                promql_duration(
+                    limits::LINK_DOWN_CRITICAL_AFTER.saturating_sub(Duration::from_secs(60))
+                )
             ),
         ),
         (
             "RedisWritesHitReplica",
             "warning",
-            format!("[{}]", written(limits::CLIENTS_RECONNECT_WITHIN)),
+            format!("[{}]", promql_duration(limits::CLIENTS_RECONNECT_WITHIN)),
         ),
         ("RedisAofBloated", "warning", limits::AOF_BLOATED_FACTOR.to_string()),
         ("RedisMemoryNearLimit", "warning", format!("> {}", limits::MEMORY_NEAR_LIMIT_RATIO)),
     ]
 }
 
-/// A time as rules write it.
-fn written(time: Duration) -> String {
+/// Formats a duration as in Prometheus rules.
+fn promql_duration(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
         seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
@@ -281,40 +289,42 @@ fn written(time: Duration) -> String {
 }
 
 #[test]
-fn rules_and_findings_have_the_same_numbers() {
+fn rules_and_findings_share_the_same_limits() {
     let rules = rules();
-    for (alert, severity, number) in shared() {
+    for (alert, severity, limit) in shared_limits() {
         let of_alert =
             rules.iter().filter(|(.., rule)| rule.alert == alert && rule.severity() == severity);
         let texts: Vec<_> = of_alert
             .map(|(.., rule)| {
-                format!("{} for {}", rule.expr, rule.holds.as_deref().unwrap_or("0s"))
+                format!("{} for {}", rule.expr, rule.for_duration.as_deref().unwrap_or("0s"))
             })
             .collect();
         assert!(
-            texts.iter().any(|text| text.contains(&number)),
-            "{alert}, {severity}: {number} is not in {texts:?}"
+            texts.iter().any(|text| text.contains(&limit)),
+            "{alert}, {severity}: {limit} is not in {texts:?}"
         );
     }
 }
 
-/// No sample alone must be able to fire a rule that is to hold for a while: what it reads back is no longer than that.
+/// A rule with `for` must not fire on a single sample, so the range of `last_over_time` is at most
+/// as long as `for`.
 #[test]
 fn no_single_sample_fires_a_rule() {
     for (.., rule) in rules() {
-        let (alert, holds) = (&rule.alert, rule.holds.as_deref().map_or(Duration::ZERO, duration));
-        let back = rule
+        let (alert, for_duration) =
+            (&rule.alert, rule.for_duration.as_deref().map_or(Duration::ZERO, duration));
+        let ranges = rule
             .expr
             .split("last_over_time(")
             .skip(1)
             .filter_map(|rest| rest.split_once('[')?.1.split_once(']'));
-        for (range, _) in back {
+        for (range, _) in ranges {
             let range = range.split(':').next().expect("a range");
-            // Much longer ones ask what was, not what is.
-            let asks_now = duration(range) <= Duration::from_secs(60);
+            // Longer ranges look at the past on purpose.
+            let is_current = duration(range) <= Duration::from_secs(60);
             assert!(
-                !asks_now || holds.is_zero() || duration(range) <= holds,
-                "{alert}: reads back {range}, and holds for {holds:?}"
+                !is_current || for_duration.is_zero() || duration(range) <= for_duration,
+                "{alert}: reads a range of {range}, but `for` is {for_duration:?}"
             );
         }
         assert!(
@@ -324,9 +334,10 @@ fn no_single_sample_fires_a_rule() {
     }
 }
 
-/// `alerts/README.md`: what belongs to each alert. `UPDATE_EXPECT=1 cargo test -p tests --test alerts` writes it anew.
+/// The table is in `alerts/README.md`. `UPDATE_EXPECT=1 cargo test -p tests --test alerts` updates
+/// it.
 #[test]
-fn the_table_of_alerts_is_up_to_date() {
+fn alert_table_is_up_to_date() {
     let mut rows: BTreeMap<String, (String, BTreeSet<String>, String)> = BTreeMap::new();
     for (_, group, rule) in rules() {
         let severity = rule.severity().to_owned();
@@ -336,9 +347,9 @@ fn the_table_of_alerts_is_up_to_date() {
             .1
             .insert(severity);
     }
-    let mut table =
-        "| alert | what it says | severity | group | rule test | runbook | finding |\n| --- | --- | --- | --- | --- | --- | --- |\n"
-            .to_owned();
+    let mut table = "| alert | meaning | severity | group | rule test | runbook | finding |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
     for (alert, (group, severities, title)) in &rows {
         let severities = SEVERITIES
             .iter()
@@ -352,19 +363,20 @@ fn the_table_of_alerts_is_up_to_date() {
             .map_or("yes".to_owned(), |(_, why)| format!("no: {why}"));
         writeln!(
             table,
-            "| {alert} | {title} | {severities} | {group} | [test](tests/{alert}.yaml) | [runbook](runbooks/{alert}.md) | {finding} |"
+            "| {alert} | {title} | {severities} | {group} | [test](tests/{alert}.yaml) | \
+             [runbook](runbooks/{alert}.md) | {finding} |"
         )
         .expect("to a string");
     }
     let path = folder().join("README.md");
     let text = std::fs::read_to_string(&path).expect("alerts/README.md");
     let (begin, end) = ("<!-- alerts: generated -->\n", "<!-- end of alerts -->");
-    let (before, rest) = text.split_once(begin).expect("where the table begins");
-    let (_, after) = rest.split_once(end).expect("where it ends");
+    let (before, rest) = text.split_once(begin).expect("the start marker of the table");
+    let (_, after) = rest.split_once(end).expect("the end marker of the table");
     expect_file![path].assert_eq(&format!("{before}{begin}{table}{end}{after}"));
 }
 
-/// Runs a program in `alerts/` and gives what it printed.
+/// Runs a program in `alerts/`. Returns its output.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output =
         Command::new(program).args(arguments).current_dir(folder()).output().expect(program);
@@ -382,24 +394,27 @@ fn promtool_accepts_the_rules() {
     run("promtool", &["check", "rules", "redis.rules.yaml", "rolecall.rules.yaml"]);
 }
 
-/// promtool evaluates every rule of a file at every step, so each test is run beside the rules that it is about, and no others.
+/// promtool evaluates every rule of a file at every step. To save time, each test runs with only
+/// the rules that it names.
 #[test]
 fn promtool_passes_the_rule_tests() {
     let directory = tempfile::tempdir().expect("a directory");
-    let copies: Vec<_> = names().iter().map(|alert| copy_test(directory.path(), alert)).collect();
-    // As many at a time as there are cores on small machines.
+    let copies: Vec<_> =
+        alert_names().iter().map(|alert| copy_test(directory.path(), alert)).collect();
+    // Two threads, since small machines have two cores.
     std::thread::scope(|scope| {
         for half in copies.chunks(copies.len().div_ceil(2)) {
             scope.spawn(move || {
-                half.iter().for_each(|test| {
-                    drop(run("promtool", &["test", "rules", &test.display().to_string()]));
-                });
+                for test in half {
+                    run("promtool", &["test", "rules", &test.display().to_string()]);
+                }
             });
         }
     });
 }
 
-/// Copies the test of an alert, and the rules of all alerts that it names.
+/// Copies the test of an alert and the rules of all alerts that it names. Returns the path of the
+/// test.
 fn copy_test(directory: &Path, alert: &str) -> PathBuf {
     let text = std::fs::read_to_string(folder().join(format!("tests/{alert}.yaml"))).expect(alert);
     let parsed: TestFile = serde_yaml_ng::from_str(&text).expect(alert);
@@ -409,8 +424,8 @@ fn copy_test(directory: &Path, alert: &str) -> PathBuf {
         .flat_map(|test| &test.alert_rule_test)
         .map(|expected| expected.alertname.as_str())
         .collect();
-    let place = directory.join(alert).join("tests");
-    std::fs::create_dir_all(&place).expect("a folder");
+    let test_folder = directory.join(alert).join("tests");
+    std::fs::create_dir_all(&test_folder).expect("a folder");
     for file in &parsed.rule_files {
         let file = file.trim_start_matches("../");
         let mut rules: Value =
@@ -427,20 +442,20 @@ fn copy_test(directory: &Path, alert: &str) -> PathBuf {
         )
         .expect("a file");
     }
-    let copy = place.join(format!("{alert}.yaml"));
+    let copy = test_folder.join(format!("{alert}.yaml"));
     std::fs::write(&copy, text).expect("a file");
     copy
 }
 
 #[test]
-fn amtool_accepts_the_configuration_and_each_alert_goes_where_it_should() {
+fn alertmanager_configuration_routes_each_alert() {
     let configuration = "alertmanager.yaml";
     run("amtool", &["check-config", configuration]);
     let check = |labels: &str, receiver: &str| {
         let labels: Vec<_> = labels.split(' ').collect();
         let (file, expected) =
             (format!("--config.file={configuration}"), format!("--verify.receivers={receiver}"));
-        // It fails when another receiver gets it.
+        // amtool fails if the alert is routed to another receiver.
         run("amtool", &[&["config", "routes", "test", &file, &expected], &labels[..]].concat());
     };
     check("alertname=Watchdog severity=none", "dead-mans-switch");
@@ -462,18 +477,21 @@ fn amtool_accepts_the_configuration_and_each_alert_goes_where_it_should() {
     check("alertname=Other severity=strange", "chat");
 }
 
-/// Every alert is named in the configuration: in a tier of the inhibition order, or where it says that it has none.
+/// Every alert is named in the configuration: in a tier of the inhibition order, or in the comment
+/// about alerts without one.
 #[test]
-fn every_alert_has_a_place_in_the_inhibition_order() {
+fn every_alert_is_in_the_inhibition_order() {
     let text =
         std::fs::read_to_string(folder().join("alertmanager.yaml")).expect("alertmanager.yaml");
     let is_letter = |letter: char| letter.is_ascii_alphanumeric();
     let named: BTreeSet<_> = text.split(|letter| !is_letter(letter)).map(str::to_owned).collect();
-    let missing: Vec<_> = names().difference(&named).cloned().collect();
+    let missing: Vec<_> = alert_names().difference(&named).cloned().collect();
     assert_eq!(missing, Vec::<String>::new());
     let unknown: Vec<_> = named
         .iter()
-        .filter(|word| word.starts_with("Redis") && word.len() > 5 && !names().contains(*word))
+        .filter(|word| {
+            word.starts_with("Redis") && word.len() > 5 && !alert_names().contains(*word)
+        })
         .collect();
     assert_eq!(unknown, Vec::<&String>::new());
 }

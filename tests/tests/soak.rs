@@ -1,8 +1,10 @@
-//! A thousand rounds with a server killed and started again and again: tasks, sockets and descriptors stay flat.
+//! A thousand rounds with a server that is killed and restarted repeatedly. Tasks, connections and
+//! file descriptors must not leak.
 //!
-//! The rounds run inside this process, twenty times as fast as the smallest configured interval, so that they can be counted here.
+//! The rounds run in this process so that it can count them, with an interval that is shorter than
+//! the configuration allows.
 
-#![expect(clippy::print_stdout, reason = "measured figures are shown with --nocapture")]
+#![expect(clippy::print_stdout, reason = "tests print their measurements for --nocapture")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,14 +23,18 @@ const INTERVAL: Duration = Duration::from_millis(20);
 const ROUNDS: u64 = 1000;
 const KILLS: u64 = 20;
 
-/// What must stay flat: tasks, open descriptors, and connections that the surviving server sees.
-fn figures(server: &Redis) -> (usize, usize, usize) {
+/// Returns the numbers of tasks, open file descriptors, and connections to the surviving server.
+fn resources(server: &Redis) -> (usize, usize, usize) {
     let descriptors = std::fs::read_dir("/proc/self/fd").expect("descriptors").count();
-    (Handle::current().metrics().num_alive_tasks(), descriptors, server.pollers().len())
+    (
+        Handle::current().metrics().num_alive_tasks(),
+        descriptors,
+        server.rolecall_connections().len(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_rounds_leak_nothing() {
+async fn thousand_rounds_leak_no_tasks_or_connections() {
     let (mut victim, survivor) = (Redis::start(&[]), Redis::start(&[]));
     let mut deployment =
         Deployment::new("soak", DeploymentKind::Static, &[], INTERVAL, INTERVAL * 3);
@@ -47,9 +53,9 @@ async fn a_thousand_rounds_leak_nothing() {
         deployment: Arc::clone(&deployment),
         endpoints: endpoints.to_vec(),
         data_dirs: Vec::new(),
-        checked: Vec::new(),
+        service_endpoints: Vec::new(),
         check_interval: INTERVAL * 10,
-        found: None,
+        discovery: None,
         deadline: INTERVAL * 4 / 5,
         cadences: Cadences::default(),
         assumed: BTreeMap::new(),
@@ -68,7 +74,7 @@ async fn a_thousand_rounds_leak_nothing() {
         view.nodes.len() == 2 && view.nodes.values().all(|node| node.up() == Some(true))
     };
     view.wait_for(both_up).await.expect("rounds");
-    let before = figures(&survivor);
+    let before = resources(&survivor);
     for kill in 1..=KILLS {
         victim.kill();
         view.wait_for(|view| view.nodes[topology::NodeIndex::new(0)].up() == Some(false))
@@ -78,24 +84,26 @@ async fn a_thousand_rounds_leak_nothing() {
         victim.restart();
         view.wait_for(both_up).await.expect("rounds");
     }
-    let after = figures(&survivor);
-    let seen = view.borrow().clone();
+    let after = resources(&survivor);
+    let last_view = view.borrow().clone();
     println!(
-        "{} rounds, {KILLS} kills; tasks, descriptors, connections: {before:?} before, {after:?} after",
-        seen.rounds.total
+        "{} rounds, {KILLS} kills; tasks, descriptors, connections: {before:?} before, \
+         {after:?} after",
+        last_view.rounds.total
     );
-    assert!(seen.rounds.total >= ROUNDS);
+    assert!(last_view.rounds.total >= ROUNDS);
     assert_eq!(
-        seen.nodes[topology::NodeIndex::new(0)].process.restarts,
+        last_view.nodes[topology::NodeIndex::new(0)].process.restarts,
         KILLS,
-        "each restart was seen"
+        "each restart was detected"
     );
-    assert_eq!(before, after, "tasks, descriptors and connections stay flat");
+    assert_eq!(before, after, "tasks, descriptors and connections do not leak");
 
     poller.shutdown().await;
-    let (gone, _) = tests::eventually(Duration::from_secs(5), "the connections are closed", || {
-        let (tasks, _, connections) = figures(&survivor);
-        (tasks == 0 && connections == 0).then_some((tasks, connections))
-    });
-    assert_eq!(gone, (0, 0));
+    let (remaining, _) =
+        tests::eventually(Duration::from_secs(5), "the connections are closed", || {
+            let (tasks, _, connections) = resources(&survivor);
+            (tasks == 0 && connections == 0).then_some((tasks, connections))
+        });
+    assert_eq!(remaining, (0, 0));
 }

@@ -3,34 +3,36 @@
 use clap::ValueEnum;
 use serde::Deserialize;
 
-/// How much to log.
+/// Minimum severity of log lines.
 #[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Everything.
+    /// All details.
     Trace,
-    /// What helps to find a fault in the exporter.
+    /// Details that help to debug the exporter.
     Debug,
-    /// Changes on the servers.
+    /// Changes on the servers and of the configuration.
     Info,
-    /// What a person may have to look at.
+    /// Problems that may need attention.
     Warn,
-    /// What a person must mend, such as a configuration that cannot be read again.
+    /// Failures that need operator action, such as an invalid configuration on reload.
     Error,
 }
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `key=value` pairs.
     Logfmt,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl LogLevel {
-    /// The value in the configuration.
+    /// Returns the value in the configuration file.
     pub const fn label(self) -> &'static str {
         match self {
             LogLevel::Trace => "trace",
@@ -43,7 +45,7 @@ impl LogLevel {
 }
 
 impl LogFormat {
-    /// The value in the configuration.
+    /// Returns the value in the configuration file.
     pub const fn label(self) -> &'static str {
         match self {
             LogFormat::Logfmt => "logfmt",

@@ -1,39 +1,41 @@
-//! The command line. Flags are named as those of Prometheus.
+//! The command line. Flag names follow Prometheus.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{LogFormat, LogLevel, Overrides, Source};
 
-/// Prometheus exporter for Redis and Valkey: who is primary, whether writes are accepted, and whether they will survive.
+/// Prometheus exporter for Redis and Valkey that reports who is primary, whether writes are
+/// accepted, and whether they will survive.
 #[derive(Debug, Parser)]
 #[command(name = "rolecall", version)]
 pub struct Cli {
-    /// What to do.
+    /// Subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// Subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Poll the configured nodes and serve their metrics.
     Serve(Serve),
-    /// Look at the nodes for three rounds, up to 15 s while one is slow to answer, and say what is wrong and what to do. Exit code: 0 healthy,
-    /// 1 findings above info, 2 could not tell.
+    /// Poll the nodes for three rounds (at most 15 s) and report problems with their fixes. Exit
+    /// code: 0 healthy, 1 findings above severity info, 2 state unknown.
     Diagnose(Diagnose),
-    /// Check a configuration file, and print the configuration as it would be used, without secrets.
+    /// Validate a configuration file and print the effective configuration without secrets.
     Check(Check),
-    /// Print the reference of every metric: name, type, labels, source, name in redis_exporter, help.
+    /// Print the metric reference: name, type, labels, source, redis_exporter name and help.
     Metrics,
 }
 
-/// What to look at.
+/// Nodes to poll.
 #[derive(Debug, Args)]
 pub struct Nodes {
-    /// Nodes to poll, for example `redis://10.0.0.5:6379`. They form one deployment named `default`. Or Sentinels, for example
-    /// `sentinel://10.0.0.5:26379/mymaster`; without a name each master that they watch is a deployment. Without nodes and without a file:
-    /// `REDIS_ADDR`, else `redis://localhost:6379`.
+    /// URLs of nodes (`redis://10.0.0.5:6379`), which form one deployment named `default`, or of
+    /// Sentinels (`sentinel://10.0.0.5:26379/mymaster`; without a master name, each monitored
+    /// master becomes a deployment). Default without a configuration file: `REDIS_ADDR`, else
+    /// `redis://localhost:6379`.
     #[arg(value_name = "REDIS_URL", conflicts_with = "config_file")]
     pub urls: Vec<String>,
 
@@ -45,7 +47,7 @@ pub struct Nodes {
 /// Arguments of `rolecall serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// What to poll.
+    /// Nodes to poll.
     #[command(flatten)]
     pub nodes: Nodes,
 
@@ -53,19 +55,20 @@ pub struct Serve {
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub listen_address: Option<String>,
 
-    /// URL under which people reach the pages: alerts link there, and without it to the repository.
+    /// URL under which users reach the pages. Links in alerts use it; without it they lead to the
+    /// repository.
     #[arg(long = "web.external-url", value_name = "URL")]
     pub external_url: Option<String>,
 
-    /// Web configuration file, in Prometheus' own format: TLS and basic authentication of our own pages.
+    /// Web configuration file in the format of Prometheus: TLS and basic authentication.
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
 
-    /// Let POST /-/reload read the configuration again, as SIGHUP does.
+    /// Enable POST /-/reload, which reloads the configuration as SIGHUP does.
     #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
 
-    /// Only log what is at least this severe [default: info].
+    /// Minimum log level [default: info].
     #[arg(long = "log.level", value_name = "LEVEL", value_enum)]
     pub log_level: Option<LogLevel>,
 
@@ -77,25 +80,25 @@ pub struct Serve {
 /// Arguments of `rolecall diagnose`.
 #[derive(Debug, Args)]
 pub struct Diagnose {
-    /// What to look at.
+    /// Nodes to poll.
     #[command(flatten)]
     pub nodes: Nodes,
 
-    /// How to print: for people, or the document of `/api/v1/findings`.
+    /// Output format: text, or the JSON document of `/api/v1/findings`.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: DocumentFormat,
 
-    /// Only log what is at least this severe, to standard error.
+    /// Minimum log level, on standard error.
     #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value = "error")]
     pub log_level: LogLevel,
 }
 
-/// How to print what was found.
+/// Output format of `rolecall diagnose`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DocumentFormat {
-    /// For people.
+    /// Text for a terminal.
     Text,
-    /// For programs.
+    /// JSON document of `/api/v1/findings`.
     Json,
 }
 

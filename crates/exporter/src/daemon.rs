@@ -1,7 +1,6 @@
-//! The daemon from start to end: configure, listen, poll, serve, drain.
+//! The daemon from start to end: configure, listen, poll, serve, shut down.
 
 use std::convert::Infallible;
-use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,33 +16,36 @@ use tracing::{info, warn};
 
 use crate::cli::{Cli, Command, Serve};
 use crate::diagnose;
-use crate::http::{self, Gate, Requests, Web};
+use crate::http::{self, WebState};
+use crate::limits::RequestLimit;
 use crate::log;
+use crate::output::print;
 use crate::reload::{self, Reloader};
-use crate::signals::{Hangup, Stop};
+use crate::signals::{ReloadSignal, StopSignal};
+use crate::web_security::WebSecurity;
 use config::Settings;
 use poller::Clock;
 use poller::Fleet;
 use poller::PollerContext;
 use poller::StateStore;
 
-/// How long requests that are under way may take after a request to stop.
+/// Time that running requests get to finish after a signal to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// Threads of the web server: while one is busy, another answers.
+/// Threads of the web server. While one is busy, the other serves requests.
 const WEB_THREADS: usize = 2;
 
-/// What is running.
+/// Version of this binary.
 const BUILD: Build = Build {
     version: env!("CARGO_PKG_VERSION"),
     revision: env!("BUILD_REVISION"),
     rustc: env!("BUILD_RUSTC"),
 };
 
-/// Does what the command line says.
+/// Runs the subcommand of the command line.
 ///
 /// # Errors
-/// What stops the program.
+/// Fails with the problem that stops the program.
 pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(arguments) => serve(&arguments)?,
@@ -54,7 +56,7 @@ pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the configuration as it would be used, its warnings as comments.
+/// Prints the effective configuration, with its warnings as comments.
 fn check(path: &Path) -> anyhow::Result<()> {
     let settings = Settings::check(path)?;
     let warnings: Vec<_> =
@@ -62,68 +64,58 @@ fn check(path: &Path) -> anyhow::Result<()> {
     print(&(warnings.concat() + &settings.effective()))
 }
 
-/// Writes to standard output; colours only to a terminal. A reader that has had enough is no error.
-pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    match anstream::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(()),
-    }
-}
-
 fn serve(arguments: &Serve) -> anyhow::Result<()> {
     let settings = Settings::load(arguments.nodes.source(), arguments.overrides())?;
     log::init(settings.log_level, settings.log_format);
     settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
-    let gate = Gate::open(arguments.web_config_file.as_deref())?;
+    let security = WebSecurity::open(arguments.web_config_file.as_deref())?;
     let listener = listen(&settings.listen_address)?;
     let runtime = Runtime::new().context("cannot start the runtime")?;
-    // In the queue of the other a request would wait behind the answers of a thousand nodes.
+    // On the runtime of the poller, a request would wait behind the replies of a thousand nodes.
     let web = Builder::new_multi_thread()
         .worker_threads(WEB_THREADS)
         .thread_name("web")
         .enable_all()
         .build();
-    let web = web.context("cannot start the runtime of the web server")?;
-    let ended = runtime.block_on(run(arguments, settings, gate, listener, web.handle()));
-    // A look-up of a name may hang for long after everything else ended.
+    let web = web.context("cannot start the web server runtime")?;
+    let ended = runtime.block_on(run(arguments, settings, security, listener, web.handle()));
+    // A DNS lookup may hang for long after everything else has ended.
     runtime.shutdown_background();
     web.shutdown_background();
     ended
 }
 
-/// Polls and serves until a signal asks to stop.
+/// Polls and serves until a signal stops the daemon.
 ///
 /// # Errors
-/// A task died: a stopped poller behind a living `/metrics` would be the worst failure.
+/// Fails if a task ends: a stopped poller behind a working `/metrics` would be the worst failure.
 async fn run(
     arguments: &Serve,
     settings: Settings,
-    gate: Gate,
+    security: WebSecurity,
     listener: TcpListener,
     web_runtime: &RuntimeHandle,
 ) -> anyhow::Result<()> {
-    let mut stop = Stop::listen().context("cannot listen for signals")?;
-    let mut hangup = Hangup::listen().context("cannot listen for signals")?;
+    let mut stop = StopSignal::listen().context("cannot listen for signals")?;
+    let mut hangup = ReloadSignal::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
     let state = StateStore::open(settings.state_file.as_deref());
     let shared = PollerContext::new(clock, state.clone());
-    let reloader = Reloader::new(clock, &settings, gate.clone());
+    let reloader = Reloader::new(clock, &settings, security.clone());
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
     let external_url = settings.external_url.clone();
     let mut fleet = Fleet::new(shared.clone());
     fleet.poll(settings.deployments);
-    let web = Web {
-        board: fleet.board(),
+    let web = WebState {
+        registry: fleet.registry(),
         shared,
         build: BUILD,
         external_url,
         reload: reloader.status(),
         lifecycle,
-        requests: Requests::new(),
-        gate,
+        requests: RequestLimit::new(),
+        security,
         runtimes: [RuntimeHandle::current(), web_runtime.clone()],
     };
     info!(version = BUILD.version, revision = BUILD.revision, "starting Rolecall");
@@ -133,7 +125,7 @@ async fn run(
     server.spawn_on(http::serve(listener, web, handle.clone()), web_runtime);
     let mut writer = JoinSet::new();
     writer.spawn(state.clone().write_for_ever());
-    tell(&[NotifyState::Ready]);
+    notify_systemd(&[NotifyState::Ready]);
     loop {
         tokio::select! {
             signal = stop.next() => {
@@ -141,22 +133,24 @@ async fn run(
                 break;
             }
             () = hangup.next() => drop(reload(&reloader, arguments, &mut fleet)),
-            Some(request) = requests.recv() => drop(request.send(reload(&reloader, arguments, &mut fleet))),
+            Some(request) = requests.recv() => {
+                drop(request.send(reload(&reloader, arguments, &mut fleet)));
+            }
             ended = fleet.ended() => {
                 let never: Infallible = ended?;
                 match never {}
             }
             Some(ended) = writer.join_next() => {
-                ended.context("the writer of the state file died")??;
-                bail!("the writer of the state file ended");
+                ended.context("the task that writes the state file panicked")??;
+                bail!("the task that writes the state file ended");
             }
             Some(ended) = server.join_next() => {
-                ended.context("the web server died")?.context("the web server failed")?;
+                ended.context("the web server panicked")?.context("the web server failed")?;
                 bail!("the web server ended");
             }
         }
     }
-    tell(&[NotifyState::Stopping]);
+    notify_systemd(&[NotifyState::Stopping]);
     if let Err(error) = state.write() {
         warn!(error = format!("{error:#}"), "cannot write the state file");
     }
@@ -164,7 +158,7 @@ async fn run(
     tokio::select! {
         _ = server.join_next() => info!("stopped"),
         signal = stop.next() => {
-            warn!(signal, "stopping at once");
+            warn!(signal, "stopping immediately");
             bail!("stopped by a second signal");
         }
     }
@@ -173,21 +167,21 @@ async fn run(
 
 fn reload(reloader: &Reloader, arguments: &Serve, fleet: &mut Fleet) -> Result<(), String> {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
-        tell(&[NotifyState::Reloading, now]);
+        notify_systemd(&[NotifyState::Reloading, now]);
     }
     let outcome = reloader.reload(arguments, fleet);
-    tell(&[NotifyState::Ready]);
+    notify_systemd(&[NotifyState::Ready]);
     outcome
 }
 
-/// Tells systemd, where it is systemd that started us.
-fn tell(what: &[NotifyState<'_>]) {
+/// Notifies systemd, if systemd started this process.
+fn notify_systemd(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
         warn!(%error, "cannot notify systemd");
     }
 }
 
-/// Opens the port. `:9121` is every address of either family, as for Prometheus.
+/// Opens the port. `:9121` means every address of both families, as in Prometheus.
 fn listen(address: &str) -> anyhow::Result<TcpListener> {
     let hosts = if address.starts_with(':') {
         ["[::]", "0.0.0.0"].map(|host| format!("{host}{address}")).to_vec()
@@ -198,7 +192,9 @@ fn listen(address: &str) -> anyhow::Result<TcpListener> {
     for host in hosts {
         let found = host.to_socket_addrs();
         addresses.extend(found.with_context(|| {
-            format!("--web.listen-address: found {address:?}, accepted is host:port or :port")
+            format!(
+                "--web.listen-address: invalid address {address:?}, expected host:port or :port"
+            )
         })?);
     }
     let listener =

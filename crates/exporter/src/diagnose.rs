@@ -1,4 +1,4 @@
-//! `rolecall diagnose`: three rounds of every deployment, and what they show.
+//! `rolecall diagnose`: three rounds of every deployment, then a report.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ use topology::{DeploymentKind, DeploymentView, EndpointView, NodeState, NodeView
 use tracing::error;
 
 use crate::cli::{Diagnose, DocumentFormat};
-use crate::daemon::print;
 use crate::log;
+use crate::output::print;
 use config::LogFormat;
 use config::{DeploymentSettings, Settings};
 use poller::Clock;
@@ -22,26 +22,27 @@ use poller::Fleet;
 use poller::PollerContext;
 use poller::StateStore;
 
-/// Rounds of each deployment: what moves shows only between two.
+/// Rounds of each deployment. Changes are only visible between rounds.
 const ROUNDS: u64 = 3;
 
-/// Time from one round to the next.
+/// Interval between rounds.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A node that is silent for two rounds does not answer.
+/// Silence after which a node is down: two rounds.
 const DOWN_AFTER: Duration = Duration::from_secs(2);
 
-/// How long it may take in all.
+/// Limit for the whole run.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Nothing that needs a person.
+/// Exit code: no finding above severity info.
 const HEALTHY: u8 = 0;
-/// Findings.
+/// Exit code: findings above severity info.
 const FINDINGS: u8 = 1;
-/// Not a single node of some deployment could be read, or not every one was reached and nothing was found, or the configuration is bad.
-const COULD_NOT_TELL: u8 = 2;
+/// Exit code: the state is unknown. No node of some deployment replied, some node did not reply in
+/// time and there is no finding, or the configuration is invalid.
+const UNKNOWN: u8 = 2;
 
-/// Looks, prints, and gives the exit code.
+/// Polls, prints the report and returns the exit code.
 pub(crate) fn main(arguments: &Diagnose) -> ExitCode {
     log::init(arguments.log_level, LogFormat::Logfmt);
     let told = look(arguments).and_then(|views| {
@@ -55,22 +56,22 @@ pub(crate) fn main(arguments: &Diagnose) -> ExitCode {
     });
     ExitCode::from(told.unwrap_or_else(|problem| {
         error!("{problem:#}");
-        COULD_NOT_TELL
+        UNKNOWN
     }))
 }
 
 fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
     let mut deployments = Settings::from_source(arguments.nodes.source())?.deployments;
-    deployments.iter_mut().for_each(hasten);
+    deployments.iter_mut().for_each(shorten_intervals);
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let views = runtime.block_on(async {
         let shared = PollerContext::new(Clock::start(), StateStore::default());
         let mut fleet = Fleet::new(shared);
         fleet.poll(deployments);
-        let board = fleet.board();
-        // A node that hangs is found out only when the attempt to connect ends.
-        // What Sentinels announce asks for rounds before their time.
-        let looked = board.until(|view| {
+        let registry = fleet.registry();
+        // A hanging node is only recognized when the connection attempt ends. Events of Sentinels
+        // start rounds before the interval ends, so rounds alone do not measure time.
+        let looked = registry.until(|view| {
             view.rounds.total >= ROUNDS && view.now.since_start() >= INTERVAL * 2 && !waits(view)
         });
         tokio::select! {
@@ -80,14 +81,14 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
                 match never {}
             }
         }
-        Ok(board.views())
+        Ok(registry.views())
     });
     runtime.shutdown_background();
     views
 }
 
-/// Somebody waits for the answer.
-fn hasten(settings: &mut DeploymentSettings) {
+/// Shortens intervals for interactive use.
+fn shorten_intervals(settings: &mut DeploymentSettings) {
     let deployment = Arc::make_mut(&mut settings.deployment);
     deployment.interval = INTERVAL;
     deployment.down_after = deployment.down_after.min(DOWN_AFTER);
@@ -95,7 +96,8 @@ fn hasten(settings: &mut DeploymentSettings) {
     settings.check_interval = INTERVAL;
 }
 
-/// Nobody knows yet whether some node answers, or whether some endpoint leads where it should: once wrong is not enough.
+/// Returns whether the state of a node or endpoint is still unknown. One wrong check of an endpoint
+/// proves nothing.
 fn waits(view: &DeploymentView) -> bool {
     let once = |endpoint: &EndpointView| {
         endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong_checks)
@@ -109,7 +111,7 @@ fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
         !view.members().any(|(_, node)| of(node) && node.up() == Some(true))
     };
     let dark = |view: &Arc<DeploymentView>| {
-        // Of nodes that others were to name there may be none, and of a cluster no shard.
+        // Discovery may have found no data node, or no shard of a cluster.
         let of_none =
             view.deployment.kind == DeploymentKind::Sentinel && lacks(view, NodeView::holds_data);
         lacks(view, |_| true) || of_none || view.shards.is_empty()
@@ -121,7 +123,7 @@ fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
         || views.iter().any(dark)
         || (views.iter().any(|view| waits(view)) && !views.iter().any(found))
     {
-        COULD_NOT_TELL
+        UNKNOWN
     } else if views.iter().any(found) {
         FINDINGS
     } else {

@@ -1,13 +1,16 @@
-//! The daemon: configuration, rounds, HTTP and the command line.
+//! The binary: command line, web server, reload and log.
 //!
-//! `daemon.rs` reads as its table of contents. Each deployment has one task that polls its nodes round by round (`rounds`) and
-//! publishes one immutable view per round (`board`); the web server (`http`) only ever reads what was published.
+//! `daemon.rs` starts and stops everything in order. The crate `poller` polls the deployments and
+//! publishes their views; the web server (`http`) only reads published views.
 
 pub mod cli;
 pub mod daemon;
 mod diagnose;
 mod http;
+mod limits;
 mod log;
+mod output;
 mod process;
 mod reload;
 mod signals;
+mod web_security;

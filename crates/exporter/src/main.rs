@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use exporter::cli::Cli;
 
-/// A thousand connections are a few large buffers each; this allocator keeps them in half the memory.
+/// Allocator that needs half the memory of glibc for a thousand connections with large buffers.
 #[cfg(all(target_os = "linux", not(target_env = "musl")))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match exporter::daemon::main(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            // When standard error is gone too, the exit code has to do.
+            // If standard error is closed, only the exit code can report the failure.
             let _ = writeln!(std::io::stderr(), "rolecall: error: {error:#}");
             ExitCode::FAILURE
         }

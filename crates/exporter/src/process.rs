@@ -1,8 +1,8 @@
-//! The figures of our own process, from the operating system.
+//! Statistics of this process, from the operating system.
 
 use catalog::ProcessFigures;
 
-/// The figures of our own process; `None` where the system does not tell.
+/// Reads the statistics of this process. `None` where the operating system has none.
 #[cfg(target_os = "linux")]
 pub(crate) fn figures() -> Option<ProcessFigures> {
     use std::time::Duration;
@@ -31,7 +31,7 @@ pub(crate) fn figures() -> Option<ProcessFigures> {
     })
 }
 
-/// The figures of our own process; `None` where the system does not tell.
+/// Reads the statistics of this process. `None` where the operating system has none.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn figures() -> Option<ProcessFigures> {
     None

@@ -1,38 +1,39 @@
-//! Reading the configuration again, and the web configuration file, on SIGHUP or when `/-/reload` asks. If one of them is bad, nothing
-//! changes but what is said about it.
+//! Reload of the configuration and the web configuration file, on SIGHUP or POST `/-/reload`.
+//!
+//! If one of the files is invalid, the running configuration is kept.
 
 use catalog::Reload;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::cli::Serve;
-use crate::http::Gate;
+use crate::web_security::WebSecurity;
 use config::Settings;
 use poller::Clock;
 use poller::Fleet;
 
-/// How reading the configuration went, for those who ask.
+/// Result of the last reload, for the metrics.
 pub(crate) type Status = watch::Receiver<Reload>;
 
-/// Asks for a reload, and hears how it went.
+/// Sender for the result of one reload request.
 pub(crate) type Request = oneshot::Sender<Result<(), String>>;
 
-/// The most requests that wait.
+/// Limit of waiting reload requests.
 const MAX_WAITING: usize = 8;
 
-/// Reads the configuration again.
+/// Reloader of the configuration.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     clock: Clock,
-    used: Fixed,
-    gate: Gate,
+    used: RestartOnlyKeys,
+    security: WebSecurity,
     status: watch::Sender<Reload>,
 }
 
-/// What is used as it was at the start: keys of the configuration, and their values.
-type Fixed = [(&'static str, String); 6];
+/// Keys that only change with a restart, and their values.
+type RestartOnlyKeys = [(&'static str, String); 6];
 
-fn fixed(settings: &Settings, gate: &Gate) -> Fixed {
+fn restart_only_keys(settings: &Settings, security: &WebSecurity) -> RestartOnlyKeys {
     [
         ("web.listen_address", settings.listen_address.clone()),
         ("web.external_url", settings.external_url.clone().unwrap_or_default()),
@@ -42,46 +43,53 @@ fn fixed(settings: &Settings, gate: &Gate) -> Fixed {
             "state_file",
             settings.state_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         ),
-        ("tls_server_config", if gate.is_tls() { "present" } else { "absent" }.to_owned()),
+        ("tls_server_config", if security.is_tls() { "present" } else { "absent" }.to_owned()),
     ]
 }
 
-/// The way to ask for a reload.
+/// Creates the channel for reload requests.
 pub(crate) fn requests() -> (mpsc::Sender<Request>, mpsc::Receiver<Request>) {
     mpsc::channel(MAX_WAITING)
 }
 
 impl Reloader {
-    /// The running configuration was read just now.
-    pub(crate) fn new(clock: Clock, settings: &Settings, gate: Gate) -> Self {
+    /// Creates a reloader for the configuration that was just loaded.
+    pub(crate) fn new(clock: Clock, settings: &Settings, security: WebSecurity) -> Self {
         let read = Reload { successful: true, succeeded_at: clock.wall() };
-        Reloader { clock, used: fixed(settings, &gate), gate, status: watch::Sender::new(read) }
+        Reloader {
+            clock,
+            used: restart_only_keys(settings, &security),
+            security,
+            status: watch::Sender::new(read),
+        }
     }
 
     pub(crate) fn status(&self) -> Status {
         self.status.subscribe()
     }
 
-    /// Reads the configuration, polls what it says from here on, and lets in whom the web configuration file lets in.
+    /// Loads both files and applies them.
     ///
     /// # Errors
-    /// What is wrong with it; then all goes on as before.
+    /// Fails if a file is invalid. The running configuration is kept then.
     pub(crate) fn reload(&self, arguments: &Serve, fleet: &mut Fleet) -> Result<(), String> {
-        let (settings, gate) = match read(arguments) {
+        let (settings, security) = match read(arguments) {
             Ok(found) => found,
             Err(problem) => {
-                error!(problem, "configuration not reloaded, the running one is kept");
+                error!(problem, "configuration not reloaded, keeping the running one");
                 self.status.send_modify(|status| status.successful = false);
                 return Err(problem);
             }
         };
         settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
-        for ((key, found), (_, used)) in
-            fixed(&settings, &gate).iter().zip(&self.used).filter(|(found, used)| found != used)
+        for ((key, found), (_, used)) in restart_only_keys(&settings, &security)
+            .iter()
+            .zip(&self.used)
+            .filter(|(found, used)| found != used)
         {
-            warn!(key, found, used, "only changes with a restart");
+            warn!(key, found, used, "key only changes with a restart");
         }
-        self.gate.replace(&gate);
+        self.security.replace(&security);
         let changes = fleet.poll(settings.deployments);
         info!(
             started = changes.started,
@@ -94,11 +102,11 @@ impl Reloader {
     }
 }
 
-/// Reads all there is to read.
-fn read(arguments: &Serve) -> Result<(Settings, Gate), String> {
+/// Loads both files.
+fn read(arguments: &Serve) -> Result<(Settings, WebSecurity), String> {
     let settings = Settings::load(arguments.nodes.source(), arguments.overrides())
         .map_err(|problem| problem.to_string())?;
-    let gate = Gate::open(arguments.web_config_file.as_deref())
+    let security = WebSecurity::open(arguments.web_config_file.as_deref())
         .map_err(|problem| format!("{problem:#}"))?;
-    Ok((settings, gate))
+    Ok((settings, security))
 }

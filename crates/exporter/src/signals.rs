@@ -1,38 +1,38 @@
-//! Signals of the system.
+//! Unix signals.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Requests to stop: SIGTERM and SIGINT.
-pub(crate) struct Stop {
+/// Receiver of SIGTERM and SIGINT, which stop the daemon.
+pub(crate) struct StopSignal {
     terminate: Signal,
     interrupt: Signal,
 }
 
-/// Requests to read the configuration again: SIGHUP.
-pub(crate) struct Hangup(Signal);
+/// Receiver of SIGHUP, which reloads the configuration.
+pub(crate) struct ReloadSignal(Signal);
 
-impl Hangup {
-    /// Listens from here on.
+impl ReloadSignal {
+    /// Installs the signal handler.
     ///
     /// # Errors
-    /// The system does not let us.
+    /// Fails if the system rejects the handler.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        signal(SignalKind::hangup()).map(Hangup)
+        signal(SignalKind::hangup()).map(ReloadSignal)
     }
 
-    /// Waits for the next request.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         self.0.recv().await;
     }
 }
 
-impl Stop {
-    /// Listens from here on.
+impl StopSignal {
+    /// Installs the signal handler.
     ///
     /// # Errors
-    /// The system does not let us.
+    /// Fails if the system rejects the handler.
     pub(crate) fn listen() -> std::io::Result<Self> {
-        Ok(Stop {
+        Ok(StopSignal {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })

@@ -227,11 +227,11 @@ impl DeploymentPoller {
         let settings = &self.settings;
         let spread = settings.check_interval.div_duration_f64(settings.deployment.interval);
         let first = self.shared.clock.now() + phase.mul_f64(spread);
-        for (kind, endpoint) in &settings.checked {
+        for service in &settings.service_endpoints {
             let brief = EndpointCheck {
                 deployment: settings.deployment.name.clone(),
-                kind: *kind,
-                endpoint: endpoint.clone(),
+                kind: service.kind,
+                endpoint: service.endpoint.clone(),
                 interval: settings.check_interval,
                 first,
             };
@@ -383,7 +383,7 @@ impl DeploymentPoller {
             return;
         }
         // A node that was found just now is worth looking at before its time.
-        let found = self.settings.found.is_some() && asked.pending();
+        let found = self.settings.discovery.is_some() && asked.pending();
         asked.take(report, deadline);
         if found {
             self.ask_for_round();

@@ -107,16 +107,10 @@ impl EndpointChecker {
         self.lane = ConnectLane::after(answered.is_ok(), clock.now() - begun);
         self.log(answered.as_ref().err());
         let outcome = answered.map_err(|failure| failure.reason);
-        let (begun, ended) = [begun, clock.now()]
-            .map(|at| topology::Monotonic::from_start(clock.elapsed(at)))
-            .into();
+        let [started, ended] =
+            [begun, clock.now()].map(|at| topology::Monotonic::from_start(clock.elapsed(at)));
         FinishedCheck {
-            check: EndpointCheckResult {
-                endpoint: self.brief.kind,
-                started: begun,
-                ended,
-                outcome,
-            },
+            check: EndpointCheckResult { endpoint: self.brief.kind, started, ended, outcome },
             own_errors,
         }
     }
@@ -129,7 +123,7 @@ impl EndpointChecker {
     ) -> Result<EndpointServer, Failure> {
         let mut connection = Connection::open(&self.brief.endpoint, CONNECT_LIMIT).await?;
         drop(permit);
-        let info = self.send(&mut connection, Command { name: "INFO", arguments: vec![] }).await?;
+        let info = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;
         if let Some(error) = info.error() {
             return Err(Failure::refusal(error));
         }
@@ -146,9 +140,8 @@ impl EndpointChecker {
             let refuses = if let Some(refuses) = known {
                 refuses
             } else {
-                let reply = self
-                    .send(&mut connection, Command { name: "CLIENT", arguments: vec!["ID".into()] })
-                    .await?;
+                let reply =
+                    self.send(&mut connection, Command::new(&snapshot::CLIENT_ID, None)).await?;
                 let refused =
                     reply.error().is_some_and(|error| error.reason() == Some(Reason::Noperm));
                 if refused {

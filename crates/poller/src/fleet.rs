@@ -68,8 +68,8 @@ impl Fleet {
     }
 
     /// What is published.
-    pub fn board(&self) -> ViewRegistry {
-        self.publisher.board()
+    pub fn registry(&self) -> ViewRegistry {
+        self.publisher.registry()
     }
 
     /// Polls these deployments from here on, their rounds spread evenly over their interval. One whose settings did not change goes on as
@@ -131,13 +131,13 @@ impl Fleet {
         let now = self.shared.clock.now();
         let mut missing = BTreeMap::new();
         for settings in &self.configured {
-            if !settings.of_every_master() {
+            if !settings.covers_all_masters() {
                 deployments.push(settings.clone());
                 continue;
             }
             let (masters, all_heard) = self.hub.masters(settings);
             let before = deployments.len();
-            deployments.extend(masters.iter().filter_map(|master| settings.of_master(master)));
+            deployments.extend(masters.iter().filter_map(|master| settings.for_master(master)));
             // A Sentinel may forget a master for a moment: when it starts anew, or is told another address of it.
             let grace = settings
                 .deployment
@@ -145,13 +145,12 @@ impl Fleet {
                 .as_ref()
                 .map_or(Duration::ZERO, |discovery| discovery.forget_after);
             for running in self.running.iter().filter(|running| {
-                settings.stands_for(&running.settings)
-                    && !masters.contains(running.settings.master())
+                settings.covers(&running.settings) && !masters.contains(running.settings.master())
             }) {
                 let since =
                     self.missing.get(&running.settings.deployment.name).copied().unwrap_or(now);
                 if let Some(same) =
-                    settings.of_master(running.settings.master()).filter(|_| since + grace > now)
+                    settings.for_master(running.settings.master()).filter(|_| since + grace > now)
                 {
                     missing.insert(same.deployment.name.clone(), since);
                     deployments.push(same);
@@ -223,7 +222,7 @@ impl Fleet {
                 changed = self.hub.changed() => changed?,
                 () = sleep_until(look_again), if !self.missing.is_empty() => {}
             }
-            if self.configured.iter().any(DeploymentSettings::of_every_master) {
+            if self.configured.iter().any(DeploymentSettings::covers_all_masters) {
                 let Changes { started, stopped, kept } = self.regroup();
                 if started + stopped > 0 {
                     info!(started, stopped, kept, "Sentinels watch other masters");

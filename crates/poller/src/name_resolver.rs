@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::DeploymentSettings;
+use config::{DeploymentSettings, DnsName};
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -41,9 +41,9 @@ struct Resolver {
 impl Names {
     /// Looks up the names of a deployment from here on.
     pub(super) fn look_up(settings: &DeploymentSettings, tasks: &mut JoinSet<()>) -> Self {
-        let names = settings.found.as_ref().map_or(&[][..], |found| &found.names);
+        let names = settings.discovery.as_ref().map_or(&[][..], |discovery| &discovery.names);
         let (finding, found) = mpsc::channel(names.len().max(1));
-        for (index, (host, port)) in names.iter().enumerate() {
+        for (index, DnsName { host, port }) in names.iter().enumerate() {
             let deployment = settings.deployment.name.clone();
             let resolver = Resolver {
                 deployment,
@@ -54,7 +54,7 @@ impl Names {
             };
             tasks.spawn(resolver.run(index, finding.clone()));
         }
-        let unknown = |(host, port): &(String, u16)| ResolvedName {
+        let unknown = |DnsName { host, port }: &DnsName| ResolvedName {
             host: host.clone(),
             port: *port,
             addresses: None,

@@ -98,7 +98,7 @@ impl ViewPublisher {
     }
 
     /// Where it is shown.
-    pub fn board(&self) -> ViewRegistry {
+    pub fn registry(&self) -> ViewRegistry {
         ViewRegistry { shown: self.shown.subscribe() }
     }
 }

@@ -14,7 +14,7 @@ mod node;
 mod shard;
 mod tracker;
 
-pub use findings::{Finding, FindingKind, NO_FINDING, Severity, Value};
+pub use findings::{Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence};
 pub use model::cluster::{ClusterView, SLOTS};
 pub use model::counters::{Counters, TOPOLOGY_COMMANDS, topology_changed};
 pub use model::deployment::{

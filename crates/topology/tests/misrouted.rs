@@ -177,10 +177,11 @@ impl TestDeployment {
         self.view.findings.iter().find(|finding| finding.kind == kind)
     }
 
-    fn evidence(&self, kind: FindingKind, name: &str) -> Option<&Value> {
+    fn evidence(&self, kind: FindingKind, name: &str) -> Option<Value> {
         self.finding(kind)?
             .evidence
-            .iter()
+            .values()
+            .into_iter()
             .find(|(other, _)| *other == name)
             .map(|(_, value)| value)
     }
@@ -216,11 +217,11 @@ fn a_writer_is_named_and_a_reader_is_not() {
     assert!(test.at(0).is_none() && test.at(2).is_none());
 
     test.rounds(60, |servers| servers[1].refuse("set", 2));
-    assert_eq!(test.evidence(HIT, "why"), Some(&Value::Text("wrong_endpoint".to_owned())));
-    assert_eq!(test.evidence(HIT, "commands"), Some(&list(&["set"])));
-    assert_eq!(test.evidence(HIT, "libraries"), Some(&list(&["redis-py 1.0"])));
-    assert_eq!(test.evidence(HIT, "clients"), Some(&list(&["app1 10.0.0.1:5000"])));
-    assert_eq!(test.evidence(HIT, "per_second"), Some(&Value::Number(2.0)));
+    assert_eq!(test.evidence(HIT, "why"), Some(Value::Text("wrong_endpoint".to_owned())));
+    assert_eq!(test.evidence(HIT, "commands"), Some(list(&["set"])));
+    assert_eq!(test.evidence(HIT, "libraries"), Some(list(&["redis-py 1.0"])));
+    assert_eq!(test.evidence(HIT, "clients"), Some(list(&["app1 10.0.0.1:5000"])));
+    assert_eq!(test.evidence(HIT, "per_second"), Some(Value::Number(2.0)));
     assert_eq!(test.servers[1].listed, 2, "once in 30 s");
     assert_eq!((test.servers[0].listed, test.servers[2].listed, test.finding(STALE)), (0, 0, None));
 
@@ -251,7 +252,7 @@ fn too_many_clients_are_not_listed() {
         (misrouted.writers.clone(), misrouted.too_many_clients),
         (None, Some(MAX_LISTED_CLIENTS + 1))
     );
-    assert_eq!(test.evidence(HIT, "connected_clients"), Some(&Value::Number(1001.0)));
+    assert_eq!(test.evidence(HIT, "connected_clients"), Some(Value::Number(1001.0)));
     assert_eq!(test.evidence(HIT, "clients"), None);
 
     test.servers[1].connected = MAX_LISTED_CLIENTS;
@@ -312,9 +313,9 @@ fn clients_of_a_demoted_primary_are_stale() {
     );
 
     test.rounds(59, |servers| servers[0].refuse("set", 3));
-    assert_eq!(test.evidence(STALE, "stale_clients"), Some(&Value::Number(3.0)));
-    assert_eq!(test.evidence(STALE, "demoted_seconds_ago"), Some(&Value::Number(62.0)));
-    assert_eq!(test.evidence(HIT, "why"), Some(&Value::Text("demotion".to_owned())));
+    assert_eq!(test.evidence(STALE, "stale_clients"), Some(Value::Number(3.0)));
+    assert_eq!(test.evidence(STALE, "demoted_seconds_ago"), Some(Value::Number(62.0)));
+    assert_eq!(test.evidence(HIT, "why"), Some(Value::Text("demotion".to_owned())));
 
     // The node is master again and accepts writes.
     (test.servers[0].follows, test.servers[1].follows) = (None, Some(1));
@@ -342,7 +343,7 @@ fn with_two_masters_the_reason_is_unknown() {
     test.servers[2].follows = None;
     test.rounds(65, |_| {});
     test.rounds(65, |servers| servers[1].refuse("set", 1));
-    assert_eq!(test.evidence(HIT, "why"), Some(&Value::Text("unknown".to_owned())));
+    assert_eq!(test.evidence(HIT, "why"), Some(Value::Text("unknown".to_owned())));
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! What watching costs: Rolecall beside redis_exporter 1.45.0 and beside a poller of bare sockets, on the same servers, in one run.
-//! Started by `tests/bench.sh`.
+//! Benchmark of the cost of monitoring. Compares Rolecall with redis_exporter 1.45.0 and with a
+//! poller of bare sockets, on the same servers in one run. Started by `tests/bench.sh`.
+//!
+//! `bench fold` measures only the evaluation of rounds, `bench pages` only the web pages.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
@@ -21,19 +23,19 @@ use topology::{
 
 use tests::{Daemon, Redis, RedisExporter, Stopwatch, eventually, pause};
 
-/// Servers behind the nodes; each serves as many nodes as it must.
+/// Number of servers. With more nodes than servers, several nodes share a server.
 const SERVERS: usize = 10;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How often each page is loaded.
+/// Number of loads of each page.
 const LOADS: u32 = 100;
 
-/// How long each cost is watched.
-const WATCH: Duration = Duration::from_secs(20);
+/// Duration of each measurement.
+const MEASURE_TIME: Duration = Duration::from_secs(20);
 
-/// Commands that are run once, so that the statistics by command have a usual length.
-const SEEN: [&str; 50] = [
+/// Commands that each server runs once, so that INFO commandstats has a realistic length.
+const WARM_UP_COMMANDS: [&str; 50] = [
     "SET a 1",
     "GET a",
     "DEL b",
@@ -88,13 +90,13 @@ const SEEN: [&str; 50] = [
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
-        Some("tracker") => return folds(),
+        Some("fold") => return evaluation(),
         Some("pages") => return pages(),
         _ => {}
     }
     let servers: Vec<_> = (0..SERVERS).map(|_| Redis::start(&["--appendonly", "yes"])).collect();
     for server in &servers {
-        for command in SEEN {
+        for command in WARM_UP_COMMANDS {
             server.cli(&command.split(' ').collect::<Vec<_>>());
         }
     }
@@ -104,7 +106,8 @@ fn main() {
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     println!("{}", version.unwrap_or_default().split(" sha").next().unwrap_or_default());
     println!(
-        "| | nodes | CPU per node and round, us | server time per round, us | resident, MB | /metrics gzip, ms | plain, ms | series | plain, MB |"
+        "| | nodes | CPU per node and round, us | server time per round, us | resident, MB | \
+         /metrics gzip, ms | plain, ms | series | plain, MB |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for nodes in [1, 100, 1000] {
@@ -112,15 +115,17 @@ fn main() {
         println!("{}", bare_sockets(&servers, nodes));
     }
     println!("{}", redis_exporter(&servers[0]));
-    folds();
+    evaluation();
     drop(servers);
     pages();
 }
 
-/// What a reader of the pages waits for, while a thousand nodes are polled: in one deployment and in many, and when a part of them is gone.
+/// Measures the time to load pages while 1,000 nodes are polled: in one deployment, in many
+/// deployments, and with a part of the nodes down.
 fn pages() {
     println!(
-        "\n| pages of 1,000 nodes, gzip | median of {LOADS}, ms | worst, ms | kB | plain, kB | taken by the host, ms |"
+        "\n| pages of 1,000 nodes, gzip | median of {LOADS}, ms | maximum, ms | kB | plain, kB | \
+         steal time, ms |"
     );
     println!("| --- | --- | --- | --- | --- | --- |");
     let primary = Redis::start(&[]);
@@ -143,89 +148,99 @@ fn pages() {
         "/deployment/bench/node/n777",
     ];
     let of_many = ["/", "/deployment/d7", "/?q=d77"];
-    for (what, gone) in [("", 0), (", a ninth of them gone", 1)] {
-        replicas.truncate(SERVERS - 1 - gone);
+    for (state, stopped) in [("", 0), (", a ninth of the nodes down", 1)] {
+        replicas.truncate(SERVERS - 1 - stopped);
         for (text, paths, shape) in
             [(&one, &of_one[..], "one deployment"), (&many, &of_many[..], "334 deployments")]
         {
             let daemon = Daemon::configured(text);
-            let alike = |wanted: usize| daemon.samples().count("redis_up", &[]) >= wanted;
-            eventually(Duration::from_secs(60), "all nodes were asked", || {
-                alike(1000).then_some(())
+            let polled = |nodes: usize| daemon.samples().count("redis_up", &[]) >= nodes;
+            eventually(Duration::from_secs(60), "all nodes were polled", || {
+                polled(1000).then_some(())
             });
-            // Long enough that what is gone is down and every node has all of its last rounds.
+            // Wait until stopped nodes are down and every node has its full history of recent
+            // rounds.
             pause(SECOND * 25);
             for path in paths {
-                let stolen = steal();
+                let before = steal_time();
                 let (mut times, compressed, plain) = (
-                    (0..LOADS)
-                        .map(|_| at_any_time(|| load(daemon.port, path).0))
-                        .collect::<Vec<_>>(),
+                    (0..LOADS).map(|_| spread(|| load(daemon.port, path).0)).collect::<Vec<_>>(),
                     load(daemon.port, path).1,
                     daemon.get(path, "text/html").text.len(),
                 );
                 times.sort_by(f64::total_cmp);
                 println!(
-                    "| `{path}` of {shape}{what} | {:.1} | {:.1} | {:.1} | {:.0} | {} |",
+                    "| `{path}` of {shape}{state} | {:.1} | {:.1} | {:.1} | {:.0} | {} |",
                     times[times.len() / 2],
                     times[times.len() - 1],
                     compressed as f64 / 1e3,
                     plain as f64 / 1e3,
-                    steal() - stolen
+                    steal_time() - before
                 );
             }
         }
     }
 }
 
-/// Milliseconds of processor time that the host of this virtual machine gave to others, in which everything here stood still.
-fn steal() -> u64 {
-    KernelStats::current().expect("statistics of the kernel").total.steal_ms().unwrap_or_default()
+/// Returns the steal time of this virtual machine so far, in milliseconds: time in which the host
+/// ran other guests.
+fn steal_time() -> u64 {
+    KernelStats::current()
+        .expect("cannot read the kernel statistics")
+        .total
+        .steal_ms()
+        .unwrap_or_default()
 }
 
-/// Does it after a while: all of them together last longer than a round.
-fn at_any_time<T>(load: impl Fn() -> T) -> T {
+/// Loads after a pause, so that all loads together take longer than a round and hit every phase of
+/// it.
+fn spread<T>(load: impl Fn() -> T) -> T {
     pause(SECOND * 6 / LOADS);
     load()
 }
 
-/// Loads a page as browsers do, compressed: milliseconds from connecting to the last byte, and bytes of the answer.
+/// Loads a page with gzip, as browsers do. Returns the milliseconds from the connection to the last
+/// byte, and the size of the response in bytes.
 fn load(port: u16, path: &str) -> (f64, usize) {
     let begun = Stopwatch::start();
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("cannot connect");
     let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+         Accept-Encoding: gzip\r\nConnection: close\r\n\r\n"
     );
-    socket.write_all(request.as_bytes()).expect("taken");
-    let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).expect("all of it");
+    socket.write_all(request.as_bytes()).expect("cannot send");
+    let mut response = Vec::new();
+    socket.read_to_end(&mut response).expect("cannot read the response");
     let took = begun.elapsed().as_secs_f64() * 1e3;
-    let head = String::from_utf8_lossy(&answer).to_lowercase();
+    let head = String::from_utf8_lossy(&response).to_lowercase();
     assert!(
         head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"),
         "{path}: {head}"
     );
-    (took, answer.len())
+    (took, response.len())
 }
 
-/// What the facts cost, without any server.
-fn folds() {
+/// Measures the evaluation of rounds, without any server.
+fn evaluation() {
     println!(
-        "\n| the tracker | deployments | nodes of each | per node and round, us |\n| --- | --- | --- | --- |"
+        "\n| evaluation | deployments | nodes of each | per node and round, us |\n\
+         | --- | --- | --- | --- |"
     );
     for (deployments, nodes) in [(1000, 1), (333, 3), (1, 1000)] {
-        println!("{}", tracker(deployments, nodes));
+        println!("{}", static_evaluation(deployments, nodes));
     }
     println!(
-        "\n| the tracker of a cluster | shards | nodes | per node and round, us, maps read as it asks for them |\n| --- | --- | --- | --- |"
+        "\n| evaluation of a cluster | shards | nodes | \
+         per node and round with parsing of requested CLUSTER NODES, us |\n\
+         | --- | --- | --- | --- |"
     );
     for shards in [3, 250] {
-        println!("{}", cluster(shards));
+        println!("{}", cluster_evaluation(shards));
     }
 }
 
-/// A cluster of masters with a replica each. Reading the map of its text is part of the time.
-fn cluster(shards: usize) -> String {
+/// Measures a cluster of masters with one replica each. The time includes parsing CLUSTER NODES.
+fn cluster_evaluation(shards: usize) -> String {
     const ROUNDS: u32 = 60;
     let nodes = shards * 2;
     let address = |number: usize| format!("10.1.{}.{}:6379", number / 250, number % 250);
@@ -261,18 +276,37 @@ fn cluster(shards: usize) -> String {
         ghost_after: SECOND * 600,
         forget_after: SECOND * 300,
     });
-    let mut tracker = DeploymentTracker::new(Arc::new(deployment));
+    let mut fold = DeploymentTracker::new(Arc::new(deployment));
     let (mut wanted, mut spent) = (Vec::new(), Duration::ZERO);
     for round in 1..=ROUNDS {
-        let view = tracker.view();
+        let view = fold.view();
         let snapshots = view.nodes.values().map(|node| {
-            let number = (0..nodes).find(|number| address(*number) == node.node.address).expect("a node");
+            let number = (0..nodes)
+                .find(|number| address(*number) == node.node.address)
+                .expect("no node has this address");
             let shard = number % shards;
-            let role = if number < shards { "role:master".to_owned() } else { format!("role:slave\nmaster_host:10.1.{}.{}\nmaster_port:6379\nmaster_link_status:up", shard / 250, shard % 250) };
-            let info = format!("run_id:{number}\nuptime_in_seconds:1000\ncluster_enabled:1\n{role}\nmaster_replid:{shard:040x}\nmaster_repl_offset:{round}\n");
-            let cluster = format!("cluster_state:ok\ncluster_slots_ok:16384\ncluster_known_nodes:{nodes}\ncluster_current_epoch:{shards}\ncluster_my_epoch:{shard}\n");
+            let role = if number < shards {
+                "role:master".to_owned()
+            } else {
+                format!(
+                    "role:slave\nmaster_host:10.1.{}.{}\nmaster_port:6379\nmaster_link_status:up",
+                    shard / 250,
+                    shard % 250
+                )
+            };
+            let info = format!(
+                "run_id:{number}\nuptime_in_seconds:1000\ncluster_enabled:1\n{role}\n\
+                 master_replid:{shard:040x}\nmaster_repl_offset:{round}\n"
+            );
+            let cluster = format!(
+                "cluster_state:ok\ncluster_slots_ok:16384\ncluster_known_nodes:{nodes}\n\
+                 cluster_current_epoch:{shards}\ncluster_my_epoch:{shard}\n"
+            );
             let cluster = Some(Arc::new(Fields::parse(&cluster)));
-            (number, NodeSnapshot { cluster, ..NodeSnapshot::from_info(&info).expect("a reply") })
+            (
+                number,
+                NodeSnapshot { cluster, ..NodeSnapshot::from_info(&info).expect("invalid INFO") },
+            )
         });
         let mut snapshots: Vec<_> = snapshots.collect();
         let begun = Stopwatch::start();
@@ -283,20 +317,20 @@ fn cluster(shards: usize) -> String {
             }
         }
         let outcomes =
-            snapshots.into_iter().map(|(_, snapshot)| answered(&Arc::new(snapshot))).collect();
+            snapshots.into_iter().map(|(_, snapshot)| responseed(&Arc::new(snapshot))).collect();
         let elapsed = SECOND * round;
-        let step = tracker.observe(&Round::new(
+        let step = fold.observe(&Round::new(
             SystemTime::UNIX_EPOCH + elapsed,
             topology::Monotonic::from_start(elapsed),
             outcomes,
         ));
-        // The first rounds find the nodes.
+        // Skip the first rounds, which discover the nodes.
         if round > ROUNDS / 2 {
             spent += begun.elapsed();
         }
         wanted = step.requests;
     }
-    let view = tracker.view();
+    let view = fold.view();
     assert_eq!(
         (view.shards.len(), view.members().count(), view.findings.len()),
         (shards, nodes, 0)
@@ -309,20 +343,24 @@ fn rolecall(servers: &[Redis], nodes: usize) -> String {
     let mut text = String::from("[[deployment]]\nname = 'bench'\nnodes = [\n");
     for node in 0..nodes {
         writeln!(text, "  {{ url = '{}', name = 'n{node}' }},", servers[node % SERVERS].url())
-            .expect("to a string");
+            .expect("writing to a string cannot fail");
     }
     let daemon = Daemon::configured(&(text + "]\n"));
-    let answering = || daemon.samples().get("redis_deployment_nodes", &[("state", "answering")]);
-    eventually(Duration::from_secs(60), "all nodes answer", || {
-        (answering() == Some(nodes as f64)).then_some(())
+    let responseing =
+        || daemon.samples().get("redis_deployment_nodes", &[("state", "responseing")]);
+    eventually(Duration::from_secs(60), "all nodes response", || {
+        (responseing() == Some(nodes as f64)).then_some(())
     });
-    // The first readings of CONFIG are behind us then.
+    // Wait until the first CONFIG commands are done.
     pause(Duration::from_secs(5));
     let servers = &servers[..nodes.min(SERVERS)];
-    let polls = || daemon.value("rolecall_rounds_total").expect("rounds") * nodes as f64;
+    let polls = || {
+        daemon.value("rolecall_rounds_total").expect("no metric rolecall_rounds_total")
+            * nodes as f64
+    };
     let (cpu, busy, before) = (cpu_seconds(daemon.id()), server_micros(servers), polls());
-    pause(WATCH);
-    // What is asked of the daemon itself comes after the processor time was read.
+    pause(MEASURE_TIME);
+    // Send requests to the daemon only after the processor time was read.
     let (cpu, busy) = (cpu_seconds(daemon.id()) - cpu, server_micros(servers) - busy);
     let rounds = polls() - before;
     let resident = resident_megabytes(daemon.id());
@@ -330,35 +368,37 @@ fn rolecall(servers: &[Redis], nodes: usize) -> String {
     let text = daemon.get("/metrics", "").text;
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     let missed = daemon.value("rolecall_rounds_missed_total");
-    assert_eq!(missed, Some(0.0), "no round was missed");
+    assert_eq!(missed, Some(0.0), "rounds were missed");
     format!(
-        "| Rolecall | {nodes} | {:.0} | {:.0} | {resident:.1} | {gzip:.0} | {plain:.0} | {series} | {:.1} |",
+        "| Rolecall | {nodes} | {:.0} | {:.0} | {resident:.1} | {gzip:.0} | {plain:.0} | {series} \
+         | {:.1} |",
         cpu * 1e6 / rounds,
         busy / rounds,
         text.len() as f64 / 1e6
     )
 }
 
-/// The least that asking can cost: one thread for each server's connections, INFO once a second, and nothing made of the replies.
+/// Measures the minimum cost of polling: one thread sends INFO on all connections once per second
+/// and ignores the replies.
 fn bare_sockets(servers: &[Redis], nodes: usize) -> String {
     let mut sockets: Vec<_> = (0..nodes)
         .map(|node| {
-            TcpStream::connect(("127.0.0.1", servers[node % SERVERS].port)).expect("a connection")
+            TcpStream::connect(("127.0.0.1", servers[node % SERVERS].port)).expect("cannot connect")
         })
         .collect();
     let me = std::process::id();
     let (cpu, begun) = (cpu_seconds(me), Stopwatch::start());
     let mut rounds = 0;
     let mut reply = vec![0; 1 << 16];
-    while begun.elapsed() < WATCH {
+    while begun.elapsed() < MEASURE_TIME {
         let round = Stopwatch::start();
         for socket in &mut sockets {
-            socket.write_all(b"*1\r\n$4\r\nINFO\r\n").expect("taken");
+            socket.write_all(b"*1\r\n$4\r\nINFO\r\n").expect("cannot send");
         }
         for socket in &mut sockets {
             let mut read = 0;
             while !reply[..read].ends_with(b"\r\n\r\n") || read < 2000 {
-                read += socket.read(&mut reply[read..]).expect("a reply");
+                read += socket.read(&mut reply[read..]).expect("no reply");
             }
         }
         rounds += nodes;
@@ -374,13 +414,14 @@ fn redis_exporter(server: &Redis) -> String {
     let servers = std::slice::from_ref(server);
     let (cpu, busy) = (cpu_seconds(exporter.id()), server_micros(servers));
     for _ in 0..SCRAPES {
-        exporter.scrape().expect("an answer");
+        exporter.scrape().expect("no response");
     }
     let (cpu, busy) = (cpu_seconds(exporter.id()) - cpu, server_micros(servers) - busy);
     let [gzip, plain] = ["gzip", "identity"].map(|encoding| median_scrape(exporter.port, encoding));
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     format!(
-        "| redis_exporter 1.45.0 | 1 | {:.0} | {:.0} | {:.1} | {gzip:.0} | {plain:.0} | {series} | {:.2} |",
+        "| redis_exporter 1.45.0 | 1 | {:.0} | {:.0} | {:.1} | {gzip:.0} | {plain:.0} | {series} \
+         | {:.2} |",
         cpu * 1e6 / f64::from(SCRAPES),
         busy / f64::from(SCRAPES),
         resident_megabytes(exporter.id()),
@@ -388,19 +429,19 @@ fn redis_exporter(server: &Redis) -> String {
     )
 }
 
-/// What the facts cost, on a real reply of a master and of its replicas.
-fn tracker(deployments: u16, nodes: u16) -> String {
+/// Measures the evaluation of captured replies of a master and its replicas.
+fn static_evaluation(deployments: u16, nodes: u16) -> String {
     const ROUNDS: u32 = 20;
     let captures =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/snapshot/captures/redis-7.0.15");
     let [master, replica] = ["master", "replica1"].map(|node| {
         let capture = captures.join(format!("03-replication-healthy.{node}.info-everything.txt"));
-        std::fs::read_to_string(capture).expect("a capture")
+        std::fs::read_to_string(capture).expect("cannot read the capture")
     });
     let port = replica
         .lines()
         .find_map(|line| line.strip_prefix("master_port:")?.trim().parse::<u16>().ok())
-        .expect("a port");
+        .expect("no master_port in the capture");
     let mut folds: Vec<_> = (0..deployments)
         .map(|_| {
             let mut deployment =
@@ -413,14 +454,14 @@ fn tracker(deployments: u16, nodes: u16) -> String {
         .collect();
     let rounds: Vec<Round> = (1..=ROUNDS)
         .map(|round| {
-            // Each round brings replies of its own, with offsets that moved.
+            // Each round has new replies with a higher offset.
             let moved = |info: &str| {
                 info.replace("master_repl_offset:", &format!("master_repl_offset:{round}"))
             };
             let [master, replica] = [&master, &replica]
-                .map(|info| Arc::new(NodeSnapshot::from_info(&moved(info)).expect("a reply")));
+                .map(|info| Arc::new(NodeSnapshot::from_info(&moved(info)).expect("invalid INFO")));
             let outcomes =
-                (0..nodes).map(|node| answered(if node == 0 { &master } else { &replica }));
+                (0..nodes).map(|node| responseed(if node == 0 { &master } else { &replica }));
             let elapsed = SECOND * round;
             Round::new(
                 SystemTime::UNIX_EPOCH + elapsed,
@@ -431,8 +472,8 @@ fn tracker(deployments: u16, nodes: u16) -> String {
         .collect();
     let begun = Stopwatch::start();
     for round in &rounds {
-        for tracker in &mut folds {
-            std::hint::black_box(tracker.observe(round));
+        for fold in &mut folds {
+            std::hint::black_box(fold.observe(round));
         }
     }
     let each = begun.elapsed().as_secs_f64() * 1e6
@@ -442,7 +483,7 @@ fn tracker(deployments: u16, nodes: u16) -> String {
     format!("| | {deployments} | {nodes} | {each:.1} |")
 }
 
-fn answered(snapshot: &Arc<NodeSnapshot>) -> PollOutcome {
+fn responseed(snapshot: &Arc<NodeSnapshot>) -> PollOutcome {
     PollOutcome::Answered(NodeReply::new(
         Arc::clone(snapshot),
         Duration::from_millis(1),
@@ -450,18 +491,18 @@ fn answered(snapshot: &Arc<NodeSnapshot>) -> PollOutcome {
     ))
 }
 
-/// The median of nine scrapes, from asking to the last byte, milliseconds.
+/// Returns the median duration of nine scrapes, from the request to the last byte, in milliseconds.
 fn median_scrape(port: u16, encoding: &str) -> f64 {
     let mut times: Vec<_> = (0..9)
         .map(|_| {
             let begun = Stopwatch::start();
-            let mut answer = ureq::get(format!("http://127.0.0.1:{port}/metrics"))
+            let mut response = ureq::get(format!("http://127.0.0.1:{port}/metrics"))
                 .header("Accept-Encoding", encoding)
                 .call()
-                .expect("an answer");
-            // Decompressing is not the exporter's work.
-            let mut bytes = answer.body_mut().with_config().limit(1 << 30).reader();
-            std::io::copy(&mut bytes, &mut std::io::sink()).expect("all of it");
+                .expect("no response");
+            // Do not decompress, since the exporter does not either.
+            let mut bytes = response.body_mut().with_config().limit(1 << 30).reader();
+            std::io::copy(&mut bytes, &mut std::io::sink()).expect("cannot read the response");
             begun.elapsed().as_secs_f64() * 1e3
         })
         .collect();
@@ -469,10 +510,11 @@ fn median_scrape(port: u16, encoding: &str) -> f64 {
     times[times.len() / 2]
 }
 
-/// Processor time of a process, user and system.
+/// Returns the processor time of all threads of a process, user and system, in seconds.
 fn cpu_seconds(process: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/schedstat")).ok();
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("threads");
+    let threads =
+        std::fs::read_dir(format!("/proc/{process}/task")).expect("cannot list the threads");
     let of = |text: String| text.split(' ').next()?.parse::<f64>().ok();
     let sum: f64 = threads
         .filter_map(|thread| {
@@ -482,7 +524,7 @@ fn cpu_seconds(process: u32) -> f64 {
     sum.max(stat.and_then(of).unwrap_or_default()) / 1e9
 }
 
-/// Time that servers spent in commands, microseconds.
+/// Returns the time that the servers spent in commands, in microseconds.
 fn server_micros(servers: &[Redis]) -> f64 {
     let of = |server: &Redis| {
         let text = server.cli(&["INFO", "commandstats"]);
@@ -494,9 +536,10 @@ fn server_micros(servers: &[Redis]) -> f64 {
 }
 
 fn resident_megabytes(process: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a status");
+    let status =
+        std::fs::read_to_string(format!("/proc/{process}/status")).expect("cannot read the status");
     let kilobytes = status.lines().find_map(|line| {
         line.strip_prefix("VmRSS:")?.trim().split(' ').next()?.parse::<f64>().ok()
     });
-    kilobytes.expect("a size") / 1e3
+    kilobytes.expect("VmRSS is missing") / 1e3
 }

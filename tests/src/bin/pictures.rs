@@ -1,22 +1,27 @@
-//! Takes pictures of every page during an incident: light and dark, on a desktop and on a phone, and those of the README. By hand, after a
-//! change of the pages: `target/debug/pictures FOLDER`, or of a Rolecall that runs already, `target/debug/pictures FOLDER http://127.0.0.1:9121`.
+//! Takes screenshots of every page during an incident: light and dark, for desktop and phone, and
+//! those of the README. Run it manually after a change of the pages.
+//!
+//! Usage: `pictures DIRECTORY [URL]`. With the URL of a running Rolecall, it takes the screenshots
+//! there instead.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Browser, Daemon, Group, Redis, Setup, Signal, deployment, free_port};
+use tests::{
+    Browser, Daemon, Redis, SentinelDeployment, SentinelSetup, Signal, deployment, free_port,
+};
 
-/// Long enough for anything here.
+/// Timeout for each step of the incident.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Several things that are wrong at once.
+/// Deployments with several faults at the same time.
 struct Incident {
     daemon: Daemon,
     /// The node that was killed.
     down: String,
     _servers: Vec<Redis>,
-    _group: Group,
+    _group: SentinelDeployment,
 }
 
 impl Incident {
@@ -24,10 +29,10 @@ impl Incident {
         let primary = Redis::start(&["--appendonly", "yes"]);
         let mut orders: Vec<_> = (0..3).map(|_| primary.replica()).collect();
         orders.insert(0, primary);
-        let mut group = Group::start(&Setup::default());
+        let mut group = SentinelDeployment::start(&SentinelSetup::default());
         let (queue, cart) = (Redis::start(&[]), Redis::start(&[]));
         let (queue_replica, cart_replica) = (queue.replica(), cart.replica());
-        let named: Vec<_> = orders
+        let nodes: Vec<_> = orders
             .iter()
             .zip(0..)
             .map(|(node, number)| format!("{{ url = '{}', name = 'orders-{number}' }}", node.url()))
@@ -35,7 +40,7 @@ impl Incident {
         let text = [
             format!(
                 "[[deployment]]\nname = 'orders'\nlabels = {{ team = 'checkout' }}\nnodes = [{}]\n",
-                named.join(", ")
+                nodes.join(", ")
             ),
             group.deployment("sessions", ""),
             deployment("queue", &[&queue, &queue_replica]) + "cadence = { config = '1s' }\n",
@@ -43,19 +48,20 @@ impl Incident {
         ];
         let daemon = Daemon::configured(&text.concat());
         daemon.until(LIMIT, "redis_deployment_masters", &[("deployment", "sessions")], 1.0);
-        daemon.until_quiet(LIMIT);
+        daemon.until_no_findings(LIMIT);
 
-        // Somebody promoted a replica by hand; the old primary still takes writes, and one replica was sent elsewhere.
+        // In `orders`: a replica is promoted manually, the stale master still accepts writes, and
+        // one replica is orphaned.
         orders[1].promote();
         orders[3].cli(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
         daemon.until(LIMIT, "redis_deployment_split_brain", &[("deployment", "orders")], 1.0);
         for write in 0..25 {
             orders[0].cli(&["SET", &format!("lost{write}"), "1"]);
         }
-        // A replica died, a Sentinel hangs, and elsewhere writes are refused.
+        // In `sessions`: a replica is killed and a Sentinel hangs. In `queue`: writes are blocked.
         let down = group.replicas()[0].address();
-        let place = group.place_of(&down);
-        group.nodes[place].kill();
+        let index = group.index_of(&down);
+        group.nodes[index].kill();
         group.sentinels[2].signal(Signal::Stop);
         queue.cli(&["CONFIG", "SET", "min-replicas-to-write", "2"]);
         daemon.until_severity(LIMIT, "RedisSplitBrain", "critical");
@@ -87,7 +93,8 @@ impl Incident {
     }
 }
 
-/// The pages of a Rolecall that runs already: each deployment with its worst node, and the runbook of what is found first.
+/// Returns the pages of a running Rolecall: of each deployment, the node and the runbook of its
+/// first finding.
 fn pages_of(url: &str) -> Vec<(String, String)> {
     let document = |path: &str| -> Value {
         ureq::get(format!("{url}/api/v1/{path}"))
@@ -95,25 +102,28 @@ fn pages_of(url: &str) -> Vec<(String, String)> {
             .expect(path)
             .body_mut()
             .read_json()
-            .expect("a document")
+            .expect("invalid JSON")
     };
     let mut pages = vec![
         ("status".to_owned(), "/".to_owned()),
         ("runbooks".to_owned(), "/runbooks".to_owned()),
     ];
     let findings = document("findings");
-    for deployment in document("topology")["deployments"].as_array().expect("deployments") {
-        let name = deployment["name"].as_str().expect("a name");
-        let found = findings["findings"]
+    for deployment in
+        document("topology")["deployments"].as_array().expect("`deployments` is missing")
+    {
+        let name = deployment["name"].as_str().expect("the name is missing");
+        let first_finding = findings["findings"]
             .as_array()
-            .expect("findings")
+            .expect("`findings` is missing")
             .iter()
             .find(|finding| finding["deployment"] == name);
-        let node = found
+        let node = first_finding
             .and_then(|finding| finding["node"].as_str())
             .or(deployment["nodes"][0]["name"].as_str())
-            .expect("a node");
-        let alert = found.and_then(|finding| finding["kind"].as_str()).unwrap_or("RedisNoPrimary");
+            .expect("the node is missing");
+        let alert =
+            first_finding.and_then(|finding| finding["kind"].as_str()).unwrap_or("RedisNoPrimary");
         pages.push((format!("{name}-deployment"), format!("/deployment/{name}")));
         pages.push((format!("{name}-node"), format!("/deployment/{name}/node/{node}")));
         pages.push((format!("{name}-runbook"), format!("/runbooks/{alert}?deployment={name}")));
@@ -121,23 +131,23 @@ fn pages_of(url: &str) -> Vec<(String, String)> {
     pages
 }
 
-fn take(browser: &mut Browser, url: &str, whole: bool, file: &Path) {
+fn take_screenshot(browser: &mut Browser, url: &str, whole: bool, file: &Path) {
     browser.open(url);
-    std::fs::write(file, browser.picture(whole)).expect("a file");
+    std::fs::write(file, browser.screenshot(whole)).expect("cannot write a file");
 }
 
-/// Each page light and dark, on a desktop and on a phone.
-fn take_all(browser: &mut Browser, url: &str, pages: &[(String, String)], folder: &Path) {
+/// Takes screenshots of each page, light and dark, for desktop and phone.
+fn take_all(browser: &mut Browser, url: &str, pages: &[(String, String)], directory: &Path) {
     for scheme in ["light", "dark"] {
-        browser.prefer(scheme);
+        browser.prefer_color_scheme(scheme);
         for (size, width, height) in [("desktop", 1280, 900), ("phone", 390, 844)] {
             browser.resize(width, height);
             for (name, path) in pages {
-                take(
+                take_screenshot(
                     browser,
                     &format!("{url}{path}"),
                     true,
-                    &folder.join(format!("{name}-{size}-{scheme}.png")),
+                    &directory.join(format!("{name}-{size}-{scheme}.png")),
                 );
             }
         }
@@ -145,25 +155,26 @@ fn take_all(browser: &mut Browser, url: &str, pages: &[(String, String)], folder
 }
 
 fn main() {
-    let folder = PathBuf::from(std::env::args().nth(1).expect("pictures FOLDER"));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let directory =
+        PathBuf::from(std::env::args().nth(1).expect("usage: pictures DIRECTORY [URL]"));
+    std::fs::create_dir_all(&directory).expect("cannot create a directory");
     let mut browser = Browser::start();
     if let Some(url) = std::env::args().nth(2) {
-        return take_all(&mut browser, &url, &pages_of(&url), &folder);
+        return take_all(&mut browser, &url, &pages_of(&url), &directory);
     }
     let incident = Incident::begin();
-    take_all(&mut browser, &incident.url(), &incident.pages(), &folder);
-    // Those of the README.
+    take_all(&mut browser, &incident.url(), &incident.pages(), &directory);
+    // The screenshots of the README.
     for (scheme, name, path, height) in
         [("light", "status", "/", 820), ("dark", "deployment", "/deployment/orders", 1000)]
     {
-        browser.prefer(scheme);
+        browser.prefer_color_scheme(scheme);
         browser.resize(1100, height);
-        take(
+        take_screenshot(
             &mut browser,
             &format!("{}{path}", incident.url()),
             false,
-            &folder.join(format!("{name}.png")),
+            &directory.join(format!("{name}.png")),
         );
     }
 }

@@ -1,10 +1,11 @@
-//! `/scrape` beside redis_exporter 1.45.0, on the same servers: every difference is listed, with its reason.
+//! Comparison of `/scrape` with redis_exporter 1.45.0 on the same servers. Every difference is
+//! listed with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tests::{Daemon, Redis, RedisExporter, SECOND, eventually, promtool};
 
-/// What differs, and why. A name may end in `*`.
+/// Allowed differences, grouped by reason. A pattern may end in `*`.
 const DIFFERENCES: &[(&str, &[&str])] = &[
     (
         "about redis_exporter itself",
@@ -17,15 +18,16 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "a summary of INFO latencystats, which costs as much as seven INFO; configured, it is redis_command_latency_seconds",
+        "read from INFO latencystats, which costs as much as seven INFO; Rolecall reads it only if \
+         configured, as redis_command_latency_seconds",
         &["- redis_latency_percentiles_usec*"],
     ),
     (
-        "all 16 databases, empty or not; ours are those with keys",
+        "redis_exporter shows all 16 databases; Rolecall shows the databases that have keys",
         &["- redis_db_keys{db}", "- redis_db_keys_expiring{db}"],
     ),
     (
-        "later versions of redis_exporter have it",
+        "later versions of redis_exporter have these series",
         &[
             "+ redis_async_loading",
             "+ redis_config_client_output_buffer_limit_*",
@@ -55,22 +57,22 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "0 on a replica, which does not know it; ours is absent then",
+        "0 on a replica, which does not know the value; absent in Rolecall",
         &["- redis_db_avg_ttl_seconds"],
     ),
     (
-        "a gauge in 1.45.0, a counter in later versions, as it should be",
+        "a gauge in 1.45.0, a counter in later versions",
         &["type of redis_expired_time_cap_reached_total*"],
     ),
     (
         "later versions of redis_exporter have the label master_replid",
         &["labels of redis_instance_info: *"],
     ),
-    ("redis_exporter shows it only with a flag", &["+ redis_total_system_memory_bytes"]),
+    ("redis_exporter shows this series only with a flag", &["+ redis_total_system_memory_bytes"]),
 ];
 
-/// Series whose value moves between two polls, or says something about the one who polls.
-const MOVING: &[&str] = &[
+/// Series whose value changes between two polls or depends on the client that polls.
+const CHANGING: &[&str] = &[
     "redis_allocator_",
     "redis_aof_pending_bio_fsync",
     "redis_client_recent_max_",
@@ -81,7 +83,7 @@ const MOVING: &[&str] = &[
     "redis_cpu_",
     "redis_db_avg_ttl_seconds",
     "redis_exporter_",
-    // Its labels differ, as listed above.
+    // The labels differ, see above.
     "redis_instance_info",
     "redis_latency",
     "redis_master_last_io_seconds_ago",
@@ -97,115 +99,119 @@ const MOVING: &[&str] = &[
     "redis_total_reads_processed",
     "redis_total_writes_processed",
     "redis_uptime_in_seconds",
-    // Its own CONFIG GET of everything, and LATENCY on 6.2.
+    // redis_exporter itself causes errors with CONFIG GET and, on 6.2, with LATENCY.
     "redis_total_error_replies",
 ];
 
-/// One exposition: for each name its type and label names, and the value of each series.
-struct Exposed {
-    shapes: BTreeMap<String, BTreeSet<String>>,
-    kinds: BTreeMap<String, String>,
+/// A parsed exposition.
+struct Exposition {
+    /// Label names by metric name.
+    labels: BTreeMap<String, BTreeSet<String>>,
+    /// Types by metric name.
+    types: BTreeMap<String, String>,
+    /// Values by series.
     values: BTreeMap<String, f64>,
 }
 
-fn read(text: &str) -> Exposed {
-    let mut exposed =
-        Exposed { shapes: BTreeMap::new(), kinds: BTreeMap::new(), values: BTreeMap::new() };
+fn parse(text: &str) -> Exposition {
+    let mut exposition =
+        Exposition { labels: BTreeMap::new(), types: BTreeMap::new(), values: BTreeMap::new() };
     for line in text.lines() {
         if let Some((name, kind)) =
             line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
         {
-            exposed.kinds.insert(name.to_owned(), kind.to_owned());
+            exposition.types.insert(name.to_owned(), kind.to_owned());
         }
         if line.starts_with('#') || !line.starts_with("redis_") {
             continue;
         }
         let (series, value) = line.rsplit_once(' ').expect("a sample");
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        // Values hold no quotes and no commas in these tests.
+        // Label values contain no quotes and no commas in these tests.
         let mut labels: Vec<_> =
             labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).collect();
         labels.sort_unstable();
-        // A label that is empty is no label.
+        // An empty label is the same as no label.
         let names = labels
             .iter()
             .filter(|label| !label.ends_with("=\"\""))
             .filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
-        exposed.shapes.entry(name.to_owned()).or_default().extend(names);
-        exposed
+        exposition.labels.entry(name.to_owned()).or_default().extend(names);
+        exposition
             .values
             .insert(format!("{name}{{{}}}", labels.join(",")), value.parse().expect("a value"));
     }
-    exposed
+    exposition
 }
 
-fn listed(difference: &str) -> bool {
+fn is_listed(difference: &str) -> bool {
     DIFFERENCES
         .iter()
         .flat_map(|(_, patterns)| *patterns)
-        .any(|pattern| matches(pattern, difference))
+        .any(|pattern| matches_pattern(pattern, difference))
 }
 
-fn matches(pattern: &str, difference: &str) -> bool {
+fn matches_pattern(pattern: &str, difference: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => difference.starts_with(start),
         None => difference == pattern,
     }
 }
 
-fn differences(theirs: &Exposed, ours: &Exposed) -> Vec<String> {
-    let mut found = Vec::new();
-    let names: BTreeSet<_> = theirs.shapes.keys().chain(ours.shapes.keys()).collect();
+fn differences(theirs: &Exposition, ours: &Exposition) -> Vec<String> {
+    let mut differences = Vec::new();
+    let names: BTreeSet<_> = theirs.labels.keys().chain(ours.labels.keys()).collect();
     for name in names {
-        match (theirs.shapes.get(name), ours.shapes.get(name)) {
-            (Some(_), None) => found.push(format!("- {name}")),
-            (None, Some(_)) => found.push(format!("+ {name}")),
+        match (theirs.labels.get(name), ours.labels.get(name)) {
+            (Some(_), None) => differences.push(format!("- {name}")),
+            (None, Some(_)) => differences.push(format!("+ {name}")),
             (Some(theirs), Some(ours)) if theirs != ours => {
-                found.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}"));
+                differences.push(format!("labels of {name}: theirs {theirs:?}, ours {ours:?}"));
             }
             _ => {}
         }
-        if let (Some(theirs), Some(ours)) = (theirs.kinds.get(name), ours.kinds.get(name))
+        if let (Some(theirs), Some(ours)) = (theirs.types.get(name), ours.types.get(name))
             && theirs != ours
         {
-            found.push(format!("type of {name}: theirs {theirs}, ours {ours}"));
+            differences.push(format!("type of {name}: theirs {theirs}, ours {ours}"));
         }
     }
     for (series, theirs) in &theirs.values {
-        let moves = MOVING.iter().any(|start| series.starts_with(start));
+        let changes = CHANGING.iter().any(|start| series.starts_with(start));
         let name = series.split('{').next().unwrap_or_default();
         match ours.values.get(series) {
-            Some(ours) if !moves && (ours - theirs).abs() > 1e-9 => {
-                found.push(format!("value of {series}: theirs {theirs}, ours {ours}"));
+            Some(ours) if !changes && (ours - theirs).abs() > 1e-9 => {
+                differences.push(format!("value of {series}: theirs {theirs}, ours {ours}"));
             }
-            // What moves stays of one size: another unit would not.
+            // A changing value stays within the same order of magnitude, unless the units differ.
             Some(ours)
-                if moves
+                if changes
                     && !series.contains("_recent_max_")
                     && theirs.abs() > 1e-3
                     && ours.abs() > 1e-3
                     && !(0.01..100.0).contains(&(ours / theirs)) =>
             {
-                found.push(format!("size of {series}: theirs {theirs}, ours {ours}"));
+                differences.push(format!("magnitude of {series}: theirs {theirs}, ours {ours}"));
             }
-            None if !moves && ours.shapes.contains_key(name) && *theirs != 0.0 => {
-                found.push(format!("- {series}, which is {theirs}"));
+            None if !changes && ours.labels.contains_key(name) && *theirs != 0.0 => {
+                differences.push(format!("- {series} with the value {theirs}"));
             }
-            None if !moves
-                && ours.shapes.contains_key(name)
+            None if !changes
+                && ours.labels.contains_key(name)
                 && name.starts_with("redis_db_keys") =>
             {
-                found.push(format!("- {name}{{db}}"));
+                differences.push(format!("- {name}{{db}}"));
             }
             _ => {}
         }
     }
-    found
+    differences
 }
 
-fn side_by_side(version: &'static str) -> Vec<String> {
-    let mut all = Vec::new();
-    let primary = Redis::of(version, &["--appendonly", "yes"]);
+/// Compares both exporters on a primary and a replica of this version. Returns all differences.
+fn compare(version: &'static str) -> Vec<String> {
+    let mut differences_found = Vec::new();
+    let primary = Redis::with_version(version, &["--appendonly", "yes"]);
     let replica = primary.replica();
     for command in [
         &["SET", "key", "value"][..],
@@ -226,39 +232,40 @@ fn side_by_side(version: &'static str) -> Vec<String> {
         drop(exporter);
         let daemon = Daemon::watch(&[server]);
         let path = format!("/scrape?target=redis://{}", server.address());
-        let (ours, _) = eventually(SECOND * 10, "everything was read", || {
+        let (ours, _) = eventually(SECOND * 10, "all series are present", || {
             Some(daemon.get(&path, "application/openmetrics-text"))
-                .filter(|answer| answer.text.contains("redis_slowlog_last_id"))
+                .filter(|response| response.text.contains("redis_slowlog_last_id"))
         });
         assert_eq!(
             ours.content_type, "text/plain; version=0.0.4; charset=utf-8",
-            "whatever is asked for"
+            "the same format for every Accept header"
         );
-        let found = differences(&read(&theirs), &read(&ours.text));
-        let unlisted: Vec<_> = found.iter().filter(|difference| !listed(difference)).collect();
+        let found = differences(&parse(&theirs), &parse(&ours.text));
+        let unlisted: Vec<_> = found.iter().filter(|difference| !is_listed(difference)).collect();
         assert_eq!(unlisted, Vec::<&String>::new(), "{version}");
-        all.extend(found);
-        assert!(read(&ours.text).shapes.len() > 120, "{version}");
+        differences_found.extend(found);
+        assert!(parse(&ours.text).labels.len() > 120, "{version}");
     }
-    all
+    differences_found
 }
 
 #[test]
-fn beside_redis_exporter_on_7_0_and_6_2() {
-    let found = [side_by_side("redis-7.0.15"), side_by_side("redis-6.2.14")].concat();
+fn scrape_matches_redis_exporter_on_7_0_and_6_2() {
+    let found = [compare("redis-7.0.15"), compare("redis-6.2.14")].concat();
     let patterns = DIFFERENCES.iter().flat_map(|(_, patterns)| *patterns);
     let unused: Vec<_> = patterns
-        .filter(|pattern| !found.iter().any(|difference| matches(pattern, difference)))
+        .filter(|pattern| !found.iter().any(|difference| matches_pattern(pattern, difference)))
         .collect();
-    assert_eq!(unused, Vec::<&&str>::new(), "listed, but nothing differs so");
+    assert_eq!(unused, Vec::<&&str>::new(), "listed differences that do not occur");
 }
 
 #[test]
-fn only_configured_nodes_are_scraped() {
+fn scrape_serves_only_configured_nodes() {
     let (primary, other) = (Redis::start(&[]), Redis::start(&[]));
     let replica = primary.replica();
     let text = format!(
-        "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'zero' }}, {{ url = '{}' }}]\n[[deployment]]\nname = 'b'\nnodes = [{{ url = '{}', name = 'zero' }}]\n",
+        "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'zero' }}, {{ url = '{}' }}]\n\
+         [[deployment]]\nname = 'b'\nnodes = [{{ url = '{}', name = 'zero' }}]\n",
         primary.url(),
         replica.url(),
         primary.url()
@@ -284,7 +291,7 @@ fn only_configured_nodes_are_scraped() {
     let after = other.number("total_connections_received");
     assert_eq!(after - before, 1, "only redis-cli connected");
 
-    // A node that is down has an answer too, as from redis_exporter.
+    // The scrape of a node that is down succeeds too, as with redis_exporter.
     drop(primary);
     daemon.until(SECOND * 5, "redis_up", &[("deployment", "a"), ("node", "zero")], 0.0);
     let down = scrape("?target=zero&deployment=a").text;
@@ -294,7 +301,7 @@ fn only_configured_nodes_are_scraped() {
         "{down}"
     );
 
-    for (query, status, there, absent) in [
+    for (query, status, present, absent) in [
         ("?deployment=b", 200, "deployment=\"b\"", "deployment=\"a\""),
         ("?collect[]=replication", 200, "redis_role{", "redis_up{"),
         ("?collect[]=polling&collect[]=exporter", 200, "rolecall_build_info{", "redis_role{"),
@@ -302,18 +309,18 @@ fn only_configured_nodes_are_scraped() {
         (
             "?collect[]=nosuch",
             400,
-            "accepted are exporter, deployment, topology, polling",
+            "expected one of exporter, deployment, topology, polling",
             "redis_up",
         ),
-        ("?deployment=nosuch", 404, "not configured", "redis_up"),
+        ("?deployment=nosuch", 404, "unknown deployment \"nosuch\"", "redis_up"),
     ] {
-        let answer = daemon.get(&format!("/metrics{query}"), "");
-        assert_eq!(answer.status, status, "{query}");
+        let response = daemon.get(&format!("/metrics{query}"), "");
+        assert_eq!(response.status, status, "{query}");
         assert!(
-            answer.text.contains(there) && !answer.text.contains(absent),
+            response.text.contains(present) && !response.text.contains(absent),
             "{query}: {}",
-            answer.text
+            response.text
         );
-        assert!(status != 200 || promtool(&answer.text).is_empty(), "{query}");
+        assert!(status != 200 || promtool(&response.text).is_empty(), "{query}");
     }
 }

@@ -1,4 +1,5 @@
-// Texts that are seen: how many, and those whose contrast with what is behind them is less than 4.5, as WCAG 2 computes it.
+// Returns the number of visible texts, and the texts whose contrast with their background is below
+// 4.5 according to WCAG 2.
 (() => {
   const parts = (color) => color.match(/[\d.]+/g).map(Number);
   const luminance = (color) => {
@@ -6,29 +7,31 @@
     const [r, g, b] = parts(color).map((part) => linear(part / 255));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const drawn = (element) => element.namespaceURI.endsWith("svg");
-  const behind = (element) => {
-    // Only the lines of a box stand on something that is drawn.
-    if (drawn(element) && element.matches(".name, .role")) return getComputedStyle(element.parentElement.querySelector(".box")).fill;
+  const isSvg = (element) => element.namespaceURI.endsWith("svg");
+  const background = (element) => {
+    // In the diagram only the texts of a box have a drawn background.
+    if (isSvg(element) && element.matches(".name, .role")) {
+      return getComputedStyle(element.parentElement.querySelector(".box")).fill;
+    }
     for (let at = element; at; at = at.parentElement) {
       const color = getComputedStyle(at).backgroundColor;
       if ((parts(color)[3] ?? 1) === 1) return color;
     }
     return "rgb(255, 255, 255)";
   };
-  const poor = [];
-  let seen = 0;
+  const lowContrast = [];
+  let count = 0;
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const text = texts.currentNode.data.trim();
     const element = texts.currentNode.parentElement;
     if (!text || !element.getClientRects().length || element.closest("title, desc")) continue;
     const style = getComputedStyle(element);
-    const [color, ground] = [drawn(element) ? style.fill : style.color, behind(element)];
-    const [more, less] = [luminance(color), luminance(ground)].sort((a, b) => b - a);
-    const ratio = (more + 0.05) / (less + 0.05);
-    seen += 1;
-    if (ratio < 4.5) poor.push(`${text}: ${ratio.toFixed(2)}, ${color} on ${ground}`);
+    const [color, ground] = [isSvg(element) ? style.fill : style.color, background(element)];
+    const [lighter, darker] = [luminance(color), luminance(ground)].sort((a, b) => b - a);
+    const ratio = (lighter + 0.05) / (darker + 0.05);
+    count += 1;
+    if (ratio < 4.5) lowContrast.push(`${text}: ${ratio.toFixed(2)}, ${color} on ${ground}`);
   }
-  return { seen, poor };
+  return { count, lowContrast };
 })();

@@ -1,4 +1,5 @@
-//! Error and topology counters: what others did is counted, what Rolecall did is not, and nothing ever falls or jumps.
+//! Counters of errors and topology commands: they never decrease or jump, and do not include the
+//! commands of Rolecall itself.
 
 use tests::{Daemon, Redis, SECOND, eventually, open_metrics_parser, promtool};
 
@@ -7,7 +8,7 @@ fn errors(daemon: &Daemon, code: &str) -> Option<f64> {
 }
 
 #[test]
-fn a_restart_of_rolecall_is_no_burst_of_errors() {
+fn rolecall_restart_adds_no_errors() {
     let server = Redis::start(&[]);
     for _ in 0..50 {
         server.cli(&["NOSUCH"]);
@@ -35,7 +36,7 @@ fn a_restart_of_rolecall_is_no_burst_of_errors() {
 }
 
 #[test]
-fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
+fn counters_survive_resetstat_and_a_server_restart() {
     let mut server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 5, "redis_error_replies_total", &[], 0.0);
@@ -57,9 +58,12 @@ fn reset_statistics_and_a_restart_of_the_server_lose_nothing() {
 }
 
 #[test]
-fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
+fn info_only_user_is_refused_once_and_not_counted() {
     for version in ["redis-6.2.14", "redis-7.0.15"] {
-        let server = Redis::of(version, &["--user", "rolecall", "on", ">secret", "-@all", "+info"]);
+        let server = Redis::with_version(
+            version,
+            &["--user", "rolecall", "on", ">secret", "-@all", "+info"],
+        );
         let daemon = Daemon::serve(&[&format!("redis://rolecall:secret@{}", server.address())]);
         eventually(SECOND * 5, "CLIENT ID, CONFIG and SLOWLOG were refused", || {
             (daemon.log().iter().filter(|line| line.contains("command refused")).count() == 3)
@@ -70,32 +74,32 @@ fn a_user_who_may_only_info_costs_one_refusal_each_and_they_are_not_counted() {
                 .info("errorstat_NOPERM")
                 .map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"))
         };
-        // Once each, and CLIENT ID by the connection too.
-        assert_eq!(noperm(), Some(4.0), "{version}: once each");
+        // Once for each command. The client library sends one more CLIENT ID per connection.
+        assert_eq!(noperm(), Some(4.0), "{version}: each command is refused once");
         let rounds = daemon.value("rolecall_rounds_total").expect("rounds");
         eventually(SECOND * 8, "five rounds", || {
             (daemon.value("rolecall_rounds_total") >= Some(rounds + 5.0)).then_some(())
         });
-        assert_eq!(noperm(), Some(4.0), "{version}: not once more");
-        // A new connection to the same process asks no more than the old one, but begins with CLIENT ID.
+        assert_eq!(noperm(), Some(4.0), "{version}: no command is sent again");
+        // A new connection to the same process sends no refused command except its first CLIENT ID.
         server.cli(&["CLIENT", "KILL", "USER", "rolecall"]);
         eventually(SECOND * 8, "five rounds", || {
             (daemon.value("rolecall_rounds_total") >= Some(rounds + 10.0)).then_some(())
         });
-        assert_eq!(noperm(), Some(5.0), "{version}: not after reconnecting");
+        assert_eq!(noperm(), Some(5.0), "{version}: only CLIENT ID is sent again");
         assert_eq!(
             (errors(&daemon, "NOPERM"), daemon.value("redis_error_replies_total")),
             (Some(0.0), Some(0.0)),
             "{version}"
         );
-        // Someone else's refusals are counted.
+        // Refused commands of other clients are counted.
         server.cli(&["--user", "rolecall", "--pass", "secret", "GET", "x"]);
         daemon.until(SECOND * 3, "redis_errors_total", &[("err", "NOPERM")], 1.0);
     }
 }
 
 #[test]
-fn without_config_everything_that_needs_only_info_is_there() {
+fn server_without_config_has_all_metrics_from_info() {
     let server = Redis::start(&["--rename-command", "CONFIG", ""]);
     let daemon = Daemon::watch(&[&server]);
     eventually(SECOND * 5, "CONFIG was refused", || {
@@ -119,38 +123,39 @@ fn without_config_everything_that_needs_only_info_is_there() {
     assert_eq!(
         (server.info("total_error_replies"), daemon.log().len()),
         before,
-        "no error and no line by the round"
+        "no error and no log line per round"
     );
 }
 
 #[test]
-fn names_that_scripts_make_up_stay_bounded_and_valid() {
+fn error_codes_from_scripts_stay_bounded_and_valid() {
     for version in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
-        let server = Redis::of(version, &[]);
+        let server = Redis::with_version(version, &[]);
         let daemon = Daemon::watch(&[&server]);
         daemon.until(SECOND * 5, "redis_errors_total", &[("err", "READONLY")], 0.0);
-        for strange in
+        for code in
             ["a_b=c,d\"", "x{y=\"z\"}", "tab\\tand\\nline", "caf\\195\\169", &"long".repeat(5000)]
         {
-            server.cli(&["EVAL", &format!("return redis.error_reply('{strange} text')"), "0"]);
+            server.cli(&["EVAL", &format!("return redis.error_reply('{code} text')"), "0"]);
         }
-        let script = "for i = 1, 400 do redis.pcall('EVAL', 'x', 0) end return redis.error_reply('CODE' .. ARGV[1] .. ' text')";
+        let script = "for i = 1, 400 do redis.pcall('EVAL', 'x', 0) end \
+                      return redis.error_reply('CODE' .. ARGV[1] .. ' text')";
         for number in 0..300 {
             server.cli(&["EVAL", script, "0", &number.to_string()]);
         }
-        // Redis from 7.4 on throws its table away then; the others keep it, one way or another.
-        let wiped = version == "redis-8.2.3";
-        daemon.until(SECOND * 5, "redis_errorstats_disabled", &[], f64::from(u8::from(wiped)));
+        // Redis 7.4 and later then disables its error statistics; the other servers keep them.
+        let disabled = version == "redis-8.2.3";
+        daemon.until(SECOND * 5, "redis_errorstats_disabled", &[], f64::from(u8::from(disabled)));
         eventually(
             SECOND * 5,
-            &format!("{version}: what has no place is counted together"),
+            &format!("{version}: further codes are counted as overflow"),
             || {
                 let samples = daemon.samples();
                 let overflow = samples.get("redis_errors_overflow_total", &[]);
                 let codes = samples.count("redis_errors_total", &[]);
                 let counted = overflow.is_some_and(|overflow| overflow > 100.0)
                     && (10..=128).contains(&codes);
-                (counted || (wiped && overflow.is_none() && codes == 0)).then_some(())
+                (counted || (disabled && overflow.is_none() && codes == 0)).then_some(())
             },
         );
         assert_eq!(promtool(&daemon.get("/metrics", "").text), "", "{version}");

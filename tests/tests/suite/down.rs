@@ -1,9 +1,9 @@
-//! A server that is gone, and one that turns us away.
+//! Servers that are gone, and servers that reject the connection.
 
 use tests::{Daemon, Redis, SECOND, Signal, pause};
 
 #[test]
-fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {
+fn killed_server_is_down_at_once_and_up_within_the_backoff() {
     let (mut killed, other) = (Redis::start(&[]), Redis::start(&[]));
     let daemon = Daemon::watch(&[&killed, &other]);
     let node = killed.address();
@@ -25,49 +25,60 @@ fn a_killed_server_is_down_at_once_and_seen_again_within_the_backoff() {
     assert_eq!(daemon.samples().get("redis_restarts_total", &labels), Some(1.0));
     assert_eq!(daemon.samples().get("redis_node_replacements_total", &labels), Some(0.0));
     for event in ["node_unreachable", "node_back", "restarted"] {
-        assert_eq!(daemon.logged(event).len(), 1, "one line per change: {:?}", daemon.log());
+        assert_eq!(
+            daemon.logged_events(event).len(),
+            1,
+            "one log line per change: {:?}",
+            daemon.log()
+        );
     }
-    assert!(daemon.log().len() < 12, "no line per round: {:?}", daemon.log());
+    assert!(daemon.log().len() < 12, "no log line per round: {:?}", daemon.log());
     println!("down after {down:?}, back {back:?} after the restart");
 }
 
 #[test]
-fn a_connection_that_the_server_closes_is_no_outage() {
+fn closed_connection_is_not_an_outage() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
-    let connections = server.pollers();
+    let connections = server.rolecall_connections();
     for _ in 0..5 {
         server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         pause(SECOND / 2);
     }
     pause(SECOND);
-    assert_ne!(server.pollers(), connections, "it is another connection");
+    assert_ne!(server.rolecall_connections(), connections, "the connection was replaced");
     let samples = daemon.samples();
     assert_eq!(samples.get("redis_up", &[]), Some(1.0));
-    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new());
+    assert_eq!(daemon.logged_events("node_unreachable"), Vec::<String>::new());
     assert!(daemon.log().iter().all(|line| !line.contains("level=warn")), "{:?}", daemon.log());
 }
 
-/// As when several Sentinels demote the same node, each of which closes all connections: also one that is just being opened.
+/// Several Sentinels that demote the same node each close all of its connections, including one
+/// that is just being opened.
 #[test]
-fn connections_that_are_closed_while_they_are_opened_are_no_outage() {
+fn connection_closed_while_opening_is_not_an_outage() {
     let server = Redis::start(&[]);
     let daemon = Daemon::watch(&[&server]);
     daemon.until(SECOND * 3, "redis_up", &[], 1.0);
     for _ in 0..8 {
         server
             .cli(&["-r", "60", "-i", "0.001", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        // A round or two lie between, of which the next must not be missed too.
+        // One or two rounds pass in between. The next round must not be missed too.
         pause(SECOND * 17 / 10);
     }
     pause(SECOND);
     assert_eq!(daemon.samples().get("redis_up", &[]), Some(1.0));
-    assert_eq!(daemon.logged("node_unreachable"), Vec::<String>::new(), "{:?}", daemon.log());
+    assert_eq!(
+        daemon.logged_events("node_unreachable"),
+        Vec::<String>::new(),
+        "{:?}",
+        daemon.log()
+    );
 }
 
 #[test]
-fn a_node_that_was_never_there_is_down_and_the_others_are_seen() {
+fn node_that_never_replied_is_down_and_others_are_up() {
     let server = Redis::start(&[]);
     let daemon = Daemon::serve(&[&server.url(), "redis://127.0.0.1:1", "redis://nosuch.invalid"]);
     daemon.until(SECOND * 3, "redis_up", &[("node", &server.address())], 1.0);
@@ -86,49 +97,56 @@ fn a_node_that_was_never_there_is_down_and_the_others_are_seen() {
 }
 
 #[test]
-fn wrong_credentials_are_told_apart_from_a_dead_server() {
+fn wrong_credentials_have_their_own_down_reason() {
     let server = Redis::start(&["--requirepass", "correct-horse"]);
-    let with = |password: &str| format!("redis://{password}127.0.0.1:{}", server.port);
-    for url in [with(""), with(":battery-staple@"), with("nobody:correct-horse@")] {
+    let url = |password: &str| format!("redis://{password}127.0.0.1:{}", server.port);
+    for url in [url(""), url(":battery-staple@"), url("nobody:correct-horse@")] {
         let daemon = Daemon::start(&["--log.level", "trace", &url]);
         daemon.until(SECOND * 5, "redis_down_reason", &[("reason", "auth")], 1.0);
-        let shown = format!(
+        let output = format!(
             "{:?}{}{}",
             daemon.log(),
             daemon.get("/metrics", "").text,
             daemon.get("/", "").text
         );
-        assert!(!shown.contains("battery-staple") && !shown.contains("correct-horse"), "{shown}");
+        assert!(
+            !output.contains("battery-staple") && !output.contains("correct-horse"),
+            "{output}"
+        );
     }
-    let daemon = Daemon::serve(&[&with(":correct-horse@")]);
+    let daemon = Daemon::serve(&[&url(":correct-horse@")]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
 }
 
 #[test]
-fn a_server_that_is_full_says_so() {
+fn server_at_its_client_limit_is_down_with_that_reason() {
     let server = Redis::start(&["--maxclients", "1"]);
-    let mut holder = tests::Process::start(std::process::Command::new("redis-cli").args([
+    let mut subscriber = tests::Process::start(std::process::Command::new("redis-cli").args([
         "-p",
         &server.port.to_string(),
         "SUBSCRIBE",
         "x",
     ]));
-    tests::eventually(SECOND * 5, "the only place is taken", || {
-        holder.log().iter().any(|line| line.contains("subscribe")).then_some(())
+    tests::eventually(SECOND * 5, "the only client slot is taken", || {
+        subscriber.log().iter().any(|line| line.contains("subscribe")).then_some(())
     });
     let daemon = Daemon::start(&[&server.url()]);
     daemon.until(SECOND * 5, "redis_down_reason", &[("reason", "maxclients")], 1.0);
-    holder.signal(Signal::Kill);
-    holder.end(SECOND * 5);
+    subscriber.signal(Signal::Kill);
+    subscriber.end(SECOND * 5);
     daemon.until(SECOND * 12, "redis_up", &[], 1.0);
 }
 
 #[test]
-fn a_server_that_hangs_while_connecting_is_a_timeout() {
+fn hang_while_connecting_is_a_timeout() {
     let server = Redis::start(&[]);
     server.signal(Signal::Stop);
     let daemon = Daemon::start(&[&server.url()]);
     pause(SECOND * 2);
-    assert_eq!(daemon.samples().count("redis_up", &[]), 0, "pending: nothing is known");
+    assert_eq!(
+        daemon.samples().count("redis_up", &[]),
+        0,
+        "the state is unknown before the first reply or timeout"
+    );
     daemon.until(SECOND * 6, "redis_down_reason", &[("reason", "timeout")], 1.0);
 }

@@ -1,40 +1,42 @@
-//! Endpoints that applications use, as TCP proxies in front of real servers: where they lead, and whether that is right.
+//! Checks of the primary and reader endpoint. The endpoints are TCP proxies in front of real
+//! servers.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use tests::{
-    ConfigFile, Daemon, Group, Proxy, Redis, SECOND, Setup, Stopwatch, Tap, deployment,
-    diagnose_urls, eventually, pause,
+    CommandProxy, ConfigFile, Daemon, Proxy, Redis, SECOND, SentinelDeployment, SentinelSetup,
+    Stopwatch, deployment, diagnose_urls, eventually, pause,
 };
 
+use crate::monitor::{FindingRecorder, LIMIT, Monitor};
 use crate::tls::Certificates;
-use crate::watch::{LIMIT, Observer, Watch};
 
-/// Two checks, and a few rounds.
-const TWICE: Duration = Duration::from_secs(30);
+/// Timeout for two endpoint checks and a few rounds.
+const TWO_CHECKS: Duration = Duration::from_secs(30);
 
-const WRONG: &str = "RedisPrimaryEndpointWrong";
-const CORRECT: &str = "redis_endpoint_correct";
-const UP: &str = "redis_endpoint_up";
+const ENDPOINT_WRONG: &str = "RedisPrimaryEndpointWrong";
+const ENDPOINT_CORRECT: &str = "redis_endpoint_correct";
+const ENDPOINT_UP: &str = "redis_endpoint_up";
 
-const PRIMARY: [(&str, &str); 1] = [("endpoint", "primary")];
-const READER: [(&str, &str); 1] = [("endpoint", "reader")];
+const PRIMARY_LABEL: [(&str, &str); 1] = [("endpoint", "primary")];
+const READER_LABEL: [(&str, &str); 1] = [("endpoint", "reader")];
 
-/// A deployment of these servers with these endpoints.
+/// Returns the configuration of a deployment of these servers with these endpoints.
 fn with_endpoints(servers: &[&Redis], endpoints: &[(&str, String)]) -> String {
     let endpoints: Vec<_> =
         endpoints.iter().map(|(kind, url)| format!("{kind} = '{url}'")).collect();
     format!("{}endpoints = {{ {} }}\n", deployment("orders", servers), endpoints.join(", "))
 }
 
-/// What `rolecall diagnose` says of this configuration.
+/// Runs `rolecall diagnose` with this configuration. Returns the exit code, the output and the
+/// kinds of the findings.
 fn diagnose(text: &str) -> (Option<i32>, String, Vec<String>) {
-    let (code, text, found) = diagnose_urls(&["--config.file", &ConfigFile::new(text).path()]);
-    (code, text, found.into_iter().map(|(kind, _)| kind).collect())
+    let (code, text, findings) = diagnose_urls(&["--config.file", &ConfigFile::new(text).path()]);
+    (code, text, findings.into_iter().map(|(kind, _)| kind).collect())
 }
 
-/// An endpoint as the API tells it.
+/// Returns an endpoint from the API.
 fn endpoint(daemon: &Daemon, kind: &str) -> Value {
     let document = daemon.document("/api/v1/topology");
     let endpoints = document["deployments"][0]["endpoints"].as_array().expect("a list").clone();
@@ -42,59 +44,63 @@ fn endpoint(daemon: &Daemon, kind: &str) -> Value {
 }
 
 #[test]
-fn an_endpoint_left_on_the_old_primary_is_found_and_mended() {
+fn endpoint_on_the_old_primary_is_wrong_until_switched() {
     let a = Redis::start(&[]);
     let b = a.replica();
     let (writer, reader) = (Proxy::start(a.port), Proxy::start(b.port));
-    let text =
+    let configuration =
         with_endpoints(&[&a, &b], &[("primary", writer.peer.url()), ("reader", reader.peer.url())]);
-    let daemon = Daemon::configured(&text);
-    for (labels, node, role) in [(PRIMARY, &a, "master"), (READER, &b, "replica")] {
-        daemon.until(SECOND * 5, CORRECT, &labels, 1.0);
-        assert_eq!(daemon.samples().get(UP, &labels), Some(1.0));
+    let daemon = Daemon::configured(&configuration);
+    for (labels, node, role) in [(PRIMARY_LABEL, &a, "master"), (READER_LABEL, &b, "replica")] {
+        daemon.until(SECOND * 5, ENDPOINT_CORRECT, &labels, 1.0);
+        assert_eq!(daemon.samples().get(ENDPOINT_UP, &labels), Some(1.0));
         assert_eq!(
             daemon.samples().get("redis_endpoint_role", &[labels[0], ("role", role)]),
             Some(1.0)
         );
-        let told = endpoint(&daemon, labels[0].1);
+        let checked = endpoint(&daemon, labels[0].1);
         assert_eq!(
-            (&told["leads_to"], &told["role"], &told["correct"]),
+            (&checked["leads_to"], &checked["role"], &checked["correct"]),
             (&node.address().into(), &role.into(), &true.into())
         );
     }
-    let (code, told, _) = diagnose(&text);
-    assert_eq!(code, Some(0), "{told}");
+    let (code, output, _) = diagnose(&configuration);
+    assert_eq!(code, Some(0), "{output}");
     assert!(
-        told.contains(&format!(
-            "primary endpoint 127.0.0.1:{}: leads to {} (master), right",
+        output.contains(&format!(
+            "primary endpoint 127.0.0.1:{}: leads to {} (master), correct",
             writer.peer.port,
             a.address()
         )),
-        "{told}"
+        "{output}"
     );
     assert!(
-        told.contains(&format!(
-            "reader endpoint 127.0.0.1:{}: leads to {} (replica), right",
+        output.contains(&format!(
+            "reader endpoint 127.0.0.1:{}: leads to {} (replica), correct",
             reader.peer.port,
             b.address()
         )),
-        "{told}"
+        "{output}"
     );
 
-    // The old primary stays, as a replica of the new one: writes to it are refused, and clients see READONLY.
-    let begun = Stopwatch::start();
+    // The old primary becomes a replica of the new one and refuses writes with READONLY.
+    let stopwatch = Stopwatch::start();
     b.promote();
-    a.follow(&b);
-    daemon.until(TWICE, CORRECT, &PRIMARY, 0.0);
-    let wrong = begun.elapsed();
-    daemon.until_found(TWICE, WRONG);
-    let found = begun.elapsed();
-    assert_eq!(daemon.severity(WRONG).as_deref(), Some("info"), "a failover just happened");
-    daemon.until_severity(TWICE, WRONG, "critical");
-    let critical = begun.elapsed();
-    println!("after the failover: wrong {wrong:?}, a finding {found:?}, critical {critical:?}");
-    assert!(critical >= SECOND * 29, "an endpoint has half a minute to follow");
-    let finding = daemon.finding(WRONG).expect("a finding");
+    a.replicate_from(&b);
+    daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 0.0);
+    let wrong = stopwatch.elapsed();
+    daemon.until_found(TWO_CHECKS, ENDPOINT_WRONG);
+    let finding = stopwatch.elapsed();
+    assert_eq!(
+        daemon.severity(ENDPOINT_WRONG).as_deref(),
+        Some("info"),
+        "the endpoint has time to follow the failover"
+    );
+    daemon.until_severity(TWO_CHECKS, ENDPOINT_WRONG, "critical");
+    let critical = stopwatch.elapsed();
+    println!("after the failover: wrong {wrong:?}, finding {finding:?}, critical {critical:?}");
+    assert!(critical >= SECOND * 29, "an endpoint has 30 seconds to follow a failover");
+    let finding = daemon.finding(ENDPOINT_WRONG).expect("a finding");
     let evidence = &finding["evidence"];
     assert_eq!(
         (&evidence["endpoint"], &evidence["leads_to"]),
@@ -107,142 +113,166 @@ fn an_endpoint_left_on_the_old_primary_is_found_and_mended() {
         "{finding}"
     );
     assert!(evidence["checks"].as_u64() >= Some(2), "{finding}");
-    assert_eq!(daemon.samples().get(CORRECT, &READER), Some(1.0), "a master serves reads too");
-    // To whoever begins to look now no failover just happened.
-    let (code, told, kinds) = diagnose(&text);
-    println!("{told}");
-    assert_eq!((code, kinds), (Some(1), vec![WRONG.to_owned()]), "{told}");
-    assert!(told.contains(&format!("leads to {} (replica), WRONG", a.address())), "{told}");
+    assert_eq!(
+        daemon.samples().get(ENDPOINT_CORRECT, &READER_LABEL),
+        Some(1.0),
+        "a master serves reads too"
+    );
+    // `diagnose` starts now and has not seen the failover.
+    let (code, output, kinds) = diagnose(&configuration);
+    println!("{output}");
+    assert_eq!((code, kinds), (Some(1), vec![ENDPOINT_WRONG.to_owned()]), "{output}");
+    assert!(output.contains(&format!("leads to {} (replica), WRONG", a.address())), "{output}");
     assert!(
-        told.contains(&format!("First command  redis-cli -h 127.0.0.1 -p {} ", writer.peer.port)),
-        "{told}"
+        output.contains(&format!("First command  redis-cli -h 127.0.0.1 -p {} ", writer.peer.port)),
+        "{output}"
     );
 
-    writer.lead_to(b.port);
-    let moved = Stopwatch::start();
-    daemon.until_quiet(TWICE);
-    println!("gone {:?} after it was mended", moved.elapsed());
-    daemon.until(SECOND * 5, CORRECT, &PRIMARY, 1.0);
-    assert_eq!(diagnose(&text).0, Some(0));
+    writer.redirect_to(b.port);
+    let switched = Stopwatch::start();
+    daemon.until_no_findings(TWO_CHECKS);
+    println!("no finding {:?} after the endpoint was switched", switched.elapsed());
+    daemon.until(SECOND * 5, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
+    assert_eq!(diagnose(&configuration).0, Some(0));
 }
 
 #[test]
-fn a_failover_that_the_endpoint_follows_promptly_is_no_finding() {
-    let group = Group::start(&Setup::default());
+fn endpoint_that_follows_a_failover_promptly_is_no_finding() {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
     let port = |address: &str| group.node_at(address).port;
     let proxy = Proxy::start(port(&group.primary().address()));
-    let watch =
-        Watch::settled(&group, &format!("endpoints = {{ primary = '{}' }}\n", proxy.peer.url()));
-    watch.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
-    let observer = Observer::start(&watch.daemon);
+    let monitor = Monitor::start_settled(
+        &group,
+        &format!("endpoints = {{ primary = '{}' }}\n", proxy.peer.url()),
+    );
+    monitor.daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
+    let recorder = FindingRecorder::start(&monitor.daemon);
     for turn in 0..2 {
-        // At another time between two checks.
+        // Each failover starts at another point between two checks.
         pause(SECOND * 4 * turn);
         let before = group.failover();
         let after = group.until_failed_over(LIMIT, &before);
         pause(SECOND * 2);
-        proxy.lead_to(port(&after));
-        watch.until_primary(&after);
-        group.until_following(LIMIT);
-        watch.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
-        watch.until_quiet();
+        proxy.redirect_to(port(&after));
+        monitor.until_primary(&after);
+        group.until_replicating(LIMIT);
+        monitor.daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
+        monitor.until_no_findings();
     }
-    let found = observer.seen().into_keys().filter(|(_, kind, _)| kind == WRONG).count();
-    assert_eq!(found, 0, "{:?}", observer.seen());
+    let found =
+        recorder.durations().into_keys().filter(|(_, kind, _)| kind == ENDPOINT_WRONG).count();
+    assert_eq!(found, 0, "{:?}", recorder.durations());
 }
 
 #[test]
-fn an_endpoint_that_sentinels_left_behind_is_found() {
+fn endpoint_left_behind_by_a_sentinel_failover_is_wrong() {
     let password = "hunter2-of-the-nodes";
-    let group = Group::start(&Setup { password: Some(password), ..Setup::default() });
+    let group = SentinelDeployment::start(&SentinelSetup {
+        password: Some(password),
+        ..SentinelSetup::default()
+    });
     let proxy = Proxy::start(group.primary().port);
     let more =
         format!("password = '{password}'\nendpoints = {{ primary = '{}' }}\n", proxy.peer.url());
-    let watch = Watch::settled(&group, &more);
-    watch.daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
+    let monitor = Monitor::start_settled(&group, &more);
+    monitor.daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
     let before = group.failover();
     let after = group.until_failed_over(LIMIT, &before);
-    watch.daemon.until_severity(LIMIT, WRONG, "critical");
-    let finding = watch.daemon.finding(WRONG).expect("a finding");
+    monitor.daemon.until_severity(LIMIT, ENDPOINT_WRONG, "critical");
+    let finding = monitor.daemon.finding(ENDPOINT_WRONG).expect("a finding");
     assert_eq!(
         (&finding["evidence"]["leads_to"], &finding["evidence"]["primary"]),
         (&before.into(), &after.clone().into()),
         "{finding}"
     );
-    proxy.lead_to(group.node_at(&after).port);
-    eventually(TWICE, "it is mended", || watch.daemon.finding(WRONG).is_none().then_some(()));
+    proxy.redirect_to(group.node_at(&after).port);
+    eventually(TWO_CHECKS, "the endpoint is correct", || {
+        monitor.daemon.finding(ENDPOINT_WRONG).is_none().then_some(())
+    });
 }
 
 #[test]
-fn a_restart_of_the_primary_is_no_wrong_endpoint() {
+fn primary_restart_is_no_wrong_endpoint() {
     let mut a = Redis::start(&["--appendonly", "yes"]);
     let b = a.replica();
     let proxy = Proxy::start(a.port);
     let daemon = Daemon::configured(&with_endpoints(&[&a, &b], &[("primary", proxy.peer.url())]));
-    daemon.until(SECOND * 5, CORRECT, &PRIMARY, 1.0);
-    let begun = Stopwatch::start();
+    daemon.until(SECOND * 5, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
+    let stopwatch = Stopwatch::start();
     let mut wrong = 0;
     for _ in 0..2 {
         a.kill();
         a.restart();
         let restarted = Stopwatch::start();
         while restarted.elapsed() < SECOND * 14 {
-            wrong += u32::from(daemon.samples().get(CORRECT, &PRIMARY) == Some(0.0));
-            assert_eq!(daemon.finding(WRONG), None);
+            wrong += u32::from(daemon.samples().get(ENDPOINT_CORRECT, &PRIMARY_LABEL) == Some(0.0));
+            assert_eq!(daemon.finding(ENDPOINT_WRONG), None);
             pause(SECOND / 5);
         }
-        daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
+        daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
     }
-    println!("never wrong in {:?} with two restarts", begun.elapsed());
+    println!("never wrong during {:?} with two restarts", stopwatch.elapsed());
     assert_eq!(wrong, 0);
 }
 
 #[test]
-fn a_stranger_behind_an_endpoint_is_wrong_and_nobody_behind_it_is_unknown() {
-    let (a, stranger) = (Redis::start(&[]), Redis::start(&[]));
+fn foreign_endpoint_is_wrong_and_dead_endpoint_is_unknown() {
+    let (a, foreign) = (Redis::start(&[]), Redis::start(&[]));
     let b = a.replica();
-    let (writer, reader) = (Proxy::start(stranger.port), Proxy::start(stranger.port));
+    let (writer, reader) = (Proxy::start(foreign.port), Proxy::start(foreign.port));
     let daemon = Daemon::configured(&with_endpoints(
         &[&a, &b],
         &[("primary", writer.peer.url()), ("reader", reader.peer.url())],
     ));
-    for labels in [PRIMARY, READER] {
-        daemon.until(SECOND * 5, CORRECT, &labels, 0.0);
+    for labels in [PRIMARY_LABEL, READER_LABEL] {
+        daemon.until(SECOND * 5, ENDPOINT_CORRECT, &labels, 0.0);
     }
-    // Nobody moved the primary, so there is nothing that the endpoint might still follow.
-    daemon.until_severity(TWICE, WRONG, "critical");
-    eventually(SECOND * 5, "both", || {
-        (daemon.findings().iter().filter(|(kind, _)| kind == WRONG).count() == 2).then_some(())
+    // No failover happened that the endpoint could still follow.
+    daemon.until_severity(TWO_CHECKS, ENDPOINT_WRONG, "critical");
+    eventually(SECOND * 5, "a finding about both endpoints", || {
+        (daemon.findings().iter().filter(|(kind, _)| kind == ENDPOINT_WRONG).count() == 2)
+            .then_some(())
     });
     let document = daemon.document("/api/v1/findings");
-    let found = document["findings"].as_array().expect("a list");
-    let told: Vec<_> = found
+    let findings = document["findings"].as_array().expect("a list");
+    let actual: Vec<_> = findings
         .iter()
-        .map(|found| {
-            [&found["severity"], &found["evidence"]["endpoint"], &found["evidence"]["leads_to"]]
+        .map(|finding| {
+            let evidence = &finding["evidence"];
+            [&finding["severity"], &evidence["endpoint"], &evidence["leads_to"]]
         })
         .collect();
     let expected = [["critical", "primary", "stranger"], ["warning", "reader", "stranger"]]
-        .map(|told| told.map(Value::from));
+        .map(|values| values.map(Value::from));
     assert_eq!(
-        told,
-        expected.iter().map(|told| [&told[0], &told[1], &told[2]]).collect::<Vec<_>>()
+        actual,
+        expected.iter().map(|values| [&values[0], &values[1], &values[2]]).collect::<Vec<_>>()
     );
 
-    // Behind a proxy that leads to nobody, connections are closed.
-    writer.lead_to(1);
-    reader.lead_to(b.port);
-    daemon.until_quiet(TWICE);
+    // A proxy without a target closes its connections.
+    writer.redirect_to(1);
+    reader.redirect_to(b.port);
+    daemon.until_no_findings(TWO_CHECKS);
     let samples = daemon.samples();
-    assert_eq!((samples.get(UP, &PRIMARY), samples.get(CORRECT, &PRIMARY)), (Some(0.0), None));
-    assert_eq!(samples.count("redis_endpoint_role", &PRIMARY), 0);
-    assert_eq!((samples.get(UP, &READER), samples.get(CORRECT, &READER)), (Some(1.0), Some(1.0)));
+    assert_eq!(
+        (samples.get(ENDPOINT_UP, &PRIMARY_LABEL), samples.get(ENDPOINT_CORRECT, &PRIMARY_LABEL)),
+        (Some(0.0), None)
+    );
+    assert_eq!(samples.count("redis_endpoint_role", &PRIMARY_LABEL), 0);
+    assert_eq!(
+        (samples.get(ENDPOINT_UP, &READER_LABEL), samples.get(ENDPOINT_CORRECT, &READER_LABEL)),
+        (Some(1.0), Some(1.0))
+    );
     let lines =
         || daemon.log().iter().filter(|line| line.contains("cannot check endpoint")).count();
     pause(SECOND * 21);
-    assert_eq!((lines(), daemon.finding(WRONG)), (1, None), "one line, however often it fails");
-    writer.lead_to(a.port);
-    daemon.until(TWICE, CORRECT, &PRIMARY, 1.0);
+    assert_eq!(
+        (lines(), daemon.finding(ENDPOINT_WRONG)),
+        (1, None),
+        "one log line for all failed checks"
+    );
+    writer.redirect_to(a.port);
+    daemon.until(TWO_CHECKS, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
     assert!(
         daemon
             .log()
@@ -254,71 +284,75 @@ fn a_stranger_behind_an_endpoint_is_wrong_and_nobody_behind_it_is_unknown() {
 }
 
 #[test]
-fn an_endpoint_that_hangs_delays_no_round() {
+fn hanging_endpoint_delays_no_round() {
     let a = Redis::start(&[]);
-    let silent = tests::Peer::start(|stream| {
+    let silent = tests::StubServer::start(|stream| {
         pause(SECOND * 60);
         drop(stream);
     });
-    let text = with_endpoints(&[&a], &[("primary", silent.url())]);
-    let daemon = Daemon::configured(&text);
-    let begun = Stopwatch::start();
-    daemon.until(SECOND * 15, UP, &PRIMARY, 0.0);
-    println!("given up after {:?}", begun.elapsed());
+    let configuration = with_endpoints(&[&a], &[("primary", silent.url())]);
+    let daemon = Daemon::configured(&configuration);
+    let stopwatch = Stopwatch::start();
+    daemon.until(SECOND * 15, ENDPOINT_UP, &PRIMARY_LABEL, 0.0);
+    println!("the check timed out after {:?}", stopwatch.elapsed());
     let mut slowest = 0.0_f64;
-    while begun.elapsed() < SECOND * 16 {
+    while stopwatch.elapsed() < SECOND * 16 {
         slowest = slowest.max(daemon.value("rolecall_round_duration_seconds").expect("rounds"));
         pause(SECOND / 5);
     }
     println!("slowest round {slowest} s");
     assert!(slowest < 0.5, "{slowest} s");
     assert_eq!(
-        (daemon.value("rolecall_rounds_missed_total"), daemon.samples().count(CORRECT, &[])),
+        (
+            daemon.value("rolecall_rounds_missed_total"),
+            daemon.samples().count(ENDPOINT_CORRECT, &[])
+        ),
         (Some(0.0), 0)
     );
     assert_eq!(endpoint(&daemon, "primary")["down_reason"], "timeout");
-    let begun = Stopwatch::start();
-    let (code, told, found) = diagnose(&text);
-    println!("diagnose took {:?} twice", begun.elapsed() / 2);
-    assert_eq!((code, found), (Some(0), vec![]), "{told}");
+    let stopwatch = Stopwatch::start();
+    let (code, output, kinds) = diagnose(&configuration);
+    println!("diagnose took {:?}, average of two runs", stopwatch.elapsed() / 2);
+    assert_eq!((code, kinds), (Some(0), vec![]), "{output}");
     assert!(
-        told.contains(&format!(
-            "primary endpoint 127.0.0.1:{}: cannot be checked (timeout)",
+        output.contains(&format!(
+            "primary endpoint 127.0.0.1:{}: check failed (timeout)",
             silent.port
         )),
-        "{told}"
+        "{output}"
     );
 }
 
 #[test]
-fn a_check_is_one_connection_that_ends_and_shows_no_secret() {
+fn endpoint_check_uses_one_connection_and_leaks_no_secret() {
     let password = "hunter2-of-all";
     let a = Redis::start(&["--requirepass", password]);
-    let tap = Tap::start(&a.address());
+    let tap = CommandProxy::start(&a.address());
     let text = format!(
-        "{}password = '{password}'\nendpoints = {{ primary = '{}', reader = 'redis://:{password}-not@127.0.0.1:{}' }}\n",
+        "{}password = '{password}'\nendpoints = {{ primary = '{}', \
+         reader = 'redis://:{password}-not@127.0.0.1:{}' }}\n",
         deployment("orders", &[&a]),
         tap.url(),
         a.port
     );
     let daemon = Daemon::configured(&text);
-    daemon.until(SECOND * 5, CORRECT, &PRIMARY, 1.0);
-    let begun = Stopwatch::start();
-    let before = tap.seen();
+    daemon.until(SECOND * 5, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
+    let stopwatch = Stopwatch::start();
+    let before = tap.traffic();
     pause(SECOND * 60);
-    let (after, passed) = (tap.seen(), begun.elapsed().as_secs_f64());
+    let (after, seconds) = (tap.traffic(), stopwatch.elapsed().as_secs_f64());
     let opened = after.connections - before.connections;
     let info = after.commands["INFO"] - before.commands["INFO"];
-    println!("{opened} connections in {passed:.0} s: {:?}", after.commands);
-    assert!((5..=7).contains(&opened), "{opened} connections in {passed} s");
-    // One of our own, and one with which the library begins a connection.
+    println!("{opened} connections in {seconds:.0} s: {:?}", after.commands);
+    assert!((5..=7).contains(&opened), "{opened} connections in {seconds} s");
+    // The check sends one INFO. The client library sends another one for each connection.
     assert!(info <= u64::from(opened) * 2, "{info} INFO over {opened} connections");
     assert_eq!(
         after.commands.keys().map(String::as_str).collect::<Vec<_>>(),
         ["AUTH", "CLIENT ID", "INFO"],
-        "nothing else"
+        "no other commands"
     );
-    eventually(SECOND * 3, "none is kept", || (tap.seen().open == 0).then_some(()));
+    eventually(SECOND * 3, "no connection stays open", || (tap.traffic().open == 0).then_some(()));
 
     assert_eq!(endpoint(&daemon, "reader")["down_reason"], "auth");
     let pages = ["/metrics", "/api/v1/topology", "/api/v1/findings", "/"]
@@ -327,7 +361,7 @@ fn a_check_is_one_connection_that_ends_and_shows_no_secret() {
     let log = daemon.log().concat();
     assert!(log.contains("cannot check endpoint"), "{log}");
     assert!(!pages.contains("hunter2") && !log.contains("hunter2"));
-    // A wrong password is an error in the server's own count each time, so it is not tried as often.
+    // The server counts each wrong password as an error, so failed logins are retried less often.
     let refused = a
         .info("errorstat_WRONGPASS")
         .map(|count| count.trim_start_matches("count=").parse::<u32>().expect("a count"));
@@ -335,46 +369,47 @@ fn a_check_is_one_connection_that_ends_and_shows_no_secret() {
 }
 
 #[test]
-fn what_checks_are_refused_is_not_counted_as_errors_of_others() {
+fn refused_endpoint_checks_are_not_counted_as_errors() {
     let a = Redis::start(&["--user", "rolecall", "on", ">secret", "-@all", "+info"]);
     let url = format!("redis://rolecall:secret@{}", a.address());
     let daemon = Daemon::configured(&format!(
-        "[[deployment]]\nname = 'orders'\nnodes = [{{ url = '{url}' }}]\nendpoints = {{ primary = 'redis://{}' }}\n",
+        "[[deployment]]\nname = 'orders'\nnodes = [{{ url = '{url}' }}]\n\
+         endpoints = {{ primary = 'redis://{}' }}\n",
         a.address()
     ));
-    daemon.until(SECOND * 5, CORRECT, &PRIMARY, 1.0);
+    daemon.until(SECOND * 5, ENDPOINT_CORRECT, &PRIMARY_LABEL, 1.0);
     let noperm = || {
         a.info("errorstat_NOPERM")
             .map(|count| count.trim_start_matches("count=").parse::<f64>().expect("a count"))
     };
-    let (before, begun) = (noperm(), Stopwatch::start());
+    let (before, stopwatch) = (noperm(), Stopwatch::start());
     pause(SECOND * 32);
-    println!("NOPERM from {before:?} to {:?} in {:?}", noperm(), begun.elapsed());
+    println!("NOPERM from {before:?} to {:?} in {:?}", noperm(), stopwatch.elapsed());
     assert!(
         noperm() >= before.map(|before| before + 3.0),
-        "CLIENT ID, with which each connection begins"
+        "each connection begins with a CLIENT ID that is refused"
     );
     assert_eq!(daemon.samples().get("redis_errors_total", &[("err", "NOPERM")]), Some(0.0));
     assert_eq!(daemon.value("redis_error_replies_total"), Some(0.0));
 }
 
 #[test]
-fn an_endpoint_speaks_tls_where_its_scheme_says_so() {
-    let certificates = Certificates::make();
+fn rediss_endpoint_is_checked_over_tls() {
+    let certificates = Certificates::create();
     let (a, port) = certificates.serve("server", "no");
-    let text = with_endpoints(
+    let configuration = with_endpoints(
         &[&a],
         &[("primary", format!("rediss://localhost:{port}")), ("reader", a.url())],
     );
     let daemon = Daemon::configured(&format!(
-        "{text}tls = {{ ca_file = '{}' }}\n",
+        "{configuration}tls = {{ ca_file = '{}' }}\n",
         certificates.path("ca.pem").display()
     ));
-    for labels in [PRIMARY, READER] {
-        daemon.until(SECOND * 8, CORRECT, &labels, 1.0);
+    for labels in [PRIMARY_LABEL, READER_LABEL] {
+        daemon.until(SECOND * 8, ENDPOINT_CORRECT, &labels, 1.0);
     }
-    let untrusting = Daemon::configured(&text);
-    untrusting.until(SECOND * 8, UP, &PRIMARY, 0.0);
-    assert_eq!(endpoint(&untrusting, "primary")["down_reason"], "tls");
-    untrusting.until(SECOND * 8, CORRECT, &READER, 1.0);
+    let without_ca = Daemon::configured(&configuration);
+    without_ca.until(SECOND * 8, ENDPOINT_UP, &PRIMARY_LABEL, 0.0);
+    assert_eq!(endpoint(&without_ca, "primary")["down_reason"], "tls");
+    without_ca.until(SECOND * 8, ENDPOINT_CORRECT, &READER_LABEL, 1.0);
 }

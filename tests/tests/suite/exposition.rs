@@ -1,4 +1,4 @@
-//! What Prometheus and other readers make of `/metrics`.
+//! Formats of `/metrics`, checked with Prometheus and strict parsers.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -10,13 +10,13 @@ use tests::{Daemon, Prometheus, Redis, eventually, free_port, open_metrics_parse
 const OPEN_METRICS: &str =
     "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
-/// A primary with two replicas, and the daemon that watches them.
+/// Starts a primary with two replicas and a daemon that polls them.
 fn deployment() -> (Vec<Redis>, Daemon) {
     let primary = Redis::start(&["--appendonly", "yes"]);
     let servers = vec![primary.replica(), primary.replica(), primary];
     let daemon = Daemon::watch(&servers.iter().collect::<Vec<_>>());
     let labels = ("node", servers[2].address());
-    eventually(Duration::from_secs(5), "CONFIG was read", || {
+    eventually(Duration::from_secs(5), "series from CONFIG GET are present", || {
         daemon.samples().get("redis_config_auto_aof_rewrite_percentage", &[(labels.0, &labels.1)])
     });
     (servers, daemon)
@@ -27,7 +27,7 @@ fn both_formats_pass_strict_parsers() {
     let (_servers, daemon) = deployment();
     let text = daemon.get("/metrics", "");
     assert_eq!(text.content_type, "text/plain; version=0.0.4; charset=utf-8");
-    assert_eq!(promtool(&text.text), "", "promtool finds nothing");
+    assert_eq!(promtool(&text.text), "", "promtool reports no problems");
 
     let open_metrics = daemon.get("/metrics", OPEN_METRICS);
     assert_eq!(
@@ -40,7 +40,7 @@ fn both_formats_pass_strict_parsers() {
 }
 
 #[test]
-fn a_real_prometheus_takes_every_sample_of_both_formats() {
+fn prometheus_ingests_every_sample_of_both_formats() {
     let (_servers, daemon) = deployment();
     let plain = plain_text_proxy(daemon.port);
     let prometheus = Prometheus::start(&[("openmetrics", daemon.port), ("text", plain)]);
@@ -55,14 +55,15 @@ fn a_real_prometheus_takes_every_sample_of_both_formats() {
             "{job}"
         );
         assert_eq!(prometheus.query(&format!("sum(redis_up{{job='{job}'}})")), Some(3.0), "{job}");
-        // CLIENT LIST of commands that appear meanwhile may add a sample between two scrapes, so both counts come from Prometheus.
-        let taken = prometheus.query(&format!(
+        // Two scrapes may differ by a sample if a new command appears in between, so both counts
+        // come from Prometheus.
+        let ingested = prometheus.query(&format!(
             "scrape_samples_scraped{{job='{job}'}} == scrape_samples_post_metric_relabeling"
         ));
-        assert!(taken > Some(300.0), "{job}: {taken:?} samples");
+        assert!(ingested > Some(300.0), "{job}: {ingested:?} samples");
         let series = prometheus
             .query(&format!("count({{job='{job}', __name__=~'redis_.+|rolecall_.+|process_.+'}})"));
-        assert_eq!(series, taken, "{job}: every sample became a series");
+        assert_eq!(series, ingested, "{job}: every sample became a series");
     }
     let types = prometheus.types();
     for (name, kind) in [
@@ -71,7 +72,7 @@ fn a_real_prometheus_takes_every_sample_of_both_formats() {
         ("redis_commands_total", "counter"),
     ] {
         assert!(
-            types.iter().any(|(found, type_)| found.starts_with(name.trim_end_matches("_total"))
+            types.iter().any(|(metric, type_)| metric.starts_with(name.trim_end_matches("_total"))
                 && type_ == kind),
             "{name} {kind}"
         );
@@ -79,7 +80,7 @@ fn a_real_prometheus_takes_every_sample_of_both_formats() {
 }
 
 #[test]
-fn an_answer_is_compressed_for_those_who_ask() {
+fn response_is_compressed_on_request() {
     let (_servers, daemon) = deployment();
     let fetch = |encoding: &str| {
         let output = Command::new("curl")
@@ -101,7 +102,8 @@ fn an_answer_is_compressed_for_those_who_ask() {
     assert!(gzip < plain / 4.0, "{gzip} of {plain} bytes");
 }
 
-/// Prometheus 2.42 always asks for OpenMetrics; through this it gets text format 0.0.4, byte for byte as the daemon writes it.
+/// Starts a proxy that requests text format 0.0.4 from the daemon and passes it on unchanged.
+/// Prometheus 2.42 always requests OpenMetrics.
 fn plain_text_proxy(daemon: u16) -> u16 {
     let port = free_port();
     let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
@@ -120,15 +122,15 @@ fn serve_plain_text(mut stream: std::net::TcpStream, daemon: u16) {
     if request.take_while(|line| !line.is_empty()).count() == 0 {
         return;
     }
-    let Ok(mut answer) = ureq::get(format!("http://127.0.0.1:{daemon}/metrics"))
+    let Ok(mut response) = ureq::get(format!("http://127.0.0.1:{daemon}/metrics"))
         .header("Accept", "text/plain")
         .call()
     else {
         return;
     };
-    let text = answer.body_mut().read_to_string().expect("text");
+    let text = response.body_mut().read_to_string().expect("text");
     let head =
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
-    // Prometheus may have given up meanwhile.
+    // Prometheus may have closed the connection.
     let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{text}", text.len());
 }

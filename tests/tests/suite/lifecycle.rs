@@ -1,4 +1,4 @@
-//! Start, stop, and what a user does wrong.
+//! Start, stop, configuration sources and user errors.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -6,21 +6,21 @@ use std::process::Command;
 
 use tests::{Daemon, Redis, SECOND, Signal};
 
-/// Runs the binary to its end: exit code and standard error.
+/// Runs the binary to completion. Returns the exit code and standard error.
 fn run(arguments: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(Daemon::binary()).args(arguments).output().expect("the binary");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
-fn health_readiness_and_the_status_page() {
+fn health_readiness_and_status_page_respond() {
     let server = Redis::start(&[]);
     let daemon = Daemon::start(&[&server.url()]);
     assert_eq!(daemon.get("/-/healthy", "").status, 200);
     let ((), ready) = tests::eventually(SECOND * 5, "ready", || {
         (daemon.get("/-/ready", "").status == 200).then_some(())
     });
-    assert_eq!(daemon.value("redis_up"), Some(1.0), "ready means that a round was published");
+    assert_eq!(daemon.value("redis_up"), Some(1.0), "ready means that a round is complete");
     let page = daemon.get("/", "text/html");
     assert!(
         page.content_type.starts_with("text/html")
@@ -32,7 +32,7 @@ fn health_readiness_and_the_status_page() {
 }
 
 #[test]
-fn without_an_answer_from_anybody_it_still_gets_ready() {
+fn daemon_becomes_ready_without_any_reply() {
     let server = Redis::start(&[]);
     server.signal(Signal::Stop);
     let daemon = Daemon::start(&[&server.url()]);
@@ -43,23 +43,23 @@ fn without_an_answer_from_anybody_it_still_gets_ready() {
 }
 
 #[test]
-fn the_first_signal_drains_and_the_second_aborts() {
+fn first_signal_drains_and_second_signal_aborts() {
     let server = Redis::start(&[]);
     let mut daemon = Daemon::watch(&[&server]);
     daemon.signal(Signal::Term);
     let (status, took) = daemon.end(SECOND * 3);
     assert_eq!(status.code(), Some(0), "{:?}", daemon.log());
-    assert!(daemon.log().iter().any(|line| line.contains("message=stopped")));
+    assert!(daemon.log().iter().any(|line| line.contains("msg=stopped")));
     println!("stopped after {took:?}");
 
-    // A request that is only half there keeps the drain waiting.
+    // An incomplete request delays the drain.
     let mut daemon = Daemon::watch(&[&server]);
-    let mut half = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
-    half.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").expect("taken");
+    let mut incomplete = TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
+    incomplete.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n").expect("request sent");
     tests::pause(SECOND / 5);
     daemon.signal(Signal::Int);
-    tests::eventually(SECOND, "it drains", || {
-        daemon.log().iter().any(|line| line.contains("message=stopping")).then_some(())
+    tests::eventually(SECOND, "the drain has started", || {
+        daemon.log().iter().any(|line| line.contains("msg=stopping")).then_some(())
     });
     tests::pause(SECOND / 2);
     daemon.signal(Signal::Term);
@@ -69,23 +69,23 @@ fn the_first_signal_drains_and_the_second_aborts() {
 }
 
 #[test]
-fn a_mistake_is_told_and_ends_with_a_code() {
+fn invalid_arguments_print_an_error_and_set_the_exit_code() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = |name: &str, text: &str| {
         let path = directory.path().join(name);
         std::fs::write(&path, text).expect("a file");
         path.display().to_string()
     };
-    let check = |arguments: &[&str], code: i32, words: &[&str]| {
-        let (found, text) =
+    let check = |arguments: &[&str], expected: i32, words: &[&str]| {
+        let (code, text) =
             run(&[&["serve", "--web.listen-address", "127.0.0.1:0"], arguments].concat());
-        assert_eq!(found, Some(code), "{arguments:?}: {text}");
+        assert_eq!(code, Some(expected), "{arguments:?}: {text}");
         assert!(words.iter().all(|word| text.contains(word)), "{arguments:?}: {text}");
     };
     check(
         &["--config.file", "/nosuch/rolecall.toml"],
         1,
-        &["/nosuch/rolecall.toml", "cannot be read"],
+        &["/nosuch/rolecall.toml", "cannot read the file"],
     );
     let unknown = file("unknown.toml", "[[deployment]]\nname = 'a'\nnode = []\n");
     check(&["--config.file", &unknown], 1, &["unknown.toml", "deployment.0.node", "nodes"]);
@@ -93,11 +93,11 @@ fn a_mistake_is_told_and_ends_with_a_code() {
     check(
         &["http://:hunter2@h"],
         1,
-        &["command line", "found \"http://...@h\"", "accepted are redis://"],
+        &["command line", "invalid URL \"http://...@h\"", "expected redis, rediss"],
     );
-    check(&["redis://h", "redis://h:6379"], 1, &["twice"]);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("an address").to_string();
+    check(&["redis://h", "redis://h:6379"], 1, &["duplicate node \"h:6379\""]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
     let (code, text) = run(&["serve", "--web.listen-address", &address]);
     assert_eq!(code, Some(1));
     assert!(text.contains(&format!("cannot listen on {address}")), "{text}");
@@ -115,9 +115,9 @@ fn log_lines_are_structured() {
     for line in json.log() {
         let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
         assert!(
-            line["level"].is_string()
-                && line["message"].is_string()
-                && line["timestamp"].is_string(),
+            line["ts"].is_string()
+                && line["msg"].is_string()
+                && ["info", "warn"].map(Some).contains(&line["level"].as_str()),
             "{line}"
         );
     }
@@ -125,28 +125,28 @@ fn log_lines_are_structured() {
         .log()
         .into_iter()
         .find(|line| line.contains("event=node_unreachable"))
-        .expect("logged");
+        .expect("a log line");
     assert!(
         line.starts_with("ts=")
-            && line.contains("level=warn")
+            && line.contains(" level=warn msg=")
             && line.contains("node=127.0.0.1:1 "),
         "{line}"
     );
 }
 
 #[test]
-fn the_reference_is_printed() {
+fn metrics_command_prints_the_reference() {
     let output = Command::new(Daemon::binary()).arg("metrics").output().expect("the binary");
-    let written = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/catalog/REFERENCE.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/catalog/REFERENCE.md");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        std::fs::read_to_string(written).expect("the reference")
+        std::fs::read_to_string(path).expect("the reference")
     );
     assert!(output.status.success());
 }
 
 #[test]
-fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
+fn environment_variables_apply_and_flags_override_them() {
     let server = Redis::start(&["--requirepass", "correct-horse"]);
     let directory = tempfile::tempdir().expect("a directory");
     let passwords = directory.path().join("passwords.json");
@@ -172,9 +172,12 @@ fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
     ] {
         run(&variables, &arguments).until(SECOND * 5, "redis_up", &[], 1.0);
     }
-    let json = |daemon: &Daemon| daemon.log().iter().all(|line| line.starts_with('{'));
-    assert!(json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &[&url])));
-    assert!(!json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &["--log.format", "logfmt", &url])));
+    let logs_json = |daemon: &Daemon| daemon.log().iter().all(|line| line.starts_with('{'));
+    assert!(logs_json(&run(&[("ROLECALL_LOG__FORMAT", "json")], &[&url])));
+    assert!(!logs_json(&run(
+        &[("ROLECALL_LOG__FORMAT", "json")],
+        &["--log.format", "logfmt", &url]
+    )));
     let mut command = Command::new(Daemon::binary());
     let output = command
         .env("ROLECALL_LOG__LEVEL", "loud")
@@ -185,14 +188,15 @@ fn the_environment_speaks_as_for_redis_exporter_and_flags_have_the_last_word() {
     assert_eq!(output.status.code(), Some(1));
     assert!(
         text.contains(
-            "ROLECALL_LOG__LEVEL: found \"loud\", accepted are trace, debug, info, warn, error"
+            "ROLECALL_LOG__LEVEL: invalid value \"loud\", \
+             expected one of \"trace\", \"debug\", \"info\", \"warn\", \"error\""
         ),
         "{text}"
     );
 }
 
 #[test]
-fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
+fn check_command_and_daemon_never_show_secrets() {
     const SECRETS: [&str; 5] = [
         "secret-in-url",
         "secret-in-file",
@@ -210,9 +214,11 @@ fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
     let password = write("password", SECRETS[1]);
     let address = server.address();
     let text = format!(
-        "[[deployment]]\nname = 'a'\npassword = '{}'\nnodes = [\n  {{ url = 'redis://u:{}@{address}', name = 'one' }},\n  \
+        "[[deployment]]\nname = 'a'\npassword = '{}'\nnodes = [\n  \
+         {{ url = 'redis://u:{}@{address}', name = 'one' }},\n  \
          {{ url = 'redis://{address}', name = 'two', password_file = '{password}' }},\n  \
-         {{ url = 'redis://{address}', name = 'three', password = '{}' }},\n  {{ url = 'redis://{address}', name = 'four' }},\n]\n",
+         {{ url = 'redis://{address}', name = 'three', password = '{}' }},\n  \
+         {{ url = 'redis://{address}', name = 'four' }},\n]\n",
         SECRETS[2], SECRETS[0], SECRETS[3]
     );
     let file = write("rolecall.toml", &text);
@@ -231,7 +237,7 @@ fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
     let (code, effective) = check(&file);
     assert_eq!(code, Some(0), "{effective}");
     assert!(
-        effective.starts_with("# warning: deployment a: a password stands in the configuration"),
+        effective.starts_with("# warning: deployment a: a password is part of the configuration"),
         "{effective}"
     );
     assert!(
@@ -241,7 +247,7 @@ fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
     let broken = write("broken.toml", &format!("{text}password = '{}\n", SECRETS[2]));
     let (code, message) = check(&broken);
     assert_eq!(code, Some(1));
-    assert!(message.contains("broken.toml:10: found no TOML"), "{message}");
+    assert!(message.contains("broken.toml:10: invalid TOML"), "{message}");
 
     let mut command = Command::new(Daemon::binary());
     command.env("REDIS_PASSWORD", SECRETS[4]);
@@ -252,11 +258,11 @@ fn a_configuration_is_checked_and_no_secret_is_shown_anywhere() {
     }
     let pages = ["/", "/metrics", "/scrape?target=one", "/scrape?target=two", "/-/ready"]
         .map(|path| daemon.get(path, "").text);
-    let shown = [effective, message, daemon.log().concat(), pages.concat()].concat();
+    let output = [effective, message, daemon.log().concat(), pages.concat()].concat();
     for secret in SECRETS {
-        assert!(!shown.contains(secret), "{secret}");
+        assert!(!output.contains(secret), "{secret}");
     }
-    // A password that is rotated in its file is used at the next connection.
+    // The next connection uses the password that was rotated in its file.
     server.cli(&["-a", SECRETS[1], "CONFIG", "SET", "requirepass", "rotated"]);
     write("password", "rotated\n");
     server.cli(&["-a", "rotated", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);

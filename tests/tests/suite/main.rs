@@ -1,31 +1,29 @@
-//! The end-to-end suite: the real daemon on real servers.
+//! The end-to-end suite: the daemon polls real Redis and Valkey servers.
 
-#![expect(clippy::print_stdout, reason = "measured figures are shown with --nocapture")]
+#![expect(clippy::print_stdout, reason = "tests print their measurements for --nocapture")]
 
-mod bounds;
 mod cluster;
 mod compat;
 mod counters;
-mod culprits;
 mod dns;
 mod down;
+mod down_reasons;
 mod durability;
 mod endpoints;
 mod exposition;
-mod failover;
-mod gate;
-mod hang;
+mod full_resyncs;
+mod hanging_nodes;
 mod lifecycle;
+mod misrouted_clients;
+mod monitor;
 mod pages;
-mod partition;
 mod primary;
-mod reasons;
 mod reload;
 mod replicas;
 mod roles;
 mod sentinel;
 mod split_brain;
-mod synchronisation;
 mod tls;
 mod versions;
-mod watch;
+mod web_limits;
+mod web_security;

@@ -1,13 +1,15 @@
-//! What nodes claim and how they follow, as it changes.
+//! Roles and replication links of nodes, and their changes.
 
 use tests::{Daemon, Redis, SECOND};
 
 #[test]
-fn an_unexpected_demotion_is_seen_and_named() {
+fn unexpected_demotion_is_reported_with_its_command() {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
     let text = format!(
-        "[[deployment]]\nname = 'orders'\nlabels = {{ team = 'checkout' }}\nnodes = [\n  {{ url = '{}', name = 'orders-0', role = 'master' }},\n  {{ url = '{}', name = 'orders-1' }},\n]\n",
+        "[[deployment]]\nname = 'orders'\nlabels = {{ team = 'checkout' }}\nnodes = [\n  \
+         {{ url = '{}', name = 'orders-0', role = 'master' }},\n  \
+         {{ url = '{}', name = 'orders-1' }},\n]\n",
         primary.url(),
         replica.url()
     );
@@ -21,11 +23,11 @@ fn an_unexpected_demotion_is_seen_and_named() {
     assert_eq!(daemon.value("redis_deployment_masters"), Some(1.0));
 
     replica.promote();
-    primary.follow(&replica);
-    let seen = daemon.until(SECOND * 3, "redis_unexpected_role", &first, 1.0);
-    assert!(seen <= SECOND * 2, "seen after {seen:?}");
+    primary.replicate_from(&replica);
+    let took = daemon.until(SECOND * 3, "redis_unexpected_role", &first, 1.0);
+    assert!(took <= SECOND * 2, "reported after {took:?}");
     daemon.until(SECOND * 3, "redis_role", &[second[0], ("role", "master")], 1.0);
-    // The reason is read at once, not ten seconds later.
+    // A role change triggers INFO commandstats at once, not up to ten seconds later.
     daemon.until(
         SECOND * 3,
         "redis_topology_commands_total",
@@ -33,11 +35,11 @@ fn an_unexpected_demotion_is_seen_and_named() {
         1.0,
     );
     assert_eq!(daemon.samples().get("redis_role_changes_total", &first), Some(1.0));
-    assert_eq!(daemon.logged("role_changed").len(), 2, "{:?}", daemon.log());
+    assert_eq!(daemon.logged_events("role_changed").len(), 2, "{:?}", daemon.log());
 }
 
 #[test]
-fn a_write_to_a_replica_is_counted() {
+fn write_to_a_replica_is_counted() {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
     replica.cli(&["SET", "before", "1"]);
@@ -56,7 +58,7 @@ fn a_write_to_a_replica_is_counted() {
 }
 
 #[test]
-fn a_dead_master_is_a_lost_link() {
+fn dead_master_is_a_lost_link() {
     let mut primary = Redis::start(&[]);
     let replica = primary.replica();
     let daemon = Daemon::watch(&[&replica]);
@@ -68,15 +70,22 @@ fn a_dead_master_is_a_lost_link() {
         (samples.get("redis_master_link_up", &[]), samples.get("redis_link_drops_total", &[])),
         (Some(0.0), Some(1.0))
     );
-    assert_eq!(samples.get("redis_master_last_io_seconds_ago", &[]), None, "-1 is no time");
+    assert_eq!(
+        samples.get("redis_master_last_io_seconds_ago", &[]),
+        None,
+        "-1 in INFO means unknown"
+    );
     assert!(samples.get("redis_master_link_down_since_seconds", &[]).is_some());
     primary.restart();
     daemon.until(SECOND * 5, "redis_link_state", &[("state", "up")], 1.0);
-    assert_eq!((daemon.logged("link_dropped").len(), daemon.logged("link_restored").len()), (1, 1));
+    assert_eq!(
+        (daemon.logged_events("link_dropped").len(), daemon.logged_events("link_restored").len()),
+        (1, 1)
+    );
 }
 
 #[test]
-fn a_server_that_loads_is_up_and_refuses() {
+fn loading_server_is_up_and_refuses_commands() {
     let mut server = Redis::start(&[
         "--appendonly",
         "yes",
@@ -89,7 +98,7 @@ fn a_server_that_loads_is_up_and_refuses() {
     ]);
     server.cli(&["DEBUG", "POPULATE", "10000", "key", "100"]);
     server.cli(&["BGREWRITEAOF"]);
-    tests::eventually(SECOND * 10, "rewritten", || {
+    tests::eventually(SECOND * 10, "the AOF is rewritten", || {
         (server.info("aof_rewrite_in_progress")? == "0" && server.info("aof_base_size")? != "0")
             .then_some(())
     });
@@ -100,7 +109,7 @@ fn a_server_that_loads_is_up_and_refuses() {
     server.restart();
     daemon.until(SECOND * 12, "redis_loading", &[], 1.0);
     let samples = daemon.samples();
-    assert_eq!(samples.get("redis_up", &[]), Some(1.0), "it answers");
+    assert_eq!(samples.get("redis_up", &[]), Some(1.0), "a loading server replies to INFO");
     assert_eq!(samples.get("redis_writes_refused", &[("reason", "loading")]), Some(1.0));
     assert_eq!(samples.get("redis_reads_refused", &[("reason", "loading")]), Some(1.0));
     assert!(samples.get("redis_loading_total_bytes", &[]) > Some(0.0));
@@ -108,29 +117,31 @@ fn a_server_that_loads_is_up_and_refuses() {
     assert_eq!(
         daemon.samples().get("redis_errors_total", &[("err", "LOADING")]),
         Some(0.0),
-        "we sent nothing that is refused"
+        "Rolecall sends no command that a loading server refuses"
     );
 }
 
 #[test]
-fn unix_sockets_and_ipv6() {
+fn unix_sockets_and_ipv6_are_supported() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("redis.sock").display().to_string();
     let server = Redis::start(&["--unixsocket", &socket, "--bind", "127.0.0.1", "::1"]);
-    let six = format!("[::1]:{}", server.port);
-    let daemon = Daemon::serve(&[&format!("unix://{socket}"), &format!("redis://{six}")]);
+    let ipv6 = format!("[::1]:{}", server.port);
+    let daemon = Daemon::serve(&[&format!("unix://{socket}"), &format!("redis://{ipv6}")]);
     daemon.until(SECOND * 5, "redis_up", &[("node", &socket)], 1.0);
-    daemon.until(SECOND * 5, "redis_up", &[("node", &six)], 1.0);
-    assert_eq!(daemon.get(&format!("/scrape?target=redis://{six}"), "").status, 200);
+    daemon.until(SECOND * 5, "redis_up", &[("node", &ipv6)], 1.0);
+    assert_eq!(daemon.get(&format!("/scrape?target=redis://{ipv6}"), "").status, 200);
 }
 
 #[test]
-fn what_is_expected_and_assumed() {
+fn expect_assume_and_aliases_are_applied() {
     let primary = Redis::start(&["--rename-command", "CONFIG", "", "--appendonly", "yes"]);
     let replica = primary.replica();
     let text = format!(
-        "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'p' }}, {{ url = 'redis://localhost:{}', name = 'r', aliases = ['{}'] }}]\n\
-         expect = {{ replicas = 2, aof = 'replicas' }}\nassume = {{ replica-serve-stale-data = 'no', save = '900 1' }}\n",
+        "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'p' }}, \
+         {{ url = 'redis://localhost:{}', name = 'r', aliases = ['{}'] }}]\n\
+         expect = {{ replicas = 2, aof = 'replicas' }}\n\
+         assume = {{ replica-serve-stale-data = 'no', save = '900 1' }}\n",
         primary.url(),
         replica.port,
         replica.address()
@@ -142,12 +153,12 @@ fn what_is_expected_and_assumed() {
     assert_eq!(
         samples.get("redis_config_replica_serve_stale_data", &[("node", "p")]),
         Some(0.0),
-        "as assumed"
+        "the assumed value"
     );
     assert_eq!(
         samples.count("redis_connected_slave_offset_bytes", &[("node", "p"), ("replica", "r")]),
         1,
-        "known by its alias"
+        "the replica is identified by its alias"
     );
     assert_eq!(samples.get("redis_expected_replicas", &[("deployment", "a")]), Some(2.0));
     assert_eq!(

@@ -1,21 +1,24 @@
-//! Two masters at once, and the writes that are lost then, on real servers.
+//! Split brains on real servers, and the writes that they lose.
 
 use std::time::Duration;
 
-use tests::{Daemon, Redis, SECOND, Signal, diagnose, eventually, pair, trio};
+use tests::{
+    Daemon, Redis, SECOND, Signal, diagnose, eventually, primary_with_replica,
+    primary_with_two_replicas,
+};
 
-/// Long enough for anything that a few rounds show, also on a busy machine.
+/// Timeout for changes that show within a few rounds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
 const SPLIT_BRAIN: &str = "redis_deployment_split_brain";
 const SPLIT_BRAIN_SECONDS: &str = "redis_deployment_split_brain_seconds_total";
-const LOST: &str = "redis_deployment_unreplicated_writes_total";
-const UNRELATED: &str = "redis_deployment_unrelated_masters";
+const UNREPLICATED_WRITES: &str = "redis_deployment_unreplicated_writes_total";
+const UNRELATED_MASTERS: &str = "redis_deployment_unrelated_masters";
 
 #[test]
-fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_counted() {
+fn manual_promotion_counts_each_write_on_the_stale_master() {
     const WRITES: u32 = 25;
-    let (a, b, c, daemon) = trio(Redis::start(&[]));
+    let (a, b, c, daemon) = primary_with_two_replicas(Redis::start(&[]));
     for key in 0..5 {
         a.cli(&["SET", &format!("expiring{key}"), "1", "PX", "4000"]);
     }
@@ -26,7 +29,7 @@ fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_cou
     assert_eq!(
         daemon.severity("RedisSplitBrain").as_deref(),
         Some("info"),
-        "a routine failover looks like this for a while"
+        "a routine failover also has two masters for a moment"
     );
     let changed = daemon.until_event(SOON, "primary_changed");
     assert_eq!(
@@ -40,34 +43,34 @@ fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_cou
         Some(1.0)
     );
 
-    // What moves the replication offset and is no write.
+    // Messages and expired keys advance the replication offset without a write.
     for message in 0..10 {
         a.cli(&["PUBLISH", "channel", &message.to_string()]);
     }
     eventually(SOON, "five keys expired", || (a.info("expired_keys")? == "5").then_some(()));
-    daemon.let_pass(2);
-    assert_eq!(daemon.value(LOST), Some(0.0));
+    daemon.until_rounds(2);
+    assert_eq!(daemon.value(UNREPLICATED_WRITES), Some(0.0));
     for key in 0..WRITES {
         a.cli(&["SET", &format!("lost{key}"), "1"]);
     }
-    // The primary may write as it likes.
+    // Writes on the primary are not lost.
     b.cli(&["SET", "kept", "1"]);
-    daemon.until(SOON, LOST, &[], f64::from(WRITES));
+    daemon.until(SOON, UNREPLICATED_WRITES, &[], f64::from(WRITES));
     daemon.until_severity(SOON, "RedisSplitBrain", "critical");
     assert_eq!(daemon.severity("RedisWritesLost").as_deref(), Some("critical"));
     assert!(daemon.value("redis_deployment_unreplicated_bytes") > Some(0.0));
-    let (code, text, found) = diagnose(&[&a, &b, &c]);
+    let (code, text, findings) = diagnose(&[&a, &b, &c]);
     println!("{text}");
     assert_eq!(code, Some(1), "{text}");
-    assert!(found.contains(&("RedisSplitBrain".to_owned(), None)), "{found:?}");
+    assert!(findings.contains(&("RedisSplitBrain".to_owned(), None)), "{findings:?}");
 
-    a.follow(&b);
+    a.replicate_from(&b);
     let ended = daemon.until_event(SOON, "split_brain_ended");
     assert_eq!(ended["unreplicated_writes"], WRITES);
     assert!(ended["seconds"].as_f64() >= Some(2.0), "{ended}");
     assert!(ended["unreplicated_bytes"].as_u64() > Some(0), "{ended}");
     assert_eq!(
-        (daemon.value(SPLIT_BRAIN), daemon.value(LOST)),
+        (daemon.value(SPLIT_BRAIN), daemon.value(UNREPLICATED_WRITES)),
         (Some(0.0), Some(f64::from(WRITES)))
     );
     assert!(daemon.value(SPLIT_BRAIN_SECONDS) >= Some(2.0));
@@ -81,39 +84,42 @@ fn a_promotion_by_hand_is_a_split_brain_and_each_write_on_the_old_primary_is_cou
             .map(|kind| daemon.count(kind)),
         [1; 3]
     );
-    assert_eq!(b.cli(&["DBSIZE"]).trim(), "1", "and so it was");
+    assert_eq!(b.cli(&["DBSIZE"]).trim(), "1", "the primary has only its own key");
 }
 
 #[test]
-fn a_promotion_by_hand_without_writes_loses_none() {
-    let (a, b, daemon) = pair(Redis::start(&[]));
+fn manual_promotion_without_writes_loses_none() {
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
     for key in 0..100 {
         a.cli(&["SET", &format!("replicated{key}"), "1"]);
     }
     eventually(SOON, "replicated", || (b.cli(&["DBSIZE"]).trim() == "100").then_some(()));
-    daemon.let_pass(1);
+    daemon.until_rounds(1);
 
     b.promote();
     daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    daemon.let_pass(3);
-    a.follow(&b);
+    daemon.until_rounds(3);
+    a.replicate_from(&b);
     let ended = daemon.until_event(SOON, "split_brain_ended");
     assert_eq!(ended["unreplicated_writes"], 0);
-    daemon.let_pass(2);
-    assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(LOST)), (Some(0.0), Some(0.0)));
+    daemon.until_rounds(2);
+    assert_eq!(
+        (daemon.value(SPLIT_BRAIN), daemon.value(UNREPLICATED_WRITES)),
+        (Some(0.0), Some(0.0))
+    );
     assert_eq!(
         ["lagging_promotion", "primary_lost"].map(|kind| daemon.count(kind)),
         [0; 2],
         "{:?}",
         daemon.events()
     );
-    daemon.until_quiet(SECOND * 5);
+    daemon.until_no_findings(SECOND * 5);
 }
 
 #[test]
-fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its_first_answer() {
+fn resumed_old_primary_is_a_split_brain_in_its_first_round() {
     const WRITES: u32 = 12;
-    let (a, b, daemon) = pair(Redis::start(&[]));
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
 
     a.signal(Signal::Stop);
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 0.0);
@@ -123,27 +129,27 @@ fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its
         (&changed["from"], &changed["to"], &changed["cause"]),
         (&a.address().into(), &b.address().into(), &"operator".into())
     );
-    daemon.let_pass(2);
+    daemon.until_rounds(2);
     assert_eq!(
         (daemon.value(SPLIT_BRAIN), daemon.count("split_brain_began")),
         (Some(0.0), 0),
-        "nobody can write to a frozen server"
+        "a frozen server accepts no writes"
     );
 
     a.signal(Signal::Cont);
-    let seen = daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    println!("split brain {seen:?} after it woke up");
-    assert!(seen <= SECOND * 3, "{seen:?}");
+    let took = daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
+    println!("split brain {took:?} after the server resumed");
+    assert!(took <= SECOND * 3, "{took:?}");
     let (began, back) =
         (daemon.until_event(SOON, "split_brain_began"), daemon.until_event(SOON, "node_back"));
-    assert_eq!(began["at"], back["at"], "in one round");
+    assert_eq!(began["at"], back["at"], "both in the same round");
     daemon.until_primary(SOON, &b, "lineage");
-    assert_eq!(daemon.value(LOST), Some(0.0));
+    assert_eq!(daemon.value(UNREPLICATED_WRITES), Some(0.0));
     for key in 0..WRITES {
         a.cli(&["SET", &format!("lost{key}"), "1"]);
     }
-    daemon.until(SOON, LOST, &[], f64::from(WRITES));
-    a.follow(&b);
+    daemon.until(SOON, UNREPLICATED_WRITES, &[], f64::from(WRITES));
+    a.replicate_from(&b);
     assert_eq!(daemon.until_event(SOON, "split_brain_ended")["unreplicated_writes"], WRITES);
     assert_eq!(
         ["primary_changed", "split_brain_began", "split_brain_ended"]
@@ -153,16 +159,22 @@ fn a_frozen_primary_that_wakes_up_beside_its_successor_is_a_split_brain_from_its
 }
 
 #[test]
-fn a_promotion_beside_a_primary_that_is_frozen_for_longer_accrues_no_split_brain() {
-    let (a, b, daemon) = pair(Redis::start(&[]));
+fn frozen_old_primary_adds_no_split_brain_time() {
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
     a.signal(Signal::Stop);
     b.promote();
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 0.0);
     assert_eq!(daemon.until_event(SOON, "primary_changed")["to"], b.address());
     daemon.until_primary(SOON, &b, "sole");
-    daemon.let_pass(1);
-    println!("split brains while it was frozen: {}", daemon.count("split_brain_began"));
-    assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(LOST)), (Some(0.0), Some(0.0)));
+    daemon.until_rounds(1);
+    println!(
+        "split brains while the old primary was frozen: {}",
+        daemon.count("split_brain_began")
+    );
+    assert_eq!(
+        (daemon.value(SPLIT_BRAIN), daemon.value(UNREPLICATED_WRITES)),
+        (Some(0.0), Some(0.0))
+    );
     assert_eq!(daemon.value(SPLIT_BRAIN_SECONDS), Some(0.0), "no round saw two masters");
     assert_eq!(
         daemon.count("split_brain_began"),
@@ -174,38 +186,41 @@ fn a_promotion_beside_a_primary_that_is_frozen_for_longer_accrues_no_split_brain
 }
 
 #[test]
-fn an_old_primary_that_comes_back_beside_its_successor_loses_each_write_since_its_start() {
+fn restarted_old_primary_loses_each_write_since_its_start() {
     const WRITES: u32 = 15;
     let mut a = Redis::start(&["--appendonly", "no"]);
     let b = a.replica();
     a.fill(&b);
-    let daemon = Daemon::settled(&a, &[&b]);
+    let daemon = Daemon::with_replicas(&a, &[&b]);
 
     a.kill();
     daemon.until(SOON, "redis_up", &[("node", &a.address())], 0.0);
     b.promote();
     daemon.until_event(SOON, "primary_changed");
-    // A server tells its age in whole seconds.
-    daemon.let_pass(1);
+    // INFO has the uptime in whole seconds.
+    daemon.until_rounds(1);
     a.restart();
-    // Some of them before any round can see it.
+    // Some of these writes precede the first round after the restart.
     for key in 0..WRITES {
         a.cli(&["SET", &format!("lost{key}"), "1"]);
         b.cli(&["SET", &format!("kept{key}"), "1"]);
     }
     daemon.until(SOON * 2, SPLIT_BRAIN, &[], 1.0);
     daemon.until_primary(SOON, &b, "lineage");
-    daemon.until(SOON, LOST, &[], f64::from(WRITES));
-    daemon.let_pass(2);
-    assert_eq!((daemon.value(LOST), daemon.value(UNRELATED)), (Some(f64::from(WRITES)), Some(0.0)));
+    daemon.until(SOON, UNREPLICATED_WRITES, &[], f64::from(WRITES));
+    daemon.until_rounds(2);
+    assert_eq!(
+        (daemon.value(UNREPLICATED_WRITES), daemon.value(UNRELATED_MASTERS)),
+        (Some(f64::from(WRITES)), Some(0.0))
+    );
     assert_eq!(
         daemon.value("redis_deployment_emptied_total"),
         Some(0.0),
-        "it was not the primary any more"
+        "the restarted node was no longer the primary"
     );
     daemon.until_severity(SOON, "RedisWritesLost", "critical");
 
-    a.follow(&b);
+    a.replicate_from(&b);
     assert_eq!(daemon.until_event(SOON, "split_brain_ended")["unreplicated_writes"], WRITES);
     daemon.until_link(SOON * 2, &a, "up");
     daemon.until_primary(SOON, &b, "sole");
@@ -214,34 +229,36 @@ fn an_old_primary_that_comes_back_beside_its_successor_loses_each_write_since_it
             .map(|kind| daemon.count(kind)),
         [1; 3]
     );
-    assert_eq!(a.cli(&["DBSIZE"]).trim(), (100 + WRITES).to_string(), "and so it was");
+    assert_eq!(a.cli(&["DBSIZE"]).trim(), (100 + WRITES).to_string(), "the lost keys are gone");
 }
 
 #[test]
-fn two_unrelated_servers_are_a_mistake_and_no_split_brain() {
+fn unrelated_masters_are_a_warning_and_no_split_brain() {
     let (a, b) = (Redis::start(&[]), Redis::start(&[]));
     a.cli(&["SET", "a", "1"]);
     b.cli(&["SET", "b", "1"]);
     let daemon = Daemon::watch(&[&a, &b]);
-    eventually(SOON, "unrelated masters", || (daemon.value(UNRELATED)? >= 1.0).then_some(()));
-    daemon.let_pass(5);
+    eventually(SOON, "unrelated masters", || {
+        (daemon.value(UNRELATED_MASTERS)? >= 1.0).then_some(())
+    });
+    daemon.until_rounds(5);
     assert_eq!(
         (daemon.value(SPLIT_BRAIN), daemon.value(SPLIT_BRAIN_SECONDS)),
         (Some(0.0), Some(0.0))
     );
     assert_eq!(daemon.severity("RolecallUnrelatedMasters").as_deref(), Some("warning"));
-    assert_eq!(pages(&daemon), Vec::<String>::new());
-    let (code, text, found) = diagnose(&[&a, &b]);
+    assert_eq!(critical_findings(&daemon), Vec::<String>::new());
+    let (code, text, findings) = diagnose(&[&a, &b]);
     println!("{text}");
     assert_eq!(
-        (code, found),
+        (code, findings),
         (Some(1), vec![("RolecallUnrelatedMasters".to_owned(), None)]),
         "{text}"
     );
 }
 
 #[test]
-fn an_empty_server_that_joins_is_no_split_brain() {
+fn joining_empty_server_is_no_split_brain() {
     let a = Redis::start(&[]);
     let b = a.replica();
     a.fill(&b);
@@ -250,15 +267,21 @@ fn an_empty_server_that_joins_is_no_split_brain() {
     daemon.until_primary(SOON, &a, "lineage");
     daemon.until_link(SOON * 2, &b, "up");
     daemon.until(SOON, "redis_deployment_masters", &[], 2.0);
-    daemon.let_pass(3);
-    assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(UNRELATED)), (Some(0.0), Some(1.0)));
-    assert_eq!(pages(&daemon), Vec::<String>::new());
+    daemon.until_rounds(3);
+    assert_eq!(
+        (daemon.value(SPLIT_BRAIN), daemon.value(UNRELATED_MASTERS)),
+        (Some(0.0), Some(1.0))
+    );
+    assert_eq!(critical_findings(&daemon), Vec::<String>::new());
 
-    joining.follow(&a);
+    joining.replicate_from(&a);
     daemon.until_link(SOON * 2, &joining, "up");
     daemon.until_primary(SOON, &a, "sole");
-    daemon.until_quiet(SECOND * 5);
-    assert_eq!((daemon.value(SPLIT_BRAIN), daemon.value(UNRELATED)), (Some(0.0), Some(0.0)));
+    daemon.until_no_findings(SECOND * 5);
+    assert_eq!(
+        (daemon.value(SPLIT_BRAIN), daemon.value(UNRELATED_MASTERS)),
+        (Some(0.0), Some(0.0))
+    );
     assert_eq!(daemon.value(SPLIT_BRAIN_SECONDS), Some(0.0));
     assert_eq!(
         ["primary_changed", "split_brain_began", "primary_lost"].map(|kind| daemon.count(kind)),
@@ -268,13 +291,13 @@ fn an_empty_server_that_joins_is_no_split_brain() {
     );
 }
 
-/// The findings that would wake somebody.
-fn pages(daemon: &Daemon) -> Vec<String> {
+/// Returns the kinds of all critical findings.
+fn critical_findings(daemon: &Daemon) -> Vec<String> {
     let document = daemon.document("/api/v1/findings");
-    let found = document["findings"]
+    let critical = document["findings"]
         .as_array()
         .expect("a list")
         .iter()
         .filter(|finding| finding["severity"] == "critical");
-    found.map(|finding| finding["kind"].to_string()).collect()
+    critical.map(|finding| finding["kind"].to_string()).collect()
 }

@@ -1,4 +1,4 @@
-//! TLS towards real servers, and each way in which it can fail told apart.
+//! TLS connections to real servers, and the log message of each kind of TLS failure.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,14 +6,15 @@ use std::process::Command;
 use tempfile::TempDir;
 use tests::{Daemon, Redis, SECOND, Signal};
 
-/// Authorities, certificates and keys, made by openssl.
+/// Directory with certificate authorities, certificates and keys from openssl.
 pub(super) struct Certificates(TempDir);
 
 impl Certificates {
-    pub(super) fn make() -> Self {
-        let made = Certificates(tempfile::tempdir().expect("a directory"));
+    /// Creates all authorities and certificates.
+    pub(super) fn create() -> Self {
+        let certificates = Certificates(tempfile::tempdir().expect("a directory"));
         for authority in ["ca", "other-ca"] {
-            made.openssl(
+            certificates.openssl(
                 &[
                     "req",
                     "-x509",
@@ -32,15 +33,15 @@ impl Certificates {
                 ],
             );
         }
-        made.sign("server", "ca", "DNS:localhost,IP:127.0.0.1", 20);
-        made.sign("elsewhere", "ca", "DNS:redis.example", 20);
-        made.sign("expired", "ca", "DNS:localhost,IP:127.0.0.1", -1);
-        made.sign("client", "ca", "DNS:client", 20);
-        made.sign("stranger", "other-ca", "DNS:client", 20);
-        made
+        certificates.sign("server", "ca", "DNS:localhost,IP:127.0.0.1", 20);
+        certificates.sign("elsewhere", "ca", "DNS:redis.example", 20);
+        certificates.sign("expired", "ca", "DNS:localhost,IP:127.0.0.1", -1);
+        certificates.sign("client", "ca", "DNS:client", 20);
+        certificates.sign("untrusted-client", "other-ca", "DNS:client", 20);
+        certificates
     }
 
-    /// Makes a certificate and its key, signed by an authority.
+    /// Creates a key and a certificate that an authority signs.
     fn sign(&self, name: &str, authority: &str, alternative: &str, days: i32) {
         let key = format!("{name}.key");
         self.openssl(
@@ -79,11 +80,13 @@ impl Certificates {
         );
     }
 
+    /// Returns the path of a file of this name.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    /// Starts a server that speaks TLS only, with this certificate; it asks clients for one where told to.
+    /// Starts a server with this certificate on a TLS port, which is returned with it. `clients` is
+    /// the value of `tls-auth-clients`.
     pub(super) fn serve(&self, certificate: &str, clients: &str) -> (Redis, u16) {
         let port = tests::free_port();
         let file = |name: &str| self.path(name).display().to_string();
@@ -103,31 +106,31 @@ impl Certificates {
     }
 }
 
-/// Watches one node with these settings for TLS.
-fn watch(url: &str, tls: &str) -> Daemon {
+/// Starts a daemon on one node with these keys of `tls`.
+fn start_daemon(url: &str, tls: &str) -> Daemon {
     Daemon::configured(&format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{url}' }}]\ntls = {{ {tls} }}\n"
     ))
 }
 
 #[test]
-fn a_trusted_server_is_read_and_its_certificate_is_watched() {
-    let certificates = Certificates::make();
+fn trusted_tls_server_is_up_and_its_certificate_is_checked() {
+    let certificates = Certificates::create();
     let file = |name: &str| certificates.path(name).display().to_string();
     let (server, port) = certificates.serve("server", "yes");
     let identity =
         format!("cert_file = '{}', key_file = '{}'", file("client.pem"), file("client.key"));
-    let daemon = watch(
+    let daemon = start_daemon(
         &format!("rediss://localhost:{port}"),
         &format!("ca_file = '{}', {identity}", file("ca.pem")),
     );
     daemon.until(SECOND * 8, "redis_up", &[], 1.0);
     let days = daemon.value("redis_tls_certificate_expiry_timestamp_seconds").map(|expiry| {
-        let now = daemon.value("redis_last_poll_timestamp_seconds").expect("an answer");
+        let now = daemon.value("redis_last_poll_timestamp_seconds").expect("a poll");
         (expiry - now) / 86_400.0
     });
     assert!(days.is_some_and(|days| (19.0..21.0).contains(&days)), "{days:?}");
-    // Sessions are resumed, and a hung server comes back as without TLS.
+    // A new connection resumes the TLS session. A server that hung is up again as without TLS.
     server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     tests::pause(SECOND * 2);
     assert_eq!(daemon.value("redis_up"), Some(1.0));
@@ -139,9 +142,14 @@ fn a_trusted_server_is_read_and_its_certificate_is_watched() {
     let by_name =
         format!("ca_file = '{}', server_name = 'redis.example', {identity}", file("ca.pem"));
     let (_elsewhere, port) = certificates.serve("elsewhere", "no");
-    watch(&format!("rediss://127.0.0.1:{port}"), &by_name).until(SECOND * 8, "redis_up", &[], 1.0);
+    start_daemon(&format!("rediss://127.0.0.1:{port}"), &by_name).until(
+        SECOND * 8,
+        "redis_up",
+        &[],
+        1.0,
+    );
     let (_expired, port) = certificates.serve("expired", "no");
-    watch(&format!("rediss://127.0.0.1:{port}"), "insecure_skip_verify = true").until(
+    start_daemon(&format!("rediss://127.0.0.1:{port}"), "insecure_skip_verify = true").until(
         SECOND * 8,
         "redis_up",
         &[],
@@ -150,12 +158,12 @@ fn a_trusted_server_is_read_and_its_certificate_is_watched() {
 }
 
 #[test]
-fn each_failure_is_tls_and_told_apart_in_the_log() {
-    let certificates = Certificates::make();
+fn each_tls_failure_has_its_own_log_message() {
+    let certificates = Certificates::create();
     let file = |name: &str| certificates.path(name).display().to_string();
     let trust = format!("ca_file = '{}'", file("ca.pem"));
     let check = |url: &str, tls: &str, words: &str| {
-        let daemon = watch(url, tls);
+        let daemon = start_daemon(url, tls);
         daemon.until(SECOND * 9, "redis_down_reason", &[("reason", "tls")], 1.0);
         let log = daemon.log();
         let line = log
@@ -181,12 +189,12 @@ fn each_failure_is_tls_and_told_apart_in_the_log() {
     check(&format!("rediss://localhost:{port}"), &trust, "Expired");
     let (_strict, port) = certificates.serve("server", "yes");
     check(&format!("rediss://localhost:{port}"), &trust, "CertificateRequired");
-    let stranger = format!(
+    let untrusted_client = format!(
         "{trust}, cert_file = '{}', key_file = '{}'",
-        file("stranger.pem"),
-        file("stranger.key")
+        file("untrusted-client.pem"),
+        file("untrusted-client.key")
     );
-    check(&format!("rediss://localhost:{port}"), &stranger, "UnknownCA");
+    check(&format!("rediss://localhost:{port}"), &untrusted_client, "UnknownCA");
     let plain = Redis::start(&[]);
     check(
         &format!("rediss://127.0.0.1:{}", plain.port),

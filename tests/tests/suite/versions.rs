@@ -1,4 +1,5 @@
-//! The same on every version: what it has is there, what it lacks is absent, and watching it leaves no trace.
+//! The same checks on every server version: supported series are present, others are absent, and
+//! polling causes no errors.
 
 use tests::{
     Daemon, Redis, SECOND, Samples, VERSIONS, deployment, open_metrics_parser, pause, promtool,
@@ -6,37 +7,40 @@ use tests::{
 
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
-/// From 6.2 on a server counts its errors, from 7.0 on subcommands apart.
+/// Returns true if the server counts its errors by code, as versions since 6.2 do.
 fn counts_errors(version: &str) -> bool {
     version != "redis-5.0.6"
 }
 
+/// Returns true if the server counts subcommands separately, as versions since 7.0 do.
 fn counts_subcommands(version: &str) -> bool {
     counts_errors(version) && version != "redis-6.2.14"
 }
 
+/// Checks both exposition formats with strict parsers.
 fn check_formats(daemon: &Daemon, version: &str) {
     assert_eq!(promtool(&daemon.get("/metrics", "").text), "", "{version}");
     assert!(open_metrics_parser(&daemon.get("/metrics", OPEN_METRICS).text) > 100, "{version}");
 }
 
-fn on_primary_and_replica(version: &'static str) {
-    let primary = Redis::of(version, &["--appendonly", "yes"]);
+/// Checks a primary with a replica.
+fn check_primary_and_replica(version: &'static str) {
+    let primary = Redis::with_version(version, &["--appendonly", "yes"]);
     let replica = primary.replica();
     primary.cli(&["SET", "key", "value"]);
     let daemon = Daemon::watch(&[&primary, &replica]);
     let (first, second) = (primary.address(), replica.address());
     let (first, second) = (("node", first.as_str()), ("node", second.as_str()));
-    daemon.let_pass(3);
+    daemon.until_rounds(3);
     check_formats(&daemon, version);
 
     let before = (primary.info("total_error_replies"), replica.info("total_error_replies"));
-    daemon.let_pass(4);
+    daemon.until_rounds(4);
     let after = (primary.info("total_error_replies"), replica.info("total_error_replies"));
-    assert_eq!(before, after, "{version}: watching leaves no errors");
+    assert_eq!(before, after, "{version}: polling causes no errors");
     assert!(
         before.0.is_none() || before.0.as_deref() == Some("0"),
-        "{version}: {before:?}, not even at first"
+        "{version}: {before:?}, no errors while connecting either"
     );
 
     let samples = daemon.samples();
@@ -68,76 +72,79 @@ fn on_primary_and_replica(version: &'static str) {
     assert_eq!(get("redis_slowlog_length", &[first]), Some(0.0), "{version}");
     assert_eq!(get("redis_cluster_enabled", &[first]), Some(0.0), "{version}");
     assert_eq!(samples.count("redis_cluster_state", &[]), 0, "{version}");
-    let named = if version == "valkey-9.1.2" {
+    let version_label = if version == "valkey-9.1.2" {
         ("valkey_version", "9.1.2")
     } else {
         ("redis_version", &version[6..])
     };
     assert_eq!(
-        get("redis_instance_info", &[first, named, ("redis_mode", "standalone")]),
+        get("redis_instance_info", &[first, version_label, ("redis_mode", "standalone")]),
         Some(1.0),
         "{version}"
     );
 
     replica.cli(&["SET", "key", "other"]);
     primary.cli(&["CONFIG", "SET", "hz", "11"]);
-    let moved = |samples: &Samples| {
+    let counters = |samples: &Samples| {
         let readonly = samples.get("redis_errors_total", &[second, ("err", "READONLY")]);
         (
             readonly,
             samples.get("redis_topology_commands_total", &[first, ("command", "config_set")]),
         )
     };
-    // Where nothing can be told apart nothing moves, also after the statistics were read again.
+    // Without separate counts the counters do not increase, even after the next INFO commandstats.
     let expected = (
         counts_errors(version).then_some(1.0),
         Some(f64::from(u8::from(counts_subcommands(version)))),
     );
     tests::eventually(SECOND * 15, &format!("{version}: {expected:?}"), || {
-        (moved(&daemon.samples()) == expected).then_some(())
+        (counters(&daemon.samples()) == expected).then_some(())
     });
     if !counts_subcommands(version) {
-        daemon.let_pass(11);
-        assert_eq!(moved(&daemon.samples()), expected, "{version}");
-        let polled = daemon.samples().get("redis_commands_total", &[first, ("cmd", "config")]);
+        daemon.until_rounds(11);
+        assert_eq!(counters(&daemon.samples()), expected, "{version}");
+        let config_calls =
+            daemon.samples().get("redis_commands_total", &[first, ("cmd", "config")]);
         assert!(
-            polled > Some(2.0),
-            "{version}: our own CONFIG GET are in the server's figure, and in no topology command"
+            config_calls > Some(2.0),
+            "{version}: CONFIG GET by Rolecall is no topology command"
         );
     }
     let codes = daemon.samples().count("redis_errors_total", &[first]);
     assert_eq!(codes, if counts_errors(version) { 10 } else { 0 }, "{version}");
 }
 
-fn on_sentinel_and_cluster_node(version: &'static str) {
-    let primary = Redis::of(version, &[]);
+/// Checks a Sentinel and a cluster node.
+fn check_sentinel_and_cluster_node(version: &'static str) {
+    let primary = Redis::with_version(version, &[]);
     let sentinel = primary.sentinel();
-    let cluster = Redis::of(version, &["--cluster-enabled", "yes"]);
+    let cluster = Redis::with_version(version, &["--cluster-enabled", "yes"]);
     let daemon = Daemon::watch(&[&sentinel, &cluster]);
-    daemon.let_pass(4);
+    daemon.until_rounds(4);
     check_formats(&daemon, version);
-    let (watching, member) = (sentinel.address(), cluster.address());
-    let (watching, member) = (("node", watching.as_str()), ("node", member.as_str()));
+    let (sentinel_node, cluster_node) = (sentinel.address(), cluster.address());
+    let (sentinel_node, cluster_node) =
+        (("node", sentinel_node.as_str()), ("node", cluster_node.as_str()));
     let samples = daemon.samples();
-    assert_eq!(samples.get("redis_up", &[watching]), Some(1.0), "{version}");
+    assert_eq!(samples.get("redis_up", &[sentinel_node]), Some(1.0), "{version}");
     assert_eq!(
-        samples.get("redis_role", &[watching, ("role", "sentinel")]),
+        samples.get("redis_role", &[sentinel_node, ("role", "sentinel")]),
         Some(1.0),
         "{version}"
     );
-    assert_eq!(samples.get("redis_sentinel_masters", &[watching]), Some(1.0), "{version}");
+    assert_eq!(samples.get("redis_sentinel_masters", &[sentinel_node]), Some(1.0), "{version}");
     assert_eq!(
-        samples.count("redis_config_maxclients", &[watching]),
+        samples.count("redis_config_maxclients", &[sentinel_node]),
         0,
         "{version}: a Sentinel has no CONFIG"
     );
-    assert_eq!(samples.get("redis_cluster_enabled", &[member]), Some(1.0), "{version}");
+    assert_eq!(samples.get("redis_cluster_enabled", &[cluster_node]), Some(1.0), "{version}");
     assert_eq!(
-        samples.get("redis_cluster_state", &[member]),
+        samples.get("redis_cluster_state", &[cluster_node]),
         Some(0.0),
         "{version}: no slot is assigned"
     );
-    assert_eq!(samples.get("redis_cluster_known_nodes", &[member]), Some(1.0), "{version}");
+    assert_eq!(samples.get("redis_cluster_known_nodes", &[cluster_node]), Some(1.0), "{version}");
     let legacy =
         Samples::parse(&daemon.get(&format!("/scrape?target={}", sentinel.address()), "").text);
     let master = primary.address();
@@ -154,47 +161,50 @@ fn on_sentinel_and_cluster_node(version: &'static str) {
 }
 
 #[test]
-fn redis_5_0() {
-    on_primary_and_replica(VERSIONS[0]);
-    on_sentinel_and_cluster_node(VERSIONS[0]);
+fn redis_5_0_is_supported() {
+    check_primary_and_replica(VERSIONS[0]);
+    check_sentinel_and_cluster_node(VERSIONS[0]);
 }
 
 #[test]
-fn redis_6_2() {
-    on_primary_and_replica(VERSIONS[1]);
-    on_sentinel_and_cluster_node(VERSIONS[1]);
+fn redis_6_2_is_supported() {
+    check_primary_and_replica(VERSIONS[1]);
+    check_sentinel_and_cluster_node(VERSIONS[1]);
 }
 
 #[test]
-fn redis_7_0() {
-    on_primary_and_replica(VERSIONS[2]);
-    on_sentinel_and_cluster_node(VERSIONS[2]);
+fn redis_7_0_is_supported() {
+    check_primary_and_replica(VERSIONS[2]);
+    check_sentinel_and_cluster_node(VERSIONS[2]);
 }
 
 #[test]
-fn redis_8_2() {
-    on_primary_and_replica(VERSIONS[3]);
-    on_sentinel_and_cluster_node(VERSIONS[3]);
+fn redis_8_2_is_supported() {
+    check_primary_and_replica(VERSIONS[3]);
+    check_sentinel_and_cluster_node(VERSIONS[3]);
 }
 
 #[test]
-fn valkey_9_1() {
-    on_primary_and_replica(VERSIONS[4]);
-    on_sentinel_and_cluster_node(VERSIONS[4]);
+fn valkey_9_1_is_supported() {
+    check_primary_and_replica(VERSIONS[4]);
+    check_sentinel_and_cluster_node(VERSIONS[4]);
 }
 
 #[test]
-fn times_by_command_are_read_where_they_are_wanted() {
+fn command_latency_is_read_only_if_configured() {
     let server = Redis::start(&[]);
     server.cli(&["SET", "key", "value"]);
-    let wanted =
+    let enabled =
         Daemon::configured(&(deployment("a", &[&server]) + "cadence = { latencystats = '1s' }\n"));
     let labels = [("cmd", "set"), ("percentile", "99.9")];
-    tests::eventually(SECOND * 5, "times", || {
-        wanted.samples().get("redis_command_latency_seconds", &labels).filter(|time| *time > 0.0)
+    tests::eventually(SECOND * 5, "command latencies", || {
+        enabled
+            .samples()
+            .get("redis_command_latency_seconds", &labels)
+            .filter(|latency| *latency > 0.0)
     });
-    check_formats(&wanted, "redis-7.0.15");
-    let unwanted = Daemon::watch(&[&server]);
-    unwanted.let_pass(3);
-    assert_eq!(unwanted.samples().count("redis_command_latency_seconds", &[]), 0);
+    check_formats(&enabled, "redis-7.0.15");
+    let disabled = Daemon::watch(&[&server]);
+    disabled.until_rounds(3);
+    assert_eq!(disabled.samples().count("redis_command_latency_seconds", &[]), 0);
 }

@@ -1,4 +1,4 @@
-//! `/api/v1`: what is known, for programs.
+//! `/api/v1`: JSON documents.
 
 use std::sync::Arc;
 
@@ -9,47 +9,47 @@ use report::api::{Events, Findings, Topology, events, findings, topology};
 use serde::Deserialize;
 use topology::DeploymentView;
 
-use super::Web;
+use super::WebState;
 
-/// What is asked for.
+/// Query parameters.
 #[derive(Debug, Deserialize)]
-pub(super) struct EventsQuery {
-    /// One deployment; all of them without it.
+pub(super) struct DeploymentQuery {
+    /// Name of one deployment; all deployments if absent.
     deployment: Option<String>,
 }
 
-type Refusal = (StatusCode, String);
+type ErrorResponse = (StatusCode, String);
 
 pub(super) async fn serve_topology(
-    State(web): State<Web>,
-    Query(asked): Query<EventsQuery>,
-) -> Result<Json<Topology>, Refusal> {
-    Ok(Json(topology(&views(&web, &asked)?)))
+    State(web): State<WebState>,
+    Query(query): Query<DeploymentQuery>,
+) -> Result<Json<Topology>, ErrorResponse> {
+    Ok(Json(topology(&views(&web, &query)?)))
 }
 
 pub(super) async fn serve_findings(
-    State(web): State<Web>,
-    Query(asked): Query<EventsQuery>,
-) -> Result<Json<Findings>, Refusal> {
-    Ok(Json(findings(&views(&web, &asked)?)))
+    State(web): State<WebState>,
+    Query(query): Query<DeploymentQuery>,
+) -> Result<Json<Findings>, ErrorResponse> {
+    Ok(Json(findings(&views(&web, &query)?)))
 }
 
 pub(super) async fn serve_events(
-    State(web): State<Web>,
-    Query(asked): Query<EventsQuery>,
-) -> Result<Json<Events>, Refusal> {
-    Ok(Json(events(&views(&web, &asked)?)))
+    State(web): State<WebState>,
+    Query(query): Query<DeploymentQuery>,
+) -> Result<Json<Events>, ErrorResponse> {
+    Ok(Json(events(&views(&web, &query)?)))
 }
 
-fn views(web: &Web, asked: &EventsQuery) -> Result<Vec<Arc<DeploymentView>>, Refusal> {
-    let mut views = web.board.views();
-    if let Some(name) = &asked.deployment {
+fn views(
+    web: &WebState,
+    query: &DeploymentQuery,
+) -> Result<Vec<Arc<DeploymentView>>, ErrorResponse> {
+    let mut views = web.registry.views();
+    if let Some(name) = &query.deployment {
         views.retain(|view| view.deployment.name == *name);
         if views.is_empty() {
-            return Err((
-                StatusCode::NOT_FOUND,
-                format!("deployment: found {name:?}, which is not configured\n"),
-            ));
+            return Err((StatusCode::NOT_FOUND, format!("unknown deployment {name:?}\n")));
         }
     }
     Ok(views)

@@ -1,4 +1,4 @@
-//! `/metrics`: everything that was published, or a part of it, encoded while it is sent.
+//! `/metrics`: metrics of all views or of a part, encoded while they are sent.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -16,19 +16,19 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::Web;
+use super::WebState;
 
-/// Text that is sent at a time, bytes.
+/// Size of a chunk, bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// Chunks that wait for a slow reader.
+/// Limit of chunks that wait for a slow reader.
 const CHUNKS: usize = 2;
 
-/// How long a chunk waits for a slow reader before the answer is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time after which a chunk that nobody reads ends the response.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn serve(
-    State(web): State<Web>,
+    State(web): State<WebState>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -37,19 +37,22 @@ pub(super) async fn serve(
     let format = Format::negotiate(&accept.join(","));
     let exposition = match select(&web, query.as_deref().unwrap_or_default()) {
         Ok(exposition) => exposition,
-        Err(refusal) => return refusal.into_response(),
+        Err(overloaded) => return overloaded.into_response(),
     };
     let content_type = [(CONTENT_TYPE, format.content_type())];
     match body(&web, move |writer| encode(exposition, format, writer)) {
         Ok(body) => (content_type, body).into_response(),
-        Err(refusal) => refusal.into_response(),
+        Err(overloaded) => overloaded.into_response(),
     }
 }
 
-/// What is asked for: everything, or the deployments and themes that the query names.
-fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
-    let mut exposition =
-        Exposition { exporter: Some(web.exporter()), deployments: web.board.views(), themes: None };
+/// Selects the deployments and themes that the query names; everything without a query.
+fn select(web: &WebState, query: &str) -> Result<Exposition, (StatusCode, String)> {
+    let mut exposition = Exposition {
+        exporter: Some(web.exporter()),
+        deployments: web.registry.views(),
+        themes: None,
+    };
     let mut names = Vec::new();
     for (key, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*key {
@@ -59,7 +62,10 @@ fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
                     let known: Vec<_> = themes().collect();
                     (
                         StatusCode::BAD_REQUEST,
-                        format!("collect[]: found {value:?}, accepted are {}\n", known.join(", ")),
+                        format!(
+                            "unknown collect[] {value:?}, expected one of {}\n",
+                            known.join(", ")
+                        ),
                     )
                 })?;
                 exposition.themes.get_or_insert_default().push(theme);
@@ -67,13 +73,10 @@ fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
             "deployment"
                 if exposition.deployments.iter().all(|view| view.deployment.name != value) =>
             {
-                return Err((
-                    StatusCode::NOT_FOUND,
-                    format!("deployment: found {value:?}, which is not configured\n"),
-                ));
+                return Err((StatusCode::NOT_FOUND, format!("unknown deployment {value:?}\n")));
             }
             "deployment" => names.push(value.into_owned()),
-            // Prometheus setups add parameters of their own.
+            // Prometheus configurations may add parameters of their own.
             _ => {}
         }
     }
@@ -84,20 +87,21 @@ fn select(web: &Web, query: &str) -> Result<Exposition, (StatusCode, String)> {
     Ok(exposition)
 }
 
-/// Encodes on a thread of its own, chunk by chunk, so that neither the text as a whole nor the time to write it burdens anybody else.
+/// Encodes the body on a separate thread, chunk by chunk. The whole text is never in memory, and
+/// encoding does not delay other requests.
 ///
 /// # Errors
-/// What to answer when too many are written already.
+/// Fails with the response to send if the limit of concurrent requests is reached.
 pub(super) fn body(
-    web: &Web,
+    web: &WebState,
     write: impl FnOnce(&mut dyn Write) -> fmt::Result + Send + 'static,
 ) -> Result<Body, (StatusCode, String)> {
-    let permit = web.requests.admit()?;
+    let permit = web.requests.acquire()?;
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let mut writer =
         ChunkWriter { chunk: String::with_capacity(CHUNK), sender, runtime: Handle::current() };
     tokio::task::spawn_blocking(move || {
-        // A reader that is gone or too slow is no error of ours; its answer does not end well.
+        // A reader that disconnects or is too slow gets an incomplete response.
         let _permit = permit;
         let _ = write(&mut writer).and_then(|()| writer.send()).and_then(|()| writer.end());
     });
@@ -106,18 +110,18 @@ pub(super) fn body(
         match receiver.recv().await {
             Some(end) if end.is_empty() => None,
             Some(chunk) => Some((Ok(chunk), Some(receiver))),
-            // The writer gave up, or died: an answer that ends early must not look whole.
+            // The writer failed. An error tells the reader that the response is incomplete.
             None => Some((Err(fmt::Error), None)),
         }
     });
-    // The compressor asks once more after the end.
+    // The compression layer polls once more after the end.
     Ok(Body::from_stream(chunks.fuse()))
 }
 
-/// Collects text and sends it on in chunks.
+/// Writer that collects text and sends it in chunks.
 struct ChunkWriter {
     chunk: String,
-    /// Takes chunks; an empty one says that the last was the last.
+    /// Receiver of the chunks. An empty chunk marks the end.
     sender: mpsc::Sender<Bytes>,
     runtime: Handle,
 }
@@ -133,7 +137,7 @@ impl ChunkWriter {
     }
 
     fn pass(&self, chunk: Bytes) -> fmt::Result {
-        let sent = self.runtime.block_on(timeout(PATIENCE, self.sender.send(chunk)));
+        let sent = self.runtime.block_on(timeout(CHUNK_TIMEOUT, self.sender.send(chunk)));
         if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(fmt::Error) }
     }
 }

@@ -1,8 +1,6 @@
-//! The web server. Every answer comes from what was published: no request waits for a Redis server.
+//! The web server. Every response is built from published views: no request waits for Redis.
 
 mod api;
-mod bounds;
-mod gate;
 mod metrics;
 mod pages;
 mod scrape;
@@ -24,54 +22,54 @@ use tokio::sync::{mpsc, oneshot};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
+use crate::limits::RequestLimit;
+use crate::limits::{ConnectionLimit, limit_connections};
 use crate::reload::{Request, Status};
-pub(crate) use bounds::Requests;
-use bounds::{Connections, bound};
-pub(crate) use gate::Gate;
+use crate::web_security::{self, WebSecurity};
 use poller::ViewRegistry;
 
 use poller::PollerContext;
 
-/// What requests are answered from.
+/// Shared state of all request handlers.
 #[derive(Debug, Clone)]
-pub(crate) struct Web {
-    pub(crate) board: ViewRegistry,
+pub(crate) struct WebState {
+    pub(crate) registry: ViewRegistry,
     pub(crate) shared: PollerContext,
     pub(crate) build: Build,
-    /// Where people reach these pages, if that is configured.
+    /// Configured external URL of these pages.
     pub(crate) external_url: Option<String>,
     pub(crate) reload: Status,
-    /// The way to ask for a reload, where that is enabled.
+    /// Sender of reload requests, if `--web.enable-lifecycle` is set.
     pub(crate) lifecycle: Option<mpsc::Sender<Request>>,
-    pub(crate) requests: Requests,
-    pub(crate) gate: Gate,
-    /// Whose tasks are counted: that of the rounds, and that of the web server.
+    pub(crate) requests: RequestLimit,
+    pub(crate) security: WebSecurity,
+    /// Runtimes whose tasks are counted: those of the poller and of the web server.
     pub(crate) runtimes: [Handle; 2],
 }
 
-/// Serves the routes for as long as the handle lets it, over TLS where that is configured.
+/// Serves the routes until the handle shuts it down, over TLS if configured.
 ///
 /// # Errors
-/// The listener failed.
+/// Fails if the listener fails.
 pub(crate) async fn serve(
     listener: TcpListener,
-    web: Web,
+    web: WebState,
     handle: ServerHandle<SocketAddr>,
 ) -> std::io::Result<()> {
-    let tls = web.gate.tls.clone();
+    let tls = web.security.tls.clone();
     let routes = router(web).into_make_service();
     let server = axum_server::from_tcp(listener)?.handle(handle);
     match tls {
-        None => bound(server.acceptor(Connections::new())).serve(routes).await,
+        None => limit_connections(server.acceptor(ConnectionLimit::new())).serve(routes).await,
         Some(tls) => {
-            let acceptor = RustlsAcceptor::new(tls).acceptor(Connections::new());
-            bound(server.acceptor(acceptor)).serve(routes).await
+            let acceptor = RustlsAcceptor::new(tls).acceptor(ConnectionLimit::new());
+            limit_connections(server.acceptor(acceptor)).serve(routes).await
         }
     }
 }
 
-/// The routes.
-fn router(web: Web) -> Router {
+/// Returns the routes.
+fn router(web: WebState) -> Router {
     Router::new()
         .route("/", get(pages::status))
         .route("/deployment/{name}", get(pages::deployment))
@@ -88,35 +86,35 @@ fn router(web: Web) -> Router {
         .route("/-/healthy", get(|| async { "Rolecall is Healthy.\n" }))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload).put(reload))
-        .layer(from_fn_with_state(web.gate.clone(), gate::guard))
-        .layer(map_response(pages::guarded))
+        .layer(from_fn_with_state(web.security.clone(), web_security::authenticate))
+        .layer(map_response(pages::add_security_headers))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .with_state(web)
 }
 
-async fn ready(State(web): State<Web>) -> impl IntoResponse {
-    if web.board.ready() {
+async fn ready(State(web): State<WebState>) -> impl IntoResponse {
+    if web.registry.ready() {
         (StatusCode::OK, "Rolecall is Ready.\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "Rolecall is not Ready: waiting for the first round.\n")
     }
 }
 
-async fn reload(State(web): State<Web>) -> (StatusCode, String) {
+async fn reload(State(web): State<WebState>) -> (StatusCode, String) {
     let Some(lifecycle) = &web.lifecycle else {
         return (
             StatusCode::FORBIDDEN,
             "Lifecycle API is not enabled: start with --web.enable-lifecycle.\n".to_owned(),
         );
     };
-    let (answer, heard) = oneshot::channel();
-    if lifecycle.try_send(answer).is_err() {
+    let (sender, result) = oneshot::channel();
+    if lifecycle.try_send(sender).is_err() {
         return (
             StatusCode::SERVICE_UNAVAILABLE,
-            "Other requests to reload are waiting, try again later.\n".to_owned(),
+            "Too many reload requests are waiting, try again later.\n".to_owned(),
         );
     }
-    match heard.await {
+    match result.await {
         Ok(Ok(())) => (StatusCode::OK, String::new()),
         Ok(Err(problem)) => {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("configuration not reloaded: {problem}\n"))
@@ -125,13 +123,13 @@ async fn reload(State(web): State<Web>) -> (StatusCode, String) {
     }
 }
 
-impl Web {
+impl WebState {
     fn exporter(&self) -> ExporterView {
         ExporterView {
             build: self.build,
             reload: *self.reload.borrow(),
             commands: self.shared.sent(),
-            deployments: self.board.views().len(),
+            deployments: self.registry.views().len(),
             external_url: self.external_url.clone(),
             tasks: self.runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum(),
             process: crate::process::figures(),

@@ -1,4 +1,4 @@
-//! The pages for people, rendered from what was published, and the files that they refer to.
+//! HTML pages, rendered from published views, and their static files.
 
 use axum::extract::{Path, Query, State};
 use axum::http::header::{
@@ -10,13 +10,14 @@ use report::{Site, assets};
 use serde::Deserialize;
 use tokio::task::block_in_place;
 
-use super::Web;
+use super::WebState;
 
-/// Nothing but our own files, no code within a page, and no frame around one.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
-                      form-action 'self'; frame-ancestors 'none'";
+/// Content security policy: only files of this server, no inline code, no frames.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; \
+    frame-ancestors 'none'";
 
-/// What is asked of a list: see [`report::SearchQuery`].
+/// Query parameters of a list: see [`report::SearchQuery`].
 #[derive(Debug, Deserialize)]
 pub(super) struct PageQuery {
     #[serde(default)]
@@ -25,43 +26,46 @@ pub(super) struct PageQuery {
     page: String,
 }
 
-/// What a runbook is asked for: as links in alerts have it, where a label may be empty.
+/// Query parameters of a runbook page. Links in alerts may contain empty labels.
 #[derive(Debug, Deserialize)]
-pub(super) struct Subject {
+pub(super) struct RunbookQuery {
     deployment: Option<String>,
     node: Option<String>,
 }
 
-pub(super) async fn status(State(web): State<Web>, Query(asked): Query<PageQuery>) -> Response {
-    page(&web, |site| Ok(site.status(&asked.into())))
+pub(super) async fn status(
+    State(web): State<WebState>,
+    Query(query): Query<PageQuery>,
+) -> Response {
+    page(&web, |site| Ok(site.status(&query.into())))
 }
 
 pub(super) async fn deployment(
-    State(web): State<Web>,
+    State(web): State<WebState>,
     Path(name): Path<String>,
-    Query(asked): Query<PageQuery>,
+    Query(query): Query<PageQuery>,
 ) -> Response {
-    page(&web, |site| site.deployment(&name, &asked.into()))
+    page(&web, |site| site.deployment(&name, &query.into()))
 }
 
 pub(super) async fn node(
-    State(web): State<Web>,
+    State(web): State<WebState>,
     Path((deployment, node)): Path<(String, String)>,
 ) -> Response {
     page(&web, |site| site.node(&deployment, &node))
 }
 
-pub(super) async fn runbooks(State(web): State<Web>) -> Response {
+pub(super) async fn runbooks(State(web): State<WebState>) -> Response {
     page(&web, |site| Ok(site.runbooks()))
 }
 
 pub(super) async fn runbook(
-    State(web): State<Web>,
+    State(web): State<WebState>,
     Path(alert): Path<String>,
-    Query(subject): Query<Subject>,
+    Query(subject): Query<RunbookQuery>,
 ) -> Response {
-    let said = |label: Option<String>| label.filter(|label| !label.is_empty());
-    let (deployment, node) = (said(subject.deployment), said(subject.node));
+    let non_empty = |label: Option<String>| label.filter(|label| !label.is_empty());
+    let (deployment, node) = (non_empty(subject.deployment), non_empty(subject.node));
     page(&web, |site| site.runbook(&alert, deployment.as_deref(), node.as_deref()))
 }
 
@@ -69,7 +73,7 @@ pub(super) async fn file(Path(name): Path<String>) -> Response {
     let Some(asset) = assets().iter().find(|asset| asset.name == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    // Its name changes with its text.
+    // The name contains a hash of the content.
     (
         [
             (CONTENT_TYPE, asset.content_type),
@@ -80,13 +84,13 @@ pub(super) async fn file(Path(name): Path<String>) -> Response {
         .into_response()
 }
 
-/// Renders a page. One of thousands of nodes takes a while, in which another thread serves the other requests.
-fn page(web: &Web, render: impl FnOnce(Site<'_>) -> Result<String, String>) -> Response {
-    let _permit = match web.requests.admit() {
+/// Renders a page. Thousands of nodes take a while; another thread serves other requests.
+fn page(web: &WebState, render: impl FnOnce(Site<'_>) -> Result<String, String>) -> Response {
+    let _permit = match web.requests.acquire() {
         Ok(permit) => permit,
-        Err(refusal) => return refusal.into_response(),
+        Err(overloaded) => return overloaded.into_response(),
     };
-    let views = web.board.views();
+    let views = web.registry.views();
     let site = Site { version: web.build.version, now: web.shared.clock.wall(), views: &views };
     let (status, text) = match block_in_place(|| render(site)) {
         Ok(text) => (StatusCode::OK, text),
@@ -95,8 +99,8 @@ fn page(web: &Web, render: impl FnOnce(Site<'_>) -> Result<String, String>) -> R
     (status, [(CACHE_CONTROL, "no-store")], Html(text)).into_response()
 }
 
-/// What browsers are told about every answer: also what is no page must not be taken for one.
-pub(super) async fn guarded(mut response: Response) -> Response {
+/// Adds security headers to every response, because browsers may interpret any response as a page.
+pub(super) async fn add_security_headers(mut response: Response) -> Response {
     let headers = [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -109,8 +113,8 @@ pub(super) async fn guarded(mut response: Response) -> Response {
 }
 
 impl From<PageQuery> for report::SearchQuery {
-    /// A page that is no number is the first.
-    fn from(asked: PageQuery) -> Self {
-        report::SearchQuery { words: asked.q, page: asked.page.parse().unwrap_or_default() }
+    /// Converts the query. An invalid page number means the first page.
+    fn from(query: PageQuery) -> Self {
+        report::SearchQuery { words: query.q, page: query.page.parse().unwrap_or_default() }
     }
 }

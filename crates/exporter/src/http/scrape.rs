@@ -1,4 +1,6 @@
-//! `/scrape?target=NODE`: one configured node in redis_exporter's own names, from the last round. No other target is ever connected to.
+//! `/scrape?target=NODE`: metrics of one configured node under the names of redis_exporter.
+//!
+//! The values are those of the last round. Rolecall never connects to other targets.
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -8,37 +10,37 @@ use catalog::{Format, encode_legacy};
 use serde::Deserialize;
 use topology::NodeView;
 
-use super::{Web, metrics};
+use super::{WebState, metrics};
 
-/// What may be asked for. redis_exporter knows more, all of it about keys; that is refused nowhere and ignored here.
+/// Query parameters. The other parameters of redis_exporter concern keys and are ignored.
 #[derive(Deserialize)]
 pub(super) struct Target {
     target: Option<String>,
     deployment: Option<String>,
 }
 
-pub(super) async fn serve(State(web): State<Web>, Query(asked): Query<Target>) -> Response {
-    let body = find(&web, &asked)
+pub(super) async fn serve(State(web): State<WebState>, Query(query): Query<Target>) -> Response {
+    let body = find(&web, &query)
         .and_then(|node| metrics::body(&web, move |writer| encode_legacy(node, writer)));
     match body {
         Ok(body) => ([(CONTENT_TYPE, Format::Text.content_type())], body).into_response(),
-        Err(refusal) => refusal.into_response(),
+        Err(overloaded) => overloaded.into_response(),
     }
 }
 
-/// The one configured node that is meant: by its label, or by its address as host:port or as a URL.
-fn find(web: &Web, asked: &Target) -> Result<NodeView, (StatusCode, String)> {
-    let refuse = |status, problem: &str| Err((status, format!("target: {problem}\n")));
-    let Some(target) = asked.target.as_deref().filter(|target| !target.is_empty()) else {
+/// Finds the configured node by its label, or by its address as `host:port` or URL.
+fn find(web: &WebState, query: &Target) -> Result<NodeView, (StatusCode, String)> {
+    let refuse = |status, problem: &str| Err((status, format!("{problem}\n")));
+    let Some(target) = query.target.as_deref().filter(|target| !target.is_empty()) else {
         return refuse(
             StatusCode::BAD_REQUEST,
-            "found none, accepted is a configured node by name or address",
+            "missing parameter \"target\": name or address of a configured node",
         );
     };
     let address = config::address_of(target);
     let mut found = Vec::new();
-    for view in web.board.views() {
-        if asked.deployment.as_ref().is_none_or(|name| *name == view.deployment.name) {
+    for view in web.registry.views() {
+        if query.deployment.as_ref().is_none_or(|name| *name == view.deployment.name) {
             let named = address.clone().map(|address| view.deployment.name_at(address));
             let is_meant = |node: &&NodeView| {
                 node.node.name == target || Some(&node.node.name) == named.as_ref()
@@ -49,12 +51,12 @@ fn find(web: &Web, asked: &Target) -> Result<NodeView, (StatusCode, String)> {
     match found.len() {
         0 => refuse(
             StatusCode::NOT_FOUND,
-            "this node is not configured, and no other is connected to",
+            "target is not configured, and Rolecall only reads configured nodes",
         ),
         1 => Ok(found.remove(0)),
         _ => refuse(
             StatusCode::BAD_REQUEST,
-            "several deployments have this node, name one with deployment=",
+            "several deployments have this target, choose one with deployment=NAME",
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! `/sd`: what there is to scrape, in the form of Prometheus' HTTP service discovery.
+//! `/sd`: scrape targets in the format of Prometheus' HTTP service discovery.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::Web;
+use super::WebState;
 
-/// What is asked for.
+/// Query parameters.
 #[derive(Debug, Deserialize)]
 pub(super) struct SdQuery {
-    /// `nodes`, for `/scrape?target=`; or `deployments`, for `/metrics?deployment=`.
+    /// `nodes` (default) for `/scrape?target=`, or `deployments` for `/metrics?deployment=`.
     role: Option<String>,
 }
 
-/// One group of targets.
+/// Group of targets with common labels.
 #[derive(Debug, Serialize)]
 pub(super) struct Group {
     targets: Vec<String>,
@@ -24,11 +24,11 @@ pub(super) struct Group {
 }
 
 pub(super) async fn serve(
-    State(web): State<Web>,
-    Query(asked): Query<SdQuery>,
+    State(web): State<WebState>,
+    Query(query): Query<SdQuery>,
 ) -> Result<Json<Vec<Group>>, (StatusCode, String)> {
-    let role = asked.role.as_deref().unwrap_or("nodes");
-    let views = web.board.views();
+    let role = query.role.as_deref().unwrap_or("nodes");
+    let views = web.registry.views();
     let groups = match role {
         "nodes" => {
             let nodes = views.iter().flat_map(|view| view.shown());
@@ -49,14 +49,15 @@ pub(super) async fn serve(
         other => {
             return Err((
                 StatusCode::BAD_REQUEST,
-                format!("role: found {other:?}, accepted are nodes, deployments\n"),
+                format!("invalid role {other:?}, expected nodes or deployments\n"),
             ));
         }
     };
     Ok(Json(groups))
 }
 
-/// Labels under names that Prometheus keeps only where its configuration asks for them: the series have these labels already.
+/// Returns the labels as `__meta_rolecall_*`, which Prometheus drops unless relabeling keeps them.
+/// The series have these labels already.
 fn meta(labels: &[(String, String)]) -> BTreeMap<String, String> {
     labels.iter().map(|(name, value)| (format!("__meta_rolecall_{name}"), value.clone())).collect()
 }

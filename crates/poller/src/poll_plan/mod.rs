@@ -19,7 +19,7 @@ use config::Cadences;
 use snapshot::CONFIG_PARAMETERS;
 use snapshot::{
     Client, ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reason, Reply,
-    Role, SlowLog,
+    Role, SentCommand, SlowLog,
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
@@ -344,27 +344,39 @@ fn config(replies: &[&Reply]) -> Config {
 }
 
 impl PollCommand {
+    /// Returns the row of the table of sent commands.
+    fn row(&self) -> &'static SentCommand {
+        match self {
+            PollCommand::Info => &snapshot::INFO,
+            PollCommand::ClientId => &snapshot::CLIENT_ID,
+            PollCommand::Commands => &snapshot::INFO_COMMANDSTATS,
+            PollCommand::Latencies => &snapshot::INFO_LATENCYSTATS,
+            PollCommand::Cluster => &snapshot::CLUSTER_INFO,
+            PollCommand::Map => &snapshot::CLUSTER_NODES,
+            PollCommand::SlowLogLength => &snapshot::SLOWLOG_LEN,
+            PollCommand::SlowLogLast => &snapshot::SLOWLOG_GET,
+            PollCommand::Config(_) => &snapshot::CONFIG_GET,
+            PollCommand::Clients => &snapshot::CLIENT_LIST,
+            PollCommand::Masters => &snapshot::SENTINEL_MASTERS,
+            PollCommand::Replicas(_) => &snapshot::SENTINEL_REPLICAS,
+            PollCommand::Sentinels(_) => &snapshot::SENTINEL_SENTINELS,
+            PollCommand::Quorum(_) => &snapshot::SENTINEL_CKQUORUM,
+        }
+    }
+
+    /// Returns the argument that follows the fixed ones.
+    fn operand(&self) -> Option<Cow<'static, str>> {
+        match self {
+            PollCommand::Config(parameter) => Some(Cow::Borrowed(parameter)),
+            PollCommand::Replicas(master)
+            | PollCommand::Sentinels(master)
+            | PollCommand::Quorum(master) => Some(Cow::Owned(master.to_string())),
+            _ => None,
+        }
+    }
+
+    /// Returns the command to send.
     pub(super) fn command(&self) -> Command {
-        let of = |what: &'static str, master: &Arc<str>| {
-            ("SENTINEL", vec![what.into(), Cow::Owned(master.to_string())])
-        };
-        let (name, arguments) = match self {
-            PollCommand::Info => ("INFO", vec![]),
-            PollCommand::ClientId => ("CLIENT", vec!["ID".into()]),
-            PollCommand::Commands => ("INFO", vec!["commandstats".into()]),
-            PollCommand::Latencies => ("INFO", vec!["latencystats".into()]),
-            PollCommand::Cluster => ("CLUSTER", vec!["INFO".into()]),
-            PollCommand::Map => ("CLUSTER", vec!["NODES".into()]),
-            PollCommand::SlowLogLength => ("SLOWLOG", vec!["LEN".into()]),
-            PollCommand::SlowLogLast => ("SLOWLOG", vec!["GET".into(), "1".into()]),
-            PollCommand::Config(parameter) => ("CONFIG", vec!["GET".into(), (*parameter).into()]),
-            // Of clients alone: replicas and subscribers may be many, and write nothing.
-            PollCommand::Clients => ("CLIENT", vec!["LIST".into(), "TYPE".into(), "normal".into()]),
-            PollCommand::Masters => ("SENTINEL", vec!["MASTERS".into()]),
-            PollCommand::Replicas(master) => of("REPLICAS", master),
-            PollCommand::Sentinels(master) => of("SENTINELS", master),
-            PollCommand::Quorum(master) => of("CKQUORUM", master),
-        };
-        Command { name, arguments }
+        Command::new(self.row(), self.operand())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::poll_plan::PollCommand;
 use crate::poll_plan::source::{Access, Source};
-use snapshot::{MasterReport, Quorum, Reply, SentinelReport, WatchedMaster};
+use snapshot::{MasterReport, Quorum, Reply, SentinelEntry, SentinelReport};
 use tokio::time::Instant;
 
 /// Time between two readings of what belongs to one master, unless an event asks for it.
@@ -18,7 +18,7 @@ pub(crate) type WatchedMasters = Arc<[Arc<str>]>;
 /// What was read from a Sentinel, and what is due.
 pub(super) struct SentinelPlan {
     interest: WatchedMasters,
-    masters: Source<Vec<WatchedMaster>>,
+    masters: Source<Vec<SentinelEntry>>,
     replicas: Source<()>,
     sentinels: Source<()>,
     quorum: Source<()>,
@@ -31,8 +31,8 @@ struct Detail {
     due: Option<Instant>,
     /// Where the master was when they were read, and at which epoch: another master has other replicas.
     of: Option<(Box<str>, u16, u64)>,
-    replicas: Option<Arc<[WatchedMaster]>>,
-    sentinels: Option<Arc<[WatchedMaster]>>,
+    replicas: Option<Arc<[SentinelEntry]>>,
+    sentinels: Option<Arc<[SentinelEntry]>>,
     quorum: Option<Quorum>,
 }
 
@@ -112,12 +112,12 @@ impl SentinelPlan {
     ) -> Vec<(&'static str, String)> {
         let mut refused = Vec::new();
         for (reading, reply) in readings.iter().zip(replies) {
-            let list = || reply.error().is_none().then(|| WatchedMaster::parse_list(reply).into());
+            let list = || reply.error().is_none().then(|| SentinelEntry::parse_list(reply).into());
             match reading {
                 PollCommand::Masters => {
                     refused.extend(self.masters.meet(reply, now));
                     self.masters.last =
-                        reply.error().is_none().then(|| WatchedMaster::parse_list(reply));
+                        reply.error().is_none().then(|| SentinelEntry::parse_list(reply));
                     self.know();
                 }
                 PollCommand::Replicas(name) => {
@@ -144,7 +144,7 @@ impl SentinelPlan {
 
     /// What the Sentinel says, as last read.
     pub(super) fn report(&self) -> Option<Arc<SentinelReport>> {
-        let of = |master: &WatchedMaster| {
+        let of = |master: &SentinelEntry| {
             let detail = self.details.get(&*master.name);
             MasterReport {
                 replicas: detail.and_then(|detail| detail.replicas.clone()),

@@ -4,14 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::context::{ConnectLane, PollerContext};
 use crate::node_task::{CONNECT_LIMIT, backoff};
-use client::{Endpoint, Failure, Heard, Subscription};
+use client::{Endpoint, Failure, Subscription, SubscriptionMessage};
 use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
-
-/// The channels: everything that Sentinels announce, without the greetings that they send one another.
-const PATTERNS: [&str; 2] = ["+*", "-*"];
 
 /// The longest delay between attempts.
 const MAX_DELAY: Duration = Duration::from_secs(10);
@@ -34,7 +31,7 @@ pub(super) async fn run(
     let mut lane = ConnectLane::default();
     loop {
         let failure = match shared
-            .open(&mut lane, Subscription::open(&endpoint, &PATTERNS, CONNECT_LIMIT))
+            .open(&mut lane, Subscription::open(&endpoint, CONNECT_LIMIT))
             .await
         {
             Ok(subscription) => {
@@ -74,13 +71,13 @@ async fn listen(
 ) -> Failure {
     loop {
         match subscription.next().await {
-            Ok(Heard::Message { channel, payload }) => {
+            Ok(SubscriptionMessage::Published { channel, payload }) => {
                 if announced.send((shared.clock.wall(), channel, payload)).await.is_err() {
                     // Nobody is there to hear it, and this task is being ended.
                     std::future::pending::<()>().await;
                 }
             }
-            Ok(Heard::Missed(missed)) => {
+            Ok(SubscriptionMessage::Missed(missed)) => {
                 warn!(missed, "Sentinel announces more than is taken up, the rest is left out");
             }
             Err(failure) => return failure,

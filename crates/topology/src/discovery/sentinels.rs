@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use snapshot::{MasterReport, MasterState, Role, WatchedMaster};
+use snapshot::{DownState, MasterReport, Role, SentinelEntry};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::ghosts::find_ghosts;
@@ -60,12 +60,12 @@ fn statement(
         node: addresses.node_at(deployment, &address),
         address,
         epoch: settings.epoch,
-        state: master.held,
+        state: master.down_state,
         failing_over: master.failing_over,
         role_mismatch: master.role_reported == Some(Role::Replica),
         quorum: report.quorum,
         needed: settings.quorum,
-        known: settings.others + 1,
+        known: settings.other_sentinels + 1,
         usable: report.sentinels.as_deref().map(|others| 1 + count_usable(others)),
         replicas: settings.replicas,
         usable_replicas: report.replicas.as_deref().map(count_usable),
@@ -75,7 +75,7 @@ fn statement(
 }
 
 /// Returns the number of instances that a Sentinel does not consider down.
-fn count_usable(watched: &[WatchedMaster]) -> u64 {
+fn count_usable(watched: &[SentinelEntry]) -> u64 {
     watched.iter().filter(|watched| !watched.down()).count() as u64
 }
 
@@ -83,7 +83,7 @@ fn count_usable(watched: &[WatchedMaster]) -> u64 {
 fn is_stranger(node: &NodeView, master: &str) -> bool {
     node.snapshot()
         .and_then(|snapshot| snapshot.sentinel.as_ref())
-        .is_some_and(|report| report.of(master).is_none())
+        .is_some_and(|report| report.master(master).is_none())
 }
 
 /// Returns the Sentinels that are the process of an earlier one: a process that is configured
@@ -121,7 +121,7 @@ fn majority(
         let address = if statement.node.is_some() { "" } else { &statement.address };
         let votes = votes.entry((statement.node, address)).or_default();
         votes.count += 1;
-        votes.down += usize::from(statement.state != MasterState::Up);
+        votes.down += usize::from(statement.state != DownState::Up);
     }
     let ((node, address), Votes { count, down }) =
         votes.into_iter().find(|(_, votes)| votes.count * 2 > configured - duplicates.len())?;
@@ -137,11 +137,11 @@ fn majority(
 fn self_replicating<'a>(reports: impl Iterator<Item = &'a MasterReport>) -> Vec<String> {
     let mut addresses = Vec::new();
     for report in reports {
-        let is_master = |replica: &WatchedMaster| {
+        let is_master = |replica: &SentinelEntry| {
             let same = !replica.run_id.is_empty() && replica.run_id == report.master.run_id;
             same || (&replica.ip, replica.port) == (&report.master.ip, report.master.port)
         };
-        let follows_itself = |replica: &WatchedMaster| {
+        let follows_itself = |replica: &SentinelEntry| {
             replica
                 .follows
                 .as_ref()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use snapshot::{MasterReport, Role, WatchedMaster};
+use snapshot::{MasterReport, Role, SentinelEntry};
 
 use crate::discovery::cluster::ClusterTracker;
 use crate::model::deployment::{DeploymentKind, Discovery, Node, NodeKind, address};
@@ -248,7 +248,7 @@ pub(crate) fn master_report<'a>(
     if !matches!(node.node.kind, NodeKind::Sentinel { .. }) {
         return None;
     }
-    node.snapshot()?.sentinel.as_ref()?.of(&discovery.master)
+    node.snapshot()?.sentinel.as_ref()?.master(&discovery.master)
 }
 
 /// Returns the nodes that any Sentinel lists, by host and port.
@@ -259,10 +259,10 @@ pub(crate) fn listed_by_sentinels<'a>(
     let mut all: BTreeMap<(&str, u16), ListedNode<'_>> = BTreeMap::new();
     let sentinels =
         nodes.values().filter(|node| matches!(node.node.kind, NodeKind::Sentinel { .. }));
-    for report in sentinels.filter_map(|node| node.snapshot()?.sentinel.as_ref()?.of(master)) {
+    for report in sentinels.filter_map(|node| node.snapshot()?.sentinel.as_ref()?.master(master)) {
         // A Sentinel that cannot reach the master may be partitioned itself.
         let reliable = !report.master.down();
-        let mut add = |watched: &'a WatchedMaster, master: bool| {
+        let mut add = |watched: &'a SentinelEntry, master: bool| {
             let down_for = watched.down_for.filter(|_| reliable && watched.down());
             let node = all.entry((&*watched.ip, watched.port)).or_insert(ListedNode {
                 host: &watched.ip,

@@ -1,116 +1,141 @@
-//! Conditions of the nodes that hold one data set.
+//! Findings about the nodes that share one data set.
 
-use super::{FindingKind, Found, Severity, TAKING_WRITES, Value, list, seconds, text};
+use super::evidence::{
+    EmptiedPrimaryEvidence, LostWritesEvidence, NoPrimaryEvidence, ReplicaCountEvidence,
+    ReplicationLoopEvidence, SplitBrainEvidence, UnrelatedMastersEvidence, WritesBlockedEvidence,
+};
+use super::{Evidence, FindingsCollector, Severity};
 
 use crate::limits::LOSS_SHOWN_FOR;
 use crate::model::monotonic::Monotonic;
-use crate::model::node::{NodeState, NodeView};
-use crate::model::refusals::{RefusalReason, active_reasons};
+use crate::model::node::NodeState;
+use crate::model::node::NodeView;
+use crate::model::node_index::NodeIndex;
+use crate::model::refusals::RefusalReason;
+use crate::model::refusals::refuses;
 use crate::model::shard::ShardView;
 
-impl Found<'_> {
-    pub(super) fn of_shard(&mut self, shard: &ShardView) {
-        use FindingKind as DeploymentKind;
+impl FindingsCollector<'_> {
+    pub(super) fn check_shard(&mut self, shard: &ShardView) {
+        self.check_masters(shard);
+        self.check_lost_data(shard);
+        if !shard.replication_loop.is_empty() {
+            let evidence = ReplicationLoopEvidence { nodes: self.names(&shard.replication_loop) };
+            self.add(Severity::Critical, None, Evidence::RedisReplicationLoop(evidence));
+        }
+        if let Some(reason) = shard.no_primary.why {
+            let evidence = NoPrimaryEvidence {
+                reason,
+                last_primary: shard.last_primary.map(|last| self.view.name(last).to_owned()),
+                lasted: self.view.now.since(shard.no_primary.since),
+            };
+            self.add(Severity::Critical, None, Evidence::RedisNoPrimary(evidence));
+        }
+        self.check_refused_writes(shard);
+        self.check_replica_count(shard);
+    }
+
+    /// Checks for unrelated masters and for a split brain.
+    fn check_masters(&mut self, shard: &ShardView) {
+        let view = self.view;
+        if !shard.unrelated_masters.is_empty() {
+            let evidence = UnrelatedMastersEvidence {
+                masters: self.names(&shard.masters),
+                unrelated: self.names(&shard.unrelated_masters),
+            };
+            self.add(Severity::Warning, None, Evidence::RolecallUnrelatedMasters(evidence));
+        }
+        if !shard.split_brain.masters.is_empty() {
+            let lost = &shard.lost_writes;
+            let severity = match (lost.in_split_brain, shard.split_brain.began_before_start) {
+                (0, false) => Severity::Info,
+                // The split brain was there in the first round, and may be days old.
+                (0, true) => Severity::Warning,
+                _ => Severity::Critical,
+            };
+            let evidence = SplitBrainEvidence {
+                masters: self.names(&shard.split_brain.masters),
+                stale: self.names(&shard.stale_masters),
+                primary: self.primary(shard),
+                lasted: view.now.since(shard.split_brain.since),
+                taking_writes: self.names(&view.writable_stale_masters(shard)),
+                unreplicated_writes: lost.in_split_brain,
+                unreplicated_bytes: lost.bytes,
+            };
+            self.add(severity, None, Evidence::RedisSplitBrain(evidence));
+        }
+    }
+
+    /// Checks for data that was lost within [`LOSS_SHOWN_FOR`].
+    fn check_lost_data(&mut self, shard: &ShardView) {
         let view = self.view;
         let recent = |last: Option<Monotonic>| {
             last.is_some_and(|last| view.now.since(last) <= LOSS_SHOWN_FOR)
         };
-        if !shard.unrelated_masters.is_empty() {
-            let evidence = vec![
-                ("masters", self.names(&shard.masters)),
-                ("unrelated", self.names(&shard.unrelated_masters)),
-            ];
-            self.add(DeploymentKind::RolecallUnrelatedMasters, Severity::Warning, None, evidence);
-        }
         if recent(shard.emptied.last) {
-            let mut evidence = self.primary(shard);
-            evidence.push(("keys_before", Value::Number(shard.emptied.keys as f64)));
-            self.add(
-                DeploymentKind::RedisPrimaryRestartedEmpty,
-                Severity::Critical,
-                None,
-                evidence,
-            );
-        }
-        let lost = &shard.lost_writes;
-        if !shard.split_brain.masters.is_empty() {
-            let mut evidence = vec![
-                ("masters", self.names(&shard.split_brain.masters)),
-                ("stale", self.names(&shard.stale_masters)),
-            ];
-            evidence.extend(self.primary(shard));
-            evidence.push(("seconds", seconds(view.now.since(shard.split_brain.since))));
-            evidence.push((TAKING_WRITES, self.names(&view.writable_stale_masters(shard))));
-            evidence.push(("unreplicated_writes", Value::Number(lost.in_split_brain as f64)));
-            evidence.extend(
-                lost.bytes.map(|bytes| ("unreplicated_bytes", Value::Number(bytes as f64))),
-            );
-            let severity = match (lost.in_split_brain, shard.split_brain.began_before_start) {
-                (0, false) => Severity::Info,
-                // It may be days old.
-                (0, true) => Severity::Warning,
-                _ => Severity::Critical,
+            let evidence = EmptiedPrimaryEvidence {
+                primary: self.primary(shard),
+                keys_before: shard.emptied.keys,
             };
-            self.add(DeploymentKind::RedisSplitBrain, severity, None, evidence);
+            self.add(Severity::Critical, None, Evidence::RedisPrimaryRestartedEmpty(evidence));
         }
-        if let Some(loss) = lost.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
-            let mut evidence = vec![
-                ("unreplicated_writes", Value::Number(loss.writes as f64)),
-                ("stale", self.names(&loss.stale_masters)),
-            ];
-            // It may have become primary since.
-            if !shard.primary.is_some_and(|primary| loss.stale_masters.contains(&primary.node)) {
-                evidence.extend(self.primary(shard));
-            }
-            self.add(DeploymentKind::RedisWritesLost, Severity::Critical, None, evidence);
+        if let Some(loss) = shard.lost_writes.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
+            // A stale master may have become primary since.
+            let is_stale =
+                shard.primary.is_some_and(|primary| loss.stale_masters.contains(&primary.node));
+            let evidence = LostWritesEvidence {
+                unreplicated_writes: loss.writes,
+                stale: self.names(&loss.stale_masters),
+                primary: if is_stale { None } else { self.primary(shard) },
+            };
+            self.add(Severity::Critical, None, Evidence::RedisWritesLost(evidence));
         }
-        if !shard.replication_loop.is_empty() {
-            let evidence = vec![("nodes", self.names(&shard.replication_loop))];
-            self.add(DeploymentKind::RedisReplicationLoop, Severity::Critical, None, evidence);
-        }
-        if let Some(why) = shard.no_primary.why {
-            let mut evidence = vec![("why", text(why.label()))];
-            evidence.extend(shard.last_primary.map(|last| ("last_primary", text(view.name(last)))));
-            evidence.push(("seconds", seconds(view.now.since(shard.no_primary.since))));
-            self.add(DeploymentKind::RedisNoPrimary, Severity::Critical, None, evidence);
-        }
-        let refusing = |index: &&crate::NodeIndex| {
-            crate::model::refusals::refuses(&view.nodes[**index].writes_refused)
-        };
+    }
+
+    /// Checks whether the primary refuses writes.
+    fn check_refused_writes(&mut self, shard: &ShardView) {
+        let view = self.view;
+        let refusing = |index: &&NodeIndex| refuses(&view.nodes[**index].writes_refused);
         let blocked = || shard.last_primary.as_ref().filter(|_| shard.masters.is_empty());
-        if let (Some(false), Some(index)) =
+        let (Some(false), Some(index)) =
             (shard.writable, shard.primaries().find(refusing).or_else(blocked))
-        {
-            let node = &view.nodes[*index];
-            let reasons = if node.snapshot().is_some() {
-                active_reasons(&node.writes_refused)
-            } else {
-                vec![RefusalReason::Busy.label()]
-            };
-            let ends =
-                node.snapshot().and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
-            let loading = reasons == [RefusalReason::Loading.label()] && ends.is_some();
-            let severity = if loading { Severity::Warning } else { Severity::Critical };
-            let evidence = vec![("primary", text(&node.node.name)), ("reasons", list(&reasons))];
-            self.add(DeploymentKind::RedisWritesBlocked, severity, None, evidence);
+        else {
+            return;
+        };
+        let node = &view.nodes[*index];
+        let snapshot = node.snapshot();
+        let reasons = if snapshot.is_some() {
+            let refused = node.writes_refused.iter().filter(|(_, applies)| *applies);
+            refused.map(|(reason, _)| *reason).collect()
+        } else {
+            vec![RefusalReason::Busy]
+        };
+        let eta = snapshot.and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
+        let loading = reasons == [RefusalReason::Loading] && eta.is_some();
+        let severity = if loading { Severity::Warning } else { Severity::Critical };
+        let evidence = WritesBlockedEvidence { primary: node.node.name.clone(), reasons };
+        self.add(severity, None, Evidence::RedisWritesBlocked(evidence));
+    }
+
+    /// Checks for missing replicas.
+    fn check_replica_count(&mut self, shard: &ShardView) {
+        // A stale master will become a replica. A node that was not reached yet may be a replica.
+        let pending = |node: &NodeView| node.presence == NodeState::Pending;
+        let data = || self.view.nodes.values().filter(|node| node.holds_data());
+        let unknown = data().any(pending) || data().next().is_none();
+        if unknown || shard.replicas + shard.stale_masters.len() >= shard.expected_replicas {
+            return;
         }
-        // A stale master is a replica to be, and a node that was not reached yet may be one.
-        let waits = |node: &&NodeView| node.presence == NodeState::Pending;
-        let data = || view.nodes.values().filter(|node| node.holds_data());
-        let waits = data().find(waits).is_some() || data().next().is_none();
-        if shard.replicas + shard.stale_masters.len() < shard.expected_replicas && !waits {
-            let severity = if shard.replicas == 0 { Severity::Critical } else { Severity::Warning };
-            let numbers = [("replicas", shard.replicas), ("expected", shard.expected_replicas)];
-            let evidence =
-                numbers.map(|(name, count)| (name, Value::Number(count as f64))).to_vec();
-            // Of a cluster each shard is one of many: a replica less is the business of that shard.
-            let (kind, severity) = match (&shard.shard, shard.replicas) {
-                (Some(_), 0) => {
-                    (DeploymentKind::RedisClusterShardWithoutReplica, Severity::Warning)
-                }
-                _ => (DeploymentKind::RedisReplicasMissing, severity),
-            };
-            self.add(kind, severity, None, evidence);
-        }
+        let evidence =
+            ReplicaCountEvidence { replicas: shard.replicas, expected: shard.expected_replicas };
+        // A cluster has many shards, and one replica less affects only its own shard.
+        let (severity, evidence) = match (&shard.shard, shard.replicas) {
+            (Some(_), 0) => {
+                (Severity::Warning, Evidence::RedisClusterShardWithoutReplica(evidence))
+            }
+            (None, 0) => (Severity::Critical, Evidence::RedisReplicasMissing(evidence)),
+            (_, _) => (Severity::Warning, Evidence::RedisReplicasMissing(evidence)),
+        };
+        self.add(severity, None, evidence);
     }
 }

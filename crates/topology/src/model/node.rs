@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::{Attached, NodeSnapshot, Reason, Role};
+use snapshot::{AttachedReplica, NodeSnapshot, Reason, Role};
 
 use crate::model::counters::Counters;
 use crate::model::deployment::{Node, NodeKind};
@@ -78,7 +78,7 @@ pub struct AttachedView {
     /// Label of the node at its address, if it belongs to the deployment; otherwise the address.
     pub name: String,
     /// The replica as reported.
-    pub reported: Attached,
+    pub reported: AttachedReplica,
 }
 
 /// Availability of a node.

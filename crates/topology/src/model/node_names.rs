@@ -30,9 +30,9 @@ impl NodeNameTemplate {
     pub fn new(text: &str) -> Result<Self, String> {
         let rest = PLACEHOLDERS.iter().fold(text.to_owned(), |rest, part| rest.replace(part, ""));
         if rest.contains(['{', '}']) || rest.len() == text.len() {
+            let placeholders = PLACEHOLDERS.join(", ");
             return Err(format!(
-                "found {text:?}, accepted is text with {}",
-                PLACEHOLDERS.join(", ")
+                "invalid template {text:?}, expected at least one of {placeholders}"
             ));
         }
         Ok(NodeNameTemplate(text.to_owned()))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use snapshot::{MasterState, Quorum};
+use snapshot::{DownState, Quorum};
 
 use crate::model::node_index::NodeIndex;
 
@@ -42,7 +42,7 @@ pub struct SentinelStatement {
     pub epoch: u64,
     /// State of the master as seen by this Sentinel: ok, sdown (subjectively down) or odown
     /// (objectively down).
-    pub state: MasterState,
+    pub state: DownState,
     /// A failover of the master is in progress. The `failover_in_progress` flag.
     pub failing_over: bool,
     /// The master reports that it is a replica. The `role-reported` field.

@@ -423,20 +423,6 @@ fn display_name(client: &Client) -> Box<str> {
 /// Returns true if the client only monitors the server: a Sentinel, or a client whose last command
 /// is one that exporters send, including Rolecall.
 fn is_monitoring(client: &Client) -> bool {
-    const COMMANDS: [&str; 8] = [
-        "client|list",
-        "client|id",
-        "cluster|info",
-        "config",
-        "config|get",
-        "info",
-        "slowlog|len",
-        "slowlog|get",
-    ];
-    // Servers before 7.0 do not report subcommands.
-    const PARENTS: [&str; 3] = ["client", "cluster", "slowlog"];
-    let command = &*client.command;
     (client.name.starts_with("sentinel-") && client.name.ends_with("-cmd"))
-        || COMMANDS.contains(&command)
-        || PARENTS.contains(&command)
+        || snapshot::is_polling_command(&client.command)
 }

@@ -1,6 +1,6 @@
 //! Agreement of Sentinels and nodes, and the primary that follows from it.
 
-use snapshot::{MasterState, Quorum, Role, WatchedMaster};
+use snapshot::{DownState, Quorum, Role, SentinelEntry};
 use topology::FindingKind::RedisSentinelDisagreement as Disagreement;
 use topology::FindingKind::{
     RedisSentinelMisconfigured as Misconfigured, RedisSentinelQuorumLost as QuorumLost,
@@ -32,7 +32,7 @@ fn a_majority_is_more_than_half_of_all_configured() {
     let (a, b) = (|epoch| Some(master_report(A, epoch)), |epoch| Some(master_report(B, epoch)));
     let down = || {
         Some(changed(master_report(A, 1), |report| {
-            report.master.held = MasterState::ObjectivelyDown;
+            report.master.down_state = DownState::ObjectivelyDown;
         }))
     };
     for (sentinels, majority, evidence) in [
@@ -120,7 +120,7 @@ fn the_quorum_is_lost_if_most_sentinels_report_it() {
 
 #[test]
 fn mistakes_in_sentinel_lists_are_findings() {
-    let follows_itself = WatchedMaster { follows: Some((up(C).ip, 6379)), ..up(C) };
+    let follows_itself = SentinelEntry { follows: Some((up(C).ip, 6379)), ..up(C) };
     let stranger = changed(master_report(A, 1), |report| report.master.name = "other".into());
     for (report, why, nodes) in [
         (report(A, 1, &[up(B), up(C), up(A)]), "self_replication", A),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use snapshot::{MasterState, WatchedMaster};
+use snapshot::{DownState, SentinelEntry};
 use topology::FindingKind::{RedisDown, RedisSentinelDown, RedisSentinelGhosts as Ghosts};
 use topology::Severity::Warning;
 use topology::{FindingKind, Lag, PrimaryEvidence};
@@ -125,7 +125,7 @@ fn a_ghost_is_no_member_until_it_returns() {
 #[test]
 fn a_node_that_one_sentinel_considers_up_stays() {
     let cut_off = changed(report(A, 1, &[down(B, 700), down(C, 700)]), |report| {
-        report.master.held = MasterState::SubjectivelyDown;
+        report.master.down_state = DownState::SubjectivelyDown;
     });
     for doubt in [master_report(A, 1), report(A, 1, &[down(C, 20)]), cut_off] {
         let mut test = TestDeployment::healthy(PLAIN);
@@ -220,7 +220,7 @@ fn a_moved_node_keeps_its_name() {
 
 #[test]
 fn two_addresses_of_one_run_id_are_one_node() {
-    let run = |run_id: &str, address| WatchedMaster { run_id: run_id.into(), ..up(address) };
+    let run = |run_id: &str, address| SentinelEntry { run_id: run_id.into(), ..up(address) };
     let mut test = TestDeployment::new(PLAIN, |_| {});
     test.set_reports(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C)]));
     let view = test.rounds(2);
@@ -324,7 +324,7 @@ fn a_sentinel_without_the_master_removes_no_replica() {
     let mut test = TestDeployment::healthy(PLAIN);
     test.servers.remove(A);
     test.set_reports(&changed(report(A, 1, &[]), |report| {
-        report.master.held = MasterState::ObjectivelyDown;
+        report.master.down_state = DownState::ObjectivelyDown;
     }));
     assert_eq!(data(&test.rounds(60)), [A, B, C]);
 }

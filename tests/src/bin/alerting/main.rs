@@ -1,12 +1,16 @@
-//! Every warning sign on real servers, to the notification and back: the fault is made for real, exactly the expected alerts arrive at the
-//! receiver of a real Alertmanager, and they are resolved once it is mended. Prints a table.
+//! Tests every alert from the fault to the resolved notification. Each scenario injects a fault on
+//! real servers, checks that exactly the expected alerts arrive at the receiver of a real
+//! Alertmanager, repairs the fault, and checks that the alerts are resolved. Prints a table of the
+//! results.
 //!
-//! `alerting` runs those marked as quick, `alerting --full` all and writes the table into `alerts/README.md`; `alerting NAME...` runs those.
+//! Usage: `alerting [--full | NAME...]`. Without arguments it runs the quick scenarios. `--full`
+//! runs all of them and writes the table to `alerts/README.md`. NAME selects the scenarios whose
+//! names contain it.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+mod harness;
 mod scenarios;
-mod story;
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -14,10 +18,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use story::{Scenario, Told};
+use harness::{Scenario, ScenarioResult};
 
-/// Scenarios that run at a time: they wait more than they compute.
-const AT_A_TIME: usize = 6;
+/// Number of scenarios that run at the same time. They mostly wait.
+const MAX_CONCURRENT: usize = 6;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,71 +35,74 @@ fn main() -> ExitCode {
     let chosen: Vec<&Scenario> =
         scenarios::ALL.iter().flat_map(|theme| theme.iter()).filter(chosen).collect();
     if chosen.is_empty() {
-        println!("no scenario is called {arguments:?}");
+        println!("no scenario matches {arguments:?}");
         return ExitCode::FAILURE;
     }
     let waiting: Mutex<VecDeque<&Scenario>> = Mutex::new(chosen.iter().copied().collect());
-    let told: Mutex<Vec<(&Scenario, Option<Told>)>> = Mutex::default();
+    let results: Mutex<Vec<(&Scenario, Option<ScenarioResult>)>> = Mutex::default();
     std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME.min(chosen.len()) {
+        for _ in 0..MAX_CONCURRENT.min(chosen.len()) {
             scope.spawn(|| {
                 while let Some(scenario) = next(&waiting) {
-                    // A panic is the failure of this scenario alone; its message is printed by then.
+                    // A panic fails only this scenario. The panic hook has printed the message.
                     let outcome = std::thread::Builder::new()
                         .name(scenario.name.to_owned())
                         .spawn(scenario.run)
-                        .expect("a thread")
+                        .expect("cannot start a thread")
                         .join();
                     println!(
                         "{} ... {}",
                         scenario.name,
                         if outcome.is_ok() { "ok" } else { "FAILED" }
                     );
-                    told.lock().expect("outcomes").push((scenario, outcome.ok()));
+                    results.lock().expect("a thread panicked").push((scenario, outcome.ok()));
                 }
             });
         }
     });
-    let mut told = told.into_inner().expect("outcomes");
-    told.sort_by_key(|(scenario, _)| (scenario.row, scenario.name));
-    let table = table(&told);
+    let mut results = results.into_inner().expect("a thread panicked");
+    results.sort_by_key(|(scenario, _)| (scenario.row, scenario.name));
+    let table = table(&results);
     println!("\n{table}");
-    let failed = told.iter().filter(|(_, told)| told.is_none()).count();
-    println!("{} scenarios, {failed} failed", told.len());
+    let failed = results.iter().filter(|(_, result)| result.is_none()).count();
+    println!("{} scenarios, {failed} failed", results.len());
     if full && failed == 0 {
-        write_down(&table);
+        write_to_readme(&table);
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn next<'a>(waiting: &Mutex<VecDeque<&'a Scenario>>) -> Option<&'a Scenario> {
-    waiting.lock().expect("scenarios").pop_front()
+    waiting.lock().expect("a thread panicked").pop_front()
 }
 
-fn table(told: &[(&Scenario, Option<Told>)]) -> String {
+fn table(results: &[(&Scenario, Option<ScenarioResult>)]) -> String {
     let mut table = format!(
-        "Durations of rules and of Alertmanager divided by {}. Seconds from the fault to the notification, and from the mending to its end.\n\n\
-         | row | fault | alert | notified after | expected | seen | resolved after |\n| --- | --- | --- | --- | --- | --- | --- |\n",
-        tests::SCALE
+        "The durations of the rules and of Alertmanager are divided by {}. Times are in seconds: \
+         from the\nfault to the notification, and from the repair until all alerts are \
+         resolved.\n\n\
+         | row | fault | alert | notified after | expected | seen | resolved after |\n\
+         | --- | --- | --- | --- | --- | --- | --- |\n",
+        tests::TIME_DIVISOR
     );
-    for (scenario, told) in told {
+    for (scenario, result) in results {
         let row = scenario.row;
-        let written = match told {
-            Some(told) => writeln!(
+        let written = match result {
+            Some(result) => writeln!(
                 table,
                 "| {row} | {} | {} | {:.0} s | {} | {} | {:.0} s |",
                 scenario.name.replace('_', " "),
-                told.alert,
-                told.notified.as_secs_f64(),
-                names(&told.expected),
-                names(&told.seen),
-                told.resolved.as_secs_f64()
+                result.alert,
+                result.notified_after.as_secs_f64(),
+                names(&result.expected),
+                names(&result.seen),
+                result.resolved_after.as_secs_f64()
             ),
             None => {
                 writeln!(table, "| {row} | {} | FAILED | | | | |", scenario.name.replace('_', " "))
             }
         };
-        written.expect("to a string");
+        written.expect("writing to a string cannot fail");
     }
     table
 }
@@ -104,12 +111,13 @@ fn names(alerts: &[String]) -> String {
     if alerts.is_empty() { "none".to_owned() } else { alerts.join(", ") }
 }
 
-/// Puts the table where people look for it.
-fn write_down(table: &str) {
+/// Replaces the generated table in `alerts/README.md`.
+fn write_to_readme(table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../alerts/README.md");
-    let text = std::fs::read_to_string(&path).expect("alerts/README.md");
+    let text = std::fs::read_to_string(&path).expect("cannot read alerts/README.md");
     let (begin, end) = ("<!-- end to end: generated -->\n", "<!-- end of end to end -->");
-    let (before, rest) = text.split_once(begin).expect("where the table begins");
-    let (_, after) = rest.split_once(end).expect("where it ends");
-    std::fs::write(path, format!("{before}{begin}{table}{end}{after}")).expect("alerts/README.md");
+    let (before, rest) = text.split_once(begin).expect("no start marker in alerts/README.md");
+    let (_, after) = rest.split_once(end).expect("no end marker in alerts/README.md");
+    std::fs::write(path, format!("{before}{begin}{table}{end}{after}"))
+        .expect("cannot write alerts/README.md");
 }

@@ -1,13 +1,13 @@
-//! What asking a cluster costs it.
+//! Load that polling causes on a cluster.
 
 use std::time::Duration;
 
 use tests::{Cluster, ClusterSetup, Server, Stopwatch, pause};
 
-use super::settled;
+use super::start_settled;
 
 #[test]
-fn a_cluster_at_rest_is_asked_little() {
+fn idle_cluster_gets_few_commands() {
     const WINDOW: Duration = Duration::from_secs(20);
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
         let cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });
@@ -19,13 +19,13 @@ fn a_cluster_at_rest_is_asked_little() {
                 .collect()
         };
         let before = errors();
-        let watch = settled(&cluster, &[0], "");
-        watch.daemon.let_pass(5);
+        let monitor = start_settled(&cluster, &[0], "");
+        monitor.daemon.until_rounds(5);
         let count = || -> Vec<[u64; 2]> {
             let calls = |node: &Server, command: &str| {
                 let statistics = node.section("commandstats");
-                let figures = &statistics[&format!("cmdstat_cluster|{command}")];
-                figures
+                let entry = &statistics[&format!("cmdstat_cluster|{command}")];
+                entry
                     .split_once("calls=")
                     .and_then(|(_, after)| after.split(',').next()?.parse().ok())
                     .expect("a count")
@@ -36,31 +36,36 @@ fn a_cluster_at_rest_is_asked_little() {
                 .map(|node| ["nodes", "info"].map(|command| calls(node, command)))
                 .collect()
         };
-        let (first, begun) = (count(), Stopwatch::start());
+        let (first, stopwatch) = (count(), Stopwatch::start());
         pause(WINDOW);
-        let (last, seconds) = (count(), begun.elapsed().as_secs_f64());
-        let rises: Vec<[u64; 2]> = first
+        let (last, seconds) = (count(), stopwatch.elapsed().as_secs_f64());
+        let increases: Vec<[u64; 2]> = first
             .iter()
             .zip(&last)
             .map(|(first, last)| [last[0] - first[0], last[1] - first[1]])
             .collect();
-        let maps = rises.iter().map(|rise| rise[0]).sum::<u64>() as f64;
+        let maps = increases.iter().map(|increase| increase[0]).sum::<u64>() as f64;
         println!(
-            "{version}: CLUSTER NODES {:.2} a second over all, {rises:?} in {seconds:.1} s",
+            "{version}: CLUSTER NODES {:.2} per second in total, {increases:?} in {seconds:.1} s",
             maps / seconds
         );
-        // One round more for where the window begins and ends.
-        assert!(maps <= 3.0 * (seconds + 1.0), "{maps} in {seconds} s");
-        for [maps, infos] in rises {
-            assert!(maps > 0, "each is read in its turn");
+        // One more round is possible at the edges of the window.
+        assert!(maps <= 3.0 * (seconds + 1.0), "{maps} calls in {seconds} s");
+        for [maps, infos] in increases {
+            assert!(maps > 0, "CLUSTER NODES is sent to each node in turn");
             assert!(
                 (seconds * 0.8..=seconds + 1.5).contains(&(infos as f64)),
-                "{infos} in {seconds} s, not one a second"
+                "{infos} calls in {seconds} s, not one per second"
             );
         }
-        assert_eq!(errors(), before, "nothing that a server refuses");
+        assert_eq!(errors(), before, "no command is refused");
         for node in &cluster.nodes {
-            assert_eq!(node.clients().len(), 1, "one connection to each: {:?}", node.clients());
+            assert_eq!(
+                node.clients().len(),
+                1,
+                "one connection to each node: {:?}",
+                node.clients()
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Masters that are gone, and are replaced or not.
+//! Failovers of cluster masters, and masters that are not replaced.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,117 +7,126 @@ use serde_json::{Value, json};
 use tests::{Cluster, ClusterSetup, SECOND, Samples, Signal, Stopwatch, eventually};
 
 use super::{
-    DOUBTFUL, NO_PRIMARY, OK, REPLACED, SHARDS, UNCOVERED, WITHOUT_REPLICA, check_changed,
-    check_only_shard, check_shards, events_of_shard, findings, of_shard, role_changed,
-    roles_changed, settled, until_known, until_primary,
+    CLUSTER_OK, DOUBTFUL_NODES, FAILOVER_EVENTS, NO_PRIMARY, SHARDS, UNCOVERED_SLOTS,
+    WITHOUT_REPLICA, check_only_shard, check_primary_change, check_shards, findings, role_change,
+    role_changes, shard_events, shard_value, start_settled, until_discovered, until_primary,
 };
-use crate::watch::{
-    LIMIT, LOST, Lasting, Observer, PRIMARY, SOON, SPLIT_BRAIN, Watch, check_names,
+use crate::monitor::{
+    FindingRecorder, LIMIT, Monitor, PRIMARY_INFO, PageRecorder, SOON, SPLIT_BRAIN,
+    UNREPLICATED_WRITES, check_names,
 };
 
-/// For how long the cluster worked or not.
-fn working(watch: &Watch) -> Lasting<String> {
-    Lasting::of(&watch.daemon, "/metrics", |text| {
-        let value = Samples::parse(text).get(OK, &[]);
+/// Starts to record the value of `redis_cluster_ok`, or that it is absent.
+fn record_cluster_ok(monitor: &Monitor) -> PageRecorder<String> {
+    PageRecorder::read_page(&monitor.daemon, "/metrics", |text| {
+        let value = Samples::parse(text).get(CLUSTER_OK, &[]);
         vec![value.map_or_else(|| "absent".to_owned(), |value| value.to_string())]
     })
 }
 
-/// Nothing was found above info but these kinds, and of these only about the shard or nobody's.
+/// Checks that all critical findings and warnings so far are of these kinds.
 #[track_caller]
-fn check_bothered(observer: &Observer, allowed: &[&str]) {
-    for ((severity, kind, node), lasted) in observer.above_info() {
+fn check_kinds_above_info(recorder: &FindingRecorder, allowed: &[&str]) {
+    for ((severity, kind, node), lasted) in recorder.above_info() {
         assert!(allowed.contains(&kind.as_str()), "{severity} {kind} of {node:?} for {lasted:?}");
     }
 }
 
 #[test]
-fn a_killed_master_is_replaced_and_returns_as_a_replica() {
-    killed("redis-7.0.15");
+fn killed_cluster_master_returns_as_a_replica() {
+    check_killed_master("redis-7.0.15");
 }
 
 #[test]
-fn a_killed_master_of_valkey_is_replaced_and_returns_as_a_replica() {
-    killed("valkey-9.1.2");
+fn killed_cluster_master_returns_as_a_replica_on_valkey() {
+    check_killed_master("valkey-9.1.2");
 }
 
-fn killed(version: &'static str) {
+fn check_killed_master(version: &'static str) {
     let mut cluster = Cluster::start(&ClusterSetup { version, ..ClusterSetup::default() });
     cluster.write("key", 300);
-    // Sooner than the cluster replaces it.
-    let watch = settled(&cluster, &[0, 1, 2], "down_after = '2s'");
-    let (observer, gauge) = (Observer::start(&watch.daemon), working(&watch));
+    // The daemon reports the master down before the cluster replaces it.
+    let monitor = start_settled(&cluster, &[0, 1, 2], "down_after = '2s'");
+    let (recorder, cluster_ok) =
+        (FindingRecorder::start(&monitor.daemon), record_cluster_ok(&monitor));
 
     cluster.nodes[0].kill();
     let killed = Stopwatch::start();
-    watch.daemon.until(SOON, "redis_up", &[("node", &cluster.nodes[0].address())], 0.0);
-    assert_eq!(watch.daemon.until_event(SOON, "primary_lost")["why"], "primary_down");
+    monitor.daemon.until(SOON, "redis_up", &[("node", &cluster.nodes[0].address())], 0.0);
+    assert_eq!(monitor.daemon.until_event(SOON, "primary_lost")["why"], "primary_down");
     let after = cluster.until_failed_over(LIMIT, 0, 0);
     assert_eq!(after, 3);
     let promoted = killed.elapsed();
-    until_primary(&watch, "cache", "0", &cluster.nodes[3]);
+    until_primary(&monitor, "cache", "0", &cluster.nodes[3]);
     let shown = killed.elapsed();
     println!("{version}: promoted {promoted:?} after the kill, on /metrics after {shown:?}");
     assert!(shown < promoted + SECOND * 3, "the interval is 1 s");
-    watch.daemon.until(SOON, OK, &[], 1.0);
-    watch.daemon.until(SOON, UNCOVERED, &[], 0.0);
-    // The dead one is listed as failed master still, and is no master of the shard.
-    watch.daemon.let_pass(3);
-    check_shards(&watch.daemon.samples(), "cache");
+    monitor.daemon.until(SOON, CLUSTER_OK, &[], 1.0);
+    monitor.daemon.until(SOON, UNCOVERED_SLOTS, &[], 0.0);
+    // The cluster still lists the dead node as a failed master, but it is no master of the shard.
+    monitor.daemon.until_rounds(3);
+    check_shards(&monitor.daemon.samples(), "cache");
     assert_eq!(
-        (of_shard(&watch, "redis_deployment_masters", "0"), of_shard(&watch, NO_PRIMARY, "0")),
+        (
+            shard_value(&monitor, "redis_deployment_masters", "0"),
+            shard_value(&monitor, NO_PRIMARY, "0")
+        ),
         (Some(1.0), Some(0.0))
     );
-    let found = findings(&watch, WITHOUT_REPLICA);
+    let without_replica = findings(&monitor, WITHOUT_REPLICA);
     assert_eq!(
-        found.iter().map(|finding| (&finding["severity"], &finding["shard"])).collect::<Vec<_>>(),
+        without_replica
+            .iter()
+            .map(|finding| (&finding["severity"], &finding["shard"]))
+            .collect::<Vec<_>>(),
         [(&json!("warning"), &json!("0"))]
     );
 
     cluster.nodes[0].restart();
-    cluster.until_works();
-    watch.daemon.until(
+    cluster.until_healthy();
+    monitor.daemon.until(
         SOON,
         "redis_role",
         &[("node", &cluster.nodes[0].address()), ("role", "replica")],
         1.0,
     );
-    watch.until_quiet();
-    watch.daemon.let_pass(12);
-    until_known(&watch, &cluster, "cache");
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(12);
+    until_discovered(&monitor, &cluster, "cache");
     let (old, new) = (&cluster.nodes[0], &cluster.nodes[3]);
-    assert_eq!(events_of_shard(&watch, "0"), REPLACED, "{:?}", watch.daemon.events());
-    check_only_shard(&watch, "0");
-    check_changed(&watch, "0", old, new);
-    // Between its start and the first word of the others it may still hold itself for a master.
+    assert_eq!(shard_events(&monitor, "0"), FAILOVER_EVENTS, "{:?}", monitor.daemon.events());
+    check_only_shard(&monitor, "0");
+    check_primary_change(&monitor, "0", old, new);
+    // Until it receives the first message of another node, the restarted node considers itself a
+    // master.
     assert_eq!(
-        roles_changed(&watch),
-        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+        role_changes(&monitor),
+        [role_change(new, "replica", "master"), role_change(old, "master", "replica")]
     );
     assert_eq!(
-        watch.plain_events_of(old),
+        monitor.node_events_without_moves(old),
         ["node_unreachable", "node_back", "restarted", "role_changed"]
     );
-    assert_eq!(watch.plain_events_of(new), ["role_changed"]);
+    assert_eq!(monitor.node_events_without_moves(new), ["role_changed"]);
     for node in [1, 2, 4, 5] {
         assert_eq!(
-            watch.events_of(&cluster.nodes[node]),
+            monitor.node_events(&cluster.nodes[node]),
             Vec::<String>::new(),
-            "nothing happened to {node}"
+            "no events about node {node}"
         );
     }
-    assert_eq!((of_shard(&watch, LOST, "0"), cluster.keys()), (Some(0.0), 300));
-    check_shards(&watch.daemon.samples(), "cache");
+    assert_eq!((shard_value(&monitor, UNREPLICATED_WRITES, "0"), cluster.keys()), (Some(0.0), 300));
+    check_shards(&monitor.daemon.samples(), "cache");
 
     println!(
         "{version}: ok {:?}, not ok {:?}, absent {:?}; {:?}",
-        gauge.lasted("1"),
-        gauge.lasted("0"),
-        gauge.lasted("absent"),
-        observer.seen()
+        cluster_ok.duration("1"),
+        cluster_ok.duration("0"),
+        cluster_ok.duration("absent"),
+        recorder.durations()
     );
-    assert_eq!(gauge.lasted("absent"), Duration::ZERO, "two masters answered all the time");
-    assert!(gauge.lasted("0") < SECOND * 6, "{:?}", gauge.lasted("0"));
+    assert_eq!(cluster_ok.duration("absent"), Duration::ZERO, "two masters were always up");
+    assert!(cluster_ok.duration("0") < SECOND * 6, "{:?}", cluster_ok.duration("0"));
     let shown = [
         "RedisDown",
         "RedisNoPrimary",
@@ -126,39 +135,45 @@ fn killed(version: &'static str) {
         "RedisWritesBlocked",
         WITHOUT_REPLICA,
     ];
-    check_bothered(
-        &observer,
+    check_kinds_above_info(
+        &recorder,
         &[&shown[..], &["RedisReplicaLinkDown", "RedisReplicaOrphaned"]].concat(),
     );
 }
 
 #[test]
-fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
+fn planned_cluster_failover_reports_exact_events() {
     let cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let watch = settled(&cluster, &[0], "");
-    let (observer, gauge) = (Observer::start(&watch.daemon), working(&watch));
+    let monitor = start_settled(&cluster, &[0], "");
+    let (recorder, cluster_ok) =
+        (FindingRecorder::start(&monitor.daemon), record_cluster_ok(&monitor));
     let (old, new) = (&cluster.nodes[1], &cluster.nodes[4]);
 
     cluster.failover(4);
     assert_eq!(cluster.until_failed_over(LIMIT, 1, 5461), 4);
-    until_primary(&watch, "cache", "5461", new);
-    cluster.until_works();
-    watch.daemon.until_event(SOON * 2, "primary_changed");
-    watch.until_quiet();
-    // Command counters are read every 10 s.
-    watch.daemon.let_pass(12);
-    until_known(&watch, &cluster, "cache");
-    assert_eq!(events_of_shard(&watch, "5461"), ["primary_changed"], "{:?}", watch.daemon.events());
-    check_only_shard(&watch, "5461");
-    check_changed(&watch, "5461", old, new);
-    let mut roles = roles_changed(&watch);
+    until_primary(&monitor, "cache", "5461", new);
+    cluster.until_healthy();
+    monitor.daemon.until_event(SOON * 2, "primary_changed");
+    monitor.until_no_findings();
+    // INFO commandstats is sent every 10 s.
+    monitor.daemon.until_rounds(12);
+    until_discovered(&monitor, &cluster, "cache");
+    assert_eq!(
+        shard_events(&monitor, "5461"),
+        ["primary_changed"],
+        "{:?}",
+        monitor.daemon.events()
+    );
+    check_only_shard(&monitor, "5461");
+    check_primary_change(&monitor, "5461", old, new);
+    let mut roles = role_changes(&monitor);
     roles.sort_by_key(|role| role[1] == "master");
     assert_eq!(
         roles,
-        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+        [role_change(new, "replica", "master"), role_change(old, "master", "replica")]
     );
-    let reconfigured: Vec<_> = watch
+    let reconfigured: Vec<_> = monitor
         .events("reconfigured")
         .iter()
         .map(|event| json!([event["node"], event["command"]]))
@@ -166,95 +181,105 @@ fn a_planned_failover_is_told_exactly_and_bothers_nobody() {
     assert_eq!(reconfigured, [json!([new.address(), "cluster_failover"])]);
     let synced = new.section("stats")["sync_full"].parse::<usize>().expect("a number");
     assert_eq!(
-        watch.events("full_resync").len(),
+        monitor.events("full_resync").len(),
         synced,
-        "full synchronisations that the new primary served"
+        "full resyncs that the new primary served"
     );
     for node in [old, new] {
-        assert_eq!(watch.plain_events_of(node), ["role_changed"]);
-        let events = watch.events_of(node);
+        assert_eq!(monitor.node_events_without_moves(node), ["role_changed"]);
+        let events = monitor.node_events(node);
         let count = |kind: &str| events.iter().filter(|event| *event == kind).count();
         assert_eq!(count("link_dropped"), count("link_restored"), "{events:?}");
     }
     for node in [0, 2, 3, 5] {
         assert_eq!(
-            watch.events_of(&cluster.nodes[node]),
+            monitor.node_events(&cluster.nodes[node]),
             Vec::<String>::new(),
-            "nothing happened to {node}"
+            "no events about node {node}"
         );
     }
-    check_shards(&watch.daemon.samples(), "cache");
-    assert_eq!((of_shard(&watch, LOST, "5461"), cluster.keys()), (Some(0.0), 300));
+    check_shards(&monitor.daemon.samples(), "cache");
     assert_eq!(
-        (gauge.lasted("0"), gauge.lasted("absent")),
-        (Duration::ZERO, Duration::ZERO),
-        "it worked all the time"
+        (shard_value(&monitor, UNREPLICATED_WRITES, "5461"), cluster.keys()),
+        (Some(0.0), 300)
     );
-    println!("{:?}", observer.seen());
-    // A replica is without its master while the two change places.
-    for ((severity, kind, node), lasted) in observer.above_info() {
-        let moves = kind == "RedisReplicaLinkDown" && node == old.address() && lasted < SECOND * 3;
-        assert!(moves, "{severity} {kind} of {node:?} for {lasted:?}");
+    assert_eq!(
+        (cluster_ok.duration("0"), cluster_ok.duration("absent")),
+        (Duration::ZERO, Duration::ZERO),
+        "the cluster was always ok"
+    );
+    println!("{:?}", recorder.durations());
+    // The old master has no link while it becomes a replica.
+    for ((severity, kind, node), lasted) in recorder.above_info() {
+        let is_switching =
+            kind == "RedisReplicaLinkDown" && node == old.address() && lasted < SECOND * 3;
+        assert!(is_switching, "{severity} {kind} of {node:?} for {lasted:?}");
     }
 
-    // And back: what was replica before is nothing else.
+    // A second failover back to the old master.
     cluster.failover(1);
     assert_eq!(cluster.until_failed_over(LIMIT, 4, 5461), 1);
-    until_primary(&watch, "cache", "5461", old);
-    cluster.until_works();
-    watch.daemon.until(
+    until_primary(&monitor, "cache", "5461", old);
+    cluster.until_healthy();
+    monitor.daemon.until(
         SOON * 2,
         "redis_deployment_primary_changes_total",
         &[("shard", "5461"), ("cause", "cluster")],
         2.0,
     );
-    watch.until_quiet();
-    assert_eq!(events_of_shard(&watch, "5461"), ["primary_changed", "primary_changed"]);
-    check_shards(&watch.daemon.samples(), "cache");
+    monitor.until_no_findings();
+    assert_eq!(shard_events(&monitor, "5461"), ["primary_changed", "primary_changed"]);
+    check_shards(&monitor.daemon.samples(), "cache");
 }
 
 #[test]
-fn a_frozen_master_is_replaced_and_becomes_a_replica_when_it_wakes_up() {
+fn frozen_cluster_master_is_replaced_and_becomes_a_replica() {
     let cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let watch = settled(&cluster, &[0], "down_after = '2s'");
-    let observer = Observer::start(&watch.daemon);
+    let monitor = start_settled(&cluster, &[0], "down_after = '2s'");
+    let recorder = FindingRecorder::start(&monitor.daemon);
     let (old, new) = (&cluster.nodes[2], &cluster.nodes[5]);
     old.signal(Signal::Stop);
-    watch.daemon.until(
+    monitor.daemon.until(
         SOON,
         "redis_down_reason",
         &[("node", &old.address()), ("reason", "timeout")],
         1.0,
     );
     assert_eq!(cluster.until_failed_over(LIMIT, 2, 10_923), 5);
-    until_primary(&watch, "cache", "10923", new);
-    watch.daemon.until(SOON, OK, &[], 1.0);
-    watch.daemon.let_pass(3);
-    assert_eq!(of_shard(&watch, SPLIT_BRAIN, "10923"), Some(0.0));
+    until_primary(&monitor, "cache", "10923", new);
+    monitor.daemon.until(SOON, CLUSTER_OK, &[], 1.0);
+    monitor.daemon.until_rounds(3);
+    assert_eq!(shard_value(&monitor, SPLIT_BRAIN, "10923"), Some(0.0));
 
     old.signal(Signal::Cont);
-    watch.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
-    cluster.until_works();
-    watch.until_quiet();
-    watch.daemon.let_pass(3);
-    assert_eq!(events_of_shard(&watch, "10923"), REPLACED, "{:?}", watch.daemon.events());
-    check_only_shard(&watch, "10923");
-    check_changed(&watch, "10923", old, new);
+    monitor.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
+    cluster.until_healthy();
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(3);
+    assert_eq!(shard_events(&monitor, "10923"), FAILOVER_EVENTS, "{:?}", monitor.daemon.events());
+    check_only_shard(&monitor, "10923");
+    check_primary_change(&monitor, "10923", old, new);
     assert_eq!(
-        roles_changed(&watch),
-        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+        role_changes(&monitor),
+        [role_change(new, "replica", "master"), role_change(old, "master", "replica")]
     );
-    assert_eq!(watch.plain_events_of(old), ["node_unreachable", "node_back", "role_changed"]);
-    assert_eq!(watch.plain_events_of(new), ["role_changed"]);
+    assert_eq!(
+        monitor.node_events_without_moves(old),
+        ["node_unreachable", "node_back", "role_changed"]
+    );
+    assert_eq!(monitor.node_events_without_moves(new), ["role_changed"]);
     for node in [0, 1, 3, 4] {
         assert_eq!(
-            watch.events_of(&cluster.nodes[node]),
+            monitor.node_events(&cluster.nodes[node]),
             Vec::<String>::new(),
-            "nothing happened to {node}"
+            "no events about node {node}"
         );
     }
-    assert_eq!((of_shard(&watch, LOST, "10923"), cluster.keys()), (Some(0.0), 300));
+    assert_eq!(
+        (shard_value(&monitor, UNREPLICATED_WRITES, "10923"), cluster.keys()),
+        (Some(0.0), 300)
+    );
     let shown = [
         "RedisDown",
         "RedisNoPrimary",
@@ -263,90 +288,90 @@ fn a_frozen_master_is_replaced_and_becomes_a_replica_when_it_wakes_up() {
         "RedisWritesBlocked",
         WITHOUT_REPLICA,
     ];
-    check_bothered(
-        &observer,
+    check_kinds_above_info(
+        &recorder,
         &[&shown[..], &["RedisReplicaLinkDown", "RedisReplicaOrphaned"]].concat(),
     );
 }
 
 #[test]
-fn a_master_that_is_frozen_for_less_than_down_after_is_replaced_without_being_lost() {
+fn failover_within_down_after_reports_no_primary_lost() {
     let cluster = Cluster::start(&ClusterSetup::default());
-    let watch = settled(&cluster, &[0], "down_after = '30s'");
+    let monitor = start_settled(&cluster, &[0], "down_after = '30s'");
     let (old, new) = (&cluster.nodes[0], &cluster.nodes[3]);
     old.signal(Signal::Stop);
     assert_eq!(cluster.until_failed_over(LIMIT, 0, 0), 3);
-    until_primary(&watch, "cache", "0", new);
+    until_primary(&monitor, "cache", "0", new);
     old.signal(Signal::Cont);
-    cluster.until_works();
-    watch.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
-    watch.daemon.until_event(SOON * 2, "primary_changed");
-    watch.until_quiet();
-    assert_eq!(events_of_shard(&watch, "0"), ["primary_changed"], "{:?}", watch.daemon.events());
-    check_changed(&watch, "0", old, new);
+    cluster.until_healthy();
+    monitor.daemon.until(SOON, "redis_role", &[("node", &old.address()), ("role", "replica")], 1.0);
+    monitor.daemon.until_event(SOON * 2, "primary_changed");
+    monitor.until_no_findings();
+    assert_eq!(shard_events(&monitor, "0"), ["primary_changed"], "{:?}", monitor.daemon.events());
+    check_primary_change(&monitor, "0", old, new);
     assert_eq!(
-        roles_changed(&watch),
-        [role_changed(new, "replica", "master"), role_changed(old, "master", "replica")]
+        role_changes(&monitor),
+        [role_change(new, "replica", "master"), role_change(old, "master", "replica")]
     );
-    assert_eq!(watch.events("node_unreachable"), Vec::<Value>::new());
+    assert_eq!(monitor.events("node_unreachable"), Vec::<Value>::new());
 }
 
 #[test]
-fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
+fn only_a_shard_with_all_nodes_down_has_no_primary() {
     let mut cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let watch = settled(&cluster, &[0], "");
-    // The replica first: it must not be promoted.
+    let monitor = start_settled(&cluster, &[0], "");
+    // The replica is killed first so that it is not promoted.
     for node in [4, 1] {
         cluster.nodes[node].kill();
     }
-    let found = watch.until_finding(SOON, "RedisClusterDown", "critical");
-    let evidence = &found["evidence"];
-    watch.daemon.until(SOON, OK, &[], 0.0);
+    let finding = monitor.until_finding(SOON, "RedisClusterDown", "critical");
+    let evidence = &finding["evidence"];
+    monitor.daemon.until(SOON, CLUSTER_OK, &[], 0.0);
     assert_eq!(
-        (&evidence["why"], found["shard"].is_null(), found["node"].is_null()),
+        (&evidence["why"], finding["shard"].is_null(), finding["node"].is_null()),
         (&json!("majority"), true, true),
-        "{found}"
+        "{finding}"
     );
-    assert_eq!(evidence["masters"].as_f64(), Some(2.0), "{found}");
-    eventually(SOON, "nobody holds it to work", || {
-        let found = watch.daemon.finding("RedisClusterDown")?;
-        (found["evidence"]["ok"].as_f64() == Some(0.0)
-            && found["evidence"]["nodes"].as_array()?.len() == 4)
+    assert_eq!(evidence["masters"].as_f64(), Some(2.0), "{finding}");
+    eventually(SOON, "all four nodes report that the cluster is down", || {
+        let finding = monitor.daemon.finding("RedisClusterDown")?;
+        (finding["evidence"]["ok"].as_f64() == Some(0.0)
+            && finding["evidence"]["nodes"].as_array()?.len() == 4)
             .then_some(())
     });
     let alive = [0, 2, 3, 5].map(|node| cluster.nodes[node].address());
     check_names(
-        &watch.daemon.finding("RedisClusterDown").expect("a finding")["evidence"]["nodes"],
+        &monitor.daemon.finding("RedisClusterDown").expect("a finding")["evidence"]["nodes"],
         &alive,
     );
-    watch.daemon.until(SOON, DOUBTFUL, &[], 4.0);
-    watch.daemon.until(SOON, UNCOVERED, &[], SHARDS[1].2);
+    monitor.daemon.until(SOON, DOUBTFUL_NODES, &[], 4.0);
+    monitor.daemon.until(SOON, UNCOVERED_SLOTS, &[], SHARDS[1].2);
     assert_eq!(cluster.info(0)["cluster_slots_fail"], "5462");
-    let found = watch.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
-    assert_eq!(found["evidence"]["slots"].as_f64(), Some(SHARDS[1].2), "{found}");
-    let lost = watch.daemon.until_event(SOON, "primary_lost");
+    let finding = monitor.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
+    assert_eq!(finding["evidence"]["slots"].as_f64(), Some(SHARDS[1].2), "{finding}");
+    let lost = monitor.daemon.until_event(SOON, "primary_lost");
     assert_eq!((&lost["shard"], &lost["why"]), (&json!("5461"), &json!("all_down")));
-    let found = watch.until_finding(SOON, "RedisNoPrimary", "critical");
+    let finding = monitor.until_finding(SOON, "RedisNoPrimary", "critical");
     assert_eq!(
-        (&found["shard"], &found["evidence"]["last_primary"]),
+        (&finding["shard"], &finding["evidence"]["last_primary"]),
         (&json!("5461"), &json!(cluster.nodes[1].address())),
-        "{found}"
+        "{finding}"
     );
-    watch.daemon.let_pass(3);
-    assert_eq!(findings(&watch, "RedisNoPrimary").len(), 1);
-    let samples = watch.daemon.samples();
+    monitor.daemon.until_rounds(3);
+    assert_eq!(findings(&monitor, "RedisNoPrimary").len(), 1);
+    let samples = monitor.daemon.samples();
     check_shards(&samples, "cache");
     for (shard, ..) in SHARDS {
         let down = shard == "5461";
         let value = |series: &str| samples.get(series, &[("shard", shard)]);
         assert_eq!(value(NO_PRIMARY), Some(f64::from(u8::from(down))), "{shard}");
         assert_eq!(value("redis_deployment_masters"), Some(f64::from(u8::from(!down))), "{shard}");
-        assert_eq!(samples.count(PRIMARY, &[("shard", shard)]), usize::from(!down), "{shard}");
-        // Without full coverage nobody takes a write.
+        assert_eq!(samples.count(PRIMARY_INFO, &[("shard", shard)]), usize::from(!down), "{shard}");
+        // Without full coverage no shard accepts writes.
         assert_eq!(value("redis_deployment_writable"), (!down).then_some(0.0), "{shard}");
     }
-    let kinds: BTreeSet<_> = watch.daemon.findings().into_iter().map(|(kind, _)| kind).collect();
+    let kinds: BTreeSet<_> = monitor.daemon.findings().into_iter().map(|(kind, _)| kind).collect();
     println!("{kinds:?}");
     for kind in [
         "RedisSplitBrain",
@@ -361,97 +386,107 @@ fn a_shard_without_any_node_is_down_and_nobody_else_is_without_a_primary() {
     for node in [1, 4] {
         cluster.nodes[node].restart();
     }
-    cluster.until_works();
-    until_known(&watch, &cluster, "cache");
-    watch.until_quiet();
-    watch.daemon.let_pass(3);
+    cluster.until_healthy();
+    until_discovered(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(3);
     assert_eq!(
-        events_of_shard(&watch, "5461"),
+        shard_events(&monitor, "5461"),
         ["primary_lost", "primary_regained"],
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
-    check_only_shard(&watch, "5461");
+    check_only_shard(&monitor, "5461");
     for node in [1, 4] {
         assert_eq!(
-            watch.plain_events_of(&cluster.nodes[node]),
+            monitor.node_events_without_moves(&cluster.nodes[node]),
             ["node_unreachable", "node_back", "restarted"],
             "{node}"
         );
     }
     for node in [0, 2, 3, 5] {
         assert_eq!(
-            watch.events_of(&cluster.nodes[node]),
+            monitor.node_events(&cluster.nodes[node]),
             Vec::<String>::new(),
-            "nothing happened to {node}"
+            "no events about node {node}"
         );
     }
     assert_eq!(cluster.keys(), 300);
 }
 
 #[test]
-fn a_replica_that_stays_behind_its_failed_master_leaves_the_shard_without_a_primary() {
+fn shard_whose_replica_cannot_take_over_has_no_primary() {
     let mut cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 300);
-    let watch = settled(&cluster, &[1], "");
-    // It is there, and must not take over: as one whose data is too old for the cluster.
-    let behind = cluster.replicas_of(0)[0];
-    cluster.nodes[behind].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "yes"]);
+    let monitor = start_settled(&cluster, &[1], "");
+    // The replica is up but must not take over, like a replica whose data is too old.
+    let passive_replica = cluster.replicas_of(0)[0];
+    cluster.nodes[passive_replica].execute(&[
+        "CONFIG",
+        "SET",
+        "cluster-replica-no-failover",
+        "yes",
+    ]);
     cluster.nodes[0].kill();
-    let found = watch.until_finding(SOON, "RedisNoPrimary", "critical");
+    let finding = monitor.until_finding(SOON, "RedisNoPrimary", "critical");
     assert_eq!(
-        (&found["shard"], &found["evidence"]["last_primary"]),
+        (&finding["shard"], &finding["evidence"]["last_primary"]),
         (&json!("0"), &json!(cluster.nodes[0].address())),
-        "{found}"
+        "{finding}"
     );
-    watch.until_finding(SOON, "RedisClusterDown", "critical");
-    watch.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
-    let node = cluster.nodes[behind].address();
-    watch.daemon.until(
+    monitor.until_finding(SOON, "RedisClusterDown", "critical");
+    monitor.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
+    let node = cluster.nodes[passive_replica].address();
+    monitor.daemon.until(
         SOON,
         "redis_replica_orphaned",
         &[("node", &node), ("why", "dead_node")],
         1.0,
     );
-    watch.daemon.until(SOON, "redis_link_state", &[("node", &node), ("state", "lost")], 1.0);
-    assert_eq!(findings(&watch, "RedisNoPrimary").len(), 1, "of no other shard");
-    assert_eq!(watch.daemon.finding("RedisSplitBrain"), None);
-    assert_eq!(watch.daemon.count("primary_changed"), 0);
+    monitor.daemon.until(SOON, "redis_link_state", &[("node", &node), ("state", "lost")], 1.0);
+    assert_eq!(findings(&monitor, "RedisNoPrimary").len(), 1, "no finding about another shard");
+    assert_eq!(monitor.daemon.finding("RedisSplitBrain"), None);
+    assert_eq!(monitor.daemon.count("primary_changed"), 0);
 
-    cluster.nodes[behind].ask(&["CONFIG", "SET", "cluster-replica-no-failover", "no"]);
-    until_primary(&watch, "cache", "0", &cluster.nodes[behind]);
+    cluster.nodes[passive_replica].execute(&["CONFIG", "SET", "cluster-replica-no-failover", "no"]);
+    until_primary(&monitor, "cache", "0", &cluster.nodes[passive_replica]);
     cluster.nodes[0].restart();
-    cluster.until_works();
-    until_known(&watch, &cluster, "cache");
-    watch.until_quiet();
-    check_only_shard(&watch, "0");
-    check_changed(&watch, "0", &cluster.nodes[0], &cluster.nodes[behind]);
+    cluster.until_healthy();
+    until_discovered(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
+    check_only_shard(&monitor, "0");
+    check_primary_change(&monitor, "0", &cluster.nodes[0], &cluster.nodes[passive_replica]);
     assert_eq!(cluster.keys(), 300);
 }
 
 #[test]
-fn a_replica_that_sleeps_through_a_failover_follows_when_it_wakes_up() {
+fn replica_frozen_during_failover_follows_the_new_master() {
     let mut cluster = Cluster::start(&ClusterSetup::default());
-    let awake = cluster.replicas_of(0)[0];
-    let sleeper = cluster.add_replica(0);
-    let watch = settled(&cluster, &[1], "");
-    cluster.nodes[sleeper].signal(Signal::Stop);
-    watch.daemon.until(SOON, "redis_up", &[("node", &cluster.nodes[sleeper].address())], 0.0);
+    let promoted_replica = cluster.replicas_of(0)[0];
+    let frozen_replica = cluster.add_replica(0);
+    let monitor = start_settled(&cluster, &[1], "");
+    cluster.nodes[frozen_replica].signal(Signal::Stop);
+    monitor.daemon.until(
+        SOON,
+        "redis_up",
+        &[("node", &cluster.nodes[frozen_replica].address())],
+        0.0,
+    );
     cluster.nodes[0].kill();
-    until_primary(&watch, "cache", "0", &cluster.nodes[awake]);
-    cluster.nodes[sleeper].signal(Signal::Cont);
-    watch.daemon.until(
+    until_primary(&monitor, "cache", "0", &cluster.nodes[promoted_replica]);
+    cluster.nodes[frozen_replica].signal(Signal::Cont);
+    monitor.daemon.until(
         LIMIT,
         "redis_link_state",
-        &[("node", &cluster.nodes[sleeper].address()), ("state", "up")],
+        &[("node", &cluster.nodes[frozen_replica].address()), ("state", "up")],
         1.0,
     );
     cluster.nodes[0].restart();
-    cluster.until_works();
-    until_known(&watch, &cluster, "cache");
-    watch.until_quiet();
-    check_only_shard(&watch, "0");
-    check_changed(&watch, "0", &cluster.nodes[0], &cluster.nodes[awake]);
-    let of_sleeper = watch.plain_events_of(&cluster.nodes[sleeper]);
-    assert_eq!(of_sleeper, ["node_unreachable", "node_back"], "it never was a master");
+    cluster.until_healthy();
+    until_discovered(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
+    check_only_shard(&monitor, "0");
+    check_primary_change(&monitor, "0", &cluster.nodes[0], &cluster.nodes[promoted_replica]);
+    let events = monitor.node_events_without_moves(&cluster.nodes[frozen_replica]);
+    assert_eq!(events, ["node_unreachable", "node_back"], "the frozen replica was never a master");
 }

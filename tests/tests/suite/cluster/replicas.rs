@@ -1,4 +1,4 @@
-//! Shards with too few replicas, and with none ever.
+//! Shards that lost their replicas, and shards that never had any.
 
 use std::collections::BTreeMap;
 
@@ -6,66 +6,71 @@ use serde_json::{Value, json};
 use tests::{Cluster, ClusterSetup};
 
 use super::{
-    DOUBTFUL, OK, SHARDS, UNCOVERED, WITHOUT_REPLICA, check_only_shard, findings, of_shard, settled,
+    CLUSTER_OK, DOUBTFUL_NODES, SHARDS, UNCOVERED_SLOTS, WITHOUT_REPLICA, check_only_shard,
+    findings, shard_value, start_settled,
 };
-use crate::watch::{LIMIT, Observer, SOON};
+use crate::monitor::{FindingRecorder, LIMIT, SOON};
 
 #[test]
-fn a_shard_that_lost_its_only_replica_is_found_and_no_other() {
+fn only_the_shard_that_lost_its_replica_has_a_finding() {
     let mut cluster = Cluster::start(&ClusterSetup::default());
-    let watch = settled(&cluster, &[0], "");
+    let monitor = start_settled(&cluster, &[0], "");
     cluster.nodes[4].kill();
-    let found = watch.until_finding(SOON, WITHOUT_REPLICA, "warning");
-    assert_eq!((&found["shard"], found["node"].is_null()), (&json!("5461"), true), "{found}");
+    let finding = monitor.until_finding(SOON, WITHOUT_REPLICA, "warning");
+    assert_eq!((&finding["shard"], finding["node"].is_null()), (&json!("5461"), true), "{finding}");
     assert_eq!(
-        (found["evidence"]["replicas"].as_f64(), found["evidence"]["expected"].as_f64()),
+        (finding["evidence"]["replicas"].as_f64(), finding["evidence"]["expected"].as_f64()),
         (Some(0.0), Some(1.0)),
-        "{found}"
+        "{finding}"
     );
-    watch.daemon.let_pass(5);
-    assert_eq!(findings(&watch, WITHOUT_REPLICA).len(), 1, "that of one shard only");
-    watch.daemon.until_only(LIMIT, &["RedisDown", WITHOUT_REPLICA]);
-    let down = watch.until_finding(SOON, "RedisDown", "warning");
+    monitor.daemon.until_rounds(5);
+    assert_eq!(findings(&monitor, WITHOUT_REPLICA).len(), 1, "a finding about one shard only");
+    monitor.daemon.until_exact_findings(LIMIT, &["RedisDown", WITHOUT_REPLICA]);
+    let down = monitor.until_finding(SOON, "RedisDown", "warning");
     assert_eq!(down["node"], cluster.nodes[4].address(), "{down}");
     assert_eq!(
         (
-            of_shard(&watch, "redis_deployment_replicas", "5461"),
-            of_shard(&watch, "redis_deployment_replicas", "0")
+            shard_value(&monitor, "redis_deployment_replicas", "5461"),
+            shard_value(&monitor, "redis_deployment_replicas", "0")
         ),
         (Some(0.0), Some(1.0))
     );
     assert_eq!(
-        (watch.daemon.value(OK), watch.daemon.value(UNCOVERED), watch.daemon.value(DOUBTFUL)),
+        (
+            monitor.daemon.value(CLUSTER_OK),
+            monitor.daemon.value(UNCOVERED_SLOTS),
+            monitor.daemon.value(DOUBTFUL_NODES)
+        ),
         (Some(1.0), Some(0.0), Some(0.0))
     );
 
     cluster.nodes[4].restart();
-    cluster.until_works();
-    watch.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "5461")], 1.0);
-    watch.until_quiet();
-    watch.daemon.let_pass(3);
-    check_only_shard(&watch, "none");
+    cluster.until_healthy();
+    monitor.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "5461")], 1.0);
+    monitor.until_no_findings();
+    monitor.daemon.until_rounds(3);
+    check_only_shard(&monitor, "none");
     assert_eq!(
-        watch.plain_events_of(&cluster.nodes[4]),
+        monitor.node_events_without_moves(&cluster.nodes[4]),
         ["node_unreachable", "node_back", "restarted"]
     );
 }
 
 #[test]
-fn a_cluster_that_never_had_replicas_is_silent() {
+fn cluster_without_replicas_has_no_findings() {
     let cluster = Cluster::start(&ClusterSetup { replicas: 0, ..ClusterSetup::default() });
-    let watch = settled(&cluster, &[0], "");
-    let observer = Observer::start(&watch.daemon);
-    watch.daemon.let_pass(20);
-    assert_eq!(observer.seen(), BTreeMap::new());
+    let monitor = start_settled(&cluster, &[0], "");
+    let recorder = FindingRecorder::start(&monitor.daemon);
+    monitor.daemon.until_rounds(20);
+    assert_eq!(recorder.durations(), BTreeMap::new());
     for (shard, ..) in SHARDS {
         assert_eq!(
             (
-                of_shard(&watch, "redis_deployment_replicas", shard),
-                of_shard(&watch, "redis_deployment_writable", shard)
+                shard_value(&monitor, "redis_deployment_replicas", shard),
+                shard_value(&monitor, "redis_deployment_writable", shard)
             ),
             (Some(0.0), Some(1.0))
         );
     }
-    assert_eq!(watch.daemon.events(), Vec::<Value>::new());
+    assert_eq!(monitor.daemon.events(), Vec::<Value>::new());
 }

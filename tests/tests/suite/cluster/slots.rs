@@ -1,4 +1,4 @@
-//! Slots that move, that two claim, and that nobody serves.
+//! Slot migrations, slots that two nodes claim, and slots that no node serves.
 
 use std::collections::BTreeMap;
 
@@ -6,128 +6,138 @@ use serde_json::Value;
 use tests::{Cluster, ClusterSetup, Server, eventually};
 
 use super::{
-    CONFLICTING, DOUBTFUL, MIGRATING, OK, SHARDS, UNCOVERED, check_shards, events_of_shard,
-    of_shard, settled, until_known,
+    CLUSTER_OK, CONFLICTING_SLOTS, DOUBTFUL_NODES, MIGRATING_SLOTS, SHARDS, UNCOVERED_SLOTS,
+    check_shards, shard_events, shard_value, start_settled, until_discovered,
 };
-use crate::watch::{LIMIT, Observer, PRIMARY, SOON, check_names};
+use crate::monitor::{FindingRecorder, LIMIT, PRIMARY_INFO, SOON, check_names};
 
 #[test]
-fn a_cluster_that_needs_no_full_coverage_works_without_a_shard() {
+fn partial_coverage_cluster_works_without_one_shard() {
     let mut cluster = Cluster::start(&ClusterSetup {
         replicas: 0,
         options: "cluster-require-full-coverage no\n".into(),
         ..ClusterSetup::default()
     });
-    let watch = settled(&cluster, &[0], "");
+    let monitor = start_settled(&cluster, &[0], "");
     cluster.nodes[2].kill();
-    watch.daemon.until(SOON, UNCOVERED, &[], SHARDS[2].2);
-    let found = watch.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
-    assert_eq!(found["evidence"]["slots"].as_f64(), Some(SHARDS[2].2), "{found}");
-    assert_eq!(watch.until_finding(SOON, "RedisNoPrimary", "critical")["shard"], "10923");
-    watch.daemon.let_pass(3);
-    assert_eq!((watch.daemon.value(OK), watch.daemon.value(DOUBTFUL)), (Some(1.0), Some(0.0)));
-    assert!(watch.daemon.finding("RedisClusterDown").is_none(), "the others say that they work");
+    monitor.daemon.until(SOON, UNCOVERED_SLOTS, &[], SHARDS[2].2);
+    let finding = monitor.until_finding(SOON, "RedisClusterSlotsUncovered", "critical");
+    assert_eq!(finding["evidence"]["slots"].as_f64(), Some(SHARDS[2].2), "{finding}");
+    assert_eq!(monitor.until_finding(SOON, "RedisNoPrimary", "critical")["shard"], "10923");
+    monitor.daemon.until_rounds(3);
+    assert_eq!(
+        (monitor.daemon.value(CLUSTER_OK), monitor.daemon.value(DOUBTFUL_NODES)),
+        (Some(1.0), Some(0.0))
+    );
+    assert!(
+        monitor.daemon.finding("RedisClusterDown").is_none(),
+        "the other nodes report cluster_state:ok"
+    );
     for shard in ["0", "5461"] {
-        assert_eq!(of_shard(&watch, "redis_deployment_writable", shard), Some(1.0), "{shard}");
+        assert_eq!(shard_value(&monitor, "redis_deployment_writable", shard), Some(1.0), "{shard}");
     }
     cluster.nodes[2].restart();
-    cluster.until_works();
-    until_known(&watch, &cluster, "cache");
-    watch.until_quiet();
-    assert_eq!(events_of_shard(&watch, "10923"), ["primary_lost", "primary_regained"]);
+    cluster.until_healthy();
+    until_discovered(&monitor, &cluster, "cache");
+    monitor.until_no_findings();
+    assert_eq!(shard_events(&monitor, "10923"), ["primary_lost", "primary_regained"]);
 }
 
 #[test]
-fn slots_that_are_moved_bother_nobody() {
+fn slot_migration_raises_no_findings() {
     let cluster = Cluster::start(&ClusterSetup::default());
     cluster.write("key", 3000);
-    let watch = settled(&cluster, &[0], "");
-    let observer = Observer::start(&watch.daemon);
-    let (of_first, second) =
-        (cluster.keys(), cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number"));
-    // The lowest slots of a shard: its label is what it was.
+    let monitor = start_settled(&cluster, &[0], "");
+    let recorder = FindingRecorder::start(&monitor.daemon);
+    let (keys, keys_of_second) = (
+        cluster.keys(),
+        cluster.nodes[1].execute(&["DBSIZE"])[0].parse::<u64>().expect("a number"),
+    );
+    // Moving the lowest slots of a shard keeps its label.
     cluster.move_slots(0..=199, 0, 1);
     assert!(
-        cluster.nodes[1].ask(&["DBSIZE"])[0].parse::<u64>().expect("a number") > second,
+        cluster.nodes[1].execute(&["DBSIZE"])[0].parse::<u64>().expect("a number") > keys_of_second,
         "keys were moved"
     );
-    assert_eq!((cluster.keys(), cluster.owner(0), cluster.owner(200)), (of_first, 1, 0));
-    watch.daemon.let_pass(5);
-    assert_eq!(watch.daemon.value(MIGRATING), Some(0.0), "nothing moves any more");
+    assert_eq!((cluster.keys(), cluster.owner(0), cluster.owner(200)), (keys, 1, 0));
+    monitor.daemon.until_rounds(5);
+    assert_eq!(monitor.daemon.value(MIGRATING_SLOTS), Some(0.0), "the migration is complete");
 
-    cluster.begin_to_move(200, 0, 1);
-    let took = eventually(SOON, "a slot moves", || {
-        watch.daemon.value(MIGRATING).filter(|slots| *slots > 0.0)
+    cluster.start_slot_migration(200, 0, 1);
+    let took = eventually(SOON, "a slot migration is reported", || {
+        monitor.daemon.value(MIGRATING_SLOTS).filter(|slots| *slots > 0.0)
     })
     .1;
-    println!("{:?} slots move, seen after {took:?}", watch.daemon.value(MIGRATING));
-    watch.daemon.let_pass(10);
-    // Either end says so.
-    assert!((1.0..=2.0).contains(&watch.daemon.value(MIGRATING).expect("a count")));
-    cluster.end_move(200, 0, 1);
-    watch.daemon.until(SOON, MIGRATING, &[], 0.0);
-    // A few of the shard that has more than one range now, and on to the third.
+    println!("{:?} migrating slots after {took:?}", monitor.daemon.value(MIGRATING_SLOTS));
+    monitor.daemon.until_rounds(10);
+    // The slot is reported by its source, its target or both.
+    assert!((1.0..=2.0).contains(&monitor.daemon.value(MIGRATING_SLOTS).expect("a count")));
+    cluster.finish_slot_migration(200, 0, 1);
+    monitor.daemon.until(SOON, MIGRATING_SLOTS, &[], 0.0);
+    // The second shard has several slot ranges now. Some of its slots move to the third shard.
     cluster.move_slots(5461..=5500, 1, 2);
-    cluster.until_works();
-    watch.daemon.let_pass(5);
-    watch.until_quiet();
+    cluster.until_healthy();
+    monitor.daemon.until_rounds(5);
+    monitor.until_no_findings();
 
-    let samples = watch.daemon.samples();
+    let samples = monitor.daemon.samples();
     check_shards(&samples, "cache");
-    for (place, (shard, ..)) in SHARDS.iter().enumerate() {
-        let labels = [("shard", *shard), ("node", &cluster.nodes[place].address())];
-        assert_eq!(samples.get(PRIMARY, &labels), Some(1.0), "{shard}");
+    for (index, (shard, ..)) in SHARDS.iter().enumerate() {
+        let labels = [("shard", *shard), ("node", &cluster.nodes[index].address())];
+        assert_eq!(samples.get(PRIMARY_INFO, &labels), Some(1.0), "{shard}");
         assert_eq!(
             samples.get("redis_deployment_replicas", &[("shard", shard)]),
             Some(1.0),
             "{shard}"
         );
     }
-    assert_eq!(watch.daemon.events(), Vec::<Value>::new(), "nothing happened to any node");
-    assert_eq!(observer.seen(), BTreeMap::new());
+    assert_eq!(monitor.daemon.events(), Vec::<Value>::new(), "a migration causes no events");
+    assert_eq!(recorder.durations(), BTreeMap::new());
     assert_eq!(
-        (watch.daemon.value(OK), watch.daemon.value(CONFLICTING), cluster.keys()),
-        (Some(1.0), Some(0.0), of_first)
+        (monitor.daemon.value(CLUSTER_OK), monitor.daemon.value(CONFLICTING_SLOTS), cluster.keys()),
+        (Some(1.0), Some(0.0), keys)
     );
 }
 
 #[test]
-fn a_new_shard_and_one_that_is_emptied_come_and_go() {
+fn shard_series_appear_and_disappear_with_the_shard() {
     let mut cluster = Cluster::start(&ClusterSetup { replicas: 0, ..ClusterSetup::default() });
-    let watch = settled(&cluster, &[0], "");
+    let monitor = start_settled(&cluster, &[0], "");
     let node = cluster.add_replica(0);
     let address = cluster.nodes[node].address();
-    watch.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "0")], 1.0);
-    // It becomes a master of its own, as an operator has it that adds a shard.
-    cluster.nodes[node].ask(&["CLUSTER", "RESET", "SOFT"]);
-    cluster.nodes[node].ask(&["FLUSHALL"]);
+    monitor.daemon.until(SOON, "redis_deployment_replicas", &[("shard", "0")], 1.0);
+    // The replica becomes a separate master, as when an operator adds a shard.
+    cluster.nodes[node].execute(&["CLUSTER", "RESET", "SOFT"]);
+    cluster.nodes[node].execute(&["FLUSHALL"]);
     let Server { host, port, .. } = &cluster.nodes[0];
-    assert_eq!(cluster.nodes[node].ask(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
-    eventually(LIMIT, "it is a master to all", || {
+    assert_eq!(cluster.nodes[node].execute(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
+    eventually(LIMIT, "all nodes know the new node as master", || {
         let is_master = |other: usize| {
-            let map = cluster.map(other);
+            let map = cluster.nodes_seen_by(other);
             map.len() == 4
                 && map.iter().any(|entry| entry.id == cluster.id(node) && entry.master.is_none())
         };
         (0..4).all(is_master).then_some(())
     });
-    // It has the history of the shard that it was in, and none of its slots: it is nobody's primary meanwhile.
-    watch.daemon.let_pass(3);
-    let samples = watch.daemon.samples();
+    // The node shares the replication history of its old shard but has no slots, so it is not the
+    // primary of a shard yet.
+    monitor.daemon.until_rounds(3);
+    let samples = monitor.daemon.samples();
     assert_eq!(
-        samples.get(PRIMARY, &[("shard", "0"), ("node", &cluster.nodes[0].address())]),
+        samples.get(PRIMARY_INFO, &[("shard", "0"), ("node", &cluster.nodes[0].address())]),
         Some(1.0),
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
-    assert_eq!(events_of_shard(&watch, "0"), Vec::<String>::new(), "{:?}", watch.daemon.events());
+    assert_eq!(shard_events(&monitor, "0"), Vec::<String>::new(), "{:?}", monitor.daemon.events());
     cluster.move_slots(100..=299, 0, node);
-    watch.daemon.until(SOON, PRIMARY, &[("shard", "100"), ("node", &address)], 1.0);
-    let samples = watch.daemon.samples();
+    monitor.daemon.until(SOON, PRIMARY_INFO, &[("shard", "100"), ("node", &address)], 1.0);
+    let samples = monitor.daemon.samples();
     assert_eq!(samples.count("redis_deployment_masters", &[]), 4);
-    for (place, (shard, ..)) in SHARDS.iter().enumerate() {
+    for (index, (shard, ..)) in SHARDS.iter().enumerate() {
         assert_eq!(
-            samples.get(PRIMARY, &[("shard", shard), ("node", &cluster.nodes[place].address())]),
+            samples
+                .get(PRIMARY_INFO, &[("shard", shard), ("node", &cluster.nodes[index].address())]),
             Some(1.0),
             "{shard}"
         );
@@ -137,44 +147,45 @@ fn a_new_shard_and_one_that_is_emptied_come_and_go() {
             "{shard}"
         );
     }
-    assert_eq!(watch.daemon.value(CONFLICTING), Some(0.0));
+    assert_eq!(monitor.daemon.value(CONFLICTING_SLOTS), Some(0.0));
     assert!(
-        watch.events("split_brain_began").is_empty(),
+        monitor.events("split_brain_began").is_empty(),
         "a new shard is no split brain: {:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
 
     cluster.move_slots(100..=299, node, 0);
     eventually(SOON, "the shard is gone", || {
-        (watch.daemon.samples().count("redis_deployment_masters", &[("shard", "100")]) == 0)
+        (monitor.daemon.samples().count("redis_deployment_masters", &[("shard", "100")]) == 0)
             .then_some(())
     });
-    watch.daemon.let_pass(3);
-    check_shards(&watch.daemon.samples(), "cache");
+    monitor.daemon.until_rounds(3);
+    check_shards(&monitor.daemon.samples(), "cache");
     assert!(
-        watch.events("primary_changed").is_empty() && watch.events("split_brain_began").is_empty(),
+        monitor.events("primary_changed").is_empty()
+            && monitor.events("split_brain_began").is_empty(),
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
 }
 
 #[test]
-fn a_slot_that_two_nodes_claim_is_a_conflict() {
+fn slot_claimed_by_two_nodes_is_a_conflict() {
     let cluster = Cluster::start(&ClusterSetup { replicas: 0, ..ClusterSetup::default() });
-    let watch = settled(&cluster, &[0], "");
-    // Nodes that others do not hear take what they are told; SETSLOT on one of equal word needs a new epoch, and so both stay as they are
-    // as long as they do not hear of one another.
+    let monitor = start_settled(&cluster, &[0], "");
+    // Two nodes that do not know each other both keep a slot that they claim, since neither
+    // receives the claim of the other.
     for (node, other) in [(0, 1), (1, 0), (0, 2), (2, 0)] {
-        assert_eq!(cluster.nodes[node].ask(&["CLUSTER", "FORGET", cluster.id(other)]), ["OK"]);
+        assert_eq!(cluster.nodes[node].execute(&["CLUSTER", "FORGET", cluster.id(other)]), ["OK"]);
     }
     for slot in ["5461", "5462"] {
-        assert_eq!(cluster.nodes[0].ask(&["CLUSTER", "ADDSLOTS", slot]), ["OK"]);
+        assert_eq!(cluster.nodes[0].execute(&["CLUSTER", "ADDSLOTS", slot]), ["OK"]);
     }
-    watch.daemon.until(SOON * 2, CONFLICTING, &[], 2.0);
-    let found = watch.until_finding(SOON, "RedisClusterSlotConflict", "critical");
-    assert_eq!(found["evidence"]["slots"].as_f64(), Some(2.0), "{found}");
+    monitor.daemon.until(SOON * 2, CONFLICTING_SLOTS, &[], 2.0);
+    let finding = monitor.until_finding(SOON, "RedisClusterSlotConflict", "critical");
+    assert_eq!(finding["evidence"]["slots"].as_f64(), Some(2.0), "{finding}");
     check_names(
-        &found["evidence"]["nodes"],
+        &finding["evidence"]["nodes"],
         &[cluster.nodes[0].address(), cluster.nodes[1].address()],
     );
 }

@@ -1,163 +1,177 @@
-//! Who belongs to a deployment that Sentinels know, and how it is named.
+//! Nodes of Sentinel deployments: discovery, ghosts, names, and deployments from a template.
 
 use tests::{
-    Group, MASTER, Place, SECOND, Server, Setup, Stopwatch, eventually, monitored, pause,
-    watched_deployment,
+    Host, MASTER, SECOND, SentinelDeployment, SentinelSetup, Server, Stopwatch, eventually,
+    monitor_options, pause, sentinel_deployment,
 };
 
-use crate::watch::{LIMIT, PRIMARY, SOON, Watch, check_names};
+use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO, SOON, check_names};
 
 #[test]
-fn a_new_replica_is_discovered_and_a_dead_one_becomes_a_ghost() {
-    let mut group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "ghost_after = '5s'\nforget_after = '5s'");
-    let address = group.add_node(&Place::loopback()).address();
-    // Sentinels ask the primary every 10 s.
-    eventually(LIMIT, "a Sentinel lists it", || {
+fn new_replica_is_discovered_and_dead_one_becomes_a_ghost() {
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
+    let monitor = Monitor::start_settled(&group, "ghost_after = '5s'\nforget_after = '5s'");
+    let address = group.add_node(&Host::loopback()).address();
+    // Sentinels send INFO to the primary every 10 s.
+    eventually(LIMIT, "a Sentinel lists the new replica", || {
         let listed = group
             .sentinels
             .iter()
             .flat_map(|sentinel| sentinel.table(&["SENTINEL", "REPLICAS", MASTER]));
         listed.into_iter().any(|replica| replica["name"] == address).then_some(())
     });
-    let took = watch.daemon.until(SOON, "redis_up", &[("node", &address)], 1.0);
+    let took = monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 1.0);
     println!("discovered {took:?} after a Sentinel listed it");
     assert!(took < SECOND * 4, "{took:?}");
-    let discovered =
-        || watch.events("node_discovered").iter().filter(|event| event["node"] == address).count();
-    assert_eq!(discovered(), 1, "{:?}", watch.daemon.events());
-    group.until_known();
-    watch.until_quiet();
+    let discovered = || {
+        monitor.events("node_discovered").iter().filter(|event| event["node"] == address).count()
+    };
+    assert_eq!(discovered(), 1, "{:?}", monitor.daemon.events());
+    group.until_discovered();
+    monitor.until_no_findings();
 
-    let node = group.place_of(&address);
+    let node = group.index_of(&address);
     group.nodes[node].kill();
     let killed = Stopwatch::start();
-    watch.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
-    assert_eq!(watch.until_finding(SOON, "RedisDown", "warning")["node"], address);
-    let found = watch.until_finding(SOON * 2, "RedisSentinelGhosts", "warning");
+    monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
+    assert_eq!(monitor.until_finding(SOON, "RedisDown", "warning")["node"], address);
+    let finding = monitor.until_finding(SOON * 2, "RedisSentinelGhosts", "warning");
     let took = killed.elapsed();
     println!("a ghost {took:?} after the kill");
-    // Sentinels look every second and hold it for down after 3 s, and that must have lasted for 5 s. Their lists are read as they announce it,
-    // and 10 s later in the next second, and told in the next round: within 16 s, and somewhat more on a busy machine.
+    // Sentinels check once a second and report sdown after 3 s, which must last for 5 s. Rolecall
+    // reads their lists when they publish sdown and again 10 s later, with up to a second of delay,
+    // and reports the result in the next round: within 16 s, or a little more on a busy machine.
     assert!(took > SECOND * 5 && took < SECOND * 18, "{took:?}");
-    check_names(&found["evidence"]["replicas"], std::slice::from_ref(&address));
-    check_names(&found["evidence"]["sentinels"], &[]);
-    watch.daemon.until(SOON, "redis_sentinel_ghosts", &[("kind", "replica")], 1.0);
-    eventually(SOON, "it is no member", || {
-        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+    check_names(&finding["evidence"]["replicas"], std::slice::from_ref(&address));
+    check_names(&finding["evidence"]["sentinels"], &[]);
+    monitor.daemon.until(SOON, "redis_sentinel_ghosts", &[("kind", "replica")], 1.0);
+    eventually(SOON, "the replica is gone", || {
+        (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
     });
-    assert!(watch.daemon.finding("RedisDown").is_none(), "what is no member cannot be down");
-    assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
+    assert!(monitor.daemon.finding("RedisDown").is_none(), "a node that is gone is not down");
+    assert_eq!(monitor.daemon.until_event(SOON, "node_gone")["node"], address);
 
     group.nodes[node].restart();
-    watch.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);
-    watch.daemon.until(LIMIT, "redis_sentinel_ghosts", &[("kind", "replica")], 0.0);
-    group.until_following(LIMIT);
-    watch.until_quiet();
+    monitor.daemon.until(LIMIT, "redis_up", &[("node", &address)], 1.0);
+    monitor.daemon.until(LIMIT, "redis_sentinel_ghosts", &[("kind", "replica")], 0.0);
+    group.until_replicating(LIMIT);
+    monitor.until_no_findings();
     assert_eq!(
-        (discovered(), watch.events("node_gone").len()),
+        (discovered(), monitor.events("node_gone").len()),
         (2, 1),
         "{:?}",
-        watch.daemon.events()
+        monitor.daemon.events()
     );
-    assert_eq!(watch.deployment_events(), Vec::<String>::new());
+    assert_eq!(monitor.deployment_events(), Vec::<String>::new());
 }
 
 #[test]
-fn a_reset_sentinel_forgets_a_dead_replica_and_so_does_the_deployment() {
-    let mut group = Group::start(&Setup::default());
-    let watch = Watch::settled(&group, "forget_after = '20s'");
+fn sentinel_reset_removes_a_dead_replica() {
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
+    let monitor = Monitor::start_settled(&group, "forget_after = '20s'");
     let address = group.replicas()[0].address();
-    let node = group.place_of(&address);
+    let node = group.index_of(&address);
     group.nodes[node].kill();
-    watch.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
-    eventually(SOON * 2, "the primary has forgotten it", || {
+    monitor.daemon.until(SOON, "redis_up", &[("node", &address)], 0.0);
+    eventually(SOON * 2, "the primary has dropped the replica", || {
         (group.primary().replication().get("connected_slaves")? == "1").then_some(())
     });
-    // They forget everybody, and learn of the others again within some 10 s.
+    // After the reset a Sentinel knows no other nodes. It rediscovers them within about 10 s.
     for sentinel in &group.sentinels {
-        assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
+        assert_eq!(sentinel.execute(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }
-    eventually(LIMIT, "it is no member", || {
-        (watch.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
+    eventually(LIMIT, "the replica is gone", || {
+        (monitor.daemon.samples().count("redis_up", &[("node", &address)]) == 0).then_some(())
     });
-    assert_eq!(watch.daemon.until_event(SOON, "node_gone")["node"], address);
-    eventually(LIMIT, "all but that one are members", || {
-        (watch.daemon.samples().count("redis_up", &[]) == 5).then_some(())
+    assert_eq!(monitor.daemon.until_event(SOON, "node_gone")["node"], address);
+    eventually(LIMIT, "all other nodes are discovered again", || {
+        (monitor.daemon.samples().count("redis_up", &[]) == 5).then_some(())
     });
     assert!(
-        watch.daemon.finding("RedisDown").is_none()
-            && watch.daemon.finding("RedisSentinelGhosts").is_none()
+        monitor.daemon.finding("RedisDown").is_none()
+            && monitor.daemon.finding("RedisSentinelGhosts").is_none()
     );
-    watch.daemon.let_pass(5);
+    monitor.daemon.until_rounds(5);
     assert_eq!(
-        watch.events("node_gone").len(),
+        monitor.events("node_gone").len(),
         1,
-        "nobody else went: {:?}",
-        watch.events("node_gone")
+        "no other node is gone: {:?}",
+        monitor.events("node_gone")
     );
-    assert_eq!(watch.deployment_events(), Vec::<String>::new());
+    assert_eq!(monitor.deployment_events(), Vec::<String>::new());
 }
 
 #[test]
-fn discovered_nodes_are_named_by_the_template_and_sentinels_as_configured() {
-    let group = Group::start(&Setup { replicas: 1, sentinels: 1, quorum: 1, ..Setup::default() });
+fn sentinel_deployment_names_nodes_by_the_template() {
+    let group = SentinelDeployment::start(&SentinelSetup {
+        replicas: 1,
+        sentinels: 1,
+        quorum: 1,
+        ..SentinelSetup::default()
+    });
     let url = group.sentinels[0].url();
     let text = format!(
-        "[[deployment]]\nname = 'sessions'\nmaster_name = '{MASTER}'\nnode_name = 'redis-{{port}}.{{host}}'\n\
+        "[[deployment]]\nname = 'sessions'\nmaster_name = '{MASTER}'\n\
+         node_name = 'redis-{{port}}.{{host}}'\n\
          sentinels = [{{ url = '{url}', name = 'guard' }}]\n"
     );
-    let watch = Watch::of(&text);
-    let named = |node: &Server| format!("redis-{}.127.0.0.1", node.port);
-    watch.until_primary(&named(&group.nodes[0]));
+    let monitor = Monitor::start(&text);
+    let name_of = |node: &Server| format!("redis-{}.127.0.0.1", node.port);
+    monitor.until_primary(&name_of(&group.nodes[0]));
     for node in &group.nodes {
-        watch.daemon.until(SOON, "redis_up", &[("node", &named(node))], 1.0);
+        monitor.daemon.until(SOON, "redis_up", &[("node", &name_of(node))], 1.0);
     }
-    watch.daemon.until(SOON, "redis_up", &[("node", "guard")], 1.0);
-    watch.daemon.until(SOON, "redis_sentinel_masters", &[("node", "guard")], 1.0);
-    assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3);
-    // Another template is another name.
-    watch.daemon.reload(&text.replace("redis-{port}.{host}", "{port}"));
-    watch.until_primary(&group.nodes[0].port.to_string());
-    assert_eq!(watch.daemon.samples().count("redis_up", &[]), 3);
+    monitor.daemon.until(SOON, "redis_up", &[("node", "guard")], 1.0);
+    monitor.daemon.until(SOON, "redis_sentinel_masters", &[("node", "guard")], 1.0);
+    assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3);
+    // A changed template changes the names.
+    monitor.daemon.reload(&text.replace("redis-{port}.{host}", "{port}"));
+    monitor.until_primary(&group.nodes[0].port.to_string());
+    assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3);
 }
 
-/// A group whose Sentinels watch another primary as well, under that name.
-fn with_another(name: &str) -> (Group, Server) {
-    let other = Server::alone("redis-7.0.15");
-    let options = monitored(name, &other, &Setup::default());
-    (Group::start(&Setup { sentinel_options: options, ..Setup::default() }), other)
+/// Starts a group whose Sentinels also monitor a second primary under this name.
+fn start_with_second_master(name: &str) -> (SentinelDeployment, Server) {
+    let other = Server::standalone("redis-7.0.15");
+    let options = monitor_options(name, &other, &SentinelSetup::default());
+    (
+        SentinelDeployment::start(&SentinelSetup {
+            sentinel_options: options,
+            ..SentinelSetup::default()
+        }),
+        other,
+    )
 }
 
 #[test]
-fn deployments_on_the_same_sentinels_share_their_connections() {
-    let (group, other) = with_another("second");
+fn deployments_share_connections_to_their_sentinels() {
+    let (group, other) = start_with_second_master("second");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
     let text =
-        group.deployment("sessions", "") + &watched_deployment("queue", Some("second"), &urls, "");
-    let watch = Watch::of(&text);
+        group.deployment("sessions", "") + &sentinel_deployment("queue", Some("second"), &urls, "");
+    let monitor = Monitor::start(&text);
     for (name, primary) in [("sessions", group.primary().address()), ("queue", other.address())] {
-        watch.daemon.until(LIMIT, PRIMARY, &[("deployment", name), ("node", &primary)], 1.0);
+        monitor.daemon.until(LIMIT, PRIMARY_INFO, &[("deployment", name), ("node", &primary)], 1.0);
         for sentinel in &group.sentinels {
             let labels =
                 [("deployment", name), ("node", &*sentinel.address()), ("address", &*primary)];
-            watch.daemon.until(SOON, "redis_sentinel_master_info", &labels, 1.0);
+            monitor.daemon.until(SOON, "redis_sentinel_master_info", &labels, 1.0);
         }
     }
     pause(SECOND * 5);
-    let samples = watch.daemon.samples();
+    let samples = monitor.daemon.samples();
     for sentinel in &group.sentinels {
         let node = sentinel.address();
         for series in ["redis_up", "redis_sentinel_masters", "redis_sentinel_tilt"] {
             assert_eq!(
                 samples.count(series, &[("node", &node)]),
                 1,
-                "{series}: once, however many deployments name it"
+                "{series}: one series for all deployments of the Sentinel"
             );
             assert_eq!(
                 samples.count(series, &[("node", &node), ("deployment", "sessions")]),
                 1,
-                "{series}: under the first"
+                "{series}: the series of the first deployment"
             );
         }
         assert_eq!(samples.get("redis_sentinel_masters", &[("node", &node)]), Some(2.0));
@@ -167,10 +181,10 @@ fn deployments_on_the_same_sentinels_share_their_connections() {
         assert_eq!(
             (clients.len(), clients.iter().filter(subscribed).count()),
             (2, 1),
-            "one asks and one listens: {clients:?}"
+            "one connection for polls and one for the subscription: {clients:?}"
         );
     }
-    // One of the two goes, and the connections stay.
+    // Removing one of the two deployments keeps the connections.
     let ids = |sentinel: &Server| -> Vec<String> {
         sentinel
             .clients()
@@ -180,38 +194,39 @@ fn deployments_on_the_same_sentinels_share_their_connections() {
             .collect()
     };
     let before = ids(&group.sentinels[0]);
-    watch.daemon.reload(&group.deployment("sessions", ""));
-    eventually(SOON, "one is gone", || {
-        (watch.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(())
+    monitor.daemon.reload(&group.deployment("sessions", ""));
+    eventually(SOON, "one deployment is gone", || {
+        (monitor.daemon.samples().count("redis_deployment_info", &[]) == 1).then_some(())
     });
-    watch.daemon.let_pass(2);
+    monitor.daemon.until_rounds(2);
     assert_eq!(ids(&group.sentinels[0]), before);
-    assert_eq!(watch.of_node("redis_up", &group.sentinels[0]), Some(1.0));
+    assert_eq!(monitor.node_value("redis_up", &group.sentinels[0]), Some(1.0));
 }
 
 #[test]
-fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
-    let (group, second) = with_another("second");
-    let third = Server::alone("redis-7.0.15");
+fn every_monitored_master_is_a_deployment() {
+    let (group, second) = start_with_second_master("second");
+    let third = Server::standalone("redis-7.0.15");
     let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
-    let watch = Watch::of(&watched_deployment("{master}", None, &urls, "forget_after = '2s'"));
-    watch.daemon.until(
+    let monitor =
+        Monitor::start(&sentinel_deployment("{master}", None, &urls, "forget_after = '2s'"));
+    monitor.daemon.until(
         LIMIT,
-        PRIMARY,
+        PRIMARY_INFO,
         &[("deployment", MASTER), ("node", &group.primary().address())],
         1.0,
     );
-    watch.daemon.until(
+    monitor.daemon.until(
         LIMIT,
-        PRIMARY,
+        PRIMARY_INFO,
         &[("deployment", "second"), ("node", &second.address())],
         1.0,
     );
     let deployments =
-        || watch.daemon.samples().count("redis_deployment_info", &[("kind", "sentinel")]);
+        || monitor.daemon.samples().count("redis_deployment_info", &[("kind", "sentinel")]);
     assert_eq!(deployments(), 2);
     assert_eq!(
-        watch
+        monitor
             .daemon
             .samples()
             .count("redis_up", &[("deployment", "second"), ("node", &second.address())]),
@@ -220,7 +235,7 @@ fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
 
     for sentinel in &group.sentinels {
         assert_eq!(
-            sentinel.ask(&[
+            sentinel.execute(&[
                 "SENTINEL",
                 "MONITOR",
                 "third",
@@ -231,16 +246,16 @@ fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
             ["OK"]
         );
     }
-    let took = watch.daemon.until(
+    let took = monitor.daemon.until(
         SOON,
-        PRIMARY,
+        PRIMARY_INFO,
         &[("deployment", "third"), ("node", &third.address())],
         1.0,
     );
-    println!("a new master is a deployment after {took:?}");
+    println!("a new master became a deployment after {took:?}");
     assert!(took < SECOND * 5, "{took:?}");
     assert_eq!(deployments(), 3);
-    watch.daemon.until(
+    monitor.daemon.until(
         SOON,
         "redis_sentinel_masters",
         &[("node", &group.sentinels[0].address())],
@@ -248,101 +263,109 @@ fn every_master_of_the_sentinels_is_a_deployment_while_it_is_watched() {
     );
 
     for sentinel in &group.sentinels {
-        assert_eq!(sentinel.ask(&["SENTINEL", "REMOVE", "third"]), ["OK"]);
+        assert_eq!(sentinel.execute(&["SENTINEL", "REMOVE", "third"]), ["OK"]);
     }
-    eventually(LIMIT, "it is gone", || {
-        (watch.daemon.samples().count("redis_deployment_info", &[("deployment", "third")]) == 0)
+    eventually(LIMIT, "the deployment is gone", || {
+        (monitor.daemon.samples().count("redis_deployment_info", &[("deployment", "third")]) == 0)
             .then_some(())
     });
-    let text = watch.daemon.get("/metrics", "text/plain").text;
+    let text = monitor.daemon.get("/metrics", "text/plain").text;
     assert!(
         !text.contains("deployment=\"third\"") && !text.contains(&third.address()),
-        "nothing is left of it"
+        "no series of the deployment is left"
     );
     assert_eq!(deployments(), 2);
-    eventually(SOON, "its connection is closed", || third.clients().is_empty().then_some(()));
+    eventually(SOON, "the connection to its primary is closed", || {
+        third.clients().is_empty().then_some(())
+    });
 }
 
 #[test]
-fn a_master_that_is_forgotten_for_a_moment_stays_a_deployment_and_one_forgotten_for_good_does_not()
-{
-    let (group, second) = with_another("second");
-    // One Sentinel alone is listened to: of several, the first that forgets a master shows that the others have not.
+fn deployment_ends_only_after_its_master_is_gone_for_good() {
+    let (group, second) = start_with_second_master("second");
+    // The deployment has only one Sentinel. With several, the others would still know the master.
     let sentinel = &group.sentinels[0];
-    let watch =
-        Watch::of(&watched_deployment("{master}", None, &[sentinel.url()], "forget_after = '15s'"));
+    let monitor = Monitor::start(&sentinel_deployment(
+        "{master}",
+        None,
+        &[sentinel.url()],
+        "forget_after = '15s'",
+    ));
     for (name, primary) in [(MASTER, group.primary()), ("second", &second)] {
-        watch.daemon.until(
+        monitor.daemon.until(
             LIMIT,
-            PRIMARY,
+            PRIMARY_INFO,
             &[("deployment", name), ("node", &primary.address())],
             1.0,
         );
     }
-    // Nothing changes for longer than that.
+    // Nothing changes for longer than `forget_after`.
     pause(SECOND * 17);
     let rounds =
-        || watch.daemon.samples().get("rolecall_rounds_total", &[("deployment", "second")]);
+        || monitor.daemon.samples().get("rolecall_rounds_total", &[("deployment", "second")]);
     let before = rounds();
-    let told = |masters| {
-        watch.daemon.until(
+    let until_masters = |masters| {
+        monitor.daemon.until(
             SECOND * 5,
             "redis_sentinel_masters",
             &[("node", &sentinel.address())],
             masters,
         )
     };
-    let tell = |command: &[&str]| assert_eq!(sentinel.ask(command), ["OK"]);
-    tell(&["SENTINEL", "REMOVE", "second"]);
-    told(1.0);
-    tell(&["SENTINEL", "MONITOR", "second", &second.host, &second.port.to_string(), "2"]);
-    told(2.0);
+    let send = |command: &[&str]| assert_eq!(sentinel.execute(command), ["OK"]);
+    send(&["SENTINEL", "REMOVE", "second"]);
+    until_masters(1.0);
+    send(&["SENTINEL", "MONITOR", "second", &second.host, &second.port.to_string(), "2"]);
+    until_masters(2.0);
     assert!(
         before >= Some(10.0) && rounds() > before,
-        "it went on: {before:?} rounds, then {:?}",
+        "polling continued: {before:?} rounds, then {:?}",
         rounds()
     );
 
-    // All of them for good, one soon after the other.
+    // Both masters are removed permanently, one right after the other.
     let removed = Stopwatch::start();
     for name in [MASTER, "second"] {
-        tell(&["SENTINEL", "REMOVE", name]);
+        send(&["SENTINEL", "REMOVE", name]);
     }
     for name in [MASTER, "second"] {
         let gone = || {
-            (watch.daemon.samples().count("redis_deployment_info", &[("deployment", name)]) == 0)
+            (monitor.daemon.samples().count("redis_deployment_info", &[("deployment", name)]) == 0)
                 .then_some(())
         };
-        eventually(LIMIT, "it is gone", gone);
+        eventually(LIMIT, "the deployment is gone", gone);
         assert!(removed.elapsed() > SECOND * 14, "{name} is gone after {:?}", removed.elapsed());
     }
-    println!("both gone after {:?}", removed.elapsed());
+    println!("both deployments are gone after {:?}", removed.elapsed());
 }
 
 #[test]
-fn a_dead_sentinel_that_others_list_is_a_ghost() {
-    let mut group = Group::start(&Setup::default());
+fn dead_sentinel_that_others_list_is_a_ghost() {
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
     let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
-    let watch =
-        Watch::of(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
-    watch.until_primary(&group.primary().address());
-    watch.until_quiet();
-    let dead = group.sentinels[2].address();
+    let monitor =
+        Monitor::start(&sentinel_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
+    monitor.until_primary(&group.primary().address());
+    monitor.until_no_findings();
+    let dead_sentinel = group.sentinels[2].address();
     group.sentinels[2].kill();
-    watch.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 1.0);
-    let found = watch.until_finding(SOON, "RedisSentinelGhosts", "warning");
-    check_names(&found["evidence"]["sentinels"], &[dead]);
-    check_names(&found["evidence"]["replicas"], &[]);
-    assert!(watch.daemon.finding("RedisSentinelDown").is_none(), "it is not among the configured");
+    monitor.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 1.0);
+    let finding = monitor.until_finding(SOON, "RedisSentinelGhosts", "warning");
+    check_names(&finding["evidence"]["sentinels"], &[dead_sentinel]);
+    check_names(&finding["evidence"]["replicas"], &[]);
+    assert!(
+        monitor.daemon.finding("RedisSentinelDown").is_none(),
+        "the Sentinel is not configured"
+    );
     for sentinel in &group.sentinels[..2] {
-        assert_eq!(watch.of_node("redis_sentinel_quorum_ok", sentinel), Some(1.0));
-        assert_eq!(watch.of_node("redis_sentinel_master_ok_sentinels", sentinel), Some(2.0));
+        assert_eq!(monitor.node_value("redis_sentinel_quorum_ok", sentinel), Some(1.0));
+        assert_eq!(monitor.node_value("redis_sentinel_master_ok_sentinels", sentinel), Some(2.0));
     }
-    // It counts for the majority until it is forgotten.
+    // The dead Sentinel counts for the majority until a reset removes it.
     for sentinel in &group.sentinels[..2] {
-        assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
+        assert_eq!(sentinel.execute(&["SENTINEL", "RESET", MASTER]), ["1"]);
     }
-    watch.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 0.0);
-    watch.until_quiet();
-    assert_eq!(watch.deployment_events(), Vec::<String>::new());
+    monitor.daemon.until(SOON * 2, "redis_sentinel_ghosts", &[("kind", "sentinel")], 0.0);
+    monitor.until_no_findings();
+    assert_eq!(monitor.deployment_events(), Vec::<String>::new());
 }

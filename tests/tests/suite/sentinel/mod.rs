@@ -1,6 +1,9 @@
-//! Deployments that Sentinels know, on real Sentinels: who belongs to one, what is said of it, and what asking costs.
+//! Sentinel deployments on real Sentinels: membership, metrics, failovers, partitions, trust and
+//! the load that polling causes.
 
 mod cost;
+mod failover;
 mod membership;
-mod statements;
+mod partition;
+mod replies;
 mod trust;

@@ -1,149 +1,170 @@
-//! Where nodes may be that Sentinels name, and who gets which credentials.
+//! Trust in the addresses that Sentinels report, and the use of credentials.
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tests::{Group, MASTER, Server, Setup, Side, Sides, Tap, eventually, watched_deployment};
+use tests::{
+    CommandProxy, MASTER, SentinelDeployment, SentinelSetup, Server, Side, SplitNetwork,
+    eventually, sentinel_deployment,
+};
 
-use crate::watch::{PRIMARY, SOON, Watch};
+use crate::monitor::{Monitor, PRIMARY_INFO, SOON};
 
 #[test]
-fn sentinels_and_nodes_have_credentials_of_their_own() {
+fn sentinels_and_nodes_have_separate_credentials() {
     const NODES: &str = "secret-of-nodes";
     const SENTINELS: &str = "secret-of-sentinels";
     for version in ["redis-7.0.15", "valkey-9.1.2"] {
-        let group = Group::start(&Setup {
+        let group = SentinelDeployment::start(&SentinelSetup {
             version,
             password: Some(NODES),
             sentinel_password: Some(SENTINELS),
-            ..Setup::default()
+            ..SentinelSetup::default()
         });
-        // Replicas greet their master before they authenticate.
-        let refused = |node: &Server| {
+        // Replicas send a PING to their master before they authenticate, which is refused.
+        let auth_errors = |node: &Server| {
             let errors = node.section("errorstats");
             ["NOAUTH", "WRONGPASS"].map(|code| errors.get(&format!("errorstat_{code}")).cloned())
         };
-        let before: Vec<_> = group.nodes.iter().map(refused).collect();
-        let watch = Watch::settled(
+        let before: Vec<_> = group.nodes.iter().map(auth_errors).collect();
+        let monitor = Monitor::start_settled(
             &group,
             &format!("password = '{NODES}'\nsentinel_password = '{SENTINELS}'"),
         );
         assert_eq!(
-            group.nodes.iter().map(refused).collect::<Vec<_>>(),
+            group.nodes.iter().map(auth_errors).collect::<Vec<_>>(),
             before,
-            "no attempt without the right one"
+            "no attempt with wrong credentials"
         );
         let pages = ["/", "/metrics", "/api/v1/topology", "/api/v1/events"]
-            .map(|path| watch.daemon.get(path, "").text);
-        let shown = [pages.concat(), watch.daemon.log().concat()].concat();
-        assert!(!shown.contains(NODES) && !shown.contains(SENTINELS));
+            .map(|path| monitor.daemon.get(path, "").text);
+        let output = [pages.concat(), monitor.daemon.log().concat()].concat();
+        assert!(!output.contains(NODES) && !output.contains(SENTINELS));
 
-        // That of the Sentinels is not for the nodes, and no Sentinel is asked with that of the nodes.
-        let wrong = Watch::of(&group.deployment("sessions", &format!("password = '{NODES}'")));
+        // The password of the nodes is not used for Sentinels.
+        let without_sentinel_password =
+            Monitor::start(&group.deployment("sessions", &format!("password = '{NODES}'")));
         for sentinel in &group.sentinels {
-            wrong.daemon.until(
+            without_sentinel_password.daemon.until(
                 SOON,
                 "redis_down_reason",
                 &[("node", &sentinel.address()), ("reason", "auth")],
                 1.0,
             );
         }
-        wrong.until_finding(SOON, "RolecallCannotRead", "warning");
-        assert_eq!(wrong.daemon.samples().count(PRIMARY, &[]), 0);
-        assert!(wrong.daemon.finding("RedisSentinelDown").is_none(), "they are well");
+        without_sentinel_password.until_finding(SOON, "RolecallCannotRead", "warning");
+        assert_eq!(without_sentinel_password.daemon.samples().count(PRIMARY_INFO, &[]), 0);
+        assert!(
+            without_sentinel_password.daemon.finding("RedisSentinelDown").is_none(),
+            "the Sentinels are up"
+        );
     }
 }
 
-/// Counts the connections to an address, which gets none that is wanted.
-fn trap(address: &str) -> Arc<AtomicU64> {
+/// Listens on an address. Returns the counter of its connections.
+fn count_connections(address: &str) -> Arc<AtomicU64> {
     let (listener, count) =
         (TcpListener::bind(address).expect("a port"), Arc::new(AtomicU64::new(0)));
-    let counted = Arc::clone(&count);
+    let thread_count = Arc::clone(&count);
     std::thread::spawn(move || {
         for _ in listener.incoming() {
-            counted.fetch_add(1, Ordering::Relaxed);
+            thread_count.fetch_add(1, Ordering::Relaxed);
         }
     });
     count
 }
 
 #[test]
-fn a_node_that_a_sentinel_names_outside_the_trusted_networks_is_shown_and_never_connected_to() {
-    let group = Group::start(&Setup { sentinels: 1, quorum: 1, ..Setup::default() });
+fn untrusted_sentinel_node_is_shown_but_never_connected_to() {
+    let group = SentinelDeployment::start(&SentinelSetup {
+        sentinels: 1,
+        quorum: 1,
+        ..SentinelSetup::default()
+    });
     let (real, port) = (group.replicas()[0].address(), group.replicas()[0].port);
     let forged = format!("127.0.0.2:{port}");
-    let trap = trap(&forged);
-    // As SENTINEL REPLICAS has it, for both protocols.
+    let connections = count_connections(&forged);
+    // The address as in the replies of SENTINEL REPLICAS in both protocol versions.
     let entry = |host: &str| format!("{host}\r\n$4\r\nport\r\n$5\r\n{port}\r\n");
     let rewrites = vec![(real.clone(), forged.clone()), (entry("127.0.0.1"), entry("127.0.0.2"))];
-    let lies = Tap::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
-    let told = |trust: &str| {
-        watched_deployment(
+    let tap = CommandProxy::rewriting("127.0.0.1", &group.sentinels[0].address(), rewrites);
+    let configuration = |trust: &str| {
+        sentinel_deployment(
             "sessions",
             Some(MASTER),
-            &[lies.url()],
+            &[tap.url()],
             &format!("password = 'secret'\n{trust}"),
         )
     };
-    let topology = |watch: &Watch| watch.daemon.get("/api/v1/topology", "").text;
+    let topology = |monitor: &Monitor| monitor.daemon.get("/api/v1/topology", "").text;
 
-    let watch = Watch::of(&told("trust = ['127.0.0.1/32', '10.0.0.0/8']"));
-    watch.until_primary(&group.primary().address());
-    eventually(SOON, "it is shown", || topology(&watch).contains(&forged).then_some(()));
-    watch.daemon.let_pass(12);
-    assert!(topology(&watch).contains(&forged), "{}", topology(&watch));
-    assert_eq!(trap.load(Ordering::Relaxed), 0, "no connection, and so no credential");
-    assert_ne!(watch.daemon.samples().get("redis_up", &[("node", &forged)]), Some(1.0));
-    assert!(!topology(&watch).contains(&real), "nobody names it");
+    let monitor = Monitor::start(&configuration("trust = ['127.0.0.1/32', '10.0.0.0/8']"));
+    monitor.until_primary(&group.primary().address());
+    eventually(SOON, "the forged address is shown", || {
+        topology(&monitor).contains(&forged).then_some(())
+    });
+    monitor.daemon.until_rounds(12);
+    assert!(topology(&monitor).contains(&forged), "{}", topology(&monitor));
+    assert_eq!(connections.load(Ordering::Relaxed), 0, "no connection, so no credentials are sent");
+    assert_ne!(monitor.daemon.samples().get("redis_up", &[("node", &forged)]), Some(1.0));
+    assert!(!topology(&monitor).contains(&real), "no Sentinel reports the real address");
     assert!(
-        lies.seen().commands.get("SENTINEL REPLICAS").is_some_and(|count| *count >= 1),
+        tap.traffic().commands.get("SENTINEL REPLICAS").is_some_and(|count| *count >= 1),
         "{:?}",
-        lies.seen()
+        tap.traffic()
     );
 
-    // The trap works: once that network is trusted, it is connected to.
-    watch.daemon.reload(&told("trust = ['127.0.0.0/8']"));
-    eventually(SOON, "a connection", || (trap.load(Ordering::Relaxed) > 0).then_some(()));
+    // Once the network is trusted, the daemon connects to the forged address.
+    monitor.daemon.reload(&configuration("trust = ['127.0.0.0/8']"));
+    eventually(SOON, "a connection", || (connections.load(Ordering::Relaxed) > 0).then_some(()));
 }
 
 #[test]
-fn loopback_is_trusted_only_while_all_sentinels_are_there() {
-    let sides = Sides::new();
-    let group = Group::start(&Setup { sentinels: 2, quorum: 1, ..Setup::default() });
+fn loopback_is_trusted_only_if_all_sentinels_are_on_it() {
+    let sides = SplitNetwork::new();
+    let group = SentinelDeployment::start(&SentinelSetup {
+        sentinels: 2,
+        quorum: 1,
+        ..SentinelSetup::default()
+    });
     let (inside, outside) = (
         group.sentinels[0].url(),
-        Tap::rewriting(&sides.own(Side::Left), &group.sentinels[1].address(), Vec::new()),
+        CommandProxy::rewriting(
+            &sides.test_address(Side::Left),
+            &group.sentinels[1].address(),
+            Vec::new(),
+        ),
     );
     let urls = [inside, outside.url()];
-    let watch = Watch::of(&watched_deployment("sessions", Some(MASTER), &urls, ""));
-    watch.daemon.until(SOON, "redis_up", &[("node", &outside.address)], 1.0);
-    watch.daemon.until(
+    let monitor = Monitor::start(&sentinel_deployment("sessions", Some(MASTER), &urls, ""));
+    monitor.daemon.until(SOON, "redis_up", &[("node", &outside.address)], 1.0);
+    monitor.daemon.until(
         SOON,
         "redis_sentinel_masters",
         &[("node", &group.sentinels[0].address())],
         1.0,
     );
-    let topology = || watch.daemon.get("/api/v1/topology", "").text;
+    let topology = || monitor.daemon.get("/api/v1/topology", "").text;
     eventually(SOON, "the nodes are shown", || {
         group.nodes.iter().all(|node| topology().contains(&node.address())).then_some(())
     });
-    watch.daemon.let_pass(5);
+    monitor.daemon.until_rounds(5);
     for node in &group.nodes {
         assert_eq!(node.clients(), Vec::<String>::new(), "{}", topology());
-        assert_ne!(watch.of_node("redis_up", node), Some(1.0));
+        assert_ne!(monitor.node_value("redis_up", node), Some(1.0));
     }
     assert_eq!(
-        watch.daemon.samples().count(PRIMARY, &[("evidence", "sole")]),
+        monitor.daemon.samples().count(PRIMARY_INFO, &[("evidence", "sole")]),
         0,
-        "no node said anything"
+        "no node is polled"
     );
-    // Unless the configuration says so.
-    watch.daemon.reload(&watched_deployment(
+    // The configuration can trust the loopback network.
+    monitor.daemon.reload(&sentinel_deployment(
         "sessions",
         Some(MASTER),
         &urls,
         "trust = ['127.0.0.0/8']",
     ));
-    watch.daemon.until(SOON, "redis_up", &[("node", &group.primary().address())], 1.0);
+    monitor.daemon.until(SOON, "redis_up", &[("node", &group.primary().address())], 1.0);
 }

@@ -1,51 +1,51 @@
-//! Clusters.
+//! Faults in Redis Cluster.
 
-use tests::{Cluster, ClusterSetup, Server, Side, Sides, eventually};
+use tests::{Cluster, ClusterSetup, Server, Side, SplitNetwork, eventually};
 
-use crate::story::{LATER, Scenario, Story, Told};
+use crate::harness::{AGREEMENT_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         row: 16,
-        name: "a_master_of_a_cluster_killed_and_replaced",
+        name: "cluster_master_killed_and_failed_over",
         quick: false,
-        run: cluster_master_replaced,
+        run: master_failed_over,
     },
-    Scenario { row: 16, name: "a_whole_shard_killed", quick: false, run: shard_killed },
-    Scenario { row: 16, name: "slots_taken_from_all_nodes", quick: false, run: slots_uncovered },
+    Scenario { row: 16, name: "all_nodes_of_a_shard_killed", quick: false, run: shard_killed },
+    Scenario { row: 16, name: "slot_removed_from_all_nodes", quick: false, run: slots_uncovered },
     Scenario {
         row: 16,
-        name: "a_cluster_cut_in_two_that_both_work",
+        name: "cluster_partitioned_into_two_working_sides",
         quick: false,
-        run: cluster_split,
+        run: cluster_partitioned,
     },
     Scenario {
         row: 16,
-        name: "slots_given_away_while_their_master_serves_them",
+        name: "slots_assigned_to_a_second_master",
         quick: false,
         run: slot_conflict,
     },
     Scenario {
         row: 16,
-        name: "a_master_of_a_cluster_cut_off",
+        name: "cluster_master_isolated_by_a_partition",
         quick: false,
-        run: cluster_master_cut_off,
+        run: master_isolated,
     },
     Scenario {
         row: 16,
-        name: "the_only_replica_of_a_shard_killed",
+        name: "only_replica_of_a_shard_killed",
         quick: false,
         run: shard_replica_killed,
     },
     Scenario {
         row: 16,
-        name: "the_only_replica_of_a_shard_moved",
+        name: "only_replica_of_a_shard_moved_to_another_shard",
         quick: false,
         run: shard_replica_moved,
     },
 ];
 
-/// A cluster whose nodes miss each other after a tenth of the usual 15 s.
+/// Starts a cluster with a tenth of the default `cluster-node-timeout` of 15 s.
 fn cluster() -> Cluster {
     Cluster::start(&ClusterSetup {
         options: "cluster-node-timeout 1500\ncluster-migration-barrier 9\n".to_owned(),
@@ -53,154 +53,162 @@ fn cluster() -> Cluster {
     })
 }
 
-fn cluster_master_replaced() -> Told {
+fn master_failed_over() -> ScenarioResult {
     let mut cluster = cluster();
-    let story = Story::begin(&cluster.deployment("cache", &[1], ""));
-    let kill = |_: &Story| {
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[1], ""));
+    let kill = |_: &ScenarioRun| {
         cluster.nodes[0].kill();
-        cluster.until_failed_over(LATER, 0, 0);
+        cluster.until_failed_over(AGREEMENT_TIMEOUT, 0, 0);
     };
-    // Somebody took over: nobody need get up.
-    let faulty = story.fault(kill, &[("RedisDown", "warning")]);
-    let mend = |_: &Story| {
+    // Only a warning: the replica has taken over.
+    let fault = scenario.inject(kill, &[("RedisDown", "warning")]);
+    let repair = |_: &ScenarioRun| {
         cluster.nodes[0].restart();
-        cluster.until_works();
+        cluster.until_healthy();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn shard_killed() -> Told {
+fn shard_killed() -> ScenarioResult {
     let mut cluster = cluster();
-    let story = Story::begin(&cluster.deployment("cache", &[0], ""));
-    // The replica first: it must not be promoted.
-    let kill = |_: &Story| {
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
+    // Kill the replica first. Otherwise the cluster promotes it.
+    let kill = |_: &ScenarioRun| {
         for node in [4, 1] {
             cluster.nodes[node].kill();
         }
     };
-    // The page is about the master, the ticket about the replica.
-    let faulty = story.fault(kill, &[("RedisDown", "critical"), ("RedisDown", "warning")]);
-    faulty.story.until_hidden(&[
+    // The critical alert is about the master, the warning about the replica.
+    let fault = scenario.inject(kill, &[("RedisDown", "critical"), ("RedisDown", "warning")]);
+    fault.scenario.until_inhibited(&[
         "RedisClusterSlotsUncovered",
         "RedisClusterDown",
         "RedisNoPrimary",
     ]);
-    let mend = |_: &Story| {
+    let repair = |_: &ScenarioRun| {
         for node in [1, 4] {
             cluster.nodes[node].restart();
         }
-        cluster.until_works();
+        cluster.until_healthy();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn slots_uncovered() -> Told {
+fn slots_uncovered() -> ScenarioResult {
     let cluster = cluster();
-    let story = Story::begin(&cluster.deployment("cache", &[0], ""));
-    let take = |_: &Story| {
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
+    let delete_slot = |_: &ScenarioRun| {
         for node in &cluster.nodes {
-            assert_eq!(node.ask(&["CLUSTER", "DELSLOTS", "100"]), ["OK"]);
+            assert_eq!(node.execute(&["CLUSTER", "DELSLOTS", "100"]), ["OK"]);
         }
     };
-    let faulty = story.fault(take, &[("RedisClusterSlotsUncovered", "critical")]);
-    faulty.story.until_hidden(&["RedisClusterDown", "RedisWritesBlocked"]);
-    let mend = |_: &Story| {
-        assert_eq!(cluster.nodes[0].ask(&["CLUSTER", "ADDSLOTS", "100"]), ["OK"]);
-        cluster.until_works();
+    let fault = scenario.inject(delete_slot, &[("RedisClusterSlotsUncovered", "critical")]);
+    fault.scenario.until_inhibited(&["RedisClusterDown", "RedisWritesBlocked"]);
+    let repair = |_: &ScenarioRun| {
+        assert_eq!(cluster.nodes[0].execute(&["CLUSTER", "ADDSLOTS", "100"]), ["OK"]);
+        cluster.until_healthy();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-/// What an operator may do who sees one side only: each side then has a cluster that works, and all slots.
-fn cluster_split() -> Told {
-    let mut sides = Sides::new();
-    // Two of three masters and a replica of the third are a majority that can do without the rest.
+/// Simulates an operator who sees only the right side of a partition and forces takeovers there.
+/// The left side fails over by itself. Afterwards each side is a working cluster with all slots.
+fn cluster_partitioned() -> ScenarioResult {
+    let mut sides = SplitNetwork::new();
+    // The left side has two of three masters, which are a majority, and a replica of the third
+    // master.
     let places = [Side::Left, Side::Left, Side::Right, Side::Right, Side::Right, Side::Left]
-        .map(|side| sides.place(side));
+        .map(|side| sides.add_host(side));
     let cluster = Cluster::start_at(&ClusterSetup::default(), &places);
-    let story = Story::begin(&cluster.deployment("cache", &[0, 2], ""));
-    let cut = |_: &Story| {
-        sides.cut();
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0, 2], ""));
+    let cut = |_: &ScenarioRun| {
+        sides.partition();
         for replica in &cluster.nodes[3..5] {
-            assert_eq!(replica.ask(&["CLUSTER", "FAILOVER", "TAKEOVER"]), ["OK"]);
+            assert_eq!(replica.execute(&["CLUSTER", "FAILOVER", "TAKEOVER"]), ["OK"]);
         }
-        eventually(LATER, "the left side has a master for each slot", || {
-            (cluster.owner_by(0, 16_383)? == 5).then_some(())
+        eventually(AGREEMENT_TIMEOUT, "the left side has a master for every slot", || {
+            (cluster.owner_according_to(0, 16_383)? == 5).then_some(())
         });
     };
-    let faulty = story.fault(cut, &[("RedisSplitBrain", "critical")]);
-    faulty.story.until_hidden(&["RedisClusterSlotConflict"]);
-    let mend = |_: &Story| {
+    let fault = scenario.inject(cut, &[("RedisSplitBrain", "critical")]);
+    fault.scenario.until_inhibited(&["RedisClusterSlotConflict"]);
+    let repair = |_: &ScenarioRun| {
         sides.heal();
-        cluster.until_works();
+        cluster.until_healthy();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn slot_conflict() -> Told {
+fn slot_conflict() -> ScenarioResult {
     let cluster = Cluster::start(&ClusterSetup { replicas: 0, ..ClusterSetup::default() });
-    let story = Story::begin(&cluster.deployment("cache", &[0, 1, 2], ""));
-    let give = |_: &Story| {
-        // The others do not hear any more of the last one, whose word counts for more than that of the first.
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0, 1, 2], ""));
+    let assign_again = |_: &ScenarioRun| {
+        // Make the other nodes forget the last master. Otherwise its higher config epoch wins over
+        // that of the first master.
         for node in &cluster.nodes[..2] {
-            assert_eq!(node.ask(&["CLUSTER", "FORGET", cluster.id(2)]), ["OK"]);
+            assert_eq!(node.execute(&["CLUSTER", "FORGET", cluster.id(2)]), ["OK"]);
         }
-        assert_eq!(cluster.nodes[0].ask(&["CLUSTER", "ADDSLOTSRANGE", "10923", "16383"]), ["OK"]);
+        assert_eq!(
+            cluster.nodes[0].execute(&["CLUSTER", "ADDSLOTSRANGE", "10923", "16383"]),
+            ["OK"]
+        );
     };
-    let faulty = story.fault(give, &[("RedisClusterSlotConflict", "critical")]);
-    let mend = |_: &Story| {
+    let fault = scenario.inject(assign_again, &[("RedisClusterSlotConflict", "critical")]);
+    let repair = |_: &ScenarioRun| {
         let Server { host, port, .. } = &cluster.nodes[2];
         for node in &cluster.nodes[..2] {
-            assert_eq!(node.ask(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
+            assert_eq!(node.execute(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
         }
-        cluster.until_works();
+        cluster.until_healthy();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn cluster_master_cut_off() -> Told {
-    let mut sides = Sides::new();
-    let mut places = vec![sides.place(Side::Left)];
-    places.extend((0..5).map(|_| sides.place(Side::Right)));
+fn master_isolated() -> ScenarioResult {
+    let mut sides = SplitNetwork::new();
+    let mut places = vec![sides.add_host(Side::Left)];
+    places.extend((0..5).map(|_| sides.add_host(Side::Right)));
     let cluster = Cluster::start_at(&ClusterSetup::default(), &places);
-    let story = Story::begin(&cluster.deployment("cache", &[1], ""));
-    let cut = |_: &Story| {
-        sides.cut();
-        eventually(LATER, "the others have a master instead", || {
-            (cluster.owner_by(1, 0)? == 3).then_some(())
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[1], ""));
+    let cut = |_: &ScenarioRun| {
+        sides.partition();
+        eventually(AGREEMENT_TIMEOUT, "the other nodes promote a replica", || {
+            (cluster.owner_according_to(1, 0)? == 3).then_some(())
         });
     };
-    // It refuses everything, so that nothing is lost; the others work.
-    let faulty = story.fault(cut, &[("RedisClusterDown", "warning")]);
-    let mend = |_: &Story| {
+    // Only a warning: the isolated master rejects writes, so none are lost, and the other side
+    // works.
+    let fault = scenario.inject(cut, &[("RedisClusterDown", "warning")]);
+    let repair = |_: &ScenarioRun| {
         sides.heal();
-        cluster.until_works();
+        cluster.until_healthy();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn shard_replica_killed() -> Told {
+fn shard_replica_killed() -> ScenarioResult {
     let mut cluster = cluster();
-    let story = Story::begin(&cluster.deployment("cache", &[0], ""));
-    let faulty = story.fault(|_| cluster.nodes[4].kill(), &[("RedisDown", "warning")]);
-    // That a node is gone is why.
-    faulty.story.until_hidden(&["RedisClusterShardWithoutReplica"]);
-    let mend = |_: &Story| {
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
+    let fault = scenario.inject(|_| cluster.nodes[4].kill(), &[("RedisDown", "warning")]);
+    // This alert is inhibited by the alert about the node that is down.
+    fault.scenario.until_inhibited(&["RedisClusterShardWithoutReplica"]);
+    let repair = |_: &ScenarioRun| {
         cluster.nodes[4].restart();
-        cluster.until_works();
+        cluster.until_healthy();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn shard_replica_moved() -> Told {
+fn shard_replica_moved() -> ScenarioResult {
     let cluster = cluster();
-    // One that leaves is not missed, but where some are declared.
-    let story = Story::begin(&cluster.deployment("cache", &[0], "expect = { replicas = 1 }"));
-    let faulty =
-        story.fault(|_| cluster.replicate(4, 0), &[("RedisClusterShardWithoutReplica", "warning")]);
-    let mend = |_: &Story| {
+    // A replica that leaves a shard is only reported as missing if `expect` requires replicas.
+    let scenario =
+        ScenarioRun::start(&cluster.deployment("cache", &[0], "expect = { replicas = 1 }"));
+    let fault = scenario
+        .inject(|_| cluster.replicate(4, 0), &[("RedisClusterShardWithoutReplica", "warning")]);
+    let repair = |_: &ScenarioRun| {
         cluster.replicate(4, 1);
-        cluster.until_works();
+        cluster.until_healthy();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }

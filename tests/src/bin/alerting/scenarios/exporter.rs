@@ -1,116 +1,116 @@
-//! The exporter itself, and what it is configured to watch.
+//! Faults of the exporter itself and of its configuration.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tests::{Daemon, Peer, Proxy, Redis, Server, Side, Sides, Signal, deployment, eventually};
+use tests::{
+    Daemon, Proxy, Redis, Server, Side, Signal, SplitNetwork, StubServer, deployment, eventually,
+};
 
-use crate::story::{SOON, Scenario, Story, Told};
+use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
 pub(crate) const ALL: &[Scenario] = &[
-    Scenario { row: 37, name: "an_exporter_killed", quick: true, run: killed },
-    Scenario { row: 37, name: "an_exporter_frozen", quick: false, run: frozen },
-    Scenario { row: 37, name: "an_exporter_behind_a_cache", quick: false, run: stale },
+    Scenario { row: 37, name: "exporter_killed", quick: true, run: killed },
+    Scenario { row: 37, name: "exporter_frozen", quick: false, run: frozen },
+    Scenario { row: 37, name: "exporter_behind_a_caching_proxy", quick: false, run: stale },
+    Scenario { row: 37, name: "invalid_configuration_on_reload", quick: false, run: reload_failed },
+    Scenario { row: 37, name: "exporter_cut_off_from_all_nodes", quick: false, run: blind },
     Scenario {
-        row: 37,
-        name: "a_configuration_that_cannot_be_read",
+        row: 17,
+        name: "servers_without_the_config_command",
         quick: false,
-        run: reload_failed,
+        run: without_config,
     },
-    Scenario {
-        row: 37,
-        name: "an_exporter_cut_off_from_all_that_it_watches",
-        quick: false,
-        run: blind,
-    },
-    Scenario { row: 17, name: "servers_that_know_no_config", quick: false, run: without_config },
     Scenario {
         row: 45,
-        name: "a_stranger_among_the_configured_nodes",
+        name: "unrelated_server_among_the_configured_nodes",
         quick: false,
         run: unrelated_masters,
     },
 ];
 
-fn killed() -> Told {
+fn killed() -> ScenarioResult {
     let server = Redis::start(&[]);
     let text = deployment("orders", &[&server]);
     let mut daemon = Daemon::configured(&text);
-    // Another one is to answer at the same address.
+    // Prometheus scrapes a proxy, so that a second daemon can take over the address.
     let address = Proxy::start(daemon.port);
     daemon.port = address.peer.port;
-    let story = Story::of(daemon);
-    let faulty =
-        story.fault(|story| story.daemon.signal(Signal::Kill), &[("RolecallDown", "critical")]);
-    let mut another = None;
-    let mend = |_: &Story| {
-        let daemon = another.insert(Daemon::configured(&text));
-        address.lead_to(daemon.port);
+    let scenario = ScenarioRun::with_daemon(daemon);
+    let fault = scenario
+        .inject(|scenario| scenario.daemon.signal(Signal::Kill), &[("RolecallDown", "critical")]);
+    let mut replacement = None;
+    let repair = |_: &ScenarioRun| {
+        let daemon = replacement.insert(Daemon::configured(&text));
+        address.redirect_to(daemon.port);
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn frozen() -> Told {
+fn frozen() -> ScenarioResult {
     let server = Redis::start(&[]);
-    let story = Story::begin(&deployment("orders", &[&server]));
-    let faulty =
-        story.fault(|story| story.daemon.signal(Signal::Stop), &[("RolecallDown", "critical")]);
-    faulty.mend(|story| story.daemon.signal(Signal::Cont), &[])
+    let scenario = ScenarioRun::start(&deployment("orders", &[&server]));
+    let fault = scenario
+        .inject(|scenario| scenario.daemon.signal(Signal::Stop), &[("RolecallDown", "critical")]);
+    fault.repair(|scenario| scenario.daemon.signal(Signal::Cont), &[])
 }
 
-/// Something between Prometheus and the exporter gives the same page again and again: to Prometheus that is an exporter that makes no rounds.
-fn stale() -> Told {
+/// Puts a cache between Prometheus and the exporter that always returns the same exposition. To
+/// Prometheus, this is an exporter that completes no rounds.
+fn stale() -> ScenarioResult {
     let server = Redis::start(&[]);
     let mut daemon = Daemon::configured(&deployment("orders", &[&server]));
     let exporter = daemon.port;
     let address = Proxy::start(exporter);
     daemon.port = address.peer.port;
-    let story = Story::of(daemon);
+    let scenario = ScenarioRun::with_daemon(daemon);
     let mut cache = None;
-    let put = |story: &Story| {
-        let page = story.daemon.get("/metrics", "text/plain").text;
-        let cache = cache.insert(Peer::start(move |stream| repeat(stream, &page)));
-        address.lead_to(cache.port);
+    let insert_cache = |scenario: &ScenarioRun| {
+        let page = scenario.daemon.get("/metrics", "text/plain").text;
+        let cache = cache.insert(StubServer::start(move |stream| serve_same_page(stream, &page)));
+        address.redirect_to(cache.port);
     };
-    let faulty = story.fault(put, &[("RolecallStale", "critical")]);
-    faulty.mend(|_| address.lead_to(exporter), &[])
+    let fault = scenario.inject(insert_cache, &[("RolecallStale", "critical")]);
+    fault.repair(|_| address.redirect_to(exporter), &[])
 }
 
-/// Answers every request with this page.
-fn repeat(stream: TcpStream, page: &str) {
-    let mut answers = stream.try_clone().expect("a stream");
+/// Replies to every HTTP request with this body.
+fn serve_same_page(stream: TcpStream, page: &str) {
+    let mut output = stream.try_clone().expect("cannot clone the stream");
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
-        // The end of a request.
+        // An empty line ends the request.
         if line.is_empty() {
             let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\n\
+                 Content-Length: {}\r\n\r\n",
                 page.len()
             );
-            if answers.write_all((head + page).as_bytes()).is_err() {
+            if output.write_all((head + page).as_bytes()).is_err() {
                 return;
             }
         }
     }
 }
 
-fn reload_failed() -> Told {
+fn reload_failed() -> ScenarioResult {
     let server = Redis::start(&[]);
     let text = deployment("orders", &[&server]);
-    let story = Story::begin(&text);
-    let faulty = story.fault(
-        |story| story.daemon.reload("[[deployment]]\nnom = 'orders'\n"),
+    let scenario = ScenarioRun::start(&text);
+    let fault = scenario.inject(
+        |scenario| scenario.daemon.reload("[[deployment]]\nnom = 'orders'\n"),
         &[("RolecallReloadFailed", "warning")],
     );
-    faulty.mend(|story| story.daemon.reload(&text), &[])
+    fault.repair(|scenario| scenario.daemon.reload(&text), &[])
 }
 
-/// Four deployments of three nodes fall silent together: that is no outage of twelve servers.
-fn blind() -> Told {
-    let mut sides = Sides::new();
-    let away = sides.place(Side::Right);
+/// Cuts off four deployments of three nodes at once. Rolecall must conclude that it is cut off
+/// itself, and not that twelve servers are down.
+fn blind() -> ScenarioResult {
+    let mut sides = SplitNetwork::new();
+    let remote = sides.add_host(Side::Right);
     let servers: Vec<_> =
-        (0..12).map(|_| Server::start("redis-7.0.15", false, &away, "", None)).collect();
+        (0..12).map(|_| Server::start("redis-7.0.15", false, &remote, "", None)).collect();
     let configuration =
         servers.chunks(3).zip(["orders", "sessions", "carts", "scratch"]).map(|(servers, name)| {
             let nodes: Vec<_> =
@@ -120,42 +120,42 @@ fn blind() -> Told {
                 nodes.join(", ")
             )
         });
-    let story = Story::begin(&configuration.collect::<String>());
-    let faulty = story.fault(|_| sides.unplug(&away), &[("RolecallBlind", "warning")]);
-    faulty.mend(|_| sides.plug(&away), &[])
+    let scenario = ScenarioRun::start(&configuration.collect::<String>());
+    let fault = scenario.inject(|_| sides.disconnect(&remote), &[("RolecallBlind", "warning")]);
+    fault.repair(|_| sides.reconnect(&remote), &[])
 }
 
-/// As managed services have it.
-fn without_config() -> Told {
+/// Removes the CONFIG command, as managed services do.
+fn without_config() -> ScenarioResult {
     let options = ["--rename-command", "CONFIG", "", "--appendonly", "yes"];
     let primary = Redis::start(&options);
     let replica = primary.replica_with(&options);
-    let story = Story::begin(&deployment("orders", &[&primary, &replica]));
-    let work = |story: &Story| {
+    let scenario = ScenarioRun::start(&deployment("orders", &[&primary, &replica]));
+    let operations = |scenario: &ScenarioRun| {
         assert_eq!(
-            story.daemon.samples().count("redis_config_maxmemory_policy", &[]),
+            scenario.daemon.samples().count("redis_config_maxmemory_policy", &[]),
             0,
-            "nobody knows it"
+            "the configuration of the servers is unknown"
         );
         primary.cli(&["BGREWRITEAOF"]);
         replica.cli(&["BGSAVE"]);
     };
-    story.quiet(work, Duration::from_secs(30))
+    scenario.expect_no_alert(operations, Duration::from_secs(30))
 }
 
-fn unrelated_masters() -> Told {
-    let (a, stranger) = (Redis::start(&[]), Redis::start(&[]));
+fn unrelated_masters() -> ScenarioResult {
+    let (a, unrelated) = (Redis::start(&[]), Redis::start(&[]));
     let b = a.replica();
     a.fill(&b);
-    stranger.cli(&["SET", "key", "1"]);
+    unrelated.cli(&["SET", "key", "1"]);
     let text = deployment("orders", &[&a, &b]);
-    let story = Story::begin(&text);
-    let mistake = |story: &Story| {
-        story.daemon.reload(&deployment("orders", &[&a, &b, &stranger]));
-        eventually(SOON, "it is watched", || {
-            (story.daemon.samples().count("redis_up", &[]) == 3).then_some(())
+    let scenario = ScenarioRun::start(&text);
+    let add_unrelated = |scenario: &ScenarioRun| {
+        scenario.daemon.reload(&deployment("orders", &[&a, &b, &unrelated]));
+        eventually(SERVER_TIMEOUT, "the third node is polled", || {
+            (scenario.daemon.samples().count("redis_up", &[]) == 3).then_some(())
         });
     };
-    let faulty = story.fault(mistake, &[("RolecallUnrelatedMasters", "warning")]);
-    faulty.mend(|story| story.daemon.reload(&text), &[])
+    let fault = scenario.inject(add_unrelated, &[("RolecallUnrelatedMasters", "warning")]);
+    fault.repair(|scenario| scenario.daemon.reload(&text), &[])
 }

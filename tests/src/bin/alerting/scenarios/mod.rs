@@ -1,18 +1,18 @@
-//! The scenarios, by what they are about; the longest first, so that the others run beside it.
+//! All scenarios by topic. The longest one is first, so that the others run at the same time.
 
 mod clients;
 mod cluster;
 mod durability;
 mod exporter;
-mod quiet;
 mod replication;
+mod routine;
 mod sentinel;
 mod topology;
 
-use crate::story::Scenario;
+use crate::harness::Scenario;
 
 pub(crate) const ALL: &[&[Scenario]] = &[
-    quiet::ALL,
+    routine::ALL,
     topology::ALL,
     sentinel::ALL,
     cluster::ALL,

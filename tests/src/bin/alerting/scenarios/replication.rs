@@ -1,118 +1,138 @@
-//! Links, lag, and replicas that are not what they should be.
+//! Faults of replication: links, lag and wrong replicas.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tests::{Daemon, Disk, Proxy, Redis, Signal, Wire, Writer, deployment, pause};
+use tests::{Connection, Daemon, Disk, Proxy, Redis, Signal, Writer, deployment, pause};
 
-use crate::story::{SOON, Scenario, Story, Told};
+use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 8, name: "replica_made_writable", quick: false, run: replica_made_writable },
     Scenario {
         row: 10,
-        name: "replica_paused_under_writes",
+        name: "replica_paused_while_its_primary_takes_writes",
         quick: false,
         run: replica_paused_under_writes,
     },
     Scenario {
         row: 11,
-        name: "full_disk_of_a_replica_that_synchronises",
+        name: "full_disk_on_a_replica_during_a_full_resync",
         quick: false,
-        run: full_disk_of_a_replica,
+        run: full_disk_on_a_replica,
     },
     Scenario {
         row: 11,
-        name: "output_buffer_too_small_for_a_synchronisation",
+        name: "replica_output_buffer_too_small_for_a_full_resync",
         quick: false,
         run: output_buffer_too_small,
     },
     Scenario {
         row: 15,
-        name: "primary_cut_off_from_the_replica_that_it_needs",
+        name: "primary_without_the_replica_required_for_writes",
         quick: false,
         run: primary_without_its_replica,
     },
     Scenario {
         row: 15,
-        name: "old_master_that_is_fenced",
+        name: "stale_master_fenced_by_min_replicas_to_write",
         quick: false,
-        run: old_master_that_is_fenced,
+        run: stale_master_fenced,
     },
-    Scenario { row: 18, name: "one_of_two_links_cut", quick: false, run: one_of_two_links_cut },
-    Scenario { row: 18, name: "only_link_cut", quick: false, run: only_link_cut },
-    Scenario { row: 18, name: "link_cut_for_long", quick: false, run: link_cut_for_long },
     Scenario {
         row: 18,
-        name: "link_cut_again_and_again",
+        name: "one_of_two_replication_links_cut",
         quick: false,
-        run: link_cut_again_and_again,
+        run: one_of_two_links_cut,
+    },
+    Scenario { row: 18, name: "only_replication_link_cut", quick: false, run: only_link_cut },
+    Scenario {
+        row: 18,
+        name: "replication_link_cut_for_more_than_ten_minutes",
+        quick: false,
+        run: link_cut_for_ten_minutes,
+    },
+    Scenario {
+        row: 18,
+        name: "replication_link_interrupted_three_times",
+        quick: false,
+        run: link_flapping,
     },
     Scenario {
         row: 19,
-        name: "silent_network_between_master_and_replica",
+        name: "replication_stalled_on_an_open_connection",
         quick: false,
-        run: silent_network,
+        run: link_stalled,
     },
     Scenario {
         row: 20,
-        name: "one_of_two_replicas_without_stale_data_cut_off",
+        name: "one_of_two_replicas_cut_off_with_stale_reads_disabled",
         quick: false,
         run: one_of_two_refuses_reads,
     },
     Scenario {
         row: 20,
-        name: "all_replicas_without_stale_data_cut_off",
+        name: "all_replicas_cut_off_with_stale_reads_disabled",
         quick: false,
         run: all_refuse_reads,
     },
-    Scenario { row: 21, name: "wrong_masterauth", quick: false, run: wrong_masterauth },
+    Scenario {
+        row: 21,
+        name: "wrong_masterauth_on_a_replica",
+        quick: false,
+        run: wrong_masterauth,
+    },
     Scenario {
         row: 23,
-        name: "small_backlog_under_writes_while_the_link_is_cut",
+        name: "backlog_smaller_than_the_writes_during_a_link_loss",
         quick: false,
         run: small_backlog,
     },
     Scenario {
         row: 39,
-        name: "fewer_replicas_than_declared",
+        name: "fewer_replicas_than_expected",
         quick: false,
-        run: fewer_replicas_than_declared,
+        run: fewer_replicas_than_expected,
     },
     Scenario {
         row: 39,
-        name: "no_replica_left_of_those_declared",
+        name: "no_replica_although_one_is_expected",
         quick: false,
         run: no_replica_left,
     },
     Scenario {
         row: 40,
-        name: "replica_pointed_at_nowhere",
+        name: "replica_of_a_closed_port",
         quick: false,
-        run: replica_pointed_at_nowhere,
+        run: replica_of_a_closed_port,
     },
     Scenario {
         row: 40,
-        name: "replica_of_a_foreign_master",
+        name: "replica_of_a_master_outside_the_deployment",
         quick: false,
-        run: replica_of_a_foreign_master,
+        run: replica_of_an_outside_master,
     },
-    Scenario { row: 42, name: "stray_key_on_a_replica", quick: false, run: stray_key_on_a_replica },
+    Scenario {
+        row: 42,
+        name: "key_written_directly_to_a_replica",
+        quick: false,
+        run: key_written_to_a_replica,
+    },
 ];
 
-/// A port that nobody listens on, nor ever will while this runs.
+/// Port on which nothing ever listens.
 const CLOSED: u16 = 1;
 
-/// A primary, and replicas each of which reaches it through a proxy of its own.
-struct Star {
+/// Primary with replicas that each replicate through a separate proxy.
+struct ProxiedReplicas {
     primary: Redis,
     replicas: Vec<Redis>,
     proxies: Vec<Proxy>,
 }
 
-impl Star {
-    /// Starts that many replicas with these options, and waits until they are synchronised.
+impl ProxiedReplicas {
+    /// Starts this many replicas with these options, and waits until they are synchronised.
     fn start(primary: Redis, replicas: usize, options: &[&str]) -> Self {
         let proxies: Vec<_> = (0..replicas).map(|_| Proxy::start(primary.port)).collect();
         let follow = |proxy: &Proxy| {
@@ -120,11 +140,12 @@ impl Star {
             Redis::start(&[&["--replicaof", "127.0.0.1", &port], options].concat())
         };
         let replicas: Vec<_> = proxies.iter().map(follow).collect();
-        replicas.iter().for_each(Redis::until_linked);
-        Star { primary, replicas, proxies }
+        replicas.iter().for_each(Redis::until_synchronised);
+        ProxiedReplicas { primary, replicas, proxies }
     }
 
-    /// The configuration that watches them, and knows the proxies for the primary.
+    /// Returns a configuration with all nodes that maps the addresses of the proxies to the
+    /// primary.
     fn configuration(&self) -> String {
         let address = self.primary.address();
         let mapped: Vec<_> = self
@@ -136,55 +157,57 @@ impl Star {
         format!("{}address_map = {{ {} }}\n", deployment("a", &servers), mapped.join(", "))
     }
 
-    fn begin(&self) -> Story {
-        Story::begin(&self.configuration())
+    fn start_scenario(&self) -> ScenarioRun {
+        ScenarioRun::start(&self.configuration())
     }
 
-    /// Cuts this link, and keeps it down.
-    fn cut(&self, replica: usize) {
-        self.proxies[replica].lead_to(CLOSED);
+    /// Closes the replication link of a replica and keeps it down.
+    fn cut_link(&self, replica: usize) {
+        self.proxies[replica].redirect_to(CLOSED);
     }
 
-    /// Lets this link stand again.
-    fn mend(&self, replica: usize) {
-        self.proxies[replica].lead_to(self.primary.port);
+    /// Allows the replica to reconnect.
+    fn restore_link(&self, replica: usize) {
+        self.proxies[replica].redirect_to(self.primary.port);
     }
 }
 
-/// Makes a replica get all data anew, as the runbooks say: so that it is never a master that takes writes.
+/// Forces a full resync of a replica, as the runbooks describe. The transaction ensures that the
+/// replica never accepts writes as a master.
 fn rebuild(replica: &Redis, primary: &Redis) {
-    let mut wire = Wire::connect(&replica.address(), None).expect("a connection");
+    let mut wire = Connection::connect(&replica.address(), None).expect("cannot connect");
     let port = primary.port.to_string();
     for command in
         [&["MULTI"][..], &["REPLICAOF", "NO", "ONE"], &["REPLICAOF", "127.0.0.1", &port], &["EXEC"]]
     {
-        let reply = wire.ask(command).expect("a reply");
+        let reply = wire.execute(command).expect("no reply");
         assert!(!reply.iter().any(|line| line.starts_with('-')), "{command:?}: {reply:?}");
     }
 }
 
-fn replica_made_writable() -> Told {
+fn replica_made_writable() -> ScenarioResult {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let story = Story::begin(&deployment("a", &[&primary, &replica]));
+    let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
     let writable = |is: &str| drop(replica.cli(&["CONFIG", "SET", "replica-read-only", is]));
-    let faulty = story.fault(|_| writable("no"), &[("RedisReplicaWritable", "warning")]);
-    faulty.mend(|_| writable("yes"), &[])
+    let fault = scenario.inject(|_| writable("no"), &[("RedisReplicaWritable", "warning")]);
+    fault.repair(|_| writable("yes"), &[])
 }
 
-fn replica_paused_under_writes() -> Told {
+fn replica_paused_under_writes() -> ScenarioResult {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let story = Story::begin(&deployment("a", &[&primary, &replica]));
+    let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
     let _writer = Writer::start(&primary.address(), "key", 20);
-    // It takes what its master sends, and applies none of it. Its link stands, and INFO is answered.
-    let pause = |_: &Story| drop(replica.cli(&["CLIENT", "PAUSE", "600000", "WRITE"]));
-    let faulty = story.fault(pause, &[("RedisReplicationLag", "warning")]);
-    faulty.mend(|_| drop(replica.cli(&["CLIENT", "UNPAUSE"])), &[])
+    // The paused replica receives the writes of its master but does not apply them. Its link stays
+    // up, and it replies to INFO.
+    let pause = |_: &ScenarioRun| drop(replica.cli(&["CLIENT", "PAUSE", "600000", "WRITE"]));
+    let fault = scenario.inject(pause, &[("RedisReplicationLag", "warning")]);
+    fault.repair(|_| drop(replica.cli(&["CLIENT", "UNPAUSE"])), &[])
 }
 
-fn full_disk_of_a_replica() -> Told {
-    let disk = Disk::of(30);
+fn full_disk_on_a_replica() -> ScenarioResult {
+    let disk = Disk::with_megabytes(30);
     let primary = Redis::start(&["--rdbcompression", "no"]);
     primary.cli(&[
         "EVAL",
@@ -192,18 +215,18 @@ fn full_disk_of_a_replica() -> Told {
         "0",
     ]);
     let replica = primary.replica_with(&["--dir", &disk.folder()]);
-    replica.until_linked();
-    let story = Story::begin(&deployment("a", &[&primary, &replica]));
-    let fill = |_: &Story| {
+    replica.until_synchronised();
+    let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
+    let fill = |_: &ScenarioRun| {
         disk.fill();
         rebuild(&replica, &primary);
     };
-    let faulty = story.fault(fill, &[("RedisFullSyncLoop", "critical")]);
-    faulty.mend(|_| disk.free(), &[])
+    let fault = scenario.inject(fill, &[("RedisFullSyncLoop", "critical")]);
+    fault.repair(|_| disk.free(), &[])
 }
 
-fn output_buffer_too_small() -> Told {
-    // It takes two seconds to synchronise, and what is written meanwhile is more than it may be behind.
+fn output_buffer_too_small() -> ScenarioResult {
+    // The full resync takes two seconds, and the writes during that time exceed the output buffer.
     let limits =
         ["--client-output-buffer-limit", "replica 64kb 64kb 0", "--repl-backlog-size", "16kb"];
     let primary = Redis::start(&limits);
@@ -211,214 +234,235 @@ fn output_buffer_too_small() -> Told {
         primary.cli(&["SET", &format!("key{key}"), "x"]);
     }
     let replica = primary.replica();
-    let story = Story::begin(&deployment("a", &[&primary, &replica]));
-    let writes = Arc::new(AtomicBool::new(false));
-    let (address, written) = (primary.address(), Arc::clone(&writes));
-    let fault = |_: &Story| {
+    let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
+    let writing = Arc::new(AtomicBool::new(false));
+    let (address, is_writing) = (primary.address(), Arc::clone(&writing));
+    let overflow = |_: &ScenarioRun| {
         primary.cli(&["CONFIG", "SET", "rdb-key-save-delay", "100000"]);
-        writes.store(true, Ordering::Relaxed);
+        writing.store(true, Ordering::Relaxed);
         std::thread::spawn(move || {
-            let mut wire = Wire::connect(&address, None).expect("a connection");
+            let mut wire = Connection::connect(&address, None).expect("cannot connect");
             let value = "x".repeat(50_000);
-            while written.load(Ordering::Relaxed) && wire.ask(&["SET", "written", &value]).is_ok() {
+            while is_writing.load(Ordering::Relaxed)
+                && wire.execute(&["SET", "written", &value]).is_ok()
+            {
                 pause(Duration::from_millis(50));
             }
         });
         rebuild(&replica, &primary);
     };
-    let faulty = story.fault(fault, &[("RedisFullSyncLoop", "critical")]);
-    faulty.mend(|_| writes.store(false, Ordering::Relaxed), &[])
+    let fault = scenario.inject(overflow, &[("RedisFullSyncLoop", "critical")]);
+    fault.repair(|_| writing.store(false, Ordering::Relaxed), &[])
 }
 
-fn primary_without_its_replica() -> Told {
-    let star = Star::start(Redis::start(&["--min-replicas-to-write", "1"]), 1, &[]);
-    let faulty = star.begin().fault(|_| star.cut(0), &[("RedisNotEnoughReplicas", "critical")]);
-    assert!(star.primary.cli(&["SET", "key", "x"]).contains("NOREPLICAS"));
-    faulty.mend(|_| star.mend(0), &[])
+fn primary_without_its_replica() -> ScenarioResult {
+    let setup = ProxiedReplicas::start(Redis::start(&["--min-replicas-to-write", "1"]), 1, &[]);
+    let fault = setup
+        .start_scenario()
+        .inject(|_| setup.cut_link(0), &[("RedisNotEnoughReplicas", "critical")]);
+    assert!(setup.primary.cli(&["SET", "key", "x"]).contains("NOREPLICAS"));
+    fault.repair(|_| setup.restore_link(0), &[])
 }
 
-/// Somebody promotes a replica and leaves the old master as it is. That it refuses writes is the fence at work: nobody is told of that, but
-/// that there is one replica less.
-fn old_master_that_is_fenced() -> Told {
+/// Promotes a replica and leaves the old master unchanged. `min-replicas-to-write` makes the old
+/// master reject writes. This is intended and must not cause an alert; only the missing replica
+/// does.
+fn stale_master_fenced() -> ScenarioResult {
     let old = Redis::start(&["--min-replicas-to-write", "1"]);
     let (new, other) = (old.replica(), old.replica());
-    let story = Story::begin(&deployment("a", &[&old, &new, &other]));
-    let promote = |_: &Story| {
+    let scenario = ScenarioRun::start(&deployment("a", &[&old, &new, &other]));
+    let promote = |_: &ScenarioRun| {
         new.promote();
-        other.follow(&new);
+        other.replicate_from(&new);
     };
-    let faulty = story.fault(promote, &[("RedisReplicasMissing", "warning")]);
-    assert!(old.cli(&["SET", "key", "x"]).contains("NOREPLICAS"), "the fence");
-    let firing = faulty.story.pager.firing();
+    let fault = scenario.inject(promote, &[("RedisReplicasMissing", "warning")]);
+    assert!(
+        old.cli(&["SET", "key", "x"]).contains("NOREPLICAS"),
+        "the stale master rejects writes"
+    );
+    let firing = fault.scenario.pipeline.firing();
     assert!(
         !firing
             .iter()
             .any(|(alert, _)| alert == "RedisNotEnoughReplicas" || alert == "RedisWritesBlocked"),
         "{firing:?}"
     );
-    faulty.mend(|_| old.follow(&new), &[])
+    fault.repair(|_| old.replicate_from(&new), &[])
 }
 
-fn one_of_two_links_cut() -> Told {
-    let star = Star::start(Redis::start(&[]), 2, &[]);
-    let faulty = star.begin().fault(|_| star.cut(1), &[("RedisReplicaLinkDown", "warning")]);
-    faulty.mend(|_| star.mend(1), &[])
+fn one_of_two_links_cut() -> ScenarioResult {
+    let setup = ProxiedReplicas::start(Redis::start(&[]), 2, &[]);
+    let fault = setup
+        .start_scenario()
+        .inject(|_| setup.cut_link(1), &[("RedisReplicaLinkDown", "warning")]);
+    fault.repair(|_| setup.restore_link(1), &[])
 }
 
-fn only_link_cut() -> Told {
-    let star = Star::start(Redis::start(&[]), 1, &[]);
-    let faulty = star.begin().fault(|_| star.cut(0), &[("RedisReplicaLinkDown", "critical")]);
-    faulty.mend(|_| star.mend(0), &[])
+fn only_link_cut() -> ScenarioResult {
+    let setup = ProxiedReplicas::start(Redis::start(&[]), 1, &[]);
+    let fault = setup
+        .start_scenario()
+        .inject(|_| setup.cut_link(0), &[("RedisReplicaLinkDown", "critical")]);
+    fault.repair(|_| setup.restore_link(0), &[])
 }
 
-/// A warning at first, as another replica is well; a page when ten minutes brought nothing.
-fn link_cut_for_long() -> Told {
-    let star = Star::start(Redis::start(&[]), 2, &[]);
-    let told = [("RedisReplicaLinkDown", "critical"), ("RedisReplicaLinkDown", "warning")];
-    let faulty = star.begin().fault(|_| star.cut(1), &told);
-    faulty.mend(|_| star.mend(1), &[])
+/// Checks that the alert starts as a warning, since another replica is connected, and becomes
+/// critical after ten minutes.
+fn link_cut_for_ten_minutes() -> ScenarioResult {
+    let setup = ProxiedReplicas::start(Redis::start(&[]), 2, &[]);
+    let expected = [("RedisReplicaLinkDown", "critical"), ("RedisReplicaLinkDown", "warning")];
+    let fault = setup.start_scenario().inject(|_| setup.cut_link(1), &expected);
+    fault.repair(|_| setup.restore_link(1), &[])
 }
 
-fn link_cut_again_and_again() -> Told {
-    let star = Star::start(Redis::start(&[]), 2, &[]);
-    let node = star.replicas[1].address();
-    let flap = |story: &Story| {
+fn link_flapping() -> ScenarioResult {
+    let setup = ProxiedReplicas::start(Redis::start(&[]), 2, &[]);
+    let node = setup.replicas[1].address();
+    let flap = |scenario: &ScenarioRun| {
         for _ in 0..3 {
-            star.cut(1);
-            story.daemon.until_link(SOON, &star.replicas[1], "lost");
-            star.mend(1);
-            story.daemon.until_link(SOON, &star.replicas[1], "up");
+            setup.cut_link(1);
+            scenario.daemon.until_link(SERVER_TIMEOUT, &setup.replicas[1], "lost");
+            setup.restore_link(1);
+            scenario.daemon.until_link(SERVER_TIMEOUT, &setup.replicas[1], "up");
         }
         assert!(
-            story.daemon.samples().get("redis_link_drops_total", &[("node", &node)]) >= Some(3.0)
+            scenario.daemon.samples().get("redis_link_drops_total", &[("node", &node)])
+                >= Some(3.0)
         );
     };
-    let faulty = star.begin().fault(flap, &[("RedisReplicaLinkFlapping", "warning")]);
-    // Nobody cuts it any more.
-    faulty.mend(|_| {}, &[])
+    let fault = setup.start_scenario().inject(flap, &[("RedisReplicaLinkFlapping", "warning")]);
+    // The repair is that the link stays up.
+    fault.repair(|_| {}, &[])
 }
 
-/// Nothing comes through, and nobody closes a connection. A master that is frozen as a whole is down for us too.
-fn silent_network() -> Told {
-    // Longer than the scenario lasts: after this time servers give up the link.
-    let patience = ["--repl-timeout", "300"];
-    let star = Star::start(Redis::start(&patience), 2, &patience);
-    let faulty = star
-        .begin()
-        .fault(|_| star.proxies[1].hold(true), &[("RedisReplicaLinkStalled", "warning")]);
-    faulty.mend(|_| star.proxies[1].hold(false), &[])
+/// Stalls a link without closing its connection. The master is not frozen, since Rolecall would
+/// report it as down.
+fn link_stalled() -> ScenarioResult {
+    // Longer than the scenario, since the servers close the link after this time.
+    let timeout = ["--repl-timeout", "300"];
+    let setup = ProxiedReplicas::start(Redis::start(&timeout), 2, &timeout);
+    let fault = setup
+        .start_scenario()
+        .inject(|_| setup.proxies[1].set_stalled(true), &[("RedisReplicaLinkStalled", "warning")]);
+    fault.repair(|_| setup.proxies[1].set_stalled(false), &[])
 }
 
-fn one_of_two_refuses_reads() -> Told {
-    let star = Star::start(Redis::start(&[]), 2, &["--replica-serve-stale-data", "no"]);
-    let faulty = star.begin().fault(|_| star.cut(1), &[("RedisReplicaRejectsReads", "warning")]);
-    assert!(star.replicas[1].cli(&["GET", "key"]).contains("MASTERDOWN"));
-    faulty.mend(|_| star.mend(1), &[])
+fn one_of_two_refuses_reads() -> ScenarioResult {
+    let setup = ProxiedReplicas::start(Redis::start(&[]), 2, &["--replica-serve-stale-data", "no"]);
+    let fault = setup
+        .start_scenario()
+        .inject(|_| setup.cut_link(1), &[("RedisReplicaRejectsReads", "warning")]);
+    assert!(setup.replicas[1].cli(&["GET", "key"]).contains("MASTERDOWN"));
+    fault.repair(|_| setup.restore_link(1), &[])
 }
 
-fn all_refuse_reads() -> Told {
-    let star = Star::start(Redis::start(&[]), 2, &["--replica-serve-stale-data", "no"]);
-    let cut = |_: &Story| (0..2).for_each(|replica| star.cut(replica));
-    let faulty = star.begin().fault(cut, &[("RedisReplicaRejectsReads", "critical")]);
-    faulty.mend(|_| (0..2).for_each(|replica| star.mend(replica)), &[])
+fn all_refuse_reads() -> ScenarioResult {
+    let setup = ProxiedReplicas::start(Redis::start(&[]), 2, &["--replica-serve-stale-data", "no"]);
+    let cut = |_: &ScenarioRun| (0..2).for_each(|replica| setup.cut_link(replica));
+    let fault = setup.start_scenario().inject(cut, &[("RedisReplicaRejectsReads", "critical")]);
+    fault.repair(|_| (0..2).for_each(|replica| setup.restore_link(replica)), &[])
 }
 
-fn wrong_masterauth() -> Told {
+fn wrong_masterauth() -> ScenarioResult {
     let primary = Redis::start(&["--requirepass", "secret"]);
     let replica = primary.replica_with(&["--masterauth", "secret"]);
-    replica.until_linked();
+    replica.until_synchronised();
     let nodes = format!(
         "{{ url = 'redis://:secret@{}' }}, {{ url = '{}' }}",
         primary.address(),
         replica.url()
     );
-    let story = Story::begin(&format!("[[deployment]]\nname = 'a'\nnodes = [{nodes}]\n"));
-    let wrong = |_: &Story| {
+    let scenario = ScenarioRun::start(&format!("[[deployment]]\nname = 'a'\nnodes = [{nodes}]\n"));
+    let wrong = |_: &ScenarioRun| {
         replica.cli(&["CONFIG", "SET", "masterauth", "outdated"]);
-        // A password is only asked for at the next connection.
+        // The replica authenticates only when it connects.
         primary.cli(&["-a", "secret", "CLIENT", "KILL", "TYPE", "replica"]);
     };
-    let faulty = story.fault(wrong, &[("RedisReplicationAuthFailing", "critical")]);
-    faulty.mend(|_| drop(replica.cli(&["CONFIG", "SET", "masterauth", "secret"])), &[])
+    let fault = scenario.inject(wrong, &[("RedisReplicationAuthFailing", "critical")]);
+    fault.repair(|_| drop(replica.cli(&["CONFIG", "SET", "masterauth", "secret"])), &[])
 }
 
-fn small_backlog() -> Told {
-    let star = Star::start(Redis::start(&["--repl-backlog-size", "16kb"]), 1, &[]);
-    let outgrow = |story: &Story| {
-        star.cut(0);
-        story.daemon.until_link(SOON, &star.replicas[0], "lost");
-        star.primary.cli(&["SET", "key", &"x".repeat(50_000)]);
-        star.mend(0);
-        star.replicas[0].until_linked();
+fn small_backlog() -> ScenarioResult {
+    let setup = ProxiedReplicas::start(Redis::start(&["--repl-backlog-size", "16kb"]), 1, &[]);
+    let exceed_backlog = |scenario: &ScenarioRun| {
+        setup.cut_link(0);
+        scenario.daemon.until_link(SERVER_TIMEOUT, &setup.replicas[0], "lost");
+        setup.primary.cli(&["SET", "key", &"x".repeat(50_000)]);
+        setup.restore_link(0);
+        setup.replicas[0].until_synchronised();
     };
-    let faulty = star.begin().fault(outgrow, &[("RedisBacklogTooSmall", "warning")]);
-    faulty.mend(|_| drop(star.primary.cli(&["CONFIG", "SET", "repl-backlog-size", "64mb"])), &[])
+    let fault =
+        setup.start_scenario().inject(exceed_backlog, &[("RedisBacklogTooSmall", "warning")]);
+    fault.repair(|_| drop(setup.primary.cli(&["CONFIG", "SET", "repl-backlog-size", "64mb"])), &[])
 }
 
-/// What is watched changes from one configuration to another and back.
-fn reconfigured(before: &str, after: &str, told: (&str, &str)) -> Told {
-    let directory = tempfile::tempdir().expect("a directory");
+/// Runs a scenario whose fault is a reload of another configuration, and whose repair is a reload
+/// of the first one.
+fn reconfigured(before: &str, after: &str, expected: (&str, &str)) -> ScenarioResult {
+    let directory = tempfile::tempdir().expect("cannot create a directory");
     let file = directory.path().join("rolecall.toml");
-    let write = |text: &str| std::fs::write(&file, text).expect("a file");
+    let write = |text: &str| std::fs::write(&file, text).expect("cannot write a file");
     write(before);
-    let story = Story::of(Daemon::serve(&["--config.file", &file.display().to_string()]));
-    let reload = |story: &Story, text: &str| {
+    let scenario =
+        ScenarioRun::with_daemon(Daemon::serve(&["--config.file", &file.display().to_string()]));
+    let reload = |scenario: &ScenarioRun, text: &str| {
         write(text);
-        story.daemon.signal(Signal::Hangup);
+        scenario.daemon.signal(Signal::Hangup);
     };
-    let faulty = story.fault(|story| reload(story, after), &[told]);
-    faulty.mend(|story| reload(story, before), &[])
+    let fault = scenario.inject(|scenario| reload(scenario, after), &[expected]);
+    fault.repair(|scenario| reload(scenario, before), &[])
 }
 
-/// One more replica is declared than there is.
-fn fewer_replicas_than_declared() -> Told {
+/// Expects one more replica than the deployment has.
+fn fewer_replicas_than_expected() -> ScenarioResult {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let declared = |replicas: u8| {
+    let expecting = |replicas: u8| {
         format!("{}expect = {{ replicas = {replicas} }}\n", deployment("a", &[&primary, &replica]))
     };
-    reconfigured(&declared(1), &declared(2), ("RedisReplicasMissing", "warning"))
+    reconfigured(&expecting(1), &expecting(2), ("RedisReplicasMissing", "warning"))
 }
 
-/// The one replica is no node of the deployment any more, which is still declared to have one.
-fn no_replica_left() -> Told {
+/// Removes the only replica from the configuration, which still expects one.
+fn no_replica_left() -> ScenarioResult {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let declared =
+    let with_nodes =
         |servers: &[&Redis]| format!("{}expect = {{ replicas = 1 }}\n", deployment("a", servers));
     reconfigured(
-        &declared(&[&primary, &replica]),
-        &declared(&[&primary]),
+        &with_nodes(&[&primary, &replica]),
+        &with_nodes(&[&primary]),
         ("RedisReplicasMissing", "critical"),
     )
 }
 
-/// Nobody listens at the address that it follows now.
-fn replica_pointed_at_nowhere() -> Told {
+/// Makes a replica replicate from a port on which nothing listens.
+fn replica_of_a_closed_port() -> ScenarioResult {
     let primary = Redis::start(&[]);
-    let (well, astray) = (primary.replica(), primary.replica());
-    let story = Story::begin(&deployment("a", &[&primary, &well, &astray]));
-    let nowhere = CLOSED.to_string();
-    let point = |_: &Story| drop(astray.cli(&["REPLICAOF", "127.0.0.1", &nowhere]));
-    let faulty = story.fault(point, &[("RedisReplicaOrphaned", "warning")]);
-    faulty.mend(|_| astray.follow(&primary), &[])
+    let (healthy, orphaned) = (primary.replica(), primary.replica());
+    let scenario = ScenarioRun::start(&deployment("a", &[&primary, &healthy, &orphaned]));
+    let port = CLOSED.to_string();
+    let point = |_: &ScenarioRun| drop(orphaned.cli(&["REPLICAOF", "127.0.0.1", &port]));
+    let fault = scenario.inject(point, &[("RedisReplicaOrphaned", "warning")]);
+    fault.repair(|_| orphaned.replicate_from(&primary), &[])
 }
 
-/// Its link stands, and its data is that of another deployment.
-fn replica_of_a_foreign_master() -> Told {
-    let (primary, foreign) = (Redis::start(&[]), Redis::start(&[]));
+/// Makes a replica replicate from a server that does not belong to the deployment. Its link is up.
+fn replica_of_an_outside_master() -> ScenarioResult {
+    let (primary, outside) = (Redis::start(&[]), Redis::start(&[]));
     let replica = primary.replica();
-    let story = Story::begin(&deployment("a", &[&primary, &replica]));
-    let faulty = story.fault(|_| replica.follow(&foreign), &[("RedisReplicaOrphaned", "warning")]);
-    faulty.mend(|_| replica.follow(&primary), &[])
+    let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
+    let fault = scenario
+        .inject(|_| replica.replicate_from(&outside), &[("RedisReplicaOrphaned", "warning")]);
+    fault.repair(|_| replica.replicate_from(&primary), &[])
 }
 
-/// It was writable for a moment only, and that left a key.
-fn stray_key_on_a_replica() -> Told {
+/// Writes a key to a replica that is writable for a moment.
+fn key_written_to_a_replica() -> ScenarioResult {
     let primary = Redis::start(&[]);
     let replica = primary.replica();
-    let story = Story::begin(&deployment("a", &[&primary, &replica]));
-    let stray = |_: &Story| {
+    let scenario = ScenarioRun::start(&deployment("a", &[&primary, &replica]));
+    let write_key = |_: &ScenarioRun| {
         for command in
             [["CONFIG", "SET", "replica-read-only", "no"].as_slice(), &["SET", "stray", "x"]]
         {
@@ -426,6 +470,6 @@ fn stray_key_on_a_replica() -> Told {
         }
         replica.cli(&["CONFIG", "SET", "replica-read-only", "yes"]);
     };
-    let faulty = story.fault(stray, &[("RedisReplicaDiverged", "warning")]);
-    faulty.mend(|_| rebuild(&replica, &primary), &[])
+    let fault = scenario.inject(write_key, &[("RedisReplicaDiverged", "warning")]);
+    fault.repair(|_| rebuild(&replica, &primary), &[])
 }

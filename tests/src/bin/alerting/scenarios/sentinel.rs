@@ -1,25 +1,25 @@
-//! Deployments that Sentinels watch, and the Sentinels themselves.
+//! Faults in deployments that Sentinels monitor, and faults of the Sentinels themselves.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tests::{
-    Group, MASTER, SECOND, Server, Setup, Side, Sides, Signal, Writer, eventually, pause,
-    watched_deployment,
+    MASTER, SECOND, SentinelDeployment, SentinelSetup, Server, Side, Signal, SplitNetwork, Writer,
+    eventually, pause, sentinel_deployment,
 };
 
-use crate::story::{LATER, SOON, Scenario, Story, Told};
+use crate::harness::{AGREEMENT_TIMEOUT, SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         row: 2,
-        name: "a_planned_failover_without_writes",
+        name: "planned_sentinel_failover_without_writes",
         quick: false,
         run: planned_failover,
     },
     Scenario {
         row: 3,
-        name: "a_partition_with_writes_on_both_sides",
+        name: "network_partition_with_writes_on_both_sides",
         quick: false,
         run: writes_lost,
     },
@@ -27,180 +27,212 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 14, name: "one_of_three_sentinels_killed", quick: false, run: sentinel_down },
     Scenario {
         row: 14,
-        name: "a_sentinel_that_missed_a_failover",
+        name: "sentinel_that_missed_a_failover",
         quick: false,
-        run: sentinel_dissents,
+        run: sentinel_missed_failover,
     },
     Scenario {
         row: 14,
-        name: "sentinels_that_name_a_primary_demoted_by_hand",
+        name: "sentinels_report_a_manually_demoted_primary",
         quick: false,
-        run: sentinels_err,
+        run: sentinels_report_demoted_primary,
     },
     Scenario {
         row: 14,
-        name: "a_sentinel_that_forgot_its_master",
+        name: "master_removed_from_one_sentinel",
         quick: false,
         run: sentinel_misconfigured,
     },
     Scenario {
         row: 14,
-        name: "a_sentinel_paused_for_three_seconds",
+        name: "sentinel_paused_for_three_seconds",
         quick: false,
         run: sentinel_tilt,
     },
-    Scenario { row: 14, name: "a_sentinel_gone_for_good", quick: false, run: sentinel_ghosts },
+    Scenario {
+        row: 14,
+        name: "dead_sentinel_still_listed_by_the_others",
+        quick: false,
+        run: sentinel_ghosts,
+    },
 ];
 
-/// How long nothing may arrive after something that should tell nobody: several times what rules and Alertmanager wait together.
+/// Time to wait after an operation that must not cause a notification: several times the waiting
+/// times of rules and Alertmanager together.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Has Sentinels do at a tenth of the time what they do by the clock, as the rules do: to demote a former primary, for one.
-fn hasten(group: &Group) {
+/// Reduces the periods of the Sentinels to a tenth, like the durations of the rules. This affects,
+/// for example, how soon they demote a former primary.
+fn shorten_periods(group: &SentinelDeployment) {
     for sentinel in &group.sentinels {
         let periods = ["info-period", "1000", "publish-period", "200", "ask-period", "100"];
-        assert_eq!(sentinel.ask(&[&["SENTINEL", "DEBUG"], &periods[..]].concat()), ["OK"]);
+        assert_eq!(sentinel.execute(&[&["SENTINEL", "DEBUG"], &periods[..]].concat()), ["OK"]);
     }
 }
 
-fn planned_failover() -> Told {
-    let group = Group::start(&Setup::default());
-    hasten(&group);
-    let story = Story::begin(&group.deployment("sessions", ""));
-    let since = story.pager.now();
+fn planned_failover() -> ScenarioResult {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
+    shorten_periods(&group);
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let since = scenario.pipeline.now();
     let before = group.failover();
-    group.until_failed_over(LATER, &before);
-    group.until_following(LATER);
+    group.until_failed_over(AGREEMENT_TIMEOUT, &before);
+    group.until_replicating(AGREEMENT_TIMEOUT);
     pause(SILENCE);
-    let samples = story.daemon.samples();
+    let samples = scenario.daemon.samples();
     assert!(
         samples.get("redis_deployment_split_brain_seconds_total", &[]) > Some(0.0),
-        "there were two masters for a while"
+        "there were two masters during the failover"
     );
     assert_eq!(
         samples.get("redis_deployment_primary_changes_total", &[("cause", "sentinel")]),
         Some(1.0)
     );
-    assert_eq!(story.pager.paged(since), BTreeSet::new(), "found: {:?}", story.daemon.findings());
-    Told::nothing()
+    assert_eq!(
+        scenario.pipeline.notified_since(since),
+        BTreeSet::new(),
+        "findings: {:?}",
+        scenario.daemon.findings()
+    );
+    ScenarioResult::no_alert()
 }
 
-fn writes_lost() -> Told {
+fn writes_lost() -> ScenarioResult {
     const PER_SECOND: u32 = 10;
-    let mut sides = Sides::new();
-    let places = [sides.place(Side::Left), sides.place(Side::Right), sides.place(Side::Right)];
-    let group = Group::start_at(&Setup::default(), &places, &places);
-    let story = Story::begin(&group.deployment("sessions", ""));
+    let mut sides = SplitNetwork::new();
+    let places =
+        [sides.add_host(Side::Left), sides.add_host(Side::Right), sides.add_host(Side::Right)];
+    let group = SentinelDeployment::start_at(&SentinelSetup::default(), &places, &places);
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
     let mut lost = Writer::start(&group.nodes[0].address(), "lost", PER_SECOND);
     let mut kept = None;
-    let cut = |_: &Story| {
-        sides.cut();
+    let cut = |_: &ScenarioRun| {
+        sides.partition();
         let promoted =
             || group.nodes[1..].iter().find(|node| node.role().as_deref() == Some("master"));
-        let (promoted, _) = eventually(LATER, "the other side has a primary of its own", promoted);
+        let (promoted, _) =
+            eventually(AGREEMENT_TIMEOUT, "the other side promotes a primary", promoted);
         kept = Some(Writer::start(&promoted.address(), "kept", PER_SECOND));
     };
-    let faulty = story.fault(cut, &[("RedisWritesLost", "critical")]);
-    faulty.story.until_hidden(&["RedisSplitBrain", "RedisSentinelDisagreement"]);
-    let mend = |_: &Story| {
+    let fault = scenario.inject(cut, &[("RedisWritesLost", "critical")]);
+    fault.scenario.until_inhibited(&["RedisSplitBrain", "RedisSentinelDisagreement"]);
+    let repair = |_: &ScenarioRun| {
         assert!(
             lost.stop() > 50 && kept.as_mut().is_some_and(|kept| kept.stop() > 50),
-            "both sides take writes"
+            "both sides accept writes"
         );
         sides.heal();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn quorum_lost() -> Told {
-    let mut group = Group::start(&Setup::default());
-    let story = Story::begin(&group.deployment("sessions", ""));
-    let kill = |_: &Story| group.sentinels[1..].iter_mut().for_each(Server::kill);
-    // The page says what that means, the ticket which of them are to be started.
-    let faulty = story
-        .fault(kill, &[("RedisSentinelQuorumLost", "critical"), ("RedisSentinelDown", "warning")]);
-    let mend = |_: &Story| {
+fn quorum_lost() -> ScenarioResult {
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let kill = |_: &ScenarioRun| group.sentinels[1..].iter_mut().for_each(Server::kill);
+    // The critical alert reports the lost quorum. The warning names the Sentinels that are down.
+    let fault = scenario
+        .inject(kill, &[("RedisSentinelQuorumLost", "critical"), ("RedisSentinelDown", "warning")]);
+    let repair = |_: &ScenarioRun| {
         group.sentinels[1..].iter_mut().for_each(Server::restart);
-        group.until_known();
+        group.until_discovered();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn sentinel_down() -> Told {
-    let mut group = Group::start(&Setup::default());
-    let story = Story::begin(&group.deployment("sessions", ""));
-    let faulty = story.fault(|_| group.sentinels[2].kill(), &[("RedisSentinelDown", "warning")]);
-    let mend = |_: &Story| {
+fn sentinel_down() -> ScenarioResult {
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let fault = scenario.inject(|_| group.sentinels[2].kill(), &[("RedisSentinelDown", "warning")]);
+    let repair = |_: &ScenarioRun| {
         group.sentinels[2].restart();
-        group.until_known();
+        group.until_discovered();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn sentinel_dissents() -> Told {
-    let mut sides = Sides::new();
+fn sentinel_missed_failover() -> ScenarioResult {
+    let mut sides = SplitNetwork::new();
     let (one, other, alone) =
-        (sides.place(Side::Right), sides.place(Side::Right), sides.place(Side::Left));
-    let group =
-        Group::start_at(&Setup::default(), &[one.clone(), other.clone()], &[one, other, alone]);
-    hasten(&group);
-    let story = Story::begin(&group.deployment("sessions", ""));
-    let cut = |_: &Story| {
-        sides.cut();
+        (sides.add_host(Side::Right), sides.add_host(Side::Right), sides.add_host(Side::Left));
+    let group = SentinelDeployment::start_at(
+        &SentinelSetup::default(),
+        &[one.clone(), other.clone()],
+        &[one, other, alone],
+    );
+    shorten_periods(&group);
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let cut = |_: &ScenarioRun| {
+        sides.partition();
         let before = group.failover();
-        eventually(LATER, "failed over", || group.named_by(1).filter(|named| *named != before));
-        assert_eq!(group.named_by(2), Some(before));
+        eventually(AGREEMENT_TIMEOUT, "the failover completes", || {
+            group.primary_according_to(1).filter(|named| *named != before)
+        });
+        assert_eq!(group.primary_according_to(2), Some(before));
     };
-    let faulty = story.fault(cut, &[("RedisSentinelDisagreement", "warning")]);
-    let mend = |_: &Story| {
+    let fault = scenario.inject(cut, &[("RedisSentinelDisagreement", "warning")]);
+    let repair = |_: &ScenarioRun| {
         sides.heal();
-        let named = group.named_by(0).expect("it answers");
-        group.until_named(LATER * 2, &named);
+        let named = group.primary_according_to(0).expect("the Sentinel does not reply");
+        group.until_all_report(AGREEMENT_TIMEOUT * 2, &named);
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-/// Sentinels whose own commands fail, as those of a user that lacks the right, cannot follow what an operator did.
-fn sentinels_err() -> Told {
-    let group = Group::start(&Setup::default());
-    hasten(&group);
-    let have_them_send = |command: &str| {
+/// Makes the commands of the Sentinels fail, as with a user that lacks the permissions. Then the
+/// Sentinels cannot undo a manual change of the primary.
+fn sentinels_report_demoted_primary() -> ScenarioResult {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
+    shorten_periods(&group);
+    let rename_slaveof = |command: &str| {
         for sentinel in &group.sentinels {
             assert_eq!(
-                sentinel.ask(&["SENTINEL", "SET", MASTER, "rename-command", "SLAVEOF", command]),
+                sentinel.execute(&[
+                    "SENTINEL",
+                    "SET",
+                    MASTER,
+                    "rename-command",
+                    "SLAVEOF",
+                    command
+                ]),
                 ["OK"]
             );
         }
     };
-    let move_to = |primary: &Server| {
-        assert_eq!(primary.ask(&["REPLICAOF", "NO", "ONE"]), ["OK"]);
+    let promote_manually = |primary: &Server| {
+        assert_eq!(primary.execute(&["REPLICAOF", "NO", "ONE"]), ["OK"]);
         for node in group.nodes.iter().filter(|node| node.port != primary.port) {
-            assert_eq!(node.ask(&["REPLICAOF", &primary.host, &primary.port.to_string()]), ["OK"]);
+            assert_eq!(
+                node.execute(&["REPLICAOF", &primary.host, &primary.port.to_string()]),
+                ["OK"]
+            );
         }
     };
-    have_them_send("NOT_ALLOWED");
-    let story = Story::begin(&group.deployment("sessions", ""));
-    let faulty =
-        story.fault(|_| move_to(&group.nodes[1]), &[("RedisSentinelDisagreement", "critical")]);
-    let mend = |_: &Story| {
-        move_to(&group.nodes[0]);
-        have_them_send("SLAVEOF");
+    rename_slaveof("NOT_ALLOWED");
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let fault = scenario.inject(
+        |_| promote_manually(&group.nodes[1]),
+        &[("RedisSentinelDisagreement", "critical")],
+    );
+    let repair = |_: &ScenarioRun| {
+        promote_manually(&group.nodes[0]);
+        rename_slaveof("SLAVEOF");
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn sentinel_misconfigured() -> Told {
-    let group = Group::start(&Setup::default());
-    let story = Story::begin(&group.deployment("sessions", ""));
-    let forgetful = &group.sentinels[2];
-    let faulty = story.fault(
-        |_| assert_eq!(forgetful.ask(&["SENTINEL", "REMOVE", MASTER]), ["OK"]),
+fn sentinel_misconfigured() -> ScenarioResult {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let third = &group.sentinels[2];
+    let fault = scenario.inject(
+        |_| assert_eq!(third.execute(&["SENTINEL", "REMOVE", MASTER]), ["OK"]),
         &[("RedisSentinelMisconfigured", "warning")],
     );
-    let mend = |_: &Story| {
+    let repair = |_: &ScenarioRun| {
         let primary = group.primary();
         assert_eq!(
-            forgetful.ask(&[
+            third.execute(&[
                 "SENTINEL",
                 "MONITOR",
                 MASTER,
@@ -210,43 +242,48 @@ fn sentinel_misconfigured() -> Told {
             ]),
             ["OK"]
         );
-        group.until_known();
+        group.until_discovered();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn sentinel_tilt() -> Told {
-    let group = Group::start(&Setup::default());
-    let story = Story::begin(&group.deployment("sessions", ""));
-    let freeze = |_: &Story| {
+fn sentinel_tilt() -> ScenarioResult {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let freeze = |_: &ScenarioRun| {
         group.sentinels[2].signal(Signal::Stop);
         pause(SECOND * 3);
         group.sentinels[2].signal(Signal::Cont);
     };
-    let faulty = story.fault(freeze, &[("RedisSentinelTilt", "warning")]);
-    // It trusts its clock again after 30 s.
-    faulty.mend(|_| (), &[])
+    let fault = scenario.inject(freeze, &[("RedisSentinelTilt", "warning")]);
+    // The Sentinel leaves TILT mode after 30 s.
+    fault.repair(|_| (), &[])
 }
 
-fn sentinel_ghosts() -> Told {
-    let mut group = Group::start(&Setup::default());
-    hasten(&group);
-    // The third one is known from the others only.
+fn sentinel_ghosts() -> ScenarioResult {
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
+    shorten_periods(&group);
+    // Rolecall discovers the third Sentinel only through the other two.
     let urls = [group.sentinels[0].url(), group.sentinels[1].url()];
-    let story =
-        Story::begin(&watched_deployment("sessions", Some(MASTER), &urls, "ghost_after = '3s'"));
-    let faulty = story.fault(|_| group.sentinels[2].kill(), &[("RedisSentinelGhosts", "warning")]);
-    let mend = |_: &Story| {
-        // One after the other, each once the one before knows the rest again.
+    let scenario = ScenarioRun::start(&sentinel_deployment(
+        "sessions",
+        Some(MASTER),
+        &urls,
+        "ghost_after = '3s'",
+    ));
+    let fault =
+        scenario.inject(|_| group.sentinels[2].kill(), &[("RedisSentinelGhosts", "warning")]);
+    let repair = |_: &ScenarioRun| {
+        // Reset one Sentinel at a time. Continue when it knows the other Sentinel again.
         for sentinel in &group.sentinels[..2] {
-            assert_eq!(sentinel.ask(&["SENTINEL", "RESET", MASTER]), ["1"]);
+            assert_eq!(sentinel.execute(&["SENTINEL", "RESET", MASTER]), ["1"]);
             let knows = || {
                 sentinel
-                    .try_ask(&["SENTINEL", "CKQUORUM", MASTER])
+                    .try_execute(&["SENTINEL", "CKQUORUM", MASTER])
                     .filter(|reply| reply[0].starts_with("OK"))
             };
-            eventually(SOON, "it knows another one", knows);
+            eventually(SERVER_TIMEOUT, "the Sentinel reaches its quorum", knows);
         }
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }

@@ -1,168 +1,170 @@
-//! Who is primary, and where clients are led.
+//! Faults of roles and endpoints.
 
 use tests::{Proxy, Redis, SECOND, deployment, eventually, pause};
 
-use crate::story::{SOON, Scenario, Story, Told};
+use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
 pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         row: 1,
-        name: "a_declared_master_demoted_by_hand",
+        name: "configured_master_demoted_manually",
         quick: true,
         run: unexpected_role,
     },
     Scenario {
         row: 2,
-        name: "a_replica_promoted_beside_its_master",
+        name: "replica_promoted_while_its_master_runs",
         quick: true,
         run: split_brain,
     },
+    Scenario { row: 4, name: "primary_killed_without_sentinels", quick: true, run: primary_killed },
     Scenario {
         row: 4,
-        name: "a_primary_killed_without_sentinel",
-        quick: true,
-        run: primary_killed,
-    },
-    Scenario {
-        row: 4,
-        name: "a_primary_told_to_follow_nobody_who_answers",
+        name: "primary_made_a_replica_of_a_closed_port",
         quick: true,
         run: no_primary,
     },
     Scenario {
         row: 4,
-        name: "a_primary_told_to_follow_its_own_replica",
+        name: "primary_made_a_replica_of_its_own_replica",
         quick: true,
         run: replication_loop,
     },
-    Scenario { row: 5, name: "a_failover_command_on_a_pair", quick: false, run: primary_changed },
+    Scenario {
+        row: 5,
+        name: "failover_command_on_a_primary_with_one_replica",
+        quick: false,
+        run: primary_changed,
+    },
     Scenario { row: 5, name: "three_failovers_in_a_row", quick: false, run: role_flapping },
     Scenario {
         row: 38,
-        name: "a_write_endpoint_left_on_the_old_primary",
+        name: "primary_endpoint_still_on_the_old_primary",
         quick: false,
         run: primary_endpoint_wrong,
     },
     Scenario {
         row: 38,
-        name: "a_read_endpoint_on_another_server",
+        name: "reader_endpoint_on_an_unrelated_server",
         quick: false,
         run: reader_endpoint_wrong,
     },
     Scenario {
         row: 41,
-        name: "a_primary_restarted_without_its_data",
+        name: "primary_restarted_without_its_data",
         quick: false,
         run: primary_restarted_empty,
     },
 ];
 
-/// A primary and two replicas.
-fn trio(options: &[&str]) -> (Redis, Redis, Redis) {
+/// Starts a primary and two replicas.
+fn primary_with_two_replicas(options: &[&str]) -> (Redis, Redis, Redis) {
     let primary = Redis::start(options);
     let (first, second) = (primary.replica(), primary.replica());
     (primary, first, second)
 }
 
-/// Makes it primary again, and waits until the others have their links to it.
-fn take_back(primary: &Redis, replicas: [&Redis; 2]) {
+/// Makes a node the primary again, and waits until the replicas are synchronised with it.
+fn restore_primary(primary: &Redis, replicas: [&Redis; 2]) {
     primary.promote();
     for replica in replicas {
-        replica.until_linked();
+        replica.until_synchronised();
     }
 }
 
-// === Who is primary ===
+// === Roles ===
 
-fn unexpected_role() -> Told {
+fn unexpected_role() -> ScenarioResult {
     let a = Redis::start(&[]);
     let b = a.replica();
     let nodes = format!("{{ url = '{}', role = 'master' }}, {{ url = '{}' }}", a.url(), b.url());
-    let story = Story::begin(&format!("[[deployment]]\nname = 'orders'\nnodes = [{nodes}]\n"));
-    let change_places = |from: &Redis, to: &Redis| {
+    let scenario =
+        ScenarioRun::start(&format!("[[deployment]]\nname = 'orders'\nnodes = [{nodes}]\n"));
+    let swap_roles = |from: &Redis, to: &Redis| {
         to.promote();
-        from.follow(to);
-        from.until_linked();
+        from.replicate_from(to);
+        from.until_synchronised();
     };
-    let faulty = story.fault(|_| change_places(&a, &b), &[("RedisUnexpectedRole", "critical")]);
-    faulty.mend(|_| change_places(&b, &a), &[])
+    let fault = scenario.inject(|_| swap_roles(&a, &b), &[("RedisUnexpectedRole", "critical")]);
+    fault.repair(|_| swap_roles(&b, &a), &[])
 }
 
-fn split_brain() -> Told {
-    let (a, b, c) = trio(&[]);
-    let story = Story::begin(&deployment("orders", &[&a, &b, &c]));
-    let faulty = story.fault(|_| b.promote(), &[("RedisSplitBrain", "critical")]);
-    let mend = |_: &Story| {
+fn split_brain() -> ScenarioResult {
+    let (a, b, c) = primary_with_two_replicas(&[]);
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
+    let fault = scenario.inject(|_| b.promote(), &[("RedisSplitBrain", "critical")]);
+    let repair = |_: &ScenarioRun| {
         for replica in [&a, &c] {
-            replica.follow(&b);
-            replica.until_linked();
+            replica.replicate_from(&b);
+            replica.until_synchronised();
         }
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn primary_killed() -> Told {
-    let (mut a, b, c) = trio(&["--appendonly", "yes"]);
-    let story = Story::begin(&deployment("orders", &[&a, &b, &c]));
-    let faulty = story.fault(|_| a.kill(), &[("RedisDown", "critical")]);
-    faulty.story.until_hidden(&["RedisNoPrimary", "RedisReplicaLinkDown"]);
-    let mend = |_: &Story| {
+fn primary_killed() -> ScenarioResult {
+    let (mut a, b, c) = primary_with_two_replicas(&["--appendonly", "yes"]);
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
+    let fault = scenario.inject(|_| a.kill(), &[("RedisDown", "critical")]);
+    fault.scenario.until_inhibited(&["RedisNoPrimary", "RedisReplicaLinkDown"]);
+    let repair = |_: &ScenarioRun| {
         a.restart();
-        b.until_linked();
-        c.until_linked();
+        b.until_synchronised();
+        c.until_synchronised();
     };
-    faulty.mend(mend, &[])
+    fault.repair(repair, &[])
 }
 
-fn no_primary() -> Told {
-    let (a, b, c) = trio(&[]);
-    let nobody = tests::free_port().to_string();
-    let story = Story::begin(&deployment("orders", &[&a, &b, &c]));
-    let demote = |_: &Story| assert_eq!(a.cli(&["REPLICAOF", "127.0.0.1", &nobody]).trim(), "OK");
-    let faulty = story.fault(demote, &[("RedisNoPrimary", "critical")]);
-    faulty.mend(|_| take_back(&a, [&b, &c]), &[])
+fn no_primary() -> ScenarioResult {
+    let (a, b, c) = primary_with_two_replicas(&[]);
+    let closed_port = tests::free_port().to_string();
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
+    let demote =
+        |_: &ScenarioRun| assert_eq!(a.cli(&["REPLICAOF", "127.0.0.1", &closed_port]).trim(), "OK");
+    let fault = scenario.inject(demote, &[("RedisNoPrimary", "critical")]);
+    fault.repair(|_| restore_primary(&a, [&b, &c]), &[])
 }
 
-fn replication_loop() -> Told {
-    let (a, b, c) = trio(&[]);
-    let story = Story::begin(&deployment("orders", &[&a, &b, &c]));
-    let faulty = story.fault(|_| a.follow(&b), &[("RedisReplicationLoop", "critical")]);
-    faulty.story.until_hidden(&["RedisNoPrimary"]);
-    faulty.mend(|_| take_back(&a, [&b, &c]), &[])
+fn replication_loop() -> ScenarioResult {
+    let (a, b, c) = primary_with_two_replicas(&[]);
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
+    let fault = scenario.inject(|_| a.replicate_from(&b), &[("RedisReplicationLoop", "critical")]);
+    fault.scenario.until_inhibited(&["RedisNoPrimary"]);
+    fault.repair(|_| restore_primary(&a, [&b, &c]), &[])
 }
 
-fn primary_changed() -> Told {
+fn primary_changed() -> ScenarioResult {
     let a = Redis::start(&[]);
     let b = a.replica();
-    let story = Story::begin(&deployment("orders", &[&a, &b]));
-    let change = |_: &Story| {
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b]));
+    let change = |_: &ScenarioRun| {
         assert_eq!(a.cli(&["FAILOVER"]).trim(), "OK");
-        a.until_linked();
+        a.until_synchronised();
     };
-    story.note(change, "RedisPrimaryChanged")
+    scenario.expect_info_alert(change, "RedisPrimaryChanged")
 }
 
-fn role_flapping() -> Told {
+fn role_flapping() -> ScenarioResult {
     let a = Redis::start(&[]);
     let b = a.replica();
-    let story = Story::begin(&deployment("orders", &[&a, &b]));
-    let change = |_: &Story| {
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b]));
+    let change = |_: &ScenarioRun| {
         for (from, to) in [(&a, &b), (&b, &a), (&a, &b)] {
             assert_eq!(from.cli(&["FAILOVER"]).trim(), "OK");
-            from.until_linked();
+            from.until_synchronised();
             assert_eq!(to.info("role").as_deref(), Some("master"));
-            // Each is seen.
+            // Wait until Rolecall has seen the failover.
             pause(SECOND * 3);
         }
     };
-    let faulty = story.fault(change, &[("RedisRoleFlapping", "warning")]);
-    // It is over when the hour is.
-    faulty.mend(|_| (), &[])
+    let fault = scenario.inject(change, &[("RedisRoleFlapping", "warning")]);
+    // The alert ends when its range of one hour has passed.
+    fault.repair(|_| (), &[])
 }
 
 // === Endpoints ===
 
-/// A deployment of these servers with these endpoints.
+/// Returns a `[[deployment]]` section with these servers and endpoints.
 fn with_endpoints(servers: &[&Redis], writer: &Proxy, reader: &Proxy) -> String {
     let (writer, reader) = (writer.peer.url(), reader.peer.url());
     format!(
@@ -171,44 +173,46 @@ fn with_endpoints(servers: &[&Redis], writer: &Proxy, reader: &Proxy) -> String 
     )
 }
 
-fn primary_endpoint_wrong() -> Told {
+fn primary_endpoint_wrong() -> ScenarioResult {
     let a = Redis::start(&[]);
     let b = a.replica();
     let (writer, reader) = (Proxy::start(a.port), Proxy::start(b.port));
-    let story = Story::begin(&with_endpoints(&[&a, &b], &writer, &reader));
-    let fail_over = |_: &Story| {
+    let scenario = ScenarioRun::start(&with_endpoints(&[&a, &b], &writer, &reader));
+    let fail_over = |_: &ScenarioRun| {
         b.promote();
-        a.follow(&b);
-        reader.lead_to(a.port);
+        a.replicate_from(&b);
+        reader.redirect_to(a.port);
     };
-    let faulty = story.fault(fail_over, &[("RedisPrimaryEndpointWrong", "critical")]);
-    faulty.mend(|_| writer.lead_to(b.port), &[])
+    let fault = scenario.inject(fail_over, &[("RedisPrimaryEndpointWrong", "critical")]);
+    fault.repair(|_| writer.redirect_to(b.port), &[])
 }
 
-fn reader_endpoint_wrong() -> Told {
-    let (a, stranger) = (Redis::start(&[]), Redis::start(&[]));
+fn reader_endpoint_wrong() -> ScenarioResult {
+    let (a, unrelated) = (Redis::start(&[]), Redis::start(&[]));
     let b = a.replica();
     let (writer, reader) = (Proxy::start(a.port), Proxy::start(b.port));
-    let story = Story::begin(&with_endpoints(&[&a, &b], &writer, &reader));
-    let faulty =
-        story.fault(|_| reader.lead_to(stranger.port), &[("RedisPrimaryEndpointWrong", "warning")]);
-    faulty.mend(|_| reader.lead_to(b.port), &[])
+    let scenario = ScenarioRun::start(&with_endpoints(&[&a, &b], &writer, &reader));
+    let fault = scenario.inject(
+        |_| reader.redirect_to(unrelated.port),
+        &[("RedisPrimaryEndpointWrong", "warning")],
+    );
+    fault.repair(|_| reader.redirect_to(b.port), &[])
 }
 
 // === Data ===
 
-fn primary_restarted_empty() -> Told {
+fn primary_restarted_empty() -> ScenarioResult {
     let mut a = Redis::start(&[]);
     let b = a.replica();
     a.fill(&b);
-    let story = Story::begin(&deployment("orders", &[&a, &b]));
-    let restart = |_: &Story| {
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b]));
+    let restart = |_: &ScenarioRun| {
         a.kill();
         a.restart();
-        eventually(SOON, "the replica is empty too", || {
+        eventually(SERVER_TIMEOUT, "the replica is empty", || {
             (b.cli(&["DBSIZE"]).trim() == "0").then_some(())
         });
     };
-    let faulty = story.fault(restart, &[("RedisPrimaryRestartedEmpty", "critical")]);
-    faulty.mend(|_| a.fill(&b), &[])
+    let fault = scenario.inject(restart, &[("RedisPrimaryRestartedEmpty", "critical")]);
+    fault.repair(|_| a.fill(&b), &[])
 }

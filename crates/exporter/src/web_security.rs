@@ -1,0 +1,296 @@
+//! TLS and basic authentication of the web server.
+//!
+//! Both come from a file in the web configuration format of Prometheus.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use anyhow::{Context, bail};
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum_server::tls_rustls::RustlsConfig;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use serde::Deserialize;
+use serde_yaml_ng::Value;
+use tokio::sync::Semaphore;
+
+use crate::limits::overloaded;
+
+/// Limit of cached valid credentials. Checking a bcrypt hash takes a tenth of a second by design.
+const MAX_CACHED: usize = 64;
+
+/// Limit of credentials that wait to be checked. Further requests get 503.
+const MAX_WAITING: usize = 64;
+
+/// Hash that unknown users are checked against, so that response times do not reveal user names.
+const UNKNOWN_USER_HASH: &str = "$2b$10$vI8aWBnW3fID.ZQ4/zo1G.q1lRps.9cGLcZEiGDMVr5yUP1KUOYTa";
+
+/// Content of the web configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct WebConfigFile {
+    tls_server_config: Option<TlsServerConfig>,
+    basic_auth_users: BTreeMap<String, PasswordHash>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsServerConfig {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+    client_ca_file: Option<PathBuf>,
+    #[serde(default)]
+    client_auth_type: ClientAuth,
+    #[serde(default)]
+    min_version: MinVersion,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum ClientAuth {
+    #[default]
+    NoClientCert,
+    VerifyClientCertIfGiven,
+    RequireAndVerifyClientCert,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+enum MinVersion {
+    #[default]
+    TLS12,
+    TLS13,
+}
+
+/// A bcrypt hash. Its Debug output is redacted.
+#[derive(Deserialize)]
+struct PasswordHash(String);
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+/// Access control of the web server. Without a file everybody has access, over plain HTTP.
+#[derive(Debug, Clone)]
+pub(crate) struct WebSecurity {
+    /// TLS configuration, if TLS is enabled.
+    pub(crate) tls: Option<RustlsConfig>,
+    users: Arc<RwLock<Arc<Users>>>,
+    /// Permit for checking credentials, which occupies a whole core.
+    turn: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+/// Users and their cached credentials. A reload replaces both together.
+#[derive(Debug, Default)]
+struct Users {
+    hashes: BTreeMap<String, PasswordHash>,
+    cached: Mutex<Vec<HeaderValue>>,
+}
+
+impl WebSecurity {
+    fn new(tls: Option<ServerConfig>, hashes: BTreeMap<String, PasswordHash>) -> Self {
+        let users = Arc::new(Users { hashes, ..Users::default() });
+        WebSecurity {
+            tls: tls.map(|tls| RustlsConfig::from_config(Arc::new(tls))),
+            users: Arc::new(RwLock::new(users)),
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+        }
+    }
+
+    /// Loads the file.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be read or is invalid.
+    pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(WebSecurity::new(None, BTreeMap::new())) };
+        let location = || format!("--web.config.file: {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(location)?;
+        // The parser quotes text that it finds instead of a map. It may be a password or its hash.
+        let shape: Value = serde_yaml_ng::from_str(&text).with_context(location)?;
+        if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
+            bail!(
+                "{}: invalid type: expected a map such as `basic_auth_users: {{ user: hash }}`",
+                location()
+            );
+        }
+        // An empty document is allowed, as in Prometheus.
+        let file: Option<WebConfigFile> = serde_yaml_ng::from_str(&text).with_context(location)?;
+        let file = file.unwrap_or_default();
+        for (user, hash) in &file.basic_auth_users {
+            if hash.0.parse::<bcrypt::HashParts>().is_err() {
+                bail!(
+                    "{}: basic_auth_users.{user}: not a bcrypt hash; \
+                     create one with `htpasswd -nBC 10 {user}`",
+                    location()
+                );
+            }
+        }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let tls = file
+            .tls_server_config
+            .map(|tls| tls.build(folder))
+            .transpose()
+            .with_context(location)?;
+        Ok(WebSecurity::new(tls, file.basic_auth_users))
+    }
+
+    /// Applies a reloaded file. Enabling or disabling TLS requires a restart.
+    pub(crate) fn replace(&self, new: &WebSecurity) {
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = new.users();
+        if let (Some(used), Some(found)) = (&self.tls, &new.tls) {
+            used.reload_from_config(found.get_inner());
+        }
+    }
+
+    /// Returns whether TLS is enabled.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn users(&self) -> Arc<Users> {
+        Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns whether the credentials permit the request.
+    ///
+    /// # Errors
+    /// Fails with the response to send if too many credentials wait to be checked.
+    async fn authorizes(&self, header: Option<&HeaderValue>) -> Result<bool, (StatusCode, String)> {
+        let users = self.users();
+        if users.hashes.is_empty() {
+            return Ok(true);
+        }
+        let Some(header) = header else { return Ok(false) };
+        if users.is_cached(header) {
+            return Ok(true);
+        }
+        let Some((user, password)) = credentials(header) else { return Ok(false) };
+        let _place = self.waiting.try_acquire().map_err(|_| overloaded(MAX_WAITING))?;
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Ok(false) };
+        // Another request may have checked the same credentials in the meantime.
+        if users.is_cached(header) {
+            return Ok(true);
+        }
+        let header = header.clone();
+        let check = move || {
+            // The permit ends with the check, even if the request was cancelled.
+            let _turn = turn;
+            let good = users.check(&user, &password);
+            if good {
+                users.cache(header);
+            }
+            good
+        };
+        Ok(tokio::task::spawn_blocking(check).await.unwrap_or(false))
+    }
+}
+
+impl Users {
+    fn is_cached(&self, header: &HeaderValue) -> bool {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner).contains(header)
+    }
+
+    fn cache(&self, header: HeaderValue) {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() < MAX_CACHED {
+            cached.push(header);
+        }
+    }
+
+    fn check(&self, user: &str, password: &str) -> bool {
+        let known = self.hashes.get(user);
+        let matches =
+            bcrypt::verify(password, known.map_or(UNKNOWN_USER_HASH, |hash| hash.0.as_str()))
+                .unwrap_or(false);
+        matches && known.is_some()
+    }
+}
+
+/// Rejects requests without valid credentials.
+pub(crate) async fn authenticate(
+    State(security): State<WebSecurity>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match security.authorizes(request.headers().get(AUTHORIZATION)).await {
+        Ok(true) => next.run(request).await,
+        Ok(false) => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "Unauthorized\n")
+            .into_response(),
+        Err(overloaded) => overloaded.into_response(),
+    }
+}
+
+fn credentials(header: &HeaderValue) -> Option<(String, String)> {
+    let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
+}
+
+impl TlsServerConfig {
+    /// Builds the TLS configuration. Paths are relative to the folder of the file.
+    fn build(&self, folder: &Path) -> anyhow::Result<ServerConfig> {
+        let versions: &[&SupportedProtocolVersion] = match self.min_version {
+            MinVersion::TLS12 => &[&TLS13, &TLS12],
+            MinVersion::TLS13 => &[&TLS13],
+        };
+        let provider = Arc::new(ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)?;
+        let builder = match (self.client_auth_type, &self.client_ca_file) {
+            (ClientAuth::NoClientCert, None) => builder.with_no_client_auth(),
+            (ClientAuth::NoClientCert, Some(_)) => {
+                bail!(
+                    "\"client_ca_file\" requires \"client_auth_type: RequireAndVerifyClientCert\""
+                );
+            }
+            (_, None) => bail!(
+                "\"client_auth_type: {:?}\" requires \"client_ca_file\"",
+                self.client_auth_type
+            ),
+            (kind, Some(file)) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates("client_ca_file", &folder.join(file))? {
+                    roots.add(certificate)?;
+                }
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let optional = kind == ClientAuth::VerifyClientCertIfGiven;
+                let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
+                builder.with_client_cert_verifier(verifier.build()?)
+            }
+        };
+        let key_file = folder.join(&self.key_file);
+        let key = PrivateKeyDer::from_pem_file(&key_file)
+            .map_err(|error| anyhow::anyhow!("key_file: {}: {error}", key_file.display()))?;
+        let chain = certificates("cert_file", &folder.join(&self.cert_file))?;
+        let mut config = builder.with_single_cert(chain, key).context("cert_file and key_file")?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+fn certificates(key: &str, path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
+    let found = read().map_err(|error| anyhow::anyhow!("{key}: {}: {error}", path.display()))?;
+    if found.is_empty() {
+        bail!("{key}: {}: no certificate found, expected PEM", path.display());
+    }
+    Ok(found)
+}
