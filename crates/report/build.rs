@@ -1,4 +1,4 @@
-//! Says when to build anew: the runbooks are in the binary.
+//! Rebuilds the crate when a runbook changes: the runbooks are compiled into the binary.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../alerts/runbooks");

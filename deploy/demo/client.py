@@ -1,10 +1,11 @@
-"""A client of the shop. It asks the Sentinels for the primary, as applications do, and prints what changes for it.
+"""Client of the demo. Gets the primary from the Sentinels, as applications do, and prints changes.
 
-    client.py write HOST...              writes ten times a second to the primary
-    client.py misroute FLAG HOST...      while the file FLAG is there, writes five times a second to a replica, which is wrong
+    client.py write HOST...          writes to the primary ten times a second
+    client.py misroute FLAG HOST...  writes to a replica five times a second while the file FLAG
+                                     exists
 
-At each host is a Sentinel, at port 26379. With the Python package `redis` it is a real client that keeps its
-connection; without, it runs redis-cli for each write.
+A Sentinel runs on port 26379 of each host. With the Python package `redis` the client keeps its
+connection. Without it, the client runs redis-cli for each write.
 """
 
 import os
@@ -19,12 +20,12 @@ except ImportError:
     redis = None
 
 NAME = "shop"
-# As many of the last acknowledged writes are looked for again after the primary changed.
+# Number of acknowledged writes that are read again after a change of the primary.
 REMEMBERED = 3000
 
 
 class Library:
-    """redis-py, told not to try again by itself, so that each error is seen."""
+    """redis-py without retries, so that every error is visible."""
 
     def __init__(self, hosts):
         from redis.backoff import NoBackoff
@@ -48,7 +49,8 @@ class Library:
     def misroute(self):
         if self.replica is None:
             host, port = self.sentinel.discover_slaves(NAME)[0]
-            self.replica = redis.Redis(host=host, port=port, client_name="reports", socket_timeout=1)
+            options = {"client_name": "reports", "socket_timeout": 1}
+            self.replica = redis.Redis(host=host, port=port, **options)
         self.replica.set("report", "1")
 
 
@@ -87,7 +89,7 @@ class Command:
                 return self.run((host, 26379), *request).split("\n")
             except RuntimeError:
                 pass
-        raise RuntimeError("no Sentinel answers")
+        raise RuntimeError("no Sentinel replies")
 
     @staticmethod
     def run(address, *request):
@@ -98,7 +100,7 @@ class Command:
             raise RuntimeError(f"timeout at {address[0]}") from None
         if done.returncode:
             raise RuntimeError((done.stderr + done.stdout).strip().removeprefix("(error) "))
-        # A key that is not there is an empty line.
+        # A missing key is an empty line.
         return done.stdout.removesuffix("\n")
 
 
@@ -119,18 +121,21 @@ def write(client):
         try:
             client.write(key, value)
             if last is not None:
-                say(f"client: writes are taken again by {client.where()}; {failed} failed in {time.monotonic() - since:.1f} s")
+                seconds = time.monotonic() - since
+                failures = f"{failed} failed in {seconds:.1f} s"
+                say(f"client: {client.where()} accepts writes again; {failures}")
             elif client.where() != where:
-                say(f"client: writes are taken by {client.where()}")
+                say(f"client: {client.where()} accepts writes")
             last, failed = None, 0
             if where not in (None, client.where()):
                 keys = list(acknowledged)
-                lost = sum(acknowledged[key] != found for key, found in zip(keys, client.read(keys)))
-                say(f"client: {lost} of its last {len(keys)} acknowledged writes are gone")
+                values = client.read(keys)
+                lost = sum(acknowledged[key] != found for key, found in zip(keys, values))
+                say(f"client: {lost} of the last {len(keys)} acknowledged writes are lost")
                 acknowledged.clear()
             where = client.where()
             acknowledged[key] = value
-        except Exception as error:  # whatever a client may meet is what the demo shows
+        except Exception as error:  # the demo shows every error of a client
             text = brief(error)
             if last is None:
                 since = begun
@@ -152,7 +157,7 @@ def misroute(client, flag):
             continue
         try:
             client.misroute()
-            text = "its write was taken"
+            text = "the replica accepted a write"
         except Exception as error:  # as above
             text = brief(error)
         if text != last:

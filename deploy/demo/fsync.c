@@ -1,4 +1,4 @@
-/* Stands between a server and its disk: every fsync takes six seconds while the file that FSYNC_SLOW names is there. */
+/* Preloaded into Redis: every fsync takes six seconds while the file named by FSYNC_SLOW exists. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
-"""Takes the notifications of Alertmanager, and prints a line for each alert that begins or ends.
+"""Webhook receiver for Alertmanager. Prints a line for each alert that fires or is resolved.
 
     receiver.py PORT FILE [ADDRESS]
 
-FILE has the last fault, or `heal`, and when it was made, in seconds since 1970. It listens on loopback unless told.
+FILE has the last fault, or `heal`, and its Unix time in seconds. ADDRESS is loopback by default.
 """
 
 import http.server
@@ -11,11 +11,12 @@ import sys
 import time
 
 PORT, FAULT, ADDRESS = int(sys.argv[1]), sys.argv[2], (sys.argv[3:] or ["127.0.0.1"])[0]
-told = {}
+# Last status of each alert.
+statuses = {}
 
 
 def since():
-    """How long after which fault it is now."""
+    """Returns the seconds since the last fault, as text."""
     try:
         with open(FAULT, encoding="utf-8") as fault:
             name, at = fault.read().split()
@@ -24,22 +25,26 @@ def since():
         return ""
 
 
-def tell(alert):
+def show(alert):
+    """Prints an alert if its status changed."""
     labels = alert["labels"]
-    subject = " ".join(labels[name] for name in ("deployment", "shard", "node", "endpoint") if labels.get(name))
+    subject = ("deployment", "shard", "node", "endpoint")
+    subject = " ".join(labels[name] for name in subject if labels.get(name))
     key = (labels["alertname"], labels.get("severity"), subject)
     status = alert["status"]
     # Alertmanager repeats the whole group whenever one of its alerts changes.
-    if told.get(key, "resolved") == status:
+    if statuses.get(key, "resolved") == status:
         return
-    told[key] = status
-    word = "ALERT" if status == "firing" else "over "
+    statuses[key] = status
+    now = time.strftime("%H:%M:%S")
+    word = "ALERT   " if status == "firing" else "RESOLVED"
     if labels["alertname"] == "Watchdog":
         if status == "firing":
-            print(f"{time.strftime('%H:%M:%S')} alerts arrive: the Watchdog did", flush=True)
+            print(f"{now} notifications work: the alert Watchdog arrived", flush=True)
         return
     summary = alert["annotations"].get("summary", "") if status == "firing" else ""
-    print(f"{time.strftime('%H:%M:%S')} {word} {labels.get('severity')} {labels['alertname']} [{subject}] {since()}", flush=True)
+    name = f"{labels.get('severity')} {labels['alertname']} [{subject}]"
+    print(f"{now} {word} {name} {since()}", flush=True)
     if summary:
         print(f"               {summary}", flush=True)
 
@@ -51,7 +56,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
         for alert in json.loads(body)["alerts"]:
-            tell(alert)
+            show(alert)
 
     def log_message(self, *_):
         pass

@@ -1,10 +1,12 @@
-"""Shorter waits for the demo: divides the durations of the shipped rules and of the shipped Alertmanager configuration by one factor.
+"""Divides the durations of the shipped rules and of the Alertmanager configuration, for the demo.
 
-    shorten.py FACTOR rules FILE              `for`, `keep_firing_for`, ranges and offsets
-    shorten.py FACTOR alertmanager FILE URL   `group_wait`, `group_interval`, `repeat_interval`; every receiver that tells somebody is URL
+    shorten.py FACTOR rules FILE              divides `for`, `keep_firing_for`, ranges and offsets
+    shorten.py FACTOR alertmanager FILE URL   divides `group_wait`, `group_interval` and
+                                              `repeat_interval`; sends all notifications to URL
 
-Prints the result. Nothing becomes shorter than a second. What Rolecall, Redis and Sentinel wait for stays as it is. So the half minute by
-which RedisSplitBrain tells a split brain from the ten seconds that every failover has stays, too.
+Prints the result. No duration becomes shorter than a second. Rolecall, Redis and Sentinel are not
+affected. The 30 s of RedisSplitBrain stay as well: they distinguish a split brain from the ten
+seconds of a normal failover.
 """
 
 import re
@@ -16,7 +18,8 @@ DURATION = r"(?:\d+(?:ms|[smhdw]))+"
 
 
 def shorter(duration, factor):
-    whole = sum(int(number) * MILLISECONDS[unit] for number, unit in re.findall(r"(\d+)(ms|[smhdw])", duration))
+    parts = re.findall(r"(\d+)(ms|[smhdw])", duration)
+    whole = sum(int(number) * MILLISECONDS[unit] for number, unit in parts)
     less = max(whole // factor, 1000)
     return f"{less}ms" if less % 1000 else f"{less // 1000}s"
 
@@ -29,23 +32,25 @@ def rules(text, factor):
     for line in text.splitlines(keepends=True):
         if KEPT not in line:
             line = re.sub(rf"^ +(?:for|keep_firing_for): {DURATION}$", shorten, line)
-            line = re.sub(rf"\[{DURATION}(?::(?:{DURATION})?)?\]|\boffset {DURATION}", shorten, line)
+            ranges = rf"\[{DURATION}(?::(?:{DURATION})?)?\]|\boffset {DURATION}"
+            line = re.sub(ranges, shorten, line)
         shortened.append(line)
     return "".join(shortened)
 
 
 def alertmanager(text, factor, url):
-    text = re.sub(rf"((?:group_wait|group_interval|repeat_interval): )({DURATION})", lambda found: found[1] + shorter(found[2], factor), text)
-    # What is above the receivers stays; each of them that has an integration gets another.
+    keys = rf"((?:group_wait|group_interval|repeat_interval): )({DURATION})"
+    text = re.sub(keys, lambda found: found[1] + shorter(found[2], factor), text)
+    # Keeps everything above the receivers. Replaces the integration of each receiver that has one.
     above, receivers = re.split(r"^receivers:$", text, maxsplit=1, flags=re.MULTILINE)
     above = re.sub(r"^templates:\n(?: +- .*\n)+", "", above, flags=re.MULTILINE)
-    told = ["receivers:"]
+    lines = ["receivers:"]
     for receiver in re.split(r"^  - name: ", receivers, flags=re.MULTILINE)[1:]:
         name = receiver.split("\n", 1)[0]
-        told.append(f"  - name: {name}")
+        lines.append(f"  - name: {name}")
         if re.search(r"^    \w+_configs:$", receiver, flags=re.MULTILINE):
-            told.append(f"    webhook_configs: [ {{ url: '{url}/{name}', send_resolved: true }} ]")
-    return above + "\n".join(told) + "\n"
+            lines.append(f"    webhook_configs: [ {{ url: '{url}/{name}', send_resolved: true }} ]")
+    return above + "\n".join(lines) + "\n"
 
 
 def main():

@@ -1,11 +1,21 @@
 #!/usr/bin/env python3
-"""Checks the dashboards without any server. Prints what is wrong, and fails if anything is.
+"""Checks the dashboards without a server. Prints the errors; exits with 1 if there are any.
 
     check.py                 needs Python 3.11 and promtool
 
-That they load, that Prometheus can parse what they ask, that they keep to the grid, say what each panel is for, use only variables, name only metrics and labels that the reference of
-metrics has, read counters only through a rate, give one state one colour, and link to dashboards and runbooks that exist.
-`queries.py` runs what they ask on a real Prometheus.
+Checks for every dashboard:
+- The file is valid JSON with the expected uid, links, variables and data source.
+- Prometheus can parse every query.
+- Queries use only metrics and labels of the metrics reference, and read counters with a rate.
+- Queries do not count two exporters of one deployment twice.
+- Panels fill the grid and have a short title, a description, a unit and a text for no data.
+- Descriptions name the metrics that the panel reads.
+- Column and legend names in overrides and sort orders exist.
+- A state has the same colour on all dashboards.
+- Links lead to existing dashboards and runbooks.
+- Thresholds equal those of the alerts, and every alert has a panel that shows one of its metrics.
+
+`queries.py` runs the queries on a real Prometheus.
 """
 
 import json
@@ -17,298 +27,170 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dashboards").glob("*.json"))
-UIDS = {"rolecall-fleet", "rolecall-deployment", "rolecall-persistence", "rolecall-node", "rolecall-cluster", "rolecall-exporter"}
-PANELS = {"stat", "timeseries", "state-timeline", "table", "bargauge", "text", "row"}
-# What Prometheus makes itself, and labels that it or its configuration adds.
-OF_PROMETHEUS = {"up": set(), "ALERTS": {"alertname", "alertstate", "severity", "deployment", "node", "shard", "endpoint"}, "ALERTS_FOR_STATE": {"alertname", "severity", "deployment", "node", "shard", "endpoint"}}
-OF_TARGETS = {"job", "instance", "pod"}
-WINDOWS = {"rate", "irate", "increase", "delta", "idelta", "deriv", "changes", "resets", "predict_linear", "avg_over_time", "min_over_time", "max_over_time", "sum_over_time", "count_over_time", "last_over_time"}
-OF_COUNTERS = {"rate", "irate", "increase", "resets", "last_over_time"}
-FUNCTIONS = WINDOWS | {"label_replace", "label_join", "clamp_min", "clamp_max", "time", "vector", "absent", "sort", "sort_desc", "abs", "ceil", "floor", "round", "scalar"}
-AGGREGATES = {"sum", "min", "max", "avg", "count", "topk", "bottomk", "count_values", "group", "quantile", "stddev"}
-WORDS = {"by", "without", "on", "ignoring", "group_left", "group_right", "and", "or", "unless", "bool", "offset", "inf", "nan"}
+UIDS = {
+    "rolecall-fleet",
+    "rolecall-deployment",
+    "rolecall-persistence",
+    "rolecall-node",
+    "rolecall-cluster",
+    "rolecall-exporter",
+}
+PANEL_TYPES = {"stat", "timeseries", "state-timeline", "table", "bargauge", "text", "row"}
+TITLE_LENGTH = 40
+# A title is a noun phrase, so it does not begin with one of these words.
+QUESTION_WORDS = set(
+    "are can could did do does for has have how is should was were what when where which who whose"
+    " why will would".split()
+)
+# Metrics that Prometheus itself provides, with their labels.
+PROMETHEUS_METRICS = {
+    "up": set(),
+    "ALERTS": set("alertname alertstate severity deployment node shard endpoint".split()),
+    "ALERTS_FOR_STATE": set("alertname severity deployment node shard endpoint".split()),
+}
+# Labels that Prometheus or its configuration adds to every scraped series.
+TARGET_LABELS = {"job", "instance", "pod"}
+RANGE_FUNCTIONS = set(
+    "rate irate increase delta idelta deriv changes resets predict_linear avg_over_time"
+    " min_over_time max_over_time sum_over_time count_over_time last_over_time".split()
+)
+COUNTER_FUNCTIONS = {"rate", "irate", "increase", "resets", "last_over_time"}
+FUNCTIONS = RANGE_FUNCTIONS | set(
+    "label_replace label_join clamp_min clamp_max time vector absent sort sort_desc abs"
+    " ceil floor round scalar".split()
+)
+AGGREGATIONS = set("sum min max avg count topk bottomk count_values group quantile stddev".split())
+GROUPINGS = ("by", "without", "on", "ignoring", "group_left", "group_right")
+KEYWORDS = set(GROUPINGS) | {"and", "or", "unless", "bool", "offset", "inf", "nan"}
 
-# A panel, a threshold on it, and what the alert says that fires there.
-AGREED = [
-    ("rolecall-deployment", "How far behind are the replicas?", 10, "RedisReplicationLag", "> 10"),
-    ("rolecall-deployment", "How far behind at worst?", 10, "RedisReplicationLag", "> 10"),
-    ("rolecall-deployment", "Could they fail over?", 0.5, "RedisSentinelQuorumLost", "< 0.5"),
-    ("rolecall-fleet", "Which replicas lag most?", 10, "RedisReplicationLag", "> 10"),
-    ("rolecall-fleet", "Whose memory is nearly full?", 0.9, "RedisMemoryNearLimit", "> 0.9"),
-    ("rolecall-fleet", "Who refuses most commands?", 0.01, "RedisErrorReplies", "> 0.01"),
-    ("rolecall-fleet", "Where is least room on disk?", 1.2, "RedisDiskSpaceLow", "< 1.2"),
-    ("rolecall-fleet", "Whose primary changed, and why?", 2.5, "RedisRoleFlapping", "> 2.5"),
-    ("rolecall-node", "How near is the limit?", 0.9, "RedisMemoryNearLimit", "> 0.9"),
-    ("rolecall-persistence", "Is the disk too slow?", 2.5, "RedisAofDelayedFsync", "> 2.5"),
-    ("rolecall-persistence", "How long does a fork stop the server?", 1, "RedisForkSlow", "> 1"),
-    ("rolecall-persistence", "How near is the next rewrite?", 1.5, "RedisAofBloated", "> 1.5"),
-    ("rolecall-persistence", "Is there room on disk?", 1.2, "RedisDiskSpaceLow", "< 1.2"),
-    ("rolecall-persistence", "Is there room on disk?", 0.2, "RedisDiskSpaceLow", ">= 0.2"),
-    ("rolecall-exporter", "Are they blind?", 0.25, "RolecallBlind", "> 0.25"),
+# Dashboard, panel, a threshold of the panel, the alert with this threshold, and the part of the
+# alert's expression that contains it.
+ALERT_THRESHOLDS = [
+    ("rolecall-deployment", "Replication lag", 10, "RedisReplicationLag", "> 10"),
+    ("rolecall-deployment", "Highest replication lag", 10, "RedisReplicationLag", "> 10"),
+    ("rolecall-deployment", "Sentinels with quorum", 0.5, "RedisSentinelQuorumLost", "< 0.5"),
+    ("rolecall-fleet", "Highest replication lag", 10, "RedisReplicationLag", "> 10"),
+    ("rolecall-fleet", "Highest memory use", 0.9, "RedisMemoryNearLimit", "> 0.9"),
+    ("rolecall-fleet", "Highest share of refused commands", 0.01, "RedisErrorReplies", "> 0.01"),
+    ("rolecall-fleet", "Lowest free disk space", 1.2, "RedisDiskSpaceLow", "< 1.2"),
+    ("rolecall-fleet", "Primary changes by cause", 2.5, "RedisRoleFlapping", "> 2.5"),
+    ("rolecall-node", "Memory use / maxmemory", 0.9, "RedisMemoryNearLimit", "> 0.9"),
+    (
+        "rolecall-persistence",
+        "Delayed fsyncs in five minutes",
+        2.5,
+        "RedisAofDelayedFsync",
+        "> 2.5",
+    ),
+    ("rolecall-persistence", "Fork duration", 1, "RedisForkSlow", "> 1"),
+    ("rolecall-persistence", "AOF size / rewrite trigger size", 1.5, "RedisAofBloated", "> 1.5"),
+    ("rolecall-persistence", "Lowest free disk space", 1.2, "RedisDiskSpaceLow", "< 1.2"),
+    ("rolecall-persistence", "Lowest free disk space", 0.2, "RedisDiskSpaceLow", ">= 0.2"),
+    ("rolecall-exporter", "Blind rounds", 0.25, "RolecallBlind", "> 0.25"),
 ]
 
 
-def reference():
-    """Name -> (type, labels), of every metric."""
+def read_reference():
+    """Returns the type and the labels of every metric of the reference, by name."""
     metrics = {}
     for line in (ROOT / "crates/catalog/REFERENCE.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if line.startswith("| `") and len(cells) >= 5:
-            metrics[cells[0].strip("`")] = (cells[1], set(filter(None, re.split(r",\s*", cells[2]))))
+            labels = set(filter(None, re.split(r",\s*", cells[2])))
+            metrics[cells[0].strip("`")] = (cells[1], labels)
     return metrics
 
 
-METRICS = reference()
+METRICS = read_reference()
 
 
-def tokens(expression):
-    return re.findall(r'"(?:[^"\\]|\\.)*"|[A-Za-z_:][A-Za-z0-9_:]*|\$\{?\w+(?::\w+)?\}?|[0-9.]+[a-z]*|=~|!~|!=|==|>=|<=|\S', re.sub(r"#.*", "", expression))
+def tokenize(expression):
+    """Splits a PromQL expression into tokens, without comments."""
+    return re.findall(
+        r'"(?:[^"\\]|\\.)*"|[A-Za-z_:][A-Za-z0-9_:]*|\$\{?\w+(?::\w+)?\}?|[0-9.]+[a-z]*'
+        r"|=~|!~|!=|==|>=|<=|\S",
+        re.sub(r"#.*", "", expression),
+    )
+
+
+def labels_in_parentheses(tokens, opening):
+    """Returns the labels listed in parentheses, and the position of the closing one."""
+    closing = tokens.index(")", opening)
+    return [token for token in tokens[opening + 1 : closing] if token != ","], closing
 
 
 def selectors(expression):
-    """Each metric that is read: its name, the labels it is chosen by, the function of its window (or nothing), and what stands around it, outermost first.
+    """Returns a tuple for each metric that the expression reads.
 
-    What stands around it is functions by name, and aggregations as (name, "by" or "without" or "", labels).
+    The tuple has the metric's name, the labels in its selector, the function that is applied to its
+    range (or an empty string), and the enclosing functions and aggregations, outermost first. A
+    function is its name. An aggregation is a tuple of its name, "by", "without" or "", and labels.
     """
-    found, words, stack, at, pending = [], tokens(expression), [], 0, ""
-    while at < len(words):
-        word = words[at]
-        if word == "(":
+    result, tokens, stack, position, pending = [], tokenize(expression), [], 0, ""
+    while position < len(tokens):
+        token = tokens[position]
+        following = tokens[position + 1] if position + 1 < len(tokens) else ""
+        if token == "(":
             stack.append(pending)
             pending = ""
-        elif word == ")":
+        elif token == ")":
             stack.pop()
-        elif word in AGGREGATES:
-            pending = (word, "", ())
-        elif word in FUNCTIONS:
-            pending = word
-        elif word in ("by", "without", "on", "ignoring", "group_left", "group_right"):
-            if at + 1 < len(words) and words[at + 1] == "(":
-                end = words.index(")", at)
-                if word in ("by", "without") and pending:
-                    pending = (pending[0], word, tuple(inner for inner in words[at + 2:end] if inner != ","))
-                at = end
-        elif re.match(r"[A-Za-z_:]", word) and word.lower() not in WORDS:
+        elif token in AGGREGATIONS:
+            pending = (token, "", ())
+        elif token in FUNCTIONS:
+            pending = token
+        elif token in GROUPINGS:
+            if following == "(":
+                labels, position = labels_in_parentheses(tokens, position + 1)
+                if token in ("by", "without") and pending:
+                    pending = (pending[0], token, tuple(labels))
+        elif re.match(r"[A-Za-z_:]", token) and token.lower() not in KEYWORDS:
             labels = []
-            if at + 1 < len(words) and words[at + 1] == "{":
-                end = words.index("}", at)
-                labels = [words[i] for i in range(at + 2, end) if i + 1 < end and words[i + 1] in ("=", "!=", "=~", "!~")]
-                at = end
-            window = at + 1 < len(words) and words[at + 1] == "["
-            found.append((word, labels, next((name for name in reversed(stack) if name in FUNCTIONS), "") if window else "", [name for name in stack if name]))
-        at += 1
-    return found
+            if following == "{":
+                end = tokens.index("}", position)
+                labels = [
+                    tokens[index]
+                    for index in range(position + 2, end)
+                    if index + 1 < end and tokens[index + 1] in ("=", "!=", "=~", "!~")
+                ]
+                position = end
+            function = ""
+            if position + 1 < len(tokens) and tokens[position + 1] == "[":
+                function = next((name for name in reversed(stack) if name in FUNCTIONS), "")
+            result.append((token, labels, function, [name for name in stack if name]))
+        position += 1
+    return result
 
 
-def doubled(around):
-    """Whether two exporters that say the same would show twice, or be added up."""
-    for outer in reversed([name for name in around if isinstance(name, tuple)]):
-        name, how, labels = outer
-        if (how == "by" and "instance" in labels) or (how == "without" and "instance" not in labels):
+def counts_exporters_twice(enclosing):
+    """Returns true if two exporters of one deployment would appear twice or be added up."""
+    for outer in reversed([name for name in enclosing if isinstance(name, tuple)]):
+        name, grouping, labels = outer
+        if grouping == "by" and "instance" in labels:
             continue
-        # Of several the first that merges them decides. Votes may be counted.
+        if grouping == "without" and "instance" not in labels:
+            continue
+        # The innermost aggregation over exporters decides. A count of exporters is intended.
         return name not in ("max", "min", "count")
     return True
 
 
-def grouped(expression):
-    """The labels that an expression groups or matches by, and those it makes itself."""
-    words = tokens(expression)
-    used, made = set(), set(re.findall(r'label_(?:replace|join)\s*\((?:.|\n)*?,\s*"(\w+)"\s*,', expression)) | set(re.findall(r'count_values[^"]*"(\w+)"', expression))
-    for at, word in enumerate(words):
-        if word in ("by", "without", "on", "ignoring", "group_left", "group_right") and at + 1 < len(words) and words[at + 1] == "(":
-            used |= {inner for inner in words[at + 2:words.index(")", at)] if inner != ","}
-    # The target of label_replace stands after the whole inner expression.
-    made |= set(re.findall(r'"(\w+)",\s*"[^"]*",\s*"[^"]*",\s*"[^"]*"\s*\)', expression))
-    return used, made
-
-
-class Check:
-    def __init__(self):
-        self.faults, self.colours, self.titles, self.count, self.asked = [], {}, {}, 0, []
-
-    def fault(self, where, what):
-        self.faults.append(f"{where}: {what}")
-
-    def expression(self, where, text, labels_too=()):
-        self.asked.append((where, text))
-        known = set(OF_TARGETS)
-        for name, labels, window, around in selectors(text):
-            if name in OF_PROMETHEUS:
-                known |= OF_PROMETHEUS[name]
-                kind, own = "gauge", OF_PROMETHEUS[name]
-            elif name in METRICS:
-                kind, own = METRICS[name]
-            else:
-                self.fault(where, f"{name} is no metric of the reference")
-                continue
-            own = own | OF_TARGETS | ({"shard"} if name.startswith("redis_deployment_") else set())
-            known |= own
-            for label in labels:
-                if label not in own:
-                    self.fault(where, f"{name} has no label {label}")
-            if name.startswith("redis_") and not where.startswith("rolecall-exporter") and "$" not in where.split(" ")[-1] and doubled(around):
-                self.fault(where, f"{name} of two exporters would show twice, or be added up")
-            if kind == "counter" and window not in OF_COUNTERS:
-                self.fault(where, f"{name} is a counter, and read without a rate")
-            if kind != "counter" and window in {"rate", "irate", "increase"}:
-                self.fault(where, f"{name} is no counter, and read through {window}")
-        used, made = grouped(text)
-        for label in sorted(used - known - made):
-            self.fault(where, f"groups by {label}, which nothing in it has")
-        return known | made
-
-    def links(self, where, value):
-        """Where links lead: dashboards and runbooks that exist."""
-        for url in strings(value):
-            for uid in re.findall(r"/d/([\w-]+)", url):
-                if uid not in UIDS:
-                    self.fault(where, f"links to {uid}, which is no dashboard")
-            for name in re.findall(r"/runbooks/(\w+)", url):
-                if not (ROOT / f"alerts/runbooks/{name}.md").exists():
-                    self.fault(where, f"links to the runbook {name}, which does not exist")
-
-    def states(self, where, value):
-        """One text, one colour, on all dashboards."""
-        for mapping in found(value, "mappings"):
-            for entry in mapping:
-                if entry["type"] == "value":
-                    for result in entry["options"].values():
-                        if "text" in result and result["text"] not in ("no", "yes"):
-                            before = self.colours.setdefault(result["text"], (result.get("color"), where))
-                            if before[0] != result.get("color"):
-                                self.fault(where, f"«{result['text']}» is {result.get('color')} here, and {before[0]} in {before[1]}")
-
-    def panel(self, where, panel, variables):
-        self.count += 1
-        for key in ("title", "description"):
-            if not panel.get(key):
-                self.fault(where, f"no {key}")
-        if not panel.get("title", "").endswith("?"):
-            self.fault(where, "the title is no question")
-        if panel["type"] == "text":
-            return
-        defaults = panel["fieldConfig"]["defaults"]
-        if not defaults.get("unit"):
-            self.fault(where, "no unit")
-        if not defaults.get("noValue"):
-            self.fault(where, "says nothing when there is nothing")
-        if not defaults.get("thresholds", {}).get("steps") or defaults["thresholds"]["steps"][0]["value"] is not None:
-            self.fault(where, "thresholds do not begin at the bottom")
-        sources = [panel.get("datasource")] + [target.get("datasource") for target in panel["targets"]]
-        if any(source != {"type": "prometheus", "uid": "${datasource}"} for source in sources):
-            self.fault(where, "reads from another datasource than the variable")
-        refs = [target["refId"] for target in panel["targets"]]
-        if len(set(refs)) != len(refs) or not refs:
-            self.fault(where, "queries have no names of their own")
-        columns = {"Time", "Value"} | {f"Value #{ref}" for ref in refs}
-        for target in panel["targets"]:
-            known = self.expression(f"{where} {target['refId']}", target["expr"])
-            columns |= known
-            for label in re.findall(r"\{\{\s*(\w+)\s*\}\}", target.get("legendFormat", "")):
-                if label not in known:
-                    self.fault(where, f"its legend has {label}, which the query has not")
-            if bool(target.get("instant")) == bool(target.get("range")):
-                self.fault(where, "a query is either of an instant or of a range")
-            if panel["type"] == "table" and target.get("format") != "table":
-                self.fault(where, "a query of a table must have the format of a table")
-        if panel["type"] == "table":
-            for override in panel["fieldConfig"]["overrides"]:
-                if override["matcher"]["id"] == "byName" and override["matcher"]["options"] not in columns:
-                    self.fault(where, f"describes the column {override['matcher']['options']}, which there is not")
-        for name in re.findall(r"\$\{?(\w+)", json.dumps([panel["targets"], panel["fieldConfig"], panel.get("links", [])])):
-            if name not in variables and not name.startswith("__") and not name.isdigit():
-                self.fault(where, f"uses the variable {name}, which there is not")
-        for text in strings([target["expr"] for target in panel["targets"]]):
-            for value in re.findall(r'\b(?:deployment|node|instance|job|shard)\s*=~?\s*"([^"]*)"', text):
-                if value and not value.startswith("$"):
-                    self.fault(where, f"«{value}» is written into a query")
-        self.states(where, panel)
-        self.links(where, panel)
-
-    def lay(self, where, panels):
-        """The grid: 24 columns, nothing over anything else, no hole, no loose end to the right."""
-        cells = {}
-        for panel in panels:
-            at = panel["gridPos"]
-            for x in range(at["x"], at["x"] + at["w"]):
-                for y in range(at["y"], at["y"] + at["h"]):
-                    if x > 23 or (x, y) in cells:
-                        self.fault(where, f"{panel.get('title')} lies over {cells.get((x, y), 'the edge')}")
-                        return
-                    cells[x, y] = panel.get("title")
-        if not cells:
-            return
-        top, bottom = min(y for _, y in cells), max(y for _, y in cells)
-        for y in range(top, bottom + 1):
-            for x in range(24):
-                if (x, y) not in cells:
-                    self.fault(where, f"a hole at column {x}, line {y}")
-                    return
-
-    def dashboard(self, file):
-        where = file.stem
-        try:
-            board = json.loads(file.read_text())
-        except ValueError as error:
-            return self.fault(where, f"is no JSON: {error}")
-        if board.get("uid") != file.stem:
-            self.fault(where, f"its uid is {board.get('uid')}")
-        if board.get("title") in self.titles:
-            self.fault(where, f"has the title of {self.titles[board['title']]}")
-        self.titles[board.get("title")] = where
-        for key, value in {"graphTooltip": 1, "refresh": "30s", "time": {"from": "now-6h", "to": "now"}, "id": None}.items():
-            if board.get(key) != value:
-                self.fault(where, f"{key} is {board.get(key)}")
-        if board.get("schemaVersion", 0) < 39:
-            self.fault(where, "its schema is older than Grafana 11")
-        linked = {uid for link in board["links"] for uid in re.findall(r"/d/([\w-]+)", link.get("url", ""))}
-        if linked != UIDS - {where}:
-            self.fault(where, f"links to {sorted(linked)}")
-        variables = {variable["name"] for variable in board["templating"]["list"]}
-        first = board["templating"]["list"][0]
-        if (first["name"], first["type"], first["query"]) != ("datasource", "datasource", "prometheus"):
-            self.fault(where, "does not begin with the datasource")
-        for variable in board["templating"]["list"][1:]:
-            text = variable["query"]["query"]
-            inner = re.fullmatch(r"label_values\((.+),\s*(\w+)\)", text) or re.fullmatch(r"query_result\((.+)\)", text)
-            if not inner:
-                self.fault(where, f"the variable {variable['name']} asks {text}")
-                continue
-            known = self.expression(f"{where} ${variable['name']}", inner[1])
-            if text.startswith("label_values") and inner[2] not in known:
-                self.fault(where, f"the variable {variable['name']} asks for {inner[2]}, which it has not")
-        for query in board["annotations"]["list"]:
-            if not query.get("builtIn"):
-                self.expression(f"{where} annotation {query['name']}", query["target"]["expr"])
-        ids, titles, outer = [], set(), []
-        for panel in board["panels"]:
-            ids.append(panel["id"])
-            if panel["type"] not in PANELS:
-                self.fault(where, f"{panel.get('title')} is a {panel['type']}")
-            outer.append(panel)
-            inner = panel.get("panels", [])
-            if panel["type"] == "row":
-                if not panel.get("title"):
-                    self.fault(where, "a row has no title")
-                if bool(panel["collapsed"]) != bool(inner):
-                    self.fault(where, f"the row {panel['title']} is collapsed, or has panels, not both")
-                self.lay(f"{where} / {panel['title']}", inner)
-            for one in inner if panel["type"] == "row" else [panel]:
-                name = f"{where} / {one.get('title')}"
-                if one["type"] not in PANELS - {"row"}:
-                    self.fault(name, f"is a {one['type']}")
-                if one.get("title") in titles:
-                    self.fault(name, "its title stands twice")
-                titles.add(one.get("title"))
-                self.panel(name, one, variables)
-            ids += [one["id"] for one in inner]
-        if len(set(ids)) != len(ids):
-            self.fault(where, "two panels have one id")
-        self.lay(where, outer)
+def grouping_labels(expression):
+    """Returns the labels that an expression groups or matches by, and the labels it creates."""
+    tokens = tokenize(expression)
+    used = set()
+    created = set(re.findall(r'label_(?:replace|join)\s*\((?:.|\n)*?,\s*"(\w+)"\s*,', expression))
+    created |= set(re.findall(r'count_values[^"]*"(\w+)"', expression))
+    for position, token in enumerate(tokens[:-1]):
+        if token in GROUPINGS and tokens[position + 1] == "(":
+            used |= set(labels_in_parentheses(tokens, position + 1)[0])
+    # The target label of label_replace follows the complete inner expression.
+    created |= set(re.findall(r'"(\w+)",\s*"[^"]*",\s*"[^"]*",\s*"[^"]*"\s*\)', expression))
+    return used, created
 
 
 def strings(value):
+    """Yields every string of a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -319,93 +201,381 @@ def strings(value):
             yield from strings(inner)
 
 
-def found(value, key):
-    """Every list that stands under this key, or is the value of a property of this name."""
+def lists(value, key):
+    """Yields every list under this key, and every list that is the value of a property `key`."""
     if isinstance(value, dict):
         if isinstance(value.get(key), list):
             yield value[key]
         if value.get("id") == key and isinstance(value.get("value"), list):
             yield value["value"]
         for inner in value.values():
-            yield from found(inner, key)
+            yield from lists(inner, key)
     elif isinstance(value, list):
         for inner in value:
-            yield from found(inner, key)
+            yield from lists(inner, key)
 
 
-def parsed(check):
-    """Prometheus parses every query: promtool reads them as rules."""
-    rules = [{"record": f"query:{at}", "expr": re.sub(r"\$\{?\w+(?::\w+)?\}?", "x", re.sub(r"\$__\w+", "1m", text))} for at, (_, text) in enumerate(check.asked)]
+def is_noun_phrase(title):
+    """Returns true unless the title is long, a sentence or a question."""
+    first = title.split(" ")[0]
+    return (
+        len(title) <= TITLE_LENGTH
+        and title[-1] not in "?!.:"
+        and first[0].isupper()
+        and first.lower() not in QUESTION_WORDS
+    )
+
+
+class Checker:
+    """Collects the errors of all dashboards."""
+
+    def __init__(self):
+        self.errors = []
+        # The colour of each state text, and the panel that used it first.
+        self.colours = {}
+        # The dashboard of each title.
+        self.titles = {}
+        self.panels = 0
+        # Every query, with the place of the dashboard that contains it.
+        self.queries = []
+
+    def error(self, place, message):
+        self.errors.append(f"{place}: {message}")
+
+    def check_query(self, place, expression, is_variable=False):
+        """Checks a query, and returns the labels that its result can have."""
+        self.queries.append((place, expression))
+        known = set(TARGET_LABELS)
+        for name, labels, function, enclosing in selectors(expression):
+            if name in PROMETHEUS_METRICS:
+                known |= PROMETHEUS_METRICS[name]
+                kind, own = "gauge", PROMETHEUS_METRICS[name]
+            elif name in METRICS:
+                kind, own = METRICS[name]
+            else:
+                self.error(place, f"unknown metric {name}")
+                continue
+            own = own | TARGET_LABELS
+            if name.startswith("redis_deployment_"):
+                own = own | {"shard"}
+            known |= own
+            for label in labels:
+                if label not in own:
+                    self.error(place, f"metric {name} has no label {label}")
+            if (
+                name.startswith("redis_")
+                and not place.startswith("rolecall-exporter")
+                and not is_variable
+                and counts_exporters_twice(enclosing)
+            ):
+                self.error(place, f"two exporters would show {name} twice, or add it up")
+            if kind == "counter" and function not in COUNTER_FUNCTIONS:
+                self.error(place, f"counter {name} is used without a rate")
+            if kind != "counter" and function in {"rate", "irate", "increase"}:
+                self.error(place, f"{function}() is applied to {name}, which is not a counter")
+        used, created = grouping_labels(expression)
+        for label in sorted(used - known - created):
+            self.error(place, f"groups by {label}, but no metric of the query has this label")
+        return known | created
+
+    def check_links(self, place, value):
+        """Checks that links lead to existing dashboards and runbooks."""
+        for url in strings(value):
+            for uid in re.findall(r"/d/([\w-]+)", url):
+                if uid not in UIDS:
+                    self.error(place, f"link to unknown dashboard {uid}")
+            for name in re.findall(r"/runbooks/(\w+)", url):
+                if not (ROOT / f"alerts/runbooks/{name}.md").exists():
+                    self.error(place, f"link to missing runbook {name}")
+
+    def check_state_colours(self, place, panel):
+        """Checks that a state text has the same colour on all dashboards."""
+        results = [
+            result
+            for mappings in lists(panel, "mappings")
+            for mapping in mappings
+            if mapping["type"] == "value"
+            for result in mapping["options"].values()
+        ]
+        for result in results:
+            if "text" in result and result["text"] not in ("no", "yes"):
+                text, colour = result["text"], result.get("color")
+                expected, first_place = self.colours.setdefault(text, (colour, place))
+                if colour != expected:
+                    self.error(place, f'"{text}" is {colour}, but {expected} in {first_place}')
+
+    def check_texts(self, place, panel):
+        """Checks the title and the description of a panel."""
+        for key in ("title", "description"):
+            if not panel.get(key):
+                self.error(place, f"missing {key}")
+        if panel.get("title") and not is_noun_phrase(panel["title"]):
+            self.error(place, f"title is not a noun phrase of at most {TITLE_LENGTH} characters")
+
+    def check_description(self, place, panel):
+        """Checks that the description names metrics that the panel reads, and no others."""
+        named = set(re.findall(r"`(\w+)`", panel.get("description", "")))
+        read = {name for target in panel["targets"] for name, *_ in selectors(target["expr"])}
+        if not named & read:
+            self.error(place, "description names no metric of the panel")
+        for name in sorted(named - read):
+            self.error(place, f"description names {name}, but no query reads it")
+
+    def check_names(self, place, panel, columns):
+        """Checks that overrides and sort orders refer to existing columns and series."""
+        overrides = panel["fieldConfig"]["overrides"]
+        legends = [target.get("legendFormat", "") for target in panel["targets"]]
+        headings = set()
+        for override in overrides:
+            kind, name = override["matcher"]["id"], override["matcher"]["options"]
+            if panel["type"] == "table":
+                if kind == "byName" and name not in columns:
+                    self.error(place, f"override for unknown column {name}")
+                headings |= {
+                    entry["value"]
+                    for entry in override["properties"]
+                    if entry["id"] == "displayName"
+                }
+            elif kind == "byName" and name not in legends:
+                self.error(place, f"override for unknown series {name}")
+            elif kind == "byRegexp":
+                pattern = re.compile(re.sub(r"^/(.*)/$", r"\1", name))
+                if not any(pattern.search(legend) for legend in legends):
+                    self.error(place, f"override for unknown series {name}")
+        for entry in panel["options"].get("sortBy", []):
+            if entry["displayName"] not in headings:
+                self.error(place, f"sorted by unknown column {entry['displayName']}")
+
+    def check_panel(self, place, panel, variables):
+        self.panels += 1
+        self.check_texts(place, panel)
+        if panel["type"] == "text":
+            return
+        self.check_description(place, panel)
+        defaults = panel["fieldConfig"]["defaults"]
+        if not defaults.get("unit"):
+            self.error(place, "missing unit")
+        if not defaults.get("noValue"):
+            self.error(place, "missing noValue, the text for no data")
+        steps = defaults.get("thresholds", {}).get("steps")
+        if not steps or steps[0]["value"] is not None:
+            self.error(place, "the first threshold must have no value")
+        for source in [panel.get("datasource"), *(t.get("datasource") for t in panel["targets"])]:
+            if source != {"type": "prometheus", "uid": "${datasource}"}:
+                self.error(place, "data source is not the variable ${datasource}")
+        refs = [target["refId"] for target in panel["targets"]]
+        if len(set(refs)) != len(refs) or not refs:
+            self.error(place, "missing or duplicate refId")
+        columns = {"Time", "Value"} | {f"Value #{ref}" for ref in refs}
+        for target in panel["targets"]:
+            known = self.check_query(f"{place} {target['refId']}", target["expr"])
+            columns |= known
+            for label in re.findall(r"\{\{\s*(\w+)\s*\}\}", target.get("legendFormat", "")):
+                if label not in known:
+                    self.error(place, f"legend uses label {label}, which the query does not have")
+            if bool(target.get("instant")) == bool(target.get("range")):
+                self.error(place, "a query must be either instant or range")
+            if panel["type"] == "table" and target.get("format") != "table":
+                self.error(place, "a query of a table must have format table")
+        self.check_names(place, panel, columns)
+        texts = json.dumps([panel["targets"], panel["fieldConfig"], panel.get("links", [])])
+        for name in re.findall(r"\$\{?(\w+)", texts):
+            if name not in variables and not name.startswith("__") and not name.isdigit():
+                self.error(place, f"unknown variable {name}")
+        selected = r'\b(?:deployment|node|instance|job|shard)\s*=~?\s*"([^"]*)"'
+        for expression in strings([target["expr"] for target in panel["targets"]]):
+            for value in re.findall(selected, expression):
+                if value and not value.startswith("$"):
+                    self.error(place, f'query selects the fixed value "{value}"')
+        self.check_state_colours(place, panel)
+        self.check_links(place, panel)
+
+    def check_grid(self, place, panels):
+        """Checks that panels fill the 24 columns of the grid without overlaps and holes."""
+        cells = {}
+        for panel in panels:
+            box = panel["gridPos"]
+            for x in range(box["x"], box["x"] + box["w"]):
+                for y in range(box["y"], box["y"] + box["h"]):
+                    if x > 23 or (x, y) in cells:
+                        other = cells.get((x, y), "the right edge")
+                        self.error(place, f'"{panel.get("title")}" overlaps "{other}"')
+                        return
+                    cells[x, y] = panel.get("title")
+        if not cells:
+            return
+        top, bottom = min(y for _, y in cells), max(y for _, y in cells)
+        for y in range(top, bottom + 1):
+            for x in range(24):
+                if (x, y) not in cells:
+                    self.error(place, f"no panel at column {x}, line {y}")
+                    return
+
+    def check_variables(self, place, variables):
+        first = variables[0]
+        datasource = ("datasource", "datasource", "prometheus")
+        if (first["name"], first["type"], first["query"]) != datasource:
+            self.error(place, "the first variable must be the data source")
+        for variable in variables[1:]:
+            name, query = variable["name"], variable["query"]["query"]
+            match = re.fullmatch(r"label_values\((.+),\s*(\w+)\)", query) or re.fullmatch(
+                r"query_result\((.+)\)", query
+            )
+            if not match:
+                self.error(place, f"variable {name} has an unsupported query: {query}")
+                continue
+            known = self.check_query(f"{place} ${name}", match[1], is_variable=True)
+            if query.startswith("label_values") and match[2] not in known:
+                self.error(place, f"variable {name} reads label {match[2]}, which does not exist")
+
+    def check_dashboard(self, file):
+        place = file.stem
+        try:
+            dashboard = json.loads(file.read_text())
+        except ValueError as error:
+            return self.error(place, f"invalid JSON: {error}")
+        if dashboard.get("uid") != file.stem:
+            self.error(place, f"uid is {dashboard.get('uid')}, but the file is {file.name}")
+        title = dashboard.get("title")
+        if title in self.titles:
+            self.error(place, f"title is also the title of {self.titles[title]}")
+        self.titles[title] = place
+        for key, value in {
+            "graphTooltip": 1,
+            "refresh": "30s",
+            "time": {"from": "now-6h", "to": "now"},
+            "id": None,
+        }.items():
+            if dashboard.get(key) != value:
+                self.error(place, f"{key} is {dashboard.get(key)}, must be {value}")
+        if dashboard.get("schemaVersion", 0) < 39:
+            self.error(place, "schemaVersion must be at least 39 (Grafana 11)")
+        urls = [link.get("url", "") for link in dashboard["links"]]
+        linked = {uid for url in urls for uid in re.findall(r"/d/([\w-]+)", url)}
+        if linked != UIDS - {place}:
+            self.error(place, f"links to {sorted(linked)}, must link to all other dashboards")
+        variables = dashboard["templating"]["list"]
+        self.check_variables(place, variables)
+        for query in dashboard["annotations"]["list"]:
+            if not query.get("builtIn"):
+                self.check_query(f"{place} annotation {query['name']}", query["target"]["expr"])
+        names = {variable["name"] for variable in variables}
+        ids, titles = [], set()
+        for outer in dashboard["panels"]:
+            ids.append(outer["id"])
+            if outer["type"] not in PANEL_TYPES:
+                self.error(place, f"{outer.get('title')} has unknown type {outer['type']}")
+            inner = outer.get("panels", [])
+            if outer["type"] == "row":
+                if not outer.get("title"):
+                    self.error(place, "row without a title")
+                elif not is_noun_phrase(outer["title"]):
+                    self.error(place, f"title of row {outer['title']} is not a noun phrase")
+                if bool(outer["collapsed"]) != bool(inner):
+                    self.error(place, f"row {outer['title']} must be collapsed if it has panels")
+                self.check_grid(f"{place} / {outer['title']}", inner)
+            for panel in inner if outer["type"] == "row" else [outer]:
+                name = f"{place} / {panel.get('title')}"
+                if panel["type"] not in PANEL_TYPES - {"row"}:
+                    self.error(name, f"unexpected type {panel['type']}")
+                if panel.get("title") in titles:
+                    self.error(name, "duplicate title")
+                titles.add(panel.get("title"))
+                self.check_panel(name, panel, names)
+            ids += [panel["id"] for panel in inner]
+        if len(set(ids)) != len(ids):
+            self.error(place, "duplicate panel id")
+        self.check_grid(place, dashboard["panels"])
+
+
+def check_syntax(checker):
+    """Checks that Prometheus can parse every query: promtool reads them as recording rules."""
+    rules = []
+    for index, (_, expression) in enumerate(checker.queries):
+        expression = re.sub(r"\$__\w+", "1m", expression)
+        expression = re.sub(r"\$\{?\w+(?::\w+)?\}?", "x", expression)
+        rules.append({"record": f"query:{index}", "expr": expression})
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump({"groups": [{"name": "dashboards", "rules": rules}]}, file)
         file.flush()
-        run = subprocess.run(["promtool", "check", "rules", "--lint=none", file.name], capture_output=True, text=True, check=False)
-    for at, what in re.findall(r'"query:(\d+)"(.*)', run.stdout + run.stderr):
-        check.fault(check.asked[int(at)][0], what.strip(" :,"))
-    if run.returncode and not check.faults:
-        check.fault("promtool", run.stderr)
+        command = ["promtool", "check", "rules", "--lint=none", file.name]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+    for index, message in re.findall(r'"query:(\d+)"(.*)', run.stdout + run.stderr):
+        checker.error(checker.queries[int(index)][0], message.strip(" :,"))
+    if run.returncode and not checker.errors:
+        checker.error("promtool", run.stderr)
 
 
-def linked_from_rules(check):
-    """The dashboards that alerts lead to are there, and know the variables that are given."""
-    boards = {file.stem: json.loads(file.read_text()) for file in FILES}
+def check_alert_links(checker):
+    """Checks that alerts link to existing dashboards and set only variables that exist there."""
+    dashboards = {file.stem: json.loads(file.read_text()) for file in FILES}
     for file in sorted((ROOT / "alerts").glob("*.rules.yaml")):
         for uid, rest in re.findall(r"dashboard: '/d/([\w-]+)([^']*)'", file.read_text()):
-            if uid not in boards:
-                check.fault(file.name, f"leads to {uid}, which is no dashboard")
+            if uid not in dashboards:
+                checker.error(file.name, f"link to unknown dashboard {uid}")
                 continue
-            names = {variable["name"] for variable in boards[uid]["templating"]["list"]}
+            variables = dashboards[uid]["templating"]["list"]
+            names = {variable["name"] for variable in variables}
             for name in re.findall(r"var-(\w+)=", rest):
                 if name not in names:
-                    check.fault(file.name, f"gives {uid} the variable {name}, which it has not")
+                    checker.error(file.name, f"sets the unknown variable {name} of {uid}")
 
 
-def expressions():
-    """Alert -> what its rules ask."""
-    rules = {}
+def alert_expressions():
+    """Returns the expressions of the rules of each alert."""
+    alerts = {}
     for file in sorted((ROOT / "alerts").glob("*.rules.yaml")):
         for rule in file.read_text().split("- alert: ")[1:]:
-            rules[rule.split()[0]] = rules.get(rule.split()[0], "") + rule.split("annotations:")[0]
-    return rules
+            name = rule.split()[0]
+            alerts[name] = alerts.get(name, "") + rule.split("annotations:")[0]
+    return alerts
 
 
-def shown(check):
-    """What makes an alert fire is on some panel."""
-    drawn = {name for _, text in check.asked for name, *_ in selectors(text)}
-    for alert, text in expressions().items():
+def check_alert_panels(checker):
+    """Checks that a panel shows at least one of the metrics of each alert."""
+    shown = {name for _, expression in checker.queries for name, *_ in selectors(expression)}
+    for alert, text in alert_expressions().items():
         read = set(re.findall(r"\b(?:redis|rolecall)_\w+", re.sub(r'"[^"]*"|#.*', "", text)))
-        if read and not read & drawn:
-            check.fault(alert, f"no panel shows any of {sorted(read)}")
+        if read and not read & shown:
+            checker.error(alert, f"no panel shows any of {sorted(read)}")
 
 
-def agreed(check):
-    """Thresholds are those of the alerts."""
-    rules = expressions()
-    panels = {(file.stem, panel.get("title")): panel for file in FILES for outer in json.loads(file.read_text())["panels"] for panel in [outer, *outer.get("panels", [])]}
-    for board, title, value, alert, text in AGREED:
-        panel = panels.get((board, title))
+def check_alert_thresholds(checker):
+    """Checks that thresholds of panels equal those of the alerts."""
+    alerts = alert_expressions()
+    panels = {}
+    for file in FILES:
+        for outer in json.loads(file.read_text())["panels"]:
+            for panel in [outer, *outer.get("panels", [])]:
+                panels[file.stem, panel.get("title")] = panel
+    for uid, title, value, alert, text in ALERT_THRESHOLDS:
+        panel = panels.get((uid, title))
         if panel is None:
-            check.fault(board, f"has no panel «{title}»")
-        elif value not in [step["value"] for steps in found(panel, "steps") for step in steps]:
-            check.fault(f"{board} / {title}", f"has no threshold at {value}, where {alert} fires")
-        if text not in rules.get(alert, ""):
-            check.fault(f"{board} / {title}", f"{alert} does not fire at «{text}» any more")
+            checker.error(uid, f'missing panel "{title}"')
+        elif value not in [step["value"] for steps in lists(panel, "steps") for step in steps]:
+            checker.error(f"{uid} / {title}", f"missing threshold {value} of alert {alert}")
+        if text not in alerts.get(alert, ""):
+            checker.error(f"{uid} / {title}", f'expression of {alert} does not contain "{text}"')
 
 
 def main():
-    check = Check()
+    checker = Checker()
     if {file.stem for file in FILES} != UIDS:
-        check.fault("dashboards", f"there are {[file.stem for file in FILES]}")
+        checker.error("dashboards", f"unexpected files: {[file.stem for file in FILES]}")
     for file in FILES:
-        check.dashboard(file)
-    parsed(check)
-    linked_from_rules(check)
-    shown(check)
-    agreed(check)
-    for fault in check.faults:
-        print(fault)
-    print(f"{len(FILES)} dashboards, {check.count} panels, {len(check.asked)} queries: {len(check.faults) or 'no'} fault{'' if len(check.faults) == 1 else 's'}")
-    sys.exit(1 if check.faults else 0)
+        checker.check_dashboard(file)
+    check_syntax(checker)
+    check_alert_links(checker)
+    check_alert_panels(checker)
+    check_alert_thresholds(checker)
+    for error in checker.errors:
+        print(error)
+    count = len(checker.errors)
+    print(
+        f"{len(FILES)} dashboards, {checker.panels} panels, {len(checker.queries)} queries,"
+        f" {count} error{'' if count == 1 else 's'}"
+    )
+    sys.exit(1 if checker.errors else 0)
 
 
 if __name__ == "__main__":

@@ -347,7 +347,7 @@ fn alert_table_is_up_to_date() {
             .1
             .insert(severity);
     }
-    let mut table = "| alert | what it says | severity | group | rule test | runbook | finding |\n\
+    let mut table = "| alert | meaning | severity | group | rule test | runbook | finding |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     for (alert, (group, severities, title)) in &rows {

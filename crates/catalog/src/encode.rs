@@ -1,4 +1,4 @@
-//! The loop over the rows that writes an exposition.
+//! Encoder of the metric tables: loops over the rows and writes an exposition.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -12,39 +12,40 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use topology::{DeploymentView, NodeView};
 
-use crate::row::{Entry, MetricKind, Row, SaidOf, ShardOf, Subject};
-use crate::text::Text;
+use crate::plain_text::PlainTextWriter;
+use crate::row::{Entry, MetricKind, Row, SentinelSubject, ShardSubject, Subject};
 use crate::{ExporterView, Format, tables};
 
-/// Everything that one scrape shows.
+/// Content of one scrape.
 #[derive(Debug)]
 pub struct Exposition {
-    /// The exporter itself; `None` leaves it out.
+    /// State of the exporter itself; `None` omits its metrics.
     pub exporter: Option<ExporterView>,
-    /// The deployments, each as of its last round.
+    /// Deployments, each after its last round.
     pub deployments: Vec<Arc<DeploymentView>>,
-    /// The themes to show; `None` for all.
+    /// Themes to expose; `None` for all.
     pub themes: Option<Vec<&'static str>>,
 }
 
-/// One node as `redis_exporter` would show it.
+/// One node, with the metrics of `redis_exporter`.
 #[derive(Debug)]
-struct Legacy(NodeView);
+struct RedisExporterExposition(NodeView);
 
-/// Writes every metric. Nothing is kept in between: what is written goes to the writer piece by piece.
+/// Writes all metrics. Samples go to the writer one by one, without a buffer for the whole text.
 ///
 /// # Errors
-/// Those of the writer.
+/// Returns the errors of the writer.
 pub fn encode(exposition: Exposition, format: Format, writer: &mut dyn Write) -> fmt::Result {
     collect(exposition, format, writer)
 }
 
-/// Writes what `redis_exporter` has too of one node: its names, types and labels, in text format 0.0.4.
+/// Writes the metrics of one node with the names, types and labels of `redis_exporter`, in text
+/// format 0.0.4.
 ///
 /// # Errors
-/// Those of the writer.
+/// Returns the errors of the writer.
 pub fn encode_legacy(node: NodeView, writer: &mut dyn Write) -> fmt::Result {
-    collect(Legacy(node), Format::Text, writer)
+    collect(RedisExporterExposition(node), Format::Text, writer)
 }
 
 fn collect(collector: impl Collector, format: Format, writer: &mut dyn Write) -> fmt::Result {
@@ -52,11 +53,11 @@ fn collect(collector: impl Collector, format: Format, writer: &mut dyn Write) ->
     registry.register_collector(Box::new(collector));
     match format {
         Format::OpenMetrics => {
-            let mut writer = Sized(writer);
+            let mut writer = SizedWriter(writer);
             encode_registry(&mut writer, &registry)?;
             encode_eof(&mut writer)
         }
-        Format::Text => encode_registry(&mut Text::new(writer), &registry),
+        Format::Text => encode_registry(&mut PlainTextWriter::new(writer), &registry),
     }
 }
 
@@ -70,30 +71,34 @@ impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (theme, rows) = tables::EXPORTER;
         for row in rows.iter().filter(|_| self.shows(theme)) {
-            family(&mut encoder, row, self.exporter.iter())?;
+            encode_row(&mut encoder, row, self.exporter.iter())?;
         }
         for (_, rows) in tables::DEPLOYMENT.into_iter().filter(|(theme, _)| self.shows(theme)) {
             for row in rows {
-                family(&mut encoder, row, self.deployments.iter().map(|deployment| &**deployment))?;
+                encode_row(
+                    &mut encoder,
+                    row,
+                    self.deployments.iter().map(|deployment| &**deployment),
+                )?;
             }
         }
-        let (theme, rows) = tables::SAID;
+        let (theme, rows) = tables::SENTINEL;
         if self.shows(theme) {
-            let said: Vec<_> = self.deployments.iter().flat_map(SaidOf::all).collect();
+            let subjects: Vec<_> = self.deployments.iter().flat_map(SentinelSubject::all).collect();
             for row in rows {
-                family(&mut encoder, row, said.iter())?;
+                encode_row(&mut encoder, row, subjects.iter())?;
             }
         }
         let (theme, rows) = tables::SHARD;
         if self.shows(theme) {
-            let shards: Vec<_> = self.deployments.iter().flat_map(ShardOf::all).collect();
+            let shards: Vec<_> = self.deployments.iter().flat_map(ShardSubject::all).collect();
             for row in rows {
-                family(&mut encoder, row, shards.iter())?;
+                encode_row(&mut encoder, row, shards.iter())?;
             }
         }
         for (_, rows) in tables::NODE.into_iter().filter(|(theme, _)| self.shows(theme)) {
             for row in rows {
-                family(
+                encode_row(
                     &mut encoder,
                     row,
                     self.deployments.iter().flat_map(|deployment| deployment.shown()),
@@ -104,87 +109,110 @@ impl Collector for Exposition {
     }
 }
 
-impl Collector for Legacy {
+impl Collector for RedisExporterExposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for row in tables::legacy() {
-            let Some((name, kind)) = row.entry.legacy() else { continue };
-            let mut family = Family::new(&mut encoder, &row.entry, name, kind);
-            row.read_legacy(&self.0, &mut |values, value| family.sample(&[], values, value));
-            family.written?;
+        for row in tables::redis_exporter_rows() {
+            let Some((name, kind)) = row.entry.on_scrape() else { continue };
+            let mut family = FamilyWriter::new(&mut encoder, &row.entry, name, kind);
+            row.read_for_redis_exporter(&self.0, &mut |values, value| {
+                family.write_sample(&[], values, value);
+            });
+            family.result?;
         }
         Ok(())
     }
 }
 
 /// Writes all samples of one row.
-fn family<'a, T: Subject + 'a>(
+fn encode_row<'a, T: Subject + 'a>(
     encoder: &mut DescriptorEncoder<'_>,
     row: &Row<T>,
     subjects: impl Iterator<Item = &'a T>,
 ) -> fmt::Result {
-    let mut family = Family::new(encoder, &row.entry, row.entry.name, row.entry.kind());
+    let mut family = FamilyWriter::new(encoder, &row.entry, row.entry.name, row.entry.kind());
     for subject in subjects {
-        row.read(subject, &mut |values, value| family.sample(subject.labels(), values, value));
+        row.read(subject, &mut |values, value| {
+            family.write_sample(subject.labels(), values, value);
+        });
     }
-    family.written
+    family.result
 }
 
-/// A family that is being written. One without a sample is not mentioned.
-struct Family<'a, 'b> {
+/// Writer of one metric family. It writes the descriptor (HELP and TYPE) before the first sample,
+/// so that a family without samples is omitted.
+struct FamilyWriter<'a, 'b> {
     entry: &'a Entry,
     name: &'static str,
     kind: MetricKind,
-    encoder: Mention<'a, 'b>,
-    written: fmt::Result,
+    encoder: FamilyEncoder<'a, 'b>,
+    /// Result of all writes so far. After an error nothing more is written.
+    result: fmt::Result,
 }
 
-/// Before and after the descriptor of a family was written.
-enum Mention<'a, 'b> {
-    Before(&'a mut DescriptorEncoder<'b>),
-    After(MetricEncoder<'a>),
+/// Encoder of a family, before and after its descriptor is written.
+enum FamilyEncoder<'a, 'b> {
+    /// The descriptor is not written yet.
+    Descriptor(&'a mut DescriptorEncoder<'b>),
+    /// The descriptor is written; samples follow.
+    Samples(MetricEncoder<'a>),
+    /// Writing the descriptor failed.
     Failed,
 }
 
-impl<'a, 'b> Family<'a, 'b> {
+impl<'a, 'b> FamilyWriter<'a, 'b> {
     fn new(
         encoder: &'a mut DescriptorEncoder<'b>,
         entry: &'a Entry,
         name: &'static str,
         kind: MetricKind,
     ) -> Self {
-        Family { entry, name, kind, encoder: Mention::Before(encoder), written: Ok(()) }
+        FamilyWriter {
+            entry,
+            name,
+            kind,
+            encoder: FamilyEncoder::Descriptor(encoder),
+            result: Ok(()),
+        }
     }
 
-    fn sample(&mut self, base: &[(String, String)], values: &[&str], value: f64) {
-        if value.is_finite() && self.written.is_ok() {
+    fn write_sample(&mut self, base: &[(String, String)], values: &[&str], value: f64) {
+        if value.is_finite() && self.result.is_ok() {
             let labels = SampleLabels { base, names: self.entry.labels, values };
             let kind = if descriptor(self.name, self.kind).0.is_empty() {
                 MetricKind::Gauge
             } else {
                 self.kind
             };
-            self.written = self.mention().and_then(|metric| sample(metric, kind, &labels, value));
+            self.result = self
+                .metric_encoder()
+                .and_then(|metric| encode_sample(metric, kind, &labels, value));
         }
     }
 
-    fn mention(&mut self) -> Result<&mut MetricEncoder<'a>, fmt::Error> {
-        if let Mention::Before(_) = self.encoder
-            && let Mention::Before(encoder) = std::mem::replace(&mut self.encoder, Mention::Failed)
+    /// Returns the encoder of the samples. The first call writes the descriptor.
+    fn metric_encoder(&mut self) -> Result<&mut MetricEncoder<'a>, fmt::Error> {
+        if let FamilyEncoder::Descriptor(_) = self.encoder
+            && let FamilyEncoder::Descriptor(encoder) =
+                std::mem::replace(&mut self.encoder, FamilyEncoder::Failed)
         {
             let (suffix, kind) = descriptor(self.name, self.kind);
             let name = self.name.strip_suffix(suffix).unwrap_or(self.name);
             let help = format!("{} Source: {}.", self.entry.help, self.entry.source);
-            self.encoder = Mention::After(encoder.encode_descriptor(name, &help, None, kind)?);
+            let metric = encoder.encode_descriptor(name, &help, None, kind)?;
+            self.encoder = FamilyEncoder::Samples(metric);
         }
         match &mut self.encoder {
-            Mention::After(metric) => Ok(metric),
+            FamilyEncoder::Samples(metric) => Ok(metric),
             _ => Err(fmt::Error),
         }
     }
 }
 
-/// The suffix that the encoder adds by itself, and the type it knows. A counter without `_total` is unknown to OpenMetrics, and its samples
-/// are written as they are, like those of a gauge; in text format 0.0.4 it is a counter again.
+/// Returns the suffix that the encoder adds to the name, and the type for the encoder.
+///
+/// OpenMetrics has no counter without `_total`. Such a counter of redis_exporter gets the type
+/// unknown, and its samples are encoded like those of a gauge. In text format 0.0.4 it becomes a
+/// counter again.
 fn descriptor(name: &str, kind: MetricKind) -> (&'static str, MetricType) {
     match kind {
         MetricKind::Counter if name.ends_with("_total") => ("_total", MetricType::Counter),
@@ -194,7 +222,7 @@ fn descriptor(name: &str, kind: MetricKind) -> (&'static str, MetricType) {
     }
 }
 
-fn sample(
+fn encode_sample(
     metric: &mut MetricEncoder<'_>,
     kind: MetricKind,
     labels: &SampleLabels<'_>,
@@ -204,33 +232,34 @@ fn sample(
         return metric.encode_info(labels);
     }
     if labels.is_empty() {
-        return number(metric, kind, value);
+        return encode_number(metric, kind, value);
     }
-    number(&mut metric.encode_family(labels)?, kind, value)
+    encode_number(&mut metric.encode_family(labels)?, kind, value)
 }
 
-fn number(metric: &mut MetricEncoder<'_>, kind: MetricKind, value: f64) -> fmt::Result {
-    match (kind, whole(value)) {
-        (MetricKind::Counter, Some(whole)) => {
-            metric.encode_counter::<NoLabelSet, _, u64>(&whole.unsigned_abs(), None)
+fn encode_number(metric: &mut MetricEncoder<'_>, kind: MetricKind, value: f64) -> fmt::Result {
+    match (kind, as_integer(value)) {
+        (MetricKind::Counter, Some(integer)) => {
+            metric.encode_counter::<NoLabelSet, _, u64>(&integer.unsigned_abs(), None)
         }
         (MetricKind::Counter, None) => metric.encode_counter::<NoLabelSet, _, u64>(&value, None),
-        (_, Some(whole)) => metric.encode_gauge(&whole),
+        (_, Some(integer)) => metric.encode_gauge(&integer),
         (_, None) => metric.encode_gauge(&value),
     }
 }
 
-/// The value as a whole number, which is shorter to write and to read.
-fn whole(value: f64) -> Option<i64> {
+/// Returns the value as an integer, which has a shorter text; `None` if it is not an integer that
+/// `f64` represents exactly.
+fn as_integer(value: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "the bounds of exact whole numbers were checked"
+        reason = "the value is within the range of exact integers"
     )]
     (value.fract() == 0.0 && value.abs() <= EXACT).then_some(value as i64)
 }
 
-/// The labels of one sample: those of its subject, then the row's own.
+/// Labels of one sample: first those of the subject, then those of the row.
 #[derive(Debug)]
 struct SampleLabels<'a> {
     base: &'a [(String, String)],
@@ -257,10 +286,10 @@ impl EncodeLabelSet for SampleLabels<'_> {
     }
 }
 
-/// A writer that is no longer a trait object, for functions that want to know its size.
-struct Sized<'a>(&'a mut dyn Write);
+/// Writer of known size around a trait object, for generic functions that require `Sized`.
+struct SizedWriter<'a>(&'a mut dyn Write);
 
-impl Write for Sized<'_> {
+impl Write for SizedWriter<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.write_str(text)
     }

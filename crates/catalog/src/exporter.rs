@@ -1,63 +1,63 @@
-//! What the exporter knows of itself.
+//! State of the exporter itself.
 
 use std::time::{Duration, SystemTime};
 
-/// What the exporter knows of itself at the time of a scrape.
+/// State of the exporter itself at the time of a scrape.
 #[derive(Debug, Clone)]
 pub struct ExporterView {
-    /// What is running.
+    /// Build of the running program.
     pub build: Build,
-    /// The last attempt to read the configuration, and the last good one.
+    /// Last load of the configuration.
     pub reload: Reload,
-    /// Commands sent to servers, by name.
+    /// Number of commands sent over established connections, by command.
     pub commands: Vec<(&'static str, u64)>,
-    /// Deployments that are polled.
+    /// Number of deployments that are polled.
     pub deployments: usize,
-    /// Where people reach its pages, if that is configured.
+    /// External URL of the pages (`web.external_url`).
     pub external_url: Option<String>,
-    /// Tasks of the runtime that are alive.
+    /// Number of live tasks of the async runtime.
     pub tasks: usize,
-    /// The process, where the system tells.
+    /// Figures about the process; `None` where the operating system does not provide them.
     pub process: Option<ProcessFigures>,
 }
 
-/// What is running.
+/// Build of the running program.
 #[derive(Debug, Clone, Copy)]
 pub struct Build {
-    /// Version of this program.
+    /// Version of the program.
     pub version: &'static str,
-    /// Commit it was built from.
+    /// Commit of the source.
     pub revision: &'static str,
-    /// Version of the compiler.
+    /// Version of the Rust compiler.
     pub rustc: &'static str,
 }
 
-/// How reading the configuration went.
+/// Result of the last load of the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Reload {
-    /// The last attempt succeeded.
+    /// `true` if the last attempt succeeded.
     pub successful: bool,
-    /// When the running configuration was read.
+    /// Time of the last successful load.
     pub succeeded_at: SystemTime,
 }
 
-/// The standard figures about a process.
+/// Figures of the standard `process_*` metrics.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessFigures {
-    /// Processor time spent, user and system.
+    /// User and system CPU time.
     pub cpu: Duration,
-    /// Open file descriptors.
+    /// Number of open file descriptors.
     pub open_fds: u64,
-    /// The most file descriptors it may open; `None` without a limit.
+    /// Limit of open file descriptors; `None` without a limit.
     pub max_fds: Option<u64>,
-    /// Size of the address space, bytes.
+    /// Virtual memory size, bytes.
     pub virtual_memory: u64,
-    /// The largest address space it may have, bytes; `None` without a limit.
+    /// Limit of the virtual memory size, bytes; `None` without a limit.
     pub virtual_memory_max: Option<u64>,
-    /// Memory in use, bytes.
+    /// Resident memory size, bytes.
     pub resident_memory: u64,
-    /// When it started, since the Unix epoch.
+    /// Start time, since the Unix epoch.
     pub started: Duration,
-    /// Threads of the system.
+    /// Number of operating system threads.
     pub threads: u64,
 }

@@ -1,6 +1,6 @@
-//! Which text format a scrape asks for.
+//! Negotiation of the exposition format.
 
-/// A text format of Prometheus.
+/// Exposition format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.0.
@@ -10,7 +10,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that an `Accept` header asks for: OpenMetrics only where it is named and liked no less than plain text.
+    /// Returns the format for an `Accept` header: OpenMetrics only if the header names it with a
+    /// quality that is not lower than that of plain text.
     pub fn negotiate(accept: &str) -> Self {
         let (mut open_metrics, mut text) = (0.0_f64, 0.0_f64);
         for range in accept.split(',') {
@@ -28,7 +29,7 @@ impl Format {
         if open_metrics > 0.0 && open_metrics >= text { Format::OpenMetrics } else { Format::Text }
     }
 
-    /// The value of `Content-Type`.
+    /// Returns the value of the header `Content-Type`.
     pub const fn content_type(self) -> &'static str {
         match self {
             Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -46,17 +47,20 @@ mod tests {
     }
 
     #[test]
-    fn open_metrics_only_where_it_is_asked_for() {
+    fn open_metrics_only_if_the_header_names_it() {
         check("", Format::Text);
         check("*/*", Format::Text);
         check("text/html,application/xhtml+xml,*/*;q=0.8", Format::Text);
-        // What Prometheus 2.42 and 3 send.
+        // Prometheus 2.42 and 3.
         check(
-            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text;version=1.0.0,\
+             application/openmetrics-text;version=0.0.1;q=0.75,\
+             text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
             Format::OpenMetrics,
         );
         check(
-            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.2",
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             text/plain;version=0.0.4;q=0.4,*/*;q=0.2",
             Format::OpenMetrics,
         );
         check("text/plain;version=0.0.4;q=0.9, application/openmetrics-text;q=0.5", Format::Text);

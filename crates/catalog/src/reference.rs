@@ -1,39 +1,56 @@
-//! The reference of every metric, from the tables.
+//! Reference of all metrics, generated from the tables.
 
 use std::fmt::Write;
 
-use crate::{Entry, Legacy, entries, themes};
+use crate::{Entry, RedisExporterName, entries, themes};
 
-/// The reference of every metric, as Markdown.
+const INTRODUCTION: &str = "\
+# Metrics
+
+`rolecall metrics` prints this reference. It is generated from the tables in
+`crates/catalog/src/tables`: change a row there, then run `UPDATE_EXPECT=1 cargo test -p catalog`.
+
+- Each heading is a theme. `/metrics?collect[]=THEME` exposes only the metrics of this theme.
+- The column labels does not repeat the labels that are configured for a deployment (`labels`): they
+  are on all its series. In a cluster, the series of the theme topology also have the label `shard`.
+- An unknown value has no sample. It is never 0, -1 or NaN.
+- The column redis_exporter has the name of the metric in redis_exporter, or `same`. `/scrape`
+  exposes the metric under this name. A metric without a name in this column is not on `/scrape`.
+";
+
+/// Returns the reference of all metrics, as Markdown.
 pub fn reference() -> String {
-    let mut text = String::from(
-        "# Metrics\n\nGenerated from the tables in `crates/catalog/src/tables`; `rolecall metrics` prints it. Every series has the labels that are \
-         configured for its\ndeployment too. An unknown is an absent sample: never 0, -1 or NaN. The column redis_exporter says under which name that \
-         exporter has the\nmetric; `/scrape` shows it under that name.\n",
-    );
+    let mut text = String::from(INTRODUCTION);
     for theme in themes() {
         let rows = entries().filter(|(of, ..)| *of == theme);
-        let written = write!(
-            text,
-            "\n## {theme}\n\n| name | type | labels | source | redis_exporter | help |\n| --- | --- | --- | --- | --- | --- |\n"
-        )
-        .and_then(|()| rows.into_iter().try_for_each(|(_, subject, entry)| row(&mut text, subject, entry)));
+        let written = write_heading(&mut text, theme).and_then(|()| {
+            rows.into_iter()
+                .try_for_each(|(_, subject, entry)| write_row(&mut text, subject, entry))
+        });
         debug_assert!(written.is_ok(), "writing to a string cannot fail");
     }
     text
 }
 
-fn row(text: &mut String, subject: &[&str], entry: &Entry) -> std::fmt::Result {
+fn write_heading(text: &mut String, theme: &str) -> std::fmt::Result {
+    writeln!(text, "\n## {theme}\n")?;
+    writeln!(text, "| name | type | labels | source | redis_exporter | help |")?;
+    writeln!(text, "| --- | --- | --- | --- | --- | --- |")
+}
+
+fn write_row(text: &mut String, subject: &[&str], entry: &Entry) -> std::fmt::Result {
     let labels: Vec<_> = subject.iter().chain(entry.labels).copied().collect();
-    let legacy = match entry.legacy {
-        Legacy::Same => "same",
-        Legacy::Gauge(name) | Legacy::Counter(name) | Legacy::Own(name) => name,
-        Legacy::No => "",
+    let redis_exporter = match entry.redis_exporter {
+        RedisExporterName::Same => "same",
+        RedisExporterName::AsGauge(name)
+        | RedisExporterName::AsCounter(name)
+        | RedisExporterName::SeparateRow(name) => name,
+        RedisExporterName::Absent => "",
     };
     let source = entry.source.to_string().replace('|', "\\|");
     writeln!(
         text,
-        "| `{}` | {} | {} | {source} | {legacy} | {} |",
+        "| `{}` | {} | {} | {source} | {redis_exporter} | {} |",
         entry.name,
         entry.kind().label(),
         labels.join(", "),

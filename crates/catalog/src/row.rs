@@ -1,4 +1,4 @@
-//! What a metric is: its row, and how a value is read from what is known.
+//! Rows of the metric tables: the description of a metric, and the reader of its values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use topology::{DeploymentView, NodeView, SentinelStatement, ShardView};
 
 use crate::ExporterView;
 
-/// One metric of things of type `T`.
+/// One metric of subjects of type `T`.
 pub(crate) struct Row<T: 'static> {
-    /// What is said about it.
+    /// Description of the metric.
     pub(crate) entry: Entry,
-    /// How its values are read.
-    pub(crate) read: Read<T>,
+    /// Reader of its values.
+    reader: ValueReader<T>,
 }
 
 /// A metric of a node.
@@ -21,320 +21,337 @@ pub(crate) type NodeRow = Row<NodeView>;
 /// A metric of a deployment.
 pub(crate) type DeploymentRow = Row<DeploymentView>;
 
-/// A metric of the nodes that hold one data set.
-pub(crate) type ShardRow = Row<ShardOf>;
+/// A metric of a shard; a deployment that is no cluster has one shard.
+pub(crate) type ShardRow = Row<ShardSubject>;
 
-/// A metric of what a Sentinel says of a deployment's master.
-pub(crate) type SaidRow = Row<SaidOf>;
+/// A metric of a deployment's master as seen by one Sentinel.
+pub(crate) type SentinelRow = Row<SentinelSubject>;
 
 /// A metric of the exporter itself.
 pub(crate) type ExporterRow = Row<ExporterView>;
 
-/// What is said about a metric: all of the reference, and what laws are about.
+/// Description of a metric, as the reference prints it.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    /// The full name, as exposed: that of a counter ends in `_total`, that of an info in `_info`.
+    /// Full exposed name: a counter ends in `_total`, an info metric in `_info`.
     pub name: &'static str,
-    /// The name under which `redis_exporter` has it.
-    pub legacy: Legacy,
-    /// Labels of its own, beside those of the node or deployment.
+    /// Name of the metric in `redis_exporter`.
+    pub redis_exporter: RedisExporterName,
+    /// Labels of the metric itself, without those of the node or deployment.
     pub labels: &'static [&'static str],
-    /// Where the value comes from.
+    /// Source of the value.
     pub source: Source,
-    /// One sentence on what it says, with its unit.
+    /// One sentence that describes the value and its unit.
     pub help: &'static str,
 }
 
-/// How `redis_exporter` has a metric.
+/// Name of a metric in `redis_exporter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Legacy {
-    /// As it is here.
+pub enum RedisExporterName {
+    /// The same name, type and labels.
     Same,
-    /// As a gauge of this name, with the number as the server writes it.
-    Gauge(&'static str),
-    /// As a counter of this name, with the number as the server writes it.
-    Counter(&'static str),
-    /// Under this name, but with other labels or another meaning: it has a row of its own in `tables/legacy.rs`.
-    Own(&'static str),
-    /// Not at all.
-    No,
+    /// A gauge of this name. Its value is the server's number without conversion.
+    AsGauge(&'static str),
+    /// A counter of this name. Its value is the server's number without conversion.
+    AsCounter(&'static str),
+    /// A metric of this name with other labels or another meaning. It has a separate row in
+    /// `tables/redis_exporter.rs`.
+    SeparateRow(&'static str),
+    /// `redis_exporter` has no such metric.
+    Absent,
 }
 
-/// Where a value comes from.
+/// Source of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// A field of INFO.
     Info {
-        /// The section, in lower case.
+        /// Section, in lower case.
         section: &'static str,
-        /// The field.
+        /// Name of the field.
         field: &'static str,
     },
     /// A field of CLUSTER INFO.
     Cluster(&'static str),
     /// A CONFIG parameter.
     Config(&'static str),
-    /// Several fields, or the exporter itself, in words.
+    /// Several fields, or a source other than a reply, in words.
     Words(&'static str),
 }
 
-/// How the values of a metric are read.
-pub(crate) enum Read<T> {
-    /// The number in a field, times a factor; a negative number stands for unknown there.
-    Field(f64),
+/// Reader of the values of a metric.
+enum ValueReader<T> {
+    /// The number in a field, times a factor. A negative number means unknown and has no sample.
+    Number(f64),
     /// The number in a field, which may be negative.
-    Signed,
-    /// The `ok` or `err` (of a cluster: `fail`) in a field, as 1 or 0.
+    SignedNumber,
+    /// A field that is `ok`, `err` or `fail`, as 1 or 0.
     Status,
-    /// One value.
-    One(fn(&T) -> Option<f64>),
-    /// One of the named states: 1 for the current one, 0 for the others.
-    State(&'static [&'static str], fn(&T) -> Option<&'static str>),
-    /// Any number of values, each with values for the row's labels.
-    Many(fn(&T, Emit<'_>)),
+    /// One computed value.
+    Value(fn(&T) -> Option<f64>),
+    /// A state set: 1 for the current state, 0 for the others.
+    StateSet(&'static [&'static str], fn(&T) -> Option<&'static str>),
+    /// Any number of samples, each with values of the row's labels.
+    Samples(fn(&T, EmitSample<'_>)),
 }
 
-/// One shard of a deployment, with the nodes that it is about.
+/// Takes one sample: the values of the row's labels, and the value.
+pub(crate) type EmitSample<'a> = &'a mut dyn FnMut(&[&str], f64);
+
+/// One shard of a deployment, with the nodes of the deployment.
 #[derive(Debug, Clone)]
-pub(crate) struct ShardOf {
+pub(crate) struct ShardSubject {
     view: Arc<DeploymentView>,
     index: usize,
 }
 
-impl ShardOf {
-    /// Every shard of a deployment.
-    pub(crate) fn all(view: &Arc<DeploymentView>) -> impl Iterator<Item = ShardOf> {
+impl ShardSubject {
+    /// Returns all shards of a deployment.
+    pub(crate) fn all(view: &Arc<DeploymentView>) -> impl Iterator<Item = ShardSubject> {
         let view = Arc::clone(view);
-        (0..view.shards.len()).map(move |index| ShardOf { view: Arc::clone(&view), index })
+        (0..view.shards.len()).map(move |index| ShardSubject { view: Arc::clone(&view), index })
     }
 
     pub(crate) fn shard(&self) -> &ShardView {
         &self.view.shards[self.index]
     }
 
-    /// The label of a node.
+    /// Returns the label `node` of a node.
     pub(crate) fn name(&self, index: usize) -> &str {
         self.view.name(index)
     }
 
-    /// How many stale masters take writes.
+    /// Returns the number of stale masters that accept writes.
     pub(crate) fn writable_stale_masters(&self) -> usize {
         self.view.writable_stale_masters(self.shard()).len()
     }
 
-    /// Whether there was a round yet.
+    /// Returns `true` after the first round.
     pub(crate) fn known(&self) -> bool {
         self.view.at.is_some()
     }
 }
 
-/// What one Sentinel says of the master of a deployment.
+/// The master of a deployment as seen by one Sentinel.
 #[derive(Debug, Clone)]
-pub(crate) struct SaidOf {
+pub(crate) struct SentinelSubject {
     view: Arc<DeploymentView>,
     said: SentinelStatement,
 }
 
-impl SaidOf {
-    /// What every Sentinel of a deployment says.
-    pub(crate) fn all(view: &Arc<DeploymentView>) -> impl Iterator<Item = SaidOf> {
+impl SentinelSubject {
+    /// Returns the subjects of all Sentinels of a deployment that monitor its master.
+    pub(crate) fn all(view: &Arc<DeploymentView>) -> impl Iterator<Item = SentinelSubject> {
         let said = view.sentinels.iter().flat_map(|sentinels| &sentinels.said);
-        said.map(|said| SaidOf { view: Arc::clone(view), said: said.clone() })
+        said.map(|said| SentinelSubject { view: Arc::clone(view), said: said.clone() })
     }
 
-    pub(crate) fn said(&self) -> &SentinelStatement {
+    /// Returns the parsed replies of the Sentinel.
+    pub(crate) fn statement(&self) -> &SentinelStatement {
         &self.said
     }
 
-    /// The name by which Sentinels know the master.
-    pub(crate) fn master(&self) -> &str {
+    /// Returns the name under which Sentinels monitor the master.
+    pub(crate) fn master_name(&self) -> &str {
         self.view.deployment.discovery.as_ref().map_or("", |discovery| &discovery.master)
     }
 }
 
-/// Takes the values of a row's labels, and a sample.
-pub(crate) type Emit<'a> = &'a mut dyn FnMut(&[&str], f64);
-
-/// What a metric can be about.
+/// Subject of metrics: a node, a deployment, a shard, a Sentinel's view, or the exporter.
 pub(crate) trait Subject {
-    /// The labels on each of its series.
+    /// Returns the labels of all series of the subject.
     fn labels(&self) -> &[(String, String)];
 
-    /// The text of a field or parameter; only nodes have any.
+    /// Returns the text of a field or parameter. Only nodes have fields.
     fn text(&self, _source: Source) -> Option<&str> {
         None
     }
 }
 
-/// The type of a metric. It follows from the name.
+/// Type of a metric. It follows from the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Only grows, and starts anew with its source. The name ends in `_total`.
+    /// Increases, and restarts at 0 with its source. The name ends in `_total`.
     Counter,
-    /// Goes up and down.
+    /// Increases and decreases.
     Gauge,
-    /// Always 1; its labels are what it says. The name ends in `_info`.
+    /// Has the value 1; the information is in the labels. The name ends in `_info`.
     Info,
 }
 
+// The constructors have no default for `redis_exporter`: each row states its name there, and
+// `tests/compatibility.rs` compares it with series that redis_exporter exposed.
 impl Row<NodeView> {
-    /// A number in an INFO field.
+    /// Creates a row for a number in an INFO field.
     pub(crate) const fn field(
         name: &'static str,
+        redis_exporter: RedisExporterName,
         section: &'static str,
         field: &'static str,
         help: &'static str,
     ) -> Self {
-        Self::read_from(name, Source::Info { section, field }, help, Read::Field(1.0))
+        let source = Source::Info { section, field };
+        Self::new(name, redis_exporter, &[], source, help, ValueReader::Number(1.0))
     }
 
-    /// An `ok` or `err` in an INFO field.
+    /// Creates a row for an INFO field that is `ok` or `err`.
     pub(crate) const fn status(
         name: &'static str,
+        redis_exporter: RedisExporterName,
         section: &'static str,
         field: &'static str,
         help: &'static str,
     ) -> Self {
-        Self::read_from(name, Source::Info { section, field }, help, Read::Status)
+        let source = Source::Info { section, field };
+        Self::new(name, redis_exporter, &[], source, help, ValueReader::Status)
     }
 
-    /// A number in a field of CLUSTER INFO.
-    pub(crate) const fn cluster(
+    /// Creates a row for a number in a field of CLUSTER INFO.
+    pub(crate) const fn cluster_field(
         name: &'static str,
+        redis_exporter: RedisExporterName,
         field: &'static str,
         help: &'static str,
     ) -> Self {
-        Self::read_from(name, Source::Cluster(field), help, Read::Field(1.0))
+        let reader = ValueReader::Number(1.0);
+        Self::new(name, redis_exporter, &[], Source::Cluster(field), help, reader)
     }
 
-    /// A number, `yes` or `no` in a CONFIG parameter.
+    /// Creates a row for a field of CLUSTER INFO that is `ok` or `fail`.
+    pub(crate) const fn cluster_status(
+        name: &'static str,
+        redis_exporter: RedisExporterName,
+        field: &'static str,
+        help: &'static str,
+    ) -> Self {
+        let reader = ValueReader::Status;
+        Self::new(name, redis_exporter, &[], Source::Cluster(field), help, reader)
+    }
+
+    /// Creates a row for a CONFIG parameter that is a number, `yes` or `no`.
     pub(crate) const fn config(
         name: &'static str,
+        redis_exporter: RedisExporterName,
         parameter: &'static str,
         help: &'static str,
     ) -> Self {
-        Self::read_from(name, Source::Config(parameter), help, Read::Field(1.0)).legacy(Legacy::No)
+        let reader = ValueReader::Number(1.0);
+        Self::new(name, redis_exporter, &[], Source::Config(parameter), help, reader)
     }
 
-    const fn read_from(
-        name: &'static str,
-        source: Source,
-        help: &'static str,
-        read: Read<NodeView>,
-    ) -> Self {
-        Row { entry: Entry { name, legacy: Legacy::Same, labels: &[], source, help }, read }
-    }
-
-    /// The field counts in another unit: what it is multiplied by.
+    /// Multiplies the number by a factor, because the field has another unit than the metric.
     pub(crate) const fn scaled(mut self, factor: f64) -> Self {
-        self.read = Read::Field(factor);
+        self.reader = ValueReader::Number(factor);
         self
     }
 
-    /// The number may be negative.
+    /// Keeps negative numbers, which otherwise mean unknown.
     pub(crate) const fn signed(mut self) -> Self {
-        self.read = Read::Signed;
-        self
-    }
-
-    /// The field holds `ok` or `fail`.
-    pub(crate) const fn ok(mut self) -> Self {
-        self.read = Read::Status;
+        self.reader = ValueReader::SignedNumber;
         self
     }
 }
 
 impl<T: 'static> Row<T> {
-    /// One computed value.
-    pub(crate) const fn one(
+    /// Creates a row for one computed value.
+    pub(crate) const fn value(
         name: &'static str,
+        redis_exporter: RedisExporterName,
         source: &'static str,
         help: &'static str,
         read: fn(&T) -> Option<f64>,
     ) -> Self {
-        let entry =
-            Entry { name, legacy: Legacy::No, labels: &[], source: Source::Words(source), help };
-        Row { entry, read: Read::One(read) }
+        let reader = ValueReader::Value(read);
+        Self::new(name, redis_exporter, &[], Source::Words(source), help, reader)
     }
 
-    /// A state set. `labels` holds the name of the one label that carries the state.
-    pub(crate) const fn state(
+    /// Creates a row for a state set. `labels` has the name of one label, which carries the state.
+    pub(crate) const fn state_set(
         name: &'static str,
+        redis_exporter: RedisExporterName,
         labels: &'static [&'static str],
         states: &'static [&'static str],
         source: &'static str,
         help: &'static str,
         read: fn(&T) -> Option<&'static str>,
     ) -> Self {
-        let entry = Entry { name, legacy: Legacy::No, labels, source: Source::Words(source), help };
-        Row { entry, read: Read::State(states, read) }
+        let reader = ValueReader::StateSet(states, read);
+        Self::new(name, redis_exporter, labels, Source::Words(source), help, reader)
     }
 
-    /// Any number of values, told apart by the labels.
-    pub(crate) const fn many(
+    /// Creates a row for any number of samples that differ in their labels.
+    pub(crate) const fn samples(
         name: &'static str,
+        redis_exporter: RedisExporterName,
         labels: &'static [&'static str],
         source: &'static str,
         help: &'static str,
-        read: fn(&T, Emit<'_>),
+        read: fn(&T, EmitSample<'_>),
     ) -> Self {
-        let entry = Entry { name, legacy: Legacy::No, labels, source: Source::Words(source), help };
-        Row { entry, read: Read::Many(read) }
+        let reader = ValueReader::Samples(read);
+        Self::new(name, redis_exporter, labels, Source::Words(source), help, reader)
     }
 
-    /// `redis_exporter` has it, under this name.
-    pub(crate) const fn legacy(mut self, legacy: Legacy) -> Self {
-        self.entry.legacy = legacy;
-        self
+    const fn new(
+        name: &'static str,
+        redis_exporter: RedisExporterName,
+        labels: &'static [&'static str],
+        source: Source,
+        help: &'static str,
+        reader: ValueReader<T>,
+    ) -> Self {
+        Row { entry: Entry { name, redis_exporter, labels, source, help }, reader }
     }
 }
 
 impl<T: Subject> Row<T> {
-    /// Reads every sample of one thing.
-    pub(crate) fn read(&self, subject: &T, emit: Emit<'_>) {
-        match self.read {
-            Read::Field(factor) => {
-                one(
+    /// Reads all samples of one subject.
+    pub(crate) fn read(&self, subject: &T, emit: EmitSample<'_>) {
+        match self.reader {
+            ValueReader::Number(factor) => {
+                emit_value(
                     number(subject, self.entry.source)
                         .filter(|number| *number >= 0.0)
                         .map(|number| number * factor),
                     emit,
                 );
             }
-            Read::Signed => one(number(subject, self.entry.source), emit),
-            Read::Status => one(subject.text(self.entry.source).and_then(status), emit),
-            Read::One(read) => one(read(subject), emit),
-            Read::State(states, read) => {
+            ValueReader::SignedNumber => emit_value(number(subject, self.entry.source), emit),
+            ValueReader::Status => {
+                emit_value(subject.text(self.entry.source).and_then(status), emit);
+            }
+            ValueReader::Value(read) => emit_value(read(subject), emit),
+            ValueReader::StateSet(states, read) => {
                 if let Some(current) = read(subject) {
                     for state in states {
                         emit(&[state], f64::from(*state == current));
                     }
                 }
             }
-            Read::Many(read) => read(subject, emit),
+            ValueReader::Samples(read) => read(subject, emit),
         }
     }
 
-    /// Reads every sample of one thing as `redis_exporter` would show it: what has another name there is the number of the server as it
-    /// is, also where it stands for unknown.
-    pub(crate) fn read_legacy(&self, subject: &T, emit: Emit<'_>) {
-        match (&self.read, self.entry.legacy) {
-            (Read::Field(factor), Legacy::Same) => {
-                one(number(subject, self.entry.source).map(|number| number * factor), emit);
+    /// Reads all samples of one subject as `redis_exporter` exposes them. A metric with another
+    /// name there has the server's number without conversion. Numbers that mean unknown are kept.
+    pub(crate) fn read_for_redis_exporter(&self, subject: &T, emit: EmitSample<'_>) {
+        match (&self.reader, self.entry.redis_exporter) {
+            (ValueReader::Number(factor), RedisExporterName::Same) => {
+                emit_value(number(subject, self.entry.source).map(|number| number * factor), emit);
             }
-            (Read::Field(_), _) => one(number(subject, self.entry.source), emit),
+            (ValueReader::Number(_), _) => emit_value(number(subject, self.entry.source), emit),
             _ => self.read(subject, emit),
         }
     }
 }
 
-fn one(value: Option<f64>, emit: Emit<'_>) {
+fn emit_value(value: Option<f64>, emit: EmitSample<'_>) {
     if let Some(value) = value {
         emit(&[], value);
     }
 }
 
-/// The number in a field. Of a parameter also `yes` and `no`.
+/// Returns the number in a field. In a CONFIG parameter, `yes` is 1 and `no` is 0.
 fn number(subject: &impl Subject, source: Source) -> Option<f64> {
     match (subject.text(source)?, source) {
         ("yes", Source::Config(_)) => Some(1.0),
@@ -352,17 +369,17 @@ fn status(text: &str) -> Option<f64> {
 }
 
 impl Entry {
-    /// Name and type on `/scrape`, if it is there.
-    pub fn legacy(&self) -> Option<(&'static str, MetricKind)> {
-        match self.legacy {
-            Legacy::Same => Some((self.name, self.kind())),
-            Legacy::Gauge(name) => Some((name, MetricKind::Gauge)),
-            Legacy::Counter(name) => Some((name, MetricKind::Counter)),
-            Legacy::Own(_) | Legacy::No => None,
+    /// Returns the name and type of this row on `/scrape`; `None` if it is not exposed there.
+    pub fn on_scrape(&self) -> Option<(&'static str, MetricKind)> {
+        match self.redis_exporter {
+            RedisExporterName::Same => Some((self.name, self.kind())),
+            RedisExporterName::AsGauge(name) => Some((name, MetricKind::Gauge)),
+            RedisExporterName::AsCounter(name) => Some((name, MetricKind::Counter)),
+            RedisExporterName::SeparateRow(_) | RedisExporterName::Absent => None,
         }
     }
 
-    /// The type that follows from the name.
+    /// Returns the type, which follows from the name.
     pub fn kind(&self) -> MetricKind {
         match self.name {
             name if name.ends_with("_total") => MetricKind::Counter,
@@ -373,7 +390,7 @@ impl Entry {
 }
 
 impl MetricKind {
-    /// The name of the type in the reference.
+    /// Returns the name of the type.
     pub const fn label(self) -> &'static str {
         match self {
             MetricKind::Counter => "counter",
@@ -418,15 +435,15 @@ impl Subject for DeploymentView {
     }
 }
 
-impl Subject for ShardOf {
+impl Subject for ShardSubject {
     fn labels(&self) -> &[(String, String)] {
         &self.shard().labels
     }
 }
 
-impl Subject for SaidOf {
+impl Subject for SentinelSubject {
     fn labels(&self) -> &[(String, String)] {
-        &self.view.nodes[self.said().sentinel].node.labels
+        &self.view.nodes[self.statement().sentinel].node.labels
     }
 }
 

@@ -1,4 +1,5 @@
-//! The whole exposition of two captured nodes, as text. `UPDATE_EXPECT=1 cargo test -p catalog` writes it anew.
+//! Golden files: the exposition of a deployment of two captured nodes, and the reference.
+//! `UPDATE_EXPECT=1 cargo test -p catalog` rewrites them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,28 +31,28 @@ fn exposition() -> Exposition {
         endpoint(EndpointKind::Primary, "orders-rw:6379"),
         endpoint(EndpointKind::Reader, "orders-ro:6379"),
     ];
-    let mut fold = DeploymentTracker::new(Arc::new(deployment));
+    let mut tracker = DeploymentTracker::new(Arc::new(deployment));
     let outcomes = vec![
-        answer("03-replication-healthy.master.info-everything"),
-        answer("20-aof-write-failing-disk-full.a.info-everything"),
+        reply("03-replication-healthy.master.info-everything"),
+        reply("20-aof-write-failing-disk-full.a.info-everything"),
         PollOutcome::Failed(Reason::Refused),
         PollOutcome::Pending,
     ];
     let round = Round {
         took: Duration::from_micros(1500),
-        checks: checks(),
+        checks: endpoint_checks(),
         ..Round::new(at(5), SECOND, outcomes)
     };
     Exposition {
         exporter: Some(exporter()),
-        deployments: vec![fold.observe(&round).view],
+        deployments: vec![tracker.observe(&round).view],
         themes: None,
     }
 }
 
-/// One endpoint answered, the other one did not.
-fn checks() -> Vec<EndpointCheckResult> {
-    let answerer = EndpointServer { role: Some(Role::Replica), ..EndpointServer::default() };
+/// Returns one successful and one failed check of an endpoint.
+fn endpoint_checks() -> Vec<EndpointCheckResult> {
+    let server = EndpointServer { role: Some(Role::Replica), ..EndpointServer::default() };
     let check = |endpoint, outcome| EndpointCheckResult {
         endpoint,
         begun: SECOND / 4,
@@ -59,12 +60,12 @@ fn checks() -> Vec<EndpointCheckResult> {
         outcome,
     };
     vec![
-        check(EndpointKind::Primary, Ok(answerer)),
+        check(EndpointKind::Primary, Ok(server)),
         check(EndpointKind::Reader, Err(Reason::Refused)),
     ]
 }
 
-fn answer(capture: &str) -> PollOutcome {
+fn reply(capture: &str) -> PollOutcome {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../snapshot/captures/redis-7.0.15")
         .join(format!("{capture}.txt"));
@@ -121,12 +122,12 @@ fn text(format: Format) -> String {
 }
 
 #[test]
-fn open_metrics() {
+fn open_metrics_exposition() {
     expect_file!["golden/openmetrics.txt"].assert_eq(&text(Format::OpenMetrics));
 }
 
 #[test]
-fn the_names_of_redis_exporter() {
+fn redis_exporter_exposition() {
     let exposition = exposition();
     let mut text = String::new();
     encode_legacy(exposition.deployments[0].nodes[0].clone(), &mut text).expect("to a string");
@@ -134,7 +135,7 @@ fn the_names_of_redis_exporter() {
 }
 
 #[test]
-fn the_reference() {
+fn reference_is_up_to_date() {
     expect_file!["../REFERENCE.md"].assert_eq(&reference());
 }
 
@@ -156,7 +157,7 @@ fn both_formats_have_the_same_samples() {
 }
 
 #[test]
-fn no_series_is_there_twice() {
+fn every_series_is_unique() {
     let text = text(Format::OpenMetrics);
     let series: Vec<_> = text
         .lines()

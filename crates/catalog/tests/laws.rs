@@ -1,17 +1,17 @@
-//! What holds for every row of the tables.
+//! Rules that every row of the metric tables follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use catalog::{Entry, Legacy, MetricKind, Source, entries, legacy_entries};
+use catalog::{Entry, MetricKind, RedisExporterName, Source, entries, redis_exporter_entries};
 
-fn each(law: impl Fn(&Entry)) {
-    assert!(entries().count() > 60, "the tables are there");
-    entries().for_each(|(_, _, entry)| law(entry));
+fn for_each_entry(check: impl Fn(&Entry)) {
+    assert!(entries().count() > 60, "the tables have rows");
+    entries().for_each(|(_, _, entry)| check(entry));
 }
 
-/// The name of the family in OpenMetrics.
-fn family(entry: &Entry) -> &str {
+/// Returns the name of the family in OpenMetrics.
+fn family_name(entry: &Entry) -> &str {
     let suffix = match entry.kind() {
         MetricKind::Counter => "_total",
         MetricKind::Info => "_info",
@@ -24,9 +24,9 @@ fn family(entry: &Entry) -> &str {
 fn no_two_metrics_share_a_name_or_a_family() {
     let mut families = BTreeMap::new();
     for (_, _, entry) in entries() {
-        // Names that OpenMetrics reserves for a family of this name.
-        for name in
-            ["", "_total", "_created", "_info"].map(|suffix| format!("{}{suffix}", family(entry)))
+        // OpenMetrics reserves these names for the family.
+        for name in ["", "_total", "_created", "_info"]
+            .map(|suffix| format!("{}{suffix}", family_name(entry)))
         {
             let other = families.insert(name.clone(), entry.name);
             assert!(
@@ -39,8 +39,8 @@ fn no_two_metrics_share_a_name_or_a_family() {
 }
 
 #[test]
-fn names_follow_the_conventions_of_prometheus() {
-    each(|entry| {
+fn names_follow_prometheus_conventions() {
+    for_each_entry(|entry| {
         let name = entry.name;
         assert!(
             name.bytes()
@@ -65,7 +65,7 @@ fn names_follow_the_conventions_of_prometheus() {
             "mb",
             "kbps",
         ] {
-            assert!(!words.contains(&unit), "{name}: {unit} is no base unit");
+            assert!(!words.contains(&unit), "{name}: {unit} is not a base unit");
         }
         for kind in ["counter", "gauge", "count"] {
             assert_ne!(words.last(), Some(&kind), "{name}: the type is not part of the name");
@@ -74,14 +74,14 @@ fn names_follow_the_conventions_of_prometheus() {
 }
 
 #[test]
-fn labels_are_ours_to_use() {
+fn labels_are_unique_and_not_reserved() {
     for (_, subject, entry) in entries() {
         let mut seen: BTreeSet<&str> = subject.iter().copied().collect();
         for label in entry.labels {
             assert!(seen.insert(label), "{}: {label} twice", entry.name);
             assert!(
                 !["cluster", "instance", "job", "type", "le", "quantile"].contains(label),
-                "{}: {label} belongs to others",
+                "{}: {label} is used by Prometheus",
                 entry.name
             );
             assert!(
@@ -94,8 +94,8 @@ fn labels_are_ours_to_use() {
 }
 
 #[test]
-fn help_is_one_sentence_that_needs_no_escape() {
-    each(|entry| {
+fn help_is_one_sentence_without_escapes() {
+    for_each_entry(|entry| {
         let text = format!("{} {}", entry.help, entry.source);
         assert!(
             entry.help.ends_with('.') && !entry.help.contains(". "),
@@ -113,37 +113,38 @@ fn help_is_one_sentence_that_needs_no_escape() {
         assert_ne!(
             entry.help.to_lowercase().replace(' ', "_"),
             format!("{}.", entry.name),
-            "help says more than the name"
+            "the help repeats the name"
         );
     });
 }
 
 #[test]
-fn a_legacy_name_is_used_once() {
+fn every_name_on_scrape_is_unique() {
     let mut names = BTreeSet::new();
-    for entry in legacy_entries() {
-        let (name, kind) = entry.legacy().expect("on /scrape");
+    for entry in redis_exporter_entries() {
+        let (name, kind) = entry.on_scrape().expect("on /scrape");
         assert!(names.insert(name), "{name} twice on /scrape");
         assert!(kind != MetricKind::Counter || entry.labels.len() < 2, "{name}");
     }
     for (_, _, entry) in entries() {
-        match entry.legacy {
-            Legacy::Gauge(name) | Legacy::Counter(name) => {
+        match entry.redis_exporter {
+            RedisExporterName::AsGauge(name) | RedisExporterName::AsCounter(name) => {
                 assert!(
                     name == entry.name || entries().all(|(_, _, other)| other.name != name),
                     "{name}"
                 );
             }
-            Legacy::Own(name) => {
-                assert!(names.contains(name), "{}: {name} has no row of its own", entry.name);
+            RedisExporterName::SeparateRow(name) => {
+                assert!(names.contains(name), "{}: {name} has no separate row", entry.name);
             }
             _ => {}
         }
     }
 }
 
-/// Every field that any captured server sent in INFO or CLUSTER INFO, and whether it ever was a number.
-fn captured() -> BTreeMap<String, bool> {
+/// Returns all fields of INFO and CLUSTER INFO in the captures, each with `true` if any value of it
+/// is a number.
+fn captured_fields() -> BTreeMap<String, bool> {
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshot/captures");
     let mut fields: BTreeMap<String, bool> = BTreeMap::new();
     for server in std::fs::read_dir(captures)
@@ -172,16 +173,16 @@ fn captured() -> BTreeMap<String, bool> {
 
 #[test]
 fn every_field_of_a_row_occurs_in_a_capture() {
-    let fields = captured();
-    each(|entry| {
+    let fields = captured_fields();
+    for_each_entry(|entry| {
         if let Source::Info { field, .. } | Source::Cluster(field) = entry.source {
-            assert!(fields.contains_key(field), "{}: no server ever sent {field}", entry.name);
+            assert!(fields.contains_key(field), "{}: no capture has the field {field}", entry.name);
         }
     });
 }
 
 #[test]
-fn every_number_of_a_capture_has_a_row_or_a_reason() {
+fn every_captured_number_has_a_row_or_a_reason() {
     let sources: Vec<_> = entries().map(|(_, _, entry)| entry.source.to_string()).collect();
     let named = |field: &str| {
         let is_word = |text: &str| {
@@ -190,27 +191,25 @@ fn every_number_of_a_capture_has_a_row_or_a_reason() {
         };
         sources.iter().any(|source| is_word(source))
     };
-    let unread = captured().into_iter().filter(|(field, is_number)| *is_number && !named(field));
+    let unread =
+        captured_fields().into_iter().filter(|(field, is_number)| *is_number && !named(field));
     let unread: BTreeSet<_> = unread.map(|(field, _)| field).collect();
     let listed: BTreeSet<_> = UNREAD
         .iter()
         .flat_map(|(_, fields)| fields.iter().map(|field| (*field).to_owned()))
         .collect();
-    assert_eq!(
-        unread, listed,
-        "left: numbers that no row names; right: those listed with a reason"
-    );
+    assert_eq!(unread, listed, "left: fields without a row; right: UNREAD");
 }
 
-/// Numbers that no row names, and why.
+/// Numeric fields without a row, with the reason.
 const UNREAD: &[(&str, &[&str])] = &[
     (
-        "names and constants that only look like numbers",
+        "names and constants whose text is a number",
         &["arch_bits", "redis_git_dirty", "redis_git_sha1"],
     ),
-    ("the same as another field, less exact", &["uptime_in_days", "lru_clock"]),
+    ("the same as another field, less precise", &["uptime_in_days", "lru_clock"]),
     (
-        "a rate of a counter that is there",
+        "a rate of a counter that has a row",
         &[
             "instantaneous_eventloop_cycles_per_sec",
             "instantaneous_eventloop_duration_usec",
@@ -222,15 +221,15 @@ const UNREAD: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "a quotient of two fields, and wrong where the total is unknown",
+        "a ratio of two fields, wrong if the total is unknown",
         &["loading_loaded_perc", "master_sync_perc"],
     ),
     (
-        "of use to the authors of the server",
+        "only useful to developers of the server",
         &["clients_hz", "current_cow_size_age", "loading_rdb_used_mem"],
     ),
     (
-        "a part of cluster_stats_messages_sent and _received by kind of message",
+        "part of cluster_stats_messages_sent and _received, by kind of message",
         &[
             "cluster_stats_messages_auth-ack_received",
             "cluster_stats_messages_auth-ack_sent",

@@ -1,4 +1,4 @@
-//! One connection to one server.
+//! A connection to one server.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -22,44 +22,76 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::memory_guard::within_limits;
-use crate::tls::Expiry;
-use crate::{Address, Credentials, Endpoint, Failure, Password, greeting};
+use crate::tls::CertificateExpiry;
+use crate::{Address, Credentials, Endpoint, Failure, Password, probe};
 
-/// The most addresses of one name that are tried, one after the other.
+/// Maximum number of addresses of one host name that are tried, one after another.
 const MAX_ADDRESSES: usize = 4;
 
-/// The time that an explanation of failed attempts may take.
-const EXPLANATION: Duration = Duration::from_secs(1);
+/// Time limit for the probes that find the cause of failed attempts.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Room for messages on a connection that subscribes to none; fred reports failures to connect through the same channels.
-const NO_MESSAGES: usize = 4;
+/// Channel capacity of a connection without a subscription. It cannot be 0: fred uses the same
+/// capacity for the channel that reports connection errors.
+const MIN_CHANNEL_CAPACITY: usize = 4;
 
-/// How long a silent connection may be half dead before that is found out. One that only listens would never know otherwise.
+/// Idle time before TCP keepalive probes, and interval between them. Without them a subscription
+/// would not notice that its peer is gone.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// The deepest reply that is read.
+/// Maximum nesting depth of a reply. Deeper values become [`Reply::Nil`].
 const MAX_DEPTH: usize = 8;
 
-/// One connection to one server. After a [`Failure`] it is of no use any more: drop it, and open another.
+/// A connection to one server.
+///
+/// It does not work after a [`Failure`]: drop it and open another one.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use client::{Address, Command, Connection, Credentials, Endpoint, Failure};
+///
+/// # async fn example() -> Result<(), Failure> {
+/// let endpoint = Endpoint {
+///     address: Address::Tcp { host: "10.0.0.5".to_owned(), port: 6379 },
+///     credentials: Credentials::default(),
+///     tls: None,
+///     trust: None,
+/// };
+/// let mut connection = Connection::open(&endpoint, Duration::from_secs(2)).await?;
+/// let replies = connection.run(&[Command::new(&snapshot::INFO, None)]).await?;
+/// println!("{}", replies[0].text().unwrap_or_default());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Connection {
     client: Client,
     task: ConnectHandle,
-    expiry: Expiry,
+    expiry: CertificateExpiry,
     peer: Option<SocketAddr>,
 }
 
 /// A command and its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Its name, for example `CONFIG`. What own calls are counted by.
+    /// Name of the command, for example `CONFIG`. Value of the label `command` of
+    /// `rolecall_commands_total`.
     pub name: &'static str,
-    /// Its arguments.
+    /// Arguments, including a subcommand.
     pub arguments: Vec<Cow<'static, str>>,
 }
 
 impl Command {
-    /// Returns a command of the table with its last argument, if it takes one.
+    /// Returns a command of the table. `operand` is the variable last argument, if it takes one.
+    ///
+    /// ```
+    /// use client::Command;
+    ///
+    /// let command = Command::new(&snapshot::CONFIG_GET, Some("maxmemory".into()));
+    /// assert_eq!(command.name, "CONFIG");
+    /// assert_eq!(command.arguments, ["GET", "maxmemory"]);
+    /// ```
     pub fn new(sent: &'static SentCommand, operand: Option<Cow<'static, str>>) -> Self {
         let fixed = sent.arguments.iter().map(|argument| Cow::Borrowed(*argument));
         Command { name: sent.name, arguments: fixed.chain(operand).collect() }
@@ -67,31 +99,32 @@ impl Command {
 }
 
 impl Connection {
-    /// Connects and authenticates, within `limit`; finding out why it failed may take a second more.
+    /// Connects and authenticates within `limit`. If that fails, finding the cause may take another
+    /// second.
     ///
     /// # Errors
-    /// The address does not resolve, nothing answers there, or the server turns us away.
+    /// The host does not resolve or is not trusted, the server does not reply, or it refuses the
+    /// credentials or the connection.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
-        Self::open_with(endpoint, limit, NO_MESSAGES).await
+        Self::open_with(endpoint, limit, MIN_CHANNEL_CAPACITY).await
     }
 
-    /// Connects, with room for a number of published messages that nobody took yet.
+    /// Connects like [`Connection::open`]. `channel_capacity` is the maximum number of published
+    /// messages that wait to be received.
     pub(crate) async fn open_with(
         endpoint: &Endpoint,
         limit: Duration,
-        messages: usize,
+        channel_capacity: usize,
     ) -> Result<Self, Failure> {
-        let late =
-            |_| Failure::new(Reason::Timeout, format!("no answer to connecting within {limit:?}"));
         within_limits(async {
-            timeout(limit + EXPLANATION, Self::try_addresses(endpoint, limit, messages))
+            timeout(limit + PROBE_LIMIT, Self::try_addresses(endpoint, limit, channel_capacity))
                 .await
-                .map_err(late)?
+                .map_err(|_| connect_timeout(limit))?
         })
         .await
     }
 
-    /// What fred knows the connection as.
+    /// Returns fred's handle to the connection.
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
@@ -99,7 +132,7 @@ impl Connection {
     async fn try_addresses(
         endpoint: &Endpoint,
         limit: Duration,
-        messages: usize,
+        channel_capacity: usize,
     ) -> Result<Self, Failure> {
         let (host, port) = match &endpoint.address {
             Address::Unix(path) => {
@@ -107,7 +140,7 @@ impl Connection {
                     ServerConfig::Unix { path: path.clone() },
                     endpoint,
                     limit,
-                    messages,
+                    channel_capacity,
                 )
                 .await;
             }
@@ -119,48 +152,50 @@ impl Connection {
             if addresses.is_empty() {
                 return Err(Failure::new(
                     Reason::Local,
-                    format!("{} is not where nodes may be: see trust", endpoint.address),
+                    format!("{} is not permitted by \"trust\"", endpoint.address),
                 ));
             }
         }
-        let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
-        let mut failure = Failure::new(Reason::Dns, format!("{host} has no address"));
+        let limit_per_address = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+        let mut failure = Failure::new(Reason::Dns, format!("{host} resolves to no address"));
         for address in addresses {
             let mut server = Server::new(address.ip().to_string(), address.port());
             server.tls_server_name = endpoint.tls.as_ref().map(|tls| tls.server_name(host).into());
-            match Self::connect(ServerConfig::Centralized { server }, endpoint, share, messages)
-                .await
-            {
+            let server = ServerConfig::Centralized { server };
+            match Self::connect(server, endpoint, limit_per_address, channel_capacity).await {
                 Ok(mut connection) => {
                     connection.peer = Some(address);
                     return Ok(connection);
                 }
                 Err(other) => failure = other,
             }
-            if let Some(explained) =
-                greeting::explain(&failure, address, endpoint.tls.is_some()).await
+            if let Some(cause) = probe::find_cause(&failure, address, endpoint.tls.is_some()).await
             {
-                failure = explained;
+                failure = cause;
             }
         }
         Err(failure)
     }
 
-    /// When the certificate of the server expires, since the Unix epoch; `None` without TLS.
+    /// Returns the expiry time of the server's certificate, time since the Unix epoch. `None`
+    /// without TLS.
     pub fn certificate_expiry(&self) -> Option<Duration> {
         self.expiry.get()
     }
 
-    /// Where the server was reached; `None` over a unix socket.
+    /// Returns the address that the connection uses; `None` for a unix socket.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
     }
 
-    /// Sends the commands together and waits for every reply, for as long as it takes. A refused command is an error among the
-    /// replies, not a failure.
+    /// Sends the commands in one batch and waits for all replies.
+    ///
+    /// Returns one reply for each command, in order. A refused command has an error as its reply,
+    /// and does not cause a failure.
     ///
     /// # Errors
-    /// The connection came to an end.
+    /// The connection ended, there was no reply within 30 seconds, or the replies are too large:
+    /// this process grew by more than 64 MiB while it waited.
     pub async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Failure> {
         let replies = try_join_all(commands.iter().map(|command| {
             let custom = CustomCommand::new_static(command.name, ClusterHash::FirstKey, false);
@@ -179,26 +214,26 @@ impl Connection {
                 biased;
                 replies = replies => match replies {
                     Ok(frames) => Ok(frames.into_iter().map(|frame| reply(frame, 0)).collect()),
-                Err(error) => Err(Failure::from_fred(&error)),
-            },
-                ended = task => Err(ending(ended)),
+                    Err(error) => Err(Failure::from_fred(&error)),
+                },
+                ended = task => Err(failure_of_task(ended)),
             }
         })
         .await
     }
 
-    /// Waits until the connection comes to an end, and says why.
+    /// Waits until the connection ends, and returns the reason.
     pub async fn ended(&mut self) -> Failure {
-        ending((&mut self.task).await)
+        failure_of_task((&mut self.task).await)
     }
 
     async fn connect(
         server: ServerConfig,
         endpoint: &Endpoint,
         limit: Duration,
-        messages: usize,
+        channel_capacity: usize,
     ) -> Result<Self, Failure> {
-        let expiry = Expiry::default();
+        let expiry = CertificateExpiry::default();
         let config = Config {
             server,
             version: RespVersion::RESP2,
@@ -208,7 +243,7 @@ impl Connection {
         };
         let performance = PerformanceConfig {
             default_command_timeout: Duration::ZERO,
-            broadcast_channel_capacity: messages,
+            broadcast_channel_capacity: channel_capacity,
             ..PerformanceConfig::default()
         };
         let connection = ConnectionConfig {
@@ -228,29 +263,28 @@ impl Connection {
         let outcome = timeout(limit, async {
             tokio::select! {
                 biased;
-                ended = &mut connection.task => Err(ending(ended)),
+                ended = &mut connection.task => Err(failure_of_task(ended)),
                 _ = connected.recv() => Ok(()),
             }
         });
         match outcome.await {
             Ok(Ok(())) => Ok(connection),
             Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(Failure::new(
-                Reason::Timeout,
-                format!("no answer to connecting within {limit:?}"),
-            )),
+            Err(_) => Err(connect_timeout(limit)),
         }
     }
 }
 
-/// Without this the socket and the task of fred would outlive the connection.
+/// Aborts fred's task, which would otherwise keep the socket open.
 impl Drop for Connection {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// Gives fred the credentials. That there is a provider at all keeps it from sending a PING, which a server refuses while it loads.
+/// Provides the credentials to fred.
+///
+/// fred sends no PING if a provider is set. A server refuses PING while it loads its data set.
 struct Provider(Credentials);
 
 impl std::fmt::Debug for Provider {
@@ -264,18 +298,20 @@ impl CredentialProvider for Provider {
     async fn fetch(&self, _: Option<&Server>) -> Result<(Option<String>, Option<String>), Error> {
         let password = match &self.0.password {
             None => return Ok((None, None)),
-            Some(Password::Given(password)) => password.expose_secret().to_owned(),
+            Some(Password::Inline(password)) => password.expose_secret().to_owned(),
             Some(Password::File(path)) => read_password(path).await?,
         };
         Ok((self.0.username.clone(), Some(password)))
     }
 }
 
-/// Reads a password anew, so that a rotated one is used at the next connection.
+/// Reads a password from its file. This happens for each connection, so that a new password takes
+/// effect at the next connection.
 async fn read_password(path: &Path) -> Result<String, Error> {
     let text = tokio::fs::read_to_string(path).await;
     let text = text.map_err(|error| {
-        Error::new(ErrorKind::Auth, format!("password file {}: {error}", path.display()))
+        let path = path.display();
+        Error::new(ErrorKind::Auth, format!("cannot read password file {path}: {error}"))
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
@@ -287,7 +323,12 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     }
 }
 
-fn ending(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Failure {
+fn connect_timeout(limit: Duration) -> Failure {
+    Failure::new(Reason::Timeout, format!("connection not established within {limit:?}"))
+}
+
+/// Returns the failure that ended fred's task.
+fn failure_of_task(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Failure {
     match ended {
         Ok(Ok(())) => Failure::new(Reason::Closed, "the server closed the connection"),
         Ok(Err(error)) => Failure::from_fred(&error),
@@ -295,6 +336,7 @@ fn ending(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Failure {
     }
 }
 
+/// Converts a reply of fred.
 fn reply(frame: Resp3Frame, depth: usize) -> Reply {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let items = |items: Vec<Resp3Frame>| {
@@ -304,8 +346,8 @@ fn reply(frame: Resp3Frame, depth: usize) -> Reply {
         _ if depth > MAX_DEPTH => Reply::Nil,
         Resp3Frame::BlobString { data, .. }
         | Resp3Frame::SimpleString { data, .. }
-        | Resp3Frame::BigNumber { data, .. } => Reply::Text(text(&data)),
-        Resp3Frame::VerbatimString { data, .. } => Reply::Text(text(&data)),
+        | Resp3Frame::BigNumber { data, .. }
+        | Resp3Frame::VerbatimString { data, .. } => Reply::Text(text(&data)),
         Resp3Frame::SimpleError { data, .. } => Reply::Error(ServerError::new(&*data)),
         Resp3Frame::BlobError { data, .. } => Reply::Error(ServerError::new(text(&data))),
         Resp3Frame::Number { data, .. } => Reply::Integer(data),

@@ -1,4 +1,4 @@
-//! Where a server is, and who we are to it.
+//! Address, credentials and TLS of a server.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,55 +9,65 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{Tls, Trust};
 
-/// A server as configured. Debug shows no secret.
+/// Address, credentials and TLS of a server. The `Debug` output contains no secret.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
-    /// Where it listens.
+    /// Address of the server.
     pub address: Address,
-    /// Who we are to it.
+    /// Credentials for the server.
     pub credentials: Credentials,
-    /// How TLS is spoken to it; `None` is not at all.
+    /// TLS profile; `None` for connections without TLS.
     pub tls: Option<Tls>,
-    /// Where it may be, if others told us; `None` for one that was configured.
+    /// Rule that the resolved addresses must satisfy before credentials are sent. `None` for
+    /// endpoints from the configuration; only discovered endpoints have a rule.
     pub trust: Option<Arc<Trust>>,
 }
 
-/// Where a server listens. Displayed as the label `node` of a server without a name.
+/// Address of a server.
+///
+/// Displayed as `host:port` or as the path. This is the label `node` of nodes without a name.
+///
+/// ```
+/// use client::Address;
+///
+/// let address = Address::Tcp { host: "fd00::5".to_owned(), port: 6379 };
+/// assert_eq!(address.to_string(), "[fd00::5]:6379");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// A host name or IP address, and a port.
+    /// A TCP port.
     Tcp {
-        /// Without the brackets of an IPv6 address.
+        /// Host name or IP address. IPv6 addresses have no brackets.
         host: String,
-        /// 6379 by default.
+        /// Port number.
         port: u16,
     },
-    /// The path of a socket.
+    /// Path of a unix socket.
     Unix(PathBuf),
 }
 
-/// Who we are to a server.
+/// Credentials for a server.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Credentials {
-    /// ACL user; `None` is the user `default`.
+    /// ACL user; `None` for the user `default`.
     pub username: Option<String>,
-    /// Its password. Without one, nothing is sent.
+    /// Password of the user. Without a password, AUTH is not sent.
     pub password: Option<Password>,
 }
 
-/// Where a password comes from.
+/// Source of a password.
 #[derive(Debug, Clone)]
 pub enum Password {
-    /// From the configuration.
-    Given(SecretString),
-    /// From a file that is read at each connection.
+    /// The password itself.
+    Inline(SecretString),
+    /// File that contains the password. It is read for each new connection.
     File(PathBuf),
 }
 
 impl PartialEq for Password {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Password::Given(one), Password::Given(other)) => {
+            (Password::Inline(one), Password::Inline(other)) => {
                 one.expose_secret() == other.expose_secret()
             }
             (Password::File(one), Password::File(other)) => one == other,

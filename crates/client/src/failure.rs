@@ -1,16 +1,16 @@
-//! Why a server could not be read.
+//! Failures of connections and commands.
 
 use std::fmt;
 
 use fred::error::{Error, ErrorKind};
 use snapshot::{Reason, ServerError};
 
-/// Why a server could not be reached or read. The detail is for the log and the page of the node, and holds no secret.
+/// Failure to connect to a server or to read it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Failure {
-    /// Its class; what metrics show.
+    /// Reason, the label `reason` of metrics.
     pub reason: Reason,
-    /// What happened, in words.
+    /// Details for the log and for pages. Contains no secret.
     pub detail: String,
 }
 
@@ -20,26 +20,30 @@ impl fmt::Display for Failure {
     }
 }
 
-/// After this a server quotes what it was sent.
-const QUOTED: &str = ", with args beginning with";
+/// Text after which a server quotes the arguments of an unknown command.
+const QUOTED_ARGUMENTS: &str = ", with args beginning with";
 
 impl Failure {
-    /// A failure of this class.
+    /// Returns a failure. Removes arguments that the server quotes from the details.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         // A server that does not know AUTH quotes the password.
-        if let Some(quoted) = detail.find(QUOTED) {
-            detail.truncate(quoted);
+        if let Some(end) = detail.find(QUOTED_ARGUMENTS) {
+            detail.truncate(end);
         }
         Failure { reason, detail }
     }
 
-    /// A refusal by the server, where it means that the server cannot be read at all.
+    /// Converts an error reply. The reason is [`Reason::Protocol`] if the error has no reason of
+    /// its own.
     pub fn refusal(error: &ServerError) -> Self {
         Failure::new(error.reason().unwrap_or(Reason::Protocol), error.text.clone())
     }
 
-    /// fred keeps an I/O error only as its Debug text, so here text must be matched; the version of fred is pinned for it.
+    /// Converts an error of fred.
+    ///
+    /// fred keeps only the Debug text of an I/O error, so the text must be matched. The version of
+    /// fred is pinned for this reason.
     pub(crate) fn from_fred(error: &Error) -> Self {
         let details = error.details();
         let reason = match error.kind() {
@@ -48,26 +52,27 @@ impl Failure {
             ErrorKind::Tls => Reason::Tls,
             ErrorKind::Protocol | ErrorKind::Parse => Reason::Protocol,
             ErrorKind::Canceled => Reason::Closed,
-            ErrorKind::IO => from_debug(details).unwrap_or(Reason::Closed),
+            ErrorKind::IO => reason_of_io_error(details).unwrap_or(Reason::Closed),
             _ => ServerError::new(details).reason().unwrap_or(Reason::Protocol),
         };
         Failure::new(reason, message(details))
     }
 }
 
-/// The message inside the Debug text of an I/O error, if it is one.
+/// Returns the message in the Debug text of an I/O error; other texts unchanged.
 fn message(details: &str) -> &str {
-    let of_system = details
+    let os_message = details
         .split_once("message: \"")
         .and_then(|(_, rest)| rest.split_once('"'))
         .map(|(message, _)| message);
-    let of_library =
+    let library_message =
         || details.strip_prefix("Custom {")?.split_once(", error: ")?.1.strip_suffix(" }");
-    of_system.or_else(of_library).unwrap_or(details)
+    os_message.or_else(library_message).unwrap_or(details)
 }
 
-fn from_debug(text: &str) -> Option<Reason> {
-    const CLASSES: [(&str, Reason); 16] = [
+/// Returns the reason for the Debug text of an I/O error.
+fn reason_of_io_error(text: &str) -> Option<Reason> {
+    const REASONS: [(&str, Reason); 16] = [
         ("ConnectionRefused", Reason::Refused),
         ("NotFound", Reason::Refused),
         ("ConnectionReset", Reason::Reset),
@@ -85,7 +90,7 @@ fn from_debug(text: &str) -> Option<Reason> {
         ("AddrNotAvailable", Reason::Local),
         ("PermissionDenied", Reason::Local),
     ];
-    CLASSES.iter().find(|(class, _)| text.contains(class)).map(|(_, reason)| *reason)
+    REASONS.iter().find(|(part, _)| text.contains(part)).map(|(_, reason)| *reason)
 }
 
 #[cfg(test)]
@@ -97,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_fred_are_told_apart() {
+    fn errors_of_fred_determine_reason_and_details() {
         let refused = r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#;
         check(ErrorKind::IO, refused, Reason::Refused, "Connection refused");
         check(

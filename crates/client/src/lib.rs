@@ -1,13 +1,17 @@
-//! Address and credentials become a connection, and commands become replies or a [`Failure`]. The only user of fred.
+//! Connections to Redis and Valkey servers. The only crate that uses fred.
 //!
-//! A connection never reconnects by itself, sends no PING, and has no time limit on commands: when to give up a hung server, and when
-//! to try again, is for the caller to say. Dropping it closes the socket and ends its task.
+//! [`Connection::open`] turns an [`Endpoint`] into a connection. [`Connection::run`] sends commands
+//! and returns replies or a [`Failure`]. A [`Subscription`] receives the events of a Sentinel.
+//!
+//! A connection never reconnects and never sends PING. The caller decides when to connect again.
+//! The crate limits the time and memory of each call: see [`Connection::run`]. Dropping a
+//! connection closes its socket and ends its task.
 
 mod connection;
 mod endpoint;
 mod failure;
-mod greeting;
 mod memory_guard;
+mod probe;
 mod subscription;
 mod tls;
 mod trust;
@@ -16,6 +20,6 @@ pub use connection::{Command, Connection};
 pub use endpoint::{Address, Credentials, Endpoint, Password};
 pub use failure::Failure;
 pub use secrecy::SecretString;
-pub use subscription::{Heard, Subscription};
+pub use subscription::{Subscription, SubscriptionMessage};
 pub use tls::{Tls, TlsError, TlsSettings};
 pub use trust::Trust;

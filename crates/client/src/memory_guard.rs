@@ -1,7 +1,8 @@
-//! Bounds for waiting on a server: time, and growth of this process.
+//! Limits for waiting on a server: time, and memory growth of this process.
 //!
-//! fred reads a reply as a whole and without a limit. A reply without an end would fill the memory,
-//! so the growth of the process is watched while a reply is late.
+//! fred reads each reply and each message into memory as a whole, without a limit of its size. An
+//! endless reply would exhaust the memory. The functions here watch the growth of the process while
+//! a reply or message is pending.
 
 use std::time::Duration;
 
@@ -10,40 +11,46 @@ use tokio::time::sleep;
 
 use crate::Failure;
 
-/// How long a connection is kept without an answer. Until then a late answer is still of use.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time that a connection is kept without a reply. A reply that arrives later than the deadline of
+/// a round, but within this time, is still used.
+const REPLY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Time between two looks at a reply that is late.
-const CHECK: Duration = Duration::from_millis(100);
+/// Interval between two checks while a reply is pending.
+const REPLY_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How much the process may grow while a reply is late, bytes. fred reads a reply whole and without a limit, so its end is watched for here.
+/// Maximum growth of the process while a reply is pending, bytes.
 const MAX_GROWTH: u64 = 64 << 20;
 
-/// Time between two looks at memory while a message may come at any time.
-const LOOK: Duration = Duration::from_millis(250);
+/// Interval between two checks while a subscription waits for messages.
+const MESSAGE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// As long as memory must not grow for what it grew before to be of no account.
-const PAUSE: Duration = Duration::from_secs(10);
+/// Time without growth after which earlier growth no longer counts.
+const QUIET_PERIOD: Duration = Duration::from_secs(10);
 
-/// Waits for a server for as long as patience and memory last.
+/// Waits for a reply, within the limits of time and memory growth.
 pub(crate) async fn within_limits<T>(
-    answer: impl Future<Output = Result<T, Failure>>,
+    reply: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     tokio::select! {
         biased;
-        answer = answer => answer,
-        grown = growth() => {
-            Err(Failure::new(Reason::Toolarge, format!("{grown} bytes more in memory while waiting for a reply that does not end")))
+        reply = reply => reply,
+        grown = excessive_growth() => Err(Failure::new(
+            Reason::Toolarge,
+            format!("reply too large: memory grew by {grown} bytes before the reply ended"),
+        )),
+        () = sleep(REPLY_LIMIT) => {
+            Err(Failure::new(Reason::Timeout, format!("no reply within {REPLY_LIMIT:?}")))
         }
-        () = sleep(PATIENCE) => Err(Failure::new(Reason::Timeout, format!("no answer for {PATIENCE:?}"))),
     }
 }
 
-/// Waits until the process grew by too much. Nearly every answer comes before the first look, so a healthy node costs none.
-async fn growth() -> u64 {
+/// Waits until the process has grown by more than [`MAX_GROWTH`]. Returns the growth in bytes.
+///
+/// Most replies arrive before the first check, so a healthy node causes no check.
+async fn excessive_growth() -> u64 {
     let mut before = None;
     loop {
-        sleep(CHECK).await;
+        sleep(REPLY_CHECK_INTERVAL).await;
         let now = resident_memory();
         let grown = now
             .zip(*before.get_or_insert(now))
@@ -54,35 +61,39 @@ async fn growth() -> u64 {
     }
 }
 
-/// Waits until the process grew by too much without a pause, as it does while a message is read that does not end. A message may be waited
-/// for for ever, so growth with pauses does not count. The limit is higher than where an answer is waited for: that is the first suspect.
-pub(crate) async fn endless_growth() -> u64 {
-    let (mut least, mut most, mut still) = (None, None, Duration::ZERO);
+/// Waits until the process has grown by more than twice [`MAX_GROWTH`] without a quiet period.
+/// Returns the growth in bytes.
+///
+/// An endless message causes growth without pauses. Growth with pauses does not count, because a
+/// subscription may wait for messages without a time limit. The limit is twice that of a reply: if
+/// a reply is pending at the same time, it is the more likely cause.
+pub(crate) async fn sustained_growth() -> u64 {
+    let (mut lowest, mut highest, mut quiet) = (None, None, Duration::ZERO);
     loop {
         let now = resident_memory();
-        if now > most {
-            (most, still) = (now, Duration::ZERO);
+        if now > highest {
+            (highest, quiet) = (now, Duration::ZERO);
         }
-        if least.is_none() || now < least || still >= PAUSE {
-            (least, most, still) = (now, now, Duration::ZERO);
+        if lowest.is_none() || now < lowest || quiet >= QUIET_PERIOD {
+            (lowest, highest, quiet) = (now, now, Duration::ZERO);
         }
-        let grown = now.zip(least).map_or(0, |(now, least)| now.saturating_sub(least));
+        let grown = now.zip(lowest).map_or(0, |(now, lowest)| now.saturating_sub(lowest));
         if grown > 2 * MAX_GROWTH {
             return grown;
         }
-        sleep(LOOK).await;
-        still += LOOK;
+        sleep(MESSAGE_CHECK_INTERVAL).await;
+        quiet += MESSAGE_CHECK_INTERVAL;
     }
 }
 
-/// Memory in use, bytes.
+/// Returns the resident memory of this process, bytes.
 #[cfg(target_os = "linux")]
 fn resident_memory() -> Option<u64> {
     let pages = procfs::process::Process::myself().ok()?.statm().ok()?.resident;
     Some(pages * procfs::page_size())
 }
 
-/// Memory in use, bytes; `None` where the system does not tell.
+/// Returns `None`: the memory is measured only on Linux.
 #[cfg(not(target_os = "linux"))]
 fn resident_memory() -> Option<u64> {
     None

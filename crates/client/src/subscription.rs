@@ -1,4 +1,6 @@
-//! Messages that a server publishes, over a connection of their own: a subscribed one takes no other command.
+//! Subscription to the events of a Sentinel, over a connection of its own.
+//!
+//! A connection that subscribes accepts no other commands.
 
 use std::time::Duration;
 
@@ -8,48 +10,52 @@ use snapshot::{Reason, Reply};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 
-use crate::memory_guard::endless_growth;
+use crate::memory_guard::sustained_growth;
 use crate::{Command, Connection, Endpoint, Failure};
 
-/// Messages that may wait to be taken up. A failover of one master is 34 to 51 of them.
-const MAX_WAITING: usize = 1024;
+/// Maximum number of messages that wait to be received. A failover of one master causes 34 to 51.
+const MAX_PENDING: usize = 1024;
 
-/// How long a refusal may take. What is published meanwhile is not lost.
-const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+/// Time to wait for a refusal of the subscription. Messages that arrive in this time are kept.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
 
-/// A subscription to messages. After a [`Failure`] it is of no use any more: drop it, and open another.
+/// A subscription to the events of a Sentinel.
+///
+/// It does not work after a [`Failure`]: drop it and open another one.
 #[derive(Debug)]
 pub struct Subscription {
     connection: Connection,
     messages: Receiver<Message>,
 }
 
-/// What was heard.
+/// An item that [`Subscription::next`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// A message.
-    Message {
-        /// On which channel.
+pub enum SubscriptionMessage {
+    /// A published message.
+    Published {
+        /// Channel, for example `+sdown`.
         channel: String,
-        /// What it says.
+        /// Text of the message.
         payload: String,
     },
-    /// That many were not taken up in time.
+    /// Number of messages that were dropped, because they were not received in time.
     Missed(u64),
 }
 
 impl Subscription {
-    /// Connects and subscribes to the events of a Sentinel, within `limit` each.
+    /// Connects and subscribes to the events of a Sentinel. `limit` applies to each of the two
+    /// steps.
     ///
     /// # Errors
-    /// As of [`Connection::open`]; or the server refuses the subscription.
+    /// Those of [`Connection::open`], or the server refuses the subscription.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
-        let mut connection = Connection::open_with(endpoint, limit, MAX_WAITING).await?;
+        let mut connection = Connection::open_with(endpoint, limit, MAX_PENDING).await?;
         let messages = connection.client().message_rx();
-        // fred's own command takes a refusal for a success. Sent as any other a refusal is its reply, and a success has none: fred takes the
-        // confirmations for itself.
+        // fred's own subscribe function reports a refusal as success. As a custom command, the
+        // refusal is its reply. A success has no reply, because fred consumes the confirmations:
+        // then the wait below times out.
         let command = Command::new(&snapshot::PSUBSCRIBE, None);
-        if let Ok(replies) = timeout(limit.min(REFUSED_WITHIN), connection.run(&[command])).await
+        if let Ok(replies) = timeout(limit.min(REFUSAL_LIMIT), connection.run(&[command])).await
             && let Some(error) = replies?.first().and_then(Reply::error)
         {
             return Err(Failure::refusal(error));
@@ -57,24 +63,27 @@ impl Subscription {
         Ok(Subscription { connection, messages })
     }
 
-    /// Waits for the next message.
+    /// Waits for the next message, without a time limit.
     ///
     /// # Errors
-    /// The connection came to an end.
-    pub async fn next(&mut self) -> Result<Heard, Failure> {
+    /// The connection ended, or a message is too large: this process grows by more than 128 MiB
+    /// while it waits.
+    pub async fn next(&mut self) -> Result<SubscriptionMessage, Failure> {
         tokio::select! {
             biased;
             received = self.messages.recv() => match received {
-                Ok(message) => Ok(Heard::Message {
+                Ok(message) => Ok(SubscriptionMessage::Published {
                     channel: message.channel.to_string(),
                     payload: message.value.as_string().unwrap_or_default(),
                 }),
-                Err(RecvError::Lagged(missed)) => Ok(Heard::Missed(missed)),
-                Err(RecvError::Closed) => Err(Failure::new(Reason::Closed, "the subscription ended")),
+                Err(RecvError::Lagged(missed)) => Ok(SubscriptionMessage::Missed(missed)),
+                Err(RecvError::Closed) => {
+                    Err(Failure::new(Reason::Closed, "the subscription ended"))
+                }
             },
-            grown = endless_growth() => Err(Failure::new(
+            grown = sustained_growth() => Err(Failure::new(
                 Reason::Toolarge,
-                format!("{grown} bytes more in memory while listening: a message that does not end"),
+                format!("message too large: memory grew by {grown} bytes before the message ended"),
             )),
             failure = self.connection.ended() => Err(failure),
         }

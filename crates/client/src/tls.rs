@@ -1,4 +1,4 @@
-//! TLS towards servers: whom we trust, and who we are.
+//! TLS profiles for connections to servers.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,75 +14,78 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-/// What a TLS profile is made from.
+/// Settings of a TLS profile. All files are in PEM format.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// Certificates of the authorities to trust, in PEM; those of the system without it.
+    /// Certificates of the trusted authorities; `None` for those of the system.
     pub ca_file: Option<PathBuf>,
-    /// Our certificate with its chain, in PEM, for servers that ask for one.
+    /// Client certificate with its chain, for servers that require one.
     pub cert_file: Option<PathBuf>,
-    /// Its key, in PEM.
+    /// Private key of the client certificate.
     pub key_file: Option<PathBuf>,
-    /// The name that the server's certificate must have; its host without it.
+    /// Name that the server's certificate must contain; `None` for the host of the server.
     pub server_name: Option<String>,
-    /// Trust any certificate.
+    /// Accept any server certificate.
     pub insecure_skip_verify: bool,
 }
 
-/// A TLS profile: read once, and shared by all connections that use it, so that sessions are resumed.
+/// A TLS profile.
+///
+/// The files are read once. Connections share a profile, so that TLS sessions can be resumed. Two
+/// profiles are equal if their settings and the contents of their certificate files are equal.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
     verifier: Arc<dyn ServerCertVerifier>,
     settings: Arc<TlsSettings>,
-    /// What was in the files.
+    /// Contents of `ca_file` and `cert_file`, for comparison. A new key requires a new certificate,
+    /// so the key is not compared.
     contents: Arc<[Vec<u8>]>,
 }
 
-/// Why a TLS profile cannot be made.
+/// Error in the settings of a TLS profile.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds nothing of the kind.
-    #[error("{key}: {path}: {problem}", path = path.display())]
+    /// A file cannot be read, or has no valid content.
+    #[error("\"{key}\": cannot read {path}: {problem}", path = path.display())]
     File {
-        /// The setting that names the file.
+        /// Setting that names the file: `ca_file`, `cert_file` or `key_file`.
         key: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Cause: the error of the operating system or of the PEM parser.
         problem: String,
     },
-    /// A certificate without its key, or the other way round.
-    #[error("cert_file and key_file: found only one of them, accepted are both or none")]
-    HalfIdentity,
-    /// The system has no certificates, and no `ca_file` is given.
-    #[error(
-        "ca_file: found none, and the system has no certificates of authorities ({0}), accepted is a file in PEM"
-    )]
-    NoRoots(String),
-    /// The certificate and the key do not fit.
-    #[error("cert_file and key_file: {0}")]
+    /// Only one of `cert_file` and `key_file` is set.
+    #[error("\"cert_file\" and \"key_file\" must be set together")]
+    IncompleteIdentity,
+    /// `ca_file` is not set, and the system has no CA certificates.
+    #[error("missing key \"ca_file\": the system has no CA certificates ({0})")]
+    NoCaCertificates(String),
+    /// The certificate and the key do not match, or one of them is not supported.
+    #[error("\"cert_file\" and \"key_file\" cannot be used: {0}")]
     Identity(rustls::Error),
 }
 
-/// When the certificate of a server expires, once it was seen; since the Unix epoch.
+/// Expiry time of the certificate that a server presented, time since the Unix epoch. `None` before
+/// the handshake.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Expiry(Arc<Mutex<Option<Duration>>>);
+pub(crate) struct CertificateExpiry(Arc<Mutex<Option<Duration>>>);
 
 impl Tls {
-    /// Reads the files and makes the profile.
+    /// Reads the files and returns the profile.
     ///
     /// # Errors
-    /// A file is missing or holds nothing of use.
+    /// A file cannot be read or has no valid content, or the settings contradict each other.
     pub fn new(settings: &TlsSettings) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = if settings.insecure_skip_verify {
-            Arc::new(TrustAnyone(Arc::clone(&provider)))
+            Arc::new(AcceptAnyCertificate(Arc::clone(&provider)))
         } else {
-            let roots = Arc::new(roots(settings)?);
+            let roots = Arc::new(ca_certificates(settings)?);
             let built =
                 WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-            built.map_err(|error| TlsError::NoRoots(error.to_string()))?
+            built.map_err(|error| TlsError::NoCaCertificates(error.to_string()))?
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -97,7 +100,7 @@ impl Tls {
                     .with_client_auth_cert(certificates("cert_file", cert)?, key)
                     .map_err(TlsError::Identity)?
             }
-            _ => return Err(TlsError::HalfIdentity),
+            _ => return Err(TlsError::IncompleteIdentity),
         };
         let files = [&settings.ca_file, &settings.cert_file].into_iter().flatten();
         let contents = files.map(|path| std::fs::read(path).unwrap_or_default()).collect();
@@ -109,26 +112,27 @@ impl Tls {
         })
     }
 
-    /// The configuration of one connection. It shares everything with the others but what it saw.
-    pub(crate) fn config(&self, expiry: &Expiry) -> ClientConfig {
+    /// Returns the configuration of one connection, which records the certificate's expiry in
+    /// `expiry`. Connections share everything else, including TLS sessions.
+    pub(crate) fn config(&self, expiry: &CertificateExpiry) -> ClientConfig {
         let mut config = ClientConfig::clone(&self.config);
-        let verifier = Recording { verifier: Arc::clone(&self.verifier), expiry: expiry.clone() };
+        let verifier =
+            ExpiryRecorder { verifier: Arc::clone(&self.verifier), expiry: expiry.clone() };
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         config
     }
 
-    /// The name that the certificate of a server at this host must have.
+    /// Returns the name that the certificate of a server at this host must contain.
     pub(crate) fn server_name<'a>(&'a self, host: &'a str) -> &'a str {
         self.settings.server_name.as_deref().unwrap_or(host)
     }
 
-    /// What the profile was made from.
+    /// Returns the settings of the profile.
     pub fn settings(&self) -> &TlsSettings {
         &self.settings
     }
 }
 
-/// Two profiles are the same when they were made from the same settings and files; a key does not change without its certificate.
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
         self.settings == other.settings && self.contents == other.contents
@@ -141,7 +145,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-impl Expiry {
+impl CertificateExpiry {
     pub(crate) fn get(&self) -> Option<Duration> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,15 +159,16 @@ impl Expiry {
     }
 }
 
-/// The first message of a TLS handshake, to learn whether a server speaks TLS at all. The handshake is never finished.
-pub(crate) fn hello() -> Option<Vec<u8>> {
+/// Returns the first message of a TLS handshake. A probe sends it to detect TLS, and does not
+/// complete the handshake.
+pub(crate) fn client_hello() -> Option<Vec<u8>> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .ok()?;
     let config = builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustAnyone(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
         .with_no_client_auth();
     let mut connection =
         ClientConnection::new(Arc::new(config), ServerName::try_from("redis.invalid").ok()?)
@@ -173,18 +178,19 @@ pub(crate) fn hello() -> Option<Vec<u8>> {
     Some(message)
 }
 
-fn roots(settings: &TlsSettings) -> Result<RootCertStore, TlsError> {
+/// Returns the certificates of `ca_file`, otherwise those of the system.
+fn ca_certificates(settings: &TlsSettings) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &settings.ca_file {
         roots.add_parsable_certificates(certificates("ca_file", path)?);
         return Ok(roots);
     }
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
+    let loaded = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(loaded.certs);
     if roots.is_empty() {
         let problem =
-            found.errors.first().map_or_else(|| "none installed".to_owned(), ToString::to_string);
-        return Err(TlsError::NoRoots(problem));
+            loaded.errors.first().map_or_else(|| "none installed".to_owned(), ToString::to_string);
+        return Err(TlsError::NoCaCertificates(problem));
     }
     Ok(roots)
 }
@@ -202,7 +208,7 @@ fn certificates(
         return Err(TlsError::File {
             key,
             path: path.clone(),
-            problem: "found no certificate, accepted is PEM".to_owned(),
+            problem: "no certificate found, expected PEM".to_owned(),
         });
     }
     Ok(certificates)
@@ -214,20 +220,21 @@ fn file_error(
     error: rustls::pki_types::pem::Error,
 ) -> TlsError {
     let problem = match error {
-        rustls::pki_types::pem::Error::Io(error) => format!("{error}, accepted is PEM"),
-        other => format!("{other}, accepted is PEM"),
+        rustls::pki_types::pem::Error::Io(error) => error.to_string(),
+        other => format!("{other}, expected PEM"),
     };
     TlsError::File { key, path: path.to_owned(), problem }
 }
 
-/// Verifies as another does, and takes note of when the certificate expires, whether it is accepted or not.
+/// Verifier that records the expiry time of every certificate, accepted or not, and leaves the
+/// verification to another verifier.
 #[derive(Debug)]
-struct Recording {
+struct ExpiryRecorder {
     verifier: Arc<dyn ServerCertVerifier>,
-    expiry: Expiry,
+    expiry: CertificateExpiry,
 }
 
-impl ServerCertVerifier for Recording {
+impl ServerCertVerifier for ExpiryRecorder {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -263,11 +270,11 @@ impl ServerCertVerifier for Recording {
     }
 }
 
-/// Accepts any certificate. Only where the configuration says so in so many words.
+/// Verifier that accepts any certificate, for `insecure_skip_verify` and for probes.
 #[derive(Debug)]
-struct TrustAnyone(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for TrustAnyone {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,77 +1,100 @@
-//! Where servers may be that others told us of: our credentials go nowhere else.
+//! Trust: the addresses of discovered nodes to which credentials may be sent.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use wildmatch::WildMatch;
 
-/// Where servers may be. Without networks and hosts that is anywhere, but for addresses that are special to every machine.
+/// Rule that decides to which discovered addresses credentials may be sent.
+///
+/// Without networks and host patterns, every address is permitted except special ones: loopback,
+/// link-local, multicast, broadcast, unspecified, and metadata services of cloud providers. A
+/// configured network may contain special addresses; a host pattern never permits them.
+///
+/// ```
+/// use client::Trust;
+///
+/// let trust = Trust::new(["10.0.0.0/8", "*.redis.svc"], false)?;
+/// assert!(trust.permits("10.1.2.3", "10.1.2.3".parse().unwrap()));
+/// assert!(trust.permits("a.redis.svc", "203.0.113.9".parse().unwrap()));
+/// assert!(!trust.permits("a.redis.svc", "169.254.169.254".parse().unwrap()));
+/// assert!(!trust.permits("203.0.113.9", "203.0.113.9".parse().unwrap()));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trust {
     networks: Vec<IpNet>,
     hosts: Vec<WildMatch>,
-    /// Hosts, names or addresses, that were written down as such.
-    written: Vec<String>,
-    /// This machine is meant: whoever told us is on it too.
+    /// Host names and addresses that are permitted at any address.
+    permitted_hosts: Vec<String>,
+    /// Loopback addresses are permitted, because the source of the addresses is on this machine.
     loopback: bool,
 }
 
-/// Where clouds tell a machine its secrets, beside the link-local addresses.
-const METADATA: [&str; 4] = ["100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254"];
+/// Addresses of the metadata services of cloud providers, in addition to link-local addresses. Such
+/// services reveal secrets of the machine.
+const METADATA_SERVICES: [&str; 4] =
+    ["100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254"];
 
 impl Trust {
-    /// Takes networks (`10.0.0.0/8`, or one address) and patterns of host names (`*.redis.svc`). `loopback` says that this machine is
-    /// meant too.
+    /// Parses networks (`10.0.0.0/8`, or a single address) and host patterns (`*.redis.svc`).
+    ///
+    /// `loopback` permits loopback addresses in addition.
     ///
     /// # Errors
-    /// The first that is neither.
+    /// Returns a message about the first pattern that is neither.
     pub fn new<'a>(
-        places: impl IntoIterator<Item = &'a str>,
+        patterns: impl IntoIterator<Item = &'a str>,
         loopback: bool,
     ) -> Result<Self, String> {
         let mut trust = Trust { loopback, ..Trust::default() };
-        for place in places {
-            let is_pattern = |byte: u8| byte.is_ascii_alphanumeric() || b"*?-_.".contains(&byte);
+        for pattern in patterns {
+            let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"*?-_.".contains(&byte);
             if let Ok(network) =
-                place.parse::<IpNet>().or_else(|_| place.parse::<IpAddr>().map(IpNet::from))
+                pattern.parse::<IpNet>().or_else(|_| pattern.parse::<IpAddr>().map(IpNet::from))
             {
                 trust.networks.push(network);
-            } else if !place.is_empty()
-                && place.bytes().all(is_pattern)
-                && place.bytes().any(|byte| byte.is_ascii_alphabetic())
+            } else if !pattern.is_empty()
+                && pattern.bytes().all(is_host_byte)
+                && pattern.bytes().any(|byte| byte.is_ascii_alphabetic())
             {
-                trust.hosts.push(WildMatch::new_case_insensitive(place));
+                trust.hosts.push(WildMatch::new_case_insensitive(pattern));
             } else {
                 return Err(format!(
-                    "found {place:?}, accepted are networks such as 10.0.0.0/8 and host patterns such as *.example.com"
+                    "invalid network or host pattern {pattern:?}, expected a network such as \
+                     10.0.0.0/8 or a host pattern such as *.example.com"
                 ));
             }
         }
         Ok(trust)
     }
 
-    /// Permits one more host, a name or an address, wherever it is.
+    /// Permits one more host name or address, at any address that it resolves to. Other hosts are
+    /// not affected.
     pub fn add(&mut self, host: &str) {
-        self.written.push(host.to_owned());
+        self.permitted_hosts.push(host.to_owned());
     }
 
-    /// Whether a server may be at an address that a host resolved to. A host that is an address stands for itself.
+    /// Returns whether credentials may be sent to `address`, which `host` resolves to.
+    ///
+    /// For a node that is known by its address, `host` is that address.
     pub fn permits(&self, host: &str, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        if self.written.iter().any(|written| written == host)
+        if self.permitted_hosts.iter().any(|permitted| permitted == host)
             || self.networks.iter().any(|network| network.contains(&address))
             || (self.loopback && address.is_loopback())
         {
             return true;
         }
-        let named = host.parse::<IpAddr>().is_err()
+        let matches_pattern = host.parse::<IpAddr>().is_err()
             && self.hosts.iter().any(|pattern| pattern.matches(host.trim_end_matches('.')));
-        let narrowed = !self.networks.is_empty() || !self.hosts.is_empty();
-        !is_special(address) && (named || !narrowed)
+        let has_rules = !self.networks.is_empty() || !self.hosts.is_empty();
+        !is_special(address) && (matches_pattern || !has_rules)
     }
 }
 
-/// An address that means something else, or something secret, on every machine.
+/// Returns whether an address depends on the machine, does not identify one server, or belongs to a
+/// metadata service.
 fn is_special(address: IpAddr) -> bool {
     let local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
@@ -81,7 +104,7 @@ fn is_special(address: IpAddr) -> bool {
         || address.is_loopback()
         || address.is_unspecified()
         || address.is_multicast()
-        || METADATA.contains(&&*address.to_string())
+        || METADATA_SERVICES.contains(&&*address.to_string())
 }
 
 #[cfg(test)]
@@ -89,25 +112,25 @@ mod tests {
     use super::*;
 
     fn check(
-        places: &[&str],
+        patterns: &[&str],
         loopback: bool,
         permitted: &[(&str, &str)],
         refused: &[(&str, &str)],
     ) {
-        let trust = Trust::new(places.iter().copied(), loopback).expect("places");
+        let trust = Trust::new(patterns.iter().copied(), loopback).expect("valid patterns");
         for (hosts, expected) in [(permitted, true), (refused, false)] {
             for (host, address) in hosts {
                 assert_eq!(
                     trust.permits(host, address.parse().expect(address)),
                     expected,
-                    "{places:?}: {host} at {address}"
+                    "{patterns:?}: {host} at {address}"
                 );
             }
         }
     }
 
     #[test]
-    fn without_a_word_nodes_may_be_anywhere_but_at_special_addresses() {
+    fn the_default_rejects_only_special_addresses() {
         let special = [
             "127.0.0.1",
             "::1",
@@ -137,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn trust_narrows_where_nodes_may_be() {
-        let places = ["10.0.0.0/8", "*.redis.svc", "192.0.2.7", "169.254.1.0/24"];
+    fn networks_and_patterns_restrict_addresses() {
+        let patterns = ["10.0.0.0/8", "*.redis.svc", "192.0.2.7", "169.254.1.0/24"];
         let permitted = [
             ("10.1.2.3", "10.1.2.3"),
             ("any.example", "10.1.2.3"),
@@ -153,12 +176,12 @@ mod tests {
             ("a.redis.svc", "169.254.169.254"),
             ("203.0.113.9", "203.0.113.9"),
         ];
-        check(&places, false, &permitted, &refused);
+        check(&patterns, false, &permitted, &refused);
     }
 
     #[test]
-    fn what_was_written_down_is_permitted_and_narrows_nothing() {
-        let mut trust = Trust::new([], false).expect("no places");
+    fn an_added_host_is_permitted_and_does_not_affect_others() {
+        let mut trust = Trust::new([], false).expect("no patterns");
         trust.add("localhost");
         trust.add("127.0.0.5");
         let address = |text: &str| text.parse().expect("an address");
@@ -173,11 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused() {
-        for wrong in ["", "10.0.0.0/33", "redis://h", "a b", "10.*"] {
+    fn rejects_invalid_patterns() {
+        for invalid in ["", "10.0.0.0/33", "redis://h", "a b", "10.*"] {
             assert!(
-                Trust::new([wrong], false).expect_err(wrong).contains("accepted are"),
-                "{wrong}"
+                Trust::new([invalid], false)
+                    .expect_err(invalid)
+                    .contains("invalid network or host pattern"),
+                "{invalid}"
             );
         }
     }

@@ -1,25 +1,79 @@
-//! How servers let us in: credentials and TLS.
+//! Credentials and TLS profiles.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use client::{Credentials, Password, Tls, TlsSettings};
+use client::{Credentials, Password, Tls, TlsError, TlsSettings};
 use serde::Deserialize;
 
-use crate::error::{Problem, at};
+use crate::error::{KeyError, cannot_combine};
 use crate::values::SecretText;
 
+/// Credentials and TLS profile for a set of servers.
+#[derive(Clone, Default)]
+pub(crate) struct Access {
+    pub(crate) credentials: Credentials,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// The keys `username`, `password` and `password_file` of one table.
+#[derive(Default)]
+pub(crate) struct FileCredentials {
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<SecretText>,
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// The table `tls` or `sentinel_tls`.
 #[derive(Deserialize, Default, Clone)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileTls {
-    ca_file: Option<PathBuf>,
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    server_name: Option<String>,
-    insecure_skip_verify: bool,
+    /// Certificate authorities to trust, PEM. The default is those of the system.
+    #[cfg_attr(test, schemars(example = &"/etc/rolecall/ca.pem", extend("x-type" = "path")))]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Client certificate, PEM. Requires `key_file`.
+    #[cfg_attr(test, schemars(example = &"/etc/rolecall/client.pem", extend("x-type" = "path")))]
+    pub(crate) cert_file: Option<PathBuf>,
+    /// Key of the client certificate, PEM. Requires `cert_file`.
+    #[cfg_attr(test, schemars(example = &"/etc/rolecall/client.key", extend("x-type" = "path")))]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Name that the certificates of the servers must contain. The default is the host of the URL.
+    /// With several `rediss://` names in `dns` it is required.
+    #[cfg_attr(test, schemars(example = &"redis.example.com"))]
+    pub(crate) server_name: Option<String>,
+    /// `true` accepts any certificate.
+    #[cfg_attr(test, schemars(example = true, extend("x-default" = false)))]
+    pub(crate) insecure_skip_verify: bool,
+}
+
+impl FileCredentials {
+    /// Returns the credentials. A missing user name or password comes from `defaults`. `prefix` is
+    /// the prefix of the three keys in the file.
+    pub(crate) fn resolve(
+        self,
+        prefix: &str,
+        defaults: &Credentials,
+    ) -> Result<Credentials, KeyError> {
+        let file_key = format!("{prefix}password_file");
+        let password = match (self.password, self.password_file) {
+            (Some(_), Some(_)) => {
+                let message = cannot_combine(&file_key, &format!("{prefix}password"));
+                return Err(KeyError::at([&file_key], message));
+            }
+            (Some(password), None) => Some(Password::Inline(password.0.into())),
+            (None, Some(path)) => {
+                check_readable(&file_key, &path)?;
+                Some(Password::File(path))
+            }
+            (None, None) => defaults.password.clone(),
+        };
+        Ok(Credentials { username: self.username.or_else(|| defaults.username.clone()), password })
+    }
 }
 
 impl FileTls {
-    pub(crate) fn profile(self) -> Result<Option<Tls>, Problem> {
+    /// Reads the files and returns the profile. `None` if the table is empty.
+    pub(crate) fn profile(self) -> Result<Option<Tls>, KeyError> {
         let settings = TlsSettings {
             ca_file: self.ca_file,
             cert_file: self.cert_file,
@@ -30,39 +84,29 @@ impl FileTls {
         if settings == TlsSettings::default() {
             return Ok(None);
         }
-        Tls::new(&settings).map(Some).map_err(|error| match error {
-            client::TlsError::File { key, path, problem } => {
-                at([key], format!("found {}, which cannot be used ({problem})", path.display()))
+        let pair = [("cert_file", &settings.cert_file), ("key_file", &settings.key_file)];
+        match pair {
+            [(key, Some(_)), (other, None)] | [(other, None), (key, Some(_))] => {
+                return Err(KeyError::at([key], format!("{key:?} requires {other:?}")));
             }
-            other => (vec![], other.to_string()),
+            _ => {}
+        }
+        for (key, path) in [("ca_file", &settings.ca_file)].into_iter().chain(pair) {
+            path.iter().try_for_each(|path| check_readable(key, path))?;
+        }
+        Tls::new(&settings).map(Some).map_err(|error| match error {
+            TlsError::File { key, path, problem } => {
+                let message = format!("invalid {key} {}: {problem}", path.display());
+                KeyError::at([key], message)
+            }
+            other => KeyError::here(other.to_string()),
         })
     }
 }
 
-pub(crate) fn credentials(
-    username: Option<String>,
-    password: Option<SecretText>,
-    file: Option<PathBuf>,
-    others: &Credentials,
-) -> Result<Credentials, Problem> {
-    let password = match (password, file) {
-        (Some(_), Some(_)) => {
-            return Err(at(["password_file"], "found password too, accepted is one of them"));
-        }
-        (Some(password), None) => Some(Password::Given(password.0.into())),
-        (None, Some(path)) => {
-            std::fs::metadata(&path).map_err(|error| {
-                at(
-                    ["password_file"],
-                    format!(
-                        "found {}, which cannot be read ({error}), accepted is a file",
-                        path.display()
-                    ),
-                )
-            })?;
-            Some(Password::File(path))
-        }
-        (None, None) => others.password.clone(),
-    };
-    Ok(Credentials { username: username.or_else(|| others.username.clone()), password })
+/// Returns an error if a file does not exist.
+fn check_readable(key: &str, path: &Path) -> Result<(), KeyError> {
+    std::fs::metadata(path).map(drop).map_err(|error| {
+        KeyError::at([key], format!("cannot read {key} {}: {error}", path.display()))
+    })
 }

@@ -1,76 +1,102 @@
-//! The URL of a node.
+//! URLs and addresses of nodes.
 
 use client::{Address, Credentials, Endpoint, Password, Tls};
 use percent_encoding::percent_decode_str;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
-/// The port of a node whose URL has none.
-pub(crate) const PORT: u16 = 6379;
+use crate::access::Access;
 
-const ACCEPTED: &str = "accepted are redis://[user:password@]host[:port], rediss://... and unix:///path, and valkey like redis";
+/// The default port of a data node.
+pub(crate) const DEFAULT_PORT: u16 = 6379;
 
-const ESCAPED: &str = "; write / ? # and @ in a user name or a password as %2F %3F %23 and %40";
+const EXPECTED: &str = "expected redis://[user:password@]host[:port], rediss://... or unix:///path";
 
-/// Reads the URL of a node. What it does not say of credentials comes from `others`. An error is a sentence without secrets.
-pub(crate) fn parse(
-    text: &str,
-    others: &Credentials,
-    tls: Option<&Tls>,
-) -> Result<Endpoint, String> {
-    parse_with_port(text, PORT, others, tls)
+const ESCAPING: &str = "write / ? # @ in a user name or password as %2F %3F %23 %40";
+
+/// Parses the URL of a node. Credentials and the TLS profile that the URL lacks come from
+/// `defaults`.
+///
+/// # Errors
+/// The message, without secrets.
+pub(crate) fn parse(text: &str, defaults: &Access) -> Result<Endpoint, String> {
+    parse_with_port(text, DEFAULT_PORT, defaults)
 }
 
-/// Reads a URL as [`parse`] does; one without a port means this one.
+/// Parses a URL like [`parse`], with another default port.
+///
+/// # Errors
+/// The message, without secrets.
 pub(crate) fn parse_with_port(
     text: &str,
-    port: u16,
-    others: &Credentials,
-    tls: Option<&Tls>,
+    default_port: u16,
+    defaults: &Access,
 ) -> Result<Endpoint, String> {
     let shown = redacted(text);
-    let url = Url::parse(text).map_err(|error| {
-        format!("found {shown:?}, which is no URL ({error}), {ACCEPTED}{ESCAPED}")
+    let url = Url::parse(text).map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => {
+            format!("invalid URL {shown:?}: missing scheme; {EXPECTED}")
+        }
+        error => format!("invalid URL {shown:?}: {error}; {EXPECTED}; {ESCAPING}"),
     })?;
     let tcp = || {
         let host =
-            host(&url).ok_or_else(|| format!("found {shown:?} without a host, {ACCEPTED}"))?;
-        Ok::<_, String>(Address::Tcp { host, port: url.port().unwrap_or(port) })
+            host(&url).ok_or_else(|| format!("invalid URL {shown:?}: missing host; {EXPECTED}"))?;
+        Ok::<_, String>(Address::Tcp { host, port: url.port().unwrap_or(default_port) })
     };
     let (address, tls) = match url.scheme() {
         "redis" | "valkey" => (tcp()?, None),
-        "rediss" | "valkeys" => (tcp()?, Some(tls.cloned().map_or_else(system_tls, Ok)?)),
+        "rediss" | "valkeys" => (tcp()?, Some(defaults.tls.clone().map_or_else(system_tls, Ok)?)),
         "unix" if url.path().len() > 1 => (Address::Unix(decode(url.path()).into()), None),
-        other => return Err(format!("found {shown:?} with the scheme {other:?}, {ACCEPTED}")),
+        "unix" => {
+            return Err(format!("invalid URL {shown:?}: missing path, expected unix:///path"));
+        }
+        other => {
+            return Err(format!(
+                "invalid URL {shown:?}: unsupported scheme {other:?}, \
+                 expected redis, rediss, valkey, valkeys or unix"
+            ));
+        }
     };
-    let path_is_known = match address {
+    let has_valid_path = match address {
         Address::Tcp { .. } => url.path().len() <= 1 || url.path()[1..].parse::<u32>().is_ok(),
         Address::Unix(_) => url.authority().is_empty() || !url.path().contains('@'),
     };
-    // Where a password ends the host before its time, the rest of it is here, and what is shown as host is not the host.
-    if !path_is_known || url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("found a path, ? or # that means nothing, {ACCEPTED}{ESCAPED}"));
+    // An unescaped / ? or # in a password ends the host. The rest of the password is then in the
+    // path, query or fragment, and the start of it looks like the host. So show nothing.
+    if !has_valid_path || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("invalid URL: unexpected path, ? or #; {EXPECTED}; {ESCAPING}"));
     }
     let username = Some(decode(url.username())).filter(|username| !username.is_empty());
     let credentials = match url.password() {
         Some(password) => {
-            Credentials { username, password: Some(Password::Given(decode(password).into())) }
+            Credentials { username, password: Some(Password::Inline(decode(password).into())) }
         }
         None => Credentials {
-            username: username.or_else(|| others.username.clone()),
-            password: others.password.clone(),
+            username: username.or_else(|| defaults.credentials.username.clone()),
+            password: defaults.credentials.password.clone(),
         },
     };
     Ok(Endpoint { address, credentials, tls, trust: None })
 }
 
-/// The address in a URL or in `host:port`, as it names a node; `None` when it is neither.
+/// Returns the address, `host:port`, of a node that is given as URL or address. `None` if the text
+/// is neither.
 pub fn address_of(text: &str) -> Option<String> {
     let plain = text.replacen("rediss://", "redis://", 1).replacen("valkeys://", "redis://", 1);
     let url = if plain.contains("://") { plain } else { format!("redis://{plain}") };
-    parse(&url, &Credentials::default(), None).ok().map(|endpoint| endpoint.to_string())
+    parse(&url, &Access::default()).ok().map(|endpoint| endpoint.to_string())
 }
 
-/// TLS with what the system trusts.
+/// Parses `host:port`.
+///
+/// # Errors
+/// The message, without secrets.
+pub(crate) fn parse_address(text: &str) -> Result<String, String> {
+    address_of(text)
+        .ok_or_else(|| format!("invalid address {:?}, expected host:port", redacted(text)))
+}
+
+/// Returns the TLS profile that trusts the certificate authorities of the system.
 fn system_tls() -> Result<Tls, String> {
     Tls::new(&client::TlsSettings::default()).map_err(|error| format!("tls: {error}"))
 }
@@ -87,7 +113,8 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// The URL as it may be shown, whether it is one or not: nothing before the last `@` is kept, and nothing that follows the host.
+/// Removes everything from a URL that may be a secret: the text before the last `@`, and the text
+/// after the host. The URL may be malformed.
 pub(crate) fn redacted(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let (user, host) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| ("...@", host));
@@ -103,7 +130,7 @@ mod tests {
     use super::*;
 
     fn check(url: &str, node: &str, username: Option<&str>, password: bool, tls: bool) {
-        let endpoint = parse(url, &Credentials::default(), None).expect(url);
+        let endpoint = parse(url, &Access::default()).expect(url);
         assert_eq!(endpoint.to_string(), node, "{url}");
         assert_eq!(
             (endpoint.credentials.username.as_deref(), endpoint.credentials.password.is_some()),
@@ -114,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_nodes() {
+    fn node_urls_are_parsed() {
         check("redis://10.0.0.5", "10.0.0.5:6379", None, false, false);
         check("valkey://db.example:7000", "db.example:7000", None, false, false);
         check("redis://[::1]:7000", "[::1]:7000", None, false, false);
@@ -127,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_url_says_what_is_accepted_and_no_secret() {
+    fn invalid_url_message_names_the_expected_form_without_secrets() {
         for url in [
             "redis://:hunter2@h:port",
             "http://:hunter2@h",
@@ -147,11 +174,12 @@ mod tests {
             "unix://mon:12/hunter2@/run/redis.sock",
             "unix:///run/redis.sock?password=hunter2",
         ] {
-            let problem = parse(url, &Credentials::default(), None).expect_err(url);
+            let message = parse(url, &Access::default()).expect_err(url);
             assert!(
-                problem.contains("accepted are") && !problem.contains("hunter2"),
-                "{url}: {problem}"
+                message.starts_with("invalid URL") && message.contains("expected "),
+                "{url}: {message}"
             );
+            assert!(!message.contains("hunter2"), "{url}: {message}");
         }
     }
 }

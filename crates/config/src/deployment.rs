@@ -1,415 +1,365 @@
-//! A deployment: what may be written of it in the file, and what that becomes.
+//! The table `deployment`.
 
 use std::collections::BTreeMap;
+use std::mem::take;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use client::{Credentials, Tls};
+use client::Credentials;
 use serde::Deserialize;
-use snapshot::{CONFIG_PARAMETERS, Role};
+#[cfg(test)]
+use serde_json::json;
+use snapshot::CONFIG_PARAMETERS;
 use topology::{Deployment, DeploymentKind};
 
-use crate::access::{FileTls, credentials};
-use crate::discovery::{FileServer, Finding};
+use crate::access::{Access, FileCredentials, FileTls};
+use crate::builder::DeploymentBuilder;
+use crate::discovery::{DiscoveryOptions, FileServer};
 use crate::endpoints::FileEndpoints;
-use crate::error::{Problem, at, under};
+use crate::error::{KeyError, cannot_combine, one_of};
 use crate::expect::FileExpect;
-use crate::sentinels::{Scheme, Sentinels};
-use crate::values::{Part, SecretText, Span};
-use crate::{
-    Builder, Cadences, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DeploymentSettings, MIN_DNS,
-    MIN_INTERVAL, Masters, address, dns,
-};
+use crate::nodes::{FileNode, add_addresses, add_nodes};
+use crate::sentinels::{Scheme, SentinelOptions};
+use crate::timing::{FileCadence, Preset, TimingOptions};
+use crate::values::{DurationText, Part, SecretText};
+use crate::{DeploymentSettings, cluster, dns};
 
+/// The table `deployment`.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileDeployment {
+    /// Unique name, the value of the label `deployment`. With Sentinels, `{master}` in the name
+    /// stands for the name of a master: every master of the Sentinels becomes a deployment.
+    /// `master_name` and `endpoints` are then not allowed.
+    #[cfg_attr(test, schemars(example = &"orders"))]
     pub(crate) name: String,
+    /// Labels of all series of the deployment, by name. Names that metrics or Prometheus already
+    /// use, such as `job`, are not allowed.
+    #[cfg_attr(test, schemars(example = json!({ "team": "checkout" })))]
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    /// All nodes of a static deployment.
+    #[cfg_attr(test, schemars(example = json!([{ "url": "redis://10.0.0.5", "name": "redis-0" }])))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["static"])))]
     #[serde(default)]
     nodes: Vec<FileNode>,
+    /// Sentinels. They report the data nodes, and are monitored too. The default port is 26379.
+    #[cfg_attr(test, schemars(example = ["redis://10.0.1.5:26379", "redis://10.0.1.6:26379"]))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"])))]
     #[serde(default)]
     sentinels: Vec<FileServer>,
+    /// Some nodes of a Redis Cluster. They report the other nodes.
+    #[cfg_attr(test, schemars(example = ["redis://10.0.2.5:6379", "redis://10.0.2.6:6379"]))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["cluster"])))]
     #[serde(default)]
     cluster: Vec<FileServer>,
+    /// DNS names, such as a headless Service of Kubernetes. Each address of a name is a node. All
+    /// entries need the same scheme, user name and password, and must not have a `name`.
+    #[cfg_attr(test, schemars(example = ["redis://queue-headless.prod.svc:6379"]))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["dns"])))]
     #[serde(default)]
     dns: Vec<FileServer>,
+    /// Name of the master in the configuration of the Sentinels. Required unless `name` contains
+    /// `{master}`.
+    #[cfg_attr(test, schemars(example = &"mymaster", extend("x-kinds" = ["sentinel"])))]
     master_name: Option<String>,
+    /// ACL user on the Sentinels. An entry of `sentinels` can have its own.
+    #[cfg_attr(test, schemars(example = &"rolecall", extend("x-kinds" = ["sentinel"])))]
     sentinel_username: Option<String>,
+    /// Password on the Sentinels. Cannot be combined with `sentinel_password_file`.
+    #[cfg_attr(test, schemars(example = &"secret", extend("x-kinds" = ["sentinel"])))]
     sentinel_password: Option<SecretText>,
+    /// File with the password on the Sentinels. It is read at each connection.
+    #[cfg_attr(test, schemars(example = &"/run/secrets/sentinel"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"], "x-type" = "path")))]
     sentinel_password_file: Option<PathBuf>,
+    /// TLS profile for `rediss://` URLs of Sentinels.
+    #[cfg_attr(test, schemars(example = json!({ "ca_file": "/etc/rolecall/ca.pem" })))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"])))]
     sentinel_tls: Option<FileTls>,
+    /// Scheme for the data nodes that the Sentinels report: `rediss` is TLS. The table `tls`
+    /// requires `rediss`.
+    #[cfg_attr(test, schemars(example = &"rediss"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"], "x-default" = "redis")))]
     scheme: Option<Scheme>,
+    /// Template for the label `node` of discovered nodes. `{host}` is the host as reported,
+    /// `{name}` its host name (from a reverse lookup if an address is reported), `{short}` the host
+    /// name up to the first dot, `{port}` the port. With `{short}`, a pod that moves to another
+    /// address keeps its series.
+    #[cfg_attr(test, schemars(example = &"{short}"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
+    #[cfg_attr(test, schemars(extend("x-default" = "{host}:{port}")))]
     node_name: Option<String>,
+    /// Networks and host name patterns of discovered nodes. Rolecall connects to discovered nodes
+    /// at trusted addresses only. [Trust](#trust) describes the default.
+    #[cfg_attr(test, schemars(example = ["10.0.0.0/8", "*.redis.svc"]))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
     trust: Option<Vec<String>>,
-    ghost_after: Option<Span>,
-    forget_after: Option<Span>,
+    /// Time after which a node that is down becomes a ghost. All Sentinels or cluster nodes that
+    /// list the node must have seen it down for longer. A ghost is not a member of the deployment.
+    #[cfg_attr(test, schemars(example = &"1h"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster"], "x-default" = "10m")))]
+    ghost_after: Option<DurationText>,
+    /// Time after which a discovered node leaves the deployment if no Sentinel, cluster node or DNS
+    /// name lists it. A master that is up stays with Sentinels, and any node that is up stays with
+    /// `dns`.
+    #[cfg_attr(test, schemars(example = &"1h"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
+    #[cfg_attr(test, schemars(extend("x-default" = "5m")))]
+    forget_after: Option<DurationText>,
+    /// ACL user on the data nodes. A URL or an entry can have its own.
+    #[cfg_attr(test, schemars(example = &"rolecall"))]
     username: Option<String>,
+    /// Password on the data nodes. A URL or an entry can have its own. Cannot be combined with
+    /// `password_file`.
+    #[cfg_attr(test, schemars(example = &"secret"))]
     password: Option<SecretText>,
+    /// File with the password on the data nodes. It is read at each connection, so that a changed
+    /// password needs no reload.
+    #[cfg_attr(test, schemars(example = &"/run/secrets/redis", extend("x-type" = "path")))]
     password_file: Option<PathBuf>,
+    /// TLS profile for `rediss://` URLs of data nodes and endpoints, and for discovered nodes that
+    /// use TLS. Without the key, the certificate authorities of the system are trusted.
+    #[cfg_attr(test, schemars(example = json!({ "ca_file": "/etc/rolecall/ca.pem" })))]
     #[serde(default)]
     tls: FileTls,
+    /// Other defaults. `managed` is for services that bill per command: `interval = "15s"` and
+    /// `cadence = { commands = "1m", slowlog = "1m", config = "10m" }`.
+    #[cfg_attr(test, schemars(example = &"managed"))]
     preset: Option<Preset>,
-    interval: Option<Span>,
-    deadline: Option<Span>,
-    down_after: Option<Span>,
+    /// Time between two rounds, at least `250ms`. A round polls all nodes of the deployment.
+    #[cfg_attr(test, schemars(example = &"2s", extend("x-default" = "1s")))]
+    interval: Option<DurationText>,
+    /// Longest time that a round waits for replies, at most `interval`. The default is 80 % of the
+    /// interval, at most `1s`.
+    #[cfg_attr(test, schemars(example = &"500ms", extend("x-default" = "800ms")))]
+    deadline: Option<DurationText>,
+    /// Time of silence after which a node is down. The default is three intervals, at least `3s`.
+    #[cfg_attr(test, schemars(example = &"5s", extend("x-default" = "3s")))]
+    down_after: Option<DurationText>,
+    /// Intervals of the commands other than `INFO`.
+    #[cfg_attr(test, schemars(example = json!({ "config": "5m" })))]
     #[serde(default)]
     cadence: FileCadence,
+    /// Expected state of the deployment. A deviation is a finding.
+    #[cfg_attr(test, schemars(example = json!({ "replicas": 2, "aof": "replicas" })))]
     #[serde(default)]
     expect: FileExpect,
+    /// Endpoints that applications use, such as DNS names, Services or load balancers. Rolecall
+    /// checks every 10 s to which node each leads.
+    #[cfg_attr(test, schemars(example = json!({ "primary": "redis://orders-rw:6379" })))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["static", "sentinel", "dns"])))]
     #[serde(default)]
     endpoints: FileEndpoints,
+    /// Values of CONFIG parameters for servers that refuse `CONFIG GET`, by name. Only the
+    /// parameters that Rolecall reads are allowed.
+    /// [COMMANDS.md](../client/COMMANDS.md#parameters-read-by-config-get) lists them.
+    #[cfg_attr(test, schemars(example = json!({ "save": "" })))]
     #[serde(default)]
     assume: BTreeMap<String, String>,
+    /// Addresses behind NAT or in containers. A key is an address that nodes or Sentinels report,
+    /// its value the address that Rolecall connects to. In a static deployment the value is the
+    /// address of an entry of `nodes`; otherwise it is trusted.
+    #[cfg_attr(test, schemars(example = json!({ "172.17.0.2:6379": "10.0.0.5:6379" })))]
     #[serde(default)]
     address_map: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileNode {
-    url: String,
-    name: Option<String>,
-    role: Option<FileRole>,
-    #[serde(default)]
-    aliases: Vec<String>,
-    data_dir: Option<PathBuf>,
-    username: Option<String>,
-    password: Option<SecretText>,
-    password_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct FileCadence {
-    commands: Option<Span>,
-    slowlog: Option<Span>,
-    config: Option<Span>,
-    latencystats: Option<Span>,
-    dns: Option<Span>,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-enum FileRole {
-    Master,
-    Replica,
-}
-
-/// Settings that go together.
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-enum Preset {
-    /// For services that bill per command.
-    Managed,
-}
-
 impl FileDeployment {
-    pub(crate) fn build(mut self, part: Option<Part>) -> Result<DeploymentSettings, Problem> {
-        let seconds = Duration::from_secs;
-        let (interval, cadences) = match self.preset {
-            Some(Preset::Managed) => {
-                let cadences = Cadences {
-                    commands: seconds(60),
-                    slowlog: seconds(60),
-                    config: seconds(600),
-                    ..Cadences::default()
-                };
-                (seconds(15), cadences)
-            }
-            None => (DEFAULT_INTERVAL, Cadences::default()),
-        };
-        let interval = self.interval.map_or(interval, |span| span.0);
-        at_least("interval", interval, MIN_INTERVAL)?;
+    pub(crate) fn build(mut self, part: Option<Part>) -> Result<DeploymentSettings, KeyError> {
         if self.name.is_empty() {
-            return Err(at(["name"], "found an empty name, accepted is any other"));
+            return Err(KeyError::at(["name"], "name must not be empty"));
         }
-        let sentinels = self.sentinels()?;
-        let labels: Vec<_> = std::mem::take(&mut self.labels).into_iter().collect();
-        labels
-            .iter()
-            .try_for_each(|(name, _)| label(name))
-            .map_err(|problem| under("labels", problem))?;
-        let down_after =
-            self.down_after.map_or(DEFAULT_DOWN_AFTER.max(interval * 3), |span| span.0);
-        let kind = match (&sentinels, self.cluster.is_empty(), self.dns.is_empty()) {
-            (Some(_), _, _) => DeploymentKind::Sentinel,
-            (None, false, _) => DeploymentKind::Cluster,
-            (None, true, false) => DeploymentKind::Dns,
-            (None, true, true) => DeploymentKind::Static,
+        let kind = self.kind()?;
+        self.check_keys(kind)?;
+        let sentinels = match kind {
+            DeploymentKind::Sentinel => Some(self.sentinel_access()?),
+            _ => None,
         };
-        match self.cadence.dns {
-            Some(_) if kind != DeploymentKind::Dns => {
-                return Err(at(["cadence", "dns"], "found without dns, accepted is with dns"));
+        let mut builder = self.builder(kind)?;
+        let access = self.node_access()?;
+        match kind {
+            DeploymentKind::Static => {
+                add_nodes(&mut builder, self.nodes, &access)?;
+                add_endpoints(&mut builder, self.endpoints, &access)?;
+                add_addresses(&mut builder, &self.address_map)?;
+                Ok(builder.build())
             }
-            Some(span) => {
-                at_least("dns", span.0, MIN_DNS).map_err(|problem| under("cadence", problem))?;
+            DeploymentKind::Sentinel => {
+                let discovery = self.discovery_options();
+                add_endpoints(&mut builder, self.endpoints, &access)?;
+                let options = SentinelOptions {
+                    servers: self.sentinels,
+                    master_name: self.master_name,
+                    access: sentinels.unwrap_or_default(),
+                    scheme: self.scheme,
+                    discovery,
+                };
+                options.build(builder, access, part)
             }
-            None => {}
+            DeploymentKind::Cluster => {
+                let discovery = self.discovery_options();
+                cluster::build(self.cluster, discovery, &self.endpoints, builder, access)
+            }
+            DeploymentKind::Dns => {
+                let discovery = self.discovery_options();
+                dns::build(self.dns, discovery, self.endpoints, builder, &access)
+            }
         }
-        let mut builder =
-            Builder::new(Deployment::new(&self.name, kind, &labels, interval, down_after));
-        builder.deadline = self.deadline.map(|span| span.0);
-        if builder.deadline.is_some_and(|deadline| deadline > interval) {
-            return Err(at(
-                ["deadline"],
-                format!("found more than the interval, accepted is up to {}", Span(interval)),
-            ));
-        }
-        builder.cadences = std::mem::take(&mut self.cadence).over(cadences);
-        builder.deployment.expect = std::mem::take(&mut self.expect)
-            .build(kind)
-            .map_err(|problem| under("expect", problem))?;
-        if let Some(parameter) =
-            self.assume.keys().find(|parameter| !CONFIG_PARAMETERS.contains(&parameter.as_str()))
-        {
-            return Err(at(
-                ["assume", parameter],
-                format!(
-                    "found a parameter that is not read, accepted are {}",
-                    CONFIG_PARAMETERS.join(", ")
-                ),
-            ));
-        }
-        builder.assumed = std::mem::take(&mut self.assume);
-        let tls =
-            std::mem::take(&mut self.tls).profile().map_err(|problem| under("tls", problem))?;
-        let others = credentials(
-            self.username.take(),
-            self.password.take(),
-            self.password_file.take(),
-            &Credentials::default(),
-        )?;
-        if kind == DeploymentKind::Cluster {
-            return self.of_cluster(builder, others, tls.as_ref());
-        }
-        if kind == DeploymentKind::Dns {
-            let (listed, finding) = (std::mem::take(&mut self.dns), self.finding());
-            return dns::add(listed, finding, self.endpoints, builder, &others, tls.as_ref());
-        }
-        for (place, node) in self.nodes.into_iter().enumerate() {
-            node.add(&mut builder, &others, tls.as_ref())
-                .map_err(|problem| under("nodes", under(place, problem)))?;
-        }
-        self.endpoints
-            .add(&mut builder, &others, tls.as_ref())
-            .map_err(|problem| under("endpoints", problem))?;
-        if let Some(sentinels) = sentinels {
-            return sentinels.add(builder, others, tls, part);
-        }
-        for (other, known) in &self.address_map {
-            map(&mut builder.deployment, other, known)
-                .map_err(|problem| at(["address_map", other], problem))?;
-        }
-        Ok(builder.build())
     }
 
-    /// What is said about Sentinels, if they are what is listed.
-    fn sentinels(&mut self) -> Result<Option<Sentinels>, Problem> {
+    /// Returns the kind, which follows from the list of servers. There must be exactly one list.
+    fn kind(&self) -> Result<DeploymentKind, KeyError> {
         let lists = [
-            ("nodes", self.nodes.len()),
-            ("sentinels", self.sentinels.len()),
-            ("cluster", self.cluster.len()),
-            ("dns", self.dns.len()),
+            ("nodes", self.nodes.len(), DeploymentKind::Static),
+            ("sentinels", self.sentinels.len(), DeploymentKind::Sentinel),
+            ("cluster", self.cluster.len(), DeploymentKind::Cluster),
+            ("dns", self.dns.len(), DeploymentKind::Dns),
         ];
-        let found: Vec<_> =
-            lists.into_iter().filter(|(_, count)| *count > 0).map(|(key, _)| key).collect();
-        match found[..] {
-            [] => {
-                return Err(at(
-                    ["nodes"],
-                    "found none, accepted is at least one, or sentinels, cluster or dns",
-                ));
-            }
-            [_] => {}
-            [one, other, ..] => {
-                return Err(at([one], format!("found {other} too, accepted is one of them")));
-            }
-        }
-        let only = |keys: &[(&str, bool)], with: &str| {
-            let found = keys.iter().find(|(_, found)| *found);
-            found.map_or(Ok(()), |(key, _)| {
-                Err(at([*key], format!("found without {with}, accepted is with {with}")))
-            })
+        let mut used = lists.into_iter().filter(|(_, servers, _)| *servers > 0);
+        let Some((key, _, kind)) = used.next() else {
+            return Err(KeyError::at(
+                ["nodes"],
+                "missing servers: one of \"nodes\", \"sentinels\", \"cluster\" or \"dns\" \
+                 must not be empty",
+            ));
         };
-        if self.sentinels.is_empty() {
-            let of_sentinels = [
-                ("master_name", self.master_name.is_some()),
-                ("sentinel_username", self.sentinel_username.is_some()),
-                ("sentinel_password", self.sentinel_password.is_some()),
-                ("sentinel_password_file", self.sentinel_password_file.is_some()),
-                ("sentinel_tls", self.sentinel_tls.is_some()),
-                ("scheme", self.scheme.is_some()),
-            ];
-            only(&of_sentinels, "sentinels")?;
-            if self.cluster.is_empty() && self.dns.is_empty() {
-                let of_found = [
-                    ("node_name", self.node_name.is_some()),
-                    ("trust", self.trust.is_some()),
-                    ("ghost_after", self.ghost_after.is_some()),
-                    ("forget_after", self.forget_after.is_some()),
-                ];
-                only(&of_found, "sentinels, cluster or dns")?;
-            }
-            return Ok(None);
+        match used.next() {
+            Some((other, ..)) => Err(KeyError::at([key], cannot_combine(key, other))),
+            None => Ok(kind),
         }
-        let others = credentials(
-            self.sentinel_username.take(),
-            self.sentinel_password.take(),
-            self.sentinel_password_file.take(),
-            &Credentials::default(),
-        );
-        let others = others.map_err(|(path, problem)| {
-            (
-                path.into_iter().map(|key| format!("sentinel_{key}")).collect(),
-                problem.replace("found password", "found sentinel_password"),
-            )
-        })?;
-        Ok(Some(Sentinels {
-            listed: std::mem::take(&mut self.sentinels),
-            name: self.name.clone(),
-            master_name: self.master_name.take(),
-            credentials: others,
-            tls: self.sentinel_tls.take().unwrap_or_default(),
-            scheme: self.scheme,
-            finding: self.finding(),
-        }))
     }
 
-    /// What is said about nodes that are to be found.
-    fn finding(&mut self) -> Finding {
-        Finding {
+    /// Rejects keys that deployments of this kind do not have.
+    fn check_keys(&self, kind: DeploymentKind) -> Result<(), KeyError> {
+        let sentinel_keys = [
+            ("master_name", self.master_name.is_some()),
+            ("sentinel_username", self.sentinel_username.is_some()),
+            ("sentinel_password", self.sentinel_password.is_some()),
+            ("sentinel_password_file", self.sentinel_password_file.is_some()),
+            ("sentinel_tls", self.sentinel_tls.is_some()),
+            ("scheme", self.scheme.is_some()),
+        ];
+        let discovery_keys = [
+            ("node_name", self.node_name.is_some()),
+            ("trust", self.trust.is_some()),
+            ("ghost_after", self.ghost_after.is_some()),
+            ("forget_after", self.forget_after.is_some()),
+        ];
+        let check_absent = |keys: &[(&str, bool)], required: &str| {
+            let Some((key, _)) = keys.iter().find(|(_, is_set)| *is_set) else { return Ok(()) };
+            Err(KeyError::at([key], format!("{key:?} requires {required}")))
+        };
+        if kind != DeploymentKind::Sentinel {
+            check_absent(&sentinel_keys, "\"sentinels\"")?;
+        }
+        if kind == DeploymentKind::Static {
+            check_absent(&discovery_keys, "\"sentinels\", \"cluster\" or \"dns\"")?;
+        }
+        Ok(())
+    }
+
+    /// Returns the credentials and TLS profile for Sentinels.
+    fn sentinel_access(&mut self) -> Result<Access, KeyError> {
+        let credentials = FileCredentials {
+            username: self.sentinel_username.take(),
+            password: self.sentinel_password.take(),
+            password_file: self.sentinel_password_file.take(),
+        };
+        let credentials = credentials.resolve("sentinel_", &Credentials::default())?;
+        let tls = self.sentinel_tls.take().unwrap_or_default();
+        Ok(Access { credentials, tls: tls.profile().map_err(|error| error.under("sentinel_tls"))? })
+    }
+
+    /// Returns the credentials and TLS profile for data nodes.
+    fn node_access(&mut self) -> Result<Access, KeyError> {
+        let tls = take(&mut self.tls).profile().map_err(|error| error.under("tls"))?;
+        let credentials = FileCredentials {
+            username: self.username.take(),
+            password: self.password.take(),
+            password_file: self.password_file.take(),
+        };
+        Ok(Access { credentials: credentials.resolve("", &Credentials::default())?, tls })
+    }
+
+    /// Starts the deployment with the keys that all kinds have.
+    fn builder(&mut self, kind: DeploymentKind) -> Result<DeploymentBuilder, KeyError> {
+        let labels: Vec<_> = take(&mut self.labels).into_iter().collect();
+        labels.iter().try_for_each(|(name, _)| {
+            check_label(name).map_err(|message| KeyError::at(["labels", name], message))
+        })?;
+        let options = TimingOptions {
+            preset: self.preset,
+            interval: self.interval,
+            deadline: self.deadline,
+            down_after: self.down_after,
+            cadence: take(&mut self.cadence),
+        };
+        let timing = options.resolve(kind)?;
+        let deployment =
+            Deployment::new(&self.name, kind, &labels, timing.interval, timing.down_after);
+        let mut builder = DeploymentBuilder::new(deployment);
+        builder.deadline = timing.deadline;
+        builder.cadences = timing.cadences;
+        builder.deployment.expect =
+            take(&mut self.expect).build(kind).map_err(|error| error.under("expect"))?;
+        builder.assumed = take(&mut self.assume);
+        check_parameters(&builder.assumed)?;
+        Ok(builder)
+    }
+
+    fn discovery_options(&mut self) -> DiscoveryOptions {
+        DiscoveryOptions {
             node_name: self.node_name.take(),
             trust: self.trust.take().unwrap_or_default(),
             ghost_after: self.ghost_after,
             forget_after: self.forget_after,
-            address_map: std::mem::take(&mut self.address_map),
-        }
-    }
-
-    /// The cluster of which some nodes are listed; the others are spoken to as they are.
-    fn of_cluster(
-        mut self,
-        mut builder: Builder,
-        credentials: Credentials,
-        tls: Option<&Tls>,
-    ) -> Result<DeploymentSettings, Problem> {
-        if !self.endpoints.is_empty() {
-            return Err(at(
-                ["endpoints"],
-                "found with cluster, accepted is without: clients of a cluster ask any node",
-            ));
-        }
-        let mut of_others = None;
-        for (place, seed) in std::mem::take(&mut self.cluster).into_iter().enumerate() {
-            let here = |problem| under("cluster", under(place, problem));
-            let (name, endpoint) = seed.endpoint(address::PORT, &credentials, tls).map_err(here)?;
-            of_others = of_others.or_else(|| endpoint.tls.clone());
-            builder.add(name, endpoint, None).map_err(|problem| here((vec![], problem)))?;
-        }
-        self.finding().add(
-            &mut builder,
-            String::new(),
-            Masters::One,
-            credentials,
-            of_others,
-            Vec::new(),
-        )?;
-        Ok(builder.build())
-    }
-}
-
-impl FileNode {
-    fn add(
-        self,
-        builder: &mut Builder,
-        others: &Credentials,
-        tls: Option<&Tls>,
-    ) -> Result<(), Problem> {
-        let credentials = credentials(self.username, self.password, self.password_file, others)?;
-        let endpoint =
-            address::parse(&self.url, &credentials, tls).map_err(|problem| at(["url"], problem))?;
-        let known = endpoint.to_string();
-        let role = self.role.map(|role| match role {
-            FileRole::Master => Role::Master,
-            FileRole::Replica => Role::Replica,
-        });
-        builder.add(self.name, endpoint, role).map_err(|problem| (vec![], problem))?;
-        if let Some(directory) = &self.data_dir
-            && !directory.is_absolute()
-        {
-            return Err(at(
-                ["data_dir"],
-                format!("found {}, accepted is a path from the root", directory.display()),
-            ));
-        }
-        builder.data_dirs.push(self.data_dir);
-        for (place, alias) in self.aliases.iter().enumerate() {
-            map(&mut builder.deployment, alias, &known)
-                .map_err(|problem| at(["aliases", &place.to_string()], problem))?;
-        }
-        Ok(())
-    }
-}
-
-impl FileCadence {
-    fn over(self, cadences: Cadences) -> Cadences {
-        let or = |span: Option<Span>, other| span.map_or(other, |span| span.0);
-        Cadences {
-            commands: or(self.commands, cadences.commands),
-            slowlog: or(self.slowlog, cadences.slowlog),
-            config: or(self.config, cadences.config),
-            latencystats: self.latencystats.map(|span| span.0).or(cadences.latencystats),
-            dns: or(self.dns, cadences.dns),
+            address_map: take(&mut self.address_map),
         }
     }
 }
 
-fn at_least(key: &str, found: Duration, least: Duration) -> Result<(), Problem> {
-    if found < least {
-        return Err(at(
-            [key],
-            format!("found {}, accepted is {} or more", Span(found), Span(least)),
-        ));
-    }
-    Ok(())
+fn add_endpoints(
+    builder: &mut DeploymentBuilder,
+    endpoints: FileEndpoints,
+    access: &Access,
+) -> Result<(), KeyError> {
+    endpoints.add_to(builder, access).map_err(|error| error.under("endpoints"))
 }
 
-/// Makes another address known as that of a node.
-fn map(deployment: &mut Deployment, other: &str, known: &str) -> Result<(), String> {
-    let parse = |text: &str| {
-        address::address_of(text)
-            .ok_or_else(|| format!("found {:?}, accepted is host:port", address::redacted(text)))
-    };
-    let (other, known) = (parse(other)?, parse(known)?);
-    if deployment.alias(other, &known) {
-        Ok(())
-    } else {
-        Err(format!(
-            "found {known:?}, which is no node of this deployment, accepted is the address of one"
-        ))
+/// Checks the names of the CONFIG parameters in `assume`.
+fn check_parameters(assumed: &BTreeMap<String, String>) -> Result<(), KeyError> {
+    match assumed.keys().find(|name| !CONFIG_PARAMETERS.contains(&name.as_str())) {
+        Some(name) => Err(KeyError::at(
+            ["assume", name],
+            format!("unknown CONFIG parameter {name:?}, expected {}", one_of(&CONFIG_PARAMETERS)),
+        )),
+        None => Ok(()),
     }
 }
 
-/// A configured label must be a name for Prometheus, and no name that we or Prometheus use.
-fn label(name: &str) -> Result<(), Problem> {
+/// Checks the name of a configured label: valid in Prometheus, and not used by the exporter or by
+/// common Prometheus configurations.
+///
+/// # Errors
+/// The message.
+fn check_label(name: &str) -> Result<(), String> {
     let mut bytes = name.bytes();
-    let is_name = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+    let is_valid = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && !name.starts_with("__");
-    if !is_name {
-        return Err(at(
-            [name],
-            "found a name that Prometheus does not accept, accepted are letters, digits and _",
+    if !is_valid {
+        return Err(format!(
+            "invalid label name {name:?}, expected ASCII letters, digits and _, \
+             not starting with a digit or __"
         ));
     }
-    let ours = catalog::entries()
+    let is_own = catalog::entries()
         .any(|(_, subject, entry)| subject.contains(&name) || entry.labels.contains(&name));
-    if ours || ["shard", "instance", "job", "cluster", "type"].contains(&name) {
-        return Err(at(
-            [name],
-            "found a label that is taken, accepted is any name that no series and no Prometheus setup uses",
+    if is_own || ["shard", "instance", "job", "cluster", "type"].contains(&name) {
+        return Err(format!(
+            "label name {name:?} is reserved, \
+             choose a name that neither Rolecall nor Prometheus uses"
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! How nodes are found and reached that others name: what is common to Sentinels, clusters and DNS.
+//! Discovery of nodes through Sentinels, a cluster or DNS names: the keys that these share.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,157 +6,174 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Address, Credentials, Endpoint, Tls, Trust};
+use client::{Address, Endpoint, Trust};
 use serde::Deserialize;
-use serde::de::Deserializer;
 use topology::{Discovery, NodeNameTemplate};
 
-use crate::access::credentials;
-use crate::error::{Problem, at};
-use crate::values::{SecretText, Span, url_or_table};
-use crate::{Builder, Found, Masters, address};
+use crate::access::{Access, FileCredentials};
+use crate::builder::DeploymentBuilder;
+use crate::error::KeyError;
+use crate::values::{DurationText, SecretText, UrlOr};
+use crate::{DiscoverySettings, DnsName, MasterSelection, address};
 
-/// A node that is listed, but was held down for longer, is a ghost; unless configured.
-const GHOST_AFTER: Duration = Duration::from_secs(10 * 60);
+/// The default of `ghost_after`.
+const DEFAULT_GHOST_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// A node that nobody lists for longer is forgotten; unless configured.
-const FORGET_AFTER: Duration = Duration::from_secs(5 * 60);
+/// The default of `forget_after`.
+const DEFAULT_FORGET_AFTER: Duration = Duration::from_secs(5 * 60);
 
-/// What is said about nodes that are to be found.
+/// The keys that describe discovered nodes.
 #[derive(Default)]
-pub(crate) struct Finding {
+pub(crate) struct DiscoveryOptions {
     pub(crate) node_name: Option<String>,
     pub(crate) trust: Vec<String>,
-    pub(crate) ghost_after: Option<Span>,
-    pub(crate) forget_after: Option<Span>,
+    pub(crate) ghost_after: Option<DurationText>,
+    pub(crate) forget_after: Option<DurationText>,
     pub(crate) address_map: BTreeMap<String, String>,
 }
 
-/// One server: a URL, or more than that.
-#[derive(Default)]
-pub(crate) struct FileServer(Listed);
+/// The source of discovered nodes, and the access to them.
+pub(crate) struct DiscoverySource {
+    /// The name of the master on the Sentinels. Empty without Sentinels.
+    pub(crate) master: String,
+    pub(crate) masters: MasterSelection,
+    /// The DNS names, as endpoints. Empty without DNS names.
+    pub(crate) names: Vec<Endpoint>,
+    /// Credentials and TLS profile for the discovered nodes.
+    pub(crate) access: Access,
+}
 
+/// An entry of `sentinels`, `cluster` or `dns`.
+pub(crate) type FileServer = UrlOr<ServerTable>;
+
+/// An entry of `sentinels`, `cluster` or `dns` as a table.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Listed {
+pub(crate) struct ServerTable {
+    /// URL of the server.
+    #[cfg_attr(test, schemars(example = &"rediss://10.0.1.5:26379", extend("x-type" = "URL")))]
     url: String,
+    /// Unique name, the value of the label `node`. The default is the address of the URL.
+    #[cfg_attr(test, schemars(example = &"sentinel-1"))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster"])))]
     name: Option<String>,
+    /// ACL user on the server. The default is `sentinel_username` for Sentinels, otherwise
+    /// `username`.
+    #[cfg_attr(test, schemars(example = &"rolecall"))]
     username: Option<String>,
+    /// Password on the server. The default is `sentinel_password` or `sentinel_password_file` for
+    /// Sentinels, otherwise that of the deployment. Cannot be combined with `password_file`.
+    #[cfg_attr(test, schemars(example = &"secret"))]
     password: Option<SecretText>,
+    /// File with the password on the server. It is read at each connection.
+    #[cfg_attr(test, schemars(example = &"/run/secrets/sentinel", extend("x-type" = "path")))]
     password_file: Option<PathBuf>,
 }
 
-impl Finding {
-    /// Takes it up: nodes are found through the servers that were added, of this master or of each; or behind names.
-    pub(crate) fn add(
+/// A configured server with its name, if it has one.
+pub(crate) struct NamedEndpoint {
+    pub(crate) name: Option<String>,
+    pub(crate) endpoint: Endpoint,
+}
+
+impl DiscoveryOptions {
+    /// Adds the discovery of nodes to a deployment whose configured servers were added.
+    pub(crate) fn add_to(
         self,
-        builder: &mut Builder,
-        master: String,
-        masters: Masters,
-        credentials: Credentials,
-        tls: Option<Tls>,
-        names: Vec<Endpoint>,
-    ) -> Result<(), Problem> {
-        let listed = if names.is_empty() { &builder.endpoints } else { &names };
-        let mut trust = trust(&self.trust, listed).map_err(|problem| at(["trust"], problem))?;
-        let address_map = mapped(&self.address_map, &mut trust)?;
+        builder: &mut DeploymentBuilder,
+        source: DiscoverySource,
+    ) -> Result<(), KeyError> {
+        let DiscoverySource { master, masters, names, access } = source;
+        let configured = if names.is_empty() { &builder.endpoints } else { &names };
+        let mut trust =
+            trust(&self.trust, configured).map_err(|message| KeyError::at(["trust"], message))?;
+        let address_map = address_map(&self.address_map, &mut trust)?;
         let template = self
             .node_name
             .map_or_else(|| Ok(NodeNameTemplate::default()), |text| NodeNameTemplate::new(&text));
         builder.deployment.discovery = Some(Discovery {
             master,
-            names: template.map_err(|problem| at(["node_name"], problem))?,
+            names: template.map_err(|message| KeyError::at(["node_name"], message))?,
             address_map,
-            ghost_after: self.ghost_after.map_or(GHOST_AFTER, |span| span.0),
-            forget_after: self.forget_after.map_or(FORGET_AFTER, |span| span.0),
+            ghost_after: self.ghost_after.map_or(DEFAULT_GHOST_AFTER, |text| text.0),
+            forget_after: self.forget_after.map_or(DEFAULT_FORGET_AFTER, |text| text.0),
         });
-        builder.found = Some(Found {
-            credentials,
-            tls,
+        builder.discovery = Some(DiscoverySettings {
+            credentials: access.credentials,
+            tls: access.tls,
             trust: Arc::new(trust),
             trusted: self.trust,
             masters,
-            names: names.into_iter().filter_map(named).collect(),
+            names: names.into_iter().filter_map(dns_name).collect(),
         });
         Ok(())
     }
 }
 
 impl FileServer {
-    /// The server itself.
-    pub(crate) fn of(url: String) -> Self {
-        FileServer(url.into())
+    /// Returns the server of a URL.
+    pub(crate) fn from_url(url: String) -> Self {
+        UrlOr(url.into())
     }
 
-    /// Where it is, and what it is called if that was said. A URL without a port means this one.
-    pub(crate) fn endpoint(
+    /// Parses the URL. Port and access that it lacks come from the defaults.
+    pub(crate) fn parse(
         self,
-        port: u16,
-        others: &Credentials,
-        tls: Option<&Tls>,
-    ) -> Result<(Option<String>, Endpoint), Problem> {
-        let listed = self.0;
-        let credentials =
-            credentials(listed.username, listed.password, listed.password_file, others)?;
-        let endpoint = address::parse_with_port(&listed.url, port, &credentials, tls)
-            .map_err(|problem| at(["url"], problem))?;
-        Ok((listed.name, endpoint))
+        default_port: u16,
+        defaults: &Access,
+    ) -> Result<NamedEndpoint, KeyError> {
+        let ServerTable { url, name, username, password, password_file } = self.0;
+        let own = FileCredentials { username, password, password_file };
+        let credentials = own.resolve("", &defaults.credentials)?;
+        let access = Access { credentials, tls: defaults.tls.clone() };
+        let endpoint = address::parse_with_port(&url, default_port, &access)
+            .map_err(|message| KeyError::at(["url"], message))?;
+        Ok(NamedEndpoint { name, endpoint })
     }
 }
 
-/// A name and the port of the nodes behind it.
-fn named(endpoint: Endpoint) -> Option<(String, u16)> {
+impl From<String> for ServerTable {
+    fn from(url: String) -> Self {
+        ServerTable { url, ..ServerTable::default() }
+    }
+}
+
+fn dns_name(endpoint: Endpoint) -> Option<DnsName> {
     match endpoint.address {
-        Address::Tcp { host, port } => Some((host, port)),
+        Address::Tcp { host, port } => Some(DnsName { host, port }),
         Address::Unix(_) => None,
     }
 }
 
-/// Where nodes may be. Where nothing is said, loopback is meant when all Sentinels are there too.
-fn trust(places: &[String], namers: &[Endpoint]) -> Result<Trust, String> {
-    let is_loopback = |namer: &Endpoint| match &namer.address {
+/// Returns the addresses to which credentials may be sent. Without configured entries, loopback
+/// addresses are trusted only if all configured servers have loopback addresses.
+fn trust(entries: &[String], configured: &[Endpoint]) -> Result<Trust, String> {
+    let is_loopback = |endpoint: &Endpoint| match &endpoint.address {
         Address::Unix(_) => true,
         Address::Tcp { host, .. } => {
             host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
         }
     };
     Trust::new(
-        places.iter().map(String::as_str),
-        places.is_empty() && namers.iter().all(is_loopback),
+        entries.iter().map(String::as_str),
+        entries.is_empty() && configured.iter().all(is_loopback),
     )
 }
 
-/// Where to reach what is named otherwise; what is written there is trusted.
-fn mapped(
-    address_map: &BTreeMap<String, String>,
+/// Parses `address_map`. Trusts the addresses that it maps to.
+fn address_map(
+    entries: &BTreeMap<String, String>,
     trust: &mut Trust,
-) -> Result<BTreeMap<String, String>, Problem> {
+) -> Result<BTreeMap<String, String>, KeyError> {
     let parse = |key: &str, text: &str| {
-        let problem = || {
-            at(
-                ["address_map", key],
-                format!("found {:?}, accepted is host:port", address::redacted(text)),
-            )
-        };
-        address::address_of(text).ok_or_else(problem)
+        address::parse_address(text).map_err(|message| KeyError::at(["address_map", key], message))
     };
-    let mut mapped = BTreeMap::new();
-    for (other, known) in address_map {
-        let known = parse(other, known)?;
-        trust.add(known.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']));
-        mapped.insert(parse(other, other)?, known);
+    let mut addresses = BTreeMap::new();
+    for (announced, reachable) in entries {
+        let reachable = parse(announced, reachable)?;
+        trust.add(reachable.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']));
+        addresses.insert(parse(announced, announced)?, reachable);
     }
-    Ok(mapped)
-}
-
-impl From<String> for Listed {
-    fn from(url: String) -> Self {
-        Listed { url, ..Listed::default() }
-    }
-}
-
-impl<'de> Deserialize<'de> for FileServer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        url_or_table(deserializer, "a URL, or a table with url").map(FileServer)
-    }
+    Ok(addresses)
 }

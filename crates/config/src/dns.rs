@@ -1,72 +1,86 @@
-//! A deployment of which names are listed, each of whose addresses is a node: a headless Service of Kubernetes, for example.
+//! DNS deployments: every address of a name is a node, for example of a headless Service of
+//! Kubernetes.
 
-use client::{Address, Credentials, Endpoint, Tls, TlsSettings};
+use client::{Address, Endpoint, Tls, TlsSettings};
 
-use crate::discovery::{FileServer, Finding};
+use crate::access::Access;
+use crate::builder::DeploymentBuilder;
+use crate::discovery::{DiscoveryOptions, DiscoverySource, FileServer};
 use crate::endpoints::FileEndpoints;
-use crate::error::{Problem, at, under};
-use crate::{Builder, DeploymentSettings, Masters, address};
+use crate::error::KeyError;
+use crate::{DeploymentSettings, MasterSelection, address};
 
-/// Makes a deployment of the names that are listed.
-pub(crate) fn add(
-    listed: Vec<FileServer>,
-    finding: Finding,
+/// Builds a deployment from its DNS names.
+pub(crate) fn build(
+    servers: Vec<FileServer>,
+    options: DiscoveryOptions,
     endpoints: FileEndpoints,
-    mut builder: Builder,
-    credentials: &Credentials,
-    tls: Option<&Tls>,
-) -> Result<DeploymentSettings, Problem> {
-    if finding.ghost_after.is_some() {
-        return Err(at(
+    mut builder: DeploymentBuilder,
+    defaults: &Access,
+) -> Result<DeploymentSettings, KeyError> {
+    if options.ghost_after.is_some() {
+        return Err(KeyError::at(
             ["ghost_after"],
-            "found with dns, accepted is forget_after: names do not say which nodes are down",
+            "\"ghost_after\" cannot be combined with \"dns\", \
+             which does not report whether nodes are down: use \"forget_after\"",
         ));
     }
     let mut names: Vec<Endpoint> = Vec::new();
-    for (place, server) in listed.into_iter().enumerate() {
-        let here = |problem| under("dns", under(place, problem));
-        let (name, endpoint) = server.endpoint(address::PORT, credentials, tls).map_err(here)?;
-        if name.is_some() {
-            return Err(here(at(
-                ["name"],
-                "found one name for all nodes behind it, accepted is node_name beside dns",
-            )));
-        }
-        if matches!(endpoint.address, Address::Unix(_)) {
-            return Err(here(at(
-                ["url"],
-                "found a socket, accepted is a name that stands for addresses",
-            )));
-        }
-        if names.iter().any(|other| other.address == endpoint.address) {
-            return Err(here(at(
-                ["url"],
-                format!("found {endpoint} twice, accepted are different names"),
-            )));
-        }
-        if names.first().is_some_and(|first| {
-            first.credentials != endpoint.credentials
-                || first.tls.is_some() != endpoint.tls.is_some()
-        }) {
-            return Err(here(at(
-                ["url"],
-                "found other credentials or TLS than before, accepted are the same for all names",
-            )));
-        }
-        names.push(endpoint);
+    for (index, server) in servers.into_iter().enumerate() {
+        let name = parse_name(server, &names, defaults)
+            .map_err(|error| error.under(index).under("dns"))?;
+        names.push(name);
     }
     let credentials = names.first().map(|name| name.credentials.clone()).unwrap_or_default();
+    let mut access = Access { credentials, tls: defaults.tls.clone() };
     // Applications use the same servers.
-    endpoints
-        .add(&mut builder, &credentials, tls)
-        .map_err(|problem| under("endpoints", problem))?;
-    let tls = of_nodes(&names).map_err(|problem| under("tls", problem))?;
-    finding.add(&mut builder, String::new(), Masters::One, credentials, tls, names)?;
+    endpoints.add_to(&mut builder, &access).map_err(|error| error.under("endpoints"))?;
+    access.tls = node_tls(&names).map_err(|error| error.under("tls"))?;
+    let source =
+        DiscoverySource { master: String::new(), masters: MasterSelection::One, names, access };
+    options.add_to(&mut builder, source)?;
     Ok(builder.build())
 }
 
-/// How TLS is spoken to the nodes. Their certificates are for the name, not for the addresses.
-fn of_nodes(names: &[Endpoint]) -> Result<Option<Tls>, Problem> {
+/// Parses one entry of `dns` and compares it with the previous ones.
+fn parse_name(
+    server: FileServer,
+    previous: &[Endpoint],
+    defaults: &Access,
+) -> Result<Endpoint, KeyError> {
+    let server = server.parse(address::DEFAULT_PORT, defaults)?;
+    let endpoint = server.endpoint;
+    if server.name.is_some() {
+        return Err(KeyError::at(
+            ["name"],
+            "\"name\" is not valid in \"dns\", where one entry stands for several nodes: \
+             set \"node_name\" of the deployment",
+        ));
+    }
+    if matches!(endpoint.address, Address::Unix(_)) {
+        return Err(KeyError::at(
+            ["url"],
+            format!("invalid URL \"unix://{endpoint}\": expected a DNS name, got a socket path"),
+        ));
+    }
+    if previous.iter().any(|other| other.address == endpoint.address) {
+        return Err(KeyError::at(["url"], format!("duplicate DNS name \"{endpoint}\"")));
+    }
+    let differs = |first: &Endpoint| {
+        first.credentials != endpoint.credentials || first.tls.is_some() != endpoint.tls.is_some()
+    };
+    if previous.first().is_some_and(differs) {
+        return Err(KeyError::at(
+            ["url"],
+            "all entries of \"dns\" must have the same scheme, user name and password",
+        ));
+    }
+    Ok(endpoint)
+}
+
+/// Returns the TLS profile of the nodes. Their certificates are issued for the DNS name, not for
+/// their addresses.
+fn node_tls(names: &[Endpoint]) -> Result<Option<Tls>, KeyError> {
     let Some((first, tls)) = names.iter().find_map(|name| Some((name, name.tls.as_ref()?))) else {
         return Ok(None);
     };
@@ -75,11 +89,12 @@ fn of_nodes(names: &[Endpoint]) -> Result<Option<Tls>, Problem> {
     }
     let Address::Tcp { host, .. } = &first.address else { return Ok(None) };
     if names.len() > 1 {
-        return Err(at(
+        return Err(KeyError::at(
             ["server_name"],
-            "found none with several names, accepted is the name in the certificates of the nodes",
+            "missing required key \"server_name\": \
+             with several DNS names, set the name that the certificates of the nodes contain",
         ));
     }
     let settings = TlsSettings { server_name: Some(host.clone()), ..tls.settings().clone() };
-    Tls::new(&settings).map(Some).map_err(|error| (vec![], error.to_string()))
+    Tls::new(&settings).map(Some).map_err(|error| KeyError::here(error.to_string()))
 }

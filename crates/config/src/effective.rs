@@ -1,14 +1,14 @@
-//! The configuration as it is used, written out in the form of the file. No secret is in it: only where each comes from.
+//! The effective configuration as TOML. Contains no secret, only the source of each.
 
 use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, TlsSettings};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
-use topology::{DeploymentKind, Discovery, NodeKind};
+use topology::{DeploymentKind, Discovery, Expectations, NodeKind};
 
-use crate::{DeploymentSettings, Found, Settings};
+use crate::{Cadences, DeploymentSettings, DiscoverySettings, Settings};
 
-pub(crate) fn write(settings: &Settings) -> String {
+pub(crate) fn to_toml(settings: &Settings) -> String {
     let mut document = DocumentMut::new();
     if let Some(path) = &settings.state_file {
         document["state_file"] = value(path.display().to_string());
@@ -27,174 +27,184 @@ pub(crate) fn write(settings: &Settings) -> String {
     log["format"] = value(settings.log_format.label());
     document["log"] = Item::Table(log);
     let mut deployments = ArrayOfTables::new();
-    settings.deployments.iter().for_each(|settings| deployments.push(deployment(settings)));
+    settings.deployments.iter().for_each(|settings| deployments.push(deployment_table(settings)));
     document["deployment"] = Item::ArrayOfTables(deployments);
     document.to_string()
 }
 
-fn deployment(settings: &DeploymentSettings) -> Table {
+fn deployment_table(settings: &DeploymentSettings) -> Table {
     let deployment = &settings.deployment;
     let mut table = Table::new();
     table["name"] = value(&deployment.name);
+    // The first label is `deployment`.
     let labels: InlineTable =
         deployment.labels.iter().skip(1).map(|(name, label)| (name, Value::from(label))).collect();
-    if !labels.is_empty() {
-        table["labels"] = value(labels);
+    insert_unless_empty(&mut table, "labels", labels);
+    insert_servers(&mut table, settings);
+    table["interval"] = duration(deployment.interval);
+    table["deadline"] = duration(settings.deadline);
+    table["down_after"] = duration(deployment.down_after);
+    table["cadence"] = value(cadence_table(settings.cadences, deployment.kind));
+    let assumed: InlineTable =
+        settings.assumed.iter().map(|(name, text)| (name, Value::from(text))).collect();
+    insert_unless_empty(&mut table, "assume", assumed);
+    insert_unless_empty(&mut table, "expect", expect_table(deployment.expect));
+    insert_unless_empty(&mut table, "endpoints", endpoints_table(settings));
+    insert_unless_empty(&mut table, "address_map", address_map(settings));
+    table
+}
+
+fn insert_unless_empty(table: &mut Table, key: &str, inline: InlineTable) {
+    if !inline.is_empty() {
+        table[key] = value(inline);
     }
-    let checked =
-        settings.checked.iter().map(|(_, endpoint)| endpoint).filter(|_| settings.found.is_none());
-    let listed_tls = settings
-        .endpoints
-        .iter()
-        .chain(checked)
-        .find_map(|endpoint| Some(endpoint.tls.as_ref()?.settings()));
-    if let (DeploymentKind::Cluster, Some(found), Some(discovery)) =
-        (deployment.kind, &settings.found, &deployment.discovery)
-    {
-        table["cluster"] = value(nodes(settings));
-        of_found(found, discovery, &mut table);
-        table.remove("scheme");
-    } else if let (DeploymentKind::Dns, Some(found), Some(discovery)) =
-        (deployment.kind, &settings.found, &deployment.discovery)
-    {
-        let scheme = if found.tls.is_some() { "rediss" } else { "redis" };
-        let names = found
-            .names
-            .iter()
-            .map(|(host, port)| format!("{scheme}://{}", topology::address(host, *port)));
-        table["dns"] = value(names.collect::<Array>());
-        of_found(found, discovery, &mut table);
-        table.remove("scheme");
-        table.remove("ghost_after");
-    } else if let (Some(found), Some(discovery)) = (&settings.found, &deployment.discovery) {
-        table["sentinels"] = value(nodes(settings));
-        if !settings.of_every_master() {
-            table["master_name"] = value(&discovery.master);
+}
+
+/// Writes the configured servers, their TLS profile and the access to discovered nodes.
+fn insert_servers(table: &mut Table, settings: &DeploymentSettings) {
+    let deployment = &settings.deployment;
+    let (Some(access), Some(discovery)) = (&settings.discovery, &deployment.discovery) else {
+        table["nodes"] = value(server_list(settings));
+        let service_endpoints = settings.service_endpoints.iter().map(|service| &service.endpoint);
+        insert_first_tls(table, "tls", settings.endpoints.iter().chain(service_endpoints));
+        return;
+    };
+    match deployment.kind {
+        DeploymentKind::Cluster => {
+            table["cluster"] = value(server_list(settings));
         }
-        if let Some(settings) = listed_tls {
-            table["sentinel_tls"] = value(tls(settings));
+        DeploymentKind::Dns => {
+            table["dns"] = value(dns_urls(access));
         }
-        of_found(found, discovery, &mut table);
-    } else {
-        table["nodes"] = value(nodes(settings));
-        if let Some(settings) = listed_tls {
-            table["tls"] = value(tls(settings));
+        DeploymentKind::Sentinel | DeploymentKind::Static => {
+            table["sentinels"] = value(server_list(settings));
+            if !settings.covers_all_masters() {
+                table["master_name"] = value(&discovery.master);
+            }
+            insert_first_tls(table, "sentinel_tls", settings.endpoints.iter());
         }
     }
-    table["interval"] = time(deployment.interval);
-    table["deadline"] = time(settings.deadline);
-    table["down_after"] = time(deployment.down_after);
-    let cadences = settings.cadences;
-    let mut cadence = InlineTable::new();
-    for (name, every) in [
+    insert_discovery(table, access, discovery, deployment.kind);
+}
+
+/// Writes the TLS profile of the first endpoint that has one. All of them have the same.
+fn insert_first_tls<'a>(
+    table: &mut Table,
+    key: &str,
+    mut endpoints: impl Iterator<Item = &'a Endpoint>,
+) {
+    if let Some(profile) = endpoints.find_map(|endpoint| endpoint.tls.as_ref()) {
+        table[key] = value(tls_table(profile.settings()));
+    }
+}
+
+/// Writes the access to discovered nodes.
+fn insert_discovery(
+    table: &mut Table,
+    access: &DiscoverySettings,
+    discovery: &Discovery,
+    kind: DeploymentKind,
+) {
+    write_credentials(&access.credentials, &mut |key, text| table[key] = value(text));
+    if kind == DeploymentKind::Sentinel {
+        table["scheme"] = value(scheme(access));
+    }
+    if let Some(profile) = &access.tls {
+        table["tls"] = value(tls_table(profile.settings()));
+    }
+    table["node_name"] = value(discovery.names.to_string());
+    if !access.trusted.is_empty() {
+        table["trust"] = value(access.trusted.iter().collect::<Array>());
+    }
+    if kind != DeploymentKind::Dns {
+        table["ghost_after"] = duration(discovery.ghost_after);
+    }
+    table["forget_after"] = duration(discovery.forget_after);
+}
+
+fn dns_urls(access: &DiscoverySettings) -> Array {
+    let scheme = scheme(access);
+    let url =
+        |name: &crate::DnsName| format!("{scheme}://{}", topology::address(&name.host, name.port));
+    access.names.iter().map(url).collect()
+}
+
+fn scheme(access: &DiscoverySettings) -> &'static str {
+    if access.tls.is_some() { "rediss" } else { "redis" }
+}
+
+/// Returns the configured nodes or Sentinels.
+fn server_list(settings: &DeploymentSettings) -> Array {
+    let servers = settings.deployment.nodes.iter().zip(&settings.endpoints).enumerate().map(
+        |(index, (node, endpoint))| {
+            let mut table = InlineTable::new();
+            table.insert("url", url_of(endpoint).into());
+            table.insert("name", node.name.clone().into());
+            if let Some(role) = node.expected_role.filter(|_| node.kind == NodeKind::Data) {
+                table.insert("role", role.label().into());
+            }
+            if let Some(Some(directory)) = settings.data_dirs.get(index) {
+                table.insert("data_dir", directory.display().to_string().into());
+            }
+            write_credentials(&endpoint.credentials, &mut |key, text| {
+                drop(table.insert(key, text.into()));
+            });
+            Value::from(table)
+        },
+    );
+    let mut servers: Array = servers.collect();
+    servers.iter_mut().for_each(|server| server.decor_mut().set_prefix("\n  "));
+    servers.set_trailing("\n");
+    servers
+}
+
+fn cadence_table(cadences: Cadences, kind: DeploymentKind) -> InlineTable {
+    let intervals = [
         ("commands", Some(cadences.commands)),
         ("slowlog", Some(cadences.slowlog)),
         ("config", Some(cadences.config)),
         ("latencystats", cadences.latencystats),
-        ("dns", Some(cadences.dns).filter(|_| deployment.kind == DeploymentKind::Dns)),
-    ] {
-        if let Some(every) = every {
-            cadence.insert(name, humantime::format_duration(every).to_string().into());
-        }
-    }
-    table["cadence"] = value(cadence);
-    let assumed: InlineTable =
-        settings.assumed.iter().map(|(name, text)| (name, Value::from(text))).collect();
-    if !assumed.is_empty() {
-        table["assume"] = value(assumed);
-    }
-    let mut expect = InlineTable::new();
-    if let Some(replicas) = deployment.expect.replicas {
-        expect.insert("replicas", i64::from(replicas).into());
-    }
-    if let Some(masters) = deployment.expect.masters {
-        expect.insert("masters", i64::from(masters).into());
-    }
-    if deployment.expect.external {
-        expect.insert("primary", "external".into());
-    }
-    if let Some(aof) = deployment.expect.aof {
-        expect.insert("aof", aof.label().into());
-    }
-    if let Some(until) = deployment.expect.until {
-        expect.insert("until", humantime::format_rfc3339_seconds(until).to_string().into());
-    }
-    if !expect.is_empty() {
-        table["expect"] = value(expect);
-    }
-    if !settings.checked.is_empty() {
-        table["endpoints"] = value(endpoints(settings));
-    }
-    let mut others: InlineTable = deployment
-        .other_addresses()
-        .into_iter()
-        .map(|(address, node)| (address, Value::from(node)))
-        .collect();
-    others.extend(
-        deployment
-            .discovery
-            .iter()
-            .flat_map(|discovery| &discovery.address_map)
-            .map(|(said, real)| (said, Value::from(real))),
-    );
-    if !others.is_empty() {
-        table["address_map"] = value(others);
-    }
-    table
+        ("dns", Some(cadences.dns).filter(|_| kind == DeploymentKind::Dns)),
+    ];
+    let text = |interval| Value::from(humantime::format_duration(interval).to_string());
+    intervals.into_iter().filter_map(|(key, interval)| Some((key, text(interval?)))).collect()
 }
 
-/// The nodes that are listed, or the Sentinels.
-fn nodes(settings: &DeploymentSettings) -> Array {
-    let nodes = settings.deployment.nodes.iter().zip(&settings.endpoints).enumerate().map(
-        |(place, (node, endpoint))| {
-            let mut written = InlineTable::new();
-            written.insert("url", url(endpoint).into());
-            written.insert("name", node.name.clone().into());
-            if let Some(role) = node.expected_role.filter(|_| node.kind == NodeKind::Data) {
-                written.insert("role", role.label().into());
-            }
-            if let Some(Some(directory)) = settings.data_dirs.get(place) {
-                written.insert("data_dir", directory.display().to_string().into());
-            }
-            credentials(&endpoint.credentials, &mut |key, text| {
-                drop(written.insert(key, text.into()));
-            });
-            Value::from(written)
-        },
-    );
-    let mut nodes: Array = nodes.collect();
-    nodes.iter_mut().for_each(|node| node.decor_mut().set_prefix("\n  "));
-    nodes.set_trailing("\n");
-    nodes
+fn expect_table(expect: Expectations) -> InlineTable {
+    let count = |count: u32| Value::from(i64::from(count));
+    let until = |time| Value::from(humantime::format_rfc3339_seconds(time).to_string());
+    let values = [
+        ("replicas", expect.replicas.map(count)),
+        ("masters", expect.masters.map(count)),
+        ("primary", expect.external.then(|| Value::from("external"))),
+        ("aof", expect.aof.map(|aof| Value::from(aof.label()))),
+        ("until", expect.until.map(until)),
+    ];
+    values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
-/// The endpoints that applications use.
-fn endpoints(settings: &DeploymentSettings) -> InlineTable {
-    let endpoints = settings.checked.iter().map(|(kind, endpoint)| {
-        let mut written = InlineTable::new();
-        written.insert("url", url(endpoint).into());
-        credentials(&endpoint.credentials, &mut |key, text| drop(written.insert(key, text.into())));
-        (kind.label(), Value::from(written))
+fn endpoints_table(settings: &DeploymentSettings) -> InlineTable {
+    let endpoints = settings.service_endpoints.iter().map(|service| {
+        let mut table = InlineTable::new();
+        table.insert("url", url_of(&service.endpoint).into());
+        write_credentials(&service.endpoint.credentials, &mut |key, text| {
+            drop(table.insert(key, text.into()));
+        });
+        (service.kind.label(), Value::from(table))
     });
     endpoints.collect()
 }
 
-/// How nodes are found and reached that Sentinels name.
-fn of_found(found: &Found, discovery: &Discovery, table: &mut Table) {
-    credentials(&found.credentials, &mut |key, text| table[key] = value(text));
-    table["scheme"] = value(if found.tls.is_some() { "rediss" } else { "redis" });
-    if let Some(profile) = &found.tls {
-        table["tls"] = value(tls(profile.settings()));
-    }
-    table["node_name"] = value(discovery.names.to_string());
-    if !found.trusted.is_empty() {
-        table["trust"] = value(found.trusted.iter().collect::<Array>());
-    }
-    table["ghost_after"] = time(discovery.ghost_after);
-    table["forget_after"] = time(discovery.forget_after);
+/// Returns `address_map` and the aliases of nodes.
+fn address_map(settings: &DeploymentSettings) -> InlineTable {
+    let deployment = &settings.deployment;
+    let configured = deployment.other_addresses().into_iter();
+    let discovered = deployment.discovery.iter().flat_map(|discovery| &discovery.address_map);
+    let discovered = discovered.map(|(other, known)| (other.as_str(), known.as_str()));
+    configured.chain(discovered).map(|(other, known)| (other, Value::from(known))).collect()
 }
 
-fn url(endpoint: &Endpoint) -> String {
+fn url_of(endpoint: &Endpoint) -> String {
     match (&endpoint.address, &endpoint.tls) {
         (Address::Unix(path), _) => format!("unix://{}", path.display()),
         (address, None) => format!("redis://{address}"),
@@ -202,7 +212,7 @@ fn url(endpoint: &Endpoint) -> String {
     }
 }
 
-fn tls(settings: &TlsSettings) -> InlineTable {
+fn tls_table(settings: &TlsSettings) -> InlineTable {
     let mut table = InlineTable::new();
     let files = [
         ("ca_file", &settings.ca_file),
@@ -221,18 +231,18 @@ fn tls(settings: &TlsSettings) -> InlineTable {
     table
 }
 
-/// Who we are, without the password itself.
-fn credentials(credentials: &Credentials, write: &mut dyn FnMut(&str, String)) {
+/// Passes the keys of credentials to `write`, with a placeholder for the password.
+fn write_credentials(credentials: &Credentials, write: &mut dyn FnMut(&str, String)) {
     if let Some(username) = &credentials.username {
         write("username", username.clone());
     }
     match &credentials.password {
-        Some(Password::Given(_)) => write("password", "<redacted>".to_owned()),
+        Some(Password::Inline(_)) => write("password", "<redacted>".to_owned()),
         Some(Password::File(path)) => write("password_file", path.display().to_string()),
         None => {}
     }
 }
 
-fn time(time: Duration) -> Item {
-    value(humantime::format_duration(time).to_string())
+fn duration(duration: Duration) -> Item {
+    value(humantime::format_duration(duration).to_string())
 }

@@ -1,89 +1,116 @@
-//! What is wrong with the configuration: where, what was found, and what is accepted. Holds no secret.
+//! Errors in the configuration. Each names the place, the mistake and the remedy, and no secret.
 
-use std::fmt::Write;
+use std::fmt::Display;
 
 use figment::error::{Actual, Kind};
 
-/// What is wrong with the configuration.
+/// An error in the configuration, with the file and line, environment variable or flag it is in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {problem}")]
+#[error("{location}: {message}")]
 pub struct ConfigError {
-    place: String,
-    problem: String,
+    location: String,
+    message: String,
 }
 
 impl ConfigError {
-    pub(crate) fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        ConfigError { place: place.into(), problem: problem.into() }
+    pub(crate) fn new(location: impl Into<String>, message: impl Into<String>) -> Self {
+        ConfigError { location: location.into(), message: message.into() }
     }
 }
 
-/// A key, with the keys and positions that lead to it; and what is wrong with its value.
-pub(crate) type Problem = (Vec<String>, String);
-
-/// The path of a key in a problem.
-pub(crate) fn at<const N: usize>(path: [&str; N], problem: impl Into<String>) -> Problem {
-    (path.map(str::to_owned).to_vec(), problem.into())
+/// An error at one key. The caller knows the file and adds it.
+#[derive(Debug)]
+pub(crate) struct KeyError {
+    /// The keys and list positions that lead to the key, and the key itself.
+    pub(crate) path: Vec<String>,
+    pub(crate) message: String,
 }
 
-/// Puts a key before the path of a problem.
-pub(crate) fn under(key: impl std::fmt::Display, problem: Problem) -> Problem {
-    let (mut path, problem) = problem;
-    path.insert(0, key.to_string());
-    (path, problem)
-}
-
-/// The first problem in an error of figment, in our words.
-pub(crate) fn of_figment(error: &figment::Error) -> Problem {
-    let mut path = error.path.clone();
-    let problem = match &error.kind {
-        Kind::UnknownField(_, accepted) => {
-            format!("found an unknown key, accepted are {}", list(accepted))
-        }
-        Kind::UnknownVariant(found, accepted) => {
-            format!("found {found:?}, accepted are {}", list(accepted))
-        }
-        Kind::InvalidType(found, accepted) | Kind::InvalidValue(found, accepted) => {
-            format!("found {}, accepted is {}", kind(found), in_words(accepted))
-        }
-        Kind::MissingField(name) => {
-            path.push(name.to_string());
-            "found nothing, and it is needed".to_owned()
-        }
-        Kind::Message(message) => message.clone(),
-        other => other.to_string(),
-    };
-    (path, problem)
-}
-
-fn list(names: &[&str]) -> String {
-    let mut text = String::new();
-    for name in names {
-        let separator = if text.is_empty() { "" } else { ", " };
-        let _ = write!(text, "{separator}{name}");
+impl KeyError {
+    /// Returns an error at a key.
+    pub(crate) fn at<const N: usize>(path: [&str; N], message: impl Into<String>) -> Self {
+        KeyError { path: path.map(str::to_owned).to_vec(), message: message.into() }
     }
-    text
+
+    /// Returns an error at the current key. [`KeyError::under`] adds that key.
+    pub(crate) fn here(message: impl Into<String>) -> Self {
+        Self::at([], message)
+    }
+
+    /// Puts a key or a list position before the path.
+    pub(crate) fn under(mut self, key: impl Display) -> Self {
+        self.path.insert(0, key.to_string());
+        self
+    }
+
+    /// Returns the first error that figment reports.
+    pub(crate) fn from_figment(error: &figment::Error) -> Self {
+        let mut path = error.path.clone();
+        let message = match &error.kind {
+            Kind::UnknownField(field, expected) => {
+                format!("unknown field {field:?}, expected {}", one_of(expected))
+            }
+            Kind::UnknownVariant(value, expected) => {
+                format!("invalid value {value:?}, expected {}", one_of(expected))
+            }
+            Kind::InvalidType(actual, expected) => {
+                format!("invalid type: expected {}, got {}", plain(expected), type_of(actual))
+            }
+            Kind::InvalidValue(actual, expected) => {
+                format!("invalid value: expected {}, got {}", plain(expected), type_of(actual))
+            }
+            Kind::MissingField(field) => {
+                path.push(field.to_string());
+                missing_key(field)
+            }
+            Kind::Message(message) => message.clone(),
+            other => other.to_string(),
+        };
+        KeyError { path, message }
+    }
 }
 
-/// What serde calls a kind of value, as people do.
-fn in_words(accepted: &str) -> &str {
-    match accepted {
-        "u32" => "a whole number, 0 or more",
+/// Returns the message about a key that must be set.
+pub(crate) fn missing_key(key: &str) -> String {
+    format!("missing required key {key:?}")
+}
+
+/// Returns the message about two keys that exclude each other.
+pub(crate) fn cannot_combine(key: &str, other: &str) -> String {
+    format!("{key:?} cannot be combined with {other:?}")
+}
+
+/// Lists names: `"a"`, `"a" or "b"`, `one of "a", "b", "c"`.
+pub(crate) fn one_of(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+    match &quoted[..] {
+        [] => "nothing".to_owned(),
+        [only] => only.clone(),
+        [first, second] => format!("{first} or {second}"),
+        _ => format!("one of {}", quoted.join(", ")),
+    }
+}
+
+/// Translates serde's name of an expected type into TOML terms.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "u32" => "an integer from 0 to 4294967295",
         "a sequence" => "a list",
-        "a boolean" => "true or false",
         other if other.starts_with("struct ") || other == "a map" => "a table",
         other => other,
     }
 }
 
-/// What kind of value was found. The value itself may be a secret.
-fn kind(found: &Actual) -> &'static str {
-    match found {
-        Actual::Bool(_) => "true or false",
-        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
+/// Returns the type of a value, not the value, which may be a secret.
+fn type_of(actual: &Actual) -> &'static str {
+    match actual {
+        Actual::Bool(_) => "a boolean",
+        Actual::Signed(number) if *number < 0 => "a negative integer",
+        Actual::Unsigned(_) | Actual::Signed(_) => "an integer",
+        Actual::Float(_) => "a float",
         Actual::Str(_) | Actual::Char(_) => "a string",
         Actual::Seq => "a list",
         Actual::Map => "a table",
-        _ => "something else",
+        _ => "another type",
     }
 }

@@ -1,63 +1,61 @@
-//! What a deployment is expected to be.
+//! Expectations about a deployment: the table `expect`.
 
 use serde::Deserialize;
 use topology::{AofExpectation, DeploymentKind, Expectations};
 
-use crate::error::{Problem, at};
-use crate::values::Date;
+use crate::error::{KeyError, cannot_combine};
+use crate::values::DateText;
 
+/// The table `expect`.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FileExpect {
+    /// Number of replicas. In a cluster, the number of replicas of each shard. Without the key, the
+    /// highest number of the last hour is expected.
+    #[cfg_attr(test, schemars(example = 2))]
     replicas: Option<u32>,
+    /// Number of masters that are intended, at least 1. Without the key, several masters of one
+    /// replication history are a split brain. Cannot be combined with `primary`.
+    #[cfg_attr(test, schemars(example = 2, extend("x-kinds" = ["static", "dns"])))]
     masters: Option<u32>,
+    /// `external`: the primary is outside the deployment, and all nodes are its replicas.
+    #[cfg_attr(test, schemars(example = &"external"))]
     primary: Option<FilePrimary>,
+    /// Nodes that should have the append-only file enabled. With `replicas`, the master may differ.
+    #[cfg_attr(test, schemars(example = &"replicas"))]
     aof: Option<FileAof>,
-    until: Option<Date>,
+    /// Date or UTC time until which the expectations apply. A date includes the whole day. Without
+    /// the key, they always apply.
+    #[cfg_attr(test, schemars(example = &"2026-12-31"))]
+    until: Option<DateText>,
 }
 
+/// Nodes that should have the append-only file enabled.
 #[derive(Deserialize, Clone, Copy)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-enum FileAof {
+pub(crate) enum FileAof {
+    /// All nodes.
     All,
+    /// Replicas. The master may have it enabled or disabled.
     Replicas,
+    /// No node.
     None,
 }
 
+/// Place of the primary.
 #[derive(Deserialize, Clone, Copy)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
-enum FilePrimary {
+pub(crate) enum FilePrimary {
+    /// Outside the deployment.
     External,
 }
 
 impl FileExpect {
-    pub(crate) fn build(self, kind: DeploymentKind) -> Result<Expectations, Problem> {
-        if self.masters == Some(0) {
-            return Err(at(
-                ["masters"],
-                "found 0, accepted is 1 or more; a site whose primary is elsewhere has primary = \"external\"",
-            ));
-        }
-        // Where others name the primary, several masters are a fault, whatever their number.
-        let named_by = match kind {
-            DeploymentKind::Sentinel => Some("sentinels"),
-            DeploymentKind::Cluster => Some("cluster"),
-            DeploymentKind::Static | DeploymentKind::Dns => None,
-        };
-        if let Some(namer) = named_by.filter(|_| self.masters.is_some()) {
-            return Err(at(
-                ["masters"],
-                format!(
-                    "found with {namer}, accepted is with nodes or dns: others do not name their masters"
-                ),
-            ));
-        }
-        if self.masters.is_some() && self.primary.is_some() {
-            return Err(at(
-                ["masters"],
-                "found primary = \"external\" too, accepted is one of them",
-            ));
-        }
+    pub(crate) fn build(self, kind: DeploymentKind) -> Result<Expectations, KeyError> {
+        self.check_masters(kind).map_err(|message| KeyError::at(["masters"], message))?;
         Ok(Expectations {
             replicas: self.replicas,
             masters: self.masters,
@@ -65,6 +63,31 @@ impl FileExpect {
             aof: self.aof.map(FileAof::expectation),
             until: self.until.map(|date| date.0),
         })
+    }
+
+    fn check_masters(&self, kind: DeploymentKind) -> Result<(), String> {
+        let Some(masters) = self.masters else { return Ok(()) };
+        if masters == 0 {
+            return Err("must be at least 1, got 0: \
+                        if the primary is outside the deployment, set primary = \"external\""
+                .to_owned());
+        }
+        // Sentinels and clusters determine the primary, so any second master is a fault.
+        let conflict = match kind {
+            DeploymentKind::Sentinel => Some("sentinels"),
+            DeploymentKind::Cluster => Some("cluster"),
+            DeploymentKind::Static | DeploymentKind::Dns => None,
+        };
+        if let Some(key) = conflict {
+            return Err(format!(
+                "{}: only valid with \"nodes\" or \"dns\"",
+                cannot_combine("expect.masters", key)
+            ));
+        }
+        if self.primary.is_some() {
+            return Err(cannot_combine("expect.masters", "expect.primary"));
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The configuration file: what may be written in it.
+//! The configuration file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,107 +6,156 @@ use client::Password;
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
+#[cfg(test)]
+use serde_json::json;
 use snapshot::Role;
 
 use crate::deployment::FileDeployment;
-use crate::error::{Problem, at, of_figment, under};
+use crate::error::{KeyError, missing_key};
 use crate::values::{Part, external_url};
 use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location};
 use crate::{LogFormat, LogLevel};
 
-/// The prefix of our variables in the environment; `__` stands for the dot between two keys.
+/// The prefix of environment variables. `__` separates a table from a key.
 const PREFIX: &str = "ROLECALL_";
 
+/// The configuration file.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-struct Document {
+pub(crate) struct ConfigFile {
+    /// File that keeps replication IDs and the last primary of each deployment across restarts of
+    /// the exporter, so that a failover during a restart is detected. Rolecall creates it; its
+    /// folder must exist. Without the key, no state is kept.
+    #[cfg_attr(test, schemars(example = &"/var/lib/rolecall/state.json"))]
+    #[cfg_attr(test, schemars(extend("x-type" = "path")))]
     state_file: Option<PathBuf>,
+    /// Part of the deployments that this exporter polls: `1/3` is the first of three. All exporters
+    /// have the same deployments in their files. Each deployment belongs to exactly one part, which
+    /// depends only on its name. Without the key, the exporter polls all deployments.
+    #[cfg_attr(test, schemars(example = &"1/3"))]
     part: Option<Part>,
-    web: Web,
-    log: Log,
+    /// Address and URL of the web server.
+    #[cfg_attr(test, schemars(example = json!({ "external_url": "https://rolecall.example.com" })))]
+    web: FileWeb,
+    /// Level and format of log lines.
+    #[cfg_attr(test, schemars(example = json!({ "level": "debug" })))]
+    log: FileLog,
+    /// Deployments, at least one. Usually written as `[[deployment]]`.
+    #[cfg_attr(test, schemars(example = json!([{
+        "name": "orders",
+        "nodes": [{ "url": "redis://10.0.0.5" }]
+    }])))]
     deployment: Vec<FileDeployment>,
 }
 
+/// The table `web`.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-struct Web {
+pub(crate) struct FileWeb {
+    /// Address of the web server, `host:port`. `:9121` is port 9121 of all IPv4 and IPv6 addresses.
+    #[cfg_attr(test, schemars(example = &"127.0.0.1:9121"))]
+    #[cfg_attr(test, schemars(extend("x-default" = crate::DEFAULT_LISTEN_ADDRESS)))]
     listen_address: Option<String>,
+    /// URL under which users reach the pages, if necessary with a path. Alerts link to the runbooks
+    /// there. Without the key, they link to the repository.
+    #[cfg_attr(test, schemars(example = &"https://rolecall.example.com", extend("x-type" = "URL")))]
     external_url: Option<String>,
 }
 
+/// The table `log`.
 #[derive(Deserialize, Default)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-struct Log {
+pub(crate) struct FileLog {
+    /// Lowest severity that is logged.
+    #[cfg_attr(test, schemars(example = &"debug", extend("x-default" = "info")))]
     level: Option<LogLevel>,
+    /// Format of log lines: `key=value` pairs or JSON.
+    #[cfg_attr(test, schemars(example = &"json", extend("x-default" = "logfmt")))]
     format: Option<LogFormat>,
 }
 
-/// Reads the file, if there is one, and the environment over it.
+/// The text of a configuration file, and its name in messages.
+struct Document {
+    name: String,
+    text: String,
+}
+
+/// Loads the file, if there is one, and applies the environment.
 pub(crate) fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
-    let name = path.map(|path| path.display().to_string());
-    let text = match (path, &name) {
-        (Some(path), Some(name)) => std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::new(name, format!("cannot be read: {error}")))?,
-        _ => String::new(),
-    };
-    let file_name = name.as_deref().unwrap_or("configuration");
-    if let Some((line, problem)) = location::syntax(&text) {
-        return Err(ConfigError::new(
-            format!("{file_name}:{line}"),
-            format!("found no TOML: {problem}"),
-        ));
+    let document = Document::read(path)?;
+    let file = document.parse()?;
+    let is_empty = file.deployment.is_empty();
+    let mut settings = file.settings().map_err(|error| document.error(&error))?;
+    if path.is_some() && is_empty {
+        let message = format!("{}: define at least one [[deployment]]", missing_key("deployment"));
+        return Err(document.error(&KeyError::at(["deployment"], message)));
     }
-    let in_file = |(path, problem): Problem| {
-        let line = location::line(&text, &path).map(|line| format!(":{line}")).unwrap_or_default();
-        ConfigError::new(format!("{file_name}{line}: {}", path.join(".")), problem)
-    };
-    let layers = Figment::from(Toml::string(&text)).merge(Env::prefixed(PREFIX).split("__"));
-    let file: Document = layers.extract().map_err(|error| {
-        let (path, problem) = of_figment(&error);
-        let from_environment =
-            error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
-        if from_environment {
-            ConfigError::new(format!("{PREFIX}{}", path.join("__").to_uppercase()), problem)
-        } else {
-            in_file((path, problem))
-        }
-    })?;
-    let lists_none = file.deployment.is_empty();
-    let mut settings = file.settings().map_err(in_file)?;
-    if path.is_some() && lists_none {
-        return Err(in_file(at(["deployment"], "found none, accepted is at least one")));
-    }
-    settings.warnings = warnings(&settings);
+    settings.warnings = settings.deployments.iter().flat_map(warnings).collect();
     if let Some(part) =
-        settings.part.as_ref().filter(|_| !lists_none && settings.deployments.is_empty())
+        settings.part.as_ref().filter(|_| !is_empty && settings.deployments.is_empty())
     {
         settings
             .warnings
-            .push(format!("part {part}: none of the deployments is in it, so nothing is polled"));
+            .push(format!("part {part} contains no deployment: this exporter polls nothing"));
     }
     Ok(settings)
 }
 
 impl Document {
-    fn settings(self) -> Result<Settings, Problem> {
-        let mut deployments: Vec<DeploymentSettings> = Vec::new();
-        for (place, deployment) in self.deployment.into_iter().enumerate() {
-            let here = |problem| under("deployment", under(place, problem));
-            if deployments.iter().any(|other| other.deployment.name == deployment.name) {
-                let problem =
-                    format!("found {:?} twice, accepted are different names", deployment.name);
-                return Err(here(at(["name"], problem)));
-            }
-            deployments.push(deployment.build(self.part).map_err(here)?);
-        }
-        // Of what stands for all masters, each has a part of its own.
-        let is_ours = |settings: &DeploymentSettings| {
-            self.part.is_none_or(|part| part.has(&settings.deployment.name))
+    /// Reads the file and checks its syntax. Without a file, the document is empty.
+    fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else {
+            return Ok(Document { name: "configuration".to_owned(), text: String::new() });
         };
-        deployments.retain(|settings| settings.of_every_master() || is_ours(settings));
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::new(&name, format!("cannot read the file: {error}")))?;
+        match location::syntax_error(&text) {
+            Some(error) => Err(ConfigError::new(
+                format!("{name}:{}", error.line),
+                format!("invalid TOML: {}", error.message),
+            )),
+            None => Ok(Document { name, text }),
+        }
+    }
+
+    /// Parses the document and applies the environment.
+    fn parse(&self) -> Result<ConfigFile, ConfigError> {
+        let layers =
+            Figment::from(Toml::string(&self.text)).merge(Env::prefixed(PREFIX).split("__"));
+        layers.extract().map_err(|error| {
+            let is_from_environment = error
+                .metadata
+                .as_ref()
+                .is_some_and(|metadata| metadata.name.contains("environment"));
+            let error = KeyError::from_figment(&error);
+            if is_from_environment {
+                let variable = format!("{PREFIX}{}", error.path.join("__").to_uppercase());
+                ConfigError::new(variable, error.message)
+            } else {
+                self.error(&error)
+            }
+        })
+    }
+
+    /// Adds the file and line to an error.
+    fn error(&self, KeyError { path, message }: &KeyError) -> ConfigError {
+        let line = location::line(&self.text, path).map(|line| format!(":{line}"));
+        let location = format!("{}{}: {}", self.name, line.unwrap_or_default(), path.join("."));
+        ConfigError::new(location, message)
+    }
+}
+
+impl ConfigFile {
+    fn settings(self) -> Result<Settings, KeyError> {
         let external_url = self.web.external_url.as_deref().map(external_url).transpose();
         Ok(Settings {
-            external_url: external_url.map_err(|problem| at(["web", "external_url"], problem))?,
+            deployments: deployments(self.deployment, self.part)?,
+            external_url: external_url
+                .map_err(|message| KeyError::at(["web", "external_url"], message))?,
             listen_address: self
                 .web
                 .listen_address
@@ -115,45 +164,75 @@ impl Document {
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
             state_file: self.state_file,
             part: self.part.map(|part| part.to_string()),
-            deployments,
             warnings: Vec::new(),
         })
     }
 }
 
-/// What is allowed, but hardly meant.
-fn warnings(settings: &Settings) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for DeploymentSettings { deployment, endpoints, checked, found, .. } in &settings.deployments {
-        let name = &deployment.name;
-        if deployment.down_after <= deployment.interval {
-            warnings.push(format!("deployment {name}: down_after is no longer than the interval, so one missed round is an outage"));
+/// Builds the deployments and keeps those that belong to the part.
+fn deployments(
+    tables: Vec<FileDeployment>,
+    part: Option<Part>,
+) -> Result<Vec<DeploymentSettings>, KeyError> {
+    let mut deployments: Vec<DeploymentSettings> = Vec::new();
+    for (index, table) in tables.into_iter().enumerate() {
+        let locate = |error: KeyError| error.under(index).under("deployment");
+        if deployments.iter().any(|other| other.deployment.name == table.name) {
+            let message = format!("duplicate deployment name {:?}", table.name);
+            return Err(locate(KeyError::at(["name"], message)));
         }
-        if found.is_none()
-            && deployment
-                .expect
-                .replicas
-                .is_some_and(|replicas| replicas as usize >= endpoints.len())
-        {
-            warnings.push(format!(
-                "deployment {name}: expect.replicas is not less than the number of nodes"
-            ));
-        }
-        if deployment.nodes.iter().filter(|node| node.expected_role == Some(Role::Master)).count()
-            > 1
-        {
-            warnings
-                .push(format!("deployment {name}: more than one node is expected to be master"));
-        }
-        let of_found = found.iter().map(|found| (&found.tls, &found.credentials));
-        let all = endpoints.iter().chain(checked.iter().map(|(_, endpoint)| endpoint));
-        let mut all = all.map(|endpoint| (&endpoint.tls, &endpoint.credentials)).chain(of_found);
-        let in_clear = all.any(|(tls, credentials)| {
-            tls.is_none() && matches!(credentials.password, Some(Password::Given(_)))
-        });
-        if in_clear {
-            warnings.push(format!("deployment {name}: a password stands in the configuration; password_file keeps it out"));
-        }
+        deployments.push(table.build(part).map_err(locate)?);
     }
-    warnings
+    // Settings that cover all masters become several deployments. Each of these has its own part.
+    deployments.retain(|settings| {
+        settings.covers_all_masters()
+            || part.is_none_or(|part| part.contains(&settings.deployment.name))
+    });
+    Ok(deployments)
+}
+
+/// Returns messages about valid settings that are probably mistakes.
+fn warnings(settings: &DeploymentSettings) -> Vec<String> {
+    let DeploymentSettings { deployment, endpoints, discovery, .. } = settings;
+    let mut warnings = Vec::new();
+    if deployment.down_after <= deployment.interval {
+        warnings.push(
+            "down_after is not longer than the interval, so one missed poll marks a node down"
+                .to_owned(),
+        );
+    }
+    let nodes = endpoints.len();
+    if let Some(replicas) = deployment.expect.replicas
+        && discovery.is_none()
+        && replicas as usize >= nodes
+    {
+        warnings.push(format!(
+            "expect.replicas is {replicas}, which is not less than the number of nodes, {nodes}"
+        ));
+    }
+    let is_master = |role: Option<Role>| role == Some(Role::Master);
+    if deployment.nodes.iter().filter(|node| is_master(node.expected_role)).count() > 1 {
+        warnings.push("more than one node has role = \"master\"".to_owned());
+    }
+    if sends_inline_password_without_tls(settings) {
+        warnings.push(
+            "a password is part of the configuration and is sent without TLS: \
+             use password_file or TLS"
+                .to_owned(),
+        );
+    }
+    let name = &deployment.name;
+    warnings.into_iter().map(|warning| format!("deployment {name}: {warning}")).collect()
+}
+
+/// Returns whether a server without TLS has a password that the configuration contains.
+fn sends_inline_password_without_tls(settings: &DeploymentSettings) -> bool {
+    let DeploymentSettings { endpoints, service_endpoints, discovery, .. } = settings;
+    let configured =
+        endpoints.iter().chain(service_endpoints.iter().map(|service| &service.endpoint));
+    let configured = configured.map(|endpoint| (&endpoint.tls, &endpoint.credentials));
+    let discovered = discovery.iter().map(|discovery| (&discovery.tls, &discovery.credentials));
+    configured.chain(discovered).any(|(tls, credentials)| {
+        tls.is_none() && matches!(credentials.password, Some(Password::Inline(_)))
+    })
 }

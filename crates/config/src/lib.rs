@@ -1,9 +1,13 @@
-//! The configuration: what was written becomes what is used. The one place where the environment is read.
+//! The configuration: a file, the environment, flags and URLs become [`Settings`]. This crate is
+//! the only one that reads the environment.
 //!
-//! Layers, each over the one before: defaults, the file, `ROLECALL_...__...` in the environment, flags.
+//! Layers, each overriding the previous one: defaults, the configuration file, environment
+//! variables `ROLECALL_TABLE__KEY`, flags.
 
 mod access;
 mod address;
+mod builder;
+mod cluster;
 mod deployment;
 mod discovery;
 mod dns;
@@ -14,8 +18,13 @@ mod expect;
 mod file;
 mod location;
 mod log;
+mod nodes;
 mod passwords;
+#[cfg(test)]
+mod reference;
 mod sentinels;
+mod timing;
+mod urls;
 mod values;
 
 use std::collections::BTreeMap;
@@ -24,13 +33,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Address, Credentials, Endpoint, Password, Tls, Trust};
+use client::{Address, Credentials, Endpoint, Tls, Trust};
 use topology::{Deployment, DeploymentKind, EndpointKind, NodeKind};
 
 pub use address::address_of;
 pub use error::ConfigError;
 pub use log::{LogFormat, LogLevel};
-pub(crate) use values::Part;
+use values::Part;
 
 /// Origin of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -55,113 +64,130 @@ pub struct Overrides<'a> {
     pub log_format: Option<LogFormat>,
 }
 
-/// The configuration as it is used.
+/// The configuration with all defaults applied.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where to listen.
+    /// Address of the web server: `host:port` or `:port`.
     pub listen_address: String,
-    /// Where people reach the pages, without a slash at the end.
+    /// URL under which users reach the pages, without a trailing slash.
     pub external_url: Option<String>,
-    /// How much to log.
+    /// Lowest level that is logged.
     pub log_level: LogLevel,
-    /// How to log.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Where to keep what a restart of the exporter should not lose.
+    /// File that keeps state across restarts of the exporter.
     pub state_file: Option<PathBuf>,
-    /// Which of several exporters this is, `1/3` for example; only its share of the deployments is in here.
+    /// Part of the deployments that this exporter polls, for example `1/3`. `deployments` contains
+    /// only this part.
     pub part: Option<String>,
     /// The deployments, in the order of the file.
     pub deployments: Vec<DeploymentSettings>,
-    /// What is allowed, but hardly meant.
+    /// Messages about valid settings that are probably mistakes.
     pub warnings: Vec<String>,
 }
 
-/// One deployment as it is used.
+/// The settings of one deployment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeploymentSettings {
     /// Names, labels and expectations.
     pub deployment: Arc<Deployment>,
-    /// Where the nodes are that are listed, in the order of the deployment's nodes.
+    /// Addresses of the configured nodes and Sentinels, by node index.
     pub endpoints: Vec<Endpoint>,
-    /// Where the nodes that are listed keep their data on this machine, in their order.
+    /// Data directories of the configured nodes on this machine, by node index.
     pub data_dirs: Vec<Option<PathBuf>>,
-    /// The endpoints that applications use, which are checked beside the rounds.
-    pub checked: Vec<(EndpointKind, Endpoint)>,
-    /// Time between two checks of one of them.
+    /// Endpoints that applications use. They are checked independently of the rounds.
+    pub service_endpoints: Vec<ServiceEndpointSettings>,
+    /// Time between two checks of a service endpoint.
     pub check_interval: Duration,
-    /// How to reach the nodes that are found, if such there are.
-    pub found: Option<Found>,
-    /// How long a round waits for an answer.
+    /// Access to discovered nodes. `None` for static deployments.
+    pub discovery: Option<DiscoverySettings>,
+    /// Longest time that a round waits for replies.
     pub deadline: Duration,
-    /// How often what is beside INFO is read.
+    /// Intervals of the commands other than INFO.
     pub cadences: Cadences,
-    /// CONFIG parameters that the configuration declares, for servers that do not tell them.
+    /// Values of CONFIG parameters for servers that refuse CONFIG GET.
     pub assumed: BTreeMap<String, String>,
 }
 
-/// How to reach nodes that others name.
+/// An endpoint that applications use.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    /// Who we are to them.
+pub struct ServiceEndpointSettings {
+    /// Kind of node that applications expect there.
+    pub kind: EndpointKind,
+    /// Address and credentials.
+    pub endpoint: Endpoint,
+}
+
+/// Access to the nodes that Sentinels, a cluster or DNS names report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscoverySettings {
+    /// Credentials for discovered nodes.
     pub credentials: Credentials,
-    /// How TLS is spoken to them.
+    /// TLS profile for discovered nodes. `None` without TLS.
     pub tls: Option<Tls>,
-    /// Where they may be.
+    /// Addresses to which the credentials may be sent.
     pub trust: Arc<Trust>,
-    /// `trust`, as it was written.
+    /// The entries of `trust` as configured.
     pub trusted: Vec<String>,
-    /// Of which masters it is.
-    pub(crate) masters: Masters,
-    /// Names whose addresses are the nodes, and the ports of those.
-    pub names: Vec<(String, u16)>,
+    /// Masters of the Sentinels that the settings apply to.
+    pub(crate) masters: MasterSelection,
+    /// DNS names whose addresses are the nodes.
+    pub names: Vec<DnsName>,
 }
 
-/// Of which masters a deployment is.
+/// A DNS name. Each of its addresses is a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsName {
+    /// The name, or an IP address without brackets.
+    pub host: String,
+    /// Port of all nodes of this name.
+    pub port: u16,
+}
+
+/// Masters of the Sentinels that settings apply to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Masters {
-    /// Of the one that is named.
+pub(crate) enum MasterSelection {
+    /// One master, which is named.
     One,
-    /// It stands for deployments of all masters that the Sentinels watch; those in this part are for this exporter.
-    Every(Option<Part>),
+    /// All masters of the Sentinels that belong to this part of the deployments. Each becomes a
+    /// deployment.
+    All(Option<Part>),
 }
 
-/// What stands for the name of a master in that of a deployment.
-const MASTER: &str = "{master}";
+/// Placeholder for the name of a master in the name of a deployment.
+const MASTER_PLACEHOLDER: &str = "{master}";
 
-/// Times between two readings of what is beside INFO.
+/// Intervals of the commands other than INFO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cadences {
-    /// Statistics by command, while nothing moves.
+    /// `INFO commandstats`, while nothing changes.
     pub commands: Duration,
-    /// The slow log.
+    /// `SLOWLOG`.
     pub slowlog: Duration,
-    /// CONFIG parameters.
+    /// `CONFIG GET`.
     pub config: Duration,
-    /// Times by command, which cost the server as much as seven INFO; `None` is never.
+    /// `INFO latencystats`, which costs the server as much as seven INFO. `None`: never sent.
     pub latencystats: Option<Duration>,
-    /// Names whose addresses are the nodes.
+    /// DNS lookups.
     pub dns: Duration,
 }
 
-/// The smallest interval between rounds.
+/// The shortest allowed interval between rounds.
 const MIN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The smallest time between two look-ups of a name.
-const MIN_DNS: Duration = Duration::from_secs(1);
+/// The shortest allowed interval between DNS lookups.
+const MIN_DNS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The interval between rounds unless configured.
+/// The default interval between rounds.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a round waits for an answer at most, unless configured.
+/// The upper limit of the default deadline.
 const MAX_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How long a node must be silent to be down, unless configured. With long intervals it is three of them.
+/// The lower limit of the default `down_after`. With long intervals the default is three intervals.
 const DEFAULT_DOWN_AFTER: Duration = Duration::from_secs(3);
 
-/// Time between two checks of an endpoint.
-const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Where to listen, unless configured.
+/// The default address of the web server.
 const DEFAULT_LISTEN_ADDRESS: &str = "0.0.0.0:9121";
 
 impl Default for Cadences {
@@ -178,42 +204,45 @@ impl Default for Cadences {
 }
 
 impl DeploymentSettings {
-    /// Where its Sentinels are, in the order of the deployment's nodes.
+    /// Returns the addresses of the Sentinels, by node index.
     pub fn sentinels(&self) -> impl Iterator<Item = &Endpoint> {
-        self.deployment.sentinels().filter_map(|place| self.endpoints.get(place))
+        self.deployment.sentinels().filter_map(|index| self.endpoints.get(index))
     }
 
-    /// The name by which its Sentinels know the master; empty without Sentinels.
+    /// Returns the name of the master on the Sentinels. Empty without Sentinels.
     pub fn master(&self) -> &str {
         self.deployment.discovery.as_ref().map_or("", |discovery| &discovery.master)
     }
 
-    /// Its Sentinels whose own series appear under it.
+    /// Returns the Sentinels whose own series appear under this deployment.
     pub fn shown_sentinels(&self) -> impl Iterator<Item = &Endpoint> {
-        let shown = |place: &usize| {
-            self.deployment.nodes[*place].kind == NodeKind::Sentinel { shown: true }
+        let is_shown = |index: &usize| {
+            self.deployment.nodes[*index].kind == NodeKind::Sentinel { shown: true }
         };
-        self.deployment.sentinels().filter(shown).filter_map(|place| self.endpoints.get(place))
+        self.deployment.sentinels().filter(is_shown).filter_map(|index| self.endpoints.get(index))
     }
 
-    /// Another deployment is of one of the masters that this one stands for.
-    pub fn stands_for(&self, other: &Self) -> bool {
-        self.of_every_master()
+    /// Returns whether `other` is the deployment of one of the masters that these settings cover.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.covers_all_masters()
             && !other.master().is_empty()
-            && self.deployment.name.replace(MASTER, other.master()) == other.deployment.name
+            && self.deployment.name.replace(MASTER_PLACEHOLDER, other.master())
+                == other.deployment.name
     }
 
-    /// It stands for all masters that its Sentinels watch.
-    pub fn of_every_master(&self) -> bool {
-        self.found.as_ref().is_some_and(|found| found.masters != Masters::One)
+    /// Returns whether these settings apply to all masters of the Sentinels (`{master}` in the
+    /// name). [`DeploymentSettings::for_master`] derives the deployments.
+    pub fn covers_all_masters(&self) -> bool {
+        self.discovery.as_ref().is_some_and(|discovery| discovery.masters != MasterSelection::One)
     }
 
-    /// How to reach the node at a place and an address; `None` when it is nowhere to be reached: a name stands for its addresses alone.
-    pub fn endpoint(&self, place: usize, address: &str) -> Option<Endpoint> {
-        if let Some(listed) = self.endpoints.get(place) {
-            return Some(listed.clone());
+    /// Returns the address and credentials of a node. `address` is the `host:port` of a discovered
+    /// node. `None` if it cannot be reached: DNS deployments reach nodes by IP address only.
+    pub fn endpoint(&self, index: usize, address: &str) -> Option<Endpoint> {
+        if let Some(configured) = self.endpoints.get(index) {
+            return Some(configured.clone());
         }
-        let found = self.found.as_ref()?;
+        let discovery = self.discovery.as_ref()?;
         let (host, port) = address.rsplit_once(':')?;
         let host = host.trim_matches(['[', ']']);
         if self.deployment.kind == DeploymentKind::Dns && host.parse::<IpAddr>().is_err() {
@@ -222,31 +251,33 @@ impl DeploymentSettings {
         let address = Address::Tcp { host: host.to_owned(), port: port.parse().ok()? };
         Some(Endpoint {
             address,
-            credentials: found.credentials.clone(),
-            tls: found.tls.clone(),
-            trust: Some(Arc::clone(&found.trust)),
+            credentials: discovery.credentials.clone(),
+            tls: discovery.tls.clone(),
+            trust: Some(Arc::clone(&discovery.trust)),
         })
     }
 
-    /// The deployment of one master, of settings that are for all that the Sentinels watch; `None` when it is not for this exporter.
-    pub fn of_master(&self, master: &str) -> Option<Self> {
-        let name = self.deployment.name.replace(MASTER, master);
-        match self.found.as_ref()?.masters {
-            Masters::Every(part) if part.is_none_or(|part| part.has(&name)) => {}
+    /// Derives the deployment of one master from settings that apply to all masters. `None` if it
+    /// belongs to another part, or if the settings apply to one master.
+    pub fn for_master(&self, master: &str) -> Option<Self> {
+        let name = self.deployment.name.replace(MASTER_PLACEHOLDER, master);
+        match self.discovery.as_ref()?.masters {
+            MasterSelection::All(part) if part.is_none_or(|part| part.contains(&name)) => {}
             _ => return None,
         }
         let mut settings = self.clone();
         Arc::make_mut(&mut settings.deployment).become_of(&name, master);
-        settings.found.as_mut()?.masters = Masters::One;
+        settings.discovery.as_mut()?.masters = MasterSelection::One;
         Some(settings)
     }
 }
 
 impl Settings {
-    /// Puts the layers together: the file or the nodes on the command line, the environment, and flags.
+    /// Loads the configuration file or the nodes on the command line, then applies the environment
+    /// and the flags.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first error in the configuration.
     pub fn load(source: Source<'_>, overrides: Overrides<'_>) -> Result<Self, ConfigError> {
         let mut settings = Self::from_source(source)?;
         if let Some(address) = overrides.listen_address {
@@ -255,7 +286,7 @@ impl Settings {
         if let Some(url) = overrides.external_url {
             settings.external_url = Some(
                 values::external_url(url)
-                    .map_err(|problem| ConfigError::new("--web.external-url", problem))?,
+                    .map_err(|message| ConfigError::new("--web.external-url", message))?,
             );
         }
         settings.log_level = overrides.log_level.unwrap_or(settings.log_level);
@@ -263,150 +294,31 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The file or the nodes on the command line, with the environment.
+    /// Loads the configuration file or the nodes on the command line, then applies the environment.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first error in the configuration.
     pub fn from_source(source: Source<'_>) -> Result<Self, ConfigError> {
-        let urls = match source {
-            Source::File(path) => return file::load(Some(path)),
-            Source::Urls(urls) => urls,
-        };
-        let mut settings = file::load(None)?;
-        let (place, urls) = match environment("REDIS_ADDR").filter(|_| urls.is_empty()) {
-            Some(url) => ("REDIS_ADDR", vec![url]),
-            None if urls.is_empty() => ("default", vec!["redis://localhost:6379".to_owned()]),
-            None => ("command line", urls.to_vec()),
-        };
-        settings.deployments = vec![from_urls(place, &urls)?];
-        Ok(settings)
+        match source {
+            Source::File(path) => file::load(Some(path)),
+            Source::Urls(urls) => {
+                let mut settings = file::load(None)?;
+                settings.deployments = vec![urls::load(urls)?];
+                Ok(settings)
+            }
+        }
     }
 
-    /// Reads a file, with the environment over it, as [`Settings::load`] does.
+    /// Loads a configuration file and applies the environment.
     ///
     /// # Errors
-    /// The first thing that is wrong.
+    /// The first error in the configuration.
     pub fn check(path: &Path) -> Result<Self, ConfigError> {
         file::load(Some(path))
     }
 
-    /// The configuration as it is used, in TOML, without secrets.
+    /// Returns the configuration with all defaults as TOML, without secrets.
     pub fn effective(&self) -> String {
-        effective::write(self)
+        effective::to_toml(self)
     }
-}
-
-fn from_urls(place: &str, urls: &[String]) -> Result<DeploymentSettings, ConfigError> {
-    let others = Credentials {
-        username: environment("REDIS_USER"),
-        password: environment("REDIS_PASSWORD").map(|text| Password::Given(text.into())),
-    };
-    let passwords = passwords::load(environment("REDIS_PASSWORD_FILE").as_deref())?;
-    let of_kind = |kind| {
-        Builder::new(Deployment::new("default", kind, &[], DEFAULT_INTERVAL, DEFAULT_DOWN_AFTER))
-    };
-    if urls.iter().any(|url| sentinels::is_sentinel(url)) {
-        if !urls.iter().all(|url| sentinels::is_sentinel(url)) {
-            return Err(ConfigError::new(
-                place,
-                "found Sentinels and nodes, accepted is one of them: Sentinels name the nodes",
-            ));
-        }
-        let mut settings = sentinels::from_urls(urls, others, of_kind(DeploymentKind::Sentinel))
-            .map_err(|problem| ConfigError::new(place, problem))?;
-        for endpoint in
-            settings.endpoints.iter_mut().filter(|endpoint| endpoint.credentials.password.is_none())
-        {
-            endpoint.credentials.password = passwords.of(endpoint);
-        }
-        return Ok(settings);
-    }
-    let mut builder = of_kind(DeploymentKind::Static);
-    for url in urls {
-        let mut endpoint = address::parse(url, &others, None)
-            .map_err(|problem| ConfigError::new(place, problem))?;
-        if endpoint.credentials.password.is_none() {
-            endpoint.credentials.password = passwords.of(&endpoint);
-        }
-        builder.add(None, endpoint, None).map_err(|problem| ConfigError::new(place, problem))?;
-    }
-    Ok(builder.build())
-}
-
-/// Puts a deployment together, node by node.
-struct Builder {
-    deployment: Deployment,
-    endpoints: Vec<Endpoint>,
-    data_dirs: Vec<Option<PathBuf>>,
-    deadline: Option<Duration>,
-    cadences: Cadences,
-    assumed: BTreeMap<String, String>,
-    checked: Vec<(EndpointKind, Endpoint)>,
-    found: Option<Found>,
-}
-
-impl Builder {
-    fn new(deployment: Deployment) -> Self {
-        let (endpoints, checked, assumed) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Builder {
-            deployment,
-            endpoints,
-            data_dirs: Vec::new(),
-            deadline: None,
-            cadences: Cadences::default(),
-            assumed,
-            checked,
-            found: None,
-        }
-    }
-
-    fn add(
-        &mut self,
-        name: Option<String>,
-        endpoint: Endpoint,
-        role: Option<snapshot::Role>,
-    ) -> Result<(), String> {
-        let name = self.unique(name, &endpoint)?;
-        self.deployment.add(name, endpoint.to_string(), role);
-        self.endpoints.push(endpoint);
-        Ok(())
-    }
-
-    fn add_sentinel(&mut self, name: Option<String>, endpoint: Endpoint) -> Result<(), String> {
-        let name = self.unique(name, &endpoint)?;
-        self.deployment.add_sentinel(name, endpoint.to_string(), true);
-        self.endpoints.push(endpoint);
-        Ok(())
-    }
-
-    fn unique(&self, name: Option<String>, endpoint: &Endpoint) -> Result<String, String> {
-        let name = name.unwrap_or_else(|| endpoint.to_string());
-        if self.deployment.nodes.iter().any(|node| node.name == name) {
-            return Err(format!(
-                "found the node {name:?} twice, accepted are nodes with different addresses or names"
-            ));
-        }
-        Ok(name)
-    }
-
-    fn build(self) -> DeploymentSettings {
-        let interval = self.deployment.interval;
-        DeploymentSettings {
-            deadline: self.deadline.unwrap_or(MAX_DEADLINE.min(interval.mul_f64(0.8))),
-            deployment: Arc::new(self.deployment),
-            endpoints: self.endpoints,
-            data_dirs: self.data_dirs,
-            checked: self.checked,
-            check_interval: CHECK_INTERVAL,
-            found: self.found,
-            cadences: self.cadences,
-            assumed: self.assumed,
-        }
-    }
-}
-
-/// A variable of the environment that is set to something.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

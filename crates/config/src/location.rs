@@ -1,65 +1,81 @@
-//! Where a key stands in a file: the line that an error names.
+//! Line numbers of keys in a TOML file.
 
 use std::ops::Range;
 
 use toml_edit::{ImDocument, Item, TableLike, Value};
 
-/// The line of the key at the end of a path, counted from 1. Where the path goes on beyond what is written, the last key that is.
+/// The first syntax error of a file.
+pub(crate) struct SyntaxError {
+    /// Counted from 1.
+    pub(crate) line: usize,
+    /// Does not quote the file, which may contain a secret.
+    pub(crate) message: String,
+}
+
+/// Returns the line, counted from 1, of the key at the end of a path. If the file lacks that key,
+/// returns the line of the last key of the path that it has.
 pub(crate) fn line(text: &str, path: &[String]) -> Option<usize> {
     let document = ImDocument::parse(text).ok()?;
-    let mut place = None;
-    let mut here = Here::Item(document.as_item());
+    let mut start = None;
+    let mut node = TomlNode::Item(document.as_item());
     for step in path {
-        let Some((span, next)) = here.step(step) else { break };
-        place = span.or(place);
-        here = next;
+        let Some(child) = node.child(step) else { break };
+        start = child.span.map(|span| span.start).or(start);
+        node = child.node;
     }
-    Some(line_at(text, place?.start))
+    Some(line_at(text, start?))
 }
 
-/// What is wrong with a text that is no TOML: line and message. Not the text itself, which may hold a secret.
-pub(crate) fn syntax(text: &str) -> Option<(usize, String)> {
+/// Returns the syntax error of a text that is not TOML.
+pub(crate) fn syntax_error(text: &str) -> Option<SyntaxError> {
     let error = ImDocument::parse(text).err()?;
     let start = error.span().map_or(0, |span| span.start);
-    Some((line_at(text, start), error.message().lines().collect::<Vec<_>>().join(", ")))
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    Some(SyntaxError { line: line_at(text, start), message })
 }
 
-fn line_at(text: &str, place: usize) -> usize {
-    text.bytes().take(place).filter(|byte| *byte == b'\n').count() + 1
+fn line_at(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// Something with keys or positions in it.
-enum Here<'a> {
+/// A part of a document that has keys or list positions.
+enum TomlNode<'a> {
     Item(&'a Item),
     Table(&'a dyn TableLike),
     Value(&'a Value),
 }
 
-impl<'a> Here<'a> {
-    fn step(&self, step: &str) -> Option<(Option<Range<usize>>, Here<'a>)> {
+/// The node under a key or list position, and its byte range in the text.
+struct Child<'a> {
+    span: Option<Range<usize>>,
+    node: TomlNode<'a>,
+}
+
+impl<'a> TomlNode<'a> {
+    fn child(&self, step: &str) -> Option<Child<'a>> {
         if let Ok(position) = step.parse::<usize>() {
             return self.element(position);
         }
         let table = match self {
-            Here::Item(item) => item.as_table_like()?,
-            Here::Table(table) => *table,
-            Here::Value(value) => value.as_inline_table()? as &dyn TableLike,
+            TomlNode::Item(item) => item.as_table_like()?,
+            TomlNode::Table(table) => *table,
+            TomlNode::Value(value) => value.as_inline_table()? as &dyn TableLike,
         };
         let (key, item) = table.get_key_value(step)?;
-        Some((key.span().or_else(|| item.span()), Here::Item(item)))
+        Some(Child { span: key.span().or_else(|| item.span()), node: TomlNode::Item(item) })
     }
 
-    fn element(&self, position: usize) -> Option<(Option<Range<usize>>, Here<'a>)> {
+    fn element(&self, position: usize) -> Option<Child<'a>> {
         let array = match self {
-            Here::Item(Item::ArrayOfTables(tables)) => {
+            TomlNode::Item(Item::ArrayOfTables(tables)) => {
                 let table = tables.get(position)?;
-                return Some((table.span(), Here::Table(table)));
+                return Some(Child { span: table.span(), node: TomlNode::Table(table) });
             }
-            Here::Item(item) => item.as_array()?,
-            Here::Value(value) => value.as_array()?,
-            Here::Table(_) => return None,
+            TomlNode::Item(item) => item.as_array()?,
+            TomlNode::Value(value) => value.as_array()?,
+            TomlNode::Table(_) => return None,
         };
         let value = array.get(position)?;
-        Some((value.span(), Here::Value(value)))
+        Some(Child { span: value.span(), node: TomlNode::Value(value) })
     }
 }

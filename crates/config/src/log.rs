@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 /// Minimum severity of log lines.
 #[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// All details.
@@ -21,6 +22,7 @@ pub enum LogLevel {
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, ValueEnum, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `key=value` pairs.

@@ -1,155 +1,173 @@
-//! A deployment whose Sentinels are listed, from the file or the command line.
+//! Sentinel deployments, from the file or from URLs.
 
 use client::{Credentials, Tls, TlsSettings};
 use serde::Deserialize;
 
-use crate::access::FileTls;
-use crate::discovery::{FileServer, Finding};
-use crate::error::{Problem, at, under};
+use crate::access::Access;
+use crate::address;
+use crate::builder::DeploymentBuilder;
+use crate::discovery::{DiscoveryOptions, DiscoverySource, FileServer};
+use crate::error::{KeyError, missing_key};
 use crate::values::Part;
-use crate::{Builder, DeploymentSettings, MASTER, Masters, address};
+use crate::{DeploymentSettings, MASTER_PLACEHOLDER, MasterSelection};
 
-/// The port of a Sentinel whose URL has none.
-pub(crate) const PORT: u16 = 26379;
+/// The default port of a Sentinel.
+const DEFAULT_PORT: u16 = 26379;
 
-/// What is said about Sentinels.
-pub(crate) struct Sentinels {
-    pub(crate) listed: Vec<FileServer>,
-    pub(crate) name: String,
+/// The keys that only Sentinel deployments have.
+pub(crate) struct SentinelOptions {
+    pub(crate) servers: Vec<FileServer>,
     pub(crate) master_name: Option<String>,
-    /// Of those that have none of their own.
-    pub(crate) credentials: Credentials,
-    pub(crate) tls: FileTls,
+    /// Credentials and TLS profile for the Sentinels.
+    pub(crate) access: Access,
     pub(crate) scheme: Option<Scheme>,
-    pub(crate) finding: Finding,
+    pub(crate) discovery: DiscoveryOptions,
 }
 
-/// How nodes that are found are spoken to.
+/// URL scheme of discovered nodes.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Scheme {
+    /// Without TLS.
     Redis,
+    /// With TLS.
     Rediss,
 }
 
-impl Sentinels {
-    /// Makes a deployment of it. `nodes` and `tls` are for the nodes.
-    pub(crate) fn add(
+impl SentinelOptions {
+    /// Builds the deployment. `nodes` is the access to the data nodes.
+    pub(crate) fn build(
         self,
-        mut builder: Builder,
-        nodes: Credentials,
-        tls: Option<Tls>,
+        mut builder: DeploymentBuilder,
+        mut nodes: Access,
         part: Option<Part>,
-    ) -> Result<DeploymentSettings, Problem> {
-        let every = self.name.contains(MASTER);
-        match &self.master_name {
-            None if !every => {
-                return Err(at(
-                    ["master_name"],
-                    format!(
-                        "found none, accepted is a name; or {MASTER} in name, for all masters that the Sentinels watch"
-                    ),
-                ));
-            }
-            _ if every && !builder.checked.is_empty() => {
-                return Err(at(
-                    ["endpoints"],
-                    format!("found {MASTER} in name too, accepted are endpoints of one master"),
-                ));
-            }
-            Some(_) if every => {
-                return Err(at(
-                    ["master_name"],
-                    format!("found {MASTER} in name too, accepted is one of them"),
-                ));
-            }
-            Some(name) if name.is_empty() => {
-                return Err(at(["master_name"], "found an empty name, accepted is any other"));
-            }
-            _ => {}
+    ) -> Result<DeploymentSettings, KeyError> {
+        let masters = self.masters(&builder, part)?;
+        for (index, server) in self.servers.into_iter().enumerate() {
+            add_sentinel(&mut builder, server, &self.access)
+                .map_err(|error| error.under(index).under("sentinels"))?;
         }
-        let sentinel_tls = self.tls.profile().map_err(|problem| under("sentinel_tls", problem))?;
-        for (place, sentinel) in self.listed.into_iter().enumerate() {
-            let here = |problem| under("sentinels", under(place, problem));
-            let (name, endpoint) =
-                sentinel.endpoint(PORT, &self.credentials, sentinel_tls.as_ref()).map_err(here)?;
-            builder.add_sentinel(name, endpoint).map_err(|problem| here((vec![], problem)))?;
-        }
-        let tls = match (self.scheme, tls) {
-            (Some(Scheme::Rediss), Some(tls)) => Some(tls),
-            (Some(Scheme::Rediss), None) => Some(
-                Tls::new(&TlsSettings::default())
-                    .map_err(|error| at(["tls"], error.to_string()))?,
-            ),
-            (_, None) => None,
-            (_, Some(_)) => {
-                return Err(at(
-                    ["scheme"],
-                    "found tls without it, accepted is scheme = \"rediss\", or no tls",
-                ));
-            }
-        };
-        let masters = if every { Masters::Every(part) } else { Masters::One };
-        self.finding.add(
-            &mut builder,
-            self.master_name.unwrap_or_default(),
+        nodes.tls = node_tls(self.scheme, nodes.tls)?;
+        let source = DiscoverySource {
+            master: self.master_name.unwrap_or_default(),
             masters,
-            nodes,
-            tls,
-            Vec::new(),
-        )?;
+            names: Vec::new(),
+            access: nodes,
+        };
+        self.discovery.add_to(&mut builder, source)?;
         Ok(builder.build())
     }
+
+    /// Checks the name of the deployment, `master_name` and `endpoints` against each other.
+    fn masters(
+        &self,
+        builder: &DeploymentBuilder,
+        part: Option<Part>,
+    ) -> Result<MasterSelection, KeyError> {
+        let all = builder.deployment.name.contains(MASTER_PLACEHOLDER);
+        let conflict = |key: &str, reason: &str| {
+            let message = format!(
+                "{key:?} cannot be combined with {MASTER_PLACEHOLDER} in \"name\": {reason}"
+            );
+            Err(KeyError::at([key], message))
+        };
+        match self.master_name.as_deref() {
+            None if !all => Err(KeyError::at(
+                ["master_name"],
+                format!(
+                    "{}: set it, or put {MASTER_PLACEHOLDER} into \"name\" \
+                     to use all masters of the Sentinels",
+                    missing_key("master_name")
+                ),
+            )),
+            _ if all && !builder.service_endpoints.is_empty() => {
+                conflict("endpoints", "an endpoint leads to one master")
+            }
+            Some(_) if all => conflict("master_name", "remove one of them"),
+            Some("") => Err(KeyError::at(["master_name"], "master_name must not be empty")),
+            Some(_) => Ok(MasterSelection::One),
+            None => Ok(MasterSelection::All(part)),
+        }
+    }
 }
 
-/// Makes a deployment of Sentinels that the command line names, each as `sentinel://[user:password@]host[:port][/master]`.
+fn add_sentinel(
+    builder: &mut DeploymentBuilder,
+    server: FileServer,
+    defaults: &Access,
+) -> Result<(), KeyError> {
+    let server = server.parse(DEFAULT_PORT, defaults)?;
+    builder.add_sentinel(server.name, server.endpoint).map_err(KeyError::here)
+}
+
+/// Returns the TLS profile of the discovered nodes. `configured` is the table `tls`.
+fn node_tls(scheme: Option<Scheme>, configured: Option<Tls>) -> Result<Option<Tls>, KeyError> {
+    match (scheme, configured) {
+        (Some(Scheme::Rediss), Some(tls)) => Ok(Some(tls)),
+        (Some(Scheme::Rediss), None) => Tls::new(&TlsSettings::default())
+            .map(Some)
+            .map_err(|error| KeyError::at(["tls"], error.to_string())),
+        (_, None) => Ok(None),
+        (_, Some(_)) => {
+            Err(KeyError::at(["tls"], "\"tls\" requires scheme = \"rediss\" with Sentinels"))
+        }
+    }
+}
+
+/// Builds a deployment from Sentinel URLs, each `sentinel://[user:password@]host[:port][/master]`.
+///
+/// # Errors
+/// The message, without secrets.
 pub(crate) fn from_urls(
     urls: &[String],
-    nodes: Credentials,
-    mut builder: Builder,
+    node_credentials: Credentials,
+    mut builder: DeploymentBuilder,
 ) -> Result<DeploymentSettings, String> {
-    let mut master = None;
+    let mut master_name = None;
     for url in urls {
-        let (url, named) = of_url(url)?;
-        if master.is_some_and(|other| other != named) {
-            return Err(
-                "found Sentinels of different masters, accepted are those of one master, or of all"
-                    .to_owned(),
-            );
+        let SentinelUrl { server, master } = parse_url(url)?;
+        if master_name.is_some_and(|other| other != master) {
+            return Err("all Sentinel URLs must have the same master, or none, \
+                        which means all masters of the Sentinels"
+                .to_owned());
         }
-        master = Some(named);
-        let (_, endpoint) = FileServer::of(url)
-            .endpoint(PORT, &Credentials::default(), None)
-            .map_err(|(_, problem)| problem)?;
-        builder.add_sentinel(None, endpoint)?;
+        master_name = Some(master);
+        add_sentinel(&mut builder, FileServer::from_url(server), &Access::default())
+            .map_err(|error| error.message)?;
     }
-    let master_name = master.flatten();
+    let master_name = master_name.flatten();
     if master_name.is_none() {
-        builder.deployment.become_of(MASTER, "");
+        builder.deployment.become_of(MASTER_PLACEHOLDER, "");
     }
-    let sentinels = Sentinels {
-        listed: Vec::new(),
-        name: builder.deployment.name.clone(),
+    let options = SentinelOptions {
+        servers: Vec::new(),
         master_name,
-        credentials: Credentials::default(),
-        tls: FileTls::default(),
+        access: Access::default(),
         scheme: None,
-        finding: Finding::default(),
+        discovery: DiscoveryOptions::default(),
     };
-    sentinels.add(builder, nodes, None, None).map_err(|(_, problem)| problem)
+    let nodes = Access { credentials: node_credentials, tls: None };
+    options.build(builder, nodes, None).map_err(|error| error.message)
 }
 
-/// Whether a URL names a Sentinel by its scheme.
-pub(crate) fn is_sentinel(url: &str) -> bool {
+/// Returns whether a URL has one of the schemes of Sentinels.
+pub(crate) fn is_sentinel_url(url: &str) -> bool {
     ["sentinel://", "sentinels://"].iter().any(|scheme| url.starts_with(scheme))
 }
 
-/// The URL of a Sentinel as that of a node, and the master that it names.
-fn of_url(text: &str) -> Result<(String, Option<String>), String> {
+/// The parts of a Sentinel URL.
+struct SentinelUrl {
+    /// The URL of the Sentinel as a server, with the scheme `redis` or `rediss`.
+    server: String,
+    master: Option<String>,
+}
+
+fn parse_url(text: &str) -> Result<SentinelUrl, String> {
     let plain =
         text.replacen("sentinels://", "rediss://", 1).replacen("sentinel://", "redis://", 1);
     let (scheme, rest) = plain.split_once("://").unwrap_or(("redis", &plain));
-    // A password may hold a slash.
+    // A password may contain a slash.
     let host = rest.rfind('@').map_or(0, |at| at + 1);
     let (server, master) = match rest[host..].split_once('/') {
         Some((server, master)) => (format!("{}{server}", &rest[..host]), Some(master)),
@@ -157,12 +175,12 @@ fn of_url(text: &str) -> Result<(String, Option<String>), String> {
     };
     if master.is_some_and(|master| master.contains('/')) {
         return Err(format!(
-            "found {:?}, accepted is sentinel://[user:password@]host[:port][/master]",
+            "invalid URL {:?}, expected sentinel://[user:password@]host[:port][/master]",
             address::redacted(text)
         ));
     }
-    Ok((
-        format!("{scheme}://{server}"),
-        master.filter(|master| !master.is_empty()).map(str::to_owned),
-    ))
+    Ok(SentinelUrl {
+        server: format!("{scheme}://{server}"),
+        master: master.filter(|master| !master.is_empty()).map(str::to_owned),
+    })
 }

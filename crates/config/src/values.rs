@@ -1,4 +1,4 @@
-//! Values of their own kind in the configuration: times and secrets.
+//! Value types of the configuration file: durations, dates, parts, secrets and URLs.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,82 +10,61 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::address::redacted;
 
-/// A time as people write it: `1s`, `250ms`, `1m 30s`.
-#[derive(Clone, Copy)]
-pub(crate) struct Span(pub(crate) Duration);
+/// A positive duration in text form: `1s`, `250ms`, `1m 30s`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DurationText(pub(crate) Duration);
 
-/// The end of a day, or a time: `2026-12-31`, `2026-12-31T18:00:00Z`.
-#[derive(Clone, Copy)]
-pub(crate) struct Date(pub(crate) SystemTime);
+/// A date or a time in text form: `2026-12-31` (the end of that day in UTC),
+/// `2026-12-31T18:00:00Z`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DateText(pub(crate) SystemTime);
 
-/// Which of several exporters this is: `1/3` is the first of three.
+/// One of several exporters that divide the deployments: `1/3` is the first of three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     number: u32,
-    of: u32,
+    count: u32,
 }
 
-/// A secret; never shown. One of digits only may be written as a number, as the environment makes it one.
+/// A secret, which is never shown. Accepts integers: figment parses a variable of the environment
+/// that consists of digits as a number.
 pub(crate) struct SecretText(pub(crate) String);
 
-/// Reads what is a URL, or a table that says more than that. `accepted` is what is said to whoever wrote neither.
-pub(crate) fn url_or_table<'de, D, T>(
-    deserializer: D,
-    accepted: &'static str,
-) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + From<String>,
-{
-    struct UrlOrTable<T>(&'static str, PhantomData<T>);
-    impl<'de, T: Deserialize<'de> + From<String>> Visitor<'de> for UrlOrTable<T> {
-        type Value = T;
+/// A table that can be abbreviated to its `url`.
+pub(crate) struct UrlOr<Table>(pub(crate) Table);
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
+// === impl DurationText ===
 
-        fn visit_str<E: Error>(self, url: &str) -> Result<T, E> {
-            Ok(url.to_owned().into())
-        }
-
-        fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<T, M::Error> {
-            T::deserialize(MapAccessDeserializer::new(map))
-        }
-    }
-    deserializer.deserialize_any(UrlOrTable(accepted, PhantomData))
-}
-
-// === impl Span ===
-
-impl<'de> Deserialize<'de> for Span {
+impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let span = humantime::parse_duration(&text).ok().filter(|span| !span.is_zero());
-        span.map(Span).ok_or_else(|| {
+        let duration = humantime::parse_duration(&text).ok().filter(|duration| !duration.is_zero());
+        duration.map(DurationText).ok_or_else(|| {
             D::Error::custom(format!(
-                "found {text:?}, accepted is a time such as \"1s\" or \"250ms\""
+                "invalid duration {text:?}, \
+                 expected a positive duration such as \"1s\" or \"250ms\""
             ))
         })
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
 }
 
-// === impl Date ===
+// === impl DateText ===
 
-impl<'de> Deserialize<'de> for Date {
+impl<'de> Deserialize<'de> for DateText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let at = humantime::parse_rfc3339(&text)
+        let time = humantime::parse_rfc3339(&text)
             .or_else(|_| humantime::parse_rfc3339(&format!("{text}T23:59:59Z")));
-        at.map(Date).map_err(|_| {
+        time.map(DateText).map_err(|_| {
             D::Error::custom(format!(
-                "found {text:?}, accepted is a day such as \"2026-12-31\", or a time in UTC"
+                "invalid date {text:?}, expected a date such as \"2026-12-31\" \
+                 or a time in UTC such as \"2026-12-31T18:00:00Z\""
             ))
         })
     }
@@ -94,30 +73,32 @@ impl<'de> Deserialize<'de> for Date {
 // === impl Part ===
 
 impl Part {
-    /// Whether a deployment is for this exporter to watch. The same everywhere and always, so that several agree without talking.
-    pub(crate) fn has(self, deployment: &str) -> bool {
-        crc32fast::hash(deployment.as_bytes()) % self.of == self.number - 1
+    /// Returns whether a deployment belongs to this part. Depends on the name only, so that all
+    /// exporters agree without communication.
+    pub(crate) fn contains(self, deployment: &str) -> bool {
+        crc32fast::hash(deployment.as_bytes()) % self.count == self.number - 1
     }
 }
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.number, self.of)
+        write!(f, "{}/{}", self.number, self.count)
     }
 }
 
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let numbers = text
+        let part = text
             .split_once('/')
-            .and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
-        let part = numbers
-            .filter(|(number, of)| (1..=*of).contains(number))
-            .map(|(number, of)| Part { number, of });
+            .and_then(|(number, count)| {
+                Some(Part { number: number.parse().ok()?, count: count.parse().ok()? })
+            })
+            .filter(|part| (1..=part.count).contains(&part.number));
         part.ok_or_else(|| {
             D::Error::custom(format!(
-                "found {text:?}, accepted is a part such as \"1/3\", the first of three"
+                "invalid part {text:?}, expected a number and a count such as \"1/3\", \
+                 the first of three exporters"
             ))
         })
     }
@@ -127,8 +108,8 @@ impl<'de> Deserialize<'de> for Part {
 
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
+        struct SecretVisitor;
+        impl Visitor<'_> for SecretVisitor {
             type Value = SecretText;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,11 +128,38 @@ impl<'de> Deserialize<'de> for SecretText {
                 Ok(SecretText(number.to_string()))
             }
         }
-        deserializer.deserialize_any(Text)
+        deserializer.deserialize_any(SecretVisitor)
     }
 }
 
-/// A URL under which people reach our pages, without a slash at the end.
+// === impl UrlOr ===
+
+impl<'de, Table: Deserialize<'de> + From<String>> Deserialize<'de> for UrlOr<Table> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct UrlOrVisitor<Table>(PhantomData<Table>);
+        impl<'de, Table: Deserialize<'de> + From<String>> Visitor<'de> for UrlOrVisitor<Table> {
+            type Value = Table;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a URL or a table with the key \"url\"")
+            }
+
+            fn visit_str<E: Error>(self, url: &str) -> Result<Table, E> {
+                Ok(url.to_owned().into())
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Table, M::Error> {
+                Table::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_any(UrlOrVisitor(PhantomData)).map(UrlOr)
+    }
+}
+
+/// Parses the URL under which users reach the pages. Removes trailing slashes.
+///
+/// # Errors
+/// The message if it is not an HTTP URL, or has credentials, a query or a fragment.
 pub(crate) fn external_url(text: &str) -> Result<String, String> {
     let is_page = |url: &url::Url| {
         ["http", "https"].contains(&url.scheme())
@@ -162,12 +170,11 @@ pub(crate) fn external_url(text: &str) -> Result<String, String> {
         .ok()
         .filter(is_page)
         .filter(|url| url.username().is_empty() && url.password().is_none());
-    let problem = || {
+    let url = url.ok_or_else(|| {
         format!(
-            "found {:?}, accepted is http:// or https://, a host, and a path if there is one",
+            "invalid URL {:?}, expected http:// or https://, a host, and optionally a path",
             redacted(text)
         )
-    };
-    let url = url.ok_or_else(problem)?;
+    })?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }

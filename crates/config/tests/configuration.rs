@@ -1,30 +1,66 @@
-//! Configuration files: what they come to, and what each kind of mistake says.
+//! Configuration files: the effective configuration of valid ones, and the message for each kind of
+//! mistake.
 
 use std::path::{Path, PathBuf};
 
 use config::Settings;
-use expect_test::{expect, expect_file};
+use expect_test::{Expect, expect, expect_file};
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes")
-}
-
-/// Each file under `mistakes` is one kind of mistake; beside them `messages.txt` has the exact message of each.
-/// `UPDATE_EXPECT=1 cargo test -p config` writes it anew.
-#[test]
-fn every_kind_of_mistake_is_told_with_its_place() {
-    let mut names: Vec<_> = std::fs::read_dir(folder())
+fn mistakes() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
         .expect("fixtures")
         .map(|entry| entry.expect("entry").path())
         .collect();
-    names.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    names.sort();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    files
+}
+
+/// Checks that a message has the form `file:line: key: text`, and that the text is in the style of
+/// cargo and Prometheus. Errors of syntax have no key, and a missing deployment has no line.
+fn check_message(file: &str, message: &str) {
+    let rest = message.strip_prefix(file).unwrap_or_else(|| panic!("no file: {message}"));
+    let (line, text) = rest.split_once(": ").expect("a place");
+    match line.strip_prefix(':') {
+        Some(line) => assert!(line.parse::<usize>().is_ok_and(|line| line > 0), "{message}"),
+        None => assert_eq!((line, file), ("", "no-deployment.toml"), "{message}"),
+    }
+    let text = if file == "syntax.toml" {
+        text
+    } else {
+        let (key, text) = text.split_once(": ").expect("a key");
+        assert!(!key.is_empty() && !key.contains([' ', '"']), "{message}");
+        text
+    };
+    assert!(text.split_whitespace().count() >= 3, "{message}");
+    let phrases = [
+        "expected ",
+        "missing required ",
+        "must ",
+        "cannot be combined with ",
+        "cannot read ",
+        " requires ",
+        "duplicate ",
+        "reserved",
+        "not valid",
+        "invalid TOML: ",
+    ];
+    let has_phrase = phrases.iter().any(|phrase| text.contains(phrase));
+    let has_old_phrase = ["found ", "accepted "].iter().any(|phrase| text.contains(phrase));
+    assert_eq!((has_phrase, has_old_phrase), (true, false), "{message}");
+}
+
+/// Each file in `mistakes` is one kind of mistake. `messages.txt` has the exact message of each.
+/// `UPDATE_EXPECT=1 cargo test -p config` writes it.
+#[test]
+fn mistakes_are_reported_with_place_and_remedy() {
     let mut messages = String::new();
-    for path in names {
-        let problem = Settings::check(&path).expect_err(&path.display().to_string()).to_string();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let message = problem.replace(&path.display().to_string(), &name);
-        assert!(message.starts_with(&name) && message.contains("found"), "{message}");
+    for path in mistakes() {
+        let error = Settings::check(&path).expect_err(&path.display().to_string()).to_string();
+        let file = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let message = error.replace(&path.display().to_string(), &file);
+        check_message(&file, &message);
         messages += &message;
         messages.push('\n');
     }
@@ -32,12 +68,49 @@ fn every_kind_of_mistake_is_told_with_its_place() {
     expect_file!["mistakes/messages.txt"].assert_eq(&messages);
 }
 
+/// A folder for a configuration file and the files that it names.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+
+    fn load(&self, text: &str) -> Settings {
+        Settings::check(&self.write("rolecall.toml", text)).expect("a valid file")
+    }
+
+    /// Loads a file and compares its effective configuration, which must be loadable and contain no
+    /// secret.
+    fn check_effective(&self, text: &str, expected: &Expect) -> Settings {
+        let settings = self.load(text);
+        let debug = format!("{settings:?}");
+        assert!(!debug.contains("hunter2") && !debug.contains("123456"));
+        let effective = settings.effective();
+        expected.assert_eq(&effective.replace(&self.0.path().display().to_string(), "/folder"));
+        assert_eq!(self.load(&effective).effective(), effective);
+        settings
+    }
+}
+
+/// The warning about a password in the configuration of a deployment.
+fn password_warning(deployment: &str) -> String {
+    format!(
+        "deployment {deployment}: a password is part of the configuration and is sent without \
+         TLS: use password_file or TLS"
+    )
+}
+
 #[test]
-fn what_is_written_becomes_what_is_used() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let secret = directory.path().join("secret");
-    std::fs::write(&secret, "hunter2\n").expect("a file");
-    let file = directory.path().join("rolecall.toml");
+fn static_deployment_becomes_effective_configuration() {
+    let folder = Folder::new();
+    let secret = folder.write("secret", "hunter2\n");
     let text = format!(
         r#"
         state_file = "/var/lib/rolecall/state.json"
@@ -62,94 +135,97 @@ fn what_is_written_becomes_what_is_used() {
         endpoints = {{ primary = "redis://orders-rw", reader = "rediss://mon:hunter2@orders-ro:7000" }}
         assume = {{ save = "", stop-writes-on-bgsave-error = "no" }}
         address_map = {{ "172.17.0.2:6379" = "10.0.0.5:6379" }}
-        [[deployment]]
-        name = "billed"
-        preset = "managed"
-        nodes = [{{ url = "redis://billed.example" }}]
-        expect = {{ masters = 2, until = "2026-12-31" }}
-        [[deployment]]
-        name = "copy"
-        nodes = [{{ url = "redis://:hunter2@copy.example" }}, {{ url = "redis://:hunter2@other.example" }}]
-        expect = {{ primary = "external" }}
-        endpoints = {{ reader = "redis://copy-ro.example" }}
         "#,
         secret.display()
     );
-    std::fs::write(&file, text).expect("a file");
-    let settings = Settings::check(&file).expect("a good file");
-    assert!(
-        !format!("{settings:?}").contains("hunter2") && !format!("{settings:?}").contains("123456")
+    let settings = folder.check_effective(
+        &text,
+        &expect![[r#"
+            state_file = "/var/lib/rolecall/state.json"
+
+            [web]
+            listen_address = "127.0.0.1:9999"
+
+            [log]
+            level = "info"
+            format = "json"
+
+            [[deployment]]
+            name = "orders"
+            labels = { team = "checkout" }
+            nodes = [
+              { url = "redis://10.0.0.5:6379", name = "orders-0", role = "master", username = "rolecall", password_file = "/folder/secret" },
+              { url = "rediss://[fd00::6]:7000", name = "[fd00::6]:7000", username = "mon", password = "<redacted>" },
+              { url = "unix:///run/redis.sock", name = "/run/redis.sock", username = "rolecall", password = "<redacted>" }
+            ]
+            tls = { server_name = "redis.example", insecure_skip_verify = true }
+            interval = "2s"
+            deadline = "1s"
+            down_after = "6s"
+            cadence = { commands = "10s", slowlog = "10s", config = "5m", latencystats = "30s" }
+            assume = { save = "", stop-writes-on-bgsave-error = "no" }
+            expect = { replicas = 2, aof = "replicas" }
+            endpoints = { primary = { url = "redis://orders-rw:6379", username = "rolecall", password_file = "/folder/secret" }, reader = { url = "rediss://orders-ro:7000", username = "mon", password = "<redacted>" } }
+            address_map = { "172.17.0.2:6379" = "10.0.0.5:6379", "orders-0.internal:6379" = "10.0.0.5:6379" }
+        "#]],
     );
-    let shown = settings.effective().replace(&secret.display().to_string(), "/run/secret");
-    expect![[r#"
-        state_file = "/var/lib/rolecall/state.json"
-
-        [web]
-        listen_address = "127.0.0.1:9999"
-
-        [log]
-        level = "info"
-        format = "json"
-
-        [[deployment]]
-        name = "orders"
-        labels = { team = "checkout" }
-        nodes = [
-          { url = "redis://10.0.0.5:6379", name = "orders-0", role = "master", username = "rolecall", password_file = "/run/secret" },
-          { url = "rediss://[fd00::6]:7000", name = "[fd00::6]:7000", username = "mon", password = "<redacted>" },
-          { url = "unix:///run/redis.sock", name = "/run/redis.sock", username = "rolecall", password = "<redacted>" }
-        ]
-        tls = { server_name = "redis.example", insecure_skip_verify = true }
-        interval = "2s"
-        deadline = "1s"
-        down_after = "6s"
-        cadence = { commands = "10s", slowlog = "10s", config = "5m", latencystats = "30s" }
-        assume = { save = "", stop-writes-on-bgsave-error = "no" }
-        expect = { replicas = 2, aof = "replicas" }
-        endpoints = { primary = { url = "redis://orders-rw:6379", username = "rolecall", password_file = "/run/secret" }, reader = { url = "rediss://orders-ro:7000", username = "mon", password = "<redacted>" } }
-        address_map = { "172.17.0.2:6379" = "10.0.0.5:6379", "orders-0.internal:6379" = "10.0.0.5:6379" }
-
-        [[deployment]]
-        name = "billed"
-        nodes = [
-          { url = "redis://billed.example:6379", name = "billed.example:6379" }
-        ]
-        interval = "15s"
-        deadline = "1s"
-        down_after = "45s"
-        cadence = { commands = "1m", slowlog = "1m", config = "10m" }
-        expect = { masters = 2, until = "2026-12-31T23:59:59Z" }
-
-        [[deployment]]
-        name = "copy"
-        nodes = [
-          { url = "redis://copy.example:6379", name = "copy.example:6379", password = "<redacted>" },
-          { url = "redis://other.example:6379", name = "other.example:6379", password = "<redacted>" }
-        ]
-        interval = "1s"
-        deadline = "800ms"
-        down_after = "3s"
-        cadence = { commands = "10s", slowlog = "10s", config = "1m" }
-        expect = { primary = "external" }
-        endpoints = { reader = { url = "redis://copy-ro.example:6379", password = "<redacted>" } }
-    "#]]
-    .assert_eq(&shown);
-    // What is printed can be read again, but for the secrets.
-    std::fs::write(&file, settings.effective()).expect("a file");
-    let again = Settings::check(&file).expect("the effective configuration is a good file");
-    assert_eq!(again.effective(), settings.effective());
-    let warning = |name: &str| {
-        format!(
-            "deployment {name}: a password stands in the configuration; password_file keeps it out"
-        )
-    };
-    assert_eq!(settings.warnings, ["orders", "copy"].map(warning));
+    assert_eq!(settings.warnings, [password_warning("orders")]);
 }
 
 #[test]
-fn what_is_written_about_sentinels_becomes_what_is_used() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
+fn preset_and_expectations_become_effective_configuration() {
+    let text = r#"
+        [[deployment]]
+        name = "billed"
+        preset = "managed"
+        nodes = [{ url = "redis://billed.example" }]
+        expect = { masters = 2, until = "2026-12-31" }
+        [[deployment]]
+        name = "copy"
+        nodes = [{ url = "redis://:hunter2@copy.example" }, { url = "redis://:hunter2@other.example" }]
+        expect = { primary = "external" }
+        endpoints = { reader = "redis://copy-ro.example" }
+    "#;
+    let settings = Folder::new().check_effective(
+        text,
+        &expect![[r#"
+            [web]
+            listen_address = "0.0.0.0:9121"
+
+            [log]
+            level = "info"
+            format = "logfmt"
+
+            [[deployment]]
+            name = "billed"
+            nodes = [
+              { url = "redis://billed.example:6379", name = "billed.example:6379" }
+            ]
+            interval = "15s"
+            deadline = "1s"
+            down_after = "45s"
+            cadence = { commands = "1m", slowlog = "1m", config = "10m" }
+            expect = { masters = 2, until = "2026-12-31T23:59:59Z" }
+
+            [[deployment]]
+            name = "copy"
+            nodes = [
+              { url = "redis://copy.example:6379", name = "copy.example:6379", password = "<redacted>" },
+              { url = "redis://other.example:6379", name = "other.example:6379", password = "<redacted>" }
+            ]
+            interval = "1s"
+            deadline = "800ms"
+            down_after = "3s"
+            cadence = { commands = "10s", slowlog = "10s", config = "1m" }
+            expect = { primary = "external" }
+            endpoints = { reader = { url = "redis://copy-ro.example:6379", password = "<redacted>" } }
+        "#]],
+    );
+    assert_eq!(settings.warnings, [password_warning("copy")]);
+}
+
+#[test]
+fn sentinel_deployments_become_effective_configuration() {
     let text = r#"
         [[deployment]]
         name = "sessions"
@@ -168,6 +244,63 @@ fn what_is_written_about_sentinels_becomes_what_is_used() {
         [[deployment]]
         name = "all-{master}"
         sentinels = ["redis://127.0.0.1"]
+    "#;
+    let settings = Folder::new().check_effective(
+        text,
+        &expect![[r#"
+            [web]
+            listen_address = "0.0.0.0:9121"
+
+            [log]
+            level = "info"
+            format = "logfmt"
+
+            [[deployment]]
+            name = "sessions"
+            sentinels = [
+              { url = "redis://s1:26379", name = "s1:26379", username = "watcher" },
+              { url = "rediss://s2:5000", name = "second", username = "mon", password = "<redacted>" }
+            ]
+            master_name = "mymaster"
+            sentinel_tls = { insecure_skip_verify = true }
+            username = "rolecall"
+            password = "<redacted>"
+            scheme = "rediss"
+            tls = { server_name = "redis.example", insecure_skip_verify = true }
+            node_name = "{short}"
+            trust = ["10.0.0.0/8", "*.redis.svc"]
+            ghost_after = "1h"
+            forget_after = "5m"
+            interval = "1s"
+            deadline = "800ms"
+            down_after = "3s"
+            cadence = { commands = "10s", slowlog = "10s", config = "1m" }
+            address_map = { "172.17.0.2:6379" = "10.0.0.5:6379" }
+
+            [[deployment]]
+            name = "all-{master}"
+            sentinels = [
+              { url = "redis://127.0.0.1:26379", name = "127.0.0.1:26379" }
+            ]
+            scheme = "redis"
+            node_name = "{host}:{port}"
+            ghost_after = "10m"
+            forget_after = "5m"
+            interval = "1s"
+            deadline = "800ms"
+            down_after = "3s"
+            cadence = { commands = "10s", slowlog = "10s", config = "1m" }
+        "#]],
+    );
+    let sentinels: Vec<_> =
+        settings.deployments.iter().map(|settings| settings.sentinels().count()).collect();
+    assert_eq!(sentinels, [2, 1]);
+    assert_eq!(settings.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn cluster_deployment_becomes_effective_configuration() {
+    let text = r#"
         [[deployment]]
         name = "cache"
         cluster = ["rediss://c1", { url = "rediss://c2:7000", name = "second" }]
@@ -175,75 +308,39 @@ fn what_is_written_about_sentinels_becomes_what_is_used() {
         password_file = "/dev/null"
         forget_after = "1h"
     "#;
-    std::fs::write(&file, text).expect("a file");
-    let settings = Settings::check(&file).expect("a good file");
-    assert!(!format!("{settings:?}").contains("hunter2"));
-    expect![[r#"
+    let settings = Folder::new().check_effective(
+        text,
+        &expect![[r#"
+            [web]
+            listen_address = "0.0.0.0:9121"
 
-        name = "sessions"
-        sentinels = [
-          { url = "redis://s1:26379", name = "s1:26379", username = "watcher" },
-          { url = "rediss://s2:5000", name = "second", username = "mon", password = "<redacted>" }
-        ]
-        master_name = "mymaster"
-        sentinel_tls = { insecure_skip_verify = true }
-        username = "rolecall"
-        password = "<redacted>"
-        scheme = "rediss"
-        tls = { server_name = "redis.example", insecure_skip_verify = true }
-        node_name = "{short}"
-        trust = ["10.0.0.0/8", "*.redis.svc"]
-        ghost_after = "1h"
-        forget_after = "5m"
-        interval = "1s"
-        deadline = "800ms"
-        down_after = "3s"
-        cadence = { commands = "10s", slowlog = "10s", config = "1m" }
-        address_map = { "172.17.0.2:6379" = "10.0.0.5:6379" }
+            [log]
+            level = "info"
+            format = "logfmt"
 
-        [[deployment]]
-        name = "all-{master}"
-        sentinels = [
-          { url = "redis://127.0.0.1:26379", name = "127.0.0.1:26379" }
-        ]
-        scheme = "redis"
-        node_name = "{host}:{port}"
-        ghost_after = "10m"
-        forget_after = "5m"
-        interval = "1s"
-        deadline = "800ms"
-        down_after = "3s"
-        cadence = { commands = "10s", slowlog = "10s", config = "1m" }
-
-        [[deployment]]
-        name = "cache"
-        cluster = [
-          { url = "rediss://c1:6379", name = "c1:6379", password_file = "/dev/null" },
-          { url = "rediss://c2:7000", name = "second", password_file = "/dev/null" }
-        ]
-        password_file = "/dev/null"
-        tls = { insecure_skip_verify = true }
-        node_name = "{host}:{port}"
-        ghost_after = "10m"
-        forget_after = "1h"
-        interval = "1s"
-        deadline = "800ms"
-        down_after = "3s"
-        cadence = { commands = "10s", slowlog = "10s", config = "1m" }
-    "#]]
-    .assert_eq(settings.effective().split_once("[[deployment]]").expect("deployments").1);
-    std::fs::write(&file, settings.effective()).expect("a file");
-    let again = Settings::check(&file).expect("the effective configuration is a good file");
-    assert_eq!(again.effective(), settings.effective());
-    let roles: Vec<_> =
-        settings.deployments.iter().map(|settings| settings.sentinels().count()).collect();
-    assert_eq!(roles, [2, 1, 0]);
+            [[deployment]]
+            name = "cache"
+            cluster = [
+              { url = "rediss://c1:6379", name = "c1:6379", password_file = "/dev/null" },
+              { url = "rediss://c2:7000", name = "second", password_file = "/dev/null" }
+            ]
+            password_file = "/dev/null"
+            tls = { insecure_skip_verify = true }
+            node_name = "{host}:{port}"
+            ghost_after = "10m"
+            forget_after = "1h"
+            interval = "1s"
+            deadline = "800ms"
+            down_after = "3s"
+            cadence = { commands = "10s", slowlog = "10s", config = "1m" }
+        "#]],
+    );
+    assert_eq!(settings.deployments[0].sentinels().count(), 0);
+    assert_eq!(settings.warnings, Vec::<String>::new());
 }
 
 #[test]
-fn what_is_written_about_names_becomes_what_is_used() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
+fn dns_deployments_become_effective_configuration() {
     let text = r#"
         [[deployment]]
         name = "queue"
@@ -259,77 +356,102 @@ fn what_is_written_about_names_becomes_what_is_used() {
         dns = ["redis://[fd00::1]:7000", "redis://plain.prod.svc"]
         password_file = "/dev/null"
     "#;
-    std::fs::write(&file, text).expect("a file");
-    let settings = Settings::check(&file).expect("a good file");
-    assert!(!format!("{settings:?}").contains("hunter2"));
-    expect![[r#"
+    let settings = Folder::new().check_effective(
+        text,
+        &expect![[r#"
+            [web]
+            listen_address = "0.0.0.0:9121"
 
-        name = "queue"
-        dns = ["rediss://queue.prod.svc:6379"]
-        username = "mon"
-        password = "<redacted>"
-        tls = { insecure_skip_verify = true }
-        node_name = "{short}"
-        trust = ["10.0.0.0/8"]
-        forget_after = "5m"
-        interval = "1s"
-        deadline = "800ms"
-        down_after = "3s"
-        cadence = { commands = "10s", slowlog = "10s", config = "1m", dns = "30s" }
-        expect = { replicas = 2 }
-        endpoints = { primary = { url = "redis://queue-rw:6379", username = "mon", password = "<redacted>" } }
+            [log]
+            level = "info"
+            format = "logfmt"
 
-        [[deployment]]
-        name = "plain"
-        dns = ["redis://[fd00::1]:7000", "redis://plain.prod.svc:6379"]
-        password_file = "/dev/null"
-        node_name = "{host}:{port}"
-        forget_after = "5m"
-        interval = "1s"
-        deadline = "800ms"
-        down_after = "3s"
-        cadence = { commands = "10s", slowlog = "10s", config = "1m", dns = "10s" }
-    "#]]
-    .assert_eq(settings.effective().split_once("[[deployment]]").expect("deployments").1);
-    std::fs::write(&file, settings.effective()).expect("a file");
-    let again = Settings::check(&file).expect("the effective configuration is a good file");
-    assert_eq!(again.effective(), settings.effective());
+            [[deployment]]
+            name = "queue"
+            dns = ["rediss://queue.prod.svc:6379"]
+            username = "mon"
+            password = "<redacted>"
+            tls = { insecure_skip_verify = true }
+            node_name = "{short}"
+            trust = ["10.0.0.0/8"]
+            forget_after = "5m"
+            interval = "1s"
+            deadline = "800ms"
+            down_after = "3s"
+            cadence = { commands = "10s", slowlog = "10s", config = "1m", dns = "30s" }
+            expect = { replicas = 2 }
+            endpoints = { primary = { url = "redis://queue-rw:6379", username = "mon", password = "<redacted>" } }
+
+            [[deployment]]
+            name = "plain"
+            dns = ["redis://[fd00::1]:7000", "redis://plain.prod.svc:6379"]
+            password_file = "/dev/null"
+            node_name = "{host}:{port}"
+            forget_after = "5m"
+            interval = "1s"
+            deadline = "800ms"
+            down_after = "3s"
+            cadence = { commands = "10s", slowlog = "10s", config = "1m", dns = "10s" }
+        "#]],
+    );
+    assert_eq!(settings.warnings, [password_warning("queue")]);
 }
 
-#[test]
-fn parts_have_every_deployment_once() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("rolecall.toml");
+/// Returns a file with static deployments `d0`, `d1` and so on, for one part.
+fn file_of_part(part: &str, deployments: u32) -> String {
     let deployment = |number: u32| {
         format!("[[deployment]]\nname = 'd{number}'\nnodes = [{{ url = 'redis://h' }}]\n")
     };
-    let deployments = (0..30).map(deployment).collect::<Vec<_>>().concat();
+    let tables: String = (0..deployments).map(deployment).collect();
+    format!("part = '{part}'\n{tables}")
+}
+
+#[test]
+fn every_deployment_belongs_to_exactly_one_part() {
+    let folder = Folder::new();
     let names = |part: &str| {
-        std::fs::write(&file, format!("part = '{part}'\n{deployments}")).expect("a file");
-        let settings = Settings::check(&file).expect("a good file");
-        settings
-            .deployments
-            .iter()
-            .map(|settings| settings.deployment.name.clone())
-            .collect::<Vec<_>>()
+        let deployments = folder.load(&file_of_part(part, 30)).deployments;
+        deployments.iter().map(|settings| settings.deployment.name.clone()).collect::<Vec<_>>()
     };
     let mut all = ["1/3", "2/3", "3/3"].map(names).concat();
+    assert_eq!(all.len(), 30);
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 30);
     assert!(names("1/3").len() < 30 && names("1/1").len() == 30);
-    // There may be fewer deployments than parts.
-    let few = |part: &str| {
-        std::fs::write(&file, format!("part = '{part}'\n{}", deployment(1))).expect("a file");
-        let settings = Settings::check(&file).expect("a good file");
-        (settings.deployments.len(), settings.warnings)
-    };
-    let (has, warnings): (Vec<_>, Vec<_>) = ["1/2", "2/2"].map(few).into_iter().unzip();
-    assert_eq!(has.iter().sum::<usize>(), 1);
-    let empty = has.iter().position(|count| *count == 0).expect("a part of nothing");
+}
+
+#[test]
+fn part_without_deployments_is_a_warning() {
+    let folder = Folder::new();
+    let load = |part: &str| folder.load(&file_of_part(part, 1));
+    let parts = ["1/2", "2/2"].map(load);
+    let counts = parts.each_ref().map(|settings| settings.deployments.len());
+    assert_eq!(counts.iter().sum::<usize>(), 1);
+    let empty = counts.iter().position(|count| *count == 0).expect("a part without deployments");
     assert_eq!(
-        warnings[empty],
-        [format!("part {}/2: none of the deployments is in it, so nothing is polled", empty + 1)]
+        parts[empty].warnings,
+        [format!("part {}/2 contains no deployment: this exporter polls nothing", empty + 1)]
     );
-    assert_eq!(warnings[1 - empty], Vec::<String>::new());
+    assert_eq!(parts[1 - empty].warnings, Vec::<String>::new());
+}
+
+#[test]
+fn probable_mistakes_are_warnings() {
+    let text = r#"
+        [[deployment]]
+        name = "a"
+        nodes = [{ url = "redis://h", role = "master" }, { url = "redis://i", role = "master" }]
+        down_after = "1s"
+        expect = { replicas = 2 }
+    "#;
+    assert_eq!(
+        Folder::new().load(text).warnings,
+        [
+            "deployment a: down_after is not longer than the interval, so one missed poll marks a \
+             node down",
+            "deployment a: expect.replicas is 2, which is not less than the number of nodes, 2",
+            "deployment a: more than one node has role = \"master\"",
+        ]
+    );
 }

@@ -252,11 +252,11 @@ impl DeploymentPoller {
         let settings = &self.settings;
         let spread = settings.check_interval.div_duration_f64(settings.deployment.interval);
         let first_at = self.context.clock.now() + phase.mul_f64(spread);
-        for (kind, endpoint) in &settings.checked {
+        for service in &settings.service_endpoints {
             let check_settings = EndpointCheckSettings {
                 deployment: settings.deployment.name.clone(),
-                kind: *kind,
-                endpoint: endpoint.clone(),
+                kind: service.kind,
+                endpoint: service.endpoint.clone(),
                 interval: settings.check_interval,
                 first_at,
             };
@@ -417,7 +417,7 @@ impl DeploymentPoller {
             return;
         }
         // Poll a newly discovered node without waiting for the next tick.
-        let is_new = self.settings.found.is_some() && handle.is_pending();
+        let is_new = self.settings.discovery.is_some() && handle.is_pending();
         handle.handle_report(report, deadline);
         if is_new {
             self.request_round();

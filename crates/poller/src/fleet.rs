@@ -146,7 +146,7 @@ impl Fleet {
         let mut expanded = Expanded { deployments: Vec::new(), complete: true };
         let mut removed_masters = BTreeMap::new();
         for settings in &self.configured {
-            if settings.of_every_master() {
+            if settings.covers_all_masters() {
                 self.expand_template(settings, &mut expanded, &mut removed_masters);
             } else {
                 expanded.deployments.push(settings.clone());
@@ -172,7 +172,7 @@ impl Fleet {
         let masters = self.sentinels.masters(template);
         let deployments = &mut expanded.deployments;
         let count = deployments.len();
-        deployments.extend(masters.names.iter().filter_map(|master| template.of_master(master)));
+        deployments.extend(masters.names.iter().filter_map(|master| template.for_master(master)));
         // A Sentinel may not list a master for a moment: after a restart, or while it gets another
         // address of the master.
         let grace_period = template
@@ -181,13 +181,13 @@ impl Fleet {
             .as_ref()
             .map_or(Duration::ZERO, |discovery| discovery.forget_after);
         for running in self.running.iter().map(|running| &running.settings) {
-            if !template.stands_for(running) || masters.names.contains(running.master()) {
+            if !template.covers(running) || masters.names.contains(running.master()) {
                 continue;
             }
             let name = &running.deployment.name;
             let since = self.removed_masters.get(name).copied().unwrap_or(now);
             if since + grace_period > now
-                && let Some(settings) = template.of_master(running.master())
+                && let Some(settings) = template.for_master(running.master())
             {
                 removed_masters.insert(settings.deployment.name.clone(), since);
                 deployments.push(settings);
@@ -243,7 +243,7 @@ impl Fleet {
                 changed = self.sentinels.masters_changed() => changed?,
                 () = sleep_until(next_check), if !self.removed_masters.is_empty() => {}
             }
-            if self.configured.iter().any(DeploymentSettings::of_every_master) {
+            if self.configured.iter().any(DeploymentSettings::covers_all_masters) {
                 let Changes { started, stopped, kept } = self.update();
                 if started + stopped > 0 {
                     info!(started, stopped, kept, "masters of Sentinels changed");

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::DeploymentSettings;
+use config::{DeploymentSettings, DnsName};
 use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -50,9 +50,9 @@ struct NameLookup {
 impl NameResolver {
     /// Starts a task for each name of the deployment.
     pub(crate) fn start(settings: &DeploymentSettings, tasks: &mut JoinSet<()>) -> Self {
-        let names = settings.found.as_ref().map_or(&[][..], |found| &found.names);
+        let names = settings.discovery.as_ref().map_or(&[][..], |discovery| &discovery.names);
         let (sender, results) = mpsc::channel(names.len().max(1));
-        for (index, (host, port)) in names.iter().enumerate() {
+        for (index, DnsName { host, port }) in names.iter().enumerate() {
             let lookup = NameLookup {
                 deployment: settings.deployment.name.clone(),
                 host: host.clone(),
@@ -63,7 +63,7 @@ impl NameResolver {
             };
             tasks.spawn(lookup.run(sender.clone()));
         }
-        let unresolved = |(host, port): &(String, u16)| ResolvedName {
+        let unresolved = |DnsName { host, port }: &DnsName| ResolvedName {
             host: host.clone(),
             port: *port,
             addresses: None,

@@ -1,6 +1,6 @@
-//! `rolecall diagnose`: the nodes as a table, then each finding with what to do about it, to be read at 3 a.m.
+//! `rolecall diagnose`: a table of the nodes, then each finding with its runbook in short form.
 //!
-//! Colours are escape sequences; whoever prints the text to something other than a terminal takes them out.
+//! Colours are escape sequences. The caller removes them if the output is not a terminal.
 
 use std::fmt::{self, Write};
 use std::sync::Arc;
@@ -10,140 +10,141 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use topology::{DeploymentView, Finding, Severity, Value};
 
-use crate::api::{follows, time};
-use crate::fill::Fill;
+use crate::api::{rfc3339, upstream};
+use crate::deployment_status::{endpoint_status, shard_status};
+use crate::evidence::evidence_texts;
+use crate::labels::link_state;
+use crate::node_status::{assigned_roles, claimed_role, notes};
+use crate::placeholders::Placeholders;
 use crate::runbook::runbook;
-use crate::standing::{self, claim, verdicts};
-use crate::words::shown;
 
-/// Where text is wrapped, characters.
+/// Line width, characters.
 const WIDTH: usize = 100;
 
-/// How far the parts of a finding are indented, characters.
+/// Indentation of the parts of a finding.
 const INDENT: &str = "                 ";
 
 const BOLD: Style = Style::new().bold();
 
-/// The text for deployments.
+/// Returns the text for these deployments.
 pub fn diagnose<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> String {
     let mut text = String::new();
     for view in views {
         // Writing to a string does not fail.
-        let _ = deployment(view, &mut text);
+        let _ = write_deployment(view, &mut text);
     }
     text
 }
 
-fn deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
+fn write_deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
     writeln!(text, "{BOLD}{}{BOLD:#} ({})", view.deployment.name, view.deployment.kind.label())?;
     for shard in &view.shards {
-        writeln!(text, "{}", standing::standing(view, shard))?;
+        writeln!(text, "{}", shard_status(view, shard))?;
     }
     for endpoint in &view.endpoints {
-        writeln!(text, "{}", standing::endpoint(endpoint))?;
+        writeln!(text, "{}", endpoint_status(endpoint))?;
     }
-    writeln!(text, "\n{}\n", nodes(view))?;
+    writeln!(text, "\n{}\n", node_table(view))?;
     if view.findings.is_empty() {
-        let fine = Style::new().fg_color(Some(AnsiColor::Green.into()));
-        writeln!(text, "{fine}No findings.{fine:#}\n")?;
+        let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
+        writeln!(text, "{green}No findings.{green:#}\n")?;
     }
     for finding in &view.findings {
-        self::finding(view, finding, text)?;
+        write_finding(view, finding, text)?;
     }
     Ok(())
 }
 
-fn nodes(view: &DeploymentView) -> String {
+fn node_table(view: &DeploymentView) -> String {
     let mut table = Table::new();
     table
         .load_style(NOTHING)
-        .set_header(["NODE", "ROLE", "FOLLOWS", "LINK", "LAG", "OFFSET", "NOTES"]);
+        .set_header(["NODE", "ROLE", "UPSTREAM", "LINK", "LAG", "OFFSET", "NOTES"]);
     for (index, _) in view.members() {
-        table.add_row(row(view, index));
+        table.add_row(node_row(view, index));
     }
     table.trim_fmt()
 }
 
-fn row(view: &DeploymentView, index: usize) -> [String; 7] {
+fn node_row(view: &DeploymentView, index: usize) -> [String; 7] {
     let node = &view.nodes[index];
     let snapshot = node.snapshot();
     let lag = node.lag.behind.map(|behind| format!("{:.1} s", behind.as_secs_f64()));
     let offset =
         snapshot.and_then(|snapshot| snapshot.replication.offset).map(|offset| offset.to_string());
-    let link = snapshot.and(node.link.state).map(|state| state.label().to_owned());
+    let notes = assigned_roles(view, index).into_iter().chain(notes(node));
     [
         node.node.name.clone(),
-        claim(node),
-        follows(view, node).unwrap_or_default(),
-        link.unwrap_or_default(),
+        claimed_role(node),
+        upstream(view, node).unwrap_or_default(),
+        snapshot.and(node.link.state).map(link_state).unwrap_or_default(),
         lag.unwrap_or_default(),
         offset.unwrap_or_default(),
-        notes(view, index),
+        notes.map(|note| note.text).collect::<Vec<_>>().join("; "),
     ]
 }
 
-fn notes(view: &DeploymentView, index: usize) -> String {
-    let notes = verdicts(view, index).into_iter().chain(standing::notes(&view.nodes[index]));
-    notes.map(|note| note.text).collect::<Vec<_>>().join("; ")
-}
-
-fn finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::Result {
-    let style = style(finding.severity);
-    let subject = finding.node.as_ref().map(|node| format!("  {node}")).unwrap_or_default();
+fn write_finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::Result {
+    let style = severity_style(finding.severity);
+    let node = finding.node.as_ref().map(|node| format!("  {node}")).unwrap_or_default();
     let severity = finding.severity.label().to_uppercase();
     writeln!(
         text,
-        "{style}{severity:<8}{style:#} {BOLD}{}{BOLD:#}{subject}  seen since {}",
+        "{style}{severity:<8}{style:#} {BOLD}{}{BOLD:#}{node}  since {}",
         finding.kind.label(),
-        time(finding.since)
+        rfc3339(finding.since)
     )?;
-    let evidence: Vec<_> =
-        finding.evidence.iter().map(|(name, value)| format!("{name} {}", shown(value))).collect();
+    let evidence: Vec<_> = evidence_texts(&finding.evidence)
+        .into_iter()
+        .map(|evidence| format!("{}: {}", evidence.name, evidence.text))
+        .collect();
     let Some(runbook) = runbook(finding.kind.label()) else {
-        return part(text, "Evidence", &evidence.join(", "));
+        return write_part(text, "Evidence", &evidence.join("; "));
     };
-    let fill = Fill::of_finding(view, finding);
-    part(text, "What is wrong", runbook.title)?;
+    let placeholders = Placeholders::of_finding(view, finding);
+    write_part(text, "Problem", runbook.title)?;
     if !evidence.is_empty() {
-        part(text, "Evidence", &evidence.join(", "))?;
+        write_part(text, "Evidence", &evidence.join("; "))?;
     }
-    part(text, "Likely cause", &runbook.cause(&named(finding)).unwrap_or_default())?;
+    let values = finding.evidence.values();
+    write_part(text, "Likely cause", &runbook.cause(&texts(&values)).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
-        // A command is to be copied, so it is never wrapped.
-        writeln!(text, "  {:<15}{BOLD}{}{BOLD:#}", "First command", fill.text(&command))?;
+        // A wrapped command could not be copied.
+        let command = placeholders.replace(&command);
+        writeln!(text, "  {:<15}{BOLD}{command}{BOLD:#}", "First command")?;
     }
-    let fix = runbook.points("Fix").into_iter().next().map(|point| point.text).unwrap_or_default();
-    part(text, "Fix", &fill.text(&fix))?;
-    for (index, point) in runbook.points("Do not").iter().take(2).enumerate() {
-        part(text, if index == 0 { "Do not" } else { "" }, &point.text)?;
+    let fix = runbook.paragraphs("Fix").into_iter().next().map(|fix| fix.text).unwrap_or_default();
+    write_part(text, "Fix", &placeholders.replace(&fix))?;
+    for (index, warning) in runbook.paragraphs("Do not").iter().take(2).enumerate() {
+        write_part(text, if index == 0 { "Do not" } else { "" }, &warning.text)?;
     }
-    part(text, "Runbook", &format!("alerts/runbooks/{}.md", finding.kind.label()))?;
+    write_part(text, "Runbook", &format!("alerts/runbooks/{}.md", finding.kind.label()))?;
     writeln!(text)
 }
 
-fn part(text: &mut String, name: &str, what: &str) -> fmt::Result {
+fn write_part(text: &mut String, name: &str, content: &str) -> fmt::Result {
     let first = format!("  {name:<15}");
     let options = textwrap::Options::new(WIDTH)
         .initial_indent(&first)
         .subsequent_indent(INDENT)
         .break_words(false);
-    writeln!(text, "{}", textwrap::fill(what, options))
+    writeln!(text, "{}", textwrap::fill(content, options))
 }
 
-/// The names in the evidence.
-fn named(finding: &Finding) -> Vec<&str> {
-    let mut names = Vec::new();
-    for (_, value) in &finding.evidence {
+/// Returns the texts among the values of the evidence.
+fn texts<'a>(values: &'a [(&'static str, Value)]) -> Vec<&'a str> {
+    let mut texts = Vec::new();
+    for (_, value) in values {
         match value {
-            Value::Text(text) => names.push(text.as_str()),
-            Value::List(items) => names.extend(items.iter().map(String::as_str)),
+            Value::Text(text) => texts.push(text.as_str()),
+            Value::List(items) => texts.extend(items.iter().map(String::as_str)),
             Value::Number(_) => {}
         }
     }
-    names
+    texts
 }
 
-fn style(severity: Severity) -> Style {
+fn severity_style(severity: Severity) -> Style {
     let color = match severity {
         Severity::Critical => AnsiColor::Red,
         Severity::Warning => AnsiColor::Yellow,

@@ -1,13 +1,17 @@
-//! Views become what people and programs read. Pure. The only user of templates and Markdown.
+//! Renders deployment views as pages, as JSON documents and as the text of `rolecall diagnose`.
+//! The crate does no I/O. It is the only user of HTML templates and Markdown.
 
 pub mod api;
+mod deployment_status;
 mod diagnose;
-mod fill;
+mod evidence;
+mod format;
+mod labels;
+mod node_status;
 mod pages;
+mod placeholders;
 mod runbook;
-mod standing;
-mod tone;
-mod words;
+mod status_level;
 
 pub use diagnose::diagnose;
 pub use pages::{Asset, SearchQuery, Site, assets};

@@ -1,4 +1,4 @@
-//! The runbooks: `alerts/runbooks/<Alert>.md`, in the binary.
+//! The runbooks `alerts/runbooks/<Alert>.md`, which are compiled into the binary.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,36 +15,36 @@ static RUNBOOKS: LazyLock<BTreeMap<&'static str, Runbook>> = LazyLock::new(|| {
     files.map(|(alert, text)| (alert, Runbook::parse(text))).collect()
 });
 
-/// The headings of every runbook, in order.
+/// The section headings of every runbook, in order.
 pub const SECTIONS: [&str; 7] =
     ["Meaning", "First checks", "Causes", "Fix", "Do not", "Verify", "Prevent"];
 
-/// What to do about an alert.
+/// The runbook of one alert.
 #[derive(Debug, Clone)]
 pub struct Runbook {
-    /// What is wrong, in one sentence.
+    /// The problem, in one sentence.
     pub title: &'static str,
-    /// The whole file, in Markdown.
+    /// The whole file, as Markdown.
     pub text: &'static str,
-    /// Headings and the Markdown below them, in the order of the file.
+    /// Headings with the Markdown below them, in the order of the file.
     pub sections: Vec<(&'static str, &'static str)>,
 }
 
-/// A point or paragraph.
+/// A list item or paragraph.
 #[derive(Debug, Default)]
-pub(crate) struct Point {
-    /// As plain text.
+pub(crate) struct Paragraph {
+    /// The plain text.
     pub(crate) text: String,
-    /// The parts of it that are code.
-    codes: Vec<String>,
+    /// The code spans in the text.
+    code_spans: Vec<String>,
 }
 
-/// The runbook of an alert.
+/// Returns the runbook of an alert.
 pub fn runbook(alert: &str) -> Option<&'static Runbook> {
     RUNBOOKS.get(alert)
 }
 
-/// Every runbook, by the name of its alert.
+/// Returns every runbook, sorted by the name of its alert.
 pub fn runbooks() -> impl Iterator<Item = (&'static str, &'static Runbook)> {
     RUNBOOKS.iter().map(|(alert, runbook)| (*alert, runbook))
 }
@@ -69,12 +69,12 @@ impl Runbook {
         Runbook { title, text, sections: headings.iter().zip(ends).map(section).collect() }
     }
 
-    /// The Markdown of a section.
+    /// Returns the Markdown of a section.
     pub fn section(&self, heading: &str) -> Option<&'static str> {
         self.sections.iter().find(|(other, _)| *other == heading).map(|(_, text)| *text)
     }
 
-    /// The first command of the first checks.
+    /// Returns the first command of the section "First checks".
     pub(crate) fn first_command(&self) -> Option<String> {
         let mut events = Parser::new(self.section("First checks")?);
         events.find(|event| matches!(event, Event::Start(Tag::CodeBlock(_))))?;
@@ -84,37 +84,40 @@ impl Runbook {
             .map(str::to_owned)
     }
 
-    /// The cause that names one of these values in code; else the first, which is the most likely one.
+    /// Returns the cause that contains one of these values as code. Without a match, returns the
+    /// first cause, which is the most likely one.
     pub(crate) fn cause(&self, values: &[&str]) -> Option<String> {
-        let points = self.points("Causes");
-        let named = points
+        let causes = self.paragraphs("Causes");
+        let matching = causes
             .iter()
-            .find(|point| point.codes.iter().any(|code| values.contains(&code.as_str())));
-        named.or(points.first()).map(|point| point.text.clone())
+            .find(|cause| cause.code_spans.iter().any(|code| values.contains(&code.as_str())));
+        matching.or(causes.first()).map(|cause| cause.text.clone())
     }
 
-    /// The points and paragraphs of a section; code blocks are left out.
-    pub(crate) fn points(&self, heading: &str) -> Vec<Point> {
-        let mut points = Vec::new();
-        let (mut current, mut in_block) = (Point::default(), false);
+    /// Returns the list items and paragraphs of a section, without code blocks.
+    pub(crate) fn paragraphs(&self, heading: &str) -> Vec<Paragraph> {
+        let mut paragraphs = Vec::new();
+        let (mut current, mut in_block) = (Paragraph::default(), false);
         for event in Parser::new(self.section(heading).unwrap_or_default()) {
             match event {
                 Event::Start(Tag::CodeBlock(_)) => in_block = true,
                 Event::End(TagEnd::CodeBlock) => in_block = false,
                 Event::Start(Tag::Item | Tag::Paragraph)
                 | Event::End(TagEnd::Item | TagEnd::Paragraph) => {
-                    let point = std::mem::take(&mut current);
-                    points.extend((!point.text.trim().is_empty()).then_some(point));
+                    let paragraph = std::mem::take(&mut current);
+                    if !paragraph.text.trim().is_empty() {
+                        paragraphs.push(paragraph);
+                    }
                 }
                 Event::Text(text) if !in_block => current.text.push_str(&text),
                 Event::Code(code) => {
                     current.text.push_str(&code);
-                    current.codes.push(code.into_string());
+                    current.code_spans.push(code.into_string());
                 }
                 Event::SoftBreak | Event::HardBreak => current.text.push(' '),
                 _ => {}
             }
         }
-        points
+        paragraphs
     }
 }

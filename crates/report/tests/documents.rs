@@ -1,20 +1,20 @@
-//! Documents and the text of `diagnose`, on a deployment in trouble.
+//! JSON documents and the text of `diagnose` for a deployment with a split brain.
 
-mod trouble;
+mod split_brain;
 
 use expect_test::{expect, expect_file};
-use trouble::in_trouble;
+use split_brain::split_brain;
 
 #[test]
-fn diagnose_says_what_is_wrong_and_what_to_do() {
-    let text = anstream::adapter::strip_str(&report::diagnose(&[in_trouble()])).to_string();
+fn text_of_diagnose() {
+    let text = anstream::adapter::strip_str(&report::diagnose(&[split_brain()])).to_string();
     expect_file!["diagnose.txt"].assert_eq(&text);
 }
 
 #[test]
-fn the_document_of_findings() {
+fn document_of_findings() {
     let document =
-        serde_json::to_string_pretty(&report::api::findings(&[in_trouble()])).expect("a document");
+        serde_json::to_string_pretty(&report::api::findings(&[split_brain()])).expect("a document");
     expect![[r#"
         {
           "findings": [
@@ -86,7 +86,7 @@ fn the_document_of_findings() {
               "severity": "info",
               "deployment": "orders",
               "since": "1970-01-01T00:00:03.000Z",
-              "summary": "An endpoint that applications use leads to another server than it should",
+              "summary": "An endpoint used by applications leads to the wrong server",
               "evidence": {
                 "checks": 2,
                 "endpoint": "primary",
@@ -101,26 +101,20 @@ fn the_document_of_findings() {
 }
 
 #[test]
-fn the_document_of_events() {
-    let document = report::api::events(&[in_trouble()]);
+fn document_of_events() {
+    let document = report::api::events(&[split_brain()]);
     let lines: Vec<_> = document
         .events
         .iter()
         .map(|event| serde_json::to_string(event).expect("a document") + "\n")
         .collect();
-    expect![[r#"
-        {"at":"1970-01-01T00:00:02.000Z","kind":"node_unreachable","deployment":"orders","node":"orders-2","reason":"refused"}
-        {"at":"1970-01-01T00:00:02.000Z","kind":"role_changed","deployment":"orders","node":"orders-1","from":"replica","to":"master"}
-        {"at":"1970-01-01T00:00:02.000Z","kind":"split_brain_began","deployment":"orders","masters":["orders-0","orders-1"]}
-        {"at":"1970-01-01T00:00:02.000Z","kind":"lagging_promotion","deployment":"orders","node":"orders-1","bytes":10}
-    "#]]
-    .assert_eq(&lines.concat());
+    expect_file!["events.jsonl"].assert_eq(&lines.concat());
 }
 
 #[test]
-fn the_document_of_the_topology() {
+fn document_of_the_topology() {
     let document =
-        serde_json::to_string_pretty(&report::api::topology(&[in_trouble()])).expect("a document");
+        serde_json::to_string_pretty(&report::api::topology(&[split_brain()])).expect("a document");
     expect![[r#"
         {
           "deployments": [

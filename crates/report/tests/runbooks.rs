@@ -1,22 +1,22 @@
-//! Every finding has a runbook, and every runbook can be read in a hurry.
+//! Every alert has a runbook, and all runbooks have the same structure.
 
 use report::{SECTIONS, runbook, runbooks};
 use topology::{FindingKind, NO_FINDING};
 
 #[test]
-fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
+fn alerts_and_runbooks_correspond() {
     let findings = FindingKind::ALL.iter().map(|kind| kind.label());
     let alerts: Vec<_> = findings.chain(NO_FINDING.map(|(alert, _)| alert)).collect();
     for alert in &alerts {
         assert!(runbook(alert).is_some(), "alerts/runbooks/{alert}.md is missing");
     }
     for (alert, _) in runbooks() {
-        assert!(alerts.contains(&alert), "{alert} is no alert");
+        assert!(alerts.contains(&alert), "{alert} is not an alert");
     }
 }
 
 #[test]
-fn an_alert_is_a_finding_or_has_a_reason_why_not() {
+fn every_alert_is_listed_once() {
     let mut seen = std::collections::BTreeSet::new();
     let findings = FindingKind::ALL.iter().map(|kind| (kind.label(), ""));
     for (alert, _) in findings.chain(NO_FINDING) {
@@ -29,11 +29,11 @@ fn an_alert_is_a_finding_or_has_a_reason_why_not() {
 }
 
 #[test]
-fn runbooks_have_the_same_sections_and_say_something_in_each() {
+fn every_runbook_has_the_same_non_empty_sections() {
     for (alert, runbook) in runbooks() {
         assert!(
             runbook.text.starts_with(&format!("# {alert}\n\n{}\n", runbook.title)),
-            "{alert}: a heading, then one line"
+            "{alert}: the title does not follow the heading"
         );
         assert!((20..=100).contains(&runbook.title.len()), "{alert}: {:?}", runbook.title);
         let headings: Vec<_> = runbook.sections.iter().map(|(heading, _)| *heading).collect();
@@ -46,10 +46,10 @@ fn runbooks_have_the_same_sections_and_say_something_in_each() {
             || (alert.starts_with("Rolecall")
                 && NO_FINDING.iter().any(|(other, _)| *other == alert));
         let first = if own { "```sh\ncurl " } else { "```sh\nredis-cli " };
-        assert!(checks.starts_with(first), "{alert}: the first command comes first");
+        assert!(checks.starts_with(first), "{alert}: the checks do not start with a command");
         assert!(
             !runbook.text.contains(" G1") && !runbook.text.contains("FACTS"),
-            "{alert}: pages that the reader does not have"
+            "{alert}: refers to internal documents"
         );
     }
 }

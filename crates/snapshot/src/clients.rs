@@ -1,37 +1,39 @@
-//! CLIENT LIST: who is connected.
+//! CLIENT LIST: the connections of a server.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One connection, as the server sees it.
+/// A connection of a server. A line of CLIENT LIST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// CLIENT LIST: `id`.
+    /// Unique ID of the connection. CLIENT LIST: `id`.
     pub id: u64,
-    /// CLIENT LIST: `addr`. Behind a proxy this is the proxy.
+    /// Address of the client, or of the proxy in front of it. CLIENT LIST: `addr`.
     pub address: Box<str>,
-    /// What the client calls itself; empty where it does not. CLIENT LIST: `name`.
+    /// Name set by CLIENT SETNAME; empty without one. CLIENT LIST: `name`.
     pub name: Box<str>,
-    /// Time since it connected, whole seconds. CLIENT LIST: `age`.
+    /// Time since the client connected, whole seconds. CLIENT LIST: `age`.
     pub age: Duration,
-    /// Time since its last command, whole seconds. CLIENT LIST: `idle`.
+    /// Time since the last command, whole seconds. CLIENT LIST: `idle`.
     pub idle: Duration,
-    /// What it is. CLIENT LIST: `flags`.
+    /// Kind of the connection. CLIENT LIST: `flags`.
     pub kind: ClientKind,
-    /// Its last command. CLIENT LIST: `cmd`.
+    /// Last command. CLIENT LIST: `cmd`.
     pub command: Box<str>,
-    /// Its user. CLIENT LIST: `user`, 6.0 and later.
+    /// ACL user. CLIENT LIST: `user`, 6.0 and later.
     pub user: Option<Box<str>>,
-    /// Its library and version, where it says so. CLIENT LIST: `lib-name`, `lib-ver`, 7.2 and later.
+    /// Name and version of the client library, if the client reports them. CLIENT LIST: `lib-name`
+    /// and `lib-ver`, 7.2 and later.
     pub library: Option<(Box<str>, Box<str>)>,
-    /// Commands that it sent. CLIENT LIST: `tot-cmds`, Redis 8.0 and Valkey 8.1 and later.
+    /// Number of commands that the client sent. CLIENT LIST: `tot-cmds`, Redis 8.0 and Valkey 8.1
+    /// and later.
     pub commands: Option<u64>,
 }
 
-/// What a connection is.
+/// Kind of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientKind {
-    /// A client.
+    /// An ordinary client.
     Normal,
     /// The master of this server.
     Master,
@@ -44,12 +46,12 @@ pub enum ClientKind {
 }
 
 impl Client {
-    /// The most connections that are kept of one list.
+    /// Maximum number of connections that are kept.
     const MAX_CLIENTS: usize = 20_000;
-    /// The longest text that is kept, characters.
+    /// Maximum length of a text, characters. Longer texts are truncated.
     const MAX_TEXT: usize = 64;
 
-    /// Reads a CLIENT LIST reply. Lines it does not understand are left out.
+    /// Parses the reply to CLIENT LIST. Skips lines that are malformed.
     pub fn parse_list(text: &str) -> Vec<Self> {
         text.lines().filter_map(Self::parse).take(Self::MAX_CLIENTS).collect()
     }
@@ -58,7 +60,7 @@ impl Client {
         let pairs: BTreeMap<_, _> =
             line.split(' ').filter_map(|pair| pair.split_once('=')).collect();
         let seconds = |name| Some(Duration::from_secs(pairs.get(name)?.parse().ok()?));
-        let text = |name: &str| pairs.get(name).copied().map(cut);
+        let text = |name: &str| pairs.get(name).copied().map(sanitized);
         Some(Client {
             id: pairs.get("id")?.parse().ok()?,
             address: text("addr")?,
@@ -91,8 +93,10 @@ impl ClientKind {
     }
 }
 
-/// Names come from clients, so they are cut to a bounded length, and hold nothing that a terminal would obey.
-fn cut(text: &str) -> Box<str> {
+/// Truncates a text and removes control characters.
+///
+/// Clients choose their names. A name must not take unlimited memory, nor control a terminal.
+fn sanitized(text: &str) -> Box<str> {
     text.chars()
         .filter(|letter| !letter.is_control())
         .take(Client::MAX_TEXT)
@@ -105,22 +109,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_servers_of_several_versions_say_of_a_client() {
-        let list = "id=4 addr=127.0.0.1:1 laddr=127.0.0.1:2 fd=8 name= age=7 idle=3 flags=N cmd=set user=default\n\
-                    id=5 addr=[::1]:9 name=app age=1 idle=0 flags=N cmd=xgroup|create user=u lib-name=redis-py lib-ver=8.1.0 tot-cmds=12\n\
-                    id=6 addr=/tmp/s:0 name= age=1 idle=0 flags=N cmd=NULL user=u lib-name= lib-ver=\n\
+    fn parses_client_lists_of_several_versions() {
+        let list = "id=4 addr=127.0.0.1:1 laddr=127.0.0.1:2 fd=8 name= age=7 idle=3 flags=N \
+                    cmd=set user=default\n\
+                    id=5 addr=[::1]:9 name=app age=1 idle=0 flags=N cmd=xgroup|create user=u \
+                    lib-name=redis-py lib-ver=8.1.0 tot-cmds=12\n\
+                    id=6 addr=/tmp/s:0 name= age=1 idle=0 flags=N cmd=NULL user=u lib-name= \
+                    lib-ver=\n\
                     id=7 addr=h:1 name=m age=1 idle=0 flags=O cmd=monitor\nbroken\n";
         let clients = Client::parse_list(list);
         assert_eq!(clients.len(), 4);
-        let told = |client: &Client| {
+        let library_and_commands = |client: &Client| {
             (
                 client.library.as_ref().map(|(name, version)| format!("{name} {version}")),
                 client.commands,
             )
         };
-        assert_eq!(told(&clients[0]), (None, None));
-        assert_eq!(told(&clients[1]), (Some("redis-py 8.1.0".to_owned()), Some(12)));
-        assert_eq!(told(&clients[2]), (None, None), "an empty name is none");
+        assert_eq!(library_and_commands(&clients[0]), (None, None));
+        assert_eq!(
+            library_and_commands(&clients[1]),
+            (Some("redis-py 8.1.0".to_owned()), Some(12))
+        );
+        assert_eq!(library_and_commands(&clients[2]), (None, None), "empty library name");
         assert_eq!(
             (clients[0].age.as_secs(), clients[0].idle.as_secs(), &*clients[0].command),
             (7, 3, "set")
@@ -133,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_short_and_harmless() {
+    fn truncates_names_and_removes_control_characters() {
         let name = format!("\u{1b}[31m\u{7}{}", "x".repeat(500));
         let clients = Client::parse_list(&format!(
             "id=1 addr=h:1 name={name} age=1 idle=0 flags=N cmd=set lib-name={name} lib-ver=1\n"

@@ -1,89 +1,99 @@
-//! What a cluster node says of the cluster: CLUSTER INFO, NODES and SHARDS.
+//! CLUSTER NODES and CLUSTER SHARDS: the cluster as one of its nodes reports it.
 
 use crate::Reply;
 
-/// What one node knows of the cluster: a reply to CLUSTER NODES.
+/// A parsed reply to CLUSTER NODES.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterMap {
-    /// Every node that it knows, itself included.
+    /// Every known node, including the one that replied.
     pub nodes: Vec<ClusterNode>,
 }
 
-/// One node in CLUSTER NODES.
+/// A line of CLUSTER NODES.
+///
+/// ```
+/// use snapshot::ClusterMap;
+///
+/// let line = "07c37df 10.0.0.5:6379@16379 myself,master - 0 1426238317239 4 connected 0-5460";
+/// let map = ClusterMap::parse(line);
+/// let node = map.myself().expect("a line with the flag `myself`");
+/// assert_eq!((&*node.host, node.port, node.epoch), ("10.0.0.5", 6379, 4));
+/// assert_eq!(node.slots, [(0, 5460)]);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterNode {
-    /// Its name for ever.
+    /// Node ID, 40 hexadecimal digits. It never changes.
     pub id: Box<str>,
-    /// Where clients reach it; empty when unknown.
+    /// Host for clients; empty if unknown.
     pub host: Box<str>,
-    /// The port for clients.
+    /// Port for clients.
     pub port: u16,
-    /// Its announced host name (7.0 and later).
+    /// Announced host name (7.0 and later).
     pub hostname: Option<Box<str>>,
-    /// `myself`, `master`, `slave`, `fail?`, `fail`, `handshake`, `noaddr`.
+    /// Flags: `myself`, `master`, `slave`, `fail?`, `fail`, `handshake`, `noaddr`.
     pub flags: Vec<Box<str>>,
-    /// The id of its master, of a replica.
+    /// Node ID of the master; `None` unless the node is a replica.
     pub master: Option<Box<str>>,
-    /// Its configuration epoch.
+    /// Configuration epoch.
     pub epoch: u64,
-    /// The link to it stands.
+    /// The cluster bus link to the node is connected.
     pub connected: bool,
-    /// Slots it serves, first and last of each range.
+    /// Served slots: first and last slot of each range.
     pub slots: Vec<(u16, u16)>,
-    /// Slots it gives away or takes in, as written.
+    /// Number of slots that are being migrated from or to this node.
     pub migrating: usize,
 }
 
-/// One shard in CLUSTER SHARDS.
+/// A shard in CLUSTER SHARDS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shard {
-    /// Slots it serves, first and last of each range.
+    /// Served slots: first and last slot of each range. CLUSTER SHARDS: `slots`.
     pub slots: Vec<(u16, u16)>,
-    /// Its nodes.
+    /// Nodes of the shard. CLUSTER SHARDS: `nodes`.
     pub nodes: Vec<ShardNode>,
 }
 
-/// One node of a shard in CLUSTER SHARDS.
+/// A node of a shard in CLUSTER SHARDS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardNode {
-    /// Its name for ever.
+    /// Node ID. CLUSTER SHARDS: `id`.
     pub id: Box<str>,
-    /// Where clients reach it.
+    /// Host for clients. CLUSTER SHARDS: `endpoint`.
     pub endpoint: Option<Box<str>>,
-    /// Its address.
+    /// IP address. CLUSTER SHARDS: `ip`.
     pub ip: Box<str>,
-    /// The port for clients, the one for TLS if there is no other.
+    /// Port for clients. CLUSTER SHARDS: `port`, otherwise `tls-port`.
     pub port: u16,
-    /// Its announced host name.
+    /// Announced host name. CLUSTER SHARDS: `hostname`.
     pub hostname: Option<Box<str>>,
-    /// It is the shard's master.
+    /// The node is a master. CLUSTER SHARDS: `role`.
     pub is_master: bool,
-    /// Replication stream it has, bytes.
+    /// Replication offset, bytes. CLUSTER SHARDS: `replication-offset`.
     pub offset: u64,
-    /// `online`, `loading` or `failed`.
+    /// `online`, `loading` or `failed`. CLUSTER SHARDS: `health`.
     pub health: Box<str>,
 }
 
-/// The most nodes that are kept; clusters have at most some 1,000.
+/// Maximum number of nodes that are kept. Clusters have at most about 1,000.
 const MAX_NODES: usize = 4096;
 
-/// The most slot ranges that are kept of one node.
+/// Maximum number of slot ranges that are kept of one node.
 const MAX_RANGES: usize = 16_384;
 
 impl ClusterMap {
-    /// Reads a CLUSTER NODES reply. Lines it does not understand are left out.
+    /// Parses the reply to CLUSTER NODES. Skips lines that are malformed.
     pub fn parse(text: &str) -> Self {
         ClusterMap { nodes: ClusterNode::parse_list(text) }
     }
 
-    /// The node that answered.
+    /// Returns the node that replied, if the reply lists it.
     pub fn myself(&self) -> Option<&ClusterNode> {
         self.nodes.iter().find(|node| node.is("myself"))
     }
 }
 
 impl ClusterNode {
-    /// Reads a CLUSTER NODES reply. Lines it does not understand are left out.
+    /// Parses the reply to CLUSTER NODES. Skips lines that are malformed.
     pub fn parse_list(text: &str) -> Vec<Self> {
         text.lines().filter_map(Self::parse).take(MAX_NODES).collect()
     }
@@ -118,14 +128,14 @@ impl ClusterNode {
         })
     }
 
-    /// Whether a flag is set.
+    /// Returns whether a flag is set.
     pub fn is(&self, flag: &str) -> bool {
-        self.flags.iter().any(|found| **found == *flag)
+        self.flags.iter().any(|other| **other == *flag)
     }
 }
 
 impl Shard {
-    /// Reads a CLUSTER SHARDS reply. What it does not understand is left out.
+    /// Parses the reply to CLUSTER SHARDS. Skips shards and nodes that are malformed.
     pub fn parse_list(reply: &Reply) -> Vec<Self> {
         reply.items().iter().take(MAX_NODES).filter_map(Self::parse).collect()
     }
@@ -173,7 +183,7 @@ impl ShardNode {
     }
 }
 
-/// `host:port@busport,hostname,...`, the last parts where there are any.
+/// Splits `host:port@busport[,hostname[,...]]` into `host:port` and host name.
 fn address(word: &str) -> (&str, Option<Box<str>>) {
     let mut parts = word.split(',');
     let address = parts.next().unwrap_or_default();
@@ -182,7 +192,7 @@ fn address(word: &str) -> (&str, Option<Box<str>>) {
     (address.split('@').next().unwrap_or_default(), hostname)
 }
 
-/// `5` or `5-10`.
+/// Parses a range of slots: `5` or `5-10`.
 fn range(word: &str) -> Option<(u16, u16)> {
     let (first, last) = word.split_once('-').unwrap_or((word, word));
     Some((first.parse().ok()?, last.parse().ok()?))

@@ -1,34 +1,47 @@
-//! How often each command ran: INFO commandstats.
+//! INFO commandstats: calls and errors of each command.
 
-/// The statistics of every command a server has seen since it started or its statistics were reset.
+/// Statistics of every command that ran or was rejected since the start of the server or the last
+/// CONFIG RESETSTAT.
+///
+/// ```
+/// use snapshot::CommandStats;
+///
+/// let reply = "cmdstat_set:calls=5,usec=40,usec_per_call=8.00,rejected_calls=2,failed_calls=1";
+/// let stats = CommandStats::parse(reply);
+/// let set = stats.get("set").expect("SET ran");
+/// assert_eq!((set.calls, set.rejected, set.succeeded()), (5, Some(2), 4));
+/// assert!(stats.get("get").is_none());
+/// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CommandStats {
     /// Sorted by name.
     commands: Vec<CommandStat>,
 }
 
-/// The statistics of one command.
+/// Statistics of one command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommandStat {
-    /// Name in lower case, with its subcommand from 7.0 on: `config|set`.
+    /// Name in lower case. Contains the subcommand on 7.0 and later: `config|set`.
     pub name: Box<str>,
-    /// INFO commandstats: `calls`. A call that was rejected before it ran is not in here; one that failed is.
+    /// Number of calls, including failed calls but not rejected ones. INFO commandstats: `calls`.
     pub calls: u64,
-    /// Time spent running it, microseconds. INFO commandstats: `usec`.
+    /// Total execution time, microseconds. INFO commandstats: `usec`.
     pub micros: u64,
-    /// Refused before running: READONLY, MISCONF, NOPERM, wrong arity. INFO commandstats: `rejected_calls`, 6.2 and later.
+    /// Number of calls that were refused before they ran, for example with READONLY, MISCONF or
+    /// NOPERM. INFO commandstats: `rejected_calls`, 6.2 and later.
     pub rejected: Option<u64>,
-    /// Failed while running. INFO commandstats: `failed_calls`, 6.2 and later.
+    /// Number of calls that ran and returned an error. INFO commandstats: `failed_calls`, 6.2 and
+    /// later.
     pub failed: Option<u64>,
 }
 
 impl CommandStats {
-    /// The most commands that are kept; 8.x knows some 450 with subcommands.
+    /// Maximum number of commands that are kept. Redis 8 has about 450, including subcommands.
     const MAX_COMMANDS: usize = 1024;
-    /// The longest name that is kept, bytes.
+    /// Maximum length of a name, bytes. Longer names are skipped.
     const MAX_NAME: usize = 64;
 
-    /// Reads an `INFO commandstats` reply. Lines it does not understand are left out.
+    /// Parses the reply to `INFO commandstats`. Skips lines that are malformed.
     pub fn parse(text: &str) -> Self {
         let mut commands: Vec<CommandStat> =
             text.lines().filter_map(CommandStat::parse).take(Self::MAX_COMMANDS).collect();
@@ -37,20 +50,20 @@ impl CommandStats {
         CommandStats { commands }
     }
 
-    /// The statistics of one command; `None` when it never ran.
+    /// Returns the statistics of one command; `None` if the server never received it.
     pub fn get(&self, name: &str) -> Option<&CommandStat> {
         self.commands
             .binary_search_by(|command| (*command.name).cmp(name))
             .ok()
-            .map(|place| &self.commands[place])
+            .map(|index| &self.commands[index])
     }
 
-    /// Whether the server tells subcommands apart, as 7.0 and later do.
+    /// Returns whether the server counts subcommands separately, as 7.0 and later do.
     pub fn has_subcommands(&self) -> bool {
         self.commands.iter().any(|command| command.name.contains('|'))
     }
 
-    /// Every command, sorted by name.
+    /// Returns the statistics of every command, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = &CommandStat> {
         self.commands.iter()
     }
@@ -58,17 +71,17 @@ impl CommandStats {
 
 impl CommandStat {
     fn parse(line: &str) -> Option<Self> {
-        let (name, figures) = line.strip_prefix("cmdstat_")?.rsplit_once(":calls=")?;
+        let (name, values) = line.strip_prefix("cmdstat_")?.rsplit_once(":calls=")?;
         if name.len() > CommandStats::MAX_NAME {
             return None;
         }
-        let mut figures = figures.split(',');
-        let calls = figures.next()?.parse().ok()?;
+        let mut values = values.split(',');
+        let calls = values.next()?.parse().ok()?;
         let mut command =
             CommandStat { name: name.into(), calls, micros: 0, rejected: None, failed: None };
         let mut micros = None;
-        for figure in figures {
-            match figure.split_once('=') {
+        for value in values {
+            match value.split_once('=') {
                 Some(("usec", value)) => micros = value.parse().ok(),
                 Some(("rejected_calls", value)) => command.rejected = value.parse().ok(),
                 Some(("failed_calls", value)) => command.failed = value.parse().ok(),
@@ -79,7 +92,8 @@ impl CommandStat {
         Some(command)
     }
 
-    /// Calls that ran to a good end; only these changed anything.
+    /// Returns the number of calls that ran without an error. Before 6.2, where the server does not
+    /// count failed calls, returns all calls.
     pub fn succeeded(&self) -> u64 {
         self.calls.saturating_sub(self.failed.unwrap_or_default())
     }
@@ -90,9 +104,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_old_and_new_servers() {
+    fn parses_lines_of_old_and_new_servers() {
         let stats = CommandStats::parse(
-            "# Commandstats\r\ncmdstat_config|set:calls=2,usec=30,usec_per_call=15.00,rejected_calls=1,failed_calls=1\r\n\
+            "# Commandstats\r\n\
+             cmdstat_config|set:calls=2,usec=30,usec_per_call=15.00,rejected_calls=1,\
+             failed_calls=1\r\n\
              cmdstat_get:calls=7,usec=9,usec_per_call=1.28\r\ncmdstat_:broken\r\n",
         );
         let set = stats.get("config|set").expect("parsed");

@@ -1,12 +1,15 @@
-//! The CONFIG parameters that were read from a server. Only named ones are ever asked for, and never a secret.
+//! CONFIG parameters of a server.
+//!
+//! Rolecall reads single parameters by name, and none that contains a secret.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::Reply;
 
-/// The CONFIG parameters that are read. The first is asked alone: where it is refused, the others are not asked at all. None may hold a
-/// secret.
+/// The CONFIG parameters that Rolecall reads. None of them may contain a secret.
+///
+/// The first one is read alone. If the server refuses it, the others are not read.
 pub const CONFIG_PARAMETERS: [&str; 27] = [
     "replica-serve-stale-data",
     "appendfsync",
@@ -37,33 +40,46 @@ pub const CONFIG_PARAMETERS: [&str; 27] = [
     "stop-writes-on-bgsave-error",
 ];
 
-/// How much output may wait for clients of one class before they are cut off; 0 is no limit.
+/// Output buffer limits of one class of clients. 0 bytes means no limit.
+/// CONFIG `client-output-buffer-limit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputBufferLimit {
-    /// `normal`, `slave` or `pubsub`.
+    /// Class of clients: `normal`, `slave` or `pubsub`.
     pub class: &'static str,
-    /// Cut off at once, bytes.
+    /// Hard limit, bytes. The server disconnects a client at once when its buffer exceeds it.
     pub hard: u64,
-    /// Cut off after a while, bytes.
+    /// Soft limit, bytes. The server disconnects a client when its buffer exceeds the limit for
+    /// [`soft_duration`](Self::soft_duration).
     pub soft: u64,
-    /// That while.
-    pub overcome: Duration,
+    /// Time that a buffer may exceed the soft limit, whole seconds.
+    pub soft_duration: Duration,
 }
 
-/// Values of CONFIG parameters, by name.
+/// Values of CONFIG parameters by name.
+///
+/// ```
+/// use snapshot::{Config, Reply};
+///
+/// let reply = ["maxmemory", "1048576"].map(|word| Reply::Text(word.to_owned()));
+/// let mut config = Config::default();
+/// config.add(&Reply::Array(reply.into()));
+/// assert_eq!(config.number("maxmemory"), Some(1_048_576.0));
+/// assert_eq!(config.get("maxclients"), None);
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     values: BTreeMap<Box<str>, Box<str>>,
 }
 
 impl Config {
-    /// The longest value that is kept, bytes. `save` and `client-output-buffer-limit` are the longest real ones.
+    /// Maximum length of a value, bytes. Longer values are skipped. The longest real values are
+    /// those of `save` and `client-output-buffer-limit`.
     const MAX_VALUE: usize = 1024;
 
-    /// The most parameters that are taken up from one reply.
+    /// Maximum number of parameters that are kept of one reply.
     const MAX_VALUES: usize = 512;
 
-    /// Values that a person declared, for a server that does not tell them.
+    /// Returns values from the configuration, for a server that refuses CONFIG.
     pub fn assumed(values: &BTreeMap<String, String>) -> Self {
         Config {
             values: values
@@ -73,7 +89,9 @@ impl Config {
         }
     }
 
-    /// Takes up a reply to `CONFIG GET`: names and values in turn. A server that does not know a parameter answers with none.
+    /// Adds the parameters of a reply to CONFIG GET: alternating names and values.
+    ///
+    /// The reply is empty if the server does not know the parameter.
     pub fn add(&mut self, reply: &Reply) {
         for (name, value) in reply.pairs().take(Self::MAX_VALUES) {
             if let (Some(name), Some(value)) = (name.text(), value.text())
@@ -84,22 +102,23 @@ impl Config {
         }
     }
 
-    /// The value of a parameter, if it was read.
+    /// Returns the value of a parameter, if it is known.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(|value| &**value)
     }
 
-    /// The value of a parameter that is a number.
+    /// Returns the value of a parameter that is a finite number.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.get(name)?.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
-    /// The output buffer limits by class of client, bytes and seconds. CONFIG `client-output-buffer-limit`.
+    /// Returns the output buffer limits of each class of clients.
+    /// CONFIG `client-output-buffer-limit`.
     pub fn output_buffer_limits(&self) -> Vec<OutputBufferLimit> {
         let words: Vec<_> =
             self.get("client-output-buffer-limit").unwrap_or_default().split(' ').collect();
         let limit = |words: &[&str]| {
-            // 5.0 to 6.2 write `slave`, as does INFO; later servers too, for compatibility.
+            // Servers of every version write `slave`, as in INFO. `replica` is a synonym.
             let class = match words[0] {
                 "normal" => "normal",
                 "slave" | "replica" => "slave",
@@ -112,13 +131,13 @@ impl Config {
                 class,
                 hard: hard?,
                 soft: soft?,
-                overcome: Duration::from_secs(seconds?),
+                soft_duration: Duration::from_secs(seconds?),
             })
         };
         words.chunks_exact(4).filter_map(limit).collect()
     }
 
-    /// The value of a parameter that is `yes` or `no`.
+    /// Returns the value of a parameter that is `yes` (true) or `no` (false).
     pub fn flag(&self, name: &str) -> Option<bool> {
         match self.get(name)? {
             "yes" => Some(true),

@@ -1,29 +1,33 @@
-//! How often the server refused, by error code.
+//! INFO errorstats: error replies by error code.
 
-/// The error table of a server (INFO errorstats, 6.2 and later).
+/// Number of error replies by error code. INFO errorstats, 6.2 and later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ErrorStats {
-    /// The server counts no errors by code: it is older than 6.2, or a Sentinel.
+    /// The server does not count errors by code: it is older than 6.2 or a Sentinel.
     #[default]
     Unsupported,
-    /// The server threw its table away because scripts made up too many codes (7.4 and later).
+    /// The server cleared and disabled its table, because scripts created too many codes (7.4 and
+    /// later). INFO errorstats: `ERRORSTATS_DISABLED`.
     Wiped,
-    /// Replies by error code since the server started or its statistics were reset.
+    /// Error replies since the start of the server or the last CONFIG RESETSTAT.
     Counts {
-        /// Code and replies; codes are short words without quotes or line breaks. Sorted by code.
+        /// Codes with the number of replies, sorted by code. A code has at most 48 letters, digits,
+        /// `_` and `-`.
         by_code: Vec<(Box<str>, u64)>,
-        /// Replies whose code was no usable name, or one too many.
+        /// Number of replies with all other codes: malformed codes, and codes beyond
+        /// [`ErrorStats::MAX_CODES`]. Includes `ERRORSTATS_OVERFLOW`.
         overflow: u64,
     },
 }
 
 impl ErrorStats {
-    /// The most codes that are kept, beside those that rules watch; servers know some 40, scripts can make up any.
+    /// Maximum number of codes that are kept, in addition to [`ErrorStats::WATCHED`]. Servers use
+    /// about 40 codes; scripts can create any code.
     pub const MAX_CODES: usize = 4096;
-    /// The longest code that is kept, bytes.
+    /// Maximum length of a code, bytes.
     const MAX_CODE: usize = 48;
 
-    /// Reads the section `Errorstats` of an INFO reply.
+    /// Parses the section `Errorstats` of an INFO reply.
     pub(crate) fn read(text: &str) -> Self {
         if !text.contains("# Errorstats") {
             return ErrorStats::Unsupported;
@@ -33,11 +37,11 @@ impl ErrorStats {
         for line in text.lines().filter_map(|line| line.strip_prefix("errorstat_")) {
             let Some((code, count)) = line.rsplit_once(":count=") else { continue };
             let Ok(count) = count.parse::<u64>() else { continue };
-            let is_name = code.len() <= Self::MAX_CODE && code.bytes().all(is_code_byte);
+            let is_valid = code.len() <= Self::MAX_CODE && code.bytes().all(is_code_byte);
             match code {
                 "ERRORSTATS_DISABLED" => return ErrorStats::Wiped,
                 "ERRORSTATS_OVERFLOW" => overflow = overflow.saturating_add(count),
-                _ if is_name
+                _ if is_valid
                     && (by_code.len() < Self::MAX_CODES || Self::WATCHED.contains(&code)) =>
                 {
                     by_code.push((code.into(), count));
@@ -50,19 +54,21 @@ impl ErrorStats {
         ErrorStats::Counts { by_code, overflow }
     }
 
-    /// Replies with this code so far; `None` where the server keeps no table.
+    /// Returns the number of replies with this code, 0 if there was none. `None` if the server has
+    /// no table.
     pub fn count(&self, code: &str) -> Option<u64> {
         match self {
             ErrorStats::Counts { by_code, .. } => Some(
                 by_code
                     .binary_search_by(|(other, _)| (**other).cmp(code))
-                    .map_or(0, |place| by_code[place].1),
+                    .map_or(0, |index| by_code[index].1),
             ),
             ErrorStats::Unsupported | ErrorStats::Wiped => None,
         }
     }
 
-    /// The codes that rules watch: they have a series from the start, and a place in the table whatever else fills it.
+    /// Codes that alerting rules use. Their series exist from the start, and they are kept even if
+    /// other codes exceed [`ErrorStats::MAX_CODES`].
     pub const WATCHED: [&str; 10] = [
         "CLUSTERDOWN",
         "LOADING",
@@ -91,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_counted_and_absent_ones_are_zero() {
+    fn counts_by_code_are_zero_for_absent_codes() {
         let errors = read("errorstat_READONLY:count=3\nerrorstat_ERR:count=1\n");
         assert_eq!(
             (errors.count("READONLY"), errors.count("ERR"), errors.count("OOM")),
@@ -100,19 +106,19 @@ mod tests {
     }
 
     #[test]
-    fn before_6_2_there_is_no_table() {
+    fn servers_before_6_2_have_no_table() {
         assert_eq!(ErrorStats::read(""), ErrorStats::Unsupported);
     }
 
     #[test]
-    fn a_wiped_table_is_no_table_of_zeros() {
+    fn a_disabled_table_has_no_counts() {
         let errors = read("errorstat_ERRORSTATS_DISABLED:count=1\n");
         assert_eq!(errors, ErrorStats::Wiped);
         assert_eq!(errors.count("READONLY"), None);
     }
 
     #[test]
-    fn made_up_codes_never_crowd_out_watched_ones() {
+    fn codes_of_scripts_never_displace_watched_codes() {
         use std::fmt::Write;
         let mut text = String::from("errorstat_a_b=c,d\":count=5\n");
         for n in 0..5000 {

@@ -1,10 +1,24 @@
-//! The scalar lines of an INFO reply, by name. It gives no meaning to any of them.
+//! The `name:value` lines of INFO and CLUSTER INFO, indexed by name.
 
+use std::fmt;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// The `name:value` lines of one INFO reply. Keeps the reply's text once, and an index into it.
+/// The `name:value` lines of one reply to INFO or CLUSTER INFO.
+///
+/// Stores the text of the reply once, with an index into it. The accessors return `None` for a
+/// field that is missing or has a value of another type.
+///
+/// ```
+/// use snapshot::Fields;
+///
+/// let fields = Fields::parse("# Stats\r\nsync_full:2\r\nused_memory_peak_perc:99.5%\r\n");
+/// assert_eq!(fields.get("used_memory_peak_perc"), Some("99.5%"));
+/// assert_eq!(fields.count("sync_full"), Some(2));
+/// assert_eq!(fields.count("used_memory_peak_perc"), None);
+/// assert_eq!(fields.count("expired_keys"), None);
+/// ```
 #[derive(Clone, Default)]
 pub struct Fields {
     text: Box<str>,
@@ -12,29 +26,35 @@ pub struct Fields {
     hasher: DefaultHashBuilder,
 }
 
-/// Where a line stands in the text, bytes.
+/// Position of a line in the text.
 #[derive(Clone, Copy)]
 struct Line {
+    /// Position of the first byte.
     start: u32,
+    /// Length of the name, bytes.
     name: u16,
+    /// Length of the value, bytes.
     value: u16,
 }
 
 impl Fields {
-    /// The longest line that is kept, bytes.
+    /// Maximum length of a line, bytes. Longer lines are skipped.
     const MAX_LINE: usize = 4096;
-    /// The most lines that are kept; real replies have some 200.
+    /// Maximum number of lines that are kept. Real replies have about 200.
     const MAX_LINES: usize = 4096;
-    /// Lines of tables that have types of their own, and that scripts can make as long as they like.
-    const TABLES: [&str; 3] = ["errorstat_", "cmdstat_", "latency_percentiles_usec_"];
+    /// Prefixes of lines that other types parse. Scripts can create any number of such lines.
+    const SKIPPED_PREFIXES: [&str; 3] = ["errorstat_", "cmdstat_", "latency_percentiles_usec_"];
 
-    /// Indexes an INFO reply. Of two lines of one name the first counts. Headings, lines of tables and over-long lines are left out.
+    /// Parses the reply to INFO or CLUSTER INFO. If a name occurs twice, the first line counts.
+    ///
+    /// Skips headings, lines longer than 4,096 bytes, and lines of errorstats, commandstats and
+    /// latencystats.
     pub fn parse(text: &str) -> Self {
         let is_kept = |line: &&str| {
             line.len() <= Self::MAX_LINE
                 && line.contains(':')
                 && !line.starts_with('#')
-                && !Self::TABLES.iter().any(|table| line.starts_with(table))
+                && !Self::SKIPPED_PREFIXES.iter().any(|prefix| line.starts_with(prefix))
         };
         let mut kept = String::with_capacity(text.len().min(16 << 10));
         for line in text.lines().filter(is_kept).take(Self::MAX_LINES) {
@@ -57,24 +77,24 @@ impl Fields {
         fields
     }
 
-    /// The value of a line, as the server wrote it.
+    /// Returns the value of a field, as the server wrote it.
     pub fn get(&self, name: &str) -> Option<&str> {
         let line =
             self.lines.find(self.hasher.hash_one(name), |line| line.name(&self.text) == name)?;
         Some(line.value(&self.text))
     }
 
-    /// The value of a line that is a number. Not a number, not finite or not there: `None`.
+    /// Returns the value of a field that is a finite number.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.get(name)?.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
-    /// The value of a line that is a whole number and not negative.
+    /// Returns the value of a field that is a whole number, 0 or more.
     pub fn count(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok()
     }
 
-    /// The value of a line that is `0` or `1`.
+    /// Returns the value of a field that is `0` (false) or `1` (true).
     pub fn flag(&self, name: &str) -> Option<bool> {
         match self.get(name)? {
             "0" => Some(false),
@@ -83,7 +103,7 @@ impl Fields {
         }
     }
 
-    /// The value of a line that is `ok` or `err`.
+    /// Returns the value of a field that is `ok` (true) or `err` (false).
     pub fn status(&self, name: &str) -> Option<bool> {
         match self.get(name)? {
             "ok" => Some(true),
@@ -92,7 +112,7 @@ impl Fields {
         }
     }
 
-    /// Every line, in no order.
+    /// Returns the name and value of every field, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines.iter().map(|line| (line.name(&self.text), line.value(&self.text)))
     }
@@ -116,13 +136,11 @@ impl Fields {
     }
 }
 
-impl std::fmt::Debug for Fields {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }
 }
-
-// === impl Line ===
 
 impl Line {
     fn name(self, text: &str) -> &str {
@@ -141,9 +159,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_found_by_name() {
+    fn finds_fields_by_name() {
         let fields = Fields::parse(
-            "# Server\r\nrun_id:ab\r\n\r\n# Stats\r\nsync_full:2\r\nratio:1.50\r\nsync_full:9\r\nodd\r\nnan:nan\r\n",
+            "# Server\r\nrun_id:ab\r\n\r\n# Stats\r\nsync_full:2\r\nratio:1.50\r\nsync_full:9\r\n\
+             odd\r\nnan:nan\r\n",
         );
         assert_eq!(fields.get("run_id"), Some("ab"));
         assert_eq!(fields.count("sync_full"), Some(2), "the first line of a name counts");
@@ -155,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_ok_or_err_and_nothing_else() {
+    fn a_status_is_ok_or_err() {
         let fields = Fields::parse("a:ok\nb:err\nc:fine\n");
         assert_eq!(
             (fields.status("a"), fields.status("b"), fields.status("c")),

@@ -1,17 +1,17 @@
-//! Which process answered.
+//! The server process that sent the reply.
 
 use std::time::Duration;
 
 use crate::Fields;
 
-/// Which process answered, and for how long it has run.
+/// The server process that sent the reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Random name of this process. INFO server: `run_id`.
+    /// Random ID that the process chose at its start. INFO server: `run_id`.
     pub run_id: Option<Box<str>>,
     /// Time since the process started, whole seconds. INFO server: `uptime_in_seconds`.
     pub uptime: Option<Duration>,
-    /// `standalone`, `cluster` or `sentinel`. INFO server: `redis_mode`, on Valkey `server_mode`.
+    /// `standalone`, `cluster` or `sentinel`. INFO server: `redis_mode`; `server_mode` on Valkey.
     pub mode: Option<Box<str>>,
 }
 

@@ -1,35 +1,36 @@
-//! The keyspace section of INFO: databases with keys in them.
+//! INFO keyspace: the databases that contain keys.
 
 use std::time::Duration;
 
-use crate::{Fields, list};
+use crate::{Fields, key_values};
 
-/// One database with keys in it. INFO keyspace: `dbN`.
+/// A database that contains keys. INFO keyspace: `dbN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
-    /// Its number.
+    /// Number of the database.
     pub index: u32,
-    /// Keys in it.
+    /// Number of keys. INFO keyspace: `keys`.
     pub keys: u64,
-    /// Keys with a time to live.
+    /// Number of keys with a time to live. INFO keyspace: `expires`.
     pub expiring: u64,
-    /// Their mean time to live, where the server knows it.
+    /// Estimated mean time to live, milliseconds precision. INFO keyspace: `avg_ttl`, `None` when
+    /// it is 0.
     pub mean_ttl: Option<Duration>,
 }
 
-/// The most databases that are kept; servers have 16 unless configured otherwise.
+/// Maximum number of databases that are kept. Servers have 16 unless configured otherwise.
 const MAX_DATABASES: usize = 256;
 
 pub(crate) fn read(fields: &Fields) -> Vec<Database> {
     let database = |(index, line)| {
         Some(Database {
             index,
-            keys: list::parse(line, "keys")?,
-            expiring: list::parse(line, "expires")?,
-            mean_ttl: list::parse(line, "avg_ttl")
+            keys: key_values::parse(line, "keys")?,
+            expiring: key_values::parse(line, "expires")?,
+            mean_ttl: key_values::parse(line, "avg_ttl")
                 .filter(|millis| *millis > 0)
                 .map(Duration::from_millis),
         })
     };
-    list::numbered(fields, "db", MAX_DATABASES).into_iter().filter_map(database).collect()
+    key_values::numbered(fields, "db", MAX_DATABASES).into_iter().filter_map(database).collect()
 }

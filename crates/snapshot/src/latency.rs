@@ -1,40 +1,58 @@
-//! How long each command takes: INFO latencystats (7.0 and later). Costly to ask for, so it is read only where it is wanted.
+//! INFO latencystats: latency percentiles of each command (Redis 7.0 and later).
 
 use std::time::Duration;
 
-use crate::list;
+use crate::key_values;
 
-/// Percentiles of the time that one command takes.
+/// Latency percentiles of one command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommandLatency {
-    /// Name in lower case, with its subcommand: `config|set`.
+    /// Name in lower case, with the subcommand: `config|set`.
     pub name: Box<str>,
-    /// Percentile as the server names it (`50`, `99`, `99.9`), and time. INFO latencystats: `latency_percentiles_usec_*`.
+    /// Percentiles, as the server writes them (`50`, `99`, `99.9`), with the latency.
+    /// INFO latencystats: `latency_percentiles_usec_*`.
     pub percentiles: Vec<(Box<str>, Duration)>,
 }
 
-/// The most commands and percentiles that are kept.
+/// Maximum number of commands that are kept.
 const MAX_COMMANDS: usize = 1024;
+/// Maximum number of percentiles that are kept of each command.
 const MAX_PERCENTILES: usize = 8;
 
 impl CommandLatency {
-    /// Reads an `INFO latencystats` reply, sorted by name. Lines it does not understand are left out.
+    /// Parses the reply to `INFO latencystats`. Skips lines that are malformed.
+    ///
+    /// The commands are sorted by name.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use snapshot::CommandLatency;
+    ///
+    /// let reply = "latency_percentiles_usec_get:p50=1.003,p99=20.095\r\n";
+    /// let latencies = CommandLatency::parse(reply);
+    /// assert_eq!(&*latencies[0].name, "get");
+    /// assert_eq!(latencies[0].percentiles[1], ("99".into(), Duration::from_nanos(20_095)));
+    /// ```
     pub fn parse(text: &str) -> Vec<Self> {
-        let mut commands: Vec<_> = text.lines().filter_map(Self::line).take(MAX_COMMANDS).collect();
+        let mut commands: Vec<_> =
+            text.lines().filter_map(Self::parse_line).take(MAX_COMMANDS).collect();
         commands.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         commands.dedup_by(|a, b| a.name == b.name);
         commands
     }
 
-    fn line(line: &str) -> Option<Self> {
-        let (name, figures) = line.strip_prefix("latency_percentiles_usec_")?.rsplit_once(':')?;
+    fn parse_line(line: &str) -> Option<Self> {
+        let (name, percentiles) =
+            line.strip_prefix("latency_percentiles_usec_")?.rsplit_once(':')?;
         let percentile = |pair: &str| {
             let (percentile, micros) = pair.strip_prefix('p')?.split_once('=')?;
             percentile.parse::<f64>().ok()?;
-            let time = Duration::try_from_secs_f64(micros.parse::<f64>().ok()? / 1e6).ok()?;
-            Some((percentile.into(), time))
+            let latency = Duration::try_from_secs_f64(micros.parse::<f64>().ok()? / 1e6).ok()?;
+            Some((percentile.into(), latency))
         };
-        let percentiles = figures.split(',').filter_map(percentile).take(MAX_PERCENTILES).collect();
-        list::name(name).map(|name| CommandLatency { name, percentiles })
+        let percentiles =
+            percentiles.split(',').filter_map(percentile).take(MAX_PERCENTILES).collect();
+        key_values::label_value(name).map(|name| CommandLatency { name, percentiles })
     }
 }

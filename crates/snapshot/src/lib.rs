@@ -1,7 +1,10 @@
-//! What one server said: raw replies become a [`NodeSnapshot`]. Pure: no I/O, no clock, no log, and nothing about other servers.
+//! Parsers for the replies of one Redis or Valkey server, and the [`NodeSnapshot`] they produce.
 //!
-//! Parsing never fails as a whole. It keeps what it understood, leaves out what it did not, and lists the latter as [`Issue`]s.
-//! A field that a server did not send is `None`, never zero.
+//! The crate does no I/O, reads no clock and writes no log.
+//!
+//! Parsers skip malformed fields, lines and entries, and keep the rest. Unknown values of important
+//! fields are listed as [`ParseIssue`]s. A field that the server did not send is `None`, never
+//! zero. Each table has a maximum number of entries, whatever the server sends.
 
 mod clients;
 mod cluster;
@@ -10,11 +13,11 @@ mod config;
 mod errors;
 mod fields;
 mod identity;
-mod issue;
+mod key_values;
 mod keyspace;
 mod latency;
-mod list;
 mod node;
+mod parse_issue;
 mod persistence;
 mod reason;
 mod replication;
@@ -30,13 +33,13 @@ pub use config::{CONFIG_PARAMETERS, Config, OutputBufferLimit};
 pub use errors::ErrorStats;
 pub use fields::Fields;
 pub use identity::Identity;
-pub use issue::Issue;
 pub use keyspace::Database;
 pub use latency::CommandLatency;
 pub use node::NodeSnapshot;
+pub use parse_issue::ParseIssue;
 pub use persistence::{Aof, Persistence, Rdb};
 pub use reason::Reason;
-pub use replication::{Attached, Link, LinkStatus, Replication, Role};
+pub use replication::{AttachedReplica, Link, LinkStatus, Replication, Role};
 pub use reply::{Reply, ServerError};
 pub use sent_commands::{
     AUTH, CLIENT_ID, CLIENT_LIST, CLUSTER_INFO, CLUSTER_NODES, CONFIG_GET, INFO, INFO_COMMANDSTATS,
@@ -45,6 +48,6 @@ pub use sent_commands::{
     is_polling_command,
 };
 pub use sentinel::{
-    MasterReport, MasterSettings, MasterState, MasterSummary, Quorum, SentinelReport, WatchedMaster,
+    DownState, MasterReport, MasterSettings, MasterSummary, Quorum, SentinelEntry, SentinelReport,
 };
 pub use slowlog::SlowLog;

@@ -1,53 +1,74 @@
-//! Everything one server said, as of one round.
+//! The parsed replies of one server in one round.
 
 use std::sync::Arc;
 
 use crate::keyspace::{self, Database};
 use crate::sentinel::{self, MasterSummary, SentinelReport};
 use crate::{
-    ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, Issue,
-    Persistence, Replication, SlowLog, list,
+    ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, ParseIssue,
+    Persistence, Replication, SlowLog, key_values,
 };
 
-/// Everything one server said: typed where the program reasons about it, by name where it only carries it on.
+/// The parsed replies of one server in one round.
+///
+/// Values that Rolecall interprets have typed fields. Values that it only exports are in
+/// [`NodeSnapshot::fields`].
 #[derive(Debug, Clone, Default)]
 pub struct NodeSnapshot {
-    /// Which process answered.
+    /// The process that replied. INFO server.
     pub identity: Identity,
-    /// Role, offsets and the link to the master.
+    /// Role, replication offset and replication link. INFO replication.
     pub replication: Replication,
-    /// AOF and RDB.
+    /// State of AOF and RDB. INFO persistence.
     pub persistence: Persistence,
-    /// Refusals by code.
+    /// Error replies by code. INFO errorstats.
     pub errors: ErrorStats,
-    /// Databases with keys.
+    /// Databases that contain keys. INFO keyspace.
     pub keyspace: Vec<Database>,
-    /// Loaded modules: name and version. INFO modules.
+    /// Names and versions of the loaded modules. INFO modules.
     pub modules: Vec<(Box<str>, Box<str>)>,
-    /// The masters that a Sentinel watches, in short.
+    /// Summaries of the masters that a Sentinel monitors. INFO sentinel.
     pub watched: Vec<MasterSummary>,
-    /// What a Sentinel says of each of them, as last read.
+    /// Details of the masters that a Sentinel monitors, as last read.
     pub sentinel: Option<Arc<SentinelReport>>,
-    /// Every scalar line of INFO.
+    /// Every `name:value` line of INFO.
     pub fields: Fields,
-    /// Statistics by command, as last read; it is read less often than INFO.
+    /// Statistics of each command, as last read. INFO commandstats is read less often than INFO.
     pub commands: Option<Arc<CommandStats>>,
-    /// Times by command, where they are read.
+    /// Latency of each command, as last read. `None` unless INFO latencystats is read.
     pub latencies: Option<Arc<Vec<CommandLatency>>>,
-    /// CLUSTER INFO, on a cluster node.
+    /// Fields of CLUSTER INFO. `None` unless the node is in cluster mode.
     pub cluster: Option<Arc<Fields>>,
-    /// What a cluster node knows of the cluster; only in the answer with which it was read.
+    /// The reply to CLUSTER NODES. `None` unless it was read in this round.
     pub map: Option<Arc<ClusterMap>>,
     /// The slow log, as last read.
     pub slowlog: Option<SlowLog>,
-    /// CONFIG parameters, as last read; `None` where CONFIG is closed to us.
+    /// CONFIG parameters, as last read. If the server refuses CONFIG, the values of `assume` in the
+    /// configuration file; `None` without such values.
     pub config: Option<Arc<Config>>,
-    /// What was strange in the reply.
-    pub issues: Vec<Issue>,
+    /// Values of INFO that the parser does not know.
+    pub issues: Vec<ParseIssue>,
 }
 
 impl NodeSnapshot {
-    /// Reads an INFO reply. `None` when it holds no line of INFO at all: then something other than a Redis server answered.
+    /// Parses the reply to INFO.
+    ///
+    /// Returns `None` if the reply contains neither a run ID nor a role. Then it is not a reply to
+    /// INFO. Fields that are missing or malformed are `None`, and do not affect other fields.
+    ///
+    /// ```
+    /// use snapshot::{LinkStatus, NodeSnapshot, Role};
+    ///
+    /// let reply = "# Replication\r\nrole:slave\r\nmaster_link_status:up\r\n\
+    ///              # Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\n";
+    /// let node = NodeSnapshot::from_info(reply).expect("a reply to INFO");
+    /// assert_eq!(node.replication.role, Some(Role::Replica));
+    /// assert_eq!(node.replication.link.expect("a replica").status, Some(LinkStatus::Up));
+    /// assert_eq!(node.keyspace[0].keys, 3);
+    /// assert_eq!(node.identity.uptime, None);
+    ///
+    /// assert!(NodeSnapshot::from_info("+PONG\r\n").is_none());
+    /// ```
     pub fn from_info(text: &str) -> Option<Self> {
         let fields = Fields::parse(text);
         let identity = Identity::read(&fields);
@@ -71,12 +92,13 @@ impl NodeSnapshot {
     }
 }
 
-/// The lines `module:name=...,ver=...`, of which there may be several.
+/// Returns name and version of each line `module:name=...,ver=...`.
 fn modules(text: &str) -> Vec<(Box<str>, Box<str>)> {
     const MAX_MODULES: usize = 64;
     let module = |line: &str| {
         let line = line.strip_prefix("module:")?;
-        Some((list::name(list::get(line, "name")?)?, list::name(list::get(line, "ver")?)?))
+        let value = |name| key_values::label_value(key_values::get(line, name)?);
+        Some((value("name")?, value("ver")?))
     };
     text.lines().filter_map(module).take(MAX_MODULES).collect()
 }

@@ -1,4 +1,4 @@
-//! The persistence section of INFO: whether what was written will survive.
+//! INFO persistence: state of the append-only file and of RDB saves.
 
 use std::time::Duration;
 
@@ -7,39 +7,45 @@ use crate::Fields;
 /// The persistence section of INFO.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Persistence {
-    /// The data set is being read from disk, and commands are refused. INFO persistence: `loading`.
+    /// The server is loading the data set from disk and refuses most commands.
+    /// INFO persistence: `loading`.
     pub loading: Option<bool>,
-    /// The append-only file.
+    /// State of the append-only file.
     pub aof: Aof,
-    /// The snapshot file.
+    /// State of RDB saves.
     pub rdb: Rdb,
 }
 
-/// The append-only file.
+/// State of the append-only file.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Aof {
-    /// INFO persistence: `aof_enabled`.
+    /// AOF is switched on. INFO persistence: `aof_enabled`.
     pub enabled: Option<bool>,
-    /// The last write to the file succeeded. INFO persistence: `aof_last_write_status`; says nothing while AOF is off.
+    /// The last write to the file succeeded. INFO persistence: `aof_last_write_status`.
+    /// Meaningless while AOF is off, because the server does not reset it.
     pub write_ok: Option<bool>,
-    /// The last rewrite succeeded; stays false until the next good one. INFO persistence: `aof_last_bgrewrite_status`.
+    /// The last rewrite succeeded. Remains false until a rewrite succeeds.
+    /// INFO persistence: `aof_last_bgrewrite_status`.
     pub rewrite_ok: Option<bool>,
     /// A rewrite is running. INFO persistence: `aof_rewrite_in_progress`.
     pub rewriting: Option<bool>,
-    /// Bytes waiting to be written. INFO persistence: `aof_buffer_length`; absent while AOF is off.
+    /// Bytes that are not yet written to the file. INFO persistence: `aof_buffer_length`; absent
+    /// while AOF is off.
     pub buffered: Option<u64>,
-    /// Fsyncs that wait for the background thread. INFO persistence: `aof_pending_bio_fsync`; absent while AOF is off.
+    /// Fsyncs that wait for the background thread. INFO persistence: `aof_pending_bio_fsync`;
+    /// absent while AOF is off.
     pub pending_fsyncs: Option<u64>,
 }
 
-/// The snapshot file.
+/// State of RDB saves.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rdb {
     /// The last background save succeeded. INFO persistence: `rdb_last_bgsave_status`.
     pub save_ok: Option<bool>,
-    /// When the last good save ended, since the Unix epoch. INFO persistence: `rdb_last_save_time`.
+    /// End of the last successful save, time since the Unix epoch.
+    /// INFO persistence: `rdb_last_save_time`.
     pub last_save: Option<Duration>,
-    /// Writes since that save. INFO persistence: `rdb_changes_since_last_save`.
+    /// Number of writes since that save. INFO persistence: `rdb_changes_since_last_save`.
     pub changes: Option<u64>,
 }
 
@@ -65,12 +71,18 @@ impl Persistence {
 }
 
 impl Aof {
-    /// Writes to the append-only file fail now. The status outlives the AOF being switched off, so it counts only while on.
+    /// Returns whether writes to the append-only file fail at present. `None` if unknown.
+    ///
+    /// The server keeps a failed write status after AOF is switched off. The status therefore
+    /// counts only while AOF is on.
     pub fn failing(&self) -> Option<bool> {
         Some(self.enabled? && !self.write_ok?)
     }
 
-    /// The file fails after an fsync, and nothing is left to write: no later write will clear the state. `None` while unknown.
+    /// Returns whether an fsync failed and no data is left to write. `None` if unknown.
+    ///
+    /// The server then refuses writes permanently: only a write or fsync resets the status, and
+    /// neither happens while writes are refused.
     pub fn fsync_stuck(&self) -> Option<bool> {
         Some(self.failing()? && self.buffered? == 0 && self.pending_fsyncs? == 0)
     }

@@ -1,16 +1,19 @@
-//! Why a node could not be read: the closed set of failure reasons. The text that explains one failure belongs in the log, and on the page
-//! of the node.
+//! Reasons for failed polls.
 
-/// Why a node gave no snapshot in a round. The label `reason` of metrics takes these values and no others.
+use std::fmt;
+
+/// Reason why a poll produced no snapshot. The complete set of values of the label `reason`.
+///
+/// The details of a failure are a text that appears in the log and on the page of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The host name did not resolve.
     Dns,
-    /// The server's host refused the connection: nothing listens there.
+    /// The host refused the connection: no process listens on the port.
     Refused,
     /// No route to the host or network.
     Unreachable,
-    /// No answer in time.
+    /// No reply in time.
     Timeout,
     /// The connection was reset.
     Reset,
@@ -24,22 +27,22 @@ pub enum Reason {
     Noperm,
     /// A script blocks the server.
     Busy,
-    /// The server has no room for another client.
+    /// The server has reached its limit of clients (`maxclients`).
     Maxclients,
-    /// What came back is not the Redis protocol, or no INFO reply.
+    /// The reply is not valid in the Redis protocol, or not a reply to INFO.
     Protocol,
-    /// A reply was larger than any a server sends.
+    /// The reply was larger than any valid reply.
     Toolarge,
-    /// INFO is not known there: a proxy, or a renamed command.
+    /// The server does not know INFO: it is a proxy, or the command was renamed.
     Unsupported,
-    /// Another server answers at the address of a known node.
+    /// A different server replied at the address of a known node.
     Identity,
-    /// The exporter itself ran out of descriptors or memory.
+    /// A local error of the exporter, for example too many open files.
     Local,
 }
 
 impl Reason {
-    /// Every reason, in the order of the labels in the reference.
+    /// Every reason, in the order in which the metric reference lists the labels.
     pub const ALL: [Reason; 16] = [
         Reason::Dns,
         Reason::Refused,
@@ -59,7 +62,7 @@ impl Reason {
         Reason::Local,
     ];
 
-    /// The value of the label `reason`.
+    /// Returns the value of the label `reason`.
     pub const fn label(self) -> &'static str {
         match self {
             Reason::Dns => "dns",
@@ -82,8 +85,8 @@ impl Reason {
     }
 }
 
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())
     }
 }

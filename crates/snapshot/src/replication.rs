@@ -1,89 +1,95 @@
-//! The replication section of INFO: what the server claims to be, and its link to its master.
+//! INFO replication: role, replication ID, offset, replicas and the link to the master.
 
 use std::time::Duration;
 
-use crate::{Fields, Issue, list};
+use crate::{Fields, ParseIssue, key_values};
 
-/// What a node claims to be. A claim: which master is the primary is for `topology` to say.
+/// Role that a node claims. The crate `topology` decides which master is the primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// `role:master`.
     Master,
     /// `role:slave`.
     Replica,
-    /// A Sentinel process; it reports no role.
+    /// A Sentinel. It reports no role in INFO, but `redis_mode:sentinel`.
     Sentinel,
 }
 
-/// The replication section of INFO.
+/// Fields of INFO replication.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Replication {
-    /// INFO replication: `role`; a Sentinel is known by its mode.
+    /// Claimed role. INFO replication: `role`; for a Sentinel INFO server: `redis_mode`.
     pub role: Option<Role>,
-    /// The history that this node's data belongs to. INFO replication: `master_replid`.
+    /// ID of the replication history that the data belongs to. INFO replication: `master_replid`.
     pub replid: Option<Box<str>>,
-    /// The history it belonged to before, if it took over. INFO replication: `master_replid2`, `None` when all zeros.
+    /// ID of the previous history, set by a promotion. INFO replication: `master_replid2`, `None`
+    /// if all zeros.
     pub replid2: Option<Box<str>>,
-    /// Bytes of replication stream produced or applied. INFO replication: `master_repl_offset`.
+    /// Replication offset, bytes. INFO replication: `master_repl_offset`.
     pub offset: Option<u64>,
-    /// Offset up to which `replid2` holds, bytes. INFO replication: `second_repl_offset`, `None` when -1.
+    /// Offset up to which `replid2` is valid, bytes. INFO replication: `second_repl_offset`, `None`
+    /// if -1.
     pub second_offset: Option<u64>,
-    /// Replicas attached to this node. INFO replication: `connected_slaves`.
+    /// Number of connected replicas. INFO replication: `connected_slaves`.
     pub connected_replicas: Option<u64>,
-    /// Replicas that acknowledge in time; only where a minimum is configured. INFO replication: `min_slaves_good_slaves`.
+    /// Number of replicas that acknowledge in time. INFO replication: `min_slaves_good_slaves`;
+    /// absent unless `min-replicas-to-write` is configured.
     pub good_replicas: Option<u64>,
-    /// The link to the master; only on replicas.
+    /// Replication link to the master. `None` unless the node is a replica.
     pub link: Option<Link>,
-    /// The replicas as this node sees them. INFO replication: `slaveN`.
-    pub attached: Vec<Attached>,
+    /// Connected replicas, one entry for each address. INFO replication: `slaveN`.
+    pub attached: Vec<AttachedReplica>,
 }
 
-/// A replica as its master sees it.
+/// A connected replica as its upstream reports it. INFO replication: `slaveN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
-    /// Address it announces or connects from.
+pub struct AttachedReplica {
+    /// Announced address, or the address of the connection if none is announced.
     pub ip: Box<str>,
-    /// Port it announces.
+    /// Announced port.
     pub port: u16,
-    /// `online`, or a step on the way there: `wait_bgsave`, `send_bulk`.
+    /// `online`, or a stage of a full resync: `wait_bgsave`, `send_bulk`.
     pub state: Box<str>,
-    /// Replication stream it acknowledged, bytes.
+    /// Acknowledged replication offset, bytes.
     pub offset: u64,
-    /// Age of its last acknowledgement, whole seconds; 0 while it is not online. On 5.0 and later.
+    /// Time since the last acknowledgement, whole seconds; 0 while the replica is not online.
     pub lag: Option<Duration>,
 }
 
-/// The most replicas that are kept of one node.
+/// Maximum number of replicas that are kept of one node.
 const MAX_ATTACHED: usize = 256;
 
-/// A replica's link to its master.
+/// Replication link of a replica to its master.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
-    /// Address of the master as configured in the replica. INFO replication: `master_host`.
+    /// Host of the master, as configured on the replica. INFO replication: `master_host`.
     pub master_host: Option<Box<str>>,
-    /// INFO replication: `master_port`.
+    /// Port of the master. INFO replication: `master_port`.
     pub master_port: Option<u16>,
-    /// INFO replication: `master_link_status` with `master_link_down_since_seconds`.
+    /// State of the link. INFO replication: `master_link_status` and
+    /// `master_link_down_since_seconds`.
     pub status: Option<LinkStatus>,
-    /// Time since the master last sent anything; absent while the link is down. INFO replication: `master_last_io_seconds_ago`.
+    /// Time since the master last sent data, whole seconds. INFO replication:
+    /// `master_last_io_seconds_ago`; `None` while the link is down.
     pub last_io: Option<Duration>,
-    /// A synchronisation is under way. INFO replication: `master_sync_in_progress`.
+    /// A full resync is running. INFO replication: `master_sync_in_progress`.
     pub syncing: Option<bool>,
     /// The replica refuses writes. INFO replication: `slave_read_only`.
     pub read_only: Option<bool>,
 }
 
-/// Whether the link to the master stands.
+/// State of a replication link, as the replica reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkStatus {
-    /// Connected and synchronised.
+    /// Connected and in sync.
     Up,
-    /// Down since that long ago; `None` when it was never up.
+    /// Not connected, or in a full resync. Contains the time since the link went down; `None` if
+    /// it was never up.
     Down(Option<Duration>),
 }
 
 impl Replication {
-    pub(crate) fn read(fields: &Fields, mode: Option<&str>, issues: &mut Vec<Issue>) -> Self {
+    pub(crate) fn read(fields: &Fields, mode: Option<&str>, issues: &mut Vec<ParseIssue>) -> Self {
         let role = match fields.get("role") {
             Some("master") => Some(Role::Master),
             Some("slave" | "replica") => Some(Role::Replica),
@@ -91,7 +97,7 @@ impl Replication {
             Some("sentinel") => Some(Role::Sentinel),
             None => None,
             Some(other) => {
-                issues.push(Issue::new("INFO replication: role", other));
+                issues.push(ParseIssue::new("INFO replication: role", other));
                 None
             }
         };
@@ -103,20 +109,20 @@ impl Replication {
             second_offset: fields.count("second_repl_offset"),
             connected_replicas: fields.count("connected_slaves"),
             good_replicas: fields.count("min_slaves_good_slaves"),
-            attached: attached(fields),
+            attached: attached_replicas(fields),
             link: (role == Some(Role::Replica)).then(|| Link::read(fields, issues)),
         }
     }
 }
 
 impl Link {
-    fn read(fields: &Fields, issues: &mut Vec<Issue>) -> Self {
+    fn read(fields: &Fields, issues: &mut Vec<ParseIssue>) -> Self {
         let status = match fields.get("master_link_status") {
             Some("up") => Some(LinkStatus::Up),
             Some("down") => Some(LinkStatus::Down(down_since(fields))),
             None => None,
             Some(other) => {
-                issues.push(Issue::new("INFO replication: master_link_status", other));
+                issues.push(ParseIssue::new("INFO replication: master_link_status", other));
                 None
             }
         };
@@ -131,25 +137,27 @@ impl Link {
     }
 }
 
-impl Attached {
-    /// Of two lines about one replica the one with more of this is true.
+impl AttachedReplica {
+    /// Returns a rank that orders several entries for one replica: the highest is the current one.
+    ///
+    /// Entries that are online rank above the others, then the offset decides.
     pub fn liveness(&self) -> impl Ord {
         (&*self.state == "online", self.offset)
     }
 
     fn parse(line: &str) -> Option<Self> {
-        Some(Attached {
-            ip: list::name(list::get(line, "ip")?)?,
-            port: list::parse(line, "port")?,
-            state: list::name(list::get(line, "state")?)?,
-            offset: list::parse(line, "offset")?,
-            lag: list::parse(line, "lag").map(Duration::from_secs),
+        Some(AttachedReplica {
+            ip: key_values::label_value(key_values::get(line, "ip")?)?,
+            port: key_values::parse(line, "port")?,
+            state: key_values::label_value(key_values::get(line, "state")?)?,
+            offset: key_values::parse(line, "offset")?,
+            lag: key_values::parse(line, "lag").map(Duration::from_secs),
         })
     }
 }
 
 impl Role {
-    /// The value of the label `role`.
+    /// Returns the value of the label `role`.
     pub const fn label(self) -> &'static str {
         match self {
             Role::Master => "master",
@@ -162,24 +170,30 @@ impl Role {
     pub const ALL: [Role; 3] = [Role::Master, Role::Replica, Role::Sentinel];
 }
 
-/// The replicas, one entry for each address: while an old connection has not timed out a replica is listed twice.
-fn attached(fields: &Fields) -> Vec<Attached> {
-    let mut found: Vec<Attached> = Vec::new();
-    for replica in list::numbered(fields, "slave", MAX_ATTACHED)
+/// Returns the connected replicas, one entry for each address.
+///
+/// The server lists a replica twice if it reconnects before the old connection times out.
+fn attached_replicas(fields: &Fields) -> Vec<AttachedReplica> {
+    let mut replicas: Vec<AttachedReplica> = Vec::new();
+    for replica in key_values::numbered(fields, "slave", MAX_ATTACHED)
         .into_iter()
-        .filter_map(|(_, line)| Attached::parse(line))
+        .filter_map(|(_, line)| AttachedReplica::parse(line))
     {
-        match found.iter_mut().find(|other| (&other.ip, other.port) == (&replica.ip, replica.port))
-        {
+        let same_address =
+            |other: &&mut AttachedReplica| (&other.ip, other.port) == (&replica.ip, replica.port);
+        match replicas.iter_mut().find(same_address) {
             Some(other) if other.liveness() < replica.liveness() => *other = replica,
             Some(_) => {}
-            None => found.push(replica),
+            None => replicas.push(replica),
         }
     }
-    found
+    replicas
 }
 
-/// A link that was never up shows -1, but on 5.0 and 6.0 the Unix time: no server is down for 30 years.
+/// Returns the time since the link went down; `None` if it was never up.
+///
+/// Servers report -1 for a link that was never up, but Redis 5.0 and 6.0 report the current Unix
+/// time. Values that large (more than 30 years) are therefore no durations.
 fn down_since(fields: &Fields) -> Option<Duration> {
     const UNIX_TIME: u64 = 1_000_000_000;
     fields
@@ -188,7 +202,7 @@ fn down_since(fields: &Fields) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
-/// A replication id is 40 hexadecimal digits; all zeros mean none.
+/// Returns the text if it is a replication ID: 40 hexadecimal digits, not all zeros.
 fn replication_id(text: &str) -> Option<Box<str>> {
     let is_id = text.len() == 40
         && text.bytes().all(|byte| byte.is_ascii_hexdigit())

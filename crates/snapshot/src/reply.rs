@@ -1,46 +1,57 @@
-//! The neutral form of one reply, whatever library or file it came from.
+//! A reply in a form that does not depend on the client library.
 
 use crate::Reason;
 
-/// One reply of a server.
+/// A reply of a server to one command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// No value.
     Nil,
     /// An integer.
     Integer(i64),
-    /// A status or a bulk string. Bytes that are no UTF-8 were replaced.
+    /// A status or a bulk string. Invalid UTF-8 is replaced.
     Text(String),
-    /// The server refused the command.
+    /// An error reply.
     Error(ServerError),
-    /// Several replies; a map is its keys and values in turn.
+    /// An array. A map is an array of alternating keys and values.
     Array(Vec<Reply>),
 }
 
-/// A refusal by the server: its code, and the rest of its text.
+/// An error reply of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
-    /// The first word, for example `NOPERM`. What decides; texts differ between versions.
+    /// Error code: the first word, for example `NOPERM`. Decisions depend on the code, because
+    /// texts differ between versions.
     pub code: String,
-    /// The whole text, for the log only.
+    /// The whole text, including the code. For logs and pages.
     pub text: String,
 }
 
 impl ServerError {
-    /// Takes the text of an error reply without its leading `-`.
+    /// Parses the text of an error reply, without the leading `-`.
+    ///
+    /// ```
+    /// use snapshot::{Reason, ServerError};
+    ///
+    /// let error = ServerError::new("NOAUTH Authentication required.");
+    /// assert_eq!(error.code, "NOAUTH");
+    /// assert_eq!(error.reason(), Some(Reason::Auth));
+    /// ```
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
         let code = text.split(' ').next().unwrap_or_default().to_owned();
         ServerError { code, text }
     }
 
-    /// What this refusal says about our access to the server, if it says anything: a refusal of one command may be its own affair.
+    /// Returns the reason for a failed poll, if the error means that the server cannot be read.
+    ///
+    /// Returns `None` for errors that may concern only the refused command.
     pub fn reason(&self) -> Option<Reason> {
         match self.code.as_str() {
             "NOAUTH" | "WRONGPASS" | "DENIED" => Some(Reason::Auth),
             "NOPERM" => Some(Reason::Noperm),
             "BUSY" => Some(Reason::Busy),
-            // 5.0 knows no code for these two, so here the text must decide.
+            // Redis 5.0 has no code for these errors, so the text must decide.
             "ERR"
                 if self.text.contains("invalid password")
                     || self.text.contains("without any password") =>
@@ -55,7 +66,7 @@ impl ServerError {
 }
 
 impl Reply {
-    /// The text of a status or bulk reply.
+    /// Returns the text of a status or bulk string.
     pub fn text(&self) -> Option<&str> {
         match self {
             Reply::Text(text) => Some(text),
@@ -63,7 +74,7 @@ impl Reply {
         }
     }
 
-    /// The value of an integer reply.
+    /// Returns the value of an integer.
     pub fn integer(&self) -> Option<i64> {
         match self {
             Reply::Integer(integer) => Some(*integer),
@@ -71,7 +82,7 @@ impl Reply {
         }
     }
 
-    /// The replies in an array; none in anything else.
+    /// Returns the items of an array; an empty slice for other replies.
     pub fn items(&self) -> &[Reply] {
         match self {
             Reply::Array(items) => items,
@@ -79,17 +90,17 @@ impl Reply {
         }
     }
 
-    /// The names and values of a map, which is an array of them in turn.
+    /// Returns the keys and values of a map.
     pub fn pairs(&self) -> impl Iterator<Item = (&Reply, &Reply)> {
         self.items().chunks_exact(2).map(|pair| (&pair[0], &pair[1]))
     }
 
-    /// The value of a name in a map.
+    /// Returns the value of a key in a map.
     pub fn get(&self, name: &str) -> Option<&Reply> {
-        self.pairs().find(|(found, _)| found.text() == Some(name)).map(|(_, value)| value)
+        self.pairs().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value)
     }
 
-    /// The refusal, if the command was refused.
+    /// Returns the error of an error reply.
     pub fn error(&self) -> Option<&ServerError> {
         match self {
             Reply::Error(error) => Some(error),
@@ -107,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_code() {
+    fn error_codes_determine_the_reason() {
         check("NOAUTH Authentication required.", Some(Reason::Auth));
         check("WRONGPASS invalid username-password pair or user is disabled.", Some(Reason::Auth));
         check("ERR invalid password", Some(Reason::Auth));

@@ -16,9 +16,9 @@ pub struct SentCommand {
     pub receiver: Receiver,
     /// Rule of an ACL file that permits the command. Empty where no rule is needed.
     pub acl: &'static str,
-    /// Reason for sending it, as a sentence without a full stop.
+    /// Purpose of the command, without a full stop.
     pub purpose: &'static str,
-    /// Interval between two calls, in words. Names the configuration key where there is one.
+    /// Interval between two calls, in words. Names the configuration key if there is one.
     pub cadence: &'static str,
     /// First version of Redis that has the command.
     pub since: &'static str,
@@ -60,7 +60,7 @@ impl SentCommand {
     }
 }
 
-/// Base of the table's rows: a command that any data node receives.
+/// Default values of a row: a command for data nodes that every supported version has.
 const BASE: SentCommand = SentCommand {
     name: "",
     arguments: &[],
@@ -166,7 +166,8 @@ pub const CONFIG_GET: SentCommand = SentCommand {
     ..BASE
 };
 
-/// Lists the normal clients; replicas and subscribers may be many and do not write.
+/// Lists the normal clients. Replicas and subscribers are omitted, because they do not write and
+/// may be many.
 pub const CLIENT_LIST: SentCommand = SentCommand {
     name: "CLIENT",
     arguments: &["LIST", "TYPE", "normal"],

@@ -1,185 +1,206 @@
-//! What a Sentinel says of the masters it watches, of their replicas, and of the other Sentinels.
+//! Masters, replicas and other Sentinels, as a Sentinel reports them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Fields, Reply, Role, list};
+use crate::{Fields, Reply, Role, key_values};
 
-/// The summary of one master. INFO sentinel: `masterN`.
+/// Summary of a master that a Sentinel monitors. INFO sentinel: `masterN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterSummary {
-    /// The name that clients ask for.
+    /// Name of the master in the configuration of the Sentinel.
     pub name: Box<str>,
-    /// `ok`, `sdown` or `odown`.
+    /// State of the master: `ok`, `sdown` or `odown`.
     pub status: Box<str>,
-    /// Where it is, as this Sentinel believes.
+    /// Address of the master as this Sentinel knows it: `host:port`.
     pub address: Box<str>,
-    /// Replicas known, those that are gone included.
+    /// Number of known replicas, including those that no longer exist.
     pub replicas: u64,
-    /// Sentinels known, this one included.
+    /// Number of known Sentinels, including this one.
     pub sentinels: u64,
 }
 
-/// What a Sentinel says of all masters that it watches.
+/// Details of all masters that a Sentinel monitors.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SentinelReport {
     /// Sorted by name.
     masters: Vec<MasterReport>,
 }
 
-/// What a Sentinel says of one master that it watches.
+/// Details of one master that a Sentinel monitors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterReport {
-    /// The master itself. SENTINEL MASTERS.
-    pub master: WatchedMaster,
-    /// Its replicas, as last read. SENTINEL REPLICAS.
-    pub replicas: Option<Arc<[WatchedMaster]>>,
-    /// The other Sentinels, as last read. SENTINEL SENTINELS.
-    pub sentinels: Option<Arc<[WatchedMaster]>>,
-    /// Whether a failover could be agreed on, as last read. SENTINEL CKQUORUM.
+    /// The master. SENTINEL MASTERS.
+    pub master: SentinelEntry,
+    /// Replicas of the master, as last read. SENTINEL REPLICAS.
+    pub replicas: Option<Arc<[SentinelEntry]>>,
+    /// Other Sentinels of the master, as last read. SENTINEL SENTINELS.
+    pub sentinels: Option<Arc<[SentinelEntry]>>,
+    /// Result of the quorum check, as last read. SENTINEL CKQUORUM.
     pub quorum: Option<Quorum>,
 }
 
-/// One process as a Sentinel sees it: a master, a replica, or another Sentinel. What was not said is `None`.
+/// A master, a replica or another Sentinel, as a Sentinel reports it.
+///
+/// An entry of SENTINEL MASTERS, REPLICAS or SENTINELS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WatchedMaster {
-    /// Of a master the name that clients ask for; of a replica its address; of a Sentinel its id.
+pub struct SentinelEntry {
+    /// Configured name of a master, `host:port` of a replica, or ID of a Sentinel. `name`.
     pub name: Box<str>,
-    /// Address or host name.
+    /// IP address or host name. `ip`.
     pub ip: Box<str>,
-    /// Port.
+    /// Port. `port`.
     pub port: u16,
-    /// Its run id; empty when it was never reached.
+    /// Run ID; empty if the Sentinel never reached the process. `runid`.
     pub run_id: Box<str>,
-    /// Whether the Sentinel holds it to be there.
-    pub held: MasterState,
-    /// It is being replaced.
+    /// State as this Sentinel sees it: ok, sdown or odown. `flags`.
+    pub down_state: DownState,
+    /// A failover of this master is running. `flags`.
     pub failing_over: bool,
-    /// For how long the Sentinel has held it to be down. `s-down-time`.
+    /// Time since the process became subjectively down. `s-down-time`; `None` if it is up.
     pub down_for: Option<Duration>,
-    /// What it said of its own role. `role-reported`.
+    /// Role that the process reported to the Sentinel. `role-reported`.
     pub role_reported: Option<Role>,
-    /// Time since it last answered a PING as it should. `last-ok-ping-reply`.
-    pub answered_before: Option<Duration>,
-    /// What only a master has.
+    /// Time since the last valid reply to PING. `last-ok-ping-reply`.
+    pub last_ok_ping: Option<Duration>,
+    /// Settings and counts of a master; `None` for replicas and Sentinels.
     pub settings: Option<MasterSettings>,
-    /// Host and port of the master that a replica follows.
+    /// Host and port of the master that a replica follows. `master-host` and `master-port`; `None`
+    /// if the Sentinel never reached the replica.
     pub follows: Option<(Box<str>, u16)>,
 }
 
-/// Whether a Sentinel holds a process to be there.
+/// State of a process, as a Sentinel sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MasterState {
-    /// It does.
+pub enum DownState {
+    /// Neither subjectively nor objectively down: `ok`.
     #[default]
     Up,
-    /// It does not, for itself.
+    /// This Sentinel gets no valid replies: `sdown`.
     SubjectivelyDown,
-    /// Nor do as many others as must agree.
+    /// As many Sentinels as the quorum requires get no valid replies: `odown`. Only for masters.
     ObjectivelyDown,
 }
 
-/// What a Sentinel says of a master alone.
+/// Settings and counts of a master. An entry of SENTINEL MASTERS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MasterSettings {
-    /// The epoch of the configuration: a failover raises it. `config-epoch`.
+    /// Configuration epoch, which each failover increases. `config-epoch`.
     pub epoch: u64,
-    /// Sentinels that must agree that it is down. `quorum`.
+    /// Number of Sentinels that must agree that the master is down. `quorum`.
     pub quorum: u64,
-    /// Replicas known, those that are gone included. `num-slaves`.
+    /// Number of known replicas, including those that no longer exist. `num-slaves`.
     pub replicas: u64,
-    /// Other Sentinels known, those that are gone included. `num-other-sentinels`.
-    pub others: u64,
-    /// How long it must be silent to be held down. `down-after-milliseconds`.
+    /// Number of other known Sentinels, including those that no longer exist.
+    /// `num-other-sentinels`.
+    pub other_sentinels: u64,
+    /// Silence after which the Sentinel marks the master as subjectively down.
+    /// `down-after-milliseconds`.
     pub down_after: Duration,
-    /// `failover-timeout`.
+    /// Time limit of the steps of a failover. `failover-timeout`.
     pub failover_timeout: Duration,
-    /// Replicas that are given the new master at a time. `parallel-syncs`.
+    /// Number of replicas that are reconfigured at the same time during a failover.
+    /// `parallel-syncs`.
     pub parallel_syncs: u64,
 }
 
-/// Whether the Sentinels that can be reached suffice for a failover. SENTINEL CKQUORUM.
+/// Result of SENTINEL CKQUORUM.
+///
+/// ```
+/// use snapshot::{Quorum, Reply};
+///
+/// let text = "OK 3 usable Sentinels. Quorum and failover authorization can be reached";
+/// let quorum = Quorum::parse(&Reply::Text(text.to_owned()));
+/// assert_eq!(quorum, Some(Quorum { ok: true, usable: Some(3) }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quorum {
-    /// They do.
+    /// The reachable Sentinels suffice for quorum and majority.
     pub ok: bool,
-    /// Sentinels that can be reached, this one included.
+    /// Number of reachable Sentinels, including this one.
     pub usable: Option<u64>,
 }
 
-/// The most processes that are kept of one list.
-const MAX_WATCHED: usize = 1024;
+/// Maximum number of entries that are kept of one list.
+const MAX_ENTRIES: usize = 1024;
 
 pub(crate) fn read(fields: &Fields) -> Vec<MasterSummary> {
+    let label_value = |line, name| key_values::label_value(key_values::get(line, name)?);
     let summary = |(_, line)| {
         Some(MasterSummary {
-            name: list::name(list::get(line, "name")?)?,
-            status: list::name(list::get(line, "status")?)?,
-            address: list::name(list::get(line, "address")?)?,
-            replicas: list::parse(line, "slaves")?,
-            sentinels: list::parse(line, "sentinels")?,
+            name: label_value(line, "name")?,
+            status: label_value(line, "status")?,
+            address: label_value(line, "address")?,
+            replicas: key_values::parse(line, "slaves")?,
+            sentinels: key_values::parse(line, "sentinels")?,
         })
     };
-    list::numbered(fields, "master", MAX_WATCHED).into_iter().filter_map(summary).collect()
+    key_values::numbered(fields, "master", MAX_ENTRIES).into_iter().filter_map(summary).collect()
 }
 
-// === impl SentinelReport ===
-
 impl SentinelReport {
-    /// Puts together what was said of each master.
+    /// Returns a report about these masters.
     pub fn new(mut masters: Vec<MasterReport>) -> Self {
         masters.sort_by(|a, b| a.master.name.cmp(&b.master.name));
         SentinelReport { masters }
     }
 
-    /// What is said of one master; `None` when the Sentinel does not watch it.
-    pub fn of(&self, name: &str) -> Option<&MasterReport> {
-        let place = self.masters.binary_search_by(|report| (*report.master.name).cmp(name)).ok()?;
-        Some(&self.masters[place])
+    /// Returns the details of one master; `None` if the Sentinel does not monitor it.
+    pub fn master(&self, name: &str) -> Option<&MasterReport> {
+        let index = self.masters.binary_search_by(|report| (*report.master.name).cmp(name)).ok()?;
+        Some(&self.masters[index])
     }
 
-    /// What is said of each master, sorted by name.
+    /// Returns the details of every master, sorted by name.
     pub fn masters(&self) -> &[MasterReport] {
         &self.masters
     }
 }
 
-// === impl Watched ===
-
-impl WatchedMaster {
-    /// Reads a reply to SENTINEL MASTERS, REPLICAS or SENTINELS. What it does not understand is left out.
+impl SentinelEntry {
+    /// Parses the reply to SENTINEL MASTERS, REPLICAS or SENTINELS. Skips malformed entries.
     pub fn parse_list(reply: &Reply) -> Vec<Self> {
-        reply.items().iter().take(MAX_WATCHED).filter_map(Self::parse).collect()
+        reply.items().iter().take(MAX_ENTRIES).filter_map(Self::parse).collect()
     }
 
-    /// Reads a reply to SENTINEL MASTER.
+    /// Parses the reply to SENTINEL MASTER, or one entry of a list.
     pub fn parse(reply: &Reply) -> Option<Self> {
         Self::from_pairs(
             reply.pairs().filter_map(|(name, value)| Some((name.text()?, value.text()?))),
         )
     }
 
-    /// Reads names and values. `None` without an address.
+    /// Parses alternating names and values. Returns `None` if host or port is missing, or a number
+    /// is malformed.
+    ///
+    /// ```
+    /// use snapshot::{DownState, SentinelEntry};
+    ///
+    /// let pairs = [("ip", "10.0.0.5"), ("port", "6379"), ("flags", "s_down,slave")];
+    /// let replica = SentinelEntry::from_pairs(pairs.into_iter()).expect("an address");
+    /// assert_eq!(replica.down_state, DownState::SubjectivelyDown);
+    /// assert!(replica.settings.is_none());
+    /// ```
     pub fn from_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
-        let (mut watched, mut settings, mut is_master) =
-            (WatchedMaster::default(), MasterSettings::default(), false);
+        let (mut entry, mut settings, mut is_master) =
+            (SentinelEntry::default(), MasterSettings::default(), false);
         let (mut host, mut port) = (None, None);
         let number = |text: &str| text.parse().ok();
         let millis = |text: &str| number(text).map(Duration::from_millis);
         for (name, value) in pairs {
             match name {
-                "name" => watched.name = value.into(),
-                "ip" => watched.ip = value.into(),
-                "port" => watched.port = value.parse().ok()?,
-                "runid" => watched.run_id = value.into(),
+                "name" => entry.name = value.into(),
+                "ip" => entry.ip = value.into(),
+                "port" => entry.port = value.parse().ok()?,
+                "runid" => entry.run_id = value.into(),
                 "flags" => {
-                    watched.flag(value);
+                    entry.apply_flags(value);
                     is_master = value.split(',').any(|flag| flag == "master");
                 }
-                "s-down-time" => watched.down_for = millis(value),
-                "last-ok-ping-reply" => watched.answered_before = millis(value),
+                "s-down-time" => entry.down_for = millis(value),
+                "last-ok-ping-reply" => entry.last_ok_ping = millis(value),
                 "role-reported" => {
-                    watched.role_reported = match value {
+                    entry.role_reported = match value {
                         "master" => Some(Role::Master),
                         "slave" => Some(Role::Replica),
                         _ => None,
@@ -188,7 +209,7 @@ impl WatchedMaster {
                 "config-epoch" => settings.epoch = number(value)?,
                 "quorum" => settings.quorum = number(value)?,
                 "num-slaves" => settings.replicas = number(value)?,
-                "num-other-sentinels" => settings.others = number(value)?,
+                "num-other-sentinels" => settings.other_sentinels = number(value)?,
                 "down-after-milliseconds" => {
                     settings.down_after = millis(value).unwrap_or_default();
                 }
@@ -199,56 +220,52 @@ impl WatchedMaster {
                 _ => {}
             }
         }
-        // A replica that was never reached names no master.
-        watched.follows = host
+        // A Sentinel writes `?` and 0 for a replica that it never reached.
+        entry.follows = host
             .zip(port)
             .filter(|(host, port)| *host != "?" && *port > 0)
             .map(|(host, port)| (host.into(), port));
-        watched.settings = is_master.then_some(settings);
-        (!watched.ip.is_empty() && watched.port > 0).then_some(watched)
+        entry.settings = is_master.then_some(settings);
+        (!entry.ip.is_empty() && entry.port > 0).then_some(entry)
     }
 
-    fn flag(&mut self, flags: &str) {
+    fn apply_flags(&mut self, flags: &str) {
         for flag in flags.split(',') {
             match flag {
-                "s_down" => self.held = self.held.max(MasterState::SubjectivelyDown),
-                "o_down" => self.held = MasterState::ObjectivelyDown,
+                "s_down" => self.down_state = self.down_state.max(DownState::SubjectivelyDown),
+                "o_down" => self.down_state = DownState::ObjectivelyDown,
                 "failover_in_progress" => self.failing_over = true,
                 _ => {}
             }
         }
     }
 
-    /// The Sentinel holds it to be down.
+    /// Returns whether the process is subjectively or objectively down.
     pub fn down(&self) -> bool {
-        self.held != MasterState::Up
+        self.down_state != DownState::Up
     }
 }
 
-// === impl Held ===
-
-impl MasterState {
-    /// Every value, as INFO writes it.
+impl DownState {
+    /// The labels of all states.
     pub const LABELS: [&str; 3] = [
-        MasterState::Up.label(),
-        MasterState::SubjectivelyDown.label(),
-        MasterState::ObjectivelyDown.label(),
+        DownState::Up.label(),
+        DownState::SubjectivelyDown.label(),
+        DownState::ObjectivelyDown.label(),
     ];
 
-    /// As INFO writes it: `ok`, `sdown` or `odown`.
+    /// Returns `ok`, `sdown` or `odown`, as in INFO sentinel.
     pub const fn label(self) -> &'static str {
         match self {
-            MasterState::Up => "ok",
-            MasterState::SubjectivelyDown => "sdown",
-            MasterState::ObjectivelyDown => "odown",
+            DownState::Up => "ok",
+            DownState::SubjectivelyDown => "sdown",
+            DownState::ObjectivelyDown => "odown",
         }
     }
 }
 
-// === impl Quorum ===
-
 impl Quorum {
-    /// Reads a reply to SENTINEL CKQUORUM. `None` when it says neither.
+    /// Parses the reply to SENTINEL CKQUORUM. Returns `None` unless it is `OK` or `NOQUORUM`.
     pub fn parse(reply: &Reply) -> Option<Self> {
         let usable = |text: &str| text.split(' ').nth(1)?.parse().ok();
         match reply {

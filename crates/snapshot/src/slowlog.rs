@@ -1,20 +1,23 @@
-//! The slow log: how long, and its last entry. The commands in it are never kept: they may hold what is secret.
+//! The slow log: its length and its newest entry.
+//!
+//! The logged commands are never kept, because their arguments may contain secrets.
 
 use std::time::Duration;
 
 use crate::Reply;
 
-/// The slow log.
+/// Length and newest entry of the slow log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SlowLog {
-    /// Entries in it. SLOWLOG LEN.
+    /// Number of entries. SLOWLOG LEN.
     pub length: Option<u64>,
-    /// Number of the last entry since the server started, and the time it took; `None` in an empty log. SLOWLOG GET 1.
+    /// ID of the newest entry, which increases with each entry, and the execution time of the
+    /// command. SLOWLOG GET 1; `None` when the log is empty.
     pub last: Option<(u64, Duration)>,
 }
 
 impl SlowLog {
-    /// Reads the replies to SLOWLOG LEN and to SLOWLOG GET 1.
+    /// Parses the replies to `SLOWLOG LEN` and `SLOWLOG GET 1`.
     pub fn parse(length: &Reply, last: &Reply) -> Self {
         let count = |reply: &Reply| reply.integer()?.try_into().ok();
         let entry = |reply: &Reply| {

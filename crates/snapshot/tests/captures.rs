@@ -1,26 +1,28 @@
-//! The parsers on raw replies of real servers, and on anything else.
+//! Parses captured replies to INFO, and arbitrary input.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use snapshot::{
     Client, ClusterNode, CommandLatency, CommandStats, Config, ErrorStats, LinkStatus,
-    NodeSnapshot, Reply, Role, Shard, SlowLog, WatchedMaster,
+    NodeSnapshot, Reply, Role, SentinelEntry, Shard, SlowLog,
 };
 
 fn captures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("captures")
 }
 
-/// The snapshot of one captured reply, for example `redis-7.0.15/03-replication-healthy.master.info-everything`.
+/// Parses one captured reply, for example
+/// `redis-7.0.15/03-replication-healthy.master.info-everything`.
 fn capture(name: &str) -> NodeSnapshot {
     let text = std::fs::read_to_string(captures().join(format!("{name}.txt"))).expect(name);
     NodeSnapshot::from_info(&text).expect(name)
 }
 
 #[test]
-fn every_captured_info_reply_parses_without_an_issue() {
+fn parses_every_captured_info_reply_without_issues() {
     let mut parsed = 0;
     for server in std::fs::read_dir(captures()).expect("captures") {
         let server = server.expect("entry").path();
@@ -31,11 +33,12 @@ fn every_captured_info_reply_parses_without_an_issue() {
             let path = file.expect("entry").path();
             let name = path.file_name().expect("name").to_string_lossy().into_owned();
             let text = std::fs::read_to_string(&path).expect("text");
-            // Sections without role and run_id make no snapshot; an empty reply is what 5.0 answers to `INFO everything`.
-            let whole = ["info-everything", "info-all", "info-default", "info-replication"]
+            // Sections without role and run_id are no snapshot. Redis 5.0 sends an empty reply to
+            // `INFO everything`.
+            let has_role = ["info-everything", "info-all", "info-default", "info-replication"]
                 .iter()
-                .any(|what| name.contains(what));
-            if !whole || text.trim().is_empty() || text.starts_with('-') {
+                .any(|section| name.contains(section));
+            if !has_role || text.trim().is_empty() || text.starts_with('-') {
                 continue;
             }
             let snapshot =
@@ -49,7 +52,7 @@ fn every_captured_info_reply_parses_without_an_issue() {
 }
 
 #[test]
-fn every_line_of_a_table_is_taken_up() {
+fn parses_every_line_of_every_table() {
     let mut lines = [0; 6];
     for server in std::fs::read_dir(captures())
         .expect("captures")
@@ -64,14 +67,14 @@ fn every_line_of_a_table_is_taken_up() {
                 continue;
             }
             let text = std::fs::read_to_string(&path).expect("text");
-            // A section alone has no name of a process; the lines are what is read here.
+            // A single section has no run ID.
             let node = NodeSnapshot::from_info(&format!("run_id:x\r\n{text}")).expect("a snapshot");
             let numbered = |prefix: &str| {
-                let rest = |line: &str| {
+                let is_numbered = |line: &str| {
                     line.strip_prefix(prefix)
                         .is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
                 };
-                text.lines().filter(|line| rest(line) && !line.contains("distrib")).count()
+                text.lines().filter(|line| is_numbered(line) && !line.contains("distrib")).count()
             };
             let starting =
                 |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
@@ -80,21 +83,24 @@ fn every_line_of_a_table_is_taken_up() {
                 ErrorStats::Wiped => 1,
                 ErrorStats::Unsupported => 0,
             };
-            // Names that scripts made up are counted together.
-            let made_up = text.contains("errorstat_@")
+            // Codes that scripts created are counted together.
+            let script_codes = text.contains("errorstat_@")
                 || text.contains("errorstat_a_b")
                 || text.contains("ERRORSTATS_OVERFLOW");
             let counted = [
                 (CommandStats::parse(&text).iter().count(), starting("cmdstat_")),
                 (CommandLatency::parse(&text).len(), starting("latency_percentiles_usec_")),
-                (if made_up { starting("errorstat_") } else { errors }, starting("errorstat_")),
+                (
+                    if script_codes { starting("errorstat_") } else { errors },
+                    starting("errorstat_"),
+                ),
                 (node.replication.attached.len(), numbered("slave")),
                 (node.keyspace.len(), numbered("db")),
                 (node.watched.len(), numbered("master")),
             ];
-            for (place, (parsed, written)) in counted.into_iter().enumerate() {
-                assert_eq!(parsed, written, "{}: table {place}", path.display());
-                lines[place] += parsed;
+            for (table, (parsed, written)) in counted.into_iter().enumerate() {
+                assert_eq!(parsed, written, "{}: table {table}", path.display());
+                lines[table] += parsed;
             }
         }
     }
@@ -102,7 +108,7 @@ fn every_line_of_a_table_is_taken_up() {
 }
 
 #[test]
-fn a_healthy_replica() {
+fn parses_a_healthy_replica() {
     for server in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-8.1.1", "valkey-9.1.2"] {
         let node = capture(&format!("{server}/03-replication-healthy.replica1.info-everything"));
         let link = node.replication.link.as_ref().expect("a replica has a link");
@@ -120,28 +126,31 @@ fn a_healthy_replica() {
 }
 
 #[test]
-fn a_link_that_was_never_up_is_not_down_for_56_years() {
+fn a_link_that_was_never_up_has_no_down_time() {
     for server in ["redis-5.0.6", "redis-7.0.15"] {
-        let what = if server == "redis-5.0.6" { "info-replication" } else { "info-everything" };
-        let node = capture(&format!("{server}/42-replicaof-closed-port.a.{what}"));
+        let section = if server == "redis-5.0.6" { "info-replication" } else { "info-everything" };
+        let node = capture(&format!("{server}/42-replicaof-closed-port.a.{section}"));
         let link = node.replication.link.expect("a replica has a link");
         assert_eq!(link.status, Some(LinkStatus::Down(None)), "{server}");
-        assert_eq!(link.last_io, None, "{server}: -1 is no duration");
+        assert_eq!(link.last_io, None, "{server}: the server sent -1");
     }
 }
 
 #[test]
-fn a_lost_link_says_for_how_long() {
+fn a_lost_link_has_a_down_time() {
     let node = capture("redis-7.0.15/05-replica-master-stopped-link-down.replica1.info-everything");
     let link = node.replication.link.expect("a replica has a link");
     assert!(
-        matches!(link.status, Some(LinkStatus::Down(Some(since))) if since < Duration::from_secs(60)),
+        matches!(
+            link.status,
+            Some(LinkStatus::Down(Some(since))) if since < Duration::from_secs(60)
+        ),
         "{link:?}"
     );
 }
 
 #[test]
-fn an_aof_that_cannot_be_written() {
+fn detects_a_failing_aof() {
     let failing = capture("redis-7.0.15/20-aof-write-failing-disk-full.a.info-everything");
     assert_eq!(failing.persistence.aof.failing(), Some(true));
     assert!(failing.errors.count("MISCONF") > Some(0));
@@ -151,19 +160,19 @@ fn an_aof_that_cannot_be_written() {
     assert_eq!(
         (off.persistence.aof.write_ok, off.persistence.aof.failing()),
         (Some(false), Some(false)),
-        "sticky while off"
+        "the server keeps the status while AOF is off"
     );
 }
 
 #[test]
-fn a_sentinel_is_known_by_its_mode() {
+fn recognizes_a_sentinel_by_its_mode() {
     let node = capture("redis-7.0.15/30-kill-before.sentinel1.info-everything");
     assert_eq!(node.replication.role, Some(Role::Sentinel));
-    assert_eq!(node.errors, ErrorStats::Unsupported, "a Sentinel keeps no error table");
+    assert_eq!(node.errors, ErrorStats::Unsupported, "a Sentinel has no error table");
 }
 
 #[test]
-fn an_old_server_keeps_no_error_table() {
+fn redis_5_has_no_error_table() {
     assert_eq!(
         capture("redis-5.0.6/01-fresh-standalone.a.info-default").errors,
         ErrorStats::Unsupported
@@ -171,7 +180,7 @@ fn an_old_server_keeps_no_error_table() {
 }
 
 #[test]
-fn demotion_leaves_its_trace_in_commandstats() {
+fn commandstats_count_a_demotion() {
     let text = std::fs::read_to_string(
         captures().join("redis-7.0.15/30-manual-after.node1.info-everything.txt"),
     )
@@ -182,7 +191,7 @@ fn demotion_leaves_its_trace_in_commandstats() {
     assert_eq!(commands.get("replicaof"), None);
 }
 
-/// Runs every parser of text. What they give is bounded; that none panics is the point.
+/// Runs every parser. None may panic, and the size of the results is bounded.
 fn parse_everything(text: &str) {
     if let Some(node) = NodeSnapshot::from_info(text) {
         assert!(node.fields.iter().count() <= 4096);
@@ -212,7 +221,7 @@ fn parse_everything(text: &str) {
     config.add(&reply);
     let _ = (
         config.output_buffer_limits(),
-        WatchedMaster::parse(&reply),
+        SentinelEntry::parse(&reply),
         Shard::parse_list(&reply),
         SlowLog::parse(&reply, &reply),
     );
@@ -220,17 +229,20 @@ fn parse_everything(text: &str) {
 
 proptest! {
     #[test]
-    fn any_bytes_give_something_bounded(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+    fn results_for_arbitrary_bytes_are_bounded(bytes in vec(any::<u8>(), 0..4096)) {
         parse_everything(&format!("run_id:x\n{}", String::from_utf8_lossy(&bytes)));
     }
 
     #[test]
-    fn any_lines_give_something_bounded(lines in proptest::collection::vec(LINE, 0..200)) {
+    fn results_for_arbitrary_lines_are_bounded(lines in vec(LINE, 0..200)) {
         parse_everything(&lines.join("\r\n"));
     }
 }
 
-/// Lines that look like those of a server, up to a point.
-const LINE: &str = "(role|run_id|# Errorstats|errorstat_[A-Z\"=,]{0,9}|cmdstat_[a-z:|]{0,9}|master_link_status|slave[0-9]|db[0-9]{1,9}|\
-                    master[0-9]|latency_percentiles_usec_[a-z|]{1,5}|module|client-output-buffer-limit|[0-9a-f]{40}|id=1 addr=x age=1)\
-                    [: ](calls=[0-9]{1,20},usec=9|count=[0-9]{1,20}|ip=x,port=[0-9]{1,6},offset=-?[0-9],state=.|p50=[0-9.]{1,30}|.{0,30})";
+/// Regular expression of lines that resemble lines of a server.
+const LINE: &str = "(role|run_id|# Errorstats|errorstat_[A-Z\"=,]{0,9}|cmdstat_[a-z:|]{0,9}|\
+                    master_link_status|slave[0-9]|db[0-9]{1,9}|master[0-9]|\
+                    latency_percentiles_usec_[a-z|]{1,5}|module|client-output-buffer-limit|\
+                    [0-9a-f]{40}|id=1 addr=x age=1)[: ](calls=[0-9]{1,20},usec=9|\
+                    count=[0-9]{1,20}|ip=x,port=[0-9]{1,6},offset=-?[0-9],state=.|\
+                    p50=[0-9.]{1,30}|.{0,30})";

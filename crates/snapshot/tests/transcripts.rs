@@ -1,15 +1,15 @@
-//! The parsers of structured replies, on every transcript of real servers.
+//! Parses every captured transcript of real servers.
 
 use std::path::Path;
 use std::time::Duration;
 
 use snapshot::{
-    Client, ClientKind, ClusterNode, Config, Fields, Quorum, Reply, Role, ServerError, Shard,
-    SlowLog, WatchedMaster,
+    Client, ClientKind, ClusterNode, Config, Fields, Quorum, Reply, Role, SentinelEntry,
+    ServerError, Shard, SlowLog,
 };
 
-/// Every command and its reply in every transcript.
-fn each(mut check: impl FnMut(&str, &str, &Reply)) {
+/// Calls `check` with file, command and reply for every command in every transcript.
+fn each_reply(mut check: impl FnMut(&str, &str, &Reply)) {
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
     for server in std::fs::read_dir(captures)
         .expect("captures")
@@ -22,31 +22,33 @@ fn each(mut check: impl FnMut(&str, &str, &Reply)) {
         {
             let bytes = std::fs::read(&file).expect("a transcript");
             if bytes.starts_with(b">>> ") {
-                let place = file
+                let file = file
                     .strip_prefix(env!("CARGO_MANIFEST_DIR"))
-                    .expect("a place")
+                    .expect("a path in the crate")
                     .display()
                     .to_string();
                 for (command, reply) in transcript(&bytes) {
-                    check(&place, &command, &reply);
+                    check(&file, &command, &reply);
                 }
             }
         }
     }
 }
 
-/// Splits a transcript: `>>> COMMAND`, a line feed, and the reply as it came.
+/// Splits a transcript into commands and replies.
+///
+/// The format is `>>> COMMAND`, a line feed, and the raw reply.
 fn transcript(mut bytes: &[u8]) -> Vec<(String, Reply)> {
-    let mut found = Vec::new();
+    let mut replies = Vec::new();
     while let Some(rest) = bytes.strip_prefix(b">>> ") {
-        // A command may hold line feeds; a reply begins with its type.
-        let end = (0..rest.len()).find(|place| {
-            rest[*place] == b'\n' && rest.get(place + 1).is_none_or(|next| TYPES.contains(next))
+        // A command may contain line feeds. A reply begins with its type.
+        let end = (0..rest.len()).find(|index| {
+            rest[*index] == b'\n' && rest.get(index + 1).is_none_or(|next| TYPES.contains(next))
         });
         let (command, mut reply) = rest.split_at(end.expect("the end of a command"));
         reply = &reply[1..];
         let mut last = Reply::Nil;
-        // Some commands are answered by several replies in turn.
+        // Some commands have several replies. The last one counts.
         while !reply.is_empty() && !reply.starts_with(b">>> ") {
             if reply[0] == b'\n' {
                 reply = &reply[1..];
@@ -54,16 +56,16 @@ fn transcript(mut bytes: &[u8]) -> Vec<(String, Reply)> {
             }
             (last, reply) = resp(reply);
         }
-        found.push((String::from_utf8_lossy(command).into_owned(), last));
+        replies.push((String::from_utf8_lossy(command).into_owned(), last));
         bytes = reply;
     }
-    found
+    replies
 }
 
-/// The first bytes of replies; some transcripts switch to RESP3.
+/// First bytes of replies. Some transcripts switch to RESP3.
 const TYPES: &[u8] = b"+-:$*%=_,";
 
-/// Reads one reply.
+/// Parses one reply. Returns it with the rest of the input.
 fn resp(bytes: &[u8]) -> (Reply, &[u8]) {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("the end of a line");
     let line = String::from_utf8_lossy(&bytes[1..end]).into_owned();
@@ -92,31 +94,27 @@ fn resp(bytes: &[u8]) -> (Reply, &[u8]) {
             }
             Reply::Array(items)
         }
-        other => panic!("a reply of type {other}"),
+        other => panic!("unknown reply type {other}"),
     };
     (reply, rest)
 }
 
 #[test]
-fn every_config_reply_is_read() {
+fn parses_every_config_reply() {
     let mut read = 0;
-    each(|place, command, reply| {
+    each_reply(|file, command, reply| {
         let Some(parameter) = command.strip_prefix("CONFIG GET ") else { return };
         if reply.error().is_some() || parameter.contains([' ', '*']) {
             return;
         }
         let mut config = Config::default();
         config.add(reply);
-        // A server that does not know the parameter answers with nothing.
-        assert_eq!(
-            config.get(parameter).is_some(),
-            !reply.items().is_empty(),
-            "{place}: {command}"
-        );
+        // The reply is empty if the server does not know the parameter.
+        assert_eq!(config.get(parameter).is_some(), !reply.items().is_empty(), "{file}: {command}");
         if parameter == "client-output-buffer-limit" && !reply.items().is_empty() {
             let classes: Vec<_> =
                 config.output_buffer_limits().iter().map(|limit| limit.class).collect();
-            assert_eq!(classes, ["normal", "slave", "pubsub"], "{place}: {reply:?}");
+            assert_eq!(classes, ["normal", "slave", "pubsub"], "{file}: {reply:?}");
         }
         read += 1;
     });
@@ -124,9 +122,9 @@ fn every_config_reply_is_read() {
 }
 
 #[test]
-fn every_client_list_is_read() {
+fn parses_every_client_list() {
     let (mut lists, mut replicas) = (0, 0);
-    each(|place, command, reply| {
+    each_reply(|file, command, reply| {
         if !command.starts_with("CLIENT LIST") && command != "CLIENT INFO" {
             return;
         }
@@ -135,7 +133,7 @@ fn every_client_list_is_read() {
         assert_eq!(
             clients.len(),
             text.lines().filter(|line| !line.is_empty()).count(),
-            "{place}: {text}"
+            "{file}: {text}"
         );
         replicas += clients.iter().filter(|client| client.kind == ClientKind::Replica).count();
         lists += 1;
@@ -144,55 +142,57 @@ fn every_client_list_is_read() {
 }
 
 #[test]
-fn every_sentinel_reply_is_read() {
+fn parses_every_sentinel_reply() {
     let (mut masters, mut replicas, mut sentinels, mut quorums) = (0, 0, 0, Vec::new());
-    each(|place, command, reply| {
+    each_reply(|file, command, reply| {
         let words: Vec<_> = command.split(' ').take(2).collect();
         if reply.error().is_some() && words != ["SENTINEL", "CKQUORUM"] {
             return;
         }
         match *words {
             ["SENTINEL", "MASTER"] => assert!(
-                WatchedMaster::parse(reply).is_some_and(|master| master.settings.is_some()),
-                "{place}"
+                SentinelEntry::parse(reply).is_some_and(|master| master.settings.is_some()),
+                "{file}"
             ),
-            ["SENTINEL", what @ ("MASTERS" | "REPLICAS" | "SENTINELS")] => {
-                let watched = WatchedMaster::parse_list(reply);
-                assert_eq!(watched.len(), reply.items().len(), "{place}: {command}");
-                for one in &watched {
-                    match what {
+            ["SENTINEL", subcommand @ ("MASTERS" | "REPLICAS" | "SENTINELS")] => {
+                let entries = SentinelEntry::parse_list(reply);
+                assert_eq!(entries.len(), reply.items().len(), "{file}: {command}");
+                for entry in &entries {
+                    match subcommand {
                         "MASTERS" => {
-                            let settings =
-                                one.settings.as_ref().unwrap_or_else(|| panic!("{place}: {one:?}"));
+                            let settings = entry
+                                .settings
+                                .as_ref()
+                                .unwrap_or_else(|| panic!("{file}: {entry:?}"));
                             assert!(
                                 settings.quorum > 0 && settings.down_after > Duration::ZERO,
-                                "{place}: {one:?}"
+                                "{file}: {entry:?}"
                             );
                         }
                         "REPLICAS" => {
                             assert!(
-                                one.settings.is_none()
-                                    && (one.follows.is_some()
-                                        || one.run_id.is_empty()
-                                        || one.down()
-                                        || one.role_reported == Some(Role::Master)),
-                                "{place}: {one:?}"
+                                entry.settings.is_none()
+                                    && (entry.follows.is_some()
+                                        || entry.run_id.is_empty()
+                                        || entry.down()
+                                        || entry.role_reported == Some(Role::Master)),
+                                "{file}: {entry:?}"
                             );
                         }
                         _ => assert!(
-                            one.settings.is_none() && one.answered_before.is_some(),
-                            "{place}: {one:?}"
+                            entry.settings.is_none() && entry.last_ok_ping.is_some(),
+                            "{file}: {entry:?}"
                         ),
                     }
                 }
-                match what {
-                    "MASTERS" => masters += watched.len(),
-                    "REPLICAS" => replicas += watched.len(),
-                    _ => sentinels += watched.len(),
+                match subcommand {
+                    "MASTERS" => masters += entries.len(),
+                    "REPLICAS" => replicas += entries.len(),
+                    _ => sentinels += entries.len(),
                 }
             }
             ["SENTINEL", "CKQUORUM"] => {
-                quorums.push(Quorum::parse(reply).unwrap_or_else(|| panic!("{place}: {reply:?}")));
+                quorums.push(Quorum::parse(reply).unwrap_or_else(|| panic!("{file}: {reply:?}")));
             }
             _ => {}
         }
@@ -205,37 +205,37 @@ fn every_sentinel_reply_is_read() {
 }
 
 #[test]
-fn every_cluster_reply_is_read() {
+fn parses_every_cluster_reply() {
     let (mut infos, mut nodes, mut shards) = (0, 0, 0);
-    each(|place, command, reply| {
+    each_reply(|file, command, reply| {
         if reply.error().is_some() {
             return;
         }
         match command {
             "CLUSTER INFO" => {
                 let info = Fields::parse(reply.text().expect("text"));
-                assert!(matches!(info.get("cluster_state"), Some("ok" | "fail")), "{place}");
-                assert!(info.count("cluster_known_nodes").is_some(), "{place}");
+                assert!(matches!(info.get("cluster_state"), Some("ok" | "fail")), "{file}");
+                assert!(info.count("cluster_known_nodes").is_some(), "{file}");
                 infos += 1;
             }
             "CLUSTER NODES" => {
                 let text = reply.text().expect("text");
-                let found = ClusterNode::parse_list(text);
-                assert_eq!(found.len(), text.lines().count(), "{place}: {text}");
-                assert_eq!(found.iter().filter(|node| node.is("myself")).count(), 1, "{place}");
-                let served: u32 = found
+                let parsed = ClusterNode::parse_list(text);
+                assert_eq!(parsed.len(), text.lines().count(), "{file}: {text}");
+                assert_eq!(parsed.iter().filter(|node| node.is("myself")).count(), 1, "{file}");
+                let served: u32 = parsed
                     .iter()
                     .flat_map(|node| &node.slots)
                     .map(|(first, last)| u32::from(last - first) + 1)
                     .sum();
-                assert!(served == 16384 || found.len() < 6, "{place}: {served} slots");
-                nodes += found.len();
+                assert!(served == 16384 || parsed.len() < 6, "{file}: {served} slots");
+                nodes += parsed.len();
             }
             "CLUSTER SHARDS" => {
-                let found = Shard::parse_list(reply);
-                assert_eq!(found.len(), reply.items().len(), "{place}");
-                assert!(found.iter().all(|shard| !shard.nodes.is_empty()), "{place}: {reply:?}");
-                shards += found.len();
+                let parsed = Shard::parse_list(reply);
+                assert_eq!(parsed.len(), reply.items().len(), "{file}");
+                assert!(parsed.iter().all(|shard| !shard.nodes.is_empty()), "{file}: {reply:?}");
+                shards += parsed.len();
             }
             _ => {}
         }
@@ -244,7 +244,7 @@ fn every_cluster_reply_is_read() {
 }
 
 #[test]
-fn a_slow_log_shows_its_last_entry() {
+fn parses_length_and_newest_entry_of_the_slow_log() {
     let entry = Reply::Array(vec![
         Reply::Integer(14),
         Reply::Integer(1_795_225_919),
@@ -258,9 +258,9 @@ fn a_slow_log_shows_its_last_entry() {
         SlowLog { length: Some(0), last: None }
     );
     let mut lengths = 0;
-    each(|place, command, reply| {
+    each_reply(|file, command, reply| {
         if command == "SLOWLOG LEN" && reply.error().is_none() {
-            assert!(SlowLog::parse(reply, &Reply::Nil).length.is_some(), "{place}: {reply:?}");
+            assert!(SlowLog::parse(reply, &Reply::Nil).length.is_some(), "{file}: {reply:?}");
             lengths += 1;
         }
     });

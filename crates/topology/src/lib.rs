@@ -20,7 +20,7 @@ pub use endpoints::{
     ServiceEndpoint,
 };
 pub use events::{Event, EventKind};
-pub use findings::{Finding, FindingKind, NO_FINDING, Severity, Value};
+pub use findings::{Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence};
 pub use model::deployment::{
     AofExpectation, Deployment, DeploymentKind, Discovery, Expectations, Labels, Node, NodeKind,
     address,

@@ -164,7 +164,7 @@ fn evidence(finding: &Finding) -> Vec<(&'static str, String)> {
         Value::Text(text) => text.clone(),
         Value::List(items) => items.join(","),
     };
-    finding.evidence.iter().map(|(name, value)| (*name, shown(value))).collect()
+    finding.evidence.values().iter().map(|(name, value)| (*name, shown(value))).collect()
 }
 
 #[test]

@@ -168,10 +168,11 @@ impl Scene {
         self.view.findings.iter().find(|finding| finding.kind == kind)
     }
 
-    fn evidence(&self, kind: FindingKind, name: &str) -> Option<&Value> {
+    fn evidence(&self, kind: FindingKind, name: &str) -> Option<Value> {
         self.finding(kind)?
             .evidence
-            .iter()
+            .values()
+            .into_iter()
             .find(|(found, _)| *found == name)
             .map(|(_, value)| value)
     }
@@ -207,11 +208,11 @@ fn a_client_of_a_replica_is_told_by_library_and_a_reader_is_not_blamed() {
     assert!(scene.at(0).is_none() && scene.at(2).is_none());
 
     scene.rounds(60, |servers| servers[1].refuse("set", 2));
-    assert_eq!(scene.evidence(HIT, "why"), Some(&Value::Text("wrong_endpoint".to_owned())));
-    assert_eq!(scene.evidence(HIT, "commands"), Some(&list(&["set"])));
-    assert_eq!(scene.evidence(HIT, "libraries"), Some(&list(&["redis-py 1.0"])));
-    assert_eq!(scene.evidence(HIT, "clients"), Some(&list(&["app1 10.0.0.1:5000"])));
-    assert_eq!(scene.evidence(HIT, "per_second"), Some(&Value::Number(2.0)));
+    assert_eq!(scene.evidence(HIT, "why"), Some(Value::Text("wrong_endpoint".to_owned())));
+    assert_eq!(scene.evidence(HIT, "commands"), Some(list(&["set"])));
+    assert_eq!(scene.evidence(HIT, "libraries"), Some(list(&["redis-py 1.0"])));
+    assert_eq!(scene.evidence(HIT, "clients"), Some(list(&["app1 10.0.0.1:5000"])));
+    assert_eq!(scene.evidence(HIT, "per_second"), Some(Value::Number(2.0)));
     assert_eq!(scene.servers[1].listed, 2, "once in 30 s");
     assert_eq!(
         (scene.servers[0].listed, scene.servers[2].listed, scene.finding(STALE)),
@@ -245,7 +246,7 @@ fn the_list_of_many_clients_is_not_asked_for() {
         (misrouted.writers.clone(), misrouted.too_many),
         (None, Some(CLIENTS_LISTED_AT_MOST + 1))
     );
-    assert_eq!(scene.evidence(HIT, "connected_clients"), Some(&Value::Number(1001.0)));
+    assert_eq!(scene.evidence(HIT, "connected_clients"), Some(Value::Number(1001.0)));
     assert_eq!(scene.evidence(HIT, "clients"), None);
 
     scene.servers[1].connected = CLIENTS_LISTED_AT_MOST;
@@ -303,9 +304,9 @@ fn clients_left_on_a_demoted_primary_are_stale() {
     );
 
     scene.rounds(59, |servers| servers[0].refuse("set", 3));
-    assert_eq!(scene.evidence(STALE, "stale_clients"), Some(&Value::Number(3.0)));
-    assert_eq!(scene.evidence(STALE, "demoted_seconds_ago"), Some(&Value::Number(62.0)));
-    assert_eq!(scene.evidence(HIT, "why"), Some(&Value::Text("demotion".to_owned())));
+    assert_eq!(scene.evidence(STALE, "stale_clients"), Some(Value::Number(3.0)));
+    assert_eq!(scene.evidence(STALE, "demoted_seconds_ago"), Some(Value::Number(62.0)));
+    assert_eq!(scene.evidence(HIT, "why"), Some(Value::Text("demotion".to_owned())));
 
     // It is master again, and takes writes.
     (scene.servers[0].follows, scene.servers[1].follows) = (None, Some(1));
@@ -335,7 +336,7 @@ fn with_two_masters_nothing_says_why() {
     scene.servers[2].follows = None;
     scene.rounds(65, |_| {});
     scene.rounds(65, |servers| servers[1].refuse("set", 1));
-    assert_eq!(scene.evidence(HIT, "why"), Some(&Value::Text("unknown".to_owned())));
+    assert_eq!(scene.evidence(HIT, "why"), Some(Value::Text("unknown".to_owned())));
 }
 
 #[test]

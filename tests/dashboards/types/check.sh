@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Checks dashboards against the types that Grafana publishes. A property that they do not have is a fault too.
-# Usage: check.sh [FILE...]   by default all dashboards; the line of a fault is the line in the file
+# Checks dashboards against Grafana's published TypeScript types. Unknown properties are errors.
+# The line numbers of errors are those of the JSON files.
+#
+#     check.sh [FILE...]       default: all dashboards; needs tests/setup.sh
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
@@ -11,8 +13,9 @@ cp tests/dashboards/types/* "$folder"
 ln -s "$modules" "$folder/node_modules"
 [ $# -gt 0 ] || set -- dashboards/*.json
 for file in "$@"; do
-    # JSON is an expression of TypeScript, and a literal may have no property too many.
-    printf 'export default %s satisfies import("./board").Board;\n' "$(cat "$file")" >"$folder/$(basename "$file").ts"
+    # JSON is a TypeScript expression. For an object literal, tsc also reports unknown properties.
+    printf 'export default %s satisfies import("./dashboard").DashboardFile;\n' "$(cat "$file")" \
+        >"$folder/$(basename "$file").ts"
 done
 cd "$folder"
 node_modules/.bin/tsc --pretty false --project .

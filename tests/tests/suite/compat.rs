@@ -309,10 +309,10 @@ fn scrape_serves_only_configured_nodes() {
         (
             "?collect[]=nosuch",
             400,
-            "accepted are exporter, deployment, topology, polling",
+            "expected one of exporter, deployment, topology, polling",
             "redis_up",
         ),
-        ("?deployment=nosuch", 404, "not configured", "redis_up"),
+        ("?deployment=nosuch", 404, "unknown deployment \"nosuch\"", "redis_up"),
     ] {
         let response = daemon.get(&format!("/metrics{query}"), "");
         assert_eq!(response.status, status, "{query}");

@@ -31,8 +31,14 @@ fn until_writes_blocked(daemon: &Daemon, server: &Redis, reason: &str, kind: &st
             && has_kind(&findings, "RedisWritesBlocked"),
         "{text}"
     );
+    let words = match reason {
+        "misconf_aof" => "AOF write error (misconf_aof)",
+        "misconf_rdb" => "last RDB save failed (misconf_rdb)",
+        "oom" => "memory limit reached (oom)",
+        other => panic!("unexpected reason {other}"),
+    };
     assert!(
-        text.contains("writes REFUSED") && text.contains(&format!("refuses writes: {reason}")),
+        text.contains("writes REFUSED") && text.contains(&format!("refuses writes: {words}")),
         "{text}"
     );
 }

@@ -68,7 +68,7 @@ fn endpoint_on_the_old_primary_is_wrong_until_switched() {
     assert_eq!(code, Some(0), "{output}");
     assert!(
         output.contains(&format!(
-            "primary endpoint 127.0.0.1:{}: leads to {} (master), right",
+            "primary endpoint 127.0.0.1:{}: leads to {} (master), correct",
             writer.peer.port,
             a.address()
         )),
@@ -76,7 +76,7 @@ fn endpoint_on_the_old_primary_is_wrong_until_switched() {
     );
     assert!(
         output.contains(&format!(
-            "reader endpoint 127.0.0.1:{}: leads to {} (replica), right",
+            "reader endpoint 127.0.0.1:{}: leads to {} (replica), correct",
             reader.peer.port,
             b.address()
         )),
@@ -316,7 +316,7 @@ fn hanging_endpoint_delays_no_round() {
     assert_eq!((code, kinds), (Some(0), vec![]), "{output}");
     assert!(
         output.contains(&format!(
-            "primary endpoint 127.0.0.1:{}: cannot be checked (timeout)",
+            "primary endpoint 127.0.0.1:{}: check failed (timeout)",
             silent.port
         )),
         "{output}"

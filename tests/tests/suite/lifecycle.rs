@@ -85,7 +85,7 @@ fn invalid_arguments_print_an_error_and_set_the_exit_code() {
     check(
         &["--config.file", "/nosuch/rolecall.toml"],
         1,
-        &["/nosuch/rolecall.toml", "cannot be read"],
+        &["/nosuch/rolecall.toml", "cannot read the file"],
     );
     let unknown = file("unknown.toml", "[[deployment]]\nname = 'a'\nnode = []\n");
     check(&["--config.file", &unknown], 1, &["unknown.toml", "deployment.0.node", "nodes"]);
@@ -93,9 +93,9 @@ fn invalid_arguments_print_an_error_and_set_the_exit_code() {
     check(
         &["http://:hunter2@h"],
         1,
-        &["command line", "found \"http://...@h\"", "accepted are redis://"],
+        &["command line", "invalid URL \"http://...@h\"", "expected redis, rediss"],
     );
-    check(&["redis://h", "redis://h:6379"], 1, &["twice"]);
+    check(&["redis://h", "redis://h:6379"], 1, &["duplicate node \"h:6379\""]);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let (code, text) = run(&["serve", "--web.listen-address", &address]);
@@ -115,9 +115,9 @@ fn log_lines_are_structured() {
     for line in json.log() {
         let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
         assert!(
-            line["level"].is_string()
-                && line["message"].is_string()
-                && line["timestamp"].is_string(),
+            line["ts"].is_string()
+                && line["msg"].is_string()
+                && ["info", "warn"].map(Some).contains(&line["level"].as_str()),
             "{line}"
         );
     }
@@ -128,7 +128,7 @@ fn log_lines_are_structured() {
         .expect("a log line");
     assert!(
         line.starts_with("ts=")
-            && line.contains("level=warn")
+            && line.contains(" level=warn msg=")
             && line.contains("node=127.0.0.1:1 "),
         "{line}"
     );
@@ -188,7 +188,8 @@ fn environment_variables_apply_and_flags_override_them() {
     assert_eq!(output.status.code(), Some(1));
     assert!(
         text.contains(
-            "ROLECALL_LOG__LEVEL: found \"loud\", accepted are trace, debug, info, warn, error"
+            "ROLECALL_LOG__LEVEL: invalid value \"loud\", \
+             expected one of \"trace\", \"debug\", \"info\", \"warn\", \"error\""
         ),
         "{text}"
     );
@@ -236,7 +237,7 @@ fn check_command_and_daemon_never_show_secrets() {
     let (code, effective) = check(&file);
     assert_eq!(code, Some(0), "{effective}");
     assert!(
-        effective.starts_with("# warning: deployment a: a password stands in the configuration"),
+        effective.starts_with("# warning: deployment a: a password is part of the configuration"),
         "{effective}"
     );
     assert!(
@@ -246,7 +247,7 @@ fn check_command_and_daemon_never_show_secrets() {
     let broken = write("broken.toml", &format!("{text}password = '{}\n", SECRETS[2]));
     let (code, message) = check(&broken);
     assert_eq!(code, Some(1));
-    assert!(message.contains("broken.toml:10: found no TOML"), "{message}");
+    assert!(message.contains("broken.toml:10: invalid TOML"), "{message}");
 
     let mut command = Command::new(Daemon::binary());
     command.env("REDIS_PASSWORD", SECRETS[4]);

@@ -91,7 +91,8 @@ fn only_clients_that_write_to_a_replica_are_misrouted() {
     println!("{text}");
     assert_eq!((code, findings.len()), (Some(0), 0), "{text}");
     assert!(
-        text.contains("clients write here: ") && text.contains("(set) of 3 clients (redis-py "),
+        text.contains("clients write to this replica: ")
+            && text.contains("(set) from 3 clients (redis-py "),
         "{text}"
     );
 

@@ -62,11 +62,11 @@ fn failed_over(deployment: &str, before: &str, after: &str) -> String {
     let main_has =
         |text: &str| format!("document.querySelector('main').innerText.includes({})", json!(text));
     let conditions = [
-        row_has(deployment, before, "stale master, takes writes"),
-        row_has(deployment, after, "primary, takes writes"),
-        diagram_has("stale master, takes writes"),
-        diagram_has("primary, takes writes"),
-        main_has(&format!("{after} is the primary now, and was {before}")),
+        row_has(deployment, before, "stale master, accepts writes"),
+        row_has(deployment, after, "primary, accepts writes"),
+        diagram_has("stale master, accepts writes"),
+        diagram_has("primary, accepts writes"),
+        main_has(&format!("primary changed from {before} to {after}")),
         main_has("Two nodes of one deployment accept writes as master"),
     ];
     conditions.join(" && ")
@@ -79,7 +79,7 @@ fn page_shows_a_manual_failover_live_and_without_scripts() {
     plain.allow_scripts(false);
     live.open(&url(&daemon, "/"));
     live.evaluate("window.stayed = true");
-    live.until(SOON, &row_has("default", &old.address(), "primary, takes writes"));
+    live.until(SOON, &row_has("default", &old.address(), "primary, accepts writes"));
 
     new.promote();
     let expected = failed_over("default", &old.address(), &new.address());
@@ -137,13 +137,13 @@ fn node_page_shows_its_last_rounds_live_and_without_scripts() {
         format!("document.querySelector('.last tbody tr').textContent.includes({})", json!(text))
     };
     live.open(&node);
-    live.until(SOON, &newest("answered in "));
+    live.until(SOON, &newest("replied in "));
     replica.kill();
     let refused = newest("refused: Connection refused");
     // Earlier rounds are still listed.
     let expected = format!(
         "{refused} && [...document.querySelectorAll('.last td')]\
-         .some((at) => at.textContent.startsWith('answered in '))"
+         .some((at) => at.textContent.startsWith('replied in '))"
     );
     live.until(SOON, &expected);
     plain.open(&node);

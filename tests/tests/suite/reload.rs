@@ -68,7 +68,7 @@ fn invalid_configuration_changes_nothing() {
     let (status, text) = post_reload(&daemon);
     assert_eq!(status, 500);
     assert!(
-        text.contains("rolecall.toml:3: deployment.0.nodes.0.rolle: found an unknown key"),
+        text.contains("rolecall.toml:3: deployment.0.nodes.0.rolle: unknown field \"rolle\""),
         "{text}"
     );
     assert_eq!(daemon.value("rolecall_config_last_reload_successful"), Some(0.0));
@@ -194,7 +194,10 @@ fn empty_exporter_part_is_only_a_warning() {
         });
     }
     let warning = eventually(SECOND * 5, "a warning about the empty part", || {
-        daemon.log().into_iter().find(|line| line.contains("so nothing is polled"))
+        daemon
+            .log()
+            .into_iter()
+            .find(|line| line.contains("contains no deployment: this exporter polls nothing"))
     })
     .0;
     assert_eq!(daemon.value("rolecall_config_last_reload_successful"), Some(1.0));

@@ -188,9 +188,9 @@ fn invalid_web_configuration_is_rejected_with_the_reason() {
     let folder = Certificates::create();
     let file = folder.path("web.yml").display().to_string();
     for (text, problem) in [
-        ("basic_auth_users:\n  a: plain\n", "basic_auth_users.a: found no bcrypt hash"),
-        ("basic_auth_users: a:plain\n", "found text, accepted is a map of keys to values"),
-        ("a:plain\n", "found text, accepted is a map of keys to values"),
+        ("basic_auth_users:\n  a: plain\n", "basic_auth_users.a: not a bcrypt hash"),
+        ("basic_auth_users: a:plain\n", "invalid type: expected a map"),
+        ("a:plain\n", "invalid type: expected a map"),
         (
             "basic_auth: {}\n",
             "unknown field `basic_auth`, expected `tls_server_config` or `basic_auth_users`",
@@ -208,7 +208,7 @@ fn invalid_web_configuration_is_rejected_with_the_reason() {
         (
             "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n  \
              client_auth_type: RequireAndVerifyClientCert\n",
-            "client_auth_type: found RequireAndVerifyClientCert without client_ca_file",
+            "\"client_auth_type: RequireAndVerifyClientCert\" requires \"client_ca_file\"",
         ),
     ] {
         std::fs::write(&file, text).expect("a file");
@@ -352,8 +352,8 @@ fn reload_applies_the_web_configuration() {
     secured.config.write(&deployment("payments", &[&server]));
     let valid = tls_and_user(HASH);
     for (text, problem) in [
-        (tls_and_user("open-sesame"), "basic_auth_users.prometheus: found no bcrypt hash"),
-        (tls_and_user("47110815"), "basic_auth_users.prometheus: found no bcrypt hash"),
+        (tls_and_user("open-sesame"), "basic_auth_users.prometheus: not a bcrypt hash"),
+        (tls_and_user("47110815"), "basic_auth_users.prometheus: not a bcrypt hash"),
         (valid.replace("used.key", "client.key"), "cert_file and key_file"),
         (valid.replace("cert_file", "certificate"), "unknown field `certificate`"),
     ] {

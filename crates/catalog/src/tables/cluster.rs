@@ -1,116 +1,138 @@
-//! What a cluster node says of the cluster, in CLUSTER INFO, and what all of them say together.
+//! Theme `cluster`: CLUSTER INFO of each node, and the consolidated state of the cluster.
 
-use crate::row::Legacy::{Gauge, No};
+use crate::row::RedisExporterName::{Absent, AsGauge, Same};
 use crate::row::{DeploymentRow, NodeRow};
 
-/// What all nodes of a cluster say together.
+/// Metrics of the whole cluster, from the replies of all nodes.
 pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_cluster_ok",
+        Absent,
         "CLUSTER INFO: cluster_state",
-        "Whether the cluster works, as most masters with slots say that answer; absent while none does.",
+        "Whether most reachable masters with slots report cluster_state:ok; absent while unknown.",
         |view| view.cluster.as_ref()?.working().map(f64::from),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_cluster_nodes_doubtful",
+        Absent,
         "CLUSTER INFO: cluster_state",
-        "Nodes that answer and hold the cluster not to work; one that is cut off says so alone.",
+        "Reachable nodes that report cluster_state:fail; a partitioned node reports fail on its \
+         own.",
         |view| view.cluster.as_ref().map(|cluster| cluster.doubtful.len() as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_cluster_slots_uncovered",
+        Absent,
         "CLUSTER INFO: cluster_slots_ok",
-        "Slots that no working node serves, as most masters say; absent while none answers.",
+        "Slots that no working node serves, as reported by most reachable masters with slots; \
+         absent while none answers.",
         |view| view.cluster.as_ref()?.uncovered.map(|slots| slots as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_cluster_slots_conflicting",
+        Absent,
         "CLUSTER NODES: slots of myself",
-        "Slots that two masters claim to serve, each by its own word; not those of one that was replaced while it was cut off.",
+        "Slots that two masters report as their own; slots of a partitioned master that was \
+         replaced are not counted.",
         |view| view.cluster.as_ref().map(|cluster| cluster.conflicts as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_cluster_slots_migrating",
+        Absent,
         "CLUSTER NODES: slots of myself",
-        "Slots that are being given away or taken in, counted at either end.",
+        "Slots that are migrating or importing, counted on both nodes.",
         |view| view.cluster.as_ref().map(|cluster| cluster.migrating as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_cluster_nodes_misjudged",
+        Absent,
         "CLUSTER NODES: flags; INFO replication: role",
-        "Nodes whose own role is not the one that other nodes know.",
+        "Nodes whose own role differs from the role that other nodes know.",
         |view| view.cluster.as_ref().map(|cluster| cluster.misjudged.len() as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_cluster_ghosts",
+        Absent,
         "CLUSTER NODES: flags",
-        "Nodes that are listed, but have failed for longer than ghost_after.",
+        "Nodes that are still listed although they have been failed for longer than ghost_after.",
         |view| view.cluster.as_ref().map(|cluster| cluster.ghosts.len() as f64),
     ),
 ];
 
-/// What a cluster node says of the cluster.
+/// Metrics of a cluster node.
 pub(super) const NODE: &[NodeRow] = &[
     NodeRow::field(
         "redis_cluster_enabled",
+        Same,
         "cluster",
         "cluster_enabled",
-        "Whether the server is a cluster node.",
+        "Whether cluster mode is enabled.",
     ),
-    NodeRow::cluster(
+    NodeRow::cluster_status(
         "redis_cluster_state",
+        Same,
         "cluster_state",
-        "Whether the node sees the cluster as working; one that is cut off does not.",
-    )
-    .ok(),
-    NodeRow::cluster(
+        "Whether the node reports cluster_state:ok; a partitioned node reports fail.",
+    ),
+    NodeRow::cluster_field(
         "redis_cluster_slots_assigned",
+        Same,
         "cluster_slots_assigned",
-        "Slots that belong to a node.",
+        "Slots that are assigned to a node.",
     ),
-    NodeRow::cluster("redis_cluster_slots_ok", "cluster_slots_ok", "Slots of nodes that work."),
-    NodeRow::cluster(
+    NodeRow::cluster_field(
+        "redis_cluster_slots_ok",
+        Same,
+        "cluster_slots_ok",
+        "Slots of nodes that are not in state pfail or fail.",
+    ),
+    NodeRow::cluster_field(
         "redis_cluster_slots_pfail",
+        Same,
         "cluster_slots_pfail",
-        "Slots of nodes that may have failed.",
+        "Slots of nodes in state pfail.",
     ),
-    NodeRow::cluster(
+    NodeRow::cluster_field(
         "redis_cluster_slots_fail",
+        Same,
         "cluster_slots_fail",
-        "Slots of nodes that have failed.",
+        "Slots of nodes in state fail.",
     ),
-    NodeRow::cluster(
+    NodeRow::cluster_field(
         "redis_cluster_known_nodes",
+        Same,
         "cluster_known_nodes",
-        "Nodes that the node knows, those that are gone included.",
+        "Nodes that the node knows, failed nodes included.",
     ),
-    NodeRow::cluster("redis_cluster_size", "cluster_size", "Masters with slots."),
-    NodeRow::cluster(
+    NodeRow::cluster_field("redis_cluster_size", Same, "cluster_size", "Masters with slots."),
+    NodeRow::cluster_field(
         "redis_cluster_current_epoch",
+        Same,
         "cluster_current_epoch",
-        "Epoch of the cluster; each failover raises it.",
+        "Current epoch of the cluster; each failover increases it.",
     ),
-    NodeRow::cluster(
+    NodeRow::cluster_field(
         "redis_cluster_my_epoch",
+        Same,
         "cluster_my_epoch",
-        "Epoch of the node's own slots.",
+        "Config epoch of the node.",
     ),
-    NodeRow::cluster(
+    NodeRow::cluster_field(
         "redis_cluster_messages_sent_total",
+        AsGauge("redis_cluster_messages_sent_total"),
         "cluster_stats_messages_sent",
-        "Messages sent on the cluster's bus.",
-    )
-    .legacy(Gauge("redis_cluster_messages_sent_total")),
-    NodeRow::cluster(
+        "Messages sent over the cluster bus.",
+    ),
+    NodeRow::cluster_field(
         "redis_cluster_messages_received_total",
+        AsGauge("redis_cluster_messages_received_total"),
         "cluster_stats_messages_received",
-        "Messages received on the cluster's bus.",
-    )
-    .legacy(Gauge("redis_cluster_messages_received_total")),
-    NodeRow::cluster(
+        "Messages received over the cluster bus.",
+    ),
+    NodeRow::cluster_field(
         "redis_cluster_links_buffer_limit_exceeded_total",
+        Absent,
         "total_cluster_links_buffer_limit_exceeded",
-        "Links of the cluster's bus cut off because of their buffer.",
-    )
-    .legacy(No),
+        "Links of the cluster bus that were closed because of cluster-link-sendbuf-limit.",
+    ),
 ];

@@ -1,51 +1,55 @@
-//! The server's own figures by command.
+//! Theme `commands`: statistics of the server for each command.
 
 use snapshot::{CommandStat, CommandStats};
 use topology::NodeView;
 
-use crate::row::Legacy::Same;
-use crate::row::{Emit, NodeRow};
+use crate::row::RedisExporterName::{Absent, Same};
+use crate::row::{EmitSample, NodeRow};
 
 pub(super) const ROWS: &[NodeRow] = &[
-    NodeRow::many(
+    NodeRow::samples(
         "redis_commands_total",
+        Same,
         &["cmd"],
         "INFO commandstats: calls",
-        "Calls of the command since the server started.",
+        "Calls of the command.",
         |node, emit| {
-            each(node, emit, |command| Some(command.calls as f64));
+            each_command(node, emit, |command| Some(command.calls as f64));
         },
-    )
-    .legacy(Same),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_commands_duration_seconds_total",
+        Same,
         &["cmd"],
         "INFO commandstats: usec",
-        "Time spent running the command since the server started, seconds.",
-        |node, emit| each(node, emit, |command| Some(command.micros as f64 / 1e6)),
-    )
-    .legacy(Same),
-    NodeRow::many(
+        "Time spent executing the command, in seconds.",
+        |node, emit| each_command(node, emit, |command| Some(command.micros as f64 / 1e6)),
+    ),
+    NodeRow::samples(
         "redis_commands_rejected_calls_total",
+        Same,
         &["cmd"],
         "INFO commandstats: rejected_calls",
-        "Calls of the command refused before it ran, since the server started.",
-        |node, emit| each(node, emit, |command| command.rejected.map(|rejected| rejected as f64)),
-    )
-    .legacy(Same),
-    NodeRow::many(
+        "Calls of the command that were rejected before execution; absent before Redis 6.2.",
+        |node, emit| {
+            each_command(node, emit, |command| command.rejected.map(|rejected| rejected as f64));
+        },
+    ),
+    NodeRow::samples(
         "redis_commands_failed_calls_total",
+        Same,
         &["cmd"],
         "INFO commandstats: failed_calls",
-        "Calls of the command that failed while it ran, since the server started.",
-        |node, emit| each(node, emit, |command| command.failed.map(|failed| failed as f64)),
-    )
-    .legacy(Same),
-    NodeRow::many(
+        "Calls of the command that failed during execution; absent before Redis 6.2.",
+        |node, emit| each_command(node, emit, |command| command.failed.map(|failed| failed as f64)),
+    ),
+    NodeRow::samples(
         "redis_command_latency_seconds",
+        Absent,
         &["cmd", "percentile"],
         "INFO latencystats: latency_percentiles_usec_*",
-        "Percentile of the time that the command takes, seconds; only where latencystats is configured.",
+        "Percentile of the execution time of the command, in seconds; absent unless \
+         cadence.latencystats is configured.",
         |node, emit| {
             let latencies = node.snapshot().and_then(|snapshot| snapshot.latencies.as_deref());
             for command in latencies.into_iter().flatten() {
@@ -57,7 +61,8 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
 ];
 
-fn each(node: &NodeView, emit: Emit<'_>, read: fn(&CommandStat) -> Option<f64>) {
+/// Emits one value for each command of INFO commandstats.
+fn each_command(node: &NodeView, emit: EmitSample<'_>, read: fn(&CommandStat) -> Option<f64>) {
     let commands = node.snapshot().and_then(|snapshot| snapshot.commands.as_deref());
     for command in commands.into_iter().flat_map(CommandStats::iter) {
         if let Some(value) = read(command) {

@@ -1,17 +1,19 @@
-//! CONFIG parameters that decide what a state means. Absent where CONFIG is closed to us.
+//! Theme `config`: CONFIG parameters that are needed to interpret other metrics. They are absent if
+//! the exporter is not permitted to run CONFIG GET.
 
-use crate::row::Legacy::Same;
 use crate::row::NodeRow;
+use crate::row::RedisExporterName::{Absent, Same};
 
 const FSYNC_POLICIES: [&str; 3] = ["always", "everysec", "no"];
 
 pub(super) const ROWS: &[NodeRow] = &[
-    NodeRow::state(
+    NodeRow::state_set(
         "redis_config_appendfsync",
+        Absent,
         &["policy"],
         &FSYNC_POLICIES,
         "CONFIG appendfsync",
-        "When the append-only file is forced to disk: 1 for the current policy.",
+        "AOF fsync policy: 1 for this policy, 0 for the others.",
         |node| {
             let policy = node.snapshot()?.config.as_ref()?.get("appendfsync")?;
             FSYNC_POLICIES.into_iter().find(|known| *known == policy)
@@ -19,28 +21,35 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::config(
         "redis_config_auto_aof_rewrite_percentage",
+        Absent,
         "auto-aof-rewrite-percentage",
-        "Growth over redis_aof_base_size_bytes that starts a rewrite, percent; 0 is never.",
+        "Growth over redis_aof_base_size_bytes that triggers an AOF rewrite, in percent; 0 \
+         disables automatic rewrites.",
     ),
     NodeRow::config(
         "redis_config_auto_aof_rewrite_min_size_bytes",
+        Absent,
         "auto-aof-rewrite-min-size",
-        "Size below which no rewrite is started, bytes.",
+        "Minimum size of the AOF for an automatic rewrite, in bytes.",
     ),
     NodeRow::config(
         "redis_config_no_appendfsync_on_rewrite",
+        Absent,
         "no-appendfsync-on-rewrite",
-        "Whether nothing is forced to disk while a rewrite runs.",
+        "Whether the AOF is not fsynced during an AOF rewrite or RDB save.",
     ),
     NodeRow::config(
         "redis_config_stop_writes_on_bgsave_error",
+        Absent,
         "stop-writes-on-bgsave-error",
-        "Whether a failed background save stops writes, where save points are configured.",
+        "Whether the server refuses writes after a failed background RDB save; has no effect \
+         without save points.",
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_config_save_points",
+        Absent,
         "CONFIG save",
-        "Save points configured; without any, no background save is ever begun by itself.",
+        "Save points (save); 0 disables automatic RDB saves.",
         |node| {
             let save = node.snapshot()?.config.as_ref()?.get("save")?;
             Some((save.split_whitespace().count() / 2) as f64)
@@ -48,77 +57,117 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::config(
         "redis_config_replica_ignore_disk_write_errors",
+        Absent,
         "replica-ignore-disk-write-errors",
-        "Whether a replica goes on when it cannot write its append-only file; else it aborts.",
+        "Whether a replica keeps running when it cannot write its AOF; otherwise it aborts.",
     ),
     NodeRow::config(
         "redis_config_replica_serve_stale_data",
+        Absent,
         "replica-serve-stale-data",
-        "Whether a replica without its master still serves reads.",
+        "Whether a replica serves reads while its replication link is down.",
     ),
-    NodeRow::config("redis_config_replica_read_only", "replica-read-only", "Whether the node refuses writes when it is a replica."),
+    NodeRow::config(
+        "redis_config_replica_read_only",
+        Absent,
+        "replica-read-only",
+        "Whether the node is read-only as a replica.",
+    ),
     NodeRow::config(
         "redis_config_min_replicas_to_write",
+        Absent,
         "min-replicas-to-write",
-        "Good replicas that a master needs to take writes; 0 is no such need.",
+        "Good replicas that a master needs to accept writes; 0 disables the check.",
     ),
     NodeRow::config(
         "redis_config_min_replicas_max_lag_seconds",
+        Absent,
         "min-replicas-max-lag",
-        "Time since its last acknowledgement up to which a replica is a good one, seconds.",
+        "Maximum lag of a good replica, in seconds.",
     ),
     NodeRow::config(
         "redis_config_repl_timeout_seconds",
+        Absent,
         "repl-timeout",
-        "Silence after which either side cuts a replication link, seconds.",
+        "Time without data after which a replication link is closed, in seconds.",
     ),
     NodeRow::config(
         "redis_config_repl_ping_replica_period_seconds",
+        Absent,
         "repl-ping-replica-period",
-        "Time between pings of the master to its replicas, seconds.",
+        "Interval between pings to replicas, in seconds.",
     ),
-    NodeRow::config("redis_config_repl_backlog_size", "repl-backlog-size", "Configured size of the replication backlog, bytes.")
-        .legacy(Same),
+    NodeRow::config(
+        "redis_config_repl_backlog_size",
+        Same,
+        "repl-backlog-size",
+        "Configured size of the replication backlog, in bytes.",
+    ),
     NodeRow::config(
         "redis_config_repl_backlog_ttl_seconds",
+        Absent,
         "repl-backlog-ttl",
-        "Time without replicas after which the backlog is given up, seconds; 0 is never.",
+        "Time without replicas after which the replication backlog is freed, in seconds; 0 for \
+         never.",
     ),
     NodeRow::config(
         "redis_config_cluster_require_full_coverage",
+        Absent,
         "cluster-require-full-coverage",
-        "Whether a cluster refuses all commands while any slot is uncovered.",
+        "Whether a cluster node refuses commands while any slot is uncovered.",
     ),
-    NodeRow::config("redis_config_maxmemory", "maxmemory", "Configured memory limit, bytes; 0 is none.").legacy(Same),
-    NodeRow::config("redis_config_maxclients", "maxclients", "The most client connections allowed.").legacy(Same),
-    NodeRow::config("redis_config_io_threads", "io-threads", "Threads for input and output.").legacy(Same),
-    NodeRow::many(
+    NodeRow::config(
+        "redis_config_maxmemory",
+        Same,
+        "maxmemory",
+        "Configured memory limit, in bytes; 0 for no limit.",
+    ),
+    NodeRow::config(
+        "redis_config_maxclients",
+        Same,
+        "maxclients",
+        "Configured limit of client connections.",
+    ),
+    NodeRow::config(
+        "redis_config_io_threads",
+        Same,
+        "io-threads",
+        "Configured number of I/O threads.",
+    ),
+    NodeRow::samples(
         "redis_config_client_output_buffer_limit_bytes",
+        Same,
         &["class", "limit"],
         "CONFIG client-output-buffer-limit",
-        "Output that may wait for a client of the class, bytes: hard at once, soft for a while; 0 is no limit.",
+        "Hard or soft output buffer limit of the client class, in bytes; 0 for no limit.",
         |node, emit| {
-            for limit in
-                node.snapshot().and_then(|snapshot| snapshot.config.as_ref()).iter().flat_map(|config| config.output_buffer_limits())
+            for limit in node
+                .snapshot()
+                .and_then(|snapshot| snapshot.config.as_ref())
+                .iter()
+                .flat_map(|config| config.output_buffer_limits())
             {
                 emit(&[limit.class, "hard"], limit.hard as f64);
                 emit(&[limit.class, "soft"], limit.soft as f64);
             }
         },
-    )
-    .legacy(Same),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_config_client_output_buffer_limit_overcome_seconds",
+        Same,
         &["class", "limit"],
         "CONFIG client-output-buffer-limit",
-        "Time for which output may stay above the soft limit of the class, seconds.",
+        "Time for which clients of the class may exceed their soft output buffer limit, in \
+         seconds.",
         |node, emit| {
-            for limit in
-                node.snapshot().and_then(|snapshot| snapshot.config.as_ref()).iter().flat_map(|config| config.output_buffer_limits())
+            for limit in node
+                .snapshot()
+                .and_then(|snapshot| snapshot.config.as_ref())
+                .iter()
+                .flat_map(|config| config.output_buffer_limits())
             {
-                emit(&[limit.class, "soft"], limit.overcome.as_secs_f64());
+                emit(&[limit.class, "soft"], limit.soft_duration.as_secs_f64());
             }
         },
-    )
-    .legacy(Same),
+    ),
 ];

@@ -1,28 +1,31 @@
-//! What the nodes of a deployment come to, where its endpoints lead, and its rounds.
+//! Theme `deployment`: nodes, events, endpoints, DNS lookups and rounds of a deployment.
 
 use snapshot::Role;
 use topology::{DeploymentView, ResolvedName};
 
 use crate::row::DeploymentRow;
+use crate::row::RedisExporterName::Absent;
 
-/// What a server behind an endpoint can claim to be.
+/// Roles that a server behind an endpoint can claim.
 const ROLES: [Role; 3] = [Role::Master, Role::Replica, Role::Sentinel];
 
 pub(super) const ROWS: &[DeploymentRow] = &[
-    DeploymentRow::many(
+    DeploymentRow::samples(
         "redis_deployment_info",
+        Absent,
         &["kind"],
         "configuration",
-        "The deployment and how its nodes are known: always 1.",
+        "Kind of the deployment: static, sentinel, cluster or dns; the value is always 1.",
         |view, emit| {
             emit(&[view.deployment.kind.label()], 1.0);
         },
     ),
-    DeploymentRow::many(
+    DeploymentRow::samples(
         "redis_deployment_nodes",
+        Absent,
         &["state"],
         "configuration, polling",
-        "Nodes of the deployment: all that are known, and those that answer.",
+        "Nodes of the deployment, by state: known, and answering (redis_up is 1).",
         |view, emit| {
             emit(&["known"], view.members().count() as f64);
             if view.at.is_some() {
@@ -33,24 +36,28 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             }
         },
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_expected_replicas",
+        Absent,
         "configuration: expect.replicas",
-        "Replicas that there are expected to be.",
+        "Expected number of replicas (expect.replicas).",
         |view| view.expect.replicas.map(f64::from),
     ),
-    DeploymentRow::many(
+    DeploymentRow::samples(
         "redis_deployment_events_total",
+        Absent,
         &["kind"],
         "the difference between rounds",
-        "Events of the deployment and its nodes, by kind.",
+        "Events of the deployment and its nodes since the exporter started, by kind.",
         |view, emit| view.history.counts().for_each(|(kind, count)| emit(&[kind], count as f64)),
     ),
-    DeploymentRow::many(
+    DeploymentRow::samples(
         "redis_endpoint_up",
+        Absent,
         &["endpoint"],
         "checks of the endpoint",
-        "Whether the last check of an endpoint that applications use was answered: primary is the one for writes, reader the one for reads.",
+        "Whether the last check of the endpoint got a reply; applications write to the endpoint \
+         primary and read from the endpoint reader.",
         |view, emit| {
             for endpoint in &view.endpoints {
                 if let Some(up) = endpoint.up {
@@ -59,11 +66,13 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             }
         },
     ),
-    DeploymentRow::many(
+    DeploymentRow::samples(
         "redis_endpoint_role",
+        Absent,
         &["endpoint", "role"],
         "INFO replication: role, behind the endpoint",
-        "What the server claims to be that answered the last check of the endpoint: 1 for the current role.",
+        "Role claimed by the server that replied to the last check of the endpoint: 1 for this \
+         role, 0 for the others; absent if the check failed.",
         |view, emit| {
             for endpoint in &view.endpoints {
                 if let Some(current) = endpoint.role {
@@ -77,11 +86,13 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             }
         },
     ),
-    DeploymentRow::many(
+    DeploymentRow::samples(
         "redis_endpoint_correct",
+        Absent,
         &["endpoint"],
         "INFO server: run_id, behind the endpoint and of the nodes",
-        "Whether the endpoint leads to the acting primary, or the one for reads to a node that serves them; absent while that is unknown.",
+        "Whether the primary endpoint leads to the primary, or the reader endpoint to a node that \
+         serves reads; absent while unknown.",
         |view, emit| {
             for endpoint in &view.endpoints {
                 if let Some(correct) = endpoint.correct {
@@ -90,46 +101,55 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             }
         },
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "rolecall_dns_lookups_total",
+        Absent,
         "DNS",
-        "Look-ups of the names whose addresses are the nodes.",
+        "DNS lookups of the configured names that resolve to nodes; absent if there are no such \
+         names.",
         |view| lookups(view, |name| name.lookups),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "rolecall_dns_lookup_failures_total",
+        Absent,
         "DNS",
-        "Look-ups that gave no address; the nodes that are known stay.",
+        "DNS lookups that returned no address; the known nodes are kept.",
         |view| lookups(view, |name| name.failures),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "rolecall_rounds_total",
+        Absent,
         "polling",
-        "Rounds so far: polls of all nodes of the deployment.",
+        "Rounds since the exporter started; each round polls all nodes of the deployment.",
         |view| Some(view.rounds.total as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "rolecall_interval_seconds",
+        Absent,
         "configuration: interval",
-        "Time from one round to the next, seconds.",
+        "Configured time from one round to the next, in seconds.",
         |view| Some(view.deployment.interval.as_secs_f64()),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "rolecall_rounds_missed_total",
+        Absent,
         "polling",
-        "Rounds that should have begun and did not, because the exporter was held up.",
+        "Rounds that did not start because the exporter was delayed.",
         |view| Some(view.rounds.missed as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "rolecall_blind_rounds_total",
+        Absent,
         "polling",
-        "Rounds in which the exporter itself was held up or cut off, so that silence is evidence of nothing.",
+        "Rounds in which the exporter was overloaded or cut off, so that missing replies are not \
+         evidence about the nodes.",
         |view| Some(view.rounds.blind as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "rolecall_round_duration_seconds",
+        Absent,
         "polling",
-        "Time from asking to the close of the last round, seconds.",
+        "Duration of the last round, in seconds; absent before the first round.",
         |view| view.at.map(|_| view.rounds.took.as_secs_f64()),
     ),
 ];

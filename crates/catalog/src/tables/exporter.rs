@@ -1,101 +1,125 @@
-//! The exporter itself: its build, its configuration, and its process.
+//! Theme `exporter`: build, configuration and process of the exporter itself.
 
 use crate::row::ExporterRow;
+use crate::row::RedisExporterName::Absent;
 use crate::tables::polling::unix_seconds;
 use crate::{ExporterView, ProcessFigures};
 
 const PROC: &str = "the operating system";
 
 pub(super) const ROWS: &[ExporterRow] = &[
-    ExporterRow::many(
+    ExporterRow::samples(
         "rolecall_build_info",
+        Absent,
         &["version", "revision", "rustc"],
         "the build",
-        "What is running: always 1.",
+        "Version, source revision and Rust compiler version of the exporter; the value is always \
+         1.",
         |exporter, emit| {
             let build = exporter.build;
             emit(&[build.version, build.revision, build.rustc], 1.0);
         },
     ),
-    ExporterRow::many(
+    ExporterRow::samples(
         "rolecall_web_info",
+        Absent,
         &["external_url"],
         "configuration: web.external_url",
-        "Where people reach the pages of the exporter: always 1; absent where that is not configured.",
+        "External URL of the exporter's pages (web.external_url); the value is always 1, absent if \
+         not configured.",
         |exporter, emit| exporter.external_url.iter().for_each(|url| emit(&[url], 1.0)),
     ),
-    ExporterRow::one(
+    ExporterRow::value(
         "rolecall_deployments",
+        Absent,
         "configuration",
-        "Deployments that are polled.",
+        "Deployments that the exporter polls.",
         |exporter| Some(exporter.deployments as f64),
     ),
-    ExporterRow::one(
+    ExporterRow::value(
         "rolecall_config_last_reload_successful",
+        Absent,
         "configuration",
-        "Whether the last attempt to read the configuration succeeded.",
+        "Whether the last attempt to load the configuration succeeded.",
         |exporter| Some(f64::from(exporter.reload.successful)),
     ),
-    ExporterRow::one(
+    ExporterRow::value(
         "rolecall_config_last_reload_success_timestamp_seconds",
+        Absent,
         "configuration",
-        "When the running configuration was read, seconds since the Unix epoch.",
+        "Time of the last successful load of the configuration, in seconds since the Unix epoch.",
         |exporter| Some(unix_seconds(exporter.reload.succeeded_at)),
     ),
-    ExporterRow::many(
+    ExporterRow::samples(
         "rolecall_commands_total",
+        Absent,
         &["command"],
         "polling",
-        "Commands that the exporter sent over open connections; connecting takes AUTH, CLIENT ID and INFO beside.",
+        "Commands that the exporter sent over established connections, by command; AUTH, CLIENT ID \
+         and INFO of the connection setup are not counted.",
         |exporter, emit| {
             exporter.commands.iter().for_each(|(command, count)| emit(&[command], *count as f64));
         },
     ),
-    ExporterRow::one(
+    ExporterRow::value(
         "rolecall_tasks",
+        Absent,
         "the runtime",
-        "Tasks of the exporter that are alive.",
+        "Live tasks of the exporter's async runtime.",
         |exporter| Some(exporter.tasks as f64),
     ),
-    ExporterRow::one(
+    ExporterRow::value(
         "process_cpu_seconds_total",
+        Absent,
         PROC,
-        "Processor time spent, user and system, seconds.",
+        "User and system CPU time spent, in seconds.",
         |exporter| process(exporter, |process| Some(process.cpu.as_secs_f64())),
     ),
-    ExporterRow::one("process_open_fds", PROC, "Open file descriptors.", |exporter| {
+    ExporterRow::value("process_open_fds", Absent, PROC, "Open file descriptors.", |exporter| {
         process(exporter, |process| Some(process.open_fds as f64))
     }),
-    ExporterRow::one(
+    ExporterRow::value(
         "process_max_fds",
+        Absent,
         PROC,
-        "The most file descriptors that may be open.",
+        "Limit of open file descriptors; absent without a limit.",
         |exporter| process(exporter, |process| process.max_fds.map(|max| max as f64)),
     ),
-    ExporterRow::one(
+    ExporterRow::value(
         "process_virtual_memory_bytes",
+        Absent,
         PROC,
-        "Size of the address space, bytes.",
+        "Virtual memory size, in bytes.",
         |exporter| process(exporter, |process| Some(process.virtual_memory as f64)),
     ),
-    ExporterRow::one(
+    ExporterRow::value(
         "process_virtual_memory_max_bytes",
+        Absent,
         PROC,
-        "The largest address space allowed, bytes; absent without a limit.",
+        "Limit of the virtual memory size, in bytes; absent without a limit.",
         |exporter| process(exporter, |process| process.virtual_memory_max.map(|max| max as f64)),
     ),
-    ExporterRow::one("process_resident_memory_bytes", PROC, "Memory in use, bytes.", |exporter| {
-        process(exporter, |process| Some(process.resident_memory as f64))
-    }),
-    ExporterRow::one(
-        "process_start_time_seconds",
+    ExporterRow::value(
+        "process_resident_memory_bytes",
+        Absent,
         PROC,
-        "When the process started, seconds since the Unix epoch.",
+        "Resident memory size, in bytes.",
+        |exporter| process(exporter, |process| Some(process.resident_memory as f64)),
+    ),
+    ExporterRow::value(
+        "process_start_time_seconds",
+        Absent,
+        PROC,
+        "Start time of the process, in seconds since the Unix epoch.",
         |exporter| process(exporter, |process| Some(process.started.as_secs_f64())),
     ),
-    ExporterRow::one("process_threads", PROC, "Threads of the process.", |exporter| {
-        process(exporter, |process| Some(process.threads as f64))
-    }),
+    ExporterRow::value(
+        "process_threads",
+        Absent,
+        PROC,
+        "Operating system threads of the process.",
+        |exporter| process(exporter, |process| Some(process.threads as f64)),
+    ),
 ];
 
 fn process(exporter: &ExporterView, read: fn(&ProcessFigures) -> Option<f64>) -> Option<f64> {

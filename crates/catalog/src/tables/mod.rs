@@ -1,4 +1,4 @@
-//! The tables. Each file is one theme, which is also what `collect[]` names; each row is one metric.
+//! Metric tables. Each file has the rows of one theme; `collect[]` selects themes by name.
 
 mod cluster;
 mod commands;
@@ -6,18 +6,18 @@ mod config;
 mod deployment;
 mod errors;
 mod exporter;
-mod legacy;
 mod memory;
 mod persistence;
 mod polling;
+mod redis_exporter;
 mod replication;
 mod sentinel;
 mod server;
 mod shard;
 
-use crate::row::{DeploymentRow, Entry, ExporterRow, NodeRow, SaidRow, ShardRow};
+use crate::row::{DeploymentRow, Entry, ExporterRow, NodeRow, SentinelRow, ShardRow};
 
-/// The metrics of a node, by theme.
+/// Metrics of a node, by theme.
 pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
     ("polling", polling::ROWS),
     ("server", server::ROWS),
@@ -31,47 +31,48 @@ pub(crate) const NODE: [(&str, &[NodeRow]); 10] = [
     ("sentinel", sentinel::NODE),
 ];
 
-/// The metrics of a deployment, by theme.
+/// Metrics of a deployment, by theme.
 pub(crate) const DEPLOYMENT: [(&str, &[DeploymentRow]); 3] = [
     ("deployment", deployment::ROWS),
     ("sentinel", sentinel::DEPLOYMENT),
     ("cluster", cluster::DEPLOYMENT),
 ];
 
-/// What each Sentinel says of a deployment's master.
-pub(crate) const SAID: (&str, &[SaidRow]) = ("sentinel", sentinel::SAID);
+/// Metrics of a deployment's master as seen by each Sentinel.
+pub(crate) const SENTINEL: (&str, &[SentinelRow]) = ("sentinel", sentinel::MASTER);
 
-/// The metrics of the nodes that hold one data set.
+/// Metrics of a shard.
 pub(crate) const SHARD: (&str, &[ShardRow]) = ("topology", shard::ROWS);
 
-/// The metrics of the exporter itself.
+/// Metrics of the exporter itself.
 pub(crate) const EXPORTER: (&str, &[ExporterRow]) = ("exporter", exporter::ROWS);
 
-/// Every theme there is.
+/// Returns all themes, in the order of the reference.
 pub fn themes() -> impl Iterator<Item = &'static str> {
     [EXPORTER.0, DEPLOYMENT[0].0, SHARD.0].into_iter().chain(NODE.map(|(theme, _)| theme))
 }
 
-/// The metrics of a node that `redis_exporter` has too.
-pub(crate) fn legacy() -> impl Iterator<Item = &'static NodeRow> {
-    NODE.into_iter().flat_map(|(_, rows)| rows).chain(legacy::ROWS)
+/// Returns the rows of a node that may be on `/scrape`.
+pub(crate) fn redis_exporter_rows() -> impl Iterator<Item = &'static NodeRow> {
+    NODE.into_iter().flat_map(|(_, rows)| rows).chain(redis_exporter::ROWS)
 }
 
-/// Every metric on `/metrics`, with its theme and the labels that its subject brings: what the reference and the laws loop over.
+/// Returns all metrics on `/metrics`, each with its theme and the labels of its subject.
 pub fn entries() -> impl Iterator<Item = (&'static str, &'static [&'static str], &'static Entry)> {
     let exporter = EXPORTER.1.iter().map(|row| (EXPORTER.0, &[] as &[&str], &row.entry));
     let deployment = DEPLOYMENT.into_iter().flat_map(|(theme, rows)| {
         rows.iter().map(move |row| (theme, &["deployment"] as &[&str], &row.entry))
     });
-    let said = SAID.1.iter().map(|row| (SAID.0, &["deployment", "node"] as &[&str], &row.entry));
+    let sentinel =
+        SENTINEL.1.iter().map(|row| (SENTINEL.0, &["deployment", "node"] as &[&str], &row.entry));
     let shard = SHARD.1.iter().map(|row| (SHARD.0, &["deployment"] as &[&str], &row.entry));
     let node = NODE.into_iter().flat_map(|(theme, rows)| {
         rows.iter().map(move |row| (theme, &["deployment", "node"] as &[&str], &row.entry))
     });
-    exporter.chain(deployment).chain(shard).chain(said).chain(node)
+    exporter.chain(deployment).chain(shard).chain(sentinel).chain(node)
 }
 
-/// Every metric on `/scrape`.
-pub fn legacy_entries() -> impl Iterator<Item = &'static Entry> {
-    legacy().map(|row| &row.entry).filter(|entry| entry.legacy().is_some())
+/// Returns all metrics on `/scrape`.
+pub fn redis_exporter_entries() -> impl Iterator<Item = &'static Entry> {
+    redis_exporter_rows().map(|row| &row.entry).filter(|entry| entry.on_scrape().is_some())
 }

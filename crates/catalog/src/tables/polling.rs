@@ -1,46 +1,57 @@
-//! Whether a node is there, and what asking it came to. The only series that a node keeps while it is down.
+//! Theme `polling`: state of a node and results of its polls. These are the only series that a node
+//! has while it is down.
 
 use std::time::{Duration, SystemTime};
 
 use snapshot::Reason;
 use topology::NodeState;
 
-use crate::row::{Legacy, NodeRow};
+use crate::row::NodeRow;
+use crate::row::RedisExporterName::{Absent, Same};
 
 pub(super) const ROWS: &[NodeRow] = &[
-    NodeRow::one(
+    NodeRow::value(
         "redis_up",
+        Same,
         "polling",
-        "Whether the node answers: 0 once it was silent for down_after, or at once when its host refuses or cuts the connection, or when it never answered.",
+        "Whether the node is up: 0 after down_after without a reply, and at once if a connection \
+         is refused, reset or closed or if a poll fails before the first reply; absent before the \
+         first result.",
         |node| node.up().map(f64::from),
-    )
-    .legacy(Legacy::Same),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_node_info",
+        Absent,
         &["kind"],
         "configuration, INFO server: redis_mode",
-        "What the node is to its deployment, data or sentinel, also while it is down: always 1.",
+        "Kind of the node, data or sentinel, also while it is down; the value is always 1.",
         |node, emit| emit(&[if node.holds_data() { "data" } else { "sentinel" }], 1.0),
     ),
-    NodeRow::many(
+    NodeRow::samples(
         "redis_down_reason",
+        Absent,
         &["reason"],
         "polling",
-        "Why the node does not answer: 1 for the current reason while redis_up is 0.",
+        "Reason why redis_up is 0; the value is always 1, absent while the node is up.",
         |node, emit| {
             if let NodeState::Down { reason, .. } = node.presence {
                 emit(&[reason.label()], 1.0);
             }
         },
     ),
-    NodeRow::one("redis_polls_total", "polling", "Rounds in which the node was asked, answered or not.", |node| {
-        Some(node.polling.polls as f64)
-    }),
-    NodeRow::many(
+    NodeRow::value(
+        "redis_polls_total",
+        Absent,
+        "polling",
+        "Polls of the node, successful or not.",
+        |node| Some(node.polling.polls as f64),
+    ),
+    NodeRow::samples(
         "redis_poll_failures_total",
+        Absent,
         &["reason"],
         "polling",
-        "Rounds in which the node gave no answer, by reason.",
+        "Missed and failed polls of the node, by reason.",
         |node, emit| {
             for (reason, failures) in Reason::ALL.iter().zip(node.polling.failures) {
                 if failures > 0 {
@@ -49,51 +60,75 @@ pub(super) const ROWS: &[NodeRow] = &[
             }
         },
     ),
-    NodeRow::one("redis_poll_duration_seconds", "polling", "Time from asking to the whole answer, of the last answer, seconds.", |node| {
-        node.polling.took.map(|took| took.as_secs_f64())
-    }),
-    NodeRow::one("redis_last_poll_timestamp_seconds", "polling", "When the node answered last, seconds since the Unix epoch.", |node| {
-        node.polling.answered_at.map(unix_seconds)
-    }),
-    NodeRow::one(
+    NodeRow::value(
+        "redis_poll_duration_seconds",
+        Absent,
+        "polling",
+        "Duration of the last successful poll, in seconds.",
+        |node| node.polling.took.map(|took| took.as_secs_f64()),
+    ),
+    NodeRow::value(
+        "redis_last_poll_timestamp_seconds",
+        Absent,
+        "polling",
+        "Time of the last successful poll, in seconds since the Unix epoch.",
+        |node| node.polling.answered_at.map(unix_seconds),
+    ),
+    NodeRow::value(
         "redis_tls_certificate_expiry_timestamp_seconds",
+        Absent,
         "the TLS handshake",
-        "When the certificate that the server showed expires, seconds since the Unix epoch; absent without TLS.",
+        "Expiry time of the server's TLS certificate, in seconds since the Unix epoch; absent \
+         without TLS.",
         |node| node.polling.certificate_expiry.map(|expiry| expiry.as_secs_f64()),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_data_dir_free_bytes",
+        Absent,
         "the file system of data_dir",
-        "Room left where the node keeps its data, bytes; only where data_dir is configured.",
+        "Free space on the filesystem of data_dir, in bytes; absent if data_dir is not configured.",
         |node| node.disk.map(|disk| disk.free_bytes as f64),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_data_dir_free_inodes",
+        Absent,
         "the file system of data_dir",
-        "Files that can still be made where the node keeps its data; only where data_dir is configured.",
+        "Free inodes on the filesystem of data_dir.",
         |node| node.disk?.free_inodes.map(|free| free as f64),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_restarts_total",
+        Absent,
         "INFO server: run_id, uptime_in_seconds",
-        "New processes of the node, by a run id that is younger than the last answer.",
+        "Restarts of the node, detected by a new run_id with an uptime shorter than the time since \
+         the last successful poll.",
         |node| Some(node.process.restarts as f64),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_node_replacements_total",
+        Absent,
         "INFO server: run_id, uptime_in_seconds",
-        "Other, older processes that began to answer in place of the node.",
+        "Replacements of the node by another server, detected by a new run_id with an uptime \
+         longer than the time since the last successful poll.",
         |node| Some(node.process.replacements as f64),
     ),
-    NodeRow::one("redis_role_changes_total", "INFO replication: role", "Changes of the role that the node claims.", |node| {
-        Some(node.process.role_changes as f64)
-    }),
-    NodeRow::one("redis_link_drops_total", "INFO replication: master_link_status", "How often the link to the master went down.", |node| {
-        Some(node.link.drops as f64)
-    }),
+    NodeRow::value(
+        "redis_role_changes_total",
+        Absent,
+        "INFO replication: role",
+        "Changes of the role that the node claims.",
+        |node| Some(node.process.role_changes as f64),
+    ),
+    NodeRow::value(
+        "redis_link_drops_total",
+        Absent,
+        "INFO replication: master_link_status",
+        "Times that the replication link of the node went down.",
+        |node| Some(node.link.drops as f64),
+    ),
 ];
 
-/// Seconds since the Unix epoch, as Prometheus writes time.
+/// Returns a time in seconds since the Unix epoch.
 pub(super) fn unix_seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
 }

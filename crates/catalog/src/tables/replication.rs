@@ -1,93 +1,121 @@
-//! What a node claims to be, and how it follows its master.
+//! Theme `replication`: role, replication link, lag, and connected replicas of a node.
 
 use snapshot::{Link, LinkStatus, Role};
 
-use crate::row::Legacy::{Gauge, No, Own};
 use crate::row::NodeRow;
+use crate::row::RedisExporterName::{Absent, AsGauge, Same, SeparateRow};
 
 const ROLES: &[&str] = &[Role::Master.label(), Role::Replica.label(), Role::Sentinel.label()];
 
 pub(super) const ROWS: &[NodeRow] = &[
-    NodeRow::state(
+    NodeRow::state_set(
         "redis_role",
+        Absent,
         &["role"],
         ROLES,
         "INFO replication: role; a Sentinel by INFO server: redis_mode",
-        "The role that the node claims: 1 for the current one.",
+        "Role that the node claims: 1 for this role, 0 for the others.",
         |node| node.role().map(Role::label),
     ),
-    NodeRow::state(
+    NodeRow::state_set(
         "redis_expected_role",
+        Absent,
         &["role"],
         ROLES,
         "configuration: role",
-        "The role that the configuration declares: 1 for the declared one.",
+        "Role declared in the configuration: 1 for this role, 0 for the others; absent without a \
+         declaration.",
         |node| node.node.expected_role.map(Role::label),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_unexpected_role",
+        Absent,
         "INFO replication: role; configuration: role",
-        "Whether the node claims another role than the declared one.",
+        "Whether the node claims another role than the declared one; absent without a declaration.",
         |node| node.unexpected_role().map(f64::from),
     ),
-    NodeRow::field("redis_slave_read_only", "replication", "slave_read_only", "Whether the replica refuses writes.").legacy(No),
-    NodeRow::one(
+    NodeRow::field(
+        "redis_slave_read_only",
+        Absent,
+        "replication",
+        "slave_read_only",
+        "Whether the replica is read-only.",
+    ),
+    NodeRow::value(
         "redis_master_link_up",
+        SeparateRow("redis_master_link_up"),
         "INFO replication: master_link_status",
-        "Whether the replica's link to its master is connected and synchronised.",
+        "Whether the replication link is up; absent on nodes other than replicas.",
         |node| Some(f64::from(link(node)?.status? == LinkStatus::Up)),
-    )
-    .legacy(Own("redis_master_link_up")),
-    NodeRow::state(
+    ),
+    NodeRow::state_set(
         "redis_link_state",
+        Absent,
         &["state"],
         &topology::LinkState::LABELS,
-        "INFO replication: master_link_status, master_sync_in_progress, master_last_io_seconds_ago, master_link_down_since_seconds",
-        "The state of the replica's link to its master: 1 for the current one.",
+        "INFO replication: master_link_status, master_sync_in_progress, \
+         master_last_io_seconds_ago, master_link_down_since_seconds",
+        "State of the replication link: 1 for this state, 0 for the others; absent on nodes other \
+         than replicas.",
         |node| node.snapshot().and(node.link.state).map(topology::LinkState::label),
     ),
-    NodeRow::state(
+    NodeRow::state_set(
         "redis_replica_orphaned",
+        Absent,
         &["why"],
         &topology::OrphanReason::LABELS,
-        "INFO replication: master_host, master_port, master_link_status of the node and of those above it",
-        "Why the replica gets nothing from the primary: 1 for the reason that holds, absent on others than replicas.",
+        "INFO replication: master_host, master_port, master_link_status of the node and of those \
+         above it",
+        "Reason why the replica is not connected to the primary: 1 for this reason, 0 for the \
+         others; absent on nodes other than replicas.",
         |node| node.is_replica().then(|| node.orphan.map_or("", topology::OrphanReason::label)),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_replica_chain_depth",
+        Absent,
         "INFO replication: master_host, master_port",
-        "Links between the replica and its master; absent in a circle.",
+        "Replication links between the replica and the master; absent in a replication loop.",
         |node| node.depth.map(|depth| depth as f64),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_replica_diverged",
-        "INFO keyspace; INFO persistence: rdb_changes_since_last_save; INFO replication: slave_read_only",
-        "Whether the replica's data is known to differ from its primary's, until its next full synchronisation.",
+        Absent,
+        "INFO keyspace; INFO persistence: rdb_changes_since_last_save; INFO replication: \
+         slave_read_only",
+        "Whether the replica's data set is known to differ from the primary's; stays 1 until the \
+         next full resync.",
         |node| node.is_replica().then(|| f64::from(node.diverged)),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_replication_lag_bytes",
+        Absent,
         "INFO replication: master_repl_offset of the primary and of the replica",
-        "Replication stream of the primary that the replica has not applied, bytes; absent unless they share a history.",
+        "Bytes of the primary's replication stream that the replica has not applied; absent unless \
+         both share a replication history.",
         |node| node.lag.bytes.map(|bytes| bytes as f64),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_replication_lag_seconds",
+        Absent,
         "INFO replication: master_repl_offset of the primary, over time, and of the replica",
-        "Time since the primary's stream passed what the replica applied, seconds; 0 when it has applied all.",
+        "Time since the primary's replication stream passed the offset of the replica, in seconds; \
+         0 if the replica has applied everything.",
         |node| node.lag.behind.map(|behind| behind.as_secs_f64()),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_replica_data_age_seconds",
+        Absent,
         "INFO replication: master_repl_offset of the primary, over time, and of the replica",
-        "Time since the primary's history last equalled the replica's data, seconds; goes on rising while the primary is away.",
+        "Age of the replica's data in seconds: time since the primary's data set equalled it; \
+         keeps rising while the primary is away.",
         |node| node.lag.age.map(|age| age.as_secs_f64()),
     ),
-    NodeRow::one(
+    NodeRow::value(
         "redis_master_link_down_since_seconds",
+        Absent,
         "INFO replication: master_link_down_since_seconds",
-        "For how long the link to the master has been down, seconds; absent when it is up or never was.",
+        "Time since the replication link went down, in seconds; absent while it is up and if it \
+         was never up.",
         |node| match link(node)?.status? {
             LinkStatus::Down(since) => since.map(|since| since.as_secs_f64()),
             LinkStatus::Up => None,
@@ -95,117 +123,153 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
     NodeRow::field(
         "redis_master_last_io_seconds_ago",
+        SeparateRow("redis_master_last_io_seconds_ago"),
         "replication",
         "master_last_io_seconds_ago",
-        "Time since the master last sent anything, seconds; absent while the link is down.",
-    )
-    .legacy(Own("redis_master_last_io_seconds_ago")),
+        "Time since the last data from the upstream, in seconds; absent while the replication link \
+         is down.",
+    ),
     NodeRow::field(
         "redis_master_sync_in_progress",
+        SeparateRow("redis_master_sync_in_progress"),
         "replication",
         "master_sync_in_progress",
-        "Whether the replica is being synchronised by its master.",
-    )
-    .legacy(Own("redis_master_sync_in_progress")),
+        "Whether the replica is in a full resync.",
+    ),
     NodeRow::field(
         "redis_master_sync_total_bytes",
+        Absent,
         "replication",
         "master_sync_total_bytes",
-        "Size of the running synchronisation, bytes; 0 or absent where the master does not tell.",
-    )
-    .legacy(No),
+        "Size of the running full resync, in bytes; 0 or absent if the upstream does not announce \
+         it.",
+    ),
     NodeRow::field(
         "redis_master_sync_read_bytes",
+        Absent,
         "replication",
         "master_sync_read_bytes",
-        "Part of the running synchronisation that was read, bytes.",
-    )
-    .legacy(No),
+        "Bytes of the running full resync that the replica has read.",
+    ),
     NodeRow::field(
         "redis_master_sync_left_bytes",
+        Absent,
         "replication",
         "master_sync_left_bytes",
-        "Part of the running synchronisation that is left, bytes; absent where the master does not tell its size.",
-    )
-    .legacy(No),
+        "Bytes of the running full resync that are left to read; absent if the upstream does not \
+         announce its size.",
+    ),
     NodeRow::field(
         "redis_master_sync_last_io_seconds_ago",
+        Absent,
         "replication",
         "master_sync_last_io_seconds_ago",
-        "Time since the running synchronisation last moved, seconds.",
-    )
-    .legacy(No),
+        "Time since the last data of the running full resync, in seconds.",
+    ),
     NodeRow::field(
         "redis_master_current_sync_attempts",
+        Absent,
         "replication",
         "master_current_sync_attempts",
-        "Synchronisations tried since the link was lost, on Redis 8.",
-    )
-    .legacy(No),
+        "Resync attempts since the replication link was lost, on Redis 8.",
+    ),
     NodeRow::field(
         "redis_master_sync_attempts_total",
+        Absent,
         "replication",
         "master_total_sync_attempts",
-        "Synchronisations tried since the server became a replica, on Redis 8.",
-    )
-    .legacy(No),
+        "Resync attempts since the node became a replica, on Redis 8.",
+    ),
     NodeRow::field(
         "redis_master_link_up_since_seconds",
+        Absent,
         "replication",
         "master_link_up_since_seconds",
-        "For how long the link to the master has been up, seconds, on Redis 8.",
-    )
-    .legacy(No),
+        "Time since the replication link came up, in seconds, on Redis 8.",
+    ),
     NodeRow::field(
         "redis_master_disconnect_seconds_total",
+        Absent,
         "replication",
         "total_disconnect_time_sec",
-        "Time without a link to the master, seconds, on Redis 8.",
-    )
-    .legacy(No),
-    NodeRow::field("redis_replica_announced", "replication", "replica_announced", "Whether Sentinels are told of the replica.").legacy(No),
+        "Time during which the replication link was down, in seconds, on Redis 8.",
+    ),
+    NodeRow::field(
+        "redis_replica_announced",
+        Absent,
+        "replication",
+        "replica_announced",
+        "Whether Sentinels announce the replica to clients (replica-announced).",
+    ),
     NodeRow::field(
         "redis_slave_expires_tracked_keys",
+        Same,
         "stats",
         "slave_expires_tracked_keys",
-        "Keys whose expiry a writable replica looks after itself.",
+        "Keys whose expiry a writable replica tracks.",
     ),
-    NodeRow::field("redis_slave_priority", "replication", "slave_priority", "Priority of the replica for promotion; 0 is never."),
-    NodeRow::field("redis_slave_repl_offset", "replication", "slave_repl_offset", "Replication stream applied by the replica, bytes.")
-        .legacy(Own("redis_slave_repl_offset")),
+    NodeRow::field(
+        "redis_slave_priority",
+        Same,
+        "replication",
+        "slave_priority",
+        "Priority of the replica in failovers (replica-priority); 0 excludes it from promotion.",
+    ),
+    NodeRow::field(
+        "redis_slave_repl_offset",
+        SeparateRow("redis_slave_repl_offset"),
+        "replication",
+        "slave_repl_offset",
+        "Replication offset that the replica has applied, in bytes.",
+    ),
     NodeRow::field(
         "redis_slave_read_repl_offset",
+        Absent,
         "replication",
         "slave_read_repl_offset",
-        "Replication stream received by the replica, bytes.",
-    )
-    .legacy(No),
+        "Replication offset that the replica has received, in bytes.",
+    ),
     NodeRow::field(
         "redis_master_repl_offset",
+        Same,
         "replication",
         "master_repl_offset",
-        "Replication stream produced by a master or applied by a replica, bytes.",
+        "Replication offset that a master has produced or a replica has applied, in bytes.",
     ),
     NodeRow::field(
         "redis_second_repl_offset",
+        Same,
         "replication",
         "second_repl_offset",
-        "Offset up to which the previous replication id holds, bytes; absent on a node that never took over.",
+        "Replication offset up to which the previous replication ID is valid, in bytes; absent if \
+         there is no previous replication ID.",
     ),
-    NodeRow::field("redis_connected_slaves", "replication", "connected_slaves", "Replicas attached to the node."),
-    NodeRow::many(
+    NodeRow::field(
+        "redis_connected_slaves",
+        Same,
+        "replication",
+        "connected_slaves",
+        "Replicas connected to the node.",
+    ),
+    NodeRow::samples(
         "redis_connected_slave_offset_bytes",
+        SeparateRow("redis_connected_slave_offset_bytes"),
         &["replica"],
         "INFO replication: slaveN offset",
-        "Replication stream that the replica acknowledged, bytes.",
-        |node, emit| node.attached.iter().for_each(|replica| emit(&[&replica.name], replica.seen.offset as f64)),
-    )
-    .legacy(Own("redis_connected_slave_offset_bytes")),
-    NodeRow::many(
+        "Replication offset that the connected replica has acknowledged, in bytes.",
+        |node, emit| {
+            node.attached
+                .iter()
+                .for_each(|replica| emit(&[&replica.name], replica.seen.offset as f64));
+        },
+    ),
+    NodeRow::samples(
         "redis_connected_slave_lag_seconds",
+        SeparateRow("redis_connected_slave_lag_seconds"),
         &["replica"],
         "INFO replication: slaveN lag",
-        "Time since the replica's last acknowledgement, seconds; absent while it is not online.",
+        "Time since the last acknowledgement of the connected replica, in seconds; absent while \
+         the replica is not online.",
         |node, emit| {
             for replica in node.attached.iter().filter(|replica| &*replica.seen.state == "online") {
                 if let Some(lag) = replica.seen.lag {
@@ -213,95 +277,129 @@ pub(super) const ROWS: &[NodeRow] = &[
                 }
             }
         },
-    )
-    .legacy(Own("redis_connected_slave_lag_seconds")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_connected_slave_info",
+        Absent,
         &["replica", "state"],
         "INFO replication: slaveN state",
-        "A replica as its master sees it: always 1.",
-        |node, emit| node.attached.iter().for_each(|replica| emit(&[&replica.name, &replica.seen.state], 1.0)),
+        "State of the connected replica as seen by the node; the value is always 1.",
+        |node, emit| {
+            node.attached
+                .iter()
+                .for_each(|replica| emit(&[&replica.name, &replica.seen.state], 1.0));
+        },
     ),
     NodeRow::field(
         "redis_replicas_waiting_psync",
+        Absent,
         "replication",
         "replicas_waiting_psync",
-        "Replicas that load a snapshot while the stream is kept for them, on Valkey.",
-    )
-    .legacy(No),
+        "Replicas that load a snapshot while the node keeps the replication stream for them, on \
+         Valkey.",
+    ),
     NodeRow::field(
         "redis_replica_full_sync_buffer_bytes",
+        Absent,
         "replication",
         "replica_full_sync_buffer_size",
-        "Stream kept by the replica during a full synchronisation, bytes, on Redis 8.",
-    )
-    .legacy(No),
+        "Replication stream that the replica has buffered during a full resync, in bytes, on Redis \
+         8.",
+    ),
     NodeRow::field(
         "redis_replica_full_sync_buffer_peak_bytes",
+        Absent,
         "replication",
         "replica_full_sync_buffer_peak",
-        "The most stream ever kept by the replica, bytes, on Redis 8.",
-    )
-    .legacy(No),
+        "Peak of the replication stream that the replica has buffered during a full resync, in \
+         bytes, on Redis 8.",
+    ),
     NodeRow::field(
         "redis_replicas_repl_buffer_bytes",
+        Absent,
         "replication",
         "replicas_repl_buffer_size",
-        "Stream kept by the replica during a full synchronisation, bytes, on Valkey.",
-    )
-    .legacy(No),
+        "Replication stream that the replica has buffered during a full resync, in bytes, on \
+         Valkey.",
+    ),
     NodeRow::field(
         "redis_replicas_repl_buffer_peak_bytes",
+        Absent,
         "replication",
         "replicas_repl_buffer_peak",
-        "The most stream ever kept by the replica, bytes, on Valkey.",
-    )
-    .legacy(No),
-    NodeRow::field("redis_repl_backlog_is_active", "replication", "repl_backlog_active", "Whether the node keeps a backlog for replicas."),
-    NodeRow::field("redis_replication_backlog_bytes", "replication", "repl_backlog_size", "Size of the replication backlog, bytes."),
+        "Peak of the replication stream that the replica has buffered during a full resync, in \
+         bytes, on Valkey.",
+    ),
+    NodeRow::field(
+        "redis_repl_backlog_is_active",
+        Same,
+        "replication",
+        "repl_backlog_active",
+        "Whether the replication backlog is active.",
+    ),
+    NodeRow::field(
+        "redis_replication_backlog_bytes",
+        Same,
+        "replication",
+        "repl_backlog_size",
+        "Size of the replication backlog, in bytes.",
+    ),
     NodeRow::field(
         "redis_repl_backlog_first_byte_offset",
+        Same,
         "replication",
         "repl_backlog_first_byte_offset",
-        "Offset of the oldest part of the stream in the backlog, bytes.",
+        "Replication offset of the first byte in the replication backlog.",
     ),
-    NodeRow::field("redis_repl_backlog_history_bytes", "replication", "repl_backlog_histlen", "Stream in the backlog, bytes."),
+    NodeRow::field(
+        "redis_repl_backlog_history_bytes",
+        Same,
+        "replication",
+        "repl_backlog_histlen",
+        "Size of the data in the replication backlog, in bytes.",
+    ),
     NodeRow::field(
         "redis_min_slaves_good_slaves",
+        Absent,
         "replication",
         "min_slaves_good_slaves",
-        "Replicas that acknowledge in time; absent unless a minimum is configured.",
-    )
-    .legacy(No),
-    NodeRow::field("redis_replica_resyncs_full_total", "stats", "sync_full", "Full synchronisations of replicas begun by the node.")
-        .legacy(Gauge("redis_replica_resyncs_full")),
+        "Replicas whose lag is at most min-replicas-max-lag; absent unless min-replicas-to-write \
+         is configured.",
+    ),
+    NodeRow::field(
+        "redis_replica_resyncs_full_total",
+        AsGauge("redis_replica_resyncs_full"),
+        "stats",
+        "sync_full",
+        "Full resyncs of replicas that the node started.",
+    ),
     NodeRow::field(
         "redis_replica_partial_resyncs_accepted_total",
+        AsGauge("redis_replica_partial_resync_accepted"),
         "stats",
         "sync_partial_ok",
-        "Partial synchronisations of replicas that the node granted.",
-    )
-    .legacy(Gauge("redis_replica_partial_resync_accepted")),
+        "Partial resync requests of replicas that the node accepted.",
+    ),
     NodeRow::field(
         "redis_replica_partial_resyncs_denied_total",
+        AsGauge("redis_replica_partial_resync_denied"),
         "stats",
         "sync_partial_err",
-        "Partial synchronisations that the node refused; every new replica asks for one.",
-    )
-    .legacy(Gauge("redis_replica_partial_resync_denied")),
-    NodeRow::many(
+        "Partial resync requests of replicas that the node denied; each new replica sends one.",
+    ),
+    NodeRow::samples(
         "redis_slave_info",
+        SeparateRow("redis_slave_info"),
         &["master_host", "master_port"],
         "INFO replication: master_host, master_port",
-        "The master that the replica is told to follow: always 1.",
+        "Upstream that the replica is configured to replicate from; the value is always 1.",
         |node, emit| {
             if let Some(link) = link(node) {
                 let port = link.master_port.map(|port| port.to_string()).unwrap_or_default();
                 emit(&[link.master_host.as_deref().unwrap_or_default(), &port], 1.0);
             }
         },
-    )
-    .legacy(Own("redis_slave_info")),
+    ),
 ];
 
 fn link(node: &topology::NodeView) -> Option<&Link> {

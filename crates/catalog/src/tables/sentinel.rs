@@ -1,176 +1,196 @@
-//! What a Sentinel says of itself, what each says of a deployment's master, and whether they agree.
+//! Theme `sentinel`: state of each Sentinel, its view of a deployment's master, and disagreements.
 
-use snapshot::MasterState;
+use snapshot::DownState;
 
-use crate::row::Legacy::{No, Own};
-use crate::row::{DeploymentRow, NodeRow, SaidOf, SaidRow};
+use crate::row::RedisExporterName::{Absent, Same, SeparateRow};
+use crate::row::{DeploymentRow, NodeRow, SentinelRow, SentinelSubject};
 
-/// What a Sentinel says of itself.
+/// Metrics of a Sentinel itself.
 pub(super) const NODE: &[NodeRow] = &[
     NodeRow::field(
         "redis_sentinel_masters",
+        Same,
         "sentinel",
         "sentinel_masters",
-        "Masters that the Sentinel watches.",
+        "Masters that the Sentinel monitors.",
     ),
     NodeRow::field(
         "redis_sentinel_tilt",
+        Same,
         "sentinel",
         "sentinel_tilt",
-        "Whether the Sentinel distrusts its clock and does nothing.",
+        "Whether the Sentinel is in TILT mode.",
     ),
     NodeRow::field(
         "redis_sentinel_tilt_since_seconds",
+        Absent,
         "sentinel",
         "sentinel_tilt_since_seconds",
-        "For how long it has distrusted its clock, seconds.",
-    )
-    .legacy(No),
+        "Time since the Sentinel entered TILT mode, in seconds; absent outside TILT mode.",
+    ),
     NodeRow::field(
         "redis_sentinel_tilts_total",
+        Absent,
         "sentinel",
         "sentinel_total_tilt",
-        "Times that it began to distrust its clock.",
-    )
-    .legacy(No),
+        "Times that the Sentinel entered TILT mode.",
+    ),
     NodeRow::field(
         "redis_sentinel_running_scripts",
+        Same,
         "sentinel",
         "sentinel_running_scripts",
-        "Notification scripts that run.",
+        "Running scripts of the Sentinel.",
     ),
     NodeRow::field(
         "redis_sentinel_scripts_queue_length",
+        Same,
         "sentinel",
         "sentinel_scripts_queue_length",
-        "Notification scripts that wait.",
+        "Scripts of the Sentinel that are running or waiting.",
     ),
     NodeRow::field(
         "redis_sentinel_simulate_failure_flags",
+        Same,
         "sentinel",
         "sentinel_simulate_failure_flags",
-        "Failures that it was told to simulate, as flags.",
+        "Flags of SENTINEL SIMULATE-FAILURE.",
     ),
 ];
 
-/// What each Sentinel says of the master of a deployment.
-pub(super) const SAID: &[SaidRow] = &[
-    SaidRow::many(
+/// Metrics of a deployment's master as seen by each Sentinel.
+pub(super) const MASTER: &[SentinelRow] = &[
+    SentinelRow::samples(
         "redis_sentinel_master_info",
+        Absent,
         &["master_name", "address"],
         "SENTINEL MASTERS: name, ip, port",
-        "Where the Sentinel takes the master to be: always 1.",
-        |of, emit| emit(&[of.master(), &of.said().address], 1.0),
+        "Name and address of the master as seen by this Sentinel; the value is always 1.",
+        |sentinel, emit| emit(&[sentinel.master_name(), &sentinel.statement().address], 1.0),
     ),
-    SaidRow::state(
+    SentinelRow::state_set(
         "redis_sentinel_master_state",
+        SeparateRow("redis_sentinel_master_status"),
         &["state"],
-        &MasterState::LABELS,
+        &DownState::LABELS,
         "SENTINEL MASTERS: flags",
-        "Whether the Sentinel holds the master to be there: ok, down as it alone sees it, or down as enough of them see it.",
-        |of| Some(of.said().held.label()),
-    )
-    .legacy(Own("redis_sentinel_master_status")),
-    SaidRow::one(
+        "State of the master as seen by this Sentinel: ok, sdown (subjectively down) or odown \
+         (objectively down).",
+        |sentinel| Some(sentinel.statement().held.label()),
+    ),
+    SentinelRow::value(
         "redis_sentinel_master_failover_in_progress",
+        Absent,
         "SENTINEL MASTERS: flags",
-        "Whether the Sentinel is replacing the master.",
-        |of| Some(f64::from(of.said().failing_over)),
+        "Whether this Sentinel reports a failover of the master in progress.",
+        |sentinel| Some(f64::from(sentinel.statement().failing_over)),
     ),
-    SaidRow::one(
+    SentinelRow::value(
         "redis_sentinel_master_role_mismatch",
+        Absent,
         "SENTINEL MASTERS: role-reported",
-        "Whether the node that the Sentinel takes for the master reports to it that it is a replica.",
-        |of| Some(f64::from(of.said().role_mismatch)),
+        "Whether the node that this Sentinel monitors as master reports that it is a replica.",
+        |sentinel| Some(f64::from(sentinel.statement().role_mismatch)),
     ),
-    SaidRow::one(
+    SentinelRow::value(
         "redis_sentinel_master_config_epoch",
+        SeparateRow("redis_sentinel_master_config_epoch"),
         "SENTINEL MASTERS: config-epoch",
-        "Epoch of what the Sentinel takes for the master; a failover raises it.",
-        |of| Some(of.said().epoch as f64),
-    )
-    .legacy(Own("redis_sentinel_master_config_epoch")),
-    SaidRow::one(
+        "Config epoch of the master as seen by this Sentinel; each failover increases it.",
+        |sentinel| Some(sentinel.statement().epoch as f64),
+    ),
+    SentinelRow::value(
         "redis_sentinel_master_slaves",
+        SeparateRow("redis_sentinel_master_slaves"),
         "SENTINEL MASTERS: num-slaves",
-        "Replicas that the Sentinel lists, those that are long gone included.",
-        |of| Some(of.said().replicas as f64),
-    )
-    .legacy(Own("redis_sentinel_master_slaves")),
-    SaidRow::one(
+        "Replicas that this Sentinel lists, ghosts included.",
+        |sentinel| Some(sentinel.statement().replicas as f64),
+    ),
+    SentinelRow::value(
         "redis_sentinel_master_ok_slaves",
+        SeparateRow("redis_sentinel_master_ok_slaves"),
         "SENTINEL REPLICAS: flags",
-        "Replicas that the Sentinel holds to be there.",
-        |of: &SaidOf| of.said().usable_replicas.map(|replicas| replicas as f64),
-    )
-    .legacy(Own("redis_sentinel_master_ok_slaves")),
-    SaidRow::one(
+        "Replicas that this Sentinel does not see as down.",
+        |sentinel: &SentinelSubject| {
+            sentinel.statement().usable_replicas.map(|replicas| replicas as f64)
+        },
+    ),
+    SentinelRow::value(
         "redis_sentinel_master_sentinels",
+        SeparateRow("redis_sentinel_master_sentinels"),
         "SENTINEL MASTERS: num-other-sentinels",
-        "Sentinels that the Sentinel lists, itself and those that are long gone included.",
-        |of| Some(of.said().known as f64),
-    )
-    .legacy(Own("redis_sentinel_master_sentinels")),
-    SaidRow::one(
+        "Sentinels that this Sentinel lists, itself and ghosts included.",
+        |sentinel| Some(sentinel.statement().known as f64),
+    ),
+    SentinelRow::value(
         "redis_sentinel_master_ok_sentinels",
+        SeparateRow("redis_sentinel_master_ok_sentinels"),
         "SENTINEL SENTINELS: flags",
-        "Sentinels that the Sentinel holds to be there, itself included.",
-        |of: &SaidOf| of.said().usable.map(|sentinels| sentinels as f64),
-    )
-    .legacy(Own("redis_sentinel_master_ok_sentinels")),
-    SaidRow::one("redis_sentinel_master_quorum", "SENTINEL MASTERS: quorum", "Sentinels that must agree that the master is down.", |of| {
-        Some(of.said().needed as f64)
-    })
-    .legacy(Own("redis_sentinel_master_setting_ckquorum")),
-    SaidRow::one(
+        "Sentinels that this Sentinel does not see as down, itself included.",
+        |sentinel: &SentinelSubject| sentinel.statement().usable.map(|sentinels| sentinels as f64),
+    ),
+    SentinelRow::value(
+        "redis_sentinel_master_quorum",
+        SeparateRow("redis_sentinel_master_setting_ckquorum"),
+        "SENTINEL MASTERS: quorum",
+        "Sentinels that must see the master as down before it is odown (quorum).",
+        |sentinel| Some(sentinel.statement().needed as f64),
+    ),
+    SentinelRow::value(
         "redis_sentinel_master_down_after_seconds",
+        SeparateRow("redis_sentinel_master_setting_down_after_milliseconds"),
         "SENTINEL MASTERS: down-after-milliseconds",
-        "How long the master must be silent for the Sentinel to hold it down, seconds.",
-        |of| Some(of.said().down_after.as_secs_f64()),
-    )
-    .legacy(Own("redis_sentinel_master_setting_down_after_milliseconds")),
-    SaidRow::one(
+        "Time without a valid reply after which this Sentinel marks the master as sdown, in \
+         seconds (down-after-milliseconds).",
+        |sentinel| Some(sentinel.statement().down_after.as_secs_f64()),
+    ),
+    SentinelRow::value(
         "redis_sentinel_master_failover_timeout_seconds",
+        SeparateRow("redis_sentinel_master_setting_failover_timeout"),
         "SENTINEL MASTERS: failover-timeout",
-        "Time within which a failover must make progress, seconds.",
-        |of| Some(of.said().failover_timeout.as_secs_f64()),
-    )
-    .legacy(Own("redis_sentinel_master_setting_failover_timeout")),
-    SaidRow::one(
+        "Timeout of a failover of the master, in seconds (failover-timeout).",
+        |sentinel| Some(sentinel.statement().failover_timeout.as_secs_f64()),
+    ),
+    SentinelRow::value(
         "redis_sentinel_quorum_ok",
+        SeparateRow("redis_sentinel_master_ckquorum_status"),
         "SENTINEL CKQUORUM",
-        "Whether the Sentinels that this one reaches suffice to agree on a failover.",
-        |of: &SaidOf| of.said().quorum.map(|quorum| f64::from(quorum.ok)),
-    )
-    .legacy(Own("redis_sentinel_master_ckquorum_status")),
+        "Whether this Sentinel reaches enough Sentinels for a failover (SENTINEL CKQUORUM).",
+        |sentinel: &SentinelSubject| sentinel.statement().quorum.map(|quorum| f64::from(quorum.ok)),
+    ),
 ];
 
-/// Whether the Sentinels of a deployment agree with one another and with its nodes.
+/// Metrics of all Sentinels of a deployment together.
 pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_sentinel_disagreement",
+        Absent,
         "SENTINEL MASTERS; INFO replication: role, master_replid",
-        "Sentinels that name another node than the acting primary; absent while no primary is known.",
+        "Sentinels that name another node than the primary; absent while no primary is known.",
         |view| {
             view.shards.first()?.primary?;
             let sentinels = view.sentinels.as_ref()?;
             Some(sentinels.dissenters.len() as f64)
         },
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_sentinel_majority_against_primary",
+        Absent,
         "SENTINEL MASTERS; INFO replication: role, master_replid",
-        "Whether most Sentinels, at the highest epoch, name another node than the acting primary; absent while no primary is known.",
+        "Whether most Sentinels, at the highest config epoch, name another node than the primary; \
+         absent while no primary is known.",
         |view| {
             let primary = view.shards.first()?.primary?.node;
             Some(f64::from(view.sentinels.as_ref()?.majority_against(Some(primary))))
         },
     ),
-    DeploymentRow::many(
+    DeploymentRow::samples(
         "redis_sentinel_ghosts",
+        Absent,
         &["kind"],
         "SENTINEL REPLICAS, SENTINEL SENTINELS: s-down-time",
-        "Replicas and Sentinels that are listed, but have been down for longer than ghost_after; the latter raise the majority needed.",
+        "Replicas and Sentinels that are still listed although they have been down for longer than \
+         ghost_after; Sentinels among them raise the required majority.",
         |view, emit| {
             if let Some(sentinels) = &view.sentinels {
                 emit(&["replica"], sentinels.ghosts.replicas.len() as f64);
@@ -178,8 +198,9 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
             }
         },
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_sentinel_self_replication",
+        Absent,
         "SENTINEL REPLICAS: ip, port, runid, master-host, master-port",
         "Whether a Sentinel lists a node as a replica of itself.",
         |view| {
@@ -188,16 +209,18 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
                 .map(|sentinels| f64::from(!sentinels.self_replicating.is_empty()))
         },
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_sentinel_strangers",
+        Absent,
         "SENTINEL MASTERS: name",
-        "Sentinels that answer and do not know the master.",
+        "Reachable Sentinels that do not monitor the master.",
         |view| view.sentinels.as_ref().map(|sentinels| sentinels.strangers.len() as f64),
     ),
-    DeploymentRow::one(
+    DeploymentRow::value(
         "redis_sentinel_mixed_names",
+        Absent,
         "SENTINEL MASTERS, SENTINEL REPLICAS: ip",
-        "Whether some nodes are listed by host name and others by address.",
+        "Whether Sentinels list some nodes by host name and others by IP address.",
         |view| view.sentinels.as_ref().map(|sentinels| f64::from(!sentinels.mixed.is_empty())),
     ),
 ];

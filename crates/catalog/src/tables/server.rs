@@ -1,272 +1,520 @@
-//! The process, its clients, traffic, keys and processor time.
+//! Theme `server`: process, clients, network traffic, keys, CPU time, slow log and certificates.
 
-use crate::row::Legacy::{Counter, Gauge, No, Own, Same};
 use crate::row::NodeRow;
+use crate::row::RedisExporterName::{Absent, AsCounter, AsGauge, Same, SeparateRow};
 
 pub(super) const ROWS: &[NodeRow] = &[
-    NodeRow::many(
+    NodeRow::samples(
         "redis_instance_info",
-        &["redis_version", "valkey_version", "redis_mode", "os", "run_id", "process_id", "tcp_port", "maxmemory_policy"],
+        SeparateRow("redis_instance_info"),
+        &[
+            "redis_version",
+            "valkey_version",
+            "redis_mode",
+            "os",
+            "run_id",
+            "process_id",
+            "tcp_port",
+            "maxmemory_policy",
+        ],
         "INFO server, INFO memory: maxmemory_policy",
-        "What is running: always 1.",
+        "Version, mode, process and settings of the server; the value is always 1.",
         |node, emit| {
             let Some(snapshot) = node.snapshot() else { return };
             let get = |field| snapshot.fields.get(field).unwrap_or_default();
             let mode = snapshot.identity.mode.as_deref().unwrap_or_default();
             let fields = ["os", "run_id", "process_id", "tcp_port", "maxmemory_policy"].map(get);
             let [os, run_id, process_id, port, policy] = fields;
-            emit(&[get("redis_version"), get("valkey_version"), mode, os, run_id, process_id, port, policy], 1.0);
+            emit(
+                &[
+                    get("redis_version"),
+                    get("valkey_version"),
+                    mode,
+                    os,
+                    run_id,
+                    process_id,
+                    port,
+                    policy,
+                ],
+                1.0,
+            );
         },
-    )
-    .legacy(Own("redis_instance_info")),
-    NodeRow::many("redis_module_info", &["module", "version"], "INFO modules: module", "A loaded module: always 1.", |node, emit| {
-        for (module, version) in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.modules) {
-            emit(&[module, version], 1.0);
-        }
-    }),
-    NodeRow::field("redis_uptime_in_seconds", "server", "uptime_in_seconds", "Time since the server started, seconds."),
-    NodeRow::one(
+    ),
+    NodeRow::samples(
+        "redis_module_info",
+        Absent,
+        &["module", "version"],
+        "INFO modules: module",
+        "Name and version of a loaded module; the value is always 1.",
+        |node, emit| {
+            for (module, version) in
+                node.snapshot().into_iter().flat_map(|snapshot| &snapshot.modules)
+            {
+                emit(&[module, version], 1.0);
+            }
+        },
+    ),
+    NodeRow::field(
+        "redis_uptime_in_seconds",
+        Same,
+        "server",
+        "uptime_in_seconds",
+        "Time since the server started, in seconds.",
+    ),
+    NodeRow::value(
         "redis_start_time_seconds",
+        Same,
         "INFO server: uptime_in_seconds, and our clock",
-        "When the server started, seconds since the Unix epoch; exact to a second or two.",
+        "Start time of the server, in seconds since the Unix epoch; accurate to one or two \
+         seconds.",
         |node| {
             let uptime = node.snapshot()?.identity.uptime?;
-            Some((super::polling::unix_seconds(node.polling.answered_at?) - uptime.as_secs_f64()).floor())
+            Some(
+                (super::polling::unix_seconds(node.polling.answered_at?) - uptime.as_secs_f64())
+                    .floor(),
+            )
         },
-    )
-    .legacy(Same),
-    NodeRow::field("redis_process_id", "server", "process_id", "Process id of the server."),
+    ),
+    NodeRow::field("redis_process_id", Same, "server", "process_id", "Process ID of the server."),
     NodeRow::field(
         "redis_server_time_seconds",
+        Absent,
         "server",
         "server_time_usec",
-        "The server's clock at the last answer, seconds since the Unix epoch.",
+        "Clock of the server at the last successful poll, in seconds since the Unix epoch.",
     )
-    .scaled(1e-6)
-    .legacy(No),
-    NodeRow::field("redis_hz", "server", "hz", "How often the server does its background work, times a second."),
+    .scaled(1e-6),
+    NodeRow::field(
+        "redis_hz",
+        Same,
+        "server",
+        "hz",
+        "Current frequency of the server's background tasks, in hertz.",
+    ),
     NodeRow::field(
         "redis_configured_hz",
+        Same,
         "server",
         "configured_hz",
-        "How often it is configured to do its background work, times a second.",
+        "Configured frequency of the server's background tasks, in hertz.",
     ),
-    NodeRow::field("redis_io_threads_active", "server", "io_threads_active", "Whether input and output have threads of their own."),
+    NodeRow::field(
+        "redis_io_threads_active",
+        Same,
+        "server",
+        "io_threads_active",
+        "Whether I/O threads are active.",
+    ),
     // Clients.
-    NodeRow::field("redis_connected_clients", "clients", "connected_clients", "Client connections, without those of replicas."),
-    NodeRow::field("redis_max_clients", "clients", "maxclients", "The most client connections allowed."),
-    NodeRow::field("redis_blocked_clients", "clients", "blocked_clients", "Clients that wait in a blocking command."),
-    NodeRow::field("redis_tracking_clients", "clients", "tracking_clients", "Clients with client-side caching."),
-    NodeRow::field("redis_pubsub_clients", "clients", "pubsub_clients", "Clients that subscribed to channels."),
-    NodeRow::field("redis_watching_clients", "clients", "watching_clients", "Clients that watch keys for a transaction."),
-    NodeRow::field("redis_clients_in_timeout_table", "clients", "clients_in_timeout_table", "Blocked clients with a time limit."),
-    NodeRow::field("redis_total_watched_keys", "clients", "total_watched_keys", "Keys watched for transactions."),
-    NodeRow::field("redis_total_blocking_keys", "clients", "total_blocking_keys", "Keys that clients wait for."),
+    NodeRow::field(
+        "redis_connected_clients",
+        Same,
+        "clients",
+        "connected_clients",
+        "Client connections, without those of replicas.",
+    ),
+    NodeRow::field(
+        "redis_max_clients",
+        Same,
+        "clients",
+        "maxclients",
+        "Limit of client connections (maxclients).",
+    ),
+    NodeRow::field(
+        "redis_blocked_clients",
+        Same,
+        "clients",
+        "blocked_clients",
+        "Clients blocked by a blocking command, such as BLPOP.",
+    ),
+    NodeRow::field(
+        "redis_tracking_clients",
+        Same,
+        "clients",
+        "tracking_clients",
+        "Clients that use client-side caching (CLIENT TRACKING).",
+    ),
+    NodeRow::field(
+        "redis_pubsub_clients",
+        Same,
+        "clients",
+        "pubsub_clients",
+        "Clients in pub/sub mode.",
+    ),
+    NodeRow::field(
+        "redis_watching_clients",
+        Same,
+        "clients",
+        "watching_clients",
+        "Clients that watch keys (WATCH).",
+    ),
+    NodeRow::field(
+        "redis_clients_in_timeout_table",
+        Same,
+        "clients",
+        "clients_in_timeout_table",
+        "Blocked clients with a timeout.",
+    ),
+    NodeRow::field(
+        "redis_total_watched_keys",
+        Same,
+        "clients",
+        "total_watched_keys",
+        "Keys that clients watch (WATCH).",
+    ),
+    NodeRow::field(
+        "redis_total_blocking_keys",
+        Same,
+        "clients",
+        "total_blocking_keys",
+        "Keys on which clients are blocked.",
+    ),
     NodeRow::field(
         "redis_total_blocking_keys_on_nokey",
+        Same,
         "clients",
         "total_blocking_keys_on_nokey",
-        "Keys that clients wait for, and that are to vanish.",
+        "Keys on which blocked clients wait to be unblocked by the key's deletion.",
     ),
     NodeRow::field(
         "redis_client_recent_max_input_buffer_bytes",
+        Same,
         "clients",
         "client_recent_max_input_buffer",
-        "Largest input buffer of a client lately, bytes.",
+        "Largest recent input buffer of a client, in bytes.",
     ),
     NodeRow::field(
         "redis_client_recent_max_output_buffer_bytes",
+        Same,
         "clients",
         "client_recent_max_output_buffer",
-        "Largest output buffer of a client lately, bytes.",
+        "Largest recent output buffer of a client, in bytes.",
     ),
-    NodeRow::field("redis_cluster_connections", "clients", "cluster_connections", "Connections of the cluster's own bus."),
+    NodeRow::field(
+        "redis_cluster_connections",
+        Same,
+        "clients",
+        "cluster_connections",
+        "Approximate number of sockets used by the cluster bus.",
+    ),
     NodeRow::field(
         "redis_paused_timeout_seconds",
+        Absent,
         "clients",
         "paused_timeout_milliseconds",
-        "Time for which commands are still paused, seconds.",
+        "Remaining time of the pause of clients (CLIENT PAUSE or failover), in seconds; 0 without \
+         a pause.",
     )
-    .scaled(1e-3)
-    .legacy(No),
-    // Connections and traffic.
+    .scaled(1e-3),
+    // Connections and network traffic.
     NodeRow::field(
         "redis_connections_received_total",
+        Same,
         "stats",
         "total_connections_received",
-        "Connections accepted since the server started.",
+        "Connections accepted.",
     ),
     NodeRow::field(
         "redis_rejected_connections_total",
+        Same,
         "stats",
         "rejected_connections",
-        "Connections turned away because of maxclients since the server started.",
+        "Connections rejected because of maxclients.",
     ),
-    NodeRow::field("redis_commands_processed_total", "stats", "total_commands_processed", "Commands run since the server started."),
-    NodeRow::field("redis_net_input_bytes_total", "stats", "total_net_input_bytes", "Traffic from clients, bytes."),
-    NodeRow::field("redis_net_output_bytes_total", "stats", "total_net_output_bytes", "Traffic to clients, bytes."),
+    NodeRow::field(
+        "redis_commands_processed_total",
+        Same,
+        "stats",
+        "total_commands_processed",
+        "Commands processed.",
+    ),
+    NodeRow::field(
+        "redis_net_input_bytes_total",
+        Same,
+        "stats",
+        "total_net_input_bytes",
+        "Bytes read from the network.",
+    ),
+    NodeRow::field(
+        "redis_net_output_bytes_total",
+        Same,
+        "stats",
+        "total_net_output_bytes",
+        "Bytes written to the network.",
+    ),
     NodeRow::field(
         "redis_net_repl_input_bytes_total",
+        Same,
         "stats",
         "total_net_repl_input_bytes",
-        "Replication traffic from the master, bytes.",
+        "Bytes read from the network for replication.",
     ),
-    NodeRow::field("redis_net_repl_output_bytes_total", "stats", "total_net_repl_output_bytes", "Replication traffic to replicas, bytes."),
+    NodeRow::field(
+        "redis_net_repl_output_bytes_total",
+        Same,
+        "stats",
+        "total_net_repl_output_bytes",
+        "Bytes written to the network for replication.",
+    ),
     NodeRow::field(
         "redis_net_cluster_slot_import_bytes_total",
+        Absent,
         "stats",
         "total_net_cluster_slot_import_bytes",
-        "Traffic of slots that are taken in, bytes.",
-    )
-    .legacy(No),
+        "Bytes read from the network for slot imports.",
+    ),
     NodeRow::field(
         "redis_net_cluster_slot_export_bytes_total",
+        Absent,
         "stats",
         "total_net_cluster_slot_export_bytes",
-        "Traffic of slots that are given away, bytes.",
-    )
-    .legacy(No),
-    NodeRow::field("redis_reads_processed_total", "stats", "total_reads_processed", "Reads from sockets.")
-        .legacy(Counter("redis_total_reads_processed")),
-    NodeRow::field("redis_writes_processed_total", "stats", "total_writes_processed", "Writes to sockets.")
-        .legacy(Counter("redis_total_writes_processed")),
-    NodeRow::field("redis_io_threaded_reads_processed_total", "stats", "io_threaded_reads_processed", "Reads from sockets by threads.")
-        .legacy(Counter("redis_io_threaded_reads_processed")),
-    NodeRow::field("redis_io_threaded_writes_processed_total", "stats", "io_threaded_writes_processed", "Writes to sockets by threads.")
-        .legacy(Counter("redis_io_threaded_writes_processed")),
+        "Bytes written to the network for slot exports.",
+    ),
+    NodeRow::field(
+        "redis_reads_processed_total",
+        AsCounter("redis_total_reads_processed"),
+        "stats",
+        "total_reads_processed",
+        "Read events processed.",
+    ),
+    NodeRow::field(
+        "redis_writes_processed_total",
+        AsCounter("redis_total_writes_processed"),
+        "stats",
+        "total_writes_processed",
+        "Write events processed.",
+    ),
+    NodeRow::field(
+        "redis_io_threaded_reads_processed_total",
+        AsCounter("redis_io_threaded_reads_processed"),
+        "stats",
+        "io_threaded_reads_processed",
+        "Read events processed by I/O threads.",
+    ),
+    NodeRow::field(
+        "redis_io_threaded_writes_processed_total",
+        AsCounter("redis_io_threaded_writes_processed"),
+        "stats",
+        "io_threaded_writes_processed",
+        "Write events processed by I/O threads.",
+    ),
     NodeRow::field(
         "redis_io_threaded_accepts_processed_total",
+        Absent,
         "stats",
         "io_threaded_accept_processed",
-        "Connections accepted by threads.",
-    )
-    .legacy(No),
-    NodeRow::field("redis_io_threaded_polls_processed_total", "stats", "io_threaded_poll_processed", "Polls of sockets by threads.")
-        .legacy(No),
-    NodeRow::field("redis_io_threaded_freed_objects_total", "stats", "io_threaded_freed_objects", "Objects freed by threads.").legacy(No),
+        "Connections accepted by I/O threads.",
+    ),
+    NodeRow::field(
+        "redis_io_threaded_polls_processed_total",
+        Absent,
+        "stats",
+        "io_threaded_poll_processed",
+        "Poll events processed by I/O threads.",
+    ),
+    NodeRow::field(
+        "redis_io_threaded_freed_objects_total",
+        Absent,
+        "stats",
+        "io_threaded_freed_objects",
+        "Objects freed by I/O threads.",
+    ),
     NodeRow::field(
         "redis_io_threaded_prefetch_batches_total",
+        Absent,
         "stats",
         "io_threaded_total_prefetch_batches",
-        "Batches of keys fetched ahead by threads.",
-    )
-    .legacy(No),
+        "Batches of keys that were prefetched while I/O threads were active.",
+    ),
     NodeRow::field(
         "redis_io_threaded_prefetch_entries_total",
+        Absent,
         "stats",
         "io_threaded_total_prefetch_entries",
-        "Keys fetched ahead by threads.",
-    )
-    .legacy(No),
+        "Keys that were prefetched while I/O threads were active.",
+    ),
     NodeRow::field(
         "redis_client_query_buffer_limit_disconnections_total",
+        Same,
         "stats",
         "client_query_buffer_limit_disconnections",
-        "Clients cut off because of their input buffer.",
+        "Clients disconnected because of the limit of their query buffer.",
     ),
     NodeRow::field(
         "redis_client_output_buffer_limit_disconnections_total",
+        Same,
         "stats",
         "client_output_buffer_limit_disconnections",
-        "Clients cut off because of their output buffer.",
+        "Clients disconnected because of the limit of their output buffer.",
     ),
     NodeRow::field(
         "redis_reply_buffer_shrinks_total",
+        Same,
         "stats",
         "reply_buffer_shrinks",
-        "Times that a client's reply buffer was made smaller.",
+        "Times that the reply buffer of a client was shrunk.",
     ),
     NodeRow::field(
         "redis_reply_buffer_expands_total",
+        Same,
         "stats",
         "reply_buffer_expands",
-        "Times that a client's reply buffer was made larger.",
+        "Times that the reply buffer of a client was expanded.",
     ),
-    NodeRow::field("redis_eventloop_cycles_total", "stats", "eventloop_cycles", "Turns of the event loop."),
-    NodeRow::field("redis_eventloop_duration_seconds_total", "stats", "eventloop_duration_sum", "Time spent in the event loop, seconds.")
-        .scaled(1e-6)
-        .legacy(Counter("redis_eventloop_duration_sum_usec_total")),
+    NodeRow::field(
+        "redis_eventloop_cycles_total",
+        Same,
+        "stats",
+        "eventloop_cycles",
+        "Cycles of the event loop.",
+    ),
+    NodeRow::field(
+        "redis_eventloop_duration_seconds_total",
+        AsCounter("redis_eventloop_duration_sum_usec_total"),
+        "stats",
+        "eventloop_duration_sum",
+        "Time spent in the event loop, commands included, in seconds.",
+    )
+    .scaled(1e-6),
     NodeRow::field(
         "redis_eventloop_command_duration_seconds_total",
+        AsCounter("redis_eventloop_duration_cmd_sum_usec_total"),
         "stats",
         "eventloop_duration_cmd_sum",
-        "Time spent in commands by the event loop, seconds.",
+        "Time that the event loop spent executing commands, in seconds.",
     )
-    .scaled(1e-6)
-    .legacy(Counter("redis_eventloop_duration_cmd_sum_usec_total")),
+    .scaled(1e-6),
     // Keys.
-    NodeRow::field("redis_keyspace_hits_total", "stats", "keyspace_hits", "Look-ups of keys that were there."),
-    NodeRow::field("redis_keyspace_misses_total", "stats", "keyspace_misses", "Look-ups of keys that were not there."),
-    NodeRow::field("redis_expired_keys_total", "stats", "expired_keys", "Keys that expired."),
-    NodeRow::field("redis_expired_subkeys_total", "stats", "expired_subkeys", "Fields of hashes that expired."),
-    NodeRow::field("redis_expired_fields_total", "stats", "expired_fields", "Fields of hashes that expired, on Valkey.").legacy(No),
+    NodeRow::field(
+        "redis_keyspace_hits_total",
+        Same,
+        "stats",
+        "keyspace_hits",
+        "Lookups of keys that existed.",
+    ),
+    NodeRow::field(
+        "redis_keyspace_misses_total",
+        Same,
+        "stats",
+        "keyspace_misses",
+        "Lookups of keys that did not exist.",
+    ),
+    NodeRow::field("redis_expired_keys_total", Same, "stats", "expired_keys", "Keys that expired."),
+    NodeRow::field(
+        "redis_expired_subkeys_total",
+        Same,
+        "stats",
+        "expired_subkeys",
+        "Hash fields that expired, on Redis.",
+    ),
+    NodeRow::field(
+        "redis_expired_fields_total",
+        Absent,
+        "stats",
+        "expired_fields",
+        "Hash fields that expired, on Valkey.",
+    ),
     NodeRow::field(
         "redis_expired_stale_ratio",
+        AsGauge("redis_expired_stale_percentage"),
         "stats",
         "expired_stale_perc",
-        "Part of the keys with a time to live that may have expired unseen.",
+        "Estimated ratio of keys with a TTL that have expired but are not deleted yet, from 0 to \
+         1.",
     )
-    .scaled(1e-2)
-    .legacy(Gauge("redis_expired_stale_percentage")),
+    .scaled(1e-2),
     NodeRow::field(
         "redis_expired_keys_with_volatile_items_stale_ratio",
+        Absent,
         "stats",
         "expired_keys_with_volatile_items_stale_perc",
-        "Part of the keys with expiring fields that may hold expired ones.",
+        "Estimated ratio of keys with expiring fields that contain expired fields not deleted yet, \
+         from 0 to 1.",
     )
-    .scaled(1e-2)
-    .legacy(No),
+    .scaled(1e-2),
     NodeRow::field(
         "redis_expired_time_cap_reached_total",
+        Same,
         "stats",
         "expired_time_cap_reached_count",
-        "Times that expiring keys took all the time it may take.",
+        "Active expiry cycles that stopped early because of their time limit.",
     ),
-    NodeRow::field("redis_expire_cycle_cpu_seconds_total", "stats", "expire_cycle_cpu_milliseconds", "Time spent expiring keys, seconds.")
-        .scaled(1e-3)
-        .legacy(Counter("redis_expire_cycle_cpu_time_ms_total")),
-    NodeRow::field("redis_evicted_keys_total", "stats", "evicted_keys", "Keys evicted to stay below the memory limit."),
-    NodeRow::field("redis_evicted_clients_total", "stats", "evicted_clients", "Clients cut off to stay below the memory limit."),
-    NodeRow::field("redis_evicted_scripts_total", "stats", "evicted_scripts", "Scripts evicted from the cache."),
+    NodeRow::field(
+        "redis_expire_cycle_cpu_seconds_total",
+        AsCounter("redis_expire_cycle_cpu_time_ms_total"),
+        "stats",
+        "expire_cycle_cpu_milliseconds",
+        "Time spent in active expiry cycles, in seconds.",
+    )
+    .scaled(1e-3),
+    NodeRow::field(
+        "redis_evicted_keys_total",
+        Same,
+        "stats",
+        "evicted_keys",
+        "Keys evicted because of maxmemory.",
+    ),
+    NodeRow::field(
+        "redis_evicted_clients_total",
+        Same,
+        "stats",
+        "evicted_clients",
+        "Clients evicted because of maxmemory-clients.",
+    ),
+    NodeRow::field(
+        "redis_evicted_scripts_total",
+        Same,
+        "stats",
+        "evicted_scripts",
+        "EVAL scripts evicted from the script cache.",
+    ),
     NodeRow::field(
         "redis_eviction_exceeded_seconds_total",
+        AsCounter("redis_eviction_exceeded_time_ms_total"),
         "stats",
         "total_eviction_exceeded_time",
-        "Time spent above the memory limit, seconds.",
+        "Time during which used memory was above maxmemory, in seconds.",
     )
-    .scaled(1e-3)
-    .legacy(Counter("redis_eviction_exceeded_time_ms_total")),
+    .scaled(1e-3),
     NodeRow::field(
         "redis_current_eviction_exceeded_seconds",
+        AsGauge("redis_current_eviction_exceeded_time_ms"),
         "stats",
         "current_eviction_exceeded_time",
-        "Time since memory went above its limit, seconds; 0 below it.",
+        "Time since used memory rose above maxmemory, in seconds; 0 while it is below.",
     )
-    .scaled(1e-3)
-    .legacy(Gauge("redis_current_eviction_exceeded_time_ms")),
-    NodeRow::many("redis_db_keys", &["db"], "INFO keyspace: keys", "Keys in the database; absent for an empty one.", |node, emit| {
-        for database in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.keyspace) {
-            emit(&[&format!("db{}", database.index)], database.keys as f64);
-        }
-    })
-    .legacy(Same),
-    NodeRow::many(
+    .scaled(1e-3),
+    NodeRow::samples(
+        "redis_db_keys",
+        Same,
+        &["db"],
+        "INFO keyspace: keys",
+        "Keys in the database; absent for an empty database.",
+        |node, emit| {
+            for database in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.keyspace) {
+                emit(&[&format!("db{}", database.index)], database.keys as f64);
+            }
+        },
+    ),
+    NodeRow::samples(
         "redis_db_keys_expiring",
+        Same,
         &["db"],
         "INFO keyspace: expires",
-        "Keys in the database with a time to live.",
+        "Keys in the database that have a TTL; absent for an empty database.",
         |node, emit| {
             for database in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.keyspace) {
                 emit(&[&format!("db{}", database.index)], database.expiring as f64);
             }
         },
-    )
-    .legacy(Same),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_db_avg_ttl_seconds",
+        Same,
         &["db"],
         "INFO keyspace: avg_ttl",
-        "Mean time to live of the keys that have one, seconds; absent while the server does not know it.",
+        "Average TTL of the keys that have one, in seconds; absent while the server does not know \
+         it.",
         |node, emit| {
             for database in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.keyspace) {
                 if let Some(ttl) = database.mean_ttl {
@@ -274,79 +522,148 @@ pub(super) const ROWS: &[NodeRow] = &[
                 }
             }
         },
-    )
-    .legacy(Same),
-    NodeRow::field("redis_pubsub_channels", "stats", "pubsub_channels", "Channels with subscribers."),
-    NodeRow::field("redis_pubsub_patterns", "stats", "pubsub_patterns", "Patterns with subscribers."),
-    NodeRow::field("redis_pubsubshard_channels", "stats", "pubsubshard_channels", "Channels of shards with subscribers."),
-    NodeRow::field("redis_tracking_total_keys", "stats", "tracking_total_keys", "Keys tracked for client-side caching."),
-    NodeRow::field("redis_tracking_total_items", "stats", "tracking_total_items", "Clients times keys tracked for client-side caching."),
-    NodeRow::field("redis_tracking_total_prefixes", "stats", "tracking_total_prefixes", "Prefixes tracked for client-side caching."),
-    NodeRow::field("redis_migrate_cached_sockets", "stats", "migrate_cached_sockets", "Sockets kept open for MIGRATE.")
-        .legacy(Gauge("redis_migrate_cached_sockets_total")),
-    // Processor time.
-    NodeRow::field("redis_cpu_sys_seconds_total", "cpu", "used_cpu_sys", "System time of the server, seconds."),
-    NodeRow::field("redis_cpu_user_seconds_total", "cpu", "used_cpu_user", "User time of the server, seconds."),
-    NodeRow::field("redis_cpu_sys_children_seconds_total", "cpu", "used_cpu_sys_children", "System time of background processes, seconds."),
-    NodeRow::field("redis_cpu_user_children_seconds_total", "cpu", "used_cpu_user_children", "User time of background processes, seconds."),
+    ),
+    NodeRow::field(
+        "redis_pubsub_channels",
+        Same,
+        "stats",
+        "pubsub_channels",
+        "Pub/sub channels with subscribers.",
+    ),
+    NodeRow::field(
+        "redis_pubsub_patterns",
+        Same,
+        "stats",
+        "pubsub_patterns",
+        "Pub/sub patterns with subscribers.",
+    ),
+    NodeRow::field(
+        "redis_pubsubshard_channels",
+        Same,
+        "stats",
+        "pubsubshard_channels",
+        "Sharded pub/sub channels with subscribers.",
+    ),
+    NodeRow::field(
+        "redis_tracking_total_keys",
+        Same,
+        "stats",
+        "tracking_total_keys",
+        "Keys tracked for client-side caching.",
+    ),
+    NodeRow::field(
+        "redis_tracking_total_items",
+        Same,
+        "stats",
+        "tracking_total_items",
+        "Pairs of client and key tracked for client-side caching.",
+    ),
+    NodeRow::field(
+        "redis_tracking_total_prefixes",
+        Same,
+        "stats",
+        "tracking_total_prefixes",
+        "Key prefixes tracked for client-side caching in broadcasting mode.",
+    ),
+    NodeRow::field(
+        "redis_migrate_cached_sockets",
+        AsGauge("redis_migrate_cached_sockets_total"),
+        "stats",
+        "migrate_cached_sockets",
+        "Sockets kept open for MIGRATE.",
+    ),
+    // CPU time.
+    NodeRow::field(
+        "redis_cpu_sys_seconds_total",
+        Same,
+        "cpu",
+        "used_cpu_sys",
+        "System CPU time of the server, in seconds.",
+    ),
+    NodeRow::field(
+        "redis_cpu_user_seconds_total",
+        Same,
+        "cpu",
+        "used_cpu_user",
+        "User CPU time of the server, in seconds.",
+    ),
+    NodeRow::field(
+        "redis_cpu_sys_children_seconds_total",
+        Same,
+        "cpu",
+        "used_cpu_sys_children",
+        "System CPU time of background processes, in seconds.",
+    ),
+    NodeRow::field(
+        "redis_cpu_user_children_seconds_total",
+        Same,
+        "cpu",
+        "used_cpu_user_children",
+        "User CPU time of background processes, in seconds.",
+    ),
     NodeRow::field(
         "redis_cpu_sys_main_thread_seconds_total",
+        Same,
         "cpu",
         "used_cpu_sys_main_thread",
-        "System time of the main thread, seconds.",
+        "System CPU time of the main thread, in seconds.",
     ),
     NodeRow::field(
         "redis_cpu_user_main_thread_seconds_total",
+        Same,
         "cpu",
         "used_cpu_user_main_thread",
-        "User time of the main thread, seconds.",
+        "User CPU time of the main thread, in seconds.",
     ),
     NodeRow::field(
         "redis_active_time_main_thread_seconds_total",
+        Absent,
         "cpu",
         "used_active_time_main_thread",
-        "Time in which the main thread had work, seconds.",
-    )
-    .legacy(No),
+        "Time during which the main thread was not idle, in seconds, on Valkey.",
+    ),
     // The slow log.
-    NodeRow::one("redis_slowlog_length", "SLOWLOG LEN", "Entries in the slow log.", |node| {
-        node.snapshot()?.slowlog?.length.map(|length| length as f64)
-    })
-    .legacy(Same),
-    NodeRow::one(
+    NodeRow::value(
+        "redis_slowlog_length",
+        Same,
+        "SLOWLOG LEN",
+        "Entries in the slow log.",
+        |node| node.snapshot()?.slowlog?.length.map(|length| length as f64),
+    ),
+    NodeRow::value(
         "redis_slowlog_last_id",
+        SeparateRow("redis_slowlog_last_id"),
         "SLOWLOG GET 1",
-        "Number of the last entry of the slow log since the server started; absent in an empty log.",
+        "ID of the newest slow log entry; absent if the slow log is empty.",
         |node| node.snapshot()?.slowlog?.last.map(|(id, _)| id as f64),
-    )
-    .legacy(Own("redis_slowlog_last_id")),
-    NodeRow::one(
+    ),
+    NodeRow::value(
         "redis_last_slow_execution_duration_seconds",
+        SeparateRow("redis_last_slow_execution_duration_seconds"),
         "SLOWLOG GET 1",
-        "Time that the last entry of the slow log took, seconds; absent in an empty log.",
+        "Duration of the newest slow log entry, in seconds; absent if the slow log is empty.",
         |node| node.snapshot()?.slowlog?.last.map(|(_, took)| took.as_secs_f64()),
-    )
-    .legacy(Own("redis_last_slow_execution_duration_seconds")),
+    ),
     // Certificates, on Valkey.
     NodeRow::field(
         "redis_tls_server_cert_expires_seconds",
+        Absent,
         "tls",
         "tls_server_cert_expires_in_seconds",
-        "Time until the server certificate expires, seconds; 0 without one.",
-    )
-    .legacy(No),
+        "Time until the TLS server certificate expires, in seconds; 0 without a certificate.",
+    ),
     NodeRow::field(
         "redis_tls_client_cert_expires_seconds",
+        Absent,
         "tls",
         "tls_client_cert_expires_in_seconds",
-        "Time until the client certificate expires, seconds; 0 without one.",
-    )
-    .legacy(No),
+        "Time until the TLS client certificate expires, in seconds; 0 without a certificate.",
+    ),
     NodeRow::field(
         "redis_tls_ca_cert_expires_seconds",
+        Absent,
         "tls",
         "tls_ca_cert_expires_in_seconds",
-        "Time until the certificate of the authority expires, seconds; 0 without one.",
-    )
-    .legacy(No),
+        "Time until the CA certificate expires, in seconds; 0 without a certificate.",
+    ),
 ];

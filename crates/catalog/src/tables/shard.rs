@@ -1,131 +1,156 @@
-//! What the nodes that hold one data set mean together.
+//! Theme `topology`: primary, split brain, lost writes and replicas of a shard.
 
 use topology::Cause;
 
-use crate::row::{ShardOf, ShardRow};
+use crate::row::RedisExporterName::Absent;
+use crate::row::{ShardRow, ShardSubject};
 
 pub(super) const ROWS: &[ShardRow] = &[
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_masters",
+        Absent,
         "INFO replication: role",
-        "Nodes that claim to be master.",
+        "Nodes that claim to be master (role:master).",
         |shard| shard.known().then(|| shard.shard().masters.len() as f64),
     ),
-    ShardRow::many(
+    ShardRow::samples(
         "redis_deployment_primary_info",
+        Absent,
         &["node", "evidence"],
         "INFO replication: role, master_replid, master_replid2; SENTINEL MASTERS; configuration",
-        "The primary, and what says so: always 1; absent while no primary is known.",
+        "The primary, and the evidence that identifies it; the value is always 1, absent while no \
+         primary is known.",
         |shard, emit| {
             if let Some(primary) = shard.shard().primary {
                 emit(&[shard.name(primary.node), primary.evidence.label()], 1.0);
             }
         },
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_writable_stale_masters",
+        Absent,
         "INFO replication: role; derived from INFO and CONFIG, never probed",
-        "Masters of a split brain that take writes beside the primary, or where none is known, all but one.",
-        |shard: &ShardOf| shard.known().then(|| shard.writable_stale_masters() as f64),
+        "Masters in a split brain that accept writes, except the primary; if no primary is known, \
+         all of them except one.",
+        |shard: &ShardSubject| shard.known().then(|| shard.writable_stale_masters() as f64),
     ),
-    ShardRow::many(
+    ShardRow::samples(
         "redis_deployment_last_primary_info",
+        Absent,
         &["node"],
         "INFO replication: role, master_replid, master_replid2; SENTINEL MASTERS; configuration",
-        "The primary that was known last, also while none is: always 1.",
+        "The last known primary, also while there is no primary; the value is always 1.",
         |shard, emit| {
             if let Some(last) = shard.shard().last_primary {
                 emit(&[shard.name(last)], 1.0);
             }
         },
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_split_brain",
+        Absent,
         "INFO replication: role, master_replid, master_replid2",
-        "Whether several nodes claim to be master of one data set.",
+        "Whether several nodes claim to be master of the same data set.",
         |shard| Some(f64::from(!shard.shard().split_brain.masters.is_empty())),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_split_brain_seconds_total",
+        Absent,
         "INFO replication: role, master_replid, master_replid2",
-        "Time during which several nodes claimed to be master of one data set, seconds.",
+        "Time during which several nodes claimed to be master of the same data set, in seconds.",
         |shard| Some(shard.shard().split_brain.total.as_secs_f64()),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_unreplicated_writes_total",
+        Absent,
         "INFO persistence: rdb_changes_since_last_save",
-        "Writes that stale masters accepted and the primary does not have.",
+        "Writes that stale masters accepted and the primary does not have (lower bound).",
         |shard| Some(shard.shard().lost_writes.total as f64),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_unreplicated_bytes",
+        Absent,
         "INFO replication: master_repl_offset, second_repl_offset",
-        "Replication stream that stale masters produced beyond what the primary took over, bytes; absent where no formula holds.",
+        "Bytes of replication stream that stale masters produced after the offset at which the \
+         primary took over; absent if their histories cannot be compared.",
         |shard| shard.shard().lost_writes.bytes.map(|bytes| bytes as f64),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_unrelated_masters",
+        Absent,
         "INFO replication: role, master_replid, master_replid2",
-        "Masters that share no history with the primary, or with any other master.",
+        "Masters that share no replication history with the primary, or with any other master if \
+         no primary is known.",
         |shard| shard.known().then(|| shard.shard().unrelated.len() as f64),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_no_primary",
+        Absent,
         "INFO replication: role",
-        "Whether no node is primary, on evidence.",
+        "Whether there is evidence that no node is primary.",
         |shard| Some(f64::from(shard.shard().no_primary.why.is_some())),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_no_primary_seconds_total",
+        Absent,
         "INFO replication: role",
-        "Time during which no node was primary, on evidence, seconds.",
+        "Time during which there was evidence that no node was primary, in seconds.",
         |shard| Some(shard.shard().no_primary.total.as_secs_f64()),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_replication_loop",
+        Absent,
         "INFO replication: master_host, master_port",
-        "Whether nodes follow one another in a circle.",
+        "Whether nodes replicate from each other in a circle.",
         |shard| Some(f64::from(!shard.shard().looped.is_empty())),
     ),
-    ShardRow::many(
+    ShardRow::samples(
         "redis_deployment_primary_changes_total",
+        Absent,
         &["cause"],
         "INFO commandstats; INFO server: run_id; SENTINEL MASTERS",
-        "Changes of the primary, by cause.",
+        "Changes of the primary since the exporter started, by cause.",
         |shard, emit| {
             for (cause, count) in Cause::ALL.into_iter().zip(shard.shard().changes) {
                 emit(&[cause.label()], count as f64);
             }
         },
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_emptied_total",
+        Absent,
         "INFO keyspace; INFO server: run_id",
-        "How often the primary came back without its data.",
+        "Times that the primary came back from a restart without its data set.",
         |shard| Some(shard.shard().emptied.total as f64),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_writable",
+        Absent,
         "INFO persistence, memory, replication of the primary",
-        "Whether the known primary takes writes; absent while that is unknown.",
+        "Whether the primary accepts writes; absent while unknown.",
         |shard| shard.shard().writable.map(f64::from),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_readable",
+        Absent,
         "INFO persistence, replication of all nodes",
-        "Whether any node serves reads; absent while none answers.",
+        "Whether at least one node serves reads; absent while no node answers.",
         |shard| shard.shard().readable.map(f64::from),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_replicas",
+        Absent,
         "INFO replication: role",
-        "Replicas that answer.",
-        |shard: &ShardOf| shard.known().then(|| shard.shard().replicas as f64),
+        "Replicas that are up, including those that only the exporter cannot read, for example \
+         because of its credentials.",
+        |shard: &ShardSubject| shard.known().then(|| shard.shard().replicas as f64),
     ),
-    ShardRow::one(
+    ShardRow::value(
         "redis_deployment_replicas_wanted",
+        Absent,
         "configuration: expect.replicas; INFO replication: role",
-        "Replicas that there should be: as declared, else the most that were there within the last hour and were not taken away.",
-        |shard: &ShardOf| shard.known().then(|| shard.shard().replicas_wanted as f64),
+        "Number of replicas that should be up: expect.replicas, otherwise the highest number \
+         within the last hour without replicas that were removed on purpose.",
+        |shard: &ShardSubject| shard.known().then(|| shard.shard().replicas_wanted as f64),
     ),
 ];

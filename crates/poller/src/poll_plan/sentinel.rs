@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::{MasterReport, Quorum, SentinelReport, WatchedMaster};
+use snapshot::{MasterReport, Quorum, SentinelEntry, SentinelReport};
 use tokio::time::Instant;
 
 use super::command::PollCommand;
@@ -23,7 +23,7 @@ pub(crate) type MasterNames = Arc<[Arc<str>]>;
 /// Schedule and last data of one Sentinel.
 pub(super) struct SentinelPlan {
     requested: MasterNames,
-    masters: Source<Vec<WatchedMaster>>,
+    masters: Source<Vec<SentinelEntry>>,
     replicas: Source<()>,
     sentinels: Source<()>,
     quorum: Source<()>,
@@ -37,8 +37,8 @@ struct MasterDetails {
     next_at: Option<Instant>,
     /// Master that the details belong to. Another master has other replicas.
     identity: Option<MasterIdentity>,
-    replicas: Option<Arc<[WatchedMaster]>>,
-    sentinels: Option<Arc<[WatchedMaster]>>,
+    replicas: Option<Arc<[SentinelEntry]>>,
+    sentinels: Option<Arc<[SentinelEntry]>>,
     quorum: Option<Quorum>,
 }
 
@@ -121,7 +121,7 @@ impl SentinelPlan {
     pub(super) fn update(&mut self, batch: Batch<'_>, now: Instant) -> Vec<RefusedCommand> {
         let mut refused = Vec::new();
         for (command, reply) in batch.commands.iter().zip(batch.replies) {
-            let list = || reply.error().is_none().then(|| WatchedMaster::parse_list(reply));
+            let list = || reply.error().is_none().then(|| SentinelEntry::parse_list(reply));
             match command {
                 PollCommand::SentinelMasters => {
                     refused.extend(self.masters.update(reply, now));
@@ -152,7 +152,7 @@ impl SentinelPlan {
 
     /// Returns the last data of all masters; `None` if their list was not read on this connection.
     pub(super) fn report(&self) -> Option<Arc<SentinelReport>> {
-        let master_report = |master: &WatchedMaster| {
+        let master_report = |master: &SentinelEntry| {
             let details = self.details.get(&*master.name);
             MasterReport {
                 replicas: details.and_then(|details| details.replicas.clone()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Endpoint, Failure, Heard, Subscription};
+use client::{Endpoint, Failure, Subscription, SubscriptionMessage};
 use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -73,14 +73,14 @@ async fn forward_messages(
 ) -> Failure {
     loop {
         match subscription.next().await {
-            Ok(Heard::Message { channel, payload }) => {
+            Ok(SubscriptionMessage::Published { channel, payload }) => {
                 let message = PubSubMessage { at: context.clock.wall(), channel, payload };
                 if messages.send(message).await.is_err() {
                     // The Sentinel is no longer used, so this task is being aborted.
                     std::future::pending::<()>().await;
                 }
             }
-            Ok(Heard::Missed(missed)) => {
+            Ok(SubscriptionMessage::Missed(missed)) => {
                 warn!(missed, "too many Sentinel events, dropping some");
             }
             Err(failure) => return failure,

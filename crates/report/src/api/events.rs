@@ -1,50 +1,50 @@
-//! What happened of late.
+//! The document of events.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use topology::{DeploymentView, Event, EventKind};
 
-use super::{seconds, time};
+use super::{rfc3339, seconds};
 
-/// `/api/v1/events`: what happened of late, the newest last.
+/// The document of `/api/v1/events`: recent events, the newest last.
 #[derive(Debug, Serialize)]
 pub struct Events {
-    /// The events of all deployments that were asked for.
+    /// The events of all requested deployments.
     pub events: Vec<EventDocument>,
 }
 
 /// One event.
 #[derive(Debug, Default, Serialize)]
 pub struct EventDocument {
-    /// When the round that showed it closed.
+    /// End of the round in which the event was detected.
     pub at: String,
-    /// What happened: a name from a closed set.
+    /// The kind, a label from a closed set.
     pub kind: &'static str,
-    /// To which deployment.
+    /// The deployment.
     pub deployment: String,
-    /// To which node, if to one.
+    /// The affected node; absent if the event concerns no single node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// To which shard of a cluster, if to one.
+    /// The affected shard of a cluster; absent if the event concerns no single shard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
-    /// `role_changed`: the role before; `primary_changed`: the primary before.
+    /// `role_changed`: the previous role. `primary_changed`: the previous primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// `role_changed`: the role now; `primary_changed`: the primary now.
+    /// `role_changed`: the new role. `primary_changed`: the new primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// `primary_changed`: what caused it.
+    /// `primary_changed`: the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<&'static str>,
-    /// `node_unreachable`: why.
+    /// `node_unreachable`: the reason of the failed poll.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// `primary_lost`: why.
+    /// `primary_lost`: the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'static str>,
-    /// `node_back`, `link_restored`, `split_brain_ended`: for how long it had lasted.
+    /// `node_back`, `link_restored`, `split_brain_ended`: duration of the ended condition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// `split_brain_began`: the nodes that claim to be master.
@@ -53,24 +53,24 @@ pub struct EventDocument {
     /// `split_brain_ended`: writes that stale masters accepted and the primary does not have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreplicated_writes: Option<u64>,
-    /// `split_brain_ended`: the same as replication stream, where that can be told.
+    /// `split_brain_ended`: these writes as replication stream, bytes; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreplicated_bytes: Option<u64>,
-    /// `lagging_promotion`: replication stream that the promoted node lacked.
+    /// `lagging_promotion`: replication stream that the promoted node lacked, bytes. A lower bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// `reconfigured`: the command that ran.
+    /// `reconfigured`: the command that the node executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<&'static str>,
-    /// `sentinel_event`: what happened.
+    /// `sentinel_event`: the Pub/Sub channel, which is the type of the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
-    /// `sentinel_event`: to whom.
+    /// `sentinel_event`: the Pub/Sub message, which names the affected instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
 }
 
-/// The events of deployments, sorted by time.
+/// Returns the events of deployments, sorted by time.
 pub fn events<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Events {
     let of = |view: &'a Arc<DeploymentView>| {
         view.history.events().map(|event| (&view.deployment.name, event))
@@ -85,10 +85,10 @@ pub fn events<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> E
     }
 }
 
-/// The document of one event.
+/// Returns the document of one event.
 pub fn event(deployment: &str, event: &Event) -> EventDocument {
     let document = EventDocument {
-        at: time(event.at),
+        at: rfc3339(event.at),
         kind: event.kind.label(),
         deployment: deployment.to_owned(),
         node: event.node.clone(),

@@ -1,4 +1,4 @@
-//! What needs a person.
+//! The document of findings.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,40 +6,40 @@ use std::sync::Arc;
 use serde::Serialize;
 use topology::{DeploymentView, Finding, Value};
 
-use super::time;
+use super::rfc3339;
 use crate::runbook::runbook;
 
-/// `/api/v1/findings`: what needs a person, the worst first.
+/// The document of `/api/v1/findings`: conditions that need attention, the worst first.
 #[derive(Debug, Serialize)]
 pub struct Findings {
-    /// The findings of all deployments that were asked for.
+    /// The findings of all requested deployments.
     pub findings: Vec<FindingDocument>,
 }
 
 /// One finding.
 #[derive(Debug, Serialize)]
 pub struct FindingDocument {
-    /// What it is: the name of its alert and of its runbook.
+    /// The kind, which is the name of the alert and of the runbook.
     pub kind: &'static str,
     /// `critical`, `warning` or `info`.
     pub severity: &'static str,
-    /// In which deployment.
+    /// The deployment.
     pub deployment: String,
-    /// At which node, if at one.
+    /// The affected node; absent if the finding concerns no single node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// At which shard of a cluster, if at one.
+    /// The affected shard of a cluster; absent if the finding concerns no single shard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
-    /// When it was first seen.
+    /// Time at which the finding was first seen.
     pub since: String,
-    /// What it means, in one sentence.
+    /// The problem, in one sentence.
     pub summary: String,
-    /// The live values that show it.
+    /// The supporting values.
     pub evidence: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// The findings of deployments, the worst first.
+/// Returns the findings of deployments, the worst first.
 pub fn findings<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Findings {
     let of = |view: &'a Arc<DeploymentView>| {
         view.findings.iter().map(|finding| (finding, &view.deployment.name))
@@ -61,11 +61,16 @@ fn finding(deployment: &str, finding: &Finding) -> FindingDocument {
         deployment: deployment.to_owned(),
         node: finding.node.clone(),
         shard: finding.shard.clone(),
-        since: time(finding.since),
+        since: rfc3339(finding.since),
         summary: runbook(finding.kind.label())
             .map(|runbook| runbook.title.to_owned())
             .unwrap_or_default(),
-        evidence: finding.evidence.iter().map(|(name, value)| (*name, json(value))).collect(),
+        evidence: finding
+            .evidence
+            .values()
+            .iter()
+            .map(|(name, value)| (*name, json(value)))
+            .collect(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each deployment is made of.
+//! The document of deployments, shards, endpoints and nodes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,155 +9,157 @@ use topology::{
     Upstream, holding,
 };
 
-use super::{seconds, time};
+use super::{rfc3339, seconds};
 
-/// `/api/v1/topology`: what each deployment is made of.
+/// The document of `/api/v1/topology`.
 #[derive(Debug, Serialize)]
 pub struct Topology {
-    /// The deployments that were asked for.
+    /// The requested deployments.
     pub deployments: Vec<DeploymentDocument>,
 }
 
 /// One deployment.
 #[derive(Debug, Serialize)]
 pub struct DeploymentDocument {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// How its nodes are known.
+    /// The kind: `static`, `sentinel`, `cluster`, `dns`.
     pub kind: &'static str,
-    /// When its last round closed; absent before the first.
+    /// End of the last round; absent before the first round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// What its nodes mean together: one entry, or one for each shard of a cluster.
+    /// The shards; exactly one outside of a cluster.
     pub shards: Vec<ShardDocument>,
-    /// The endpoints that applications use, as far as they are configured.
+    /// The configured endpoints of applications.
     pub endpoints: Vec<EndpointDocument>,
-    /// Its nodes.
+    /// The nodes.
     pub nodes: Vec<NodeDocument>,
 }
 
-/// An endpoint that applications use, as of its last check.
+/// An endpoint of applications, as of its last check.
 #[derive(Debug, Serialize)]
 pub struct EndpointDocument {
-    /// What it is for: `primary` is the one for writes, `reader` the one for reads.
+    /// The purpose: `primary` for writes, `reader` for reads.
     pub endpoint: &'static str,
-    /// Where it was configured to be.
+    /// The configured address.
     pub address: String,
-    /// Whether the check was answered; absent before the first.
+    /// True if the server replied to the check; absent before the first check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub up: Option<bool>,
-    /// Why it was not.
+    /// The reason of a failed check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down_reason: Option<&'static str>,
-    /// What the server behind it claims to be: `master`, `replica`, `sentinel`.
+    /// The role that the server claims: `master`, `replica`, `sentinel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
-    /// The node behind it, or `stranger`.
+    /// The node behind the endpoint, or `stranger` for an unknown server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leads_to: Option<String>,
-    /// Whether it leads where it should.
+    /// True if the endpoint leads to a correct server; absent while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correct: Option<bool>,
 }
 
-/// What the nodes that hold one data set mean together.
+/// A shard: the nodes that share one data set.
 #[derive(Debug, Serialize)]
 pub struct ShardDocument {
-    /// Its label, in a cluster.
+    /// The label of the shard, in a cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
     /// The primary; absent while none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,
-    /// What says so: `lineage`, `sentinel`, `sole`, `expected`, `previous`.
+    /// The evidence that identifies the primary: `lineage`, `sentinel`, `sole`, `epoch`,
+    /// `expected`, `previous`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<&'static str>,
     /// The nodes that claim to be master.
     pub masters: Vec<String>,
-    /// Those whose history another one took over.
+    /// The masters that are stale.
     pub stale_masters: Vec<String>,
-    /// Those that share no history with the primary, or with any other.
+    /// The masters that share no history with the primary or with any other master.
     pub unrelated_masters: Vec<String>,
-    /// Whether several nodes claim to be master of one data set.
+    /// True if several nodes claim to be master of one data set.
     pub split_brain: bool,
-    /// All the time that this was so.
+    /// Total time with a split brain.
     pub split_brain_seconds_total: f64,
-    /// Whether no node is primary, on evidence.
+    /// True if the evidence shows that no node is primary.
     pub no_primary: bool,
-    /// Why not: `all_down`, `loop`, `primary_down`, `all_replicas`.
+    /// The reason: `all_down`, `loop`, `primary_down`, `all_replicas`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_primary_why: Option<&'static str>,
-    /// All the time that this was so.
+    /// Total time without a primary.
     pub no_primary_seconds_total: f64,
-    /// Whether nodes follow one another in a circle.
+    /// True if nodes replicate in a circle.
     pub replication_loop: bool,
     /// Writes that stale masters accepted and the primary does not have.
     pub unreplicated_writes_total: u64,
-    /// The same as replication stream, while it can be told.
+    /// These writes as replication stream, bytes; absent while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreplicated_bytes: Option<u64>,
     /// Changes of the primary, by cause.
     pub primary_changes_total: BTreeMap<&'static str, u64>,
-    /// How often the primary came back without its data.
+    /// Number of restarts of the primary without its data.
     pub emptied_total: u64,
-    /// Whether the known primary takes writes.
+    /// True if the known primary accepts writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writable: Option<bool>,
-    /// Whether any node serves reads.
+    /// True if any node serves reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readable: Option<bool>,
 }
 
-/// One node. What it said is there only while it is up.
+/// A node. The values of its replies are absent while it is down.
 #[derive(Debug, Serialize)]
 pub struct NodeDocument {
-    /// Its label.
+    /// The label.
     pub name: String,
-    /// Where it was configured to be.
+    /// The configured or discovered address.
     pub address: String,
-    /// Whether it answers; absent while nothing is known.
+    /// False while the node is down; absent until it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub up: Option<bool>,
-    /// Why it does not answer.
+    /// The reason of the last failed poll, while the node is down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down_reason: Option<&'static str>,
-    /// What it claims to be: `master`, `replica`, `sentinel`.
+    /// The role that the node claims: `master`, `replica`, `sentinel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
-    /// The node that it follows, or the address if no node is there.
+    /// The upstream of a replica: a node, or an address without a node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
-    /// State of its link: `up`, `stalled`, `syncing`, `sync_looping`, `lost`, `never_up`.
+    /// State of the replication link: `up`, `stalled`, `syncing`, `sync_looping`, `lost`,
+    /// `never_up`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link_state: Option<&'static str>,
-    /// Why it gets nothing from the primary.
+    /// The reason for which the replica is not connected to the primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orphaned: Option<&'static str>,
-    /// Replication stream of the primary that it has not applied.
+    /// Replication stream of the primary that the replica has not applied, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_bytes: Option<u64>,
-    /// Time since the primary's stream passed what it applied.
+    /// Time since the replication stream of the primary passed the offset of the replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<f64>,
-    /// Time since the primary's history last equalled its data.
+    /// Age of the replica's data: time since the primary had the same data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_age_seconds: Option<f64>,
-    /// Its data is not its primary's.
+    /// True if the data of the replica differs from the data of its primary.
     pub diverged: bool,
-    /// The history that its data belongs to. INFO replication: `master_replid`.
+    /// The replication ID. INFO field `master_replid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replication_id: Option<String>,
-    /// INFO replication: `master_repl_offset`.
+    /// The replication offset, bytes. INFO field `master_repl_offset`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// Why it refuses writes that it should take.
+    /// The reasons for which a master refuses writes.
     pub writes_refused: Vec<&'static str>,
-    /// Why it refuses reads.
+    /// The reasons for which the node refuses reads.
     pub reads_refused: Vec<&'static str>,
-    /// Clients write to it, though it is a replica.
+    /// Clients that write to the replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub misrouted: Option<MisroutedDocument>,
-    /// INFO server: `redis_version`, or `valkey_version`.
+    /// The version. INFO field `valkey_version`, or else `redis_version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -165,38 +167,38 @@ pub struct NodeDocument {
 /// Clients that write to a replica.
 #[derive(Debug, Serialize)]
 pub struct MisroutedDocument {
-    /// `wrong_endpoint`, `demotion`, `stale_topology`, `unknown`.
+    /// The probable reason: `wrong_endpoint`, `demotion`, `stale_topology`, `unknown`.
     pub why: &'static str,
-    /// Writes that it refuses per second.
+    /// Refused writes per second.
     pub per_second: f64,
-    /// The commands that it refuses, the most refused first.
+    /// The refused commands, the most refused first.
     pub commands: Vec<String>,
-    /// How many clients do so, by library; absent before they were listed.
+    /// Number of these clients by library; absent until CLIENT LIST was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<BTreeMap<String, usize>>,
-    /// How many clients are connected since before it was demoted.
+    /// Number of clients that connected before the demotion of the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_clients: Option<usize>,
 }
 
-/// What deployments are made of.
+/// Returns the document of deployments.
 pub fn topology<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Topology {
     Topology { deployments: views.into_iter().map(|view| deployment(view)).collect() }
 }
 
-/// What one deployment is made of.
+/// Returns the document of one deployment.
 pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
     DeploymentDocument {
         name: view.deployment.name.clone(),
         kind: view.deployment.kind.label(),
-        at: view.at.map(time),
+        at: view.at.map(rfc3339),
         shards: shards(view),
         endpoints: view.endpoints.iter().map(endpoint).collect(),
         nodes: view.members().map(|(_, node)| self::node(view, node)).collect(),
     }
 }
 
-/// What the nodes of a deployment mean together.
+/// Returns the documents of the shards of a deployment.
 pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
     let names =
         |indices: &[usize]| indices.iter().map(|index| view.name(*index).to_owned()).collect();
@@ -253,7 +255,7 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
             _ => None,
         },
         role: node.role().map(snapshot::Role::label),
-        follows: follows(view, node),
+        follows: upstream(view, node),
         link_state: snapshot.and(node.link.state).map(topology::LinkState::label),
         orphaned: node.orphan.map(topology::OrphanReason::label),
         lag_bytes: node.lag.bytes,
@@ -284,8 +286,8 @@ fn misrouted(misrouted: &MisroutedView) -> MisroutedDocument {
     }
 }
 
-/// The node that a node follows, or the address if no node is there.
-pub(crate) fn follows(view: &DeploymentView, node: &NodeView) -> Option<String> {
+/// Returns the upstream of a node: a node, or an address without a node.
+pub(crate) fn upstream(view: &DeploymentView, node: &NodeView) -> Option<String> {
     match &node.upstream {
         Upstream::Nothing => None,
         Upstream::Node(index) => Some(view.name(*index).to_owned()),

@@ -1,4 +1,5 @@
-//! What pages need beside their text: a style sheet, a script and an icon, each under a name that changes with it.
+//! The style sheet, the script and the icon of the pages. The name of each file contains a hash of
+//! its content, so that browsers may cache it forever.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
@@ -6,11 +7,11 @@ use std::sync::LazyLock;
 /// A file that pages refer to, served as `/static/<name>`.
 #[derive(Debug, Clone)]
 pub struct Asset {
-    /// Its name, with a hash of its text: it may be kept for ever.
+    /// The file name, with a hash of the content.
     pub name: String,
-    /// Its media type.
+    /// The media type.
     pub content_type: &'static str,
-    /// Its text.
+    /// The content.
     pub text: &'static str,
 }
 
@@ -22,12 +23,12 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     ]
 });
 
-/// Every file that pages refer to.
+/// Returns every file that pages refer to.
 pub fn assets() -> &'static [Asset] {
     &*ASSETS
 }
 
-/// The style sheet, the script and the icon.
+/// Returns the names of the style sheet, the script and the icon.
 pub(super) fn names() -> [&'static str; 3] {
     ASSETS.each_ref().map(|asset| asset.name.as_str())
 }

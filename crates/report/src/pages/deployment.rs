@@ -1,79 +1,112 @@
-//! `/deployment/<name>`: all of one deployment.
+//! `/deployment/<name>`: the page of one deployment.
 
-use maud::html;
+use maud::{Markup, html};
+use topology::DeploymentView;
 
-use super::findings::Cards;
-use super::frame::Frame;
+use super::findings::GroupedFindings;
+use super::layout::Layout;
 use super::links::Links;
 use super::search::SearchQuery;
-use super::status::standings;
-use super::{Site, drawing, forest, nodes};
-use crate::standing::{endpoint, role, tones};
+use super::status::shard_lines;
+use super::{Site, drawing, nodes, tree};
+use crate::deployment_status::endpoint_status;
+use crate::node_status::{node_levels, role};
 
-/// What is shown of it.
+/// Maximum number of findings of one kind, trees, nodes and events on the page.
 const FINDINGS: usize = 20;
 const TREES: usize = 24;
 const NODES: usize = 50;
 const EVENTS: usize = 100;
+
+/// Number of nodes up to which the page has no search form.
 const FEW_NODES: usize = 10;
 
 const LINKS: Links = Links::BELOW;
 
 impl Site<'_> {
-    /// The page of a deployment.
+    /// Returns the page of a deployment.
     ///
     /// # Errors
-    /// There is none of that name: the page that says so.
-    pub fn deployment(&self, name: &str, asked: &SearchQuery) -> Result<String, String> {
-        let missing = || {
-            self.missing(
+    /// Returns the "not found" page if no deployment has this name.
+    pub fn deployment(&self, name: &str, query: &SearchQuery) -> Result<String, String> {
+        let not_found = || {
+            self.not_found(
                 LINKS,
-                &format!("No deployment is called {name}"),
+                &format!("No deployment named {name}"),
                 &html! { p { a href=(LINKS.to("")) { "All deployments" } } },
             )
         };
-        let view = self.named(name).ok_or_else(missing)?;
-        let (name, tones, cards) =
-            (view.deployment.name.as_str(), tones(view), Cards::of(view, |_| true));
-        let wanted = |index: &usize| {
+        let view = self.view(name).ok_or_else(not_found)?;
+        let name = view.deployment.name.as_str();
+        let levels = node_levels(view);
+        let findings = GroupedFindings::of(view, |_| true);
+        let matches = |index: &usize| {
             let node = &view.nodes[*index].node;
-            asked.matches([node.name.as_str(), &node.address, &role(view, *index).text])
+            query.matches([node.name.as_str(), &node.address, &role(view, *index).text])
         };
-        let part =
-            asked.part(nodes::ordered(view, &tones).into_iter().filter(wanted).collect(), NODES);
+        let indices = nodes::ordered(view, &levels).into_iter().filter(matches).collect();
+        let list = query.paginate(indices, NODES);
         let labels = view.deployment.labels.iter().skip(1);
+        let has_form = view.members().count() > FEW_NODES || !query.words.is_empty();
+        let trees = tree::trees(view, &levels);
         let main = html! {
-            h1 { (name) " " span.of { (view.deployment.kind.label()) @for (label, value) in labels { ", " (label) " " (value) } } }
-            (standings(view))
-            p.rounds { "Last round " (self.round(view)) ", " (view.rounds.total) " so far, " (view.rounds.missed) " missed, " (view.rounds.blind) " blind" }
-            (self.findings(LINKS, &cards, FINDINGS))
-            @if !view.endpoints.is_empty() {
-                section aria-labelledby="endpoints" {
-                    h2 #endpoints { "Endpoints" }
-                    ul.plain { @for endpoint in &view.endpoints { li.(if endpoint.correct == Some(false) { "bad" } else { "idle" }) { (self::endpoint(endpoint)) } } }
+            h1 {
+                (name) " "
+                span.of {
+                    (view.deployment.kind.label())
+                    @for (label, value) in labels { ", " (label) " " (value) }
                 }
             }
+            (shard_lines(view))
+            (self.rounds(view))
+            (self.findings(LINKS, &findings, FINDINGS))
+            (endpoints(view))
             section aria-labelledby="topology" {
                 h2 #topology { "Topology" }
-                (drawing::drawing(view, &forest::forest(view, &tones), TREES, "drawing"))
+                (drawing::drawing(view, &trees, TREES, "drawing"))
             }
             section aria-labelledby="nodes" {
                 h2 #nodes { "Nodes" }
-                @if view.members().count() > FEW_NODES || !asked.words.is_empty() { (asked.form("Find a node")) }
-                (self.table(LINKS, view, &part.items, &tones))
-                (asked.turn(&part, "nodes"))
+                @if has_form { (query.form("Search nodes")) }
+                (self.table(LINKS, view, &list.items, &levels))
+                (query.page_links(&list, "nodes"))
             }
             section aria-labelledby="events" {
                 h2 #events { "Events" }
                 (self.timeline(LINKS, view, EVENTS))
-                (self.announcements(LINKS, view, EVENTS))
+                (self.sentinel_events(LINKS, view, EVENTS))
             }
         };
-        Ok(self.page(&Frame {
-            links: LINKS,
-            title: name,
-            trail: &[("Status", LINKS.to(""))],
-            main,
-        }))
+        let breadcrumbs = &[("Status", LINKS.to(""))];
+        Ok(self.page(&Layout { links: LINKS, title: name, breadcrumbs, main }))
+    }
+
+    /// Returns the time of the last round, and the counts of rounds.
+    fn rounds(&self, view: &DeploymentView) -> Markup {
+        let rounds = view.rounds;
+        html! {
+            p.rounds {
+                "Last round: " (self.last_round(view)) ". Since Rolecall started: "
+                (rounds.total) " rounds, " (rounds.missed) " missed rounds, "
+                (rounds.blind) " blind rounds (Rolecall itself cut off or overloaded)."
+            }
+        }
+    }
+}
+
+fn endpoints(view: &DeploymentView) -> Markup {
+    html! {
+        @if !view.endpoints.is_empty() {
+            section aria-labelledby="endpoints" {
+                h2 #endpoints { "Endpoints" }
+                ul.plain {
+                    @for endpoint in &view.endpoints {
+                        li.(if endpoint.correct == Some(false) { "bad" } else { "idle" }) {
+                            (endpoint_status(endpoint))
+                        }
+                    }
+                }
+            }
+        }
     }
 }

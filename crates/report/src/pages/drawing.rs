@@ -1,122 +1,141 @@
-//! The drawn topology. Arrows go the way of the data, from a master to who follows it; what they say, words say too.
+//! The drawing of the topology as SVG. Arrows point in the direction of the data, from a master to
+//! its replicas. A text description has the same content.
 
 use std::fmt::Write;
 
 use maud::{Markup, html};
-use topology::{DeploymentView, Upstream};
+use topology::{DeploymentView, LinkState, Upstream};
 
-use super::forest::{Row, Stands, Tree};
-use crate::api::follows;
-use crate::standing::{self, Note, role};
-use crate::tone::Tone;
-use crate::words::{bytes, count, cut, lag};
+use super::tree::{Row, RowContent, Tree};
+use crate::api::upstream;
+use crate::format::{bytes, count, short_duration, shorten};
+use crate::labels::link_state;
+use crate::node_status::{link_level, notes, role};
+use crate::status_level::{StatusLevel, StatusText};
 
-/// How wide a box is, and how far those below it are indented.
+/// Width of a box, and its indentation below its master.
 const WIDTH: usize = 268;
 const INDENT: usize = 84;
 
-/// Height of a line of text, and the room around the lines of a box.
+/// Height of a line of text, and padding of a box.
 const LINE: usize = 17;
 const PADDING: usize = 11;
 
-/// Room between boxes, and for the title above them.
+/// Vertical gap between boxes, and height of the title.
 const GAP: usize = 12;
 const TITLE: usize = 24;
 
-/// Room to the right for an arrow back to the top.
-const BACK: usize = 24;
+/// Width of the area for the arrow that closes a replication loop.
+const LOOP_ARROW: usize = 24;
 
-/// The most characters in the lines of a box.
+/// Maximum number of characters of the name, and of the other lines of a box.
 const NAME: usize = 27;
-const WORDS: usize = 38;
+const TEXT: usize = 38;
 
-/// A box with its text.
-struct Drawn {
+/// A box with its text and position.
+struct NodeBox {
     name: String,
-    role: Note,
-    note: Option<Note>,
+    role: StatusText,
+    note: Option<StatusText>,
     left: usize,
     top: usize,
     height: usize,
 }
 
-/// Some of what can be drawn of a deployment, and how much there is more. `id` tells the drawings of a page apart.
-pub(super) fn drawing(view: &DeploymentView, trees: &[Tree], most: usize, id: &str) -> Markup {
-    let left_out = trees.len().saturating_sub(most);
+/// Draws the first trees, and adds the number of the others. `id` is unique on the page.
+pub(super) fn drawing(view: &DeploymentView, trees: &[Tree], max: usize, id: &str) -> Markup {
+    let left_out = trees.len().saturating_sub(max);
     html! {
         div.drawing {
-            @for (tree, number) in trees.iter().take(most).zip(0..) { (self::tree(view, tree, &format!("{id}-{number}"))) }
-            @if left_out > 0 { p { (left_out) " more like these are in the table." } }
-        }
-    }
-}
-
-fn tree(view: &DeploymentView, tree: &Tree, id: &str) -> Markup {
-    let mut bottom = TITLE;
-    let drawn: Vec<_> = tree.rows.iter().map(|row| index(view, row, &mut bottom)).collect();
-    let height = bottom + if tree.left_out > 0 { LINE } else { 0 };
-    let width = drawn.iter().map(|drawn| drawn.left).max().unwrap_or_default()
-        + WIDTH
-        + if tree.back.is_some() { BACK } else { 2 };
-    html! {
-        svg.(tree.tone.class()) role="img" aria-labelledby={ (id) "-title " (id) "-desc" } viewBox={ "0 0 " (width) " " (height) }
-            width=(width) height=(height) {
-            title id={ (id) "-title" } { (tree.title) ": " (count(tree.rows.len() + tree.left_out, "node")) }
-            desc id={ (id) "-desc" } { (description(view, tree, &drawn)) }
-            text.title x="1" y="14" { (tree.title) }
-            @for (row, drawn_row) in tree.rows.iter().zip(&drawn) {
-                @if let Some(above) = row.above.and_then(|above| drawn.get(above)) { (arrow(view, row, above, drawn_row)) }
+            @for (tree, number) in trees.iter().take(max).zip(0..) {
+                (draw_tree(view, tree, &format!("{id}-{number}")))
             }
-            @for drawn in &drawn { (square(drawn)) }
-            @if let Some(last) = tree.back.and_then(|row| drawn.get(row)) { (back(&drawn[0], last, width)) }
-            @if tree.left_out > 0 { text.more x="1" y=(height - 4) { "and " (tree.left_out) " more" } }
+            @if left_out > 0 {
+                p { "Not drawn: " (count(left_out, "group")) ", see the table." }
+            }
         }
     }
 }
 
-/// Where the box of a row is, and what stands in it.
-fn index(view: &DeploymentView, row: &Row, bottom: &mut usize) -> Drawn {
-    let (name, role, note) = match &row.stands {
-        Stands::Stranger(address) => (
-            address.clone(),
-            Note { tone: Tone::Bad, text: "not one of this deployment".to_owned() },
-            None,
-        ),
-        Stands::Node(index) => {
+fn draw_tree(view: &DeploymentView, tree: &Tree, id: &str) -> Markup {
+    let mut bottom = TITLE;
+    let boxes: Vec<_> = tree.rows.iter().map(|row| place_box(view, row, &mut bottom)).collect();
+    let height = bottom + if tree.left_out > 0 { LINE } else { 0 };
+    let width = boxes.iter().map(|node_box| node_box.left).max().unwrap_or_default()
+        + WIDTH
+        + if tree.loop_end.is_some() { LOOP_ARROW } else { 2 };
+    let (title_id, description_id) = (format!("{id}-title"), format!("{id}-desc"));
+    let labelled_by = format!("{title_id} {description_id}");
+    let view_box = format!("0 0 {width} {height}");
+    let nodes = count(tree.rows.len() + tree.left_out, "node");
+    html! {
+        svg.(tree.level.class()) role="img" aria-labelledby=(labelled_by) viewBox=(view_box)
+            width=(width) height=(height) {
+            title id=(title_id) { (tree.title) ": " (nodes) }
+            desc id=(description_id) { (description(view, tree, &boxes)) }
+            text.title x="1" y="14" { (tree.title) }
+            @for (row, node_box) in tree.rows.iter().zip(&boxes) {
+                @if let Some(parent) = row.parent.and_then(|parent| boxes.get(parent)) {
+                    (draw_arrow(view, row, parent, node_box))
+                }
+            }
+            @for node_box in &boxes { (draw_box(node_box)) }
+            @if let Some(last) = tree.loop_end.and_then(|row| boxes.get(row)) {
+                (draw_loop_arrow(&boxes[0], last, width))
+            }
+            @if tree.left_out > 0 {
+                text.more x="1" y=(height - 4) { "and " (tree.left_out) " more" }
+            }
+        }
+    }
+}
+
+/// Places the box of a row below `bottom`, and moves `bottom` below the box.
+fn place_box(view: &DeploymentView, row: &Row, bottom: &mut usize) -> NodeBox {
+    let (name, role, note) = match &row.content {
+        RowContent::UnknownAddress(address) => {
+            let role = StatusText::new(StatusLevel::Critical, "not part of this deployment");
+            (address.clone(), role, None)
+        }
+        RowContent::Node(index) => {
             let node = &view.nodes[*index];
-            let worst = standing::notes(node).into_iter().min_by_key(|note| note.tone);
+            let worst = notes(node).into_iter().min_by_key(|note| note.level);
             (node.node.name.clone(), role(view, *index), worst)
         }
     };
     let height = PADDING * 2 + LINE * if note.is_some() { 3 } else { 2 } - 6;
     let top = *bottom;
     *bottom += height + GAP;
-    Drawn { name, role, note, left: row.depth * INDENT + 1, top, height }
+    NodeBox { name, role, note, left: row.depth * INDENT + 1, top, height }
 }
 
-fn square(drawn: &Drawn) -> Markup {
-    let line = |number: usize| drawn.top + PADDING + LINE * number - 4;
-    let text = drawn.left + 14;
+fn draw_box(node_box: &NodeBox) -> Markup {
+    let NodeBox { name, role, note, left, top, height } = node_box;
+    let line = |number: usize| top + PADDING + LINE * number - 4;
+    let text = left + 14;
     html! {
-        g.(drawn.role.tone.class()) {
-            rect.box x=(drawn.left) y=(drawn.top) width=(WIDTH) height=(drawn.height) rx="5" {}
-            rect.mark x=(drawn.left) y=(drawn.top) width="5" height=(drawn.height) {}
-            text.name x=(text) y=(line(1)) { (cut(&drawn.name, NAME)) }
-            text.role x=(text) y=(line(2)) { (cut(&drawn.role.text, WORDS)) }
-            @if let Some(note) = &drawn.note { text.role.(note.tone.class()) x=(text) y=(line(3)) { (cut(&note.text, WORDS)) } }
+        g.(role.level.class()) {
+            rect.box x=(left) y=(top) width=(WIDTH) height=(height) rx="5" {}
+            rect.mark x=(left) y=(top) width="5" height=(height) {}
+            text.name x=(text) y=(line(1)) { (shorten(name, NAME)) }
+            text.role x=(text) y=(line(2)) { (shorten(&role.text, TEXT)) }
+            @if let Some(note) = note {
+                text.role.(note.level.class()) x=(text) y=(line(3)) { (shorten(&note.text, TEXT)) }
+            }
         }
     }
 }
 
-/// From the lower edge of a master to the left edge of who follows it, with what the link is like.
-fn arrow(view: &DeploymentView, row: &Row, above: &Drawn, drawn: &Drawn) -> Markup {
-    let Stands::Node(index) = row.stands else { return Markup::default() };
-    let (tone, text) = link(view, index);
-    let (from, trunk, to) = (above.top + above.height, above.left + 16, drawn.left);
-    let middle = drawn.top + drawn.height / 2;
+/// Draws an arrow from the lower edge of a master to the left edge of its replica, with the state
+/// of the link.
+fn draw_arrow(view: &DeploymentView, row: &Row, parent: &NodeBox, node_box: &NodeBox) -> Markup {
+    let RowContent::Node(index) = row.content else { return Markup::default() };
+    let StatusText { level, text } = link_text(view, index);
+    let (from, trunk, to) = (parent.top + parent.height, parent.left + 16, node_box.left);
+    let middle = node_box.top + node_box.height / 2;
     html! {
         path.trunk d={ "M" (trunk) " " (from) "V" (middle) } {}
-        g.(tone.class()) {
+        g.(level.class()) {
             path.link d={ "M" (trunk) " " (middle) "H" (to - 6) } {}
             path.head d={ "M" (to) " " (middle) "l-8 -4v8z" } {}
             text.lag x=(trunk + 6) y=(middle - 5) { (text) }
@@ -124,8 +143,8 @@ fn arrow(view: &DeploymentView, row: &Row, above: &Drawn, drawn: &Drawn) -> Mark
     }
 }
 
-/// From the node that the first of a circle follows to that one.
-fn back(first: &Drawn, last: &Drawn, width: usize) -> Markup {
+/// Draws the arrow that closes a replication loop, from the last node to the first.
+fn draw_loop_arrow(first: &NodeBox, last: &NodeBox, width: usize) -> Markup {
     let (from, to) = (last.top + last.height / 2, first.top + first.height / 2);
     let (start, end) = (last.left + WIDTH, first.left + WIDTH);
     html! {
@@ -136,30 +155,29 @@ fn back(first: &Drawn, last: &Drawn, width: usize) -> Markup {
     }
 }
 
-/// What a link is like: its state, or while it stands how late the replica is.
-fn link(view: &DeploymentView, index: usize) -> (Tone, String) {
+/// Returns the lag of a replica while its link is up, or else the state of the link.
+fn link_text(view: &DeploymentView, index: usize) -> StatusText {
     let node = &view.nodes[index];
-    let Some(state) = node.link.state else { return (Tone::Idle, String::new()) };
-    let late = node.lag.behind.map(lag).or_else(|| node.lag.bytes.map(bytes));
-    let text = late
-        .filter(|_| state == topology::LinkState::Up)
-        .unwrap_or_else(|| state.label().replace('_', " "));
-    (standing::link(state), text)
+    let Some(state) = node.link.state else { return StatusText::new(StatusLevel::Unknown, "") };
+    let lag = node.lag.behind.map(short_duration).or_else(|| node.lag.bytes.map(bytes));
+    let text = lag.filter(|_| state == LinkState::Up).unwrap_or_else(|| link_state(state));
+    StatusText::new(link_level(state), text)
 }
 
-/// The same in sentences.
-fn description(view: &DeploymentView, tree: &Tree, drawn: &[Drawn]) -> String {
+/// Describes the drawing in sentences.
+fn description(view: &DeploymentView, tree: &Tree, boxes: &[NodeBox]) -> String {
     let mut text = String::new();
-    for (row, drawn) in tree.rows.iter().zip(drawn) {
+    for (row, node_box) in tree.rows.iter().zip(boxes) {
         // Writing to a string does not fail.
-        let _ = write!(text, "{}: {}", drawn.name, drawn.role.text);
-        if let Stands::Node(index) = row.stands
+        let _ = write!(text, "{}: {}", node_box.name, node_box.role.text);
+        if let RowContent::Node(index) = row.content
             && view.nodes[index].upstream != Upstream::Nothing
         {
-            let master = follows(view, &view.nodes[index]).unwrap_or_default();
-            let _ = write!(text, ", follows {master}, link {}", link(view, index).1);
+            let master = upstream(view, &view.nodes[index]).unwrap_or_default();
+            let link = link_text(view, index).text;
+            let _ = write!(text, ", replicates from {master}, link {link}");
         }
-        if let Some(note) = &drawn.note {
+        if let Some(note) = &node_box.note {
             let _ = write!(text, ", {}", note.text);
         }
         text += ". ";

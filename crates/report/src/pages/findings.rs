@@ -1,4 +1,4 @@
-//! Findings as cards, the worst first; those of one kind share a card.
+//! Findings on pages, the worst first. Findings of the same kind and severity share one box.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,39 +7,41 @@ use topology::{DeploymentView, Finding, FindingKind, Severity, Value};
 
 use super::Site;
 use super::links::Links;
-use crate::fill::Fill;
+use crate::evidence::evidence_texts;
+use crate::format::{count, duration, time_of_day};
+use crate::placeholders::Placeholders;
 use crate::runbook::{Runbook, runbook};
-use crate::tone::Tone;
-use crate::words::{bytes, clock, count, shown, span};
+use crate::status_level::StatusLevel;
 
-/// Findings by severity and kind, each with the deployment that it is in: as many cards as there are kinds, however many nodes.
+/// Findings grouped by severity and kind. The number of groups is bounded by the number of kinds,
+/// not by the number of nodes.
 #[derive(Default)]
-pub(super) struct Cards<'a>(BTreeMap<(Severity, FindingKind), Vec<Found<'a>>>);
+pub(super) struct GroupedFindings<'a>(
+    BTreeMap<(Severity, FindingKind), Vec<(&'a DeploymentView, &'a Finding)>>,
+);
 
-/// A finding, and where.
-type Found<'a> = (&'a DeploymentView, &'a Finding);
-
-/// Whether a finding is about a node, or names it in its evidence.
+/// Returns whether a finding affects a node, or names the node in its evidence.
 pub(super) fn concerns(finding: &Finding, node: &str) -> bool {
     let names = |value: &Value| match value {
         Value::Text(text) => text == node,
         Value::List(items) => items.iter().any(|item| item == node),
         Value::Number(_) => false,
     };
-    finding.node.as_deref() == Some(node) || finding.evidence.iter().any(|(_, value)| names(value))
+    finding.node.as_deref() == Some(node)
+        || finding.evidence.values().iter().any(|(_, value)| names(value))
 }
 
-impl<'a> Cards<'a> {
-    /// The cards of a deployment, of those findings that are wanted.
-    pub(super) fn of(view: &'a DeploymentView, wanted: impl Fn(&Finding) -> bool) -> Self {
-        let mut cards = Cards::default();
-        cards.add(view, wanted);
-        cards
+impl<'a> GroupedFindings<'a> {
+    /// Groups the matching findings of a deployment.
+    pub(super) fn of(view: &'a DeploymentView, matches: impl Fn(&Finding) -> bool) -> Self {
+        let mut grouped = GroupedFindings::default();
+        grouped.add(view, matches);
+        grouped
     }
 
-    /// Adds those of another deployment.
-    pub(super) fn add(&mut self, view: &'a DeploymentView, wanted: impl Fn(&Finding) -> bool) {
-        for finding in view.findings.iter().filter(|finding| wanted(finding)) {
+    /// Adds the matching findings of another deployment.
+    pub(super) fn add(&mut self, view: &'a DeploymentView, matches: impl Fn(&Finding) -> bool) {
+        for finding in view.findings.iter().filter(|finding| matches(finding)) {
             self.0.entry((finding.severity, finding.kind)).or_default().push((view, finding));
         }
     }
@@ -50,89 +52,115 @@ impl<'a> Cards<'a> {
 }
 
 impl Site<'_> {
-    /// Cards as a section of their own, if there are any; with at most that many findings on each.
-    pub(super) fn findings(&self, links: Links, cards: &Cards<'_>, most: usize) -> Markup {
+    /// Returns the section "Findings", with at most `max` findings in each group. Returns nothing
+    /// without findings.
+    pub(super) fn findings(
+        &self,
+        links: Links,
+        findings: &GroupedFindings<'_>,
+        max: usize,
+    ) -> Markup {
         html! {
-            @if !cards.is_empty() { section aria-labelledby="findings" { h2 #findings { "Findings" } (self.cards(links, cards, most)) } }
+            @if !findings.is_empty() {
+                section aria-labelledby="findings" {
+                    h2 #findings { "Findings" }
+                    (self.finding_groups(links, findings, max))
+                }
+            }
         }
     }
 
-    /// Cards as a list.
-    pub(super) fn cards(&self, links: Links, cards: &Cards<'_>, most: usize) -> Markup {
-        html! { @for ((severity, kind), found) in &cards.0 { (self.card(links, *severity, kind.label(), found, most)) } }
+    /// Returns the groups without a heading.
+    pub(super) fn finding_groups(
+        &self,
+        links: Links,
+        findings: &GroupedFindings<'_>,
+        max: usize,
+    ) -> Markup {
+        html! {
+            @for ((severity, kind), findings) in &findings.0 {
+                (self.finding_group(links, *severity, kind.label(), findings, max))
+            }
+        }
     }
 
-    fn card(
+    fn finding_group(
         &self,
         links: Links,
         severity: Severity,
         kind: &str,
-        found: &[Found<'_>],
-        most: usize,
+        findings: &[(&DeploymentView, &Finding)],
+        max: usize,
     ) -> Markup {
-        let Some((view, first)) = found.first() else { return Markup::default() };
+        let Some((view, first)) = findings.first() else { return Markup::default() };
         let (deployment, runbook) = (view.deployment.name.as_str(), runbook(kind));
         let deployments: BTreeSet<_> =
-            found.iter().map(|(view, _)| view.deployment.name.as_str()).collect();
+            findings.iter().map(|(view, _)| view.deployment.name.as_str()).collect();
         let is_one = deployments.len() == 1;
-        let lead = if is_one {
+        let runbook_link = if is_one {
             links.runbook(kind, deployment, first.node.as_deref())
         } else {
             links.to(&format!("runbooks/{kind}"))
         };
         let command = runbook
             .and_then(Runbook::first_command)
-            .map(|command| Fill::of_finding(view, first).text(&command));
-        let left_out = found.len().saturating_sub(most);
+            .map(|command| Placeholders::of_finding(view, first).replace(&command));
+        let left_out = findings.len().saturating_sub(max);
+        let level = StatusLevel::from(severity);
         html! {
-            article.finding.(Tone::from(severity).class()) id={ "finding-" (kind) "-" (severity.label()) } {
+            article.finding.(level.class()) id={ "finding-" (kind) "-" (severity.label()) } {
                 h3 {
                     span.tag { (severity.label()) }
-                    @if is_one { a.where href=(links.deployment(deployment)) { (deployment) } }
-                    @else { span.where { (count(deployments.len(), "deployment")) } }
-                    a href=(lead) { (runbook.map_or(kind, |runbook| runbook.title)) }
+                    @if is_one {
+                        a.where href=(links.deployment(deployment)) { (deployment) }
+                    } @else {
+                        span.where { (count(deployments.len(), "deployment")) }
+                    }
+                    a href=(runbook_link) { (runbook.map_or(kind, |runbook| runbook.title)) }
                     code.kind { (kind) }
                 }
                 ul {
-                    @for (view, finding) in found.iter().take(most) { li { (self.line(links, &view.deployment.name, finding, is_one)) } }
-                    @if left_out > 0 { li { a href=(links.to(&format!("?q={kind}"))) { "and " (left_out) " more" } } }
+                    @for (view, finding) in findings.iter().take(max) {
+                        li { (self.finding_line(links, &view.deployment.name, finding, is_one)) }
+                    }
+                    @if left_out > 0 {
+                        li {
+                            a href=(links.to(&format!("?q={kind}"))) { "and " (left_out) " more" }
+                        }
+                    }
                 }
-                @if let Some(command) = command { p.command { "First: " code { (command) } } }
+                @if let Some(command) = command {
+                    p.command { "First command: " code { (command) } }
+                }
             }
         }
     }
 
-    /// What one finding is about, since when, and what shows it.
-    fn line(&self, links: Links, deployment: &str, finding: &Finding, is_one: bool) -> Markup {
-        let since = self.now.duration_since(finding.since).unwrap_or_default();
-        // How long it lasts is said already; of a lag it is how late.
-        let is_late = finding.kind == FindingKind::RedisReplicationLag;
-        let evidence = finding.evidence.iter().filter(|(name, _)| is_late || *name != "seconds");
+    /// Returns the affected node or shard of a finding, its age and its evidence.
+    fn finding_line(
+        &self,
+        links: Links,
+        deployment: &str,
+        finding: &Finding,
+        is_one: bool,
+    ) -> Markup {
+        let age = self.now.duration_since(finding.since).unwrap_or_default();
+        // The line already shows the duration. The lag of a replica is something else.
+        let is_lag = finding.kind == FindingKind::RedisReplicationLag;
+        let mut evidence = evidence_texts(&finding.evidence);
+        evidence.retain(|evidence| is_lag || evidence.key != "seconds");
         html! {
             @if !is_one { a.node href=(links.deployment(deployment)) { (deployment) } " " }
-            @if let Some(node) = &finding.node { a.node href=(links.node(deployment, node)) { (node) } " " }
+            @if let Some(node) = &finding.node {
+                a.node href=(links.node(deployment, node)) { (node) } " "
+            }
             @if let Some(shard) = &finding.shard { "shard " (shard) " " }
-            span.since { (span(since)) ", since " (clock(finding.since, self.now)) }
-            @for (name, value) in evidence {
-                " " span.evidence { (if *name == "seconds" { "behind".to_owned() } else { name.replace('_', " ") }) " " b { (measured(name, value)) } }
+            span.since {
+                "for " (duration(age)) ", since " (time_of_day(finding.since, self.now))
+            }
+            @for evidence in evidence {
+                " " span.evidence { (evidence.name) ": " b { (evidence.text) } }
             }
         }
-    }
-}
-
-/// A value with its unit, which its name says.
-fn measured(name: &str, value: &Value) -> String {
-    match value {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an amount of data is no negative number"
-        )]
-        Value::Number(number) if name.ends_with("bytes") => bytes(*number as u64),
-        Value::Number(number) if name.ends_with("seconds") => format!("{number} s"),
-        Value::Text(why) if name == "why" => why.replace('_', " "),
-        Value::List(items) if items.is_empty() => "none".to_owned(),
-        Value::List(items) => items.join(", "),
-        value => shown(value),
     }
 }

@@ -1,22 +1,23 @@
-//! Markdown as HTML: no markup of its own gets through, placeholders are filled, and names of alerts lead to their runbooks.
+//! Renders Markdown as HTML. HTML in the source stays text, placeholders are replaced, and names of
+//! alerts become links to their runbooks.
 
 use maud::PreEscaped;
 use pulldown_cmark::{CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, html};
 
-use crate::fill::Fill;
+use crate::placeholders::Placeholders;
 use crate::runbook::runbook;
 
-/// How a text becomes HTML.
-pub(super) struct Markdown<'a> {
-    /// What takes the place of placeholders.
-    pub(super) fill: &'a Fill,
-    /// What links to other runbooks end with.
+/// Renderer of Markdown as HTML.
+pub(super) struct MarkdownRenderer<'a> {
+    /// The placeholders to replace.
+    pub(super) placeholders: &'a Placeholders,
+    /// Query string of the links to other runbooks.
     pub(super) query: &'a str,
 }
 
-impl Markdown<'_> {
-    /// The HTML of a text.
-    pub(super) fn rendered(&self, text: &str) -> PreEscaped<String> {
+impl MarkdownRenderer<'_> {
+    /// Returns the HTML of a text.
+    pub(super) fn render(&self, text: &str) -> PreEscaped<String> {
         let mut events = Vec::new();
         let (mut in_block, mut in_link, mut dropped) = (false, false, false);
         for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
@@ -24,17 +25,19 @@ impl Markdown<'_> {
                 Event::Start(Tag::CodeBlock(_)) => in_block = true,
                 Event::End(TagEnd::CodeBlock) => in_block = false,
                 Event::Start(Tag::Link { dest_url, .. }) => {
-                    (in_link, dropped) = (true, !leads_on(dest_url));
+                    (in_link, dropped) = (true, !is_web_address(dest_url));
                 }
                 _ => {}
             }
             match event {
                 Event::Html(text) | Event::InlineHtml(text) => events.push(Event::Text(text)),
-                Event::Code(code) => events.push(Event::Code(self.fill.text(&code).into())),
-                Event::Text(text) if in_block || in_link => {
-                    events.push(Event::Text(self.fill.text(&text).into()));
+                Event::Code(code) => {
+                    events.push(Event::Code(self.placeholders.replace(&code).into()));
                 }
-                Event::Text(text) => self.link(&self.fill.text(&text), &mut events),
+                Event::Text(text) if in_block || in_link => {
+                    events.push(Event::Text(self.placeholders.replace(&text).into()));
+                }
+                Event::Text(text) => self.add_links(&self.placeholders.replace(&text), &mut events),
                 Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => {}
                 Event::Start(Tag::Link { .. }) if dropped => {}
                 Event::End(TagEnd::Link) if std::mem::take(&mut dropped) => in_link = false,
@@ -49,8 +52,8 @@ impl Markdown<'_> {
         PreEscaped(page)
     }
 
-    /// A text in which names of alerts are links.
-    fn link(&self, text: &str, events: &mut Vec<Event<'_>>) {
+    /// Adds a text in which the names of alerts are links.
+    fn add_links(&self, text: &str, events: &mut Vec<Event<'_>>) {
         let ends = |character: char| !character.is_ascii_alphanumeric();
         for word in text.split_inclusive(ends) {
             let (name, rest) = word.split_at(word.trim_end_matches(ends).len());
@@ -58,13 +61,13 @@ impl Markdown<'_> {
                 events.push(Event::Text(word.to_owned().into()));
                 continue;
             }
-            let (dest_url, nothing) =
-                (format!("{name}{}", self.query).into(), CowStr::Borrowed(""));
+            let dest_url = format!("{name}{}", self.query).into();
+            let empty = CowStr::Borrowed("");
             let link = Tag::Link {
                 link_type: LinkType::Inline,
                 dest_url,
-                title: nothing.clone(),
-                id: nothing,
+                title: empty.clone(),
+                id: empty,
             };
             let texts = [name, rest].map(|text| Event::Text(text.to_owned().into()));
             let [name, rest] = texts;
@@ -73,8 +76,8 @@ impl Markdown<'_> {
     }
 }
 
-/// A link that a page may have: to the web, not to a script.
-fn leads_on(address: &str) -> bool {
+/// Returns whether a link leads to the web. Other links, such as `javascript:`, are dropped.
+fn is_web_address(address: &str) -> bool {
     address.starts_with("https://") || address.starts_with("http://")
 }
 
@@ -83,11 +86,12 @@ mod tests {
     use super::*;
 
     fn rendered(text: &str) -> String {
-        Markdown { fill: &Fill::default(), query: "?deployment=a" }.rendered(text).0
+        let placeholders = Placeholders::default();
+        MarkdownRenderer { placeholders: &placeholders, query: "?deployment=a" }.render(text).0
     }
 
     #[test]
-    fn markup_in_a_text_stays_text() {
+    fn html_in_markdown_stays_text() {
         let page = rendered(
             "<script>alert(1)</script>\n\na <b>b</b> [c](javascript:d) ![e](https://f/g.png)",
         );
@@ -98,13 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn names_of_alerts_are_links_and_code_is_not() {
+    fn alert_names_become_links_except_in_code() {
         let page = rendered("See RedisDown, `RedisDown` and [RedisDown](https://a).");
         let link = "<a href=\"RedisDown?deployment=a\">RedisDown</a>";
         assert_eq!(
             page,
             format!(
-                "<p>See {link}, <code>RedisDown</code> and <a href=\"https://a\">RedisDown</a>.</p>\n"
+                "<p>See {link}, <code>RedisDown</code> \
+                 and <a href=\"https://a\">RedisDown</a>.</p>\n"
             )
         );
     }

@@ -1,11 +1,11 @@
-//! The pages: what is wrong first, then each deployment, drawn and as a table. Rendered here as a whole; a script only keeps them current.
+//! The pages: problems first, then each deployment as a drawing and as a table. The server renders
+//! complete pages. A script only keeps them up to date.
 
 mod assets;
 mod deployment;
 mod drawing;
 mod findings;
-mod forest;
-mod frame;
+mod layout;
 mod links;
 mod markdown;
 mod node;
@@ -14,6 +14,7 @@ mod runbooks;
 mod search;
 mod status;
 mod timeline;
+mod tree;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -23,20 +24,20 @@ use topology::DeploymentView;
 pub use assets::{Asset, assets};
 pub use search::SearchQuery;
 
-/// What pages are made from. Each page is a method, in the file of its name.
+/// The input of every page. Each page is a method, in the module of its name.
 #[derive(Debug, Clone, Copy)]
 pub struct Site<'a> {
     /// Version of the program.
     pub version: &'a str,
-    /// Wall time, which says how long ago things were.
+    /// Wall time, from which ages are computed.
     pub now: SystemTime,
-    /// Every deployment, as of its last round.
+    /// The views of all deployments after their last round.
     pub views: &'a [Arc<DeploymentView>],
 }
 
 impl<'a> Site<'a> {
-    /// The deployment of that name.
-    fn named(&self, name: &str) -> Option<&'a Arc<DeploymentView>> {
+    /// Returns the deployment with this name.
+    fn view(&self, name: &str) -> Option<&'a Arc<DeploymentView>> {
         self.views.iter().find(|view| view.deployment.name == name)
     }
 }

@@ -1,60 +1,78 @@
-//! `/deployment/<name>/node/<node>`: all that is known of one node.
+//! `/deployment/<name>/node/<node>`: the page of one node.
 
 use maud::{Markup, html};
-use snapshot::Reason;
+use snapshot::{NodeSnapshot, Reason};
 use topology::{DeploymentView, MisroutedClients, NodeState, NodeView, PollRecord, PollResult};
 
 use super::Site;
-use super::findings::{Cards, concerns};
-use super::frame::Frame;
+use super::findings::{GroupedFindings, concerns};
+use super::layout::Layout;
 use super::links::Links;
-use crate::api::follows;
-use crate::fill::index;
-use crate::standing::{self, role, tones};
-use crate::tone::Tone;
-use crate::words::{bytes, clock, count, lag, millis, reason, span, tenths};
+use crate::api::upstream;
+use crate::format::{
+    bytes, count, duration, milliseconds, short_duration, time_of_day, time_of_day_tenths,
+};
+use crate::labels::{link_state, misroute, poll_failure};
+use crate::node_status::{node_levels, notes, role};
+use crate::placeholders::node_index;
+use crate::status_level::StatusLevel;
 
-/// What is shown of it.
+/// Maximum number of findings of one kind, events and connected replicas on the page.
 const FINDINGS: usize = 4;
 const EVENTS: usize = 100;
 const ATTACHED: usize = 50;
 
 const LINKS: Links = Links::NODE;
 
-/// A name and its value; a value that is not known is left out.
+/// Names with their values. Unknown values are not shown.
 type Facts = Vec<(&'static str, Option<String>)>;
 
 impl Site<'_> {
-    /// The page of a node.
+    /// Returns the page of a node.
     ///
     /// # Errors
-    /// There is none of that name: the page that says so.
+    /// Returns the "not found" page if no node has this name.
     pub fn node(&self, deployment: &str, node: &str) -> Result<String, String> {
-        let missing = || {
-            let instead = html! { p { a href=(LINKS.deployment(deployment)) { "All nodes of " (deployment) } } };
-            self.missing(LINKS, &format!("No node of {deployment} is called {node}"), &instead)
+        let not_found = || {
+            let link = LINKS.deployment(deployment);
+            let alternative = html! { p { a href=(link) { "All nodes of " (deployment) } } };
+            let message = format!("No node named {node} in {deployment}");
+            self.not_found(LINKS, &message, &alternative)
         };
-        let found = self.named(deployment).and_then(|view| Some((view, index(view, node)?)));
-        let (view, index) = found.ok_or_else(missing)?;
-        let (node, role, tone) = (&view.nodes[index], role(view, index), tones(view)[index]);
+        let found = self.view(deployment).and_then(|view| Some((view, node_index(view, node)?)));
+        let (view, index) = found.ok_or_else(not_found)?;
+        let (node, role, level) = (&view.nodes[index], role(view, index), node_levels(view)[index]);
         let name = node.node.name.as_str();
-        let cards = Cards::of(view, |finding| concerns(finding, name));
+        let findings = GroupedFindings::of(view, |finding| concerns(finding, name));
+        let heading = if node.up() == Some(true) { "State" } else { "Last known state" };
         let main = html! {
             h1 { (name) }
-            p.standing.(tone.class()) { (role.text) @for note in standing::notes(node) { "; " (note.text) } }
-            (self.findings(LINKS, &cards, FINDINGS))
-            section aria-labelledby="facts" { h2 #facts { @if node.up() == Some(true) { "What it says" } @else { "What it said last" } } (listed(&said(view, node))) }
-            section aria-labelledby="polling" { h2 #polling { "Asking it" } (self.polling(node)) (self.rounds(node)) }
-            (clients(node))
-            (attached(node))
-            (refusals(node))
-            section aria-labelledby="events" { h2 #events { "Events" } (self.timeline_of(LINKS, view, name, EVENTS)) }
+            p.standing.(level.class()) {
+                (role.text) @for note in notes(node) { "; " (note.text) }
+            }
+            (self.findings(LINKS, &findings, FINDINGS))
+            section aria-labelledby="facts" {
+                h2 #facts { (heading) }
+                (fact_list(&state(view, node)))
+            }
+            section aria-labelledby="polling" {
+                h2 #polling { "Polling" }
+                (self.polling(node))
+                (self.last_polls(node))
+            }
+            (misrouted_clients(node))
+            (connected_replicas(node))
+            (error_replies(node))
+            section aria-labelledby="events" {
+                h2 #events { "Events" }
+                (self.node_timeline(LINKS, view, name, EVENTS))
+            }
         };
-        let trail = [("Status", LINKS.to("")), (deployment, LINKS.deployment(deployment))];
-        Ok(self.page(&Frame { links: LINKS, title: name, trail: &trail, main }))
+        let breadcrumbs = [("Status", LINKS.to("")), (deployment, LINKS.deployment(deployment))];
+        Ok(self.page(&Layout { links: LINKS, title: name, breadcrumbs: &breadcrumbs, main }))
     }
 
-    /// What asking the node has come to.
+    /// Returns the result of the last poll, and the counts of missed and failed polls.
     fn polling(&self, node: &NodeView) -> Markup {
         let polling = &node.polling;
         let failures: Vec<_> = Reason::ALL
@@ -66,196 +84,254 @@ impl Site<'_> {
             NodeState::Down { reason, .. } => Some(reason),
             NodeState::Pending | NodeState::Up => None,
         };
-        let failing = down.or(polling.failing).map(|why| {
-            (why, if down.is_some() { "It is down" } else { "The last round brought no answer" })
-        });
-        let at = |at| {
+        let state = if down.is_some() { "Down" } else { "No reply in the last round" };
+        let time_and_age = |at| {
             format!(
                 "{} UTC, {} ago",
-                clock(at, self.now),
-                span(self.now.duration_since(at).unwrap_or_default())
+                time_of_day(at, self.now),
+                duration(self.now.duration_since(at).unwrap_or_default())
             )
         };
+        let silence = Some(polling.silence).filter(|silence| !silence.is_zero());
         let facts = vec![
-            ("Last answer", polling.answered_at.map(at)),
-            ("It took", polling.took.map(millis)),
-            ("Silent for", Some(polling.silence).filter(|silence| !silence.is_zero()).map(span)),
-            ("Asked", Some(format!("{} times", polling.polls))),
+            ("Last reply", polling.answered_at.map(time_and_age)),
+            ("Reply time", polling.took.map(milliseconds)),
+            ("No reply for", silence.map(duration)),
+            ("Polls", Some(polling.polls.to_string())),
         ];
         html! {
-            @if let Some((why, what)) = failing { p.standing.bad { (what) ": " code { (why) } ". " (reason(why)) @if let Some(detail) = detail(node) { " It was told: " code { (detail) } } } }
-            (listed(&facts))
-            @if failures.is_empty() { p.none { "Every round was answered." } }
-            @else {
-                table.reasons {
-                    caption { "Rounds without an answer" }
-                    thead { tr { th scope="col" { "Reason" } th scope="col" { "Rounds" } th scope="col" { "Meaning" } } }
-                    tbody { @for (why, failures) in failures { tr { th scope="row" { (why) } td.number { (failures) } td { (reason(why)) } } } }
+            @if let Some(reason) = down.or(polling.failing) {
+                p.standing.bad {
+                    (state) ": " code { (reason) } ". " (poll_failure(reason))
+                    @if let Some(error) = last_error(node) { " Error: " code { (error) } }
                 }
             }
+            (fact_list(&facts))
+            @if failures.is_empty() { p.none { "No missed or failed polls." } }
+            @else { (failure_table(&failures)) }
         }
     }
 
-    /// The last rounds, one by one, the newest first. Open where not all is well.
-    fn rounds(&self, node: &NodeView) -> Markup {
-        let silent = node
-            .askings
-            .iter()
-            .filter(|asking| !matches!(asking.came, PollResult::Replied(_)))
-            .count();
+    /// Returns the last polls, the newest first. The list is open if one of them has no reply.
+    fn last_polls(&self, node: &NodeView) -> Markup {
+        let without_reply =
+            node.askings.iter().filter(|poll| !matches!(poll.came, PollResult::Replied(_))).count();
         html! {
             @if !node.askings.is_empty() {
-                details #rounds open[silent > 0] {
-                    summary { "The last " (count(node.askings.len(), "round")) @if silent > 0 { ", " (silent) " without an answer" } }
+                details #rounds open[without_reply > 0] {
+                    summary {
+                        "Last " (count(node.askings.len(), "poll"))
+                        @if without_reply > 0 { ", " (without_reply) " without a reply" }
+                    }
                     table.last {
-                        thead { tr { th scope="col" { "At, UTC" } th scope="col" { "What came of it" } } }
-                        tbody { @for asking in node.askings.iter().rev() { (self.asking(asking)) } }
+                        thead {
+                            tr {
+                                th scope="col" { "Time (UTC)" }
+                                th scope="col" { "Result" }
+                            }
+                        }
+                        tbody { @for poll in node.askings.iter().rev() { (self.poll(poll)) } }
                     }
                 }
             }
         }
     }
 
-    fn asking(&self, asking: &PollRecord) -> Markup {
-        let (tone, what, why) = match &asking.came {
+    fn poll(&self, poll: &PollRecord) -> Markup {
+        let (level, result, failure) = match &poll.came {
             PollResult::Replied(took) => {
-                (Tone::Good, format!("answered in {}", millis(*took)), None)
+                (StatusLevel::Ok, format!("replied in {}", milliseconds(*took)), None)
             }
-            PollResult::Missed(reason, detail) => {
-                (Tone::Warn, "no answer".to_owned(), Some((*reason, detail)))
+            PollResult::Missed(reason, error) => {
+                (StatusLevel::Warning, "missed".to_owned(), Some((*reason, error)))
             }
-            PollResult::Failed(reason, detail) => {
-                (Tone::Bad, "failed".to_owned(), Some((*reason, detail)))
+            PollResult::Failed(reason, error) => {
+                (StatusLevel::Critical, "failed".to_owned(), Some((*reason, error)))
             }
         };
         html! {
-            tr.(tone.class()) {
-                th scope="row" { (tenths(asking.at, self.now)) }
+            tr.(level.class()) {
+                th scope="row" { (time_of_day_tenths(poll.at, self.now)) }
                 td {
-                    span { (what) }
-                    @if let Some((why, detail)) = why {
-                        ", " (why) ": " @if let Some(detail) = detail { code { (detail) } } @else { (reason(why)) }
+                    span { (result) }
+                    @if let Some((reason, error)) = failure {
+                        ", " (reason) ": "
+                        @if let Some(error) = error { code { (error) } }
+                        @else { (poll_failure(reason)) }
                     }
-                    @if asking.blind { " Rolecall itself was held up." }
+                    @if poll.blind { " Blind round: Rolecall itself was cut off or overloaded." }
                 }
             }
         }
     }
 }
 
-/// The text of what went wrong last; nothing when it answered since.
-fn detail(node: &NodeView) -> Option<&str> {
-    match &node.askings.back()?.came {
-        PollResult::Replied(_) => None,
-        PollResult::Missed(_, detail) | PollResult::Failed(_, detail) => detail.as_deref(),
+/// Returns the number of missed and failed polls by reason.
+fn failure_table(failures: &[(Reason, u64)]) -> Markup {
+    html! {
+        table.reasons {
+            caption { "Missed and failed polls" }
+            thead {
+                tr {
+                    th scope="col" { "Reason" }
+                    th scope="col" { "Polls" }
+                    th scope="col" { "Meaning" }
+                }
+            }
+            tbody {
+                @for (reason, polls) in failures {
+                    tr {
+                        th scope="row" { (reason) }
+                        td.number { (polls) }
+                        td { (poll_failure(*reason)) }
+                    }
+                }
+            }
+        }
     }
 }
 
-/// What the node said last.
-fn said(view: &DeploymentView, node: &NodeView) -> Facts {
+/// Returns the error of the last poll; `None` if the node replied.
+fn last_error(node: &NodeView) -> Option<&str> {
+    match &node.askings.back()?.came {
+        PollResult::Replied(_) => None,
+        PollResult::Missed(_, error) | PollResult::Failed(_, error) => error.as_deref(),
+    }
+}
+
+/// Returns the state of a node from its last replies.
+fn state(view: &DeploymentView, node: &NodeView) -> Facts {
     let last = node.last.as_deref();
-    let field = |name: &str| last.and_then(|last| last.fields.get(name)).map(str::to_owned);
-    let amount = |name: &str| last.and_then(|last| last.fields.count(name)).map(bytes);
-    let config =
-        |name: &str| last.and_then(|last| last.config.as_ref()?.get(name)).map(str::to_owned);
-    let yes = |known: Option<bool>| known.map(|known| if known { "yes" } else { "no" }.to_owned());
-    let aof = last.map(|last| &last.persistence.aof);
+    let restarts = Some(node.process.restarts).filter(|restarts| *restarts > 0);
+    let others = vec![
+        ("Restarts", restarts.map(|restarts| restarts.to_string())),
+        ("Unparsed fields", last.map(issues).filter(|issues| !issues.is_empty())),
+    ];
+    [replication(view, node), server(last), persistence(node), others].concat()
+}
+
+/// Returns the role and the replication of a node.
+fn replication(view: &DeploymentView, node: &NodeView) -> Facts {
+    let replication = node.last.as_deref().map(|last| &last.replication);
+    let replid = replication.and_then(|replication| replication.replid.as_deref());
+    let offset = replication.and_then(|replication| replication.offset);
     vec![
         ("Address", Some(node.node.address.clone())),
         ("Expected role", node.node.expected_role.map(|role| role.label().to_owned())),
-        ("Follows", follows(view, node)),
-        ("Link", node.snapshot().and(node.link.state).map(|state| state.label().replace('_', " "))),
-        ("Behind the primary", node.lag.behind.map(lag)),
-        ("Behind, in data", node.lag.bytes.map(bytes)),
-        ("Age of its data", node.lag.age.map(lag)),
-        (
-            "Replication id",
-            last.and_then(|last| last.replication.replid.as_deref()).map(str::to_owned),
-        ),
-        ("Offset", last.and_then(|last| last.replication.offset).map(|offset| offset.to_string())),
-        ("Version", field("valkey_version").or_else(|| field("redis_version"))),
-        ("Process", field("run_id")),
-        ("Running for", last.and_then(|last| last.identity.uptime).map(span)),
-        ("Clients", field("connected_clients")),
-        ("Memory", amount("used_memory")),
-        ("Memory limit", amount("maxmemory").filter(|limit| limit != "0 B")),
-        (
-            "Keys",
-            last.map(|last| {
-                last.keyspace.iter().map(|database| database.keys).sum::<u64>().to_string()
-            }),
-        ),
-        ("Append-only file", yes(aof.and_then(|aof| aof.enabled))),
-        (
-            "It can be written",
-            yes(aof.filter(|aof| aof.enabled == Some(true)).and_then(|aof| aof.write_ok)),
-        ),
-        ("appendfsync", node.appendfsync.as_deref().map(str::to_owned)),
-        (
-            "Saves to disk",
-            config("save").map(|save| if save.is_empty() { "never".to_owned() } else { save }),
-        ),
-        ("Last save succeeded", yes(last.and_then(|last| last.persistence.rdb.save_ok))),
-        ("Room left for its data", node.disk.map(|disk| bytes(disk.free_bytes))),
-        (
-            "Restarts",
-            Some(node.process.restarts)
-                .filter(|restarts| *restarts > 0)
-                .map(|restarts| restarts.to_string()),
-        ),
-        ("Strange in its reply", last.map(issues).filter(|issues| !issues.is_empty())),
+        ("Upstream", upstream(view, node)),
+        ("Replication link", node.snapshot().and(node.link.state).map(link_state)),
+        ("Lag", node.lag.behind.map(short_duration)),
+        ("Lag in bytes", node.lag.bytes.map(bytes)),
+        ("Data age", node.lag.age.map(short_duration)),
+        ("Replication ID", replid.map(str::to_owned)),
+        ("Replication offset", offset.map(|offset| offset.to_string())),
     ]
 }
 
-fn issues(last: &snapshot::NodeSnapshot) -> String {
+/// Returns the version, process, clients and memory of a node.
+fn server(last: Option<&NodeSnapshot>) -> Facts {
+    let field = |name: &str| last.and_then(|last| last.fields.get(name)).map(str::to_owned);
+    let amount = |name: &str| last.and_then(|last| last.fields.count(name)).map(bytes);
+    let keys = last.map(|last| last.keyspace.iter().map(|database| database.keys).sum::<u64>());
+    vec![
+        ("Version", field("valkey_version").or_else(|| field("redis_version"))),
+        ("Run ID", field("run_id")),
+        ("Uptime", last.and_then(|last| last.identity.uptime).map(duration)),
+        ("Connected clients", field("connected_clients")),
+        ("Used memory", amount("used_memory")),
+        ("Memory limit", amount("maxmemory").filter(|limit| limit != "0 B")),
+        ("Keys", keys.map(|keys| keys.to_string())),
+    ]
+}
+
+/// Returns the state of the append-only file and of RDB snapshots.
+fn persistence(node: &NodeView) -> Facts {
+    let last = node.last.as_deref();
+    let yes_or_no =
+        |known: Option<bool>| known.map(|known| if known { "yes" } else { "no" }.to_owned());
+    let aof = last.map(|last| &last.persistence.aof);
+    let writable = aof.filter(|aof| aof.enabled == Some(true)).and_then(|aof| aof.write_ok);
+    let save_points = last
+        .and_then(|last| last.config.as_ref()?.get("save"))
+        .map(|save| if save.is_empty() { "none" } else { save }.to_owned());
+    vec![
+        ("AOF enabled", yes_or_no(aof.and_then(|aof| aof.enabled))),
+        ("AOF writable", yes_or_no(writable)),
+        ("appendfsync", node.appendfsync.as_deref().map(str::to_owned)),
+        ("RDB save points", save_points),
+        ("Last RDB save ok", yes_or_no(last.and_then(|last| last.persistence.rdb.save_ok))),
+        ("Free disk space", node.disk.map(|disk| bytes(disk.free_bytes))),
+    ]
+}
+
+fn issues(last: &NodeSnapshot) -> String {
     last.issues
         .iter()
-        .map(|issue| format!("{}: {}", issue.place, issue.found))
+        .map(|issue| format!("{}: {}", issue.field, issue.excerpt))
         .collect::<Vec<_>>()
         .join("; ")
 }
 
-fn listed(facts: &Facts) -> Markup {
+fn fact_list(facts: &Facts) -> Markup {
     html! {
-        dl.facts { @for (name, value) in facts { @if let Some(value) = value { div { dt { (name) } dd { (value) } } } } }
+        dl.facts {
+            @for (name, value) in facts {
+                @if let Some(value) = value { div { dt { (name) } dd { (value) } } }
+            }
+        }
     }
 }
 
-/// Who writes to it, though it is a replica.
-fn clients(node: &NodeView) -> Markup {
+/// Returns the clients that write to a replica.
+fn misrouted_clients(node: &NodeView) -> Markup {
     let Some(misrouted) = node.misrouted.as_deref() else { return Markup::default() };
-    let listed = |clients: &MisroutedClients| {
+    let busiest = |clients: &MisroutedClients| {
         clients.busiest.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     };
+    let commands = Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty());
+    let stale = misrouted.stale.as_deref();
     let facts = vec![
-        ("Why", Some(misrouted.why.label().replace('_', " "))),
-        ("Refused", Some(format!("{:.1} writes per second", misrouted.per_second))),
-        ("Commands", Some(misrouted.commands.join(", ")).filter(|commands| !commands.is_empty())),
+        ("Probable reason", Some(misroute(misrouted.why))),
+        ("Refused writes", Some(format!("{:.1} per second", misrouted.per_second))),
+        ("Commands", commands),
         ("Libraries", misrouted.writers.as_ref().map(|writers| writers.versions.join(", "))),
-        ("Busiest", misrouted.writers.as_deref().map(listed)),
+        ("Busiest clients", misrouted.writers.as_deref().map(busiest)),
         (
-            "Connected since before it was demoted",
-            misrouted.stale.as_deref().map(|stale| format!("{}: {}", stale.total, listed(stale))),
+            "Connected before the demotion",
+            stale.map(|stale| format!("{}: {}", stale.total, busiest(stale))),
         ),
     ];
-    html! { section aria-labelledby="clients" { h2 #clients { "Clients that write to it, a replica" } (self::listed(&facts)) } }
+    html! {
+        section aria-labelledby="clients" {
+            h2 #clients { "Clients that write to this replica" }
+            (fact_list(&facts))
+        }
+    }
 }
 
-/// The replicas, as it sees them.
-fn attached(node: &NodeView) -> Markup {
+/// Returns the replicas that are connected to a node, as reported by the node.
+fn connected_replicas(node: &NodeView) -> Markup {
     html! {
         @if !node.attached.is_empty() {
             section aria-labelledby="attached" {
-                h2 #attached { "Replicas, as it sees them" }
+                h2 #attached { "Connected replicas" }
                 table {
-                    thead { tr { @for head in ["Replica", "State", "Offset", "Last heard"] { th scope="col" { (head) } } } }
+                    thead {
+                        tr {
+                            @for head in ["Replica", "State", "Offset", "Last ACK"] {
+                                th scope="col" { (head) }
+                            }
+                        }
+                    }
                     tbody {
                         @for replica in node.attached.iter().take(ATTACHED) {
                             tr {
                                 th scope="row" { (replica.name) }
                                 td { (replica.seen.state) }
                                 td.number { (replica.seen.offset) }
-                                td.number { @if let Some(lag) = replica.seen.lag { (span(lag)) " ago" } }
+                                td.number {
+                                    @if let Some(lag) = replica.seen.lag { (duration(lag)) " ago" }
+                                }
                             }
                         }
                     }
@@ -265,17 +341,21 @@ fn attached(node: &NodeView) -> Markup {
     }
 }
 
-/// What it refused, by code.
-fn refusals(node: &NodeView) -> Markup {
+/// Returns the number of error replies of a node by error code.
+fn error_replies(node: &NodeView) -> Markup {
     let counted: Vec<_> =
         node.counters.errors().into_iter().flatten().filter(|(_, total)| *total > 0).collect();
     html! {
         @if !counted.is_empty() {
             section aria-labelledby="refused" {
-                h2 #refused { "Error replies since Rolecall watches" }
+                h2 #refused { "Error replies since Rolecall started" }
                 table {
                     thead { tr { th scope="col" { "Code" } th scope="col" { "Replies" } } }
-                    tbody { @for (code, total) in counted { tr { th scope="row" { code { (code) } } td.number { (total) } } } }
+                    tbody {
+                        @for (code, total) in counted {
+                            tr { th scope="row" { code { (code) } } td.number { (total) } }
+                        }
+                    }
                 }
             }
         }

@@ -1,17 +1,19 @@
-//! Nodes as a table: the same as what is drawn, and more.
+//! Nodes as a table.
 
 use maud::{Markup, html};
 use topology::{DeploymentView, NodeKind};
 
 use super::Site;
 use super::links::Links;
-use crate::api::follows;
-use crate::standing::{self, role};
-use crate::tone::Tone;
-use crate::words::{bytes, lag, span};
+use crate::api::upstream;
+use crate::format::{bytes, duration, short_duration};
+use crate::labels::link_state;
+use crate::node_status::{aof_status, link_level, notes, role};
+use crate::status_level::StatusLevel;
 
-/// The places of nodes in the order of the table: the worst first, then the primary, and Sentinels last.
-pub(super) fn ordered(view: &DeploymentView, tones: &[Tone]) -> Vec<usize> {
+/// Returns the node indices in the order of the table: the worst first, then the primary, and
+/// Sentinels last.
+pub(super) fn ordered(view: &DeploymentView, levels: &[StatusLevel]) -> Vec<usize> {
     let is_primary = |index: usize| {
         view.shards.iter().any(|shard| shard.primary.is_some_and(|primary| primary.node == index))
     };
@@ -21,60 +23,71 @@ pub(super) fn ordered(view: &DeploymentView, tones: &[Tone]) -> Vec<usize> {
         _ => 1,
     };
     let mut indices: Vec<_> = view.members().map(|(index, _)| index).collect();
-    indices.sort_by_cached_key(|index| (tones[*index], rank(*index), *index));
+    indices.sort_by_cached_key(|index| (levels[*index], rank(*index), *index));
     indices
 }
 
 impl Site<'_> {
-    /// The table of these nodes.
+    /// Returns the table of these nodes.
     pub(super) fn table(
         &self,
         links: Links,
         view: &DeploymentView,
         indices: &[usize],
-        tones: &[Tone],
+        levels: &[StatusLevel],
     ) -> Markup {
+        let label = format!("Nodes of {}", view.deployment.name);
         html! {
-            div.scroll role="region" tabindex="0" aria-label={ "Nodes of " (view.deployment.name) } {
+            div.scroll role="region" tabindex="0" aria-label=(label) {
                 table {
                     thead {
                         tr {
                             th scope="col" { "Node" }
                             th scope="col" { "Role" }
-                            th scope="col" { "Follows" }
+                            th scope="col" { "Upstream" }
                             th scope="col" { "Link" }
                             th scope="col" { "Lag" }
                             th scope="col" { "AOF" }
-                            th scope="col" { "Answered" }
-                            th scope="col" { "Remarks" }
+                            th scope="col" { "Last reply" }
+                            th scope="col" { "Notes" }
                         }
                     }
-                    tbody { @for index in indices { (self.row(links, view, *index, tones[*index])) } }
+                    tbody {
+                        @for index in indices { (self.row(links, view, *index, levels[*index])) }
+                    }
                 }
             }
         }
     }
 
-    fn row(&self, links: Links, view: &DeploymentView, index: usize, tone: Tone) -> Markup {
+    fn row(&self, links: Links, view: &DeploymentView, index: usize, level: StatusLevel) -> Markup {
         let node = &view.nodes[index];
         let (name, role) = (node.node.name.as_str(), role(view, index));
         let link = node.snapshot().and(node.link.state);
-        let late = node.lag.behind.map(lag).or_else(|| node.lag.bytes.map(bytes));
-        let answered = node
+        let lag = node.lag.behind.map(short_duration).or_else(|| node.lag.bytes.map(bytes));
+        let replied = node
             .polling
             .answered_at
-            .map(|at| span(self.now.duration_since(at).unwrap_or_default()) + " ago");
+            .map(|at| duration(self.now.duration_since(at).unwrap_or_default()) + " ago");
         html! {
-            tr.(tone.class()) id={ "node-" (view.deployment.name) "-" (name) } {
+            tr.(level.class()) id={ "node-" (view.deployment.name) "-" (name) } {
                 th scope="row" { a href=(links.node(&view.deployment.name, name)) { (name) } }
-                td { span.(role.tone.class()) { (role.text) } }
-                td { (follows(view, node).unwrap_or_default()) }
-                td { @if let Some(state) = link { span.(standing::link(state).class()) { (state.label().replace('_', " ")) } } }
-                td.number { (late.unwrap_or_default()) }
-                td { @if let Some(aof) = standing::aof(node) { span.(aof.tone.class()) { (aof.text) } } }
-                td.number { (answered.unwrap_or_default()) }
+                td { span.(role.level.class()) { (role.text) } }
+                td { (upstream(view, node).unwrap_or_default()) }
                 td {
-                    @for note in standing::notes(node) { span.note.(note.tone.class()) { (note.text) } " " }
+                    @if let Some(state) = link {
+                        span.(link_level(state).class()) { (link_state(state)) }
+                    }
+                }
+                td.number { (lag.unwrap_or_default()) }
+                td {
+                    @if let Some(aof) = aof_status(node) {
+                        span.(aof.level.class()) { (aof.text) }
+                    }
+                }
+                td.number { (replied.unwrap_or_default()) }
+                td {
+                    @for note in notes(node) { span.note.(note.level.class()) { (note.text) } " " }
                 }
             }
         }

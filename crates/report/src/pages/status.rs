@@ -1,70 +1,77 @@
-//! `/`: what is wrong, then the deployments: those in trouble drawn, the others as rows.
+//! `/`: the status page. Lists findings first, then deployments: those with problems as drawings,
+//! the others as rows of a table.
 
 use std::sync::Arc;
 
 use maud::{Markup, html};
 use topology::{DeploymentView, Finding, Severity, ShardView};
 
-use super::findings::Cards;
-use super::frame::Frame;
+use super::findings::GroupedFindings;
+use super::layout::Layout;
 use super::links::Links;
 use super::search::SearchQuery;
-use super::{Site, drawing, forest, nodes};
-use crate::standing::{standing, tones};
-use crate::tone::Tone;
-use crate::words::{count, span};
+use super::{Site, drawing, nodes, tree};
+use crate::deployment_status::shard_status;
+use crate::format::{count, duration};
+use crate::node_status::node_levels;
+use crate::status_level::StatusLevel;
 
-/// Deployments on a page, and how many of them are drawn.
+/// Maximum number of deployments on a page, and of drawn deployments among them.
 const DEPLOYMENTS: usize = 100;
 const DRAWN: usize = 5;
 
-/// What is shown of findings, and of a deployment that is drawn.
+/// Maximum number of findings of one kind, and of the parts of a drawn deployment.
 const FINDINGS: usize = 6;
 const TREES: usize = 6;
 const NODES: usize = 15;
 const EVENTS: usize = 10;
 
-/// Deployments that are named as the worst.
+/// Maximum number of deployments that the summary names.
 const NAMED: usize = 5;
 
-/// So few deployments are drawn also when they are well, and so few nodes need no search.
+/// Number of deployments up to which healthy ones are drawn too, and number of nodes up to which
+/// the page has no search form.
 const FEW: usize = 3;
 const FEW_NODES: usize = 20;
 
 const LINKS: Links = Links::TOP;
 
 impl Site<'_> {
-    /// The page at `/`.
-    pub fn status(&self, asked: &SearchQuery) -> String {
-        let mut shown: Vec<_> = self.views.iter().filter(|view| is_meant(asked, view)).collect();
-        shown.sort_by_key(|view| tone(view));
-        let mut cards = Cards::default();
-        for view in &shown {
-            cards.add(view, |finding| is_about(asked, view, finding));
+    /// Returns the page at `/`.
+    pub fn status(&self, query: &SearchQuery) -> String {
+        let mut views: Vec<_> =
+            self.views.iter().filter(|view| matches_anything(query, view)).collect();
+        views.sort_by_key(|view| deployment_level(view));
+        let mut findings = GroupedFindings::default();
+        for view in &views {
+            findings.add(view, |finding| matches_finding(query, view, finding));
         }
-        let part = asked.part(shown, DEPLOYMENTS);
+        let list = query.paginate(views, DEPLOYMENTS);
         let few = self.views.len() <= FEW;
         let is_drawn = |(number, view): &(usize, &&Arc<DeploymentView>)| {
-            *number < DRAWN && (few || tone(view) < Tone::Good)
+            *number < DRAWN && (few || deployment_level(view) < StatusLevel::Ok)
         };
-        let drawn = part.items.iter().enumerate().take_while(is_drawn).count();
-        let (troubled, well) = part.items.split_at(drawn);
+        let drawn = list.items.iter().enumerate().take_while(is_drawn).count();
+        let (drawn, others) = list.items.split_at(drawn);
         let members: usize = self.views.iter().map(|view| view.members().count()).sum();
+        let has_form = members > FEW_NODES || !query.words.is_empty();
         let main = html! {
-            (self.verdict(members))
-            @if members > FEW_NODES || !asked.words.is_empty() { (asked.form("Find a deployment or node")) }
-            (self.findings(LINKS, &cards, FINDINGS))
-            @for (view, number) in troubled.iter().zip(0..) { (self.section(view, asked, number)) }
-            @if !well.is_empty() { (self.others(well, !troubled.is_empty())) }
-            @if part.total == 0 { p.none { "No deployment and no node is called that." } }
-            (asked.turn(&part, "deployments"))
+            (self.summary(members))
+            @if has_form { (query.form("Search deployments and nodes")) }
+            (self.findings(LINKS, &findings, FINDINGS))
+            @for (view, number) in drawn.iter().zip(0..) {
+                (self.drawn_deployment(view, query, number))
+            }
+            @if !others.is_empty() { (self.deployment_table(others, !drawn.is_empty())) }
+            @if list.total == 0 { p.none { "No deployment or node matches the search." } }
+            (query.page_links(&list, "deployments"))
         };
-        self.page(&Frame { links: LINKS, title: "Status", trail: &[], main })
+        self.page(&Layout { links: LINKS, title: "Status", breadcrumbs: &[], main })
     }
 
-    /// How it stands, in two lines.
-    fn verdict(&self, members: usize) -> Markup {
-        let of = |severity| {
+    /// Returns the number of findings, and the number of nodes that are up.
+    fn summary(&self, members: usize) -> Markup {
+        let findings = |severity| {
             self.views
                 .iter()
                 .flat_map(|view| &view.findings)
@@ -72,7 +79,7 @@ impl Site<'_> {
                 .count()
         };
         let (critical, warnings, info) =
-            (of(Severity::Critical), of(Severity::Warning), of(Severity::Info));
+            (findings(Severity::Critical), findings(Severity::Warning), findings(Severity::Info));
         let counts = [
             (critical, format!("{critical} critical")),
             (warnings, count(warnings, "warning")),
@@ -80,77 +87,69 @@ impl Site<'_> {
         ];
         let counts: Vec<_> =
             counts.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
-        let worst = self.views.iter().map(|view| tone(view)).min().unwrap_or_default();
+        let worst = self.views.iter().map(|view| deployment_level(view)).min().unwrap_or_default();
         let worst_of: Vec<_> = self
             .views
             .iter()
-            .filter(|view| tone(view) == worst)
+            .filter(|view| deployment_level(view) == worst)
             .map(|view| view.deployment.name.as_str())
             .collect();
-        let answering: usize = self
-            .views
-            .iter()
-            .flat_map(|view| view.members())
-            .filter(|(_, node)| node.up() == Some(true))
-            .count();
+        let up: usize = self.views.iter().map(|view| nodes_up(view)).sum();
         html! {
             div.verdict.(worst.class()) role="status" {
                 h1 {
                     @if !counts.is_empty() { (counts.join(", ")) }
-                    @else if worst == Tone::Good { "No findings" }
+                    @else if worst == StatusLevel::Ok { "No findings" }
                     @else { "Waiting for the first round" }
                 }
                 p {
                     @if !counts.is_empty() {
-                        "Worst in " (worst_of[..worst_of.len().min(NAMED)].join(", "))
+                        "Most severe: " (worst_of[..worst_of.len().min(NAMED)].join(", "))
                         @if worst_of.len() > NAMED { " and " (worst_of.len() - NAMED) " more" }
                         ". "
                     }
-                    (count(self.views.len(), "deployment")) ", " (answering) " of " (count(members, "node")) " answering."
+                    (count(self.views.len(), "deployment")) ", "
+                    (up) " of " (count(members, "node")) " up."
                 }
             }
         }
     }
 
-    /// A deployment that is drawn.
-    fn section(&self, view: &DeploymentView, asked: &SearchQuery, number: usize) -> Markup {
-        let (name, tones) = (view.deployment.name.as_str(), tones(view));
-        let wanted = |index: &usize| is_called(asked, view) || asked.matches(names(view, *index));
-        let indices: Vec<_> = nodes::ordered(view, &tones).into_iter().filter(wanted).collect();
+    fn drawn_deployment(
+        &self,
+        view: &DeploymentView,
+        query: &SearchQuery,
+        number: usize,
+    ) -> Markup {
+        let (name, levels) = (view.deployment.name.as_str(), node_levels(view));
+        let matches = |index: &usize| {
+            matches_deployment(query, view) || query.matches(name_and_address(view, *index))
+        };
+        let indices: Vec<_> = nodes::ordered(view, &levels).into_iter().filter(matches).collect();
         let left_out = indices.len().saturating_sub(NODES);
+        let (heading, drawing_id) = (format!("heading-{number}"), format!("drawing-{number}"));
+        let class = deployment_level(view).class();
+        let trees = tree::trees(view, &levels);
         html! {
-            section.deployment.(tone(view).class()) id={ "deployment-" (name) } aria-labelledby={ "heading-" (number) } {
-                h2 id={ "heading-" (number) } { a href=(LINKS.deployment(name)) { (name) } " " span.of { (view.deployment.kind.label()) } }
-                (standings(view))
+            section.deployment.(class) id={ "deployment-" (name) } aria-labelledby=(heading) {
+                h2 id=(heading) {
+                    a href=(LINKS.deployment(name)) { (name) }
+                    " " span.of { (view.deployment.kind.label()) }
+                }
+                (shard_lines(view))
                 div.picture {
-                    (drawing::drawing(view, &forest::forest(view, &tones), TREES, &format!("drawing-{number}")))
-                    div.events { h3 { "Latest events" } (self.latest(LINKS, view, EVENTS)) }
+                    (drawing::drawing(view, &trees, TREES, &drawing_id))
+                    div.events {
+                        h3 { "Latest events" }
+                        (self.latest_events(LINKS, view, EVENTS))
+                    }
                 }
                 h3.unseen { "Nodes of " (name) }
-                (self.table(LINKS, view, &indices[..indices.len() - left_out], &tones))
-                @if left_out > 0 { p.more { a href=(LINKS.deployment(name)) { "All " (count(indices.len(), "node")) " of " (name) } } }
-            }
-        }
-    }
-
-    /// Deployments as rows.
-    fn others(&self, views: &[&Arc<DeploymentView>], beside: bool) -> Markup {
-        html! {
-            section aria-labelledby="others" {
-                h2 #others { @if beside { "Other deployments" } @else { "Deployments" } }
-                div.scroll role="region" tabindex="0" aria-labelledby="others" {
-                    table {
-                        thead { tr { @for head in ["Deployment", "Kind", "Standing", "Nodes", "Last round"] { th scope="col" { (head) } } } }
-                        tbody {
-                            @for view in views {
-                                tr.(tone(view).class()) id={ "deployment-" (view.deployment.name) } {
-                                    th scope="row" { a href=(LINKS.deployment(&view.deployment.name)) { (view.deployment.name) } }
-                                    td { (view.deployment.kind.label()) }
-                                    td { (standings(view)) }
-                                    td.number { (view.members().filter(|(_, node)| node.up() == Some(true)).count()) " of " (view.members().count()) }
-                                    td.number { (self.round(view)) }
-                                }
-                            }
+                (self.table(LINKS, view, &indices[..indices.len() - left_out], &levels))
+                @if left_out > 0 {
+                    p.more {
+                        a href=(LINKS.deployment(name)) {
+                            "All " (count(indices.len(), "node")) " of " (name)
                         }
                     }
                 }
@@ -158,68 +157,120 @@ impl Site<'_> {
         }
     }
 
-    /// How long ago the last round was.
-    pub(super) fn round(&self, view: &DeploymentView) -> String {
-        view.at.map_or_else(
-            || "none yet".to_owned(),
-            |at| span(self.now.duration_since(at).unwrap_or_default()) + " ago",
-        )
-    }
-}
-
-/// Who is primary, and what is accepted; of a large cluster how many shards are as they should be.
-pub(super) fn standings(view: &DeploymentView) -> Markup {
-    const MOST: usize = 4;
-    let well = view.shards.iter().filter(|shard| is_well(shard)).count();
-    let mut worst_first: Vec<_> = view.shards.iter().collect();
-    worst_first.sort_by_key(|shard| is_well(shard));
-    let shown = if well == view.shards.len() && view.shards.len() > MOST { 0 } else { MOST };
-    html! {
-        @if view.at.is_none() { p.standing { "Waiting for the first round." } }
-        @else {
-            @if view.shards.len() > MOST { p.standing { (well) " of " (view.shards.len()) " shards take writes and serve reads" } }
-            @for shard in worst_first.into_iter().take(shown) {
-                p.standing.(if is_well(shard) { Tone::Good } else { Tone::Bad }.class()) {
-                    @if !shard.split_brain.masters.is_empty() { "SPLIT BRAIN of " (shard.split_brain.masters.len()) " masters: " }
-                    @if let Some(label) = &shard.shard { "Shard " (label) ": " }
-                    (standing(view, shard))
+    /// Returns deployments as a table. `others` tells that drawn deployments precede it.
+    fn deployment_table(&self, views: &[&Arc<DeploymentView>], others: bool) -> Markup {
+        html! {
+            section aria-labelledby="others" {
+                h2 #others { @if others { "Other deployments" } @else { "Deployments" } }
+                div.scroll role="region" tabindex="0" aria-labelledby="others" {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { "Deployment" }
+                                th scope="col" { "Kind" }
+                                th scope="col" { "Status" }
+                                th scope="col" { "Nodes up" }
+                                th scope="col" { "Last round" }
+                            }
+                        }
+                        tbody { @for view in views { (self.deployment_row(view)) } }
+                    }
                 }
             }
         }
     }
+
+    fn deployment_row(&self, view: &DeploymentView) -> Markup {
+        let name = view.deployment.name.as_str();
+        html! {
+            tr.(deployment_level(view).class()) id={ "deployment-" (name) } {
+                th scope="row" { a href=(LINKS.deployment(name)) { (name) } }
+                td { (view.deployment.kind.label()) }
+                td { (shard_lines(view)) }
+                td.number { (nodes_up(view)) " of " (view.members().count()) }
+                td.number { (self.last_round(view)) }
+            }
+        }
+    }
+
+    /// Returns the time since the last round.
+    pub(super) fn last_round(&self, view: &DeploymentView) -> String {
+        view.at.map_or_else(
+            || "none yet".to_owned(),
+            |at| duration(self.now.duration_since(at).unwrap_or_default()) + " ago",
+        )
+    }
 }
 
-fn is_well(shard: &ShardView) -> bool {
+/// Returns the status of each shard. For a deployment with many shards, returns the number of
+/// healthy shards and the status of some unhealthy ones.
+pub(super) fn shard_lines(view: &DeploymentView) -> Markup {
+    const MAX: usize = 4;
+    let shards = &view.shards;
+    let healthy = shards.iter().filter(|shard| is_healthy(shard)).count();
+    let mut worst_first: Vec<_> = shards.iter().collect();
+    worst_first.sort_by_key(|shard| is_healthy(shard));
+    let shown = if healthy == shards.len() && shards.len() > MAX { 0 } else { MAX };
+    html! {
+        @if view.at.is_none() { p.standing { "Waiting for the first round." } }
+        @else {
+            @if shards.len() > MAX {
+                p.standing {
+                    (healthy) " of " (shards.len()) " shards accept writes and serve reads"
+                }
+            }
+            @for shard in worst_first.into_iter().take(shown) { (shard_line(view, shard)) }
+        }
+    }
+}
+
+fn shard_line(view: &DeploymentView, shard: &ShardView) -> Markup {
+    let level = if is_healthy(shard) { StatusLevel::Ok } else { StatusLevel::Critical };
+    let masters = shard.split_brain.masters.len();
+    html! {
+        p.standing.(level.class()) {
+            @if masters > 0 { "SPLIT BRAIN of " (masters) " masters: " }
+            @if let Some(label) = &shard.shard { "Shard " (label) ": " }
+            (shard_status(view, shard))
+        }
+    }
+}
+
+fn is_healthy(shard: &ShardView) -> bool {
     let serves = shard.writable == Some(true) && shard.readable == Some(true);
     serves && shard.primary.is_some() && shard.split_brain.masters.is_empty()
 }
 
-/// How a deployment is: as bad as the worst that is found.
-pub(super) fn tone(view: &DeploymentView) -> Tone {
+/// Returns the status level of a deployment, which is the level of its worst finding.
+pub(super) fn deployment_level(view: &DeploymentView) -> StatusLevel {
     if view.at.is_none() {
-        return Tone::Idle;
+        return StatusLevel::Unknown;
     }
-    view.findings.first().map_or(Tone::Good, |worst| worst.severity.into())
+    view.findings.first().map_or(StatusLevel::Ok, |worst| worst.severity.into())
 }
 
-fn names(view: &DeploymentView, index: usize) -> [&str; 2] {
+fn nodes_up(view: &DeploymentView) -> usize {
+    view.members().filter(|(_, node)| node.up() == Some(true)).count()
+}
+
+fn name_and_address(view: &DeploymentView, index: usize) -> [&str; 2] {
     let node = &view.nodes[index].node;
     [&node.name, &node.address]
 }
 
-/// The deployment itself is what is looked for: by its name, or a label.
-fn is_called(asked: &SearchQuery, view: &DeploymentView) -> bool {
-    asked.matches(view.deployment.labels.iter().map(|(_, value)| value.as_str()))
+/// Returns whether the search words match the name or a label of the deployment.
+fn matches_deployment(query: &SearchQuery, view: &DeploymentView) -> bool {
+    query.matches(view.deployment.labels.iter().map(|(_, value)| value.as_str()))
 }
 
-/// The deployment, or something in it, is what is looked for.
-fn is_meant(asked: &SearchQuery, view: &DeploymentView) -> bool {
-    is_called(asked, view)
-        || view.members().any(|(index, _)| asked.matches(names(view, index)))
-        || view.findings.iter().any(|finding| asked.matches([finding.kind.label()]))
+/// Returns whether the search words match the deployment, one of its nodes or one of its findings.
+fn matches_anything(query: &SearchQuery, view: &DeploymentView) -> bool {
+    matches_deployment(query, view)
+        || view.members().any(|(index, _)| query.matches(name_and_address(view, index)))
+        || view.findings.iter().any(|finding| query.matches([finding.kind.label()]))
 }
 
-fn is_about(asked: &SearchQuery, view: &DeploymentView, finding: &Finding) -> bool {
-    is_called(asked, view)
-        || asked.matches(finding.node.as_deref().into_iter().chain([finding.kind.label()]))
+fn matches_finding(query: &SearchQuery, view: &DeploymentView, finding: &Finding) -> bool {
+    matches_deployment(query, view)
+        || query.matches(finding.node.as_deref().into_iter().chain([finding.kind.label()]))
 }

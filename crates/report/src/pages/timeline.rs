@@ -1,55 +1,73 @@
-//! What happened of late, the newest first.
+//! Events on pages, the newest first.
 
 use maud::{Markup, html};
 use topology::{DeploymentView, Event, EventKind};
 
 use super::Site;
 use super::links::Links;
-use crate::api::time;
-use crate::tone::Tone;
-use crate::words::{bytes, clock, span};
+use crate::api::rfc3339;
+use crate::format::{bytes, duration, time_of_day};
+use crate::labels;
+use crate::status_level::StatusLevel;
+
+const NO_EVENTS: &str = "No events since Rolecall started.";
 
 impl Site<'_> {
-    /// The last of a deployment's events; what Sentinels announce is not among them.
-    pub(super) fn timeline(&self, links: Links, view: &DeploymentView, most: usize) -> Markup {
-        let events = view.history.events().rev().filter(|event| !is_announced(event));
-        self.list(links, view, events.take(most), "Nothing happened since Rolecall watches.")
+    /// Returns the last events of a deployment, without the events of Sentinels.
+    pub(super) fn timeline(&self, links: Links, view: &DeploymentView, max: usize) -> Markup {
+        let events = view.history.events().rev().filter(|event| !is_sentinel_event(event));
+        self.event_list(links, view, events.take(max), NO_EVENTS)
     }
 
-    /// The last of those that change something: what Sentinel cleans up after a failover is not among them.
-    pub(super) fn latest(&self, links: Links, view: &DeploymentView, most: usize) -> Markup {
-        let events =
-            view.history.events().rev().filter(|event| !is_announced(event) && !is_routine(event));
-        self.list(links, view, events.take(most), "Nothing happened since Rolecall watches.")
+    /// Returns the last events of a deployment, without the events of Sentinels and without the
+    /// commands that Sentinels send to nodes after a failover.
+    pub(super) fn latest_events(&self, links: Links, view: &DeploymentView, max: usize) -> Markup {
+        let events = view
+            .history
+            .events()
+            .rev()
+            .filter(|event| !is_sentinel_event(event) && !is_routine(event));
+        self.event_list(links, view, events.take(max), NO_EVENTS)
     }
 
-    /// The last that a node had a part in.
-    pub(super) fn timeline_of(
+    /// Returns the last events that concern a node.
+    pub(super) fn node_timeline(
         &self,
         links: Links,
         view: &DeploymentView,
         node: &str,
-        most: usize,
+        max: usize,
     ) -> Markup {
-        let events = view.history.events().rev().filter(|event| has_part(event, node));
-        self.list(links, view, events.take(most), "Nothing happened to it since Rolecall watches.")
+        let events = view.history.events().rev().filter(|event| concerns(event, node));
+        let message = "No events of this node since Rolecall started.";
+        self.event_list(links, view, events.take(max), message)
     }
 
-    /// The last that Sentinels announced; nothing where there is none.
-    pub(super) fn announcements(&self, links: Links, view: &DeploymentView, most: usize) -> Markup {
-        let events: Vec<_> =
-            view.history.events().rev().filter(|event| is_announced(event)).take(most).collect();
+    /// Returns the last events of Sentinels. Returns nothing without such events.
+    pub(super) fn sentinel_events(
+        &self,
+        links: Links,
+        view: &DeploymentView,
+        max: usize,
+    ) -> Markup {
+        let events: Vec<_> = view
+            .history
+            .events()
+            .rev()
+            .filter(|event| is_sentinel_event(event))
+            .take(max)
+            .collect();
         html! {
             @if !events.is_empty() {
                 details #announced {
-                    summary { "What Sentinels announced (" (events.len()) ")" }
-                    (self.list(links, view, events.into_iter(), ""))
+                    summary { "Events from Sentinels (" (events.len()) ")" }
+                    (self.event_list(links, view, events.into_iter(), ""))
                 }
             }
         }
     }
 
-    fn list<'a>(
+    fn event_list<'a>(
         &self,
         links: Links,
         view: &DeploymentView,
@@ -60,26 +78,30 @@ impl Site<'_> {
         html! {
             @if events.peek().is_none() { p.none { (none) } }
             @else {
-                ol.timeline {
-                    @for event in events {
-                        li.(tone(&event.kind).class()) {
-                            time datetime=(time(event.at)) { (clock(event.at, self.now)) }
-                            " "
-                            span.what {
-                                @if let Some(node) = &event.node { a href=(links.node(&view.deployment.name, node)) { (node) } " " }
-                                @if let Some(shard) = &event.shard { "shard " (shard) " " }
-                                (sentence(&event.kind))
-                            }
-                            " " code { (event.kind.label()) }
-                        }
+                ol.timeline { @for event in events { (self.event(links, view, event)) } }
+            }
+        }
+    }
+
+    fn event(&self, links: Links, view: &DeploymentView, event: &Event) -> Markup {
+        html! {
+            li.(event_level(&event.kind).class()) {
+                time datetime=(rfc3339(event.at)) { (time_of_day(event.at, self.now)) }
+                " "
+                span.what {
+                    @if let Some(node) = &event.node {
+                        a href=(links.node(&view.deployment.name, node)) { (node) } " "
                     }
+                    @if let Some(shard) = &event.shard { "shard " (shard) ": " }
+                    (sentence(&event.kind))
                 }
+                " " code { (event.kind.label()) }
             }
         }
     }
 }
 
-fn has_part(event: &Event, node: &str) -> bool {
+fn concerns(event: &Event, node: &str) -> bool {
     event.node.as_deref() == Some(node)
         || match &event.kind {
             EventKind::PrimaryChanged { from, to, .. } => from == node || to == node,
@@ -88,7 +110,7 @@ fn has_part(event: &Event, node: &str) -> bool {
         }
 }
 
-fn is_announced(event: &Event) -> bool {
+fn is_sentinel_event(event: &Event) -> bool {
     matches!(event.kind, EventKind::SentinelEvent { .. })
 }
 
@@ -96,74 +118,77 @@ fn is_routine(event: &Event) -> bool {
     matches!(event.kind, EventKind::Reconfigured { command: "client_kill" | "config_rewrite" })
 }
 
-/// How bad an event is.
-fn tone(kind: &EventKind) -> Tone {
+/// Returns the status level of an event.
+fn event_level(kind: &EventKind) -> StatusLevel {
     match kind {
         EventKind::NodeUnreachable { .. }
         | EventKind::PrimaryLost { .. }
         | EventKind::SplitBrainBegan { .. }
         | EventKind::LaggingPromotion { .. }
         | EventKind::AofWriteFailed
-        | EventKind::SplitBrainEnded { unreplicated_writes: 1.., .. } => Tone::Bad,
+        | EventKind::SplitBrainEnded { unreplicated_writes: 1.., .. } => StatusLevel::Critical,
         EventKind::LinkDropped
         | EventKind::Restarted
         | EventKind::NodeReplaced
         | EventKind::PrimaryChanged { .. }
         | EventKind::RoleChanged { .. }
-        | EventKind::AofRewriteFailed => Tone::Warn,
+        | EventKind::AofRewriteFailed => StatusLevel::Warning,
         EventKind::NodeBack { .. }
         | EventKind::LinkRestored { .. }
         | EventKind::PrimaryRegained
         | EventKind::SplitBrainEnded { .. }
-        | EventKind::AofWriteRecovered => Tone::Good,
+        | EventKind::AofWriteRecovered => StatusLevel::Ok,
         EventKind::FullResync
         | EventKind::StatsReset
         | EventKind::Reconfigured { .. }
         | EventKind::NodeDiscovered
         | EventKind::NodeGone
-        | EventKind::SentinelEvent { .. } => Tone::Info,
+        | EventKind::SentinelEvent { .. } => StatusLevel::Info,
     }
 }
 
-/// What happened; the node it happened to comes before.
+/// Returns the text of an event. The name of the affected node precedes it.
 fn sentence(kind: &EventKind) -> String {
     match kind {
-        EventKind::NodeUnreachable { reason } => format!("does not answer ({reason})"),
-        EventKind::NodeBack { down } => format!("answers again, after {}", span(*down)),
+        EventKind::NodeUnreachable { reason } => format!("went down ({reason})"),
+        EventKind::NodeBack { down } => format!("is up again after {}", duration(*down)),
         EventKind::Restarted => "restarted".to_owned(),
         EventKind::NodeReplaced => "was replaced by another server".to_owned(),
         EventKind::RoleChanged { from, to } => {
-            format!("is {} now, and was {}", to.label(), from.label())
+            format!("changed its role from {} to {}", from.label(), to.label())
         }
-        EventKind::LinkDropped => "lost the link to its master".to_owned(),
-        EventKind::LinkRestored { down } => format!("has its link again, after {}", span(*down)),
+        EventKind::LinkDropped => "lost its replication link".to_owned(),
+        EventKind::LinkRestored { down } => {
+            format!("recovered its replication link after {}", duration(*down))
+        }
         EventKind::PrimaryChanged { from, to, cause } => {
-            format!("{to} is the primary now, and was {from} (cause: {})", cause.label())
+            format!("primary changed from {from} to {to} (cause: {})", labels::cause(*cause))
         }
-        EventKind::PrimaryLost { why } => format!("no primary any more ({})", why.label()),
-        EventKind::PrimaryRegained => "there is a primary again".to_owned(),
+        EventKind::PrimaryLost { why } => format!("no primary: {}", labels::no_primary(*why)),
+        EventKind::PrimaryRegained => "primary available again".to_owned(),
         EventKind::SplitBrainBegan { masters } => {
             format!("split brain began: {}", masters.join(", "))
         }
         EventKind::SplitBrainEnded { lasted, unreplicated_writes: 0, .. } => {
-            format!("split brain ended after {}, no writes lost", span(*lasted))
+            format!("split brain ended after {}, no writes lost", duration(*lasted))
         }
         EventKind::SplitBrainEnded { lasted, unreplicated_writes, .. } => {
-            format!("split brain ended after {}, {unreplicated_writes} writes lost", span(*lasted))
+            let lasted = duration(*lasted);
+            format!("split brain ended after {lasted}, {unreplicated_writes} writes lost")
         }
-        EventKind::FullResync => "was synchronised in full".to_owned(),
-        EventKind::AofWriteFailed => "cannot write its append-only file".to_owned(),
-        EventKind::AofWriteRecovered => "writes its append-only file again".to_owned(),
-        EventKind::AofRewriteFailed => "failed to rewrite its append-only file".to_owned(),
-        EventKind::StatsReset => "had its statistics reset".to_owned(),
+        EventKind::FullResync => "completed a full resync".to_owned(),
+        EventKind::AofWriteFailed => "cannot write its AOF".to_owned(),
+        EventKind::AofWriteRecovered => "can write its AOF again".to_owned(),
+        EventKind::AofRewriteFailed => "failed to rewrite its AOF".to_owned(),
+        EventKind::StatsReset => "reset its statistics".to_owned(),
         EventKind::Reconfigured { command } => {
-            format!("was given {}", command.replace('_', " ").to_uppercase())
+            format!("executed {}", command.replace('_', " ").to_uppercase())
         }
-        EventKind::LaggingPromotion { bytes: lacking } => {
-            format!("was promoted without {} of its primary's writes", bytes(*lacking))
+        EventKind::LaggingPromotion { bytes: lag } => {
+            format!("was promoted while at least {} behind its primary", bytes(*lag))
         }
-        EventKind::NodeDiscovered => "was found".to_owned(),
-        EventKind::NodeGone => "does not belong to the deployment any more".to_owned(),
+        EventKind::NodeDiscovered => "was discovered".to_owned(),
+        EventKind::NodeGone => "was removed from the deployment".to_owned(),
         EventKind::SentinelEvent { channel, payload } => format!("{channel} {payload}"),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
-use snapshot::{MasterReport, NodeSnapshot, Reason, Role, SentinelReport, WatchedMaster};
+use snapshot::{MasterReport, NodeSnapshot, Reason, Role, SentinelEntry, SentinelReport};
 use topology::{
     Deployment, DeploymentKind, Discovery, NodeNameTemplate, NodeReply, PollOutcome, Round,
     SentinelMessage,
@@ -166,7 +166,7 @@ fn said(said: Option<&Value>, elapsed: Duration) -> PollOutcome {
     let named = [("name", MASTER)]
         .into_iter()
         .chain(values.iter().map(|(name, value)| (*name, value.as_str())));
-    let Some(master) = WatchedMaster::from_pairs(named) else {
+    let Some(master) = SentinelEntry::from_pairs(named) else {
         return PollOutcome::Missed(Reason::Protocol);
     };
     let report = SentinelReport::new(vec![MasterReport {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::{MasterReport, NodeSnapshot, Role, WatchedMaster};
+use snapshot::{MasterReport, NodeSnapshot, Role, SentinelEntry};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::cluster;
@@ -380,17 +380,17 @@ pub(crate) fn report<'a>(node: &'a NodeView, discovery: &Discovery) -> Option<&'
     }
     node.snapshot()
         .and_then(|snapshot: &NodeSnapshot| snapshot.sentinel.as_ref())?
-        .of(&discovery.master)
+        .master(&discovery.master)
 }
 
 /// The nodes that any Sentinel lists, by address.
 fn listed<'a>(nodes: &'a [NodeView], master: &str) -> BTreeMap<(&'a str, u16), ListedNodes<'a>> {
     let mut all: BTreeMap<(&str, u16), ListedNodes<'_>> = BTreeMap::new();
     let sentinels = nodes.iter().filter(|node| matches!(node.node.kind, NodeKind::Sentinel { .. }));
-    for report in sentinels.filter_map(|node| node.snapshot()?.sentinel.as_ref()?.of(master)) {
+    for report in sentinels.filter_map(|node| node.snapshot()?.sentinel.as_ref()?.master(master)) {
         // One that cannot see the master may well be the one that is cut off.
         let believed = !report.master.down();
-        let mut add = |watched: &'a WatchedMaster, master: bool| {
+        let mut add = |watched: &'a SentinelEntry, master: bool| {
             let down_for = watched.down_for.filter(|_| believed && watched.down());
             let key = (&*watched.ip, watched.port);
             let first = ListedNodes {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use snapshot::{MasterReport, MasterState, Quorum, Role, WatchedMaster};
+use snapshot::{DownState, MasterReport, Quorum, Role, SentinelEntry};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::membership::{Ghosts, report};
@@ -44,7 +44,7 @@ pub struct SentinelStatement {
     /// The epoch of that configuration.
     pub epoch: u64,
     /// Whether it holds the master to be there.
-    pub held: MasterState,
+    pub held: DownState,
     /// It is being replaced.
     pub failing_over: bool,
     /// The master reports that it is a replica.
@@ -197,12 +197,12 @@ impl SentinelStatement {
             node: indices.at(deployment, &address),
             address,
             epoch: settings.epoch,
-            held: master.held,
+            held: master.down_state,
             failing_over: master.failing_over,
             role_mismatch: master.role_reported == Some(Role::Replica),
             quorum: report.quorum,
             needed: settings.quorum,
-            known: settings.others + 1,
+            known: settings.other_sentinels + 1,
             usable: report.sentinels.as_deref().map(|others| 1 + there(others)),
             replicas: settings.replicas,
             usable_replicas: report.replicas.as_deref().map(there),
@@ -213,7 +213,7 @@ impl SentinelStatement {
 }
 
 /// How many of these a Sentinel holds to be there.
-fn there(watched: &[WatchedMaster]) -> u64 {
+fn there(watched: &[SentinelEntry]) -> u64 {
     watched.iter().filter(|watched| !watched.down()).count() as u64
 }
 
@@ -221,7 +221,7 @@ fn there(watched: &[WatchedMaster]) -> u64 {
 fn is_stranger(node: &NodeView, master: &str) -> bool {
     node.snapshot()
         .and_then(|snapshot| snapshot.sentinel.as_ref())
-        .is_some_and(|report| report.of(master).is_none())
+        .is_some_and(|report| report.master(master).is_none())
 }
 
 /// Sentinels that are another one's process: listed twice, it has one vote.
@@ -252,7 +252,7 @@ fn majority(
         let address = if said.node.is_some() { "" } else { &said.address };
         let (count, down) = votes.entry((said.node, address)).or_default();
         *count += 1;
-        *down += usize::from(said.held != MasterState::Up);
+        *down += usize::from(said.held != DownState::Up);
     }
     let ((node, address), (count, down)) = votes
         .into_iter()
@@ -269,11 +269,11 @@ fn majority(
 fn self_replicating(reports: &[(usize, &MasterReport)]) -> Vec<String> {
     let mut found = Vec::new();
     for (_, report) in reports {
-        let is_master = |replica: &WatchedMaster| {
+        let is_master = |replica: &SentinelEntry| {
             let same = !replica.run_id.is_empty() && replica.run_id == report.master.run_id;
             same || (&replica.ip, replica.port) == (&report.master.ip, report.master.port)
         };
-        let follows_itself = |replica: &WatchedMaster| {
+        let follows_itself = |replica: &SentinelEntry| {
             replica
                 .follows
                 .as_ref()

@@ -1,52 +1,34 @@
-//! Conditions that clients make.
+//! Findings about clients that write to a replica.
 
-use super::{FindingKind, Found, Severity, Value, seconds, text};
+use std::sync::Arc;
+
+use super::evidence::{MisroutedWritesEvidence, StaleClientsEvidence};
+use super::{Evidence, FindingsCollector, Severity};
 
 use crate::model::view::NodeView;
-use crate::shard::misrouted::{MisroutedClients, MisroutedView};
+use crate::shard::misrouted::MisroutedView;
 
-impl Found<'_> {
-    /// Clients write to a replica, or are left over from when it was master.
-    pub(super) fn misrouted(&mut self, node: &NodeView, misrouted: &MisroutedView) {
+impl FindingsCollector<'_> {
+    /// Checks for clients that write to a replica, and for clients that connected before the
+    /// replica was demoted.
+    pub(super) fn check_misrouted(&mut self, node: &NodeView, misrouted: &MisroutedView) {
         if misrouted.persists() {
-            let mut evidence = vec![
-                ("why", text(misrouted.why.label())),
-                ("per_second", Value::Number((misrouted.per_second * 10.0).round() / 10.0)),
-                ("seconds", seconds(misrouted.risen.saturating_sub(misrouted.began))),
-                ("commands", texts(&misrouted.commands)),
-            ];
-            evidence.extend(
-                misrouted.writers.iter().flat_map(|writers| who("misrouted_clients", writers)),
-            );
-            evidence.extend(
-                misrouted
-                    .too_many
-                    .map(|clients| ("connected_clients", Value::Number(clients as f64))),
-            );
-            self.add(FindingKind::RedisWritesHitReplica, Severity::Warning, Some(node), evidence);
+            let evidence = MisroutedWritesEvidence {
+                reason: misrouted.why,
+                per_second: misrouted.per_second,
+                lasted: misrouted.risen.saturating_sub(misrouted.began),
+                commands: misrouted.commands.clone(),
+                writers: misrouted.writers.clone(),
+                too_many_clients: misrouted.too_many,
+            };
+            self.add(Severity::Warning, Some(node), Evidence::RedisWritesHitReplica(evidence));
         }
-        if let (Some(stale), Some(demoted), true) =
+        if let (Some(stale), Some(demoted_ago), true) =
             (&misrouted.stale, misrouted.demoted, misrouted.settled)
             && stale.total > 0
         {
-            let evidence = who("stale_clients", stale)
-                .into_iter()
-                .chain([("demoted_seconds_ago", seconds(demoted))])
-                .collect();
-            self.add(FindingKind::RedisStaleClients, Severity::Warning, Some(node), evidence);
+            let evidence = StaleClientsEvidence { clients: Arc::clone(stale), demoted_ago };
+            self.add(Severity::Warning, Some(node), Evidence::RedisStaleClients(evidence));
         }
     }
-}
-
-/// How many there are, under this name, and who they are.
-fn who(count: &'static str, clients: &MisroutedClients) -> [(&'static str, Value); 3] {
-    [
-        (count, Value::Number(clients.total as f64)),
-        ("libraries", texts(&clients.versions)),
-        ("clients", texts(&clients.busiest)),
-    ]
-}
-
-fn texts(texts: &[Box<str>]) -> Value {
-    Value::List(texts.iter().map(ToString::to_string).collect())
 }

@@ -1,40 +1,41 @@
-//! Conditions of a cluster as a whole.
+//! Findings about a cluster as a whole.
 
-use super::{FindingKind, Found, Severity, Value, text};
+use super::evidence::{
+    ClusterDownEvidence, ClusterDownReporters, SlotConflictEvidence, UncoveredSlotsEvidence,
+};
+use super::{Evidence, FindingsCollector, Severity};
 
 use crate::discovery::cluster::ClusterView;
 
-impl Found<'_> {
-    pub(super) fn of_cluster(&mut self, cluster: &ClusterView) {
-        use FindingKind as DeploymentKind;
-        let number = |number: u64| Value::Number(number as f64);
-        let counts =
-            || vec![("masters", number(cluster.masters as u64)), ("ok", number(cluster.ok as u64))];
-        let doubtful = self.names(&cluster.doubtful);
-        if cluster.working() == Some(false) {
-            let mut evidence = counts();
-            evidence.extend([("why", text("majority")), ("nodes", doubtful)]);
-            self.add(DeploymentKind::RedisClusterDown, Severity::Critical, None, evidence);
-        } else if !cluster.doubtful.is_empty() {
-            // One that is cut off says so alone.
-            let mut evidence = counts();
-            evidence.extend([("why", text("minority")), ("nodes", doubtful)]);
-            self.add(DeploymentKind::RedisClusterDown, Severity::Warning, None, evidence);
+impl FindingsCollector<'_> {
+    pub(super) fn check_cluster(&mut self, cluster: &ClusterView) {
+        let reported = if cluster.working() == Some(false) {
+            Some((Severity::Critical, ClusterDownReporters::Majority))
+        } else if cluster.doubtful.is_empty() {
+            None
+        } else {
+            // A node in a network partition is the only one to report the cluster as failed.
+            Some((Severity::Warning, ClusterDownReporters::Minority))
+        };
+        if let Some((severity, reported_by)) = reported {
+            let evidence = ClusterDownEvidence {
+                masters: cluster.masters,
+                ok: cluster.ok,
+                reported_by,
+                nodes: self.names(&cluster.doubtful),
+            };
+            self.add(severity, None, Evidence::RedisClusterDown(evidence));
         }
-        if let Some(uncovered) = cluster.uncovered.filter(|uncovered| *uncovered > 0) {
-            self.add(
-                DeploymentKind::RedisClusterSlotsUncovered,
-                Severity::Critical,
-                None,
-                vec![("slots", number(uncovered))],
-            );
+        if let Some(slots) = cluster.uncovered.filter(|uncovered| *uncovered > 0) {
+            let evidence = UncoveredSlotsEvidence { slots };
+            self.add(Severity::Critical, None, Evidence::RedisClusterSlotsUncovered(evidence));
         }
         if !cluster.conflicting.is_empty() {
-            let evidence = vec![
-                ("slots", number(cluster.conflicts)),
-                ("nodes", self.names(&cluster.conflicting)),
-            ];
-            self.add(DeploymentKind::RedisClusterSlotConflict, Severity::Critical, None, evidence);
+            let evidence = SlotConflictEvidence {
+                slots: cluster.conflicts,
+                nodes: self.names(&cluster.conflicting),
+            };
+            self.add(Severity::Critical, None, Evidence::RedisClusterSlotConflict(evidence));
         }
     }
 }

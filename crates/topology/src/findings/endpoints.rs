@@ -1,38 +1,33 @@
-//! Endpoints that lead elsewhere than they should.
+//! Findings about endpoints that lead to the wrong server.
 
-use super::{FindingKind, Found, Severity, Value, text};
+use super::evidence::EndpointEvidence;
+use super::{Evidence, FindingsCollector, Severity};
 
 use crate::endpoints::{EndpointKind, EndpointView};
 use crate::limits::ENDPOINT_WRONG_CHECKS;
 use crate::model::view::ShardView;
 
-impl Found<'_> {
-    pub(super) fn of_endpoint(&mut self, endpoint: &EndpointView) {
+impl FindingsCollector<'_> {
+    pub(super) fn check_endpoint(&mut self, endpoint: &EndpointView) {
         if endpoint.correct != Some(false) || endpoint.wrong < ENDPOINT_WRONG_CHECKS {
             return;
         }
         let kind = endpoint.configured.kind;
-        let mut evidence = vec![("endpoint", text(kind.label()))];
-        evidence.extend(
-            endpoint.leads_to.as_ref().map(|leads_to| ("leads_to", text(leads_to.label()))),
-        );
-        evidence.extend(endpoint.role.map(|role| ("role", text(role.label()))));
-        let acting: Vec<_> = self.view.shards.iter().flat_map(ShardView::acting).copied().collect();
-        match acting[..] {
-            [] => {}
-            [primary] => evidence.push(("primary", text(self.view.name(primary)))),
-            _ => evidence.push(("primary", self.names(&acting))),
-        }
-        evidence.push(("checks", Value::Number(endpoint.wrong.into())));
+        let primaries: Vec<_> =
+            self.view.shards.iter().flat_map(ShardView::acting).copied().collect();
         let severity = match kind {
             EndpointKind::Reader => Severity::Warning,
             EndpointKind::Primary if endpoint.late => Severity::Critical,
-            // A failover just happened, and the endpoint may be about to follow.
+            // A failover has just happened, and the endpoint may be about to follow.
             EndpointKind::Primary => Severity::Info,
         };
-        self.add(FindingKind::RedisPrimaryEndpointWrong, severity, None, evidence);
-        if let Some(finding) = self.findings.last_mut() {
-            finding.endpoint = Some(kind);
-        }
+        let evidence = EndpointEvidence {
+            endpoint: kind,
+            leads_to: endpoint.leads_to.clone(),
+            role: endpoint.role,
+            primaries: self.names(&primaries),
+            checks: endpoint.wrong,
+        };
+        self.add(severity, None, Evidence::RedisPrimaryEndpointWrong(evidence));
     }
 }

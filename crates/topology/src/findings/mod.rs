@@ -1,14 +1,24 @@
-//! Findings: conditions that need a person, derived from a view. A closed set; each has a runbook of the same name.
+//! Findings: conditions that need attention, derived from a view. The set of kinds is closed, and
+//! each kind has a runbook of the same name.
 
 mod clients;
 mod cluster;
 mod endpoints;
+pub mod evidence;
+mod kind;
 mod node;
+mod replica;
 mod sentinels;
 mod shard;
+mod tracker;
+mod values;
 
-use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
+
+pub use kind::{Evidence, FindingKind, NO_FINDING};
+pub use values::Value;
+
+pub(crate) use tracker::FindingsTracker;
 
 use crate::endpoints::EndpointKind;
 use crate::limits::{
@@ -16,188 +26,38 @@ use crate::limits::{
     SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
 };
 use crate::model::view::{DeploymentView, NodeView, ShardView};
+use evidence::IdentifiedPrimary;
 
-/// A condition that needs a person.
+/// A condition that needs attention.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
-    /// What it is.
+    /// The kind, as given by the evidence.
     pub kind: FindingKind,
-    /// How bad it is now.
+    /// The current severity.
     pub severity: Severity,
-    /// Label of the node that it is about, if it is about one.
+    /// Label of the affected node; `None` if the finding concerns no single node.
     pub node: Option<String>,
-    /// Label of the shard that it is about, in a cluster, if it is about one.
+    /// Label of the affected shard of a cluster; `None` if the finding concerns no single shard.
     pub shard: Option<String>,
-    /// The endpoint that it is about, if it is about one.
-    pub endpoint: Option<EndpointKind>,
-    /// Wall time at which it was first seen.
+    /// Wall time at which the finding was first seen.
     pub since: SystemTime,
-    /// The live values that show it.
-    pub evidence: Vec<(&'static str, Value)>,
+    /// The supporting values.
+    pub evidence: Evidence,
 }
 
-/// A live value.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// A number; its name says the unit.
-    Number(f64),
-    /// A name from a closed set, or of a node; of clients also what they call themselves, in bounds.
-    Text(String),
-    /// Several of these.
-    List(Vec<String>),
-}
-
-/// How bad a finding is.
+/// Severity of a finding, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Somebody should be woken.
+    /// Needs immediate action.
     Critical,
-    /// Somebody should look, today.
+    /// Needs attention within a day.
     Warning,
-    /// Good to know.
+    /// Needs no action.
     Info,
 }
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident,)*) => {
-        /// What can be found; the names are those of the alerts and of their runbooks. In the order in which one causes another.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum FindingKind {
-            $($(#[$doc])* $kind,)*
-        }
-
-        impl FindingKind {
-            /// Every kind.
-            pub const ALL: &[FindingKind] = &[$(FindingKind::$kind,)*];
-
-            /// The name of its alert.
-            pub const fn label(self) -> &'static str {
-                match self {
-                    $(FindingKind::$kind => stringify!($kind),)*
-                }
-            }
-        }
-    };
-}
-
-kinds! {
-    /// A node cannot be read for a reason of our own: credentials, rights, TLS.
-    RolecallCannotRead,
-    /// Masters that share no history are listed as one deployment.
-    RolecallUnrelatedMasters,
-    /// A node does not answer.
-    RedisDown,
-    /// The append-only file cannot be written.
-    RedisAofWriteFailing,
-    /// The append-only file failed at fsync, and no write will clear that.
-    RedisAofFsyncStuck,
-    /// Memory is at its limit, and writes are refused.
-    RedisOutOfMemory,
-    /// The primary refuses writes for want of replicas.
-    RedisNotEnoughReplicas,
-    /// The last background save failed.
-    RedisBgsaveFailing,
-    /// The primary came back without its data.
-    RedisPrimaryRestartedEmpty,
-    /// Several nodes claim to be master of one data set.
-    RedisSplitBrain,
-    /// Stale masters accepted writes that the primary does not have.
-    RedisWritesLost,
-    /// The nodes follow one another in a circle.
-    RedisReplicationLoop,
-    /// No node is primary.
-    RedisNoPrimary,
-    /// The cluster does not work.
-    RedisClusterDown,
-    /// Slots that no working node serves.
-    RedisClusterSlotsUncovered,
-    /// Slots that two nodes claim to serve.
-    RedisClusterSlotConflict,
-    /// The primary refuses writes.
-    RedisWritesBlocked,
-    /// Sentinels name another node than the one that is primary.
-    RedisSentinelDisagreement,
-    /// The Sentinels that can be reached do not suffice for a failover.
-    RedisSentinelQuorumLost,
-    /// A node claims another role than the declared one.
-    RedisUnexpectedRole,
-    /// An endpoint that applications use leads elsewhere than it should.
-    RedisPrimaryEndpointWrong,
-    /// A replica cannot authenticate with its master.
-    RedisReplicationAuthFailing,
-    /// Full synchronisations begin again and again.
-    RedisFullSyncLoop,
-    /// The link of a replica is down.
-    RedisReplicaLinkDown,
-    /// A Sentinel does not answer.
-    RedisSentinelDown,
-    /// A replica refuses reads.
-    RedisReplicaRejectsReads,
-    /// There are fewer replicas than there should be.
-    RedisReplicasMissing,
-    /// A shard has no replica.
-    RedisClusterShardWithoutReplica,
-    /// A replica gets nothing from the primary.
-    RedisReplicaOrphaned,
-    /// The master of a replica is silent.
-    RedisReplicaLinkStalled,
-    /// A replica is late.
-    RedisReplicationLag,
-    /// Clients are connected since before their server was demoted, and write there.
-    RedisStaleClients,
-    /// Clients write to a replica.
-    RedisWritesHitReplica,
-    /// A replica accepts writes.
-    RedisReplicaWritable,
-    /// The data of a replica is not its primary's.
-    RedisReplicaDiverged,
-    /// The last rewrite of the append-only file failed.
-    RedisAofRewriteFailing,
-    /// A Sentinel distrusts its clock, and does nothing.
-    RedisSentinelTilt,
-    /// Sentinels list nodes that are long gone.
-    RedisSentinelGhosts,
-    /// What Sentinels list cannot be right.
-    RedisSentinelMisconfigured,
-    /// The append-only file was not rewritten in time.
-    RedisAofBloated,
-    /// The append-only file is off where it is expected to be on.
-    RedisAofDisabled,
-    /// Memory is close to its limit.
-    RedisMemoryNearLimit,
-    /// The server stopped to count errors by code.
-    RedisErrorStatsDisabled,
-    /// The data set is being loaded.
-    RedisLoading,
-}
-
-/// Alerts that are no condition of a moment, and so no finding: their names, and why.
-pub const NO_FINDING: [(&str, &str); 18] = [
-    ("RedisPrimaryChanged", "an occurrence; it is an event"),
-    ("RedisRoleFlapping", "a rate over an hour"),
-    ("RedisErrorReplies", "a rate over minutes"),
-    ("RedisTopologyCommand", "an occurrence; it is an event"),
-    ("RedisRestarted", "an occurrence; it is an event"),
-    ("RedisCrashLoop", "a rate over minutes"),
-    ("RedisReplicaLinkFlapping", "a rate over minutes"),
-    ("RedisClientAuthFailing", "a rate over minutes"),
-    ("RedisBacklogTooSmall", "an occurrence: a drop that ended in a full synchronisation"),
-    ("RedisAofDelayedFsync", "a rate over minutes"),
-    ("RedisForkSlow", "an occurrence"),
-    ("RedisMaxClients", "a rate over minutes"),
-    ("RedisDiskSpaceLow", "a trend over hours"),
-    ("RolecallDown", "about the exporter, which cannot show it"),
-    ("RolecallStale", "about the exporter, which cannot show it"),
-    ("RolecallBlind", "about the exporter; it is a metric"),
-    ("RolecallReloadFailed", "about the exporter; it is a metric"),
-    ("Watchdog", "always fires: it shows that alerts arrive"),
-];
-
-/// The evidence of a split brain that says which of the stale masters take writes.
-const TAKING_WRITES: &str = "taking_writes";
-
 impl Severity {
-    /// The value of the label `severity`.
+    /// Returns the value of the label `severity`.
     pub const fn label(self) -> &'static str {
         match self {
             Severity::Critical => "critical",
@@ -207,170 +67,103 @@ impl Severity {
     }
 }
 
-/// What a finding is, what it is about: its node, or its shard; and in which way, where one way is routine for a while and another began
-/// just now.
-type Subject = (FindingKind, Option<String>, Option<String>);
-
-/// What is remembered of findings: since when each has been there.
-#[derive(Debug, Default)]
-pub(crate) struct FindingsTracker {
-    since: HashMap<Subject, (SystemTime, Duration)>,
-}
-
-impl FindingsTracker {
-    /// The findings of a view, the worst first; of equals the cause before its effect.
-    pub(crate) fn observe(&mut self, view: &DeploymentView) -> Vec<Finding> {
-        let Some(at) = view.at else { return Vec::new() };
-        let mut findings = Found { view, at, shard: None, findings: Vec::new() };
-        for shard in &view.shards {
-            findings.shard.clone_from(&shard.shard);
-            findings.of_shard(shard);
-        }
-        findings.shard = None;
-        if let Some(cluster) = &view.cluster {
-            findings.of_cluster(cluster);
-        }
-        for endpoint in &view.endpoints {
-            findings.of_endpoint(endpoint);
-        }
-        if let Some(sentinels) = &view.sentinels {
-            findings.of_sentinels(sentinels);
-        }
-        for (index, _) in view.members().filter(|(_, node)| node.shown()) {
-            findings.of_node(index);
-        }
-        let mut findings = findings.findings;
-        let mut since = HashMap::with_capacity(findings.len());
-        for finding in &mut findings {
-            let key = (
-                finding.kind,
-                finding.node.clone().or_else(|| finding.shard.clone()),
-                finding.way(),
-            );
-            let (first, begun) = self.since.get(&key).copied().unwrap_or((at, view.elapsed));
-            finding.since = first;
-            finding.escalate(view.elapsed.saturating_sub(begun));
-            since.insert(key, (first, begun));
-        }
-        self.since = since;
-        findings.sort_by(|a, b| {
-            (a.severity, a.kind, &a.shard, &a.node, a.endpoint)
-                .cmp(&(b.severity, b.kind, &b.shard, &b.node, b.endpoint))
-        });
-        findings
-    }
-}
-
 impl Finding {
-    /// Which endpoint it is about; in which way Sentinels disagree, or what they have wrong.
-    fn way(&self) -> Option<String> {
-        if let Some(endpoint) = self.endpoint {
-            return Some(endpoint.label().to_owned());
+    /// Returns the affected endpoint, if the finding concerns one.
+    pub fn endpoint(&self) -> Option<EndpointKind> {
+        match &self.evidence {
+            Evidence::RedisPrimaryEndpointWrong(evidence) => Some(evidence.endpoint),
+            _ => None,
         }
-        if !matches!(
-            self.kind,
-            FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelMisconfigured
-        ) {
-            return None;
-        }
-        self.evidence.iter().find(|(name, _)| *name == "why").map(|(_, why)| format!("{why:?}"))
     }
 
-    /// A stale master takes writes: one that refuses them harms nobody, since its fence works, or it was cut off from its cluster.
-    fn is_contested(&self) -> bool {
-        self.evidence.iter().any(|(name, value)| {
-            *name == TAKING_WRITES && matches!(value, Value::List(masters) if !masters.is_empty())
-        })
-    }
-
-    /// Some conditions are routine for a while.
+    /// Adjusts the severity, and the duration in the evidence, to the time since the finding was
+    /// first seen. Some conditions are normal for a short time, for example during a failover.
     fn escalate(&mut self, lasted: Duration) {
-        self.severity = match self.kind {
-            FindingKind::RedisSplitBrain
-                if lasted > SPLIT_BRAIN_CRITICAL_AFTER && self.is_contested() =>
+        self.severity = match &mut self.evidence {
+            // A stale master that refuses writes does no harm: it is fenced, or a cluster cut it
+            // off.
+            Evidence::RedisSplitBrain(evidence)
+                if lasted > SPLIT_BRAIN_CRITICAL_AFTER && !evidence.taking_writes.is_empty() =>
             {
                 Severity::Critical
             }
-            FindingKind::RedisReplicaLinkDown if lasted > LINK_DOWN_CRITICAL_AFTER => {
+            Evidence::RedisReplicaLinkDown(_) if lasted > LINK_DOWN_CRITICAL_AFTER => {
                 Severity::Critical
             }
-            FindingKind::RedisSentinelDisagreement if lasted < SENTINELS_AGREE_WITHIN => {
-                Severity::Info
+            Evidence::RedisSentinelDisagreement(evidence) => {
+                evidence.lasted = lasted;
+                if lasted < SENTINELS_AGREE_WITHIN { Severity::Info } else { self.severity }
             }
-            FindingKind::RedisSentinelQuorumLost if lasted < SENTINELS_AGREE_WITHIN => {
-                Severity::Warning
+            Evidence::RedisSentinelQuorumLost(evidence) => {
+                evidence.lasted = lasted;
+                if lasted < SENTINELS_AGREE_WITHIN { Severity::Warning } else { self.severity }
             }
-            FindingKind::RedisClusterDown
+            Evidence::RedisClusterDown(_)
                 if self.severity == Severity::Warning && lasted < CLUSTER_NODE_DOUBTS_FOR =>
             {
                 Severity::Info
             }
-            FindingKind::RedisSentinelMisconfigured if lasted < SENTINELS_LIST_WITHIN => {
+            Evidence::RedisSentinelMisconfigured(_) if lasted < SENTINELS_LIST_WITHIN => {
                 Severity::Info
             }
             _ => self.severity,
         };
-        if matches!(
-            self.kind,
-            FindingKind::RedisSentinelDisagreement | FindingKind::RedisSentinelQuorumLost
-        ) {
-            self.evidence.push(("seconds", seconds(lasted)));
-        }
     }
 }
 
-/// The findings so far.
-struct Found<'a> {
+/// Collects the findings of one view. The methods that detect conditions are in the modules of
+/// this directory.
+struct FindingsCollector<'a> {
     view: &'a DeploymentView,
     at: SystemTime,
-    /// The shard that is looked at, in a cluster.
+    /// Label of the shard that is being examined; `None` outside of a cluster.
     shard: Option<String>,
     findings: Vec<Finding>,
 }
 
-impl Found<'_> {
-    fn add(
-        &mut self,
-        kind: FindingKind,
-        severity: Severity,
-        node: Option<&NodeView>,
-        evidence: Vec<(&'static str, Value)>,
-    ) {
-        let node = node.map(|node| node.node.name.clone());
+impl<'a> FindingsCollector<'a> {
+    /// Returns the findings of a view of a round that ended at this wall time.
+    fn collect(view: &'a DeploymentView, at: SystemTime) -> Vec<Finding> {
+        let mut collector = FindingsCollector { view, at, shard: None, findings: Vec::new() };
+        for shard in &view.shards {
+            collector.shard.clone_from(&shard.shard);
+            collector.check_shard(shard);
+        }
+        collector.shard = None;
+        if let Some(cluster) = &view.cluster {
+            collector.check_cluster(cluster);
+        }
+        for endpoint in &view.endpoints {
+            collector.check_endpoint(endpoint);
+        }
+        if let Some(sentinels) = &view.sentinels {
+            collector.check_sentinels(sentinels);
+        }
+        for (index, _) in view.members().filter(|(_, node)| node.shown()) {
+            collector.check_node(index);
+        }
+        collector.findings
+    }
+
+    fn add(&mut self, severity: Severity, node: Option<&NodeView>, evidence: Evidence) {
         self.findings.push(Finding {
-            kind,
+            kind: evidence.kind(),
             severity,
-            node,
+            node: node.map(|node| node.node.name.clone()),
             shard: self.shard.clone(),
-            endpoint: None,
             since: self.at,
             evidence,
         });
     }
 
-    fn names(&self, indices: &[usize]) -> Value {
-        Value::List(indices.iter().map(|index| self.view.name(*index).to_owned()).collect())
+    fn names(&self, indices: &[usize]) -> Vec<String> {
+        indices.iter().map(|index| self.view.name(*index).to_owned()).collect()
     }
 
-    fn primary(&self, shard: &ShardView) -> Vec<(&'static str, Value)> {
-        let primary = shard.primary.map(|primary| {
-            [
-                ("primary", text(self.view.name(primary.node))),
-                ("by", text(primary.evidence.label())),
-            ]
-        });
-        primary.into_iter().flatten().collect()
+    fn primary(&self, shard: &ShardView) -> Option<IdentifiedPrimary> {
+        shard.primary.map(|primary| IdentifiedPrimary {
+            node: self.view.name(primary.node).to_owned(),
+            evidence: primary.evidence,
+        })
     }
-}
-
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
-}
-
-fn list(items: &[&str]) -> Value {
-    Value::List(items.iter().map(|item| (*item).to_owned()).collect())
-}
-
-fn seconds(duration: Duration) -> Value {
-    Value::Number((duration.as_secs_f64() * 10.0).round() / 10.0)
 }

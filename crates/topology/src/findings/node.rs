@@ -1,305 +1,167 @@
-//! Conditions of single nodes.
+//! Findings about single nodes. The findings about replicas are in `replica.rs`.
 
 use std::time::Duration;
 
 use snapshot::{ErrorStats, NodeSnapshot, Reason, Role};
 
-use super::{FindingKind, Found, Severity, Value, seconds, text};
+use super::evidence::{
+    AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
+    BgsaveEvidence, LoadingEvidence, MemoryEvidence, NoEvidence, NodeDownEvidence,
+    NotEnoughReplicasEvidence, RoleEvidence, SentinelDownEvidence,
+};
+use super::{Evidence, FindingsCollector, Severity};
 
-use crate::limits::{AOF_BLOATED_FACTOR, LAG_HIGH, MEMORY_NEAR_LIMIT_RATIO, REFUSED_WITHIN};
+use crate::limits::{AOF_BLOATED_FACTOR, MEMORY_NEAR_LIMIT_RATIO, REFUSED_WITHIN};
 use crate::model::deployment::{DeploymentKind, NodeKind};
 use crate::model::view::NodeView;
-use crate::node::link::LinkState;
 use crate::node::refusals::RefusalReason;
 use crate::node::state::{NodeState, is_absence};
 use crate::shard::upstream::Upstream;
 
-impl Found<'_> {
-    pub(super) fn of_node(&mut self, index: usize) {
+impl FindingsCollector<'_> {
+    pub(super) fn check_node(&mut self, index: usize) {
         let node = &self.view.nodes[index];
         if let NodeState::Down { reason, .. } = node.presence {
-            self.down(index, node, reason);
+            self.check_down(index, node, reason);
         }
         let Some(snapshot) = node.snapshot() else { return };
-        self.tilt(node);
-        self.persistence(node, snapshot);
-        self.memory(index, node, snapshot);
-        self.role(node);
+        self.check_tilt(node);
+        self.check_aof(node, snapshot);
+        self.check_rdb(node, snapshot);
+        if snapshot.errors == ErrorStats::Wiped {
+            let evidence = Evidence::RedisErrorStatsDisabled(NoEvidence);
+            self.add(Severity::Warning, Some(node), evidence);
+        }
+        self.check_memory(index, node, snapshot);
+        self.check_role(node);
         if snapshot.replication.role == Some(Role::Replica) {
-            self.replica(node, snapshot);
+            self.check_replica(node, snapshot);
             if let Some(misrouted) = &node.misrouted {
-                self.misrouted(node, misrouted);
+                self.check_misrouted(node, misrouted);
             }
         }
     }
 
-    fn down(&mut self, index: usize, node: &NodeView, reason: Reason) {
-        let mut evidence =
-            vec![("reason", text(reason.label())), ("seconds", seconds(node.polling.silence))];
+    /// Adds the finding about a node that is down for this reason.
+    fn check_down(&mut self, index: usize, node: &NodeView, reason: Reason) {
+        let silence = node.polling.silence;
         let role = node.last.as_ref().and_then(|last| last.replication.role);
-        evidence.extend(role.map(|role| ("last_role", text(role.label()))));
+        let evidence = NodeDownEvidence { reason, silence, last_role: role, appendfsync: None };
         if !is_absence(reason) {
-            self.add(FindingKind::RolecallCannotRead, Severity::Warning, Some(node), evidence);
+            self.add(Severity::Warning, Some(node), Evidence::RolecallCannotRead(evidence));
             return;
         }
         if role == Some(Role::Sentinel) || matches!(node.node.kind, NodeKind::Sentinel { .. }) {
-            self.sentinel_down(node, reason.label());
+            let evidence = SentinelDownEvidence { reason, silence };
+            self.add(Severity::Warning, Some(node), Evidence::RedisSentinelDown(evidence));
             return;
         }
-        // A server with this policy exits when its append-only file fails, so its absence may be the only sign.
-        let policy = node.appendfsync.as_deref().map(text);
-        evidence.extend(policy.map(|policy| ("appendfsync", policy)));
         let followed =
             || self.view.nodes.iter().any(|other| other.upstream == Upstream::Node(index));
         let was_primary = self.view.shards.iter().any(|shard| match shard.last_primary {
             Some(last) => last == index,
             None => role == Some(Role::Master) || followed(),
         });
-        let left = self.view.nodes.iter().any(NodeView::follows);
-        // In a cluster that is for each shard to say.
+        let other_replica = self.view.nodes.iter().any(NodeView::follows);
+        // In a cluster, the findings of each shard report missing replicas.
         let last_replica = role == Some(Role::Replica)
-            && !left
+            && !other_replica
             && self.view.deployment.kind != DeploymentKind::Cluster;
         let severity =
             if was_primary || last_replica { Severity::Critical } else { Severity::Warning };
-        self.add(FindingKind::RedisDown, severity, Some(node), evidence);
+        // With `appendfsync always` a server exits when its append-only file fails. The setting may
+        // be the only sign of that.
+        let appendfsync = node.appendfsync.as_deref().map(str::to_owned);
+        let evidence = Evidence::RedisDown(NodeDownEvidence { appendfsync, ..evidence });
+        self.add(severity, Some(node), evidence);
     }
 
-    fn persistence(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
-        use FindingKind as DeploymentKind;
+    /// Checks the append-only file.
+    fn check_aof(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
         let aof = &snapshot.persistence.aof;
-        let role = || {
-            snapshot
-                .replication
-                .role
-                .map_or_else(Vec::new, |role| vec![("role", text(role.label()))])
-        };
-        let policy = snapshot
-            .config
-            .as_ref()
-            .and_then(|config| config.get("appendfsync"))
-            .map(|policy| ("appendfsync", text(policy)));
+        let role = snapshot.replication.role;
         if aof.failing() == Some(true) {
-            let kind = if aof.fsync_stuck() == Some(true) {
-                DeploymentKind::RedisAofFsyncStuck
-            } else {
-                DeploymentKind::RedisAofWriteFailing
+            let config = snapshot.config.as_ref();
+            let appendfsync = config.and_then(|config| config.get("appendfsync"));
+            let evidence = AofFailingEvidence {
+                role,
+                buffered: aof.buffered,
+                appendfsync: appendfsync.map(str::to_owned),
             };
-            let buffered =
-                aof.buffered.map(|bytes| ("aof_buffer_length", Value::Number(bytes as f64)));
-            self.add(
-                kind,
-                Severity::Critical,
-                Some(node),
-                role().into_iter().chain(buffered).chain(policy).collect(),
-            );
+            let evidence = if aof.fsync_stuck() == Some(true) {
+                Evidence::RedisAofFsyncStuck(evidence)
+            } else {
+                Evidence::RedisAofWriteFailing(evidence)
+            };
+            self.add(Severity::Critical, Some(node), evidence);
         }
         if aof.enabled == Some(true) && aof.rewrite_ok == Some(false) {
-            self.add(
-                DeploymentKind::RedisAofRewriteFailing,
-                Severity::Warning,
-                Some(node),
-                vec![("aof_last_bgrewrite_status", text("err"))],
-            );
+            let evidence = Evidence::RedisAofRewriteFailing(AofRewriteEvidence);
+            self.add(Severity::Warning, Some(node), evidence);
         }
-        if let Some((current, trigger)) = bloated(snapshot) {
-            let evidence = vec![
-                ("aof_current_size", Value::Number(current)),
-                ("rewrite_due_at", Value::Number(trigger)),
-            ];
-            self.add(DeploymentKind::RedisAofBloated, Severity::Warning, Some(node), evidence);
+        if let Some(evidence) = bloated(snapshot) {
+            self.add(Severity::Warning, Some(node), Evidence::RedisAofBloated(evidence));
         }
         if node.expected_aof == Some(true) && aof.enabled == Some(false) {
-            self.add(DeploymentKind::RedisAofDisabled, Severity::Warning, Some(node), role());
-        }
-        if snapshot.persistence.rdb.save_ok == Some(false) {
-            let blocks = node.writes_refused.contains(&(RefusalReason::MisconfRdb, true));
-            let evidence = vec![("blocks_writes", text(if blocks { "yes" } else { "no" }))];
-            self.add(DeploymentKind::RedisBgsaveFailing, Severity::Warning, Some(node), evidence);
-        }
-        if snapshot.persistence.loading == Some(true) {
-            let left = snapshot
-                .fields
-                .number("loading_eta_seconds")
-                .map(|left| ("eta_seconds", Value::Number(left)));
-            self.add(
-                DeploymentKind::RedisLoading,
-                Severity::Info,
-                Some(node),
-                left.into_iter().collect(),
-            );
-        }
-        if snapshot.errors == ErrorStats::Wiped {
-            self.add(
-                DeploymentKind::RedisErrorStatsDisabled,
-                Severity::Warning,
-                Some(node),
-                Vec::new(),
-            );
+            let evidence = Evidence::RedisAofDisabled(AofDisabledEvidence { role });
+            self.add(Severity::Warning, Some(node), evidence);
         }
     }
 
-    fn memory(&mut self, index: usize, node: &NodeView, snapshot: &NodeSnapshot) {
+    /// Checks the last background save and the loading of the data set.
+    fn check_rdb(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
+        if snapshot.persistence.rdb.save_ok == Some(false) {
+            let blocks_writes = node.writes_refused.contains(&(RefusalReason::MisconfRdb, true));
+            let evidence = Evidence::RedisBgsaveFailing(BgsaveEvidence { blocks_writes });
+            self.add(Severity::Warning, Some(node), evidence);
+        }
+        if snapshot.persistence.loading == Some(true) {
+            let eta_seconds = snapshot.fields.number("loading_eta_seconds");
+            let evidence = Evidence::RedisLoading(LoadingEvidence { eta_seconds });
+            self.add(Severity::Info, Some(node), evidence);
+        }
+    }
+
+    /// Checks memory, and the number of good replicas.
+    fn check_memory(&mut self, index: usize, node: &NodeView, snapshot: &NodeSnapshot) {
         let number = |field| snapshot.fields.number(field);
         let (Some(used), Some(limit)) = (number("used_memory"), number("maxmemory")) else {
             return;
         };
-        let evidence =
-            vec![("used_memory", Value::Number(used)), ("maxmemory", Value::Number(limit))];
+        let evidence = MemoryEvidence { used, limit };
         let is_primary =
             self.view.shards.iter().any(|shard| shard.acting().any(|primary| *primary == index));
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
-        let lately = |risen: Option<Duration>| {
+        let recently = |risen: Option<Duration>| {
             risen.is_some_and(|risen| self.view.elapsed.saturating_sub(risen) <= REFUSED_WITHIN)
         };
-        if refuses(RefusalReason::Oom) || (is_primary && lately(node.memory_refused)) {
-            self.add(FindingKind::RedisOutOfMemory, Severity::Critical, Some(node), evidence);
+        if refuses(RefusalReason::Oom) || (is_primary && recently(node.memory_refused)) {
+            self.add(Severity::Critical, Some(node), Evidence::RedisOutOfMemory(evidence));
         } else if limit > 0.0 && used > limit * MEMORY_NEAR_LIMIT_RATIO && evicts_nothing(snapshot)
         {
-            self.add(FindingKind::RedisMemoryNearLimit, Severity::Warning, Some(node), evidence);
+            self.add(Severity::Warning, Some(node), Evidence::RedisMemoryNearLimit(evidence));
         }
-        // On a fenced stale master this is the fence at work.
+        // A stale master without good replicas is fenced by `min-replicas-to-write`, as intended.
         if refuses(RefusalReason::Noreplicas) && is_primary {
-            let good = snapshot
-                .replication
-                .good_replicas
-                .map(|good| ("good_replicas", Value::Number(good as f64)));
-            self.add(
-                FindingKind::RedisNotEnoughReplicas,
-                Severity::Critical,
-                Some(node),
-                good.into_iter().collect(),
-            );
+            let evidence =
+                NotEnoughReplicasEvidence { good_replicas: snapshot.replication.good_replicas };
+            self.add(Severity::Critical, Some(node), Evidence::RedisNotEnoughReplicas(evidence));
         }
     }
 
-    fn role(&mut self, node: &NodeView) {
+    /// Checks the role against the configured one.
+    fn check_role(&mut self, node: &NodeView) {
         if node.unexpected_role() == Some(true)
             && let (Some(role), Some(expected)) = (node.role(), node.node.expected_role)
         {
-            let evidence = vec![("role", text(role.label())), ("expected", text(expected.label()))];
-            self.add(FindingKind::RedisUnexpectedRole, Severity::Critical, Some(node), evidence);
-        }
-    }
-
-    fn replica(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
-        use FindingKind as DeploymentKind;
-        let view = self.view;
-        let link = snapshot.replication.link.as_ref();
-        let master = match &node.upstream {
-            Upstream::Node(index) => Some(view.name(*index).to_owned()),
-            Upstream::Unknown(address) => Some(address.clone()),
-            Upstream::Nothing => None,
-        };
-        let master = || master.clone().map(|master| ("master", Value::Text(master)));
-        let denied = match &node.upstream {
-            Upstream::Node(index) => {
-                view.nodes[*index].access_denied.filter(|_| view.nodes[*index].up() == Some(true))
-            }
-            _ => None,
-        };
-        let denied =
-            denied.is_some_and(|denied| view.elapsed.saturating_sub(denied) <= REFUSED_WITHIN);
-        // What looks like a synchronisation may be attempts that are turned away: then the master knows of none.
-        let synced = matches!(&node.upstream, Upstream::Node(index) if view.nodes[*index].attached.iter().any(|replica| &*replica.seen.state != "online"));
-        // While it reads its data from disk it asks for no link.
-        let loads = |node: &NodeView| node.reads_refused.contains(&(RefusalReason::Loading, true));
-        let denied = denied && !loads(node);
-        match node.link.state {
-            Some(LinkState::Lost | LinkState::NeverUp) if denied => {
-                self.add(
-                    DeploymentKind::RedisReplicationAuthFailing,
-                    Severity::Critical,
-                    Some(node),
-                    master().into_iter().collect(),
-                );
-            }
-            Some(LinkState::Syncing | LinkState::SyncLooping) if denied && !synced => {
-                self.add(
-                    DeploymentKind::RedisReplicationAuthFailing,
-                    Severity::Critical,
-                    Some(node),
-                    master().into_iter().collect(),
-                );
-            }
-            Some(LinkState::SyncLooping) => {
-                self.add(
-                    DeploymentKind::RedisFullSyncLoop,
-                    Severity::Critical,
-                    Some(node),
-                    master().into_iter().collect(),
-                );
-            }
-            _ => {}
-        }
-        if let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) =
-            node.link.state.filter(|_| !loads(node))
-        {
-            let evidence =
-                [Some(("state", text(state.label()))), master()].into_iter().flatten().collect();
-            let healthy = view
-                .nodes
-                .iter()
-                .any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
-            // Its master turns it away until it has read its own data.
-            let waits =
-                matches!(&node.upstream, Upstream::Node(index) if loads(&view.nodes[*index]));
-            let (kind, severity) = match state {
-                LinkState::Stalled => (DeploymentKind::RedisReplicaLinkStalled, Severity::Warning),
-                _ if healthy || waits => (DeploymentKind::RedisReplicaLinkDown, Severity::Warning),
-                _ => (DeploymentKind::RedisReplicaLinkDown, Severity::Critical),
-            };
-            self.add(kind, severity, Some(node), evidence);
-        }
-        // During its first synchronisation a replica refuses reads, and is right to.
-        let was_up = node.link.down_since.is_some() || node.link.state == Some(LinkState::Lost);
-        if was_up && node.reads_refused.contains(&(RefusalReason::Masterdown, true)) {
-            let serves = view.nodes.iter().any(|other| {
-                other.role() == Some(Role::Replica)
-                    && !crate::shard::serving::refuses(&other.reads_refused)
-            });
-            let severity = if serves { Severity::Warning } else { Severity::Critical };
-            self.add(
-                DeploymentKind::RedisReplicaRejectsReads,
-                severity,
-                Some(node),
-                master().into_iter().collect(),
-            );
-        }
-        if let Some(why) = node.orphan {
-            let evidence =
-                [Some(("why", text(why.label()))), master()].into_iter().flatten().collect();
-            self.add(DeploymentKind::RedisReplicaOrphaned, Severity::Warning, Some(node), evidence);
-        }
-        if let Some(behind) = node.lag.behind.filter(|behind| *behind > LAG_HIGH) {
-            let bytes = node.lag.bytes.map(|bytes| ("bytes", Value::Number(bytes as f64)));
-            self.add(
-                DeploymentKind::RedisReplicationLag,
-                Severity::Warning,
-                Some(node),
-                bytes.into_iter().chain([("seconds", seconds(behind))]).collect(),
-            );
-        }
-        if link.and_then(|link| link.read_only) == Some(false) {
-            self.add(
-                DeploymentKind::RedisReplicaWritable,
-                Severity::Warning,
-                Some(node),
-                vec![("slave_read_only", Value::Number(0.0))],
-            );
-        }
-        if node.diverged {
-            self.add(
-                DeploymentKind::RedisReplicaDiverged,
-                Severity::Warning,
-                Some(node),
-                master().into_iter().collect(),
-            );
+            let evidence = Evidence::RedisUnexpectedRole(RoleEvidence { role, expected });
+            self.add(Severity::Critical, Some(node), evidence);
         }
     }
 }
 
-/// At its limit the server refuses writes: it may evict nothing, or only keys that expire, of which there are none.
+/// Returns whether the server refuses writes at its memory limit: it may evict no keys, or only
+/// keys that expire, and it has none of these.
 fn evicts_nothing(snapshot: &NodeSnapshot) -> bool {
     let expiring = || snapshot.keyspace.iter().any(|database| database.expiring > 0);
     match snapshot.fields.get("maxmemory_policy") {
@@ -309,17 +171,19 @@ fn evicts_nothing(snapshot: &NodeSnapshot) -> bool {
     }
 }
 
-/// Size of an append-only file that should have been rewritten, and the size at which that was due, bytes.
-fn bloated(snapshot: &NodeSnapshot) -> Option<(f64, f64)> {
+/// Returns the sizes of an append-only file that is overdue for a rewrite; `None` if it is not
+/// overdue, or is being rewritten.
+fn bloated(snapshot: &NodeSnapshot) -> Option<AofBloatedEvidence> {
     let (config, number) = (snapshot.config.as_ref()?, |field| snapshot.fields.number(field));
     let (current, base) = (number("aof_current_size")?, number("aof_base_size")?);
-    let (percentage, least) = (
+    let (percentage, min_size) = (
         config.number("auto-aof-rewrite-percentage")?,
         config.number("auto-aof-rewrite-min-size")?,
     );
-    // Where rewriting is off by 0 the usual trigger says when it would have been due.
+    // Percentage 0 turns automatic rewrites off. The default of 100 then shows when a rewrite would
+    // have been due.
     let percentage = if percentage > 0.0 { percentage } else { 100.0 };
-    let due = (base * (1.0 + percentage / 100.0)).max(least);
+    let due = (base * (1.0 + percentage / 100.0)).max(min_size);
     let waits = snapshot.persistence.aof.rewriting == Some(true) || base <= 0.0;
-    (!waits && current > due * AOF_BLOATED_FACTOR).then_some((current, due))
+    (!waits && current > due * AOF_BLOATED_FACTOR).then_some(AofBloatedEvidence { current, due })
 }

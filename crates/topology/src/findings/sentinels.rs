@@ -1,125 +1,127 @@
-//! Conditions that Sentinels are in, or that they are in with one another.
+//! Findings about Sentinels, and about disagreement between Sentinels and nodes.
 
-use super::{FindingKind, Found, Severity, Value, list, seconds, text};
+use std::time::Duration;
+
+use super::evidence::{
+    SentinelConfigError, SentinelConfigEvidence, SentinelDisagreementEvidence,
+    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
+};
+use super::{Evidence, FindingsCollector, Severity};
 
 use crate::discovery::sentinels::{Disagreement, SentinelStatement, SentinelsView};
-use crate::limits::TILT_LASTS;
 use crate::model::view::NodeView;
 
-impl Found<'_> {
-    /// Conditions of all Sentinels together.
-    pub(super) fn of_sentinels(&mut self, sentinels: &SentinelsView) {
-        use FindingKind as DeploymentKind;
-        let primary =
-            self.view.shards.first().and_then(|shard| shard.primary).map(|primary| primary.node);
-        if let Some(why) = sentinels.disagreement(primary) {
-            let odd = |said: &&SentinelStatement| {
-                if why == Disagreement::RoleReported {
-                    said.role_mismatch
-                } else {
-                    sentinels.dissenters.contains(&said.sentinel)
-                }
-            };
-            let odd: Vec<_> = sentinels.said.iter().filter(odd).collect();
-            let mut named: Vec<_> = odd.iter().map(|said| said.address.as_str()).collect();
-            named.sort_unstable();
-            named.dedup();
-            let mut evidence = vec![("why", text(why.label()))];
-            evidence.extend(primary.map(|primary| ("primary", text(self.view.name(primary)))));
-            evidence.push(("named", list(&named)));
-            evidence.push((
-                "sentinels",
-                self.names(&odd.iter().map(|said| said.sentinel).collect::<Vec<_>>()),
-            ));
-            evidence.extend(
-                odd.iter()
-                    .map(|said| said.epoch)
-                    .max()
-                    .map(|epoch| ("epoch", Value::Number(epoch as f64))),
-            );
-            let severity =
-                if why == Disagreement::Dissenter { Severity::Warning } else { Severity::Critical };
-            self.add(DeploymentKind::RedisSentinelDisagreement, severity, None, evidence);
-        }
-        if sentinels.quorum_lost() {
-            let without: Vec<_> = sentinels
-                .said
-                .iter()
-                .filter(|said| said.quorum.is_some_and(|quorum| !quorum.ok))
-                .collect();
-            let usable = without
-                .iter()
-                .filter_map(|said| said.quorum?.usable)
-                .max()
-                .map(|usable| ("usable", usable));
-            let needed =
-                without.iter().map(|said| said.needed).max().map(|needed| ("quorum", needed));
-            let known = without.iter().map(|said| said.known).max().map(|known| ("known", known));
-            let mut evidence = vec![(
-                "sentinels",
-                self.names(&without.iter().map(|said| said.sentinel).collect::<Vec<_>>()),
-            )];
-            evidence.extend(
-                [usable, needed, known]
-                    .into_iter()
-                    .flatten()
-                    .map(|(name, count)| (name, Value::Number(count as f64))),
-            );
-            self.add(DeploymentKind::RedisSentinelQuorumLost, Severity::Critical, None, evidence);
-        }
+impl FindingsCollector<'_> {
+    /// Checks all Sentinels together.
+    pub(super) fn check_sentinels(&mut self, sentinels: &SentinelsView) {
+        self.check_disagreement(sentinels);
+        self.check_quorum(sentinels);
         let ghosts = &sentinels.ghosts;
         if !ghosts.replicas.is_empty() || !ghosts.sentinels.is_empty() {
-            let evidence = vec![
-                ("replicas", Value::List(ghosts.replicas.clone())),
-                ("sentinels", Value::List(ghosts.sentinels.clone())),
-            ];
-            self.add(DeploymentKind::RedisSentinelGhosts, Severity::Warning, None, evidence);
-        }
-        let faults = [
-            ("self_replication", !sentinels.self_replicating.is_empty()),
-            ("mixed_names", !sentinels.mixed.is_empty()),
-            ("unknown_master", !sentinels.strangers.is_empty()),
-        ];
-        let why: Vec<_> =
-            faults.into_iter().filter(|(_, found)| *found).map(|(why, _)| why).collect();
-        if !why.is_empty() {
-            let nodes = [&sentinels.self_replicating[..], &sentinels.mixed].concat();
-            let mut evidence = vec![("why", list(&why)), ("nodes", Value::List(nodes))];
-            evidence.extend(
-                (!sentinels.strangers.is_empty())
-                    .then(|| ("sentinels", self.names(&sentinels.strangers))),
-            );
-            // A Sentinel tells such a node to follow itself, and then there is no primary.
-            let severity = if sentinels.self_replicating.is_empty() {
-                Severity::Warning
-            } else {
-                Severity::Critical
+            let evidence = SentinelGhostsEvidence {
+                replicas: ghosts.replicas.clone(),
+                sentinels: ghosts.sentinels.clone(),
             };
-            self.add(DeploymentKind::RedisSentinelMisconfigured, severity, None, evidence);
+            self.add(Severity::Warning, None, Evidence::RedisSentinelGhosts(evidence));
         }
+        self.check_listed_nodes(sentinels);
     }
 
-    /// A Sentinel that does not trust its clock.
-    pub(super) fn tilt(&mut self, node: &NodeView) {
+    fn check_disagreement(&mut self, sentinels: &SentinelsView) {
+        let primary =
+            self.view.shards.first().and_then(|shard| shard.primary).map(|primary| primary.node);
+        let Some(reason) = sentinels.disagreement(primary) else { return };
+        let disagrees = |statement: &&SentinelStatement| {
+            if reason == Disagreement::RoleReported {
+                statement.role_mismatch
+            } else {
+                sentinels.dissenters.contains(&statement.sentinel)
+            }
+        };
+        let disagreeing: Vec<_> = sentinels.said.iter().filter(disagrees).collect();
+        let mut named: Vec<_> =
+            disagreeing.iter().map(|statement| statement.address.clone()).collect();
+        named.sort_unstable();
+        named.dedup();
+        let severity = match reason {
+            Disagreement::Dissenter => Severity::Warning,
+            Disagreement::Majority | Disagreement::RoleReported => Severity::Critical,
+        };
+        let evidence = SentinelDisagreementEvidence {
+            reason,
+            primary: primary.map(|primary| self.view.name(primary).to_owned()),
+            named,
+            sentinels: self.sentinel_names(&disagreeing),
+            epoch: disagreeing.iter().map(|statement| statement.epoch).max(),
+            lasted: Duration::ZERO,
+        };
+        self.add(severity, None, Evidence::RedisSentinelDisagreement(evidence));
+    }
+
+    fn check_quorum(&mut self, sentinels: &SentinelsView) {
+        if !sentinels.quorum_lost() {
+            return;
+        }
+        let without_quorum: Vec<_> = sentinels
+            .said
+            .iter()
+            .filter(|statement| statement.quorum.is_some_and(|quorum| !quorum.ok))
+            .collect();
+        let usable = |statement: &&SentinelStatement| statement.quorum?.usable;
+        let evidence = SentinelQuorumEvidence {
+            sentinels: self.sentinel_names(&without_quorum),
+            usable: without_quorum.iter().filter_map(usable).max(),
+            quorum: without_quorum.iter().map(|statement| statement.needed).max(),
+            known: without_quorum.iter().map(|statement| statement.known).max(),
+            lasted: Duration::ZERO,
+        };
+        self.add(Severity::Critical, None, Evidence::RedisSentinelQuorumLost(evidence));
+    }
+
+    /// Checks the nodes that Sentinels list for contradictions.
+    fn check_listed_nodes(&mut self, sentinels: &SentinelsView) {
+        let errors: Vec<_> = [
+            (SentinelConfigError::SelfReplication, !sentinels.self_replicating.is_empty()),
+            (SentinelConfigError::MixedNames, !sentinels.mixed.is_empty()),
+            (SentinelConfigError::UnknownMaster, !sentinels.strangers.is_empty()),
+        ]
+        .into_iter()
+        .filter(|(_, present)| *present)
+        .map(|(error, _)| error)
+        .collect();
+        if errors.is_empty() {
+            return;
+        }
+        // Sentinels make a node that is listed as its own replica replicate from itself. The
+        // deployment then has no primary.
+        let severity = if errors.contains(&SentinelConfigError::SelfReplication) {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        };
+        let evidence = SentinelConfigEvidence {
+            errors,
+            nodes: [&sentinels.self_replicating[..], &sentinels.mixed].concat(),
+            sentinels: self.names(&sentinels.strangers),
+        };
+        self.add(severity, None, Evidence::RedisSentinelMisconfigured(evidence));
+    }
+
+    fn sentinel_names(&self, statements: &[&SentinelStatement]) -> Vec<String> {
+        let sentinels: Vec<_> = statements.iter().map(|statement| statement.sentinel).collect();
+        self.names(&sentinels)
+    }
+
+    /// Checks one Sentinel for TILT mode.
+    pub(super) fn check_tilt(&mut self, node: &NodeView) {
         let Some(snapshot) =
             node.snapshot().filter(|snapshot| snapshot.fields.flag("sentinel_tilt") == Some(true))
         else {
             return;
         };
-        let since =
+        let since_seconds =
             snapshot.fields.number("sentinel_tilt_since_seconds").filter(|since| *since >= 0.0);
-        let left = since.map(|since| {
-            ("seconds_left", Value::Number((TILT_LASTS.as_secs_f64() - since).max(0.0)))
-        });
-        let mut evidence: Vec<_> =
-            since.map(|since| ("seconds", Value::Number(since))).into_iter().collect();
-        evidence.extend(left);
-        self.add(FindingKind::RedisSentinelTilt, Severity::Warning, Some(node), evidence);
-    }
-
-    /// A Sentinel that does not answer.
-    pub(super) fn sentinel_down(&mut self, node: &NodeView, reason: &'static str) {
-        let evidence = vec![("reason", text(reason)), ("seconds", seconds(node.polling.silence))];
-        self.add(FindingKind::RedisSentinelDown, Severity::Warning, Some(node), evidence);
+        let evidence = SentinelTiltEvidence { since_seconds };
+        self.add(Severity::Warning, Some(node), Evidence::RedisSentinelTilt(evidence));
     }
 }

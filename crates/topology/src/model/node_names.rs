@@ -19,7 +19,10 @@ impl NodeNameTemplate {
     pub fn new(text: &str) -> Result<Self, String> {
         let rest = PARTS.iter().fold(text.to_owned(), |rest, part| rest.replace(part, ""));
         if rest.contains(['{', '}']) || rest.len() == text.len() {
-            return Err(format!("found {text:?}, accepted is text with {}", PARTS.join(", ")));
+            let placeholders = PARTS.join(", ");
+            return Err(format!(
+                "invalid template {text:?}, expected at least one of {placeholders}"
+            ));
         }
         Ok(NodeNameTemplate(text.to_owned()))
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::{Attached, NodeSnapshot, Role};
+use snapshot::{AttachedReplica, NodeSnapshot, Role};
 
 use crate::discovery::cluster::ClusterView;
 use crate::discovery::sentinels::SentinelsView;
@@ -178,7 +178,7 @@ pub struct AttachedView {
     /// The label of the node at its address, if it is one of ours; else the address.
     pub name: String,
     /// What the master says of it.
-    pub seen: Attached,
+    pub seen: AttachedReplica,
 }
 
 impl DeploymentView {

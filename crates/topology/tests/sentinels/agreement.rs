@@ -1,6 +1,6 @@
 //! Whether the Sentinels and the nodes agree, and what follows for the primary.
 
-use snapshot::{MasterState, Quorum, Role, WatchedMaster};
+use snapshot::{DownState, Quorum, Role, SentinelEntry};
 use topology::FindingKind::RedisSentinelDisagreement as Disagreement;
 use topology::FindingKind::{
     RedisSentinelMisconfigured as Misconfigured, RedisSentinelQuorumLost as QuorumLost,
@@ -31,7 +31,7 @@ fn all_that_any_sentinel_lists_belongs_to_it() {
 fn a_majority_is_more_than_half_of_all_that_are_configured() {
     let (a, b) = (|epoch| Some(names(A, epoch)), |epoch| Some(names(B, epoch)));
     let down =
-        || Some(but(names(A, 1), |report| report.master.held = MasterState::ObjectivelyDown));
+        || Some(but(names(A, 1), |report| report.master.down_state = DownState::ObjectivelyDown));
     for (sentinels, majority, evidence) in [
         ([a(1), a(1), None], Some((Some(3), 1, 2, false)), PrimaryEvidence::Sentinel),
         ([a(1), None, None], None, PrimaryEvidence::Sole), // those that are down count as configured
@@ -112,7 +112,7 @@ fn a_quorum_is_lost_by_most_of_those_that_answer() {
 
 #[test]
 fn what_sentinels_list_may_be_a_mistake() {
-    let follows_itself = WatchedMaster { follows: Some((up(C).ip, 6379)), ..up(C) };
+    let follows_itself = SentinelEntry { follows: Some((up(C).ip, 6379)), ..up(C) };
     let stranger = but(names(A, 1), |report| report.master.name = "other".into());
     for (said, why, nodes) in [
         (report(A, 1, &[up(B), up(C), up(A)]), "self_replication", A),

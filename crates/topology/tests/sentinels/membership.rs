@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use snapshot::{MasterState, WatchedMaster};
+use snapshot::{DownState, SentinelEntry};
 use topology::FindingKind::{RedisDown, RedisSentinelDown, RedisSentinelGhosts as Ghosts};
 use topology::Severity::Warning;
 use topology::{FindingKind, Lag, PrimaryEvidence};
@@ -122,7 +122,7 @@ fn a_ghost_is_no_member_until_it_returns() {
 #[test]
 fn one_doubt_keeps_a_ghost() {
     let cut_off = but(report(A, 1, &[down(B, 700), down(C, 700)]), |report| {
-        report.master.held = MasterState::SubjectivelyDown;
+        report.master.down_state = DownState::SubjectivelyDown;
     });
     for doubt in [names(A, 1), report(A, 1, &[down(C, 20)]), cut_off] {
         let mut scene = Scene::healthy(PLAIN);
@@ -209,7 +209,7 @@ fn a_node_that_moved_keeps_its_name() {
 
 #[test]
 fn one_process_at_two_addresses_is_one_node() {
-    let run = |run_id: &str, address| WatchedMaster { run_id: run_id.into(), ..up(address) };
+    let run = |run_id: &str, address| SentinelEntry { run_id: run_id.into(), ..up(address) };
     let mut scene = Scene::new(PLAIN, |_| {});
     scene.all(&report(A, 1, &[run("y", B), run("y", "redis-1:6379"), run("z", C)]));
     let view = scene.rounds(2);
@@ -305,7 +305,9 @@ fn a_node_does_not_take_the_place_of_a_sentinel_of_its_name() {
 fn a_sentinel_that_cannot_see_the_master_makes_nobody_forget_its_replicas() {
     let mut scene = Scene::healthy(PLAIN);
     scene.servers.remove(A);
-    scene.all(&but(report(A, 1, &[]), |report| report.master.held = MasterState::ObjectivelyDown));
+    scene.all(&but(report(A, 1, &[]), |report| {
+        report.master.down_state = DownState::ObjectivelyDown;
+    }));
     assert_eq!(data(&scene.rounds(60)), [A, B, C]);
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{
-    MasterReport, MasterSettings, MasterState, NodeSnapshot, Quorum, Reason, SentinelReport,
-    WatchedMaster,
+    DownState, MasterReport, MasterSettings, NodeSnapshot, Quorum, Reason, SentinelEntry,
+    SentinelReport,
 };
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, EventKind,
@@ -155,27 +155,28 @@ pub(crate) fn replica(run_id: &str, history: char, follows: &str) -> String {
     master_of(run_id, history).replace("master\n", &role)
 }
 
-pub(crate) fn up(address: &str) -> WatchedMaster {
+pub(crate) fn up(address: &str) -> SentinelEntry {
     let (ip, port) = address.split_once(':').expect("host:port");
-    WatchedMaster {
+    SentinelEntry {
         name: address.into(),
         ip: ip.into(),
         port: port.parse().expect("a port"),
-        ..WatchedMaster::default()
+        ..SentinelEntry::default()
     }
 }
 
-pub(crate) fn down(address: &str, seconds: u32) -> WatchedMaster {
-    WatchedMaster {
-        held: MasterState::SubjectivelyDown,
+pub(crate) fn down(address: &str, seconds: u32) -> SentinelEntry {
+    SentinelEntry {
+        down_state: DownState::SubjectivelyDown,
         down_for: Some(SECOND * seconds),
         ..up(address)
     }
 }
 
-pub(crate) fn report(master: &str, epoch: u64, replicas: &[WatchedMaster]) -> MasterReport {
-    let settings = MasterSettings { epoch, quorum: 2, others: 2, ..MasterSettings::default() };
-    let master = WatchedMaster { name: "mymaster".into(), settings: Some(settings), ..up(master) };
+pub(crate) fn report(master: &str, epoch: u64, replicas: &[SentinelEntry]) -> MasterReport {
+    let settings =
+        MasterSettings { epoch, quorum: 2, other_sentinels: 2, ..MasterSettings::default() };
+    let master = SentinelEntry { name: "mymaster".into(), settings: Some(settings), ..up(master) };
     let quorum = Some(Quorum { ok: true, usable: Some(3) });
     MasterReport { master, replicas: Some(replicas.into()), sentinels: Some(Arc::new([])), quorum }
 }
@@ -226,7 +227,8 @@ pub(crate) fn evidence<const N: usize>(
     names: [&str; N],
 ) -> [String; N] {
     let finding = view.findings.iter().find(|finding| finding.kind == kind).expect("a finding");
-    names.map(|name| match finding.evidence.iter().find(|(other, _)| *other == name).expect(name) {
+    let values = finding.evidence.values();
+    names.map(|name| match values.iter().find(|(other, _)| *other == name).expect(name) {
         (_, Value::Number(number)) => number.to_string(),
         (_, Value::Text(text)) => text.clone(),
         (_, Value::List(list)) => list.join(", "),

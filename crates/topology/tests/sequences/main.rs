@@ -36,7 +36,7 @@ fn a_stale_master_that_is_primary_again_is_not_told_as_its_own_successor() {
             .iter()
             .find(|finding| finding.kind == FindingKind::RedisWritesLost)
             .expect("it");
-        finding.evidence.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+        finding.evidence.values().iter().map(|(name, _)| *name).collect::<Vec<_>>()
     };
     let view = scene.round(vec![says(&Says { changes: 7, ..old }), promoted]);
     assert_eq!(lost(&view), ["unreplicated_writes", "stale", "primary", "by"]);

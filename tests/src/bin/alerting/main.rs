@@ -78,9 +78,9 @@ fn next<'a>(waiting: &Mutex<VecDeque<&'a Scenario>>) -> Option<&'a Scenario> {
 
 fn table(results: &[(&Scenario, Option<ScenarioResult>)]) -> String {
     let mut table = format!(
-        "The durations of the rules and of Alertmanager are divided by {}. \
-         Times are in seconds: from the fault to the notification, and from the repair until all \
-         alerts are resolved.\n\n\
+        "The durations of the rules and of Alertmanager are divided by {}. Times are in seconds: \
+         from the\nfault to the notification, and from the repair until all alerts are \
+         resolved.\n\n\
          | row | fault | alert | notified after | expected | seen | resolved after |\n\
          | --- | --- | --- | --- | --- | --- | --- |\n",
         tests::TIME_DIVISOR

@@ -1,4 +1,4 @@
-//! A deployment in trouble.
+//! A deployment with a split brain.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,8 +11,8 @@ use topology::{
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// A node answered with this INFO.
-pub(crate) fn answered(info: &str) -> PollOutcome {
+/// Returns the outcome of a poll with this INFO reply.
+pub(crate) fn replied(info: &str) -> PollOutcome {
     PollOutcome::Answered(NodeReply::new(
         NodeSnapshot::from_info(info).expect("an INFO reply"),
         Duration::from_millis(1),
@@ -20,13 +20,14 @@ pub(crate) fn answered(info: &str) -> PollOutcome {
     ))
 }
 
-/// A replica was promoted by hand while its master lived on and took two writes; a third node is gone.
-pub(crate) fn in_trouble() -> Arc<DeploymentView> {
-    in_trouble_as("orders", ["orders-0", "orders-1", "orders-2"])
+/// Returns a deployment after a split brain. An operator promoted a replica while its master was
+/// still up and accepted two more writes. A third node is down.
+pub(crate) fn split_brain() -> Arc<DeploymentView> {
+    split_brain_named("orders", ["orders-0", "orders-1", "orders-2"])
 }
 
-/// The same under other names.
-pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView> {
+/// Returns the same deployment with other names.
+pub(crate) fn split_brain_named(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView> {
     let mut deployment = Deployment::new(name, DeploymentKind::Static, &[], SECOND, SECOND * 3);
     for (name, port) in nodes.into_iter().zip(6379..) {
         deployment.add(name, format!("10.0.0.5:{port}"), None);
@@ -36,50 +37,54 @@ pub(crate) fn in_trouble_as(name: &str, nodes: [&str; 3]) -> Arc<DeploymentView>
         endpoint(EndpointKind::Primary, "10.0.0.5:7000"),
         endpoint(EndpointKind::Reader, "10.0.0.5:7001"),
     ];
-    let mut fold = DeploymentTracker::new(Arc::new(deployment));
+    let mut tracker = DeploymentTracker::new(Arc::new(deployment));
     let (old, new) = ("a".repeat(40), "b".repeat(40));
     let master = |changes: u64| {
         format!(
-            "run_id:0\nrole:master\nmaster_replid:{old}\nmaster_repl_offset:100\nrdb_last_save_time:1\nrdb_changes_since_last_save:{changes}\nloading:0\n"
+            "run_id:0\nrole:master\nmaster_replid:{old}\nmaster_repl_offset:100\n\
+             rdb_last_save_time:1\nrdb_changes_since_last_save:{changes}\nloading:0\n"
         )
     };
     let replica = format!(
-        "role:slave\nmaster_host:10.0.0.5\nmaster_port:6379\nmaster_link_status:up\nmaster_replid:{old}\nmaster_repl_offset:100\n"
+        "role:slave\nmaster_host:10.0.0.5\nmaster_port:6379\nmaster_link_status:up\n\
+         master_replid:{old}\nmaster_repl_offset:100\n"
     );
     let promoted = format!(
-        "run_id:1\nrole:master\nmaster_replid:{new}\nmaster_replid2:{old}\nsecond_repl_offset:91\nmaster_repl_offset:120\n"
+        "run_id:1\nrole:master\nmaster_replid:{new}\nmaster_replid2:{old}\n\
+         second_repl_offset:91\nmaster_repl_offset:120\n"
     );
     let rounds = [
         [
-            answered(&master(5)),
-            answered(&format!("run_id:1\n{replica}")),
-            answered(&format!("run_id:2\n{replica}")),
+            replied(&master(5)),
+            replied(&format!("run_id:1\n{replica}")),
+            replied(&format!("run_id:2\n{replica}")),
         ],
-        [answered(&master(5)), answered(&promoted), PollOutcome::Failed(Reason::Refused)],
-        [answered(&master(7)), answered(&promoted), PollOutcome::Failed(Reason::Refused)],
+        [replied(&master(5)), replied(&promoted), PollOutcome::Failed(Reason::Refused)],
+        [replied(&master(7)), replied(&promoted), PollOutcome::Failed(Reason::Refused)],
     ];
     for (outcomes, number) in rounds.into_iter().zip(1..) {
         let elapsed = SECOND * number;
         let checks = if number == 3 { checks() } else { Vec::new() };
-        fold.observe(&Round {
+        tracker.observe(&Round {
             checks,
             ..Round::new(SystemTime::UNIX_EPOCH + elapsed, elapsed, outcomes.into())
         });
     }
-    fold.view()
+    tracker.view()
 }
 
-/// The endpoint for writes still leads to the old master; that for reads is closed.
+/// Returns checks of the endpoints. The primary endpoint still leads to the old master. The reader
+/// endpoint refuses connections.
 fn checks() -> Vec<EndpointCheckResult> {
-    let answerer =
+    let server =
         || EndpointServer { run_id: Some("0".into()), role: Some(Role::Master), replid: None };
     let check = |millis, endpoint, outcome| {
         let begun = SECOND * 2 + Duration::from_millis(millis);
         EndpointCheckResult { endpoint, begun, ended: begun + Duration::from_millis(1), outcome }
     };
     vec![
-        check(100, EndpointKind::Primary, Ok(answerer())),
-        check(200, EndpointKind::Primary, Ok(answerer())),
+        check(100, EndpointKind::Primary, Ok(server())),
+        check(200, EndpointKind::Primary, Ok(server())),
         check(300, EndpointKind::Reader, Err(Reason::Refused)),
     ]
 }

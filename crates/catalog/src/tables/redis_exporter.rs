@@ -1,18 +1,23 @@
-//! Metrics of redis_exporter that have other labels or another meaning than ours. They are on `/scrape` only.
+//! Metrics of redis_exporter that have other labels or another meaning than those of Rolecall. They
+//! are only on `/scrape`.
 
-use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, WatchedMaster};
+use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, SentinelEntry};
 use topology::{NodeView, address};
 
-use crate::row::Legacy::{Counter, Gauge};
-use crate::row::{Emit, NodeRow};
+use crate::row::RedisExporterName::{AsCounter, AsGauge};
+use crate::row::{EmitSample, NodeRow};
 
-const MASTER: &[&str] = &["master_host", "master_port"];
-const REPLICA: &[&str] = &["slave_ip", "slave_port", "slave_state"];
-const WATCHED: &[&str] = &["master_name", "master_address"];
+/// Labels of the upstream of a replica.
+const UPSTREAM: &[&str] = &["master_host", "master_port"];
+/// Labels of a connected replica.
+const CONNECTED_REPLICA: &[&str] = &["slave_ip", "slave_port", "slave_state"];
+/// Labels of a master that a Sentinel monitors.
+const MONITORED_MASTER: &[&str] = &["master_name", "master_address"];
 
 pub(super) const ROWS: &[NodeRow] = &[
-    NodeRow::many(
+    NodeRow::samples(
         "redis_instance_info",
+        AsGauge("redis_instance_info"),
         &[
             "role",
             "redis_version",
@@ -28,7 +33,7 @@ pub(super) const ROWS: &[NodeRow] = &[
             "valkey_release_stage",
         ],
         "INFO",
-        "Information about the Redis instance.",
+        "Version, mode, process and role of the server; the value is always 1.",
         |node, emit| {
             let Some(snapshot) = node.snapshot() else { return };
             let get = |field| snapshot.fields.get(field).unwrap_or_default();
@@ -47,71 +52,72 @@ pub(super) const ROWS: &[NodeRow] = &[
             let values: Vec<_> = before.into_iter().chain([mode]).chain(after.map(get)).collect();
             emit(&values, 1.0);
         },
-    )
-    .legacy(Gauge("redis_instance_info")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_slave_info",
+        AsGauge("redis_slave_info"),
         &["master_host", "master_port", "read_only"],
         "INFO replication",
-        "Information about the Redis slave.",
+        "Upstream of the replica, and whether the replica is read-only; the value is always 1.",
         |node, emit| {
-            following(node, &mut |snapshot, host, port| {
+            with_upstream(node, &mut |snapshot, host, port| {
                 emit(
                     &[host, port, snapshot.fields.get("slave_read_only").unwrap_or_default()],
                     1.0,
                 );
             });
         },
-    )
-    .legacy(Gauge("redis_slave_info")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_master_link_up",
-        MASTER,
+        AsGauge("redis_master_link_up"),
+        UPSTREAM,
         "INFO replication: master_link_status",
-        "Master link up.",
+        "Whether the replication link is up.",
         |node, emit| {
-            following(node, &mut |snapshot, host, port| {
+            with_upstream(node, &mut |snapshot, host, port| {
                 let status = snapshot.replication.link.as_ref().and_then(|link| link.status);
                 emit(&[host, port], f64::from(status == Some(LinkStatus::Up)));
             });
         },
-    )
-    .legacy(Gauge("redis_master_link_up")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_master_last_io_seconds_ago",
-        MASTER,
+        AsGauge("redis_master_last_io_seconds_ago"),
+        UPSTREAM,
         "INFO replication: master_last_io_seconds_ago",
-        "Master last io seconds ago.",
+        "Time since the last data from the upstream, in seconds; -1 while the replication link is \
+         down.",
         |node, emit| {
-            of_link(node, "master_last_io_seconds_ago", emit);
+            emit_link_field(node, "master_last_io_seconds_ago", emit);
         },
-    )
-    .legacy(Gauge("redis_master_last_io_seconds_ago")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_master_sync_in_progress",
-        MASTER,
+        AsGauge("redis_master_sync_in_progress"),
+        UPSTREAM,
         "INFO replication: master_sync_in_progress",
-        "Master sync in progress.",
+        "Whether the replica is in a full resync.",
         |node, emit| {
-            of_link(node, "master_sync_in_progress", emit);
+            emit_link_field(node, "master_sync_in_progress", emit);
         },
-    )
-    .legacy(Gauge("redis_master_sync_in_progress")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_slave_repl_offset",
-        MASTER,
+        AsGauge("redis_slave_repl_offset"),
+        UPSTREAM,
         "INFO replication: slave_repl_offset",
-        "Slave replication offset.",
+        "Replication offset that the replica has applied, in bytes.",
         |node, emit| {
-            of_link(node, "slave_repl_offset", emit);
+            emit_link_field(node, "slave_repl_offset", emit);
         },
-    )
-    .legacy(Gauge("redis_slave_repl_offset")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_connected_slave_offset_bytes",
-        REPLICA,
+        AsGauge("redis_connected_slave_offset_bytes"),
+        CONNECTED_REPLICA,
         "INFO replication: slaveN offset",
-        "Offset of connected slave.",
+        "Replication offset that the connected replica has acknowledged, in bytes.",
         |node, emit| {
             for replica in
                 node.snapshot().into_iter().flat_map(|snapshot| &snapshot.replication.attached)
@@ -122,13 +128,14 @@ pub(super) const ROWS: &[NodeRow] = &[
                 );
             }
         },
-    )
-    .legacy(Gauge("redis_connected_slave_offset_bytes")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_connected_slave_lag_seconds",
-        REPLICA,
+        AsGauge("redis_connected_slave_lag_seconds"),
+        CONNECTED_REPLICA,
         "INFO replication: slaveN lag",
-        "Lag of connected slave.",
+        "Time since the last acknowledgement of the connected replica, in seconds; 0 while the \
+         replica is not online.",
         |node, emit| {
             for replica in
                 node.snapshot().into_iter().flat_map(|snapshot| &snapshot.replication.attached)
@@ -141,53 +148,53 @@ pub(super) const ROWS: &[NodeRow] = &[
                 }
             }
         },
-    )
-    .legacy(Gauge("redis_connected_slave_lag_seconds")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_errors_total",
+        AsCounter("redis_errors_total"),
         &["err"],
         "INFO errorstats",
-        "Total number of errors per error type.",
+        "Error replies by error code.",
         |node, emit| {
             if let Some(ErrorStats::Counts { by_code, .. }) =
                 node.snapshot().map(|snapshot| &snapshot.errors)
             {
-                // As many codes as newer servers keep at all.
+                // Redis 7.4 and later keep at most 128 codes.
                 for (code, count) in by_code.iter().take(128) {
                     emit(&[code], *count as f64);
                 }
             }
         },
-    )
-    .legacy(Counter("redis_errors_total")),
+    ),
     NodeRow::field(
         "redis_total_error_replies",
+        AsCounter("redis_total_error_replies"),
         "stats",
         "total_error_replies",
-        "Total error replies.",
-    )
-    .legacy(Counter("redis_total_error_replies")),
-    NodeRow::one(
+        "Error replies of the server.",
+    ),
+    NodeRow::value(
         "redis_slowlog_last_id",
+        AsGauge("redis_slowlog_last_id"),
         "SLOWLOG GET 1",
-        "Last id of the slow log; 0 when it is empty.",
+        "ID of the newest slow log entry; 0 if the slow log is empty.",
         |node| node.snapshot()?.slowlog.map(|log| log.last.map_or(0.0, |(id, _)| id as f64)),
-    )
-    .legacy(Gauge("redis_slowlog_last_id")),
-    NodeRow::one(
+    ),
+    NodeRow::value(
         "redis_last_slow_execution_duration_seconds",
+        AsGauge("redis_last_slow_execution_duration_seconds"),
         "SLOWLOG GET 1",
-        "Time of the last slow execution; 0 when there is none.",
+        "Duration of the newest slow log entry, in seconds; 0 if the slow log is empty.",
         |node| {
             node.snapshot()?.slowlog.map(|log| log.last.map_or(0.0, |(_, took)| took.as_secs_f64()))
         },
-    )
-    .legacy(Gauge("redis_last_slow_execution_duration_seconds")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_status",
+        AsGauge("redis_sentinel_master_status"),
         &["master_name", "master_address", "master_status"],
         "INFO sentinel: masterN status",
-        "Master status on Sentinel.",
+        "Whether the Sentinel sees the master as ok.",
         |node, emit| {
             for master in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.watched) {
                 emit(
@@ -196,109 +203,116 @@ pub(super) const ROWS: &[NodeRow] = &[
                 );
             }
         },
-    )
-    .legacy(Gauge("redis_sentinel_master_status")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_slaves",
-        WATCHED,
+        AsGauge("redis_sentinel_master_slaves"),
+        MONITORED_MASTER,
         "INFO sentinel: masterN slaves",
-        "The number of slaves of the master.",
+        "Replicas of the master that the Sentinel lists, ghosts included.",
         |node, emit| {
             for master in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.watched) {
                 emit(&[&master.name, &master.address], master.replicas as f64);
             }
         },
-    )
-    .legacy(Gauge("redis_sentinel_master_slaves")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_sentinels",
-        WATCHED,
+        AsGauge("redis_sentinel_master_sentinels"),
+        MONITORED_MASTER,
         "INFO sentinel: masterN sentinels",
-        "The number of Sentinels monitoring the master.",
+        "Sentinels that monitor the master, this one and ghosts included.",
         |node, emit| {
             for master in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.watched) {
                 emit(&[&master.name, &master.address], master.sentinels as f64);
             }
         },
-    )
-    .legacy(Gauge("redis_sentinel_master_sentinels")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_config_epoch",
-        WATCHED,
+        AsGauge("redis_sentinel_master_config_epoch"),
+        MONITORED_MASTER,
         "SENTINEL MASTERS: config-epoch",
-        "The current config epoch of the master.",
-        |node, emit| watched(node, emit, |report| Some(settings(report)?.epoch as f64)),
-    )
-    .legacy(Gauge("redis_sentinel_master_config_epoch")),
-    NodeRow::many(
+        "Config epoch of the master; each failover increases it.",
+        |node, emit| each_master(node, emit, |report| Some(settings(report)?.epoch as f64)),
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_last_ok_ping_reply_seconds",
-        WATCHED,
+        AsGauge("redis_sentinel_master_last_ok_ping_reply_seconds"),
+        MONITORED_MASTER,
         "SENTINEL MASTERS: last-ok-ping-reply",
-        "Time since the master last answered a PING as it should.",
+        "Time since the last valid reply of the master to PING, in seconds.",
         |node, emit| {
-            watched(node, emit, |report| Some(report.master.answered_before?.as_secs_f64()));
+            each_master(node, emit, |report| Some(report.master.last_ok_ping?.as_secs_f64()));
         },
-    )
-    .legacy(Gauge("redis_sentinel_master_last_ok_ping_reply_seconds")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_ok_slaves",
-        WATCHED,
+        AsGauge("redis_sentinel_master_ok_slaves"),
+        MONITORED_MASTER,
         "SENTINEL REPLICAS: flags",
-        "The number of slaves of the master that are held to be there.",
-        |node, emit| watched(node, emit, |report| Some(there(report.replicas.as_ref()?))),
-    )
-    .legacy(Gauge("redis_sentinel_master_ok_slaves")),
-    NodeRow::many(
+        "Replicas of the master that the Sentinel does not see as down.",
+        |node, emit| each_master(node, emit, |report| Some(count_up(report.replicas.as_ref()?))),
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_ok_sentinels",
-        WATCHED,
+        AsGauge("redis_sentinel_master_ok_sentinels"),
+        MONITORED_MASTER,
         "SENTINEL SENTINELS: flags",
-        "The number of Sentinels that are held to be there, this one included.",
-        |node, emit| watched(node, emit, |report| Some(there(report.sentinels.as_ref()?) + 1.0)),
-    )
-    .legacy(Gauge("redis_sentinel_master_ok_sentinels")),
-    NodeRow::many(
-        "redis_sentinel_master_setting_ckquorum",
-        WATCHED,
-        "SENTINEL MASTERS: quorum",
-        "Sentinels that must agree that the master is down.",
-        |node, emit| watched(node, emit, |report| Some(settings(report)?.quorum as f64)),
-    )
-    .legacy(Gauge("redis_sentinel_master_setting_ckquorum")),
-    NodeRow::many(
-        "redis_sentinel_master_setting_down_after",
-        WATCHED,
-        "SENTINEL MASTERS: down-after-milliseconds",
-        "How long the master must be silent to be held down, milliseconds.",
+        "Sentinels that the Sentinel does not see as down, itself included.",
         |node, emit| {
-            watched(node, emit, |report| Some(settings(report)?.down_after.as_secs_f64() * 1000.0));
+            each_master(node, emit, |report| Some(count_up(report.sentinels.as_ref()?) + 1.0));
         },
-    )
-    .legacy(Gauge("redis_sentinel_master_setting_down_after_milliseconds")),
-    NodeRow::many(
-        "redis_sentinel_master_setting_failover_timeout",
-        WATCHED,
-        "SENTINEL MASTERS: failover-timeout",
-        "Time within which a failover must make progress, milliseconds.",
+    ),
+    NodeRow::samples(
+        "redis_sentinel_master_setting_ckquorum",
+        AsGauge("redis_sentinel_master_setting_ckquorum"),
+        MONITORED_MASTER,
+        "SENTINEL MASTERS: quorum",
+        "Sentinels that must see the master as down before it is odown (quorum).",
+        |node, emit| each_master(node, emit, |report| Some(settings(report)?.quorum as f64)),
+    ),
+    NodeRow::samples(
+        "redis_sentinel_master_setting_down_after_milliseconds",
+        AsGauge("redis_sentinel_master_setting_down_after_milliseconds"),
+        MONITORED_MASTER,
+        "SENTINEL MASTERS: down-after-milliseconds",
+        "Time without a valid reply after which the Sentinel marks the master as sdown, in \
+         milliseconds.",
         |node, emit| {
-            watched(node, emit, |report| {
+            each_master(node, emit, |report| {
+                Some(settings(report)?.down_after.as_secs_f64() * 1000.0)
+            });
+        },
+    ),
+    NodeRow::samples(
+        "redis_sentinel_master_setting_failover_timeout",
+        AsGauge("redis_sentinel_master_setting_failover_timeout"),
+        MONITORED_MASTER,
+        "SENTINEL MASTERS: failover-timeout",
+        "Timeout of a failover of the master, in milliseconds.",
+        |node, emit| {
+            each_master(node, emit, |report| {
                 Some(settings(report)?.failover_timeout.as_secs_f64() * 1000.0)
             });
         },
-    )
-    .legacy(Gauge("redis_sentinel_master_setting_failover_timeout")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_setting_parallel_syncs",
-        WATCHED,
+        AsGauge("redis_sentinel_master_setting_parallel_syncs"),
+        MONITORED_MASTER,
         "SENTINEL MASTERS: parallel-syncs",
-        "Replicas that are given the new master at a time.",
-        |node, emit| watched(node, emit, |report| Some(settings(report)?.parallel_syncs as f64)),
-    )
-    .legacy(Gauge("redis_sentinel_master_setting_parallel_syncs")),
-    NodeRow::many(
+        "Replicas that may resync with the new master at the same time after a failover.",
+        |node, emit| {
+            each_master(node, emit, |report| Some(settings(report)?.parallel_syncs as f64));
+        },
+    ),
+    NodeRow::samples(
         "redis_sentinel_master_ckquorum_status",
+        AsGauge("redis_sentinel_master_ckquorum_status"),
         &["master_name", "message"],
         "SENTINEL CKQUORUM",
-        "Whether a failover could be agreed on.",
+        "Whether the Sentinel reaches enough Sentinels for a failover.",
         |node, emit| {
             for report in node
                 .snapshot()
@@ -314,34 +328,36 @@ pub(super) const ROWS: &[NodeRow] = &[
                 }
             }
         },
-    )
-    .legacy(Gauge("redis_sentinel_master_ckquorum_status")),
-    NodeRow::many(
+    ),
+    NodeRow::samples(
         "redis_exporter_last_scrape_error",
+        AsGauge("redis_exporter_last_scrape_error"),
         &["err"],
         "polling",
-        "Whether the last poll failed, and why.",
+        "Whether the last poll failed; the label err has the reason.",
         |node, emit| {
             let reason = node.polling.failing.map_or("", snapshot::Reason::label);
             emit(&[reason], f64::from(!reason.is_empty()));
         },
-    )
-    .legacy(Gauge("redis_exporter_last_scrape_error")),
-    NodeRow::one(
+    ),
+    NodeRow::value(
         "redis_exporter_last_scrape_duration_seconds",
+        AsGauge("redis_exporter_last_scrape_duration_seconds"),
         "polling",
-        "Time that the last poll took.",
+        "Duration of the last successful poll, in seconds.",
         |node| node.polling.took.map(|took| took.as_secs_f64()),
-    )
-    .legacy(Gauge("redis_exporter_last_scrape_duration_seconds")),
-    NodeRow::one("redis_exporter_scrapes_total", "polling", "Polls of the node so far.", |node| {
-        Some(node.polling.polls as f64)
-    })
-    .legacy(Counter("redis_exporter_scrapes_total")),
+    ),
+    NodeRow::value(
+        "redis_exporter_scrapes_total",
+        AsCounter("redis_exporter_scrapes_total"),
+        "polling",
+        "Polls of the node, successful or not.",
+        |node| Some(node.polling.polls as f64),
+    ),
 ];
 
-/// Calls for a replica, with the address of its master.
-fn following(node: &NodeView, emit: &mut dyn FnMut(&NodeSnapshot, &str, &str)) {
+/// Calls `emit` for a replica, with the host and port of its upstream.
+fn with_upstream(node: &NodeView, emit: &mut dyn FnMut(&NodeSnapshot, &str, &str)) {
     if let Some(snapshot) = node.snapshot()
         && let Some(link) = &snapshot.replication.link
     {
@@ -350,17 +366,17 @@ fn following(node: &NodeView, emit: &mut dyn FnMut(&NodeSnapshot, &str, &str)) {
     }
 }
 
-/// The number in a field about the link, as the server writes it.
-fn of_link(node: &NodeView, field: &str, emit: Emit<'_>) {
-    following(node, &mut |snapshot, host, port| {
+/// Emits the number in a field about the replication link, without conversion.
+fn emit_link_field(node: &NodeView, field: &str, emit: EmitSample<'_>) {
+    with_upstream(node, &mut |snapshot, host, port| {
         if let Some(number) = snapshot.fields.number(field) {
             emit(&[host, port], number);
         }
     });
 }
 
-/// One value for each master that a Sentinel watches.
-fn watched(node: &NodeView, emit: Emit<'_>, value: fn(&MasterReport) -> Option<f64>) {
+/// Emits one value for each master that a Sentinel monitors.
+fn each_master(node: &NodeView, emit: EmitSample<'_>, value: fn(&MasterReport) -> Option<f64>) {
     for report in node
         .snapshot()
         .and_then(|snapshot| snapshot.sentinel.as_ref())
@@ -377,6 +393,7 @@ fn settings(report: &MasterReport) -> Option<&MasterSettings> {
     report.master.settings.as_ref()
 }
 
-fn there(watched: &[WatchedMaster]) -> f64 {
+/// Returns the number of processes that the Sentinel does not see as down.
+fn count_up(watched: &[SentinelEntry]) -> f64 {
     watched.iter().filter(|watched| !watched.down()).count() as f64
 }

@@ -1,0 +1,73 @@
+//! The deployment that URLs on the command line or the environment variables `REDIS_*` define.
+
+use client::{Credentials, Password};
+use topology::{Deployment, DeploymentKind};
+
+use crate::access::Access;
+use crate::builder::DeploymentBuilder;
+use crate::passwords::{self, PasswordMap};
+use crate::{ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DeploymentSettings};
+use crate::{address, sentinels};
+
+/// The URL that is used if neither the command line nor the environment has one.
+const DEFAULT_URL: &str = "redis://localhost:6379";
+
+/// Returns the deployment `default` of URLs of the command line. If there are none, uses
+/// `REDIS_ADDR` or [`DEFAULT_URL`].
+pub(crate) fn load(urls: &[String]) -> Result<DeploymentSettings, ConfigError> {
+    let (location, urls) = match environment("REDIS_ADDR").filter(|_| urls.is_empty()) {
+        Some(url) => ("REDIS_ADDR", vec![url]),
+        None if urls.is_empty() => ("default", vec![DEFAULT_URL.to_owned()]),
+        None => ("command line", urls.to_vec()),
+    };
+    let passwords = passwords::load(environment("REDIS_PASSWORD_FILE").as_deref())?;
+    let credentials = Credentials {
+        username: environment("REDIS_USER"),
+        password: environment("REDIS_PASSWORD").map(|text| Password::Inline(text.into())),
+    };
+    let settings = if urls.iter().all(|url| sentinels::is_sentinel_url(url)) {
+        sentinel_deployment(&urls, credentials, &passwords)
+    } else if urls.iter().any(|url| sentinels::is_sentinel_url(url)) {
+        Err("cannot mix URLs of nodes and Sentinels: list only Sentinels, they report the nodes"
+            .to_owned())
+    } else {
+        static_deployment(&urls, &Access { credentials, tls: None }, &passwords)
+    };
+    settings.map_err(|message| ConfigError::new(location, message))
+}
+
+fn sentinel_deployment(
+    urls: &[String],
+    node_credentials: Credentials,
+    passwords: &PasswordMap,
+) -> Result<DeploymentSettings, String> {
+    let mut settings =
+        sentinels::from_urls(urls, node_credentials, builder(DeploymentKind::Sentinel))?;
+    settings.endpoints.iter_mut().for_each(|endpoint| passwords.fill_in(endpoint));
+    Ok(settings)
+}
+
+fn static_deployment(
+    urls: &[String],
+    defaults: &Access,
+    passwords: &PasswordMap,
+) -> Result<DeploymentSettings, String> {
+    let mut builder = builder(DeploymentKind::Static);
+    for url in urls {
+        let mut endpoint = address::parse(url, defaults)?;
+        passwords.fill_in(&mut endpoint);
+        builder.add_node(None, endpoint, None)?;
+    }
+    Ok(builder.build())
+}
+
+fn builder(kind: DeploymentKind) -> DeploymentBuilder {
+    let deployment = Deployment::new("default", kind, &[], DEFAULT_INTERVAL, DEFAULT_DOWN_AFTER);
+    DeploymentBuilder::new(deployment)
+}
+
+/// Returns an environment variable that is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

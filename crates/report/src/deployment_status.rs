@@ -1,0 +1,56 @@
+//! Status of shards and endpoints in one line, for pages and `diagnose`.
+
+use snapshot::Role;
+use topology::{DeploymentView, EndpointTarget, EndpointView, ShardView};
+
+use crate::labels;
+
+/// Returns the primary of a shard, and whether the shard accepts writes and serves reads.
+pub(crate) fn shard_status(view: &DeploymentView, shard: &ShardView) -> String {
+    let primary = match (shard.primary, shard.no_primary.why) {
+        (Some(primary), _) => {
+            let evidence = labels::primary_evidence(primary.evidence);
+            format!("primary {} (evidence: {evidence})", view.name(primary.node))
+        }
+        (None, Some(reason)) => format!("no primary: {}", labels::no_primary(reason)),
+        (None, None) => "primary unknown".to_owned(),
+    };
+    let writes = match shard.writable {
+        Some(true) => "writes accepted",
+        Some(false) => "writes REFUSED",
+        None => "unknown if writes are accepted",
+    };
+    let reads = match shard.readable {
+        Some(true) => "reads served",
+        Some(false) => "reads REFUSED",
+        None => "unknown if reads are served",
+    };
+    format!("{primary}, {writes}, {reads}")
+}
+
+/// Returns the server behind an endpoint, and whether it is the correct one.
+pub(crate) fn endpoint_status(endpoint: &EndpointView) -> String {
+    let status = match (endpoint.up, endpoint.reason, &endpoint.leads_to) {
+        (None, ..) => "not checked yet".to_owned(),
+        (_, Some(reason), _) => format!("check failed ({})", reason.label()),
+        (.., None) => "the reply does not identify the server".to_owned(),
+        (.., Some(target)) => {
+            let target = match target {
+                EndpointTarget::Node(name) => name,
+                EndpointTarget::Stranger => "an unknown server",
+            };
+            let role = endpoint.role.map_or("unknown role", Role::label);
+            let correct = match endpoint.correct {
+                Some(true) => "correct",
+                Some(false) => "WRONG SERVER",
+                None => "not verified",
+            };
+            format!("leads to {target} ({role}), {correct}")
+        }
+    };
+    format!(
+        "{} endpoint {}: {status}",
+        endpoint.configured.kind.label(),
+        endpoint.configured.address
+    )
+}

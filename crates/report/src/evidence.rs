@@ -1,0 +1,124 @@
+//! Evidence of findings as text, for pages and `diagnose`.
+
+use topology::{Evidence, Value};
+
+use crate::format::bytes;
+use crate::labels;
+
+/// A value of the evidence as text.
+pub(crate) struct EvidenceText {
+    /// The key in JSON documents.
+    pub(crate) key: &'static str,
+    /// The name for readers.
+    pub(crate) name: String,
+    /// The value with its unit.
+    pub(crate) text: String,
+}
+
+/// Keys that are INFO fields with an amount of data in bytes.
+const FIELDS_IN_BYTES: [&str; 4] =
+    ["used_memory", "maxmemory", "aof_buffer_length", "aof_current_size"];
+
+/// Returns the evidence as text, in display order.
+pub(crate) fn evidence_texts(evidence: &Evidence) -> Vec<EvidenceText> {
+    let text = |(key, value): (&'static str, Value)| EvidenceText {
+        key,
+        name: name(evidence, key),
+        text: label_text(evidence, key).unwrap_or_else(|| value_text(key, &value)),
+    };
+    evidence.values().into_iter().map(text).collect()
+}
+
+fn name(evidence: &Evidence, key: &str) -> String {
+    let name = match key {
+        "by" => "primary evidence",
+        "why" => "reason",
+        "seconds" => return duration_name(evidence).to_owned(),
+        "stale" => "stale masters",
+        "unrelated" => "unrelated masters",
+        "taking_writes" => "stale masters that accept writes",
+        "named" => "named masters",
+        "usable" => "reachable Sentinels",
+        "known" => "known Sentinels",
+        "ok" => "masters that report ok",
+        "checks" => "wrong checks",
+        "eta_seconds" | "seconds_left" => "time left",
+        "bytes" => "lag in bytes",
+        "unreplicated_bytes" => "unreplicated data",
+        "demoted_seconds_ago" => "time since the demotion",
+        "per_second" => "refused writes per second",
+        "aof_last_bgrewrite_status" | "slave_read_only" => key,
+        key if FIELDS_IN_BYTES.contains(&key) => key,
+        key => return key.replace('_', " "),
+    };
+    name.to_owned()
+}
+
+/// Returns the name of `seconds`.
+const fn duration_name(evidence: &Evidence) -> &'static str {
+    match evidence {
+        Evidence::RedisReplicationLag(_) => "lag",
+        Evidence::RedisDown(_)
+        | Evidence::RedisSentinelDown(_)
+        | Evidence::RolecallCannotRead(_) => "no reply for",
+        _ => "duration",
+    }
+}
+
+/// Returns labels from closed sets in words; `None` for every other value.
+fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
+    match (key, evidence) {
+        ("why", Evidence::RedisNoPrimary(evidence)) => Some(labels::no_primary(evidence.reason)),
+        ("why", Evidence::RedisReplicaOrphaned(evidence)) => Some(labels::orphan(evidence.reason)),
+        ("why", Evidence::RedisWritesHitReplica(evidence)) => {
+            Some(labels::misroute(evidence.reason))
+        }
+        ("why", Evidence::RedisClusterDown(evidence)) => {
+            Some(labels::cluster_down_reporters(evidence.reported_by))
+        }
+        ("why", Evidence::RedisSentinelDisagreement(evidence)) => {
+            Some(labels::disagreement(evidence.reason))
+        }
+        ("why", Evidence::RedisSentinelMisconfigured(evidence)) => {
+            let errors = evidence.errors.iter().copied().map(labels::sentinel_config_error);
+            Some(errors.collect::<Vec<_>>().join(", "))
+        }
+        ("reasons", Evidence::RedisWritesBlocked(evidence)) => {
+            let reasons = evidence.reasons.iter().copied().map(labels::refusal);
+            Some(reasons.collect::<Vec<_>>().join(", "))
+        }
+        (
+            "state",
+            Evidence::RedisReplicaLinkDown(evidence) | Evidence::RedisReplicaLinkStalled(evidence),
+        ) => Some(labels::link_state(evidence.state)),
+        ("by", evidence) => {
+            let primary = match evidence {
+                Evidence::RedisPrimaryRestartedEmpty(evidence) => &evidence.primary,
+                Evidence::RedisSplitBrain(evidence) => &evidence.primary,
+                Evidence::RedisWritesLost(evidence) => &evidence.primary,
+                _ => return None,
+            };
+            Some(labels::primary_evidence(primary.as_ref()?.evidence).to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Returns a value with its unit, which follows from its key.
+fn value_text(key: &str, value: &Value) -> String {
+    let is_bytes =
+        key.ends_with("bytes") || key == "rewrite_due_at" || FIELDS_IN_BYTES.contains(&key);
+    match value {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an amount of data is no negative number"
+        )]
+        Value::Number(number) if is_bytes => bytes(*number as u64),
+        Value::Number(number) if key.contains("seconds") => format!("{number} s"),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::List(items) if items.is_empty() => "none".to_owned(),
+        Value::List(items) => items.join(", "),
+    }
+}

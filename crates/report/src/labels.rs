@@ -1,0 +1,147 @@
+//! Labels from closed sets in plain words, for pages and `diagnose`. Metrics and JSON documents use
+//! the labels themselves.
+
+use snapshot::Reason;
+use topology::evidence::{ClusterDownReporters, SentinelConfigError};
+use topology::{
+    Cause, Disagreement, LinkState, MisrouteReason, NoPrimaryReason, OrphanReason, PrimaryEvidence,
+    RefusalReason, Refusals,
+};
+
+/// Appends the label to its meaning: runbooks and metrics use the label.
+fn with_label(meaning: &str, label: &str) -> String {
+    format!("{meaning} ({label})")
+}
+
+/// Returns the evidence that identifies a primary.
+pub(crate) const fn primary_evidence(evidence: PrimaryEvidence) -> &'static str {
+    match evidence {
+        PrimaryEvidence::Lineage => "replication history",
+        PrimaryEvidence::Sentinel => "most Sentinels",
+        PrimaryEvidence::Sole => "only master",
+        PrimaryEvidence::Epoch => "configuration epoch",
+        PrimaryEvidence::Expected => "configured role",
+        PrimaryEvidence::Previous => "earlier rounds",
+    }
+}
+
+/// Returns the reason for which a shard has no primary.
+pub(crate) fn no_primary(reason: NoPrimaryReason) -> String {
+    let meaning = match reason {
+        NoPrimaryReason::AllDown => "all nodes are down",
+        NoPrimaryReason::Loop => "the nodes replicate in a loop",
+        NoPrimaryReason::PrimaryDown => "the primary is down",
+        NoPrimaryReason::AllReplicas => "all nodes are replicas",
+    };
+    with_label(meaning, reason.label())
+}
+
+/// Returns the reason for which a replica is not connected to the primary.
+pub(crate) fn orphan(reason: OrphanReason) -> String {
+    let meaning = match reason {
+        OrphanReason::UnknownAddress => "its upstream is not part of the deployment",
+        OrphanReason::DeadNode => "its upstream is down",
+        OrphanReason::StaleMaster => "its upstream is a stale master",
+        OrphanReason::BrokenChain => "a replica further upstream is disconnected",
+    };
+    with_label(meaning, reason.label())
+}
+
+/// Returns the probable reason for which clients write to a replica.
+pub(crate) fn misroute(reason: MisrouteReason) -> String {
+    let meaning = match reason {
+        MisrouteReason::WrongEndpoint => "clients use the wrong endpoint",
+        MisrouteReason::Demotion => "the node was demoted recently",
+        MisrouteReason::StaleTopology => "clients use an outdated topology",
+        MisrouteReason::Unknown => return "unknown".to_owned(),
+    };
+    with_label(meaning, reason.label())
+}
+
+/// Returns the form of a disagreement of Sentinels.
+pub(crate) fn disagreement(disagreement: Disagreement) -> String {
+    let meaning = match disagreement {
+        Disagreement::Majority => "most Sentinels name another node",
+        Disagreement::RoleReported => "the named master reports that it is a replica",
+        Disagreement::Dissenter => "a minority of the Sentinels names another node",
+    };
+    with_label(meaning, disagreement.label())
+}
+
+/// Returns an error in the nodes that Sentinels list.
+pub(crate) fn sentinel_config_error(error: SentinelConfigError) -> String {
+    let meaning = match error {
+        SentinelConfigError::SelfReplication => "a node is listed as its own replica",
+        SentinelConfigError::MixedNames => "host names and IP addresses are mixed",
+        SentinelConfigError::UnknownMaster => "a Sentinel does not know the master",
+    };
+    with_label(meaning, error.label())
+}
+
+/// Returns the share of the masters that report a cluster as failed.
+pub(crate) fn cluster_down_reporters(reporters: ClusterDownReporters) -> String {
+    let meaning = match reporters {
+        ClusterDownReporters::Majority => "reported by at least half of the masters",
+        ClusterDownReporters::Minority => "reported by fewer than half of the masters",
+    };
+    with_label(meaning, reporters.label())
+}
+
+/// Returns a reason for which a node refuses commands.
+pub(crate) fn refusal(reason: RefusalReason) -> String {
+    let meaning = match reason {
+        RefusalReason::MisconfAof => "AOF write error",
+        RefusalReason::MisconfRdb => "last RDB save failed",
+        RefusalReason::Oom => "memory limit reached",
+        RefusalReason::Noreplicas => "too few good replicas",
+        RefusalReason::Masterdown => "replication link is down",
+        RefusalReason::Loading => "loading the data set",
+        RefusalReason::Busy => "blocked by a script",
+        RefusalReason::Clusterdown => "cluster is down",
+    };
+    with_label(meaning, reason.label())
+}
+
+/// Returns the reasons that apply now.
+pub(crate) fn refusals(refusals: &Refusals) -> impl Iterator<Item = String> {
+    refusals.iter().filter(|(_, applies)| *applies).map(|(reason, _)| refusal(*reason))
+}
+
+/// Returns the state of a replication link.
+pub(crate) fn link_state(state: LinkState) -> String {
+    state.label().replace('_', " ")
+}
+
+/// Returns the cause of a change of the primary.
+pub(crate) const fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Sentinel => "Sentinel failover",
+        Cause::Operator => "REPLICAOF by an operator",
+        Cause::FailoverCommand => "command FAILOVER",
+        Cause::Cluster => "cluster failover",
+        Cause::Restart => "restart as a master",
+        Cause::Unknown => "unknown",
+    }
+}
+
+/// Returns a sentence about the reason of a missed or failed poll.
+pub(crate) const fn poll_failure(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Dns => "The host name does not resolve.",
+        Reason::Refused => "The host refuses the connection: nothing listens on this port.",
+        Reason::Unreachable => "There is no route to the host.",
+        Reason::Timeout => "No reply in time.",
+        Reason::Reset => "The connection was reset.",
+        Reason::Closed => "The server closed the connection.",
+        Reason::Tls => "The TLS handshake failed.",
+        Reason::Auth => "The credentials are missing or wrong.",
+        Reason::Noperm => "The ACL of the user does not allow INFO.",
+        Reason::Busy => "The server is blocked by a script.",
+        Reason::Maxclients => "The server has reached its maxclients limit.",
+        Reason::Protocol => "The reply is not a valid INFO reply of the Redis protocol.",
+        Reason::Toolarge => "The reply exceeds the size limit.",
+        Reason::Unsupported => "INFO is unknown: this is a proxy, or the command is renamed.",
+        Reason::Identity => "Another server replies at this address.",
+        Reason::Local => "Rolecall ran out of file descriptors or memory.",
+    }
+}
