@@ -124,7 +124,7 @@ async fn run(
     let mut server = JoinSet::new();
     server.spawn_on(http::serve(listener, web, handle.clone()), web_runtime);
     let mut writer = JoinSet::new();
-    writer.spawn(state.clone().write_for_ever());
+    writer.spawn(state.clone().write_periodically());
     notify_systemd(&[NotifyState::Ready]);
     loop {
         tokio::select! {
@@ -136,7 +136,7 @@ async fn run(
             Some(request) = requests.recv() => {
                 drop(request.send(reload(&reloader, arguments, &mut fleet)));
             }
-            ended = fleet.ended() => {
+            ended = fleet.supervise() => {
                 let never: Infallible = ended?;
                 match never {}
             }

@@ -71,12 +71,12 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
         let registry = fleet.registry();
         // A hanging node is only recognized when the connection attempt ends. Events of Sentinels
         // start rounds before the interval ends, so rounds alone do not measure time.
-        let looked = registry.until(|view| {
+        let looked = registry.wait_until(|view| {
             view.rounds.total >= ROUNDS && view.now.since_start() >= INTERVAL * 2 && !waits(view)
         });
         tokio::select! {
             _ = timeout(LIMIT, looked) => {}
-            ended = fleet.ended() => {
+            ended = fleet.supervise() => {
                 let never: Infallible = ended?;
                 match never {}
             }

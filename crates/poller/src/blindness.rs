@@ -1,4 +1,7 @@
-//! Whether it is the exporter that is cut off: when most nodes of several deployments began to fail together, no server is to blame.
+//! Detection of a blind exporter.
+//!
+//! If most nodes of several deployments start to fail at the same time, the exporter itself is cut
+//! off from the network. Such failures say nothing about the nodes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -6,63 +9,84 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The fewest nodes and deployments of which a common failure means anything.
+/// Minimum number of nodes for a common failure to be meaningful.
 const MIN_NODES: usize = 10;
+
+/// Minimum number of deployments for a common failure to be meaningful.
 const MIN_DEPLOYMENTS: usize = 3;
 
-/// Nodes that began to fail within that time began together.
-const TOGETHER: Duration = Duration::from_secs(10);
+/// Maximum time between the first and the last start of failures with a common cause.
+const COMMON_WINDOW: Duration = Duration::from_secs(10);
 
-/// When each node of each deployment began to fail, if it fails and had answered before; by the number of the witness.
+/// Detector of failures that nodes of several deployments have in common.
 #[derive(Debug, Default)]
-pub(super) struct BlindnessDetector(Mutex<BTreeMap<u64, Vec<Option<Duration>>>>, AtomicU64);
+pub(crate) struct BlindnessDetector {
+    /// Last report of each deployment, by the ID of its reporter.
+    deployments: Mutex<BTreeMap<u64, FailingNodes>>,
+    next_id: AtomicU64,
+}
 
-/// One deployment among those whose failures are held against each other. What it said counts for as long as it lives.
+/// Failing nodes of one deployment.
 #[derive(Debug)]
-pub(super) struct FailureReporter {
-    blindness: Arc<BlindnessDetector>,
-    number: u64,
+struct FailingNodes {
+    /// Monotonic time at which each node started to fail; `None` if it does not fail or never
+    /// replied.
+    since: Vec<Option<Duration>>,
+}
+
+/// Reporter of the failures of one deployment. Its last report counts until it is dropped.
+#[derive(Debug)]
+pub(crate) struct FailureReporter {
+    detector: Arc<BlindnessDetector>,
+    id: u64,
 }
 
 impl BlindnessDetector {
-    /// Another deployment.
-    pub(super) fn witness(self: &Arc<Self>) -> FailureReporter {
-        FailureReporter { blindness: Arc::clone(self), number: self.1.fetch_add(1, Relaxed) }
+    /// Creates the reporter of one deployment.
+    pub(crate) fn reporter(self: &Arc<Self>) -> FailureReporter {
+        FailureReporter { detector: Arc::clone(self), id: self.next_id.fetch_add(1, Relaxed) }
     }
 
-    fn said(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Option<Duration>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deployments(&self) -> MutexGuard<'_, BTreeMap<u64, FailingNodes>> {
+        self.deployments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl FailureReporter {
-    /// Takes note of one round of the deployment: for each node, since when it fails, on the monotonic clock; `None` where it does not, or
-    /// never answered. Says whether the failures of this deployment are part of a common one.
-    pub(super) fn note(&self, failing: Vec<Option<Duration>>) -> bool {
-        let mut deployments = self.blindness.said();
-        deployments.insert(self.number, failing);
-        let nodes: usize = deployments.values().map(Vec::len).sum();
+    /// Reports one round of the deployment. Returns true if its failures are part of a common one.
+    ///
+    /// `since` has the monotonic time at which each node started to fail; `None` if it does not
+    /// fail or never replied.
+    pub(crate) fn report(&self, since: Vec<Option<Duration>>) -> bool {
+        let mut deployments = self.detector.deployments();
+        deployments.insert(self.id, FailingNodes { since });
+        let nodes: usize = deployments.values().map(|failing| failing.since.len()).sum();
         if nodes < MIN_NODES || deployments.len() < MIN_DEPLOYMENTS {
             return false;
         }
-        let mut begun: Vec<Duration> = deployments.values().flatten().flatten().copied().collect();
-        begun.sort_unstable();
-        // More than half of all nodes began within one stretch of time, and one of this deployment did.
+        let mut starts: Vec<Duration> =
+            deployments.values().flat_map(|failing| &failing.since).flatten().copied().collect();
+        starts.sort_unstable();
+        // More than half of all nodes started to fail within one window, and so did a node of this
+        // deployment.
         let half = nodes / 2;
-        let common = begun
+        let common_start = starts
             .windows(half + 1)
-            .find(|window| window[half].abs_diff(window[0]) <= TOGETHER)
+            .find(|window| window[half].abs_diff(window[0]) <= COMMON_WINDOW)
             .map(|window| window[0]);
-        let ours = deployments.get(&self.number).into_iter().flatten().flatten();
-        common.is_some_and(|start| {
-            ours.copied().any(|begun| begun >= start && begun.abs_diff(start) <= TOGETHER)
+        let own_starts =
+            deployments.get(&self.id).into_iter().flat_map(|failing| &failing.since).flatten();
+        common_start.is_some_and(|common| {
+            own_starts
+                .copied()
+                .any(|start| start >= common && start.abs_diff(common) <= COMMON_WINDOW)
         })
     }
 }
 
 impl Drop for FailureReporter {
     fn drop(&mut self) {
-        self.blindness.said().remove(&self.number);
+        self.detector.deployments().remove(&self.id);
     }
 }
 
@@ -70,9 +94,9 @@ impl Drop for FailureReporter {
 mod tests {
     use super::*;
 
-    fn witnesses<const N: usize>() -> [FailureReporter; N] {
-        let blindness = Arc::default();
-        [(); N].map(|()| BlindnessDetector::witness(&blindness))
+    fn reporters<const N: usize>() -> [FailureReporter; N] {
+        let detector = Arc::default();
+        [(); N].map(|()| BlindnessDetector::reporter(&detector))
     }
 
     fn failing(seconds: [u64; 4]) -> Vec<Option<Duration>> {
@@ -80,45 +104,45 @@ mod tests {
     }
 
     #[test]
-    fn most_nodes_of_several_deployments_must_begin_to_fail_together() {
-        let [a, b, c] = witnesses();
-        for witness in [&a, &b, &c] {
-            assert!(!witness.note(failing([0; 4])));
+    fn simultaneous_failure_of_most_nodes_means_blind() {
+        let [a, b, c] = reporters();
+        for reporter in [&a, &b, &c] {
+            assert!(!reporter.report(failing([0; 4])));
         }
-        assert!(!a.note(failing([100; 4])), "a third of the nodes");
-        assert!(!b.note(failing([101, 101, 0, 0])), "half of the nodes");
-        assert!(b.note(failing([101, 101, 102, 0])));
-        assert!(a.note(failing([100; 4])), "for as long as it lasts");
-        assert!(!c.note(failing([0; 4])), "nothing fails here");
-        assert!(!c.note(failing([500, 0, 0, 0])), "this failure is another one");
-        assert!(!b.note(failing([101, 0, 0, 0])), "most nodes are back");
+        assert!(!a.report(failing([100; 4])), "a third of the nodes");
+        assert!(!b.report(failing([101, 101, 0, 0])), "half of the nodes");
+        assert!(b.report(failing([101, 101, 102, 0])));
+        assert!(a.report(failing([100; 4])), "blind while the common failure lasts");
+        assert!(!c.report(failing([0; 4])), "no failing node in this deployment");
+        assert!(!c.report(failing([500, 0, 0, 0])), "a separate, later failure");
+        assert!(!b.report(failing([101, 0, 0, 0])), "most nodes reply again");
     }
 
     #[test]
-    fn few_nodes_prove_nothing() {
-        let few = witnesses::<3>();
-        for witness in &few {
+    fn few_nodes_or_deployments_never_mean_blind() {
+        let few = reporters::<3>();
+        for reporter in &few {
             assert!(
-                !witness.note(vec![Some(Duration::from_secs(1)); 3]),
+                !reporter.report(vec![Some(Duration::from_secs(1)); 3]),
                 "nine nodes in three deployments"
             );
         }
-        let two = witnesses::<2>();
-        for witness in &two {
-            assert!(!witness.note(vec![Some(Duration::from_secs(1)); 50]), "two deployments");
+        let two = reporters::<2>();
+        for reporter in &two {
+            assert!(!reporter.report(vec![Some(Duration::from_secs(1)); 50]), "two deployments");
         }
     }
 
     #[test]
-    fn a_deployment_that_is_polled_no_more_says_nothing() {
-        let [a, b, c, d] = witnesses();
-        for witness in [&a, &b] {
-            witness.note(failing([100; 4]));
+    fn dropped_reporter_no_longer_counts() {
+        let [a, b, c, d] = reporters();
+        for reporter in [&a, &b] {
+            reporter.report(failing([100; 4]));
         }
-        c.note(failing([0; 4]));
-        assert!(b.note(failing([100; 4])), "two of three");
-        d.note(failing([0; 4]));
+        c.report(failing([0; 4]));
+        assert!(b.report(failing([100; 4])), "two of three");
+        d.report(failing([0; 4]));
         drop(a);
-        assert!(!b.note(failing([100; 4])), "one of three");
+        assert!(!b.report(failing([100; 4])), "one of three");
     }
 }

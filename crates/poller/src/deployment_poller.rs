@@ -1,28 +1,18 @@
-//! The rounds of one deployment: ask every connected node, close, fold, publish.
+//! Polling of one deployment, round by round.
 //!
-//! A round closes when every node that answered promptly the round before has answered, or at the deadline. A node that missed is asked,
-//! but not waited for, until it answers promptly again; so a hung node costs one slow round, and then nothing. Connecting is no part of
-//! a round: each node's station connects on its own. Sentinels are asked by watchers that all deployments share (`crate::sentinels`): a
-//! round takes what they heard last, and what a Sentinel announces asks for a round at once. Endpoints are checked by tasks of their own
-//! too, and names are looked up by tasks of their own; a round takes what came of it.
+//! A round polls all connected nodes. It ends when every responsive node has replied, or at the
+//! deadline. A node is responsive if it replied within the deadline in the previous round. Other
+//! nodes are polled too, but the round does not wait for them. A hanging node therefore delays one
+//! round only.
+//!
+//! All other work runs in tasks of its own, and a round takes their latest results:
+//! - Each node's task opens its connection.
+//! - The tasks of `sentinels` poll the Sentinels. An event of a Sentinel starts a round early.
+//! - Other tasks check endpoints, look up names and measure free disk space.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::blindness::FailureReporter;
-use crate::context::PollerContext;
-use crate::disk_monitor::DiskMonitor;
-use crate::endpoint_checker::{EndpointCheck, EndpointChecker, FinishedCheck};
-use crate::event_log;
-use crate::name_resolver::Names;
-use crate::node_handle::NodeHandle;
-use crate::node_task::NodeTaskSettings;
-use crate::node_task::PollRequest;
-use crate::node_task::SlotId;
-use crate::node_task::TaskReport;
-use crate::reverse_lookups::ReverseLookups;
-use crate::sentinels::SentinelHandle;
-use crate::sentinels::{SentinelEvent, SentinelEvents};
 use anyhow::{Context, bail};
 use config::DeploymentSettings;
 use snapshot::Reason;
@@ -30,414 +20,459 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use topology::{
-    DeploymentTracker, DeploymentView, EndpointCheckResult, NodeKind, OwnErrors, PollOutcome,
+    DeploymentTracker, DeploymentView, EndpointCheckResult, Node, NodeKind, OwnErrors, PollOutcome,
     ReadRequest, Round, SentinelMessage,
 };
 use tracing::warn;
 
-/// Rounds that are asked for begin at least that long after the one before.
-const APART: Duration = Duration::from_millis(100);
+use crate::blindness::FailureReporter;
+use crate::context::PollerContext;
+use crate::disk_monitor::DiskMonitor;
+use crate::endpoint_checker::{EndpointCheckSettings, EndpointChecker, FinishedCheck};
+use crate::event_log;
+use crate::name_resolver::NameResolver;
+use crate::node_handle::{NodeHandle, NodeResult};
+use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport};
+use crate::reverse_lookups::ReverseLookups;
+use crate::sentinels::{SentinelEvent, SentinelEvents, SentinelHandle};
 
-/// The most announcements of Sentinels that wait for a round.
+/// Minimum time from the start of a round to that of a requested round.
+const MIN_ROUND_GAP: Duration = Duration::from_millis(100);
+
+/// Limit of the Sentinel messages that wait for a round.
 const MAX_MESSAGES: usize = 256;
 
-/// The most checks of endpoints that wait for a round, and the most processes whose errors by such checks wait for their next answer.
+/// Limit of the endpoint checks that wait for a round, and of the server processes with check
+/// errors that wait for their next reply.
 const MAX_CHECKS: usize = 16;
 
-/// The rounds of one deployment.
+/// Poller of one deployment.
 struct DeploymentPoller {
     settings: DeploymentSettings,
-    shared: PollerContext,
+    context: PollerContext,
     tracker: DeploymentTracker,
-    /// Who sits at each place of the fold.
-    members: Vec<NodeSlot>,
-    turn: u64,
-    reporting: mpsc::Sender<(SlotId, TaskReport)>,
-    reports: mpsc::Receiver<(SlotId, TaskReport)>,
-    stations: JoinSet<()>,
-    announcements: SentinelEvents,
+    /// Nodes, by node index.
+    slots: Vec<NodeSlot>,
+    /// Generation of the last node that was added to `slots`.
+    generation: u64,
+    report_sender: mpsc::Sender<SlotReport>,
+    reports: mpsc::Receiver<SlotReport>,
+    tasks: JoinSet<()>,
+    sentinel_events: SentinelEvents,
+    /// Sentinel messages since the last round.
     messages: Vec<SentinelMessage>,
-    checking: mpsc::Sender<FinishedCheck>,
-    checked: mpsc::Receiver<FinishedCheck>,
-    checks: Vec<EndpointCheckResult>,
-    /// Errors that checks of endpoints met at a process, until that process answers as a node: they are in its counters.
-    owed: Vec<(Box<str>, OwnErrors)>,
-    lookups: ReverseLookups,
-    names: Names,
-    disks: DiskMonitor,
-    witness: FailureReporter,
-    /// When the last round began.
-    begun: Option<Instant>,
-    /// When a round is to begin that something asked for.
-    asked_for: Option<Instant>,
-    /// What the facts wait for.
-    wanted: Vec<ReadRequest>,
+    check_sender: mpsc::Sender<FinishedCheck>,
+    checks: mpsc::Receiver<FinishedCheck>,
+    /// Results of endpoint checks since the last round.
+    check_results: Vec<EndpointCheckResult>,
+    check_errors: Vec<CheckErrors>,
+    reverse_lookups: ReverseLookups,
+    name_resolver: NameResolver,
+    disk_monitor: DiskMonitor,
+    failure_reporter: FailureReporter,
+    /// Start of the last round.
+    last_round_at: Option<Instant>,
+    /// Start of the next round, if one was requested before the next tick.
+    requested_round_at: Option<Instant>,
+    /// Data that the tracker requested for the next round.
+    read_requests: Vec<ReadRequest>,
 }
 
-/// Who sits at a place.
+/// Errors that endpoint checks caused at a server process. They are part of its error counters, and
+/// wait for the next reply of the node.
+struct CheckErrors {
+    run_id: Box<str>,
+    own_errors: OwnErrors,
+}
+
+/// Node at a node index.
 enum NodeSlot {
-    /// A node with a station of its own.
-    Node(NodeHandle, String),
-    /// A Sentinel, which a watcher asks for all deployments.
+    /// Data node with its own task.
+    Node { handle: NodeHandle, address: String },
+    /// Sentinel, whose task all deployments share.
     Sentinel(SentinelHandle),
-    /// A name that stands for no address yet.
+    /// Data node whose name has no address yet.
     Unresolved,
-    /// Nobody.
-    None,
+    /// No node.
+    Vacant,
 }
 
-/// Polls a deployment for ever, and publishes a view for each round. `watches` are those of its Sentinels, by their places; `phase` sets
-/// its rounds apart from those of other deployments.
+/// Polls a deployment until the task is aborted, and publishes a view after each round.
+///
+/// `sentinels` are the handles of its Sentinels, in the order of its nodes. `phase` is the offset
+/// of its rounds within the interval, which spreads the rounds of all deployments.
 ///
 /// # Errors
-/// Only when one of its tasks died, which must end the process.
+/// Fails if one of its tasks ends. This must stop the process.
 pub async fn run(
     settings: DeploymentSettings,
-    watches: Vec<SentinelHandle>,
-    shared: PollerContext,
+    sentinels: Vec<SentinelHandle>,
+    context: PollerContext,
     publish: watch::Sender<Arc<DeploymentView>>,
     phase: Duration,
 ) -> anyhow::Result<()> {
-    let mut rounds = DeploymentPoller::new(settings, watches, shared);
-    let clock = rounds.shared.clock;
-    rounds.settle().await?;
-    let mut view = rounds.round(clock.now()).await?;
-    if rounds.waits() {
-        // Somebody has just named the nodes.
-        rounds.settle().await?;
-        view = rounds.round(clock.now()).await?;
+    let mut poller = DeploymentPoller::new(settings, sentinels, context);
+    let clock = poller.context.clock;
+    poller.wait_for_first_results().await?;
+    let mut view = poller.run_round(clock.now()).await?;
+    if poller.is_pending() {
+        // The first round discovered nodes.
+        poller.wait_for_first_results().await?;
+        view = poller.run_round(clock.now()).await?;
     }
     publish.send_replace(view);
-    // What is known before the first check began can be held against it.
-    rounds.check(phase);
-    let interval = rounds.settings.deployment.interval;
+    // The results of the checks are compared with the view, so it must exist before the first one.
+    poller.start_endpoint_checks(phase);
+    let interval = poller.settings.deployment.interval;
     let mut ticks = interval_at(clock.next(phase, interval), interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        let asked_for = rounds.asked_for;
+        let requested_at = poller.requested_round_at;
+        let requested = async {
+            match requested_at {
+                Some(requested_at) => sleep_until(requested_at).await,
+                None => std::future::pending().await,
+            }
+        };
         let scheduled = tokio::select! {
             scheduled = ticks.tick() => scheduled,
-            // No tick of the clock, so none that could be late.
-            () = sleep_until(asked_for.unwrap_or_else(|| clock.now())), if asked_for.is_some() => clock.now(),
-            noticed = rounds.notice() => {
-                noticed?;
+            // A requested round has no tick, so it is never late.
+            () = requested => clock.now(),
+            handled = poller.handle_next() => {
+                handled?;
                 continue;
             }
         };
-        publish.send_replace(rounds.round(scheduled).await?);
+        publish.send_replace(poller.run_round(scheduled).await?);
     }
 }
 
 impl DeploymentPoller {
     fn new(
         settings: DeploymentSettings,
-        watches: Vec<SentinelHandle>,
-        shared: PollerContext,
+        sentinels: Vec<SentinelHandle>,
+        context: PollerContext,
     ) -> Self {
-        let (reporting, reports) = mpsc::channel(settings.endpoints.len() + 16);
-        let (checking, checked) = mpsc::channel(MAX_CHECKS);
+        let (report_sender, reports) = mpsc::channel(settings.endpoints.len() + 16);
+        let (check_sender, checks) = mpsc::channel(MAX_CHECKS);
         let mut tracker = DeploymentTracker::new(Arc::clone(&settings.deployment));
-        shared.state.recall(&mut tracker, shared.clock.wall());
-        let mut stations = JoinSet::new();
-        let names = Names::look_up(&settings, &mut stations);
-        let disks = DiskMonitor::watch(&settings, &shared, &mut stations);
-        let witness = shared.blindness.witness();
-        let mut rounds = DeploymentPoller {
-            announcements: SentinelEvents::of(&watches, settings.master(), &settings.deployment),
-            members: watches.into_iter().map(NodeSlot::Sentinel).collect(),
+        context.state.restore(&mut tracker, context.clock.wall());
+        let mut tasks = JoinSet::new();
+        let name_resolver = NameResolver::start(&settings, &mut tasks);
+        let disk_monitor = DiskMonitor::start(&settings, &context, &mut tasks);
+        let failure_reporter = context.blindness.reporter();
+        let sentinel_events =
+            SentinelEvents::listen(&sentinels, settings.master(), &settings.deployment);
+        let mut poller = DeploymentPoller {
+            slots: sentinels.into_iter().map(NodeSlot::Sentinel).collect(),
             tracker,
             settings,
-            shared,
-            turn: 0,
-            reporting,
+            context,
+            generation: 0,
+            report_sender,
             reports,
-            stations,
+            tasks,
+            sentinel_events,
             messages: Vec::new(),
-            checking,
-            checked,
-            checks: Vec::new(),
-            owed: Vec::new(),
-            lookups: ReverseLookups::default(),
-            names,
-            disks,
-            witness,
-            begun: None,
-            asked_for: None,
-            wanted: Vec::new(),
+            check_sender,
+            checks,
+            check_results: Vec::new(),
+            check_errors: Vec::new(),
+            reverse_lookups: ReverseLookups::default(),
+            name_resolver,
+            disk_monitor,
+            failure_reporter,
+            last_round_at: None,
+            requested_round_at: None,
+            read_requests: Vec::new(),
         };
-        rounds.seat();
-        rounds
+        poller.update_slots();
+        poller
     }
 
-    /// Gives a station to each node of the deployment that has none, and takes away those of nodes that are gone.
-    fn seat(&mut self) {
+    /// Starts tasks for new nodes of the deployment, and stops those of removed nodes.
+    fn update_slots(&mut self) {
         let deployment = Arc::clone(&self.tracker.view().deployment);
         for (index, node) in deployment.nodes.values().enumerate() {
-            let sits = match self.members.get(index) {
-                Some(NodeSlot::Node(_, address)) => {
-                    node.kind == NodeKind::Data && *address == node.address
-                }
-                Some(NodeSlot::Sentinel(_)) => true,
-                Some(NodeSlot::Unresolved) => {
-                    node.kind == NodeKind::Data
-                        && self.settings.endpoint(index, &node.address).is_none()
-                }
-                Some(NodeSlot::None) => node.kind == NodeKind::Vacant,
-                None => false,
-            };
-            if sits {
+            if self.slots.get(index).is_some_and(|slot| self.is_current(slot, index, node)) {
                 continue;
             }
-            self.turn += 1;
-            let seat = SlotId { index, turn: self.turn };
-            let member = match self
-                .settings
-                .endpoint(index, &node.address)
-                .filter(|_| node.kind == NodeKind::Data)
-            {
-                Some(endpoint) => {
-                    let post = NodeTaskSettings {
-                        seat,
-                        deployment: deployment.name.clone(),
-                        node: node.name.clone(),
-                        endpoint,
-                        cadences: self.settings.cadences,
-                        assumed: self.settings.assumed.clone(),
-                    };
-                    let asked = NodeHandle::start(
-                        post,
-                        self.reporting.clone(),
-                        self.shared.clone(),
-                        &mut self.stations,
-                    );
-                    NodeSlot::Node(asked, node.address.clone())
-                }
-                None if node.kind == NodeKind::Data => NodeSlot::Unresolved,
-                None => NodeSlot::None,
-            };
-            match self.members.get_mut(index) {
-                Some(sitting) => *sitting = member,
-                None => self.members.push(member),
+            let new_slot = self.new_slot(&deployment.name, index, node);
+            match self.slots.get_mut(index) {
+                Some(slot) => *slot = new_slot,
+                None => self.slots.push(new_slot),
             }
         }
     }
 
-    /// Begins to check the endpoints. Deployments are spread over the time between two checks as they are over that between two rounds.
-    fn check(&mut self, phase: Duration) {
+    /// Returns true if the slot still fits the node at its index.
+    fn is_current(&self, slot: &NodeSlot, index: usize, node: &Node) -> bool {
+        match slot {
+            NodeSlot::Node { address, .. } => {
+                node.kind == NodeKind::Data && *address == node.address
+            }
+            NodeSlot::Sentinel(_) => true,
+            NodeSlot::Unresolved => {
+                node.kind == NodeKind::Data
+                    && self.settings.endpoint(index, &node.address).is_none()
+            }
+            NodeSlot::Vacant => node.kind == NodeKind::Vacant,
+        }
+    }
+
+    /// Creates the slot of a node. Starts its task if it is a data node with an address.
+    fn new_slot(&mut self, deployment: &str, index: usize, node: &Node) -> NodeSlot {
+        self.generation += 1;
+        if node.kind != NodeKind::Data {
+            return NodeSlot::Vacant;
+        }
+        let Some(endpoint) = self.settings.endpoint(index, &node.address) else {
+            return NodeSlot::Unresolved;
+        };
+        let settings = NodeTaskSettings {
+            slot: SlotId { index, generation: self.generation },
+            deployment: deployment.to_owned(),
+            node: node.name.clone(),
+            endpoint,
+            cadences: self.settings.cadences,
+            assumed_config: self.settings.assumed.clone(),
+        };
+        let handle = NodeHandle::start(
+            settings,
+            self.report_sender.clone(),
+            self.context.clone(),
+            &mut self.tasks,
+        );
+        NodeSlot::Node { handle, address: node.address.clone() }
+    }
+
+    /// Starts the endpoint checks. They have the same relative offset within their interval as the
+    /// rounds have within theirs.
+    fn start_endpoint_checks(&mut self, phase: Duration) {
         let settings = &self.settings;
         let spread = settings.check_interval.div_duration_f64(settings.deployment.interval);
-        let first = self.shared.clock.now() + phase.mul_f64(spread);
+        let first_at = self.context.clock.now() + phase.mul_f64(spread);
         for service in &settings.service_endpoints {
-            let brief = EndpointCheck {
+            let check_settings = EndpointCheckSettings {
                 deployment: settings.deployment.name.clone(),
                 kind: service.kind,
                 endpoint: service.endpoint.clone(),
                 interval: settings.check_interval,
-                first,
+                first_at,
             };
-            self.stations.spawn(
-                EndpointChecker::new(brief, self.shared.clone(), self.checking.clone()).run(),
+            let checker = EndpointChecker::new(
+                check_settings,
+                self.context.clone(),
+                self.check_sender.clone(),
             );
+            self.tasks.spawn(checker.run());
         }
     }
 
-    /// Nothing is known yet of some node.
-    fn waits(&self) -> bool {
-        let waits = |member: &NodeSlot| match member {
-            NodeSlot::Node(asked, _) => asked.pending(),
-            NodeSlot::Sentinel(watch) => !watch.heard(),
-            NodeSlot::Unresolved | NodeSlot::None => false,
+    /// Returns true if the first result of some node or name is missing.
+    fn is_pending(&self) -> bool {
+        let is_pending = |slot: &NodeSlot| match slot {
+            NodeSlot::Node { handle, .. } => handle.is_pending(),
+            NodeSlot::Sentinel(sentinel) => !sentinel.was_polled(),
+            NodeSlot::Unresolved | NodeSlot::Vacant => false,
         };
-        self.names.waits() || self.members.iter().any(waits)
+        self.name_resolver.is_pending() || self.slots.iter().any(is_pending)
     }
 
-    /// Waits until each node had its first outcome, but not for long: a node that hangs must not keep the others from being seen.
-    async fn settle(&mut self) -> anyhow::Result<()> {
-        let until = self.shared.clock.now() + self.settings.deadline;
-        while self.waits() {
+    /// Waits for the first result of each node, but not longer than the deadline: a hanging node
+    /// must not delay the view of the others.
+    async fn wait_for_first_results(&mut self) -> anyhow::Result<()> {
+        let deadline = self.context.clock.now() + self.settings.deadline;
+        while self.is_pending() {
             tokio::select! {
-                noticed = self.notice() => noticed?,
-                () = sleep_until(until) => break,
+                handled = self.handle_next() => handled?,
+                () = sleep_until(deadline) => break,
             }
         }
         Ok(())
     }
 
-    async fn round(&mut self, scheduled: Instant) -> anyhow::Result<Arc<DeploymentView>> {
-        let begun = self.shared.clock.now();
-        let deadline = begun + self.settings.deadline;
-        (self.begun, self.asked_for) = (Some(begun), None);
-        for (index, member) in self.members.iter_mut().enumerate() {
-            if let NodeSlot::Node(asked, _) = member {
+    /// Runs one round and returns the resulting view.
+    async fn run_round(&mut self, scheduled: Instant) -> anyhow::Result<Arc<DeploymentView>> {
+        let started = self.context.clock.now();
+        let deadline = started + self.settings.deadline;
+        (self.last_round_at, self.requested_round_at) = (Some(started), None);
+        self.poll_nodes();
+        while self.waits_for_nodes() {
+            tokio::select! {
+                handled = self.handle_next() => handled?,
+                () = sleep_until(deadline) => break,
+            }
+        }
+        let round = self.finish_round(scheduled, started, deadline);
+        let deployment = Arc::clone(&self.tracker.view().deployment);
+        let result = self.tracker.observe(&round);
+        event_log::log(&result);
+        self.context.state.save(&self.tracker, &result, self.context.clock.wall());
+        if !Arc::ptr_eq(&deployment, &result.view.deployment) {
+            self.update_slots();
+            // An address may belong to another node when it is discovered again.
+            self.reverse_lookups.clear();
+        }
+        self.reverse_lookups.request(result.requests.iter());
+        self.read_requests = result.requests;
+        Ok(result.view)
+    }
+
+    /// Sends a poll request to each data node.
+    fn poll_nodes(&mut self) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if let NodeSlot::Node { handle, .. } = slot {
                 let index = topology::NodeIndex::new(index);
-                let wants = |wanted: &ReadRequest| self.wanted.contains(wanted);
-                let (commands, clients) = (
-                    wants(&ReadRequest::CommandStats(index)),
-                    wants(&ReadRequest::ClientList(index)),
-                );
-                asked.ask(PollRequest {
-                    commands,
-                    clients,
-                    map: wants(&ReadRequest::ClusterMap(index)),
+                let requested = |request: ReadRequest| self.read_requests.contains(&request);
+                handle.poll(PollRequest {
+                    command_stats: requested(ReadRequest::CommandStats(index)),
+                    client_list: requested(ReadRequest::ClientList(index)),
+                    cluster_map: requested(ReadRequest::ClusterMap(index)),
                     ..PollRequest::default()
                 });
             }
         }
-        while self
-            .members
-            .iter()
-            .any(|member| matches!(member, NodeSlot::Node(asked, _) if asked.awaited))
-        {
-            tokio::select! {
-                noticed = self.notice() => noticed?,
-                () = sleep_until(deadline) => break,
-            }
-        }
-        let round = self.close(scheduled, begun, deadline);
-        let before = Arc::clone(&self.tracker.view().deployment);
-        let step = self.tracker.observe(&round);
-        event_log::log(&step);
-        self.shared.state.keep(&self.tracker, &step, self.shared.clock.wall());
-        if !Arc::ptr_eq(&before, &step.view.deployment) {
-            self.seat();
-            // An address may be another node's by the time that it is found again.
-            self.lookups.forget();
-        }
-        self.lookups.want(step.requests.iter());
-        self.wanted = step.requests;
-        Ok(step.view)
     }
 
-    fn close(&mut self, scheduled: Instant, begun: Instant, deadline: Instant) -> Round {
-        let clock = self.shared.clock;
+    /// Returns true while a responsive node has not replied in this round.
+    fn waits_for_nodes(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot, NodeSlot::Node { handle, .. } if handle.blocks_round()))
+    }
+
+    /// Ends the round and collects the results of all tasks.
+    fn finish_round(&mut self, scheduled: Instant, started: Instant, deadline: Instant) -> Round {
+        let clock = self.context.clock;
         let interval = self.settings.deployment.interval;
-        let closed = clock.now();
-        let elapsed = clock.elapsed(closed);
-        let late = begun.saturating_duration_since(scheduled);
-        let held_up =
-            late > interval / 2 || closed.saturating_duration_since(deadline) > interval / 2;
-        let mut failing = Vec::with_capacity(self.members.len());
-        let (mut outcomes, details): (Vec<_>, Vec<_>) = self
-            .members
-            .iter_mut()
-            .map(|member| match member {
-                NodeSlot::Node(asked, _) => {
-                    let closed = asked.close(elapsed);
-                    failing.push(asked.failing);
-                    closed
-                }
-                NodeSlot::Sentinel(watch) => watch.take(),
-                NodeSlot::Unresolved => (PollOutcome::Failed(Reason::Dns), None),
-                NodeSlot::None => (PollOutcome::Pending, None),
-            })
-            .unzip();
-        self.repay(&mut outcomes);
-        let cut_off = self.witness.note(failing);
+        let ended = clock.now();
+        let elapsed = clock.elapsed(ended);
+        let late = started.saturating_duration_since(scheduled);
+        let overloaded =
+            late > interval / 2 || ended.saturating_duration_since(deadline) > interval / 2;
+        let mut failing_since = Vec::with_capacity(self.slots.len());
+        let results = self.slots.iter_mut().map(|slot| match slot {
+            NodeSlot::Node { handle, .. } => {
+                let result = handle.finish_round(elapsed);
+                failing_since.push(handle.failing_since());
+                result
+            }
+            NodeSlot::Sentinel(sentinel) => sentinel.new_result(),
+            NodeSlot::Unresolved => {
+                NodeResult { outcome: PollOutcome::Failed(Reason::Dns), detail: None }
+            }
+            NodeSlot::Vacant => NodeResult { outcome: PollOutcome::Pending, detail: None },
+        });
+        let (mut outcomes, details): (Vec<_>, Vec<_>) =
+            results.map(|result| (result.outcome, result.detail)).unzip();
+        self.add_check_errors(&mut outcomes);
+        let cut_off = self.failure_reporter.report(failing_since);
         Round {
-            duration: closed - begun,
+            duration: ended - started,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
-            blind: held_up || cut_off,
+            blind: overloaded || cut_off,
             details: details.into(),
             messages: std::mem::take(&mut self.messages),
-            checks: std::mem::take(&mut self.checks),
-            host_names: self.lookups.names(),
-            resolved: self.names.resolved(),
-            disks: self.disks.now(closed).into(),
+            checks: std::mem::take(&mut self.check_results),
+            host_names: self.reverse_lookups.names(),
+            resolved: self.name_resolver.resolved(),
+            disks: self.disk_monitor.free_space(ended).into(),
             ..Round::new(clock.wall(), topology::Monotonic::from_start(elapsed), outcomes)
         }
     }
 
-    /// Waits for the next thing that a round is made of, and takes it up.
-    async fn notice(&mut self) -> anyhow::Result<()> {
+    /// Waits for the next result of a task, and handles it.
+    async fn handle_next(&mut self) -> anyhow::Result<()> {
         tokio::select! {
             biased;
-            Some(ended) = self.stations.join_next() => match ended {
-                // The station of a node that is gone.
+            Some(ended) = self.tasks.join_next() => match ended {
+                // The task of a removed node.
                 Err(error) if error.is_cancelled() => {}
                 ended => {
-                    ended.context("a node's task died")?;
-                    bail!("a node's task ended");
+                    ended.context("the task of a node panicked")?;
+                    bail!("the task of a node ended");
                 }
             },
             report = self.reports.recv() => {
-                let (seat, report) = report.context("every node's task ended")?;
-                self.take(seat, report);
+                self.handle_report(report.context("the tasks of all nodes ended")?);
             }
-            Some(checked) = self.checked.recv() => self.take_check(checked),
-            announced = self.announcements.next() => self.announced(announced),
-            () = self.lookups.next() => self.ask_for_round(),
-            () = self.disks.next() => {}
-            others = self.names.next() => {
-                if others {
-                    self.ask_for_round();
+            Some(check) = self.checks.recv() => self.handle_check(check),
+            event = self.sentinel_events.next() => self.handle_sentinel_event(event),
+            () = self.reverse_lookups.next() => self.request_round(),
+            () = self.disk_monitor.next() => {}
+            changed = self.name_resolver.next() => {
+                if changed {
+                    self.request_round();
                 }
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, seat: SlotId, report: TaskReport) {
+    fn handle_report(&mut self, report: SlotReport) {
+        let SlotReport { slot, report } = report;
         let deadline = self.settings.deadline;
-        let Some(NodeSlot::Node(asked, _)) = self.members.get_mut(seat.index) else { return };
-        if asked.seat != seat {
+        let Some(NodeSlot::Node { handle, .. }) = self.slots.get_mut(slot.index) else { return };
+        if handle.slot != slot {
             return;
         }
-        // A node that was found just now is worth looking at before its time.
-        let found = self.settings.discovery.is_some() && asked.pending();
-        asked.take(report, deadline);
-        if found {
-            self.ask_for_round();
+        // Poll a newly discovered node without waiting for the next tick.
+        let is_new = self.settings.discovery.is_some() && handle.is_pending();
+        handle.handle_report(report, deadline);
+        if is_new {
+            self.request_round();
         }
     }
 
-    fn take_check(&mut self, checked: FinishedCheck) {
-        let FinishedCheck { check, own_errors } = checked;
-        if let Ok(answerer) = &check.outcome
-            && let Some(run_id) = answerer.run_id.as_ref().filter(|_| !own_errors.is_empty())
+    fn handle_check(&mut self, check: FinishedCheck) {
+        let FinishedCheck { result, own_errors } = check;
+        if let Ok(server) = &result.outcome
+            && let Some(run_id) = server.run_id.as_ref().filter(|_| !own_errors.is_empty())
         {
-            self.owed.push((run_id.clone(), own_errors));
+            self.check_errors.push(CheckErrors { run_id: run_id.clone(), own_errors });
         }
-        self.checks.push(check);
-        // The latest count. What a server owes that is no node is never claimed.
-        self.owed.drain(..self.owed.len().saturating_sub(MAX_CHECKS));
-        self.checks.drain(..self.checks.len().saturating_sub(MAX_CHECKS));
+        self.check_results.push(result);
+        // Drop the oldest. The errors of a server that is not a node are never collected.
+        self.check_errors.drain(..self.check_errors.len().saturating_sub(MAX_CHECKS));
+        self.check_results.drain(..self.check_results.len().saturating_sub(MAX_CHECKS));
     }
 
-    /// Adds the errors that checks of endpoints met to the answers of the nodes that were behind them.
-    fn repay(&mut self, outcomes: &mut [PollOutcome]) {
+    /// Adds the errors of endpoint checks to the replies of the nodes behind the endpoints.
+    fn add_check_errors(&mut self, outcomes: &mut [PollOutcome]) {
         for outcome in outcomes {
-            let PollOutcome::Answered(answer) = outcome else { continue };
-            let Some(run_id) = answer.snapshot.identity.run_id.clone() else { continue };
-            for (_, errors) in self.owed.extract_if(.., |(at, _)| *at == run_id) {
-                for (code, count) in errors {
-                    *answer.own_errors.entry(code).or_default() += count;
+            let PollOutcome::Answered(reply) = outcome else { continue };
+            let Some(run_id) = reply.snapshot.identity.run_id.clone() else { continue };
+            for check in self.check_errors.extract_if(.., |check| check.run_id == run_id) {
+                for (code, count) in check.own_errors {
+                    *reply.own_errors.entry(code).or_default() += count;
                 }
             }
         }
     }
 
-    fn announced(&mut self, announcement: SentinelEvent) {
-        match announcement {
-            SentinelEvent::SentinelMessage(message) => {
+    fn handle_sentinel_event(&mut self, event: SentinelEvent) {
+        match event {
+            SentinelEvent::Message(message) => {
                 if self.messages.len() == MAX_MESSAGES {
-                    warn!(
-                        deployment = self.settings.deployment.name,
-                        "Sentinels announce more than is taken up, the rest is left out"
-                    );
+                    let deployment = &self.settings.deployment.name;
+                    warn!(deployment, "too many Sentinel events, dropping some");
                 }
-                // One more than the most says that there were more.
+                // One message above the limit marks that the limit was exceeded.
                 if self.messages.len() <= MAX_MESSAGES {
                     self.messages.push(message);
                 }
             }
-            SentinelEvent::Heard => {}
+            SentinelEvent::FirstPoll => {}
         }
-        self.ask_for_round();
+        self.request_round();
     }
 
-    fn ask_for_round(&mut self) {
-        let now = self.shared.clock.now();
-        self.asked_for
-            .get_or_insert_with(|| self.begun.map_or(now, |begun| now.max(begun + APART)));
+    /// Requests a round before the next tick.
+    fn request_round(&mut self) {
+        let now = self.context.clock.now();
+        self.requested_round_at.get_or_insert_with(|| {
+            self.last_round_at.map_or(now, |started| now.max(started + MIN_ROUND_GAP))
+        });
     }
 }

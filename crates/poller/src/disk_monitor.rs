@@ -1,11 +1,11 @@
-//! The room left for the data of nodes on this machine, where it is configured where their data is: a task for each looks at a pace of its
-//! own, so that a file system that hangs holds up nothing.
+//! Free space of the data directories that nodes have on this machine.
+//!
+//! Each directory has its own task, so that a hanging file system delays nothing else.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::PollerContext;
 use config::DeploymentSettings;
 use rustix::fs::statvfs;
 use tokio::sync::mpsc;
@@ -14,106 +14,123 @@ use tokio::time::{Instant, sleep};
 use topology::DiskSpace;
 use tracing::{info, warn};
 
-/// Time between two looks.
-const EVERY: Duration = Duration::from_secs(10);
+use crate::context::PollerContext;
 
-/// What was seen longer ago is unknown now.
-const FRESH_FOR: Duration = Duration::from_secs(60);
+/// Time between two checks of one directory.
+const CADENCE: Duration = Duration::from_secs(10);
 
-/// The room left for the data of each node, by its place.
+/// Age from which on a check result is discarded.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// Free space of the data directories of one deployment.
 #[derive(Debug)]
-pub(super) struct DiskMonitor {
-    seen: Vec<Option<(Instant, DiskSpace)>>,
-    looks: mpsc::Receiver<(usize, Instant, DiskSpace)>,
+pub(crate) struct DiskMonitor {
+    /// Last result of each node, by node index.
+    last: Vec<Option<DiskReport>>,
+    reports: mpsc::Receiver<DiskReport>,
 }
 
-/// The task of one directory.
-struct Look {
-    shared: PollerContext,
+/// Result of one check.
+#[derive(Debug, Clone, Copy)]
+struct DiskReport {
+    node_index: usize,
+    checked_at: Instant,
+    space: DiskSpace,
+}
+
+/// Task that checks one directory.
+struct DirectoryCheck {
+    context: PollerContext,
     deployment: String,
     node: String,
+    node_index: usize,
     directory: Arc<PathBuf>,
-    /// The last look failed.
+    /// True if the last check failed.
     failing: bool,
 }
 
 impl DiskMonitor {
-    /// Looks from here on, where directories are configured.
-    pub(super) fn watch(
+    /// Starts a task for each configured data directory.
+    pub(crate) fn start(
         settings: &DeploymentSettings,
-        shared: &PollerContext,
+        context: &PollerContext,
         tasks: &mut JoinSet<()>,
     ) -> Self {
-        let (sender, looks) = mpsc::channel(1);
-        for (index, directory) in settings.data_dirs.iter().enumerate() {
+        let (sender, reports) = mpsc::channel(1);
+        for (node_index, directory) in settings.data_dirs.iter().enumerate() {
             let Some(directory) = directory else { continue };
-            let look = Look {
-                shared: shared.clone(),
+            let check = DirectoryCheck {
+                context: context.clone(),
                 deployment: settings.deployment.name.clone(),
-                node: settings.deployment.nodes[topology::NodeIndex::new(index)].name.clone(),
+                node: settings.deployment.nodes[topology::NodeIndex::new(node_index)].name.clone(),
+                node_index,
                 directory: Arc::new(directory.clone()),
                 failing: false,
             };
-            tasks.spawn(look.run(index, sender.clone()));
+            tasks.spawn(check.run(sender.clone()));
         }
-        DiskMonitor { seen: vec![None; settings.data_dirs.len()], looks }
+        DiskMonitor { last: vec![None; settings.data_dirs.len()], reports }
     }
 
-    /// What is known now.
-    pub(super) fn now(&self, now: Instant) -> Vec<Option<DiskSpace>> {
-        let fresh = |seen: &Option<(Instant, DiskSpace)>| {
-            seen.filter(|(at, _)| *at + FRESH_FOR > now).map(|(_, disk)| disk)
+    /// Returns the free space of each node, by node index; `None` if it is unknown.
+    pub(crate) fn free_space(&self, now: Instant) -> Vec<Option<DiskSpace>> {
+        let recent = |last: &Option<DiskReport>| {
+            last.filter(|report| report.checked_at + MAX_AGE > now).map(|report| report.space)
         };
-        self.seen.iter().map(fresh).collect()
+        self.last.iter().map(recent).collect()
     }
 
-    /// Takes up the next look; waits for ever when nobody looks.
-    pub(super) async fn next(&mut self) {
-        let Some((index, at, disk)) = self.looks.recv().await else {
+    /// Waits for the next check result. Never returns if there is no task.
+    pub(crate) async fn next(&mut self) {
+        let Some(report) = self.reports.recv().await else {
             return std::future::pending().await;
         };
-        self.seen[index] = Some((at, disk));
+        self.last[report.node_index] = Some(report);
     }
 }
 
-impl Look {
-    async fn run(mut self, index: usize, looks: mpsc::Sender<(usize, Instant, DiskSpace)>) {
+impl DirectoryCheck {
+    async fn run(mut self, reports: mpsc::Sender<DiskReport>) {
         loop {
-            let at = self.shared.clock.now();
-            let found = free(Arc::clone(&self.directory)).await;
-            self.log(&found);
-            if let Ok(disk) = found
-                && looks.send((index, at, disk)).await.is_err()
-            {
-                // This task is being ended.
-                return std::future::pending().await;
+            let checked_at = self.context.clock.now();
+            let outcome = free_space(Arc::clone(&self.directory)).await;
+            self.log(&outcome);
+            if let Ok(space) = outcome {
+                let report = DiskReport { node_index: self.node_index, checked_at, space };
+                if reports.send(report).await.is_err() {
+                    // The deployment is gone, so this task is being aborted.
+                    return std::future::pending().await;
+                }
             }
-            sleep(EVERY).await;
+            sleep(CADENCE).await;
         }
     }
 
-    /// One line when it changes, not one for each look.
-    fn log(&mut self, found: &Result<DiskSpace, String>) {
-        let Look { deployment, node, directory, .. } = self;
+    /// Logs one line when the check starts to fail or recovers.
+    fn log(&mut self, outcome: &Result<DiskSpace, String>) {
+        let DirectoryCheck { deployment, node, directory, .. } = self;
         let data_dir = directory.display().to_string();
-        match found {
+        match outcome {
             Err(detail) if !self.failing => {
-                warn!(deployment, node, data_dir, detail, "cannot see how much room is left");
+                warn!(deployment, node, data_dir, detail, "cannot read free disk space");
             }
-            Ok(_) if self.failing => info!(deployment, node, data_dir, "room left is seen again"),
+            Ok(_) if self.failing => {
+                info!(deployment, node, data_dir, "reading free disk space again");
+            }
             _ => {}
         }
-        self.failing = found.is_err();
+        self.failing = outcome.is_err();
     }
 }
 
-/// The room left in a directory. Waits for as long as its file system hangs.
-async fn free(directory: Arc<PathBuf>) -> Result<DiskSpace, String> {
+/// Returns the free space of a directory. Waits as long as its file system hangs.
+async fn free_space(directory: Arc<PathBuf>) -> Result<DiskSpace, String> {
     let mut blocking = JoinSet::new();
     blocking.spawn_blocking(move || statvfs(&*directory));
-    let looked = blocking.join_next().await.ok_or("no look")?.map_err(|error| error.to_string())?;
-    let found = looked.map_err(|error| error.to_string())?;
-    // Some file systems make inodes as they need them, and say 0 of 0.
-    let free_inodes = (found.f_files > 0).then_some(found.f_favail);
-    Ok(DiskSpace { free_bytes: found.f_bavail.saturating_mul(found.f_frsize), free_inodes })
+    let joined =
+        blocking.join_next().await.ok_or("no result")?.map_err(|error| error.to_string())?;
+    let stats = joined.map_err(|error| error.to_string())?;
+    // Some file systems create inodes on demand and report a total of 0.
+    let free_inodes = (stats.f_files > 0).then_some(stats.f_favail);
+    Ok(DiskSpace { free_bytes: stats.f_bavail.saturating_mul(stats.f_frsize), free_inodes })
 }

@@ -1,9 +1,11 @@
-//! The task of one endpoint: at each tick it connects anew, reads one INFO, and closes. A connection that is kept would lead to where the
-//! name or the load balancer led when it was opened.
+//! Checks of the endpoints that applications use.
+//!
+//! Each endpoint has its own task. Every check opens a new connection, reads INFO once and closes
+//! the connection. A connection that stays open would keep its server, even if the name or the load
+//! balancer leads to another one now.
 
 use std::time::Duration;
 
-use crate::context::{ConnectLane, PollerContext};
 use client::{Command, Connection, Endpoint, Failure};
 use snapshot::{NodeSnapshot, Reason, Reply};
 use tokio::sync::mpsc;
@@ -11,117 +13,127 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use topology::{EndpointCheckResult, EndpointKind, EndpointServer, OwnErrors};
 use tracing::{info, warn};
 
-/// How long a check may take, waiting for the permit to connect left out.
+use crate::context::{ConnectLane, PollerContext};
+
+/// Limit of one check, without the wait for the connection permit.
 const CHECK_LIMIT: Duration = Duration::from_secs(5);
 
-/// The part of it for connecting; the rest is for finding out why that failed.
+/// Part of the limit for connecting. The rest is for finding the reason of a failure.
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 
-/// Time between two checks while the server refuses us: each is an error in its own count, and a line in its log of refusals.
+/// Minimum time between two checks while the server refuses access. Each refusal increments an
+/// error counter of the server and adds a line to its ACL log.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The code of what a user may not do.
+/// Error code of a command that the user has no permission for.
 const NOPERM: &str = "NOPERM";
 
-/// Which endpoint a checker is for.
+/// Settings of the checks of one endpoint.
 #[derive(Debug, Clone)]
-pub(super) struct EndpointCheck {
-    /// For the log.
-    pub(super) deployment: String,
-    pub(super) kind: EndpointKind,
-    pub(super) endpoint: Endpoint,
+pub(crate) struct EndpointCheckSettings {
+    /// Name of the deployment, for the log.
+    pub(crate) deployment: String,
+    pub(crate) kind: EndpointKind,
+    pub(crate) endpoint: Endpoint,
     /// Time between two checks.
-    pub(super) interval: Duration,
-    /// When the first begins.
-    pub(super) first: Instant,
+    pub(crate) interval: Duration,
+    /// Start of the first check.
+    pub(crate) first_at: Instant,
 }
 
-/// What came of a check.
+/// Result of one check.
 #[derive(Debug)]
-pub(super) struct FinishedCheck {
-    pub(super) check: EndpointCheckResult,
-    /// The errors that our own commands met at the server that answered.
-    pub(super) own_errors: OwnErrors,
+pub(crate) struct FinishedCheck {
+    pub(crate) result: EndpointCheckResult,
+    /// Errors that the commands of this check caused at the server.
+    pub(crate) own_errors: OwnErrors,
 }
 
-/// The task of one endpoint.
-pub(super) struct EndpointChecker {
-    brief: EndpointCheck,
-    shared: PollerContext,
-    checked: mpsc::Sender<FinishedCheck>,
-    /// The process that answered last, and whether it refuses CLIENT ID, with which each connection begins.
-    known: Option<(Box<str>, bool)>,
+/// Task that checks one endpoint.
+pub(crate) struct EndpointChecker {
+    settings: EndpointCheckSettings,
+    context: PollerContext,
+    checks: mpsc::Sender<FinishedCheck>,
+    /// Server process that replied to the last check.
+    last_process: Option<CheckedProcess>,
     lane: ConnectLane,
-    /// The failure that was logged last, until a check is answered.
-    logged: Option<Reason>,
+    /// Reason of the last logged failure; `None` after a successful check.
+    logged_reason: Option<Reason>,
+}
+
+/// Server process behind an endpoint.
+struct CheckedProcess {
+    run_id: Box<str>,
+    /// True if it refuses CLIENT ID, which the client sends first on each connection.
+    refuses_client_id: bool,
 }
 
 impl EndpointChecker {
-    pub(super) fn new(
-        brief: EndpointCheck,
-        shared: PollerContext,
-        checked: mpsc::Sender<FinishedCheck>,
+    pub(crate) fn new(
+        settings: EndpointCheckSettings,
+        context: PollerContext,
+        checks: mpsc::Sender<FinishedCheck>,
     ) -> Self {
         EndpointChecker {
-            brief,
-            shared,
-            checked,
-            known: None,
+            settings,
+            context,
+            checks,
+            last_process: None,
             lane: ConnectLane::default(),
-            logged: None,
+            logged_reason: None,
         }
     }
 
-    /// Checks until the rounds are no more.
-    pub(super) async fn run(mut self) {
-        let mut ticks = interval_at(self.brief.first, self.brief.interval);
+    /// Checks the endpoint periodically until the receiver of the results is dropped.
+    pub(crate) async fn run(mut self) {
+        let mut ticks = interval_at(self.settings.first_at, self.settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            let checked = self.check().await;
-            if matches!(checked.check.outcome, Err(Reason::Auth | Reason::Noperm)) {
-                ticks.reset_after(self.brief.interval.max(REFUSED_INTERVAL));
+            let check = self.check().await;
+            if matches!(check.result.outcome, Err(Reason::Auth | Reason::Noperm)) {
+                ticks.reset_after(self.settings.interval.max(REFUSED_INTERVAL));
             }
-            if self.checked.send(checked).await.is_err() {
+            if self.checks.send(check).await.is_err() {
                 return;
             }
         }
     }
 
     async fn check(&mut self) -> FinishedCheck {
-        let shared = self.shared.clone();
-        let clock = shared.clock;
-        let permit = shared.connecting(self.lane).await;
-        let begun = clock.now();
+        let context = self.context.clone();
+        let clock = context.clock;
+        let permit = context.connect_permit(self.lane).await;
+        let started = clock.now();
         let mut own_errors = OwnErrors::new();
-        let answered = match permit {
+        let outcome = match permit {
             Ok(permit) => {
-                let late =
-                    || Failure::new(Reason::Timeout, format!("no answer within {CHECK_LIMIT:?}"));
-                timeout(CHECK_LIMIT, self.ask(permit, &mut own_errors))
+                let timed_out =
+                    || Failure::new(Reason::Timeout, format!("no reply within {CHECK_LIMIT:?}"));
+                timeout(CHECK_LIMIT, self.read_server(permit, &mut own_errors))
                     .await
-                    .unwrap_or_else(|_| Err(late()))
+                    .unwrap_or_else(|_| Err(timed_out()))
             }
             Err(failure) => Err(failure),
         };
-        self.lane = ConnectLane::after(answered.is_ok(), clock.now() - begun);
-        self.log(answered.as_ref().err());
-        let outcome = answered.map_err(|failure| failure.reason);
+        self.lane = ConnectLane::after(outcome.is_ok(), clock.now() - started);
+        self.log(outcome.as_ref().err());
+        let outcome = outcome.map_err(|failure| failure.reason);
         let [started, ended] =
-            [begun, clock.now()].map(|at| topology::Monotonic::from_start(clock.elapsed(at)));
+            [started, clock.now()].map(|at| topology::Monotonic::from_start(clock.elapsed(at)));
         FinishedCheck {
-            check: EndpointCheckResult { endpoint: self.brief.kind, started, ended, outcome },
+            result: EndpointCheckResult { endpoint: self.settings.kind, started, ended, outcome },
             own_errors,
         }
     }
 
-    /// Connects and asks. The connection is closed when this ends, however it does; the permit when it is open.
-    async fn ask<P>(
+    /// Connects and reads INFO. Drops the permit when the connection is open.
+    async fn read_server<P>(
         &mut self,
         permit: P,
         own_errors: &mut OwnErrors,
     ) -> Result<EndpointServer, Failure> {
-        let mut connection = Connection::open(&self.brief.endpoint, CONNECT_LIMIT).await?;
+        let mut connection = Connection::open(&self.settings.endpoint, CONNECT_LIMIT).await?;
         drop(permit);
         let info = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;
         if let Some(error) = info.error() {
@@ -129,30 +141,10 @@ impl EndpointChecker {
         }
         let snapshot = info.text().and_then(NodeSnapshot::from_info);
         let snapshot =
-            snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "the reply to INFO is none"))?;
+            snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "invalid INFO reply"))?;
         let NodeSnapshot { identity, replication, .. } = snapshot;
         if let Some(run_id) = &identity.run_id {
-            let known = self
-                .known
-                .as_ref()
-                .filter(|(known, _)| known == run_id)
-                .map(|(_, refuses)| *refuses);
-            let refuses = if let Some(refuses) = known {
-                refuses
-            } else {
-                let reply =
-                    self.send(&mut connection, Command::new(&snapshot::CLIENT_ID, None)).await?;
-                let refused =
-                    reply.error().is_some_and(|error| error.reason() == Some(Reason::Noperm));
-                if refused {
-                    note(own_errors, NOPERM);
-                }
-                refused
-            };
-            self.known = Some((run_id.clone(), refuses));
-            if refuses {
-                note(own_errors, NOPERM);
-            }
+            self.count_client_id_errors(run_id, &mut connection, own_errors).await?;
         }
         Ok(EndpointServer {
             run_id: identity.run_id,
@@ -161,20 +153,50 @@ impl EndpointChecker {
         })
     }
 
+    /// Counts the CLIENT ID commands of this check that the server refused.
+    async fn count_client_id_errors(
+        &mut self,
+        run_id: &str,
+        connection: &mut Connection,
+        own_errors: &mut OwnErrors,
+    ) -> Result<(), Failure> {
+        let known = self
+            .last_process
+            .as_ref()
+            .filter(|process| *process.run_id == *run_id)
+            .map(|process| process.refuses_client_id);
+        let refuses_client_id = if let Some(refuses) = known {
+            refuses
+        } else {
+            let reply = self.send(connection, Command::new(&snapshot::CLIENT_ID, None)).await?;
+            let refuses = reply.error().is_some_and(|error| error.reason() == Some(Reason::Noperm));
+            if refuses {
+                count_error(own_errors, NOPERM);
+            }
+            refuses
+        };
+        self.last_process = Some(CheckedProcess { run_id: run_id.into(), refuses_client_id });
+        // The CLIENT ID at the start of the connection.
+        if refuses_client_id {
+            count_error(own_errors, NOPERM);
+        }
+        Ok(())
+    }
+
     async fn send(&self, connection: &mut Connection, command: Command) -> Result<Reply, Failure> {
         let commands = [command];
-        self.shared.count(&commands);
+        self.context.count_commands(&commands);
         let replies = connection.run(&commands).await?;
         replies.into_iter().next().ok_or_else(|| Failure::new(Reason::Protocol, "no reply"))
     }
 
-    /// One line when the reason changes, not one for each check.
+    /// Logs one line when the reason changes.
     fn log(&mut self, failure: Option<&Failure>) {
-        let EndpointCheck { deployment, kind, .. } = &self.brief;
+        let EndpointCheckSettings { deployment, kind, .. } = &self.settings;
         let endpoint = kind.label();
         match failure {
-            Some(failure) if self.logged != Some(failure.reason) => {
-                self.logged = Some(failure.reason);
+            Some(failure) if self.logged_reason != Some(failure.reason) => {
+                self.logged_reason = Some(failure.reason);
                 warn!(
                     deployment,
                     endpoint,
@@ -185,15 +207,15 @@ impl EndpointChecker {
             }
             Some(_) => {}
             None => {
-                if self.logged.take().is_some() {
-                    info!(deployment, endpoint, "checking endpoint");
+                if self.logged_reason.take().is_some() {
+                    info!(deployment, endpoint, "checking endpoint again");
                 }
             }
         }
     }
 }
 
-/// Counts one error that we met.
-fn note(own_errors: &mut OwnErrors, code: &str) {
+/// Counts one error that a command of this exporter caused.
+fn count_error(own_errors: &mut OwnErrors, code: &str) {
     *own_errors.entry(code.into()).or_default() += 1;
 }

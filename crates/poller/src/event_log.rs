@@ -1,132 +1,64 @@
-//! One log line for each event.
+//! Log lines of events.
 
-use topology::{EventKind, RoundResult};
+use topology::{Event, EventKind, RoundResult};
 use tracing::{info, warn};
 
-/// Logs what changed in a round. What may need a person is a warning.
-pub(super) fn log(step: &RoundResult) {
-    let deployment = &step.view.deployment.name;
-    for event in &step.events {
-        let node = event.node.as_deref();
-        let kind = event.kind.label();
-        match &event.kind {
-            EventKind::NodeUnreachable { reason } => warn!(
-                deployment,
-                node,
-                event = kind,
-                reason = reason.label(),
-                "node does not answer"
-            ),
-            EventKind::NodeBack { down } => info!(
-                deployment,
-                node,
-                event = kind,
-                seconds = down.as_secs_f64(),
-                "node answers again"
-            ),
-            EventKind::Restarted => warn!(deployment, node, event = kind, "node restarted"),
-            EventKind::NodeReplaced => {
-                warn!(deployment, node, event = kind, "another server answers as this node");
-            }
-            EventKind::RoleChanged { from, to } => {
-                warn!(
-                    deployment,
-                    node,
-                    event = kind,
-                    from = from.label(),
-                    to = to.label(),
-                    "node changed its role"
-                );
-            }
-            EventKind::LinkDropped => {
-                warn!(deployment, node, event = kind, "replica lost its master");
-            }
-            EventKind::LinkRestored { down } => {
-                info!(
-                    deployment,
-                    node,
-                    event = kind,
-                    seconds = down.as_secs_f64(),
-                    "link to the master is no longer down"
-                );
-            }
-            EventKind::PrimaryChanged { from, to, cause } => {
-                warn!(
-                    deployment,
-                    event = kind,
-                    from,
-                    to,
-                    cause = cause.label(),
-                    "another node is the primary"
-                );
-            }
-            EventKind::PrimaryLost { why } => {
-                warn!(deployment, event = kind, why = why.label(), "no node is primary");
-            }
-            EventKind::PrimaryRegained => {
-                info!(deployment, event = kind, "there is a primary again");
-            }
-            EventKind::SplitBrainBegan { masters } => {
-                warn!(
-                    deployment,
-                    event = kind,
-                    masters = masters.join(","),
-                    "several nodes claim to be master"
-                );
-            }
-            EventKind::SplitBrainEnded { lasted, unreplicated_writes, unreplicated_bytes } => {
-                let seconds = lasted.as_secs_f64();
-                warn!(
-                    deployment,
-                    event = kind,
-                    seconds,
-                    unreplicated_writes,
-                    unreplicated_bytes,
-                    "at most one node claims to be master again"
-                );
-            }
-            EventKind::FullResync => {
-                info!(
-                    deployment,
-                    node,
-                    event = kind,
-                    "replica went through a full synchronisation"
-                );
-            }
-            EventKind::AofWriteFailed => {
-                warn!(deployment, node, event = kind, "append-only file cannot be written");
-            }
-            EventKind::AofWriteRecovered => {
-                info!(deployment, node, event = kind, "append-only file is written again");
-            }
-            EventKind::AofRewriteFailed => {
-                warn!(deployment, node, event = kind, "rewriting the append-only file failed");
-            }
-            EventKind::StatsReset => {
-                info!(deployment, node, event = kind, "statistics of the server were reset");
-            }
-            EventKind::Reconfigured { command } => {
-                info!(deployment, node, event = kind, command, "topology command ran");
-            }
-            EventKind::LaggingPromotion { bytes } => {
-                warn!(
-                    deployment,
-                    node,
-                    event = kind,
-                    bytes,
-                    "promoted without all that the primary before had written"
-                );
-            }
-            EventKind::NodeDiscovered => info!(deployment, node, event = kind, "node was found"),
-            EventKind::NodeGone => info!(
-                deployment,
-                node,
-                event = kind,
-                "node does not belong to the deployment any more"
-            ),
-            EventKind::SentinelEvent { channel, payload } => {
-                info!(deployment, node, event = kind, channel, payload, "Sentinel announced");
-            }
+/// Logs one line for each event of a round.
+pub(crate) fn log(result: &RoundResult) {
+    for event in &result.events {
+        log_event(&result.view.deployment.name, event);
+    }
+}
+
+/// Logs one event. Events that may need attention are warnings.
+fn log_event(deployment: &str, event: &Event) {
+    let (node, kind) = (event.node.as_deref(), event.kind.label());
+    macro_rules! log {
+        ($level:ident, $($fields_and_message:tt)+) => {
+            $level!(deployment, node, event = kind, $($fields_and_message)+)
+        };
+    }
+    match &event.kind {
+        EventKind::NodeUnreachable { reason } => {
+            log!(warn, reason = reason.label(), "node unreachable");
+        }
+        EventKind::NodeBack { down } => {
+            log!(info, seconds = down.as_secs_f64(), "node reachable again");
+        }
+        EventKind::Restarted => log!(warn, "node restarted"),
+        EventKind::NodeReplaced => log!(warn, "node replaced by another server"),
+        EventKind::RoleChanged { from, to } => {
+            log!(warn, from = from.label(), to = to.label(), "role changed");
+        }
+        EventKind::LinkDropped => log!(warn, "replication link down"),
+        EventKind::LinkRestored { down } => {
+            log!(info, seconds = down.as_secs_f64(), "replication link restored");
+        }
+        EventKind::PrimaryChanged { from, to, cause } => {
+            log!(warn, from, to, cause = cause.label(), "primary changed");
+        }
+        EventKind::PrimaryLost { why } => log!(warn, why = why.label(), "primary lost"),
+        EventKind::PrimaryRegained => log!(info, "primary regained"),
+        EventKind::SplitBrainBegan { masters } => {
+            log!(warn, masters = masters.join(","), "split brain began");
+        }
+        EventKind::SplitBrainEnded { lasted, unreplicated_writes, unreplicated_bytes } => {
+            let seconds = lasted.as_secs_f64();
+            log!(warn, seconds, unreplicated_writes, unreplicated_bytes, "split brain ended");
+        }
+        EventKind::FullResync => log!(info, "full resync completed"),
+        EventKind::AofWriteFailed => log!(warn, "AOF write failed"),
+        EventKind::AofWriteRecovered => log!(info, "AOF write recovered"),
+        EventKind::AofRewriteFailed => log!(warn, "AOF rewrite failed"),
+        EventKind::StatsReset => log!(info, "server statistics reset"),
+        EventKind::Reconfigured { command } => log!(info, command, "topology command executed"),
+        EventKind::LaggingPromotion { bytes } => {
+            log!(warn, bytes, "promoted replica lacked data of the previous primary");
+        }
+        EventKind::NodeDiscovered => log!(info, "node discovered"),
+        EventKind::NodeGone => log!(info, "node left the deployment"),
+        EventKind::SentinelEvent { channel, payload } => {
+            log!(info, channel, payload, "received Sentinel event");
         }
     }
 }

@@ -1,14 +1,10 @@
-//! The deployments that are polled, each by a task of its own. A reload replaces those whose configuration changed, and no other.
+//! All polled deployments, each with its own task.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::PollerContext;
-use crate::deployment_poller;
-use crate::sentinels::SentinelRegistry;
-use crate::view_registry::{ViewPublisher, ViewRegistry};
 use anyhow::{Context, bail};
 use client::Endpoint;
 use config::DeploymentSettings;
@@ -17,159 +13,202 @@ use tokio::time::{Instant, sleep_until};
 use topology::DeploymentView;
 use tracing::{info, warn};
 
-/// The deployments that are polled.
+use crate::context::PollerContext;
+use crate::deployment_poller;
+use crate::sentinels::SentinelRegistry;
+use crate::view_registry::{ViewPublisher, ViewRegistry};
+
+/// Time between two checks of the grace period of removed masters.
+const GRACE_PERIOD_CADENCE: Duration = Duration::from_secs(1);
+
+/// All polled deployments.
 #[derive(Debug)]
 pub struct Fleet {
-    shared: PollerContext,
+    context: PollerContext,
     publisher: ViewPublisher,
     pollers: JoinSet<anyhow::Result<()>>,
-    running: Vec<Running>,
-    hub: SentinelRegistry,
-    /// As configured: some stand for all masters that Sentinels watch.
+    running: Vec<RunningDeployment>,
+    sentinels: SentinelRegistry,
+    /// Deployments of the configuration. Some are templates for all masters of their Sentinels.
     configured: Vec<DeploymentSettings>,
-    /// Since when Sentinels do not watch the masters of these deployments any more, each of which stands for one of all.
-    missing: BTreeMap<String, Instant>,
+    /// Deployments from a template whose master the Sentinels no longer list, with the time since
+    /// which they do not.
+    removed_masters: BTreeMap<String, Instant>,
 }
 
-/// Time between two looks at masters that Sentinels watch no more.
-const GRACE_CHECK: Duration = Duration::from_secs(1);
-
-/// One deployment that is polled.
+/// Polled deployment.
 #[derive(Debug)]
-struct Running {
+struct RunningDeployment {
     settings: DeploymentSettings,
     task: AbortHandle,
 }
 
-/// What a reload changed.
+/// Changes by a reload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Deployments whose polling began.
+    /// Number of deployments whose polling started.
     pub started: usize,
-    /// Deployments whose polling ended.
+    /// Number of deployments whose polling stopped.
     pub stopped: usize,
-    /// Deployments that did not change.
+    /// Number of deployments that did not change.
     pub kept: usize,
 }
 
+/// Deployments to poll.
+struct Expanded {
+    deployments: Vec<DeploymentSettings>,
+    /// False while Sentinels still have to list the masters of a template.
+    complete: bool,
+}
+
+/// Sentinel and the deployment that shows it.
+struct ShownSentinel {
+    endpoint: Endpoint,
+    /// Name of the deployment.
+    deployment: String,
+}
+
 impl Fleet {
-    /// Polls nothing yet.
-    pub fn new(shared: PollerContext) -> Self {
-        let hub = SentinelRegistry::new(shared.clone());
+    /// Creates a fleet without deployments.
+    pub fn new(context: PollerContext) -> Self {
+        let sentinels = SentinelRegistry::new(context.clone());
         Fleet {
-            shared,
+            context,
             publisher: ViewPublisher::default(),
             pollers: JoinSet::new(),
             running: Vec::new(),
-            hub,
+            sentinels,
             configured: Vec::new(),
-            missing: BTreeMap::new(),
+            removed_masters: BTreeMap::new(),
         }
     }
 
-    /// What is published.
+    /// Returns read access to the views.
     pub fn registry(&self) -> ViewRegistry {
         self.publisher.registry()
     }
 
-    /// Polls these deployments from here on, their rounds spread evenly over their interval. One whose settings did not change goes on as
-    /// it is; one whose settings did begins anew, with what its state would keep over a restart.
+    /// Replaces the polled deployments. Their rounds are spread evenly over the interval.
+    ///
+    /// A deployment whose settings did not change continues. One with new settings starts again,
+    /// with the state that also survives a restart.
     pub fn poll(&mut self, deployments: Vec<DeploymentSettings>) -> Changes {
         self.configured = deployments;
-        self.regroup()
+        self.update()
     }
 
-    /// Polls what is configured, and each of the masters that Sentinels watch where that is what is configured.
-    fn regroup(&mut self) -> Changes {
-        let (deployments, complete) = self.deployments();
-        self.hub.keep(&[&deployments[..], &self.configured].concat());
+    /// Starts and stops deployments, after a change of the configuration or of the masters.
+    fn update(&mut self) -> Changes {
+        let Expanded { deployments, complete } = self.expand();
+        self.sentinels.update(&[&deployments[..], &self.configured].concat());
         let mut changes = Changes::default();
         let mut before = std::mem::take(&mut self.running);
         let count = u32::try_from(deployments.len()).unwrap_or(u32::MAX).max(1);
         let mut views = Vec::new();
-        for (settings, place) in deployments.into_iter().zip(0..) {
-            let name = settings.deployment.name.clone();
+        for (settings, position) in deployments.into_iter().zip(0..) {
+            let name = &settings.deployment.name;
             if let Some(same) = before.iter().position(|running| running.settings == settings) {
                 changes.kept += 1;
+                views.extend(self.publisher.registered(name));
                 self.running.push(before.swap_remove(same));
-                views.extend(self.publisher.kept(&name));
                 continue;
             }
             changes.started += 1;
             if let Some(changed) =
-                before.iter().position(|running| running.settings.deployment.name == name)
+                before.iter().position(|running| running.settings.deployment.name == *name)
             {
                 changes.stopped += 1;
                 before.swap_remove(changed).task.abort();
             }
-            let phase = settings.deployment.interval * place / count;
+            let phase = settings.deployment.interval * position / count;
             let (publish, view) =
-                ViewPublisher::open(DeploymentView::empty(Arc::clone(&settings.deployment)));
+                ViewPublisher::channel(DeploymentView::empty(Arc::clone(&settings.deployment)));
             views.push(view);
-            let watches = self.hub.watch(&settings);
             let task = self.pollers.spawn(deployment_poller::run(
                 settings.clone(),
-                watches,
-                self.shared.clone(),
+                self.sentinels.handles(&settings),
+                self.context.clone(),
                 publish,
                 phase,
             ));
-            self.running.push(Running { settings, task });
+            self.running.push(RunningDeployment { settings, task });
         }
         changes.stopped += before.len();
         for running in &before {
             running.task.abort();
         }
-        self.publisher.show(views, complete);
+        self.publisher.replace(views, complete);
         changes
     }
 
-    /// What is to be polled; and whether that is all, which it is not before the Sentinels said what they watch.
-    fn deployments(&mut self) -> (Vec<DeploymentSettings>, bool) {
-        let mut deployments: Vec<DeploymentSettings> = Vec::new();
-        let mut complete = true;
-        let now = self.shared.clock.now();
-        let mut missing = BTreeMap::new();
+    /// Returns the deployments to poll: the configured ones, and one for each master of a template.
+    fn expand(&mut self) -> Expanded {
+        let mut expanded = Expanded { deployments: Vec::new(), complete: true };
+        let mut removed_masters = BTreeMap::new();
         for settings in &self.configured {
-            if !settings.covers_all_masters() {
-                deployments.push(settings.clone());
-                continue;
-            }
-            let (masters, all_heard) = self.hub.masters(settings);
-            let before = deployments.len();
-            deployments.extend(masters.iter().filter_map(|master| settings.for_master(master)));
-            // A Sentinel may forget a master for a moment: when it starts anew, or is told another address of it.
-            let grace = settings
-                .deployment
-                .discovery
-                .as_ref()
-                .map_or(Duration::ZERO, |discovery| discovery.forget_after);
-            for running in self.running.iter().filter(|running| {
-                settings.covers(&running.settings) && !masters.contains(running.settings.master())
-            }) {
-                let since =
-                    self.missing.get(&running.settings.deployment.name).copied().unwrap_or(now);
-                if let Some(same) =
-                    settings.for_master(running.settings.master()).filter(|_| since + grace > now)
-                {
-                    missing.insert(same.deployment.name.clone(), since);
-                    deployments.push(same);
-                }
-            }
-            if deployments.len() == before {
-                if all_heard {
-                    // Nothing would show that there is nothing.
-                    deployments.push(settings.clone());
-                } else {
-                    complete = false;
-                }
+            if settings.covers_all_masters() {
+                self.expand_template(settings, &mut expanded, &mut removed_masters);
+            } else {
+                expanded.deployments.push(settings.clone());
             }
         }
-        self.missing = missing;
-        let mut named: Vec<DeploymentSettings> = Vec::with_capacity(deployments.len());
-        // Of deployments that share a Sentinel the one that shows it goes on doing so.
-        let keeper = |endpoint: &Endpoint| {
-            let shows = |running: &&Running| {
+        self.removed_masters = removed_masters;
+        let shown_by = self.shown_by(&expanded.deployments);
+        expanded.deployments = without_duplicates(expanded.deployments);
+        for settings in &mut expanded.deployments {
+            show_sentinels(settings, &shown_by);
+        }
+        expanded
+    }
+
+    /// Adds a deployment for each master that the Sentinels of a template list.
+    fn expand_template(
+        &self,
+        template: &DeploymentSettings,
+        expanded: &mut Expanded,
+        removed_masters: &mut BTreeMap<String, Instant>,
+    ) {
+        let now = self.context.clock.now();
+        let masters = self.sentinels.masters(template);
+        let deployments = &mut expanded.deployments;
+        let count = deployments.len();
+        deployments.extend(masters.names.iter().filter_map(|master| template.for_master(master)));
+        // A Sentinel may not list a master for a moment: after a restart, or while it gets another
+        // address of the master.
+        let grace_period = template
+            .deployment
+            .discovery
+            .as_ref()
+            .map_or(Duration::ZERO, |discovery| discovery.forget_after);
+        for running in self.running.iter().map(|running| &running.settings) {
+            if !template.covers(running) || masters.names.contains(running.master()) {
+                continue;
+            }
+            let name = &running.deployment.name;
+            let since = self.removed_masters.get(name).copied().unwrap_or(now);
+            if since + grace_period > now
+                && let Some(settings) = template.for_master(running.master())
+            {
+                removed_masters.insert(settings.deployment.name.clone(), since);
+                deployments.push(settings);
+            }
+        }
+        if deployments.len() == count {
+            if masters.complete {
+                // Poll the template itself. Otherwise no view would show that there is no master.
+                deployments.push(template.clone());
+            } else {
+                expanded.complete = false;
+            }
+        }
+    }
+
+    /// Returns the name of the deployment that shows each Sentinel.
+    ///
+    /// Of deployments that share a Sentinel, the one that shows it now continues to do so.
+    fn shown_by(&self, deployments: &[DeploymentSettings]) -> Vec<ShownSentinel> {
+        let current = |endpoint: &Endpoint| {
+            let shows = |running: &&RunningDeployment| {
                 running.settings.shown_sentinels().any(|shown| shown == endpoint)
             };
             let name = &self.running.iter().find(shows)?.settings.deployment.name;
@@ -178,67 +217,77 @@ impl Fleet {
                 .any(|settings| settings.deployment.name == *name)
                 .then(|| name.clone())
         };
-        let mut shown: Vec<(Endpoint, String)> = Vec::new();
-        for settings in &deployments {
+        let mut shown: Vec<ShownSentinel> = Vec::new();
+        for settings in deployments {
             for endpoint in settings.sentinels() {
-                if !shown.iter().any(|(other, _)| other == endpoint) {
-                    shown.push((
-                        endpoint.clone(),
-                        keeper(endpoint).unwrap_or_else(|| settings.deployment.name.clone()),
-                    ));
+                if !shown.iter().any(|sentinel| sentinel.endpoint == *endpoint) {
+                    let deployment =
+                        current(endpoint).unwrap_or_else(|| settings.deployment.name.clone());
+                    shown.push(ShownSentinel { endpoint: endpoint.clone(), deployment });
                 }
             }
         }
-        for mut settings in deployments {
-            let name = &settings.deployment.name;
-            if named.iter().any(|other| other.deployment.name == *name) {
-                warn!(
-                    deployment = name,
-                    "two masters would be deployments of this name, the second is left out"
-                );
-                continue;
-            }
-            for place in settings.deployment.sentinels().collect::<Vec<_>>() {
-                let name = &settings.deployment.name;
-                let is_shown = shown.iter().any(|(endpoint, by)| {
-                    *endpoint == settings.endpoints[place.get()] && by == name
-                });
-                Arc::make_mut(&mut settings.deployment).show_sentinel(place, is_shown);
-            }
-            named.push(settings);
-        }
-        (named, complete)
+        shown
     }
 
-    /// Goes on polling, and takes up what Sentinels watch; returns when a task ends by itself, which none should.
+    /// Polls until a task ends, and follows changes of the masters that Sentinels list.
     ///
     /// # Errors
-    /// Always: a stopped poller behind a living `/metrics` would be the worst failure.
-    pub async fn ended(&mut self) -> anyhow::Result<Infallible> {
+    /// Always fails: no task should end. A stopped poller behind a working `/metrics` would be the
+    /// worst failure.
+    pub async fn supervise(&mut self) -> anyhow::Result<Infallible> {
         loop {
-            let look_again = self.shared.clock.now() + GRACE_CHECK;
+            let next_check = self.context.clock.now() + GRACE_PERIOD_CADENCE;
             tokio::select! {
-                ended = ended(&mut self.pollers) => return ended,
-                changed = self.hub.changed() => changed?,
-                () = sleep_until(look_again), if !self.missing.is_empty() => {}
+                ended = any_ended(&mut self.pollers) => return ended,
+                changed = self.sentinels.masters_changed() => changed?,
+                () = sleep_until(next_check), if !self.removed_masters.is_empty() => {}
             }
             if self.configured.iter().any(DeploymentSettings::covers_all_masters) {
-                let Changes { started, stopped, kept } = self.regroup();
+                let Changes { started, stopped, kept } = self.update();
                 if started + stopped > 0 {
-                    info!(started, stopped, kept, "Sentinels watch other masters");
+                    info!(started, stopped, kept, "masters of Sentinels changed");
                 }
             }
         }
     }
 }
 
-async fn ended(pollers: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<Infallible> {
+/// Removes deployments with the name of an earlier one.
+fn without_duplicates(deployments: Vec<DeploymentSettings>) -> Vec<DeploymentSettings> {
+    let mut unique: Vec<DeploymentSettings> = Vec::with_capacity(deployments.len());
+    for settings in deployments {
+        let name = &settings.deployment.name;
+        if unique.iter().any(|other| other.deployment.name == *name) {
+            warn!(deployment = name, "duplicate deployment name, ignoring the second master");
+        } else {
+            unique.push(settings);
+        }
+    }
+    unique
+}
+
+/// Marks the Sentinels that the deployment shows.
+fn show_sentinels(settings: &mut DeploymentSettings, shown_by: &[ShownSentinel]) {
+    let name = settings.deployment.name.clone();
+    for index in settings.deployment.sentinels().collect::<Vec<_>>() {
+        let is_shown = shown_by.iter().any(|sentinel| {
+            sentinel.endpoint == settings.endpoints[index.get()] && sentinel.deployment == name
+        });
+        Arc::make_mut(&mut settings.deployment).show_sentinel(index, is_shown);
+    }
+}
+
+/// Waits until a task ends that was not aborted.
+async fn any_ended(pollers: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<Infallible> {
     while let Some(ended) = pollers.join_next().await {
         match ended {
             Err(error) if error.is_cancelled() => {}
             ended => {
-                ended.context("a poller died")?.context("a poller failed")?;
-                bail!("a poller ended");
+                ended
+                    .context("the task of a deployment panicked")?
+                    .context("the task of a deployment failed")?;
+                bail!("the task of a deployment ended");
             }
         }
     }

@@ -1,8 +1,29 @@
-//! Polling: one task for each deployment and each node, and the views that result.
+//! Polling: one task for each deployment, node and Sentinel, and the views that result.
 //!
-//! [`Fleet`] runs the deployments. `deployment_poller.rs` polls one deployment round by round,
-//! `node_task.rs` polls one node, and `sentinels` polls Sentinels that deployments share.
-//! [`ViewRegistry`] publishes one immutable view for each deployment and round.
+//! Running the deployments:
+//! - `fleet.rs`: [`Fleet`] starts and stops the deployments, also on a reload.
+//! - `deployment_poller.rs`: [`run`] polls one deployment round by round.
+//! - `view_registry.rs`: [`ViewRegistry`] gives access to the last view of each deployment.
+//! - `state_store.rs`: [`StateStore`] keeps tracker state across restarts.
+//! - `event_log.rs`: logs the events of a round.
+//!
+//! Polling one node:
+//! - `node_handle.rs`: the handle that a deployment has for each node.
+//! - `node_task.rs`: the task that owns the connection to a node.
+//! - `poll_plan/`: which commands to send, and how often.
+//! - `sentinels/`: tasks that poll the Sentinels, which deployments share.
+//!
+//! Other sources of a round:
+//! - `endpoint_checker.rs`: checks of the endpoints that applications use.
+//! - `name_resolver.rs`: DNS lookups of the names that stand for nodes.
+//! - `reverse_lookups.rs`: host names of addresses.
+//! - `disk_monitor.rs`: free space of local data directories.
+//!
+//! Shared by all deployments:
+//! - `context.rs`: [`PollerContext`] limits concurrent connection attempts and counts commands.
+//! - `blindness.rs`: detects that the exporter itself is cut off.
+//! - `clock.rs`: [`Clock`] is the only source of time.
+//! - `descriptors.rs`: file descriptors of this process.
 
 mod blindness;
 mod clock;

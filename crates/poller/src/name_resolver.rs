@@ -1,5 +1,6 @@
-//! What names stand for whose addresses are the nodes: a task for each name looks it up at a pace of its own, so that a slow answer holds
-//! up nothing.
+//! DNS lookups of the names whose addresses are the nodes of a deployment.
+//!
+//! Each name has its own task, so that a slow lookup delays nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,88 +13,100 @@ use tokio::time::sleep;
 use topology::ResolvedName;
 use tracing::{info, warn};
 
-/// The most addresses that are taken of one name.
+/// Limit of the addresses of one name.
 const MAX_ADDRESSES: usize = 1024;
 
-/// What came of one look-up: the place of the name, and its addresses, which are none when it failed.
-type Found = (usize, Vec<String>);
-
-/// The names of one deployment, and what they stand for.
+/// Result of one lookup.
 #[derive(Debug)]
-pub(super) struct Names {
-    known: Vec<ResolvedName>,
-    found: mpsc::Receiver<Found>,
-    /// What was known when it was last asked for.
-    told: Arc<[ResolvedName]>,
+struct LookupResult {
+    /// Position of the name in the configuration.
+    index: usize,
+    /// IP addresses; empty if the lookup failed.
+    addresses: Vec<String>,
 }
 
-/// The task of one name.
-struct Resolver {
+/// Names of one deployment and their addresses.
+#[derive(Debug)]
+pub(crate) struct NameResolver {
+    names: Vec<ResolvedName>,
+    results: mpsc::Receiver<LookupResult>,
+    /// Copy of `names` for the rounds; empty until each name was looked up once.
+    published: Arc<[ResolvedName]>,
+}
+
+/// Task that looks up one name.
+struct NameLookup {
     deployment: String,
     host: String,
     port: u16,
-    /// Time between two look-ups.
-    every: Duration,
-    /// What was logged last: the addresses, or why there are none.
+    /// Position of the name in the configuration.
+    index: usize,
+    /// Time between two lookups.
+    cadence: Duration,
+    /// Last logged result: the addresses or the error.
     logged: Option<Result<Vec<String>, String>>,
 }
 
-impl Names {
-    /// Looks up the names of a deployment from here on.
-    pub(super) fn look_up(settings: &DeploymentSettings, tasks: &mut JoinSet<()>) -> Self {
+impl NameResolver {
+    /// Starts a task for each name of the deployment.
+    pub(crate) fn start(settings: &DeploymentSettings, tasks: &mut JoinSet<()>) -> Self {
         let names = settings.discovery.as_ref().map_or(&[][..], |discovery| &discovery.names);
-        let (finding, found) = mpsc::channel(names.len().max(1));
+        let (sender, results) = mpsc::channel(names.len().max(1));
         for (index, DnsName { host, port }) in names.iter().enumerate() {
-            let deployment = settings.deployment.name.clone();
-            let resolver = Resolver {
-                deployment,
+            let lookup = NameLookup {
+                deployment: settings.deployment.name.clone(),
                 host: host.clone(),
                 port: *port,
-                every: settings.cadences.dns,
+                index,
+                cadence: settings.cadences.dns,
                 logged: None,
             };
-            tasks.spawn(resolver.run(index, finding.clone()));
+            tasks.spawn(lookup.run(sender.clone()));
         }
-        let unknown = |DnsName { host, port }: &DnsName| ResolvedName {
+        let unresolved = |DnsName { host, port }: &DnsName| ResolvedName {
             host: host.clone(),
             port: *port,
             addresses: None,
             lookups: 0,
             failures: 0,
         };
-        Names { known: names.iter().map(unknown).collect(), found, told: Arc::default() }
+        NameResolver {
+            names: names.iter().map(unresolved).collect(),
+            results,
+            published: Arc::default(),
+        }
     }
 
-    /// Some name was not looked up yet.
-    pub(super) fn waits(&self) -> bool {
-        self.known.iter().any(|name| name.lookups == 0)
+    /// Returns true if some name was not looked up yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.names.iter().any(|name| name.lookups == 0)
     }
 
-    /// What is known, once each name was looked up.
-    pub(super) fn resolved(&self) -> Arc<[ResolvedName]> {
-        Arc::clone(&self.told)
+    /// Returns the names and their addresses; empty until each name was looked up once.
+    pub(crate) fn resolved(&self) -> Arc<[ResolvedName]> {
+        Arc::clone(&self.published)
     }
 
-    /// Waits for the next look-up to end, and says whether other nodes are behind the names now.
-    pub(super) async fn next(&mut self) -> bool {
-        let Some((index, addresses)) = self.found.recv().await else {
+    /// Waits for the next lookup. Returns true if the addresses changed.
+    pub(crate) async fn next(&mut self) -> bool {
+        let Some(LookupResult { index, addresses }) = self.results.recv().await else {
             return std::future::pending().await;
         };
-        let name = &mut self.known[index];
+        let name = &mut self.names[index];
         name.lookups += 1;
         name.failures += u64::from(addresses.is_empty());
-        // A name that cannot be looked up now still stands for what it stood for.
+        // After a failed lookup, the name keeps its last addresses.
         if !addresses.is_empty() && name.addresses.as_deref() != Some(&addresses) {
             name.addresses = Some(addresses.into());
         }
-        if self.waits() {
+        if self.is_pending() {
             return false;
         }
-        let others = |before: &[ResolvedName], after: &[ResolvedName]| {
+        let differ = |before: &[ResolvedName], after: &[ResolvedName]| {
             !before.iter().map(addresses_of).eq(after.iter().map(addresses_of))
         };
-        let changed = others(&self.told, &self.known);
-        self.told = self.known.as_slice().into();
+        let changed = differ(&self.published, &self.names);
+        self.published = self.names.as_slice().into();
         changed
     }
 }
@@ -102,26 +115,27 @@ fn addresses_of(name: &ResolvedName) -> Option<&[String]> {
     name.addresses.as_deref()
 }
 
-impl Resolver {
-    /// Looks the name up again and again, until the rounds are no more.
-    async fn run(mut self, index: usize, finding: mpsc::Sender<Found>) {
+impl NameLookup {
+    /// Looks the name up periodically until the task is aborted.
+    async fn run(mut self, results: mpsc::Sender<LookupResult>) {
         loop {
-            let looked_up = self.look_up().await;
-            self.log(&looked_up);
-            if finding.send((index, looked_up.unwrap_or_default())).await.is_err() {
-                // This task is being ended.
+            let outcome = self.look_up().await;
+            self.log(&outcome);
+            let addresses = outcome.unwrap_or_default();
+            if results.send(LookupResult { index: self.index, addresses }).await.is_err() {
+                // The deployment is gone, so this task is being aborted.
                 return std::future::pending().await;
             }
-            sleep(self.every).await;
+            sleep(self.cadence).await;
         }
     }
 
-    /// The addresses of the name, in order, as the system's resolver knows them.
+    /// Returns the sorted IP addresses of the name, from the resolver of the system.
     async fn look_up(&self) -> Result<Vec<String>, String> {
         let found = lookup_host((self.host.as_str(), self.port))
             .await
             .map_err(|error| error.to_string())?;
-        let mut addresses: Vec<_> = found.map(|at| at.ip().to_canonical()).collect();
+        let mut addresses: Vec<_> = found.map(|address| address.ip().to_canonical()).collect();
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(MAX_ADDRESSES);
@@ -131,16 +145,16 @@ impl Resolver {
         Ok(addresses.iter().map(ToString::to_string).collect())
     }
 
-    /// One line when it changes what the name stands for, not one for each look-up.
-    fn log(&mut self, looked_up: &Result<Vec<String>, String>) {
-        if self.logged.as_ref() == Some(looked_up) {
+    /// Logs one line when the result changes.
+    fn log(&mut self, outcome: &Result<Vec<String>, String>) {
+        if self.logged.as_ref() == Some(outcome) {
             return;
         }
-        let Resolver { deployment, host: name, .. } = self;
-        match looked_up {
-            Ok(addresses) => info!(deployment, name, addresses = addresses.len(), "looked up"),
-            Err(detail) => warn!(deployment, name, detail, "cannot be looked up"),
+        let NameLookup { deployment, host: name, .. } = self;
+        match outcome {
+            Ok(addresses) => info!(deployment, name, addresses = addresses.len(), "name resolved"),
+            Err(detail) => warn!(deployment, name, detail, "name cannot be looked up"),
         }
-        self.logged = Some(looked_up.clone());
+        self.logged = Some(outcome.clone());
     }
 }

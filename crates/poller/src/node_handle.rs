@@ -1,174 +1,205 @@
-//! A node, as those see it who ask its station.
+//! Handle to the polling task of one node.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::PollerContext;
-use crate::node_task::{NodeTask, NodeTaskSettings, PollRequest, SlotId, TaskReport};
 use client::Failure;
 use snapshot::Reason;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use topology::{NodeReply, PollOutcome};
 
-/// As many characters of the text of a failure as are kept.
+use crate::context::PollerContext;
+use crate::node_task::{NodeTask, NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+
+/// Limit of the text of a failure, in characters.
 const MAX_DETAIL: usize = 300;
 
-/// A node, as those see it who ask its station. Its station ends with it.
+/// Handle to the polling task of one node. The task ends when the handle is dropped.
 pub(crate) struct NodeHandle {
-    /// What the reports of its station are marked with.
-    pub(crate) seat: SlotId,
-    asks: mpsc::Sender<PollRequest>,
-    station: AbortHandle,
-    standing: TaskState,
-    /// The last answer since the last round closed.
-    answer: Option<NodeReply>,
-    /// It answered within the deadline when last asked, or just connected: the next round waits for it.
-    prompt: bool,
-    /// The running round waits for it.
-    pub(crate) awaited: bool,
-    /// It answered before.
-    pub(crate) answered: bool,
-    /// Since when it fails, on the monotonic clock; `None` while it does not, or never answered.
-    pub(crate) failing: Option<Duration>,
+    /// Slot whose reports belong to this node.
+    pub(crate) slot: SlotId,
+    requests: mpsc::Sender<PollRequest>,
+    task: AbortHandle,
+    state: TaskState,
+    /// Last reply since the last round.
+    reply: Option<NodeReply>,
+    /// True if the node replied to the last poll within the deadline, or just connected. The next
+    /// round waits for it.
+    responsive: bool,
+    /// True while the current round waits for this node.
+    blocks_round: bool,
+    /// True after the first reply.
+    replied_before: bool,
+    /// Monotonic time at which the node started to fail; `None` if it does not fail or never
+    /// replied.
+    failing_since: Option<Duration>,
 }
 
-/// How a node stands.
+/// State of the task, from its last report.
 enum TaskState {
-    /// The first attempt to connect is under way.
+    /// The first connection attempt is running.
     Pending,
-    /// Connected, and not asked.
+    /// Connected, no poll is running.
     Idle,
-    /// Asked, and not answered yet.
+    /// A poll is running.
     Polled,
-    /// Connected, but INFO was refused for now.
-    Refused(PollFailure),
-    /// The connection was lost, and no attempt since has come to an end.
-    Lost(PollFailure),
+    /// Connected, but the server refuses INFO for now.
+    InfoRefused(PollFailure),
+    /// The connection was lost, and no later attempt has ended yet.
+    ConnectionLost(PollFailure),
     /// The last attempt to connect or to read failed.
-    Failed(PollFailure),
+    AttemptFailed(PollFailure),
 }
 
-/// Why a node cannot be read, and the text of it.
-struct PollFailure(Reason, Arc<str>);
+/// Reason and text of a failed poll.
+struct PollFailure {
+    reason: Reason,
+    detail: Arc<str>,
+}
+
+/// Result of one round for one node.
+#[derive(Debug)]
+pub(crate) struct NodeResult {
+    pub(crate) outcome: PollOutcome,
+    /// Text of the failure.
+    pub(crate) detail: Option<Arc<str>>,
+}
 
 impl NodeHandle {
-    /// Starts the station of a node.
+    /// Starts the polling task of a node.
     pub(crate) fn start(
-        post: NodeTaskSettings,
-        reports: mpsc::Sender<(SlotId, TaskReport)>,
-        shared: PollerContext,
-        stations: &mut JoinSet<()>,
+        settings: NodeTaskSettings,
+        reports: mpsc::Sender<SlotReport>,
+        context: PollerContext,
+        tasks: &mut JoinSet<()>,
     ) -> Self {
-        let (asks, asked) = mpsc::channel(1);
-        let seat = post.seat;
-        let station = stations.spawn(NodeTask::new(post, asked, reports, shared).run());
+        let (requests, request_receiver) = mpsc::channel(1);
+        let slot = settings.slot;
+        let task = tasks.spawn(NodeTask::new(settings, request_receiver, reports, context).run());
         NodeHandle {
-            seat,
-            asks,
-            station,
-            standing: TaskState::Pending,
-            answer: None,
-            prompt: false,
-            awaited: false,
-            answered: false,
-            failing: None,
+            slot,
+            requests,
+            task,
+            state: TaskState::Pending,
+            reply: None,
+            responsive: false,
+            blocks_round: false,
+            replied_before: false,
+            failing_since: None,
         }
     }
 
-    /// Nothing came of it yet.
-    pub(crate) fn pending(&self) -> bool {
-        matches!(self.standing, TaskState::Pending)
+    /// Returns true until the first connection attempt ends.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.state, TaskState::Pending)
     }
 
-    /// Begins a round for this node; false when it is not asked, since it has not answered the last time, or is not connected.
-    pub(crate) fn ask(&mut self, ask: PollRequest) -> bool {
-        let free = matches!(self.standing, TaskState::Idle | TaskState::Refused(_));
-        // A full channel holds an ask that is still to be taken up, which serves as well.
-        let asked =
-            free && !matches!(self.asks.try_send(ask), Err(mpsc::error::TrySendError::Closed(_)));
-        if asked {
-            self.standing = TaskState::Polled;
+    /// Returns true while the current round waits for this node.
+    pub(crate) fn blocks_round(&self) -> bool {
+        self.blocks_round
+    }
+
+    /// Returns the monotonic time at which the node started to fail; `None` if it does not fail or
+    /// never replied.
+    pub(crate) fn failing_since(&self) -> Option<Duration> {
+        self.failing_since
+    }
+
+    /// Starts a round: polls the node, unless it is not connected or the last poll still runs.
+    /// Returns true if the node is polled.
+    pub(crate) fn poll(&mut self, request: PollRequest) -> bool {
+        let ready = matches!(self.state, TaskState::Idle | TaskState::InfoRefused(_));
+        // If the channel is full, the waiting request serves as well.
+        let polled = ready
+            && !matches!(
+                self.requests.try_send(request),
+                Err(mpsc::error::TrySendError::Closed(_))
+            );
+        if polled {
+            self.state = TaskState::Polled;
         }
-        self.awaited = asked && self.prompt;
-        asked
+        self.blocks_round = polled && self.responsive;
+        polled
     }
 
-    /// Takes up what the station reports.
-    pub(crate) fn take(&mut self, report: TaskReport, deadline: Duration) {
-        self.awaited = false;
+    /// Updates the handle from a report of the task.
+    pub(crate) fn handle_report(&mut self, report: TaskReport, deadline: Duration) {
+        self.blocks_round = false;
         match report {
             TaskReport::Connected => {
-                self.standing = TaskState::Idle;
-                self.prompt = true;
+                self.state = TaskState::Idle;
+                self.responsive = true;
             }
-            TaskReport::Answered(answer) => {
-                self.standing = TaskState::Idle;
-                self.prompt = answer.duration <= deadline;
-                self.answer = Some(answer.with_counts_of(self.answer.take()));
+            TaskReport::Replied(reply) => {
+                self.state = TaskState::Idle;
+                self.responsive = reply.duration <= deadline;
+                self.reply = Some(reply.with_counts_of(self.reply.take()));
             }
-            TaskReport::Refused(failure) => {
-                self.standing = TaskState::Refused(failure.into());
-                self.prompt = true;
+            TaskReport::InfoRefused(failure) => {
+                self.state = TaskState::InfoRefused(failure.into());
+                self.responsive = true;
             }
-            TaskReport::Lost(failure) => self.standing = TaskState::Lost(failure.into()),
-            TaskReport::Failed(failure) => self.standing = TaskState::Failed(failure.into()),
+            TaskReport::ConnectionLost(failure) => {
+                self.state = TaskState::ConnectionLost(failure.into());
+            }
+            TaskReport::AttemptFailed(failure) => {
+                self.state = TaskState::AttemptFailed(failure.into());
+            }
         }
     }
 
-    /// Ends a round for this node. Gives what came of it, and the text of what went wrong.
-    pub(crate) fn close(&mut self, elapsed: Duration) -> (PollOutcome, Option<Arc<str>>) {
+    /// Finishes a round and returns its result. `elapsed` is the monotonic time.
+    pub(crate) fn finish_round(&mut self, elapsed: Duration) -> NodeResult {
         let (outcome, detail) = (self.outcome(), self.detail());
         match outcome {
-            PollOutcome::Answered(_) => (self.answered, self.failing) = (true, None),
-            PollOutcome::Missed(_) | PollOutcome::Failed(_) if self.answered => {
-                self.failing = self.failing.or(Some(elapsed));
+            PollOutcome::Answered(_) => (self.replied_before, self.failing_since) = (true, None),
+            PollOutcome::Missed(_) | PollOutcome::Failed(_) if self.replied_before => {
+                self.failing_since = self.failing_since.or(Some(elapsed));
             }
             _ => {}
         }
-        (outcome, detail)
+        NodeResult { outcome, detail }
     }
 
     fn detail(&self) -> Option<Arc<str>> {
-        match &self.standing {
+        match &self.state {
             TaskState::Pending | TaskState::Idle | TaskState::Polled => None,
-            TaskState::Refused(problem) | TaskState::Lost(problem) | TaskState::Failed(problem) => {
-                Some(Arc::clone(&problem.1))
-            }
+            TaskState::InfoRefused(failure)
+            | TaskState::ConnectionLost(failure)
+            | TaskState::AttemptFailed(failure) => Some(Arc::clone(&failure.detail)),
         }
     }
 
     fn outcome(&mut self) -> PollOutcome {
-        if self.awaited {
-            self.awaited = false;
-            self.prompt = false;
+        if self.blocks_round {
+            self.blocks_round = false;
+            self.responsive = false;
         }
-        if let Some(answer) = self.answer.take() {
-            return PollOutcome::Answered(answer);
+        if let Some(reply) = self.reply.take() {
+            return PollOutcome::Answered(reply);
         }
-        match &self.standing {
-            // A node that connected during the round was not asked.
+        match &self.state {
+            // A node that connected during the round was not polled.
             TaskState::Pending | TaskState::Idle => PollOutcome::Pending,
             TaskState::Polled => PollOutcome::Missed(Reason::Timeout),
-            TaskState::Lost(problem) | TaskState::Refused(problem) => {
-                PollOutcome::Missed(problem.0)
+            TaskState::ConnectionLost(failure) | TaskState::InfoRefused(failure) => {
+                PollOutcome::Missed(failure.reason)
             }
-            TaskState::Failed(problem) => PollOutcome::Failed(problem.0),
+            TaskState::AttemptFailed(failure) => PollOutcome::Failed(failure.reason),
         }
     }
 }
 
 impl From<Failure> for PollFailure {
     fn from(failure: Failure) -> Self {
-        PollFailure(
-            failure.reason,
-            failure.detail.chars().take(MAX_DETAIL).collect::<String>().into(),
-        )
+        let detail: String = failure.detail.chars().take(MAX_DETAIL).collect();
+        PollFailure { reason: failure.reason, detail: detail.into() }
     }
 }
 
 impl Drop for NodeHandle {
     fn drop(&mut self) {
-        self.station.abort();
+        self.task.abort();
     }
 }

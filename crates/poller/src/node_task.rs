@@ -1,301 +1,333 @@
-//! The task of one node: connect, answer when asked, connect again.
+//! Polling task of one node: connects, polls on request, and reconnects.
 
 use std::collections::BTreeMap;
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::{ConnectLane, PollerContext};
-use crate::poll_plan::WatchedMasters;
-use crate::poll_plan::{ParsedReplies, PollCommand, PollPlan};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use client::{Command, Connection, Endpoint, Failure};
 use config::Cadences;
-use snapshot::Reason;
+use snapshot::{Reason, Reply};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
-/// How long an attempt to connect may take.
+use crate::context::{ConnectLane, PollerContext};
+use crate::poll_plan::{MasterNames, ParsedReplies, PollCommand, PollPlan};
+
+/// Limit of one connection attempt.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// The most batches that follow the first, each for what the one before it showed to be worth reading.
-const MAX_BATCHES_MORE: usize = 2;
+/// Limit of the batches that follow the first one of a poll. Each reads what the replies to the
+/// previous batch made necessary.
+const MAX_FOLLOW_UP_BATCHES: usize = 2;
 
-/// The first and the longest delay between attempts to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// First delay between connection attempts.
+const MIN_BACKOFF: Duration = Duration::from_millis(250);
 
-/// What a station is asked for, beside what is due.
+/// Longest delay between connection attempts.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+
+/// Request for one poll. The task reads these data in addition to what its cadences require.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PollRequest {
-    /// The statistics by command, at once: a fact waits for them.
-    pub(crate) commands: bool,
-    /// The map of the cluster.
-    pub(crate) map: bool,
-    /// The list of clients, if it is due, and there are not too many.
-    pub(crate) clients: bool,
-    /// Of a Sentinel, the masters that are of interest.
-    pub(crate) interest: Option<WatchedMasters>,
-    /// Those of them to which something just happened.
-    pub(crate) urgent: Vec<Arc<str>>,
+    /// Requests the command statistics, regardless of their cadence.
+    pub(crate) command_stats: bool,
+    /// Requests the cluster map.
+    pub(crate) cluster_map: bool,
+    /// Requests the client list, unless it was read recently or there are too many clients.
+    pub(crate) client_list: bool,
+    /// Masters to read from a Sentinel; `None` for a data node.
+    pub(crate) masters: Option<MasterNames>,
+    /// Those masters to read regardless of the cadence, because a Sentinel event concerns them.
+    pub(crate) urgent_masters: Vec<Arc<str>>,
 }
 
-/// Which node a station is for.
+/// Settings of the polling task of one node.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeTaskSettings {
-    /// What its reports are marked with.
-    pub(crate) seat: SlotId,
-    /// For the log.
+    /// Slot that the reports of the task carry.
+    pub(crate) slot: SlotId,
+    /// Name of the deployment, for the log.
     pub(crate) deployment: String,
-    /// For the log.
+    /// Name of the node, for the log.
     pub(crate) node: String,
     pub(crate) endpoint: Endpoint,
     pub(crate) cadences: Cadences,
-    pub(crate) assumed: BTreeMap<String, String>,
+    /// CONFIG parameters to use if the server refuses CONFIG GET.
+    pub(crate) assumed_config: BTreeMap<String, String>,
 }
 
-/// The place of a node, and how often it was given away before: a report may outlive the node that it is about.
+/// Identity of the node at a node index. A late report of a previous node at the same index has
+/// another generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SlotId {
     pub(crate) index: usize,
-    pub(crate) turn: u64,
+    pub(crate) generation: u64,
 }
 
-/// What a station tells its rounds.
+/// Report of the polling task of one node.
+pub(crate) struct SlotReport {
+    pub(crate) slot: SlotId,
+    pub(crate) report: TaskReport,
+}
+
+/// Content of a report.
 pub(crate) enum TaskReport {
-    /// There is a connection.
+    /// The connection is open.
     Connected,
-    /// The node answered.
-    Answered(Box<NodeReply>),
-    /// INFO was refused, but the connection is kept.
-    Refused(Failure),
-    /// The connection is gone, and another attempt is to follow. No evidence that the server is.
-    Lost(Failure),
-    /// An attempt failed; the next follows after a while.
-    Failed(Failure),
+    /// The node replied.
+    Replied(Box<NodeReply>),
+    /// The server refused INFO, but the connection stays open.
+    InfoRefused(Failure),
+    /// The connection was lost, and another attempt follows. This does not prove that the server is
+    /// down.
+    ConnectionLost(Failure),
+    /// An attempt failed. The next one follows after a delay.
+    AttemptFailed(Failure),
 }
 
-/// The task of one node.
+/// Polling task of one node.
 pub(crate) struct NodeTask {
-    post: NodeTaskSettings,
-    asks: mpsc::Receiver<PollRequest>,
-    reports: mpsc::Sender<(SlotId, TaskReport)>,
-    shared: PollerContext,
-    readings: PollPlan,
+    settings: NodeTaskSettings,
+    requests: mpsc::Receiver<PollRequest>,
+    reports: mpsc::Sender<SlotReport>,
+    context: PollerContext,
+    plan: PollPlan,
     backoff: ExponentialBackoff,
     lane: ConnectLane,
-    /// It answered, and no connection that was being opened was closed since.
-    answers: bool,
-    /// The failure that was logged last, until the node answers.
-    logged: Option<Reason>,
+    /// True if the node replied since the server last closed a connection during its setup.
+    tolerates_close: bool,
+    /// Reason of the last logged failure; `None` after a reply.
+    logged_reason: Option<Reason>,
 }
 
-/// The rounds are no more: the exporter stops.
-struct ReceiverClosed;
+/// Result of one poll.
+struct PolledReply {
+    reply: NodeReply,
+    /// Failure of a later batch, which ended the connection.
+    failure: Option<Failure>,
+}
+
+/// The other end of a channel is closed: the deployment is gone.
+struct ChannelClosed;
 
 impl NodeTask {
     pub(crate) fn new(
-        post: NodeTaskSettings,
-        asks: mpsc::Receiver<PollRequest>,
-        reports: mpsc::Sender<(SlotId, TaskReport)>,
-        shared: PollerContext,
+        settings: NodeTaskSettings,
+        requests: mpsc::Receiver<PollRequest>,
+        reports: mpsc::Sender<SlotReport>,
+        context: PollerContext,
     ) -> Self {
-        let readings = PollPlan::new(post.cadences, &post.assumed);
+        let plan = PollPlan::new(settings.cadences, &settings.assumed_config);
         NodeTask {
-            post,
-            asks,
+            settings,
+            requests,
             reports,
-            shared,
-            readings,
+            context,
+            plan,
             backoff: backoff(),
             lane: ConnectLane::default(),
-            answers: false,
-            logged: None,
+            tolerates_close: false,
+            logged_reason: None,
         }
     }
 
-    /// Runs until it is ended, as it is when the rounds are no more.
+    /// Runs until the task is aborted.
     pub(crate) async fn run(mut self) {
-        while let Ok(()) = self.attempt().await {}
-        // Nobody asks any more, and this task is being ended.
+        while let Ok(()) = self.connect_and_serve().await {}
+        // The deployment is gone, so this task is being aborted.
         std::future::pending::<()>().await;
     }
 
-    /// One connection, from the attempt to its end.
-    async fn attempt(&mut self) -> Result<(), ReceiverClosed> {
-        let connection = match self.open().await {
+    /// Handles one connection, from the attempt to its end.
+    async fn connect_and_serve(&mut self) -> Result<(), ChannelClosed> {
+        let connection = match self.connect().await {
             Ok(connection) => connection,
-            // Whoever demotes a master closes all its connections, also one that is just being opened. Once is no evidence.
+            // A master that is demoted closes all its connections, even one that is being set up.
+            // A single close is therefore no evidence of a problem.
             Err(failure)
                 if matches!(failure.reason, Reason::Closed | Reason::Reset)
-                    && take(&mut self.answers) =>
+                    && take(&mut self.tolerates_close) =>
             {
-                self.lost(failure).await?;
+                self.report_lost(failure).await?;
                 self.wait().await;
                 return Ok(());
             }
             Err(failure) => {
-                self.readings.turned_away(&failure);
-                return self.failed(failure).await;
+                self.plan.connection_failed(&failure);
+                return self.report_failed(failure).await;
             }
         };
-        self.readings.connected();
-        // An ask that the lost connection left behind is answered by nobody.
-        while self.asks.try_recv().is_ok() {}
+        self.plan.connected();
+        // Discard a request that the previous connection did not serve.
+        while self.requests.try_recv().is_ok() {}
         self.report(TaskReport::Connected).await?;
-        let mut answered = false;
-        let failure = self.serve(connection, &mut answered).await?;
-        if answered {
+        let mut replied = false;
+        let failure = self.serve(connection, &mut replied).await?;
+        if replied {
             self.backoff = backoff();
         }
         if !matches!(failure.reason, Reason::Closed | Reason::Reset | Reason::Timeout) {
-            return self.failed(failure).await;
+            return self.report_failed(failure).await;
         }
-        // Servers close connections for reasons of their own, a Sentinel's failover among them.
-        self.lost(failure).await?;
-        if !answered {
+        // Servers also close connections on purpose, for example during a Sentinel failover.
+        self.report_lost(failure).await?;
+        if !replied {
             self.wait().await;
         }
         Ok(())
     }
 
-    async fn open(&mut self) -> Result<Connection, Failure> {
-        self.shared.open(&mut self.lane, Connection::open(&self.post.endpoint, CONNECT_LIMIT)).await
+    async fn connect(&mut self) -> Result<Connection, Failure> {
+        let attempt = Connection::open(&self.settings.endpoint, CONNECT_LIMIT);
+        self.context.connect(&mut self.lane, attempt).await
     }
 
-    /// Answers when asked, until the connection is of no use any more.
+    /// Serves poll requests until the connection fails. Sets `replied` after the first reply.
     async fn serve(
         &mut self,
         mut connection: Connection,
-        answered: &mut bool,
-    ) -> Result<Failure, ReceiverClosed> {
+        replied: &mut bool,
+    ) -> Result<Failure, ChannelClosed> {
         loop {
-            let ask = tokio::select! {
-                ask = self.asks.recv() => ask.ok_or(ReceiverClosed)?,
+            let request = tokio::select! {
+                request = self.requests.recv() => request.ok_or(ChannelClosed)?,
                 failure = connection.ended() => return Ok(failure),
             };
-            if ask.commands {
-                self.readings.want_commands();
+            if request.command_stats {
+                self.plan.request_command_stats();
             }
-            self.readings.want_map(ask.map);
-            self.readings.want_clients(ask.clients);
-            if let Some(interest) = &ask.interest {
-                self.readings.want_masters(interest, &ask.urgent);
+            self.plan.set_cluster_map_requested(request.cluster_map);
+            self.plan.set_client_list_requested(request.client_list);
+            if let Some(masters) = &request.masters {
+                self.plan.request_masters(masters, &request.urgent_masters);
             }
             match self.poll(&mut connection).await {
-                Ok((answer, broken)) => {
-                    *answered = true;
-                    self.answers = true;
-                    self.recovered();
-                    self.report(TaskReport::Answered(Box::new(answer))).await?;
-                    if let Some(failure) = broken {
+                Ok(PolledReply { reply, failure }) => {
+                    *replied = true;
+                    self.tolerates_close = true;
+                    self.log_recovery();
+                    self.report(TaskReport::Replied(Box::new(reply))).await?;
+                    if let Some(failure) = failure {
                         return Ok(failure);
                     }
                 }
-                // A script blocks the server, and will end: this is no fault of the connection.
+                // A script blocks the server until it ends. The connection is still good.
                 Err(failure) if failure.reason == Reason::Busy => {
-                    self.log(&failure);
-                    self.report(TaskReport::Refused(failure)).await?;
+                    self.log_failure(&failure);
+                    self.report(TaskReport::InfoRefused(failure)).await?;
                 }
                 Err(failure) => return Ok(failure),
             }
         }
     }
 
-    /// One answer; and the failure that ended the connection after it, if one did.
-    async fn poll(
+    /// Polls the node once.
+    ///
+    /// # Errors
+    /// Fails if the first batch fails. A failure of a later batch is part of the result.
+    async fn poll(&mut self, connection: &mut Connection) -> Result<PolledReply, Failure> {
+        let clock = self.context.clock;
+        let started = clock.now();
+        let commands = self.plan.first_batch(started);
+        let replies = self.send(connection, &commands).await?;
+        let mut parsed = self.plan.parse_first_batch(&commands, &replies, clock.now())?;
+        let failure = self.send_follow_ups(connection, &mut parsed).await.err();
+        self.log_replies(&parsed);
+        let ParsedReplies { snapshot, own_errors, commands_read, clients, .. } = parsed;
+        let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
+        let (duration, at) = (clock.now() - started, clock.wall());
+        let reply = NodeReply {
+            snapshot: snapshot.into(),
+            duration,
+            at,
+            certificate_expiry,
+            peer,
+            own_errors,
+            commands_read,
+            clients,
+        };
+        Ok(PolledReply { reply, failure })
+    }
+
+    /// Sends the batches that follow the first one, and adds their replies to `parsed`.
+    async fn send_follow_ups(
         &mut self,
         connection: &mut Connection,
-    ) -> Result<(NodeReply, Option<Failure>), Failure> {
-        let clock = self.shared.clock;
-        let asked = clock.now();
-        let due = self.readings.due(asked);
-        let replies = self.send(connection, &due).await?;
-        let mut taken = self.readings.take(&due, &replies, clock.now())?;
-        let mut broken = None;
-        for _ in 0..MAX_BATCHES_MORE {
-            let overdue = self.readings.overdue(&taken, clock.now());
-            if overdue.is_empty() {
+        parsed: &mut ParsedReplies,
+    ) -> Result<(), Failure> {
+        let clock = self.context.clock;
+        for _ in 0..MAX_FOLLOW_UP_BATCHES {
+            let commands = self.plan.follow_up_batch(parsed, clock.now());
+            if commands.is_empty() {
                 break;
             }
-            match self.send(connection, &overdue).await {
-                Ok(replies) => {
-                    self.readings.take_others(&overdue, &replies, &mut taken, clock.now());
-                }
-                Err(failure) => {
-                    broken = Some(failure);
-                    break;
-                }
-            }
+            let replies = self.send(connection, &commands).await?;
+            self.plan.parse_follow_up_batch(&commands, &replies, parsed, clock.now());
         }
-        for (command, detail) in &taken.refused {
-            info!(
-                deployment = self.post.deployment,
-                node = self.post.node,
-                command,
-                detail,
-                "command refused, and not sent to this process again"
-            );
-        }
-        for issue in &taken.snapshot.issues {
-            debug!(deployment = self.post.deployment, node = self.post.node, %issue, "strange reply");
-        }
-        let ParsedReplies { snapshot, own_errors, commands_read, clients, .. } = taken;
-        let (certificate_expiry, peer) = (connection.certificate_expiry(), connection.peer());
-        let (took, at) = (clock.now() - asked, clock.wall());
-        Ok((
-            NodeReply {
-                snapshot: snapshot.into(),
-                duration: took,
-                at,
-                certificate_expiry,
-                peer,
-                own_errors,
-                commands_read,
-                clients,
-            },
-            broken,
-        ))
+        Ok(())
     }
 
     async fn send(
         &self,
         connection: &mut Connection,
-        readings: &[PollCommand],
-    ) -> Result<Vec<snapshot::Reply>, Failure> {
-        let commands: Vec<Command> = readings.iter().map(PollCommand::command).collect();
-        self.shared.count(&commands);
+        batch: &[PollCommand],
+    ) -> Result<Vec<Reply>, Failure> {
+        let commands: Vec<Command> = batch.iter().map(PollCommand::command).collect();
+        self.context.count_commands(&commands);
         connection.run(&commands).await
     }
 
-    async fn lost(&mut self, failure: Failure) -> Result<(), ReceiverClosed> {
-        debug!(deployment = self.post.deployment, node = self.post.node, %failure, "connection lost");
-        self.report(TaskReport::Lost(failure)).await
+    async fn report_lost(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
+        let NodeTaskSettings { deployment, node, .. } = &self.settings;
+        debug!(deployment, node, %failure, "connection lost");
+        self.report(TaskReport::ConnectionLost(failure)).await
     }
 
-    async fn failed(&mut self, failure: Failure) -> Result<(), ReceiverClosed> {
-        self.log(&failure);
-        self.report(TaskReport::Failed(failure)).await?;
+    async fn report_failed(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
+        self.log_failure(&failure);
+        self.report(TaskReport::AttemptFailed(failure)).await?;
         self.wait().await;
         Ok(())
     }
 
+    async fn report(&self, report: TaskReport) -> Result<(), ChannelClosed> {
+        let report = SlotReport { slot: self.settings.slot, report };
+        self.reports.send(report).await.map_err(|_| ChannelClosed)
+    }
+
+    /// Waits before the next connection attempt.
     async fn wait(&mut self) {
-        sleep(self.backoff.next().unwrap_or(BACKOFF.1)).await;
+        sleep(self.backoff.next().unwrap_or(MAX_BACKOFF)).await;
     }
 
-    async fn report(&self, report: TaskReport) -> Result<(), ReceiverClosed> {
-        self.reports.send((self.post.seat, report)).await.map_err(|_| ReceiverClosed)
+    /// Logs refused commands and unparsed fields.
+    fn log_replies(&self, parsed: &ParsedReplies) {
+        let NodeTaskSettings { deployment, node, .. } = &self.settings;
+        for refused in &parsed.refused {
+            info!(
+                deployment,
+                node,
+                command = refused.command,
+                detail = refused.detail,
+                "command refused, not sent again until the server restarts"
+            );
+        }
+        for issue in &parsed.snapshot.issues {
+            debug!(deployment, node, %issue, "unparsed field in reply");
+        }
     }
 
-    /// One line when the reason changes, not one for each attempt.
-    fn log(&mut self, failure: &Failure) {
-        if self.logged != Some(failure.reason) {
-            self.logged = Some(failure.reason);
+    /// Logs one line when the reason changes.
+    fn log_failure(&mut self, failure: &Failure) {
+        if self.logged_reason != Some(failure.reason) {
+            self.logged_reason = Some(failure.reason);
             warn!(
-                deployment = self.post.deployment,
-                node = self.post.node,
+                deployment = self.settings.deployment,
+                node = self.settings.node,
                 reason = failure.reason.label(),
                 detail = failure.detail,
                 "cannot read node"
@@ -303,17 +335,19 @@ impl NodeTask {
         }
     }
 
-    fn recovered(&mut self) {
-        if self.logged.take().is_some() {
-            info!(deployment = self.post.deployment, node = self.post.node, "reading node");
+    fn log_recovery(&mut self) {
+        if self.logged_reason.take().is_some() {
+            let NodeTaskSettings { deployment, node, .. } = &self.settings;
+            info!(deployment, node, "reading node again");
         }
     }
 }
 
+/// Returns the delays between connection attempts.
 pub(crate) fn backoff() -> ExponentialBackoff {
     ExponentialBuilder::default()
-        .with_min_delay(BACKOFF.0)
-        .with_max_delay(BACKOFF.1)
+        .with_min_delay(MIN_BACKOFF)
+        .with_max_delay(MAX_BACKOFF)
         .with_jitter()
         .without_max_times()
         .build()

@@ -1,4 +1,4 @@
-//! Host names of addresses, looked up where labels need them.
+//! Host names of IP addresses, looked up when a node label needs them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,55 +8,63 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use topology::{HostNames, ReadRequest};
 
-/// How long a look-up may take; then the address has no name.
-const LIMIT: Duration = Duration::from_secs(2);
+/// Limit of one lookup. After it, the address has no host name.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 
-/// The most names that are kept; then all are looked up anew when they are needed.
+/// Limit of cached host names. When it is reached, the cache is cleared.
 const MAX_NAMES: usize = 1024;
 
-/// Host names, and look-ups that are under way.
+/// Cached host names and running lookups.
 #[derive(Debug, Default)]
-pub(super) struct ReverseLookups {
+pub(crate) struct ReverseLookups {
     names: Arc<HostNames>,
-    running: JoinSet<(String, Option<String>)>,
-    asked: Vec<String>,
+    running: JoinSet<HostLookup>,
+    /// Addresses of the running lookups.
+    running_addresses: Vec<String>,
+}
+
+/// Result of one lookup.
+#[derive(Debug)]
+struct HostLookup {
+    address: String,
+    name: Option<String>,
 }
 
 impl ReverseLookups {
-    /// The names that are known.
-    pub(super) fn names(&self) -> Arc<HostNames> {
+    /// Returns the cached host names.
+    pub(crate) fn names(&self) -> Arc<HostNames> {
         Arc::clone(&self.names)
     }
 
-    /// Looks up what the facts wait for.
-    pub(super) fn want<'a>(&mut self, wanted: impl Iterator<Item = &'a ReadRequest>) {
-        for wanted in wanted {
-            let ReadRequest::HostName(address) = wanted else { continue };
-            if self.asked.contains(address) || self.names.contains_key(address) {
+    /// Starts the requested lookups that are neither cached nor running.
+    pub(crate) fn request<'a>(&mut self, requests: impl Iterator<Item = &'a ReadRequest>) {
+        for request in requests {
+            let ReadRequest::HostName(address) = request else { continue };
+            if self.running_addresses.contains(address) || self.names.contains_key(address) {
                 continue;
             }
-            self.asked.push(address.clone());
+            self.running_addresses.push(address.clone());
             let address = address.clone();
             self.running.spawn(async move {
-                let asked: Option<IpAddr> = address.parse().ok();
-                let name = timeout(LIMIT, look_up(asked)).await.ok().flatten();
-                (address, name)
+                let ip: Option<IpAddr> = address.parse().ok();
+                let name = timeout(LOOKUP_LIMIT, look_up(ip)).await.ok().flatten();
+                HostLookup { address, name }
             });
         }
     }
 
-    /// Forgets what was looked up.
-    pub(super) fn forget(&mut self) {
+    /// Clears the cache.
+    pub(crate) fn clear(&mut self) {
         self.names = Arc::default();
     }
 
-    /// Waits for the next name; for ever when none is being looked up.
-    pub(super) async fn next(&mut self) {
-        let Some(found) = self.running.join_next().await else {
+    /// Waits for the next lookup to end. Never returns if none is running.
+    pub(crate) async fn next(&mut self) {
+        let Some(lookup) = self.running.join_next().await else {
             return std::future::pending().await;
         };
-        if let Ok((address, name)) = found {
-            self.asked.retain(|asked| *asked != address);
+        if let Ok(HostLookup { address, name }) = lookup {
+            self.running_addresses.retain(|running| *running != address);
             let names = Arc::make_mut(&mut self.names);
             if names.len() >= MAX_NAMES {
                 names.clear();
@@ -66,7 +74,7 @@ impl ReverseLookups {
     }
 }
 
-/// The name of an address. A resolver that has none gives the address back.
+/// Returns the host name of an address. A resolver without a host name returns the address itself.
 async fn look_up(address: Option<IpAddr>) -> Option<String> {
     let address = address?;
     let mut blocking = JoinSet::new();

@@ -1,4 +1,6 @@
-//! What is kept over a restart, in the file that `state_file` names: without it a failover during the restart goes unseen.
+//! Tracker state that survives a restart, in the file that `state_file` names.
+//!
+//! Without it, a failover during the restart would go unnoticed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,86 +15,88 @@ use tokio::time::{MissedTickBehavior, interval};
 use topology::{DeploymentTracker, RoundResult, SavedState};
 use tracing::warn;
 
-/// Time between two looks at what is to be written.
-const CADENCE: Duration = Duration::from_secs(5);
+/// Time between two checks for changes that are not written yet.
+const WRITE_CADENCE: Duration = Duration::from_secs(5);
 
-/// The most deployments that are kept; masters of Sentinels come and go.
+/// Limit of saved deployments. Masters of Sentinels come and go.
 const MAX_DEPLOYMENTS: usize = 4096;
 
-/// What changes without an event is kept that often, in rounds.
+/// Rounds between two saves without an event.
 const ROUNDS: u64 = 60;
 
-/// What is kept. Without a file it is kept over a reload only.
+/// Tracker state of all deployments. Without a file, it survives reloads only.
 #[derive(Debug, Clone, Default)]
 pub struct StateStore {
     path: Option<PathBuf>,
-    now: Arc<Mutex<StoredState>>,
-    /// Held while the file is written: the last write may meet one that goes on.
+    stored: Arc<Mutex<StoredState>>,
+    /// Lock for writing the file: the final write may overlap a periodic one.
     writing: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
 struct StoredState {
-    file: StateFile,
+    content: StateFile,
+    /// True if the file has this content.
     written: bool,
 }
 
-/// The file.
+/// Content of the file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct StateFile {
     deployments: BTreeMap<String, SavedDeployment>,
 }
 
-/// One deployment in the file.
+/// Entry of one deployment in the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct SavedDeployment {
-    /// When it was so, in seconds since the Unix epoch.
+    /// Time of the save, in seconds since the Unix epoch.
     at: f64,
     #[serde(flatten)]
-    remembered: SavedState,
+    state: SavedState,
 }
 
 impl StateStore {
-    /// Reads the file. One that cannot be read is no reason to stop: then nothing is known, as at a first start.
+    /// Reads the file. If that fails, the store is empty, as at the first start.
     pub fn open(path: Option<&Path>) -> Self {
         let Some(path) = path else { return StateStore::default() };
-        let file = match std::fs::read(path).map(|text| serde_json::from_slice::<StateFile>(&text))
-        {
-            Ok(Ok(file)) => file,
-            Ok(Err(error)) => {
-                warn!(path = %path.display(), %error, "the state file is not one of ours, and will be replaced");
-                StateFile::default()
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => StateFile::default(),
-            Err(error) => {
-                warn!(path = %path.display(), %error, "cannot read the state file");
-                StateFile::default()
-            }
-        };
+        let content =
+            match std::fs::read(path).map(|text| serde_json::from_slice::<StateFile>(&text)) {
+                Ok(Ok(content)) => content,
+                Ok(Err(error)) => {
+                    let path = path.display();
+                    warn!(%path, %error, "cannot parse the state file, it will be replaced");
+                    StateFile::default()
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => StateFile::default(),
+                Err(error) => {
+                    warn!(path = %path.display(), %error, "cannot read the state file");
+                    StateFile::default()
+                }
+            };
         StateStore {
             path: Some(path.to_owned()),
-            now: Arc::new(Mutex::new(StoredState { file, written: true })),
+            stored: Arc::new(Mutex::new(StoredState { content, written: true })),
             writing: Arc::default(),
         }
     }
 
-    /// Gives a fold what was kept of its deployment.
-    pub fn recall(&self, tracker: &mut DeploymentTracker, now: SystemTime) {
-        let noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = noted.file.deployments.get(&tracker.view().deployment.name) {
-            let away = Duration::try_from_secs_f64(seconds(now) - entry.at).unwrap_or_default();
-            tracker.restore(entry.remembered.clone(), away);
+    /// Restores the saved state of a deployment into its tracker.
+    pub fn restore(&self, tracker: &mut DeploymentTracker, now: SystemTime) {
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(saved) = stored.content.deployments.get(&tracker.view().deployment.name) {
+            let away = Duration::try_from_secs_f64(seconds(now) - saved.at).unwrap_or_default();
+            tracker.restore(saved.state.clone(), away);
         }
     }
 
-    /// Keeps what a round left in the memory of a fold.
-    pub fn keep(&self, tracker: &DeploymentTracker, step: &RoundResult, now: SystemTime) {
-        if step.events.is_empty() && step.view.rounds.total % ROUNDS != 1 {
+    /// Saves the state of a tracker after a round, if there was an event or a save is due.
+    pub fn save(&self, tracker: &DeploymentTracker, result: &RoundResult, now: SystemTime) {
+        if result.events.is_empty() && result.view.rounds.total % ROUNDS != 1 {
             return;
         }
-        let entry = SavedDeployment { at: seconds(now), remembered: tracker.saved_state() };
-        let mut noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let deployments = &mut noted.file.deployments;
+        let saved = SavedDeployment { at: seconds(now), state: tracker.saved_state() };
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let deployments = &mut stored.content.deployments;
         if deployments.len() >= MAX_DEPLOYMENTS {
             let oldest = deployments
                 .iter()
@@ -100,24 +104,24 @@ impl StateStore {
                 .map(|(name, _)| name.clone());
             oldest.map(|name| deployments.remove(&name));
         }
-        deployments.insert(step.view.deployment.name.clone(), entry);
-        noted.written = false;
+        deployments.insert(result.view.deployment.name.clone(), saved);
+        stored.written = false;
     }
 
-    /// Writes the file for ever, whenever there is something new.
+    /// Writes the file periodically if there are changes. Never returns `Ok`.
     ///
     /// # Errors
-    /// Never: a file that cannot be written is logged once until it can be.
-    pub async fn write_for_ever(self) -> anyhow::Result<()> {
-        let mut ticks = interval(CADENCE);
+    /// Fails if a write panics. A failed write is logged once and retried.
+    pub async fn write_periodically(self) -> anyhow::Result<()> {
+        let mut ticks = interval(WRITE_CADENCE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut failing = false;
         loop {
             ticks.tick().await;
-            let state = self.clone();
-            let outcome = tokio::task::spawn_blocking(move || state.write())
+            let store = self.clone();
+            let outcome = tokio::task::spawn_blocking(move || store.write())
                 .await
-                .context("writing the state file died")?;
+                .context("writing the state file panicked")?;
             if let Err(error) = &outcome
                 && !failing
             {
@@ -127,31 +131,37 @@ impl StateStore {
         }
     }
 
-    /// Writes the file, if there is something new. A reader sees the old one or the new one, never a part; so does who reads it after the
-    /// power failed.
+    /// Writes the file if there are changes.
+    ///
+    /// The file is replaced atomically: a reader sees either the old or the new content, also after
+    /// a power failure.
+    ///
+    /// # Errors
+    /// Fails if the file cannot be written. The changes are written at the next attempt.
     pub fn write(&self) -> anyhow::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let text = {
-            let mut noted = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-            if noted.written {
+            let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+            if stored.written {
                 return Ok(());
             }
-            noted.written = true;
-            serde_json::to_vec_pretty(&noted.file)?
+            stored.written = true;
+            serde_json::to_vec_pretty(&stored.content)?
         };
-        let mut beside = path.clone().into_os_string();
-        beside.push(".new");
-        let written = write_through(&beside, &text).and_then(|()| std::fs::rename(&beside, path));
-        if written.is_err() {
-            self.now.lock().unwrap_or_else(PoisonError::into_inner).written = false;
+        let mut temporary = path.clone().into_os_string();
+        temporary.push(".new");
+        let outcome =
+            write_synced(&temporary, &text).and_then(|()| std::fs::rename(&temporary, path));
+        if outcome.is_err() {
+            self.stored.lock().unwrap_or_else(PoisonError::into_inner).written = false;
         }
-        written.with_context(|| path.display().to_string())
+        outcome.with_context(|| path.display().to_string())
     }
 }
 
-/// Writes a file to the disk itself.
-fn write_through(path: impl AsRef<Path>, text: &[u8]) -> std::io::Result<()> {
+/// Writes a file and syncs it to the disk.
+fn write_synced(path: impl AsRef<Path>, text: &[u8]) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(text)?;
     file.sync_all()
@@ -166,21 +176,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writes_that_meet_do_not_disturb_one_another() {
+    fn concurrent_writes_leave_a_complete_file() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("state.json");
-        let state = StateStore::open(Some(&path));
-        let entry = || SavedDeployment { at: 1.0, remembered: SavedState::default() };
-        state.now.lock().expect("state").file.deployments =
+        let store = StateStore::open(Some(&path));
+        let entry = || SavedDeployment { at: 1.0, state: SavedState::default() };
+        store.stored.lock().expect("the lock").content.deployments =
             (0..1000).map(|number| (format!("d{number}"), entry())).collect();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        state.now.lock().expect("state").written = false;
-                        state.write().expect("a write");
+                        store.stored.lock().expect("the lock").written = false;
+                        store.write().expect("a write");
                         let text = std::fs::read(&path).expect("a file");
-                        let read: StateFile = serde_json::from_slice(&text).expect("a whole one");
+                        let read: StateFile =
+                            serde_json::from_slice(&text).expect("a complete file");
                         assert_eq!(read.deployments.len(), 1000);
                     }
                 });

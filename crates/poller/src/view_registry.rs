@@ -1,4 +1,4 @@
-//! What was published: the last view of each deployment. Reading it waits for nobody.
+//! Registry of the last view of each deployment. Reading a view never blocks.
 
 use std::sync::Arc;
 
@@ -6,70 +6,70 @@ use futures_util::future::select_all;
 use tokio::sync::watch;
 use topology::DeploymentView;
 
-/// The last view of one deployment, as its rounds publish it.
-pub(crate) type View = watch::Receiver<Arc<DeploymentView>>;
+/// Receiver of the views of one deployment.
+pub(crate) type ViewReceiver = watch::Receiver<Arc<DeploymentView>>;
 
-/// The last view of each deployment.
+/// Read access to the last view of each deployment.
 #[derive(Debug, Clone)]
 pub struct ViewRegistry {
-    shown: watch::Receiver<RegisteredView>,
+    registered: watch::Receiver<RegisteredViews>,
 }
 
-/// What is shown.
+/// Views of the registered deployments.
 #[derive(Debug, Default)]
-struct RegisteredView {
-    deployments: Vec<View>,
-    /// That is all there is to be.
+struct RegisteredViews {
+    views: Vec<ViewReceiver>,
+    /// False while Sentinels still have to list the masters of a deployment.
     complete: bool,
 }
 
-/// Says which deployments the board shows.
+/// Write access to the registry.
 #[derive(Debug, Default)]
 pub struct ViewPublisher {
-    shown: watch::Sender<RegisteredView>,
+    registered: watch::Sender<RegisteredViews>,
 }
 
 impl ViewRegistry {
-    /// Every deployment, each as of its last round.
+    /// Returns the last view of each deployment.
     pub fn views(&self) -> Vec<Arc<DeploymentView>> {
-        self.shown.borrow().deployments.iter().map(|view| Arc::clone(&view.borrow())).collect()
+        self.registered.borrow().views.iter().map(|view| Arc::clone(&view.borrow())).collect()
     }
 
-    /// Every deployment had its first round.
+    /// Returns true if all deployments are known and each had its first round.
     pub fn ready(&self) -> bool {
-        let shown = self.shown.borrow();
-        shown.complete && shown.deployments.iter().all(|view| view.borrow().at.is_some())
+        let registered = self.registered.borrow();
+        registered.complete && registered.views.iter().all(|view| view.borrow().at.is_some())
     }
 
-    /// Waits until this holds of every deployment there is to be, of all at once.
-    pub async fn until(&self, holds: impl Fn(&DeploymentView) -> bool) {
-        let mut shown = self.shown.clone();
+    /// Waits until all deployments are known and all their last views satisfy `condition`.
+    pub async fn wait_until(&self, condition: impl Fn(&DeploymentView) -> bool) {
+        let mut registered = self.registered.clone();
         loop {
             let (mut views, complete) = {
-                let shown = shown.borrow_and_update();
-                (shown.deployments.clone(), shown.complete)
+                let registered = registered.borrow_and_update();
+                (registered.views.clone(), registered.complete)
             };
-            let held = views
+            let satisfied = views
                 .iter_mut()
-                .map(|view| holds(&view.borrow_and_update()))
-                .filter(|held| *held)
+                .map(|view| condition(&view.borrow_and_update()))
+                .filter(|satisfied| *satisfied)
                 .count();
-            if complete && held == views.len() {
+            if complete && satisfied == views.len() {
                 return;
             }
-            // A view that is published no more belongs to a deployment that is gone, and others are shown then.
-            let others = shown.changed();
-            let ended = if views.is_empty() {
-                others.await
+            // If a view has no sender any longer, its deployment ended and `registered` changes.
+            let other_views = registered.changed();
+            let changed = if views.is_empty() {
+                other_views.await
             } else {
-                let published = select_all(views.iter_mut().map(|view| Box::pin(view.changed())));
+                let new_view = select_all(views.iter_mut().map(|view| Box::pin(view.changed())));
                 tokio::select! {
                     biased;
-                    ended = others => ended,
-                    _ = published => Ok(()),
+                    changed = other_views => changed,
+                    _ = new_view => Ok(()),
                 }
             };
-            if ended.is_err() {
+            if changed.is_err() {
                 return;
             }
         }
@@ -77,28 +77,28 @@ impl ViewRegistry {
 }
 
 impl ViewPublisher {
-    /// A place for a deployment: its rounds publish through the sender.
-    pub fn open(first: DeploymentView) -> (watch::Sender<Arc<DeploymentView>>, View) {
+    /// Creates the channel for the views of one deployment.
+    pub fn channel(first: DeploymentView) -> (watch::Sender<Arc<DeploymentView>>, ViewReceiver) {
         watch::channel(Arc::new(first))
     }
 
-    /// The view of a deployment that is shown already.
-    pub fn kept(&self, name: &str) -> Option<View> {
-        self.shown
+    /// Returns the receiver of a registered deployment.
+    pub fn registered(&self, name: &str) -> Option<ViewReceiver> {
+        self.registered
             .borrow()
-            .deployments
+            .views
             .iter()
             .find(|view| view.borrow().deployment.name == name)
             .cloned()
     }
 
-    /// Shows these deployments, in this order; `complete` says whether these are all there are to be.
-    pub fn show(&self, deployments: Vec<View>, complete: bool) {
-        self.shown.send_replace(RegisteredView { deployments, complete });
+    /// Replaces the registered deployments. `complete` is false if more are still to come.
+    pub fn replace(&self, views: Vec<ViewReceiver>, complete: bool) {
+        self.registered.send_replace(RegisteredViews { views, complete });
     }
 
-    /// Where it is shown.
+    /// Returns read access to the registry.
     pub fn registry(&self) -> ViewRegistry {
-        ViewRegistry { shown: self.shown.subscribe() }
+        ViewRegistry { registered: self.registered.subscribe() }
     }
 }

@@ -128,7 +128,7 @@ impl WebState {
         ExporterView {
             build: self.build,
             reload: *self.reload.borrow(),
-            commands: self.shared.sent(),
+            commands: self.shared.commands_sent(),
             deployments: self.registry.views().len(),
             external_url: self.external_url.clone(),
             tasks: self.runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum(),

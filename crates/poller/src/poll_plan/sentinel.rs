@@ -1,45 +1,59 @@
-//! What to read from a Sentinel beside INFO: all masters each time, and at a slower pace what belongs to those that are of interest.
+//! Commands to read from a Sentinel in addition to INFO.
+//!
+//! Every poll reads the list of masters. The replicas, Sentinels and quorum of the masters that are
+//! polled by a deployment are read with a slower cadence.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::poll_plan::PollCommand;
-use crate::poll_plan::source::{Access, Source};
-use snapshot::{MasterReport, Quorum, Reply, SentinelEntry, SentinelReport};
+use snapshot::{MasterReport, Quorum, SentinelEntry, SentinelReport};
 use tokio::time::Instant;
 
-/// Time between two readings of what belongs to one master, unless an event asks for it.
+use super::command::PollCommand;
+use super::replies::{Batch, RefusedCommand};
+use super::source::{Access, Source};
+
+/// Time between two reads of the details of one master, unless a Sentinel event concerns it.
 const CADENCE: Duration = Duration::from_secs(10);
 
-/// The masters that are of interest, by name.
-pub(crate) type WatchedMasters = Arc<[Arc<str>]>;
+/// Names of the masters whose details are read.
+pub(crate) type MasterNames = Arc<[Arc<str>]>;
 
-/// What was read from a Sentinel, and what is due.
+/// Schedule and last data of one Sentinel.
 pub(super) struct SentinelPlan {
-    interest: WatchedMasters,
+    requested: MasterNames,
     masters: Source<Vec<SentinelEntry>>,
     replicas: Source<()>,
     sentinels: Source<()>,
     quorum: Source<()>,
-    details: BTreeMap<Arc<str>, Detail>,
+    details: BTreeMap<Arc<str>, MasterDetails>,
 }
 
-/// What belongs to one master.
+/// Details of one master, and the time of their next read.
 #[derive(Default)]
-struct Detail {
-    due: Option<Instant>,
-    /// Where the master was when they were read, and at which epoch: another master has other replicas.
-    of: Option<(Box<str>, u16, u64)>,
+struct MasterDetails {
+    /// Time of the next read; `None` is at once.
+    next_at: Option<Instant>,
+    /// Master that the details belong to. Another master has other replicas.
+    identity: Option<MasterIdentity>,
     replicas: Option<Arc<[SentinelEntry]>>,
     sentinels: Option<Arc<[SentinelEntry]>>,
     quorum: Option<Quorum>,
 }
 
+/// Address and configuration epoch of a master.
+#[derive(Debug, PartialEq, Eq)]
+struct MasterIdentity {
+    ip: Box<str>,
+    port: u16,
+    epoch: u64,
+}
+
 impl SentinelPlan {
     pub(super) fn new() -> Self {
         SentinelPlan {
-            interest: WatchedMasters::default(),
+            requested: MasterNames::default(),
             masters: Source::new("SENTINEL MASTERS", Duration::ZERO),
             replicas: Source::new("SENTINEL REPLICAS", Duration::ZERO),
             sentinels: Source::new("SENTINEL SENTINELS", Duration::ZERO),
@@ -48,93 +62,87 @@ impl SentinelPlan {
         }
     }
 
-    /// These masters are of interest from here on; what belongs to the urgent ones is due at once.
-    pub(super) fn want(&mut self, interest: &WatchedMasters, urgent: &[Arc<str>]) {
-        if !Arc::ptr_eq(&self.interest, interest) {
-            self.interest = Arc::clone(interest);
-            self.details.retain(|name, _| interest.contains(name));
+    /// Requests the details of these masters; of the urgent ones at once.
+    pub(super) fn request(&mut self, masters: &MasterNames, urgent: &[Arc<str>]) {
+        if !Arc::ptr_eq(&self.requested, masters) {
+            self.requested = Arc::clone(masters);
+            self.details.retain(|name, _| masters.contains(name));
         }
         for name in urgent {
-            if let Some(detail) = self.details.get_mut(name) {
-                detail.due = None;
+            if let Some(details) = self.details.get_mut(name) {
+                details.next_at = None;
             }
         }
     }
 
-    /// What to read now. Only masters that the Sentinel knows are asked for, since others would be errors.
+    /// Returns the commands that are due. Only masters that the Sentinel lists are read, because
+    /// others would cause errors.
     pub(super) fn due(&self, now: Instant) -> Vec<PollCommand> {
-        let mut due = Vec::new();
-        if self.masters.is_due(now) {
-            due.push(PollCommand::Masters);
-        }
-        due.extend(self.details_due(now));
-        due
+        let masters = self.masters.is_due(now).then_some(PollCommand::SentinelMasters);
+        masters.into_iter().chain(self.due_by_master(now)).collect()
     }
 
-    /// What belongs to masters, and is due now.
-    pub(super) fn details_due(&self, now: Instant) -> impl Iterator<Item = PollCommand> {
-        let details =
-            self.details.iter().filter(move |(_, detail)| detail.due.is_none_or(|due| due <= now));
-        details.flat_map(move |(name, _)| {
-            let of = [
-                (&self.replicas, PollCommand::Replicas as fn(Arc<str>) -> PollCommand),
-                (&self.sentinels, PollCommand::Sentinels),
-                (&self.quorum, PollCommand::Quorum),
+    /// Returns the commands for the details of masters that are due.
+    pub(super) fn due_by_master(&self, now: Instant) -> impl Iterator<Item = PollCommand> {
+        let due = self
+            .details
+            .iter()
+            .filter(move |(_, details)| details.next_at.is_none_or(|next_at| next_at <= now));
+        due.flat_map(move |(name, _)| {
+            let commands = [
+                (&self.replicas, PollCommand::SentinelReplicas as fn(Arc<str>) -> PollCommand),
+                (&self.sentinels, PollCommand::SentinelSentinels),
+                (&self.quorum, PollCommand::SentinelQuorum),
             ];
-            of.into_iter()
+            commands
+                .into_iter()
                 .filter(move |(source, _)| source.is_due(now))
-                .map(|(_, reading)| reading(Arc::clone(name)))
+                .map(|(_, command)| command(Arc::clone(name)))
                 .collect::<Vec<_>>()
         })
     }
 
-    /// There is a new connection: what was read before is not what the Sentinel says now.
+    /// Discards the list of masters after a new connection: it may be outdated.
     pub(super) fn connected(&mut self) {
         self.masters.last = None;
     }
 
-    /// Another process answers, which may grant what the one before refused.
-    pub(super) fn restarted(&mut self) {
-        *self = SentinelPlan { interest: Arc::clone(&self.interest), ..SentinelPlan::new() };
+    /// Resets the plan for a new process, which may grant commands that the previous one refused.
+    pub(super) fn reset(&mut self) {
+        *self = SentinelPlan { requested: Arc::clone(&self.requested), ..SentinelPlan::new() };
     }
 
-    /// The Sentinel does not tell us what it watches.
-    pub(super) fn refused(&self) -> bool {
+    /// Returns true if the Sentinel refuses SENTINEL MASTERS.
+    pub(super) fn is_refused(&self) -> bool {
         self.masters.access == Access::Refused
     }
 
-    /// Takes up the replies to a batch; gives what was refused for the first time.
-    pub(super) fn take(
-        &mut self,
-        readings: &[PollCommand],
-        replies: &[Reply],
-        now: Instant,
-    ) -> Vec<(&'static str, String)> {
+    /// Updates the plan from a batch. Returns the commands that were refused for the first time.
+    pub(super) fn update(&mut self, batch: Batch<'_>, now: Instant) -> Vec<RefusedCommand> {
         let mut refused = Vec::new();
-        for (reading, reply) in readings.iter().zip(replies) {
-            let list = || reply.error().is_none().then(|| SentinelEntry::parse_list(reply).into());
-            match reading {
-                PollCommand::Masters => {
-                    refused.extend(self.masters.meet(reply, now));
-                    self.masters.last =
-                        reply.error().is_none().then(|| SentinelEntry::parse_list(reply));
-                    self.know();
+        for (command, reply) in batch.commands.iter().zip(batch.replies) {
+            let list = || reply.error().is_none().then(|| SentinelEntry::parse_list(reply));
+            match command {
+                PollCommand::SentinelMasters => {
+                    refused.extend(self.masters.update(reply, now));
+                    self.masters.last = list();
+                    self.update_details();
                 }
-                PollCommand::Replicas(name) => {
-                    refused.extend(self.replicas.meet(reply, now));
-                    self.detail(name, now).replicas = list();
+                PollCommand::SentinelReplicas(name) => {
+                    refused.extend(self.replicas.update(reply, now));
+                    self.details_read(name, now).replicas = list().map(Into::into);
                 }
-                PollCommand::Sentinels(name) => {
-                    refused.extend(self.sentinels.meet(reply, now));
-                    self.detail(name, now).sentinels = list();
+                PollCommand::SentinelSentinels(name) => {
+                    refused.extend(self.sentinels.update(reply, now));
+                    self.details_read(name, now).sentinels = list().map(Into::into);
                 }
-                PollCommand::Quorum(name) => {
-                    // That there is none is an answer.
+                PollCommand::SentinelQuorum(name) => {
+                    // The error of a missing quorum is a valid reply.
                     let quorum = Quorum::parse(reply);
                     if quorum.is_none() {
-                        refused.extend(self.quorum.meet(reply, now));
+                        refused.extend(self.quorum.update(reply, now));
                     }
-                    self.detail(name, now).quorum = quorum;
+                    self.details_read(name, now).quorum = quorum;
                 }
                 _ => {}
             }
@@ -142,44 +150,45 @@ impl SentinelPlan {
         refused
     }
 
-    /// What the Sentinel says, as last read.
+    /// Returns the last data of all masters; `None` if their list was not read on this connection.
     pub(super) fn report(&self) -> Option<Arc<SentinelReport>> {
-        let of = |master: &SentinelEntry| {
-            let detail = self.details.get(&*master.name);
+        let master_report = |master: &SentinelEntry| {
+            let details = self.details.get(&*master.name);
             MasterReport {
-                replicas: detail.and_then(|detail| detail.replicas.clone()),
-                sentinels: detail.and_then(|detail| detail.sentinels.clone()),
-                quorum: detail.and_then(|detail| detail.quorum),
+                replicas: details.and_then(|details| details.replicas.clone()),
+                sentinels: details.and_then(|details| details.sentinels.clone()),
+                quorum: details.and_then(|details| details.quorum),
                 master: master.clone(),
             }
         };
         let masters = self.masters.last.as_ref()?;
-        Some(Arc::new(SentinelReport::new(masters.iter().map(of).collect())))
+        Some(Arc::new(SentinelReport::new(masters.iter().map(master_report).collect())))
     }
 
-    /// There is something to know about the masters that are of interest and that the Sentinel knows.
-    fn know(&mut self) {
+    /// Adds entries for requested masters that the Sentinel lists, and removes outdated ones.
+    fn update_details(&mut self) {
         let Some(masters) = &self.masters.last else { return };
         self.details.retain(|name, _| masters.iter().any(|master| *master.name == **name));
-        for name in self.interest.iter() {
+        for name in self.requested.iter() {
             let Some(master) = masters.iter().find(|master| *master.name == **name) else {
                 continue;
             };
-            let of = (
-                master.ip.clone(),
-                master.port,
-                master.settings.as_ref().map_or(0, |settings| settings.epoch),
-            );
-            let detail = self.details.entry(Arc::clone(name)).or_default();
-            if detail.of.as_ref() != Some(&of) {
-                *detail = Detail { of: Some(of), ..Detail::default() };
+            let identity = MasterIdentity {
+                ip: master.ip.clone(),
+                port: master.port,
+                epoch: master.settings.as_ref().map_or(0, |settings| settings.epoch),
+            };
+            let details = self.details.entry(Arc::clone(name)).or_default();
+            if details.identity.as_ref() != Some(&identity) {
+                *details = MasterDetails { identity: Some(identity), ..MasterDetails::default() };
             }
         }
     }
 
-    fn detail(&mut self, name: &Arc<str>, now: Instant) -> &mut Detail {
-        let detail = self.details.entry(Arc::clone(name)).or_default();
-        detail.due = Some(now + CADENCE);
-        detail
+    /// Returns the entry of a master whose details were just read, and schedules the next read.
+    fn details_read(&mut self, name: &Arc<str>, now: Instant) -> &mut MasterDetails {
+        let details = self.details.entry(Arc::clone(name)).or_default();
+        details.next_at = Some(now + CADENCE);
+        details
     }
 }

@@ -1,22 +1,28 @@
-//! One thing that is read: at which pace, and whether the server lets us.
+//! Schedule and permission of one data source.
 
 use std::time::Duration;
 
 use snapshot::{Reason, Reply};
 use tokio::time::Instant;
 
-/// Something that is read beside INFO, at its own pace and for as long as it is not refused.
+use super::replies::RefusedCommand;
+
+/// Data that are read in addition to INFO, with their own cadence, unless the server refuses them.
 pub(super) struct Source<T> {
-    name: &'static str,
+    /// Name of the command, for the log.
+    command: &'static str,
     cadence: Duration,
-    /// It takes several commands. The first is sent alone, once, and only shows that the others may be sent.
-    several: bool,
+    /// True if several commands read the data. The first one is sent alone, once, to find out
+    /// if the server grants them.
+    multiple_commands: bool,
     pub(super) access: Access,
-    pub(super) due: Option<Instant>,
+    /// Time of the next read; `None` is at once.
+    pub(super) next_at: Option<Instant>,
+    /// Last data.
     pub(super) last: Option<T>,
 }
 
-/// Whether a command may be used.
+/// Permission to send a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Unknown,
@@ -25,24 +31,34 @@ pub(super) enum Access {
 }
 
 impl<T> Source<T> {
-    pub(super) fn new(name: &'static str, cadence: Duration) -> Self {
-        Source { name, cadence, several: false, access: Access::Unknown, due: None, last: None }
+    /// Creates a source that one command reads.
+    pub(super) fn new(command: &'static str, cadence: Duration) -> Self {
+        Source {
+            command,
+            cadence,
+            multiple_commands: false,
+            access: Access::Unknown,
+            next_at: None,
+            last: None,
+        }
     }
 
-    pub(super) fn of_several(name: &'static str, cadence: Duration) -> Self {
-        Source { several: true, ..Source::new(name, cadence) }
+    /// Creates a source that several commands read.
+    pub(super) fn of_multiple_commands(command: &'static str, cadence: Duration) -> Self {
+        Source { multiple_commands: true, ..Source::new(command, cadence) }
     }
 
+    /// Returns true if the data should be read now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.access != Access::Refused && self.due.is_none_or(|due| due <= now)
+        self.access != Access::Refused && self.next_at.is_none_or(|next_at| next_at <= now)
     }
 
-    /// Learns from a reply whether the command may be used, and when it is due again. Gives the refusal, the first and only time.
-    pub(super) fn meet(&mut self, reply: &Reply, now: Instant) -> Option<(&'static str, String)> {
-        self.due = Some(now + self.cadence);
+    /// Updates the schedule and the permission from a reply. Returns the command if it was refused.
+    pub(super) fn update(&mut self, reply: &Reply, now: Instant) -> Option<RefusedCommand> {
+        self.next_at = Some(now + self.cadence);
         let Some(error) = reply.error() else {
-            if self.several && self.access == Access::Unknown {
-                self.due = None;
+            if self.multiple_commands && self.access == Access::Unknown {
+                self.next_at = None;
             }
             self.access = Access::Granted;
             return None;
@@ -51,6 +67,6 @@ impl<T> Source<T> {
             return None;
         }
         self.access = Access::Refused;
-        Some((self.name, error.text.clone()))
+        Some(RefusedCommand { command: self.command, detail: error.text.clone() })
     }
 }

@@ -1,73 +1,96 @@
-//! What Sentinels announce, and which deployments it concerns.
+//! Events that Sentinels publish, and the deployments that they concern.
 
-use crate::sentinels::task::SentinelHandle;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
 use tokio::sync::mpsc;
-use topology::{Deployment, SentinelMessage};
+use topology::SentinelMessage;
 
-/// The most announcements that wait for one deployment. A failover is 34 to 51 messages of each Sentinel.
-const MAX_WAITING: usize = 512;
-
-/// The longest payload that is kept, characters.
+/// Limit of the payload of an event, in characters.
 const MAX_PAYLOAD: usize = 256;
 
-/// What a deployment hears of its Sentinels.
+/// Event of a Sentinel, for a deployment.
 #[derive(Debug)]
 pub(crate) enum SentinelEvent {
-    /// A Sentinel said something.
-    SentinelMessage(SentinelMessage),
-    /// A Sentinel was asked for the first time, and something came of it.
-    Heard,
+    /// The Sentinel published a message.
+    Message(SentinelMessage),
+    /// The first poll of the Sentinel ended.
+    FirstPoll,
 }
 
-/// What a deployment hears of all its Sentinels.
+/// Message that arrived on the subscription to a Sentinel.
 #[derive(Debug)]
-pub(crate) struct SentinelEvents {
-    /// Kept, so that a deployment without Sentinels waits for ever.
-    _sender: mpsc::Sender<SentinelEvent>,
-    receiver: mpsc::Receiver<SentinelEvent>,
+pub(super) struct PubSubMessage {
+    /// Wall time of the arrival.
+    pub(super) at: SystemTime,
+    pub(super) channel: String,
+    pub(super) payload: String,
 }
 
-/// Somebody who is told what a Sentinel announces.
+/// Deployment that receives the events of one Sentinel.
 #[derive(Debug, Clone)]
-pub(crate) struct Listener {
-    /// The name of the master that it is about.
+pub(super) struct EventListener {
+    /// Name of the master that the deployment polls.
     pub(super) master: String,
-    /// What names no master is for those who show the Sentinel.
+    /// True if the deployment shows the Sentinel. It then also receives the messages that name no
+    /// master.
     pub(super) shown: bool,
-    /// What the Sentinel is called there.
+    /// Label of the Sentinel in this deployment.
     pub(super) label: String,
     pub(super) sender: mpsc::Sender<SentinelEvent>,
 }
 
-impl SentinelEvents {
-    /// Listens to the Sentinels of a deployment, which are its first nodes.
-    pub(crate) fn of(watches: &[SentinelHandle], master: &str, deployment: &Deployment) -> Self {
-        let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        for (watch, node) in watches.iter().zip(deployment.nodes.values()) {
-            watch.listen(Listener {
-                master: master.to_owned(),
-                shown: node.kind == topology::NodeKind::Sentinel { shown: true },
-                label: node.name.clone(),
-                sender: sender.clone(),
-            });
-        }
-        SentinelEvents { _sender: sender, receiver }
+/// Deployments that receive the events of one Sentinel.
+#[derive(Debug, Clone, Default)]
+pub(super) struct EventListeners(Arc<Mutex<Vec<EventListener>>>);
+
+impl PubSubMessage {
+    /// Returns the name of the master that the message concerns, if it names one.
+    pub(super) fn master(&self) -> Option<&str> {
+        master(&self.channel, &self.payload)
     }
 
-    /// Waits for the next.
-    pub(crate) async fn next(&mut self) -> SentinelEvent {
-        match self.receiver.recv().await {
-            Some(announcement) => announcement,
-            None => std::future::pending().await,
-        }
+    /// Returns the event for a deployment; `None` if the message does not concern it.
+    pub(super) fn event_for(&self, listener: &EventListener) -> Option<SentinelEvent> {
+        let concerned = self.master().map_or(listener.shown, |name| name == listener.master);
+        concerned.then(|| {
+            SentinelEvent::Message(SentinelMessage {
+                at: self.at,
+                sentinel: listener.label.clone(),
+                channel: sanitized(&self.channel),
+                payload: sanitized(&self.payload),
+            })
+        })
     }
 }
 
-/// The name of the master that a message is about, if it names one.
-pub(super) fn master<'a>(channel: &str, payload: &'a str) -> Option<&'a str> {
+impl EventListeners {
+    /// Adds a listener, and removes those of deployments that are gone.
+    pub(super) fn add(&self, listener: EventListener) {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| !listener.sender.is_closed());
+        listeners.push(listener);
+    }
+
+    /// Sends an event to each listener for which `event` returns one.
+    pub(super) fn send(&self, event: impl Fn(&EventListener) -> Option<SentinelEvent>) {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| match event(listener) {
+            // A slow deployment misses events. Its event history is bounded as well.
+            Some(event) => !matches!(
+                listener.sender.try_send(event),
+                Err(mpsc::error::TrySendError::Closed(_))
+            ),
+            None => true,
+        });
+    }
+}
+
+/// Returns the name of the master that a message concerns, if it names one.
+fn master<'a>(channel: &str, payload: &'a str) -> Option<&'a str> {
     let words: Vec<_> = payload.split(' ').collect();
-    if let Some(at) = words.iter().position(|word| *word == "@") {
-        return words.get(at + 1).copied();
+    if let Some(separator) = words.iter().position(|word| *word == "@") {
+        return words.get(separator + 1).copied();
     }
     match (channel, &words[..]) {
         ("+switch-master", [name, ..]) | (_, ["master", name, ..]) => Some(name),
@@ -75,10 +98,9 @@ pub(super) fn master<'a>(channel: &str, payload: &'a str) -> Option<&'a str> {
     }
 }
 
-/// As much of a payload as is kept.
-pub(super) fn bounded(payload: &str) -> String {
-    payload
-        .chars()
+/// Truncates a text and replaces control characters by spaces.
+fn sanitized(text: &str) -> String {
+    text.chars()
         .take(MAX_PAYLOAD)
         .map(|character| if character.is_control() { ' ' } else { character })
         .collect()
@@ -89,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_names_its_master() {
+    fn master_name_is_parsed_from_messages() {
         for (channel, payload, name) in [
             ("+switch-master", "mymaster 127.0.0.1 17240 127.0.0.1 17242", Some("mymaster")),
             ("+sdown", "master mymaster 127.0.0.1 17240", Some("mymaster")),
@@ -101,7 +123,8 @@ mod tests {
             ),
             (
                 "-role-change",
-                "slave 127.0.0.1:17240 127.0.0.1 17240 @ other 127.0.0.1 17242 new reported role is master",
+                "slave 127.0.0.1:17240 127.0.0.1 17240 @ other 127.0.0.1 17242 \
+                 new reported role is master",
                 Some("other"),
             ),
             ("+new-epoch", "1", None),

@@ -1,155 +1,182 @@
-//! All Sentinels that are watched, one watcher each.
+//! Registry of the polled Sentinels.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::context::PollerContext;
-use crate::sentinels::task::{
-    Listeners, SentinelHandle, SentinelTask, SentinelTaskSettings, State,
-};
 use anyhow::{Context, bail};
 use client::Endpoint;
 use config::DeploymentSettings;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-/// All Sentinels that are watched.
+use super::events::EventListeners;
+use super::handle::{SentinelHandle, SentinelState};
+use super::task::{SentinelTask, SentinelTaskSettings};
+use crate::context::PollerContext;
+
+/// Registry of the polled Sentinels.
 #[derive(Debug)]
 pub(crate) struct SentinelRegistry {
-    shared: PollerContext,
-    watchers: JoinSet<anyhow::Result<()>>,
-    watched: Vec<WatchedMaster>,
-    changed: Arc<Notify>,
+    context: PollerContext,
+    tasks: JoinSet<anyhow::Result<()>>,
+    sentinels: Vec<RegisteredSentinel>,
+    masters_changed: Arc<Notify>,
 }
 
-/// One Sentinel that is watched.
+/// Polled Sentinel.
 #[derive(Debug)]
-struct WatchedMaster {
+struct RegisteredSentinel {
     endpoint: Endpoint,
-    brief: watch::Sender<SentinelTaskSettings>,
-    state: watch::Receiver<Arc<State>>,
-    listeners: Listeners,
+    settings: watch::Sender<SentinelTaskSettings>,
+    state: watch::Receiver<Arc<SentinelState>>,
+    listeners: EventListeners,
     task: AbortHandle,
 }
 
+/// Requirements of all deployments on one Sentinel.
+struct Requirements<'a> {
+    endpoint: &'a Endpoint,
+    /// Shortest interval of the deployments.
+    interval: Duration,
+    masters: BTreeSet<&'a str>,
+}
+
+/// Masters that the Sentinels of a deployment monitor.
+#[derive(Debug)]
+pub(crate) struct MonitoredMasters {
+    pub(crate) names: BTreeSet<String>,
+    /// True if each Sentinel was polled.
+    pub(crate) complete: bool,
+}
+
 impl SentinelRegistry {
-    /// Watches none yet.
-    pub(crate) fn new(shared: PollerContext) -> Self {
+    /// Creates an empty registry.
+    pub(crate) fn new(context: PollerContext) -> Self {
         SentinelRegistry {
-            shared,
-            watchers: JoinSet::new(),
-            watched: Vec::new(),
-            changed: Arc::default(),
+            context,
+            tasks: JoinSet::new(),
+            sentinels: Vec::new(),
+            masters_changed: Arc::default(),
         }
     }
 
-    /// Watches the Sentinels that these deployments name, and no others.
-    pub(crate) fn keep(&mut self, deployments: &[DeploymentSettings]) {
-        let mut briefs: Vec<(&Endpoint, Duration, BTreeSet<&str>)> = Vec::new();
-        for settings in deployments {
-            let interval = settings.deployment.interval;
-            for endpoint in settings.sentinels() {
-                match briefs.iter_mut().find(|(other, ..)| *other == endpoint) {
-                    Some((_, shortest, masters)) => {
-                        *shortest = interval.min(*shortest);
-                        masters.insert(settings.master());
-                    }
-                    None => briefs.push((endpoint, interval, BTreeSet::from([settings.master()]))),
-                }
+    /// Starts, updates and stops tasks, so that exactly the Sentinels of these deployments are
+    /// polled.
+    pub(crate) fn update(&mut self, deployments: &[DeploymentSettings]) {
+        let requirements = requirements(deployments);
+        self.sentinels.retain(|sentinel| {
+            let required =
+                requirements.iter().any(|required| *required.endpoint == sentinel.endpoint);
+            if !required {
+                sentinel.task.abort();
             }
-        }
-        self.watched.retain(|watched| {
-            let kept = briefs.iter().any(|(endpoint, ..)| **endpoint == watched.endpoint);
-            if !kept {
-                watched.task.abort();
-            }
-            kept
+            required
         });
-        for (endpoint, interval, masters) in briefs {
+        for Requirements { endpoint, interval, masters } in requirements {
             let masters: Arc<[Arc<str>]> =
                 masters.into_iter().filter(|name| !name.is_empty()).map(Into::into).collect();
-            let brief = SentinelTaskSettings { interval, masters };
-            match self.watched.iter().find(|watched| watched.endpoint == *endpoint) {
-                Some(watched) => drop(watched.brief.send_if_modified(|before| {
-                    let modified = *before != brief;
+            let settings = SentinelTaskSettings { interval, masters };
+            match self.find(endpoint) {
+                Some(sentinel) => drop(sentinel.settings.send_if_modified(|before| {
+                    let modified = *before != settings;
                     if modified {
-                        *before = brief;
+                        *before = settings;
                     }
                     modified
                 })),
-                None => self.start(endpoint.clone(), brief),
+                None => self.start(endpoint.clone(), settings),
             }
         }
     }
 
-    /// The Sentinels of a deployment, in its order. They are watched already.
-    pub(crate) fn watch(&self, settings: &DeploymentSettings) -> Vec<SentinelHandle> {
-        let of =
-            |endpoint: &Endpoint| self.watched.iter().find(|watched| watched.endpoint == *endpoint);
+    /// Returns handles to the Sentinels of a deployment, in its order. They must be registered.
+    pub(crate) fn handles(&self, settings: &DeploymentSettings) -> Vec<SentinelHandle> {
         settings
             .sentinels()
-            .filter_map(of)
-            .map(|watched| {
-                SentinelHandle::new(watched.state.clone(), Arc::clone(&watched.listeners))
-            })
+            .filter_map(|endpoint| self.find(endpoint))
+            .map(|sentinel| SentinelHandle::new(sentinel.state.clone(), sentinel.listeners.clone()))
             .collect()
     }
 
-    /// The names of all masters that the Sentinels of a deployment watch, and whether each of these was asked already.
-    pub(crate) fn masters(&self, settings: &DeploymentSettings) -> (BTreeSet<String>, bool) {
-        let (mut masters, mut all_heard) = (BTreeSet::new(), true);
+    /// Returns the masters that the Sentinels of a deployment monitor.
+    pub(crate) fn masters(&self, settings: &DeploymentSettings) -> MonitoredMasters {
+        let (mut names, mut complete) = (BTreeSet::new(), true);
         for endpoint in settings.sentinels() {
-            let state = self
-                .watched
-                .iter()
-                .find(|watched| watched.endpoint == *endpoint)
-                .map(|watched| watched.state.borrow());
-            all_heard &= state.as_ref().is_some_and(|state| state.heard());
-            masters.extend(state.iter().flat_map(|state| &state.masters).map(ToString::to_string));
+            let state = self.find(endpoint).map(|sentinel| sentinel.state.borrow());
+            complete &= state.as_ref().is_some_and(|state| state.was_polled());
+            names.extend(state.iter().flat_map(|state| &state.masters).map(ToString::to_string));
         }
-        (masters, all_heard)
+        MonitoredMasters { names, complete }
     }
 
-    /// Waits until a Sentinel watches other masters than before, or was asked for the first time.
+    /// Waits until a Sentinel was polled for the first time or lists other masters than before.
     ///
     /// # Errors
-    /// A watcher ended, which none should.
-    pub(crate) async fn changed(&mut self) -> anyhow::Result<()> {
+    /// Fails if the task of a Sentinel ends.
+    pub(crate) async fn masters_changed(&mut self) -> anyhow::Result<()> {
         tokio::select! {
-            () = self.changed.notified() => Ok(()),
-            ended = ended(&mut self.watchers) => match ended? {},
+            () = self.masters_changed.notified() => Ok(()),
+            ended = any_ended(&mut self.tasks) => match ended? {},
         }
     }
 
-    fn start(&mut self, endpoint: Endpoint, brief: SentinelTaskSettings) {
-        let (brief_sender, brief) = watch::channel(brief);
-        let (state_sender, state) = watch::channel(Arc::new(State::new()));
-        let listeners = Listeners::default();
-        let watcher = SentinelTask {
+    fn find(&self, endpoint: &Endpoint) -> Option<&RegisteredSentinel> {
+        self.sentinels.iter().find(|sentinel| sentinel.endpoint == *endpoint)
+    }
+
+    fn start(&mut self, endpoint: Endpoint, settings: SentinelTaskSettings) {
+        let (settings_sender, settings) = watch::channel(settings);
+        let (state_sender, state) = watch::channel(Arc::new(SentinelState::new()));
+        let listeners = EventListeners::default();
+        let task = SentinelTask {
             endpoint: endpoint.clone(),
-            shared: self.shared.clone(),
-            brief,
+            context: self.context.clone(),
+            settings,
             state: state_sender,
-            listeners: Arc::clone(&listeners),
-            process: watch::Sender::new(None),
-            changed: Arc::clone(&self.changed),
+            listeners: listeners.clone(),
+            run_id: watch::Sender::new(None),
+            masters_changed: Arc::clone(&self.masters_changed),
         };
-        let task = self.watchers.spawn(watcher.run());
-        self.watched.push(WatchedMaster { endpoint, brief: brief_sender, state, listeners, task });
+        let task = self.tasks.spawn(task.run());
+        let settings = settings_sender;
+        self.sentinels.push(RegisteredSentinel { endpoint, settings, state, listeners, task });
     }
 }
 
-async fn ended(watchers: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<Infallible> {
-    while let Some(ended) = watchers.join_next().await {
+/// Returns the requirements of the deployments on each of their Sentinels.
+fn requirements(deployments: &[DeploymentSettings]) -> Vec<Requirements<'_>> {
+    let mut requirements: Vec<Requirements<'_>> = Vec::new();
+    for settings in deployments {
+        let interval = settings.deployment.interval;
+        for endpoint in settings.sentinels() {
+            match requirements.iter_mut().find(|required| required.endpoint == endpoint) {
+                Some(required) => {
+                    required.interval = interval.min(required.interval);
+                    required.masters.insert(settings.master());
+                }
+                None => requirements.push(Requirements {
+                    endpoint,
+                    interval,
+                    masters: BTreeSet::from([settings.master()]),
+                }),
+            }
+        }
+    }
+    requirements
+}
+
+/// Waits until a task ends that was not aborted.
+async fn any_ended(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Result<Infallible> {
+    while let Some(ended) = tasks.join_next().await {
         match ended {
             Err(error) if error.is_cancelled() => {}
             ended => {
                 ended
-                    .context("the watcher of a Sentinel died")?
-                    .context("the watcher of a Sentinel failed")?;
-                bail!("the watcher of a Sentinel ended");
+                    .context("the task of a Sentinel panicked")?
+                    .context("the task of a Sentinel failed")?;
+                bail!("the task of a Sentinel ended");
             }
         }
     }

@@ -1,0 +1,151 @@
+//! State of the server process behind a node: its permissions and the last data of each source.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::Cadences;
+use snapshot::{
+    Client, ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reply, SlowLog,
+};
+use tokio::time::Instant;
+use topology::OwnErrors;
+use topology::limits::CLIENT_LIST_CADENCE;
+
+use super::command::PollCommand;
+use super::replies::{Batch, ParsedReplies};
+use super::source::{Access, Source};
+
+/// Cadence of commands that are sent once to a process. CLIENT ID is sent only to find out if the
+/// server refuses it, because the client sends it first on each connection.
+const ONCE: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// State of the server process that replies. Another process gets a new state.
+pub(super) struct ProcessState {
+    /// The `run_id` field of INFO.
+    pub(super) run_id: Option<Box<str>>,
+    /// True for a cluster node that is not loading. Only then does it answer CLUSTER INFO.
+    pub(super) in_cluster: bool,
+    /// The `total_error_replies` field of the last INFO.
+    pub(super) error_replies: Option<u64>,
+    pub(super) client_id: Source<()>,
+    pub(super) command_stats: Source<Arc<CommandStats>>,
+    pub(super) latency_stats: Source<Arc<Vec<CommandLatency>>>,
+    pub(super) cluster_info: Source<Arc<Fields>>,
+    pub(super) cluster_nodes: Source<()>,
+    pub(super) slowlog: Source<SlowLog>,
+    pub(super) config: Source<Arc<Config>>,
+    pub(super) client_list: Source<()>,
+    /// Errors that commands of this exporter caused since the last INFO.
+    pub(super) own_errors: OwnErrors,
+}
+
+impl ProcessState {
+    pub(super) fn new(run_id: Option<Box<str>>, cadences: &Cadences) -> Self {
+        let latency_cadence = cadences.latencystats.unwrap_or_default();
+        ProcessState {
+            run_id,
+            in_cluster: false,
+            error_replies: None,
+            client_id: Source::new("CLIENT ID", ONCE),
+            command_stats: Source::new("INFO commandstats", cadences.commands),
+            latency_stats: Source::new("INFO latencystats", latency_cadence),
+            cluster_info: Source::new("CLUSTER INFO", Duration::ZERO),
+            cluster_nodes: Source::new("CLUSTER NODES", ONCE),
+            slowlog: Source::of_multiple_commands("SLOWLOG", cadences.slowlog),
+            config: Source::of_multiple_commands("CONFIG GET", cadences.config),
+            client_list: Source::new("CLIENT LIST", CLIENT_LIST_CADENCE),
+            own_errors: OwnErrors::new(),
+        }
+    }
+
+    /// Updates the sources from a batch, and adds their last data to `parsed`.
+    pub(super) fn update(&mut self, batch: Batch<'_>, parsed: &mut ParsedReplies, now: Instant) {
+        self.count_errors(batch.replies);
+        self.update_stats(batch, parsed, now);
+        self.update_cluster(batch, parsed, now);
+        self.update_slowlog(batch, parsed, now);
+        self.update_config(batch, parsed, now);
+        if let Some(reply) = batch.reply(&PollCommand::ClientList) {
+            parsed.refused.extend(self.client_list.update(reply, now));
+            parsed.clients = reply.text().map(|text| Client::parse_list(text).into());
+        }
+        let snapshot: &mut NodeSnapshot = &mut parsed.snapshot;
+        snapshot.commands.clone_from(&self.command_stats.last);
+        snapshot.latencies.clone_from(&self.latency_stats.last);
+        snapshot.cluster.clone_from(&self.cluster_info.last);
+        snapshot.slowlog = self.slowlog.last;
+        snapshot.config.clone_from(&self.config.last);
+    }
+
+    fn update_stats(&mut self, batch: Batch<'_>, parsed: &mut ParsedReplies, now: Instant) {
+        if let Some(reply) = batch.reply(&PollCommand::ClientId) {
+            parsed.refused.extend(self.client_id.update(reply, now));
+        }
+        if let Some(reply) = batch.reply(&PollCommand::CommandStats) {
+            let stats = &mut self.command_stats;
+            let before = stats.last.take();
+            parsed.refused.extend(stats.update(reply, now));
+            stats.last = reply.text().map(|text| Arc::new(CommandStats::parse(text)));
+            parsed.commands_read = stats.last.is_some();
+            // After a topology command, read them again with the next poll.
+            if let (Some(before), Some(after)) = (&before, &stats.last)
+                && topology::topology_changed(before, after)
+            {
+                stats.next_at = Some(now);
+            }
+        }
+        if let Some(reply) = batch.reply(&PollCommand::LatencyStats) {
+            parsed.refused.extend(self.latency_stats.update(reply, now));
+            self.latency_stats.last =
+                reply.text().map(|text| Arc::new(CommandLatency::parse(text)));
+        }
+    }
+
+    fn update_cluster(&mut self, batch: Batch<'_>, parsed: &mut ParsedReplies, now: Instant) {
+        if let Some(reply) = batch.reply(&PollCommand::ClusterInfo) {
+            parsed.refused.extend(self.cluster_info.update(reply, now));
+            self.cluster_info.last = reply.text().map(|text| Arc::new(Fields::parse(text)));
+        }
+        if let Some(reply) = batch.reply(&PollCommand::ClusterNodes) {
+            parsed.refused.extend(self.cluster_nodes.update(reply, now));
+            // Its size grows with the cluster, so it is not kept.
+            parsed.snapshot.map = reply.text().map(|text| Arc::new(ClusterMap::parse(text)));
+        }
+    }
+
+    fn update_slowlog(&mut self, batch: Batch<'_>, parsed: &mut ParsedReplies, now: Instant) {
+        let Some(length) = batch.reply(&PollCommand::SlowLogLength) else { return };
+        let entry = batch.reply(&PollCommand::SlowLogEntry);
+        let decisive = entry.filter(|_| length.error().is_none()).unwrap_or(length);
+        parsed.refused.extend(self.slowlog.update(decisive, now));
+        let is_granted = self.slowlog.access == Access::Granted;
+        self.slowlog.last = entry.filter(|_| is_granted).map(|entry| SlowLog::parse(length, entry));
+    }
+
+    fn update_config(&mut self, batch: Batch<'_>, parsed: &mut ParsedReplies, now: Instant) {
+        let replies = batch.config_replies();
+        let Some(first) = replies.first() else { return };
+        parsed.refused.extend(self.config.update(first, now));
+        self.config.last = first.error().is_none().then(|| Arc::new(parse_config(&replies)));
+    }
+
+    /// Counts the error replies to commands of this exporter.
+    pub(super) fn count_errors(&mut self, replies: &[Reply]) {
+        for error in replies.iter().filter_map(Reply::error) {
+            self.count_error(&error.code, 1);
+        }
+    }
+
+    /// Counts errors that commands of this exporter caused.
+    pub(super) fn count_error(&mut self, code: &str, count: u64) {
+        *self.own_errors.entry(code.into()).or_default() += count;
+    }
+}
+
+fn parse_config(replies: &[&Reply]) -> Config {
+    let mut config = Config::default();
+    for reply in replies {
+        config.add(reply);
+    }
+    config
+}
