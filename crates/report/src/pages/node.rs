@@ -330,7 +330,9 @@ fn connected_replicas(node: &NodeView) -> Markup {
                                 td { (replica.reported.state) }
                                 td.number { (replica.reported.offset) }
                                 td.number {
-                                    @if let Some(lag) = replica.reported.lag { (duration(lag)) " ago" }
+                                    @if let Some(lag) = replica.reported.lag {
+                                        (duration(lag)) " ago"
+                                    }
                                 }
                             }
                         }
