@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_separates_the_sides_but_both_stay_reachable_for_the_test() {
+    fn partition_separates_the_sides_but_not_from_the_test() {
         let mut sides = SplitNetwork::new();
         let left = sides.add_host(Side::Left);
         let right = [sides.add_host(Side::Right), sides.add_host(Side::Right)];

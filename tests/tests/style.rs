@@ -10,7 +10,8 @@ const COLUMNS: usize = 100;
 const FIRST_WORDS: [&str; 8] = ["How", "That", "What", "When", "Where", "Whether", "Who", "Why"];
 
 /// Files with lines that a program writes or that other programs define.
-const EXEMPT: [&str; 3] = ["crates/catalog/REFERENCE.md", "crates/snapshot/captures/", "LICENSE"];
+const EXEMPT: [&str; 3] =
+    ["crates/catalog/REFERENCE.md", "crates/snapshot/captures/", "crates/config/src/reference/"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -44,7 +45,7 @@ fn files(extensions: &[&str]) -> Vec<(String, String)> {
 fn no_line_exceeds_100_columns() {
     let mut long = Vec::new();
     for (name, text) in files(&["rs", "sh", "py", "md", "css"]) {
-        let is_markdown = name.ends_with(".md");
+        let is_markdown = Path::new(&name).extension().is_some_and(|extension| extension == "md");
         let mut in_code = false;
         for (number, line) in text.lines().enumerate() {
             // Tables, links and commands cannot be wrapped.

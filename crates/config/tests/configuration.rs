@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use config::Settings;
-use expect_test::{Expect, expect, expect_file};
+use expect_test::{ExpectFile, expect_file};
 
 fn mistakes() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes");
@@ -88,7 +88,7 @@ impl Folder {
 
     /// Loads a file and compares its effective configuration, which must be loadable and contain no
     /// secret.
-    fn check_effective(&self, text: &str, expected: &Expect) -> Settings {
+    fn check_effective(&self, text: &str, expected: &ExpectFile) -> Settings {
         let settings = self.load(text);
         let debug = format!("{settings:?}");
         assert!(!debug.contains("hunter2") && !debug.contains("123456"));
@@ -122,7 +122,7 @@ fn static_deployment_becomes_effective_configuration() {
         name = "orders"
         labels = {{ team = "checkout" }}
         nodes = [
-          {{ url = "redis://10.0.0.5", name = "orders-0", role = "master", aliases = ["orders-0.internal:6379"] }},
+          {{ url = "redis://10.0.0.5", name = "orders-0", role = "master", aliases = ["{}"] }},
           {{ url = "rediss://mon:hunter2@[fd00::6]:7000" }},
           {{ url = "unix:///run/redis.sock", password = 123456 }},
         ]
@@ -132,43 +132,15 @@ fn static_deployment_becomes_effective_configuration() {
         tls = {{ insecure_skip_verify = true, server_name = "redis.example" }}
         cadence = {{ config = "5m", latencystats = "30s" }}
         expect = {{ replicas = 2, aof = "replicas" }}
-        endpoints = {{ primary = "redis://orders-rw", reader = "rediss://mon:hunter2@orders-ro:7000" }}
+        endpoints.primary = "redis://orders-rw"
+        endpoints.reader = "rediss://mon:hunter2@orders-ro:7000"
         assume = {{ save = "", stop-writes-on-bgsave-error = "no" }}
         address_map = {{ "172.17.0.2:6379" = "10.0.0.5:6379" }}
         "#,
+        "orders-0.internal:6379",
         secret.display()
     );
-    let settings = folder.check_effective(
-        &text,
-        &expect![[r#"
-            state_file = "/var/lib/rolecall/state.json"
-
-            [web]
-            listen_address = "127.0.0.1:9999"
-
-            [log]
-            level = "info"
-            format = "json"
-
-            [[deployment]]
-            name = "orders"
-            labels = { team = "checkout" }
-            nodes = [
-              { url = "redis://10.0.0.5:6379", name = "orders-0", role = "master", username = "rolecall", password_file = "/folder/secret" },
-              { url = "rediss://[fd00::6]:7000", name = "[fd00::6]:7000", username = "mon", password = "<redacted>" },
-              { url = "unix:///run/redis.sock", name = "/run/redis.sock", username = "rolecall", password = "<redacted>" }
-            ]
-            tls = { server_name = "redis.example", insecure_skip_verify = true }
-            interval = "2s"
-            deadline = "1s"
-            down_after = "6s"
-            cadence = { commands = "10s", slowlog = "10s", config = "5m", latencystats = "30s" }
-            assume = { save = "", stop-writes-on-bgsave-error = "no" }
-            expect = { replicas = 2, aof = "replicas" }
-            endpoints = { primary = { url = "redis://orders-rw:6379", username = "rolecall", password_file = "/folder/secret" }, reader = { url = "rediss://orders-ro:7000", username = "mon", password = "<redacted>" } }
-            address_map = { "172.17.0.2:6379" = "10.0.0.5:6379", "orders-0.internal:6379" = "10.0.0.5:6379" }
-        "#]],
-    );
+    let settings = folder.check_effective(&text, &expect_file!["effective/static.toml"]);
     assert_eq!(settings.warnings, [password_warning("orders")]);
 }
 
@@ -182,45 +154,14 @@ fn preset_and_expectations_become_effective_configuration() {
         expect = { masters = 2, until = "2026-12-31" }
         [[deployment]]
         name = "copy"
-        nodes = [{ url = "redis://:hunter2@copy.example" }, { url = "redis://:hunter2@other.example" }]
+        nodes = [
+          { url = "redis://:hunter2@copy.example" },
+          { url = "redis://:hunter2@other.example" },
+        ]
         expect = { primary = "external" }
         endpoints = { reader = "redis://copy-ro.example" }
     "#;
-    let settings = Folder::new().check_effective(
-        text,
-        &expect![[r#"
-            [web]
-            listen_address = "0.0.0.0:9121"
-
-            [log]
-            level = "info"
-            format = "logfmt"
-
-            [[deployment]]
-            name = "billed"
-            nodes = [
-              { url = "redis://billed.example:6379", name = "billed.example:6379" }
-            ]
-            interval = "15s"
-            deadline = "1s"
-            down_after = "45s"
-            cadence = { commands = "1m", slowlog = "1m", config = "10m" }
-            expect = { masters = 2, until = "2026-12-31T23:59:59Z" }
-
-            [[deployment]]
-            name = "copy"
-            nodes = [
-              { url = "redis://copy.example:6379", name = "copy.example:6379", password = "<redacted>" },
-              { url = "redis://other.example:6379", name = "other.example:6379", password = "<redacted>" }
-            ]
-            interval = "1s"
-            deadline = "800ms"
-            down_after = "3s"
-            cadence = { commands = "10s", slowlog = "10s", config = "1m" }
-            expect = { primary = "external" }
-            endpoints = { reader = { url = "redis://copy-ro.example:6379", password = "<redacted>" } }
-        "#]],
-    );
+    let settings = Folder::new().check_effective(text, &expect_file!["effective/preset.toml"]);
     assert_eq!(settings.warnings, [password_warning("copy")]);
 }
 
@@ -230,7 +171,10 @@ fn sentinel_deployments_become_effective_configuration() {
         [[deployment]]
         name = "sessions"
         master_name = "mymaster"
-        sentinels = ["redis://s1", { url = "rediss://mon:hunter2@s2:5000", name = "second", username = "other" }]
+        sentinels = [
+          "redis://s1",
+          { url = "rediss://mon:hunter2@s2:5000", name = "second", username = "other" },
+        ]
         sentinel_username = "watcher"
         sentinel_tls = { insecure_skip_verify = true }
         username = "rolecall"
@@ -245,53 +189,7 @@ fn sentinel_deployments_become_effective_configuration() {
         name = "all-{master}"
         sentinels = ["redis://127.0.0.1"]
     "#;
-    let settings = Folder::new().check_effective(
-        text,
-        &expect![[r#"
-            [web]
-            listen_address = "0.0.0.0:9121"
-
-            [log]
-            level = "info"
-            format = "logfmt"
-
-            [[deployment]]
-            name = "sessions"
-            sentinels = [
-              { url = "redis://s1:26379", name = "s1:26379", username = "watcher" },
-              { url = "rediss://s2:5000", name = "second", username = "mon", password = "<redacted>" }
-            ]
-            master_name = "mymaster"
-            sentinel_tls = { insecure_skip_verify = true }
-            username = "rolecall"
-            password = "<redacted>"
-            scheme = "rediss"
-            tls = { server_name = "redis.example", insecure_skip_verify = true }
-            node_name = "{short}"
-            trust = ["10.0.0.0/8", "*.redis.svc"]
-            ghost_after = "1h"
-            forget_after = "5m"
-            interval = "1s"
-            deadline = "800ms"
-            down_after = "3s"
-            cadence = { commands = "10s", slowlog = "10s", config = "1m" }
-            address_map = { "172.17.0.2:6379" = "10.0.0.5:6379" }
-
-            [[deployment]]
-            name = "all-{master}"
-            sentinels = [
-              { url = "redis://127.0.0.1:26379", name = "127.0.0.1:26379" }
-            ]
-            scheme = "redis"
-            node_name = "{host}:{port}"
-            ghost_after = "10m"
-            forget_after = "5m"
-            interval = "1s"
-            deadline = "800ms"
-            down_after = "3s"
-            cadence = { commands = "10s", slowlog = "10s", config = "1m" }
-        "#]],
-    );
+    let settings = Folder::new().check_effective(text, &expect_file!["effective/sentinel.toml"]);
     let sentinels: Vec<_> =
         settings.deployments.iter().map(|settings| settings.sentinels().count()).collect();
     assert_eq!(sentinels, [2, 1]);
@@ -308,33 +206,7 @@ fn cluster_deployment_becomes_effective_configuration() {
         password_file = "/dev/null"
         forget_after = "1h"
     "#;
-    let settings = Folder::new().check_effective(
-        text,
-        &expect![[r#"
-            [web]
-            listen_address = "0.0.0.0:9121"
-
-            [log]
-            level = "info"
-            format = "logfmt"
-
-            [[deployment]]
-            name = "cache"
-            cluster = [
-              { url = "rediss://c1:6379", name = "c1:6379", password_file = "/dev/null" },
-              { url = "rediss://c2:7000", name = "second", password_file = "/dev/null" }
-            ]
-            password_file = "/dev/null"
-            tls = { insecure_skip_verify = true }
-            node_name = "{host}:{port}"
-            ghost_after = "10m"
-            forget_after = "1h"
-            interval = "1s"
-            deadline = "800ms"
-            down_after = "3s"
-            cadence = { commands = "10s", slowlog = "10s", config = "1m" }
-        "#]],
-    );
+    let settings = Folder::new().check_effective(text, &expect_file!["effective/cluster.toml"]);
     assert_eq!(settings.deployments[0].sentinels().count(), 0);
     assert_eq!(settings.warnings, Vec::<String>::new());
 }
@@ -356,44 +228,7 @@ fn dns_deployments_become_effective_configuration() {
         dns = ["redis://[fd00::1]:7000", "redis://plain.prod.svc"]
         password_file = "/dev/null"
     "#;
-    let settings = Folder::new().check_effective(
-        text,
-        &expect![[r#"
-            [web]
-            listen_address = "0.0.0.0:9121"
-
-            [log]
-            level = "info"
-            format = "logfmt"
-
-            [[deployment]]
-            name = "queue"
-            dns = ["rediss://queue.prod.svc:6379"]
-            username = "mon"
-            password = "<redacted>"
-            tls = { insecure_skip_verify = true }
-            node_name = "{short}"
-            trust = ["10.0.0.0/8"]
-            forget_after = "5m"
-            interval = "1s"
-            deadline = "800ms"
-            down_after = "3s"
-            cadence = { commands = "10s", slowlog = "10s", config = "1m", dns = "30s" }
-            expect = { replicas = 2 }
-            endpoints = { primary = { url = "redis://queue-rw:6379", username = "mon", password = "<redacted>" } }
-
-            [[deployment]]
-            name = "plain"
-            dns = ["redis://[fd00::1]:7000", "redis://plain.prod.svc:6379"]
-            password_file = "/dev/null"
-            node_name = "{host}:{port}"
-            forget_after = "5m"
-            interval = "1s"
-            deadline = "800ms"
-            down_after = "3s"
-            cadence = { commands = "10s", slowlog = "10s", config = "1m", dns = "10s" }
-        "#]],
-    );
+    let settings = Folder::new().check_effective(text, &expect_file!["effective/dns.toml"]);
     assert_eq!(settings.warnings, [password_warning("queue")]);
 }
 

@@ -52,7 +52,7 @@ fn invalid_reply_is_reason_protocol() {
     check(&peer.url(), "protocol", SECOND * 5);
     // A valid reply that is no reply to INFO.
     let peer = StubServer::start(|stream| {
-        serve_until_info(stream, |stream| stream.write_all(b"$5\r\nhello\r\n"))
+        serve_until_info(stream, |stream| stream.write_all(b"$5\r\nhello\r\n"));
     });
     check(&peer.url(), "protocol", SECOND * 5);
 }
