@@ -125,7 +125,8 @@ pub(crate) fn node_to_examine(view: &DeploymentView, finding: &Finding) -> Optio
     let shard =
         view.shards.iter().find(|shard| shard.shard == finding.shard).or(view.shards.first())?;
     let primary = || shard.primary.map(|primary| primary.node).or(shard.last_primary);
-    Some(shard.replication_loop.first().copied().or_else(primary).unwrap_or(NodeIndex::new(0)))
+    let first_member = || view.members().next().map(|(index, _)| index);
+    shard.replication_loop.first().copied().or_else(primary).or_else(first_member)
 }
 
 /// Returns the primary of the only shard, or of the shard that the node belongs to.

@@ -14,7 +14,6 @@ mod node;
 mod shard;
 mod tracker;
 
-pub use findings::{Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence};
 pub use model::cluster::{ClusterView, SLOTS};
 pub use model::counters::{Counters, TOPOLOGY_COMMANDS, topology_changed};
 pub use model::deployment::{
@@ -27,6 +26,7 @@ pub use model::endpoint::{
 };
 pub use model::event::{Event, EventKind};
 pub use model::event_history::EventHistory;
+pub use model::finding::{Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence};
 pub use model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
 pub use model::monotonic::Monotonic;
 pub use model::node::{

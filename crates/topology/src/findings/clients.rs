@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::evidence::{MisroutedWritesEvidence, StaleClientsEvidence};
-use super::{Evidence, FindingsCollector, Severity};
+use super::FindingsCollector;
+use crate::model::finding::evidence::{MisroutedWritesEvidence, StaleClientsEvidence};
+use crate::model::finding::{Evidence, Severity};
 
 use crate::model::misrouted::MisroutedView;
 use crate::model::node::NodeView;

@@ -1,9 +1,10 @@
 //! Findings about a cluster as a whole.
 
-use super::evidence::{
+use super::FindingsCollector;
+use crate::model::finding::evidence::{
     ClusterDownEvidence, ClusterDownReporters, SlotConflictEvidence, UncoveredSlotsEvidence,
 };
-use super::{Evidence, FindingsCollector, Severity};
+use crate::model::finding::{Evidence, Severity};
 
 use crate::model::cluster::ClusterView;
 

@@ -1,7 +1,8 @@
 //! Findings about endpoints that lead to the wrong server.
 
-use super::evidence::EndpointEvidence;
-use super::{Evidence, FindingsCollector, Severity};
+use super::FindingsCollector;
+use crate::model::finding::evidence::EndpointEvidence;
+use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::ENDPOINT_WRONG_CHECKS;
 use crate::model::endpoint::{EndpointKind, EndpointView};

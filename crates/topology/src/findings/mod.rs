@@ -4,19 +4,13 @@
 mod clients;
 mod cluster;
 mod endpoints;
-pub mod evidence;
-mod kind;
 mod node;
 mod replica;
 mod sentinels;
 mod shard;
 mod tracker;
-mod values;
 
 use std::time::{Duration, SystemTime};
-
-pub use kind::{Evidence, FindingKind, NO_FINDING};
-pub use values::Value;
 
 pub(crate) use tracker::FindingsTracker;
 
@@ -24,61 +18,14 @@ use crate::limits::{
     CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN,
     SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
 };
-use crate::model::endpoint::EndpointKind;
+use crate::model::finding::evidence::IdentifiedPrimary;
+use crate::model::finding::{Evidence, Finding, Severity};
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
 use crate::model::shard::ShardView;
 use crate::model::view::DeploymentView;
-use evidence::IdentifiedPrimary;
-
-/// A condition that needs attention.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
-    /// The kind, as given by the evidence.
-    pub kind: FindingKind,
-    /// The current severity.
-    pub severity: Severity,
-    /// Label of the affected node; `None` if the finding concerns no single node.
-    pub node: Option<String>,
-    /// Label of the affected shard of a cluster; `None` if the finding concerns no single shard.
-    pub shard: Option<String>,
-    /// Wall time at which the finding was first seen.
-    pub since: SystemTime,
-    /// The supporting values.
-    pub evidence: Evidence,
-}
-
-/// Severity of a finding, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Needs immediate action.
-    Critical,
-    /// Needs attention within a day.
-    Warning,
-    /// Needs no action.
-    Info,
-}
-
-impl Severity {
-    /// Returns the value of the label `severity`.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Severity::Critical => "critical",
-            Severity::Warning => "warning",
-            Severity::Info => "info",
-        }
-    }
-}
 
 impl Finding {
-    /// Returns the affected endpoint, if the finding concerns one.
-    pub fn endpoint(&self) -> Option<EndpointKind> {
-        match &self.evidence {
-            Evidence::RedisPrimaryEndpointWrong(evidence) => Some(evidence.endpoint),
-            _ => None,
-        }
-    }
-
     /// Adjusts the severity, and the duration in the evidence, to the time since the finding was
     /// first seen. Some conditions are normal for a short time, for example during a failover.
     fn escalate(&mut self, lasted: Duration) {

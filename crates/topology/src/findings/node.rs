@@ -2,12 +2,13 @@
 
 use snapshot::{ErrorStats, NodeSnapshot, Reason, Role};
 
-use super::evidence::{
+use super::FindingsCollector;
+use crate::model::finding::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
     BgsaveEvidence, LoadingEvidence, MemoryEvidence, NoEvidence, NodeDownEvidence,
     NotEnoughReplicasEvidence, RoleEvidence, SentinelDownEvidence,
 };
-use super::{Evidence, FindingsCollector, Severity};
+use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::{AOF_BLOATED_FACTOR, MEMORY_NEAR_LIMIT_RATIO, REFUSED_WITHIN};
 use crate::model::deployment::{DeploymentKind, NodeKind};

@@ -2,11 +2,12 @@
 
 use snapshot::{NodeSnapshot, Role};
 
-use super::evidence::{
+use super::FindingsCollector;
+use crate::model::finding::evidence::{
     OrphanEvidence, ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence,
     WritableReplicaEvidence,
 };
-use super::{Evidence, FindingsCollector, Severity};
+use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::{LAG_HIGH, REFUSED_WITHIN};
 use crate::model::node::LinkState;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::evidence::{
+use super::FindingsCollector;
+use crate::model::finding::evidence::{
     SentinelConfigError, SentinelConfigEvidence, SentinelDisagreementEvidence,
     SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
 };
-use super::{Evidence, FindingsCollector, Severity};
+use crate::model::finding::{Evidence, Severity};
 
 use crate::model::node::NodeView;
 use crate::model::sentinels::{Disagreement, SentinelStatement, SentinelsView};

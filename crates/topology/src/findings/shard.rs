@@ -1,10 +1,11 @@
 //! Findings about the nodes that share one data set.
 
-use super::evidence::{
+use super::FindingsCollector;
+use crate::model::finding::evidence::{
     EmptiedPrimaryEvidence, LostWritesEvidence, NoPrimaryEvidence, ReplicaCountEvidence,
     ReplicationLoopEvidence, SplitBrainEvidence, UnrelatedMastersEvidence, WritesBlockedEvidence,
 };
-use super::{Evidence, FindingsCollector, Severity};
+use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::LOSS_SHOWN_FOR;
 use crate::model::monotonic::Monotonic;

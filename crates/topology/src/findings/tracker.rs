@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::mem::{Discriminant, discriminant};
 use std::time::SystemTime;
 
-use super::evidence::SentinelConfigError;
-use super::{Evidence, Finding, FindingKind, FindingsCollector};
+use super::FindingsCollector;
+use crate::model::finding::evidence::SentinelConfigError;
+use crate::model::finding::{Evidence, Finding, FindingKind};
 
 use crate::model::endpoint::EndpointKind;
 use crate::model::monotonic::Monotonic;

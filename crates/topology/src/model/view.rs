@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
 
-use crate::findings::Finding;
 use crate::model::cluster::ClusterView;
 use crate::model::deployment::{Deployment, DeploymentKind, Expectations, NodeKind};
 use crate::model::endpoint::EndpointView;
 use crate::model::event_history::EventHistory;
+use crate::model::finding::Finding;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
