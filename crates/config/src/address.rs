@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 use url::{Host, ParseError, Url};
 
 use crate::access::Access;
+use crate::redact::redacted;
 
 /// The default port of a data node.
 pub(crate) const DEFAULT_PORT: u16 = 6379;
@@ -111,18 +112,6 @@ fn host(url: &Url) -> Option<String> {
 
 fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
-/// Removes everything from a URL that may be a secret: the text before the last `@`, and the text
-/// after the host. The URL may be malformed.
-pub(crate) fn redacted(text: &str) -> String {
-    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
-    let (user, host) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| ("...@", host));
-    if scheme.is_empty() && user.is_empty() {
-        return text.to_owned();
-    }
-    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
-    format!("{scheme}://{user}{host}")
 }
 
 #[cfg(test)]

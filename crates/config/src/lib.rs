@@ -20,6 +20,7 @@ mod location;
 mod log;
 mod nodes;
 mod passwords;
+mod redact;
 #[cfg(test)]
 mod reference;
 mod sentinels;

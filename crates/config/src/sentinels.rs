@@ -4,10 +4,10 @@ use client::{Credentials, Tls, TlsSettings};
 use serde::Deserialize;
 
 use crate::access::Access;
-use crate::address;
 use crate::builder::DeploymentBuilder;
 use crate::discovery::{DiscoveryOptions, DiscoverySource, FileServer};
 use crate::error::{KeyError, missing_key};
+use crate::redact::redacted;
 use crate::values::Part;
 use crate::{DeploymentSettings, MASTER_PLACEHOLDER, MasterSelection};
 
@@ -176,7 +176,7 @@ fn parse_url(text: &str) -> Result<SentinelUrl, String> {
     if master.is_some_and(|master| master.contains('/')) {
         return Err(format!(
             "invalid URL {:?}, expected sentinel://[user:password@]host[:port][/master]",
-            address::redacted(text)
+            redacted(text)
         ));
     }
     Ok(SentinelUrl {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::address::redacted;
+use crate::redact::redacted;
 
 /// A positive duration in text form: `1s`, `250ms`, `1m 30s`.
 #[derive(Debug, Clone, Copy)]
