@@ -39,10 +39,10 @@ pub(crate) fn no_primary(reason: NoPrimaryReason) -> String {
 /// Returns the reason for which a replica is not connected to the primary.
 pub(crate) fn orphan(reason: OrphanReason) -> String {
     let meaning = match reason {
-        OrphanReason::UnknownAddress => "its upstream is not part of the deployment",
-        OrphanReason::DeadNode => "its upstream is down",
-        OrphanReason::StaleMaster => "its upstream is a stale master",
-        OrphanReason::BrokenChain => "a replica further upstream is disconnected",
+        OrphanReason::UnknownAddress => "unknown upstream",
+        OrphanReason::DeadNode => "upstream is down",
+        OrphanReason::StaleMaster => "upstream is a stale master",
+        OrphanReason::BrokenChain => "upstream is disconnected",
     };
     with_label(meaning, reason.label())
 }

@@ -30,7 +30,7 @@ const LOOP_ARROW: usize = 24;
 
 /// Maximum number of characters of the name, and of the other lines of a box.
 const NAME: usize = 27;
-const TEXT: usize = 38;
+const TEXT: usize = 36;
 
 /// A box with its text and position.
 struct NodeBox {
@@ -120,10 +120,15 @@ fn draw_box(node_box: &NodeBox) -> Markup {
             text.name x=(text) y=(line(1)) { (shorten(name, NAME)) }
             text.role x=(text) y=(line(2)) { (shorten(&role.text, TEXT)) }
             @if let Some(note) = note {
-                text.role.(note.level.class()) x=(text) y=(line(3)) { (shorten(&note.text, TEXT)) }
+                text.role.(note.level.class()) x=(text) y=(line(3)) { (shorten(without_label(&note.text), TEXT)) }
             }
         }
     }
+}
+
+/// Removes the label value in parentheses, for which a box has no space.
+fn without_label(text: &str) -> &str {
+    text.split(" (").next().unwrap_or(text)
 }
 
 /// Draws an arrow from the lower edge of a master to the left edge of its replica, with the state
