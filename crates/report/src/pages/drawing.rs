@@ -120,7 +120,9 @@ fn draw_box(node_box: &NodeBox) -> Markup {
             text.name x=(text) y=(line(1)) { (shorten(name, NAME)) }
             text.role x=(text) y=(line(2)) { (shorten(&role.text, TEXT)) }
             @if let Some(note) = note {
-                text.role.(note.level.class()) x=(text) y=(line(3)) { (shorten(without_label(&note.text), TEXT)) }
+                text.role.(note.level.class()) x=(text) y=(line(3)) {
+                    (shorten(without_label(&note.text), TEXT))
+                }
             }
         }
     }
