@@ -1,4 +1,4 @@
-//! Tells the binary which commit and which compiler it was built from and with.
+//! Passes the commit and the compiler version of the build to the binary.
 
 use std::process::Command;
 

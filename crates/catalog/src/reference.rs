@@ -11,8 +11,8 @@ const INTRODUCTION: &str = "\
 `crates/catalog/src/tables`: change a row there, then run `UPDATE_EXPECT=1 cargo test -p catalog`.
 
 - Each heading is a theme. `/metrics?collect[]=THEME` exposes only the metrics of this theme.
-- The column labels does not repeat the labels that are configured for a deployment (`labels`): they
-  are on all its series. In a cluster, the series of the theme topology also have the label `shard`.
+- All series of a deployment also have its configured labels (`labels`), which the column `labels`
+  omits. In a cluster, the series of the theme topology also have the label `shard`.
 - An unknown value has no sample. It is never 0, -1 or NaN.
 - The column redis_exporter has the name of the metric in redis_exporter, or `same`. `/scrape`
   exposes the metric under this name. A metric without a name in this column is not on `/scrape`.

@@ -21,7 +21,7 @@ pub(crate) type NodeRow = Row<NodeView>;
 /// A metric of a deployment.
 pub(crate) type DeploymentRow = Row<DeploymentView>;
 
-/// A metric of a shard; a deployment that is no cluster has one shard.
+/// A metric of a shard; a deployment that is not a cluster has one shard.
 pub(crate) type ShardRow = Row<ShardSubject>;
 
 /// A metric of a deployment's master as seen by one Sentinel.

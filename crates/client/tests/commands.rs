@@ -15,7 +15,7 @@ never writes and never sends PING. If the server refuses a command (NOPERM, unkn
 Rolecall does not send it to that server process again and omits the metrics that depend on it; the
 log has one line about it. Errors that its own commands cause are subtracted from
 `redis_errors_total` and `redis_error_replies_total`. `rolecall_commands_total{command}` counts the
-commands sent.
+commands sent. The column `since` has the first supported version of Redis with the command.
 
 ";
 

@@ -18,7 +18,7 @@ const ESCAPING: &str = "write / ? # @ in a user name or password as %2F %3F %23 
 /// `defaults`.
 ///
 /// # Errors
-/// The message, without secrets.
+/// Returns the message, without secrets.
 pub(crate) fn parse(text: &str, defaults: &Access) -> Result<Endpoint, String> {
     parse_with_port(text, DEFAULT_PORT, defaults)
 }
@@ -26,7 +26,7 @@ pub(crate) fn parse(text: &str, defaults: &Access) -> Result<Endpoint, String> {
 /// Parses a URL like [`parse`], with another default port.
 ///
 /// # Errors
-/// The message, without secrets.
+/// Returns the message, without secrets.
 pub(crate) fn parse_with_port(
     text: &str,
     default_port: u16,
@@ -91,7 +91,7 @@ pub fn address_of(text: &str) -> Option<String> {
 /// Parses `host:port`.
 ///
 /// # Errors
-/// The message, without secrets.
+/// Returns the message, without secrets.
 pub(crate) fn parse_address(text: &str) -> Result<String, String> {
     address_of(text)
         .ok_or_else(|| format!("invalid address {:?}, expected host:port", redacted(text)))

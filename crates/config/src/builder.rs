@@ -44,7 +44,7 @@ impl DeploymentBuilder {
     /// Adds a data node. Its name defaults to its address.
     ///
     /// # Errors
-    /// The message if another node has the same name.
+    /// Returns the message if another node has the same name.
     pub(crate) fn add_node(
         &mut self,
         name: Option<String>,
@@ -60,7 +60,7 @@ impl DeploymentBuilder {
     /// Adds a Sentinel. Its name defaults to its address.
     ///
     /// # Errors
-    /// The message if another node has the same name.
+    /// Returns the message if another node has the same name.
     pub(crate) fn add_sentinel(
         &mut self,
         name: Option<String>,

@@ -101,8 +101,8 @@ pub(crate) struct FileDeployment {
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster"], "x-default" = "10m")))]
     ghost_after: Option<DurationText>,
     /// Time after which a discovered node leaves the deployment if no Sentinel, cluster node or DNS
-    /// name lists it. A master that is up stays with Sentinels, and any node that is up stays with
-    /// `dns`.
+    /// name lists it. In a deployment with `sentinels`, a master that is up stays; with `dns`, any
+    /// node that is up stays.
     #[cfg_attr(test, schemars(example = &"1h"))]
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
     #[cfg_attr(test, schemars(extend("x-default" = "5m")))]
@@ -342,7 +342,7 @@ fn check_parameters(assumed: &BTreeMap<String, String>) -> Result<(), KeyError> 
 /// common Prometheus configurations.
 ///
 /// # Errors
-/// The message.
+/// Returns the message.
 fn check_label(name: &str) -> Result<(), String> {
     let mut bytes = name.bytes();
     let is_valid = bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')

@@ -1,4 +1,5 @@
-//! Errors in the configuration. Each names the place, the mistake and the remedy, and no secret.
+//! Errors in the configuration. Each states the location, the mistake and the remedy, without
+//! secrets.
 
 use std::fmt::Display;
 

@@ -15,7 +15,7 @@ pub(crate) struct FileExpect {
     /// highest number of the last hour is expected.
     #[cfg_attr(test, schemars(example = 2))]
     replicas: Option<u32>,
-    /// Number of masters that are intended, at least 1. Without the key, several masters of one
+    /// Intended number of masters, at least 1. Without the key, several masters of one
     /// replication history are a split brain. Cannot be combined with `primary`.
     #[cfg_attr(test, schemars(example = 2, extend("x-kinds" = ["static", "dns"])))]
     masters: Option<u32>,
@@ -44,7 +44,7 @@ pub(crate) enum FileAof {
     None,
 }
 
-/// Place of the primary.
+/// Location of the primary.
 #[derive(Deserialize, Clone, Copy)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

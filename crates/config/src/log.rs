@@ -12,7 +12,7 @@ pub enum LogLevel {
     Trace,
     /// Details that help to debug the exporter.
     Debug,
-    /// Changes on the servers and of the configuration.
+    /// Changes of the servers and of the configuration.
     Info,
     /// Problems that may need attention.
     Warn,

@@ -115,10 +115,10 @@ impl FileRole {
     }
 }
 
-/// Makes another address of a node known.
+/// Adds another address of a known node.
 ///
 /// # Errors
-/// The message.
+/// Returns the message.
 fn add_address(deployment: &mut Deployment, other: &str, known: &str) -> Result<(), String> {
     let (other, known) = (parse_address(other)?, parse_address(known)?);
     if deployment.alias(other, &known) {

@@ -118,7 +118,7 @@ fn node_tls(scheme: Option<Scheme>, configured: Option<Tls>) -> Result<Option<Tl
 /// Builds a deployment from Sentinel URLs, each `sentinel://[user:password@]host[:port][/master]`.
 ///
 /// # Errors
-/// The message, without secrets.
+/// Returns the message, without secrets.
 pub(crate) fn from_urls(
     urls: &[String],
     node_credentials: Credentials,

@@ -26,8 +26,8 @@ pub(crate) struct Part {
     count: u32,
 }
 
-/// A secret, which is never shown. Accepts integers: figment parses a variable of the environment
-/// that consists of digits as a number.
+/// A secret, which is never shown. Accepts integers: figment parses an environment variable that
+/// consists of digits as a number.
 pub(crate) struct SecretText(pub(crate) String);
 
 /// A table that can be abbreviated to its `url`.
@@ -159,7 +159,7 @@ impl<'de, Table: Deserialize<'de> + From<String>> Deserialize<'de> for UrlOr<Tab
 /// Parses the URL under which users reach the pages. Removes trailing slashes.
 ///
 /// # Errors
-/// The message if it is not an HTTP URL, or has credentials, a query or a fragment.
+/// Returns the message if it is not an HTTP URL, or has credentials, a query or a fragment.
 pub(crate) fn external_url(text: &str) -> Result<String, String> {
     let is_page = |url: &url::Url| {
         ["http", "https"].contains(&url.scheme())

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use config::{LogFormat, LogLevel, Overrides, Source};
 
-/// Prometheus exporter for Redis and Valkey that reports who is primary, whether writes are
-/// accepted, and whether they will survive.
+/// Prometheus exporter for Redis and Valkey that finds the primary of each deployment and detects
+/// split brain, refused writes and lost writes.
 #[derive(Debug, Parser)]
 #[command(name = "rolecall", version)]
 pub struct Cli {
@@ -88,7 +88,7 @@ pub struct Diagnose {
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: DocumentFormat,
 
-    /// Minimum log level, on standard error.
+    /// Minimum level of log lines on standard error.
     #[arg(long = "log.level", value_name = "LEVEL", value_enum, default_value = "error")]
     pub log_level: LogLevel,
 }

@@ -45,22 +45,23 @@ const UNKNOWN: u8 = 2;
 /// Polls, prints the report and returns the exit code.
 pub(crate) fn main(arguments: &Diagnose) -> ExitCode {
     log::init(arguments.log_level, LogFormat::Logfmt);
-    let told = look(arguments).and_then(|views| {
+    let code = poll(arguments).and_then(|views| {
         print(&match arguments.format {
             DocumentFormat::Text => report::diagnose(&views),
             DocumentFormat::Json => {
                 serde_json::to_string_pretty(&report::api::findings(&views))? + "\n"
             }
         })?;
-        Ok(verdict(&views))
+        Ok(exit_code(&views))
     });
-    ExitCode::from(told.unwrap_or_else(|problem| {
+    ExitCode::from(code.unwrap_or_else(|problem| {
         error!("{problem:#}");
         UNKNOWN
     }))
 }
 
-fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
+/// Polls the deployments until the state of every node is known, within the limit.
+fn poll(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
     let mut deployments = Settings::from_source(arguments.nodes.source())?.deployments;
     deployments.iter_mut().for_each(shorten_intervals);
     let runtime = Runtime::new().context("cannot start the runtime")?;
@@ -71,11 +72,11 @@ fn look(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
         let registry = fleet.registry();
         // A hanging node is only recognized when the connection attempt ends. Events of Sentinels
         // start rounds before the interval ends, so rounds alone do not measure time.
-        let looked = registry.wait_until(|view| {
+        let finished = registry.wait_until(|view| {
             view.rounds.total >= ROUNDS && view.now.since_start() >= INTERVAL * 2 && !waits(view)
         });
         tokio::select! {
-            _ = timeout(LIMIT, looked) => {}
+            _ = timeout(LIMIT, finished) => {}
             ended = fleet.supervise() => {
                 let never: Infallible = ended?;
                 match never {}
@@ -106,21 +107,22 @@ fn waits(view: &DeploymentView) -> bool {
         || view.endpoints.iter().any(once)
 }
 
-fn verdict(views: &[Arc<DeploymentView>]) -> u8 {
+/// Returns the exit code for the polled deployments.
+fn exit_code(views: &[Arc<DeploymentView>]) -> u8 {
     let lacks = |view: &DeploymentView, of: fn(&NodeView) -> bool| {
         !view.members().any(|(_, node)| of(node) && node.up() == Some(true))
     };
-    let dark = |view: &Arc<DeploymentView>| {
+    let is_unknown = |view: &Arc<DeploymentView>| {
         // Discovery may have found no data node, or no shard of a cluster.
-        let of_none =
+        let has_no_data =
             view.deployment.kind == DeploymentKind::Sentinel && lacks(view, NodeView::holds_data);
-        lacks(view, |_| true) || of_none || view.shards.is_empty()
+        lacks(view, |_| true) || has_no_data || view.shards.is_empty()
     };
     let found = |view: &Arc<DeploymentView>| {
         view.findings.iter().any(|finding| finding.severity != Severity::Info)
     };
     if views.is_empty()
-        || views.iter().any(dark)
+        || views.iter().any(is_unknown)
         || (views.iter().any(|view| waits(view)) && !views.iter().any(found))
     {
         UNKNOWN

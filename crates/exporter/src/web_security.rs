@@ -87,8 +87,9 @@ pub(crate) struct WebSecurity {
     /// TLS configuration, if TLS is enabled.
     pub(crate) tls: Option<RustlsConfig>,
     users: Arc<RwLock<Arc<Users>>>,
-    /// Permit for checking credentials, which occupies a whole core.
-    turn: Arc<Semaphore>,
+    /// Permit to check credentials. One check runs at a time, because it occupies a whole core.
+    check: Arc<Semaphore>,
+    /// Permits to wait for a check.
     waiting: Arc<Semaphore>,
 }
 
@@ -105,7 +106,7 @@ impl WebSecurity {
         WebSecurity {
             tls: tls.map(|tls| RustlsConfig::from_config(Arc::new(tls))),
             users: Arc::new(RwLock::new(users)),
-            turn: Arc::new(Semaphore::new(1)),
+            check: Arc::new(Semaphore::new(1)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         }
     }
@@ -178,8 +179,8 @@ impl WebSecurity {
             return Ok(true);
         }
         let Some((user, password)) = credentials(header) else { return Ok(false) };
-        let _place = self.waiting.try_acquire().map_err(|_| overloaded(MAX_WAITING))?;
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Ok(false) };
+        let _waiting = self.waiting.try_acquire().map_err(|_| overloaded(MAX_WAITING))?;
+        let Ok(permit) = Arc::clone(&self.check).acquire_owned().await else { return Ok(false) };
         // Another request may have checked the same credentials in the meantime.
         if users.is_cached(header) {
             return Ok(true);
@@ -187,7 +188,7 @@ impl WebSecurity {
         let header = header.clone();
         let check = move || {
             // The permit ends with the check, even if the request was cancelled.
-            let _turn = turn;
+            let _permit = permit;
             let good = users.check(&user, &password);
             if good {
                 users.cache(header);

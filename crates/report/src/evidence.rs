@@ -38,6 +38,7 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "unrelated" => "unrelated masters",
         "taking_writes" => "stale masters that accept writes",
         "named" => "named masters",
+        "master" => "upstream",
         "usable" => "reachable Sentinels",
         "known" => "known Sentinels",
         "ok" => "masters that report ok",
@@ -112,7 +113,7 @@ fn value_text(key: &str, value: &Value) -> String {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "an amount of data is no negative number"
+            reason = "an amount of data is never negative"
         )]
         Value::Number(number) if is_bytes => bytes(*number as u64),
         Value::Number(number) if key.contains("seconds") => format!("{number} s"),

@@ -142,6 +142,6 @@ pub(crate) const fn poll_failure(reason: Reason) -> &'static str {
         Reason::Toolarge => "The reply exceeds the size limit.",
         Reason::Unsupported => "INFO is unknown: this is a proxy, or the command is renamed.",
         Reason::Identity => "Another server replies at this address.",
-        Reason::Local => "Rolecall ran out of file descriptors or memory.",
+        Reason::Local => "A limit or error on the host of Rolecall, or trust denies the address.",
     }
 }

@@ -20,7 +20,7 @@ pub struct SentCommand {
     pub purpose: &'static str,
     /// Interval between two calls, in words. Names the configuration key if there is one.
     pub cadence: &'static str,
-    /// First version of Redis that has the command.
+    /// First supported version of Redis that has the command.
     pub since: &'static str,
 }
 
@@ -77,7 +77,7 @@ pub const AUTH: SentCommand = SentCommand {
     name: "AUTH",
     operand: Some("[username] password"),
     receiver: Receiver::Any,
-    purpose: "Authenticates the connection, where a password is configured",
+    purpose: "Authenticates the connection, if a password is configured",
     cadence: "each new connection",
     ..BASE
 };
@@ -88,7 +88,8 @@ pub const CLIENT_ID: SentCommand = SentCommand {
     arguments: &["ID"],
     receiver: Receiver::Any,
     acl: "+client|id",
-    purpose: "Opens the connection; a refusal is harmless, but adds an entry to ACL LOG",
+    purpose: "Part of the connection setup; the call for each server process detects a refusal, \
+              which is harmless but adds an entry to ACL LOG",
     cadence: "each new connection, and once for each server process",
     ..BASE
 };
@@ -109,7 +110,7 @@ pub const INFO_SERVER: SentCommand = SentCommand {
     arguments: &["server"],
     receiver: Receiver::Any,
     acl: "+info",
-    purpose: "Opens the connection",
+    purpose: "Part of the connection setup",
     cadence: "each new connection",
     ..BASE
 };

@@ -47,7 +47,7 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "redis_cluster_nodes_misjudged",
         Absent,
         "CLUSTER NODES: flags; INFO replication: role",
-        "Nodes whose own role differs from the role that other nodes know.",
+        "Nodes that report another role than other nodes report for them.",
         |view| view.cluster.as_ref().map(|cluster| cluster.misjudged.len() as f64),
     ),
     DeploymentRow::value(

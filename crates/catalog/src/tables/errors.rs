@@ -11,7 +11,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_errors_total",
         SeparateRow("redis_errors_total"),
         &["err"],
-        "INFO errorstats: errorstat_*, less our own",
+        "INFO errorstats: errorstat_*, minus replies to the exporter",
         "Error replies by error code since the exporter first saw the node, except replies to the \
          exporter; absent if the server has no error statistics.",
         |node, emit| {
@@ -33,7 +33,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::value(
         "redis_error_replies_total",
         SeparateRow("redis_total_error_replies"),
-        "INFO stats: total_error_replies, less our own",
+        "INFO stats: total_error_replies, minus replies to the exporter",
         "Error replies since the exporter first saw the node, except replies to the exporter; \
          absent before Redis 6.2.",
         |node| node.counters.error_replies().map(|count| count as f64),
@@ -141,7 +141,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_topology_commands_total",
         Absent,
         &["command"],
-        "INFO commandstats: calls less failed_calls",
+        "INFO commandstats: calls minus failed_calls",
         "Successful commands that change the topology or the configuration, by command, since the \
          exporter first saw the node.",
         |node, emit| {

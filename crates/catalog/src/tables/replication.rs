@@ -107,7 +107,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         "INFO replication: master_repl_offset of the primary, over time, and of the replica",
         "Age of the replica's data in seconds: time since the primary's data set equalled it; \
-         keeps rising while the primary is away.",
+         keeps increasing while the primary is down.",
         |node| node.lag.age.map(|age| age.as_secs_f64()),
     ),
     NodeRow::value(

@@ -64,7 +64,7 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::value(
         "redis_start_time_seconds",
         Same,
-        "INFO server: uptime_in_seconds, and our clock",
+        "INFO server: uptime_in_seconds, and the exporter's clock",
         "Start time of the server, in seconds since the Unix epoch; accurate to one or two \
          seconds.",
         |node| {
@@ -174,7 +174,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         Same,
         "clients",
         "total_blocking_keys_on_nokey",
-        "Keys on which blocked clients wait to be unblocked by the key's deletion.",
+        "Keys on which clients are blocked until the key changes or is deleted.",
     ),
     NodeRow::field(
         "redis_client_recent_max_input_buffer_bytes",

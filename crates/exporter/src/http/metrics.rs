@@ -37,7 +37,7 @@ pub(super) async fn serve(
     let format = Format::negotiate(&accept.join(","));
     let exposition = match select(&web, query.as_deref().unwrap_or_default()) {
         Ok(exposition) => exposition,
-        Err(overloaded) => return overloaded.into_response(),
+        Err(error) => return error.into_response(),
     };
     let content_type = [(CONTENT_TYPE, format.content_type())];
     match body(&web, move |writer| encode(exposition, format, writer)) {
@@ -110,7 +110,7 @@ pub(super) fn body(
         match receiver.recv().await {
             Some(end) if end.is_empty() => None,
             Some(chunk) => Some((Ok(chunk), Some(receiver))),
-            // The writer failed. An error tells the reader that the response is incomplete.
+            // The writer failed. An error marks the response as incomplete.
             None => Some((Err(fmt::Error), None)),
         }
     });

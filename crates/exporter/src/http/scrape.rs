@@ -1,6 +1,6 @@
-//! `/scrape?target=NODE`: metrics of one configured node under the names of redis_exporter.
+//! `/scrape?target=NODE`: metrics of one node under the names of redis_exporter.
 //!
-//! The values are those of the last round. Rolecall never connects to other targets.
+//! The values are those of the last round. Rolecall never connects to a target of a request.
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -24,17 +24,17 @@ pub(super) async fn serve(State(web): State<WebState>, Query(query): Query<Targe
         .and_then(|node| metrics::body(&web, move |writer| encode_legacy(node, writer)));
     match body {
         Ok(body) => ([(CONTENT_TYPE, Format::Text.content_type())], body).into_response(),
-        Err(overloaded) => overloaded.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
-/// Finds the configured node by its label, or by its address as `host:port` or URL.
+/// Finds the node by its label, or by its address as `host:port` or URL.
 fn find(web: &WebState, query: &Target) -> Result<NodeView, (StatusCode, String)> {
     let refuse = |status, problem: &str| Err((status, format!("{problem}\n")));
     let Some(target) = query.target.as_deref().filter(|target| !target.is_empty()) else {
         return refuse(
             StatusCode::BAD_REQUEST,
-            "missing parameter \"target\": name or address of a configured node",
+            "missing parameter \"target\": name or address of a node",
         );
     };
     let address = config::address_of(target);
@@ -51,7 +51,7 @@ fn find(web: &WebState, query: &Target) -> Result<NodeView, (StatusCode, String)
     match found.len() {
         0 => refuse(
             StatusCode::NOT_FOUND,
-            "target is not configured, and Rolecall only reads configured nodes",
+            "unknown target, expected a node of a configured deployment",
         ),
         1 => Ok(found.remove(0)),
         _ => refuse(

@@ -105,8 +105,8 @@ impl Site<'_> {
                 }
                 @if let Some(index) = target {
                     p.filled {
-                        "The commands below are for " b { (view.name(index)) } ", "
-                        (role(view, index).text) "."
+                        "The commands below are for " b { (view.name(index)) } " ("
+                        (role(view, index).text) ")."
                     }
                 }
             }

@@ -157,7 +157,7 @@ impl Site<'_> {
         }
     }
 
-    /// Returns deployments as a table. `others` tells that drawn deployments precede it.
+    /// Returns deployments as a table. `others` is true if drawn deployments precede it.
     fn deployment_table(&self, views: &[&Arc<DeploymentView>], others: bool) -> Markup {
         html! {
             section aria-labelledby="others" {

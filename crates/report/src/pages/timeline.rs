@@ -60,7 +60,7 @@ impl Site<'_> {
         html! {
             @if !events.is_empty() {
                 details #announced {
-                    summary { "Events from Sentinels (" (events.len()) ")" }
+                    summary { "Messages from Sentinels (" (events.len()) ")" }
                     (self.event_list(links, view, events.into_iter(), ""))
                 }
             }
@@ -159,7 +159,8 @@ fn sentence(kind: &EventKind) -> String {
         }
         EventKind::LinkDropped => "lost its replication link".to_owned(),
         EventKind::LinkRestored { down } => {
-            format!("recovered its replication link after {}", duration(*down))
+            // After a promotion the node has no link, so the text must not state that it is up.
+            format!("was without a replication link for {}", duration(*down))
         }
         EventKind::PrimaryChanged { from, to, cause } => {
             format!("primary changed from {from} to {to} (cause: {})", labels::cause(*cause))
