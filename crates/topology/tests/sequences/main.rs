@@ -54,6 +54,24 @@ fn a_stale_master_that_is_primary_again_has_no_successor() {
 }
 
 #[test]
+fn nodes_are_awaited_for_ten_minutes_after_the_loss_of_the_primary() {
+    let primary = reply(&master("x", 'a'));
+    let mut test = TestDeployment::new(2);
+    let awaited = |view: &DeploymentView| [0, 1].map(|index| view.awaits(NodeIndex::new(index)));
+    // A primary that nobody has seen is not awaited.
+    assert_eq!(awaited(&test.rounds(5, &[refused(), refused()])), [false; 2]);
+    assert_eq!(awaited(&test.rounds(2, &[primary.clone(), refused()])), [false; 2]);
+    assert_eq!(awaited(&test.rounds(1, &[refused(), refused()])), [true; 2]);
+    assert_eq!(awaited(&test.rounds(600, &[refused(), refused()])), [true; 2]);
+    assert_eq!(awaited(&test.rounds(1, &[refused(), refused()])), [false; 2]);
+    assert_eq!(awaited(&test.rounds(1, &[primary, refused()])), [false; 2]);
+    // Each loss is awaited, until another node is primary.
+    assert_eq!(awaited(&test.rounds(5, &[refused(), refused()])), [true; 2]);
+    let other = reply(&InfoReply { continues: Some('a'), ..master("y", 'b') });
+    assert_eq!(awaited(&test.rounds(2, &[refused(), other])), [false; 2]);
+}
+
+#[test]
 fn commands_loaded_from_an_aof_are_no_lost_writes() {
     let old = master("x", 'a');
     let (mut test, promoted) = failed_over(&old);
