@@ -114,8 +114,10 @@ pub struct LostWritesView {
 pub struct Loss {
     /// Number of writes.
     pub writes: u64,
-    /// The stale masters that accepted them.
+    /// The stale masters that accepted them, without those in `primary_again`.
     pub stale_masters: Vec<NodeIndex>,
+    /// Nodes that accepted them as stale masters and have become primary since.
+    pub primary_again: Vec<NodeIndex>,
     /// Monotonic time at which the last of them was counted.
     pub last: Monotonic,
 }
