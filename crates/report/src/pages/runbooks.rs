@@ -89,7 +89,7 @@ impl Site<'_> {
                 .filter(|finding| finding.endpoint().is_none())
                 .and_then(|finding| node_to_examine(view, finding))
         });
-        let note = guard_note(view, finding(view, alert), target, runbook.text);
+        let warning = guard_note(view, finding(view, alert), target, runbook.text);
         let levels = node_levels(view);
         let indices = nodes::ordered(view, &levels);
         let shown = &indices[..indices.len().min(NODES)];
@@ -111,7 +111,7 @@ impl Site<'_> {
                         (role(view, index).text) "."
                     }
                 }
-                @if let Some(note) = note { p.filled { (note) } }
+                @if let Some(warning) = warning { p.filled { (warning) } }
             }
         }
     }
