@@ -439,7 +439,7 @@ impl DeploymentPoller {
         if handle.slot != slot {
             return;
         }
-        // Poll a newly discovered node, and one that was awaited, without waiting for the next tick.
+        // Poll a newly discovered node, and an awaited one, without waiting for the next tick.
         let is_new = self.settings.discovery.is_some() && handle.is_pending();
         let is_back = handle.is_awaited() && matches!(report, TaskReport::Connected);
         handle.handle_report(report, deadline);

@@ -95,7 +95,7 @@ mod tests {
             "redis-cli -h $HOST -p $PORT slaveof no one",
             "redis-server /etc/redis/redis.conf --replicaof $PRIMARY_HOST $PRIMARY_PORT",
             r"printf 'MULTI\nREPLICAOF NO ONE\nEXEC\n' | redis-cli -h $HOST -p $PORT",
-            "redis-cli -h $HOST info server\nredis-cli -h $HOST config set min-replicas-to-write 100",
+            "redis-cli -h $HOST info\nredis-cli -h $HOST config set min-replicas-to-write 100",
             "redis-cli -h $HOST config set min-slaves-to-write 2",
             "redis-cli -h $SENTINEL_HOST sentinel reset $MASTER_NAME",
             "redis-cli -h $HOST client pause 10000 WRITE",

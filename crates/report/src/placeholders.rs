@@ -90,9 +90,9 @@ impl Placeholders {
         placeholders
     }
 
-    /// Replaces the known placeholders in a text, for example in one code block. If the text contains
-    /// a destructive command, replaces only those that are safe in it. Works in one pass, so that an
-    /// inserted value that looks like a placeholder stays as it is.
+    /// Replaces the known placeholders in a text, for example in one code block. If the text
+    /// contains a destructive command, replaces only those that are safe in it. Works in one pass,
+    /// so that an inserted value that looks like a placeholder stays as it is.
     pub(crate) fn replace(&self, text: &str) -> String {
         let is_destructive = is_destructive(text);
         let applies = |value: &&PlaceholderValue| value.in_destructive || !is_destructive;

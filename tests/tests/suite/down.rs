@@ -55,8 +55,8 @@ impl DeadServer {
         DeadServer { stub, connections }
     }
 
-    /// Returns the number of attempts so far. After each attempt, Rolecall opens a second connection
-    /// to find the cause of the failure.
+    /// Returns the number of attempts so far. After each attempt, Rolecall opens a second
+    /// connection to find the cause of the failure.
     fn attempts(&self) -> usize {
         self.connections.load(Ordering::Relaxed) / 2
     }

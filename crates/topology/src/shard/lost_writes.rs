@@ -115,8 +115,8 @@ impl LostWritesTracker {
 }
 
 impl Loss {
-    /// Records the primary. A stale master that is primary again must not be treated as stale later,
-    /// even if another node takes over.
+    /// Records the primary. A stale master that is primary again must not be treated as stale
+    /// later, even if another node takes over.
     fn set_primary(&mut self, primary: NodeIndex) {
         if let Some(position) = self.stale_masters.iter().position(|stale| *stale == primary) {
             self.primary_again.push(self.stale_masters.remove(position));

@@ -68,7 +68,7 @@ fn a_stale_master_that_is_primary_again_has_no_successor() {
 }
 
 #[test]
-fn nodes_are_awaited_for_ten_minutes_after_the_loss_of_the_primary() {
+fn nodes_are_awaited_for_ten_minutes_after_a_loss() {
     let primary = reply(&master("x", 'a'));
     let mut test = TestDeployment::new(2);
     let awaited = |view: &DeploymentView| [0, 1].map(|index| view.awaits(NodeIndex::new(index)));
