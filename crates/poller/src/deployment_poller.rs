@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use topology::{
     DeploymentTracker, DeploymentView, EndpointCheckResult, Node, NodeKind, OwnErrors, PollOutcome,
-    ReadRequest, Round, SentinelMessage,
+    ReadRequest, Round, RoundResult, SentinelMessage,
 };
 use tracing::warn;
 
@@ -32,7 +32,8 @@ use crate::endpoint_checker::{EndpointCheckSettings, EndpointChecker, FinishedCh
 use crate::event_log;
 use crate::name_resolver::NameResolver;
 use crate::node_handle::{NodeHandle, NodeResult};
-use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport};
+use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::reconnect::{announces_return, linked_again};
 use crate::reverse_lookups::ReverseLookups;
 use crate::sentinels::{SentinelEvent, SentinelEvents, SentinelHandle};
 
@@ -314,9 +315,30 @@ impl DeploymentPoller {
             // An address may belong to another node when it is discovered again.
             self.reverse_lookups.clear();
         }
+        self.update_reconnects(&result);
         self.reverse_lookups.request(result.requests.iter());
         self.read_requests = result.requests;
         Ok(result.view)
+    }
+
+    /// Shortens the delays between connection attempts to nodes whose return is awaited, and to
+    /// nodes to which a replica connected again.
+    fn update_reconnects(&self, result: &RoundResult) {
+        let linked = linked_again(result);
+        for (index, handle) in self.handles() {
+            handle.set_awaited(result.view.awaits(index));
+            if linked.contains(&index) {
+                handle.add_sign();
+            }
+        }
+    }
+
+    /// Returns the handles of the data nodes with their indices.
+    fn handles(&self) -> impl Iterator<Item = (topology::NodeIndex, &NodeHandle)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| match slot {
+            NodeSlot::Node { handle, .. } => Some((topology::NodeIndex::new(index), handle)),
+            _ => None,
+        })
     }
 
     /// Sends a poll request to each data node.
@@ -417,10 +439,11 @@ impl DeploymentPoller {
         if handle.slot != slot {
             return;
         }
-        // Poll a newly discovered node without waiting for the next tick.
+        // Poll a newly discovered node, and an awaited one, without waiting for the next tick.
         let is_new = self.settings.discovery.is_some() && handle.is_pending();
+        let is_back = handle.is_awaited() && matches!(report, TaskReport::Connected);
         handle.handle_report(report, deadline);
-        if is_new {
+        if is_new || is_back {
             self.request_round();
         }
     }
@@ -454,6 +477,10 @@ impl DeploymentPoller {
     fn handle_sentinel_event(&mut self, event: SentinelEvent) {
         match event {
             SentinelEvent::Message(message) => {
+                if announces_return(&message) {
+                    // The announced address may differ from that of the node, so all are tried.
+                    self.handles().for_each(|(_, handle)| handle.add_sign());
+                }
                 if self.messages.len() == MAX_MESSAGES {
                     let deployment = &self.settings.deployment.name;
                     warn!(deployment, "too many Sentinel events, dropping some");

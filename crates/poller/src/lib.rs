@@ -10,6 +10,7 @@
 //! Polling one node:
 //! - `node_handle.rs`: the handle that a deployment has for each node.
 //! - `node_task.rs`: the task that owns the connection to a node.
+//! - `reconnect.rs`: delays between connection attempts, and signs that a node is back.
 //! - `poll_plan/`: which commands to send, and how often.
 //! - `sentinels/`: tasks that poll the Sentinels, which deployments share.
 //!
@@ -38,6 +39,7 @@ mod name_resolver;
 mod node_handle;
 mod node_task;
 mod poll_plan;
+mod reconnect;
 mod reverse_lookups;
 mod sentinels;
 mod state_store;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use client::Failure;
 use snapshot::Reason;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use topology::{NodeReply, PollOutcome};
 
 use crate::context::PollerContext;
 use crate::node_task::{NodeTask, NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::reconnect::ReturnSigns;
 
 /// Limit of the text of a failure, in characters.
 const MAX_DETAIL: usize = 300;
@@ -20,6 +21,7 @@ pub(crate) struct NodeHandle {
     /// Slot whose reports belong to this node.
     pub(crate) slot: SlotId,
     requests: mpsc::Sender<PollRequest>,
+    signs: watch::Sender<ReturnSigns>,
     task: AbortHandle,
     state: TaskState,
     /// Last reply since the last round.
@@ -75,11 +77,14 @@ impl NodeHandle {
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let (requests, request_receiver) = mpsc::channel(1);
+        let (signs, sign_receiver) = watch::channel(ReturnSigns::default());
         let slot = settings.slot;
-        let task = tasks.spawn(NodeTask::new(settings, request_receiver, reports, context).run());
+        let task = NodeTask::new(settings, request_receiver, reports, sign_receiver, context);
+        let task = tasks.spawn(task.run());
         NodeHandle {
             slot,
             requests,
+            signs,
             task,
             state: TaskState::Pending,
             reply: None,
@@ -104,6 +109,23 @@ impl NodeHandle {
     /// never replied.
     pub(crate) fn failing_since(&self) -> Option<Duration> {
         self.failing_since
+    }
+
+    /// Returns true if the return of the node is awaited.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.signs.borrow().awaited
+    }
+
+    /// Sets whether the return of the node is awaited. The delays between connection attempts are
+    /// short then.
+    pub(crate) fn set_awaited(&self, awaited: bool) {
+        self.signs
+            .send_if_modified(|signs| std::mem::replace(&mut signs.awaited, awaited) != awaited);
+    }
+
+    /// Records a sign that the node is back. It shortens the current delay.
+    pub(crate) fn add_sign(&self) {
+        self.signs.send_modify(|signs| signs.count += 1);
     }
 
     /// Starts a round: polls the node, unless it is not connected or the last poll still runs.

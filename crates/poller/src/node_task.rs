@@ -5,17 +5,16 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use client::{Command, Connection, Endpoint, Failure};
 use config::Cadences;
 use snapshot::{Reason, Reply};
-use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::sync::{mpsc, watch};
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
 use crate::context::{ConnectLane, PollerContext};
 use crate::poll_plan::{MasterNames, ParsedReplies, PollCommand, PollPlan};
+use crate::reconnect::{ReconnectDelays, ReturnSigns};
 
 /// Limit of one connection attempt.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -23,12 +22,6 @@ pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the batches that follow the first one of a poll. Each reads what the replies to the
 /// previous batch made necessary.
 const MAX_FOLLOW_UP_BATCHES: usize = 2;
-
-/// First delay between connection attempts.
-const MIN_BACKOFF: Duration = Duration::from_millis(250);
-
-/// Longest delay between connection attempts.
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Request for one poll. The task reads these data in addition to what its cadences require.
 #[derive(Debug, Clone, Default)]
@@ -96,7 +89,7 @@ pub(crate) struct NodeTask {
     reports: mpsc::Sender<SlotReport>,
     context: PollerContext,
     plan: PollPlan,
-    backoff: ExponentialBackoff,
+    delays: ReconnectDelays,
     lane: ConnectLane,
     /// True if the node replied since the server last closed a connection during its setup.
     tolerates_close: bool,
@@ -119,6 +112,7 @@ impl NodeTask {
         settings: NodeTaskSettings,
         requests: mpsc::Receiver<PollRequest>,
         reports: mpsc::Sender<SlotReport>,
+        signs: watch::Receiver<ReturnSigns>,
         context: PollerContext,
     ) -> Self {
         let plan = PollPlan::new(settings.cadences, &settings.assumed_config);
@@ -126,9 +120,9 @@ impl NodeTask {
             settings,
             requests,
             reports,
+            delays: ReconnectDelays::new(context.clock, signs),
             context,
             plan,
-            backoff: backoff(),
             lane: ConnectLane::default(),
             tolerates_close: false,
             logged_reason: None,
@@ -153,7 +147,7 @@ impl NodeTask {
                     && take(&mut self.tolerates_close) =>
             {
                 self.report_lost(failure).await?;
-                self.wait().await;
+                self.delays.wait().await;
                 return Ok(());
             }
             Err(failure) => {
@@ -168,7 +162,7 @@ impl NodeTask {
         let mut replied = false;
         let failure = self.serve(connection, &mut replied).await?;
         if replied {
-            self.backoff = backoff();
+            self.delays.reset();
         }
         if !matches!(failure.reason, Reason::Closed | Reason::Reset | Reason::Timeout) {
             return self.report_failed(failure).await;
@@ -176,7 +170,7 @@ impl NodeTask {
         // Servers also close connections on purpose, for example during a Sentinel failover.
         self.report_lost(failure).await?;
         if !replied {
-            self.wait().await;
+            self.delays.wait().await;
         }
         Ok(())
     }
@@ -290,18 +284,13 @@ impl NodeTask {
     async fn report_failed(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
         self.log_failure(&failure);
         self.report(TaskReport::AttemptFailed(failure)).await?;
-        self.wait().await;
+        self.delays.wait().await;
         Ok(())
     }
 
     async fn report(&self, report: TaskReport) -> Result<(), ChannelClosed> {
         let report = SlotReport { slot: self.settings.slot, report };
         self.reports.send(report).await.map_err(|_| ChannelClosed)
-    }
-
-    /// Waits before the next connection attempt.
-    async fn wait(&mut self) {
-        sleep(self.backoff.next().unwrap_or(MAX_BACKOFF)).await;
     }
 
     /// Logs refused commands and unparsed fields.
@@ -341,14 +330,4 @@ impl NodeTask {
             info!(deployment, node, "reading node again");
         }
     }
-}
-
-/// Returns the delays between connection attempts.
-pub(crate) fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(MIN_BACKOFF)
-        .with_max_delay(MAX_BACKOFF)
-        .with_jitter()
-        .without_max_times()
-        .build()
 }

@@ -15,7 +15,7 @@ use crate::deployment_status::{endpoint_status, shard_status};
 use crate::evidence::evidence_texts;
 use crate::labels::link_state;
 use crate::node_status::{assigned_roles, claimed_role, notes};
-use crate::placeholders::Placeholders;
+use crate::placeholders::{Placeholders, guard_note, node_to_examine};
 use crate::runbook::runbook;
 
 /// Line width, characters.
@@ -105,6 +105,11 @@ fn write_finding(view: &DeploymentView, finding: &Finding, text: &mut String) ->
     write_part(text, "Problem", runbook.title)?;
     if !evidence.is_empty() {
         write_part(text, "Evidence", &evidence.join("; "))?;
+    }
+    if let Some(note) =
+        guard_note(view, Some(finding), node_to_examine(view, finding), runbook.text)
+    {
+        write_part(text, "Note", &note)?;
     }
     let values = finding.evidence.values();
     write_part(text, "Likely cause", &runbook.cause(&texts(&values)).unwrap_or_default())?;

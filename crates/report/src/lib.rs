@@ -3,6 +3,7 @@
 
 pub mod api;
 mod deployment_status;
+mod destructive;
 mod diagnose;
 mod evidence;
 mod format;

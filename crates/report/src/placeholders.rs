@@ -1,15 +1,42 @@
 //! Placeholders of runbooks, such as `$HOST`. Known values of a deployment replace them. Unknown
-//! placeholders stay as they are.
+//! placeholders stay as they are, and so do those that would direct a destructive command to a node
+//! that it must not reach ([`is_safe_target`]).
 
 use std::borrow::Cow;
 
 use topology::evidence::LostWritesEvidence;
-use topology::{DeploymentView, Evidence, Finding, NodeIndex, NodeKind, NodeView, Upstream};
+use topology::{
+    DeploymentView, Evidence, Finding, NodeIndex, NodeKind, NodeView, ShardView, Upstream,
+};
+
+use crate::destructive::is_destructive;
 
 /// Placeholders with the values that replace them.
 #[derive(Debug, Default)]
 pub(crate) struct Placeholders {
-    values: Vec<(String, String)>,
+    values: Vec<PlaceholderValue>,
+}
+
+/// A placeholder with the value that replaces it.
+#[derive(Debug)]
+struct PlaceholderValue {
+    placeholder: String,
+    value: String,
+    /// The value also replaces the placeholder in text with a destructive command.
+    in_destructive: bool,
+}
+
+/// Use of an address in destructive commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DestructiveUse {
+    Permitted,
+    Withheld,
+}
+
+impl From<bool> for DestructiveUse {
+    fn from(permitted: bool) -> Self {
+        if permitted { DestructiveUse::Permitted } else { DestructiveUse::Withheld }
+    }
 }
 
 impl Placeholders {
@@ -43,26 +70,37 @@ impl Placeholders {
             Upstream::Unknown(address) => Some(address.as_str()),
         });
         let mut placeholders = Placeholders::default();
-        placeholders.add_address("", address);
-        placeholders.add_address("PRIMARY_", primary.and_then(address_of));
-        placeholders.add_address("MASTER_", upstream);
-        placeholders.add_address("SENTINEL_", reachable_sentinel(view, node));
+        let target = node.is_some_and(|node| is_safe_target(view, node)).into();
+        placeholders.add_address("", address, target);
+        // Destructive commands contain these two as arguments: the node to replicate from.
+        placeholders.add_address(
+            "PRIMARY_",
+            primary.and_then(address_of),
+            DestructiveUse::Permitted,
+        );
+        placeholders.add_address("MASTER_", upstream, DestructiveUse::Permitted);
+        // SENTINEL RESET makes a Sentinel forget nodes that it needs for a failover.
+        let is_known = view.shards.iter().all(has_undisputed_primary);
+        placeholders.add_address("SENTINEL_", reachable_sentinel(view, node), is_known.into());
         if let Some(discovery) =
             view.deployment.discovery.as_ref().filter(|discovery| !discovery.master.is_empty())
         {
-            placeholders.add_value("$MASTER_NAME", &discovery.master);
+            placeholders.add_value("$MASTER_NAME", &discovery.master, DestructiveUse::Permitted);
         }
         placeholders
     }
 
-    /// Replaces the known placeholders in a text. Works in one pass, so that an inserted value that
-    /// looks like a placeholder stays as it is.
+    /// Replaces the known placeholders in a text, for example in one code block. If the text
+    /// contains a destructive command, replaces only those that are safe in it. Works in one pass,
+    /// so that an inserted value that looks like a placeholder stays as it is.
     pub(crate) fn replace(&self, text: &str) -> String {
+        let is_destructive = is_destructive(text);
+        let applies = |value: &&PlaceholderValue| value.in_destructive || !is_destructive;
         let mut replaced = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(next) = rest.chars().next() {
-            let found = self.values.iter().find_map(|(placeholder, value)| {
-                Some((value.as_str(), rest_after(rest, placeholder)?))
+            let found = self.values.iter().filter(applies).find_map(|known| {
+                Some((known.value.as_str(), rest_after(rest, &known.placeholder)?))
             });
             let (written, left) = found.unwrap_or(rest.split_at(next.len_utf8()));
             replaced += written;
@@ -73,29 +111,84 @@ impl Placeholders {
 
     /// Adds the host and port of an address. For a Unix socket, replaces the options `-h` and `-p`
     /// of redis-cli by `-s`.
-    fn add_address(&mut self, prefix: &str, address: Option<&str>) {
+    fn add_address(&mut self, prefix: &str, address: Option<&str>, destructive: DestructiveUse) {
         let Some(address) = address else { return };
         if prefix.is_empty() {
-            self.add_value("$NODE", address);
+            self.add_value("$NODE", address, destructive);
         }
         match address.rsplit_once(':') {
             Some((host, port)) if !address.starts_with('/') => {
-                self.add_value(&format!("${prefix}HOST"), host.trim_matches(['[', ']']));
-                self.add_value(&format!("${prefix}PORT"), port);
+                let host = host.trim_matches(['[', ']']);
+                self.add_value(&format!("${prefix}HOST"), host, destructive);
+                self.add_value(&format!("${prefix}PORT"), port, destructive);
             }
-            _ => self.values.push((
-                format!("-h ${prefix}HOST -p ${prefix}PORT"),
-                format!("-s {}", shell_word(address)),
-            )),
+            _ => self.values.push(PlaceholderValue {
+                placeholder: format!("-h ${prefix}HOST -p ${prefix}PORT"),
+                value: format!("-s {}", shell_word(address)),
+                in_destructive: destructive == DestructiveUse::Permitted,
+            }),
         }
     }
 
     /// Adds a value, unless a command would take it for an option.
-    fn add_value(&mut self, placeholder: &str, value: &str) {
+    fn add_value(&mut self, placeholder: &str, value: &str, destructive: DestructiveUse) {
         if !value.starts_with('-') {
-            self.values.push((placeholder.to_owned(), shell_word(value).into_owned()));
+            self.values.push(PlaceholderValue {
+                placeholder: placeholder.to_owned(),
+                value: shell_word(value).into_owned(),
+                in_destructive: destructive == DestructiveUse::Permitted,
+            });
         }
     }
+}
+
+/// Returns true if destructive commands may be filled with the node: its shard has an undisputed
+/// primary, and the node is neither that primary nor a master that is not known to be stale.
+pub(crate) fn is_safe_target(view: &DeploymentView, node: NodeIndex) -> bool {
+    let Some(shard) = view.shard_of(node) else { return false };
+    let is_master = shard.masters.contains(&node) || shard.primaries().any(|other| *other == node);
+    has_undisputed_primary(shard) && (!is_master || shard.stale_masters.contains(&node))
+}
+
+/// Returns true if the primary is known, and any other masters are known to be stale.
+fn has_undisputed_primary(shard: &ShardView) -> bool {
+    shard.primary.is_some() && (shard.masters.len() <= 1 || !shard.stale_masters.is_empty())
+}
+
+/// Returns a note about destructive commands that a runbook page or `diagnose` does not fill, or
+/// about an incident that is over. `target` is the node that other commands are filled with.
+pub(crate) fn guard_note(
+    view: &DeploymentView,
+    finding: Option<&Finding>,
+    target: Option<NodeIndex>,
+    runbook: &str,
+) -> Option<String> {
+    if let Some(Evidence::RedisWritesLost(LostWritesEvidence { stale, primary_again, .. })) =
+        finding.map(|finding| &finding.evidence)
+        && stale.is_empty()
+        && !primary_again.is_empty()
+    {
+        return Some(format!(
+            "This incident is over: {} accepted the writes as stale master, and became primary \
+             again. Do not fence or demote the primary because of this finding.",
+            primary_again.join(", ")
+        ));
+    }
+    let has_command = runbook.lines().any(|line| line.contains("$HOST") && is_destructive(line));
+    let target = target.filter(|_| has_command)?;
+    if is_safe_target(view, target) {
+        return None;
+    }
+    let reason = match view.shard_of(target).and_then(|shard| shard.primary) {
+        Some(primary) if primary.node == target => {
+            format!("{} is the primary", view.name(target))
+        }
+        Some(_) => "it is not certain which node may lose its data".to_owned(),
+        None => "the primary is not known".to_owned(),
+    };
+    Some(format!(
+        "Commands that delete data or stop writes keep their placeholders, because {reason}."
+    ))
 }
 
 /// Returns the index of the node with this name.
@@ -106,17 +199,17 @@ pub(crate) fn node_index(view: &DeploymentView, name: &str) -> Option<NodeIndex>
 /// Returns the node to examine first: the affected node, a stale master in the evidence, a node of
 /// a replication loop, or else the primary.
 ///
-/// Returns `None` for several masters of which none is known to be stale. A command for the wrong
-/// one would destroy data.
+/// Returns `None` for several masters of which none is known to be stale, and for lost writes whose
+/// stale masters have all become primary since. A command for the wrong node would destroy data.
 pub(crate) fn node_to_examine(view: &DeploymentView, finding: &Finding) -> Option<NodeIndex> {
     if let Some(node) = &finding.node {
         return node_index(view, node);
     }
     match &finding.evidence {
         Evidence::RedisSplitBrain(evidence) => return node_index(view, evidence.stale.first()?),
-        Evidence::RedisWritesLost(LostWritesEvidence { stale, .. }) => {
+        Evidence::RedisWritesLost(LostWritesEvidence { stale, primary_again, .. }) => {
             let stale = stale.first().and_then(|stale| node_index(view, stale));
-            if stale.is_some() {
+            if stale.is_some() || !primary_again.is_empty() {
                 return stale;
             }
         }
@@ -185,8 +278,8 @@ mod tests {
     #[test]
     fn a_placeholder_matches_whole_words_only() {
         let mut placeholders = Placeholders::default();
-        placeholders.add_value("$HOST", "$PORT");
-        placeholders.add_value("$PORT", "1");
+        placeholders.add_value("$HOST", "$PORT", DestructiveUse::Permitted);
+        placeholders.add_value("$PORT", "1", DestructiveUse::Permitted);
         assert_eq!(
             placeholders.replace("-h $HOST:$PORT $HOSTNAME $HOST"),
             "-h '$PORT':1 $HOSTNAME '$PORT'"
@@ -196,21 +289,40 @@ mod tests {
     #[test]
     fn a_hostile_address_stays_one_shell_word() {
         let mut placeholders = Placeholders::default();
-        placeholders.add_address("", Some("x;rm -rf ~'$(id):6379"));
+        placeholders.add_address("", Some("x;rm -rf ~'$(id):6379"), DestructiveUse::Withheld);
         assert_eq!(
             placeholders.replace("redis-cli -h $HOST -p $PORT"),
             r"redis-cli -h 'x;rm -rf ~'\''$(id)' -p 6379"
         );
         let mut placeholders = Placeholders::default();
-        placeholders.add_address("", Some("--eval:6379"));
+        placeholders.add_address("", Some("--eval:6379"), DestructiveUse::Permitted);
         assert_eq!(placeholders.replace("redis-cli -h $HOST"), "redis-cli -h $HOST");
+    }
+
+    #[test]
+    fn destructive_text_keeps_the_placeholders_of_other_nodes() {
+        let mut placeholders = Placeholders::default();
+        placeholders.add_address("", Some("10.0.0.5:6379"), DestructiveUse::Withheld);
+        placeholders.add_address("PRIMARY_", Some("10.0.0.5:6380"), DestructiveUse::Permitted);
+        assert_eq!(
+            placeholders.replace("-h $HOST -p $PORT info\n-h $HOST replicaof $PRIMARY_HOST"),
+            "-h $HOST -p $PORT info\n-h $HOST replicaof 10.0.0.5",
+            "all lines of a block are about one node"
+        );
+        assert_eq!(placeholders.replace("-h $HOST -p $PORT info"), "-h 10.0.0.5 -p 6379 info");
+        let mut placeholders = Placeholders::default();
+        placeholders.add_address("", Some("/run/redis.sock"), DestructiveUse::Withheld);
+        assert_eq!(
+            placeholders.replace("redis-cli -h $HOST -p $PORT flushall"),
+            "redis-cli -h $HOST -p $PORT flushall"
+        );
     }
 
     #[test]
     fn sockets_and_ipv6_addresses_are_replaced() {
         let replaced = |address| {
             let mut placeholders = Placeholders::default();
-            placeholders.add_address("", Some(address));
+            placeholders.add_address("", Some(address), DestructiveUse::Permitted);
             placeholders.replace("redis-cli -h $HOST -p $PORT ping")
         };
         assert_eq!(replaced("/run/redis.sock"), "redis-cli -s /run/redis.sock ping");

@@ -94,6 +94,10 @@ pub const CLIENTS_RECONNECT_WITHIN: Duration = Duration::from_secs(60);
 /// Time after a demotion for which it explains refused writes.
 pub const DEMOTED_RECENTLY: Duration = Duration::from_secs(60 * 60);
 
+/// Time after the loss of a primary for which its return is awaited: Rolecall then tries more often
+/// to connect to the nodes of the shard.
+pub const PRIMARY_AWAITED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Time for which a data loss is shown after it was last detected.
 pub const LOSS_SHOWN_FOR: Duration = Duration::from_secs(10 * 60);
 

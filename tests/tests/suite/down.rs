@@ -1,6 +1,9 @@
 //! Servers that are gone, and servers that reject the connection.
 
-use tests::{Daemon, Redis, SECOND, Signal, pause};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tests::{Daemon, Redis, SECOND, Signal, StubServer, deployment, pause};
 
 #[test]
 fn killed_server_is_down_at_once_and_up_within_the_backoff() {
@@ -34,6 +37,74 @@ fn killed_server_is_down_at_once_and_up_within_the_backoff() {
     }
     assert!(daemon.log().len() < 12, "no log line per round: {:?}", daemon.log());
     println!("down after {down:?}, back {back:?} after the restart");
+}
+
+/// Server that closes each connection and counts them.
+struct DeadServer {
+    stub: StubServer,
+    connections: Arc<AtomicUsize>,
+}
+
+impl DeadServer {
+    fn start() -> Self {
+        let connections = Arc::<AtomicUsize>::default();
+        let counter = Arc::clone(&connections);
+        let stub = StubServer::start(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        DeadServer { stub, connections }
+    }
+
+    /// Returns the number of attempts so far. After each attempt, Rolecall opens a second
+    /// connection to find the cause of the failure.
+    fn attempts(&self) -> usize {
+        self.connections.load(Ordering::Relaxed) / 2
+    }
+
+    /// Returns a `[[deployment]]` section with a server and this one.
+    fn beside(&self, name: &str, server: &Redis) -> String {
+        let (listed, dead) = (deployment(name, &[server]), self.stub.url());
+        listed.replace(" }]", &format!(" }}, {{ url = '{dead}' }}]"))
+    }
+}
+
+#[test]
+fn return_of_a_lost_primary_is_reported_within_two_seconds() {
+    let (mut lost, healthy) = (Redis::start(&[]), Redis::start(&[]));
+    let (beside_lost, beside_healthy) = (DeadServer::start(), DeadServer::start());
+    let daemon = Daemon::configured(&format!(
+        "{}{}",
+        beside_lost.beside("orders", &lost),
+        beside_healthy.beside("sessions", &healthy)
+    ));
+    let (orders, address) = (("deployment", "orders"), lost.address());
+    daemon.until(SECOND * 5, "redis_up", &[("node", &address)], 1.0);
+
+    lost.kill();
+    daemon.until(SECOND * 8, "redis_deployment_no_primary", &[orders], 1.0);
+    // By then, the delays between attempts to a node that is not awaited are 10 s to 20 s.
+    pause(SECOND * 20);
+    let before = [&beside_lost, &beside_healthy].map(DeadServer::attempts);
+    pause(SECOND * 10);
+    let after = [&beside_lost, &beside_healthy].map(DeadServer::attempts);
+    let attempts = [after[0] - before[0], after[1] - before[1]];
+    println!("attempts in 10 s: awaited and not awaited {attempts:?}");
+    assert!((5..=11).contains(&attempts[0]), "one attempt per second: {attempts:?}");
+    assert!(attempts[1] <= 2, "the back-off of other deployments stays: {attempts:?}");
+
+    lost.restart();
+    let up = daemon.until(SECOND * 5, "redis_up", &[("node", &address)], 1.0);
+    let regained = up + daemon.until(SECOND * 5, "redis_deployment_no_primary", &[orders], 0.0);
+    println!("up after {up:?}, primary after {regained:?}");
+    // The limit is 2 s. One second is a margin for a busy machine.
+    assert!(regained <= SECOND * 3, "up after {up:?}, primary after {regained:?}");
+
+    // The other node of the deployment is no longer awaited.
+    pause(SECOND * 30);
+    let before = beside_lost.attempts();
+    pause(SECOND * 10);
+    let attempts = beside_lost.attempts() - before;
+    assert!(attempts <= 2, "the back-off grows again: {attempts} attempts in 10 s");
 }
 
 #[test]

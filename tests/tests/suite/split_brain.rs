@@ -87,6 +87,73 @@ fn manual_promotion_counts_each_write_on_the_stale_master() {
     assert_eq!(b.cli(&["DBSIZE"]).trim(), "1", "the primary has only its own key");
 }
 
+/// Checks that no command of a text that fences or demotes is sent to this node.
+#[track_caller]
+fn check_not_fenced(text: &str, node: &Redis) {
+    let targets = [format!("-h 127.0.0.1 -p {}", node.port), node.address()];
+    for line in text.lines().map(str::to_lowercase) {
+        let commands = ["min-replicas-to-write", "replicaof"];
+        let Some(end) = commands.iter().filter_map(|command| line.find(command)).max() else {
+            continue;
+        };
+        for target in &targets {
+            assert!(!line[..end].contains(target), "{target} in {line}");
+        }
+    }
+}
+
+#[test]
+fn former_stale_master_that_is_primary_again_is_never_fenced() {
+    let (a, b, daemon) = primary_with_replica(Redis::start(&[]));
+    let runbook = |alert: &str, node: &str| {
+        daemon.get(&format!("/runbooks/{alert}?deployment=default{node}"), "").text
+    };
+    let fence = |node: &Redis| {
+        format!("-h 127.0.0.1 -p {} config set min-replicas-to-write 100", node.port)
+    };
+
+    b.promote();
+    daemon.until_primary(SOON, &b, "lineage");
+    daemon.until_rounds(1);
+    a.cli(&["SET", "lost", "1"]);
+    daemon.until(SOON, UNREPLICATED_WRITES, &[], 1.0);
+    let page = runbook("RedisWritesLost", "");
+    assert!(page.contains(&fence(&a)), "the stale master may be fenced: {page}");
+    check_not_fenced(&page, &b);
+
+    a.replicate_from(&b);
+    daemon.until_primary(SOON, &b, "sole");
+    daemon.until_link(SOON * 2, &a, "up");
+
+    // The second fault: the former stale master is promoted and is the rightful primary.
+    a.promote();
+    daemon.until_primary(SOON, &a, "lineage");
+    let text = diagnose(&[&a, &b]).1;
+    println!("{text}");
+    check_not_fenced(&text, &a);
+    let check_pages = |primary: &Redis| {
+        let node = format!("&node={}", primary.address());
+        for alert in ["RedisWritesLost", "RedisSplitBrain", "RedisReplicaLinkDown", "RedisDown"] {
+            for node in ["", &node] {
+                check_not_fenced(&runbook(alert, node), primary);
+            }
+        }
+    };
+    check_pages(&a);
+    b.replicate_from(&a);
+    daemon.until_primary(SOON, &a, "sole");
+    check_pages(&a);
+
+    let finding = daemon.finding("RedisWritesLost").expect("the loss is shown for ten minutes");
+    assert_eq!(finding["evidence"]["primary_again"], serde_json::json!([a.address()]));
+    assert_eq!(finding["evidence"]["stale"], serde_json::json!([]));
+    let page = runbook("RedisWritesLost", "");
+    assert!(page.contains("This incident is over"), "{page}");
+    assert!(page.contains("-h $HOST -p $PORT config set min-replicas-to-write 100"), "{page}");
+    check_not_fenced(&diagnose(&[&a, &b]).1, &a);
+    assert_eq!(daemon.count("split_brain_began"), 2, "the events keep both incidents");
+}
+
 #[test]
 fn manual_promotion_without_writes_loses_none() {
     let (a, b, daemon) = primary_with_replica(Redis::start(&[]));

@@ -10,7 +10,8 @@ use tracing::{debug, info, warn};
 
 use super::events::PubSubMessage;
 use crate::context::{ConnectLane, PollerContext};
-use crate::node_task::{CONNECT_LIMIT, backoff};
+use crate::node_task::CONNECT_LIMIT;
+use crate::reconnect::backoff;
 
 /// Longest delay between connection attempts. A subscription that lasts longer resets the delay.
 const MAX_DELAY: Duration = Duration::from_secs(10);

@@ -2,7 +2,9 @@
 //! alerts become links to their runbooks.
 
 use maud::PreEscaped;
-use pulldown_cmark::{CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, html};
+use pulldown_cmark::{
+    CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, TextMergeStream, html,
+};
 
 use crate::placeholders::Placeholders;
 use crate::runbook::runbook;
@@ -20,7 +22,8 @@ impl MarkdownRenderer<'_> {
     pub(super) fn render(&self, text: &str) -> PreEscaped<String> {
         let mut events = Vec::new();
         let (mut in_block, mut in_link, mut dropped) = (false, false, false);
-        for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
+        // The lines of a code block are one text, because they are about one node.
+        for event in TextMergeStream::new(Parser::new_ext(text, Options::ENABLE_TABLES)) {
             match &event {
                 Event::Start(Tag::CodeBlock(_)) => in_block = true,
                 Event::End(TagEnd::CodeBlock) => in_block = false,

@@ -11,7 +11,7 @@ use super::status::shard_lines;
 use super::{Site, nodes};
 use crate::format::count;
 use crate::node_status::{node_levels, role};
-use crate::placeholders::{Placeholders, node_index, node_to_examine};
+use crate::placeholders::{Placeholders, guard_note, node_index, node_to_examine};
 use crate::runbook::{Runbook, runbook, runbooks};
 use crate::status_level::StatusLevel;
 
@@ -59,7 +59,7 @@ impl Site<'_> {
             h1 { code { (alert) } }
             p.lead { (runbook.title) }
             @match view {
-                Some(view) => (self.current_state(alert, view, requested)),
+                Some(view) => (self.current_state(alert, runbook, view, requested)),
                 None => (self.active_findings(alert, deployment)),
             }
             article.runbook { (renderer.render(below_title(runbook))) }
@@ -73,6 +73,7 @@ impl Site<'_> {
     fn current_state(
         &self,
         alert: &str,
+        runbook: &Runbook,
         view: &DeploymentView,
         requested: Option<topology::NodeIndex>,
     ) -> Markup {
@@ -88,6 +89,7 @@ impl Site<'_> {
                 .filter(|finding| finding.endpoint().is_none())
                 .and_then(|finding| node_to_examine(view, finding))
         });
+        let warning = guard_note(view, finding(view, alert), target, runbook.text);
         let levels = node_levels(view);
         let indices = nodes::ordered(view, &levels);
         let shown = &indices[..indices.len().min(NODES)];
@@ -109,6 +111,7 @@ impl Site<'_> {
                         (role(view, index).text) ")."
                     }
                 }
+                @if let Some(warning) = warning { p.filled { (warning) } }
             }
         }
     }

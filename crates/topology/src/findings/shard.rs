@@ -81,13 +81,12 @@ impl FindingsCollector<'_> {
             self.add(Severity::Critical, None, Evidence::RedisPrimaryRestartedEmpty(evidence));
         }
         if let Some(loss) = shard.lost_writes.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
-            // A stale master may have become primary since.
-            let is_stale =
-                shard.primary.is_some_and(|primary| loss.stale_masters.contains(&primary.node));
             let evidence = LostWritesEvidence {
                 unreplicated_writes: loss.writes,
                 stale: self.names(&loss.stale_masters),
-                primary: if is_stale { None } else { self.primary(shard) },
+                primary_again: self.names(&loss.primary_again),
+                // The present primary may be the node that accepted the writes.
+                primary: self.primary(shard).filter(|_| !loss.stale_masters.is_empty()),
             };
             self.add(Severity::Critical, None, Evidence::RedisWritesLost(evidence));
         }

@@ -14,6 +14,8 @@ pub struct ShardView {
     pub labels: Arc<Labels>,
     /// The label `shard`; `None` in a deployment that is no cluster.
     pub shard: Option<String>,
+    /// All nodes of the shard, in ascending order.
+    pub(crate) members: Vec<NodeIndex>,
     /// Nodes that claim the role of master.
     pub masters: Vec<NodeIndex>,
     /// The primary; `None` while it is unknown.
@@ -22,6 +24,9 @@ pub struct ShardView {
     pub(crate) primaries: Vec<NodeIndex>,
     /// The last known primary.
     pub last_primary: Option<NodeIndex>,
+    /// Monotonic time of the first round without the last known primary; `None` while there is a
+    /// primary, and if none was ever known.
+    pub primary_lost_at: Option<Monotonic>,
     /// Masters that share a history with the primary, and masters whose history another one
     /// continued.
     pub stale_masters: Vec<NodeIndex>,
@@ -109,8 +114,10 @@ pub struct LostWritesView {
 pub struct Loss {
     /// Number of writes.
     pub writes: u64,
-    /// The stale masters that accepted them.
+    /// The stale masters that accepted them, without those in `primary_again`.
     pub stale_masters: Vec<NodeIndex>,
+    /// Nodes that accepted them as stale masters and have become primary since.
+    pub primary_again: Vec<NodeIndex>,
     /// Monotonic time at which the last of them was counted.
     pub last: Monotonic,
 }
@@ -181,6 +188,11 @@ pub enum Cause {
 }
 
 impl ShardView {
+    /// Returns true if the node belongs to the shard.
+    pub fn contains(&self, index: NodeIndex) -> bool {
+        self.members.binary_search(&index).is_ok()
+    }
+
     /// Returns the primary, or all masters if the configuration expects several.
     pub fn primaries(&self) -> impl Iterator<Item = &NodeIndex> {
         self.primaries.iter()

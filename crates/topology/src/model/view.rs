@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
 
+use crate::limits::PRIMARY_AWAITED_FOR;
 use crate::model::cluster::ClusterView;
 use crate::model::deployment::{Deployment, DeploymentKind, Expectations, NodeKind};
 use crate::model::endpoint::EndpointView;
@@ -106,6 +107,18 @@ impl DeploymentView {
     /// shared Sentinel appear in one deployment only.
     pub fn shown(&self) -> impl Iterator<Item = &NodeView> {
         self.nodes.values().filter(|node| node.shown())
+    }
+
+    /// Returns the shard that the node belongs to.
+    pub fn shard_of(&self, index: NodeIndex) -> Option<&ShardView> {
+        self.shards.iter().find(|shard| shard.contains(index))
+    }
+
+    /// Returns true while the return of the node is awaited: its shard lost the primary within
+    /// [`PRIMARY_AWAITED_FOR`], and no other node became primary.
+    pub fn awaits(&self, index: NodeIndex) -> bool {
+        let lost_at = self.shard_of(index).and_then(|shard| shard.primary_lost_at);
+        lost_at.is_some_and(|lost_at| self.now.since(lost_at) <= PRIMARY_AWAITED_FOR)
     }
 
     /// Returns the masters of a split brain that accept writes, without the primary. If the

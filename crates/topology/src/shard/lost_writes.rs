@@ -9,7 +9,7 @@ use snapshot::NodeSnapshot;
 
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeMap};
-use crate::model::shard::LostWritesView;
+use crate::model::shard::{Loss, LostWritesView};
 use crate::shard::context::ShardContext;
 use crate::shard::nodes::ShardNodes;
 
@@ -78,6 +78,9 @@ impl LostWritesTracker {
                 self.add_loss(index, grown, context.now());
             }
         }
+        if let (Some(primary), Some(loss)) = (stale.primary, &mut self.view.loss) {
+            loss.set_primary(primary.node);
+        }
         self.view.bytes =
             stale.primary.and_then(|primary| lost_bytes(nodes, stale.masters, primary.node));
     }
@@ -87,6 +90,7 @@ impl LostWritesTracker {
         self.counts.remove(&index);
         if let Some(loss) = &mut self.view.loss {
             loss.stale_masters.retain(|stale| *stale != index);
+            loss.primary_again.retain(|primary| *primary != index);
         }
     }
 
@@ -101,11 +105,22 @@ impl LostWritesTracker {
             self.view.loss.take().filter(|_| self.view.in_split_brain > 0).unwrap_or_default();
         if !loss.stale_masters.contains(&index) {
             loss.stale_masters.push(index);
+            loss.primary_again.retain(|primary| *primary != index);
         }
         loss.writes += writes;
         loss.last = now;
         self.view.in_split_brain += writes;
         self.view.loss = Some(loss);
+    }
+}
+
+impl Loss {
+    /// Records the primary. A stale master that is primary again must not be treated as stale
+    /// later, even if another node takes over.
+    fn set_primary(&mut self, primary: NodeIndex) {
+        if let Some(position) = self.stale_masters.iter().position(|stale| *stale == primary) {
+            self.primary_again.push(self.stale_masters.remove(position));
+        }
     }
 }
 

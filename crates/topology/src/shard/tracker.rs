@@ -33,6 +33,8 @@ pub(crate) struct ShardTracker {
     primary: Option<NodeIndex>,
     /// Monotonic time at which it was first seen as the primary.
     primary_since: Monotonic,
+    /// Monotonic time of the first round without it.
+    primary_lost_at: Option<Monotonic>,
     /// Monotonic time of the last change from one primary to another.
     last_change: Option<Monotonic>,
     split_brain: SplitBrainTracker,
@@ -94,10 +96,12 @@ impl ShardTracker {
         ShardView {
             labels: Arc::clone(context.labels),
             shard: None,
+            members: context.members.to_vec(),
             masters: masters.all,
             primary: masters.primary,
             primaries: masters.primaries,
             last_primary: self.primary,
+            primary_lost_at: self.primary_lost_at,
             stale_masters: masters.stale,
             unrelated_masters: masters.unrelated,
             split_brain: self.split_brain.view().clone(),
@@ -181,6 +185,10 @@ impl ShardTracker {
 
     /// Records the primary. The first one after the start of the exporter is no change.
     fn observe_primary(&mut self, primary: Option<NodeIndex>, context: &ShardContext<'_>) {
+        self.primary_lost_at = match (primary, self.primary) {
+            (None, Some(_)) => self.primary_lost_at.or(Some(context.now())),
+            _ => None,
+        };
         let Some(to) = primary.filter(|primary| self.primary != Some(*primary)) else { return };
         if let Some(from) = self.primary {
             let at = context.round.round.at;

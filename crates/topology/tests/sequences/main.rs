@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use snapshot::Reason;
 use topology::{
-    DeploymentView, EventKind, Expectations, FindingKind, NodeIndex, PollOutcome, PrimaryEvidence,
-    Severity,
+    DeploymentView, EventKind, Evidence, Expectations, FindingKind, NodeIndex, PollOutcome,
+    PrimaryEvidence, Severity,
 };
 
 use fixture::{
@@ -34,13 +34,17 @@ fn a_stale_master_that_is_primary_again_has_no_successor() {
     let old = master("x", 'a');
     let (mut test, promoted) = failed_over(&old);
     test.round(vec![reply(&old), promoted.clone()]);
+    let finding = |view: &DeploymentView| {
+        let mut findings = view.findings.iter();
+        findings.find(|finding| finding.kind == FindingKind::RedisWritesLost).expect("it").clone()
+    };
     let lost = |view: &DeploymentView| {
-        let finding = view
-            .findings
-            .iter()
-            .find(|finding| finding.kind == FindingKind::RedisWritesLost)
-            .expect("it");
-        finding.evidence.values().iter().map(|(name, _)| *name).collect::<Vec<_>>()
+        let values = finding(view).evidence.values();
+        values.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    };
+    let evidence = |view: &DeploymentView| match finding(view).evidence {
+        Evidence::RedisWritesLost(evidence) => (evidence.stale, evidence.primary_again),
+        other => panic!("{other:?}"),
     };
     let view = test.round(vec![reply(&InfoReply { changes: 7, ..old }), promoted]);
     assert_eq!(lost(&view), ["unreplicated_writes", "stale", "primary", "by"]);
@@ -49,8 +53,36 @@ fn a_stale_master_that_is_primary_again_has_no_successor() {
     let view = test.rounds(2, &[reply(&again), reply(&replica("y", 'c', 1))]);
     assert_eq!(
         (primary(&view).map(|(name, _)| name), lost(&view)),
-        (Some("n1"), vec!["unreplicated_writes", "stale"])
+        (Some("n1"), vec!["unreplicated_writes", "stale", "primary_again"])
     );
+    assert_eq!(evidence(&view), (vec![], vec!["n1".to_owned()]));
+    // It does not become stale again when another node takes over.
+    let view = test.rounds(
+        2,
+        &[
+            reply(&replica("x", 'd', 2)),
+            reply(&InfoReply { continues: Some('c'), ..master("y", 'd') }),
+        ],
+    );
+    assert_eq!(evidence(&view), (vec![], vec!["n1".to_owned()]));
+}
+
+#[test]
+fn nodes_are_awaited_for_ten_minutes_after_a_loss() {
+    let primary = reply(&master("x", 'a'));
+    let mut test = TestDeployment::new(2);
+    let awaited = |view: &DeploymentView| [0, 1].map(|index| view.awaits(NodeIndex::new(index)));
+    // A primary that nobody has seen is not awaited.
+    assert_eq!(awaited(&test.rounds(5, &[refused(), refused()])), [false; 2]);
+    assert_eq!(awaited(&test.rounds(2, &[primary.clone(), refused()])), [false; 2]);
+    assert_eq!(awaited(&test.rounds(1, &[refused(), refused()])), [true; 2]);
+    assert_eq!(awaited(&test.rounds(600, &[refused(), refused()])), [true; 2]);
+    assert_eq!(awaited(&test.rounds(1, &[refused(), refused()])), [false; 2]);
+    assert_eq!(awaited(&test.rounds(1, &[primary, refused()])), [false; 2]);
+    // Each loss is awaited, until another node is primary.
+    assert_eq!(awaited(&test.rounds(5, &[refused(), refused()])), [true; 2]);
+    let other = reply(&InfoReply { continues: Some('a'), ..master("y", 'b') });
+    assert_eq!(awaited(&test.rounds(2, &[refused(), other])), [false; 2]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{Cluster, ClusterSetup, SECOND, Samples, Signal, Stopwatch, eventually};
+use tests::{Cluster, ClusterSetup, SECOND, Samples, Signal, Stopwatch, eventually, pause};
 
 use super::{
     CLUSTER_OK, DOUBTFUL_NODES, FAILOVER_EVENTS, NO_PRIMARY, SHARDS, UNCOVERED_SLOTS,
@@ -30,6 +30,30 @@ fn check_kinds_above_info(recorder: &FindingRecorder, allowed: &[&str]) {
     for ((severity, kind, node), lasted) in recorder.above_info() {
         assert!(allowed.contains(&kind.as_str()), "{severity} {kind} of {node:?} for {lasted:?}");
     }
+}
+
+#[test]
+fn return_of_a_killed_shard_is_reported_within_two_seconds() {
+    let mut cluster = Cluster::start(&ClusterSetup::default());
+    let monitor = start_settled(&cluster, &[0], "");
+    // Kill the replica first. Otherwise the cluster promotes it.
+    let shard = [cluster.replicas_of(1)[0], 1];
+    for node in shard {
+        cluster.nodes[node].kill();
+    }
+    let lost = |value| monitor.daemon.until(LIMIT, NO_PRIMARY, &[("shard", SHARDS[1].0)], value);
+    lost(1.0);
+    pause(SECOND * 20);
+
+    cluster.nodes[1].restart();
+    let regained = lost(0.0);
+    println!("primary after {regained:?}");
+    // The limit is 2 s. One second is a margin for a busy machine.
+    assert!(regained <= SECOND * 3, "primary after {regained:?}");
+    assert_eq!(
+        monitor.daemon.samples().get("redis_up", &[("node", &cluster.nodes[1].address())]),
+        Some(1.0)
+    );
 }
 
 #[test]

@@ -229,9 +229,11 @@ pub struct SplitBrainEvidence {
 pub struct LostWritesEvidence {
     /// Number of writes.
     pub unreplicated_writes: u64,
-    /// The stale masters that accepted them.
+    /// The stale masters that accepted them, without those in `primary_again`.
     pub stale: Vec<String>,
-    /// The primary; `None` if one of the stale masters has become primary since.
+    /// Nodes that accepted them as stale masters and have become primary since.
+    pub primary_again: Vec<String>,
+    /// The primary; `None` if all stale masters have become primary since.
     pub primary: Option<IdentifiedPrimary>,
 }
 

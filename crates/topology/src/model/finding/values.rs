@@ -67,6 +67,11 @@ impl Values {
         self
     }
 
+    /// Adds a list, unless it is empty.
+    fn known_list(self, name: &'static str, items: &[String]) -> Self {
+        if items.is_empty() { self } else { self.list(name, items) }
+    }
+
     /// Adds a number, if it is known.
     fn known_number(self, name: &'static str, number: Option<f64>) -> Self {
         match number {
@@ -288,6 +293,7 @@ impl EvidenceValues for LostWritesEvidence {
         Values::default()
             .number("unreplicated_writes", self.unreplicated_writes as f64)
             .list("stale", &self.stale)
+            .known_list("primary_again", &self.primary_again)
             .primary(self.primary.as_ref())
             .0
     }
