@@ -29,11 +29,6 @@ pub(crate) struct NodeHandle {
     responsive: bool,
     /// True while the current round waits for this node.
     blocks_round: bool,
-    /// True after the first reply.
-    replied_before: bool,
-    /// Monotonic time at which the node started to fail; `None` if it does not fail or never
-    /// replied.
-    failing_since: Option<Duration>,
 }
 
 /// State of the task, from its last report.
@@ -85,8 +80,6 @@ impl NodeHandle {
             reply: None,
             responsive: false,
             blocks_round: false,
-            replied_before: false,
-            failing_since: None,
         }
     }
 
@@ -98,12 +91,6 @@ impl NodeHandle {
     /// Returns true while the current round waits for this node.
     pub(crate) fn blocks_round(&self) -> bool {
         self.blocks_round
-    }
-
-    /// Returns the monotonic time at which the node started to fail; `None` if it does not fail or
-    /// never replied.
-    pub(crate) fn failing_since(&self) -> Option<Duration> {
-        self.failing_since
     }
 
     /// Starts a round: polls the node, unless it is not connected or the last poll still runs.
@@ -149,16 +136,9 @@ impl NodeHandle {
         }
     }
 
-    /// Finishes a round and returns its result. `elapsed` is the monotonic time.
-    pub(crate) fn finish_round(&mut self, elapsed: Duration) -> NodeResult {
+    /// Finishes a round and returns its result.
+    pub(crate) fn finish_round(&mut self) -> NodeResult {
         let (outcome, detail) = (self.outcome(), self.detail());
-        match outcome {
-            PollOutcome::Answered(_) => (self.replied_before, self.failing_since) = (true, None),
-            PollOutcome::Missed(_) | PollOutcome::Failed(_) if self.replied_before => {
-                self.failing_since = self.failing_since.or(Some(elapsed));
-            }
-            _ => {}
-        }
         NodeResult { outcome, detail }
     }
 
