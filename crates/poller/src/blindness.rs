@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use snapshot::Reason;
+use tokio::sync::Notify;
 use topology::PollOutcome;
 
 /// Minimum number of deployments that must have lost most of their nodes, unless all nodes of all
@@ -70,7 +71,6 @@ impl NodeContact {
     /// Processes the outcome of one poll at a monotonic time.
     pub(crate) fn observe(&mut self, outcome: &PollOutcome, now: Duration) {
         match outcome {
-            PollOutcome::Pending => {}
             PollOutcome::Answered(reply) => {
                 let host = reply.peer.map_or(Host::Local, |peer| Host::Remote(peer.ip()));
                 (self.host, self.failure) = (Some(host), None);
@@ -83,7 +83,8 @@ impl NodeContact {
                 });
                 failure.reason = *reason;
             }
-            PollOutcome::Missed(_) | PollOutcome::Failed(_) => {}
+            // A node that never replied shows nothing.
+            PollOutcome::Pending | PollOutcome::Missed(_) | PollOutcome::Failed(_) => {}
         }
     }
 
@@ -115,13 +116,12 @@ impl DeploymentContact {
 /// most deployments and of at least three, or all nodes of all deployments. Nodes that never
 /// replied, or failed more than a minute before, do not count. One statement of a peer that one of the silent nodes is
 /// down refutes it: a lost rack is not blindness.
-pub(crate) fn is_cut_off<'a>(
-    deployments: impl Iterator<Item = &'a DeploymentContact> + Clone,
-) -> bool {
+pub(crate) fn is_cut_off(deployments: &BTreeMap<u64, DeploymentContact>) -> bool {
+    let deployments = deployments.values();
     let window = deployments.clone().map(|deployment| deployment.window).max().unwrap_or_default();
     let nodes = deployments.clone().flat_map(|deployment| &deployment.nodes);
     let mut starts: Vec<_> =
-        nodes.filter_map(|node| node.silence()).map(|failure| failure.since).collect();
+        nodes.filter_map(NodeContact::silence).map(|failure| failure.since).collect();
     starts.sort_unstable();
     // Many nodes may have failed together long ago, so one candidate is not enough.
     (0..MAX_CANDIDATES).any(|_| {
@@ -188,6 +188,8 @@ fn start_of_most(starts: &[Duration], window: Duration) -> Option<Duration> {
 pub(crate) struct BlindnessDetector {
     state: Mutex<DetectorState>,
     next_id: AtomicU64,
+    /// Notified when the exporter is no longer cut off.
+    ended: Notify,
 }
 
 /// State of a [`BlindnessDetector`].
@@ -217,6 +219,21 @@ impl BlindnessDetector {
         self.state().cut_off_since.is_some()
     }
 
+    /// Waits until the exporter is no longer cut off. Never returns if it was not.
+    pub(crate) async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Decides again if the exporter is cut off, after the state changed at this monotonic time.
+    fn decide(&self, state: &mut DetectorState, now: Duration) {
+        let was_cut_off = state.cut_off_since.is_some();
+        state.cut_off_since =
+            is_cut_off(&state.deployments).then(|| state.cut_off_since.unwrap_or(now));
+        if was_cut_off && state.cut_off_since.is_none() {
+            self.ended.notify_waiters();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, DetectorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -231,8 +248,7 @@ impl ContactReporter {
         let has_silent_node = contact.has_silent_node();
         if state.deployments.get(&self.id) != Some(&contact) {
             state.deployments.insert(self.id, contact);
-            state.cut_off_since =
-                is_cut_off(state.deployments.values()).then(|| state.cut_off_since.unwrap_or(now));
+            self.detector.decide(&mut state, now);
         }
         let since = state.cut_off_since;
         since.filter(|_| has_silent_node).map(|since| now.saturating_sub(since))
@@ -243,8 +259,9 @@ impl Drop for ContactReporter {
     fn drop(&mut self) {
         let mut state = self.detector.state();
         state.deployments.remove(&self.id);
-        if !is_cut_off(state.deployments.values()) {
-            state.cut_off_since = None;
+        // The removal of a deployment never begins a period.
+        if let Some(since) = state.cut_off_since {
+            self.detector.decide(&mut state, since);
         }
     }
 }
@@ -291,7 +308,7 @@ mod tests {
     }
 
     fn cut_off(deployments: &[DeploymentContact]) -> bool {
-        is_cut_off(deployments.iter())
+        is_cut_off(&(0..).zip(deployments.iter().cloned()).collect())
     }
 
     #[test]

@@ -299,9 +299,14 @@ impl NodeTask {
         self.reports.send(report).await.map_err(|_| ChannelClosed)
     }
 
-    /// Waits before the next connection attempt.
+    /// Waits before the next connection attempt. The end of a period in which the exporter was cut
+    /// off ends the wait too, so that a node that replies again is not taken for down.
     async fn wait(&mut self) {
-        sleep(self.backoff.next().unwrap_or(MAX_BACKOFF)).await;
+        let delay = self.backoff.next().unwrap_or(MAX_BACKOFF);
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = self.context.blindness.ended() => {}
+        }
     }
 
     /// Logs refused commands and unparsed fields.
