@@ -114,8 +114,8 @@ impl DeploymentContact {
 ///
 /// This is the case if nodes on several hosts fell silent at the same time, namely most nodes of
 /// most deployments and of at least three, or all nodes of all deployments. Nodes that never
-/// replied, or failed more than a minute before, do not count. One statement of a peer that one of the silent nodes is
-/// down refutes it: a lost rack is not blindness.
+/// replied, or failed more than a minute before, do not count. One statement of a peer that one of
+/// the silent nodes is down refutes it: a lost rack is not blindness.
 pub(crate) fn is_cut_off(deployments: &BTreeMap<u64, DeploymentContact>) -> bool {
     let deployments = deployments.values();
     let window = deployments.clone().map(|deployment| deployment.window).max().unwrap_or_default();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_of_all_nodes_means_cut_off_if_they_are_on_several_hosts() {
+    fn silence_of_all_nodes_on_several_hosts_means_cut_off() {
         let on = |hosts: [u8; 2]| contact(hosts.map(|host| silent(host, 100)).to_vec());
         assert!(cut_off(&[on([1, 2])]), "one deployment on two hosts");
         assert!(!cut_off(&[on([1, 1])]), "one host");
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn deployments_with_silent_nodes_learn_how_long_the_exporter_is_cut_off() {
+    fn deployments_with_silent_nodes_learn_the_time_cut_off() {
         let second = Duration::from_secs;
         let (detector, [a, b, c, d]) = reporters();
         for reporter in [&a, &b, &c, &d] {

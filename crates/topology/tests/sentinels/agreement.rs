@@ -200,6 +200,7 @@ fn peers_that_reply_report_a_silent_node_as_down() {
         })
     };
     let mut test = TestDeployment::healthy(PLAIN);
+    test.rounds(30);
     test.sentinels[0] = Some(down(1));
     assert_eq!(test.rounds(1).reported_down, [], "the node replies to Rolecall");
     test.servers.remove(A);
