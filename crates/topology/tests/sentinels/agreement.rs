@@ -209,7 +209,8 @@ fn peers_that_reply_report_a_silent_node_as_down() {
     assert_eq!(test.rounds(1).reported_down, [], "the report is about an earlier failure");
     test.sentinels[0] = None;
     assert_eq!(test.rounds(1).reported_down, [], "nobody reports it");
-    let link_down = replica("y", 'a', A).replace("link_status:up", "link_status:down");
+    let link_down = replica("y", 'a', A)
+        .replace("link_status:up", "link_status:down\nmaster_link_down_since_seconds:1");
     test.servers.insert(B, link_down);
     assert_eq!(test.rounds(1).reported_down, [at(3)], "a replica lost its link");
 }
