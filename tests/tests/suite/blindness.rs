@@ -196,7 +196,9 @@ fn frozen_host_is_not_blindness() {
         let daemon = Daemon::configured(&deployment_of("a", &servers));
         until_up(&daemon, 2);
         pause(SECOND * 2);
-        servers.iter().for_each(|server| server.signal(Signal::Stop));
+        for server in &servers {
+            server.signal(Signal::Stop);
+        }
         eventually(SOON * 2, "Rolecall can read no node", || is_up(&daemon, 0).then_some(()));
         let expected = if blind { (Some(1.0), 0) } else { (Some(0.0), 2) };
         let samples = daemon.samples();
@@ -205,7 +207,9 @@ fn frozen_host_is_not_blindness() {
         assert!(!is_green(&daemon));
         let is_found = daemon.findings().iter().any(|(kind, _)| kind == "RedisDown");
         assert_eq!(is_found, !blind);
-        servers.iter().for_each(|server| server.signal(Signal::Cont));
+        for server in &servers {
+            server.signal(Signal::Cont);
+        }
     }
 }
 
