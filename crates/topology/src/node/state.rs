@@ -46,6 +46,10 @@ impl NodeStateTracker {
                     // A node that was down before keeps its state.
                     let is_down = matches!(self.state, Some(NodeState::Down { .. }));
                     self.polling.unknown = (!is_down).then_some(unknown);
+                    if !is_down {
+                        // The silence that marks the node as down begins after the cut.
+                        self.polling.silence = Duration::ZERO;
+                    }
                 } else if !round.blind || round.cut_off_for.is_some() {
                     self.polling.unknown = None;
                     let failed = matches!(outcome, PollOutcome::Failed(_));
