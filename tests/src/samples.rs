@@ -40,6 +40,12 @@ impl Samples {
         self.samples.iter().filter(|sample| sample.matches(name, labels)).count()
     }
 
+    /// Returns the sum of the series of this name that have at least these labels.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let samples = self.samples.iter().filter(|sample| sample.matches(name, labels));
+        samples.map(|sample| sample.value).sum()
+    }
+
     /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.samples.len()

@@ -21,6 +21,11 @@ impl Host {
     pub fn loopback() -> Self {
         Host { host: "127.0.0.1".to_owned(), namespace: None }
     }
+
+    /// Returns a second address of the loopback interface, which counts as another host.
+    pub fn second_loopback() -> Self {
+        Host { host: "127.0.0.2".to_owned(), namespace: None }
+    }
 }
 
 /// One side of the network.

@@ -93,7 +93,9 @@ impl Collector for Exposition {
         if self.shows(theme) {
             let shards: Vec<_> = self.deployments.iter().flat_map(ShardSubject::all).collect();
             for row in rows {
-                encode_row(&mut encoder, row, shards.iter())?;
+                let is_counter = row.entry.kind() == MetricKind::Counter;
+                let shown = |shard: &&ShardSubject| is_counter || !shard.is_outdated();
+                encode_row(&mut encoder, row, shards.iter().filter(shown))?;
             }
         }
         for (_, rows) in tables::NODE.into_iter().filter(|(theme, _)| self.shows(theme)) {

@@ -13,6 +13,8 @@ pub struct ExporterView {
     pub commands: Vec<(&'static str, u64)>,
     /// Number of deployments that are polled.
     pub deployments: usize,
+    /// The exporter is cut off from the nodes.
+    pub cut_off: bool,
     /// External URL of the pages (`web.external_url`).
     pub external_url: Option<String>,
     /// Number of live tasks of the async runtime.

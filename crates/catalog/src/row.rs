@@ -126,6 +126,12 @@ impl ShardSubject {
         self.view.writable_stale_masters(self.shard()).len()
     }
 
+    /// Returns `true` if the state of the shard is outdated, because the exporter is cut off. Only
+    /// the counters are written then.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.view.is_outdated()
+    }
+
     /// Returns `true` after the first round.
     pub(crate) fn known(&self) -> bool {
         self.view.at.is_some()

@@ -96,6 +96,7 @@ fn exporter() -> ExporterView {
         reload: Reload { successful: true, succeeded_at: at(1) },
         commands: vec![("INFO", 12)],
         deployments: 1,
+        cut_off: false,
         external_url: Some("https://rolecall.example.com".to_owned()),
         tasks: 9,
         process: Some(ProcessFigures {

@@ -113,6 +113,11 @@ impl PollerContext {
         outcome
     }
 
+    /// Returns true while the exporter is cut off from the nodes.
+    pub fn is_cut_off(&self) -> bool {
+        self.blindness.is_cut_off()
+    }
+
     /// Returns the number of commands sent to servers, by command name.
     pub fn commands_sent(&self) -> Vec<(&'static str, u64)> {
         let sent = self.commands_sent.lock().unwrap_or_else(PoisonError::into_inner);

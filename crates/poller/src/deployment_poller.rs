@@ -25,7 +25,7 @@ use topology::{
 };
 use tracing::warn;
 
-use crate::blindness::FailureReporter;
+use crate::blindness::{ContactReporter, DeploymentContact, NodeContact};
 use crate::context::PollerContext;
 use crate::disk_monitor::DiskMonitor;
 use crate::endpoint_checker::{EndpointCheckSettings, EndpointChecker, FinishedCheck};
@@ -70,7 +70,9 @@ struct DeploymentPoller {
     reverse_lookups: ReverseLookups,
     name_resolver: NameResolver,
     disk_monitor: DiskMonitor,
-    failure_reporter: FailureReporter,
+    /// Contact with each node, by node index.
+    contacts: Vec<NodeContact>,
+    contact_reporter: ContactReporter,
     /// Start of the last round.
     last_round_at: Option<Instant>,
     /// Start of the next round, if one was requested before the next tick.
@@ -161,7 +163,7 @@ impl DeploymentPoller {
         let mut tasks = JoinSet::new();
         let name_resolver = NameResolver::start(&settings, &mut tasks);
         let disk_monitor = DiskMonitor::start(&settings, &context, &mut tasks);
-        let failure_reporter = context.blindness.reporter();
+        let contact_reporter = context.blindness.reporter();
         let sentinel_events =
             SentinelEvents::listen(&sentinels, settings.master(), &settings.deployment);
         let mut poller = DeploymentPoller {
@@ -182,7 +184,8 @@ impl DeploymentPoller {
             reverse_lookups: ReverseLookups::default(),
             name_resolver,
             disk_monitor,
-            failure_reporter,
+            contacts: Vec::new(),
+            contact_reporter,
             last_round_at: None,
             requested_round_at: None,
             read_requests: Vec::new(),
@@ -199,6 +202,9 @@ impl DeploymentPoller {
                 continue;
             }
             let new_slot = self.new_slot(&deployment.name, index, node);
+            if let Some(contact) = self.contacts.get_mut(index) {
+                *contact = NodeContact::default();
+            }
             match self.slots.get_mut(index) {
                 Some(slot) => *slot = new_slot,
                 None => self.slots.push(new_slot),
@@ -373,13 +379,8 @@ impl DeploymentPoller {
         let late = started.saturating_duration_since(scheduled);
         let overloaded =
             late > interval / 2 || ended.saturating_duration_since(deadline) > interval / 2;
-        let mut failing_since = Vec::with_capacity(self.slots.len());
         let results = self.slots.iter_mut().map(|slot| match slot {
-            NodeSlot::Node { handle, .. } => {
-                let result = handle.finish_round(elapsed);
-                failing_since.push(handle.failing_since());
-                result
-            }
+            NodeSlot::Node { handle, .. } => handle.finish_round(),
             NodeSlot::Sentinel(sentinel) => sentinel.new_result(),
             NodeSlot::Unresolved => {
                 NodeResult { outcome: PollOutcome::Failed(Reason::Dns), detail: None }
@@ -389,11 +390,12 @@ impl DeploymentPoller {
         let (mut outcomes, details): (Vec<_>, Vec<_>) =
             results.map(|result| (result.outcome, result.detail)).unzip();
         self.add_check_errors(&mut outcomes);
-        let cut_off = self.failure_reporter.report(failing_since);
+        let cut_off_for = self.report_contacts(&outcomes, overloaded, elapsed);
         Round {
             duration: ended - started,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
-            blind: overloaded || cut_off,
+            blind: overloaded || cut_off_for.is_some(),
+            cut_off_for,
             details: details.into(),
             messages: std::mem::take(&mut self.messages),
             checks: std::mem::take(&mut self.check_results),
@@ -402,6 +404,31 @@ impl DeploymentPoller {
             disks: self.disk_monitor.free_space(ended).into(),
             ..Round::new(clock.wall(), topology::Monotonic::from_start(elapsed), outcomes)
         }
+    }
+
+    /// Reports the contact with all nodes after a round. Returns the time for which the exporter
+    /// has been cut off; `None` if it is not, or if no node of this deployment is silent.
+    fn report_contacts(
+        &mut self,
+        outcomes: &[PollOutcome],
+        overloaded: bool,
+        now: Duration,
+    ) -> Option<Duration> {
+        self.contacts.resize_with(outcomes.len(), NodeContact::default);
+        for (contact, outcome) in self.contacts.iter_mut().zip(outcomes) {
+            // An overloaded exporter causes failures itself.
+            if !overloaded || matches!(outcome, PollOutcome::Answered(_)) {
+                contact.observe(outcome, now);
+            }
+        }
+        for index in &self.tracker.view().reported_down {
+            if let Some(contact) = self.contacts.get_mut(index.get()) {
+                contact.record_peer_report();
+            }
+        }
+        let window = self.settings.deployment.interval * 2 + self.settings.deadline;
+        let nodes = self.contacts.clone();
+        self.contact_reporter.report(DeploymentContact { window, nodes }, now)
     }
 
     /// Waits for the next result of a task, and handles it.

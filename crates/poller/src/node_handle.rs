@@ -31,11 +31,6 @@ pub(crate) struct NodeHandle {
     responsive: bool,
     /// True while the current round waits for this node.
     blocks_round: bool,
-    /// True after the first reply.
-    replied_before: bool,
-    /// Monotonic time at which the node started to fail; `None` if it does not fail or never
-    /// replied.
-    failing_since: Option<Duration>,
 }
 
 /// State of the task, from its last report.
@@ -90,8 +85,6 @@ impl NodeHandle {
             reply: None,
             responsive: false,
             blocks_round: false,
-            replied_before: false,
-            failing_since: None,
         }
     }
 
@@ -103,12 +96,6 @@ impl NodeHandle {
     /// Returns true while the current round waits for this node.
     pub(crate) fn blocks_round(&self) -> bool {
         self.blocks_round
-    }
-
-    /// Returns the monotonic time at which the node started to fail; `None` if it does not fail or
-    /// never replied.
-    pub(crate) fn failing_since(&self) -> Option<Duration> {
-        self.failing_since
     }
 
     /// Returns true if the return of the node is awaited.
@@ -171,16 +158,9 @@ impl NodeHandle {
         }
     }
 
-    /// Finishes a round and returns its result. `elapsed` is the monotonic time.
-    pub(crate) fn finish_round(&mut self, elapsed: Duration) -> NodeResult {
+    /// Finishes a round and returns its result.
+    pub(crate) fn finish_round(&mut self) -> NodeResult {
         let (outcome, detail) = (self.outcome(), self.detail());
-        match outcome {
-            PollOutcome::Answered(_) => (self.replied_before, self.failing_since) = (true, None),
-            PollOutcome::Missed(_) | PollOutcome::Failed(_) if self.replied_before => {
-                self.failing_since = self.failing_since.or(Some(elapsed));
-            }
-            _ => {}
-        }
         NodeResult { outcome, detail }
     }
 

@@ -147,7 +147,7 @@ impl NodeTask {
                     && take(&mut self.tolerates_close) =>
             {
                 self.report_lost(failure).await?;
-                self.delays.wait().await;
+                self.wait().await;
                 return Ok(());
             }
             Err(failure) => {
@@ -170,7 +170,7 @@ impl NodeTask {
         // Servers also close connections on purpose, for example during a Sentinel failover.
         self.report_lost(failure).await?;
         if !replied {
-            self.delays.wait().await;
+            self.wait().await;
         }
         Ok(())
     }
@@ -284,13 +284,22 @@ impl NodeTask {
     async fn report_failed(&mut self, failure: Failure) -> Result<(), ChannelClosed> {
         self.log_failure(&failure);
         self.report(TaskReport::AttemptFailed(failure)).await?;
-        self.delays.wait().await;
+        self.wait().await;
         Ok(())
     }
 
     async fn report(&self, report: TaskReport) -> Result<(), ChannelClosed> {
         let report = SlotReport { slot: self.settings.slot, report };
         self.reports.send(report).await.map_err(|_| ChannelClosed)
+    }
+
+    /// Waits before the next connection attempt. The end of a period in which the exporter was cut
+    /// off ends the wait too, so that a node that replies again is not taken for down.
+    async fn wait(&mut self) {
+        tokio::select! {
+            () = self.delays.wait() => {}
+            () = self.context.blindness.ended() => {}
+        }
     }
 
     /// Logs refused commands and unparsed fields.

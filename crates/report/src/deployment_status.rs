@@ -7,6 +7,13 @@ use crate::labels;
 
 /// Returns the primary of a shard, and whether the shard accepts writes and serves reads.
 pub(crate) fn shard_status(view: &DeploymentView, shard: &ShardView) -> String {
+    if view.is_unknown() {
+        let last = shard.last_primary.map_or_else(
+            || "no last primary is known".to_owned(),
+            |last| format!("the last primary was {}", view.name(last)),
+        );
+        return format!("state unknown: Rolecall is cut off from nodes; {last}");
+    }
     let primary = match (shard.primary, shard.no_primary.why) {
         (Some(primary), _) => {
             let evidence = labels::primary_evidence(primary.evidence);

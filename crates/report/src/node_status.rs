@@ -11,8 +11,11 @@ use topology::{
 use crate::labels;
 use crate::status_level::{StatusLevel, StatusText};
 
-/// Returns the role that a node claims, or its state while it is not up.
+/// Returns the role that a node claims, or its state while it is not up or unknown.
 pub(crate) fn claimed_role(node: &NodeView) -> String {
+    if node.is_unknown() {
+        return "unknown (Rolecall is cut off)".to_owned();
+    }
     match node.presence {
         NodeState::Pending => "connecting".to_owned(),
         NodeState::Down { reason, .. } => format!("down: {}", reason.label()),
@@ -43,7 +46,7 @@ pub(crate) fn assigned_roles(view: &DeploymentView, index: NodeIndex) -> Vec<Sta
 pub(crate) fn notes(node: &NodeView) -> Vec<StatusText> {
     let mut notes = Vec::new();
     let mut add = |level, text| notes.push(StatusText { level, text });
-    if let NodeState::Down { .. } = node.presence
+    if (matches!(node.presence, NodeState::Down { .. }) || node.is_unknown())
         && let Some(role) = node.last.as_ref().and_then(|last| last.replication.role)
     {
         add(StatusLevel::Unknown, format!("last role: {}", role.label()));
@@ -99,6 +102,9 @@ pub(crate) fn node_levels(view: &DeploymentView) -> NodeVec<StatusLevel> {
 
 /// Returns the status level of a node by its own state alone.
 fn own_level(node: &NodeView) -> StatusLevel {
+    if node.is_unknown() {
+        return StatusLevel::Unknown;
+    }
     let noted = notes(node).iter().map(|note| note.level).min().unwrap_or_default();
     noted.min(match (node.presence, node.role()) {
         (NodeState::Pending, _) | (_, None) => {
@@ -153,7 +159,7 @@ fn misrouted_note(misrouted: &MisroutedView) -> String {
 pub(crate) fn role(view: &DeploymentView, index: NodeIndex) -> StatusText {
     let node = &view.nodes[index];
     let assigned = assigned_roles(view, index);
-    let (NodeState::Up, Some(role)) = (node.presence, node.role()) else {
+    let (true, Some(role)) = (node.is_known_up(), node.role()) else {
         return StatusText::new(own_level(node), claimed_role(node));
     };
     if let Some(worst) = assigned.iter().map(|role| role.level).min() {

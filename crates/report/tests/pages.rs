@@ -294,3 +294,33 @@ fn the_status_page_works_before_the_first_round() {
     let page = &pages(&[Arc::new(DeploymentView::empty(Arc::new(deployment)))])[0];
     assert!(page.contains("Waiting for the first round") && page.contains("connecting"), "{page}");
 }
+
+#[test]
+fn silent_nodes_are_grey_while_the_exporter_is_cut_off() {
+    let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+    deployment.add("a", "10.0.0.5:6379", None);
+    let mut tracker = DeploymentTracker::new(Arc::new(deployment));
+    let round = |second: u32, cut_off_for: Option<Duration>, outcome| Round {
+        blind: cut_off_for.is_some(),
+        cut_off_for,
+        ..Round::new(
+            NOW + SECOND * second,
+            topology::Monotonic::from_start(SECOND * second),
+            vec![outcome],
+        )
+    };
+    tracker.observe(&round(1, None, replied("run_id:1\nrole:master\n")));
+    for second in [0, 5, 70] {
+        let outcome = PollOutcome::Missed(Reason::Timeout);
+        let view = tracker.observe(&round(2 + second, Some(SECOND * second), outcome)).view;
+        let views = [view];
+        let site = Site { version: "0.1.0", now: NOW + SECOND * (3 + second), views: &views };
+        let status = site.status(&SearchQuery::default());
+        assert!(status.contains("verdict idle") && !status.contains("verdict good"), "{status}");
+        assert!(status.contains("state unknown: Rolecall is cut off from nodes"), "{status}");
+        for page in [&status, &site.node("orders", "a").expect("a page")] {
+            assert!(page.contains("unknown (Rolecall is cut off)"), "{page}");
+        }
+        assert!(status.contains("last seen"), "{status}");
+    }
+}

@@ -83,6 +83,12 @@ impl Reason {
             Reason::Local => "local",
         }
     }
+
+    /// Returns true if nothing replied at all: neither the server nor its host. A cut-off exporter
+    /// sees only such failures. A host that refuses or resets a connection can be reached.
+    pub const fn is_silent(self) -> bool {
+        matches!(self, Reason::Timeout | Reason::Unreachable | Reason::Dns)
+    }
 }
 
 impl fmt::Display for Reason {

@@ -11,6 +11,7 @@ mod findings;
 pub mod limits;
 mod model;
 mod node;
+mod peer_reports;
 mod shard;
 mod tracker;
 
@@ -31,7 +32,7 @@ pub use model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
 pub use model::monotonic::Monotonic;
 pub use model::node::{
     AttachedView, Lag, LinkState, LinkView, NodeState, NodeView, OrphanReason, PollRecord,
-    PollResult, PollStats, ProcessView, Upstream,
+    PollResult, PollStats, ProcessView, UnknownNode, Upstream,
 };
 pub use model::node_index::{NodeIndex, NodeVec};
 pub use model::node_names::NodeNameTemplate;

@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// Time for which the last known state of silent nodes is kept while the exporter is cut off.
+pub const BLIND_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time by which a peer may have noticed the loss of a node before Rolecall did.
+pub const PEER_REPORT_SLACK: Duration = Duration::from_secs(10);
+
 /// Silence of the upstream after which a link counts as stalled. Twice
 /// `repl-ping-replica-period` is used if that is longer: a healthy link is silent for up to that
 /// period (10 s by default).

@@ -27,6 +27,7 @@ use crate::model::view::{DeploymentView, RoundStats};
 use crate::node::link;
 use crate::node::process::ProcessChange;
 use crate::node::tracker::NodeTracker;
+use crate::peer_reports;
 use crate::shard::context::RoundContext;
 use crate::shard::shards::ShardsTracker;
 use crate::shard::upstream;
@@ -83,7 +84,8 @@ struct PendingRestore {
 /// Result of one round.
 #[derive(Debug)]
 pub struct RoundResult {
-    /// State of the deployment after the round.
+    /// State of the deployment after the round, without state that is outdated because the
+    /// exporter is cut off.
     pub view: Arc<DeploymentView>,
     /// Events of the round, in order.
     pub events: Vec<Event>,
@@ -164,6 +166,13 @@ impl DeploymentTracker {
         }
 
         let RoundNodes { deployment, previous, views, .. } = nodes;
+        let reported_down = peer_reports::reported_down(
+            &views,
+            &deployment,
+            &self.addresses,
+            &self.cluster,
+            round.now,
+        );
         let view = DeploymentView {
             at: Some(round.at),
             now: round.now,
@@ -175,13 +184,19 @@ impl DeploymentTracker {
             sentinels,
             cluster,
             names: Arc::clone(&round.resolved),
+            reported_down,
             findings: Vec::new(),
             history: Arc::clone(&previous.history),
             deployment,
         };
         let events = self.publish(view, &previous, &round.messages);
         let requests = self.read_requests(changes.unnamed);
-        RoundResult { view: Arc::clone(&self.view), events, requests }
+        let view = if self.view.is_outdated() {
+            Arc::new(self.view.without_outdated())
+        } else {
+            Arc::clone(&self.view)
+        };
+        RoundResult { view, events, requests }
     }
 
     /// Updates each node by itself.

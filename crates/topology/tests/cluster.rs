@@ -384,6 +384,17 @@ fn a_missing_replica_is_a_finding_of_its_shard() {
 }
 
 #[test]
+fn maps_report_a_silent_node_as_down() {
+    let mut test = TestDeployment::healthy();
+    test.silent = vec![5];
+    assert_eq!(test.rounds(3).reported_down, []);
+    test.servers.get_mut(&5).expect("it").failed = true;
+    let view = test.rounds(3);
+    let names: Vec<_> = view.reported_down.iter().map(|index| view.name(*index)).collect();
+    assert_eq!(names, [address(5)]);
+}
+
+#[test]
 fn unlisted_nodes_leave_and_failed_ones_become_ghosts() {
     let mut test = TestDeployment::healthy();
     test.servers.remove(&6);

@@ -490,3 +490,64 @@ fn a_server_that_evicts_keys_accepts_writes() {
     assert!(!refused(&test.round(above(11))));
     assert!(refused(&test.round(above(11))));
 }
+
+#[test]
+fn silent_node_is_unknown_while_the_exporter_is_cut_off() {
+    let mut test = TestDeployment::new();
+    test.reply(MASTER);
+    let cut_off = |test: &mut TestDeployment, seconds: u64, outcome: PollOutcome| {
+        test.now += SECOND;
+        let at = SystemTime::UNIX_EPOCH + test.now.since_start();
+        let cut_off_for = Some(SECOND * u32::try_from(seconds).expect("a short time"));
+        test.tracker.observe(&Round {
+            blind: true,
+            cut_off_for,
+            ..Round::new(at, test.now, vec![outcome])
+        })
+    };
+    let silent = || PollOutcome::Missed(Reason::Timeout);
+    let state = |result: &RoundResult| {
+        let node = node(result);
+        (node.up(), node.readable(), node.is_unknown())
+    };
+    let result = cut_off(&mut test, 0, silent());
+    assert_eq!(state(&result), (Some(true), Some(true), true), "a single missed poll");
+    for second in 1..=60 {
+        let result = cut_off(&mut test, second, silent());
+        let readable = second < 3;
+        assert_eq!(state(&result), (Some(true), Some(readable), true), "second {second}");
+        assert_eq!(node(&result).role(), Some(Role::Master), "the last known state is kept");
+        assert_eq!(result.view.shards[0].writable, Some(true));
+        assert_eq!((result.events.len(), result.view.findings.len()), (0, 0));
+        assert!(result.view.is_unknown() && !result.view.is_outdated());
+    }
+    // After a minute the last known state is outdated.
+    let result = cut_off(&mut test, 61, silent());
+    assert_eq!(state(&result), (None, Some(false), true));
+    assert_eq!(node(&result).role(), None);
+    let shard = &result.view.shards[0];
+    assert_eq!((shard.writable, shard.primary, shard.last_primary.is_some()), (None, None, true));
+    assert_eq!(shard.no_primary.why, None);
+    assert!(result.view.is_outdated());
+    assert_eq!((result.events.len(), result.view.findings.len()), (0, 0));
+
+    let result = test.reply(MASTER);
+    assert_eq!(state(&result), (Some(true), Some(true), false));
+    assert_eq!(result.view.shards[0].writable, Some(true));
+    assert_eq!(kinds(&result), Vec::<&str>::new());
+
+    // The host of a node that refuses the connection can be reached.
+    let result = cut_off(&mut test, 0, PollOutcome::Failed(Reason::Refused));
+    assert_eq!(state(&result), (Some(false), Some(false), false));
+    assert_eq!(kinds(&result), ["node_unreachable"]);
+    // A node that was down stays down.
+    let result = cut_off(&mut test, 1, silent());
+    assert_eq!(state(&result), (Some(false), Some(false), false));
+
+    // A node that stays silent when the exporter is no longer cut off is down after `down_after`.
+    test.reply(MASTER);
+    cut_off(&mut test, 0, silent());
+    cut_off(&mut test, 10, silent());
+    let states: Vec<_> = (0..3).map(|_| state(&test.round(silent())).0).collect();
+    assert_eq!(states, [Some(true), Some(true), Some(false)]);
+}

@@ -3,7 +3,7 @@
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use tests::{Daemon, Redis, SECOND, Signal, deployment, eventually, pause};
+use tests::{Daemon, Host, Redis, SECOND, Server, Signal, deployment, eventually, pause};
 
 #[test]
 fn hanging_server_delays_no_round_and_keeps_its_connection() {
@@ -143,11 +143,26 @@ fn rounds_of_deployments_are_spread_over_the_interval() {
 
 #[test]
 fn exporter_is_blind_when_most_nodes_fail_together() {
-    let servers = [(); 4].map(|()| Redis::start(&[]));
+    let hosts = [Host::loopback(), Host::second_loopback()];
+    let servers: Vec<_> = hosts
+        .iter()
+        .cycle()
+        .take(4)
+        .map(|host| Server::start("redis-7.0.15", false, host, "", None))
+        .collect();
+    let nodes: Vec<_> =
+        servers.iter().map(|server| format!("{{ url = '{}' }}", server.url())).collect();
+    let nodes = nodes.join(", ");
     // Three deployments of four nodes each, on four servers.
     let daemon = Daemon::configured(
-        &["a", "b", "c"].map(|name| deployment(name, &servers.each_ref())).concat(),
+        &["a", "b", "c"]
+            .map(|name| format!("[[deployment]]\nname = '{name}'\nnodes = [{nodes}]\n"))
+            .concat(),
     );
+    let answering = |name| {
+        let labels = [("deployment", name), ("state", "answering")];
+        daemon.samples().get("redis_deployment_nodes", &labels)
+    };
     daemon.until(
         SECOND * 5,
         "redis_deployment_nodes",
@@ -160,11 +175,18 @@ fn exporter_is_blind_when_most_nodes_fail_together() {
     }
     pause(SECOND * 7);
     let samples = daemon.samples();
+    assert_eq!(samples.get("rolecall_blind", &[]), Some(1.0));
     for name in ["a", "b", "c"] {
+        assert_eq!(answering(name), Some(1.0), "Rolecall cannot read the other nodes");
         assert_eq!(
-            samples.get("redis_deployment_nodes", &[("deployment", name), ("state", "answering")]),
-            Some(4.0),
+            samples.count("redis_down_reason", &[("deployment", name)]),
+            0,
             "blind rounds mark no node down"
+        );
+        assert_eq!(
+            samples.get("redis_deployment_masters", &[("deployment", name)]),
+            Some(4.0),
+            "the last known state is kept"
         );
         assert!(samples.get("rolecall_blind_rounds_total", &[("deployment", name)]) >= Some(3.0));
     }
@@ -174,13 +196,14 @@ fn exporter_is_blind_when_most_nodes_fail_together() {
         server.signal(Signal::Cont);
     }
     let hung = servers[0].address();
-    daemon.until(SECOND * 8, "redis_up", &[("deployment", "a"), ("node", &hung)], 0.0);
-    assert_eq!(
-        daemon
-            .samples()
-            .get("redis_deployment_nodes", &[("deployment", "a"), ("state", "answering")]),
-        Some(3.0)
+    daemon.until(
+        SECOND * 8,
+        "redis_down_reason",
+        &[("deployment", "a"), ("node", &hung), ("reason", "timeout")],
+        1.0,
     );
+    assert_eq!(daemon.value("rolecall_blind"), Some(0.0));
+    assert_eq!(answering("a"), Some(3.0));
 }
 
 #[test]

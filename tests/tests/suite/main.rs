@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "tests print their measurements for --nocapture")]
 
+mod blindness;
 mod cluster;
 mod compat;
 mod counters;

@@ -31,7 +31,7 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             if view.at.is_some() {
                 emit(
                     &["answering"],
-                    view.members().filter(|(_, node)| node.up() == Some(true)).count() as f64,
+                    view.members().filter(|(_, node)| node.readable() == Some(true)).count() as f64,
                 );
             }
         },

@@ -37,6 +37,15 @@ pub(super) const ROWS: &[ExporterRow] = &[
         |exporter| Some(exporter.deployments as f64),
     ),
     ExporterRow::value(
+        "rolecall_blind",
+        Absent,
+        "polling",
+        "Whether the exporter is cut off, so that the state of silent nodes is unknown: most nodes \
+         of most deployments, or all nodes, fell silent at the same time, and no node that replies \
+         reports one of them as down.",
+        |exporter| Some(f64::from(exporter.cut_off)),
+    ),
+    ExporterRow::value(
         "rolecall_config_last_reload_successful",
         Absent,
         "configuration",

@@ -14,10 +14,10 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_up",
         Same,
         "polling",
-        "Whether the node is up: 0 after down_after without a reply, and at once if a connection \
-         is refused, reset or closed or if a poll fails before the first reply; absent before the \
-         first result.",
-        |node| node.up().map(f64::from),
+        "Whether the node is up: 0 after down_after without a reply, also while rolecall_blind is \
+         1, and at once if a connection is refused, reset or closed or if a poll fails before the \
+         first reply; absent before the first result.",
+        |node| node.readable().map(f64::from),
     ),
     NodeRow::samples(
         "redis_node_info",
@@ -32,7 +32,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         &["reason"],
         "polling",
-        "Reason why redis_up is 0; the value is always 1, absent while the node is up.",
+        "Reason why redis_up is 0; the value is always 1, absent while the node is up and while \
+         its state is unknown because rolecall_blind is 1.",
         |node, emit| {
             if let NodeState::Down { reason, .. } = node.presence {
                 emit(&[reason.label()], 1.0);

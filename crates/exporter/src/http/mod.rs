@@ -130,6 +130,7 @@ impl WebState {
             reload: *self.reload.borrow(),
             commands: self.shared.commands_sent(),
             deployments: self.registry.views().len(),
+            cut_off: self.shared.is_cut_off(),
             external_url: self.external_url.clone(),
             tasks: self.runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum(),
             process: crate::process::figures(),

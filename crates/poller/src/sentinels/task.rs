@@ -186,8 +186,7 @@ impl SentinelTask {
     /// Publishes the result of a poll, and then the messages that arrived before.
     fn finish_poll(&self, schedule: &mut PollSchedule) {
         schedule.deadline = None;
-        let clock = self.context.clock;
-        let NodeResult { outcome, detail } = schedule.node.finish_round(clock.elapsed(clock.now()));
+        let NodeResult { outcome, detail } = schedule.node.finish_round();
         if matches!(outcome, PollOutcome::Pending) {
             return;
         }

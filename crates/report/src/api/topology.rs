@@ -250,7 +250,7 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
     NodeDocument {
         name: node.node.name.clone(),
         address: node.node.address.clone(),
-        up: node.up(),
+        up: node.readable(),
         down_reason: match node.presence {
             NodeState::Down { reason, .. } => Some(reason.label()),
             _ => None,

@@ -165,7 +165,9 @@ fn draw_loop_arrow(first: &NodeBox, last: &NodeBox, width: usize) -> Markup {
 /// Returns the lag of a replica while its link is up, or else the state of the link.
 fn link_text(view: &DeploymentView, index: topology::NodeIndex) -> StatusText {
     let node = &view.nodes[index];
-    let Some(state) = node.link.state else { return StatusText::new(StatusLevel::Unknown, "") };
+    let Some(state) = node.link.state.filter(|_| !node.is_unknown()) else {
+        return StatusText::new(StatusLevel::Unknown, "");
+    };
     let lag = node.lag.behind.map(short_duration).or_else(|| node.lag.bytes.map(bytes));
     let text = lag.filter(|_| state == LinkState::Up).unwrap_or_else(|| link_state(state));
     StatusText::new(link_level(state), text)

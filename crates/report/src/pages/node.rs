@@ -44,7 +44,7 @@ impl Site<'_> {
         let (node, role, level) = (&view.nodes[index], role(view, index), node_levels(view)[index]);
         let name = node.node.name.as_str();
         let findings = GroupedFindings::of(view, |finding| concerns(finding, name));
-        let heading = if node.up() == Some(true) { "State" } else { "Last known state" };
+        let heading = if node.is_known_up() { "State" } else { "Last known state" };
         let main = html! {
             h1 { (name) }
             p.standing.(level.class()) {
@@ -84,7 +84,14 @@ impl Site<'_> {
             NodeState::Down { reason, .. } => Some(reason),
             NodeState::Pending | NodeState::Up => None,
         };
-        let state = if down.is_some() { "Down" } else { "No reply in the last round" };
+        let state = if down.is_some() {
+            "Down"
+        } else if node.is_unknown() {
+            "State unknown: Rolecall is cut off"
+        } else {
+            "No reply in the last round"
+        };
+        let level = if node.is_unknown() { StatusLevel::Unknown } else { StatusLevel::Critical };
         let time_and_age = |at| {
             format!(
                 "{} UTC, {} ago",
@@ -101,7 +108,7 @@ impl Site<'_> {
         ];
         html! {
             @if let Some(reason) = down.or(polling.failing) {
-                p.standing.bad {
+                p.standing.(level.class()) {
                     (state) ": " code { (reason) } ". " (poll_failure(reason))
                     @if let Some(error) = last_error(node) { " Error: " code { (error) } }
                 }

@@ -69,12 +69,17 @@ impl Site<'_> {
     ) -> Markup {
         let node = &view.nodes[index];
         let (name, role) = (node.node.name.as_str(), role(view, index));
-        let link = node.snapshot().and(node.link.state);
+        let link = node.snapshot().and(node.link.state).filter(|_| !node.is_unknown());
         let lag = node.lag.behind.map(short_duration).or_else(|| node.lag.bytes.map(bytes));
         let replied = node
             .polling
             .answered_at
             .map(|at| duration(self.now.duration_since(at).unwrap_or_default()) + " ago");
+        let replied = if node.is_unknown() {
+            replied.map(|replied| format!("last seen {replied}"))
+        } else {
+            replied
+        };
         html! {
             tr.(level.class()) id={ "node-" (view.deployment.name) "-" (name) } {
                 th scope="row" { a href=(links.node(&view.deployment.name, name)) { (name) } }
@@ -87,7 +92,7 @@ impl Site<'_> {
                 }
                 td.number { (lag.unwrap_or_default()) }
                 td {
-                    @if let Some(aof) = aof_status(node) {
+                    @if let Some(aof) = aof_status(node).filter(|_| !node.is_unknown()) {
                         span.(aof.level.class()) { (aof.text) }
                     }
                 }

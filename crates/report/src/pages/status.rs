@@ -87,7 +87,11 @@ impl Site<'_> {
         ];
         let counts: Vec<_> =
             counts.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
+        let cut_off =
+            self.views.iter().any(|view| view.nodes.values().any(topology::NodeView::is_unknown));
         let worst = self.views.iter().map(|view| deployment_level(view)).min().unwrap_or_default();
+        // Healthy deployments must not turn the page green while others are unknown.
+        let worst = if cut_off && worst == StatusLevel::Ok { StatusLevel::Unknown } else { worst };
         let worst_of: Vec<_> = self
             .views
             .iter()
@@ -100,9 +104,14 @@ impl Site<'_> {
                 h1 {
                     @if !counts.is_empty() { (counts.join(", ")) }
                     @else if worst == StatusLevel::Ok { "No findings" }
+                    @else if cut_off { "State unknown" }
                     @else { "Waiting for the first round" }
                 }
                 p {
+                    @if cut_off {
+                        "Rolecall is cut off from nodes, or all their hosts are gone: "
+                        "the state of these nodes is unknown. "
+                    }
                     @if !counts.is_empty() {
                         "Most severe: " (worst_of[..worst_of.len().min(NAMED)].join(", "))
                         @if worst_of.len() > NAMED { " and " (worst_of.len() - NAMED) " more" }
@@ -207,7 +216,8 @@ impl Site<'_> {
 pub(super) fn shard_lines(view: &DeploymentView) -> Markup {
     const MAX: usize = 4;
     let shards = &view.shards;
-    let healthy = shards.iter().filter(|shard| is_healthy(shard)).count();
+    let healthy =
+        if view.is_unknown() { 0 } else { shards.iter().filter(|shard| is_healthy(shard)).count() };
     let mut worst_first: Vec<_> = shards.iter().collect();
     worst_first.sort_by_key(|shard| is_healthy(shard));
     let shown = if healthy == shards.len() && shards.len() > MAX { 0 } else { MAX };
@@ -225,7 +235,13 @@ pub(super) fn shard_lines(view: &DeploymentView) -> Markup {
 }
 
 fn shard_line(view: &DeploymentView, shard: &ShardView) -> Markup {
-    let level = if is_healthy(shard) { StatusLevel::Ok } else { StatusLevel::Critical };
+    let level = if view.is_unknown() {
+        StatusLevel::Unknown
+    } else if is_healthy(shard) {
+        StatusLevel::Ok
+    } else {
+        StatusLevel::Critical
+    };
     let masters = shard.split_brain.masters.len();
     html! {
         p.standing.(level.class()) {
@@ -241,16 +257,19 @@ fn is_healthy(shard: &ShardView) -> bool {
     serves && shard.primary.is_some() && shard.split_brain.masters.is_empty()
 }
 
-/// Returns the status level of a deployment, which is the level of its worst finding.
+/// Returns the status level of a deployment, which is the level of its worst finding. Without
+/// findings it is unknown before the first round, and while Rolecall is cut off from a node.
 pub(super) fn deployment_level(view: &DeploymentView) -> StatusLevel {
     if view.at.is_none() {
         return StatusLevel::Unknown;
     }
-    view.findings.first().map_or(StatusLevel::Ok, |worst| worst.severity.into())
+    let is_unknown = view.nodes.values().any(topology::NodeView::is_unknown);
+    let healthy = if is_unknown { StatusLevel::Unknown } else { StatusLevel::Ok };
+    view.findings.first().map_or(healthy, |worst| worst.severity.into())
 }
 
 fn nodes_up(view: &DeploymentView) -> usize {
-    view.members().filter(|(_, node)| node.up() == Some(true)).count()
+    view.members().filter(|(_, node)| node.is_known_up()).count()
 }
 
 fn name_and_address(view: &DeploymentView, index: topology::NodeIndex) -> [&str; 2] {

@@ -94,11 +94,18 @@ pub(super) fn trees(view: &DeploymentView, levels: &NodeVec<StatusLevel>) -> Vec
     trees.sort_by_key(|tree| (!is_first(tree), tree.level));
     let (down, connecting): (Vec<_>, Vec<_>) =
         isolated.into_iter().partition(|index| view.nodes[*index].up() == Some(false));
+    let (unknown, connecting): (Vec<_>, Vec<_>) =
+        connecting.into_iter().partition(|index| view.nodes[*index].is_unknown());
     let sentinels = view
         .members()
         .filter(|(_, node)| matches!(node.node.kind, NodeKind::Sentinel { .. }))
         .map(|(index, _)| index);
-    let groups = [("Down", down), ("Connecting", connecting), ("Sentinels", sentinels.collect())];
+    let groups = [
+        ("Down", down),
+        ("Unknown", unknown),
+        ("Connecting", connecting),
+        ("Sentinels", sentinels.collect()),
+    ];
     trees.extend(
         groups
             .into_iter()

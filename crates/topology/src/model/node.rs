@@ -114,6 +114,20 @@ pub struct PollStats {
     pub failing: Option<Reason>,
     /// Time without a reply. Rounds in which the exporter was blind do not count.
     pub silence: Duration,
+    /// Monotonic time of the first failed poll since the last reply; `None` if the node replied.
+    pub failing_since: Option<Monotonic>,
+    /// The node is silent while the exporter is cut off, so its state is unknown; otherwise `None`.
+    pub unknown: Option<UnknownNode>,
+}
+
+/// Silence of a node while the exporter is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownNode {
+    /// The node has not replied for `down_after`.
+    pub unread: bool,
+    /// The exporter has been cut off for longer than [`BLIND_LIMIT`](crate::limits::BLIND_LIMIT):
+    /// the last known state of the node is outdated.
+    pub outdated: bool,
 }
 
 /// One poll of a node.
@@ -314,6 +328,41 @@ impl NodeView {
     /// Returns true if writes of the append-only file fail; `None` while this is unknown.
     pub fn aof_failing(&self) -> Option<bool> {
         self.snapshot()?.persistence.aof.failing()
+    }
+
+    /// Returns true if the state of the node is unknown because the exporter is cut off.
+    pub fn is_unknown(&self) -> bool {
+        self.polling.unknown.is_some()
+    }
+
+    /// Returns true if the node is up and its state is not unknown.
+    pub fn is_known_up(&self) -> bool {
+        self.up() == Some(true) && !self.is_unknown()
+    }
+
+    /// Returns true if Rolecall can read the node: false after `down_after` without a reply, also
+    /// while the exporter is cut off. `None` before the first result.
+    pub fn readable(&self) -> Option<bool> {
+        if self.polling.unknown.is_some_and(|unknown| unknown.unread) {
+            return Some(false);
+        }
+        self.up()
+    }
+
+    /// Returns the node without its outdated state: only its polls and counters remain.
+    pub(crate) fn without_state(&self) -> Self {
+        NodeView {
+            last: self.last.clone(),
+            disk: self.disk,
+            polling: self.polling.clone(),
+            polls: Arc::clone(&self.polls),
+            process: self.process,
+            link: LinkView { drops: self.link.drops, ..LinkView::default() },
+            resyncs: self.resyncs,
+            appendfsync: self.appendfsync.clone(),
+            counters: Arc::clone(&self.counters),
+            ..NodeView::pending(&self.node)
+        }
     }
 
     /// Returns true if the node is up; `None` while this is unknown.

@@ -27,6 +27,9 @@ pub struct Round {
     pub missed: u64,
     /// The exporter itself is cut off or overloaded: failures say nothing about nodes.
     pub blind: bool,
+    /// Time for which the exporter has been cut off; `None` if it is not, or if no node of this
+    /// deployment is silent. Only silent failures say nothing then (see [`Reason::is_silent`]).
+    pub cut_off_for: Option<Duration>,
     /// Outcome of the poll of each node.
     pub outcomes: NodeVec<PollOutcome>,
     /// Error text of each failed poll, as far as there is one. Bounded, without secrets. May be
@@ -78,6 +81,7 @@ impl Round {
             duration: Duration::ZERO,
             missed: 0,
             blind: false,
+            cut_off_for: None,
             outcomes: outcomes.into(),
             details: NodeVec::default(),
             messages: Vec::new(),

@@ -193,6 +193,21 @@ impl ShardView {
         self.members.binary_search(&index).is_ok()
     }
 
+    /// Returns the shard without its outdated state: only its labels and counters remain.
+    pub(crate) fn without_state(&self) -> Self {
+        ShardView {
+            labels: Arc::clone(&self.labels),
+            shard: self.shard.clone(),
+            last_primary: self.last_primary,
+            split_brain: SplitBrainView { masters: Vec::new(), ..self.split_brain.clone() },
+            lost_writes: LostWritesView { bytes: None, ..self.lost_writes.clone() },
+            no_primary: NoPrimaryView { why: None, ..self.no_primary },
+            primary_change_counts: self.primary_change_counts,
+            emptied: self.emptied,
+            ..ShardView::default()
+        }
+    }
+
     /// Returns the primary, or all masters if the configuration expects several.
     pub fn primaries(&self) -> impl Iterator<Item = &NodeIndex> {
         self.primaries.iter()

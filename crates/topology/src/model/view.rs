@@ -45,6 +45,8 @@ pub struct DeploymentView {
     pub cluster: Option<ClusterView>,
     /// The DNS names whose addresses are the nodes.
     pub names: Arc<[ResolvedName]>,
+    /// Nodes that do not reply, and that a node which replies reports as down.
+    pub reported_down: Vec<NodeIndex>,
     /// Conditions that need attention, the most severe first.
     pub findings: Vec<Finding>,
     /// Recent events.
@@ -88,9 +90,38 @@ impl DeploymentView {
             sentinels: None,
             cluster: None,
             names: Arc::default(),
+            reported_down: Vec::new(),
             findings: Vec::new(),
             history: Arc::default(),
         }
+    }
+
+    /// Returns true if the state of a data node is unknown because the exporter is cut off.
+    pub fn is_unknown(&self) -> bool {
+        self.nodes.values().any(|node| node.holds_data() && node.is_unknown())
+    }
+
+    /// Returns true if the exporter has been cut off for so long that the last known state of a
+    /// node, and so that of the deployment, is outdated.
+    pub fn is_outdated(&self) -> bool {
+        let is_outdated =
+            |node: &NodeView| node.polling.unknown.is_some_and(|unknown| unknown.outdated);
+        self.nodes.values().any(is_outdated)
+    }
+
+    /// Returns the view without outdated state of nodes and shards. Findings, events and counters
+    /// remain.
+    pub(crate) fn without_outdated(&self) -> Self {
+        let mut view = self.clone();
+        for (_, node) in view.nodes.iter_mut() {
+            if node.polling.unknown.is_some_and(|unknown| unknown.outdated) {
+                *node = node.without_state();
+            }
+        }
+        for shard in &mut view.shards {
+            *shard = shard.without_state();
+        }
+        view
     }
 
     /// Returns the label of a node.

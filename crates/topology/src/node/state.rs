@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use snapshot::Reason;
 
+use crate::limits::BLIND_LIMIT;
 use crate::model::monotonic::Monotonic;
-use crate::model::node::{NodeState, PollStats};
-use crate::model::round::{NodeReply, PollOutcome};
+use crate::model::node::{NodeState, PollStats, UnknownNode};
+use crate::model::round::{NodeReply, PollOutcome, Round};
 
 /// Tracks the availability of one node.
 #[derive(Debug, Default)]
@@ -17,15 +18,18 @@ pub(crate) struct NodeStateTracker {
 
 impl NodeStateTracker {
     /// Processes the outcome of one poll. `accrued` is the time that this round may add to a
-    /// silence. In a blind round failures say nothing about the node.
+    /// silence. In a blind round failures say nothing about the node. If the exporter is cut off,
+    /// this holds for silent failures only.
     pub(crate) fn observe(
         &mut self,
         outcome: &PollOutcome,
-        blind: bool,
-        now: Monotonic,
+        round: &Round,
         accrued: Duration,
         down_after: Duration,
     ) {
+        if round.cut_off_for.is_none() {
+            self.polling.unknown = None;
+        }
         match outcome {
             PollOutcome::Pending => {}
             PollOutcome::Answered(reply) => self.observe_reply(reply),
@@ -33,9 +37,23 @@ impl NodeStateTracker {
                 self.polling.polls += 1;
                 self.polling.failures[*reason as usize] += 1;
                 self.polling.failing = Some(*reason);
-                if !blind {
+                let failing_since = *self.polling.failing_since.get_or_insert(round.now);
+                if let Some(cut_off_for) = round.cut_off_for.filter(|_| reason.is_silent()) {
+                    let unknown = UnknownNode {
+                        unread: round.now.since(failing_since) >= down_after,
+                        outdated: cut_off_for > BLIND_LIMIT,
+                    };
+                    // A node that was down before keeps its state.
+                    let is_down = matches!(self.state, Some(NodeState::Down { .. }));
+                    self.polling.unknown = (!is_down).then_some(unknown);
+                    if !is_down {
+                        // The silence that marks the node as down begins after the cut.
+                        self.polling.silence = Duration::ZERO;
+                    }
+                } else if !round.blind || round.cut_off_for.is_some() {
+                    self.polling.unknown = None;
                     let failed = matches!(outcome, PollOutcome::Failed(_));
-                    self.observe_silence(*reason, failed, now, accrued, down_after);
+                    self.observe_silence(*reason, failed, round.now, accrued, down_after);
                 }
             }
         }
@@ -57,6 +75,8 @@ impl NodeStateTracker {
         self.polling.answered_at = Some(reply.at);
         self.polling.certificate_expiry = reply.certificate_expiry;
         self.polling.failing = None;
+        self.polling.failing_since = None;
+        self.polling.unknown = None;
         self.polling.silence = Duration::ZERO;
         self.state = Some(NodeState::Up);
     }

@@ -63,7 +63,7 @@ impl NodeTracker {
             }
             outcome => outcome,
         };
-        self.state.observe(outcome, round.blind, round.now, accrued, deployment.down_after);
+        self.state.observe(outcome, round, accrued, deployment.down_after);
         poll_history::record(&mut self.polls, outcome, index, round);
         let process_change = match outcome {
             PollOutcome::Answered(reply) => Some(self.observe_reply(reply, upstream, round)),

@@ -1,5 +1,7 @@
 //! Agreement of Sentinels and nodes, and the primary that follows from it.
 
+use std::time::Duration;
+
 use snapshot::{DownState, Quorum, Role, SentinelEntry};
 use topology::FindingKind::RedisSentinelDisagreement as Disagreement;
 use topology::FindingKind::{
@@ -187,4 +189,28 @@ fn each_kind_of_disagreement_has_its_own_start() {
     assert_eq!(severity_of(&test.rounds(70), Disagreement), Some(Warning));
     test.set_reports(&master_report(B, 2));
     assert_eq!(severity_of(&test.rounds(5), Disagreement), Some(Info));
+}
+
+#[test]
+fn peers_that_reply_report_a_silent_node_as_down() {
+    let down = |down_for: u64| {
+        changed(master_report(A, 1), |report| {
+            report.master.down_state = DownState::SubjectivelyDown;
+            report.master.down_for = Some(Duration::from_secs(down_for));
+        })
+    };
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.rounds(30);
+    test.sentinels[0] = Some(down(1));
+    assert_eq!(test.rounds(1).reported_down, [], "the node replies to Rolecall");
+    test.servers.remove(A);
+    assert_eq!(test.rounds(1).reported_down, [at(3)], "a Sentinel reports it");
+    test.sentinels[0] = Some(down(100));
+    assert_eq!(test.rounds(1).reported_down, [], "the report is about an earlier failure");
+    test.sentinels[0] = None;
+    assert_eq!(test.rounds(1).reported_down, [], "nobody reports it");
+    let link_down = replica("y", 'a', A)
+        .replace("link_status:up", "link_status:down\nmaster_link_down_since_seconds:1");
+    test.servers.insert(B, link_down);
+    assert_eq!(test.rounds(1).reported_down, [at(3)], "a replica lost its link");
 }

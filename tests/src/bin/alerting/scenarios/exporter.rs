@@ -15,7 +15,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 37, name: "exporter_frozen", quick: false, run: frozen },
     Scenario { row: 37, name: "exporter_behind_a_caching_proxy", quick: false, run: stale },
     Scenario { row: 37, name: "invalid_configuration_on_reload", quick: false, run: reload_failed },
-    Scenario { row: 37, name: "exporter_cut_off_from_all_nodes", quick: false, run: blind },
+    Scenario { row: 56, name: "exporter_cut_off_from_all_nodes", quick: false, run: blind },
     Scenario {
         row: 17,
         name: "servers_without_the_config_command",
@@ -108,9 +108,14 @@ fn reload_failed() -> ScenarioResult {
 /// itself, and not that twelve servers are down.
 fn blind() -> ScenarioResult {
     let mut sides = SplitNetwork::new();
-    let remote = sides.add_host(Side::Right);
-    let servers: Vec<_> =
-        (0..12).map(|_| Server::start("redis-7.0.15", false, &remote, "", None)).collect();
+    // The loss of a single host would not be blindness.
+    let remote = [(); 2].map(|()| sides.add_host(Side::Right));
+    let servers: Vec<_> = remote
+        .iter()
+        .cycle()
+        .take(12)
+        .map(|host| Server::start("redis-7.0.15", false, host, "", None))
+        .collect();
     let configuration =
         servers.chunks(3).zip(["orders", "sessions", "carts", "scratch"]).map(|(servers, name)| {
             let nodes: Vec<_> =
@@ -121,8 +126,11 @@ fn blind() -> ScenarioResult {
             )
         });
     let scenario = ScenarioRun::start(&configuration.collect::<String>());
-    let fault = scenario.inject(|_| sides.disconnect(&remote), &[("RolecallBlind", "warning")]);
-    fault.repair(|_| sides.reconnect(&remote), &[])
+    let fault = scenario.inject(
+        |_| remote.iter().for_each(|host| sides.disconnect(host)),
+        &[("RolecallBlind", "warning"), ("RolecallBlind", "critical")],
+    );
+    fault.repair(|_| remote.iter().for_each(|host| sides.reconnect(host)), &[])
 }
 
 /// Removes the CONFIG command, as managed services do.
