@@ -67,6 +67,11 @@ impl Values {
         self
     }
 
+    /// Adds a list, unless it is empty.
+    fn some(self, name: &'static str, items: &[impl AsRef<str>]) -> Self {
+        if items.is_empty() { self } else { self.list(name, items) }
+    }
+
     /// Adds a number, if it is known.
     fn known_number(self, name: &'static str, number: Option<f64>) -> Self {
         match number {
@@ -271,10 +276,13 @@ impl EvidenceValues for EmptiedPrimaryEvidence {
 
 impl EvidenceValues for SplitBrainEvidence {
     fn values(&self) -> Vec<(&'static str, Value)> {
+        let missing: Vec<_> = self.missing.iter().map(|evidence| evidence.label()).collect();
         Values::default()
             .list("masters", &self.masters)
             .list("stale", &self.stale)
             .primary(self.primary.as_ref())
+            .some("witnesses", &self.witnesses)
+            .some("missing", &missing)
             .seconds("seconds", self.lasted)
             .list("taking_writes", &self.taking_writes)
             .number("unreplicated_writes", self.unreplicated_writes as f64)
