@@ -5,6 +5,7 @@
 mod cluster;
 mod compat;
 mod counters;
+mod disputes;
 mod dns;
 mod down;
 mod down_reasons;
