@@ -19,6 +19,8 @@ use crate::shard::nodes::ShardNodes;
 pub(crate) struct LostWritesTracker {
     /// Last counts of the masters.
     counts: NodeMap<WriteCount>,
+    /// Processes that were replicas, by node. They count replicated writes too.
+    former_replicas: NodeMap<Option<Box<str>>>,
     /// Writes of each master that are lost if it loses.
     at_risk: NodeMap<u64>,
     view: LostWritesView,
@@ -69,6 +71,9 @@ impl LostWritesTracker {
         }
         self.split_brain = stale.split_brain;
         for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
+            if node.is_replica() {
+                self.former_replicas.insert(index, node.run_id().map(Into::into));
+            }
             if let Some(snapshot) = node.snapshot().filter(|_| stale.contains(index)) {
                 self.count(index, snapshot, stale, context.now());
             } else {
@@ -91,6 +96,7 @@ impl LostWritesTracker {
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.counts.remove(&index);
         self.at_risk.remove(&index);
+        self.former_replicas.remove(&index);
         if let Some(loss) = &mut self.view.loss {
             loss.stale_masters.retain(|stale| *stale != index);
         }
@@ -113,7 +119,8 @@ impl LostWritesTracker {
             self.counts.remove(&index);
             return;
         };
-        let is_stale = stale.masters.contains(&index);
+        let was_replica = self.former_replicas.get(&index) == Some(&snapshot.identity.run_id);
+        let is_stale = stale.masters.contains(&index) && !was_replica;
         let grown = match self.counts.get(&index) {
             Some(previous) => count.since(previous),
             None if is_stale && started_stale(snapshot, stale, now) => count.since_start(),
