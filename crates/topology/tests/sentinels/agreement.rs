@@ -48,6 +48,7 @@ fn a_majority_is_more_than_half_of_all_configured() {
         let most = view.sentinels.as_ref().and_then(|sentinels| sentinels.majority.as_ref());
         assert_eq!(most.map(|most| (most.node, most.epoch, most.count, most.down)), majority);
         assert_eq!(primary(&view), Some((A, evidence)));
+        assert_eq!(view.shards[0].primary_unconfirmed, most.is_none());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sequences of replies as real servers give them.
 
+mod evidence;
 mod fixture;
 
 use std::time::SystemTime;
