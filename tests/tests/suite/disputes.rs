@@ -65,42 +65,42 @@ fn check_mistake_with_sentinels(version: &'static str) {
 
 #[test]
 fn replicas_and_clients_decide_with_a_declared_role() {
-    check_mistake(Redis::start(&[]), true);
+    check_mistake(&Redis::start(&[]), true);
 }
 
 #[test]
 fn replicas_and_clients_decide_with_a_declared_role_on_6_2() {
-    check_mistake(Redis::with_version("redis-6.2.14", &[]), true);
+    check_mistake(&Redis::with_version("redis-6.2.14", &[]), true);
 }
 
 #[test]
 fn replicas_and_clients_decide_without_a_declaration() {
-    check_mistake(Redis::start(&[]), false);
+    check_mistake(&Redis::start(&[]), false);
 }
 
 #[test]
 fn replicas_and_clients_decide_without_a_declaration_on_valkey() {
-    check_mistake(Redis::with_version("valkey-9.1.2", &[]), false);
+    check_mistake(&Redis::with_version("valkey-9.1.2", &[]), false);
 }
 
 /// Promotes the replica C by mistake while B follows A and a client writes to A.
-fn check_mistake(a: Redis, declared: bool) {
+fn check_mistake(a: &Redis, declared: bool) {
     let (b, c) = (a.replica(), a.replica());
     for replica in [&b, &c] {
         replica.until_synchronised();
     }
-    let text = deployment("orders", &[&a, &b, &c]);
-    let daemon = Daemon::configured(&if declared { declare(&text, &a) } else { text });
-    daemon.until_primary(SOON, &a, "sole");
+    let text = deployment("orders", &[a, &b, &c]);
+    let daemon = Daemon::configured(&if declared { declare(&text, a) } else { text });
+    daemon.until_primary(SOON, a, "sole");
     let mut writer = Writer::start(&a.address(), "kept", 50);
     until_evidence(&daemon, &a.address(), "writers");
 
     c.promote();
     daemon.until(SOON, DISPUTED, &[], 1.0);
-    daemon.until_primary(SOON, &a, "followers");
+    daemon.until_primary(SOON, a, "followers");
     until_evidence(&daemon, &c.address(), "lineage");
-    let declares = daemon.samples().count(EVIDENCE, &[("evidence", "declared")]);
-    assert_eq!(declares, usize::from(declared));
+    let statements = daemon.samples().count(EVIDENCE, &[("evidence", "declared")]);
+    assert_eq!(statements, usize::from(declared));
     daemon.until_rounds(5);
     assert_eq!(
         (daemon.value(UNREPLICATED_WRITES), daemon.severity("RedisWritesLost")),
@@ -109,19 +109,19 @@ fn check_mistake(a: Redis, declared: bool) {
     assert_eq!(daemon.value("redis_deployment_no_primary"), Some(0.0));
     // A fresh process reaches the same verdict, and no command names the primary as the node to
     // demote.
-    let (code, text, findings) = diagnose(&[&a, &b, &c]);
+    let (code, text, findings) = diagnose(&[a, &b, &c]);
     println!("{text}");
     assert_eq!(code, Some(1), "{text}");
     assert!(findings.contains(&("RedisSplitBrain".to_owned(), None)), "{findings:?}");
     for command in ["config set min-replicas-to-write", "replicaof"] {
-        for node in [&a, &c] {
+        for node in [a, &c] {
             assert!(!text.contains(&format!("-p {} {command}", node.port)), "{text}");
         }
     }
 
-    c.replicate_from(&a);
+    c.replicate_from(a);
     daemon.until_event(SOON, "primary_undisputed");
-    daemon.until_primary(SOON, &a, "sole");
+    daemon.until_primary(SOON, a, "sole");
     daemon.until_link(SOON * 2, &c, "up");
     assert!(writer.stop() > 100);
     assert_eq!(daemon.value(UNREPLICATED_WRITES), Some(0.0), "C accepted no write");
