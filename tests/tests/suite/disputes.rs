@@ -17,12 +17,12 @@ const DISPUTED: &str = "redis_deployment_primary_disputed";
 const EVIDENCE: &str = "redis_deployment_primary_evidence";
 
 #[test]
-fn sentinels_decide_against_a_replica_promoted_by_mistake() {
+fn sentinels_decide_against_a_mistaken_promotion() {
     check_mistake_with_sentinels("redis-7.0.15");
 }
 
 #[test]
-fn sentinels_decide_against_a_replica_promoted_by_mistake_on_valkey() {
+fn sentinels_decide_against_a_mistaken_promotion_on_valkey() {
     check_mistake_with_sentinels("valkey-9.1.2");
 }
 

@@ -3,8 +3,8 @@
 //! `rdb_changes_since_last_save` counts writes only, unlike the replication offset. The growth on
 //! each of several masters of one history is counted from the first round with all of them. It is
 //! lost when that master loses: it replies as a replica, or the verdict against it is undisputed.
-//! A save resets the counter, so the number is a lower bound. A process that loads an append-only file counts the loaded
-//! commands as writes; its writes are counted from its first reply.
+//! A save resets the counter, so the number is a lower bound. A process that loads an append-only
+//! file counts the loaded commands as writes; its writes are counted from its first reply.
 
 use snapshot::NodeSnapshot;
 

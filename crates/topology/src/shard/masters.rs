@@ -33,7 +33,7 @@ pub(crate) struct MasterClaims {
     pub(crate) unrelated: Vec<NodeIndex>,
 }
 
-/// What earlier rounds show about the masters.
+/// Knowledge of earlier rounds about the masters.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
     pub(crate) lineage: &'a LineageTracker,

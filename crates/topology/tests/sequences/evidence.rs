@@ -61,7 +61,7 @@ fn a_replica_promoted_by_mistake_is_not_the_primary() {
 }
 
 #[test]
-fn writes_of_a_replica_promoted_by_mistake_are_lost_at_its_demotion() {
+fn writes_of_a_mistaken_promotion_are_lost_at_its_demotion() {
     let mut test = trio();
     let mut split = |changes| {
         let mistake = InfoReply { continues: Some('a'), changes, ..master("z", 'b') };
@@ -202,7 +202,7 @@ fn only_a_constant_endpoint_decides() {
 }
 
 #[test]
-fn another_replication_id_of_the_same_process_does_not_end_the_previous_primary() {
+fn another_replication_id_does_not_end_the_previous_primary() {
     let (mut test, promoted) = failed_over(&InfoReply { offset: 9, ..master("x", 'a') });
     test.rounds(2, &[reply(&InfoReply { offset: 9, ..master("x", 'a') }), promoted.clone()]);
     // The setting repl-backlog-ttl replaces the replication ID of a master without replicas.
