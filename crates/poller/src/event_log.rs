@@ -46,6 +46,12 @@ fn log_event(deployment: &str, event: &Event) {
             let seconds = lasted.as_secs_f64();
             log!(warn, seconds, unreplicated_writes, unreplicated_bytes, "split brain ended");
         }
+        EventKind::PrimaryDisputed { witnesses } => {
+            log!(warn, witnesses = witnesses.join(", "), "primary disputed");
+        }
+        EventKind::PrimaryUndisputed { witnesses } => {
+            log!(info, witnesses = witnesses.join(", "), "primary undisputed");
+        }
         EventKind::FullResync => log!(info, "full resync completed"),
         EventKind::AofWriteFailed => log!(warn, "AOF write failed"),
         EventKind::AofWriteRecovered => log!(info, "AOF write recovered"),

@@ -16,12 +16,15 @@ fn with_label(meaning: &str, label: &str) -> String {
 /// Returns the evidence that identifies a primary.
 pub(crate) const fn primary_evidence(evidence: PrimaryEvidence) -> &'static str {
     match evidence {
-        PrimaryEvidence::Lineage => "replication history",
+        PrimaryEvidence::Cluster => "configuration epoch",
         PrimaryEvidence::Sentinel => "most Sentinels",
-        PrimaryEvidence::Sole => "only master",
-        PrimaryEvidence::Epoch => "configuration epoch",
-        PrimaryEvidence::Expected => "configured role",
+        PrimaryEvidence::Followers => "replicas",
+        PrimaryEvidence::Writers => "clients that write",
+        PrimaryEvidence::Declared => "configured role",
+        PrimaryEvidence::Endpoint => "write endpoint",
         PrimaryEvidence::Previous => "earlier rounds",
+        PrimaryEvidence::Lineage => "replication history",
+        PrimaryEvidence::Sole => "only master",
     }
 }
 

@@ -206,7 +206,11 @@ pub(crate) fn node_to_examine(view: &DeploymentView, finding: &Finding) -> Optio
         return node_index(view, node);
     }
     match &finding.evidence {
-        Evidence::RedisSplitBrain(evidence) => return node_index(view, evidence.stale.first()?),
+        Evidence::RedisSplitBrain(evidence) => {
+            let stale = evidence.stale.first().filter(|_| evidence.certain)?;
+            return node_index(view, stale);
+        }
+        Evidence::RedisWritesLost(_) if !is_primary_certain(view, finding) => return None,
         Evidence::RedisWritesLost(LostWritesEvidence { stale, primary_again, .. }) => {
             let stale = stale.first().and_then(|stale| node_index(view, stale));
             if stale.is_some() || !primary_again.is_empty() {
@@ -220,6 +224,12 @@ pub(crate) fn node_to_examine(view: &DeploymentView, finding: &Finding) -> Optio
     let primary = || shard.primary.map(|primary| primary.node).or(shard.last_primary);
     let first_member = || view.members().next().map(|(index, _)| index);
     shard.replication_loop.first().copied().or_else(primary).or_else(first_member)
+}
+
+/// Returns true if it is certain which node of the affected shard is the primary.
+fn is_primary_certain(view: &DeploymentView, finding: &Finding) -> bool {
+    let shard = view.shards.iter().find(|shard| shard.shard == finding.shard);
+    shard.is_none_or(ShardView::is_primary_certain)
 }
 
 /// Returns the primary of the only shard, or of the shard that the node belongs to.

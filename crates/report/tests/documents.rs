@@ -28,14 +28,14 @@ fn document_of_findings() {
               "evidence": {
                 "last_role": "replica",
                 "reason": "refused",
-                "seconds": 2
+                "seconds": 3
               }
             },
             {
               "kind": "RedisSplitBrain",
               "severity": "critical",
               "deployment": "orders",
-              "since": "1970-01-01T00:00:02.000Z",
+              "since": "1970-01-01T00:00:03.000Z",
               "summary": "Two nodes of one deployment accept writes as master",
               "evidence": {
                 "by": "lineage",
@@ -59,7 +59,7 @@ fn document_of_findings() {
               "kind": "RedisWritesLost",
               "severity": "critical",
               "deployment": "orders",
-              "since": "1970-01-01T00:00:03.000Z",
+              "since": "1970-01-01T00:00:04.000Z",
               "summary": "A stale master accepted writes that the primary does not have",
               "evidence": {
                 "by": "lineage",
@@ -85,7 +85,7 @@ fn document_of_findings() {
               "kind": "RedisPrimaryEndpointWrong",
               "severity": "info",
               "deployment": "orders",
-              "since": "1970-01-01T00:00:03.000Z",
+              "since": "1970-01-01T00:00:04.000Z",
               "summary": "An endpoint used by applications leads to the wrong server",
               "evidence": {
                 "checks": 2,
@@ -121,7 +121,7 @@ fn document_of_the_topology() {
             {
               "name": "orders",
               "kind": "static",
-              "at": "1970-01-01T00:00:03.000Z",
+              "at": "1970-01-01T00:00:04.000Z",
               "shards": [
                 {
                   "primary": "orders-1",

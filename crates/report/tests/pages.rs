@@ -155,6 +155,37 @@ fn a_runbook_has_current_values_and_the_node_address() {
 }
 
 #[test]
+fn the_runbook_of_a_disputed_primary_names_no_node_to_demote() {
+    let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+    deployment.add("a", "10.0.0.5:6379", Some(snapshot::Role::Master));
+    deployment.add("b", "10.0.0.5:6380", None);
+    let mut tracker = DeploymentTracker::new(Arc::new(deployment));
+    let (old, new) = ("a".repeat(40), "b".repeat(40));
+    let master = format!("run_id:0\nrole:master\nmaster_replid:{old}\n");
+    let replica = format!("run_id:1\nrole:slave\nmaster_replid:{old}\n");
+    let promoted = format!("run_id:1\nrole:master\nmaster_replid:{new}\nmaster_replid2:{old}\n");
+    for (number, second) in (1..).zip([&replica, &promoted, &promoted]) {
+        let elapsed = SECOND * number;
+        tracker.observe(&Round::new(
+            SystemTime::UNIX_EPOCH + elapsed,
+            topology::Monotonic::from_start(elapsed),
+            vec![replied(&master), replied(second)],
+        ));
+    }
+    let views = [tracker.view()];
+    let site = Site { version: "0.1.0", now: NOW, views: &views };
+    for runbook in ["RedisSplitBrain", "RedisWritesLost"] {
+        let page = site.runbook(runbook, Some("orders"), None).expect("a page");
+        for command in ["config set min-replicas-to-write", "replicaof"] {
+            assert!(!page.contains(&format!("-p 6379 {command}")), "{page}");
+            assert!(!page.contains(&format!("-p 6380 {command}")), "{page}");
+        }
+    }
+    let page = site.runbook("RedisSplitBrain", Some("orders"), None).expect("a page");
+    assert!(page.contains("a (declared, previous), b (lineage)"), "{page}");
+}
+
+#[test]
 fn a_node_page_lists_the_last_polls_with_their_errors() {
     let mut deployment = Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
     deployment.add("a", "10.0.0.5:6379", None);

@@ -126,6 +126,15 @@ impl EventList {
             ),
             _ => {}
         }
+        if old.primary_disputed != new.primary_disputed {
+            let witnesses = after.witnesses(new);
+            let kind = if new.primary_disputed {
+                EventKind::PrimaryDisputed { witnesses }
+            } else {
+                EventKind::PrimaryUndisputed { witnesses }
+            };
+            add(self.at, kind);
+        }
     }
 
     fn add_lagging_promotions(&mut self, before: &DeploymentView, after: &DeploymentView) {

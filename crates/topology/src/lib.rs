@@ -45,7 +45,7 @@ pub use model::saved_state::{SavedNode, SavedState};
 pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};
 pub use model::shard::{
     Cause, EmptiedView, LostWritesView, NoPrimaryReason, NoPrimaryView, PrimaryChange,
-    PrimaryEvidence, PrimaryView, ShardView, SplitBrainView,
+    PrimaryEvidence, PrimaryStatement, PrimaryView, ShardView, SplitBrainView,
 };
 pub use model::view::{DeploymentView, RoundStats};
 pub use node::rising_errors::ACCESS_CODES;

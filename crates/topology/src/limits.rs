@@ -64,6 +64,16 @@ pub const ENDPOINT_FOLLOWS_WITHIN: Duration = Duration::from_secs(30);
 /// Duration of the tilt mode of a Sentinel, in which it does not act. Fixed in every server.
 pub const TILT_LASTS: Duration = Duration::from_secs(30);
 
+/// Time within which the Sentinels must have been read for their majority to decide.
+pub const SENTINELS_READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// Time for which a write counts as recent evidence that clients use a master.
+pub const WRITTEN_RECENTLY: Duration = Duration::from_secs(30);
+
+/// Consecutive checks of the endpoint for writes that must lead to one server for the endpoint to
+/// be evidence.
+pub const ENDPOINT_LED_CHECKS: usize = 3;
+
 /// Number of maps of both nodes that must show a slot conflict. Maps are not read at the same
 /// moment.
 pub const CONFLICT_AFTER_MAPS: u32 = 2;

@@ -100,7 +100,13 @@ fn a_planned_failover() {
         of_deployment.sort_unstable();
         assert_eq!(
             of_deployment,
-            ["primary_changed", "split_brain_began", "split_brain_ended"],
+            [
+                "primary_changed",
+                "primary_disputed",
+                "primary_undisputed",
+                "split_brain_began",
+                "split_brain_ended"
+            ],
             "{at}"
         );
         let (lasted, bytes) = replayed.split();

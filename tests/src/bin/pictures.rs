@@ -50,14 +50,19 @@ impl Incident {
         daemon.until(LIMIT, "redis_deployment_masters", &[("deployment", "sessions")], 1.0);
         daemon.until_no_findings(LIMIT);
 
-        // In `orders`: a replica is promoted manually, the stale master still accepts writes, and
-        // one replica is orphaned.
+        // In `orders`: a manual failover lost writes, the old primary is promoted again by mistake,
+        // and one replica is orphaned.
         orders[1].promote();
-        orders[3].cli(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
         daemon.until(LIMIT, "redis_deployment_split_brain", &[("deployment", "orders")], 1.0);
         for write in 0..25 {
             orders[0].cli(&["SET", &format!("lost{write}"), "1"]);
         }
+        orders[2].replicate_from(&orders[1]);
+        orders[0].replicate_from(&orders[1]);
+        daemon.until_found(LIMIT, "RedisWritesLost");
+        orders[0].promote();
+        orders[3].cli(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
+        daemon.until(LIMIT, "redis_deployment_split_brain", &[("deployment", "orders")], 1.0);
         // In `sessions`: a replica is killed and a Sentinel hangs. In `queue`: writes are blocked.
         let down = group.replicas()[0].address();
         let index = group.index_of(&down);

@@ -385,6 +385,9 @@ fn fenced_stale_master_has_no_finding_about_writes() {
     let (old_node, new_node) = (old.address(), new.address());
     daemon.until(LIMIT, "redis_deployment_primary_info", &[("node", &old_node)], 1.0);
     new.promote();
+    // A client of the new master decides between the two.
+    daemon.until(LIMIT, "redis_deployment_split_brain", &[], 1.0);
+    new.cli(&["SET", "kept", "1"]);
     daemon.until(LIMIT, "redis_deployment_primary_info", &[("node", &new_node)], 1.0);
     daemon.until(
         LIMIT,

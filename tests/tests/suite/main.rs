@@ -6,6 +6,7 @@ mod blindness;
 mod cluster;
 mod compat;
 mod counters;
+mod disputes;
 mod dns;
 mod down;
 mod down_reasons;

@@ -92,6 +92,18 @@ impl Monitor {
         self.kinds(|event| event["node"].is_null())
     }
 
+    /// Returns the same kinds without disputes about the primary. There is at most one dispute: a
+    /// failover is disputed until Sentinel or the cluster demotes the old primary.
+    pub(crate) fn deployment_events_without_disputes(&self) -> Vec<String> {
+        let disputes =
+            ["primary_disputed", "primary_undisputed"].map(|kind| self.events(kind).len());
+        assert!(disputes == [0; 2] || disputes == [1; 2], "{:?}", self.daemon.events());
+        self.kinds(|event| {
+            let kind = event["kind"].as_str().expect("a kind");
+            event["node"].is_null() && !kind.ends_with("disputed")
+        })
+    }
+
     /// Returns the kinds of all events about a node.
     pub(crate) fn node_events(&self, server: &Server) -> Vec<String> {
         self.kinds(|event| event["node"] == server.address())

@@ -82,6 +82,9 @@ fn page_shows_a_manual_failover_live_and_without_scripts() {
     live.until(SOON, &row_has("default", &old.address(), "primary, accepts writes"));
 
     new.promote();
+    // A client of the new master decides between the two.
+    daemon.until(SOON, "redis_deployment_split_brain", &[], 1.0);
+    new.cli(&["SET", "kept", "1"]);
     let expected = failed_over("default", &old.address(), &new.address());
     live.until(SOON, &expected);
     plain.open(&url(&daemon, "/"));

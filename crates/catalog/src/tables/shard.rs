@@ -17,7 +17,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         "redis_deployment_primary_info",
         Absent,
         &["node", "evidence"],
-        "INFO replication: role, master_replid, master_replid2; SENTINEL MASTERS; configuration",
+        "INFO replication, persistence; SENTINEL MASTERS; CLUSTER NODES; configuration; endpoint \
+         checks",
         "The primary, and the evidence that identifies it; the value is always 1, absent while no \
          primary is known.",
         |shard, emit| {
@@ -25,6 +26,28 @@ pub(super) const ROWS: &[ShardRow] = &[
                 emit(&[shard.name(primary.node), primary.evidence.label()], 1.0);
             }
         },
+    ),
+    ShardRow::samples(
+        "redis_deployment_primary_evidence",
+        Absent,
+        &["node", "evidence"],
+        "INFO replication, persistence; SENTINEL MASTERS; CLUSTER NODES; configuration; endpoint \
+         checks",
+        "Evidence that the node is the primary: 1 while it holds, otherwise absent.",
+        |shard, emit| {
+            for statement in &shard.shard().primary_statements {
+                emit(&[shard.name(statement.node), statement.evidence.label()], 1.0);
+            }
+        },
+    ),
+    ShardRow::value(
+        "redis_deployment_primary_disputed",
+        Absent,
+        "INFO replication, persistence; SENTINEL MASTERS; CLUSTER NODES; configuration; endpoint \
+         checks",
+        "Whether the evidence about the primary is contradictory, or does not tell the masters of \
+         one data set apart.",
+        |shard| Some(f64::from(shard.shard().primary_disputed)),
     ),
     ShardRow::value(
         "redis_deployment_writable_stale_masters",
@@ -38,7 +61,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         "redis_deployment_last_primary_info",
         Absent,
         &["node"],
-        "INFO replication: role, master_replid, master_replid2; SENTINEL MASTERS; configuration",
+        "INFO replication, persistence; SENTINEL MASTERS; CLUSTER NODES; configuration; endpoint \
+         checks",
         "The last known primary, also while there is no primary; the value is always 1.",
         |shard, emit| {
             if let Some(last) = shard.shard().last_primary {

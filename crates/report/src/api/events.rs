@@ -56,6 +56,10 @@ pub struct EventDocument {
     /// `split_brain_ended`: these writes as replication stream, bytes; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreplicated_bytes: Option<u64>,
+    /// `primary_disputed`, `primary_undisputed`: the nodes with the evidence that each of them is
+    /// the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<Vec<String>>,
     /// `lagging_promotion`: replication stream that the promoted node lacked, bytes. A lower bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
@@ -121,6 +125,9 @@ pub fn event(deployment: &str, event: &Event) -> EventDocument {
                 unreplicated_bytes,
                 ..document
             }
+        }
+        EventKind::PrimaryDisputed { witnesses } | EventKind::PrimaryUndisputed { witnesses } => {
+            EventDocument { witnesses: Some(witnesses), ..document }
         }
         EventKind::Reconfigured { command } => EventDocument { command: Some(command), ..document },
         EventKind::LaggingPromotion { bytes } => EventDocument { bytes: Some(bytes), ..document },

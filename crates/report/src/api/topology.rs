@@ -69,8 +69,8 @@ pub struct ShardDocument {
     /// The primary; absent while none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,
-    /// The evidence that identifies the primary: `lineage`, `sentinel`, `sole`, `epoch`,
-    /// `expected`, `previous`.
+    /// The evidence that decides: `cluster`, `sentinel`, `sole`, `followers`, `writers`,
+    /// `declared`, `endpoint`, `lineage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<&'static str>,
     /// The nodes that claim to be master.

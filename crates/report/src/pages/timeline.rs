@@ -132,10 +132,12 @@ fn event_level(kind: &EventKind) -> StatusLevel {
         | EventKind::NodeReplaced
         | EventKind::PrimaryChanged { .. }
         | EventKind::RoleChanged { .. }
+        | EventKind::PrimaryDisputed { .. }
         | EventKind::AofRewriteFailed => StatusLevel::Warning,
         EventKind::NodeBack { .. }
         | EventKind::LinkRestored { .. }
         | EventKind::PrimaryRegained
+        | EventKind::PrimaryUndisputed { .. }
         | EventKind::SplitBrainEnded { .. }
         | EventKind::AofWriteRecovered => StatusLevel::Ok,
         EventKind::FullResync
@@ -176,6 +178,12 @@ fn sentence(kind: &EventKind) -> String {
         EventKind::SplitBrainEnded { lasted, unreplicated_writes, .. } => {
             let lasted = duration(*lasted);
             format!("split brain ended after {lasted}, {unreplicated_writes} writes lost")
+        }
+        EventKind::PrimaryDisputed { witnesses } => {
+            format!("the evidence about the primary is contradictory: {}", witnesses.join(", "))
+        }
+        EventKind::PrimaryUndisputed { witnesses } => {
+            format!("the evidence about the primary agrees: {}", witnesses.join(", "))
         }
         EventKind::FullResync => "completed a full resync".to_owned(),
         EventKind::AofWriteFailed => "cannot write its AOF".to_owned(),

@@ -20,8 +20,8 @@ pub(crate) fn replied(info: &str) -> PollOutcome {
     ))
 }
 
-/// Returns a deployment after a split brain. An operator promoted a replica while its master was
-/// still up and accepted two more writes. A third node is down.
+/// Returns a deployment with a split brain. An operator promoted a replica while its master was
+/// down. The master returned and accepted two more writes. A third node is down.
 pub(crate) fn split_brain() -> Arc<DeploymentView> {
     split_brain_named("orders", ["orders-0", "orders-1", "orders-2"])
 }
@@ -49,22 +49,27 @@ pub(crate) fn split_brain_named(name: &str, nodes: [&str; 3]) -> Arc<DeploymentV
         "role:slave\nmaster_host:10.0.0.5\nmaster_port:6379\nmaster_link_status:up\n\
          master_replid:{old}\nmaster_repl_offset:100\n"
     );
-    let promoted = format!(
-        "run_id:1\nrole:master\nmaster_replid:{new}\nmaster_replid2:{old}\n\
-         second_repl_offset:91\nmaster_repl_offset:120\n"
-    );
+    let promoted = |changes: u64| {
+        format!(
+            "run_id:1\nrole:master\nmaster_replid:{new}\nmaster_replid2:{old}\n\
+             second_repl_offset:91\nmaster_repl_offset:120\nloading:0\n\
+             rdb_changes_since_last_save:{changes}\n"
+        )
+    };
+    let down = || PollOutcome::Failed(Reason::Refused);
     let rounds = [
         [
             replied(&master(5)),
             replied(&format!("run_id:1\n{replica}")),
             replied(&format!("run_id:2\n{replica}")),
         ],
-        [replied(&master(5)), replied(&promoted), PollOutcome::Failed(Reason::Refused)],
-        [replied(&master(7)), replied(&promoted), PollOutcome::Failed(Reason::Refused)],
+        [down(), replied(&promoted(5)), down()],
+        [replied(&master(5)), replied(&promoted(5)), down()],
+        [replied(&master(7)), replied(&promoted(6)), down()],
     ];
     for (outcomes, number) in rounds.into_iter().zip(1..) {
         let elapsed = SECOND * number;
-        let checks = if number == 3 { checks() } else { Vec::new() };
+        let checks = if number == 4 { checks() } else { Vec::new() };
         tracker.observe(&Round {
             checks,
             ..Round::new(
@@ -83,7 +88,7 @@ fn checks() -> Vec<EndpointCheckResult> {
     let server =
         || EndpointServer { run_id: Some("0".into()), role: Some(Role::Master), replid: None };
     let check = |millis, endpoint, outcome| {
-        let started = topology::Monotonic::from_start(SECOND * 2 + Duration::from_millis(millis));
+        let started = topology::Monotonic::from_start(SECOND * 3 + Duration::from_millis(millis));
         let ended = started + Duration::from_millis(1);
         EndpointCheckResult { endpoint, started, ended, outcome }
     };

@@ -14,7 +14,17 @@ use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
 use crate::model::refusals::RefusalReason;
 use crate::model::refusals::refuses;
-use crate::model::shard::ShardView;
+use crate::model::shard::{PrimaryEvidence, ShardView};
+
+/// Returns the kinds of evidence that would decide which master is the primary, if none does.
+fn missing_evidence(shard: &ShardView, has_sentinels: bool) -> Vec<PrimaryEvidence> {
+    use PrimaryEvidence::{Declared, Endpoint, Followers, Sentinel, Writers};
+    if shard.primary.is_some() || !shard.primary_disputed {
+        return Vec::new();
+    }
+    let sentinel = has_sentinels.then_some(Sentinel);
+    sentinel.into_iter().chain([Followers, Writers, Declared, Endpoint]).collect()
+}
 
 impl FindingsCollector<'_> {
     pub(super) fn check_shard(&mut self, shard: &ShardView) {
@@ -58,6 +68,13 @@ impl FindingsCollector<'_> {
                 masters: self.names(&shard.split_brain.masters),
                 stale: self.names(&shard.stale_masters),
                 primary: self.primary(shard),
+                witnesses: if shard.is_primary_certain() {
+                    Vec::new()
+                } else {
+                    view.witnesses(shard)
+                },
+                missing: missing_evidence(shard, view.sentinels.is_some()),
+                certain: shard.is_primary_certain(),
                 lasted: view.now.since(shard.split_brain.since),
                 taking_writes: self.names(&view.writable_stale_masters(shard)),
                 unreplicated_writes: lost.in_split_brain,
@@ -123,7 +140,12 @@ impl FindingsCollector<'_> {
         let pending = |node: &NodeView| node.presence == NodeState::Pending;
         let data = || self.view.nodes.values().filter(|node| node.holds_data());
         let unknown = data().any(pending) || data().next().is_none();
-        if unknown || shard.replicas + shard.stale_masters.len() >= shard.expected_replicas {
+        let stale = match shard.primary {
+            Some(_) => shard.stale_masters.len(),
+            // All masters but one will become replicas.
+            None => shard.split_brain.masters.len().saturating_sub(1),
+        };
+        if unknown || shard.replicas + stale >= shard.expected_replicas {
             return;
         }
         let evidence =

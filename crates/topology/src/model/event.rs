@@ -135,6 +135,16 @@ event_kinds! {
         /// their histories.
         unreplicated_bytes: Option<u64>,
     },
+    /// The statements about the primary contradict each other, or rivals cannot be told apart.
+    "primary_disputed" (Rank::SplitBrain) => PrimaryDisputed {
+        /// The nodes with the evidence for each: `node (evidence, evidence)`.
+        witnesses: Vec<String>,
+    },
+    /// The statements about the primary agree again.
+    "primary_undisputed" (Rank::SplitBrain) => PrimaryUndisputed {
+        /// The nodes with the evidence for each: `node (evidence, evidence)`.
+        witnesses: Vec<String>,
+    },
     /// A full resync of the node completed.
     "full_resync" (Rank::Other) => FullResync,
     /// The append-only file can no longer be written.

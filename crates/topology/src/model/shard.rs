@@ -20,6 +20,12 @@ pub struct ShardView {
     pub masters: Vec<NodeIndex>,
     /// The primary; `None` while it is unknown.
     pub primary: Option<PrimaryView>,
+    /// All current statements about the primary, in ascending order of the nodes.
+    pub primary_statements: Vec<PrimaryStatement>,
+    /// The statements contradict each other, or rivals cannot be told apart.
+    pub primary_disputed: bool,
+    /// Sentinels are known, but no majority of them was read recently.
+    pub primary_unconfirmed: bool,
     /// The primary. If the configuration expects several masters, all nodes that claim that role.
     pub(crate) primaries: Vec<NodeIndex>,
     /// The last known primary.
@@ -65,21 +71,36 @@ pub struct PrimaryView {
     pub evidence: PrimaryEvidence,
 }
 
-/// Evidence that a node is the primary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Evidence that a node is the primary. The order is that of the documentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PrimaryEvidence {
-    /// The node continues the history of the other masters, or the replicas hold its history.
-    Lineage,
-    /// A majority of the Sentinels names the node at the highest epoch.
+    /// The node serves the slots at the highest epoch of the cluster.
+    Cluster,
+    /// A majority of the known Sentinels names the node at the highest epoch and can reach it.
     Sentinel,
+    /// Most attached replicas follow the node by choice.
+    Followers,
+    /// The node is the only master that received writes recently.
+    Writers,
+    /// The configuration expects the node to be master.
+    Declared,
+    /// The endpoint for writes has constantly led to the node.
+    Endpoint,
+    /// The node was the undisputed primary, and the same process has continued since.
+    Previous,
+    /// The node took over the history of another master.
+    Lineage,
     /// No other node claims the role of master.
     Sole,
-    /// The node serves the slots at the highest epoch of the cluster.
-    Epoch,
-    /// The configuration expects the node to be master.
-    Expected,
-    /// The node was the primary before, and there is no evidence against it.
-    Previous,
+}
+
+/// A statement that a node is the primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PrimaryStatement {
+    /// The node.
+    pub node: NodeIndex,
+    /// The evidence for it.
+    pub evidence: PrimaryEvidence,
 }
 
 /// Several masters of one data set.
@@ -212,18 +233,26 @@ impl ShardView {
     pub fn primaries(&self) -> impl Iterator<Item = &NodeIndex> {
         self.primaries.iter()
     }
+
+    /// Returns true if it is certain which node is the primary: advice may name nodes to demote.
+    pub fn is_primary_certain(&self) -> bool {
+        !self.primary_disputed && !self.primary_unconfirmed
+    }
 }
 
 impl PrimaryEvidence {
     /// Returns the value of the label `evidence`.
     pub const fn label(self) -> &'static str {
         match self {
-            PrimaryEvidence::Lineage => "lineage",
+            PrimaryEvidence::Cluster => "cluster",
             PrimaryEvidence::Sentinel => "sentinel",
-            PrimaryEvidence::Sole => "sole",
-            PrimaryEvidence::Epoch => "epoch",
-            PrimaryEvidence::Expected => "expected",
+            PrimaryEvidence::Followers => "followers",
+            PrimaryEvidence::Writers => "writers",
+            PrimaryEvidence::Declared => "declared",
+            PrimaryEvidence::Endpoint => "endpoint",
             PrimaryEvidence::Previous => "previous",
+            PrimaryEvidence::Lineage => "lineage",
+            PrimaryEvidence::Sole => "sole",
         }
     }
 }

@@ -170,6 +170,19 @@ impl DeploymentView {
             .collect()
     }
 
+    /// Returns the nodes for which there is evidence that they are the primary, in the form
+    /// `node (evidence, evidence)`.
+    pub fn witnesses(&self, shard: &ShardView) -> Vec<String> {
+        let statements = shard.primary_statements.chunk_by(|a, b| a.node == b.node);
+        statements
+            .map(|about| {
+                let labels: Vec<_> =
+                    about.iter().map(|statement| statement.evidence.label()).collect();
+                format!("{} ({})", self.name(about[0].node), labels.join(", "))
+            })
+            .collect()
+    }
+
     /// Returns the nodes that claim the role of master.
     pub fn masters(&self) -> impl Iterator<Item = &NodeView> {
         self.nodes.values().filter(|node| node.role() == Some(Role::Master))

@@ -15,7 +15,7 @@ use crate::shard::nodes::ShardNodes;
 #[derive(Debug, Default)]
 pub(crate) struct ChangeCauseTracker {
     pending: Vec<PendingChange>,
-    /// Counters of each node in the last round with a primary.
+    /// Counters of each node in the last round with an undisputed primary.
     samples: NodeMap<CounterSample>,
     /// The highest epoch at which a Sentinel named each node.
     epochs: NodeMap<u64>,
@@ -99,7 +99,7 @@ impl ChangeCauseTracker {
         resolved
     }
 
-    /// Records the counters of a round with a primary.
+    /// Records the counters of a round with an undisputed primary.
     pub(crate) fn record_counters(&mut self, nodes: ShardNodes<'_>) {
         for (index, node) in nodes.iter() {
             self.samples.insert(index, CounterSample::read(node));

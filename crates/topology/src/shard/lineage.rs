@@ -86,6 +86,11 @@ impl LineageTracker {
         position(continued_by_new) > position(continued_by_old)
     }
 
+    /// Returns true if a master continued a history of another node.
+    pub(crate) fn continues(&self, master: MasterHistory<'_>, other: NodeIndex) -> bool {
+        self.continued(master, other).is_some()
+    }
+
     /// Returns the history of another node that a master continued.
     fn continued<'a>(&self, master: MasterHistory<'a>, other: NodeIndex) -> Option<&'a str> {
         let previous = master.replication.replid2.as_deref()?;

@@ -1,9 +1,10 @@
 //! Tracker of lost writes: writes that stale masters accepted and the primary does not have.
 //!
-//! `rdb_changes_since_last_save` counts writes only, unlike the replication offset. Its growth on
-//! a stale master, from the first round with a successor, is lost. A save resets the counter, so
-//! the number is a lower bound. A process that loads an append-only file counts the loaded
-//! commands as writes; its writes are counted from its first reply.
+//! `rdb_changes_since_last_save` counts writes only, unlike the replication offset. The growth on
+//! each of several masters of one history is counted from the first round with all of them. It is
+//! lost when that master loses: it replies as a replica, or the verdict against it is undisputed.
+//! A save resets the counter, so the number is a lower bound. A process that loads an append-only
+//! file counts the loaded commands as writes; its writes are counted from its first reply.
 
 use snapshot::NodeSnapshot;
 
@@ -16,13 +17,17 @@ use crate::shard::nodes::ShardNodes;
 /// Tracks the lost writes of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct LostWritesTracker {
-    /// Last counts of the stale masters.
+    /// Last counts of the masters.
     counts: NodeMap<WriteCount>,
+    /// Processes that were replicas, by node. They count replicated writes too.
+    former_replicas: NodeMap<Option<Box<str>>>,
+    /// Writes of each master that are lost if it loses.
+    at_risk: NodeMap<u64>,
     view: LostWritesView,
     split_brain: bool,
 }
 
-/// Write counter of a stale master.
+/// Write counter of one of several masters.
 #[derive(Debug, Clone)]
 struct WriteCount {
     run_id: Option<Box<str>>,
@@ -36,6 +41,10 @@ struct WriteCount {
 /// The stale masters of a round.
 pub(crate) struct StaleMasters<'a> {
     pub(crate) masters: &'a [NodeIndex],
+    /// All masters that share a history with another one.
+    pub(crate) split: &'a [NodeIndex],
+    /// The verdict about the primary is disputed.
+    pub(crate) disputed: bool,
     pub(crate) primary: Option<PrimarySince>,
     /// There is a split brain.
     pub(crate) split_brain: bool,
@@ -62,20 +71,21 @@ impl LostWritesTracker {
         }
         self.split_brain = stale.split_brain;
         for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
-            let snapshot = node.snapshot().filter(|_| stale.masters.contains(&index));
-            let count = snapshot.and_then(|snapshot| Some((snapshot, WriteCount::read(snapshot)?)));
-            let Some((snapshot, count)) = count else {
+            if node.is_replica() {
+                self.former_replicas.insert(index, node.run_id().map(Into::into));
+            }
+            if let Some(snapshot) = node.snapshot().filter(|_| stale.contains(index)) {
+                self.count(index, snapshot, stale, context.now());
+            } else {
                 self.counts.remove(&index);
-                continue;
-            };
-            let grown = match self.counts.get(&index) {
-                Some(previous) => count.since(previous),
-                None if started_stale(snapshot, stale, context.now()) => count.since_start(),
-                None => 0,
-            };
-            self.counts.insert(index, count);
-            if grown > 0 {
-                self.add_loss(index, grown, context.now());
+            }
+            if stale.has_lost(index) || node.is_replica() {
+                let lost = self.at_risk.remove(&index).unwrap_or_default();
+                if lost > 0 {
+                    self.add_loss(index, lost, context.now());
+                }
+            } else if !stale.contains(index) || stale.has_won(index) {
+                self.at_risk.remove(&index);
             }
         }
         if let (Some(primary), Some(loss)) = (stale.primary, &mut self.view.loss) {
@@ -88,6 +98,8 @@ impl LostWritesTracker {
     /// Forgets a node that left.
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.counts.remove(&index);
+        self.at_risk.remove(&index);
+        self.former_replicas.remove(&index);
         if let Some(loss) = &mut self.view.loss {
             loss.stale_masters.retain(|stale| *stale != index);
             loss.primary_again.retain(|primary| *primary != index);
@@ -97,6 +109,29 @@ impl LostWritesTracker {
     /// Returns the lost writes so far.
     pub(crate) fn view(&self) -> &LostWritesView {
         &self.view
+    }
+
+    /// Adds the writes of one of several masters since its last reply.
+    fn count(
+        &mut self,
+        index: NodeIndex,
+        snapshot: &NodeSnapshot,
+        stale: &StaleMasters<'_>,
+        now: Monotonic,
+    ) {
+        let Some(count) = WriteCount::read(snapshot) else {
+            self.counts.remove(&index);
+            return;
+        };
+        let was_replica = self.former_replicas.get(&index) == Some(&snapshot.identity.run_id);
+        let is_stale = stale.masters.contains(&index) && !was_replica;
+        let grown = match self.counts.get(&index) {
+            Some(previous) => count.since(previous),
+            None if is_stale && started_stale(snapshot, stale, now) => count.since_start(),
+            None => 0,
+        };
+        self.counts.insert(index, count);
+        *self.at_risk.entry(index).or_default() += grown;
     }
 
     fn add_loss(&mut self, index: NodeIndex, writes: u64, now: Monotonic) {
@@ -121,6 +156,23 @@ impl Loss {
         if let Some(position) = self.stale_masters.iter().position(|stale| *stale == primary) {
             self.primary_again.push(self.stale_masters.remove(position));
         }
+    }
+}
+
+impl StaleMasters<'_> {
+    /// Returns true if the node is one of several masters of one history.
+    fn contains(&self, index: NodeIndex) -> bool {
+        self.split.contains(&index) || self.masters.contains(&index)
+    }
+
+    /// Returns true if the verdict against a master is undisputed.
+    fn has_lost(&self, index: NodeIndex) -> bool {
+        !self.disputed && self.masters.contains(&index)
+    }
+
+    /// Returns true if the verdict for a master is undisputed.
+    fn has_won(&self, index: NodeIndex) -> bool {
+        !self.disputed && self.primary.is_some_and(|primary| primary.node == index)
     }
 }
 

@@ -6,12 +6,12 @@ use snapshot::Role;
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
 use crate::model::sentinels::SentinelsView;
-use crate::model::shard::PrimaryView;
 use crate::node::process::{DuplicateProcess, duplicate_processes};
 use crate::shard::context::ShardContext;
-use crate::shard::lineage::LineageTracker;
+use crate::shard::evidence::{EvidenceTracker, Rivals};
+use crate::shard::lineage::{LineageTracker, MasterHistory};
 use crate::shard::nodes::ShardNodes;
-use crate::shard::primary::PrimaryCandidates;
+use crate::shard::verdict::Verdict;
 
 /// The nodes that claim the role of master. All lists are in ascending order.
 #[derive(Debug)]
@@ -20,12 +20,12 @@ pub(crate) struct MasterClaims {
     pub(crate) all: Vec<NodeIndex>,
     /// One of them may be the primary.
     pub(crate) has_candidate: bool,
-    /// The primary.
-    pub(crate) primary: Option<PrimaryView>,
+    /// The verdict about the primary.
+    pub(crate) verdict: Verdict,
     /// The primary, or all masters if the configuration expects several.
     pub(crate) primaries: Vec<NodeIndex>,
-    /// Masters that share a history with the primary, and masters whose history another one
-    /// continued.
+    /// Masters that share a history with the primary. If the configuration expects several
+    /// masters, those whose history another one continued.
     pub(crate) stale: Vec<NodeIndex>,
     /// Masters that share a history with another one.
     pub(crate) split: Vec<NodeIndex>,
@@ -33,45 +33,57 @@ pub(crate) struct MasterClaims {
     pub(crate) unrelated: Vec<NodeIndex>,
 }
 
+/// Knowledge of earlier rounds about the masters.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) lineage: &'a LineageTracker,
+    pub(crate) evidence: &'a EvidenceTracker,
+    /// The last known primary.
+    pub(crate) primary: Option<NodeIndex>,
+    /// The verdict of the last round was disputed.
+    pub(crate) disputed: bool,
+}
+
 impl MasterClaims {
-    /// Classifies the masters of a round. `previous` is the last known primary.
+    /// Classifies the masters of a round.
     pub(crate) fn classify(
         nodes: ShardNodes<'_>,
-        lineage: &LineageTracker,
-        previous: Option<NodeIndex>,
+        known: Known<'_>,
         context: &ShardContext<'_>,
     ) -> Self {
-        let all = distinct_masters(nodes, previous);
+        let lineage = known.lineage;
+        let all = distinct_masters(nodes, known.primary);
         let expected = context.expect.masters.map_or(1, |masters| masters as usize);
         let (too_many, expects_several) = (all.len() > expected, expected > 1);
         let named = context.sentinels.and_then(SentinelsView::named_master);
         // A master without any relation to the data of the deployment does not become the primary
         // just because no other node claims to be master.
-        let is_foreign = is_foreign(nodes, lineage, &all, previous)
+        let is_foreign = is_foreign(nodes, lineage, &all, known.primary)
             && (named.is_none() || named != all.first().copied());
         let claimants = if is_foreign { Vec::new() } else { all.clone() };
-        let candidates = PrimaryCandidates {
-            nodes,
-            masters: &claimants,
-            lineage,
-            named,
-            slot_owner: context.slot_owner,
-            previous,
+        let rivals = Rivals { masters: &claimants, nodes, lineage };
+        let verdict = if context.expect.external || expects_several {
+            Verdict::default()
+        } else {
+            let mut verdict = Verdict::decide(known.evidence.statements(rivals, context));
+            // A master that missed this poll may have been demoted in the meantime.
+            verdict.disputed &=
+                known.disputed || claimants.iter().all(|master| context.answered(*master));
+            verdict
         };
-        let primary = candidates.choose().filter(|_| !context.expect.external && !expects_several);
+        let primary = verdict.primary.map(|primary| primary.node);
         let are_related = |one: NodeIndex, other: NodeIndex| {
             lineage.related(one, other) || context.lists_together(one, other)
         };
         let has_relative = |master: NodeIndex| {
             all.iter().any(|other| *other != master && are_related(master, *other))
         };
-        let is_stale = |master: NodeIndex| {
-            let beside =
-                |primary: &PrimaryView| primary.node != master && are_related(primary.node, master);
-            too_many && (candidates.is_succeeded(master) || primary.as_ref().is_some_and(beside))
+        let is_stale = |master: NodeIndex| match primary {
+            Some(primary) => too_many && primary != master && are_related(primary, master),
+            None => too_many && expects_several && is_succeeded(nodes, lineage, &all, master),
         };
         let is_unrelated = |master: NodeIndex| match primary {
-            Some(primary) => master != primary.node && !are_related(primary.node, master),
+            Some(primary) => master != primary && !are_related(primary, master),
             None => !has_relative(master),
         };
         let select = |condition: &dyn Fn(NodeIndex) -> bool| {
@@ -79,18 +91,39 @@ impl MasterClaims {
         };
         MasterClaims {
             has_candidate: !claimants.is_empty(),
-            primary,
-            primaries: if expects_several {
-                all.clone()
-            } else {
-                primary.iter().map(|primary| primary.node).collect()
-            },
+            primaries: if expects_several { all.clone() } else { primary.into_iter().collect() },
             stale: select(&is_stale),
             split: select(&|master| too_many && has_relative(master)),
             unrelated: select(&|master| (too_many || claimants.is_empty()) && is_unrelated(master)),
+            verdict,
             all,
         }
     }
+
+    /// Returns the primary.
+    pub(crate) fn primary(&self) -> Option<NodeIndex> {
+        self.verdict.primary.map(|primary| primary.node)
+    }
+
+    /// Returns the primary, if the verdict is not disputed.
+    pub(crate) fn undisputed_primary(&self) -> Option<NodeIndex> {
+        self.primary().filter(|_| !self.verdict.disputed)
+    }
+}
+
+/// Returns true if another master continued the history of this one.
+fn is_succeeded(
+    nodes: ShardNodes<'_>,
+    lineage: &LineageTracker,
+    masters: &[NodeIndex],
+    master: NodeIndex,
+) -> bool {
+    let history = |node: NodeIndex| {
+        let replication = &nodes[node].snapshot()?.replication;
+        Some(MasterHistory { node, replication })
+    };
+    let Some(old) = history(master) else { return false };
+    masters.iter().filter_map(|other| history(*other)).any(|new| lineage.succeeds(new, old))
 }
 
 /// Returns the nodes that claim the role of master. A process with two addresses counts once: as

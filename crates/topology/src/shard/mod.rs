@@ -1,9 +1,11 @@
 //! Trackers of shards: the nodes that hold one data set.
 
 pub(crate) mod change_cause;
+pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod divergence;
 pub(crate) mod emptied;
+pub(crate) mod evidence;
 pub(crate) mod lag;
 pub(crate) mod lineage;
 pub(crate) mod lost_writes;
@@ -11,7 +13,6 @@ pub(crate) mod masters;
 pub(crate) mod misrouted;
 pub(crate) mod no_primary;
 pub(crate) mod nodes;
-pub(crate) mod primary;
 pub(crate) mod replica_count;
 pub(crate) mod replication_loop;
 pub(crate) mod resync;
@@ -20,4 +21,5 @@ pub(crate) mod shards;
 pub(crate) mod split_brain;
 pub(crate) mod tracker;
 pub(crate) mod upstream;
+pub(crate) mod verdict;
 pub(crate) mod write_refusals;

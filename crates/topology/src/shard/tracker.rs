@@ -12,10 +12,11 @@ use crate::shard::change_cause::ChangeCauseTracker;
 use crate::shard::context::ShardContext;
 use crate::shard::divergence::DivergenceTracker;
 use crate::shard::emptied::{EmptiedTracker, PrimaryTransition};
+use crate::shard::evidence::EvidenceTracker;
 use crate::shard::lag::LagTracker;
 use crate::shard::lineage::LineageTracker;
 use crate::shard::lost_writes::{LostWritesTracker, PrimarySince, StaleMasters};
-use crate::shard::masters::MasterClaims;
+use crate::shard::masters::{Known, MasterClaims};
 use crate::shard::misrouted::{MisrouteContext, MisroutedTracker};
 use crate::shard::no_primary::{self, NoPrimaryTracker, PrimaryPresence};
 use crate::shard::nodes::{ShardNodes, ShardUpstream};
@@ -29,6 +30,9 @@ use crate::shard::{serving, upstream};
 #[derive(Debug, Default)]
 pub(crate) struct ShardTracker {
     lineage: LineageTracker,
+    evidence: EvidenceTracker,
+    /// The verdict of the last round was disputed.
+    disputed: bool,
     /// The last known primary.
     primary: Option<NodeIndex>,
     /// Monotonic time at which it was first seen as the primary.
@@ -69,8 +73,17 @@ impl ShardTracker {
     ) -> ShardView {
         let shard = ShardNodes::new(nodes, context.members);
         self.observe_lineage(shard, context);
-        let masters = MasterClaims::classify(shard, &self.lineage, self.primary, context);
-        let primary = masters.primary.map(|primary| primary.node);
+        self.evidence.observe(shard, &self.lineage, context);
+        let known = Known {
+            lineage: &self.lineage,
+            evidence: &self.evidence,
+            primary: self.primary,
+            disputed: self.disputed,
+        };
+        let masters = MasterClaims::classify(shard, known, context);
+        self.evidence.record(masters.undisputed_primary(), shard, context);
+        self.disputed = masters.verdict.disputed;
+        let primary = masters.primary();
         let previous_primary = self.primary;
         self.observe_primary(primary, context);
         self.observe_emptied(
@@ -78,7 +91,7 @@ impl ShardTracker {
             PrimaryTransition { from: previous_primary, to: primary },
             context,
         );
-        let primary_changes = self.resolve_changes(shard, primary, context);
+        let primary_changes = self.resolve_changes(shard, &masters, context);
         let replication_loop =
             self.replication_loop.observe(shard, |index| context.answered(index));
         self.observe_outages(shard, &masters, &replication_loop, context);
@@ -98,7 +111,10 @@ impl ShardTracker {
             shard: None,
             members: context.members.to_vec(),
             masters: masters.all,
-            primary: masters.primary,
+            primary: masters.verdict.primary,
+            primary_statements: masters.verdict.statements,
+            primary_disputed: masters.verdict.disputed,
+            primary_unconfirmed: masters.verdict.unconfirmed,
             primaries: masters.primaries,
             last_primary: self.primary,
             primary_lost_at: self.primary_lost_at,
@@ -164,6 +180,7 @@ impl ShardTracker {
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.primary = self.primary.filter(|primary| *primary != index);
         self.lineage.clear(index);
+        self.evidence.clear(index);
         self.split_brain.clear(index);
         self.lost_writes.clear(index);
         self.change_cause.clear(index);
@@ -217,7 +234,7 @@ impl ShardTracker {
     fn resolve_changes(
         &mut self,
         nodes: ShardNodes<'_>,
-        primary: Option<NodeIndex>,
+        masters: &MasterClaims,
         context: &ShardContext<'_>,
     ) -> Vec<PrimaryChange> {
         let statements = context.sentinels.map_or(&[][..], |sentinels| &sentinels.statements);
@@ -226,7 +243,8 @@ impl ShardTracker {
         for change in &resolved {
             self.change_counts[change.cause as usize] += 1;
         }
-        if primary.is_some() {
+        // The command that promoted a rival is the cause of a later verdict for it.
+        if masters.undisputed_primary().is_some() {
             self.change_cause.record_counters(nodes);
         }
         resolved
@@ -247,12 +265,13 @@ impl ShardTracker {
         };
         self.no_primary.observe(presence, context);
         self.split_brain.observe(&masters.split, context);
-        let primary = masters
-            .primary
-            .map(|primary| PrimarySince { node: primary.node, since: self.primary_since });
+        let primary =
+            masters.primary().map(|node| PrimarySince { node, since: self.primary_since });
         let stale = StaleMasters {
             masters: &masters.stale,
+            split: &masters.split,
             primary,
+            disputed: masters.verdict.disputed,
             split_brain: !self.split_brain.view().masters.is_empty(),
         };
         self.lost_writes.observe(nodes, &stale, context);

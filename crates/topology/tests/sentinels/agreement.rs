@@ -50,6 +50,7 @@ fn a_majority_is_more_than_half_of_all_configured() {
         let most = view.sentinels.as_ref().and_then(|sentinels| sentinels.majority.as_ref());
         assert_eq!(most.map(|most| (most.node, most.epoch, most.count, most.down)), majority);
         assert_eq!(primary(&view), Some((A, evidence)));
+        assert_eq!(view.shards[0].primary_unconfirmed, most.is_none());
     }
 }
 
@@ -61,20 +62,24 @@ fn a_disagreement_is_info_for_a_minute() {
             report.master.role_reported = Some(Role::Replica);
         }))
     };
-    for (b, sentinels, severity, shown) in [
+    for (a_replies, b_replies, sentinels, severity, shown) in [
         (
+            // A was demoted by a command that the Sentinels did not notice.
+            replica("x", 'b', B),
             promoted("y", 'a', 'b'),
             [a(), a(), a()],
             Critical,
             ["majority", B, A, "s1, s2, s3", "1", "60"],
         ),
         (
+            master_of("x", 'a'),
             replica("y", 'a', A),
             [a(), a(), Some(master_report(B, 0))],
             Warning,
             ["dissenter", A, B, "s3", "0", "60"],
         ),
         (
+            master_of("x", 'a'),
             replica("y", 'a', A),
             [late(), late(), a()],
             Critical,
@@ -82,7 +87,8 @@ fn a_disagreement_is_info_for_a_minute() {
         ),
     ] {
         let mut test = TestDeployment::healthy(PLAIN);
-        test.servers.insert(B, b);
+        test.servers.insert(A, a_replies);
+        test.servers.insert(B, b_replies);
         test.sentinels = sentinels;
         assert_eq!(severity_of(&test.rounds(60), Disagreement), Some(Info));
         let view = test.rounds(1);
@@ -147,9 +153,10 @@ fn masters_listed_together_are_related() {
         }
     };
     let (one, two) = (TestDeployment::new(PLAIN, |_| {}), TestDeployment::new(PLAIN, listed));
-    for (mut test, split, stale, unrelated) in
-        [(one, vec![at(3), at(4)], vec![at(4)], vec![]), (two, vec![], vec![], vec![at(4)])]
-    {
+    for (mut test, evidence, split, stale, unrelated) in [
+        (one, PrimaryEvidence::Sentinel, vec![at(3), at(4)], vec![at(4)], vec![]),
+        (two, PrimaryEvidence::Followers, vec![], vec![], vec![at(4)]),
+    ] {
         test.servers.insert(B, master_of("y", 'e'));
         test.set_reports(&master_report(A, 1));
         let shard = test.rounds(3).shards[0].clone();
@@ -159,7 +166,7 @@ fn masters_listed_together_are_related() {
         );
         assert_eq!(
             shard.primary.map(|primary| (primary.node, primary.evidence)),
-            Some((at(3), PrimaryEvidence::Lineage))
+            Some((at(3), evidence))
         );
     }
 }

@@ -68,22 +68,18 @@ fn check_planned_failover(version: &'static str) {
         (promoted.join().expect("promoted"), clock.elapsed())
     });
     let (after, promoted_at) = promoted;
-    let switched_at = listeners
-        .iter()
-        .map(|listener| listener.until(LIMIT, "+switch-master").at)
-        .min()
-        .expect("three");
+    // The Sentinels decide when two of the three name the new primary.
+    let mut switched: Vec<_> =
+        listeners.iter().map(|listener| listener.until(LIMIT, "+switch-master").at).collect();
+    switched.sort_unstable();
+    let switched_at = switched[1];
     println!(
         "{version}: promoted at {promoted_at:?}, on /metrics at {shown_at:?}, \
-         first +switch-master at {switched_at:?}"
+         second +switch-master at {switched_at:?}"
     );
     assert!(
-        shown_at <= switched_at + SECOND.mul_f64(0.3),
-        "shown at {shown_at:?}, but published at {switched_at:?}"
-    );
-    assert!(
-        shown_at <= promoted_at + SECOND.mul_f64(1.5),
-        "shown at {shown_at:?}, but promoted at {promoted_at:?}: the interval is 1 s"
+        shown_at <= switched_at + SECOND.mul_f64(1.5),
+        "shown at {shown_at:?}, but published at {switched_at:?}: the interval is 1 s"
     );
     monitor.until_primary(&after);
     assert_eq!(group.until_failed_over(LIMIT, &before), after);
@@ -137,7 +133,10 @@ fn check_planned_failover(version: &'static str) {
 /// Checks the events about the deployment and about the old and the new primary.
 #[track_caller]
 fn check_planned_events(monitor: &Monitor, before: &str, after: &str) {
-    assert_eq!(monitor.deployment_events(), PLANNED_FAILOVER, "{:?}", monitor.daemon.events());
+    // Two nodes are masters before a majority of the Sentinels names the new one.
+    let mut kinds = monitor.deployment_events_without_disputes();
+    kinds.sort_unstable();
+    assert_eq!(kinds, PLANNED_FAILOVER, "{:?}", monitor.daemon.events());
     let changed = &monitor.events("primary_changed")[0];
     assert_eq!(
         (&changed["from"], &changed["to"], &changed["cause"]),
@@ -270,7 +269,12 @@ fn check_killed_primary(version: &'static str) {
     group.until_replicating(LIMIT);
     monitor.until_no_findings();
     monitor.daemon.until_rounds(2);
-    assert_eq!(monitor.deployment_events(), UNPLANNED_FAILOVER, "{:?}", monitor.daemon.events());
+    assert_eq!(
+        monitor.deployment_events_without_disputes(),
+        UNPLANNED_FAILOVER,
+        "{:?}",
+        monitor.daemon.events()
+    );
     assert_eq!(monitor.events("primary_lost")[0]["why"], "primary_down");
     let changed = &monitor.events("primary_changed")[0];
     assert_eq!(
@@ -353,7 +357,12 @@ fn replaced_frozen_primary_loses_writes_after_it_resumes() {
     );
     group.until_replicating(LIMIT);
     monitor.daemon.until_exact_findings(LIMIT, &["RedisWritesLost"]);
-    assert_eq!(monitor.deployment_events(), UNPLANNED_FAILOVER, "{:?}", monitor.daemon.events());
+    assert_eq!(
+        monitor.deployment_events_without_disputes(),
+        UNPLANNED_FAILOVER,
+        "{:?}",
+        monitor.daemon.events()
+    );
     assert_eq!(monitor.events("primary_changed")[0]["cause"], "sentinel");
     assert_eq!(
         monitor.node_events_without_moves(old),

@@ -32,7 +32,7 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
     monitor.until_primary(&after);
     monitor.daemon.until(SOON, SPLIT_BRAIN, &[], 1.0);
     assert_eq!(monitor.daemon.value("redis_deployment_masters"), Some(2.0));
-    let finding = monitor.until_finding(SOON, "RedisSplitBrain", "critical");
+    let finding = monitor.until_finding(SOON, "RedisSplitBrain", "info");
     check_names(&finding["evidence"]["masters"], &[before.clone(), after.clone()]);
     check_names(&finding["evidence"]["stale"], std::slice::from_ref(&before));
     assert_eq!(finding["evidence"]["primary"], after);
@@ -46,30 +46,30 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
     );
     check_names(&finding["evidence"]["sentinels"], &[minority_sentinel.address()]);
     check_names(&finding["evidence"]["named"], std::slice::from_ref(&before));
-    monitor.until_finding(SOON, "RedisWritesLost", "critical");
     eventually(LIMIT, "a hundred writes are accepted by the stale master", || {
         (lost.acknowledged() > before_promotion + 100).then_some(())
     });
-
-    // Lost writes count from the first round with the new primary, so the count may be off by the
-    // writes of one round.
     let written = u32::try_from(lost.stop() - before_promotion).expect("few");
-    monitor.daemon.until_rounds(2);
-    let reported = monitor.daemon.value(UNREPLICATED_WRITES).expect("a count");
-    println!("{written} writes on the stale master since the promotion, {reported} reported");
-    assert!(
-        (reported - f64::from(written)).abs() <= f64::from(PER_SECOND) * 1.5,
-        "{reported} of {written}"
-    );
-    // Later writes are counted exactly.
     write_keys(stale_master, "more", MORE);
-    monitor.daemon.until(SOON, UNREPLICATED_WRITES, &[], reported + f64::from(MORE));
+    monitor.daemon.until_rounds(2);
+    // The verdict is disputed: clients of the old primary still reach it.
+    assert_eq!(monitor.daemon.value(UNREPLICATED_WRITES), Some(0.0));
+    // Both accept writes for more than 30 s.
+    monitor.until_finding(SECOND * 45, "RedisSplitBrain", "critical");
     assert!(kept.stop() > 100);
     let kept = kept.acknowledged();
 
     sides.heal();
     let ended = monitor.daemon.until_event(LIMIT, "split_brain_ended");
-    assert_eq!(ended["unreplicated_writes"].as_f64(), Some(reported + f64::from(MORE)));
+    let reported = ended["unreplicated_writes"].as_f64().expect("a count");
+    println!(
+        "{written} and {MORE} writes on the stale master since the promotion, {reported} lost"
+    );
+    // Writes count from the first round with both masters, so the count may be off by the writes
+    // of one round.
+    let difference = (reported - f64::from(written + MORE)).abs();
+    assert!(difference <= f64::from(PER_SECOND) * 1.5, "{reported} of {written} and {MORE}");
+    monitor.until_finding(SOON, "RedisWritesLost", "critical");
     assert!(ended["seconds"].as_f64() >= Some(10.0), "{ended}");
     group.until_all_report(LIMIT, &after);
     group.until_replicating(LIMIT);
@@ -78,10 +78,12 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
     monitor.daemon.until_rounds(2);
     assert_eq!(
         (monitor.daemon.value(UNREPLICATED_WRITES), monitor.daemon.value(SENTINEL_DISAGREEMENT)),
-        (Some(reported + f64::from(MORE)), Some(0.0))
+        (Some(reported), Some(0.0))
     );
+    let mut kinds = monitor.deployment_events_without_disputes();
+    kinds.sort_unstable();
     assert_eq!(
-        monitor.deployment_events(),
+        kinds,
         ["primary_changed", "split_brain_began", "split_brain_ended"],
         "{:?}",
         monitor.daemon.events()
@@ -100,12 +102,8 @@ fn partitioned_primary_loses_the_writes_of_its_clients() {
     for server in
         group.nodes[1..].iter().filter(|node| node.address() != after).chain(&group.sentinels)
     {
-        assert_eq!(
-            monitor.node_events_without_moves(server),
-            Vec::<String>::new(),
-            "{} was always reachable",
-            server.address()
-        );
+        let events = monitor.node_events_without_moves(server);
+        assert!(events.is_empty(), "{} was always reachable: {events:?}", server.address());
     }
     assert_eq!(
         stale_master.execute(&[
@@ -189,8 +187,10 @@ fn partitioned_sentinel_disagrees_until_it_reconnects() {
         .iter()
         .map(|sentinel| monitor.node_value("redis_sentinel_master_config_epoch", sentinel));
     assert_eq!(epochs.collect::<Vec<_>>(), [Some(1.0); 3]);
+    let mut kinds = monitor.deployment_events_without_disputes();
+    kinds.sort_unstable();
     assert_eq!(
-        monitor.deployment_events(),
+        kinds,
         ["primary_changed", "split_brain_began", "split_brain_ended"],
         "{:?}",
         monitor.daemon.events()

@@ -214,6 +214,12 @@ pub struct SplitBrainEvidence {
     pub stale: Vec<String>,
     /// The primary, if one is identified.
     pub primary: Option<IdentifiedPrimary>,
+    /// If the primary is not certain, the nodes with the evidence for each.
+    pub witnesses: Vec<String>,
+    /// If nothing decides which master is the primary, the kinds of evidence that would.
+    pub missing: Vec<PrimaryEvidence>,
+    /// It is certain which node is the primary: advice may name the stale masters.
+    pub certain: bool,
     /// Time since the split brain began.
     pub lasted: Duration,
     /// The stale masters that accept writes.

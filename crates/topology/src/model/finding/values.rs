@@ -68,7 +68,7 @@ impl Values {
     }
 
     /// Adds a list, unless it is empty.
-    fn known_list(self, name: &'static str, items: &[String]) -> Self {
+    fn known_list(self, name: &'static str, items: &[impl AsRef<str>]) -> Self {
         if items.is_empty() { self } else { self.list(name, items) }
     }
 
@@ -276,10 +276,13 @@ impl EvidenceValues for EmptiedPrimaryEvidence {
 
 impl EvidenceValues for SplitBrainEvidence {
     fn values(&self) -> Vec<(&'static str, Value)> {
+        let missing: Vec<_> = self.missing.iter().map(|evidence| evidence.label()).collect();
         Values::default()
             .list("masters", &self.masters)
             .list("stale", &self.stale)
             .primary(self.primary.as_ref())
+            .known_list("witnesses", &self.witnesses)
+            .known_list("missing", &missing)
             .seconds("seconds", self.lasted)
             .list("taking_writes", &self.taking_writes)
             .number("unreplicated_writes", self.unreplicated_writes as f64)

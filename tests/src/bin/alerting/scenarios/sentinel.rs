@@ -114,16 +114,20 @@ fn writes_lost() -> ScenarioResult {
             eventually(AGREEMENT_TIMEOUT, "the other side promotes a primary", promoted);
         kept = Some(Writer::start(&promoted.address(), "kept", PER_SECOND));
     };
-    let fault = scenario.inject(cut, &[("RedisWritesLost", "critical")]);
-    fault.scenario.until_inhibited(&["RedisSplitBrain", "RedisSentinelDisagreement"]);
-    let repair = |_: &ScenarioRun| {
+    let fault = scenario.inject(cut, &[("RedisSplitBrain", "critical")]);
+    fault.scenario.until_inhibited(&["RedisSentinelDisagreement"]);
+    // The old primary loses its writes when Sentinel demotes it.
+    let repair = |scenario: &ScenarioRun| {
         assert!(
             lost.stop() > 50 && kept.as_mut().is_some_and(|kept| kept.stop() > 50),
             "both sides accept writes"
         );
         sides.heal();
+        let pipeline = &scenario.pipeline;
+        let since = Duration::ZERO;
+        pipeline.until_notified(AGREEMENT_TIMEOUT, since, "RedisWritesLost", "critical");
     };
-    fault.repair(repair, &[])
+    fault.repair(repair, &["RedisWritesLost"])
 }
 
 fn quorum_lost() -> ScenarioResult {
