@@ -73,11 +73,9 @@ impl Placeholders {
         let target = node.is_some_and(|node| is_safe_target(view, node)).into();
         placeholders.add_address("", address, target);
         // Destructive commands contain these two as arguments: the node to replicate from.
-        placeholders.add_address(
-            "PRIMARY_",
-            primary.and_then(address_of),
-            DestructiveUse::Permitted,
-        );
+        let is_decided =
+            primary.and_then(|primary| view.shard_of(primary)).is_some_and(has_undisputed_primary);
+        placeholders.add_address("PRIMARY_", primary.and_then(address_of), is_decided.into());
         placeholders.add_address("MASTER_", upstream, DestructiveUse::Permitted);
         // SENTINEL RESET makes a Sentinel forget nodes that it needs for a failover.
         let is_known = view.shards.iter().all(has_undisputed_primary);
@@ -150,9 +148,11 @@ pub(crate) fn is_safe_target(view: &DeploymentView, node: NodeIndex) -> bool {
     has_undisputed_primary(shard) && (!is_master || shard.stale_masters.contains(&node))
 }
 
-/// Returns true if the primary is known, and any other masters are known to be stale.
+/// Returns true if the primary is known and undisputed, and any other masters are known to be stale.
 fn has_undisputed_primary(shard: &ShardView) -> bool {
-    shard.primary.is_some() && (shard.masters.len() <= 1 || !shard.stale_masters.is_empty())
+    shard.primary.is_some()
+        && shard.is_primary_certain()
+        && (shard.masters.len() <= 1 || !shard.stale_masters.is_empty())
 }
 
 /// Returns a note about destructive commands that a runbook page or `diagnose` does not fill, or

@@ -53,7 +53,7 @@ fn check_discovery(version: &'static str) {
         let master = cluster.nodes[index].address();
         assert_eq!(samples.count(PRIMARY_INFO, &[("shard", shard)]), 1, "{shard}");
         assert_eq!(
-            shard_value(PRIMARY_INFO, &[("node", &master), ("evidence", "sole")]),
+            shard_value(PRIMARY_INFO, &[("node", &master), ("evidence", "cluster")]),
             Some(1.0),
             "{shard}"
         );
