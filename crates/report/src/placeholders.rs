@@ -148,7 +148,7 @@ pub(crate) fn is_safe_target(view: &DeploymentView, node: NodeIndex) -> bool {
     has_undisputed_primary(shard) && (!is_master || shard.stale_masters.contains(&node))
 }
 
-/// Returns true if the primary is known and undisputed, and any other masters are known to be stale.
+/// Returns true if the primary is known and undisputed, and other masters are known to be stale.
 fn has_undisputed_primary(shard: &ShardView) -> bool {
     shard.primary.is_some()
         && shard.is_primary_certain()
