@@ -128,7 +128,7 @@ fn blind() -> ScenarioResult {
     let scenario = ScenarioRun::start(&configuration.collect::<String>());
     let fault = scenario.inject(
         |_| remote.iter().for_each(|host| sides.disconnect(host)),
-        &[("RolecallBlind", "warning"), ("RolecallBlind", "critical")],
+        &[("RolecallBlind", "critical")],
     );
     fault.repair(|_| remote.iter().for_each(|host| sides.reconnect(host)), &[])
 }
