@@ -25,6 +25,7 @@ mod redis;
 mod redis_exporter;
 mod redis_py;
 mod replicated_primary;
+pub mod repository;
 mod samples;
 mod sentinel_deployment;
 mod server;

@@ -1,12 +1,13 @@
 //! Syntax of every code block in the Markdown files and of every configuration file in `deploy/`.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use config::Settings;
 use serde::Deserialize;
 use serde_yaml_ng::Value;
+use tests::repository::{files, root};
 
 /// Languages of code blocks. The blocks of the last three are not parsed.
 const LANGUAGES: [&str; 7] = ["toml", "yaml", "sh", "json", "text", "console", "promql"];
@@ -17,28 +18,6 @@ struct Block {
     location: String,
     language: String,
     text: String,
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Returns the tracked and new files of the repository that have one of these extensions.
-fn files(extensions: &[&str]) -> Vec<String> {
-    let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root())
-        .output()
-        .expect("git");
-    assert!(output.status.success(), "git ls-files");
-    let names = String::from_utf8(output.stdout).expect("file names in UTF-8");
-    let matches = |name: &&str| {
-        let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| extensions.contains(&extension))
-    };
-    let mut files: Vec<_> = names.lines().filter(matches).map(str::to_owned).collect();
-    files.retain(|name| root().join(name).is_file());
-    files
 }
 
 fn read(name: &str) -> String {

@@ -1,7 +1,8 @@
 //! Style rules that a tool can check: line length and the first word of doc comments.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+
+use tests::repository;
 
 /// Longest line, characters.
 const COLUMNS: usize = 100;
@@ -13,30 +14,15 @@ const FIRST_WORDS: [&str; 8] = ["How", "That", "What", "When", "Where", "Whether
 const EXEMPT: [&str; 3] =
     ["crates/catalog/REFERENCE.md", "crates/snapshot/captures/", "crates/config/src/reference/"];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// Returns name and text of the files in the repository that have one of these extensions.
 fn files(extensions: &[&str]) -> Vec<(String, String)> {
-    let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root())
-        .output()
-        .expect("git");
-    assert!(output.status.success(), "git ls-files");
-    let names = String::from_utf8(output.stdout).expect("file names in UTF-8");
-    let has_extension = |name: &&str| {
-        let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| extensions.contains(&extension))
-    };
-    let names = names.lines().filter(has_extension);
+    let names = repository::files(extensions).into_iter();
     let names = names.filter(|name| !EXEMPT.iter().any(|exempt| name.starts_with(exempt)));
-    let files: Vec<_> = names
-        .filter_map(|name| {
-            Some((name.to_owned(), std::fs::read_to_string(root().join(name)).ok()?))
-        })
-        .collect();
+    let read = |name: String| {
+        let text = std::fs::read_to_string(repository::root().join(&name)).ok()?;
+        Some((name, text))
+    };
+    let files: Vec<_> = names.filter_map(read).collect();
     assert!(files.len() > 3, "{extensions:?}: {} files", files.len());
     files
 }
