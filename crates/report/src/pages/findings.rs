@@ -42,7 +42,10 @@ impl<'a> GroupedFindings<'a> {
     /// Adds the matching findings of another deployment.
     pub(super) fn add(&mut self, view: &'a DeploymentView, matches: impl Fn(&Finding) -> bool) {
         for finding in view.findings.iter().filter(|finding| matches(finding)) {
-            self.0.entry((finding.is_over(), finding.severity, finding.kind)).or_default().push((view, finding));
+            self.0
+                .entry((finding.is_over(), finding.severity, finding.kind))
+                .or_default()
+                .push((view, finding));
         }
     }
 

@@ -96,7 +96,7 @@ impl FindingsCollector<'_> {
             self.add(Severity::Critical, None, Evidence::RedisPrimaryRestartedEmpty(evidence));
         }
         // While the split brain lasts, its finding has the lost writes too.
-        let is_over = shard.split_brain.masters.is_empty();
+        let is_over = shard.split_brain.masters.is_empty() || shard.lost_writes.in_split_brain == 0;
         let loss = shard.lost_writes.loss.as_ref().filter(|_| is_over);
         if let Some(loss) = loss.filter(|loss| recent(Some(loss.last))) {
             let evidence = LostWritesEvidence {

@@ -38,11 +38,18 @@ impl Branches {
         else {
             return;
         };
-        if id == parent || self.0.iter().any(|known| known.id == *id) {
+        if id == parent {
             return;
         }
         // `second_repl_offset` is the first offset of the new history.
         let offset = second_offset.saturating_sub(1);
+        if let Some(known) = self.0.iter_mut().find(|known| known.id == *id) {
+            // Contradictory reports: the one with the earlier end excludes no lost change.
+            if (offset, parent) < (known.offset, &known.parent) {
+                (known.offset, known.parent) = (offset, parent.clone());
+            }
+            return;
+        }
         self.0.push_back(Branch { id: id.clone(), parent: parent.clone(), offset });
         if self.0.len() > MAX_BRANCHES {
             self.0.pop_front();
