@@ -13,12 +13,13 @@ use crate::placeholders::Placeholders;
 use crate::runbook::{Runbook, runbook};
 use crate::status_level::StatusLevel;
 
-/// Findings grouped by severity and kind. The number of groups is bounded by the number of kinds,
-/// not by the number of nodes.
+/// Findings with their deployments.
+type Listed<'a> = Vec<(&'a DeploymentView, &'a Finding)>;
+
+/// Findings grouped by severity and kind; what is over is last. The number of groups is bounded by
+/// the number of kinds, not by the number of nodes.
 #[derive(Default)]
-pub(super) struct GroupedFindings<'a>(
-    BTreeMap<(Severity, FindingKind), Vec<(&'a DeploymentView, &'a Finding)>>,
-);
+pub(super) struct GroupedFindings<'a>(BTreeMap<(bool, Severity, FindingKind), Listed<'a>>);
 
 /// Returns whether a finding affects a node, or names the node in its evidence.
 pub(super) fn concerns(finding: &Finding, node: &str) -> bool {
@@ -42,7 +43,10 @@ impl<'a> GroupedFindings<'a> {
     /// Adds the matching findings of another deployment.
     pub(super) fn add(&mut self, view: &'a DeploymentView, matches: impl Fn(&Finding) -> bool) {
         for finding in view.findings.iter().filter(|finding| matches(finding)) {
-            self.0.entry((finding.severity, finding.kind)).or_default().push((view, finding));
+            self.0
+                .entry((finding.is_over(), finding.severity, finding.kind))
+                .or_default()
+                .push((view, finding));
         }
     }
 
@@ -78,7 +82,7 @@ impl Site<'_> {
         max: usize,
     ) -> Markup {
         html! {
-            @for ((severity, kind), findings) in &findings.0 {
+            @for ((_, severity, kind), findings) in &findings.0 {
                 (self.finding_group(links, *severity, kind.label(), findings, max))
             }
         }

@@ -1,6 +1,8 @@
 //! Trackers of shards: the nodes that hold one data set.
 
+pub(crate) mod branches;
 pub(crate) mod change_cause;
+pub(crate) mod change_history;
 pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod divergence;
@@ -16,6 +18,7 @@ pub(crate) mod nodes;
 pub(crate) mod replica_count;
 pub(crate) mod replication_loop;
 pub(crate) mod resync;
+pub(crate) mod rivals;
 pub(crate) mod serving;
 pub(crate) mod shards;
 pub(crate) mod split_brain;
