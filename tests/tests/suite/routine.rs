@@ -1,0 +1,274 @@
+//! Routine operations are quiet: no finding lasts long enough for its alert to fire, and no finding
+//! is critical.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_yaml_ng::Value as Yaml;
+use tests::{
+    ClusterPods, Daemon, DnsPods, NameServer, PodAddresses, SECOND, SentinelPods, Stopwatch,
+    Writer, eventually, pause, repository,
+};
+
+use crate::monitor::{LIMIT, SOON};
+
+/// Severity, kind and node of a finding.
+type FindingKey = (String, String, String);
+
+/// Recorder of the longest time for which each finding existed without interruption.
+struct FindingRecorder {
+    longest: Arc<Mutex<BTreeMap<FindingKey, Duration>>>,
+    stopped: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl FindingRecorder {
+    fn start(daemon: &Daemon) -> Self {
+        let (longest, stopped) =
+            (Arc::<Mutex<BTreeMap<FindingKey, Duration>>>::default(), Arc::<AtomicBool>::default());
+        let (recorded, is_stopped) = (Arc::clone(&longest), Arc::clone(&stopped));
+        let url = format!("http://127.0.0.1:{}/api/v1/findings", daemon.port);
+        let thread = std::thread::spawn(move || {
+            let mut begun: BTreeMap<FindingKey, Stopwatch> = BTreeMap::new();
+            while !is_stopped.load(Ordering::Relaxed) {
+                let text = ureq::get(&url).call().expect("a response").body_mut().read_to_string();
+                let found = keys(&serde_json::from_str(&text.expect("text")).expect("JSON"));
+                begun.retain(|key, _| found.contains(key));
+                for key in found {
+                    let lasted =
+                        begun.entry(key.clone()).or_insert_with(Stopwatch::start).elapsed();
+                    let mut recorded = recorded.lock().expect("a thread panicked");
+                    let longest = recorded.entry(key).or_default();
+                    *longest = lasted.max(*longest);
+                }
+                pause(SECOND / 20);
+            }
+        });
+        FindingRecorder { longest, stopped, thread: Some(thread) }
+    }
+
+    /// Stops the recorder and returns what it recorded.
+    fn stop(mut self) -> BTreeMap<FindingKey, Duration> {
+        self.stopped.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("the recorder runs");
+        thread.join().expect("the recorder panicked");
+        self.longest.lock().expect("a thread panicked").clone()
+    }
+}
+
+impl Drop for FindingRecorder {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn keys(document: &Value) -> Vec<FindingKey> {
+    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    document["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|finding| (text(finding, "severity"), text(finding, "kind"), text(finding, "node")))
+        .collect()
+}
+
+/// Returns the shortest `for` of the alerts of a kind and severity; `None` if there is none.
+fn alert_after(kind: &str, severity: &str) -> Option<Duration> {
+    let path = repository::root().join("alerts/redis.rules.yaml");
+    let text = std::fs::read_to_string(path).expect("the rules");
+    let document: Yaml = serde_yaml_ng::from_str(&text).expect("YAML");
+    let groups = document["groups"].as_sequence().expect("a list").iter();
+    let rules = groups.flat_map(|group| group["rules"].as_sequence().expect("a list"));
+    let delay = |rule: &Yaml| {
+        let text = rule["for"].as_str().unwrap_or("0s");
+        humantime::parse_duration(text).expect("a duration")
+    };
+    rules
+        .filter(|rule| rule["alert"] == kind && rule["labels"]["severity"] == severity)
+        .map(delay)
+        .min()
+}
+
+/// Runs an operation and records the findings until they are gone. Checks that none is critical and
+/// that none is a warning for as long as its alert waits.
+#[track_caller]
+fn check_quiet(name: &str, daemon: &Daemon, operation: impl FnOnce()) {
+    check_quiet_except(name, daemon, &[], operation);
+}
+
+/// Does the same, with kinds of findings that may be critical for less time than their alerts wait.
+#[track_caller]
+fn check_quiet_except(name: &str, daemon: &Daemon, short: &[&str], operation: impl FnOnce()) {
+    daemon.until_no_findings(LIMIT);
+    let recorder = FindingRecorder::start(daemon);
+    let begun = Stopwatch::start();
+    operation();
+    let operated = begun.elapsed();
+    let (settled, quiet) = (Stopwatch::start(), || daemon.findings().is_empty().then_some(()));
+    let is_settled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        eventually(LIMIT, "there are no findings", quiet);
+    }));
+    let settled = settled.elapsed();
+    // Events that follow the operation, such as a later report of a Sentinel, are part of it.
+    pause(SOON);
+    let recorded = recorder.stop();
+    println!("{name}: {operated:.0?}, then {settled:.1?} until there are no findings");
+    for ((severity, kind, node), lasted) in &recorded {
+        println!("    {severity} {kind} {node}: {lasted:.1?}");
+    }
+    assert!(is_settled.is_ok(), "{name}: {:?}", daemon.findings());
+    for ((severity, kind, node), lasted) in &recorded {
+        let alert_after = alert_after(kind, severity);
+        let may_be_critical = short.contains(&kind.as_str());
+        let is_quiet = match severity.as_str() {
+            "info" => true,
+            "critical" if !may_be_critical => false,
+            _ => alert_after.is_some_and(|after| *lasted < after),
+        };
+        assert!(is_quiet, "{name}: {severity} {kind} {node} for {lasted:?}, {alert_after:?}");
+    }
+}
+
+fn start_sentinel_pods(addresses: PodAddresses) -> (Arc<NameServer>, SentinelPods, Daemon) {
+    let name_server = Arc::new(NameServer::start());
+    let pods = SentinelPods::start(&name_server, "sessions", addresses, "redis-7.0.15");
+    let daemon = name_server.daemon(&pods.configuration(""));
+    daemon.until(LIMIT, "redis_deployment_replicas", &[], 2.0);
+    (name_server, pods, daemon)
+}
+
+fn start_cluster_pods(announces: bool, seeds: &[usize]) -> (ClusterPods, Daemon) {
+    let name_server = Arc::new(NameServer::start());
+    let pods = ClusterPods::start(&name_server, "cache", announces);
+    let daemon = name_server.daemon(&pods.configuration(seeds, ""));
+    eventually(LIMIT, "all nodes are up", || {
+        let samples = daemon.samples();
+        (samples.count("redis_up", &[]) == 6 && samples.count("redis_link_state", &[]) == 18)
+            .then_some(())
+    });
+    (pods, daemon)
+}
+
+fn start_dns_pods() -> (DnsPods, Daemon) {
+    let name_server = Arc::new(NameServer::start());
+    let pods = DnsPods::start(&name_server, "orders");
+    let daemon = name_server.daemon(&pods.configuration("expect = { replicas = 2 }"));
+    daemon.until(LIMIT, "redis_deployment_replicas", &[], 2.0);
+    (pods, daemon)
+}
+
+/// Returns the addresses of the data nodes that the daemon knows.
+fn members(daemon: &Daemon) -> Vec<String> {
+    let samples = daemon.samples();
+    let mut nodes = samples.labels("redis_up", "node");
+    nodes.sort();
+    nodes
+}
+
+#[test]
+fn rolling_restart_with_other_ip_addresses_is_quiet() {
+    let (_names, mut pods, daemon) = start_sentinel_pods(PodAddresses::Ip);
+    check_quiet("rolling restart by IP address", &daemon, || pods.rolling_restart());
+    let mut expected = pods.listed_addresses();
+    expected.extend(pods.sentinels.iter().map(tests::Server::address));
+    expected.sort();
+    assert_eq!(members(&daemon), expected);
+}
+
+#[test]
+fn rolling_restart_with_host_names_is_quiet() {
+    let (_names, mut pods, daemon) = start_sentinel_pods(PodAddresses::HostNames);
+    check_quiet("rolling restart by host name", &daemon, || pods.rolling_restart());
+    assert_eq!(daemon.samples().count("redis_up", &[]), 6);
+    assert_eq!(daemon.count("node_gone"), 0, "{:?}", daemon.events());
+}
+
+#[test]
+fn rolling_restart_of_a_cluster_is_quiet() {
+    let (mut pods, daemon) = start_cluster_pods(false, &[0]);
+    check_quiet("rolling restart of a cluster", &daemon, || pods.rolling_restart());
+    assert_eq!(daemon.samples().count("redis_up", &[]), 6);
+}
+
+#[test]
+fn rolling_restart_of_an_announcing_cluster_is_quiet() {
+    let (mut pods, daemon) = start_cluster_pods(true, &[0, 3]);
+    check_quiet("rolling restart of an announcing cluster", &daemon, || pods.rolling_restart());
+    assert_eq!(daemon.samples().count("redis_up", &[]), 6);
+}
+
+#[test]
+fn rolling_restart_behind_a_dns_name_is_quiet() {
+    let (mut pods, daemon) = start_dns_pods();
+    check_quiet("rolling restart behind a DNS name", &daemon, || pods.rolling_restart());
+    let mut expected = pods.addresses();
+    expected.sort();
+    assert_eq!(members(&daemon), expected);
+}
+
+#[test]
+fn scaling_with_sentinels_is_quiet() {
+    let (_names, mut pods, daemon) = start_sentinel_pods(PodAddresses::Ip);
+    check_quiet("scaling with Sentinels", &daemon, || pods.scale_out_and_in());
+}
+
+#[test]
+fn scaling_a_cluster_is_quiet() {
+    let (mut pods, daemon) = start_cluster_pods(false, &[0]);
+    check_quiet("scaling a cluster", &daemon, || pods.scale_out_and_in());
+}
+
+#[test]
+fn scaling_behind_a_dns_name_is_quiet() {
+    let (mut pods, daemon) = start_dns_pods();
+    check_quiet("scaling behind a DNS name", &daemon, || pods.scale_out_and_in());
+}
+
+#[test]
+fn upgrade_to_redis_8_is_quiet() {
+    check_upgrade("redis-8.2.3");
+}
+
+#[test]
+fn upgrade_to_valkey_is_quiet() {
+    check_upgrade("valkey-9.1.2");
+}
+
+fn check_upgrade(version: &'static str) {
+    let (_names, mut pods, daemon) = start_sentinel_pods(PodAddresses::Ip);
+    check_quiet(version, &daemon, || pods.upgrade(version));
+}
+
+/// Checks that a client wrote before, during and after an operation.
+fn check_written(mut writer: Writer) {
+    let before = writer.acknowledged();
+    eventually(LIMIT, "the client writes", || (writer.acknowledged() > before + 50).then_some(()));
+    writer.stop();
+}
+
+#[test]
+fn sentinel_failover_with_writes_is_quiet() {
+    let (_names, mut pods, daemon) = start_sentinel_pods(PodAddresses::Ip);
+    let writer = pods.write("key", 100);
+    check_quiet("SENTINEL FAILOVER with writes", &daemon, || pods.fail_over());
+    check_written(writer);
+}
+
+#[test]
+fn failover_command_with_writes_is_quiet() {
+    let (mut pods, daemon) = start_dns_pods();
+    let writer = pods.write("key", 100);
+    check_quiet("FAILOVER TO with writes", &daemon, || pods.fail_over());
+    check_written(writer);
+}
+
+#[test]
+fn cluster_failover_with_writes_is_quiet() {
+    let (mut pods, daemon) = start_cluster_pods(false, &[0]);
+    let writer = pods.write("{b}", 100);
+    check_quiet("CLUSTER FAILOVER with writes", &daemon, || pods.fail_over());
+    check_written(writer);
+}
