@@ -135,13 +135,8 @@ impl Cluster {
         if self.setup.announces {
             options += &format!("cluster-announce-ip {}\n", place.host);
         }
-        let server = Server::start(
-            self.setup.version,
-            false,
-            place,
-            &(options + &self.setup.options),
-            None,
-        );
+        let server =
+            Server::start(self.setup.version, false, place, &(options + &self.setup.options), None);
         self.ids.push(server.execute(&["CLUSTER", "MYID"]).concat());
         self.nodes.push(server);
         self.nodes.len() - 1

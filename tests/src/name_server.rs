@@ -90,7 +90,8 @@ impl NameServer {
     fn change_records<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<String>>) -> T) {
         let mut records = self.records.lock().expect("a thread panicked");
         change(&mut records);
-        let lines = records.iter().map(|(address, names)| format!("{address} {}\n", names.join(" ")));
+        let lines =
+            records.iter().map(|(address, names)| format!("{address} {}\n", names.join(" ")));
         std::fs::write(self.directory.path().join("names"), lines.collect::<String>())
             .expect("cannot write a file");
         self.process.signal(Signal::Hangup);

@@ -480,3 +480,36 @@ fn a_node_with_a_new_address_keeps_its_index() {
     assert!(view.findings.is_empty(), "{:?}", view.findings);
     assert_eq!(view.shards.iter().map(|shard| shard.replicas).collect::<Vec<_>>(), [1, 1, 1]);
 }
+
+#[test]
+fn a_configured_address_moves_with_its_node() {
+    let mut test = TestDeployment::new();
+    let view = test.rounds(20);
+    let named =
+        |view: &DeploymentView, name: &str| view.nodes.position(|node| node.node.name == name);
+    let index = named(&view, &address(1)).expect("it");
+    test.servers.get_mut(&1).expect("it").moved = Some(11);
+    // Its own map still has the old address.
+    let map = test.map(1).replace(&format!("{}@", address(11)), &format!("{}@", address(1)));
+    test.servers.get_mut(&1).expect("it").map = Some(map);
+    for _ in 0..20 {
+        let view = test.rounds(3);
+        assert_eq!((named(&view, &address(11)), named(&view, &address(1))), (Some(index), None));
+        assert_eq!((view.nodes[index].up(), view.nodes.len()), (Some(true), 6));
+    }
+    assert!(test.rounds(1).findings.is_empty(), "{:?}", test.rounds(1).findings);
+}
+
+#[test]
+fn a_dead_node_that_all_forgot_leaves_soon() {
+    let mut test = TestDeployment::new();
+    test.rounds(20);
+    let removed = test.servers.remove(&6).expect("it");
+    let view = test.rounds(1);
+    assert!(view.nodes.values().any(|node| node.node.name == address(6)));
+    let view = test.rounds(12);
+    assert!(view.nodes.values().all(|node| node.node.name != address(6)), "nobody lists it");
+    test.servers.insert(6, removed);
+    let view = test.rounds(5);
+    assert!(view.nodes.values().any(|node| node.node.name == address(6)));
+}

@@ -24,13 +24,10 @@ impl ClusterPods {
     /// Starts the cluster. With `announces`, each pod announces its address, as many charts
     /// configure it. Otherwise the others learn a new address from the connections of the pod, and
     /// the pod itself reports its old one.
-    pub fn start(
-        name_server: &Arc<NameServer>,
-        deployment: &'static str,
-        announces: bool,
-    ) -> Self {
+    pub fn start(name_server: &Arc<NameServer>, deployment: &'static str, announces: bool) -> Self {
         let places: Vec<_> = (0..6).map(|_| name_server.new_host()).collect();
-        let cluster = Cluster::start_at(&ClusterSetup { announces, ..ClusterSetup::default() }, &places);
+        let cluster =
+            Cluster::start_at(&ClusterSetup { announces, ..ClusterSetup::default() }, &places);
         ClusterPods { name_server: Arc::clone(name_server), cluster, deployment }
     }
 
@@ -43,7 +40,8 @@ impl ClusterPods {
     /// planned failover, the old masters.
     pub fn rolling_restart(&mut self) {
         let masters: Vec<_> = [0, 6000, 12_000].map(|slot| self.cluster.owner(slot)).into();
-        let replicas: Vec<_> = masters.iter().map(|master| self.cluster.replicas_of(*master)[0]).collect();
+        let replicas: Vec<_> =
+            masters.iter().map(|master| self.cluster.replicas_of(*master)[0]).collect();
         for replica in &replicas {
             self.move_pod(*replica);
         }
@@ -55,8 +53,14 @@ impl ClusterPods {
         }
     }
 
-    /// Moves a pod to another address.
-    pub fn move_pod(&mut self, node: usize) {
+    /// Moves the replica of the last shard to another address. The others may be unhealthy.
+    pub fn move_last_replica(&mut self) {
+        let replica = self.cluster.replicas_of(self.cluster.owner(12_000))[0];
+        move_pod(&mut self.cluster.nodes[replica], &self.name_server.new_host());
+        self.cluster.nodes[replica].until_synchronised();
+    }
+
+    fn move_pod(&mut self, node: usize) {
         move_pod(&mut self.cluster.nodes[node], &self.name_server.new_host());
         self.cluster.until_healthy();
     }
@@ -68,6 +72,13 @@ impl ClusterPods {
         let added = self.cluster.add_replica_at(&place, master);
         self.cluster.remove(added);
         self.cluster.until_healthy();
+    }
+
+    /// Kills the replica of the first shard, which stays dead.
+    pub fn kill_replica(&mut self) -> String {
+        let replica = self.cluster.replicas_of(self.cluster.owner(0))[0];
+        self.cluster.nodes[replica].kill();
+        self.cluster.nodes[replica].address()
     }
 
     /// Performs a planned failover of the first shard.

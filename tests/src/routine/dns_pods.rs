@@ -98,8 +98,13 @@ impl DnsPods {
         self.move_pod(primary);
     }
 
+    /// Moves a replica to another address.
+    pub fn move_first_replica(&mut self) {
+        self.move_pod((0..self.pods.len()).find(|pod| *pod != self.primary).expect("a replica"));
+    }
+
     /// Moves a pod to another address. A pod that is not ready has no DNS record.
-    pub fn move_pod(&mut self, pod: usize) {
+    fn move_pod(&mut self, pod: usize) {
         let place = self.name_server.new_host();
         let name = self.name();
         let server = &mut self.pods[pod];

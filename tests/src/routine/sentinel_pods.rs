@@ -1,5 +1,6 @@
 //! Primary and replicas that Sentinels watch, each in a pod.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,9 +75,7 @@ impl SentinelPods {
             pods.announced(0),
             pods.port
         );
-        pods.sentinels.extend(
-            (0..3).map(|_| Server::start(version, true, &place, &options, None)),
-        );
+        pods.sentinels.extend((0..3).map(|_| Server::start(version, true, &place, &options, None)));
         pods.until_listed();
         pods
     }
@@ -131,24 +130,28 @@ impl SentinelPods {
     /// Waits until all replicas are synchronised, and all Sentinels list them as usable. They may
     /// list addresses of former pods too.
     #[track_caller]
-    pub fn until_listed(&self) {
-        eventually(LIMIT, "all Sentinels list all replicas", || {
-            let primary = self.primary();
-            let replicas = (0..self.pods.len()).filter(|pod| *pod != primary);
-            let replicas: Vec<_> = replicas.map(|pod| self.announced(pod)).collect();
+    fn until_listed(&self) {
+        let primary = self.primary();
+        (0..self.pods.len())
+            .filter(|pod| *pod != primary)
+            .for_each(|pod| self.until_pod_listed(pod));
+    }
+
+    #[track_caller]
+    fn until_pod_listed(&self, replica: usize) {
+        eventually(LIMIT, "all Sentinels list the replica", || {
+            let host = self.announced(replica);
             let knows_all = |sentinel: &Server| {
                 let listed = sentinel.table(&["SENTINEL", "REPLICAS", MASTER]);
-                let is_usable = |host: &String| {
-                    listed.iter().any(|entry| {
-                        let heard: u128 = entry["last-ok-ping-reply"].parse().unwrap_or(u128::MAX);
-                        entry["ip"] == *host
-                            && entry["flags"] == "slave"
-                            && entry["master-link-status"] == "ok"
-                            && heard < HEARD_WITHIN.as_millis()
-                    })
+                let is_usable = |entry: &BTreeMap<String, String>| {
+                    let heard: u128 = entry["last-ok-ping-reply"].parse().unwrap_or(u128::MAX);
+                    entry["ip"] == host
+                        && entry["flags"] == "slave"
+                        && entry["master-link-status"] == "ok"
+                        && heard < HEARD_WITHIN.as_millis()
                 };
                 let others = sentinel.table(&["SENTINEL", "SENTINELS", MASTER]).len();
-                replicas.iter().all(is_usable) && others == 2
+                listed.iter().any(is_usable) && others == 2
             };
             self.sentinels.iter().all(knows_all).then_some(())
         });
@@ -196,15 +199,21 @@ impl SentinelPods {
         self.move_pod(primary);
     }
 
-    /// Moves a pod to another address.
-    pub fn move_pod(&mut self, pod: usize) {
+    fn move_pod(&mut self, pod: usize) {
         let place = self.name_server.new_host();
         let Pod { host_name, server } = &mut self.pods[pod];
         self.name_server.rename(&server.place, &[]);
         self.name_server.rename(&place, &[host_name]);
         move_pod(server, &place);
         server.until_synchronised();
-        self.until_listed();
+        self.until_pod_listed(pod);
+    }
+
+    /// Moves a replica to another address.
+    pub fn move_first_replica(&mut self) {
+        let primary = self.primary();
+        let pod = (0..self.pods.len()).find(|pod| *pod != primary).expect("there is a replica");
+        self.move_pod(pod);
     }
 
     /// Stops a replica for good, and returns its address as the Sentinels list it.
@@ -248,12 +257,9 @@ impl SentinelPods {
         eventually(LIMIT, "the primary has dropped the removed replica", attached);
         for sentinel in &self.sentinels {
             assert_eq!(sentinel.execute(&["SENTINEL", "RESET", MASTER]), ["1"]);
-            eventually(LIMIT, "the reset Sentinel knows all nodes", || {
-                let others = sentinel.table(&["SENTINEL", "SENTINELS", MASTER]).len();
-                (is_gone(sentinel) && others == 2).then_some(())
-            });
         }
         self.until_listed();
+        assert!(self.sentinels.iter().all(is_gone), "no Sentinel lists the removed replica");
     }
 
     /// Upgrades each node to another version: first the replicas, then, after a planned failover,

@@ -272,3 +272,86 @@ fn cluster_failover_with_writes_is_quiet() {
     check_quiet("CLUSTER FAILOVER with writes", &daemon, || pods.fail_over());
     check_written(writer);
 }
+
+/// Checks that a node that died and did not return is reported for longer than its alert waits, and
+/// that another node that moves meanwhile changes nothing.
+#[track_caller]
+fn check_reported(daemon: &Daemon, dead: &str, meanwhile: impl FnOnce()) {
+    let is_found = || {
+        daemon.findings().contains(&("RedisDown".to_owned(), Some(dead.to_owned()))).then_some(())
+    };
+    eventually(SOON, "the dead node is down", is_found);
+    let reported = Stopwatch::start();
+    meanwhile();
+    let waits = alert_after("RedisDown", "warning").expect("a rule") + SOON;
+    while reported.elapsed() < waits {
+        assert!(is_found().is_some(), "not reported after {:?}", reported.elapsed());
+        pause(SECOND / 5);
+    }
+    println!("{dead} is still reported after {:.0?}", reported.elapsed());
+}
+
+#[test]
+fn dead_replica_of_sentinels_is_reported_in_a_restart() {
+    let (_names, mut pods, daemon) = start_sentinel_pods(PodAddresses::Ip);
+    let dead = pods.kill_replica();
+    check_reported(&daemon, &dead, || pods.move_first_replica());
+}
+
+#[test]
+fn dead_replica_behind_a_dns_name_is_reported() {
+    let (mut pods, daemon) = start_dns_pods();
+    let dead = pods.kill_replica();
+    check_reported(&daemon, &dead, || pods.move_first_replica());
+}
+
+#[test]
+fn dead_replica_of_a_cluster_is_reported_in_a_restart() {
+    let (mut pods, daemon) = start_cluster_pods(false, &[0]);
+    let dead = pods.kill_replica();
+    check_reported(&daemon, &dead, || pods.move_last_replica());
+}
+
+/// Without SENTINEL RESET, Sentinels list a removed replica for ever. Nothing tells it from a dead
+/// one before it is a ghost.
+#[test]
+fn removed_replica_without_reset_is_a_ghost_without_a_page() {
+    let name_server = Arc::new(NameServer::start());
+    let mut pods = SentinelPods::start(&name_server, "sessions", PodAddresses::Ip, "redis-7.0.15");
+    let daemon = name_server.daemon(&pods.configuration("ghost_after = '10s'"));
+    daemon.until(LIMIT, "redis_deployment_replicas", &[], 2.0);
+    daemon.until_no_findings(LIMIT);
+    pods.scale_out();
+    daemon.until(LIMIT, "redis_deployment_replicas", &[], 3.0);
+    let recorder = FindingRecorder::start(&daemon);
+    let removed = pods.remove_replica();
+    daemon.until_found(LIMIT, "RedisSentinelGhosts");
+    eventually(SOON, "only a ghost is left", || {
+        let found = daemon.findings();
+        found.iter().all(|(kind, _)| kind != "RedisDown").then_some(())
+    });
+    let ghosts = daemon.finding("RedisSentinelGhosts").expect("a finding");
+    assert_eq!(ghosts["evidence"]["replicas"][0], removed);
+    let recorded = recorder.stop();
+    println!("removed without RESET: {recorded:.1?}");
+    assert!(recorded.keys().all(|(severity, ..)| severity != "critical"), "{recorded:?}");
+}
+
+/// A pod returns with another address, and its former address is a ghost after `ghost_after`.
+#[test]
+fn old_address_of_a_pod_becomes_a_ghost() {
+    let name_server = Arc::new(NameServer::start());
+    let mut pods = SentinelPods::start(&name_server, "sessions", PodAddresses::Ip, "redis-7.0.15");
+    let daemon = name_server.daemon(&pods.configuration("ghost_after = '20s'"));
+    daemon.until(LIMIT, "redis_deployment_replicas", &[], 2.0);
+    daemon.until_no_findings(LIMIT);
+    let before = pods.listed_addresses();
+    pods.move_first_replica();
+    daemon.until_no_findings(LIMIT);
+    let waited = daemon.until_found(LIMIT, "RedisSentinelGhosts");
+    let ghosts = daemon.finding("RedisSentinelGhosts").expect("a finding");
+    println!("{} became a ghost after {waited:.0?}", ghosts["evidence"]["replicas"]);
+    let old = before.iter().find(|address| !pods.listed_addresses().contains(address));
+    assert_eq!(ghosts["evidence"]["replicas"][0], **old.expect("one pod has moved"));
+    assert!(daemon.finding("RedisDown").is_none());
+}

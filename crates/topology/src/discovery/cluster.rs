@@ -197,7 +197,12 @@ impl ClusterTracker {
 
     /// Forgets nodes that no map has listed for `after`, relative to the newest map, and those that
     /// are down and that no map lists any more.
-    pub(crate) fn forget(&mut self, after: Duration, nodes: &NodeVec<NodeView>, interval: Duration) {
+    pub(crate) fn forget(
+        &mut self,
+        after: Duration,
+        nodes: &NodeVec<NodeView>,
+        interval: Duration,
+    ) {
         let before = self.known.len();
         let newest = self.known.values().map(|known| known.last_listed).max().unwrap_or_default();
         let down: Vec<Box<str>> = nodes

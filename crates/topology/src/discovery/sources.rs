@@ -6,6 +6,7 @@ use std::time::Duration;
 use snapshot::{MasterReport, Role, SentinelEntry};
 
 use crate::discovery::cluster::ClusterTracker;
+use crate::discovery::succession::is_dispensable;
 use crate::limits::{LISTS_SETTLE_WITHIN, SENTINEL_HEARD_WITHIN};
 use crate::model::deployment::{Deployment, DeploymentKind, Discovery, Node, NodeKind, address};
 use crate::model::monotonic::Monotonic;
@@ -165,8 +166,9 @@ impl NodeSource for SentinelNodes<'_> {
 
     /// A node that is down was removed with SENTINEL RESET: Sentinels forget no node by themselves.
     fn forget_after(&self, node: &NodeView, discovery: &Discovery) -> Duration {
+        let was_removed = node.is_absent() && is_dispensable(node, self.nodes);
         let settled = discovery.forget_after.min(LISTS_SETTLE_WITHIN);
-        if node.is_absent() { settled } else { discovery.forget_after }
+        if was_removed { settled } else { discovery.forget_after }
     }
 
     /// Sentinels never demote a master that they forgot. It stays a member while it replies.

@@ -2,7 +2,7 @@
 //! process. Neither Sentinels nor DNS names tell that it is the same pod.
 //!
 //! A dead node has a successor if another process started after the last reply of the dead node,
-//! became a member after that, and does the same work. Each process succeeds at most one node, so
+//! became a member not before that, and does the same work. Each process succeeds at most one node, so
 //! that of two dead nodes with one successor one stays a member.
 
 use snapshot::Role;
@@ -48,7 +48,7 @@ impl SuccessionTracker {
     ) -> Vec<Succession> {
         let mut dead: Vec<_> = may_leave
             .filter_map(|index| Some((nodes.get(index)?.polling.failing_since?, index)))
-            .filter(|(_, index)| is_replaceable(&nodes[*index], nodes))
+            .filter(|(_, index)| is_dispensable(&nodes[*index], nodes))
             .collect();
         if dead.is_empty() {
             return Vec::new();
@@ -59,7 +59,9 @@ impl SuccessionTracker {
         for (index, joined) in self.joined.iter_mut() {
             let (Some(since), Some(node)) = (*joined, nodes.get(index)) else { continue };
             let succeeds = |(died, dead): &(Monotonic, NodeIndex)| {
-                since > *died && started_after(node, *died, now) && does_work_of(node, &nodes[*dead])
+                since >= *died
+                    && started_after(node, *died, now)
+                    && does_work_of(node, &nodes[*dead])
             };
             if let Some(position) = dead.iter().rposition(succeeds) {
                 let (_, dead) = dead.remove(position);
@@ -73,7 +75,7 @@ impl SuccessionTracker {
 
 /// Returns true if a dead node held data, and its work as a primary, if it was one, is done by a
 /// master that replies.
-fn is_replaceable(dead: &NodeView, nodes: &NodeVec<NodeView>) -> bool {
+pub(crate) fn is_dispensable(dead: &NodeView, nodes: &NodeVec<NodeView>) -> bool {
     match dead.last_role() {
         Some(Role::Replica) => true,
         Some(Role::Master) => nodes.values().any(|node| node.role() == Some(Role::Master)),
