@@ -75,7 +75,9 @@ fn keys(document: &Value) -> Vec<FindingKey> {
         .collect()
 }
 
-/// Returns the shortest `for` of the alerts of a kind and severity; `None` if there is none.
+/// Returns the shortest `for` of the alerts of a kind and severity. Without an alert of that
+/// severity, those of the kind count: some findings are warnings at first and critical later.
+/// `None` if there is none.
 fn alert_after(kind: &str, severity: &str) -> Option<Duration> {
     let path = repository::root().join("alerts/redis.rules.yaml");
     let text = std::fs::read_to_string(path).expect("the rules");
@@ -86,10 +88,9 @@ fn alert_after(kind: &str, severity: &str) -> Option<Duration> {
         let text = rule["for"].as_str().unwrap_or("0s");
         humantime::parse_duration(text).expect("a duration")
     };
-    rules
-        .filter(|rule| rule["alert"] == kind && rule["labels"]["severity"] == severity)
-        .map(delay)
-        .min()
+    let of_kind: Vec<_> = rules.filter(|rule| rule["alert"] == kind).collect();
+    let of_severity = of_kind.iter().filter(|rule| rule["labels"]["severity"] == severity);
+    of_severity.map(|rule| delay(rule)).min().or(of_kind.iter().map(|rule| delay(rule)).min())
 }
 
 /// Runs an operation and records the findings until they are gone. Checks that none is critical and
