@@ -1,7 +1,7 @@
 //! Tracker of the members of a deployment whose nodes are discovered: the nodes that any Sentinel,
 //! cluster map or DNS name lists, without the ghosts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use snapshot::Role;
@@ -28,6 +28,8 @@ pub(crate) struct MembershipTracker {
     /// Addresses that nodes moved away from, as long as no other node uses them.
     old_addresses: Vec<String>,
     succession: SuccessionTracker,
+    /// Configured cluster nodes that the cluster listed at the configured IP addresses.
+    listed_as_configured: BTreeSet<NodeIndex>,
 }
 
 /// Changes of the membership in one round.
@@ -168,6 +170,7 @@ impl<'a> MembershipUpdate<'a> {
             Some(index) => {
                 self.alive.extend(node.alive.then_some(index));
                 self.identified.extend(node.cluster_id.map(|id| (id, index)));
+                self.compare_configured(index, &addresses);
                 if is_ghost && self.may_drop(index) {
                     self.changes.gone.push(index);
                 } else {
@@ -219,15 +222,26 @@ impl<'a> MembershipUpdate<'a> {
         let (deployment, address) = (self.current(), &addresses.reachable);
         let moved = node.down_for.is_none() && deployment.nodes[index].address != *address;
         let is_free = deployment.index(address).is_none_or(|other| other == index);
-        let is_absent = self.nodes.get(index).is_some_and(NodeView::is_absent);
-        (moved && is_free && is_absent && self.may_move(index)).then_some(index)
+        let is_silent = self.nodes.get(index).is_some_and(NodeView::is_silent);
+        (moved && is_free && is_silent && self.may_move(index)).then_some(index)
     }
 
     /// Returns true if a node is not bound to its address. A configured host name leads to the new
-    /// address of the node, a configured IP address does not.
+    /// address of the node. A configured IP address does not, unless the cluster never listed it:
+    /// then it is translated on the way.
     fn may_move(&self, index: NodeIndex) -> bool {
-        let (host, _) = self.deployment.nodes[index].address.rsplit_once(':').unwrap_or_default();
-        !self.deployment.is_configured(index) || is_address(host.trim_matches(['[', ']']))
+        !self.deployment.is_configured(index) || self.tracker.listed_as_configured.contains(&index)
+    }
+
+    /// Records if the cluster lists a configured node that replies at its configured address.
+    fn compare_configured(&mut self, index: NodeIndex, addresses: &ListedAddresses) {
+        let (host, _) = addresses.reachable.rsplit_once(':').unwrap_or_default();
+        let is_configured = self.deployment.is_configured(index)
+            && is_address(host.trim_matches(['[', ']']))
+            && self.nodes.get(index).is_some_and(|node| node.polling.failing.is_none());
+        if is_configured && self.current().nodes[index].address == addresses.reachable {
+            self.tracker.listed_as_configured.insert(index);
+        }
     }
 
     /// Returns the label of a node at another address. A configured name stays.

@@ -5,7 +5,7 @@
 //! became a member not before that, and does the same work. Each process succeeds at most one node, so
 //! that of two dead nodes with one successor one stays a member.
 
-use snapshot::Role;
+use snapshot::{Reason, Role};
 
 use crate::limits::UPTIME_SLACK;
 use crate::model::monotonic::Monotonic;
@@ -18,6 +18,9 @@ pub(crate) struct SuccessionTracker {
     /// Monotonic time at which each member became one; `None` for nodes that cannot be successors:
     /// the first members, and nodes that are successors already.
     joined: NodeVec<Option<Monotonic>>,
+    /// Nodes whose process ended, as far as their hosts told: since the last reply, they closed or
+    /// refused a connection. A node that is only cut off does not.
+    ended: NodeVec<bool>,
 }
 
 /// A dead node and the node that took its place.
@@ -36,6 +39,19 @@ impl SuccessionTracker {
     /// Records that a node has left, or has taken the place of another one.
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         *self.joined.get_or_grow(index) = None;
+        *self.ended.get_or_grow(index) = false;
+    }
+
+    /// Reads the polls of a round.
+    fn read_polls(&mut self, nodes: &NodeVec<NodeView>) {
+        for (index, node) in nodes.iter() {
+            let ended = self.ended.get_or_grow(index);
+            *ended = match node.polling.failing {
+                Some(Reason::Refused | Reason::Reset | Reason::Closed) => true,
+                Some(_) => *ended,
+                None => false,
+            };
+        }
     }
 
     /// Returns the successions of the round. `may_leave` are the dead nodes that their source does
@@ -46,9 +62,15 @@ impl SuccessionTracker {
         may_leave: impl Iterator<Item = NodeIndex>,
         now: Monotonic,
     ) -> Vec<Succession> {
+        self.read_polls(nodes);
         let mut dead: Vec<_> = may_leave
             .filter_map(|index| Some((nodes.get(index)?.polling.failing_since?, index)))
-            .filter(|(_, index)| is_dispensable(&nodes[*index], nodes))
+            .filter(|(_, index)| {
+                let node = &nodes[*index];
+                // A master that is cut off may still take writes, which are lost later.
+                let is_dead = self.ended[*index] || node.last_role() == Some(Role::Replica);
+                is_dead && is_dispensable(node, nodes)
+            })
             .collect();
         if dead.is_empty() {
             return Vec::new();
