@@ -166,7 +166,10 @@ impl DeploymentTracker {
         let ghosts = std::mem::take(&mut changes.ghosts);
         let shards = self.shards.observe(&mut nodes.views, &self.cluster, &context);
         let cluster = self.cluster_view(&nodes.views, &shards, ghosts, &context);
-        let primaries: Vec<_> = shards.iter().flat_map(ShardView::primaries).copied().collect();
+        // The process of an unreachable primary is unknown.
+        let primaries = shards.iter().flat_map(ShardView::primaries).copied();
+        let primaries: Vec<_> =
+            primaries.filter(|primary| !nodes.views[*primary].is_unreachable()).collect();
         let endpoints = self.endpoints.observe(&nodes.views, &primaries, &context);
         if let Some(sentinels) = &mut sentinels {
             compare_sentinels(sentinels, &shards, &nodes.previous, &changes);
@@ -355,6 +358,11 @@ impl DeploymentTracker {
     fn read_requests(&mut self, unnamed: Vec<String>) -> Vec<ReadRequest> {
         let mut requests: Vec<_> = self.shards.read_requests().collect();
         requests.extend(unnamed.into_iter().map(ReadRequest::HostName));
+        let interval = self.view.deployment.interval;
+        let has_sentinels = self.view.deployment.kind == DeploymentKind::Sentinel;
+        if has_sentinels && self.view.nodes.values().any(|node| node.is_undecided(interval)) {
+            requests.push(ReadRequest::SentinelLists);
+        }
         if self.view.deployment.kind == DeploymentKind::Cluster {
             let maps = self.cluster.maps_to_read(&self.view.nodes);
             requests.extend(maps.into_iter().map(ReadRequest::ClusterMap));
