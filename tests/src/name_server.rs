@@ -114,7 +114,7 @@ impl NameServer {
         self.daemon_at(text, 0)
     }
 
-    /// Does the same as [`Self::daemon`] on a given port, as after a restart.
+    /// Does the same as [`Self::daemon`] on a given port, as after a restart. Port 0 is any free one.
     pub fn daemon_at(&self, text: &str, port: u16) -> Daemon {
         let mut command = with_resolver(&self.directory.path().join("resolv.conf"));
         Daemon::run_with_file(command.arg(Daemon::binary()), ConfigFile::new(text), port)

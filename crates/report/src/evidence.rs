@@ -45,6 +45,10 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "checks" => "wrong checks",
         "eta_seconds" | "seconds_left" => "time left",
         "bytes" => "lag in bytes",
+        "unreplicated_writes" => "lost changes",
+        "unreplicated_writes_min" => "lost changes at least",
+        "unreplicated_writes_max" => "lost changes at most",
+        "diverging_writes" => "changes since the histories diverged",
         "unreplicated_bytes" => "unreplicated data",
         "demoted_seconds_ago" => "time since the demotion",
         "per_second" => "refused writes per second",
@@ -92,6 +96,12 @@ fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
             "state",
             Evidence::RedisReplicaLinkDown(evidence) | Evidence::RedisReplicaLinkStalled(evidence),
         ) => Some(labels::link_state(evidence.state)),
+        ("unreplicated_writes", Evidence::RedisWritesLost(evidence)) => {
+            Some(evidence.changes.to_string())
+        }
+        ("cause", Evidence::RedisSplitBrain(evidence)) => {
+            Some(labels::cause(evidence.cause?).to_owned())
+        }
         ("by", evidence) => {
             let primary = match evidence {
                 Evidence::RedisPrimaryRestartedEmpty(evidence) => &evidence.primary,

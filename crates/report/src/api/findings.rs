@@ -39,13 +39,15 @@ pub struct FindingDocument {
     pub evidence: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// Returns the findings of deployments, the worst first.
+/// Returns the findings of deployments, the worst first, and what is over last.
 pub fn findings<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Findings {
     let of = |view: &'a Arc<DeploymentView>| {
         view.findings.iter().map(|finding| (finding, &view.deployment.name))
     };
     let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
-    found.sort_by_key(|(finding, deployment)| (finding.severity, deployment.as_str()));
+    found.sort_by_key(|(finding, deployment)| {
+        (finding.is_over(), finding.severity, deployment.as_str())
+    });
     Findings {
         findings: found
             .into_iter()

@@ -17,7 +17,7 @@ use crate::status_level::StatusLevel;
 /// not by the number of nodes.
 #[derive(Default)]
 pub(super) struct GroupedFindings<'a>(
-    BTreeMap<(Severity, FindingKind), Vec<(&'a DeploymentView, &'a Finding)>>,
+    BTreeMap<(bool, Severity, FindingKind), Vec<(&'a DeploymentView, &'a Finding)>>,
 );
 
 /// Returns whether a finding affects a node, or names the node in its evidence.
@@ -42,7 +42,10 @@ impl<'a> GroupedFindings<'a> {
     /// Adds the matching findings of another deployment.
     pub(super) fn add(&mut self, view: &'a DeploymentView, matches: impl Fn(&Finding) -> bool) {
         for finding in view.findings.iter().filter(|finding| matches(finding)) {
-            self.0.entry((finding.severity, finding.kind)).or_default().push((view, finding));
+            self.0
+                .entry((finding.is_over(), finding.severity, finding.kind))
+                .or_default()
+                .push((view, finding));
         }
     }
 
@@ -78,7 +81,7 @@ impl Site<'_> {
         max: usize,
     ) -> Markup {
         html! {
-            @for ((severity, kind), findings) in &findings.0 {
+            @for ((_, severity, kind), findings) in &findings.0 {
                 (self.finding_group(links, *severity, kind.label(), findings, max))
             }
         }

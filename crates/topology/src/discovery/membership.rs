@@ -96,6 +96,16 @@ impl MembershipTracker {
 }
 
 impl MembershipTracker {
+    /// Returns the addresses that nodes moved away from.
+    pub(crate) fn old_addresses(&self) -> &[String] {
+        &self.old_addresses
+    }
+
+    /// Restores the addresses that nodes moved away from.
+    pub(crate) fn restore(&mut self, old_addresses: Vec<String>) {
+        self.old_addresses = old_addresses;
+    }
+
     fn add_old_address(&mut self, address: String) {
         if self.old_addresses.len() == MAX_DISCOVERED {
             self.old_addresses.remove(0);

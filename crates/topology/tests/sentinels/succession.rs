@@ -141,3 +141,20 @@ fn a_reset_of_the_sentinels_removes_a_dead_node() {
     assert_eq!((data(&view), kinds(&view)), (vec![A, B], vec![]));
     assert_eq!(view.shards[0].expected_replicas, 1);
 }
+
+#[test]
+fn an_old_address_is_saved() {
+    let mut test = with_dead_replica();
+    test.servers.insert(D, new_replica("w"));
+    test.set_reports(&report(A, 1, &[up(B), down(C, 8), up(D)]));
+    test.rounds(5);
+    let saved = test.tracker.saved_state();
+    assert_eq!(saved.old_addresses, [C]);
+    for (saved, members) in [(Some(saved), &[A, B, D][..]), (None, &[A, B, C, D])] {
+        let mut restarted = TestDeployment::new(PLAIN, |_| {});
+        saved.into_iter().for_each(|saved| restarted.tracker.restore(saved, SECOND));
+        restarted.servers = test.servers.clone();
+        restarted.set_reports(&report(A, 1, &[up(B), down(C, 60), up(D)]));
+        assert_eq!(data(&restarted.rounds(5)), members);
+    }
+}

@@ -109,8 +109,12 @@ fn routine_operations() -> ScenarioResult {
         format!("[[deployment]]\nname = 'scratch'\nnodes = [{{ url = '{}' }}]\n", scratch.url()),
     ]
     .concat();
+    // The packages enable the state file. It keeps the former addresses of pods over a restart.
+    let state = tempfile::tempdir().expect("cannot create a directory");
+    let second_configuration =
+        format!("state_file = '{}'\n{configuration}", state.path().join("state.json").display());
     let (first_daemon, mut second_daemon) =
-        (name_server.daemon(&configuration), Some(name_server.daemon(&configuration)));
+        (name_server.daemon(&configuration), Some(name_server.daemon(&second_configuration)));
     let port = second_daemon.as_ref().expect("the second daemon is not running").port;
     let pipeline = AlertPipeline::start_with_divisor(&[first_daemon.port, port], 1);
     let begun = Stopwatch::start();
@@ -169,7 +173,7 @@ fn routine_operations() -> ScenarioResult {
 
     at(390);
     second_daemon.take();
-    let second_daemon = name_server.daemon_at(&configuration, port);
+    let second_daemon = name_server.daemon_at(&second_configuration, port);
 
     at(DURATION.as_secs());
     // Wait for the notifications of alerts that started late.
