@@ -26,7 +26,9 @@ pub(crate) fn evidence_texts(evidence: &Evidence) -> Vec<EvidenceText> {
         name: name(evidence, key),
         text: label_text(evidence, key).unwrap_or_else(|| value_text(key, &value)),
     };
-    evidence.values().into_iter().map(text).collect()
+    // The text of the number contains its bounds.
+    let is_bound = |key: &str| key.ends_with("_min") || key.ends_with("_max");
+    evidence.values().into_iter().filter(|(key, _)| !is_bound(key)).map(text).collect()
 }
 
 fn name(evidence: &Evidence, key: &str) -> String {
@@ -46,8 +48,6 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "eta_seconds" | "seconds_left" => "time left",
         "bytes" => "lag in bytes",
         "unreplicated_writes" => "lost changes",
-        "unreplicated_writes_min" => "lost changes at least",
-        "unreplicated_writes_max" => "lost changes at most",
         "diverging_writes" => "changes since the histories diverged",
         "unreplicated_bytes" => "unreplicated data",
         "demoted_seconds_ago" => "time since the demotion",
@@ -98,9 +98,6 @@ fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
         ) => Some(labels::link_state(evidence.state)),
         ("unreplicated_writes", Evidence::RedisWritesLost(evidence)) => {
             Some(evidence.changes.to_string())
-        }
-        ("cause", Evidence::RedisSplitBrain(evidence)) => {
-            Some(labels::cause(evidence.cause?).to_owned())
         }
         ("by", evidence) => {
             let primary = match evidence {

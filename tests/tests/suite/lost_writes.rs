@@ -222,22 +222,23 @@ fn a_save_leaves_a_lower_bound_of_lost_writes() {
     assert!(ended["unreplicated_writes"].as_u64() >= Some(100), "{ended}");
     let finding = monitor.until_finding(SOON, "RedisWritesLost", "warning");
     assert_eq!(finding["evidence"]["unreplicated_writes_max"], Value::Null, "{finding}");
-    let page = monitor.daemon.get("/deployments/orders", "").text;
-    assert!(page.contains("at least"), "{page}");
+    let page = monitor.daemon.get("/deployment/orders", "text/html").text;
+    let text = format!("at least {}", ended["unreplicated_writes"]);
+    assert!(page.contains(&text), "{text} is not in {page}");
 }
 
 #[test]
-fn planned_sentinel_failover_under_writes_does_not_page() {
+fn sentinel_failover_under_writes_does_not_page() {
     check_sentinel_failover("redis-7.0.15");
 }
 
 #[test]
-fn planned_sentinel_failover_under_writes_does_not_page_on_6_2() {
+fn sentinel_failover_under_writes_does_not_page_on_6_2() {
     check_sentinel_failover("redis-6.2.14");
 }
 
 #[test]
-fn planned_sentinel_failover_under_writes_does_not_page_on_valkey() {
+fn sentinel_failover_under_writes_does_not_page_on_valkey() {
     check_sentinel_failover("valkey-9.1.2");
 }
 

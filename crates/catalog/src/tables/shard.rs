@@ -110,8 +110,8 @@ pub(super) const ROWS: &[ShardRow] = &[
         Absent,
         &["severity"],
         "INFO replication, persistence, commandstats; INFO server: run_id; SENTINEL MASTERS",
-        "Severity of the split brain (info, warning or critical): 1 while it lasts, otherwise \
-         absent. It depends on the cause, the diverging writes and the duration.",
+        "Severity of the split brain (info, warning or critical) by its cause, writes and \
+         duration: 1 while it lasts, otherwise absent.",
         |shard, emit| {
             if let Some(severity) = shard.split_brain_severity() {
                 emit(&[severity.label()], 1.0);

@@ -302,8 +302,8 @@ impl ShardView {
         self.primaries.iter()
     }
 
-    /// Returns true if one of several masters certainly accepted changes that will be lost, whichever
-    /// of them wins, or that are lost already.
+    /// Returns true if one of several masters certainly accepted changes that will be lost,
+    /// whichever of them wins, or that are lost already.
     pub(crate) fn has_diverging_writes(&self) -> bool {
         let primary = self.primary.map(|primary| primary.node);
         let rivals = self.lost_writes.diverging.iter();
