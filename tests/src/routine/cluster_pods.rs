@@ -28,12 +28,38 @@ impl ClusterPods {
         let places: Vec<_> = (0..6).map(|_| name_server.new_host()).collect();
         let cluster =
             Cluster::start_at(&ClusterSetup { announces, ..ClusterSetup::default() }, &places);
-        ClusterPods { name_server: Arc::clone(name_server), cluster, deployment }
+        let pods = ClusterPods { name_server: Arc::clone(name_server), cluster, deployment };
+        (0..pods.cluster.nodes.len()).for_each(|node| pods.publish(node));
+        pods
     }
 
-    /// Returns a `[[deployment]]` section with these nodes as seeds, followed by more keys.
-    pub fn configuration(&self, seeds: &[usize], more: &str) -> String {
-        self.cluster.deployment(self.deployment, seeds, more)
+    /// Returns a `[[deployment]]` section with the IP addresses of these nodes as seeds.
+    pub fn configuration(&self, seeds: &[usize]) -> String {
+        self.cluster.deployment(self.deployment, seeds, "")
+    }
+
+    /// Returns a `[[deployment]]` section with the host name of the first node as seed.
+    pub fn configuration_by_name(&self) -> String {
+        let (deployment, port) = (self.deployment, self.cluster.nodes[0].port);
+        let seed = format!("redis://{}:{port}", self.host_name(0));
+        format!("[[deployment]]\nname = '{deployment}'\ncluster = ['{seed}']\n")
+    }
+
+    fn host_name(&self, node: usize) -> String {
+        format!("node-{node}.{}.test", self.deployment)
+    }
+
+    /// Makes the host name of a pod resolve to its address.
+    fn publish(&self, node: usize) {
+        let place = &self.cluster.nodes[node].place;
+        self.name_server.rename(place, &[&self.host_name(node)]);
+    }
+
+    fn move_node(&mut self, node: usize) {
+        let server = &mut self.cluster.nodes[node];
+        self.name_server.rename(&server.place, &[]);
+        move_pod(server, &self.name_server.new_host());
+        self.publish(node);
     }
 
     /// Restarts each pod. Each one returns with another address: first the replicas, then, after a
@@ -56,12 +82,12 @@ impl ClusterPods {
     /// Moves the replica of the last shard to another address. The others may be unhealthy.
     pub fn move_last_replica(&mut self) {
         let replica = self.cluster.replicas_of(self.cluster.owner(12_000))[0];
-        move_pod(&mut self.cluster.nodes[replica], &self.name_server.new_host());
+        self.move_node(replica);
         self.cluster.nodes[replica].until_synchronised();
     }
 
     fn move_pod(&mut self, node: usize) {
-        move_pod(&mut self.cluster.nodes[node], &self.name_server.new_host());
+        self.move_node(node);
         self.cluster.until_healthy();
     }
 

@@ -148,13 +148,17 @@ fn start_sentinel_pods(addresses: PodAddresses) -> (Arc<NameServer>, SentinelPod
 fn start_cluster_pods(announces: bool, seeds: &[usize]) -> (ClusterPods, Daemon) {
     let name_server = Arc::new(NameServer::start());
     let pods = ClusterPods::start(&name_server, "cache", announces);
-    let daemon = name_server.daemon(&pods.configuration(seeds, ""));
+    let daemon = name_server.daemon(&pods.configuration(seeds));
+    until_all_up(&daemon);
+    (pods, daemon)
+}
+
+fn until_all_up(daemon: &Daemon) {
     eventually(LIMIT, "all nodes are up", || {
         let samples = daemon.samples();
         (samples.count("redis_up", &[]) == 6 && samples.count("redis_link_state", &[]) == 18)
             .then_some(())
     });
-    (pods, daemon)
 }
 
 fn start_dns_pods() -> (DnsPods, Daemon) {
@@ -195,6 +199,16 @@ fn rolling_restart_with_host_names_is_quiet() {
 fn rolling_restart_of_a_cluster_is_quiet() {
     let (mut pods, daemon) = start_cluster_pods(false, &[0]);
     check_quiet("rolling restart of a cluster", &daemon, || pods.rolling_restart());
+    assert_eq!(daemon.samples().count("redis_up", &[]), 6);
+}
+
+#[test]
+fn rolling_restart_of_a_cluster_by_name_is_quiet() {
+    let name_server = Arc::new(NameServer::start());
+    let mut pods = ClusterPods::start(&name_server, "cache", false);
+    let daemon = name_server.daemon(&pods.configuration_by_name());
+    until_all_up(&daemon);
+    check_quiet("rolling restart of a cluster by name", &daemon, || pods.rolling_restart());
     assert_eq!(daemon.samples().count("redis_up", &[]), 6);
 }
 

@@ -9,7 +9,7 @@ use snapshot::{Reason, Role};
 
 use crate::limits::UPTIME_SLACK;
 use crate::model::monotonic::Monotonic;
-use crate::model::node::NodeView;
+use crate::model::node::{LinkState, NodeView};
 use crate::model::node_index::{NodeIndex, NodeVec};
 
 /// Tracks which nodes are new and can be successors.
@@ -114,7 +114,7 @@ fn started_after(node: &NodeView, died: Monotonic, now: Monotonic) -> bool {
 /// Returns true if a node is a synchronised replica, or a master in the place of a master.
 fn does_work_of(node: &NodeView, dead: &NodeView) -> bool {
     match node.role() {
-        Some(Role::Replica) => node.link.state.is_some_and(|state| state.is_connected()),
+        Some(Role::Replica) => node.link.state.is_some_and(LinkState::is_connected),
         Some(Role::Master) => dead.last_role() == Some(Role::Master),
         Some(Role::Sentinel) | None => false,
     }

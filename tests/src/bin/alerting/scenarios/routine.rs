@@ -49,7 +49,7 @@ impl Pods {
         [
             self.by_address.configuration(""),
             self.by_host_name.configuration(""),
-            self.cluster.configuration(&[0], ""),
+            self.cluster.configuration_by_name(),
             self.dns.configuration("expect = { replicas = 2 }"),
         ]
         .concat()
@@ -183,7 +183,12 @@ fn routine_operations() -> ScenarioResult {
     assert!(written.iter().all(|count| *count > 1000), "too little load: {written:?}");
     let rule_errors = pipeline.rule_errors();
     assert_eq!(rule_errors, Vec::<String>::new());
-    assert_eq!(pipeline.fired(), BTreeSet::new(), "no alert fires, not even an inhibited one");
+    assert_eq!(
+        pipeline.fired(),
+        BTreeSet::new(),
+        "no alert fires, not even an inhibited one: {}",
+        pipeline.fired_series()
+    );
     assert_eq!(
         pipeline.notified_since(Duration::ZERO),
         BTreeSet::new(),
