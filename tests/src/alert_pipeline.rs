@@ -231,6 +231,14 @@ impl AlertPipeline {
             .collect()
     }
 
+    /// Returns the series of the alerts that fired as critical or warning within the last hour, each
+    /// with the number of its samples.
+    pub fn fired_series(&self) -> Value {
+        let expression =
+            "count_over_time(ALERTS{alertstate='firing',severity=~'critical|warning'}[1h])";
+        self.prometheus.data("query", &[("query", expression)]).expect("no response")
+    }
+
     /// Returns the names of the alerts that Alertmanager inhibits now.
     pub fn inhibited(&self) -> BTreeSet<String> {
         let Some(text) = fetch(

@@ -120,6 +120,14 @@ impl Daemon {
         Self::run_on(ConfigFile::new(text), port, &[])
     }
 
+    /// Starts `rolecall serve` with a prepared command, a configuration file and a port, and waits
+    /// until it listens.
+    pub(crate) fn run_with_file(command: &mut Command, file: ConfigFile, port: u16) -> Self {
+        let mut daemon = Self::run_at(command, port, &["--config.file", &file.path()]);
+        daemon.file = Some(file);
+        daemon
+    }
+
     fn run_on(file: ConfigFile, port: u16, arguments: &[&str]) -> Self {
         let path = file.path();
         let mut daemon = Self::run_at(

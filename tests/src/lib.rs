@@ -26,6 +26,7 @@ mod redis_exporter;
 mod redis_py;
 mod replicated_primary;
 pub mod repository;
+mod routine;
 mod samples;
 mod sentinel_deployment;
 mod server;
@@ -53,6 +54,7 @@ pub use redis::{Redis, VERSIONS};
 pub use redis_exporter::RedisExporter;
 pub use redis_py::RedisPyClient;
 pub use replicated_primary::{primary_with_replica, primary_with_two_replicas};
+pub use routine::{ClusterPods, DnsPods, Operation, PodAddresses, SentinelPods};
 pub use samples::Samples;
 pub use sentinel_deployment::{
     MASTER, SentinelDeployment, SentinelSetup, monitor_options, sentinel_deployment,

@@ -73,6 +73,10 @@ pub const SENTINELS_AGREE_WITHIN: Duration = Duration::from_secs(60);
 /// and masters are not read at the same moment.
 pub const SENTINELS_LIST_WITHIN: Duration = Duration::from_secs(5);
 
+/// Time within which the lists of Sentinels and cluster nodes reflect a change. A node that is down
+/// and that none of them lists any more leaves after that.
+pub const LISTS_SETTLE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Consecutive checks with a wrong server, from which on an endpoint is a finding.
 pub const ENDPOINT_WRONG_CHECKS: u32 = 2;
 
@@ -85,6 +89,10 @@ pub const TILT_LASTS: Duration = Duration::from_secs(30);
 
 /// Time within which the Sentinels must have been read for their majority to decide.
 pub const SENTINELS_READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// Age of the last reply to a Sentinel up to which it considers the node alive. It sends a PING each
+/// second.
+pub const SENTINEL_HEARD_WITHIN: Duration = Duration::from_secs(3);
 
 /// Time for which a write counts as recent evidence that clients use a master.
 pub const WRITTEN_RECENTLY: Duration = Duration::from_secs(30);

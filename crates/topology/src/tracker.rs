@@ -375,6 +375,7 @@ impl DeploymentTracker {
         let is_cluster = self.view.deployment.kind == DeploymentKind::Cluster;
         // The saved state of nodes that have not been discovered yet is kept.
         let mut state = self.pending_restore.state.clone();
+        state.old_addresses = self.membership.old_addresses().to_vec();
         for (index, view) in self.view.members() {
             let tracker = &self.nodes[index];
             let saved = self.shards.saved_node(index);
@@ -396,6 +397,7 @@ impl DeploymentTracker {
     /// Restores the state that was saved `downtime` before the exporter started. Call this before
     /// the first round. The state of a node that is discovered later is restored then.
     pub fn restore(&mut self, state: SavedState, downtime: Duration) {
+        self.membership.restore(state.old_addresses.clone());
         self.pending_restore = PendingRestore { state, downtime };
         let deployment = Arc::clone(&self.view.deployment);
         for (index, node) in deployment.nodes.iter() {

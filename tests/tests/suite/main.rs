@@ -24,6 +24,7 @@ mod primary;
 mod reload;
 mod replicas;
 mod roles;
+mod routine;
 mod sentinel;
 mod split_brain;
 mod tls;

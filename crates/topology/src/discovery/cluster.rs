@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use snapshot::{ClusterMap, ClusterNode, Fields, NodeSnapshot, Role};
 
-use crate::limits::CONFLICT_AFTER_MAPS;
+use crate::limits::{CONFLICT_AFTER_MAPS, LISTS_SETTLE_WITHIN};
 use crate::model::cluster::{ClusterView, SLOTS};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -48,6 +48,8 @@ pub(crate) struct KnownNode {
     pub(crate) host: Box<str>,
     pub(crate) port: u16,
     pub(crate) hostname: Option<Box<str>>,
+    /// Another node listed this one at its address.
+    is_reached: bool,
     epoch: u64,
     slots: Vec<(u16, u16)>,
     /// Cluster ID of the master of a replica.
@@ -193,11 +195,28 @@ impl ClusterTracker {
         self.maps.get_mut(index).map(Option::take);
     }
 
-    /// Forgets nodes that no map has listed for `after`, relative to the newest map.
-    pub(crate) fn forget(&mut self, after: Duration) {
+    /// Forgets nodes that no map has listed for `after`, relative to the newest map, and those that
+    /// are down and that no map lists any more.
+    pub(crate) fn forget(
+        &mut self,
+        after: Duration,
+        nodes: &NodeVec<NodeView>,
+        interval: Duration,
+    ) {
         let before = self.known.len();
         let newest = self.known.values().map(|known| known.last_listed).max().unwrap_or_default();
-        self.known.retain(|_, known| newest.since(known.last_listed) <= after);
+        let down: Vec<Box<str>> = nodes
+            .iter()
+            .filter(|(_, node)| node.is_absent())
+            .filter_map(|(index, _)| self.ids.get(index)?.clone())
+            .collect();
+        // Within this time each map was read.
+        let turns = u32::try_from(before / MAPS_IN_TURN).unwrap_or(u32::MAX).saturating_add(1);
+        let down_after = after.min(LISTS_SETTLE_WITHIN + interval.saturating_mul(turns));
+        self.known.retain(|id, known| {
+            let after = if down.contains(id) { down_after } else { after };
+            newest.since(known.last_listed) <= after
+        });
         self.outdated |= self.known.len() != before;
     }
 
@@ -379,14 +398,14 @@ impl ClusterTracker {
 
 /// Combines the entry of a map with the previous state of the node.
 fn merge_node(node: &ClusterNode, previous: Option<&KnownNode>, now: Monotonic) -> KnownNode {
-    let mut host = node.host.clone();
-    if host.is_empty() {
-        // A node that has not met another one does not know its own address.
-        host = previous.map_or_else(Box::default, |known| known.host.clone());
-    }
+    // A node that moved may report its old address for itself, and a node that has not met another
+    // one reports none. The other nodes know the address at which they reach it.
+    let to_others = previous.filter(|known| node.is("myself") && known.is_reached);
+    let host = to_others.map_or(&node.host, |known| &known.host).clone();
     let by_others = (!node.is("myself")).then(|| node.is("master"));
     KnownNode {
         master_to_others: by_others.or(previous.and_then(|known| known.master_to_others)),
+        is_reached: !node.is("myself") || previous.is_some_and(|known| known.is_reached),
         host,
         port: node.port,
         hostname: node.hostname.clone(),

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) use tracker::FindingsTracker;
 
 use crate::limits::{
-    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN,
+    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, LISTS_SETTLE_WITHIN, SENTINELS_AGREE_WITHIN,
     SENTINELS_LIST_WITHIN,
 };
 use crate::model::finding::evidence::IdentifiedPrimary;
@@ -45,6 +45,10 @@ impl Finding {
                 if self.severity == Severity::Warning && lasted < CLUSTER_NODE_DOUBTS_FOR =>
             {
                 Severity::Info
+            }
+            // After a failover, a busy old master may claim its slots for a moment.
+            Evidence::RedisClusterSlotConflict(_) if lasted < LISTS_SETTLE_WITHIN => {
+                Severity::Warning
             }
             Evidence::RedisSentinelMisconfigured(_) if lasted < SENTINELS_LIST_WITHIN => {
                 Severity::Info

@@ -14,6 +14,9 @@ pub struct SavedState {
     pub primary: Option<String>,
     /// The nodes.
     pub nodes: BTreeMap<String, SavedNode>,
+    /// Addresses that nodes moved away from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub old_addresses: Vec<String>,
 }
 
 /// Saved state of one node.
