@@ -41,7 +41,7 @@ pub use model::refusals::{RefusalReason, Refusals, active_reasons};
 pub use model::round::{
     DiskSpace, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round, SentinelMessage,
 };
-pub use model::saved_state::{SavedNode, SavedState};
+pub use model::saved_state::{SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedState};
 pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};
 pub use model::shard::{
     Cause, EmptiedView, LostWritesView, NoPrimaryReason, NoPrimaryView, PrimaryChange,

@@ -347,17 +347,17 @@ impl DeploymentTracker {
         let mut state = self.pending_restore.state.clone();
         for (index, view) in self.view.members() {
             let tracker = &self.nodes[index];
-            let saved = self.shards.saved_node(index);
-            if saved.was_primary && !is_cluster {
-                state.primary = Some(view.node.name.clone());
-            }
-            let node = SavedNode {
-                primary: saved.was_primary && is_cluster,
+            let mut node = SavedNode {
                 run_id: tracker.run_id().map(str::to_owned),
-                replication_ids: saved.replication_ids,
                 epoch: self.shards.epoch(index),
                 appendfsync: tracker.appendfsync().map(str::to_owned),
+                ..SavedNode::default()
             };
+            let was_primary = self.shards.save(index, &self.view.nodes, &mut node);
+            if was_primary && !is_cluster {
+                state.primary = Some(view.node.name.clone());
+            }
+            node.primary = was_primary && is_cluster;
             state.nodes.insert(view.node.name.clone(), node);
         }
         state
