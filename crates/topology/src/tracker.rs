@@ -91,6 +91,9 @@ pub struct RoundResult {
     pub events: Vec<Event>,
     /// Replies that should be read in the next round.
     pub requests: Vec<ReadRequest>,
+    /// Nodes that had failed according to cluster maps, and that the map of another node shows
+    /// again without the flags `fail` and `fail?`.
+    pub returned: Vec<NodeIndex>,
 }
 
 /// State of the nodes within one round.
@@ -196,7 +199,8 @@ impl DeploymentTracker {
         } else {
             Arc::clone(&self.view)
         };
-        RoundResult { view, events, requests }
+        let returned = self.cluster.returned().collect();
+        RoundResult { view, events, requests, returned }
     }
 
     /// Updates each node by itself.
