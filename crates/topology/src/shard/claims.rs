@@ -267,11 +267,7 @@ impl Claim {
 
     /// Returns true if the node was demoted and promoted again before its first reply to this
     /// exporter: the same process has continued another history.
-    fn has_ended_unseen(
-        &mut self,
-        snapshot: &NodeSnapshot,
-        change: Option<ProcessChange>,
-    ) -> bool {
+    fn has_ended_unseen(&mut self, snapshot: &NodeSnapshot, change: Option<ProcessChange>) -> bool {
         let saved = self.restored.as_mut().and_then(|restored| restored.replid.take());
         let replication = &snapshot.replication;
         saved.is_some_and(|saved| {

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod fixture;
+mod restored_claims;
 
 use std::time::SystemTime;
 

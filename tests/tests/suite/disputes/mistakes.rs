@@ -61,8 +61,8 @@ fn check_mistake(version: &'static str, declared: bool, clients: Clients) {
 
     c.promote();
     until_disputed_primary(&daemon, &a, "followers");
-    let mut lost = (clients != Clients::OnPrimary)
-        .then(|| Writer::start(&c.address(), "lost", RATE));
+    let mut lost =
+        (clients != Clients::OnPrimary).then(|| Writer::start(&c.address(), "lost", RATE));
     if clients == Clients::OnMistake {
         until_evidence(&daemon, &c.address(), "writers");
     }
@@ -122,8 +122,8 @@ fn check_mistake_with_sentinels(version: &'static str, clients: Clients) {
     mistake.execute(&["REPLICAOF", "NO", "ONE"]);
     daemon.until(SOON, DISPUTED, &[], 1.0);
     // The Sentinels make the node a replica again after about 8 s.
-    let mut lost = (clients != Clients::OnPrimary)
-        .then(|| Writer::start(&mistake.address(), "lost", RATE));
+    let mut lost =
+        (clients != Clients::OnPrimary).then(|| Writer::start(&mistake.address(), "lost", RATE));
     for evidence in ["sentinel", "followers", "previous"] {
         until_evidence(daemon, &primary.address(), evidence);
     }

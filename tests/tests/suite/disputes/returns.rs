@@ -25,7 +25,8 @@ fn start(version: &'static str, keeps_data: bool) -> (Redis, Redis, Redis, Daemo
 fn until_follows(replica: &Redis, master: &Redis) {
     eventually(SECOND * 30, "the replica is connected", || {
         let is = |field: &str, value: &str| replica.info(field).as_deref() == Some(value);
-        (is("master_link_status", "up") && is("master_port", &master.port.to_string())).then_some(())
+        (is("master_link_status", "up") && is("master_port", &master.port.to_string()))
+            .then_some(())
     });
 }
 

@@ -33,19 +33,9 @@ fn one_sentinel_of_three_does_not_confirm_the_primary() {
     for daemon in [&one.daemon, &all.daemon] {
         daemon.until(SOON, DISPUTED, &[], 1.0);
     }
-    all.daemon.until(
-        SOON,
-        PRIMARY_INFO,
-        &[("node", &primary), ("evidence", "sentinel")],
-        1.0,
-    );
+    all.daemon.until(SOON, PRIMARY_INFO, &[("node", &primary), ("evidence", "sentinel")], 1.0);
     // The replica that nobody pointed elsewhere decides.
-    one.daemon.until(
-        SOON,
-        PRIMARY_INFO,
-        &[("node", &primary), ("evidence", "followers")],
-        1.0,
-    );
+    one.daemon.until(SOON, PRIMARY_INFO, &[("node", &primary), ("evidence", "followers")], 1.0);
     assert_eq!(one.daemon.samples().count(EVIDENCE, &[("evidence", "sentinel")]), 0);
     let nodes = [primary.clone(), mistake.address()];
     for daemon in [&one.daemon, &all.daemon] {
