@@ -118,15 +118,13 @@ fn a_mistake_does_not_win_over_a_restart() {
         eventually(SECOND * 30, "B follows A again", || {
             (b.info("master_link_status")? == "up").then_some(())
         });
-        exporter.daemon.until(SOON, DISPUTED, &[], 1.0);
-        for _ in 0..3 {
-            exporter.daemon.until_rounds(1);
-            let samples = exporter.daemon.samples();
-            assert_eq!(samples.count(PRIMARY_INFO, &[("node", &c.address())]), 0, "{version}");
-        }
+        // B was not told otherwise, and C did not see A absent before its promotion.
+        until_disputed_primary(&exporter.daemon, &a, "followers");
+        check_stays(&exporter.daemon, 3, &a.address());
         check_pages(&exporter.daemon, "orders", &addresses(&[&a, &b, &c]));
         let mut writer = Writer::start(&a.address(), "kept", 50);
-        exporter.daemon.until_primary(SOON, &a, "writers");
+        until_evidence(&exporter.daemon, &a.address(), "writers");
+        check_stays(&exporter.daemon, 2, &a.address());
         writer.stop();
         check_no_wrong_verdict(&exporter.without_state(), &a);
     });

@@ -17,6 +17,7 @@ fn start(version: &'static str, keeps_data: bool) -> (Redis, Redis, Redis, Daemo
     let append_only: &[&str] = if keeps_data { &["--appendonly", "yes"] } else { &[] };
     let nodes = primary_with_two_replicas(Redis::with_version(version, append_only));
     nodes.0.fill(&nodes.1);
+    nodes.3.until_rounds(1);
     nodes
 }
 
@@ -108,10 +109,14 @@ fn check_killed_master(version: &'static str) {
     let after = group.until_failed_over(LIMIT, &before);
     monitor.until_primary(&after);
     group.nodes[killed].restart();
-    monitor.daemon.until(LIMIT, "redis_deployment_masters", &[], 2.0);
-    let samples = monitor.daemon.samples();
-    assert_eq!(samples.get(PRIMARY_INFO, &[("node", &after)]), Some(1.0));
-    assert_eq!(samples.get(NO_PRIMARY, &[]), Some(0.0));
+    // It claims to be master until the Sentinels demote it.
+    eventually(LIMIT, "the old primary is a replica", || {
+        let samples = monitor.daemon.samples();
+        assert_eq!(samples.get(PRIMARY_INFO, &[("node", &after)]), Some(1.0), "{version}");
+        assert_eq!(samples.get(NO_PRIMARY, &[]), Some(0.0), "{version}");
+        let labels = [("node", &*before), ("role", "replica")];
+        (samples.get("redis_role", &labels) == Some(1.0)).then_some(())
+    });
     group.until_replicating(LIMIT);
     monitor.daemon.until(LIMIT, "redis_deployment_masters", &[], 1.0);
     monitor.until_primary(&after);

@@ -1,12 +1,13 @@
 //! An exporter that reads only some of the Sentinels.
 
 use tests::{
-    Daemon, MASTER, SentinelDeployment, SentinelSetup, Server, free_port, sentinel_deployment,
+    Daemon, MASTER, SentinelDeployment, SentinelSetup, Server, eventually, free_port,
+    sentinel_deployment,
 };
 
 use super::advice::check_pages;
 use super::{DISPUTED, EVIDENCE, NO_PRIMARY, until_evidence};
-use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO, SOON};
+use crate::monitor::{LIMIT, Monitor, PRIMARY_INFO, SOON, check_names};
 
 /// Starts an exporter that reaches the first Sentinels only. `more` are further URLs of Sentinels.
 fn start(group: &SentinelDeployment, sentinels: usize, more: &[String]) -> Monitor {
@@ -42,12 +43,34 @@ fn one_sentinel_of_three_does_not_confirm_the_primary() {
         check_pages(daemon, "sessions", &nodes);
     }
     let finding = one.daemon.finding("RedisSplitBrain").expect("a finding");
-    assert_eq!(finding["evidence"]["certain"], false, "{finding}");
+    let witnesses = [format!("{primary} (followers, previous)"), format!("{} (lineage)", nodes[1])];
+    check_names(&finding["evidence"]["witnesses"], &witnesses);
     group.until_replicating(LIMIT);
     for daemon in [&one.daemon, &all.daemon] {
         daemon.until_event(LIMIT, "primary_undisputed");
         assert_eq!(daemon.count("primary_changed"), 0, "{:?}", daemon.events());
     }
+}
+
+/// Without a dispute, the unconfirmed primary is shown, but advice names no node to fence.
+#[test]
+fn advice_about_an_unconfirmed_primary_names_no_node() {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
+    let (one, all) = (start(&group, 1, &[]), start(&group, 3, &[]));
+    let replica = group.replicas()[0];
+    let path = format!("/runbooks/RedisSplitBrain?deployment=sessions&node={}", replica.address());
+    let fence = format!("-h {} -p {} config set min-replicas", replica.host, replica.port);
+    let names_it = |daemon: &Daemon| daemon.get(&path, "").text.contains(&fence);
+    eventually(LIMIT, "the primary is confirmed", || names_it(&all.daemon).then_some(()));
+    for daemon in [&one.daemon, &all.daemon] {
+        daemon.until(SOON, DISPUTED, &[], 0.0);
+        let labels = [("node", &*group.primary().address())];
+        assert_eq!(daemon.samples().get(PRIMARY_INFO, &labels), Some(1.0));
+    }
+    one.daemon.until_rounds(3);
+    assert!(!names_it(&one.daemon));
+    assert!(names_it(&all.daemon));
+    assert_eq!(one.daemon.samples().count(EVIDENCE, &[("evidence", "sentinel")]), 0);
 }
 
 /// The exporter knows the URLs of all Sentinels, but reaches only one of them.
