@@ -80,6 +80,7 @@ fn reply(capture: &str) -> PollOutcome {
     let took = Duration::from_micros(700);
     PollOutcome::Answered(NodeReply {
         snapshot: Arc::new(snapshot),
+        requested: None,
         duration: took,
         at: at(5),
         certificate_expiry: None,
@@ -97,6 +98,7 @@ fn exporter() -> ExporterView {
         commands: vec![("INFO", 12)],
         deployments: 1,
         cut_off: false,
+        never_reached: catalog::NeverReached::default(),
         external_url: Some("https://rolecall.example.com".to_owned()),
         tasks: 9,
         process: Some(ProcessFigures {

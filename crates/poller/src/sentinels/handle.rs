@@ -1,10 +1,10 @@
 //! Handle of a deployment to one Sentinel.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
-use topology::{Deployment, NodeKind, OwnErrors, PollOutcome};
+use topology::{Deployment, FailedContact, NodeKind, OwnErrors, PollOutcome};
 
 use super::events::{EventListener, EventListeners, SentinelEvent};
 use crate::node_handle::NodeResult;
@@ -21,17 +21,23 @@ pub(super) struct SentinelState {
     pub(super) outcome: PollOutcome,
     /// Text of the failure.
     pub(super) detail: Option<Arc<str>>,
+    pub(super) contact: Option<FailedContact>,
     /// Errors that commands of this exporter caused since the task started.
     pub(super) own_errors: OwnErrors,
     /// Names of the masters that the Sentinel monitors, from its last reply.
     pub(super) masters: BTreeSet<Box<str>>,
 }
 
+/// Masters whose lists a deployment requested for the next poll.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RequestedLists(Arc<Mutex<BTreeSet<Arc<str>>>>);
+
 /// Handle of a deployment to one Sentinel.
 #[derive(Debug)]
 pub struct SentinelHandle {
     state: watch::Receiver<Arc<SentinelState>>,
     listeners: EventListeners,
+    requested_lists: RequestedLists,
     /// Number of polls at the last call of [`SentinelHandle::new_result`].
     seen_polls: u64,
     /// Errors up to the last reply that [`SentinelHandle::new_result`] returned.
@@ -46,6 +52,17 @@ pub(crate) struct SentinelEvents {
     receiver: mpsc::Receiver<SentinelEvent>,
 }
 
+impl RequestedLists {
+    fn add(&self, master: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(master.into());
+    }
+
+    /// Removes all of them.
+    pub(super) fn take(&self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl SentinelState {
     /// Creates the state before the first poll.
     pub(super) fn new() -> Self {
@@ -53,6 +70,7 @@ impl SentinelState {
             polls: 0,
             outcome: PollOutcome::Pending,
             detail: None,
+            contact: None,
             own_errors: OwnErrors::new(),
             masters: BTreeSet::new(),
         }
@@ -68,8 +86,15 @@ impl SentinelHandle {
     pub(super) fn new(
         state: watch::Receiver<Arc<SentinelState>>,
         listeners: EventListeners,
+        requested_lists: RequestedLists,
     ) -> Self {
-        SentinelHandle { state, listeners, seen_polls: 0, seen_errors: OwnErrors::new() }
+        SentinelHandle {
+            state,
+            listeners,
+            requested_lists,
+            seen_polls: 0,
+            seen_errors: OwnErrors::new(),
+        }
     }
 
     /// Returns true after the first poll of the Sentinel.
@@ -77,11 +102,16 @@ impl SentinelHandle {
         self.state.borrow().was_polled()
     }
 
+    /// Requests the lists of a master with the next poll.
+    pub(crate) fn request_lists(&self, master: &str) {
+        self.requested_lists.add(master);
+    }
+
     /// Returns the result of the last poll; `Pending` if there was none since the previous call.
     pub(crate) fn new_result(&mut self) -> NodeResult {
         let state = Arc::clone(&self.state.borrow());
         if state.polls == self.seen_polls {
-            return NodeResult { outcome: PollOutcome::Pending, detail: None };
+            return NodeResult::unpolled(PollOutcome::Pending);
         }
         self.seen_polls = state.polls;
         let mut outcome = state.outcome.clone();
@@ -94,7 +124,7 @@ impl SentinelHandle {
                 .collect();
             self.seen_errors.clone_from(&state.own_errors);
         }
-        NodeResult { outcome, detail: state.detail.clone() }
+        NodeResult { outcome, detail: state.detail.clone(), contact: state.contact }
     }
 }
 

@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep_until};
 use topology::PollOutcome;
 
 use super::events::{EventListeners, PubSubMessage, SentinelEvent};
-use super::handle::SentinelState;
+use super::handle::{RequestedLists, SentinelState};
 use super::subscriber;
 use crate::context::PollerContext;
 use crate::node_handle::{NodeHandle, NodeResult};
-use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, TaskReport};
+use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
 use crate::poll_plan::MasterNames;
 
 /// Minimum time between two polls that events cause.
@@ -48,6 +48,7 @@ pub(super) struct SentinelTask {
     pub(super) settings: watch::Receiver<SentinelTaskSettings>,
     pub(super) state: watch::Sender<Arc<SentinelState>>,
     pub(super) listeners: EventListeners,
+    pub(super) requested_lists: RequestedLists,
     /// The `run_id` of the process that replies.
     pub(super) run_id: watch::Sender<Option<Box<str>>>,
     /// Notified after the first poll, and when the Sentinel lists other masters than before.
@@ -109,7 +110,7 @@ impl SentinelTask {
                     bail!("the task of a Sentinel ended");
                 }
                 report = reports.recv() => {
-                    let report = report.context("the task of a Sentinel ended")?.report;
+                    let report = report.context("the task of a Sentinel ended")?;
                     self.handle_report(&mut schedule, report, interval);
                 }
                 changed = self.settings.changed() => {
@@ -130,7 +131,8 @@ impl SentinelTask {
         }
     }
 
-    fn handle_report(&self, schedule: &mut PollSchedule, report: TaskReport, interval: Duration) {
+    fn handle_report(&self, schedule: &mut PollSchedule, report: SlotReport, interval: Duration) {
+        let SlotReport { report, at, .. } = report;
         // No poll waits for the first report.
         let first = schedule.node.is_pending();
         let ends_poll = match report {
@@ -138,7 +140,7 @@ impl SentinelTask {
             TaskReport::AttemptFailed(_) => first,
             TaskReport::Connected | TaskReport::ConnectionLost(_) => false,
         };
-        schedule.node.handle_report(report, interval);
+        schedule.node.handle_report(report, at, interval);
         if ends_poll {
             self.finish_poll(schedule);
         } else if first {
@@ -168,6 +170,7 @@ impl SentinelTask {
     fn start_poll(&self, schedule: &mut PollSchedule, interval: Duration) {
         let now = self.context.clock.now();
         (schedule.last_at, schedule.next_at) = (Some(now), now + interval);
+        schedule.urgent_masters.extend(self.requested_lists.take());
         let polled = schedule.node.poll(PollRequest {
             masters: Some(Arc::clone(&self.settings.borrow().masters)),
             urgent_masters: schedule.urgent_masters.iter().cloned().collect(),
@@ -186,7 +189,7 @@ impl SentinelTask {
     /// Publishes the result of a poll, and then the messages that arrived before.
     fn finish_poll(&self, schedule: &mut PollSchedule) {
         schedule.deadline = None;
-        let NodeResult { outcome, detail } = schedule.node.finish_round();
+        let NodeResult { outcome, detail, contact } = schedule.node.finish_round();
         if matches!(outcome, PollOutcome::Pending) {
             return;
         }
@@ -211,7 +214,7 @@ impl SentinelTask {
                 state.masters = masters;
             }
         }
-        (state.outcome, state.detail) = (outcome, detail);
+        (state.outcome, state.detail, state.contact) = (outcome, detail, contact);
         self.state.send_replace(Arc::new(state));
         if changed {
             self.masters_changed.notify_one();

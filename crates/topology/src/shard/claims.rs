@@ -9,8 +9,9 @@ use snapshot::{NodeSnapshot, Role};
 
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::model::monotonic::Monotonic;
-use crate::model::node::{NodeState, NodeView};
+use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
+use crate::model::node_state::NodeState;
 use crate::model::saved_state::{SavedClaim, SavedFollowing, SavedNode};
 use crate::node::process::ProcessChange;
 use crate::shard::context::ShardContext;
@@ -88,6 +89,10 @@ impl ClaimsTracker {
             .collect();
         self.resolve(nodes, &following);
         let replied = |index: NodeIndex| nodes[index].role().filter(|_| context.answered(index));
+        let claims_master = |index: NodeIndex| {
+            replied(index) == Some(Role::Master)
+                || (nodes[index].is_unreachable() && nodes[index].claims_master())
+        };
         for index in nodes.indices().filter(|index| replied(*index) == Some(Role::Replica)) {
             self.claims.remove(&index);
             for claim in self.claims.values_mut() {
@@ -95,7 +100,7 @@ impl ClaimsTracker {
             }
         }
         let order = self.claims.values().map(|claim| claim.order + 1).max().unwrap_or_default();
-        for index in nodes.indices().filter(|index| replied(*index) == Some(Role::Master)) {
+        for index in nodes.indices().filter(|index| claims_master(*index)) {
             if let Some(snapshot) = nodes[index].snapshot()
                 && let Some(claim) = self.claims.get_mut(&index)
                 && claim.has_ended_unseen(snapshot, context.process_change(index))
@@ -117,7 +122,7 @@ impl ClaimsTracker {
                 let restarted = context.process_change(other) == Some(ProcessChange::Restarted);
                 if node.is_absent() || (is_new_and_seen && restarted) {
                     claim.observe_absent(other, self.replied.get(&other).copied());
-                } else if replied(other) == Some(Role::Master) {
+                } else if claims_master(other) {
                     claim.observe_master(other);
                 }
             }

@@ -132,7 +132,7 @@ fn followed_master(nodes: ShardNodes<'_>, replica: NodeIndex) -> Option<Followed
             return None;
         }
         let node = &nodes[upstream];
-        if node.role() == Some(Role::Master) {
+        if node.claims_master() {
             let processes = node.process.restarts + node.process.replacements;
             return Some(FollowedMaster { node: upstream, processes });
         }

@@ -165,6 +165,11 @@ pub(crate) fn replica(run_id: &str, history: char, follows: &str) -> String {
     master_of(run_id, history).replace("master\n", &role)
 }
 
+/// Returns the reply of a replica without its link.
+pub(crate) fn cut(replica: &str) -> String {
+    replica.replace("status:up", "status:down\nmaster_link_down_since_seconds:1")
+}
+
 pub(crate) fn up(address: &str) -> SentinelEntry {
     let (ip, port) = address.split_once(':').expect("host:port");
     SentinelEntry {
@@ -188,7 +193,13 @@ pub(crate) fn report(master: &str, epoch: u64, replicas: &[SentinelEntry]) -> Ma
         MasterSettings { epoch, quorum: 2, other_sentinels: 2, ..MasterSettings::default() };
     let master = SentinelEntry { name: "mymaster".into(), settings: Some(settings), ..up(master) };
     let quorum = Some(Quorum { ok: true, usable: Some(3) });
-    MasterReport { master, replicas: Some(replicas.into()), sentinels: Some(Arc::new([])), quorum }
+    MasterReport {
+        master,
+        replicas: Some(replicas.into()),
+        sentinels: Some(Arc::new([])),
+        quorum,
+        lists_age: Duration::ZERO,
+    }
 }
 
 /// Returns a report with one of A, B and C as the master of the others.
