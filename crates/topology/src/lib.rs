@@ -43,7 +43,7 @@ pub use model::round::{
     DiskSpace, FailedContact, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round,
     SentinelMessage,
 };
-pub use model::saved_state::{SavedNode, SavedState};
+pub use model::saved_state::{SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedState};
 pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};
 pub use model::shard::{
     Cause, ChangeCount, DivergingWrites, EmptiedView, LostWritesView, NoPrimaryReason,

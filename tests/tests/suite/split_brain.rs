@@ -7,6 +7,8 @@ use tests::{
     primary_with_two_replicas,
 };
 
+use crate::disputes::advice::check_not_demoted;
+
 /// Timeout for changes that show within a few rounds, also on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -99,16 +101,7 @@ fn manual_promotion_counts_each_write_on_the_stale_master() {
 /// Checks that no command of a text that fences or demotes is sent to this node.
 #[track_caller]
 fn check_not_fenced(text: &str, node: &Redis) {
-    let targets = [format!("-h 127.0.0.1 -p {}", node.port), node.address()];
-    for line in text.lines().map(str::to_lowercase) {
-        let commands = ["min-replicas-to-write", "replicaof"];
-        let Some(end) = commands.iter().filter_map(|command| line.find(command)).max() else {
-            continue;
-        };
-        for target in &targets {
-            assert!(!line[..end].contains(target), "{target} in {line}");
-        }
-    }
+    check_not_demoted(text, &node.address());
 }
 
 #[test]

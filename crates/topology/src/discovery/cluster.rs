@@ -40,6 +40,8 @@ pub(crate) struct ClusterTracker {
     owners: Vec<SlotOwner>,
     /// `known` has changed since `owners` was built.
     outdated: bool,
+    /// Cluster IDs of nodes that a map of this round shows again after they had failed.
+    returned: Vec<Box<str>>,
 }
 
 /// A node that cluster maps list.
@@ -111,6 +113,7 @@ impl ClusterTracker {
     ) {
         self.ids.grow(nodes.len(), || None);
         self.maps.grow(nodes.len(), || None);
+        self.returned.clear();
         for (index, node) in nodes.iter().filter(|(index, _)| process_changes[*index].is_some()) {
             let Some(snapshot) = node.snapshot() else { continue };
             let Some(map) = &snapshot.map else { continue };
@@ -137,6 +140,10 @@ impl ClusterTracker {
             let is_newer =
                 previous.is_none_or(|known| node.epoch >= known.epoch || node.is("myself"));
             if is_newer {
+                let had_failed = previous.is_some_and(|known| known.failed_since.is_some());
+                if had_failed && !["myself", "fail", "fail?"].iter().any(|flag| node.is(flag)) {
+                    self.returned.push(node.id.clone());
+                }
                 let known = merge_node(node, previous, now);
                 self.outdated |= previous.is_none_or(|previous| {
                     (&previous.slots, previous.epoch, &previous.master)
@@ -157,6 +164,12 @@ impl ClusterTracker {
     /// Returns the member with a cluster ID.
     pub(crate) fn index(&self, id: &str) -> Option<NodeIndex> {
         self.ids.position(|own| own.as_deref() == Some(id))
+    }
+
+    /// Returns the members that the map of another node shows again, in this round, after they had
+    /// failed.
+    pub(crate) fn returned(&self) -> impl Iterator<Item = NodeIndex> {
+        self.returned.iter().filter_map(|id| self.index(id))
     }
 
     /// Returns the cluster ID of a member.

@@ -8,6 +8,7 @@ pub(crate) mod context;
 pub(crate) mod divergence;
 pub(crate) mod emptied;
 pub(crate) mod evidence;
+pub(crate) mod following;
 pub(crate) mod lag;
 pub(crate) mod lineage;
 pub(crate) mod lost_writes;

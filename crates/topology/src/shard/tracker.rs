@@ -56,15 +56,6 @@ pub(crate) struct ShardTracker {
     misrouted: NodeMap<MisroutedTracker>,
 }
 
-/// State of a node in its shard that is kept over a restart of the exporter.
-#[derive(Debug)]
-pub(crate) struct SavedShardNode {
-    /// The node was the last primary of its shard.
-    pub(crate) was_primary: bool,
-    /// IDs of the replication histories that its data belonged to, the newest last.
-    pub(crate) replication_ids: Vec<String>,
-}
-
 impl ShardTracker {
     /// Processes one round. Results about single replicas are written to `nodes`.
     pub(crate) fn observe(
@@ -149,12 +140,16 @@ impl ShardTracker {
             .chain(lists.map(|(index, _)| ReadRequest::ClientList(*index)))
     }
 
-    /// Returns the state of a node that is kept over a restart of the exporter.
-    pub(crate) fn saved_node(&self, index: NodeIndex) -> SavedShardNode {
-        SavedShardNode {
-            was_primary: self.primary == Some(index),
-            replication_ids: self.lineage.ids(index).map(str::to_owned).collect(),
-        }
+    /// Returns true if the node is the last known primary.
+    pub(crate) fn was_primary(&self, index: NodeIndex) -> bool {
+        self.primary == Some(index)
+    }
+
+    /// Writes the state of a node that is kept over a restart of the exporter.
+    pub(crate) fn save(&self, index: NodeIndex, nodes: &NodeVec<NodeView>, saved: &mut SavedNode) {
+        saved.replication_ids = self.lineage.ids(index).map(str::to_owned).collect();
+        saved.continued_id = self.lineage.continued(index).map(str::to_owned);
+        self.evidence.save(index, nodes, saved);
     }
 
     /// Restores the saved state of a node.
@@ -165,6 +160,10 @@ impl ShardTracker {
         for id in &saved.replication_ids {
             self.lineage.restore(index, id);
         }
+        if let Some(id) = &saved.continued_id {
+            self.lineage.restore_continued(index, id);
+        }
+        self.evidence.restore(index, saved);
         self.change_cause.restore_epoch(index, saved.epoch);
     }
 

@@ -2,6 +2,7 @@
 
 mod evidence;
 mod fixture;
+mod restored_claims;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -431,7 +432,7 @@ fn the_order_of_histories_survives_a_restart() {
     );
     // Nobody saw if n2 was absent at that time, so this does not decide.
     assert_eq!(primary(&view), None);
-    assert_eq!(view.witnesses(&view.shards[0]), ["n1 (lineage)"]);
+    assert_eq!(view.witnesses(&view.shards[0]), ["n1 (lineage)", "n2 (previous)"]);
     assert_eq!(["primary_changed", "split_brain_began"].map(|kind| test.event_count(kind)), [0, 1]);
 }
 
