@@ -112,13 +112,14 @@ fn write_finding(view: &DeploymentView, finding: &Finding, text: &mut String) ->
         write_part(text, "Note", &note)?;
     }
     let values = finding.evidence.values();
-    write_part(text, "Likely cause", &runbook.cause(&texts(&values)).unwrap_or_default())?;
+    let values = texts(&values);
+    write_part(text, "Likely cause", &runbook.cause(&values).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
         // A wrapped command could not be copied.
         let command = placeholders.replace(&command);
         writeln!(text, "  {:<15}{BOLD}{command}{BOLD:#}", "First command")?;
     }
-    let fix = runbook.paragraphs("Fix").into_iter().next().map(|fix| fix.text).unwrap_or_default();
+    let fix = runbook.fix(&values).unwrap_or_default();
     write_part(text, "Fix", &placeholders.replace(&fix))?;
     for (index, warning) in runbook.paragraphs("Do not").iter().take(2).enumerate() {
         write_part(text, if index == 0 { "Do not" } else { "" }, &warning.text)?;
