@@ -16,7 +16,8 @@ pub struct Server {
     pub port: u16,
     version: &'static str,
     is_sentinel: bool,
-    pub(crate) place: Host,
+    /// The host.
+    pub place: Host,
     password: Option<&'static str>,
     directory: TempDir,
     process: Process,

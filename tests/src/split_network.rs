@@ -120,11 +120,11 @@ impl SplitNetwork {
         ip(&format!("link set {} up", self.port(place)));
     }
 
-    /// Gives names to hosts. Only processes that run on these hosts can resolve them.
-    pub fn name(&self, names: &[(&Host, &str)]) {
+    /// Gives names to hosts. Only processes that start later on the hosts `on` can resolve them.
+    pub fn name(&self, on: &[&Host], names: &[(&Host, &str)]) {
         let lines = names.iter().map(|(place, name)| format!("{} {name}\n", place.host));
         let text = lines.collect::<String>();
-        for (place, _) in names {
+        for place in on {
             // `ip netns exec` mounts this file as /etc/hosts.
             let folder = settings(place);
             std::fs::create_dir_all(&folder).expect("cannot create a directory");

@@ -26,6 +26,7 @@ mod roles;
 mod sentinel;
 mod split_brain;
 mod tls;
+mod unreachable;
 mod versions;
 mod web_limits;
 mod web_security;
