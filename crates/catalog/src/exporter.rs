@@ -1,6 +1,10 @@
 //! State of the exporter itself.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
+
+use snapshot::Reason;
+use topology::{DeploymentView, NodeView};
 
 /// State of the exporter itself at the time of a scrape.
 #[derive(Debug, Clone)]
@@ -15,12 +19,42 @@ pub struct ExporterView {
     pub deployments: usize,
     /// The exporter is cut off from the nodes.
     pub cut_off: bool,
+    /// Nodes and deployments that never replied.
+    pub never_reached: NeverReached,
     /// External URL of the pages (`web.external_url`).
     pub external_url: Option<String>,
     /// Number of live tasks of the async runtime.
     pub tasks: usize,
     /// Figures about the process; `None` where the operating system does not provide them.
     pub process: Option<ProcessFigures>,
+}
+
+/// Nodes and deployments that never replied, and of which nothing shows that they ever ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NeverReached {
+    /// Number of nodes by the reason of the last failed poll.
+    pub nodes: BTreeMap<Reason, u64>,
+    /// Number of deployments in which all data nodes are such nodes.
+    pub deployments: u64,
+}
+
+impl NeverReached {
+    /// Counts the nodes and deployments in these views.
+    pub fn count<'a>(views: impl IntoIterator<Item = &'a DeploymentView>) -> Self {
+        let mut counts = NeverReached::default();
+        for view in views {
+            for node in view.shown().filter(|node| node.was_never_reached()) {
+                if let Some(reason) = node.polling.failing {
+                    *counts.nodes.entry(reason).or_default() += 1;
+                }
+            }
+            let mut data =
+                view.members().map(|(_, node)| node).filter(|node| node.holds_data()).peekable();
+            let all = data.peek().is_some() && data.all(NodeView::was_never_reached);
+            counts.deployments += u64::from(all);
+        }
+        counts
+    }
 }
 
 /// Build of the running program.

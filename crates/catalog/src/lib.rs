@@ -12,7 +12,7 @@ mod row;
 mod tables;
 
 pub use encode::{Exposition, encode, encode_legacy};
-pub use exporter::{Build, ExporterView, ProcessFigures, Reload};
+pub use exporter::{Build, ExporterView, NeverReached, ProcessFigures, Reload};
 pub use format::Format;
 pub use reference::reference;
 pub use row::{Entry, MetricKind, RedisExporterName, Source};

@@ -97,6 +97,7 @@ fn exporter() -> ExporterView {
         commands: vec![("INFO", 12)],
         deployments: 1,
         cut_off: false,
+        never_reached: catalog::NeverReached::default(),
         external_url: Some("https://rolecall.example.com".to_owned()),
         tasks: 9,
         process: Some(ProcessFigures {

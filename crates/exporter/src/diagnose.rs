@@ -9,7 +9,9 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use topology::limits::ENDPOINT_WRONG_CHECKS;
-use topology::{DeploymentKind, DeploymentView, EndpointView, NodeState, NodeView, Severity};
+use topology::{
+    DeploymentKind, DeploymentView, EndpointView, NodeState, NodeView, Severity, UnknownReason,
+};
 use tracing::error;
 
 use crate::cli::{Diagnose, DocumentFormat};
@@ -103,8 +105,11 @@ fn waits(view: &DeploymentView) -> bool {
     let once = |endpoint: &EndpointView| {
         endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong_checks)
     };
-    view.members().any(|(_, node)| node.presence == NodeState::Pending)
-        || view.endpoints.iter().any(once)
+    let undecided = |node: &NodeView| {
+        node.presence == NodeState::Pending && !node.was_never_reached()
+            || node.polling.unknown.is_some_and(|unknown| unknown.why == UnknownReason::Undecided)
+    };
+    view.members().any(|(_, node)| undecided(node)) || view.endpoints.iter().any(once)
 }
 
 /// Returns the exit code for the polled deployments.

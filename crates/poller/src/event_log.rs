@@ -19,8 +19,8 @@ fn log_event(deployment: &str, event: &Event) {
         };
     }
     match &event.kind {
-        EventKind::NodeUnreachable { reason } => {
-            log!(warn, reason = reason.label(), "node unreachable");
+        EventKind::NodeUnreachable { reason, state } => {
+            log!(warn, reason = reason.label(), state = state.label(), "node unreachable");
         }
         EventKind::NodeBack { down } => {
             log!(info, seconds = down.as_secs_f64(), "node reachable again");

@@ -5,12 +5,21 @@ use snapshot::Reason;
 use topology::evidence::{ClusterDownReporters, SentinelConfigError};
 use topology::{
     Cause, Disagreement, LinkState, MisrouteReason, NoPrimaryReason, OrphanReason, PrimaryEvidence,
-    RefusalReason, Refusals,
+    RefusalReason, Refusals, UnknownReason,
 };
 
 /// Appends the label to its meaning: runbooks and metrics use the label.
 fn with_label(meaning: &str, label: &str) -> String {
     format!("{meaning} ({label})")
+}
+
+/// Returns the state of a node whose state is unknown for this reason.
+pub(crate) const fn unknown_node(why: UnknownReason) -> &'static str {
+    match why {
+        UnknownReason::CutOff => "unknown (Rolecall is cut off)",
+        UnknownReason::Undecided => "unknown (no reply yet)",
+        UnknownReason::NeverReached => "unknown (never reached)",
+    }
 }
 
 /// Returns the evidence that identifies a primary.

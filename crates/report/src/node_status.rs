@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use snapshot::Role;
 use topology::{
-    DeploymentView, LinkState, MisroutedView, NodeIndex, NodeState, NodeVec, NodeView,
-    active_reasons,
+    Availability, DeploymentView, LinkState, MisroutedView, NodeIndex, NodeState, NodeVec,
+    NodeView, active_reasons,
 };
 
 use crate::labels;
@@ -13,12 +13,14 @@ use crate::status_level::{StatusLevel, StatusText};
 
 /// Returns the role that a node claims, or its state while it is not up or unknown.
 pub(crate) fn claimed_role(node: &NodeView) -> String {
-    if node.is_unknown() {
-        return "unknown (Rolecall is cut off)".to_owned();
+    if let Some(unknown) = node.polling.unknown {
+        return labels::unknown_node(unknown.why).to_owned();
     }
     match node.presence {
         NodeState::Pending => "connecting".to_owned(),
         NodeState::Down { reason, .. } => format!("down: {}", reason.label()),
+        NodeState::Unreachable { reason, .. } => format!("unreachable: {}", reason.label()),
+        NodeState::Unreadable { reason, .. } => format!("unknown: {}", reason.label()),
         NodeState::Up => node.role().map_or("unknown role", Role::label).to_owned(),
     }
 }
@@ -46,7 +48,7 @@ pub(crate) fn assigned_roles(view: &DeploymentView, index: NodeIndex) -> Vec<Sta
 pub(crate) fn notes(node: &NodeView) -> Vec<StatusText> {
     let mut notes = Vec::new();
     let mut add = |level, text| notes.push(StatusText { level, text });
-    if (matches!(node.presence, NodeState::Down { .. }) || node.is_unknown())
+    if (node.up() == Some(false) || node.is_unknown())
         && let Some(role) = node.last.as_ref().and_then(|last| last.replication.role)
     {
         add(StatusLevel::Unknown, format!("last role: {}", role.label()));
@@ -107,13 +109,11 @@ fn own_level(node: &NodeView) -> StatusLevel {
     }
     let noted = notes(node).iter().map(|note| note.level).min().unwrap_or_default();
     noted.min(match (node.presence, node.role()) {
-        (NodeState::Pending, _) | (_, None) => {
-            if node.up() == Some(false) {
-                StatusLevel::Critical
-            } else {
-                StatusLevel::Unknown
-            }
-        }
+        (NodeState::Pending, _) | (_, None) => match node.availability() {
+            Availability::Down => StatusLevel::Critical,
+            Availability::Unreachable => StatusLevel::Warning,
+            Availability::Up | Availability::Unknown => StatusLevel::Unknown,
+        },
         (_, Some(Role::Replica)) => node.link.state.map_or(StatusLevel::Unknown, link_level),
         (_, Some(Role::Master | Role::Sentinel)) => StatusLevel::Ok,
     })

@@ -9,7 +9,8 @@ use crate::discovery::sources::is_unresolved;
 use crate::model::deployment::{Deployment, DeploymentKind, Node, NodeKind};
 use crate::model::event::{Event, EventKind};
 use crate::model::monotonic::Monotonic;
-use crate::model::node::{NodeState, NodeView};
+use crate::model::node::NodeView;
+use crate::model::node_state::NodeState;
 use crate::model::round::SentinelMessage;
 use crate::model::shard::ShardView;
 use crate::model::view::DeploymentView;
@@ -193,11 +194,13 @@ fn data_nodes(deployment: &Deployment) -> impl Iterator<Item = &Node> {
 
 fn state_events(NodeChange { old, new, now }: NodeChange<'_>) -> Vec<EventKind> {
     let mut events = Vec::new();
-    match (old.presence, new.presence) {
-        (NodeState::Up | NodeState::Pending, NodeState::Down { reason, .. }) => {
-            events.push(EventKind::NodeUnreachable { reason });
+    let has_changed =
+        std::mem::discriminant(&old.presence) != std::mem::discriminant(&new.presence);
+    match (old.presence.failed_since(), new.presence.failure()) {
+        (_, Some(reason)) if has_changed => {
+            events.push(EventKind::NodeUnreachable { reason, state: new.availability() });
         }
-        (NodeState::Down { since, .. }, NodeState::Up) => {
+        (Some(since), None) if new.presence == NodeState::Up => {
             events.push(EventKind::NodeBack { down: now.since(since) });
         }
         _ => {}

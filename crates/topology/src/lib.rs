@@ -31,11 +31,12 @@ pub use model::finding::{Evidence, Finding, FindingKind, NO_FINDING, Severity, V
 pub use model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
 pub use model::monotonic::Monotonic;
 pub use model::node::{
-    AttachedView, Lag, LinkState, LinkView, NodeState, NodeView, OrphanReason, PollRecord,
-    PollResult, PollStats, ProcessView, UnknownNode, Upstream,
+    AttachedView, Lag, LinkState, LinkView, NodeView, OrphanReason, PollRecord, PollResult,
+    PollStats, ProcessView, Upstream,
 };
 pub use model::node_index::{NodeIndex, NodeVec};
 pub use model::node_names::NodeNameTemplate;
+pub use model::node_state::{Availability, NodeState, UnknownNode, UnknownReason};
 pub use model::read_request::ReadRequest;
 pub use model::refusals::{RefusalReason, Refusals, active_reasons};
 pub use model::round::{
@@ -48,5 +49,6 @@ pub use model::shard::{
     PrimaryEvidence, PrimaryStatement, PrimaryView, ShardView, SplitBrainView,
 };
 pub use model::view::{DeploymentView, RoundStats};
+pub use model::witness::{Witness, WitnessKind};
 pub use node::rising_errors::ACCESS_CODES;
 pub use tracker::{DeploymentTracker, RoundResult};

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Time for which the last known state of silent nodes is kept while the exporter is cut off.
 pub const BLIND_LIMIT: Duration = Duration::from_secs(60);
 
+/// Time for which the statement of a witness remains valid beyond the period in which the witness
+/// renews it.
+pub const WITNESS_SLACK: Duration = Duration::from_secs(2);
+
 /// Time by which a peer may have noticed the loss of a node before Rolecall did.
 pub const PEER_REPORT_SLACK: Duration = Duration::from_secs(10);
 

@@ -45,6 +45,26 @@ pub(super) const ROWS: &[ExporterRow] = &[
          reports one of them as down.",
         |exporter| Some(f64::from(exporter.cut_off)),
     ),
+    ExporterRow::samples(
+        "rolecall_never_reached_nodes",
+        Absent,
+        &["reason"],
+        "polling",
+        "Nodes that never replied and of which nothing shows that they ever ran, by the reason of \
+         the last failed poll; absent for a reason without such nodes.",
+        |exporter, emit| {
+            for (reason, nodes) in &exporter.never_reached.nodes {
+                emit(&[reason.label()], *nodes as f64);
+            }
+        },
+    ),
+    ExporterRow::value(
+        "rolecall_never_reached_deployments",
+        Absent,
+        "polling",
+        "Deployments in which no data node ever replied and nothing shows that one ever ran.",
+        |exporter| Some(exporter.never_reached.deployments as f64),
+    ),
     ExporterRow::value(
         "rolecall_config_last_reload_successful",
         Absent,

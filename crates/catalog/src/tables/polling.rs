@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use snapshot::Reason;
-use topology::NodeState;
+use topology::Availability;
 
 use crate::row::NodeRow;
 use crate::row::RedisExporterName::{Absent, Same};
@@ -14,10 +14,36 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_up",
         Same,
         "polling",
-        "Whether the node is up: 0 after down_after without a reply, also while rolecall_blind is \
-         1, and at once if a connection is refused, reset or closed or if a poll fails before the \
-         first reply; absent before the first result.",
+        "Whether Rolecall can read the node: 0 after down_after without a reply or after two \
+         refused connections in a row, whatever redis_node_state is; absent before the first \
+         result.",
         |node| node.readable().map(f64::from),
+    ),
+    NodeRow::state_set(
+        "redis_node_state",
+        Absent,
+        &["state"],
+        &Availability::LABELS,
+        "polling, replies of other nodes",
+        "State of the node: up; down: no reply, and no other node vouches for it; unreachable: no \
+         reply to Rolecall, but another node vouches for it; unknown: never reached, not silent \
+         for long enough, or the exporter cannot tell.",
+        |node| Some(node.availability().label()),
+    ),
+    NodeRow::samples(
+        "redis_node_witnesses",
+        Absent,
+        &["state"],
+        "replies of other nodes",
+        "Other nodes that state that the node is alive or down while it does not reply; absent \
+         while it replies.",
+        |node, emit| {
+            if node.polling.failing_since.is_some() {
+                let down = node.witnesses.iter().filter(|witness| witness.says_down()).count();
+                emit(&["alive"], node.vouching().count() as f64);
+                emit(&["down"], down as f64);
+            }
+        },
     ),
     NodeRow::samples(
         "redis_node_info",
@@ -35,7 +61,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Reason why redis_up is 0; the value is always 1, absent while the node is up and while \
          its state is unknown because rolecall_blind is 1.",
         |node, emit| {
-            if let NodeState::Down { reason, .. } = node.presence {
+            if let Some(reason) = node.failure().filter(|_| !node.is_cut_off()) {
                 emit(&[reason.label()], 1.0);
             }
         },

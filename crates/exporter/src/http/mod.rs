@@ -16,7 +16,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum_server::Handle as ServerHandle;
 use axum_server::tls_rustls::RustlsAcceptor;
-use catalog::{Build, ExporterView};
+use catalog::{Build, ExporterView, NeverReached};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tower_http::CompressionLevel;
@@ -125,11 +125,13 @@ async fn reload(State(web): State<WebState>) -> (StatusCode, String) {
 
 impl WebState {
     fn exporter(&self) -> ExporterView {
+        let views = self.registry.views();
         ExporterView {
             build: self.build,
             reload: *self.reload.borrow(),
             commands: self.shared.commands_sent(),
-            deployments: self.registry.views().len(),
+            deployments: views.len(),
+            never_reached: NeverReached::count(views.iter().map(|view| &**view)),
             cut_off: self.shared.is_cut_off(),
             external_url: self.external_url.clone(),
             tasks: self.runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum(),

@@ -41,6 +41,9 @@ pub struct EventDocument {
     /// `node_unreachable`: the reason of the failed poll.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
+    /// `node_unreachable`: the state of the node, `down`, `unreachable` or `unknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
     /// `primary_lost`: the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'static str>,
@@ -100,8 +103,8 @@ pub fn event(deployment: &str, event: &Event) -> EventDocument {
         ..EventDocument::default()
     };
     match event.kind.clone() {
-        EventKind::NodeUnreachable { reason } => {
-            EventDocument { reason: Some(reason.label()), ..document }
+        EventKind::NodeUnreachable { reason, state } => {
+            EventDocument { reason: Some(reason.label()), state: Some(state.label()), ..document }
         }
         EventKind::NodeBack { down } | EventKind::LinkRestored { down } => {
             EventDocument { seconds: Some(seconds(down)), ..document }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use topology::{
-    Cause, DeploymentView, EndpointView, MisroutedClients, MisroutedView, NodeState, NodeView,
-    Upstream, active_reasons,
+    Cause, DeploymentView, EndpointView, MisroutedClients, MisroutedView, NodeView, Upstream,
+    active_reasons,
 };
 
 use super::{rfc3339, seconds};
@@ -251,10 +251,7 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
         name: node.node.name.clone(),
         address: node.node.address.clone(),
         up: node.readable(),
-        down_reason: match node.presence {
-            NodeState::Down { reason, .. } => Some(reason.label()),
-            _ => None,
-        },
+        down_reason: node.failure().filter(|_| !node.is_cut_off()).map(snapshot::Reason::label),
         role: node.role().map(snapshot::Role::label),
         follows: upstream(view, node),
         link_state: snapshot.and(node.link.state).map(topology::LinkState::label),

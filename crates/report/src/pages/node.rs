@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use snapshot::{NodeSnapshot, Reason};
-use topology::{DeploymentView, MisroutedClients, NodeState, NodeView, PollRecord, PollResult};
+use topology::{Availability, DeploymentView, MisroutedClients, NodeView, PollRecord, PollResult};
 
 use super::Site;
 use super::findings::{GroupedFindings, concerns};
@@ -12,7 +12,7 @@ use crate::api::upstream;
 use crate::format::{
     bytes, count, duration, milliseconds, short_duration, time_of_day, time_of_day_tenths,
 };
-use crate::labels::{link_state, misroute, poll_failure};
+use crate::labels::{link_state, misroute, poll_failure, unknown_node};
 use crate::node_status::{node_levels, notes, role};
 use crate::placeholders::node_index;
 use crate::status_level::StatusLevel;
@@ -80,18 +80,21 @@ impl Site<'_> {
             .zip(polling.failures)
             .filter(|(_, failures)| *failures > 0)
             .collect();
-        let down = match node.presence {
-            NodeState::Down { reason, .. } => Some(reason),
-            NodeState::Pending | NodeState::Up => None,
+        let down = node.presence.failure();
+        let state = match node.availability() {
+            Availability::Down => "Down".to_owned(),
+            Availability::Unreachable => "Unreachable, but alive".to_owned(),
+            Availability::Up => "No reply in the last round".to_owned(),
+            Availability::Unknown => match node.polling.unknown {
+                Some(unknown) => format!("State {}", unknown_node(unknown.why)),
+                None => "State unknown".to_owned(),
+            },
         };
-        let state = if down.is_some() {
-            "Down"
-        } else if node.is_unknown() {
-            "State unknown: Rolecall is cut off"
-        } else {
-            "No reply in the last round"
+        let level = match node.availability() {
+            Availability::Unreachable => StatusLevel::Warning,
+            Availability::Unknown => StatusLevel::Unknown,
+            Availability::Up | Availability::Down => StatusLevel::Critical,
         };
-        let level = if node.is_unknown() { StatusLevel::Unknown } else { StatusLevel::Critical };
         let time_and_age = |at| {
             format!(
                 "{} UTC, {} ago",

@@ -1,7 +1,7 @@
 //! Events on pages, the newest first.
 
 use maud::{Markup, html};
-use topology::{DeploymentView, Event, EventKind};
+use topology::{Availability, DeploymentView, Event, EventKind};
 
 use super::Site;
 use super::links::Links;
@@ -121,13 +121,14 @@ fn is_routine(event: &Event) -> bool {
 /// Returns the status level of an event.
 fn event_level(kind: &EventKind) -> StatusLevel {
     match kind {
-        EventKind::NodeUnreachable { .. }
+        EventKind::NodeUnreachable { state: Availability::Down, .. }
         | EventKind::PrimaryLost { .. }
         | EventKind::SplitBrainBegan { .. }
         | EventKind::LaggingPromotion { .. }
         | EventKind::AofWriteFailed
         | EventKind::SplitBrainEnded { unreplicated_writes: 1.., .. } => StatusLevel::Critical,
-        EventKind::LinkDropped
+        EventKind::NodeUnreachable { .. }
+        | EventKind::LinkDropped
         | EventKind::Restarted
         | EventKind::NodeReplaced
         | EventKind::PrimaryChanged { .. }
@@ -152,7 +153,11 @@ fn event_level(kind: &EventKind) -> StatusLevel {
 /// Returns the text of an event. The name of the affected node precedes it.
 fn sentence(kind: &EventKind) -> String {
     match kind {
-        EventKind::NodeUnreachable { reason } => format!("went down ({reason})"),
+        EventKind::NodeUnreachable { reason, state } => match state {
+            Availability::Down => format!("went down ({reason})"),
+            Availability::Unreachable => format!("cannot be reached, but its peers do ({reason})"),
+            Availability::Up | Availability::Unknown => format!("cannot be read ({reason})"),
+        },
         EventKind::NodeBack { down } => format!("is up again after {}", duration(*down)),
         EventKind::Restarted => "restarted".to_owned(),
         EventKind::NodeReplaced => "was replaced by another server".to_owned(),

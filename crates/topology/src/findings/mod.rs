@@ -89,6 +89,7 @@ impl<'a> FindingsCollector<'a> {
         if let Some(sentinels) = &view.sentinels {
             collector.check_sentinels(sentinels);
         }
+        collector.check_never_reached();
         for (index, _) in view.members().filter(|(_, node)| node.shown()) {
             collector.check_node(index);
         }

@@ -1,12 +1,17 @@
 //! Findings about single nodes. The findings about replicas are in `replica.rs`.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use snapshot::{ErrorStats, NodeSnapshot, Reason, Role};
 
 use super::FindingsCollector;
 use crate::model::finding::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, LoadingEvidence, MemoryEvidence, NoEvidence, NodeDownEvidence,
-    NotEnoughReplicasEvidence, RoleEvidence, SentinelDownEvidence,
+    BgsaveEvidence, LoadingEvidence, MemoryEvidence, NeverReachedEvidence, NoEvidence,
+    NodeDownEvidence, NotEnoughReplicasEvidence, RoleEvidence, SentinelDownEvidence,
+    UnreachableEvidence, WitnessEvidence,
 };
 use crate::model::finding::{Evidence, Severity};
 
@@ -15,16 +20,15 @@ use crate::model::deployment::{DeploymentKind, NodeKind};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node::Upstream;
-use crate::model::node::{NodeState, is_absence};
+use crate::model::node::is_absence;
 use crate::model::node_index::NodeIndex;
+use crate::model::node_state::NodeState;
 use crate::model::refusals::RefusalReason;
 
 impl FindingsCollector<'_> {
     pub(super) fn check_node(&mut self, index: NodeIndex) {
         let node = &self.view.nodes[index];
-        if let NodeState::Down { reason, .. } = node.presence {
-            self.check_down(index, node, reason);
-        }
+        self.check_failure(index, node);
         let Some(snapshot) = node.snapshot() else { return };
         self.check_tilt(node);
         self.check_aof(node, snapshot);
@@ -43,15 +47,83 @@ impl FindingsCollector<'_> {
         }
     }
 
+    /// Checks for nodes that never replied.
+    pub(super) fn check_never_reached(&mut self) {
+        let (mut nodes, mut counts) = (Vec::new(), BTreeMap::new());
+        for node in self.view.shown().filter(|node| node.was_never_reached()) {
+            nodes.push(node.node.name.clone());
+            if let Some(reason) = node.polling.failing {
+                *counts.entry(reason).or_default() += 1;
+            }
+        }
+        if nodes.is_empty() {
+            return;
+        }
+        let replied = |node: &&NodeView| node.polling.answered_at.is_some();
+        let mut reasons: Vec<(Reason, usize)> = counts.into_iter().collect();
+        reasons.sort_by_key(|(_, count)| Reverse(*count));
+        let evidence = NeverReachedEvidence {
+            nodes,
+            replied: self.view.shown().filter(replied).count(),
+            reasons,
+        };
+        self.add(Severity::Warning, None, Evidence::RolecallNeverReached(evidence));
+    }
+
+    /// Checks for a node that Rolecall cannot read.
+    fn check_failure(&mut self, index: NodeIndex, node: &NodeView) {
+        match node.presence {
+            NodeState::Pending | NodeState::Up => {}
+            NodeState::Down { reason, .. } => self.check_down(index, node, reason),
+            NodeState::Unreachable { reason, .. } if is_absence(reason) => {
+                self.check_unreachable(index, node, reason);
+            }
+            NodeState::Unreachable { reason, .. } | NodeState::Unreadable { reason, .. } => {
+                let evidence = NodeDownEvidence {
+                    reason,
+                    silence: node.polling.silence,
+                    last_role: node.last_role(),
+                    appendfsync: None,
+                };
+                self.add(Severity::Warning, Some(node), Evidence::RolecallCannotRead(evidence));
+            }
+        }
+    }
+
+    /// Adds the finding about a node that witnesses vouch for.
+    fn check_unreachable(&mut self, index: NodeIndex, node: &NodeView, reason: Reason) {
+        let witnesses = node.vouching().map(|witness| WitnessEvidence {
+            peer: witness.peer.map(|peer| self.view.name(peer).to_owned()),
+            kind: witness.kind,
+            age: witness.alive_at.map_or(Duration::ZERO, |at| self.view.now.since(at)),
+        });
+        let evidence = UnreachableEvidence {
+            reason,
+            silence: node.polling.silence,
+            last_role: node.last_role(),
+            witnesses: witnesses.collect(),
+            unmapped: self.unmapped_address(index, node),
+        };
+        self.add(Severity::Warning, Some(node), Evidence::RedisUnreachable(evidence));
+    }
+
+    /// Returns the address of a node that only other nodes list, if an entry of `address_map` for it
+    /// may help.
+    fn unmapped_address(&self, index: NodeIndex, node: &NodeView) -> Option<String> {
+        let deployment = &self.view.deployment;
+        let discovery = deployment.discovery.as_ref()?;
+        let address = &node.node.address;
+        let is_mapped = discovery.address_map.values().any(|mapped| mapped == address);
+        let never_replied = node.polling.answered_at.is_none();
+        let may_help = never_replied || node.polling.failing == Some(Reason::Dns);
+        (may_help && !is_mapped && !deployment.is_configured(index)).then(|| address.clone())
+    }
+
     /// Adds the finding about a node that is down for this reason.
     fn check_down(&mut self, index: NodeIndex, node: &NodeView, reason: Reason) {
         let silence = node.polling.silence;
         let role = node.last.as_ref().and_then(|last| last.replication.role);
         let evidence = NodeDownEvidence { reason, silence, last_role: role, appendfsync: None };
-        if !is_absence(reason) {
-            self.add(Severity::Warning, Some(node), Evidence::RolecallCannotRead(evidence));
-            return;
-        }
         if role == Some(Role::Sentinel) || matches!(node.node.kind, NodeKind::Sentinel { .. }) {
             let evidence = SentinelDownEvidence { reason, silence };
             self.add(Severity::Warning, Some(node), Evidence::RedisSentinelDown(evidence));

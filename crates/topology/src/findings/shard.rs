@@ -9,9 +9,9 @@ use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::LOSS_SHOWN_FOR;
 use crate::model::monotonic::Monotonic;
-use crate::model::node::NodeState;
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
+use crate::model::node_state::NodeState;
 use crate::model::refusals::RefusalReason;
 use crate::model::refusals::refuses;
 use crate::model::shard::{PrimaryEvidence, ShardView};
@@ -137,7 +137,8 @@ impl FindingsCollector<'_> {
     /// Checks for missing replicas.
     fn check_replica_count(&mut self, shard: &ShardView) {
         // A stale master will become a replica. A node that was not reached yet may be a replica.
-        let pending = |node: &NodeView| node.presence == NodeState::Pending;
+        let pending =
+            |node: &NodeView| node.presence == NodeState::Pending && !node.was_never_reached();
         let data = || self.view.nodes.values().filter(|node| node.holds_data());
         let unknown = data().any(pending) || data().next().is_none();
         let stale = match shard.primary {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{Reason, Role};
 
+use crate::model::node_state::Availability;
 use crate::model::shard::{Cause, NoPrimaryReason};
 
 /// A change between two rounds.
@@ -76,10 +77,12 @@ enum Rank {
 }
 
 event_kinds! {
-    /// The node does not reply any longer.
+    /// The node does not reply to Rolecall any longer, or its state changed since.
     "node_unreachable" (Rank::Node) => NodeUnreachable {
         /// Reason of the last failed poll.
         reason: Reason,
+        /// State of the node.
+        state: Availability,
     },
     /// The node replies again.
     "node_back" (Rank::Node) => NodeBack {

@@ -11,8 +11,10 @@ use crate::model::deployment::{Node, NodeKind};
 use crate::model::misrouted::MisroutedView;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
+use crate::model::node_state::{Availability, NodeState, UnknownNode, UnknownReason};
 use crate::model::refusals::Refusals;
 use crate::model::round::DiskSpace;
+use crate::model::witness::Witness;
 
 /// State of a node after a round.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct NodeView {
     /// The append-only file is expected to be enabled; `None` without an expectation for the role
     /// of the node.
     pub expected_aof: Option<bool>,
+    /// Statements of peers about the node while it does not reply; otherwise empty.
+    pub witnesses: Arc<[Witness]>,
     /// Polls so far.
     pub polling: PollStats,
     /// The last polls, the newest last.
@@ -81,22 +85,6 @@ pub struct AttachedView {
     pub reported: AttachedReplica,
 }
 
-/// Availability of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeState {
-    /// Not known yet.
-    Pending,
-    /// The node replies, or has been silent for less than `down_after`.
-    Up,
-    /// The node does not reply.
-    Down {
-        /// Reason of the last failed poll.
-        reason: Reason,
-        /// Monotonic time at which the node was detected as down.
-        since: Monotonic,
-    },
-}
-
 /// Polls of a node.
 #[derive(Debug, Clone, Default)]
 pub struct PollStats {
@@ -116,18 +104,11 @@ pub struct PollStats {
     pub silence: Duration,
     /// Monotonic time of the first failed poll since the last reply; `None` if the node replied.
     pub failing_since: Option<Monotonic>,
-    /// The node is silent while the exporter is cut off, so its state is unknown; otherwise `None`.
+    /// The node is known to have run: it replied in this run or according to the saved state, or a
+    /// peer knew it alive.
+    pub lived: bool,
+    /// The node is silent, and its state is unknown; otherwise `None`.
     pub unknown: Option<UnknownNode>,
-}
-
-/// Silence of a node while the exporter is cut off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownNode {
-    /// The node has not replied for `down_after`.
-    pub unread: bool,
-    /// The exporter has been cut off for longer than [`BLIND_LIMIT`](crate::limits::BLIND_LIMIT):
-    /// the last known state of the node is outdated.
-    pub outdated: bool,
 }
 
 /// One poll of a node.
@@ -237,6 +218,7 @@ impl NodeView {
         NodeView {
             node: Arc::clone(node),
             presence: NodeState::Pending,
+            witnesses: Arc::default(),
             last: None,
             disk: None,
             expected_aof: None,
@@ -303,20 +285,69 @@ impl NodeView {
         self.role() == Some(Role::Replica)
     }
 
-    /// Returns true if the node is a replica. A node that only Rolecall cannot read counts with its
-    /// last role.
+    /// Returns true if the node is a replica. A node that only Rolecall cannot reach or read counts
+    /// with its last role.
     pub(crate) fn follows(&self) -> bool {
         match self.presence {
-            NodeState::Down { reason, .. } => {
-                !is_absence(reason) && self.last_role() == Some(Role::Replica)
+            NodeState::Unreachable { .. } | NodeState::Unreadable { .. } => {
+                self.last_role() == Some(Role::Replica)
             }
             _ => self.is_replica(),
         }
     }
 
-    /// Returns true if the node is down because it is not running or not reachable.
+    /// Returns true if the node is down, or never replied although it had the time to.
     pub(crate) fn is_absent(&self) -> bool {
-        matches!(self.presence, NodeState::Down { reason, .. } if is_absence(reason))
+        self.is_down() || self.was_never_reached()
+    }
+
+    /// Returns true if the node is down.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self.presence, NodeState::Down { .. })
+    }
+
+    /// Returns true if the node does not reply to Rolecall and a witness vouches for it.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.presence, NodeState::Unreachable { .. })
+    }
+
+    /// Returns true if the node never replied, nothing shows that it ever ran, and it had the time
+    /// to reply.
+    pub fn was_never_reached(&self) -> bool {
+        self.polling
+            .unknown
+            .is_some_and(|unknown| unknown.why == UnknownReason::NeverReached && unknown.unread)
+    }
+
+    /// Returns the reason of the failed polls, if Rolecall cannot read the node.
+    pub fn failure(&self) -> Option<Reason> {
+        let unread = self.polling.unknown.is_some_and(|unknown| unknown.unread);
+        self.presence.failure().or(self.polling.failing.filter(|_| unread))
+    }
+
+    /// Returns the availability of the node.
+    pub fn availability(&self) -> Availability {
+        match self.presence {
+            _ if self.is_unknown() => Availability::Unknown,
+            NodeState::Up => Availability::Up,
+            NodeState::Down { .. } => Availability::Down,
+            NodeState::Unreachable { .. } => Availability::Unreachable,
+            NodeState::Pending | NodeState::Unreadable { .. } => Availability::Unknown,
+        }
+    }
+
+    /// Returns the witnesses that vouch for the node.
+    pub fn vouching(&self) -> impl Iterator<Item = &Witness> {
+        self.witnesses.iter().filter(|witness| witness.vouches)
+    }
+
+    /// Returns true if the node claims to be master: by its reply, or while it is unreachable by
+    /// the statement of a witness that vouches for it.
+    pub(crate) fn claims_master(&self) -> bool {
+        match self.presence {
+            NodeState::Unreachable { .. } => self.vouching().any(|witness| witness.master),
+            _ => self.role() == Some(Role::Master),
+        }
     }
 
     /// Returns true if the role differs from the configured one; `None` without a configured role,
@@ -330,9 +361,14 @@ impl NodeView {
         self.snapshot()?.persistence.aof.failing()
     }
 
-    /// Returns true if the state of the node is unknown because the exporter is cut off.
+    /// Returns true if the node is silent and its state is unknown.
     pub fn is_unknown(&self) -> bool {
         self.polling.unknown.is_some()
+    }
+
+    /// Returns true if the state of the node is unknown because the exporter is cut off.
+    pub fn is_cut_off(&self) -> bool {
+        self.polling.unknown.is_some_and(|unknown| unknown.why == UnknownReason::CutOff)
     }
 
     /// Returns true if the node is up and its state is not unknown.
@@ -340,8 +376,8 @@ impl NodeView {
         self.up() == Some(true) && !self.is_unknown()
     }
 
-    /// Returns true if Rolecall can read the node: false after `down_after` without a reply, also
-    /// while the exporter is cut off. `None` before the first result.
+    /// Returns true if Rolecall can read the node: false after `down_after` without a reply and
+    /// after two refused attempts, also while its state is unknown. `None` before the first result.
     pub fn readable(&self) -> Option<bool> {
         if self.polling.unknown.is_some_and(|unknown| unknown.unread) {
             return Some(false);
@@ -370,7 +406,9 @@ impl NodeView {
         match self.presence {
             NodeState::Pending => None,
             NodeState::Up => Some(true),
-            NodeState::Down { .. } => Some(false),
+            NodeState::Down { .. }
+            | NodeState::Unreachable { .. }
+            | NodeState::Unreadable { .. } => Some(false),
         }
     }
 }

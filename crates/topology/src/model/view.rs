@@ -98,7 +98,7 @@ impl DeploymentView {
 
     /// Returns true if the state of a data node is unknown because the exporter is cut off.
     pub fn is_unknown(&self) -> bool {
-        self.nodes.values().any(|node| node.holds_data() && node.is_unknown())
+        self.nodes.values().any(|node| node.holds_data() && node.is_cut_off())
     }
 
     /// Returns true if the exporter has been cut off for so long that the last known state of a

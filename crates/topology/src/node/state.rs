@@ -6,7 +6,8 @@ use snapshot::Reason;
 
 use crate::limits::BLIND_LIMIT;
 use crate::model::monotonic::Monotonic;
-use crate::model::node::{NodeState, PollStats, UnknownNode};
+use crate::model::node::{PollStats, is_absence};
+use crate::model::node_state::{NodeState, UnknownNode, UnknownReason};
 use crate::model::round::{NodeReply, PollOutcome, Round};
 
 /// Tracks the availability of one node.
@@ -40,6 +41,7 @@ impl NodeStateTracker {
                 let failing_since = *self.polling.failing_since.get_or_insert(round.now);
                 if let Some(cut_off_for) = round.cut_off_for.filter(|_| reason.is_silent()) {
                     let unknown = UnknownNode {
+                        why: UnknownReason::CutOff,
                         unread: round.now.since(failing_since) >= down_after,
                         outdated: cut_off_for > BLIND_LIMIT,
                     };
@@ -90,7 +92,11 @@ impl NodeStateTracker {
         down_after: Duration,
     ) {
         self.polling.silence += accrued;
-        let down = NodeState::Down { reason, since: now };
+        let down = if is_absence(reason) {
+            NodeState::Down { reason, since: now }
+        } else {
+            NodeState::Unreadable { reason, since: now }
+        };
         self.state = Some(match self.state() {
             NodeState::Down { since, .. } => NodeState::Down { reason, since },
             // A node that never replied has no earlier state to keep: any failed attempt is its

@@ -6,8 +6,9 @@ use std::time::Duration;
 use snapshot::{NodeSnapshot, Reason};
 
 use crate::model::deployment::Deployment;
-use crate::model::node::{NodeState, NodeView};
+use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
+use crate::model::node_state::NodeState;
 use crate::model::round::{NodeReply, PollOutcome, Round};
 use crate::model::saved_state::SavedNode;
 use crate::node::counters::CountersTracker;

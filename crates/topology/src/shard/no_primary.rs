@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::model::monotonic::Monotonic;
-use crate::model::node::{NodeState, is_absence};
 use crate::model::node_index::NodeIndex;
+use crate::model::node_state::NodeState;
 use crate::model::shard::{NoPrimaryReason, NoPrimaryView};
 use crate::shard::context::ShardContext;
 use crate::shard::nodes::ShardNodes;
@@ -81,8 +81,10 @@ struct Availability {
     /// Nodes whose state is not decided yet.
     undecided: usize,
     up: usize,
-    /// Nodes that are down for a reason that concerns Rolecall alone.
+    /// Nodes that only Rolecall cannot reach or read.
     hidden: usize,
+    /// Nodes that are known to have run.
+    lived: usize,
     /// Nodes that do not reply.
     absent: usize,
 }
@@ -96,7 +98,7 @@ pub(crate) fn primary_presence(
     context: &ShardContext<'_>,
 ) -> PrimaryPresence {
     let availability = availability(nodes, context);
-    if availability.total == 0 || availability.undecided > 0 {
+    if availability.lived == 0 || availability.undecided > 0 {
         PrimaryPresence::Unknown
     } else if availability.hidden > 0 && !last.is_some_and(|last| nodes[last].is_absent()) {
         // A node that only Rolecall cannot read may be the primary.
@@ -116,14 +118,19 @@ fn availability(nodes: ShardNodes<'_>, context: &ShardContext<'_>) -> Availabili
     let mut availability = Availability::default();
     for (index, node) in nodes.iter().filter(|(_, node)| node.holds_data()) {
         availability.total += 1;
+        availability.lived += usize::from(node.polling.lived);
         let is_undecided = match node.presence {
+            NodeState::Pending if node.was_never_reached() => {
+                availability.absent += 1;
+                false
+            }
             NodeState::Pending => true,
             NodeState::Up => {
                 availability.up += 1;
                 // A node with an unknown role may be the primary.
                 !context.answered(index) || node.role().is_none()
             }
-            NodeState::Down { reason, .. } if !is_absence(reason) => {
+            NodeState::Unreachable { .. } | NodeState::Unreadable { .. } => {
                 availability.hidden += 1;
                 false
             }

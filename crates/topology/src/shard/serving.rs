@@ -2,8 +2,8 @@
 
 use snapshot::Reason;
 
-use crate::model::node::NodeState;
 use crate::model::node_index::NodeIndex;
+use crate::model::node_state::NodeState;
 use crate::model::refusals::refuses;
 use crate::shard::nodes::ShardNodes;
 
@@ -20,9 +20,7 @@ pub(crate) fn writable(nodes: ShardNodes<'_>, primaries: &[NodeIndex]) -> Option
 
 /// Returns true if a script blocks the last primary: it replies with BUSY only.
 pub(crate) fn is_blocked(nodes: ShardNodes<'_>, last: Option<NodeIndex>) -> bool {
-    last.is_some_and(|last| {
-        matches!(nodes[last].presence, NodeState::Down { reason: Reason::Busy, .. })
-    })
+    last.is_some_and(|last| nodes[last].presence.failure() == Some(Reason::Busy))
 }
 
 /// Returns true if some node serves reads; `None` if no node replies.

@@ -4,8 +4,9 @@ use snapshot::{LinkStatus, Role};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::model::deployment::{Deployment, address};
-use crate::model::node::{LinkState, NodeState, NodeView, OrphanReason, Upstream, is_absence};
+use crate::model::node::{LinkState, NodeView, OrphanReason, Upstream};
 use crate::model::node_index::NodeIndex;
+use crate::model::node_state::NodeState;
 use crate::shard::nodes::{ShardNodes, ShardUpstream};
 
 /// Returns the node from which a node replicates.
@@ -66,16 +67,15 @@ pub(crate) fn orphan_reason(
         };
         let above = &nodes[upstream];
         match (above.presence, above.role()) {
-            // A node that only Rolecall cannot read may serve the replica.
-            (NodeState::Down { reason, .. }, _) if !is_absence(reason) => return None,
             (NodeState::Down { .. }, _) => return reason(OrphanReason::DeadNode),
-            (_, Some(Role::Master)) if is_other_master(nodes, upstream, primaries) => {
+            _ if above.claims_master() && is_other_master(nodes, upstream, primaries) => {
                 return reason(OrphanReason::StaleMaster);
             }
             (_, Some(Role::Replica)) if is_link_lost(above) => {
                 return Some(OrphanReason::BrokenChain);
             }
             (_, Some(Role::Replica)) => current = upstream,
+            // A node that only Rolecall cannot read may serve the replica.
             _ => return None,
         }
     }

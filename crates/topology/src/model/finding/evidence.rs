@@ -14,6 +14,7 @@ use crate::model::refusals::RefusalReason;
 use crate::model::sentinels::Disagreement;
 use crate::model::shard::NoPrimaryReason;
 use crate::model::shard::PrimaryEvidence;
+use crate::model::witness::WitnessKind;
 
 /// The evidence of a finding that needs none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,43 @@ pub struct NodeDownEvidence {
     ///
     /// [`FindingKind::RedisDown`]: crate::FindingKind::RedisDown
     pub appendfsync: Option<String>,
+}
+
+/// A node that Rolecall cannot reach and that witnesses vouch for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreachableEvidence {
+    /// The reason of the last failed poll.
+    pub reason: Reason,
+    /// Time since the last reply.
+    pub silence: Duration,
+    /// The role that the node claimed last.
+    pub last_role: Option<Role>,
+    /// The witnesses that vouch for the node.
+    pub witnesses: Vec<WitnessEvidence>,
+    /// Address of the node as other nodes list it, if an entry of `address_map` may be missing.
+    pub unmapped: Option<String>,
+}
+
+/// A witness that vouches for a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessEvidence {
+    /// The peer; `None` for a check of an endpoint.
+    pub peer: Option<String>,
+    /// The way in which it observes the node.
+    pub kind: WitnessKind,
+    /// Time since the node was alive.
+    pub age: Duration,
+}
+
+/// Nodes of a deployment that never replied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverReachedEvidence {
+    /// The nodes.
+    pub nodes: Vec<String>,
+    /// Number of nodes of the deployment that replied.
+    pub replied: usize,
+    /// Number of nodes by the reason of the last failed poll, the most frequent one first.
+    pub reasons: Vec<(Reason, usize)>,
 }
 
 /// A Sentinel that is down.

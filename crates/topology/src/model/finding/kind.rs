@@ -3,13 +3,13 @@
 use super::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
     BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence, LoadingEvidence,
-    LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence, NoEvidence, NoPrimaryEvidence,
-    NodeDownEvidence, NotEnoughReplicasEvidence, OrphanEvidence, ReplicaCountEvidence,
-    ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence,
-    RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
-    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
-    SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnrelatedMastersEvidence,
-    WritableReplicaEvidence, WritesBlockedEvidence,
+    LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence,
+    NoPrimaryEvidence, NodeDownEvidence, NotEnoughReplicasEvidence, OrphanEvidence,
+    ReplicaCountEvidence, ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence,
+    ReplicationLoopEvidence, RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence,
+    SentinelDownEvidence, SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
+    SlotConflictEvidence, SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence,
+    UnreachableEvidence, UnrelatedMastersEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
 };
 use super::values::{EvidenceValues, Value};
 
@@ -65,10 +65,14 @@ macro_rules! kinds {
 kinds! {
     /// Rolecall cannot read a node because of its own credentials, ACL rights or TLS settings.
     RolecallCannotRead(NodeDownEvidence),
+    /// Nodes never replied, and nothing shows that they ever ran.
+    RolecallNeverReached(NeverReachedEvidence),
     /// Masters without a common history are configured as one deployment.
     RolecallUnrelatedMasters(UnrelatedMastersEvidence),
     /// A node is down.
     RedisDown(NodeDownEvidence),
+    /// Rolecall cannot reach a node that its peers consider alive.
+    RedisUnreachable(UnreachableEvidence),
     /// Writing the append-only file fails.
     RedisAofWriteFailing(AofFailingEvidence),
     /// An fsync of the append-only file failed. The error stays until the server is restarted.

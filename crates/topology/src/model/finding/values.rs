@@ -7,13 +7,13 @@ use super::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
     BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence,
     IdentifiedPrimary, LoadingEvidence, LostWritesEvidence, MemoryEvidence,
-    MisroutedWritesEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
+    MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
     NotEnoughReplicasEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
     ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
     SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
     SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
-    SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnrelatedMastersEvidence,
-    WritableReplicaEvidence, WritesBlockedEvidence,
+    SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
+    UnrelatedMastersEvidence, WitnessEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
 };
 
 use crate::limits::TILT_LASTS;
@@ -128,6 +128,38 @@ impl EvidenceValues for NodeDownEvidence {
             .seconds("seconds", self.silence)
             .known_text("last_role", self.last_role.map(snapshot::Role::label))
             .known_text("appendfsync", self.appendfsync.as_deref())
+            .0
+    }
+}
+
+impl EvidenceValues for UnreachableEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default()
+            .text("reason", self.reason.label())
+            .seconds("seconds", self.silence)
+            .known_text("last_role", self.last_role.map(snapshot::Role::label))
+            .list("witnesses", self.witnesses.iter().map(WitnessEvidence::text))
+            .known_text("unmapped", self.unmapped.as_deref())
+            .0
+    }
+}
+
+impl WitnessEvidence {
+    /// Returns the witness as text: `replica b, 0.4 s ago`.
+    fn text(&self) -> String {
+        let peer = self.peer.as_ref().map(|peer| format!(" {peer}")).unwrap_or_default();
+        format!("{}{peer}, {} s ago", self.kind.label(), tenths(self.age.as_secs_f64()))
+    }
+}
+
+impl EvidenceValues for NeverReachedEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        let reasons =
+            self.reasons.iter().map(|(reason, count)| format!("{} {count}", reason.label()));
+        Values::default()
+            .list("nodes", &self.nodes)
+            .number("replied", self.replied as f64)
+            .list("reasons", reasons)
             .0
     }
 }
