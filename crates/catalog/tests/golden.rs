@@ -80,6 +80,7 @@ fn reply(capture: &str) -> PollOutcome {
     let took = Duration::from_micros(700);
     PollOutcome::Answered(NodeReply {
         snapshot: Arc::new(snapshot),
+        requested: None,
         duration: took,
         at: at(5),
         certificate_expiry: None,

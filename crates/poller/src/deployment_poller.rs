@@ -382,13 +382,15 @@ impl DeploymentPoller {
         let results = self.slots.iter_mut().map(|slot| match slot {
             NodeSlot::Node { handle, .. } => handle.finish_round(),
             NodeSlot::Sentinel(sentinel) => sentinel.new_result(),
-            NodeSlot::Unresolved => {
-                NodeResult { outcome: PollOutcome::Failed(Reason::Dns), detail: None }
-            }
-            NodeSlot::Vacant => NodeResult { outcome: PollOutcome::Pending, detail: None },
+            NodeSlot::Unresolved => NodeResult::unpolled(PollOutcome::Failed(Reason::Dns)),
+            NodeSlot::Vacant => NodeResult::unpolled(PollOutcome::Pending),
         });
-        let (mut outcomes, details): (Vec<_>, Vec<_>) =
-            results.map(|result| (result.outcome, result.detail)).unzip();
+        let (mut outcomes, mut details, mut contacts) = (Vec::new(), Vec::new(), Vec::new());
+        for NodeResult { outcome, detail, contact } in results {
+            outcomes.push(outcome);
+            details.push(detail);
+            contacts.push(contact);
+        }
         self.add_check_errors(&mut outcomes);
         let cut_off_for = self.report_contacts(&outcomes, overloaded, elapsed);
         Round {
@@ -397,6 +399,7 @@ impl DeploymentPoller {
             blind: overloaded || cut_off_for.is_some(),
             cut_off_for,
             details: details.into(),
+            contacts: contacts.into(),
             messages: std::mem::take(&mut self.messages),
             checks: std::mem::take(&mut self.check_results),
             host_names: self.reverse_lookups.names(),
@@ -460,7 +463,7 @@ impl DeploymentPoller {
     }
 
     fn handle_report(&mut self, report: SlotReport) {
-        let SlotReport { slot, report } = report;
+        let SlotReport { slot, at, report } = report;
         let deadline = self.settings.deadline;
         let Some(NodeSlot::Node { handle, .. }) = self.slots.get_mut(slot.index) else { return };
         if handle.slot != slot {
@@ -469,7 +472,7 @@ impl DeploymentPoller {
         // Poll a newly discovered node, and an awaited one, without waiting for the next tick.
         let is_new = self.settings.discovery.is_some() && handle.is_pending();
         let is_back = handle.is_awaited() && matches!(report, TaskReport::Connected);
-        handle.handle_report(report, deadline);
+        handle.handle_report(report, at, deadline);
         if is_new || is_back {
             self.request_round();
         }

@@ -7,8 +7,10 @@ use client::Failure;
 use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use topology::{NodeReply, PollOutcome};
+use tokio::time::Instant;
+use topology::{FailedContact, Monotonic, NodeReply, PollOutcome};
 
+use crate::clock::Clock;
 use crate::context::PollerContext;
 use crate::node_task::{NodeTask, NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
 use crate::reconnect::ReturnSigns;
@@ -23,9 +25,17 @@ pub(crate) struct NodeHandle {
     requests: mpsc::Sender<PollRequest>,
     signs: watch::Sender<ReturnSigns>,
     task: AbortHandle,
+    clock: Clock,
     state: TaskState,
     /// Last reply since the last round.
     reply: Option<NodeReply>,
+    /// Time at which the contact with the node failed: that of the first request without a reply,
+    /// or of the loss of the connection. `None` after a reply.
+    failing_since: Option<Instant>,
+    /// Time of the last request.
+    requested_at: Instant,
+    /// Connection attempts in a row that the host refused.
+    refused: u32,
     /// True if the node replied to the last poll within the deadline, or just connected. The next
     /// round waits for it.
     responsive: bool,
@@ -61,6 +71,15 @@ pub(crate) struct NodeResult {
     pub(crate) outcome: PollOutcome,
     /// Text of the failure.
     pub(crate) detail: Option<Arc<str>>,
+    /// The failed contact; `None` if the node replied to the last poll.
+    pub(crate) contact: Option<FailedContact>,
+}
+
+impl NodeResult {
+    /// Creates the result for a node that is not polled.
+    pub(crate) fn unpolled(outcome: PollOutcome) -> Self {
+        NodeResult { outcome, detail: None, contact: None }
+    }
 }
 
 impl NodeHandle {
@@ -74,6 +93,7 @@ impl NodeHandle {
         let (requests, request_receiver) = mpsc::channel(1);
         let (signs, sign_receiver) = watch::channel(ReturnSigns::default());
         let slot = settings.slot;
+        let clock = context.clock;
         let task = NodeTask::new(settings, request_receiver, reports, sign_receiver, context);
         let task = tasks.spawn(task.run());
         NodeHandle {
@@ -83,6 +103,10 @@ impl NodeHandle {
             task,
             state: TaskState::Pending,
             reply: None,
+            failing_since: None,
+            requested_at: clock.now(),
+            refused: 0,
+            clock,
             responsive: false,
             blocks_round: false,
         }
@@ -127,14 +151,16 @@ impl NodeHandle {
             );
         if polled {
             self.state = TaskState::Polled;
+            self.requested_at = self.clock.now();
         }
         self.blocks_round = polled && self.responsive;
         polled
     }
 
     /// Updates the handle from a report of the task.
-    pub(crate) fn handle_report(&mut self, report: TaskReport, deadline: Duration) {
+    pub(crate) fn handle_report(&mut self, report: TaskReport, at: Instant, deadline: Duration) {
         self.blocks_round = false;
+        self.record_contact(&report, at);
         match report {
             TaskReport::Connected => {
                 self.state = TaskState::Idle;
@@ -161,7 +187,33 @@ impl NodeHandle {
     /// Finishes a round and returns its result.
     pub(crate) fn finish_round(&mut self) -> NodeResult {
         let (outcome, detail) = (self.outcome(), self.detail());
-        NodeResult { outcome, detail }
+        if matches!(outcome, PollOutcome::Missed(_) | PollOutcome::Failed(_)) {
+            self.failing_since.get_or_insert(self.requested_at);
+        }
+        let contact = self.failing_since.map(|since| FailedContact {
+            since: Monotonic::from_start(self.clock.elapsed(since)),
+            refused: self.refused,
+        });
+        NodeResult { outcome, detail, contact }
+    }
+
+    /// Records when the contact with the node failed, and how often its host refused it.
+    fn record_contact(&mut self, report: &TaskReport, at: Instant) {
+        match report {
+            TaskReport::Connected => self.refused = 0,
+            TaskReport::Replied(_) => (self.failing_since, self.refused) = (None, 0),
+            TaskReport::InfoRefused(_) => {
+                self.failing_since.get_or_insert(at);
+            }
+            TaskReport::ConnectionLost(failure) | TaskReport::AttemptFailed(failure) => {
+                // A request that was running has no reply.
+                let is_unanswered = matches!(self.state, TaskState::Polled | TaskState::Pending);
+                let since = if is_unanswered { self.requested_at } else { at };
+                self.failing_since.get_or_insert(since);
+                let is_refused = failure.reason == Reason::Refused;
+                self.refused = if is_refused { self.refused.saturating_add(1) } else { 0 };
+            }
+        }
     }
 
     fn detail(&self) -> Option<Arc<str>> {

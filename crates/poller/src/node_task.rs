@@ -9,6 +9,7 @@ use client::{Command, Connection, Endpoint, Failure};
 use config::Cadences;
 use snapshot::{Reason, Reply};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
@@ -64,6 +65,8 @@ pub(crate) struct SlotId {
 /// Report of the polling task of one node.
 pub(crate) struct SlotReport {
     pub(crate) slot: SlotId,
+    /// Time of the report.
+    pub(crate) at: Instant,
     pub(crate) report: TaskReport,
 }
 
@@ -227,6 +230,7 @@ impl NodeTask {
         let clock = self.context.clock;
         let started = clock.now();
         let commands = self.plan.first_batch(started);
+        self.plan.record_sending(started);
         let replies = self.send(connection, &commands).await?;
         let mut parsed = self.plan.parse_first_batch(&commands, &replies, clock.now())?;
         let failure = self.send_follow_ups(connection, &mut parsed).await.err();
@@ -236,6 +240,7 @@ impl NodeTask {
         let (duration, at) = (clock.now() - started, clock.wall());
         let reply = NodeReply {
             snapshot: snapshot.into(),
+            requested: Some(topology::Monotonic::from_start(clock.elapsed(started))),
             duration,
             at,
             certificate_expiry,
@@ -255,10 +260,12 @@ impl NodeTask {
     ) -> Result<(), Failure> {
         let clock = self.context.clock;
         for _ in 0..MAX_FOLLOW_UP_BATCHES {
-            let commands = self.plan.follow_up_batch(parsed, clock.now());
+            let started = clock.now();
+            let commands = self.plan.follow_up_batch(parsed, started);
             if commands.is_empty() {
                 break;
             }
+            self.plan.record_sending(started);
             let replies = self.send(connection, &commands).await?;
             self.plan.parse_follow_up_batch(&commands, &replies, parsed, clock.now());
         }
@@ -289,7 +296,7 @@ impl NodeTask {
     }
 
     async fn report(&self, report: TaskReport) -> Result<(), ChannelClosed> {
-        let report = SlotReport { slot: self.settings.slot, report };
+        let report = SlotReport { slot: self.settings.slot, at: self.context.clock.now(), report };
         self.reports.send(report).await.map_err(|_| ChannelClosed)
     }
 

@@ -34,6 +34,9 @@ pub struct ClusterNode {
     pub flags: Vec<Box<str>>,
     /// Node ID of the master; `None` unless the node is a replica.
     pub master: Option<Box<str>>,
+    /// Unix time of the last pong, milliseconds, by the clock of the node that replied; `None` if
+    /// there was none.
+    pub pong_received: Option<u64>,
     /// Configuration epoch.
     pub epoch: u64,
     /// The cluster bus link to the node is connected.
@@ -105,7 +108,8 @@ impl ClusterNode {
         let (host, port) = address.rsplit_once(':')?;
         let flags = words.next()?.split(',').map(Into::into).collect();
         let master = words.next().filter(|master| *master != "-").map(Into::into);
-        let epoch = words.nth(2)?.parse().ok()?;
+        let pong_received = words.nth(1)?.parse().ok().filter(|time| *time > 0);
+        let epoch = words.next()?.parse().ok()?;
         let connected = words.next()? == "connected";
         let (mut slots, mut migrating) = (Vec::new(), 0);
         for word in words.take(MAX_RANGES) {
@@ -121,6 +125,7 @@ impl ClusterNode {
             hostname,
             flags,
             master,
+            pong_received,
             epoch,
             connected,
             slots,

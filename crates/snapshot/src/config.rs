@@ -10,7 +10,7 @@ use crate::Reply;
 /// The CONFIG parameters that Rolecall reads. None of them may contain a secret.
 ///
 /// The first one is read alone. If the server refuses it, the others are not read.
-pub const CONFIG_PARAMETERS: [&str; 27] = [
+pub const CONFIG_PARAMETERS: [&str; 28] = [
     "replica-serve-stale-data",
     "appendfsync",
     "auto-aof-rewrite-min-size",
@@ -19,6 +19,7 @@ pub const CONFIG_PARAMETERS: [&str; 27] = [
     "cluster-announce-hostname",
     "cluster-announce-ip",
     "cluster-announce-port",
+    "cluster-node-timeout",
     "cluster-require-full-coverage",
     "dir",
     "io-threads",

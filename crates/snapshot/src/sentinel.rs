@@ -38,6 +38,9 @@ pub struct MasterReport {
     pub sentinels: Option<Arc<[SentinelEntry]>>,
     /// Result of the quorum check, as last read. SENTINEL CKQUORUM.
     pub quorum: Option<Quorum>,
+    /// Time between the request for these lists and the request for the master. The lists are read
+    /// less often.
+    pub lists_age: Duration,
 }
 
 /// A master, a replica or another Sentinel, as a Sentinel reports it.
@@ -63,6 +66,10 @@ pub struct SentinelEntry {
     pub role_reported: Option<Role>,
     /// Time since the last valid reply to PING. `last-ok-ping-reply`.
     pub last_ok_ping: Option<Duration>,
+    /// Time since the last reply to PING, valid or not. `last-ping-reply`.
+    pub last_ping_reply: Option<Duration>,
+    /// The Sentinel has no connection to the process. `flags`.
+    pub disconnected: bool,
     /// Settings and counts of a master; `None` for replicas and Sentinels.
     pub settings: Option<MasterSettings>,
     /// Host and port of the master that a replica follows. `master-host` and `master-port`; `None`
@@ -199,6 +206,7 @@ impl SentinelEntry {
                 }
                 "s-down-time" => entry.down_for = millis(value),
                 "last-ok-ping-reply" => entry.last_ok_ping = millis(value),
+                "last-ping-reply" => entry.last_ping_reply = millis(value),
                 "role-reported" => {
                     entry.role_reported = match value {
                         "master" => Some(Role::Master),
@@ -235,6 +243,7 @@ impl SentinelEntry {
                 "s_down" => self.down_state = self.down_state.max(DownState::SubjectivelyDown),
                 "o_down" => self.down_state = DownState::ObjectivelyDown,
                 "failover_in_progress" => self.failing_over = true,
+                "disconnected" => self.disconnected = true,
                 _ => {}
             }
         }

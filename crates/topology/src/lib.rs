@@ -11,9 +11,9 @@ mod findings;
 pub mod limits;
 mod model;
 mod node;
-mod peer_reports;
 mod shard;
 mod tracker;
+mod witnesses;
 
 pub use model::cluster::{ClusterView, SLOTS};
 pub use model::counters::{Counters, TOPOLOGY_COMMANDS, topology_changed};
@@ -40,7 +40,8 @@ pub use model::node_state::{Availability, NodeState, UnknownNode, UnknownReason}
 pub use model::read_request::ReadRequest;
 pub use model::refusals::{RefusalReason, Refusals, active_reasons};
 pub use model::round::{
-    DiskSpace, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round, SentinelMessage,
+    DiskSpace, FailedContact, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round,
+    SentinelMessage,
 };
 pub use model::saved_state::{SavedNode, SavedState};
 pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};

@@ -9,6 +9,15 @@ pub const BLIND_LIMIT: Duration = Duration::from_secs(60);
 /// renews it.
 pub const WITNESS_SLACK: Duration = Duration::from_secs(2);
 
+/// Error of a time that a server states in whole seconds.
+pub const WHOLE_SECOND: Duration = Duration::from_secs(1);
+
+/// Time between two reads of the replicas and the other Sentinels that a Sentinel lists.
+pub const SENTINEL_LISTS_READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// Connection attempts in a row that a host must refuse for its node to count as down at once.
+pub const REFUSED_ATTEMPTS: u32 = 2;
+
 /// Time by which a peer may have noticed the loss of a node before Rolecall did.
 pub const PEER_REPORT_SLACK: Duration = Duration::from_secs(10);
 

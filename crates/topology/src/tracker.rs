@@ -28,10 +28,10 @@ use crate::model::view::{DeploymentView, RoundStats};
 use crate::node::link;
 use crate::node::process::ProcessChange;
 use crate::node::tracker::NodeTracker;
-use crate::peer_reports;
 use crate::shard::context::RoundContext;
 use crate::shard::shards::ShardsTracker;
 use crate::shard::upstream;
+use crate::witnesses::WitnessTracker;
 
 /// Tracks a deployment from round to round.
 ///
@@ -66,6 +66,7 @@ pub struct DeploymentTracker {
     membership: MembershipTracker,
     addresses: AddressIndex,
     cluster: ClusterTracker,
+    witnesses: WitnessTracker,
     shards: ShardsTracker,
     endpoints: EndpointsTracker,
     findings: FindingsTracker,
@@ -102,6 +103,8 @@ struct RoundNodes {
     views: NodeVec<NodeView>,
     /// Relation of each process that replied to the one before.
     process_changes: NodeVec<Option<ProcessChange>>,
+    /// Nodes that do not reply, and that a node which replies reports as down.
+    reported_down: Vec<NodeIndex>,
 }
 
 impl DeploymentTracker {
@@ -112,6 +115,7 @@ impl DeploymentTracker {
             membership: MembershipTracker::default(),
             addresses: AddressIndex::default(),
             cluster: ClusterTracker::default(),
+            witnesses: WitnessTracker::default(),
             shards: ShardsTracker::default(),
             endpoints: EndpointsTracker::default(),
             findings: FindingsTracker::default(),
@@ -133,12 +137,14 @@ impl DeploymentTracker {
         assert_eq!(round.outcomes.len(), self.nodes.len(), "a round has one outcome for each node");
         let accrued = self.accrued(round);
         let expect = self.view.deployment.expect.at(round.at);
-        let mut nodes = self.observe_nodes(round, accrued);
+        let mut nodes = self.observe_nodes(round);
+        self.index_addresses(&nodes, round);
+        self.decide_states(&mut nodes, round, accrued);
         if nodes.deployment.kind == DeploymentKind::Cluster {
             self.cluster.observe(&nodes.views, &nodes.process_changes, round.now);
         }
         let mut changes = self.observe_membership(&mut nodes, round);
-        self.index_addresses(&nodes, round);
+        self.addresses.rebuild();
         let mut sentinels =
             sentinels::collect_reports(&nodes.views, &nodes.deployment, &self.addresses);
         self.connect_nodes(&mut nodes, round);
@@ -166,14 +172,7 @@ impl DeploymentTracker {
             compare_sentinels(sentinels, &shards, &nodes.previous, &changes);
         }
 
-        let RoundNodes { deployment, previous, views, .. } = nodes;
-        let reported_down = peer_reports::reported_down(
-            &views,
-            &deployment,
-            &self.addresses,
-            &self.cluster,
-            round.now,
-        );
+        let RoundNodes { deployment, previous, views, reported_down, .. } = nodes;
         let view = DeploymentView {
             at: Some(round.at),
             now: round.now,
@@ -200,13 +199,13 @@ impl DeploymentTracker {
         RoundResult { view, events, requests }
     }
 
-    /// Updates each node by itself.
-    fn observe_nodes(&mut self, round: &Round, accrued: Duration) -> RoundNodes {
+    /// Reads the outcome of each node by itself.
+    fn observe_nodes(&mut self, round: &Round) -> RoundNodes {
         let deployment = Arc::clone(&self.view.deployment);
         let syncs = link::upstream_syncs(&self.view.nodes);
         let (mut views, mut process_changes) = (Vec::new(), Vec::new());
         for ((index, tracker), syncs) in self.nodes.iter_mut().zip(syncs) {
-            let observation = tracker.observe(index, round, accrued, &deployment, syncs);
+            let observation = tracker.observe(index, round, &deployment, syncs);
             views.push(observation.view);
             process_changes.push(observation.process_change);
         }
@@ -215,6 +214,26 @@ impl DeploymentTracker {
             previous: Arc::clone(&self.view),
             views: views.into(),
             process_changes: process_changes.into(),
+            reported_down: Vec::new(),
+        }
+    }
+
+    /// Decides the states of the nodes that do not reply, from the statements of those that do.
+    fn decide_states(&mut self, nodes: &mut RoundNodes, round: &Round, accrued: Duration) {
+        let RoundNodes { deployment, views, reported_down, .. } = nodes;
+        self.witnesses.observe(views, deployment, &self.addresses, &self.cluster, round);
+        let is_failing = |node: &NodeView| node.polling.failing_since.is_some();
+        let failing: Vec<_> =
+            views.iter().filter(|(_, node)| is_failing(node)).map(|(index, _)| index).collect();
+        let testimonies: Vec<_> = failing
+            .iter()
+            .map(|index| self.witnesses.testimony(*index, views, deployment, round.now))
+            .collect();
+        for (index, testimony) in failing.into_iter().zip(testimonies) {
+            if testimony.reported_down {
+                reported_down.push(index);
+            }
+            views[index] = self.nodes[index].decide(index, testimony, round, accrued, deployment);
         }
     }
 
@@ -242,6 +261,8 @@ impl DeploymentTracker {
             self.addresses.clear(*index);
             self.shards.clear(*index);
             self.cluster.clear(*index);
+            self.witnesses.clear(*index);
+            nodes.reported_down.retain(|down| down != index);
         }
         let RoundNodes { deployment, previous, views, .. } = nodes;
         let previous = Arc::make_mut(previous);

@@ -167,6 +167,13 @@ impl PollPlan {
         stats.into_iter().chain(clients_due.then_some(PollCommand::ClientList)).collect()
     }
 
+    /// Records the time at which a batch is sent.
+    pub(crate) fn record_sending(&mut self, now: Instant) {
+        if let Some(sentinel) = &mut self.sentinel {
+            sentinel.record_sending(now);
+        }
+    }
+
     /// Parses the replies to the batch that [`PollPlan::first_batch`] returned.
     ///
     /// # Errors

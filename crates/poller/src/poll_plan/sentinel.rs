@@ -28,6 +28,10 @@ pub(super) struct SentinelPlan {
     sentinels: Source<()>,
     quorum: Source<()>,
     details: BTreeMap<Arc<str>, MasterDetails>,
+    /// Time at which the last batch was sent.
+    sent_at: Option<Instant>,
+    /// Time at which the list of masters was last requested.
+    masters_sent_at: Option<Instant>,
 }
 
 /// Details of one master, and the time of their next read.
@@ -40,6 +44,8 @@ struct MasterDetails {
     replicas: Option<Arc<[SentinelEntry]>>,
     sentinels: Option<Arc<[SentinelEntry]>>,
     quorum: Option<Quorum>,
+    /// Time at which these data were last requested.
+    sent_at: Option<Instant>,
 }
 
 /// Address and configuration epoch of a master.
@@ -59,6 +65,8 @@ impl SentinelPlan {
             sentinels: Source::new("SENTINEL SENTINELS", Duration::ZERO),
             quorum: Source::new("SENTINEL CKQUORUM", Duration::ZERO),
             details: BTreeMap::new(),
+            sent_at: None,
+            masters_sent_at: None,
         }
     }
 
@@ -102,6 +110,11 @@ impl SentinelPlan {
         })
     }
 
+    /// Records the time at which a batch is sent.
+    pub(super) fn record_sending(&mut self, now: Instant) {
+        self.sent_at = Some(now);
+    }
+
     /// Discards the list of masters after a new connection: it may be outdated.
     pub(super) fn connected(&mut self) {
         self.masters.last = None;
@@ -126,6 +139,7 @@ impl SentinelPlan {
                 PollCommand::SentinelMasters => {
                     refused.extend(self.masters.update(reply, now));
                     self.masters.last = list();
+                    self.masters_sent_at = self.sent_at;
                     self.update_details();
                 }
                 PollCommand::SentinelReplicas(name) => {
@@ -158,6 +172,11 @@ impl SentinelPlan {
                 replicas: details.and_then(|details| details.replicas.clone()),
                 sentinels: details.and_then(|details| details.sentinels.clone()),
                 quorum: details.and_then(|details| details.quorum),
+                lists_age: details
+                    .and_then(|details| details.sent_at)
+                    .zip(self.masters_sent_at)
+                    .map(|(lists, masters)| masters.saturating_duration_since(lists))
+                    .unwrap_or_default(),
                 master: master.clone(),
             }
         };
@@ -189,6 +208,7 @@ impl SentinelPlan {
     fn details_read(&mut self, name: &Arc<str>, now: Instant) -> &mut MasterDetails {
         let details = self.details.entry(Arc::clone(name)).or_default();
         details.next_at = Some(now + CADENCE);
+        details.sent_at = self.sent_at;
         details
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use topology::{Deployment, NodeKind, OwnErrors, PollOutcome};
+use topology::{Deployment, FailedContact, NodeKind, OwnErrors, PollOutcome};
 
 use super::events::{EventListener, EventListeners, SentinelEvent};
 use crate::node_handle::NodeResult;
@@ -21,6 +21,7 @@ pub(super) struct SentinelState {
     pub(super) outcome: PollOutcome,
     /// Text of the failure.
     pub(super) detail: Option<Arc<str>>,
+    pub(super) contact: Option<FailedContact>,
     /// Errors that commands of this exporter caused since the task started.
     pub(super) own_errors: OwnErrors,
     /// Names of the masters that the Sentinel monitors, from its last reply.
@@ -53,6 +54,7 @@ impl SentinelState {
             polls: 0,
             outcome: PollOutcome::Pending,
             detail: None,
+            contact: None,
             own_errors: OwnErrors::new(),
             masters: BTreeSet::new(),
         }
@@ -81,7 +83,7 @@ impl SentinelHandle {
     pub(crate) fn new_result(&mut self) -> NodeResult {
         let state = Arc::clone(&self.state.borrow());
         if state.polls == self.seen_polls {
-            return NodeResult { outcome: PollOutcome::Pending, detail: None };
+            return NodeResult::unpolled(PollOutcome::Pending);
         }
         self.seen_polls = state.polls;
         let mut outcome = state.outcome.clone();
@@ -94,7 +96,7 @@ impl SentinelHandle {
                 .collect();
             self.seen_errors.clone_from(&state.own_errors);
         }
-        NodeResult { outcome, detail: state.detail.clone() }
+        NodeResult { outcome, detail: state.detail.clone(), contact: state.contact }
     }
 }
 

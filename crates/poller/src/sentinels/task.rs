@@ -17,7 +17,7 @@ use super::handle::SentinelState;
 use super::subscriber;
 use crate::context::PollerContext;
 use crate::node_handle::{NodeHandle, NodeResult};
-use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, TaskReport};
+use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
 use crate::poll_plan::MasterNames;
 
 /// Minimum time between two polls that events cause.
@@ -109,7 +109,7 @@ impl SentinelTask {
                     bail!("the task of a Sentinel ended");
                 }
                 report = reports.recv() => {
-                    let report = report.context("the task of a Sentinel ended")?.report;
+                    let report = report.context("the task of a Sentinel ended")?;
                     self.handle_report(&mut schedule, report, interval);
                 }
                 changed = self.settings.changed() => {
@@ -130,7 +130,8 @@ impl SentinelTask {
         }
     }
 
-    fn handle_report(&self, schedule: &mut PollSchedule, report: TaskReport, interval: Duration) {
+    fn handle_report(&self, schedule: &mut PollSchedule, report: SlotReport, interval: Duration) {
+        let SlotReport { report, at, .. } = report;
         // No poll waits for the first report.
         let first = schedule.node.is_pending();
         let ends_poll = match report {
@@ -138,7 +139,7 @@ impl SentinelTask {
             TaskReport::AttemptFailed(_) => first,
             TaskReport::Connected | TaskReport::ConnectionLost(_) => false,
         };
-        schedule.node.handle_report(report, interval);
+        schedule.node.handle_report(report, at, interval);
         if ends_poll {
             self.finish_poll(schedule);
         } else if first {
@@ -186,7 +187,7 @@ impl SentinelTask {
     /// Publishes the result of a poll, and then the messages that arrived before.
     fn finish_poll(&self, schedule: &mut PollSchedule) {
         schedule.deadline = None;
-        let NodeResult { outcome, detail } = schedule.node.finish_round();
+        let NodeResult { outcome, detail, contact } = schedule.node.finish_round();
         if matches!(outcome, PollOutcome::Pending) {
             return;
         }
@@ -211,7 +212,7 @@ impl SentinelTask {
                 state.masters = masters;
             }
         }
-        (state.outcome, state.detail) = (outcome, detail);
+        (state.outcome, state.detail, state.contact) = (outcome, detail, contact);
         self.state.send_replace(Arc::new(state));
         if changed {
             self.masters_changed.notify_one();

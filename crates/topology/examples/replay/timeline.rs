@@ -177,6 +177,7 @@ fn sentinel_outcome(sample: Option<&Value>, elapsed: Duration) -> PollOutcome {
         replicas: None,
         sentinels: None,
         quorum: None,
+        lists_age: Duration::ZERO,
     }]);
     let mut snapshot = NodeSnapshot { sentinel: Some(report.into()), ..NodeSnapshot::default() };
     snapshot.replication.role = Some(Role::Sentinel);

@@ -94,6 +94,8 @@ pub struct PollStats {
     pub failures: [u64; Reason::ALL.len()],
     /// Time from the last request to the end of its reply.
     pub duration: Option<Duration>,
+    /// Monotonic time of the request for the last reply.
+    pub requested: Option<Monotonic>,
     /// Wall time of the last reply.
     pub answered_at: Option<SystemTime>,
     /// Expiry of the certificate of the server, since the Unix epoch; `None` without TLS.
@@ -102,7 +104,8 @@ pub struct PollStats {
     pub failing: Option<Reason>,
     /// Time without a reply. Rounds in which the exporter was blind do not count.
     pub silence: Duration,
-    /// Monotonic time of the first failed poll since the last reply; `None` if the node replied.
+    /// Monotonic time at which the contact with the node failed: that of the first request without
+    /// a reply, or of the loss of the connection. `None` if the node replied.
     pub failing_since: Option<Monotonic>,
     /// The node is known to have run: it replied in this run or according to the saved state, or a
     /// peer knew it alive.
@@ -268,6 +271,12 @@ impl NodeView {
     /// Returns the role that the node claimed in its last reply, even if it is down.
     pub(crate) fn last_role(&self) -> Option<Role> {
         self.last.as_ref()?.replication.role
+    }
+
+    /// Returns the ID of the replication history that the node writes, if it is up and a master.
+    pub(crate) fn written_history(&self) -> Option<&str> {
+        let replication = &self.snapshot()?.replication;
+        replication.replid.as_deref().filter(|_| replication.role == Some(Role::Master))
     }
 
     /// Returns the `run_id` of the process, if the node is up.

@@ -35,6 +35,8 @@ pub struct Round {
     /// Error text of each failed poll, as far as there is one. Bounded, without secrets. May be
     /// shorter than `outcomes`.
     pub details: NodeVec<Option<Arc<str>>>,
+    /// Failed contact with each node. May be shorter than `outcomes`.
+    pub contacts: NodeVec<Option<FailedContact>>,
     /// Messages that Sentinels published since the previous round.
     pub messages: Vec<SentinelMessage>,
     /// Checks of endpoints that ended since the previous round, in order.
@@ -46,6 +48,15 @@ pub struct Round {
     pub disks: NodeVec<Option<DiskSpace>>,
     /// DNS names whose addresses are the nodes. Empty until each name was looked up once.
     pub resolved: Arc<[ResolvedName]>,
+}
+
+/// Contact with a node that failed and was not restored yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailedContact {
+    /// Monotonic time of the first request without a reply, or of the loss of the connection.
+    pub since: Monotonic,
+    /// Connection attempts in a row that the host refused.
+    pub refused: u32,
 }
 
 /// Free space of the file system that holds the data of a node.
@@ -84,6 +95,7 @@ impl Round {
             cut_off_for: None,
             outcomes: outcomes.into(),
             details: NodeVec::default(),
+            contacts: NodeVec::default(),
             messages: Vec::new(),
             checks: Vec::new(),
             host_names: Arc::default(),
@@ -125,6 +137,8 @@ pub enum PollOutcome {
 pub struct NodeReply {
     /// The parsed reply.
     pub snapshot: Arc<NodeSnapshot>,
+    /// Monotonic time of the request; `None` if it is unknown.
+    pub requested: Option<Monotonic>,
     /// Time from the request to the end of the reply.
     pub duration: Duration,
     /// Wall time at which the reply was complete.
@@ -150,6 +164,7 @@ impl NodeReply {
     pub fn new(snapshot: impl Into<Arc<NodeSnapshot>>, duration: Duration, at: SystemTime) -> Self {
         NodeReply {
             snapshot: snapshot.into(),
+            requested: None,
             duration,
             at,
             certificate_expiry: None,

@@ -18,6 +18,7 @@ use crate::node::process::{ProcessChange, ProcessTracker};
 use crate::node::rising_errors::{ACCESS_CODES, MEMORY_CODES, RisingErrorsTracker};
 use crate::node::state::NodeStateTracker;
 use crate::node::{refusals, write_offset};
+use crate::witnesses::Testimony;
 
 /// Tracks one node.
 #[derive(Debug, Default)]
@@ -47,12 +48,11 @@ pub(crate) struct NodeObservation {
 }
 
 impl NodeTracker {
-    /// Processes one round.
+    /// Reads the outcome of one round.
     pub(crate) fn observe(
         &mut self,
         index: NodeIndex,
         round: &Round,
-        accrued: Duration,
         deployment: &Deployment,
         upstream: Option<UpstreamSyncs>,
     ) -> NodeObservation {
@@ -64,13 +64,27 @@ impl NodeTracker {
             }
             outcome => outcome,
         };
-        self.state.observe(outcome, round, accrued, deployment.down_after);
+        let contact = round.contacts.get(index).copied().flatten();
+        self.state.observe(outcome, contact, round);
         poll_history::record(&mut self.polls, outcome, index, round);
         let process_change = match outcome {
             PollOutcome::Answered(reply) => Some(self.observe_reply(reply, upstream, round)),
             _ => None,
         };
         NodeObservation { view: self.view(index, deployment), process_change }
+    }
+
+    /// Decides the state of a node that does not reply, and returns the node.
+    pub(crate) fn decide(
+        &mut self,
+        index: NodeIndex,
+        testimony: Testimony,
+        round: &Round,
+        accrued: Duration,
+        deployment: &Deployment,
+    ) -> NodeView {
+        self.state.decide(&testimony, round, accrued, deployment.down_after);
+        NodeView { witnesses: testimony.witnesses.into(), ..self.view(index, deployment) }
     }
 
     fn observe_reply(
@@ -142,6 +156,9 @@ impl NodeTracker {
     pub(crate) fn restore(&mut self, saved: &SavedNode, downtime: Duration) {
         self.process.restore(saved.run_id.as_deref(), &saved.replication_ids, downtime);
         self.appendfsync = saved.appendfsync.as_deref().map(Into::into);
+        if saved.run_id.is_some() {
+            self.state.record_life();
+        }
     }
 
     /// Returns the `run_id` of the last reply.

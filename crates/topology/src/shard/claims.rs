@@ -62,6 +62,10 @@ impl ClaimsTracker {
         context: &ShardContext<'_>,
     ) {
         let replied = |index: NodeIndex| nodes[index].role().filter(|_| context.answered(index));
+        let claims_master = |index: NodeIndex| {
+            replied(index) == Some(Role::Master)
+                || (nodes[index].is_unreachable() && nodes[index].claims_master())
+        };
         for index in nodes.indices().filter(|index| replied(*index) == Some(Role::Replica)) {
             self.claims.remove(&index);
             for claim in self.claims.values_mut() {
@@ -69,7 +73,7 @@ impl ClaimsTracker {
                 claim.met.retain(|other| *other != index);
             }
         }
-        for index in nodes.indices().filter(|index| replied(*index) == Some(Role::Master)) {
+        for index in nodes.indices().filter(|index| claims_master(*index)) {
             self.claims.entry(index).or_insert_with(|| Claim {
                 since: context.now(),
                 before: self.following.clone(),
@@ -87,7 +91,7 @@ impl ClaimsTracker {
             for (other, node) in nodes.iter().filter(|(other, _)| other != claimant) {
                 let restarted = context.process_change(other) == Some(ProcessChange::Restarted);
                 claim.observe_other(other, node.is_absent() || (is_new && restarted), || {
-                    replied(other) == Some(Role::Master)
+                    claims_master(other)
                 });
             }
             for (index, now) in &following {
@@ -186,7 +190,7 @@ fn followed_master(nodes: ShardNodes<'_>, replica: NodeIndex) -> Option<Followed
             return None;
         }
         let node = &nodes[upstream];
-        if node.role() == Some(Role::Master) {
+        if node.claims_master() {
             let processes = node.process.restarts + node.process.replacements;
             return Some(FollowedMaster { node: upstream, processes });
         }

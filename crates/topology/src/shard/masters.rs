@@ -1,8 +1,6 @@
 //! Classification of the nodes that claim the role of master: the primary, stale masters and
 //! unrelated masters.
 
-use snapshot::Role;
-
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
 use crate::model::sentinels::SentinelsView;
@@ -67,8 +65,10 @@ impl MasterClaims {
         } else {
             let mut verdict = Verdict::decide(known.evidence.statements(rivals, context));
             // A master that missed this poll may have been demoted in the meantime.
-            verdict.disputed &=
-                known.disputed || claimants.iter().all(|master| context.answered(*master));
+            verdict.disputed &= known.disputed
+                || claimants
+                    .iter()
+                    .all(|master| context.answered(*master) || nodes[*master].is_unreachable());
             verdict
         };
         let primary = verdict.primary.map(|primary| primary.node);
@@ -129,7 +129,7 @@ fn is_succeeded(
 /// Returns the nodes that claim the role of master. A process with two addresses counts once: as
 /// the previous primary, or as the first node.
 fn distinct_masters(nodes: ShardNodes<'_>, previous: Option<NodeIndex>) -> Vec<NodeIndex> {
-    let is_master = |index: &NodeIndex| nodes[*index].role() == Some(Role::Master);
+    let is_master = |index: &NodeIndex| nodes[*index].claims_master();
     let mut masters: Vec<_> = nodes.indices().filter(is_master).collect();
     let duplicates = duplicate_processes(nodes.deployment(), masters.iter().copied());
     for DuplicateProcess { first, second } in duplicates {

@@ -299,7 +299,8 @@ impl ShardTracker {
             };
             let depth = upstream::depth(shard, index);
             let orphan = upstream::orphan_reason(shard, index, primaries, context.expect.external);
-            let lag = self.replica_lag(index, &nodes[index], primary.is_some(), context);
+            let has_primary = primary.is_some_and(|primary| !nodes[primary].is_unreachable());
+            let lag = self.replica_lag(index, &nodes[index], has_primary, context);
             let resyncs = self.resyncs.entry(index).or_default();
             let divergence = self.divergence.entry(index).or_default();
             let node = &mut nodes[index];

@@ -188,7 +188,13 @@ pub(crate) fn report(master: &str, epoch: u64, replicas: &[SentinelEntry]) -> Ma
         MasterSettings { epoch, quorum: 2, other_sentinels: 2, ..MasterSettings::default() };
     let master = SentinelEntry { name: "mymaster".into(), settings: Some(settings), ..up(master) };
     let quorum = Some(Quorum { ok: true, usable: Some(3) });
-    MasterReport { master, replicas: Some(replicas.into()), sentinels: Some(Arc::new([])), quorum }
+    MasterReport {
+        master,
+        replicas: Some(replicas.into()),
+        sentinels: Some(Arc::new([])),
+        quorum,
+        lists_age: Duration::ZERO,
+    }
 }
 
 /// Returns a report with one of A, B and C as the master of the others.

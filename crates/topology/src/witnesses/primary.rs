@@ -1,0 +1,34 @@
+//! Statements of a node about its connected replicas.
+
+use std::time::Duration;
+
+use super::statement::{Observed, Peer, Said, Statement};
+use crate::limits::WHOLE_SECOND;
+use crate::model::deployment::address;
+use crate::model::witness::WitnessKind;
+
+/// Time between two acknowledgements of a replica.
+const ACK_PERIOD: Duration = Duration::from_secs(1);
+
+/// Returns the statements of a node about those of its replicas that do not reply.
+pub(super) fn statements<'a>(
+    peer: Peer<'a>,
+    observed: Observed<'a>,
+) -> impl Iterator<Item = Statement> + 'a {
+    peer.snapshot.replication.attached.iter().filter_map(move |replica| {
+        let node = observed.failing_at(&address(&replica.ip, replica.port))?;
+        let acknowledged = replica.lag.filter(|_| &*replica.state == "online");
+        Some(Statement {
+            node,
+            kind: WitnessKind::Primary,
+            said: acknowledged.map_or(Said::Nothing, |lag| {
+                Said::Alive(peer.requested.saturating_sub(lag + WHOLE_SECOND))
+            }),
+            valid_for: ACK_PERIOD,
+            connected: true,
+            same: true,
+            lived: true,
+            master: false,
+        })
+    })
+}
