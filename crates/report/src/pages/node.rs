@@ -8,6 +8,7 @@ use super::Site;
 use super::findings::{GroupedFindings, concerns};
 use super::layout::Layout;
 use super::links::Links;
+use super::witnesses::witnesses;
 use crate::api::upstream;
 use crate::format::{
     bytes, count, duration, milliseconds, short_duration, time_of_day, time_of_day_tenths,
@@ -60,6 +61,7 @@ impl Site<'_> {
                 (self.polling(node))
                 (self.last_polls(node))
             }
+            (witnesses(view, node))
             (misrouted_clients(node))
             (connected_replicas(node))
             (error_replies(node))
