@@ -166,7 +166,10 @@ impl DeploymentTracker {
         let ghosts = std::mem::take(&mut changes.ghosts);
         let shards = self.shards.observe(&mut nodes.views, &self.cluster, &context);
         let cluster = self.cluster_view(&nodes.views, &shards, ghosts, &context);
-        let primaries: Vec<_> = shards.iter().flat_map(ShardView::primaries).copied().collect();
+        // The process of an unreachable primary is unknown.
+        let primaries = shards.iter().flat_map(ShardView::primaries).copied();
+        let primaries: Vec<_> =
+            primaries.filter(|primary| !nodes.views[*primary].is_unreachable()).collect();
         let endpoints = self.endpoints.observe(&nodes.views, &primaries, &context);
         if let Some(sentinels) = &mut sentinels {
             compare_sentinels(sentinels, &shards, &nodes.previous, &changes);

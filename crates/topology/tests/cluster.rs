@@ -370,7 +370,8 @@ fn the_majority_of_masters_decides_if_the_cluster_works() {
 fn a_missing_replica_is_a_finding_of_its_shard() {
     let mut test = TestDeployment::healthy();
     test.silent = vec![5];
-    let view = test.rounds(6);
+    // Half of the default `cluster-node-timeout` and 3 s must pass.
+    let view = test.rounds(12);
     assert!(
         kinds(&view).contains(&(
             FindingKind::RedisClusterShardWithoutReplica,

@@ -128,9 +128,9 @@ fn names(view: &DeploymentView) -> Vec<&str> {
 fn an_unresolved_name_is_shown_as_a_node() {
     let mut test = TestDeployment::new("{host}:{port}");
     test.addresses = None;
-    let view = test.rounds(2);
+    let view = test.rounds(4);
     assert_eq!(names(&view), ["orders.svc:6379"]);
-    assert_eq!(view.nodes[NodeIndex::new(0)].up(), Some(false));
+    assert_eq!(view.nodes[NodeIndex::new(0)].readable(), Some(false));
     assert!(!view.findings.is_empty());
     test.addresses = Some(vec!["10.0.0.1", "10.0.0.2"]);
     let view = test.rounds(3);

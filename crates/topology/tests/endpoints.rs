@@ -41,6 +41,11 @@ fn replica(run_id: &str) -> String {
     )
 }
 
+/// Returns the reply of a replica without its link.
+fn cut(replica: &str) -> String {
+    replica.replace("status:up", "status:down\nmaster_link_down_since_seconds:1")
+}
+
 impl TestDeployment {
     /// Creates the primary `a` and its replica `b`.
     fn new() -> Self {
@@ -407,6 +412,7 @@ fn without_a_primary_the_verdict_is_unknown() {
     let mut test = TestDeployment::new();
     test.leads_to("a1");
     test.nodes[0] = None;
+    test.nodes[1] = Some(cut(&replica("b1")));
     test.pass(4);
     assert_eq!(test.view(EndpointKind::Primary).correct, None);
     for _ in 0..3 {
@@ -415,7 +421,7 @@ fn without_a_primary_the_verdict_is_unknown() {
     }
     assert_eq!(test.findings(), []);
     // The node replies again. Checks during the partition do not count.
-    test.nodes[0] = Some(master("a1"));
+    test.nodes = [Some(master("a1")), Some(replica("b1"))];
     test.pass(3);
     assert_eq!(test.view(EndpointKind::Primary).correct, None);
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, EventKind, LinkState, Monotonic, NodeIndex,
-    NodeReply, NodeState, NodeView, PollOutcome, PollResult, RefusalReason, Round, RoundResult,
+    Availability, Deployment, DeploymentKind, DeploymentTracker, EventKind, LinkState, Monotonic,
+    NodeIndex, NodeReply, NodeState, NodeView, PollOutcome, PollResult, RefusalReason, Round,
+    RoundResult,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -117,21 +118,21 @@ fn a_late_first_reply_is_no_outage() {
         let result = test.round(PollOutcome::Missed(Reason::Timeout));
         assert_eq!((node(&result).presence, kinds(&result)), (NodeState::Pending, vec![]));
     }
-    assert_eq!(kinds(&test.round(PollOutcome::Missed(Reason::Timeout))), ["node_unreachable"]);
+    let result = test.round(PollOutcome::Missed(Reason::Timeout));
+    assert_eq!((kinds(&result), node(&result).was_never_reached()), (vec![], true));
+    assert_eq!((node(&result).up(), node(&result).readable()), (None, Some(false)));
+    assert_eq!(node(&result).availability(), Availability::Unknown);
     // Connected again, but too late for this round.
     let result = test.round(PollOutcome::Pending);
-    assert_eq!(
-        (node(&result).presence, node(&result).polling.polls),
-        (NodeState::Down { reason: Reason::Timeout, since: Monotonic::from_start(SECOND * 3) }, 3)
-    );
+    assert_eq!((node(&result).presence, node(&result).polling.polls), (NodeState::Pending, 3));
 }
 
 #[test]
 fn a_refused_connection_marks_a_node_down_at_once() {
     for (reason, up) in [
         (Reason::Refused, false),
-        (Reason::Reset, false),
-        (Reason::Closed, false),
+        (Reason::Reset, true),
+        (Reason::Closed, true),
         (Reason::Auth, true),
         (Reason::Dns, true),
     ] {
@@ -239,7 +240,10 @@ fn an_unrelated_server_replaces_a_node_after_a_minute() {
     let result = test.reply(&server("z", 'b'));
     assert_eq!(
         node(&result).presence,
-        NodeState::Down { reason: Reason::Identity, since: Monotonic::from_start(SECOND * 5) }
+        NodeState::Unreadable {
+            reason: Reason::Identity,
+            since: Monotonic::from_start(SECOND * 5)
+        }
     );
     assert_eq!(kinds(&test.reply(&server("y", 'a'))), ["node_back"]);
     for _ in 0..60 {

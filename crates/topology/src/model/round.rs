@@ -35,7 +35,8 @@ pub struct Round {
     /// Error text of each failed poll, as far as there is one. Bounded, without secrets. May be
     /// shorter than `outcomes`.
     pub details: NodeVec<Option<Arc<str>>>,
-    /// Failed contact with each node. May be shorter than `outcomes`.
+    /// Failed contact with each node. May be shorter than `outcomes`. Where it is missing, a failed
+    /// contact begins with the first round without a reply, and a refused attempt was repeated.
     pub contacts: NodeVec<Option<FailedContact>>,
     /// Messages that Sentinels published since the previous round.
     pub messages: Vec<SentinelMessage>,

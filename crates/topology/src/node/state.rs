@@ -75,9 +75,12 @@ impl NodeStateTracker {
         self.polling.failures[reason as usize] += 1;
         self.polling.failing = Some(reason);
         self.polling.failing_since.get_or_insert(contact.map_or(now, |contact| contact.since));
-        let refused = u32::from(attempt_failed && reason == Reason::Refused);
-        self.refused =
-            contact.map_or((self.refused + refused) * refused, |contact| contact.refused);
+        self.refused = match (contact, attempt_failed && reason == Reason::Refused) {
+            (Some(contact), _) => contact.refused,
+            // The number of attempts is unknown.
+            (None, true) => REFUSED_ATTEMPTS,
+            (None, false) => 0,
+        };
         self.failed = Some(FailedPoll { attempt_failed });
     }
 

@@ -183,6 +183,7 @@ fn sentinel_reports_decide_the_cause_of_a_failover() {
         let mut test = TestDeployment::healthy(PLAIN);
         test.servers.remove(A);
         test.servers.insert(B, promoted("y", 'a', 'b'));
+        test.servers.insert(C, cut(&replica("z", 'a', A)));
         test.set_reports(&report);
         test.rounds(5);
         assert_eq!(test.events_of("primary_changed"), [format!("{A} to {B}, {cause}")]);

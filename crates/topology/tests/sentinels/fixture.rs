@@ -165,6 +165,11 @@ pub(crate) fn replica(run_id: &str, history: char, follows: &str) -> String {
     master_of(run_id, history).replace("master\n", &role)
 }
 
+/// Returns the reply of a replica without its link.
+pub(crate) fn cut(replica: &str) -> String {
+    replica.replace("status:up", "status:down\nmaster_link_down_since_seconds:1")
+}
+
 pub(crate) fn up(address: &str) -> SentinelEntry {
     let (ip, port) = address.split_once(':').expect("host:port");
     SentinelEntry {

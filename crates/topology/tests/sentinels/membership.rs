@@ -70,6 +70,8 @@ fn a_reused_index_has_no_state_of_its_former_node() {
 fn a_reused_index_is_not_the_primary() {
     let mut test = TestDeployment::healthy(PLAIN);
     test.servers.remove(A);
+    test.servers.insert(B, cut(&replica("y", 'a', A)));
+    test.servers.insert(C, cut(&replica("z", 'a', A)));
     test.set_reports(&report(B, 2, &[up(C)]));
     assert_eq!(test.rounds(10).shards[0].last_primary, Some(at(3)));
     let view = test.rounds(2);

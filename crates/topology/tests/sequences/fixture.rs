@@ -107,6 +107,12 @@ pub(crate) fn replica(run_id: &'static str, history: char, follows: u16) -> Info
     InfoReply { follows: Some(follows), ..master(run_id, history) }
 }
 
+/// Returns the reply of a replica that lost its link.
+pub(crate) fn cut_replica(run_id: &'static str, history: char, follows: u16) -> InfoReply {
+    let more = "master_link_status:down\nmaster_link_down_since_seconds:1";
+    InfoReply { more, ..replica(run_id, history, follows) }
+}
+
 pub(crate) fn refused() -> PollOutcome {
     PollOutcome::Failed(Reason::Refused)
 }

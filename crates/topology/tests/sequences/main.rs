@@ -12,8 +12,8 @@ use topology::{
 };
 
 use fixture::{
-    InfoReply, SECOND, TestDeployment, failed_over, master, primary, refused, replica, reply,
-    severity_of,
+    InfoReply, SECOND, TestDeployment, cut_replica, failed_over, master, primary, refused, replica,
+    reply, severity_of,
 };
 
 #[test]
@@ -424,7 +424,7 @@ fn an_unrelated_master_does_not_become_the_primary() {
     let mut test = TestDeployment::new(3);
     let joining = reply(&master("z", 'e'));
     test.rounds(5, &[reply(&master("x", 'a')), reply(&replica("y", 'a', 1)), joining.clone()]);
-    let view = test.rounds(6, &[refused(), reply(&replica("y", 'a', 1)), joining.clone()]);
+    let view = test.rounds(6, &[refused(), reply(&cut_replica("y", 'a', 1)), joining.clone()]);
     assert_eq!(
         (primary(&view), view.shards[0].unrelated_masters.as_slice()),
         (None, [NodeIndex::new(2)].as_slice())
@@ -449,8 +449,10 @@ fn an_unreadable_replica_hides_no_dead_primary() {
         2,
         &[reply(&master("x", 'a')), reply(&replica("y", 'a', 1)), reply(&replica("z", 'a', 1))],
     );
-    let view = test
-        .rounds(8, &[refused(), reply(&replica("y", 'a', 1)), PollOutcome::Failed(Reason::Noperm)]);
+    let view = test.rounds(
+        8,
+        &[refused(), reply(&cut_replica("y", 'a', 1)), PollOutcome::Failed(Reason::Noperm)],
+    );
     assert_eq!(severity_of(&view, FindingKind::RedisNoPrimary), Some(Severity::Critical));
     assert_eq!(
         severity_of(&view, FindingKind::RedisReplicasMissing),
