@@ -29,9 +29,6 @@ use crate::model::witness::{Witness, WitnessKind};
 use cluster::{FailingIds, PeerClocks};
 use statement::{Observed, Said, Statement};
 
-/// Time within which a Sentinel, or the primary of a node, renews its statement.
-const PROMPT_WITHIN: Duration = Duration::from_secs(1);
-
 /// Tracks the statements of peers about nodes that do not reply.
 #[derive(Debug, Default)]
 pub(crate) struct WitnessTracker {
@@ -108,7 +105,9 @@ impl WitnessTracker {
             observed.peers().for_each(|peer| self.clocks.observe(peer));
             return;
         }
-        let histories = nodes.values().filter_map(NodeView::written_history).collect();
+        // A node whose silence is not decided yet still has its last reply.
+        let replying = nodes.values().filter(|node| node.polling.failing_since.is_none());
+        let histories = replying.filter_map(NodeView::written_history).collect();
         let observed = Observed { histories: &histories, ..observed };
         for record in self.records.values_mut().flatten() {
             // Each statement says again if the peer is connected. A map is not read in each round.
@@ -257,12 +256,15 @@ impl Record {
 /// ten seconds.
 fn window(observers: &[&Record]) -> Option<Duration> {
     let of = |kinds: &[WitnessKind]| {
-        let periods = observers.iter().filter(|record| kinds.contains(&record.kind));
-        periods.map(|record| record.valid_for).max()
+        let of_kinds = observers.iter().filter(|record| kinds.contains(&record.kind));
+        of_kinds.map(|record| record.valid_for).collect::<Vec<_>>()
     };
-    let prompt = of(&[WitnessKind::Sentinel, WitnessKind::Primary]).map(|_| PROMPT_WITHIN);
-    let period =
-        prompt.or_else(|| of(&[WitnessKind::Cluster])).or_else(|| of(&[WitnessKind::Replica]))?;
+    // The lists of Sentinels are read less often than their masters.
+    let prompt = of(&[WitnessKind::Sentinel, WitnessKind::Primary]).into_iter().min();
+    let longest = |kind| of(&[kind]).into_iter().max();
+    let period = prompt
+        .or_else(|| longest(WitnessKind::Cluster))
+        .or_else(|| longest(WitnessKind::Replica))?;
     Some(period + WITNESS_SLACK)
 }
 
