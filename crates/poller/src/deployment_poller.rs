@@ -20,15 +20,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use topology::{
-    DeploymentTracker, DeploymentView, EndpointCheckResult, Node, NodeKind, OwnErrors, PollOutcome,
-    ReadRequest, Round, RoundResult, SentinelMessage,
+    DeploymentTracker, DeploymentView, Node, NodeKind, PollOutcome, ReadRequest, Round,
+    RoundResult, SentinelMessage,
 };
 use tracing::warn;
 
 use crate::blindness::{ContactReporter, DeploymentContact, NodeContact};
 use crate::context::PollerContext;
 use crate::disk_monitor::DiskMonitor;
-use crate::endpoint_checker::{EndpointCheckSettings, EndpointChecker, FinishedCheck};
+use crate::endpoint_checks::EndpointChecks;
 use crate::event_log;
 use crate::name_resolver::NameResolver;
 use crate::node_handle::{NodeHandle, NodeResult};
@@ -42,10 +42,6 @@ const MIN_ROUND_GAP: Duration = Duration::from_millis(100);
 
 /// Limit of the Sentinel messages that wait for a round.
 const MAX_MESSAGES: usize = 256;
-
-/// Limit of the endpoint checks that wait for a round, and of the server processes with check
-/// errors that wait for their next reply.
-const MAX_CHECKS: usize = 16;
 
 /// Poller of one deployment.
 struct DeploymentPoller {
@@ -62,11 +58,7 @@ struct DeploymentPoller {
     sentinel_events: SentinelEvents,
     /// Sentinel messages since the last round.
     messages: Vec<SentinelMessage>,
-    check_sender: mpsc::Sender<FinishedCheck>,
-    checks: mpsc::Receiver<FinishedCheck>,
-    /// Results of endpoint checks since the last round.
-    check_results: Vec<EndpointCheckResult>,
-    check_errors: Vec<CheckErrors>,
+    checks: EndpointChecks,
     reverse_lookups: ReverseLookups,
     name_resolver: NameResolver,
     disk_monitor: DiskMonitor,
@@ -79,13 +71,6 @@ struct DeploymentPoller {
     requested_round_at: Option<Instant>,
     /// Data that the tracker requested for the next round.
     read_requests: Vec<ReadRequest>,
-}
-
-/// Errors that endpoint checks caused at a server process. They are part of its error counters, and
-/// wait for the next reply of the node.
-struct CheckErrors {
-    run_id: Box<str>,
-    own_errors: OwnErrors,
 }
 
 /// Node at a node index.
@@ -125,7 +110,7 @@ pub async fn run(
     }
     publish.send_replace(view);
     // The results of the checks are compared with the view, so it must exist before the first one.
-    poller.start_endpoint_checks(phase);
+    poller.checks.start(&poller.settings, &poller.context, phase, &mut poller.tasks);
     let interval = poller.settings.deployment.interval;
     let mut ticks = interval_at(clock.next(phase, interval), interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -157,7 +142,6 @@ impl DeploymentPoller {
         context: PollerContext,
     ) -> Self {
         let (report_sender, reports) = mpsc::channel(settings.endpoints.len() + 16);
-        let (check_sender, checks) = mpsc::channel(MAX_CHECKS);
         let mut tracker = DeploymentTracker::new(Arc::clone(&settings.deployment));
         context.state.restore(&mut tracker, context.clock.wall());
         let mut tasks = JoinSet::new();
@@ -177,10 +161,7 @@ impl DeploymentPoller {
             tasks,
             sentinel_events,
             messages: Vec::new(),
-            check_sender,
-            checks,
-            check_results: Vec::new(),
-            check_errors: Vec::new(),
+            checks: EndpointChecks::new(),
             reverse_lookups: ReverseLookups::default(),
             name_resolver,
             disk_monitor,
@@ -253,29 +234,6 @@ impl DeploymentPoller {
         NodeSlot::Node { handle, address: node.address.clone() }
     }
 
-    /// Starts the endpoint checks. They have the same relative offset within their interval as the
-    /// rounds have within theirs.
-    fn start_endpoint_checks(&mut self, phase: Duration) {
-        let settings = &self.settings;
-        let spread = settings.check_interval.div_duration_f64(settings.deployment.interval);
-        let first_at = self.context.clock.now() + phase.mul_f64(spread);
-        for service in &settings.service_endpoints {
-            let check_settings = EndpointCheckSettings {
-                deployment: settings.deployment.name.clone(),
-                kind: service.kind,
-                endpoint: service.endpoint.clone(),
-                interval: settings.check_interval,
-                first_at,
-            };
-            let checker = EndpointChecker::new(
-                check_settings,
-                self.context.clone(),
-                self.check_sender.clone(),
-            );
-            self.tasks.spawn(checker.run());
-        }
-    }
-
     /// Returns true if the first result of some node or name is missing.
     fn is_pending(&self) -> bool {
         let is_pending = |slot: &NodeSlot| match slot {
@@ -323,8 +281,20 @@ impl DeploymentPoller {
         }
         self.update_reconnects(&result);
         self.reverse_lookups.request(result.requests.iter());
+        if result.requests.contains(&ReadRequest::SentinelLists) {
+            self.request_sentinel_lists();
+        }
         self.read_requests = result.requests;
         Ok(result.view)
+    }
+
+    /// Requests the lists of all Sentinels with their next polls.
+    fn request_sentinel_lists(&self) {
+        for slot in &self.slots {
+            if let NodeSlot::Sentinel(sentinel) = slot {
+                sentinel.request_lists(self.settings.master());
+            }
+        }
     }
 
     /// Shortens the delays between connection attempts to nodes whose return is awaited, and to
@@ -391,7 +361,7 @@ impl DeploymentPoller {
             details.push(detail);
             contacts.push(contact);
         }
-        self.add_check_errors(&mut outcomes);
+        self.checks.add_errors(&mut outcomes);
         let cut_off_for = self.report_contacts(&outcomes, overloaded, elapsed);
         Round {
             duration: ended - started,
@@ -401,7 +371,7 @@ impl DeploymentPoller {
             details: details.into(),
             contacts: contacts.into(),
             messages: std::mem::take(&mut self.messages),
-            checks: std::mem::take(&mut self.check_results),
+            checks: self.checks.take_results(),
             host_names: self.reverse_lookups.names(),
             resolved: self.name_resolver.resolved(),
             disks: self.disk_monitor.free_space(ended).into(),
@@ -449,7 +419,7 @@ impl DeploymentPoller {
             report = self.reports.recv() => {
                 self.handle_report(report.context("the tasks of all nodes ended")?);
             }
-            Some(check) = self.checks.recv() => self.handle_check(check),
+            () = self.checks.next() => {}
             event = self.sentinel_events.next() => self.handle_sentinel_event(event),
             () = self.reverse_lookups.next() => self.request_round(),
             () = self.disk_monitor.next() => {}
@@ -475,32 +445,6 @@ impl DeploymentPoller {
         handle.handle_report(report, at, deadline);
         if is_new || is_back {
             self.request_round();
-        }
-    }
-
-    fn handle_check(&mut self, check: FinishedCheck) {
-        let FinishedCheck { result, own_errors } = check;
-        if let Ok(server) = &result.outcome
-            && let Some(run_id) = server.run_id.as_ref().filter(|_| !own_errors.is_empty())
-        {
-            self.check_errors.push(CheckErrors { run_id: run_id.clone(), own_errors });
-        }
-        self.check_results.push(result);
-        // Drop the oldest. The errors of a server that is not a node are never collected.
-        self.check_errors.drain(..self.check_errors.len().saturating_sub(MAX_CHECKS));
-        self.check_results.drain(..self.check_results.len().saturating_sub(MAX_CHECKS));
-    }
-
-    /// Adds the errors of endpoint checks to the replies of the nodes behind the endpoints.
-    fn add_check_errors(&mut self, outcomes: &mut [PollOutcome]) {
-        for outcome in outcomes {
-            let PollOutcome::Answered(reply) = outcome else { continue };
-            let Some(run_id) = reply.snapshot.identity.run_id.clone() else { continue };
-            for check in self.check_errors.extract_if(.., |check| check.run_id == run_id) {
-                for (code, count) in check.own_errors {
-                    *reply.own_errors.entry(code).or_default() += count;
-                }
-            }
         }
     }
 

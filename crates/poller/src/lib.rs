@@ -33,6 +33,7 @@ mod deployment_poller;
 mod descriptors;
 mod disk_monitor;
 mod endpoint_checker;
+mod endpoint_checks;
 mod event_log;
 mod fleet;
 mod name_resolver;

@@ -358,6 +358,11 @@ impl DeploymentTracker {
     fn read_requests(&mut self, unnamed: Vec<String>) -> Vec<ReadRequest> {
         let mut requests: Vec<_> = self.shards.read_requests().collect();
         requests.extend(unnamed.into_iter().map(ReadRequest::HostName));
+        let interval = self.view.deployment.interval;
+        let has_sentinels = self.view.deployment.kind == DeploymentKind::Sentinel;
+        if has_sentinels && self.view.nodes.values().any(|node| node.is_undecided(interval)) {
+            requests.push(ReadRequest::SentinelLists);
+        }
         if self.view.deployment.kind == DeploymentKind::Cluster {
             let maps = self.cluster.maps_to_read(&self.view.nodes);
             requests.extend(maps.into_iter().map(ReadRequest::ClusterMap));

@@ -1,7 +1,7 @@
 //! Handle of a deployment to one Sentinel.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 use topology::{Deployment, FailedContact, NodeKind, OwnErrors, PollOutcome};
@@ -28,11 +28,16 @@ pub(super) struct SentinelState {
     pub(super) masters: BTreeSet<Box<str>>,
 }
 
+/// Masters whose lists a deployment requested for the next poll.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RequestedLists(Arc<Mutex<BTreeSet<Arc<str>>>>);
+
 /// Handle of a deployment to one Sentinel.
 #[derive(Debug)]
 pub struct SentinelHandle {
     state: watch::Receiver<Arc<SentinelState>>,
     listeners: EventListeners,
+    requested_lists: RequestedLists,
     /// Number of polls at the last call of [`SentinelHandle::new_result`].
     seen_polls: u64,
     /// Errors up to the last reply that [`SentinelHandle::new_result`] returned.
@@ -45,6 +50,17 @@ pub(crate) struct SentinelEvents {
     /// Keeps the channel open for a deployment without Sentinels.
     _sender: mpsc::Sender<SentinelEvent>,
     receiver: mpsc::Receiver<SentinelEvent>,
+}
+
+impl RequestedLists {
+    fn add(&self, master: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(master.into());
+    }
+
+    /// Removes all of them.
+    pub(super) fn take(&self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl SentinelState {
@@ -70,13 +86,25 @@ impl SentinelHandle {
     pub(super) fn new(
         state: watch::Receiver<Arc<SentinelState>>,
         listeners: EventListeners,
+        requested_lists: RequestedLists,
     ) -> Self {
-        SentinelHandle { state, listeners, seen_polls: 0, seen_errors: OwnErrors::new() }
+        SentinelHandle {
+            state,
+            listeners,
+            requested_lists,
+            seen_polls: 0,
+            seen_errors: OwnErrors::new(),
+        }
     }
 
     /// Returns true after the first poll of the Sentinel.
     pub(crate) fn was_polled(&self) -> bool {
         self.state.borrow().was_polled()
+    }
+
+    /// Requests the lists of a master with the next poll.
+    pub(crate) fn request_lists(&self, master: &str) {
+        self.requested_lists.add(master);
     }
 
     /// Returns the result of the last poll; `Pending` if there was none since the previous call.

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::events::EventListeners;
-use super::handle::{SentinelHandle, SentinelState};
+use super::handle::{RequestedLists, SentinelHandle, SentinelState};
 use super::task::{SentinelTask, SentinelTaskSettings};
 use crate::context::PollerContext;
 
@@ -32,6 +32,7 @@ struct RegisteredSentinel {
     settings: watch::Sender<SentinelTaskSettings>,
     state: watch::Receiver<Arc<SentinelState>>,
     listeners: EventListeners,
+    requested_lists: RequestedLists,
     task: AbortHandle,
 }
 
@@ -96,7 +97,13 @@ impl SentinelRegistry {
         settings
             .sentinels()
             .filter_map(|endpoint| self.find(endpoint))
-            .map(|sentinel| SentinelHandle::new(sentinel.state.clone(), sentinel.listeners.clone()))
+            .map(|sentinel| {
+                SentinelHandle::new(
+                    sentinel.state.clone(),
+                    sentinel.listeners.clone(),
+                    sentinel.requested_lists.clone(),
+                )
+            })
             .collect()
     }
 
@@ -130,18 +137,27 @@ impl SentinelRegistry {
         let (settings_sender, settings) = watch::channel(settings);
         let (state_sender, state) = watch::channel(Arc::new(SentinelState::new()));
         let listeners = EventListeners::default();
+        let requested_lists = RequestedLists::default();
         let task = SentinelTask {
             endpoint: endpoint.clone(),
             context: self.context.clone(),
             settings,
             state: state_sender,
             listeners: listeners.clone(),
+            requested_lists: requested_lists.clone(),
             run_id: watch::Sender::new(None),
             masters_changed: Arc::clone(&self.masters_changed),
         };
         let task = self.tasks.spawn(task.run());
         let settings = settings_sender;
-        self.sentinels.push(RegisteredSentinel { endpoint, settings, state, listeners, task });
+        self.sentinels.push(RegisteredSentinel {
+            endpoint,
+            settings,
+            state,
+            listeners,
+            requested_lists,
+            task,
+        });
     }
 }
 

@@ -14,7 +14,7 @@ use crate::model::node_index::NodeIndex;
 use crate::model::node_state::{Availability, NodeState, UnknownNode, UnknownReason};
 use crate::model::refusals::Refusals;
 use crate::model::round::DiskSpace;
-use crate::model::witness::Witness;
+use crate::model::witness::{Witness, WitnessKind};
 
 /// State of a node after a round.
 #[derive(Debug, Clone)]
@@ -297,10 +297,13 @@ impl NodeView {
     /// Returns true if the node is a replica. A node that only Rolecall cannot reach or read counts
     /// with its last role.
     pub(crate) fn follows(&self) -> bool {
+        let was_replica = self.last_role() == Some(Role::Replica);
         match self.presence {
-            NodeState::Unreachable { .. } | NodeState::Unreadable { .. } => {
-                self.last_role() == Some(Role::Replica)
+            NodeState::Unreachable { .. } => {
+                let is_listed = |witness: &Witness| witness.kind == WitnessKind::Primary;
+                !self.claims_master() && (was_replica || self.vouching().any(is_listed))
             }
+            NodeState::Unreadable { .. } => was_replica,
             _ => self.is_replica(),
         }
     }
@@ -373,6 +376,18 @@ impl NodeView {
     /// Returns true if the node is silent and its state is unknown.
     pub fn is_unknown(&self) -> bool {
         self.polling.unknown.is_some()
+    }
+
+    /// Returns true if the node does not reply and its state is not decided. A single missed poll
+    /// does not count.
+    pub(crate) fn is_undecided(&self, interval: Duration) -> bool {
+        match self.polling.unknown {
+            Some(unknown) => unknown.why == UnknownReason::Undecided,
+            None => {
+                let is_open = matches!(self.presence, NodeState::Up | NodeState::Pending);
+                is_open && self.polling.silence > interval
+            }
+        }
     }
 
     /// Returns true if the state of the node is unknown because the exporter is cut off.

@@ -93,6 +93,7 @@ pub(super) fn statements(
             Some(Statement {
                 node: index,
                 kind: WitnessKind::Cluster,
+                requested: peer.requested,
                 said: match alive {
                     _ if is_lost => Said::Lost(None),
                     Some(at) => Said::Alive(at),

@@ -22,6 +22,7 @@ pub(super) fn statement(check: &EndpointCheckResult, observed: Observed<'_>) -> 
     Some(Statement {
         node,
         kind: WitnessKind::Endpoint,
+        requested: check.started,
         said: Said::Alive(check.started),
         valid_for: CHECK_PERIOD,
         connected: false,

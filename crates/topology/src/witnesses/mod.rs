@@ -29,6 +29,9 @@ use crate::model::witness::{Witness, WitnessKind};
 use cluster::{FailingIds, PeerClocks};
 use statement::{Observed, Said, Statement};
 
+/// Time within which a Sentinel, or the primary of a node, renews its statement.
+const PROMPT_WITHIN: Duration = Duration::from_secs(1);
+
 /// Tracks the statements of peers about nodes that do not reply.
 #[derive(Debug, Default)]
 pub(crate) struct WitnessTracker {
@@ -122,24 +125,24 @@ impl WitnessTracker {
                 .chain(sentinel::statements(peer, observed))
                 .chain(by_cluster);
             for statement in statements {
-                self.record(Some(peer.index), statement, peer.requested);
+                self.record(Some(peer.index), statement);
             }
         }
         for check in &round.checks {
             if let Some(statement) = endpoint::statement(check, observed) {
-                self.record(None, statement, check.started);
+                self.record(None, statement);
             }
         }
     }
 
-    fn record(&mut self, peer: Option<NodeIndex>, statement: Statement, seen: Monotonic) {
+    fn record(&mut self, peer: Option<NodeIndex>, statement: Statement) {
         let records = self.records.entry(statement.node).or_default();
         let is_same = |record: &&mut Record| (record.peer, record.kind) == (peer, statement.kind);
         match records.iter_mut().find(is_same) {
-            Some(record) => record.update(statement, seen),
+            Some(record) => record.update(statement),
             None => {
-                let mut record = Record::new(peer, statement, seen);
-                record.update(statement, seen);
+                let mut record = Record::new(peer, statement);
+                record.update(statement);
                 records.push(record);
             }
         }
@@ -183,7 +186,8 @@ impl WitnessTracker {
                 .filter(|record| record.alive_at.is_some() || says_down(record))
                 .map(witness)
                 .collect(),
-            window: window(&observers).max(unread_maps(index, records, nodes, deployment)),
+            window: window(&observers, failing_since)
+                .max(unread_maps(index, records, nodes, deployment)),
             suspended: records.iter().any(|record| {
                 record.alive_at.is_some_and(|alive_at| alive_at > failing_since)
                     && record.peer.is_some_and(is_undecided)
@@ -204,7 +208,7 @@ impl WitnessTracker {
 }
 
 impl Record {
-    fn new(peer: Option<NodeIndex>, statement: Statement, seen: Monotonic) -> Self {
+    fn new(peer: Option<NodeIndex>, statement: Statement) -> Self {
         Record {
             peer,
             kind: statement.kind,
@@ -215,12 +219,12 @@ impl Record {
             trusted: false,
             lived: false,
             master: false,
-            seen,
+            seen: statement.requested,
         }
     }
 
-    fn update(&mut self, statement: Statement, seen: Monotonic) {
-        self.seen = seen;
+    fn update(&mut self, statement: Statement) {
+        self.seen = statement.requested;
         self.connected = statement.connected;
         self.valid_for = statement.valid_for;
         self.lived |= statement.lived;
@@ -238,7 +242,7 @@ impl Record {
             }
             Said::Lost(since) => {
                 self.alive_at = None;
-                self.lost = Some(Lost { since, stated: seen });
+                self.lost = Some(Lost { since, stated: statement.requested });
             }
             Said::Nothing => {}
         }
@@ -254,17 +258,19 @@ impl Record {
 /// Returns the time within which one of these peers, which are connected to a node, would vouch for
 /// it. A Sentinel and the primary of a node decide before a link on which nothing may be sent for
 /// ten seconds.
-fn window(observers: &[&Record]) -> Option<Duration> {
-    let of = |kinds: &[WitnessKind]| {
-        let of_kinds = observers.iter().filter(|record| kinds.contains(&record.kind));
-        of_kinds.map(|record| record.valid_for).collect::<Vec<_>>()
+fn window(observers: &[&Record], failing_since: Monotonic) -> Option<Duration> {
+    // A list that a Sentinel sent before says nothing.
+    let period = |record: &Record| match record.kind {
+        WitnessKind::Sentinel if record.seen.since(failing_since) > PROMPT_WITHIN => PROMPT_WITHIN,
+        _ => record.valid_for,
     };
-    // The lists of Sentinels are read less often than their masters.
-    let prompt = of(&[WitnessKind::Sentinel, WitnessKind::Primary]).into_iter().min();
-    let longest = |kind| of(&[kind]).into_iter().max();
-    let period = prompt
-        .or_else(|| longest(WitnessKind::Cluster))
-        .or_else(|| longest(WitnessKind::Replica))?;
+    let of = |kinds: &[WitnessKind]| {
+        let chosen = observers.iter().filter(|record| kinds.contains(&record.kind));
+        chosen.map(|record| period(record)).min()
+    };
+    let period = of(&[WitnessKind::Sentinel, WitnessKind::Primary])
+        .or_else(|| of(&[WitnessKind::Cluster]))
+        .or_else(|| of(&[WitnessKind::Replica]))?;
     Some(period + WITNESS_SLACK)
 }
 

@@ -21,6 +21,7 @@ pub(super) fn statements<'a>(
         Some(Statement {
             node,
             kind: WitnessKind::Primary,
+            requested: peer.requested,
             said: acknowledged.map_or(Said::Nothing, |lag| {
                 Said::Alive(peer.requested.saturating_sub(lag + WHOLE_SECOND))
             }),

@@ -38,6 +38,7 @@ pub(super) fn statement(peer: Peer<'_>, observed: Observed<'_>) -> Option<Statem
     Some(Statement {
         node: index,
         kind: WitnessKind::Replica,
+        requested: peer.requested,
         said,
         valid_for: ping_period(node),
         connected,

@@ -9,6 +9,7 @@ use crate::discovery::sources::master_report;
 use crate::limits::SENTINEL_LISTS_READ_WITHIN;
 use crate::model::deployment::address;
 use crate::model::monotonic::Monotonic;
+use crate::model::node_index::NodeIndex;
 use crate::model::witness::WitnessKind;
 
 /// Time between two pings of a Sentinel.
@@ -60,11 +61,7 @@ pub(super) fn statements(peer: Peer<'_>, observed: Observed<'_>) -> Vec<Statemen
 
 impl Record<'_> {
     /// Returns the statement about a node with this last known `run_id`.
-    fn statement(
-        self,
-        node: crate::model::node_index::NodeIndex,
-        known: Option<&str>,
-    ) -> Statement {
+    fn statement(self, node: NodeIndex, known: Option<&str>) -> Statement {
         let Record { entry, requested, .. } = self;
         // After a failover, a restart or SENTINEL RESET the record has no `run_id`, and the time of
         // the last ping starts at zero without a reply.
@@ -80,6 +77,7 @@ impl Record<'_> {
         Statement {
             node,
             kind: WitnessKind::Sentinel,
+            requested,
             said,
             valid_for: self.valid_for,
             connected,

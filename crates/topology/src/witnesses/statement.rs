@@ -18,6 +18,8 @@ pub(super) struct Statement {
     /// The node that the statement is about.
     pub(super) node: NodeIndex,
     pub(super) kind: WitnessKind,
+    /// Monotonic time of the request to the peer.
+    pub(super) requested: Monotonic,
     pub(super) said: Said,
     /// Time within which the peer renews its statement.
     pub(super) valid_for: Duration,
