@@ -52,6 +52,7 @@ impl Site<'_> {
                 (role.text) @for note in notes(node) { "; " (note.text) }
             }
             (self.findings(LINKS, &findings, FINDINGS))
+            (witnesses(view, node))
             section aria-labelledby="facts" {
                 h2 #facts { (heading) }
                 (fact_list(&state(view, node)))
@@ -61,7 +62,6 @@ impl Site<'_> {
                 (self.polling(node))
                 (self.last_polls(node))
             }
-            (witnesses(view, node))
             (misrouted_clients(node))
             (connected_replicas(node))
             (error_replies(node))

@@ -238,13 +238,7 @@ pub(super) fn shard_lines(view: &DeploymentView) -> Markup {
 }
 
 fn shard_line(view: &DeploymentView, shard: &ShardView) -> Markup {
-    let level = if view.is_unknown() {
-        StatusLevel::Unknown
-    } else if is_healthy(shard) {
-        StatusLevel::Ok
-    } else {
-        StatusLevel::Critical
-    };
+    let level = shard_level(view, shard);
     let masters = shard.split_brain.masters.len();
     html! {
         p.standing.(level.class()) {
@@ -252,6 +246,20 @@ fn shard_line(view: &DeploymentView, shard: &ShardView) -> Markup {
             @if let Some(label) = &shard.shard { "Shard " (label) ": " }
             (shard_status(view, shard))
         }
+    }
+}
+
+fn shard_level(view: &DeploymentView, shard: &ShardView) -> StatusLevel {
+    let fails = [shard.writable, shard.readable].contains(&Some(false))
+        || shard.no_primary.why.is_some()
+        || !shard.split_brain.masters.is_empty();
+    let primary = shard.primary.map(|primary| &view.nodes[primary.node]);
+    match () {
+        () if view.is_unknown() => StatusLevel::Unknown,
+        () if is_healthy(shard) => StatusLevel::Ok,
+        () if fails => StatusLevel::Critical,
+        () if primary.is_some_and(NodeView::is_unreachable) => StatusLevel::Warning,
+        () => StatusLevel::Unknown,
     }
 }
 

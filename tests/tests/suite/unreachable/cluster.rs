@@ -23,7 +23,7 @@ fn cluster_master_that_others_vouch_for_is_unreachable() {
         node: &cluster.nodes[master],
         fault: PathFault::Refusal,
         primary: &cluster.nodes[master],
-        keys: "{foo}",
+        keys: Some("{foo}"),
         witnesses: vec![cluster.nodes[0].address(), cluster.nodes[1].address()],
         known: &[],
     };

@@ -27,7 +27,7 @@ fn primary_that_sentinels_vouch_for_is_unreachable() {
         node: &group.nodes[0],
         fault: PathFault::NoRoute,
         primary: &group.nodes[0],
-        keys: "kept",
+        keys: Some("kept"),
         witnesses: group.sentinels.iter().map(tests::Server::address).collect(),
         known: &[],
     };
@@ -55,7 +55,7 @@ fn sentinel_that_others_vouch_for_is_unreachable() {
         node: &group.sentinels[0],
         fault: PathFault::Loss,
         primary: &group.nodes[0],
-        keys: "kept",
+        keys: Some("kept"),
         witnesses: vec![group.sentinels[1].address()],
         known: &[],
     };
