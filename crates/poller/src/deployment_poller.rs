@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use topology::{
-    DeploymentTracker, DeploymentView, Node, NodeKind, PollOutcome, ReadRequest, Round,
-    RoundResult, SentinelMessage,
+    Availability, DeploymentTracker, DeploymentView, Node, NodeKind, PollOutcome, ReadRequest,
+    Round, RoundResult, SentinelMessage,
 };
 use tracing::warn;
 
@@ -303,7 +303,9 @@ impl DeploymentPoller {
         let linked = linked_again(result);
         for (index, handle) in self.handles() {
             handle.set_awaited(result.view.awaits(index));
-            if linked.contains(&index) {
+            let node = &result.view.nodes[index];
+            let is_seen = node.availability() == Availability::Down && node.vouching().count() > 0;
+            if is_seen || linked.contains(&index) {
                 handle.add_sign();
             }
         }

@@ -18,6 +18,9 @@ pub const SENTINEL_LISTS_READ_WITHIN: Duration = Duration::from_secs(10);
 /// Connection attempts in a row that a host must refuse for its node to count as down at once.
 pub const REFUSED_ATTEMPTS: u32 = 2;
 
+/// Time in which Rolecall connects again to a node that was down and that witnesses vouch for.
+pub const RETURN_WITHIN: Duration = Duration::from_secs(5);
+
 /// Time by which a peer may have noticed the loss of a node before Rolecall did.
 pub const PEER_REPORT_SLACK: Duration = Duration::from_secs(10);
 

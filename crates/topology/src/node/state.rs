@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use snapshot::Reason;
 
-use crate::limits::{BLIND_LIMIT, REFUSED_ATTEMPTS};
+use crate::limits::{BLIND_LIMIT, REFUSED_ATTEMPTS, RETURN_WITHIN};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{PollStats, is_absence};
 use crate::model::node_state::{NodeState, UnknownNode, UnknownReason};
@@ -20,6 +20,8 @@ pub(crate) struct NodeStateTracker {
     polling: PollStats,
     /// Connection attempts in a row that the host refused.
     refused: u32,
+    /// Monotonic time since which witnesses vouch for the node.
+    vouched_since: Option<Monotonic>,
     /// The poll of this round failed.
     failed: Option<FailedPoll>,
 }
@@ -61,6 +63,7 @@ impl NodeStateTracker {
         self.polling.lived = true;
         self.polling.silence = Duration::ZERO;
         self.refused = 0;
+        self.vouched_since = None;
         self.state = Some(NodeState::Up);
     }
 
@@ -162,8 +165,11 @@ impl NodeStateTracker {
             .is_some_and(|window| self.polling.silence < window || self.failing_for(now) < window);
         self.polling.unknown = None;
         let since = self.state().failed_since().unwrap_or(now);
+        self.vouched_since = is_alive.then(|| self.vouched_since.unwrap_or(now));
+        // A node that returns is seen by its peers before Rolecall tries again to connect.
+        let may_return = self.vouched_since.is_none_or(|since| now.since(since) < RETURN_WITHIN);
         match self.state() {
-            NodeState::Down { .. } if !is_alive => {
+            NodeState::Down { .. } if may_return => {
                 self.state = Some(NodeState::Down { reason, since });
             }
             NodeState::Up | NodeState::Pending if !unread => {}
