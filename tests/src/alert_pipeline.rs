@@ -61,6 +61,12 @@ impl AlertPipeline {
 
     /// Does the same as [`Self::start`], with another divisor.
     pub fn start_with_divisor(rolecall: &[u16], divisor: u32) -> Self {
+        let addresses: Vec<_> = rolecall.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        Self::start_at(&addresses, divisor)
+    }
+
+    /// Does the same for Rolecall at these addresses.
+    pub fn start_at(rolecall: &[String], divisor: u32) -> Self {
         let directory = tempfile::tempdir().expect("cannot create a directory");
         let (notifications, clock) =
             (Arc::<Mutex<Vec<Notification>>>::default(), Arc::new(Stopwatch::start()));
@@ -92,7 +98,7 @@ impl AlertPipeline {
         for rules in ["redis.rules.yaml", "rolecall.rules.yaml"] {
             std::fs::write(at(rules), divided_rules(rules, divisor)).expect("cannot write a file");
         }
-        let targets: Vec<_> = rolecall.iter().map(|port| format!("'127.0.0.1:{port}'")).collect();
+        let targets: Vec<_> = rolecall.iter().map(|address| format!("'{address}'")).collect();
         let configuration = format!(
             "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
              rule_files: [redis.rules.yaml, rolecall.rules.yaml]\n\

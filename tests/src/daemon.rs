@@ -8,12 +8,14 @@ use std::time::Duration;
 use tempfile::TempDir;
 use ureq::http::{HeaderName, HeaderValue};
 
-use crate::{Process, Redis, Signal, Stopwatch, eventually};
+use crate::{Host, Process, Redis, Signal, Stopwatch, eventually};
 
 /// Running `rolecall serve` with a free port.
 pub struct Daemon {
-    /// The port of its HTTP server on 127.0.0.1.
+    /// The port of its HTTP server.
     pub port: u16,
+    /// The IP address of its HTTP server, 127.0.0.1 unless it runs on another host.
+    pub host: String,
     process: Process,
     /// The configuration file, if it was started with one.
     file: Option<ConfigFile>,
@@ -77,19 +79,33 @@ impl Daemon {
     /// Starts `rolecall serve` with a prepared command, to which the arguments are appended, and
     /// waits until it listens.
     pub fn run(command: &mut Command, arguments: &[&str]) -> Self {
-        Self::run_at(command, 0, arguments)
+        Self::run_at(command, "127.0.0.1", 0, arguments)
     }
 
-    fn run_at(command: &mut Command, requested_port: u16, arguments: &[&str]) -> Self {
+    /// Starts `rolecall serve` with this configuration on a host of the testbed, with its HTTP
+    /// server on the address of the host. Waits until it is ready.
+    pub fn on_host(place: &Host, text: &str) -> Self {
+        let file = ConfigFile::new(text);
+        let namespace = place.namespace.as_deref().expect("the host has no network namespace");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(Self::binary());
+        let mut daemon =
+            Self::run_at(&mut command, &place.host, 0, &["--config.file", &file.path()]);
+        daemon.until_ready();
+        daemon.file = Some(file);
+        daemon
+    }
+
+    fn run_at(command: &mut Command, host: &str, requested_port: u16, arguments: &[&str]) -> Self {
         command
-            .args(["serve", "--web.listen-address", &format!("127.0.0.1:{requested_port}")])
+            .args(["serve", "--web.listen-address", &format!("{host}:{requested_port}")])
             .args(arguments);
         let mut process = Process::start(command);
         let (port, _) = eventually(Duration::from_secs(10), "rolecall listens", || {
             assert!(process.exit_status().is_none(), "rolecall exited: {:?}", process.log());
-            process.log().iter().find_map(|line| port(line))
+            process.log().iter().find_map(|line| port(line, host))
         });
-        Daemon { port, process, file: None }
+        Daemon { port, host: host.to_owned(), process, file: None }
     }
 
     /// Starts `rolecall serve` with these node URLs or arguments, and waits until it is ready.
@@ -132,6 +148,7 @@ impl Daemon {
         let path = file.path();
         let mut daemon = Self::run_at(
             &mut Command::new(Self::binary()),
+            "127.0.0.1",
             port,
             &[&["--config.file", &path], arguments].concat(),
         );
@@ -167,11 +184,7 @@ impl Daemon {
             .build()
             .into();
         let begun = Stopwatch::start();
-        let mut response = agent
-            .get(format!("http://127.0.0.1:{}{path}", self.port))
-            .header("Accept", accept)
-            .call()
-            .expect(path);
+        let mut response = agent.get(self.url(path)).header("Accept", accept).call().expect(path);
         let text = response
             .body_mut()
             .with_config()
@@ -185,6 +198,11 @@ impl Daemon {
         let headers: BTreeMap<_, _> = response.headers().iter().map(header).collect();
         let content_type = headers.get("content-type").cloned().unwrap_or_default();
         Response { status: response.status().as_u16(), content_type, headers, text, took }
+    }
+
+    /// Returns the URL of a path of its HTTP server.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}:{}{path}", self.host, self.port)
     }
 
     /// Returns the process ID.
@@ -224,8 +242,9 @@ pub fn deployment(name: &str, servers: &[&Redis]) -> String {
 }
 
 /// Returns the port from the log line about the listening address, in either log format.
-fn port(line: &str) -> Option<u16> {
-    let after = line.contains("listening").then(|| line.split("127.0.0.1:").nth(1)).flatten()?;
+fn port(line: &str, host: &str) -> Option<u16> {
+    let host = format!("{host}:");
+    let after = line.contains("listening").then(|| line.split(host.as_str()).nth(1)).flatten()?;
     after.trim_end_matches(['"', '}', ' ']).parse().ok()
 }
 

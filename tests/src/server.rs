@@ -18,7 +18,8 @@ pub struct Server {
     pub port: u16,
     pub(crate) version: &'static str,
     is_sentinel: bool,
-    pub(crate) place: Host,
+    /// The host.
+    pub place: Host,
     password: Option<&'static str>,
     directory: TempDir,
     process: Process,

@@ -4,7 +4,7 @@
 //! starts are attached to both bridges and have a separate route to each server. So they reach
 //! every server at its announced address, even during a partition.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -122,6 +122,18 @@ impl SplitNetwork {
         ip(&format!("link set {} up", self.port(place)));
     }
 
+    /// Gives names to hosts. Only processes that start later on the hosts `on` can resolve them.
+    pub fn name(&self, on: &[&Host], names: &[(&Host, &str)]) {
+        let lines = names.iter().map(|(place, name)| format!("{} {name}\n", place.host));
+        let text = lines.collect::<String>();
+        for place in on {
+            // `ip netns exec` mounts this file as /etc/hosts.
+            let folder = settings(place);
+            std::fs::create_dir_all(&folder).expect("cannot create a directory");
+            std::fs::write(folder.join("hosts"), &text).expect("cannot write a file");
+        }
+    }
+
     fn port(&self, place: &Host) -> String {
         let number = self
             .places
@@ -155,6 +167,8 @@ impl Drop for SplitNetwork {
                 "netns del {}",
                 place.namespace.as_deref().expect("the host has no namespace")
             ));
+            // Only hosts with names have this directory.
+            let _ = std::fs::remove_dir_all(settings(place));
         }
         for device in [self.cable().0, self.bridge(Side::Left), self.bridge(Side::Right)] {
             run(&format!("link del {device}"));
@@ -162,8 +176,13 @@ impl Drop for SplitNetwork {
     }
 }
 
+/// Returns the directory of files that replace those in `/etc` on a host.
+fn settings(place: &Host) -> PathBuf {
+    Path::new("/etc/netns").join(place.namespace.as_deref().expect("the host has no namespace"))
+}
+
 #[track_caller]
-fn ip(arguments: &str) {
+pub(crate) fn ip(arguments: &str) {
     assert!(run(arguments), "ip {arguments} failed: network namespaces need root");
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use topology::{DeploymentView, Finding, Severity, Value};
+use topology::{DeploymentView, Evidence, Finding, Severity, Value};
 
 use crate::api::{rfc3339, upstream};
 use crate::deployment_status::{endpoint_status, shard_status};
@@ -112,13 +112,18 @@ fn write_finding(view: &DeploymentView, finding: &Finding, text: &mut String) ->
         write_part(text, "Note", &note)?;
     }
     let values = finding.evidence.values();
-    write_part(text, "Likely cause", &runbook.cause(&texts(&values)).unwrap_or_default())?;
+    let mut values = texts(&values);
+    if let Evidence::RolecallNeverReached(evidence) = &finding.evidence {
+        // The list of reasons also has counts.
+        values.extend(evidence.reasons.iter().map(|(reason, _)| reason.label()));
+    }
+    write_part(text, "Likely cause", &runbook.cause(&values).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
         // A wrapped command could not be copied.
         let command = placeholders.replace(&command);
         writeln!(text, "  {:<15}{BOLD}{command}{BOLD:#}", "First command")?;
     }
-    let fix = runbook.paragraphs("Fix").into_iter().next().map(|fix| fix.text).unwrap_or_default();
+    let fix = runbook.fix(&values).unwrap_or_default();
     write_part(text, "Fix", &placeholders.replace(&fix))?;
     for (index, warning) in runbook.paragraphs("Do not").iter().take(2).enumerate() {
         write_part(text, if index == 0 { "Do not" } else { "" }, &warning.text)?;

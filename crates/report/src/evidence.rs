@@ -41,6 +41,7 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "taking_writes" => "stale masters that accept writes",
         "named" => "named masters",
         "master" => "upstream",
+        "unmapped" => "address for address_map",
         "usable" => "reachable Sentinels",
         "known" => "known Sentinels",
         "ok" => "masters that report ok",
@@ -65,6 +66,7 @@ const fn duration_name(evidence: &Evidence) -> &'static str {
         Evidence::RedisReplicationLag(_) => "lag",
         Evidence::RedisDown(_)
         | Evidence::RedisSentinelDown(_)
+        | Evidence::RedisUnreachable(_)
         | Evidence::RolecallCannotRead(_) => "no reply for",
         _ => "duration",
     }

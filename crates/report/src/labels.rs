@@ -5,7 +5,7 @@ use snapshot::Reason;
 use topology::evidence::{ClusterDownReporters, SentinelConfigError};
 use topology::{
     Cause, Disagreement, LinkState, MisrouteReason, NoPrimaryReason, OrphanReason, PrimaryEvidence,
-    RefusalReason, Refusals, UnknownReason,
+    RefusalReason, Refusals, UnknownReason, Witness, WitnessKind,
 };
 
 /// Appends the label to its meaning: runbooks and metrics use the label.
@@ -19,6 +19,33 @@ pub(crate) const fn unknown_node(why: UnknownReason) -> &'static str {
         UnknownReason::CutOff => "unknown (Rolecall is cut off)",
         UnknownReason::Undecided => "unknown (no reply yet)",
         UnknownReason::NeverReached => "unknown (never reached)",
+    }
+}
+
+/// Returns the kind of a witness.
+pub(crate) const fn witness_kind(kind: WitnessKind) -> &'static str {
+    match kind {
+        WitnessKind::Replica => "replica",
+        WitnessKind::Primary => "primary",
+        WitnessKind::Sentinel => "Sentinel",
+        WitnessKind::Cluster => "cluster node",
+        WitnessKind::Endpoint => "endpoint check",
+    }
+}
+
+/// Returns the last observation of a witness.
+pub(crate) fn observation(witness: &Witness) -> &'static str {
+    match (witness.kind, witness.says_down()) {
+        (WitnessKind::Replica, false) => "link up",
+        (WitnessKind::Replica, true) => "link down",
+        (WitnessKind::Primary, false) => "lists it as online",
+        (WitnessKind::Primary, true) => "does not list it as online",
+        (WitnessKind::Sentinel, false) => "gets replies to its pings",
+        (WitnessKind::Sentinel, true) => "considers it down",
+        (WitnessKind::Cluster, false) => "gets replies to its pings",
+        (WitnessKind::Cluster, true) => "considers it failed",
+        (WitnessKind::Endpoint, false) => "reached it",
+        (WitnessKind::Endpoint, true) => "did not reach it",
     }
 }
 

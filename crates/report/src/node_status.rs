@@ -8,6 +8,7 @@ use topology::{
     NodeView, active_reasons,
 };
 
+use crate::format::count;
 use crate::labels;
 use crate::status_level::{StatusLevel, StatusText};
 
@@ -52,6 +53,10 @@ pub(crate) fn notes(node: &NodeView) -> Vec<StatusText> {
         && let Some(role) = node.last.as_ref().and_then(|last| last.replication.role)
     {
         add(StatusLevel::Unknown, format!("last role: {}", role.label()));
+    }
+    if node.is_unreachable() {
+        let peers = count(node.vouching().count(), "peer");
+        add(StatusLevel::Warning, format!("alive according to {peers}"));
     }
     for reason in labels::refusals(&node.writes_refused) {
         add(StatusLevel::Critical, format!("refuses writes: {reason}"));
@@ -160,7 +165,11 @@ pub(crate) fn role(view: &DeploymentView, index: NodeIndex) -> StatusText {
     let node = &view.nodes[index];
     let assigned = assigned_roles(view, index);
     let (true, Some(role)) = (node.is_known_up(), node.role()) else {
-        return StatusText::new(own_level(node), claimed_role(node));
+        let texts =
+            assigned.iter().map(|role| role.text.as_str()).filter(|_| node.is_unreachable());
+        let state = claimed_role(node);
+        let text = texts.chain([state.as_str()]).collect::<Vec<_>>().join(", ");
+        return StatusText::new(own_level(node), text);
     };
     if let Some(worst) = assigned.iter().map(|role| role.level).min() {
         let text = assigned.iter().map(|role| role.text.as_str()).collect::<Vec<_>>().join(", ");

@@ -87,11 +87,23 @@ impl Runbook {
     /// Returns the cause that contains one of these values as code. Without a match, returns the
     /// first cause, which is the most likely one.
     pub(crate) fn cause(&self, values: &[&str]) -> Option<String> {
-        let causes = self.paragraphs("Causes");
-        let matching = causes
-            .iter()
-            .find(|cause| cause.code_spans.iter().any(|code| values.contains(&code.as_str())));
-        matching.or(causes.first()).map(|cause| cause.text.clone())
+        self.matching("Causes", values)
+    }
+
+    /// Returns the fix that contains one of these values as code. Without a match, returns the
+    /// first fix.
+    pub(crate) fn fix(&self, values: &[&str]) -> Option<String> {
+        self.matching("Fix", values)
+    }
+
+    /// Returns the first paragraph of a section that contains one of these values as code, or else
+    /// the first paragraph.
+    fn matching(&self, heading: &str, values: &[&str]) -> Option<String> {
+        let paragraphs = self.paragraphs(heading);
+        let matching = paragraphs.iter().find(|paragraph| {
+            paragraph.code_spans.iter().any(|code| values.contains(&code.as_str()))
+        });
+        matching.or(paragraphs.first()).map(|paragraph| paragraph.text.clone())
     }
 
     /// Returns the list items and paragraphs of a section, without code blocks.
@@ -119,5 +131,36 @@ impl Runbook {
             }
         }
         paragraphs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use snapshot::Reason;
+
+    use super::*;
+
+    #[test]
+    fn each_reason_not_to_read_a_node_has_its_cause_and_fix() {
+        use Reason::{Closed, Dns, Refused, Reset, Timeout, Unreachable};
+        let runbook = runbook("RolecallCannotRead").expect("a runbook");
+        let silent = [Refused, Timeout, Reset, Closed, Dns, Unreachable];
+        for reason in Reason::ALL.into_iter().filter(|reason| !silent.contains(reason)) {
+            for found in [runbook.cause(&[reason.label()]), runbook.fix(&[reason.label()])] {
+                let found = found.expect("a paragraph");
+                let is_named = found.split(|letter: char| !letter.is_alphanumeric());
+                assert!(is_named.into_iter().any(|word| word == reason.label()), "{found}");
+            }
+        }
+    }
+
+    #[test]
+    fn reason_local_is_a_problem_of_the_exporter() {
+        let runbook = runbook("RolecallCannotRead").expect("a runbook");
+        let cause = runbook.cause(&["local"]).expect("a cause");
+        assert!(cause.contains("file descriptors") && cause.contains("password file"), "{cause}");
+        assert!(!cause.contains("rotation"), "{cause}");
+        let fix = runbook.fix(&["local"]).expect("a fix");
+        assert!(fix.contains("limit of open files") && !fix.contains("credentials"), "{fix}");
     }
 }

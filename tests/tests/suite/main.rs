@@ -28,6 +28,7 @@ mod routine;
 mod sentinel;
 mod split_brain;
 mod tls;
+mod unreachable;
 mod versions;
 mod web_limits;
 mod web_security;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use topology::{
     Cause, DeploymentView, EndpointView, MisroutedClients, MisroutedView, NodeView, Upstream,
-    active_reasons,
+    Witness, active_reasons,
 };
 
 use super::{rfc3339, seconds};
@@ -116,10 +116,16 @@ pub struct NodeDocument {
     pub name: String,
     /// The configured or discovered address.
     pub address: String,
-    /// False while the node is down; absent until it is known.
+    /// The state: `up`, `down`, `unreachable` for Rolecall but alive according to a witness,
+    /// `unknown`.
+    pub state: &'static str,
+    /// Statements of peers about the node, while it does not reply to Rolecall.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub witnesses: Vec<WitnessDocument>,
+    /// False while Rolecall cannot read the node; absent until it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub up: Option<bool>,
-    /// The reason of the last failed poll, while the node is down.
+    /// The reason of the last failed poll, while Rolecall cannot read the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down_reason: Option<&'static str>,
     /// The role that the node claims: `master`, `replica`, `sentinel`.
@@ -162,6 +168,24 @@ pub struct NodeDocument {
     /// The version. INFO field `valkey_version`, or else `redis_version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+/// A peer that observes a node which does not reply to Rolecall.
+#[derive(Debug, Serialize)]
+pub struct WitnessDocument {
+    /// The peer; absent for a check of an endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// The way in which it observes the node: `replica`, `primary`, `sentinel`, `cluster`,
+    /// `endpoint`.
+    pub kind: &'static str,
+    /// Its last statement: `alive` or `down`.
+    pub state: &'static str,
+    /// Time since its last contact with the node, seconds; absent if it considers the node down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// True if the contact is later than the last one of Rolecall, and recent enough to count.
+    pub vouches: bool,
 }
 
 /// Clients that write to a replica.
@@ -250,6 +274,8 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
     NodeDocument {
         name: node.node.name.clone(),
         address: node.node.address.clone(),
+        state: node.availability().label(),
+        witnesses: node.witnesses.iter().map(|found| witness(view, found)).collect(),
         up: node.readable(),
         down_reason: node.failure().filter(|_| !node.is_cut_off()).map(snapshot::Reason::label),
         role: node.role().map(snapshot::Role::label),
@@ -268,6 +294,16 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
         reads_refused: active_reasons(&node.reads_refused),
         misrouted: node.misrouted.as_deref().map(misrouted),
         version: version.map(str::to_owned),
+    }
+}
+
+fn witness(view: &DeploymentView, witness: &Witness) -> WitnessDocument {
+    WitnessDocument {
+        peer: witness.peer.map(|peer| view.name(peer).to_owned()),
+        kind: witness.kind.label(),
+        state: if witness.says_down() { "down" } else { "alive" },
+        seconds: witness.alive_at.map(|at| seconds(view.now.since(at))),
+        vouches: witness.vouches,
     }
 }
 

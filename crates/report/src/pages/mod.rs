@@ -15,6 +15,7 @@ mod search;
 mod status;
 mod timeline;
 mod tree;
+mod witnesses;
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -8,6 +8,7 @@ use super::Site;
 use super::findings::{GroupedFindings, concerns};
 use super::layout::Layout;
 use super::links::Links;
+use super::witnesses::witnesses;
 use crate::api::upstream;
 use crate::format::{
     bytes, count, duration, milliseconds, short_duration, time_of_day, time_of_day_tenths,
@@ -51,6 +52,7 @@ impl Site<'_> {
                 (role.text) @for note in notes(node) { "; " (note.text) }
             }
             (self.findings(LINKS, &findings, FINDINGS))
+            (witnesses(view, node))
             section aria-labelledby="facts" {
                 h2 #facts { (heading) }
                 (fact_list(&state(view, node)))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use maud::{Markup, html};
-use topology::{DeploymentView, Finding, Severity, ShardView};
+use topology::{DeploymentView, Finding, NodeView, Severity, ShardView};
 
 use super::findings::GroupedFindings;
 use super::layout::Layout;
@@ -87,11 +87,12 @@ impl Site<'_> {
         ];
         let counts: Vec<_> =
             counts.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text).collect();
-        let cut_off =
-            self.views.iter().any(|view| view.nodes.values().any(topology::NodeView::is_unknown));
+        let any_node =
+            |is: fn(&NodeView) -> bool| self.views.iter().any(|view| view.nodes.values().any(is));
+        let (cut_off, unknown) = (any_node(NodeView::is_cut_off), any_node(NodeView::is_unknown));
         let worst = self.views.iter().map(|view| deployment_level(view)).min().unwrap_or_default();
         // Healthy deployments must not turn the page green while others are unknown.
-        let worst = if cut_off && worst == StatusLevel::Ok { StatusLevel::Unknown } else { worst };
+        let worst = if unknown && worst == StatusLevel::Ok { StatusLevel::Unknown } else { worst };
         let worst_of: Vec<_> = self
             .views
             .iter()
@@ -104,13 +105,15 @@ impl Site<'_> {
                 h1 {
                     @if !counts.is_empty() { (counts.join(", ")) }
                     @else if worst == StatusLevel::Ok { "No findings" }
-                    @else if cut_off { "State unknown" }
+                    @else if unknown { "State unknown" }
                     @else { "Waiting for the first round" }
                 }
                 p {
                     @if cut_off {
                         "Rolecall is cut off from nodes, or all their hosts are gone: "
                         "the state of these nodes is unknown. "
+                    } @else if unknown && counts.is_empty() {
+                        "Some nodes do not reply, and their state is not decided yet. "
                     }
                     @if !counts.is_empty() {
                         "Most severe: " (worst_of[..worst_of.len().min(NAMED)].join(", "))
@@ -235,13 +238,7 @@ pub(super) fn shard_lines(view: &DeploymentView) -> Markup {
 }
 
 fn shard_line(view: &DeploymentView, shard: &ShardView) -> Markup {
-    let level = if view.is_unknown() {
-        StatusLevel::Unknown
-    } else if is_healthy(shard) {
-        StatusLevel::Ok
-    } else {
-        StatusLevel::Critical
-    };
+    let level = shard_level(view, shard);
     let masters = shard.split_brain.masters.len();
     html! {
         p.standing.(level.class()) {
@@ -249,6 +246,20 @@ fn shard_line(view: &DeploymentView, shard: &ShardView) -> Markup {
             @if let Some(label) = &shard.shard { "Shard " (label) ": " }
             (shard_status(view, shard))
         }
+    }
+}
+
+fn shard_level(view: &DeploymentView, shard: &ShardView) -> StatusLevel {
+    let fails = [shard.writable, shard.readable].contains(&Some(false))
+        || shard.no_primary.why.is_some()
+        || !shard.split_brain.masters.is_empty();
+    let primary = shard.primary.map(|primary| &view.nodes[primary.node]);
+    match () {
+        () if view.is_unknown() => StatusLevel::Unknown,
+        () if is_healthy(shard) => StatusLevel::Ok,
+        () if fails => StatusLevel::Critical,
+        () if primary.is_some_and(NodeView::is_unreachable) => StatusLevel::Warning,
+        () => StatusLevel::Unknown,
     }
 }
 
@@ -263,7 +274,7 @@ pub(super) fn deployment_level(view: &DeploymentView) -> StatusLevel {
     if view.at.is_none() {
         return StatusLevel::Unknown;
     }
-    let is_unknown = view.nodes.values().any(topology::NodeView::is_unknown);
+    let is_unknown = view.nodes.values().any(NodeView::is_unknown);
     let healthy = if is_unknown { StatusLevel::Unknown } else { StatusLevel::Ok };
     view.findings.first().map_or(healthy, |worst| worst.severity.into())
 }

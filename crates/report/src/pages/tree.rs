@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use snapshot::Role;
-use topology::{DeploymentView, NodeIndex, NodeKind, NodeVec, Upstream};
+use topology::{Availability, DeploymentView, NodeIndex, NodeKind, NodeVec, NodeView, Upstream};
 
 use crate::node_status::assigned_roles;
 use crate::status_level::StatusLevel;
@@ -73,7 +73,7 @@ pub(super) fn trees(view: &DeploymentView, levels: &NodeVec<StatusLevel>) -> Vec
     let is_isolated = |index: &NodeIndex| {
         view.nodes[*index].up() != Some(true) && builder.replicas[*index].is_empty()
     };
-    let (isolated, roots): (Vec<_>, Vec<_>) = roots.into_iter().partition(is_isolated);
+    let (mut isolated, roots): (Vec<_>, Vec<_>) = roots.into_iter().partition(is_isolated);
     let mut trees: Vec<_> = roots.into_iter().map(|root| builder.of_node(root)).collect();
     for (address, replicas) in unknown_addresses {
         trees.push(builder.of_unknown_address(address, &replicas));
@@ -92,18 +92,18 @@ pub(super) fn trees(view: &DeploymentView, levels: &NodeVec<StatusLevel>) -> Vec
         RowContent::UnknownAddress(_) => false,
     };
     trees.sort_by_key(|tree| (!is_first(tree), tree.level));
-    let (down, connecting): (Vec<_>, Vec<_>) =
-        isolated.into_iter().partition(|index| view.nodes[*index].up() == Some(false));
-    let (unknown, connecting): (Vec<_>, Vec<_>) =
-        connecting.into_iter().partition(|index| view.nodes[*index].is_unknown());
+    let mut isolated_as = |title: &str| -> Vec<_> {
+        isolated.extract_if(.., |index| group(&view.nodes[*index]) == title).collect()
+    };
     let sentinels = view
         .members()
         .filter(|(_, node)| matches!(node.node.kind, NodeKind::Sentinel { .. }))
         .map(|(index, _)| index);
     let groups = [
-        ("Down", down),
-        ("Unknown", unknown),
-        ("Connecting", connecting),
+        ("Down", isolated_as("Down")),
+        ("Unreachable", isolated_as("Unreachable")),
+        ("Unknown", isolated_as("Unknown")),
+        ("Connecting", isolated_as("Connecting")),
         ("Sentinels", sentinels.collect()),
     ];
     trees.extend(
@@ -113,6 +113,16 @@ pub(super) fn trees(view: &DeploymentView, levels: &NodeVec<StatusLevel>) -> Vec
             .map(|(title, indices)| builder.of_group(title, indices)),
     );
     trees
+}
+
+/// Returns the title of a group of nodes that do not reply, to which this node belongs.
+fn group(node: &NodeView) -> &'static str {
+    match node.availability() {
+        Availability::Down => "Down",
+        Availability::Unreachable => "Unreachable",
+        Availability::Unknown if node.is_unknown() || node.up() == Some(false) => "Unknown",
+        Availability::Unknown | Availability::Up => "Connecting",
+    }
 }
 
 impl Tree {
@@ -157,7 +167,7 @@ impl TreeBuilder<'_> {
             (Some(text), ..) => text[..1].to_uppercase() + &text[1..],
             (None, Some(true), Some(Role::Master)) => "Master".to_owned(),
             (None, Some(true), _) => "No upstream".to_owned(),
-            _ => "Down".to_owned(),
+            _ => group(node).to_owned(),
         }
     }
 

@@ -108,7 +108,9 @@ impl WitnessTracker {
             observed.peers().for_each(|peer| self.clocks.observe(peer));
             return;
         }
-        let histories = nodes.values().filter_map(NodeView::written_history).collect();
+        // A node whose silence is not decided yet still has its last reply.
+        let replying = nodes.values().filter(|node| node.polling.failing_since.is_none());
+        let histories = replying.filter_map(NodeView::written_history).collect();
         let observed = Observed { histories: &histories, ..observed };
         for record in self.records.values_mut().flatten() {
             // Each statement says again if the peer is connected. A map is not read in each round.

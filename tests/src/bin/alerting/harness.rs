@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tests::{AlertPipeline, Daemon, eventually, pause};
+use tests::{AlertPipeline, Daemon, TIME_DIVISOR, eventually, pause};
 
 /// Timeout for a notification. Some rules wait for half an hour, which is three minutes with
 /// divided durations.
@@ -68,7 +68,8 @@ impl ScenarioRun {
 
     /// Does the same as [`Self::start`] with a running daemon.
     pub(crate) fn with_daemon(daemon: Daemon) -> Self {
-        let pipeline = AlertPipeline::start(&[daemon.port]);
+        let address = format!("{}:{}", daemon.host, daemon.port);
+        let pipeline = AlertPipeline::start_at(&[address], TIME_DIVISOR);
         // Wait until each rule has samples over its whole range.
         pause(Duration::from_secs(8));
         assert_eq!(

@@ -8,6 +8,7 @@ mod replication;
 mod routine;
 mod sentinel;
 mod topology;
+mod unreachable;
 
 use crate::harness::Scenario;
 
@@ -20,4 +21,5 @@ pub(crate) const ALL: &[&[Scenario]] = &[
     durability::ALL,
     clients::ALL,
     exporter::ALL,
+    unreachable::ALL,
 ];
