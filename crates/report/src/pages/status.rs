@@ -235,7 +235,8 @@ pub(super) fn shard_lines(view: &DeploymentView) -> Markup {
 }
 
 fn shard_line(view: &DeploymentView, shard: &ShardView) -> Markup {
-    let level = if view.is_unknown() {
+    let is_undecided = shard.primary.is_some_and(|primary| view.nodes[primary.node].is_unknown());
+    let level = if view.is_unknown() || is_undecided {
         StatusLevel::Unknown
     } else if is_healthy(shard) {
         StatusLevel::Ok
