@@ -13,12 +13,13 @@ use crate::placeholders::Placeholders;
 use crate::runbook::{Runbook, runbook};
 use crate::status_level::StatusLevel;
 
-/// Findings grouped by severity and kind. The number of groups is bounded by the number of kinds,
-/// not by the number of nodes.
+/// Findings with their deployments.
+type Listed<'a> = Vec<(&'a DeploymentView, &'a Finding)>;
+
+/// Findings grouped by severity and kind; what is over is last. The number of groups is bounded by
+/// the number of kinds, not by the number of nodes.
 #[derive(Default)]
-pub(super) struct GroupedFindings<'a>(
-    BTreeMap<(bool, Severity, FindingKind), Vec<(&'a DeploymentView, &'a Finding)>>,
-);
+pub(super) struct GroupedFindings<'a>(BTreeMap<(bool, Severity, FindingKind), Listed<'a>>);
 
 /// Returns whether a finding affects a node, or names the node in its evidence.
 pub(super) fn concerns(finding: &Finding, node: &str) -> bool {
