@@ -111,6 +111,9 @@ pub const CLUSTER_NODE_DOUBTS_FOR: Duration = Duration::from_secs(15);
 /// Lag of a replica from which on it is a finding.
 pub const LAG_HIGH: Duration = Duration::from_secs(10);
 
+/// Time for which all links may be down in a failover, while the replicas connect to the new primary.
+pub const LINKS_RETURN_WITHIN: Duration = Duration::from_secs(3);
+
 /// Duration from which on a link that is down is critical: it will not recover by itself.
 pub const LINK_DOWN_CRITICAL_AFTER: Duration = Duration::from_secs(10 * 60);
 

@@ -42,7 +42,10 @@ impl ClusterPods {
     pub fn configuration_by_name(&self) -> String {
         let (deployment, port) = (self.deployment, self.cluster.nodes[0].port);
         let seed = format!("redis://{}:{port}", self.host_name(0));
-        format!("[[deployment]]\nname = '{deployment}'\ncluster = ['{seed}']\n")
+        let network = self.name_server.network();
+        format!(
+            "[[deployment]]\nname = '{deployment}'\ncluster = ['{seed}']\ntrust = ['{network}']\n"
+        )
     }
 
     fn host_name(&self, node: usize) -> String {

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 pub(crate) use tracker::FindingsTracker;
 
 use crate::limits::{
-    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, LISTS_SETTLE_WITHIN, SENTINELS_AGREE_WITHIN,
-    SENTINELS_LIST_WITHIN,
+    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, LINKS_RETURN_WITHIN, LISTS_SETTLE_WITHIN,
+    SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN,
 };
 use crate::model::finding::evidence::IdentifiedPrimary;
 use crate::model::finding::{Evidence, Finding, Severity};
@@ -33,6 +33,7 @@ impl Finding {
             Evidence::RedisReplicaLinkDown(_) if lasted > LINK_DOWN_CRITICAL_AFTER => {
                 Severity::Critical
             }
+            Evidence::RedisReplicaLinkDown(_) if lasted < LINKS_RETURN_WITHIN => Severity::Warning,
             Evidence::RedisSentinelDisagreement(evidence) => {
                 evidence.lasted = lasted;
                 if lasted < SENTINELS_AGREE_WITHIN { Severity::Info } else { self.severity }

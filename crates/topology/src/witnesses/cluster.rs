@@ -54,12 +54,22 @@ impl<'a> FailingIds<'a> {
         failing
     }
 
+    /// Returns the failing node that an entry is about. An entry with another address is about the
+    /// node after it moved.
     fn find(&self, node: &ClusterNode, observed: Observed<'_>) -> Option<NodeIndex> {
-        let by_address = || {
-            let address = || address(&node.host, node.port);
-            self.incomplete.then(address).and_then(|address| observed.failing_at(&address))
-        };
-        self.ids.get(&*node.id).copied().or_else(by_address)
+        let by_id = self.ids.get(&*node.id).copied();
+        if by_id.is_none() && !self.incomplete {
+            return None;
+        }
+        let listed = address(&node.host, node.port);
+        let discovery = observed.deployment.discovery.as_ref();
+        let mapped = discovery.and_then(|discovery| discovery.address_map.get(&listed));
+        let Some(index) = by_id else { return observed.failing_at(mapped.unwrap_or(&listed)) };
+        // The address to which a node moved is an alias of it before Rolecall reaches it there.
+        let own = &observed.deployment.nodes[index].address;
+        let is_own =
+            own == mapped.unwrap_or(&listed) || observed.addresses.is_known(index, &listed);
+        is_own.then_some(index)
     }
 }
 

@@ -569,7 +569,7 @@ fn a_loading_replica_has_lost_no_link() {
     test.rounds(2, &[reply(&master("x", 'a')), reply(&replica("y", 'a', 1))]);
     let mut restarted = |more: &'static str| {
         let view = test.rounds(
-            3,
+            4,
             &[
                 reply(&master("x", 'a')),
                 reply(&InfoReply { more, uptime: 1, ..replica("z", 'a', 1) }),
