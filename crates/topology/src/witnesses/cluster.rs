@@ -54,12 +54,18 @@ impl<'a> FailingIds<'a> {
         failing
     }
 
+    /// Returns the failing node that an entry is about. An entry with another address is about the
+    /// node after it moved.
     fn find(&self, node: &ClusterNode, observed: Observed<'_>) -> Option<NodeIndex> {
-        let by_address = || {
-            let address = || address(&node.host, node.port);
-            self.incomplete.then(address).and_then(|address| observed.failing_at(&address))
-        };
-        self.ids.get(&*node.id).copied().or_else(by_address)
+        let by_id = self.ids.get(&*node.id).copied();
+        if by_id.is_none() && !self.incomplete {
+            return None;
+        }
+        let listed = address(&node.host, node.port);
+        let discovery = observed.deployment.discovery.as_ref();
+        let mapped = discovery.and_then(|discovery| discovery.address_map.get(&listed));
+        let at_address = observed.failing_at(mapped.unwrap_or(&listed));
+        at_address.filter(|index| by_id.is_none_or(|by_id| by_id == *index))
     }
 }
 

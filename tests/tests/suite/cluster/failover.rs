@@ -281,7 +281,10 @@ fn frozen_cluster_master_is_replaced_and_becomes_a_replica() {
     cluster.until_healthy();
     monitor.until_no_findings();
     monitor.daemon.until_rounds(3);
-    assert_eq!(shard_events(&monitor, "10923"), FAILOVER_EVENTS, "{:?}", monitor.daemon.events());
+    // The failover may end before the silence of the old master is decided.
+    let events = shard_events(&monitor, "10923");
+    let is_expected = events == FAILOVER_EVENTS || events == ["primary_changed"];
+    assert!(is_expected, "{events:?}: {:?}", monitor.daemon.events());
     check_only_shard(&monitor, "10923");
     check_primary_change(&monitor, "10923", old, new);
     assert_eq!(
