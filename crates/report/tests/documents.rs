@@ -163,6 +163,7 @@ fn document_of_the_topology() {
                 {
                   "name": "orders-0",
                   "address": "10.0.0.5:6379",
+                  "state": "up",
                   "up": true,
                   "role": "master",
                   "diverged": false,
@@ -174,6 +175,7 @@ fn document_of_the_topology() {
                 {
                   "name": "orders-1",
                   "address": "10.0.0.5:6380",
+                  "state": "up",
                   "up": true,
                   "role": "master",
                   "diverged": false,
@@ -185,6 +187,7 @@ fn document_of_the_topology() {
                 {
                   "name": "orders-2",
                   "address": "10.0.0.5:6381",
+                  "state": "down",
                   "up": false,
                   "down_reason": "refused",
                   "diverged": false,

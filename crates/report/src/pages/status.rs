@@ -254,8 +254,9 @@ fn shard_level(view: &DeploymentView, shard: &ShardView) -> StatusLevel {
         || shard.no_primary.why.is_some()
         || !shard.split_brain.masters.is_empty();
     let primary = shard.primary.map(|primary| &view.nodes[primary.node]);
+    let is_undecided = primary.is_some_and(NodeView::is_unknown);
     match () {
-        () if view.is_unknown() => StatusLevel::Unknown,
+        () if view.is_unknown() || is_undecided => StatusLevel::Unknown,
         () if is_healthy(shard) => StatusLevel::Ok,
         () if fails => StatusLevel::Critical,
         () if primary.is_some_and(NodeView::is_unreachable) => StatusLevel::Warning,

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::cluster::ClusterTracker;
-use crate::limits::{PEER_REPORT_SLACK, WITNESS_SLACK};
+use crate::limits::{PEER_REPORT_SLACK, PING_LATE, WITNESS_SLACK};
 use crate::model::deployment::{Deployment, DeploymentKind};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -249,9 +249,10 @@ impl Record {
     }
 
     fn vouches(&self, failing_since: Monotonic, now: Monotonic) -> bool {
-        self.alive_at.is_some_and(|alive_at| {
-            alive_at > failing_since && now.since(alive_at) <= self.valid_for + WITNESS_SLACK
-        })
+        let late = if self.kind == WitnessKind::Replica { PING_LATE } else { Duration::ZERO };
+        let valid_for = self.valid_for + late + WITNESS_SLACK;
+        self.alive_at
+            .is_some_and(|alive_at| alive_at > failing_since && now.since(alive_at) <= valid_for)
     }
 }
 

@@ -13,10 +13,6 @@ use crate::shard::upstream::find_upstream;
 /// Default of `repl-ping-replica-period`.
 const PING_PERIOD: Duration = Duration::from_secs(10);
 
-/// Time by which a ping may be late: an idle link reaches 11 s without data, and the next round
-/// reads that up to a second later.
-const PING_LATE: Duration = Duration::from_secs(2);
-
 /// Returns the statement of a replica about its upstream, if the upstream does not reply.
 pub(super) fn statement(peer: Peer<'_>, observed: Observed<'_>) -> Option<Statement> {
     let link = peer.snapshot.replication.link.as_ref()?;
@@ -56,12 +52,11 @@ fn replid(snapshot: Option<&NodeSnapshot>) -> Option<&str> {
     snapshot?.replication.replid.as_deref()
 }
 
-/// Returns the longest time between two pings of a node to its replicas.
+/// Returns the time between two pings of a node to its replicas.
 fn ping_period(node: &NodeView) -> Duration {
     let config = node.last.as_ref().and_then(|last| last.config.as_ref());
     let seconds = config.and_then(|config| config.number("repl-ping-replica-period"));
-    let period = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    period.unwrap_or(PING_PERIOD) + PING_LATE
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(PING_PERIOD)
 }
 
 /// Returns true if the upstream of a replica is a replica itself: by its last reply, or because a

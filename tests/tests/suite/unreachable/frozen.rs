@@ -49,7 +49,7 @@ fn frozen_primary_with_a_replica_is_down() {
     replica.until_synchronised();
     let daemon = Daemon::configured(&deployment_of(&[&primary, &replica]));
     until_calm(&daemon, 2);
-    check_frozen(&daemon, &primary, SECOND * 18);
+    check_frozen(&daemon, &primary, SECOND * 16);
     until_calm(&daemon, 2);
 }
 
@@ -105,6 +105,6 @@ fn frozen_primary_of_a_dns_name_is_down() {
         name_server.network()
     ));
     until_calm(&daemon, 2);
-    check_frozen(&daemon, &primary, SECOND * 18);
+    check_frozen(&daemon, &primary, SECOND * 16);
     daemon.until_no_findings(SOON * 2);
 }
