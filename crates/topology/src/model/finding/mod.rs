@@ -2,6 +2,7 @@
 
 pub mod evidence;
 mod kind;
+pub mod tiers;
 mod values;
 
 use std::time::SystemTime;
