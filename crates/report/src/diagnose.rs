@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use topology::tiers::first_causes;
-use topology::{DeploymentView, Finding, Severity, Value};
+use topology::{DeploymentKind, DeploymentView, Finding, Severity, Value};
 
 use crate::api::{rfc3339, upstream};
 use crate::deployment_status::{endpoint_status, shard_status};
@@ -70,7 +70,8 @@ fn write_deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
 fn effect_text(finding: &Finding) -> String {
     let subject = finding.node.as_ref().or(finding.shard.as_ref());
     let subject = subject.map(|subject| format!(" {subject}")).unwrap_or_default();
-    format!("{} {}{subject}", finding.severity.label(), finding.kind.label())
+    let problem = runbook(finding.kind.label()).map_or("", |runbook| runbook.title);
+    format!("{} {}{subject}: {problem}", finding.severity.label(), finding.kind.label())
 }
 
 fn node_table(view: &DeploymentView) -> String {
@@ -136,7 +137,9 @@ fn write_finding(
         write_part(text, "Note", &note)?;
     }
     let values = finding.evidence.values();
-    write_part(text, "Likely cause", &runbook.cause(&texts(&values)).unwrap_or_default())?;
+    // Sentinels may be listed among the nodes.
+    let kind = view.sentinels.as_ref().map_or(view.deployment.kind, |_| DeploymentKind::Sentinel);
+    write_part(text, "Likely cause", &runbook.cause(&texts(&values), kind).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
         // A wrapped command could not be copied.
         let command = placeholders.replace(&command);

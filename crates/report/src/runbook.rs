@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use include_dir::{Dir, include_dir};
 use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
+use topology::DeploymentKind;
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../alerts/runbooks");
 
@@ -84,13 +85,17 @@ impl Runbook {
             .map(str::to_owned)
     }
 
-    /// Returns the cause that contains one of these values as code. Without a match, returns the
-    /// first cause, which is the most likely one.
-    pub(crate) fn cause(&self, values: &[&str]) -> Option<String> {
+    /// Returns the cause that contains one of these values as code, otherwise the cause for this
+    /// kind of deployment (`kind="static"`). Without a match, returns the first cause, which is the
+    /// most likely one.
+    pub(crate) fn cause(&self, values: &[&str], kind: DeploymentKind) -> Option<String> {
         let causes = self.paragraphs("Causes");
-        let matching = causes
-            .iter()
-            .find(|cause| cause.code_spans.iter().any(|code| values.contains(&code.as_str())));
+        let with_code = |values: &[&str]| {
+            let names = |code: &String| values.contains(&code.as_str());
+            causes.iter().find(|cause| cause.code_spans.iter().any(names))
+        };
+        let of_kind = format!("kind=\"{}\"", kind.label());
+        let matching = with_code(values).or_else(|| with_code(&[&of_kind]));
         matching.or(causes.first()).map(|cause| cause.text.clone())
     }
 

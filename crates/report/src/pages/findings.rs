@@ -71,6 +71,10 @@ impl<'a> GroupedFindings<'a> {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    fn has_critical(&self) -> bool {
+        self.0.keys().any(|(severity, _)| *severity == Severity::Critical)
+    }
 }
 
 impl Site<'_> {
@@ -170,7 +174,8 @@ impl Site<'_> {
                     p.command { "First command: " code { (command) } }
                 }
                 @if hidden > 0 {
-                    details id={ (id) "-effects" } {
+                    // The reader of a page about an outage should see all of it.
+                    details id={ (id) "-effects" } open[effects.has_critical()] {
                         summary { (count(hidden, "effect")) }
                         (self.groups_below(id, links, effects, max))
                     }

@@ -280,9 +280,9 @@ mod tests {
     #[test]
     fn no_alert_explains_its_own_cause() {
         let explains = |cause, effect| {
-            [Severity::Critical, Severity::Warning].iter().any(|severity| {
-                !explained_in((cause, *severity), (effect, *severity)).is_empty()
-            })
+            [Severity::Critical, Severity::Warning]
+                .iter()
+                .any(|severity| !explained_in((cause, *severity), (effect, *severity)).is_empty())
         };
         // The alerts that can be reached from an alert never include itself.
         for start in named() {
@@ -301,9 +301,8 @@ mod tests {
 
     #[test]
     fn kinds_are_ordered_by_tier() {
-        let tier = |kind: &FindingKind| {
-            TIERS.iter().position(|tier| tier.alerts.contains(&kind.label()))
-        };
+        let tier =
+            |kind: &FindingKind| TIERS.iter().position(|tier| tier.alerts.contains(&kind.label()));
         let tiers: Vec<_> = FindingKind::ALL.iter().filter_map(tier).collect();
         assert!(tiers.is_sorted(), "{tiers:?}");
     }
