@@ -132,6 +132,11 @@ impl Daemon {
         daemon
     }
 
+    /// Returns the path of the configuration file, if the daemon was started with one.
+    pub fn configuration(&self) -> Option<String> {
+        self.file.as_ref().map(ConfigFile::path)
+    }
+
     /// Overwrites the configuration file. The daemon does not reload it.
     #[track_caller]
     pub fn rewrite(&self, text: &str) {

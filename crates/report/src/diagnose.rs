@@ -50,7 +50,11 @@ fn write_deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
         writeln!(text, "{}", endpoint_status(endpoint))?;
     }
     writeln!(text, "\n{}\n", node_table(view))?;
-    if view.findings.is_empty() {
+    let style = severity_style(Severity::Critical);
+    if !view.has_reply() {
+        writeln!(text, "{style}CRITICAL{style:#} No node of this deployment replies.\n")?;
+    }
+    if view.findings.is_empty() && view.has_reply() {
         let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
         writeln!(text, "{green}No findings.{green:#}\n")?;
     }

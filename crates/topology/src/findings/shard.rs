@@ -26,6 +26,12 @@ fn missing_evidence(shard: &ShardView, has_sentinels: bool) -> Vec<PrimaryEviden
     sentinel.into_iter().chain([Followers, Writers, Declared, Endpoint]).collect()
 }
 
+/// Returns true if no node is a replica, and no two masters share a history.
+fn is_every_node_master(shard: &ShardView) -> bool {
+    let (masters, unrelated) = (shard.masters.len(), shard.unrelated_masters.len());
+    shard.replicas == 0 && masters > 1 && unrelated + 1 >= masters
+}
+
 impl FindingsCollector<'_> {
     pub(super) fn check_shard(&mut self, shard: &ShardView) {
         self.check_masters(shard);
@@ -54,7 +60,11 @@ impl FindingsCollector<'_> {
                 masters: self.names(&shard.masters),
                 unrelated: self.names(&shard.unrelated_masters),
             };
-            self.add(Severity::Warning, None, Evidence::RolecallUnrelatedMasters(evidence));
+            // Without any replica, each node serves its own data. Otherwise another data set was
+            // listed by mistake.
+            let severity =
+                if is_every_node_master(shard) { Severity::Critical } else { Severity::Warning };
+            self.add(severity, None, Evidence::RolecallUnrelatedMasters(evidence));
         }
         if !shard.split_brain.masters.is_empty() {
             let lost = &shard.lost_writes;

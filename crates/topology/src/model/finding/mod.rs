@@ -2,6 +2,7 @@
 
 pub mod evidence;
 mod kind;
+mod provisional;
 pub mod tiers;
 mod values;
 
