@@ -27,13 +27,12 @@ const NOT_COMPARED: [(&str, &str); 4] = [
 ];
 
 /// Kinds that a process that starts now cannot see: they are about the past.
-const HISTORY: [&str; 8] = [
+const HISTORY: [&str; 7] = [
     "RedisFullSyncLoop",
     "RedisPrimaryRestartedEmpty",
     "RedisReplicaDiverged",
     "RedisReplicasMissing",
     "RedisStaleClients",
-    "RedisWritesBlocked",
     "RedisWritesHitReplica",
     "RedisWritesLost",
 ];
@@ -91,10 +90,16 @@ fn differences(daemon: &Daemon, pipeline: &AlertPipeline) -> Vec<String> {
         return vec!["Prometheus does not respond".to_owned()];
     };
     let document = daemon.document("/api/v1/findings");
-    let (alerts, findings) = (firing(&labels), found(&document));
-    let effects = effects(&document);
+    let mut differences = alert_differences(&firing(&labels), &document);
+    differences.extend(page_differences(&daemon.get("/", "text/html").text, &document));
+    differences
+}
+
+/// Returns the differences between the alerts and the API.
+fn alert_differences(alerts: &Severities, document: &Value) -> Vec<String> {
+    let (findings, effects) = (found(document), effects(document));
     let mut differences = Vec::new();
-    for (problem, severity) in &alerts {
+    for (problem, severity) in alerts {
         let finding = findings.get(problem);
         if finding != Some(severity) {
             differences.push(format!("alert {problem:?} is {severity}, finding: {finding:?}"));
@@ -106,7 +111,6 @@ fn differences(daemon: &Daemon, pipeline: &AlertPipeline) -> Vec<String> {
             differences.push(format!("finding {problem:?} is {severity}, and no alert fires"));
         }
     }
-    differences.extend(page_differences(daemon, &document));
     differences
 }
 
@@ -159,8 +163,7 @@ fn effects(document: &Value) -> BTreeSet<Problem> {
 }
 
 /// Returns the differences between the API and the status page: its findings and its colour.
-fn page_differences(daemon: &Daemon, document: &Value) -> Vec<String> {
-    let page = daemon.get("/", "text/html").text;
+fn page_differences(page: &str, document: &Value) -> Vec<String> {
     let mut shown = BTreeSet::new();
     for id in page.split("id=\"finding-").skip(1).filter_map(|rest| rest.split('"').next()) {
         // The identifier of an effect follows the one of its cause.
@@ -208,4 +211,58 @@ fn check_diagnosis(daemon: &Daemon) {
     assert_eq!(diagnosed, current(found(&daemon.document("/api/v1/findings"))), "diagnose, API");
     let code = i32::from(!found(&diagnosis.document).is_empty());
     assert_eq!(diagnosis.code, Some(code), "{}", diagnosis.text);
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn alert(name: &str, node: &str, severity: &str) -> BTreeMap<String, String> {
+        [("alertname", name), ("node", node), ("severity", severity), ("shard", "")]
+            .map(|(label, value)| (label.to_owned(), value.to_owned()))
+            .into()
+    }
+
+    #[test]
+    fn differences_between_alerts_and_findings_are_reported() {
+        let document = json!({ "findings": [
+            { "kind": "RedisDown", "severity": "critical", "node": "a" },
+            { "kind": "RedisReplicaLinkDown", "severity": "critical", "node": "b",
+              "caused_by": "RedisDown" },
+        ] });
+        let of = |alerts: &[BTreeMap<String, String>]| {
+            alert_differences(&firing(alerts), &document).len()
+        };
+        let warning = alert("RedisDown", "a", "warning");
+        let critical = alert("RedisDown", "a", "critical");
+        // The worst alert about a problem counts, and effects may have none.
+        assert_eq!(of(&[warning.clone(), critical.clone()]), 0);
+        assert_eq!(of(&[warning]), 1, "severity");
+        assert_eq!(of(&[]), 1, "no alert");
+        assert_eq!(of(&[critical.clone(), alert("RedisDown", "b", "critical")]), 1, "no finding");
+        let effect = alert("RedisReplicaLinkDown", "b", "warning");
+        assert_eq!(of(&[critical.clone(), effect]), 1, "severity of an effect");
+        assert_eq!(of(&[critical, alert("RedisRestarted", "b", "info")]), 0, "no finding exists");
+    }
+
+    #[test]
+    fn differences_between_page_and_findings_are_reported() {
+        let document = json!({ "findings": [
+            { "kind": "RedisDown", "severity": "critical" },
+            { "kind": "RedisNoPrimary", "severity": "critical" },
+        ] });
+        let effect = "<article id=\"finding-RedisDown-critical-RedisNoPrimary-critical\">";
+        let page = |class: &str, effect: &str| {
+            format!(
+                "<div class=\"verdict {class}\"></div>\
+                 <article id=\"finding-RedisDown-critical\">\
+                 <details id=\"finding-RedisDown-critical-effects\">{effect}"
+            )
+        };
+        assert_eq!(page_differences(&page("bad", effect), &document), Vec::<String>::new());
+        assert_eq!(page_differences(&page("warn", effect), &document).len(), 1);
+        assert_eq!(page_differences(&page("bad", ""), &document).len(), 1);
+    }
 }
