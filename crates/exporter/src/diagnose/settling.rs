@@ -64,7 +64,7 @@ pub(super) fn provisional(view: &DeploymentView) -> impl Iterator<Item = (&Findi
     let left = |finding: &Finding| {
         let age = view.at?.duration_since(finding.since).unwrap_or_default();
         // A finding becomes more severe in the first round after this age.
-        finding.normal_for().filter(|normal| age <= *normal).map(|normal| normal - age)
+        finding.normal_for().and_then(|normal| normal.checked_sub(age))
     };
     view.findings.iter().filter_map(move |finding| Some((finding, left(finding)?)))
 }

@@ -156,9 +156,10 @@ fn everything_killed() -> ScenarioResult {
     let kill = |_: &ScenarioRun| {
         group.sentinels.iter_mut().chain(&mut group.nodes).for_each(Server::kill);
     };
-    let expected =
-        [("RedisDown", "critical"), ("RedisDown", "warning"), ("RedisSentinelDown", "warning")];
+    // No replica is left, so each RedisDown is critical.
+    let expected = [("RedisDown", "critical"), ("RedisSentinelDown", "warning")];
     let fault = scenario.inject(kill, &expected);
+    fault.scenario.until_inhibited(&["RedisNoPrimary"]);
     let repair = |_: &ScenarioRun| {
         group.nodes.iter_mut().chain(&mut group.sentinels).for_each(Server::restart);
         group.until_replicating(AGREEMENT_TIMEOUT);
