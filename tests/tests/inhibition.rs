@@ -35,7 +35,7 @@ fn alerts() -> BTreeSet<Alert> {
 
 /// Returns whether all matchers of a list accept an alert. Matchers of other labels than
 /// `alertname` and `severity` accept every alert.
-fn accepts(matchers: &Value, (name, severity): &Alert) -> bool {
+fn is_matched(matchers: &Value, (name, severity): &Alert) -> bool {
     matchers.as_sequence().expect("a list of matchers").iter().all(|matcher| {
         let text = matcher.as_str().expect("a matcher");
         let (label, rest) = text.split_once(' ').expect("a label");
@@ -76,8 +76,9 @@ fn alertmanager_inhibits_the_effects_of_the_table_of_tiers() {
     let mut inhibited: BTreeMap<(&Alert, &Alert), BTreeSet<Scope>> = BTreeMap::new();
     for rule in configuration["inhibit_rules"].as_sequence().expect("rules") {
         let Some(scope) = scope(rule) else { continue };
-        for cause in alerts.iter().filter(|alert| accepts(&rule["source_matchers"], alert)) {
-            for effect in alerts.iter().filter(|alert| accepts(&rule["target_matchers"], alert)) {
+        for cause in alerts.iter().filter(|alert| is_matched(&rule["source_matchers"], alert)) {
+            for effect in alerts.iter().filter(|alert| is_matched(&rule["target_matchers"], alert))
+            {
                 inhibited.entry((cause, effect)).or_default().insert(scope);
             }
         }
