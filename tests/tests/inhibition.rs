@@ -46,14 +46,14 @@ fn is_matched(matchers: &Value, (name, severity): &Alert) -> bool {
             "severity" => severity.label(),
             _ => return true,
         };
-        let matches = |option: &str| match option.strip_suffix(".+") {
+        let is_value = |option: &str| match option.strip_suffix(".+") {
             Some(start) => value.starts_with(start) && value.len() > start.len(),
             None => value == option,
         };
         match operator {
             "=" => value == pattern,
-            "=~" => pattern.split('|').any(matches),
-            "!~" => !pattern.split('|').any(matches),
+            "=~" => pattern.split('|').any(is_value),
+            "!~" => !pattern.split('|').any(is_value),
             _ => panic!("unexpected operator in {text}"),
         }
     })

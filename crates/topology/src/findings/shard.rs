@@ -66,10 +66,11 @@ impl FindingsCollector<'_> {
                 masters: self.names(&shard.masters),
                 unrelated: self.names(&shard.unrelated_masters),
             };
-            // Without any replica, each node serves its own data. Otherwise another data set was
-            // listed by mistake.
-            let severity =
-                if is_every_node_master(shard) { Severity::Critical } else { Severity::Warning };
+            let severity = if is_every_node_master(view, shard) {
+                Severity::Critical
+            } else {
+                Severity::Warning
+            };
             self.add(severity, None, Evidence::RolecallUnrelatedMasters(evidence));
         }
         if !shard.split_brain.masters.is_empty() {
