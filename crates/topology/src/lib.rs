@@ -46,8 +46,9 @@ pub use model::round::{
 pub use model::saved_state::{SavedNode, SavedState};
 pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};
 pub use model::shard::{
-    Cause, EmptiedView, LostWritesView, NoPrimaryReason, NoPrimaryView, PrimaryChange,
-    PrimaryEvidence, PrimaryStatement, PrimaryView, ShardView, SplitBrainView,
+    Cause, ChangeCount, DivergingWrites, EmptiedView, LostWritesView, NoPrimaryReason,
+    NoPrimaryView, PrimaryChange, PrimaryEvidence, PrimaryStatement, PrimaryView, ShardView,
+    SplitBrainView,
 };
 pub use model::view::{DeploymentView, RoundStats};
 pub use node::rising_errors::ACCESS_CODES;

@@ -46,6 +46,9 @@ pub const REPLICA_COUNT_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// 11 s of the return of the old master.
 pub const SPLIT_BRAIN_CRITICAL_AFTER: Duration = Duration::from_secs(30);
 
+/// Time within which a failover demotes the old primary. Sentinels need about 10 s.
+pub const DEMOTED_WITHIN: Duration = Duration::from_secs(15);
+
 /// Duration of a disagreement of Sentinels, or of a lost quorum, from which on it is no part of a
 /// failover. A failover takes a few seconds.
 pub const SENTINELS_AGREE_WITHIN: Duration = Duration::from_secs(60);

@@ -43,7 +43,7 @@ pub struct FindingDocument {
     pub evidence: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// Returns the findings of deployments, the worst first.
+/// Returns the findings of deployments, the worst first, and what is over last.
 pub fn findings<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Findings {
     let of = |view: &'a Arc<DeploymentView>| {
         let kind = |cause: usize| view.findings[cause].kind.label();
@@ -52,7 +52,9 @@ pub fn findings<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) ->
         view.findings.iter().zip(causes).map(move |(finding, cause)| (finding, cause, deployment))
     };
     let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
-    found.sort_by_key(|(finding, _, deployment)| (finding.severity, deployment.as_str()));
+    found.sort_by_key(|(finding, _, deployment)| {
+        (finding.is_over(), finding.severity, deployment.as_str())
+    });
     Findings {
         findings: found
             .into_iter()

@@ -18,7 +18,7 @@ use crate::status_level::StatusLevel;
 /// Findings grouped by severity and kind. The number of groups is bounded by the number of kinds,
 /// not by the number of nodes.
 #[derive(Default)]
-pub(super) struct GroupedFindings<'a>(BTreeMap<(Severity, FindingKind), Group<'a>>);
+pub(super) struct GroupedFindings<'a>(BTreeMap<(bool, Severity, FindingKind), Group<'a>>);
 
 /// Findings of one kind and severity that no other finding explains, and their effects.
 #[derive(Default)]
@@ -65,7 +65,7 @@ impl<'a> GroupedFindings<'a> {
 
     /// Returns the group of a finding.
     fn group(&mut self, finding: &Finding) -> &mut Group<'a> {
-        self.0.entry((finding.severity, finding.kind)).or_default()
+        self.0.entry((finding.is_over(), finding.severity, finding.kind)).or_default()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -73,7 +73,7 @@ impl<'a> GroupedFindings<'a> {
     }
 
     fn has_critical(&self) -> bool {
-        self.0.keys().any(|(severity, _)| *severity == Severity::Critical)
+        self.0.keys().any(|(_, severity, _)| *severity == Severity::Critical)
     }
 }
 
@@ -116,7 +116,7 @@ impl Site<'_> {
         max: usize,
     ) -> Markup {
         html! {
-            @for ((severity, kind), group) in &findings.0 {
+            @for ((_, severity, kind), group) in &findings.0 {
                 @let id = format!("{prefix}-{}-{}", kind.label(), severity.label());
                 (self.finding_group(&id, links, (*severity, *kind), group, max))
             }

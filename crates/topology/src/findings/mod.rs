@@ -16,7 +16,7 @@ pub(crate) use tracker::FindingsTracker;
 
 use crate::limits::{
     CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN,
-    SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
+    SENTINELS_LIST_WITHIN,
 };
 use crate::model::finding::evidence::IdentifiedPrimary;
 use crate::model::finding::{Evidence, Finding, Severity};
@@ -30,13 +30,6 @@ impl Finding {
     /// first seen. Some conditions are normal for a short time, for example during a failover.
     fn escalate(&mut self, lasted: Duration) {
         self.severity = match &mut self.evidence {
-            // A stale master that refuses writes does no harm: it is fenced, or a cluster cut it
-            // off.
-            Evidence::RedisSplitBrain(evidence)
-                if lasted > SPLIT_BRAIN_CRITICAL_AFTER && !evidence.taking_writes.is_empty() =>
-            {
-                Severity::Critical
-            }
             Evidence::RedisReplicaLinkDown(_) if lasted > LINK_DOWN_CRITICAL_AFTER => {
                 Severity::Critical
             }

@@ -1,6 +1,8 @@
 //! Trackers of shards: the nodes that hold one data set.
 
+pub(crate) mod branches;
 pub(crate) mod change_cause;
+pub(crate) mod change_history;
 pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod divergence;

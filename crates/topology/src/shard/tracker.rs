@@ -95,6 +95,7 @@ impl ShardTracker {
         let replication_loop =
             self.replication_loop.observe(shard, |index| context.answered(index));
         self.observe_outages(shard, &masters, &replication_loop, context);
+        self.split_brain.observe_changes(&primary_changes, shard, context);
         self.observe_replicas(nodes, primary, &masters.primaries, context);
         self.observe_misrouted(nodes, masters.all.len(), context);
 

@@ -39,14 +39,12 @@ const HISTORY: [&str; 7] = [
 
 /// Scenarios in which `diagnose` is compared too: their state neither changes nor depends on the
 /// past.
-const DIAGNOSED: [&str; 14] = [
+const DIAGNOSED: [&str; 12] = [
     "all_replicas_cut_off_with_stale_reads_disabled",
     "append_only_file_disabled_although_expected",
     "configured_master_demoted_manually",
     "every_pod_as_its_own_master",
-    "fewer_replicas_than_expected",
     "memory_usage_near_maxmemory",
-    "no_replica_although_one_is_expected",
     "only_replication_link_cut",
     "primary_made_a_replica_of_a_closed_port",
     "primary_made_a_replica_of_its_own_replica",

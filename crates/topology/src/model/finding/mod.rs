@@ -53,6 +53,12 @@ impl Severity {
 }
 
 impl Finding {
+    /// Returns true if the finding is about an incident that is over. It is listed below all that
+    /// still happens.
+    pub fn is_over(&self) -> bool {
+        matches!(self.kind, FindingKind::RedisWritesLost)
+    }
+
     /// Returns the affected endpoint, if the finding concerns one.
     pub fn endpoint(&self) -> Option<EndpointKind> {
         match &self.evidence {

@@ -18,6 +18,9 @@ impl Finding {
                 Some(SPLIT_BRAIN_CRITICAL_AFTER)
             }
             Evidence::RedisSentinelDisagreement(_) if is_info => Some(SENTINELS_AGREE_WITHIN),
+            Evidence::RedisSentinelQuorumLost(_) if self.severity == Severity::Warning => {
+                Some(SENTINELS_AGREE_WITHIN)
+            }
             Evidence::RedisClusterDown(_) if is_info => Some(CLUSTER_NODE_DOUBTS_FOR),
             Evidence::RedisSentinelMisconfigured(_) if is_info => Some(SENTINELS_LIST_WITHIN),
             _ => None,

@@ -45,7 +45,7 @@ const TIERS: [Tier; 10] = [
 ];
 
 /// Causes and effects that the order of the tiers does not give.
-const PAIRS: [Pair; 12] = [
+const PAIRS: [Pair; 13] = [
     // Nothing else about this node is known.
     Pair {
         causes: &["RolecallCannotRead"],
@@ -65,7 +65,9 @@ const PAIRS: [Pair; 12] = [
         &["RedisReplicationLoop", "RedisNoPrimary"],
         Scope::Deployment,
     ),
-    Pair::critical(&["RedisWritesLost"], &["RedisSplitBrain"], Scope::Shard),
+    // RedisWritesLost reports the same incident once it is over.
+    Pair::critical(&["RedisSplitBrain"], &["RedisWritesLost"], Scope::Shard),
+    Pair::warning(&["RedisSplitBrain"], &["RedisWritesLost"], Scope::Shard),
     Pair::critical(&["RedisReplicationLoop"], &["RedisNoPrimary"], Scope::Shard),
     // A replica refuses reads only if its link is down.
     Pair::critical(&["RedisReplicaRejectsReads"], &["RedisReplicaLinkDown"], Scope::Node),

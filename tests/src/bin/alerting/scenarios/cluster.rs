@@ -1,6 +1,6 @@
 //! Faults in Redis Cluster.
 
-use tests::{Cluster, ClusterSetup, Server, Side, SplitNetwork, eventually};
+use tests::{Cluster, ClusterSetup, SECOND, Server, Side, SplitNetwork, Writer, eventually};
 
 use crate::harness::{AGREEMENT_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -10,6 +10,12 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "cluster_master_killed_and_failed_over",
         quick: false,
         run: master_failed_over,
+    },
+    Scenario {
+        row: 2,
+        name: "cluster_failover_under_writes",
+        quick: false,
+        run: failover_under_writes,
     },
     Scenario { row: 16, name: "all_nodes_of_a_shard_killed", quick: false, run: shard_killed },
     Scenario { row: 16, name: "all_nodes_of_a_cluster_killed", quick: false, run: cluster_killed },
@@ -123,6 +129,24 @@ fn slots_uncovered() -> ScenarioResult {
         cluster.until_healthy();
     };
     fault.repair(repair, &[])
+}
+
+/// The master pauses its clients until its replica has taken over, so that no write is lost.
+fn failover_under_writes() -> ScenarioResult {
+    let cluster = Cluster::start(&ClusterSetup::default());
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
+    // The hash tag selects a slot of the last master.
+    let mut writer = Writer::start(&cluster.nodes[2].address(), "{a}", 50);
+    let fail_over = |_: &ScenarioRun| {
+        eventually(AGREEMENT_TIMEOUT, "a client writes", || {
+            (writer.acknowledged() > 50).then_some(())
+        });
+        cluster.failover(cluster.replicas_of(2)[0]);
+        cluster.nodes[2].until_synchronised();
+    };
+    let result = scenario.expect_no_alert(fail_over, SECOND * 30);
+    assert!(writer.stop() > 50, "a client wrote");
+    result
 }
 
 /// Simulates an operator who sees only the right side of a partition and forces takeovers there.

@@ -1,6 +1,6 @@
 //! Faults of roles and endpoints.
 
-use tests::{Proxy, Redis, SECOND, deployment, eventually, pause};
+use tests::{Proxy, Redis, SECOND, Writer, deployment, eventually, pause};
 
 use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -41,6 +41,12 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "failover_command_on_a_primary_with_one_replica",
         quick: false,
         run: primary_changed,
+    },
+    Scenario {
+        row: 2,
+        name: "failover_command_under_writes",
+        quick: false,
+        run: failover_command_under_writes,
     },
     Scenario { row: 5, name: "three_failovers_in_a_row", quick: false, run: role_flapping },
     Scenario {
@@ -163,6 +169,22 @@ fn primary_changed() -> ScenarioResult {
         a.until_synchronised();
     };
     scenario.expect_info_alert(change, "RedisPrimaryChanged")
+}
+
+fn failover_command_under_writes() -> ScenarioResult {
+    let (a, b, c) = primary_with_two_replicas(&[]);
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
+    let mut writer = Writer::start(&a.address(), "kept", 50);
+    let fail_over = |_: &ScenarioRun| {
+        eventually(SERVER_TIMEOUT, "a client writes", || {
+            (writer.acknowledged() > 50).then_some(())
+        });
+        assert_eq!(a.cli(&["FAILOVER", "TO", "127.0.0.1", &b.port.to_string()]).trim(), "OK");
+        a.until_synchronised();
+    };
+    let result = scenario.expect_no_alert(fail_over, SECOND * 30);
+    assert!(writer.stop() > 50, "a client wrote");
+    result
 }
 
 fn role_flapping() -> ScenarioResult {
