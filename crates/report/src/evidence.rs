@@ -99,9 +99,6 @@ fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
         ("unreplicated_writes", Evidence::RedisWritesLost(evidence)) => {
             Some(evidence.changes.to_string())
         }
-        ("cause", Evidence::RedisSplitBrain(evidence)) => {
-            Some(labels::cause(evidence.cause?).to_owned())
-        }
         ("by", evidence) => {
             let primary = match evidence {
                 Evidence::RedisPrimaryRestartedEmpty(evidence) => &evidence.primary,

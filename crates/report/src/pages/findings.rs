@@ -15,15 +15,18 @@ use crate::placeholders::Placeholders;
 use crate::runbook::{Runbook, runbook};
 use crate::status_level::StatusLevel;
 
-/// Findings grouped by severity and kind. The number of groups is bounded by the number of kinds,
-/// not by the number of nodes.
+/// Findings with their deployments.
+type Listed<'a> = Vec<(&'a DeploymentView, &'a Finding)>;
+
+/// Findings grouped by severity and kind; what is over is last. The number of groups is bounded by
+/// the number of kinds, not by the number of nodes.
 #[derive(Default)]
 pub(super) struct GroupedFindings<'a>(BTreeMap<(bool, Severity, FindingKind), Group<'a>>);
 
 /// Findings of one kind and severity that no other finding explains, and their effects.
 #[derive(Default)]
 struct Group<'a> {
-    findings: Vec<(&'a DeploymentView, &'a Finding)>,
+    findings: Listed<'a>,
     effects: GroupedFindings<'a>,
 }
 

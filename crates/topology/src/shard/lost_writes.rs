@@ -14,7 +14,8 @@ use crate::model::shard::{ChangeCount, DivergingWrites, Loss, LostWritesView};
 use crate::shard::branches::Branches;
 use crate::shard::change_history::{Baseline, BaselineSearch, ChangeHistory, ChangeSample};
 use crate::shard::context::ShardContext;
-use crate::shard::nodes::{ShardNodes, ShardUpstream};
+use crate::shard::nodes::ShardNodes;
+use crate::shard::rivals::{Rivals, StaleMasters};
 
 /// The largest number of masters that are compared with each other.
 const MAX_RIVALS: usize = 8;
@@ -50,34 +51,6 @@ struct End {
     resets: u32,
     /// The last changes were not observed.
     at_least: bool,
-}
-
-/// The stale masters of a round.
-pub(crate) struct StaleMasters<'a> {
-    pub(crate) masters: &'a [NodeIndex],
-    /// All masters that share a history with another one.
-    pub(crate) split: &'a [NodeIndex],
-    /// The verdict about the primary is disputed.
-    pub(crate) disputed: bool,
-    pub(crate) primary: Option<PrimarySince>,
-    /// There is a split brain.
-    pub(crate) split_brain: bool,
-}
-
-/// The primary.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PrimarySince {
-    pub(crate) node: NodeIndex,
-    /// Monotonic time at which the node was first seen as the primary.
-    pub(crate) since: Monotonic,
-}
-
-/// The masters of a round that are compared.
-struct Rivals<'a> {
-    nodes: ShardNodes<'a>,
-    stale: &'a StaleMasters<'a>,
-    masters: Vec<NodeIndex>,
-    now: Monotonic,
 }
 
 impl LostWritesTracker {
@@ -316,42 +289,13 @@ impl LostWritesTracker {
     /// that it left first.
     fn diverging(&self, rivals: &Rivals<'_>) -> Vec<DivergingWrites> {
         let diverging = |index: &NodeIndex| {
-            let count = match rivals.reference(*index) {
-                Some(primary) => self.count(*index, Some(primary)),
-                None => {
-                    let others = rivals.masters.iter().filter(|rival| *rival != index);
-                    let counts = others.filter_map(|rival| self.count(*index, Some(*rival)));
-                    counts.max_by_key(|count| (count.low, count.about))
-                }
-            };
+            let of = |rival: NodeIndex| self.count(*index, Some(rival));
+            let others = || rivals.masters.iter().copied().filter(|rival| rival != index);
+            let earliest = || others().filter_map(of).max_by_key(|count| (count.low, count.about));
+            let count = rivals.reference(*index).map_or_else(earliest, of);
             count.map(|changes| DivergingWrites { node: *index, changes })
         };
         rivals.masters.iter().filter_map(diverging).collect()
-    }
-}
-
-impl Rivals<'_> {
-    /// Returns the primary as the rival of a stale master.
-    fn reference(&self, index: NodeIndex) -> Option<NodeIndex> {
-        self.stale.primary.map(|primary| primary.node).filter(|primary| *primary != index)
-    }
-
-    /// Returns the node whose data replaces that of a demoted master.
-    fn winner(&self, index: NodeIndex) -> Option<NodeIndex> {
-        self.reference(index).or_else(|| match self.nodes.upstream(index) {
-            ShardUpstream::Node(upstream) => Some(upstream),
-            ShardUpstream::Nothing | ShardUpstream::Outside => None,
-        })
-    }
-
-    /// Returns true if the process started when there was another primary already.
-    fn started_stale(&self, index: NodeIndex) -> bool {
-        let uptime = self.nodes[index].snapshot().and_then(|snapshot| snapshot.identity.uptime);
-        let started = uptime.map(|uptime| self.now.saturating_sub(uptime));
-        matches!(
-            (started, self.stale.primary),
-            (Some(started), Some(primary)) if primary.node != index && started > primary.since
-        )
     }
 }
 
@@ -384,18 +328,6 @@ impl Loss {
         if let Some(position) = self.stale_masters.iter().position(|stale| *stale == primary) {
             self.primary_again.push(self.stale_masters.remove(position));
         }
-    }
-}
-
-impl StaleMasters<'_> {
-    /// Returns true if the node is one of several masters of one history.
-    fn contains(&self, index: NodeIndex) -> bool {
-        self.split.contains(&index) || self.masters.contains(&index)
-    }
-
-    /// Returns true if the verdict against a master is undisputed.
-    fn has_lost(&self, index: NodeIndex) -> bool {
-        !self.disputed && self.masters.contains(&index)
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod nodes;
 pub(crate) mod replica_count;
 pub(crate) mod replication_loop;
 pub(crate) mod resync;
+pub(crate) mod rivals;
 pub(crate) mod serving;
 pub(crate) mod shards;
 pub(crate) mod split_brain;

@@ -15,7 +15,7 @@ use crate::shard::emptied::{EmptiedTracker, PrimaryTransition};
 use crate::shard::evidence::EvidenceTracker;
 use crate::shard::lag::LagTracker;
 use crate::shard::lineage::LineageTracker;
-use crate::shard::lost_writes::{LostWritesTracker, PrimarySince, StaleMasters};
+use crate::shard::lost_writes::LostWritesTracker;
 use crate::shard::masters::{Known, MasterClaims};
 use crate::shard::misrouted::{MisrouteContext, MisroutedTracker};
 use crate::shard::no_primary::{self, NoPrimaryTracker, PrimaryPresence};
@@ -23,6 +23,7 @@ use crate::shard::nodes::{ShardNodes, ShardUpstream};
 use crate::shard::replica_count::ReplicaCountTracker;
 use crate::shard::replication_loop::LoopTracker;
 use crate::shard::resync::ResyncTracker;
+use crate::shard::rivals::{PrimarySince, StaleMasters};
 use crate::shard::split_brain::SplitBrainTracker;
 use crate::shard::{serving, upstream};
 

@@ -168,7 +168,9 @@ fn cluster_partitioned() -> ScenarioResult {
             (cluster.owner_according_to(0, 16_383)? == 5).then_some(())
         });
     };
-    let fault = scenario.inject(cut, &[("RedisSplitBrain", "critical")]);
+    // Rolecall waits 30 s for the split brain, while the durations of the rules are divided.
+    let expected = [("RedisSplitBrain", "critical"), ("RedisClusterSlotConflict", "critical")];
+    let fault = scenario.inject(cut, &expected);
     fault.scenario.until_inhibited(&["RedisClusterSlotConflict"]);
     let repair = |_: &ScenarioRun| {
         sides.heal();

@@ -121,9 +121,11 @@ fn planned_failover_under_writes() -> ScenarioResult {
     group.failover();
     group.until_failed_over(AGREEMENT_TIMEOUT, &before);
     let begun = pipeline.now();
+    // Then the client moves to the new primary.
+    scenario.daemon.until_event(AGREEMENT_TIMEOUT, "split_brain_ended");
+    assert!(lost.stop() > 100, "the client wrote to the old primary");
     let notified =
         pipeline.until_notified(AGREEMENT_TIMEOUT * 2, since, "RedisWritesLost", "warning");
-    assert!(lost.stop() > 100, "the client wrote to the old primary");
     let ended = pipeline.now();
     let resolved = pipeline.until_resolved(AGREEMENT_TIMEOUT * 4, since);
     let seen = pipeline.notified_since(since);
