@@ -4,7 +4,7 @@
 //! The durations of both are divided, usually by [`TIME_DIVISOR`], so that tests do not wait for
 //! minutes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -223,6 +223,15 @@ impl AlertPipeline {
             .map(|labels| (text(&labels["alertname"]), text(&labels["severity"])))
             .filter(|(alert, _)| alert != "Watchdog")
             .collect()
+    }
+
+    /// Returns the labels of the alerts that fire in Prometheus now; `None` without a response.
+    pub fn firing_labels(&self) -> Option<Vec<BTreeMap<String, String>>> {
+        let data = self.prometheus.data("alerts", &[])?;
+        let alerts = data["alerts"].as_array()?.iter();
+        let firing = alerts.filter(|alert| alert["state"] == "firing");
+        let labels = |alert: &Value| serde_json::from_value(alert["labels"].clone()).ok();
+        firing.map(labels).collect()
     }
 
     /// Returns the names of the alerts that fired as critical or warning within the last hour,

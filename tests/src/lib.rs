@@ -44,7 +44,7 @@ pub use command_proxy::{CommandProxy, Rewrites, Traffic};
 pub use connection::{CLIENT_NAME, Connection, SentinelEvent, SentinelSubscription, Writer};
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
-pub use findings::{Findings, diagnose, diagnose_urls, has_finding};
+pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use name_server::NameServer;
 pub use parsers::{open_metrics_parser, promtool};
 pub use path_fault::{FaultyPath, PathFault};

@@ -35,6 +35,7 @@ fn document_of_findings() {
               "kind": "RedisReplicasMissing",
               "severity": "critical",
               "deployment": "orders",
+              "caused_by": "RedisDown",
               "since": "1970-01-01T00:00:02.000Z",
               "summary": "The deployment has fewer replicas than it should have",
               "evidence": {
@@ -46,6 +47,7 @@ fn document_of_findings() {
               "kind": "RedisSplitBrain",
               "severity": "warning",
               "deployment": "orders",
+              "caused_by": "RedisDown",
               "since": "1970-01-01T00:00:03.000Z",
               "summary": "Two nodes of one deployment accept writes as master",
               "evidence": {
@@ -74,6 +76,7 @@ fn document_of_findings() {
               "kind": "RedisPrimaryEndpointWrong",
               "severity": "info",
               "deployment": "orders",
+              "caused_by": "RedisDown",
               "since": "1970-01-01T00:00:04.000Z",
               "summary": "An endpoint used by applications leads to the wrong server",
               "evidence": {

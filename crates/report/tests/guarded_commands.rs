@@ -13,7 +13,7 @@ use topology::{
 };
 
 /// Words of destructive commands.
-const DESTRUCTIVE: [&str; 11] = [
+const DESTRUCTIVE: [&str; 15] = [
     "replicaof",
     "slaveof",
     "min-replicas-to-write 100",
@@ -25,6 +25,10 @@ const DESTRUCTIVE: [&str; 11] = [
     "shutdown",
     "debug ",
     "unlink ",
+    "systemctl stop redis-server",
+    "cluster fix",
+    "bumpepoch",
+    "addslotsrange",
 ];
 
 const FENCE: &str = "config set min-replicas-to-write 100";

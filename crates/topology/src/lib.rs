@@ -27,7 +27,9 @@ pub use model::endpoint::{
 };
 pub use model::event::{Event, EventKind};
 pub use model::event_history::EventHistory;
-pub use model::finding::{Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence};
+pub use model::finding::{
+    Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence, tiers,
+};
 pub use model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
 pub use model::monotonic::Monotonic;
 pub use model::node::{

@@ -6,6 +6,7 @@ mod blindness;
 mod cluster;
 mod compat;
 mod counters;
+mod diagnosis;
 mod disputes;
 mod dns;
 mod down;

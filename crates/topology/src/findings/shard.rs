@@ -8,6 +8,7 @@ use crate::model::finding::evidence::{
 use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::LOSS_SHOWN_FOR;
+use crate::model::deployment::DeploymentKind;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
@@ -15,6 +16,7 @@ use crate::model::node_state::NodeState;
 use crate::model::refusals::RefusalReason;
 use crate::model::refusals::refuses;
 use crate::model::shard::{DivergingWrites, PrimaryEvidence, ShardView};
+use crate::model::view::DeploymentView;
 
 /// Returns the kinds of evidence that would decide which master is the primary, if none does.
 fn missing_evidence(shard: &ShardView, has_sentinels: bool) -> Vec<PrimaryEvidence> {
@@ -24,6 +26,16 @@ fn missing_evidence(shard: &ShardView, has_sentinels: bool) -> Vec<PrimaryEviden
     }
     let sentinel = has_sentinels.then_some(Sentinel);
     sentinel.into_iter().chain([Followers, Writers, Declared, Endpoint]).collect()
+}
+
+/// Returns true if no node is a replica, no two masters share a history, and they belong together:
+/// there are more than two, one DNS name lists them, or a replica is expected. Two servers may be
+/// independent and listed together by mistake.
+fn is_every_node_master(view: &DeploymentView, shard: &ShardView) -> bool {
+    let (masters, unrelated) = (shard.masters.len(), shard.unrelated_masters.len());
+    let belong_together =
+        masters > 2 || view.deployment.kind == DeploymentKind::Dns || shard.expected_replicas > 0;
+    shard.replicas == 0 && masters > 1 && unrelated + 1 >= masters && belong_together
 }
 
 impl FindingsCollector<'_> {
@@ -54,7 +66,12 @@ impl FindingsCollector<'_> {
                 masters: self.names(&shard.masters),
                 unrelated: self.names(&shard.unrelated_masters),
             };
-            self.add(Severity::Warning, None, Evidence::RolecallUnrelatedMasters(evidence));
+            let severity = if is_every_node_master(view, shard) {
+                Severity::Critical
+            } else {
+                Severity::Warning
+            };
+            self.add(severity, None, Evidence::RolecallUnrelatedMasters(evidence));
         }
         if let Some(severity) = view.split_brain_severity(shard) {
             let lost = &shard.lost_writes;

@@ -208,6 +208,11 @@ impl DeploymentView {
             .collect()
     }
 
+    /// Returns true if a node replies.
+    pub fn has_reply(&self) -> bool {
+        self.members().any(|(_, node)| node.up() == Some(true))
+    }
+
     /// Returns the nodes that claim the role of master.
     pub fn masters(&self) -> impl Iterator<Item = &NodeView> {
         self.nodes.values().filter(|node| node.role() == Some(Role::Master))

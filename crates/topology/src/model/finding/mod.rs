@@ -2,6 +2,8 @@
 
 pub mod evidence;
 mod kind;
+mod provisional;
+pub mod tiers;
 mod values;
 
 use std::time::SystemTime;

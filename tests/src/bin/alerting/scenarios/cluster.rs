@@ -18,6 +18,7 @@ pub(crate) const ALL: &[Scenario] = &[
         run: failover_under_writes,
     },
     Scenario { row: 16, name: "all_nodes_of_a_shard_killed", quick: false, run: shard_killed },
+    Scenario { row: 16, name: "all_nodes_of_a_cluster_killed", quick: false, run: cluster_killed },
     Scenario { row: 16, name: "slot_removed_from_all_nodes", quick: false, run: slots_uncovered },
     Scenario {
         row: 16,
@@ -95,6 +96,19 @@ fn shard_killed() -> ScenarioResult {
         for node in [1, 4] {
             cluster.nodes[node].restart();
         }
+        cluster.until_healthy();
+    };
+    fault.repair(repair, &[])
+}
+
+fn cluster_killed() -> ScenarioResult {
+    let mut cluster = cluster();
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
+    let kill = |_: &ScenarioRun| cluster.nodes.iter_mut().for_each(Server::kill);
+    // The critical alerts are about the masters, the warnings about the replicas.
+    let fault = scenario.inject(kill, &[("RedisDown", "critical"), ("RedisDown", "warning")]);
+    let repair = |_: &ScenarioRun| {
+        cluster.nodes.iter_mut().for_each(Server::restart);
         cluster.until_healthy();
     };
     fault.repair(repair, &[])

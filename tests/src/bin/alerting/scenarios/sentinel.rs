@@ -33,6 +33,12 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 14, name: "one_of_three_sentinels_killed", quick: false, run: sentinel_down },
     Scenario {
         row: 14,
+        name: "all_sentinels_and_nodes_killed",
+        quick: false,
+        run: everything_killed,
+    },
+    Scenario {
+        row: 14,
         name: "sentinel_that_missed_a_failover",
         quick: false,
         run: sentinel_missed_failover,
@@ -182,6 +188,23 @@ fn quorum_lost() -> ScenarioResult {
     let repair = |_: &ScenarioRun| {
         group.sentinels[1..].iter_mut().for_each(Server::restart);
         group.until_discovered();
+    };
+    fault.repair(repair, &[])
+}
+
+fn everything_killed() -> ScenarioResult {
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
+    let scenario = ScenarioRun::start(&group.deployment("orders", ""));
+    let kill = |_: &ScenarioRun| {
+        group.sentinels.iter_mut().chain(&mut group.nodes).for_each(Server::kill);
+    };
+    // No replica is left, so each RedisDown is critical.
+    let expected = [("RedisDown", "critical"), ("RedisSentinelDown", "warning")];
+    let fault = scenario.inject(kill, &expected);
+    fault.scenario.until_inhibited(&["RedisNoPrimary"]);
+    let repair = |_: &ScenarioRun| {
+        group.nodes.iter_mut().chain(&mut group.sentinels).for_each(Server::restart);
+        group.until_replicating(AGREEMENT_TIMEOUT);
     };
     fault.repair(repair, &[])
 }

@@ -31,6 +31,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: replication_loop,
     },
     Scenario {
+        row: 4,
+        name: "every_pod_as_its_own_master",
+        quick: false,
+        run: every_pod_is_master,
+    },
+    Scenario {
         row: 5,
         name: "failover_command_on_a_primary_with_one_replica",
         quick: false,
@@ -137,6 +143,21 @@ fn replication_loop() -> ScenarioResult {
     let fault = scenario.inject(|_| a.replicate_from(&b), &[("RedisReplicationLoop", "critical")]);
     fault.scenario.until_inhibited(&["RedisNoPrimary"]);
     fault.repair(|_| restore_primary(&a, [&b, &c]), &[])
+}
+
+/// Simulates a rollout whose start script finds no primary.
+fn every_pod_is_master() -> ScenarioResult {
+    let pods = [Redis::start(&[]), Redis::start(&[]), Redis::start(&[])];
+    let text = deployment("orders", &[&pods[0]]);
+    let scenario = ScenarioRun::start(&text);
+    let start_pods = |scenario: &ScenarioRun| {
+        scenario.daemon.reload(&deployment("orders", &pods.each_ref()));
+        eventually(SERVER_TIMEOUT, "all pods are polled", || {
+            (scenario.daemon.samples().count("redis_up", &[]) == 3).then_some(())
+        });
+    };
+    let fault = scenario.inject(start_pods, &[("RolecallUnrelatedMasters", "critical")]);
+    fault.repair(|scenario| scenario.daemon.reload(&text), &[])
 }
 
 fn primary_changed() -> ScenarioResult {
