@@ -82,14 +82,6 @@ fn primary_again() -> Arc<DeploymentView> {
 fn views() -> Vec<Arc<DeploymentView>> {
     let down = || PollOutcome::Failed(Reason::Refused);
     let healthy = [master("0", "a", "0", 5), replica("1", "a", 6379)];
-    let cut_replica = || {
-        let PollOutcome::Answered(mut reply) = replica("1", "a", 6379) else { unreachable!() };
-        let snapshot = Arc::make_mut(&mut reply.snapshot);
-        if let Some(link) = &mut snapshot.replication.link {
-            link.status = Some(snapshot::LinkStatus::Down(Some(std::time::Duration::ZERO)));
-        }
-        PollOutcome::Answered(reply)
-    };
     vec![
         split_brain(),
         primary_again(),
@@ -165,6 +157,14 @@ fn stale_masters_and_replicas_are_filled_in() {
 fn primary_and_unknown_primary_keep_the_placeholders() {
     let down = || PollOutcome::Failed(Reason::Refused);
     let healthy = [master("0", "a", "0", 5), replica("1", "a", 6379)];
+    let cut_replica = || {
+        let PollOutcome::Answered(mut reply) = replica("1", "a", 6379) else { unreachable!() };
+        let snapshot = Arc::make_mut(&mut reply.snapshot);
+        if let Some(link) = &mut snapshot.replication.link {
+            link.status = Some(snapshot::LinkStatus::Down(Some(std::time::Duration::ZERO)));
+        }
+        PollOutcome::Answered(reply)
+    };
     for (view, node, reason) in [
         (after(&[&healthy]), "orders-0", "because orders-0 is the primary."),
         (

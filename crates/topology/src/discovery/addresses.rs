@@ -81,6 +81,11 @@ impl AddressIndex {
         deployment.index(address).or_else(|| self.nodes.get(address).copied().flatten())
     }
 
+    /// Returns true if a node replied at an address or announced it.
+    pub(crate) fn is_known(&self, node: NodeIndex, address: &str) -> bool {
+        self.known.get(node).is_some_and(|known| known.addresses.iter().any(|own| own == address))
+    }
+
     /// Returns true if the node runs on this machine, so that a loopback address that it reports
     /// is one of this machine too. A node without a known address counts as local.
     pub(crate) fn is_local(&self, node: NodeIndex) -> bool {

@@ -64,8 +64,12 @@ impl<'a> FailingIds<'a> {
         let listed = address(&node.host, node.port);
         let discovery = observed.deployment.discovery.as_ref();
         let mapped = discovery.and_then(|discovery| discovery.address_map.get(&listed));
-        let at_address = observed.failing_at(mapped.unwrap_or(&listed));
-        at_address.filter(|index| by_id.is_none_or(|by_id| by_id == *index))
+        let Some(index) = by_id else { return observed.failing_at(mapped.unwrap_or(&listed)) };
+        // The address to which a node moved is an alias of it before Rolecall reaches it there.
+        let own = &observed.deployment.nodes[index].address;
+        let is_own =
+            own == mapped.unwrap_or(&listed) || observed.addresses.is_known(index, &listed);
+        is_own.then_some(index)
     }
 }
 
