@@ -11,7 +11,7 @@ const NOBODY: &str = "02:00:00:00:00:01";
 /// Fault of a network path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathFault {
-    /// Packets are lost, as with a NetworkPolicy that drops them.
+    /// Packets are lost, as with a network policy that drops them.
     Loss,
     /// There is no route.
     NoRoute,

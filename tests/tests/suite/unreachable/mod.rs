@@ -146,7 +146,7 @@ impl Cut<'_> {
         );
         if let Some(writer) = &mut writer {
             let written = writer.stop();
-            assert!(written > 20 * 20, "clients reach the primary: {written}");
+            assert!(written > 100, "clients reach the primary: {written}");
         }
         let events = daemon.events();
         let is_false = |event: &&Value| event["kind"] == "primary_lost" || event["state"] == "down";

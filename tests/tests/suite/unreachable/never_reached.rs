@@ -34,7 +34,7 @@ fn deployments(count: usize, port: impl Fn(usize) -> u16) -> String {
 fn check_never_reached(text: &str, deployments: usize, reason: &str) {
     let daemon = Daemon::configured(text);
     let after = daemon.until_found(SOON, "RolecallNeverReached");
-    let (_, all) = eventually(SOON * 2, "all deployments were never reached", || {
+    let ((), all) = eventually(SOON * 2, "all deployments were never reached", || {
         let found = daemon.findings();
         let count = found.iter().filter(|(kind, _)| kind == "RolecallNeverReached").count();
         (count == deployments).then_some(())
