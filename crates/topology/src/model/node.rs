@@ -386,13 +386,11 @@ impl NodeView {
     /// Returns true if the node does not reply and its state is not decided. A single missed poll
     /// does not count.
     pub(crate) fn is_undecided(&self, interval: Duration) -> bool {
-        match self.polling.unknown {
-            Some(unknown) => unknown.why == UnknownReason::Undecided,
-            None => {
-                let is_open = matches!(self.presence, NodeState::Up | NodeState::Pending);
-                is_open && self.polling.silence > interval
-            }
+        if let Some(unknown) = self.polling.unknown {
+            return unknown.why == UnknownReason::Undecided;
         }
+        let is_open = matches!(self.presence, NodeState::Up | NodeState::Pending);
+        is_open && self.polling.silence > interval
     }
 
     /// Returns true if the state of the node is unknown because the exporter is cut off.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use snapshot::{ClusterNode, NodeSnapshot};
 
-use super::statement::{Observed, Peer, Said, Statement};
+use super::statement::{Content, Observed, Peer, Statement};
 use crate::discovery::cluster::ClusterTracker;
 use crate::model::deployment::address;
 use crate::model::monotonic::Monotonic;
@@ -104,10 +104,10 @@ pub(super) fn statements(
                 node: index,
                 kind: WitnessKind::Cluster,
                 requested: peer.requested,
-                said: match alive {
-                    _ if is_lost => Said::Lost(None),
-                    Some(at) => Said::Alive(at),
-                    None => Said::Nothing,
+                content: match alive {
+                    _ if is_lost => Content::Lost(None),
+                    Some(at) => Content::Alive(at),
+                    None => Content::Nothing,
                 },
                 valid_for,
                 connected: node.connected && !is_lost,
@@ -151,13 +151,12 @@ impl PeerClocks {
     /// `None` if it may be the start of that node, or if its clock is unknown.
     fn pong_at(&self, peer: Peer<'_>, pong: u64) -> Option<Monotonic> {
         let requested = millis(peer.requested);
-        let offset = match server_time(peer.snapshot) {
-            Some(time) => requested.saturating_sub_unsigned(time),
-            None => {
-                let clock = self.0.get(&peer.index);
-                let clock = clock.filter(|clock| clock.run_id == peer.snapshot.identity.run_id)?;
-                clock.before.map_or(clock.smallest, |before| before.min(clock.smallest))
-            }
+        let offset = if let Some(time) = server_time(peer.snapshot) {
+            requested.saturating_sub_unsigned(time)
+        } else {
+            let clock = self.0.get(&peer.index);
+            let clock = clock.filter(|clock| clock.run_id == peer.snapshot.identity.run_id)?;
+            clock.before.map_or(clock.smallest, |before| before.min(clock.smallest))
         };
         let at = offset.saturating_add_unsigned(pong).min(requested);
         // A node that starts sets all pongs to its start. Its uptime is in whole seconds.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use snapshot::Role;
 
-use super::statement::{Observed, Said, Statement};
+use super::statement::{Content, Observed, Statement};
 use crate::model::endpoint::EndpointCheckResult;
 use crate::model::witness::WitnessKind;
 
@@ -23,7 +23,7 @@ pub(super) fn statement(check: &EndpointCheckResult, observed: Observed<'_>) -> 
         node,
         kind: WitnessKind::Endpoint,
         requested: check.started,
-        said: Said::Alive(check.started),
+        content: Content::Alive(check.started),
         valid_for: CHECK_PERIOD,
         connected: false,
         same: true,

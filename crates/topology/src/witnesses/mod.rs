@@ -27,7 +27,7 @@ use crate::model::round::Round;
 use crate::model::witness::{Witness, WitnessKind};
 
 use cluster::{FailingIds, PeerClocks};
-use statement::{Observed, Said, Statement};
+use statement::{Content, Observed, Statement};
 
 /// Time within which a Sentinel, or the primary of a node, renews its statement.
 const PROMPT_WITHIN: Duration = Duration::from_secs(1);
@@ -58,6 +58,7 @@ pub(crate) struct Testimony {
 
 /// The newest statement of one peer.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one reply")]
 struct Record {
     peer: Option<NodeIndex>,
     kind: WitnessKind,
@@ -138,13 +139,12 @@ impl WitnessTracker {
     fn record(&mut self, peer: Option<NodeIndex>, statement: Statement) {
         let records = self.records.entry(statement.node).or_default();
         let is_same = |record: &&mut Record| (record.peer, record.kind) == (peer, statement.kind);
-        match records.iter_mut().find(is_same) {
-            Some(record) => record.update(statement),
-            None => {
-                let mut record = Record::new(peer, statement);
-                record.update(statement);
-                records.push(record);
-            }
+        if let Some(record) = records.iter_mut().find(is_same) {
+            record.update(statement);
+        } else {
+            let mut record = Record::new(peer, statement);
+            record.update(statement);
+            records.push(record);
         }
     }
 
@@ -229,8 +229,8 @@ impl Record {
         self.valid_for = statement.valid_for;
         self.lived |= statement.lived;
         self.master = statement.master;
-        match statement.said {
-            Said::Alive(at) => {
+        match statement.content {
+            Content::Alive(at) => {
                 // A node that a witness vouched for may restart before Rolecall reaches it.
                 self.trusted |= statement.same;
                 let is_newer = self.lost.is_none_or(|lost| at > lost.stated);
@@ -240,11 +240,11 @@ impl Record {
                     self.lost = None;
                 }
             }
-            Said::Lost(since) => {
+            Content::Lost(since) => {
                 self.alive_at = None;
                 self.lost = Some(Lost { since, stated: statement.requested });
             }
-            Said::Nothing => {}
+            Content::Nothing => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::statement::{Observed, Peer, Said, Statement};
+use super::statement::{Content, Observed, Peer, Statement};
 use crate::limits::WHOLE_SECOND;
 use crate::model::deployment::address;
 use crate::model::witness::WitnessKind;
@@ -22,8 +22,8 @@ pub(super) fn statements<'a>(
             node,
             kind: WitnessKind::Primary,
             requested: peer.requested,
-            said: acknowledged.map_or(Said::Nothing, |lag| {
-                Said::Alive(peer.requested.saturating_sub(lag + WHOLE_SECOND))
+            content: acknowledged.map_or(Content::Nothing, |lag| {
+                Content::Alive(peer.requested.saturating_sub(lag + WHOLE_SECOND))
             }),
             valid_for: ACK_PERIOD,
             connected: true,

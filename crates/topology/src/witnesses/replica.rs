@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use snapshot::{LinkStatus, NodeSnapshot, Role};
 
-use super::statement::{Observed, Peer, Said, Statement};
+use super::statement::{Content, Observed, Peer, Statement};
 use crate::limits::WHOLE_SECOND;
 use crate::model::node::{NodeView, Upstream};
 use crate::model::witness::WitnessKind;
@@ -19,15 +19,17 @@ pub(super) fn statement(peer: Peer<'_>, observed: Observed<'_>) -> Option<Statem
     let upstream = find_upstream(peer.node, peer.index, observed.deployment, observed.addresses);
     let Upstream::Node(index) = upstream else { return None };
     let node = observed.nodes.get(index).filter(|_| observed.is_failing(index))?;
-    let said = match link.status? {
+    let content = match link.status? {
         // A growing offset would prove nothing: a replica that was paused applies what it received
         // before.
-        LinkStatus::Up => link.last_io.map_or(Said::Nothing, |age| {
-            Said::Alive(peer.requested.saturating_sub(age + WHOLE_SECOND))
+        LinkStatus::Up => link.last_io.map_or(Content::Nothing, |age| {
+            Content::Alive(peer.requested.saturating_sub(age + WHOLE_SECOND))
         }),
         LinkStatus::Down(Some(down_for)) => {
             let reported = peer.requested.saturating_sub(down_for);
-            Said::Lost(Some(peer.node.link.down_since.map_or(reported, |seen| seen.min(reported))))
+            Content::Lost(Some(
+                peer.node.link.down_since.map_or(reported, |seen| seen.min(reported)),
+            ))
         }
         // The link was never up.
         LinkStatus::Down(None) => return None,
@@ -39,7 +41,7 @@ pub(super) fn statement(peer: Peer<'_>, observed: Observed<'_>) -> Option<Statem
         node: index,
         kind: WitnessKind::Replica,
         requested: peer.requested,
-        said,
+        content,
         valid_for: ping_period(node),
         connected,
         same,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use snapshot::{Role, SentinelEntry};
 
-use super::statement::{Observed, Peer, Said, Statement};
+use super::statement::{Content, Observed, Peer, Statement};
 use crate::discovery::sources::master_report;
 use crate::limits::SENTINEL_LISTS_READ_WITHIN;
 use crate::model::deployment::address;
@@ -67,18 +67,18 @@ impl Record<'_> {
         // the last ping starts at zero without a reply.
         let was_reached = !entry.run_id.is_empty();
         let connected = was_reached && !entry.disconnected && !entry.down();
-        let said = match entry.last_ping_reply {
+        let content = match entry.last_ping_reply {
             _ if entry.down() => {
-                Said::Lost(entry.down_for.map(|down_for| requested.saturating_sub(down_for)))
+                Content::Lost(entry.down_for.map(|down_for| requested.saturating_sub(down_for)))
             }
-            Some(age) if connected => Said::Alive(requested.saturating_sub(age)),
-            _ => Said::Nothing,
+            Some(age) if connected => Content::Alive(requested.saturating_sub(age)),
+            _ => Content::Nothing,
         };
         Statement {
             node,
             kind: WitnessKind::Sentinel,
             requested,
-            said,
+            content,
             valid_for: self.valid_for,
             connected,
             // Sentinels list each other with IDs that are not the `run_id` of the process.

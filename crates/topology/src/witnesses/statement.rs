@@ -14,13 +14,14 @@ use crate::model::witness::WitnessKind;
 
 /// Statement of one peer about one node, from one reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one reply")]
 pub(super) struct Statement {
     /// The node that the statement is about.
     pub(super) node: NodeIndex,
     pub(super) kind: WitnessKind,
     /// Monotonic time of the request to the peer.
     pub(super) requested: Monotonic,
-    pub(super) said: Said,
+    pub(super) content: Content,
     /// Time within which the peer renews its statement.
     pub(super) valid_for: Duration,
     /// The peer has a connection to the node.
@@ -35,7 +36,7 @@ pub(super) struct Statement {
 
 /// Content of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Content {
     /// The node was alive at this monotonic time.
     Alive(Monotonic),
     /// The peer considers the node lost, since this monotonic time if it is known.
