@@ -246,8 +246,8 @@ impl AlertPipeline {
             .collect()
     }
 
-    /// Returns the series of the alerts that fired as critical or warning within the last hour, each
-    /// with the number of its samples.
+    /// Returns the series of the alerts that fired as critical or warning within the last hour,
+    /// each with the number of its samples.
     pub fn fired_series(&self) -> Value {
         let expression =
             "count_over_time(ALERTS{alertstate='firing',severity=~'critical|warning'}[1h])";

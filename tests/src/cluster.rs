@@ -1,6 +1,7 @@
 //! Redis Cluster of real server processes.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::time::Duration;
 
 use crate::{Connection, Host, Server, eventually};
@@ -133,7 +134,8 @@ impl Cluster {
             "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n"
                 .to_owned();
         if self.setup.announces {
-            options += &format!("cluster-announce-ip {}\n", place.host);
+            writeln!(options, "cluster-announce-ip {}", place.host)
+                .expect("writing to a string cannot fail");
         }
         let server =
             Server::start(self.setup.version, false, place, &(options + &self.setup.options), None);
@@ -294,8 +296,8 @@ impl Cluster {
         }
     }
 
-    /// Removes the last node, a replica, with the steps of `redis-cli --cluster del-node`, and stops
-    /// it.
+    /// Removes the last node, a replica, with the steps of `redis-cli --cluster del-node`, and
+    /// stops it.
     #[track_caller]
     pub fn remove(&mut self, node: usize) {
         assert_eq!(node, self.nodes.len() - 1, "only the last node can be removed");

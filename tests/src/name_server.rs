@@ -81,13 +81,16 @@ impl NameServer {
     /// Replaces the names of one address.
     pub fn rename(&self, place: &Host, names: &[&str]) {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        self.change_records(|records| match names.is_empty() {
-            true => records.remove(&place.host),
-            false => records.insert(place.host.clone(), names),
+        self.change_records(|records| {
+            if names.is_empty() {
+                records.remove(&place.host);
+            } else {
+                records.insert(place.host.clone(), names);
+            }
         });
     }
 
-    fn change_records<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<String>>) -> T) {
+    fn change_records(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<String>>)) {
         let mut records = self.records.lock().expect("a thread panicked");
         change(&mut records);
         let lines =
@@ -114,7 +117,8 @@ impl NameServer {
         self.daemon_at(text, 0)
     }
 
-    /// Does the same as [`Self::daemon`] on a given port, as after a restart. Port 0 is any free one.
+    /// Does the same as [`Self::daemon`] on a given port, as after a restart. Port 0 is any free
+    /// one.
     pub fn daemon_at(&self, text: &str, port: u16) -> Daemon {
         let mut command = with_resolver(&self.directory.path().join("resolv.conf"));
         Daemon::run_with_file(command.arg(Daemon::binary()), ConfigFile::new(text), port)

@@ -241,7 +241,8 @@ impl DeploymentSettings {
     }
 
     /// Returns the address and credentials of a node. `address` is the `host:port` of a discovered
-    /// node, or of a configured cluster node that moved. `None` if it cannot be reached: DNS deployments reach nodes by IP address only.
+    /// node, or of a configured cluster node that moved. `None` if it cannot be reached: DNS
+    /// deployments reach nodes by IP address only.
     pub fn endpoint(&self, index: usize, address: &str) -> Option<Endpoint> {
         let configured = self.endpoints.get(index);
         let has_moved = |configured: &Endpoint| {

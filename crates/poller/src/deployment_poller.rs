@@ -76,7 +76,7 @@ struct DeploymentPoller {
 /// Node at a node index.
 enum NodeSlot {
     /// Data node with its own task.
-    Node { handle: NodeHandle, address: String },
+    Node { handle: Box<NodeHandle>, address: String },
     /// Sentinel, whose task all deployments share.
     Sentinel(SentinelHandle),
     /// Data node whose name has no address yet.
@@ -231,7 +231,7 @@ impl DeploymentPoller {
             self.context.clone(),
             &mut self.tasks,
         );
-        NodeSlot::Node { handle, address: node.address.clone() }
+        NodeSlot::Node { handle: Box::new(handle), address: node.address.clone() }
     }
 
     /// Returns true if the first result of some node or name is missing.
@@ -314,7 +314,7 @@ impl DeploymentPoller {
     /// Returns the handles of the data nodes with their indices.
     fn handles(&self) -> impl Iterator<Item = (topology::NodeIndex, &NodeHandle)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| match slot {
-            NodeSlot::Node { handle, .. } => Some((topology::NodeIndex::new(index), handle)),
+            NodeSlot::Node { handle, .. } => Some((topology::NodeIndex::new(index), &**handle)),
             _ => None,
         })
     }

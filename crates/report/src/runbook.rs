@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn reason_local_is_a_problem_of_the_exporter() {
         let runbook = runbook("RolecallCannotRead").expect("a runbook");
-        let cause = runbook.cause(&["local"]).expect("a cause");
+        let cause = runbook.cause(&["local"], DeploymentKind::Static).expect("a cause");
         assert!(cause.contains("file descriptors") && cause.contains("password file"), "{cause}");
         assert!(!cause.contains("rotation"), "{cause}");
         let fix = runbook.fix(&["local"]).expect("a fix");

@@ -94,8 +94,8 @@ pub const TILT_LASTS: Duration = Duration::from_secs(30);
 /// Time within which the Sentinels must have been read for their majority to decide.
 pub const SENTINELS_READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// Age of the last reply to a Sentinel up to which it considers the node alive. It sends a PING each
-/// second.
+/// Age of the last reply to a Sentinel up to which it considers the node alive. It sends a PING
+/// each second.
 pub const SENTINEL_HEARD_WITHIN: Duration = Duration::from_secs(3);
 
 /// Time for which a write counts as recent evidence that clients use a master.
@@ -115,7 +115,8 @@ pub const CLUSTER_NODE_DOUBTS_FOR: Duration = Duration::from_secs(15);
 /// Lag of a replica from which on it is a finding.
 pub const LAG_HIGH: Duration = Duration::from_secs(10);
 
-/// Time for which all links may be down in a failover, while the replicas connect to the new primary.
+/// Time for which all links may be down in a failover, while the replicas connect to the new
+/// primary.
 pub const LINKS_RETURN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Duration from which on a link that is down is critical: it will not recover by itself.

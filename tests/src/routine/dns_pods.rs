@@ -1,5 +1,6 @@
 //! Primary and replicas behind a DNS name, as behind a headless Service.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ impl DnsPods {
         let place = self.name_server.new_host();
         let mut options = "save 3600 1\n".to_owned();
         if let Some(primary) = self.pods.get(self.primary) {
-            options += &format!("replicaof {} {}\n", primary.host, self.port);
+            writeln!(options, "replicaof {} {}", primary.host, self.port)
+                .expect("writing to a string cannot fail");
         }
         let server = Server::start_on("redis-7.0.15", false, &place, self.port, &options, None);
         if !self.pods.is_empty() {

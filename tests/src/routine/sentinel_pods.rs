@@ -1,6 +1,7 @@
 //! Primary and replicas that Sentinels watch, each in a pod.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +93,8 @@ impl SentinelPods {
             PodAddresses::HostNames => format!("save 3600 1\nreplica-announce-ip {host_name}\n"),
         };
         if !self.pods.is_empty() {
-            options += &format!("replicaof {} {}\n", self.announced(self.primary()), self.port);
+            writeln!(options, "replicaof {} {}", self.announced(self.primary()), self.port)
+                .expect("writing to a string cannot fail");
         }
         let server = Server::start_on(self.version, false, &place, self.port, &options, None);
         if !self.pods.is_empty() {

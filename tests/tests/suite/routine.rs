@@ -118,13 +118,13 @@ fn check_quiet_except(name: &str, daemon: &Daemon, warnings: &[&str], operation:
     let (settled, left) = (settling.elapsed(), others());
     // Events that follow the operation, such as a later report of a Sentinel, are part of it.
     pause(SOON);
-    let recorded = recorder.stop();
+    let seen = recorder.stop();
     println!("{name}: {operated:.0?}, then {settled:.1?} until there are no findings");
-    for ((severity, kind, node), lasted) in &recorded {
+    for ((severity, kind, node), lasted) in &seen {
         println!("    {severity} {kind} {node}: {lasted:.1?}");
     }
     assert!(left.is_empty(), "{name}: {left:?}");
-    for ((severity, kind, node), lasted) in &recorded {
+    for ((severity, kind, node), lasted) in &seen {
         let alert_after = alert_after(kind, severity);
         let is_quiet = match severity.as_str() {
             "info" => true,
@@ -361,9 +361,9 @@ fn removed_replica_without_reset_is_a_ghost_without_a_page() {
     });
     let ghosts = daemon.finding("RedisSentinelGhosts").expect("a finding");
     assert_eq!(ghosts["evidence"]["replicas"][0], removed);
-    let recorded = recorder.stop();
-    println!("removed without RESET: {recorded:.1?}");
-    assert!(recorded.keys().all(|(severity, ..)| severity != "critical"), "{recorded:?}");
+    let seen = recorder.stop();
+    println!("removed without RESET: {seen:.1?}");
+    assert!(seen.keys().all(|(severity, ..)| severity != "critical"), "{seen:?}");
 }
 
 /// A pod returns with another address, and its former address is a ghost after `ghost_after`.

@@ -166,7 +166,9 @@ impl NodeSource for SentinelNodes<'_> {
 
     /// A node that is down was removed with SENTINEL RESET: Sentinels forget no node by themselves.
     fn forget_after(&self, node: &NodeView, discovery: &Discovery) -> Duration {
-        let was_removed = node.is_absent() && is_dispensable(node, self.nodes);
+        // A node that was removed soon after it was added may never have replied to Rolecall.
+        let is_missed = node.last_role().is_some() && !is_dispensable(node, self.nodes);
+        let was_removed = node.is_absent() && !is_missed;
         let settled = discovery.forget_after.min(LISTS_SETTLE_WITHIN);
         if was_removed { settled } else { discovery.forget_after }
     }

@@ -2,8 +2,8 @@
 //! process. Neither Sentinels nor DNS names tell that it is the same pod.
 //!
 //! A dead node has a successor if another process started after the last reply of the dead node,
-//! became a member not before that, and does the same work. Each process succeeds at most one node, so
-//! that of two dead nodes with one successor one stays a member.
+//! became a member not before that, and does the same work. Each process succeeds at most one
+//! node, so that of two dead nodes with one successor one stays a member.
 
 use snapshot::{Reason, Role};
 

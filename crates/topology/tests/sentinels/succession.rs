@@ -152,11 +152,21 @@ fn an_old_address_is_saved() {
     assert_eq!(saved.old_addresses, [C]);
     for (saved, is_member) in [(Some(saved), false), (None, true)] {
         let mut restarted = TestDeployment::new(PLAIN, |_| {});
-        for saved in saved {
+        if let Some(saved) = saved {
             restarted.tracker.restore(saved, SECOND);
         }
         restarted.servers = test.servers.clone();
         restarted.set_reports(&report(A, 1, &[up(B), down(C, 60), up(D)]));
         assert_eq!(data(&restarted.rounds(5)).contains(&C), is_member);
     }
+}
+
+#[test]
+fn a_removed_node_that_never_replied_leaves_soon() {
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.set_reports(&report(A, 1, &[up(B), up(C), heard(D, "w", 0)]));
+    assert_eq!(data(&test.rounds(3)), [A, B, C, D]);
+    test.set_reports(&report(A, 1, &[up(B), up(C)]));
+    let view = test.rounds(7);
+    assert_eq!((data(&view), kinds(&view)), (vec![A, B, C], vec![]));
 }

@@ -2,6 +2,8 @@
 
 mod fixture;
 
+use std::time::Duration;
+
 use snapshot::{ClusterMap, Fields, Reason};
 use topology::{
     Availability, DeploymentKind, EndpointCheckResult, EndpointKind, EndpointServer, FindingKind,
@@ -280,11 +282,12 @@ impl TestCluster {
         });
         let transcript = capture("32-cluster-failover-done-old-master-dead.c2.cluster-commands");
         let map = transcript.split(">>> CLUSTER NODES").nth(1).expect("the map").to_owned();
-        let map: String = map
+        let lines: Vec<_> = map
             .lines()
             .filter(|line| line.contains(":17260@") || line.contains(":17261@"))
-            .map(|line| format!("{}\n", line.trim_end()))
+            .map(str::trim_end)
             .collect();
+        let map = lines.join("\n") + "\n";
         test.nodes = vec![Err(Reason::Timeout), Err(Reason::Timeout)];
         let mut cluster = TestCluster { test, map };
         cluster.pong(0);
@@ -350,8 +353,7 @@ fn pongs_of_a_node_that_just_started_vouch_for_nothing() {
     for second in 1..=12_u64 {
         cluster.pong(second * 1000 - 900);
         if let Ok(reply) = &mut cluster.test.nodes[1] {
-            reply.identity.uptime =
-                Some(SECOND * u32::try_from(second).expect("a second") - SECOND);
+            reply.identity.uptime = Some(Duration::from_secs(second - 1));
         }
         cluster.test.round();
     }

@@ -18,7 +18,7 @@ enum Loss {
 /// Checks that the lost nodes are reported as down soon, and that the exporter is not blind then.
 #[track_caller]
 fn check_lost(daemon: &Daemon, lost: &[String]) {
-    let (_, took) = eventually(SECOND * 25, "all lost nodes are down", || {
+    let ((), took) = eventually(SECOND * 25, "all lost nodes are down", || {
         let found = daemon.findings();
         lost.iter()
             .all(|node| found.contains(&("RedisDown".to_owned(), Some(node.clone()))))
@@ -54,8 +54,8 @@ fn check_sentinel_rack(loss: Loss) {
     // The primary and one replica of each deployment are in the rack.
     let rack = || groups.iter().flat_map(|group| &group.nodes[..2]);
     lose(rack(), loss);
-    let lost: Vec<_> = rack().map(Server::address).collect();
-    check_lost(&daemon, &lost);
+    let addresses: Vec<_> = rack().map(Server::address).collect();
+    check_lost(&daemon, &addresses);
     for (group, name) in groups.iter().zip(["a", "b", "c"]) {
         let survivor = group.nodes[2].address();
         let labels = [("deployment", name), ("node", survivor.as_str())];
@@ -88,8 +88,8 @@ fn check_cluster_rack(loss: Loss) {
     // One master with one of its replicas, and both replicas of each other shard.
     let rack = || [0, 3, 5, 6, 7, 8].into_iter().map(|node| &cluster.nodes[node]);
     lose(rack(), loss);
-    let lost: Vec<_> = rack().map(Server::address).collect();
-    check_lost(&daemon, &lost);
+    let addresses: Vec<_> = rack().map(Server::address).collect();
+    check_lost(&daemon, &addresses);
     let survivor = cluster.nodes[4].address();
     let labels = [("shard", "0"), ("node", survivor.as_str())];
     daemon.until(LIMIT, "redis_deployment_primary_info", &labels, 1.0);

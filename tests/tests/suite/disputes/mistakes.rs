@@ -15,34 +15,34 @@ const RATE: u32 = 50;
 /// The masters to which clients write during a dispute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Clients {
-    OnPrimary,
-    OnBoth,
-    OnMistake,
+    Rightful,
+    Both,
+    Mistake,
 }
 
 #[test]
 fn clients_of_the_primary_agree_with_its_replica() {
-    on_all_versions(|version| check_mistake(version, false, Clients::OnPrimary));
+    on_all_versions(|version| check_mistake(version, false, Clients::Rightful));
 }
 
 #[test]
 fn clients_on_both_sides_leave_it_to_the_replica() {
-    on_all_versions(|version| check_mistake(version, false, Clients::OnBoth));
+    on_all_versions(|version| check_mistake(version, false, Clients::Both));
 }
 
 #[test]
 fn clients_of_the_mistake_do_not_outweigh_the_replica() {
-    on_all_versions(|version| check_mistake(version, false, Clients::OnMistake));
+    on_all_versions(|version| check_mistake(version, false, Clients::Mistake));
 }
 
 #[test]
 fn declared_primary_is_disputed_with_clients_on_both_sides() {
-    on_all_versions(|version| check_mistake(version, true, Clients::OnBoth));
+    on_all_versions(|version| check_mistake(version, true, Clients::Both));
 }
 
 #[test]
 fn declared_primary_is_disputed_with_its_own_clients() {
-    on_all_versions(|version| check_mistake(version, true, Clients::OnPrimary));
+    on_all_versions(|version| check_mistake(version, true, Clients::Rightful));
 }
 
 /// Promotes the replica C by mistake while B follows A.
@@ -54,7 +54,7 @@ fn check_mistake(version: &'static str, declared: bool, clients: Clients) {
     let daemon = Daemon::configured(&if declared { declare(&text, &a) } else { text });
     daemon.until_primary(SOON, &a, "sole");
     let mut writer =
-        (clients != Clients::OnMistake).then(|| Writer::start(&a.address(), "kept", RATE));
+        (clients != Clients::Mistake).then(|| Writer::start(&a.address(), "kept", RATE));
     if writer.is_some() {
         until_evidence(&daemon, &a.address(), "writers");
     }
@@ -62,14 +62,14 @@ fn check_mistake(version: &'static str, declared: bool, clients: Clients) {
     c.promote();
     until_disputed_primary(&daemon, &a, "followers");
     let mut lost =
-        (clients != Clients::OnPrimary).then(|| Writer::start(&c.address(), "lost", RATE));
-    if clients == Clients::OnMistake {
+        (clients != Clients::Rightful).then(|| Writer::start(&c.address(), "lost", RATE));
+    if clients == Clients::Mistake {
         until_evidence(&daemon, &c.address(), "writers");
     }
     until_evidence(&daemon, &a.address(), "previous");
     until_evidence(&daemon, &c.address(), "lineage");
     check_stays(&daemon, 4, &a.address());
-    assert_eq!(has_evidence(&daemon, &a.address(), "writers"), clients == Clients::OnPrimary);
+    assert_eq!(has_evidence(&daemon, &a.address(), "writers"), clients == Clients::Rightful);
     assert_eq!(
         daemon.samples().count(EVIDENCE, &[("evidence", "declared")]),
         usize::from(declared)
@@ -93,17 +93,17 @@ fn check_mistake(version: &'static str, declared: bool, clients: Clients) {
 
 #[test]
 fn sentinels_decide_against_a_mistaken_promotion() {
-    on_all_versions(|version| check_mistake_with_sentinels(version, Clients::OnPrimary));
+    on_all_versions(|version| check_mistake_with_sentinels(version, Clients::Rightful));
 }
 
 #[test]
 fn sentinels_decide_with_clients_on_both_sides() {
-    on_all_versions(|version| check_mistake_with_sentinels(version, Clients::OnBoth));
+    on_all_versions(|version| check_mistake_with_sentinels(version, Clients::Both));
 }
 
 #[test]
 fn sentinels_decide_against_the_clients_of_the_mistake() {
-    on_all_versions(|version| check_mistake_with_sentinels(version, Clients::OnMistake));
+    on_all_versions(|version| check_mistake_with_sentinels(version, Clients::Mistake));
 }
 
 fn check_mistake_with_sentinels(version: &'static str, clients: Clients) {
@@ -112,7 +112,7 @@ fn check_mistake_with_sentinels(version: &'static str, clients: Clients) {
     let daemon = &monitor.daemon;
     let primary = group.primary();
     let mut writer =
-        (clients != Clients::OnMistake).then(|| Writer::start(&primary.address(), "kept", RATE));
+        (clients != Clients::Mistake).then(|| Writer::start(&primary.address(), "kept", RATE));
     if writer.is_some() {
         until_evidence(daemon, &primary.address(), "writers");
     }
@@ -123,7 +123,7 @@ fn check_mistake_with_sentinels(version: &'static str, clients: Clients) {
     daemon.until(SOON, DISPUTED, &[], 1.0);
     // The Sentinels make the node a replica again after about 8 s.
     let mut lost =
-        (clients != Clients::OnPrimary).then(|| Writer::start(&mistake.address(), "lost", RATE));
+        (clients != Clients::Rightful).then(|| Writer::start(&mistake.address(), "lost", RATE));
     for evidence in ["sentinel", "followers", "previous"] {
         until_evidence(daemon, &primary.address(), evidence);
     }
@@ -147,10 +147,10 @@ fn check_mistake_with_sentinels(version: &'static str, clients: Clients) {
     daemon.until_rounds(3);
     assert!(writer.as_mut().is_none_or(|writer| writer.stop() > 100));
     monitor.until_primary(&primary.address());
-    let counted = daemon.value(UNREPLICATED_WRITES).expect("the series") as u64;
-    assert!(counted <= lost, "{counted} of {lost}");
+    let counted = daemon.value(UNREPLICATED_WRITES).expect("the series");
     // The last round with both masters is up to one interval before the demotion.
-    assert!(counted + u64::from(RATE) * 3 / 2 >= lost, "{counted} of {lost}");
+    let difference = (counted - lost as f64).abs();
+    assert!(difference <= f64::from(RATE) * 1.5, "{counted} of {lost}");
     assert_eq!(daemon.severity("RedisWritesLost").is_some(), lost > 0);
     check_events(daemon, [0, 1, 1]);
     assert_eq!(daemon.count("split_brain_ended"), 1);
