@@ -244,7 +244,8 @@ SENTINEL FAILOVER promotes a replica, as for planned maintenance. The old primar
 
 For about 11 s there are two masters: Sentinel demotes the old primary late. The client stays
 connected to the old primary. It acknowledges writes that are then lost.
-  alert     RedisWritesLost, critical, after about 5 s. Without a writing client no alert fires.
+  alert     RedisSplitBrain, warning, while there are two masters. Then RedisWritesLost, warning.
+            No alert pages. Without a writing client no alert fires.
   client    after about 11 s: moves to the new primary and prints how many acknowledged writes are
             lost
   metrics   redis_deployment_split_brain, redis_deployment_unreplicated_writes_total,
@@ -281,7 +282,7 @@ later. Without heal, Sentinel promotes a replica after about 30 s.
 TEXT
             ;;
         partition)
-            runbook=RedisWritesLost
+            runbook=RedisSplitBrain
             if [ "${state[network]}" = own ]; then
                 cat <<TEXT
 $was, the primary, and its Sentinel are cut off from ${others[0]}, ${others[1]} and their
@@ -297,8 +298,8 @@ TEXT
 
 The other side promotes a replica after about 5 s. The client keeps writing to the old primary. All
 of these writes are lost.
-  alert     RedisWritesLost, critical, after about 10 s. RedisSplitBrain fires too, but is inhibited
-            because RedisWritesLost is more specific.
+  alert     RedisSplitBrain, warning, after about 10 s, and critical 15 s after the promotion. After
+            heal RedisWritesLost, warning.
   client    nothing. After heal it moves to the new primary and prints how many acknowledged writes
             are lost.
   metrics   redis_deployment_split_brain, redis_deployment_masters,

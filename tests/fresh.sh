@@ -111,7 +111,8 @@ demo() {
         sleep 15
     done
     kill -0 "$job" 2>/dev/null || fail "$log" "deploy/demo.sh ended by itself"
-    grep --quiet 'ALERT .*RedisWritesLost' "$log" || fail "$log" "no alert arrived"
+    grep --quiet --extended-regexp 'ALERT .*Redis(SplitBrain|WritesLost)' "$log" \
+        || fail "$log" "no alert arrived"
     say "Ctrl-C"
     kill -INT -- "-$job"
     ended $step_limit || fail "$log" "deploy/demo.sh does not stop"

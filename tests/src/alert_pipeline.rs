@@ -4,7 +4,7 @@
 //! The durations of both are divided, usually by [`TIME_DIVISOR`], so that tests do not wait for
 //! minutes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -225,6 +225,15 @@ impl AlertPipeline {
             .collect()
     }
 
+    /// Returns the labels of the alerts that fire in Prometheus now; `None` without a response.
+    pub fn firing_labels(&self) -> Option<Vec<BTreeMap<String, String>>> {
+        let data = self.prometheus.data("alerts", &[])?;
+        let alerts = data["alerts"].as_array()?.iter();
+        let firing = alerts.filter(|alert| alert["state"] == "firing");
+        let labels = |alert: &Value| serde_json::from_value(alert["labels"].clone()).ok();
+        firing.map(labels).collect()
+    }
+
     /// Returns the names of the alerts that fired as critical or warning within the last hour,
     /// notified or not.
     pub fn fired(&self) -> BTreeSet<String> {
@@ -235,6 +244,14 @@ impl AlertPipeline {
         series
             .filter_map(|series| series["metric"]["alertname"].as_str().map(str::to_owned))
             .collect()
+    }
+
+    /// Returns the series of the alerts that fired as critical or warning within the last hour, each
+    /// with the number of its samples.
+    pub fn fired_series(&self) -> Value {
+        let expression =
+            "count_over_time(ALERTS{alertstate='firing',severity=~'critical|warning'}[1h])";
+        self.prometheus.data("query", &[("query", expression)]).expect("no response")
     }
 
     /// Returns the names of the alerts that Alertmanager inhibits now.

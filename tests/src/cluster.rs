@@ -20,13 +20,21 @@ pub struct ClusterSetup {
     pub masters: usize,
     /// Number of replicas of each master.
     pub replicas: usize,
+    /// The nodes announce the addresses of their hosts.
+    pub announces: bool,
     /// Additional configuration lines for all nodes.
     pub options: String,
 }
 
 impl Default for ClusterSetup {
     fn default() -> Self {
-        ClusterSetup { version: "redis-7.0.15", masters: 3, replicas: 1, options: String::new() }
+        ClusterSetup {
+            version: "redis-7.0.15",
+            masters: 3,
+            replicas: 1,
+            announces: false,
+            options: String::new(),
+        }
     }
 }
 
@@ -108,7 +116,12 @@ impl Cluster {
     /// Adds a replica of a node, waits until the cluster is healthy, and returns the index of the
     /// replica.
     pub fn add_replica(&mut self, master: usize) -> usize {
-        let node = self.launch(&Host::loopback());
+        self.add_replica_at(&Host::loopback(), master)
+    }
+
+    /// Does the same as [`Self::add_replica`] on a given host.
+    pub fn add_replica_at(&mut self, place: &Host, master: usize) -> usize {
+        let node = self.launch(place);
         self.meet(node);
         self.replicate(node, master);
         self.until_healthy();
@@ -116,15 +129,14 @@ impl Cluster {
     }
 
     fn launch(&mut self, place: &Host) -> usize {
-        let options =
-            "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n";
-        let server = Server::start(
-            self.setup.version,
-            false,
-            place,
-            &(options.to_owned() + &self.setup.options),
-            None,
-        );
+        let mut options =
+            "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n"
+                .to_owned();
+        if self.setup.announces {
+            options += &format!("cluster-announce-ip {}\n", place.host);
+        }
+        let server =
+            Server::start(self.setup.version, false, place, &(options + &self.setup.options), None);
         self.ids.push(server.execute(&["CLUSTER", "MYID"]).concat());
         self.nodes.push(server);
         self.nodes.len() - 1
@@ -279,6 +291,19 @@ impl Cluster {
         // or gossip adds it again.
         for other in (0..self.nodes.len()).filter(|other| *other != node) {
             assert_eq!(self.nodes[other].execute(&["CLUSTER", "FORGET", &self.ids[node]]), ["OK"]);
+        }
+    }
+
+    /// Removes the last node, a replica, with the steps of `redis-cli --cluster del-node`, and stops
+    /// it.
+    #[track_caller]
+    pub fn remove(&mut self, node: usize) {
+        assert_eq!(node, self.nodes.len() - 1, "only the last node can be removed");
+        self.forget(node);
+        assert_eq!(self.nodes[node].execute(&["CLUSTER", "RESET", "SOFT"]), ["OK"]);
+        self.ids.pop();
+        if let Some(mut server) = self.nodes.pop() {
+            server.stop();
         }
     }
 

@@ -177,23 +177,40 @@ impl Writer {
     /// Starts to write the keys `prefix1`, `prefix2` and so on. A write that fails or gets no reply
     /// is retried.
     pub fn start(address: &str, prefix: &'static str, per_second: u32) -> Self {
+        let address = address.to_owned();
+        Self::run(move || Some(address.clone()), false, prefix, per_second)
+    }
+
+    /// Does the same as [`Self::start`] with a client that looks up the primary again whenever it
+    /// lost its connection or a write was refused.
+    pub fn follow(
+        primary: impl Fn() -> Option<String> + Send + 'static,
+        prefix: &'static str,
+        per_second: u32,
+    ) -> Self {
+        Self::run(primary, true, prefix, per_second)
+    }
+
+    fn run(
+        primary: impl Fn() -> Option<String> + Send + 'static,
+        reconnects: bool,
+        prefix: &'static str,
+        per_second: u32,
+    ) -> Self {
         let (acknowledged, stopped) =
             (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counted, is_stopped, address) =
-            (Arc::clone(&acknowledged), Arc::clone(&stopped), address.to_owned());
+        let (counted, is_stopped) = (Arc::clone(&acknowledged), Arc::clone(&stopped));
         let thread = std::thread::spawn(move || {
             let mut wire = None;
             while !is_stopped.load(Ordering::Relaxed) {
                 let key = format!("{prefix}{}", counted.load(Ordering::Relaxed) + 1);
-                wire = wire.or_else(|| Connection::connect(&address, None).ok()).and_then(
-                    |mut wire| {
-                        let reply = wire.execute(&["SET", &key, "1"]).ok()?;
-                        if reply == ["OK"] {
-                            counted.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Some(wire)
-                    },
-                );
+                let connect = || Connection::connect(&primary()?, None).ok();
+                wire = wire.or_else(connect).and_then(|mut wire: Connection| {
+                    let reply = wire.execute(&["SET", &key, "1"]).ok()?;
+                    let is_written = reply == ["OK"];
+                    counted.fetch_add(u64::from(is_written), Ordering::Relaxed);
+                    (is_written || !reconnects).then_some(wire)
+                });
                 pause(Duration::from_secs(1) / per_second);
             }
         });

@@ -136,6 +136,14 @@ impl Daemon {
         Self::run_on(ConfigFile::new(text), port, &[])
     }
 
+    /// Starts `rolecall serve` with a prepared command, a configuration file and a port, and waits
+    /// until it listens.
+    pub(crate) fn run_with_file(command: &mut Command, file: ConfigFile, port: u16) -> Self {
+        let mut daemon = Self::run_at(command, "127.0.0.1", port, &["--config.file", &file.path()]);
+        daemon.file = Some(file);
+        daemon
+    }
+
     fn run_on(file: ConfigFile, port: u16, arguments: &[&str]) -> Self {
         let path = file.path();
         let mut daemon = Self::run_at(
@@ -147,6 +155,11 @@ impl Daemon {
         daemon.until_ready();
         daemon.file = Some(file);
         daemon
+    }
+
+    /// Returns the path of the configuration file, if the daemon was started with one.
+    pub fn configuration(&self) -> Option<String> {
+        self.file.as_ref().map(ConfigFile::path)
     }
 
     /// Overwrites the configuration file. The daemon does not reload it.

@@ -27,6 +27,7 @@ mod redis_exporter;
 mod redis_py;
 mod replicated_primary;
 pub mod repository;
+mod routine;
 mod samples;
 mod sentinel_deployment;
 mod server;
@@ -43,7 +44,7 @@ pub use command_proxy::{CommandProxy, Rewrites, Traffic};
 pub use connection::{CLIENT_NAME, Connection, SentinelEvent, SentinelSubscription, Writer};
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
-pub use findings::{Findings, diagnose, diagnose_urls, has_finding};
+pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use name_server::NameServer;
 pub use parsers::{open_metrics_parser, promtool};
 pub use path_fault::{FaultyPath, PathFault};
@@ -55,6 +56,7 @@ pub use redis::{Redis, VERSIONS};
 pub use redis_exporter::RedisExporter;
 pub use redis_py::RedisPyClient;
 pub use replicated_primary::{primary_with_replica, primary_with_two_replicas};
+pub use routine::{ClusterPods, DnsPods, Operation, PodAddresses, SentinelPods};
 pub use samples::Samples;
 pub use sentinel_deployment::{
     MASTER, SentinelDeployment, SentinelSetup, monitor_options, sentinel_deployment,

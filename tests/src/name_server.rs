@@ -1,14 +1,19 @@
 //! Real DNS server (dnsmasq) whose records a test can change. It needs root, since it listens on
 //! port 53 of a separate loopback address.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Daemon, Host, Process, Signal, eventually};
+use crate::server::with_resolver;
+use crate::{ConfigFile, Daemon, Host, Process, Signal, eventually};
+
+/// Last octet of the address of the DNS server itself.
+const OWN_ADDRESS: u8 = 53;
 
 /// Running DNS server with a private network of loopback addresses for its records.
 pub struct NameServer {
@@ -16,6 +21,10 @@ pub struct NameServer {
     network: String,
     directory: TempDir,
     process: Process,
+    /// The last octet of the last address that was given out.
+    last_address: AtomicU8,
+    /// The names of each address.
+    records: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl NameServer {
@@ -29,15 +38,27 @@ impl NameServer {
         );
         let directory = tempfile::tempdir().expect("cannot create a directory");
         std::fs::write(directory.path().join("names"), "").expect("cannot write a file");
-        let resolv = format!("nameserver {network}.53\noptions timeout:1 attempts:1\n");
+        let resolv = format!("nameserver {network}.{OWN_ADDRESS}\noptions timeout:1 attempts:1\n");
         std::fs::write(directory.path().join("resolv.conf"), resolv).expect("cannot write a file");
         let process = launch(&network, &directory);
-        NameServer { network, directory, process }
+        NameServer {
+            network,
+            directory,
+            process,
+            last_address: AtomicU8::new(OWN_ADDRESS),
+            records: Mutex::default(),
+        }
     }
 
     /// Returns the host with this last octet in the private network.
     pub fn host(&self, number: u8) -> Host {
-        Host { host: format!("{}.{number}", self.network), namespace: None }
+        Host { host: format!("{}.{number}", self.network), namespace: None, resolver: None }
+    }
+
+    /// Returns a host with an unused address, whose servers resolve names with this DNS server.
+    pub fn new_host(&self) -> Host {
+        let number = self.last_address.fetch_add(1, Ordering::Relaxed) + 1;
+        Host { resolver: Some(self.directory.path().join("resolv.conf")), ..self.host(number) }
     }
 
     /// Returns the private network in CIDR notation.
@@ -48,8 +69,29 @@ impl NameServer {
     /// Replaces all records: each address gets the listed names. The first name of an address is
     /// also its reverse (PTR) name.
     pub fn name(&self, names: &[(&Host, &[&str])]) {
+        self.change_records(|records| {
+            records.clear();
+            for (place, names) in names {
+                let names = names.iter().map(|name| (*name).to_owned());
+                records.insert(place.host.clone(), names.collect());
+            }
+        });
+    }
+
+    /// Replaces the names of one address.
+    pub fn rename(&self, place: &Host, names: &[&str]) {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.change_records(|records| match names.is_empty() {
+            true => records.remove(&place.host),
+            false => records.insert(place.host.clone(), names),
+        });
+    }
+
+    fn change_records<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<String>>) -> T) {
+        let mut records = self.records.lock().expect("a thread panicked");
+        change(&mut records);
         let lines =
-            names.iter().map(|(place, names)| format!("{} {}\n", place.host, names.join(" ")));
+            records.iter().map(|(address, names)| format!("{address} {}\n", names.join(" ")));
         std::fs::write(self.directory.path().join("names"), lines.collect::<String>())
             .expect("cannot write a file");
         self.process.signal(Signal::Hangup);
@@ -69,20 +111,18 @@ impl NameServer {
     /// Starts the daemon with this configuration, in a mount namespace whose `/etc/resolv.conf`
     /// points to this DNS server.
     pub fn daemon(&self, text: &str) -> Daemon {
-        let file = |name: &str| -> PathBuf { self.directory.path().join(name) };
-        std::fs::write(file("rolecall.toml"), text).expect("cannot write a file");
-        let mount = format!(
-            "mount --bind '{}' /etc/resolv.conf && exec \"$0\" \"$@\"",
-            file("resolv.conf").display()
-        );
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &mount]).arg(Daemon::binary());
-        Daemon::run(&mut command, &["--config.file", &file("rolecall.toml").display().to_string()])
+        self.daemon_at(text, 0)
+    }
+
+    /// Does the same as [`Self::daemon`] on a given port, as after a restart. Port 0 is any free one.
+    pub fn daemon_at(&self, text: &str, port: u16) -> Daemon {
+        let mut command = with_resolver(&self.directory.path().join("resolv.conf"));
+        Daemon::run_with_file(command.arg(Daemon::binary()), ConfigFile::new(text), port)
     }
 }
 
 fn launch(network: &str, directory: &TempDir) -> Process {
-    let (names, address) = (directory.path().join("names"), format!("{network}.53"));
+    let (names, address) = (directory.path().join("names"), format!("{network}.{OWN_ADDRESS}"));
     let mut command = Command::new("dnsmasq");
     command.args([
         "--keep-in-foreground",

@@ -46,6 +46,12 @@ impl Samples {
         samples.map(|sample| sample.value).sum()
     }
 
+    /// Returns the values of a label of the series of this name.
+    pub fn labels(&self, name: &str, label: &str) -> Vec<String> {
+        let samples = self.samples.iter().filter(|sample| sample.name == name);
+        samples.filter_map(|sample| sample.labels.get(label).cloned()).collect()
+    }
+
     /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.samples.len()

@@ -1,6 +1,8 @@
 //! Redis or Valkey server, or Sentinel, with a configuration file on any host of the testbed.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ pub struct Server {
     pub host: String,
     /// The port.
     pub port: u16,
-    version: &'static str,
+    pub(crate) version: &'static str,
     is_sentinel: bool,
     /// The host.
     pub place: Host,
@@ -48,6 +50,10 @@ impl Server {
         let directory = tempfile::tempdir().expect("cannot create a directory");
         let (host, folder) = (place.host.clone(), directory.path().display());
         let mut text = format!("port {port}\nbind {host}\nprotected-mode no\ndir {folder}\n");
+        if has_own_address(version, place) {
+            // Its peers see the address of the host, as they see that of a pod.
+            writeln!(text, "bind-source-addr {host}").expect("writing to a string cannot fail");
+        }
         if !is_sentinel {
             text += "save \"\"\nrepl-diskless-sync-delay 0\n";
         }
@@ -179,8 +185,7 @@ impl Server {
 
     /// Restarts the server as an operator does: stops it with SIGTERM, and starts it again.
     pub fn restart_gracefully(&mut self) {
-        self.process.signal(Signal::Term);
-        self.process.end(Duration::from_secs(20));
+        self.stop();
         self.restart();
     }
 
@@ -203,6 +208,43 @@ impl Server {
         self.restart();
     }
 
+    /// Stops the server with SIGTERM, as Kubernetes stops a pod, and waits until it is gone.
+    pub fn stop(&mut self) {
+        self.process.signal(Signal::Term);
+        self.process.end(Duration::from_secs(20));
+    }
+
+    /// Starts a stopped server with its data on another host, like a pod that gets a new address.
+    pub fn start_elsewhere(&mut self, place: &Host) {
+        self.rewrite_options(&[
+            ("bind", &place.host),
+            ("bind-source-addr", &place.host),
+            ("cluster-announce-ip", &place.host),
+        ]);
+        (self.host, self.place) = (place.host.clone(), place.clone());
+        self.restart();
+    }
+
+    /// Starts a stopped server with its data and the program of another version.
+    pub fn start_upgraded(&mut self, version: &'static str) {
+        self.version = version;
+        self.restart();
+    }
+
+    /// Replaces the values of these options in the configuration file, where it has them.
+    fn rewrite_options(&self, options: &[(&str, &str)]) {
+        let file = self.directory.path().join("server.conf");
+        let text = std::fs::read_to_string(&file).expect("cannot read the configuration");
+        let rewritten = text.lines().map(|line| {
+            let name = line.split(' ').next().unwrap_or_default();
+            match options.iter().find(|(option, _)| *option == name) {
+                Some((option, value)) => format!("{option} {value}\n"),
+                None => format!("{line}\n"),
+            }
+        });
+        std::fs::write(&file, rewritten.collect::<String>()).expect("cannot write a file");
+    }
+
     /// Returns the process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
@@ -217,20 +259,41 @@ impl Server {
     }
 }
 
+/// Returns true if the server runs on a loopback address of its own, and its version can use that
+/// address for the connections that it opens.
+fn has_own_address(version: &str, place: &Host) -> bool {
+    let is_old = version.starts_with("redis-5") || version.starts_with("redis-6");
+    place.host.starts_with("127.") && place.host != "127.0.0.1" && !is_old
+}
+
+/// Returns a command that runs the program in its arguments with another `/etc/resolv.conf`.
+pub(crate) fn with_resolver(resolver: &Path) -> Command {
+    let mount =
+        format!("mount --bind '{}' /etc/resolv.conf && exec \"$0\" \"$@\"", resolver.display());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &mount]);
+    command
+}
+
 fn launch(version: &str, is_sentinel: bool, place: &Host, directory: &TempDir) -> Process {
     let server = if version == "redis-7.0.15" {
         "redis-server".into()
     } else {
         installed().join("servers").join(version)
     };
-    let mut command = match &place.namespace {
-        // `ip netns exec` replaces itself with the server, so signals reach the server.
-        Some(namespace) => {
+    // The commands before the server replace themselves with it, so signals reach the server.
+    let mut command = match (&place.namespace, &place.resolver) {
+        (Some(namespace), _) => {
             let mut command = Command::new("ip");
             command.args(["netns", "exec", namespace]).arg(server);
             command
         }
-        None => Command::new(server),
+        (None, Some(resolver)) => {
+            let mut command = with_resolver(resolver);
+            command.arg(server);
+            command
+        }
+        (None, None) => Command::new(server),
     };
     command.arg(directory.path().join("server.conf"));
     if is_sentinel {

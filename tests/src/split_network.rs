@@ -15,17 +15,19 @@ pub struct Host {
     pub host: String,
     /// The network namespace; absent for that of the test.
     pub namespace: Option<String>,
+    /// The `resolv.conf` of its servers; absent for that of the test.
+    pub resolver: Option<PathBuf>,
 }
 
 impl Host {
     /// Returns the loopback interface of this machine.
     pub fn loopback() -> Self {
-        Host { host: "127.0.0.1".to_owned(), namespace: None }
+        Host { host: "127.0.0.1".to_owned(), namespace: None, resolver: None }
     }
 
     /// Returns a second address of the loopback interface, which counts as another host.
     pub fn second_loopback() -> Self {
-        Host { host: "127.0.0.2".to_owned(), namespace: None }
+        Host { host: "127.0.0.2".to_owned(), namespace: None, resolver: None }
     }
 }
 
@@ -81,7 +83,7 @@ impl SplitNetwork {
         let (tag, network) = (&self.tag, &self.network);
         let (namespace, port, host) =
             (format!("{tag}n{number}"), format!("{tag}p{number}"), format!("{network}.{number}"));
-        let place = Host { host, namespace: Some(namespace.clone()) };
+        let place = Host { host, namespace: Some(namespace.clone()), resolver: None };
         self.places.push(place.clone());
         let (host, bridge) = (&place.host, self.bridge(side));
         ip(&format!("netns add {namespace}"));

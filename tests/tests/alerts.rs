@@ -233,11 +233,6 @@ fn rule_tests_cover_firing_and_silence_of_each_alert() {
 fn shared_limits() -> Vec<(&'static str, &'static str, String)> {
     vec![
         (
-            "RedisSplitBrain",
-            "critical",
-            format!("[{}]", promql_duration(limits::SPLIT_BRAIN_CRITICAL_AFTER)),
-        ),
-        (
             "RedisSentinelDisagreement",
             "critical",
             format!("for {}", promql_duration(limits::SENTINELS_AGREE_WITHIN)),

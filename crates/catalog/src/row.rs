@@ -126,6 +126,11 @@ impl ShardSubject {
         self.view.writable_stale_masters(self.shard()).len()
     }
 
+    /// Returns the severity of the split brain; `None` if there is none.
+    pub(crate) fn split_brain_severity(&self) -> Option<topology::Severity> {
+        self.view.split_brain_severity(self.shard())
+    }
+
     /// Returns `true` if the state of the shard is outdated, because the exporter is cut off. Only
     /// the counters are written then.
     pub(crate) fn is_outdated(&self) -> bool {

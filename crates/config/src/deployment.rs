@@ -102,7 +102,8 @@ pub(crate) struct FileDeployment {
     ghost_after: Option<DurationText>,
     /// Time after which a discovered node leaves the deployment if no Sentinel, cluster node or DNS
     /// name lists it. In a deployment with `sentinels`, a master that is up stays; with `dns`, any
-    /// node that is up stays.
+    /// node that is up stays. In a deployment with `sentinels` or `cluster`, a node that is down
+    /// leaves after a few seconds.
     #[cfg_attr(test, schemars(example = &"1h"))]
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel", "cluster", "dns"])))]
     #[cfg_attr(test, schemars(extend("x-default" = "5m")))]

@@ -24,9 +24,9 @@ const PREFIX: &str = "ROLECALL_";
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ConfigFile {
-    /// File that keeps replication IDs and the last primary of each deployment across restarts of
-    /// the exporter, so that a failover during a restart is detected. Rolecall creates it; its
-    /// folder must exist. Without the key, no state is kept.
+    /// File that keeps replication IDs, the last primary of each deployment and the evidence for it
+    /// across restarts of the exporter, so that a failover during a restart is detected. Rolecall
+    /// creates it; its folder must exist. Without the key, no state is kept.
     #[cfg_attr(test, schemars(example = &"/var/lib/rolecall/state.json"))]
     #[cfg_attr(test, schemars(extend("x-type" = "path")))]
     state_file: Option<PathBuf>,

@@ -241,9 +241,13 @@ impl DeploymentSettings {
     }
 
     /// Returns the address and credentials of a node. `address` is the `host:port` of a discovered
-    /// node. `None` if it cannot be reached: DNS deployments reach nodes by IP address only.
+    /// node, or of a configured cluster node that moved. `None` if it cannot be reached: DNS deployments reach nodes by IP address only.
     pub fn endpoint(&self, index: usize, address: &str) -> Option<Endpoint> {
-        if let Some(configured) = self.endpoints.get(index) {
+        let configured = self.endpoints.get(index);
+        let has_moved = |configured: &Endpoint| {
+            self.deployment.kind == DeploymentKind::Cluster && configured.to_string() != address
+        };
+        if let Some(configured) = configured.filter(|configured| !has_moved(configured)) {
             return Some(configured.clone());
         }
         let discovery = self.discovery.as_ref()?;
@@ -253,10 +257,12 @@ impl DeploymentSettings {
             return None;
         }
         let address = Address::Tcp { host: host.to_owned(), port: port.parse().ok()? };
+        let (credentials, tls) = configured
+            .map_or((&discovery.credentials, &discovery.tls), |at| (&at.credentials, &at.tls));
         Some(Endpoint {
             address,
-            credentials: discovery.credentials.clone(),
-            tls: discovery.tls.clone(),
+            credentials: credentials.clone(),
+            tls: tls.clone(),
             trust: Some(Arc::clone(&discovery.trust)),
         })
     }

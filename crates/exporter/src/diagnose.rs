@@ -1,6 +1,10 @@
-//! `rolecall diagnose`: three rounds of every deployment, then a report.
+//! `rolecall diagnose`: three rounds of every known node, then a report. If it sees what may be a
+//! failover, it observes until the outcome is clear.
+
+mod settling;
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +18,7 @@ use topology::{
 };
 use tracing::error;
 
+use self::settling::{Settling, provisional};
 use crate::cli::{Diagnose, DocumentFormat};
 use crate::log;
 use crate::output::print;
@@ -33,8 +38,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Silence after which a node is down: two rounds.
 const DOWN_AFTER: Duration = Duration::from_secs(2);
 
-/// Limit for the whole run.
-const LIMIT: Duration = Duration::from_secs(15);
+/// Limit for polling all nodes, including those that are discovered meanwhile.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Time beyond the longest observation, for rounds that take longer.
+const OBSERVATION_SLACK: Duration = Duration::from_secs(5);
 
 /// Exit code: no finding above severity info.
 const HEALTHY: u8 = 0;
@@ -64,21 +72,34 @@ pub(crate) fn main(arguments: &Diagnose) -> ExitCode {
 
 /// Polls the deployments until the state of every node is known, within the limit.
 fn poll(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
-    let mut deployments = Settings::from_source(arguments.nodes.source())?.deployments;
+    let Settings { mut deployments, state_file, .. } =
+        Settings::from_source(arguments.nodes.source())?;
     deployments.iter_mut().for_each(shorten_intervals);
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let views = runtime.block_on(async {
-        let shared = PollerContext::new(Clock::start(), StateStore::default());
+        // The state of the daemon tells which node was the primary. Nothing is written to the file.
+        let state = StateStore::open(state_file.as_deref());
+        let shared = PollerContext::new(Clock::start(), state);
         let mut fleet = Fleet::new(shared);
         fleet.poll(deployments);
         let registry = fleet.registry();
         // A hanging node is only recognized when the connection attempt ends. Events of Sentinels
         // start rounds before the interval ends, so rounds alone do not measure time.
-        let finished = registry.wait_until(|view| {
-            view.rounds.total >= ROUNDS && view.now.since_start() >= INTERVAL * 2 && !waits(view)
-        });
+        let settling = Settling::default();
+        let is_polled =
+            |view: &DeploymentView| settling.is_settled(view, ROUNDS, INTERVAL * 2) && !waits(view);
+        let finished = async {
+            let _ = timeout(LIMIT, registry.wait_until(is_polled)).await;
+            if let Some(limit) = announce_observation(&registry.views())? {
+                let is_clear =
+                    |view: &DeploymentView| is_polled(view) && provisional(view).next().is_none();
+                let limit = limit + OBSERVATION_SLACK;
+                let _ = timeout(limit, registry.wait_until(is_clear)).await;
+            }
+            anyhow::Ok(())
+        };
         tokio::select! {
-            _ = timeout(LIMIT, finished) => {}
+            finished = finished => finished?,
             ended = fleet.supervise() => {
                 let never: Infallible = ended?;
                 match never {}
@@ -88,6 +109,27 @@ fn poll(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
     });
     runtime.shutdown_background();
     views
+}
+
+/// Prints on standard error what is observed and why. Returns the longest time that it takes;
+/// `None` if there is nothing to observe.
+fn announce_observation(views: &[Arc<DeploymentView>]) -> anyhow::Result<Option<Duration>> {
+    let mut longest = None;
+    for view in views {
+        for (finding, left) in provisional(view) {
+            let kind = finding.kind.label();
+            let problem = report::runbook(kind).map_or(kind, |runbook| runbook.title);
+            writeln!(
+                std::io::stderr(),
+                "Observing {} for up to {} s: {kind} ({problem}). A failover ends within this time.",
+                view.deployment.name,
+                left.as_secs() + 1
+            )
+            .context("cannot write to standard error")?;
+            longest = longest.max(Some(left));
+        }
+    }
+    Ok(longest)
 }
 
 /// Shortens intervals for interactive use.

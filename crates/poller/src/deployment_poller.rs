@@ -298,14 +298,14 @@ impl DeploymentPoller {
     }
 
     /// Shortens the delays between connection attempts to nodes whose return is awaited, and to
-    /// nodes to which a replica connected again.
+    /// nodes to which a replica connected again, or that a cluster map shows again.
     fn update_reconnects(&self, result: &RoundResult) {
         let linked = linked_again(result);
         for (index, handle) in self.handles() {
             handle.set_awaited(result.view.awaits(index));
             let node = &result.view.nodes[index];
             let is_seen = node.availability() == Availability::Down && node.vouching().count() > 0;
-            if is_seen || linked.contains(&index) {
+            if is_seen || linked.contains(&index) || result.returned.contains(&index) {
                 handle.add_sign();
             }
         }
@@ -443,7 +443,7 @@ impl DeploymentPoller {
         }
         // Poll a newly discovered node, and an awaited one, without waiting for the next tick.
         let is_new = self.settings.discovery.is_some() && handle.is_pending();
-        let is_back = handle.is_awaited() && matches!(report, TaskReport::Connected);
+        let is_back = handle.expects_return() && matches!(report, TaskReport::Connected);
         handle.handle_report(report, at, deadline);
         if is_new || is_back {
             self.request_round();

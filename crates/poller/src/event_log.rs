@@ -44,7 +44,8 @@ fn log_event(deployment: &str, event: &Event) {
         }
         EventKind::SplitBrainEnded { lasted, unreplicated_writes, unreplicated_bytes } => {
             let seconds = lasted.as_secs_f64();
-            log!(warn, seconds, unreplicated_writes, unreplicated_bytes, "split brain ended");
+            let lost = unreplicated_writes.to_string();
+            log!(warn, seconds, lost_changes = lost, unreplicated_bytes, "split brain ended");
         }
         EventKind::PrimaryDisputed { witnesses } => {
             log!(warn, witnesses = witnesses.join(", "), "primary disputed");

@@ -27,6 +27,8 @@ pub(crate) struct NodeHandle {
     task: AbortHandle,
     clock: Clock,
     state: TaskState,
+    /// Number of signs when the node last connected.
+    signs_when_connected: u64,
     /// Last reply since the last round.
     reply: Option<NodeReply>,
     /// Time at which the contact with the node failed: that of the first request without a reply,
@@ -102,6 +104,7 @@ impl NodeHandle {
             signs,
             task,
             state: TaskState::Pending,
+            signs_when_connected: 0,
             reply: None,
             failing_since: None,
             requested_at: clock.now(),
@@ -122,9 +125,11 @@ impl NodeHandle {
         self.blocks_round
     }
 
-    /// Returns true if the return of the node is awaited.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.signs.borrow().awaited
+    /// Returns true if the return of the node is awaited, or if there was a sign of it since it
+    /// last connected.
+    pub(crate) fn expects_return(&self) -> bool {
+        let signs = self.signs.borrow();
+        signs.awaited || signs.count > self.signs_when_connected
     }
 
     /// Sets whether the return of the node is awaited. The delays between connection attempts are
@@ -164,6 +169,7 @@ impl NodeHandle {
         match report {
             TaskReport::Connected => {
                 self.state = TaskState::Idle;
+                self.signs_when_connected = self.signs.borrow().count;
                 self.responsive = true;
             }
             TaskReport::Replied(reply) => {

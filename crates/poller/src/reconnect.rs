@@ -9,7 +9,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
-use topology::{EventKind, NodeIndex, RoundResult, SentinelMessage, Upstream};
+use topology::{DeploymentView, EventKind, NodeIndex, RoundResult, SentinelMessage, Upstream};
 
 use crate::clock::Clock;
 
@@ -86,8 +86,28 @@ pub(crate) fn announces_return(message: &SentinelMessage) -> bool {
     is_data_node && matches!(&*message.channel, "-sdown" | "-odown" | "+reboot")
 }
 
-/// Returns the nodes to which the link of a replica was restored in a round.
+/// Returns the nodes with a replication link although Rolecall has no connection to them: those to
+/// which the link of a replica was restored in a round, and those that their upstream lists as
+/// connected replicas.
 pub(crate) fn linked_again(result: &RoundResult) -> Vec<NodeIndex> {
+    let mut linked = upstreams_of_restored_links(result);
+    linked.extend(attached_but_down(&result.view));
+    linked
+}
+
+fn attached_but_down(view: &DeploymentView) -> impl Iterator<Item = NodeIndex> {
+    let is_attached = |name: &str| {
+        view.nodes
+            .values()
+            .filter(|node| node.snapshot().is_some())
+            .flat_map(|node| &node.attached_replicas)
+            .any(|replica| replica.name == name && &*replica.reported.state == "online")
+    };
+    let down = view.nodes.iter().filter(|(_, node)| node.up() == Some(false));
+    down.filter(move |(_, node)| is_attached(&node.node.name)).map(|(index, _)| index)
+}
+
+fn upstreams_of_restored_links(result: &RoundResult) -> Vec<NodeIndex> {
     let restored = result.events.iter().filter_map(|event| match event.kind {
         EventKind::LinkRestored { .. } => event.node.as_deref(),
         _ => None,

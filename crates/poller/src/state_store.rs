@@ -40,10 +40,27 @@ struct StoredState {
     written: bool,
 }
 
+/// Version of the format of the file. Readers fill fields that an older version lacks with their
+/// defaults, and ignore fields of a newer one. Version 1 had no field `version`, and lacked the
+/// claims of masters.
+const VERSION: u32 = 2;
+
 /// Content of the file.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct StateFile {
+    #[serde(skip_deserializing, default = "version")]
+    version: u32,
     deployments: BTreeMap<String, SavedDeployment>,
+}
+
+impl Default for StateFile {
+    fn default() -> Self {
+        StateFile { version: VERSION, deployments: BTreeMap::new() }
+    }
+}
+
+fn version() -> u32 {
+    VERSION
 }
 
 /// Entry of one deployment in the file.

@@ -1,4 +1,4 @@
-//! Commands that delete data, or stop writes, on the node that they are sent to.
+//! Commands that delete data, stop the server, or stop writes, on the node that they are sent to.
 //!
 //! Commands whose runbook is about the primary, such as `config set appendonly`, are not among
 //! them. Neither is FAILOVER: the primary runs it, and no acknowledged write is lost.
@@ -12,7 +12,7 @@ struct DestructiveCommand {
 }
 
 /// The destructive commands.
-const COMMANDS: [DestructiveCommand; 19] = [
+const COMMANDS: [DestructiveCommand; 35] = [
     always(&["replicaof"]),
     always(&["slaveof"]),
     always(&["--replicaof"]),
@@ -32,7 +32,26 @@ const COMMANDS: [DestructiveCommand; 19] = [
     always(&["cluster", "replicate"]),
     always(&["cluster", "delslots"]),
     always(&["cluster", "flushslots"]),
+    // Slots that are assigned again lose the keys of their former owner.
+    always(&["cluster", "addslots"]),
+    always(&["cluster", "addslotsrange"]),
+    always(&["cluster", "bumpepoch"]),
+    always(&["cluster", "meet"]),
+    always(&["--cluster", "fix"]),
+    // A Sentinel demotes all masters except the one that it is told to monitor.
+    always(&["sentinel", "remove"]),
+    always(&["sentinel", "monitor"]),
     always(&["rm"]),
+    // Units of data nodes. One Sentinel may be stopped.
+    always(&["systemctl", "stop", "redis-server"]),
+    always(&["systemctl", "stop", "redis"]),
+    always(&["systemctl", "stop", "valkey"]),
+    always(&["systemctl", "restart", "redis-server"]),
+    always(&["systemctl", "restart", "redis"]),
+    always(&["systemctl", "restart", "valkey"]),
+    always(&["pkill"]),
+    always(&["kubectl", "delete"]),
+    always(&["docker", "stop"]),
 ];
 
 const fn always(words: &'static [&'static str]) -> DestructiveCommand {
@@ -108,6 +127,8 @@ mod tests {
             "redis-cli -h $HOST cluster reset hard",
             "redis-cli -h $HOST cluster replicate $MASTER_ID",
             "ssh $HOST 'rm /var/lib/redis/dump.rdb'",
+            "ssh $HOST 'systemctl stop redis-server'",
+            "redis-cli --cluster fix $HOST:$PORT",
         ] {
             assert!(is_destructive(text), "{text}");
         }
@@ -135,5 +156,127 @@ mod tests {
         ] {
             assert!(!is_destructive(text), "{text}");
         }
+    }
+
+    /// Commands of runbooks that may be filled with any node: they read, start a server, or change
+    /// what the runbook is about.
+    const HARMLESS: [&str; 44] = [
+        "--rdb ",
+        "--user rolecall --askpass info ",
+        "-x config set masterauth",
+        "acl getuser ",
+        "acl log ",
+        "acl setuser ",
+        "bgrewriteaof",
+        "bgsave",
+        "client kill ",
+        "client list",
+        "cluster info",
+        "cluster nodes",
+        "config get ",
+        "config resetstat",
+        "config rewrite",
+        "config set appendfsync ",
+        "config set appendonly ",
+        "config set auto-aof-rewrite-percentage ",
+        "config set client-output-buffer-limit ",
+        "config set maxclients ",
+        "config set maxmemory ",
+        "config set min-replicas-to-write 1",
+        "config set repl-backlog-size ",
+        "config set repl-diskless-sync ",
+        "config set replica-read-only yes",
+        "config set replica-serve-stale-data ",
+        "config set save ''",
+        "config set stop-writes-on-bgsave-error ",
+        "config set timeout ",
+        "dbsize",
+        "failover to ",
+        "info",
+        "latency latest",
+        "memory doctor",
+        "role",
+        "script kill",
+        "slowlog get ",
+        "sentinel ckquorum ",
+        "sentinel config ",
+        "sentinel failover ",
+        "sentinel get-master-addr-by-name ",
+        "sentinel master",
+        "sentinel replicas ",
+        "sentinel sentinels ",
+    ];
+
+    /// Commands of other programs that may be filled with any node.
+    const HARMLESS_PROGRAMS: [&str; 19] = [
+        "redis-cli --cluster add-node ",
+        "redis-cli --cluster call $HOST:$PORT cluster forget ",
+        "redis-cli --cluster call $HOST:$PORT config ",
+        "redis-cli --cluster check ",
+        "getent ",
+        "ssh $HOST 'df ",
+        "ssh $HOST \"df ",
+        "ssh $HOST 'cat ",
+        "ssh $HOST 'chown redis:redis /etc/redis /etc/redis/sentinel.conf'",
+        "ssh $HOST 'dmesg ",
+        "ssh $HOST 'iostat ",
+        "ssh $HOST 'journalctl ",
+        "ssh $HOST 'systemctl restart redis-sentinel'",
+        "ssh $HOST 'systemctl start ",
+        "ssh $HOST 'systemctl status ",
+        "ssh $HOST 'uptime",
+        "ssh $HOST free ",
+        // One Sentinel after the other.
+        "ssh $SENTINEL_HOST 'systemctl ",
+        "ssh $SENTINEL_HOST \"sed -i '/^sentinel known-",
+    ];
+
+    /// Returns the lines of the code blocks of all runbooks, with the name of the runbook.
+    fn code_lines() -> Vec<(&'static str, &'static str)> {
+        let mut lines = Vec::new();
+        for (alert, runbook) in crate::runbooks() {
+            let mut in_block = false;
+            for line in runbook.text.lines().map(str::trim) {
+                if line.starts_with("```") {
+                    in_block = !in_block;
+                } else if in_block {
+                    lines.push((alert, line));
+                }
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn every_command_of_a_runbook_is_guarded_or_harmless() {
+        let (mut guarded, mut harmless, mut unknown) = (0, 0, Vec::new());
+        for (alert, line) in code_lines() {
+            // Rolecall fills only these.
+            let is_filled = ["$HOST", "$SENTINEL_HOST", "$PRIMARY_HOST", "$MASTER_HOST"]
+                .iter()
+                .any(|placeholder| line.contains(placeholder));
+            if !is_filled {
+                continue;
+            }
+            if is_destructive(line) {
+                guarded += 1;
+                continue;
+            }
+            let (_, options) = line.split_once("redis-cli -h ").unwrap_or_default();
+            let command = options.split_once("PORT ").map(|(_, command)| command);
+            let is_listed = match command {
+                Some(command) if command.starts_with("sentinel set $MASTER_NAME ") => true,
+                Some(command) => HARMLESS.iter().any(|known| command.starts_with(known)),
+                None if line.contains("-x config set masterauth") => true,
+                None => HARMLESS_PROGRAMS.iter().any(|known| line.starts_with(known)),
+            };
+            if is_listed {
+                harmless += 1;
+            } else {
+                unknown.push(format!("{alert}: {line}"));
+            }
+        }
+        assert_eq!(unknown, Vec::<String>::new(), "neither guarded nor known as harmless");
+        assert!(guarded > 15 && harmless > 150, "{guarded} guarded, {harmless} harmless");
     }
 }

@@ -1,4 +1,5 @@
-//! `rolecall diagnose`: a table of the nodes, then each finding with its runbook in short form.
+//! `rolecall diagnose`: a table of the nodes, then each finding with its runbook in short form and
+//! its effects.
 //!
 //! Colours are escape sequences. The caller removes them if the output is not a terminal.
 
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use topology::{DeploymentView, Evidence, Finding, Severity, Value};
+use topology::tiers::first_causes;
+use topology::{DeploymentKind, DeploymentView, Evidence, Finding, Severity, Value};
 
 use crate::api::{rfc3339, upstream};
 use crate::deployment_status::{endpoint_status, shard_status};
@@ -23,6 +25,9 @@ const WIDTH: usize = 100;
 
 /// Indentation of the parts of a finding.
 const INDENT: &str = "                 ";
+
+/// Maximum number of effects that are listed below a finding.
+const EFFECTS: usize = 20;
 
 const BOLD: Style = Style::new().bold();
 
@@ -45,14 +50,32 @@ fn write_deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
         writeln!(text, "{}", endpoint_status(endpoint))?;
     }
     writeln!(text, "\n{}\n", node_table(view))?;
-    if view.findings.is_empty() {
+    let style = severity_style(Severity::Critical);
+    if !view.has_reply() {
+        writeln!(text, "{style}CRITICAL{style:#} No node of this deployment replies.\n")?;
+    }
+    if view.findings.is_empty() && view.has_reply() {
         let green = Style::new().fg_color(Some(AnsiColor::Green.into()));
         writeln!(text, "{green}No findings.{green:#}\n")?;
     }
-    for finding in &view.findings {
-        write_finding(view, finding, text)?;
+    let causes = first_causes(&view.findings);
+    for (position, finding) in view.findings.iter().enumerate() {
+        if causes[position].is_none() {
+            let effects = view.findings.iter().zip(&causes);
+            let effects = effects.filter(|(_, cause)| **cause == Some(position));
+            let effects: Vec<_> = effects.map(|(effect, _)| effect_text(effect)).collect();
+            write_finding(view, finding, &effects, text)?;
+        }
     }
     Ok(())
+}
+
+/// Returns a finding that another one explains, in one line.
+fn effect_text(finding: &Finding) -> String {
+    let subject = finding.node.as_ref().or(finding.shard.as_ref());
+    let subject = subject.map(|subject| format!(" {subject}")).unwrap_or_default();
+    let problem = runbook(finding.kind.label()).map_or("", |runbook| runbook.title);
+    format!("{} {}{subject}: {problem}", finding.severity.label(), finding.kind.label())
 }
 
 fn node_table(view: &DeploymentView) -> String {
@@ -84,7 +107,13 @@ fn node_row(view: &DeploymentView, index: topology::NodeIndex) -> [String; 7] {
     ]
 }
 
-fn write_finding(view: &DeploymentView, finding: &Finding, text: &mut String) -> fmt::Result {
+/// Writes a finding with the findings that it explains.
+fn write_finding(
+    view: &DeploymentView,
+    finding: &Finding,
+    effects: &[String],
+    text: &mut String,
+) -> fmt::Result {
     let style = severity_style(finding.severity);
     let node = finding.node.as_ref().map(|node| format!("  {node}")).unwrap_or_default();
     let severity = finding.severity.label().to_uppercase();
@@ -117,7 +146,9 @@ fn write_finding(view: &DeploymentView, finding: &Finding, text: &mut String) ->
         // The list of reasons also has counts.
         values.extend(evidence.reasons.iter().map(|(reason, _)| reason.label()));
     }
-    write_part(text, "Likely cause", &runbook.cause(&values).unwrap_or_default())?;
+    // Sentinels may be listed among the nodes.
+    let kind = view.sentinels.as_ref().map_or(view.deployment.kind, |_| DeploymentKind::Sentinel);
+    write_part(text, "Likely cause", &runbook.cause(&values, kind).unwrap_or_default())?;
     if let Some(command) = runbook.first_command() {
         // A wrapped command could not be copied.
         let command = placeholders.replace(&command);
@@ -129,6 +160,12 @@ fn write_finding(view: &DeploymentView, finding: &Finding, text: &mut String) ->
         write_part(text, if index == 0 { "Do not" } else { "" }, &warning.text)?;
     }
     write_part(text, "Runbook", &format!("alerts/runbooks/{}.md", finding.kind.label()))?;
+    for (index, effect) in effects.iter().take(EFFECTS).enumerate() {
+        write_part(text, if index == 0 { "Effects" } else { "" }, effect)?;
+    }
+    if effects.len() > EFFECTS {
+        write_part(text, "", &format!("and {} more", effects.len() - EFFECTS))?;
+    }
     writeln!(text)
 }
 

@@ -26,7 +26,9 @@ pub(crate) fn evidence_texts(evidence: &Evidence) -> Vec<EvidenceText> {
         name: name(evidence, key),
         text: label_text(evidence, key).unwrap_or_else(|| value_text(key, &value)),
     };
-    evidence.values().into_iter().map(text).collect()
+    // The text of the number contains its bounds.
+    let is_bound = |key: &str| key.ends_with("_min") || key.ends_with("_max");
+    evidence.values().into_iter().filter(|(key, _)| !is_bound(key)).map(text).collect()
 }
 
 fn name(evidence: &Evidence, key: &str) -> String {
@@ -46,6 +48,8 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "checks" => "wrong checks",
         "eta_seconds" | "seconds_left" => "time left",
         "bytes" => "lag in bytes",
+        "unreplicated_writes" => "lost changes",
+        "diverging_writes" => "changes since the histories diverged",
         "unreplicated_bytes" => "unreplicated data",
         "demoted_seconds_ago" => "time since the demotion",
         "per_second" => "refused writes per second",
@@ -94,6 +98,9 @@ fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
             "state",
             Evidence::RedisReplicaLinkDown(evidence) | Evidence::RedisReplicaLinkStalled(evidence),
         ) => Some(labels::link_state(evidence.state)),
+        ("unreplicated_writes", Evidence::RedisWritesLost(evidence)) => {
+            Some(evidence.changes.to_string())
+        }
         ("by", evidence) => {
             let primary = match evidence {
                 Evidence::RedisPrimaryRestartedEmpty(evidence) => &evidence.primary,

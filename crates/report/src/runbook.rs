@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use include_dir::{Dir, include_dir};
 use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
+use topology::DeploymentKind;
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../alerts/runbooks");
 
@@ -84,25 +85,29 @@ impl Runbook {
             .map(str::to_owned)
     }
 
-    /// Returns the cause that contains one of these values as code. Without a match, returns the
-    /// first cause, which is the most likely one.
-    pub(crate) fn cause(&self, values: &[&str]) -> Option<String> {
-        self.matching("Causes", values)
+    /// Returns the cause that contains one of these values as code, otherwise the cause for this
+    /// kind of deployment (`kind="static"`). Without a match, returns the first cause, which is the
+    /// most likely one.
+    pub(crate) fn cause(&self, values: &[&str], kind: DeploymentKind) -> Option<String> {
+        let of_kind = format!("kind=\"{}\"", kind.label());
+        self.matching("Causes", &[values, &[of_kind.as_str()]])
     }
 
     /// Returns the fix that contains one of these values as code. Without a match, returns the
     /// first fix.
     pub(crate) fn fix(&self, values: &[&str]) -> Option<String> {
-        self.matching("Fix", values)
+        self.matching("Fix", &[values])
     }
 
     /// Returns the first paragraph of a section that contains one of these values as code, or else
-    /// the first paragraph.
-    fn matching(&self, heading: &str, values: &[&str]) -> Option<String> {
+    /// the first paragraph. Earlier groups of values come first.
+    fn matching(&self, heading: &str, groups: &[&[&str]]) -> Option<String> {
         let paragraphs = self.paragraphs(heading);
-        let matching = paragraphs.iter().find(|paragraph| {
-            paragraph.code_spans.iter().any(|code| values.contains(&code.as_str()))
-        });
+        let with_code = |values: &&[&str]| {
+            let contains = |code: &String| values.contains(&code.as_str());
+            paragraphs.iter().find(|paragraph| paragraph.code_spans.iter().any(contains))
+        };
+        let matching = groups.iter().find_map(with_code);
         matching.or(paragraphs.first()).map(|paragraph| paragraph.text.clone())
     }
 
@@ -146,7 +151,10 @@ mod tests {
         let runbook = runbook("RolecallCannotRead").expect("a runbook");
         let silent = [Refused, Timeout, Reset, Closed, Dns, Unreachable];
         for reason in Reason::ALL.into_iter().filter(|reason| !silent.contains(reason)) {
-            for found in [runbook.cause(&[reason.label()]), runbook.fix(&[reason.label()])] {
+            for found in [
+                runbook.cause(&[reason.label()], DeploymentKind::Static),
+                runbook.fix(&[reason.label()]),
+            ] {
                 let found = found.expect("a paragraph");
                 let is_named = found.split(|letter: char| !letter.is_alphanumeric());
                 assert!(is_named.into_iter().any(|word| word == reason.label()), "{found}");

@@ -32,13 +32,30 @@ fn document_of_findings() {
               }
             },
             {
-              "kind": "RedisSplitBrain",
+              "kind": "RedisReplicasMissing",
               "severity": "critical",
               "deployment": "orders",
+              "caused_by": "RedisDown",
+              "since": "1970-01-01T00:00:02.000Z",
+              "summary": "The deployment has fewer replicas than it should have",
+              "evidence": {
+                "expected": 2,
+                "replicas": 0
+              }
+            },
+            {
+              "kind": "RedisSplitBrain",
+              "severity": "warning",
+              "deployment": "orders",
+              "caused_by": "RedisDown",
               "since": "1970-01-01T00:00:03.000Z",
               "summary": "Two nodes of one deployment accept writes as master",
               "evidence": {
                 "by": "lineage",
+                "diverging_writes": [
+                  "orders-0 (at least 2)",
+                  "orders-1 (at least 1)"
+                ],
                 "masters": [
                   "orders-0",
                   "orders-1"
@@ -56,35 +73,10 @@ fn document_of_findings() {
               }
             },
             {
-              "kind": "RedisWritesLost",
-              "severity": "critical",
-              "deployment": "orders",
-              "since": "1970-01-01T00:00:04.000Z",
-              "summary": "A stale master accepted writes that the primary does not have",
-              "evidence": {
-                "by": "lineage",
-                "primary": "orders-1",
-                "stale": [
-                  "orders-0"
-                ],
-                "unreplicated_writes": 2
-              }
-            },
-            {
-              "kind": "RedisReplicasMissing",
-              "severity": "critical",
-              "deployment": "orders",
-              "since": "1970-01-01T00:00:02.000Z",
-              "summary": "The deployment has fewer replicas than it should have",
-              "evidence": {
-                "expected": 2,
-                "replicas": 0
-              }
-            },
-            {
               "kind": "RedisPrimaryEndpointWrong",
               "severity": "info",
               "deployment": "orders",
+              "caused_by": "RedisDown",
               "since": "1970-01-01T00:00:04.000Z",
               "summary": "An endpoint used by applications leads to the wrong server",
               "evidence": {

@@ -13,7 +13,7 @@ use topology::{
 };
 
 /// Words of destructive commands.
-const DESTRUCTIVE: [&str; 11] = [
+const DESTRUCTIVE: [&str; 15] = [
     "replicaof",
     "slaveof",
     "min-replicas-to-write 100",
@@ -25,6 +25,10 @@ const DESTRUCTIVE: [&str; 11] = [
     "shutdown",
     "debug ",
     "unlink ",
+    "systemctl stop redis-server",
+    "cluster fix",
+    "bumpepoch",
+    "addslotsrange",
 ];
 
 const FENCE: &str = "config set min-replicas-to-write 100";
@@ -78,6 +82,16 @@ fn primary_again() -> Arc<DeploymentView> {
     ])
 }
 
+/// Returns a deployment whose stale master accepted writes and was demoted.
+fn demoted() -> Arc<DeploymentView> {
+    after(&[
+        &[master("0", "a", "0", 5), replica("1", "a", 6379)],
+        &[master("0", "a", "0", 5), master("1", "b", "a", 0)],
+        &[master("0", "a", "0", 7), master("1", "b", "a", 0)],
+        &[replica("0", "b", 6380), master("1", "b", "a", 0)],
+    ])
+}
+
 /// Returns views in which different nodes are primary, or none.
 fn views() -> Vec<Arc<DeploymentView>> {
     let down = || PollOutcome::Failed(Reason::Refused);
@@ -85,6 +99,7 @@ fn views() -> Vec<Arc<DeploymentView>> {
     vec![
         split_brain(),
         primary_again(),
+        demoted(),
         after(&[&healthy]),
         after(&[&healthy, &[master("0", "a", "0", 5), down()]]),
         after(&[&healthy, &[down(), replica("1", "a", 6379)]]),
@@ -141,8 +156,9 @@ fn no_destructive_command_is_filled_with_the_primary() {
 
 #[test]
 fn stale_masters_and_replicas_are_filled_in() {
-    let views = [split_brain()];
-    for alert in ["RedisSplitBrain", "RedisWritesLost"] {
+    for (alert, view) in [("RedisSplitBrain", split_brain()), ("RedisWritesLost", demoted())] {
+        let views = [view];
+        assert!(views[0].findings.iter().any(|finding| finding.kind.label() == alert));
         let page = site(&views).runbook(alert, Some("orders"), None).expect("a page");
         assert!(page.contains(&format!("-h 10.0.0.5 -p 6379 {FENCE}")), "{page}");
         assert!(!page.contains("keep their placeholders"), "{page}");

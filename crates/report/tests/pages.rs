@@ -77,7 +77,7 @@ fn the_status_page_lists_problems_first() {
     let page = &pages(&[split_brain()])[0];
     let index = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} in {page}"));
     let order = [
-        "4 critical, 1 info",
+        "2 critical, 1 warning, 1 info",
         "RedisDown",
         "RedisSplitBrain",
         "SPLIT BRAIN of 2 masters",
@@ -142,7 +142,8 @@ fn a_runbook_has_current_values_and_the_node_address() {
     for text in [
         "replicaof 10.0.0.5 6380",
         fence,
-        "unreplicated writes",
+        "lost changes",
+        "orders-0 (at least 2)",
         "$SENTINEL_HOST",
         "href=\"RedisWritesLost?deployment=orders\"",
     ] {

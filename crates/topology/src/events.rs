@@ -121,7 +121,7 @@ impl EventList {
                 self.at,
                 EventKind::SplitBrainEnded {
                     lasted: self.now.since(old.split_brain.since),
-                    unreplicated_writes: new.lost_writes.in_split_brain,
+                    unreplicated_writes: new.lost_writes.lost_changes(),
                     unreplicated_bytes: old.lost_writes.bytes,
                 },
             ),

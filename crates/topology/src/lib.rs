@@ -27,7 +27,9 @@ pub use model::endpoint::{
 };
 pub use model::event::{Event, EventKind};
 pub use model::event_history::EventHistory;
-pub use model::finding::{Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence};
+pub use model::finding::{
+    Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence, tiers,
+};
 pub use model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
 pub use model::monotonic::Monotonic;
 pub use model::node::{
@@ -43,11 +45,12 @@ pub use model::round::{
     DiskSpace, FailedContact, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round,
     SentinelMessage,
 };
-pub use model::saved_state::{SavedNode, SavedState};
+pub use model::saved_state::{SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedState};
 pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};
 pub use model::shard::{
-    Cause, EmptiedView, LostWritesView, NoPrimaryReason, NoPrimaryView, PrimaryChange,
-    PrimaryEvidence, PrimaryStatement, PrimaryView, ShardView, SplitBrainView,
+    Cause, ChangeCount, DivergingWrites, EmptiedView, LostWritesView, NoPrimaryReason,
+    NoPrimaryView, PrimaryChange, PrimaryEvidence, PrimaryStatement, PrimaryView, ShardView,
+    SplitBrainView,
 };
 pub use model::view::{DeploymentView, RoundStats};
 pub use model::witness::{Witness, WitnessKind};

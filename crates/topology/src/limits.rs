@@ -66,6 +66,9 @@ pub const REPLICA_COUNT_WINDOW: Duration = Duration::from_secs(60 * 60);
 /// 11 s of the return of the old master.
 pub const SPLIT_BRAIN_CRITICAL_AFTER: Duration = Duration::from_secs(30);
 
+/// Time within which a failover demotes the old primary. Sentinels need about 10 s.
+pub const DEMOTED_WITHIN: Duration = Duration::from_secs(15);
+
 /// Duration of a disagreement of Sentinels, or of a lost quorum, from which on it is no part of a
 /// failover. A failover takes a few seconds.
 pub const SENTINELS_AGREE_WITHIN: Duration = Duration::from_secs(60);
@@ -73,6 +76,10 @@ pub const SENTINELS_AGREE_WITHIN: Duration = Duration::from_secs(60);
 /// Time for which the lists of Sentinels may contradict each other after a change, because lists
 /// and masters are not read at the same moment.
 pub const SENTINELS_LIST_WITHIN: Duration = Duration::from_secs(5);
+
+/// Time within which the lists of Sentinels and cluster nodes reflect a change. A node that is down
+/// and that none of them lists any more leaves after that.
+pub const LISTS_SETTLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Consecutive checks with a wrong server, from which on an endpoint is a finding.
 pub const ENDPOINT_WRONG_CHECKS: u32 = 2;
@@ -86,6 +93,10 @@ pub const TILT_LASTS: Duration = Duration::from_secs(30);
 
 /// Time within which the Sentinels must have been read for their majority to decide.
 pub const SENTINELS_READ_WITHIN: Duration = Duration::from_secs(10);
+
+/// Age of the last reply to a Sentinel up to which it considers the node alive. It sends a PING each
+/// second.
+pub const SENTINEL_HEARD_WITHIN: Duration = Duration::from_secs(3);
 
 /// Time for which a write counts as recent evidence that clients use a master.
 pub const WRITTEN_RECENTLY: Duration = Duration::from_secs(30);
@@ -103,6 +114,9 @@ pub const CLUSTER_NODE_DOUBTS_FOR: Duration = Duration::from_secs(15);
 
 /// Lag of a replica from which on it is a finding.
 pub const LAG_HIGH: Duration = Duration::from_secs(10);
+
+/// Time for which all links may be down in a failover, while the replicas connect to the new primary.
+pub const LINKS_RETURN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Duration from which on a link that is down is critical: it will not recover by itself.
 pub const LINK_DOWN_CRITICAL_AFTER: Duration = Duration::from_secs(10 * 60);

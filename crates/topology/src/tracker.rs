@@ -93,6 +93,9 @@ pub struct RoundResult {
     pub events: Vec<Event>,
     /// Replies that should be read in the next round.
     pub requests: Vec<ReadRequest>,
+    /// Nodes that had failed according to cluster maps, and that the map of another node shows
+    /// again without the flags `fail` and `fail?`.
+    pub returned: Vec<NodeIndex>,
 }
 
 /// State of the nodes within one round.
@@ -199,7 +202,8 @@ impl DeploymentTracker {
         } else {
             Arc::clone(&self.view)
         };
-        RoundResult { view, events, requests }
+        let returned = self.cluster.returned().collect();
+        RoundResult { view, events, requests, returned }
     }
 
     /// Reads the outcome of each node by itself.
@@ -375,19 +379,20 @@ impl DeploymentTracker {
         let is_cluster = self.view.deployment.kind == DeploymentKind::Cluster;
         // The saved state of nodes that have not been discovered yet is kept.
         let mut state = self.pending_restore.state.clone();
+        state.old_addresses = self.membership.old_addresses().to_vec();
         for (index, view) in self.view.members() {
             let tracker = &self.nodes[index];
-            let saved = self.shards.saved_node(index);
-            if saved.was_primary && !is_cluster {
-                state.primary = Some(view.node.name.clone());
-            }
-            let node = SavedNode {
-                primary: saved.was_primary && is_cluster,
+            let mut node = SavedNode {
                 run_id: tracker.run_id().map(str::to_owned),
-                replication_ids: saved.replication_ids,
                 epoch: self.shards.epoch(index),
                 appendfsync: tracker.appendfsync().map(str::to_owned),
+                ..SavedNode::default()
             };
+            let was_primary = self.shards.save(index, &self.view.nodes, &mut node);
+            if was_primary && !is_cluster {
+                state.primary = Some(view.node.name.clone());
+            }
+            node.primary = was_primary && is_cluster;
             state.nodes.insert(view.node.name.clone(), node);
         }
         state
@@ -396,6 +401,7 @@ impl DeploymentTracker {
     /// Restores the state that was saved `downtime` before the exporter started. Call this before
     /// the first round. The state of a node that is discovered later is restored then.
     pub fn restore(&mut self, state: SavedState, downtime: Duration) {
+        self.membership.restore(state.old_addresses.clone());
         self.pending_restore = PendingRestore { state, downtime };
         let deployment = Arc::clone(&self.view.deployment);
         for (index, node) in deployment.nodes.iter() {

@@ -59,9 +59,14 @@ fn address(number: usize) -> String {
 impl TestDeployment {
     /// Creates three masters, 1 to 3, and their replicas, 4 to 6.
     fn new() -> Self {
+        Self::with_seed(1)
+    }
+
+    /// Does the same with the number of the configured address. Address 101 leads to node 1.
+    fn with_seed(seed: usize) -> Self {
         let mut deployment =
             Deployment::new("cache", DeploymentKind::Cluster, &[], SECOND, SECOND * 3);
-        deployment.add(address(1), address(1), None);
+        deployment.add(address(seed), address(seed), None);
         let (master, names, address_map) =
             (String::new(), NodeNameTemplate::default(), BTreeMap::new());
         deployment.discovery = Some(Discovery {
@@ -156,7 +161,7 @@ impl TestDeployment {
                     .strip_prefix("10.0.0.")
                     .and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
                 let is_at = |(own, server): &(&usize, &Server)| {
-                    server.moved.unwrap_or(**own) == number.unwrap_or_default()
+                    server.moved.unwrap_or(**own) == number.unwrap_or_default() % 100
                 };
                 let number =
                     number.map(|_| self.servers.iter().find(is_at).map_or(0, |(own, _)| *own));
@@ -480,4 +485,50 @@ fn a_node_with_a_new_address_keeps_its_index() {
     assert_eq!((view.nodes[index].up(), view.nodes.len()), (Some(true), 6));
     assert!(view.findings.is_empty(), "{:?}", view.findings);
     assert_eq!(view.shards.iter().map(|shard| shard.replicas).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn a_configured_address_moves_with_its_node() {
+    let mut test = TestDeployment::new();
+    let view = test.rounds(20);
+    let named =
+        |view: &DeploymentView, name: &str| view.nodes.position(|node| node.node.name == name);
+    let index = named(&view, &address(1)).expect("it");
+    test.servers.get_mut(&1).expect("it").moved = Some(11);
+    // Its own map still has the old address.
+    let map = test.map(1).replace(&format!("{}@", address(11)), &format!("{}@", address(1)));
+    test.servers.get_mut(&1).expect("it").map = Some(map);
+    test.rounds(6);
+    for _ in 0..20 {
+        let view = test.rounds(3);
+        assert_eq!((named(&view, &address(11)), named(&view, &address(1))), (Some(index), None));
+        assert_eq!((view.nodes[index].up(), view.nodes.len()), (Some(true), 6));
+    }
+    assert!(test.rounds(1).findings.is_empty(), "{:?}", test.rounds(1).findings);
+}
+
+#[test]
+fn a_dead_node_that_all_forgot_leaves_soon() {
+    let mut test = TestDeployment::new();
+    test.rounds(20);
+    let removed = test.servers.remove(&6).expect("it");
+    let view = test.rounds(1);
+    assert!(view.nodes.values().any(|node| node.node.name == address(6)));
+    let view = test.rounds(12);
+    assert!(view.nodes.values().all(|node| node.node.name != address(6)), "nobody lists it");
+    test.servers.insert(6, removed);
+    let view = test.rounds(5);
+    assert!(view.nodes.values().any(|node| node.node.name == address(6)));
+}
+
+#[test]
+fn a_translated_address_stays_while_its_node_is_silent() {
+    let mut test = TestDeployment::with_seed(101);
+    test.rounds(20);
+    test.silent = vec![1];
+    test.rounds(20);
+    test.silent = vec![];
+    let view = test.rounds(2);
+    let seed = &view.nodes[NodeIndex::new(0)];
+    assert_eq!((&*seed.node.address, seed.up(), view.nodes.len()), (&*address(101), Some(true), 6));
 }

@@ -197,3 +197,42 @@ fn a_process_with_two_addresses_is_one_node() {
     assert_eq!(view.findings, []);
     assert_eq!(test.events_of("split_brain_began"), Vec::<&str>::new());
 }
+
+#[test]
+fn a_new_process_takes_the_place_of_a_dead_node() {
+    let mut test = TestDeployment::new("{host}:{port}");
+    test.rounds(3);
+    test.servers.remove("10.0.0.2:6379");
+    test.rounds(3);
+    test.servers.insert("10.0.0.3:6379", replica("z").replace(":1000", ":1"));
+    test.addresses = Some(vec!["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    assert_eq!(names(&test.rounds(3)).len(), 3, "DNS still lists the dead node");
+    test.addresses = Some(vec!["10.0.0.1", "10.0.0.3"]);
+    let view = test.rounds(2);
+    assert_eq!(names(&view), ["10.0.0.1:6379", "10.0.0.3:6379"]);
+    assert_eq!(view.findings, []);
+    // A sole primary too.
+    let mut test = TestDeployment::new("{host}:{port}");
+    (test.addresses, test.servers) =
+        (Some(vec!["10.0.0.1"]), [("10.0.0.1:6379", master("x"))].into());
+    test.rounds(3);
+    test.servers = [("10.0.0.3:6379", master("y").replace(":1000", ":1"))].into();
+    test.addresses = Some(vec!["10.0.0.3"]);
+    let view = test.rounds(4);
+    assert_eq!((names(&view), view.findings.as_slice()), (vec!["10.0.0.3:6379"], &[][..]));
+}
+
+#[test]
+fn a_dead_replica_more_than_expected_leaves_with_its_record() {
+    for (expected, members) in [(0, 1), (1, 2)] {
+        let mut test = TestDeployment::new("{host}:{port}");
+        let mut deployment = Deployment::clone(&test.tracker.view().deployment);
+        deployment.expect.replicas = Some(expected);
+        test.tracker = DeploymentTracker::new(Arc::new(deployment));
+        test.rounds(3);
+        test.servers.remove("10.0.0.2:6379");
+        assert_eq!(names(&test.rounds(3)).len(), 2, "DNS still lists it");
+        test.addresses = Some(vec!["10.0.0.1"]);
+        assert_eq!(names(&test.rounds(3)).len(), members);
+    }
+}

@@ -161,8 +161,10 @@ fn state(view: &DeploymentView) -> BTreeMap<String, String> {
         ),
         ("lost".to_owned(), {
             let lost = &shard.lost_writes;
-            let newest =
-                lost.loss.as_ref().map(|loss| (loss.writes, names(&loss.stale_masters), loss.last));
+            let newest = lost
+                .loss
+                .as_ref()
+                .map(|loss| (loss.changes, names(&loss.stale_masters), loss.last));
             format!("{} {} {newest:?} {:?}", lost.total, lost.in_split_brain, lost.bytes)
         }),
         ("none".to_owned(), format!("{:?}", shard.no_primary)),

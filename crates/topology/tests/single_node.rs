@@ -264,6 +264,29 @@ fn a_changed_role_is_an_event_the_first_role_is_not() {
 }
 
 #[test]
+fn the_link_of_a_replica_that_was_frozen_is_not_stalled() {
+    let mut test = TestDeployment::new();
+    let link = |silence: u32| {
+        format!("run_id:x\nrole:slave\nmaster_link_status:up\nmaster_last_io_seconds_ago:{silence}")
+    };
+    let state = |result: &RoundResult| node(result).link.state;
+    for _ in 0..12 {
+        test.reply(&link(1));
+    }
+    for _ in 0..30 {
+        test.round(PollOutcome::Missed(Reason::Timeout));
+    }
+    // The pings of the master arrive within 10 s after the freeze.
+    for second in 0..10 {
+        assert_eq!(state(&test.reply(&link(31 + second))), Some(LinkState::Up));
+    }
+    assert_eq!(state(&test.reply(&link(41))), Some(LinkState::Stalled));
+    test.round(PollOutcome::Missed(Reason::Timeout));
+    assert_eq!(state(&test.reply(&link(43))), Some(LinkState::Stalled), "one missed poll");
+    assert_eq!(state(&test.reply(&link(0))), Some(LinkState::Up));
+}
+
+#[test]
 fn link_states() {
     let replica = |status: &str| format!("run_id:x\nrole:slave\n{status}");
     let mut test = TestDeployment::new();
@@ -289,6 +312,10 @@ fn link_states() {
         0,
         &["full_resync"],
     );
+    for silence in 11..21 {
+        let status = format!("master_link_status:up\nmaster_last_io_seconds_ago:{silence}");
+        check(&status, LinkState::Up, 0, &[]);
+    }
     check("master_link_status:up\nmaster_last_io_seconds_ago:21", LinkState::Stalled, 0, &[]);
     check(
         &format!("{down}master_link_down_since_seconds:4"),

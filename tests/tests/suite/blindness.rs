@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use tests::{Daemon, Host, Redis, SECOND, Server, Signal, deployment, eventually, pause};
+use tests::{
+    Daemon, FaultyPath, Host, PathFault, Redis, SECOND, Server, Side, Signal, SplitNetwork,
+    deployment, eventually, pause,
+};
 
 /// Time within which an outage must be reported.
 const SOON: Duration = Duration::from_secs(6);
@@ -243,4 +246,36 @@ fn lost_rack_is_not_blindness() {
     assert!(!is_green(&daemon));
     lost().for_each(|server| server.signal(Signal::Cont));
     until_up(&daemon, 9);
+}
+
+/// The servers run and replicate, but the exporter has lost the way to all of them.
+#[test]
+fn cut_off_exporter_reports_no_node_as_down() {
+    let mut network = SplitNetwork::new();
+    let [exporter, one, other] = [(); 3].map(|()| network.add_host(Side::Left));
+    let hosts = [one, other];
+    let servers = [servers_on(&hosts), servers_on(&hosts)];
+    let both = deployment_of("a", &servers[0]) + &deployment_of("b", &servers[1]);
+    for (configuration, nodes, fault) in
+        [(deployment_of("a", &servers[0]), 2, PathFault::Loss), (both, 4, PathFault::NoRoute)]
+    {
+        let daemon = Daemon::on_host(&exporter, &configuration);
+        until_up(&daemon, nodes);
+        pause(SECOND * 3);
+        let paths = hosts.each_ref().map(|host| FaultyPath::new(&exporter, host, fault));
+        eventually(SOON, "Rolecall can read no node", || is_up(&daemon, 0).then_some(()));
+        // The servers are well, so nothing must be found while the fault lasts.
+        for _ in 0..15 {
+            let samples = daemon.samples();
+            assert_eq!(samples.get("rolecall_blind", &[]), Some(1.0), "{fault:?}");
+            assert_eq!(samples.count("redis_down_reason", &[]), 0, "{fault:?}");
+            assert_eq!(daemon.findings(), [], "{fault:?}");
+            assert!(!is_green(&daemon));
+            pause(SECOND);
+        }
+        drop(paths);
+        daemon.until(SECOND * 15, "rolecall_blind", &[], 0.0);
+        until_up(&daemon, nodes);
+        assert_eq!(daemon.logged_events("node_unreachable"), Vec::<String>::new());
+    }
 }

@@ -350,10 +350,10 @@ fn only_a_state_file_reveals_a_failover_during_downtime() {
 
     let (with_state, without_state) = (Daemon::configured(&with), Daemon::configured(&without));
     with_state.until(SOON, SPLIT_BRAIN, &[], 1.0);
-    with_state.until_primary(SOON, &b, "lineage");
-    let changed = with_state.until_event(SOON, "primary_changed");
-    println!("{changed}");
-    assert_eq!((&changed["from"], &changed["to"]), (&a.address().into(), &b.address().into()));
+    // Nobody saw if A was absent when B was promoted.
+    with_state.until(SOON, "redis_deployment_primary_disputed", &[], 1.0);
+    with_state.until_rounds(2);
+    assert_eq!(with_state.samples().count("redis_deployment_primary_info", &[]), 0);
     assert_eq!(
         with_state.until_event(SOON, "split_brain_began")["masters"],
         serde_json::json!([a.address(), b.address()])
@@ -372,6 +372,13 @@ fn only_a_state_file_reveals_a_failover_during_downtime() {
         "{:?}",
         without_state.events()
     );
+
+    // The clients of B decide.
+    b.cli(&["SET", "kept", "1"]);
+    with_state.until_primary(SOON, &b, "writers");
+    let changed = with_state.until_event(SOON, "primary_changed");
+    println!("{changed}");
+    assert_eq!((&changed["from"], &changed["to"]), (&a.address().into(), &b.address().into()));
 }
 
 #[test]

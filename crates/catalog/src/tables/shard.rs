@@ -87,9 +87,36 @@ pub(super) const ROWS: &[ShardRow] = &[
     ShardRow::value(
         "redis_deployment_unreplicated_writes_total",
         Absent,
-        "INFO persistence: rdb_changes_since_last_save",
-        "Writes that stale masters accepted and the primary does not have (lower bound).",
+        "INFO persistence: rdb_changes_since_last_save; INFO replication: second_repl_offset",
+        "Changes that stale masters accepted and the primary does not have, interpolated at the \
+         offset where their histories diverged; a lower bound if a save or a restart hides a part.",
         |shard| Some(shard.shard().lost_writes.total as f64),
+    ),
+    ShardRow::samples(
+        "redis_diverging_writes",
+        Absent,
+        &["node"],
+        "INFO persistence: rdb_changes_since_last_save; INFO replication: second_repl_offset",
+        "Changes that one of several masters of the same data set accepted since their histories \
+         diverged; absent unless there are several, and until the node reported its offset then.",
+        |shard, emit| {
+            for side in &shard.shard().lost_writes.diverging {
+                emit(&[shard.name(side.node)], side.changes.about as f64);
+            }
+        },
+    ),
+    ShardRow::samples(
+        "redis_deployment_split_brain_severity",
+        Absent,
+        &["severity"],
+        "INFO replication, persistence, commandstats; INFO server: run_id; SENTINEL MASTERS",
+        "Severity of the split brain (info, warning or critical) by its cause, writes and \
+         duration: 1 while it lasts, otherwise absent.",
+        |shard, emit| {
+            if let Some(severity) = shard.split_brain_severity() {
+                emit(&[severity.label()], 1.0);
+            }
+        },
     ),
     ShardRow::value(
         "redis_deployment_unreplicated_bytes",

@@ -53,9 +53,17 @@ pub struct EventDocument {
     /// `split_brain_began`: the nodes that claim to be master.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masters: Option<Vec<String>>,
-    /// `split_brain_ended`: writes that stale masters accepted and the primary does not have.
+    /// `split_brain_ended`: changes that stale masters accepted and the primary does not have; the
+    /// lower bound if there is no upper one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreplicated_writes: Option<u64>,
+    /// `split_brain_ended`: lower bound of these changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreplicated_writes_min: Option<u64>,
+    /// `split_brain_ended`: upper bound of these changes; absent if a save, a restart or a gap
+    /// hides a part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreplicated_writes_max: Option<u64>,
     /// `split_brain_ended`: these writes as replication stream, bytes; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unreplicated_bytes: Option<u64>,
@@ -124,7 +132,10 @@ pub fn event(deployment: &str, event: &Event) -> EventDocument {
         EventKind::SplitBrainEnded { lasted, unreplicated_writes, unreplicated_bytes } => {
             EventDocument {
                 seconds: Some(seconds(lasted)),
-                unreplicated_writes: Some(unreplicated_writes),
+                unreplicated_writes: Some(unreplicated_writes.about),
+                unreplicated_writes_min: Some(unreplicated_writes.low),
+                unreplicated_writes_max: (!unreplicated_writes.at_least)
+                    .then_some(unreplicated_writes.high),
                 unreplicated_bytes,
                 ..document
             }

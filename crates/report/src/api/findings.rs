@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use topology::tiers::first_causes;
 use topology::{DeploymentView, Finding, Value};
 
 use super::rfc3339;
@@ -31,6 +32,9 @@ pub struct FindingDocument {
     /// The affected shard of a cluster; absent if the finding concerns no single shard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
+    /// The kind of the finding of the same deployment that explains this one; absent if none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caused_by: Option<&'static str>,
     /// Time at which the finding was first seen.
     pub since: String,
     /// The problem, in one sentence.
@@ -39,28 +43,38 @@ pub struct FindingDocument {
     pub evidence: BTreeMap<&'static str, serde_json::Value>,
 }
 
-/// Returns the findings of deployments, the worst first.
+/// Returns the findings of deployments, the worst first, and what is over last.
 pub fn findings<'a>(views: impl IntoIterator<Item = &'a Arc<DeploymentView>>) -> Findings {
     let of = |view: &'a Arc<DeploymentView>| {
-        view.findings.iter().map(|finding| (finding, &view.deployment.name))
+        let kind = |cause: usize| view.findings[cause].kind.label();
+        let causes = first_causes(&view.findings).into_iter().map(move |cause| cause.map(kind));
+        let deployment = &view.deployment.name;
+        view.findings.iter().zip(causes).map(move |(finding, cause)| (finding, cause, deployment))
     };
     let mut found: Vec<_> = views.into_iter().flat_map(of).collect();
-    found.sort_by_key(|(finding, deployment)| (finding.severity, deployment.as_str()));
+    found.sort_by_key(|(finding, _, deployment)| {
+        (finding.is_over(), finding.severity, deployment.as_str())
+    });
     Findings {
         findings: found
             .into_iter()
-            .map(|(finding, deployment)| self::finding(deployment, finding))
+            .map(|(finding, cause, deployment)| self::finding(deployment, finding, cause))
             .collect(),
     }
 }
 
-fn finding(deployment: &str, finding: &Finding) -> FindingDocument {
+fn finding(
+    deployment: &str,
+    finding: &Finding,
+    caused_by: Option<&'static str>,
+) -> FindingDocument {
     FindingDocument {
         kind: finding.kind.label(),
         severity: finding.severity.label(),
         deployment: deployment.to_owned(),
         node: finding.node.clone(),
         shard: finding.shard.clone(),
+        caused_by,
         since: rfc3339(finding.since),
         summary: runbook(finding.kind.label())
             .map(|runbook| runbook.title.to_owned())

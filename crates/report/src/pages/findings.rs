@@ -1,8 +1,10 @@
-//! Findings on pages, the worst first. Findings of the same kind and severity share one box.
+//! Findings on pages, the worst first. Findings of the same kind and severity share one box, which
+//! also has their effects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
+use topology::tiers::first_causes;
 use topology::{DeploymentView, Finding, FindingKind, Severity, Value};
 
 use super::Site;
@@ -13,12 +15,20 @@ use crate::placeholders::Placeholders;
 use crate::runbook::{Runbook, runbook};
 use crate::status_level::StatusLevel;
 
-/// Findings grouped by severity and kind. The number of groups is bounded by the number of kinds,
-/// not by the number of nodes.
+/// Findings with their deployments.
+type Listed<'a> = Vec<(&'a DeploymentView, &'a Finding)>;
+
+/// Findings grouped by severity and kind; what is over is last. The number of groups is bounded by
+/// the number of kinds, not by the number of nodes.
 #[derive(Default)]
-pub(super) struct GroupedFindings<'a>(
-    BTreeMap<(Severity, FindingKind), Vec<(&'a DeploymentView, &'a Finding)>>,
-);
+pub(super) struct GroupedFindings<'a>(BTreeMap<(bool, Severity, FindingKind), Group<'a>>);
+
+/// Findings of one kind and severity that no other finding explains, and their effects.
+#[derive(Default)]
+struct Group<'a> {
+    findings: Listed<'a>,
+    effects: GroupedFindings<'a>,
+}
 
 /// Returns whether a finding affects a node, or names the node in its evidence.
 pub(super) fn concerns(finding: &Finding, node: &str) -> bool {
@@ -41,13 +51,32 @@ impl<'a> GroupedFindings<'a> {
 
     /// Adds the matching findings of another deployment.
     pub(super) fn add(&mut self, view: &'a DeploymentView, matches: impl Fn(&Finding) -> bool) {
-        for finding in view.findings.iter().filter(|finding| matches(finding)) {
-            self.0.entry((finding.severity, finding.kind)).or_default().push((view, finding));
+        let causes = first_causes(&view.findings);
+        for (finding, cause) in view.findings.iter().zip(causes) {
+            if !matches(finding) {
+                continue;
+            }
+            // Without its cause, an effect stands for itself: on the page of another node.
+            let cause = cause.map(|cause| &view.findings[cause]).filter(|cause| matches(cause));
+            let group = match cause {
+                Some(cause) => self.group(cause).effects.group(finding),
+                None => self.group(finding),
+            };
+            group.findings.push((view, finding));
         }
+    }
+
+    /// Returns the group of a finding.
+    fn group(&mut self, finding: &Finding) -> &mut Group<'a> {
+        self.0.entry((finding.is_over(), finding.severity, finding.kind)).or_default()
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    fn has_critical(&self) -> bool {
+        self.0.keys().any(|(_, severity, _)| *severity == Severity::Critical)
     }
 }
 
@@ -77,22 +106,37 @@ impl Site<'_> {
         findings: &GroupedFindings<'_>,
         max: usize,
     ) -> Markup {
+        self.groups_below("finding", links, findings, max)
+    }
+
+    /// Returns the groups. Their identifiers begin with `prefix`, because the effects of two causes
+    /// may be of the same kind.
+    fn groups_below(
+        &self,
+        prefix: &str,
+        links: Links,
+        findings: &GroupedFindings<'_>,
+        max: usize,
+    ) -> Markup {
         html! {
-            @for ((severity, kind), findings) in &findings.0 {
-                (self.finding_group(links, *severity, kind.label(), findings, max))
+            @for ((_, severity, kind), group) in &findings.0 {
+                @let id = format!("{prefix}-{}-{}", kind.label(), severity.label());
+                (self.finding_group(&id, links, (*severity, *kind), group, max))
             }
         }
     }
 
     fn finding_group(
         &self,
+        id: &str,
         links: Links,
-        severity: Severity,
-        kind: &str,
-        findings: &[(&DeploymentView, &Finding)],
+        (severity, kind): (Severity, FindingKind),
+        Group { findings, effects }: &Group<'_>,
         max: usize,
     ) -> Markup {
         let Some((view, first)) = findings.first() else { return Markup::default() };
+        let kind = kind.label();
+        let hidden: usize = effects.0.values().map(|group| group.findings.len()).sum();
         let (deployment, runbook) = (view.deployment.name.as_str(), runbook(kind));
         let deployments: BTreeSet<_> =
             findings.iter().map(|(view, _)| view.deployment.name.as_str()).collect();
@@ -108,7 +152,7 @@ impl Site<'_> {
         let left_out = findings.len().saturating_sub(max);
         let level = StatusLevel::from(severity);
         html! {
-            article.finding.(level.class()) id={ "finding-" (kind) "-" (severity.label()) } {
+            article.finding.(level.class()) id=(id) {
                 h3 {
                     span.tag { (severity.label()) }
                     @if is_one {
@@ -131,6 +175,13 @@ impl Site<'_> {
                 }
                 @if let Some(command) = command {
                     p.command { "First command: " code { (command) } }
+                }
+                @if hidden > 0 {
+                    // The reader of a page about an outage should see all of it.
+                    details id={ (id) "-effects" } open[effects.has_critical()] {
+                        summary { (count(hidden, "effect")) }
+                        (self.groups_below(id, links, effects, max))
+                    }
                 }
             }
         }

@@ -125,8 +125,10 @@ fn event_level(kind: &EventKind) -> StatusLevel {
         | EventKind::PrimaryLost { .. }
         | EventKind::SplitBrainBegan { .. }
         | EventKind::LaggingPromotion { .. }
-        | EventKind::AofWriteFailed
-        | EventKind::SplitBrainEnded { unreplicated_writes: 1.., .. } => StatusLevel::Critical,
+        | EventKind::AofWriteFailed => StatusLevel::Critical,
+        EventKind::SplitBrainEnded { unreplicated_writes, .. } if unreplicated_writes.about > 0 => {
+            StatusLevel::Critical
+        }
         EventKind::NodeUnreachable { .. }
         | EventKind::LinkDropped
         | EventKind::Restarted
@@ -177,12 +179,13 @@ fn sentence(kind: &EventKind) -> String {
         EventKind::SplitBrainBegan { masters } => {
             format!("split brain began: {}", masters.join(", "))
         }
-        EventKind::SplitBrainEnded { lasted, unreplicated_writes: 0, .. } => {
-            format!("split brain ended after {}, no writes lost", duration(*lasted))
-        }
         EventKind::SplitBrainEnded { lasted, unreplicated_writes, .. } => {
             let lasted = duration(*lasted);
-            format!("split brain ended after {lasted}, {unreplicated_writes} writes lost")
+            let lost = match unreplicated_writes.about {
+                0 => "no changes lost".to_owned(),
+                _ => format!("{unreplicated_writes} changes lost"),
+            };
+            format!("split brain ended after {lasted}, {lost}")
         }
         EventKind::PrimaryDisputed { witnesses } => {
             format!("the evidence about the primary is contradictory: {}", witnesses.join(", "))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use snapshot::{ClusterMap, ClusterNode, Fields, NodeSnapshot, Role};
 
-use crate::limits::CONFLICT_AFTER_MAPS;
+use crate::limits::{CONFLICT_AFTER_MAPS, LISTS_SETTLE_WITHIN};
 use crate::model::cluster::{ClusterView, SLOTS};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -40,6 +40,8 @@ pub(crate) struct ClusterTracker {
     owners: Vec<SlotOwner>,
     /// `known` has changed since `owners` was built.
     outdated: bool,
+    /// Cluster IDs of nodes that a map of this round shows again after they had failed.
+    returned: Vec<Box<str>>,
 }
 
 /// A node that cluster maps list.
@@ -48,6 +50,8 @@ pub(crate) struct KnownNode {
     pub(crate) host: Box<str>,
     pub(crate) port: u16,
     pub(crate) hostname: Option<Box<str>>,
+    /// Another node listed this one at its address.
+    is_reached: bool,
     epoch: u64,
     slots: Vec<(u16, u16)>,
     /// Cluster ID of the master of a replica.
@@ -109,6 +113,7 @@ impl ClusterTracker {
     ) {
         self.ids.grow(nodes.len(), || None);
         self.maps.grow(nodes.len(), || None);
+        self.returned.clear();
         for (index, node) in nodes.iter().filter(|(index, _)| process_changes[*index].is_some()) {
             let Some(snapshot) = node.snapshot() else { continue };
             let Some(map) = &snapshot.map else { continue };
@@ -135,6 +140,10 @@ impl ClusterTracker {
             let is_newer =
                 previous.is_none_or(|known| node.epoch >= known.epoch || node.is("myself"));
             if is_newer {
+                let had_failed = previous.is_some_and(|known| known.failed_since.is_some());
+                if had_failed && !["myself", "fail", "fail?"].iter().any(|flag| node.is(flag)) {
+                    self.returned.push(node.id.clone());
+                }
                 let known = merge_node(node, previous, now);
                 self.outdated |= previous.is_none_or(|previous| {
                     (&previous.slots, previous.epoch, &previous.master)
@@ -155,6 +164,12 @@ impl ClusterTracker {
     /// Returns the member with a cluster ID.
     pub(crate) fn index(&self, id: &str) -> Option<NodeIndex> {
         self.ids.position(|own| own.as_deref() == Some(id))
+    }
+
+    /// Returns the members that the map of another node shows again, in this round, after they had
+    /// failed.
+    pub(crate) fn returned(&self) -> impl Iterator<Item = NodeIndex> {
+        self.returned.iter().filter_map(|id| self.index(id))
     }
 
     /// Returns the cluster ID of a member.
@@ -193,11 +208,28 @@ impl ClusterTracker {
         self.maps.get_mut(index).map(Option::take);
     }
 
-    /// Forgets nodes that no map has listed for `after`, relative to the newest map.
-    pub(crate) fn forget(&mut self, after: Duration) {
+    /// Forgets nodes that no map has listed for `after`, relative to the newest map, and those that
+    /// are down and that no map lists any more.
+    pub(crate) fn forget(
+        &mut self,
+        after: Duration,
+        nodes: &NodeVec<NodeView>,
+        interval: Duration,
+    ) {
         let before = self.known.len();
         let newest = self.known.values().map(|known| known.last_listed).max().unwrap_or_default();
-        self.known.retain(|_, known| newest.since(known.last_listed) <= after);
+        let down: Vec<Box<str>> = nodes
+            .iter()
+            .filter(|(_, node)| node.is_absent())
+            .filter_map(|(index, _)| self.ids.get(index)?.clone())
+            .collect();
+        // Within this time each map was read.
+        let turns = u32::try_from(before / MAPS_IN_TURN).unwrap_or(u32::MAX).saturating_add(1);
+        let down_after = after.min(LISTS_SETTLE_WITHIN + interval.saturating_mul(turns));
+        self.known.retain(|id, known| {
+            let after = if down.contains(id) { down_after } else { after };
+            newest.since(known.last_listed) <= after
+        });
         self.outdated |= self.known.len() != before;
     }
 
@@ -379,14 +411,14 @@ impl ClusterTracker {
 
 /// Combines the entry of a map with the previous state of the node.
 fn merge_node(node: &ClusterNode, previous: Option<&KnownNode>, now: Monotonic) -> KnownNode {
-    let mut host = node.host.clone();
-    if host.is_empty() {
-        // A node that has not met another one does not know its own address.
-        host = previous.map_or_else(Box::default, |known| known.host.clone());
-    }
+    // A node that moved may report its old address for itself, and a node that has not met another
+    // one reports none. The other nodes know the address at which they reach it.
+    let to_others = previous.filter(|known| node.is("myself") && known.is_reached);
+    let host = to_others.map_or(&node.host, |known| &known.host).clone();
     let by_others = (!node.is("myself")).then(|| node.is("master"));
     KnownNode {
         master_to_others: by_others.or(previous.and_then(|known| known.master_to_others)),
+        is_reached: !node.is("myself") || previous.is_some_and(|known| known.is_reached),
         host,
         port: node.port,
         hostname: node.hostname.clone(),

@@ -1,13 +1,14 @@
 //! Tracker of the members of a deployment whose nodes are discovered: the nodes that any Sentinel,
 //! cluster map or DNS name lists, without the ghosts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use snapshot::Role;
 
 use crate::discovery::cluster::ClusterTracker;
 use crate::discovery::sources::{ListedAddresses, ListedNode, NodeSource, node_source};
+use crate::discovery::succession::{Succession, SuccessionTracker};
 use crate::model::deployment::{Deployment, DeploymentKind, Discovery, NodeKind};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -26,6 +27,9 @@ pub(crate) struct MembershipTracker {
     last_listed: NodeVec<Monotonic>,
     /// Addresses that nodes moved away from, as long as no other node uses them.
     old_addresses: Vec<String>,
+    succession: SuccessionTracker,
+    /// Configured cluster nodes that the cluster listed at the configured IP addresses.
+    listed_as_configured: BTreeSet<NodeIndex>,
 }
 
 /// Changes of the membership in one round.
@@ -58,10 +62,10 @@ impl MembershipTracker {
     ) -> MembershipChanges {
         let Some(discovery) = &deployment.discovery else { return MembershipChanges::default() };
         if deployment.kind == DeploymentKind::Cluster {
-            cluster.forget(discovery.forget_after);
+            cluster.forget(discovery.forget_after, nodes, deployment.interval);
         }
         self.last_listed.grow(nodes.len(), || round.now);
-        let source = node_source(deployment.kind, nodes, discovery, cluster, round);
+        let source = node_source(deployment, nodes, discovery, cluster, round);
         let mut update = MembershipUpdate {
             tracker: self,
             deployment,
@@ -71,10 +75,12 @@ impl MembershipTracker {
             round,
             source: &*source,
             joined: HashMap::new(),
+            alive: Vec::new(),
             identified: Vec::new(),
             changes: MembershipChanges::default(),
         };
         update.process_list();
+        update.drop_succeeded();
         update.drop_unlisted();
         update.drop_duplicates();
         let MembershipUpdate { changed, identified, mut changes, .. } = update;
@@ -86,6 +92,25 @@ impl MembershipTracker {
             cluster.identify(index, &id);
         }
         changes
+    }
+}
+
+impl MembershipTracker {
+    /// Returns the addresses that nodes moved away from.
+    pub(crate) fn old_addresses(&self) -> &[String] {
+        &self.old_addresses
+    }
+
+    /// Restores the addresses that nodes moved away from.
+    pub(crate) fn restore(&mut self, old_addresses: Vec<String>) {
+        self.old_addresses = old_addresses;
+    }
+
+    fn add_old_address(&mut self, address: String) {
+        if self.old_addresses.len() == MAX_DISCOVERED {
+            self.old_addresses.remove(0);
+        }
+        self.old_addresses.push(address);
     }
 }
 
@@ -102,6 +127,8 @@ struct MembershipUpdate<'a> {
     source: &'a dyn NodeSource,
     /// Nodes that joined in this round, by `run_id`.
     joined: HashMap<&'a str, NodeIndex>,
+    /// Nodes that the source considers alive at their addresses.
+    alive: Vec<NodeIndex>,
     /// Cluster IDs and the members at their addresses.
     identified: Vec<(&'a str, NodeIndex)>,
     changes: MembershipChanges,
@@ -139,7 +166,7 @@ impl<'a> MembershipUpdate<'a> {
         let addresses = node.addresses(self.discovery);
         if let Some(index) = self.moved_node(node, &addresses) {
             self.mark_listed(index);
-            match node.label(self.discovery, &self.round.host_names) {
+            match self.label_at(index, node) {
                 Some(name) => self.relocate(index, name, addresses.reachable),
                 None => self.changes.unnamed.push(node.host.to_owned()),
             }
@@ -151,7 +178,9 @@ impl<'a> MembershipUpdate<'a> {
         }
         match self.known_node(node, &addresses) {
             Some(index) => {
+                self.alive.extend(node.alive.then_some(index));
                 self.identified.extend(node.cluster_id.map(|id| (id, index)));
+                self.compare_configured(index, &addresses);
                 if is_ghost && self.may_drop(index) {
                     self.changes.gone.push(index);
                 } else {
@@ -203,13 +232,40 @@ impl<'a> MembershipUpdate<'a> {
         let (deployment, address) = (self.current(), &addresses.reachable);
         let moved = node.down_for.is_none() && deployment.nodes[index].address != *address;
         let is_free = deployment.index(address).is_none_or(|other| other == index);
-        let is_absent = self.nodes.get(index).is_some_and(NodeView::is_absent);
-        (moved && is_free && is_absent && !deployment.is_configured(index)).then_some(index)
+        let is_silent = self.nodes.get(index).is_some_and(NodeView::is_silent);
+        (moved && is_free && is_silent && self.may_move(index)).then_some(index)
+    }
+
+    /// Returns true if a node is not bound to its address. A configured host name leads to the new
+    /// address of the node. A configured IP address does not, unless the cluster never listed it:
+    /// then it is translated on the way.
+    fn may_move(&self, index: NodeIndex) -> bool {
+        !self.deployment.is_configured(index) || self.tracker.listed_as_configured.contains(&index)
+    }
+
+    /// Records if the cluster lists a configured node that replies at its configured address.
+    fn compare_configured(&mut self, index: NodeIndex, addresses: &ListedAddresses) {
+        let (host, _) = addresses.reachable.rsplit_once(':').unwrap_or_default();
+        let is_configured = self.deployment.is_configured(index)
+            && is_address(host.trim_matches(['[', ']']))
+            && self.nodes.get(index).is_some_and(|node| node.polling.failing.is_none());
+        if is_configured && self.current().nodes[index].address == addresses.reachable {
+            self.tracker.listed_as_configured.insert(index);
+        }
+    }
+
+    /// Returns the label of a node at another address. A configured name stays.
+    fn label_at(&self, index: NodeIndex, listed: ListedNode<'_>) -> Option<String> {
+        let node = &self.current().nodes[index];
+        if self.deployment.is_configured(index) && node.name != node.address {
+            return Some(node.name.clone());
+        }
+        listed.label(self.discovery, &self.round.host_names)
     }
 
     /// Returns true if a node moved away from this address and none has replaced it.
     fn is_old_address(&self, node: ListedNode<'_>, addresses: &ListedAddresses) -> bool {
-        (self.source.lists_old_addresses() || node.down_for.is_some())
+        (self.source.lists_old_addresses() || node.down_for.is_some() || !node.alive)
             && self.tracker.old_addresses.contains(&addresses.reachable)
     }
 
@@ -232,6 +288,7 @@ impl<'a> MembershipUpdate<'a> {
         let Some(index) = self.assign(name, address.clone(), node.down_for.is_none()) else {
             return;
         };
+        self.tracker.succession.join(index, self.round.now);
         self.mark_listed(index);
         self.identified.extend(node.cluster_id.map(|id| (id, index)));
         self.add_aliases(addresses, index);
@@ -255,10 +312,7 @@ impl<'a> MembershipUpdate<'a> {
         match namesake {
             Some(index) if has_moved(index) => {
                 let old = deployment.nodes[index].address.clone();
-                if self.tracker.old_addresses.len() == MAX_DISCOVERED {
-                    self.tracker.old_addresses.remove(0);
-                }
-                self.tracker.old_addresses.push(old);
+                self.tracker.add_old_address(old);
                 self.change().relocate(index, name, address);
                 self.changes.moved.push(index);
                 Some(index)
@@ -277,6 +331,26 @@ impl<'a> MembershipUpdate<'a> {
                 let known = self.current().nodes[index].address.clone();
                 self.change().alias(alias, &known);
             }
+        }
+    }
+
+    /// Drops the dead nodes whose place another process took. Sentinels go on listing their
+    /// addresses.
+    fn drop_succeeded(&mut self) {
+        if !self.source.has_successions() {
+            return;
+        }
+        let may_leave = self.nodes.indices().filter(|index| {
+            let is_free = !self.alive.contains(index) && !self.changes.gone.contains(index);
+            is_free && !self.deployment.is_configured(*index) && self.nodes[*index].is_absent()
+        });
+        let may_leave: Vec<_> = may_leave.collect();
+        let tracker = &mut *self.tracker;
+        let successions =
+            tracker.succession.observe(self.nodes, may_leave.into_iter(), self.round.now);
+        for Succession { dead, .. } in successions {
+            tracker.add_old_address(self.deployment.nodes[dead].address.clone());
+            self.changes.gone.push(dead);
         }
     }
 
@@ -303,6 +377,7 @@ impl<'a> MembershipUpdate<'a> {
         let duplicates = self.source.duplicates(remaining);
         self.changes.gone.extend(duplicates.iter().map(|duplicate| duplicate.second));
         for index in self.changes.gone.clone() {
+            self.tracker.succession.clear(index);
             self.change().remove(index);
         }
         for DuplicateProcess { first, second } in duplicates {

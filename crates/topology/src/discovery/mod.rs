@@ -7,3 +7,4 @@ pub(crate) mod ghosts;
 pub(crate) mod membership;
 pub(crate) mod sentinels;
 pub(crate) mod sources;
+pub(crate) mod succession;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use snapshot::{MasterReport, Role, SentinelEntry};
 
 use crate::discovery::cluster::ClusterTracker;
-use crate::model::deployment::{DeploymentKind, Discovery, Node, NodeKind, address};
+use crate::discovery::succession::is_dispensable;
+use crate::limits::{LISTS_SETTLE_WITHIN, SENTINEL_HEARD_WITHIN};
+use crate::model::deployment::{Deployment, DeploymentKind, Discovery, Node, NodeKind, address};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -33,6 +35,8 @@ pub(crate) struct ListedNode<'a> {
     /// Time for which the node has been down according to all sources that list it; `None` if one
     /// of them does not consider it down.
     pub(crate) down_for: Option<Duration>,
+    /// A source considers the node alive at this address.
+    pub(crate) alive: bool,
 }
 
 /// Addresses of a listed node.
@@ -71,6 +75,11 @@ pub(crate) trait NodeSource {
         false
     }
 
+    /// Returns true if a node may return at another address without any sign of its identity.
+    fn has_successions(&self) -> bool {
+        false
+    }
+
     /// Returns the members among `remaining` whose addresses lead to one process.
     fn duplicates(&self, _remaining: Vec<NodeIndex>) -> Vec<DuplicateProcess> {
         Vec::new()
@@ -96,21 +105,37 @@ struct ClusterNodes<'a> {
 struct DnsNodes<'a> {
     nodes: &'a NodeVec<NodeView>,
     resolved: &'a [ResolvedName],
+    /// The configured number of replicas.
+    expected_replicas: Option<u32>,
+}
+
+impl DnsNodes<'_> {
+    /// Returns true if a node that is down is a replica more than the configured number.
+    fn is_surplus(&self, node: &NodeView) -> bool {
+        let replicas = self.nodes.values().filter(|node| node.is_replica()).count();
+        let is_enough = |expected: u32| usize::try_from(expected).is_ok_and(|n| replicas >= n);
+        node.is_absent()
+            && node.last_role() == Some(Role::Replica)
+            && self.expected_replicas.is_some_and(is_enough)
+    }
 }
 
 /// Returns the source for a kind of deployment.
 pub(crate) fn node_source<'a>(
-    kind: DeploymentKind,
+    deployment: &Deployment,
     nodes: &'a NodeVec<NodeView>,
     discovery: &'a Discovery,
     cluster: &'a ClusterTracker,
     round: &'a Round,
 ) -> Box<dyn NodeSource + 'a> {
-    match kind {
+    match deployment.kind {
         DeploymentKind::Static => Box::new(StaticNodes),
         DeploymentKind::Sentinel => Box::new(SentinelNodes { nodes, discovery }),
         DeploymentKind::Cluster => Box::new(ClusterNodes { cluster, now: round.now }),
-        DeploymentKind::Dns => Box::new(DnsNodes { nodes, resolved: &round.resolved }),
+        DeploymentKind::Dns => {
+            let expected_replicas = deployment.expect.at(round.at).replicas;
+            Box::new(DnsNodes { nodes, resolved: &round.resolved, expected_replicas })
+        }
     }
 }
 
@@ -139,13 +164,20 @@ impl NodeSource for SentinelNodes<'_> {
         self.nodes.values().filter_map(|node| master_report(node, self.discovery)).any(is_current)
     }
 
-    fn forget_after(&self, _: &NodeView, discovery: &Discovery) -> Duration {
-        discovery.forget_after
+    /// A node that is down was removed with SENTINEL RESET: Sentinels forget no node by themselves.
+    fn forget_after(&self, node: &NodeView, discovery: &Discovery) -> Duration {
+        let was_removed = node.is_absent() && is_dispensable(node, self.nodes);
+        let settled = discovery.forget_after.min(LISTS_SETTLE_WITHIN);
+        if was_removed { settled } else { discovery.forget_after }
     }
 
     /// Sentinels never demote a master that they forgot. It stays a member while it replies.
     fn keeps_unlisted(&self, node: &NodeView) -> bool {
         node.role() == Some(Role::Master)
+    }
+
+    fn has_successions(&self) -> bool {
+        true
     }
 }
 
@@ -164,6 +196,7 @@ impl NodeSource for ClusterNodes<'_> {
                 index: self.cluster.index(id),
                 master: false,
                 down_for: known.failed_since.map(|since| self.now.since(since)),
+                alive: known.failed_since.is_none(),
             })
             .collect()
     }
@@ -190,6 +223,7 @@ impl NodeSource for DnsNodes<'_> {
             index: None,
             master: false,
             down_for: None,
+            alive: true,
         };
         let nodes = self.resolved.iter().flat_map(|name| {
             let addresses = name.addresses.as_deref().unwrap_or(std::slice::from_ref(&name.host));
@@ -199,8 +233,9 @@ impl NodeSource for DnsNodes<'_> {
     }
 
     fn forget_after(&self, node: &NodeView, discovery: &Discovery) -> Duration {
-        // The name has addresses now.
-        if is_unresolved(&node.node) { Duration::ZERO } else { discovery.forget_after }
+        // The name has addresses now, or it was scaled in.
+        let leaves = is_unresolved(&node.node) || self.is_surplus(node);
+        if leaves { Duration::ZERO } else { discovery.forget_after }
     }
 
     /// DNS names leave out nodes that are not ready. They stay members while they reply.
@@ -213,6 +248,10 @@ impl NodeSource for DnsNodes<'_> {
     }
 
     fn lists_old_addresses(&self) -> bool {
+        true
+    }
+
+    fn has_successions(&self) -> bool {
         true
     }
 
@@ -273,8 +312,10 @@ pub(crate) fn listed_by_sentinels<'a>(
                 index: None,
                 master,
                 down_for,
+                alive: false,
             });
             node.master |= master;
+            node.alive |= heard_of(watched);
             node.down_for = node.down_for.zip(down_for).map(|(one, other)| one.min(other));
             if node.run_id.is_empty() {
                 node.run_id = &watched.run_id;
@@ -284,6 +325,13 @@ pub(crate) fn listed_by_sentinels<'a>(
         report.replicas.iter().flat_map(|list| list.iter()).for_each(|replica| add(replica, false));
     }
     all
+}
+
+/// Returns true if a Sentinel heard of a node lately. An entry without `runid` is new: the Sentinel
+/// has not reached the node since, and the age of its last reply means nothing.
+fn heard_of(watched: &SentinelEntry) -> bool {
+    let is_recent = |age| age <= SENTINEL_HEARD_WITHIN && !watched.run_id.is_empty();
+    !watched.down() && watched.last_ok_ping.is_none_or(is_recent)
 }
 
 /// Returns true if the node stands for a DNS name without a known address.

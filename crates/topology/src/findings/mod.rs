@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 pub(crate) use tracker::FindingsTracker;
 
 use crate::limits::{
-    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, SENTINELS_AGREE_WITHIN,
-    SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
+    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, LINKS_RETURN_WITHIN, LISTS_SETTLE_WITHIN,
+    SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN,
 };
 use crate::model::finding::evidence::IdentifiedPrimary;
 use crate::model::finding::{Evidence, Finding, Severity};
@@ -30,16 +30,10 @@ impl Finding {
     /// first seen. Some conditions are normal for a short time, for example during a failover.
     fn escalate(&mut self, lasted: Duration) {
         self.severity = match &mut self.evidence {
-            // A stale master that refuses writes does no harm: it is fenced, or a cluster cut it
-            // off.
-            Evidence::RedisSplitBrain(evidence)
-                if lasted > SPLIT_BRAIN_CRITICAL_AFTER && !evidence.taking_writes.is_empty() =>
-            {
-                Severity::Critical
-            }
             Evidence::RedisReplicaLinkDown(_) if lasted > LINK_DOWN_CRITICAL_AFTER => {
                 Severity::Critical
             }
+            Evidence::RedisReplicaLinkDown(_) if lasted < LINKS_RETURN_WITHIN => Severity::Warning,
             Evidence::RedisSentinelDisagreement(evidence) => {
                 evidence.lasted = lasted;
                 if lasted < SENTINELS_AGREE_WITHIN { Severity::Info } else { self.severity }
@@ -52,6 +46,10 @@ impl Finding {
                 if self.severity == Severity::Warning && lasted < CLUSTER_NODE_DOUBTS_FOR =>
             {
                 Severity::Info
+            }
+            // After a failover, a busy old master may claim its slots for a moment.
+            Evidence::RedisClusterSlotConflict(_) if lasted < LISTS_SETTLE_WITHIN => {
+                Severity::Warning
             }
             Evidence::RedisSentinelMisconfigured(_) if lasted < SENTINELS_LIST_WITHIN => {
                 Severity::Info

@@ -131,10 +131,20 @@ impl FindingsCollector<'_> {
         }
         let followed =
             || self.view.nodes.values().any(|other| other.upstream == Upstream::Node(index));
-        let was_primary = self.view.shards.iter().any(|shard| match shard.last_primary {
-            Some(last) => last == index,
-            None => role == Some(Role::Master) || followed(),
-        });
+        // Where no primary was ever known, a node without a known role may be the primary.
+        let shard = self.view.shard_of(index);
+        let has_none = shard.is_some_and(|shard| shard.no_primary.why.is_some());
+        let may_be_primary = || match role {
+            Some(role) => role == Role::Master,
+            None => followed() || has_none || !self.view.has_reply(),
+        };
+        let was_primary = match shard {
+            Some(shard) => shard.last_primary.map_or_else(may_be_primary, |last| last == index),
+            None => {
+                self.view.shards.iter().all(|shard| shard.last_primary.is_none())
+                    && may_be_primary()
+            }
+        };
         let other_replica = self.view.nodes.values().any(NodeView::follows);
         // In a cluster, the findings of each shard report missing replicas.
         let last_replica = role == Some(Role::Replica)

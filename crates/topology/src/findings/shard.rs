@@ -8,13 +8,15 @@ use crate::model::finding::evidence::{
 use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::LOSS_SHOWN_FOR;
+use crate::model::deployment::DeploymentKind;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
 use crate::model::node_state::NodeState;
 use crate::model::refusals::RefusalReason;
 use crate::model::refusals::refuses;
-use crate::model::shard::{PrimaryEvidence, ShardView};
+use crate::model::shard::{DivergingWrites, PrimaryEvidence, ShardView};
+use crate::model::view::DeploymentView;
 
 /// Returns the kinds of evidence that would decide which master is the primary, if none does.
 fn missing_evidence(shard: &ShardView, has_sentinels: bool) -> Vec<PrimaryEvidence> {
@@ -24,6 +26,16 @@ fn missing_evidence(shard: &ShardView, has_sentinels: bool) -> Vec<PrimaryEviden
     }
     let sentinel = has_sentinels.then_some(Sentinel);
     sentinel.into_iter().chain([Followers, Writers, Declared, Endpoint]).collect()
+}
+
+/// Returns true if no node is a replica, no two masters share a history, and they belong together:
+/// there are more than two, one DNS name lists them, or a replica is expected. Two servers may be
+/// independent and listed together by mistake.
+fn is_every_node_master(view: &DeploymentView, shard: &ShardView) -> bool {
+    let (masters, unrelated) = (shard.masters.len(), shard.unrelated_masters.len());
+    let belong_together =
+        masters > 2 || view.deployment.kind == DeploymentKind::Dns || shard.expected_replicas > 0;
+    shard.replicas == 0 && masters > 1 && unrelated + 1 >= masters && belong_together
 }
 
 impl FindingsCollector<'_> {
@@ -54,16 +66,17 @@ impl FindingsCollector<'_> {
                 masters: self.names(&shard.masters),
                 unrelated: self.names(&shard.unrelated_masters),
             };
-            self.add(Severity::Warning, None, Evidence::RolecallUnrelatedMasters(evidence));
-        }
-        if !shard.split_brain.masters.is_empty() {
-            let lost = &shard.lost_writes;
-            let severity = match (lost.in_split_brain, shard.split_brain.began_before_start) {
-                (0, false) => Severity::Info,
-                // The split brain was there in the first round, and may be days old.
-                (0, true) => Severity::Warning,
-                _ => Severity::Critical,
+            let severity = if is_every_node_master(view, shard) {
+                Severity::Critical
+            } else {
+                Severity::Warning
             };
+            self.add(severity, None, Evidence::RolecallUnrelatedMasters(evidence));
+        }
+        if let Some(severity) = view.split_brain_severity(shard) {
+            let lost = &shard.lost_writes;
+            let diverging =
+                |side: &DivergingWrites| format!("{} ({})", view.name(side.node), side.changes);
             let evidence = SplitBrainEvidence {
                 masters: self.names(&shard.split_brain.masters),
                 stale: self.names(&shard.stale_masters),
@@ -77,6 +90,8 @@ impl FindingsCollector<'_> {
                 certain: shard.is_primary_certain(),
                 lasted: view.now.since(shard.split_brain.since),
                 taking_writes: self.names(&view.writable_stale_masters(shard)),
+                cause: shard.split_brain.cause,
+                diverging: lost.diverging.iter().map(diverging).collect(),
                 unreplicated_writes: lost.in_split_brain,
                 unreplicated_bytes: lost.bytes,
             };
@@ -97,15 +112,18 @@ impl FindingsCollector<'_> {
             };
             self.add(Severity::Critical, None, Evidence::RedisPrimaryRestartedEmpty(evidence));
         }
-        if let Some(loss) = shard.lost_writes.loss.as_ref().filter(|loss| recent(Some(loss.last))) {
+        // While the split brain lasts, its finding has the lost writes too.
+        let is_over = shard.split_brain.masters.is_empty() || shard.lost_writes.in_split_brain == 0;
+        let loss = shard.lost_writes.loss.as_ref().filter(|_| is_over);
+        if let Some(loss) = loss.filter(|loss| recent(Some(loss.last))) {
             let evidence = LostWritesEvidence {
-                unreplicated_writes: loss.writes,
+                changes: loss.changes,
                 stale: self.names(&loss.stale_masters),
                 primary_again: self.names(&loss.primary_again),
                 // The present primary may be the node that accepted the writes.
                 primary: self.primary(shard).filter(|_| !loss.stale_masters.is_empty()),
             };
-            self.add(Severity::Critical, None, Evidence::RedisWritesLost(evidence));
+            self.add(Severity::Warning, None, Evidence::RedisWritesLost(evidence));
         }
     }
 

@@ -38,7 +38,8 @@ pub(crate) struct FindingsTracker {
 }
 
 impl FindingsTracker {
-    /// Returns the findings of a view, the worst first, and a cause before its effects.
+    /// Returns the findings of a view, the worst first, a cause before its effects,
+    /// and what is over last.
     pub(crate) fn observe(&mut self, view: &DeploymentView) -> Vec<Finding> {
         let Some(at) = view.at else { return Vec::new() };
         let mut findings = FindingsCollector::collect(view, at);
@@ -52,7 +53,8 @@ impl FindingsTracker {
         }
         self.since = since;
         findings.sort_by(|a, b| {
-            (a.severity, a.kind, &a.shard, &a.node, a.endpoint()).cmp(&(
+            (a.is_over(), a.severity, a.kind, &a.shard, &a.node, a.endpoint()).cmp(&(
+                b.is_over(),
                 b.severity,
                 b.kind,
                 &b.shard,

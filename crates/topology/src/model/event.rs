@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::{Reason, Role};
 
 use crate::model::node_state::Availability;
-use crate::model::shard::{Cause, NoPrimaryReason};
+use crate::model::shard::{Cause, ChangeCount, NoPrimaryReason};
 
 /// A change between two rounds.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,8 +132,8 @@ event_kinds! {
     "split_brain_ended" (Rank::SplitBrain) => SplitBrainEnded {
         /// Duration of the split brain.
         lasted: Duration,
-        /// Writes that stale masters accepted and the primary does not have. A lower bound.
-        unreplicated_writes: u64,
+        /// Changes that stale masters accepted and the primary does not have.
+        unreplicated_writes: ChangeCount,
         /// The same as bytes of the replication stream; `None` if the primary does not continue
         /// their histories.
         unreplicated_bytes: Option<u64>,

@@ -313,6 +313,11 @@ impl NodeView {
         self.is_down() || self.was_never_reached()
     }
 
+    /// Returns true if the node does not reply at its address. It may be alive.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.polling.failing.is_some_and(is_absence)
+    }
+
     /// Returns true if the node is down.
     pub(crate) fn is_down(&self) -> bool {
         matches!(self.presence, NodeState::Down { .. })

@@ -1,5 +1,6 @@
 //! State of a shard: the nodes that hold one data set.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -114,27 +115,55 @@ pub struct SplitBrainView {
     pub began_before_start: bool,
     /// Total time with a split brain since the exporter started.
     pub total: Duration,
+    /// Cause of the change of the primary that belongs to it; `None` while it is not decided, and
+    /// if the primary did not change.
+    pub cause: Option<Cause>,
 }
 
-/// Writes that stale masters accepted and the primary does not have.
+/// Writes that stale masters accepted and the primary does not have. All numbers are changes as
+/// `rdb_changes_since_last_save` counts them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LostWritesView {
-    /// Lost writes since the exporter started.
+    /// Lost changes since the exporter started.
     pub total: u64,
-    /// Lost writes since the current or last split brain began.
+    /// Lost changes since the current or last split brain began.
     pub in_split_brain: u64,
-    /// The last split brain with lost writes.
+    /// The last split brain with lost changes.
     pub loss: Option<Loss>,
+    /// Changes of each of several masters of one history since they diverged.
+    pub diverging: Vec<DivergingWrites>,
     /// Bytes of the replication streams of stale masters beyond the offset at which the primary
     /// took over; `None` if the primary does not continue their histories.
     pub bytes: Option<u64>,
 }
 
-/// Lost writes of one split brain.
+/// Changes of a master that its rival does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DivergingWrites {
+    /// The master.
+    pub node: NodeIndex,
+    /// The changes.
+    pub changes: ChangeCount,
+}
+
+/// A number of changes that is known within bounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChangeCount {
+    /// The least possible number.
+    pub low: u64,
+    /// The most probable number; the least one if there is no upper bound.
+    pub about: u64,
+    /// The largest possible number; the least one if there is no upper bound.
+    pub high: u64,
+    /// There is no upper bound: a save, a restart or a gap in observation hides a part.
+    pub at_least: bool,
+}
+
+/// Lost changes of one split brain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loss {
-    /// Number of writes.
-    pub writes: u64,
+    /// The changes.
+    pub changes: ChangeCount,
     /// The stale masters that accepted them, without those in `primary_again`.
     pub stale_masters: Vec<NodeIndex>,
     /// Nodes that accepted them as stale masters and have become primary since.
@@ -208,6 +237,41 @@ pub enum Cause {
     Unknown,
 }
 
+impl LostWritesView {
+    /// Returns the lost changes of the current or last split brain.
+    pub(crate) fn lost_changes(&self) -> ChangeCount {
+        let loss = self.loss.as_ref().filter(|_| self.in_split_brain > 0);
+        loss.map(|loss| loss.changes).unwrap_or_default()
+    }
+}
+
+impl ChangeCount {
+    /// Returns the sum of two numbers.
+    #[must_use]
+    pub fn plus(self, other: ChangeCount) -> ChangeCount {
+        ChangeCount {
+            low: self.low + other.low,
+            about: self.about + other.about,
+            high: self.high + other.high,
+            at_least: self.at_least || other.at_least,
+        }
+    }
+}
+
+/// Writes the number in words: `25`, `about 25 (20 to 31)` or `at least 20`.
+impl fmt::Display for ChangeCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ChangeCount { low, about, high, at_least } = self;
+        if *at_least {
+            write!(f, "at least {low}")
+        } else if low == high {
+            write!(f, "{about}")
+        } else {
+            write!(f, "about {about} ({low} to {high})")
+        }
+    }
+}
+
 impl ShardView {
     /// Returns true if the node belongs to the shard.
     pub fn contains(&self, index: NodeIndex) -> bool {
@@ -221,7 +285,11 @@ impl ShardView {
             shard: self.shard.clone(),
             last_primary: self.last_primary,
             split_brain: SplitBrainView { masters: Vec::new(), ..self.split_brain.clone() },
-            lost_writes: LostWritesView { bytes: None, ..self.lost_writes.clone() },
+            lost_writes: LostWritesView {
+                bytes: None,
+                diverging: Vec::new(),
+                ..self.lost_writes.clone()
+            },
             no_primary: NoPrimaryView { why: None, ..self.no_primary },
             primary_change_counts: self.primary_change_counts,
             emptied: self.emptied,
@@ -232,6 +300,18 @@ impl ShardView {
     /// Returns the primary, or all masters if the configuration expects several.
     pub fn primaries(&self) -> impl Iterator<Item = &NodeIndex> {
         self.primaries.iter()
+    }
+
+    /// Returns true if one of several masters certainly accepted changes that will be lost,
+    /// whichever of them wins, or that are lost already.
+    pub(crate) fn has_diverging_writes(&self) -> bool {
+        let primary = self.primary.map(|primary| primary.node);
+        let rivals = self.lost_writes.diverging.iter();
+        let at_risk = rivals
+            .filter(|diverging| Some(diverging.node) != primary && diverging.changes.low > 0)
+            .count();
+        // Without a primary, any one of them may win.
+        self.lost_writes.in_split_brain > 0 || at_risk > usize::from(primary.is_none())
     }
 
     /// Returns true if it is certain which node is the primary: advice may name nodes to demote.
@@ -289,6 +369,15 @@ impl Cause {
             Cause::Cluster => "cluster",
             Cause::Restart => "restart",
             Cause::Unknown => "unknown",
+        }
+    }
+
+    /// Returns true unless the change was certainly no failover by servers. Such a failover has two
+    /// masters for some seconds by design.
+    pub(crate) const fn may_be_failover(self) -> bool {
+        match self {
+            Cause::Sentinel | Cause::FailoverCommand | Cause::Cluster | Cause::Unknown => true,
+            Cause::Operator | Cause::Restart => false,
         }
     }
 }

@@ -5,19 +5,19 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
 
-use crate::limits::PRIMARY_AWAITED_FOR;
+use crate::limits::{DEMOTED_WITHIN, PRIMARY_AWAITED_FOR, SPLIT_BRAIN_CRITICAL_AFTER};
 use crate::model::cluster::ClusterView;
 use crate::model::deployment::{Deployment, DeploymentKind, Expectations, NodeKind};
 use crate::model::endpoint::EndpointView;
 use crate::model::event_history::EventHistory;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::refusals::refuses;
 use crate::model::round::ResolvedName;
 use crate::model::sentinels::SentinelsView;
-use crate::model::shard::ShardView;
+use crate::model::shard::{Cause, ShardView};
 
 /// State of a deployment after a round.
 #[derive(Debug, Clone)]
@@ -170,6 +170,31 @@ impl DeploymentView {
             .collect()
     }
 
+    /// Returns the severity of the split brain of a shard; `None` if there is none.
+    pub fn split_brain_severity(&self, shard: &ShardView) -> Option<Severity> {
+        let split = &shard.split_brain;
+        if split.masters.is_empty() {
+            return None;
+        }
+        let lasted = self.now.since(split.since);
+        // A stale master that refuses writes does no harm: it is fenced, or a cluster cut it off.
+        if lasted > SPLIT_BRAIN_CRITICAL_AFTER && !self.writable_stale_masters(shard).is_empty() {
+            return Some(Severity::Critical);
+        }
+        if !shard.has_diverging_writes() {
+            // A split brain of the first round may be days old.
+            return Some(if split.began_before_start { Severity::Warning } else { Severity::Info });
+        }
+        // A failover by Sentinels or by the cluster works that way. While the cause is not decided,
+        // it may be one.
+        let may_be_failover = split.cause.is_none_or(Cause::may_be_failover);
+        Some(if may_be_failover && lasted <= DEMOTED_WITHIN {
+            Severity::Warning
+        } else {
+            Severity::Critical
+        })
+    }
+
     /// Returns the nodes for which there is evidence that they are the primary, in the form
     /// `node (evidence, evidence)`.
     pub fn witnesses(&self, shard: &ShardView) -> Vec<String> {
@@ -181,6 +206,11 @@ impl DeploymentView {
                 format!("{} ({})", self.name(about[0].node), labels.join(", "))
             })
             .collect()
+    }
+
+    /// Returns true if a node replies.
+    pub fn has_reply(&self) -> bool {
+        self.members().any(|(_, node)| node.up() == Some(true))
     }
 
     /// Returns the nodes that claim the role of master.

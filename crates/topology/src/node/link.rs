@@ -25,6 +25,8 @@ pub(crate) struct LinkTracker {
     upstream_run_id: Option<Box<str>>,
     /// The largest number of replicas that waited for the upstream at the same time since then.
     max_waiting: usize,
+    /// Monotonic time since which the node has replied to every poll.
+    replying_since: Option<Monotonic>,
 }
 
 /// Value of `sync_full` at one point in time.
@@ -33,6 +35,9 @@ struct SyncCount {
     at: Monotonic,
     full: u64,
 }
+
+/// Default of CONFIG `repl-ping-replica-period`.
+const PING_PERIOD: Duration = Duration::from_secs(10);
 
 /// The largest number of stored counts of one upstream.
 const MAX_SYNC_COUNTS: usize = 256;
@@ -87,12 +92,15 @@ impl LinkTracker {
         }
         let looping = self.is_looping(snapshot, upstream, now);
         let previous = self.view.state;
-        let stalled_after = stalled_after(snapshot);
+        let replying_since = *self.replying_since.get_or_insert(now);
+        let is_stalled = is_silent(snapshot)
+            && (previous == Some(LinkState::Stalled)
+                || now.since(replying_since) >= ping_period(snapshot));
         self.view.state = snapshot
             .replication
             .link
             .as_ref()
-            .and_then(|link| self.state(link, looping, now, stalled_after));
+            .and_then(|link| self.state(link, looping, now, is_stalled));
         let was_connected = previous.is_some_and(LinkState::is_connected);
         let is_connected = self.view.state.is_some_and(LinkState::is_connected);
         if was_connected && self.view.state.is_some() && !is_connected {
@@ -102,6 +110,12 @@ impl LinkTracker {
         if is_connected || self.view.state.is_none() {
             self.view.down_since = None;
         }
+    }
+
+    /// Records that the node did not reply to a poll. After a freeze, a replica reports the silence
+    /// of the freeze until the next ping of its upstream.
+    pub(crate) fn observe_missed_poll(&mut self) {
+        self.replying_since = None;
     }
 
     /// Returns the link as of the last reply.
@@ -148,14 +162,13 @@ impl LinkTracker {
         link: &Link,
         looping: Option<bool>,
         now: Monotonic,
-        stalled_after: Duration,
+        is_stalled: bool,
     ) -> Option<LinkState> {
         let status = link.status?;
         if status == LinkStatus::Up {
             self.sync_starts.clear();
             self.syncing = false;
-            let stalled = link.last_io.is_some_and(|silence| silence > stalled_after);
-            return Some(if stalled { LinkState::Stalled } else { LinkState::Up });
+            return Some(if is_stalled { LinkState::Stalled } else { LinkState::Up });
         }
         let syncing = link.syncing == Some(true);
         if syncing && !self.syncing {
@@ -179,11 +192,18 @@ impl LinkTracker {
     }
 }
 
-/// Returns the silence after which the link counts as stalled. A healthy link is silent for up to
-/// the time between two pings of the upstream.
-fn stalled_after(snapshot: &NodeSnapshot) -> Duration {
-    let period =
-        snapshot.config.as_ref().and_then(|config| config.number("repl-ping-replica-period"));
-    let two_pings = period.and_then(|seconds| Duration::try_from_secs_f64(seconds * 2.0).ok());
-    two_pings.unwrap_or_default().max(LINK_STALLED_AFTER)
+/// Returns true if the upstream has been silent for longer than its pings allow.
+fn is_silent(snapshot: &NodeSnapshot) -> bool {
+    let silence = snapshot.replication.link.as_ref().and_then(|link| link.last_io);
+    let limit = (ping_period(snapshot) * 2).max(LINK_STALLED_AFTER);
+    silence.is_some_and(|silence| silence > limit)
+}
+
+/// Returns the time between two pings of the upstream.
+fn ping_period(snapshot: &NodeSnapshot) -> Duration {
+    let config = snapshot.config.as_ref();
+    let seconds = config.and_then(|config| config.number("repl-ping-replica-period"));
+    let period = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    // Twice the period must not overflow.
+    period.unwrap_or(PING_PERIOD).min(Duration::MAX / 2)
 }

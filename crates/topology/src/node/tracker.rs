@@ -69,7 +69,11 @@ impl NodeTracker {
         poll_history::record(&mut self.polls, outcome, index, round);
         let process_change = match outcome {
             PollOutcome::Answered(reply) => Some(self.observe_reply(reply, upstream, round)),
-            _ => None,
+            PollOutcome::Missed(_) | PollOutcome::Failed(_) => {
+                self.link.observe_missed_poll();
+                None
+            }
+            PollOutcome::Pending => None,
         };
         NodeObservation { view: self.view(index, deployment), process_change }
     }

@@ -9,12 +9,14 @@ use snapshot::{NodeSnapshot, Role};
 use crate::limits::{ENDPOINT_LED_CHECKS, SENTINELS_READ_WITHIN, WRITTEN_RECENTLY};
 use crate::model::endpoint::EndpointKind;
 use crate::model::monotonic::Monotonic;
-use crate::model::node_index::{NodeIndex, NodeMap};
+use crate::model::node::NodeView;
+use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
+use crate::model::saved_state::{SavedNode, SavedPrimary};
 use crate::model::sentinels::{Majority, SentinelStatement, SentinelsView};
 use crate::model::shard::{PrimaryEvidence, PrimaryStatement};
 use crate::shard::claims::ClaimsTracker;
 use crate::shard::context::ShardContext;
-use crate::shard::lineage::{LineageTracker, MasterHistory};
+use crate::shard::lineage::LineageTracker;
 use crate::shard::nodes::ShardNodes;
 
 /// Tracks what the evidence for the primary needs from earlier rounds.
@@ -119,7 +121,7 @@ impl EvidenceTracker {
             (PrimaryEvidence::Declared, rivals.declared()),
             (PrimaryEvidence::Endpoint, self.led_to(rivals)),
             (PrimaryEvidence::Previous, self.previous(rivals)),
-            (PrimaryEvidence::Sole, only(rivals.masters, |_| true)),
+            (PrimaryEvidence::Sole, self.sole(rivals)),
         ]
         .into_iter()
         .filter_map(|(evidence, node)| {
@@ -162,11 +164,39 @@ impl EvidenceTracker {
             });
     }
 
+    /// Writes the state of a node that is kept over a restart of the exporter.
+    pub(crate) fn save(&self, index: NodeIndex, nodes: &NodeVec<NodeView>, saved: &mut SavedNode) {
+        self.claims.save(index, nodes, saved);
+        let previous = self.previous.as_ref().filter(|previous| previous.node == index);
+        saved.previous = previous.map(|previous| SavedPrimary {
+            run_id: previous.run_id.as_deref().map(str::to_owned),
+            offset: previous.offset,
+        });
+    }
+
+    /// Restores the saved state of a node.
+    pub(crate) fn restore(&mut self, index: NodeIndex, saved: &SavedNode) {
+        self.claims.restore(index, saved);
+        if let Some(previous) = saved.previous.as_ref().filter(|_| self.previous.is_none()) {
+            self.previous = Some(PreviousPrimary {
+                node: index,
+                run_id: previous.run_id.as_deref().map(Into::into),
+                offset: previous.offset,
+            });
+        }
+    }
+
     /// Forgets a node that left.
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.claims.clear(index);
         self.writes.remove(&index);
         self.previous = self.previous.take().filter(|previous| previous.node != index);
+    }
+
+    /// Returns the only rival. A node that was a master before the exporter started, and that has
+    /// not been polled yet, may be one as well.
+    fn sole(&self, rivals: Rivals<'_>) -> Option<NodeIndex> {
+        only(rivals.masters, |_| !self.claims.awaits_claimant(rivals.nodes))
     }
 
     /// Returns the only rival that accepted writes recently: within [`WRITTEN_RECENTLY`] of the
@@ -208,12 +238,8 @@ impl EvidenceTracker {
     /// Returns true if one master continues the history of another one: a later one than the other
     /// continues, or one that the other left while it was absent.
     fn takes_over(&self, new: NodeIndex, old: NodeIndex, rivals: Rivals<'_>) -> bool {
-        let (Some(new_history), Some(old_history)) = (rivals.history(new), rivals.history(old))
-        else {
-            return false;
-        };
-        rivals.lineage.succeeds(new_history, old_history)
-            || (self.claims.was_absent(new, old) && rivals.lineage.continues(new_history, old))
+        rivals.lineage.succeeds(new, old)
+            || (self.claims.was_absent(new, old) && rivals.lineage.continues(new, old))
     }
 }
 
@@ -230,11 +256,6 @@ impl<'a> Rivals<'a> {
 
     fn others(self, rival: NodeIndex) -> impl Iterator<Item = NodeIndex> + use<'a> {
         self.masters.iter().copied().filter(move |other| *other != rival)
-    }
-
-    fn history(self, node: NodeIndex) -> Option<MasterHistory<'a>> {
-        let nodes = self.nodes.deployment();
-        Some(MasterHistory { node, replication: &nodes[node].snapshot()?.replication })
     }
 }
 

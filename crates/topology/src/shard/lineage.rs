@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use snapshot::{NodeSnapshot, Replication};
+use snapshot::{NodeSnapshot, Role};
 
 use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::node::process::ProcessChange;
@@ -18,13 +18,9 @@ pub(crate) struct LineageTracker {
     ids: NodeMap<VecDeque<Box<str>>>,
     /// Nodes whose data belonged to a replication ID.
     nodes: HashMap<Box<str>, Vec<NodeIndex>>,
-}
-
-/// Replication state of a master.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MasterHistory<'a> {
-    pub(crate) node: NodeIndex,
-    pub(crate) replication: &'a Replication,
+    /// The history that each process continued, the last `master_replid2` of INFO. A master forgets
+    /// it when it has had no replica for `repl-backlog-ttl`.
+    continued: NodeMap<Box<str>>,
 }
 
 impl LineageTracker {
@@ -41,6 +37,12 @@ impl LineageTracker {
         // `replid2` is the older ID. It goes first, so that the IDs are in the order of their
         // creation.
         let replication = &snapshot.replication;
+        let is_master = replication.role == Some(Role::Master);
+        if let Some(id) = &replication.replid2 {
+            self.continued.insert(node, id.clone());
+        } else if process_change != ProcessChange::Same || !is_master {
+            self.continued.remove(&node);
+        }
         for id in [&replication.replid2, &replication.replid].into_iter().flatten() {
             self.add(node, id);
         }
@@ -48,6 +50,7 @@ impl LineageTracker {
 
     /// Forgets the histories of a node.
     pub(crate) fn clear(&mut self, node: NodeIndex) {
+        self.continued.remove(&node);
         for id in self.ids.remove(&node).into_iter().flatten() {
             self.remove_owner(node, &id);
         }
@@ -56,6 +59,16 @@ impl LineageTracker {
     /// Restores a saved replication ID of a node.
     pub(crate) fn restore(&mut self, node: NodeIndex, id: &str) {
         self.add(node, id);
+    }
+
+    /// Restores the saved ID of the history that a node continued.
+    pub(crate) fn restore_continued(&mut self, node: NodeIndex, id: &str) {
+        self.continued.insert(node, id.into());
+    }
+
+    /// Returns the ID of the history that a node continued.
+    pub(crate) fn continued(&self, node: NodeIndex) -> Option<&str> {
+        self.continued.get(&node).map(|id| &**id)
     }
 
     /// Returns the replication IDs of the data of a node, the newest last.
@@ -79,22 +92,22 @@ impl LineageTracker {
 
     /// Returns true if one master took over from another: it continued a history of the other, and
     /// the other did not continue a later one of its own.
-    pub(crate) fn succeeds(&self, new: MasterHistory<'_>, old: MasterHistory<'_>) -> bool {
-        let position = |id: &str| self.ids(new.node).position(|own| own == id);
-        let Some(continued_by_new) = self.continued(new, old.node) else { return false };
-        let Some(continued_by_old) = self.continued(old, new.node) else { return true };
+    pub(crate) fn succeeds(&self, new: NodeIndex, old: NodeIndex) -> bool {
+        let position = |id: &str| self.ids(new).position(|own| own == id);
+        let Some(continued_by_new) = self.continued_of(new, old) else { return false };
+        let Some(continued_by_old) = self.continued_of(old, new) else { return true };
         position(continued_by_new) > position(continued_by_old)
     }
 
     /// Returns true if a master continued a history of another node.
-    pub(crate) fn continues(&self, master: MasterHistory<'_>, other: NodeIndex) -> bool {
-        self.continued(master, other).is_some()
+    pub(crate) fn continues(&self, master: NodeIndex, other: NodeIndex) -> bool {
+        self.continued_of(master, other).is_some()
     }
 
     /// Returns the history of another node that a master continued.
-    fn continued<'a>(&self, master: MasterHistory<'a>, other: NodeIndex) -> Option<&'a str> {
-        let previous = master.replication.replid2.as_deref()?;
-        self.ids(other).any(|id| id == previous).then_some(previous)
+    fn continued_of(&self, master: NodeIndex, other: NodeIndex) -> Option<&str> {
+        let continued = self.continued(master)?;
+        self.ids(other).any(|id| id == continued).then_some(continued)
     }
 
     fn add(&mut self, node: NodeIndex, id: &str) {

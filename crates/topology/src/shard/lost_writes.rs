@@ -1,61 +1,56 @@
-//! Tracker of lost writes: writes that stale masters accepted and the primary does not have.
+//! Tracker of lost writes: changes that stale masters accepted and the primary does not have.
 //!
-//! `rdb_changes_since_last_save` counts writes only, unlike the replication offset. The growth on
-//! each of several masters of one history is counted from the first round with all of them. It is
-//! lost when that master loses: it replies as a replica, or the verdict against it is undisputed.
-//! A save resets the counter, so the number is a lower bound. A process that loads an append-only
-//! file counts the loaded commands as writes; its writes are counted from its first reply.
+//! Two masters diverge where the history of one branches off that of the other. The changes of each
+//! side since then are at risk. They are lost when that side loses: it replies as a replica, or the
+//! verdict against it is undisputed.
+
+use std::collections::BTreeMap;
 
 use snapshot::NodeSnapshot;
 
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeMap};
-use crate::model::shard::{Loss, LostWritesView};
+use crate::model::shard::{ChangeCount, DivergingWrites, Loss, LostWritesView};
+use crate::shard::branches::Branches;
+use crate::shard::change_history::{Baseline, BaselineSearch, ChangeHistory, ChangeSample};
 use crate::shard::context::ShardContext;
 use crate::shard::nodes::ShardNodes;
+use crate::shard::rivals::{Rivals, StaleMasters};
+
+/// The largest number of masters that are compared with each other.
+const MAX_RIVALS: usize = 8;
 
 /// Tracks the lost writes of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct LostWritesTracker {
-    /// Last counts of the masters.
-    counts: NodeMap<WriteCount>,
-    /// Processes that were replicas, by node. They count replicated writes too.
-    former_replicas: NodeMap<Option<Box<str>>>,
-    /// Writes of each master that are lost if it loses.
-    at_risk: NodeMap<u64>,
+    branches: Branches,
+    /// Counted changes of each master.
+    histories: NodeMap<ChangeHistory>,
+    /// Totals of a master where its history left that of a rival, by master and rival.
+    baselines: BTreeMap<(NodeIndex, NodeIndex), Divergence>,
+    /// Changes of each master that are counted as lost, since the split brain began.
+    lost: NodeMap<ChangeCount>,
     view: LostWritesView,
     split_brain: bool,
 }
 
-/// Write counter of one of several masters.
-#[derive(Debug, Clone)]
-struct WriteCount {
-    run_id: Option<Box<str>>,
-    /// The `rdb_changes_since_last_save` field of INFO.
-    changes: u64,
-    /// The process may have loaded an append-only file, which counts as writes.
-    loads_aof: bool,
-    loading: bool,
-}
-
-/// The stale masters of a round.
-pub(crate) struct StaleMasters<'a> {
-    pub(crate) masters: &'a [NodeIndex],
-    /// All masters that share a history with another one.
-    pub(crate) split: &'a [NodeIndex],
-    /// The verdict about the primary is disputed.
-    pub(crate) disputed: bool,
-    pub(crate) primary: Option<PrimarySince>,
-    /// There is a split brain.
-    pub(crate) split_brain: bool,
-}
-
-/// The primary.
+/// Total of a master where its history left that of a rival.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PrimarySince {
-    pub(crate) node: NodeIndex,
-    /// Monotonic time at which the node was first seen as the primary.
-    pub(crate) since: Monotonic,
+struct Divergence {
+    baseline: Baseline,
+    /// The history was not observed from there on.
+    at_least: bool,
+}
+
+/// The total of a master at the end of its reign, or now.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    low: u64,
+    about: u64,
+    high: u64,
+    resets: u32,
+    /// The last changes were not observed.
+    at_least: bool,
 }
 
 impl LostWritesTracker {
@@ -66,28 +61,31 @@ impl LostWritesTracker {
         stale: &StaleMasters<'_>,
         context: &ShardContext<'_>,
     ) {
-        if stale.split_brain && !self.split_brain {
-            self.view.in_split_brain = 0;
+        let now = context.now();
+        let began = stale.split_brain && !self.split_brain;
+        if began {
+            self.begin_incident();
         }
-        self.split_brain = stale.split_brain;
+        self.record(nodes, context);
+        let masters = nodes.indices().filter(|index| stale.contains(*index)).take(MAX_RIVALS);
+        let rivals = Rivals { nodes, stale, masters: masters.collect(), now };
+        self.find_divergences(&rivals);
+        for index in rivals.masters.iter().copied().filter(|index| stale.has_lost(*index)) {
+            if let Some(count) = self.count(index, rivals.reference(index)) {
+                self.lose(index, count, now);
+            }
+        }
         for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
             if node.is_replica() {
-                self.former_replicas.insert(index, node.run_id().map(Into::into));
-            }
-            if let Some(snapshot) = node.snapshot().filter(|_| stale.contains(index)) {
-                self.count(index, snapshot, stale, context.now());
-            } else {
-                self.counts.remove(&index);
-            }
-            if stale.has_lost(index) || node.is_replica() {
-                let lost = self.at_risk.remove(&index).unwrap_or_default();
-                if lost > 0 {
-                    self.add_loss(index, lost, context.now());
-                }
-            } else if !stale.contains(index) || stale.has_won(index) {
-                self.at_risk.remove(&index);
+                let was_split = self.split_brain || stale.split_brain;
+                self.demote(index, &rivals, was_split);
             }
         }
+        self.view.diverging = self.diverging(&rivals);
+        let compared = rivals.masters;
+        self.baselines
+            .retain(|(index, rival), _| compared.contains(index) && compared.contains(rival));
+        self.split_brain = stale.split_brain;
         if let (Some(primary), Some(loss)) = (stale.primary, &mut self.view.loss) {
             loss.set_primary(primary.node);
         }
@@ -97,9 +95,10 @@ impl LostWritesTracker {
 
     /// Forgets a node that left.
     pub(crate) fn clear(&mut self, index: NodeIndex) {
-        self.counts.remove(&index);
-        self.at_risk.remove(&index);
-        self.former_replicas.remove(&index);
+        self.histories.remove(&index);
+        self.lost.remove(&index);
+        self.baselines.retain(|(node, rival), _| *node != index && *rival != index);
+        self.view.diverging.retain(|diverging| diverging.node != index);
         if let Some(loss) = &mut self.view.loss {
             loss.stale_masters.retain(|stale| *stale != index);
             loss.primary_again.retain(|primary| *primary != index);
@@ -111,41 +110,214 @@ impl LostWritesTracker {
         &self.view
     }
 
-    /// Adds the writes of one of several masters since its last reply.
-    fn count(
-        &mut self,
-        index: NodeIndex,
-        snapshot: &NodeSnapshot,
-        stale: &StaleMasters<'_>,
-        now: Monotonic,
-    ) {
-        let Some(count) = WriteCount::read(snapshot) else {
-            self.counts.remove(&index);
-            return;
-        };
-        let was_replica = self.former_replicas.get(&index) == Some(&snapshot.identity.run_id);
-        let is_stale = stale.masters.contains(&index) && !was_replica;
-        let grown = match self.counts.get(&index) {
-            Some(previous) => count.since(previous),
-            None if is_stale && started_stale(snapshot, stale, now) => count.since_start(),
-            None => 0,
-        };
-        self.counts.insert(index, count);
-        *self.at_risk.entry(index).or_default() += grown;
+    fn begin_incident(&mut self) {
+        self.view.in_split_brain = 0;
+        self.lost.clear();
     }
 
-    fn add_loss(&mut self, index: NodeIndex, writes: u64, now: Monotonic) {
-        self.view.total += writes;
+    /// Adds the replies of all masters. A promoted node continues the counter of the replica.
+    fn record(&mut self, nodes: ShardNodes<'_>, context: &ShardContext<'_>) {
+        let answered = nodes.iter().filter(|(index, _)| context.answered(*index));
+        for (index, snapshot) in answered.filter_map(|(index, node)| {
+            node.snapshot()
+                .filter(|_| node.role() == Some(snapshot::Role::Master))
+                .map(|s| (index, s))
+        }) {
+            self.branches.observe(&snapshot.replication);
+            let history = self.histories.entry(index).or_default();
+            let previous = context.previous.nodes.get(index).and_then(|node| node.last.as_deref());
+            if let Some(replica) = previous.filter(|_| history.last().is_none()) {
+                history.record(replica, context.previous.now);
+            }
+            history.record(snapshot, context.now());
+        }
+    }
+
+    /// Finds the totals where the masters diverged, once for each pair.
+    fn find_divergences(&mut self, rivals: &Rivals<'_>) {
+        for index in rivals.masters.iter().copied() {
+            for rival in rivals.masters.iter().copied().filter(|rival| *rival != index) {
+                if !self.baselines.contains_key(&(index, rival))
+                    && let Some(found) = self.divergence(index, rival, rivals)
+                {
+                    self.baselines.insert((index, rival), found);
+                }
+            }
+        }
+    }
+
+    /// Returns the total of a master where its history left that of a rival.
+    fn divergence(
+        &self,
+        index: NodeIndex,
+        rival: NodeIndex,
+        rivals: &Rivals<'_>,
+    ) -> Option<Divergence> {
+        let history = self.histories.get(&index)?;
+        match self.search(index, rival, rivals.nodes) {
+            BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
+            BaselineSearch::Pending => None,
+            // All changes of a process that is younger than its rival are its own.
+            BaselineSearch::Unknown => {
+                let total = if rivals.started_stale(index) {
+                    history.process_began()
+                } else {
+                    history.last()?.total
+                };
+                let resets = history.last()?.resets;
+                let baseline = Baseline { low: total, about: total, high: total, resets };
+                Some(Divergence { baseline, at_least: true })
+            }
+        }
+    }
+
+    /// Searches the history of a master for the offset where it left that of a rival.
+    fn search(&self, index: NodeIndex, rival: NodeIndex, nodes: ShardNodes<'_>) -> BaselineSearch {
+        let replid = |node: NodeIndex| {
+            nodes[node].snapshot().and_then(|snapshot| snapshot.replication.replid.as_deref())
+        };
+        let (Some(history), Some(own), Some(other)) =
+            (self.histories.get(&index), replid(index), replid(rival))
+        else {
+            return BaselineSearch::Pending;
+        };
+        let (own, other) = (self.branches.ancestry(own), self.branches.ancestry(other));
+        history.baseline(|id| {
+            let limit = other.limit(id)?;
+            Some(own.limit(id).map_or(limit, |own| own.min(limit)))
+        })
+    }
+
+    /// Returns the changes of a master that its rival does not have.
+    fn count(&self, index: NodeIndex, rival: Option<NodeIndex>) -> Option<ChangeCount> {
+        let divergence = self.baselines.get(&(index, rival?))?;
+        let last = self.histories.get(&index)?.last()?;
+        Some(divergence.count(End::at(last)))
+    }
+
+    /// Counts the changes of a master that replies as a replica as lost.
+    fn demote(&mut self, index: NodeIndex, rivals: &Rivals<'_>, was_split: bool) {
+        let Some(mut history) = self.histories.remove(&index) else { return };
+        let node = &rivals.nodes[index];
+        let (Some(snapshot), Some(winner)) = (node.snapshot(), rivals.winner(index)) else {
+            return;
+        };
+        let end = if history.continues(snapshot) {
+            history.record(snapshot, rivals.now);
+            history.last().map(End::at)
+        } else {
+            self.end_of(&history, snapshot, winner)
+        };
+        self.histories.insert(index, history);
+        let known = self.baselines.get(&(index, winner)).copied();
+        let divergence = known.or_else(|| match self.search_demoted(index, winner, rivals.nodes) {
+            BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
+            BaselineSearch::Pending | BaselineSearch::Unknown => None,
+        });
+        self.histories.remove(&index);
+        let (Some(divergence), Some(end)) = (divergence, end) else { return };
+        let count = divergence.count(end);
+        if !was_split && count.low > 0 {
+            self.begin_incident();
+        }
+        self.lose(index, count, rivals.now);
+    }
+
+    /// Searches like [`Self::search`] for a node that is a replica of its rival now: its own
+    /// history is that of its last sample.
+    fn search_demoted(
+        &self,
+        index: NodeIndex,
+        winner: NodeIndex,
+        nodes: ShardNodes<'_>,
+    ) -> BaselineSearch {
+        let replid =
+            nodes[winner].snapshot().and_then(|snapshot| snapshot.replication.replid.as_deref());
+        let (Some(history), Some(replid)) = (self.histories.get(&index), replid) else {
+            return BaselineSearch::Pending;
+        };
+        let other = self.branches.ancestry(replid);
+        let own = history.last().map(|last| self.branches.ancestry(last.history()));
+        history.baseline(|id| {
+            let limit = other.limit(id)?;
+            let own = own.as_ref().and_then(|own| own.limit(id));
+            Some(own.map_or(limit, |own| own.min(limit)))
+        })
+    }
+
+    /// Returns the total at the end of the reign of a master that has the data of the winner
+    /// already. Its counter then includes the changes that it replicated since.
+    fn end_of(
+        &self,
+        history: &ChangeHistory,
+        snapshot: &NodeSnapshot,
+        winner: NodeIndex,
+    ) -> Option<End> {
+        let last = history.last()?;
+        let Some(growth) = history.growth_until(snapshot) else {
+            return Some(End { at_least: true, ..End::at(last) });
+        };
+        let winner = self.histories.get(&winner);
+        let replicated = winner.and_then(|winner| winner.growth_since(last.at()));
+        let own = growth.saturating_sub(replicated.unwrap_or_default());
+        Some(End { about: last.total + own, high: last.total + growth, ..End::at(last) })
+    }
+
+    fn lose(&mut self, index: NodeIndex, count: ChangeCount, now: Monotonic) {
+        // Without a certain change, the interval may contain replicated changes only.
+        if count.low == 0 {
+            return;
+        }
+        let before = self.lost.insert(index, count).map_or(0, |before| before.about);
+        let more = count.about.saturating_sub(before);
+        self.view.total += more;
         let mut loss =
             self.view.loss.take().filter(|_| self.view.in_split_brain > 0).unwrap_or_default();
         if !loss.stale_masters.contains(&index) {
             loss.stale_masters.push(index);
             loss.primary_again.retain(|primary| *primary != index);
         }
-        loss.writes += writes;
-        loss.last = now;
-        self.view.in_split_brain += writes;
+        self.view.in_split_brain += more;
+        loss.changes = self.lost.values().copied().fold(ChangeCount::default(), ChangeCount::plus);
+        if more > 0 {
+            loss.last = now;
+        }
         self.view.loss = Some(loss);
+    }
+
+    /// Returns the changes of each master since it diverged from the primary, or from the rival
+    /// that it left first.
+    fn diverging(&self, rivals: &Rivals<'_>) -> Vec<DivergingWrites> {
+        let diverging = |index: &NodeIndex| {
+            let of = |rival: NodeIndex| self.count(*index, Some(rival));
+            let others = || rivals.masters.iter().copied().filter(|rival| rival != index);
+            let earliest = || others().filter_map(of).max_by_key(|count| (count.low, count.about));
+            let count = rivals.reference(*index).map_or_else(earliest, of);
+            count.map(|changes| DivergingWrites { node: *index, changes })
+        };
+        rivals.masters.iter().filter_map(diverging).collect()
+    }
+}
+
+impl Divergence {
+    /// Returns the changes from here to the end.
+    fn count(&self, end: End) -> ChangeCount {
+        let Baseline { low, about, high, resets } = self.baseline;
+        let lowest = end.low.saturating_sub(high);
+        let at_least = self.at_least || end.at_least || end.resets > resets;
+        ChangeCount {
+            low: lowest,
+            about: if at_least { lowest } else { end.about.saturating_sub(about).max(lowest) },
+            high: if at_least { lowest } else { end.high.saturating_sub(low) },
+            at_least,
+        }
+    }
+}
+
+impl End {
+    fn at(sample: &ChangeSample) -> Self {
+        let ChangeSample { total, resets, .. } = *sample;
+        End { low: total, about: total, high: total, resets, at_least: false }
     }
 }
 
@@ -157,57 +329,6 @@ impl Loss {
             self.primary_again.push(self.stale_masters.remove(position));
         }
     }
-}
-
-impl StaleMasters<'_> {
-    /// Returns true if the node is one of several masters of one history.
-    fn contains(&self, index: NodeIndex) -> bool {
-        self.split.contains(&index) || self.masters.contains(&index)
-    }
-
-    /// Returns true if the verdict against a master is undisputed.
-    fn has_lost(&self, index: NodeIndex) -> bool {
-        !self.disputed && self.masters.contains(&index)
-    }
-
-    /// Returns true if the verdict for a master is undisputed.
-    fn has_won(&self, index: NodeIndex) -> bool {
-        !self.disputed && self.primary.is_some_and(|primary| primary.node == index)
-    }
-}
-
-impl WriteCount {
-    fn read(snapshot: &NodeSnapshot) -> Option<Self> {
-        Some(WriteCount {
-            run_id: snapshot.identity.run_id.clone(),
-            changes: snapshot.persistence.rdb.changes?,
-            loads_aof: snapshot.persistence.aof.enabled != Some(false),
-            loading: snapshot.persistence.loading != Some(false),
-        })
-    }
-
-    /// Returns the writes since an earlier count. A save subtracts the writes before it.
-    fn since(&self, earlier: &WriteCount) -> u64 {
-        if self.run_id != earlier.run_id {
-            self.since_start()
-        } else if self.loading || earlier.loading {
-            0
-        } else {
-            self.changes.saturating_sub(earlier.changes)
-        }
-    }
-
-    /// Returns the writes since the process started, unless the count includes loaded commands.
-    fn since_start(&self) -> u64 {
-        if self.loads_aof || self.loading { 0 } else { self.changes }
-    }
-}
-
-/// Returns true if the process started when there was a successor already: then all of its writes
-/// are lost.
-fn started_stale(snapshot: &NodeSnapshot, stale: &StaleMasters<'_>, now: Monotonic) -> bool {
-    let started = snapshot.identity.uptime.map(|uptime| now.saturating_sub(uptime));
-    matches!((started, stale.primary), (Some(started), Some(primary)) if started > primary.since)
 }
 
 /// Returns the bytes that stale masters appended to the history that the primary continued;

@@ -7,7 +7,7 @@ use crate::model::sentinels::SentinelsView;
 use crate::node::process::{DuplicateProcess, duplicate_processes};
 use crate::shard::context::ShardContext;
 use crate::shard::evidence::{EvidenceTracker, Rivals};
-use crate::shard::lineage::{LineageTracker, MasterHistory};
+use crate::shard::lineage::LineageTracker;
 use crate::shard::nodes::ShardNodes;
 use crate::shard::verdict::Verdict;
 
@@ -80,7 +80,7 @@ impl MasterClaims {
         };
         let is_stale = |master: NodeIndex| match primary {
             Some(primary) => too_many && primary != master && are_related(primary, master),
-            None => too_many && expects_several && is_succeeded(nodes, lineage, &all, master),
+            None => too_many && expects_several && is_succeeded(lineage, &all, master),
         };
         let is_unrelated = |master: NodeIndex| match primary {
             Some(primary) => master != primary && !are_related(primary, master),
@@ -112,18 +112,8 @@ impl MasterClaims {
 }
 
 /// Returns true if another master continued the history of this one.
-fn is_succeeded(
-    nodes: ShardNodes<'_>,
-    lineage: &LineageTracker,
-    masters: &[NodeIndex],
-    master: NodeIndex,
-) -> bool {
-    let history = |node: NodeIndex| {
-        let replication = &nodes[node].snapshot()?.replication;
-        Some(MasterHistory { node, replication })
-    };
-    let Some(old) = history(master) else { return false };
-    masters.iter().filter_map(|other| history(*other)).any(|new| lineage.succeeds(new, old))
+fn is_succeeded(lineage: &LineageTracker, masters: &[NodeIndex], master: NodeIndex) -> bool {
+    masters.iter().any(|other| *other != master && lineage.succeeds(*other, master))
 }
 
 /// Returns the nodes that claim the role of master. A process with two addresses counts once: as

@@ -18,7 +18,7 @@ use crate::model::read_request::ReadRequest;
 use crate::model::saved_state::SavedNode;
 use crate::model::shard::ShardView;
 use crate::shard::context::{RoundContext, ShardContext};
-use crate::shard::tracker::{SavedShardNode, ShardTracker};
+use crate::shard::tracker::ShardTracker;
 
 /// Tracks the shards of a deployment.
 #[derive(Debug, Default)]
@@ -166,10 +166,18 @@ impl ShardsTracker {
         self.single.read_requests().chain(of_cluster)
     }
 
-    /// Returns the state of a node that is kept over a restart of the exporter.
-    pub(crate) fn saved_node(&self, index: NodeIndex) -> SavedShardNode {
+    /// Writes the state of a node that is kept over a restart of the exporter. Returns true if the
+    /// node is the last known primary of its shard.
+    pub(crate) fn save(
+        &self,
+        index: NodeIndex,
+        nodes: &NodeVec<NodeView>,
+        saved: &mut SavedNode,
+    ) -> bool {
         let shard = self.cluster.iter().find(|shard| shard.contains(index));
-        shard.map_or(&self.single, |shard| &shard.tracker).saved_node(index)
+        let tracker = shard.map_or(&self.single, |shard| &shard.tracker);
+        tracker.save(index, nodes, saved);
+        tracker.was_primary(index)
     }
 
     /// Restores the saved state of a node.

@@ -3,8 +3,9 @@
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
-use crate::model::shard::SplitBrainView;
+use crate::model::shard::{PrimaryChange, SplitBrainView};
 use crate::shard::context::ShardContext;
+use crate::shard::nodes::ShardNodes;
 
 /// Tracks the split brain of a shard.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(crate) struct SplitBrainTracker {
     has_observed: bool,
     /// Monotonic time at which all of the masters last replied.
     last_confirmed: Monotonic,
+    /// The last change of the primary, until the former primary is a replica.
+    change: Option<PrimaryChange>,
 }
 
 impl SplitBrainTracker {
@@ -42,8 +45,31 @@ impl SplitBrainTracker {
         masters.clone_into(&mut view.masters);
     }
 
+    /// Processes the changes of the primary whose causes this round decided. A change belongs to
+    /// the split brain if its former primary is one of the masters.
+    pub(crate) fn observe_changes(
+        &mut self,
+        resolved: &[PrimaryChange],
+        nodes: ShardNodes<'_>,
+        context: &ShardContext<'_>,
+    ) {
+        if let Some(last) = resolved.last() {
+            self.change = Some(*last);
+        }
+        let masters = &self.view.masters;
+        // The change ends when the former primary is demoted.
+        self.change = self.change.filter(|change| {
+            let is_demoted = context.answered(change.from) && nodes[change.from].is_replica();
+            !is_demoted
+        });
+        let belongs =
+            |change: &PrimaryChange| masters.contains(&change.from) && masters.contains(&change.to);
+        self.view.cause = self.change.filter(belongs).map(|change| change.cause);
+    }
+
     /// Forgets a node that left.
     pub(crate) fn clear(&mut self, index: NodeIndex) {
+        self.change = self.change.filter(|change| change.from != index && change.to != index);
         self.view.masters.retain(|master| *master != index);
     }
 

@@ -15,7 +15,7 @@ use crate::shard::emptied::{EmptiedTracker, PrimaryTransition};
 use crate::shard::evidence::EvidenceTracker;
 use crate::shard::lag::LagTracker;
 use crate::shard::lineage::LineageTracker;
-use crate::shard::lost_writes::{LostWritesTracker, PrimarySince, StaleMasters};
+use crate::shard::lost_writes::LostWritesTracker;
 use crate::shard::masters::{Known, MasterClaims};
 use crate::shard::misrouted::{MisrouteContext, MisroutedTracker};
 use crate::shard::no_primary::{self, NoPrimaryTracker, PrimaryPresence};
@@ -23,6 +23,7 @@ use crate::shard::nodes::{ShardNodes, ShardUpstream};
 use crate::shard::replica_count::ReplicaCountTracker;
 use crate::shard::replication_loop::LoopTracker;
 use crate::shard::resync::ResyncTracker;
+use crate::shard::rivals::{PrimarySince, StaleMasters};
 use crate::shard::split_brain::SplitBrainTracker;
 use crate::shard::{serving, upstream};
 
@@ -53,15 +54,6 @@ pub(crate) struct ShardTracker {
     resyncs: NodeMap<ResyncTracker>,
     divergence: NodeMap<DivergenceTracker>,
     misrouted: NodeMap<MisroutedTracker>,
-}
-
-/// State of a node in its shard that is kept over a restart of the exporter.
-#[derive(Debug)]
-pub(crate) struct SavedShardNode {
-    /// The node was the last primary of its shard.
-    pub(crate) was_primary: bool,
-    /// IDs of the replication histories that its data belonged to, the newest last.
-    pub(crate) replication_ids: Vec<String>,
 }
 
 impl ShardTracker {
@@ -95,6 +87,7 @@ impl ShardTracker {
         let replication_loop =
             self.replication_loop.observe(shard, |index| context.answered(index));
         self.observe_outages(shard, &masters, &replication_loop, context);
+        self.split_brain.observe_changes(&primary_changes, shard, context);
         self.observe_replicas(nodes, primary, &masters.primaries, context);
         self.observe_misrouted(nodes, masters.all.len(), context);
 
@@ -147,12 +140,16 @@ impl ShardTracker {
             .chain(lists.map(|(index, _)| ReadRequest::ClientList(*index)))
     }
 
-    /// Returns the state of a node that is kept over a restart of the exporter.
-    pub(crate) fn saved_node(&self, index: NodeIndex) -> SavedShardNode {
-        SavedShardNode {
-            was_primary: self.primary == Some(index),
-            replication_ids: self.lineage.ids(index).map(str::to_owned).collect(),
-        }
+    /// Returns true if the node is the last known primary.
+    pub(crate) fn was_primary(&self, index: NodeIndex) -> bool {
+        self.primary == Some(index)
+    }
+
+    /// Writes the state of a node that is kept over a restart of the exporter.
+    pub(crate) fn save(&self, index: NodeIndex, nodes: &NodeVec<NodeView>, saved: &mut SavedNode) {
+        saved.replication_ids = self.lineage.ids(index).map(str::to_owned).collect();
+        saved.continued_id = self.lineage.continued(index).map(str::to_owned);
+        self.evidence.save(index, nodes, saved);
     }
 
     /// Restores the saved state of a node.
@@ -163,6 +160,10 @@ impl ShardTracker {
         for id in &saved.replication_ids {
             self.lineage.restore(index, id);
         }
+        if let Some(id) = &saved.continued_id {
+            self.lineage.restore_continued(index, id);
+        }
+        self.evidence.restore(index, saved);
         self.change_cause.restore_epoch(index, saved.epoch);
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct TestDeployment {
     pub(crate) tracker: DeploymentTracker,
     pub(crate) sentinels: [Option<MasterReport>; 3],
     pub(crate) servers: BTreeMap<&'static str, String>,
+    /// Addresses that do not answer at all.
+    pub(crate) silent: Vec<&'static str>,
     pub(crate) names: HostNames,
     pub(crate) requests: Vec<ReadRequest>,
     pub(crate) events: Vec<(&'static str, String)>,
@@ -74,6 +76,7 @@ impl TestDeployment {
             tracker,
             sentinels,
             servers,
+            silent: Vec::new(),
             names,
             requests: Vec::new(),
             events: Vec::new(),
@@ -102,6 +105,9 @@ impl TestDeployment {
                         .as_ref()
                         .map(|report| (SENTINELS[index.get()], Some(report))),
                 ),
+                NodeKind::Data if self.silent.contains(&&*node.node.address) => {
+                    PollOutcome::Failed(Reason::Timeout)
+                }
                 NodeKind::Data => {
                     outcome(self.servers.get(&*node.node.address).map(|info| (info.as_str(), None)))
                 }

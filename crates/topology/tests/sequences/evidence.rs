@@ -63,6 +63,9 @@ fn a_replica_promoted_by_mistake_is_not_the_primary() {
 #[test]
 fn writes_of_a_mistaken_promotion_are_lost_at_its_demotion() {
     let mut test = trio();
+    // The replica counts the writes of its primary too.
+    let replicated = InfoReply { changes: 100, ..replica("z", 'a', 1) };
+    test.round(vec![reply(&master("x", 'a')), reply(&replica("y", 'a', 1)), reply(&replicated)]);
     let mut split = |changes| {
         let mistake = InfoReply { continues: Some('a'), changes, ..master("z", 'b') };
         let view = test.round(vec![

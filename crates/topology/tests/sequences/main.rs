@@ -2,10 +2,12 @@
 
 mod evidence;
 mod fixture;
+mod restored_claims;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use snapshot::Reason;
+use snapshot::{CommandStats, Reason};
 use topology::{
     DeploymentView, EventKind, Evidence, Expectations, FindingKind, NodeIndex, PollOutcome,
     PrimaryEvidence, Severity,
@@ -29,7 +31,69 @@ fn a_save_during_a_split_brain_is_no_loss() {
     assert_eq!(view.shards[0].lost_writes.total, 0, "clients write to it: it has not lost");
     let view = test.round(vec![reply(&replica("x", 'b', 2)), promoted]);
     assert_eq!(view.shards[0].lost_writes.total, 7);
-    assert_eq!(severity_of(&view, FindingKind::RedisWritesLost), Some(Severity::Critical));
+    assert_eq!(severity_of(&view, FindingKind::RedisWritesLost), Some(Severity::Warning));
+}
+
+#[test]
+fn a_split_brain_with_writes_on_both_sides_pages_after_15_s() {
+    let (mut test, _) = failed_over(&master("x", 'a'));
+    let mut split = |changes| {
+        let old = InfoReply { changes, ..master("x", 'a') };
+        let new = InfoReply { changes, continues: Some('a'), ..master("y", 'b') };
+        let view = test.round(vec![reply(&old), reply(&new)]);
+        severity_of(&view, FindingKind::RedisSplitBrain)
+    };
+    assert_eq!(split(0), Some(Severity::Info), "a failover has two masters for a moment");
+    for changes in 1..=15 {
+        assert_eq!(split(changes), Some(Severity::Warning), "it may be a failover: {changes}");
+    }
+    assert_eq!(split(16), Some(Severity::Critical), "no failover takes that long");
+}
+
+/// Adds command statistics with this number of REPLICAOF commands.
+fn with_replicaof(outcome: PollOutcome, count: u64) -> PollOutcome {
+    let PollOutcome::Answered(mut reply) = outcome else { panic!("a reply") };
+    let commands = format!("cmdstat_replicaof:calls={count},usec=1,usec_per_call=1");
+    let statistics = Arc::new(CommandStats::parse(&commands));
+    Arc::make_mut(&mut reply.snapshot).commands = Some(statistics);
+    reply.commands_read = true;
+    PollOutcome::Answered(reply)
+}
+
+#[test]
+fn a_split_brain_by_an_operator_pages_at_the_first_lost_write() {
+    let mut test = TestDeployment::new(3);
+    let replicas = [with_replicaof(reply(&replica("y", 'a', 1)), 1), reply(&replica("z", 'a', 1))];
+    test.rounds(3, &[vec![reply(&master("x", 'a'))], replicas.to_vec()].concat());
+    // An operator promotes n2 and points n3 to it. Clients stay with n1.
+    let promoted = InfoReply { continues: Some('a'), ..master("y", 'b') };
+    let severities: Vec<_> = (0..8)
+        .map(|changes| {
+            let old = InfoReply { changes, ..master("x", 'a') };
+            let view = test.round(vec![
+                reply(&old),
+                with_replicaof(reply(&promoted), 2),
+                reply(&if changes < 2 { replica("z", 'a', 1) } else { replica("z", 'b', 2) }),
+            ]);
+            severity_of(&view, FindingKind::RedisSplitBrain)
+        })
+        .collect();
+    assert_eq!(severities[0], Some(Severity::Info));
+    assert_eq!(severities[7], Some(Severity::Critical), "{severities:?}");
+}
+
+#[test]
+fn a_loss_that_is_over_is_listed_last() {
+    let (mut test, promoted) = failed_over(&master("x", 'a'));
+    test.round(vec![reply(&master("x", 'a')), promoted.clone()]);
+    test.round(vec![reply(&InfoReply { changes: 7, ..master("x", 'a') }), promoted.clone()]);
+    let down = "role:slave\nmaster_host:h\nmaster_port:2\nmaster_link_status:down\n\
+                master_link_down_since_seconds:300\n";
+    let demoted = InfoReply { more: down, ..replica("x", 'b', 2) };
+    let view = test.rounds(5, &[reply(&demoted), promoted]);
+    let kinds: Vec<_> = view.findings.iter().map(|finding| finding.kind).collect();
+    assert!(kinds.len() > 1, "{kinds:?}");
+    assert_eq!(kinds.last(), Some(&FindingKind::RedisWritesLost), "{kinds:?}");
 }
 
 #[test]
@@ -51,12 +115,18 @@ fn a_stale_master_that_is_primary_again_has_no_successor() {
     };
     test.round(vec![reply(&InfoReply { changes: 7, ..old }), promoted]);
     let view = test.rounds(2, &[reply(&replica("x", 'b', 2)), reply(&master("y", 'b'))]);
-    assert_eq!(lost(&view), ["unreplicated_writes", "stale", "primary", "by"]);
+    assert_eq!(
+        lost(&view),
+        ["unreplicated_writes", "unreplicated_writes_min", "stale", "primary", "by"]
+    );
     let again = InfoReply { continues: Some('b'), ..master("x", 'c') };
     let view = test.rounds(2, &[reply(&again), reply(&replica("y", 'c', 1))]);
     assert_eq!(
         (primary(&view).map(|(name, _)| name), lost(&view)),
-        (Some("n1"), vec!["unreplicated_writes", "stale", "primary_again"])
+        (
+            Some("n1"),
+            vec!["unreplicated_writes", "unreplicated_writes_min", "stale", "primary_again"]
+        )
     );
     assert_eq!(evidence(&view), (vec![], vec!["n1".to_owned()]));
     // It does not become stale again when another node takes over.
@@ -362,7 +432,7 @@ fn the_order_of_histories_survives_a_restart() {
     );
     // Nobody saw if n2 was absent at that time, so this does not decide.
     assert_eq!(primary(&view), None);
-    assert_eq!(view.witnesses(&view.shards[0]), ["n1 (lineage)"]);
+    assert_eq!(view.witnesses(&view.shards[0]), ["n1 (lineage)", "n2 (previous)"]);
     assert_eq!(["primary_changed", "split_brain_began"].map(|kind| test.event_count(kind)), [0, 1]);
 }
 
@@ -499,7 +569,7 @@ fn a_loading_replica_has_lost_no_link() {
     test.rounds(2, &[reply(&master("x", 'a')), reply(&replica("y", 'a', 1))]);
     let mut restarted = |more: &'static str| {
         let view = test.rounds(
-            3,
+            4,
             &[
                 reply(&master("x", 'a')),
                 reply(&InfoReply { more, uptime: 1, ..replica("z", 'a', 1) }),

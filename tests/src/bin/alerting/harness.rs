@@ -1,10 +1,13 @@
 //! Harness for one scenario: start the daemon and the alert pipeline, inject the fault, check the
-//! notified alerts, repair the fault, and check that the alerts are resolved.
+//! notified alerts, compare them with the findings, repair the fault, and check that the alerts are
+//! resolved.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tests::{AlertPipeline, Daemon, TIME_DIVISOR, eventually, pause};
+
+use crate::comparison;
 
 /// Timeout for a notification. Some rules wait for half an hour, which is three minutes with
 /// divided durations.
@@ -110,6 +113,7 @@ impl ScenarioRun {
             "no alert is resolved before the repair; firing: {:?}",
             self.pipeline.firing()
         );
+        comparison::check(&self.daemon, &self.pipeline);
         let name = |(alert, severity): &(&str, &str)| format!("{alert} {severity}");
         let result = ScenarioResult {
             alert: alert.to_owned(),
@@ -198,6 +202,7 @@ impl ScenarioRun {
         operations(&self);
         pause(duration);
         self.check_notified(&[]);
+        comparison::check(&self.daemon, &self.pipeline);
         ScenarioResult::no_alert()
     }
 }

@@ -1,7 +1,7 @@
 //! Tests every alert from the fault to the resolved notification. Each scenario injects a fault on
 //! real servers, checks that exactly the expected alerts arrive at the receiver of a real
-//! Alertmanager, repairs the fault, and checks that the alerts are resolved. Prints a table of the
-//! results.
+//! Alertmanager, compares them with the findings of the API, the pages and `diagnose`, repairs the
+//! fault, and checks that the alerts are resolved. Prints a table of the results.
 //!
 //! Usage: `alerting [--full | NAME...]`. Without arguments it runs the quick scenarios. `--full`
 //! runs all of them and writes the table to `alerts/README.md`. NAME selects the scenarios whose
@@ -9,6 +9,7 @@
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
+mod comparison;
 mod harness;
 mod scenarios;
 

@@ -12,8 +12,7 @@ use crate::model::node::LinkState;
 use crate::model::node::OrphanReason;
 use crate::model::refusals::RefusalReason;
 use crate::model::sentinels::Disagreement;
-use crate::model::shard::NoPrimaryReason;
-use crate::model::shard::PrimaryEvidence;
+use crate::model::shard::{Cause, ChangeCount, NoPrimaryReason, PrimaryEvidence};
 use crate::model::witness::WitnessKind;
 
 /// The evidence of a finding that needs none.
@@ -262,17 +261,22 @@ pub struct SplitBrainEvidence {
     pub lasted: Duration,
     /// The stale masters that accept writes.
     pub taking_writes: Vec<String>,
-    /// Writes of this split brain that the primary does not have.
+    /// Cause of the change of the primary that belongs to it; `None` if there was none, and while
+    /// it is not decided.
+    pub cause: Option<Cause>,
+    /// The masters with their changes since they diverged: `node (about 105 (99 to 110))`.
+    pub diverging: Vec<String>,
+    /// Changes that are lost already.
     pub unreplicated_writes: u64,
-    /// The same writes as replication stream, bytes.
+    /// The diverging changes of stale masters as replication stream, bytes.
     pub unreplicated_bytes: Option<u64>,
 }
 
 /// Writes that stale masters accepted and the primary does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostWritesEvidence {
-    /// Number of writes.
-    pub unreplicated_writes: u64,
+    /// The lost changes.
+    pub changes: ChangeCount,
     /// The stale masters that accepted them, without those in `primary_again`.
     pub stale: Vec<String>,
     /// Nodes that accepted them as stale masters and have become primary since.

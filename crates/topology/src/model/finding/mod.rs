@@ -2,6 +2,8 @@
 
 pub mod evidence;
 mod kind;
+mod provisional;
+pub mod tiers;
 mod values;
 
 use std::time::SystemTime;
@@ -51,6 +53,12 @@ impl Severity {
 }
 
 impl Finding {
+    /// Returns true if the finding is about an incident that is over. It is listed below all that
+    /// still happens.
+    pub fn is_over(&self) -> bool {
+        matches!(self.kind, FindingKind::RedisWritesLost)
+    }
+
     /// Returns the affected endpoint, if the finding concerns one.
     pub fn endpoint(&self) -> Option<EndpointKind> {
         match &self.evidence {

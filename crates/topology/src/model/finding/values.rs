@@ -19,6 +19,7 @@ use super::evidence::{
 use crate::limits::TILT_LASTS;
 use crate::model::endpoint::EndpointTarget;
 use crate::model::misrouted::MisroutedClients;
+use crate::model::shard::{Cause, ChangeCount};
 
 /// A value of the evidence.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,6 +102,15 @@ impl Values {
             }
             None => self,
         }
+    }
+
+    /// Adds a number of lost changes and its bounds. Without the upper one, the number is the lower
+    /// one.
+    fn changes(self, changes: ChangeCount) -> Self {
+        let ChangeCount { low, about, high, at_least } = changes;
+        self.number("unreplicated_writes", about as f64)
+            .number("unreplicated_writes_min", low as f64)
+            .known_count("unreplicated_writes_max", (!at_least).then_some(high))
     }
 
     /// Adds the number of clients under this name, their libraries, and the busiest of them.
@@ -317,6 +327,8 @@ impl EvidenceValues for SplitBrainEvidence {
             .known_list("missing", &missing)
             .seconds("seconds", self.lasted)
             .list("taking_writes", &self.taking_writes)
+            .known_text("cause", self.cause.map(Cause::label))
+            .known_list("diverging_writes", &self.diverging)
             .number("unreplicated_writes", self.unreplicated_writes as f64)
             .known_count("unreplicated_bytes", self.unreplicated_bytes)
             .0
@@ -326,7 +338,7 @@ impl EvidenceValues for SplitBrainEvidence {
 impl EvidenceValues for LostWritesEvidence {
     fn values(&self) -> Vec<(&'static str, Value)> {
         Values::default()
-            .number("unreplicated_writes", self.unreplicated_writes as f64)
+            .changes(self.changes)
             .list("stale", &self.stale)
             .known_list("primary_again", &self.primary_again)
             .primary(self.primary.as_ref())

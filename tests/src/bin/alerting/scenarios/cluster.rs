@@ -1,6 +1,6 @@
 //! Faults in Redis Cluster.
 
-use tests::{Cluster, ClusterSetup, Server, Side, SplitNetwork, eventually};
+use tests::{Cluster, ClusterSetup, SECOND, Server, Side, SplitNetwork, Writer, eventually};
 
 use crate::harness::{AGREEMENT_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -11,7 +11,14 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         run: master_failed_over,
     },
+    Scenario {
+        row: 2,
+        name: "cluster_failover_under_writes",
+        quick: false,
+        run: failover_under_writes,
+    },
     Scenario { row: 16, name: "all_nodes_of_a_shard_killed", quick: false, run: shard_killed },
+    Scenario { row: 16, name: "all_nodes_of_a_cluster_killed", quick: false, run: cluster_killed },
     Scenario { row: 16, name: "slot_removed_from_all_nodes", quick: false, run: slots_uncovered },
     Scenario {
         row: 16,
@@ -94,6 +101,19 @@ fn shard_killed() -> ScenarioResult {
     fault.repair(repair, &[])
 }
 
+fn cluster_killed() -> ScenarioResult {
+    let mut cluster = cluster();
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
+    let kill = |_: &ScenarioRun| cluster.nodes.iter_mut().for_each(Server::kill);
+    // The critical alerts are about the masters, the warnings about the replicas.
+    let fault = scenario.inject(kill, &[("RedisDown", "critical"), ("RedisDown", "warning")]);
+    let repair = |_: &ScenarioRun| {
+        cluster.nodes.iter_mut().for_each(Server::restart);
+        cluster.until_healthy();
+    };
+    fault.repair(repair, &[])
+}
+
 fn slots_uncovered() -> ScenarioResult {
     let cluster = cluster();
     let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
@@ -109,6 +129,24 @@ fn slots_uncovered() -> ScenarioResult {
         cluster.until_healthy();
     };
     fault.repair(repair, &[])
+}
+
+/// The master pauses its clients until its replica has taken over, so that no write is lost.
+fn failover_under_writes() -> ScenarioResult {
+    let cluster = Cluster::start(&ClusterSetup::default());
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
+    // The hash tag selects a slot of the last master.
+    let mut writer = Writer::start(&cluster.nodes[2].address(), "{a}", 50);
+    let fail_over = |_: &ScenarioRun| {
+        eventually(AGREEMENT_TIMEOUT, "a client writes", || {
+            (writer.acknowledged() > 50).then_some(())
+        });
+        cluster.failover(cluster.replicas_of(2)[0]);
+        cluster.nodes[2].until_synchronised();
+    };
+    let result = scenario.expect_no_alert(fail_over, SECOND * 30);
+    assert!(writer.stop() > 50, "a client wrote");
+    result
 }
 
 /// Simulates an operator who sees only the right side of a partition and forces takeovers there.
@@ -130,7 +168,9 @@ fn cluster_partitioned() -> ScenarioResult {
             (cluster.owner_according_to(0, 16_383)? == 5).then_some(())
         });
     };
-    let fault = scenario.inject(cut, &[("RedisSplitBrain", "critical")]);
+    // Rolecall waits 30 s for the split brain, while the durations of the rules are divided.
+    let expected = [("RedisSplitBrain", "critical"), ("RedisClusterSlotConflict", "critical")];
+    let fault = scenario.inject(cut, &expected);
     fault.scenario.until_inhibited(&["RedisClusterSlotConflict"]);
     let repair = |_: &ScenarioRun| {
         sides.heal();

@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use tests::{
-    Daemon, Proxy, Redis, Server, Side, Signal, SplitNetwork, StubServer, deployment, eventually,
+    Daemon, Host, Proxy, Redis, Server, Side, Signal, SplitNetwork, StubServer, deployment,
+    eventually,
 };
 
 use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
@@ -16,6 +17,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { row: 37, name: "exporter_behind_a_caching_proxy", quick: false, run: stale },
     Scenario { row: 37, name: "invalid_configuration_on_reload", quick: false, run: reload_failed },
     Scenario { row: 56, name: "exporter_cut_off_from_all_nodes", quick: false, run: blind },
+    Scenario { row: 56, name: "all_servers_on_two_hosts_frozen", quick: false, run: all_frozen },
     Scenario {
         row: 17,
         name: "servers_without_the_config_command",
@@ -131,6 +133,29 @@ fn blind() -> ScenarioResult {
         &[("RolecallBlind", "critical")],
     );
     fault.repair(|_| remote.iter().for_each(|host| sides.reconnect(host)), &[])
+}
+
+/// Freezes all servers of the only deployment. On two hosts this looks like an exporter that is cut
+/// off.
+fn all_frozen() -> ScenarioResult {
+    let hosts = [Host::loopback(), Host::second_loopback()];
+    // After the freeze, the next ping shows the replica that its link is well.
+    let start = |host: &Host, options: String| {
+        let options = format!("repl-ping-replica-period 1\n{options}");
+        Server::start("redis-7.0.15", false, host, &options, None)
+    };
+    let primary = start(&hosts[0], String::new());
+    let replica = start(&hosts[1], format!("replicaof {} {}\n", primary.host, primary.port));
+    let servers = [replica, primary];
+    servers[0].until_synchronised();
+    let scenario = ScenarioRun::start(&format!(
+        "[[deployment]]\nname = 'orders'\nnodes = [{{ url = '{}' }}, {{ url = '{}' }}]\n",
+        servers[0].url(),
+        servers[1].url()
+    ));
+    let signal = |signal: Signal| servers.iter().for_each(|server| server.signal(signal));
+    let fault = scenario.inject(|_| signal(Signal::Stop), &[("RolecallBlind", "critical")]);
+    fault.repair(|_| signal(Signal::Cont), &[])
 }
 
 /// Removes the CONFIG command, as managed services do.

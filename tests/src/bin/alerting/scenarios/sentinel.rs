@@ -18,6 +18,12 @@ pub(crate) const ALL: &[Scenario] = &[
         run: planned_failover,
     },
     Scenario {
+        row: 2,
+        name: "planned_sentinel_failover_under_writes",
+        quick: false,
+        run: planned_failover_under_writes,
+    },
+    Scenario {
         row: 3,
         name: "network_partition_with_writes_on_both_sides",
         quick: false,
@@ -25,6 +31,12 @@ pub(crate) const ALL: &[Scenario] = &[
     },
     Scenario { row: 14, name: "two_of_three_sentinels_killed", quick: false, run: quorum_lost },
     Scenario { row: 14, name: "one_of_three_sentinels_killed", quick: false, run: sentinel_down },
+    Scenario {
+        row: 14,
+        name: "all_sentinels_and_nodes_killed",
+        quick: false,
+        run: everything_killed,
+    },
     Scenario {
         row: 14,
         name: "sentinel_that_missed_a_failover",
@@ -97,6 +109,40 @@ fn planned_failover() -> ScenarioResult {
     ScenarioResult::no_alert()
 }
 
+/// The client stays with the old primary until Sentinel demotes it. Its writes are lost, as Redis
+/// works that way: a ticket, and no page.
+fn planned_failover_under_writes() -> ScenarioResult {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let before = group.primary().address();
+    let mut lost = Writer::start(&before, "lost", 20);
+    eventually(AGREEMENT_TIMEOUT, "a client writes", || (lost.acknowledged() > 20).then_some(()));
+    let (pipeline, since) = (&scenario.pipeline, scenario.pipeline.now());
+    group.failover();
+    group.until_failed_over(AGREEMENT_TIMEOUT, &before);
+    let begun = pipeline.now();
+    // Then the client moves to the new primary.
+    scenario.daemon.until_event(AGREEMENT_TIMEOUT, "split_brain_ended");
+    assert!(lost.stop() > 100, "the client wrote to the old primary");
+    let notified =
+        pipeline.until_notified(AGREEMENT_TIMEOUT * 2, since, "RedisWritesLost", "warning");
+    let ended = pipeline.now();
+    let resolved = pipeline.until_resolved(AGREEMENT_TIMEOUT * 4, since);
+    let seen = pipeline.notified_since(since);
+    let is_expected = |(alert, severity): &(String, String)| {
+        severity == "warning" && ["RedisSplitBrain", "RedisWritesLost"].contains(&alert.as_str())
+    };
+    assert!(seen.iter().all(is_expected), "no page: {seen:?}");
+    let name = |(alert, severity): &(String, String)| format!("{alert} {severity}");
+    ScenarioResult {
+        alert: "RedisWritesLost".to_owned(),
+        notified_after: notified.saturating_sub(begun),
+        expected: vec!["RedisSplitBrain warning".to_owned(), "RedisWritesLost warning".to_owned()],
+        seen: seen.iter().map(name).collect(),
+        resolved_after: resolved.saturating_sub(ended),
+    }
+}
+
 fn writes_lost() -> ScenarioResult {
     const PER_SECOND: u32 = 10;
     let mut sides = SplitNetwork::new();
@@ -114,7 +160,9 @@ fn writes_lost() -> ScenarioResult {
             eventually(AGREEMENT_TIMEOUT, "the other side promotes a primary", promoted);
         kept = Some(Writer::start(&promoted.address(), "kept", PER_SECOND));
     };
-    let fault = scenario.inject(cut, &[("RedisSplitBrain", "critical")]);
+    // It may be a failover for 15 s.
+    let fault =
+        scenario.inject(cut, &[("RedisSplitBrain", "critical"), ("RedisSplitBrain", "warning")]);
     fault.scenario.until_inhibited(&["RedisSentinelDisagreement"]);
     // The old primary loses its writes when Sentinel demotes it.
     let repair = |scenario: &ScenarioRun| {
@@ -125,7 +173,7 @@ fn writes_lost() -> ScenarioResult {
         sides.heal();
         let pipeline = &scenario.pipeline;
         let since = Duration::ZERO;
-        pipeline.until_notified(AGREEMENT_TIMEOUT, since, "RedisWritesLost", "critical");
+        pipeline.until_notified(AGREEMENT_TIMEOUT, since, "RedisWritesLost", "warning");
     };
     fault.repair(repair, &["RedisWritesLost"])
 }
@@ -140,6 +188,23 @@ fn quorum_lost() -> ScenarioResult {
     let repair = |_: &ScenarioRun| {
         group.sentinels[1..].iter_mut().for_each(Server::restart);
         group.until_discovered();
+    };
+    fault.repair(repair, &[])
+}
+
+fn everything_killed() -> ScenarioResult {
+    let mut group = SentinelDeployment::start(&SentinelSetup::default());
+    let scenario = ScenarioRun::start(&group.deployment("orders", ""));
+    let kill = |_: &ScenarioRun| {
+        group.sentinels.iter_mut().chain(&mut group.nodes).for_each(Server::kill);
+    };
+    // No replica is left, so each RedisDown is critical.
+    let expected = [("RedisDown", "critical"), ("RedisSentinelDown", "warning")];
+    let fault = scenario.inject(kill, &expected);
+    fault.scenario.until_inhibited(&["RedisNoPrimary"]);
+    let repair = |_: &ScenarioRun| {
+        group.nodes.iter_mut().chain(&mut group.sentinels).for_each(Server::restart);
+        group.until_replicating(AGREEMENT_TIMEOUT);
     };
     fault.repair(repair, &[])
 }

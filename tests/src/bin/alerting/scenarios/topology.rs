@@ -1,6 +1,6 @@
 //! Faults of roles and endpoints.
 
-use tests::{Proxy, Redis, SECOND, deployment, eventually, pause};
+use tests::{Proxy, Redis, SECOND, Writer, deployment, eventually, pause};
 
 use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -31,10 +31,22 @@ pub(crate) const ALL: &[Scenario] = &[
         run: replication_loop,
     },
     Scenario {
+        row: 4,
+        name: "every_pod_as_its_own_master",
+        quick: false,
+        run: every_pod_is_master,
+    },
+    Scenario {
         row: 5,
         name: "failover_command_on_a_primary_with_one_replica",
         quick: false,
         run: primary_changed,
+    },
+    Scenario {
+        row: 2,
+        name: "failover_command_under_writes",
+        quick: false,
+        run: failover_command_under_writes,
     },
     Scenario { row: 5, name: "three_failovers_in_a_row", quick: false, run: role_flapping },
     Scenario {
@@ -133,6 +145,21 @@ fn replication_loop() -> ScenarioResult {
     fault.repair(|_| restore_primary(&a, [&b, &c]), &[])
 }
 
+/// Simulates a rollout whose start script finds no primary.
+fn every_pod_is_master() -> ScenarioResult {
+    let pods = [Redis::start(&[]), Redis::start(&[]), Redis::start(&[])];
+    let text = deployment("orders", &[&pods[0]]);
+    let scenario = ScenarioRun::start(&text);
+    let start_pods = |scenario: &ScenarioRun| {
+        scenario.daemon.reload(&deployment("orders", &pods.each_ref()));
+        eventually(SERVER_TIMEOUT, "all pods are polled", || {
+            (scenario.daemon.samples().count("redis_up", &[]) == 3).then_some(())
+        });
+    };
+    let fault = scenario.inject(start_pods, &[("RolecallUnrelatedMasters", "critical")]);
+    fault.repair(|scenario| scenario.daemon.reload(&text), &[])
+}
+
 fn primary_changed() -> ScenarioResult {
     let a = Redis::start(&[]);
     let b = a.replica();
@@ -142,6 +169,22 @@ fn primary_changed() -> ScenarioResult {
         a.until_synchronised();
     };
     scenario.expect_info_alert(change, "RedisPrimaryChanged")
+}
+
+fn failover_command_under_writes() -> ScenarioResult {
+    let (a, b, c) = primary_with_two_replicas(&[]);
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b, &c]));
+    let mut writer = Writer::start(&a.address(), "kept", 50);
+    let fail_over = |_: &ScenarioRun| {
+        eventually(SERVER_TIMEOUT, "a client writes", || {
+            (writer.acknowledged() > 50).then_some(())
+        });
+        assert_eq!(a.cli(&["FAILOVER", "TO", "127.0.0.1", &b.port.to_string()]).trim(), "OK");
+        a.until_synchronised();
+    };
+    let result = scenario.expect_no_alert(fail_over, SECOND * 30);
+    assert!(writer.stop() > 50, "a client wrote");
+    result
 }
 
 fn role_flapping() -> ScenarioResult {

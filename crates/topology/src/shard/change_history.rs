@@ -1,0 +1,393 @@
+//! Counted changes of one node over time, with the replication offsets at which they were read.
+//!
+//! `rdb_changes_since_last_save` counts writes only, unlike the replication offset. A save, a
+//! restart or a load resets it: the history then continues with a lower bound.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snapshot::NodeSnapshot;
+
+use crate::model::monotonic::Monotonic;
+
+/// The largest number of samples of one node. When it is reached, the older half keeps every other
+/// sample.
+const MAX_SAMPLES: usize = 128;
+
+/// Counted changes of one node.
+#[derive(Debug, Default)]
+pub(crate) struct ChangeHistory {
+    /// The oldest first.
+    samples: VecDeque<ChangeSample>,
+    /// The counter at the last sample.
+    counter: Option<ChangeCounter>,
+    /// Total at the end of the process before.
+    process_began: u64,
+}
+
+/// A total at one replication offset.
+#[derive(Debug, Clone)]
+pub(crate) struct ChangeSample {
+    /// Replication ID.
+    history: Arc<str>,
+    /// Replication offset, bytes.
+    offset: u64,
+    /// Changes since the first sample, at least.
+    pub(crate) total: u64,
+    /// Resets of the counter since the first sample, each of which may hide changes.
+    pub(crate) resets: u32,
+    /// Number of restarts since the first sample.
+    process: u32,
+    at: Monotonic,
+}
+
+impl ChangeSample {
+    /// Returns the replication ID.
+    pub(crate) fn history(&self) -> &str {
+        &self.history
+    }
+
+    /// Returns the time of the round.
+    pub(crate) fn at(&self) -> Monotonic {
+        self.at
+    }
+}
+
+/// Totals between which the total at an offset was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Baseline {
+    pub(crate) low: u64,
+    /// Interpolated by the offset.
+    pub(crate) about: u64,
+    pub(crate) high: u64,
+    /// Resets of the counter before `low`.
+    pub(crate) resets: u32,
+}
+
+/// Result of the search for a total at an offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BaselineSearch {
+    Known(Baseline),
+    /// The node did not report an offset beyond it yet.
+    Pending,
+    /// There is no sample of that history.
+    Unknown,
+}
+
+/// The counter of one process.
+#[derive(Debug)]
+struct ChangeCounter {
+    run_id: Option<Box<str>>,
+    /// The `rdb_changes_since_last_save` field of INFO.
+    changes: u64,
+    /// The `rdb_last_save_time` field of INFO.
+    last_save: Option<Duration>,
+    /// A save is running: its end subtracts the changes before its start.
+    saving: Option<bool>,
+    /// A lower bound of the changes at the start of that save.
+    before_save: Option<u64>,
+    /// The process may have loaded an append-only file, which counts as changes.
+    loads_aof: bool,
+    loading: bool,
+}
+
+impl ChangeHistory {
+    /// Adds the reply of a node. Returns false if the reply has no counter.
+    pub(crate) fn record(&mut self, snapshot: &NodeSnapshot, now: Monotonic) -> bool {
+        let Some(mut counter) = ChangeCounter::read(snapshot) else { return false };
+        let (growth, is_reset) = match &self.counter {
+            Some(previous) => counter.growth(previous),
+            None => (counter.since_start(), false),
+        };
+        let is_restart =
+            self.counter.as_ref().is_some_and(|previous| previous.run_id != counter.run_id);
+        counter.before_save = counter.saving.unwrap_or(false).then(|| match &self.counter {
+            Some(previous) if is_restart || is_reset => previous.changes.min(counter.changes),
+            Some(previous) => previous.before_save.unwrap_or(previous.changes),
+            None => 0,
+        });
+        let (total, resets, process) = match self.samples.back() {
+            Some(last) => (
+                last.total + growth,
+                last.resets + u32::from(is_reset),
+                last.process + u32::from(is_restart),
+            ),
+            None => (growth, 0, 0),
+        };
+        if is_restart {
+            self.process_began = total - growth;
+        }
+        self.counter = Some(counter);
+        let replication = &snapshot.replication;
+        let history = self.shared_id(replication.replid.as_deref().unwrap_or_default());
+        let offset = replication.offset.unwrap_or_default();
+        self.push(ChangeSample { history, offset, total, resets, process, at: now });
+        true
+    }
+
+    /// Returns the last sample.
+    pub(crate) fn last(&self) -> Option<&ChangeSample> {
+        self.samples.back()
+    }
+
+    /// Returns the total when the present process was first seen, without its changes before.
+    pub(crate) fn process_began(&self) -> u64 {
+        self.process_began
+    }
+
+    /// Returns the growth of the total since a time.
+    pub(crate) fn growth_since(&self, at: Monotonic) -> Option<u64> {
+        let earlier = self.samples.iter().rev().find(|sample| sample.at <= at)?;
+        Some(self.last()?.total - earlier.total)
+    }
+
+    /// Returns true if the reply continues the history of the last sample: a demoted master keeps
+    /// its history until it has the data of its new master.
+    pub(crate) fn continues(&self, snapshot: &NodeSnapshot) -> bool {
+        let is_linked = snapshot
+            .replication
+            .link
+            .as_ref()
+            .is_some_and(|link| link.status == Some(snapshot::LinkStatus::Up));
+        let replid = snapshot.replication.replid.as_deref();
+        !is_linked
+            && self.is_same_process(snapshot)
+            && self.last().is_some_and(|last| {
+                replid == Some(&last.history)
+                    && snapshot.replication.offset.is_some_and(|offset| offset >= last.offset)
+            })
+    }
+
+    /// Returns the growth of the counter until this reply of the same process, including changes
+    /// that it replicated; `None` if the counter was reset.
+    pub(crate) fn growth_until(&self, snapshot: &NodeSnapshot) -> Option<u64> {
+        let counter = ChangeCounter::read(snapshot)?;
+        let (growth, is_reset) = counter.growth(self.counter.as_ref()?);
+        (!is_reset).then_some(growth)
+    }
+
+    /// Returns the total where the history of the node left that of another one. `limit` returns
+    /// the last offset of a history that both have.
+    pub(crate) fn baseline(&self, limit: impl Fn(&str) -> Option<u64>) -> BaselineSearch {
+        let is_common =
+            |sample: &ChangeSample| limit(&sample.history).is_some_and(|end| sample.offset <= end);
+        let Some(position) = self.samples.iter().rposition(is_common) else {
+            return BaselineSearch::Unknown;
+        };
+        let before = &self.samples[position];
+        let end = limit(&before.history).unwrap_or(u64::MAX);
+        let exact = Baseline {
+            low: before.total,
+            about: before.total,
+            high: before.total,
+            resets: before.resets,
+        };
+        if before.offset == end {
+            return BaselineSearch::Known(exact);
+        }
+        let Some(after) = self.samples.get(position + 1) else { return BaselineSearch::Pending };
+        if after.process != before.process {
+            // All changes of the new process are its own.
+            return BaselineSearch::Known(exact);
+        }
+        let grown = after.total - before.total;
+        let bytes = after.offset.saturating_sub(before.offset);
+        let common = end.min(after.offset).saturating_sub(before.offset);
+        let part = u128::from(grown) * u128::from(common) / u128::from(bytes.max(1));
+        BaselineSearch::Known(Baseline {
+            about: before.total + u64::try_from(part).unwrap_or(grown).min(grown),
+            high: after.total,
+            ..exact
+        })
+    }
+
+    fn is_same_process(&self, snapshot: &NodeSnapshot) -> bool {
+        self.counter.as_ref().is_some_and(|counter| counter.run_id == snapshot.identity.run_id)
+    }
+
+    /// Returns the replication ID, shared with the last sample if that has the same.
+    fn shared_id(&self, id: &str) -> Arc<str> {
+        match self.last() {
+            Some(last) if *last.history == *id => Arc::clone(&last.history),
+            _ => id.into(),
+        }
+    }
+
+    fn push(&mut self, sample: ChangeSample) {
+        if let Some(last) = self.samples.back_mut()
+            && last.history == sample.history
+            && (last.offset, last.total, last.resets, last.process)
+                == (sample.offset, sample.total, sample.resets, sample.process)
+        {
+            last.at = sample.at;
+            return;
+        }
+        if self.samples.len() == MAX_SAMPLES {
+            let mut position = 0;
+            self.samples.retain(|_| {
+                position += 1;
+                position > MAX_SAMPLES / 2 || position % 2 == 1
+            });
+        }
+        self.samples.push_back(sample);
+    }
+}
+
+impl ChangeCounter {
+    fn read(snapshot: &NodeSnapshot) -> Option<Self> {
+        Some(ChangeCounter {
+            run_id: snapshot.identity.run_id.clone(),
+            changes: snapshot.persistence.rdb.changes?,
+            last_save: snapshot.persistence.rdb.last_save,
+            saving: snapshot.fields.number("rdb_bgsave_in_progress").map(|running| running > 0.0),
+            before_save: None,
+            loads_aof: snapshot.persistence.aof.enabled != Some(false),
+            loading: snapshot.persistence.loading != Some(false),
+        })
+    }
+
+    /// Returns the changes since an earlier reading, at least, and true if a reset may hide some.
+    fn growth(&self, earlier: &ChangeCounter) -> (u64, bool) {
+        if self.run_id != earlier.run_id {
+            return (self.since_start(), true);
+        }
+        // Later in its life, a process loads data only from a new master, which counts nothing.
+        if earlier.loading {
+            return (0, true);
+        }
+        let is_reset = self.last_save != earlier.last_save || self.changes < earlier.changes;
+        let growth = match earlier.saving {
+            // FLUSHALL saves without a reset on some versions.
+            _ if self.changes >= earlier.changes => self.changes - earlier.changes,
+            // The save began after the earlier reading, and so did all changes that are left.
+            Some(false) => self.changes,
+            _ => (self.changes + earlier.before_save.unwrap_or_default())
+                .saturating_sub(earlier.changes),
+        };
+        (growth, is_reset)
+    }
+
+    /// Returns the changes since the process started, unless the count includes loaded commands.
+    fn since_start(&self) -> u64 {
+        if self.loads_aof || self.loading { 0 } else { self.changes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Reply {
+        run_id: &'static str,
+        history: char,
+        offset: u64,
+        changes: u64,
+        more: &'static str,
+    }
+
+    const FIRST: Reply = Reply { run_id: "x", history: 'a', offset: 0, changes: 0, more: "" };
+
+    fn snapshot(reply: &Reply) -> NodeSnapshot {
+        let Reply { run_id, history, offset, changes, more } = reply;
+        let history = history.to_string().repeat(40);
+        let info = format!(
+            "{more}\nrun_id:{run_id}\nloading:0\naof_enabled:0\nrole:master\n\
+             master_replid:{history}\nmaster_repl_offset:{offset}\nrdb_last_save_time:1\n\
+             rdb_bgsave_in_progress:0\nrdb_changes_since_last_save:{changes}\n"
+        );
+        NodeSnapshot::from_info(&info).expect("an INFO reply")
+    }
+
+    fn history(replies: &[Reply]) -> ChangeHistory {
+        let mut history = ChangeHistory::default();
+        for reply in replies {
+            assert!(history.record(&snapshot(reply), Monotonic::START));
+        }
+        history
+    }
+
+    /// Returns the baseline at an offset of the history `a`.
+    fn at(history: &ChangeHistory, end: u64) -> BaselineSearch {
+        history.baseline(|id| id.starts_with('a').then_some(end))
+    }
+
+    fn total_and_resets(history: &ChangeHistory) -> (u64, u32) {
+        history.last().map(|last| (last.total, last.resets)).expect("a sample")
+    }
+
+    #[test]
+    fn a_baseline_lies_between_two_samples() {
+        let samples = [
+            Reply { offset: 1000, changes: 100, ..FIRST },
+            Reply { offset: 2000, changes: 200, ..FIRST },
+            Reply { offset: 4000, changes: 240, ..FIRST },
+        ];
+        let history = history(&samples);
+        let known =
+            |low, about, high| BaselineSearch::Known(Baseline { low, about, high, resets: 0 });
+        assert_eq!(at(&history, 1250), known(100, 125, 200));
+        assert_eq!(at(&history, 2000), known(200, 200, 200));
+        assert_eq!(at(&history, 3000), known(200, 220, 240));
+        assert_eq!(at(&history, 4001), BaselineSearch::Pending);
+        assert_eq!(at(&history, 999), BaselineSearch::Unknown);
+        assert_eq!(history.baseline(|_| None), BaselineSearch::Unknown);
+    }
+
+    #[test]
+    fn a_promotion_continues_the_offsets() {
+        let samples = [
+            Reply { offset: 1000, changes: 100, ..FIRST },
+            Reply { offset: 1500, changes: 150, history: 'b', ..FIRST },
+        ];
+        let expected = Baseline { low: 100, about: 120, high: 150, resets: 0 };
+        assert_eq!(at(&history(&samples), 1200), BaselineSearch::Known(expected));
+    }
+
+    #[test]
+    fn a_save_leaves_a_lower_bound() {
+        let first = Reply { changes: 1000, ..FIRST };
+        // It began and ended between the samples.
+        let saved = Reply { changes: 7, more: "rdb_last_save_time:9", ..FIRST };
+        assert_eq!(total_and_resets(&history(&[first, saved])), (1007, 1));
+        // It runs at the second sample, and began between the first two.
+        let replies = [
+            Reply { changes: 1000, ..FIRST },
+            Reply { changes: 1100, more: "rdb_bgsave_in_progress:1", ..FIRST },
+            Reply { changes: 130, more: "rdb_last_save_time:9", ..FIRST },
+        ];
+        assert_eq!(total_and_resets(&history(&replies)), (1130, 1));
+        // FLUSHALL saves, and keeps the count.
+        let flushed = Reply { changes: 1005, more: "rdb_last_save_time:9", ..FIRST };
+        assert_eq!(
+            total_and_resets(&history(&[Reply { changes: 1000, ..FIRST }, flushed])),
+            (1005, 1)
+        );
+    }
+
+    #[test]
+    fn a_restart_ends_a_history() {
+        let replies = [
+            Reply { offset: 1000, changes: 100, ..FIRST },
+            Reply { run_id: "x2", history: 'c', offset: 50, changes: 5, ..FIRST },
+        ];
+        let history = history(&replies);
+        assert_eq!((total_and_resets(&history), history.process_began()), ((105, 1), 100));
+        let expected = Baseline { low: 100, about: 100, high: 100, resets: 0 };
+        assert_eq!(at(&history, 1200), BaselineSearch::Known(expected));
+    }
+
+    #[test]
+    fn the_number_of_samples_is_bounded() {
+        let mut history = ChangeHistory::default();
+        for second in 0..10_000 {
+            let reply = Reply { offset: second * 100, changes: second, ..FIRST };
+            history.record(&snapshot(&reply), Monotonic::START);
+            assert!(history.samples.len() <= MAX_SAMPLES);
+        }
+        // The last minute is complete, and older samples are sparse.
+        let BaselineSearch::Known(recent) = at(&history, 994_050) else { panic!("a baseline") };
+        assert_eq!((recent.low, recent.high), (9940, 9941));
+        assert!(matches!(at(&history, 900_050), BaselineSearch::Known(_)));
+    }
+}
