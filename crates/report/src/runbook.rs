@@ -156,8 +156,8 @@ mod tests {
                 runbook.fix(&[reason.label()]),
             ] {
                 let found = found.expect("a paragraph");
-                let is_named = found.split(|letter: char| !letter.is_alphanumeric());
-                assert!(is_named.into_iter().any(|word| word == reason.label()), "{found}");
+                let mut words = found.split(|letter: char| !letter.is_alphanumeric());
+                assert!(words.any(|word| word == reason.label()), "{found}");
             }
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn reason_local_is_a_problem_of_the_exporter() {
         let runbook = runbook("RolecallCannotRead").expect("a runbook");
-        let cause = runbook.cause(&["local"]).expect("a cause");
+        let cause = runbook.cause(&["local"], DeploymentKind::Static).expect("a cause");
         assert!(cause.contains("file descriptors") && cause.contains("password file"), "{cause}");
         assert!(!cause.contains("rotation"), "{cause}");
         let fix = runbook.fix(&["local"]).expect("a fix");
