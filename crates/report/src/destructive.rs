@@ -208,7 +208,7 @@ mod tests {
     ];
 
     /// Commands of other programs that may be filled with any node.
-    const HARMLESS_PROGRAMS: [&str; 19] = [
+    const HARMLESS_PROGRAMS: [&str; 20] = [
         "redis-cli --cluster add-node ",
         "redis-cli --cluster call $HOST:$PORT cluster forget ",
         "redis-cli --cluster call $HOST:$PORT config ",
@@ -226,6 +226,7 @@ mod tests {
         "ssh $HOST 'systemctl status ",
         "ssh $HOST 'uptime",
         "ssh $HOST free ",
+        "ssh $ROLECALL_HOST 'getent ",
         // One Sentinel after the other.
         "ssh $SENTINEL_HOST 'systemctl ",
         "ssh $SENTINEL_HOST \"sed -i '/^sentinel known-",

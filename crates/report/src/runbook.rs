@@ -156,8 +156,8 @@ mod tests {
                 runbook.fix(&[reason.label()]),
             ] {
                 let found = found.expect("a paragraph");
-                let is_named = found.split(|letter: char| !letter.is_alphanumeric());
-                assert!(is_named.into_iter().any(|word| word == reason.label()), "{found}");
+                let mut words = found.split(|letter: char| !letter.is_alphanumeric());
+                assert!(words.any(|word| word == reason.label()), "{found}");
             }
         }
     }

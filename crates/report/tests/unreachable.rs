@@ -90,7 +90,7 @@ fn page_of_an_unreachable_node_lists_its_witnesses() {
 }
 
 #[test]
-fn page_of_a_deployment_draws_an_unreachable_primary_as_a_warning() {
+fn deployment_page_draws_unreachable_primary_as_warning() {
     let views = [cut_off_from_primary(false)];
     let site = Site { version: "0.1.0", now: START + SECOND * 15, views: &views };
     let page = site.deployment("orders", &SearchQuery::default()).expect("a page");

@@ -107,8 +107,8 @@ impl FindingsCollector<'_> {
         self.add(Severity::Warning, Some(node), Evidence::RedisUnreachable(evidence));
     }
 
-    /// Returns the address of a node that only other nodes list, if an entry of `address_map` for it
-    /// may help.
+    /// Returns the address of a node that only other nodes list, if an entry of `address_map` for
+    /// it may help.
     fn unmapped_address(&self, index: NodeIndex, node: &NodeView) -> Option<String> {
         let deployment = &self.view.deployment;
         let discovery = deployment.discovery.as_ref()?;

@@ -11,8 +11,8 @@ pub enum ReadRequest {
     ClusterMap(NodeIndex),
     /// The clients of a node, which show who writes to a replica.
     ClientList(NodeIndex),
-    /// The replicas and the other Sentinels that each Sentinel lists, which may vouch for a node that
-    /// does not reply.
+    /// The replicas and the other Sentinels that each Sentinel lists, which may vouch for a node
+    /// that does not reply.
     SentinelLists,
     /// The host name of an IP address, which becomes part of the label of a node.
     HostName(String),

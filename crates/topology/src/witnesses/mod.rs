@@ -40,7 +40,7 @@ pub(crate) struct WitnessTracker {
     clocks: PeerClocks,
 }
 
-/// What the peers state about one node that does not reply.
+/// The statements of the peers about one node that does not reply.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Testimony {
     /// The newest statement of each peer.
