@@ -15,7 +15,7 @@ use std::panic::resume_unwind;
 use std::thread;
 
 use serde_json::Value;
-use tests::{Daemon, Redis, SECOND, VERSIONS};
+use tests::{Daemon, Redis, SECOND, VERSIONS, eventually};
 
 use crate::monitor::{PRIMARY_INFO, SOON, SPLIT_BRAIN, UNREPLICATED_WRITES};
 
