@@ -156,7 +156,8 @@ impl Pair {
             Effects::FromTier(tier) => {
                 TIERS[tier..].iter().any(|tier| tier.alerts.contains(&effect.0))
             }
-            Effects::AllAboutRedis => effect.0.starts_with("Redis"),
+            // No alert explains itself.
+            Effects::AllAboutRedis => effect.0.starts_with("Redis") && effect.0 != cause.0,
         };
         let applies = cause.1 == self.severity
             && self.causes.contains(&cause.0)
