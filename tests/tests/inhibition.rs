@@ -76,10 +76,14 @@ fn alertmanager_inhibits_the_effects_of_the_table_of_tiers() {
     let mut inhibited: BTreeMap<(&Alert, &Alert), BTreeSet<Scope>> = BTreeMap::new();
     for rule in configuration["inhibit_rules"].as_sequence().expect("rules") {
         let Some(scope) = scope(rule) else { continue };
-        for cause in alerts.iter().filter(|alert| is_matched(&rule["source_matchers"], alert)) {
-            for effect in alerts.iter().filter(|alert| is_matched(&rule["target_matchers"], alert))
-            {
-                inhibited.entry((cause, effect)).or_default().insert(scope);
+        let is_source = |alert: &Alert| is_matched(&rule["source_matchers"], alert);
+        let is_target = |alert: &Alert| is_matched(&rule["target_matchers"], alert);
+        for cause in alerts.iter().filter(|alert| is_source(alert)) {
+            for effect in alerts.iter().filter(|alert| is_target(alert)) {
+                // Alertmanager ignores a rule of which both alerts match both sides.
+                if !(is_target(cause) && is_source(effect)) {
+                    inhibited.entry((cause, effect)).or_default().insert(scope);
+                }
             }
         }
     }

@@ -121,7 +121,7 @@ fn announce_observation(views: &[Arc<DeploymentView>]) -> anyhow::Result<Option<
             let problem = report::runbook(kind).map_or(kind, |runbook| runbook.title);
             writeln!(
                 std::io::stderr(),
-                "Observing {} for up to {} s: {kind} ({problem}). A failover ends within this time.",
+                "Observing {} for up to {} s: {kind} ({problem}). A failover ends in this time.",
                 view.deployment.name,
                 left.as_secs() + 1
             )

@@ -8,8 +8,8 @@ use std::time::Duration;
 use snapshot::Reason;
 use topology::{DeploymentKind, DeploymentView, Finding, Monotonic, NodeState, NodeView};
 
-/// Members of each deployment, and since when they are the same. Discovery takes several rounds: the
-/// Sentinels or the cluster reply, and only then the nodes that they list are polled.
+/// Members of each deployment, and the time since which they are the same. Discovery takes several
+/// rounds: the Sentinels or the cluster reply, and only then the nodes that they list are polled.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
     deployments: RefCell<HashMap<String, Members>>,

@@ -8,7 +8,7 @@ use tests::{
 
 use crate::monitor::{LIMIT, SOON};
 
-/// How the nodes of the rack are lost.
+/// Loss of the nodes of a rack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
     Killed,

@@ -190,8 +190,8 @@ pub fn explained_in(cause: (&str, Severity), effect: (&str, Severity)) -> Vec<Sc
     scopes
 }
 
-/// Findings by what they can explain. Many nodes may have the same finding, so each kind is compared
-/// with each kind once, not each finding with each finding.
+/// Findings by the effects that they can explain. Many nodes may have the same finding, so each
+/// kind is compared with each kind once, not each finding with each finding.
 #[derive(Default)]
 struct Causes<'a> {
     /// Position of the first finding of each kind and severity.
