@@ -54,9 +54,9 @@ impl SplitNetwork {
     pub fn new() -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(0);
         let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        assert!(number < 16, "a process can have at most 16 networks");
+        assert!(number < 32, "a process can have at most 32 networks");
         let network =
-            format!("10.{}.{}", 64 + process % 128, process / 128 % 16 * 16 + u32::from(number));
+            format!("10.{}.{}", 64 + process % 128, process / 128 % 8 * 32 + u32::from(number));
         let sides =
             SplitNetwork { tag: format!("rc{process:x}{number:x}"), network, places: Vec::new() };
         for (side, own) in [(Side::Left, 254), (Side::Right, 253)] {

@@ -301,12 +301,18 @@ impl DeploymentPoller {
     /// nodes to which a replica connected again, or that a cluster map shows again.
     fn update_reconnects(&self, result: &RoundResult) {
         let linked = linked_again(result);
-        for (index, handle) in self.handles() {
-            handle.set_awaited(result.view.awaits(index));
-            let node = &result.view.nodes[index];
+        for (index, node) in result.view.nodes.iter() {
             let is_seen = node.availability() == Availability::Down && node.vouching().count() > 0;
-            if is_seen || linked.contains(&index) || result.returned.contains(&index) {
-                handle.add_sign();
+            let has_sign = is_seen || linked.contains(&index) || result.returned.contains(&index);
+            match self.slots.get(index.get()) {
+                Some(NodeSlot::Node { handle, .. }) => {
+                    handle.set_awaited(result.view.awaits(index));
+                    if has_sign {
+                        handle.add_sign();
+                    }
+                }
+                Some(NodeSlot::Sentinel(sentinel)) if has_sign => sentinel.add_sign(),
+                _ => {}
             }
         }
     }

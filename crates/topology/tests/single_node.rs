@@ -312,10 +312,6 @@ fn link_states() {
         0,
         &["full_resync"],
     );
-    for silence in 11..21 {
-        let status = format!("master_link_status:up\nmaster_last_io_seconds_ago:{silence}");
-        check(&status, LinkState::Up, 0, &[]);
-    }
     check("master_link_status:up\nmaster_last_io_seconds_ago:21", LinkState::Stalled, 0, &[]);
     check(
         &format!("{down}master_link_down_since_seconds:4"),

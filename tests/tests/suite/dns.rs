@@ -81,10 +81,10 @@ fn dns_name_adds_and_removes_pods() {
     let daemon = pods
         .start_daemon("node_name = '{short}'\nexpect = { replicas = 2 }\nforget_after = '3s'\n");
 
-    // No pod is ready yet, so the name itself is shown as a node that is down.
+    // No pod is ready yet, so the name itself is shown as a node that was never reached.
     until_up(&daemon, "orders", Some(0.0));
     daemon.until(SOON, "redis_down_reason", &[("node", "orders"), ("reason", "dns")], 1.0);
-    daemon.until_found(SOON, "RedisDown");
+    daemon.until_found(SOON, "RolecallNeverReached");
 
     pods.set_ready(&[(0, "redis-0"), (1, "redis-1"), (2, "redis-2")]);
     daemon.until(SOON, "redis_deployment_primary_info", &[("node", "redis-0")], 1.0);

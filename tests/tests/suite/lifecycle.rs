@@ -124,7 +124,7 @@ fn log_lines_are_structured() {
     let line = logfmt
         .log()
         .into_iter()
-        .find(|line| line.contains("event=node_unreachable"))
+        .find(|line| line.contains("cannot read node"))
         .expect("a log line");
     assert!(
         line.starts_with("ts=")

@@ -1,7 +1,9 @@
 //! Handle of a deployment to one Sentinel.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 use topology::{Deployment, FailedContact, NodeKind, OwnErrors, PollOutcome};
@@ -28,16 +30,21 @@ pub(super) struct SentinelState {
     pub(super) masters: BTreeSet<Box<str>>,
 }
 
-/// Masters whose lists a deployment requested for the next poll.
-#[derive(Debug, Clone, Default)]
-pub(super) struct RequestedLists(Arc<Mutex<BTreeSet<Arc<str>>>>);
+/// Requests of the deployments to the task of one Sentinel.
+#[derive(Debug, Default)]
+pub(super) struct SentinelRequests {
+    /// Masters whose lists the next poll reads.
+    lists: Mutex<BTreeSet<Arc<str>>>,
+    /// There is a sign that the Sentinel is back.
+    has_return_sign: AtomicBool,
+}
 
 /// Handle of a deployment to one Sentinel.
 #[derive(Debug)]
 pub struct SentinelHandle {
     state: watch::Receiver<Arc<SentinelState>>,
     listeners: EventListeners,
-    requested_lists: RequestedLists,
+    requests: Arc<SentinelRequests>,
     /// Number of polls at the last call of [`SentinelHandle::new_result`].
     seen_polls: u64,
     /// Errors up to the last reply that [`SentinelHandle::new_result`] returned.
@@ -52,14 +59,19 @@ pub(crate) struct SentinelEvents {
     receiver: mpsc::Receiver<SentinelEvent>,
 }
 
-impl RequestedLists {
-    fn add(&self, master: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(master.into());
+impl SentinelRequests {
+    /// Removes the masters whose lists were requested, and returns them.
+    pub(super) fn take_lists(&self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.lists())
     }
 
-    /// Removes all of them.
-    pub(super) fn take(&self) -> BTreeSet<Arc<str>> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Removes the sign that the Sentinel is back, and returns true if there was one.
+    pub(super) fn take_return_sign(&self) -> bool {
+        self.has_return_sign.swap(false, Relaxed)
+    }
+
+    fn lists(&self) -> MutexGuard<'_, BTreeSet<Arc<str>>> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,15 +98,9 @@ impl SentinelHandle {
     pub(super) fn new(
         state: watch::Receiver<Arc<SentinelState>>,
         listeners: EventListeners,
-        requested_lists: RequestedLists,
+        requests: Arc<SentinelRequests>,
     ) -> Self {
-        SentinelHandle {
-            state,
-            listeners,
-            requested_lists,
-            seen_polls: 0,
-            seen_errors: OwnErrors::new(),
-        }
+        SentinelHandle { state, listeners, requests, seen_polls: 0, seen_errors: OwnErrors::new() }
     }
 
     /// Returns true after the first poll of the Sentinel.
@@ -104,7 +110,13 @@ impl SentinelHandle {
 
     /// Requests the lists of a master with the next poll.
     pub(crate) fn request_lists(&self, master: &str) {
-        self.requested_lists.add(master);
+        self.requests.lists().insert(master.into());
+    }
+
+    /// Records a sign that the Sentinel is back. It ends the delay before the next connection
+    /// attempt.
+    pub(crate) fn add_sign(&self) {
+        self.requests.has_return_sign.store(true, Relaxed);
     }
 
     /// Returns the result of the last poll; `Pending` if there was none since the previous call.

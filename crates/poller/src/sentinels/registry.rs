@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::events::EventListeners;
-use super::handle::{RequestedLists, SentinelHandle, SentinelState};
+use super::handle::{SentinelHandle, SentinelRequests, SentinelState};
 use super::task::{SentinelTask, SentinelTaskSettings};
 use crate::context::PollerContext;
 
@@ -32,7 +32,7 @@ struct RegisteredSentinel {
     settings: watch::Sender<SentinelTaskSettings>,
     state: watch::Receiver<Arc<SentinelState>>,
     listeners: EventListeners,
-    requested_lists: RequestedLists,
+    requests: Arc<SentinelRequests>,
     task: AbortHandle,
 }
 
@@ -101,7 +101,7 @@ impl SentinelRegistry {
                 SentinelHandle::new(
                     sentinel.state.clone(),
                     sentinel.listeners.clone(),
-                    sentinel.requested_lists.clone(),
+                    Arc::clone(&sentinel.requests),
                 )
             })
             .collect()
@@ -137,14 +137,14 @@ impl SentinelRegistry {
         let (settings_sender, settings) = watch::channel(settings);
         let (state_sender, state) = watch::channel(Arc::new(SentinelState::new()));
         let listeners = EventListeners::default();
-        let requested_lists = RequestedLists::default();
+        let requests = Arc::<SentinelRequests>::default();
         let task = SentinelTask {
             endpoint: endpoint.clone(),
             context: self.context.clone(),
             settings,
             state: state_sender,
             listeners: listeners.clone(),
-            requested_lists: requested_lists.clone(),
+            requests: Arc::clone(&requests),
             run_id: watch::Sender::new(None),
             masters_changed: Arc::clone(&self.masters_changed),
         };
@@ -155,7 +155,7 @@ impl SentinelRegistry {
             settings,
             state,
             listeners,
-            requested_lists,
+            requests,
             task,
         });
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use topology::PollOutcome;
 
 use super::events::{EventListeners, PubSubMessage, SentinelEvent};
-use super::handle::{RequestedLists, SentinelState};
+use super::handle::{SentinelRequests, SentinelState};
 use super::subscriber;
 use crate::context::PollerContext;
 use crate::node_handle::{NodeHandle, NodeResult};
@@ -48,7 +48,7 @@ pub(super) struct SentinelTask {
     pub(super) settings: watch::Receiver<SentinelTaskSettings>,
     pub(super) state: watch::Sender<Arc<SentinelState>>,
     pub(super) listeners: EventListeners,
-    pub(super) requested_lists: RequestedLists,
+    pub(super) requests: Arc<SentinelRequests>,
     /// The `run_id` of the process that replies.
     pub(super) run_id: watch::Sender<Option<Box<str>>>,
     /// Notified after the first poll, and when the Sentinel lists other masters than before.
@@ -170,7 +170,10 @@ impl SentinelTask {
     fn start_poll(&self, schedule: &mut PollSchedule, interval: Duration) {
         let now = self.context.clock.now();
         (schedule.last_at, schedule.next_at) = (Some(now), now + interval);
-        schedule.urgent_masters.extend(self.requested_lists.take());
+        schedule.urgent_masters.extend(self.requests.take_lists());
+        if self.requests.take_return_sign() {
+            schedule.node.add_sign();
+        }
         let polled = schedule.node.poll(PollRequest {
             masters: Some(Arc::clone(&self.settings.borrow().masters)),
             urgent_masters: schedule.urgent_masters.iter().cloned().collect(),

@@ -25,8 +25,20 @@ pub(crate) struct LinkTracker {
     upstream_run_id: Option<Box<str>>,
     /// The largest number of replicas that waited for the upstream at the same time since then.
     max_waiting: usize,
-    /// Monotonic time since which the node has replied to every poll.
-    replying_since: Option<Monotonic>,
+    /// State of the observation of the node.
+    observed: Observed,
+}
+
+/// State of the observation of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Observed {
+    /// The node has replied to every poll.
+    #[default]
+    Always,
+    /// The node did not reply to the last poll.
+    Missed,
+    /// The node has replied to every poll since this monotonic time.
+    Since(Monotonic),
 }
 
 /// Value of `sync_full` at one point in time.
@@ -92,10 +104,15 @@ impl LinkTracker {
         }
         let looping = self.is_looping(snapshot, upstream, now);
         let previous = self.view.state;
-        let replying_since = *self.replying_since.get_or_insert(now);
-        let is_stalled = is_silent(snapshot)
-            && (previous == Some(LinkState::Stalled)
-                || now.since(replying_since) >= ping_period(snapshot));
+        if self.observed == Observed::Missed {
+            self.observed = Observed::Since(now);
+        }
+        let is_confirmed = match self.observed {
+            Observed::Always | Observed::Missed => true,
+            Observed::Since(since) => now.since(since) >= ping_period(snapshot),
+        };
+        let is_stalled =
+            is_silent(snapshot) && (is_confirmed || previous == Some(LinkState::Stalled));
         self.view.state = snapshot
             .replication
             .link
@@ -115,7 +132,7 @@ impl LinkTracker {
     /// Records that the node did not reply to a poll. After a freeze, a replica reports the silence
     /// of the freeze until the next ping of its upstream.
     pub(crate) fn observe_missed_poll(&mut self) {
-        self.replying_since = None;
+        self.observed = Observed::Missed;
     }
 
     /// Returns the link as of the last reply.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use snapshot::Role;
+
 use crate::limits::CAUSE_WITHIN_ROUNDS;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -99,10 +101,13 @@ impl ChangeCauseTracker {
         resolved
     }
 
-    /// Records the counters of a round with an undisputed primary.
-    pub(crate) fn record_counters(&mut self, nodes: ShardNodes<'_>) {
+    /// Records the counters of a round with an undisputed primary. Those of other masters stay: the
+    /// command that promoted them is the cause if the verdict changes later.
+    pub(crate) fn record_counters(&mut self, nodes: ShardNodes<'_>, primary: NodeIndex) {
         for (index, node) in nodes.iter() {
-            self.samples.insert(index, CounterSample::read(node));
+            if index == primary || node.role() != Some(Role::Master) {
+                self.samples.insert(index, CounterSample::read(node));
+            }
         }
     }
 

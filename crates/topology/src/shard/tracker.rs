@@ -244,9 +244,8 @@ impl ShardTracker {
         for change in &resolved {
             self.change_counts[change.cause as usize] += 1;
         }
-        // The command that promoted a rival is the cause of a later verdict for it.
-        if masters.undisputed_primary().is_some() {
-            self.change_cause.record_counters(nodes);
+        if let Some(primary) = masters.undisputed_primary() {
+            self.change_cause.record_counters(nodes, primary);
         }
         resolved
     }

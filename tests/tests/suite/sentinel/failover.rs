@@ -492,7 +492,7 @@ fn lost_quorum_is_reported_while_the_primary_is_up() {
     assert_eq!(monitor.deployment_events(), Vec::<String>::new(), "{:?}", monitor.daemon.events());
     for sentinel in &group.sentinels[1..] {
         let events = monitor.node_events(sentinel);
-        assert_eq!(events[..2], ["node_unreachable", "node_back"], "{events:?}");
+        assert_eq!(events[..2], ["node_unreachable", "node_back"], "{:?}", monitor.daemon.events());
         assert!(events[2..].iter().all(|kind| kind == "restarted"), "{events:?}");
     }
     for node in group.nodes.iter().chain(&group.sentinels[..1]) {

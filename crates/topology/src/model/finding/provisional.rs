@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Evidence, Finding, Severity};
 use crate::limits::{
-    CLUSTER_NODE_DOUBTS_FOR, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN,
+    CLUSTER_NODE_DOUBTS_FOR, LINKS_RETURN_WITHIN, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN,
     SPLIT_BRAIN_CRITICAL_AFTER,
 };
 
@@ -16,6 +16,9 @@ impl Finding {
         match &self.evidence {
             Evidence::RedisSplitBrain(_) if self.severity != Severity::Critical => {
                 Some(SPLIT_BRAIN_CRITICAL_AFTER)
+            }
+            Evidence::RedisReplicaLinkDown(_) if self.severity == Severity::Warning => {
+                Some(LINKS_RETURN_WITHIN)
             }
             Evidence::RedisSentinelDisagreement(_) if is_info => Some(SENTINELS_AGREE_WITHIN),
             Evidence::RedisSentinelQuorumLost(_) if self.severity == Severity::Warning => {

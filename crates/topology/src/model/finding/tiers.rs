@@ -45,7 +45,7 @@ const TIERS: [Tier; 10] = [
 ];
 
 /// Causes and effects that the order of the tiers does not give.
-const PAIRS: [Pair; 13] = [
+const PAIRS: [Pair; 14] = [
     // Nothing else about this node is known.
     Pair {
         causes: &["RolecallCannotRead", "RedisUnreachable"],
@@ -68,6 +68,8 @@ const PAIRS: [Pair; 13] = [
     // RedisWritesLost reports the same incident once it is over.
     Pair::critical(&["RedisSplitBrain"], &["RedisWritesLost"], Scope::Shard),
     Pair::warning(&["RedisSplitBrain"], &["RedisWritesLost"], Scope::Shard),
+    // Sentinels on both sides of a partition name different masters.
+    Pair::warning(&["RedisSplitBrain"], &["RedisSentinelDisagreement"], Scope::Deployment),
     Pair::critical(&["RedisReplicationLoop"], &["RedisNoPrimary"], Scope::Shard),
     // A replica refuses reads only if its link is down.
     Pair::critical(&["RedisReplicaRejectsReads"], &["RedisReplicaLinkDown"], Scope::Node),
