@@ -7,7 +7,7 @@ use crate::model::finding::evidence::{
 };
 use crate::model::finding::{Evidence, Severity};
 
-use crate::limits::LOSS_SHOWN_FOR;
+use crate::limits::{LOSS_SHOWN_FOR, SPLIT_BRAIN_CRITICAL_AFTER};
 use crate::model::deployment::DeploymentKind;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -159,7 +159,11 @@ impl FindingsCollector<'_> {
             |node: &NodeView| node.presence == NodeState::Pending && !node.was_never_reached();
         let data = || self.view.nodes.values().filter(|node| node.holds_data());
         let unknown = data().any(pending) || data().next().is_none();
+        let split_for = self.view.now.since(shard.split_brain.since);
         let stale = match shard.primary {
+            // Nobody demoted them: they do not become replicas by themselves. A cluster demotes
+            // its stale masters as soon as it reaches them.
+            _ if shard.shard.is_none() && split_for > SPLIT_BRAIN_CRITICAL_AFTER => 0,
             Some(_) => shard.stale_masters.len(),
             // All masters but one will become replicas.
             None => shard.split_brain.masters.len().saturating_sub(1),
