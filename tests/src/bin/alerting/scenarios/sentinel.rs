@@ -173,7 +173,9 @@ fn writes_lost() -> ScenarioResult {
         sides.heal();
         let pipeline = &scenario.pipeline;
         let since = Duration::ZERO;
-        pipeline.until_notified(AGREEMENT_TIMEOUT, since, "RedisWritesLost", "warning");
+        // Sentinel demotes the old primary, the split brain is over for 30 s, and the group of the
+        // deployment is notified again.
+        pipeline.until_notified(AGREEMENT_TIMEOUT * 2, since, "RedisWritesLost", "warning");
     };
     fault.repair(repair, &["RedisWritesLost"])
 }
