@@ -47,6 +47,8 @@ fn check_manual_failover(version: &'static str, clients: Clients) {
             old.stop();
         }
     }
+    // The last write is older than the last reply before the promotion.
+    daemon.until_rounds(2);
     c.promote();
     until_disputed_primary(&daemon, &a, "followers");
     check_pages(&daemon, "default", &nodes);
