@@ -57,6 +57,7 @@ fn endpoint_checks() -> Vec<EndpointCheckResult> {
         endpoint,
         started: topology::Monotonic::from_start(SECOND / 4),
         ended: topology::Monotonic::from_start(SECOND / 2),
+        interval: SECOND * 10,
         outcome,
     };
     vec![

@@ -122,7 +122,13 @@ impl EndpointChecker {
         let [started, ended] =
             [started, clock.now()].map(|at| topology::Monotonic::from_start(clock.elapsed(at)));
         FinishedCheck {
-            result: EndpointCheckResult { endpoint: self.settings.kind, started, ended, outcome },
+            result: EndpointCheckResult {
+                endpoint: self.settings.kind,
+                started,
+                ended,
+                interval: self.settings.interval,
+                outcome,
+            },
             own_errors,
         }
     }

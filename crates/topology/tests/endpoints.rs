@@ -111,6 +111,7 @@ impl TestDeployment {
             endpoint,
             started,
             ended: started + SECOND / 2,
+            interval: SECOND * 10,
             outcome,
         }]);
         self.view(endpoint)
@@ -329,6 +330,7 @@ fn a_check_that_began_before_a_failover_is_unknown() {
         endpoint: EndpointKind::Primary,
         started,
         ended: started + SECOND / 2,
+        interval: SECOND * 10,
         outcome: server("a1"),
     }]);
     test.pass(3);
@@ -347,6 +349,7 @@ fn a_restart_of_the_primary_makes_no_endpoint_wrong() {
         endpoint: EndpointKind::Primary,
         started,
         ended: started + SECOND / 2,
+        interval: SECOND * 10,
         outcome: server("a2"),
     }]);
     let view = test.view(EndpointKind::Primary);
@@ -378,6 +381,7 @@ fn a_check_is_pending_while_the_primary_is_silent() {
         endpoint: EndpointKind::Primary,
         started,
         ended: started + SECOND / 2,
+        interval: SECOND * 10,
         outcome: server("b1"),
     }]);
     assert_eq!(test.view(EndpointKind::Primary).correct, Some(true));
@@ -400,6 +404,7 @@ fn a_check_that_ended_during_a_round_is_pending() {
         endpoint: EndpointKind::Primary,
         started,
         ended: started + SECOND / 100,
+        interval: SECOND * 10,
         outcome: server("b1"),
     }]);
     assert_eq!(test.view(EndpointKind::Primary).correct, Some(true));
@@ -516,6 +521,7 @@ fn several_checks_in_one_round_are_processed_in_order() {
             endpoint: EndpointKind::Primary,
             started,
             ended: started + SECOND / 100,
+            interval: SECOND * 10,
             outcome: server(run_id),
         }
     };

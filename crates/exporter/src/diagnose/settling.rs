@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use snapshot::Reason;
-use topology::{DeploymentKind, DeploymentView, Finding, Monotonic, NodeState, NodeView};
+use topology::{DeploymentKind, DeploymentView, Finding, Monotonic, NodeView};
 
 /// Members of each deployment, and the time since which they are the same. Discovery takes several
 /// rounds: the Sentinels or the cluster reply, and only then the nodes that they list are polled.
@@ -51,8 +51,7 @@ impl Settling {
 fn is_discovered(view: &DeploymentView) -> bool {
     let is_resolved = view.names.iter().all(|name| name.addresses.is_some() || name.failures > 0);
     let is_known = view.members().any(|(_, node)| node.holds_data() && node.up() == Some(true));
-    let is_silent =
-        |node: &NodeView| matches!(node.presence, NodeState::Down { reason: Reason::Timeout, .. });
+    let is_silent = |node: &NodeView| node.polling.failing == Some(Reason::Timeout);
     let may_reply = || view.members().any(|(_, node)| is_silent(node));
     let is_static = view.deployment.kind == DeploymentKind::Static;
     is_resolved && (is_static || is_known || !may_reply())

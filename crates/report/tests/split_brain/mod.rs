@@ -90,7 +90,7 @@ fn checks() -> Vec<EndpointCheckResult> {
     let check = |millis, endpoint, outcome| {
         let started = topology::Monotonic::from_start(SECOND * 3 + Duration::from_millis(millis));
         let ended = started + Duration::from_millis(1);
-        EndpointCheckResult { endpoint, started, ended, outcome }
+        EndpointCheckResult { endpoint, started, ended, interval: SECOND * 10, outcome }
     };
     vec![
         check(100, EndpointKind::Primary, Ok(server())),

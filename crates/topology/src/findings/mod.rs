@@ -14,10 +14,7 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use tracker::FindingsTracker;
 
-use crate::limits::{
-    CLUSTER_NODE_DOUBTS_FOR, LINK_DOWN_CRITICAL_AFTER, LINKS_RETURN_WITHIN, LISTS_SETTLE_WITHIN,
-    SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN,
-};
+use crate::limits::LINK_DOWN_CRITICAL_AFTER;
 use crate::model::finding::evidence::IdentifiedPrimary;
 use crate::model::finding::{Evidence, Finding, Severity};
 use crate::model::node::NodeView;
@@ -29,33 +26,15 @@ impl Finding {
     /// Adjusts the severity, and the duration in the evidence, to the time since the finding was
     /// first seen. Some conditions are normal for a short time, for example during a failover.
     fn escalate(&mut self, lasted: Duration) {
-        self.severity = match &mut self.evidence {
+        match &mut self.evidence {
             Evidence::RedisReplicaLinkDown(_) if lasted > LINK_DOWN_CRITICAL_AFTER => {
-                Severity::Critical
+                self.severity = Severity::Critical;
             }
-            Evidence::RedisReplicaLinkDown(_) if lasted < LINKS_RETURN_WITHIN => Severity::Warning,
-            Evidence::RedisSentinelDisagreement(evidence) => {
-                evidence.lasted = lasted;
-                if lasted < SENTINELS_AGREE_WITHIN { Severity::Info } else { self.severity }
-            }
-            Evidence::RedisSentinelQuorumLost(evidence) => {
-                evidence.lasted = lasted;
-                if lasted < SENTINELS_AGREE_WITHIN { Severity::Warning } else { self.severity }
-            }
-            Evidence::RedisClusterDown(_)
-                if self.severity == Severity::Warning && lasted < CLUSTER_NODE_DOUBTS_FOR =>
-            {
-                Severity::Info
-            }
-            // After a failover, a busy old master may claim its slots for a moment.
-            Evidence::RedisClusterSlotConflict(_) if lasted < LISTS_SETTLE_WITHIN => {
-                Severity::Warning
-            }
-            Evidence::RedisSentinelMisconfigured(_) if lasted < SENTINELS_LIST_WITHIN => {
-                Severity::Info
-            }
-            _ => self.severity,
-        };
+            Evidence::RedisSentinelDisagreement(evidence) => evidence.lasted = lasted,
+            Evidence::RedisSentinelQuorumLost(evidence) => evidence.lasted = lasted,
+            _ => {}
+        }
+        self.severity = self.severity_at(lasted);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Endpoints that applications use, such as a DNS name, a Service or a load balancer.
 
+use std::time::Duration;
+
 use snapshot::{Reason, Role};
 
 use crate::model::monotonic::Monotonic;
@@ -31,6 +33,8 @@ pub struct EndpointCheckResult {
     pub started: Monotonic,
     /// Monotonic time at which the check ended.
     pub ended: Monotonic,
+    /// Time between two checks of the endpoint.
+    pub interval: Duration,
     /// The server that replied, or the reason why none did. A failure is no evidence about the
     /// endpoint.
     pub outcome: Result<EndpointServer, Reason>,

@@ -25,20 +25,19 @@ pub(crate) struct LinkTracker {
     upstream_run_id: Option<Box<str>>,
     /// The largest number of replicas that waited for the upstream at the same time since then.
     max_waiting: usize,
-    /// State of the observation of the node.
-    observed: Observed,
+    gap: ReplyGap,
 }
 
-/// State of the observation of a node.
+/// Last gap in the replies of a node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Observed {
-    /// The node has replied to every poll.
+enum ReplyGap {
+    /// None: the node has replied to every poll.
     #[default]
-    Always,
+    Never,
     /// The node did not reply to the last poll.
-    Missed,
+    Now,
     /// The node has replied to every poll since this monotonic time.
-    Since(Monotonic),
+    Until(Monotonic),
 }
 
 /// Value of `sync_full` at one point in time.
@@ -49,7 +48,7 @@ struct SyncCount {
 }
 
 /// Default of CONFIG `repl-ping-replica-period`.
-const PING_PERIOD: Duration = Duration::from_secs(10);
+pub(crate) const PING_PERIOD: Duration = Duration::from_secs(10);
 
 /// The largest number of stored counts of one upstream.
 const MAX_SYNC_COUNTS: usize = 256;
@@ -104,12 +103,12 @@ impl LinkTracker {
         }
         let looping = self.is_looping(snapshot, upstream, now);
         let previous = self.view.state;
-        if self.observed == Observed::Missed {
-            self.observed = Observed::Since(now);
+        if self.gap == ReplyGap::Now {
+            self.gap = ReplyGap::Until(now);
         }
-        let is_confirmed = match self.observed {
-            Observed::Always | Observed::Missed => true,
-            Observed::Since(since) => now.since(since) >= ping_period(snapshot),
+        let is_confirmed = match self.gap {
+            ReplyGap::Never | ReplyGap::Now => true,
+            ReplyGap::Until(end) => now.since(end) >= ping_period(snapshot),
         };
         let is_stalled =
             is_silent(snapshot) && (is_confirmed || previous == Some(LinkState::Stalled));
@@ -132,7 +131,7 @@ impl LinkTracker {
     /// Records that the node did not reply to a poll. After a freeze, a replica reports the silence
     /// of the freeze until the next ping of its upstream.
     pub(crate) fn observe_missed_poll(&mut self) {
-        self.observed = Observed::Missed;
+        self.gap = ReplyGap::Now;
     }
 
     /// Returns the link as of the last reply.
@@ -216,8 +215,9 @@ fn is_silent(snapshot: &NodeSnapshot) -> bool {
     silence.is_some_and(|silence| silence > limit)
 }
 
-/// Returns the time between two pings of the upstream.
-fn ping_period(snapshot: &NodeSnapshot) -> Duration {
+/// Returns the time between two pings of a server to its replicas, as it is configured on a server
+/// of the deployment.
+pub(crate) fn ping_period(snapshot: &NodeSnapshot) -> Duration {
     let config = snapshot.config.as_ref();
     let seconds = config.and_then(|config| config.number("repl-ping-replica-period"));
     let period = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

@@ -3,8 +3,6 @@
 //! was promoted while the other served clients is not. If Rolecall did not observe the promotion,
 //! it is not known which of both it was.
 
-use std::collections::BTreeMap;
-
 use snapshot::{NodeSnapshot, Role};
 
 use crate::limits::MAX_ACCRUED_INTERVALS;
@@ -332,7 +330,7 @@ impl Claim {
         let is_empty = claim.absent.is_empty()
             && claim.present.is_empty()
             && claim.replicas.is_empty()
-            && BTreeMap::is_empty(&claim.before);
+            && claim.before.is_empty();
         if is_empty && replid.is_none() {
             self.restored = None;
         }

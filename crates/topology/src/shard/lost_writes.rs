@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use snapshot::NodeSnapshot;
+use snapshot::{NodeSnapshot, Role};
 
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeMap};
@@ -118,11 +118,9 @@ impl LostWritesTracker {
     /// Adds the replies of all masters. A promoted node continues the counter of the replica.
     fn record(&mut self, nodes: ShardNodes<'_>, context: &ShardContext<'_>) {
         let answered = nodes.iter().filter(|(index, _)| context.answered(*index));
-        for (index, snapshot) in answered.filter_map(|(index, node)| {
-            node.snapshot()
-                .filter(|_| node.role() == Some(snapshot::Role::Master))
-                .map(|s| (index, s))
-        }) {
+        let masters = answered.filter(|(_, node)| node.role() == Some(Role::Master));
+        for (index, node) in masters {
+            let Some(snapshot) = node.snapshot() else { continue };
             self.branches.observe(&snapshot.replication);
             let history = self.histories.entry(index).or_default();
             let previous = context.previous.nodes.get(index).and_then(|node| node.last.as_deref());
@@ -153,8 +151,9 @@ impl LostWritesTracker {
         rival: NodeIndex,
         rivals: &Rivals<'_>,
     ) -> Option<Divergence> {
-        let history = self.histories.get(&index)?;
-        match self.search(index, rival, rivals.nodes) {
+        let history =
+            self.histories.get(&index).filter(|_| rivals.nodes[index].snapshot().is_some())?;
+        match self.search(history, rival, rivals.nodes) {
             BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
             BaselineSearch::Pending => None,
             // All changes of a process that is younger than its rival are its own.
@@ -171,17 +170,20 @@ impl LostWritesTracker {
         }
     }
 
-    /// Searches the history of a master for the offset where it left that of a rival.
-    fn search(&self, index: NodeIndex, rival: NodeIndex, nodes: ShardNodes<'_>) -> BaselineSearch {
-        let replid = |node: NodeIndex| {
-            nodes[node].snapshot().and_then(|snapshot| snapshot.replication.replid.as_deref())
-        };
-        let (Some(history), Some(own), Some(other)) =
-            (self.histories.get(&index), replid(index), replid(rival))
-        else {
+    /// Searches the samples of a master for the offset where its history left that of a rival.
+    fn search(
+        &self,
+        history: &ChangeHistory,
+        rival: NodeIndex,
+        nodes: ShardNodes<'_>,
+    ) -> BaselineSearch {
+        let replid =
+            nodes[rival].snapshot().and_then(|snapshot| snapshot.replication.replid.as_deref());
+        let (Some(last), Some(replid)) = (history.last(), replid) else {
             return BaselineSearch::Pending;
         };
-        let (own, other) = (self.branches.ancestry(own), self.branches.ancestry(other));
+        let own = self.branches.ancestry(last.history());
+        let other = self.branches.ancestry(replid);
         history.baseline(|id| {
             let limit = other.limit(id)?;
             Some(own.limit(id).map_or(limit, |own| own.min(limit)))
@@ -208,41 +210,17 @@ impl LostWritesTracker {
         } else {
             self.end_of(&history, snapshot, winner)
         };
-        self.histories.insert(index, history);
         let known = self.baselines.get(&(index, winner)).copied();
-        let divergence = known.or_else(|| match self.search_demoted(index, winner, rivals.nodes) {
+        let divergence = known.or_else(|| match self.search(&history, winner, rivals.nodes) {
             BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
             BaselineSearch::Pending | BaselineSearch::Unknown => None,
         });
-        self.histories.remove(&index);
         let (Some(divergence), Some(end)) = (divergence, end) else { return };
         let count = divergence.count(end);
         if !was_split && count.low > 0 {
             self.begin_incident();
         }
         self.lose(index, count, rivals.now);
-    }
-
-    /// Searches like [`Self::search`] for a node that is a replica of its rival now: its own
-    /// history is that of its last sample.
-    fn search_demoted(
-        &self,
-        index: NodeIndex,
-        winner: NodeIndex,
-        nodes: ShardNodes<'_>,
-    ) -> BaselineSearch {
-        let replid =
-            nodes[winner].snapshot().and_then(|snapshot| snapshot.replication.replid.as_deref());
-        let (Some(history), Some(replid)) = (self.histories.get(&index), replid) else {
-            return BaselineSearch::Pending;
-        };
-        let other = self.branches.ancestry(replid);
-        let own = history.last().map(|last| self.branches.ancestry(last.history()));
-        history.baseline(|id| {
-            let limit = other.limit(id)?;
-            let own = own.as_ref().and_then(|own| own.limit(id));
-            Some(own.map_or(limit, |own| own.min(limit)))
-        })
     }
 
     /// Returns the total at the end of the reign of a master that has the data of the winner

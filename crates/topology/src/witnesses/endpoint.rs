@@ -1,15 +1,10 @@
 //! Statements of endpoint checks: a check that reached the process of a node.
 
-use std::time::Duration;
-
 use snapshot::Role;
 
 use super::statement::{Content, Observed, Statement};
 use crate::model::endpoint::EndpointCheckResult;
 use crate::model::witness::WitnessKind;
-
-/// Time between two checks of an endpoint.
-const CHECK_PERIOD: Duration = Duration::from_secs(10);
 
 /// Returns the statement of a check about the node whose process it reached, if the node does not
 /// reply.
@@ -24,7 +19,7 @@ pub(super) fn statement(check: &EndpointCheckResult, observed: Observed<'_>) -> 
         kind: WitnessKind::Endpoint,
         requested: check.started,
         content: Content::Alive(check.started),
-        valid_for: CHECK_PERIOD,
+        valid_for: check.interval,
         connected: false,
         same: true,
         lived: true,

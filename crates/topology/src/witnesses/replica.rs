@@ -1,17 +1,13 @@
 //! Statement of a replica about its upstream: the state of its replication link.
 
-use std::time::Duration;
-
 use snapshot::{LinkStatus, NodeSnapshot, Role};
 
 use super::statement::{Content, Observed, Peer, Statement};
 use crate::limits::WHOLE_SECOND;
 use crate::model::node::{NodeView, Upstream};
 use crate::model::witness::WitnessKind;
+use crate::node::link::{PING_PERIOD, ping_period};
 use crate::shard::upstream::find_upstream;
-
-/// Default of `repl-ping-replica-period`.
-const PING_PERIOD: Duration = Duration::from_secs(10);
 
 /// Returns the statement of a replica about its upstream, if the upstream does not reply.
 pub(super) fn statement(peer: Peer<'_>, observed: Observed<'_>) -> Option<Statement> {
@@ -42,7 +38,7 @@ pub(super) fn statement(peer: Peer<'_>, observed: Observed<'_>) -> Option<Statem
         kind: WitnessKind::Replica,
         requested: peer.requested,
         content,
-        valid_for: ping_period(node),
+        valid_for: node.last.as_deref().map_or(PING_PERIOD, ping_period),
         connected,
         same,
         lived: true,
@@ -52,13 +48,6 @@ pub(super) fn statement(peer: Peer<'_>, observed: Observed<'_>) -> Option<Statem
 
 fn replid(snapshot: Option<&NodeSnapshot>) -> Option<&str> {
     snapshot?.replication.replid.as_deref()
-}
-
-/// Returns the time between two pings of a node to its replicas.
-fn ping_period(node: &NodeView) -> Duration {
-    let config = node.last.as_ref().and_then(|last| last.config.as_ref());
-    let seconds = config.and_then(|config| config.number("repl-ping-replica-period"));
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(PING_PERIOD)
 }
 
 /// Returns true if the upstream of a replica is a replica itself: by its last reply, or because a
@@ -71,7 +60,8 @@ fn is_replica(upstream: &NodeView, peer: Peer<'_>, observed: Observed<'_>) -> bo
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
     use crate::model::monotonic::Monotonic;
 
     #[test]

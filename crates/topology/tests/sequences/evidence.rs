@@ -190,6 +190,7 @@ fn only_a_constant_endpoint_decides() {
             endpoint: EndpointKind::Primary,
             started,
             ended,
+            interval: SECOND * 10,
             outcome: Ok(server),
         };
         let outcomes = vec![reply(&master("x", 'a')), promoted.clone()];

@@ -3,142 +3,20 @@
 mod evidence;
 mod fixture;
 mod restored_claims;
+mod split_brain;
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use snapshot::{CommandStats, Reason};
+use snapshot::Reason;
 use topology::{
-    DeploymentView, EventKind, Evidence, Expectations, FindingKind, NodeIndex, PollOutcome,
-    PrimaryEvidence, Severity,
+    DeploymentView, EventKind, Expectations, FindingKind, NodeIndex, PollOutcome, PrimaryEvidence,
+    Severity,
 };
 
 use fixture::{
     InfoReply, SECOND, TestDeployment, cut_replica, failed_over, master, primary, refused, replica,
     reply, severity_of,
 };
-
-#[test]
-fn a_save_during_a_split_brain_is_no_loss() {
-    let old = InfoReply { changes: 1000, ..master("x", 'a') };
-    let (mut test, promoted) = failed_over(&old);
-    test.round(vec![reply(&old), promoted.clone()]);
-    // The save began at 500 changes and subtracts them.
-    let saved = InfoReply { changes: 500, more: "rdb_last_save_time:9\n", ..old.clone() };
-    let view = test.round(vec![reply(&saved), promoted.clone()]);
-    assert_eq!(view.shards[0].lost_writes.total, 0);
-    let view = test.round(vec![reply(&InfoReply { changes: 507, ..saved }), promoted.clone()]);
-    assert_eq!(view.shards[0].lost_writes.total, 0, "clients write to it: it has not lost");
-    let view = test.round(vec![reply(&replica("x", 'b', 2)), promoted]);
-    assert_eq!(view.shards[0].lost_writes.total, 7);
-    assert_eq!(severity_of(&view, FindingKind::RedisWritesLost), Some(Severity::Warning));
-}
-
-#[test]
-fn a_split_brain_with_writes_on_both_sides_pages_after_15_s() {
-    let (mut test, _) = failed_over(&master("x", 'a'));
-    let mut split = |changes| {
-        let old = InfoReply { changes, ..master("x", 'a') };
-        let new = InfoReply { changes, continues: Some('a'), ..master("y", 'b') };
-        let view = test.round(vec![reply(&old), reply(&new)]);
-        severity_of(&view, FindingKind::RedisSplitBrain)
-    };
-    assert_eq!(split(0), Some(Severity::Info), "a failover has two masters for a moment");
-    for changes in 1..=15 {
-        assert_eq!(split(changes), Some(Severity::Warning), "it may be a failover: {changes}");
-    }
-    assert_eq!(split(16), Some(Severity::Critical), "no failover takes that long");
-}
-
-/// Adds command statistics with this number of REPLICAOF commands.
-fn with_replicaof(outcome: PollOutcome, count: u64) -> PollOutcome {
-    let PollOutcome::Answered(mut reply) = outcome else { panic!("a reply") };
-    let commands = format!("cmdstat_replicaof:calls={count},usec=1,usec_per_call=1");
-    let statistics = Arc::new(CommandStats::parse(&commands));
-    Arc::make_mut(&mut reply.snapshot).commands = Some(statistics);
-    reply.commands_read = true;
-    PollOutcome::Answered(reply)
-}
-
-#[test]
-fn a_split_brain_by_an_operator_pages_at_the_first_lost_write() {
-    let mut test = TestDeployment::new(3);
-    let replicas = [with_replicaof(reply(&replica("y", 'a', 1)), 1), reply(&replica("z", 'a', 1))];
-    test.rounds(3, &[vec![reply(&master("x", 'a'))], replicas.to_vec()].concat());
-    // An operator promotes n2 and points n3 to it. Clients stay with n1.
-    let promoted = InfoReply { continues: Some('a'), ..master("y", 'b') };
-    let severities: Vec<_> = (0..8)
-        .map(|changes| {
-            let old = InfoReply { changes, ..master("x", 'a') };
-            let view = test.round(vec![
-                reply(&old),
-                with_replicaof(reply(&promoted), 2),
-                reply(&if changes < 2 { replica("z", 'a', 1) } else { replica("z", 'b', 2) }),
-            ]);
-            severity_of(&view, FindingKind::RedisSplitBrain)
-        })
-        .collect();
-    assert_eq!(severities[0], Some(Severity::Info));
-    assert_eq!(severities[7], Some(Severity::Critical), "{severities:?}");
-}
-
-#[test]
-fn a_loss_that_is_over_is_listed_last() {
-    let (mut test, promoted) = failed_over(&master("x", 'a'));
-    test.round(vec![reply(&master("x", 'a')), promoted.clone()]);
-    test.round(vec![reply(&InfoReply { changes: 7, ..master("x", 'a') }), promoted.clone()]);
-    let down = "role:slave\nmaster_host:h\nmaster_port:2\nmaster_link_status:down\n\
-                master_link_down_since_seconds:300\n";
-    let demoted = InfoReply { more: down, ..replica("x", 'b', 2) };
-    let view = test.rounds(5, &[reply(&demoted), promoted]);
-    let kinds: Vec<_> = view.findings.iter().map(|finding| finding.kind).collect();
-    assert!(kinds.len() > 1, "{kinds:?}");
-    assert_eq!(kinds.last(), Some(&FindingKind::RedisWritesLost), "{kinds:?}");
-}
-
-#[test]
-fn a_stale_master_that_is_primary_again_has_no_successor() {
-    let old = master("x", 'a');
-    let (mut test, promoted) = failed_over(&old);
-    test.round(vec![reply(&old), promoted.clone()]);
-    let finding = |view: &DeploymentView| {
-        let mut findings = view.findings.iter();
-        findings.find(|finding| finding.kind == FindingKind::RedisWritesLost).expect("it").clone()
-    };
-    let lost = |view: &DeploymentView| {
-        let values = finding(view).evidence.values();
-        values.iter().map(|(name, _)| *name).collect::<Vec<_>>()
-    };
-    let evidence = |view: &DeploymentView| match finding(view).evidence {
-        Evidence::RedisWritesLost(evidence) => (evidence.stale, evidence.primary_again),
-        other => panic!("{other:?}"),
-    };
-    test.round(vec![reply(&InfoReply { changes: 7, ..old }), promoted]);
-    let view = test.rounds(2, &[reply(&replica("x", 'b', 2)), reply(&master("y", 'b'))]);
-    assert_eq!(
-        lost(&view),
-        ["unreplicated_writes", "unreplicated_writes_min", "stale", "primary", "by"]
-    );
-    let again = InfoReply { continues: Some('b'), ..master("x", 'c') };
-    let view = test.rounds(2, &[reply(&again), reply(&replica("y", 'c', 1))]);
-    assert_eq!(
-        (primary(&view).map(|(name, _)| name), lost(&view)),
-        (
-            Some("n1"),
-            vec!["unreplicated_writes", "unreplicated_writes_min", "stale", "primary_again"]
-        )
-    );
-    assert_eq!(evidence(&view), (vec![], vec!["n1".to_owned()]));
-    // It does not become stale again when another node takes over.
-    let view = test.rounds(
-        2,
-        &[
-            reply(&replica("x", 'd', 2)),
-            reply(&InfoReply { continues: Some('c'), ..master("y", 'd') }),
-        ],
-    );
-    assert_eq!(evidence(&view), (vec![], vec!["n1".to_owned()]));
-}
 
 #[test]
 fn nodes_are_awaited_for_ten_minutes_after_a_loss() {
@@ -156,26 +34,6 @@ fn nodes_are_awaited_for_ten_minutes_after_a_loss() {
     assert_eq!(awaited(&test.rounds(5, &[refused(), refused()])), [true; 2]);
     let other = reply(&InfoReply { continues: Some('a'), ..master("y", 'b') });
     assert_eq!(awaited(&test.rounds(2, &[refused(), other])), [false; 2]);
-}
-
-#[test]
-fn commands_loaded_from_an_aof_are_no_lost_writes() {
-    let old = master("x", 'a');
-    let (mut test, promoted) = failed_over(&old);
-    test.round(vec![reply(&old), promoted.clone()]);
-    test.round(vec![refused(), promoted.clone()]);
-    let back = InfoReply {
-        run_id: "x2",
-        uptime: 0,
-        changes: 250_000,
-        more: "aof_enabled:1\n",
-        ..master("x2", 'c')
-    };
-    let view = test.round(vec![reply(&back), promoted.clone()]);
-    assert_eq!(view.shards[0].lost_writes.total, 0);
-    test.round(vec![reply(&InfoReply { changes: 250_003, ..back }), promoted.clone()]);
-    let view = test.round(vec![reply(&replica("x2", 'b', 2)), promoted]);
-    assert_eq!(view.shards[0].lost_writes.total, 3);
 }
 
 #[test]
@@ -532,35 +390,12 @@ fn an_unreadable_replica_hides_no_dead_primary() {
 }
 
 #[test]
-fn a_split_brain_begins_when_all_masters_reply() {
-    let (mut test, promoted) = failed_over(&master("x", 'a'));
-    // The old primary does not reply: it may have been demoted.
-    test.rounds(3, &[PollOutcome::Missed(Reason::Timeout), promoted.clone()]);
-    assert_eq!(test.event_count("split_brain_began"), 0);
-    let view = test.rounds(2, &[reply(&master("x", 'a')), promoted]);
-    assert_eq!(
-        (test.event_count("split_brain_began"), view.shards[0].split_brain.masters.len()),
-        (1, 2)
-    );
-}
-
-#[test]
 fn after_a_failover_no_replica_is_missing() {
     let (mut test, promoted) = failed_over(&master("x", 'a'));
     let view = test.rounds(5, &[reply(&master("x", 'a')), promoted]);
     let kinds: Vec<_> =
         view.findings.iter().map(|finding| (finding.kind, finding.severity)).collect();
     assert_eq!(kinds, [(FindingKind::RedisSplitBrain, Severity::Info)]);
-}
-
-#[test]
-fn a_split_brain_in_the_first_round_is_a_warning() {
-    let mut test = TestDeployment::new(2);
-    let view = test.round(vec![
-        reply(&master("x", 'a')),
-        reply(&InfoReply { continues: Some('a'), ..master("y", 'b') }),
-    ]);
-    assert_eq!(severity_of(&view, FindingKind::RedisSplitBrain), Some(Severity::Warning));
 }
 
 #[test]
@@ -588,24 +423,6 @@ fn a_loading_replica_has_lost_no_link() {
         restarted("master_link_status:down\nmaster_link_down_since_seconds:-1\n"),
         (None, Some(Severity::Critical)),
         "after loading, the link is down"
-    );
-}
-
-#[test]
-fn a_stale_master_that_refuses_writes_is_info() {
-    let severity = |more| {
-        let (mut test, promoted) = failed_over(&master("x", 'a'));
-        let view = test.rounds(40, &[reply(&InfoReply { more, ..master("x", 'a') }), promoted]);
-        (
-            severity_of(&view, FindingKind::RedisSplitBrain),
-            view.writable_stale_masters(&view.shards[0]),
-        )
-    };
-    // Nothing decides which of the two is stale.
-    assert_eq!(severity(""), (Some(Severity::Critical), vec![NodeIndex::new(1)]));
-    assert_eq!(
-        severity("aof_enabled:1\naof_last_write_status:err"),
-        (Some(Severity::Info), vec![])
     );
 }
 

@@ -98,14 +98,19 @@ fn a_lost_link_withdraws_what_it_said() {
     assert_eq!(node(&view, 0).vouching().count(), 0);
 }
 
-#[test]
-fn refused_connections_are_death_if_no_link_lives() {
-    // A killed process: each link is lost at once.
-    let mut test = TestDeployment::replication();
+/// Lets both replicas report that they have just lost the link to their primary.
+fn lose_links(test: &mut TestDeployment) {
     for (index, text) in replication().iter().enumerate().skip(1) {
         let down = "link_status:down\r\nmaster_link_down_since_seconds:0";
         test.reply(index, &text.replace("link_status:up", down));
     }
+}
+
+#[test]
+fn refused_connections_are_death_if_no_link_lives() {
+    // A killed process: each link is lost at once.
+    let mut test = TestDeployment::replication();
+    lose_links(&mut test);
     test.fail(0, Reason::Refused);
     assert_eq!(test.decide(0), (Down, 1));
     // A firewall that rejects the connections of the exporter. The links carry no data.
@@ -125,10 +130,7 @@ fn refused_connections_are_death_if_no_link_lives() {
 #[test]
 fn a_node_that_returns_is_not_unreachable_meanwhile() {
     let mut test = TestDeployment::replication();
-    for (index, text) in replication().iter().enumerate().skip(1) {
-        let down = "link_status:down\r\nmaster_link_down_since_seconds:0";
-        test.reply(index, &text.replace("link_status:up", down));
-    }
+    lose_links(&mut test);
     test.fail(0, Reason::Refused);
     assert_eq!(test.decide(0), (Down, 1));
     for (index, text) in replication().iter().enumerate().skip(1) {
@@ -374,6 +376,7 @@ fn an_endpoint_check_vouches_for_the_process_it_reached() {
                 endpoint: EndpointKind::Primary,
                 started,
                 ended: started,
+                interval: SECOND * 10,
                 outcome: Ok(EndpointServer { run_id: Some(run_id.into()), ..Default::default() }),
             });
         }

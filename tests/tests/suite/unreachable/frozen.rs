@@ -30,6 +30,17 @@ fn check_frozen(daemon: &Daemon, server: &Server, limit: Duration) {
     server.signal(Signal::Cont);
 }
 
+/// Starts a primary, its replica, and a daemon that polls both.
+fn primary_with_replica() -> (Server, Server, Daemon) {
+    let primary = start(&Host::loopback(), "");
+    let master = format!("replicaof {} {}\n", primary.host, primary.port);
+    let replica = start(&Host::loopback(), &master);
+    replica.until_synchronised();
+    let daemon = Daemon::configured(&deployment_of(&[&primary, &replica]));
+    until_calm(&daemon, 2);
+    (primary, replica, daemon)
+}
+
 /// Nobody observes a lone primary, so `down_after` counts alone.
 #[test]
 fn frozen_lone_primary_is_down_after_down_after() {
@@ -43,12 +54,7 @@ fn frozen_lone_primary_is_down_after_down_after() {
 /// The idle link of a replica proves life for `repl-ping-replica-period`.
 #[test]
 fn frozen_primary_with_a_replica_is_down() {
-    let primary = start(&Host::loopback(), "");
-    let master = format!("replicaof {} {}\n", primary.host, primary.port);
-    let replica = start(&Host::loopback(), &master);
-    replica.until_synchronised();
-    let daemon = Daemon::configured(&deployment_of(&[&primary, &replica]));
-    until_calm(&daemon, 2);
+    let (primary, _replica, daemon) = primary_with_replica();
     check_frozen(&daemon, &primary, SECOND * 16);
     until_calm(&daemon, 2);
 }
@@ -56,12 +62,7 @@ fn frozen_primary_with_a_replica_is_down() {
 /// The primary reads the acknowledgement of its replica every second.
 #[test]
 fn frozen_replica_is_down() {
-    let primary = start(&Host::loopback(), "");
-    let master = format!("replicaof {} {}\n", primary.host, primary.port);
-    let replica = start(&Host::loopback(), &master);
-    replica.until_synchronised();
-    let daemon = Daemon::configured(&deployment_of(&[&primary, &replica]));
-    until_calm(&daemon, 2);
+    let (_primary, replica, daemon) = primary_with_replica();
     check_frozen(&daemon, &replica, SECOND * 7);
     until_calm(&daemon, 2);
 }

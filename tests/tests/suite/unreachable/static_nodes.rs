@@ -1,6 +1,6 @@
 //! Static deployments: the replicas of the primary and the primary of a replica are witnesses.
 
-use tests::{Daemon, PathFault, Server, Side, Signal, SplitNetwork};
+use tests::{Daemon, Host, PathFault, Server, Side, Signal, SplitNetwork};
 
 use super::{Cut, LIMIT, SECOND, deployment_of, start, until_calm, until_state};
 
@@ -15,13 +15,31 @@ fn primary_with_replicas(network: &mut SplitNetwork, replicas: usize) -> Vec<Ser
     servers
 }
 
+/// Servers on hosts of their own, and a daemon on another host that polls them.
+struct Testbed {
+    /// Removed at the end of the test.
+    _network: SplitNetwork,
+    exporter: Host,
+    /// The primary first.
+    servers: Vec<Server>,
+    daemon: Daemon,
+}
+
+impl Testbed {
+    fn start(replicas: usize) -> Self {
+        let mut network = SplitNetwork::new();
+        let exporter = network.add_host(Side::Left);
+        let servers = primary_with_replicas(&mut network, replicas);
+        let all = servers.iter().collect::<Vec<_>>();
+        let daemon = Daemon::on_host(&exporter, &deployment_of(&all));
+        until_calm(&daemon, all.len());
+        Testbed { _network: network, exporter, servers, daemon }
+    }
+}
+
 #[test]
 fn unreachable_primary_is_alive_until_it_is_killed() {
-    let mut network = SplitNetwork::new();
-    let exporter = network.add_host(Side::Left);
-    let mut servers = primary_with_replicas(&mut network, 2);
-    let daemon = Daemon::on_host(&exporter, &deployment_of(&servers.iter().collect::<Vec<_>>()));
-    until_calm(&daemon, 3);
+    let Testbed { _network, exporter, mut servers, daemon } = Testbed::start(2);
 
     let cut = Cut {
         daemon: &daemon,
@@ -45,11 +63,7 @@ fn unreachable_primary_is_alive_until_it_is_killed() {
 
 #[test]
 fn unreachable_primary_is_alive_until_it_freezes() {
-    let mut network = SplitNetwork::new();
-    let exporter = network.add_host(Side::Left);
-    let servers = primary_with_replicas(&mut network, 2);
-    let daemon = Daemon::on_host(&exporter, &deployment_of(&servers.iter().collect::<Vec<_>>()));
-    until_calm(&daemon, 3);
+    let Testbed { _network, exporter, servers, daemon } = Testbed::start(2);
 
     let cut = Cut {
         daemon: &daemon,
@@ -73,11 +87,7 @@ fn unreachable_primary_is_alive_until_it_freezes() {
 
 #[test]
 fn unreachable_only_replica_is_alive_until_it_is_killed() {
-    let mut network = SplitNetwork::new();
-    let exporter = network.add_host(Side::Left);
-    let mut servers = primary_with_replicas(&mut network, 1);
-    let daemon = Daemon::on_host(&exporter, &deployment_of(&servers.iter().collect::<Vec<_>>()));
-    until_calm(&daemon, 2);
+    let Testbed { _network, exporter, mut servers, daemon } = Testbed::start(1);
 
     let cut = Cut {
         daemon: &daemon,

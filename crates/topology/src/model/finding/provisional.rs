@@ -4,29 +4,83 @@ use std::time::Duration;
 
 use super::{Evidence, Finding, Severity};
 use crate::limits::{
-    CLUSTER_NODE_DOUBTS_FOR, LINKS_RETURN_WITHIN, SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN,
-    SPLIT_BRAIN_CRITICAL_AFTER,
+    CLUSTER_NODE_DOUBTS_FOR, LINKS_RETURN_WITHIN, LISTS_SETTLE_WITHIN, SENTINELS_AGREE_WITHIN,
+    SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
 };
+
+/// Condition that is normal for a short time.
+struct Provisional {
+    lasts: Duration,
+    /// Severity until then, unless that of the finding is lower.
+    severity: Severity,
+}
 
 impl Finding {
     /// Returns the age until which the finding may be a part of a failover or of a start; `None` if
     /// it is no such part. Its severity may rise at this age.
     pub fn normal_for(&self) -> Option<Duration> {
-        let is_info = self.severity == Severity::Info;
-        match &self.evidence {
-            Evidence::RedisSplitBrain(_) if self.severity != Severity::Critical => {
-                Some(SPLIT_BRAIN_CRITICAL_AFTER)
-            }
-            Evidence::RedisReplicaLinkDown(_) if self.severity == Severity::Warning => {
-                Some(LINKS_RETURN_WITHIN)
-            }
-            Evidence::RedisSentinelDisagreement(_) if is_info => Some(SENTINELS_AGREE_WITHIN),
-            Evidence::RedisSentinelQuorumLost(_) if self.severity == Severity::Warning => {
-                Some(SENTINELS_AGREE_WITHIN)
-            }
-            Evidence::RedisClusterDown(_) if is_info => Some(CLUSTER_NODE_DOUBTS_FOR),
-            Evidence::RedisSentinelMisconfigured(_) if is_info => Some(SENTINELS_LIST_WITHIN),
-            _ => None,
+        if matches!(self.evidence, Evidence::RedisSplitBrain(_)) {
+            // Its severity depends on more than its age.
+            return (self.severity != Severity::Critical).then_some(SPLIT_BRAIN_CRITICAL_AFTER);
         }
+        let provisional = provisional(&self.evidence)?;
+        (self.severity >= provisional.severity).then_some(provisional.lasts)
+    }
+
+    /// Returns the severity at an age of the finding.
+    pub(crate) fn severity_at(&self, age: Duration) -> Severity {
+        match provisional(&self.evidence) {
+            // A cluster that is down for most nodes is critical at once.
+            Some(_)
+                if matches!(self.evidence, Evidence::RedisClusterDown(_))
+                    && self.severity == Severity::Critical =>
+            {
+                self.severity
+            }
+            // The worst severity is the lowest value.
+            Some(provisional) if age < provisional.lasts => self.severity.max(provisional.severity),
+            _ => self.severity,
+        }
+    }
+}
+
+fn provisional(evidence: &Evidence) -> Option<Provisional> {
+    let (lasts, severity) = match evidence {
+        Evidence::RedisReplicaLinkDown(_) => (LINKS_RETURN_WITHIN, Severity::Warning),
+        Evidence::RedisSentinelDisagreement(_) => (SENTINELS_AGREE_WITHIN, Severity::Info),
+        Evidence::RedisSentinelQuorumLost(_) => (SENTINELS_AGREE_WITHIN, Severity::Warning),
+        Evidence::RedisClusterDown(_) => (CLUSTER_NODE_DOUBTS_FOR, Severity::Info),
+        // After a failover, a busy old master may claim its slots for a moment.
+        Evidence::RedisClusterSlotConflict(_) => (LISTS_SETTLE_WITHIN, Severity::Warning),
+        Evidence::RedisSentinelMisconfigured(_) => (SENTINELS_LIST_WITHIN, Severity::Info),
+        _ => return None,
+    };
+    Some(Provisional { lasts, severity })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::model::finding::evidence::SlotConflictEvidence;
+
+    #[test]
+    fn a_finding_whose_severity_rises_is_provisional_before() {
+        let evidence = SlotConflictEvidence { slots: 1, nodes: Vec::new() };
+        let evidence = Evidence::RedisClusterSlotConflict(evidence);
+        let mut finding = Finding {
+            kind: evidence.kind(),
+            severity: Severity::Critical,
+            node: None,
+            shard: None,
+            since: SystemTime::UNIX_EPOCH,
+            evidence,
+        };
+        assert_eq!(finding.normal_for(), None);
+        assert_eq!(finding.severity_at(LISTS_SETTLE_WITHIN), Severity::Critical);
+        finding.severity = finding.severity_at(Duration::ZERO);
+        assert_eq!(finding.severity, Severity::Warning);
+        assert_eq!(finding.normal_for(), Some(LISTS_SETTLE_WITHIN));
     }
 }
