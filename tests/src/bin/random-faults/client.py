@@ -18,6 +18,7 @@ from redis.retry import Retry
 mode, target, password, certificate, prefix, rate = sys.argv[1:7]
 options = {
     "password": None if password == "-" else password,
+    "protocol": 2,
     "socket_timeout": 1,
     "socket_connect_timeout": 1,
 }
@@ -38,7 +39,8 @@ def connect():
         return client, text
     if mode == "sentinel":
         sentinels, name = target.split("/")
-        group = redis.Sentinel(addresses(sentinels), socket_timeout=1)
+        about_sentinels = {"protocol": 2, "socket_timeout": 1}
+        group = redis.Sentinel(addresses(sentinels), sentinel_kwargs=about_sentinels)
         return group.master_for(name, retry=Retry(NoBackoff(), 0), **options), target
     nodes = [redis.cluster.ClusterNode(*address) for address in addresses(target)]
     retry = Retry(NoBackoff(), 1)
@@ -58,7 +60,7 @@ while True:
         outcome = "refused " + (str(error).split() or ["?"])[0]
         if isinstance(error, redis.ReadOnlyError):
             outcome = "refused READONLY"
-    except (redis.RedisError, OSError, ValueError):
+    except Exception:  # Some of redis-py's exceptions have no common class.
         outcome = "hung"
         if mode == "cluster":
             client = None

@@ -96,6 +96,7 @@ impl Client {
             .env("PYTHONPATH", installed().join("python"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .map_err(|error| format!("cannot start a client: {error}"))?;
         let log = Arc::<Mutex<WriteLog>>::default();

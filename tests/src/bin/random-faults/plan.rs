@@ -138,6 +138,12 @@ impl Plan {
         }
         let has_sentinels = deployments.iter().any(|plan| plan.kind == Kind::Sentinel);
         let count = random.choice([3, 3, 3, 5]).expect("there are counts");
+        if let Some(version) = choice.version {
+            // No upgrade.
+            for node in deployments.iter_mut().flat_map(|plan| &mut plan.nodes) {
+                node.version = version;
+            }
+        }
         let mut plan = Plan {
             seed,
             deployments,
@@ -183,16 +189,12 @@ impl DeploymentPlan {
             _ if is_first => random.usize(2..=5),
             _ => random.usize(2..=3),
         };
-        let is_mixed = random.u8(..5) == 0;
         let is_chain = kind != Kind::Cluster && count > 3 && random.u8(..3) == 0;
-        let common_version = version(random);
+        let versions = draw_versions(random, version);
         let persistence = draw_persistence(random);
         let nodes = (0..count).map(|index| {
-            let mut version = if is_mixed { version(random) } else { common_version };
-            // A cluster of Redis 5 has no slot ranges, and its nodes cannot join newer ones safely.
-            if kind == Kind::Cluster && is_mixed {
-                version = common_version;
-            }
+            // The masters have the older version, as during an upgrade.
+            let version = versions[usize::from(index >= masters && random.bool())];
             let upstream = match index {
                 _ if index < masters => None,
                 3 if is_chain => Some(2),
@@ -217,6 +219,25 @@ impl DeploymentPlan {
             write_rate: random.choice([2, 10, 30]).expect("there are rates"),
         }
     }
+}
+
+/// Older and newer versions that replicate from each other in this direction.
+const UPGRADES: [[&str; 2]; 4] = [
+    ["redis-5.0.6", "redis-6.2.14"],
+    ["redis-6.2.14", "redis-7.0.15"],
+    ["redis-7.0.15", "redis-8.2.3"],
+    ["redis-7.0.15", "valkey-9.1.2"],
+];
+
+/// Draws the versions of a deployment: one of masters, and one that replicas may have.
+fn draw_versions(
+    random: &mut Rng,
+    version: &mut impl FnMut(&mut Rng) -> &'static str,
+) -> [&'static str; 2] {
+    let common = version(random);
+    let upgrades: Vec<_> = UPGRADES.into_iter().filter(|[old, _]| *old == common).collect();
+    let upgrade = random.choice(upgrades).filter(|_| random.u8(..4) == 0);
+    upgrade.unwrap_or([common; 2])
 }
 
 fn draw_persistence(random: &mut Rng) -> Persistence {
