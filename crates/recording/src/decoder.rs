@@ -9,6 +9,7 @@ use topology::{
     NodeVec, PollOutcome, ResolvedName, Round, SentinelMessage,
 };
 
+use crate::expectation::Expectation;
 use crate::header::{self, Header};
 use crate::lines::{
     AnswerLine, CheckLine, FORMAT, Line, NodeLine, ResolvedLine, RoundLine, VERSION, VersionLine,
@@ -39,6 +40,8 @@ pub enum Item {
     Round(Box<RecordedRound>),
     /// A number of rounds are missing here: they were not written in time.
     Dropped(u64),
+    /// A verdict that the replay should give.
+    Expectation(Expectation),
     /// A line of a newer version that this one does not need.
     Unknown,
 }
@@ -63,10 +66,11 @@ impl Decoder {
                 advice: "several recordings are in this file; split it before each header",
             });
         }
-        Ok(match (line.round, line.dropped) {
-            (Some(round), _) => Item::Round(Box::new(self.round(round)?)),
-            (None, Some(rounds)) => Item::Dropped(rounds),
-            (None, None) => Item::Unknown,
+        Ok(match line {
+            Line { round: Some(round), .. } => Item::Round(Box::new(self.round(round)?)),
+            Line { dropped: Some(rounds), .. } => Item::Dropped(rounds),
+            Line { expect: Some(expectation), .. } => Item::Expectation(expectation),
+            _ => Item::Unknown,
         })
     }
 

@@ -8,6 +8,7 @@ use topology::{
     Round,
 };
 
+use crate::expectation::Expectation;
 use crate::header::Header;
 use crate::lines::{
     AnswerLine, CheckLine, ContactLine, DiskLine, Line, MessageLine, NodeLine, ResolvedLine,
@@ -34,8 +35,8 @@ use crate::time::{nanos, wall_nanos};
 /// let round = Round::new(SystemTime::UNIX_EPOCH, Monotonic::START, vec![PollOutcome::Pending]);
 ///
 /// let mut encoder = Encoder::default();
-/// let header =
-///     Header { rolecall: "0.1.0".to_owned(), deployment: Arc::clone(&deployment), restored: None };
+/// let rolecall = "0.1.0".to_owned();
+/// let header = Header { rolecall, deployment: Arc::clone(&deployment), restored: None };
 /// let text = encoder.header(&header) + &encoder.round(&round, &deployment);
 /// let recording = Recording::read(text.as_bytes()).expect("a recording");
 /// assert_eq!(recording.header, header);
@@ -124,6 +125,11 @@ impl Encoder {
     /// Returns the line that states that rounds are missing at this place, with its line feed.
     pub fn dropped(&mut self, rounds: u64) -> String {
         text(&Line { dropped: Some(rounds), ..Line::default() })
+    }
+
+    /// Returns the line of a verdict that the replay should give, with its line feed.
+    pub fn expectation(&mut self, expectation: &Expectation) -> String {
+        text(&Line { expect: Some(expectation.clone()), ..Line::default() })
     }
 
     fn node(&mut self, round: &Round, index: NodeIndex) -> NodeLine {

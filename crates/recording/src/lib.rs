@@ -9,9 +9,12 @@
 //! - `decoder.rs`: [`Decoder`] reads line by line.
 //! - `recording.rs`: [`Recording`] is a whole recording.
 //! - `replay.rs`: [`Replay`] passes the rounds to a tracker.
+//! - `expectation.rs`: [`Expectation`] is a verdict that a replay should give.
+//! - `shrink.rs`: [`shrink`] makes a recording smaller that gives a wrong verdict.
 
 mod decoder;
 mod encoder;
+mod expectation;
 mod header;
 mod lines;
 mod patch;
@@ -19,12 +22,15 @@ mod reading;
 mod recording;
 mod replay;
 mod reply;
+mod shrink;
 mod time;
 
 pub use decoder::{Decoder, Item};
 pub use encoder::Encoder;
+pub use expectation::{Expectation, Judgement, Verdict};
 pub use header::{Header, Restored};
 pub use lines::{FORMAT, VERSION};
 pub use reading::ReadError;
 pub use recording::{RecordedRound, Recording};
 pub use replay::{Replay, ReplayedRound};
+pub use shrink::{Shrunk, shrink, shrink_while};

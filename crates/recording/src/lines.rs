@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use topology::SavedState;
 
+use crate::expectation::Expectation;
+
 /// Name of the format, in the header.
 pub const FORMAT: &str = "rolecall-recording";
 
@@ -22,6 +24,8 @@ pub(crate) struct Line {
     pub(crate) round: Option<RoundLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dropped: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expect: Option<Expectation>,
 }
 
 /// Format and version of a header. They are read before the rest.

@@ -7,8 +7,10 @@ use topology::Round;
 
 use crate::decoder::{Decoder, Item};
 use crate::encoder::Encoder;
+use crate::expectation::Expectation;
 use crate::header::Header;
 use crate::reading::{DAMAGED, ReadError};
+use crate::replay::Replay;
 
 /// A recording: the deployment and its rounds.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct Recording {
     /// Rounds that the exporter had and that are missing, because the disk was too slow. Unless
     /// this is 0, the replay may differ from what the exporter reported.
     pub dropped: u64,
+    /// Verdicts that the replay should give.
+    pub expectations: Vec<Expectation>,
     /// Notice about the end of the file: a truncated last line that was skipped.
     pub notice: Option<String>,
 }
@@ -44,6 +48,7 @@ impl Recording {
     pub fn read(mut file: impl BufRead) -> Result<Self, ReadError> {
         let (mut decoder, mut line, mut number) = (Decoder::default(), Vec::new(), 0);
         let (mut header, mut rounds, mut dropped, mut notice) = (None, Vec::new(), 0, None);
+        let mut expectations = Vec::new();
         loop {
             line.clear();
             let length = file.read_until(b'\n', &mut line).map_err(|error| ReadError {
@@ -65,6 +70,7 @@ impl Recording {
                 Ok(Item::Header(found)) => header = Some(*found),
                 Ok(Item::Round(round)) => rounds.push(*round),
                 Ok(Item::Dropped(count)) => dropped += count,
+                Ok(Item::Expectation(expectation)) => expectations.push(expectation),
                 Ok(Item::Unknown) => {}
                 Err(_) if line.last() != Some(&b'\n') && number > 1 => {
                     notice = Some(format!("line {number} is cut off and was skipped"));
@@ -77,7 +83,7 @@ impl Recording {
             problem: "the file is empty".to_owned(),
             advice: "give the path of a recording of Rolecall",
         })?;
-        Ok(Recording { header, rounds, dropped, notice })
+        Ok(Recording { header, rounds, dropped, expectations, notice })
     }
 
     /// Returns the text of the recording.
@@ -90,7 +96,15 @@ impl Recording {
         for RecordedRound { round, members } in &self.rounds {
             text += &encoder.round_of(round, members);
         }
+        for expectation in &self.expectations {
+            text += &encoder.expectation(expectation);
+        }
         text
+    }
+
+    /// Replays the rounds from the first one on.
+    pub fn replay(&self) -> Replay<'_> {
+        Replay::new(self)
     }
 
     /// Returns true if no round is missing.

@@ -72,8 +72,8 @@ impl<'a> Iterator for Replay<'a> {
     }
 }
 
-/// Returns a round with the outcomes of the nodes at these addresses, in this order. A node that the
-/// round did not poll is pending.
+/// Returns a round with the outcomes of the nodes at these addresses, in this order. A node that
+/// the round did not poll is pending.
 fn rearranged<'a>(recorded: &RecordedRound, nodes: impl Iterator<Item = &'a str>) -> Round {
     let RecordedRound { round, members } = recorded;
     let (mut outcomes, mut details, mut contacts, mut disks) =
