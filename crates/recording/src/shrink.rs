@@ -68,7 +68,7 @@ pub fn shrink_while(
         search.drop_nodes();
         search.drop_parts();
         search.drop_lines();
-        if size(&search.best) == before || search.replays >= limit {
+        if search.is_over() || size(&search.best) >= before {
             return Shrunk { recording: search.best, replays: search.replays };
         }
     }
@@ -89,7 +89,7 @@ struct Search<F> {
 impl<F: FnMut(&Recording) -> bool> Search<F> {
     /// Makes a candidate the best recording if the condition holds for it.
     fn accept(&mut self, candidate: Recording) -> bool {
-        if self.replays >= self.limit {
+        if self.is_over() {
             return false;
         }
         self.replays += 1;
@@ -98,6 +98,11 @@ impl<F: FnMut(&Recording) -> bool> Search<F> {
             self.best = candidate;
         }
         accepted
+    }
+
+    /// Returns true if no replay is left.
+    fn is_over(&self) -> bool {
+        self.replays >= self.limit
     }
 
     /// Removes as many items as possible: halves first, then quarters, down to single items.
@@ -110,7 +115,7 @@ impl<F: FnMut(&Recording) -> bool> Search<F> {
         let mut length = items.len();
         while length > 0 {
             let mut start = 0;
-            while start < items.len() {
+            while start < items.len() && !self.is_over() {
                 let end = (start + length).min(items.len());
                 let candidate = remove(&self.best, &items[start..end]);
                 if candidate.is_some_and(|candidate| self.accept(candidate)) {
@@ -148,6 +153,9 @@ impl<F: FnMut(&Recording) -> bool> Search<F> {
             addresses.extend(recorded.members.iter().filter(|member| !member.is_empty()).cloned());
         }
         for address in addresses {
+            if self.is_over() {
+                return;
+            }
             let removed = without_node(&self.best, &address);
             if !self.accept(removed) {
                 let silent = with_pending(&self.best, &address);
@@ -159,11 +167,16 @@ impl<F: FnMut(&Recording) -> bool> Search<F> {
     }
 
     fn drop_parts(&mut self) {
+        let mut smallest = size(&self.best);
         for drop_part in PARTS {
+            if self.is_over() {
+                return;
+            }
             let mut candidate = self.best.clone();
             candidate.rounds.iter_mut().for_each(drop_part);
-            if candidate.text() != self.best.text() {
-                self.accept(candidate);
+            let size = size(&candidate);
+            if size < smallest && self.accept(candidate) {
+                smallest = size;
             }
         }
         if self.best.header.restored.is_some() {

@@ -66,7 +66,7 @@ impl RecordedTracker {
         let replayed = self.replayed.observe(&read);
         let reference = self.reference.observe(&self.anonymous(round));
         assert_eq!(replayed.view.deployment, reference.view.deployment);
-        assert_eq!(text(&replayed), text(&reference));
+        assert_same(&text(&replayed), &text(&reference));
         assert_eq!(self.replayed.saved_state(), self.reference.saved_state());
         self.tracker.observe(round)
     }
@@ -102,6 +102,19 @@ impl Deref for RecordedTracker {
 fn anonymous_client(client: &Client) -> Client {
     let name = if client.is_sentinel() { client.name.clone() } else { "".into() };
     Client { name, user: None, ..client.clone() }
+}
+
+/// Panics with the first difference of two long texts.
+fn assert_same(replayed: &str, reference: &str) {
+    const SHOWN: usize = 300;
+    if replayed != reference {
+        let mut pairs = replayed.chars().zip(reference.chars());
+        let first = pairs.position(|(a, b)| a != b).unwrap_or_default();
+        let excerpt = |text: &str| {
+            text.chars().skip(first.saturating_sub(SHOWN)).take(2 * SHOWN).collect::<String>()
+        };
+        panic!("replayed: {}\nreference: {}", excerpt(replayed), excerpt(reference));
+    }
 }
 
 /// Returns a result as text, with an empty deployment: its index of addresses has no order.
