@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use recording::{Recording, Replay};
+use recording::{Recording, ReplayedRound};
+use report::api::{events, findings, topology};
+use serde_json::Value;
 use tests::{Daemon, Disk, Redis, SECOND, deployment, eventually};
 
 /// Returns the recordings in a directory, sorted by path.
@@ -22,8 +24,19 @@ fn recordings(directory: &Path) -> Vec<Recording> {
 
 /// Returns the node that the replay of a recording shows as primary after its last round.
 fn primary(recording: &Recording) -> Option<String> {
-    let view = Replay::new(recording).last()?.result.view;
+    let view = recording.replay().last()?.result.view;
     Some(view.name(view.shards[0].primary?.node).to_owned())
+}
+
+/// Returns the documents of the API about topology, findings and events after a round.
+fn documents(round: &ReplayedRound<'_>) -> [Value; 3] {
+    let views = [&round.result.view];
+    [
+        serde_json::to_value(topology(views)),
+        serde_json::to_value(findings(views)),
+        serde_json::to_value(events(views)),
+    ]
+    .map(|document| document.expect("a document"))
 }
 
 #[test]
@@ -55,6 +68,18 @@ fn recorded_rounds_replay_to_what_the_daemon_shows() {
         (primary(recordings.first()?)? == second.address()).then_some(())
     });
     daemon.until_primary(SECOND, &second, "sole");
+    // The replay of some round shows exactly what the API shows.
+    let paths = ["/api/v1/topology", "/api/v1/findings", "/api/v1/events"];
+    for (path, place) in paths.into_iter().zip(0..) {
+        let shown = daemon.document(path);
+        eventually(SECOND * 5, path, || {
+            let recording = recordings(&rounds).into_iter().next()?;
+            let found = recording.replay().any(|round| documents(&round)[place] == shown);
+            found.then_some(())
+        });
+    }
+    let events = daemon.document("/api/v1/events").to_string();
+    assert!(events.contains("primary_changed"), "{events}");
     daemon.reload(&nodes("b"));
     let (after, _) = eventually(SECOND * 10, "a second recording", || {
         let recordings = recordings(&rounds);
