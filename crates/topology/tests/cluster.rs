@@ -1,13 +1,16 @@
 //! Deployments of kind cluster: shards, membership, slots and the state of the cluster.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use recorded::RecordedTracker;
 use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
 use topology::{
-    Cause, Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, EventKind,
-    FindingKind, NodeIndex, NodeNameTemplate, NodeReply, PollOutcome, Round,
+    Cause, Deployment, DeploymentKind, DeploymentView, Discovery, EventKind, FindingKind,
+    NodeIndex, NodeNameTemplate, NodeReply, PollOutcome, Round,
 };
 use topology::{ReadRequest, Severity};
 
@@ -31,7 +34,7 @@ struct Server {
 
 /// A cluster whose first node is configured.
 struct TestDeployment {
-    tracker: DeploymentTracker,
+    tracker: RecordedTracker,
     servers: BTreeMap<usize, Server>,
     silent: Vec<usize>,
     requests: Vec<ReadRequest>,
@@ -83,7 +86,7 @@ impl TestDeployment {
             servers.insert(number + 3, server(Some(number), "", number as u64, history));
         }
         TestDeployment {
-            tracker: DeploymentTracker::new(Arc::new(deployment)),
+            tracker: RecordedTracker::new(Arc::new(deployment), None),
             servers,
             silent: vec![],
             requests: vec![],
@@ -424,7 +427,8 @@ fn no_node_leaves_while_no_map_is_read() {
 fn primaries_survive_a_restart_of_the_exporter() {
     let saved = TestDeployment::healthy().tracker.saved_state();
     let mut later = TestDeployment::new();
-    later.tracker.restore(saved, SECOND);
+    later.tracker =
+        RecordedTracker::new(later.tracker.view().deployment.clone(), Some((saved, SECOND)));
     later.servers.insert(4, Server { history: ('d', Some('a')), ..server(None, "0-5460", 7, 'd') });
     later.servers.insert(1, server(Some(4), "", 7, 'd'));
     later.rounds(10);
