@@ -11,6 +11,7 @@ use tests::pause;
 use crate::observed::Observed;
 use crate::oracle::{Fault, Oracle, Rule, WritesOfHistory, compare_losses};
 use crate::plan::{Kind, Plan, Step};
+use crate::replay;
 use crate::server::Fields;
 use crate::truth::Truth;
 use crate::world::World;
@@ -38,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) writes: WritesOfHistory,
     /// Lost writes that Rolecall counted in the first deployment.
     pub(crate) counted_losses: u64,
+    /// For each fault, the file that replays it or the reason why there is none.
+    pub(crate) replays: Vec<String>,
     /// Log of what happened, for the report of a fault.
     pub(crate) log: Vec<String>,
 }
@@ -83,6 +86,7 @@ impl History {
             duration: Duration::ZERO,
             writes: WritesOfHistory::default(),
             counted_losses: 0,
+            replays: Vec::new(),
             log: Vec::new(),
         };
         let counted = vec![0; plan.deployments.len()];
@@ -276,13 +280,15 @@ impl History {
                     rule: Rule::Recovered,
                     subject: (index, 0),
                     text: format!("{} is repaired, but: {critical:?}", deployment.name),
+                    expectation: None,
+                    round_at: None,
                 });
             }
         }
     }
 
-    /// Copies the recordings of the exporter if there is a fault.
-    fn keep_recordings(&self, directory: &Path) {
+    /// Copies the recordings of the exporter if there is a fault, and shrinks them.
+    fn keep_recordings(&mut self, directory: &Path) {
         if self.report.faults.is_empty() {
             return;
         }
@@ -296,6 +302,15 @@ impl History {
         });
         if let Err(error) = copied {
             eprintln!("cannot keep the recordings in {}: {error}", target.display());
+            return;
+        }
+        for fault in &self.report.faults {
+            let name = self.world.plan.deployments[fault.subject.0].name;
+            let outcome = replay::shrink(&target, name, fault);
+            self.report.replays.push(match outcome {
+                Ok(file) => format!("{:?}: {} is a test", fault.rule, file.display()),
+                Err(reason) => format!("{:?}: no replay: {reason}", fault.rule),
+            });
         }
     }
 }

@@ -15,6 +15,7 @@ mod observed;
 mod operation;
 mod oracle;
 mod plan;
+mod replay;
 mod results;
 mod server;
 mod truth;
@@ -157,6 +158,9 @@ fn print_report(plan: &Plan, report: &Result<Report, String>, verbose: bool) {
                     fault.subject,
                     fault.text
                 );
+            }
+            for replay in &report.replays {
+                println!("  {replay}");
             }
             if verbose {
                 println!("{}", report.log.join("\n"));

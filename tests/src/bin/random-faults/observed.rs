@@ -23,6 +23,8 @@ pub(crate) struct TopologyDocument {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct DeploymentDocument {
     pub(crate) name: String,
+    /// End of the last round.
+    pub(crate) at: Option<String>,
     pub(crate) shards: Vec<ShardDocument>,
     pub(crate) nodes: Vec<NodeDocument>,
 }

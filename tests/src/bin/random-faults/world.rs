@@ -141,7 +141,7 @@ impl World {
             self.mesh.host(HostId::Exporter),
             &self.configuration(),
             EXPORTER_PORT,
-            &[],
+            &["--debug.record-rounds", &recordings.display().to_string()],
         );
         self.exporter = Some(daemon);
         self.exporter_started = self.now();

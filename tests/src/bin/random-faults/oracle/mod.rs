@@ -5,13 +5,16 @@
 
 mod alerts;
 mod cluster;
+mod expectation;
 mod links;
 mod nodes;
 mod primary;
 mod writes;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use recording::Expectation;
 
 pub(crate) use writes::{WritesOfHistory, compare_losses};
 
@@ -26,6 +29,11 @@ pub(crate) struct Fault {
     pub(crate) rule: Rule,
     pub(crate) subject: Subject,
     pub(crate) text: String,
+    /// What the last round before the fault should have stated; `None` if the fault is not about
+    /// the state of one deployment after a round.
+    pub(crate) expectation: Option<Expectation>,
+    /// End of that round.
+    pub(crate) round_at: Option<SystemTime>,
 }
 
 /// What a statement is about: the index of the deployment, and that of the node or 0.
@@ -183,7 +191,14 @@ impl Oracle {
         comparison.compare_clusters();
         comparison.compare_alerts();
         let found = comparison.found;
-        self.faults(truth.at, found)
+        let mut faults = self.faults(truth.at, found);
+        for fault in &mut faults {
+            let name = truth.deployments[fault.subject.0].name;
+            let at = observed.deployment(name).and_then(|deployment| deployment.at.as_deref());
+            fault.round_at = at.and_then(|at| humantime::parse_rfc3339(at).ok());
+            fault.expectation = expectation::expected(fault, truth, observed);
+        }
+        faults
     }
 
     /// Returns the contradictions that last too long.
@@ -198,7 +213,7 @@ impl Oracle {
             let begun = self.since.get(&(rule, subject)).copied().unwrap_or(at);
             since.insert((rule, subject), begun);
             if at.saturating_sub(begun) >= tolerance(rule) {
-                faults.push(Fault { at, rule, subject, text });
+                faults.push(Fault { at, rule, subject, text, expectation: None, round_at: None });
             }
         }
         self.since = since;

@@ -78,6 +78,8 @@ pub(crate) fn compare_losses(
              without a reply",
             plan.name, writes.lost, writes.unknown
         ),
+        expectation: None,
+        round_at: None,
     });
     (Some(writes), fault)
 }
