@@ -150,6 +150,8 @@ pub(crate) struct Oracle {
     facts: BTreeMap<(Fact, Subject), Duration>,
     /// Last run ID and replication ID of each node that Rolecall could read.
     read_processes: BTreeMap<Subject, (String, String)>,
+    /// Start of the last exporter that saw a node up, by node.
+    seen_up: BTreeMap<Subject, Duration>,
     last_at: Duration,
     /// Comparisons by rule.
     pub(crate) comparisons: BTreeMap<Rule, u64>,

@@ -43,9 +43,13 @@ impl Comparison<'_> {
                 format!("{}, but it replies ({:?})", describe(), stated.down_reason)
             });
         }
+        if state == "up" {
+            self.oracle.seen_up.insert(subject, self.truth.exporter_started);
+        }
+        let was_seen = self.oracle.seen_up.get(&subject) == Some(&self.truth.exporter_started);
         if node.state != ProcessState::Running {
-            // A cut-off exporter does not know.
-            let is_right = state == "down" || (state == "unknown" && !reads_any);
+            // A cut-off exporter does not know, nor does one that has not reached the node yet.
+            let is_right = state == "down" || (state == "unknown" && !(reads_any && was_seen));
             self.check(Rule::GoneDown, subject, is_right, || {
                 format!(
                     "{}, but its process is {:?}: {:?}",
