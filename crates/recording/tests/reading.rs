@@ -231,3 +231,31 @@ fn a_recording_has_no_names_of_clients_and_no_secrets() {
         assert!(text.contains(kept), "{kept}");
     }
 }
+
+#[test]
+fn outcomes_belong_to_addresses_and_not_to_positions() {
+    let deployment = |order: [&str; 2]| {
+        let mut deployment =
+            Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+        for name in order {
+            deployment.add(name, format!("{name}:6379"), None);
+        }
+        Arc::new(deployment)
+    };
+    let header =
+        |deployment: &Arc<Deployment>| Header { deployment: Arc::clone(deployment), ..header() };
+    let [first, second] = [deployment(["a", "b"]), deployment(["b", "a"])];
+    let replica = "run_id:b\nrole:slave\nmaster_host:a\nmaster_port:6379\n";
+    let outcomes = [master(1).as_str(), replica].map(|info| PollOutcome::Answered(reply(info)));
+    let round = Round::new(SystemTime::UNIX_EPOCH, Monotonic::START, outcomes.to_vec());
+    let mut encoder = Encoder::default();
+    let text = encoder.header(&header(&first)) + &encoder.round(&round, &first);
+    let mut recording = read(&text);
+    // Another version may put the nodes into another order, or may not know one of them yet.
+    for (deployment, primary) in [(first, "a"), (second, "a"), (deployment(["a", "c"]), "a")] {
+        recording.header = header(&deployment);
+        let view = recording.replay().last().expect("a round").result.view;
+        let found = view.shards[0].primary.map(|primary| view.name(primary.node));
+        assert_eq!(found, Some(primary));
+    }
+}
