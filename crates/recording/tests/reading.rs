@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use recording::{Encoder, Expectation, Header, Recording, Verdict};
+use recording::{Encoder, Expectation, Header, Judgement, Recording, Verdict};
 use snapshot::{Client, Config, NodeSnapshot, Reply};
 use topology::{Deployment, DeploymentKind, Monotonic, NodeIndex, NodeReply, PollOutcome, Round};
 
@@ -205,7 +205,7 @@ fn expectations_are_read_and_written() {
     let recording = read(&lines.concat());
     assert_eq!(recording.expectations, [expectation]);
     assert_eq!(read(&recording.text()).expectations, recording.expectations);
-    assert_eq!(recording.judge(&recording.expectations), [recording::Judgement::Holds]);
+    assert_eq!(recording.judge(&recording.expectations), [Judgement::Holds]);
 }
 
 #[test]
@@ -257,5 +257,32 @@ fn outcomes_belong_to_addresses_and_not_to_positions() {
         let view = recording.replay().last().expect("a round").result.view;
         let found = view.shards[0].primary.map(|primary| view.name(primary.node));
         assert_eq!(found, Some(primary));
+    }
+}
+
+#[test]
+fn expectations_about_unknown_things_cannot_be_compared() {
+    let recording = read(&three_rounds().concat());
+    let state = |node: &str, state: &str| {
+        Expectation::of(Verdict::NodeState { node: node.to_owned(), state: state.to_owned() })
+    };
+    let finding =
+        |kind: &str| Expectation::of(Verdict::Finding { kind: kind.to_owned(), node: None });
+    let shard = Some("0".to_owned());
+    let wrong = [
+        (state("b", "up"), "there is no node \"b\""),
+        (state("a", "upp"), "unknown value \"upp\""),
+        (finding("RedisDwn"), "unknown value \"RedisDwn\""),
+        (Expectation { at: Some(7), ..state("a", "up") }, "there is no such round"),
+        (Expectation { shard, ..Expectation::of(Verdict::Disputed(false)) }, "there is no shard"),
+    ];
+    for (expectation, expected) in wrong {
+        for not in [false, true] {
+            let expectation = Expectation { not, ..expectation.clone() };
+            match recording.judge(std::slice::from_ref(&expectation)).remove(0) {
+                Judgement::Undefined { why } => assert!(why.contains(expected), "{why}"),
+                judgement => panic!("{expectation:?} {judgement}"),
+            }
+        }
     }
 }
