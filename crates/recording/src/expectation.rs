@@ -11,8 +11,8 @@ use crate::time::wall_nanos;
 
 /// A verdict that one round of a recording should give, or should not give.
 ///
-/// In JSON it is an object with the name of the verdict and the names `at`, `shard` and `not`, which
-/// are optional:
+/// In JSON it is an object with the name of the verdict and the names `at`, `shard` and `not`,
+/// which are optional:
 ///
 /// ```
 /// use recording::{Expectation, Verdict};

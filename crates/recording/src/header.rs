@@ -191,3 +191,49 @@ pub(crate) fn endpoint_kind(label: &str) -> Result<EndpointKind, Problem> {
     let kind = kinds.into_iter().find(|kind| kind.label() == label);
     kind.ok_or_else(|| Problem::unknown("kind of endpoint", label))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_header_keeps_every_property_of_a_deployment() {
+        let labels = [("team".to_owned(), "a".to_owned())];
+        let mut deployment =
+            Deployment::new("x", DeploymentKind::Sentinel, &labels, SECOND, SECOND * 3);
+        deployment.add_sentinel("s1", "10.0.0.1:26379", false);
+        deployment.add("a", "10.0.0.2:6379", Some(Role::Replica));
+        deployment.add_sentinel("s2", "10.0.0.3:26379", true);
+        assert!(deployment.alias("a:6379", "10.0.0.2:6379"));
+        deployment.discovery = Some(Discovery {
+            master: "x".to_owned(),
+            names: NodeNameTemplate::new("{short}").expect("a template"),
+            address_map: BTreeMap::from([("a:1".to_owned(), "b:2".to_owned())]),
+            ghost_after: SECOND * 600,
+            forget_after: SECOND * 60,
+        });
+        deployment.expect = Expectations {
+            replicas: Some(2),
+            masters: Some(1),
+            external: true,
+            aof: Some(AofExpectation::None),
+            until: Some(wall(1_795_986_113_343_189_430)),
+        };
+        let address = "redis.svc:6379".to_owned();
+        deployment.endpoints.push(ServiceEndpoint { kind: EndpointKind::Reader, address });
+        // A deployment of a template gets its name and its Sentinels later.
+        deployment.rename_for_master("orders", "mymaster");
+        deployment.show_sentinel(topology::NodeIndex::new(0), true);
+        let state = SavedState { primary: Some("a".to_owned()), ..SavedState::default() };
+        let header = Header {
+            rolecall: "1".to_owned(),
+            deployment: Arc::new(deployment),
+            restored: Some(Restored { state, downtime: SECOND * 2 }),
+        };
+        assert_eq!(Header::from_line(header.to_line()).expect("a header"), header);
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use snapshot::{MasterReport, NodeSnapshot, SentinelReport};
+use snapshot::{Fields, MasterReport, NodeSnapshot, SentinelReport};
 use topology::{Deployment, NodeIndex, NodeKind, NodeReply, PollOutcome};
 
 use crate::expectation::{Expectation, Judgement, Verdict};
@@ -40,8 +40,8 @@ pub fn shrink(recording: &Recording, expectation: &Expectation, limit: usize) ->
     shrunk
 }
 
-/// Returns what a smaller recording must share with the original one: the verdict, but not the exact
-/// number of lost writes.
+/// Returns what a smaller recording must share with the original one: the verdict, but not the
+/// exact number of lost writes.
 fn class(verdict: &Verdict, found: String) -> String {
     match verdict {
         Verdict::LostWrites { from, .. } => {
@@ -193,6 +193,9 @@ impl<F: FnMut(&Recording) -> bool> Search<F> {
                 let errors = reply.snapshot.errors.lines().into_iter().map(|(name, _)| name);
                 let lines = reply.snapshot.fields.lines().map(|(name, _)| name.to_owned());
                 names.extend(lines.chain(errors));
+                if let Some(cluster) = &reply.snapshot.cluster {
+                    names.extend(cluster.lines().map(|(name, _)| name.to_owned()));
+                }
             });
         }
         self.remove_items(names.into_iter().collect(), without_lines);
@@ -200,7 +203,7 @@ impl<F: FnMut(&Recording) -> bool> Search<F> {
 }
 
 /// Parts of a round that may not matter.
-const PARTS: [fn(&mut RecordedRound); 15] = [
+const PARTS: [fn(&mut RecordedRound); 17] = [
     |recorded| edit_snapshots(recorded, |snapshot| snapshot.slowlog = None),
     |recorded| edit_snapshots(recorded, |snapshot| snapshot.latencies = None),
     |recorded| edit_snapshots(recorded, |snapshot| snapshot.commands = None),
@@ -216,6 +219,8 @@ const PARTS: [fn(&mut RecordedRound); 15] = [
     |recorded| recorded.round.host_names = Arc::default(),
     |recorded| edit_reports(recorded, |report| report.replicas = None),
     |recorded| edit_reports(recorded, |report| report.sentinels = None),
+    |recorded| edit_reports(recorded, |report| report.quorum = None),
+    |recorded| edit_snapshots(recorded, |snapshot| snapshot.cluster = None),
 ];
 
 fn for_each_reply(recorded: &mut RecordedRound, mut edit: impl FnMut(&mut NodeReply)) {
@@ -240,7 +245,8 @@ fn edit_reports(recorded: &mut RecordedRound, edit: impl Fn(&mut MasterReport)) 
     });
 }
 
-/// Returns the recording without lines of INFO; `None` if some reply would be none any longer.
+/// Returns the recording without lines of INFO and CLUSTER INFO; `None` if some reply would be none
+/// any longer.
 fn without_lines(recording: &Recording, names: &[String]) -> Option<Recording> {
     let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let mut recording = recording.clone();
@@ -255,8 +261,7 @@ fn without_lines(recording: &Recording, names: &[String]) -> Option<Recording> {
 }
 
 fn snapshot_without(snapshot: &NodeSnapshot, names: &BTreeSet<&str>) -> Option<NodeSnapshot> {
-    let fields = snapshot.fields.lines().filter(|(name, _)| !names.contains(name));
-    let mut text: String = fields.flat_map(|(name, value)| [name, ":", value, "\r\n"]).collect();
+    let mut text = text_without(&snapshot.fields, names);
     for (name, value) in snapshot.errors.lines() {
         if !names.contains(name.as_str()) {
             // A heading has no value.
@@ -267,7 +272,14 @@ fn snapshot_without(snapshot: &NodeSnapshot, names: &BTreeSet<&str>) -> Option<N
     let info = NodeSnapshot::from_info(&text)?;
     let NodeSnapshot { sentinel, commands, latencies, cluster, map, slowlog, config, .. } =
         snapshot.clone();
+    let cluster = cluster.map(|fields| Arc::new(Fields::parse(&text_without(&fields, names))));
     Some(NodeSnapshot { sentinel, commands, latencies, cluster, map, slowlog, config, ..info })
+}
+
+/// Returns the lines with other names.
+fn text_without(fields: &Fields, names: &BTreeSet<&str>) -> String {
+    let kept = fields.lines().filter(|(name, _)| !names.contains(name));
+    kept.flat_map(|(name, value)| [name, ":", value, "\r\n"]).collect()
 }
 
 /// Returns the recording without a node: neither configured nor polled.

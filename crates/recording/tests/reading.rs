@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use recording::{Encoder, Expectation, Header, Recording, Verdict};
+use recording::{Encoder, Expectation, Header, Judgement, Recording, Verdict};
 use snapshot::{Client, Config, NodeSnapshot, Reply};
 use topology::{Deployment, DeploymentKind, Monotonic, NodeIndex, NodeReply, PollOutcome, Round};
 
@@ -205,7 +205,7 @@ fn expectations_are_read_and_written() {
     let recording = read(&lines.concat());
     assert_eq!(recording.expectations, [expectation]);
     assert_eq!(read(&recording.text()).expectations, recording.expectations);
-    assert_eq!(recording.judge(&recording.expectations), [recording::Judgement::Holds]);
+    assert_eq!(recording.judge(&recording.expectations), [Judgement::Holds]);
 }
 
 #[test]
@@ -229,5 +229,60 @@ fn a_recording_has_no_names_of_clients_and_no_secrets() {
     }
     for kept in ["redis-py", "sentinel-ab-cmd", "/data", "10.0.0.5:1"] {
         assert!(text.contains(kept), "{kept}");
+    }
+}
+
+#[test]
+fn outcomes_belong_to_addresses_and_not_to_positions() {
+    let deployment = |order: [&str; 2]| {
+        let mut deployment =
+            Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+        for name in order {
+            deployment.add(name, format!("{name}:6379"), None);
+        }
+        Arc::new(deployment)
+    };
+    let header =
+        |deployment: &Arc<Deployment>| Header { deployment: Arc::clone(deployment), ..header() };
+    let [first, second] = [deployment(["a", "b"]), deployment(["b", "a"])];
+    let replica = "run_id:b\nrole:slave\nmaster_host:a\nmaster_port:6379\n";
+    let outcomes = [master(1).as_str(), replica].map(|info| PollOutcome::Answered(reply(info)));
+    let round = Round::new(SystemTime::UNIX_EPOCH, Monotonic::START, outcomes.to_vec());
+    let mut encoder = Encoder::default();
+    let text = encoder.header(&header(&first)) + &encoder.round(&round, &first);
+    let mut recording = read(&text);
+    // Another version may put the nodes into another order, or may not know one of them yet.
+    for (deployment, primary) in [(first, "a"), (second, "a"), (deployment(["a", "c"]), "a")] {
+        recording.header = header(&deployment);
+        let view = recording.replay().last().expect("a round").result.view;
+        let found = view.shards[0].primary.map(|primary| view.name(primary.node));
+        assert_eq!(found, Some(primary));
+    }
+}
+
+#[test]
+fn expectations_about_unknown_things_cannot_be_compared() {
+    let recording = read(&three_rounds().concat());
+    let state = |node: &str, state: &str| {
+        Expectation::of(Verdict::NodeState { node: node.to_owned(), state: state.to_owned() })
+    };
+    let finding =
+        |kind: &str| Expectation::of(Verdict::Finding { kind: kind.to_owned(), node: None });
+    let shard = Some("0".to_owned());
+    let wrong = [
+        (state("b", "up"), "there is no node \"b\""),
+        (state("a", "upp"), "unknown value \"upp\""),
+        (finding("RedisDwn"), "unknown value \"RedisDwn\""),
+        (Expectation { at: Some(7), ..state("a", "up") }, "there is no such round"),
+        (Expectation { shard, ..Expectation::of(Verdict::Disputed(false)) }, "there is no shard"),
+    ];
+    for (expectation, expected) in wrong {
+        for not in [false, true] {
+            let expectation = Expectation { not, ..expectation.clone() };
+            match recording.judge(std::slice::from_ref(&expectation)).remove(0) {
+                Judgement::Undefined { why } => assert!(why.contains(expected), "{why}"),
+                judgement => panic!("{expectation:?} {judgement}"),
+            }
+        }
     }
 }

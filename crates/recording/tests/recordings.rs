@@ -60,7 +60,7 @@ fn every_recording_meets_its_expectations() {
 #[test]
 fn a_wrong_expectation_is_a_problem() {
     for (name, text) in recordings() {
-        let more = r#"{"expect":{"loop":["nobody"]}}"#;
+        let more = r#"{"expect":{"finding":{"kind":"RedisDown","node":"nobody"}}}"#;
         let problems = check(&format!("{text}{more}\n"));
         assert!(problems.len() == 1 && problems[0].contains("violated"), "{name}: {problems:?}");
         let first = text.lines().next().expect("a header");
