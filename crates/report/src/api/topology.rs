@@ -61,6 +61,7 @@ pub struct EndpointDocument {
 }
 
 /// A shard: the nodes that share one data set.
+#[expect(clippy::struct_excessive_bools, reason = "independent fields of a JSON document")]
 #[derive(Debug, Serialize)]
 pub struct ShardDocument {
     /// The label of the shard, in a cluster.

@@ -6,10 +6,10 @@ use std::process::Command;
 /// Name in the certificate of all nodes.
 const SERVER_NAME: &str = "redis.test";
 
-/// Certificate of the nodes of a deployment, signed by itself.
+/// Files of the certificate that all nodes of a deployment have. It is signed by itself.
 pub(crate) struct Certificate {
     pub(crate) authority: PathBuf,
-    pub(crate) certificate: PathBuf,
+    pub(crate) chain: PathBuf,
     pub(crate) key: PathBuf,
 }
 
@@ -26,7 +26,7 @@ impl Certificate {
             .output()
             .map_err(|error| format!("cannot run openssl: {error}"))?;
         let error = || format!("openssl failed: {}", String::from_utf8_lossy(&output.stderr));
-        let files = Certificate { authority: certificate.clone(), certificate, key };
+        let files = Certificate { authority: certificate.clone(), chain: certificate, key };
         output.status.success().then_some(files).ok_or_else(error)
     }
 

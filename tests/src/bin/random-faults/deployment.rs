@@ -98,7 +98,7 @@ impl RunningDeployment {
         match &self.certificate {
             Some(certificate) => {
                 let (cert, key, authority) =
-                    (&certificate.certificate, &certificate.key, &certificate.authority);
+                    (&certificate.chain, &certificate.key, &certificate.authority);
                 add(format_args!("port 0\ntls-port {PORT}\ntls-replication yes"));
                 add(format_args!("tls-cert-file {}", cert.display()));
                 add(format_args!("tls-key-file {}", key.display()));
@@ -243,17 +243,14 @@ impl RunningDeployment {
             }
             Kind::Dns => format!("dns = ['redis://{name}.test:{PORT}']\ncadence.dns = '2s'\n"),
         };
-        let mut text = format!("[[deployment]]\nname = '{name}'\n{nodes}");
-        if self.plan.kind != Kind::Static {
-            text += &format!("trust = ['{}']\n", mesh.cidr());
-        }
-        if let Some(password) = &self.password {
-            text += &format!("password = '{password}'\n");
-        }
-        if let Some(certificate) = &self.certificate {
-            text += &certificate.profile();
-        }
-        text
+        let trust = match self.plan.kind {
+            Kind::Static => String::new(),
+            _ => format!("trust = ['{}']\n", mesh.cidr()),
+        };
+        let password = self.password.iter().map(|password| format!("password = '{password}'\n"));
+        let tls = self.certificate.iter().map(Certificate::profile);
+        let access: String = password.chain(tls).collect();
+        format!("[[deployment]]\nname = '{name}'\n{nodes}{trust}{access}")
     }
 
     /// Returns the lines of `/etc/hosts` for its DNS name.

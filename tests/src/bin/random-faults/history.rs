@@ -13,6 +13,7 @@ use crate::oracle::{Fault, Oracle, Rule, WritesOfHistory, compare_losses};
 use crate::plan::{Kind, Plan, Step};
 use crate::replay;
 use crate::server::Fields;
+use crate::summary;
 use crate::truth::Truth;
 use crate::world::World;
 
@@ -169,59 +170,8 @@ impl History {
 
     /// Notes the present state next to the statements of Rolecall, if either changed.
     fn note_changes(&mut self, truth: &Truth, observed: &Observed) {
-        let mut text = String::new();
-        for deployment in &truth.deployments {
-            let Some(stated) = observed.deployment(deployment.name) else { continue };
-            text += &format!("{}:", deployment.name);
-            for (node, own) in deployment.nodes.iter().enumerate() {
-                let document = stated.node(&deployment.addresses[node]);
-                let state = document.map_or("-", |document| document.state.as_str());
-                let role = match &own.info {
-                    Some(info) if info.is_master() => "master".to_owned(),
-                    Some(info) => {
-                        let upstream = deployment.upstream(node);
-                        let upstream =
-                            upstream.map_or("?".to_owned(), |upstream| format!("n{upstream}"));
-                        format!("{upstream}{}", if info.is_linked() { "" } else { "!" })
-                    }
-                    None => format!("{:?}", own.state),
-                };
-                let loss = if own.loss > 0 { format!(" loss {}", own.loss) } else { String::new() };
-                text += &format!(" n{node}[{role}{loss} | {state}]");
-            }
-            for shard in &stated.shards {
-                text += &format!(
-                    " {}={}({}){}{}{}{} writable {:?} lost {}",
-                    shard.shard.as_deref().unwrap_or("primary"),
-                    shard.primary.as_deref().unwrap_or("none"),
-                    shard.evidence.as_deref().unwrap_or("-"),
-                    if shard.disputed { " disputed" } else { "" },
-                    if shard.unconfirmed { " unconfirmed" } else { "" },
-                    if shard.split_brain { " split brain" } else { "" },
-                    if shard.no_primary { " no primary" } else { "" },
-                    shard.writable,
-                    shard.unreplicated_writes_total,
-                );
-            }
-            let findings = observed.findings.iter().filter(|finding| {
-                finding.deployment.as_deref() == Some(deployment.name) && finding.severity != "info"
-            });
-            let findings: Vec<_> = findings
-                .map(|finding| {
-                    let node = finding.node.as_deref().unwrap_or_default();
-                    format!("{} {} {node}", finding.kind, finding.severity)
-                })
-                .collect();
-            let writes: Vec<_> = deployment
-                .clients
-                .iter()
-                .map(|client| if client.acknowledged > 0 { "ok" } else { "fail" })
-                .collect();
-            text += &format!(" clients {} findings [{}]; ", writes.join(","), findings.join(", "));
-        }
-        let has_changed = !self.report.log.iter().rev().any(|line| line.ends_with(&text))
-            || self.report.log.last().is_some_and(|line| !line.contains(" | "));
-        if has_changed {
+        let text = summary::of(truth, observed);
+        if !self.report.log.last().is_some_and(|line| line.ends_with(&text)) {
             self.note(&text);
         }
     }

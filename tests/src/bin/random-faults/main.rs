@@ -18,6 +18,7 @@ mod plan;
 mod replay;
 mod results;
 mod server;
+mod summary;
 mod truth;
 mod world;
 

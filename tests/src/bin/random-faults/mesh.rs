@@ -127,14 +127,13 @@ impl Mesh {
             _ => format!("lose{percent}"),
         };
         let addresses = self.addresses(from).join(", ");
-        let mut script = String::new();
-        if before > 0 {
-            script += &format!("delete element inet faults {} {{ {addresses} }}\n", set(before));
-        }
-        if percent > 0 {
-            script += &format!("add element inet faults {} {{ {addresses} }}\n", set(percent));
-            self.loss.insert((from, to), percent);
-        }
+        let change = |verb, percent| {
+            format!("{verb} element inet faults {} {{ {addresses} }}\n", set(percent))
+        };
+        let old = (before > 0).then(|| change("delete", before));
+        let new = (percent > 0).then(|| change("add", percent));
+        self.loss.extend((percent > 0).then_some(((from, to), percent)));
+        let script: String = old.into_iter().chain(new).collect();
         nft(self.hosts[&to].namespace.as_deref().unwrap_or_default(), &script)
     }
 

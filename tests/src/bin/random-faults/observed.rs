@@ -30,6 +30,7 @@ pub(crate) struct DeploymentDocument {
 }
 
 /// Shard in `/api/v1/topology`.
+#[expect(clippy::struct_excessive_bools, reason = "independent fields of a JSON document")]
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct ShardDocument {
     pub(crate) shard: Option<String>,

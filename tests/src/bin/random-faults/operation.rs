@@ -42,19 +42,22 @@ pub(crate) enum Data {
 
 /// Way of CLUSTER FAILOVER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Takeover {
+pub(crate) enum ClusterFailover {
+    /// The master takes part.
     Planned,
-    Force,
+    /// The other masters agree.
+    Forced,
+    /// Nobody is asked.
     Takeover,
 }
 
-impl Takeover {
+impl ClusterFailover {
     /// Returns the arguments after CLUSTER FAILOVER.
     pub(crate) const fn arguments(self) -> &'static [&'static str] {
         match self {
-            Takeover::Planned => &[],
-            Takeover::Force => &["FORCE"],
-            Takeover::Takeover => &["TAKEOVER"],
+            ClusterFailover::Planned => &[],
+            ClusterFailover::Forced => &["FORCE"],
+            ClusterFailover::Takeover => &["TAKEOVER"],
         }
     }
 }
@@ -98,7 +101,7 @@ pub(crate) enum Operation {
     },
     /// FAILOVER on a master.
     Failover(NodeId),
-    ClusterFailover(NodeId, Takeover),
+    ClusterFailover(NodeId, ClusterFailover),
     /// CLUSTER FORGET on one node.
     Forget {
         on: NodeId,
@@ -250,7 +253,9 @@ impl<'a> OperationDrawer<'a> {
     fn draw_command(&mut self, plan: &DeploymentPlan, node: NodeId, random: &mut Rng) -> Operation {
         let other = NodeId { node: random.usize(..plan.nodes.len()), ..node };
         if plan.kind == Kind::Cluster {
-            let way = random.choice([Takeover::Planned, Takeover::Force, Takeover::Takeover]);
+            let ways =
+                [ClusterFailover::Planned, ClusterFailover::Forced, ClusterFailover::Takeover];
+            let way = random.choice(ways);
             return match random.u8(..10) {
                 0..4 => Operation::ClusterFailover(node, way.expect("there are ways")),
                 4..6 => Operation::Follow { node, master: other },
@@ -358,7 +363,7 @@ fn draw_configuration(plan: &DeploymentPlan, node: NodeId, random: &mut Rng) -> 
 }
 
 /// Removes a value from a list, and returns true if it was there.
-fn take<T: PartialEq>(list: &mut Vec<T>, value: T) -> bool {
+fn take<T: PartialEq + Copy>(list: &mut Vec<T>, value: T) -> bool {
     let length = list.len();
     list.retain(|listed| *listed != value);
     list.len() < length

@@ -205,14 +205,15 @@ impl DeploymentPlan {
             NodePlan { version, upstream, persistence, has_small_disk: random.u8(..4) == 0 }
         });
         let nodes: Vec<_> = nodes.collect();
-        let supports_tls = nodes.iter().all(|node: &NodePlan| node.version != "redis-5.0.6");
+        // The other servers of the testbed are built without TLS.
+        let supports_tls = nodes.iter().all(|node: &NodePlan| node.version == "redis-7.0.15");
         DeploymentPlan {
             name,
             kind,
             nodes,
             masters,
             has_password: random.bool(),
-            has_tls: kind == Kind::Static && random.u8(..4) == 0 && supports_tls,
+            has_tls: kind == Kind::Static && random.bool() && supports_tls,
             announces_other_address: kind == Kind::Sentinel && random.u8(..4) == 0,
             ping_period: random.choice([1, 3, 10]).expect("there are periods"),
             clients: if is_first { random.usize(1..=2) } else { 1 },

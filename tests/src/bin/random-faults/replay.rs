@@ -42,11 +42,13 @@ pub(crate) fn shrink(directory: &Path, deployment: &str, fault: &Fault) -> Resul
 fn find(directory: &Path, deployment: &str, at: SystemTime) -> Result<Recording, String> {
     let files = std::fs::read_dir(directory).map_err(|error| error.to_string())?;
     for file in files.flatten() {
-        let name = file.file_name().to_string_lossy().into_owned();
-        if !name.starts_with(&format!("{deployment}-")) || !name.ends_with(".jsonl") {
+        let path = file.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let is_recording = path.extension().is_some_and(|extension| extension == "jsonl");
+        if !is_recording || !name.starts_with(&format!("{deployment}-")) {
             continue;
         }
-        let text = File::open(file.path()).map_err(|error| error.to_string())?;
+        let text = File::open(&path).map_err(|error| error.to_string())?;
         let Ok(mut recording) = Recording::read(BufReader::new(text)) else { continue };
         let started = recording.rounds.first().is_some_and(|first| first.round.at <= at);
         let ended = recording.rounds.last().is_none_or(|last| last.round.at + PRECISION < at);

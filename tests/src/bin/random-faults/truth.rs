@@ -33,6 +33,7 @@ pub(crate) struct DeploymentTruth {
 }
 
 /// The truth about a data node.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 #[derive(Debug, Clone)]
 pub(crate) struct NodeTruth {
     pub(crate) state: ProcessState,

@@ -219,6 +219,21 @@ fn quorum(plan: &Plan) -> usize {
     plan.sentinels / 2 + 1
 }
 
+/// Returns the lines with which a Sentinel monitors a deployment.
+fn monitor_options(deployment: &RunningDeployment, quorum: usize) -> String {
+    let (name, address) = (deployment.plan.name, &deployment.addresses[0][0]);
+    let master = address.replace(':', " ");
+    let (down_after, timeout) = (DOWN_AFTER.as_millis(), FAILOVER_TIMEOUT.as_millis());
+    let password = deployment.password.as_ref();
+    let password = password.map(|password| format!("sentinel auth-pass {name} {password}\n"));
+    let password = password.unwrap_or_default();
+    format!(
+        "sentinel monitor {name} {master} {quorum}\n\
+         sentinel down-after-milliseconds {name} {down_after}\n\
+         sentinel failover-timeout {name} {timeout}\n{password}"
+    )
+}
+
 fn start_sentinels(
     plan: &Plan,
     mesh: &Mesh,
@@ -227,21 +242,10 @@ fn start_sentinels(
     let mut sentinels = Vec::new();
     for sentinel in 0..plan.sentinels {
         let host = mesh.host(HostId::Sentinel(sentinel));
-        let mut text = format!("port {SENTINEL_PORT}\nbind {} 127.0.0.1\n", host.host);
-        for deployment in deployments.iter().filter(|own| own.plan.kind == Kind::Sentinel) {
-            let (name, address) = (deployment.plan.name, &deployment.addresses[0][0]);
-            let master = address.replace(':', " ");
-            text += &format!(
-                "sentinel monitor {name} {master} {}\nsentinel down-after-milliseconds {name} {}\n\
-                 sentinel failover-timeout {name} {}\n",
-                quorum(plan),
-                DOWN_AFTER.as_millis(),
-                FAILOVER_TIMEOUT.as_millis()
-            );
-            if let Some(password) = &deployment.password {
-                text += &format!("sentinel auth-pass {name} {password}\n");
-            }
-        }
+        let monitored = deployments.iter().filter(|own| own.plan.kind == Kind::Sentinel);
+        let monitored: String =
+            monitored.map(|deployment| monitor_options(deployment, quorum(plan))).collect();
+        let text = format!("port {SENTINEL_PORT}\nbind {} 127.0.0.1\n{monitored}", host.host);
         let server = ServerProcess::start(plan.sentinel_version, true, host, &text, None, false)?;
         sentinels.push(server);
     }
