@@ -1,5 +1,6 @@
 //! Server processes: data nodes and Sentinels, each on a host of its own.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,6 +41,7 @@ pub(crate) struct ServerProcess {
     pub(crate) password: Option<String>,
     pub(crate) state: ProcessState,
     process: Option<Process>,
+    connection: RefCell<Option<Connection>>,
     faults: FaultInjector,
     disk: Option<Disk>,
     is_disk_full: bool,
@@ -65,6 +67,7 @@ impl ServerProcess {
             password,
             state: ProcessState::Dead,
             process: None,
+            connection: RefCell::new(None),
             faults: FaultInjector::build(),
             disk: has_small_disk.then(|| Disk::with_megabytes(SMALL_DISK)),
             is_disk_full: false,
@@ -220,12 +223,24 @@ impl ServerProcess {
     }
 
     /// Runs a command through the Unix socket and returns its reply. Returns `None` if the process
-    /// does not run or hangs.
+    /// does not run, hangs or accepts no more clients.
     pub(crate) fn execute(&self, command: &[&str]) -> Option<Vec<String>> {
         if self.state != ProcessState::Running {
             return None;
         }
-        self.connect()?.execute(command).ok()
+        // The connection is kept, since a server may have no place for another one.
+        let kept = self.connection.borrow_mut().take();
+        let reply = kept.and_then(|mut connection| {
+            let reply = connection.execute(command).ok()?;
+            Some((connection, reply))
+        });
+        let (connection, reply) = reply.or_else(|| {
+            let mut connection = self.connect()?;
+            let reply = connection.execute(command).ok()?;
+            Some((connection, reply))
+        })?;
+        self.connection.replace(Some(connection));
+        Some(reply)
     }
 
     /// Returns the fields of INFO; `None` if it does not reply with them.
