@@ -1,93 +1,165 @@
-//! One random history: operations drawn from a seed, and one round of polls per second.
+//! One history: operations on the model, and one round of polls per second.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, Discovery, Monotonic, NodeNameTemplate,
-    PollOutcome, Round,
+    Deployment, DeploymentKind, DeploymentTracker, Discovery, NodeKind, NodeNameTemplate,
+    PollOutcome, ReadRequest, Round,
 };
 
-use crate::operations::{Operation, Step, recover};
+use crate::operations::{Operation, Step, at, recover};
 use crate::oracle::{Fault, Oracle};
-use crate::replies::{self, MASTER, address, sentinel_address};
+use crate::replies::{MASTER, Polls, address, sentinel_address};
 use crate::world::{TICK, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Seconds before the first operation.
-const HEALTHY: u64 = 15;
+const HEALTHY: u64 = 10;
 
-/// Seconds with operations.
-const FAULTY: u64 = 90;
+/// The longest time with operations, seconds.
+const FAULTY: u64 = 60;
 
 /// Seconds after the recovery.
-const RECOVERED: u64 = 45;
+const RECOVERED: u64 = 30;
 
-/// A random history.
+/// A history.
 pub(crate) struct History {
     world: World,
+    polls: Polls,
     tracker: DeploymentTracker,
-    oracle: Oracle,
-    steps: Vec<Step>,
+    pub(crate) oracle: Oracle,
+    /// The moments of the polls.
+    moments: fastrand::Rng,
+    /// Operations to come, or the source of them.
+    source: Source,
+    pub(crate) steps: Vec<Step>,
+    /// Second of the recovery.
+    recovery: u64,
+}
+
+/// Source of operations.
+enum Source {
+    Random { random: fastrand::Rng, next: u64, longest_gap: u64 },
+    List(std::vec::IntoIter<Step>),
 }
 
 impl History {
-    pub(crate) fn new(seed: u64) -> Self {
-        let world = World::new(fastrand::Rng::with_seed(seed));
-        let tracker = DeploymentTracker::new(Arc::new(deployment(&world)));
-        History { world, tracker, oracle: Oracle::default(), steps: Vec::new() }
+    /// Creates a history with random operations.
+    pub(crate) fn random(seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(!seed);
+        let longest_gap = [1, 3, 6, 15, 40][random.usize(0..5)];
+        let next = HEALTHY + random.u64(0..5);
+        History::new(seed, Source::Random { random, next, longest_gap })
+    }
+
+    /// Creates the history of a seed with other operations.
+    pub(crate) fn of(seed: u64, steps: &[Step]) -> Self {
+        History::new(seed, Source::List(steps.to_vec().into_iter()))
+    }
+
+    fn new(seed: u64, source: Source) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (moments, recovery) = (random.fork(), HEALTHY + 15 + random.u64(0..FAULTY - 15));
+        let world = World::new(random);
+        History {
+            tracker: DeploymentTracker::new(Arc::new(deployment(&world))),
+            polls: Polls::new(&world),
+            oracle: Oracle::new(&world),
+            world,
+            moments,
+            source,
+            steps: Vec::new(),
+            recovery,
+        }
     }
 
     /// Runs the history until its end or the first fault.
     pub(crate) fn run(&mut self) -> Option<Fault> {
-        let mut next = HEALTHY + self.world.random.u64(0..10);
-        let longest_gap = [2, 6, 15, 40][self.world.random.usize(0..4)];
-        for second in 1..=HEALTHY + FAULTY + RECOVERED {
-            if second == next && second < HEALTHY + FAULTY {
-                let operation = Operation::draw(&mut self.world);
-                self.steps.push(Step { at: second, operation });
-                operation.apply(&mut self.world);
-                next = second + 1 + self.world.random.u64(0..longest_gap);
+        let mut second = 0;
+        while second < self.recovery + RECOVERED {
+            second += 1;
+            if second == self.recovery {
+                recover(&mut self.world);
             }
-            if second == HEALTHY + FAULTY {
-                recover(&mut self.world, 0);
+            while let Some(operation) = self.next_operation(second) {
+                self.steps.push(at(second, operation));
+                operation.apply(&mut self.world);
+                if let Operation::RestartExporter { with_state, downtime } = operation {
+                    second += self.restart_exporter(with_state, downtime);
+                }
             }
             let fault = self.round();
             if fault.is_some() {
                 return fault;
             }
         }
-        None
+        self.oracle.end(&self.world, &self.tracker.view())
     }
 
-    pub(crate) fn steps(&self) -> &[Step] {
-        &self.steps
+    /// Returns the next operation of a second.
+    fn next_operation(&mut self, second: u64) -> Option<Operation> {
+        match &mut self.source {
+            Source::List(steps) => {
+                let step = steps.as_slice().first().filter(|step| step.at <= second)?;
+                let operation = step.operation;
+                steps.next();
+                Some(operation)
+            }
+            Source::Random { random, next, longest_gap } => {
+                if *next > second || second >= self.recovery {
+                    return None;
+                }
+                *next = second + random.u64(0..=*longest_gap);
+                Some(Operation::draw(&self.world, random))
+            }
+        }
     }
 
-    pub(crate) fn comparisons(&self) -> u64 {
-        self.oracle.comparisons
+    /// Replaces the tracker, as another exporter that starts after some seconds. Returns the
+    /// seconds that passed, which stay before the recovery.
+    fn restart_exporter(&mut self, with_state: bool, downtime: u64) -> u64 {
+        let passed = downtime.min(self.recovery.saturating_sub(self.world.now / 1000 + 2));
+        let state = self.tracker.saved_state();
+        self.tracker = DeploymentTracker::new(Arc::new(deployment(&self.world)));
+        if with_state {
+            self.tracker.restore(state, SECOND * u32::try_from(passed).unwrap_or_default());
+        }
+        for _ in 0..passed * 1000 / TICK {
+            self.world.advance();
+        }
+        self.polls = Polls::new(&self.world);
+        self.oracle.restart(with_state);
+        passed
     }
 
     /// Advances the world by one second and polls each node at a random moment of it.
     fn round(&mut self) -> Option<Fault> {
         let view = self.tracker.view();
-        let mut outcomes = vec![PollOutcome::Pending; view.nodes.len()];
+        let count = view.nodes.len();
+        let mut outcomes = vec![PollOutcome::Pending; count];
+        let mut contacts = vec![None; count];
         let steps = 1000 / TICK;
-        let moments: Vec<_> = outcomes.iter().map(|_| self.world.random.u64(0..steps)).collect();
+        let moments: Vec<_> = (0..count).map(|_| self.moments.u64(0..steps)).collect();
+        self.polls.polled.fill(None);
         for step in 0..steps {
             self.world.advance();
             for (index, node) in view.nodes.iter() {
-                if moments[index.get()] == step {
-                    outcomes[index.get()] = replies::poll(&self.world, index, node);
+                let index = index.get();
+                if moments[index] == step && node.node.kind != NodeKind::Vacant {
+                    let polled = self.polls.poll(&self.world, node, index);
+                    (outcomes[index], contacts[index]) = polled;
                 }
             }
         }
-        let now = Monotonic::from_start(Duration::from_millis(self.world.now));
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(self.world.now);
-        let result = self.tracker.observe(&Round::new(at, now, outcomes));
-        self.oracle.compare(&self.world, &result.view)
+        let mut round = Round::new(at, self.polls.monotonic(&self.world), outcomes);
+        round.contacts = contacts.into();
+        let result = self.tracker.observe(&round);
+        self.polls.needs_lists = result.requests.contains(&ReadRequest::SentinelLists);
+        self.oracle.compare(&self.world, &self.polls, &result.view)
     }
 }
 

@@ -12,19 +12,20 @@ pub(crate) enum Host {
 /// The network. A partition separates two sides; the exporter may lose contact with more hosts.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
-    /// The side of each server, Sentinel and client during a partition.
-    partition: Option<Sides>,
+    partition: Option<Partition>,
     /// Servers that the exporter cannot reach.
     pub(crate) hidden_servers: Vec<bool>,
     /// Sentinels that the exporter cannot reach.
     pub(crate) hidden_sentinels: Vec<bool>,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct Sides {
-    pub(crate) servers: Vec<bool>,
-    pub(crate) sentinels: Vec<bool>,
-    pub(crate) clients: Vec<bool>,
+/// Separation of the hosts into two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Partition {
+    /// The side of each host: a bit.
+    pub(crate) sides: u16,
+    /// Hosts of side 1 still connect to those of side 0, as through a firewall.
+    pub(crate) one_way: bool,
 }
 
 impl Network {
@@ -36,34 +37,43 @@ impl Network {
         }
     }
 
-    pub(crate) fn cut(&mut self, sides: Sides) {
-        self.partition = Some(sides);
+    pub(crate) fn cut(&mut self, partition: Partition) {
+        self.partition = Some(partition);
     }
 
     pub(crate) fn heal(&mut self) {
         self.partition = None;
     }
 
-    /// Returns true if two hosts reach each other.
-    pub(crate) fn connects(&self, a: Host, b: Host) -> bool {
-        if a == Host::Exporter || b == Host::Exporter {
-            let other = if a == Host::Exporter { b } else { a };
-            return match other {
+    /// Returns true if nothing is cut off.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut hidden = self.hidden_servers.iter().chain(&self.hidden_sentinels);
+        self.partition.is_none() && !hidden.any(|hidden| *hidden)
+    }
+
+    /// Returns true if one host can connect to another one.
+    pub(crate) fn connects(&self, from: Host, to: Host) -> bool {
+        if from == Host::Exporter {
+            return match to {
                 Host::Server(index) => !self.hidden_servers[index],
                 Host::Sentinel(index) => !self.hidden_sentinels[index],
                 Host::Client(_) | Host::Exporter => true,
             };
         }
-        self.side(a) == self.side(b)
+        let Some(partition) = self.partition else { return true };
+        let (from, to) = (partition.side(from), partition.side(to));
+        from == to || (partition.one_way && from)
     }
+}
 
-    fn side(&self, host: Host) -> Option<bool> {
-        let sides = self.partition.as_ref()?;
-        match host {
-            Host::Server(index) => Some(sides.servers[index]),
-            Host::Sentinel(index) => Some(sides.sentinels[index]),
-            Host::Client(index) => Some(sides.clients[index]),
-            Host::Exporter => None,
-        }
+impl Partition {
+    fn side(self, host: Host) -> bool {
+        let bit = match host {
+            Host::Server(index) => index,
+            Host::Sentinel(index) => 8 + index,
+            Host::Client(index) => 12 + index,
+            Host::Exporter => 15,
+        };
+        self.sides >> bit & 1 == 1
     }
 }

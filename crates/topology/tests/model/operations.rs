@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::network::Sides;
+use crate::network::Partition;
 use crate::server::{ProcessState, Role};
 use crate::world::World;
 
@@ -27,8 +27,12 @@ pub(crate) enum Operation {
     /// Cuts the connection between the exporter and a server.
     Hide(usize),
     Show(usize),
+    HideSentinel(usize),
+    ShowSentinel(usize),
     /// Separates two sides of the network. The bits are the sides of the hosts.
-    Partition(u16),
+    Cut(u16),
+    /// The same, but hosts of side 1 still connect to those of side 0.
+    CutOneWay(u16),
     Heal,
     /// REPLICAOF NO ONE.
     Promote(usize),
@@ -39,40 +43,54 @@ pub(crate) enum Operation {
     },
     /// SENTINEL FAILOVER.
     Failover,
+    /// SENTINEL RESET.
+    Reset(usize),
     /// An operator moves a client to another server.
     MoveClient {
         client: usize,
         server: usize,
     },
+    /// Restarts the exporter, with or without its state file.
+    RestartExporter {
+        with_state: bool,
+        downtime: u64,
+    },
 }
 
 /// An operation at a time.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     /// Seconds since the start of the history.
     pub(crate) at: u64,
     pub(crate) operation: Operation,
 }
 
+/// Returns an operation at a time, in seconds since the start of the history.
+pub(crate) fn at(at: u64, operation: Operation) -> Step {
+    Step { at, operation }
+}
+
 impl fmt::Debug for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:>3} s  {:?}", self.at, self.operation)
+        write!(formatter, "at({}, {:?})", self.at, self.operation)
     }
 }
 
 impl Operation {
     /// Draws an operation that is possible now.
-    pub(crate) fn draw(world: &mut World) -> Operation {
+    pub(crate) fn draw(world: &World, random: &mut fastrand::Rng) -> Operation {
         use Operation::{
-            Failover, Follow, Freeze, FreezeSentinel, Heal, Hide, Kill, KillSentinel, MoveClient,
-            Partition, Promote, Restart, Show, Start, Thaw,
+            Cut, CutOneWay, Failover, Follow, Freeze, FreezeSentinel, Heal, Hide, HideSentinel,
+            Kill, KillSentinel, MoveClient, Promote, Reset, Restart, RestartExporter, Show,
+            ShowSentinel, Start, Thaw,
         };
-        let (count, random) = (world.servers.len(), &mut world.random);
+        let count = world.servers.len();
         let server = random.usize(..count);
         let other = (server + random.usize(1..count)) % count;
         let sentinels = world.sentinels.all.len();
+        let sentinel = random.usize(..sentinels.max(1));
         let with_data = random.bool();
-        match (random.u8(..20), world.servers[server].state) {
+        match (random.u8(..24), world.servers[server].state) {
             (0..=2, ProcessState::Running) => Kill(server),
             (0..=9, ProcessState::Dead) => Start { server, with_data },
             (3, ProcessState::Running) => Restart { server, with_data },
@@ -80,28 +98,42 @@ impl Operation {
             (0..=9, ProcessState::Frozen) => Thaw(server),
             (6..=7, _) if world.network.hidden_servers[server] => Show(server),
             (6..=7, _) => Hide(server),
-            (8..=9, _) => Partition(random.u16(..)),
+            (8, _) => Cut(random.u16(..)),
+            (9, _) => CutOneWay(random.u16(..)),
             (10..=11, _) => Heal,
             (12..=13, ProcessState::Running) => Promote(server),
             (14..=15, ProcessState::Running) => Follow { server, master: other },
-            (16, _) if sentinels > 0 => Failover,
-            (17, _) if sentinels > 0 && random.bool() => KillSentinel(random.usize(..sentinels)),
-            (17, _) if sentinels > 0 => FreezeSentinel(random.usize(..sentinels)),
+            // A demotion by hand: to a replica of the master, or to a dead server.
+            (16, _) => {
+                let mut servers = 0..count;
+                let master = servers.find(|index| world.servers[*index].is_master());
+                let server = master.unwrap_or(server);
+                Follow { server, master: (server + random.usize(1..count)) % count }
+            }
+            (17, _) if sentinels > 0 => Failover,
+            (18, _) if sentinels > 0 && with_data => KillSentinel(sentinel),
+            (18, _) if sentinels > 0 => FreezeSentinel(sentinel),
+            (19, _) if sentinels > 0 && world.network.hidden_sentinels[sentinel] => {
+                ShowSentinel(sentinel)
+            }
+            (19, _) if sentinels > 0 => HideSentinel(sentinel),
+            (20, _) if sentinels > 0 => Reset(sentinel),
+            (21, _) => RestartExporter { with_state: with_data, downtime: random.u64(0..5) },
             _ => MoveClient { client: random.usize(..world.clients.len()), server },
         }
     }
 
-    /// Applies the operation. An operation that is not possible has no effect.
+    /// Applies the operation to the world. An operation that is not possible has no effect.
     pub(crate) fn apply(self, world: &mut World) {
         let now = world.now;
         match self {
             Operation::Kill(server) => world.servers[server].kill(),
             Operation::Start { server, with_data } => {
                 if world.servers[server].state == ProcessState::Dead {
-                    restart(world, server, with_data);
+                    world.restart(server, with_data);
                 }
             }
-            Operation::Restart { server, with_data } => restart(world, server, with_data),
+            Operation::Restart { server, with_data } => world.restart(server, with_data),
             Operation::Freeze(server) => {
                 if world.servers[server].is_running() {
                     world.servers[server].state = ProcessState::Frozen;
@@ -113,75 +145,65 @@ impl Operation {
                 }
             }
             Operation::KillSentinel(index) => {
-                if let Some(sentinel) = world.sentinels.all.get_mut(index) {
-                    sentinel.state = ProcessState::Dead;
-                }
+                world.sentinels.all[index].state = ProcessState::Dead;
             }
             Operation::FreezeSentinel(index) => {
-                if let Some(sentinel) = world.sentinels.all.get_mut(index) {
-                    sentinel.state = ProcessState::Frozen;
+                if world.sentinels.all[index].is_running() {
+                    world.sentinels.all[index].state = ProcessState::Frozen;
                 }
             }
             Operation::Hide(server) => world.network.hidden_servers[server] = true,
             Operation::Show(server) => world.network.hidden_servers[server] = false,
-            Operation::Partition(bits) => {
-                let side = |shift: usize, count: usize| {
-                    (0..count).map(|index| bits >> (shift + index) & 1 == 1).collect()
-                };
-                let sides = Sides {
-                    servers: side(0, world.servers.len()),
-                    sentinels: side(8, world.sentinels.all.len()),
-                    clients: side(12, world.clients.len()),
-                };
-                world.network.cut(sides);
-            }
+            Operation::HideSentinel(index) => world.network.hidden_sentinels[index] = true,
+            Operation::ShowSentinel(index) => world.network.hidden_sentinels[index] = false,
+            Operation::Cut(sides) => world.network.cut(Partition { sides, one_way: false }),
+            Operation::CutOneWay(sides) => world.network.cut(Partition { sides, one_way: true }),
             Operation::Heal => world.network.heal(),
             Operation::Promote(server) => {
                 if world.servers[server].is_running() {
-                    let history = world.new_history();
-                    world.servers[server].promote(history, now);
+                    world.promote(server);
                 }
             }
             Operation::Follow { server, master } => {
                 if world.servers[server].is_running() {
-                    world.servers[server].follow(master, now);
+                    world.follow(server, master);
                 }
             }
             Operation::Failover => world.sentinels.ordered = true,
+            Operation::Reset(index) => {
+                if world.sentinels.all[index].is_running() {
+                    world.sentinels.all[index].reset(index, now);
+                }
+            }
             Operation::MoveClient { client, server } => world.clients[client].target = server,
+            // The history does this.
+            Operation::RestartExporter { .. } => {}
         }
     }
 }
 
-fn restart(world: &mut World, server: usize, with_data: bool) {
-    let (run, history, now) = (world.new_run(), world.new_history(), world.now);
-    let counts_loaded = world.has_aof;
-    let server = &mut world.servers[server];
-    server.restart(run, history, with_data, now);
-    if counts_loaded {
-        server.changes = server.writes.len() as u64;
-    }
-}
-
 /// Ends all faults: starts what is dead, thaws what is frozen, and reconnects everything. Without
-/// Sentinels an operator makes all servers follow one.
-pub(crate) fn recover(world: &mut World, master: usize) {
+/// Sentinels an operator makes all servers follow the first one.
+pub(crate) fn recover(world: &mut World) {
     world.network.heal();
     for server in 0..world.servers.len() {
         Operation::Show(server).apply(world);
         Operation::Thaw(server).apply(world);
         Operation::Start { server, with_data: true }.apply(world);
     }
-    for sentinel in &mut world.sentinels.all {
+    let now = world.now;
+    for (index, sentinel) in world.sentinels.all.iter_mut().enumerate() {
+        world.network.hidden_sentinels[index] = false;
+        if sentinel.state == ProcessState::Dead {
+            sentinel.switch(sentinel.master, now);
+        }
         sentinel.state = ProcessState::Running;
     }
     if world.sentinels.all.is_empty() {
-        let history = world.new_history();
-        let now = world.now;
-        world.servers[master].promote(history, now);
-        for server in 0..world.servers.len() {
-            if server != master && world.servers[server].role != Role::Replica(master) {
-                world.servers[server].follow(master, now);
+        world.promote(0);
+        for server in 1..world.servers.len() {
+            if world.servers[server].role != Role::Replica(0) {
+                world.follow(server, 0);
             }
         }
     }

@@ -1,17 +1,22 @@
-//! Replies of the model to the exporter: one round of polls.
+//! Replies of the model to the exporter, and the exporter's memory of them.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use snapshot::{MasterReport, NodeSnapshot, Quorum, Reason, SentinelEntry, SentinelReport};
-use topology::{NodeIndex, NodeKind, NodeReply, NodeView, PollOutcome};
+use topology::{FailedContact, Monotonic, NodeKind, NodeReply, NodeView, PollOutcome};
 
 use crate::network::Host;
+use crate::sentinels::{DOWN_AFTER, QUORUM};
 use crate::server::{Millis, ProcessState, Role, Server};
 use crate::world::World;
 
 /// Name of the master in the configuration of the Sentinels.
 pub(crate) const MASTER: &str = "mymaster";
+
+/// Time between two reads of the lists of a Sentinel.
+const LISTS_CADENCE: Millis = 10_000;
 
 /// Returns the address of a server.
 pub(crate) fn address(server: usize) -> String {
@@ -28,186 +33,279 @@ pub(crate) fn sentinel_address(sentinel: usize) -> String {
     format!("10.0.1.{sentinel}:26379")
 }
 
-/// Returns the outcome of a poll of one node.
-pub(crate) fn poll(world: &World, index: NodeIndex, node: &NodeView) -> PollOutcome {
-    match node.node.kind {
-        NodeKind::Sentinel { .. } => poll_sentinel(world, index.get()),
-        NodeKind::Data => match server_at(&node.node.address) {
-            Some(server) => poll_server(world, server),
-            None => PollOutcome::Failed(Reason::Dns),
-        },
-        NodeKind::Vacant => PollOutcome::Pending,
-    }
+/// A server at the moment of its reply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Polled {
+    pub(crate) run: u32,
+    pub(crate) offset: u64,
+    pub(crate) history: u32,
+    pub(crate) previous: Option<(u32, u64)>,
+    pub(crate) role: Role,
+    pub(crate) link_up: bool,
+    /// Time since the last data over the link.
+    pub(crate) link_silence: Millis,
+    pub(crate) was_linked: bool,
+    /// Number of writes in its data.
+    pub(crate) writes: usize,
+    /// Number of all acknowledged writes.
+    pub(crate) acknowledged: u32,
 }
 
-fn poll_server(world: &World, index: usize) -> PollOutcome {
-    let server = &world.servers[index];
-    if !world.network.connects(Host::Exporter, Host::Server(index)) {
-        return PollOutcome::Missed(Reason::Timeout);
-    }
-    match server.state {
-        ProcessState::Frozen => PollOutcome::Missed(Reason::Timeout),
-        ProcessState::Dead => PollOutcome::Failed(Reason::Refused),
-        ProcessState::Running => {
-            let info = info(world, index);
-            answered(NodeSnapshot::from_info(&info).expect("an INFO reply"))
+/// The polls of the exporter.
+#[derive(Debug, Default)]
+pub(crate) struct Polls {
+    /// The servers that replied in this round.
+    pub(crate) polled: Vec<Option<Polled>>,
+    /// The lists of the Sentinels are needed at once.
+    pub(crate) needs_lists: bool,
+    /// Start of the exporter.
+    started: Millis,
+    servers: Vec<Option<FailedContact>>,
+    sentinels: Vec<Option<FailedContact>>,
+    lists: Vec<Option<Lists>>,
+    text: String,
+}
+
+/// Lists that a Sentinel last returned.
+#[derive(Debug, Clone)]
+struct Lists {
+    read_at: Millis,
+    /// Master and epoch at that time.
+    of: (usize, u64),
+    replicas: Arc<[SentinelEntry]>,
+    quorum: Quorum,
+}
+
+impl Polls {
+    pub(crate) fn new(world: &World) -> Self {
+        let (servers, sentinels) = (world.servers.len(), world.sentinels.all.len());
+        Polls {
+            started: world.now,
+            polled: vec![None; servers],
+            servers: vec![None; servers],
+            sentinels: vec![None; sentinels],
+            lists: vec![None; sentinels],
+            ..Polls::default()
         }
     }
+
+    /// Returns the time on the clock of the exporter.
+    pub(crate) fn monotonic(&self, world: &World) -> Monotonic {
+        Monotonic::from_start(Duration::from_millis(world.now - self.started))
+    }
+
+    /// Returns the outcome of a poll of one node, and the failed contact with it.
+    pub(crate) fn poll(
+        &mut self,
+        world: &World,
+        node: &NodeView,
+        sentinel: usize,
+    ) -> (PollOutcome, Option<FailedContact>) {
+        let server = server_at(&node.node.address);
+        let (host, state) = match (node.node.kind, server) {
+            (NodeKind::Sentinel { .. }, _) => {
+                (Host::Sentinel(sentinel), world.sentinels.all[sentinel].state)
+            }
+            (NodeKind::Data, Some(server)) => {
+                (Host::Server(server), world.servers[server].state)
+            }
+            _ => return (PollOutcome::Pending, None),
+        };
+        let is_reached = world.network.connects(Host::Exporter, host);
+        let now = self.monotonic(world);
+        let contact = match host {
+            Host::Server(server) => &mut self.servers[server],
+            _ => &mut self.sentinels[sentinel],
+        };
+        if state == ProcessState::Running && is_reached {
+            *contact = None;
+            let snapshot = match host {
+                Host::Server(server) => self.info(world, server),
+                _ => self.report(world, sentinel),
+            };
+            let reply = NodeReply::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH);
+            let requested = Some(now);
+            return (PollOutcome::Answered(NodeReply { requested, ..reply }), None);
+        }
+        if let Host::Sentinel(sentinel) = host {
+            self.lists[sentinel] = None;
+        }
+        let failed = contact.get_or_insert(FailedContact { since: now, refused: 0 });
+        if state == ProcessState::Dead && is_reached {
+            failed.refused += 1;
+            (PollOutcome::Failed(Reason::Refused), *contact)
+        } else {
+            failed.refused = 0;
+            (PollOutcome::Missed(Reason::Timeout), *contact)
+        }
+    }
+
+    /// Returns the INFO reply of a server.
+    fn info(&mut self, world: &World, index: usize) -> NodeSnapshot {
+        let server = &world.servers[index];
+        let link = &server.link;
+        self.polled[index] = Some(Polled {
+            run: server.run,
+            offset: server.offset,
+            history: server.history,
+            previous: server.previous,
+            role: server.role,
+            link_up: link.up,
+            link_silence: world.now - link.last_io,
+            was_linked: link.down_since.is_some(),
+            writes: server.writes.len(),
+            acknowledged: world.acknowledged,
+        });
+        self.text.clear();
+        write_info(&mut self.text, world, index).expect("a string takes all text");
+        NodeSnapshot::from_info(&self.text).expect("an INFO reply")
+    }
+
+    /// Returns the reply of a Sentinel. Its lists are read less often than the master.
+    fn report(&mut self, world: &World, index: usize) -> NodeSnapshot {
+        let sentinel = &world.sentinels.all[index];
+        let of = (sentinel.master, sentinel.epoch);
+        let known = self.lists[index].take().filter(|lists| {
+            !self.needs_lists && lists.of == of && world.now < lists.read_at + LISTS_CADENCE
+        });
+        let lists = known.unwrap_or_else(|| {
+            let listed = sentinel.servers.iter().enumerate();
+            let replicas = listed
+                .filter(|(server, watched)| *server != sentinel.master && watched.listed)
+                .map(|(server, _)| entry(world, index, server));
+            let usable = world.sentinels.peers(index, &world.network).count();
+            let ok = usable >= QUORUM && usable * 2 > sentinel.voters();
+            Lists {
+                read_at: world.now,
+                of,
+                replicas: replicas.collect(),
+                quorum: Quorum { ok, usable: Some(usable as u64) },
+            }
+        });
+        let report = MasterReport {
+            lists_age: Duration::from_millis(world.now - lists.read_at),
+            master: entry(world, index, sentinel.master),
+            replicas: Some(Arc::clone(&lists.replicas)),
+            sentinels: Some(Arc::new([])),
+            quorum: Some(lists.quorum),
+        };
+        self.lists[index] = Some(lists);
+        let info = format!("run_id:s{index}\nredis_mode:sentinel\nuptime_in_seconds:1000\n");
+        let snapshot = NodeSnapshot::from_info(&info).expect("an INFO reply");
+        NodeSnapshot { sentinel: Some(Arc::new(SentinelReport::new(vec![report]))), ..snapshot }
+    }
 }
 
-fn answered(snapshot: NodeSnapshot) -> PollOutcome {
-    PollOutcome::Answered(NodeReply::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
-}
-
-/// Returns the INFO reply of a server.
-fn info(world: &World, index: usize) -> String {
+/// Writes the INFO reply of a server.
+fn write_info(text: &mut String, world: &World, index: usize) -> std::fmt::Result {
     let server = &world.servers[index];
     let seconds = |since: Millis| (world.now - since) / 1000;
-    let role = match server.role {
-        Role::Master => "role:master\n".to_owned(),
-        Role::Replica(master) => replica_fields(world, server, master),
-    };
-    let previous = server
-        .previous
-        .map(|(id, until)| {
-            format!("master_replid2:{}\nsecond_repl_offset:{until}\n", history_id(id))
-        })
-        .unwrap_or_default();
-    format!(
-        "run_id:{}\nuptime_in_seconds:{}\ntcp_port:6379\n{role}{previous}master_replid:{}\n\
-         master_repl_offset:{}\n{}rdb_changes_since_last_save:{}\nrdb_last_save_time:{}\n\
-         loading:0\naof_enabled:{}\nrdb_last_bgsave_status:ok\n\
-         db0:keys={},expires=0,avg_ttl=0\n",
-        run_id(server.run),
-        // The first processes ran before the history.
-        seconds(server.started) + if server.started == 0 { 1000 } else { 0 },
-        history_id(server.history),
-        server.offset,
-        attached(world, index),
+    // The first processes ran before the history.
+    let earlier = if server.started == 0 { 1000 } else { 0 };
+    write!(
+        text,
+        "run_id:{:040x}\nuptime_in_seconds:{}\ntcp_port:6379\n",
+        server.run,
+        seconds(server.started) + earlier
+    )?;
+    match server.role {
+        Role::Master => text.push_str("role:master\n"),
+        Role::Replica(master) => write_link(text, server, master, world.now)?,
+    }
+    if let Some((id, until)) = server.previous {
+        write!(text, "master_replid2:{id:040x}\nsecond_repl_offset:{until}\n")?;
+    }
+    write!(
+        text,
+        "master_replid:{:040x}\nmaster_repl_offset:{}\n",
+        server.history, server.offset
+    )?;
+    write_replicas(text, world, index)?;
+    write!(
+        text,
+        "rdb_changes_since_last_save:{}\nrdb_last_save_time:{}\nloading:0\naof_enabled:{}\n\
+         rdb_last_bgsave_status:ok\ndb0:keys={},expires=0,avg_ttl=0\n",
         server.changes,
         1000 + server.last_save / 1000,
-        u8::from(world.has_aof),
+        u8::from(server.version.has_aof),
         server.writes.len(),
     )
 }
 
-fn replica_fields(world: &World, server: &Server, master: usize) -> String {
-    let (host, port) = ("10.0.0.", 6379);
+/// Writes the lines about the link of a replica to its master.
+fn write_link(text: &mut String, server: &Server, master: usize, now: Millis) -> std::fmt::Result {
     let link = &server.link;
-    let seconds = |since: Millis| (world.now - since) / 1000;
-    let status = if link.up {
-        format!(
-            "master_link_status:up\nmaster_last_io_seconds_ago:{}\n\
-             master_sync_in_progress:0\n",
-            seconds(link.last_io)
-        )
+    write!(text, "role:slave\nmaster_host:10.0.0.{master}\nmaster_port:6379\n")?;
+    if link.up {
+        let silence = (now - link.last_io) / 1000;
+        write!(text, "master_link_status:up\nmaster_last_io_seconds_ago:{silence}\n")?;
     } else {
-        let since = link.down_since.map_or(-1, |since| i64::try_from(seconds(since)).unwrap_or(0));
-        format!(
-            "master_link_status:down\nmaster_last_io_seconds_ago:-1\n\
-             master_sync_in_progress:0\nmaster_link_down_since_seconds:{since}\n"
-        )
-    };
-    format!(
-        "role:slave\nmaster_host:{host}{master}\nmaster_port:{port}\n{status}slave_read_only:1\n"
-    )
+        text.push_str("master_link_status:down\nmaster_last_io_seconds_ago:-1\n");
+        match link.down_since {
+            Some(since) => {
+                writeln!(text, "master_link_down_since_seconds:{}", (now - since) / 1000)?;
+            }
+            None => text.push_str("master_link_down_since_seconds:-1\n"),
+        }
+    }
+    text.push_str("master_sync_in_progress:0\nslave_read_only:1\n");
+    Ok(())
 }
 
-/// Returns the lines about the connected replicas of a server.
-fn attached(world: &World, index: usize) -> String {
-    let mut lines = String::new();
+/// Writes the lines about the connected replicas of a server.
+fn write_replicas(text: &mut String, world: &World, index: usize) -> std::fmt::Result {
     let replicas = world.servers.iter().enumerate().filter(|(_, replica)| {
+        let link = &replica.link;
         replica.role == Role::Replica(index)
-            && replica.link.up
-            && replica.link.run == world.servers[index].run
+            && link.up
+            && !link.closed
+            && link.run == world.servers[index].run
             && replica.state != ProcessState::Dead
     });
     for (number, (replica, server)) in replicas.enumerate() {
-        let reached = world.network.connects(Host::Server(index), Host::Server(replica));
-        let is_current = reached && server.is_running();
-        let lag = if is_current { 0 } else { (world.now - server.link.last_io) / 1000 };
-        lines += &format!(
-            "slave{number}:ip=10.0.0.{replica},port=6379,state=online,offset={},lag={lag}\n",
+        let lag = (world.now - server.link.acknowledged) / 1000;
+        writeln!(
+            text,
+            "slave{number}:ip=10.0.0.{replica},port=6379,state=online,offset={},lag={lag}",
             server.offset
-        );
+        )?;
     }
-    lines
-}
-
-fn run_id(run: u32) -> String {
-    format!("{run:040x}")
-}
-
-fn history_id(id: u32) -> String {
-    format!("{id:040x}")
-}
-
-fn poll_sentinel(world: &World, index: usize) -> PollOutcome {
-    let sentinel = &world.sentinels.all[index];
-    let reached = world.network.connects(Host::Exporter, Host::Sentinel(index));
-    match sentinel.state {
-        _ if !reached => return PollOutcome::Missed(Reason::Timeout),
-        ProcessState::Frozen => return PollOutcome::Missed(Reason::Timeout),
-        ProcessState::Dead => return PollOutcome::Failed(Reason::Refused),
-        ProcessState::Running => {}
-    }
-    let servers = 0..world.servers.len();
-    let replicas: Vec<_> = servers
-        .filter(|server| *server != sentinel.master)
-        .map(|server| entry(world, index, server))
-        .collect();
-    let usable = (0..world.sentinels.all.len())
-        .filter(|peer| {
-            world.sentinels.all[*peer].state == ProcessState::Running
-                && world.network.connects(Host::Sentinel(index), Host::Sentinel(*peer))
-        })
-        .count();
-    let quorum = Quorum { ok: usable * 2 > world.sentinels.all.len(), usable: Some(usable as u64) };
-    let report = MasterReport {
-        lists_age: Duration::ZERO,
-        master: entry(world, index, sentinel.master),
-        replicas: Some(replicas.into()),
-        sentinels: Some(Arc::new([])),
-        quorum: Some(quorum),
-    };
-    let info = format!("run_id:s{index}\nredis_mode:sentinel\nuptime_in_seconds:1000\n");
-    let snapshot = NodeSnapshot::from_info(&info).expect("an INFO reply");
-    answered(NodeSnapshot {
-        sentinel: Some(Arc::new(SentinelReport::new(vec![report]))),
-        ..snapshot
-    })
+    Ok(())
 }
 
 /// Returns the entry of a server in the lists of a Sentinel.
 fn entry(world: &World, index: usize, server: usize) -> SentinelEntry {
     let sentinel = &world.sentinels.all[index];
     let watched = &sentinel.servers[server];
-    let silence = (world.now - watched.replied_at).to_string();
+    let silence = world.now - watched.replied_at;
     let is_down = sentinel.is_down(server, world.now);
     let is_master = server == sentinel.master;
-    let role = if is_master { "master" } else { "slave" };
-    let flags = if is_down { format!("{role},s_down") } else { role.to_owned() };
-    let down_for =
-        (world.now - watched.replied_at).saturating_sub(crate::sentinels::DOWN_AFTER).to_string();
-    let address = address(server);
-    let (host, port) = address.split_once(':').expect("host:port");
-    let (run_id, epoch) = (run_id(watched.run), sentinel.epoch.to_string());
-    let others = (world.sentinels.all.len() - 1).to_string();
-    let replicas = (world.servers.len() - 1).to_string();
-    let upstream = match watched.role {
-        Role::Master => "?".to_owned(),
-        Role::Replica(master) => format!("10.0.0.{master}"),
+    let mut flags = if is_master { "master" } else { "slave" }.to_owned();
+    if is_down {
+        flags.push_str(",s_down");
+    }
+    if silence > DOWN_AFTER / 2 || world.servers[server].state == ProcessState::Dead {
+        flags.push_str(",disconnected");
+    }
+    let (down_for, silence) = (silence.saturating_sub(DOWN_AFTER), silence.to_string());
+    let (down_for, epoch) = (down_for.to_string(), sentinel.epoch.to_string());
+    let (name, ip) = (address(server), format!("10.0.0.{server}"));
+    let run_id = watched.run.map(|run| format!("{run:040x}")).unwrap_or_default();
+    let (others, replicas) =
+        ((sentinel.voters() - 1).to_string(), (world.servers.len() - 1).to_string());
+    let (reported, upstream) = match watched.role {
+        Role::Master => ("master", "?".to_owned()),
+        Role::Replica(master) => ("slave", format!("10.0.0.{master}")),
     };
-    let reported = if watched.role == Role::Master { "master" } else { "slave" };
     let mut pairs = vec![
-        ("name", if is_master { MASTER } else { &address }),
-        ("ip", host),
-        ("port", port),
-        ("runid", &run_id),
-        ("flags", &flags),
+        ("name", if is_master { MASTER } else { &name }),
+        ("ip", &*ip),
+        ("port", "6379"),
+        ("runid", &*run_id),
+        ("flags", &*flags),
         ("role-reported", reported),
-        ("last-ping-reply", &silence),
-        ("last-ok-ping-reply", &silence),
+        ("last-ping-reply", &*silence),
+        ("last-ok-ping-reply", &*silence),
     ];
     if is_down {
         pairs.push(("s-down-time", &down_for));
