@@ -376,7 +376,10 @@ mod tests {
         assert_eq!(at(&history, 3000), known(200, 220, 240));
         assert_eq!(at(&history, 4001), BaselineSearch::Pending);
         assert_eq!(at(&history, 999), BaselineSearch::Unknown);
-        assert_eq!(history.baseline(&Branches::default().common("a", "z")), BaselineSearch::Unknown);
+        assert_eq!(
+            history.baseline(&Branches::default().common("a", "z")),
+            BaselineSearch::Unknown
+        );
     }
 
     #[test]

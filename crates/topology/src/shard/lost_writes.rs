@@ -188,11 +188,8 @@ impl LostWritesTracker {
             BaselineSearch::Unknown => {
                 // Changes before a reply in this round may be replicated.
                 let last = history.last().filter(|last| last.at() == rivals.now)?;
-                let total = if rivals.started_stale(index) {
-                    history.own_since()
-                } else {
-                    last.total
-                };
+                let total =
+                    if rivals.started_stale(index) { history.own_since() } else { last.total };
                 let resets = last.resets;
                 let baseline = Baseline { low: total, about: total, high: total, resets };
                 Some(Divergence { baseline, at_least: true })

@@ -28,21 +28,24 @@ fn writes_replicated_from_a_rival_do_not_diverge() {
 
 #[test]
 fn replicated_changes_of_a_new_process_do_not_diverge() {
-    agree(963, &[
-        at(15, Freeze(1)),
-        at(21, Failover),
-        at(35, Failover),
-        at(37, RestartExporter { with_state: false, downtime: 0 }),
-        at(40, RestartExporter { with_state: false, downtime: 4 }),
-        at(45, Kill(1)),
-        at(46, Failover),
-        at(48, Hide(0)),
-        at(48, Start { server: 1, with_data: false }),
-        at(50, Failover),
-        at(51, Kill(0)),
-        at(52, Failover),
-        at(53, Start { server: 0, with_data: true }),
-    ]);
+    agree(
+        963,
+        &[
+            at(15, Freeze(1)),
+            at(21, Failover),
+            at(35, Failover),
+            at(37, RestartExporter { with_state: false, downtime: 0 }),
+            at(40, RestartExporter { with_state: false, downtime: 4 }),
+            at(45, Kill(1)),
+            at(46, Failover),
+            at(48, Hide(0)),
+            at(48, Start { server: 1, with_data: false }),
+            at(50, Failover),
+            at(51, Kill(0)),
+            at(52, Failover),
+            at(53, Start { server: 0, with_data: true }),
+        ],
+    );
 }
 
 #[test]

@@ -63,6 +63,8 @@ pub(crate) struct Polls {
     servers: Vec<Option<FailedContact>>,
     sentinels: Vec<Option<FailedContact>>,
     lists: Vec<Option<Lists>>,
+    /// INFO replies of the Sentinels.
+    sentinel_infos: Vec<NodeSnapshot>,
     text: String,
 }
 
@@ -79,12 +81,17 @@ struct Lists {
 impl Polls {
     pub(crate) fn new(world: &World) -> Self {
         let (servers, sentinels) = (world.servers.len(), world.sentinels.all.len());
+        let sentinel_info = |index: usize| {
+            let info = format!("run_id:s{index}\nredis_mode:sentinel\nuptime_in_seconds:1000\n");
+            NodeSnapshot::from_info(&info).expect("an INFO reply")
+        };
         Polls {
             started: world.now,
             polled: vec![None; servers],
             servers: vec![None; servers],
             sentinels: vec![None; sentinels],
             lists: vec![None; sentinels],
+            sentinel_infos: (0..sentinels).map(sentinel_info).collect(),
             ..Polls::default()
         }
     }
@@ -106,9 +113,7 @@ impl Polls {
             (NodeKind::Sentinel { .. }, _) => {
                 (Host::Sentinel(sentinel), world.sentinels.all[sentinel].state)
             }
-            (NodeKind::Data, Some(server)) => {
-                (Host::Server(server), world.servers[server].state)
-            }
+            (NodeKind::Data, Some(server)) => (Host::Server(server), world.servers[server].state),
             _ => return (PollOutcome::Pending, None),
         };
         let is_reached = world.network.connects(Host::Exporter, host);
@@ -190,8 +195,7 @@ impl Polls {
             quorum: Some(lists.quorum),
         };
         self.lists[index] = Some(lists);
-        let info = format!("run_id:s{index}\nredis_mode:sentinel\nuptime_in_seconds:1000\n");
-        let snapshot = NodeSnapshot::from_info(&info).expect("an INFO reply");
+        let snapshot = self.sentinel_infos[index].clone();
         NodeSnapshot { sentinel: Some(Arc::new(SentinelReport::new(vec![report]))), ..snapshot }
     }
 }
@@ -204,7 +208,7 @@ fn write_info(text: &mut String, world: &World, index: usize) -> std::fmt::Resul
     let earlier = if server.started == 0 { 1000 } else { 0 };
     write!(
         text,
-        "run_id:{:040x}\nuptime_in_seconds:{}\ntcp_port:6379\n",
+        "run_id:{:x}\nuptime_in_seconds:{}\ntcp_port:6379\n",
         server.run,
         seconds(server.started) + earlier
     )?;
@@ -215,11 +219,7 @@ fn write_info(text: &mut String, world: &World, index: usize) -> std::fmt::Resul
     if let Some((id, until)) = server.previous {
         write!(text, "master_replid2:{id:040x}\nsecond_repl_offset:{until}\n")?;
     }
-    write!(
-        text,
-        "master_replid:{:040x}\nmaster_repl_offset:{}\n",
-        server.history, server.offset
-    )?;
+    write!(text, "master_replid:{:040x}\nmaster_repl_offset:{}\n", server.history, server.offset)?;
     write_replicas(text, world, index)?;
     write!(
         text,
@@ -290,7 +290,7 @@ fn entry(world: &World, index: usize, server: usize) -> SentinelEntry {
     let (down_for, silence) = (silence.saturating_sub(DOWN_AFTER), silence.to_string());
     let (down_for, epoch) = (down_for.to_string(), sentinel.epoch.to_string());
     let (name, ip) = (address(server), format!("10.0.0.{server}"));
-    let run_id = watched.run.map(|run| format!("{run:040x}")).unwrap_or_default();
+    let run_id = watched.run.map(|run| format!("{run:x}")).unwrap_or_default();
     let (others, replicas) =
         ((sentinel.voters() - 1).to_string(), (world.servers.len() - 1).to_string());
     let (reported, upstream) = match watched.role {

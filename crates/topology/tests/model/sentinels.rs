@@ -223,8 +223,7 @@ impl Sentinels {
     /// Reads the servers that the Sentinel reaches.
     fn watch(&mut self, index: usize, servers: &[Server], network: &Network, now: Millis) {
         let sentinel = &mut self.all[index];
-        let is_urgent =
-            sentinel.promotes_at.is_some() || sentinel.is_down(sentinel.master, now);
+        let is_urgent = sentinel.promotes_at.is_some() || sentinel.is_down(sentinel.master, now);
         for (server, process) in servers.iter().enumerate() {
             let reached = network.connects(Host::Sentinel(index), Host::Server(server));
             let watched = &mut sentinel.servers[server];

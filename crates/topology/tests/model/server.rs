@@ -194,8 +194,7 @@ impl Server {
     pub(crate) fn drop_link(&mut self, now: Millis) {
         if self.link.up {
             let delay = if self.version.is_modern { 0 } else { RETRY };
-            self.link =
-                Link { down_since: Some(now), retry_at: now + delay, ..Link::default() };
+            self.link = Link { down_since: Some(now), retry_at: now + delay, ..Link::default() };
         }
     }
 
@@ -237,13 +236,8 @@ impl Server {
             self.previous = Some((self.history, self.offset + 1));
             self.history = master.history;
         }
-        self.link = Link {
-            up: true,
-            run: master.run,
-            connected_at: now,
-            last_io: now,
-            ..Link::default()
-        };
+        self.link =
+            Link { up: true, run: master.run, connected_at: now, last_io: now, ..Link::default() };
         self.apply(master, now);
         if is_partial { Resync::Partial { is_new_history } } else { Resync::Full }
     }

@@ -131,6 +131,8 @@ struct Comparison<'a> {
     polls: &'a Polls,
     view: &'a DeploymentView,
     shard: &'a ShardView,
+    /// The members of the deployment, by server.
+    nodes: Vec<Option<&'a NodeView>>,
     /// Consecutive rounds in which a peer vouched for each server.
     witnessed: &'a [Vec<u32>],
     /// Servers that replied to the exporter, or that its saved state contains.
@@ -201,7 +203,14 @@ impl Oracle {
         }
         let shard = view.shards.first()?;
         self.writes.observe(world, shard);
+        let mut nodes = vec![None; world.servers.len()];
+        for (_, node) in view.members().filter(|(_, node)| node.holds_data()) {
+            if let Some(server) = server_at(&node.node.address) {
+                nodes[server] = Some(node);
+            }
+        }
         let mut comparison = Comparison {
+            nodes,
             certain_since: None,
             world,
             polls,
@@ -275,11 +284,9 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// Returns a server, if it is a member of the deployment.
     fn node(&self, server: usize) -> Option<&'a NodeView> {
-        self.view
-            .members()
-            .map(|(_, node)| node)
-            .find(|node| node.holds_data() && server_at(&node.node.address) == Some(server))
+        self.nodes[server]
     }
 
     fn is_seen(&self, server: usize) -> bool {
@@ -325,11 +332,7 @@ fn is_down(presence: NodeState) -> bool {
 
 /// Returns for each server and Sentinel if it replies, is in contact with a server, and knows it as
 /// the exporter does: links count with the same history, Sentinels with the same process.
-fn witnesses(
-    world: &World,
-    server: usize,
-    known: Option<Polled>,
-) -> impl Iterator<Item = bool> {
+fn witnesses(world: &World, server: usize, known: Option<Polled>) -> impl Iterator<Item = bool> {
     let process = &world.servers[server];
     let by_server = world.servers.iter().enumerate().map(move |(index, peer)| {
         // A master sends pings every 10 s, a replica only what it receives.

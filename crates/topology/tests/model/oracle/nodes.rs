@@ -97,7 +97,8 @@ impl Comparison<'_> {
             format!("{server} is {bytes} bytes behind {primary}, but the lag is {lag:?}")
         });
         let growth = &self.world.servers[primary].growth;
-        let Some((first, _)) = growth.first().filter(|(_, offset)| *offset <= replica.offset) else {
+        let Some((first, _)) = growth.first().filter(|(_, offset)| *offset <= replica.offset)
+        else {
             return;
         };
         // Rolecall reads the offsets of the primary since it has been the primary.
@@ -108,9 +109,12 @@ impl Comparison<'_> {
         {
             let age = Duration::from_millis(self.world.now - since);
             let error = lag.behind.map(|behind| behind.abs_diff(age));
-            self.check(Rule::LagTime, server, error.is_some_and(|error| error <= LAG_ERROR), || {
-                format!("{server} is {age:?} behind {primary}, but the lag is {lag:?}")
-            });
+            self.check(
+                Rule::LagTime,
+                server,
+                error.is_some_and(|error| error <= LAG_ERROR),
+                || format!("{server} is {age:?} behind {primary}, but the lag is {lag:?}"),
+            );
         }
     }
 }

@@ -149,9 +149,8 @@ impl Comparison<'_> {
             .clone()
             .filter(|server| self.replies(*server) && self.world.is_in_loop(*server))
             .collect();
-        let all_reply = servers
-            .clone()
-            .all(|server| self.replies(server) && self.node(server).is_some());
+        let all_reply =
+            servers.clone().all(|server| self.replies(server) && self.node(server).is_some());
         let is_reported = !self.shard.replication_loop.is_empty();
         if all_reply {
             self.check(Rule::Loop, 0, looping.is_empty() != is_reported, || {

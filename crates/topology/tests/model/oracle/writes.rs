@@ -55,9 +55,10 @@ impl LostWrites {
             }
         }
         self.masters = masters;
-        let all_run = world.servers.iter().zip(&world.network.hidden_servers).all(
-            |(server, is_hidden)| server.is_running() && server.started == 0 && !is_hidden,
-        );
+        let all_run =
+            world.servers.iter().zip(&world.network.hidden_servers).all(|(server, is_hidden)| {
+                server.is_running() && server.started == 0 && !is_hidden
+            });
         let lost = &shard.lost_writes;
         let counts = lost.diverging.iter().map(|diverging| diverging.changes);
         let is_bounded =
@@ -143,11 +144,11 @@ impl Comparison<'_> {
         // A full resync copies data without counting changes.
         let reign = own.reign.writes.iter().filter(|id| **id < polled.acknowledged);
         let own = reign.filter(|id| other.writes.binary_search(id).is_err());
-        let (kept, erased): (Vec<&u32>, Vec<&u32>) = own.partition(|id| data.binary_search(id).is_ok());
+        let (kept, erased): (Vec<&u32>, Vec<&u32>) =
+            own.partition(|id| data.binary_search(id).is_ok());
         let (low, high) = (kept.len() as u64, (missing + erased.len()) as u64);
         // The number is that since the divergence. A rival that lost its data misses more.
-        let is_exact =
-            !changes.at_least && !other.reign.lost_data && erased.is_empty();
+        let is_exact = !changes.at_least && !other.reign.lost_data && erased.is_empty();
         let holds = changes.low <= high && (!is_exact || changes.high >= low);
         self.check(Rule::DivergingWrites, server, holds, || {
             format!("{rival} lacks {low} to {high} writes of {server}, but {changes:?}")
