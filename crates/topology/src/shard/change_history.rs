@@ -314,6 +314,7 @@ mod tests {
     use super::*;
     use crate::shard::branches::Branches;
 
+    #[derive(Clone, Copy)]
     struct Reply {
         run_id: &'static str,
         history: char,
@@ -423,6 +424,20 @@ mod tests {
         assert_eq!((total_and_resets(&history), history.own_since()), ((105, 1), 100));
         let expected = Baseline { low: 100, about: 100, high: 100, resets: 0 };
         assert_eq!(at(&history, 1200), BaselineSearch::Known(expected));
+    }
+
+    #[test]
+    fn replicated_changes_of_a_process_are_not_its_own() {
+        let own_since = |replies: &[Reply]| history(replies).own_since();
+        let replica = Reply { changes: 20, more: "role:slave\nmaster_host:h", ..FIRST };
+        let promoted = Reply { changes: 25, history: 'b', ..FIRST };
+        assert_eq!(own_since(&[promoted]), 0);
+        assert_eq!(own_since(&[replica, promoted]), 25);
+        // A new process that continues another history may have been a replica.
+        let continues = "master_replid2:dddddddddddddddddddddddddddddddddddddddd";
+        let restarted = Reply { run_id: "x2", changes: 7, history: 'c', ..FIRST };
+        assert_eq!(own_since(&[promoted, restarted]), 25);
+        assert_eq!(own_since(&[promoted, Reply { more: continues, ..restarted }]), 32);
     }
 
     #[test]
