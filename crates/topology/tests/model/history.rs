@@ -1,6 +1,6 @@
 //! One history: operations on the model, and one round of polls per second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +43,7 @@ pub(crate) struct History {
 /// Source of operations.
 enum Source {
     Random { random: fastrand::Rng, next: u64, longest_gap: u64 },
-    List(std::vec::IntoIter<Step>),
+    List(VecDeque<Step>),
 }
 
 impl History {
@@ -57,7 +57,7 @@ impl History {
 
     /// Creates the history of a seed with other operations.
     pub(crate) fn of(seed: u64, steps: &[Step]) -> Self {
-        History::new(seed, Source::List(steps.to_vec().into_iter()))
+        History::new(seed, Source::List(steps.iter().copied().collect()))
     }
 
     fn new(seed: u64, source: Source) -> Self {
@@ -103,10 +103,8 @@ impl History {
     fn next_operation(&mut self, second: u64) -> Option<Operation> {
         match &mut self.source {
             Source::List(steps) => {
-                let step = steps.as_slice().first().filter(|step| step.at <= second)?;
-                let operation = step.operation;
-                steps.next();
-                Some(operation)
+                steps.front().filter(|step| step.at <= second)?;
+                steps.pop_front().map(|step| step.operation)
             }
             Source::Random { random, next, longest_gap } => {
                 if *next > second || second >= self.recovery {

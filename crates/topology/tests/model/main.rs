@@ -69,6 +69,7 @@ impl Results {
 }
 
 /// Reads a number from an environment variable.
+#[expect(clippy::disallowed_methods, reason = "settings of this test only")]
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }

@@ -1,7 +1,9 @@
 //! Histories that once had a fault.
 
 use crate::history::History;
-use crate::operations::Operation::*;
+use crate::operations::Operation::{
+    Failover, Follow, Freeze, Hide, Kill, Promote, RestartExporter, Start,
+};
 use crate::operations::{Step, at};
 
 /// Runs a history. The view must agree with the truth.
@@ -21,6 +23,7 @@ fn no_lag_begins_while_the_primary_is_a_replica() {
 fn an_unreachable_third_master_hides_no_split_brain() {
     agree(15, &[at(14, Kill(0)), at(22, Hide(4)), at(22, Failover), at(30, Promote(1))]);
 }
+
 #[test]
 fn writes_replicated_from_a_rival_do_not_diverge() {
     agree(240, &[at(19, Freeze(3)), at(19, Hide(2)), at(19, Freeze(0)), at(54, Failover)]);

@@ -43,10 +43,11 @@ impl Finding {
     /// Returns a regression test.
     pub(crate) fn test(&self) -> String {
         let Finding { seed, fault, steps } = self;
-        let steps: String = steps.iter().map(|step| format!("        {step:?},\n")).collect();
+        let steps: Vec<_> = steps.iter().map(|step| format!("        {step:?},")).collect();
+        let steps = steps.join("\n");
         format!(
-            "// {:?} after {} s: {}\n#[test]\nfn NAME() {{\n    agree({seed}, &[\n{steps}    ]);\n\
-             }}\n",
+            "// {:?} after {} s: {}\n#[test]\nfn NAME() {{\n    agree({seed}, &[\n{steps}\n    \
+             ]);\n}}\n",
             fault.rule, fault.at, fault.text
         )
     }
