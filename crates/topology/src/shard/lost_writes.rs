@@ -147,17 +147,16 @@ impl LostWritesTracker {
             for rival in rivals.masters.iter().copied().filter(|rival| *rival != index) {
                 let histories = [index, rival].map(replid);
                 let known = self.baselines.get(&(index, rival));
-                let is_current = known.is_some_and(|known| known.histories == histories);
-                let found = self.divergence(index, rival, rivals).filter(|_| !is_current);
-                let Some(divergence) = found.filter(|found| known.is_none() || !found.at_least)
-                else {
+                if known.is_some_and(|known| known.histories == histories) {
                     continue;
-                };
+                }
+                let Some(divergence) = self.divergence(index, rival, rivals) else { continue };
                 let history = self.histories.get(&index);
                 let common = history.and_then(|history| self.common(history, rival, rivals.nodes));
                 let Some((history, common)) = history.zip(common) else { continue };
                 // A history that nothing connects with the ones before explains nothing.
-                if known.is_some() && common.newest().is_none() {
+                let is_connected = !divergence.at_least && common.newest().is_some();
+                if known.is_some() && !is_connected {
                     continue;
                 }
                 // The master was demoted and promoted again since the last round.

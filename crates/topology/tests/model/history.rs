@@ -183,3 +183,17 @@ fn deployment(world: &World) -> Deployment {
     }
     deployment
 }
+
+#[test]
+fn the_oracle_finds_a_view_that_is_outdated() {
+    let mut history = History::of(0, &[]);
+    for _ in 0..HEALTHY {
+        assert_eq!(history.round(), None);
+    }
+    let view = history.tracker.view();
+    Operation::Kill(0).apply(&mut history.world);
+    history.polls.polled.fill(None);
+    let mut compare = || history.oracle.compare(&history.world, &history.polls, &view);
+    let rules: Vec<_> = (0..30).filter_map(|_| compare()).map(|fault| fault.rule).collect();
+    assert!(rules.contains(&crate::oracle::Rule::GoneDown), "{rules:?}");
+}

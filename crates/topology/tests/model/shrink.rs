@@ -2,7 +2,7 @@
 
 use crate::history::History;
 use crate::operations::Step;
-use crate::oracle::{Fault, Rule};
+use crate::oracle::Fault;
 
 /// The largest number of histories that one reduction runs.
 const MAX_RUNS: usize = 1000;
@@ -15,29 +15,14 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// Removes operations as long as the same rule fails: halves first, single ones last.
-    pub(crate) fn shrink(mut self) -> Self {
-        let rule = self.fault.rule;
-        let mut runs = 0;
-        let mut size = self.steps.len().div_ceil(2);
-        while size > 0 && runs < MAX_RUNS {
-            let mut begin = 0;
-            let mut has_shrunk = false;
-            while begin < self.steps.len() && runs < MAX_RUNS {
-                let end = (begin + size).min(self.steps.len());
-                let steps = [&self.steps[..begin], &self.steps[end..]].concat();
-                runs += 1;
-                match fails(self.seed, &steps, rule) {
-                    Some(fault) => {
-                        (self.fault, self.steps) = (fault, steps);
-                        has_shrunk = true;
-                    }
-                    None => begin = end,
-                }
-            }
-            size = if size == 1 && has_shrunk { 1 } else { size / 2 };
-        }
-        self
+    /// Removes operations as long as the same rule fails.
+    pub(crate) fn shrink(self) -> Self {
+        let Finding { seed, fault, steps } = self;
+        let rule = fault.rule;
+        let (steps, fault) = reduce(steps, fault, |steps| {
+            History::of(seed, steps).run().filter(|fault| fault.rule == rule)
+        });
+        Finding { seed, fault, steps }
     }
 
     /// Returns a regression test.
@@ -53,6 +38,37 @@ impl Finding {
     }
 }
 
-fn fails(seed: u64, steps: &[Step], rule: Rule) -> Option<Fault> {
-    History::of(seed, steps).run().filter(|fault| fault.rule == rule)
+/// Removes elements of a list as long as `run` returns a result: halves first, single ones last.
+/// Returns the remaining list and its result.
+fn reduce<T: Clone, R>(
+    mut list: Vec<T>,
+    mut result: R,
+    run: impl Fn(&[T]) -> Option<R>,
+) -> (Vec<T>, R) {
+    let mut runs = 0;
+    let mut size = list.len().div_ceil(2);
+    while size > 0 && runs < MAX_RUNS {
+        let mut begin = 0;
+        let mut has_shrunk = false;
+        while begin < list.len() && runs < MAX_RUNS {
+            let end = (begin + size).min(list.len());
+            let rest = [&list[..begin], &list[end..]].concat();
+            runs += 1;
+            match run(&rest) {
+                Some(found) => {
+                    (result, list) = (found, rest);
+                    has_shrunk = true;
+                }
+                None => begin = end,
+            }
+        }
+        size = if size == 1 && has_shrunk { 1 } else { size / 2 };
+    }
+    (list, result)
+}
+
+#[test]
+fn a_list_is_reduced_to_what_is_needed() {
+    let needs = |list: &[u32]| (list.contains(&3) && list.contains(&17)).then(|| list.len());
+    assert_eq!(reduce((0..20).collect(), 20, needs), (vec![3, 17], 2));
 }
