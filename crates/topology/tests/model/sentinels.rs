@@ -53,8 +53,8 @@ pub(crate) struct WatchedServer {
     pub(crate) listed: bool,
     /// Time of the last reply; that of the last reset if there was none since.
     pub(crate) replied_at: Millis,
-    /// Time since which it has been up.
-    up_since: Millis,
+    /// Time since which it has been up, or of the last reset.
+    pub(crate) up_since: Millis,
     /// Process that replied to the last INFO; `None` after a reset.
     pub(crate) run: Option<u32>,
     /// Role in the last INFO.

@@ -74,8 +74,9 @@ pub(crate) enum Rule {
 /// Rounds for which a contradiction may last, by rule.
 const TOLERANCES: [(Rule, u32); 21] = [
     (Rule::RepliesUp, 0),
-    // Idle links ping every 10 s, up to 5 s late, and their times are up to 2 s late.
-    (Rule::GoneDown, 20),
+    // Idle links ping every 10 s, up to 5 s late, and their times are up to 2 s late. A witness that
+    // vouched and falls silent itself is undecided for up to 12 s (EVIDENCE 3).
+    (Rule::GoneDown, 32),
     (Rule::AliveNotDown, 0),
     (Rule::Link, 0),
     (Rule::LagBytes, 0),
@@ -208,6 +209,10 @@ impl Oracle {
             if let Some(server) = server_at(&node.node.address) {
                 nodes[server] = Some(node);
             }
+        }
+        // Rolecall forgets a server that is no member any more.
+        for (histories, _) in self.histories.iter_mut().zip(&nodes).filter(|(_, n)| n.is_none()) {
+            histories.clear();
         }
         let mut comparison = Comparison {
             nodes,
@@ -361,7 +366,9 @@ fn witnesses(world: &World, server: usize, known: Option<Polled>) -> impl Iterat
             && sentinel.is_running()
             && world.network.connects(Host::Exporter, Host::Sentinel(index))
             && watched.listed
+            // After +switch-master and SENTINEL RESET the record says nothing (FACTS 13).
             && watched.run.is_some()
+            && world.now > watched.up_since + 1000
             && known.is_none_or(|known| watched.run == Some(known.run))
             && world.now <= watched.replied_at + 1000
             && !sentinel.is_down(server, world.now)
