@@ -150,15 +150,23 @@ impl LostWritesTracker {
                 if known.is_some_and(|known| known.histories == histories) {
                     continue;
                 }
-                let Some(divergence) = self.divergence(index, rival, rivals) else { continue };
                 let history = self.histories.get(&index);
                 let common = history.and_then(|history| self.common(history, rival, rivals.nodes));
                 let Some((history, common)) = history.zip(common) else { continue };
                 // A history that nothing connects with the ones before explains nothing.
-                let is_connected = !divergence.at_least && common.newest().is_some();
+                let is_connected = common.newest().is_some();
                 if known.is_some() && !is_connected {
                     continue;
                 }
+                let divergence = match self.divergence(index, rival, rivals) {
+                    Some(found) if known.is_none() || !found.at_least => found,
+                    Some(_) => continue,
+                    // The rival has all data of the master that was read so far.
+                    None => {
+                        self.baselines.remove(&(index, rival));
+                        continue;
+                    }
+                };
                 // The master was demoted and promoted again since the last round.
                 let end = history.end_of_reign(&common).map(End::at);
                 let lost = known.zip(end).map(|(known, end)| known.divergence.count(end));

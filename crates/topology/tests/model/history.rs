@@ -194,6 +194,6 @@ fn the_oracle_finds_a_view_that_is_outdated() {
     Operation::Kill(0).apply(&mut history.world);
     history.polls.polled.fill(None);
     let mut compare = || history.oracle.compare(&history.world, &history.polls, &view);
-    let rules: Vec<_> = (0..30).filter_map(|_| compare()).map(|fault| fault.rule).collect();
+    let rules: Vec<_> = (0..40).filter_map(|_| compare()).map(|fault| fault.rule).collect();
     assert!(rules.contains(&crate::oracle::Rule::GoneDown), "{rules:?}");
 }

@@ -2,7 +2,7 @@
 
 use crate::history::History;
 use crate::operations::Operation::{
-    Failover, Follow, Freeze, Hide, Kill, Promote, RestartExporter, Start,
+    CutOneWay, Failover, Follow, Freeze, Hide, Kill, Promote, RestartExporter, Start,
 };
 use crate::operations::{Step, at};
 
@@ -59,4 +59,12 @@ fn changes_replicated_in_a_gap_do_not_diverge() {
 #[test]
 fn a_demotion_between_two_polls_begins_a_new_reign() {
     agree(1720, &[at(15, Failover), at(40, Failover), at(49, Failover)]);
+}
+
+#[test]
+fn a_rival_that_followed_the_master_has_its_writes() {
+    agree(
+        111_703,
+        &[at(19, Failover), at(23, Promote(2)), at(30, CutOneWay(50378)), at(40, Failover)],
+    );
 }
