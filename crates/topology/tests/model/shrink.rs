@@ -69,6 +69,6 @@ fn reduce<T: Clone, R>(
 
 #[test]
 fn a_list_is_reduced_to_what_is_needed() {
-    let needs = |list: &[u32]| (list.contains(&3) && list.contains(&17)).then(|| list.len());
+    let needs = |list: &[u32]| (list.contains(&3) && list.contains(&17)).then_some(list.len());
     assert_eq!(reduce((0..20).collect(), 20, needs), (vec![3, 17], 2));
 }
