@@ -1,7 +1,8 @@
 //! Claims of masters over a restart of the exporter, and over a change of their replication IDs.
 
 use crate::recorded::RecordedTracker;
-use topology::{DeploymentView, PollOutcome, PrimaryEvidence};
+use snapshot::Reason;
+use topology::{DeploymentView, NodeIndex, PollOutcome, PrimaryEvidence};
 
 use super::fixture::{
     InfoReply, SECOND, TestDeployment, failed_over, master, primary, refused, replica, reply,
@@ -124,4 +125,17 @@ fn an_expired_backlog_changes_no_verdict() {
         let view = test.rounds(4, &[returned(), expired.clone()]);
         assert_eq!(primary(&view), Some(("n2", PrimaryEvidence::Lineage)));
     }
+}
+
+#[test]
+fn a_restart_long_before_the_save_is_no_other_server() {
+    let mut test = TestDeployment::new(1);
+    test.rounds(2, &[reply(&master("x", 'a'))]);
+    test.rounds(100, &[PollOutcome::Missed(Reason::Timeout)]);
+    assert_eq!(test.tracker.saved_state().nodes["n1"].silence, 100);
+    let mut test = restarted(&test, 1, true);
+    // The process started 60 s ago, without the data and the history of the one before.
+    let view = test.round(vec![reply(&InfoReply { uptime: 60, ..master("x2", 'b') })]);
+    let node = &view.nodes[NodeIndex::new(0)];
+    assert_eq!((node.up(), node.process.restarts), (Some(true), 1));
 }
