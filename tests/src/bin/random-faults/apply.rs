@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::operation::{Data, HostId, NodeId, Operation};
+use crate::operation::{Act, Data, HostId, NodeId, Operation};
 use crate::plan::Kind;
 use crate::server::ProcessState;
 use crate::world::World;
@@ -17,6 +17,15 @@ type Outcome = Result<(), String>;
 impl World {
     /// Applies an operation. Returns the reason if it has no effect.
     pub(crate) fn apply(&mut self, operation: &Operation) -> Outcome {
+        let outcome = self.apply_operation(operation);
+        if let Some((deployment, act)) = operation.act() {
+            let now = self.now();
+            self.deployments[deployment].acts.insert(act, now);
+        }
+        outcome
+    }
+
+    fn apply_operation(&mut self, operation: &Operation) -> Outcome {
         match operation {
             Operation::Kill(node) => self.node_mut(*node).kill(),
             Operation::Start(node, data) => self.node_mut(*node).revive(*data),
@@ -188,6 +197,10 @@ impl World {
     /// what is frozen, restores all settings, and makes all nodes follow the right master.
     pub(crate) fn recover(&mut self) -> Outcome {
         self.mesh.heal()?;
+        let now = self.now();
+        for deployment in &mut self.deployments {
+            deployment.acts.extend([(Act::Replicaof, now), (Act::Start, now)]);
+        }
         for sentinel in &mut self.sentinels {
             sentinel.is_alive();
             sentinel.thaw();

@@ -1,5 +1,6 @@
 //! Running deployment: its data nodes and its clients.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +13,7 @@ use tests::Stopwatch;
 use crate::certificate::Certificate;
 use crate::client::{Client, ClientSettings, Target};
 use crate::mesh::Mesh;
-use crate::operation::{HostId, NodeId};
+use crate::operation::{Act, HostId, NodeId};
 use crate::plan::{DeploymentPlan, Kind, NodePlan, Persistence};
 use crate::server::{PORT, ServerProcess, wait_until};
 
@@ -34,6 +35,8 @@ pub(crate) struct RunningDeployment {
     /// Password that clients, the exporter and Sentinels use.
     pub(crate) password: Option<String>,
     pub(crate) certificate: Option<Certificate>,
+    /// Time of the last act of each kind.
+    pub(crate) acts: BTreeMap<Act, Duration>,
     /// Nodes whose address the DNS name lists.
     pub(crate) listed: Vec<bool>,
     /// Contains the files with the targets of clients.
@@ -58,6 +61,7 @@ impl RunningDeployment {
             clients: Vec::new(),
             password: plan.has_password.then(|| PASSWORD.to_owned()),
             certificate,
+            acts: BTreeMap::new(),
             listed: vec![true; plan.nodes.len()],
             directory,
         };

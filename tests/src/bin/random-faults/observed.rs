@@ -43,6 +43,7 @@ pub(crate) struct ShardDocument {
     pub(crate) no_primary: bool,
     pub(crate) replication_loop: bool,
     pub(crate) unreplicated_writes_total: u64,
+    pub(crate) primary_changes_total: BTreeMap<String, u64>,
     pub(crate) writable: Option<bool>,
 }
 

@@ -176,6 +176,33 @@ pub(crate) enum Operation {
     },
 }
 
+/// Act that may change the primary of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Act {
+    /// REPLICAOF by an operator.
+    Replicaof,
+    /// FAILOVER by an operator.
+    Failover,
+    /// Start of a server.
+    Start,
+}
+
+impl Operation {
+    /// Returns the deployment whose primary the operation may change by itself, and the act.
+    pub(crate) fn act(&self) -> Option<(usize, Act)> {
+        match self {
+            Operation::Promote(node) | Operation::Follow { node, .. } => {
+                Some((node.deployment, Act::Replicaof))
+            }
+            Operation::Failover(node) => Some((node.deployment, Act::Failover)),
+            Operation::Start(node, _) | Operation::Restart(node, _) => {
+                Some((node.deployment, Act::Start))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Draws operations, and remembers what they did, so that a dead server is started and a frozen one
 /// continued.
 pub(crate) struct OperationDrawer<'a> {

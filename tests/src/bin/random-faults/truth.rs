@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::client::{Outcome, WriteLog};
-use crate::operation::{HostId, NodeId};
+use crate::operation::{Act, HostId, NodeId};
 use crate::plan::Kind;
 use crate::server::{Fields, ProcessState};
 use crate::world::World;
@@ -28,6 +28,8 @@ pub(crate) struct DeploymentTruth {
     pub(crate) kind: Kind,
     pub(crate) nodes: Vec<NodeTruth>,
     pub(crate) clients: Vec<ClientTruth>,
+    /// Time of the last act of each kind.
+    pub(crate) acts: BTreeMap<Act, Duration>,
     /// Addresses of each node.
     pub(crate) addresses: Vec<[String; 2]>,
 }
@@ -185,6 +187,7 @@ fn deployment(world: &World, index: usize, at: Duration) -> DeploymentTruth {
         kind: running.plan.kind,
         nodes: nodes.collect(),
         clients: clients.collect(),
+        acts: running.acts.clone(),
         addresses: running.addresses.clone(),
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn expected(fault: &Fault, truth: &Truth, observed: &Observed) -> Opt
         }
         Rule::Responds
         | Rule::Lag
+        | Rule::Cause
         | Rule::Slots
         | Rule::DownAlert
         | Rule::NoPrimaryAlert

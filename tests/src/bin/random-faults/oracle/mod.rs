@@ -58,6 +58,8 @@ pub(crate) enum Rule {
     PrimaryInUse,
     /// The primary of a shard owns slots.
     PrimaryOfCluster,
+    /// The cause of a change of the primary is possible.
+    Cause,
     /// Two masters of one history are a split brain.
     SplitBrain,
     /// A split brain is reported only while there are two masters.
@@ -98,7 +100,7 @@ pub(crate) enum Rule {
 const SLACK: u64 = 4;
 
 /// Time for which a contradiction may last, in seconds, by rule.
-const TOLERANCES: [(Rule, u64); 25] = [
+const TOLERANCES: [(Rule, u64); 26] = [
     (Rule::Responds, 2),
     // The longest delay between two connection attempts is 10 s, plus jitter of as much.
     (Rule::RepliesUp, 20 + SLACK),
@@ -112,6 +114,7 @@ const TOLERANCES: [(Rule, u64); 25] = [
     (Rule::PrimaryInUse, 32 + SLACK),
     // Cluster maps are read every 10 s, and after changes.
     (Rule::PrimaryOfCluster, 12 + SLACK),
+    (Rule::Cause, 0),
     (Rule::SplitBrain, 2 + SLACK),
     (Rule::FalseSplitBrain, 17 + SLACK),
     (Rule::HasPrimary, 2 + SLACK),
@@ -152,6 +155,8 @@ pub(crate) struct Oracle {
     read_processes: BTreeMap<Subject, (String, String)>,
     /// Start of the last exporter that saw a node up, by node.
     seen_up: BTreeMap<Subject, Duration>,
+    /// Changes of the primary so far, by deployment, shard and cause.
+    changes: BTreeMap<(usize, Option<String>, String), u64>,
     last_at: Duration,
     /// Comparisons by rule.
     pub(crate) comparisons: BTreeMap<Rule, u64>,

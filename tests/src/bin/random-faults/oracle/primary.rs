@@ -1,10 +1,17 @@
 //! Comparison of the primary, of split brains, and of missing primaries.
 
+use std::time::Duration;
+
 use super::{Comparison, Rule};
 use crate::observed::ShardDocument;
+use crate::operation::Act;
 use crate::plan::Kind;
 use crate::server::{Fields, ProcessState};
 use crate::truth::DeploymentTruth;
+
+/// Time from an act to the change of the primary that it causes: FAILOVER waits for a replica, and
+/// an exporter that was cut off sees the change late.
+const CAUSE_WITHIN: Duration = Duration::from_secs(90);
 
 /// Replication ID of a node without a history.
 const NO_HISTORY: &str = "0000000000000000000000000000000000000000";
@@ -13,6 +20,7 @@ impl Comparison<'_> {
     pub(super) fn compare_primaries(&mut self) {
         let (truth, observed) = (self.truth, self.observed);
         for (index, deployment) in truth.deployments.iter().enumerate() {
+            self.compare_causes(index, deployment);
             if deployment.kind == Kind::Cluster {
                 continue;
             }
@@ -63,6 +71,24 @@ impl Comparison<'_> {
             self.check(Rule::PrimaryInUse, subject, used == primary, || {
                 format!("{verdict}, but clients and replicas use n{used}")
             });
+        }
+    }
+
+    /// Checks that the causes of the latest changes of the primary are possible.
+    fn compare_causes(&mut self, index: usize, deployment: &DeploymentTruth) {
+        let stated = self.observed.deployment(deployment.name);
+        let shards = stated.map(|stated| &stated.shards[..]).unwrap_or_default();
+        for shard in shards {
+            for (cause, total) in &shard.primary_changes_total {
+                let key = (index, shard.shard.clone(), cause.clone());
+                let before = self.oracle.changes.insert(key, *total).unwrap_or_default();
+                if *total > before {
+                    let is_possible = is_possible(cause, deployment, self.truth.at);
+                    self.check(Rule::Cause, (index, 0), is_possible, || {
+                        format!("the primary of {} changed by {cause:?}", deployment.name)
+                    });
+                }
+            }
         }
     }
 
@@ -164,6 +190,21 @@ impl Comparison<'_> {
                 format!("n{primary} is dead, but writable")
             });
         }
+    }
+}
+
+/// Returns true if a change of the primary may have this cause.
+fn is_possible(cause: &str, deployment: &DeploymentTruth, now: Duration) -> bool {
+    let is_recent = |act: Act| {
+        deployment.acts.get(&act).is_some_and(|at| now.saturating_sub(*at) < CAUSE_WITHIN)
+    };
+    match cause {
+        "sentinel" => deployment.kind == Kind::Sentinel,
+        "cluster" => deployment.kind == Kind::Cluster,
+        "operator" => is_recent(Act::Replicaof),
+        "failover_command" => is_recent(Act::Failover),
+        "restart" => is_recent(Act::Start),
+        _ => true,
     }
 }
 
