@@ -84,18 +84,23 @@ impl Results {
         Ok(())
     }
 
-    /// Returns the table of all results by kind.
+    /// Returns the table of all results by kind and version.
     pub(crate) fn table(&self) -> String {
         let mut kinds: BTreeMap<&str, Vec<&ResultLine>> = BTreeMap::new();
         for line in &self.lines {
-            let kind = line.kinds.split(' ').next().unwrap_or_default();
-            kinds.entry(kind).or_default().push(line);
-            kinds.entry("all").or_default().push(line);
+            // The kind and the versions of the first deployment.
+            let first = line.kinds.split(", ").next().unwrap_or_default();
+            let mut words = first.split(' ');
+            let (kind, versions) = (words.next(), words.nth(1).unwrap_or_default());
+            for group in kind.into_iter().chain(versions.split('+')).chain(["all"]) {
+                kinds.entry(group).or_default().push(line);
+            }
         }
-        let mut text = "| kind | histories | hours | operations | comparisons | writes | \
+        let mut text =
+            "| kind or version | histories | hours | operations | comparisons | writes | \
                         with faults | could not run |\n\
                         | --- | --- | --- | --- | --- | --- | --- | --- |\n"
-            .to_owned();
+                .to_owned();
         for (kind, lines) in kinds {
             let count = |counted: &dyn Fn(&ResultLine) -> u64| -> u64 {
                 lines.iter().map(|line| counted(line)).sum()
