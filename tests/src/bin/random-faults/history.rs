@@ -72,6 +72,10 @@ struct History {
     report: Report,
     /// Lost writes that Rolecall counted, by deployment.
     counted: Vec<u64>,
+    /// The last stated primary of each deployment.
+    stated: Vec<Option<String>>,
+    /// The last primaries that were stated before the recovery.
+    stated_before: Vec<Option<String>>,
 }
 
 impl History {
@@ -91,7 +95,9 @@ impl History {
             log: Vec::new(),
         };
         let counted = vec![0; plan.deployments.len()];
-        Ok(History { world, oracle: Oracle::default(), report, counted })
+        let stated = vec![None; plan.deployments.len()];
+        let (oracle, stated_before) = (Oracle::default(), stated.clone());
+        Ok(History { world, oracle, report, counted, stated, stated_before })
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -108,6 +114,7 @@ impl History {
             self.compare();
         }
         self.note("recovery");
+        self.stated_before.clone_from(&self.stated);
         self.world.recover()?;
         let end = self.world.now() + RECOVERY;
         while self.world.now() < end {
@@ -181,7 +188,9 @@ impl History {
             let name = self.world.plan.deployments[index].name;
             let shards = observed.deployment(name).map(|deployment| &deployment.shards);
             let total: u64 =
-                shards.into_iter().flatten().map(|shard| shard.unreplicated_writes_total).sum();
+                shards.iter().copied().flatten().map(|shard| shard.unreplicated_writes_total).sum();
+            let primary = shards.and_then(|shards| shards.first()?.primary.clone());
+            self.stated[index] = primary.or(self.stated[index].take());
             // The counter starts at 0 when the exporter starts.
             *counted = (*counted).max(total);
         }
@@ -209,7 +218,9 @@ impl History {
                 self.note(&format!("{} is not repaired", deployment.name));
                 continue;
             }
-            let (writes, fault) = compare_losses(&self.world, index, self.counted[index]);
+            // Writes that count as lost come back if an operator decides for the other side.
+            let is_same = self.stated[index] == self.stated_before[index];
+            let (writes, fault) = compare_losses(&self.world, index, self.counted[index], is_same);
             if index == 0 {
                 self.report.writes = writes.unwrap_or_default();
                 self.report.counted_losses = self.counted[0];

@@ -39,8 +39,21 @@ impl Comparison<'_> {
     fn compare_loop(&mut self, index: usize, deployment: &DeploymentTruth) {
         let stated = self.observed.deployment(deployment.name);
         let Some(shard) = stated.and_then(|stated| stated.shards.first()) else { return };
+        let stated_addresses: Vec<_> = stated
+            .iter()
+            .flat_map(|stated| &stated.nodes)
+            .map(|node| node.address.clone())
+            .collect();
         let all_read = (0..deployment.nodes.len()).all(|node| deployment.is_readable(node));
         if !all_read {
+            return;
+        }
+        // Rolecall knows a node by one address. It cannot know that another one leads to the node.
+        let is_known = |node: usize| {
+            let upstream = deployment.info(node).and_then(Fields::master_address);
+            upstream.is_none_or(|upstream| stated_addresses.contains(&upstream))
+        };
+        if !(0..deployment.nodes.len()).all(is_known) {
             return;
         }
         let looping: Vec<_> =

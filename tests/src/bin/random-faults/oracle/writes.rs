@@ -50,15 +50,23 @@ pub(crate) fn read_back(world: &World, index: usize) -> Option<WritesOfHistory> 
     Some(writes)
 }
 
-/// Compares the lost writes that Rolecall counted in a deployment with the real ones.
+/// Compares the lost writes that Rolecall counted in a deployment with the real ones. `is_final`
+/// tells that the repaired deployment has the primary that Rolecall stated last.
 pub(crate) fn compare_losses(
     world: &World,
     index: usize,
     counted: u64,
+    is_final: bool,
 ) -> (Option<WritesOfHistory>, Option<Fault>) {
     let plan = &world.plan.deployments[index];
     let Some(writes) = read_back(world, index) else { return (None, None) };
-    if !are_comparable(&world.plan, plan, index) {
+    let has_foreign_data = |operation: &Operation| match operation {
+        Operation::Follow { node, master } => {
+            node.deployment != master.deployment && node.deployment == index
+        }
+        _ => false,
+    };
+    if !is_final || world.plan.steps.iter().any(|step| has_foreign_data(&step.operation)) {
         return (Some(writes), None);
     }
     // A second of writes between two samples, and the error of the interpolation.
@@ -66,7 +74,8 @@ pub(crate) fn compare_losses(
     let per_second = u64::from(plan.write_rate) * clients;
     let most = writes.lost + writes.unknown;
     let slack = per_second * 3 + most / 20;
-    let sees_all = world.plan.steps.iter().all(|step| !hides_writes(&step.operation));
+    let sees_all = are_comparable(&world.plan, plan, index)
+        && world.plan.steps.iter().all(|step| !hides_writes(&step.operation));
     let too_many = counted > most + slack;
     let too_few = sees_all && counted + slack < writes.lost;
     let fault = (too_many || too_few).then(|| Fault {
@@ -84,8 +93,8 @@ pub(crate) fn compare_losses(
     (Some(writes), fault)
 }
 
-/// Returns true if writes are lost only because a master that has them loses its role: not because
-/// a restart loses data, and not because foreign data replaces them.
+/// Returns true if writes are lost only because a master that has them loses its role, and not
+/// because a restart loses data.
 fn are_comparable(plan: &Plan, deployment: &DeploymentPlan, index: usize) -> bool {
     let loses_data = |operation: &Operation| match operation {
         Operation::Kill(node) | Operation::Freeze(node) => {
@@ -95,9 +104,6 @@ fn are_comparable(plan: &Plan, deployment: &DeploymentPlan, index: usize) -> boo
             node.deployment == index
                 && (*data != Data::Kept
                     || deployment.nodes[node.node].persistence != Persistence::Aof)
-        }
-        Operation::Follow { node, master } => {
-            node.deployment != master.deployment && node.deployment == index
         }
         // The counter starts at 0.
         Operation::RestartExporter { .. } => true,
