@@ -44,12 +44,22 @@ fi
 cargo test --locked --workspace "$@"
 
 if [ $# -eq 0 ]; then
-    step "alert scenarios, from the fault to the notification"
-    target/debug/alerting "${full[@]}"
-    step "random faults, checked by an oracle"
-    seeds=5
-    [ ${#full[@]} -eq 0 ] || seeds=50
-    target/debug/random-faults --seeds "$seeds"
+    step "alert scenarios and random faults, on real servers"
+    if [ ${#full[@]} -gt 0 ]; then
+        target/debug/alerting --full
+        target/debug/random-faults --seeds 50
+    else
+        # Both mostly wait, so they run at the same time.
+        log=$(mktemp)
+        target/debug/random-faults --seeds 5 >"$log" 2>&1 &
+        faults=$!
+        failed=0
+        target/debug/alerting || failed=1
+        wait "$faults" || failed=1
+        cat "$log"
+        rm -f "$log"
+        [ "$failed" -eq 0 ] || exit 1
+    fi
     if [ ${#full[@]} -gt 0 ]; then
         step "every query of the dashboards during an incident on real servers"
         tests/dashboards/queries.py lab target/debug/rolecall target/testbed/servers/redis-8.2.3

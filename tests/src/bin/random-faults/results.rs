@@ -23,6 +23,12 @@ pub(crate) struct ResultLine {
     /// Operations with an effect.
     pub(crate) operations: u64,
     pub(crate) comparisons: u64,
+    /// Comparisons by rule.
+    #[serde(default)]
+    pub(crate) rules: BTreeMap<String, u64>,
+    /// Operations with an effect by name.
+    #[serde(default)]
+    pub(crate) names: BTreeMap<String, u64>,
     /// Acknowledged writes of the first deployment.
     pub(crate) writes: u64,
     /// Rules of its faults.
@@ -68,6 +74,11 @@ impl Results {
             seconds: report_or_none.map_or(0.0, |report| report.duration.as_secs_f64()),
             operations: report_or_none.map_or(0, |report| sum(&report.operations)),
             comparisons: report_or_none.map_or(0, |report| report.comparisons.values().sum()),
+            rules: report_or_none.map_or(BTreeMap::new(), |report| {
+                let rules = report.comparisons.iter();
+                rules.map(|(rule, count)| (format!("{rule:?}"), *count)).collect()
+            }),
+            names: report_or_none.map_or(BTreeMap::new(), |report| report.operations.clone()),
             writes: report_or_none.map_or(0, |report| report.writes.acknowledged),
             faults: report_or_none
                 .iter()
@@ -119,7 +130,28 @@ impl Results {
             );
             written.expect("writing to a string cannot fail");
         }
+        for (title, counts) in [
+            ("comparisons by rule", self.sums(|line| &line.rules)),
+            ("operations", self.sums(|line| &line.names)),
+        ] {
+            let counts: Vec<_> =
+                counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            writeln!(text, "\n{title}: {}", counts.join(", "))
+                .expect("writing to a string cannot fail");
+        }
         text
+    }
+
+    /// Returns the sums of counts over all results.
+    fn sums(
+        &self,
+        counts: impl Fn(&ResultLine) -> &BTreeMap<String, u64>,
+    ) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for (name, count) in self.lines.iter().flat_map(counts) {
+            *sums.entry(name.clone()).or_default() += count;
+        }
+        sums
     }
 }
 
