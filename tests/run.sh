@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs all checks and tests. Installs missing programs first.
 # Usage: tests/run.sh [--full | NAME...]
-#   --full: also the slow alert scenarios and the queries of the dashboards
-#   NAME: arguments for `cargo test`, which select tests; the alert scenarios do not run
+#   --full: also the slow alert scenarios, more random faults and the queries of the dashboards
+#   NAME: arguments for `cargo test`, which select tests; scenarios and random faults do not run
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,8 +44,22 @@ fi
 cargo test --locked --workspace "$@"
 
 if [ $# -eq 0 ]; then
-    step "alert scenarios, from the fault to the notification"
-    target/debug/alerting "${full[@]}"
+    step "alert scenarios and random faults, on real servers"
+    if [ ${#full[@]} -gt 0 ]; then
+        target/debug/alerting --full
+        target/debug/random-faults --seeds 50
+    else
+        # Both mostly wait, so they run at the same time.
+        log=$(mktemp)
+        target/debug/random-faults --seeds 5 >"$log" 2>&1 &
+        faults=$!
+        failed=0
+        target/debug/alerting || failed=1
+        wait "$faults" || failed=1
+        cat "$log"
+        rm -f "$log"
+        [ "$failed" -eq 0 ] || exit 1
+    fi
     if [ ${#full[@]} -gt 0 ]; then
         step "every query of the dashboards during an incident on real servers"
         tests/dashboards/queries.py lab target/debug/rolecall target/testbed/servers/redis-8.2.3

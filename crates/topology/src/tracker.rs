@@ -378,12 +378,18 @@ impl DeploymentTracker {
     pub fn saved_state(&self) -> SavedState {
         let is_cluster = self.view.deployment.kind == DeploymentKind::Cluster;
         // The saved state of nodes that have not been discovered yet is kept.
-        let mut state = self.pending_restore.state.clone();
+        let PendingRestore { state, downtime } = &self.pending_restore;
+        let mut state = state.clone();
+        let since_saved = downtime.saturating_add(self.view.now.since_start()).as_secs();
+        for node in state.nodes.values_mut() {
+            node.silence = node.silence.saturating_add(since_saved);
+        }
         state.old_addresses = self.membership.old_addresses().to_vec();
         for (index, view) in self.view.members() {
             let tracker = &self.nodes[index];
             let mut node = SavedNode {
                 run_id: tracker.run_id().map(str::to_owned),
+                silence: tracker.silence(self.view.now).as_secs(),
                 epoch: self.shards.epoch(index),
                 appendfsync: tracker.appendfsync().map(str::to_owned),
                 ..SavedNode::default()

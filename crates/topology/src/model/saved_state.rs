@@ -29,6 +29,9 @@ pub struct SavedNode {
     /// The `run_id` field of the last INFO.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
+    /// Seconds between the last reply and the save. A process that started since then is a restart.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub silence: u64,
     /// IDs of the replication histories that its data belonged to, the newest last. The
     /// `master_replid` and `master_replid2` fields of INFO.
     pub replication_ids: Vec<String>,
@@ -98,4 +101,9 @@ pub struct SavedPrimary {
     /// The `master_repl_offset` field of INFO, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -9,6 +9,7 @@ use crate::limits::{STRANGER_ACCEPTED_AFTER, UPTIME_SLACK};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{NodeView, ProcessView};
 use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::model::saved_state::SavedNode;
 
 /// Relation of the process that replied to the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +29,9 @@ pub(crate) struct ProcessTracker {
     role: Option<Role>,
     replication_ids: Vec<Box<str>>,
     last_reply: Monotonic,
-    /// Time between the saving of the restored state and the start of the exporter.
-    downtime: Duration,
+    /// Time between the last reply to an earlier exporter and the start of this one; zero after the
+    /// first reply to this one.
+    silence_before: Duration,
     stranger: Option<Stranger>,
     view: ProcessView,
 }
@@ -95,7 +97,7 @@ impl ProcessTracker {
         self.role = snapshot.replication.role.or(self.role);
         self.replication_ids = replication_ids(snapshot).map(Into::into).collect();
         self.stranger = None;
-        (self.last_reply, self.downtime) = (now, Duration::ZERO);
+        (self.last_reply, self.silence_before) = (now, Duration::ZERO);
         change
     }
 
@@ -105,20 +107,15 @@ impl ProcessTracker {
     }
 
     /// Restores the state that was saved `downtime` before the exporter started.
-    pub(crate) fn restore(
-        &mut self,
-        run_id: Option<&str>,
-        replication_ids: &[String],
-        downtime: Duration,
-    ) {
-        self.run_id = run_id.map(Into::into);
-        self.replication_ids = replication_ids.iter().map(|id| id.as_str().into()).collect();
-        self.downtime = downtime;
+    pub(crate) fn restore(&mut self, saved: &SavedNode, downtime: Duration) {
+        self.run_id = saved.run_id.as_deref().map(Into::into);
+        self.replication_ids = saved.replication_ids.iter().map(|id| id.as_str().into()).collect();
+        self.silence_before = downtime.saturating_add(Duration::from_secs(saved.silence));
     }
 
     /// Returns the time since the last reply.
-    fn silence(&self, now: Monotonic) -> Duration {
-        now.since(self.last_reply) + self.downtime
+    pub(crate) fn silence(&self, now: Monotonic) -> Duration {
+        now.since(self.last_reply).saturating_add(self.silence_before)
     }
 
     /// Returns the changes so far.
@@ -137,7 +134,7 @@ fn replication_ids(snapshot: &NodeSnapshot) -> impl Iterator<Item = &str> {
 /// Returns true if a process started within the last `silence`. A process without a known uptime
 /// counts as started: its `run_id` is new.
 fn started_within(identity: &Identity, silence: Duration) -> bool {
-    identity.uptime.is_none_or(|uptime| uptime <= silence + UPTIME_SLACK)
+    identity.uptime.is_none_or(|uptime| uptime <= silence.saturating_add(UPTIME_SLACK))
 }
 
 /// Returns the pairs among some nodes whose addresses lead to the same process, for example an

@@ -6,6 +6,7 @@ use std::time::Duration;
 use snapshot::{NodeSnapshot, Reason};
 
 use crate::model::deployment::Deployment;
+use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
 use crate::model::node_state::NodeState;
@@ -158,7 +159,7 @@ impl NodeTracker {
 
     /// Restores the state that was saved `downtime` before the exporter started.
     pub(crate) fn restore(&mut self, saved: &SavedNode, downtime: Duration) {
-        self.process.restore(saved.run_id.as_deref(), &saved.replication_ids, downtime);
+        self.process.restore(saved, downtime);
         self.appendfsync = saved.appendfsync.as_deref().map(Into::into);
         if saved.run_id.is_some() {
             self.state.record_life();
@@ -168,6 +169,11 @@ impl NodeTracker {
     /// Returns the `run_id` of the last reply.
     pub(crate) fn run_id(&self) -> Option<&str> {
         self.process.run_id()
+    }
+
+    /// Returns the time since the last reply, also to an earlier exporter.
+    pub(crate) fn silence(&self, now: Monotonic) -> Duration {
+        self.process.silence(now)
     }
 
     /// Returns the last known value of CONFIG `appendfsync`.

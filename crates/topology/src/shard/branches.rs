@@ -28,7 +28,14 @@ struct Branch {
 /// A history and those that it continues, each with the last offset that it has in common with the
 /// first one.
 #[derive(Debug)]
-pub(crate) struct Ancestry<'a>(Vec<(&'a str, u64)>);
+struct Ancestry<'a>(Vec<(&'a str, u64)>);
+
+/// The histories that the data of two nodes belonged to.
+#[derive(Debug)]
+pub(crate) struct CommonHistories<'a> {
+    own: Ancestry<'a>,
+    other: Ancestry<'a>,
+}
 
 impl Branches {
     /// Remembers the branch that a master reports.
@@ -56,8 +63,13 @@ impl Branches {
         }
     }
 
+    /// Returns the histories that two nodes have in common, by their present ones.
+    pub(crate) fn common<'a>(&'a self, own: &'a str, other: &'a str) -> CommonHistories<'a> {
+        CommonHistories { own: self.ancestry(own), other: self.ancestry(other) }
+    }
+
     /// Returns the histories that this one continues, itself first.
-    pub(crate) fn ancestry<'a>(&'a self, id: &'a str) -> Ancestry<'a> {
+    fn ancestry<'a>(&'a self, id: &'a str) -> Ancestry<'a> {
         let mut chain = vec![(id, u64::MAX)];
         while let Some((last, limit)) = chain.last().copied()
             && chain.len() < MAX_GENERATIONS
@@ -71,8 +83,31 @@ impl Branches {
 
 impl Ancestry<'_> {
     /// Returns the last offset of a history that belongs to this one; `None` if none does.
-    pub(crate) fn limit(&self, history: &str) -> Option<u64> {
+    fn limit(&self, history: &str) -> Option<u64> {
         self.0.iter().find(|(id, _)| *id == history).map(|(_, limit)| *limit)
+    }
+}
+
+impl<'a> CommonHistories<'a> {
+    /// Returns the last offset of a history up to which the nodes have the same data. It is a
+    /// history of the other node; `None` for all others.
+    pub(crate) fn limit(&self, history: &str) -> Option<u64> {
+        let limit = self.other.limit(history)?;
+        Some(self.own.limit(history).map_or(limit, |own| own.min(limit)))
+    }
+
+    /// Returns the newest history that the present histories of both nodes continue, and its last
+    /// common offset.
+    pub(crate) fn newest(&self) -> Option<(&'a str, u64)> {
+        self.own.0.iter().find_map(|(id, _)| Some((*id, self.limit(id)?)))
+    }
+
+    /// Returns true if a history of the node is the newest common one, or continues it.
+    pub(crate) fn is_since_newest(&self, history: &str) -> bool {
+        let newest = self.newest().map(|(id, _)| id);
+        let position = |id: &str| self.own.0.iter().position(|(own, _)| *own == id);
+        let newest = newest.and_then(position);
+        newest.is_some_and(|newest| position(history).is_some_and(|own| own <= newest))
     }
 }
 

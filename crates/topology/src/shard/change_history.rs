@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::NodeSnapshot;
+use snapshot::{NodeSnapshot, Role};
 
 use crate::model::monotonic::Monotonic;
+use crate::shard::branches::CommonHistories;
 
 /// The largest number of samples of one node. When it is reached, the older half keeps every other
 /// sample.
@@ -22,8 +23,11 @@ pub(crate) struct ChangeHistory {
     samples: VecDeque<ChangeSample>,
     /// The counter at the last sample.
     counter: Option<ChangeCounter>,
-    /// Total at the end of the process before.
-    process_began: u64,
+    /// Total from which on all changes of the present process are its own: at its start, or at its
+    /// first reply as a master if it may have been a replica before.
+    own_since: u64,
+    /// The last sample is that of a replica.
+    replicated: bool,
 }
 
 /// A total at one replication offset.
@@ -115,9 +119,15 @@ impl ChangeHistory {
             ),
             None => (growth, 0, 0),
         };
-        if is_restart {
-            self.process_began = total - growth;
+        // A process that continues another history may have been a replica.
+        let may_have_replicated = self.replicated || snapshot.replication.replid2.is_some();
+        let is_first_reply = is_restart || self.counter.is_none();
+        if is_first_reply && !may_have_replicated {
+            self.own_since = total - growth;
+        } else if is_first_reply || self.replicated {
+            self.own_since = total;
         }
+        self.replicated = snapshot.replication.role == Some(Role::Replica);
         self.counter = Some(counter);
         let replication = &snapshot.replication;
         let history = self.shared_id(replication.replid.as_deref().unwrap_or_default());
@@ -131,9 +141,9 @@ impl ChangeHistory {
         self.samples.back()
     }
 
-    /// Returns the total when the present process was first seen, without its changes before.
-    pub(crate) fn process_began(&self) -> u64 {
-        self.process_began
+    /// Returns the total from which on all changes of the present process are certainly its own.
+    pub(crate) fn own_since(&self) -> u64 {
+        self.own_since
     }
 
     /// Returns the growth of the total since a time.
@@ -167,38 +177,61 @@ impl ChangeHistory {
         (!is_reset).then_some(growth)
     }
 
-    /// Returns the total where the history of the node left that of another one. `limit` returns
-    /// the last offset of a history that both have.
-    pub(crate) fn baseline(&self, limit: impl Fn(&str) -> Option<u64>) -> BaselineSearch {
-        let is_common =
-            |sample: &ChangeSample| limit(&sample.history).is_some_and(|end| sample.offset <= end);
-        let Some(position) = self.samples.iter().rposition(is_common) else {
+    /// Returns the total where the history of the node left that of another one.
+    pub(crate) fn baseline(&self, common: &CommonHistories<'_>) -> BaselineSearch {
+        let rejoined = self.before_rejoining(common);
+        let Some(position) = rejoined.or_else(|| self.last_common(common)) else {
             return BaselineSearch::Unknown;
         };
         let before = &self.samples[position];
-        let end = limit(&before.history).unwrap_or(u64::MAX);
         let exact = Baseline {
             low: before.total,
             about: before.total,
             high: before.total,
             resets: before.resets,
         };
-        if before.offset == end {
-            return BaselineSearch::Known(exact);
-        }
-        let Some(after) = self.samples.get(position + 1) else { return BaselineSearch::Pending };
-        if after.process != before.process {
-            // All changes of the new process are its own.
+        let end = match (rejoined, common.newest()) {
+            (Some(_), Some((_, end))) => Some(end),
+            _ => common.limit(&before.history),
+        };
+        let end = end.unwrap_or(u64::MAX);
+        let Some(after) = self.samples.get(position + 1) else {
+            let is_end = before.offset == end;
+            return if is_end { BaselineSearch::Known(exact) } else { BaselineSearch::Pending };
+        };
+        let is_new_start = common.newest().is_none() && after.process != before.process;
+        if is_new_start || (rejoined.is_none() && before.offset == end) {
+            // All changes since then are its own.
             return BaselineSearch::Known(exact);
         }
         let grown = after.total - before.total;
         let bytes = after.offset.saturating_sub(before.offset);
-        let common = end.min(after.offset).saturating_sub(before.offset);
-        let part = u128::from(grown) * u128::from(common) / u128::from(bytes.max(1));
+        let shared = end.min(after.offset).saturating_sub(before.offset);
+        let part = u128::from(grown) * u128::from(shared) / u128::from(bytes.max(1));
         BaselineSearch::Known(Baseline {
             about: before.total + u64::try_from(part).unwrap_or(grown).min(grown),
             high: after.total,
             ..exact
+        })
+    }
+
+    /// Returns the last sample before the node was a replica in a later history of another one,
+    /// which no sample shows.
+    pub(crate) fn end_of_reign(&self, common: &CommonHistories<'_>) -> Option<&ChangeSample> {
+        self.before_rejoining(common).map(|position| &self.samples[position])
+    }
+
+    fn before_rejoining(&self, common: &CommonHistories<'_>) -> Option<usize> {
+        common.newest()?;
+        let is_earlier = |sample: &ChangeSample| !common.is_since_newest(&sample.history);
+        let end = self.samples.iter().rposition(is_earlier)?;
+        self.last_common(common).is_none_or(|last| last <= end).then_some(end)
+    }
+
+    /// Returns the last sample whose data the other node has.
+    fn last_common(&self, common: &CommonHistories<'_>) -> Option<usize> {
+        self.samples.iter().rposition(|sample| {
+            common.limit(&sample.history).is_some_and(|end| sample.offset <= end)
         })
     }
 
@@ -276,8 +309,12 @@ impl ChangeCounter {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use snapshot::Replication;
 
+    use super::*;
+    use crate::shard::branches::Branches;
+
+    #[derive(Clone, Copy)]
     struct Reply {
         run_id: &'static str,
         history: char,
@@ -309,7 +346,16 @@ mod tests {
 
     /// Returns the baseline at an offset of the history `a`.
     fn at(history: &ChangeHistory, end: u64) -> BaselineSearch {
-        history.baseline(|id| id.starts_with('a').then_some(end))
+        // The other node took over from `a`.
+        let mut branches = Branches::default();
+        branches.observe(&Replication {
+            replid: Some("z".into()),
+            replid2: Some("a".repeat(40).into()),
+            second_offset: Some(end + 1),
+            ..Replication::default()
+        });
+        let last = history.last().map_or("", ChangeSample::history);
+        history.baseline(&branches.common(last, "z"))
     }
 
     fn total_and_resets(history: &ChangeHistory) -> (u64, u32) {
@@ -331,7 +377,10 @@ mod tests {
         assert_eq!(at(&history, 3000), known(200, 220, 240));
         assert_eq!(at(&history, 4001), BaselineSearch::Pending);
         assert_eq!(at(&history, 999), BaselineSearch::Unknown);
-        assert_eq!(history.baseline(|_| None), BaselineSearch::Unknown);
+        assert_eq!(
+            history.baseline(&Branches::default().common("a", "z")),
+            BaselineSearch::Unknown
+        );
     }
 
     #[test]
@@ -372,9 +421,23 @@ mod tests {
             Reply { run_id: "x2", history: 'c', offset: 50, changes: 5, ..FIRST },
         ];
         let history = history(&replies);
-        assert_eq!((total_and_resets(&history), history.process_began()), ((105, 1), 100));
+        assert_eq!((total_and_resets(&history), history.own_since()), ((105, 1), 100));
         let expected = Baseline { low: 100, about: 100, high: 100, resets: 0 };
         assert_eq!(at(&history, 1200), BaselineSearch::Known(expected));
+    }
+
+    #[test]
+    fn replicated_changes_of_a_process_are_not_its_own() {
+        let own_since = |replies: &[Reply]| history(replies).own_since();
+        let replica = Reply { changes: 20, more: "role:slave\nmaster_host:h", ..FIRST };
+        let promoted = Reply { changes: 25, history: 'b', ..FIRST };
+        assert_eq!(own_since(&[promoted]), 0);
+        assert_eq!(own_since(&[replica, promoted]), 25);
+        // A new process that continues another history may have been a replica.
+        let continues = "master_replid2:dddddddddddddddddddddddddddddddddddddddd";
+        let restarted = Reply { run_id: "x2", changes: 7, history: 'c', ..FIRST };
+        assert_eq!(own_since(&[promoted, restarted]), 25);
+        assert_eq!(own_since(&[promoted, Reply { more: continues, ..restarted }]), 32);
     }
 
     #[test]

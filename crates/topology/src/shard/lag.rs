@@ -40,11 +40,20 @@ struct OffsetSample {
 }
 
 impl LagTracker {
-    /// Processes one reply of the primary.
-    pub(crate) fn observe(&mut self, primary: &Replication, now: Monotonic) {
+    /// Processes one reply of the primary. `before` is its reply before that with its time, which
+    /// may be that of a replica.
+    pub(crate) fn observe(
+        &mut self,
+        primary: &Replication,
+        before: Option<(&Replication, Monotonic)>,
+        now: Monotonic,
+    ) {
         let (Some(replid), Some(offset)) = (&primary.replid, primary.offset) else { return };
         if self.replid.as_ref() != Some(replid) {
             self.start_history(primary, replid);
+        }
+        if let Some((before, at)) = before {
+            self.add_before(before, at);
         }
         // The offset of a history never falls: a lower one belongs to another history.
         if self.offsets.back().is_some_and(|last| offset < last.offset) {
@@ -57,6 +66,15 @@ impl LagTracker {
                 position += 1;
                 position > MAX_OFFSETS / 2 || position % 2 == 1
             });
+        }
+    }
+
+    /// Adds an earlier reply of a node that has become the primary. Without a primary, the offset
+    /// of its history grew last when it was a replica.
+    fn add_before(&mut self, before: &Replication, at: Monotonic) {
+        let Some(offset) = self.own_offset(before) else { return };
+        if self.offsets.back().is_none_or(|last| last.at < at && last.offset <= offset) {
+            self.offsets.push_back(OffsetSample { at, offset });
         }
     }
 
@@ -94,8 +112,12 @@ impl LagTracker {
     /// Returns the offset of a replica in the history of the primary.
     fn replica_offset(&self, node: &NodeView) -> Option<u64> {
         let replica = &node.snapshot()?.replication;
-        let offset = replica.offset.filter(|_| replica.role == Some(Role::Replica))?;
-        let replid = replica.replid.as_ref()?;
+        self.own_offset(replica).filter(|_| replica.role == Some(Role::Replica))
+    }
+
+    /// Returns the offset of a node, if it belongs to the history of the primary.
+    fn own_offset(&self, node: &Replication) -> Option<u64> {
+        let (offset, replid) = (node.offset?, node.replid.as_ref()?);
         let is_inherited = self
             .inherited
             .as_ref()
@@ -141,7 +163,7 @@ mod tests {
     fn the_number_of_offsets_is_bounded() {
         let mut tracker = LagTracker::default();
         for second in 0..10_000 {
-            tracker.observe(&primary(second * 100), at(second));
+            tracker.observe(&primary(second * 100), None, at(second));
         }
         assert!(tracker.offsets.len() <= MAX_OFFSETS, "{}", tracker.offsets.len());
         let reached = tracker.reached_at(200_000).since_start().as_secs_f64();
@@ -152,25 +174,41 @@ mod tests {
     #[test]
     fn a_promoted_node_continues_the_history() {
         let mut tracker = LagTracker::default();
-        tracker.observe(&primary(100), at(1));
-        tracker.observe(&primary(200), at(2));
+        tracker.observe(&primary(100), None, at(1));
+        tracker.observe(&primary(200), None, at(2));
         let promoted = Replication {
             replid: Some("b".repeat(40).into()),
             replid2: Some("a".repeat(40).into()),
             second_offset: Some(151),
             ..primary(300)
         };
-        tracker.observe(&promoted, at(3));
+        tracker.observe(&promoted, None, at(3));
         assert_eq!(
             tracker.offsets,
             [OffsetSample { at: at(1), offset: 100 }, OffsetSample { at: at(3), offset: 300 }],
             "offsets beyond the takeover are dropped"
         );
-        tracker.observe(&primary(50), at(4));
+        tracker.observe(&primary(50), None, at(4));
         assert_eq!(
             tracker.offsets,
             [OffsetSample { at: at(4), offset: 50 }],
             "another history starts without offsets"
         );
+    }
+    #[test]
+    fn no_lag_begins_while_there_is_no_primary() {
+        let mut tracker = LagTracker::default();
+        tracker.observe(&primary(100), None, at(1));
+        // The node was a replica for a while, and is promoted at offset 100.
+        let replica = Replication { role: Some(Role::Replica), ..primary(100) };
+        let promoted = Replication {
+            replid: Some("b".repeat(40).into()),
+            replid2: Some("a".repeat(40).into()),
+            second_offset: Some(101),
+            ..primary(300)
+        };
+        tracker.observe(&promoted, Some((&replica, at(40))), at(41));
+        assert_eq!(tracker.reached_at(100), at(40));
+        assert!(tracker.reached_at(200) > at(40));
     }
 }

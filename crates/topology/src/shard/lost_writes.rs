@@ -11,7 +11,7 @@ use snapshot::{NodeSnapshot, Role};
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::model::shard::{ChangeCount, DivergingWrites, Loss, LostWritesView};
-use crate::shard::branches::Branches;
+use crate::shard::branches::{Branches, CommonHistories};
 use crate::shard::change_history::{Baseline, BaselineSearch, ChangeHistory, ChangeSample};
 use crate::shard::context::ShardContext;
 use crate::shard::nodes::ShardNodes;
@@ -27,7 +27,7 @@ pub(crate) struct LostWritesTracker {
     /// Counted changes of each master.
     histories: NodeMap<ChangeHistory>,
     /// Totals of a master where its history left that of a rival, by master and rival.
-    baselines: BTreeMap<(NodeIndex, NodeIndex), Divergence>,
+    baselines: BTreeMap<(NodeIndex, NodeIndex), KnownDivergence>,
     /// Changes of each master that are counted as lost, since the split brain began.
     lost: NodeMap<ChangeCount>,
     view: LostWritesView,
@@ -40,6 +40,13 @@ struct Divergence {
     baseline: Baseline,
     /// The history was not observed from there on.
     at_least: bool,
+}
+
+/// A divergence, and the histories of both masters when it was found.
+#[derive(Debug)]
+struct KnownDivergence {
+    divergence: Divergence,
+    histories: [Option<Box<str>>; 2],
 }
 
 /// The total of a master at the end of its reign, or now.
@@ -131,15 +138,42 @@ impl LostWritesTracker {
         }
     }
 
-    /// Finds the totals where the masters diverged, once for each pair.
+    /// Finds the totals where the masters diverged, once for each pair of histories.
     fn find_divergences(&mut self, rivals: &Rivals<'_>) {
+        let replid = |index: NodeIndex| {
+            rivals.nodes[index].snapshot().and_then(|snapshot| snapshot.replication.replid.clone())
+        };
         for index in rivals.masters.iter().copied() {
             for rival in rivals.masters.iter().copied().filter(|rival| *rival != index) {
-                if !self.baselines.contains_key(&(index, rival))
-                    && let Some(found) = self.divergence(index, rival, rivals)
-                {
-                    self.baselines.insert((index, rival), found);
+                let histories = [index, rival].map(replid);
+                let known = self.baselines.get(&(index, rival));
+                if known.is_some_and(|known| known.histories == histories) {
+                    continue;
                 }
+                let history = self.histories.get(&index);
+                let common = history.and_then(|history| self.common(history, rival, rivals.nodes));
+                let Some((history, common)) = history.zip(common) else { continue };
+                // A history that nothing connects with the ones before explains nothing.
+                let is_connected = common.newest().is_some();
+                if known.is_some() && !is_connected {
+                    continue;
+                }
+                let divergence = match self.divergence(index, rival, rivals) {
+                    Some(found) if known.is_none() || !found.at_least => found,
+                    Some(_) => continue,
+                    // The rival has all data of the master that was read so far.
+                    None => {
+                        self.baselines.remove(&(index, rival));
+                        continue;
+                    }
+                };
+                // The master was demoted and promoted again since the last round.
+                let end = history.end_of_reign(&common).map(End::at);
+                let lost = known.zip(end).map(|(known, end)| known.divergence.count(end));
+                if let Some(count) = lost {
+                    self.lose(index, count, rivals.now);
+                }
+                self.baselines.insert((index, rival), KnownDivergence { divergence, histories });
             }
         }
     }
@@ -156,14 +190,14 @@ impl LostWritesTracker {
         match self.search(history, rival, rivals.nodes) {
             BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
             BaselineSearch::Pending => None,
-            // All changes of a process that is younger than its rival are its own.
+            // A process that is younger than its rival shares no change with it, except replicated
+            // ones.
             BaselineSearch::Unknown => {
-                let total = if rivals.started_stale(index) {
-                    history.process_began()
-                } else {
-                    history.last()?.total
-                };
-                let resets = history.last()?.resets;
+                // Changes before a reply in this round may be replicated.
+                let last = history.last().filter(|last| last.at() == rivals.now)?;
+                let total =
+                    if rivals.started_stale(index) { history.own_since() } else { last.total };
+                let resets = last.resets;
                 let baseline = Baseline { low: total, about: total, high: total, resets };
                 Some(Divergence { baseline, at_least: true })
             }
@@ -177,40 +211,43 @@ impl LostWritesTracker {
         rival: NodeIndex,
         nodes: ShardNodes<'_>,
     ) -> BaselineSearch {
-        let replid =
-            nodes[rival].snapshot().and_then(|snapshot| snapshot.replication.replid.as_deref());
-        let (Some(last), Some(replid)) = (history.last(), replid) else {
-            return BaselineSearch::Pending;
-        };
-        let own = self.branches.ancestry(last.history());
-        let other = self.branches.ancestry(replid);
-        history.baseline(|id| {
-            let limit = other.limit(id)?;
-            Some(own.limit(id).map_or(limit, |own| own.min(limit)))
-        })
+        let common = self.common(history, rival, nodes);
+        common.map_or(BaselineSearch::Pending, |common| history.baseline(&common))
+    }
+
+    /// Returns the histories that a master and its rival have in common.
+    fn common<'a>(
+        &'a self,
+        history: &'a ChangeHistory,
+        rival: NodeIndex,
+        nodes: ShardNodes<'a>,
+    ) -> Option<CommonHistories<'a>> {
+        let rival = nodes.deployment()[rival].snapshot()?.replication.replid.as_deref()?;
+        Some(self.branches.common(history.last()?.history(), rival))
     }
 
     /// Returns the changes of a master that its rival does not have.
     fn count(&self, index: NodeIndex, rival: Option<NodeIndex>) -> Option<ChangeCount> {
-        let divergence = self.baselines.get(&(index, rival?))?;
+        let known = self.baselines.get(&(index, rival?))?;
         let last = self.histories.get(&index)?.last()?;
-        Some(divergence.count(End::at(last)))
+        Some(known.divergence.count(End::at(last)))
     }
 
-    /// Counts the changes of a master that replies as a replica as lost.
+    /// Counts the changes of a master that replies as a replica as lost. While it follows no
+    /// master and keeps its data, nothing is lost.
     fn demote(&mut self, index: NodeIndex, rivals: &Rivals<'_>, was_split: bool) {
+        let Some(snapshot) = rivals.nodes[index].snapshot() else { return };
+        let keeps_data =
+            self.histories.get(&index).is_some_and(|history| history.continues(snapshot));
+        let Some(winner) = rivals.winner(index, keeps_data) else { return };
         let Some(mut history) = self.histories.remove(&index) else { return };
-        let node = &rivals.nodes[index];
-        let (Some(snapshot), Some(winner)) = (node.snapshot(), rivals.winner(index)) else {
-            return;
-        };
-        let end = if history.continues(snapshot) {
+        let end = if keeps_data {
             history.record(snapshot, rivals.now);
             history.last().map(End::at)
         } else {
             self.end_of(&history, snapshot, winner)
         };
-        let known = self.baselines.get(&(index, winner)).copied();
+        let known = self.baselines.get(&(index, winner)).map(|known| known.divergence);
         let divergence = known.or_else(|| match self.search(&history, winner, rivals.nodes) {
             BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
             BaselineSearch::Pending | BaselineSearch::Unknown => None,

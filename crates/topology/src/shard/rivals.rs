@@ -38,10 +38,14 @@ impl Rivals<'_> {
         self.stale.primary.map(|primary| primary.node).filter(|primary| *primary != index)
     }
 
-    /// Returns the node whose data replaces that of a demoted master.
-    pub(crate) fn winner(&self, index: NodeIndex) -> Option<NodeIndex> {
+    /// Returns the node whose data replaces that of a demoted master. If the demoted master still
+    /// has its own data, only another master can do that.
+    pub(crate) fn winner(&self, index: NodeIndex, keeps_data: bool) -> Option<NodeIndex> {
         self.reference(index).or_else(|| match self.nodes.upstream(index) {
-            ShardUpstream::Node(upstream) => Some(upstream),
+            ShardUpstream::Node(upstream) => {
+                let may_win = !keeps_data || self.nodes[upstream].claims_master();
+                may_win.then_some(upstream)
+            }
             ShardUpstream::Nothing | ShardUpstream::Outside => None,
         })
     }

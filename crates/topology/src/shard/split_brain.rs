@@ -13,21 +13,22 @@ pub(crate) struct SplitBrainTracker {
     view: SplitBrainView,
     /// There was a round before this one.
     has_observed: bool,
-    /// Monotonic time at which all of the masters last replied.
+    /// Monotonic time at which several of the masters last replied.
     last_confirmed: Monotonic,
     /// The last change of the primary, until the former primary is a replica.
     change: Option<PrimaryChange>,
 }
 
 impl SplitBrainTracker {
-    /// Processes the masters of one round that share a history. Time accumulates only while all of
-    /// them reply.
+    /// Processes the masters of one round that share a history. Time accumulates only while at
+    /// least two of them reply.
     pub(crate) fn observe(&mut self, masters: &[NodeIndex], context: &ShardContext<'_>) {
         let view = &mut self.view;
         let is_first = !std::mem::replace(&mut self.has_observed, true);
         let (now, interval) = (context.now(), context.interval());
         if !masters.is_empty() {
-            let confirmed = masters.iter().all(|master| context.answered(*master));
+            let answered = masters.iter().filter(|master| context.answered(**master));
+            let confirmed = answered.count() > 1;
             if view.masters.is_empty() {
                 // A master that missed this poll may have been demoted in the meantime.
                 if !confirmed {

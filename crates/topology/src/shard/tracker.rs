@@ -285,11 +285,13 @@ impl ShardTracker {
         primaries: &[NodeIndex],
         context: &ShardContext<'_>,
     ) {
-        let primary_snapshot = primary
-            .filter(|primary| context.answered(*primary))
-            .and_then(|primary| nodes[primary].last.clone());
-        if let Some(snapshot) = &primary_snapshot {
-            self.lag.observe(&snapshot.replication, context.now());
+        let answering = primary.filter(|primary| context.answered(*primary));
+        let primary_snapshot = answering.and_then(|primary| nodes[primary].last.clone());
+        if let (Some(primary), Some(snapshot)) = (answering, &primary_snapshot) {
+            let before = &context.previous.nodes[primary];
+            let last = before.last.as_deref().map(|last| &last.replication);
+            let before = last.zip(before.polling.requested);
+            self.lag.observe(&snapshot.replication, before, context.now());
         }
         for index in context.members.iter().copied() {
             let shard = ShardNodes::new(nodes, context.members);

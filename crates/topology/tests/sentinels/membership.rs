@@ -1,11 +1,12 @@
 //! Membership of nodes that Sentinels list.
 
+use crate::recorded::RecordedTracker;
 use std::sync::Arc;
 
 use snapshot::{DownState, SentinelEntry};
 use topology::FindingKind::{RedisDown, RedisSentinelDown, RedisSentinelGhosts as Ghosts};
 use topology::Severity::Warning;
-use topology::{FindingKind, Lag, PrimaryEvidence};
+use topology::{FindingKind, Lag, PrimaryEvidence, SavedNode};
 use topology::{NodeState, ProcessView, ReadRequest};
 
 use crate::fixture::*;
@@ -260,7 +261,8 @@ fn two_addresses_of_one_run_id_are_one_node() {
 fn saved_state_is_restored_on_discovery() {
     let saved = TestDeployment::healthy(PLAIN).tracker.saved_state();
     let mut test = TestDeployment::new(PLAIN, |_| {});
-    test.tracker.restore(saved, SECOND * 5);
+    test.tracker =
+        RecordedTracker::new(test.tracker.view().deployment.clone(), Some((saved, SECOND * 5)));
     test.rounds(3);
     // In the meantime B took over, and A returned as its replica.
     test.servers
@@ -348,12 +350,14 @@ fn an_unlisted_master_of_another_history_is_unrelated() {
 fn saved_state_is_kept_until_discovery() {
     let saved = TestDeployment::healthy(PLAIN).tracker.saved_state();
     let mut test = TestDeployment::new(PLAIN, |_| {});
-    test.tracker.restore(saved.clone(), SECOND);
+    test.tracker =
+        RecordedTracker::new(test.tracker.view().deployment.clone(), Some((saved.clone(), SECOND)));
     test.rounds(3);
     let again = test.tracker.saved_state();
+    let silent = |name: &str| SavedNode { silence: 4, ..saved.nodes[name].clone() };
     assert_eq!(
         (&again.primary, &again.nodes[A], &again.nodes[B]),
-        (&saved.primary, &saved.nodes[A], &saved.nodes[B])
+        (&saved.primary, &silent(A), &silent(B))
     );
     // The saved epoch shows that Sentinels did the failover in between.
     test.set_reports(&master_report(B, 2));

@@ -1,6 +1,8 @@
 //! Claims of masters over a restart of the exporter, and over a change of their replication IDs.
 
-use topology::{DeploymentView, PollOutcome, PrimaryEvidence};
+use crate::recorded::RecordedTracker;
+use snapshot::Reason;
+use topology::{DeploymentView, NodeIndex, PollOutcome, PrimaryEvidence};
 
 use super::fixture::{
     InfoReply, SECOND, TestDeployment, failed_over, master, primary, refused, replica, reply,
@@ -16,7 +18,8 @@ fn restarted(test: &TestDeployment, nodes: u16, with_state: bool) -> TestDeploym
     let state = test.tracker.saved_state();
     let mut test = TestDeployment::new(nodes);
     if with_state {
-        test.tracker.restore(state, SECOND);
+        test.tracker =
+            RecordedTracker::new(test.tracker.view().deployment.clone(), Some((state, SECOND)));
     }
     test
 }
@@ -122,4 +125,17 @@ fn an_expired_backlog_changes_no_verdict() {
         let view = test.rounds(4, &[returned(), expired.clone()]);
         assert_eq!(primary(&view), Some(("n2", PrimaryEvidence::Lineage)));
     }
+}
+
+#[test]
+fn a_restart_long_before_the_save_is_no_other_server() {
+    let mut test = TestDeployment::new(1);
+    test.rounds(2, &[reply(&master("x", 'a'))]);
+    test.rounds(100, &[PollOutcome::Missed(Reason::Timeout)]);
+    assert_eq!(test.tracker.saved_state().nodes["n1"].silence, 100);
+    let mut test = restarted(&test, 1, true);
+    // The process started 60 s ago, without the data and the history of the one before.
+    let view = test.round(vec![reply(&InfoReply { uptime: 60, ..master("x2", 'b') })]);
+    let node = &view.nodes[NodeIndex::new(0)];
+    assert_eq!((node.up(), node.process.restarts), (Some(true), 1));
 }

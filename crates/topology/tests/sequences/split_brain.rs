@@ -191,3 +191,69 @@ fn a_stale_master_that_refuses_writes_is_info() {
         (Some(Severity::Info), vec![])
     );
 }
+
+#[test]
+fn an_unreachable_third_master_hides_no_split_brain() {
+    let mut test = TestDeployment::new(4);
+    let linked = InfoReply { more: "master_last_io_seconds_ago:0", ..replica("w", 'a', 1) };
+    let [n2, n3, n4] = [reply(&replica("y", 'a', 1)), reply(&replica("z", 'a', 1)), reply(&linked)];
+    test.rounds(2, &[reply(&master("x", 'a')), n2.clone(), n3.clone(), n4.clone()]);
+    let missed = PollOutcome::Missed(Reason::Timeout);
+    let view = test.rounds(5, &[missed.clone(), n2, n3, n4.clone()]);
+    assert!(view.nodes[NodeIndex::new(0)].is_unreachable());
+    let promoted = |run_id, history| InfoReply { continues: Some('a'), ..master(run_id, history) };
+    let (n2, n3) = (reply(&promoted("y", 'b')), reply(&promoted("z", 'c')));
+    let view = test.rounds(2, &[missed, n2, n3, n4]);
+    assert_eq!(view.shards[0].split_brain.masters, [0, 1, 2].map(NodeIndex::new));
+}
+
+/// Returns the diverging changes of a node: bounds and the most probable number.
+fn diverging(view: &DeploymentView, node: usize) -> Option<(u64, u64, u64)> {
+    let diverging = &view.shards[0].lost_writes.diverging;
+    let of_node = diverging.iter().find(|diverging| diverging.node == NodeIndex::new(node))?;
+    let changes = of_node.changes;
+    Some((changes.low, changes.about, changes.high))
+}
+
+#[test]
+fn changes_replicated_in_a_gap_do_not_diverge() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let mut test = TestDeployment::new(2);
+    test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
+    let promoted =
+        InfoReply { continues: Some('a'), more: "second_repl_offset:1001", ..old.clone() };
+    let promoted = InfoReply { run_id: "y", history: 'b', ..promoted };
+    test.rounds(2, &[reply(&old), reply(&promoted)]);
+    // While n2 does not reply, it is demoted, replicates 600 changes, and is promoted again.
+    let old = InfoReply { offset: 61_000, changes: 700, ..old };
+    test.rounds(2, &[reply(&old), PollOutcome::Missed(Reason::Timeout)]);
+    let again = InfoReply { history: 'c', more: "second_repl_offset:61001", ..promoted };
+    let again = InfoReply { offset: 61_000, changes: 700, ..again };
+    let view = test.rounds(2, &[reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 1), Some((0, 0, 600)));
+    let view = test.round(vec![reply(&old), reply(&InfoReply { changes: 705, ..again })]);
+    assert_eq!(diverging(&view, 1), Some((5, 5, 605)));
+}
+
+#[test]
+fn a_demotion_to_a_node_that_is_no_master_loses_nothing() {
+    let mut test = TestDeployment::new(2);
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let lost_link = "role:slave\nmaster_host:h\nmaster_link_status:down";
+    let behind = InfoReply { run_id: "y", follows: Some(1), more: lost_link, ..old.clone() };
+    test.rounds(2, &[reply(&old), reply(&behind)]);
+    // n1 restarts with a new history, takes writes, and is told to follow its own replica.
+    let restarted = InfoReply { run_id: "x2", uptime: 1, history: 'b', ..old };
+    let restarted = InfoReply { more: "aof_enabled:1", ..restarted };
+    test.rounds(2, &[reply(&restarted), reply(&behind)]);
+    let written = InfoReply { uptime: 9, offset: 6000, changes: 150, ..restarted };
+    test.rounds(2, &[reply(&written), reply(&behind)]);
+    let demoted = InfoReply { follows: Some(2), more: lost_link, ..written.clone() };
+    let view = test.rounds(3, &[reply(&demoted), reply(&behind)]);
+    assert_eq!(view.shards[0].lost_writes.total, 0);
+    // Once n2 is promoted, n1 will lose them.
+    let promoted = InfoReply { follows: None, continues: Some('a'), history: 'c', ..behind };
+    let promoted = InfoReply { more: "second_repl_offset:1001", ..promoted };
+    let view = test.rounds(2, &[reply(&demoted), reply(&promoted)]);
+    assert_eq!(view.shards[0].lost_writes.total, 50);
+}
