@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs all checks and tests. Installs missing programs first.
 # Usage: tests/run.sh [--full | NAME...]
-#   --full: also the slow alert scenarios and the queries of the dashboards
-#   NAME: arguments for `cargo test`, which select tests; the alert scenarios do not run
+#   --full: also the slow alert scenarios, more random faults and the queries of the dashboards
+#   NAME: arguments for `cargo test`, which select tests; scenarios and random faults do not run
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -46,6 +46,10 @@ cargo test --locked --workspace "$@"
 if [ $# -eq 0 ]; then
     step "alert scenarios, from the fault to the notification"
     target/debug/alerting "${full[@]}"
+    step "random faults, checked by an oracle"
+    seeds=5
+    [ ${#full[@]} -eq 0 ] || seeds=50
+    target/debug/random-faults --seeds "$seeds"
     if [ ${#full[@]} -gt 0 ]; then
         step "every query of the dashboards during an incident on real servers"
         tests/dashboards/queries.py lab target/debug/rolecall target/testbed/servers/redis-8.2.3

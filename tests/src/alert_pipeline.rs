@@ -95,18 +95,11 @@ impl AlertPipeline {
         ]);
         let notifier = Process::start(&mut command);
 
-        for rules in ["redis.rules.yaml", "rolecall.rules.yaml"] {
-            std::fs::write(at(rules), divided_rules(rules, divisor)).expect("cannot write a file");
-        }
-        let targets: Vec<_> = rolecall.iter().map(|address| format!("'{address}'")).collect();
+        write_rules(directory.path(), &|duration| duration / divisor);
         let configuration = format!(
-            "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
-             rule_files: [redis.rules.yaml, rolecall.rules.yaml]\n\
-             alerting: {{ alertmanagers: [ {{ static_configs: [ {{ \
-             targets: ['127.0.0.1:{alertmanager}'] }} ] }} ] }}\n\
-             scrape_configs: [ {{ job_name: rolecall, \
-             static_configs: [ {{ targets: [{}] }} ] }} ]\n",
-            targets.join(", ")
+            "{}alerting: {{ alertmanagers: [ {{ static_configs: [ {{ \
+             targets: ['127.0.0.1:{alertmanager}'] }} ] }} ] }}\n",
+            prometheus_configuration(rolecall)
         );
         // Alertmanager resolves an alert that Prometheus does not send again within four times this
         // delay. A busy machine may need that long.
@@ -214,24 +207,20 @@ impl AlertPipeline {
     /// Returns the names and severities of the alerts that fire in Prometheus now, without
     /// `Watchdog`.
     pub fn firing(&self) -> BTreeSet<(String, String)> {
-        let Some(data) = self.prometheus.data("alerts", &[]) else { return BTreeSet::new() };
-        let alerts = data["alerts"].as_array().expect("`alerts` is missing").iter();
-        let firing =
-            alerts.filter(|alert| alert["state"] == "firing").map(|alert| &alert["labels"]);
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        firing
-            .map(|labels| (text(&labels["alertname"]), text(&labels["severity"])))
+        let labels = self.firing_labels().unwrap_or_default();
+        let text = |labels: &BTreeMap<String, String>, name: &str| {
+            labels.get(name).cloned().unwrap_or_default()
+        };
+        labels
+            .iter()
+            .map(|labels| (text(labels, "alertname"), text(labels, "severity")))
             .filter(|(alert, _)| alert != "Watchdog")
             .collect()
     }
 
     /// Returns the labels of the alerts that fire in Prometheus now; `None` without a response.
     pub fn firing_labels(&self) -> Option<Vec<BTreeMap<String, String>>> {
-        let data = self.prometheus.data("alerts", &[])?;
-        let alerts = data["alerts"].as_array()?.iter();
-        let firing = alerts.filter(|alert| alert["state"] == "firing");
-        let labels = |alert: &Value| serde_json::from_value(alert["labels"].clone()).ok();
-        firing.map(labels).collect()
+        self.prometheus.firing_labels()
     }
 
     /// Returns the names of the alerts that fired as critical or warning within the last hour,
@@ -285,36 +274,80 @@ impl AlertPipeline {
     }
 }
 
+impl Prometheus {
+    /// Starts Prometheus with the shipped rules, in which durations above a limit are the limit. It
+    /// scrapes Rolecall at an address every second. Alerts fire, but nobody is notified.
+    pub fn with_rules(rolecall: &str, limit: Duration) -> Self {
+        let directory = tempfile::tempdir().expect("cannot create a directory");
+        write_rules(directory.path(), &|duration| duration.min(limit));
+        let configuration = prometheus_configuration(&[rolecall.to_owned()]);
+        Self::configured(directory, &configuration, &[])
+    }
+
+    /// Returns the labels of the alerts that fire now; `None` without a response.
+    pub fn firing_labels(&self) -> Option<Vec<BTreeMap<String, String>>> {
+        let data = self.data("alerts", &[])?;
+        let alerts = data["alerts"].as_array()?.iter();
+        let firing = alerts.filter(|alert| alert["state"] == "firing");
+        let labels = |alert: &Value| serde_json::from_value(alert["labels"].clone()).ok();
+        firing.map(labels).collect()
+    }
+}
+
+/// Returns a configuration of Prometheus with the shipped rules, which scrapes Rolecall at these
+/// addresses.
+fn prometheus_configuration(rolecall: &[String]) -> String {
+    let targets: Vec<_> = rolecall.iter().map(|address| format!("'{address}'")).collect();
+    format!(
+        "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
+         rule_files: [redis.rules.yaml, rolecall.rules.yaml]\n\
+         scrape_configs: [ {{ job_name: rolecall, \
+         static_configs: [ {{ targets: [{}] }} ] }} ]\n",
+        targets.join(", ")
+    )
+}
+
+/// Writes the shipped rule files with changed durations to a directory.
+fn write_rules(directory: &Path, change: Change) {
+    for rules in ["redis.rules.yaml", "rolecall.rules.yaml"] {
+        std::fs::write(directory.join(rules), changed_rules(rules, change))
+            .expect("cannot write a file");
+    }
+}
+
 /// Returns the path of a file or directory in `alerts/`.
 fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../alerts").join(name)
 }
 
-// === Shipped rules and configuration with divided durations ===
+// === Shipped rules and configuration with changed durations ===
 
-/// Returns a shipped rule file with the durations of all rules divided.
-fn divided_rules(file: &str, divisor: u32) -> String {
+/// Function that returns the duration to use instead of a shipped one.
+type Change<'a> = &'a dyn Fn(Duration) -> Duration;
+
+/// Returns a shipped rule file with the durations of all rules changed.
+fn changed_rules(file: &str, change: Change) -> String {
     let text = std::fs::read_to_string(shipped(file)).expect(file);
     let mut rules: Yaml = serde_yaml_ng::from_str(&text).expect(file);
     for group in rules["groups"].as_sequence_mut().expect("`groups` is missing") {
         for rule in group["rules"].as_sequence_mut().expect("`rules` is missing") {
             for key in ["for", "keep_firing_for"] {
                 if let Some(duration) =
-                    rule.get(key).and_then(Yaml::as_str).map(|duration| divided(duration, divisor))
+                    rule.get(key).and_then(Yaml::as_str).map(|duration| changed(duration, change))
                 {
                     rule[key] = duration.into();
                 }
             }
             let expression =
-                divided_expression(rule["expr"].as_str().expect("`expr` is missing"), divisor);
+                changed_expression(rule["expr"].as_str().expect("`expr` is missing"), change);
             rule["expr"] = expression.into();
         }
     }
     serde_yaml_ng::to_string(&rules).expect("invalid YAML")
 }
 
-/// Returns an expression with the durations of its ranges, offsets and subquery steps divided.
-fn divided_expression(expression: &str, divisor: u32) -> String {
+/// Returns an expression with the durations of its ranges, offsets and subquery steps changed.
+fn changed_expression(expression: &str, change: Change) -> String {
     let mut result = String::new();
     let mut rest = expression;
     while let Some(start) = rest.find(['[', 'o']) {
@@ -335,15 +368,15 @@ fn divided_expression(expression: &str, divisor: u32) -> String {
         let (duration, after) = after.split_at(length);
         result += before;
         result += &if duration.starts_with(|first: char| first.is_ascii_digit()) {
-            divided(duration, divisor)
+            changed(duration, change)
         } else {
             duration.to_owned()
         };
-        // A subquery: divide its step as well.
+        // A subquery: change its step as well.
         if let Some(step) = after.strip_prefix(':') {
             let length = step.find(']').expect("unterminated range");
             result += ":";
-            result += &if length > 0 { divided(&step[..length], divisor) } else { String::new() };
+            result += &if length > 0 { changed(&step[..length], change) } else { String::new() };
             rest = &step[length..];
         } else {
             rest = after;
@@ -352,11 +385,11 @@ fn divided_expression(expression: &str, divisor: u32) -> String {
     result + rest
 }
 
-/// Divides a duration, but not below 1 s, the evaluation interval of Prometheus.
-fn divided(duration: &str, divisor: u32) -> String {
-    let whole =
+/// Changes a duration, but not below 1 s, the evaluation interval of Prometheus.
+fn changed(duration: &str, change: Change) -> String {
+    let shipped =
         humantime::parse_duration(duration).unwrap_or_else(|error| panic!("{duration}: {error}"));
-    format!("{}ms", (whole / divisor).as_millis().max(1000))
+    format!("{}ms", change(shipped).as_millis().max(1000))
 }
 
 /// Returns the shipped configuration of Alertmanager with all durations divided. Each receiver that
@@ -365,7 +398,7 @@ fn alertmanager_configuration(receiver_port: u16, templates: &Path, divisor: u32
     let text = std::fs::read_to_string(shipped("alertmanager.yaml"))
         .expect("cannot read alertmanager.yaml");
     let mut configuration: Yaml = serde_yaml_ng::from_str(&text).expect("invalid YAML");
-    divide_route(&mut configuration["route"], divisor);
+    change_route(&mut configuration["route"], &|duration| duration / divisor);
     for receiver_config in
         configuration["receivers"].as_sequence_mut().expect("`receivers` is missing")
     {
@@ -388,17 +421,17 @@ fn alertmanager_configuration(receiver_port: u16, templates: &Path, divisor: u32
     serde_yaml_ng::to_string(&configuration).expect("invalid YAML")
 }
 
-fn divide_route(route: &mut Yaml, divisor: u32) {
+fn change_route(route: &mut Yaml, change: Change) {
     for key in ["group_wait", "group_interval", "repeat_interval"] {
         if let Some(duration) =
-            route.get(key).and_then(Yaml::as_str).map(|duration| divided(duration, divisor))
+            route.get(key).and_then(Yaml::as_str).map(|duration| changed(duration, change))
         {
             route[key] = duration.into();
         }
     }
     if let Some(routes) = route.get_mut("routes").and_then(Yaml::as_sequence_mut) {
         for route in routes {
-            divide_route(route, divisor);
+            change_route(route, change);
         }
     }
 }
@@ -452,8 +485,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn divides_durations_of_ranges_offsets_and_steps() {
-        let check = |whole: &str, divided: &str| assert_eq!(divided_expression(whole, 10), divided);
+    fn changes_durations_of_ranges_offsets_and_steps() {
+        let check = |shipped: &str, expected: &str| {
+            assert_eq!(changed_expression(shipped, &|duration| duration / 10), expected);
+        };
         check("increase(a_total[5m]) > 0", "increase(a_total[30000ms]) > 0");
         check("max_over_time((a > 0)[1h:1m])", "max_over_time((a > 0)[360000ms:6000ms])");
         check(

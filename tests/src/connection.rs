@@ -3,6 +3,8 @@
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,7 +16,38 @@ use crate::{Stopwatch, eventually, pause};
 pub const CLIENT_NAME: &str = "testbed";
 
 /// RESP2 connection to a server.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection(BufReader<Stream>);
+
+/// Byte stream to a server.
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buffer: &[u8]) -> Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(buffer),
+            Stream::Unix(stream) => stream.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            Stream::Tcp(stream) => stream.flush(),
+            Stream::Unix(stream) => stream.flush(),
+        }
+    }
+}
 
 impl Connection {
     /// Connects, authenticates if there is a password, and sets the client name.
@@ -25,6 +58,21 @@ impl Connection {
         let address: SocketAddr = address.parse().map_err(|_| ErrorKind::InvalidInput)?;
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        Self::log_in(Stream::Tcp(stream), password)
+    }
+
+    /// Does the same through a Unix socket, with another time limit.
+    ///
+    /// # Errors
+    /// Fails if the server does not accept the connection or does not reply within the limit.
+    pub fn connect_unix(path: &Path, password: Option<&str>, limit: Duration) -> Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
+        Self::log_in(Stream::Unix(stream), password)
+    }
+
+    fn log_in(stream: Stream, password: Option<&str>) -> Result<Self> {
         let mut wire = Connection(BufReader::new(stream));
         if let Some(password) = password {
             wire.execute(&["AUTH", password])?;

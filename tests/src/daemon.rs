@@ -85,13 +85,21 @@ impl Daemon {
     /// Starts `rolecall serve` with this configuration on a host of the testbed, with its HTTP
     /// server on the address of the host. Waits until it is ready.
     pub fn on_host(place: &Host, text: &str) -> Self {
+        let daemon = Self::on_host_at(place, text, 0, &[]);
+        daemon.until_ready();
+        daemon
+    }
+
+    /// Does the same as [`Self::on_host`] on a given port, with additional arguments. Waits only
+    /// until the daemon listens.
+    pub fn on_host_at(place: &Host, text: &str, port: u16, arguments: &[&str]) -> Self {
         let file = ConfigFile::new(text);
         let namespace = place.namespace.as_deref().expect("the host has no network namespace");
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace]).arg(Self::binary());
-        let mut daemon =
-            Self::run_at(&mut command, &place.host, 0, &["--config.file", &file.path()]);
-        daemon.until_ready();
+        let path = file.path();
+        let arguments = [&["--config.file", &path], arguments].concat();
+        let mut daemon = Self::run_at(&mut command, &place.host, port, &arguments);
         daemon.file = Some(file);
         daemon
     }

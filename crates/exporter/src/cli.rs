@@ -68,6 +68,11 @@ pub struct Serve {
     #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,
 
+    /// Write all rounds of each deployment to a file in this directory, for bug reports and tests.
+    /// The files contain addresses, but no secrets. Their size has no limit.
+    #[arg(long = "debug.record-rounds", value_name = "DIRECTORY")]
+    pub record_rounds: Option<PathBuf>,
+
     /// Minimum log level [default: info].
     #[arg(long = "log.level", value_name = "LEVEL", value_enum)]
     pub log_level: Option<LogLevel>,

@@ -27,6 +27,7 @@ use config::Settings;
 use poller::Clock;
 use poller::Fleet;
 use poller::PollerContext;
+use poller::RoundRecorder;
 use poller::StateStore;
 
 /// Time that running requests get to finish after a signal to stop.
@@ -100,7 +101,10 @@ async fn run(
     let mut hangup = ReloadSignal::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
     let state = StateStore::open(settings.state_file.as_deref());
-    let shared = PollerContext::new(clock, state.clone());
+    let mut shared = PollerContext::new(clock, state.clone());
+    if let Some(directory) = &arguments.record_rounds {
+        shared.recorder = Some(RoundRecorder::start(directory, BUILD.version)?);
+    }
     let reloader = Reloader::new(clock, &settings, security.clone());
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);

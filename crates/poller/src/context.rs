@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
 use crate::descriptors::{FileDescriptors, descriptors};
+use crate::round_recorder::RoundRecorder;
 use crate::state_store::StateStore;
 
 /// Limit of concurrent connection attempts in one lane, over all deployments.
@@ -29,6 +30,8 @@ pub struct PollerContext {
     pub clock: Clock,
     connect_permits: Arc<[Semaphore; ConnectLane::COUNT]>,
     pub(crate) state: StateStore,
+    /// Recorder of all rounds; `None` unless it is enabled.
+    pub recorder: Option<RoundRecorder>,
     pub(crate) blindness: Arc<BlindnessDetector>,
     commands_sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
@@ -58,7 +61,7 @@ impl ConnectLane {
 }
 
 impl PollerContext {
-    /// Creates a context in which no command was sent yet.
+    /// Creates a context in which no command was sent yet, without a recorder.
     pub fn new(clock: Clock, state: StateStore) -> Self {
         let connect_permits =
             Arc::new([(); ConnectLane::COUNT].map(|()| Semaphore::new(MAX_CONNECTING)));
@@ -66,6 +69,7 @@ impl PollerContext {
             clock,
             connect_permits,
             state,
+            recorder: None,
             blindness: Arc::default(),
             commands_sent: Arc::default(),
         }

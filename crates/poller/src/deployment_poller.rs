@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use config::DeploymentSettings;
+use recording::Restored;
 use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -35,6 +36,7 @@ use crate::node_handle::{NodeHandle, NodeResult};
 use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
 use crate::reconnect::{announces_return, linked_again};
 use crate::reverse_lookups::ReverseLookups;
+use crate::round_recorder::DeploymentRecorder;
 use crate::sentinels::{SentinelEvent, SentinelEvents, SentinelHandle};
 
 /// Minimum time from the start of a round to that of a requested round.
@@ -71,6 +73,8 @@ struct DeploymentPoller {
     requested_round_at: Option<Instant>,
     /// Data that the tracker requested for the next round.
     read_requests: Vec<ReadRequest>,
+    /// Recorder of the rounds, if they are recorded.
+    recorder: Option<DeploymentRecorder>,
 }
 
 /// Node at a node index.
@@ -143,7 +147,14 @@ impl DeploymentPoller {
     ) -> Self {
         let (report_sender, reports) = mpsc::channel(settings.endpoints.len() + 16);
         let mut tracker = DeploymentTracker::new(Arc::clone(&settings.deployment));
-        context.state.restore(&mut tracker, context.clock.wall());
+        let started = context.clock.wall();
+        let restored = context.state.saved(&settings.deployment.name, started);
+        if let Some(Restored { state, downtime }) = &restored {
+            tracker.restore(state.clone(), *downtime);
+        }
+        let recorder = context.recorder.as_ref().map(|recorder| {
+            recorder.deployment(Arc::clone(&settings.deployment), restored, started)
+        });
         let mut tasks = JoinSet::new();
         let name_resolver = NameResolver::start(&settings, &mut tasks);
         let disk_monitor = DiskMonitor::start(&settings, &context, &mut tasks);
@@ -170,6 +181,7 @@ impl DeploymentPoller {
             last_round_at: None,
             requested_round_at: None,
             read_requests: Vec::new(),
+            recorder,
         };
         poller.update_slots();
         poller
@@ -271,6 +283,9 @@ impl DeploymentPoller {
         }
         let round = self.finish_round(scheduled, started, deadline);
         let deployment = Arc::clone(&self.tracker.view().deployment);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(&round, &deployment);
+        }
         let result = self.tracker.observe(&round);
         event_log::log(&result);
         self.context.state.save(&self.tracker, &result, self.context.clock.wall());

@@ -6,6 +6,7 @@
 //! - `view_registry.rs`: [`ViewRegistry`] gives access to the last view of each deployment.
 //! - `state_store.rs`: [`StateStore`] keeps tracker state across restarts.
 //! - `event_log.rs`: logs the events of a round.
+//! - `round_recorder.rs`: [`RoundRecorder`] writes all rounds to files, if it is enabled.
 //!
 //! Polling one node:
 //! - `node_handle.rs`: the handle that a deployment has for each node.
@@ -42,6 +43,7 @@ mod node_task;
 mod poll_plan;
 mod reconnect;
 mod reverse_lookups;
+mod round_recorder;
 mod sentinels;
 mod state_store;
 mod view_registry;
@@ -50,6 +52,7 @@ pub use clock::Clock;
 pub use context::PollerContext;
 pub use deployment_poller::run;
 pub use fleet::{Changes, Fleet};
+pub use round_recorder::RoundRecorder;
 pub use sentinels::SentinelHandle;
 pub use state_store::StateStore;
 pub use view_registry::{ViewPublisher, ViewRegistry};

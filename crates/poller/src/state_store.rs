@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use recording::Restored;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
 use topology::{DeploymentTracker, RoundResult, SavedState};
@@ -97,13 +98,12 @@ impl StateStore {
         }
     }
 
-    /// Restores the saved state of a deployment into its tracker.
-    pub fn restore(&self, tracker: &mut DeploymentTracker, now: SystemTime) {
+    /// Returns the saved state of a deployment, and the time since it was saved.
+    pub fn saved(&self, deployment: &str, now: SystemTime) -> Option<Restored> {
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(saved) = stored.content.deployments.get(&tracker.view().deployment.name) {
-            let away = Duration::try_from_secs_f64(seconds(now) - saved.at).unwrap_or_default();
-            tracker.restore(saved.state.clone(), away);
-        }
+        let saved = stored.content.deployments.get(deployment)?;
+        let downtime = Duration::try_from_secs_f64(seconds(now) - saved.at).unwrap_or_default();
+        Some(Restored { state: saved.state.clone(), downtime })
     }
 
     /// Saves the state of a tracker after a round, if there was an event or a save is due.

@@ -56,6 +56,41 @@ impl Client {
         text.lines().filter_map(Self::parse).take(Self::MAX_CLIENTS).collect()
     }
 
+    /// Returns whether the connection belongs to a Sentinel, according to its name.
+    pub fn is_sentinel(&self) -> bool {
+        self.name.starts_with("sentinel-") && self.name.ends_with("-cmd")
+    }
+
+    /// Returns a line of CLIENT LIST from which the same client is parsed, without its name and its
+    /// user: these may identify persons. The name of a connection of a Sentinel remains.
+    ///
+    /// ```
+    /// use snapshot::Client;
+    ///
+    /// let list = "id=4 addr=10.0.0.1:1 name=alice age=7 idle=3 flags=P cmd=set user=alice";
+    /// let line = Client::parse_list(list)[0].anonymous_line();
+    /// assert_eq!(line, "id=4 addr=10.0.0.1:1 age=7 idle=3 flags=P cmd=set");
+    /// ```
+    pub fn anonymous_line(&self) -> String {
+        let name = if self.is_sentinel() { format!(" name={}", self.name) } else { String::new() };
+        let library = self
+            .library
+            .as_ref()
+            .map(|(name, version)| format!(" lib-name={name} lib-ver={version}"));
+        let commands = self.commands.map(|commands| format!(" tot-cmds={commands}"));
+        format!(
+            "id={} addr={}{name} age={} idle={} flags={} cmd={}{}{}",
+            self.id,
+            self.address,
+            self.age.as_secs(),
+            self.idle.as_secs(),
+            self.kind.flag(),
+            self.command,
+            library.unwrap_or_default(),
+            commands.unwrap_or_default()
+        )
+    }
+
     fn parse(line: &str) -> Option<Self> {
         let pairs: BTreeMap<_, _> =
             line.split(' ').filter_map(|pair| pair.split_once('=')).collect();
@@ -80,16 +115,20 @@ impl Client {
 
 impl ClientKind {
     fn from_flags(flags: &str) -> Self {
-        let kinds = [
-            ('O', ClientKind::Monitor),
-            ('M', ClientKind::Master),
-            ('S', ClientKind::Replica),
-            ('P', ClientKind::Pubsub),
-        ];
-        kinds
-            .into_iter()
-            .find(|(flag, _)| flags.contains(*flag))
-            .map_or(ClientKind::Normal, |(_, kind)| kind)
+        let kinds =
+            [ClientKind::Monitor, ClientKind::Master, ClientKind::Replica, ClientKind::Pubsub];
+        kinds.into_iter().find(|kind| flags.contains(kind.flag())).unwrap_or(ClientKind::Normal)
+    }
+
+    /// Returns the letter in CLIENT LIST: `flags`.
+    const fn flag(self) -> char {
+        match self {
+            ClientKind::Normal => 'N',
+            ClientKind::Master => 'M',
+            ClientKind::Replica => 'S',
+            ClientKind::Pubsub => 'P',
+            ClientKind::Monitor => 'O',
+        }
     }
 }
 

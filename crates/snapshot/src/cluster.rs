@@ -133,6 +133,38 @@ impl ClusterNode {
         })
     }
 
+    /// Returns a line of CLUSTER NODES from which the same node is parsed.
+    ///
+    /// Parts that the parser skips have placeholders: port 0 of the cluster bus, time 0 of the last
+    /// ping, `[-]` for each slot in migration.
+    ///
+    /// ```
+    /// use snapshot::ClusterMap;
+    ///
+    /// let map = ClusterMap::parse("07c37df 10.0.0.5:6379@16379,h slave e7d 5 142 4 connected");
+    /// let line = map.nodes[0].line();
+    /// assert_eq!(line, "07c37df 10.0.0.5:6379@0,h slave e7d 0 142 4 connected");
+    /// ```
+    pub fn line(&self) -> String {
+        let hostname = self.hostname.as_ref().map(|name| format!(",{name}")).unwrap_or_default();
+        let range = |(first, last): &(u16, u16)| {
+            if first == last { format!(" {first}") } else { format!(" {first}-{last}") }
+        };
+        format!(
+            "{} {}:{}@0{hostname} {} {} 0 {} {} {}{}{}",
+            self.id,
+            self.host,
+            self.port,
+            self.flags.join(","),
+            self.master.as_deref().unwrap_or("-"),
+            self.pong_received.unwrap_or_default(),
+            self.epoch,
+            if self.connected { "connected" } else { "disconnected" },
+            self.slots.iter().map(range).collect::<String>(),
+            " [-]".repeat(self.migrating)
+        )
+    }
+
     /// Returns whether a flag is set.
     pub fn is(&self, flag: &str) -> bool {
         self.flags.iter().any(|other| **other == *flag)

@@ -92,6 +92,28 @@ impl CommandStat {
         Some(command)
     }
 
+    /// Returns the values of the line of INFO commandstats from which the same statistics are
+    /// parsed, without the prefix `cmdstat_`, the name and the colon.
+    ///
+    /// ```
+    /// use snapshot::CommandStats;
+    ///
+    /// let stats = CommandStats::parse("cmdstat_get:calls=7,usec=9,usec_per_call=1.28");
+    /// assert_eq!(stats.get("get").expect("GET ran").values(), "calls=7,usec=9");
+    /// ```
+    pub fn values(&self) -> String {
+        let optional = |name: &str, value: Option<u64>| {
+            value.map(|value| format!(",{name}={value}")).unwrap_or_default()
+        };
+        format!(
+            "calls={},usec={}{}{}",
+            self.calls,
+            self.micros,
+            optional("rejected_calls", self.rejected),
+            optional("failed_calls", self.failed)
+        )
+    }
+
     /// Returns the number of calls that ran without an error. Before 6.2, where the server does not
     /// count failed calls, returns all calls.
     pub fn succeeded(&self) -> u64 {

@@ -108,6 +108,11 @@ impl Config {
         self.values.get(name).map(|value| &**value)
     }
 
+    /// Returns the name and value of every parameter, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// Returns the value of a parameter that is a finite number.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.get(name)?.parse().ok().filter(|number: &f64| number.is_finite())

@@ -54,6 +54,33 @@ impl ErrorStats {
         ErrorStats::Counts { by_code, overflow }
     }
 
+    /// Returns the lines of INFO errorstats from which the same counts are read, as names and
+    /// values. The first one is the heading `# Errorstats` with an empty value. There are none if
+    /// the server has no table.
+    ///
+    /// ```
+    /// use snapshot::NodeSnapshot;
+    ///
+    /// let reply = "role:master\n# Errorstats\nerrorstat_OOM:count=3\n";
+    /// let node = NodeSnapshot::from_info(reply).expect("a reply to INFO");
+    /// let lines = node.errors.lines();
+    /// assert_eq!(lines[0].0, "# Errorstats");
+    /// assert_eq!(lines[1], ("errorstat_OOM".to_owned(), "count=3".to_owned()));
+    /// ```
+    pub fn lines(&self) -> Vec<(String, String)> {
+        let line = |code: &str, count: u64| (format!("errorstat_{code}"), format!("count={count}"));
+        let heading = ("# Errorstats".to_owned(), String::new());
+        match self {
+            ErrorStats::Unsupported => Vec::new(),
+            ErrorStats::Wiped => vec![heading, line("ERRORSTATS_DISABLED", 1)],
+            ErrorStats::Counts { by_code, overflow } => [heading]
+                .into_iter()
+                .chain(by_code.iter().map(|(code, count)| line(code, *count)))
+                .chain((*overflow > 0).then(|| line("ERRORSTATS_OVERFLOW", *overflow)))
+                .collect(),
+        }
+    }
+
     /// Returns the number of replies with this code, 0 if there was none. `None` if the server has
     /// no table.
     pub fn count(&self, code: &str) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! The `name:value` lines of INFO and CLUSTER INFO, indexed by name.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::BuildHasher;
 
@@ -117,6 +118,18 @@ impl Fields {
         self.lines.iter().map(|line| (line.name(&self.text), line.value(&self.text)))
     }
 
+    /// Returns the name and value of every line, in the order of the reply. A name may repeat.
+    ///
+    /// ```
+    /// use snapshot::Fields;
+    ///
+    /// let fields = Fields::parse("b:1\r\na:2\r\nb:3\r\n");
+    /// assert!(fields.lines().eq([("b", "1"), ("a", "2"), ("b", "3")]));
+    /// ```
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.text.lines().filter_map(|line| line.split_once(':'))
+    }
+
     fn insert(&mut self, start: usize, name: usize, value: usize) {
         let (Ok(start), Ok(name), Ok(value)) =
             (start.try_into(), name.try_into(), value.try_into())
@@ -138,7 +151,9 @@ impl Fields {
 
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
+        // The order of the index differs between two values with the same fields.
+        let fields: BTreeMap<_, _> = self.iter().collect();
+        f.debug_map().entries(fields).finish()
     }
 }
 

@@ -42,6 +42,23 @@ impl CommandLatency {
         commands
     }
 
+    /// Returns the values of the line of INFO latencystats from which the same percentiles are
+    /// parsed, without the prefix `latency_percentiles_usec_`, the name and the colon.
+    ///
+    /// ```
+    /// use snapshot::CommandLatency;
+    ///
+    /// let latencies = CommandLatency::parse("latency_percentiles_usec_get:p50=1.003,p99=20.095");
+    /// assert_eq!(latencies[0].values(), "p50=1.003,p99=20.095");
+    /// ```
+    pub fn values(&self) -> String {
+        let value = |(percentile, latency): &(Box<str>, Duration)| {
+            let nanos = latency.as_nanos();
+            format!("p{percentile}={}.{:03}", nanos / 1000, nanos % 1000)
+        };
+        self.percentiles.iter().map(value).collect::<Vec<_>>().join(",")
+    }
+
     fn parse_line(line: &str) -> Option<Self> {
         let (name, percentiles) =
             line.strip_prefix("latency_percentiles_usec_")?.rsplit_once(':')?;

@@ -84,6 +84,18 @@ impl Reason {
         }
     }
 
+    /// Returns the reason with this label.
+    ///
+    /// ```
+    /// use snapshot::Reason;
+    ///
+    /// assert_eq!(Reason::from_label("refused"), Some(Reason::Refused));
+    /// assert_eq!(Reason::from_label("other"), None);
+    /// ```
+    pub fn from_label(label: &str) -> Option<Self> {
+        Reason::ALL.into_iter().find(|reason| reason.label() == label)
+    }
+
     /// Returns true if nothing replied at all: neither the server nor its host. A cut-off exporter
     /// sees only such failures. A host that refuses or resets a connection can be reached.
     pub const fn is_silent(self) -> bool {

@@ -166,6 +166,11 @@ impl Role {
         }
     }
 
+    /// Returns the role with this label.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Role::ALL.into_iter().find(|role| role.label() == label)
+    }
+
     /// Every role.
     pub const ALL: [Role; 3] = [Role::Master, Role::Replica, Role::Sentinel];
 }

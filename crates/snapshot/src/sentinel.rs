@@ -237,6 +237,74 @@ impl SentinelEntry {
         (!entry.ip.is_empty() && entry.port > 0).then_some(entry)
     }
 
+    /// Returns names and values from which [`SentinelEntry::from_pairs`] parses the same entry.
+    ///
+    /// ```
+    /// use snapshot::SentinelEntry;
+    ///
+    /// let pairs = [("ip", "10.0.0.5"), ("port", "6379"), ("flags", "s_down,slave")];
+    /// let replica = SentinelEntry::from_pairs(pairs.into_iter()).expect("an address");
+    /// let pairs = replica.pairs();
+    /// assert!(pairs.contains(&("flags", "s_down".to_owned())));
+    /// let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str()));
+    /// assert_eq!(SentinelEntry::from_pairs(pairs), Some(replica));
+    /// ```
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = vec![
+            ("name", self.name.to_string()),
+            ("ip", self.ip.to_string()),
+            ("port", self.port.to_string()),
+            ("runid", self.run_id.to_string()),
+            ("flags", self.flags().join(",")),
+        ];
+        let mut add_millis = |name, value: Option<Duration>| {
+            pairs.extend(value.map(|value| (name, value.as_millis().to_string())));
+        };
+        add_millis("s-down-time", self.down_for);
+        add_millis("last-ok-ping-reply", self.last_ok_ping);
+        add_millis("last-ping-reply", self.last_ping_reply);
+        let role = match self.role_reported {
+            Some(Role::Master) => Some("master"),
+            Some(Role::Replica) => Some("slave"),
+            Some(Role::Sentinel) | None => None,
+        };
+        pairs.extend(role.map(|role| ("role-reported", role.to_owned())));
+        if let Some((host, port)) = &self.follows {
+            pairs.extend([("master-host", host.to_string()), ("master-port", port.to_string())]);
+        }
+        if let Some(settings) = &self.settings {
+            let millis = |duration: Duration| duration.as_millis().to_string();
+            pairs.extend([
+                ("config-epoch", settings.epoch.to_string()),
+                ("quorum", settings.quorum.to_string()),
+                ("num-slaves", settings.replicas.to_string()),
+                ("num-other-sentinels", settings.other_sentinels.to_string()),
+                ("down-after-milliseconds", millis(settings.down_after)),
+                ("failover-timeout", millis(settings.failover_timeout)),
+                ("parallel-syncs", settings.parallel_syncs.to_string()),
+            ]);
+        }
+        pairs
+    }
+
+    /// Returns the flags that [`SentinelEntry::from_pairs`] reads.
+    fn flags(&self) -> Vec<&'static str> {
+        let down = match self.down_state {
+            DownState::Up => None,
+            DownState::SubjectivelyDown => Some("s_down"),
+            DownState::ObjectivelyDown => Some("o_down"),
+        };
+        [
+            down,
+            self.settings.is_some().then_some("master"),
+            self.failing_over.then_some("failover_in_progress"),
+            self.disconnected.then_some("disconnected"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     fn apply_flags(&mut self, flags: &str) {
         for flag in flags.split(',') {
             match flag {
@@ -286,5 +354,18 @@ impl Quorum {
             }
             _ => None,
         }
+    }
+
+    /// Returns the first words of a reply from which the same result is parsed.
+    ///
+    /// ```
+    /// use snapshot::Quorum;
+    ///
+    /// assert_eq!(Quorum { ok: true, usable: Some(3) }.text(), "OK 3");
+    /// assert_eq!(Quorum { ok: false, usable: None }.text(), "NOQUORUM");
+    /// ```
+    pub fn text(self) -> String {
+        let code = if self.ok { "OK" } else { "NOQUORUM" };
+        self.usable.map_or_else(|| code.to_owned(), |usable| format!("{code} {usable}"))
     }
 }

@@ -135,6 +135,11 @@ fn parses_every_client_list() {
             text.lines().filter(|line| !line.is_empty()).count(),
             "{file}: {text}"
         );
+        for client in &clients {
+            let name = if client.is_sentinel() { client.name.clone() } else { "".into() };
+            let anonymous = Client { name, user: None, ..client.clone() };
+            assert_eq!(Client::parse_list(&client.anonymous_line()), [anonymous], "{file}");
+        }
         replicas += clients.iter().filter(|client| client.kind == ClientKind::Replica).count();
         lists += 1;
     });
@@ -158,6 +163,9 @@ fn parses_every_sentinel_reply() {
                 let entries = SentinelEntry::parse_list(reply);
                 assert_eq!(entries.len(), reply.items().len(), "{file}: {command}");
                 for entry in &entries {
+                    let pairs = entry.pairs();
+                    let pairs = pairs.iter().map(|(name, value)| (*name, value.as_str()));
+                    assert_eq!(SentinelEntry::from_pairs(pairs).as_ref(), Some(entry), "{file}");
                     match subcommand {
                         "MASTERS" => {
                             let settings = entry
@@ -199,6 +207,12 @@ fn parses_every_sentinel_reply() {
     });
     assert!(masters > 40 && replicas > 40 && sentinels > 40, "{masters} {replicas} {sentinels}");
     assert!(quorums.iter().all(|quorum| quorum.usable.is_some()));
+    for quorum in &quorums {
+        let text = quorum.text();
+        let error = Reply::Error(ServerError::new(text.as_str()));
+        let reply = if quorum.ok { Reply::Text(text) } else { error };
+        assert_eq!(Quorum::parse(&reply), Some(*quorum));
+    }
     for ok in [true, false] {
         assert!(quorums.iter().any(|quorum| quorum.ok == ok));
     }
@@ -223,6 +237,8 @@ fn parses_every_cluster_reply() {
                 let parsed = ClusterNode::parse_list(text);
                 assert_eq!(parsed.len(), text.lines().count(), "{file}: {text}");
                 assert_eq!(parsed.iter().filter(|node| node.is("myself")).count(), 1, "{file}");
+                let lines: Vec<_> = parsed.iter().map(ClusterNode::line).collect();
+                assert_eq!(ClusterNode::parse_list(&lines.join("\n")), parsed, "{file}");
                 let served: u32 = parsed
                     .iter()
                     .flat_map(|node| &node.slots)

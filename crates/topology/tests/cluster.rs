@@ -1,13 +1,16 @@
 //! Deployments of kind cluster: shards, membership, slots and the state of the cluster.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use recorded::RecordedTracker;
 use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
 use topology::{
-    Cause, Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, EventKind,
-    FindingKind, NodeIndex, NodeNameTemplate, NodeReply, PollOutcome, Round,
+    Cause, Deployment, DeploymentKind, DeploymentView, Discovery, EventKind, FindingKind,
+    NodeIndex, NodeNameTemplate, NodeReply, PollOutcome, Round,
 };
 use topology::{ReadRequest, Severity};
 
@@ -22,6 +25,8 @@ struct Server {
     /// Its replication history, and the one that this continues.
     history: (char, Option<char>),
     works: bool,
+    /// Slots of masters that only this server does not reach.
+    missed_slots: u32,
     /// Its map, if it differs from that of the other nodes.
     map: Option<String>,
     failed: bool,
@@ -31,7 +36,7 @@ struct Server {
 
 /// A cluster whose first node is configured.
 struct TestDeployment {
-    tracker: DeploymentTracker,
+    tracker: RecordedTracker,
     servers: BTreeMap<usize, Server>,
     silent: Vec<usize>,
     requests: Vec<ReadRequest>,
@@ -46,6 +51,7 @@ fn server(master: Option<usize>, slots: &str, epoch: u64, history: char) -> Serv
         epoch,
         history: (history, None),
         works: true,
+        missed_slots: 0,
         map: None,
         failed: false,
         moved: None,
@@ -83,7 +89,7 @@ impl TestDeployment {
             servers.insert(number + 3, server(Some(number), "", number as u64, history));
         }
         TestDeployment {
-            tracker: DeploymentTracker::new(Arc::new(deployment)),
+            tracker: RecordedTracker::new(Arc::new(deployment), None),
             servers,
             silent: vec![],
             requests: vec![],
@@ -132,6 +138,7 @@ impl TestDeployment {
         );
         let newest = self.servers.values().map(|server| server.epoch).max().unwrap_or_default();
         let (state, covered) = if server.works { ("ok", 16384) } else { ("fail", 10923) };
+        let covered = covered - server.missed_slots;
         let assigned =
             if server.map.as_ref().is_some_and(|map| map.lines().count() == 1) { 0 } else { 16384 };
         let info = format!(
@@ -372,6 +379,18 @@ fn the_majority_of_masters_decides_if_the_cluster_works() {
 }
 
 #[test]
+fn two_masters_that_lost_contact_still_serve_their_slots() {
+    let mut test = TestDeployment::healthy();
+    for number in [1, 3] {
+        test.servers.get_mut(&number).expect("it").missed_slots = 5461;
+    }
+    let view = test.rounds(15);
+    let cluster = view.cluster.as_ref().expect("a cluster");
+    assert_eq!((cluster.working(), cluster.uncovered), (Some(true), Some(0)));
+    assert_eq!(kinds(&view), []);
+}
+
+#[test]
 fn a_missing_replica_is_a_finding_of_its_shard() {
     let mut test = TestDeployment::healthy();
     test.silent = vec![5];
@@ -424,7 +443,8 @@ fn no_node_leaves_while_no_map_is_read() {
 fn primaries_survive_a_restart_of_the_exporter() {
     let saved = TestDeployment::healthy().tracker.saved_state();
     let mut later = TestDeployment::new();
-    later.tracker.restore(saved, SECOND);
+    later.tracker =
+        RecordedTracker::new(later.tracker.view().deployment.clone(), Some((saved, SECOND)));
     later.servers.insert(4, Server { history: ('d', Some('a')), ..server(None, "0-5460", 7, 'd') });
     later.servers.insert(1, server(Some(4), "", 7, 'd'));
     later.rounds(10);

@@ -1,13 +1,16 @@
 //! Deployments of kind dns.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use recorded::RecordedTracker;
 use snapshot::{NodeSnapshot, Reason};
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, HostNames, NodeIndex,
-    NodeKind, NodeNameTemplate, NodeReply, PollOutcome, ResolvedName, Round,
+    Deployment, DeploymentKind, DeploymentView, Discovery, HostNames, NodeIndex, NodeKind,
+    NodeNameTemplate, NodeReply, PollOutcome, ResolvedName, Round,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -15,7 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A deployment of one DNS name, its addresses, and the servers by address. Other addresses refuse
 /// connections.
 struct TestDeployment {
-    tracker: DeploymentTracker,
+    tracker: RecordedTracker,
     addresses: Option<Vec<&'static str>>,
     servers: BTreeMap<&'static str, String>,
     host_names: HostNames,
@@ -43,7 +46,7 @@ impl TestDeployment {
                 .map(host_name)
                 .into();
         TestDeployment {
-            tracker: DeploymentTracker::new(Arc::new(deployment)),
+            tracker: RecordedTracker::new(Arc::new(deployment), None),
             addresses: Some(vec!["10.0.0.1", "10.0.0.2"]),
             servers,
             host_names,
@@ -228,7 +231,7 @@ fn a_dead_replica_more_than_expected_leaves_with_its_record() {
         let mut test = TestDeployment::new("{host}:{port}");
         let mut deployment = Deployment::clone(&test.tracker.view().deployment);
         deployment.expect.replicas = Some(expected);
-        test.tracker = DeploymentTracker::new(Arc::new(deployment));
+        test.tracker = RecordedTracker::new(Arc::new(deployment), None);
         test.rounds(3);
         test.servers.remove("10.0.0.2:6379");
         assert_eq!(names(&test.rounds(3)).len(), 2, "DNS still lists it");

@@ -1,14 +1,17 @@
 //! Endpoints that applications use.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use recorded::RecordedTracker;
 use snapshot::{NodeSnapshot, Reason, Role};
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, Discovery, EndpointCheckResult, EndpointKind,
-    EndpointServer, EndpointView, Expectations, Finding, FindingKind, Monotonic, NodeReply,
-    PollOutcome, Round, RoundResult, ServiceEndpoint, Severity, Value,
+    Deployment, DeploymentKind, Discovery, EndpointCheckResult, EndpointKind, EndpointServer,
+    EndpointView, Expectations, Finding, FindingKind, Monotonic, NodeReply, PollOutcome, Round,
+    RoundResult, ServiceEndpoint, Severity, Value,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +23,7 @@ const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// A deployment of two nodes with both endpoints, polled once a second. Rounds take no time. A
 /// check takes half a second and ends a quarter of a second before the next round.
 struct TestDeployment {
-    tracker: DeploymentTracker,
+    tracker: RecordedTracker,
     now: Monotonic,
     result: Option<RoundResult>,
     /// INFO replies of the nodes; `None` for a node that does not reply.
@@ -67,7 +70,7 @@ impl TestDeployment {
             .into();
         let nodes = [Some(master("a1")), Some(replica("b1"))];
         let mut test = TestDeployment {
-            tracker: DeploymentTracker::new(Arc::new(deployment)),
+            tracker: RecordedTracker::new(Arc::new(deployment), None),
             now: Monotonic::START,
             result: None,
             nodes,

@@ -1,16 +1,18 @@
 //! Clients that write to a replica.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use recorded::RecordedTracker;
 use snapshot::{Client, CommandStats, NodeSnapshot, Reason};
 use topology::limits::{CLIENT_LIST_CADENCE, MAX_LISTED_CLIENTS};
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Finding, FindingKind,
-    MisrouteReason, MisroutedView, Monotonic, NodeIndex, NodeReply, PollOutcome, ReadRequest,
-    Round, Value,
+    Deployment, DeploymentKind, DeploymentView, Finding, FindingKind, MisrouteReason,
+    MisroutedView, Monotonic, NodeIndex, NodeReply, PollOutcome, ReadRequest, Round, Value,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -109,7 +111,7 @@ fn client(id: u64, age: u64, idle: u64, command: &str, library: &str) -> String 
 /// A deployment of servers at the ports 1, 2 and 3 of one host. The first one is the primary.
 struct TestDeployment {
     servers: Vec<Server>,
-    tracker: DeploymentTracker,
+    tracker: RecordedTracker,
     now: Monotonic,
     requests: Vec<ReadRequest>,
     view: Arc<DeploymentView>,
@@ -124,7 +126,7 @@ impl TestDeployment {
         }
         let servers =
             vec![Server::new("a", None), Server::new("b", Some(1)), Server::new("c", Some(1))];
-        let tracker = DeploymentTracker::new(Arc::new(deployment));
+        let tracker = RecordedTracker::new(Arc::new(deployment), None);
         let mut test = TestDeployment {
             servers,
             view: tracker.view(),

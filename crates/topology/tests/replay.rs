@@ -1,6 +1,7 @@
 //! Recorded failovers of real servers, sampled once a second at several phases. All phases must
 //! give the same events.
 
+mod recorded;
 #[path = "../examples/replay/timeline.rs"]
 mod timeline;
 
@@ -8,10 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use recorded::RecordedTracker;
 use timeline::Timeline;
-use topology::{
-    Cause, DeploymentTracker, DeploymentView, Event, EventKind, NoPrimaryReason, PrimaryEvidence,
-};
+use topology::{Cause, DeploymentView, Event, EventKind, NoPrimaryReason, PrimaryEvidence};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -29,7 +29,7 @@ fn each_phase(recording: &str, check: impl Fn(&Replayed, &str)) {
         .join(format!("{recording}.timeline-100ms.jsonl"));
     let timeline = Timeline::read(&path).expect("a recording");
     for phase in (0..10).map(|tenths| Duration::from_millis(100 * tenths + 20)) {
-        let mut tracker = DeploymentTracker::new(Arc::new(timeline.deployment(SECOND)));
+        let mut tracker = RecordedTracker::new(Arc::new(timeline.deployment(SECOND)), None);
         let (mut events, mut bytes) = (Vec::new(), None);
         for round in timeline.rounds(SECOND, phase) {
             let result = tracker.observe(&round);

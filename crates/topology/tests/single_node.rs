@@ -1,20 +1,22 @@
 //! Deployments of one node.
 
+mod recorded;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use recorded::RecordedTracker;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
 use topology::{
-    Availability, Deployment, DeploymentKind, DeploymentTracker, EventKind, LinkState, Monotonic,
-    NodeIndex, NodeReply, NodeState, NodeView, PollOutcome, PollResult, RefusalReason, Round,
-    RoundResult,
+    Availability, Deployment, DeploymentKind, EventKind, LinkState, Monotonic, NodeIndex,
+    NodeReply, NodeState, NodeView, PollOutcome, PollResult, RefusalReason, Round, RoundResult,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A deployment of one node, polled once a second.
 struct TestDeployment {
-    tracker: DeploymentTracker,
+    tracker: RecordedTracker,
     now: Monotonic,
 }
 
@@ -24,7 +26,7 @@ impl TestDeployment {
             Deployment::new("orders", DeploymentKind::Static, &[], SECOND, SECOND * 3);
         deployment.add("a", "a", Some(Role::Master));
         TestDeployment {
-            tracker: DeploymentTracker::new(Arc::new(deployment)),
+            tracker: RecordedTracker::new(Arc::new(deployment), None),
             now: Monotonic::START,
         }
     }
@@ -391,7 +393,7 @@ fn a_replica_listed_twice_is_shown_once() {
     deployment.add("b", "[::1]:6379", None);
     assert!(deployment.alias("172.17.0.2:6379", "[::1]:6379"));
     let mut test = TestDeployment {
-        tracker: DeploymentTracker::new(Arc::new(deployment)),
+        tracker: RecordedTracker::new(Arc::new(deployment), None),
         now: Monotonic::START,
     };
     let info = "run_id:x\nrole:master\n\

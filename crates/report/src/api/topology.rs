@@ -61,6 +61,7 @@ pub struct EndpointDocument {
 }
 
 /// A shard: the nodes that share one data set.
+#[expect(clippy::struct_excessive_bools, reason = "independent fields of a JSON document")]
 #[derive(Debug, Serialize)]
 pub struct ShardDocument {
     /// The label of the shard, in a cluster.
@@ -73,6 +74,10 @@ pub struct ShardDocument {
     /// `declared`, `endpoint`, `lineage`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<&'static str>,
+    /// True if the evidence for another primary is current too.
+    pub disputed: bool,
+    /// True if Sentinels are known, but no majority of them was read within 10 s.
+    pub unconfirmed: bool,
     /// The nodes that claim to be master.
     pub masters: Vec<String>,
     /// The masters that are stale.
@@ -231,6 +236,8 @@ pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
         shard: shard.shard.clone(),
         primary: shard.primary.map(|primary| view.name(primary.node).to_owned()),
         evidence: shard.primary.map(|primary| primary.evidence.label()),
+        disputed: shard.primary_disputed,
+        unconfirmed: shard.primary_unconfirmed,
         masters: names(&shard.masters),
         stale_masters: names(&shard.stale_masters),
         unrelated_masters: names(&shard.unrelated_masters),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
-use snapshot::{MasterReport, NodeSnapshot, Reason, Role, SentinelEntry, SentinelReport};
+use snapshot::{MasterReport, NodeSnapshot, Reason, SentinelEntry, SentinelReport};
 use topology::{
     Deployment, DeploymentKind, Discovery, Monotonic, NodeNameTemplate, NodeReply, PollOutcome,
     Round, SentinelMessage,
@@ -179,8 +179,10 @@ fn sentinel_outcome(sample: Option<&Value>, elapsed: Duration) -> PollOutcome {
         quorum: None,
         lists_age: Duration::ZERO,
     }]);
-    let mut snapshot = NodeSnapshot { sentinel: Some(report.into()), ..NodeSnapshot::default() };
-    snapshot.replication.role = Some(Role::Sentinel);
+    let Some(snapshot) = NodeSnapshot::from_info("redis_mode:sentinel\n") else {
+        return PollOutcome::Missed(Reason::Protocol);
+    };
+    let snapshot = NodeSnapshot { sentinel: Some(report.into()), ..snapshot };
     PollOutcome::Answered(NodeReply::new(
         snapshot,
         Duration::ZERO,

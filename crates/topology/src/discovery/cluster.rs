@@ -4,7 +4,7 @@
 //! several maps: the entry with the highest configuration epoch wins, and of equal ones the last.
 //! A slot that two entries claim belongs to the one with the higher epoch.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use snapshot::{ClusterMap, ClusterNode, Fields, NodeSnapshot, Role};
@@ -73,6 +73,8 @@ pub(crate) struct SlotOwner {
     pub(crate) lowest: u16,
     /// Configuration epoch.
     pub(crate) epoch: u64,
+    /// Number of its slots.
+    slots: u64,
 }
 
 /// The part of a map that concerns the node which reported it.
@@ -265,13 +267,14 @@ impl ClusterTracker {
             }
         }
         let mut owners: Vec<SlotOwner> = Vec::new();
-        let mut seen: HashSet<&str> = HashSet::new();
+        let mut positions: HashMap<&str, usize> = HashMap::new();
         for (slot, claim) in (0..SLOTS).zip(&slots) {
-            if let Some((epoch, id)) = claim
-                && seen.insert(id)
-            {
-                owners.push(SlotOwner { id: (*id).into(), lowest: slot, epoch: *epoch });
-            }
+            let Some((epoch, id)) = claim else { continue };
+            let position = *positions.entry(id).or_insert_with(|| {
+                owners.push(SlotOwner { id: (*id).into(), lowest: slot, epoch: *epoch, slots: 0 });
+                owners.len() - 1
+            });
+            owners[position].slots += 1;
         }
         owners
     }
@@ -310,17 +313,21 @@ impl ClusterTracker {
     ) -> ClusterView {
         let mut view = ClusterView { ghosts, known: self.known.len(), ..ClusterView::default() };
         let mut uncovered: Vec<u64> = Vec::new();
+        let mut served = 0;
         for (index, node) in nodes.iter() {
             let Some(snapshot) = node.snapshot().filter(|snapshot| in_cluster(snapshot)) else {
                 continue;
             };
             let Some(info) = snapshot.cluster.as_deref() else { continue };
             let works = info.get("cluster_state") == Some("ok");
-            let serves =
-                self.id(index).is_some_and(|id| self.owners.iter().any(|owner| &*owner.id == id));
-            if serves && node.role() == Some(Role::Master) {
+            let owned =
+                self.id(index).and_then(|id| self.owners.iter().find(|owner| &*owner.id == id));
+            if let Some(owned) = owned
+                && node.role() == Some(Role::Master)
+            {
                 view.masters += 1;
                 view.ok += usize::from(works);
+                served += if works { owned.slots } else { 0 };
                 uncovered.extend(
                     info.count("cluster_slots_ok").map(|ok| u64::from(SLOTS).saturating_sub(ok)),
                 );
@@ -333,7 +340,11 @@ impl ClusterTracker {
             }
         }
         uncovered.sort_unstable();
-        view.uncovered = uncovered.get(uncovered.len() / 2).copied();
+        // Two masters that lost contact with each other both miss slots, but not the same ones, and
+        // both serve theirs.
+        let not_served = u64::from(SLOTS).saturating_sub(served);
+        view.uncovered =
+            uncovered.get(uncovered.len() / 2).map(|uncovered| *uncovered.min(&not_served));
         view.migrating = self.maps.values().flatten().map(|reading| reading.migrating).sum();
         // A master that was replaced while it was partitioned serves none of its former slots.
         let was_replaced =

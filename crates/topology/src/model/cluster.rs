@@ -14,8 +14,8 @@ pub struct ClusterView {
     pub ok: usize,
     /// Nodes that reply and report another `cluster_state`.
     pub doubtful: Vec<NodeIndex>,
-    /// Slots that no working node serves, according to most masters; `None` while no master
-    /// replies.
+    /// Slots that no working node serves, according to most masters, without the slots of masters
+    /// that reply and report `cluster_state:ok`; `None` while no master replies.
     pub uncovered: Option<u64>,
     /// Slots that two nodes both claim to serve.
     pub conflicts: u64,

@@ -423,6 +423,5 @@ fn display_name(client: &Client) -> Box<str> {
 /// Returns true if the client only monitors the server: a Sentinel, or a client whose last command
 /// is one that exporters send, including Rolecall.
 fn is_monitoring(client: &Client) -> bool {
-    (client.name.starts_with("sentinel-") && client.name.ends_with("-cmd"))
-        || snapshot::is_polling_command(&client.command)
+    client.is_sentinel() || snapshot::is_polling_command(&client.command)
 }

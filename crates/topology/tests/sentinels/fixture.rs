@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::recorded::RecordedTracker;
 use snapshot::{
     DownState, MasterReport, MasterSettings, NodeSnapshot, Quorum, Reason, SentinelEntry,
     SentinelReport,
 };
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, EventKind,
-    FindingKind, HostNames, NodeIndex, NodeNameTemplate, NodeReply, PrimaryEvidence,
+    Deployment, DeploymentKind, DeploymentView, Discovery, EventKind, FindingKind, HostNames,
+    NodeIndex, NodeNameTemplate, NodeReply, PrimaryEvidence,
 };
 use topology::{NodeKind, NodeView, PollOutcome, ReadRequest, Round, Severity, Value};
 
@@ -29,7 +30,7 @@ pub(crate) const PLAIN: &str = "{host}:{port}";
 /// A deployment of three Sentinels, their reports, and INFO replies of the servers by address.
 /// Other addresses refuse connections.
 pub(crate) struct TestDeployment {
-    pub(crate) tracker: DeploymentTracker,
+    pub(crate) tracker: RecordedTracker,
     pub(crate) sentinels: [Option<MasterReport>; 3],
     pub(crate) servers: BTreeMap<&'static str, String>,
     /// Addresses that do not answer at all.
@@ -71,7 +72,7 @@ impl TestDeployment {
             .map(host_name)
             .into();
         let (tracker, sentinels) =
-            (DeploymentTracker::new(Arc::new(deployment)), [const { None }; 3]);
+            (RecordedTracker::new(Arc::new(deployment), None), [const { None }; 3]);
         TestDeployment {
             tracker,
             sentinels,

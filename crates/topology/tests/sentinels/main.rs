@@ -3,4 +3,6 @@
 mod agreement;
 mod fixture;
 mod membership;
+#[path = "../recorded/mod.rs"]
+mod recorded;
 mod succession;

@@ -1,5 +1,6 @@
 //! Membership of nodes that Sentinels list.
 
+use crate::recorded::RecordedTracker;
 use std::sync::Arc;
 
 use snapshot::{DownState, SentinelEntry};
@@ -260,7 +261,8 @@ fn two_addresses_of_one_run_id_are_one_node() {
 fn saved_state_is_restored_on_discovery() {
     let saved = TestDeployment::healthy(PLAIN).tracker.saved_state();
     let mut test = TestDeployment::new(PLAIN, |_| {});
-    test.tracker.restore(saved, SECOND * 5);
+    test.tracker =
+        RecordedTracker::new(test.tracker.view().deployment.clone(), Some((saved, SECOND * 5)));
     test.rounds(3);
     // In the meantime B took over, and A returned as its replica.
     test.servers
@@ -348,7 +350,8 @@ fn an_unlisted_master_of_another_history_is_unrelated() {
 fn saved_state_is_kept_until_discovery() {
     let saved = TestDeployment::healthy(PLAIN).tracker.saved_state();
     let mut test = TestDeployment::new(PLAIN, |_| {});
-    test.tracker.restore(saved.clone(), SECOND);
+    test.tracker =
+        RecordedTracker::new(test.tracker.view().deployment.clone(), Some((saved.clone(), SECOND)));
     test.rounds(3);
     let again = test.tracker.saved_state();
     let silent = |name: &str| SavedNode { silence: 4, ..saved.nodes[name].clone() };

@@ -1,5 +1,6 @@
 //! Dead nodes whose place another process takes: pods that return at other addresses.
 
+use crate::recorded::RecordedTracker;
 use snapshot::SentinelEntry;
 use topology::FindingKind::{RedisDown, RedisReplicasMissing, RedisSentinelGhosts};
 use topology::Severity::Warning;
@@ -153,7 +154,10 @@ fn an_old_address_is_saved() {
     for (saved, is_member) in [(Some(saved), false), (None, true)] {
         let mut restarted = TestDeployment::new(PLAIN, |_| {});
         if let Some(saved) = saved {
-            restarted.tracker.restore(saved, SECOND);
+            restarted.tracker = RecordedTracker::new(
+                restarted.tracker.view().deployment.clone(),
+                Some((saved, SECOND)),
+            );
         }
         restarted.servers = test.servers.clone();
         restarted.set_reports(&report(A, 1, &[up(B), down(C, 60), up(D)]));

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::recorded::RecordedTracker;
 use snapshot::{NodeSnapshot, Reason};
 use topology::{
-    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, EventKind, FindingKind,
-    Monotonic, NodeReply, PollOutcome, PrimaryEvidence, Round, Severity,
+    Deployment, DeploymentKind, DeploymentView, EventKind, FindingKind, Monotonic, NodeReply,
+    PollOutcome, PrimaryEvidence, Round, Severity,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// A deployment of nodes at the ports 1, 2 and 3 of one host.
 pub(crate) struct TestDeployment {
-    pub(crate) tracker: DeploymentTracker,
+    pub(crate) tracker: RecordedTracker,
     pub(crate) now: Monotonic,
     pub(crate) events: Vec<EventKind>,
 }
@@ -31,7 +32,7 @@ impl TestDeployment {
             deployment.add(format!("n{node}"), format!("h:{node}"), None);
         }
         TestDeployment {
-            tracker: DeploymentTracker::new(Arc::new(deployment)),
+            tracker: RecordedTracker::new(Arc::new(deployment), None),
             now: Monotonic::START,
             events: Vec::new(),
         }

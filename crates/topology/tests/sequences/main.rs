@@ -2,9 +2,12 @@
 
 mod evidence;
 mod fixture;
+#[path = "../recorded/mod.rs"]
+mod recorded;
 mod restored_claims;
 mod split_brain;
 
+use recorded::RecordedTracker;
 use std::time::SystemTime;
 
 use snapshot::Reason;
@@ -279,7 +282,8 @@ fn the_order_of_histories_survives_a_restart() {
     let saved = test.tracker.saved_state();
     assert_eq!(saved.primary.as_deref(), Some("n2"));
     let mut test = TestDeployment::new(2);
-    test.tracker.restore(saved, SECOND);
+    test.tracker =
+        RecordedTracker::new(test.tracker.view().deployment.clone(), Some((saved, SECOND)));
     // In the meantime n1 took over again.
     let view = test.rounds(
         5,

@@ -1,5 +1,6 @@
 //! Claims of masters over a restart of the exporter, and over a change of their replication IDs.
 
+use crate::recorded::RecordedTracker;
 use snapshot::Reason;
 use topology::{DeploymentView, NodeIndex, PollOutcome, PrimaryEvidence};
 
@@ -17,7 +18,8 @@ fn restarted(test: &TestDeployment, nodes: u16, with_state: bool) -> TestDeploym
     let state = test.tracker.saved_state();
     let mut test = TestDeployment::new(nodes);
     if with_state {
-        test.tracker.restore(state, SECOND);
+        test.tracker =
+            RecordedTracker::new(test.tracker.view().deployment.clone(), Some((state, SECOND)));
     }
     test
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::recorded::RecordedTracker;
 use snapshot::{MasterReport, NodeSnapshot, Reason, SentinelEntry, SentinelReport};
 use topology::{
-    Availability, Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery,
-    EndpointCheckResult, EventKind, FailedContact, FindingKind, Monotonic, NodeIndex,
-    NodeNameTemplate, NodeReply, NodeView, PollOutcome, Round,
+    Availability, Deployment, DeploymentKind, DeploymentView, Discovery, EndpointCheckResult,
+    EventKind, FailedContact, FindingKind, Monotonic, NodeIndex, NodeNameTemplate, NodeReply,
+    NodeView, PollOutcome, Round,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -49,7 +50,7 @@ pub(crate) fn sentinel_master(name: &str) -> SentinelEntry {
 
 /// A deployment that is polled once a second. Replies take no time.
 pub(crate) struct TestDeployment {
-    pub(crate) tracker: DeploymentTracker,
+    pub(crate) tracker: RecordedTracker,
     pub(crate) now: Monotonic,
     /// Replies; a node without one is silent for this reason.
     pub(crate) nodes: Vec<Result<NodeSnapshot, Reason>>,
@@ -73,7 +74,7 @@ impl TestDeployment {
             });
         }
         TestDeployment {
-            tracker: DeploymentTracker::new(Arc::new(deployment)),
+            tracker: RecordedTracker::new(Arc::new(deployment), None),
             now: Monotonic::from_start(SECOND * 100),
             nodes: Vec::new(),
             contacts: BTreeMap::new(),

@@ -1,8 +1,10 @@
 //! Witnesses: nodes that reply and observe one that does not, and the states that they decide.
 
 mod fixture;
+#[path = "../recorded/mod.rs"]
+mod recorded;
 
-use std::time::Duration;
+use recorded::RecordedTracker;
 
 use snapshot::{ClusterMap, Fields, Reason};
 use topology::{
@@ -270,6 +272,8 @@ fn a_record_without_run_id_says_nothing() {
 struct TestCluster {
     test: TestDeployment,
     map: String,
+    /// Uptime of the second node, seconds.
+    uptime: u64,
 }
 
 /// Time of the recorded server, milliseconds.
@@ -291,7 +295,7 @@ impl TestCluster {
             .collect();
         let map = lines.join("\n") + "\n";
         test.nodes = vec![Err(Reason::Timeout), Err(Reason::Timeout)];
-        let mut cluster = TestCluster { test, map };
+        let mut cluster = TestCluster { test, map, uptime: 900 };
         cluster.pong(0);
         let first = "run_id:c1\nrole:master\ncluster_enabled:1\n";
         cluster.test.nodes[0] = Ok(info(first));
@@ -306,7 +310,7 @@ impl TestCluster {
     }
 
     fn reply(&mut self, map: &str) {
-        let uptime = 900;
+        let uptime = self.uptime;
         let mut reply = info(&format!(
             "run_id:c2\nuptime_in_seconds:{uptime}\nserver_time_usec:{}\ncluster_enabled:1\n\
              role:master\nmaster_replid:{}\n",
@@ -353,10 +357,8 @@ fn pongs_of_a_node_that_just_started_vouch_for_nothing() {
     cluster.test.round();
     cluster.test.fail(0, Reason::Timeout);
     for second in 1..=12_u64 {
+        cluster.uptime = second - 1;
         cluster.pong(second * 1000 - 900);
-        if let Ok(reply) = &mut cluster.test.nodes[1] {
-            reply.identity.uptime = Some(Duration::from_secs(second - 1));
-        }
         cluster.test.round();
     }
     assert_eq!(cluster.test.lost_contacts(), [Down]);
@@ -405,7 +407,10 @@ fn nodes_that_never_replied_are_down_if_they_ran_before() {
     });
     let saved = SavedNode { run_id: Some("x".to_owned()), ..SavedNode::default() };
     let nodes = [("n1".to_owned(), saved)].into();
-    test.tracker.restore(SavedState { nodes, ..SavedState::default() }, SECOND);
+    test.tracker = RecordedTracker::new(
+        test.tracker.view().deployment.clone(),
+        Some((SavedState { nodes, ..SavedState::default() }, SECOND)),
+    );
     test.nodes = vec![Err(Reason::Timeout)];
     test.fail(0, Reason::Timeout);
     assert_eq!(test.decide(0), (Down, 3));

@@ -1,0 +1,210 @@
+//! Comparison of the primary, of split brains, and of missing primaries.
+
+use super::{Comparison, Rule};
+use crate::observed::ShardDocument;
+use crate::plan::Kind;
+use crate::server::{Fields, ProcessState};
+use crate::truth::DeploymentTruth;
+
+/// Replication ID of a node without a history.
+const NO_HISTORY: &str = "0000000000000000000000000000000000000000";
+
+impl Comparison<'_> {
+    pub(super) fn compare_primaries(&mut self) {
+        let (truth, observed) = (self.truth, self.observed);
+        for (index, deployment) in truth.deployments.iter().enumerate() {
+            if deployment.kind == Kind::Cluster {
+                continue;
+            }
+            let stated = observed.deployment(deployment.name);
+            let Some(shard) = stated.and_then(|stated| stated.shards.first()) else { continue };
+            self.compare_primary(index, deployment, shard);
+            self.compare_masters(index, deployment, shard);
+            self.compare_outage(index, deployment, shard);
+            self.compare_writable(index, deployment, shard);
+        }
+    }
+
+    /// Returns the node that Rolecall states to be the primary; `None` while the verdict is
+    /// disputed or unconfirmed.
+    pub(super) fn certain_primary(
+        &self,
+        deployment: &DeploymentTruth,
+        shard: &ShardDocument,
+    ) -> Option<usize> {
+        let name = shard.primary.as_ref().filter(|_| !shard.disputed && !shard.unconfirmed)?;
+        let document = self.observed.deployment(deployment.name)?.named(name)?;
+        deployment.node_at(&document.address)
+    }
+
+    fn compare_primary(
+        &mut self,
+        index: usize,
+        deployment: &DeploymentTruth,
+        shard: &ShardDocument,
+    ) {
+        let Some(primary) = self.certain_primary(deployment, shard) else { return };
+        let subject = (index, primary);
+        let evidence = shard.evidence.as_deref().unwrap_or_default();
+        let verdict = format!("n{primary} is the undisputed primary ({evidence})");
+        if deployment.is_readable(primary) {
+            let is_master = deployment.info(primary).is_some_and(Fields::is_master);
+            self.check(Rule::PrimaryIsMaster, subject, is_master, || {
+                format!("{verdict}, but it replies as a replica")
+            });
+        }
+        if deployment.kind == Kind::Sentinel {
+            if let Some(named) = self.named_by_sentinels(deployment) {
+                self.check(Rule::PrimaryOfSentinels, subject, named == primary, || {
+                    format!("{verdict}, but most Sentinels name n{named}")
+                });
+            }
+        } else if let Some(used) = in_use(deployment) {
+            self.check(Rule::PrimaryInUse, subject, used == primary, || {
+                format!("{verdict}, but clients and replicas use n{used}")
+            });
+        }
+    }
+
+    /// Returns the readable master that a majority of the Sentinels names, if Rolecall can read
+    /// that majority and none of it has doubts.
+    fn named_by_sentinels(&self, deployment: &DeploymentTruth) -> Option<usize> {
+        let all = &self.truth.sentinels;
+        let readable = all
+            .iter()
+            .filter(|sentinel| sentinel.state == ProcessState::Running && sentinel.loss == 0);
+        let named: Vec<_> =
+            readable.filter_map(|sentinel| sentinel.masters.get(deployment.name)).collect();
+        let node = deployment.node_at(&named.first()?.address)?;
+        let agrees = named.iter().all(|watched| {
+            deployment.node_at(&watched.address) == Some(node) && !watched.is_in_doubt
+        });
+        let is_master =
+            deployment.is_readable(node) && deployment.info(node).is_some_and(Fields::is_master);
+        (agrees && is_master && named.len() * 2 > all.len()).then_some(node)
+    }
+
+    fn compare_masters(
+        &mut self,
+        index: usize,
+        deployment: &DeploymentTruth,
+        shard: &ShardDocument,
+    ) {
+        let masters = deployment.masters();
+        let readable: Vec<_> =
+            masters.iter().copied().filter(|node| deployment.is_readable(*node)).collect();
+        let are_related = readable.iter().enumerate().any(|(position, one)| {
+            readable[position + 1..].iter().any(|other| is_related(deployment, *one, *other))
+        });
+        if are_related {
+            self.check(Rule::SplitBrain, (index, 0), shard.split_brain, || {
+                format!("{readable:?} are masters of one history, but there is no split brain")
+            });
+        }
+        let all_reply = deployment.nodes.iter().all(|node| node.info.is_some());
+        if all_reply && masters.len() <= 1 {
+            self.check(Rule::FalseSplitBrain, (index, 0), !shard.split_brain, || {
+                format!(
+                    "the only masters are {masters:?}, but there is a split brain of {:?}",
+                    shard.masters
+                )
+            });
+        }
+    }
+
+    fn compare_outage(
+        &mut self,
+        index: usize,
+        deployment: &DeploymentTruth,
+        shard: &ShardDocument,
+    ) {
+        let masters = deployment.masters();
+        let readable = masters.iter().any(|node| deployment.is_readable(*node));
+        if readable {
+            self.check(Rule::HasPrimary, (index, 0), !shard.no_primary, || {
+                format!("{masters:?} are masters, but there is no primary")
+            });
+        }
+        // What Rolecall cannot reach may be a master.
+        let is_known = |node: usize| {
+            deployment.is_readable(node) || deployment.nodes[node].state == ProcessState::Dead
+        };
+        let any_replies = (0..deployment.nodes.len()).any(|node| deployment.is_readable(node));
+        if masters.is_empty() && any_replies && (0..deployment.nodes.len()).all(is_known) {
+            self.check(Rule::HasNoPrimary, (index, 0), shard.no_primary, || {
+                format!("no node is a master, but {:?} is the primary", shard.primary)
+            });
+        }
+    }
+
+    fn compare_writable(
+        &mut self,
+        index: usize,
+        deployment: &DeploymentTruth,
+        shard: &ShardDocument,
+    ) {
+        let Some(primary) = self.certain_primary(deployment, shard) else { return };
+        let subject = (index, primary);
+        let is_only_master = deployment.masters() == [primary];
+        let all_reply = deployment.nodes.iter().all(|node| node.info.is_some());
+        let acknowledged: usize = deployment.clients.iter().map(|client| client.acknowledged).sum();
+        let refused: usize = deployment.clients.iter().map(|client| client.refused).sum();
+        if is_only_master && all_reply && acknowledged > 0 && refused == 0 {
+            self.check(Rule::Writable, subject, shard.writable != Some(false), || {
+                format!("n{primary} acknowledged {acknowledged} writes, but is not writable")
+            });
+        }
+        if is_only_master && deployment.is_readable(primary) && refused > 0 && acknowledged == 0 {
+            self.check(Rule::NotWritable, subject, shard.writable != Some(true), || {
+                format!("n{primary} refused {refused} writes, but is writable")
+            });
+        }
+        if deployment.nodes[primary].state == ProcessState::Dead {
+            self.check(Rule::NotWritable, subject, shard.writable != Some(true), || {
+                format!("n{primary} is dead, but writable")
+            });
+        }
+    }
+}
+
+/// Returns the only readable master, if a readable replica is linked to it, no readable replica
+/// follows another node, and clients write to it.
+fn in_use(deployment: &DeploymentTruth) -> Option<usize> {
+    let mut used = None;
+    for node in (0..deployment.nodes.len()).filter(|node| deployment.is_readable(*node)) {
+        let info = deployment.info(node)?;
+        if info.is_master() {
+            continue;
+        }
+        let upstream = deployment.upstream(node)?;
+        let follows_master = deployment.info(upstream).is_some_and(Fields::is_master);
+        if follows_master {
+            if !info.is_linked() || used.is_some_and(|used| used != upstream) {
+                return None;
+            }
+            used = Some(upstream);
+        }
+    }
+    let writes = deployment.clients.iter().any(|client| client.acknowledged > 0);
+    // A write to any other master would contradict the replicas.
+    let is_only = deployment.masters().len() == 1 && all_reply(deployment);
+    used.filter(|used| writes && is_only && deployment.is_readable(*used))
+}
+
+fn all_reply(deployment: &DeploymentTruth) -> bool {
+    deployment.nodes.iter().all(|node| node.info.is_some())
+}
+
+/// Returns true if one master continues the history of the other.
+fn is_related(deployment: &DeploymentTruth, one: usize, other: usize) -> bool {
+    let id = |node: usize, field: &str| {
+        let info = deployment.info(node)?;
+        info.get(field).filter(|id| *id != NO_HISTORY).map(str::to_owned)
+    };
+    let continues = |new: usize, old: usize| {
+        let present = id(old, "master_replid");
+        present.is_some()
+            && (id(new, "master_replid") == present || id(new, "master_replid2") == present)
+    };
+    continues(one, other) || continues(other, one)
+}

@@ -1,0 +1,269 @@
+//! The truth about a moment of a history, read without Rolecall: processes, replies through Unix
+//! sockets, the network, and what clients experienced.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::client::{Outcome, WriteLog};
+use crate::operation::{HostId, NodeId};
+use crate::plan::Kind;
+use crate::server::{Fields, ProcessState};
+use crate::world::World;
+
+/// The truth about a moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Truth {
+    /// Time since the start of the history.
+    pub(crate) at: Duration,
+    /// Time at which the exporter started.
+    pub(crate) exporter_started: Duration,
+    pub(crate) deployments: Vec<DeploymentTruth>,
+    pub(crate) sentinels: Vec<SentinelTruth>,
+}
+
+/// The truth about a deployment.
+#[derive(Debug, Clone)]
+pub(crate) struct DeploymentTruth {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) nodes: Vec<NodeTruth>,
+    pub(crate) clients: Vec<ClientTruth>,
+    /// Addresses of each node.
+    pub(crate) addresses: Vec<[String; 2]>,
+}
+
+/// The truth about a data node.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+#[derive(Debug, Clone)]
+pub(crate) struct NodeTruth {
+    pub(crate) state: ProcessState,
+    /// Its reply to INFO; `None` if it does not reply.
+    pub(crate) info: Option<Fields>,
+    /// Share of the packets between it and the exporter that are lost, percent.
+    pub(crate) loss: u8,
+    /// The exporter has the right password.
+    pub(crate) accepts_exporter: bool,
+    /// The DNS name lists it, or the deployment has none.
+    pub(crate) is_listed: bool,
+    /// A peer that Rolecall can read reaches it without loss: a Sentinel that monitors the
+    /// deployment, or a replica whose link to it is up.
+    pub(crate) is_witnessed: bool,
+    /// Its reply to CLUSTER NODES, in a cluster.
+    pub(crate) map: Vec<MapLine>,
+    /// `cluster_state` is `ok`.
+    pub(crate) cluster_ok: bool,
+}
+
+/// Line of CLUSTER NODES.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MapLine {
+    pub(crate) address: String,
+    pub(crate) flags: Vec<String>,
+    pub(crate) slots: usize,
+}
+
+/// What a client experienced.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientTruth {
+    /// Writes that were acknowledged within the last five seconds.
+    pub(crate) acknowledged: usize,
+    /// Writes that a master refused within the last five seconds because of its own state.
+    pub(crate) refused: usize,
+    /// Writes that were not acknowledged within the last five seconds.
+    pub(crate) failed: usize,
+    /// No packet between the client and the servers of the deployment is lost.
+    pub(crate) reaches_all: bool,
+}
+
+/// The truth about a Sentinel.
+#[derive(Debug, Clone)]
+pub(crate) struct SentinelTruth {
+    pub(crate) state: ProcessState,
+    pub(crate) loss: u8,
+    /// The masters that it monitors, by name.
+    pub(crate) masters: BTreeMap<String, WatchedMaster>,
+}
+
+/// A master as a Sentinel sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WatchedMaster {
+    pub(crate) address: String,
+    /// It has the flag `s_down` or `o_down`, or a failover is in progress.
+    pub(crate) is_in_doubt: bool,
+}
+
+/// Span of time in which writes of clients are counted.
+const RECENT: Duration = Duration::from_secs(5);
+
+/// Error codes with which a master refuses writes because of its own state.
+const REFUSALS: [&str; 3] = ["MISCONF", "OOM", "NOREPLICAS"];
+
+impl Truth {
+    /// Reads the truth.
+    pub(crate) fn read(world: &mut World) -> Self {
+        for id in world.node_ids() {
+            world.node_mut(id).is_alive();
+        }
+        for sentinel in &mut world.sentinels {
+            sentinel.is_alive();
+        }
+        let at = world.now();
+        let deployments = (0..world.deployments.len()).map(|index| deployment(world, index, at));
+        let sentinels = (0..world.sentinels.len()).map(|index| sentinel(world, index));
+        let mut truth = Truth {
+            at,
+            exporter_started: world.exporter_started,
+            deployments: deployments.collect(),
+            sentinels: sentinels.collect(),
+        };
+        for id in world.node_ids() {
+            let is_witnessed = truth.has_witness(world, id);
+            truth.deployments[id.deployment].nodes[id.node].is_witnessed = is_witnessed;
+        }
+        truth
+    }
+
+    fn has_witness(&self, world: &World, id: NodeId) -> bool {
+        let host = HostId::Node(id);
+        let deployment = &self.deployments[id.deployment];
+        let by_sentinel = self.sentinels.iter().enumerate().any(|(index, sentinel)| {
+            sentinel.state == ProcessState::Running
+                && sentinel.loss == 0
+                && sentinel.masters.contains_key(deployment.name)
+                && world.mesh.connects(host, HostId::Sentinel(index))
+        });
+        by_sentinel
+            || (0..deployment.nodes.len()).any(|peer| {
+                let peer_host = HostId::Node(NodeId { node: peer, ..id });
+                deployment.is_readable(peer)
+                    && deployment.upstream(peer) == Some(id.node)
+                    && deployment.info(peer).is_some_and(Fields::is_linked)
+                    && world.mesh.connects(host, peer_host)
+            })
+    }
+}
+
+impl DeploymentTruth {
+    /// Returns the node at an address.
+    pub(crate) fn node_at(&self, address: &str) -> Option<usize> {
+        self.addresses.iter().position(|own| own.iter().any(|own| own == address))
+    }
+
+    /// Returns the INFO fields of a node that replies.
+    pub(crate) fn info(&self, node: usize) -> Option<&Fields> {
+        self.nodes[node].info.as_ref()
+    }
+
+    /// Returns the node that a replica follows; `None` for masters, and for foreign masters.
+    pub(crate) fn upstream(&self, node: usize) -> Option<usize> {
+        self.node_at(&self.info(node)?.master_address()?)
+    }
+
+    /// Returns the nodes that reply as masters.
+    pub(crate) fn masters(&self) -> Vec<usize> {
+        let nodes = 0..self.nodes.len();
+        nodes.filter(|node| self.info(*node).is_some_and(Fields::is_master)).collect()
+    }
+
+    /// Returns true if Rolecall can read a node.
+    pub(crate) fn is_readable(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        node.info.is_some() && node.loss == 0 && node.accepts_exporter && node.is_listed
+    }
+}
+
+fn deployment(world: &World, index: usize, at: Duration) -> DeploymentTruth {
+    let running = &world.deployments[index];
+    let nodes = (0..running.nodes.len()).map(|node| node_truth(world, running.id(node)));
+    let clients = running.clients.iter().enumerate().map(|(client, process)| {
+        // A client that was started again after the rotation of a password runs on the same host.
+        let host = HostId::Client(index, client % running.plan.clients);
+        client_truth(world, host, index, &process.log(), at)
+    });
+    DeploymentTruth {
+        name: running.plan.name,
+        kind: running.plan.kind,
+        nodes: nodes.collect(),
+        clients: clients.collect(),
+        addresses: running.addresses.clone(),
+    }
+}
+
+fn node_truth(world: &World, id: NodeId) -> NodeTruth {
+    let (deployment, server) = (&world.deployments[id.deployment], world.node(id));
+    let is_cluster = deployment.plan.kind == Kind::Cluster;
+    let info = server.info();
+    let reply = |command| {
+        let needed = is_cluster && info.is_some();
+        needed.then(|| server.execute(&["CLUSTER", command])).flatten().unwrap_or_default().concat()
+    };
+    NodeTruth {
+        state: server.state,
+        loss: world.mesh.loss_between(HostId::Node(id), HostId::Exporter),
+        accepts_exporter: server.password == deployment.password && world.reload_at.is_none(),
+        is_listed: deployment.listed[id.node],
+        is_witnessed: false,
+        map: reply("NODES").lines().filter_map(MapLine::parse).collect(),
+        cluster_ok: reply("INFO").contains("cluster_state:ok"),
+        info,
+    }
+}
+
+fn client_truth(
+    world: &World,
+    host: HostId,
+    deployment: usize,
+    log: &WriteLog,
+    at: Duration,
+) -> ClientTruth {
+    let recent = at.saturating_sub(RECENT)..at;
+    let acknowledged = log.count(recent.clone(), |outcome| *outcome == Outcome::Acknowledged);
+    let is_refusal = |outcome: &Outcome| matches!(outcome, Outcome::Refused(code) if REFUSALS.contains(&code.as_str()));
+    let nodes = &world.deployments[deployment];
+    let nodes = (0..nodes.nodes.len()).map(|node| HostId::Node(nodes.id(node)));
+    let sentinels = (0..world.sentinels.len()).map(HostId::Sentinel);
+    ClientTruth {
+        acknowledged,
+        refused: log.count(recent.clone(), is_refusal),
+        failed: log.count(recent, |_| true) - acknowledged,
+        reaches_all: nodes.chain(sentinels).all(|other| world.mesh.connects(host, other)),
+    }
+}
+
+fn sentinel(world: &World, index: usize) -> SentinelTruth {
+    let server = &world.sentinels[index];
+    let masters = server.table(&["SENTINEL", "MASTERS"]).unwrap_or_default();
+    let masters = masters.into_iter().filter_map(|master| {
+        let flags = master.get("flags")?;
+        let watched = WatchedMaster {
+            address: format!("{}:{}", master.get("ip")?, master.get("port")?),
+            is_in_doubt: flags.split(',').any(|flag| flag != "master"),
+        };
+        Some((master.get("name")?.clone(), watched))
+    });
+    SentinelTruth {
+        state: server.state,
+        loss: world.mesh.loss_between(HostId::Sentinel(index), HostId::Exporter),
+        masters: masters.collect(),
+    }
+}
+
+impl MapLine {
+    fn parse(line: &str) -> Option<Self> {
+        let words: Vec<_> = line.split(' ').collect();
+        let address = words.get(1)?.split('@').next()?.to_owned();
+        let slots = words.get(8..).unwrap_or_default().iter().filter_map(|range| {
+            let mut ends = range.split('-');
+            let first: usize = ends.next()?.parse().ok()?;
+            let last = ends.next().map_or(Some(first), |last| last.parse().ok())?;
+            Some(last + 1 - first)
+        });
+        let flags = words.get(2)?.split(',').map(str::to_owned).collect();
+        Some(MapLine { address, flags, slots: slots.sum() })
+    }
+
+    /// Returns true if the line has a flag.
+    pub(crate) fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|own| own == flag)
+    }
+}
