@@ -11,7 +11,7 @@ use snapshot::{NodeSnapshot, Role};
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::model::shard::{ChangeCount, DivergingWrites, Loss, LostWritesView};
-use crate::shard::branches::{Branches, CommonHistories};
+use crate::shard::branches::{Branches, CommonData};
 use crate::shard::change_history::{Baseline, BaselineSearch, ChangeHistory, ChangeSample};
 use crate::shard::context::ShardContext;
 use crate::shard::nodes::ShardNodes;
@@ -151,10 +151,11 @@ impl LostWritesTracker {
                     continue;
                 }
                 let history = self.histories.get(&index);
-                let common = history.and_then(|history| self.common(history, rival, rivals.nodes));
+                let common = self.common(rival, rivals.nodes);
                 let Some((history, common)) = history.zip(common) else { continue };
                 // A history that nothing connects with the ones before explains nothing.
-                let is_connected = common.newest().is_some();
+                let last = history.last();
+                let is_connected = last.is_some_and(|last| common.end(last.history()).is_some());
                 if known.is_some() && !is_connected {
                     continue;
                 }
@@ -211,19 +212,14 @@ impl LostWritesTracker {
         rival: NodeIndex,
         nodes: ShardNodes<'_>,
     ) -> BaselineSearch {
-        let common = self.common(history, rival, nodes);
+        let common = self.common(rival, nodes);
         common.map_or(BaselineSearch::Pending, |common| history.baseline(&common))
     }
 
-    /// Returns the histories that a master and its rival have in common.
-    fn common<'a>(
-        &'a self,
-        history: &'a ChangeHistory,
-        rival: NodeIndex,
-        nodes: ShardNodes<'a>,
-    ) -> Option<CommonHistories<'a>> {
-        let rival = nodes.deployment()[rival].snapshot()?.replication.replid.as_deref()?;
-        Some(self.branches.common(history.last()?.history(), rival))
+    /// Returns what other nodes have in common with a master.
+    fn common<'a>(&'a self, rival: NodeIndex, nodes: ShardNodes<'a>) -> Option<CommonData<'a>> {
+        let replication = &nodes.deployment()[rival].snapshot()?.replication;
+        Some(self.branches.common_with(replication.replid.as_deref()?))
     }
 
     /// Returns the changes of a master that its rival does not have.

@@ -6,7 +6,8 @@ use snapshot::{CommandStats, Reason};
 use topology::{DeploymentView, Evidence, FindingKind, NodeIndex, PollOutcome, Severity};
 
 use crate::fixture::{
-    InfoReply, TestDeployment, failed_over, master, primary, refused, replica, reply, severity_of,
+    InfoReply, TestDeployment, cut_replica, failed_over, master, primary, refused, replica, reply,
+    severity_of,
 };
 
 #[test]
@@ -230,9 +231,77 @@ fn changes_replicated_in_a_gap_do_not_diverge() {
     let again = InfoReply { history: 'c', more: "second_repl_offset:61001", ..promoted };
     let again = InfoReply { offset: 61_000, changes: 700, ..again };
     let view = test.rounds(2, &[reply(&old), reply(&again)]);
-    assert_eq!(diverging(&view, 1), Some((0, 0, 600)));
+    assert_eq!(diverging(&view, 1), Some((0, 0, 0)));
     let view = test.round(vec![reply(&old), reply(&InfoReply { changes: 705, ..again })]);
-    assert_eq!(diverging(&view, 1), Some((5, 5, 605)));
+    assert_eq!(diverging(&view, 1), Some((5, 5, 5)));
+}
+
+#[test]
+fn a_rival_that_followed_a_master_has_its_changes() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let mut test = TestDeployment::new(2);
+    test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
+    let end = "second_repl_offset:1001";
+    let promoted = InfoReply { run_id: "y", history: 'b', continues: Some('a'), ..old.clone() };
+    let promoted = InfoReply { more: end, ..promoted };
+    let old = InfoReply { offset: 21_000, changes: 300, ..old };
+    let view = test.rounds(2, &[reply(&old), reply(&promoted)]);
+    assert_eq!(diverging(&view, 0), Some((200, 200, 200)));
+    // Between two polls n2 follows n1, and is promoted again.
+    let again = InfoReply { history: 'c', more: "second_repl_offset:21001", ..promoted };
+    let again = InfoReply { offset: 21_000, changes: 300, ..again };
+    let view = test.round(vec![reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 0), Some((0, 0, 0)));
+    let old = InfoReply { offset: 21_700, changes: 307, ..old };
+    let view = test.round(vec![reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 0), Some((7, 7, 7)));
+}
+
+#[test]
+fn changes_before_the_first_reply_may_be_replicated() {
+    let diverging_after = |continues| {
+        let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+        let mut test = TestDeployment::new(2);
+        test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
+        test.rounds(9, &[reply(&old), refused()]);
+        // The first reply of another process of n2, which has 40 changes already.
+        let other = InfoReply { uptime: 5, more: "aof_enabled:0", ..master("y2", 'c') };
+        let other = InfoReply { offset: 900, changes: 40, continues, ..other };
+        let first = test.round(vec![reply(&old), reply(&other)]);
+        let other = InfoReply { offset: 1400, changes: 45, ..other };
+        let second = test.round(vec![reply(&old), reply(&other)]);
+        [first, second].map(|view| diverging(&view, 1))
+    };
+    // It takes writes since its start.
+    assert_eq!(diverging_after(None), [Some((40, 40, 40)), Some((45, 45, 45))]);
+    // It continues an unknown history, as a node that was a replica of a third one.
+    assert_eq!(diverging_after(Some('d')), [Some((0, 0, 0)), Some((5, 5, 5))]);
+}
+
+#[test]
+fn changes_replicated_before_a_restart_do_not_diverge() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let cut = |run_id| InfoReply { offset: 1000, changes: 100, ..cut_replica(run_id, 'a', 1) };
+    let mut test = TestDeployment::new(3);
+    test.rounds(2, &[reply(&old), reply(&cut("y")), reply(&cut("z"))]);
+    // n1 dies, and n2 is promoted.
+    let successor = InfoReply { continues: Some('a'), more: "second_repl_offset:1001", ..old };
+    let successor = InfoReply { run_id: "y", history: 'b', offset: 3000, ..successor };
+    let successor = reply(&InfoReply { changes: 130, ..successor });
+    test.rounds(2, &[refused(), successor.clone(), reply(&cut("z"))]);
+    // n3 replicates 13 changes of n2 between two polls, and is promoted.
+    let promoted = InfoReply { continues: Some('b'), more: "second_repl_offset:2301", ..old };
+    let promoted = InfoReply { run_id: "z", history: 'c', offset: 2300, ..promoted };
+    let promoted = InfoReply { changes: 113, ..promoted };
+    let view = test.round(vec![refused(), successor.clone(), reply(&promoted)]);
+    assert_eq!(diverging(&view, 2), Some((0, 0, 0)));
+    let written = InfoReply { offset: 2800, changes: 118, ..promoted };
+    test.round(vec![refused(), successor.clone(), reply(&written)]);
+    // It dies after five changes of its own, and returns without data.
+    test.rounds(3, &[refused(), successor.clone(), refused()]);
+    let empty = InfoReply { uptime: 0, ..master("z2", 'd') };
+    let view = test.rounds(2, &[refused(), successor, reply(&empty)]);
+    assert_eq!(diverging(&view, 2), Some((5, 5, 5)));
 }
 
 #[test]
