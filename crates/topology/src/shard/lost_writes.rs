@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use snapshot::{NodeSnapshot, Role};
 
 use crate::model::monotonic::Monotonic;
+use crate::model::node::LinkState;
 use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::model::shard::{ChangeCount, DivergingWrites, Loss, LostWritesView};
 use crate::shard::branches::{Branches, CommonData};
@@ -232,12 +233,15 @@ impl LostWritesTracker {
     /// Counts the changes of a master that replies as a replica as lost. While it follows no
     /// master and keeps its data, nothing is lost.
     fn demote(&mut self, index: NodeIndex, rivals: &Rivals<'_>, was_split: bool) {
-        let Some(snapshot) = rivals.nodes[index].snapshot() else { return };
-        let keeps_data =
+        let node = &rivals.nodes[index];
+        let Some(snapshot) = node.snapshot() else { return };
+        let continues =
             self.histories.get(&index).is_some_and(|history| history.continues(snapshot));
+        // A new process has nothing but the data that it loaded until its link is up.
+        let keeps_data = continues || node.link.state == Some(LinkState::NeverUp);
         let Some(winner) = rivals.winner(index, keeps_data) else { return };
         let Some(mut history) = self.histories.remove(&index) else { return };
-        let end = if keeps_data {
+        let end = if continues {
             history.record(snapshot, rivals.now);
             history.last().map(End::at)
         } else {

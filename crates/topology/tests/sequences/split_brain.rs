@@ -326,3 +326,28 @@ fn a_demotion_to_a_node_that_is_no_master_loses_nothing() {
     let view = test.rounds(2, &[reply(&demoted), reply(&promoted)]);
     assert_eq!(view.shards[0].lost_writes.total, 50);
 }
+
+#[test]
+fn a_restarted_node_that_follows_no_master_loses_nothing() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let mut test = TestDeployment::new(2);
+    let behind = cut_replica("y", 'a', 1);
+    let behind = InfoReply { offset: 1000, changes: 100, ..behind };
+    test.rounds(2, &[reply(&old), reply(&behind)]);
+    // n1 restarts as a master, takes 50 changes, and is told to follow its own replica.
+    let restarted = InfoReply { run_id: "x2", uptime: 1, history: 'b', ..old };
+    let restarted = InfoReply { more: "aof_enabled:1", ..restarted };
+    test.rounds(2, &[reply(&restarted), reply(&behind)]);
+    let written = InfoReply { uptime: 9, offset: 6000, changes: 150, ..restarted };
+    test.rounds(2, &[reply(&written), reply(&behind)]);
+    // It restarts again before its link is up.
+    let never_up = "aof_enabled:1\nmaster_link_status:down\nmaster_link_down_since_seconds:-1";
+    let demoted = InfoReply { run_id: "x3", uptime: 0, more: never_up, ..replica("x3", 'c', 2) };
+    let view = test.rounds(3, &[reply(&demoted), reply(&behind)]);
+    assert_eq!(view.shards[0].lost_writes.total, 0);
+    // Once n2 is promoted, n1 will lose them.
+    let promoted = InfoReply { follows: None, continues: Some('a'), history: 'd', ..behind };
+    let promoted = InfoReply { more: "second_repl_offset:1001", ..promoted };
+    let view = test.rounds(2, &[reply(&demoted), reply(&promoted)]);
+    assert_eq!(view.shards[0].lost_writes.total, 50);
+}
