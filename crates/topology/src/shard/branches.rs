@@ -77,6 +77,11 @@ impl Branches {
         CommonData { branches: self, other: self.ancestry(other) }
     }
 
+    /// Returns true if a history is another one, or continues it.
+    pub(crate) fn continues(&self, history: &str, before: &str) -> bool {
+        self.ancestry(history).limit(before).is_some()
+    }
+
     /// Returns the histories that this one continues, itself first.
     fn ancestry<'a>(&'a self, id: &'a str) -> Ancestry<'a> {
         let mut chain = vec![(id, u64::MAX)];

@@ -154,10 +154,18 @@ impl LostWritesTracker {
                 let history = self.histories.get(&index);
                 let common = self.common(rival, rivals.nodes);
                 let Some((history, common)) = history.zip(common) else { continue };
-                // A history that nothing connects with the ones before explains nothing.
                 let last = history.last();
                 let is_connected = last.is_some_and(|last| common.end(last.history()).is_some());
+                let follows_unseen = known.is_some_and(|known| {
+                    let mut sides = [index, rival].into_iter().zip(&known.histories);
+                    sides.any(|(side, before)| self.may_have_followed(side, before, rivals.nodes))
+                });
                 if known.is_some() && !is_connected {
+                    if follows_unseen && let Some(divergence) = Divergence::now(history) {
+                        let divergence = KnownDivergence { divergence, histories };
+                        self.baselines.insert((index, rival), divergence);
+                    }
+                    // Another history that nothing connects with the ones before explains nothing.
                     continue;
                 }
                 let divergence = match self.divergence(index, rival, rivals) {
@@ -180,6 +188,22 @@ impl LostWritesTracker {
         }
     }
 
+    /// Returns true if a node continues a history that nothing connects with its former one: it
+    /// may have been a replica of any node in the meantime.
+    fn may_have_followed(
+        &self,
+        index: NodeIndex,
+        before: &Option<Box<str>>,
+        nodes: ShardNodes<'_>,
+    ) -> bool {
+        let Some(replication) = nodes[index].snapshot().map(|snapshot| &snapshot.replication)
+        else {
+            return false;
+        };
+        let (Some(now), Some(before)) = (&replication.replid, before) else { return false };
+        replication.replid2.is_some() && !self.branches.continues(now, before)
+    }
+
     /// Returns the total of a master where its history left that of a rival.
     fn divergence(
         &self,
@@ -199,9 +223,7 @@ impl LostWritesTracker {
                 let last = history.last().filter(|last| last.at() == rivals.now)?;
                 let total =
                     if rivals.started_stale(index) { history.own_since() } else { last.total };
-                let resets = last.resets;
-                let baseline = Baseline { low: total, about: total, high: total, resets };
-                Some(Divergence { baseline, at_least: true })
+                Some(Divergence::since(total, last.resets))
             }
         }
     }
@@ -315,6 +337,16 @@ impl LostWritesTracker {
 }
 
 impl Divergence {
+    /// Returns the divergence of a master whose changes so far its rival may have.
+    fn now(history: &ChangeHistory) -> Option<Self> {
+        history.last().map(|last| Divergence::since(last.total, last.resets))
+    }
+
+    fn since(total: u64, resets: u32) -> Self {
+        let baseline = Baseline { low: total, about: total, high: total, resets };
+        Divergence { baseline, at_least: true }
+    }
+
     /// Returns the changes from here to the end.
     fn count(&self, end: End) -> ChangeCount {
         let Baseline { low, about, high, resets } = self.baseline;

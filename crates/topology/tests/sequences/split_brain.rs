@@ -258,6 +258,29 @@ fn a_rival_that_followed_a_master_has_its_changes() {
 }
 
 #[test]
+fn a_rival_of_an_unknown_history_may_have_all_changes() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let mut test = TestDeployment::new(2);
+    test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
+    let end = "second_repl_offset:1001";
+    let promoted = InfoReply { run_id: "y", history: 'b', continues: Some('a'), ..old.clone() };
+    let promoted = InfoReply { more: end, ..promoted };
+    let old = InfoReply { offset: 21_000, changes: 300, ..old };
+    let view = test.rounds(2, &[reply(&old), reply(&promoted)]);
+    assert_eq!(diverging(&view, 0), Some((200, 200, 200)));
+    // Between two polls n2 follows n1, is promoted again with the history c, and restarts.
+    let end = "second_repl_offset:21001";
+    let again =
+        InfoReply { run_id: "y2", uptime: 0, history: 'd', continues: Some('c'), ..promoted };
+    let again = InfoReply { more: end, offset: 21_000, changes: 0, ..again };
+    let view = test.round(vec![reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 0), Some((0, 0, 0)));
+    let old = InfoReply { offset: 21_700, changes: 307, ..old };
+    let view = test.round(vec![reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 0), Some((7, 7, 7)));
+}
+
+#[test]
 fn changes_before_the_first_reply_may_be_replicated() {
     let diverging_after = |continues| {
         let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
