@@ -91,7 +91,8 @@ const TOLERANCES: [(Rule, u32); 21] = [
     // Two rounds in which all nodes are replicas.
     (Rule::HasNoPrimary, 3),
     (Rule::Writable, 1),
-    (Rule::NotWritable, 20),
+    // Its replicas decide within 12 s, and the first poll after the failure is up to 2 s late.
+    (Rule::NotWritable, 14),
     // A loop needs two rounds.
     (Rule::Loop, 3),
     (Rule::NoOrphan, 3),
