@@ -154,11 +154,14 @@ impl LostWritesTracker {
                 let history = self.histories.get(&index);
                 let common = self.common(rival, rivals.nodes);
                 let Some((history, common)) = history.zip(common) else { continue };
-                let last = history.last();
-                let is_connected = last.is_some_and(|last| common.end(last.history()).is_some());
+                let newest = history.last();
+                let is_connected =
+                    newest.is_some_and(|newest| common.end(newest.history()).is_some());
                 let follows_unseen = known.is_some_and(|known| {
                     let mut sides = [index, rival].into_iter().zip(&known.histories);
-                    sides.any(|(side, before)| self.may_have_followed(side, before, rivals.nodes))
+                    sides.any(|(side, before)| {
+                        self.may_have_followed(side, before.as_deref(), rivals.nodes)
+                    })
                 });
                 if known.is_some() && !is_connected {
                     if follows_unseen && let Some(divergence) = Divergence::now(history) {
@@ -193,7 +196,7 @@ impl LostWritesTracker {
     fn may_have_followed(
         &self,
         index: NodeIndex,
-        before: &Option<Box<str>>,
+        before: Option<&str>,
         nodes: ShardNodes<'_>,
     ) -> bool {
         let Some(replication) = nodes[index].snapshot().map(|snapshot| &snapshot.replication)
