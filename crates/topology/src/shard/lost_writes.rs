@@ -83,10 +83,11 @@ impl LostWritesTracker {
                 self.lose(index, count, now);
             }
         }
+        // Masters that are demoted in the same round belong to one incident.
+        let mut in_incident = self.split_brain || stale.split_brain;
         for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
             if node.is_replica() {
-                let was_split = self.split_brain || stale.split_brain;
-                self.demote(index, &rivals, was_split);
+                self.demote(index, &rivals, &mut in_incident);
             }
         }
         self.view.diverging = self.diverging(&rivals);
@@ -257,7 +258,7 @@ impl LostWritesTracker {
 
     /// Counts the changes of a master that replies as a replica as lost. While it follows no
     /// master and keeps its data, nothing is lost.
-    fn demote(&mut self, index: NodeIndex, rivals: &Rivals<'_>, was_split: bool) {
+    fn demote(&mut self, index: NodeIndex, rivals: &Rivals<'_>, in_incident: &mut bool) {
         let node = &rivals.nodes[index];
         let Some(snapshot) = node.snapshot() else { return };
         let continues =
@@ -279,8 +280,9 @@ impl LostWritesTracker {
         });
         let (Some(divergence), Some(end)) = (divergence, end) else { return };
         let count = divergence.count(end);
-        if !was_split && count.low > 0 {
+        if !*in_incident && count.low > 0 {
             self.begin_incident();
+            *in_incident = true;
         }
         self.lose(index, count, rivals.now);
     }
