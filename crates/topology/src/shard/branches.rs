@@ -30,11 +30,20 @@ struct Branch {
 #[derive(Debug)]
 struct Ancestry<'a>(Vec<(&'a str, u64)>);
 
-/// The histories that the data of two nodes belonged to.
+/// The data that nodes have in common with one other node.
 #[derive(Debug)]
-pub(crate) struct CommonHistories<'a> {
-    own: Ancestry<'a>,
+pub(crate) struct CommonData<'a> {
+    branches: &'a Branches,
     other: Ancestry<'a>,
+}
+
+/// The newest data that two nodes have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CommonEnd<'a> {
+    /// The history that both continue.
+    pub(crate) history: &'a str,
+    /// The last offset of it that both have.
+    pub(crate) offset: u64,
 }
 
 impl Branches {
@@ -63,9 +72,14 @@ impl Branches {
         }
     }
 
-    /// Returns the histories that two nodes have in common, by their present ones.
-    pub(crate) fn common<'a>(&'a self, own: &'a str, other: &'a str) -> CommonHistories<'a> {
-        CommonHistories { own: self.ancestry(own), other: self.ancestry(other) }
+    /// Returns what other nodes have in common with a node, by its present history.
+    pub(crate) fn common_with<'a>(&'a self, other: &'a str) -> CommonData<'a> {
+        CommonData { branches: self, other: self.ancestry(other) }
+    }
+
+    /// Returns true if a history is another one, or continues it.
+    pub(crate) fn continues(&self, history: &str, before: &str) -> bool {
+        self.ancestry(history).limit(before).is_some()
     }
 
     /// Returns the histories that this one continues, itself first.
@@ -88,26 +102,26 @@ impl Ancestry<'_> {
     }
 }
 
-impl<'a> CommonHistories<'a> {
-    /// Returns the last offset of a history up to which the nodes have the same data. It is a
-    /// history of the other node; `None` for all others.
-    pub(crate) fn limit(&self, history: &str) -> Option<u64> {
-        let limit = self.other.limit(history)?;
-        Some(self.own.limit(history).map_or(limit, |own| own.min(limit)))
+impl<'a> CommonData<'a> {
+    /// Returns the newest data that a node of this history has in common with the other one.
+    pub(crate) fn end(&'a self, history: &'a str) -> Option<CommonEnd<'a>> {
+        self.branches.ancestry(history).0.into_iter().find_map(|(id, own)| {
+            let other = self.other.limit(id)?;
+            Some(CommonEnd { history: id, offset: own.min(other) })
+        })
     }
 
-    /// Returns the newest history that the present histories of both nodes continue, and its last
-    /// common offset.
-    pub(crate) fn newest(&self) -> Option<(&'a str, u64)> {
-        self.own.0.iter().find_map(|(id, _)| Some((*id, self.limit(id)?)))
+    /// Returns true if a history contains the data of another one up to an offset.
+    pub(crate) fn contains(&self, history: &str, before: &str, offset: u64) -> bool {
+        self.branches.ancestry(history).limit(before).is_some_and(|limit| offset <= limit)
     }
+}
 
-    /// Returns true if a history of the node is the newest common one, or continues it.
-    pub(crate) fn is_since_newest(&self, history: &str) -> bool {
-        let newest = self.newest().map(|(id, _)| id);
-        let position = |id: &str| self.own.0.iter().position(|(own, _)| *own == id);
-        let newest = newest.and_then(position);
-        newest.is_some_and(|newest| position(history).is_some_and(|own| own <= newest))
+impl CommonEnd<'_> {
+    /// Returns true if a node that had this in common with another one needs no later data of it to
+    /// have that in common.
+    pub(crate) fn explains(self, later: CommonEnd<'_>) -> bool {
+        self.history == later.history && later.offset <= self.offset
     }
 }
 

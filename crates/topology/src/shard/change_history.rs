@@ -10,7 +10,7 @@ use std::time::Duration;
 use snapshot::{NodeSnapshot, Role};
 
 use crate::model::monotonic::Monotonic;
-use crate::shard::branches::CommonHistories;
+use crate::shard::branches::{CommonData, CommonEnd};
 
 /// The largest number of samples of one node. When it is reached, the older half keeps every other
 /// sample.
@@ -43,6 +43,8 @@ pub(crate) struct ChangeSample {
     pub(crate) resets: u32,
     /// Number of restarts since the first sample.
     process: u32,
+    /// The history continues another one: the process may have been a replica.
+    is_continued: bool,
     at: Monotonic,
 }
 
@@ -119,8 +121,8 @@ impl ChangeHistory {
             ),
             None => (growth, 0, 0),
         };
-        // A process that continues another history may have been a replica.
-        let may_have_replicated = self.replicated || snapshot.replication.replid2.is_some();
+        let is_continued = snapshot.replication.replid2.is_some();
+        let may_have_replicated = self.replicated || is_continued;
         let is_first_reply = is_restart || self.counter.is_none();
         if is_first_reply && !may_have_replicated {
             self.own_since = total - growth;
@@ -132,7 +134,7 @@ impl ChangeHistory {
         let replication = &snapshot.replication;
         let history = self.shared_id(replication.replid.as_deref().unwrap_or_default());
         let offset = replication.offset.unwrap_or_default();
-        self.push(ChangeSample { history, offset, total, resets, process, at: now });
+        self.push(ChangeSample { history, offset, total, resets, process, is_continued, at: now });
         true
     }
 
@@ -178,61 +180,59 @@ impl ChangeHistory {
     }
 
     /// Returns the total where the history of the node left that of another one.
-    pub(crate) fn baseline(&self, common: &CommonHistories<'_>) -> BaselineSearch {
-        let rejoined = self.before_rejoining(common);
-        let Some(position) = rejoined.or_else(|| self.last_common(common)) else {
+    pub(crate) fn baseline(&self, common: &CommonData<'_>) -> BaselineSearch {
+        let ends = self.ends(common);
+        let is_common = |index: &usize| {
+            ends[*index].is_some_and(|end| self.samples[*index].offset <= end.offset)
+        };
+        let last_common = (0..ends.len()).rev().find(is_common);
+        let Some(position) = last_common.max(last_rejoining(&ends)) else {
             return BaselineSearch::Unknown;
         };
         let before = &self.samples[position];
-        let exact = Baseline {
-            low: before.total,
-            about: before.total,
-            high: before.total,
-            resets: before.resets,
-        };
-        let end = match (rejoined, common.newest()) {
-            (Some(_), Some((_, end))) => Some(end),
-            _ => common.limit(&before.history),
-        };
-        let end = end.unwrap_or(u64::MAX);
+        let (low, resets) = (before.total, before.resets);
+        let exact = BaselineSearch::Known(Baseline { low, about: low, high: low, resets });
+        let next = ends.get(position + 1).copied().flatten();
+        let end = next.or(ends[position]).map_or(u64::MAX, |end| end.offset);
         let Some(after) = self.samples.get(position + 1) else {
-            let is_end = before.offset == end;
-            return if is_end { BaselineSearch::Known(exact) } else { BaselineSearch::Pending };
+            return if before.offset == end { exact } else { BaselineSearch::Pending };
         };
-        let is_new_start = common.newest().is_none() && after.process != before.process;
-        if is_new_start || (rejoined.is_none() && before.offset == end) {
+        let is_new_start = next.is_none() && after.process != before.process && !after.is_continued;
+        if is_new_start || (before.offset == end && !has_rejoined(ends[position], next)) {
             // All changes since then are its own.
-            return BaselineSearch::Known(exact);
+            return exact;
         }
         let grown = after.total - before.total;
         let bytes = after.offset.saturating_sub(before.offset);
         let shared = end.min(after.offset).saturating_sub(before.offset);
         let part = u128::from(grown) * u128::from(shared) / u128::from(bytes.max(1));
         BaselineSearch::Known(Baseline {
-            about: before.total + u64::try_from(part).unwrap_or(grown).min(grown),
+            low,
+            about: low + u64::try_from(part).unwrap_or(grown).min(grown),
             high: after.total,
-            ..exact
+            resets,
         })
     }
 
-    /// Returns the last sample before the node was a replica in a later history of another one,
+    /// Returns the last sample before the node discarded its data and was a replica of another one,
     /// which no sample shows.
-    pub(crate) fn end_of_reign(&self, common: &CommonHistories<'_>) -> Option<&ChangeSample> {
-        self.before_rejoining(common).map(|position| &self.samples[position])
+    pub(crate) fn end_of_reign(&self, common: &CommonData<'_>) -> Option<&ChangeSample> {
+        let last = last_rejoining(&self.ends(common))?;
+        let (before, after) = (&self.samples[last], &self.samples[last + 1]);
+        let is_kept = common.contains(&after.history, &before.history, before.offset);
+        (!is_kept).then_some(before)
     }
 
-    fn before_rejoining(&self, common: &CommonHistories<'_>) -> Option<usize> {
-        common.newest()?;
-        let is_earlier = |sample: &ChangeSample| !common.is_since_newest(&sample.history);
-        let end = self.samples.iter().rposition(is_earlier)?;
-        self.last_common(common).is_none_or(|last| last <= end).then_some(end)
-    }
-
-    /// Returns the last sample whose data the other node has.
-    fn last_common(&self, common: &CommonHistories<'_>) -> Option<usize> {
-        self.samples.iter().rposition(|sample| {
-            common.limit(&sample.history).is_some_and(|end| sample.offset <= end)
-        })
+    /// Returns what the node had in common with the present data of another one, by sample.
+    fn ends<'a>(&'a self, common: &'a CommonData<'_>) -> Vec<Option<CommonEnd<'a>>> {
+        let mut ends: Vec<Option<CommonEnd<'a>>> = Vec::with_capacity(self.samples.len());
+        let mut last: Option<&str> = None;
+        for sample in &self.samples {
+            let known = ends.last().copied().filter(|_| last == Some(&*sample.history));
+            ends.push(known.unwrap_or_else(|| common.end(&sample.history)));
+            last = Some(&sample.history);
+        }
+        ends
     }
 
     fn is_same_process(&self, snapshot: &NodeSnapshot) -> bool {
@@ -265,6 +265,16 @@ impl ChangeHistory {
         }
         self.samples.push_back(sample);
     }
+}
+
+/// Returns true if a node replicated data of another one between two samples.
+fn has_rejoined(before: Option<CommonEnd<'_>>, after: Option<CommonEnd<'_>>) -> bool {
+    after.is_some_and(|after| before.is_none_or(|before| !before.explains(after)))
+}
+
+/// Returns the last sample after which the node replicated data of the other one.
+fn last_rejoining(ends: &[Option<CommonEnd<'_>>]) -> Option<usize> {
+    ends.windows(2).rposition(|pair| has_rejoined(pair[0], pair[1]))
 }
 
 impl ChangeCounter {
@@ -354,8 +364,7 @@ mod tests {
             second_offset: Some(end + 1),
             ..Replication::default()
         });
-        let last = history.last().map_or("", ChangeSample::history);
-        history.baseline(&branches.common(last, "z"))
+        history.baseline(&branches.common_with("z"))
     }
 
     fn total_and_resets(history: &ChangeHistory) -> (u64, u32) {
@@ -378,7 +387,7 @@ mod tests {
         assert_eq!(at(&history, 4001), BaselineSearch::Pending);
         assert_eq!(at(&history, 999), BaselineSearch::Unknown);
         assert_eq!(
-            history.baseline(&Branches::default().common("a", "z")),
+            history.baseline(&Branches::default().common_with("z")),
             BaselineSearch::Unknown
         );
     }

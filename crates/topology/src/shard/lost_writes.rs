@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use snapshot::{NodeSnapshot, Role};
 
 use crate::model::monotonic::Monotonic;
+use crate::model::node::LinkState;
 use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::model::shard::{ChangeCount, DivergingWrites, Loss, LostWritesView};
-use crate::shard::branches::{Branches, CommonHistories};
+use crate::shard::branches::{Branches, CommonData};
 use crate::shard::change_history::{Baseline, BaselineSearch, ChangeHistory, ChangeSample};
 use crate::shard::context::ShardContext;
 use crate::shard::nodes::ShardNodes;
@@ -82,10 +83,11 @@ impl LostWritesTracker {
                 self.lose(index, count, now);
             }
         }
+        // Masters that are demoted in the same round belong to one incident.
+        let mut in_incident = self.split_brain || stale.split_brain;
         for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
             if node.is_replica() {
-                let was_split = self.split_brain || stale.split_brain;
-                self.demote(index, &rivals, was_split);
+                self.demote(index, &rivals, &mut in_incident);
             }
         }
         self.view.diverging = self.diverging(&rivals);
@@ -151,11 +153,23 @@ impl LostWritesTracker {
                     continue;
                 }
                 let history = self.histories.get(&index);
-                let common = history.and_then(|history| self.common(history, rival, rivals.nodes));
+                let common = self.common(rival, rivals.nodes);
                 let Some((history, common)) = history.zip(common) else { continue };
-                // A history that nothing connects with the ones before explains nothing.
-                let is_connected = common.newest().is_some();
+                let newest = history.last();
+                let is_connected =
+                    newest.is_some_and(|newest| common.end(newest.history()).is_some());
+                let follows_unseen = known.is_some_and(|known| {
+                    let mut sides = [index, rival].into_iter().zip(&known.histories);
+                    sides.any(|(side, before)| {
+                        self.may_have_followed(side, before.as_deref(), rivals.nodes)
+                    })
+                });
                 if known.is_some() && !is_connected {
+                    if follows_unseen && let Some(divergence) = Divergence::now(history) {
+                        let divergence = KnownDivergence { divergence, histories };
+                        self.baselines.insert((index, rival), divergence);
+                    }
+                    // Another history that nothing connects with the ones before explains nothing.
                     continue;
                 }
                 let divergence = match self.divergence(index, rival, rivals) {
@@ -178,6 +192,22 @@ impl LostWritesTracker {
         }
     }
 
+    /// Returns true if a node continues a history that nothing connects with its former one: it
+    /// may have been a replica of any node in the meantime.
+    fn may_have_followed(
+        &self,
+        index: NodeIndex,
+        before: Option<&str>,
+        nodes: ShardNodes<'_>,
+    ) -> bool {
+        let Some(replication) = nodes[index].snapshot().map(|snapshot| &snapshot.replication)
+        else {
+            return false;
+        };
+        let (Some(now), Some(before)) = (&replication.replid, before) else { return false };
+        replication.replid2.is_some() && !self.branches.continues(now, before)
+    }
+
     /// Returns the total of a master where its history left that of a rival.
     fn divergence(
         &self,
@@ -197,9 +227,7 @@ impl LostWritesTracker {
                 let last = history.last().filter(|last| last.at() == rivals.now)?;
                 let total =
                     if rivals.started_stale(index) { history.own_since() } else { last.total };
-                let resets = last.resets;
-                let baseline = Baseline { low: total, about: total, high: total, resets };
-                Some(Divergence { baseline, at_least: true })
+                Some(Divergence::since(total, last.resets))
             }
         }
     }
@@ -211,19 +239,14 @@ impl LostWritesTracker {
         rival: NodeIndex,
         nodes: ShardNodes<'_>,
     ) -> BaselineSearch {
-        let common = self.common(history, rival, nodes);
+        let common = self.common(rival, nodes);
         common.map_or(BaselineSearch::Pending, |common| history.baseline(&common))
     }
 
-    /// Returns the histories that a master and its rival have in common.
-    fn common<'a>(
-        &'a self,
-        history: &'a ChangeHistory,
-        rival: NodeIndex,
-        nodes: ShardNodes<'a>,
-    ) -> Option<CommonHistories<'a>> {
-        let rival = nodes.deployment()[rival].snapshot()?.replication.replid.as_deref()?;
-        Some(self.branches.common(history.last()?.history(), rival))
+    /// Returns what other nodes have in common with a master.
+    fn common<'a>(&'a self, rival: NodeIndex, nodes: ShardNodes<'a>) -> Option<CommonData<'a>> {
+        let replication = &nodes.deployment()[rival].snapshot()?.replication;
+        Some(self.branches.common_with(replication.replid.as_deref()?))
     }
 
     /// Returns the changes of a master that its rival does not have.
@@ -235,13 +258,16 @@ impl LostWritesTracker {
 
     /// Counts the changes of a master that replies as a replica as lost. While it follows no
     /// master and keeps its data, nothing is lost.
-    fn demote(&mut self, index: NodeIndex, rivals: &Rivals<'_>, was_split: bool) {
-        let Some(snapshot) = rivals.nodes[index].snapshot() else { return };
-        let keeps_data =
+    fn demote(&mut self, index: NodeIndex, rivals: &Rivals<'_>, in_incident: &mut bool) {
+        let node = &rivals.nodes[index];
+        let Some(snapshot) = node.snapshot() else { return };
+        let continues =
             self.histories.get(&index).is_some_and(|history| history.continues(snapshot));
+        // A new process has nothing but the data that it loaded until its link is up.
+        let keeps_data = continues || node.link.state == Some(LinkState::NeverUp);
         let Some(winner) = rivals.winner(index, keeps_data) else { return };
         let Some(mut history) = self.histories.remove(&index) else { return };
-        let end = if keeps_data {
+        let end = if continues {
             history.record(snapshot, rivals.now);
             history.last().map(End::at)
         } else {
@@ -254,8 +280,9 @@ impl LostWritesTracker {
         });
         let (Some(divergence), Some(end)) = (divergence, end) else { return };
         let count = divergence.count(end);
-        if !was_split && count.low > 0 {
+        if !*in_incident && count.low > 0 {
             self.begin_incident();
+            *in_incident = true;
         }
         self.lose(index, count, rivals.now);
     }
@@ -315,6 +342,16 @@ impl LostWritesTracker {
 }
 
 impl Divergence {
+    /// Returns the divergence of a master whose changes so far its rival may have.
+    fn now(history: &ChangeHistory) -> Option<Self> {
+        history.last().map(|last| Divergence::since(last.total, last.resets))
+    }
+
+    fn since(total: u64, resets: u32) -> Self {
+        let baseline = Baseline { low: total, about: total, high: total, resets };
+        Divergence { baseline, at_least: true }
+    }
+
     /// Returns the changes from here to the end.
     fn count(&self, end: End) -> ChangeCount {
         let Baseline { low, about, high, resets } = self.baseline;

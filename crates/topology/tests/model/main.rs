@@ -27,7 +27,7 @@ use shrink::Finding;
 const HISTORIES: u64 = 1000;
 
 /// The largest number of faults that are reduced and printed.
-const MAX_FINDINGS: usize = 8;
+const MAX_FINDINGS: usize = 40;
 
 /// Results of several histories.
 #[derive(Default)]

@@ -6,7 +6,8 @@ use snapshot::{CommandStats, Reason};
 use topology::{DeploymentView, Evidence, FindingKind, NodeIndex, PollOutcome, Severity};
 
 use crate::fixture::{
-    InfoReply, TestDeployment, failed_over, master, primary, refused, replica, reply, severity_of,
+    InfoReply, TestDeployment, cut_replica, failed_over, master, primary, refused, replica, reply,
+    severity_of,
 };
 
 #[test]
@@ -230,9 +231,100 @@ fn changes_replicated_in_a_gap_do_not_diverge() {
     let again = InfoReply { history: 'c', more: "second_repl_offset:61001", ..promoted };
     let again = InfoReply { offset: 61_000, changes: 700, ..again };
     let view = test.rounds(2, &[reply(&old), reply(&again)]);
-    assert_eq!(diverging(&view, 1), Some((0, 0, 600)));
+    assert_eq!(diverging(&view, 1), Some((0, 0, 0)));
     let view = test.round(vec![reply(&old), reply(&InfoReply { changes: 705, ..again })]);
-    assert_eq!(diverging(&view, 1), Some((5, 5, 605)));
+    assert_eq!(diverging(&view, 1), Some((5, 5, 5)));
+}
+
+#[test]
+fn a_rival_that_followed_a_master_has_its_changes() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let mut test = TestDeployment::new(2);
+    test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
+    let end = "second_repl_offset:1001";
+    let promoted = InfoReply { run_id: "y", history: 'b', continues: Some('a'), ..old.clone() };
+    let promoted = InfoReply { more: end, ..promoted };
+    let old = InfoReply { offset: 21_000, changes: 300, ..old };
+    let view = test.rounds(2, &[reply(&old), reply(&promoted)]);
+    assert_eq!(diverging(&view, 0), Some((200, 200, 200)));
+    // Between two polls n2 follows n1, and is promoted again.
+    let again = InfoReply { history: 'c', more: "second_repl_offset:21001", ..promoted };
+    let again = InfoReply { offset: 21_000, changes: 300, ..again };
+    let view = test.round(vec![reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 0), Some((0, 0, 0)));
+    let old = InfoReply { offset: 21_700, changes: 307, ..old };
+    let view = test.round(vec![reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 0), Some((7, 7, 7)));
+}
+
+#[test]
+fn a_rival_of_an_unknown_history_may_have_all_changes() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let mut test = TestDeployment::new(2);
+    test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
+    let end = "second_repl_offset:1001";
+    let promoted = InfoReply { run_id: "y", history: 'b', continues: Some('a'), ..old.clone() };
+    let promoted = InfoReply { more: end, ..promoted };
+    let old = InfoReply { offset: 21_000, changes: 300, ..old };
+    let view = test.rounds(2, &[reply(&old), reply(&promoted)]);
+    assert_eq!(diverging(&view, 0), Some((200, 200, 200)));
+    // Between two polls n2 follows n1, is promoted again with the history c, and restarts.
+    let end = "second_repl_offset:21001";
+    let again =
+        InfoReply { run_id: "y2", uptime: 0, history: 'd', continues: Some('c'), ..promoted };
+    let again = InfoReply { more: end, offset: 21_000, changes: 0, ..again };
+    let view = test.round(vec![reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 0), Some((0, 0, 0)));
+    let old = InfoReply { offset: 21_700, changes: 307, ..old };
+    let view = test.round(vec![reply(&old), reply(&again)]);
+    assert_eq!(diverging(&view, 0), Some((7, 7, 7)));
+}
+
+#[test]
+fn changes_before_the_first_reply_may_be_replicated() {
+    let diverging_after = |continues| {
+        let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+        let mut test = TestDeployment::new(2);
+        test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
+        test.rounds(9, &[reply(&old), refused()]);
+        // The first reply of another process of n2, which has 40 changes already.
+        let other = InfoReply { uptime: 5, more: "aof_enabled:0", ..master("y2", 'c') };
+        let other = InfoReply { offset: 900, changes: 40, continues, ..other };
+        let first = test.round(vec![reply(&old), reply(&other)]);
+        let other = InfoReply { offset: 1400, changes: 45, ..other };
+        let second = test.round(vec![reply(&old), reply(&other)]);
+        [first, second].map(|view| diverging(&view, 1))
+    };
+    // It takes writes since its start.
+    assert_eq!(diverging_after(None), [Some((40, 40, 40)), Some((45, 45, 45))]);
+    // It continues an unknown history, as a node that was a replica of a third one.
+    assert_eq!(diverging_after(Some('d')), [Some((0, 0, 0)), Some((5, 5, 5))]);
+}
+
+#[test]
+fn changes_replicated_before_a_restart_do_not_diverge() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let cut = |run_id| InfoReply { offset: 1000, changes: 100, ..cut_replica(run_id, 'a', 1) };
+    let mut test = TestDeployment::new(3);
+    test.rounds(2, &[reply(&old), reply(&cut("y")), reply(&cut("z"))]);
+    // n1 dies, and n2 is promoted.
+    let successor = InfoReply { continues: Some('a'), more: "second_repl_offset:1001", ..old };
+    let successor = InfoReply { run_id: "y", history: 'b', offset: 3000, ..successor };
+    let successor = reply(&InfoReply { changes: 130, ..successor });
+    test.rounds(2, &[refused(), successor.clone(), reply(&cut("z"))]);
+    // n3 replicates 13 changes of n2 between two polls, and is promoted.
+    let promoted = InfoReply { continues: Some('b'), more: "second_repl_offset:2301", ..old };
+    let promoted = InfoReply { run_id: "z", history: 'c', offset: 2300, ..promoted };
+    let promoted = InfoReply { changes: 113, ..promoted };
+    let view = test.round(vec![refused(), successor.clone(), reply(&promoted)]);
+    assert_eq!(diverging(&view, 2), Some((0, 0, 0)));
+    let written = InfoReply { offset: 2800, changes: 118, ..promoted };
+    test.round(vec![refused(), successor.clone(), reply(&written)]);
+    // It dies after five changes of its own, and returns without data.
+    test.rounds(3, &[refused(), successor.clone(), refused()]);
+    let empty = InfoReply { uptime: 0, ..master("z2", 'd') };
+    let view = test.rounds(2, &[refused(), successor, reply(&empty)]);
+    assert_eq!(diverging(&view, 2), Some((5, 5, 5)));
 }
 
 #[test]
@@ -253,6 +345,31 @@ fn a_demotion_to_a_node_that_is_no_master_loses_nothing() {
     assert_eq!(view.shards[0].lost_writes.total, 0);
     // Once n2 is promoted, n1 will lose them.
     let promoted = InfoReply { follows: None, continues: Some('a'), history: 'c', ..behind };
+    let promoted = InfoReply { more: "second_repl_offset:1001", ..promoted };
+    let view = test.rounds(2, &[reply(&demoted), reply(&promoted)]);
+    assert_eq!(view.shards[0].lost_writes.total, 50);
+}
+
+#[test]
+fn a_restarted_node_that_follows_no_master_loses_nothing() {
+    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
+    let mut test = TestDeployment::new(2);
+    let behind = cut_replica("y", 'a', 1);
+    let behind = InfoReply { offset: 1000, changes: 100, ..behind };
+    test.rounds(2, &[reply(&old), reply(&behind)]);
+    // n1 restarts as a master, takes 50 changes, and is told to follow its own replica.
+    let restarted = InfoReply { run_id: "x2", uptime: 1, history: 'b', ..old };
+    let restarted = InfoReply { more: "aof_enabled:1", ..restarted };
+    test.rounds(2, &[reply(&restarted), reply(&behind)]);
+    let written = InfoReply { uptime: 9, offset: 6000, changes: 150, ..restarted };
+    test.rounds(2, &[reply(&written), reply(&behind)]);
+    // It restarts again before its link is up.
+    let never_up = "aof_enabled:1\nmaster_link_status:down\nmaster_link_down_since_seconds:-1";
+    let demoted = InfoReply { run_id: "x3", uptime: 0, more: never_up, ..replica("x3", 'c', 2) };
+    let view = test.rounds(3, &[reply(&demoted), reply(&behind)]);
+    assert_eq!(view.shards[0].lost_writes.total, 0);
+    // Once n2 is promoted, n1 will lose them.
+    let promoted = InfoReply { follows: None, continues: Some('a'), history: 'd', ..behind };
     let promoted = InfoReply { more: "second_repl_offset:1001", ..promoted };
     let view = test.rounds(2, &[reply(&demoted), reply(&promoted)]);
     assert_eq!(view.shards[0].lost_writes.total, 50);

@@ -49,7 +49,7 @@ pub(crate) enum Rule {
     SplitBrain,
     /// A deployment with a master that replies has a primary.
     HasPrimary,
-    /// A deployment without a master has no primary.
+    /// A deployment has no primary if no node is a master, and every node replies or is down.
     HasNoPrimary,
     /// The primary that takes writes is writable.
     Writable,
@@ -88,10 +88,11 @@ const TOLERANCES: [(Rule, u32); 21] = [
     (Rule::PrimaryInUse, 32),
     (Rule::SplitBrain, 2),
     (Rule::HasPrimary, 2),
-    // As long as a silent node may be unreachable only for the exporter.
-    (Rule::HasNoPrimary, 20),
+    // Two rounds in which all nodes are replicas.
+    (Rule::HasNoPrimary, 3),
     (Rule::Writable, 1),
-    (Rule::NotWritable, 20),
+    // Its replicas decide within 12 s, and the first poll after the failure is up to 2 s late.
+    (Rule::NotWritable, 14),
     // A loop needs two rounds.
     (Rule::Loop, 3),
     (Rule::NoOrphan, 3),

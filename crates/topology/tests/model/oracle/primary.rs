@@ -1,6 +1,6 @@
 //! Comparison of the primary, of outages, loops and orphans.
 
-use super::{Comparison, Rule};
+use super::{Comparison, Rule, is_down};
 use crate::network::Host;
 use crate::server::{ProcessState, Role, Server};
 use crate::world::World;
@@ -133,10 +133,12 @@ impl Comparison<'_> {
         }
         let servers = &self.world.servers;
         let any_master = servers.iter().any(|server| server.is_running() && server.is_master());
-        let all_known = (0..servers.len()).all(|server| {
-            self.is_seen(server) && self.node(server).is_some() && self.answered[server]
+        // A silent node whose state is not decided may be unreachable only for the exporter.
+        let are_decided = (0..servers.len()).all(|server| {
+            let node = self.node(server).filter(|_| self.is_seen(server));
+            node.is_some_and(|node| servers[server].is_running() || is_down(node.presence))
         });
-        if !any_master && all_known {
+        if !any_master && are_decided {
             self.check(Rule::HasNoPrimary, 0, why.is_some(), || {
                 "no server is a master, but that is not reported".to_owned()
             });
