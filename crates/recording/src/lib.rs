@@ -10,7 +10,7 @@
 //! - `recording.rs`: [`Recording`] is a whole recording.
 //! - `replay.rs`: [`Replay`] passes the rounds to a tracker.
 //! - `expectation.rs`: [`Expectation`] is a verdict that a replay should give.
-//! - `shrink.rs`: [`shrink`] makes a recording smaller that gives a wrong verdict.
+//! - `shrink.rs`: [`shrink()`] makes a recording smaller that gives a wrong verdict.
 
 mod decoder;
 mod encoder;
