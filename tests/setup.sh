@@ -76,8 +76,8 @@ if [ "${1:-}" = demo ]; then
     exit 0
 fi
 packages redis-sentinel redis-sentinel amtool prometheus-alertmanager \
-    prometheus-redis-exporter prometheus-redis-exporter faketime faketime dnsmasq dnsmasq-base nft nftables \
-    chromium chromium node nodejs npm npm
+    prometheus-redis-exporter prometheus-redis-exporter faketime faketime dnsmasq dnsmasq-base \
+    nft nftables chromium chromium node nodejs npm npm
 python3 -m pip --version >/dev/null 2>&1 || packages pip3 python3-pip
 
 python_package prometheus_client prometheus-client==0.26.0

@@ -36,7 +36,7 @@ pub(crate) struct Sentinel {
     pub(crate) master: usize,
     /// Configuration epoch of that master.
     pub(crate) epoch: u64,
-    /// What it knows about each server.
+    /// Its knowledge of each server.
     pub(crate) servers: Vec<WatchedServer>,
     /// Other Sentinels that it knows.
     pub(crate) known: Vec<bool>,

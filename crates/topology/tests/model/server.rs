@@ -29,7 +29,7 @@ pub(crate) enum Role {
     Replica(usize),
 }
 
-/// What the servers of a deployment have in common.
+/// Properties that the servers of a deployment have in common.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Version {
     /// Redis 7.0 or later. A demoted server keeps its replicas, a replica that lost its link

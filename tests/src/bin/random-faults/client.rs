@@ -12,7 +12,7 @@ use tests::{Host, Stopwatch, installed};
 /// Program of the client.
 const PROGRAM: &str = include_str!("client.py");
 
-/// How a client finds the node to which it writes.
+/// Way in which a client finds the node to which it writes.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     /// It writes to the node whose address is in this file.

@@ -114,8 +114,8 @@ impl Mesh {
         self.hosts.keys().copied().collect()
     }
 
-    /// Makes the network lose a share of the packets from one host to another, in percent: 0, 5, 30,
-    /// 80 or 100.
+    /// Makes the network lose a share of the packets from one host to another, in percent: 0, 5,
+    /// 30, 80 or 100.
     pub(crate) fn lose(&mut self, from: HostId, to: HostId, percent: u8) -> Result<(), String> {
         let before = self.loss.remove(&(from, to)).unwrap_or_default();
         if from == to || before == percent {

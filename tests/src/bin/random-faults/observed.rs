@@ -1,4 +1,4 @@
-//! What Rolecall states at a moment: its documents, and the alerts that fire.
+//! Statements of Rolecall at a moment: its documents, and the alerts that fire.
 
 use std::collections::BTreeMap;
 

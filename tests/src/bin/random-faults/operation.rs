@@ -32,11 +32,11 @@ pub(crate) enum HostId {
 /// Data with which a server starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Data {
-    /// What it had on disk when it ended.
+    /// The files that it had when it ended.
     Kept,
     /// An empty directory.
     Deleted,
-    /// What it had on disk at the start of the history.
+    /// The files that it had at the start of the history.
     Old,
 }
 

@@ -1,4 +1,4 @@
-//! What a seed draws: the deployments of a history and its operations.
+//! History that a seed draws: its deployments and its operations.
 
 use std::time::Duration;
 

@@ -64,7 +64,7 @@ pub(crate) struct MapLine {
     pub(crate) slots: usize,
 }
 
-/// What a client experienced.
+/// Experience of a client.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientTruth {
     /// Writes that were acknowledged within the last five seconds.
@@ -221,7 +221,10 @@ fn client_truth(
 ) -> ClientTruth {
     let recent = at.saturating_sub(RECENT)..at;
     let acknowledged = log.count(recent.clone(), |outcome| *outcome == Outcome::Acknowledged);
-    let is_refusal = |outcome: &Outcome| matches!(outcome, Outcome::Refused(code) if REFUSALS.contains(&code.as_str()));
+    let is_refusal = |outcome: &Outcome| match outcome {
+        Outcome::Refused(code) => REFUSALS.contains(&code.as_str()),
+        Outcome::Acknowledged | Outcome::Hung => false,
+    };
     let nodes = &world.deployments[deployment];
     let nodes = (0..nodes.nodes.len()).map(|node| HostId::Node(nodes.id(node)));
     let sentinels = (0..world.sentinels.len()).map(HostId::Sentinel);

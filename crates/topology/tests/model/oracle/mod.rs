@@ -74,7 +74,7 @@ pub(crate) enum Rule {
 /// Rounds for which a contradiction may last, by rule.
 const TOLERANCES: [(Rule, u32); 21] = [
     (Rule::RepliesUp, 0),
-    // Idle links ping every 10 s, up to 5 s late, and their times are up to 2 s late. A witness that
+    // Idle links ping every 10 s, up to 5 s late. Their times are up to 2 s late. A witness that
     // vouched and falls silent itself is undecided for up to 12 s (EVIDENCE 3).
     (Rule::GoneDown, 32),
     (Rule::AliveNotDown, 0),

@@ -1,4 +1,4 @@
-//! What a round should have stated instead of a fault, for the replay of its recording.
+//! Verdict that a round should have given instead of a fault, for the replay of its recording.
 
 use recording::{Expectation, Verdict};
 

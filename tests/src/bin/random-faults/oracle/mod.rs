@@ -29,14 +29,14 @@ pub(crate) struct Fault {
     pub(crate) rule: Rule,
     pub(crate) subject: Subject,
     pub(crate) text: String,
-    /// What the last round before the fault should have stated; `None` if the fault is not about
+    /// Verdict that the last round should have given; `None` if the fault is not about
     /// the state of one deployment after a round.
     pub(crate) expectation: Option<Expectation>,
     /// End of that round.
     pub(crate) round_at: Option<SystemTime>,
 }
 
-/// What a statement is about: the index of the deployment, and that of the node or 0.
+/// Subject of a statement: the index of the deployment, and that of the node or 0.
 pub(crate) type Subject = (usize, usize);
 
 /// Rule that relates the statements of Rolecall to the truth.
