@@ -359,10 +359,15 @@ impl NodeView {
     }
 
     /// Returns true if the node claims to be master: by its reply, or while it is unreachable by
-    /// the statement of a witness that vouches for it.
+    /// the statement of a witness that vouches for it. A node that is connected to a master as its
+    /// replica is none: Sentinels read roles only every 10 s.
     pub(crate) fn claims_master(&self) -> bool {
         match self.presence {
-            NodeState::Unreachable { .. } => self.vouching().any(|witness| witness.master),
+            NodeState::Unreachable { .. } => {
+                let is_attached =
+                    self.vouching().any(|witness| witness.kind == WitnessKind::Primary);
+                !is_attached && self.vouching().any(|witness| witness.master)
+            }
             _ => self.role() == Some(Role::Master),
         }
     }

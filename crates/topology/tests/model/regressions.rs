@@ -68,3 +68,16 @@ fn a_rival_that_followed_the_master_has_its_writes() {
         &[at(19, Failover), at(23, Promote(2)), at(30, CutOneWay(50378)), at(40, Failover)],
     );
 }
+
+#[test]
+fn an_unreachable_replica_of_the_primary_is_no_master() {
+    agree(
+        190_056,
+        &[
+            at(10, Failover),
+            at(17, Failover),
+            at(25, Hide(4)),
+            at(44, Follow { server: 0, master: 1 }),
+        ],
+    );
+}
