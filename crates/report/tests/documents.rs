@@ -118,6 +118,8 @@ fn document_of_the_topology() {
                 {
                   "primary": "orders-1",
                   "evidence": "lineage",
+                  "disputed": false,
+                  "unconfirmed": false,
                   "masters": [
                     "orders-0",
                     "orders-1"
