@@ -92,6 +92,16 @@ impl Redis {
         });
     }
 
+    /// Waits until the replica has all that its master has now. WAIT would say so only on the
+    /// connection that wrote.
+    #[track_caller]
+    pub fn until_caught_up(&self, master: &Redis) {
+        let offset = master.number("master_repl_offset");
+        eventually(Duration::from_secs(20), "the replica has caught up", || {
+            (self.number("master_repl_offset") >= offset).then_some(())
+        });
+    }
+
     /// Starts a replica of this server with these options. Does not wait until it is synchronised.
     #[must_use]
     pub fn replica_with(&self, options: &[&str]) -> Self {

@@ -48,7 +48,7 @@ fn check_manual_failover(version: &'static str, clients: Clients) {
         }
     }
     // A write that the replica does not have yet would really be lost.
-    assert_eq!(a.cli(&["WAIT", "2", "5000"]).trim(), "2");
+    c.until_caught_up(&a);
     c.promote();
     until_disputed_primary(&daemon, &a, "followers");
     check_pages(&daemon, "default", &nodes);
