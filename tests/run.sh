@@ -51,8 +51,12 @@ if [ $# -eq 0 ]; then
     else
         # Both mostly wait, so they run at the same time.
         log=$(mktemp)
+        # A process group of its own, so that its servers end with it.
+        set -m
         target/debug/random-faults --seeds 5 >"$log" 2>&1 &
         faults=$!
+        set +m
+        trap 'kill -- -"$faults" 2>/dev/null || true' EXIT
         failed=0
         target/debug/alerting || failed=1
         wait "$faults" || failed=1

@@ -410,7 +410,8 @@ impl Cluster {
 }
 
 impl ClusterNode {
-    fn parse(line: &str) -> Option<Self> {
+    /// Parses a line; `None` if it is no line of CLUSTER NODES.
+    pub fn parse(line: &str) -> Option<Self> {
         let words: Vec<_> = line.split(' ').collect();
         let (address, _) = words.get(1)?.split_once('@')?;
         let range = |word: &&str| {
@@ -424,6 +425,11 @@ impl ClusterNode {
             master: Some(*words.get(3)?).filter(|master| *master != "-").map(str::to_owned),
             slots: words.get(8..)?.iter().filter_map(range).collect(),
         })
+    }
+
+    /// Returns true if the line has a flag.
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|own| own == flag)
     }
 }
 

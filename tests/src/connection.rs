@@ -1,6 +1,7 @@
 //! Connections of the tests to servers: a command connection, a subscriber to a Sentinel, and a
 //! writer.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -136,6 +137,25 @@ impl Connection {
         text.truncate(length);
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
+}
+
+/// Returns the entries of a flat reply such as that of SENTINEL REPLICAS. Each entry is a list of
+/// fields that begins with `name`.
+///
+/// # Panics
+/// If the reply does not begin with the field `name`.
+pub fn entries(reply: &[String]) -> Vec<BTreeMap<String, String>> {
+    let mut entries: Vec<BTreeMap<String, String>> = Vec::new();
+    for field in reply.chunks_exact(2) {
+        if field[0] == "name" {
+            entries.push(BTreeMap::new());
+        }
+        entries
+            .last_mut()
+            .expect("the reply does not begin with a name")
+            .insert(field[0].clone(), field[1].clone());
+    }
+    entries
 }
 
 /// Parses the length of a bulk string or an array; nothing for `-1`, which means null.

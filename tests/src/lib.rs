@@ -41,7 +41,9 @@ pub use alert_pipeline::{AlertPipeline, Notification, TIME_DIVISOR};
 pub use browser::Browser;
 pub use cluster::{Cluster, ClusterNode, ClusterSetup};
 pub use command_proxy::{CommandProxy, Rewrites, Traffic};
-pub use connection::{CLIENT_NAME, Connection, SentinelEvent, SentinelSubscription, Writer};
+pub use connection::{
+    CLIENT_NAME, Connection, SentinelEvent, SentinelSubscription, Writer, entries,
+};
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
@@ -52,7 +54,7 @@ pub use ports::free_port;
 pub use process::{Process, Signal, processor_seconds, resident_kilobytes};
 pub use prometheus::Prometheus;
 pub use promql::CatalogMetrics;
-pub use redis::{Redis, VERSIONS};
+pub use redis::{Redis, VERSIONS, server_program};
 pub use redis_exporter::RedisExporter;
 pub use redis_py::RedisPyClient;
 pub use replicated_primary::{primary_with_replica, primary_with_two_replicas};

@@ -57,7 +57,7 @@ impl Redis {
         std::fs::write(&file, format!("sentinel monitor mymaster 127.0.0.1 {} 1\n", self.port))
             .expect("cannot write a file");
         let port = free_port();
-        let mut command = Command::new(binary(self.version));
+        let mut command = Command::new(server_program(self.version));
         let process = Process::start(command.arg(&file).args([
             "--sentinel",
             "--bind",
@@ -218,7 +218,7 @@ fn launch(
     options: &[String],
     directory: &TempDir,
 ) -> Process {
-    let mut command = Command::new(binary(version));
+    let mut command = Command::new(server_program(version));
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let defaults = ["--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"];
     command
@@ -238,7 +238,8 @@ fn until_listening(port: u16) {
     });
 }
 
-fn binary(version: &str) -> PathBuf {
+/// Returns the path or the name of the server program of one of the [`VERSIONS`].
+pub fn server_program(version: &str) -> PathBuf {
     if version == "redis-7.0.15" {
         "redis-server".into()
     } else {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::{Connection, Host, Process, Signal, eventually, free_port, installed};
+use crate::redis::server_program;
+use crate::{Connection, Host, Process, Signal, entries, eventually, free_port};
 
 /// Running server or Sentinel with its own configuration file, which it may rewrite.
 pub struct Server {
@@ -112,17 +113,7 @@ impl Server {
     /// Returns the entries of a reply such as that of SENTINEL REPLICAS. Each entry is a list of
     /// fields that begins with `name`.
     pub fn table(&self, command: &[&str]) -> Vec<BTreeMap<String, String>> {
-        let mut entries: Vec<BTreeMap<String, String>> = Vec::new();
-        for field in self.try_execute(command).unwrap_or_default().chunks_exact(2) {
-            if field[0] == "name" {
-                entries.push(BTreeMap::new());
-            }
-            entries
-                .last_mut()
-                .expect("the reply does not begin with a name")
-                .insert(field[0].clone(), field[1].clone());
-        }
-        entries
+        entries(&self.try_execute(command).unwrap_or_default())
     }
 
     /// Returns the fields of SENTINEL MASTER for a master name.
@@ -276,11 +267,7 @@ pub(crate) fn with_resolver(resolver: &Path) -> Command {
 }
 
 fn launch(version: &str, is_sentinel: bool, place: &Host, directory: &TempDir) -> Process {
-    let server = if version == "redis-7.0.15" {
-        "redis-server".into()
-    } else {
-        installed().join("servers").join(version)
-    };
+    let server = server_program(version);
     // The commands before the server replace themselves with it, so signals reach the server.
     let mut command = match (&place.namespace, &place.resolver) {
         (Some(namespace), _) => {

@@ -236,8 +236,9 @@ fn changes_replicated_in_a_gap_do_not_diverge() {
     assert_eq!(diverging(&view, 1), Some((5, 5, 5)));
 }
 
-#[test]
-fn a_rival_that_followed_a_master_has_its_changes() {
+/// Returns a split brain in which n1 has 200 changes more than n2, which was its replica, and the
+/// replies of both.
+fn diverged() -> (TestDeployment, InfoReply, InfoReply) {
     let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
     let mut test = TestDeployment::new(2);
     test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
@@ -247,6 +248,12 @@ fn a_rival_that_followed_a_master_has_its_changes() {
     let old = InfoReply { offset: 21_000, changes: 300, ..old };
     let view = test.rounds(2, &[reply(&old), reply(&promoted)]);
     assert_eq!(diverging(&view, 0), Some((200, 200, 200)));
+    (test, old, promoted)
+}
+
+#[test]
+fn a_rival_that_followed_a_master_has_its_changes() {
+    let (mut test, old, promoted) = diverged();
     // Between two polls n2 follows n1, and is promoted again.
     let again = InfoReply { history: 'c', more: "second_repl_offset:21001", ..promoted };
     let again = InfoReply { offset: 21_000, changes: 300, ..again };
@@ -259,15 +266,7 @@ fn a_rival_that_followed_a_master_has_its_changes() {
 
 #[test]
 fn a_rival_of_an_unknown_history_may_have_all_changes() {
-    let old = InfoReply { offset: 1000, changes: 100, ..master("x", 'a') };
-    let mut test = TestDeployment::new(2);
-    test.rounds(2, &[reply(&old), reply(&InfoReply { follows: Some(1), ..old.clone() })]);
-    let end = "second_repl_offset:1001";
-    let promoted = InfoReply { run_id: "y", history: 'b', continues: Some('a'), ..old.clone() };
-    let promoted = InfoReply { more: end, ..promoted };
-    let old = InfoReply { offset: 21_000, changes: 300, ..old };
-    let view = test.rounds(2, &[reply(&old), reply(&promoted)]);
-    assert_eq!(diverging(&view, 0), Some((200, 200, 200)));
+    let (mut test, old, promoted) = diverged();
     // Between two polls n2 follows n1, is promoted again with the history c, and restarts.
     let end = "second_repl_offset:21001";
     let again =

@@ -7,7 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::{Connection, Disk, FaultInjector, Host, Process, Signal, eventually, installed};
+use tests::{
+    Connection, Disk, FaultInjector, Host, Process, Signal, entries, eventually, server_program,
+    until_ok,
+};
 
 use crate::operation::Data;
 
@@ -82,7 +85,7 @@ impl ServerProcess {
         );
         std::fs::write(server.file("server.conf"), text).map_err(|error| error.to_string())?;
         server.launch();
-        server.wait_for_reply()?;
+        server.wait_for_reply();
         Ok(server)
     }
 
@@ -103,15 +106,10 @@ impl ServerProcess {
     }
 
     fn launch(&mut self) {
-        let program = if self.version == "redis-7.0.15" {
-            "redis-server".into()
-        } else {
-            installed().join("servers").join(self.version)
-        };
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", self.host.namespace.as_deref().unwrap_or_default()])
-            .arg(program)
+            .arg(server_program(self.version))
             .arg(self.file("server.conf"))
             .envs(self.faults.environment());
         if self.is_sentinel {
@@ -121,17 +119,12 @@ impl ServerProcess {
         self.state = ProcessState::Running;
     }
 
-    fn wait_for_reply(&self) -> Result<(), String> {
-        let limit = Duration::from_secs(20);
-        let begun = tests::Stopwatch::start();
-        while self.execute(&["PING"]).is_none() {
-            if begun.elapsed() > limit {
-                let log = self.process.as_ref().map(Process::log).unwrap_or_default();
-                return Err(format!("a server does not start: {log:?}"));
-            }
-            tests::pause(Duration::from_millis(50));
-        }
-        Ok(())
+    fn wait_for_reply(&self) {
+        until_ok(Duration::from_secs(20), || {
+            let log = || self.process.as_ref().map(Process::log).unwrap_or_default();
+            let failed = || format!("the server does not reply: {:?}", log());
+            self.execute(&["PING"]).ok_or_else(failed)
+        });
     }
 
     /// Copies the data directory, to which [`Data::Old`] goes back.
@@ -251,14 +244,8 @@ impl ServerProcess {
 
     /// Returns the fields of each entry in a reply such as that of SENTINEL REPLICAS.
     pub(crate) fn table(&self, command: &[&str]) -> Option<Vec<BTreeMap<String, String>>> {
-        let mut entries: Vec<BTreeMap<String, String>> = Vec::new();
-        for field in self.execute(command)?.chunks_exact(2) {
-            if field[0] == "name" {
-                entries.push(BTreeMap::new());
-            }
-            entries.last_mut()?.insert(field[0].clone(), field[1].clone());
-        }
-        Some(entries)
+        // An error has one field.
+        self.execute(command).filter(|reply| reply.len() > 1).map(|reply| entries(&reply))
     }
 }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tests::ClusterNode;
+
 use crate::client::{Outcome, WriteLog};
 use crate::operation::{Act, HostId, NodeId};
 use crate::plan::Kind;
@@ -51,17 +53,9 @@ pub(crate) struct NodeTruth {
     /// deployment, or a replica whose link to it is up.
     pub(crate) is_witnessed: bool,
     /// Its reply to CLUSTER NODES, in a cluster.
-    pub(crate) map: Vec<MapLine>,
+    pub(crate) map: Vec<ClusterNode>,
     /// `cluster_state` is `ok`.
     pub(crate) cluster_ok: bool,
-}
-
-/// Line of CLUSTER NODES.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MapLine {
-    pub(crate) address: String,
-    pub(crate) flags: Vec<String>,
-    pub(crate) slots: usize,
 }
 
 /// Experience of a client.
@@ -167,6 +161,11 @@ impl DeploymentTruth {
         nodes.filter(|node| self.info(*node).is_some_and(Fields::is_master)).collect()
     }
 
+    /// Returns true if all nodes reply through their Unix sockets.
+    pub(crate) fn all_reply(&self) -> bool {
+        self.nodes.iter().all(|node| node.info.is_some())
+    }
+
     /// Returns true if Rolecall can read a node.
     pub(crate) fn is_readable(&self, node: usize) -> bool {
         let node = &self.nodes[node];
@@ -206,7 +205,7 @@ fn node_truth(world: &World, id: NodeId) -> NodeTruth {
         accepts_exporter: server.password == deployment.password && world.reload_at.is_none(),
         is_listed: deployment.listed[id.node],
         is_witnessed: false,
-        map: reply("NODES").lines().filter_map(MapLine::parse).collect(),
+        map: reply("NODES").lines().filter_map(ClusterNode::parse).collect(),
         cluster_ok: reply("INFO").contains("cluster_state:ok"),
         info,
     }
@@ -251,25 +250,5 @@ fn sentinel(world: &World, index: usize) -> SentinelTruth {
         state: server.state,
         loss: world.mesh.loss_between(HostId::Sentinel(index), HostId::Exporter),
         masters: masters.collect(),
-    }
-}
-
-impl MapLine {
-    fn parse(line: &str) -> Option<Self> {
-        let words: Vec<_> = line.split(' ').collect();
-        let address = words.get(1)?.split('@').next()?.to_owned();
-        let slots = words.get(8..).unwrap_or_default().iter().filter_map(|range| {
-            let mut ends = range.split('-');
-            let first: usize = ends.next()?.parse().ok()?;
-            let last = ends.next().map_or(Some(first), |last| last.parse().ok())?;
-            Some(last + 1 - first)
-        });
-        let flags = words.get(2)?.split(',').map(str::to_owned).collect();
-        Some(MapLine { address, flags, slots: slots.sum() })
-    }
-
-    /// Returns true if the line has a flag.
-    pub(crate) fn has(&self, flag: &str) -> bool {
-        self.flags.iter().any(|own| own == flag)
     }
 }

@@ -23,39 +23,35 @@ impl Finding {
             // Its severity depends on more than its age.
             return (self.severity != Severity::Critical).then_some(SPLIT_BRAIN_CRITICAL_AFTER);
         }
-        let provisional = provisional(&self.evidence)?;
+        let provisional = self.provisional()?;
         (self.severity >= provisional.severity).then_some(provisional.lasts)
     }
 
     /// Returns the severity at an age of the finding.
     pub(crate) fn severity_at(&self, age: Duration) -> Severity {
-        match provisional(&self.evidence) {
-            // A cluster that is down for most nodes is critical at once.
-            Some(_)
-                if matches!(self.evidence, Evidence::RedisClusterDown(_))
-                    && self.severity == Severity::Critical =>
-            {
-                self.severity
-            }
+        match self.provisional() {
             // The worst severity is the lowest value.
             Some(provisional) if age < provisional.lasts => self.severity.max(provisional.severity),
             _ => self.severity,
         }
     }
-}
 
-fn provisional(evidence: &Evidence) -> Option<Provisional> {
-    let (lasts, severity) = match evidence {
-        Evidence::RedisReplicaLinkDown(_) => (LINKS_RETURN_WITHIN, Severity::Warning),
-        Evidence::RedisSentinelDisagreement(_) => (SENTINELS_AGREE_WITHIN, Severity::Info),
-        Evidence::RedisSentinelQuorumLost(_) => (SENTINELS_AGREE_WITHIN, Severity::Warning),
-        Evidence::RedisClusterDown(_) => (CLUSTER_NODE_DOUBTS_FOR, Severity::Info),
-        // After a failover, a busy old master may claim its slots for a moment.
-        Evidence::RedisClusterSlotConflict(_) => (LISTS_SETTLE_WITHIN, Severity::Warning),
-        Evidence::RedisSentinelMisconfigured(_) => (SENTINELS_LIST_WITHIN, Severity::Info),
-        _ => return None,
-    };
-    Some(Provisional { lasts, severity })
+    fn provisional(&self) -> Option<Provisional> {
+        let (lasts, severity) = match &self.evidence {
+            Evidence::RedisReplicaLinkDown(_) => (LINKS_RETURN_WITHIN, Severity::Warning),
+            Evidence::RedisSentinelDisagreement(_) => (SENTINELS_AGREE_WITHIN, Severity::Info),
+            Evidence::RedisSentinelQuorumLost(_) => (SENTINELS_AGREE_WITHIN, Severity::Warning),
+            // A cluster that is down for most nodes is critical at once.
+            Evidence::RedisClusterDown(_) if self.severity != Severity::Critical => {
+                (CLUSTER_NODE_DOUBTS_FOR, Severity::Info)
+            }
+            // After a failover, a busy old master may claim its slots for a moment.
+            Evidence::RedisClusterSlotConflict(_) => (LISTS_SETTLE_WITHIN, Severity::Warning),
+            Evidence::RedisSentinelMisconfigured(_) => (SENTINELS_LIST_WITHIN, Severity::Info),
+            _ => return None,
+        };
+        Some(Provisional { lasts, severity })
+    }
 }
 
 #[cfg(test)]

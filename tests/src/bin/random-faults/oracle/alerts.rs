@@ -23,8 +23,10 @@ impl Comparison<'_> {
                     "RedisNoPrimary is critical, but all clients write".to_owned()
                 });
             }
-            let all_reply = deployment.nodes.iter().all(|node| node.info.is_some());
-            if all_reply && deployment.kind != Kind::Cluster && deployment.masters().len() <= 1 {
+            if deployment.all_reply()
+                && deployment.kind != Kind::Cluster
+                && deployment.masters().len() <= 1
+            {
                 let fires = observed.fires(deployment.name, "RedisSplitBrain", "critical");
                 self.check(Rule::SplitBrainAlert, (index, 0), !fires, || {
                     "RedisSplitBrain is critical, but there is only one master".to_owned()

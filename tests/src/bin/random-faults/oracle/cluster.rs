@@ -87,5 +87,7 @@ impl Comparison<'_> {
 /// Returns the number of slots that a node owns according to itself.
 fn own_slots(deployment: &DeploymentTruth, node: usize) -> usize {
     let own = deployment.nodes[node].map.iter().find(|line| line.has("myself"));
-    own.filter(|line| line.has("master")).map_or(0, |line| line.slots)
+    let ranges = own.filter(|line| line.has("master")).map(|line| &line.slots[..]);
+    let slots = ranges.unwrap_or_default().iter();
+    slots.map(|(first, last)| usize::from(last - first) + 1).sum()
 }

@@ -127,8 +127,7 @@ impl Comparison<'_> {
                 format!("{readable:?} are masters of one history, but there is no split brain")
             });
         }
-        let all_reply = deployment.nodes.iter().all(|node| node.info.is_some());
-        if all_reply && masters.len() <= 1 {
+        if deployment.all_reply() && masters.len() <= 1 {
             self.check(Rule::FalseSplitBrain, (index, 0), !shard.split_brain, || {
                 format!(
                     "the only masters are {masters:?}, but there is a split brain of {:?}",
@@ -172,10 +171,9 @@ impl Comparison<'_> {
         let Some(primary) = self.certain_primary(deployment, shard) else { return };
         let subject = (index, primary);
         let is_only_master = deployment.masters() == [primary];
-        let all_reply = deployment.nodes.iter().all(|node| node.info.is_some());
         let acknowledged: usize = deployment.clients.iter().map(|client| client.acknowledged).sum();
         let refused: usize = deployment.clients.iter().map(|client| client.refused).sum();
-        if is_only_master && all_reply && acknowledged > 0 && refused == 0 {
+        if is_only_master && deployment.all_reply() && acknowledged > 0 && refused == 0 {
             self.check(Rule::Writable, subject, shard.writable != Some(false), || {
                 format!("n{primary} acknowledged {acknowledged} writes, but is not writable")
             });
@@ -228,12 +226,8 @@ fn in_use(deployment: &DeploymentTruth) -> Option<usize> {
     }
     let writes = deployment.clients.iter().any(|client| client.acknowledged > 0);
     // A write to any other master would contradict the replicas.
-    let is_only = deployment.masters().len() == 1 && all_reply(deployment);
+    let is_only = deployment.masters().len() == 1 && deployment.all_reply();
     used.filter(|used| writes && is_only && deployment.is_readable(*used))
-}
-
-fn all_reply(deployment: &DeploymentTruth) -> bool {
-    deployment.nodes.iter().all(|node| node.info.is_some())
 }
 
 /// Returns true if one master continues the history of the other.
