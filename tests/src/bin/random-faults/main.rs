@@ -12,6 +12,7 @@ mod deployment;
 mod history;
 mod mesh;
 mod observed;
+mod opening;
 mod operation;
 mod oracle;
 mod plan;

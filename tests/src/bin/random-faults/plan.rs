@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::opening::Opening;
 use crate::operation::{Operation, OperationDrawer};
 
 /// Kind of a deployment.
@@ -158,12 +159,18 @@ impl Plan {
     }
 
     /// Draws the operations. The gaps between them are short in some histories and long in others;
-    /// some operations happen at the same time.
+    /// some operations happen at the same time. Nothing else happens in half of the histories with
+    /// an opening.
     fn draw_steps(&self, random: &mut Rng) -> Vec<Step> {
+        let (mut steps, mut at) = (Vec::new(), HEALTHY);
+        if let Some(opening) = Opening::draw(&self.deployments[0], random) {
+            (steps, at) = (opening.steps, opening.until);
+            if random.bool() {
+                return steps;
+            }
+        }
         let longest_gap = random.choice([3.0, 8.0, 20.0]).expect("there are gaps");
         let mut drawer = OperationDrawer::new(self);
-        let mut at = HEALTHY;
-        let mut steps = Vec::new();
         while at < self.recovery_at {
             let operation = drawer.draw(random);
             steps.push(Step { at, operation });

@@ -52,7 +52,7 @@ pub(crate) enum Rule {
     AliveNotDown,
     /// The primary replies as master.
     PrimaryIsMaster,
-    /// The undisputed primary is the master that a majority of the Sentinels names.
+    /// The primary is the master that a majority of the Sentinels names, also in a dispute.
     PrimaryOfSentinels,
     /// The undisputed primary is the only master that clients and replicas use.
     PrimaryInUse,

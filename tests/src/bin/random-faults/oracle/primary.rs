@@ -40,7 +40,12 @@ impl Comparison<'_> {
         deployment: &DeploymentTruth,
         shard: &ShardDocument,
     ) -> Option<usize> {
-        let name = shard.primary.as_ref().filter(|_| !shard.disputed && !shard.unconfirmed)?;
+        let is_certain = !shard.disputed && !shard.unconfirmed;
+        self.stated_primary(deployment, shard).filter(|_| is_certain)
+    }
+
+    fn stated_primary(&self, deployment: &DeploymentTruth, shard: &ShardDocument) -> Option<usize> {
+        let name = shard.primary.as_ref()?;
         let document = self.observed.deployment(deployment.name)?.named(name)?;
         deployment.node_at(&document.address)
     }
@@ -51,6 +56,7 @@ impl Comparison<'_> {
         deployment: &DeploymentTruth,
         shard: &ShardDocument,
     ) {
+        self.compare_with_sentinels(index, deployment, shard);
         let Some(primary) = self.certain_primary(deployment, shard) else { return };
         let subject = (index, primary);
         let evidence = shard.evidence.as_deref().unwrap_or_default();
@@ -61,15 +67,26 @@ impl Comparison<'_> {
                 format!("{verdict}, but it replies as a replica")
             });
         }
-        if deployment.kind == Kind::Sentinel {
-            if let Some(named) = self.named_by_sentinels(deployment) {
-                self.check(Rule::PrimaryOfSentinels, subject, named == primary, || {
-                    format!("{verdict}, but most Sentinels name n{named}")
-                });
-            }
-        } else if let Some(used) = in_use(deployment) {
+        if deployment.kind != Kind::Sentinel
+            && let Some(used) = in_use(deployment)
+        {
             self.check(Rule::PrimaryInUse, subject, used == primary, || {
                 format!("{verdict}, but clients and replicas use n{used}")
+            });
+        }
+    }
+
+    /// Checks that the primary is the one that the Sentinels name, also in a dispute.
+    fn compare_with_sentinels(
+        &mut self,
+        index: usize,
+        deployment: &DeploymentTruth,
+        shard: &ShardDocument,
+    ) {
+        let stated = self.stated_primary(deployment, shard).filter(|_| !shard.unconfirmed);
+        if let (Some(stated), Some(named)) = (stated, self.named_by_sentinels(deployment)) {
+            self.check(Rule::PrimaryOfSentinels, (index, stated), named == stated, || {
+                format!("n{stated} is the primary, but most Sentinels name n{named}")
             });
         }
     }
@@ -95,7 +112,8 @@ impl Comparison<'_> {
     /// Returns the readable master that a majority of the Sentinels names, if Rolecall can read
     /// that majority and none of it has doubts.
     fn named_by_sentinels(&self, deployment: &DeploymentTruth) -> Option<usize> {
-        let all = &self.truth.sentinels;
+        let all = self.truth.sentinels.iter().filter(|_| deployment.kind == Kind::Sentinel);
+        let all: Vec<_> = all.collect();
         let readable = all
             .iter()
             .filter(|sentinel| sentinel.state == ProcessState::Running && sentinel.loss == 0);

@@ -1,0 +1,91 @@
+//! Openings: sequences of operations with which some histories begin, since chance rarely draws
+//! them. Each gives a rule of the oracle something to decide.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use crate::operation::{HostId, NodeId, Operation};
+use crate::plan::{DeploymentPlan, Kind, Step};
+
+/// Time before the first operation: a witness must have reached every node for some time.
+const BEFORE: Duration = Duration::from_secs(20);
+
+/// Operations and the end of an opening.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    pub(crate) steps: Vec<Step>,
+    /// Time at which random operations may begin.
+    pub(crate) until: Duration,
+}
+
+impl Opening {
+    /// Draws an opening of the first deployment; `None` in half of the histories.
+    pub(crate) fn draw(plan: &DeploymentPlan, random: &mut Rng) -> Option<Self> {
+        let mut opening = Opening { until: BEFORE, ..Opening::default() };
+        match (random.u8(..4), plan.kind) {
+            (0, _) => opening.cut_node_from_exporter(plan, random),
+            (1, Kind::Sentinel) => opening.cut_primary_from_sentinels(plan, random),
+            (1, Kind::Static | Kind::Dns) => opening.replace_primary(plan, random),
+            _ => return None,
+        }
+        Some(opening)
+    }
+
+    /// Makes the exporter lose one node for as long as the network may need to show who is right.
+    fn cut_node_from_exporter(&mut self, plan: &DeploymentPlan, random: &mut Rng) {
+        let node = host(random.usize(..plan.nodes.len()));
+        self.add(match random.u8(..3) {
+            0 => Operation::CutOneWay(node, HostId::Exporter),
+            1 => Operation::CutOneWay(HostId::Exporter, node),
+            _ => Operation::Cut(node, HostId::Exporter),
+        });
+        self.wait(random, 25, 35);
+    }
+
+    /// Cuts the primary, its client and some replicas off from the Sentinels, which promote one of
+    /// the other replicas. Writes to the old primary are lost in the end.
+    fn cut_primary_from_sentinels(&mut self, plan: &DeploymentPlan, random: &mut Rng) {
+        let replicas = plan.nodes.len() - 1;
+        let on_its_side = random.usize(..replicas);
+        let side = (0..=on_its_side).map(host).chain([HostId::Client(0, 0)]);
+        self.add(Operation::Split(side.collect()));
+        self.wait(random, 35, 45);
+        self.add(Operation::Heal);
+        self.wait(random, 12, 15);
+    }
+
+    /// Promotes a replica, moves the clients to it, and makes the other nodes follow it: too late
+    /// for the writes to the old primary in the meantime.
+    fn replace_primary(&mut self, plan: &DeploymentPlan, random: &mut Rng) {
+        let promoted = random.usize(1..plan.nodes.len());
+        self.add(Operation::Promote(id(promoted)));
+        self.wait(random, 3, 12);
+        for client in 0..plan.clients {
+            self.add(Operation::MoveClient { deployment: 0, client, node: promoted });
+            self.wait(random, 1, 8);
+        }
+        for node in (0..plan.nodes.len()).filter(|node| *node != promoted) {
+            self.add(Operation::Follow { node: id(node), master: id(promoted) });
+        }
+        self.wait(random, 12, 15);
+    }
+
+    fn add(&mut self, operation: Operation) {
+        self.steps.push(Step { at: self.until, operation });
+    }
+
+    /// Delays the next operation by some seconds.
+    fn wait(&mut self, random: &mut Rng, shortest: u64, longest: u64) {
+        self.until += Duration::from_secs(random.u64(shortest..=longest));
+    }
+}
+
+/// Returns a node of the first deployment.
+fn id(node: usize) -> NodeId {
+    NodeId { deployment: 0, node }
+}
+
+fn host(node: usize) -> HostId {
+    HostId::Node(id(node))
+}
