@@ -281,13 +281,17 @@ impl World {
         (count > 0).then_some(node)
     }
 
+    /// Returns the node with the most keys, and a master rather than its replica.
     fn node_with_most_keys(&self, deployment: usize) -> usize {
         let nodes = self.deployments[deployment].nodes.iter().enumerate();
         let keys = |node: &crate::server::ServerProcess| {
             let reply = node.execute(&["DBSIZE"]).unwrap_or_default().concat();
             reply.parse::<u64>().unwrap_or_default()
         };
-        nodes.rev().max_by_key(|(_, node)| keys(node)).map_or(0, |(index, _)| index)
+        let is_master =
+            |node: &crate::server::ServerProcess| node.info().is_some_and(|info| info.is_master());
+        let best = nodes.rev().max_by_key(|(_, node)| (keys(node), is_master(node)));
+        best.map_or(0, |(index, _)| index)
     }
 
     fn follow_master(&self, deployment: usize, master: usize) {
