@@ -47,7 +47,8 @@ pub(crate) struct NodeTruth {
     pub(crate) loss: u8,
     /// The exporter has the right password.
     pub(crate) accepts_exporter: bool,
-    /// The DNS name lists it, or the deployment has none.
+    /// Rolecall can discover it: the DNS name or a Sentinel that Rolecall can read lists it, or the
+    /// deployment has neither.
     pub(crate) is_listed: bool,
     /// A peer that Rolecall can read reaches it without loss: a Sentinel that monitors the
     /// deployment, or a replica whose link to it is up.
@@ -78,6 +79,8 @@ pub(crate) struct SentinelTruth {
     pub(crate) loss: u8,
     /// The masters that it monitors, by name.
     pub(crate) masters: BTreeMap<String, WatchedMaster>,
+    /// Addresses of the replicas that it lists, by name of their master.
+    pub(crate) replicas: BTreeMap<String, Vec<String>>,
 }
 
 /// A master as a Sentinel sees it.
@@ -113,10 +116,33 @@ impl Truth {
             sentinels: sentinels.collect(),
         };
         for id in world.node_ids() {
+            if world.deployments[id.deployment].plan.kind == Kind::Sentinel {
+                let is_listed = truth.is_listed_by_sentinel(id);
+                truth.deployments[id.deployment].nodes[id.node].is_listed = is_listed;
+            }
+        }
+        for id in world.node_ids() {
             let is_witnessed = truth.has_witness(world, id);
             truth.deployments[id.deployment].nodes[id.node].is_witnessed = is_witnessed;
         }
         truth
+    }
+
+    /// Returns true if a Sentinel that Rolecall can read lists a node. No Sentinel lists a replica
+    /// of a replica.
+    fn is_listed_by_sentinel(&self, id: NodeId) -> bool {
+        let deployment = &self.deployments[id.deployment];
+        let is_node = |address: &String| deployment.node_at(address) == Some(id.node);
+        let readable = self
+            .sentinels
+            .iter()
+            .filter(|sentinel| sentinel.state == ProcessState::Running && sentinel.loss == 0);
+        readable.into_iter().any(|sentinel| {
+            let master = sentinel.masters.get(deployment.name);
+            let replicas = sentinel.replicas.get(deployment.name);
+            master.is_some_and(|master| is_node(&master.address))
+                || replicas.is_some_and(|replicas| replicas.iter().any(is_node))
+        })
     }
 
     fn has_witness(&self, world: &World, id: NodeId) -> bool {
@@ -237,18 +263,29 @@ fn client_truth(
 
 fn sentinel(world: &World, index: usize) -> SentinelTruth {
     let server = &world.sentinels[index];
+    let address = |fields: &BTreeMap<String, String>| {
+        Some(format!("{}:{}", fields.get("ip")?, fields.get("port")?))
+    };
     let masters = server.table(&["SENTINEL", "MASTERS"]).unwrap_or_default();
-    let masters = masters.into_iter().filter_map(|master| {
-        let flags = master.get("flags")?;
-        let watched = WatchedMaster {
-            address: format!("{}:{}", master.get("ip")?, master.get("port")?),
-            is_in_doubt: flags.split(',').any(|flag| flag != "master"),
-        };
-        Some((master.get("name")?.clone(), watched))
+    let masters: BTreeMap<_, _> = masters
+        .into_iter()
+        .filter_map(|master| {
+            let flags = master.get("flags")?;
+            let watched = WatchedMaster {
+                address: address(&master)?,
+                is_in_doubt: flags.split(',').any(|flag| flag != "master"),
+            };
+            Some((master.get("name")?.clone(), watched))
+        })
+        .collect();
+    let replicas = masters.keys().map(|name| {
+        let replicas = server.table(&["SENTINEL", "REPLICAS", name]).unwrap_or_default();
+        (name.clone(), replicas.iter().filter_map(address).collect())
     });
     SentinelTruth {
         state: server.state,
         loss: world.mesh.loss_between(HostId::Sentinel(index), HostId::Exporter),
-        masters: masters.collect(),
+        replicas: replicas.collect(),
+        masters,
     }
 }

@@ -4,7 +4,27 @@ use std::time::Duration;
 
 use super::{Comparison, Fact, Rule};
 use crate::plan::Kind;
+use crate::server::Fields;
 use crate::truth::DeploymentTruth;
+
+/// Time for which critical alerts may report harm that is over: the longest range of their
+/// expressions, and the longest `keep_firing_for` in a history.
+const LOOKS_BACK: Duration = Duration::from_secs(120);
+
+/// Time from the start of a history to its first comparison, at most.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// Critical alerts about harm that clients do not see: lost data, data that a crash would lose,
+/// restarts, and a failover that would not work.
+const WITHOUT_FAILED_WRITES: [&str; 7] = [
+    "RedisPrimaryRestartedEmpty",
+    "RedisAofWriteFailing",
+    "RedisAofFsyncStuck",
+    "RedisCrashLoop",
+    "RedisSentinelDisagreement",
+    "RedisSentinelQuorumLost",
+    "RedisSentinelMisconfigured",
+];
 
 impl Comparison<'_> {
     pub(super) fn compare_alerts(&mut self) {
@@ -32,8 +52,29 @@ impl Comparison<'_> {
                     "RedisSplitBrain is critical, but there is only one master".to_owned()
                 });
             }
+            self.compare_harmless(index, deployment);
             self.compare_silence(index, deployment);
         }
+    }
+
+    /// Checks that no critical alert fires while all nodes work and all clients write.
+    fn compare_harmless(&mut self, index: usize, deployment: &DeploymentTruth) {
+        let works = self.lasts(Fact::Works, (index, 0), works(deployment));
+        // Everything works before the history starts.
+        let is_first = works.is_some_and(|works| self.truth.at.saturating_sub(works) < FIRST);
+        if !is_first && works.is_none_or(|works| works < LOOKS_BACK) {
+            return;
+        }
+        let critical: Vec<_> = self
+            .observed
+            .alerts_of(deployment.name)
+            .filter(|labels| labels.get("severity").is_some_and(|own| own == "critical"))
+            .filter_map(|labels| labels.get("alertname"))
+            .filter(|name| !WITHOUT_FAILED_WRITES.contains(&name.as_str()))
+            .collect();
+        self.check(Rule::HarmlessAlert, (index, 0), critical.is_empty(), || {
+            format!("{critical:?} are critical, but all nodes work and all clients write")
+        });
     }
 
     fn compare_down_alert(&mut self, index: usize, deployment: &DeploymentTruth, node: usize) {
@@ -73,4 +114,17 @@ impl Comparison<'_> {
             });
         }
     }
+}
+
+/// Returns true if all nodes of a deployment reply and replicate, and all writes succeed.
+fn works(deployment: &DeploymentTruth) -> bool {
+    let masters = deployment.masters();
+    let has_masters = match deployment.kind {
+        Kind::Cluster => deployment.nodes.iter().all(|node| node.cluster_ok),
+        _ => masters.len() == 1,
+    };
+    let is_linked = |node: usize| deployment.info(node).is_some_and(Fields::is_linked);
+    has_masters
+        && (0..deployment.nodes.len()).all(|node| masters.contains(&node) || is_linked(node))
+        && deployment.clients.iter().all(|client| client.acknowledged > 0 && client.failed == 0)
 }

@@ -55,6 +55,7 @@ pub(super) fn expected(fault: &Fault, truth: &Truth, observed: &Observed) -> Opt
         | Rule::DownAlert
         | Rule::NoPrimaryAlert
         | Rule::SplitBrainAlert
+        | Rule::HarmlessAlert
         | Rule::SilentOutage
         | Rule::LostWrites
         | Rule::Recovered => return None,

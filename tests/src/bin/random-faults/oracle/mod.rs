@@ -88,6 +88,8 @@ pub(crate) enum Rule {
     NoPrimaryAlert,
     /// The critical alert `RedisSplitBrain` fires only with two masters.
     SplitBrainAlert,
+    /// No critical alert fires while everything works.
+    HarmlessAlert,
     /// An alert fires when all writes fail.
     SilentOutage,
     /// Lost writes are counted, and only those.
@@ -100,7 +102,7 @@ pub(crate) enum Rule {
 const SLACK: u64 = 4;
 
 /// Time for which a contradiction may last, in seconds, by rule.
-const TOLERANCES: [(Rule, u64); 26] = [
+const TOLERANCES: [(Rule, u64); 27] = [
     (Rule::Responds, 2),
     // The longest delay between two connection attempts is 10 s, plus jitter of as much.
     (Rule::RepliesUp, 20 + SLACK),
@@ -134,6 +136,7 @@ const TOLERANCES: [(Rule, u64); 26] = [
     (Rule::NoPrimaryAlert, 20 + SLACK),
     // The expression looks back 30 s.
     (Rule::SplitBrainAlert, 30 + SLACK),
+    (Rule::HarmlessAlert, 0),
     // The slowest of the alerts fires after a minute.
     (Rule::SilentOutage, 60 + SLACK),
     (Rule::LostWrites, 0),
@@ -171,6 +174,8 @@ pub(crate) enum Fact {
     Witnessed,
     /// Rolecall states that the node is down.
     StatedDown,
+    /// All nodes work, and all writes of all clients succeed.
+    Works,
     /// All writes of all clients fail.
     WritesFail,
 }
