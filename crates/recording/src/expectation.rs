@@ -140,8 +140,10 @@ impl Expectation {
         match &self.verdict {
             Verdict::NodeState { node, state } => {
                 known_label(state, &Availability::LABELS)?;
-                let found = find_node(view, node)?.availability().label();
-                Ok((found == state, found.to_owned()))
+                let node = find_node(view, node)?;
+                let found = node.availability().label();
+                let reason = node.failure().map(|reason| format!(" ({})", reason.label()));
+                Ok((found == state, format!("{found}{}", reason.unwrap_or_default())))
             }
             Verdict::Link { node, state } => {
                 state.as_deref().map_or(Ok(()), |state| known_label(state, &LinkState::LABELS))?;

@@ -64,7 +64,7 @@ fn judge(recording: &Recording, expectation: &Expectation) -> Judgement {
 #[test]
 fn shrinking_keeps_only_what_the_wrong_verdict_needs() {
     let (recording, expectation) = (recorded(), expects_up());
-    let down = Judgement::Violated { found: "down".to_owned() };
+    let down = Judgement::Violated { found: "down (refused)".to_owned() };
     assert_eq!(judge(&recording, &expectation), down);
     let shrunk = shrink(&recording, &expectation, 2000);
     assert_eq!(judge(&shrunk.recording, &expectation), down);
@@ -112,7 +112,7 @@ fn the_judged_round_remains() {
     let at = 35_000_000_000;
     let expectation = Expectation { at: Some(at), ..expects_up() };
     let shrunk = shrink(&recording, &expectation, 2000).recording;
-    let down = Judgement::Violated { found: "down".to_owned() };
+    let down = Judgement::Violated { found: "down (refused)".to_owned() };
     assert_eq!(judge(&shrunk, &expectation), down);
     let judged = SystemTime::UNIX_EPOCH + Duration::from_nanos(at);
     assert!(shrunk.rounds.iter().any(|recorded| recorded.round.at == judged));

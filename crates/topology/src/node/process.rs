@@ -9,6 +9,7 @@ use crate::limits::{STRANGER_ACCEPTED_AFTER, UPTIME_SLACK};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{NodeView, ProcessView};
 use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::model::round::NodeReply;
 use crate::model::saved_state::SavedNode;
 
 /// Relation of the process that replied to the one before.
@@ -28,7 +29,8 @@ pub(crate) struct ProcessTracker {
     run_id: Option<Box<str>>,
     role: Option<Role>,
     replication_ids: Vec<Box<str>>,
-    last_reply: Monotonic,
+    /// Request of the last reply. The network may deliver a reply long after its process ended.
+    last_requested: Monotonic,
     /// Time between the last reply to an earlier exporter and the start of this one; zero after the
     /// first reply to this one.
     silence_before: Duration,
@@ -77,7 +79,8 @@ impl ProcessTracker {
     }
 
     /// Processes one reply of the node.
-    pub(crate) fn observe(&mut self, snapshot: &NodeSnapshot, now: Monotonic) -> ProcessChange {
+    pub(crate) fn observe(&mut self, reply: &NodeReply, now: Monotonic) -> ProcessChange {
+        let snapshot = &*reply.snapshot;
         let change = match (&self.run_id, &snapshot.identity.run_id) {
             (Some(before), Some(after)) if before == after => ProcessChange::Same,
             (Some(_), Some(_)) if started_within(&snapshot.identity, self.silence(now)) => {
@@ -97,7 +100,8 @@ impl ProcessTracker {
         self.role = snapshot.replication.role.or(self.role);
         self.replication_ids = replication_ids(snapshot).map(Into::into).collect();
         self.stranger = None;
-        (self.last_reply, self.silence_before) = (now, Duration::ZERO);
+        self.last_requested = reply.requested.unwrap_or(now);
+        self.silence_before = Duration::ZERO;
         change
     }
 
@@ -113,9 +117,9 @@ impl ProcessTracker {
         self.silence_before = downtime.saturating_add(Duration::from_secs(saved.silence));
     }
 
-    /// Returns the time since the last reply.
+    /// Returns the time since the request of the last reply.
     pub(crate) fn silence(&self, now: Monotonic) -> Duration {
-        now.since(self.last_reply).saturating_add(self.silence_before)
+        now.since(self.last_requested).saturating_add(self.silence_before)
     }
 
     /// Returns the changes so far.

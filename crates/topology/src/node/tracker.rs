@@ -99,7 +99,7 @@ impl NodeTracker {
         round: &Round,
     ) -> ProcessChange {
         let snapshot = &*reply.snapshot;
-        let change = self.process.observe(snapshot, round.now);
+        let change = self.process.observe(reply, round.now);
         self.link.observe(snapshot, upstream, round.now);
         self.counters.observe(reply, change);
         let counters = self.counters.view();
