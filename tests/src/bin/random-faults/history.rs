@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tests::pause;
 
+use crate::interruption;
 use crate::observed::Observed;
 use crate::oracle::{Fault, Oracle, Rule, WritesOfHistory, compare_losses};
 use crate::plan::{Kind, Plan, Step};
@@ -111,14 +112,14 @@ impl History {
                 let step = steps.pop().expect("there is one");
                 self.apply(&step);
             }
-            self.compare();
+            self.compare()?;
         }
         self.note("recovery");
         self.stated_before.clone_from(&self.stated);
         self.world.recover()?;
         let end = self.world.now() + RECOVERY;
         while self.world.now() < end {
-            self.compare();
+            self.compare()?;
         }
         self.compare_end();
         self.report.duration = self.world.now().saturating_sub(started);
@@ -144,8 +145,11 @@ impl History {
         self.report.log.push(format!("{at:>6.1} s  {text}"));
     }
 
-    /// Compares the present moment, and waits for the next one.
-    fn compare(&mut self) {
+    /// Compares the present moment, and waits for the next one. Fails if the run is interrupted.
+    fn compare(&mut self) -> Result<(), String> {
+        if interruption::is_interrupted() {
+            return Err("interrupted".to_owned());
+        }
         let began = self.world.now();
         if self.world.reload_at.is_some_and(|at| at <= began) {
             self.world.reload_exporter();
@@ -173,6 +177,7 @@ impl History {
             }
         }
         pause(INTERVAL.saturating_sub(self.world.now().saturating_sub(began)));
+        Ok(())
     }
 
     /// Notes the present state next to the statements of Rolecall, if either changed.

@@ -10,6 +10,7 @@ mod certificate;
 mod client;
 mod deployment;
 mod history;
+mod interruption;
 mod mesh;
 mod observed;
 mod opening;
@@ -90,6 +91,10 @@ fn main() -> ExitCode {
         println!("{:#?}", draw(arguments.seed));
         return ExitCode::SUCCESS;
     }
+    if let Err(error) = interruption::watch() {
+        eprintln!("cannot handle signals: {error}");
+        return ExitCode::from(2);
+    }
     let results = match Results::open(arguments.results.as_deref()) {
         Ok(results) => Mutex::new(results),
         Err(error) => {
@@ -110,7 +115,8 @@ fn main() -> ExitCode {
         for _ in 0..arguments.parallel.clamp(1, mesh::MAX_NETWORKS) {
             scope.spawn(|| {
                 loop {
-                    let is_over = limit.is_some_and(|limit| clock.elapsed() >= limit)
+                    let is_over = interruption::is_interrupted()
+                        || limit.is_some_and(|limit| clock.elapsed() >= limit)
                         || (arguments.until_fault && has_fault.load(Ordering::Relaxed));
                     let next = seeds.lock().expect("a thread panicked").next();
                     let Some(seed) = next.filter(|_| !is_over) else { return };
@@ -119,6 +125,9 @@ fn main() -> ExitCode {
                     let plan = draw(seed);
                     let report = history::run(&plan, number, &arguments.recordings);
                     numbers.lock().expect("a thread panicked").push_back(number);
+                    if interruption::is_interrupted() {
+                        return;
+                    }
                     let failed = report.as_ref().map_or(true, |report| !report.faults.is_empty());
                     has_fault.fetch_or(failed, Ordering::Relaxed);
                     print_report(&plan, &report, arguments.verbose);
@@ -131,7 +140,8 @@ fn main() -> ExitCode {
         }
     });
     println!("\n{}", results.lock().expect("a thread panicked").table());
-    if has_fault.load(Ordering::Relaxed) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let failed = has_fault.load(Ordering::Relaxed) || interruption::is_interrupted();
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// Prints the result of a history in one line, and its log if it has a fault.
