@@ -16,6 +16,9 @@ use crate::shard::branches::{CommonData, CommonEnd};
 /// sample.
 const MAX_SAMPLES: usize = 128;
 
+/// Resolution of `rdb_last_save_time` and of the uptime.
+const SAVE_TIME_UNIT: Duration = Duration::from_secs(1);
+
 /// Counted changes of one node.
 #[derive(Debug, Default)]
 pub(crate) struct ChangeHistory {
@@ -96,6 +99,9 @@ struct ChangeCounter {
     /// The process may have loaded an append-only file, which counts as changes.
     loads_aof: bool,
     loading: bool,
+    /// The last save may have ended a moment ago. Another save within the same second does not
+    /// change `rdb_last_save_time`.
+    is_save_recent: bool,
 }
 
 impl ChangeHistory {
@@ -108,6 +114,11 @@ impl ChangeHistory {
         };
         let is_restart =
             self.counter.as_ref().is_some_and(|previous| previous.run_id != counter.run_id);
+        counter.is_save_recent = match &self.counter {
+            Some(previous) => is_restart || previous.last_save != counter.last_save,
+            // A process begins with its start as the time of the last save.
+            None => snapshot.identity.uptime.is_some_and(|uptime| uptime < SAVE_TIME_UNIT * 2),
+        };
         counter.before_save = counter.saving.unwrap_or(false).then(|| match &self.counter {
             Some(previous) if is_restart || is_reset => previous.changes.min(counter.changes),
             Some(previous) => previous.before_save.unwrap_or(previous.changes),
@@ -287,6 +298,7 @@ impl ChangeCounter {
             before_save: None,
             loads_aof: snapshot.persistence.aof.enabled != Some(false),
             loading: snapshot.persistence.loading != Some(false),
+            is_save_recent: false,
         })
     }
 
@@ -308,7 +320,7 @@ impl ChangeCounter {
             _ => (self.changes + earlier.before_save.unwrap_or_default())
                 .saturating_sub(earlier.changes),
         };
-        (growth, is_reset)
+        (growth, is_reset || earlier.is_save_recent)
     }
 
     /// Returns the changes since the process started, unless the count includes loaded commands.
@@ -421,6 +433,14 @@ mod tests {
             total_and_resets(&history(&[Reply { changes: 1000, ..FIRST }, flushed])),
             (1005, 1)
         );
+    }
+
+    #[test]
+    fn a_second_save_within_one_second_is_possible() {
+        let saved = |changes| Reply { changes, more: "rdb_last_save_time:9", ..FIRST };
+        let replies = [Reply { changes: 100, ..FIRST }, saved(6), saved(9), saved(12)];
+        // The second save may be between the readings 6 and 9. A third one is in another second.
+        assert_eq!(total_and_resets(&history(&replies)), (112, 2));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use crate::history::History;
 use crate::operations::Operation::{
-    CutOneWay, Failover, Follow, Freeze, Hide, Kill, Promote, RestartExporter, Start,
+    CutOneWay, Failover, Follow, Freeze, Hide, Kill, MoveClient, Promote, Restart, RestartExporter,
+    Start, Thaw,
 };
 use crate::operations::{Step, at};
 
@@ -78,6 +79,36 @@ fn an_unreachable_replica_of_the_primary_is_no_master() {
             at(17, Failover),
             at(25, Hide(4)),
             at(44, Follow { server: 0, master: 1 }),
+        ],
+    );
+}
+
+#[test]
+fn two_saves_within_one_second_leave_a_lower_bound() {
+    agree(
+        128_208,
+        &[
+            at(14, Follow { server: 2, master: 4 }),
+            at(14, Freeze(4)),
+            at(18, Thaw(4)),
+            at(22, Promote(2)),
+            at(34, Restart { server: 4, with_data: true }),
+            at(35, Failover),
+        ],
+    );
+}
+
+#[test]
+fn a_save_in_the_second_of_the_start_leaves_a_lower_bound() {
+    agree(
+        325_978,
+        &[
+            at(13, Promote(1)),
+            at(14, MoveClient { client: 0, server: 2 }),
+            at(14, Kill(2)),
+            at(15, RestartExporter { with_state: true, downtime: 1 }),
+            at(17, Failover),
+            at(18, Start { server: 2, with_data: true }),
         ],
     );
 }
