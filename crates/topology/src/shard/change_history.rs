@@ -72,6 +72,8 @@ pub(crate) struct Baseline {
     pub(crate) high: u64,
     /// Resets of the counter before `low`.
     pub(crate) resets: u32,
+    /// The node has more changes since then than were counted, or may have.
+    pub(crate) at_least: bool,
 }
 
 /// Result of the search for a total at an offset.
@@ -102,6 +104,30 @@ struct ChangeCounter {
     /// The last save may have ended a moment ago. Another save within the same second does not
     /// change `rdb_last_save_time`.
     is_save_recent: bool,
+}
+
+impl Baseline {
+    /// Returns the total of a sample.
+    fn exact(sample: &ChangeSample) -> Self {
+        let ChangeSample { total, resets, .. } = *sample;
+        Baseline { low: total, about: total, high: total, resets, at_least: false }
+    }
+
+    /// Returns the total that leaves only a lower bound of the changes so far.
+    pub(crate) fn lower_bound(total: u64, resets: u32) -> Self {
+        Baseline { low: total, about: total, high: total, resets, at_least: true }
+    }
+
+    /// Excludes changes after it.
+    fn without(self, changes: u64) -> Self {
+        Baseline {
+            low: self.low + changes,
+            about: self.about + changes,
+            high: self.high + changes,
+            at_least: true,
+            ..self
+        }
+    }
 }
 
 impl ChangeHistory {
@@ -201,28 +227,68 @@ impl ChangeHistory {
             return BaselineSearch::Unknown;
         };
         let before = &self.samples[position];
-        let (low, resets) = (before.total, before.resets);
-        let exact = BaselineSearch::Known(Baseline { low, about: low, high: low, resets });
+        let exact = Baseline::exact(before);
         let next = ends.get(position + 1).copied().flatten();
         let end = next.or(ends[position]).map_or(u64::MAX, |end| end.offset);
         let Some(after) = self.samples.get(position + 1) else {
-            return if before.offset == end { exact } else { BaselineSearch::Pending };
+            return if before.offset == end {
+                BaselineSearch::Known(exact)
+            } else {
+                BaselineSearch::Pending
+            };
         };
+        let rejoins = has_rejoined(ends[position], next);
         let is_new_start = next.is_none() && after.process != before.process && !after.is_continued;
-        if is_new_start || (before.offset == end && !has_rejoined(ends[position], next)) {
+        let baseline = if !rejoins && may_have_followed(before, after, common) {
+            // All changes until then may be replicated from the other node, or discarded.
+            Baseline { about: after.total, high: after.total, at_least: true, ..exact }
+        } else if is_new_start || (before.offset == end && !rejoins) {
             // All changes since then are its own.
-            return exact;
+            exact
+        } else {
+            let grown = after.total - before.total;
+            let bytes = after.offset.saturating_sub(before.offset);
+            let shared = end.min(after.offset).saturating_sub(before.offset);
+            let part = u128::from(grown) * u128::from(shared) / u128::from(bytes.max(1));
+            let part = u64::try_from(part).unwrap_or(grown).min(grown);
+            Baseline { about: exact.low + part, high: after.total, ..exact }
+        };
+        BaselineSearch::Known(self.without_discarded(baseline, position + 1, common))
+    }
+
+    /// Excludes changes after a baseline that the node counted, but may have discarded since: it
+    /// was a replica of a third node, whose data it copied without counting. `position` is the
+    /// first sample after the baseline.
+    fn without_discarded(
+        &self,
+        baseline: Baseline,
+        position: usize,
+        common: &CommonData<'_>,
+    ) -> Baseline {
+        let last = self.samples.len() - 1;
+        let follows = |index: usize| {
+            may_have_followed(&self.samples[index], &self.samples[index + 1], common)
+        };
+        if !(position..last).any(follows) {
+            return baseline;
         }
-        let grown = after.total - before.total;
-        let bytes = after.offset.saturating_sub(before.offset);
-        let shared = end.min(after.offset).saturating_sub(before.offset);
-        let part = u128::from(grown) * u128::from(shared) / u128::from(bytes.max(1));
-        BaselineSearch::Known(Baseline {
-            low,
-            about: low + u64::try_from(part).unwrap_or(grown).min(grown),
-            high: after.total,
-            resets,
-        })
+        let mut discarded = 0;
+        // The oldest sample so far whose data the node kept until now, or until a restart.
+        let mut kept = last;
+        for index in (position..last).rev() {
+            let (before, newer) = (&self.samples[index], &self.samples[kept]);
+            if kept == index + 1 && !follows(index) {
+                kept = index;
+            } else if common.contains(&newer.history, &before.history, before.offset) {
+                discarded += newer.total - before.total;
+                kept = index;
+            }
+        }
+        if kept == position {
+            baseline.without(discarded)
+        } else {
+            Baseline::exact(&self.samples[kept]).without(discarded)
+        }
     }
 
     /// Returns the last sample before the node discarded its data and was a replica of another one,
@@ -276,6 +342,11 @@ impl ChangeHistory {
         }
         self.samples.push_back(sample);
     }
+}
+
+/// Returns true if the node may have been a replica of any node between two consecutive samples.
+fn may_have_followed(before: &ChangeSample, after: &ChangeSample, common: &CommonData<'_>) -> bool {
+    after.is_continued && !common.continues_directly(&after.history, &before.history)
 }
 
 /// Returns true if a node replicated data of another one between two samples.
@@ -391,8 +462,9 @@ mod tests {
             Reply { offset: 4000, changes: 240, ..FIRST },
         ];
         let history = history(&samples);
-        let known =
-            |low, about, high| BaselineSearch::Known(Baseline { low, about, high, resets: 0 });
+        let known = |low, about, high| {
+            BaselineSearch::Known(Baseline { low, about, high, resets: 0, at_least: false })
+        };
         assert_eq!(at(&history, 1250), known(100, 125, 200));
         assert_eq!(at(&history, 2000), known(200, 200, 200));
         assert_eq!(at(&history, 3000), known(200, 220, 240));
@@ -410,7 +482,7 @@ mod tests {
             Reply { offset: 1000, changes: 100, ..FIRST },
             Reply { offset: 1500, changes: 150, history: 'b', ..FIRST },
         ];
-        let expected = Baseline { low: 100, about: 120, high: 150, resets: 0 };
+        let expected = Baseline { low: 100, about: 120, high: 150, resets: 0, at_least: false };
         assert_eq!(at(&history(&samples), 1200), BaselineSearch::Known(expected));
     }
 
@@ -451,8 +523,43 @@ mod tests {
         ];
         let history = history(&replies);
         assert_eq!((total_and_resets(&history), history.own_since()), ((105, 1), 100));
-        let expected = Baseline { low: 100, about: 100, high: 100, resets: 0 };
+        let expected = Baseline { low: 100, about: 100, high: 100, resets: 0, at_least: false };
         assert_eq!(at(&history, 1200), BaselineSearch::Known(expected));
+    }
+
+    #[test]
+    fn changes_that_a_third_node_replaced_do_not_count() {
+        let id = |id: char| id.to_string().repeat(40);
+        let mut branches = Branches::default();
+        for (new, before, end) in [('z', 'a', 500), ('b', 'a', 1200), ('c', 'b', 1400)] {
+            branches.observe(&Replication {
+                replid: Some(id(new).into()),
+                replid2: Some(id(before).into()),
+                second_offset: Some(end + 1),
+                ..Replication::default()
+            });
+        }
+        let count = |replies: &[Reply]| {
+            let history = history(replies);
+            let search = history.baseline(&branches.common_with(&id('z')));
+            let BaselineSearch::Known(baseline) = search else { panic!("a baseline") };
+            let total = history.last().expect("a sample").total;
+            (total - baseline.high, total - baseline.low, baseline.at_least)
+        };
+        let at = |offset: u64| Reply { offset, changes: offset / 10, ..FIRST };
+        let own = [at(500), at(1000), at(2000)];
+        assert_eq!(count(&own), (150, 150, false));
+        // A replica of `b` keeps the changes up to 1200, and the counter those that it discards.
+        let more = "master_replid2:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+        let promoted = Reply { history: 'c', offset: 1500, changes: 220, more, ..FIRST };
+        assert_eq!(count(&[&own[..], &[promoted]].concat()), (50, 50, true));
+        let later = Reply { offset: 1600, changes: 230, ..promoted };
+        assert_eq!(count(&[&own[..], &[promoted, later]].concat()), (60, 60, true));
+        // Nothing is known about the history that it continues.
+        let more = "master_replid2:dddddddddddddddddddddddddddddddddddddddd";
+        let unseen = Reply { history: 'e', offset: 1500, changes: 220, more, ..FIRST };
+        assert_eq!(count(&[at(500), unseen]), (0, 170, true));
+        assert_eq!(count(&[&own[..], &[unseen]].concat()), (0, 0, true));
     }
 
     #[test]

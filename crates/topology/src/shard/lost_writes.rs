@@ -35,18 +35,11 @@ pub(crate) struct LostWritesTracker {
     split_brain: bool,
 }
 
-/// Total of a master where its history left that of a rival.
-#[derive(Debug, Clone, Copy)]
-struct Divergence {
-    baseline: Baseline,
-    /// The history was not observed from there on.
-    at_least: bool,
-}
-
-/// A divergence, and the histories of both masters when it was found.
+/// Total of a master where its history left that of a rival, and the histories of both when it was
+/// found.
 #[derive(Debug)]
 struct KnownDivergence {
-    divergence: Divergence,
+    baseline: Baseline,
     histories: [Option<Box<str>>; 2],
 }
 
@@ -165,29 +158,34 @@ impl LostWritesTracker {
                     })
                 });
                 if known.is_some() && !is_connected {
-                    if follows_unseen && let Some(divergence) = Divergence::now(history) {
-                        let divergence = KnownDivergence { divergence, histories };
-                        self.baselines.insert((index, rival), divergence);
+                    if follows_unseen && let Some(last) = history.last() {
+                        let baseline = Baseline::lower_bound(last.total, last.resets);
+                        self.baselines
+                            .insert((index, rival), KnownDivergence { baseline, histories });
                     }
                     // Another history that nothing connects with the ones before explains nothing.
                     continue;
                 }
-                let divergence = match self.divergence(index, rival, rivals) {
-                    Some(found) if known.is_none() || !found.at_least => found,
-                    Some(_) => continue,
+                let baseline = match history.baseline(&common) {
+                    BaselineSearch::Known(baseline) => baseline,
                     // The rival has all data of the master that was read so far.
-                    None => {
+                    BaselineSearch::Pending => {
                         self.baselines.remove(&(index, rival));
                         continue;
                     }
+                    BaselineSearch::Unknown if known.is_none() => {
+                        let Some(baseline) = self.first_baseline(index, rivals) else { continue };
+                        baseline
+                    }
+                    BaselineSearch::Unknown => continue,
                 };
                 // The master was demoted and promoted again since the last round.
                 let end = history.end_of_reign(&common).map(End::at);
-                let lost = known.zip(end).map(|(known, end)| known.divergence.count(end));
+                let lost = known.zip(end).map(|(known, end)| known.baseline.count(end));
                 if let Some(count) = lost {
                     self.lose(index, count, rivals.now);
                 }
-                self.baselines.insert((index, rival), KnownDivergence { divergence, histories });
+                self.baselines.insert((index, rival), KnownDivergence { baseline, histories });
             }
         }
     }
@@ -208,28 +206,14 @@ impl LostWritesTracker {
         replication.replid2.is_some() && !self.branches.continues(now, before)
     }
 
-    /// Returns the total of a master where its history left that of a rival.
-    fn divergence(
-        &self,
-        index: NodeIndex,
-        rival: NodeIndex,
-        rivals: &Rivals<'_>,
-    ) -> Option<Divergence> {
-        let history =
-            self.histories.get(&index).filter(|_| rivals.nodes[index].snapshot().is_some())?;
-        match self.search(history, rival, rivals.nodes) {
-            BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
-            BaselineSearch::Pending => None,
-            // A process that is younger than its rival shares no change with it, except replicated
-            // ones.
-            BaselineSearch::Unknown => {
-                // Changes before a reply in this round may be replicated.
-                let last = history.last().filter(|last| last.at() == rivals.now)?;
-                let total =
-                    if rivals.started_stale(index) { history.own_since() } else { last.total };
-                Some(Divergence::since(total, last.resets))
-            }
-        }
+    /// Returns the baseline of a master that shares no sample with its rival.
+    fn first_baseline(&self, index: NodeIndex, rivals: &Rivals<'_>) -> Option<Baseline> {
+        let history = self.histories.get(&index)?;
+        // Changes before a reply in this round may be replicated.
+        let last = history.last().filter(|last| last.at() == rivals.now)?;
+        // A process that is younger than its rival shares no change with it, except replicated ones.
+        let total = if rivals.started_stale(index) { history.own_since() } else { last.total };
+        Some(Baseline::lower_bound(total, last.resets))
     }
 
     /// Searches the samples of a master for the offset where its history left that of a rival.
@@ -253,7 +237,7 @@ impl LostWritesTracker {
     fn count(&self, index: NodeIndex, rival: Option<NodeIndex>) -> Option<ChangeCount> {
         let known = self.baselines.get(&(index, rival?))?;
         let last = self.histories.get(&index)?.last()?;
-        Some(known.divergence.count(End::at(last)))
+        Some(known.baseline.count(End::at(last)))
     }
 
     /// Counts the changes of a master that replies as a replica as lost. While it follows no
@@ -273,13 +257,13 @@ impl LostWritesTracker {
         } else {
             self.end_of(&history, snapshot, winner)
         };
-        let known = self.baselines.get(&(index, winner)).map(|known| known.divergence);
-        let divergence = known.or_else(|| match self.search(&history, winner, rivals.nodes) {
-            BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
+        let known = self.baselines.get(&(index, winner)).map(|known| known.baseline);
+        let baseline = known.or_else(|| match self.search(&history, winner, rivals.nodes) {
+            BaselineSearch::Known(baseline) => Some(baseline),
             BaselineSearch::Pending | BaselineSearch::Unknown => None,
         });
-        let (Some(divergence), Some(end)) = (divergence, end) else { return };
-        let count = divergence.count(end);
+        let (Some(baseline), Some(end)) = (baseline, end) else { return };
+        let count = baseline.count(end);
         if !*in_incident && count.low > 0 {
             self.begin_incident();
             *in_incident = true;
@@ -341,22 +325,12 @@ impl LostWritesTracker {
     }
 }
 
-impl Divergence {
-    /// Returns the divergence of a master whose changes so far its rival may have.
-    fn now(history: &ChangeHistory) -> Option<Self> {
-        history.last().map(|last| Divergence::since(last.total, last.resets))
-    }
-
-    fn since(total: u64, resets: u32) -> Self {
-        let baseline = Baseline { low: total, about: total, high: total, resets };
-        Divergence { baseline, at_least: true }
-    }
-
+impl Baseline {
     /// Returns the changes from here to the end.
-    fn count(&self, end: End) -> ChangeCount {
-        let Baseline { low, about, high, resets } = self.baseline;
+    fn count(self, end: End) -> ChangeCount {
+        let Baseline { low, about, high, resets, at_least } = self;
         let lowest = end.low.saturating_sub(high);
-        let at_least = self.at_least || end.at_least || end.resets > resets;
+        let at_least = at_least || end.at_least || end.resets > resets;
         ChangeCount {
             low: lowest,
             about: if at_least { lowest } else { end.about.saturating_sub(about).max(lowest) },

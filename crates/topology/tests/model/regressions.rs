@@ -2,8 +2,8 @@
 
 use crate::history::History;
 use crate::operations::Operation::{
-    CutOneWay, Failover, Follow, Freeze, Hide, Kill, MoveClient, Promote, Restart, RestartExporter,
-    Start, Thaw,
+    Cut, CutOneWay, Failover, Follow, Freeze, Heal, Hide, Kill, MoveClient, Promote, Restart,
+    RestartExporter, Show, Start, Thaw,
 };
 use crate::operations::{Step, at};
 
@@ -109,6 +109,78 @@ fn a_save_in_the_second_of_the_start_leaves_a_lower_bound() {
             at(15, RestartExporter { with_state: true, downtime: 1 }),
             at(17, Failover),
             at(18, Start { server: 2, with_data: true }),
+        ],
+    );
+}
+
+#[test]
+fn changes_that_a_resync_discarded_do_not_diverge() {
+    agree(128_904, &[at(14, Freeze(0)), at(43, Failover), at(53, Failover)]);
+}
+
+#[test]
+fn changes_before_a_restart_and_a_resync_do_not_diverge() {
+    agree(
+        137_260,
+        &[
+            at(16, Failover),
+            at(18, MoveClient { client: 1, server: 2 }),
+            at(19, Failover),
+            at(20, Hide(2)),
+            at(26, Failover),
+            at(31, CutOneWay(44106)),
+            at(31, Restart { server: 2, with_data: false }),
+            at(36, Promote(2)),
+        ],
+    );
+}
+
+#[test]
+fn changes_discarded_in_a_gap_do_not_diverge() {
+    agree(
+        146_417,
+        &[
+            at(10, Hide(1)),
+            at(10, Kill(2)),
+            at(11, Start { server: 2, with_data: true }),
+            at(11, Cut(31454)),
+            at(12, Hide(0)),
+            at(13, Promote(2)),
+            at(13, Follow { server: 0, master: 1 }),
+            at(14, Follow { server: 1, master: 2 }),
+            at(20, Promote(1)),
+            at(20, Heal),
+            at(21, Promote(0)),
+            at(23, Show(0)),
+        ],
+    );
+}
+
+#[test]
+fn changes_of_a_reign_that_ended_in_a_gap_do_not_diverge() {
+    agree(
+        165_630,
+        &[at(23, Kill(0)), at(36, Freeze(3)), at(40, Thaw(3)), at(49, Hide(3)), at(53, Failover)],
+    );
+}
+
+#[test]
+fn changes_replicated_from_an_unseen_node_do_not_diverge() {
+    agree(
+        304_027,
+        &[
+            at(15, Kill(1)),
+            at(16, Kill(0)),
+            at(16, Kill(2)),
+            at(21, Start { server: 2, with_data: true }),
+            at(24, Hide(2)),
+            at(25, Freeze(4)),
+            at(34, Start { server: 0, with_data: true }),
+            at(34, Promote(2)),
+            at(37, Follow { server: 0, master: 2 }),
+            at(45, Follow { server: 2, master: 0 }),
+            at(51, Failover),
+            at(51, Thaw(4)),
         ],
     );
 }
