@@ -52,11 +52,6 @@ pub(crate) struct ChangeSample {
 }
 
 impl ChangeSample {
-    /// Returns the replication ID.
-    pub(crate) fn history(&self) -> &str {
-        &self.history
-    }
-
     /// Returns the time of the round.
     pub(crate) fn at(&self) -> Monotonic {
         self.at

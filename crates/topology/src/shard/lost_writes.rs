@@ -148,24 +148,6 @@ impl LostWritesTracker {
                 let history = self.histories.get(&index);
                 let common = self.common(rival, rivals.nodes);
                 let Some((history, common)) = history.zip(common) else { continue };
-                let newest = history.last();
-                let is_connected =
-                    newest.is_some_and(|newest| common.end(newest.history()).is_some());
-                let follows_unseen = known.is_some_and(|known| {
-                    let mut sides = [index, rival].into_iter().zip(&known.histories);
-                    sides.any(|(side, before)| {
-                        self.may_have_followed(side, before.as_deref(), rivals.nodes)
-                    })
-                });
-                if known.is_some() && !is_connected {
-                    if follows_unseen && let Some(last) = history.last() {
-                        let baseline = Baseline::lower_bound(last.total, last.resets);
-                        self.baselines
-                            .insert((index, rival), KnownDivergence { baseline, histories });
-                    }
-                    // Another history that nothing connects with the ones before explains nothing.
-                    continue;
-                }
                 let baseline = match history.baseline(&common) {
                     BaselineSearch::Known(baseline) => baseline,
                     // The rival has all data of the master that was read so far.
@@ -173,11 +155,27 @@ impl LostWritesTracker {
                         self.baselines.remove(&(index, rival));
                         continue;
                     }
-                    BaselineSearch::Unknown if known.is_none() => {
-                        let Some(baseline) = self.first_baseline(index, rivals) else { continue };
+                    BaselineSearch::Unknown => {
+                        let follows_unseen = known.is_some_and(|known| {
+                            let mut sides = [index, rival].into_iter().zip(&known.histories);
+                            sides.any(|(side, before)| {
+                                self.may_have_followed(side, before.as_deref(), rivals.nodes)
+                            })
+                        });
+                        let found = if known.is_none() {
+                            self.first_baseline(index, rivals)
+                        } else if follows_unseen {
+                            history
+                                .last()
+                                .map(|last| Baseline::lower_bound(last.total, last.resets))
+                        } else {
+                            // Another history that nothing connects with the ones before explains
+                            // nothing.
+                            None
+                        };
+                        let Some(baseline) = found else { continue };
                         baseline
                     }
-                    BaselineSearch::Unknown => continue,
                 };
                 // The master was demoted and promoted again since the last round.
                 let end = history.end_of_reign(&common).map(End::at);

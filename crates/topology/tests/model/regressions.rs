@@ -184,3 +184,18 @@ fn changes_replicated_from_an_unseen_node_do_not_diverge() {
         ],
     );
 }
+
+#[test]
+fn a_rival_that_resynced_has_writes_of_a_restarted_master() {
+    agree(
+        312_479,
+        &[
+            at(17, Failover),
+            at(32, Freeze(1)),
+            at(38, Thaw(1)),
+            at(47, Failover),
+            at(48, Kill(0)),
+            at(48, Start { server: 0, with_data: false }),
+        ],
+    );
+}
