@@ -113,6 +113,16 @@ impl Baseline {
         Baseline { low: total, about: total, high: total, resets, at_least: true }
     }
 
+    /// Excludes the changes up to a total.
+    pub(crate) fn not_before(self, total: u64) -> Self {
+        Baseline {
+            low: self.low.max(total),
+            about: self.about.max(total),
+            high: self.high.max(total),
+            ..self
+        }
+    }
+
     /// Excludes changes after it.
     fn without(self, changes: u64) -> Self {
         Baseline {

@@ -29,8 +29,12 @@ pub(crate) struct LostWritesTracker {
     histories: NodeMap<ChangeHistory>,
     /// Totals of a master where its history left that of a rival, by master and rival.
     baselines: BTreeMap<(NodeIndex, NodeIndex), KnownDivergence>,
-    /// Changes of each master that are counted as lost, since the split brain began.
-    lost: NodeMap<ChangeCount>,
+    /// Changes of the present reign of each master that are counted as lost in this incident.
+    lost: NodeMap<LostInReign>,
+    /// The same of reigns that ended in this incident.
+    lost_before: ChangeCount,
+    /// Total of each master up to which earlier incidents counted its changes as lost.
+    counted: NodeMap<u64>,
     view: LostWritesView,
     split_brain: bool,
 }
@@ -41,6 +45,14 @@ pub(crate) struct LostWritesTracker {
 struct KnownDivergence {
     baseline: Baseline,
     histories: [Option<Box<str>>; 2],
+}
+
+/// Changes that are lost since a node became a master.
+#[derive(Debug, Clone, Copy)]
+struct LostInReign {
+    changes: ChangeCount,
+    /// The total of the master with them.
+    until: u64,
 }
 
 /// The total of a master at the end of its reign, or now.
@@ -72,8 +84,8 @@ impl LostWritesTracker {
         let rivals = Rivals { nodes, stale, masters: masters.collect(), now };
         self.find_divergences(&rivals);
         for index in rivals.masters.iter().copied().filter(|index| stale.has_lost(*index)) {
-            if let Some(count) = self.count(index, rivals.reference(index)) {
-                self.lose(index, count, now);
+            if let Some((baseline, end)) = self.interval(index, rivals.reference(index)) {
+                self.lose(index, baseline, end, now);
             }
         }
         // Masters that are demoted in the same round belong to one incident.
@@ -99,6 +111,7 @@ impl LostWritesTracker {
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.histories.remove(&index);
         self.lost.remove(&index);
+        self.counted.remove(&index);
         self.baselines.retain(|(node, rival), _| *node != index && *rival != index);
         self.view.diverging.retain(|diverging| diverging.node != index);
         if let Some(loss) = &mut self.view.loss {
@@ -114,7 +127,17 @@ impl LostWritesTracker {
 
     fn begin_incident(&mut self) {
         self.view.in_split_brain = 0;
-        self.lost.clear();
+        self.lost_before = ChangeCount::default();
+        for (index, lost) in std::mem::take(&mut self.lost) {
+            self.counted.insert(index, lost.until);
+        }
+    }
+
+    /// Ends the reign of a master in the present incident.
+    fn end_reign(&mut self, index: NodeIndex) {
+        if let Some(lost) = self.lost.remove(&index) {
+            self.lost_before = self.lost_before.plus(lost.changes);
+        }
     }
 
     /// Adds the replies of all masters. A promoted node continues the counter of the replica.
@@ -179,9 +202,10 @@ impl LostWritesTracker {
                 };
                 // The master was demoted and promoted again since the last round.
                 let end = history.end_of_reign(&common).map(End::at);
-                let lost = known.zip(end).map(|(known, end)| known.baseline.count(end));
-                if let Some(count) = lost {
-                    self.lose(index, count, rivals.now);
+                let interval = known.map(|known| known.baseline).zip(end);
+                if let Some((baseline, end)) = interval {
+                    self.lose(index, baseline, end, rivals.now);
+                    self.end_reign(index);
                 }
                 self.baselines.insert((index, rival), KnownDivergence { baseline, histories });
             }
@@ -231,11 +255,11 @@ impl LostWritesTracker {
         Some(self.branches.common_with(replication.replid.as_deref()?))
     }
 
-    /// Returns the changes of a master that its rival does not have.
-    fn count(&self, index: NodeIndex, rival: Option<NodeIndex>) -> Option<ChangeCount> {
+    /// Returns the totals between which are the changes of a master that its rival does not have.
+    fn interval(&self, index: NodeIndex, rival: Option<NodeIndex>) -> Option<(Baseline, End)> {
         let known = self.baselines.get(&(index, rival?))?;
         let last = self.histories.get(&index)?.last()?;
-        Some(known.baseline.count(End::at(last)))
+        Some((known.baseline, End::at(last)))
     }
 
     /// Counts the changes of a master that replies as a replica as lost. While it follows no
@@ -260,13 +284,31 @@ impl LostWritesTracker {
             BaselineSearch::Known(baseline) => Some(baseline),
             BaselineSearch::Pending | BaselineSearch::Unknown => None,
         });
-        let (Some(baseline), Some(end)) = (baseline, end) else { return };
-        let count = baseline.count(end);
-        if !*in_incident && count.low > 0 {
+        if let (Some(baseline), Some(end)) = (baseline, end) {
+            self.lose_at_demotion(index, baseline, end, rivals.now, in_incident);
+        }
+        self.end_reign(index);
+        self.counted.remove(&index);
+    }
+
+    /// Counts the changes of a demoted master as lost. Without an incident, they begin one.
+    fn lose_at_demotion(
+        &mut self,
+        index: NodeIndex,
+        baseline: Baseline,
+        end: End,
+        now: Monotonic,
+        in_incident: &mut bool,
+    ) {
+        if !*in_incident {
+            let until = self.lost.get(&index).map_or(0, |lost| lost.until);
+            if self.uncounted(index, baseline.not_before(until)).count(end).low == 0 {
+                return;
+            }
             self.begin_incident();
             *in_incident = true;
         }
-        self.lose(index, count, rivals.now);
+        self.lose(index, baseline, end, now);
     }
 
     /// Returns the total at the end of the reign of a master that has the data of the winner
@@ -287,13 +329,21 @@ impl LostWritesTracker {
         Some(End { about: last.total + own, high: last.total + growth, ..End::at(last) })
     }
 
-    fn lose(&mut self, index: NodeIndex, count: ChangeCount, now: Monotonic) {
+    /// Returns the baseline without changes that earlier incidents counted.
+    fn uncounted(&self, index: NodeIndex, baseline: Baseline) -> Baseline {
+        self.counted.get(&index).map_or(baseline, |until| baseline.not_before(*until))
+    }
+
+    /// Counts the changes of a master between two totals as lost.
+    fn lose(&mut self, index: NodeIndex, baseline: Baseline, end: End, now: Monotonic) {
+        let changes = self.uncounted(index, baseline).count(end);
         // Without a certain change, the interval may contain replicated changes only.
-        if count.low == 0 {
+        if changes.low == 0 {
             return;
         }
-        let before = self.lost.insert(index, count).map_or(0, |before| before.about);
-        let more = count.about.saturating_sub(before);
+        let lost = LostInReign { changes, until: end.about };
+        let before = self.lost.insert(index, lost).map_or(0, |before| before.changes.about);
+        let more = changes.about.saturating_sub(before);
         self.view.total += more;
         let mut loss =
             self.view.loss.take().filter(|_| self.view.in_split_brain > 0).unwrap_or_default();
@@ -302,7 +352,8 @@ impl LostWritesTracker {
             loss.primary_again.retain(|primary| *primary != index);
         }
         self.view.in_split_brain += more;
-        loss.changes = self.lost.values().copied().fold(ChangeCount::default(), ChangeCount::plus);
+        let lost = self.lost.values().map(|lost| lost.changes);
+        loss.changes = lost.fold(self.lost_before, ChangeCount::plus);
         if more > 0 {
             loss.last = now;
         }
@@ -313,7 +364,9 @@ impl LostWritesTracker {
     /// that it left first.
     fn diverging(&self, rivals: &Rivals<'_>) -> Vec<DivergingWrites> {
         let diverging = |index: &NodeIndex| {
-            let of = |rival: NodeIndex| self.count(*index, Some(rival));
+            let of = |rival: NodeIndex| {
+                self.interval(*index, Some(rival)).map(|(baseline, end)| baseline.count(end))
+            };
             let others = || rivals.masters.iter().copied().filter(|rival| rival != index);
             let earliest = || others().filter_map(of).max_by_key(|count| (count.low, count.about));
             let count = rivals.reference(*index).map_or_else(earliest, of);

@@ -199,3 +199,36 @@ fn a_rival_that_resynced_has_writes_of_a_restarted_master() {
         ],
     );
 }
+
+#[test]
+fn a_stale_master_that_returns_loses_its_writes_once() {
+    agree(
+        133_861,
+        &[
+            at(11, Freeze(1)),
+            at(16, Failover),
+            at(17, Cut(15363)),
+            at(20, Freeze(3)),
+            at(31, Freeze(0)),
+        ],
+    );
+}
+
+#[test]
+fn a_stale_master_that_restarts_loses_its_writes_once() {
+    agree(
+        197_613,
+        &[
+            at(13, Kill(2)),
+            at(16, Failover),
+            at(26, Cut(43378)),
+            at(33, Start { server: 2, with_data: false }),
+            at(39, Follow { server: 2, master: 1 }),
+            at(42, Heal),
+            at(47, Kill(0)),
+            at(48, Failover),
+            at(55, Start { server: 0, with_data: false }),
+            at(61, Follow { server: 2, master: 1 }),
+        ],
+    );
+}
