@@ -232,3 +232,65 @@ fn a_stale_master_that_restarts_loses_its_writes_once() {
         ],
     );
 }
+
+#[test]
+fn a_restart_without_data_loses_replicated_writes() {
+    agree(
+        155_453,
+        &[
+            at(13, Failover),
+            at(14, Kill(3)),
+            at(17, Freeze(0)),
+            at(19, Start { server: 3, with_data: true }),
+            at(19, Kill(1)),
+            at(22, Kill(2)),
+            at(32, Start { server: 2, with_data: false }),
+        ],
+    );
+}
+
+#[test]
+fn lost_replicated_writes_remain_when_the_rival_changes() {
+    agree(
+        156_223,
+        &[
+            at(13, Freeze(0)),
+            at(17, Failover),
+            at(19, Kill(4)),
+            at(20, Failover),
+            at(25, Kill(3)),
+            at(26, Failover),
+            at(27, Start { server: 3, with_data: false }),
+            at(28, Follow { server: 1, master: 0 }),
+        ],
+    );
+}
+
+#[test]
+fn writes_may_come_back_after_they_were_lost() {
+    agree(
+        162_329,
+        &[
+            at(10, Cut(32778)),
+            at(23, Hide(0)),
+            at(25, Follow { server: 0, master: 2 }),
+            at(35, Promote(1)),
+        ],
+    );
+}
+
+#[test]
+fn changes_before_an_unseen_resync_are_lost_in_a_restart() {
+    agree(
+        165_630,
+        &[
+            at(23, Kill(0)),
+            at(36, Freeze(3)),
+            at(40, Thaw(3)),
+            at(49, Hide(3)),
+            at(53, Failover),
+            at(57, Kill(3)),
+            at(67, Start { server: 3, with_data: false }),
+        ],
+    );
+}
