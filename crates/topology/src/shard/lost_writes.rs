@@ -158,58 +158,65 @@ impl LostWritesTracker {
 
     /// Finds the totals where the masters diverged, once for each pair of histories.
     fn find_divergences(&mut self, rivals: &Rivals<'_>) {
-        let replid = |index: NodeIndex| {
-            rivals.nodes[index].snapshot().and_then(|snapshot| snapshot.replication.replid.clone())
-        };
-        for index in rivals.masters.iter().copied() {
-            for rival in rivals.masters.iter().copied().filter(|rival| *rival != index) {
-                let histories = [index, rival].map(replid);
-                let known = self.baselines.get(&(index, rival));
-                if known.is_some_and(|known| known.histories == histories) {
-                    continue;
-                }
-                let history = self.histories.get(&index);
-                let common = self.common(rival, rivals.nodes);
-                let Some((history, common)) = history.zip(common) else { continue };
-                let baseline = match history.baseline(&common) {
-                    BaselineSearch::Known(baseline) => baseline,
-                    // The rival has all data of the master that was read so far.
-                    BaselineSearch::Pending => {
-                        self.baselines.remove(&(index, rival));
-                        continue;
-                    }
-                    BaselineSearch::Unknown => {
-                        let follows_unseen = known.is_some_and(|known| {
-                            let mut sides = [index, rival].into_iter().zip(&known.histories);
-                            sides.any(|(side, before)| {
-                                self.may_have_followed(side, before.as_deref(), rivals.nodes)
-                            })
-                        });
-                        let found = if known.is_none() {
-                            self.first_baseline(index, rivals)
-                        } else if follows_unseen {
-                            history
-                                .last()
-                                .map(|last| Baseline::lower_bound(last.total, last.resets))
-                        } else {
-                            // Another history that nothing connects with the ones before explains
-                            // nothing.
-                            None
-                        };
-                        let Some(baseline) = found else { continue };
-                        baseline
-                    }
-                };
-                // The master was demoted and promoted again since the last round.
-                let end = history.end_of_reign(&common).map(End::at);
-                let interval = known.map(|known| known.baseline).zip(end);
-                if let Some((baseline, end)) = interval {
-                    self.lose(index, baseline, end, rivals.now);
-                    self.end_reign(index);
-                }
-                self.baselines.insert((index, rival), KnownDivergence { baseline, histories });
+        for (index, rival) in rivals.pairs() {
+            let histories = [index, rival].map(|node| rivals.history(node).map(Into::into));
+            let known = self.baselines.get(&(index, rival));
+            if known.is_some_and(|known| known.histories == histories) {
+                continue;
             }
+            let Some(baseline) = self.find_baseline(index, rival, rivals) else { continue };
+            if let Some((before, end)) = self.unseen_end(index, rival, rivals.nodes) {
+                self.lose(index, before, end, rivals.now);
+                self.end_reign(index);
+            }
+            self.baselines.insert((index, rival), KnownDivergence { baseline, histories });
         }
+    }
+
+    /// Returns the total of a master where its history left that of a rival; `None` if the known
+    /// one remains, or if there is none.
+    fn find_baseline(
+        &mut self,
+        index: NodeIndex,
+        rival: NodeIndex,
+        rivals: &Rivals<'_>,
+    ) -> Option<Baseline> {
+        let history = self.histories.get(&index)?;
+        match self.search(history, rival, rivals.nodes)? {
+            BaselineSearch::Known(baseline) => Some(baseline),
+            BaselineSearch::Pending => {
+                // The rival has all data of the master that was read so far.
+                self.baselines.remove(&(index, rival));
+                None
+            }
+            BaselineSearch::Unknown => match self.baselines.get(&(index, rival)) {
+                None => first_baseline(history, rivals, index),
+                Some(known) => {
+                    let mut sides = [index, rival].into_iter().zip(&known.histories);
+                    let follows_unseen = sides.any(|(side, before)| {
+                        self.may_have_followed(side, before.as_deref(), rivals.nodes)
+                    });
+                    // Otherwise, a history that nothing connects with the ones before explains
+                    // nothing.
+                    let last = history.last().filter(|_| follows_unseen)?;
+                    Some(Baseline::lower_bound(last.total, last.resets))
+                }
+            },
+        }
+    }
+
+    /// Returns the changes of a master that was demoted and promoted again since the last round:
+    /// from the known baseline to the end of its former reign.
+    fn unseen_end(
+        &self,
+        index: NodeIndex,
+        rival: NodeIndex,
+        nodes: ShardNodes<'_>,
+    ) -> Option<(Baseline, End)> {
+        let known = self.baselines.get(&(index, rival))?;
+        let common = self.common(rival, nodes)?;
+        let end = self.histories.get(&index)?.end_of_reign(&common)?;
+        Some((known.baseline, End::at(end)))
     }
 
     /// Returns true if a node continues a history that nothing connects with its former one: it
@@ -228,25 +235,15 @@ impl LostWritesTracker {
         replication.replid2.is_some() && !self.branches.continues(now, before)
     }
 
-    /// Returns the baseline of a master that shares no sample with its rival.
-    fn first_baseline(&self, index: NodeIndex, rivals: &Rivals<'_>) -> Option<Baseline> {
-        let history = self.histories.get(&index)?;
-        // Changes before a reply in this round may be replicated.
-        let last = history.last().filter(|last| last.at() == rivals.now)?;
-        // A process that is younger than its rival shares no change with it, except replicated ones.
-        let total = if rivals.started_stale(index) { history.own_since() } else { last.total };
-        Some(Baseline::lower_bound(total, last.resets))
-    }
-
-    /// Searches the samples of a master for the offset where its history left that of a rival.
+    /// Searches the samples of a master for the offset where its history left that of a rival;
+    /// `None` if that of the rival is unknown.
     fn search(
         &self,
         history: &ChangeHistory,
         rival: NodeIndex,
         nodes: ShardNodes<'_>,
-    ) -> BaselineSearch {
-        let common = self.common(rival, nodes);
-        common.map_or(BaselineSearch::Pending, |common| history.baseline(&common))
+    ) -> Option<BaselineSearch> {
+        self.common(rival, nodes).map(|common| history.baseline(&common))
     }
 
     /// Returns what other nodes have in common with a master.
@@ -280,7 +277,7 @@ impl LostWritesTracker {
             self.end_of(&history, snapshot, winner)
         };
         let known = self.baselines.get(&(index, winner)).map(|known| known.baseline);
-        let baseline = known.or_else(|| match self.search(&history, winner, rivals.nodes) {
+        let baseline = known.or_else(|| match self.search(&history, winner, rivals.nodes)? {
             BaselineSearch::Known(baseline) => Some(baseline),
             BaselineSearch::Pending | BaselineSearch::Unknown => None,
         });
@@ -406,6 +403,19 @@ impl Loss {
             self.primary_again.push(self.stale_masters.remove(position));
         }
     }
+}
+
+/// Returns the baseline of a master that shares no sample with its rival.
+fn first_baseline(
+    history: &ChangeHistory,
+    rivals: &Rivals<'_>,
+    index: NodeIndex,
+) -> Option<Baseline> {
+    // Changes before a reply in this round may be replicated.
+    let last = history.last().filter(|last| last.at() == rivals.now)?;
+    // A process that is younger than its rival shares no change with it, except replicated ones.
+    let total = if rivals.started_stale(index) { history.own_since() } else { last.total };
+    Some(Baseline::lower_bound(total, last.resets))
 }
 
 /// Returns the bytes that stale masters appended to the history that the primary continued;
