@@ -115,6 +115,13 @@ impl<'a> CommonData<'a> {
     pub(crate) fn contains(&self, history: &str, before: &str, offset: u64) -> bool {
         self.branches.ancestry(history).limit(before).is_some_and(|limit| offset <= limit)
     }
+
+    /// Returns true if a history is another one, or left it without a third one in between.
+    pub(crate) fn continues_directly(&self, history: &str, before: &str) -> bool {
+        let mut branches = self.branches.0.iter();
+        history == before
+            || branches.any(|branch| *branch.id == *history && *branch.parent == *before)
+    }
 }
 
 impl CommonEnd<'_> {

@@ -16,6 +16,9 @@ use crate::shard::branches::{CommonData, CommonEnd};
 /// sample.
 const MAX_SAMPLES: usize = 128;
 
+/// Resolution of `rdb_last_save_time` and of the uptime.
+const SAVE_TIME_UNIT: Duration = Duration::from_secs(1);
+
 /// Counted changes of one node.
 #[derive(Debug, Default)]
 pub(crate) struct ChangeHistory {
@@ -49,11 +52,6 @@ pub(crate) struct ChangeSample {
 }
 
 impl ChangeSample {
-    /// Returns the replication ID.
-    pub(crate) fn history(&self) -> &str {
-        &self.history
-    }
-
     /// Returns the time of the round.
     pub(crate) fn at(&self) -> Monotonic {
         self.at
@@ -69,6 +67,8 @@ pub(crate) struct Baseline {
     pub(crate) high: u64,
     /// Resets of the counter before `low`.
     pub(crate) resets: u32,
+    /// The node has more changes since then than were counted, or may have.
+    pub(crate) at_least: bool,
 }
 
 /// Result of the search for a total at an offset.
@@ -96,6 +96,43 @@ struct ChangeCounter {
     /// The process may have loaded an append-only file, which counts as changes.
     loads_aof: bool,
     loading: bool,
+    /// The last save may have ended a moment ago. Another save within the same second does not
+    /// change `rdb_last_save_time`.
+    is_save_recent: bool,
+}
+
+impl Baseline {
+    /// Returns the total of a sample.
+    fn exact(sample: &ChangeSample) -> Self {
+        let ChangeSample { total, resets, .. } = *sample;
+        Baseline { low: total, about: total, high: total, resets, at_least: false }
+    }
+
+    /// Returns the total that leaves only a lower bound of the changes so far.
+    pub(crate) fn lower_bound(total: u64, resets: u32) -> Self {
+        Baseline { low: total, about: total, high: total, resets, at_least: true }
+    }
+
+    /// Excludes the changes up to a total.
+    pub(crate) fn not_before(self, total: u64) -> Self {
+        Baseline {
+            low: self.low.max(total),
+            about: self.about.max(total),
+            high: self.high.max(total),
+            ..self
+        }
+    }
+
+    /// Excludes changes after it.
+    fn without(self, changes: u64) -> Self {
+        Baseline {
+            low: self.low + changes,
+            about: self.about + changes,
+            high: self.high + changes,
+            at_least: true,
+            ..self
+        }
+    }
 }
 
 impl ChangeHistory {
@@ -108,6 +145,11 @@ impl ChangeHistory {
         };
         let is_restart =
             self.counter.as_ref().is_some_and(|previous| previous.run_id != counter.run_id);
+        counter.is_save_recent = match &self.counter {
+            Some(previous) => is_restart || previous.last_save != counter.last_save,
+            // A process begins with its start as the time of the last save.
+            None => snapshot.identity.uptime.is_some_and(|uptime| uptime < SAVE_TIME_UNIT * 2),
+        };
         counter.before_save = counter.saving.unwrap_or(false).then(|| match &self.counter {
             Some(previous) if is_restart || is_reset => previous.changes.min(counter.changes),
             Some(previous) => previous.before_save.unwrap_or(previous.changes),
@@ -190,28 +232,68 @@ impl ChangeHistory {
             return BaselineSearch::Unknown;
         };
         let before = &self.samples[position];
-        let (low, resets) = (before.total, before.resets);
-        let exact = BaselineSearch::Known(Baseline { low, about: low, high: low, resets });
+        let exact = Baseline::exact(before);
         let next = ends.get(position + 1).copied().flatten();
         let end = next.or(ends[position]).map_or(u64::MAX, |end| end.offset);
         let Some(after) = self.samples.get(position + 1) else {
-            return if before.offset == end { exact } else { BaselineSearch::Pending };
+            return if before.offset == end {
+                BaselineSearch::Known(exact)
+            } else {
+                BaselineSearch::Pending
+            };
         };
+        let rejoins = has_rejoined(ends[position], next);
         let is_new_start = next.is_none() && after.process != before.process && !after.is_continued;
-        if is_new_start || (before.offset == end && !has_rejoined(ends[position], next)) {
+        let baseline = if !rejoins && may_have_followed(before, after, common) {
+            // All changes until then may be replicated from the other node, or discarded.
+            Baseline { about: after.total, high: after.total, at_least: true, ..exact }
+        } else if is_new_start || (before.offset == end && !rejoins) {
             // All changes since then are its own.
-            return exact;
+            exact
+        } else {
+            let grown = after.total - before.total;
+            let bytes = after.offset.saturating_sub(before.offset);
+            let shared = end.min(after.offset).saturating_sub(before.offset);
+            let part = u128::from(grown) * u128::from(shared) / u128::from(bytes.max(1));
+            let part = u64::try_from(part).unwrap_or(grown).min(grown);
+            Baseline { about: exact.low + part, high: after.total, ..exact }
+        };
+        BaselineSearch::Known(self.without_discarded(baseline, position + 1, common))
+    }
+
+    /// Excludes changes after a baseline that the node counted, but may have discarded since: it
+    /// was a replica of a third node, whose data it copied without counting. `position` is the
+    /// first sample after the baseline.
+    fn without_discarded(
+        &self,
+        baseline: Baseline,
+        position: usize,
+        common: &CommonData<'_>,
+    ) -> Baseline {
+        let last = self.samples.len() - 1;
+        let follows = |index: usize| {
+            may_have_followed(&self.samples[index], &self.samples[index + 1], common)
+        };
+        if !(position..last).any(follows) {
+            return baseline;
         }
-        let grown = after.total - before.total;
-        let bytes = after.offset.saturating_sub(before.offset);
-        let shared = end.min(after.offset).saturating_sub(before.offset);
-        let part = u128::from(grown) * u128::from(shared) / u128::from(bytes.max(1));
-        BaselineSearch::Known(Baseline {
-            low,
-            about: low + u64::try_from(part).unwrap_or(grown).min(grown),
-            high: after.total,
-            resets,
-        })
+        let mut discarded = 0;
+        // The oldest sample so far whose data the node kept until now, or until a restart.
+        let mut kept = last;
+        for index in (position..last).rev() {
+            let (before, newer) = (&self.samples[index], &self.samples[kept]);
+            if kept == index + 1 && !follows(index) {
+                kept = index;
+            } else if common.contains(&newer.history, &before.history, before.offset) {
+                discarded += newer.total - before.total;
+                kept = index;
+            }
+        }
+        if kept == position {
+            baseline.without(discarded)
+        } else {
+            Baseline::exact(&self.samples[kept]).without(discarded)
+        }
     }
 
     /// Returns the last sample before the node discarded its data and was a replica of another one,
@@ -267,6 +349,11 @@ impl ChangeHistory {
     }
 }
 
+/// Returns true if the node may have been a replica of any node between two consecutive samples.
+fn may_have_followed(before: &ChangeSample, after: &ChangeSample, common: &CommonData<'_>) -> bool {
+    after.is_continued && !common.continues_directly(&after.history, &before.history)
+}
+
 /// Returns true if a node replicated data of another one between two samples.
 fn has_rejoined(before: Option<CommonEnd<'_>>, after: Option<CommonEnd<'_>>) -> bool {
     after.is_some_and(|after| before.is_none_or(|before| !before.explains(after)))
@@ -287,6 +374,7 @@ impl ChangeCounter {
             before_save: None,
             loads_aof: snapshot.persistence.aof.enabled != Some(false),
             loading: snapshot.persistence.loading != Some(false),
+            is_save_recent: false,
         })
     }
 
@@ -308,7 +396,7 @@ impl ChangeCounter {
             _ => (self.changes + earlier.before_save.unwrap_or_default())
                 .saturating_sub(earlier.changes),
         };
-        (growth, is_reset)
+        (growth, is_reset || earlier.is_save_recent)
     }
 
     /// Returns the changes since the process started, unless the count includes loaded commands.
@@ -379,8 +467,9 @@ mod tests {
             Reply { offset: 4000, changes: 240, ..FIRST },
         ];
         let history = history(&samples);
-        let known =
-            |low, about, high| BaselineSearch::Known(Baseline { low, about, high, resets: 0 });
+        let known = |low, about, high| {
+            BaselineSearch::Known(Baseline { low, about, high, resets: 0, at_least: false })
+        };
         assert_eq!(at(&history, 1250), known(100, 125, 200));
         assert_eq!(at(&history, 2000), known(200, 200, 200));
         assert_eq!(at(&history, 3000), known(200, 220, 240));
@@ -398,7 +487,7 @@ mod tests {
             Reply { offset: 1000, changes: 100, ..FIRST },
             Reply { offset: 1500, changes: 150, history: 'b', ..FIRST },
         ];
-        let expected = Baseline { low: 100, about: 120, high: 150, resets: 0 };
+        let expected = Baseline { low: 100, about: 120, high: 150, resets: 0, at_least: false };
         assert_eq!(at(&history(&samples), 1200), BaselineSearch::Known(expected));
     }
 
@@ -424,6 +513,14 @@ mod tests {
     }
 
     #[test]
+    fn a_second_save_within_one_second_is_possible() {
+        let saved = |changes| Reply { changes, more: "rdb_last_save_time:9", ..FIRST };
+        let replies = [Reply { changes: 100, ..FIRST }, saved(6), saved(9), saved(12)];
+        // The second save may be between the readings 6 and 9. A third one is in another second.
+        assert_eq!(total_and_resets(&history(&replies)), (112, 2));
+    }
+
+    #[test]
     fn a_restart_ends_a_history() {
         let replies = [
             Reply { offset: 1000, changes: 100, ..FIRST },
@@ -431,8 +528,43 @@ mod tests {
         ];
         let history = history(&replies);
         assert_eq!((total_and_resets(&history), history.own_since()), ((105, 1), 100));
-        let expected = Baseline { low: 100, about: 100, high: 100, resets: 0 };
+        let expected = Baseline { low: 100, about: 100, high: 100, resets: 0, at_least: false };
         assert_eq!(at(&history, 1200), BaselineSearch::Known(expected));
+    }
+
+    #[test]
+    fn changes_that_a_third_node_replaced_do_not_count() {
+        let id = |id: char| id.to_string().repeat(40);
+        let mut branches = Branches::default();
+        for (new, before, end) in [('z', 'a', 500), ('b', 'a', 1200), ('c', 'b', 1400)] {
+            branches.observe(&Replication {
+                replid: Some(id(new).into()),
+                replid2: Some(id(before).into()),
+                second_offset: Some(end + 1),
+                ..Replication::default()
+            });
+        }
+        let count = |replies: &[Reply]| {
+            let history = history(replies);
+            let search = history.baseline(&branches.common_with(&id('z')));
+            let BaselineSearch::Known(baseline) = search else { panic!("a baseline") };
+            let total = history.last().expect("a sample").total;
+            (total - baseline.high, total - baseline.low, baseline.at_least)
+        };
+        let at = |offset: u64| Reply { offset, changes: offset / 10, ..FIRST };
+        let own = [at(500), at(1000), at(2000)];
+        assert_eq!(count(&own), (150, 150, false));
+        // A replica of `b` keeps the changes up to 1200, and the counter those that it discards.
+        let more = "master_replid2:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+        let promoted = Reply { history: 'c', offset: 1500, changes: 220, more, ..FIRST };
+        assert_eq!(count(&[&own[..], &[promoted]].concat()), (50, 50, true));
+        let later = Reply { offset: 1600, changes: 230, ..promoted };
+        assert_eq!(count(&[&own[..], &[promoted, later]].concat()), (60, 60, true));
+        // Nothing is known about the history that it continues.
+        let more = "master_replid2:dddddddddddddddddddddddddddddddddddddddd";
+        let unseen = Reply { history: 'e', offset: 1500, changes: 220, more, ..FIRST };
+        assert_eq!(count(&[at(500), unseen]), (0, 170, true));
+        assert_eq!(count(&[&own[..], &[unseen]].concat()), (0, 0, true));
     }
 
     #[test]

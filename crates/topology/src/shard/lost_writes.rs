@@ -29,25 +29,30 @@ pub(crate) struct LostWritesTracker {
     histories: NodeMap<ChangeHistory>,
     /// Totals of a master where its history left that of a rival, by master and rival.
     baselines: BTreeMap<(NodeIndex, NodeIndex), KnownDivergence>,
-    /// Changes of each master that are counted as lost, since the split brain began.
-    lost: NodeMap<ChangeCount>,
+    /// Changes of the present reign of each master that are counted as lost in this incident.
+    lost: NodeMap<LostInReign>,
+    /// The same of reigns that ended in this incident.
+    lost_before: ChangeCount,
+    /// Total of each master up to which earlier incidents counted its changes as lost.
+    counted: NodeMap<u64>,
     view: LostWritesView,
     split_brain: bool,
 }
 
-/// Total of a master where its history left that of a rival.
-#[derive(Debug, Clone, Copy)]
-struct Divergence {
-    baseline: Baseline,
-    /// The history was not observed from there on.
-    at_least: bool,
-}
-
-/// A divergence, and the histories of both masters when it was found.
+/// Total of a master where its history left that of a rival, and the histories of both when it was
+/// found.
 #[derive(Debug)]
 struct KnownDivergence {
-    divergence: Divergence,
+    baseline: Baseline,
     histories: [Option<Box<str>>; 2],
+}
+
+/// Changes that are lost since a node became a master.
+#[derive(Debug, Clone, Copy)]
+struct LostInReign {
+    changes: ChangeCount,
+    /// The total of the master with them.
+    until: u64,
 }
 
 /// The total of a master at the end of its reign, or now.
@@ -79,8 +84,8 @@ impl LostWritesTracker {
         let rivals = Rivals { nodes, stale, masters: masters.collect(), now };
         self.find_divergences(&rivals);
         for index in rivals.masters.iter().copied().filter(|index| stale.has_lost(*index)) {
-            if let Some(count) = self.count(index, rivals.reference(index)) {
-                self.lose(index, count, now);
+            if let Some((baseline, end)) = self.interval(index, rivals.reference(index)) {
+                self.lose(index, baseline, end, now);
             }
         }
         // Masters that are demoted in the same round belong to one incident.
@@ -106,6 +111,7 @@ impl LostWritesTracker {
     pub(crate) fn clear(&mut self, index: NodeIndex) {
         self.histories.remove(&index);
         self.lost.remove(&index);
+        self.counted.remove(&index);
         self.baselines.retain(|(node, rival), _| *node != index && *rival != index);
         self.view.diverging.retain(|diverging| diverging.node != index);
         if let Some(loss) = &mut self.view.loss {
@@ -121,7 +127,17 @@ impl LostWritesTracker {
 
     fn begin_incident(&mut self) {
         self.view.in_split_brain = 0;
-        self.lost.clear();
+        self.lost_before = ChangeCount::default();
+        for (index, lost) in std::mem::take(&mut self.lost) {
+            self.counted.insert(index, lost.until);
+        }
+    }
+
+    /// Ends the reign of a master in the present incident.
+    fn end_reign(&mut self, index: NodeIndex) {
+        if let Some(lost) = self.lost.remove(&index) {
+            self.lost_before = self.lost_before.plus(lost.changes);
+        }
     }
 
     /// Adds the replies of all masters. A promoted node continues the counter of the replica.
@@ -142,54 +158,65 @@ impl LostWritesTracker {
 
     /// Finds the totals where the masters diverged, once for each pair of histories.
     fn find_divergences(&mut self, rivals: &Rivals<'_>) {
-        let replid = |index: NodeIndex| {
-            rivals.nodes[index].snapshot().and_then(|snapshot| snapshot.replication.replid.clone())
-        };
-        for index in rivals.masters.iter().copied() {
-            for rival in rivals.masters.iter().copied().filter(|rival| *rival != index) {
-                let histories = [index, rival].map(replid);
-                let known = self.baselines.get(&(index, rival));
-                if known.is_some_and(|known| known.histories == histories) {
-                    continue;
-                }
-                let history = self.histories.get(&index);
-                let common = self.common(rival, rivals.nodes);
-                let Some((history, common)) = history.zip(common) else { continue };
-                let newest = history.last();
-                let is_connected =
-                    newest.is_some_and(|newest| common.end(newest.history()).is_some());
-                let follows_unseen = known.is_some_and(|known| {
-                    let mut sides = [index, rival].into_iter().zip(&known.histories);
-                    sides.any(|(side, before)| {
-                        self.may_have_followed(side, before.as_deref(), rivals.nodes)
-                    })
-                });
-                if known.is_some() && !is_connected {
-                    if follows_unseen && let Some(divergence) = Divergence::now(history) {
-                        let divergence = KnownDivergence { divergence, histories };
-                        self.baselines.insert((index, rival), divergence);
-                    }
-                    // Another history that nothing connects with the ones before explains nothing.
-                    continue;
-                }
-                let divergence = match self.divergence(index, rival, rivals) {
-                    Some(found) if known.is_none() || !found.at_least => found,
-                    Some(_) => continue,
-                    // The rival has all data of the master that was read so far.
-                    None => {
-                        self.baselines.remove(&(index, rival));
-                        continue;
-                    }
-                };
-                // The master was demoted and promoted again since the last round.
-                let end = history.end_of_reign(&common).map(End::at);
-                let lost = known.zip(end).map(|(known, end)| known.divergence.count(end));
-                if let Some(count) = lost {
-                    self.lose(index, count, rivals.now);
-                }
-                self.baselines.insert((index, rival), KnownDivergence { divergence, histories });
+        for (index, rival) in rivals.pairs() {
+            let histories = [index, rival].map(|node| rivals.history(node).map(Into::into));
+            let known = self.baselines.get(&(index, rival));
+            if known.is_some_and(|known| known.histories == histories) {
+                continue;
             }
+            let Some(baseline) = self.find_baseline(index, rival, rivals) else { continue };
+            if let Some((before, end)) = self.unseen_end(index, rival, rivals.nodes) {
+                self.lose(index, before, end, rivals.now);
+                self.end_reign(index);
+            }
+            self.baselines.insert((index, rival), KnownDivergence { baseline, histories });
         }
+    }
+
+    /// Returns the total of a master where its history left that of a rival; `None` if the known
+    /// one remains, or if there is none.
+    fn find_baseline(
+        &mut self,
+        index: NodeIndex,
+        rival: NodeIndex,
+        rivals: &Rivals<'_>,
+    ) -> Option<Baseline> {
+        let history = self.histories.get(&index)?;
+        match self.search(history, rival, rivals.nodes)? {
+            BaselineSearch::Known(baseline) => Some(baseline),
+            BaselineSearch::Pending => {
+                // The rival has all data of the master that was read so far.
+                self.baselines.remove(&(index, rival));
+                None
+            }
+            BaselineSearch::Unknown => match self.baselines.get(&(index, rival)) {
+                None => first_baseline(history, rivals, index),
+                Some(known) => {
+                    let mut sides = [index, rival].into_iter().zip(&known.histories);
+                    let follows_unseen = sides.any(|(side, before)| {
+                        self.may_have_followed(side, before.as_deref(), rivals.nodes)
+                    });
+                    // Otherwise, a history that nothing connects with the ones before explains
+                    // nothing.
+                    let last = history.last().filter(|_| follows_unseen)?;
+                    Some(Baseline::lower_bound(last.total, last.resets))
+                }
+            },
+        }
+    }
+
+    /// Returns the changes of a master that was demoted and promoted again since the last round:
+    /// from the known baseline to the end of its former reign.
+    fn unseen_end(
+        &self,
+        index: NodeIndex,
+        rival: NodeIndex,
+        nodes: ShardNodes<'_>,
+    ) -> Option<(Baseline, End)> {
+        let known = self.baselines.get(&(index, rival))?;
+        let common = self.common(rival, nodes)?;
+        let end = self.histories.get(&index)?.end_of_reign(&common)?;
+        Some((known.baseline, End::at(end)))
     }
 
     /// Returns true if a node continues a history that nothing connects with its former one: it
@@ -208,39 +235,15 @@ impl LostWritesTracker {
         replication.replid2.is_some() && !self.branches.continues(now, before)
     }
 
-    /// Returns the total of a master where its history left that of a rival.
-    fn divergence(
-        &self,
-        index: NodeIndex,
-        rival: NodeIndex,
-        rivals: &Rivals<'_>,
-    ) -> Option<Divergence> {
-        let history =
-            self.histories.get(&index).filter(|_| rivals.nodes[index].snapshot().is_some())?;
-        match self.search(history, rival, rivals.nodes) {
-            BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
-            BaselineSearch::Pending => None,
-            // A process that is younger than its rival shares no change with it, except replicated
-            // ones.
-            BaselineSearch::Unknown => {
-                // Changes before a reply in this round may be replicated.
-                let last = history.last().filter(|last| last.at() == rivals.now)?;
-                let total =
-                    if rivals.started_stale(index) { history.own_since() } else { last.total };
-                Some(Divergence::since(total, last.resets))
-            }
-        }
-    }
-
-    /// Searches the samples of a master for the offset where its history left that of a rival.
+    /// Searches the samples of a master for the offset where its history left that of a rival;
+    /// `None` if that of the rival is unknown.
     fn search(
         &self,
         history: &ChangeHistory,
         rival: NodeIndex,
         nodes: ShardNodes<'_>,
-    ) -> BaselineSearch {
-        let common = self.common(rival, nodes);
-        common.map_or(BaselineSearch::Pending, |common| history.baseline(&common))
+    ) -> Option<BaselineSearch> {
+        self.common(rival, nodes).map(|common| history.baseline(&common))
     }
 
     /// Returns what other nodes have in common with a master.
@@ -249,11 +252,11 @@ impl LostWritesTracker {
         Some(self.branches.common_with(replication.replid.as_deref()?))
     }
 
-    /// Returns the changes of a master that its rival does not have.
-    fn count(&self, index: NodeIndex, rival: Option<NodeIndex>) -> Option<ChangeCount> {
+    /// Returns the totals between which are the changes of a master that its rival does not have.
+    fn interval(&self, index: NodeIndex, rival: Option<NodeIndex>) -> Option<(Baseline, End)> {
         let known = self.baselines.get(&(index, rival?))?;
         let last = self.histories.get(&index)?.last()?;
-        Some(known.divergence.count(End::at(last)))
+        Some((known.baseline, End::at(last)))
     }
 
     /// Counts the changes of a master that replies as a replica as lost. While it follows no
@@ -273,18 +276,36 @@ impl LostWritesTracker {
         } else {
             self.end_of(&history, snapshot, winner)
         };
-        let known = self.baselines.get(&(index, winner)).map(|known| known.divergence);
-        let divergence = known.or_else(|| match self.search(&history, winner, rivals.nodes) {
-            BaselineSearch::Known(baseline) => Some(Divergence { baseline, at_least: false }),
+        let known = self.baselines.get(&(index, winner)).map(|known| known.baseline);
+        let baseline = known.or_else(|| match self.search(&history, winner, rivals.nodes)? {
+            BaselineSearch::Known(baseline) => Some(baseline),
             BaselineSearch::Pending | BaselineSearch::Unknown => None,
         });
-        let (Some(divergence), Some(end)) = (divergence, end) else { return };
-        let count = divergence.count(end);
-        if !*in_incident && count.low > 0 {
+        if let (Some(baseline), Some(end)) = (baseline, end) {
+            self.lose_at_demotion(index, baseline, end, rivals.now, in_incident);
+        }
+        self.end_reign(index);
+        self.counted.remove(&index);
+    }
+
+    /// Counts the changes of a demoted master as lost. Without an incident, they begin one.
+    fn lose_at_demotion(
+        &mut self,
+        index: NodeIndex,
+        baseline: Baseline,
+        end: End,
+        now: Monotonic,
+        in_incident: &mut bool,
+    ) {
+        if !*in_incident {
+            let until = self.lost.get(&index).map_or(0, |lost| lost.until);
+            if self.uncounted(index, baseline.not_before(until)).count(end).low == 0 {
+                return;
+            }
             self.begin_incident();
             *in_incident = true;
         }
-        self.lose(index, count, rivals.now);
+        self.lose(index, baseline, end, now);
     }
 
     /// Returns the total at the end of the reign of a master that has the data of the winner
@@ -305,13 +326,21 @@ impl LostWritesTracker {
         Some(End { about: last.total + own, high: last.total + growth, ..End::at(last) })
     }
 
-    fn lose(&mut self, index: NodeIndex, count: ChangeCount, now: Monotonic) {
+    /// Returns the baseline without changes that earlier incidents counted.
+    fn uncounted(&self, index: NodeIndex, baseline: Baseline) -> Baseline {
+        self.counted.get(&index).map_or(baseline, |until| baseline.not_before(*until))
+    }
+
+    /// Counts the changes of a master between two totals as lost.
+    fn lose(&mut self, index: NodeIndex, baseline: Baseline, end: End, now: Monotonic) {
+        let changes = self.uncounted(index, baseline).count(end);
         // Without a certain change, the interval may contain replicated changes only.
-        if count.low == 0 {
+        if changes.low == 0 {
             return;
         }
-        let before = self.lost.insert(index, count).map_or(0, |before| before.about);
-        let more = count.about.saturating_sub(before);
+        let lost = LostInReign { changes, until: end.about };
+        let before = self.lost.insert(index, lost).map_or(0, |before| before.changes.about);
+        let more = changes.about.saturating_sub(before);
         self.view.total += more;
         let mut loss =
             self.view.loss.take().filter(|_| self.view.in_split_brain > 0).unwrap_or_default();
@@ -320,7 +349,8 @@ impl LostWritesTracker {
             loss.primary_again.retain(|primary| *primary != index);
         }
         self.view.in_split_brain += more;
-        loss.changes = self.lost.values().copied().fold(ChangeCount::default(), ChangeCount::plus);
+        let lost = self.lost.values().map(|lost| lost.changes);
+        loss.changes = lost.fold(self.lost_before, ChangeCount::plus);
         if more > 0 {
             loss.last = now;
         }
@@ -331,7 +361,9 @@ impl LostWritesTracker {
     /// that it left first.
     fn diverging(&self, rivals: &Rivals<'_>) -> Vec<DivergingWrites> {
         let diverging = |index: &NodeIndex| {
-            let of = |rival: NodeIndex| self.count(*index, Some(rival));
+            let of = |rival: NodeIndex| {
+                self.interval(*index, Some(rival)).map(|(baseline, end)| baseline.count(end))
+            };
             let others = || rivals.masters.iter().copied().filter(|rival| rival != index);
             let earliest = || others().filter_map(of).max_by_key(|count| (count.low, count.about));
             let count = rivals.reference(*index).map_or_else(earliest, of);
@@ -341,22 +373,12 @@ impl LostWritesTracker {
     }
 }
 
-impl Divergence {
-    /// Returns the divergence of a master whose changes so far its rival may have.
-    fn now(history: &ChangeHistory) -> Option<Self> {
-        history.last().map(|last| Divergence::since(last.total, last.resets))
-    }
-
-    fn since(total: u64, resets: u32) -> Self {
-        let baseline = Baseline { low: total, about: total, high: total, resets };
-        Divergence { baseline, at_least: true }
-    }
-
+impl Baseline {
     /// Returns the changes from here to the end.
-    fn count(&self, end: End) -> ChangeCount {
-        let Baseline { low, about, high, resets } = self.baseline;
+    fn count(self, end: End) -> ChangeCount {
+        let Baseline { low, about, high, resets, at_least } = self;
         let lowest = end.low.saturating_sub(high);
-        let at_least = self.at_least || end.at_least || end.resets > resets;
+        let at_least = at_least || end.at_least || end.resets > resets;
         ChangeCount {
             low: lowest,
             about: if at_least { lowest } else { end.about.saturating_sub(about).max(lowest) },
@@ -381,6 +403,19 @@ impl Loss {
             self.primary_again.push(self.stale_masters.remove(position));
         }
     }
+}
+
+/// Returns the baseline of a master that shares no sample with its rival.
+fn first_baseline(
+    history: &ChangeHistory,
+    rivals: &Rivals<'_>,
+    index: NodeIndex,
+) -> Option<Baseline> {
+    // Changes before a reply in this round may be replicated.
+    let last = history.last().filter(|last| last.at() == rivals.now)?;
+    // A process that is younger than its rival shares no change with it, except replicated ones.
+    let total = if rivals.started_stale(index) { history.own_since() } else { last.total };
+    Some(Baseline::lower_bound(total, last.resets))
 }
 
 /// Returns the bytes that stale masters appended to the history that the primary continued;

@@ -33,6 +33,19 @@ pub(crate) struct Rivals<'a> {
 }
 
 impl Rivals<'_> {
+    /// Returns each master with each of the others as its rival.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (NodeIndex, NodeIndex)> {
+        self.masters.iter().flat_map(|index| {
+            let others = self.masters.iter().filter(move |rival| *rival != index);
+            others.map(|rival| (*index, *rival))
+        })
+    }
+
+    /// Returns the present history of a node: its replication ID.
+    pub(crate) fn history(&self, node: NodeIndex) -> Option<&str> {
+        self.nodes[node].snapshot()?.replication.replid.as_deref()
+    }
+
     /// Returns the primary as the rival of a stale master.
     pub(crate) fn reference(&self, index: NodeIndex) -> Option<NodeIndex> {
         self.stale.primary.map(|primary| primary.node).filter(|primary| *primary != index)

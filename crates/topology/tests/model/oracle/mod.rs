@@ -13,7 +13,7 @@ use crate::replies::{Polled, Polls, server_at};
 use crate::server::{Millis, Role};
 use crate::world::World;
 
-use writes::LostWrites;
+use writes::{LostWrites, SeenData};
 
 /// A statement of the view that contradicts the truth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,8 @@ pub(crate) struct Oracle {
     last: Vec<Option<Polled>>,
     /// Replication IDs that the exporter saw on each server.
     histories: Vec<BTreeSet<u32>>,
+    /// The data of each server at its last reply, and the data before its restarts.
+    data: Vec<SeenData>,
     /// Consecutive rounds in which each server replied.
     replied: Vec<u32>,
     /// The undisputed primary, and the time since which it is.
@@ -141,6 +143,8 @@ struct Comparison<'a> {
     answered: &'a [bool],
     /// Replication IDs that the exporter saw on each server.
     histories: &'a [BTreeSet<u32>],
+    /// The data of each server at its last reply, and the data before its restarts.
+    data: &'a [SeenData],
     /// Consecutive rounds in which each server replied.
     replied: &'a [u32],
     /// Time since which the undisputed primary is the same.
@@ -159,6 +163,7 @@ impl Oracle {
             answered: vec![false; servers],
             last: vec![None; servers],
             histories: vec![BTreeSet::new(); servers],
+            data: vec![SeenData::default(); servers],
             replied: vec![0; servers],
             certain: None,
             writes: LostWrites::default(),
@@ -174,6 +179,7 @@ impl Oracle {
         self.replied.fill(0);
         self.certain = None;
         self.last.fill(None);
+        self.data.fill(SeenData::default());
         if !with_state {
             self.answered.fill(false);
             self.histories.iter_mut().for_each(BTreeSet::clear);
@@ -192,6 +198,8 @@ impl Oracle {
             if let Some(polled) = polls.polled[server] {
                 let previous = polled.previous.map(|(id, _)| id);
                 self.histories[server].extend([polled.history].into_iter().chain(previous));
+                let writes = &world.servers[server].writes;
+                self.data[server].observe(writes, self.last[server].as_ref(), &polled);
             }
             self.last[server] = polls.polled[server].or(self.last[server]);
             let count = |rounds: u32, holds: bool| if holds { rounds + 1 } else { 0 };
@@ -225,6 +233,7 @@ impl Oracle {
             witnessed: &self.witnessed,
             answered: &self.answered,
             histories: &self.histories,
+            data: &self.data,
             replied: &self.replied,
             found: Vec::new(),
             comparisons: &mut self.comparisons,

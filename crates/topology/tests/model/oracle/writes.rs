@@ -1,8 +1,11 @@
 //! Comparison of diverging and lost writes.
 
+use std::collections::BTreeSet;
+
 use topology::{ChangeCount, ShardView};
 
 use super::{Comparison, Rule};
+use crate::replies::Polled;
 use crate::server::Role;
 use crate::world::World;
 
@@ -14,7 +17,7 @@ const PER_REIGN: u64 = 50;
 pub(crate) struct LostWrites {
     /// Writes by number: those that a master had and another master did not.
     diverged: Vec<bool>,
-    /// The same, also of a former master that kept its data.
+    /// The same, also of nodes that are no masters any more.
     at_risk: Vec<bool>,
     /// Masters in the round before, with their processes.
     masters: Vec<(usize, u32)>,
@@ -27,6 +30,34 @@ pub(crate) struct LostWrites {
     /// The exporter did not see everything: it restarted, a server was silent, or a count is a
     /// lower bound.
     is_incomplete: bool,
+}
+
+/// The data that the exporter saw on a server.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SeenData {
+    /// Numbers of the writes at the last reply, ascending.
+    last: Vec<u32>,
+    /// Those at the last replies before restarts of a master. If the data is lost, the exporter
+    /// counts what it saw: replicated writes, too, and writes that a resync before the restart
+    /// discarded unseen.
+    before_restarts: BTreeSet<u32>,
+}
+
+impl SeenData {
+    /// Processes a reply. `last` is the one before.
+    pub(super) fn observe(&mut self, writes: &[u32], last: Option<&Polled>, polled: &Polled) {
+        let previous = polled.previous.map(|(id, _)| id);
+        if last.is_some_and(|last| last.run != polled.run) {
+            self.before_restarts.extend(&self.last);
+        }
+        // A replica of another node, or a former one.
+        let continues = previous.is_some() && previous != last.map(|last| last.history);
+        if polled.role != Role::Master || continues {
+            self.before_restarts.clear();
+        }
+        self.last.clear();
+        self.last.extend_from_slice(writes.get(..polled.writes).unwrap_or(writes));
+    }
 }
 
 impl LostWrites {
@@ -46,10 +77,12 @@ impl LostWrites {
         self.ended += ended as u64;
         for (index, server) in world.servers.iter().enumerate() {
             let others = masters.iter().filter(|(other, _)| *other != index);
-            for (other, _) in others.filter(|_| !server.reign.writes.is_empty()) {
+            for (other, _) in others {
                 let rival = &world.servers[*other].writes;
+                // Also of a replica: a former master may follow its own replica, and both keep the
+                // writes. When another node is promoted, they are lost as long as it is the primary.
                 add(&mut self.at_risk, difference(&server.writes, rival));
-                if server.is_master() {
+                if server.is_master() && !server.reign.writes.is_empty() {
                     add(&mut self.diverged, difference(&server.writes, rival));
                 }
             }
@@ -141,12 +174,15 @@ impl Comparison<'_> {
         }
         let data = own.writes.get(..polled.writes).unwrap_or(&own.writes);
         let missing = difference(data, &other.writes).count();
+        let is_lacking = |id: &u32| other.writes.binary_search(id).is_err();
+        let is_kept = |id: &u32| data.binary_search(id).is_ok();
         // A full resync copies data without counting changes.
-        let reign = own.reign.writes.iter().filter(|id| **id < polled.acknowledged);
-        let own = reign.filter(|id| other.writes.binary_search(id).is_err());
-        let (kept, erased): (Vec<&u32>, Vec<&u32>) =
-            own.partition(|id| data.binary_search(id).is_ok());
-        let (low, high) = (kept.len() as u64, (missing + erased.len()) as u64);
+        let reign = own.reign.writes.iter().copied().filter(|id| *id < polled.acknowledged);
+        let (kept, erased): (Vec<u32>, Vec<u32>) = reign.filter(is_lacking).partition(is_kept);
+        let before = self.data[server].before_restarts.iter().copied();
+        let mut gone: BTreeSet<u32> = before.filter(|id| is_lacking(id) && !is_kept(id)).collect();
+        gone.extend(&erased);
+        let (low, high) = (kept.len() as u64, (missing + gone.len()) as u64);
         // The number is that since the divergence. A rival that lost its data misses more.
         let is_exact = !changes.at_least && !other.reign.lost_data && erased.is_empty();
         let holds = changes.low <= high && (!is_exact || changes.high >= low);
