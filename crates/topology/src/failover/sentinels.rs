@@ -32,8 +32,8 @@ pub(super) struct SentinelFailoverTracker {
     /// Monotonic time since which most Sentinels have considered a primary down that replies.
     blind_since: Option<Monotonic>,
     group: SentinelGroup,
-    /// Monotonic time since which the judgement of some replica is not known.
-    unknown_since: Option<Monotonic>,
+    /// Monotonic time since which a Sentinel has had no contact with some replica.
+    without_contact_since: Option<Monotonic>,
     needs_lists: bool,
 }
 
@@ -53,6 +53,8 @@ struct Judged {
     refused: Vec<RefusedReplica>,
     /// The judgement of some replica is not known yet.
     unknown: bool,
+    /// A Sentinel has no contact with one of them.
+    without_contact: bool,
     /// The Sentinels know more replicas than they list.
     unlisted: bool,
 }
@@ -72,9 +74,11 @@ impl SentinelFailoverTracker {
         self.group.observe(sentinels);
         let judged = judge_replicas(nodes, addresses, context);
         let now = context.now();
-        self.unknown_since = judged.unknown.then(|| self.unknown_since.unwrap_or(now));
-        self.needs_lists =
-            self.unknown_since.is_some_and(|since| now.since(since) <= SENTINEL_CONTACT_WITHIN);
+        self.without_contact_since =
+            judged.without_contact.then(|| self.without_contact_since.unwrap_or(now));
+        self.needs_lists = self
+            .without_contact_since
+            .is_some_and(|since| now.since(since) <= SENTINEL_CONTACT_WITHIN);
         let waits_for = self.attempts.waits_for(sentinels, now);
         let mut blockers: Vec<_> = [
             (FailoverBlocker::NoQuorum, self.has_no_quorum(nodes, context)),
@@ -86,7 +90,7 @@ impl SentinelFailoverTracker {
         .map(|(blocker, _)| blocker)
         .collect();
 
-        let Judged { contenders, refused, unknown, unlisted } = judged;
+        let Judged { contenders, refused, unknown, unlisted, .. } = judged;
         let listed = sentinels.iter().flat_map(|sentinels| &sentinels.statements);
         let known_replicas = listed.map(|statement| statement.replicas).max();
         if known_replicas.unwrap_or_default() == 0 && shard.expected_replicas == 0 {
@@ -196,7 +200,10 @@ fn judge_replicas(
                 judged.contenders.extend(contender(node, &nodes[node], &entries))
             }
             Judgement::Refused(why) => judged.refused.push(RefusedReplica { node, why }),
-            Judgement::Unknown => judged.unknown = true,
+            Judgement::Unknown => {
+                judged.unknown = true;
+                judged.without_contact |= entries.iter().any(|(_, entry)| lacks_contact(entry));
+            }
         }
     }
     judged
@@ -231,8 +238,7 @@ fn judge(
     if entry.down() {
         return Judgement::Refused(Down);
     }
-    // The Sentinel has just begun to observe it, or has just lost the connection.
-    if entry.run_id.is_empty() || entry.disconnected {
+    if lacks_contact(entry) {
         return Judgement::Unknown;
     }
     let info_age = entry.promotion.map(|promotion| promotion.info_age);
@@ -249,6 +255,11 @@ fn judge(
         (Some(_), Some(_)) => Judgement::Refused(LinkDown),
         _ => Judgement::Unknown,
     }
+}
+
+/// Returns true if a Sentinel has just begun to observe a replica, or has just lost the connection.
+fn lacks_contact(entry: &SentinelEntry) -> bool {
+    entry.run_id.is_empty() || entry.disconnected
 }
 
 /// Returns the time for which the link of a replica may be down.
