@@ -54,11 +54,9 @@ pub(crate) fn failover_status(view: &DeploymentView, shard: &ShardView) -> Optio
 /// Returns the replicas of which a failover would promote one.
 fn promoted(view: &DeploymentView, failover: &FailoverView) -> Option<String> {
     let candidate = |candidate: &FailoverCandidate| {
-        let changes = candidate.changes.map_or_else(
-            || "unknown number of changes missing".to_owned(),
-            |changes| format!("{changes} changes missing"),
-        );
-        format!("{} ({changes})", view.name(candidate.node))
+        let changes =
+            candidate.changes.map_or_else(|| "unknown".to_owned(), |changes| changes.to_string());
+        format!("{} (missing changes: {changes})", view.name(candidate.node))
     };
     let candidates: Vec<_> = failover.candidates.iter().map(candidate).collect();
     let one_of = if candidates.len() > 1 { "one of " } else { "" };
@@ -76,7 +74,7 @@ fn refused(view: &DeploymentView, failover: &FailoverView) -> Option<String> {
             format!("{} ({})", view.name(refused.node), labels::promotion_obstacle(refused.why))
         })
         .collect();
-    (!refused.is_empty()).then(|| format!("not {}", refused.join(", ")))
+    (!refused.is_empty()).then(|| format!("it would not promote {}", refused.join(", ")))
 }
 
 /// Returns the server behind an endpoint, and whether it is the correct one.

@@ -108,7 +108,7 @@ fn restart_empty(primary: &Server, replica: &mut Server) {
         assert_eq!(replica.execute(&["CONFIG", "SET", setting[0], setting[1]]), ["OK"]);
     }
     replica.kill();
-    replica.restart();
+    replica.restart_without_data();
     eventually(LIMIT, "the replica waits for its data", || {
         let listed = primary.replication().into_iter().any(|(field, value)| {
             field.starts_with("slave") && value.contains("state=wait_bgsave")

@@ -1,6 +1,8 @@
 //! Reasons against a failover by Sentinels. Each test lets the Sentinels show that it is one.
 
-use tests::{Diagnosis, MASTER, SECOND, SentinelDeployment, SentinelSetup, Server, eventually};
+use tests::{
+    Diagnosis, MASTER, SECOND, SentinelDeployment, SentinelSetup, Server, eventually, until_ok,
+};
 
 use super::{
     NOT_READY, candidates, check_stays_ready, cut, failover, mend, obstacles, restart_empty,
@@ -212,24 +214,26 @@ fn sentinels_with_a_wrong_password_are_blind() {
         }
     };
     set_password("outdated");
-    let blind = || {
-        // The established connections of the Sentinels stay valid.
-        for node in &group.nodes {
-            node.execute(&["CLIENT", "KILL", "TYPE", "normal"]);
-            node.execute(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-        }
-        let found = failover(&monitor.daemon, None);
-        let blockers = found["blockers"].as_array()?.clone();
-        blockers.contains(&"sentinels_blind".into()).then_some(())
-    };
-    eventually(LIMIT, "the Sentinels are blind", blind);
+    // The established connections of the Sentinels stay valid.
+    for node in &group.nodes {
+        node.execute(&["CLIENT", "KILL", "TYPE", "normal"]);
+        node.execute(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    }
+    until_blind(&monitor, true);
     assert_eq!(monitor.daemon.value("redis_deployment_writable"), Some(1.0));
     set_password(PASSWORD);
     group.until_discovered();
-    eventually(LIMIT, "the Sentinels see the primary", || {
+    until_blind(&monitor, false);
+}
+
+/// Waits until the Sentinels are blind, or are not. They may wait after an aborted failover.
+#[track_caller]
+fn until_blind(monitor: &Monitor, expected: bool) {
+    until_ok(LIMIT, || {
         let found = failover(&monitor.daemon, None);
-        let blockers = found["blockers"].as_array()?.clone();
-        (!blockers.contains(&"sentinels_blind".into())).then_some(())
+        let blockers = found["blockers"].as_array().cloned().unwrap_or_default();
+        let is_blind = blockers.contains(&"sentinels_blind".into());
+        if is_blind == expected && !found.is_null() { Ok(()) } else { Err(found.to_string()) }
     });
 }
 
