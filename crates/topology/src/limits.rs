@@ -119,8 +119,8 @@ pub const SENTINEL_CONTACT_WITHIN: Duration = Duration::from_secs(30);
 /// `min-replicas-to-write` is not in use.
 pub const CANDIDATE_LAGS_AFTER: Duration = Duration::from_secs(10);
 
-/// Time by which replicas that follow the primary may seem to differ, because they are not polled at
-/// the same moment. Three intervals if that is longer.
+/// Time by which replicas that follow the primary may seem to differ, because they are not polled
+/// at the same moment. Three intervals if that is longer.
 pub const OFFSETS_DIFFER_FOR: Duration = Duration::from_secs(3);
 
 /// Time for which a deployment may not be ready for a failover after a failover or a restart.

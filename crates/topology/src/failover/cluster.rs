@@ -58,8 +58,8 @@ pub(super) fn readiness(
     Some(FailoverView { blockers, candidates, refused, ..FailoverView::default() })
 }
 
-/// Returns the reason for which the masters that are left without the primary are no majority of all
-/// masters with slots; `None` if they are. A node whose state is unknown counts as left.
+/// Returns the reason for which the masters that are left without the primary are no majority of
+/// all masters with slots; `None` if they are. A node whose state is unknown counts as left.
 fn lacks_votes(
     primary: NodeIndex,
     nodes: &NodeVec<NodeView>,

@@ -82,8 +82,8 @@ impl FailoverView {
         self.blockers.is_empty()
     }
 
-    /// Returns true if the configuration alone prevents the promotion of every replica. Such a state
-    /// is no part of a failover.
+    /// Returns true if the configuration alone prevents the promotion of every replica. Such a
+    /// state is no part of a failover.
     pub(crate) fn is_disabled(&self) -> bool {
         let is_configured = |refused: &RefusedReplica| refused.why.is_configured();
         self.blockers.contains(&FailoverBlocker::NoCandidate)

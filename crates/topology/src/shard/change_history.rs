@@ -155,8 +155,8 @@ impl ChangeHistory {
         Some(self.last()?.total - earlier.total)
     }
 
-    /// Returns the changes that data of this history up to an offset does not contain; `None` if the
-    /// node writes another history.
+    /// Returns the changes that data of this history up to an offset does not contain; `None` if
+    /// the node writes another history.
     pub(crate) fn changes_beyond(&self, history: &str, offset: u64) -> Option<ChangeCount> {
         let last = self.last().filter(|last| *last.history == *history)?;
         if offset >= last.offset {

@@ -87,7 +87,7 @@ fn dead_masters_of_other_shards_leave_no_majority() {
 }
 
 #[test]
-fn a_cluster_replica_without_a_link_lags_and_then_is_no_candidate() {
+fn a_replica_without_a_link_lags_and_then_is_no_candidate() {
     let options = "cluster-slave-validity-factor 3\n".to_owned();
     let (cluster, monitor) =
         start(&ClusterSetup { version: "redis-6.2.14", options, ..ClusterSetup::default() });
@@ -106,7 +106,7 @@ fn a_cluster_replica_without_a_link_lags_and_then_is_no_candidate() {
 
 /// A cluster promotes an empty replica only without a validity factor.
 #[test]
-fn an_empty_cluster_replica_is_a_candidate_without_a_validity_factor() {
+fn an_empty_replica_is_a_candidate_without_a_validity_factor() {
     for (factor, blocker) in [("0", "candidate_empty"), ("10", "no_candidate")] {
         let options = format!("appendonly no\ncluster-slave-validity-factor {factor}\n");
         let (mut cluster, monitor) =
