@@ -186,6 +186,16 @@ impl Server {
         self.until_replies();
     }
 
+    /// Starts the server again without its RDB file, and so without data if it has no append-only
+    /// file.
+    pub fn restart_without_data(&mut self) {
+        let file = self.directory.path().join("dump.rdb");
+        if file.exists() {
+            std::fs::remove_file(file).expect("cannot remove a file");
+        }
+        self.restart();
+    }
+
     /// Starts the server again on another port, like a pod that gets a new address.
     pub fn restart_on_port(&mut self, port: u16) {
         let file = self.directory.path().join("server.conf");

@@ -1,7 +1,9 @@
 //! Status of shards and endpoints in one line, for pages and `diagnose`.
 
 use snapshot::Role;
-use topology::{DeploymentView, EndpointTarget, EndpointView, ShardView};
+use topology::{
+    DeploymentView, EndpointTarget, EndpointView, FailoverCandidate, FailoverView, ShardView,
+};
 
 use crate::labels;
 
@@ -33,6 +35,46 @@ pub(crate) fn shard_status(view: &DeploymentView, shard: &ShardView) -> String {
         None => "unknown if reads are served",
     };
     format!("{primary}, {writes}, {reads}")
+}
+
+/// Returns the replica that a failover would promote, with the changes that it does not have, and
+/// what would prevent the failover; `None` if the readiness is unknown, or no failover is meant.
+pub(crate) fn failover_status(view: &DeploymentView, shard: &ShardView) -> Option<String> {
+    let failover = shard.failover.as_ref().filter(|_| !view.is_unknown())?;
+    let readiness = if failover.is_ready() {
+        "failover ready".to_owned()
+    } else {
+        let blockers = failover.blockers.iter().copied().map(labels::failover_blocker);
+        format!("failover NOT READY: {}", blockers.collect::<Vec<_>>().join(", "))
+    };
+    let parts = [Some(readiness), promoted(view, failover), refused(view, failover)];
+    Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
+/// Returns the replicas of which a failover would promote one.
+fn promoted(view: &DeploymentView, failover: &FailoverView) -> Option<String> {
+    let candidate = |candidate: &FailoverCandidate| {
+        let changes =
+            candidate.changes.map_or_else(|| "unknown".to_owned(), |changes| changes.to_string());
+        format!("{} (missing changes: {changes})", view.name(candidate.node))
+    };
+    let candidates: Vec<_> = failover.candidates.iter().map(candidate).collect();
+    let one_of = if candidates.len() > 1 { "one of " } else { "" };
+    let unlisted = if failover.unlisted { " or a replica that is not announced" } else { "" };
+    (!candidates.is_empty())
+        .then(|| format!("it would promote {one_of}{}{unlisted}", candidates.join(", ")))
+}
+
+/// Returns the replicas that would not be promoted.
+fn refused(view: &DeploymentView, failover: &FailoverView) -> Option<String> {
+    let refused: Vec<_> = failover
+        .refused
+        .iter()
+        .map(|refused| {
+            format!("{} ({})", view.name(refused.node), labels::promotion_obstacle(refused.why))
+        })
+        .collect();
+    (!refused.is_empty()).then(|| format!("it would not promote {}", refused.join(", ")))
 }
 
 /// Returns the server behind an endpoint, and whether it is the correct one.

@@ -13,7 +13,7 @@ use topology::tiers::first_causes;
 use topology::{DeploymentKind, DeploymentView, Evidence, Finding, Severity, Value};
 
 use crate::api::{rfc3339, upstream};
-use crate::deployment_status::{endpoint_status, shard_status};
+use crate::deployment_status::{endpoint_status, failover_status, shard_status};
 use crate::evidence::evidence_texts;
 use crate::labels::link_state;
 use crate::node_status::{assigned_roles, claimed_role, notes};
@@ -45,6 +45,9 @@ fn write_deployment(view: &DeploymentView, text: &mut String) -> fmt::Result {
     writeln!(text, "{BOLD}{}{BOLD:#} ({})", view.deployment.name, view.deployment.kind.label())?;
     for shard in &view.shards {
         writeln!(text, "{}", shard_status(view, shard))?;
+        if let Some(failover) = failover_status(view, shard) {
+            writeln!(text, "{failover}")?;
+        }
     }
     for endpoint in &view.endpoints {
         writeln!(text, "{}", endpoint_status(endpoint))?;
@@ -145,6 +148,12 @@ fn write_finding(
     if let Evidence::RolecallNeverReached(evidence) = &finding.evidence {
         // The list of reasons also has counts.
         values.extend(evidence.reasons.iter().map(|(reason, _)| reason.label()));
+    }
+    if let Evidence::RedisFailoverNotReady(evidence) = &finding.evidence {
+        // Without a candidate, the cause is what prevents the promotion of the replicas.
+        let obstacles = evidence.refused.iter().map(|(_, why)| why.label());
+        let is_cause = evidence.candidates.is_empty();
+        values.extend(obstacles.filter(|_| is_cause));
     }
     // Sentinels may be listed among the nodes.
     let kind = view.sentinels.as_ref().map_or(view.deployment.kind, |_| DeploymentKind::Sentinel);

@@ -49,6 +49,8 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "eta_seconds" | "seconds_left" => "time left",
         "bytes" => "lag in bytes",
         "unreplicated_writes" => "lost changes",
+        "refused" => "replicas that would not be promoted",
+        "changes_at_risk" => "changes that would be lost",
         "diverging_writes" => "changes since the histories diverged",
         "unreplicated_bytes" => "unreplicated data",
         "demoted_seconds_ago" => "time since the demotion",
@@ -63,7 +65,7 @@ fn name(evidence: &Evidence, key: &str) -> String {
 /// Returns the name of `seconds`.
 const fn duration_name(evidence: &Evidence) -> &'static str {
     match evidence {
-        Evidence::RedisReplicationLag(_) => "lag",
+        Evidence::RedisReplicationLag(_) | Evidence::RedisFailoverNotReady(_) => "lag",
         Evidence::RedisDown(_)
         | Evidence::RedisSentinelDown(_)
         | Evidence::RedisUnreachable(_)
@@ -89,6 +91,19 @@ fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
         ("why", Evidence::RedisSentinelMisconfigured(evidence)) => {
             let errors = evidence.errors.iter().copied().map(labels::sentinel_config_error);
             Some(errors.collect::<Vec<_>>().join(", "))
+        }
+        ("why", Evidence::RedisFailoverNotReady(evidence)) => {
+            let reasons = evidence.reasons.iter().copied().map(labels::failover_blocker);
+            Some(reasons.collect::<Vec<_>>().join(", "))
+        }
+        ("refused", Evidence::RedisFailoverNotReady(evidence)) => {
+            let refused = evidence.refused.iter();
+            let refused =
+                refused.map(|(node, why)| format!("{node} ({})", labels::promotion_obstacle(*why)));
+            Some(refused.collect::<Vec<_>>().join(", "))
+        }
+        ("changes_at_risk", Evidence::RedisFailoverNotReady(evidence)) => {
+            evidence.changes.map(|changes| changes.to_string())
         }
         ("reasons", Evidence::RedisWritesBlocked(evidence)) => {
             let reasons = evidence.reasons.iter().copied().map(labels::refusal);

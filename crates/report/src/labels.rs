@@ -4,8 +4,9 @@
 use snapshot::Reason;
 use topology::evidence::{ClusterDownReporters, SentinelConfigError};
 use topology::{
-    Cause, Disagreement, LinkState, MisrouteReason, NoPrimaryReason, OrphanReason, PrimaryEvidence,
-    RefusalReason, Refusals, UnknownReason, Witness, WitnessKind,
+    Cause, Disagreement, FailoverBlocker, LinkState, MisrouteReason, NoPrimaryReason, OrphanReason,
+    PrimaryEvidence, PromotionObstacle, RefusalReason, Refusals, UnknownReason, Witness,
+    WitnessKind,
 };
 
 /// Appends the label to its meaning: runbooks and metrics use the label.
@@ -143,6 +144,31 @@ pub(crate) fn refusal(reason: RefusalReason) -> String {
 /// Returns the reasons that apply now.
 pub(crate) fn refusals(refusals: &Refusals) -> impl Iterator<Item = String> {
     refusals.iter().filter(|(_, applies)| *applies).map(|(reason, _)| refusal(*reason))
+}
+
+/// Returns a reason for which a failover would fail or lose data.
+pub(crate) fn failover_blocker(blocker: FailoverBlocker) -> String {
+    let meaning = match blocker {
+        FailoverBlocker::NoCandidate => "no replica would be promoted",
+        FailoverBlocker::CandidateEmpty => "the replica was never synchronized",
+        FailoverBlocker::NoQuorum => "too few Sentinels reach each other",
+        FailoverBlocker::SentinelsBlind => "the Sentinels cannot reach the primary",
+        FailoverBlocker::Waiting => "the Sentinels wait after an aborted failover",
+        FailoverBlocker::CandidateLagging => "the replica is far behind",
+    };
+    with_label(meaning, blocker.label())
+}
+
+/// Returns the reason for which a replica would not be promoted.
+pub(crate) const fn promotion_obstacle(obstacle: PromotionObstacle) -> &'static str {
+    match obstacle {
+        PromotionObstacle::Priority => "priority 0",
+        PromotionObstacle::NoFailover => "cluster-replica-no-failover",
+        PromotionObstacle::TooFewMasters => "the cluster has fewer than three masters",
+        PromotionObstacle::MastersDown => "too many masters are down",
+        PromotionObstacle::Down => "does not reply",
+        PromotionObstacle::LinkDown => "link down for too long",
+    }
 }
 
 /// Returns the state of a replication link.

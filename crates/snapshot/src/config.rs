@@ -10,7 +10,7 @@ use crate::Reply;
 /// The CONFIG parameters that Rolecall reads. None of them may contain a secret.
 ///
 /// The first one is read alone. If the server refuses it, the others are not read.
-pub const CONFIG_PARAMETERS: [&str; 28] = [
+pub const CONFIG_PARAMETERS: [&str; 29] = [
     "replica-serve-stale-data",
     "appendfsync",
     "auto-aof-rewrite-min-size",
@@ -20,6 +20,7 @@ pub const CONFIG_PARAMETERS: [&str; 28] = [
     "cluster-announce-ip",
     "cluster-announce-port",
     "cluster-node-timeout",
+    "cluster-replica-validity-factor",
     "cluster-require-full-coverage",
     "dir",
     "io-threads",

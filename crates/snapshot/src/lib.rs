@@ -48,6 +48,7 @@ pub use sent_commands::{
     is_polling_command,
 };
 pub use sentinel::{
-    DownState, MasterReport, MasterSettings, MasterSummary, Quorum, SentinelEntry, SentinelReport,
+    DownState, MasterReport, MasterSettings, MasterSummary, PromotionProperties, Quorum,
+    SentinelEntry, SentinelReport,
 };
 pub use slowlog::SlowLog;

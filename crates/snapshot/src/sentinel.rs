@@ -75,6 +75,24 @@ pub struct SentinelEntry {
     /// Host and port of the master that a replica follows. `master-host` and `master-port`; `None`
     /// if the Sentinel never reached the replica.
     pub follows: Option<(Box<str>, u16)>,
+    /// Properties of a replica that decide if the Sentinel would promote it; `None` for masters and
+    /// Sentinels.
+    pub promotion: Option<PromotionProperties>,
+}
+
+/// Properties of a replica that decide if a Sentinel would promote it, as the replica reported them
+/// to the Sentinel. An entry of SENTINEL REPLICAS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PromotionProperties {
+    /// Priority: a replica with 0 is never promoted, and lower ones come first. `slave-priority`.
+    pub priority: u64,
+    /// Replication offset, bytes. `slave-repl-offset`.
+    pub offset: u64,
+    /// Time since the link to the master went down; zero while it is up, and on a replica from
+    /// Redis 6.2 on whose link was never up. `master-link-down-time`.
+    pub link_down_for: Duration,
+    /// Time since the replica last replied to INFO, huge if it never did. `info-refresh`.
+    pub info_age: Duration,
 }
 
 /// State of a process, as a Sentinel sees it.
@@ -192,6 +210,7 @@ impl SentinelEntry {
         let (mut entry, mut settings, mut is_master) =
             (SentinelEntry::default(), MasterSettings::default(), false);
         let (mut host, mut port) = (None, None);
+        let (mut promotion, mut is_replica) = (PromotionProperties::default(), false);
         let number = |text: &str| text.parse().ok();
         let millis = |text: &str| number(text).map(Duration::from_millis);
         for (name, value) in pairs {
@@ -223,6 +242,15 @@ impl SentinelEntry {
                 }
                 "failover-timeout" => settings.failover_timeout = millis(value).unwrap_or_default(),
                 "parallel-syncs" => settings.parallel_syncs = number(value).unwrap_or_default(),
+                "slave-priority" => {
+                    (promotion.priority, is_replica) = (number(value)?, true);
+                }
+                "slave-repl-offset" => promotion.offset = number(value).unwrap_or_default(),
+                // A link that was never up has a negative time from 6.2 on.
+                "master-link-down-time" => {
+                    promotion.link_down_for = millis(value).unwrap_or_default();
+                }
+                "info-refresh" => promotion.info_age = millis(value).unwrap_or_default(),
                 "master-host" => host = Some(value),
                 "master-port" => port = value.parse().ok(),
                 _ => {}
@@ -234,6 +262,7 @@ impl SentinelEntry {
             .filter(|(host, port)| *host != "?" && *port > 0)
             .map(|(host, port)| (host.into(), port));
         entry.settings = is_master.then_some(settings);
+        entry.promotion = is_replica.then_some(promotion);
         (!entry.ip.is_empty() && entry.port > 0).then_some(entry)
     }
 
@@ -272,8 +301,16 @@ impl SentinelEntry {
         if let Some((host, port)) = &self.follows {
             pairs.extend([("master-host", host.to_string()), ("master-port", port.to_string())]);
         }
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        if let Some(promotion) = &self.promotion {
+            pairs.extend([
+                ("slave-priority", promotion.priority.to_string()),
+                ("slave-repl-offset", promotion.offset.to_string()),
+                ("master-link-down-time", millis(promotion.link_down_for)),
+                ("info-refresh", millis(promotion.info_age)),
+            ]);
+        }
         if let Some(settings) = &self.settings {
-            let millis = |duration: Duration| duration.as_millis().to_string();
             pairs.extend([
                 ("config-epoch", settings.epoch.to_string()),
                 ("quorum", settings.quorum.to_string()),

@@ -7,6 +7,7 @@
 mod discovery;
 mod endpoints;
 mod events;
+mod failover;
 mod findings;
 pub mod limits;
 mod model;
@@ -27,6 +28,9 @@ pub use model::endpoint::{
 };
 pub use model::event::{Event, EventKind};
 pub use model::event_history::EventHistory;
+pub use model::failover::{
+    FailoverBlocker, FailoverCandidate, FailoverView, PromotionObstacle, RefusedReplica,
+};
 pub use model::finding::{
     Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence, tiers,
 };

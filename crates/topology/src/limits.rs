@@ -94,6 +94,38 @@ pub const TILT_LASTS: Duration = Duration::from_secs(30);
 /// Time within which the Sentinels must have been read for their majority to decide.
 pub const SENTINELS_READ_WITHIN: Duration = Duration::from_secs(10);
 
+/// Time after which Sentinels that consider a primary down are wrong if it still replies. After its
+/// return they notice within a second.
+pub const SENTINELS_BLIND_AFTER: Duration = Duration::from_secs(5);
+
+/// Age of the last reply to a Sentinel up to which it would promote a replica. Fixed in every
+/// server: five of its pings.
+pub const SENTINEL_AVAILABLE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Age of the last INFO that a Sentinel read from a replica up to which it would promote it. Fixed
+/// in every server: three of its periods. While the master is down, it reads INFO each second.
+pub const SENTINEL_INFO_WITHIN: Duration = Duration::from_secs(30);
+
+/// Time for which the link of a replica may be down before Sentinels refuse to promote it, as a
+/// multiple of `down-after-milliseconds`. The time since the master is down is added. Fixed in
+/// every server.
+pub const SENTINEL_DOWN_AFTERS: u32 = 10;
+
+/// Time for which the lists of Sentinels are read in each round while a Sentinel has no contact
+/// with a replica. It makes contact within a second.
+pub const SENTINEL_CONTACT_WITHIN: Duration = Duration::from_secs(30);
+
+/// Lag from which on the replica that a failover would promote is a blocker, if
+/// `min-replicas-to-write` is not in use.
+pub const CANDIDATE_LAGS_AFTER: Duration = Duration::from_secs(10);
+
+/// Time by which replicas that follow the primary may seem to differ, because they are not polled
+/// at the same moment. Three intervals if that is longer.
+pub const OFFSETS_DIFFER_FOR: Duration = Duration::from_secs(3);
+
+/// Time for which a deployment may not be ready for a failover after a failover or a restart.
+pub const FAILOVER_READY_WITHIN: Duration = Duration::from_secs(60);
+
 /// Age of the last reply to a Sentinel up to which it considers the node alive. It sends a PING
 /// each second.
 pub const SENTINEL_HEARD_WITHIN: Duration = Duration::from_secs(3);

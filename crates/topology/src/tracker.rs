@@ -10,6 +10,7 @@ use crate::discovery::membership::{MembershipChanges, MembershipTracker};
 use crate::discovery::sentinels;
 use crate::endpoints::EndpointsTracker;
 use crate::events;
+use crate::failover::FailoverTracker;
 use crate::findings::FindingsTracker;
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::model::cluster::ClusterView;
@@ -69,6 +70,7 @@ pub struct DeploymentTracker {
     witnesses: WitnessTracker,
     shards: ShardsTracker,
     endpoints: EndpointsTracker,
+    failover: FailoverTracker,
     findings: FindingsTracker,
     /// Saved state of nodes that have not been discovered yet.
     pending_restore: PendingRestore,
@@ -121,6 +123,7 @@ impl DeploymentTracker {
             witnesses: WitnessTracker::default(),
             shards: ShardsTracker::default(),
             endpoints: EndpointsTracker::default(),
+            failover: FailoverTracker::default(),
             findings: FindingsTracker::default(),
             pending_restore: PendingRestore::default(),
             view: Arc::new(DeploymentView::empty(deployment)),
@@ -167,7 +170,9 @@ impl DeploymentTracker {
             listed: &changes.listed,
         };
         let ghosts = std::mem::take(&mut changes.ghosts);
-        let shards = self.shards.observe(&mut nodes.views, &self.cluster, &context);
+        let mut shards = self.shards.observe(&mut nodes.views, &self.cluster, &context);
+        let (views, cluster) = (&nodes.views, &self.cluster);
+        self.failover.observe(&mut shards, views, cluster, &self.addresses, &context);
         let cluster = self.cluster_view(&nodes.views, &shards, ghosts, &context);
         // The process of an unreachable primary is unknown.
         let primaries = shards.iter().flat_map(ShardView::primaries).copied();
@@ -364,7 +369,8 @@ impl DeploymentTracker {
         requests.extend(unnamed.into_iter().map(ReadRequest::HostName));
         let interval = self.view.deployment.interval;
         let has_sentinels = self.view.deployment.kind == DeploymentKind::Sentinel;
-        if has_sentinels && self.view.nodes.values().any(|node| node.is_undecided(interval)) {
+        let is_undecided = || self.view.nodes.values().any(|node| node.is_undecided(interval));
+        if has_sentinels && (is_undecided() || self.failover.needs_lists()) {
             requests.push(ReadRequest::SentinelLists);
         }
         if self.view.deployment.kind == DeploymentKind::Cluster {

@@ -22,6 +22,7 @@ mod misrouted_clients;
 mod monitor;
 mod pages;
 mod primary;
+mod readiness;
 mod recording;
 mod reload;
 mod replicas;

@@ -1,6 +1,6 @@
 //! Theme `topology`: primary, split brain, lost writes and replicas of a shard.
 
-use topology::Cause;
+use topology::{Cause, FailoverBlocker};
 
 use crate::row::RedisExporterName::Absent;
 use crate::row::{ShardRow, ShardSubject};
@@ -187,6 +187,59 @@ pub(super) const ROWS: &[ShardRow] = &[
         "INFO persistence, replication of all nodes",
         "Whether at least one node serves reads; absent while no node answers.",
         |shard| shard.shard().readable.map(f64::from),
+    ),
+    ShardRow::value(
+        "redis_deployment_failover_ready",
+        Absent,
+        "SENTINEL MASTERS, REPLICAS, CKQUORUM; CLUSTER NODES; INFO replication of the replicas",
+        "Whether an automatic failover would succeed now, without the loss of data; absent while \
+         unknown, without Sentinels or a cluster, and without replicas by design.",
+        |shard| shard.shard().failover.as_ref().map(|failover| f64::from(failover.is_ready())),
+    ),
+    ShardRow::samples(
+        "redis_deployment_failover_blockers",
+        Absent,
+        &["reason"],
+        "SENTINEL MASTERS, REPLICAS, CKQUORUM; CLUSTER NODES; INFO replication of the replicas",
+        "Reason for which an automatic failover would fail or lose data: 1 while it applies, 0 \
+         otherwise; absent where redis_deployment_failover_ready is.",
+        |shard, emit| {
+            if let Some(failover) = &shard.shard().failover {
+                for blocker in FailoverBlocker::ALL {
+                    let applies = failover.blockers.contains(&blocker);
+                    emit(&[blocker.label()], f64::from(applies));
+                }
+            }
+        },
+    ),
+    ShardRow::samples(
+        "redis_deployment_failover_candidate_info",
+        Absent,
+        &["node"],
+        "SENTINEL REPLICAS; CLUSTER NODES; INFO replication of the replicas",
+        "The replica that an automatic failover would promote, several if nothing decides between \
+         them in advance; the value is always 1, absent if there is none.",
+        |shard, emit| {
+            for candidate in shard.shard().failover.iter().flat_map(|found| &found.candidates) {
+                emit(&[shard.name(candidate.node)], 1.0);
+            }
+        },
+    ),
+    ShardRow::samples(
+        "redis_deployment_failover_changes_at_risk",
+        Absent,
+        &["node"],
+        "INFO persistence: rdb_changes_since_last_save; INFO replication: master_repl_offset",
+        "Changes of the primary that the replica which a failover would promote does not have, \
+         interpolated at its offset; a lower bound if a save or a restart hides a part, absent \
+         while unknown.",
+        |shard, emit| {
+            for candidate in shard.shard().failover.iter().flat_map(|found| &found.candidates) {
+                if let Some(changes) = candidate.changes {
+                    emit(&[shard.name(candidate.node)], changes.about as f64);
+                }
+            }
+        },
     ),
     ShardRow::value(
         "redis_deployment_replicas",

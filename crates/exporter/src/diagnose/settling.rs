@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use snapshot::Reason;
-use topology::{DeploymentKind, DeploymentView, Finding, Monotonic, NodeView};
+use topology::tiers::first_causes;
+use topology::{DeploymentKind, DeploymentView, Finding, FindingKind, Monotonic, NodeView};
 
 /// Members of each deployment, and the time since which they are the same. Discovery takes several
 /// rounds: the Sentinels or the cluster reply, and only then the nodes that they list are polled.
@@ -65,5 +66,11 @@ pub(super) fn provisional(view: &DeploymentView) -> impl Iterator<Item = (&Findi
         // A finding becomes more severe in the first round after this age.
         finding.normal_for().and_then(|normal| normal.checked_sub(age))
     };
-    view.findings.iter().filter_map(move |finding| Some((finding, left(finding)?)))
+    let causes = first_causes(&view.findings);
+    // Its cause decides what is reported.
+    let is_explained = move |(finding, cause): &(&Finding, Option<usize>)| {
+        finding.kind == FindingKind::RedisFailoverNotReady && cause.is_some()
+    };
+    let findings = view.findings.iter().zip(causes).filter(move |found| !is_explained(found));
+    findings.filter_map(move |(finding, _)| Some((finding, left(finding)?)))
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use topology::{
-    Cause, DeploymentView, EndpointView, MisroutedClients, MisroutedView, NodeView, Upstream,
-    Witness, active_reasons,
+    Cause, DeploymentView, EndpointView, FailoverCandidate, FailoverView, MisroutedClients,
+    MisroutedView, NodeView, Upstream, Witness, active_reasons,
 };
 
 use super::{rfc3339, seconds};
@@ -112,6 +112,54 @@ pub struct ShardDocument {
     /// True if any node serves reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readable: Option<bool>,
+    /// Readiness for an automatic failover; absent while it is unknown, and where none is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failover: Option<FailoverDocument>,
+}
+
+/// The readiness of a shard for an automatic failover.
+#[derive(Debug, Serialize)]
+pub struct FailoverDocument {
+    /// True if a failover would succeed.
+    pub ready: bool,
+    /// The reasons for which it would fail or lose data: `no_candidate`, `candidate_empty`,
+    /// `no_quorum`, `sentinels_blind`, `waiting`, `candidate_lagging`.
+    pub blockers: Vec<&'static str>,
+    /// The replica that would be promoted, or several of which it would be one.
+    pub candidates: Vec<CandidateDocument>,
+    /// The replicas that would not be promoted.
+    pub refused: Vec<RefusedDocument>,
+    /// True if Sentinels know more replicas than they list, and may promote one of those.
+    pub unlisted: bool,
+    /// Time until Sentinels start another failover, while they wait after an aborted one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_seconds: Option<f64>,
+}
+
+/// A replica that may be promoted.
+#[derive(Debug, Serialize)]
+pub struct CandidateDocument {
+    /// The replica.
+    pub node: String,
+    /// Changes of the primary that it does not have; absent while unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<u64>,
+    /// The least possible number of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes_min: Option<u64>,
+    /// The largest possible number of them; absent if there is no upper bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes_max: Option<u64>,
+}
+
+/// A replica that would not be promoted.
+#[derive(Debug, Serialize)]
+pub struct RefusedDocument {
+    /// The replica.
+    pub node: String,
+    /// The reason: `priority`, `no_failover`, `too_few_masters`, `masters_down`, `down`,
+    /// `link_down`.
+    pub why: &'static str,
 }
 
 /// A node. The values of its replies are absent while it is down.
@@ -257,8 +305,36 @@ pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
         emptied_total: shard.emptied.total,
         writable: shard.writable,
         readable: shard.readable,
+        failover: shard.failover.as_ref().map(|found| failover(view, found)),
     });
     shards.collect()
+}
+
+fn failover(view: &DeploymentView, failover: &FailoverView) -> FailoverDocument {
+    let candidate = |candidate: &FailoverCandidate| CandidateDocument {
+        node: view.name(candidate.node).to_owned(),
+        changes: candidate.changes.map(|changes| changes.about),
+        changes_min: candidate.changes.map(|changes| changes.low),
+        changes_max: candidate
+            .changes
+            .filter(|changes| !changes.at_least)
+            .map(|changes| changes.high),
+    };
+    FailoverDocument {
+        ready: failover.is_ready(),
+        blockers: failover.blockers.iter().map(|blocker| blocker.label()).collect(),
+        candidates: failover.candidates.iter().map(candidate).collect(),
+        refused: failover
+            .refused
+            .iter()
+            .map(|refused| RefusedDocument {
+                node: view.name(refused.node).to_owned(),
+                why: refused.why.label(),
+            })
+            .collect(),
+        unlisted: failover.unlisted,
+        waits_seconds: failover.waits_for.map(seconds),
+    }
 }
 
 fn endpoint(view: &EndpointView) -> EndpointDocument {

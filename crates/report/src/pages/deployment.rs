@@ -1,7 +1,7 @@
 //! `/deployment/<name>`: the page of one deployment.
 
 use maud::{Markup, html};
-use topology::DeploymentView;
+use topology::{DeploymentView, FailoverView, ShardView};
 
 use super::findings::GroupedFindings;
 use super::layout::Layout;
@@ -9,7 +9,7 @@ use super::links::Links;
 use super::search::SearchQuery;
 use super::status::shard_lines;
 use super::{Site, drawing, nodes, tree};
-use crate::deployment_status::endpoint_status;
+use crate::deployment_status::{endpoint_status, failover_status};
 use crate::node_status::{node_levels, role};
 
 /// Maximum number of findings of one kind, trees, nodes and events on the page.
@@ -17,6 +17,9 @@ const FINDINGS: usize = 20;
 const TREES: usize = 24;
 const NODES: usize = 50;
 const EVENTS: usize = 100;
+
+/// Maximum number of shards whose readiness for a failover is listed.
+const FAILOVERS: usize = 16;
 
 /// Number of nodes up to which the page has no search form.
 const FEW_NODES: usize = 10;
@@ -60,6 +63,7 @@ impl Site<'_> {
             (shard_lines(view))
             (self.rounds(view))
             (self.findings(LINKS, &findings, FINDINGS))
+            (failovers(view))
             (endpoints(view))
             section aria-labelledby="topology" {
                 h2 #topology { "Topology" }
@@ -89,6 +93,34 @@ impl Site<'_> {
                 "Last round: " (self.last_round(view)) ". Since Rolecall started: "
                 (rounds.total) " rounds, " (rounds.missed) " missed rounds, "
                 (rounds.blind) " blind rounds (Rolecall itself cut off or overloaded)."
+            }
+        }
+    }
+}
+
+/// Returns the readiness of the shards for a failover, those that are not ready first.
+fn failovers(view: &DeploymentView) -> Markup {
+    let is_ready = |shard: &ShardView| shard.failover.as_ref().is_none_or(FailoverView::is_ready);
+    let mut shards: Vec<_> = view
+        .shards
+        .iter()
+        .filter_map(|shard| Some((shard, failover_status(view, shard)?)))
+        .collect();
+    shards.sort_by_key(|(shard, _)| is_ready(shard));
+    let left_out = shards.len().saturating_sub(FAILOVERS);
+    html! {
+        @if !shards.is_empty() {
+            section aria-labelledby="failover" {
+                h2 #failover { "Failover" }
+                ul.plain {
+                    @for (shard, status) in shards.iter().take(FAILOVERS) {
+                        li.(if is_ready(shard) { "idle" } else { "warn" }) {
+                            @if let Some(label) = &shard.shard { "Shard " (label) ": " }
+                            (status)
+                        }
+                    }
+                }
+                @if left_out > 0 { p.more { (left_out) " more shards" } }
             }
         }
     }

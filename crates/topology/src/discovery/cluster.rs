@@ -62,6 +62,8 @@ pub(crate) struct KnownNode {
     pub(crate) failed_since: Option<Monotonic>,
     /// Other nodes list this one as a master.
     master_to_others: Option<bool>,
+    /// The setting `cluster-replica-no-failover`.
+    no_failover: bool,
 }
 
 /// A node that serves slots.
@@ -177,6 +179,13 @@ impl ClusterTracker {
     /// Returns the cluster ID of a member.
     pub(crate) fn id(&self, index: NodeIndex) -> Option<&str> {
         self.ids.get(index)?.as_deref()
+    }
+
+    /// Returns true if a member never takes over the slots of its master
+    /// (`cluster-replica-no-failover`).
+    pub(crate) fn has_failover_disabled(&self, index: NodeIndex) -> bool {
+        let known = self.id(index).and_then(|id| self.known.get(id));
+        known.is_some_and(|known| known.no_failover)
     }
 
     /// Returns true if a member is a master that serves no slot, according to its own map.
@@ -438,6 +447,7 @@ fn merge_node(node: &ClusterNode, previous: Option<&KnownNode>, now: Monotonic) 
         master: node.master.clone(),
         // A node always lists itself, which says nothing about its membership.
         last_listed: previous.filter(|_| node.is("myself")).map_or(now, |known| known.last_listed),
+        no_failover: node.is("nofailover"),
         failed_since: node
             .is("fail")
             .then(|| previous.and_then(|known| known.failed_since).unwrap_or(now)),

@@ -4,6 +4,7 @@
 mod clients;
 mod cluster;
 mod endpoints;
+mod failover;
 mod node;
 mod replica;
 mod sentinels;

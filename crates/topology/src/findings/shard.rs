@@ -56,6 +56,7 @@ impl FindingsCollector<'_> {
         }
         self.check_refused_writes(shard);
         self.check_replica_count(shard);
+        self.check_failover(shard);
     }
 
     /// Checks for unrelated masters and for a split brain.

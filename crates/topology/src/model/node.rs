@@ -14,6 +14,7 @@ use crate::model::node_index::NodeIndex;
 use crate::model::node_state::{Availability, NodeState, UnknownNode, UnknownReason};
 use crate::model::refusals::Refusals;
 use crate::model::round::DiskSpace;
+use crate::model::shard::ChangeCount;
 use crate::model::witness::{Witness, WitnessKind};
 
 /// State of a node after a round.
@@ -213,6 +214,9 @@ pub struct Lag {
     /// Time since the data of the replica was that of the primary. It also rises while the primary
     /// is down.
     pub age: Option<Duration>,
+    /// Changes of the primary that the replica has not applied, as `rdb_changes_since_last_save`
+    /// counts them; `None` unless both share a history.
+    pub changes: Option<ChangeCount>,
 }
 
 impl NodeView {

@@ -12,7 +12,7 @@ pub enum ReadRequest {
     /// The clients of a node, which show who writes to a replica.
     ClientList(NodeIndex),
     /// The replicas and the other Sentinels that each Sentinel lists, which may vouch for a node
-    /// that does not reply.
+    /// that does not reply, and show which replica they would promote.
     SentinelLists,
     /// The host name of an IP address, which becomes part of the label of a node.
     HostName(String),

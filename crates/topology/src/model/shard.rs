@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::model::deployment::Labels;
+use crate::model::failover::FailoverView;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
 
@@ -61,6 +62,8 @@ pub struct ShardView {
     pub writable: Option<bool>,
     /// Some node serves reads; `None` while no node replies.
     pub readable: Option<bool>,
+    /// Readiness for an automatic failover; `None` while it is unknown, and where none is meant.
+    pub failover: Option<FailoverView>,
 }
 
 /// The primary of a shard.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use snapshot::{NodeSnapshot, Role};
 
 use crate::model::monotonic::Monotonic;
+use crate::model::shard::ChangeCount;
 use crate::shard::branches::{CommonData, CommonEnd};
 
 /// The largest number of samples of one node. When it is reached, the older half keeps every other
@@ -194,6 +195,35 @@ impl ChangeHistory {
     pub(crate) fn growth_since(&self, at: Monotonic) -> Option<u64> {
         let earlier = self.samples.iter().rev().find(|sample| sample.at <= at)?;
         Some(self.last()?.total - earlier.total)
+    }
+
+    /// Returns the changes that data of this history up to an offset does not contain; `None` if
+    /// the node writes another history.
+    pub(crate) fn changes_beyond(&self, history: &str, offset: u64) -> Option<ChangeCount> {
+        let last = self.last().filter(|last| *last.history == *history)?;
+        if offset >= last.offset {
+            return Some(ChangeCount::default());
+        }
+        let others = self.samples.iter().rposition(|sample| *sample.history != *history);
+        let first = others.map_or(0, |other| other + 1);
+        let is_before = |sample: &&ChangeSample| sample.offset <= offset;
+        let position = first + self.samples.iter().skip(first).take_while(is_before).count();
+        let after = self.samples.get(position)?;
+        let low = last.total - after.total;
+        let before = position.checked_sub(1).filter(|before| *before >= first);
+        let before = before.and_then(|before| self.samples.get(before));
+        let Some(before) = before.filter(|before| before.resets == last.resets) else {
+            return Some(ChangeCount { low, about: low, high: low, at_least: true });
+        };
+        let grown = after.total - before.total;
+        let bytes = (after.offset - before.offset).max(1);
+        let missing = u128::from(grown) * u128::from(after.offset - offset) / u128::from(bytes);
+        Some(ChangeCount {
+            low,
+            about: low + u64::try_from(missing).unwrap_or(grown).min(grown),
+            high: last.total - before.total,
+            at_least: false,
+        })
     }
 
     /// Returns true if the reply continues the history of the last sample: a demoted master keeps

@@ -106,6 +106,7 @@ impl LagTracker {
             bytes: has_primary.then_some(bytes),
             behind: has_primary.then_some(behind),
             age: Some(age),
+            changes: None,
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use snapshot::{NodeSnapshot, Role};
+use snapshot::{NodeSnapshot, Replication, Role};
 
 use crate::model::monotonic::Monotonic;
 use crate::model::node::LinkState;
@@ -123,6 +123,17 @@ impl LostWritesTracker {
     /// Returns the lost writes so far.
     pub(crate) fn view(&self) -> &LostWritesView {
         &self.view
+    }
+
+    /// Returns the changes of a master that the data of a replica does not contain; `None` if they
+    /// share no history.
+    pub(crate) fn changes_beyond(
+        &self,
+        master: NodeIndex,
+        replica: &Replication,
+    ) -> Option<ChangeCount> {
+        let (replid, offset) = (replica.replid.as_deref()?, replica.offset?);
+        self.histories.get(&master)?.changes_beyond(replid, offset)
     }
 
     fn begin_incident(&mut self) {

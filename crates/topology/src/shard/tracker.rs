@@ -127,6 +127,8 @@ impl ShardTracker {
             emptied: self.emptied.view(),
             writable,
             readable: serving::readable(shard),
+            // It needs all shards.
+            failover: None,
         }
     }
 
@@ -302,7 +304,12 @@ impl ShardTracker {
             let depth = upstream::depth(shard, index);
             let orphan = upstream::orphan_reason(shard, index, primaries, context.expect.external);
             let has_primary = primary.is_some_and(|primary| !nodes[primary].is_unreachable());
-            let lag = self.replica_lag(index, &nodes[index], has_primary, context);
+            let mut lag = self.replica_lag(index, &nodes[index], has_primary, context);
+            lag.changes = primary
+                .zip(nodes[index].snapshot().filter(|_| nodes[index].is_replica()))
+                .and_then(|(primary, replica)| {
+                    self.lost_writes.changes_beyond(primary, &replica.replication)
+                });
             let resyncs = self.resyncs.entry(index).or_default();
             let divergence = self.divergence.entry(index).or_default();
             let node = &mut nodes[index];

@@ -3,6 +3,7 @@
 mod agreement;
 mod fixture;
 mod membership;
+mod readiness;
 #[path = "../recorded/mod.rs"]
 mod recorded;
 mod succession;

@@ -42,8 +42,9 @@ const ATTEMPTS: usize = 3;
 
 /// Scenarios in which `diagnose` is compared too: their state neither changes nor depends on the
 /// past.
-const DIAGNOSED: [&str; 12] = [
+const DIAGNOSED: [&str; 13] = [
     "all_replicas_cut_off_with_stale_reads_disabled",
+    "all_replicas_with_priority_zero",
     "append_only_file_disabled_although_expected",
     "configured_master_demoted_manually",
     "every_pod_as_its_own_master",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use snapshot::{Reason, Role};
 
 use crate::model::endpoint::{EndpointKind, EndpointTarget};
+use crate::model::failover::{FailoverBlocker, PromotionObstacle};
 use crate::model::misrouted::{MisrouteReason, MisroutedClients};
 use crate::model::node::LinkState;
 use crate::model::node::OrphanReason;
@@ -409,6 +410,25 @@ pub struct SentinelConfigEvidence {
     pub nodes: Vec<String>,
     /// The Sentinels that do not know the master.
     pub sentinels: Vec<String>,
+}
+
+/// A deployment or shard in which a failover would fail or lose data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailoverEvidence {
+    /// The reasons.
+    pub reasons: Vec<FailoverBlocker>,
+    /// The replicas of which one would be promoted.
+    pub candidates: Vec<String>,
+    /// Replicas that would not be promoted, each with the reason.
+    pub refused: Vec<(String, PromotionObstacle)>,
+    /// Changes of the primary that the worst of the candidates does not have.
+    pub changes: Option<ChangeCount>,
+    /// Lag of the worst of the candidates.
+    pub behind: Option<Duration>,
+    /// Time until Sentinels start another failover, while they wait after an aborted one.
+    pub waits_for: Option<Duration>,
+    /// The configuration alone prevents the promotion of every replica.
+    pub disabled: bool,
 }
 
 /// An error in the nodes that Sentinels list.

@@ -2,14 +2,15 @@
 
 use super::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence, LoadingEvidence,
-    LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence,
-    NoPrimaryEvidence, NodeDownEvidence, NotEnoughReplicasEvidence, OrphanEvidence,
-    ReplicaCountEvidence, ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence,
-    ReplicationLoopEvidence, RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence,
-    SentinelDownEvidence, SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
-    SlotConflictEvidence, SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence,
-    UnreachableEvidence, UnrelatedMastersEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
+    BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence,
+    FailoverEvidence, LoadingEvidence, LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence,
+    NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
+    NotEnoughReplicasEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
+    ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
+    SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
+    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
+    SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
+    UnrelatedMastersEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
 };
 use super::values::{EvidenceValues, Value};
 
@@ -129,6 +130,8 @@ kinds! {
     RedisReplicaLinkStalled(ReplicationLinkEvidence),
     /// A replica lags behind the primary.
     RedisReplicationLag(ReplicationLagEvidence),
+    /// A failover would fail, or lose data.
+    RedisFailoverNotReady(FailoverEvidence),
     /// Clients that connected before their server was demoted still write to it.
     RedisStaleClients(StaleClientsEvidence),
     /// Clients write to a replica.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Evidence, Finding, Severity};
 use crate::limits::{
-    CLUSTER_NODE_DOUBTS_FOR, LINKS_RETURN_WITHIN, LISTS_SETTLE_WITHIN, SENTINELS_AGREE_WITHIN,
-    SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
+    CLUSTER_NODE_DOUBTS_FOR, FAILOVER_READY_WITHIN, LINKS_RETURN_WITHIN, LISTS_SETTLE_WITHIN,
+    SENTINELS_AGREE_WITHIN, SENTINELS_LIST_WITHIN, SPLIT_BRAIN_CRITICAL_AFTER,
 };
 
 /// Condition that is normal for a short time.
@@ -47,6 +47,10 @@ impl Finding {
             }
             // After a failover, a busy old master may claim its slots for a moment.
             Evidence::RedisClusterSlotConflict(_) => (LISTS_SETTLE_WITHIN, Severity::Warning),
+            // After a failover, replicas connect to the new primary, and the old one restarts.
+            Evidence::RedisFailoverNotReady(evidence) if !evidence.disabled => {
+                (FAILOVER_READY_WITHIN, Severity::Info)
+            }
             Evidence::RedisSentinelMisconfigured(_) => (SENTINELS_LIST_WITHIN, Severity::Info),
             _ => return None,
         };

@@ -45,7 +45,7 @@ const TIERS: [Tier; 10] = [
 ];
 
 /// Causes and effects that the order of the tiers does not give.
-const PAIRS: [Pair; 14] = [
+const PAIRS: [Pair; 18] = [
     // Nothing else about this node is known.
     Pair {
         causes: &["RolecallCannotRead", "RedisUnreachable"],
@@ -81,6 +81,37 @@ const PAIRS: [Pair; 14] = [
     Pair::warning(&["RedisClientAuthFailing"], &["RedisErrorReplies"], Scope::Node),
     // The masters of a split brain claim the same slots.
     Pair::critical(&["RedisSplitBrain"], &["RedisClusterSlotConflict"], Scope::Deployment),
+    // A failover needs reachable Sentinels, masters of the cluster, and a replica with a link.
+    Pair::critical(
+        &[
+            "RedisDown",
+            "RedisNoPrimary",
+            "RedisClusterSlotsUncovered",
+            "RedisClusterDown",
+            "RedisSentinelQuorumLost",
+            "RedisReplicationAuthFailing",
+            "RedisFullSyncLoop",
+            "RedisReplicaLinkDown",
+        ],
+        &["RedisFailoverNotReady"],
+        Scope::Deployment,
+    ),
+    Pair::warning(
+        &[
+            "RedisDown",
+            "RedisSentinelQuorumLost",
+            "RedisSentinelCannotReach",
+            "RedisReplicaLinkDown",
+        ],
+        &["RedisFailoverNotReady"],
+        Scope::Deployment,
+    ),
+    Pair::critical(&["RedisReplicasMissing"], &["RedisFailoverNotReady"], Scope::Shard),
+    Pair::warning(
+        &["RedisReplicasMissing", "RedisClusterShardWithoutReplica"],
+        &["RedisFailoverNotReady"],
+        Scope::Shard,
+    ),
     // Clusters: a node, then its slots, then the cluster, then the shards.
     Pair::critical(
         &["RedisDown"],

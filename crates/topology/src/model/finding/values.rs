@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
     BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence,
-    IdentifiedPrimary, LoadingEvidence, LostWritesEvidence, MemoryEvidence,
+    FailoverEvidence, IdentifiedPrimary, LoadingEvidence, LostWritesEvidence, MemoryEvidence,
     MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
     NotEnoughReplicasEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
     ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
@@ -453,6 +453,28 @@ impl EvidenceValues for SentinelTiltEvidence {
         Values::default()
             .known_number("seconds", self.since_seconds)
             .known_number("seconds_left", left)
+            .0
+    }
+}
+
+impl EvidenceValues for FailoverEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        let refused: Vec<_> =
+            self.refused.iter().map(|(node, why)| format!("{node} ({})", why.label())).collect();
+        let values = Values::default()
+            .list("why", self.reasons.iter().map(|reason| reason.label()))
+            .list("candidates", &self.candidates)
+            .known_list("refused", &refused);
+        let values = match self.changes {
+            Some(ChangeCount { low, about, high, at_least }) => values
+                .number("changes_at_risk", about as f64)
+                .number("changes_at_risk_min", low as f64)
+                .known_count("changes_at_risk_max", (!at_least).then_some(high)),
+            None => values,
+        };
+        values
+            .known_number("seconds", self.behind.map(|behind| tenths(behind.as_secs_f64())))
+            .known_number("seconds_left", self.waits_for.map(|left| tenths(left.as_secs_f64())))
             .0
     }
 }

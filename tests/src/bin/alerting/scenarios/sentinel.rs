@@ -67,6 +67,12 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         run: sentinel_ghosts,
     },
+    Scenario {
+        row: 53,
+        name: "all_replicas_with_priority_zero",
+        quick: false,
+        run: failover_not_ready,
+    },
 ];
 
 /// Time to wait after an operation that must not cause a notification: several times the waiting
@@ -357,4 +363,23 @@ fn sentinel_ghosts() -> ScenarioResult {
         }
     };
     fault.repair(repair, &[])
+}
+
+/// Sentinels promote no replica, and CKQUORUM says OK.
+fn failover_not_ready() -> ScenarioResult {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
+    let scenario = ScenarioRun::start(&group.deployment("sessions", ""));
+    let set_priority = |priority: &str| {
+        for replica in group.replicas() {
+            let set = ["CONFIG", "SET", "replica-priority", priority];
+            assert_eq!(replica.execute(&set), ["OK"]);
+        }
+    };
+    let fault = scenario
+        .inject(|_: &ScenarioRun| set_priority("0"), &[("RedisFailoverNotReady", "warning")]);
+    let quorum = group.sentinels[0].execute(&["SENTINEL", "CKQUORUM", MASTER]).concat();
+    assert!(quorum.starts_with("OK"), "{quorum}");
+    let refused = group.sentinels[0].execute(&["SENTINEL", "FAILOVER", MASTER]).concat();
+    assert!(refused.contains("NOGOODSLAVE"), "{refused}");
+    fault.repair(|_: &ScenarioRun| set_priority("100"), &[])
 }

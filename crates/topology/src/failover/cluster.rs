@@ -1,0 +1,141 @@
+//! Readiness of a shard of a cluster: a replica is promoted if its data is recent enough and a
+//! majority of the masters with slots votes for it.
+
+use std::time::Duration;
+
+use snapshot::{Config, NodeSnapshot};
+
+use crate::discovery::cluster::ClusterTracker;
+use crate::model::failover::{FailoverBlocker, FailoverView, PromotionObstacle, RefusedReplica};
+use crate::model::node::{NodeView, Upstream};
+use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::model::shard::ShardView;
+use crate::shard::context::RoundContext;
+
+use super::choice::{Contender, TieBreak, choose};
+use super::replica::{self, Judgement, candidates, data_blockers, tolerance};
+
+/// Masters with slots that a failover needs: with two, the one that is left is no majority.
+const SMALLEST_CLUSTER: usize = 3;
+
+/// Returns the readiness of a shard; `None` while it is unknown, and without replicas by design.
+pub(super) fn readiness(
+    shard: &ShardView,
+    nodes: &NodeVec<NodeView>,
+    cluster: &ClusterTracker,
+    context: &RoundContext<'_>,
+) -> Option<FailoverView> {
+    let primary = shard.primary.map(|primary| primary.node).or(shard.last_primary)?;
+    let members = shard.members.iter().copied();
+    let replicas: Vec<_> =
+        members.filter(|node| *node != primary && nodes[*node].holds_data()).collect();
+    if replicas.is_empty() && shard.expected_replicas == 0 {
+        return None;
+    }
+    let lacks_votes = lacks_votes(primary, nodes, cluster);
+    let (mut contenders, mut refused, mut unknown) = (Vec::new(), Vec::new(), false);
+    for node in replicas {
+        let judgement = match (judge(node, primary, nodes, cluster), lacks_votes) {
+            (Judgement::Accepted | Judgement::Unknown, Some(why)) => Judgement::Refused(why),
+            (judgement, _) => judgement,
+        };
+        match judgement {
+            Judgement::Accepted => contenders.extend(contender(node, &nodes[node])),
+            Judgement::Refused(why) => refused.push(RefusedReplica { node, why }),
+            Judgement::Unknown => unknown = true,
+        }
+    }
+    if contenders.is_empty() && unknown {
+        return None;
+    }
+    let chosen = choose(contenders, TieBreak::Chance, tolerance(context));
+    let blockers = if chosen.is_empty() {
+        vec![FailoverBlocker::NoCandidate]
+    } else {
+        data_blockers(&chosen, primary, nodes, context)
+    };
+    let candidates = candidates(&chosen, nodes);
+    Some(FailoverView { blockers, candidates, refused, ..FailoverView::default() })
+}
+
+/// Returns the reason for which the masters that are left without the primary are no majority of
+/// all masters with slots; `None` if they are. A node whose state is unknown counts as left.
+fn lacks_votes(
+    primary: NodeIndex,
+    nodes: &NodeVec<NodeView>,
+    cluster: &ClusterTracker,
+) -> Option<PromotionObstacle> {
+    let masters = cluster.owners();
+    let is_left = |id: &str| match cluster.index(id) {
+        Some(index) => index != primary && !nodes[index].is_absent(),
+        None => true,
+    };
+    let left = masters.iter().filter(|master| is_left(&master.id)).count();
+    match masters.len() {
+        0..SMALLEST_CLUSTER => Some(PromotionObstacle::TooFewMasters),
+        masters if left <= masters / 2 => Some(PromotionObstacle::MastersDown),
+        _ => None,
+    }
+}
+
+fn judge(
+    node: NodeIndex,
+    primary: NodeIndex,
+    nodes: &NodeVec<NodeView>,
+    cluster: &ClusterTracker,
+) -> Judgement<PromotionObstacle> {
+    let view = &nodes[node];
+    if cluster.has_failover_disabled(node) {
+        return Judgement::Refused(PromotionObstacle::NoFailover);
+    }
+    if view.is_absent() {
+        return Judgement::Refused(PromotionObstacle::Down);
+    }
+    let Some(snapshot) = view.snapshot().filter(|_| view.is_replica()) else {
+        return Judgement::Unknown;
+    };
+    if view.upstream != Upstream::Node(primary) {
+        return Judgement::Unknown;
+    }
+    match is_recent(snapshot) {
+        Some(true) => Judgement::Accepted,
+        Some(false) => Judgement::Refused(PromotionObstacle::LinkDown),
+        None => Judgement::Unknown,
+    }
+}
+
+/// Returns true if the data of a replica is recent enough for a promotion now
+/// (`cluster-replica-validity-factor`); `None` if its settings are unknown.
+fn is_recent(snapshot: &NodeSnapshot) -> Option<bool> {
+    if replica::is_linked(snapshot) {
+        return Some(true);
+    }
+    let limit = validity(snapshot.config.as_deref()?)?;
+    let Some(limit) = limit else { return Some(true) };
+    // A replica that was never synchronized is infinitely old.
+    Some(!replica::was_never_linked(snapshot) && replica::link_down_for(snapshot)? <= limit)
+}
+
+/// Returns the age up to which data is recent enough: `Some(None)` if any age is, and `None` if a
+/// setting is unknown.
+fn validity(config: &Config) -> Option<Option<Duration>> {
+    let factor = config.number("cluster-replica-validity-factor")?;
+    if factor <= 0.0 {
+        return Some(None);
+    }
+    let timeout = config.number("cluster-node-timeout")? / 1000.0;
+    let period = config.number("repl-ping-replica-period")?;
+    Duration::try_from_secs_f64(period + timeout * factor).ok().map(Some)
+}
+
+fn contender(node: NodeIndex, view: &NodeView) -> Option<Contender> {
+    let snapshot = view.snapshot()?;
+    Some(Contender {
+        node,
+        priority: 0,
+        offset: snapshot.replication.offset.unwrap_or_default(),
+        run_id: Box::default(),
+        live: replica::is_linked(snapshot),
+        behind: view.lag.behind,
+    })
+}
