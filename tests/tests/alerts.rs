@@ -253,6 +253,7 @@ fn shared_limits() -> Vec<(&'static str, &'static str, String)> {
             format!("for {}", promql_duration(limits::ENDPOINT_FOLLOWS_WITHIN)),
         ),
         ("RedisReplicationLag", "warning", format!("> {}", limits::LAG_HIGH.as_secs())),
+        ("RedisClusterSlotOpen", "warning", format!("> {}", limits::SLOT_OPEN_FOR.as_secs())),
         // `for` adds the last minute.
         (
             "RedisReplicaLinkDown",

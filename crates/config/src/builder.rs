@@ -10,6 +10,7 @@ use topology::Deployment;
 
 use crate::{
     Cadences, DeploymentSettings, DiscoverySettings, MAX_DEADLINE, ServiceEndpointSettings,
+    node_access,
 };
 
 /// Time between two checks of a service endpoint.
@@ -84,7 +85,7 @@ impl DeploymentBuilder {
 
     pub(crate) fn build(self) -> DeploymentSettings {
         let interval = self.deployment.interval;
-        DeploymentSettings {
+        let mut settings = DeploymentSettings {
             deadline: self.deadline.unwrap_or(MAX_DEADLINE.min(interval.mul_f64(0.8))),
             deployment: Arc::new(self.deployment),
             endpoints: self.endpoints,
@@ -94,6 +95,8 @@ impl DeploymentBuilder {
             discovery: self.discovery,
             cadences: self.cadences,
             assumed: self.assumed,
-        }
+        };
+        node_access::describe(&mut settings);
+        settings
     }
 }

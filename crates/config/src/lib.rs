@@ -18,6 +18,7 @@ mod expect;
 mod file;
 mod location;
 mod log;
+mod node_access;
 mod nodes;
 mod passwords;
 mod redact;

@@ -7,7 +7,7 @@ use crate::access::Access;
 use crate::builder::DeploymentBuilder;
 use crate::passwords::{self, PasswordMap};
 use crate::{ConfigError, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, DeploymentSettings};
-use crate::{address, sentinels};
+use crate::{address, node_access, sentinels};
 
 /// The URL that is used if neither the command line nor the environment has one.
 const DEFAULT_URL: &str = "redis://localhost:6379";
@@ -44,6 +44,7 @@ fn sentinel_deployment(
     let mut settings =
         sentinels::from_urls(urls, node_credentials, builder(DeploymentKind::Sentinel))?;
     settings.endpoints.iter_mut().for_each(|endpoint| passwords.fill_in(endpoint));
+    node_access::describe(&mut settings);
     Ok(settings)
 }
 

@@ -290,3 +290,43 @@ fn probable_mistakes_are_warnings() {
         ]
     );
 }
+
+#[test]
+fn nodes_know_the_access_that_commands_need() {
+    let folder = Folder::new();
+    let settings = folder.load(
+        r#"
+[[deployment]]
+name = "orders"
+nodes = [
+  { url = "redis://a:6379" },
+  { url = "rediss://b:6379", username = "other", password = "x" },
+]
+username = "rolecall"
+password = "secret"
+tls = { insecure_skip_verify = true, server_name = "redis.example" }
+
+[[deployment]]
+name = "carts"
+sentinels = ["redis://s:26379"]
+master_name = "carts"
+sentinel_password = "secret"
+"#,
+    );
+    let node = |deployment: usize, index: usize| {
+        let deployment = &settings.deployments[deployment].deployment;
+        deployment.nodes[topology::NodeIndex::new(index)].access.clone()
+    };
+    let user = |name: &str| Some(name.to_owned());
+    assert_eq!((&node(0, 0).user, node(0, 0).has_password), (&user("rolecall"), true));
+    assert_eq!(node(0, 0).tls, None, "the URL has no TLS");
+    let tls = node(0, 1).tls.clone().expect("TLS");
+    assert_eq!(
+        (&node(0, 1).user, tls.is_insecure, tls.server_name.as_deref()),
+        (&user("other"), true, Some("redis.example"))
+    );
+    let sentinel = node(1, 0);
+    assert_eq!((sentinel.user.as_ref(), sentinel.has_password), (None, true));
+    let discovered = &settings.deployments[1].deployment.discovered_access;
+    assert!(!discovered.has_password, "the password is that of the Sentinels");
+}

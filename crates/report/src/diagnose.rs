@@ -10,15 +10,17 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use topology::tiers::first_causes;
-use topology::{DeploymentKind, DeploymentView, Evidence, Finding, Severity, Value};
+use topology::{DeploymentKind, DeploymentView, Finding, Severity};
 
 use crate::api::{rfc3339, upstream};
+use crate::cause_keys::cause_keys;
 use crate::deployment_status::{endpoint_status, failover_status, shard_status};
 use crate::evidence::evidence_texts;
+use crate::explanations::explanations;
 use crate::labels::link_state;
 use crate::node_status::{assigned_roles, claimed_role, notes};
 use crate::placeholders::{Placeholders, guard_note, node_to_examine};
-use crate::runbook::runbook;
+use crate::runbook::{Advice, runbook};
 
 /// Line width, characters.
 const WIDTH: usize = 100;
@@ -143,28 +145,33 @@ fn write_finding(
     {
         write_part(text, "Note", &note)?;
     }
-    let values = finding.evidence.values();
-    let mut values = texts(&values);
-    if let Evidence::RolecallNeverReached(evidence) = &finding.evidence {
-        // The list of reasons also has counts.
-        values.extend(evidence.reasons.iter().map(|(reason, _)| reason.label()));
-    }
-    if let Evidence::RedisFailoverNotReady(evidence) = &finding.evidence {
-        // Without a candidate, the cause is what prevents the promotion of the replicas.
-        let obstacles = evidence.refused.iter().map(|(_, why)| why.label());
-        let is_cause = evidence.candidates.is_empty();
-        values.extend(obstacles.filter(|_| is_cause));
-    }
+    let keys = cause_keys(view, finding);
     // Sentinels may be listed among the nodes.
     let kind = view.sentinels.as_ref().map_or(view.deployment.kind, |_| DeploymentKind::Sentinel);
-    write_part(text, "Likely cause", &runbook.cause(&values, kind).unwrap_or_default())?;
-    if let Some(command) = runbook.first_command() {
-        // A wrapped command could not be copied.
-        let command = placeholders.replace(&command);
-        writeln!(text, "  {:<15}{BOLD}{command}{BOLD:#}", "First command")?;
+    if let Some(Advice { paragraph, follows }) = runbook.cause(&keys, kind) {
+        let name = if follows { "Likely cause" } else { "Usual cause" };
+        write_part(text, name, &placeholders.replace(&paragraph.text))?;
     }
-    let fix = runbook.fix(&values).unwrap_or_default();
-    write_part(text, "Fix", &placeholders.replace(&fix))?;
+    let mut commands = Vec::new();
+    if let Some(command) = runbook.first_command() {
+        let command = placeholders.replace(&command);
+        write_command(text, "First command", &command)?;
+        commands.push(command);
+    }
+    if let Some(Advice { paragraph, .. }) = runbook.fix(&keys) {
+        let fix = placeholders.replace(&paragraph.text);
+        write_part(text, "Fix", &fix)?;
+        commands.push(fix);
+        for block in &paragraph.code_blocks {
+            let block = placeholders.replace(block);
+            block.lines().try_for_each(|command| write_command(text, "", command))?;
+            commands.push(block);
+        }
+    }
+    for (index, (names, meaning)) in explanations(&commands.join("\n")).iter().enumerate() {
+        let name = if index == 0 { "Placeholders" } else { "" };
+        write_part(text, name, &format!("{names}: {meaning}"))?;
+    }
     for (index, warning) in runbook.paragraphs("Do not").iter().take(2).enumerate() {
         write_part(text, if index == 0 { "Do not" } else { "" }, &warning.text)?;
     }
@@ -178,6 +185,11 @@ fn write_finding(
     writeln!(text)
 }
 
+/// Writes a command on one line, because a wrapped command could not be copied.
+fn write_command(text: &mut String, name: &str, command: &str) -> fmt::Result {
+    writeln!(text, "  {name:<15}{BOLD}{command}{BOLD:#}")
+}
+
 fn write_part(text: &mut String, name: &str, content: &str) -> fmt::Result {
     let first = format!("  {name:<15}");
     let options = textwrap::Options::new(WIDTH)
@@ -185,19 +197,6 @@ fn write_part(text: &mut String, name: &str, content: &str) -> fmt::Result {
         .subsequent_indent(INDENT)
         .break_words(false);
     writeln!(text, "{}", textwrap::fill(content, options))
-}
-
-/// Returns the texts among the values of the evidence.
-fn texts<'a>(values: &'a [(&'static str, Value)]) -> Vec<&'a str> {
-    let mut texts = Vec::new();
-    for (_, value) in values {
-        match value {
-            Value::Text(text) => texts.push(text.as_str()),
-            Value::List(items) => texts.extend(items.iter().map(String::as_str)),
-            Value::Number(_) => {}
-        }
-    }
-    texts
 }
 
 fn severity_style(severity: Severity) -> Style {

@@ -3,18 +3,33 @@
 //! that it must not reach ([`is_safe_target`]).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use topology::evidence::LostWritesEvidence;
 use topology::{
-    DeploymentView, Evidence, Finding, NodeIndex, NodeKind, NodeView, ShardView, Upstream,
+    DeploymentView, Evidence, Finding, NodeAccess, NodeIndex, NodeKind, NodeView, ShardView,
+    Upstream,
 };
 
 use crate::destructive::is_destructive;
+use crate::redis_cli::add_access;
 
 /// Placeholders with the values that replace them.
 #[derive(Debug, Default)]
 pub(crate) struct Placeholders {
     values: Vec<PlaceholderValue>,
+    access: Option<KnownAccess>,
+}
+
+/// Access that commands need, by the placeholder of the server that they are sent to.
+#[derive(Debug)]
+struct KnownAccess {
+    /// Access to `$HOST`.
+    node: Arc<NodeAccess>,
+    /// Access to `$SENTINEL_HOST`.
+    sentinel: Arc<NodeAccess>,
+    /// Access to all other data nodes.
+    data_node: Arc<NodeAccess>,
 }
 
 /// A placeholder with the value that replaces it.
@@ -49,7 +64,28 @@ impl Placeholders {
                     view.endpoints.iter().find(|endpoint| endpoint.configured.kind == kind);
                 Self::of(view, endpoint.map(|endpoint| endpoint.configured.address.as_str()), None)
             }
-            None => Self::of_node(view, node_to_examine(view, finding)),
+            None => {
+                let mut placeholders = Self::of_node(view, node_to_examine(view, finding));
+                placeholders.add_slot(view, finding);
+                placeholders
+            }
+        }
+    }
+
+    /// Adds the open slot that a finding is about, with its source and its target.
+    fn add_slot(&mut self, view: &DeploymentView, finding: &Finding) {
+        let slot = match &finding.evidence {
+            Evidence::RedisClusterSlotOpen(evidence) => evidence.slots.first(),
+            Evidence::RedisWritesBlocked(evidence) => evidence.importing_slots.first(),
+            _ => None,
+        };
+        let mut open = view.cluster.iter().flat_map(|cluster| &cluster.open_slots);
+        let Some(open) = open.find(|open| Some(&open.slot) == slot) else { return };
+        self.add_value("$SLOT", &open.slot.to_string(), DestructiveUse::Permitted);
+        for (prefix, nodes) in [("SOURCE_", &open.migrating), ("TARGET_", &open.importing)] {
+            let node = nodes.first().and_then(|index| view.nodes.get(*index));
+            let address = node.map(|node| node.node.address.as_str());
+            self.add_address(prefix, address, DestructiveUse::Withheld);
         }
     }
 
@@ -69,7 +105,8 @@ impl Placeholders {
             Upstream::Node(master) => address_of(*master),
             Upstream::Unknown(address) => Some(address.as_str()),
         });
-        let mut placeholders = Placeholders::default();
+        let mut placeholders =
+            Placeholders { access: Some(KnownAccess::new(view, node)), ..Placeholders::default() };
         let target = node.is_some_and(|node| is_safe_target(view, node)).into();
         placeholders.add_address("", address, target);
         // Destructive commands contain these two as arguments: the node to replicate from.
@@ -77,6 +114,9 @@ impl Placeholders {
             primary.and_then(|primary| view.shard_of(primary)).is_some_and(has_undisputed_primary);
         placeholders.add_address("PRIMARY_", primary.and_then(address_of), is_decided.into());
         placeholders.add_address("MASTER_", upstream, DestructiveUse::Permitted);
+        if let Some((former, is_certain)) = former_primary(view, node) {
+            placeholders.add_address("FORMER_PRIMARY_", address_of(former), is_certain.into());
+        }
         // SENTINEL RESET makes a Sentinel forget nodes that it needs for a failover.
         let is_known = view.shards.iter().all(has_undisputed_primary);
         placeholders.add_address("SENTINEL_", reachable_sentinel(view, node), is_known.into());
@@ -85,17 +125,27 @@ impl Placeholders {
         {
             placeholders.add_value("$MASTER_NAME", &discovery.master, DestructiveUse::Permitted);
         }
+        // The commands about it change its rights. The default user is that of all clients.
+        let user = node.and_then(|node| view.nodes.get(node)?.node.access.user.as_deref());
+        if let Some(user) = user.filter(|user| *user != "default") {
+            placeholders.add_value("$ROLECALL_USER", user, DestructiveUse::Permitted);
+        }
         placeholders
     }
 
-    /// Replaces the known placeholders in a text, for example in one code block. If the text
-    /// contains a destructive command, replaces only those that are safe in it. Works in one pass,
-    /// so that an inserted value that looks like a placeholder stays as it is.
+    /// Replaces the known placeholders in a text, for example in one code block, and adds the
+    /// options for TLS, user and password to calls of redis-cli. If the text contains a destructive
+    /// command, replaces only placeholders that are safe in it. Works in one pass, so that an
+    /// inserted value that looks like a placeholder stays as it is.
     pub(crate) fn replace(&self, text: &str) -> String {
         let is_destructive = is_destructive(text);
+        let text = match &self.access {
+            Some(access) => Cow::Owned(add_access(text, |arguments| access.of(arguments))),
+            None => Cow::Borrowed(text),
+        };
         let applies = |value: &&PlaceholderValue| value.in_destructive || !is_destructive;
         let mut replaced = String::with_capacity(text.len());
-        let mut rest = text;
+        let mut rest = &*text;
         while let Some(next) = rest.chars().next() {
             let found = self.values.iter().filter(applies).find_map(|known| {
                 Some((known.value.as_str(), rest_after(rest, &known.placeholder)?))
@@ -140,6 +190,51 @@ impl Placeholders {
     }
 }
 
+impl KnownAccess {
+    fn new(view: &DeploymentView, node: Option<NodeIndex>) -> Self {
+        let access =
+            |index: NodeIndex| view.nodes.get(index).map(|node| Arc::clone(&node.node.access));
+        let first = |is_sentinel: bool| {
+            let mut members = view.members().filter(|(_, node)| {
+                matches!(node.node.kind, NodeKind::Sentinel { .. }) == is_sentinel
+            });
+            members.next().and_then(|(index, _)| access(index))
+        };
+        let discovered = || Arc::clone(&view.deployment.discovered_access);
+        let data_node = primary(view, node)
+            .and_then(access)
+            .or_else(|| first(false))
+            .unwrap_or_else(discovered);
+        KnownAccess {
+            node: node.and_then(access).unwrap_or_else(|| Arc::clone(&data_node)),
+            sentinel: first(true).unwrap_or_default(),
+            data_node,
+        }
+    }
+
+    /// Returns the access for the arguments of redis-cli, which contain the placeholder of a host.
+    fn of(&self, arguments: &str) -> Option<&NodeAccess> {
+        let host = arguments.split_whitespace().find(|word| word.contains("HOST"))?;
+        Some(match host {
+            _ if host.starts_with("$HOST") => &self.node,
+            _ if host.starts_with("$SENTINEL_HOST") => &self.sentinel,
+            _ => &self.data_node,
+        })
+    }
+}
+
+/// Returns the former primary of the shard of a node, or of the only shard, and true if it is
+/// certain. While there is a primary, there is no former one.
+fn former_primary(view: &DeploymentView, node: Option<NodeIndex>) -> Option<(NodeIndex, bool)> {
+    let of_node = node.and_then(|node| view.shard_of(node));
+    let only = || (view.shards.len() == 1).then(|| &view.shards[0]);
+    let shard = of_node.or_else(only).filter(|shard| shard.primary.is_none())?;
+    match shard.former_primary {
+        Some(former) => Some((former, true)),
+        None => Some((shard.last_primary?, false)),
+    }
+}
+
 /// Returns true if destructive commands may be filled with the node: its shard has an undisputed
 /// primary, and the node is neither that primary nor a master that is not known to be stale.
 pub(crate) fn is_safe_target(view: &DeploymentView, node: NodeIndex) -> bool {
@@ -174,6 +269,15 @@ pub(crate) fn guard_note(
             primary_again.join(", ")
         ));
     }
+    if runbook.contains("$FORMER_PRIMARY_HOST")
+        && former_primary(view, target).is_some_and(|(_, is_certain)| !is_certain)
+    {
+        return Some(
+            "It is not certain which node was primary last. The command that promotes it keeps its \
+             placeholders."
+                .to_owned(),
+        );
+    }
     let has_command = runbook.lines().any(|line| line.contains("$HOST") && is_destructive(line));
     let target = target.filter(|_| has_command)?;
     if is_safe_target(view, target) {
@@ -196,8 +300,8 @@ pub(crate) fn node_index(view: &DeploymentView, name: &str) -> Option<NodeIndex>
     view.members().find(|(_, node)| node.node.name == name).map(|(index, _)| index)
 }
 
-/// Returns the node to examine first: the affected node, a stale master in the evidence, a node of
-/// a replication loop, or else the primary.
+/// Returns the node to examine first: the affected node, a stale master or the target of a slot in
+/// the evidence, the last primary or another node of a replication loop, or else the primary.
 ///
 /// Returns `None` for several masters of which none is known to be stale, and for lost writes whose
 /// stale masters have all become primary since. A command for the wrong node would destroy data.
@@ -209,6 +313,10 @@ pub(crate) fn node_to_examine(view: &DeploymentView, finding: &Finding) -> Optio
         Evidence::RedisSplitBrain(evidence) => {
             let stale = evidence.stale.first().filter(|_| evidence.certain)?;
             return node_index(view, stale);
+        }
+        Evidence::RedisClusterSlotOpen(evidence) => {
+            let nodes = evidence.importing.iter().chain(&evidence.migrating);
+            return nodes.filter_map(|node| node_index(view, node)).next();
         }
         Evidence::RedisWritesLost(_) if !is_primary_certain(view, finding) => return None,
         Evidence::RedisWritesLost(LostWritesEvidence { stale, primary_again, .. }) => {
@@ -223,7 +331,10 @@ pub(crate) fn node_to_examine(view: &DeploymentView, finding: &Finding) -> Optio
         view.shards.iter().find(|shard| shard.shard == finding.shard).or(view.shards.first())?;
     let primary = || shard.primary.map(|primary| primary.node).or(shard.last_primary);
     let first_member = || view.members().next().map(|(index, _)| index);
-    shard.replication_loop.first().copied().or_else(primary).or_else(first_member)
+    let in_loop = |index: &NodeIndex| shard.replication_loop.contains(index);
+    let of_loop = shard.last_primary.filter(in_loop);
+    let of_loop = of_loop.or_else(|| shard.replication_loop.first().copied());
+    of_loop.or_else(primary).or_else(first_member)
 }
 
 /// Returns true if it is certain which node of the affected shard is the primary.
@@ -264,7 +375,7 @@ fn reachable_sentinel(view: &DeploymentView, node: Option<NodeIndex>) -> Option<
 
 /// Returns the text after a placeholder at its start; `None` if there is no such placeholder.
 /// `$HOST` does not match the start of `$HOSTNAME`.
-fn rest_after<'a>(text: &'a str, placeholder: &str) -> Option<&'a str> {
+pub(crate) fn rest_after<'a>(text: &'a str, placeholder: &str) -> Option<&'a str> {
     let continues =
         |rest: &&str| rest.starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_');
     text.strip_prefix(placeholder).filter(|rest| !continues(rest))
@@ -272,7 +383,7 @@ fn rest_after<'a>(text: &'a str, placeholder: &str) -> Option<&'a str> {
 
 /// Quotes a value as one word for a shell. Addresses may come from other servers, and readers copy
 /// the commands.
-fn shell_word(value: &str) -> Cow<'_, str> {
+pub(crate) fn shell_word(value: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/@%+=,[]-".contains(&byte);
     if !value.is_empty() && value.bytes().all(is_plain) {
         return Cow::Borrowed(value);

@@ -32,12 +32,24 @@ pub struct Runbook {
 }
 
 /// A list item or paragraph.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Paragraph {
     /// The plain text.
     pub(crate) text: String,
     /// The code spans in the text.
     code_spans: Vec<String>,
+    /// The code blocks below the text.
+    pub(crate) code_blocks: Vec<String>,
+}
+
+/// A cause or a fix that a runbook gives for a finding.
+#[derive(Debug)]
+pub(crate) struct Advice {
+    /// The list item.
+    pub(crate) paragraph: Paragraph,
+    /// It follows from the evidence. Otherwise it is the first of the list, which is the most
+    /// frequent one.
+    pub(crate) follows: bool,
 }
 
 /// Returns the runbook of an alert.
@@ -85,36 +97,36 @@ impl Runbook {
             .map(str::to_owned)
     }
 
-    /// Returns the cause that contains one of these values as code, otherwise the cause for this
-    /// kind of deployment (`kind="static"`). Without a match, returns the first cause, which is the
-    /// most likely one.
-    pub(crate) fn cause(&self, values: &[&str], kind: DeploymentKind) -> Option<String> {
+    /// Returns the cause that contains one of these keys as code, the first key first, otherwise
+    /// the cause for this kind of deployment (`kind="static"`). Without a match, returns the first
+    /// cause.
+    pub(crate) fn cause(&self, keys: &[&str], kind: DeploymentKind) -> Option<Advice> {
         let of_kind = format!("kind=\"{}\"", kind.label());
-        self.matching("Causes", &[values, &[of_kind.as_str()]])
+        self.advice("Causes", keys.iter().copied().chain([of_kind.as_str()]))
     }
 
-    /// Returns the fix that contains one of these values as code. Without a match, returns the
-    /// first fix.
-    pub(crate) fn fix(&self, values: &[&str]) -> Option<String> {
-        self.matching("Fix", &[values])
+    /// Returns the fix that contains one of these keys as code, the first key first. Without a
+    /// match, returns the first fix.
+    pub(crate) fn fix(&self, keys: &[&str]) -> Option<Advice> {
+        self.advice("Fix", keys.iter().copied())
     }
 
-    /// Returns the first paragraph of a section that contains one of these values as code, or else
-    /// the first paragraph. Earlier groups of values come first.
-    fn matching(&self, heading: &str, groups: &[&[&str]]) -> Option<String> {
+    /// Returns the first paragraph of a section that contains one of these keys as code, or else
+    /// the first paragraph.
+    fn advice<'k>(&self, heading: &str, mut keys: impl Iterator<Item = &'k str>) -> Option<Advice> {
         let paragraphs = self.paragraphs(heading);
-        let with_code = |values: &&[&str]| {
-            let contains = |code: &String| values.contains(&code.as_str());
-            paragraphs.iter().find(|paragraph| paragraph.code_spans.iter().any(contains))
-        };
-        let matching = groups.iter().find_map(with_code);
-        matching.or(paragraphs.first()).map(|paragraph| paragraph.text.clone())
+        let matching = keys.find_map(|key| {
+            paragraphs.iter().find(|paragraph| paragraph.code_spans.iter().any(|code| code == key))
+        });
+        let paragraph = matching.or(paragraphs.first())?.clone();
+        Some(Advice { paragraph, follows: matching.is_some() })
     }
 
-    /// Returns the list items and paragraphs of a section, without code blocks.
+    /// Returns the list items and paragraphs of a section.
     pub(crate) fn paragraphs(&self, heading: &str) -> Vec<Paragraph> {
-        let mut paragraphs = Vec::new();
-        let (mut current, mut in_block) = (Paragraph::default(), false);
+        let mut paragraphs: Vec<Paragraph> = Vec::new();
+        let mut current = Paragraph::default();
+        let mut in_block = false;
         for event in Parser::new(self.section(heading).unwrap_or_default()) {
             match event {
                 Event::Start(Tag::CodeBlock(_)) => in_block = true,
@@ -126,7 +138,18 @@ impl Runbook {
                         paragraphs.push(paragraph);
                     }
                 }
-                Event::Text(text) if !in_block => current.text.push_str(&text),
+                // A code block belongs to the text above it.
+                Event::Text(code) if in_block => {
+                    let above = if current.text.trim().is_empty() {
+                        paragraphs.last_mut()
+                    } else {
+                        Some(&mut current)
+                    };
+                    if let Some(above) = above {
+                        above.code_blocks.push(code.into_string());
+                    }
+                }
+                Event::Text(text) => current.text.push_str(&text),
                 Event::Code(code) => {
                     current.text.push_str(&code);
                     current.code_spans.push(code.into_string());
@@ -141,23 +164,102 @@ impl Runbook {
 
 #[cfg(test)]
 mod tests {
-    use snapshot::Reason;
-
     use super::*;
 
+    /// Values that select the cause in the runbooks, by alert.
+    const KEYS: [(&str, &[&str]); 14] = [
+        (
+            "RolecallCannotRead",
+            &[
+                "missing",
+                "auth",
+                "noperm",
+                "tls",
+                "maxclients",
+                "busy",
+                "protocol",
+                "toolarge",
+                "unsupported",
+                "identity",
+                "local",
+            ],
+        ),
+        ("RolecallNeverReached", &SILENT),
+        ("RedisDown", &SILENT),
+        ("RedisUnreachable", &SILENT),
+        ("RedisSentinelDown", &SILENT),
+        ("RedisNoPrimary", &["all_down", "loop", "primary_down", "all_replicas"]),
+        (
+            "RedisWritesBlocked",
+            &[
+                "misconf_aof",
+                "misconf_rdb",
+                "oom",
+                "noreplicas",
+                "loading",
+                "busy",
+                "clusterdown",
+                "importing_slots",
+            ],
+        ),
+        ("RedisReplicaOrphaned", &["unknown_address", "dead_node", "stale_master", "broken_chain"]),
+        ("RedisReplicaLinkDown", &["unknown_address", "dead_node", "master_up"]),
+        ("RedisWritesHitReplica", &["wrong_endpoint", "demotion", "stale_topology", "unknown"]),
+        ("RedisClusterDown", &["majority", "minority"]),
+        ("RedisSentinelDisagreement", &["majority", "role_reported", "dissenter"]),
+        ("RedisSentinelMisconfigured", &["self_replication", "mixed_names", "unknown_master"]),
+        ("RedisSplitBrain", &["sentinel", "operator", "failover_command", "cluster", "restart"]),
+    ];
+
+    const SILENT: [&str; 6] = ["refused", "timeout", "reset", "closed", "dns", "unreachable"];
+
     #[test]
-    fn each_reason_not_to_read_a_node_has_its_cause_and_fix() {
-        use Reason::{Closed, Dns, Refused, Reset, Timeout, Unreachable};
+    fn each_key_of_the_evidence_has_its_cause() {
+        for (alert, keys) in KEYS {
+            let runbook = runbook(alert).expect("a runbook");
+            for key in keys {
+                let cause = runbook.cause(&[*key], DeploymentKind::Static).expect("a cause");
+                let has_key = cause.paragraph.code_spans.iter().any(|code| code == key);
+                assert!(cause.follows && has_key, "{alert}: {key}: {cause:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_reason_not_to_read_a_node_has_its_fix() {
         let runbook = runbook("RolecallCannotRead").expect("a runbook");
-        let silent = [Refused, Timeout, Reset, Closed, Dns, Unreachable];
-        for reason in Reason::ALL.into_iter().filter(|reason| !silent.contains(reason)) {
-            for found in [
-                runbook.cause(&[reason.label()], DeploymentKind::Static),
-                runbook.fix(&[reason.label()]),
-            ] {
-                let found = found.expect("a paragraph");
-                let mut words = found.split(|letter: char| !letter.is_alphanumeric());
-                assert!(words.any(|word| word == reason.label()), "{found}");
+        let (_, reasons) = KEYS[0];
+        for reason in reasons.iter().filter(|reason| **reason != "missing") {
+            let fix = runbook.fix(&[*reason]).expect("a fix");
+            assert!(fix.follows, "{reason}: {fix:?}");
+        }
+    }
+
+    #[test]
+    fn a_fix_is_not_for_another_key() {
+        for (alert, keys) in KEYS {
+            let runbook = runbook(alert).expect("a runbook");
+            for key in keys {
+                let Advice { paragraph, follows } = runbook.fix(&[*key]).expect("a fix");
+                let of_other =
+                    paragraph.code_spans.iter().any(|code| keys.contains(&code.as_str()));
+                assert!(follows || !of_other, "{alert}: {key}: {paragraph:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_rejected_credentials_are_a_password_problem() {
+        let runbook = runbook("RolecallCannotRead").expect("a runbook");
+        let (_, reasons) = KEYS[0];
+        for reason in
+            reasons.iter().filter(|reason| !["missing", "auth", "local"].contains(*reason))
+        {
+            for advice in
+                [runbook.cause(&[*reason], DeploymentKind::Static), runbook.fix(&[*reason])]
+            {
+                let text = advice.expect("an advice").paragraph.text;
+                assert!(!text.contains("password") && !text.contains("credentials"), "{text}");
             }
         }
     }
@@ -166,9 +268,28 @@ mod tests {
     fn reason_local_is_a_problem_of_the_exporter() {
         let runbook = runbook("RolecallCannotRead").expect("a runbook");
         let cause = runbook.cause(&["local"], DeploymentKind::Static).expect("a cause");
+        let cause = cause.paragraph.text;
         assert!(cause.contains("file descriptors") && cause.contains("password file"), "{cause}");
         assert!(!cause.contains("rotation"), "{cause}");
-        let fix = runbook.fix(&["local"]).expect("a fix");
+        let fix = runbook.fix(&["local"]).expect("a fix").paragraph.text;
         assert!(fix.contains("limit of open files") && !fix.contains("credentials"), "{fix}");
+    }
+
+    #[test]
+    fn without_a_match_the_first_cause_does_not_follow() {
+        let runbook = runbook("RedisDown").expect("a runbook");
+        let cause = runbook.cause(&["orders-0"], DeploymentKind::Static).expect("a cause");
+        assert!(!cause.follows, "{cause:?}");
+        assert_eq!(cause.paragraph.text, runbook.paragraphs("Causes")[0].text);
+    }
+
+    #[test]
+    fn a_fix_has_its_commands() {
+        let runbook = runbook("RedisReplicationLoop").expect("a runbook");
+        let fix = runbook.fix(&[]).expect("a fix").paragraph;
+        assert_eq!(
+            fix.code_blocks,
+            ["redis-cli -h $FORMER_PRIMARY_HOST -p $FORMER_PRIMARY_PORT replicaof no one\n"]
+        );
     }
 }

@@ -115,7 +115,7 @@ fn site(views: &[Arc<DeploymentView>]) -> Site<'_> {
 }
 
 /// Checks that no destructive command of a text is sent to the primary of a view, or to any node
-/// while the primary is unknown.
+/// while the primary is unknown. The former primary may be promoted.
 fn check_commands(view: &DeploymentView, text: &str, context: &str) {
     let primary = view.shards[0].primary.map(|primary| primary.node);
     let forbidden: Vec<_> = view
@@ -131,6 +131,11 @@ fn check_commands(view: &DeploymentView, text: &str, context: &str) {
         // Commands follow the address of the node that they are sent to.
         let sent_to = DESTRUCTIVE.iter().filter_map(|word| lower.find(word)).max();
         let Some(end) = sent_to else { continue };
+        let former = view.shards[0].former_primary.map(|former| &view.nodes[former].node.address);
+        let port = former.and_then(|former| former.split(':').nth(1)).unwrap_or_default();
+        if former.is_some() && lower.contains(&format!("-p {port} replicaof no one")) {
+            continue;
+        }
         for target in &forbidden {
             assert!(!lower[..end].contains(target.as_str()), "{context}: {target} in {line}");
         }
@@ -151,6 +156,44 @@ fn no_destructive_command_is_filled_with_the_primary() {
             }
         }
         check_commands(&view, &diagnose(&views), "diagnose");
+    }
+}
+
+#[test]
+fn the_fix_of_a_loop_names_the_former_primary() {
+    let healthy = [master("0", "a", "0", 5), replica("1", "a", 6379)];
+    let looped = [replica("0", "a", 6380), replica("1", "a", 6379)];
+    let views = [after(&[&healthy, &looped])];
+    let command = "redis-cli -h 10.0.0.5 -p 6379 replicaof no one";
+    for alert in ["RedisReplicationLoop", "RedisNoPrimary"] {
+        let page = site(&views).runbook(alert, Some("orders"), None).expect("a page");
+        assert!(page.contains(command), "{page}");
+        assert!(!page.contains("It is not certain which node was primary last"), "{page}");
+    }
+    let text = anstream::adapter::strip_str(&diagnose(&views)).to_string();
+    assert!(text.contains(command), "{text}");
+    assert!(text.contains("REPLICAOF NO ONE on the former primary, 10.0.0.5 port 6379;"), "{text}");
+}
+
+#[test]
+fn an_uncertain_former_primary_is_not_promoted() {
+    // Rolecall started when the loop existed already, or another node was promoted in between.
+    let looped = [replica("0", "a", 6380), replica("1", "a", 6379)];
+    let healthy = [master("0", "a", "0", 5), replica("1", "a", 6379)];
+    let succeeded = [replica("0", "b", 6380), replica("1", "b", 6379)];
+    for (view, is_known) in [(after(&[&looped]), false), (after(&[&healthy, &succeeded]), true)] {
+        let views = [view];
+        let page = site(&views).runbook("RedisReplicationLoop", Some("orders"), None);
+        let page = page.expect("a page");
+        let command = "-h $FORMER_PRIMARY_HOST -p $FORMER_PRIMARY_PORT replicaof no one";
+        assert!(page.contains(command), "{page}");
+        assert_eq!(page.contains("It is not certain which node was primary last"), is_known);
+        assert!(
+            page.contains("<code>$FORMER_PRIMARY_HOST, $FORMER_PRIMARY_PORT</code>: "),
+            "{page}"
+        );
+        // Commands that only read are filled.
+        assert_eq!(page.contains("redis-cli -h 10.0.0.5 -p 6379 info replication"), true, "{page}");
     }
 }
 

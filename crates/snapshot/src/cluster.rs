@@ -43,8 +43,29 @@ pub struct ClusterNode {
     pub connected: bool,
     /// Served slots: first and last slot of each range.
     pub slots: Vec<(u16, u16)>,
-    /// Number of slots that are being migrated from or to this node.
-    pub migrating: usize,
+    /// Slots that are being migrated from or to this node. Only the line of the node that replied
+    /// has them.
+    pub open_slots: Vec<OpenSlot>,
+}
+
+/// A slot that is being migrated from one node to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSlot {
+    /// The slot.
+    pub slot: u16,
+    /// Direction, as seen by the node that reports it.
+    pub direction: SlotDirection,
+    /// Node ID of the other node.
+    pub peer: Box<str>,
+}
+
+/// Direction of a slot migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotDirection {
+    /// Away from the node that reports it: `[93->-id]`.
+    Migrating,
+    /// To the node that reports it: `[93-<-id]`.
+    Importing,
 }
 
 /// A shard in CLUSTER SHARDS.
@@ -111,11 +132,11 @@ impl ClusterNode {
         let pong_received = words.nth(1)?.parse().ok().filter(|time| *time > 0);
         let epoch = words.next()?.parse().ok()?;
         let connected = words.next()? == "connected";
-        let (mut slots, mut migrating) = (Vec::new(), 0);
+        let (mut slots, mut open_slots) = (Vec::new(), Vec::new());
         for word in words.take(MAX_RANGES) {
             match range(word) {
                 Some(range) => slots.push(range),
-                None => migrating += usize::from(word.starts_with('[')),
+                None => open_slots.extend(OpenSlot::parse(word)),
             }
         }
         Some(ClusterNode {
@@ -129,14 +150,14 @@ impl ClusterNode {
             epoch,
             connected,
             slots,
-            migrating,
+            open_slots,
         })
     }
 
     /// Returns a line of CLUSTER NODES from which the same node is parsed.
     ///
     /// Parts that the parser skips have placeholders: port 0 of the cluster bus, time 0 of the last
-    /// ping, `[-]` for each slot in migration.
+    /// ping.
     ///
     /// ```
     /// use snapshot::ClusterMap;
@@ -161,13 +182,34 @@ impl ClusterNode {
             self.epoch,
             if self.connected { "connected" } else { "disconnected" },
             self.slots.iter().map(range).collect::<String>(),
-            " [-]".repeat(self.migrating)
+            self.open_slots.iter().map(OpenSlot::word).collect::<String>()
         )
     }
 
     /// Returns whether a flag is set.
     pub fn is(&self, flag: &str) -> bool {
         self.flags.iter().any(|other| **other == *flag)
+    }
+}
+
+impl OpenSlot {
+    /// Parses `[93->-id]` or `[93-<-id]`.
+    fn parse(word: &str) -> Option<Self> {
+        let inner = word.strip_prefix('[')?.strip_suffix(']')?;
+        let open = |mark: &str, direction: SlotDirection| {
+            let (slot, peer) = inner.split_once(mark)?;
+            Some(OpenSlot { slot: slot.parse().ok()?, direction, peer: peer.into() })
+        };
+        open("->-", SlotDirection::Migrating).or_else(|| open("-<-", SlotDirection::Importing))
+    }
+
+    /// Returns the word of CLUSTER NODES after a space.
+    fn word(&self) -> String {
+        let mark = match self.direction {
+            SlotDirection::Migrating => "->-",
+            SlotDirection::Importing => "-<-",
+        };
+        format!(" [{}{mark}{}]", self.slot, self.peer)
     }
 }
 
@@ -233,4 +275,31 @@ fn address(word: &str) -> (&str, Option<Box<str>>) {
 fn range(word: &str) -> Option<(u16, u16)> {
     let (first, last) = word.split_once('-').unwrap_or((word, word));
     Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_slots_are_parsed_and_written() {
+        let line = "07c 10.0.0.5:6379@0 myself,master - 0 0 4 connected 0-92 [93->-e7d] [94-<-a1]";
+        let map = ClusterMap::parse(line);
+        let open = |slot, direction, peer: &str| OpenSlot { slot, direction, peer: peer.into() };
+        assert_eq!(
+            map.nodes[0].open_slots,
+            [open(93, SlotDirection::Migrating, "e7d"), open(94, SlotDirection::Importing, "a1")]
+        );
+        assert_eq!(map.nodes[0].line(), line);
+    }
+
+    #[test]
+    fn malformed_open_slots_are_skipped() {
+        let line = "07c 10.0.0.5:6379@0 myself,master - 0 0 4 connected 0-92 [-] [x->-e7d] [93";
+        let map = ClusterMap::parse(line);
+        assert_eq!(
+            (map.nodes[0].slots.as_slice(), map.nodes[0].open_slots.len()),
+            (&[(0, 92)][..], 0)
+        );
+    }
 }

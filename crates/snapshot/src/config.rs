@@ -10,7 +10,7 @@ use crate::Reply;
 /// The CONFIG parameters that Rolecall reads. None of them may contain a secret.
 ///
 /// The first one is read alone. If the server refuses it, the others are not read.
-pub const CONFIG_PARAMETERS: [&str; 29] = [
+pub const CONFIG_PARAMETERS: [&str; 30] = [
     "replica-serve-stale-data",
     "appendfsync",
     "auto-aof-rewrite-min-size",
@@ -40,6 +40,7 @@ pub const CONFIG_PARAMETERS: [&str; 29] = [
     "replica-read-only",
     "save",
     "stop-writes-on-bgsave-error",
+    "tls-port",
 ];
 
 /// Output buffer limits of one class of clients. 0 bytes means no limit.

@@ -27,7 +27,7 @@ mod sentinel;
 mod slowlog;
 
 pub use clients::{Client, ClientKind};
-pub use cluster::{ClusterMap, ClusterNode, Shard, ShardNode};
+pub use cluster::{ClusterMap, ClusterNode, OpenSlot, Shard, ShardNode, SlotDirection};
 pub use commands::{CommandStat, CommandStats};
 pub use config::{CONFIG_PARAMETERS, Config, OutputBufferLimit};
 pub use errors::ErrorStats;

@@ -9,7 +9,7 @@ use crate::discovery::sources::is_unresolved;
 use crate::model::deployment::{Deployment, DeploymentKind, Node, NodeKind};
 use crate::model::event::{Event, EventKind};
 use crate::model::monotonic::Monotonic;
-use crate::model::node::NodeView;
+use crate::model::node::{LinkState, NodeView};
 use crate::model::node_state::NodeState;
 use crate::model::round::SentinelMessage;
 use crate::model::shard::ShardView;
@@ -224,7 +224,10 @@ fn role_events(NodeChange { old, new, .. }: NodeChange<'_>) -> Vec<EventKind> {
 fn link_events(NodeChange { old, new, now }: NodeChange<'_>) -> Vec<EventKind> {
     match (old.link.down_since, new.link.down_since) {
         (None, Some(_)) => vec![EventKind::LinkDropped],
-        (Some(since), None) => vec![EventKind::LinkRestored { down: now.since(since) }],
+        // The link of a promoted replica ends. It is not restored.
+        (Some(since), None) if new.link.state.is_some_and(LinkState::is_connected) => {
+            vec![EventKind::LinkRestored { down: now.since(since) }]
+        }
         _ => Vec::new(),
     }
 }

@@ -16,7 +16,8 @@ mod shard;
 mod tracker;
 mod witnesses;
 
-pub use model::cluster::{ClusterView, SLOTS};
+pub use model::access::{NodeAccess, TlsAccess};
+pub use model::cluster::{ClusterView, OpenSlotView, SLOTS};
 pub use model::counters::{Counters, TOPOLOGY_COMMANDS, topology_changed};
 pub use model::deployment::{
     AofExpectation, Deployment, DeploymentKind, Discovery, Expectations, Labels, Node, NodeKind,

@@ -141,6 +141,10 @@ pub const ENDPOINT_LED_CHECKS: usize = 3;
 /// moment.
 pub const CONFLICT_AFTER_MAPS: u32 = 2;
 
+/// Time for which a slot may stay migrating or importing. A slot migrates within seconds, one with
+/// very many keys within minutes.
+pub const SLOT_OPEN_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Time for which a cluster node may report a failed cluster after its start.
 pub const CLUSTER_NODE_DOUBTS_FOR: Duration = Duration::from_secs(15);
 

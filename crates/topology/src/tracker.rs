@@ -340,7 +340,7 @@ impl DeploymentTracker {
             return None;
         }
         let stale: Vec<_> = shards.iter().flat_map(|shard| &shard.stale_masters).copied().collect();
-        Some(self.cluster.view(nodes, &stale, ghosts))
+        Some(self.cluster.view(nodes, &stale, ghosts, context.now()))
     }
 
     /// Adds the findings and the events of the round to the view, makes it the current one and

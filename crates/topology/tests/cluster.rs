@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use recorded::RecordedTracker;
 use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
 use topology::{
-    Cause, Deployment, DeploymentKind, DeploymentView, Discovery, EventKind, FindingKind,
+    Cause, Deployment, DeploymentKind, DeploymentView, Discovery, EventKind, Evidence, FindingKind,
     NodeIndex, NodeNameTemplate, NodeReply, PollOutcome, Round,
 };
 use topology::{ReadRequest, Severity};
@@ -316,6 +316,110 @@ fn migrated_slots_do_not_change_shard_labels() {
         (0, vec![&*address(7)])
     );
     assert_eq!(kinds(&view), []);
+}
+
+/// Opens a slot between two nodes, in the maps of those that report it.
+fn open_slot(test: &mut TestDeployment, slot: u16, source: Option<usize>, target: Option<usize>) {
+    let [from, to] = [source, target].map(Option::unwrap_or_default);
+    for (number, slots) in
+        [(source, format!("[{slot}->-id{to}]")), (target, format!("[{slot}-<-id{from}]"))]
+    {
+        let Some(server) = number.and_then(|number| test.servers.get_mut(&number)) else {
+            continue;
+        };
+        let number = number.unwrap_or_default();
+        server.map = None;
+        let map = test.map(number);
+        let with_slot = |line: &str| {
+            let open = if line.contains("myself") { format!(" {slots}") } else { String::new() };
+            format!("{line}{open}\n")
+        };
+        let map = map.lines().map(with_slot).collect();
+        test.servers.get_mut(&number).expect("it").map = Some(map);
+    }
+}
+
+/// Returns the open slots with the nodes that report them as migrating and as importing.
+fn open_slots(view: &DeploymentView) -> Vec<(u16, Vec<&str>, Vec<&str>)> {
+    let cluster = view.cluster.as_ref().expect("a cluster");
+    let names = |nodes: &[NodeIndex]| nodes.iter().map(|node| view.name(*node)).collect();
+    let open = cluster.open_slots.iter();
+    open.map(|open| (open.slot, names(&open.migrating), names(&open.importing))).collect()
+}
+
+#[test]
+fn an_open_slot_counts_once_on_both_of_its_nodes() {
+    let mut test = TestDeployment::healthy();
+    let [a, b] = [1, 2].map(address);
+    open_slot(&mut test, 93, Some(1), Some(2));
+    let view = test.rounds(3);
+    assert_eq!(open_slots(&view), [(93, vec![&*a], vec![&*b])]);
+    assert_eq!(kinds(&view), [], "a slot migration is no finding");
+    // A replica of Valkey reports the slot too, and is neither source nor target.
+    open_slot(&mut test, 93, Some(4), None);
+    assert_eq!(open_slots(&test.rounds(3)), [(93, vec![&*a], vec![&*b])]);
+    // A source that is down reports nothing.
+    test.silent = vec![1];
+    assert_eq!(open_slots(&test.rounds(12)), [(93, vec![], vec![&*b])]);
+}
+
+#[test]
+fn a_slot_that_stays_open_for_ten_minutes_is_a_warning() {
+    let mut test = TestDeployment::healthy();
+    open_slot(&mut test, 93, Some(1), Some(2));
+    let view = test.rounds(600);
+    assert_eq!(kinds(&view), []);
+    let view = test.rounds(4);
+    assert_eq!(kinds(&view), [(FindingKind::RedisClusterSlotOpen, Severity::Warning, None)]);
+    let Evidence::RedisClusterSlotOpen(evidence) = &view.findings[0].evidence else {
+        panic!("{:?}", view.findings)
+    };
+    let names = [&evidence.migrating, &evidence.importing].map(|names| names.as_slice());
+    assert_eq!((evidence.slots.as_slice(), names), (&[93][..], [&[address(1)][..], &[address(2)]]));
+    assert!(evidence.open_for > SECOND * 600, "{evidence:?}");
+    for number in [1, 2] {
+        test.servers.get_mut(&number).expect("it").map = None;
+    }
+    assert_eq!(kinds(&test.rounds(3)), []);
+}
+
+#[test]
+fn a_resharding_of_many_slots_is_no_finding() {
+    let mut test = TestDeployment::healthy();
+    for slot in 0..150 {
+        open_slot(&mut test, slot, Some(1), Some(2));
+        let view = test.rounds(5);
+        assert_eq!((kinds(&view), open_slots(&view).len()), (vec![], 1), "slot {slot}");
+    }
+}
+
+#[test]
+fn a_shard_that_refuses_writes_for_an_open_slot_says_so() {
+    let mut test = TestDeployment::healthy();
+    open_slot(&mut test, 93, Some(1), Some(2));
+    test.rounds(3);
+    // The source fails over. The target keeps it as the owner of the slot.
+    let target = test.servers.get_mut(&2).expect("it");
+    (target.works, target.missed_slots) = (false, 0);
+    test.rounds(3);
+    let view = test.tracker.view();
+    let blocked = view.findings.iter().find_map(|finding| match &finding.evidence {
+        Evidence::RedisWritesBlocked(evidence) => Some(evidence),
+        _ => None,
+    });
+    let blocked = blocked.expect("a finding");
+    assert_eq!((&blocked.primary, blocked.importing_slots.as_slice()), (&address(2), &[93][..]));
+    // If the whole cluster is down, the slot is not the reason.
+    for number in [1, 3] {
+        test.servers.get_mut(&number).expect("it").works = false;
+    }
+    let view = test.rounds(3);
+    let slots = view.findings.iter().filter_map(|finding| match &finding.evidence {
+        Evidence::RedisWritesBlocked(evidence) => Some(evidence.importing_slots.len()),
+        _ => None,
+    });
+    let slots: Vec<_> = slots.collect();
+    assert!(!slots.is_empty() && slots.iter().all(|slots| *slots == 0), "{:?}", view.findings);
 }
 
 #[test]

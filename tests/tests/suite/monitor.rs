@@ -109,6 +109,25 @@ impl Monitor {
         self.kinds(|event| event["node"] == server.address())
     }
 
+    /// Checks that each link of a server that went down is up again, or ended with a promotion.
+    #[track_caller]
+    pub(crate) fn check_links_restored(&self, server: &Server) {
+        let events = self.node_events(server);
+        let mut is_down = false;
+        for kind in &events {
+            match kind.as_str() {
+                "link_dropped" => is_down = true,
+                "link_restored" => {
+                    assert!(is_down, "no link was down: {events:?}");
+                    is_down = false;
+                }
+                "role_changed" | "restarted" => is_down = false,
+                _ => {}
+            }
+        }
+        assert!(!is_down, "a link is still down: {events:?}");
+    }
+
     /// Returns the same kinds without the events about how a replica got its new primary.
     pub(crate) fn node_events_without_moves(&self, server: &Server) -> Vec<String> {
         let of_moves = ["reconfigured", "link_dropped", "link_restored", "full_resync"];

@@ -60,6 +60,12 @@ fn check_replication_loop(version: &'static str, link_up: f64) {
     let (code, text, findings) = diagnose(&[&a, &b, &c]);
     println!("{text}");
     assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("$FORMER_PRIMARY_HOST"), "diagnose did not see the primary: {text}");
+    let command = format!("redis-cli -h 127.0.0.1 -p {} replicaof no one", a.port);
+    for runbook in ["RedisReplicationLoop", "RedisNoPrimary"] {
+        let page = daemon.get(&format!("/runbooks/{runbook}?deployment=default"), "text/html");
+        assert!(page.text.contains(&command), "{}", page.text);
+    }
     for kind in ["RedisReplicationLoop", "RedisNoPrimary"] {
         assert!(findings.contains(&(kind.to_owned(), None)), "{findings:?}");
         assert_eq!(daemon.severity(kind).as_deref(), Some("critical"));

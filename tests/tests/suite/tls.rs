@@ -88,6 +88,11 @@ impl Certificates {
     /// Starts a server with this certificate on a TLS port, which is returned with it. `clients` is
     /// the value of `tls-auth-clients`.
     pub(super) fn serve(&self, certificate: &str, clients: &str) -> (Redis, u16) {
+        self.serve_with(certificate, clients, &[])
+    }
+
+    /// Does the same with more options.
+    fn serve_with(&self, certificate: &str, clients: &str, more: &[&str]) -> (Redis, u16) {
         let port = tests::free_port();
         let file = |name: &str| self.path(name).display().to_string();
         let (cert, key) =
@@ -102,9 +107,13 @@ impl Certificates {
             "--tls-auth-clients",
             clients,
         ];
-        (Redis::start(&[&["--tls-port", &port.to_string()][..], &options].concat()), port)
+        let port_option = ["--tls-port", &port.to_string()];
+        (Redis::start(&[&port_option[..], &options, more].concat()), port)
     }
 }
+
+/// Options with which a server replicates over TLS.
+const REPLICATION: [&str; 2] = ["--tls-replication", "yes"];
 
 /// Starts a daemon on one node with these keys of `tls`.
 fn start_daemon(url: &str, tls: &str) -> Daemon {
@@ -155,6 +164,63 @@ fn trusted_tls_server_is_up_and_its_certificate_is_checked() {
         &[],
         1.0,
     );
+}
+
+#[test]
+fn replicas_that_follow_the_tls_port_have_their_primary() {
+    let certificates = Certificates::create();
+    let (primary, primary_tls) = certificates.serve_with("server", "no", &REPLICATION);
+    let follow = ["--replicaof", "127.0.0.1", &primary_tls.to_string()].map(str::to_owned);
+    let follow: Vec<_> = follow.iter().map(String::as_str).collect();
+    let (replica, replica_tls) =
+        certificates.serve_with("server", "no", &[&REPLICATION[..], &follow].concat());
+    replica.until_synchronised();
+    // The replica follows the TLS port, and the primary lists it with its TLS port. Rolecall knows
+    // both nodes by their plain ports.
+    assert_eq!(replica.info("master_port"), Some(primary_tls.to_string()));
+    let slave = primary.info("slave0").expect("a replica");
+    assert!(slave.contains(&format!("port={replica_tls},")), "{slave}");
+    let daemon = Daemon::watch(&[&primary, &replica]);
+    daemon.until(SECOND * 8, "redis_deployment_replicas", &[], 1.0);
+    daemon.until(
+        SECOND * 8,
+        "redis_connected_slave_info",
+        &[("node", &primary.address()), ("replica", &replica.address())],
+        1.0,
+    );
+    let samples = daemon.samples();
+    let orphaned = samples.get("redis_replica_orphaned", &[("node", &replica.address())]);
+    assert!(orphaned.is_none_or(|orphaned| orphaned == 0.0), "{orphaned:?}");
+    assert!(samples.get("redis_replication_lag_bytes", &[]).is_some(), "the lag is known");
+    assert_eq!(daemon.findings(), Vec::<serde_json::Value>::new());
+}
+
+#[test]
+fn printed_commands_run_with_tls_user_and_password() {
+    let certificates = Certificates::create();
+    let users = ["--user", "rolecall on >secret -@all +info +config|get +client|id +client|list"];
+    let only_tls = ["--requirepass", "other", "--appendonly", "no"];
+    let (server, port) = certificates.serve_with("server", "no", &[&users[..], &only_tls].concat());
+    let ca = certificates.path("ca.pem").display().to_string();
+    let daemon = Daemon::configured(&format!(
+        "[[deployment]]\nname = 'a'\nnodes = [{{ url = 'rediss://localhost:{port}' }}]\n\
+         tls = {{ ca_file = '{ca}' }}\nusername = 'rolecall'\npassword = 'secret'\n\
+         expect = {{ aof = 'all' }}\n"
+    ));
+    daemon.until(SECOND * 9, "redis_up", &[], 1.0);
+    daemon.until_found(SECOND * 9, "RedisAofDisabled");
+    let page = daemon.get("/runbooks/RedisAofDisabled?deployment=a", "text/html");
+    let page = page.text.replace("&quot;", "\"");
+    let command = page.lines().find(|line| line.contains("config get appendonly"));
+    let command = command.unwrap_or_else(|| panic!("{page}"));
+    let run = |password: &str| {
+        let mut shell = Command::new("sh");
+        let output = shell.args(["-c", command]).env("REDIS_PASSWORD", password).output();
+        String::from_utf8(output.expect("a shell").stdout).expect("UTF-8")
+    };
+    assert_eq!(run("secret"), "appendonly\nno\n", "{command}");
+    assert!(run("wrong").contains("NOAUTH"), "{command}");
+    drop(server);
 }
 
 #[test]

@@ -40,8 +40,19 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         "redis_cluster_slots_migrating",
         Absent,
         "CLUSTER NODES: slots of myself",
-        "Slots that are migrating or importing, counted on both nodes.",
-        |view| view.cluster.as_ref().map(|cluster| cluster.migrating as f64),
+        "Slots that reachable masters report as migrating or importing; each slot counts once.",
+        |view| view.cluster.as_ref().map(|cluster| cluster.open_slots.len() as f64),
+    ),
+    DeploymentRow::value(
+        "redis_cluster_open_slot_seconds",
+        Absent,
+        "CLUSTER NODES: slots of myself",
+        "Time since Rolecall first saw the oldest migrating or importing slot, seconds; absent \
+         without such a slot.",
+        |view| {
+            let since = view.cluster.as_ref()?.open_since()?;
+            Some(view.now.since(since).as_secs_f64())
+        },
     ),
     DeploymentRow::value(
         "redis_cluster_nodes_misjudged",

@@ -10,6 +10,7 @@ use topology::{DeploymentView, Finding, FindingKind, Severity, Value};
 use super::Site;
 use super::links::Links;
 use crate::evidence::evidence_texts;
+use crate::explanations::explanations;
 use crate::format::{count, duration, time_of_day};
 use crate::placeholders::Placeholders;
 use crate::runbook::{Runbook, runbook};
@@ -77,6 +78,20 @@ impl<'a> GroupedFindings<'a> {
 
     fn has_critical(&self) -> bool {
         self.0.keys().any(|(_, severity, _)| *severity == Severity::Critical)
+    }
+}
+
+/// Returns the explanations of the placeholders that a text still contains.
+pub(super) fn placeholder_list(text: &str) -> Markup {
+    let explanations = explanations(text);
+    html! {
+        @if !explanations.is_empty() {
+            ul.placeholders {
+                @for (names, meaning) in &explanations {
+                    li { code { (names) } ": " (meaning) }
+                }
+            }
+        }
     }
 }
 
@@ -175,6 +190,7 @@ impl Site<'_> {
                 }
                 @if let Some(command) = command {
                     p.command { "First command: " code { (command) } }
+                    (placeholder_list(&command))
                 }
                 @if hidden > 0 {
                     // The reader of a page about an outage should see all of it.

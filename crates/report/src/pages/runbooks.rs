@@ -3,12 +3,13 @@
 use maud::{Markup, html};
 use topology::{DeploymentView, Finding, FindingKind};
 
-use super::findings::GroupedFindings;
+use super::findings::{GroupedFindings, placeholder_list};
 use super::layout::Layout;
 use super::links::Links;
 use super::markdown::MarkdownRenderer;
 use super::status::shard_lines;
 use super::{Site, nodes};
+use crate::explanations::explanations;
 use crate::format::count;
 use crate::node_status::{node_levels, role};
 use crate::placeholders::{Placeholders, guard_note, node_index, node_to_examine};
@@ -55,6 +56,8 @@ impl Site<'_> {
         let query = link.as_deref().and_then(|link| Some(&link[link.find('?')?..]));
         let renderer =
             MarkdownRenderer { placeholders: &placeholders, query: query.unwrap_or_default() };
+        let rendered = renderer.render(below_title(runbook));
+        let remaining = &rendered.0;
         let main = html! {
             h1 { code { (alert) } }
             p.lead { (runbook.title) }
@@ -62,7 +65,13 @@ impl Site<'_> {
                 Some(view) => (self.current_state(alert, runbook, view, requested)),
                 None => (self.active_findings(alert, deployment)),
             }
-            article.runbook { (renderer.render(below_title(runbook))) }
+            article.runbook { (rendered) }
+            @if !explanations(remaining).is_empty() {
+                section aria-labelledby="placeholders" {
+                    h2 #placeholders { "Placeholders" }
+                    (placeholder_list(remaining))
+                }
+            }
         };
         let breadcrumbs = [("Status", LINKS.to("")), ("Runbooks", LINKS.to("runbooks"))];
         let layout = Layout { links: LINKS, title: alert, breadcrumbs: &breadcrumbs, main };

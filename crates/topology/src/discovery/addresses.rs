@@ -93,8 +93,9 @@ impl AddressIndex {
     }
 }
 
-/// Returns the address at which Rolecall reached a node, and the one that the node announces. A
-/// node behind a forwarded port announces the port that it listens on.
+/// Returns the address at which Rolecall reached a node, the one that the node announces, and the
+/// one of its TLS port: with `tls-replication yes`, replicas follow that one. A node behind a
+/// forwarded port announces the port that it listens on.
 fn addresses(snapshot: &NodeSnapshot, peer: Option<SocketAddr>) -> Vec<String> {
     let announced = |name: &str| {
         let config = snapshot.config.as_ref()?;
@@ -105,9 +106,60 @@ fn addresses(snapshot: &NodeSnapshot, peer: Option<SocketAddr>) -> Vec<String> {
     let port = announced("replica-announce-port")
         .or_else(|| listens.map(str::to_owned))
         .and_then(|port| port.parse().ok());
+    let tls_port = announced("tls-port")
+        .or_else(|| tls_listener(snapshot).map(str::to_owned))
+        .and_then(|port| port.parse().ok());
     let reached = peer.map(|peer| address(&peer.ip().to_string(), peer.port()));
-    let announced = host.zip(port).map(|(host, port)| address(&host, port));
-    let mut addresses: Vec<_> = reached.into_iter().chain(announced).collect();
-    addresses.dedup();
+    let at = |port: Option<u16>| host.as_ref().zip(port).map(|(host, port)| address(host, port));
+    let mut addresses: Vec<String> = Vec::new();
+    for address in [reached, at(port), at(tls_port)].into_iter().flatten() {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
     addresses
+}
+
+/// Returns the TLS port of a server that refuses CONFIG GET. The `listenerN` fields of INFO exist
+/// from Redis 7.2 on.
+fn tls_listener(snapshot: &NodeSnapshot) -> Option<&str> {
+    let listeners = ["listener0", "listener1", "listener2", "listener3"];
+    listeners.iter().find_map(|field| {
+        let listener = snapshot.fields.get(field)?;
+        let value = |name: &str| listener.split(',').find_map(|part| part.strip_prefix(name));
+        value("port=").filter(|_| value("name=") == Some("tls"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses_of(info: &str, config: &[(&str, &str)]) -> Vec<String> {
+        let mut snapshot =
+            NodeSnapshot::from_info(&format!("run_id:0\nrole:master\n{info}")).expect("a snapshot");
+        let values = config.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        snapshot.config = Some(Arc::new(Config::assumed(&values.collect())));
+        addresses(&snapshot, Some("10.0.0.5:7000".parse().expect("an address")))
+    }
+
+    #[test]
+    fn a_node_is_known_at_its_tls_port() {
+        let known = addresses_of("tcp_port:6379\n", &[("tls-port", "6380")]);
+        assert_eq!(known, ["10.0.0.5:7000", "10.0.0.5:6379", "10.0.0.5:6380"]);
+        let known = addresses_of("tcp_port:6379\n", &[("tls-port", "0")]);
+        assert_eq!(known, ["10.0.0.5:7000", "10.0.0.5:6379"]);
+        let known = addresses_of("tcp_port:0\n", &[("tls-port", "7000")]);
+        assert_eq!(known, ["10.0.0.5:7000"]);
+    }
+
+    #[test]
+    fn a_listener_tells_the_tls_port_without_config_get() {
+        let known = addresses_of(
+            "tcp_port:6379\nlistener0:name=tcp,bind=127.0.0.1,port=6379\n\
+             listener1:name=tls,bind=127.0.0.1,bind=-::1,port=6380\n",
+            &[],
+        );
+        assert_eq!(known, ["10.0.0.5:7000", "10.0.0.5:6379", "10.0.0.5:6380"]);
+    }
 }

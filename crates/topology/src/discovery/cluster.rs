@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use snapshot::{ClusterMap, ClusterNode, Fields, NodeSnapshot, Role};
+use snapshot::{ClusterMap, ClusterNode, Fields, NodeSnapshot, OpenSlot, Role, SlotDirection};
 
 use crate::limits::{CONFLICT_AFTER_MAPS, LISTS_SETTLE_WITHIN};
-use crate::model::cluster::{ClusterView, SLOTS};
+use crate::model::cluster::{ClusterView, OpenSlotView, SLOTS};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -36,6 +36,8 @@ pub(crate) struct ClusterTracker {
     /// Position of the next map that is read in turn.
     turn: usize,
     conflict: ConflictCandidate,
+    /// Open slots, with the monotonic time at which each was first seen.
+    open_since: BTreeMap<u16, Monotonic>,
     /// Nodes that serve slots, ordered by their lowest slot.
     owners: Vec<SlotOwner>,
     /// `known` has changed since `owners` was built.
@@ -86,7 +88,7 @@ struct MapReading {
     fingerprint: [Option<Box<str>>; 4],
     is_master: bool,
     slots: Vec<(u16, u16)>,
-    migrating: u64,
+    open_slots: Vec<OpenSlot>,
     /// Number of maps read from this node.
     count: u64,
 }
@@ -129,7 +131,8 @@ impl ClusterTracker {
                 fingerprint: fingerprint(snapshot.cluster.as_deref()),
                 is_master: own.is("master"),
                 slots: if own.is("master") { own.slots.clone() } else { Vec::new() },
-                migrating: own.migrating as u64,
+                // Replicas of Valkey report the open slots of their master, too.
+                open_slots: if own.is("master") { own.open_slots.clone() } else { Vec::new() },
                 count,
             });
         }
@@ -319,6 +322,7 @@ impl ClusterTracker {
         nodes: &NodeVec<NodeView>,
         stale_masters: &[NodeIndex],
         ghosts: Vec<String>,
+        now: Monotonic,
     ) -> ClusterView {
         let mut view = ClusterView { ghosts, known: self.known.len(), ..ClusterView::default() };
         let mut uncovered: Vec<u64> = Vec::new();
@@ -354,13 +358,37 @@ impl ClusterTracker {
         let not_served = u64::from(SLOTS).saturating_sub(served);
         view.uncovered =
             uncovered.get(uncovered.len() / 2).map(|uncovered| *uncovered.min(&not_served));
-        view.migrating = self.maps.values().flatten().map(|reading| reading.migrating).sum();
+        view.open_slots = self.open_slots(nodes, now);
         // A master that was replaced while it was partitioned serves none of its former slots.
         let was_replaced =
             |index: NodeIndex| stale_masters.contains(&index) && view.doubtful.contains(&index);
         let conflicts = self.confirmed_conflicts(nodes, was_replaced);
         (view.conflicting, view.conflicts) = (conflicts.nodes, conflicts.slots);
         view
+    }
+
+    /// Returns the slots that are open according to the last map of each node that replies. Source
+    /// and target report the same slot.
+    fn open_slots(&mut self, nodes: &NodeVec<NodeView>, now: Monotonic) -> Vec<OpenSlotView> {
+        let mut open: BTreeMap<u16, OpenSlotView> = BTreeMap::new();
+        for (index, reading) in self.maps.iter() {
+            let replies = nodes.get(index).is_some_and(|node| node.snapshot().is_some());
+            let Some(reading) = reading.as_ref().filter(|_| replies) else { continue };
+            for OpenSlot { slot, direction, .. } in &reading.open_slots {
+                let since = self.open_since.get(slot).copied().unwrap_or(now);
+                let view = open.entry(*slot).or_insert_with(|| OpenSlotView {
+                    slot: *slot,
+                    since,
+                    ..OpenSlotView::default()
+                });
+                match direction {
+                    SlotDirection::Migrating => view.migrating.push(index),
+                    SlotDirection::Importing => view.importing.push(index),
+                }
+            }
+        }
+        self.open_since = open.values().map(|open| (open.slot, open.since)).collect();
+        open.into_values().collect()
     }
 
     /// Returns true if the role of a member is not the one that other nodes report.

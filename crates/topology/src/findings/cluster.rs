@@ -1,12 +1,17 @@
 //! Findings about a cluster as a whole.
 
+use std::collections::BTreeSet;
+
 use super::FindingsCollector;
+use crate::limits::SLOT_OPEN_FOR;
 use crate::model::finding::evidence::{
-    ClusterDownEvidence, ClusterDownReporters, SlotConflictEvidence, UncoveredSlotsEvidence,
+    ClusterDownEvidence, ClusterDownReporters, OpenSlotsEvidence, SlotConflictEvidence,
+    UncoveredSlotsEvidence,
 };
 use crate::model::finding::{Evidence, Severity};
 
-use crate::model::cluster::ClusterView;
+use crate::model::cluster::{ClusterView, OpenSlotView};
+use crate::model::node_index::NodeIndex;
 
 impl FindingsCollector<'_> {
     pub(super) fn check_cluster(&mut self, cluster: &ClusterView) {
@@ -38,5 +43,25 @@ impl FindingsCollector<'_> {
             };
             self.add(Severity::Critical, None, Evidence::RedisClusterSlotConflict(evidence));
         }
+        self.check_open_slots(cluster);
+    }
+
+    /// Checks for slots that stay open.
+    fn check_open_slots(&mut self, cluster: &ClusterView) {
+        let now = self.view.now;
+        let is_overdue = |open: &&OpenSlotView| now.since(open.since) > SLOT_OPEN_FOR;
+        let open: Vec<_> = cluster.open_slots.iter().filter(is_overdue).collect();
+        let Some(since) = open.iter().map(|open| open.since).min() else { return };
+        let nodes = |of: fn(&OpenSlotView) -> &[NodeIndex]| {
+            let nodes: BTreeSet<_> = open.iter().flat_map(|open| of(open)).copied().collect();
+            self.names(&nodes.into_iter().collect::<Vec<_>>())
+        };
+        let evidence = OpenSlotsEvidence {
+            slots: open.iter().map(|open| open.slot).collect(),
+            migrating: nodes(|open| &open.migrating),
+            importing: nodes(|open| &open.importing),
+            open_for: now.since(since),
+        };
+        self.add(Severity::Warning, None, Evidence::RedisClusterSlotOpen(evidence));
     }
 }

@@ -84,6 +84,7 @@ impl FindingsCollector<'_> {
                     silence: node.polling.silence,
                     last_role: node.last_role(),
                     appendfsync: None,
+                    password_missing: reason == Reason::Auth && !node.node.access.has_password,
                 };
                 self.add(Severity::Warning, Some(node), Evidence::RolecallCannotRead(evidence));
             }
@@ -123,7 +124,6 @@ impl FindingsCollector<'_> {
     fn check_down(&mut self, index: NodeIndex, node: &NodeView, reason: Reason) {
         let silence = node.polling.silence;
         let role = node.last.as_ref().and_then(|last| last.replication.role);
-        let evidence = NodeDownEvidence { reason, silence, last_role: role, appendfsync: None };
         if role == Some(Role::Sentinel) || matches!(node.node.kind, NodeKind::Sentinel { .. }) {
             let evidence = SentinelDownEvidence { reason, silence };
             self.add(Severity::Warning, Some(node), Evidence::RedisSentinelDown(evidence));
@@ -155,8 +155,14 @@ impl FindingsCollector<'_> {
         // With `appendfsync always` a server exits when its append-only file fails. The setting may
         // be the only sign of that.
         let appendfsync = node.appendfsync.as_deref().map(str::to_owned);
-        let evidence = Evidence::RedisDown(NodeDownEvidence { appendfsync, ..evidence });
-        self.add(severity, Some(node), evidence);
+        let evidence = NodeDownEvidence {
+            reason,
+            silence,
+            last_role: role,
+            appendfsync,
+            password_missing: false,
+        };
+        self.add(severity, Some(node), Evidence::RedisDown(evidence));
     }
 
     /// Checks the append-only file.

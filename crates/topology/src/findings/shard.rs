@@ -43,7 +43,10 @@ impl FindingsCollector<'_> {
         self.check_masters(shard);
         self.check_lost_data(shard);
         if !shard.replication_loop.is_empty() {
-            let evidence = ReplicationLoopEvidence { nodes: self.names(&shard.replication_loop) };
+            let evidence = ReplicationLoopEvidence {
+                nodes: self.names(&shard.replication_loop),
+                last_primary: shard.last_primary.map(|last| self.view.name(last).to_owned()),
+            };
             self.add(Severity::Critical, None, Evidence::RedisReplicationLoop(evidence));
         }
         if let Some(reason) = shard.no_primary.why {
@@ -149,8 +152,21 @@ impl FindingsCollector<'_> {
         let eta = snapshot.and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
         let loading = reasons == [RefusalReason::Loading] && eta.is_some();
         let severity = if loading { Severity::Warning } else { Severity::Critical };
-        let evidence = WritesBlockedEvidence { primary: node.node.name.clone(), reasons };
+        let importing_slots = self.slots_of_unknown_owner(*index, &reasons);
+        let evidence =
+            WritesBlockedEvidence { primary: node.node.name.clone(), reasons, importing_slots };
         self.add(severity, None, Evidence::RedisWritesBlocked(evidence));
+    }
+
+    /// Returns the slots that a primary imports while it alone reports the cluster as failed.
+    ///
+    /// Redis 7.0 and 8.2 ignore a new owner of a slot that they import. If its source fails over,
+    /// they assign the slot to the failed node for ever and refuse all commands.
+    fn slots_of_unknown_owner(&self, primary: NodeIndex, reasons: &[RefusalReason]) -> Vec<u16> {
+        let cluster = self.view.cluster.as_ref().filter(|cluster| cluster.working() == Some(true));
+        let refuses = reasons.contains(&RefusalReason::Clusterdown);
+        let slots = cluster.filter(|_| refuses).map(|cluster| cluster.imported_by(primary));
+        slots.into_iter().flatten().collect()
     }
 
     /// Checks for missing replicas.

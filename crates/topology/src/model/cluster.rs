@@ -1,5 +1,6 @@
 //! State of a cluster as its nodes report it.
 
+use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
 
 /// Number of hash slots of a cluster.
@@ -21,8 +22,8 @@ pub struct ClusterView {
     pub conflicts: u64,
     /// The nodes that claim these slots.
     pub conflicting: Vec<NodeIndex>,
-    /// Slots that are migrating.
-    pub migrating: u64,
+    /// Slots that masters that reply report as migrating or importing, in ascending order.
+    pub open_slots: Vec<OpenSlotView>,
     /// Nodes whose role differs from the role that other nodes report for them.
     pub misjudged: Vec<NodeIndex>,
     /// Nodes that the cluster knows.
@@ -31,7 +32,32 @@ pub struct ClusterView {
     pub ghosts: Vec<String>,
 }
 
+/// A slot that is migrating from one master to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OpenSlotView {
+    /// The slot.
+    pub slot: u16,
+    /// Masters that report it as migrating: its source.
+    pub migrating: Vec<NodeIndex>,
+    /// Masters that report it as importing: its target.
+    pub importing: Vec<NodeIndex>,
+    /// Monotonic time at which a map first showed it open.
+    pub since: Monotonic,
+}
+
 impl ClusterView {
+    /// Returns the slots that a node imports, in ascending order.
+    pub fn imported_by(&self, index: NodeIndex) -> impl Iterator<Item = u16> {
+        let open = self.open_slots.iter().filter(move |open| open.importing.contains(&index));
+        open.map(|open| open.slot)
+    }
+
+    /// Returns the monotonic time since which the oldest open slot is open; `None` without open
+    /// slots.
+    pub fn open_since(&self) -> Option<Monotonic> {
+        self.open_slots.iter().map(|open| open.since).min()
+    }
+
     /// Returns true if the cluster works according to most of the masters that reply. If none
     /// replies, a replica that reports a failed cluster decides.
     pub fn working(&self) -> Option<bool> {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use snapshot::Role;
 
+use crate::model::access::NodeAccess;
 use crate::model::endpoint::ServiceEndpoint;
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_names::NodeNameTemplate;
@@ -36,6 +37,8 @@ pub struct Deployment {
     pub endpoints: Vec<ServiceEndpoint>,
     /// Discovery of nodes; `None` if all nodes are configured.
     pub discovery: Option<Discovery>,
+    /// Access to discovered nodes.
+    pub discovered_access: Arc<NodeAccess>,
     /// Number of configured nodes. The others are discovered.
     configured: usize,
     /// The nodes by address, including aliases.
@@ -110,6 +113,8 @@ pub struct Node {
     pub labels: Labels,
     /// Configured role.
     pub expected_role: Option<Role>,
+    /// Access of Rolecall.
+    pub access: Arc<NodeAccess>,
 }
 
 /// Kind of a node.
@@ -151,6 +156,7 @@ impl Deployment {
             expect: Expectations::default(),
             endpoints: Vec::new(),
             discovery: None,
+            discovered_access: Arc::default(),
             configured: 0,
             addresses: HashMap::new(),
         }
@@ -232,7 +238,13 @@ impl Deployment {
             .position(|node| node.kind == NodeKind::Vacant)
             .unwrap_or(NodeIndex::new(self.nodes.len()));
         self.set_node(vacant, name, address, NodeKind::Data, None);
+        self.set_access(vacant, Arc::clone(&self.discovered_access));
         vacant
+    }
+
+    /// Sets the access to a node.
+    pub fn set_access(&mut self, index: NodeIndex, access: Arc<NodeAccess>) {
+        Arc::make_mut(&mut self.nodes[index]).access = access;
     }
 
     /// Changes the name and the address of a node.
@@ -258,7 +270,10 @@ impl Deployment {
         self.addresses.entry(address.clone()).or_insert(index);
         let mut labels = self.labels.clone();
         labels.insert(1, ("node".to_owned(), name.clone()));
-        let node = Arc::new(Node { name, address, kind, labels, expected_role });
+        // A node that moves keeps its access.
+        let access = self.nodes.get(index).map(|node| Arc::clone(&node.access));
+        let access = access.unwrap_or_default();
+        let node = Arc::new(Node { name, address, kind, labels, expected_role, access });
         match self.nodes.get_mut(index) {
             Some(known) => *known = node,
             None => {
@@ -306,6 +321,7 @@ impl Node {
             kind: NodeKind::Vacant,
             labels: Labels::new(),
             expected_role: None,
+            access: Arc::default(),
         }
     }
 }

@@ -102,7 +102,7 @@ event_kinds! {
     },
     /// The replication link went down.
     "link_dropped" (Rank::Link) => LinkDropped,
-    /// The replication link is up again, or the node is no replica any longer.
+    /// The replication link is up again.
     "link_restored" (Rank::Link) => LinkRestored {
         /// Time for which the link was down.
         down: Duration,

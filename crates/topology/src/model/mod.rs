@@ -1,5 +1,6 @@
 //! Data that the trackers exchange: deployments, rounds and views.
 
+pub(crate) mod access;
 pub(crate) mod cluster;
 pub(crate) mod counters;
 pub(crate) mod deployment;

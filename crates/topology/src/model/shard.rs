@@ -48,6 +48,9 @@ pub struct ShardView {
     pub no_primary: NoPrimaryView,
     /// Nodes that replicate in a circle.
     pub replication_loop: Vec<NodeIndex>,
+    /// While no node claims to be master, the node that was the undisputed primary; `None` if
+    /// another node may have become primary since.
+    pub former_primary: Option<NodeIndex>,
     /// Changes of the primary whose causes this round decided.
     pub primary_changes: Vec<PrimaryChange>,
     /// Changes of the primary since the exporter started, in the order of [`Cause::ALL`].

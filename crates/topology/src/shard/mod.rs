@@ -9,6 +9,7 @@ pub(crate) mod divergence;
 pub(crate) mod emptied;
 pub(crate) mod evidence;
 pub(crate) mod following;
+pub(crate) mod former_primary;
 pub(crate) mod lag;
 pub(crate) mod lineage;
 pub(crate) mod lost_writes;

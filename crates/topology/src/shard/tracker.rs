@@ -13,6 +13,7 @@ use crate::shard::context::ShardContext;
 use crate::shard::divergence::DivergenceTracker;
 use crate::shard::emptied::{EmptiedTracker, PrimaryTransition};
 use crate::shard::evidence::EvidenceTracker;
+use crate::shard::former_primary::FormerPrimaryTracker;
 use crate::shard::lag::LagTracker;
 use crate::shard::lineage::LineageTracker;
 use crate::shard::lost_writes::LostWritesTracker;
@@ -51,6 +52,7 @@ pub(crate) struct ShardTracker {
     replica_count: ReplicaCountTracker,
     emptied: EmptiedTracker,
     replication_loop: LoopTracker,
+    former_primary: FormerPrimaryTracker,
     resyncs: NodeMap<ResyncTracker>,
     divergence: NodeMap<DivergenceTracker>,
     misrouted: NodeMap<MisroutedTracker>,
@@ -87,6 +89,10 @@ impl ShardTracker {
         let replication_loop =
             self.replication_loop.observe(shard, |index| context.answered(index));
         self.observe_outages(shard, &masters, &replication_loop, context);
+        let former_primary = self
+            .former_primary
+            .observe(shard, &masters, context.sentinels)
+            .filter(|_| !context.expect.external);
         self.split_brain.observe_changes(&primary_changes, shard, context);
         self.observe_replicas(nodes, primary, &masters.primaries, context);
         self.observe_misrouted(nodes, masters.all.len(), context);
@@ -117,6 +123,7 @@ impl ShardTracker {
             lost_writes: self.lost_writes.view().clone(),
             no_primary: self.no_primary.view(),
             replication_loop,
+            former_primary,
             primary_changes,
             primary_change_counts: self.change_counts,
             replicas,
@@ -189,6 +196,7 @@ impl ShardTracker {
         self.change_cause.clear(index);
         self.emptied.clear(index);
         self.replication_loop.clear(index);
+        self.former_primary.clear(index);
         self.resyncs.remove(&index);
         self.divergence.remove(&index);
         self.misrouted.remove(&index);

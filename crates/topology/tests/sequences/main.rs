@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use snapshot::Reason;
 use topology::{
-    DeploymentView, EventKind, Expectations, FindingKind, NodeIndex, PollOutcome, PrimaryEvidence,
-    Severity,
+    DeploymentView, EventKind, Evidence, Expectations, FindingKind, NodeIndex, PollOutcome,
+    PrimaryEvidence, Severity,
 };
 
 use fixture::{
@@ -349,6 +349,76 @@ fn a_switch_of_roles_is_no_loop_for_one_round() {
     );
     let view = test.rounds(2, &[reply(&master("x", 'b')), reply(&replica("y", 'b', 1))]);
     assert_eq!(view.findings, [], "the former primary is not a missing replica");
+}
+
+/// Returns the former primary of a deployment without a master.
+fn former_primary(view: &DeploymentView) -> Option<&str> {
+    view.shards[0].former_primary.map(|node| view.name(node))
+}
+
+#[test]
+fn the_former_primary_of_a_loop_is_the_undisputed_one() {
+    let looped = [reply(&replica("x", 'a', 2)), reply(&replica("y", 'a', 1))];
+    let mut test = TestDeployment::new(2);
+    let view = test.rounds(3, &[reply(&master("x", 'a')), reply(&replica("y", 'a', 1))]);
+    assert_eq!(former_primary(&view), None, "there is a primary");
+    let view = test.rounds(3, &looped);
+    assert_eq!(former_primary(&view), Some("n1"));
+    let Some(Evidence::RedisReplicationLoop(evidence)) =
+        view.findings.first().map(|finding| &finding.evidence)
+    else {
+        panic!("{:?}", view.findings)
+    };
+    assert_eq!(evidence.last_primary.as_deref(), Some("n1"));
+    // Rolecall started when the loop existed already.
+    assert_eq!(former_primary(&TestDeployment::new(2).rounds(3, &looped)), None);
+}
+
+#[test]
+fn a_primary_that_another_node_succeeded_is_not_former() {
+    let healthy = [reply(&master("x", 'a')), reply(&replica("y", 'a', 1))];
+    // The history changed while nobody looked: n2 was promoted in between.
+    let mut test = TestDeployment::new(2);
+    test.rounds(3, &healthy);
+    let succeeded = [reply(&replica("x", 'b', 2)), reply(&replica("y", 'b', 1))];
+    assert_eq!(former_primary(&test.rounds(3, &succeeded)), None);
+    // Another process is at the address of the primary.
+    let mut test = TestDeployment::new(2);
+    test.rounds(3, &healthy);
+    let replaced = [reply(&replica("z", 'a', 2)), reply(&replica("y", 'a', 1))];
+    assert_eq!(former_primary(&test.rounds(3, &replaced)), None);
+    // Two masters were rivals, and nothing decided between them.
+    let mut test = TestDeployment::new(2);
+    test.rounds(3, &healthy);
+    test.rounds(3, &[healthy[0].clone(), reply(&master("y", 'a'))]);
+    let looped = [reply(&replica("x", 'a', 2)), reply(&replica("y", 'a', 1))];
+    assert_eq!(former_primary(&test.rounds(3, &looped)), None);
+}
+
+#[test]
+fn a_silent_node_may_be_the_successor_of_a_primary() {
+    let mut test = TestDeployment::new(3);
+    let healthy =
+        [reply(&master("x", 'a')), reply(&replica("y", 'a', 1)), reply(&replica("z", 'a', 1))];
+    test.rounds(3, &healthy);
+    let looped =
+        |third: PollOutcome| [reply(&replica("x", 'a', 2)), reply(&replica("y", 'a', 1)), third];
+    let unread = looped(PollOutcome::Failed(Reason::Auth));
+    assert_eq!(former_primary(&test.rounds(6, &unread)), None, "it may be master");
+    assert_eq!(former_primary(&test.rounds(6, &looped(refused()))), Some("n1"), "it is down");
+}
+
+#[test]
+fn a_promoted_replica_does_not_restore_its_link() {
+    let mut test = TestDeployment::new(3);
+    let primary = reply(&master("x", 'a'));
+    test.rounds(3, &[primary, reply(&replica("y", 'a', 1)), reply(&replica("z", 'a', 1))]);
+    let cut = [refused(), reply(&cut_replica("y", 'a', 1)), reply(&cut_replica("z", 'a', 1))];
+    test.rounds(3, &cut);
+    assert_eq!((test.event_count("link_dropped"), test.event_count("link_restored")), (2, 0));
+    let promoted = reply(&InfoReply { continues: Some('a'), ..master("y", 'b') });
+    test.rounds(3, &[refused(), promoted, reply(&replica("z", 'b', 2))]);
+    assert_eq!(test.event_count("link_restored"), 1, "only the link of the other replica");
 }
 
 #[test]

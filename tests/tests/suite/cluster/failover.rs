@@ -211,9 +211,7 @@ fn planned_cluster_failover_reports_exact_events() {
     );
     for node in [old, new] {
         assert_eq!(monitor.node_events_without_moves(node), ["role_changed"]);
-        let events = monitor.node_events(node);
-        let count = |kind: &str| events.iter().filter(|event| *event == kind).count();
-        assert_eq!(count("link_dropped"), count("link_restored"), "{events:?}");
+        monitor.check_links_restored(node);
     }
     for node in [0, 2, 3, 5] {
         assert_eq!(

@@ -70,10 +70,12 @@ fn slot_migration_raises_no_findings() {
     .1;
     println!("{:?} migrating slots after {took:?}", monitor.daemon.value(MIGRATING_SLOTS));
     monitor.daemon.until_rounds(10);
-    // The slot is reported by its source, its target or both.
-    assert!((1.0..=2.0).contains(&monitor.daemon.value(MIGRATING_SLOTS).expect("a count")));
+    assert_eq!(monitor.daemon.value(MIGRATING_SLOTS), Some(1.0), "source and target report it");
+    let open_for = monitor.daemon.value("redis_cluster_open_slot_seconds").expect("a duration");
+    assert!((5.0..120.0).contains(&open_for), "{open_for} s");
     cluster.finish_slot_migration(200, 0, 1);
     monitor.daemon.until(SOON, MIGRATING_SLOTS, &[], 0.0);
+    assert_eq!(monitor.daemon.value("redis_cluster_open_slot_seconds"), None);
     // The second shard has several slot ranges now. Some of its slots move to the third shard.
     cluster.move_slots(5461..=5500, 1, 2);
     cluster.until_healthy();
@@ -97,6 +99,40 @@ fn slot_migration_raises_no_findings() {
         (monitor.daemon.value(CLUSTER_OK), monitor.daemon.value(CONFLICTING_SLOTS), cluster.keys()),
         (Some(1.0), Some(0.0), keys)
     );
+}
+
+#[test]
+fn target_of_an_open_slot_refuses_all_writes_after_a_failover() {
+    let mut cluster = Cluster::start(&ClusterSetup::default());
+    let monitor = start_settled(&cluster, &[1], "");
+    cluster.start_slot_migration(0, 0, 1);
+    monitor.daemon.until(SOON, MIGRATING_SLOTS, &[], 1.0);
+    cluster.nodes[0].kill();
+    cluster.until_failed_over(LIMIT, 0, 0);
+    // The new owner of slot 0 serves it, and the target of the migration does not accept that.
+    let target = cluster.nodes[1].address();
+    monitor.daemon.until(LIMIT, "redis_deployment_writable", &[("shard", "5461")], 0.0);
+    let finding = monitor.until_finding(SOON, "RedisWritesBlocked", "critical");
+    let evidence = &finding["evidence"];
+    assert_eq!((&finding["shard"], &evidence["primary"]), (&"5461".into(), &target.clone().into()));
+    assert_eq!(evidence["reasons"], serde_json::json!(["clusterdown"]), "{finding}");
+    assert_eq!(evidence["importing_slots"], serde_json::json!(["0"]), "{finding}");
+    assert_eq!(
+        (monitor.daemon.value(CLUSTER_OK), monitor.daemon.value(MIGRATING_SLOTS)),
+        (Some(1.0), Some(1.0)),
+        "the cluster works for all others"
+    );
+    for shard in ["0", "10923"] {
+        assert_eq!(shard_value(&monitor, "redis_deployment_writable", shard), Some(1.0), "{shard}");
+    }
+    // The page of the runbook has the command that ends it.
+    let page = monitor.daemon.get("/runbooks/RedisWritesBlocked?deployment=cache", "text/html");
+    let (host, port) = target.rsplit_once(':').expect("an address");
+    let command = format!("redis-cli -h {host} -p {port} cluster setslot 0 stable");
+    assert!(page.text.contains(&command), "{}", page.text);
+    assert_eq!(cluster.nodes[1].execute(&["CLUSTER", "SETSLOT", "0", "STABLE"]), ["OK"]);
+    monitor.daemon.until(SOON, "redis_deployment_writable", &[("shard", "5461")], 1.0);
+    monitor.daemon.until(SOON, MIGRATING_SLOTS, &[], 0.0);
 }
 
 #[test]

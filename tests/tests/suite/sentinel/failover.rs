@@ -182,9 +182,7 @@ fn check_reconfiguration(monitor: &Monitor, group: &SentinelDeployment, after: &
             (commands, expected) = (reported(), topology_commands(node));
             (commands == expected).then_some(())
         });
-        let events = monitor.node_events(node);
-        let count = |kind: &str| events.iter().filter(|event| *event == kind).count();
-        assert_eq!(count("link_dropped"), count("link_restored"), "{address}: {events:?}");
+        monitor.check_links_restored(node);
     }
 }
 
@@ -292,8 +290,7 @@ fn check_killed_primary(version: &'static str) {
 
     for node in &group.nodes {
         let (address, mut events) = (node.address(), monitor.node_events(node));
-        let links = |kind: &str| events.iter().filter(|event| *event == kind).count();
-        assert_eq!(links("link_dropped"), links("link_restored"), "{address}: {events:?}");
+        monitor.check_links_restored(node);
         if address == before {
             assert_eq!(
                 monitor.node_events_without_moves(node),

@@ -43,6 +43,8 @@ pub struct NodeDownEvidence {
     ///
     /// [`FindingKind::RedisDown`]: crate::FindingKind::RedisDown
     pub appendfsync: Option<String>,
+    /// Rolecall has no password for the node, and the node requires a login.
+    pub password_missing: bool,
 }
 
 /// A node that Rolecall cannot reach and that witnesses vouch for.
@@ -291,6 +293,8 @@ pub struct LostWritesEvidence {
 pub struct ReplicationLoopEvidence {
     /// The nodes.
     pub nodes: Vec<String>,
+    /// The last known primary.
+    pub last_primary: Option<String>,
 }
 
 /// A shard without a primary.
@@ -311,6 +315,9 @@ pub struct WritesBlockedEvidence {
     pub primary: String,
     /// The reasons.
     pub reasons: Vec<RefusalReason>,
+    /// Slots that the primary imports, if it reports its cluster as failed while the cluster works.
+    /// It may not know the present owner of these slots.
+    pub importing_slots: Vec<u16>,
 }
 
 /// A shard with fewer replicas than expected.
@@ -358,6 +365,19 @@ pub struct SlotConflictEvidence {
     pub slots: u64,
     /// The nodes that claim them.
     pub nodes: Vec<String>,
+}
+
+/// Slots that stay migrating or importing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSlotsEvidence {
+    /// The slots, in ascending order.
+    pub slots: Vec<u16>,
+    /// The masters that report them as migrating.
+    pub migrating: Vec<String>,
+    /// The masters that report them as importing.
+    pub importing: Vec<String>,
+    /// Time since the first of them was seen open.
+    pub open_for: Duration,
 }
 
 /// Sentinels that name another node than the primary.

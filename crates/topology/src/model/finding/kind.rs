@@ -5,9 +5,9 @@ use super::evidence::{
     BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence,
     FailoverEvidence, LoadingEvidence, LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence,
     NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
-    NotEnoughReplicasEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
-    ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
-    SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
+    NotEnoughReplicasEvidence, OpenSlotsEvidence, OrphanEvidence, ReplicaCountEvidence,
+    ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence,
+    RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
     SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
     SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
     UnrelatedMastersEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
@@ -100,6 +100,8 @@ kinds! {
     RedisClusterSlotsUncovered(UncoveredSlotsEvidence),
     /// Two nodes claim to serve the same slots.
     RedisClusterSlotConflict(SlotConflictEvidence),
+    /// A slot stays migrating or importing.
+    RedisClusterSlotOpen(OpenSlotsEvidence),
     /// The primary refuses writes.
     RedisWritesBlocked(WritesBlockedEvidence),
     /// Sentinels name another node than the primary.

@@ -8,9 +8,9 @@ use super::evidence::{
     BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence,
     FailoverEvidence, IdentifiedPrimary, LoadingEvidence, LostWritesEvidence, MemoryEvidence,
     MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
-    NotEnoughReplicasEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
-    ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
-    SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
+    NotEnoughReplicasEvidence, OpenSlotsEvidence, OrphanEvidence, ReplicaCountEvidence,
+    ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence,
+    RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
     SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
     SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
     UnrelatedMastersEvidence, WitnessEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
@@ -138,6 +138,7 @@ impl EvidenceValues for NodeDownEvidence {
             .seconds("seconds", self.silence)
             .known_text("last_role", self.last_role.map(snapshot::Role::label))
             .known_text("appendfsync", self.appendfsync.as_deref())
+            .known_text("password", self.password_missing.then_some("missing"))
             .0
     }
 }
@@ -348,7 +349,10 @@ impl EvidenceValues for LostWritesEvidence {
 
 impl EvidenceValues for ReplicationLoopEvidence {
     fn values(&self) -> Vec<(&'static str, Value)> {
-        Values::default().list("nodes", &self.nodes).0
+        Values::default()
+            .list("nodes", &self.nodes)
+            .known_text("last_primary", self.last_primary.as_deref())
+            .0
     }
 }
 
@@ -367,6 +371,27 @@ impl EvidenceValues for WritesBlockedEvidence {
         Values::default()
             .text("primary", &self.primary)
             .list("reasons", self.reasons.iter().map(|reason| reason.label()))
+            .known_list("importing_slots", &slot_list(&self.importing_slots))
+            .0
+    }
+}
+
+/// Maximum number of slots that are listed.
+const LISTED_SLOTS: usize = 20;
+
+/// Returns the first slots as texts.
+fn slot_list(slots: &[u16]) -> Vec<String> {
+    slots.iter().take(LISTED_SLOTS).map(u16::to_string).collect()
+}
+
+impl EvidenceValues for OpenSlotsEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default()
+            .number("slots", self.slots.len() as f64)
+            .list("open_slots", slot_list(&self.slots))
+            .list("migrating", &self.migrating)
+            .list("importing", &self.importing)
+            .seconds("seconds", self.open_for)
             .0
     }
 }

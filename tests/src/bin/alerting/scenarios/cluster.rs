@@ -1,6 +1,7 @@
 //! Faults in Redis Cluster.
 
 use tests::{Cluster, ClusterSetup, SECOND, Server, Side, SplitNetwork, Writer, eventually};
+use topology::limits::SLOT_OPEN_FOR;
 
 use crate::harness::{AGREEMENT_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -31,6 +32,12 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "slots_assigned_to_a_second_master",
         quick: false,
         run: slot_conflict,
+    },
+    Scenario {
+        row: 16,
+        name: "slot_left_open_by_an_interrupted_resharding",
+        quick: false,
+        run: slot_open,
     },
     Scenario {
         row: 16,
@@ -199,6 +206,27 @@ fn slot_conflict() -> ScenarioResult {
         for node in &cluster.nodes[..2] {
             assert_eq!(node.execute(&["CLUSTER", "MEET", host, &port.to_string()]), ["OK"]);
         }
+        cluster.until_healthy();
+    };
+    fault.repair(repair, &[])
+}
+
+/// Leaves a slot open for ten minutes: the age of a slot is a value, which is not divided.
+fn slot_open() -> ScenarioResult {
+    let cluster = cluster();
+    cluster.write("key", 300);
+    let scenario = ScenarioRun::start(&cluster.deployment("cache", &[0], ""));
+    let interrupt = |scenario: &ScenarioRun| {
+        cluster.start_slot_migration(0, 0, 1);
+        let (limit, metric) = (SLOT_OPEN_FOR + SECOND * 60, "redis_cluster_open_slot_seconds");
+        eventually(limit, "the slot is open for too long", || {
+            let open_for = scenario.daemon.value(metric)?;
+            (open_for > SLOT_OPEN_FOR.as_secs_f64()).then_some(())
+        });
+    };
+    let fault = scenario.inject(interrupt, &[("RedisClusterSlotOpen", "warning")]);
+    let repair = |_: &ScenarioRun| {
+        cluster.finish_slot_migration(0, 0, 1);
         cluster.until_healthy();
     };
     fault.repair(repair, &[])
