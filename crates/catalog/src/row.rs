@@ -81,7 +81,8 @@ pub enum Source {
 
 /// Reader of the values of a metric.
 enum ValueReader<T> {
-    /// The number in a field, times a factor. A negative number means unknown and has no sample.
+    /// The number in a field, times a factor. A negative number, and one from [`NO_NUMBER`] on, means
+    /// unknown and has no sample.
     Number(f64),
     /// The number in a field, which may be negative.
     SignedNumber,
@@ -94,6 +95,11 @@ enum ValueReader<T> {
     /// Any number of samples, each with values of the row's labels.
     Samples(fn(&T, EmitSample<'_>)),
 }
+
+/// The smallest number that is none. Servers state such numbers where they mean that there is no
+/// limit (the remaining time of a pause during a failover), and for negative numbers without a sign
+/// (`used_memory_dataset`). No real amount comes near: 2^62 bytes are four exbibytes.
+const NO_NUMBER: f64 = (1_u64 << 62) as f64;
 
 /// Takes one sample: the values of the row's labels, and the value.
 pub(crate) type EmitSample<'a> = &'a mut dyn FnMut(&[&str], f64);
@@ -322,7 +328,7 @@ impl<T: Subject> Row<T> {
             ValueReader::Number(factor) => {
                 emit_value(
                     number(subject, self.entry.source)
-                        .filter(|number| *number >= 0.0)
+                        .filter(|number| (0.0..NO_NUMBER).contains(number))
                         .map(|number| number * factor),
                     emit,
                 );
