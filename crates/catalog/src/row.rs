@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use topology::{DeploymentView, NodeView, SentinelStatement, ShardView};
+use topology::{DeploymentView, NodeView, SentinelStatement, ShardView, UnreachedReason};
 
 use crate::ExporterView;
 
@@ -166,6 +166,12 @@ impl SentinelSubject {
     /// Returns the parsed replies of the Sentinel.
     pub(crate) fn statement(&self) -> &SentinelStatement {
         &self.said
+    }
+
+    /// Returns the reason for which the Sentinel considers a primary down that replies to Rolecall;
+    /// `None` if it does not.
+    pub(crate) fn unreached(&self) -> Option<UnreachedReason> {
+        self.view.sentinels.as_ref()?.cannot_reach.reason(self.said.sentinel)
     }
 
     /// Returns the name under which Sentinels monitor the master.

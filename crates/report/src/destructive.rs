@@ -160,7 +160,7 @@ mod tests {
 
     /// Commands of runbooks that may be filled with any node: they read, start a server, or change
     /// what the runbook is about.
-    const HARMLESS: [&str; 44] = [
+    const HARMLESS: [&str; 46] = [
         "--rdb ",
         "--user rolecall --askpass info ",
         "-x config set masterauth",
@@ -171,6 +171,7 @@ mod tests {
         "bgsave",
         "client kill ",
         "client list",
+        "client unpause",
         "cluster info",
         "cluster nodes",
         "config get ",
@@ -191,6 +192,7 @@ mod tests {
         "config set stop-writes-on-bgsave-error ",
         "config set timeout ",
         "dbsize",
+        "failover abort",
         "failover to ",
         "info",
         "latency latest",

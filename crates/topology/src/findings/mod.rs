@@ -5,6 +5,7 @@ mod clients;
 mod cluster;
 mod endpoints;
 mod node;
+mod reach;
 mod replica;
 mod sentinels;
 mod shard;

@@ -148,7 +148,9 @@ impl FindingsCollector<'_> {
         let eta = snapshot.and_then(|snapshot| snapshot.fields.number("loading_eta_seconds"));
         let loading = reasons == [RefusalReason::Loading] && eta.is_some();
         let severity = if loading { Severity::Warning } else { Severity::Critical };
-        let evidence = WritesBlockedEvidence { primary: node.node.name.clone(), reasons };
+        let paused_by = node.pause.reported.filter(|_| reasons.contains(&RefusalReason::Paused));
+        let evidence =
+            WritesBlockedEvidence { primary: node.node.name.clone(), reasons, paused_by };
         self.add(severity, None, Evidence::RedisWritesBlocked(evidence));
     }
 

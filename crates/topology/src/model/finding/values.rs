@@ -10,15 +10,17 @@ use super::evidence::{
     MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
     NotEnoughReplicasEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
     ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
-    SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
-    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
-    SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
-    UnrelatedMastersEvidence, WitnessEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
+    SentinelCannotReachEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence,
+    SentinelDownEvidence, SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
+    SlotConflictEvidence, SplitBrainEvidence, StaleClientsEvidence, TopologyCommandEvidence,
+    UncoveredSlotsEvidence, UnreachableEvidence, UnrelatedMastersEvidence, WitnessEvidence,
+    WritableReplicaEvidence, WritesBlockedEvidence,
 };
 
 use crate::limits::TILT_LASTS;
 use crate::model::endpoint::EndpointTarget;
 use crate::model::misrouted::MisroutedClients;
+use crate::model::pause::PauseCause;
 use crate::model::shard::{Cause, ChangeCount};
 
 /// A value of the evidence.
@@ -367,6 +369,30 @@ impl EvidenceValues for WritesBlockedEvidence {
         Values::default()
             .text("primary", &self.primary)
             .list("reasons", self.reasons.iter().map(|reason| reason.label()))
+            .known_text("paused_by", self.paused_by.map(PauseCause::label))
+            .0
+    }
+}
+
+impl EvidenceValues for TopologyCommandEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default()
+            .text("command", self.command)
+            .seconds("seconds_ago", self.ago)
+            .known_count("blocked_clients", self.blocked_clients)
+            .0
+    }
+}
+
+impl EvidenceValues for SentinelCannotReachEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default()
+            .text("primary", &self.primary)
+            .list("why", self.reasons.iter().map(|reason| reason.label()))
+            .list("sentinels", &self.sentinels)
+            .number("known", self.known as f64)
+            .known_list("error_codes", &self.error_codes)
+            .seconds("seconds", self.lasted)
             .0
     }
 }
