@@ -42,13 +42,15 @@ const ATTEMPTS: usize = 3;
 
 /// Scenarios in which `diagnose` is compared too: their state neither changes nor depends on the
 /// past.
-const DIAGNOSED: [&str; 12] = [
+const DIAGNOSED: [&str; 14] = [
     "all_replicas_cut_off_with_stale_reads_disabled",
     "append_only_file_disabled_although_expected",
     "configured_master_demoted_manually",
     "every_pod_as_its_own_master",
+    "failover_command_to_a_frozen_replica",
     "memory_usage_near_maxmemory",
     "only_replication_link_cut",
+    "password_changed_everywhere_except_in_sentinels",
     "primary_made_a_replica_of_a_closed_port",
     "primary_made_a_replica_of_its_own_replica",
     "replica_made_writable",
