@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use topology::{DeploymentView, NodeView, SentinelStatement, ShardView};
+use topology::{DeploymentView, NodeView, SentinelStatement, ShardView, UnreachedReason};
 
 use crate::ExporterView;
 
@@ -81,7 +81,8 @@ pub enum Source {
 
 /// Reader of the values of a metric.
 enum ValueReader<T> {
-    /// The number in a field, times a factor. A negative number means unknown and has no sample.
+    /// The number in a field, times a factor. A negative number, and one from [`NO_NUMBER`] on, means
+    /// unknown and has no sample.
     Number(f64),
     /// The number in a field, which may be negative.
     SignedNumber,
@@ -94,6 +95,11 @@ enum ValueReader<T> {
     /// Any number of samples, each with values of the row's labels.
     Samples(fn(&T, EmitSample<'_>)),
 }
+
+/// The smallest number that is none. Servers state such numbers where they mean that there is no
+/// limit (the remaining time of a pause during a failover), and for negative numbers without a sign
+/// (`used_memory_dataset`). No real amount comes near: 2^62 bytes are four exbibytes.
+const NO_NUMBER: f64 = (1_u64 << 62) as f64;
 
 /// Takes one sample: the values of the row's labels, and the value.
 pub(crate) type EmitSample<'a> = &'a mut dyn FnMut(&[&str], f64);
@@ -160,6 +166,12 @@ impl SentinelSubject {
     /// Returns the parsed replies of the Sentinel.
     pub(crate) fn statement(&self) -> &SentinelStatement {
         &self.said
+    }
+
+    /// Returns the reason for which the Sentinel considers a primary down that replies to Rolecall;
+    /// `None` if it does not.
+    pub(crate) fn unreached(&self) -> Option<UnreachedReason> {
+        self.view.sentinels.as_ref()?.cannot_reach.reason(self.said.sentinel)
     }
 
     /// Returns the name under which Sentinels monitor the master.
@@ -322,7 +334,7 @@ impl<T: Subject> Row<T> {
             ValueReader::Number(factor) => {
                 emit_value(
                     number(subject, self.entry.source)
-                        .filter(|number| *number >= 0.0)
+                        .filter(|number| (0.0..NO_NUMBER).contains(number))
                         .map(|number| number * factor),
                     emit,
                 );

@@ -12,9 +12,10 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
-use topology::limits::ENDPOINT_WRONG_CHECKS;
+use topology::limits::{ENDPOINT_WRONG_CHECKS, SENTINEL_RECOVERS_WITHIN};
 use topology::{
     DeploymentKind, DeploymentView, EndpointView, NodeState, NodeView, Severity, UnknownReason,
+    UnreachedPrimary,
 };
 use tracing::error;
 
@@ -142,7 +143,7 @@ fn shorten_intervals(settings: &mut DeploymentSettings) {
 }
 
 /// Returns whether the state of a node or endpoint is still unknown. One wrong check of an endpoint
-/// proves nothing.
+/// proves nothing. Writes may wait for a moment, and Sentinels need a moment to notice a restart.
 fn waits(view: &DeploymentView) -> bool {
     let once = |endpoint: &EndpointView| {
         endpoint.checks == 0 || (1..ENDPOINT_WRONG_CHECKS).contains(&endpoint.wrong_checks)
@@ -151,7 +152,15 @@ fn waits(view: &DeploymentView) -> bool {
         node.presence == NodeState::Pending && !node.was_never_reached()
             || node.polling.unknown.is_some_and(|unknown| unknown.why == UnknownReason::Undecided)
     };
-    view.members().any(|(_, node)| undecided(node)) || view.endpoints.iter().any(once)
+    let pauses = |node: &NodeView| {
+        node.pause.reported.is_some() && !node.pause.lasting && node.is_known_up()
+    };
+    let may_recover =
+        |unreached: &UnreachedPrimary| view.now.since(unreached.since) <= SENTINEL_RECOVERS_WITHIN;
+    let unreached = view.sentinels.iter().flat_map(|sentinels| &sentinels.cannot_reach.sentinels);
+    view.members().any(|(_, node)| undecided(node) || pauses(node))
+        || view.endpoints.iter().any(once)
+        || unreached.into_iter().any(may_recover)
 }
 
 /// Returns the exit code for the polled deployments.

@@ -59,6 +59,7 @@ fn log_event(deployment: &str, event: &Event) {
         EventKind::AofRewriteFailed => log!(warn, "AOF rewrite failed"),
         EventKind::StatsReset => log!(info, "server statistics reset"),
         EventKind::Reconfigured { command } => log!(info, command, "topology command executed"),
+        EventKind::ClientsPaused => log!(warn, "clients paused by CLIENT PAUSE"),
         EventKind::LaggingPromotion { bytes } => {
             log!(warn, bytes, "promoted replica lacked data of the previous primary");
         }

@@ -3,7 +3,9 @@
 
 use snapshot::Reason;
 use topology::evidence::{EndpointEvidence, FailoverEvidence};
-use topology::{Cause, DeploymentView, EndpointKind, EndpointTarget, Evidence, Finding, Upstream};
+use topology::{
+    Cause, DeploymentView, EndpointKind, EndpointTarget, Evidence, Finding, PauseCause, Upstream,
+};
 
 use crate::placeholders::node_index;
 
@@ -28,7 +30,8 @@ pub(crate) fn cause_keys(view: &DeploymentView, finding: &Finding) -> Vec<&'stat
         Evidence::RedisWritesBlocked(evidence) => {
             let importing = (!evidence.importing_slots.is_empty()).then_some("importing_slots");
             let reasons = evidence.reasons.iter().map(|reason| reason.label());
-            importing.into_iter().chain(reasons).collect()
+            let paused_by = evidence.paused_by.map(PauseCause::label);
+            importing.into_iter().chain(paused_by).chain(reasons).collect()
         }
         Evidence::RedisReplicaOrphaned(evidence) => vec![evidence.reason.label()],
         Evidence::RedisReplicaLinkDown(_) | Evidence::RedisReplicaRejectsReads(_) => {
@@ -42,6 +45,10 @@ pub(crate) fn cause_keys(view: &DeploymentView, finding: &Finding) -> Vec<&'stat
         }
         Evidence::RedisPrimaryEndpointWrong(evidence) => endpoint_keys(evidence),
         Evidence::RedisFailoverNotReady(evidence) => failover_keys(evidence),
+        Evidence::RedisSentinelCannotReach(evidence) => {
+            evidence.reasons.iter().map(|reason| reason.label()).collect()
+        }
+        Evidence::RedisTopologyCommand(evidence) => vec![evidence.command],
         _ => Vec::new(),
     }
 }

@@ -160,7 +160,7 @@ mod tests {
 
     /// Commands of runbooks that may be filled with any node: they read, start a server, or change
     /// what the runbook is about.
-    const HARMLESS: [&str; 45] = [
+    const HARMLESS: [&str; 47] = [
         "--rdb ",
         "-x config set masterauth",
         "acl getuser ",
@@ -170,6 +170,7 @@ mod tests {
         "bgsave",
         "client kill ",
         "client list",
+        "client unpause",
         "cluster info",
         "cluster countkeysinslot ",
         "cluster nodes",
@@ -192,6 +193,7 @@ mod tests {
         "config set stop-writes-on-bgsave-error ",
         "config set timeout ",
         "dbsize",
+        "failover abort",
         "failover to ",
         "info",
         "latency latest",

@@ -54,6 +54,7 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "diverging_writes" => "changes since the histories diverged",
         "unreplicated_bytes" => "unreplicated data",
         "demoted_seconds_ago" => "time since the demotion",
+        "seconds_ago" => "time since the command",
         "per_second" => "refused writes per second",
         "aof_last_bgrewrite_status" | "slave_read_only" => key,
         key if FIELDS_IN_BYTES.contains(&key) => key,
@@ -107,6 +108,13 @@ fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
         }
         ("reasons", Evidence::RedisWritesBlocked(evidence)) => {
             let reasons = evidence.reasons.iter().copied().map(labels::refusal);
+            Some(reasons.collect::<Vec<_>>().join(", "))
+        }
+        ("paused_by", Evidence::RedisWritesBlocked(evidence)) => {
+            Some(labels::pause_cause(evidence.paused_by?))
+        }
+        ("why", Evidence::RedisSentinelCannotReach(evidence)) => {
+            let reasons = evidence.reasons.iter().copied().map(labels::unreached);
             Some(reasons.collect::<Vec<_>>().join(", "))
         }
         (

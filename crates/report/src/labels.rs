@@ -5,8 +5,8 @@ use snapshot::Reason;
 use topology::evidence::{ClusterDownReporters, SentinelConfigError};
 use topology::{
     Cause, Disagreement, FailoverBlocker, LinkState, MisrouteReason, NoPrimaryReason, OrphanReason,
-    PrimaryEvidence, PromotionObstacle, RefusalReason, Refusals, UnknownReason, Witness,
-    WitnessKind,
+    PauseCause, PrimaryEvidence, PromotionObstacle, RefusalReason, Refusals, UnknownReason,
+    UnreachedReason, Witness, WitnessKind,
 };
 
 /// Appends the label to its meaning: runbooks and metrics use the label.
@@ -137,6 +137,28 @@ pub(crate) fn refusal(reason: RefusalReason) -> String {
         RefusalReason::Loading => "loading the data set",
         RefusalReason::Busy => "blocked by a script",
         RefusalReason::Clusterdown => "cluster is down",
+        RefusalReason::Paused => "writes wait",
+    };
+    with_label(meaning, reason.label())
+}
+
+/// Returns the operation for which writes wait.
+pub(crate) fn pause_cause(cause: PauseCause) -> String {
+    let meaning = match cause {
+        PauseCause::ClientPause => "command CLIENT PAUSE",
+        PauseCause::Failover => "failover that waits for a replica",
+        PauseCause::Shutdown => "shutdown that waits for replicas",
+    };
+    with_label(meaning, cause.label())
+}
+
+/// Returns the reason for which a Sentinel gets no valid replies from the primary.
+pub(crate) fn unreached(reason: UnreachedReason) -> String {
+    let meaning = match reason {
+        UnreachedReason::Auth => "the primary refuses their password or user",
+        UnreachedReason::Misconf => "the primary cannot save its data, and replies MISCONF",
+        UnreachedReason::ErrorReply => "the primary replies to their pings with an error",
+        UnreachedReason::Network => "no reply of the primary arrives",
     };
     with_label(meaning, reason.label())
 }

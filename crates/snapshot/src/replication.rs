@@ -53,6 +53,7 @@ pub struct AttachedReplica {
     /// Acknowledged replication offset, bytes.
     pub offset: u64,
     /// Time since the last acknowledgement, whole seconds; 0 while the replica is not online.
+    /// `None` if it is more than 30 years: some servers let the number overflow.
     pub lag: Option<Duration>,
 }
 
@@ -151,7 +152,9 @@ impl AttachedReplica {
             port: key_values::parse(line, "port")?,
             state: key_values::label_value(key_values::get(line, "state")?)?,
             offset: key_values::parse(line, "offset")?,
-            lag: key_values::parse(line, "lag").map(Duration::from_secs),
+            lag: key_values::parse(line, "lag")
+                .filter(|seconds| *seconds < UNIX_TIME)
+                .map(Duration::from_secs),
         })
     }
 }
@@ -195,12 +198,15 @@ fn attached_replicas(fields: &Fields) -> Vec<AttachedReplica> {
     replicas
 }
 
+/// Seconds that are no duration but a Unix time or a negative number without a sign: more than 30
+/// years.
+const UNIX_TIME: u64 = 1_000_000_000;
+
 /// Returns the time since the link went down; `None` if it was never up.
 ///
 /// Servers report -1 for a link that was never up, but Redis 5.0 and 6.0 report the current Unix
-/// time. Values that large (more than 30 years) are therefore no durations.
+/// time.
 fn down_since(fields: &Fields) -> Option<Duration> {
-    const UNIX_TIME: u64 = 1_000_000_000;
     fields
         .count("master_link_down_since_seconds")
         .filter(|seconds| *seconds < UNIX_TIME)
@@ -213,4 +219,20 @@ fn replication_id(text: &str) -> Option<Box<str>> {
         && text.bytes().all(|byte| byte.is_ascii_hexdigit())
         && text.bytes().any(|byte| byte != b'0');
     is_id.then(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overflow_is_no_lag_of_a_replica() {
+        let lag = |lag: &str| {
+            let line = format!("ip=10.0.0.2,port=6379,state=online,offset=7,lag={lag}");
+            AttachedReplica::parse(&line).expect("a replica").lag
+        };
+        assert_eq!(lag("3"), Some(Duration::from_secs(3)));
+        assert_eq!(lag("18446744073709551615"), None);
+        assert_eq!(lag("-1"), None);
+    }
 }

@@ -282,3 +282,21 @@ fn parses_length_and_newest_entry_of_the_slow_log() {
     });
     assert!(lengths > 20, "{lengths}");
 }
+
+#[test]
+fn a_refused_sentinel_gets_replies_that_are_not_valid() {
+    let mut read = 0;
+    each_reply(|file, command, reply| {
+        if !file.contains("45-auth-pass-missing") || command != "SENTINEL MASTERS" {
+            return;
+        }
+        let master = &SentinelEntry::parse_list(reply)[0];
+        assert!(master.down() && master.disconnected && master.run_id.is_empty(), "{file}");
+        let (Some(any), Some(valid)) = (master.last_ping_reply, master.last_ok_ping) else {
+            panic!("{file}: {master:?}");
+        };
+        assert!(any < Duration::from_secs(2) && valid > Duration::from_secs(5), "{file}");
+        read += 1;
+    });
+    assert_eq!(read, 2);
+}

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use snapshot::{NodeSnapshot, Role};
 
 use crate::discovery::sources::is_unresolved;
+use crate::model::counters::CLIENT_PAUSE;
 use crate::model::deployment::{Deployment, DeploymentKind, Node, NodeKind};
 use crate::model::event::{Event, EventKind};
 use crate::model::monotonic::Monotonic;
@@ -267,11 +268,13 @@ fn command_events(NodeChange { old, new, .. }: NodeChange<'_>) -> Vec<EventKind>
     if Arc::ptr_eq(&old.counters, &new.counters) {
         return Vec::new();
     }
-    let before = |command| {
-        old.counters.topology().find(|(name, _)| *name == command).map_or(0, |(_, total)| total)
-    };
+    let before = |command| old.counters.topology_commands(command);
     let grown = new.counters.topology().filter(|(command, total)| *total > before(*command));
-    grown.map(|(command, _)| EventKind::Reconfigured { command }).collect()
+    let event = |(command, _)| match command {
+        CLIENT_PAUSE => EventKind::ClientsPaused,
+        command => EventKind::Reconfigured { command },
+    };
+    grown.map(event).collect()
 }
 
 /// Returns the bytes of the previous primary that a promoted node lacks; `None` if it lacks none.

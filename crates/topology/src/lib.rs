@@ -44,6 +44,7 @@ pub use model::node::{
 pub use model::node_index::{NodeIndex, NodeVec};
 pub use model::node_names::NodeNameTemplate;
 pub use model::node_state::{Availability, NodeState, UnknownNode, UnknownReason};
+pub use model::pause::{PauseCause, PauseView};
 pub use model::read_request::ReadRequest;
 pub use model::refusals::{RefusalReason, Refusals, active_reasons};
 pub use model::round::{
@@ -51,7 +52,10 @@ pub use model::round::{
     SentinelMessage,
 };
 pub use model::saved_state::{SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedState};
-pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};
+pub use model::sentinels::{
+    CannotReach, Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView,
+    UnreachedPrimary, UnreachedReason,
+};
 pub use model::shard::{
     Cause, ChangeCount, DivergingWrites, EmptiedView, LostWritesView, NoPrimaryReason,
     NoPrimaryView, PrimaryChange, PrimaryEvidence, PrimaryStatement, PrimaryView, ShardView,

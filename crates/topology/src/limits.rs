@@ -133,6 +133,14 @@ pub const SENTINEL_HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// Time for which a write counts as recent evidence that clients use a master.
 pub const WRITTEN_RECENTLY: Duration = Duration::from_secs(30);
 
+/// Time for which a Sentinel must consider a primary down that replies to Rolecall. After a restart
+/// of the primary, a Sentinel needs a second or two to notice it.
+pub const SENTINEL_RECOVERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Time over which error replies to Sentinels are counted. A Sentinel sends a PING each second, and
+/// each one is refused.
+pub const REFUSALS_COUNTED_OVER: Duration = Duration::from_secs(5);
+
 /// Consecutive checks of the endpoint for writes that must lead to one server for the endpoint to
 /// be evidence.
 pub const ENDPOINT_LED_CHECKS: usize = 3;
@@ -177,6 +185,13 @@ pub const MISROUTED_UNTIL: Duration = Duration::from_secs(60);
 
 /// Time that clients may need to find the primary after it changed.
 pub const CLIENTS_RECONNECT_WITHIN: Duration = Duration::from_secs(60);
+
+/// Duration of a pause of writes from which on the node counts as refusing them. A FAILOVER whose
+/// replica follows takes less than a second.
+pub const WRITES_PAUSED_AFTER: Duration = Duration::from_secs(5);
+
+/// Time for which a CLIENT PAUSE is assumed to last on a server that does not report its end.
+pub const CLIENT_PAUSE_ASSUMED_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// Time after a demotion for which it explains refused writes.
 pub const DEMOTED_RECENTLY: Duration = Duration::from_secs(60 * 60);

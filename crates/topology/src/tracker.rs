@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::discovery::addresses::AddressIndex;
+use crate::discovery::cannot_reach::CannotReachTracker;
 use crate::discovery::cluster::ClusterTracker;
 use crate::discovery::membership::{MembershipChanges, MembershipTracker};
 use crate::discovery::sentinels;
@@ -68,6 +69,7 @@ pub struct DeploymentTracker {
     addresses: AddressIndex,
     cluster: ClusterTracker,
     witnesses: WitnessTracker,
+    cannot_reach: CannotReachTracker,
     shards: ShardsTracker,
     endpoints: EndpointsTracker,
     failover: FailoverTracker,
@@ -121,6 +123,7 @@ impl DeploymentTracker {
             addresses: AddressIndex::default(),
             cluster: ClusterTracker::default(),
             witnesses: WitnessTracker::default(),
+            cannot_reach: CannotReachTracker::default(),
             shards: ShardsTracker::default(),
             endpoints: EndpointsTracker::default(),
             failover: FailoverTracker::default(),
@@ -181,6 +184,14 @@ impl DeploymentTracker {
         let endpoints = self.endpoints.observe(&nodes.views, &primaries, &context);
         if let Some(sentinels) = &mut sentinels {
             compare_sentinels(sentinels, &shards, &nodes.previous, &changes);
+            let primary = shards.first().and_then(|shard| shard.primary);
+            sentinels.cannot_reach = self.cannot_reach.observe(
+                &nodes.views,
+                sentinels,
+                primary.map(|primary| primary.node),
+                |index| nodes.process_changes[index].is_some(),
+                round.now,
+            );
         }
 
         let RoundNodes { deployment, previous, views, reported_down, .. } = nodes;
@@ -274,6 +285,7 @@ impl DeploymentTracker {
             self.shards.clear(*index);
             self.cluster.clear(*index);
             self.witnesses.clear(*index);
+            self.cannot_reach.clear(*index);
             nodes.reported_down.retain(|down| down != index);
         }
         let RoundNodes { deployment, previous, views, .. } = nodes;

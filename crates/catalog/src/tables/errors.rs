@@ -142,8 +142,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         &["command"],
         "INFO commandstats: calls minus failed_calls",
-        "Successful commands that change the topology or the configuration, by command, since the \
-         exporter first saw the node.",
+        "Successful commands that change the topology or the configuration or that pause clients, \
+         by command, since the exporter first saw the node.",
         |node, emit| {
             node.counters.topology().for_each(|(command, count)| emit(&[command], count as f64));
         },

@@ -335,8 +335,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         &["reason"],
         "derived from INFO and CONFIG, never probed",
-        "Whether the node refuses writes that it should accept, by reason; reasons that cannot be \
-         determined are absent.",
+        "Whether the node refuses writes that it should accept, or lets them wait (paused), by \
+         reason; reasons that cannot be determined are absent.",
         |node, emit| {
             node.writes_refused
                 .iter()

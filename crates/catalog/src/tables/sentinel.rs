@@ -1,6 +1,7 @@
 //! Theme `sentinel`: state of each Sentinel, its view of a deployment's master, and disagreements.
 
 use snapshot::DownState;
+use topology::UnreachedReason;
 
 use crate::row::RedisExporterName::{Absent, Same, SeparateRow};
 use crate::row::{DeploymentRow, NodeRow, SentinelRow, SentinelSubject};
@@ -150,6 +151,24 @@ pub(super) const MASTER: &[SentinelRow] = &[
         "SENTINEL MASTERS: failover-timeout",
         "Timeout of a failover of the master, in seconds (failover-timeout).",
         |sentinel| Some(sentinel.statement().failover_timeout.as_secs_f64()),
+    ),
+    SentinelRow::value(
+        "redis_sentinel_master_falsely_down",
+        Absent,
+        "SENTINEL MASTERS: flags; INFO replication: role",
+        "Whether this Sentinel considers a primary down that replies to Rolecall.",
+        |sentinel| Some(f64::from(sentinel.unreached().is_some())),
+    ),
+    SentinelRow::state_set(
+        "redis_sentinel_master_falsely_down_reason",
+        Absent,
+        &["reason"],
+        &UnreachedReason::LABELS,
+        "SENTINEL MASTERS: last-ping-reply; INFO errorstats: NOAUTH, WRONGPASS, NOPERM; reasons of \
+         redis_writes_refused",
+        "Reason for which this Sentinel gets no valid replies from a primary that replies to \
+         Rolecall: 1 for this reason, 0 for the others; absent while it gets them.",
+        |sentinel: &SentinelSubject| sentinel.unreached().map(UnreachedReason::label),
     ),
     SentinelRow::value(
         "redis_sentinel_quorum_ok",

@@ -203,7 +203,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "clients",
         "paused_timeout_milliseconds",
         "Remaining time of the pause of clients (CLIENT PAUSE or failover), in seconds; 0 without \
-         a pause.",
+         a pause, absent for a pause without a time limit.",
     )
     .scaled(1e-3),
     // Connections and network traffic.

@@ -157,6 +157,7 @@ pub fn event(deployment: &str, event: &Event) -> EventDocument {
         | EventKind::AofWriteRecovered
         | EventKind::AofRewriteFailed
         | EventKind::StatsReset
+        | EventKind::ClientsPaused
         | EventKind::NodeDiscovered
         | EventKind::NodeGone => document,
     }

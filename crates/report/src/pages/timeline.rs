@@ -136,6 +136,7 @@ fn event_level(kind: &EventKind) -> StatusLevel {
         | EventKind::PrimaryChanged { .. }
         | EventKind::RoleChanged { .. }
         | EventKind::PrimaryDisputed { .. }
+        | EventKind::ClientsPaused
         | EventKind::AofRewriteFailed => StatusLevel::Warning,
         EventKind::NodeBack { .. }
         | EventKind::LinkRestored { .. }
@@ -201,6 +202,7 @@ fn sentence(kind: &EventKind) -> String {
         EventKind::Reconfigured { command } => {
             format!("executed {}", command.replace('_', " ").to_uppercase())
         }
+        EventKind::ClientsPaused => "paused its clients (CLIENT PAUSE)".to_owned(),
         EventKind::LaggingPromotion { bytes: lag } => {
             format!("was promoted while at least {} behind its primary", bytes(*lag))
         }

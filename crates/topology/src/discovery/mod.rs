@@ -2,6 +2,7 @@
 //! cluster nodes.
 
 pub(crate) mod addresses;
+pub(crate) mod cannot_reach;
 pub(crate) mod cluster;
 pub(crate) mod ghosts;
 pub(crate) mod membership;

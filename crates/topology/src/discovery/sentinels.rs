@@ -11,7 +11,7 @@ use crate::model::deployment::{Deployment, DeploymentKind, address};
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_names::is_address;
-use crate::model::sentinels::{Majority, SentinelStatement, SentinelsView};
+use crate::model::sentinels::{CannotReach, Majority, SentinelStatement, SentinelsView};
 
 /// Collects the reports of the Sentinels; `None` for a deployment without Sentinels.
 pub(crate) fn collect_reports(
@@ -27,7 +27,10 @@ pub(crate) fn collect_reports(
         .collect();
     let statements: Vec<_> = reports
         .iter()
-        .map(|(sentinel, report)| statement(*sentinel, report, deployment, addresses))
+        .map(|(sentinel, report)| {
+            let tilt = is_tilted(&nodes[*sentinel]);
+            SentinelStatement { tilt, ..statement(*sentinel, report, deployment, addresses) }
+        })
         .collect();
     let masters = || reports.iter().map(|(_, report)| *report);
     let duplicates = duplicate_sentinels(nodes, deployment);
@@ -40,6 +43,7 @@ pub(crate) fn collect_reports(
             .filter(|index| is_stranger(&nodes[*index], &discovery.master))
             .collect(),
         dissenters: Vec::new(),
+        cannot_reach: CannotReach::default(),
         ghosts: find_ghosts(nodes, deployment, addresses),
         self_replicating: self_replicating(masters()),
         mixed: mixed_addresses(masters()),
@@ -62,6 +66,8 @@ fn statement(
         epoch: settings.epoch,
         state: master.down_state,
         failing_over: master.failing_over,
+        last_ping_reply: master.last_ping_reply,
+        tilt: false,
         role_mismatch: master.role_reported == Some(Role::Replica),
         quorum: report.quorum,
         needed: settings.quorum,
@@ -72,6 +78,10 @@ fn statement(
         down_after: settings.down_after,
         failover_timeout: settings.failover_timeout,
     }
+}
+
+fn is_tilted(sentinel: &NodeView) -> bool {
+    sentinel.snapshot().is_some_and(|snapshot| snapshot.fields.flag("sentinel_tilt") == Some(true))
 }
 
 /// Returns the number of instances that a Sentinel does not consider down.

@@ -6,6 +6,7 @@ mod cluster;
 mod endpoints;
 mod failover;
 mod node;
+mod reach;
 mod replica;
 mod sentinels;
 mod shard;

@@ -11,11 +11,12 @@ use crate::model::finding::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
     BgsaveEvidence, LoadingEvidence, MemoryEvidence, NeverReachedEvidence, NoEvidence,
     NodeDownEvidence, NotEnoughReplicasEvidence, RoleEvidence, SentinelDownEvidence,
-    UnreachableEvidence, WitnessEvidence,
+    TopologyCommandEvidence, UnreachableEvidence, WitnessEvidence,
 };
 use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::{AOF_BLOATED_FACTOR, MEMORY_NEAR_LIMIT_RATIO, REFUSED_WITHIN};
+use crate::model::counters::CLIENT_PAUSE;
 use crate::model::deployment::{DeploymentKind, NodeKind};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -39,6 +40,7 @@ impl FindingsCollector<'_> {
         }
         self.check_memory(index, node, snapshot);
         self.check_role(node);
+        self.check_pause(node, snapshot);
         if snapshot.replication.role == Some(Role::Replica) {
             self.check_replica(node, snapshot);
             if let Some(misrouted) = &node.misrouted {
@@ -236,6 +238,18 @@ impl FindingsCollector<'_> {
                 NotEnoughReplicasEvidence { good_replicas: snapshot.replication.good_replicas };
             self.add(Severity::Critical, Some(node), Evidence::RedisNotEnoughReplicas(evidence));
         }
+    }
+
+    /// Checks for a CLIENT PAUSE whose end the server does not report. Only masters take writes.
+    fn check_pause(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
+        let is_master = snapshot.replication.role == Some(Role::Master);
+        let Some(paused_at) = node.pause.commanded.filter(|_| is_master) else { return };
+        let evidence = TopologyCommandEvidence {
+            command: CLIENT_PAUSE,
+            ago: self.view.now.since(paused_at),
+            blocked_clients: snapshot.fields.count("blocked_clients"),
+        };
+        self.add(Severity::Info, Some(node), Evidence::RedisTopologyCommand(evidence));
     }
 
     /// Checks the role against the configured one.

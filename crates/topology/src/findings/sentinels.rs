@@ -16,6 +16,7 @@ impl FindingsCollector<'_> {
     /// Checks all Sentinels together.
     pub(super) fn check_sentinels(&mut self, sentinels: &SentinelsView) {
         self.check_disagreement(sentinels);
+        self.check_reach(sentinels);
         self.check_quorum(sentinels);
         let ghosts = &sentinels.ghosts;
         if !ghosts.replicas.is_empty() || !ghosts.sentinels.is_empty() {

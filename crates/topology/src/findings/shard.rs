@@ -153,8 +153,9 @@ impl FindingsCollector<'_> {
         let loading = reasons == [RefusalReason::Loading] && eta.is_some();
         let severity = if loading { Severity::Warning } else { Severity::Critical };
         let importing_slots = self.slots_of_unknown_owner(*index, &reasons);
-        let evidence =
-            WritesBlockedEvidence { primary: node.node.name.clone(), reasons, importing_slots };
+        let paused_by = node.pause.reported.filter(|_| reasons.contains(&RefusalReason::Paused));
+        let primary = node.node.name.clone();
+        let evidence = WritesBlockedEvidence { primary, reasons, importing_slots, paused_by };
         self.add(severity, None, Evidence::RedisWritesBlocked(evidence));
     }
 

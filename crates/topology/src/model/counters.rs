@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use snapshot::{CommandStat, CommandStats};
 
-/// Commands that change the topology: the value of the label `command`, and the name in
+/// Label of the command CLIENT PAUSE.
+pub(crate) const CLIENT_PAUSE: &str = "client_pause";
+
+/// Commands that change the topology or stop clients: the value of the label `command`, and the name in
 /// INFO commandstats.
-pub const TOPOLOGY_COMMANDS: [(&str, &str); 10] = [
+pub const TOPOLOGY_COMMANDS: [(&str, &str); 11] = [
     ("replicaof", "replicaof"),
     ("slaveof", "slaveof"),
     ("failover", "failover"),
@@ -15,6 +18,7 @@ pub const TOPOLOGY_COMMANDS: [(&str, &str); 10] = [
     ("cluster_failover", "cluster|failover"),
     ("cluster_replicate", "cluster|replicate"),
     ("client_kill", "client|kill"),
+    (CLIENT_PAUSE, "client|pause"),
     ("debug", "debug"),
     ("shutdown", "shutdown"),
 ];
@@ -62,6 +66,11 @@ impl Counters {
             .filter(|_| self.counts_topology)
             .zip(self.topology)
             .map(|((label, _), total)| (*label, total))
+    }
+
+    /// Returns the number of successful commands with this label.
+    pub(crate) fn topology_commands(&self, label: &str) -> u64 {
+        self.topology().find(|(command, _)| *command == label).map_or(0, |(_, total)| total)
     }
 
     /// Returns the number of REPLICAOF and SLAVEOF commands.

@@ -163,6 +163,8 @@ event_kinds! {
         /// Label of the command.
         command: &'static str,
     },
+    /// CLIENT PAUSE succeeded: commands of clients wait.
+    "clients_paused" (Rank::Other) => ClientsPaused,
     /// The node was promoted without all writes of the previous primary.
     "lagging_promotion" (Rank::Other) => LaggingPromotion {
         /// Bytes of the replication stream that it lacked. A lower bound.

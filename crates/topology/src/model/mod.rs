@@ -15,6 +15,7 @@ pub(crate) mod node;
 pub(crate) mod node_index;
 pub(crate) mod node_names;
 pub(crate) mod node_state;
+pub(crate) mod pause;
 pub(crate) mod read_request;
 pub(crate) mod refusals;
 pub(crate) mod round;

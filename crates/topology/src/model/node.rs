@@ -12,6 +12,7 @@ use crate::model::misrouted::MisroutedView;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
 use crate::model::node_state::{Availability, NodeState, UnknownNode, UnknownReason};
+use crate::model::pause::PauseView;
 use crate::model::refusals::Refusals;
 use crate::model::round::DiskSpace;
 use crate::model::shard::ChangeCount;
@@ -60,6 +61,8 @@ pub struct NodeView {
     pub access_denied: Option<Monotonic>,
     /// Monotonic time of the last error because of the memory limit.
     pub memory_refused: Option<Monotonic>,
+    /// Paused writes, as of the last reply.
+    pub pause: PauseView,
     /// A write of the append-only file failed, and none has succeeded since.
     pub aof_failed: bool,
     /// Replication offset of the last write, as far as known. The stream beyond it consists of
@@ -242,6 +245,7 @@ impl NodeView {
             appendfsync: None,
             access_denied: None,
             memory_refused: None,
+            pause: PauseView::default(),
             aof_failed: false,
             last_write_offset: None,
             attached_replicas: Vec::new(),

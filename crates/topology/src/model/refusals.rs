@@ -19,6 +19,8 @@ pub enum RefusalReason {
     Busy,
     /// A cluster node considers the cluster failed.
     Clusterdown,
+    /// Writes wait: clients are paused, or a failover waits for a replica.
+    Paused,
 }
 
 /// Reasons and their states: true if the node refuses commands for this reason. Reasons whose
@@ -37,6 +39,7 @@ impl RefusalReason {
             RefusalReason::Loading => "loading",
             RefusalReason::Busy => "busy",
             RefusalReason::Clusterdown => "clusterdown",
+            RefusalReason::Paused => "paused",
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use snapshot::{DownState, Quorum};
 
+use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
 
 /// Reports of the Sentinels of a deployment after a round.
@@ -20,6 +21,8 @@ pub struct SentinelsView {
     pub without_master: Vec<NodeIndex>,
     /// Sentinels that name another node than the primary.
     pub dissenters: Vec<NodeIndex>,
+    /// Sentinels that consider the primary down, although it replies to Rolecall.
+    pub cannot_reach: CannotReach,
     /// Dead nodes that Sentinels still list.
     pub ghosts: Ghosts,
     /// Addresses of nodes that a Sentinel lists as replicas of themselves.
@@ -45,6 +48,10 @@ pub struct SentinelStatement {
     pub state: DownState,
     /// A failover of the master is in progress. The `failover_in_progress` flag.
     pub failing_over: bool,
+    /// Time since the last reply of the master to a PING, valid or not. The `last-ping-reply` field.
+    pub last_ping_reply: Option<Duration>,
+    /// The Sentinel is in TILT mode: it does not update the state of the master.
+    pub tilt: bool,
     /// The master reports that it is a replica. The `role-reported` field.
     pub role_mismatch: bool,
     /// Result of SENTINEL CKQUORUM.
@@ -80,6 +87,41 @@ pub struct Majority {
     pub down: bool,
 }
 
+/// Sentinels that consider the primary down, although it replies to Rolecall.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CannotReach {
+    /// The primary; `None` if no Sentinel considers it down.
+    pub primary: Option<NodeIndex>,
+    /// The Sentinels, in the order of the configuration.
+    pub sentinels: Vec<UnreachedPrimary>,
+    /// Codes of the error replies of the primary that increase at the pace of the Sentinels, sorted.
+    pub error_codes: Vec<&'static str>,
+}
+
+/// A Sentinel that considers the primary down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnreachedPrimary {
+    /// The Sentinel.
+    pub sentinel: NodeIndex,
+    /// Reason for which it gets no valid replies.
+    pub reason: UnreachedReason,
+    /// Monotonic time since which this is so.
+    pub since: Monotonic,
+}
+
+/// Reason for which a Sentinel gets no valid replies from a primary that replies to Rolecall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnreachedReason {
+    /// The primary refuses its credentials or its permissions.
+    Auth,
+    /// The primary replies with MISCONF, because it cannot save its data.
+    Misconf,
+    /// The primary replies with another error.
+    ErrorReply,
+    /// No reply arrives at the Sentinel.
+    Network,
+}
+
 /// Kind of a disagreement of Sentinels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disagreement {
@@ -98,6 +140,33 @@ pub struct Ghosts {
     pub replicas: Vec<String>,
     /// Addresses of Sentinels.
     pub sentinels: Vec<String>,
+}
+
+impl CannotReach {
+    /// Returns the reason for which a Sentinel gets no valid replies; `None` if it gets them.
+    pub fn reason(&self, sentinel: NodeIndex) -> Option<UnreachedReason> {
+        self.sentinels.iter().find(|other| other.sentinel == sentinel).map(|other| other.reason)
+    }
+}
+
+impl UnreachedReason {
+    /// The labels of all reasons, in the order of the reference.
+    pub const LABELS: [&str; 4] = [
+        UnreachedReason::Auth.label(),
+        UnreachedReason::Misconf.label(),
+        UnreachedReason::ErrorReply.label(),
+        UnreachedReason::Network.label(),
+    ];
+
+    /// Returns the value of the label `reason`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            UnreachedReason::Auth => "auth",
+            UnreachedReason::Misconf => "misconf",
+            UnreachedReason::ErrorReply => "error_reply",
+            UnreachedReason::Network => "network",
+        }
+    }
 }
 
 impl Disagreement {

@@ -2,6 +2,7 @@
 
 pub(crate) mod counters;
 pub(crate) mod link;
+pub(crate) mod pause;
 pub(crate) mod poll_history;
 pub(crate) mod process;
 pub(crate) mod refusals;

@@ -2,11 +2,18 @@
 
 use snapshot::{LinkStatus, NodeSnapshot, Reason, Role};
 
+use crate::model::pause::PauseView;
 use crate::model::refusals::{RefusalReason, Refusals};
+use crate::node::pause::writes_wait;
 
 /// Returns the reasons for which a node refuses writes. A read-only replica refuses writes by
 /// design, so it has no active reason. `evicting` is true if the server evicts keys.
-pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>, evicting: bool) -> Refusals {
+pub(crate) fn writes(
+    snapshot: &NodeSnapshot,
+    failing: Option<Reason>,
+    evicting: bool,
+    pause: PauseView,
+) -> Refusals {
     let replication = &snapshot.replication;
     if replication.role == Some(Role::Sentinel) {
         return Refusals::new();
@@ -20,6 +27,7 @@ pub(crate) fn writes(snapshot: &NodeSnapshot, failing: Option<Reason>, evicting:
         (RefusalReason::Loading, snapshot.persistence.loading),
         (RefusalReason::Busy, Some(failing == Some(Reason::Busy))),
         (RefusalReason::Clusterdown, clusterdown(snapshot)),
+        (RefusalReason::Paused, writes_wait(snapshot, pause)),
     ];
     known(reasons.map(|(reason, active)| (reason, if takes_writes { active } else { Some(false) })))
 }

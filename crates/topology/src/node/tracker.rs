@@ -14,6 +14,7 @@ use crate::model::round::{NodeReply, PollOutcome, Round};
 use crate::model::saved_state::SavedNode;
 use crate::node::counters::CountersTracker;
 use crate::node::link::{LinkTracker, UpstreamSyncs};
+use crate::node::pause::PauseTracker;
 use crate::node::poll_history::{self, PollHistory};
 use crate::node::process::{ProcessChange, ProcessTracker};
 use crate::node::rising_errors::{ACCESS_CODES, MEMORY_CODES, RisingErrorsTracker};
@@ -32,6 +33,7 @@ pub(crate) struct NodeTracker {
     counters: CountersTracker,
     access_errors: RisingErrorsTracker,
     memory_errors: RisingErrorsTracker,
+    pause: PauseTracker,
     aof_failed: bool,
     /// Keys were evicted between the last two replies of one process.
     evicting: bool,
@@ -105,6 +107,7 @@ impl NodeTracker {
         let counters = self.counters.view();
         self.access_errors.observe(&counters, ACCESS_CODES, round.now);
         self.memory_errors.observe(&counters, MEMORY_CODES, round.now);
+        self.pause.observe(snapshot, &counters, change, round.now);
         let aof = &snapshot.persistence.aof;
         // To disable the append-only file does not recover it.
         self.aof_failed =
@@ -137,11 +140,14 @@ impl NodeTracker {
             counters: self.counters.view(),
             access_denied: self.access_errors.last_rise(),
             memory_refused: self.memory_errors.last_rise(),
+            pause: self.pause.view(),
             aof_failed: self.aof_failed,
             last_write_offset: self.last_write_offset,
             appendfsync: self.appendfsync.clone(),
             writes_refused: snapshot
-                .map(|snapshot| refusals::writes(snapshot, polling.failing, self.evicting))
+                .map(|snapshot| {
+                    refusals::writes(snapshot, polling.failing, self.evicting, self.pause.view())
+                })
                 .unwrap_or_default(),
             reads_refused: snapshot
                 .map(|snapshot| refusals::reads(snapshot, polling.failing))

@@ -7,7 +7,8 @@ use crate::model::node_state::NodeState;
 use crate::model::refusals::refuses;
 use crate::shard::nodes::ShardNodes;
 
-/// Returns true if all primaries that reply accept writes; `None` if none replies.
+/// Returns true if all primaries that reply accept writes; `None` if none replies, and if none
+/// refuses writes but a CLIENT PAUSE may last.
 pub(crate) fn writable(nodes: ShardNodes<'_>, primaries: &[NodeIndex]) -> Option<bool> {
     let mut answering = primaries
         .iter()
@@ -15,7 +16,12 @@ pub(crate) fn writable(nodes: ShardNodes<'_>, primaries: &[NodeIndex]) -> Option
         .filter(|node| node.snapshot().is_some())
         .peekable();
     answering.peek()?;
-    Some(answering.all(|node| !refuses(&node.writes_refused)))
+    let (mut refuse, mut may_wait) = (false, false);
+    for node in answering {
+        refuse |= refuses(&node.writes_refused);
+        may_wait |= node.pause.commanded.is_some();
+    }
+    if may_wait && !refuse { None } else { Some(!refuse) }
 }
 
 /// Returns true if a script blocks the last primary: it replies with BUSY only.

@@ -25,6 +25,7 @@ pub(crate) const SENTINELS: [&str; 3] = [
     "run_id:s2\nredis_mode:sentinel\n",
     "run_id:s3\nredis_mode:sentinel\n",
 ];
+const TILTED: &str = "run_id:s3\nredis_mode:sentinel\nsentinel_tilt:1\n";
 pub(crate) const PLAIN: &str = "{host}:{port}";
 
 /// A deployment of three Sentinels, their reports, and INFO replies of the servers by address.
@@ -35,6 +36,8 @@ pub(crate) struct TestDeployment {
     pub(crate) servers: BTreeMap<&'static str, String>,
     /// Addresses that do not answer at all.
     pub(crate) silent: Vec<&'static str>,
+    /// The third Sentinel is in TILT mode.
+    pub(crate) tilt: bool,
     pub(crate) names: HostNames,
     pub(crate) requests: Vec<ReadRequest>,
     pub(crate) events: Vec<(&'static str, String)>,
@@ -78,6 +81,7 @@ impl TestDeployment {
             sentinels,
             servers,
             silent: Vec::new(),
+            tilt: false,
             names,
             requests: Vec::new(),
             events: Vec::new(),
@@ -104,7 +108,7 @@ impl TestDeployment {
                 NodeKind::Sentinel { .. } => outcome(
                     self.sentinels[index.get()]
                         .as_ref()
-                        .map(|report| (SENTINELS[index.get()], Some(report))),
+                        .map(|report| (self.sentinel(index.get()), Some(report))),
                 ),
                 NodeKind::Data if self.silent.contains(&&*node.node.address) => {
                     PollOutcome::Failed(Reason::Timeout)
@@ -129,6 +133,11 @@ impl TestDeployment {
             }));
         }
         self.tracker.view()
+    }
+
+    /// Returns the INFO reply of a Sentinel.
+    fn sentinel(&self, position: usize) -> &'static str {
+        if self.tilt && position == 2 { TILTED } else { SENTINELS[position] }
     }
 
     pub(crate) fn events_of(&self, kind: &str) -> Vec<&str> {

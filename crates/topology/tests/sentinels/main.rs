@@ -1,6 +1,7 @@
 //! Deployments of kind sentinel.
 
 mod agreement;
+mod cannot_reach;
 mod fixture;
 mod membership;
 mod readiness;

@@ -1,6 +1,7 @@
 //! Sentinel deployments on real Sentinels: membership, metrics, failovers, partitions, trust and
 //! the load that polling causes.
 
+mod cannot_reach;
 mod cost;
 mod failover;
 mod membership;

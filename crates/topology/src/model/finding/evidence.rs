@@ -11,8 +11,9 @@ use crate::model::failover::{FailoverBlocker, PromotionObstacle};
 use crate::model::misrouted::{MisrouteReason, MisroutedClients};
 use crate::model::node::LinkState;
 use crate::model::node::OrphanReason;
+use crate::model::pause::PauseCause;
 use crate::model::refusals::RefusalReason;
-use crate::model::sentinels::Disagreement;
+use crate::model::sentinels::{Disagreement, UnreachedReason};
 use crate::model::shard::{Cause, ChangeCount, NoPrimaryReason, PrimaryEvidence};
 use crate::model::witness::WitnessKind;
 
@@ -318,6 +319,19 @@ pub struct WritesBlockedEvidence {
     /// Slots that the primary imports, if it reports its cluster as failed while the cluster works.
     /// It may not know the present owner of these slots.
     pub importing_slots: Vec<u16>,
+    /// Operation for which writes wait, if they do.
+    pub paused_by: Option<PauseCause>,
+}
+
+/// A command that may still have an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopologyCommandEvidence {
+    /// Label of the command.
+    pub command: &'static str,
+    /// Time since it was seen.
+    pub ago: Duration,
+    /// The `blocked_clients` field of INFO: clients that wait, for any reason.
+    pub blocked_clients: Option<u64>,
 }
 
 /// A shard with fewer replicas than expected.
@@ -394,6 +408,23 @@ pub struct SentinelDisagreementEvidence {
     /// The highest configuration epoch of these Sentinels.
     pub epoch: Option<u64>,
     /// Time since the finding was first seen.
+    pub lasted: Duration,
+}
+
+/// Sentinels that consider the primary down, although it replies to Rolecall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentinelCannotReachEvidence {
+    /// The primary.
+    pub primary: String,
+    /// The reasons, that of the most Sentinels first.
+    pub reasons: Vec<UnreachedReason>,
+    /// The Sentinels; with the reason of each if they differ.
+    pub sentinels: Vec<String>,
+    /// Number of Sentinels that reply and monitor the master.
+    pub known: usize,
+    /// Codes of the error replies of the primary that increase at the pace of the Sentinels.
+    pub error_codes: Vec<&'static str>,
+    /// Time since the first of them considers the primary down.
     pub lasted: Duration,
 }
 

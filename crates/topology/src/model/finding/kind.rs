@@ -7,9 +7,10 @@ use super::evidence::{
     NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
     NotEnoughReplicasEvidence, OpenSlotsEvidence, OrphanEvidence, ReplicaCountEvidence,
     ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence,
-    RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
-    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
-    SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
+    RoleEvidence, SentinelCannotReachEvidence, SentinelConfigEvidence,
+    SentinelDisagreementEvidence, SentinelDownEvidence, SentinelGhostsEvidence,
+    SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence, SplitBrainEvidence,
+    StaleClientsEvidence, TopologyCommandEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
     UnrelatedMastersEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
 };
 use super::values::{EvidenceValues, Value};
@@ -106,6 +107,8 @@ kinds! {
     RedisWritesBlocked(WritesBlockedEvidence),
     /// Sentinels name another node than the primary.
     RedisSentinelDisagreement(SentinelDisagreementEvidence),
+    /// Sentinels consider the primary down, although it replies to Rolecall.
+    RedisSentinelCannotReach(SentinelCannotReachEvidence),
     /// The reachable Sentinels are too few for a failover.
     RedisSentinelQuorumLost(SentinelQuorumEvidence),
     /// A node claims another role than the configured one.
@@ -158,16 +161,17 @@ kinds! {
     RedisMemoryNearLimit(MemoryEvidence),
     /// The server stopped counting errors by code.
     RedisErrorStatsDisabled(NoEvidence),
+    /// A command that may still have an effect: CLIENT PAUSE.
+    RedisTopologyCommand(TopologyCommandEvidence),
     /// The node loads its data set.
     RedisLoading(LoadingEvidence),
 }
 
 /// Alerts that have no finding, each with the reason.
-pub const NO_FINDING: [(&str, &str); 18] = [
+pub const NO_FINDING: [(&str, &str); 17] = [
     ("RedisPrimaryChanged", "one occurrence, reported as an event"),
     ("RedisRoleFlapping", "a rate over one hour"),
     ("RedisErrorReplies", "a rate over minutes"),
-    ("RedisTopologyCommand", "one occurrence, reported as an event"),
     ("RedisRestarted", "one occurrence, reported as an event"),
     ("RedisCrashLoop", "a rate over minutes"),
     ("RedisReplicaLinkFlapping", "a rate over minutes"),

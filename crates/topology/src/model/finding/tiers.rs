@@ -45,7 +45,7 @@ const TIERS: [Tier; 10] = [
 ];
 
 /// Causes and effects that the order of the tiers does not give.
-const PAIRS: [Pair; 18] = [
+const PAIRS: [Pair; 20] = [
     // Nothing else about this node is known.
     Pair {
         causes: &["RolecallCannotRead", "RedisUnreachable"],
@@ -79,6 +79,14 @@ const PAIRS: [Pair; 18] = [
         Scope::Node,
     ),
     Pair::warning(&["RedisClientAuthFailing"], &["RedisErrorReplies"], Scope::Node),
+    // A primary that replies with MISCONF refuses the pings of Sentinels too.
+    Pair::critical(&["RedisWritesBlocked"], &["RedisSentinelCannotReach"], Scope::Deployment),
+    // The pings of Sentinels whose password is wrong are refused on every node.
+    Pair::warning(
+        &["RedisSentinelCannotReach"],
+        &["RedisClientAuthFailing", "RedisErrorReplies"],
+        Scope::Deployment,
+    ),
     // The masters of a split brain claim the same slots.
     Pair::critical(&["RedisSplitBrain"], &["RedisClusterSlotConflict"], Scope::Deployment),
     // A failover needs reachable Sentinels, masters of the cluster, and a replica with a link.

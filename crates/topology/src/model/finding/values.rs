@@ -10,15 +10,17 @@ use super::evidence::{
     MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
     NotEnoughReplicasEvidence, OpenSlotsEvidence, OrphanEvidence, ReplicaCountEvidence,
     ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence,
-    RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
-    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
-    SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
+    RoleEvidence, SentinelCannotReachEvidence, SentinelConfigEvidence,
+    SentinelDisagreementEvidence, SentinelDownEvidence, SentinelGhostsEvidence,
+    SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence, SplitBrainEvidence,
+    StaleClientsEvidence, TopologyCommandEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
     UnrelatedMastersEvidence, WitnessEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
 };
 
 use crate::limits::TILT_LASTS;
 use crate::model::endpoint::EndpointTarget;
 use crate::model::misrouted::MisroutedClients;
+use crate::model::pause::PauseCause;
 use crate::model::shard::{Cause, ChangeCount};
 
 /// A value of the evidence.
@@ -372,6 +374,7 @@ impl EvidenceValues for WritesBlockedEvidence {
             .text("primary", &self.primary)
             .list("reasons", self.reasons.iter().map(|reason| reason.label()))
             .known_list("importing_slots", &slot_list(&self.importing_slots))
+            .known_text("paused_by", self.paused_by.map(PauseCause::label))
             .0
     }
 }
@@ -392,6 +395,29 @@ impl EvidenceValues for OpenSlotsEvidence {
             .list("migrating", &self.migrating)
             .list("importing", &self.importing)
             .seconds("seconds", self.open_for)
+            .0
+    }
+}
+
+impl EvidenceValues for TopologyCommandEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default()
+            .text("command", self.command)
+            .seconds("seconds_ago", self.ago)
+            .known_count("blocked_clients", self.blocked_clients)
+            .0
+    }
+}
+
+impl EvidenceValues for SentinelCannotReachEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default()
+            .text("primary", &self.primary)
+            .list("why", self.reasons.iter().map(|reason| reason.label()))
+            .list("sentinels", &self.sentinels)
+            .number("known", self.known as f64)
+            .known_list("error_codes", &self.error_codes)
+            .seconds("seconds", self.lasted)
             .0
     }
 }

@@ -4,6 +4,7 @@ mod clients;
 mod cluster;
 mod durability;
 mod exporter;
+mod hanging;
 mod replication;
 mod routine;
 mod sentinel;
@@ -21,5 +22,6 @@ pub(crate) const ALL: &[&[Scenario]] = &[
     durability::ALL,
     clients::ALL,
     exporter::ALL,
+    hanging::ALL,
     unreachable::ALL,
 ];
