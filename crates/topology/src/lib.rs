@@ -8,6 +8,7 @@ mod discovery;
 mod endpoints;
 mod events;
 mod findings;
+mod identity;
 pub mod limits;
 mod model;
 mod node;
@@ -30,6 +31,9 @@ pub use model::event_history::EventHistory;
 pub use model::finding::{
     Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence, tiers,
 };
+pub use model::identity::{
+    DatasetReplacedView, DatasetReplacement, ForeignMastersView, SharedNode,
+};
 pub use model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
 pub use model::monotonic::Monotonic;
 pub use model::node::{
@@ -45,7 +49,9 @@ pub use model::round::{
     DiskSpace, FailedContact, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round,
     SentinelMessage,
 };
-pub use model::saved_state::{SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedState};
+pub use model::saved_state::{
+    SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedReign, SavedReplacement, SavedState,
+};
 pub use model::sentinels::{Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView};
 pub use model::shard::{
     Cause, ChangeCount, DivergingWrites, EmptiedView, LostWritesView, NoPrimaryReason,

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use snapshot::Role;
+
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::cluster::ClusterTracker;
 use crate::discovery::membership::{MembershipChanges, MembershipTracker};
@@ -11,11 +13,13 @@ use crate::discovery::sentinels;
 use crate::endpoints::EndpointsTracker;
 use crate::events;
 use crate::findings::FindingsTracker;
+use crate::identity::{IdentityRound, IdentityTracker};
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::model::cluster::ClusterView;
 use crate::model::deployment::{Deployment, DeploymentKind, address};
 use crate::model::event::Event;
 use crate::model::event_history::EventHistory;
+use crate::model::identity::SharedNode;
 use crate::model::node::{AttachedView, NodeView, PollStats};
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_state::NodeState;
@@ -68,6 +72,7 @@ pub struct DeploymentTracker {
     cluster: ClusterTracker,
     witnesses: WitnessTracker,
     shards: ShardsTracker,
+    identity: IdentityTracker,
     endpoints: EndpointsTracker,
     findings: FindingsTracker,
     /// Saved state of nodes that have not been discovered yet.
@@ -120,6 +125,7 @@ impl DeploymentTracker {
             cluster: ClusterTracker::default(),
             witnesses: WitnessTracker::default(),
             shards: ShardsTracker::default(),
+            identity: IdentityTracker::default(),
             endpoints: EndpointsTracker::default(),
             findings: FindingsTracker::default(),
             pending_restore: PendingRestore::default(),
@@ -152,6 +158,9 @@ impl DeploymentTracker {
             sentinels::collect_reports(&nodes.views, &nodes.deployment, &self.addresses);
         self.connect_nodes(&mut nodes, round);
         for node in nodes.views.iter_mut().map(|(_, node)| node) {
+            let is_replica = expect.external && node.holds_data();
+            node.expected_role =
+                node.node.expected_role.or(is_replica.then_some(Role::Replica));
             node.expected_aof =
                 expect.aof.zip(node.role()).and_then(|(aof, role)| aof.for_role(role));
         }
@@ -167,7 +176,10 @@ impl DeploymentTracker {
             listed: &changes.listed,
         };
         let ghosts = std::mem::take(&mut changes.ghosts);
-        let shards = self.shards.observe(&mut nodes.views, &self.cluster, &context);
+        let mut shards = self.shards.observe(&mut nodes.views, &self.cluster, &context);
+        let identity =
+            IdentityRound { nodes: &nodes.views, cluster: &self.cluster, context: &context };
+        self.identity.observe(identity, &mut shards);
         let cluster = self.cluster_view(&nodes.views, &shards, ghosts, &context);
         // The process of an unreachable primary is unknown.
         let primaries = shards.iter().flat_map(ShardView::primaries).copied();
@@ -179,6 +191,7 @@ impl DeploymentTracker {
         }
 
         let RoundNodes { deployment, previous, views, reported_down, .. } = nodes;
+        let nodes_len = views.len();
         let view = DeploymentView {
             at: Some(round.at),
             now: round.now,
@@ -189,6 +202,8 @@ impl DeploymentTracker {
             endpoints,
             sentinels,
             cluster,
+            foreign_masters: self.identity.foreign_masters(),
+            shared: shared_nodes(round, nodes_len),
             names: Arc::clone(&round.resolved),
             reported_down,
             findings: Vec::new(),
@@ -267,6 +282,7 @@ impl DeploymentTracker {
             self.nodes[*index] = NodeTracker::default();
             self.addresses.clear(*index);
             self.shards.clear(*index);
+            self.identity.clear(*index);
             self.cluster.clear(*index);
             self.witnesses.clear(*index);
             nodes.reported_down.retain(|down| down != index);
@@ -395,12 +411,14 @@ impl DeploymentTracker {
                 ..SavedNode::default()
             };
             let was_primary = self.shards.save(index, &self.view.nodes, &mut node);
+            self.identity.save_node(index, self.view.now, &mut node);
             if was_primary && !is_cluster {
                 state.primary = Some(view.node.name.clone());
             }
             node.primary = was_primary && is_cluster;
             state.nodes.insert(view.node.name.clone(), node);
         }
+        self.identity.save(self.view.now, &mut state);
         state
     }
 
@@ -408,6 +426,7 @@ impl DeploymentTracker {
     /// the first round. The state of a node that is discovered later is restored then.
     pub fn restore(&mut self, state: SavedState, downtime: Duration) {
         self.membership.restore(state.old_addresses.clone());
+        self.identity.restore(&state, downtime);
         self.pending_restore = PendingRestore { state, downtime };
         let deployment = Arc::clone(&self.view.deployment);
         for (index, node) in deployment.nodes.iter() {
@@ -419,6 +438,7 @@ impl DeploymentTracker {
         let PendingRestore { state, downtime } = &mut self.pending_restore;
         let Some(node) = state.nodes.remove(name) else { return };
         self.nodes[index].restore(&node, *downtime);
+        self.identity.restore_node(index, &node, *downtime);
         let was_primary = node.primary || state.primary.as_deref() == Some(name);
         self.shards.restore(index, was_primary, node);
     }
@@ -466,6 +486,11 @@ fn compare_sentinels(
     sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
     let primary = shards.first().and_then(|shard| shard.primary);
     sentinels.compare_with(primary.map(|primary| primary.node));
+}
+
+/// Returns the shared nodes of a round, without those at unknown positions.
+fn shared_nodes(round: &Round, nodes: usize) -> Vec<SharedNode> {
+    round.shared.iter().filter(|shared| shared.node.get() < nodes).cloned().collect()
 }
 
 fn round_stats(previous: RoundStats, round: &Round) -> RoundStats {

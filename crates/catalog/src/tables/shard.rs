@@ -175,6 +175,27 @@ pub(super) const ROWS: &[ShardRow] = &[
         |shard| Some(shard.shard().emptied.total as f64),
     ),
     ShardRow::value(
+        "redis_deployment_dataset_replaced_total",
+        Absent,
+        "INFO replication: master_replid, master_replid2; INFO keyspace; INFO commandstats",
+        "Times that a primary with keys made a full resync from a master whose data shares no \
+         history with the deployment.",
+        |shard| Some(shard.shard().dataset_replaced.total as f64),
+    ),
+    ShardRow::samples(
+        "redis_deployment_dataset_replaced_severity",
+        Absent,
+        &["severity"],
+        "INFO replication: master_replid, master_replid2; INFO keyspace; INFO commandstats",
+        "Severity of a replacement of the data set (warning if an operator sent REPLICAOF to the \
+         primary, otherwise critical): 1 for ten minutes, otherwise absent.",
+        |shard, emit| {
+            if let Some(severity) = shard.dataset_replaced_severity() {
+                emit(&[severity.label()], 1.0);
+            }
+        },
+    ),
+    ShardRow::value(
         "redis_deployment_writable",
         Absent,
         "INFO persistence, memory, replication of the primary",

@@ -7,6 +7,7 @@ pub(crate) mod endpoint;
 pub(crate) mod event;
 pub(crate) mod event_history;
 pub(crate) mod finding;
+pub(crate) mod identity;
 pub(crate) mod misrouted;
 pub(crate) mod monotonic;
 pub(crate) mod node;

@@ -2,9 +2,9 @@
 
 use super::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence, LoadingEvidence,
+    BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence, EmptiedPrimaryEvidence, EndpointEvidence, LoadingEvidence,
     LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence,
-    NoPrimaryEvidence, NodeDownEvidence, NotEnoughReplicasEvidence, OrphanEvidence,
+    NoPrimaryEvidence, NodeDownEvidence, NodeSharedEvidence, NotEnoughReplicasEvidence, OrphanEvidence,
     ReplicaCountEvidence, ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence,
     ReplicationLoopEvidence, RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence,
     SentinelDownEvidence, SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
@@ -69,6 +69,8 @@ kinds! {
     RolecallNeverReached(NeverReachedEvidence),
     /// Masters without a common history are configured as one deployment.
     RolecallUnrelatedMasters(UnrelatedMastersEvidence),
+    /// A process is a node of several deployments.
+    RolecallNodeShared(NodeSharedEvidence),
     /// A node is down.
     RedisDown(NodeDownEvidence),
     /// Rolecall cannot reach a node that its peers consider alive.
@@ -83,6 +85,8 @@ kinds! {
     RedisNotEnoughReplicas(NotEnoughReplicasEvidence),
     /// The last background save failed.
     RedisBgsaveFailing(BgsaveEvidence),
+    /// The data of a primary was replaced by data that shares no history with it.
+    RedisDatasetReplaced(DatasetReplacedEvidence),
     /// The primary restarted without its data.
     RedisPrimaryRestartedEmpty(EmptiedPrimaryEvidence),
     /// Several nodes claim to be master of one data set.
