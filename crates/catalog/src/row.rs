@@ -131,12 +131,6 @@ impl ShardSubject {
         self.view.split_brain_severity(self.shard())
     }
 
-    /// Returns the severity of the last replacement of the data set; `None` if there was none
-    /// recently.
-    pub(crate) fn dataset_replaced_severity(&self) -> Option<topology::Severity> {
-        self.view.dataset_replaced_severity(self.shard())
-    }
-
     /// Returns `true` if the state of the shard is outdated, because the exporter is cut off. Only
     /// the counters are written then.
     pub(crate) fn is_outdated(&self) -> bool {

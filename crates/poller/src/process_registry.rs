@@ -135,8 +135,7 @@ mod tests {
     /// Returns a view of a deployment of one node with this process.
     fn view(name: &str, run_id: &str) -> Arc<DeploymentView> {
         let second = Duration::from_secs(1);
-        let mut deployment =
-            Deployment::new(name, DeploymentKind::Static, &[], second, second * 3);
+        let mut deployment = Deployment::new(name, DeploymentKind::Static, &[], second, second * 3);
         deployment.add("a", "10.0.0.1:6379", None);
         let info = format!("run_id:{run_id}\nrole:master\n");
         let snapshot = NodeSnapshot::from_info(&info).expect("an INFO reply");

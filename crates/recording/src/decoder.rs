@@ -12,7 +12,8 @@ use topology::{
 use crate::expectation::Expectation;
 use crate::header::{self, Header};
 use crate::lines::{
-    AnswerLine, CheckLine, FORMAT, Line, NodeLine, ResolvedLine, RoundLine, SharedLine, VERSION, VersionLine,
+    AnswerLine, CheckLine, FORMAT, Line, NodeLine, ResolvedLine, RoundLine, SharedLine, VERSION,
+    VersionLine,
 };
 use crate::reading::{Problem, ReadError};
 use crate::recording::RecordedRound;

@@ -159,8 +159,7 @@ impl DeploymentTracker {
         self.connect_nodes(&mut nodes, round);
         for node in nodes.views.iter_mut().map(|(_, node)| node) {
             let is_replica = expect.external && node.holds_data();
-            node.expected_role =
-                node.node.expected_role.or(is_replica.then_some(Role::Replica));
+            node.expected_role = node.node.expected_role.or(is_replica.then_some(Role::Replica));
             node.expected_aof =
                 expect.aof.zip(node.role()).and_then(|(aof, role)| aof.for_role(role));
         }

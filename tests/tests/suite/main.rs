@@ -16,6 +16,7 @@ mod endpoints;
 mod exposition;
 mod full_resyncs;
 mod hanging_nodes;
+mod identity;
 mod lifecycle;
 mod lost_writes;
 mod misrouted_clients;

@@ -44,12 +44,12 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         |view| view.cluster.as_ref().map(|cluster| cluster.migrating as f64),
     ),
     DeploymentRow::value(
-        "redis_cluster_foreign_masters",
+        "redis_cluster_foreign_masters_total",
         Absent,
         "CLUSTER NODES: slots, configuration epochs; INFO replication, keyspace, commandstats",
         "Masters that joined the cluster with keys of an unknown history and took slots of other \
-         masters within the last ten minutes: two clusters met.",
-        |view| view.cluster.as_ref().map(|_| view.foreign_masters.recent.len() as f64),
+         masters: two clusters met.",
+        |view| view.cluster.as_ref().map(|_| view.foreign_masters.total as f64),
     ),
     DeploymentRow::value(
         "redis_cluster_nodes_misjudged",

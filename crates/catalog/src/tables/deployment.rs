@@ -55,8 +55,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         &["node", "other"],
         "INFO server: run_id; INFO replication: master_host; INFO commandstats",
         "Whether a migration explains why the other deployment has the process of the node, too: \
-         it replicates from a node that only one of them has, and no SLAVEOF was sent to it; \
-         absent unless redis_node_shared is 1.",
+         an operator made it a replica of a node that only one of them has; absent unless \
+         redis_node_shared is 1.",
         |view, emit| {
             for shared in &view.shared {
                 let labels = &[view.name(shared.node), &*shared.deployment];

@@ -182,18 +182,13 @@ pub(super) const ROWS: &[ShardRow] = &[
          history with the deployment.",
         |shard| Some(shard.shard().dataset_replaced.total as f64),
     ),
-    ShardRow::samples(
-        "redis_deployment_dataset_replaced_severity",
+    ShardRow::value(
+        "redis_deployment_dataset_replaced_planned_total",
         Absent,
-        &["severity"],
         "INFO replication: master_replid, master_replid2; INFO keyspace; INFO commandstats",
-        "Severity of a replacement of the data set (warning if an operator sent REPLICAOF to the \
-         primary, otherwise critical): 1 for ten minutes, otherwise absent.",
-        |shard, emit| {
-            if let Some(severity) = shard.dataset_replaced_severity() {
-                emit(&[severity.label()], 1.0);
-            }
-        },
+        "Times among redis_deployment_dataset_replaced_total that an operator planned: the number \
+         of REPLICAOF commands of the primary rose.",
+        |shard| Some(shard.shard().dataset_replaced.planned as f64),
     ),
     ShardRow::value(
         "redis_deployment_writable",

@@ -205,9 +205,9 @@ fn sentence(kind: &EventKind) -> String {
         EventKind::LaggingPromotion { bytes: lag } => {
             format!("was promoted while at least {} behind its primary", bytes(*lag))
         }
-        EventKind::DatasetReplaced { from, keys_before, keys_after } => format!(
-            "replaced its data ({keys_before} keys) by that of {from} ({keys_after} keys)"
-        ),
+        EventKind::DatasetReplaced { from, keys_before, keys_after } => {
+            format!("replaced its data ({keys_before} keys) by that of {from} ({keys_after} keys)")
+        }
         EventKind::NodeDiscovered => "was discovered".to_owned(),
         EventKind::NodeGone => "was removed from the deployment".to_owned(),
         EventKind::SentinelEvent { channel, payload } => format!("{channel} {payload}"),

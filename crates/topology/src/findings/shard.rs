@@ -3,7 +3,8 @@
 use super::FindingsCollector;
 use crate::model::finding::evidence::{
     DatasetReplacedEvidence, EmptiedPrimaryEvidence, LostWritesEvidence, NoPrimaryEvidence,
-    ReplacedDataset, ReplacementReason, ReplicaCountEvidence, ReplicationLoopEvidence, SplitBrainEvidence, UnrelatedMastersEvidence, WritesBlockedEvidence,
+    ReplacedDataset, ReplacementReason, ReplicaCountEvidence, ReplicationLoopEvidence,
+    SplitBrainEvidence, UnrelatedMastersEvidence, WritesBlockedEvidence,
 };
 use crate::model::finding::{Evidence, Severity};
 

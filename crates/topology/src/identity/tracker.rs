@@ -9,7 +9,9 @@ use crate::discovery::cluster::ClusterTracker;
 use crate::identity::histories::Histories;
 use crate::identity::newcomers::{NewcomersTracker, Standing};
 use crate::identity::reign::{Reign, Resync, keys};
-use crate::limits::{LOSS_SHOWN_FOR, MAX_ACCRUED_INTERVALS, RESTART_SETTLES_WITHIN, SUCCESSION_TAKES};
+use crate::limits::{
+    LOSS_SHOWN_FOR, MAX_ACCRUED_INTERVALS, RESTART_SETTLES_WITHIN, SUCCESSION_TAKES,
+};
 use crate::model::identity::{DatasetReplacedView, DatasetReplacement, ForeignMastersView};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{NodeView, Upstream};
@@ -35,6 +37,8 @@ pub(crate) struct IdentityTracker {
     /// Cluster IDs of the nodes that took slots of another owner, with the time.
     took_slots: BTreeMap<Box<str>, Monotonic>,
     foreign_masters: BTreeSet<NodeIndex>,
+    /// Number of foreign masters so far.
+    foreign_masters_total: u64,
 }
 
 /// State of the nodes within one round.
@@ -82,7 +86,10 @@ impl IdentityTracker {
 
     /// Returns the masters that joined a cluster with slots and keys of their own.
     pub(crate) fn foreign_masters(&self) -> ForeignMastersView {
-        ForeignMastersView { recent: self.foreign_masters.iter().copied().collect() }
+        ForeignMastersView {
+            total: self.foreign_masters_total,
+            recent: self.foreign_masters.iter().copied().collect(),
+        }
     }
 
     /// Updates the newcomers.
@@ -125,9 +132,8 @@ impl IdentityTracker {
         if reply.snapshot.persistence.loading == Some(true) {
             return;
         }
-        let label = shard.map_or(before.and_then(|before| before.shard.as_ref()), |shard| {
-            shard.shard.as_ref()
-        });
+        let label = shard
+            .map_or(before.and_then(|before| before.shard.as_ref()), |shard| shard.shard.as_ref());
         match Reign::read(reply, label, before, now, round.allowed_gap()) {
             Some(reign) => drop(self.reigns.insert(index, reign)),
             None => drop(self.reigns.remove(&index)),
@@ -238,9 +244,7 @@ impl IdentityTracker {
             let node = &round.nodes[index];
             let replication = &reply.snapshot.replication;
             let is_own = match replication.role {
-                Some(Role::Master) => {
-                    self.newcomers.standing(index) == Standing::Member
-                }
+                Some(Role::Master) => self.newcomers.standing(index) == Standing::Member,
                 // Its primary may be outside of the deployment. Once there is a primary in it, only
                 // that one has the data.
                 Some(Role::Replica) => self.reigns.is_empty(),
@@ -276,6 +280,7 @@ impl IdentityTracker {
         self.foreign_masters = takers
             .filter(|index| self.newcomers.is_foreign(*index) || was_foreign.contains(index))
             .collect();
+        self.foreign_masters_total += self.foreign_masters.difference(&was_foreign).count() as u64;
     }
 
     /// Writes the state of a node that is kept over a restart of the exporter.
@@ -363,6 +368,7 @@ impl<'a> IdentityRound<'a> {
 impl DatasetReplacedView {
     fn add(&mut self, replacement: DatasetReplacement) {
         self.total += 1;
+        self.planned += u64::from(replacement.planned);
         if self.last.as_ref().is_none_or(|last| last.planned || !replacement.planned) {
             self.last = Some(replacement.clone());
         }
@@ -376,4 +382,27 @@ fn shard_label(reign: &Reign, index: NodeIndex, shards: &[ShardView]) -> Option<
     let is_known = |shard: &&ShardView| shard.shard == reign.shard;
     let shard = shards.iter().find(is_known).or(shards.iter().find(|shard| shard.contains(index)));
     shard.map_or_else(|| reign.shard.clone(), |shard| shard.shard.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_planned_replacement_hides_no_other_one() {
+        let mut view = DatasetReplacedView::default();
+        let replacement = |planned: bool| DatasetReplacement {
+            node: "a".to_owned(),
+            from: "b".to_owned(),
+            keys_before: 1,
+            keys_after: 1,
+            planned,
+            shown_until: Monotonic::START,
+        };
+        view.add(replacement(true));
+        view.add(replacement(false));
+        view.add(replacement(true));
+        assert_eq!((view.total, view.planned, view.new.len()), (3, 2, 3));
+        assert_eq!(view.last, Some(replacement(false)));
+    }
 }

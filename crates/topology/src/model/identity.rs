@@ -8,6 +8,8 @@ use crate::model::node_index::NodeIndex;
 pub struct DatasetReplacedView {
     /// Number since the exporter started.
     pub total: u64,
+    /// Number of planned ones among them.
+    pub planned: u64,
     /// Those that this round detected.
     pub new: Vec<DatasetReplacement>,
     /// The last one. A planned one does not hide another one while that is still shown.
@@ -34,7 +36,9 @@ pub struct DatasetReplacement {
 /// Masters of a cluster that joined with slots and keys of their own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForeignMastersView {
-    /// Those that took slots of a master of the cluster recently, in ascending order.
+    /// Number of those that took slots of another master, since the exporter started.
+    pub total: u64,
+    /// Those that took them recently, in ascending order.
     pub recent: Vec<NodeIndex>,
 }
 

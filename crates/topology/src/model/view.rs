@@ -7,13 +7,13 @@ use snapshot::Role;
 
 use crate::limits::{DEMOTED_WITHIN, PRIMARY_AWAITED_FOR, SPLIT_BRAIN_CRITICAL_AFTER};
 use crate::model::cluster::ClusterView;
+use crate::model::counters::succeeded;
 use crate::model::deployment::{Deployment, DeploymentKind, Expectations, NodeKind};
 use crate::model::endpoint::EndpointView;
 use crate::model::event_history::EventHistory;
 use crate::model::finding::{Finding, Severity};
 use crate::model::identity::{ForeignMastersView, SharedNode};
 use crate::model::monotonic::Monotonic;
-use crate::model::counters::succeeded;
 use crate::model::node::{NodeView, Upstream};
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::refusals::refuses;
@@ -186,14 +186,17 @@ impl DeploymentView {
     }
 
     /// Returns true if a migration explains that a node belongs to another deployment, too: it
-    /// replicates from a node that only one of the two has, and no Sentinel sent SLAVEOF to it.
+    /// replicates from a node that only one of the two has, because an operator sent REPLICAOF, and
+    /// no Sentinel sent SLAVEOF.
     pub fn is_migrating(&self, shared: &SharedNode) -> bool {
         let node = &self.nodes[shared.node];
         let follows_here = matches!(node.upstream, Upstream::Node(_));
         let commands = node.snapshot().and_then(|snapshot| snapshot.commands.as_deref());
         node.is_replica()
             && follows_here != shared.follows_there
-            && commands.is_some_and(|commands| succeeded(commands, "slaveof") == 0)
+            && commands.is_some_and(|commands| {
+                succeeded(commands, "replicaof") > 0 && succeeded(commands, "slaveof") == 0
+            })
     }
 
     /// Returns the severity of the split brain of a shard; `None` if there is none.

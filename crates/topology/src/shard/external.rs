@@ -41,11 +41,7 @@ impl ExternalTracker {
 
 /// Returns true if a node that was promoted is a replica of the external primary again, or if it is
 /// gone and another node is connected to the external primary.
-fn follows_again(
-    primary: NodeIndex,
-    nodes: ShardNodes<'_>,
-    context: &ShardContext<'_>,
-) -> bool {
+fn follows_again(primary: NodeIndex, nodes: ShardNodes<'_>, context: &ShardContext<'_>) -> bool {
     let follows = |index: NodeIndex| {
         context.answered(index)
             && nodes[index].is_replica()
@@ -63,7 +59,7 @@ fn follows_again(
 /// Returns true if a master has data: it continues a history, or has keys. A new server is a master
 /// until it is told to replicate.
 fn holds_data(index: NodeIndex, nodes: ShardNodes<'_>, lineage: &LineageTracker) -> bool {
-    let was_replica = nodes[index].last_role() == Some(Role::Master)
-        && lineage.continued(index).is_some();
+    let was_replica =
+        nodes[index].last_role() == Some(Role::Master) && lineage.continued(index).is_some();
     was_replica || nodes[index].last.as_ref().is_some_and(|last| !last.keyspace.is_empty())
 }

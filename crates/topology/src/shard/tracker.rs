@@ -311,7 +311,8 @@ impl ShardTracker {
                 ShardUpstream::Nothing | ShardUpstream::Outside => None,
             };
             let depth = upstream::depth(shard, index);
-            let orphan = upstream::orphan_reason(shard, index, primaries, self.external.is_outside());
+            let orphan =
+                upstream::orphan_reason(shard, index, primaries, self.external.is_outside());
             let has_primary = primary.is_some_and(|primary| !nodes[primary].is_unreachable());
             let lag = self.replica_lag(index, &nodes[index], has_primary, context);
             let resyncs = self.resyncs.entry(index).or_default();

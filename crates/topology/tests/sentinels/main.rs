@@ -2,6 +2,7 @@
 
 mod agreement;
 mod fixture;
+mod identity;
 mod membership;
 #[path = "../recorded/mod.rs"]
 mod recorded;

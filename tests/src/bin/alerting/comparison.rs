@@ -27,7 +27,8 @@ const NOT_COMPARED: [(&str, &str); 4] = [
 ];
 
 /// Kinds that a process that starts now cannot see: they are about the past.
-const HISTORY: [&str; 7] = [
+const HISTORY: [&str; 8] = [
+    "RedisDatasetReplaced",
     "RedisFullSyncLoop",
     "RedisPrimaryRestartedEmpty",
     "RedisReplicaDiverged",

@@ -2,14 +2,15 @@
 
 use super::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence, EmptiedPrimaryEvidence, EndpointEvidence, LoadingEvidence,
-    LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence,
-    NoPrimaryEvidence, NodeDownEvidence, NodeSharedEvidence, NotEnoughReplicasEvidence, OrphanEvidence,
-    ReplicaCountEvidence, ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence,
-    ReplicationLoopEvidence, RoleEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence,
-    SentinelDownEvidence, SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
-    SlotConflictEvidence, SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence,
-    UnreachableEvidence, UnrelatedMastersEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
+    BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence, EmptiedPrimaryEvidence,
+    EndpointEvidence, LoadingEvidence, LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence,
+    NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence, NodeSharedEvidence,
+    NotEnoughReplicasEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
+    ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
+    SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
+    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
+    SplitBrainEvidence, StaleClientsEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
+    UnrelatedMastersEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
 };
 use super::values::{EvidenceValues, Value};
 
