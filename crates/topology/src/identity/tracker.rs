@@ -64,6 +64,8 @@ impl IdentityTracker {
     pub(crate) fn observe(&mut self, round: IdentityRound<'_>, shards: &mut [ShardView]) {
         let now = round.context.now();
         self.observe_members(round);
+        // A member that was promoted in this round may be the source of a resync in this round.
+        self.observe_histories(round);
         for view in self.replaced.values_mut() {
             view.new.clear();
         }
@@ -74,9 +76,8 @@ impl IdentityTracker {
                 Some(Role::Sentinel) | None => {}
             }
         }
-        self.adopt_primaries(shards, round.nodes);
-        self.observe_histories(round);
         self.observe_slots(round);
+        self.adopt_primaries(shards, round.nodes);
         for shard in shards {
             let view = self.replaced.entry(shard.shard.clone()).or_default();
             view.last.take_if(|last| now > last.shown_until);
@@ -186,7 +187,8 @@ impl IdentityTracker {
         for shard in shards.iter().filter(|shard| !shard.primary_disputed) {
             for primary in &shard.primaries {
                 let is_rival = |(index, reign): (&NodeIndex, &Reign)| {
-                    index != primary && reign.shard == shard.shard && !nodes[*index].is_absent()
+                    let is_same_shard = reign.shard == shard.shard || reign.shard.is_none();
+                    index != primary && is_same_shard && !nodes[*index].is_absent()
                 };
                 if !self.reigns.iter().any(is_rival) {
                     self.newcomers.adopt(*primary);

@@ -241,3 +241,13 @@ fn a_process_of_another_deployment_is_shared() {
         view.findings.iter().filter_map(|finding| finding.node.as_deref()).collect();
     assert!(nodes.contains(&"n1"), "{nodes:?}");
 }
+
+#[test]
+fn a_member_promoted_in_the_same_round_is_known() {
+    // Its address is not known to Rolecall, and the servers were restarted before.
+    let mut test = TestDeployment::new(2);
+    let keys = |info: InfoReply| reply(&InfoReply { more: KEYS, ..info });
+    test.rounds(5, &[keys(master("x", 'a')), keys(replica("y", 'a', 1))]);
+    let view = test.rounds(5, &[keys(replica("x", 'g', 99)), keys(master("y", 'g'))]);
+    assert!(is_silent(&view, &test));
+}

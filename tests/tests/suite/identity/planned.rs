@@ -1,6 +1,6 @@
 //! A primary that becomes a replica of a foreign master: by mistake, and by an operator.
 
-use tests::{Daemon, Redis, VERSIONS, deployment};
+use tests::{Daemon, Redis, Signal, VERSIONS, deployment};
 
 use super::{REPLACED, check_nothing_replaced, follow_as_sentinels_do, until_replaced, write_keys};
 use crate::monitor::SOON;
@@ -118,10 +118,12 @@ fn a_restart_of_the_exporter_keeps_the_identity() {
         daemon
     };
     let mut daemon = start();
+    daemon.signal(Signal::Term);
     daemon.end(SOON);
     let mut daemon = start();
     follow_as_sentinels_do(&primary, &foreign);
     until_replaced(&daemon, &primary, &foreign, "critical");
+    daemon.signal(Signal::Term);
     daemon.end(SOON);
     let daemon = Daemon::configured(&text);
     daemon.until_severity(SOON, REPLACED, "critical");

@@ -80,12 +80,6 @@ pub(crate) const ALL: &[Scenario] = &[
         run: dataset_migrated,
     },
     Scenario { row: 50, name: "server_of_two_deployments", quick: false, run: node_shared },
-    Scenario {
-        row: 50,
-        name: "migration_between_two_deployments",
-        quick: false,
-        run: node_migrating,
-    },
     Scenario { row: 1, name: "recovery_site_promoted", quick: false, run: recovery_site_promoted },
 ];
 
@@ -283,16 +277,15 @@ fn primary_restarted_empty() -> ScenarioResult {
 /// Starts a primary and a foreign master that both hold keys, and lets a command make the first one
 /// a replica of the other. Then the primary gets its data back.
 fn replaced_by(command: &str, severity: &'static str) -> ScenarioResult {
-    let (a, foreign) = (Redis::start(&[]), Redis::start(&[]));
+    let options = ["--repl-diskless-sync-delay", "0"];
+    let (a, foreign) = (Redis::start(&options), Redis::start(&options));
     let b = a.replica();
     a.fill(&b);
     foreign.cli(&["SET", "foreign", "1"]);
     let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b]));
-    let replace = |_: &ScenarioRun| {
+    let replace = |scenario: &ScenarioRun| {
         a.cli(&[command, "127.0.0.1", &foreign.port.to_string()]);
-        eventually(SERVER_TIMEOUT, "the replica has the foreign data", || {
-            (b.cli(&["DBSIZE"]).trim() == "1").then_some(())
-        });
+        scenario.daemon.until_event(SERVER_TIMEOUT, "dataset_replaced");
         // The deployment needs a primary, so that nothing else is reported.
         a.promote();
         b.until_synchronised();
@@ -322,26 +315,6 @@ fn node_shared() -> ScenarioResult {
     let fault = scenario
         .inject(share, &[("RolecallNodeShared", "warning"), ("RolecallNodeShared", "warning")]);
     fault.repair(|scenario| scenario.daemon.reload(&text), &[])
-}
-
-fn node_migrating() -> ScenarioResult {
-    let (old, new) = (Redis::start(&[]), Redis::start(&[]));
-    old.cli(&["SET", "key", "1"]);
-    let site = "expect = { primary = 'external' }\n";
-    let text = deployment("old", &[&old]) + &deployment("new", &[&new]);
-    let scenario = ScenarioRun::start(&text);
-    let migrate = |scenario: &ScenarioRun| {
-        new.replicate_from(&old);
-        new.until_synchronised();
-        let text = deployment("old", &[&old, &new]) + &deployment("new", &[&new]) + site;
-        scenario.daemon.reload(&text);
-    };
-    let fault = scenario.inject(migrate, &[("RolecallNodeShared", "info")]);
-    let end = |scenario: &ScenarioRun| {
-        new.promote();
-        scenario.daemon.reload(&text);
-    };
-    fault.repair(end, &[])
 }
 
 fn recovery_site_promoted() -> ScenarioResult {
