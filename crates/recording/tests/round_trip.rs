@@ -18,8 +18,8 @@ use snapshot::{
 };
 use topology::{
     AofExpectation, Deployment, DeploymentKind, Discovery, DiskSpace, EndpointCheckResult,
-    EndpointKind, EndpointServer, FailedContact, Monotonic, NodeNameTemplate, NodeReply,
-    PollOutcome, ResolvedName, Round, SavedState, SentinelMessage, ServiceEndpoint,
+    EndpointKind, EndpointServer, FailedContact, Monotonic, NodeIndex, NodeNameTemplate, NodeReply,
+    PollOutcome, ResolvedName, Round, SavedState, SentinelMessage, ServiceEndpoint, SharedNode,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -23,8 +23,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["role"],
         ROLES,
         "configuration: role, expect.primary",
-        "Role declared in the configuration: 1 for this role, 0 for the others; absent without a \
-         declaration. If the primary is external, all nodes are declared as replicas.",
+        "Role declared in the configuration, for all nodes replica if the primary is external: 1 \
+         for this role, 0 for the others; absent without a declaration.",
         |node| node.expected_role.map(Role::label),
     ),
     NodeRow::value(

@@ -1,6 +1,6 @@
 //! Tracker of the identity of the data set of a deployment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use snapshot::Role;
@@ -186,6 +186,9 @@ impl IdentityTracker {
     fn adopt_primaries(&mut self, shards: &[ShardView], nodes: &NodeVec<NodeView>) {
         for shard in shards.iter().filter(|shard| !shard.primary_disputed) {
             for primary in &shard.primaries {
+                if self.newcomers.standing(*primary) == Standing::Member {
+                    continue;
+                }
                 let is_rival = |(index, reign): (&NodeIndex, &Reign)| {
                     let is_same_shard = reign.shard == shard.shard || reign.shard.is_none();
                     index != primary && is_same_shard && !nodes[*index].is_absent()
@@ -242,6 +245,8 @@ impl IdentityTracker {
 
     /// Records the histories and the outside addresses that belong to the data set.
     fn observe_histories(&mut self, round: IdentityRound<'_>) {
+        let names: HashSet<&str> =
+            round.nodes.values().map(|node| node.node.name.as_str()).collect();
         for (index, reply) in round.replies() {
             let node = &round.nodes[index];
             let replication = &reply.snapshot.replication;
@@ -260,9 +265,9 @@ impl IdentityTracker {
                     self.histories.add_address(address);
                 }
             }
-            let is_node = |name: &str| round.nodes.values().any(|node| node.node.name == name);
             if is_own || self.reigns.get(&index).is_none_or(|reign| !reign.is_over()) {
-                for replica in node.attached_replicas.iter().filter(|it| !is_node(&it.name)) {
+                for replica in node.attached_replicas.iter().filter(|it| !names.contains(&*it.name))
+                {
                     self.histories.add_address(&replica.name);
                 }
             }
