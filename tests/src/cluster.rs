@@ -129,6 +129,19 @@ impl Cluster {
         node
     }
 
+    /// Adds a master without slots, waits until all nodes know it, and returns its index.
+    pub fn add_master(&mut self) -> usize {
+        let node = self.launch(&Host::loopback());
+        self.meet(node);
+        eventually(LIMIT, "all nodes know the new master", || {
+            let knows = |other: usize| {
+                self.nodes_seen_by(other).iter().any(|entry| entry.id == self.ids[node])
+            };
+            (0..node).all(knows).then_some(())
+        });
+        node
+    }
+
     fn launch(&mut self, place: &Host) -> usize {
         let mut options =
             "cluster-enabled yes\ncluster-node-timeout 3000\nappendonly yes\nrepl-timeout 10\n"

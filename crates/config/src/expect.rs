@@ -19,7 +19,8 @@ pub(crate) struct FileExpect {
     /// replication history are a split brain. Cannot be combined with `primary`.
     #[cfg_attr(test, schemars(example = 2, extend("x-kinds" = ["static", "dns"])))]
     masters: Option<u32>,
-    /// `external`: the primary is outside the deployment, and all nodes are its replicas.
+    /// `external`: the primary is outside the deployment, and all nodes are its replicas, as in a
+    /// disaster recovery site. A node that is promoted is reported, and is the primary then.
     #[cfg_attr(test, schemars(example = &"external"))]
     primary: Option<FilePrimary>,
     /// Nodes that should have the append-only file enabled. With `replicas`, the master may differ.

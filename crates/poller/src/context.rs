@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
 use crate::descriptors::{FileDescriptors, descriptors};
+use crate::process_registry::ProcessRegistry;
 use crate::round_recorder::RoundRecorder;
 use crate::state_store::StateStore;
 
@@ -33,6 +34,7 @@ pub struct PollerContext {
     /// Recorder of all rounds; `None` unless it is enabled.
     pub recorder: Option<RoundRecorder>,
     pub(crate) blindness: Arc<BlindnessDetector>,
+    pub(crate) processes: ProcessRegistry,
     commands_sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
@@ -71,6 +73,7 @@ impl PollerContext {
             state,
             recorder: None,
             blindness: Arc::default(),
+            processes: ProcessRegistry::default(),
             commands_sent: Arc::default(),
         }
     }

@@ -34,6 +34,7 @@ use crate::event_log;
 use crate::name_resolver::NameResolver;
 use crate::node_handle::{NodeHandle, NodeResult};
 use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::process_registry::RegisteredProcesses;
 use crate::reconnect::{announces_return, linked_again};
 use crate::reverse_lookups::ReverseLookups;
 use crate::round_recorder::DeploymentRecorder;
@@ -67,6 +68,7 @@ struct DeploymentPoller {
     /// Contact with each node, by node index.
     contacts: Vec<NodeContact>,
     contact_reporter: ContactReporter,
+    processes: RegisteredProcesses,
     /// Start of the last round.
     last_round_at: Option<Instant>,
     /// Start of the next round, if one was requested before the next tick.
@@ -159,6 +161,7 @@ impl DeploymentPoller {
         let name_resolver = NameResolver::start(&settings, &mut tasks);
         let disk_monitor = DiskMonitor::start(&settings, &context, &mut tasks);
         let contact_reporter = context.blindness.reporter();
+        let processes = context.processes.deployment(&settings.deployment.name);
         let sentinel_events =
             SentinelEvents::listen(&sentinels, settings.master(), &settings.deployment);
         let mut poller = DeploymentPoller {
@@ -178,6 +181,7 @@ impl DeploymentPoller {
             disk_monitor,
             contacts: Vec::new(),
             contact_reporter,
+            processes,
             last_round_at: None,
             requested_round_at: None,
             read_requests: Vec::new(),
@@ -287,6 +291,7 @@ impl DeploymentPoller {
             recorder.record(&round, &deployment);
         }
         let result = self.tracker.observe(&round);
+        self.processes.update(&result.view);
         event_log::log(&result);
         self.context.state.save(&self.tracker, &result, self.context.clock.wall());
         if !Arc::ptr_eq(&deployment, &result.view.deployment) {
@@ -398,6 +403,7 @@ impl DeploymentPoller {
             host_names: self.reverse_lookups.names(),
             resolved: self.name_resolver.resolved(),
             disks: self.disk_monitor.free_space(ended).into(),
+            shared: self.processes.shared(),
             ..Round::new(clock.wall(), topology::Monotonic::from_start(elapsed), outcomes)
         }
     }

@@ -63,6 +63,9 @@ fn log_event(deployment: &str, event: &Event) {
         EventKind::LaggingPromotion { bytes } => {
             log!(warn, bytes, "promoted replica lacked data of the previous primary");
         }
+        EventKind::DatasetReplaced { from, keys_before, keys_after } => {
+            log!(warn, from, keys_before, keys_after, "data set replaced by a foreign one");
+        }
         EventKind::NodeDiscovered => log!(info, "node discovered"),
         EventKind::NodeGone => log!(info, "node left the deployment"),
         EventKind::SentinelEvent { channel, payload } => {

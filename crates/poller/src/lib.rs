@@ -41,6 +41,7 @@ mod name_resolver;
 mod node_handle;
 mod node_task;
 mod poll_plan;
+mod process_registry;
 mod reconnect;
 mod reverse_lookups;
 mod round_recorder;

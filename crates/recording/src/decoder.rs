@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use snapshot::{Client, Reason};
 use topology::{
-    DiskSpace, EndpointCheckResult, EndpointServer, FailedContact, HostNames, Monotonic, NodeReply,
-    NodeVec, PollOutcome, ResolvedName, Round, SentinelMessage,
+    DiskSpace, EndpointCheckResult, EndpointServer, FailedContact, HostNames, Monotonic, NodeIndex,
+    NodeReply, NodeVec, PollOutcome, ResolvedName, Round, SentinelMessage, SharedNode,
 };
 
 use crate::expectation::Expectation;
 use crate::header::{self, Header};
 use crate::lines::{
-    AnswerLine, CheckLine, FORMAT, Line, NodeLine, ResolvedLine, RoundLine, VERSION, VersionLine,
+    AnswerLine, CheckLine, FORMAT, Line, NodeLine, ResolvedLine, RoundLine, SharedLine, VERSION,
+    VersionLine,
 };
 use crate::reading::{Problem, ReadError};
 use crate::recording::RecordedRound;
@@ -125,6 +126,7 @@ impl Decoder {
             checks: line.checks.into_iter().map(check).collect::<Result<_, _>>()?,
             host_names: Arc::clone(&self.host_names),
             disks: shortened(disks),
+            shared: line.shared.into_iter().map(shared).collect(),
             resolved: Arc::clone(&self.resolved),
             ..Round::new(wall(line.at), monotonic(line.now), outcomes)
         };
@@ -211,6 +213,14 @@ fn check(line: CheckLine) -> Result<EndpointCheckResult, Problem> {
         interval: Duration::from_nanos(line.interval),
         outcome,
     })
+}
+
+fn shared(line: SharedLine) -> SharedNode {
+    SharedNode {
+        node: NodeIndex::new(line.node),
+        deployment: line.deployment,
+        follows_there: line.follows_there,
+    }
 }
 
 fn resolved(line: ResolvedLine) -> ResolvedName {

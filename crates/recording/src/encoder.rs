@@ -5,14 +5,14 @@ use std::sync::Arc;
 use serde::Serialize;
 use topology::{
     Deployment, EndpointCheckResult, HostNames, NodeIndex, NodeReply, PollOutcome, ResolvedName,
-    Round,
+    Round, SharedNode,
 };
 
 use crate::expectation::Expectation;
 use crate::header::Header;
 use crate::lines::{
     AnswerLine, CheckLine, ContactLine, DiskLine, Line, MessageLine, NodeLine, ResolvedLine,
-    RoundLine,
+    RoundLine, SharedLine,
 };
 use crate::reply::{NodeState, state_patch};
 use crate::time::{nanos, wall_nanos};
@@ -116,6 +116,7 @@ impl Encoder {
                 .collect(),
             checks: round.checks.iter().map(check).collect(),
             host_names: has_names.then(|| HostNames::clone(&round.host_names)),
+            shared: round.shared.iter().map(shared).collect(),
             resolved: has_resolved.then(|| round.resolved.iter().map(resolved).collect()),
         };
         self.continues = true;
@@ -192,6 +193,14 @@ fn check(check: &EndpointCheckResult) -> CheckLine {
         run_id: server.and_then(|server| server.run_id.clone()),
         role: server.and_then(|server| server.role).map(|role| role.label().to_owned()),
         replid: server.and_then(|server| server.replid.clone()),
+    }
+}
+
+fn shared(shared: &SharedNode) -> SharedLine {
+    SharedLine {
+        node: shared.node.get(),
+        deployment: shared.deployment.clone(),
+        follows_there: shared.follows_there,
     }
 }
 

@@ -142,6 +142,8 @@ pub(crate) struct RoundLine {
     pub(crate) checks: Vec<CheckLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) host_names: Option<BTreeMap<String, Option<String>>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shared: Vec<SharedLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resolved: Option<Vec<ResolvedLine>>,
 }
@@ -218,6 +220,15 @@ pub(crate) struct CheckLine {
     pub(crate) role: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) replid: Option<Box<str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SharedLine {
+    /// Position in the members.
+    pub(crate) node: usize,
+    pub(crate) deployment: String,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) follows_there: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -78,9 +78,11 @@ fn rearranged<'a>(recorded: &RecordedRound, nodes: impl Iterator<Item = &'a str>
     let RecordedRound { round, members } = recorded;
     let (mut outcomes, mut details, mut contacts, mut disks) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut indices = Vec::new();
     for address in nodes {
         let position = members.iter().position(|member| member == address && !member.is_empty());
         let index = position.map(NodeIndex::new);
+        indices.push(index);
         let outcome = index.and_then(|index| round.outcomes.get(index));
         outcomes.push(outcome.cloned().unwrap_or(PollOutcome::Pending));
         details.push(index.and_then(|index| round.details.get(index).cloned().flatten()));
@@ -89,7 +91,9 @@ fn rearranged<'a>(recorded: &RecordedRound, nodes: impl Iterator<Item = &'a str>
     }
     let (contacts, disks): (NodeVec<Option<FailedContact>>, NodeVec<Option<DiskSpace>>) =
         (contacts.into(), disks.into());
-    Round { outcomes: outcomes.into(), details: details.into(), contacts, disks, ..round.clone() }
+    let (outcomes, details) = (outcomes.into(), details.into());
+    let shared = round.shared_among(&indices);
+    Round { outcomes, details, contacts, disks, shared, ..round.clone() }
 }
 
 fn value<T: Copy>(values: &NodeVec<Option<T>>, index: Option<NodeIndex>) -> Option<T> {

@@ -203,7 +203,7 @@ impl<F: FnMut(&Recording) -> bool> Search<F> {
 }
 
 /// Parts of a round that may not matter.
-const PARTS: [fn(&mut RecordedRound); 17] = [
+const PARTS: [fn(&mut RecordedRound); 18] = [
     |recorded| edit_snapshots(recorded, |snapshot| snapshot.slowlog = None),
     |recorded| edit_snapshots(recorded, |snapshot| snapshot.latencies = None),
     |recorded| edit_snapshots(recorded, |snapshot| snapshot.commands = None),
@@ -217,6 +217,7 @@ const PARTS: [fn(&mut RecordedRound); 17] = [
     |recorded| recorded.round.messages.clear(),
     |recorded| recorded.round.checks.clear(),
     |recorded| recorded.round.host_names = Arc::default(),
+    |recorded| recorded.round.shared.clear(),
     |recorded| edit_reports(recorded, |report| report.replicas = None),
     |recorded| edit_reports(recorded, |report| report.sentinels = None),
     |recorded| edit_reports(recorded, |report| report.quorum = None),
@@ -302,6 +303,8 @@ fn without_node(recording: &Recording, address: &str) -> Recording {
         round.contacts =
             kept.iter().map(|index| round.contacts.get(*index).copied().flatten()).collect();
         round.disks = kept.iter().map(|index| round.disks.get(*index).copied().flatten()).collect();
+        let kept_indices: Vec<_> = kept.iter().copied().map(Some).collect();
+        round.shared = round.shared_among(&kept_indices);
         recorded.members = kept.iter().map(|index| recorded.members[index.get()].clone()).collect();
     }
     recording

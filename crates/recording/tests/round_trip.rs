@@ -18,8 +18,8 @@ use snapshot::{
 };
 use topology::{
     AofExpectation, Deployment, DeploymentKind, Discovery, DiskSpace, EndpointCheckResult,
-    EndpointKind, EndpointServer, FailedContact, Monotonic, NodeNameTemplate, NodeReply,
-    PollOutcome, ResolvedName, Round, SavedState, SentinelMessage, ServiceEndpoint,
+    EndpointKind, EndpointServer, FailedContact, Monotonic, NodeIndex, NodeNameTemplate, NodeReply,
+    PollOutcome, ResolvedName, Round, SavedState, SentinelMessage, ServiceEndpoint, SharedNode,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -258,7 +258,7 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
         (details, contacts, disks),
         messages,
         prop::collection::vec(checks(), 0..2),
-        (names, prop::collection::vec(resolved(), 0..2)),
+        (names, prop::collection::vec(resolved(), 0..2), prop::collection::vec(shared(), 0..2)),
     );
     prop::collection::vec(round, 1..5).prop_map(|rounds| {
         let mut now = Monotonic::START;
@@ -288,10 +288,19 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
                 host_names: Arc::new(names.0),
                 disks: nodes.2.into(),
                 resolved: names.1.into(),
+                shared: names.2,
                 ..Round::new(at, now, outcomes.collect())
             }
         });
         rounds.collect()
+    })
+}
+
+fn shared() -> impl Strategy<Value = SharedNode> {
+    (0..3_usize, "[ab]", any::<bool>()).prop_map(|(node, deployment, follows_there)| SharedNode {
+        node: NodeIndex::new(node),
+        deployment,
+        follows_there,
     })
 }
 

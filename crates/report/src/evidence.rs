@@ -38,6 +38,8 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "seconds" => return duration_name(evidence).to_owned(),
         "stale" => "stale masters",
         "unrelated" => "unrelated masters",
+        "replaced" => "former primary",
+        "from" => "source of the data",
         "taking_writes" => "stale masters that accept writes",
         "named" => "named masters",
         "master" => "upstream",
@@ -105,6 +107,9 @@ fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
         }
         ("changes_at_risk", Evidence::RedisFailoverNotReady(evidence)) => {
             evidence.changes.map(|changes| changes.to_string())
+        }
+        ("why", Evidence::RedisDatasetReplaced(evidence)) => {
+            Some(labels::replacement(evidence.reason))
         }
         ("reasons", Evidence::RedisWritesBlocked(evidence)) => {
             let reasons = evidence.reasons.iter().copied().map(labels::refusal);

@@ -2,7 +2,7 @@
 //! the labels themselves.
 
 use snapshot::Reason;
-use topology::evidence::{ClusterDownReporters, SentinelConfigError};
+use topology::evidence::{ClusterDownReporters, ReplacementReason, SentinelConfigError};
 use topology::{
     Cause, Disagreement, FailoverBlocker, LinkState, MisrouteReason, NoPrimaryReason, OrphanReason,
     PauseCause, PrimaryEvidence, PromotionObstacle, RefusalReason, Refusals, UnknownReason,
@@ -71,6 +71,16 @@ pub(crate) fn no_primary(reason: NoPrimaryReason) -> String {
         NoPrimaryReason::Loop => "the nodes replicate in a loop",
         NoPrimaryReason::PrimaryDown => "the primary is down",
         NoPrimaryReason::AllReplicas => "all nodes are replicas",
+    };
+    with_label(meaning, reason.label())
+}
+
+/// Returns the way in which a data set was replaced.
+pub(crate) fn replacement(reason: ReplacementReason) -> String {
+    let meaning = match reason {
+        ReplacementReason::ForeignPrimary => "full resync from a foreign master",
+        ReplacementReason::Planned => "REPLICAOF by an operator",
+        ReplacementReason::ForeignMasters => "foreign masters took slots of the cluster",
     };
     with_label(meaning, reason.label())
 }

@@ -144,6 +144,7 @@ fn document_of_the_topology() {
                     "unknown": 0
                   },
                   "emptied_total": 0,
+                  "dataset_replaced_total": 0,
                   "writable": true,
                   "readable": true
                 }

@@ -9,6 +9,7 @@ use crate::discovery::sources::is_unresolved;
 use crate::model::counters::CLIENT_PAUSE;
 use crate::model::deployment::{Deployment, DeploymentKind, Node, NodeKind};
 use crate::model::event::{Event, EventKind};
+use crate::model::identity::DatasetReplacement;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{LinkState, NodeView};
 use crate::model::node_state::NodeState;
@@ -41,6 +42,7 @@ pub(crate) fn between(
         &[resync_events, aof_events, stats_events, command_events],
     );
     events.add_lagging_promotions(before, after);
+    events.add_replacements(after);
     events.events.extend(messages.iter().map(message_event));
     events.events
 }
@@ -136,6 +138,24 @@ impl EventList {
                 EventKind::PrimaryUndisputed { witnesses }
             };
             add(self.at, kind);
+        }
+    }
+
+    fn add_replacements(&mut self, after: &DeploymentView) {
+        for shard in &after.shards {
+            for replacement in &shard.dataset_replaced.new {
+                let DatasetReplacement { node, from, keys_before, keys_after, .. } = replacement;
+                self.events.push(Event {
+                    at: self.at,
+                    node: Some(node.clone()),
+                    shard: shard.shard.clone(),
+                    kind: EventKind::DatasetReplaced {
+                        from: from.clone(),
+                        keys_before: *keys_before,
+                        keys_after: *keys_after,
+                    },
+                });
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod endpoints;
 mod events;
 mod failover;
 mod findings;
+mod identity;
 pub mod limits;
 mod model;
 mod node;
@@ -35,6 +36,9 @@ pub use model::failover::{
 pub use model::finding::{
     Evidence, Finding, FindingKind, NO_FINDING, Severity, Value, evidence, tiers,
 };
+pub use model::identity::{
+    DatasetReplacedView, DatasetReplacement, ForeignMastersView, SharedNode,
+};
 pub use model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
 pub use model::monotonic::Monotonic;
 pub use model::node::{
@@ -51,7 +55,9 @@ pub use model::round::{
     DiskSpace, FailedContact, HostNames, NodeReply, OwnErrors, PollOutcome, ResolvedName, Round,
     SentinelMessage,
 };
-pub use model::saved_state::{SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedState};
+pub use model::saved_state::{
+    SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedReign, SavedReplacement, SavedState,
+};
 pub use model::sentinels::{
     CannotReach, Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView,
     UnreachedPrimary, UnreachedReason,

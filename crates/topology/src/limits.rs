@@ -203,6 +203,17 @@ pub const PRIMARY_AWAITED_FOR: Duration = Duration::from_secs(10 * 60);
 /// Time for which a data loss is shown after it was last detected.
 pub const LOSS_SHOWN_FOR: Duration = Duration::from_secs(10 * 60);
 
+/// Time for which a node that joined with foreign data counts as foreign.
+pub const FOREIGN_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// Gap in the replies of a primary in which no server can copy its data, be promoted and leave that
+/// history again. A replication ID remembers one generation only.
+pub const SUCCESSION_TAKES: Duration = Duration::from_secs(10);
+
+/// Time after a restart of the primary for which nodes that join may be restarted members at other
+/// addresses.
+pub const RESTART_SETTLES_WITHIN: Duration = Duration::from_secs(10 * 60);
+
 /// Size of an append-only file, as a multiple of its rewrite trigger, from which on the rewrite is
 /// overdue.
 pub const AOF_BLOATED_FACTOR: f64 = 1.5;

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use snapshot::Role;
+
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::cannot_reach::CannotReachTracker;
 use crate::discovery::cluster::ClusterTracker;
@@ -13,11 +15,13 @@ use crate::endpoints::EndpointsTracker;
 use crate::events;
 use crate::failover::FailoverTracker;
 use crate::findings::FindingsTracker;
+use crate::identity::{IdentityRound, IdentityTracker};
 use crate::limits::MAX_ACCRUED_INTERVALS;
 use crate::model::cluster::ClusterView;
 use crate::model::deployment::{Deployment, DeploymentKind, address};
 use crate::model::event::Event;
 use crate::model::event_history::EventHistory;
+use crate::model::identity::SharedNode;
 use crate::model::node::{AttachedView, NodeView, PollStats};
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_state::NodeState;
@@ -71,6 +75,7 @@ pub struct DeploymentTracker {
     witnesses: WitnessTracker,
     cannot_reach: CannotReachTracker,
     shards: ShardsTracker,
+    identity: IdentityTracker,
     endpoints: EndpointsTracker,
     failover: FailoverTracker,
     findings: FindingsTracker,
@@ -125,6 +130,7 @@ impl DeploymentTracker {
             witnesses: WitnessTracker::default(),
             cannot_reach: CannotReachTracker::default(),
             shards: ShardsTracker::default(),
+            identity: IdentityTracker::default(),
             endpoints: EndpointsTracker::default(),
             failover: FailoverTracker::default(),
             findings: FindingsTracker::default(),
@@ -158,6 +164,8 @@ impl DeploymentTracker {
             sentinels::collect_reports(&nodes.views, &nodes.deployment, &self.addresses);
         self.connect_nodes(&mut nodes, round);
         for node in nodes.views.iter_mut().map(|(_, node)| node) {
+            let is_replica = expect.external && node.holds_data();
+            node.expected_role = node.node.expected_role.or(is_replica.then_some(Role::Replica));
             node.expected_aof =
                 expect.aof.zip(node.role()).and_then(|(aof, role)| aof.for_role(role));
         }
@@ -174,6 +182,9 @@ impl DeploymentTracker {
         };
         let ghosts = std::mem::take(&mut changes.ghosts);
         let mut shards = self.shards.observe(&mut nodes.views, &self.cluster, &context);
+        let identity =
+            IdentityRound { nodes: &nodes.views, cluster: &self.cluster, context: &context };
+        self.identity.observe(identity, &mut shards);
         let (views, cluster) = (&nodes.views, &self.cluster);
         self.failover.observe(&mut shards, views, cluster, &self.addresses, &context);
         let cluster = self.cluster_view(&nodes.views, &shards, ghosts, &context);
@@ -195,6 +206,7 @@ impl DeploymentTracker {
         }
 
         let RoundNodes { deployment, previous, views, reported_down, .. } = nodes;
+        let nodes_len = views.len();
         let view = DeploymentView {
             at: Some(round.at),
             now: round.now,
@@ -205,6 +217,8 @@ impl DeploymentTracker {
             endpoints,
             sentinels,
             cluster,
+            foreign_masters: self.identity.foreign_masters(),
+            shared: shared_nodes(round, nodes_len),
             names: Arc::clone(&round.resolved),
             reported_down,
             findings: Vec::new(),
@@ -283,6 +297,7 @@ impl DeploymentTracker {
             self.nodes[*index] = NodeTracker::default();
             self.addresses.clear(*index);
             self.shards.clear(*index);
+            self.identity.clear(*index);
             self.cluster.clear(*index);
             self.witnesses.clear(*index);
             self.cannot_reach.clear(*index);
@@ -413,12 +428,14 @@ impl DeploymentTracker {
                 ..SavedNode::default()
             };
             let was_primary = self.shards.save(index, &self.view.nodes, &mut node);
+            self.identity.save_node(index, self.view.now, &mut node);
             if was_primary && !is_cluster {
                 state.primary = Some(view.node.name.clone());
             }
             node.primary = was_primary && is_cluster;
             state.nodes.insert(view.node.name.clone(), node);
         }
+        self.identity.save(self.view.now, &mut state);
         state
     }
 
@@ -426,6 +443,7 @@ impl DeploymentTracker {
     /// the first round. The state of a node that is discovered later is restored then.
     pub fn restore(&mut self, state: SavedState, downtime: Duration) {
         self.membership.restore(state.old_addresses.clone());
+        self.identity.restore(&state, downtime);
         self.pending_restore = PendingRestore { state, downtime };
         let deployment = Arc::clone(&self.view.deployment);
         for (index, node) in deployment.nodes.iter() {
@@ -437,6 +455,7 @@ impl DeploymentTracker {
         let PendingRestore { state, downtime } = &mut self.pending_restore;
         let Some(node) = state.nodes.remove(name) else { return };
         self.nodes[index].restore(&node, *downtime);
+        self.identity.restore_node(index, &node, *downtime);
         let was_primary = node.primary || state.primary.as_deref() == Some(name);
         self.shards.restore(index, was_primary, node);
     }
@@ -484,6 +503,11 @@ fn compare_sentinels(
     sentinels.listed = was_listed || (sentinels.listed && changes.unnamed.is_empty());
     let primary = shards.first().and_then(|shard| shard.primary);
     sentinels.compare_with(primary.map(|primary| primary.node));
+}
+
+/// Returns the shared nodes of a round, without those at unknown positions.
+fn shared_nodes(round: &Round, nodes: usize) -> Vec<SharedNode> {
+    round.shared.iter().filter(|shared| shared.node.get() < nodes).cloned().collect()
 }
 
 fn round_stats(previous: RoundStats, round: &Round) -> RoundStats {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use recorded::RecordedTracker;
-use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
+use snapshot::{ClusterMap, CommandStats, Fields, NodeSnapshot, Reason};
 use topology::{
     Cause, Deployment, DeploymentKind, DeploymentView, Discovery, EventKind, Evidence, FindingKind,
     NodeIndex, NodeNameTemplate, NodeReply, PollOutcome, Round,
@@ -32,6 +32,9 @@ struct Server {
     failed: bool,
     /// The number of its address, if it differs from its own.
     moved: Option<usize>,
+    keys: u64,
+    /// INFO commandstats.
+    commands: &'static str,
 }
 
 /// A cluster whose first node is configured.
@@ -55,6 +58,8 @@ fn server(master: Option<usize>, slots: &str, epoch: u64, history: char) -> Serv
         map: None,
         failed: false,
         moved: None,
+        keys: 0,
+        commands: "",
     }
 }
 
@@ -133,8 +138,9 @@ impl TestDeployment {
             .unwrap_or_default();
         let head = format!(
             "run_id:r{number}\nuptime_in_seconds:1000\ncluster_enabled:1\n{role}\n\
-             master_replid:{}\n",
-            id(history)
+             master_replid:{}\ndb0:keys={},expires=0,avg_ttl=0\n",
+            id(history),
+            server.keys
         );
         let newest = self.servers.values().map(|server| server.epoch).max().unwrap_or_default();
         let (state, covered) = if server.works { ("ok", 16384) } else { ("fail", 10923) };
@@ -152,6 +158,7 @@ impl TestDeployment {
         let snapshot = NodeSnapshot {
             cluster: Some(Arc::new(Fields::parse(&info))),
             map: with_map.then(|| Arc::new(ClusterMap::parse(&map))),
+            commands: Some(Arc::new(CommandStats::parse(server.commands))),
             ..NodeSnapshot::from_info(&(head + &before)).expect("an INFO reply")
         };
         PollOutcome::Answered(NodeReply::new(snapshot, Duration::ZERO, SystemTime::UNIX_EPOCH))
@@ -655,4 +662,89 @@ fn a_translated_address_stays_while_its_node_is_silent() {
     let view = test.rounds(2);
     let seed = &view.nodes[NodeIndex::new(0)];
     assert_eq!((&*seed.node.address, seed.up(), view.nodes.len()), (&*address(101), Some(true), 6));
+}
+
+/// Gives every node 100 keys.
+fn with_keys() -> TestDeployment {
+    let mut test = TestDeployment::healthy();
+    test.servers.values_mut().for_each(|server| server.keys = 100);
+    test.rounds(3);
+    test
+}
+
+/// Lets node 7 take the slots of node 1, which becomes its replica two rounds later. Before, node 7
+/// is a master without slots and keys for some rounds.
+fn taken_over(test: &mut TestDeployment, new: Server, empty_for: usize) {
+    if empty_for > 0 {
+        test.servers.insert(7, server(None, "", 0, 'f'));
+        test.rounds(empty_for);
+    }
+    test.servers.insert(7, new);
+    test.servers.get_mut(&1).expect("it").slots = String::new();
+    test.rounds(2);
+    for number in [1, 4] {
+        test.servers.insert(number, Server { keys: 100, ..server(Some(7), "", 10, 'f') });
+    }
+    test.rounds(12);
+}
+
+/// Returns the numbers of replacements by shard, of foreign masters, and of findings about them.
+fn replaced(view: &DeploymentView) -> (Vec<(&str, u64)>, u64, usize) {
+    let by_shard = view.shards.iter().map(|shard| {
+        let label = shard.shard.as_deref().expect("a label");
+        (label, shard.dataset_replaced.total)
+    });
+    let is_replaced =
+        |finding: &&topology::Finding| finding.kind == FindingKind::RedisDatasetReplaced;
+    let findings = view.findings.iter().filter(is_replaced).count();
+    (by_shard.collect(), view.foreign_masters.total, findings)
+}
+
+fn nothing_replaced() -> (Vec<(&'static str, u64)>, u64, usize) {
+    (vec![("0", 0), ("5461", 0), ("10923", 0)], 0, 0)
+}
+#[test]
+fn the_master_of_another_cluster_replaces_the_data() {
+    let mut test = with_keys();
+    let foreign = Server { keys: 90, ..server(None, "0-5460", 10, 'f') };
+    taken_over(&mut test, foreign, 0);
+    let view = test.rounds(1);
+    // One finding for the shard, and one for the cluster.
+    assert_eq!(replaced(&view), (vec![("0", 1), ("5461", 0), ("10923", 0)], 1, 2));
+    assert_eq!(test.events_of("dataset_replaced"), [address(1)]);
+    assert_eq!(shards(&view)[0].1, Some(&*address(7)), "the shard keeps its label");
+}
+
+#[test]
+fn a_slot_migration_to_a_new_master_replaces_nothing() {
+    // It joined without keys. Or the migration was over before Rolecall first polled it.
+    let syncslots = "cmdstat_cluster|syncslots:calls=9,usec=1,usec_per_call=1.00";
+    for (commands, empty_for) in [("", 3), (syncslots, 0)] {
+        let mut test = with_keys();
+        let new = Server { keys: 100, commands, ..server(None, "0-5460", 10, 'f') };
+        taken_over(&mut test, new, empty_for);
+        let view = test.rounds(1);
+        assert_eq!(replaced(&view), nothing_replaced(), "{commands}");
+        assert_eq!(test.events_of("dataset_replaced"), Vec::<&str>::new(), "{commands}");
+    }
+}
+
+#[test]
+fn a_master_of_another_shard_that_takes_all_slots_is_silent() {
+    let mut test = with_keys();
+    let mut set = |number: usize, to: Server| test.servers.insert(number, to);
+    set(2, Server { keys: 200, ..server(None, "0-10922", 10, 'b') });
+    set(1, Server { keys: 200, ..server(Some(2), "", 10, 'b') });
+    set(4, Server { keys: 200, ..server(Some(2), "", 10, 'b') });
+    let view = test.rounds(12);
+    assert_eq!(test.events_of("dataset_replaced"), Vec::<&str>::new());
+    assert_eq!((replaced(&view).1, replaced(&view).2), (0, 0));
+}
+
+#[test]
+fn empty_masters_of_another_cluster_are_silent() {
+    let mut test = TestDeployment::healthy();
+    taken_over(&mut test, server(None, "0-5460", 10, 'f'), 0);
+    let view = test.rounds(1);
+    assert_eq!(replaced(&view), nothing_replaced());
 }

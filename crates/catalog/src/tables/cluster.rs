@@ -55,6 +55,14 @@ pub(super) const DEPLOYMENT: &[DeploymentRow] = &[
         },
     ),
     DeploymentRow::value(
+        "redis_cluster_foreign_masters_total",
+        Absent,
+        "CLUSTER NODES: slots, configuration epochs; INFO replication, keyspace, commandstats",
+        "Masters that joined the cluster with keys of an unknown history and took slots of other \
+         masters: two clusters met.",
+        |view| view.cluster.as_ref().map(|_| view.foreign_masters.total as f64),
+    ),
+    DeploymentRow::value(
         "redis_cluster_nodes_misjudged",
         Absent,
         "CLUSTER NODES: flags; INFO replication: role",

@@ -36,6 +36,34 @@ pub(super) const ROWS: &[DeploymentRow] = &[
             }
         },
     ),
+    DeploymentRow::samples(
+        "redis_node_shared",
+        Absent,
+        &["node", "other"],
+        "INFO server: run_id, of the nodes of all deployments",
+        "Process of the node that the other deployment has as a node, too: 1 while it has, \
+         otherwise absent.",
+        |view, emit| {
+            for shared in &view.shared {
+                emit(&[view.name(shared.node), &shared.deployment], 1.0);
+            }
+        },
+    ),
+    DeploymentRow::samples(
+        "redis_node_migrating",
+        Absent,
+        &["node", "other"],
+        "INFO server: run_id; INFO replication: master_host; INFO commandstats",
+        "Whether a migration explains why the other deployment has the process of the node, too: \
+         an operator made it a replica of a node that only one of them has; absent unless \
+         redis_node_shared is 1.",
+        |view, emit| {
+            for shared in &view.shared {
+                let labels = &[view.name(shared.node), &*shared.deployment];
+                emit(labels, f64::from(view.is_migrating(shared)));
+            }
+        },
+    ),
     DeploymentRow::value(
         "redis_expected_replicas",
         Absent,

@@ -22,15 +22,15 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         &["role"],
         ROLES,
-        "configuration: role",
-        "Role declared in the configuration: 1 for this role, 0 for the others; absent without a \
-         declaration.",
-        |node| node.node.expected_role.map(Role::label),
+        "configuration: role, expect.primary",
+        "Role declared in the configuration, for all nodes replica if the primary is external: 1 \
+         for this role, 0 for the others; absent without a declaration.",
+        |node| node.expected_role.map(Role::label),
     ),
     NodeRow::value(
         "redis_unexpected_role",
         Absent,
-        "INFO replication: role; configuration: role",
+        "INFO replication: role; configuration: role, expect.primary",
         "Whether the node claims another role than the declared one; absent without a declaration.",
         |node| node.unexpected_role().map(f64::from),
     ),

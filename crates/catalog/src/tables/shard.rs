@@ -175,6 +175,22 @@ pub(super) const ROWS: &[ShardRow] = &[
         |shard| Some(shard.shard().emptied.total as f64),
     ),
     ShardRow::value(
+        "redis_deployment_dataset_replaced_total",
+        Absent,
+        "INFO replication: master_replid, master_replid2; INFO keyspace; INFO commandstats",
+        "Times that a primary with keys made a full resync from a master whose data shares no \
+         history with the deployment.",
+        |shard| Some(shard.shard().dataset_replaced.total as f64),
+    ),
+    ShardRow::value(
+        "redis_deployment_dataset_replaced_planned_total",
+        Absent,
+        "INFO replication: master_replid, master_replid2; INFO keyspace; INFO commandstats",
+        "Times among redis_deployment_dataset_replaced_total that an operator planned: the number \
+         of REPLICAOF commands of the primary rose.",
+        |shard| Some(shard.shard().dataset_replaced.planned as f64),
+    ),
+    ShardRow::value(
         "redis_deployment_writable",
         Absent,
         "INFO persistence, memory, replication of the primary",

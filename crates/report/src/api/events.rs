@@ -30,6 +30,7 @@ pub struct EventDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
     /// `role_changed`: the previous role. `primary_changed`: the previous primary.
+    /// `dataset_replaced`: the source of the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// `role_changed`: the new role. `primary_changed`: the new primary.
@@ -74,6 +75,12 @@ pub struct EventDocument {
     /// `lagging_promotion`: replication stream that the promoted node lacked, bytes. A lower bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// `dataset_replaced`: number of keys before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_before: Option<u64>,
+    /// `dataset_replaced`: number of keys after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_after: Option<u64>,
     /// `reconfigured`: the command that the node executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<&'static str>,
@@ -145,6 +152,12 @@ pub fn event(deployment: &str, event: &Event) -> EventDocument {
         }
         EventKind::Reconfigured { command } => EventDocument { command: Some(command), ..document },
         EventKind::LaggingPromotion { bytes } => EventDocument { bytes: Some(bytes), ..document },
+        EventKind::DatasetReplaced { from, keys_before, keys_after } => EventDocument {
+            from: Some(from),
+            keys_before: Some(keys_before),
+            keys_after: Some(keys_after),
+            ..document
+        },
         EventKind::SentinelEvent { channel, payload } => {
             EventDocument { channel: Some(channel), payload: Some(payload), ..document }
         }

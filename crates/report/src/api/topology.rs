@@ -106,6 +106,8 @@ pub struct ShardDocument {
     pub primary_changes_total: BTreeMap<&'static str, u64>,
     /// Number of restarts of the primary without its data.
     pub emptied_total: u64,
+    /// Number of replacements of its data set by a foreign one.
+    pub dataset_replaced_total: u64,
     /// True if the known primary accepts writes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writable: Option<bool>,
@@ -303,6 +305,7 @@ pub fn shards(view: &DeploymentView) -> Vec<ShardDocument> {
             .zip(shard.primary_change_counts)
             .collect(),
         emptied_total: shard.emptied.total,
+        dataset_replaced_total: shard.dataset_replaced.total,
         writable: shard.writable,
         readable: shard.readable,
         failover: shard.failover.as_ref().map(|found| failover(view, found)),

@@ -229,7 +229,7 @@ fn replication(view: &DeploymentView, node: &NodeView) -> Facts {
     let offset = replication.and_then(|replication| replication.offset);
     vec![
         ("Address", Some(node.node.address.clone())),
-        ("Expected role", node.node.expected_role.map(|role| role.label().to_owned())),
+        ("Expected role", node.expected_role.map(|role| role.label().to_owned())),
         ("Upstream", upstream(view, node)),
         ("Replication link", node.snapshot().and(node.link.state).map(link_state)),
         ("Lag", node.lag.behind.map(short_duration)),

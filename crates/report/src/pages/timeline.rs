@@ -125,6 +125,7 @@ fn event_level(kind: &EventKind) -> StatusLevel {
         | EventKind::PrimaryLost { .. }
         | EventKind::SplitBrainBegan { .. }
         | EventKind::LaggingPromotion { .. }
+        | EventKind::DatasetReplaced { .. }
         | EventKind::AofWriteFailed => StatusLevel::Critical,
         EventKind::SplitBrainEnded { unreplicated_writes, .. } if unreplicated_writes.about > 0 => {
             StatusLevel::Critical
@@ -205,6 +206,9 @@ fn sentence(kind: &EventKind) -> String {
         EventKind::ClientsPaused => "paused its clients (CLIENT PAUSE)".to_owned(),
         EventKind::LaggingPromotion { bytes: lag } => {
             format!("was promoted while at least {} behind its primary", bytes(*lag))
+        }
+        EventKind::DatasetReplaced { from, keys_before, keys_after } => {
+            format!("replaced its data ({keys_before} keys) by that of {from} ({keys_after} keys)")
         }
         EventKind::NodeDiscovered => "was discovered".to_owned(),
         EventKind::NodeGone => "was removed from the deployment".to_owned(),

@@ -40,6 +40,10 @@ pub(crate) struct ClusterTracker {
     open_since: BTreeMap<u16, Monotonic>,
     /// Nodes that serve slots, ordered by their lowest slot.
     owners: Vec<SlotOwner>,
+    /// Position in `owners` of the owner of each slot; empty before the first map.
+    slots: Vec<Option<u16>>,
+    /// Changes of owners in this round.
+    taken: Vec<TakenSlots>,
     /// `known` has changed since `owners` was built.
     outdated: bool,
     /// Cluster IDs of nodes that a map of this round shows again after they had failed.
@@ -81,6 +85,15 @@ pub(crate) struct SlotOwner {
     slots: u64,
 }
 
+/// Slots that changed their owner.
+#[derive(Debug, PartialEq, Eq)]
+struct TakenSlots {
+    /// Cluster ID of the owner before.
+    from: Box<str>,
+    /// Cluster ID of the owner now.
+    to: Box<str>,
+}
+
 /// The part of a map that concerns the node which reported it.
 #[derive(Debug, Clone)]
 struct MapReading {
@@ -120,6 +133,7 @@ impl ClusterTracker {
         self.ids.grow(nodes.len(), || None);
         self.maps.grow(nodes.len(), || None);
         self.returned.clear();
+        self.taken.clear();
         for (index, node) in nodes.iter().filter(|(index, _)| process_changes[*index].is_some()) {
             let Some(snapshot) = node.snapshot() else { continue };
             let Some(map) = &snapshot.map else { continue };
@@ -137,7 +151,7 @@ impl ClusterTracker {
             });
         }
         if std::mem::take(&mut self.outdated) {
-            self.owners = self.build_owners();
+            self.build_owners();
         }
     }
 
@@ -265,8 +279,18 @@ impl ClusterTracker {
         None
     }
 
+    /// Returns the cluster IDs of the nodes that took slots from another owner in this round.
+    pub(crate) fn takers(&self) -> impl Iterator<Item = &str> {
+        self.taken.iter().map(|taken| &*taken.to)
+    }
+
+    /// Returns true if a node took slots from another one in this round.
+    pub(crate) fn took_from(&self, to: &str, from: &str) -> bool {
+        self.taken.iter().any(|taken| (&*taken.to, &*taken.from) == (to, from))
+    }
+
     /// Assigns each slot to the claim with the highest epoch.
-    fn build_owners(&self) -> Vec<SlotOwner> {
+    fn build_owners(&mut self) {
         let mut slots: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
         for (id, known) in &self.known {
             for (first, last) in &known.slots {
@@ -279,6 +303,7 @@ impl ClusterTracker {
             }
         }
         let mut owners: Vec<SlotOwner> = Vec::new();
+        let mut owned = vec![None; usize::from(SLOTS)];
         let mut positions: HashMap<&str, usize> = HashMap::new();
         for (slot, claim) in (0..SLOTS).zip(&slots) {
             let Some((epoch, id)) = claim else { continue };
@@ -287,8 +312,20 @@ impl ClusterTracker {
                 owners.len() - 1
             });
             owners[position].slots += 1;
+            // There are at most as many owners as slots.
+            owned[usize::from(slot)] = u16::try_from(position).ok();
         }
-        owners
+        let before = std::mem::replace(&mut self.owners, owners);
+        let owned_before = std::mem::replace(&mut self.slots, owned);
+        for (then, now) in owned_before.iter().zip(&self.slots) {
+            let from = then.and_then(|then| before.get(usize::from(then)));
+            let to = now.and_then(|now| self.owners.get(usize::from(now)));
+            let (Some(from), Some(to)) = (from, to) else { continue };
+            if from.id != to.id && !self.took_from(&to.id, &from.id) {
+                let taken = TakenSlots { from: from.id.clone(), to: to.id.clone() };
+                self.taken.push(taken);
+            }
+        }
     }
 
     /// Returns the members whose maps should be read in the next round: a few in turn, and those

@@ -5,6 +5,7 @@ mod clients;
 mod cluster;
 mod endpoints;
 mod failover;
+mod identity;
 mod node;
 mod reach;
 mod replica;
@@ -69,6 +70,8 @@ impl<'a> FindingsCollector<'a> {
             collector.check_sentinels(sentinels);
         }
         collector.check_never_reached();
+        collector.check_foreign_masters();
+        collector.check_shared_nodes();
         for (index, _) in view.members().filter(|(_, node)| node.shown()) {
             collector.check_node(index);
         }

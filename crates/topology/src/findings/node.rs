@@ -255,7 +255,7 @@ impl FindingsCollector<'_> {
     /// Checks the role against the configured one.
     fn check_role(&mut self, node: &NodeView) {
         if node.unexpected_role() == Some(true)
-            && let (Some(role), Some(expected)) = (node.role(), node.node.expected_role)
+            && let (Some(role), Some(expected)) = (node.role(), node.expected_role)
         {
             let evidence = Evidence::RedisUnexpectedRole(RoleEvidence { role, expected });
             self.add(Severity::Critical, Some(node), evidence);

@@ -2,8 +2,9 @@
 
 use super::FindingsCollector;
 use crate::model::finding::evidence::{
-    EmptiedPrimaryEvidence, LostWritesEvidence, NoPrimaryEvidence, ReplicaCountEvidence,
-    ReplicationLoopEvidence, SplitBrainEvidence, UnrelatedMastersEvidence, WritesBlockedEvidence,
+    DatasetReplacedEvidence, EmptiedPrimaryEvidence, LostWritesEvidence, NoPrimaryEvidence,
+    ReplacedDataset, ReplacementReason, ReplicaCountEvidence, ReplicationLoopEvidence,
+    SplitBrainEvidence, UnrelatedMastersEvidence, WritesBlockedEvidence,
 };
 use crate::model::finding::{Evidence, Severity};
 
@@ -115,6 +116,25 @@ impl FindingsCollector<'_> {
                 keys_before: shard.emptied.keys,
             };
             self.add(Severity::Critical, None, Evidence::RedisPrimaryRestartedEmpty(evidence));
+        }
+        if let Some((last, severity)) =
+            shard.dataset_replaced.last.as_ref().zip(view.dataset_replaced_severity(shard))
+        {
+            let evidence = DatasetReplacedEvidence {
+                reason: if last.planned {
+                    ReplacementReason::Planned
+                } else {
+                    ReplacementReason::ForeignPrimary
+                },
+                replaced: Some(ReplacedDataset {
+                    node: last.node.clone(),
+                    from: last.from.clone(),
+                    keys_before: last.keys_before,
+                    keys_after: last.keys_after,
+                }),
+                masters: Vec::new(),
+            };
+            self.add(severity, None, Evidence::RedisDatasetReplaced(evidence));
         }
         // While the split brain lasts, its finding has the lost writes too.
         let is_over = shard.split_brain.masters.is_empty() || shard.lost_writes.in_split_brain == 0;

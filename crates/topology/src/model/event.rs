@@ -165,6 +165,15 @@ event_kinds! {
     },
     /// CLIENT PAUSE succeeded: commands of clients wait.
     "clients_paused" (Rank::Other) => ClientsPaused,
+    /// The data of a former primary was replaced by data that shares no history with it.
+    "dataset_replaced" (Rank::Other) => DatasetReplaced {
+        /// The source of the data: label of the node, or an address without a node.
+        from: String,
+        /// Keys of the former primary in its last reply as a master.
+        keys_before: u64,
+        /// Its keys after the full resync.
+        keys_after: u64,
+    },
     /// The node was promoted without all writes of the previous primary.
     "lagging_promotion" (Rank::Other) => LaggingPromotion {
         /// Bytes of the replication stream that it lacked. A lower bound.

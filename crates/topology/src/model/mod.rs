@@ -9,6 +9,7 @@ pub(crate) mod event;
 pub(crate) mod event_history;
 pub(crate) mod failover;
 pub(crate) mod finding;
+pub(crate) mod identity;
 pub(crate) mod misrouted;
 pub(crate) mod monotonic;
 pub(crate) mod node;

@@ -32,6 +32,9 @@ pub struct NodeView {
     /// The append-only file is expected to be enabled; `None` without an expectation for the role
     /// of the node.
     pub expected_aof: Option<bool>,
+    /// The expected role: the configured one, or that of a replica if the primary is expected
+    /// outside of the deployment; `None` without an expectation.
+    pub expected_role: Option<Role>,
     /// Statements of peers about the node while it does not reply; otherwise empty.
     pub witnesses: Arc<[Witness]>,
     /// Polls so far.
@@ -232,6 +235,7 @@ impl NodeView {
             last: None,
             disk: None,
             expected_aof: None,
+            expected_role: node.expected_role,
             polling: PollStats::default(),
             polls: Arc::default(),
             process: ProcessView::default(),
@@ -380,10 +384,10 @@ impl NodeView {
         }
     }
 
-    /// Returns true if the role differs from the configured one; `None` without a configured role,
+    /// Returns true if the role differs from the expected one; `None` without an expected role,
     /// or while the role is unknown.
     pub fn unexpected_role(&self) -> Option<bool> {
-        Some(self.role()? != self.node.expected_role?)
+        Some(self.role()? != self.expected_role?)
     }
 
     /// Returns true if writes of the append-only file fail; `None` while this is unknown.

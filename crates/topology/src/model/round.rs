@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 use snapshot::{Client, NodeSnapshot, Reason};
 
 use crate::model::endpoint::EndpointCheckResult;
+use crate::model::identity::SharedNode;
 use crate::model::monotonic::Monotonic;
-use crate::model::node_index::NodeVec;
+use crate::model::node_index::{NodeIndex, NodeVec};
 
 /// Host names of IP addresses that were looked up: `None` if there is none.
 pub type HostNames = BTreeMap<String, Option<String>>;
@@ -47,6 +48,8 @@ pub struct Round {
     /// Free space of the disks of nodes on this machine, where it is known. May be shorter than
     /// `outcomes`.
     pub disks: NodeVec<Option<DiskSpace>>,
+    /// Nodes whose processes are nodes of other deployments, too, in ascending order.
+    pub shared: Vec<SharedNode>,
     /// DNS names whose addresses are the nodes. Empty until each name was looked up once.
     pub resolved: Arc<[ResolvedName]>,
 }
@@ -85,7 +88,7 @@ pub struct ResolvedName {
 }
 
 impl Round {
-    /// Creates a round without delay, messages, checks and lookups.
+    /// Creates a round without delay, messages, checks, lookups and shared nodes.
     pub fn new(at: SystemTime, now: Monotonic, outcomes: Vec<PollOutcome>) -> Self {
         Round {
             at,
@@ -101,8 +104,23 @@ impl Round {
             checks: Vec::new(),
             host_names: Arc::default(),
             disks: NodeVec::default(),
+            shared: Vec::new(),
             resolved: Arc::default(),
         }
+    }
+}
+
+impl Round {
+    /// Returns the shared nodes among those at the positions `kept`, in the order of these: `None`
+    /// is a node that the round did not poll.
+    pub fn shared_among(&self, kept: &[Option<NodeIndex>]) -> Vec<SharedNode> {
+        let moved = |shared: &SharedNode| {
+            let position = kept.iter().position(|index| *index == Some(shared.node))?;
+            Some(SharedNode { node: NodeIndex::new(position), ..shared.clone() })
+        };
+        let mut shared: Vec<_> = self.shared.iter().filter_map(moved).collect();
+        shared.sort_unstable();
+        shared
     }
 }
 

@@ -17,6 +17,15 @@ pub struct SavedState {
     /// Addresses that nodes moved away from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub old_addresses: Vec<String>,
+    /// IDs of the newest replication histories of the data set. The `master_replid` field of INFO.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub histories: Vec<String>,
+    /// Addresses without a node that replicated from a node, or from which one replicated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outside_addresses: Vec<String>,
+    /// Replacements of the data set by a foreign one that are still shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<SavedReplacement>,
 }
 
 /// Saved state of one node.
@@ -56,6 +65,60 @@ pub struct SavedNode {
     /// The node was the last undisputed primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<SavedPrimary>,
+    /// The node joined as a master with keys of an unknown history.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
+    /// The node was an undisputed primary, and its data was not replaced since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reign: Option<SavedReign>,
+}
+
+/// A process that was an undisputed primary.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedReign {
+    /// The `run_id` field of INFO.
+    pub run_id: String,
+    /// The `master_replid` field of INFO.
+    pub replid: String,
+    /// Number of keys of all databases in INFO.
+    pub keys: u64,
+    /// Successful REPLICAOF commands in INFO commandstats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicaof: Option<u64>,
+    /// The `sync_full` field of INFO.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syncs: Option<u64>,
+    /// Seconds between the last reply as a master and the save.
+    pub silence: u64,
+    /// In a gap between two replies, a server that is no node may have copied the data.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_copied: bool,
+    /// It replied as a replica since then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub demoted: bool,
+}
+
+/// Replacement of a data set by a foreign one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedReplacement {
+    /// Label of the shard; `None` outside of a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
+    /// Label of the former primary.
+    pub node: String,
+    /// Label or address of the source of the data.
+    pub from: String,
+    /// Keys of the former primary before.
+    pub keys_before: u64,
+    /// Its keys after.
+    pub keys_after: u64,
+    /// An operator sent REPLICAOF to it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub planned: bool,
+    /// Seconds for which it is still shown.
+    pub shown_for: u64,
 }
 
 /// Claim of a node to be master. Nodes are identified by their labels.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::model::deployment::Labels;
 use crate::model::failover::FailoverView;
+use crate::model::identity::DatasetReplacedView;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
 
@@ -61,6 +62,8 @@ pub struct ShardView {
     pub expected_replicas: usize,
     /// Restarts of the primary without its data.
     pub emptied: EmptiedView,
+    /// Replacements of the data set by a foreign one.
+    pub dataset_replaced: DatasetReplacedView,
     /// The primary accepts writes; `None` while this is unknown.
     pub writable: Option<bool>,
     /// Some node serves reads; `None` while no node replies.
@@ -299,6 +302,7 @@ impl ShardView {
             no_primary: NoPrimaryView { why: None, ..self.no_primary },
             primary_change_counts: self.primary_change_counts,
             emptied: self.emptied,
+            dataset_replaced: self.dataset_replaced.clone(),
             ..ShardView::default()
         }
     }

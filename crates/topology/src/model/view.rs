@@ -7,12 +7,14 @@ use snapshot::Role;
 
 use crate::limits::{DEMOTED_WITHIN, PRIMARY_AWAITED_FOR, SPLIT_BRAIN_CRITICAL_AFTER};
 use crate::model::cluster::ClusterView;
+use crate::model::counters::succeeded;
 use crate::model::deployment::{Deployment, DeploymentKind, Expectations, NodeKind};
 use crate::model::endpoint::EndpointView;
 use crate::model::event_history::EventHistory;
 use crate::model::finding::{Finding, Severity};
+use crate::model::identity::{ForeignMastersView, SharedNode};
 use crate::model::monotonic::Monotonic;
-use crate::model::node::NodeView;
+use crate::model::node::{NodeView, Upstream};
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::refusals::refuses;
 use crate::model::round::ResolvedName;
@@ -43,6 +45,10 @@ pub struct DeploymentView {
     pub sentinels: Option<SentinelsView>,
     /// State of the cluster, if the deployment is one.
     pub cluster: Option<ClusterView>,
+    /// Masters that joined the cluster with slots and keys of their own.
+    pub foreign_masters: ForeignMastersView,
+    /// Nodes whose processes are nodes of other deployments, too.
+    pub shared: Vec<SharedNode>,
     /// The DNS names whose addresses are the nodes.
     pub names: Arc<[ResolvedName]>,
     /// Nodes that do not reply, and that a node which replies reports as down.
@@ -89,6 +95,8 @@ impl DeploymentView {
             rounds: RoundStats::default(),
             sentinels: None,
             cluster: None,
+            foreign_masters: ForeignMastersView::default(),
+            shared: Vec::new(),
             names: Arc::default(),
             reported_down: Vec::new(),
             findings: Vec::new(),
@@ -168,6 +176,27 @@ impl DeploymentView {
             .filter(|index| Some(*index) != primary && accepts_writes(*index))
             .skip(usize::from(primary.is_none()))
             .collect()
+    }
+
+    /// Returns the severity of the last replacement of the data set of a shard; `None` if there was
+    /// none recently.
+    pub fn dataset_replaced_severity(&self, shard: &ShardView) -> Option<Severity> {
+        let last = shard.dataset_replaced.last.as_ref()?;
+        Some(if last.planned { Severity::Warning } else { Severity::Critical })
+    }
+
+    /// Returns true if a migration explains that a node belongs to another deployment, too: it
+    /// replicates from a node that only one of the two has, because an operator sent REPLICAOF, and
+    /// no Sentinel sent SLAVEOF.
+    pub fn is_migrating(&self, shared: &SharedNode) -> bool {
+        let node = &self.nodes[shared.node];
+        let follows_here = matches!(node.upstream, Upstream::Node(_));
+        let commands = node.snapshot().and_then(|snapshot| snapshot.commands.as_deref());
+        node.is_replica()
+            && follows_here != shared.follows_there
+            && commands.is_some_and(|commands| {
+                succeeded(commands, "replicaof") > 0 && succeeded(commands, "slaveof") == 0
+            })
     }
 
     /// Returns the severity of the split brain of a shard; `None` if there is none.

@@ -40,6 +40,8 @@ pub(crate) struct Known<'a> {
     pub(crate) primary: Option<NodeIndex>,
     /// The verdict of the last round was disputed.
     pub(crate) disputed: bool,
+    /// The primary is outside of the deployment.
+    pub(crate) external: bool,
 }
 
 impl MasterClaims {
@@ -60,7 +62,7 @@ impl MasterClaims {
             && (named.is_none() || named != all.first().copied());
         let claimants = if is_foreign { Vec::new() } else { all.clone() };
         let rivals = Rivals { masters: &claimants, nodes, lineage };
-        let verdict = if context.expect.external || expects_several {
+        let verdict = if known.external || expects_several {
             Verdict::default()
         } else {
             let mut verdict = Verdict::decide(known.evidence.statements(rivals, context));

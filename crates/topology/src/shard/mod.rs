@@ -8,6 +8,7 @@ pub(crate) mod context;
 pub(crate) mod divergence;
 pub(crate) mod emptied;
 pub(crate) mod evidence;
+pub(crate) mod external;
 pub(crate) mod following;
 pub(crate) mod former_primary;
 pub(crate) mod lag;

@@ -105,11 +105,17 @@ impl ShardsTracker {
                 index.is_some_and(|index| shard.contains(index))
                     && !cluster.owners().iter().any(|other| other.id == shard.owner)
             };
+            // Another node took the slots as a whole.
+            let is_inherited = |shard: &ClusterShard| {
+                cluster.took_from(&owner.id, &shard.owner)
+                    && !cluster.owners().iter().any(|other| other.id == shard.owner)
+            };
             let known = self
                 .cluster
                 .iter()
                 .position(is_same)
-                .or_else(|| self.cluster.iter().position(is_promoted));
+                .or_else(|| self.cluster.iter().position(is_promoted))
+                .or_else(|| self.cluster.iter().position(is_inherited));
             match known {
                 Some(known) => self.cluster[known].owner.clone_from(&owner.id),
                 None => self.add_shard(owner, deployment),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::identity::DatasetReplacedView;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{Lag, NodeView};
 use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
@@ -13,6 +14,7 @@ use crate::shard::context::ShardContext;
 use crate::shard::divergence::DivergenceTracker;
 use crate::shard::emptied::{EmptiedTracker, PrimaryTransition};
 use crate::shard::evidence::EvidenceTracker;
+use crate::shard::external::ExternalTracker;
 use crate::shard::former_primary::FormerPrimaryTracker;
 use crate::shard::lag::LagTracker;
 use crate::shard::lineage::LineageTracker;
@@ -35,6 +37,7 @@ pub(crate) struct ShardTracker {
     evidence: EvidenceTracker,
     /// The verdict of the last round was disputed.
     disputed: bool,
+    external: ExternalTracker,
     /// The last known primary.
     primary: Option<NodeIndex>,
     /// Monotonic time at which it was first seen as the primary.
@@ -68,11 +71,17 @@ impl ShardTracker {
         let shard = ShardNodes::new(nodes, context.members);
         self.observe_lineage(shard, context);
         self.evidence.observe(shard, &self.lineage, context);
+        let external = self.external.observe(shard, &self.lineage, self.primary, context);
+        if external {
+            // A node that was the primary is a replica of the external one again.
+            self.primary = None;
+        }
         let known = Known {
             lineage: &self.lineage,
             evidence: &self.evidence,
             primary: self.primary,
             disputed: self.disputed,
+            external,
         };
         let masters = MasterClaims::classify(shard, known, context);
         self.evidence.record(masters.undisputed_primary(), shard, context);
@@ -132,6 +141,8 @@ impl ShardTracker {
                 .replicas
                 .map_or(recent_replicas, |replicas| replicas as usize),
             emptied: self.emptied.view(),
+            // The identity of the data set is tracked for all shards together.
+            dataset_replaced: DatasetReplacedView::default(),
             writable,
             readable: serving::readable(shard),
             // It needs all shards.
@@ -268,7 +279,7 @@ impl ShardTracker {
         replication_loop: &[NodeIndex],
         context: &ShardContext<'_>,
     ) {
-        let presence = if context.expect.external || masters.has_candidate {
+        let presence = if self.external.is_outside() || masters.has_candidate {
             PrimaryPresence::Present
         } else {
             no_primary::primary_presence(nodes, replication_loop, self.primary, context)
@@ -310,7 +321,8 @@ impl ShardTracker {
                 ShardUpstream::Nothing | ShardUpstream::Outside => None,
             };
             let depth = upstream::depth(shard, index);
-            let orphan = upstream::orphan_reason(shard, index, primaries, context.expect.external);
+            let orphan =
+                upstream::orphan_reason(shard, index, primaries, self.external.is_outside());
             let has_primary = primary.is_some_and(|primary| !nodes[primary].is_unreachable());
             let mut lag = self.replica_lag(index, &nodes[index], has_primary, context);
             lag.changes = primary

@@ -3,6 +3,7 @@
 mod agreement;
 mod cannot_reach;
 mod fixture;
+mod identity;
 mod membership;
 mod readiness;
 #[path = "../recorded/mod.rs"]

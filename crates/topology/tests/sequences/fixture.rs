@@ -7,7 +7,7 @@ use crate::recorded::RecordedTracker;
 use snapshot::{NodeSnapshot, Reason};
 use topology::{
     Deployment, DeploymentKind, DeploymentView, EventKind, FindingKind, Monotonic, NodeReply,
-    PollOutcome, PrimaryEvidence, Round, Severity,
+    PollOutcome, PrimaryEvidence, Round, SavedState, Severity, SharedNode,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -52,6 +52,33 @@ impl TestDeployment {
     /// Runs the same round several times.
     pub(crate) fn rounds(&mut self, count: usize, outcomes: &[PollOutcome]) -> Arc<DeploymentView> {
         (0..count).map(|_| self.round(outcomes.to_vec())).last().expect("a round")
+    }
+
+    /// Runs a round in which nodes are nodes of other deployments, too.
+    pub(crate) fn shared_round(
+        &mut self,
+        outcomes: Vec<PollOutcome>,
+        shared: Vec<SharedNode>,
+    ) -> Arc<DeploymentView> {
+        self.now += SECOND;
+        let at = SystemTime::UNIX_EPOCH + self.now.since_start();
+        let round = Round { shared, ..Round::new(at, self.now, outcomes) };
+        self.tracker.observe(&round).view
+    }
+
+    /// Restarts the exporter, which takes a second.
+    pub(crate) fn restarted(&self) -> Self {
+        self.restored(self.tracker.saved_state(), SECOND)
+    }
+
+    /// Starts the exporter with a saved state.
+    pub(crate) fn restored(&self, state: SavedState, downtime: Duration) -> Self {
+        let deployment = Arc::clone(&self.tracker.view().deployment);
+        TestDeployment {
+            tracker: RecordedTracker::new(deployment, Some((state, downtime))),
+            now: Monotonic::START,
+            events: Vec::new(),
+        }
     }
 
     pub(crate) fn event_count(&self, kind: &str) -> usize {

@@ -1,7 +1,9 @@
 //! Sequences of replies as real servers give them.
 
 mod evidence;
+mod external;
 mod fixture;
+mod identity;
 #[path = "../recorded/mod.rs"]
 mod recorded;
 mod restored_claims;

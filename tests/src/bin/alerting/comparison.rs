@@ -27,7 +27,8 @@ const NOT_COMPARED: [(&str, &str); 4] = [
 ];
 
 /// Kinds that a process that starts now cannot see: they are about the past.
-const HISTORY: [&str; 7] = [
+const HISTORY: [&str; 8] = [
+    "RedisDatasetReplaced",
     "RedisFullSyncLoop",
     "RedisPrimaryRestartedEmpty",
     "RedisReplicaDiverged",
@@ -42,7 +43,7 @@ const ATTEMPTS: usize = 3;
 
 /// Scenarios in which `diagnose` is compared too: their state neither changes nor depends on the
 /// past.
-const DIAGNOSED: [&str; 13] = [
+const DIAGNOSED: [&str; 15] = [
     "all_replicas_cut_off_with_stale_reads_disabled",
     "all_replicas_with_priority_zero",
     "append_only_file_disabled_although_expected",

@@ -26,7 +26,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const RECOVERY: Duration = Duration::from_secs(45);
 
 /// Findings that stay after the repair, since data is gone.
-const LATCHED: [&str; 2] = ["RedisPrimaryRestartedEmpty", "RedisWritesLost"];
+const LATCHED: [&str; 3] =
+    ["RedisDatasetReplaced", "RedisPrimaryRestartedEmpty", "RedisWritesLost"];
 
 /// Result of a history.
 #[derive(Debug)]

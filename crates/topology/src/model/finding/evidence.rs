@@ -246,6 +246,52 @@ pub struct EmptiedPrimaryEvidence {
     pub keys_before: u64,
 }
 
+/// A data set that was replaced by foreign data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetReplacedEvidence {
+    /// The way in which it was replaced.
+    pub reason: ReplacementReason,
+    /// The former primary; `None` for [`ReplacementReason::ForeignMasters`].
+    pub replaced: Option<ReplacedDataset>,
+    /// The foreign masters; empty for the other reasons.
+    pub masters: Vec<String>,
+}
+
+/// The way in which a data set was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplacementReason {
+    /// The primary became a replica of a foreign master, and no operator sent REPLICAOF to it.
+    ForeignPrimary,
+    /// An operator sent REPLICAOF to the primary: a migration or a rebuild.
+    Planned,
+    /// Masters with slots and keys of their own joined the cluster.
+    ForeignMasters,
+}
+
+/// A former primary and the source of its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplacedDataset {
+    /// The former primary.
+    pub node: String,
+    /// The source: a node, or an address without a node.
+    pub from: String,
+    /// Keys of the former primary in its last reply as a master.
+    pub keys_before: u64,
+    /// Its keys after the full resync.
+    pub keys_after: u64,
+}
+
+/// A process that is a node of several deployments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSharedEvidence {
+    /// The other deployments.
+    pub deployments: Vec<String>,
+    /// The role that the node claims.
+    pub role: Option<Role>,
+    /// The upstream of the node: a node of this deployment, or another address.
+    pub master: Option<String>,
+}
+
 /// Several masters of one data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitBrainEvidence {
@@ -513,6 +559,17 @@ pub struct EndpointEvidence {
     pub primaries: Vec<String>,
     /// Consecutive checks with a wrong result.
     pub checks: u32,
+}
+
+impl ReplacementReason {
+    /// Returns the value of `why` in documents.
+    pub const fn label(self) -> &'static str {
+        match self {
+            ReplacementReason::ForeignPrimary => "foreign_primary",
+            ReplacementReason::Planned => "planned",
+            ReplacementReason::ForeignMasters => "foreign_masters",
+        }
+    }
 }
 
 impl ClusterDownReporters {

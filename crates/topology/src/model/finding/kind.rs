@@ -2,12 +2,12 @@
 
 use super::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence,
-    FailoverEvidence, LoadingEvidence, LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence,
-    NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
-    NotEnoughReplicasEvidence, OpenSlotsEvidence, OrphanEvidence, ReplicaCountEvidence,
-    ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence,
-    RoleEvidence, SentinelCannotReachEvidence, SentinelConfigEvidence,
+    BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence, EmptiedPrimaryEvidence,
+    EndpointEvidence, FailoverEvidence, LoadingEvidence, LostWritesEvidence, MemoryEvidence,
+    MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
+    NodeSharedEvidence, NotEnoughReplicasEvidence, OpenSlotsEvidence, OrphanEvidence,
+    ReplicaCountEvidence, ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence,
+    ReplicationLoopEvidence, RoleEvidence, SentinelCannotReachEvidence, SentinelConfigEvidence,
     SentinelDisagreementEvidence, SentinelDownEvidence, SentinelGhostsEvidence,
     SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence, SplitBrainEvidence,
     StaleClientsEvidence, TopologyCommandEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
@@ -71,6 +71,8 @@ kinds! {
     RolecallNeverReached(NeverReachedEvidence),
     /// Masters without a common history are configured as one deployment.
     RolecallUnrelatedMasters(UnrelatedMastersEvidence),
+    /// A process is a node of several deployments.
+    RolecallNodeShared(NodeSharedEvidence),
     /// A node is down.
     RedisDown(NodeDownEvidence),
     /// Rolecall cannot reach a node that its peers consider alive.
@@ -85,6 +87,8 @@ kinds! {
     RedisNotEnoughReplicas(NotEnoughReplicasEvidence),
     /// The last background save failed.
     RedisBgsaveFailing(BgsaveEvidence),
+    /// The data of a primary was replaced by data that shares no history with it.
+    RedisDatasetReplaced(DatasetReplacedEvidence),
     /// The primary restarted without its data.
     RedisPrimaryRestartedEmpty(EmptiedPrimaryEvidence),
     /// Several nodes claim to be master of one data set.

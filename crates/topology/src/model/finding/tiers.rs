@@ -26,7 +26,12 @@ const TIERS: [Tier; 10] = [
         "RedisBgsaveFailing",
     ]),
     // Data is lost or at risk. As a warning the incident is over, or a failover that works.
-    critical(&["RedisPrimaryRestartedEmpty", "RedisSplitBrain", "RedisWritesLost"]),
+    critical(&[
+        "RedisDatasetReplaced",
+        "RedisPrimaryRestartedEmpty",
+        "RedisSplitBrain",
+        "RedisWritesLost",
+    ]),
     critical(&["RedisNoPrimary", "RedisReplicationLoop"]),
     both(&["RedisWritesBlocked"]),
     both(&["RedisSentinelDisagreement", "RedisUnexpectedRole", "RedisPrimaryEndpointWrong"]),

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use super::evidence::{
     AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, ClusterDownEvidence, EmptiedPrimaryEvidence, EndpointEvidence,
-    FailoverEvidence, IdentifiedPrimary, LoadingEvidence, LostWritesEvidence, MemoryEvidence,
-    MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
-    NotEnoughReplicasEvidence, OpenSlotsEvidence, OrphanEvidence, ReplicaCountEvidence,
-    ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence,
-    RoleEvidence, SentinelCannotReachEvidence, SentinelConfigEvidence,
-    SentinelDisagreementEvidence, SentinelDownEvidence, SentinelGhostsEvidence,
-    SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence, SplitBrainEvidence,
-    StaleClientsEvidence, TopologyCommandEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
-    UnrelatedMastersEvidence, WitnessEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
+    BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence, EmptiedPrimaryEvidence,
+    EndpointEvidence, FailoverEvidence, IdentifiedPrimary, LoadingEvidence, LostWritesEvidence,
+    MemoryEvidence, MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence,
+    NodeDownEvidence, NodeSharedEvidence, NotEnoughReplicasEvidence, OpenSlotsEvidence,
+    OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence, ReplicationLagEvidence,
+    ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence, SentinelCannotReachEvidence,
+    SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
+    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
+    SplitBrainEvidence, StaleClientsEvidence, TopologyCommandEvidence, UncoveredSlotsEvidence,
+    UnreachableEvidence, UnrelatedMastersEvidence, WitnessEvidence, WritableReplicaEvidence,
+    WritesBlockedEvidence,
 };
 
 use crate::limits::TILT_LASTS;
@@ -315,6 +316,30 @@ impl EvidenceValues for EmptiedPrimaryEvidence {
         Values::default()
             .primary(self.primary.as_ref())
             .number("keys_before", self.keys_before as f64)
+            .0
+    }
+}
+
+impl EvidenceValues for DatasetReplacedEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        let mut values = Values::default().text("why", self.reason.label());
+        if let Some(replaced) = &self.replaced {
+            values = values
+                .text("replaced", &replaced.node)
+                .text("from", &replaced.from)
+                .number("keys_before", replaced.keys_before as f64)
+                .number("keys_after", replaced.keys_after as f64);
+        }
+        values.known_list("masters", &self.masters).0
+    }
+}
+
+impl EvidenceValues for NodeSharedEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default()
+            .list("deployments", &self.deployments)
+            .known_text("role", self.role.map(snapshot::Role::label))
+            .known_text("master", self.master.as_deref())
             .0
     }
 }

@@ -67,6 +67,20 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         run: primary_restarted_empty,
     },
+    Scenario {
+        row: 49,
+        name: "primary_made_a_replica_of_a_foreign_master",
+        quick: false,
+        run: dataset_replaced,
+    },
+    Scenario {
+        row: 49,
+        name: "primary_migrated_by_an_operator",
+        quick: false,
+        run: dataset_migrated,
+    },
+    Scenario { row: 50, name: "server_of_two_deployments", quick: false, run: node_shared },
+    Scenario { row: 1, name: "recovery_site_promoted", quick: false, run: recovery_site_promoted },
 ];
 
 /// Starts a primary and two replicas.
@@ -258,4 +272,61 @@ fn primary_restarted_empty() -> ScenarioResult {
     };
     let fault = scenario.inject(restart, &[("RedisPrimaryRestartedEmpty", "critical")]);
     fault.repair(|_| a.fill(&b), &[])
+}
+
+/// Starts a primary and a foreign master that both hold keys, and lets a command make the first one
+/// a replica of the other. Then the primary gets its data back.
+fn replaced_by(command: &str, severity: &'static str) -> ScenarioResult {
+    let options = ["--repl-diskless-sync-delay", "0"];
+    let (a, foreign) = (Redis::start(&options), Redis::start(&options));
+    let b = a.replica();
+    a.fill(&b);
+    foreign.cli(&["SET", "foreign", "1"]);
+    let scenario = ScenarioRun::start(&deployment("orders", &[&a, &b]));
+    let replace = |scenario: &ScenarioRun| {
+        a.cli(&[command, "127.0.0.1", &foreign.port.to_string()]);
+        scenario.daemon.until_event(SERVER_TIMEOUT, "dataset_replaced");
+        // The deployment needs a primary, so that nothing else is reported.
+        a.promote();
+        b.until_synchronised();
+    };
+    let fault = scenario.inject(replace, &[("RedisDatasetReplaced", severity)]);
+    let restore = |_: &ScenarioRun| {
+        a.cli(&["FLUSHALL"]);
+        a.fill(&b);
+    };
+    fault.repair(restore, &[])
+}
+
+fn dataset_replaced() -> ScenarioResult {
+    replaced_by("SLAVEOF", "critical")
+}
+
+fn dataset_migrated() -> ScenarioResult {
+    replaced_by("REPLICAOF", "warning")
+}
+
+fn node_shared() -> ScenarioResult {
+    let (a, other) = (Redis::start(&[]), Redis::start(&[]));
+    let text = deployment("orders", &[&a]) + &deployment("carts", &[&other]);
+    let scenario = ScenarioRun::start(&text);
+    let copy = deployment("orders", &[&a]) + &deployment("copy", &[&a]);
+    let share = |scenario: &ScenarioRun| scenario.daemon.reload(&copy);
+    let fault = scenario
+        .inject(share, &[("RolecallNodeShared", "warning"), ("RolecallNodeShared", "warning")]);
+    fault.repair(|scenario| scenario.daemon.reload(&text), &[])
+}
+
+fn recovery_site_promoted() -> ScenarioResult {
+    let external = Redis::start(&[]);
+    let site = external.replica();
+    external.fill(&site);
+    let text = deployment("site", &[&site]) + "expect = { primary = 'external' }\n";
+    let scenario = ScenarioRun::start(&text);
+    let fault = scenario.inject(|_| site.promote(), &[("RedisUnexpectedRole", "critical")]);
+    let repair = |_: &ScenarioRun| {
+        site.replicate_from(&external);
+        site.until_synchronised();
+    };
+    fault.repair(repair, &[])
 }
