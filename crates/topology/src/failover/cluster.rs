@@ -110,22 +110,25 @@ fn is_recent(snapshot: &NodeSnapshot) -> Option<bool> {
     if replica::is_linked(snapshot) {
         return Some(true);
     }
-    let limit = validity(snapshot.config.as_deref()?)?;
-    let Some(limit) = limit else { return Some(true) };
     // A replica that was never synchronized is infinitely old.
-    Some(!replica::was_never_linked(snapshot) && replica::link_down_for(snapshot)? <= limit)
+    let age = if replica::was_never_linked(snapshot) {
+        Duration::MAX
+    } else {
+        replica::link_down_for(snapshot)?
+    };
+    Some(age <= validity(snapshot.config.as_deref()?)?)
 }
 
-/// Returns the age up to which data is recent enough: `Some(None)` if any age is, and `None` if a
-/// setting is unknown.
-fn validity(config: &Config) -> Option<Option<Duration>> {
+/// Returns the age up to which data is recent enough, which is unlimited without a validity factor;
+/// `None` if a setting is unknown.
+fn validity(config: &Config) -> Option<Duration> {
     let factor = config.number("cluster-replica-validity-factor")?;
     if factor <= 0.0 {
-        return Some(None);
+        return Some(Duration::MAX);
     }
     let timeout = config.number("cluster-node-timeout")? / 1000.0;
     let period = config.number("repl-ping-replica-period")?;
-    Duration::try_from_secs_f64(period + timeout * factor).ok().map(Some)
+    Duration::try_from_secs_f64(period + timeout * factor).ok()
 }
 
 fn contender(node: NodeIndex, view: &NodeView) -> Option<Contender> {

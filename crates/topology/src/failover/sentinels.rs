@@ -197,7 +197,7 @@ fn judge_replicas(
         let judgements = entries.iter().map(|(report, entry)| judge(report, entry, &nodes[node]));
         match combine(&judgements.collect::<Vec<_>>(), reports.len()) {
             Judgement::Accepted => {
-                judged.contenders.extend(contender(node, &nodes[node], &entries))
+                judged.contenders.extend(contender(node, &nodes[node], &entries));
             }
             Judgement::Refused(why) => judged.refused.push(RefusedReplica { node, why }),
             Judgement::Unknown => {

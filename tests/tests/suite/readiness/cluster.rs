@@ -76,11 +76,14 @@ fn dead_masters_of_other_shards_leave_no_majority() {
     for shard in SHARDS {
         until_blockers(&monitor.daemon, shard, LIMIT, &[]);
     }
-    [3, 0].into_iter().for_each(|node: usize| cluster.nodes[node].kill());
+    // The replica first, or the cluster promotes it.
+    cluster.nodes[3].kill();
+    cluster.nodes[0].kill();
     let found = until_blockers(&monitor.daemon, Some("5461"), LIMIT, &["no_candidate"]);
     assert_eq!(obstacles(&found), ["masters_down"]);
     assert_eq!(until_not_ready(&monitor.daemon)["caused_by"], "RedisDown");
-    [0, 3].into_iter().for_each(|node: usize| cluster.nodes[node].restart());
+    cluster.nodes[0].restart();
+    cluster.nodes[3].restart();
     for shard in SHARDS {
         until_blockers(&monitor.daemon, shard, LIMIT, &[]);
     }
