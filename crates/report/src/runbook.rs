@@ -171,4 +171,28 @@ mod tests {
         let fix = runbook.fix(&["local"]).expect("a fix");
         assert!(fix.contains("limit of open files") && !fix.contains("credentials"), "{fix}");
     }
+
+    #[test]
+    fn each_reason_of_unreached_primaries_has_its_cause() {
+        let runbook = runbook("RedisSentinelCannotReach").expect("a runbook");
+        for reason in topology::UnreachedReason::LABELS {
+            let cause = runbook.cause(&[reason], DeploymentKind::Sentinel).expect("a cause");
+            assert!(cause.starts_with(reason), "{reason}: {cause}");
+        }
+        for reason in ["auth", "misconf", "network"] {
+            let fix = runbook.fix(&[reason]).expect("a fix");
+            assert!(fix.starts_with(reason), "{reason}: {fix}");
+        }
+    }
+
+    #[test]
+    fn the_fix_of_paused_writes_is_that_of_the_operation() {
+        let runbook = runbook("RedisWritesBlocked").expect("a runbook");
+        let fix = |paused_by| runbook.fix(&["paused", paused_by]).expect("a fix");
+        assert!(fix("failover").contains("abort it"), "{}", fix("failover"));
+        assert!(fix("client_pause").contains("who paused the clients"), "{}", fix("client_pause"));
+        assert!(fix("shutdown").contains("shutdown-timeout"), "{}", fix("shutdown"));
+        let cause = runbook.cause(&["paused", "failover"], DeploymentKind::Static);
+        assert!(cause.expect("a cause").contains("FAILOVER without TIMEOUT waits forever"));
+    }
 }

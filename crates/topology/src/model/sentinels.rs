@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use snapshot::{DownState, Quorum};
 
-use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
 
 /// Reports of the Sentinels of a deployment after a round.
@@ -105,8 +104,8 @@ pub struct UnreachedPrimary {
     pub sentinel: NodeIndex,
     /// Reason for which it gets no valid replies.
     pub reason: UnreachedReason,
-    /// Monotonic time since which this is so.
-    pub since: Monotonic,
+    /// Time from the first to the last reply of both that showed this.
+    pub lasted: Duration,
 }
 
 /// Reason for which a Sentinel gets no valid replies from a primary that replies to Rolecall.
