@@ -33,8 +33,8 @@ pub(crate) struct CannotReachTracker {
     errors: VecDeque<(Monotonic, BTreeMap<&'static str, u64>)>,
 }
 
-/// Period in which a Sentinel considered the primary down, from the first to the last round in which
-/// both replied. A missed poll does not end it.
+/// Period in which a Sentinel considered the primary down, from the first to the last round in
+/// which both replied. A missed poll does not end it.
 #[derive(Debug, Clone, Copy)]
 struct Period {
     first: Monotonic,
@@ -42,8 +42,8 @@ struct Period {
 }
 
 impl CannotReachTracker {
-    /// Processes one round. `primary` is the primary that was identified, and `answered` tells which
-    /// nodes replied in this round.
+    /// Processes one round. `primary` is the primary that was identified, and `answered` tells
+    /// which nodes replied in this round.
     pub(crate) fn observe(
         &mut self,
         nodes: &NodeVec<NodeView>,
@@ -138,8 +138,8 @@ impl CannotReachTracker {
             total(after).saturating_sub(total(before))
         };
         let errors: u64 = ACCESS_CODES.iter().map(|code| increase(code)).sum();
-        let least = ERRORS_PER_SECOND * sentinels as f64 * last.since(*first).as_secs_f64();
-        if sentinels == 0 || errors == 0 || (errors as f64) < least {
+        let pace = ERRORS_PER_SECOND * sentinels as f64 * last.since(*first).as_secs_f64();
+        if sentinels == 0 || errors == 0 || (errors as f64) < pace {
             return Vec::new();
         }
         ACCESS_CODES.iter().copied().filter(|code| increase(code) > 0).collect()

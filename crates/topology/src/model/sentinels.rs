@@ -47,7 +47,7 @@ pub struct SentinelStatement {
     pub state: DownState,
     /// A failover of the master is in progress. The `failover_in_progress` flag.
     pub failing_over: bool,
-    /// Time since the last reply of the master to a PING, valid or not. The `last-ping-reply` field.
+    /// Time since the last reply of the master to PING, valid or not. The `last-ping-reply` field.
     pub last_ping_reply: Option<Duration>,
     /// The Sentinel is in TILT mode: it does not update the state of the master.
     pub tilt: bool,
@@ -93,7 +93,7 @@ pub struct CannotReach {
     pub primary: Option<NodeIndex>,
     /// The Sentinels, in the order of the configuration.
     pub sentinels: Vec<UnreachedPrimary>,
-    /// Codes of the error replies of the primary that increase at the pace of the Sentinels, sorted.
+    /// Codes of the error replies of the primary that increase at the pace of the Sentinels.
     pub error_codes: Vec<&'static str>,
 }
 
