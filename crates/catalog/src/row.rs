@@ -81,8 +81,8 @@ pub enum Source {
 
 /// Reader of the values of a metric.
 enum ValueReader<T> {
-    /// The number in a field, times a factor. A negative number, and one from [`NO_NUMBER`] on, means
-    /// unknown and has no sample.
+    /// The number in a field, times a factor. A negative number, and one from [`NO_NUMBER`] on,
+    /// means unknown and has no sample.
     Number(f64),
     /// The number in a field, which may be negative.
     SignedNumber,

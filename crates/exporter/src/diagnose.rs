@@ -155,8 +155,7 @@ fn waits(view: &DeploymentView) -> bool {
     let pauses = |node: &NodeView| {
         node.pause.reported.is_some() && !node.pause.lasting && node.is_known_up()
     };
-    let may_recover =
-        |unreached: &UnreachedPrimary| view.now.since(unreached.since) <= SENTINEL_RECOVERS_WITHIN;
+    let may_recover = |unreached: &UnreachedPrimary| unreached.lasted <= SENTINEL_RECOVERS_WITHIN;
     let unreached = view.sentinels.iter().flat_map(|sentinels| &sentinels.cannot_reach.sentinels);
     view.members().any(|(_, node)| undecided(node) || pauses(node))
         || view.endpoints.iter().any(once)

@@ -48,6 +48,7 @@ const EXPLANATIONS: [Explanation; 31] = [
     explanation(&["$MASTER_ID", "$DEAD_ID"], "the ID of the node in CLUSTER NODES"),
     explanation(&["$SLOT"], "the number of the slot"),
     explanation(&["$FIRST", "$LAST"], "the first and the last slot of the range"),
+    explanation(&["$BACKUP"], "the RDB file that has the former data"),
     explanation(&["$DIR"], "the data directory, from CONFIG GET dir"),
     explanation(&["$CLIENT_ID", "$ID"], "the ID of the client in CLIENT LIST"),
     explanation(&["$ROLECALL_USER"], "the ACL user of Rolecall, `username` in its configuration"),

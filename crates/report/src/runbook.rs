@@ -292,4 +292,29 @@ mod tests {
             ["redis-cli -h $FORMER_PRIMARY_HOST -p $FORMER_PRIMARY_PORT replicaof no one\n"]
         );
     }
+
+    #[test]
+    fn each_reason_of_unreached_primaries_has_its_cause() {
+        let runbook = runbook("RedisSentinelCannotReach").expect("a runbook");
+        for reason in topology::UnreachedReason::LABELS {
+            let cause = runbook.cause(&[reason], DeploymentKind::Sentinel).expect("a cause");
+            assert!(cause.follows && cause.paragraph.text.starts_with(reason), "{cause:?}");
+        }
+        for reason in ["auth", "misconf", "network"] {
+            let fix = runbook.fix(&[reason]).expect("a fix");
+            assert!(fix.follows && fix.paragraph.text.starts_with(reason), "{fix:?}");
+        }
+    }
+
+    #[test]
+    fn the_fix_of_paused_writes_is_that_of_the_operation() {
+        let runbook = runbook("RedisWritesBlocked").expect("a runbook");
+        let fix = |paused_by| runbook.fix(&[paused_by, "paused"]).expect("a fix").paragraph.text;
+        assert!(fix("failover").contains("abort it"), "{}", fix("failover"));
+        assert!(fix("client_pause").contains("who paused the clients"), "{}", fix("client_pause"));
+        assert!(fix("shutdown").contains("shutdown-timeout"), "{}", fix("shutdown"));
+        let cause = runbook.cause(&["failover", "paused"], DeploymentKind::Static);
+        let cause = cause.expect("a cause").paragraph.text;
+        assert!(cause.contains("FAILOVER without TIMEOUT waits forever"));
+    }
 }

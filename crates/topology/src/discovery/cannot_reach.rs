@@ -27,15 +27,23 @@ const ERRORS_PER_SECOND: f64 = 0.5;
 pub(crate) struct CannotReachTracker {
     /// The primary that the Sentinels consider down.
     primary: Option<NodeIndex>,
-    /// Monotonic time since which each Sentinel considers it down.
-    since: HashMap<NodeIndex, Monotonic>,
+    /// The Sentinels that consider it down.
+    unreached: HashMap<NodeIndex, Period>,
     /// Access errors of the primary so far by code, in recent replies.
     errors: VecDeque<(Monotonic, BTreeMap<&'static str, u64>)>,
 }
 
+/// Period in which a Sentinel considered the primary down, from the first to the last round in
+/// which both replied. A missed poll does not end it.
+#[derive(Debug, Clone, Copy)]
+struct Period {
+    first: Monotonic,
+    last: Monotonic,
+}
+
 impl CannotReachTracker {
-    /// Processes one round. `primary` is the primary that was identified, and `answered` tells which
-    /// nodes replied in this round.
+    /// Processes one round. `primary` is the primary that was identified, and `answered` tells
+    /// which nodes replied in this round.
     pub(crate) fn observe(
         &mut self,
         nodes: &NodeVec<NodeView>,
@@ -45,10 +53,10 @@ impl CannotReachTracker {
         now: Monotonic,
     ) -> CannotReach {
         let majority = sentinels.majority.as_ref().and_then(|majority| majority.node);
-        let primary = majority.or(primary).filter(|primary| {
-            let replies = |index| answered(index) && nodes[index].is_known_up();
-            replies(*primary) && nodes[*primary].role() == Some(Role::Master)
-        });
+        let is_master = |primary: &NodeIndex| {
+            nodes[*primary].is_known_up() && nodes[*primary].role() == Some(Role::Master)
+        };
+        let primary = majority.or(primary).filter(is_master);
         let Some(primary) = primary else {
             *self = CannotReachTracker::default();
             return CannotReach::default();
@@ -56,20 +64,26 @@ impl CannotReachTracker {
         if self.primary != Some(primary) {
             *self = CannotReachTracker { primary: Some(primary), ..CannotReachTracker::default() };
         }
-        self.record_errors(&nodes[primary], now);
+        if answered(primary) {
+            self.record_errors(&nodes[primary], now);
+        }
         // In TILT mode a Sentinel does not update its records.
         let considers_down = |statement: &&SentinelStatement| {
             statement.node == Some(primary)
                 && statement.state != DownState::Up
                 && !statement.role_mismatch
                 && !statement.tilt
-                && answered(statement.sentinel)
         };
-        let unreached: Vec<_> = sentinels.statements.iter().filter(considers_down).collect();
+        let mut unreached: Vec<_> = sentinels.statements.iter().filter(considers_down).collect();
         let is_unreached = |sentinel: &NodeIndex| {
             unreached.iter().any(|statement| statement.sentinel == *sentinel)
         };
-        self.since.retain(|sentinel, _| is_unreached(sentinel));
+        self.unreached.retain(|sentinel, _| is_unreached(sentinel));
+        let confirmed = unreached.iter().map(|statement| statement.sentinel);
+        for sentinel in confirmed.filter(|sentinel| answered(primary) && answered(*sentinel)) {
+            self.unreached.entry(sentinel).or_insert(Period { first: now, last: now }).last = now;
+        }
+        unreached.retain(|statement| self.unreached.contains_key(&statement.sentinel));
         if unreached.is_empty() {
             return CannotReach::default();
         }
@@ -77,10 +91,13 @@ impl CannotReachTracker {
         let error_codes = self.rising_codes(refused);
         let sentinels = unreached
             .iter()
-            .map(|statement| UnreachedPrimary {
-                sentinel: statement.sentinel,
-                reason: reason(statement, &nodes[primary], &error_codes),
-                since: *self.since.entry(statement.sentinel).or_insert(now),
+            .map(|statement| {
+                let Period { first, last } = self.unreached[&statement.sentinel];
+                UnreachedPrimary {
+                    sentinel: statement.sentinel,
+                    reason: reason(statement, &nodes[primary], &error_codes),
+                    lasted: last.since(first),
+                }
             })
             .collect();
         CannotReach { primary: Some(primary), sentinels, error_codes }
@@ -88,7 +105,7 @@ impl CannotReachTracker {
 
     /// Forgets a node that left.
     pub(crate) fn clear(&mut self, index: NodeIndex) {
-        self.since.remove(&index);
+        self.unreached.remove(&index);
         if self.primary == Some(index) {
             *self = CannotReachTracker::default();
         }
@@ -121,8 +138,8 @@ impl CannotReachTracker {
             total(after).saturating_sub(total(before))
         };
         let errors: u64 = ACCESS_CODES.iter().map(|code| increase(code)).sum();
-        let least = ERRORS_PER_SECOND * sentinels as f64 * last.since(*first).as_secs_f64();
-        if sentinels == 0 || errors == 0 || (errors as f64) < least {
+        let pace = ERRORS_PER_SECOND * sentinels as f64 * last.since(*first).as_secs_f64();
+        if sentinels == 0 || errors == 0 || (errors as f64) < pace {
             return Vec::new();
         }
         ACCESS_CODES.iter().copied().filter(|code| increase(code) > 0).collect()

@@ -11,10 +11,9 @@ impl FindingsCollector<'_> {
     pub(super) fn check_reach(&mut self, sentinels: &SentinelsView) {
         let cannot_reach = &sentinels.cannot_reach;
         let Some(primary) = cannot_reach.primary else { return };
-        let lasted = |unreached: &UnreachedPrimary| self.view.now.since(unreached.since);
-        let lasting = |unreached: &&UnreachedPrimary| lasted(unreached) > SENTINEL_RECOVERS_WITHIN;
+        let lasting = |unreached: &&UnreachedPrimary| unreached.lasted > SENTINEL_RECOVERS_WITHIN;
         let unreached: Vec<_> = cannot_reach.sentinels.iter().filter(lasting).collect();
-        let Some(longest) = unreached.iter().map(|unreached| lasted(unreached)).max() else {
+        let Some(longest) = unreached.iter().map(|unreached| unreached.lasted).max() else {
             return;
         };
         let reasons = most_frequent_first(&unreached);

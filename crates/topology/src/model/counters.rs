@@ -7,8 +7,8 @@ use snapshot::{CommandStat, CommandStats};
 /// Label of the command CLIENT PAUSE.
 pub(crate) const CLIENT_PAUSE: &str = "client_pause";
 
-/// Commands that change the topology or stop clients: the value of the label `command`, and the name in
-/// INFO commandstats.
+/// Commands that change the topology or the configuration, or pause clients: the value of the label
+/// `command`, and the name in INFO commandstats.
 pub const TOPOLOGY_COMMANDS: [(&str, &str); 11] = [
     ("replicaof", "replicaof"),
     ("slaveof", "slaveof"),

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use snapshot::{DownState, Quorum};
 
-use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
 
 /// Reports of the Sentinels of a deployment after a round.
@@ -48,7 +47,7 @@ pub struct SentinelStatement {
     pub state: DownState,
     /// A failover of the master is in progress. The `failover_in_progress` flag.
     pub failing_over: bool,
-    /// Time since the last reply of the master to a PING, valid or not. The `last-ping-reply` field.
+    /// Time since the last reply of the master to PING, valid or not. The `last-ping-reply` field.
     pub last_ping_reply: Option<Duration>,
     /// The Sentinel is in TILT mode: it does not update the state of the master.
     pub tilt: bool,
@@ -94,7 +93,7 @@ pub struct CannotReach {
     pub primary: Option<NodeIndex>,
     /// The Sentinels, in the order of the configuration.
     pub sentinels: Vec<UnreachedPrimary>,
-    /// Codes of the error replies of the primary that increase at the pace of the Sentinels, sorted.
+    /// Codes of the error replies of the primary that increase at the pace of the Sentinels.
     pub error_codes: Vec<&'static str>,
 }
 
@@ -105,8 +104,8 @@ pub struct UnreachedPrimary {
     pub sentinel: NodeIndex,
     /// Reason for which it gets no valid replies.
     pub reason: UnreachedReason,
-    /// Monotonic time since which this is so.
-    pub since: Monotonic,
+    /// Time from the first to the last reply of both that showed this.
+    pub lasted: Duration,
 }
 
 /// Reason for which a Sentinel gets no valid replies from a primary that replies to Rolecall.

@@ -146,3 +146,25 @@ fn a_demoted_master_and_a_sentinel_in_tilt_mode_do_not_count() {
     test.tilt = false;
     assert_eq!(unreached(&test.rounds(1)), [("s3", UnreachedReason::ErrorReply)]);
 }
+
+#[test]
+fn missed_polls_neither_end_nor_extend_it() {
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.set_reports(&considers_down(SECOND));
+    test.rounds(2);
+    // The primary misses two polls in a row, again and again.
+    for _ in 0..4 {
+        test.silent = vec![A];
+        assert_eq!(unreached(&test.rounds(2)).len(), 3);
+        test.silent.clear();
+        test.rounds(1);
+    }
+    let view = test.rounds(1);
+    assert_eq!(severity_of(&view, CannotReach), Some(Warning));
+    let mut test = TestDeployment::healthy(PLAIN);
+    test.set_reports(&considers_down(SECOND));
+    test.rounds(1);
+    test.silent = vec![A];
+    let view = test.rounds(20);
+    assert_eq!((severity_of(&view, CannotReach), unreached(&view)), (None, vec![]));
+}
