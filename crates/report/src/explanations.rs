@@ -13,7 +13,7 @@ const fn explanation(placeholders: &'static [&'static str], meaning: &'static st
 }
 
 /// All placeholders of runbooks. `alerts/README.md` has the same list.
-const EXPLANATIONS: [Explanation; 31] = [
+const EXPLANATIONS: [Explanation; 32] = [
     explanation(&["$HOST", "$PORT", "$NODE"], "the node that the finding or the alert is about"),
     explanation(&["$PRIMARY_HOST", "$PRIMARY_PORT"], "the primary"),
     explanation(
