@@ -1,5 +1,5 @@
-//! The values of the evidence that select the cause and the fix in the runbook of a finding. All are
-//! labels from closed sets: a name of a node selects nothing.
+//! The values of the evidence that select the cause and the fix in the runbook of a finding. All
+//! are labels from closed sets: a name of a node selects nothing.
 
 use snapshot::Reason;
 use topology::evidence::{EndpointEvidence, FailoverEvidence};

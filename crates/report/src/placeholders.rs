@@ -58,18 +58,13 @@ impl Placeholders {
     /// Returns the values for a finding. `$HOST` is the affected endpoint, or the node to examine
     /// first.
     pub(crate) fn of_finding(view: &DeploymentView, finding: &Finding) -> Self {
-        match finding.endpoint() {
-            Some(kind) => {
-                let endpoint =
-                    view.endpoints.iter().find(|endpoint| endpoint.configured.kind == kind);
-                Self::of(view, endpoint.map(|endpoint| endpoint.configured.address.as_str()), None)
-            }
-            None => {
-                let mut placeholders = Self::of_node(view, node_to_examine(view, finding));
-                placeholders.add_slot(view, finding);
-                placeholders
-            }
+        if let Some(kind) = finding.endpoint() {
+            let endpoint = view.endpoints.iter().find(|endpoint| endpoint.configured.kind == kind);
+            return Self::of(view, endpoint.map(|endpoint| &*endpoint.configured.address), None);
         }
+        let mut placeholders = Self::of_node(view, node_to_examine(view, finding));
+        placeholders.add_slot(view, finding);
+        placeholders
     }
 
     /// Adds the open slot that a finding is about, with its source and its target.
@@ -315,8 +310,8 @@ pub(crate) fn node_to_examine(view: &DeploymentView, finding: &Finding) -> Optio
             return node_index(view, stale);
         }
         Evidence::RedisClusterSlotOpen(evidence) => {
-            let nodes = evidence.importing.iter().chain(&evidence.migrating);
-            return nodes.filter_map(|node| node_index(view, node)).next();
+            let mut nodes = evidence.importing.iter().chain(&evidence.migrating);
+            return nodes.find_map(|node| node_index(view, node));
         }
         Evidence::RedisWritesLost(_) if !is_primary_certain(view, finding) => return None,
         Evidence::RedisWritesLost(LostWritesEvidence { stale, primary_again, .. }) => {

@@ -54,34 +54,28 @@ fn follows_program(before: &str) -> bool {
 /// Returns the program with the options for this access, followed by a space. A program that starts
 /// it, such as `timeout`, takes no assignments of variables.
 fn program(access: &NodeAccess, arguments: &str, follows_program: bool) -> String {
-    let mut program = String::new();
+    let mut words: Vec<String> = Vec::new();
     if access.has_password {
-        program += if follows_program { "env " } else { "" };
-        program += &format!("REDISCLI_AUTH=\"{PASSWORD}\" ");
+        words.extend(follows_program.then(|| "env".to_owned()));
+        words.push(format!("REDISCLI_AUTH=\"{PASSWORD}\""));
     }
-    program += PROGRAM;
+    words.push(PROGRAM.trim_end().to_owned());
     if let Some(tls) = &access.tls {
-        program += "--tls ";
+        words.push("--tls".to_owned());
         let files =
             [("--cacert", &tls.ca_file), ("--cert", &tls.cert_file), ("--key", &tls.key_file)];
         for (option, path) in files {
-            if let Some(path) = path {
-                program += &format!("{option} {} ", shell_path(path));
-            }
+            words.extend(path.as_ref().map(|path| format!("{option} {}", shell_path(path))));
         }
-        if let Some(name) = &tls.server_name {
-            program += &format!("--sni {} ", shell_word(name));
-        }
-        if tls.is_insecure {
-            program += "--insecure ";
-        }
+        words.extend(tls.server_name.as_ref().map(|name| format!("--sni {}", shell_word(name))));
+        words.extend(tls.is_insecure.then(|| "--insecure".to_owned()));
     }
     let user = access.user.as_deref().filter(|user| access.has_password && *user != "default");
     if let Some(user) = user {
         let user = if is_sent(arguments) { shell_word(user) } else { ADMIN_USER.into() };
-        program += &format!("--user {user} ");
+        words.push(format!("--user {user}"));
     }
-    program
+    words.join(" ") + " "
 }
 
 fn shell_path(path: &Path) -> String {

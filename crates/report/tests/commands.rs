@@ -1,17 +1,26 @@
-//! Commands contain what the access to a deployment needs, and explain the placeholders that remain.
-
-mod split_brain;
+//! Commands contain what the access to a deployment needs, and placeholders that remain are
+//! explained.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use report::{SearchQuery, Site, diagnose, runbooks};
-use snapshot::Reason;
-use split_brain::{SECOND, replied};
+use snapshot::{NodeSnapshot, Reason};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, NodeAccess,
-    NodeIndex, NodeNameTemplate, PollOutcome, Round, TlsAccess,
+    NodeIndex, NodeNameTemplate, NodeReply, PollOutcome, Round, TlsAccess,
 };
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Returns the outcome of a poll with this INFO reply.
+fn replied(info: &str) -> PollOutcome {
+    PollOutcome::Answered(NodeReply::new(
+        NodeSnapshot::from_info(info).expect("an INFO reply"),
+        Duration::from_millis(1),
+        SystemTime::UNIX_EPOCH,
+    ))
+}
 
 /// Returns a deployment of a primary, a replica and a Sentinel, after rounds with these outcomes.
 /// All need credentials.
@@ -70,7 +79,8 @@ fn text_of(views: &[Arc<DeploymentView>]) -> String {
 }
 
 /// The command with the options for the user of Rolecall, as HTML.
-const READ: &str = "REDISCLI_AUTH=\"$REDIS_PASSWORD\" redis-cli --tls --cacert /etc/rolecall/ca.pem \
+const READ: &str = "REDISCLI_AUTH=\"$REDIS_PASSWORD\" redis-cli --tls \
+                    --cacert /etc/rolecall/ca.pem \
                     --user rolecall -h 10.0.0.5";
 
 #[test]

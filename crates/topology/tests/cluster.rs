@@ -381,7 +381,7 @@ fn a_slot_that_stays_open_for_ten_minutes_is_a_warning() {
     let Evidence::RedisClusterSlotOpen(evidence) = &view.findings[0].evidence else {
         panic!("{:?}", view.findings)
     };
-    let names = [&evidence.migrating, &evidence.importing].map(|names| names.as_slice());
+    let names = [&evidence.migrating, &evidence.importing].map(Vec::as_slice);
     assert_eq!((evidence.slots.as_slice(), names), (&[93][..], [&[address(1)][..], &[address(2)]]));
     assert!(evidence.open_for > SECOND * 600, "{evidence:?}");
     for number in [1, 2] {

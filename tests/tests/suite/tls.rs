@@ -189,18 +189,20 @@ fn replicas_that_follow_the_tls_port_have_their_primary() {
         1.0,
     );
     let samples = daemon.samples();
-    let orphaned = samples.get("redis_replica_orphaned", &[("node", &replica.address())]);
+    let orphaned = samples
+        .get("redis_replica_orphaned", &[("node", &replica.address()), ("why", "unknown_address")]);
     assert!(orphaned.is_none_or(|orphaned| orphaned == 0.0), "{orphaned:?}");
     assert!(samples.get("redis_replication_lag_bytes", &[]).is_some(), "the lag is known");
-    assert_eq!(daemon.findings(), Vec::<serde_json::Value>::new());
+    assert_eq!(daemon.findings(), []);
 }
 
 #[test]
 fn printed_commands_run_with_tls_user_and_password() {
     let certificates = Certificates::create();
-    let users = ["--user", "rolecall on >secret -@all +info +config|get +client|id +client|list"];
-    let only_tls = ["--requirepass", "other", "--appendonly", "no"];
-    let (server, port) = certificates.serve_with("server", "no", &[&users[..], &only_tls].concat());
+    let (server, port) = certificates.serve("server", "no");
+    let rights = ["-@all", "+info", "+config|get", "+client|id", "+client|list"];
+    server.cli(&[&["ACL", "SETUSER", "rolecall", "on", ">secret"][..], &rights].concat());
+    server.cli(&["ACL", "SETUSER", "default", ">other"]);
     let ca = certificates.path("ca.pem").display().to_string();
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = 'rediss://localhost:{port}' }}]\n\
@@ -220,7 +222,6 @@ fn printed_commands_run_with_tls_user_and_password() {
     };
     assert_eq!(run("secret"), "appendonly\nno\n", "{command}");
     assert!(run("wrong").contains("NOAUTH"), "{command}");
-    drop(server);
 }
 
 #[test]

@@ -56,8 +56,8 @@ impl Site<'_> {
         let query = link.as_deref().and_then(|link| Some(&link[link.find('?')?..]));
         let renderer =
             MarkdownRenderer { placeholders: &placeholders, query: query.unwrap_or_default() };
-        let rendered = renderer.render(below_title(runbook));
-        let remaining = &rendered.0;
+        let article = renderer.render(below_title(runbook));
+        let remaining = &article.0;
         let main = html! {
             h1 { code { (alert) } }
             p.lead { (runbook.title) }
@@ -65,7 +65,7 @@ impl Site<'_> {
                 Some(view) => (self.current_state(alert, runbook, view, requested)),
                 None => (self.active_findings(alert, deployment)),
             }
-            article.runbook { (rendered) }
+            article.runbook { (article) }
             @if !explanations(remaining).is_empty() {
                 section aria-labelledby="placeholders" {
                     h2 #placeholders { "Placeholders" }

@@ -26,8 +26,8 @@ struct LastPrimary {
 impl FormerPrimaryTracker {
     /// Processes one round. Returns the former primary if it is certain that no other node has
     /// become primary since: no node claims to be master, all nodes reply or are down, the same
-    /// process still has the same replication history, and a majority of the Sentinels, if there are
-    /// any, names it and none names another node.
+    /// process still has the same replication history, and a majority of the Sentinels, if there
+    /// are any, names it and none names another node.
     pub(crate) fn observe(
         &mut self,
         nodes: ShardNodes<'_>,

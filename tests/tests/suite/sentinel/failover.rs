@@ -290,6 +290,7 @@ fn check_killed_primary(version: &'static str) {
 
     for node in &group.nodes {
         let (address, mut events) = (node.address(), monitor.node_events(node));
+        let links = |kind: &str| events.iter().filter(|event| *event == kind).count();
         monitor.check_links_restored(node);
         if address == before {
             assert_eq!(
