@@ -41,7 +41,7 @@ fn ready() -> TestDeployment {
     let mut test = TestDeployment::new(PLAIN, |_| {});
     test.set_reports(&observed_report(|_| {}));
     let view = test.rounds(3);
-    assert_eq!(failover(&view).map(|failover| failover.is_ready()), Some(true));
+    assert_eq!(failover(&view).map(FailoverView::is_ready), Some(true));
     test
 }
 
@@ -150,7 +150,7 @@ fn sentinels_that_see_a_primary_down_that_replies_are_blind() {
     test.set_reports(&changed(observed_report(|_| {}), |report| {
         report.master.down_state = down(A, 1).down_state;
     }));
-    assert_eq!(failover(&test.rounds(5)).map(|found| found.is_ready()), Some(true));
+    assert_eq!(failover(&test.rounds(5)).map(FailoverView::is_ready), Some(true));
     let view = test.rounds(3);
     let blind = FailoverBlocker::SentinelsBlind;
     assert_eq!(failover(&view).map(|found| &*found.blockers), Some(&[blind][..]));
