@@ -193,7 +193,7 @@ fn an_uncertain_former_primary_is_not_promoted() {
             "{page}"
         );
         // Commands that only read are filled.
-        assert_eq!(page.contains("redis-cli -h 10.0.0.5 -p 6379 info replication"), true, "{page}");
+        assert!(page.contains("redis-cli -h 10.0.0.5 -p 6379 info replication"), "{page}");
     }
 }
 
