@@ -70,9 +70,13 @@ impl LagTracker {
     }
 
     /// Adds an earlier reply of a node that has become the primary. Without a primary, the offset
-    /// of its history grew last when it was a replica.
+    /// of its history grew last when it was a replica. If the node had other data, its present
+    /// history began later.
     fn add_before(&mut self, before: &Replication, at: Monotonic) {
-        let Some(offset) = self.own_offset(before) else { return };
+        let had_other_data = before.replid.is_some() && before.replid != self.replid;
+        let inherited = self.inherited.as_ref().filter(|_| had_other_data);
+        let start = inherited.map(|inherited| inherited.end.saturating_sub(1));
+        let Some(offset) = self.own_offset(before).or(start) else { return };
         if self.offsets.back().is_none_or(|last| last.at < at && last.offset <= offset) {
             self.offsets.push_back(OffsetSample { at, offset });
         }
@@ -211,5 +215,22 @@ mod tests {
         tracker.observe(&promoted, Some((&replica, at(40))), at(41));
         assert_eq!(tracker.reached_at(100), at(40));
         assert!(tracker.reached_at(200) > at(40));
+    }
+
+    #[test]
+    fn a_history_begins_after_a_reply_with_other_data() {
+        let mut tracker = LagTracker::default();
+        tracker.observe(&primary(100), None, at(1));
+        // The node had other data, was synchronized, and was promoted at offset 120.
+        let other = Replication { replid: Some("c".repeat(40).into()), ..primary(900) };
+        let promoted = Replication {
+            replid: Some("b".repeat(40).into()),
+            replid2: Some("a".repeat(40).into()),
+            second_offset: Some(121),
+            ..primary(320)
+        };
+        tracker.observe(&promoted, Some((&other, at(40))), at(41));
+        assert_eq!(tracker.reached_at(120), at(40));
+        assert!(tracker.reached_at(220) > at(40));
     }
 }

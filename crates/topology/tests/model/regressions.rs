@@ -294,3 +294,36 @@ fn changes_before_an_unseen_resync_are_lost_in_a_restart() {
         ],
     );
 }
+
+#[test]
+fn the_lag_of_a_new_primary_begins_with_its_history() {
+    agree(
+        526_769,
+        &[
+            at(12, Freeze(4)),
+            at(18, Follow { server: 0, master: 3 }),
+            at(32, Follow { server: 3, master: 4 }),
+            at(33, Thaw(4)),
+        ],
+    );
+}
+
+#[test]
+fn the_lag_of_a_synchronized_primary_begins_with_its_history() {
+    agree(
+        512_048,
+        &[
+            at(13, Kill(1)),
+            at(17, RestartExporter { with_state: false, downtime: 0 }),
+            at(28, Failover),
+            at(31, Follow { server: 2, master: 1 }),
+            at(33, MoveClient { client: 0, server: 2 }),
+            at(35, RestartExporter { with_state: false, downtime: 4 }),
+            at(42, Start { server: 1, with_data: false }),
+            at(43, Hide(0)),
+            at(46, Freeze(2)),
+            at(47, Restart { server: 0, with_data: true }),
+            at(49, Follow { server: 0, master: 2 }),
+        ],
+    );
+}
