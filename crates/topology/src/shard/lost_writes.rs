@@ -349,8 +349,8 @@ impl LostWritesTracker {
         if changes.low == 0 {
             return;
         }
-        let lost = LostInReign { changes, until: end.about };
-        let before = self.lost.insert(index, lost).map_or(0, |before| before.changes.about);
+        let in_reign = LostInReign { changes, until: end.about };
+        let before = self.lost.insert(index, in_reign).map_or(0, |before| before.changes.about);
         let more = changes.about.saturating_sub(before);
         self.view.total += more;
         let mut loss =
@@ -360,8 +360,8 @@ impl LostWritesTracker {
             loss.primary_again.retain(|primary| *primary != index);
         }
         self.view.in_split_brain += more;
-        let lost = self.lost.values().map(|lost| lost.changes);
-        loss.changes = lost.fold(self.lost_before, ChangeCount::plus);
+        let counts = self.lost.values().map(|in_reign| in_reign.changes);
+        loss.changes = counts.fold(self.lost_before, ChangeCount::plus);
         if more > 0 {
             loss.last = now;
         }
