@@ -201,8 +201,8 @@ fn a_state_file_of_an_earlier_version_is_no_evidence() {
     let mut test = TestDeployment::new(1);
     test.rounds(5, &[primary_with_keys()]);
     let saved = test.tracker.saved_state();
-    let text = serde_json::to_string(&saved).expect("JSON");
-    let mut old: SavedState = serde_json::from_str(&text).expect("the same state");
+    let written = serde_json::to_string(&saved).expect("JSON");
+    let mut old: SavedState = serde_json::from_str(&written).expect("the same state");
     assert_eq!(old, saved);
     for node in old.nodes.values_mut() {
         node.reign = None;
