@@ -33,7 +33,7 @@ pub(crate) const ALL: &[Scenario] = &[
     },
 ];
 
-/// Time in which RedisClientAuthFailing would fire: its five minutes and those of its range,
+/// Time in which `RedisClientAuthFailing` would fire: its five minutes and those of its range,
 /// divided by ten, and the waiting time of Alertmanager.
 const CLIENT_BLAMED_AFTER: Duration = Duration::from_secs(60);
 
