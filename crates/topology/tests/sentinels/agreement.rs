@@ -153,6 +153,7 @@ fn masters_listed_together_are_related() {
         }
     };
     let (one, two) = (TestDeployment::new(PLAIN, |_| {}), TestDeployment::new(PLAIN, listed));
+    let (one, two) = (Box::new(one), Box::new(two));
     for (mut test, evidence, split, stale, unrelated) in [
         (one, PrimaryEvidence::Sentinel, vec![at(3), at(4)], vec![at(4)], vec![]),
         (two, PrimaryEvidence::Followers, vec![], vec![], vec![at(4)]),

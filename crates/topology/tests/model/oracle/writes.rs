@@ -80,7 +80,7 @@ impl LostWrites {
             for (other, _) in others {
                 let rival = &world.servers[*other].writes;
                 // Also of a replica: a former master may follow its own replica, and both keep the
-                // writes. When another node is promoted, they are lost as long as it is the primary.
+                // writes. When another node is promoted, they are lost while it is the primary.
                 add(&mut self.at_risk, difference(&server.writes, rival));
                 if server.is_master() && !server.reign.writes.is_empty() {
                     add(&mut self.diverged, difference(&server.writes, rival));
