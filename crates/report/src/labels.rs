@@ -158,6 +158,8 @@ pub(crate) fn pause_cause(cause: PauseCause) -> String {
         PauseCause::ClientPause => "command CLIENT PAUSE",
         PauseCause::Failover => "failover that waits for a replica",
         PauseCause::Shutdown => "shutdown that waits for replicas",
+        PauseCause::SlotMigration => "migration of slots that waits for its target",
+        PauseCause::Other => "operation that Rolecall does not know",
     };
     with_label(meaning, cause.label())
 }

@@ -127,6 +127,8 @@ fn a_pause_that_valkey_reports_names_its_operation() {
         ("client_pause", "client_pause"),
         ("failover_in_progress", "failover"),
         ("shutdown_in_progress", "shutdown"),
+        ("slot_migration_in_progress", "slot_migration"),
+        ("a_new_operation", "other"),
     ] {
         let mut test = TestDeployment::new();
         assert_eq!(paused(&test.reply(NO_PAUSE)), Some(false), "no command statistics are needed");

@@ -11,6 +11,10 @@ pub enum PauseCause {
     Failover,
     /// SHUTDOWN: the server waits for its replicas.
     Shutdown,
+    /// The migration of slots of Valkey: the server waits for the node that gets them.
+    SlotMigration,
+    /// Another operation, which the server names in a way that Rolecall does not know.
+    Other,
 }
 
 /// Paused writes of a node.
@@ -32,6 +36,8 @@ impl PauseCause {
             PauseCause::ClientPause => "client_pause",
             PauseCause::Failover => "failover",
             PauseCause::Shutdown => "shutdown",
+            PauseCause::SlotMigration => "slot_migration",
+            PauseCause::Other => "other",
         }
     }
 }

@@ -127,6 +127,8 @@ fn reported(snapshot: &NodeSnapshot) -> Option<PauseCause> {
     Some(match field("paused_reason") {
         Some("failover_in_progress") => PauseCause::Failover,
         Some("shutdown_in_progress") => PauseCause::Shutdown,
-        _ => PauseCause::ClientPause,
+        Some("slot_migration_in_progress") => PauseCause::SlotMigration,
+        Some("client_pause") => PauseCause::ClientPause,
+        _ => PauseCause::Other,
     })
 }
