@@ -129,7 +129,8 @@ impl Cluster {
         node
     }
 
-    /// Adds a master without slots, waits until all nodes know it, and returns its index.
+    /// Adds a master without slots, waits until all nodes know it and it serves commands, and
+    /// returns its index.
     pub fn add_master(&mut self) -> usize {
         let node = self.launch(&Host::loopback());
         self.meet(node);
@@ -138,6 +139,10 @@ impl Cluster {
                 self.nodes_seen_by(other).iter().any(|entry| entry.id == self.ids[node])
             };
             (0..node).all(knows).then_some(())
+        });
+        eventually(LIMIT, "the new master serves", || {
+            let state = self.nodes[node].execute(&["CLUSTER", "INFO"]).concat();
+            state.contains("cluster_state:ok").then_some(())
         });
         node
     }

@@ -1,6 +1,6 @@
 //! Two clusters that meet, and slot migrations, which replace nothing.
 
-use tests::{Cluster, ClusterSetup, eventually};
+use tests::{Cluster, ClusterSetup, Server, eventually};
 
 use super::{REPLACED, REPLACED_TOTAL, check_nothing_replaced, replacements};
 use crate::monitor::{LIMIT, Monitor, SOON};
@@ -20,15 +20,26 @@ fn monitored(cluster: &Cluster) -> Monitor {
     monitor
 }
 
+/// Returns the configuration epoch of a node.
+fn epoch(node: &Server) -> u64 {
+    let reply = node.execute(&["CLUSTER", "INFO"]).concat();
+    let epoch = reply.lines().find_map(|line| line.trim_end().strip_prefix("cluster_my_epoch:"));
+    epoch.and_then(|epoch| epoch.parse().ok()).expect("an epoch")
+}
+
 #[test]
 fn two_clusters_that_meet_are_reported() {
     let (own, foreign) = (Cluster::start(&setup()), Cluster::start(&setup()));
     own.write("own", 300);
     foreign.write("foreign", 300);
-    // Its epochs are higher, so it takes all slots.
-    for node in &foreign.nodes {
-        node.execute(&["CLUSTER", "BUMPEPOCH"]);
-    }
+    // Its epochs are higher, so it takes all slots. The highest one is not raised further.
+    let epochs = own.nodes.iter().map(epoch).max();
+    eventually(LIMIT, "the foreign epochs are higher", || {
+        for node in &foreign.nodes {
+            node.execute(&["CLUSTER", "BUMPEPOCH"]);
+        }
+        foreign.nodes.iter().all(|node| Some(epoch(node)) > epochs).then_some(())
+    });
     let monitor = monitored(&own);
     let (host, port) = (&foreign.nodes[0].host, foreign.nodes[0].port.to_string());
     assert_eq!(own.nodes[0].execute(&["CLUSTER", "MEET", host, &port]), ["OK"]);
@@ -45,7 +56,7 @@ fn two_clusters_that_meet_are_reported() {
         .map(|event| event["node"].as_str().expect("a node").to_owned())
         .collect();
     replaced.sort_unstable();
-    let mut expected: Vec<_> = own.nodes.iter().map(tests::Server::address).collect();
+    let mut expected: Vec<_> = own.nodes.iter().map(Server::address).collect();
     expected.sort_unstable();
     assert_eq!(replaced, expected);
     let keys: u64 = replacements(&monitor.daemon)

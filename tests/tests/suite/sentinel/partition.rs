@@ -142,7 +142,7 @@ fn partitioned_sentinel_disagrees_until_it_reconnects() {
         1.0,
     );
     monitor.daemon.until_rounds(3);
-    monitor.until_no_findings();
+    monitor.daemon.until_exact_findings(LIMIT, &["RedisSentinelCannotReach"]);
     let before = group.failover();
     let after = eventually(LIMIT, "failed over", || {
         group.primary_according_to(1).filter(|named| *named != before)
