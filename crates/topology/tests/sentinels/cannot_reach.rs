@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use snapshot::{DownState, MasterReport, Role, SentinelEntry};
 use topology::FindingKind::RedisSentinelCannotReach as CannotReach;
-use topology::Severity::Warning;
-use topology::{DeploymentView, UnreachedReason};
+use topology::Severity::{Info, Warning};
+use topology::{DeploymentView, FindingKind, UnreachedReason};
 
 use crate::fixture::*;
 
@@ -56,7 +56,7 @@ fn refused_pings_at_the_pace_of_sentinels_are_failed_auth() {
     assert_eq!(unreached(&view), ["s1", "s2", "s3"].map(|name| (name, UnreachedReason::Auth)));
     rounds_with(&mut test, 9, &[("NOAUTH", 15), ("WRONGPASS", 3)]);
     let view = test.tracker.view();
-    assert_eq!(kinds(&view), [(CannotReach, Warning)]);
+    assert_eq!(kinds(&view), [(CannotReach, Warning), (FindingKind::RedisFailoverNotReady, Info)]);
     assert_eq!(
         evidence(&view, CannotReach, ["primary", "why", "sentinels", "known", "error_codes"]),
         [A, "auth", "s1, s2, s3", "3", "NOAUTH, WRONGPASS"]
