@@ -81,13 +81,15 @@ const PAIRS: [Pair; 18] = [
     Pair::warning(&["RedisClientAuthFailing"], &["RedisErrorReplies"], Scope::Node),
     // The masters of a split brain claim the same slots.
     Pair::critical(&["RedisSplitBrain"], &["RedisClusterSlotConflict"], Scope::Deployment),
-    // A failover needs reachable Sentinels, masters of the cluster, and a replica with a link.
+    // A failover needs Sentinels that agree and are reachable, masters of the cluster, and a
+    // replica with a link.
     Pair::critical(
         &[
             "RedisDown",
             "RedisNoPrimary",
             "RedisClusterSlotsUncovered",
             "RedisClusterDown",
+            "RedisSentinelDisagreement",
             "RedisSentinelQuorumLost",
             "RedisReplicationAuthFailing",
             "RedisFullSyncLoop",
@@ -99,6 +101,7 @@ const PAIRS: [Pair; 18] = [
     Pair::warning(
         &[
             "RedisDown",
+            "RedisSentinelDisagreement",
             "RedisSentinelQuorumLost",
             "RedisSentinelCannotReach",
             "RedisReplicaLinkDown",
