@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use snapshot::{MasterReport, SentinelEntry};
+use snapshot::{MasterReport, Role, SentinelEntry};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::sources::master_report;
@@ -82,7 +82,7 @@ impl SentinelFailoverTracker {
         let waits_for = self.attempts.waits_for(sentinels, now);
         let mut blockers: Vec<_> = [
             (FailoverBlocker::NoQuorum, self.has_no_quorum(nodes, context)),
-            (FailoverBlocker::SentinelsBlind, self.are_blind(context)),
+            (FailoverBlocker::SentinelsBlind, self.are_blind(nodes, context)),
             (FailoverBlocker::Waiting, waits_for.is_some()),
         ]
         .into_iter()
@@ -129,8 +129,9 @@ impl SentinelFailoverTracker {
 
     /// Returns true if most Sentinels have considered the primary down for a while although it
     /// replies.
-    fn are_blind(&mut self, context: &RoundContext<'_>) -> bool {
-        let is_blind = context.sentinels.is_some_and(|sentinels| falsely_down(sentinels, context));
+    fn are_blind(&mut self, nodes: &NodeVec<NodeView>, context: &RoundContext<'_>) -> bool {
+        let is_blind =
+            context.sentinels.is_some_and(|sentinels| falsely_down(sentinels, nodes, context));
         let now = context.now();
         self.blind_since = is_blind.then(|| self.blind_since.unwrap_or(now));
         self.blind_since.is_some_and(|since| now.since(since) > SENTINELS_BLIND_AFTER)
@@ -153,12 +154,19 @@ impl SentinelGroup {
     }
 }
 
-/// Returns true if most Sentinels consider a node down that replies to Rolecall.
-fn falsely_down(sentinels: &SentinelsView, context: &RoundContext<'_>) -> bool {
+/// Returns true if most Sentinels consider a master down that replies to Rolecall. They are right
+/// about one that was demoted.
+fn falsely_down(
+    sentinels: &SentinelsView,
+    nodes: &NodeVec<NodeView>,
+    context: &RoundContext<'_>,
+) -> bool {
     let Some(majority) = sentinels.majority.as_ref().filter(|majority| majority.down) else {
         return false;
     };
-    majority.node.is_some_and(|node| context.answered(node))
+    majority
+        .node
+        .is_some_and(|node| context.answered(node) && nodes[node].role() == Some(Role::Master))
 }
 
 /// Judges all replicas that the Sentinels list. Sentinels with an outdated configuration are

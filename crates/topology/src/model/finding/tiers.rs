@@ -94,13 +94,15 @@ const PAIRS: [Pair; 20] = [
     ),
     // The masters of a split brain claim the same slots.
     Pair::critical(&["RedisSplitBrain"], &["RedisClusterSlotConflict"], Scope::Deployment),
-    // A failover needs reachable Sentinels, masters of the cluster, and a replica with a link.
+    // A failover needs Sentinels that agree and are reachable, masters of the cluster, and a
+    // replica with a link.
     Pair::critical(
         &[
             "RedisDown",
             "RedisNoPrimary",
             "RedisClusterSlotsUncovered",
             "RedisClusterDown",
+            "RedisSentinelDisagreement",
             "RedisSentinelQuorumLost",
             "RedisReplicationAuthFailing",
             "RedisFullSyncLoop",
@@ -112,6 +114,7 @@ const PAIRS: [Pair; 20] = [
     Pair::warning(
         &[
             "RedisDown",
+            "RedisSentinelDisagreement",
             "RedisSentinelQuorumLost",
             "RedisSentinelCannotReach",
             "RedisReplicaLinkDown",
