@@ -94,10 +94,6 @@ pub const TILT_LASTS: Duration = Duration::from_secs(30);
 /// Time within which the Sentinels must have been read for their majority to decide.
 pub const SENTINELS_READ_WITHIN: Duration = Duration::from_secs(10);
 
-/// Time after which Sentinels that consider a primary down are wrong if it still replies. After its
-/// return they notice within a second.
-pub const SENTINELS_BLIND_AFTER: Duration = Duration::from_secs(5);
-
 /// Age of the last reply to a Sentinel up to which it would promote a replica. Fixed in every
 /// server: five of its pings.
 pub const SENTINEL_AVAILABLE_WITHIN: Duration = Duration::from_secs(5);

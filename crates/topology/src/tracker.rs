@@ -13,7 +13,7 @@ use crate::discovery::membership::{MembershipChanges, MembershipTracker};
 use crate::discovery::sentinels;
 use crate::endpoints::EndpointsTracker;
 use crate::events;
-use crate::failover::FailoverTracker;
+use crate::failover::{FailoverRound, FailoverTracker};
 use crate::findings::FindingsTracker;
 use crate::identity::{IdentityRound, IdentityTracker};
 use crate::limits::MAX_ACCRUED_INTERVALS;
@@ -185,8 +185,16 @@ impl DeploymentTracker {
         let identity =
             IdentityRound { nodes: &nodes.views, cluster: &self.cluster, context: &context };
         self.identity.observe(identity, &mut shards);
-        let (views, cluster) = (&nodes.views, &self.cluster);
-        self.failover.observe(&mut shards, views, cluster, &self.addresses, &context);
+        let primary = shards.first().and_then(|shard| shard.primary).map(|primary| primary.node);
+        let cannot_reach = self.cannot_reach.observe(&nodes.views, primary, &context);
+        let failover = FailoverRound {
+            nodes: &nodes.views,
+            cluster: &self.cluster,
+            addresses: &self.addresses,
+            cannot_reach: &cannot_reach,
+            context: &context,
+        };
+        self.failover.observe(&mut shards, failover);
         let cluster = self.cluster_view(&nodes.views, &shards, ghosts, &context);
         // The process of an unreachable primary is unknown.
         let primaries = shards.iter().flat_map(ShardView::primaries).copied();
@@ -195,14 +203,7 @@ impl DeploymentTracker {
         let endpoints = self.endpoints.observe(&nodes.views, &primaries, &context);
         if let Some(sentinels) = &mut sentinels {
             compare_sentinels(sentinels, &shards, &nodes.previous, &changes);
-            let primary = shards.first().and_then(|shard| shard.primary);
-            sentinels.cannot_reach = self.cannot_reach.observe(
-                &nodes.views,
-                sentinels,
-                primary.map(|primary| primary.node),
-                |index| nodes.process_changes[index].is_some(),
-                round.now,
-            );
+            sentinels.cannot_reach = cannot_reach;
         }
 
         let RoundNodes { deployment, previous, views, reported_down, .. } = nodes;

@@ -12,6 +12,7 @@ use crate::discovery::cluster::ClusterTracker;
 use crate::model::deployment::{DeploymentKind, Expectations};
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeVec;
+use crate::model::sentinels::CannotReach;
 use crate::model::shard::ShardView;
 use crate::shard::context::RoundContext;
 
@@ -23,22 +24,25 @@ pub(crate) struct FailoverTracker {
     sentinels: SentinelFailoverTracker,
 }
 
+/// What a round shows about failovers.
+#[derive(Clone, Copy)]
+pub(crate) struct FailoverRound<'a> {
+    pub(crate) nodes: &'a NodeVec<NodeView>,
+    pub(crate) cluster: &'a ClusterTracker,
+    pub(crate) addresses: &'a AddressIndex,
+    /// The Sentinels that consider the primary down, although it replies.
+    pub(crate) cannot_reach: &'a CannotReach,
+    pub(crate) context: &'a RoundContext<'a>,
+}
+
 impl FailoverTracker {
     /// Processes one round: writes the readiness to the shards.
-    pub(crate) fn observe(
-        &mut self,
-        shards: &mut [ShardView],
-        nodes: &NodeVec<NodeView>,
-        cluster: &ClusterTracker,
-        addresses: &AddressIndex,
-        context: &RoundContext<'_>,
-    ) {
+    pub(crate) fn observe(&mut self, shards: &mut [ShardView], round: FailoverRound<'_>) {
+        let FailoverRound { nodes, cluster, context, .. } = round;
         let is_meant = is_meant(context.expect);
         for shard in shards {
             shard.failover = match context.deployment.kind {
-                DeploymentKind::Sentinel => {
-                    self.sentinels.observe(shard, nodes, addresses, context)
-                }
+                DeploymentKind::Sentinel => self.sentinels.observe(shard, round),
                 DeploymentKind::Cluster => cluster::readiness(shard, nodes, cluster, context),
                 DeploymentKind::Static | DeploymentKind::Dns => None,
             }

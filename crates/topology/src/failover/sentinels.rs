@@ -4,23 +4,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use snapshot::{MasterReport, Role, SentinelEntry};
+use snapshot::{MasterReport, SentinelEntry};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::sources::master_report;
 use crate::limits::{
     SENTINEL_AVAILABLE_WITHIN, SENTINEL_CONTACT_WITHIN, SENTINEL_DOWN_AFTERS, SENTINEL_INFO_WITHIN,
-    SENTINELS_BLIND_AFTER,
 };
 use crate::model::deployment::address;
 use crate::model::failover::{FailoverBlocker, FailoverView, PromotionObstacle, RefusedReplica};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
-use crate::model::sentinels::SentinelsView;
+use crate::model::sentinels::{CannotReach, SentinelsView};
 use crate::model::shard::ShardView;
 use crate::shard::context::RoundContext;
 
+use super::FailoverRound;
 use super::attempts::AttemptTracker;
 use super::choice::{Contender, TieBreak, choose};
 use super::replica::{self, Judgement, candidates, data_blockers, tolerance};
@@ -29,8 +29,6 @@ use super::replica::{self, Judgement, candidates, data_blockers, tolerance};
 #[derive(Debug, Default)]
 pub(super) struct SentinelFailoverTracker {
     attempts: AttemptTracker,
-    /// Monotonic time since which most Sentinels have considered a primary down that replies.
-    blind_since: Option<Monotonic>,
     group: SentinelGroup,
     /// Monotonic time since which a Sentinel has had no contact with some replica.
     without_contact_since: Option<Monotonic>,
@@ -65,10 +63,9 @@ impl SentinelFailoverTracker {
     pub(super) fn observe(
         &mut self,
         shard: &ShardView,
-        nodes: &NodeVec<NodeView>,
-        addresses: &AddressIndex,
-        context: &RoundContext<'_>,
+        round: FailoverRound<'_>,
     ) -> Option<FailoverView> {
+        let FailoverRound { nodes, addresses, cannot_reach, context, .. } = round;
         let sentinels = context.sentinels;
         self.attempts.observe(sentinels, nodes, context);
         self.group.observe(sentinels);
@@ -82,7 +79,7 @@ impl SentinelFailoverTracker {
         let waits_for = self.attempts.waits_for(sentinels, now);
         let mut blockers: Vec<_> = [
             (FailoverBlocker::NoQuorum, self.has_no_quorum(nodes, context)),
-            (FailoverBlocker::SentinelsBlind, self.are_blind(nodes, context)),
+            (FailoverBlocker::SentinelsBlind, are_blind(cannot_reach, sentinels)),
             (FailoverBlocker::Waiting, waits_for.is_some()),
         ]
         .into_iter()
@@ -126,16 +123,6 @@ impl SentinelFailoverTracker {
         let reported = context.sentinels.is_some_and(SentinelsView::quorum_lost);
         reported || self.group.is_lost_without(down as u64)
     }
-
-    /// Returns true if most Sentinels have considered the primary down for a while although it
-    /// replies.
-    fn are_blind(&mut self, nodes: &NodeVec<NodeView>, context: &RoundContext<'_>) -> bool {
-        let is_blind =
-            context.sentinels.is_some_and(|sentinels| falsely_down(sentinels, nodes, context));
-        let now = context.now();
-        self.blind_since = is_blind.then(|| self.blind_since.unwrap_or(now));
-        self.blind_since.is_some_and(|since| now.since(since) > SENTINELS_BLIND_AFTER)
-    }
 }
 
 impl SentinelGroup {
@@ -154,19 +141,11 @@ impl SentinelGroup {
     }
 }
 
-/// Returns true if most Sentinels consider a master down that replies to Rolecall. They are right
-/// about one that was demoted.
-fn falsely_down(
-    sentinels: &SentinelsView,
-    nodes: &NodeVec<NodeView>,
-    context: &RoundContext<'_>,
-) -> bool {
-    let Some(majority) = sentinels.majority.as_ref().filter(|majority| majority.down) else {
-        return false;
-    };
-    majority
-        .node
-        .is_some_and(|node| context.answered(node) && nodes[node].role() == Some(Role::Master))
+/// Returns true if most Sentinels have considered the primary down for a while although it
+/// replies.
+fn are_blind(cannot_reach: &CannotReach, sentinels: Option<&SentinelsView>) -> bool {
+    let blind = cannot_reach.lasting().count();
+    sentinels.is_some_and(|sentinels| blind * 2 > sentinels.statements.len())
 }
 
 /// Judges all replicas that the Sentinels list. Sentinels with an outdated configuration are

@@ -1,7 +1,6 @@
 //! Findings about Sentinels that do not reach the primary.
 
 use super::FindingsCollector;
-use crate::limits::SENTINEL_RECOVERS_WITHIN;
 use crate::model::finding::evidence::SentinelCannotReachEvidence;
 use crate::model::finding::{Evidence, Severity};
 use crate::model::sentinels::{SentinelsView, UnreachedPrimary, UnreachedReason};
@@ -11,8 +10,7 @@ impl FindingsCollector<'_> {
     pub(super) fn check_reach(&mut self, sentinels: &SentinelsView) {
         let cannot_reach = &sentinels.cannot_reach;
         let Some(primary) = cannot_reach.primary else { return };
-        let lasting = |unreached: &&UnreachedPrimary| unreached.lasted > SENTINEL_RECOVERS_WITHIN;
-        let unreached: Vec<_> = cannot_reach.sentinels.iter().filter(lasting).collect();
+        let unreached: Vec<_> = cannot_reach.lasting().collect();
         let Some(longest) = unreached.iter().map(|unreached| unreached.lasted).max() else {
             return;
         };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use snapshot::{DownState, Quorum};
 
+use crate::limits::SENTINEL_RECOVERS_WITHIN;
 use crate::model::node_index::NodeIndex;
 
 /// Reports of the Sentinels of a deployment after a round.
@@ -145,6 +146,12 @@ impl CannotReach {
     /// Returns the reason for which a Sentinel gets no valid replies; `None` if it gets them.
     pub fn reason(&self, sentinel: NodeIndex) -> Option<UnreachedReason> {
         self.sentinels.iter().find(|other| other.sentinel == sentinel).map(|other| other.reason)
+    }
+
+    /// Returns the Sentinels that have considered the primary down for longer than they need to
+    /// notice its return.
+    pub fn lasting(&self) -> impl Iterator<Item = &UnreachedPrimary> {
+        self.sentinels.iter().filter(|unreached| unreached.lasted > SENTINEL_RECOVERS_WITHIN)
     }
 }
 
