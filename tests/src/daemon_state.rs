@@ -15,7 +15,7 @@ const NOT_READY: &str = "RedisFailoverNotReady";
 impl Daemon {
     /// Scrapes `/metrics`.
     pub fn samples(&self) -> Samples {
-        Samples::parse(&self.get("/metrics", "text/plain").text)
+        Samples::parse(self.get("/metrics", "text/plain").text)
     }
 
     /// Returns the value of the only series of this name.

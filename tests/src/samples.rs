@@ -2,34 +2,49 @@
 
 use std::collections::BTreeMap;
 
-/// Samples of one scrape.
+/// Samples of one scrape. They are parsed when a test asks for them, since tests ask often and for
+/// few.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
-    samples: Vec<Sample>,
+    text: String,
 }
 
 #[derive(Debug, Clone)]
-struct Sample {
-    name: String,
-    labels: BTreeMap<String, String>,
+struct Sample<'a> {
+    labels: BTreeMap<&'a str, String>,
     value: f64,
 }
 
 impl Samples {
-    /// Parses either text format: Prometheus 0.0.4 or OpenMetrics.
-    pub fn parse(text: &str) -> Self {
-        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-        Samples {
-            samples: lines
-                .map(|line| parse(line).unwrap_or_else(|| panic!("invalid sample: {line}")))
-                .collect(),
-        }
+    /// Returns the samples of either text format: Prometheus 0.0.4 or OpenMetrics.
+    pub fn parse(text: impl Into<String>) -> Self {
+        Samples { text: text.into() }
+    }
+
+    /// Returns the lines of the samples.
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
+    }
+
+    /// Returns the samples of this name that have at least these labels.
+    fn matching<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = Sample<'a>> {
+        let has_name = move |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        };
+        self.lines()
+            .filter(has_name)
+            .map(|line| parse(line).unwrap_or_else(|| panic!("invalid sample: {line}")))
+            .filter(|sample| sample.has(labels))
     }
 
     /// Returns the value of the only series of this name that has at least these labels; nothing if
     /// there is none. Panics if several series match.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let mut found = self.samples.iter().filter(|sample| sample.matches(name, labels));
+        let mut found = self.matching(name, labels);
         let value = found.next().map(|sample| sample.value);
         assert!(found.next().is_none(), "more than one series of {name} has the labels {labels:?}");
         value
@@ -37,55 +52,50 @@ impl Samples {
 
     /// Returns the number of series of this name that have at least these labels.
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> usize {
-        self.samples.iter().filter(|sample| sample.matches(name, labels)).count()
+        self.matching(name, labels).count()
     }
 
     /// Returns the sum of the series of this name that have at least these labels.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let samples = self.samples.iter().filter(|sample| sample.matches(name, labels));
-        samples.map(|sample| sample.value).sum()
+        self.matching(name, labels).map(|sample| sample.value).sum()
     }
 
     /// Returns the values of a label of the series of this name.
     pub fn labels(&self, name: &str, label: &str) -> Vec<String> {
-        let samples = self.samples.iter().filter(|sample| sample.name == name);
-        samples.filter_map(|sample| sample.labels.get(label).cloned()).collect()
+        self.matching(name, &[]).filter_map(|mut sample| sample.labels.remove(label)).collect()
     }
 
     /// Returns the number of samples.
     pub fn len(&self) -> usize {
-        self.samples.len()
+        self.lines().count()
     }
 
     /// Returns true if there are no samples.
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.lines().next().is_none()
     }
 }
 
-impl Sample {
-    fn matches(&self, name: &str, labels: &[(&str, &str)]) -> bool {
-        self.name == name
-            && labels
-                .iter()
-                .all(|(name, value)| self.labels.get(*name).is_some_and(|found| found == value))
+impl Sample<'_> {
+    fn has(&self, labels: &[(&str, &str)]) -> bool {
+        labels.iter().all(|(name, value)| self.labels.get(name).is_some_and(|found| found == value))
     }
 }
 
-fn parse(line: &str) -> Option<Sample> {
+fn parse(line: &str) -> Option<Sample<'_>> {
     let (series, value) = line.rsplit_once(' ')?;
     let value = value.parse().ok()?;
-    let Some((name, labels)) = series.split_once('{') else {
-        return Some(Sample { name: series.to_owned(), labels: BTreeMap::new(), value });
+    let Some((_, labels)) = series.split_once('{') else {
+        return Some(Sample { labels: BTreeMap::new(), value });
     };
     let mut rest = labels.strip_suffix('}')?;
     let mut labels = BTreeMap::new();
     while let Some((label, after)) = rest.split_once("=\"") {
         let end = closing_quote(after)?;
-        labels.insert(label.trim_start_matches(',').to_owned(), unescaped(&after[..end]));
+        labels.insert(label.trim_start_matches(','), unescaped(&after[..end]));
         rest = &after[end + 1..];
     }
-    Some(Sample { name: name.to_owned(), labels, value })
+    Some(Sample { labels, value })
 }
 
 fn closing_quote(text: &str) -> Option<usize> {

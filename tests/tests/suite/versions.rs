@@ -25,7 +25,9 @@ fn check_formats(daemon: &Daemon, version: &str) {
 
 /// Checks a primary with a replica.
 fn check_primary_and_replica(version: &'static str) {
-    let primary = Redis::with_version(version, &["--appendonly", "yes"]);
+    // On a busy machine a command may take longer than the default of 10 ms.
+    let options = ["--appendonly", "yes", "--slowlog-log-slower-than", "1000000"];
+    let primary = Redis::with_version(version, &options);
     let replica = primary.replica();
     primary.cli(&["SET", "key", "value"]);
     let daemon = Daemon::watch(&[&primary, &replica]);
@@ -146,7 +148,7 @@ fn check_sentinel_and_cluster_node(version: &'static str) {
     );
     assert_eq!(samples.get("redis_cluster_known_nodes", &[cluster_node]), Some(1.0), "{version}");
     let legacy =
-        Samples::parse(&daemon.get(&format!("/scrape?target={}", sentinel.address()), "").text);
+        Samples::parse(daemon.get(&format!("/scrape?target={}", sentinel.address()), "").text);
     let master = primary.address();
     let labels =
         [("master_name", "mymaster"), ("master_address", master.as_str()), ("master_status", "ok")];
