@@ -11,6 +11,9 @@ use crate::world::World;
 /// Time from the rotation of a password to the reload of the exporter.
 const RELOAD_DELAY: Duration = Duration::from_secs(6);
 
+/// Password that no node accepts.
+const WRONG_PASSWORD: &str = "wrong-password";
+
 /// Result of an operation, for the report of a history.
 type Outcome = Result<(), String>;
 
@@ -18,8 +21,9 @@ impl World {
     /// Applies an operation. Returns the reason if it has no effect.
     pub(crate) fn apply(&mut self, operation: &Operation) -> Outcome {
         let outcome = self.apply_operation(operation);
-        if let Some((deployment, act)) = operation.act() {
-            let now = self.now();
+        self.operations += 1;
+        let now = self.now();
+        for (deployment, act) in operation.acts() {
             self.deployments[deployment].acts.insert(act, now);
         }
         outcome
@@ -102,6 +106,11 @@ impl World {
             Operation::Promote(node) => self.send(*node, &["REPLICAOF", "NO", "ONE"]),
             Operation::Follow { node, master } => self.follow(*node, *master),
             Operation::Failover(node) => self.send(*node, &["FAILOVER"]),
+            Operation::FailoverTo { node, replica } => {
+                let (host, port) = self.address(*replica);
+                self.send(*node, &["FAILOVER", "TO", host, port])
+            }
+            Operation::AbortFailover(node) => self.send(*node, &["FAILOVER", "ABORT"]),
             Operation::ClusterFailover(node, way) => {
                 self.send(*node, &[&["CLUSTER", "FAILOVER"], way.arguments()].concat())
             }
@@ -129,6 +138,9 @@ impl World {
             }
             Operation::SentinelFailover { sentinel, deployment } => {
                 self.send_to_sentinel(*sentinel, *deployment, "FAILOVER")
+            }
+            Operation::SetSentinelPassword { sentinel, deployment, is_right } => {
+                self.set_sentinel_password(*sentinel, *deployment, *is_right)
             }
             Operation::SentinelReset { sentinel, deployment } => {
                 self.send_to_sentinel(*sentinel, *deployment, "RESET")
@@ -169,6 +181,19 @@ impl World {
         check_reply(self.sentinels[sentinel].execute(&["SENTINEL", command, name]))
     }
 
+    /// Gives a Sentinel a wrong password for the nodes of a deployment, or the right one. Sentinels
+    /// before 7.0 use it only for new connections, so these are closed.
+    fn set_sentinel_password(&self, sentinel: usize, deployment: usize, is_right: bool) -> Outcome {
+        let running = &self.deployments[deployment];
+        let password = running.password.as_deref().filter(|_| is_right).unwrap_or(WRONG_PASSWORD);
+        let set = ["SENTINEL", "SET", running.plan.name, "auth-pass", password];
+        check_reply(self.sentinels[sentinel].execute(&set))?;
+        for node in &running.nodes {
+            node.execute(&["CLIENT", "KILL", "TYPE", "normal"]);
+        }
+        Ok(())
+    }
+
     /// Sets another password on all nodes that run, and starts the clients again with it.
     fn rotate_password(&mut self, deployment: usize) -> Outcome {
         let now = self.now();
@@ -197,6 +222,7 @@ impl World {
     /// what is frozen, restores all settings, and makes all nodes follow the right master.
     pub(crate) fn recover(&mut self) -> Outcome {
         self.mesh.heal()?;
+        self.operations += 1;
         let now = self.now();
         for deployment in &mut self.deployments {
             deployment.acts.extend([(Act::Replicaof, now), (Act::Start, now)]);
@@ -223,6 +249,12 @@ impl World {
             }
         }
         self.restore_settings();
+        for step in &self.plan.steps {
+            if let Operation::SetSentinelPassword { sentinel, deployment, .. } = step.operation {
+                // A Sentinel that forgot the master gets the password with SENTINEL MONITOR.
+                let _ = self.set_sentinel_password(sentinel, deployment, true);
+            }
+        }
         for deployment in &mut self.deployments {
             deployment.listed.iter_mut().for_each(|listed| *listed = true);
         }
@@ -260,8 +292,9 @@ impl World {
                     node.execute(&["CONFIG", "SET", parameter.name, parameter.healthy]);
                 }
             }
-            // Unknown before 6.2, where the pause ends by itself.
+            // Unknown before 6.2, where the pause ends by itself and there is no failover.
             node.execute(&["CLIENT", "UNPAUSE"]);
+            node.execute(&["FAILOVER", "ABORT"]);
         }
     }
 

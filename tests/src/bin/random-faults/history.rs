@@ -211,7 +211,9 @@ impl History {
         for (index, deployment) in truth.deployments.iter().enumerate() {
             let masters = deployment.masters();
             let has_masters = match deployment.kind {
-                Kind::Cluster => deployment.nodes.iter().all(|node| node.cluster_ok),
+                Kind::Cluster => {
+                    !deployment.is_merged() && deployment.nodes.iter().all(|node| node.cluster_ok)
+                }
                 _ => masters.len() == 1,
             };
             let is_repaired = has_masters

@@ -155,6 +155,11 @@ impl Mesh {
         self.loss_between(one, other) == 0
     }
 
+    /// Returns true if the network loses no packets.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.loss.is_empty()
+    }
+
     fn bridge(&self) -> String {
         format!("{}b", self.tag)
     }

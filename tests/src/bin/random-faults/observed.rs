@@ -45,6 +45,14 @@ pub(crate) struct ShardDocument {
     pub(crate) unreplicated_writes_total: u64,
     pub(crate) primary_changes_total: BTreeMap<String, u64>,
     pub(crate) writable: Option<bool>,
+    pub(crate) failover: Option<FailoverDocument>,
+}
+
+/// Readiness for a failover of a shard in `/api/v1/topology`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct FailoverDocument {
+    pub(crate) ready: bool,
+    pub(crate) blockers: Vec<String>,
 }
 
 /// Node in `/api/v1/topology`.
@@ -101,6 +109,13 @@ impl Observed {
     /// Returns a deployment.
     pub(crate) fn deployment(&self, name: &str) -> Option<&DeploymentDocument> {
         self.deployments.iter().find(|deployment| deployment.name == name)
+    }
+
+    /// Returns true if Rolecall states a finding of a kind about a deployment.
+    pub(crate) fn finds(&self, deployment: &str, kind: &str) -> bool {
+        self.findings.iter().any(|finding| {
+            finding.kind == kind && finding.deployment.as_deref() == Some(deployment)
+        })
     }
 
     /// Returns true if an alert fires for a deployment with this name and severity.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::operation::{HostId, NodeId, Operation};
+use crate::operation::{HostId, NodeId, Operation, PRIORITY_0};
 use crate::plan::{DeploymentPlan, Kind, Step};
 
 /// Time before the first operation: a witness must have reached every node for some time.
@@ -20,13 +20,21 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Draws an opening of the first deployment; `None` in half of the histories.
-    pub(crate) fn draw(plan: &DeploymentPlan, random: &mut Rng) -> Option<Self> {
+    /// Draws an opening of the first deployment; `None` in about half of the histories.
+    pub(crate) fn draw(plans: &[DeploymentPlan], random: &mut Rng) -> Option<Self> {
         let mut opening = Opening { until: BEFORE, ..Opening::default() };
-        match (random.u8(..4), plan.kind) {
+        let plan = &plans[0];
+        let has_two_clusters = plans.iter().filter(|plan| plan.kind == Kind::Cluster).count() == 2;
+        match (random.u8(..8), plan.kind) {
             (0, _) => opening.cut_node_from_exporter(plan, random),
             (1, Kind::Sentinel) => opening.cut_primary_from_sentinels(plan, random),
             (1, Kind::Static | Kind::Dns) => opening.replace_primary(plan, random),
+            (2 | 3, Kind::Sentinel) => opening.kill_primary(plan, random),
+            (4, Kind::Sentinel) if plan.has_password => opening.refuse_sentinels(random),
+            (2 | 5, Kind::Static | Kind::Dns | Kind::Sentinel) => {
+                opening.fail_over_to_hanging_replica(plan, random);
+            }
+            (4.., Kind::Cluster) if has_two_clusters => opening.merge_clusters(random),
             _ => return None,
         }
         Some(opening)
@@ -69,6 +77,51 @@ impl Opening {
             self.add(Operation::Follow { node: id(node), master: id(promoted) });
         }
         self.wait(random, 12, 15);
+    }
+
+    /// Excludes some replicas from failovers, and kills the primary. A history with this opening
+    /// shows if the stated readiness for a failover was right.
+    fn kill_primary(&mut self, plan: &DeploymentPlan, random: &mut Rng) {
+        let excludes_all = random.u8(..3) == 0;
+        for node in 1..plan.nodes.len() {
+            if excludes_all || random.bool() {
+                self.add(Operation::Configure(id(node), PRIORITY_0));
+            }
+        }
+        self.wait(random, 12, 14);
+        self.add(Operation::Kill(id(0)));
+        self.wait(random, 43, 45);
+    }
+
+    /// Gives some Sentinels a wrong password.
+    fn refuse_sentinels(&mut self, random: &mut Rng) {
+        for sentinel in 0..random.usize(1..=3) {
+            let operation =
+                Operation::SetSentinelPassword { sentinel, deployment: 0, is_right: false };
+            self.add(operation);
+        }
+        self.wait(random, 30, 40);
+    }
+
+    /// Freezes a replica, and makes the primary fail over to it. Writes hang meanwhile.
+    fn fail_over_to_hanging_replica(&mut self, plan: &DeploymentPlan, random: &mut Rng) {
+        let replica = id(random.usize(1..plan.nodes.len()));
+        self.add(Operation::Freeze(replica));
+        self.wait(random, 1, 3);
+        self.add(Operation::FailoverTo { node: id(0), replica });
+        self.wait(random, 30, 40);
+        if random.bool() {
+            self.add(Operation::AbortFailover(id(0)));
+        }
+        self.add(Operation::Continue(replica));
+        self.wait(random, 5, 10);
+    }
+
+    /// Merges two clusters. Slots of both change their owners, and keys are lost.
+    fn merge_clusters(&mut self, random: &mut Rng) {
+        let node = NodeId { deployment: 1, node: random.usize(..3) };
+        self.add(Operation::Meet { on: id(random.usize(..3)), node });
+        self.wait(random, 40, 45);
     }
 
     fn add(&mut self, operation: Operation) {

@@ -71,12 +71,16 @@ pub(crate) struct Parameter {
     pub(crate) healthy: &'static str,
 }
 
+/// With priority 0, Sentinels do not promote a replica.
+pub(crate) const PRIORITY_0: Parameter =
+    Parameter { name: "slave-priority", value: "0", healthy: "100" };
+
 /// Parameters that matter for roles, writes and durability.
 const PARAMETERS: [Parameter; 8] = [
     Parameter { name: "maxmemory", value: "100kb", healthy: "0" },
     Parameter { name: "min-slaves-to-write", value: "5", healthy: "0" },
     Parameter { name: "slave-read-only", value: "no", healthy: "yes" },
-    Parameter { name: "slave-priority", value: "0", healthy: "100" },
+    PRIORITY_0,
     Parameter { name: "repl-backlog-ttl", value: "5", healthy: "3600" },
     Parameter { name: "repl-timeout", value: "5", healthy: "20" },
     Parameter { name: "maxclients", value: "10", healthy: "1000" },
@@ -101,13 +105,20 @@ pub(crate) enum Operation {
     },
     /// FAILOVER on a master.
     Failover(NodeId),
+    /// FAILOVER TO on a master, without TIMEOUT: it pauses writes until the replica replies.
+    FailoverTo {
+        node: NodeId,
+        replica: NodeId,
+    },
+    /// FAILOVER ABORT.
+    AbortFailover(NodeId),
     ClusterFailover(NodeId, ClusterFailover),
     /// CLUSTER FORGET on one node.
     Forget {
         on: NodeId,
         node: NodeId,
     },
-    /// CLUSTER MEET with a node that was forgotten.
+    /// CLUSTER MEET with a node that was forgotten, or with a node of another cluster.
     Meet {
         on: NodeId,
         node: NodeId,
@@ -135,6 +146,12 @@ pub(crate) enum Operation {
     SentinelRemove {
         sentinel: usize,
         deployment: usize,
+    },
+    /// Gives a Sentinel a wrong password for the nodes, or the right one again.
+    SetSentinelPassword {
+        sentinel: usize,
+        deployment: usize,
+        is_right: bool,
     },
     Configure(NodeId, Parameter),
     /// CLIENT PAUSE for seconds.
@@ -176,7 +193,7 @@ pub(crate) enum Operation {
     },
 }
 
-/// Act that may change the primary of a deployment.
+/// Act that may change the primary of a deployment or its data, or make servers refuse passwords.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Act {
     /// REPLICAOF by an operator.
@@ -185,20 +202,33 @@ pub(crate) enum Act {
     Failover,
     /// Start of a server.
     Start,
+    /// Connection with a master of another deployment.
+    Foreign,
+    /// Rotation of the password of the nodes.
+    Password,
 }
 
 impl Operation {
-    /// Returns the deployment whose primary the operation may change by itself, and the act.
-    pub(crate) fn act(&self) -> Option<(usize, Act)> {
+    /// Returns the acts of the operation, and the deployments that each may change by itself.
+    pub(crate) fn acts(&self) -> Vec<(usize, Act)> {
         match self {
+            Operation::Follow { node, master } if node.deployment != master.deployment => {
+                vec![(node.deployment, Act::Replicaof), (node.deployment, Act::Foreign)]
+            }
             Operation::Promote(node) | Operation::Follow { node, .. } => {
-                Some((node.deployment, Act::Replicaof))
+                vec![(node.deployment, Act::Replicaof)]
             }
-            Operation::Failover(node) => Some((node.deployment, Act::Failover)),
+            Operation::Meet { on, node } if on.deployment != node.deployment => {
+                vec![(on.deployment, Act::Foreign), (node.deployment, Act::Foreign)]
+            }
+            Operation::Failover(node) | Operation::FailoverTo { node, .. } => {
+                vec![(node.deployment, Act::Failover)]
+            }
             Operation::Start(node, _) | Operation::Restart(node, _) => {
-                Some((node.deployment, Act::Start))
+                vec![(node.deployment, Act::Start)]
             }
-            _ => None,
+            Operation::RotatePassword(deployment) => vec![(*deployment, Act::Password)],
+            _ => Vec::new(),
         }
     }
 }
@@ -211,6 +241,8 @@ pub(crate) struct OperationDrawer<'a> {
     frozen: Vec<NodeId>,
     stopped_sentinels: Vec<usize>,
     frozen_sentinels: Vec<usize>,
+    /// Sentinels with a wrong password.
+    refused_sentinels: Vec<usize>,
     forgotten: Vec<NodeId>,
     has_network_fault: bool,
 }
@@ -223,6 +255,7 @@ impl<'a> OperationDrawer<'a> {
             frozen: Vec::new(),
             stopped_sentinels: Vec::new(),
             frozen_sentinels: Vec::new(),
+            refused_sentinels: Vec::new(),
             forgotten: Vec::new(),
             has_network_fault: false,
         }
@@ -297,13 +330,15 @@ impl<'a> OperationDrawer<'a> {
                 }
             };
         }
-        match random.u8(..10) {
+        match random.u8(..12) {
             0..3 => Operation::Promote(node),
             3..7 => Operation::Follow { node, master: other },
             7 if self.plan.deployments.len() > 1 => {
                 let master = NodeId { deployment: 1 - node.deployment, node: 0 };
                 Operation::Follow { node, master }
             }
+            8 => Operation::FailoverTo { node, replica: other },
+            9 => Operation::AbortFailover(node),
             _ => Operation::Failover(node),
         }
     }
@@ -316,8 +351,15 @@ impl<'a> OperationDrawer<'a> {
         if take(&mut self.frozen_sentinels, sentinel) {
             return Operation::ContinueSentinel(sentinel);
         }
-        match random.u8(..10) {
-            0..4 => Operation::SentinelFailover { sentinel, deployment },
+        match random.u8(..12) {
+            10.. if self.plan.deployments[deployment].has_password => {
+                let is_right = take(&mut self.refused_sentinels, sentinel);
+                if !is_right {
+                    self.refused_sentinels.push(sentinel);
+                }
+                Operation::SetSentinelPassword { sentinel, deployment, is_right }
+            }
+            0..4 | 10.. => Operation::SentinelFailover { sentinel, deployment },
             4..6 => {
                 self.stopped_sentinels.push(sentinel);
                 Operation::KillSentinel(sentinel)
@@ -381,7 +423,7 @@ fn draw_disk(plan: &DeploymentPlan, node: NodeId, random: &mut Rng) -> Operation
 fn draw_configuration(plan: &DeploymentPlan, node: NodeId, random: &mut Rng) -> Operation {
     match random.u8(..10) {
         0..6 => Operation::Configure(node, *random.choice(&PARAMETERS).expect("there are some")),
-        6..8 => Operation::PauseClients(node, random.u32(2..15)),
+        6..8 => Operation::PauseClients(node, random.u32(2..40)),
         _ if plan.has_password && plan.kind == Kind::Static => {
             Operation::RotatePassword(node.deployment)
         }

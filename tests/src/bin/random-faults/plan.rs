@@ -133,8 +133,11 @@ impl Plan {
         let first = DeploymentPlan::draw("orders", kind, &mut random, &mut version);
         let mut deployments = vec![first];
         if random.u8(..4) == 0 {
-            let small = [Kind::Static, Kind::Sentinel];
-            let kind = random.choice(small).expect("there are kinds");
+            let kinds = match kind {
+                Kind::Cluster => [Kind::Static, Kind::Sentinel, Kind::Cluster].as_slice(),
+                _ => &[Kind::Static, Kind::Sentinel],
+            };
+            let kind = *random.choice(kinds).expect("there are kinds");
             deployments.push(DeploymentPlan::draw("carts", kind, &mut random, &mut version));
         }
         let has_sentinels = deployments.iter().any(|plan| plan.kind == Kind::Sentinel);
@@ -163,7 +166,7 @@ impl Plan {
     /// an opening.
     fn draw_steps(&self, random: &mut Rng) -> Vec<Step> {
         let (mut steps, mut at) = (Vec::new(), HEALTHY);
-        if let Some(opening) = Opening::draw(&self.deployments[0], random) {
+        if let Some(opening) = Opening::draw(&self.deployments, random) {
             (steps, at) = (opening.steps, opening.until);
             if random.bool() {
                 return steps;
@@ -192,7 +195,8 @@ impl DeploymentPlan {
         let is_first = name == "orders";
         let masters = if kind == Kind::Cluster { 3 } else { 1 };
         let count = match kind {
-            Kind::Cluster => 3 * random.usize(2..=3),
+            Kind::Cluster if is_first => 3 * random.usize(2..=3),
+            Kind::Cluster => 3,
             _ if is_first => random.usize(2..=5),
             _ => random.usize(2..=3),
         };

@@ -21,6 +21,10 @@ pub(crate) struct Truth {
     pub(crate) exporter_started: Duration,
     pub(crate) deployments: Vec<DeploymentTruth>,
     pub(crate) sentinels: Vec<SentinelTruth>,
+    /// The network loses no packets.
+    pub(crate) is_network_whole: bool,
+    /// Number of operations so far.
+    pub(crate) operations: u64,
 }
 
 /// The truth about a deployment.
@@ -89,6 +93,8 @@ pub(crate) struct WatchedMaster {
     pub(crate) address: String,
     /// It has the flag `s_down` or `o_down`, or a failover is in progress.
     pub(crate) is_in_doubt: bool,
+    /// It has the flag `s_down`.
+    pub(crate) is_down: bool,
 }
 
 /// Span of time in which writes of clients are counted.
@@ -114,6 +120,8 @@ impl Truth {
             exporter_started: world.exporter_started,
             deployments: deployments.collect(),
             sentinels: sentinels.collect(),
+            is_network_whole: world.mesh.is_whole(),
+            operations: world.operations,
         };
         for id in world.node_ids() {
             if world.deployments[id.deployment].plan.kind == Kind::Sentinel {
@@ -185,6 +193,14 @@ impl DeploymentTruth {
     pub(crate) fn masters(&self) -> Vec<usize> {
         let nodes = 0..self.nodes.len();
         nodes.filter(|node| self.info(*node).is_some_and(Fields::is_master)).collect()
+    }
+
+    /// Returns true if the cluster has masters of another cluster, according to one of its nodes.
+    pub(crate) fn is_merged(&self) -> bool {
+        let nodes = self.nodes.iter().flat_map(|node| &node.map);
+        nodes
+            .filter(|line| line.has("master") && !line.has("handshake"))
+            .any(|line| self.node_at(&line.address).is_none())
     }
 
     /// Returns true if all nodes reply through their Unix sockets.
@@ -274,6 +290,7 @@ fn sentinel(world: &World, index: usize) -> SentinelTruth {
             let watched = WatchedMaster {
                 address: address(&master)?,
                 is_in_doubt: flags.split(',').any(|flag| flag != "master"),
+                is_down: flags.split(',').any(|flag| flag == "s_down"),
             };
             Some((master.get("name")?.clone(), watched))
         })

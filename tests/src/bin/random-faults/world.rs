@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) sentinels: Vec<ServerProcess>,
     /// Time at which the exporter is reloaded with new passwords.
     pub(crate) reload_at: Option<Duration>,
+    /// Number of operations so far.
+    pub(crate) operations: u64,
     exporter: Option<Daemon>,
     /// Time at which the exporter started, since the start of the history.
     pub(crate) exporter_started: Duration,
@@ -67,6 +69,7 @@ impl World {
             deployments,
             sentinels,
             reload_at: None,
+            operations: 0,
             exporter: None,
             exporter_started: Duration::ZERO,
             prometheus: Prometheus::with_rules(&address, LONGEST_RULE),

@@ -120,7 +120,9 @@ impl Comparison<'_> {
 fn works(deployment: &DeploymentTruth) -> bool {
     let masters = deployment.masters();
     let has_masters = match deployment.kind {
-        Kind::Cluster => deployment.nodes.iter().all(|node| node.cluster_ok),
+        Kind::Cluster => {
+            !deployment.is_merged() && deployment.nodes.iter().all(|node| node.cluster_ok)
+        }
         _ => masters.len() == 1,
     };
     let is_linked = |node: usize| deployment.info(node).is_some_and(Fields::is_linked);

@@ -44,6 +44,10 @@ pub(super) fn expected(fault: &Fault, truth: &Truth, observed: &Observed) -> Opt
         }
         Rule::Link => is_not(Verdict::Link { node: node()?, state: document?.link_state.clone() }),
         Rule::NoOrphan => is_not(Verdict::Orphan { node: node()? }),
+        Rule::CannotReach => {
+            let is_reported = observed.finds(deployment.name, "RedisSentinelCannotReach");
+            Expectation { not: is_reported, ..is(finding("RedisSentinelCannotReach")) }
+        }
         Rule::Loop => {
             let is_reported = stated.shards.first()?.replication_loop;
             Expectation { not: is_reported, ..is(finding("RedisReplicationLoop")) }
@@ -52,6 +56,10 @@ pub(super) fn expected(fault: &Fault, truth: &Truth, observed: &Observed) -> Opt
         | Rule::Lag
         | Rule::Cause
         | Rule::Slots
+        | Rule::Readiness
+        | Rule::Failover
+        | Rule::ReplacedData
+        | Rule::ClientBlamed
         | Rule::DownAlert
         | Rule::NoPrimaryAlert
         | Rule::SplitBrainAlert

@@ -6,6 +6,8 @@
 mod alerts;
 mod cluster;
 mod expectation;
+mod failover;
+mod foreign;
 mod links;
 mod nodes;
 mod primary;
@@ -82,6 +84,17 @@ pub(crate) enum Rule {
     NoOrphan,
     /// Slots without an owner are reported, and only those.
     Slots,
+    /// A failover is ready only with a replica that Sentinels would promote, and then it is.
+    Readiness,
+    /// After the death of the primary, the stated readiness for a failover proves right.
+    Failover,
+    /// Sentinels that consider a primary down which replies are reported, and only those.
+    CannotReach,
+    /// A replaced data set is reported after clusters were merged, and only after a connection with
+    /// foreign masters.
+    ReplacedData,
+    /// The alert `RedisClientAuthFailing` fires only if clients use wrong passwords.
+    ClientBlamed,
     /// The alert `RedisDown` fires only for nodes that are down.
     DownAlert,
     /// The alert `RedisNoPrimary` fires only while writes fail.
@@ -102,7 +115,7 @@ pub(crate) enum Rule {
 const SLACK: u64 = 4;
 
 /// Time for which a contradiction may last, in seconds, by rule.
-const TOLERANCES: [(Rule, u64); 27] = [
+const TOLERANCES: [(Rule, u64); 32] = [
     (Rule::Responds, 2),
     // The longest delay between two connection attempts is 10 s, plus jitter of as much.
     (Rule::RepliesUp, 20 + SLACK),
@@ -130,6 +143,15 @@ const TOLERANCES: [(Rule, u64); 27] = [
     (Rule::NoOrphan, 2 + SLACK),
     // As long as it may take until the dead owner is down.
     (Rule::Slots, 17 + SLACK),
+    // Sentinels and Rolecall read the replicas every 10 s.
+    (Rule::Readiness, 22 + SLACK),
+    (Rule::Failover, 0),
+    // A Sentinel that was frozen reports nothing new for 30 s.
+    (Rule::CannotReach, 32 + SLACK),
+    // Cluster maps are read every 10 s, and after changes.
+    (Rule::ReplacedData, 12 + SLACK),
+    // The expression looks back a minute.
+    (Rule::ClientBlamed, 60 + SLACK),
     // The expression looks back 30 s.
     (Rule::DownAlert, 30 + SLACK),
     // The expression looks back 20 s.
@@ -160,6 +182,8 @@ pub(crate) struct Oracle {
     seen_up: BTreeMap<Subject, Duration>,
     /// Changes of the primary so far, by deployment, shard and cause.
     changes: BTreeMap<(usize, Option<String>, String), u64>,
+    /// Outages of primaries of deployments with Sentinels, by deployment.
+    outages: BTreeMap<usize, failover::Outage>,
     last_at: Duration,
     /// Comparisons by rule.
     pub(crate) comparisons: BTreeMap<Rule, u64>,
@@ -178,6 +202,10 @@ pub(crate) enum Fact {
     Works,
     /// All writes of all clients fail.
     WritesFail,
+    /// Rolecall states that a failover would succeed.
+    StatedReady,
+    /// Rolecall states that no replica can be promoted, and nothing else prevents a failover.
+    StatedWithoutCandidate,
 }
 
 /// Comparison of one moment.
@@ -201,6 +229,8 @@ impl Oracle {
         comparison.compare_primaries();
         comparison.compare_links();
         comparison.compare_clusters();
+        comparison.compare_failovers();
+        comparison.compare_foreign();
         comparison.compare_alerts();
         let found = comparison.found;
         let mut faults = self.faults(truth.at, found);

@@ -201,12 +201,25 @@ impl Comparison<'_> {
                 format!("n{primary} refused {refused} writes, but is writable")
             });
         }
+        let info = deployment.info(primary).filter(|_| deployment.is_readable(primary));
+        if is_only_master && info.is_some_and(pauses_writes) && acknowledged == 0 {
+            self.check(Rule::NotWritable, subject, shard.writable != Some(true), || {
+                format!("n{primary} pauses all writes, but is writable")
+            });
+        }
         if deployment.nodes[primary].state == ProcessState::Dead {
             self.check(Rule::NotWritable, subject, shard.writable != Some(true), || {
                 format!("n{primary} is dead, but writable")
             });
         }
     }
+}
+
+/// Returns true if a master reports that it pauses all writes: during FAILOVER, and Valkey also
+/// during CLIENT PAUSE.
+fn pauses_writes(info: &Fields) -> bool {
+    info.get("master_failover_state").is_some_and(|state| state != "no-failover")
+        || info.get("paused_actions").is_some_and(|actions| ["all", "write"].contains(&actions))
 }
 
 /// Returns true if a change of the primary may have this cause.
