@@ -12,6 +12,7 @@ mod returns;
 mod sentinels;
 
 use std::panic::resume_unwind;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use serde_json::Value;
@@ -23,12 +24,44 @@ const DISPUTED: &str = "redis_deployment_primary_disputed";
 const EVIDENCE: &str = "redis_deployment_primary_evidence";
 const NO_PRIMARY: &str = "redis_deployment_no_primary";
 
+/// Number of checks that may run at the same time, in all tests together. More of them overload two
+/// processors, and then servers reply late.
+static FREE_PLACES: Mutex<usize> = Mutex::new(12);
+
+static PLACE_WAS_FREED: Condvar = Condvar::new();
+
+/// One of the checks that run at the same time.
+struct Place;
+
+impl Place {
+    /// Waits until one is free.
+    fn take() -> Self {
+        let free = FREE_PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = PLACE_WAS_FREED
+            .wait_while(free, |free| *free == 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Place
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *FREE_PLACES.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        PLACE_WAS_FREED.notify_one();
+    }
+}
+
 /// Runs a check on all server versions at the same time.
 #[track_caller]
 fn on_all_versions(check: impl Fn(&'static str) + Sync) {
     let check = &check;
     thread::scope(|scope| {
-        let checks = VERSIONS.map(|version| (version, scope.spawn(move || check(version))));
+        let run = |version| {
+            let _place = Place::take();
+            check(version);
+        };
+        let checks = VERSIONS.map(|version| (version, scope.spawn(move || run(version))));
         for (version, checked) in checks {
             if let Err(panic) = checked.join() {
                 println!("the check failed on {version}");
