@@ -24,7 +24,7 @@ pub(crate) struct FailoverTracker {
     sentinels: SentinelFailoverTracker,
 }
 
-/// What a round shows about failovers.
+/// Inputs of one round.
 #[derive(Clone, Copy)]
 pub(crate) struct FailoverRound<'a> {
     pub(crate) nodes: &'a NodeVec<NodeView>,

@@ -171,8 +171,9 @@ impl Comparison<'_> {
             return;
         }
         let down = watched.iter().filter(|watched| watched.is_down).count();
-        self.check(Rule::CannotReach, (index, usize::from(down > 0)), is_found == (down > 0), || {
-            format!("{down} Sentinels consider n{primary} down, RedisSentinelCannotReach: {is_found}")
+        let subject = (index, usize::from(down > 0));
+        self.check(Rule::CannotReach, subject, is_found == (down > 0), || {
+            format!("{down} Sentinels consider n{primary} down, stated: {is_found}")
         });
     }
 }
