@@ -206,6 +206,10 @@ pub const FOREIGN_FOR: Duration = Duration::from_secs(60 * 60);
 /// history again. A replication ID remembers one generation only.
 pub const SUCCESSION_TAKES: Duration = Duration::from_secs(10);
 
+/// Time within which a member that is back replies: the longest delay between two connection
+/// attempts is 10 s, and its jitter as much.
+pub const MEMBER_REPLIES_WITHIN: Duration = Duration::from_secs(20);
+
 /// Time after a restart of the primary for which nodes that join may be restarted members at other
 /// addresses.
 pub const RESTART_SETTLES_WITHIN: Duration = Duration::from_secs(10 * 60);

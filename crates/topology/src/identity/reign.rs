@@ -40,6 +40,8 @@ struct Demotion {
     replicaof: Option<u64>,
     /// Rounds in which the process was connected to its new master.
     rounds: u32,
+    /// Monotonic time of the first of these rounds.
+    connected: Option<Monotonic>,
 }
 
 /// Replica that completed a full resync of another history.
@@ -104,8 +106,14 @@ impl Reign {
         self.demotion.is_some()
     }
 
+    /// Returns the time for which the process has had the data of its new master.
+    pub(crate) fn connected_for(&self, now: Monotonic) -> Duration {
+        let connected = self.demotion.as_ref().and_then(|demotion| demotion.connected);
+        connected.map_or(Duration::ZERO, |connected| now.since(connected))
+    }
+
     /// Processes a reply of the process as a replica.
-    pub(crate) fn observe_replica(&mut self, reply: &NodeReply) -> Resync {
+    pub(crate) fn observe_replica(&mut self, reply: &NodeReply, now: Monotonic) -> Resync {
         let snapshot = &*reply.snapshot;
         let demotion = self.demotion.get_or_insert_default();
         if reply.commands_read {
@@ -123,6 +131,7 @@ impl Reign {
             return Resync::Continued;
         }
         demotion.rounds += 1;
+        demotion.connected.get_or_insert(now);
         if demotion.replicaof.is_none() && demotion.rounds <= CAUSE_WITHIN_ROUNDS {
             return Resync::Running;
         }

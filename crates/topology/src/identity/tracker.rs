@@ -10,7 +10,8 @@ use crate::identity::histories::Histories;
 use crate::identity::newcomers::{NewcomersTracker, Standing};
 use crate::identity::reign::{Reign, Resync, keys};
 use crate::limits::{
-    LOSS_SHOWN_FOR, MAX_ACCRUED_INTERVALS, RESTART_SETTLES_WITHIN, SUCCESSION_TAKES,
+    LOSS_SHOWN_FOR, MAX_ACCRUED_INTERVALS, MEMBER_REPLIES_WITHIN, RESTART_SETTLES_WITHIN,
+    SUCCESSION_TAKES,
 };
 use crate::model::identity::{DatasetReplacedView, DatasetReplacement, ForeignMastersView};
 use crate::model::monotonic::Monotonic;
@@ -157,7 +158,7 @@ impl IdentityTracker {
         if !reign.is_process(&reply.snapshot) || !is_observed || reign.keys == 0 {
             return;
         }
-        let resync = reign.observe_replica(reply);
+        let resync = reign.observe_replica(reply, now);
         let source = match resync {
             Resync::Continued => return,
             Resync::Running => Source::Unknown,
@@ -233,6 +234,8 @@ impl IdentityTracker {
                     let is_known = self.histories.may_be_known(address) || reign.may_be_copied;
                     return if is_known {
                         Source::Familiar
+                    } else if self.awaits_member(reign, round) {
+                        Source::Unknown
                     } else {
                         Source::Foreign(address.clone())
                     };
@@ -241,6 +244,18 @@ impl IdentityTracker {
             }
         }
         Source::Unknown
+    }
+
+    /// Returns true if a member that has not replied may be the server at an unknown address: it
+    /// was promoted, and Rolecall is about to connect to it again.
+    fn awaits_member(&self, reign: &Reign, round: IdentityRound<'_>) -> bool {
+        let is_silent_member = |(index, node): (NodeIndex, &NodeView)| {
+            node.holds_data()
+                && self.newcomers.standing(index) == Standing::Member
+                && !round.context.answered(index)
+        };
+        reign.connected_for(round.context.now()) <= MEMBER_REPLIES_WITHIN
+            && round.nodes.iter().any(is_silent_member)
     }
 
     /// Records the histories and the outside addresses that belong to the data set.

@@ -53,8 +53,8 @@ fn the_master_of_another_group_replaces_the_data() {
     let values = evidence(&view, FindingKind::RedisDatasetReplaced, ["why", "replaced", "from"]);
     assert_eq!(values, ["foreign_primary", A, D]);
     // D is the primary of this deployment now: its failovers are no replacements.
-    test.servers.insert(B, with_keys(promoted("y", 'f', 'g')));
-    test.servers.insert(D, with_keys(replica("w", 'g', B)));
+    test.servers.insert(B, with_keys(promoted("y", 'f', '8')));
+    test.servers.insert(D, with_keys(replica("w", '8', B)));
     test.set_reports(&report(B, 10, &[A, C, D].map(up)));
     let view = test.rounds(9);
     assert_eq!(view.shards[0].dataset_replaced.total, 1);
@@ -120,10 +120,10 @@ fn an_empty_primary_of_another_group_replaces_nothing() {
 #[test]
 fn a_copy_of_an_old_dump_at_a_new_address_is_foreign() {
     let mut test = TestDeployment::healthy(PLAIN);
-    test.servers.insert(A, with_keys(promoted("x", 'r', 'a')));
+    test.servers.insert(A, with_keys(promoted("x", '9', 'a')));
     test.rounds(3);
     // Both continue the history of a dump that they loaded.
-    test.servers.insert(D, with_keys(promoted("w", 'r', 'f')));
+    test.servers.insert(D, with_keys(promoted("w", '9', 'f')));
     follow_d(&mut test, 'f', ["x", "y", "z"]);
     assert_eq!(test.events_of("dataset_replaced"), [A]);
 }

@@ -97,7 +97,7 @@ fn a_promotion_is_known_after_a_restart_of_the_exporter() {
 #[test]
 fn a_new_server_of_a_recovery_site_is_no_promotion() {
     let mut test = site(2);
-    let view = test.rounds(3, &[follower("x"), reply(&master("y", 'z'))]);
+    let view = test.rounds(3, &[follower("x"), reply(&master("y", '7'))]);
     assert_eq!((primary(&view), view.shards[0].no_primary.why), (None, None));
     let view = test.rounds(5, &[follower("x"), refused()]);
     assert_eq!(severity_of(&view, FindingKind::RedisNoPrimary), None);

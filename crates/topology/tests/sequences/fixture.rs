@@ -99,9 +99,15 @@ pub(crate) struct InfoReply {
     pub(crate) more: &'static str,
 }
 
+/// Returns a replication ID. Panics if the digit is not hexadecimal: servers report no such ID, and
+/// a test with it proves nothing.
+fn replication_id(digit: char) -> String {
+    assert!(digit.is_ascii_hexdigit(), "{digit} is not hexadecimal");
+    digit.to_string().repeat(40)
+}
+
 pub(crate) fn reply(info: &InfoReply) -> PollOutcome {
     let InfoReply { run_id, uptime, history, continues, follows, offset, changes, more } = info;
-    let id = |letter: &char| letter.to_string().repeat(40);
     let role = match follows {
         Some(port) => format!(
             "role:slave\nmaster_host:h\nmaster_port:{port}\nmaster_link_status:up\n\
@@ -111,14 +117,14 @@ pub(crate) fn reply(info: &InfoReply) -> PollOutcome {
     };
     let continues = continues
         .as_ref()
-        .map(|other| format!("master_replid2:{}\nsecond_repl_offset:1\n", id(other)))
+        .map(|other| format!("master_replid2:{}\nsecond_repl_offset:1\n", replication_id(*other)))
         .unwrap_or_default();
     // If a field occurs twice, the first one counts.
     let info = format!(
         "{more}\nrun_id:{run_id}\nuptime_in_seconds:{uptime}\nloading:0\nrdb_last_save_time:1\n\
          {role}{continues}master_replid:{}\n\
          master_repl_offset:{offset}\nrdb_changes_since_last_save:{changes}\n",
-        id(history)
+        replication_id(*history)
     );
     PollOutcome::Answered(NodeReply::new(
         NodeSnapshot::from_info(&info).expect("an INFO reply"),

@@ -97,7 +97,7 @@ fn without_command_statistics_a_migration_is_not_known() {
 fn a_copy_of_the_same_dump_is_foreign_data() {
     // Both servers loaded one RDB file, which stores the replication ID `r`.
     let mut test = TestDeployment::new(1);
-    let copy = InfoReply { continues: Some('r'), more: KEYS, ..master("x", 'a') };
+    let copy = InfoReply { continues: Some('9'), more: KEYS, ..master("x", 'a') };
     test.rounds(5, &[with_commands(reply(&copy), &calls("get", 1))]);
     let view = test.round(vec![replaced("slaveof")]);
     assert_eq!(total(&view), 1);
@@ -123,8 +123,8 @@ fn a_restart_with_other_data_is_not_a_replacement() {
     let view = test.rounds(5, &[young(master("x2", 'e')), young(replica("y2", 'e', 1))]);
     assert!(is_silent(&view, &test));
     // Sentinels promote the other server, which never replicated the new history.
-    test.rounds(3, &[young(master("x2", 'e')), young(master("y3", 'g'))]);
-    let view = test.rounds(5, &[young(replica("x2", 'g', 2)), young(master("y3", 'g'))]);
+    test.rounds(3, &[young(master("x2", 'e')), young(master("y3", '8'))]);
+    let view = test.rounds(5, &[young(replica("x2", '8', 2)), young(master("y3", '8'))]);
     assert!(is_silent(&view, &test));
 }
 
@@ -248,6 +248,30 @@ fn a_member_promoted_in_the_same_round_is_known() {
     let mut test = TestDeployment::new(2);
     let keys = |info: InfoReply| reply(&InfoReply { more: KEYS, ..info });
     test.rounds(5, &[keys(master("x", 'a')), keys(replica("y", 'a', 1))]);
-    let view = test.rounds(5, &[keys(replica("x", 'g', 99)), keys(master("y", 'g'))]);
+    let view = test.rounds(5, &[keys(replica("x", 'e', 99)), keys(master("y", 'e'))]);
     assert!(is_silent(&view, &test));
+}
+
+#[test]
+fn a_member_that_replies_later_is_known() {
+    let keys = |info: InfoReply| reply(&InfoReply { more: KEYS, ..info });
+    let promoted = || {
+        let mut test = TestDeployment::new(2);
+        test.rounds(5, &[keys(master("x", 'a')), keys(replica("y", 'a', 1))]);
+        test.rounds(5, &[keys(master("x", 'a')), refused()]);
+        // Another server has the history `e`, at an address that Rolecall does not know.
+        let view = test.rounds(15, &[keys(replica("x", 'e', 99)), refused()]);
+        assert!(is_silent(&view, &test));
+        test
+    };
+    let mut test = promoted();
+    let view = test.rounds(30, &[keys(replica("x", 'e', 99)), keys(master("y", 'e'))]);
+    assert!(is_silent(&view, &test));
+
+    // It is no member if the only one has not replied for so long, or has another history.
+    let mut test = promoted();
+    assert_eq!(total(&test.rounds(15, &[keys(replica("x", 'e', 99)), refused()])), 1);
+    let mut test = promoted();
+    let view = test.rounds(2, &[keys(replica("x", 'e', 99)), keys(master("y", 'f'))]);
+    assert_eq!(total(&view), 1);
 }
