@@ -1,9 +1,9 @@
 //! Parsed samples of an exposition.
 
-use std::collections::BTreeMap;
+use std::iter;
 
-/// Samples of one scrape. They are parsed when a test asks for them, since tests ask often and for
-/// few.
+/// Samples of one scrape. Only those are unescaped for which a test asks, since tests ask often and
+/// for few.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
     text: String,
@@ -11,14 +11,20 @@ pub struct Samples {
 
 #[derive(Debug, Clone)]
 struct Sample<'a> {
-    labels: BTreeMap<&'a str, String>,
+    /// The text between the braces.
+    labels: &'a str,
     value: f64,
 }
 
 impl Samples {
-    /// Returns the samples of either text format: Prometheus 0.0.4 or OpenMetrics.
+    /// Parses either text format: Prometheus 0.0.4 or OpenMetrics. Panics if a line is no sample.
     pub fn parse(text: impl Into<String>) -> Self {
-        Samples { text: text.into() }
+        let samples = Samples { text: text.into() };
+        for line in samples.lines() {
+            // The iterator panics if a label has no end.
+            parse(line).labels().for_each(drop);
+        }
+        samples
     }
 
     /// Returns the lines of the samples.
@@ -35,10 +41,7 @@ impl Samples {
         let has_name = move |line: &&str| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
         };
-        self.lines()
-            .filter(has_name)
-            .map(|line| parse(line).unwrap_or_else(|| panic!("invalid sample: {line}")))
-            .filter(|sample| sample.has(labels))
+        self.lines().filter(has_name).map(parse).filter(|sample| sample.has(labels))
     }
 
     /// Returns the value of the only series of this name that has at least these labels; nothing if
@@ -62,7 +65,11 @@ impl Samples {
 
     /// Returns the values of a label of the series of this name.
     pub fn labels(&self, name: &str, label: &str) -> Vec<String> {
-        self.matching(name, &[]).filter_map(|mut sample| sample.labels.remove(label)).collect()
+        let value = |sample: Sample<'_>| {
+            let found = sample.labels().find(|(own, _)| *own == label);
+            found.map(|(_, value)| unescaped(value))
+        };
+        self.matching(name, &[]).filter_map(value).collect()
     }
 
     /// Returns the number of samples.
@@ -76,26 +83,32 @@ impl Samples {
     }
 }
 
-impl Sample<'_> {
+impl<'a> Sample<'a> {
+    /// Returns the names of the labels and their escaped values.
+    fn labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let mut rest = self.labels;
+        iter::from_fn(move || {
+            let (label, after) = rest.split_once("=\"")?;
+            let end = closing_quote(after).unwrap_or_else(|| panic!("invalid label: {rest}"));
+            rest = &after[end + 1..];
+            Some((label.trim_start_matches(','), &after[..end]))
+        })
+    }
+
     fn has(&self, labels: &[(&str, &str)]) -> bool {
-        labels.iter().all(|(name, value)| self.labels.get(name).is_some_and(|found| found == value))
+        labels.iter().all(|(name, value)| {
+            self.labels().any(|(own, found)| own == *name && unescaped(found) == *value)
+        })
     }
 }
 
-fn parse(line: &str) -> Option<Sample<'_>> {
-    let (series, value) = line.rsplit_once(' ')?;
-    let value = value.parse().ok()?;
-    let Some((_, labels)) = series.split_once('{') else {
-        return Some(Sample { labels: BTreeMap::new(), value });
+fn parse(line: &str) -> Sample<'_> {
+    let split = || {
+        let (series, value) = line.rsplit_once(' ')?;
+        let labels = series.split_once('{').map_or(Some(""), |(_, rest)| rest.strip_suffix('}'))?;
+        Some(Sample { labels, value: value.parse().ok()? })
     };
-    let mut rest = labels.strip_suffix('}')?;
-    let mut labels = BTreeMap::new();
-    while let Some((label, after)) = rest.split_once("=\"") {
-        let end = closing_quote(after)?;
-        labels.insert(label.trim_start_matches(','), unescaped(&after[..end]));
-        rest = &after[end + 1..];
-    }
-    Some(Sample { labels, value })
+    split().unwrap_or_else(|| panic!("invalid sample: {line}"))
 }
 
 fn closing_quote(text: &str) -> Option<usize> {

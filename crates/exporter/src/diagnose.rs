@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
-use topology::limits::{ENDPOINT_WRONG_CHECKS, SENTINEL_RECOVERS_WITHIN};
+use topology::limits::ENDPOINT_WRONG_CHECKS;
 use topology::{
     DeploymentKind, DeploymentView, EndpointView, NodeState, NodeView, Severity, UnknownReason,
     UnreachedPrimary,
@@ -155,7 +155,7 @@ fn waits(view: &DeploymentView) -> bool {
     let pauses = |node: &NodeView| {
         node.pause.reported.is_some() && !node.pause.lasting && node.is_known_up()
     };
-    let may_recover = |unreached: &UnreachedPrimary| unreached.lasted <= SENTINEL_RECOVERS_WITHIN;
+    let may_recover = |unreached: &UnreachedPrimary| !unreached.is_lasting();
     let unreached = view.sentinels.iter().flat_map(|sentinels| &sentinels.cannot_reach.sentinels);
     view.members().any(|(_, node)| undecided(node) || pauses(node))
         || view.endpoints.iter().any(once)

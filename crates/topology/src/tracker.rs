@@ -28,7 +28,7 @@ use crate::model::node_state::NodeState;
 use crate::model::read_request::ReadRequest;
 use crate::model::round::{PollOutcome, Round, SentinelMessage};
 use crate::model::saved_state::{SavedNode, SavedState};
-use crate::model::sentinels::SentinelsView;
+use crate::model::sentinels::{CannotReach, SentinelsView};
 use crate::model::shard::ShardView;
 use crate::model::view::{DeploymentView, RoundStats};
 use crate::node::link;
@@ -186,7 +186,10 @@ impl DeploymentTracker {
             IdentityRound { nodes: &nodes.views, cluster: &self.cluster, context: &context };
         self.identity.observe(identity, &mut shards);
         let primary = shards.first().and_then(|shard| shard.primary).map(|primary| primary.node);
-        let cannot_reach = self.cannot_reach.observe(&nodes.views, primary, &context);
+        let cannot_reach = context.sentinels.map_or_else(CannotReach::default, |sentinels| {
+            let answered = |index| context.answered(index);
+            self.cannot_reach.observe(&nodes.views, sentinels, primary, answered, round.now)
+        });
         let failover = FailoverRound {
             nodes: &nodes.views,
             cluster: &self.cluster,

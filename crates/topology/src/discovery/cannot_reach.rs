@@ -14,9 +14,10 @@ use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::refusals::RefusalReason;
-use crate::model::sentinels::{CannotReach, SentinelStatement, UnreachedPrimary, UnreachedReason};
+use crate::model::sentinels::{
+    CannotReach, SentinelStatement, SentinelsView, UnreachedPrimary, UnreachedReason,
+};
 use crate::node::rising_errors::ACCESS_CODES;
-use crate::shard::context::RoundContext;
 
 /// Access errors per second that one Sentinel causes at least: half of its pings.
 const ERRORS_PER_SECOND: f64 = 0.5;
@@ -41,15 +42,16 @@ struct Period {
 }
 
 impl CannotReachTracker {
-    /// Processes one round. `primary` is the primary that was identified.
+    /// Processes one round. `primary` is the primary that was identified, and `answered` tells
+    /// which nodes replied in this round.
     pub(crate) fn observe(
         &mut self,
         nodes: &NodeVec<NodeView>,
+        sentinels: &SentinelsView,
         primary: Option<NodeIndex>,
-        context: &RoundContext<'_>,
+        answered: impl Fn(NodeIndex) -> bool,
+        now: Monotonic,
     ) -> CannotReach {
-        let Some(sentinels) = context.sentinels else { return CannotReach::default() };
-        let (now, answered) = (context.now(), |node| context.answered(node));
         let majority = sentinels.majority.as_ref().and_then(|majority| majority.node);
         let is_master = |primary: &NodeIndex| {
             nodes[*primary].is_known_up() && nodes[*primary].role() == Some(Role::Master)

@@ -151,7 +151,14 @@ impl CannotReach {
     /// Returns the Sentinels that have considered the primary down for longer than they need to
     /// notice its return.
     pub fn lasting(&self) -> impl Iterator<Item = &UnreachedPrimary> {
-        self.sentinels.iter().filter(|unreached| unreached.lasted > SENTINEL_RECOVERS_WITHIN)
+        self.sentinels.iter().filter(|unreached| unreached.is_lasting())
+    }
+}
+
+impl UnreachedPrimary {
+    /// Returns true if the Sentinel has had enough time to notice the return of the primary.
+    pub fn is_lasting(&self) -> bool {
+        self.lasted > SENTINEL_RECOVERS_WITHIN
     }
 }
 

@@ -11,9 +11,8 @@ use tests::pause;
 use crate::interruption;
 use crate::observed::Observed;
 use crate::oracle::{Fault, Oracle, Rule, WritesOfHistory, compare_losses};
-use crate::plan::{Kind, Plan, Step};
+use crate::plan::{Plan, Step};
 use crate::replay;
-use crate::server::Fields;
 use crate::summary;
 use crate::truth::Truth;
 use crate::world::World;
@@ -209,19 +208,8 @@ impl History {
             return;
         };
         for (index, deployment) in truth.deployments.iter().enumerate() {
-            let masters = deployment.masters();
-            let has_masters = match deployment.kind {
-                Kind::Cluster => {
-                    !deployment.is_merged() && deployment.nodes.iter().all(|node| node.cluster_ok)
-                }
-                _ => masters.len() == 1,
-            };
-            let is_repaired = has_masters
-                && (0..deployment.nodes.len()).all(|node| {
-                    let info = deployment.info(node);
-                    deployment.is_readable(node)
-                        && (masters.contains(&node) || info.is_some_and(Fields::is_linked))
-                });
+            let is_repaired = deployment.is_replicating()
+                && (0..deployment.nodes.len()).all(|node| deployment.is_readable(node));
             if !is_repaired {
                 self.note(&format!("{} is not repaired", deployment.name));
                 continue;

@@ -20,7 +20,7 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Draws an opening of the first deployment; `None` in about half of the histories.
+    /// Draws an opening of the first deployment; `None` in some histories.
     pub(crate) fn draw(plans: &[DeploymentPlan], random: &mut Rng) -> Option<Self> {
         let mut opening = Opening { until: BEFORE, ..Opening::default() };
         let plan = &plans[0];

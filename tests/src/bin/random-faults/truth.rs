@@ -195,12 +195,29 @@ impl DeploymentTruth {
         nodes.filter(|node| self.info(*node).is_some_and(Fields::is_master)).collect()
     }
 
-    /// Returns true if the cluster has masters of another cluster, according to one of its nodes.
+    /// Returns true if the cluster met another one and has masters of it, according to one of its
+    /// nodes. A node whose address is unknown is none of them.
     pub(crate) fn is_merged(&self) -> bool {
-        let nodes = self.nodes.iter().flat_map(|node| &node.map);
-        nodes
-            .filter(|line| line.has("master") && !line.has("handshake"))
-            .any(|line| self.node_at(&line.address).is_none())
+        let is_foreign = |line: &ClusterNode| {
+            line.has("master")
+                && !line.has("handshake")
+                && !line.has("noaddr")
+                && self.node_at(&line.address).is_none()
+        };
+        self.acts.contains_key(&Act::Foreign)
+            && self.nodes.iter().flat_map(|node| &node.map).any(is_foreign)
+    }
+
+    /// Returns true if the deployment has the masters that it should have, and every other node is
+    /// linked to its master.
+    pub(crate) fn is_replicating(&self) -> bool {
+        let masters = self.masters();
+        let has_masters = match self.kind {
+            Kind::Cluster => !self.is_merged() && self.nodes.iter().all(|node| node.cluster_ok),
+            _ => masters.len() == 1,
+        };
+        let is_linked = |node: usize| self.info(node).is_some_and(Fields::is_linked);
+        has_masters && (0..self.nodes.len()).all(|node| masters.contains(&node) || is_linked(node))
     }
 
     /// Returns true if all nodes reply through their Unix sockets.

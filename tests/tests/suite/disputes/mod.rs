@@ -12,11 +12,12 @@ mod returns;
 mod sentinels;
 
 use std::panic::resume_unwind;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use serde_json::Value;
 use tests::{Daemon, Redis, SECOND, VERSIONS, eventually};
+use tokio::runtime;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::monitor::{PRIMARY_INFO, SOON, SPLIT_BRAIN, UNREPLICATED_WRITES};
 
@@ -24,32 +25,14 @@ const DISPUTED: &str = "redis_deployment_primary_disputed";
 const EVIDENCE: &str = "redis_deployment_primary_evidence";
 const NO_PRIMARY: &str = "redis_deployment_no_primary";
 
-/// Number of checks that may run at the same time, in all tests together. More of them overload two
+/// Checks that may run at the same time, in all tests together. More of them overload two
 /// processors, and then servers reply late.
-static FREE_PLACES: Mutex<usize> = Mutex::new(12);
+static PLACES: Semaphore = Semaphore::const_new(12);
 
-static PLACE_WAS_FREED: Condvar = Condvar::new();
-
-/// One of the checks that run at the same time.
-struct Place;
-
-impl Place {
-    /// Waits until one is free.
-    fn take() -> Self {
-        let free = FREE_PLACES.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = PLACE_WAS_FREED
-            .wait_while(free, |free| *free == 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        *free -= 1;
-        Place
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        *FREE_PLACES.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        PLACE_WAS_FREED.notify_one();
-    }
+/// Waits until one more check may run.
+fn take_place() -> SemaphorePermit<'static> {
+    let runtime = runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(PLACES.acquire()).expect("the semaphore is never closed")
 }
 
 /// Runs a check on all server versions at the same time.
@@ -58,7 +41,7 @@ fn on_all_versions(check: impl Fn(&'static str) + Sync) {
     let check = &check;
     thread::scope(|scope| {
         let run = |version| {
-            let _place = Place::take();
+            let _place = take_place();
             check(version);
         };
         let checks = VERSIONS.map(|version| (version, scope.spawn(move || run(version))));

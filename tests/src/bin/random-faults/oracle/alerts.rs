@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Comparison, Fact, Rule};
 use crate::plan::Kind;
-use crate::server::Fields;
 use crate::truth::DeploymentTruth;
 
 /// Time for which critical alerts may report harm that is over: the longest range of their
@@ -118,15 +117,6 @@ impl Comparison<'_> {
 
 /// Returns true if all nodes of a deployment reply and replicate, and all writes succeed.
 fn works(deployment: &DeploymentTruth) -> bool {
-    let masters = deployment.masters();
-    let has_masters = match deployment.kind {
-        Kind::Cluster => {
-            !deployment.is_merged() && deployment.nodes.iter().all(|node| node.cluster_ok)
-        }
-        _ => masters.len() == 1,
-    };
-    let is_linked = |node: usize| deployment.info(node).is_some_and(Fields::is_linked);
-    has_masters
-        && (0..deployment.nodes.len()).all(|node| masters.contains(&node) || is_linked(node))
+    deployment.is_replicating()
         && deployment.clients.iter().all(|client| client.acknowledged > 0 && client.failed == 0)
 }

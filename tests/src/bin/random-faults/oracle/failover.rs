@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Comparison, Fact, Rule};
+use super::{Comparison, Fact, Oracle, Rule};
 use crate::observed::{FailoverDocument, ShardDocument};
 use crate::plan::Kind;
 use crate::server::{Fields, ProcessState};
@@ -27,7 +27,7 @@ pub(super) struct Outage {
     was_without_candidate: bool,
 }
 
-impl Comparison<'_> {
+impl<'a> Comparison<'a> {
     pub(super) fn compare_failovers(&mut self) {
         let (truth, observed) = (self.truth, self.observed);
         for (index, deployment) in truth.deployments.iter().enumerate() {
@@ -44,7 +44,7 @@ impl Comparison<'_> {
 
     /// Returns what all Sentinels report about the master of a deployment; `None` unless all of
     /// them run and can be read.
-    fn watched(&self, deployment: &DeploymentTruth) -> Option<Vec<&WatchedMaster>> {
+    fn watched(&self, deployment: &DeploymentTruth) -> Option<Vec<&'a WatchedMaster>> {
         let can_read = |sentinel: &&SentinelTruth| {
             sentinel.state == ProcessState::Running && sentinel.loss == 0
         };
@@ -62,38 +62,32 @@ impl Comparison<'_> {
         deployment: &DeploymentTruth,
         shard: &ShardDocument,
     ) {
-        let failover = shard.failover.as_ref();
-        if !self.truth.is_network_whole || self.watched(deployment).is_none() {
+        let Some(watched) = self.watched(deployment).filter(|_| self.truth.is_network_whole) else {
             return;
-        }
+        };
+        let failover = shard.failover.as_ref();
         let is_promotable = |node: &usize| {
             let info = deployment.info(*node).filter(|info| !info.is_master());
             info.is_some_and(|info| info.number("slave_priority") != Some(0))
         };
-        let nodes = 0..deployment.nodes.len();
-        let promotable: Vec<_> = nodes.clone().filter(is_promotable).collect();
+        let promotable: Vec<_> = (0..deployment.nodes.len()).filter(is_promotable).collect();
         if promotable.is_empty() {
             let is_ready = failover.is_some_and(|failover| failover.ready);
             self.check(Rule::Readiness, (index, 0), !is_ready, || {
                 "a failover is ready, but no replica may be promoted".to_owned()
             });
         }
+        let [master] = deployment.masters()[..] else { return };
+        let agrees = watched.iter().all(|watched| {
+            deployment.node_at(&watched.address) == Some(master) && !watched.is_in_doubt
+        });
         // A node that Sentinels do not list, such as the replica of a replica, is no candidate.
         let is_certain = |node: &usize| {
-            let master = deployment.masters();
-            let is_linked = deployment.info(*node).is_some_and(Fields::is_linked);
-            is_linked
-                && deployment.upstream(*node) == master.first().copied()
-                && master.len() == 1
+            deployment.info(*node).is_some_and(Fields::is_linked)
+                && deployment.upstream(*node) == Some(master)
                 && deployment.is_readable(*node)
         };
         let certain: Vec<_> = promotable.into_iter().filter(is_certain).collect();
-        let agrees = self.watched(deployment).is_some_and(|watched| {
-            watched.iter().all(|watched| {
-                deployment.node_at(&watched.address) == deployment.masters().first().copied()
-                    && !watched.is_in_doubt
-            })
-        });
         if !certain.is_empty() && agrees {
             let is_missing = failover.is_some_and(lacks_candidate);
             self.check(Rule::Readiness, (index, 1), !is_missing, || {
@@ -109,13 +103,19 @@ impl Comparison<'_> {
         deployment: &DeploymentTruth,
         shard: &ShardDocument,
     ) {
+        // At the first moment of an outage, Rolecall may have noticed it already. The statements
+        // of the moments before count.
+        let had_lasted = |oracle: &Oracle, fact| {
+            let since = oracle.facts.get(&(fact, (index, 0)));
+            since.is_some_and(|since| self.truth.at.saturating_sub(*since) >= STATED_FOR)
+        };
+        let was_ready = had_lasted(self.oracle, Fact::StatedReady);
+        let was_without_candidate = had_lasted(self.oracle, Fact::StatedWithoutCandidate);
         let failover = shard.failover.as_ref();
-        let has_lasted =
-            |lasted: Option<Duration>| lasted.is_some_and(|lasted| lasted >= STATED_FOR);
         let is_ready = failover.is_some_and(|failover| failover.ready);
-        let ready = has_lasted(self.lasts(Fact::StatedReady, (index, 0), is_ready));
+        self.lasts(Fact::StatedReady, (index, 0), is_ready);
         let is_missing = failover.is_some_and(lacks_candidate);
-        let missing = has_lasted(self.lasts(Fact::StatedWithoutCandidate, (index, 0), is_missing));
+        self.lasts(Fact::StatedWithoutCandidate, (index, 0), is_missing);
         let truth = self.truth;
         let primary = self.watched(deployment).and_then(|watched| {
             let node = deployment.node_at(&watched.first()?.address)?;
@@ -134,8 +134,8 @@ impl Comparison<'_> {
                 let outage = Outage {
                     operations: truth.operations,
                     since: truth.at,
-                    was_ready: ready,
-                    was_without_candidate: missing,
+                    was_ready,
+                    was_without_candidate,
                 };
                 self.oracle.outages.insert(index, outage);
             }

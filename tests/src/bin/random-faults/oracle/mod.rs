@@ -150,8 +150,7 @@ const TOLERANCES: [(Rule, u64); 32] = [
     (Rule::CannotReach, 32 + SLACK),
     // Cluster maps are read every 10 s, and after changes.
     (Rule::ReplacedData, 12 + SLACK),
-    // The expression looks back a minute.
-    (Rule::ClientBlamed, 60 + SLACK),
+    (Rule::ClientBlamed, 0),
     // The expression looks back 30 s.
     (Rule::DownAlert, 30 + SLACK),
     // The expression looks back 20 s.
