@@ -11,8 +11,17 @@ impl Comparison<'_> {
     pub(super) fn compare_foreign(&mut self) {
         let (truth, observed) = (self.truth, self.observed);
         let is_found = |deployment: &DeploymentTruth| observed.finds(deployment.name, REPLACED);
-        let merged: Vec<_> =
-            truth.deployments.iter().filter(|deployment| deployment.is_merged()).collect();
+        // An exporter that started later never saw the former data.
+        let saw_former_data = |deployment: &&DeploymentTruth| {
+            let met = deployment.acts.get(&Act::Foreign);
+            met.is_some_and(|met| *met > truth.exporter_started)
+        };
+        let merged: Vec<_> = truth
+            .deployments
+            .iter()
+            .filter(|deployment| deployment.is_merged())
+            .filter(saw_former_data)
+            .collect();
         if truth.is_network_whole && !merged.is_empty() {
             let is_found = merged.into_iter().any(is_found);
             self.check(Rule::ReplacedData, (0, 0), is_found, || {
