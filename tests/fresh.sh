@@ -75,9 +75,11 @@ rustup=${RUSTUP_HOME:-$HOME/.rustup}
 registry=${CARGO_HOME:-$HOME/.cargo}/config.toml
 if [ -f "$registry" ]; then cp "$registry" "$folder/cargo/"; fi
 
-# Runs a command in the clone, with the environment of a new user.
+# Runs a command in the clone, with the environment of a new user. A shell that runs this script in
+# the background ignores Ctrl-C, and so would the command.
 fresh() {
-    cd "$clone" && exec env --unset=CARGO_TARGET_DIR --unset=DEMO_BINARY --unset=DEMO_PLAIN \
+    cd "$clone" && exec env --default-signal=INT \
+        --unset=CARGO_TARGET_DIR --unset=DEMO_BINARY --unset=DEMO_PLAIN \
         --unset=PYTHONPATH --unset=XDG_CACHE_HOME --unset=XDG_CONFIG_HOME --unset=XDG_DATA_HOME \
         HOME="$folder/home" CARGO_HOME="$folder/cargo" RUSTUP_HOME="$rustup" "$@"
 }
