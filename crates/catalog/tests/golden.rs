@@ -74,9 +74,7 @@ fn reply(capture: &str) -> PollOutcome {
     let mut snapshot = NodeSnapshot::from_info(&text).expect("an INFO reply");
     snapshot.commands = Some(Arc::new(CommandStats::parse(&text)));
     let mut config = Config::default();
-    config.add(&Reply::Array(
-        ["repl-timeout", "60"].map(|text| Reply::Text(text.to_owned())).to_vec(),
-    ));
+    config.add(&Reply::Array(["repl-timeout", "60"].map(|text| Reply::Text(text.into())).to_vec()));
     snapshot.config = Some(Arc::new(config));
     let took = Duration::from_micros(700);
     PollOutcome::Answered(NodeReply {

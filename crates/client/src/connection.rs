@@ -1,46 +1,24 @@
 //! A connection to one server.
 
-use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use fred::clients::Client;
-use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::{
-    Config, ConnectionConfig, CredentialProvider, PerformanceConfig, Server, ServerConfig,
-    TcpConfig, TlsConnector,
-};
-use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame, RespVersion, Value};
-use futures_util::future::try_join_all;
-use secrecy::ExposeSecret;
-use snapshot::{Reason, Reply, SentCommand, ServerError};
-use socket2_of_fred::TcpKeepalive;
-use tokio::net::lookup_host;
+use snapshot::{Reason, Reply, ServerError};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::memory_guard::within_limits;
+use crate::connect::{Connected, connect};
+use crate::fred_connection::{FredConnection, Purpose};
+use crate::receive::Received;
+use crate::resp::{self, Protocol};
+use crate::secrets::SentPassword;
+use crate::stream::{self, Stream};
 use crate::tls::CertificateExpiry;
-use crate::{Address, Credentials, Endpoint, Failure, Password, probe};
+use crate::{Command, Endpoint, Failure};
 
-/// Maximum number of addresses of one host name that are tried, one after another.
-const MAX_ADDRESSES: usize = 4;
-
-/// Time limit for the probes that find the cause of failed attempts.
-const PROBE_LIMIT: Duration = Duration::from_secs(1);
-
-/// Channel capacity of a connection without a subscription. It cannot be 0: fred uses the same
-/// capacity for the channel that reports connection errors.
-const MIN_CHANNEL_CAPACITY: usize = 4;
-
-/// Idle time before TCP keepalive probes, and interval between them. Without them a subscription
-/// would not notice that its peer is gone.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-
-/// Maximum nesting depth of a reply. Deeper values become [`Reply::Nil`].
-const MAX_DEPTH: usize = 8;
+/// Time that a connection is kept without a reply. A reply that arrives later than the deadline of
+/// a round, but within this time, is still used.
+const REPLY_LIMIT: Duration = Duration::from_secs(30);
 
 /// A connection to one server.
 ///
@@ -60,42 +38,38 @@ const MAX_DEPTH: usize = 8;
 /// };
 /// let mut connection = Connection::open(&endpoint, Duration::from_secs(2)).await?;
 /// let replies = connection.run(&[Command::new(&snapshot::INFO, None)]).await?;
-/// println!("{}", replies[0].text().unwrap_or_default());
+/// println!("{}", replies.decode()[0].text().unwrap_or_default());
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Connection {
-    client: Client,
-    task: ConnectHandle,
+    transport: Transport,
     expiry: CertificateExpiry,
     peer: Option<SocketAddr>,
+    refusal: Option<ServerError>,
+    password: SentPassword,
 }
 
-/// A command and its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    /// Name of the command, for example `CONFIG`. Value of the label `command` of
-    /// `rolecall_commands_total`.
-    pub name: &'static str,
-    /// Arguments, including a subcommand.
-    pub arguments: Vec<Cow<'static, str>>,
+/// Implementation of a connection.
+#[derive(Debug)]
+enum Transport {
+    Stream(Stream),
+    Fred(FredConnection),
 }
 
-impl Command {
-    /// Returns a command of the table. `operand` is the variable last argument, if it takes one.
-    ///
-    /// ```
-    /// use client::Command;
-    ///
-    /// let command = Command::new(&snapshot::CONFIG_GET, Some("maxmemory".into()));
-    /// assert_eq!(command.name, "CONFIG");
-    /// assert_eq!(command.arguments, ["GET", "maxmemory"]);
-    /// ```
-    pub fn new(sent: &'static SentCommand, operand: Option<Cow<'static, str>>) -> Self {
-        let fixed = sent.arguments.iter().map(|argument| Cow::Borrowed(*argument));
-        Command { name: sent.name, arguments: fixed.chain(operand).collect() }
-    }
+/// Replies to one batch of commands.
+#[derive(Debug)]
+pub struct Replies {
+    content: Content,
+    password: SentPassword,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Replies as they were received, and the offset of the end of each.
+    Received(Received, Vec<usize>),
+    Decoded(Vec<Reply<'static>>),
 }
 
 impl Connection {
@@ -106,75 +80,21 @@ impl Connection {
     /// The host does not resolve or is not trusted, the server does not reply, or it refuses the
     /// credentials or the connection.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
-        Self::open_with(endpoint, limit, MIN_CHANNEL_CAPACITY).await
+        let Connected { stream, peer, expiry, password, refusal } =
+            connect(endpoint, limit).await?;
+        Ok(Connection { transport: Transport::Stream(stream), expiry, peer, refusal, password })
     }
 
-    /// Connects like [`Connection::open`]. `channel_capacity` is the maximum number of published
-    /// messages that wait to be received.
-    pub(crate) async fn open_with(
-        endpoint: &Endpoint,
-        limit: Duration,
-        channel_capacity: usize,
-    ) -> Result<Self, Failure> {
-        within_limits(async {
-            timeout(limit + PROBE_LIMIT, Self::try_addresses(endpoint, limit, channel_capacity))
-                .await
-                .map_err(|_| connect_timeout(limit))?
-        })
-        .await
-    }
-
-    /// Returns fred's handle to the connection.
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    async fn try_addresses(
-        endpoint: &Endpoint,
-        limit: Duration,
-        channel_capacity: usize,
-    ) -> Result<Self, Failure> {
-        let (host, port) = match &endpoint.address {
-            Address::Unix(path) => {
-                return Self::connect(
-                    ServerConfig::Unix { path: path.clone() },
-                    endpoint,
-                    limit,
-                    channel_capacity,
-                )
-                .await;
-            }
-            Address::Tcp { host, port } => (host, *port),
-        };
-        let mut addresses = resolve(host, port).await?;
-        if let Some(trust) = &endpoint.trust {
-            addresses.retain(|address| trust.permits(host, address.ip()));
-            if addresses.is_empty() {
-                return Err(Failure::new(
-                    Reason::Local,
-                    format!("{} is not permitted by \"trust\"", endpoint.address),
-                ));
-            }
-        }
-        let limit_per_address = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
-        let mut failure = Failure::new(Reason::Dns, format!("{host} resolves to no address"));
-        for address in addresses {
-            let mut server = Server::new(address.ip().to_string(), address.port());
-            server.tls_server_name = endpoint.tls.as_ref().map(|tls| tls.server_name(host).into());
-            let server = ServerConfig::Centralized { server };
-            match Self::connect(server, endpoint, limit_per_address, channel_capacity).await {
-                Ok(mut connection) => {
-                    connection.peer = Some(address);
-                    return Ok(connection);
-                }
-                Err(other) => failure = other,
-            }
-            if let Some(cause) = probe::find_cause(&failure, address, endpoint.tls.is_some()).await
-            {
-                failure = cause;
-            }
-        }
-        Err(failure)
+    /// Connects like [`Connection::open`], and leaves the connection to fred. For Sentinels and for
+    /// single commands.
+    ///
+    /// # Errors
+    /// Those of [`Connection::open`].
+    pub async fn open_with_fred(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
+        let Connected { stream, peer, expiry, password, refusal } =
+            connect(endpoint, limit).await?;
+        let fred = FredConnection::open(stream, password.clone(), Purpose::Commands, limit).await?;
+        Ok(Connection { transport: Transport::Fred(fred), expiry, peer, refusal, password })
     }
 
     /// Returns the expiry time of the server's certificate, time since the Unix epoch. `None`
@@ -188,176 +108,79 @@ impl Connection {
         self.peer
     }
 
+    /// Returns the error with which the server refused the INFO server that was sent while
+    /// connecting.
+    pub fn refusal(&self) -> Option<&ServerError> {
+        self.refusal.as_ref()
+    }
+
     /// Sends the commands in one batch and waits for all replies.
     ///
     /// Returns one reply for each command, in order. A refused command has an error as its reply,
     /// and does not cause a failure.
     ///
     /// # Errors
-    /// The connection ended, there was no reply within 30 seconds, or the replies are too large:
-    /// this process grew by more than 64 MiB while it waited.
-    pub async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, Failure> {
-        let replies = try_join_all(commands.iter().map(|command| {
-            let custom = CustomCommand::new_static(command.name, ClusterHash::FirstKey, false);
-            self.client.custom_raw(
-                custom,
-                command
-                    .arguments
-                    .iter()
-                    .map(|argument| argument.as_ref().into())
-                    .collect::<Vec<Value>>(),
-            )
-        }));
-        let task = &mut self.task;
-        within_limits(async {
-            tokio::select! {
-                biased;
-                replies = replies => match replies {
-                    Ok(frames) => Ok(frames.into_iter().map(|frame| reply(frame, 0)).collect()),
-                    Err(error) => Err(Failure::from_fred(&error)),
-                },
-                ended = task => Err(failure_of_task(ended)),
+    /// The connection ended, there was no reply within 30 seconds, or a reply is invalid or exceeds
+    /// the limits of its command.
+    pub async fn run(&mut self, commands: &[Command]) -> Result<Replies, Failure> {
+        let replies = async {
+            match &mut self.transport {
+                Transport::Stream(stream) => run(stream, commands).await,
+                Transport::Fred(fred) => fred.run(commands).await.map(Content::Decoded),
             }
-        })
-        .await
+        };
+        let content = timeout(REPLY_LIMIT, replies).await.map_err(|_| {
+            Failure::new(Reason::Timeout, format!("no reply within {REPLY_LIMIT:?}"))
+        })??;
+        Ok(Replies { content, password: self.password.clone() })
     }
 
     /// Waits until the connection ends, and returns the reason.
     pub async fn ended(&mut self) -> Failure {
-        failure_of_task((&mut self.task).await)
-    }
-
-    async fn connect(
-        server: ServerConfig,
-        endpoint: &Endpoint,
-        limit: Duration,
-        channel_capacity: usize,
-    ) -> Result<Self, Failure> {
-        let expiry = CertificateExpiry::default();
-        let config = Config {
-            server,
-            version: RespVersion::RESP2,
-            tls: endpoint.tls.as_ref().map(|tls| TlsConnector::from(tls.config(&expiry)).into()),
-            credential_provider: Some(Arc::new(Provider(endpoint.credentials.clone()))),
-            ..Config::default()
-        };
-        let performance = PerformanceConfig {
-            default_command_timeout: Duration::ZERO,
-            broadcast_channel_capacity: channel_capacity,
-            ..PerformanceConfig::default()
-        };
-        let connection = ConnectionConfig {
-            connection_timeout: limit,
-            internal_command_timeout: limit,
-            max_command_attempts: 1,
-            disable_cluster_health_check: true,
-            tcp: TcpConfig {
-                keepalive: Some(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE)),
-                ..TcpConfig::default()
+        match &mut self.transport {
+            Transport::Stream(stream) => match stream::receive(stream, &mut Vec::new()).await {
+                Ok(()) => Failure::new(Reason::Protocol, "reply without a command"),
+                Err(failure) => failure,
             },
-            ..ConnectionConfig::default()
-        };
-        let client = Client::new(config, Some(performance), Some(connection), None);
-        let mut connected = client.reconnect_rx();
-        let mut connection = Connection { task: client.connect(), client, expiry, peer: None };
-        let outcome = timeout(limit, async {
-            tokio::select! {
-                biased;
-                ended = &mut connection.task => Err(failure_of_task(ended)),
-                _ = connected.recv() => Ok(()),
+            Transport::Fred(fred) => fred.ended().await,
+        }
+    }
+}
+
+impl Replies {
+    /// Returns the replies in the order of their commands. Passwords in them are replaced.
+    pub fn decode(&self) -> Vec<Reply<'_>> {
+        match &self.content {
+            Content::Received(received, ends) => {
+                let starts = [0].into_iter().chain(ends.iter().copied());
+                let replies = starts.zip(ends).map(|(start, end)| &received.bytes[start..*end]);
+                replies.map(resp::decode).map(|reply| self.password.hide_in_reply(reply)).collect()
             }
-        });
-        match outcome.await {
-            Ok(Ok(())) => Ok(connection),
-            Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(connect_timeout(limit)),
+            Content::Decoded(replies) => {
+                replies.iter().map(|reply| self.password.hide_in_reply(reply.clone())).collect()
+            }
         }
     }
 }
 
-/// Aborts fred's task, which would otherwise keep the socket open.
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Provides the credentials to fred.
-///
-/// fred sends no PING if a provider is set. A server refuses PING while it loads its data set.
-struct Provider(Credentials);
-
-impl std::fmt::Debug for Provider {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Provider")
-    }
-}
-
-#[async_trait::async_trait]
-impl CredentialProvider for Provider {
-    async fn fetch(&self, _: Option<&Server>) -> Result<(Option<String>, Option<String>), Error> {
-        let password = match &self.0.password {
-            None => return Ok((None, None)),
-            Some(Password::Inline(password)) => password.expose_secret().to_owned(),
-            Some(Password::File(path)) => read_password(path).await?,
-        };
-        Ok((self.0.username.clone(), Some(password)))
-    }
-}
-
-/// Reads a password from its file. This happens for each connection, so that a new password takes
-/// effect at the next connection.
-async fn read_password(path: &Path) -> Result<String, Error> {
-    let text = tokio::fs::read_to_string(path).await;
-    let text = text.map_err(|error| {
-        let path = path.display();
-        Error::new(ErrorKind::Auth, format!("cannot read password file {path}: {error}"))
-    })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    match lookup_host((host, port)).await {
-        Ok(addresses) => Ok(addresses.take(MAX_ADDRESSES).collect()),
-        Err(error) => Err(Failure::new(Reason::Dns, format!("{host}: {error}"))),
-    }
-}
-
-fn connect_timeout(limit: Duration) -> Failure {
-    Failure::new(Reason::Timeout, format!("connection not established within {limit:?}"))
-}
-
-/// Returns the failure that ended fred's task.
-fn failure_of_task(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Failure {
-    match ended {
-        Ok(Ok(())) => Failure::new(Reason::Closed, "the server closed the connection"),
-        Ok(Err(error)) => Failure::from_fred(&error),
-        Err(error) => Failure::new(Reason::Local, error.to_string()),
-    }
-}
-
-/// Converts a reply of fred.
-fn reply(frame: Resp3Frame, depth: usize) -> Reply {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let items = |items: Vec<Resp3Frame>| {
-        Reply::Array(items.into_iter().map(|item| reply(item, depth + 1)).collect())
+/// Sends the commands and receives their replies.
+async fn run(stream: &mut Stream, commands: &[Command]) -> Result<Content, Failure> {
+    let mut request = Vec::new();
+    resp::encode(commands, &mut request);
+    let sent = async {
+        stream.write_all(&request).await?;
+        stream.flush().await
     };
-    match frame {
-        _ if depth > MAX_DEPTH => Reply::Nil,
-        Resp3Frame::BlobString { data, .. }
-        | Resp3Frame::SimpleString { data, .. }
-        | Resp3Frame::BigNumber { data, .. }
-        | Resp3Frame::VerbatimString { data, .. } => Reply::Text(text(&data)),
-        Resp3Frame::SimpleError { data, .. } => Reply::Error(ServerError::new(&*data)),
-        Resp3Frame::BlobError { data, .. } => Reply::Error(ServerError::new(text(&data))),
-        Resp3Frame::Number { data, .. } => Reply::Integer(data),
-        Resp3Frame::Boolean { data, .. } => Reply::Integer(data.into()),
-        Resp3Frame::Double { data, .. } => Reply::Text(data.to_string()),
-        Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => items(data),
-        Resp3Frame::Set { data, .. } => items(data.into_iter().collect()),
-        Resp3Frame::Map { data, .. } => {
-            items(data.into_iter().flat_map(|(key, value)| [key, value]).collect())
-        }
-        Resp3Frame::Null | Resp3Frame::Hello { .. } | Resp3Frame::ChunkedString(_) => Reply::Nil,
+    sent.await.map_err(|error| stream::failure(&error))?;
+    let mut received = Received::default();
+    let mut ends = Vec::with_capacity(commands.len());
+    for command in commands {
+        let start = ends.last().copied().unwrap_or(0);
+        let reply = received.complete_reply(stream, start, command.limits, Protocol::Resp3);
+        ends.push(reply.await?);
     }
+    if received.bytes.len() > ends.last().copied().unwrap_or(0) {
+        return Err(Failure::new(Reason::Protocol, "more replies than commands"));
+    }
+    Ok(Content::Received(received, ends))
 }

@@ -1,22 +1,34 @@
-//! Connections to Redis and Valkey servers. The only crate that uses fred.
+//! Connections to Redis and Valkey servers.
 //!
 //! [`Connection::open`] turns an [`Endpoint`] into a connection. [`Connection::run`] sends commands
-//! and returns replies or a [`Failure`]. A [`Subscription`] receives the events of a Sentinel.
+//! and returns [`Replies`] or a [`Failure`]. A [`Subscription`] receives the events of a Sentinel.
+//!
+//! Data nodes are read by the code in [`resp`]. Sentinels, their events and single commands are
+//! read through fred ([`Connection::open_with_fred`]), which is used nowhere else. On both ways, the
+//! size, nesting and duration of each reply are limited: see [`Connection::run`].
 //!
 //! A connection never reconnects and never sends PING. The caller decides when to connect again.
-//! The crate limits the time and memory of each call: see [`Connection::run`]. Dropping a
-//! connection closes its socket and ends its task.
+//! Dropping a connection closes its socket and ends its tasks.
 
+mod command;
+mod connect;
 mod connection;
 mod endpoint;
 mod failure;
-mod memory_guard;
+mod fred_connection;
+mod large_replies;
 mod probe;
+mod receive;
+mod relay;
+pub mod resp;
+mod secrets;
+mod stream;
 mod subscription;
 mod tls;
 mod trust;
 
-pub use connection::{Command, Connection};
+pub use command::Command;
+pub use connection::{Connection, Replies};
 pub use endpoint::{Address, Credentials, Endpoint, Password};
 pub use failure::Failure;
 pub use secrecy::SecretString;

@@ -4,17 +4,14 @@
 
 use std::time::Duration;
 
-use fred::interfaces::EventInterface;
 use fred::types::Message;
 use snapshot::{Reason, Reply};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 
-use crate::memory_guard::sustained_growth;
-use crate::{Command, Connection, Endpoint, Failure};
-
-/// Maximum number of messages that wait to be received. A failover of one master causes 34 to 51.
-const MAX_PENDING: usize = 1024;
+use crate::connect::{Connected, connect};
+use crate::fred_connection::{FredConnection, Purpose};
+use crate::{Command, Endpoint, Failure};
 
 /// Time to wait for a refusal of the subscription. Messages that arrive in this time are kept.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
@@ -24,7 +21,7 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
 /// It does not work after a [`Failure`]: drop it and open another one.
 #[derive(Debug)]
 pub struct Subscription {
-    connection: Connection,
+    connection: FredConnection,
     messages: Receiver<Message>,
 }
 
@@ -43,14 +40,17 @@ pub enum SubscriptionMessage {
 }
 
 impl Subscription {
-    /// Connects and subscribes to the events of a Sentinel. `limit` applies to each of the two
+    /// Connects and subscribes to the events of a Sentinel. `limit` applies to each of the three
     /// steps.
     ///
     /// # Errors
-    /// Those of [`Connection::open`], or the server refuses the subscription.
+    /// Those of [`Connection::open`](crate::Connection::open), or the server refuses the
+    /// subscription.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
-        let mut connection = Connection::open_with(endpoint, limit, MAX_PENDING).await?;
-        let messages = connection.client().message_rx();
+        let Connected { stream, password, .. } = connect(endpoint, limit).await?;
+        let connection =
+            FredConnection::open(stream, password, Purpose::Subscription, limit).await?;
+        let messages = connection.messages();
         // fred's own subscribe function reports a refusal as success. As a custom command, the
         // refusal is its reply. A success has no reply, because fred consumes the confirmations:
         // then the wait below times out.
@@ -66,8 +66,7 @@ impl Subscription {
     /// Waits for the next message, without a time limit.
     ///
     /// # Errors
-    /// The connection ended, or a message is too large: this process grows by more than 128 MiB
-    /// while it waits.
+    /// The connection ended, or a message is invalid or too large.
     pub async fn next(&mut self) -> Result<SubscriptionMessage, Failure> {
         tokio::select! {
             biased;
@@ -81,10 +80,6 @@ impl Subscription {
                     Err(Failure::new(Reason::Closed, "the subscription ended"))
                 }
             },
-            grown = sustained_growth() => Err(Failure::new(
-                Reason::Toolarge,
-                format!("message too large: memory grew by {grown} bytes before the message ended"),
-            )),
             failure = self.connection.ended() => Err(failure),
         }
     }

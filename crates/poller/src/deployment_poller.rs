@@ -238,6 +238,7 @@ impl DeploymentPoller {
             deployment: deployment.to_owned(),
             node: node.name.clone(),
             endpoint,
+            is_sentinel: false,
             cadences: self.settings.cadences,
             assumed_config: self.settings.assumed.clone(),
         };

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use client::{Command, Connection, Endpoint, Failure};
+use client::{Command, Connection, Endpoint, Failure, Replies};
 use snapshot::{NodeSnapshot, Reason, Reply};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -139,9 +139,11 @@ impl EndpointChecker {
         permit: P,
         own_errors: &mut OwnErrors,
     ) -> Result<EndpointServer, Failure> {
-        let mut connection = Connection::open(&self.settings.endpoint, CONNECT_LIMIT).await?;
+        let mut connection =
+            Connection::open_with_fred(&self.settings.endpoint, CONNECT_LIMIT).await?;
         drop(permit);
-        let info = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;
+        let replies = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;
+        let info = first(&replies)?;
         if let Some(error) = info.error() {
             return Err(Failure::refusal(error));
         }
@@ -174,7 +176,8 @@ impl EndpointChecker {
         let refuses_client_id = if let Some(refuses) = known {
             refuses
         } else {
-            let reply = self.send(connection, Command::new(&snapshot::CLIENT_ID, None)).await?;
+            let replies = self.send(connection, Command::new(&snapshot::CLIENT_ID, None)).await?;
+            let reply = first(&replies)?;
             let refuses = reply.error().is_some_and(|error| error.reason() == Some(Reason::Noperm));
             if refuses {
                 count_error(own_errors, NOPERM);
@@ -189,11 +192,14 @@ impl EndpointChecker {
         Ok(())
     }
 
-    async fn send(&self, connection: &mut Connection, command: Command) -> Result<Reply, Failure> {
+    async fn send(
+        &self,
+        connection: &mut Connection,
+        command: Command,
+    ) -> Result<Replies, Failure> {
         let commands = [command];
         self.context.count_commands(&commands);
-        let replies = connection.run(&commands).await?;
-        replies.into_iter().next().ok_or_else(|| Failure::new(Reason::Protocol, "no reply"))
+        connection.run(&commands).await
     }
 
     /// Logs one line when the reason changes.
@@ -219,6 +225,12 @@ impl EndpointChecker {
             }
         }
     }
+}
+
+/// Returns the reply to the only command.
+fn first(replies: &Replies) -> Result<Reply<'_>, Failure> {
+    let first = replies.decode().into_iter().next();
+    first.ok_or_else(|| Failure::new(Reason::Protocol, "no reply"))
 }
 
 /// Counts one error that a command of this exporter caused.

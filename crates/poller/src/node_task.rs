@@ -5,9 +5,9 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Command, Connection, Endpoint, Failure};
+use client::{Command, Connection, Endpoint, Failure, Replies};
 use config::Cadences;
-use snapshot::{Reason, Reply};
+use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use topology::NodeReply;
@@ -49,6 +49,8 @@ pub(crate) struct NodeTaskSettings {
     /// Name of the node, for the log.
     pub(crate) node: String,
     pub(crate) endpoint: Endpoint,
+    /// True for a Sentinel, false for a data node.
+    pub(crate) is_sentinel: bool,
     pub(crate) cadences: Cadences,
     /// CONFIG parameters to use if the server refuses CONFIG GET.
     pub(crate) assumed_config: BTreeMap<String, String>,
@@ -158,7 +160,7 @@ impl NodeTask {
                 return self.report_failed(failure).await;
             }
         };
-        self.plan.connected();
+        self.plan.connected(connection.refusal());
         // Discard a request that the previous connection did not serve.
         while self.requests.try_recv().is_ok() {}
         self.report(TaskReport::Connected).await?;
@@ -179,8 +181,14 @@ impl NodeTask {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
-        let attempt = Connection::open(&self.settings.endpoint, CONNECT_LIMIT);
-        self.context.connect(&mut self.lane, attempt).await
+        let endpoint = &self.settings.endpoint;
+        if self.settings.is_sentinel {
+            let attempt = Connection::open_with_fred(endpoint, CONNECT_LIMIT);
+            self.context.connect(&mut self.lane, attempt).await
+        } else {
+            let attempt = Connection::open(endpoint, CONNECT_LIMIT);
+            self.context.connect(&mut self.lane, attempt).await
+        }
     }
 
     /// Serves poll requests until the connection fails. Sets `replied` after the first reply.
@@ -232,7 +240,8 @@ impl NodeTask {
         let commands = self.plan.first_batch(started);
         self.plan.record_sending(started);
         let replies = self.send(connection, &commands).await?;
-        let mut parsed = self.plan.parse_first_batch(&commands, &replies, clock.now())?;
+        let mut parsed = self.plan.parse_first_batch(&commands, &replies.decode(), clock.now())?;
+        drop(replies);
         let failure = self.send_follow_ups(connection, &mut parsed).await.err();
         self.log_replies(&parsed);
         let ParsedReplies { snapshot, own_errors, commands_read, clients, .. } = parsed;
@@ -267,7 +276,7 @@ impl NodeTask {
             }
             self.plan.record_sending(started);
             let replies = self.send(connection, &commands).await?;
-            self.plan.parse_follow_up_batch(&commands, &replies, parsed, clock.now());
+            self.plan.parse_follow_up_batch(&commands, &replies.decode(), parsed, clock.now());
         }
         Ok(())
     }
@@ -276,7 +285,7 @@ impl NodeTask {
         &self,
         connection: &mut Connection,
         batch: &[PollCommand],
-    ) -> Result<Vec<Reply>, Failure> {
+    ) -> Result<Replies, Failure> {
         let commands: Vec<Command> = batch.iter().map(PollCommand::command).collect();
         self.context.count_commands(&commands);
         connection.run(&commands).await

@@ -267,7 +267,7 @@ fn read_map(part: &Value) -> Result<Arc<ClusterMap>, Problem> {
 
 fn read_config(part: &Value) -> Result<Arc<Config>, Problem> {
     let words = pairs(part)?.flat_map(|(name, value)| [name, value]);
-    let words = words.map(|word| Reply::Text(word.to_owned())).collect();
+    let words = words.map(|word| Reply::Text(word.into())).collect();
     let mut config = Config::default();
     config.add(&Reply::Array(words));
     Ok(Arc::new(config))
@@ -320,7 +320,7 @@ fn read_sentinel(part: &Value) -> Result<Arc<SentinelReport>, Problem> {
         sentinels: list("sentinels")?,
         quorum: quorum.and_then(|text| {
             let error = || Quorum::parse(&Reply::Error(ServerError::new(text)));
-            Quorum::parse(&Reply::Text(text.to_owned())).or_else(error)
+            Quorum::parse(&Reply::Text(text.into())).or_else(error)
         }),
         lists_age: Duration::from_nanos(part.get("lists_age").map_or(Ok(0), number)?),
     };

@@ -84,7 +84,7 @@ fn a_line_that_disappears_is_removed() {
 #[test]
 fn unchanged_shared_parts_are_written_once() {
     let mut config = Config::default();
-    let words = ["maxmemory", "1048576"].map(|word| Reply::Text(word.to_owned()));
+    let words = ["maxmemory", "1048576"].map(|word| Reply::Text(word.into()));
     config.add(&Reply::Array(words.into()));
     let config = Arc::new(config);
     let replies = (1..4).map(|offset| {
@@ -214,7 +214,7 @@ fn a_recording_has_no_names_of_clients_and_no_secrets() {
                 lib-name=redis-py lib-ver=5\n\
                 id=5 addr=10.0.0.6:1 name=sentinel-ab-cmd age=7 idle=3 flags=N cmd=ping\n";
     let mut config = Config::default();
-    let words = ["requirepass", "hunter2", "dir", "/data"].map(|word| Reply::Text(word.to_owned()));
+    let words = ["requirepass", "hunter2", "dir", "/data"].map(|word| Reply::Text(word.into()));
     config.add(&Reply::Array(words.into()));
     let reply = reply(&master(1));
     let snapshot = NodeSnapshot::clone(&reply.snapshot);

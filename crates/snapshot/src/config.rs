@@ -63,7 +63,7 @@ pub struct OutputBufferLimit {
 /// ```
 /// use snapshot::{Config, Reply};
 ///
-/// let reply = ["maxmemory", "1048576"].map(|word| Reply::Text(word.to_owned()));
+/// let reply = ["maxmemory", "1048576"].map(|word| Reply::Text(word.into()));
 /// let mut config = Config::default();
 /// config.add(&Reply::Array(reply.into()));
 /// assert_eq!(config.number("maxmemory"), Some(1_048_576.0));

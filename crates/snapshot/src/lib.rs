@@ -40,12 +40,12 @@ pub use parse_issue::ParseIssue;
 pub use persistence::{Aof, Persistence, Rdb};
 pub use reason::Reason;
 pub use replication::{AttachedReplica, Link, LinkStatus, Replication, Role};
-pub use reply::{Reply, ServerError};
+pub use reply::{Reply, ServerError, printable};
 pub use sent_commands::{
     AUTH, CLIENT_ID, CLIENT_LIST, CLUSTER_INFO, CLUSTER_NODES, CONFIG_GET, INFO, INFO_COMMANDSTATS,
-    INFO_LATENCYSTATS, INFO_SERVER, PSUBSCRIBE, Receiver, SENT_COMMANDS, SENTINEL_CKQUORUM,
-    SENTINEL_MASTERS, SENTINEL_REPLICAS, SENTINEL_SENTINELS, SLOWLOG_GET, SLOWLOG_LEN, SentCommand,
-    is_polling_command,
+    INFO_LATENCYSTATS, INFO_SERVER, PSUBSCRIBE, Receiver, ReplySize, SENT_COMMANDS,
+    SENTINEL_CKQUORUM, SENTINEL_MASTERS, SENTINEL_REPLICAS, SENTINEL_SENTINELS, SLOWLOG_GET,
+    SLOWLOG_LEN, SentCommand, is_polling_command,
 };
 pub use sentinel::{
     DownState, MasterReport, MasterSettings, MasterSummary, PromotionProperties, Quorum,

@@ -1,20 +1,22 @@
 //! A reply in a form that does not depend on the client library.
 
+use std::borrow::Cow;
+
 use crate::Reason;
 
-/// A reply of a server to one command.
+/// A reply of a server to one command. Text is borrowed from the received bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Reply {
+pub enum Reply<'a> {
     /// No value.
     Nil,
     /// An integer.
     Integer(i64),
     /// A status or a bulk string. Invalid UTF-8 is replaced.
-    Text(String),
+    Text(Cow<'a, str>),
     /// An error reply.
     Error(ServerError),
     /// An array. A map is an array of alternating keys and values.
-    Array(Vec<Reply>),
+    Array(Vec<Reply<'a>>),
 }
 
 /// An error reply of a server.
@@ -27,8 +29,32 @@ pub struct ServerError {
     pub text: String,
 }
 
+/// Maximum length of an error text, characters.
+const MAX_ERROR: usize = 256;
+
+/// Returns a text of a server for logs, pages and terminals: without control characters, and with at
+/// most `max_length` characters.
+///
+/// ```
+/// assert_eq!(snapshot::printable("ERR \x1b[2J", 20), "ERR \u{fffd}[2J");
+/// assert_eq!(snapshot::printable("ERR unknown command", 10), "ERR unk...");
+/// ```
+pub fn printable(text: &str, max_length: usize) -> String {
+    const DOTS: &str = "...";
+    let replace =
+        |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+    match text.char_indices().nth(max_length) {
+        None => text.chars().map(replace).collect(),
+        Some(_) => {
+            let start = text.chars().take(max_length.saturating_sub(DOTS.len()));
+            start.map(replace).chain(DOTS.chars()).collect()
+        }
+    }
+}
+
 impl ServerError {
-    /// Parses the text of an error reply, without the leading `-`.
+    /// Parses the text of an error reply, without the leading `-`. Shortens a long text, and replaces
+    /// control characters.
     ///
     /// ```
     /// use snapshot::{Reason, ServerError};
@@ -37,8 +63,8 @@ impl ServerError {
     /// assert_eq!(error.code, "NOAUTH");
     /// assert_eq!(error.reason(), Some(Reason::Auth));
     /// ```
-    pub fn new(text: impl Into<String>) -> Self {
-        let text = text.into();
+    pub fn new(text: impl AsRef<str>) -> Self {
+        let text = printable(text.as_ref(), MAX_ERROR);
         let code = text.split(' ').next().unwrap_or_default().to_owned();
         ServerError { code, text }
     }
@@ -65,7 +91,7 @@ impl ServerError {
     }
 }
 
-impl Reply {
+impl Reply<'_> {
     /// Returns the text of a status or bulk string.
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -83,7 +109,7 @@ impl Reply {
     }
 
     /// Returns the items of an array; an empty slice for other replies.
-    pub fn items(&self) -> &[Reply] {
+    pub fn items(&self) -> &[Self] {
         match self {
             Reply::Array(items) => items,
             _ => &[],
@@ -91,12 +117,12 @@ impl Reply {
     }
 
     /// Returns the keys and values of a map.
-    pub fn pairs(&self) -> impl Iterator<Item = (&Reply, &Reply)> {
+    pub fn pairs(&self) -> impl Iterator<Item = (&Self, &Self)> {
         self.items().chunks_exact(2).map(|pair| (&pair[0], &pair[1]))
     }
 
     /// Returns the value of a key in a map.
-    pub fn get(&self, name: &str) -> Option<&Reply> {
+    pub fn get(&self, name: &str) -> Option<&Self> {
         self.pairs().find(|(key, _)| key.text() == Some(name)).map(|(_, value)| value)
     }
 

@@ -14,6 +14,8 @@ pub struct SentCommand {
     pub operand: Option<&'static str>,
     /// Kind of server that receives the command.
     pub receiver: Receiver,
+    /// Size of the reply.
+    pub reply: ReplySize,
     /// Rule of an ACL file that permits the command. Empty where no rule is needed.
     pub acl: &'static str,
     /// Purpose of the command, without a full stop.
@@ -22,6 +24,17 @@ pub struct SentCommand {
     pub cadence: &'static str,
     /// First supported version of Redis that has the command.
     pub since: &'static str,
+}
+
+/// Size that the reply to a command may have. A larger reply is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplySize {
+    /// A number, a parameter or one entry of a log.
+    Small,
+    /// Text of INFO.
+    Info,
+    /// A list that grows with the number of nodes, masters or clients.
+    Large,
 }
 
 /// Kind of server that receives a command.
@@ -66,6 +79,7 @@ const BASE: SentCommand = SentCommand {
     arguments: &[],
     operand: None,
     receiver: Receiver::DataNode,
+    reply: ReplySize::Small,
     acl: "",
     purpose: "",
     cadence: "",
@@ -97,6 +111,7 @@ pub const CLIENT_ID: SentCommand = SentCommand {
 /// Reads the default sections of INFO.
 pub const INFO: SentCommand = SentCommand {
     name: "INFO",
+    reply: ReplySize::Info,
     receiver: Receiver::Any,
     acl: "+info",
     purpose: "Role, replication, persistence, memory, clients and error counters",
@@ -107,6 +122,7 @@ pub const INFO: SentCommand = SentCommand {
 /// Reads the section `server` of INFO on a new connection.
 pub const INFO_SERVER: SentCommand = SentCommand {
     name: "INFO",
+    reply: ReplySize::Info,
     arguments: &["server"],
     receiver: Receiver::Any,
     acl: "+info",
@@ -118,6 +134,7 @@ pub const INFO_SERVER: SentCommand = SentCommand {
 /// Reads the statistics of each command.
 pub const INFO_COMMANDSTATS: SentCommand = SentCommand {
     name: "INFO",
+    reply: ReplySize::Info,
     arguments: &["commandstats"],
     acl: "+info",
     purpose: "Calls, failures and rejections of each command; the cause of a primary change",
@@ -128,6 +145,7 @@ pub const INFO_COMMANDSTATS: SentCommand = SentCommand {
 /// Reads the latency of each command.
 pub const INFO_LATENCYSTATS: SentCommand = SentCommand {
     name: "INFO",
+    reply: ReplySize::Info,
     arguments: &["latencystats"],
     acl: "+info",
     purpose: "Latency percentiles of each command; costs the server as much as seven INFO",
@@ -171,6 +189,7 @@ pub const CONFIG_GET: SentCommand = SentCommand {
 /// may be many.
 pub const CLIENT_LIST: SentCommand = SentCommand {
     name: "CLIENT",
+    reply: ReplySize::Large,
     arguments: &["LIST", "TYPE", "normal"],
     acl: "+client|list",
     purpose: "Clients that send writes to a replica; not sent above 1,000 clients",
@@ -192,6 +211,7 @@ pub const CLUSTER_INFO: SentCommand = SentCommand {
 /// Reads the cluster map of one node.
 pub const CLUSTER_NODES: SentCommand = SentCommand {
     name: "CLUSTER",
+    reply: ReplySize::Large,
     arguments: &["NODES"],
     receiver: Receiver::ClusterNode,
     acl: "+cluster|nodes",
@@ -203,6 +223,7 @@ pub const CLUSTER_NODES: SentCommand = SentCommand {
 /// Lists the masters that a Sentinel monitors.
 pub const SENTINEL_MASTERS: SentCommand = SentCommand {
     name: "SENTINEL",
+    reply: ReplySize::Large,
     arguments: &["MASTERS"],
     receiver: Receiver::Sentinel,
     acl: "+sentinel|masters",
@@ -214,6 +235,7 @@ pub const SENTINEL_MASTERS: SentCommand = SentCommand {
 /// Lists the replicas of one master.
 pub const SENTINEL_REPLICAS: SentCommand = SentCommand {
     name: "SENTINEL",
+    reply: ReplySize::Large,
     arguments: &["REPLICAS"],
     operand: Some("<master>"),
     receiver: Receiver::Sentinel,
@@ -226,6 +248,7 @@ pub const SENTINEL_REPLICAS: SentCommand = SentCommand {
 /// Lists the other Sentinels of one master.
 pub const SENTINEL_SENTINELS: SentCommand = SentCommand {
     name: "SENTINEL",
+    reply: ReplySize::Large,
     arguments: &["SENTINELS"],
     operand: Some("<master>"),
     receiver: Receiver::Sentinel,

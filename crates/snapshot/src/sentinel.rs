@@ -135,7 +135,7 @@ pub struct MasterSettings {
 /// use snapshot::{Quorum, Reply};
 ///
 /// let text = "OK 3 usable Sentinels. Quorum and failover authorization can be reached";
-/// let quorum = Quorum::parse(&Reply::Text(text.to_owned()));
+/// let quorum = Quorum::parse(&Reply::Text(text.into()));
 /// assert_eq!(quorum, Some(Quorum { ok: true, usable: Some(3) }));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -217,7 +217,7 @@ fn parse_everything(text: &str) {
     assert!(Client::parse_list(text).len() <= 20_000);
     assert!(ClusterNode::parse_list(text).len() <= 4096);
     let mut config = Config::default();
-    let reply = Reply::Array(text.split(' ').map(|word| Reply::Text(word.to_owned())).collect());
+    let reply = Reply::Array(text.split(' ').map(|word| Reply::Text(word.into())).collect());
     config.add(&reply);
     let _ = (
         config.output_buffer_limits(),

@@ -71,7 +71,7 @@ fn resp(bytes: &[u8]) -> (Reply, &[u8]) {
     let line = String::from_utf8_lossy(&bytes[1..end]).into_owned();
     let mut rest = &bytes[end + 2..];
     let reply = match bytes[0] {
-        b'+' | b',' => Reply::Text(line),
+        b'+' | b',' => Reply::Text(line.into()),
         b'-' => Reply::Error(ServerError::new(line)),
         b':' => Reply::Integer(line.parse().expect("an integer")),
         b'_' => Reply::Nil,
@@ -80,7 +80,7 @@ fn resp(bytes: &[u8]) -> (Reply, &[u8]) {
             Ok(length) => {
                 let text = String::from_utf8_lossy(&rest[..length]).into_owned();
                 rest = &rest[length + 2..];
-                Reply::Text(text)
+                Reply::Text(text.into())
             }
         },
         aggregate @ (b'*' | b'%') => {
@@ -210,7 +210,7 @@ fn parses_every_sentinel_reply() {
     for quorum in &quorums {
         let text = quorum.text();
         let error = Reply::Error(ServerError::new(text.as_str()));
-        let reply = if quorum.ok { Reply::Text(text) } else { error };
+        let reply = if quorum.ok { Reply::Text(text.into()) } else { error };
         assert_eq!(Quorum::parse(&reply), Some(*quorum));
     }
     for ok in [true, false] {

@@ -452,7 +452,7 @@ fn refused_writes_are_derived_from_the_state() {
     let check = |info: &str, config: &[(&str, &str)], refused: &[RefusalReason]| {
         let outcome = reply(info, |reply| {
             let pairs = config.iter().flat_map(|(name, value)| {
-                [Reply::Text((*name).to_owned()), Reply::Text((*value).to_owned())]
+                [Reply::Text((*name).into()), Reply::Text((*value).into())]
             });
             let mut read = Config::default();
             read.add(&Reply::Array(pairs.collect()));

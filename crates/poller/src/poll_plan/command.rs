@@ -10,7 +10,6 @@ use snapshot::SentCommand;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PollCommand {
     Info,
-    ClientId,
     CommandStats,
     LatencyStats,
     ClusterInfo,
@@ -34,7 +33,6 @@ impl PollCommand {
     fn row(&self) -> &'static SentCommand {
         match self {
             PollCommand::Info => &snapshot::INFO,
-            PollCommand::ClientId => &snapshot::CLIENT_ID,
             PollCommand::CommandStats => &snapshot::INFO_COMMANDSTATS,
             PollCommand::LatencyStats => &snapshot::INFO_LATENCYSTATS,
             PollCommand::ClusterInfo => &snapshot::CLUSTER_INFO,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use client::Failure;
 use config::Cadences;
-use snapshot::{CONFIG_PARAMETERS, Config, NodeSnapshot, Reason, Reply, Role};
+use snapshot::{CONFIG_PARAMETERS, Config, NodeSnapshot, Reason, Reply, Role, ServerError};
 use tokio::time::Instant;
 use topology::limits::MAX_LISTED_CLIENTS;
 
@@ -79,14 +79,14 @@ impl PollPlan {
         self.client_list_requested = requested;
     }
 
-    /// Records a new connection. If the server refuses CLIENT ID, opening it caused an error.
-    pub(crate) fn connected(&mut self) {
+    /// Records a new connection. `refusal` is the error that opening it caused.
+    pub(crate) fn connected(&mut self, refusal: Option<&ServerError>) {
         self.info_succeeded = false;
         if let Some(sentinel) = &mut self.sentinel {
             sentinel.connected();
         }
-        if self.process.client_id.access == Access::Refused {
-            self.process.count_error("NOPERM", 1);
+        if let Some(refusal) = refusal {
+            self.process.count_error(&refusal.code, 1);
         }
     }
 
@@ -117,7 +117,6 @@ impl PollPlan {
     fn add_due_commands(&self, commands: &mut Vec<PollCommand>, now: Instant) {
         let process = &self.process;
         let mut add = |due: bool, command: PollCommand| commands.extend(due.then_some(command));
-        add(process.client_id.is_due(now), PollCommand::ClientId);
         add(process.command_stats.is_due(now), PollCommand::CommandStats);
         add(process.cluster_info.is_due(now) && process.in_cluster, PollCommand::ClusterInfo);
         let map_granted = process.cluster_nodes.access != Access::Refused;
@@ -182,18 +181,14 @@ impl PollPlan {
     pub(crate) fn parse_first_batch(
         &mut self,
         commands: &[PollCommand],
-        replies: &[Reply],
+        replies: &[Reply<'_>],
         now: Instant,
     ) -> Result<ParsedReplies, Failure> {
         let info =
             replies.first().ok_or_else(|| Failure::new(Reason::Protocol, "no reply to INFO"))?;
-        let succeeded_before = std::mem::replace(&mut self.info_succeeded, false);
+        self.info_succeeded = false;
         if let Some(error) = info.error() {
             self.process.count_errors(replies);
-            if !succeeded_before && matches!(error.reason(), Some(Reason::Auth | Reason::Noperm)) {
-                // The server also refused the CLIENT ID and INFO that are sent while connecting.
-                self.process.count_error(&error.code, 2);
-            }
             return Err(Failure::refusal(error));
         }
         let snapshot = info.text().and_then(NodeSnapshot::from_info);
@@ -226,7 +221,7 @@ impl PollPlan {
     pub(crate) fn parse_follow_up_batch(
         &mut self,
         commands: &[PollCommand],
-        replies: &[Reply],
+        replies: &[Reply<'_>],
         parsed: &mut ParsedReplies,
         now: Instant,
     ) {
@@ -247,15 +242,9 @@ impl PollPlan {
     /// zero. A new role or new errors require the command statistics, to find the reason.
     fn observe_info(&mut self, snapshot: &NodeSnapshot) {
         if self.process.run_id != snapshot.identity.run_id {
-            let client_id_refused = self.process.client_id.access == Access::Refused;
             self.process = ProcessState::new(snapshot.identity.run_id.clone(), &self.cadences);
             if let Some(sentinel) = &mut self.sentinel {
                 sentinel.reset();
-            }
-            if client_id_refused {
-                // The connection to the new process began with CLIENT ID. The new process probably
-                // refuses it as the previous one did.
-                self.process.count_error("NOPERM", 1);
             }
         }
         let process = &mut self.process;

@@ -15,8 +15,7 @@ use super::command::PollCommand;
 use super::replies::{Batch, ParsedReplies};
 use super::source::{Access, Source};
 
-/// Cadence of commands that are sent once to a process. CLIENT ID is sent only to find out if the
-/// server refuses it, because the client sends it first on each connection.
+/// Cadence of commands that are sent only on request.
 const ONCE: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// State of the server process that replies. Another process gets a new state.
@@ -27,7 +26,6 @@ pub(super) struct ProcessState {
     pub(super) in_cluster: bool,
     /// The `total_error_replies` field of the last INFO.
     pub(super) error_replies: Option<u64>,
-    pub(super) client_id: Source<()>,
     pub(super) command_stats: Source<Arc<CommandStats>>,
     pub(super) latency_stats: Source<Arc<Vec<CommandLatency>>>,
     pub(super) cluster_info: Source<Arc<Fields>>,
@@ -46,7 +44,6 @@ impl ProcessState {
             run_id,
             in_cluster: false,
             error_replies: None,
-            client_id: Source::new("CLIENT ID", ONCE),
             command_stats: Source::new("INFO commandstats", cadences.commands),
             latency_stats: Source::new("INFO latencystats", latency_cadence),
             cluster_info: Source::new("CLUSTER INFO", Duration::ZERO),
@@ -78,9 +75,6 @@ impl ProcessState {
     }
 
     fn update_stats(&mut self, batch: Batch<'_>, parsed: &mut ParsedReplies, now: Instant) {
-        if let Some(reply) = batch.reply(&PollCommand::ClientId) {
-            parsed.refused.extend(self.client_id.update(reply, now));
-        }
         if let Some(reply) = batch.reply(&PollCommand::CommandStats) {
             let stats = &mut self.command_stats;
             let before = stats.last.take();
@@ -130,7 +124,7 @@ impl ProcessState {
     }
 
     /// Counts the error replies to commands of this exporter.
-    pub(super) fn count_errors(&mut self, replies: &[Reply]) {
+    pub(super) fn count_errors(&mut self, replies: &[Reply<'_>]) {
         for error in replies.iter().filter_map(Reply::error) {
             self.count_error(&error.code, 1);
         }
@@ -142,7 +136,7 @@ impl ProcessState {
     }
 }
 
-fn parse_config(replies: &[&Reply]) -> Config {
+fn parse_config(replies: &[&Reply<'_>]) -> Config {
     let mut config = Config::default();
     for reply in replies {
         config.add(reply);

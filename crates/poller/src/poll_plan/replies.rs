@@ -11,7 +11,7 @@ use super::command::PollCommand;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch<'a> {
     pub(super) commands: &'a [PollCommand],
-    pub(super) replies: &'a [Reply],
+    pub(super) replies: &'a [Reply<'a>],
 }
 
 /// Parsed replies of one poll.
@@ -38,12 +38,12 @@ pub(crate) struct RefusedCommand {
 
 impl<'a> Batch<'a> {
     /// Returns the reply to a command, if the batch contains it.
-    pub(super) fn reply(self, command: &PollCommand) -> Option<&'a Reply> {
+    pub(super) fn reply(self, command: &PollCommand) -> Option<&'a Reply<'a>> {
         Some(&self.replies[self.commands.iter().position(|sent| sent == command)?])
     }
 
     /// Returns the replies to all CONFIG GET commands of the batch.
-    pub(super) fn config_replies(self) -> Vec<&'a Reply> {
+    pub(super) fn config_replies(self) -> Vec<&'a Reply<'a>> {
         let is_config = |command: &PollCommand| matches!(command, PollCommand::ConfigGet(_));
         let sent = self.commands.iter().zip(self.replies);
         sent.filter(|(command, _)| is_config(command)).map(|(_, reply)| reply).collect()

@@ -236,6 +236,7 @@ impl SentinelTask {
             deployment: String::new(),
             node: self.endpoint.to_string(),
             endpoint: self.endpoint.clone(),
+            is_sentinel: true,
             cadences: Cadences::default(),
             assumed_config: BTreeMap::new(),
         }

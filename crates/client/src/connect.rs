@@ -1,0 +1,197 @@
+//! Connects to a server and authenticates.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use secrecy::{ExposeSecret, SecretString};
+use snapshot::{Reason, Reply, ServerError};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::receive::Received;
+use crate::resp::{self, Limits, Protocol};
+use crate::secrets::SentPassword;
+use crate::stream::{self, Stream};
+use crate::tls::CertificateExpiry;
+use crate::{Address, Command, Credentials, Endpoint, Failure, Password, Tls, probe};
+
+/// Maximum number of addresses of one host name that are tried, one after another.
+const MAX_ADDRESSES: usize = 4;
+
+/// Time limit for the probes that find the cause of failed attempts.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Idle time before TCP keepalive probes, and interval between them. Without them a subscription
+/// would not notice that its peer is gone.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Limits of the replies to AUTH and to INFO server.
+const LIMITS: Limits = Limits { bytes: 64 << 10, elements: 0 };
+
+/// A stream to a server that replied to a first command.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) stream: Stream,
+    /// Address of the server; `None` for a unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) expiry: CertificateExpiry,
+    pub(crate) password: SentPassword,
+    /// Error reply to the first command, if the server refused only this command.
+    pub(crate) refusal: Option<ServerError>,
+}
+
+/// Connects to a server within `limit`: it sends AUTH, or INFO server if no password is configured,
+/// and waits for the reply. If that fails, finding the cause may take another second.
+///
+/// # Errors
+/// The host does not resolve or is not trusted, the server does not reply, or it refuses the
+/// credentials or the connection.
+pub(crate) async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Connected, Failure> {
+    timeout(limit + PROBE_LIMIT, try_addresses(endpoint, limit))
+        .await
+        .map_err(|_| timed_out(limit))?
+}
+
+async fn try_addresses(endpoint: &Endpoint, limit: Duration) -> Result<Connected, Failure> {
+    let (host, port) = match &endpoint.address {
+        Address::Unix(path) => {
+            let attempt = async {
+                let stream =
+                    UnixStream::connect(path).await.map_err(|error| stream::failure(&error))?;
+                authenticate(endpoint, Box::new(stream), CertificateExpiry::default()).await
+            };
+            return timeout(limit, attempt).await.map_err(|_| timed_out(limit))?;
+        }
+        Address::Tcp { host, port } => (host, *port),
+    };
+    let mut addresses = resolve(host, port).await?;
+    if let Some(trust) = &endpoint.trust {
+        addresses.retain(|address| trust.permits(host, address.ip()));
+        if addresses.is_empty() {
+            return Err(Failure::new(
+                Reason::Local,
+                format!("{} is not permitted by \"trust\"", endpoint.address),
+            ));
+        }
+    }
+    let limit_per_address = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+    let mut failure = Failure::new(Reason::Dns, format!("{host} resolves to no address"));
+    for address in addresses {
+        let attempt = timeout(limit_per_address, connect_tcp(endpoint, host, address));
+        failure = match attempt.await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(failure)) => failure,
+            Err(_) => timed_out(limit_per_address),
+        };
+        if let Some(cause) = probe::find_cause(&failure, address, endpoint.tls.is_some()).await {
+            failure = cause;
+        }
+    }
+    Err(failure)
+}
+
+async fn connect_tcp(
+    endpoint: &Endpoint,
+    host: &str,
+    address: SocketAddr,
+) -> Result<Connected, Failure> {
+    let tcp = TcpStream::connect(address).await.map_err(|error| stream::failure(&error))?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    let configured = SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
+    configured.and_then(|()| tcp.set_nodelay(true)).map_err(|error| stream::failure(&error))?;
+    let expiry = CertificateExpiry::default();
+    let stream = match &endpoint.tls {
+        None => Box::new(tcp),
+        Some(tls) => start_tls(tls, host, tcp, &expiry).await?,
+    };
+    let connected = authenticate(endpoint, stream, expiry).await?;
+    Ok(Connected { peer: Some(address), ..connected })
+}
+
+async fn start_tls(
+    tls: &Tls,
+    host: &str,
+    tcp: TcpStream,
+    expiry: &CertificateExpiry,
+) -> Result<Stream, Failure> {
+    let name = tls.server_name(host).to_owned();
+    let server_name = ServerName::try_from(name.clone())
+        .map_err(|_| Failure::new(Reason::Tls, format!("invalid server name {name:?}")))?;
+    let connector = TlsConnector::from(Arc::new(tls.config(expiry)));
+    let stream = connector.connect(server_name, tcp).await;
+    Ok(Box::new(stream.map_err(|error| stream::failure(&error))?))
+}
+
+/// Sends the first command and checks its reply: AUTH, or INFO server if no password is configured.
+///
+/// Without it, a server that accepts connections but does not reply would count as connected.
+async fn authenticate(
+    endpoint: &Endpoint,
+    mut stream: Stream,
+    expiry: CertificateExpiry,
+) -> Result<Connected, Failure> {
+    let Credentials { username, password } = &endpoint.credentials;
+    let password = match password {
+        None => None,
+        Some(Password::Inline(password)) => Some(password.clone()),
+        Some(Password::File(path)) => Some(read_password(path).await?),
+    };
+    let mut request = Vec::new();
+    match &password {
+        None => resp::encode(&[Command::new(&snapshot::INFO_SERVER, None)], &mut request),
+        Some(password) => {
+            let words = [Some(snapshot::AUTH.name), username.as_deref()];
+            let words = words.into_iter().flatten().chain([password.expose_secret()]);
+            resp::encode_words(words, &mut request);
+        }
+    }
+    stream.write_all(&request).await.map_err(|error| stream::failure(&error))?;
+    let is_authenticating = password.is_some();
+    let password = SentPassword::new(password);
+    let mut received = Received::default();
+    let end = received.complete_reply(&mut stream, 0, LIMITS, Protocol::Resp2).await?;
+    let refusal = match password.hide_in_reply(resp::decode(&received.bytes[..end])) {
+        Reply::Text(text) if is_authenticating && text == "OK" => None,
+        Reply::Error(error) if is_authenticating => {
+            return Err(Failure::new(error.reason().unwrap_or(Reason::Auth), error.text));
+        }
+        // Its text could be the password.
+        _ if is_authenticating => {
+            return Err(Failure::new(Reason::Protocol, "unexpected reply to AUTH"));
+        }
+        Reply::Error(error) => match error.reason() {
+            Some(Reason::Auth | Reason::Maxclients) => return Err(Failure::refusal(&error)),
+            _ => Some(error),
+        },
+        _ => None,
+    };
+    Ok(Connected { stream, peer: None, expiry, password, refusal })
+}
+
+/// Reads a password from its file. This happens for each connection, so that a new password takes
+/// effect at the next connection.
+async fn read_password(path: &Path) -> Result<SecretString, Failure> {
+    let text = tokio::fs::read_to_string(path).await;
+    let text = text.map_err(|error| {
+        let path = path.display();
+        Failure::new(Reason::Auth, format!("cannot read password file {path}: {error}"))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).into())
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    match lookup_host((host, port)).await {
+        Ok(addresses) => Ok(addresses.take(MAX_ADDRESSES).collect()),
+        Err(error) => Err(Failure::new(Reason::Dns, format!("{host}: {error}"))),
+    }
+}
+
+fn timed_out(limit: Duration) -> Failure {
+    Failure::new(Reason::Timeout, format!("connection not established within {limit:?}"))
+}
