@@ -18,9 +18,7 @@ use fred::types::{
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, try_join_all};
 use snapshot::{Reason, Reply, ServerError};
-use tokio::net::UnixStream;
 use tokio::sync::broadcast::Receiver;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::relay::{self, Relay};
@@ -52,16 +50,10 @@ pub(crate) enum Purpose {
 pub(crate) struct FredConnection {
     client: Client,
     task: ConnectHandle,
-    relay: RelayTask,
+    /// Forwards the bytes while a method of this type is awaited. Resolves when the connection
+    /// ends; `None` means that fred closed it.
+    relay: Shared<BoxFuture<'static, Option<Failure>>>,
     password: SentPassword,
-}
-
-/// The task that forwards the bytes of one connection.
-#[derive(Debug)]
-struct RelayTask {
-    /// Resolves when the task ends. `None` means that fred closed the connection.
-    ended: Shared<BoxFuture<'static, Option<Failure>>>,
-    abort: AbortHandle,
 }
 
 impl FredConnection {
@@ -75,18 +67,31 @@ impl FredConnection {
         purpose: Purpose,
         limit: Duration,
     ) -> Result<Self, Failure> {
+        let limits = match purpose {
+            Purpose::Commands => relay::COMMAND_LIMITS,
+            Purpose::Subscription => relay::MESSAGE_LIMITS,
+        };
         let relay = Relay::listen()?;
         let client = client(&relay, purpose, limit);
         let mut connected = client.reconnect_rx();
-        // From here on, dropping the connection ends the tasks.
         let task = client.connect();
-        let mut connection =
-            FredConnection { client, task, relay: RelayTask::not_started(), password };
+        let forwarding = async move {
+            match relay.accept().await {
+                Ok(fred) => relay::forward(stream, fred, limits).await,
+                Err(failure) => Some(failure),
+            }
+        };
+        let relay = forwarding.boxed().shared();
+        // From here on, dropping the connection ends fred's task.
+        let mut connection = FredConnection { client, task, relay, password };
+        let relay = connection.relay.clone();
         let outcome = timeout(limit, async {
-            connection.relay = RelayTask::start(stream, relay.accept().await?, purpose);
             tokio::select! {
                 biased;
-                ended = &mut connection.task => Err(connection.failure(error_of_task(ended)).await),
+                ended = &mut connection.task => {
+                    Err(connection.failure(error_of_task(ended)).await)
+                }
+                failure = relay => Err(failure.unwrap_or_else(stream::closed)),
                 _ = connected.recv() => Ok(()),
             }
         });
@@ -123,12 +128,12 @@ impl FredConnection {
 
     /// Waits until the connection ends, and returns the reason.
     pub(crate) async fn ended(&self) -> Failure {
-        self.relay.ended.clone().await.unwrap_or_else(stream::closed)
+        self.relay.clone().await.unwrap_or_else(stream::closed)
     }
 
     /// Returns the reason why fred reported an error: that of the relay, otherwise that of fred.
     async fn failure(&self, error: Option<Error>) -> Failure {
-        if let Ok(Some(failure)) = timeout(REASON_LIMIT, self.relay.ended.clone()).await {
+        if let Ok(Some(failure)) = timeout(REASON_LIMIT, self.relay.clone()).await {
             return failure;
         }
         let Some(error) = error else { return stream::closed() };
@@ -144,35 +149,10 @@ impl FredConnection {
     }
 }
 
-/// Ends the tasks, which would otherwise keep the socket open.
+/// Ends fred's task, which would otherwise keep the socket open.
 impl Drop for FredConnection {
     fn drop(&mut self) {
         self.task.abort();
-        self.relay.abort.abort();
-    }
-}
-
-impl RelayTask {
-    fn start(server: Stream, fred: UnixStream, purpose: Purpose) -> Self {
-        let limits = match purpose {
-            Purpose::Commands => relay::COMMAND_LIMITS,
-            Purpose::Subscription => relay::MESSAGE_LIMITS,
-        };
-        RelayTask::spawn(relay::forward(server, fred, limits))
-    }
-
-    /// Returns a task that has ended.
-    fn not_started() -> Self {
-        RelayTask::spawn(std::future::ready(None))
-    }
-
-    fn spawn(forwarding: impl Future<Output = Option<Failure>> + Send + 'static) -> Self {
-        let task = tokio::spawn(forwarding);
-        let abort = task.abort_handle();
-        let ended = async move {
-            task.await.unwrap_or_else(|error| Some(Failure::new(Reason::Local, error.to_string())))
-        };
-        RelayTask { ended: ended.boxed().shared(), abort }
     }
 }
 

@@ -5,11 +5,12 @@
 //! the rest of a large reply, and stops reading until it gets it. Replies of usual size need no
 //! reservation, so they are not delayed.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use snapshot::Reason;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Sleep, sleep};
 
 use crate::Failure;
 
@@ -32,19 +33,15 @@ static UNITS: Semaphore = Semaphore::const_new(TOTAL / UNIT);
 #[derive(Debug, Default)]
 pub(crate) struct Reservation {
     permit: Option<SemaphorePermit<'static>>,
-    deadline: Option<Instant>,
+    /// The end of the time for a large reply; `None` for a reply of usual size.
+    time_limit: Option<Pin<Box<Sleep>>>,
 }
 
 impl Reservation {
-    /// Returns the time until which the reply must be complete; `None` for a reply of usual size.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.deadline
-    }
-
     /// Reserves memory so that the reply may use `bytes` in total. Waits until it is free.
     ///
     /// # Errors
-    /// The reply did not arrive within the time limit of large replies.
+    /// The time for a large reply ended.
     pub(crate) async fn extend(&mut self, bytes: usize) -> Result<(), Failure> {
         if bytes <= USUAL_SIZE {
             return Ok(());
@@ -54,10 +51,9 @@ impl Reservation {
         if units == 0 {
             return Ok(());
         }
-        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + TIME_LIMIT);
+        self.time_limit.get_or_insert_with(|| Box::pin(sleep(TIME_LIMIT)));
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let permit = timeout_at(deadline, UNITS.acquire_many(units)).await;
-        let permit = permit.map_err(|_| too_slow())?;
+        let permit = self.within_time_limit(UNITS.acquire_many(units)).await?;
         let permit = permit.map_err(|error| Failure::new(Reason::Local, error.to_string()))?;
         match &mut self.permit {
             Some(reserved) => reserved.merge(permit),
@@ -65,12 +61,23 @@ impl Reservation {
         }
         Ok(())
     }
-}
 
-/// Returns the failure of a large reply that took too long.
-pub(crate) fn too_slow() -> Failure {
-    let detail = format!(
-        "invalid reply: larger than {USUAL_SIZE} bytes, and not complete after {TIME_LIMIT:?}"
-    );
-    Failure::new(Reason::Toolarge, detail)
+    /// Waits for the result of `receiving`, but no longer than the time for a large reply.
+    ///
+    /// # Errors
+    /// The time for a large reply ended.
+    pub(crate) async fn within_time_limit<T>(
+        &mut self,
+        receiving: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        let Some(time_limit) = &mut self.time_limit else { return Ok(receiving.await) };
+        tokio::select! {
+            biased;
+            result = receiving => Ok(result),
+            () = time_limit => Err(Failure::new(Reason::Toolarge, format!(
+                "invalid reply: larger than {USUAL_SIZE} bytes, and not complete after \
+                 {TIME_LIMIT:?}"
+            ))),
+        }
+    }
 }

@@ -2,10 +2,9 @@
 
 use snapshot::Reason;
 use tokio::io::AsyncRead;
-use tokio::time::timeout_at;
 
 use crate::Failure;
-use crate::large_replies::{Reservation, USUAL_SIZE, too_slow};
+use crate::large_replies::{Reservation, USUAL_SIZE};
 use crate::resp::{Limits, Protocol, ReplyError, Scanner};
 use crate::stream::receive;
 
@@ -36,10 +35,7 @@ impl Received {
             }
             self.reservation.extend(start + scanner.cost()).await?;
             let more = receive(stream, &mut self.bytes);
-            match self.reservation.deadline() {
-                None => more.await?,
-                Some(deadline) => timeout_at(deadline, more).await.map_err(|_| too_slow())??,
-            }
+            self.reservation.within_time_limit(more).await??;
         }
     }
 

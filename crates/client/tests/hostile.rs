@@ -1,5 +1,10 @@
 //! Connections to servers that send wrong, endless or deeply nested replies.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the peers run beside the tests, and the tests measure time"
+)]
+
 use std::time::Duration;
 
 use client::{

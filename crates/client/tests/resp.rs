@@ -131,7 +131,9 @@ fn replies() -> impl Strategy<Value = (Vec<u8>, Reply<'static>)> {
     leaf.prop_recursive(3, 16, 3, |inner| {
         prop::collection::vec(inner, 0..3).prop_map(|items: Vec<(Vec<u8>, Reply<'static>)>| {
             let mut bytes = format!("*{}\r\n", items.len()).into_bytes();
-            items.iter().for_each(|(item, _)| bytes.extend(item));
+            for (item, _) in &items {
+                bytes.extend(item);
+            }
             (bytes, Reply::Array(items.into_iter().map(|(_, value)| value).collect()))
         })
     })

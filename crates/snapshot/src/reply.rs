@@ -43,13 +43,11 @@ pub fn printable(text: &str, max_length: usize) -> String {
     const DOTS: &str = "...";
     let replace =
         |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
-    match text.char_indices().nth(max_length) {
-        None => text.chars().map(replace).collect(),
-        Some(_) => {
-            let start = text.chars().take(max_length.saturating_sub(DOTS.len()));
-            start.map(replace).chain(DOTS.chars()).collect()
-        }
+    if text.char_indices().nth(max_length).is_none() {
+        return text.chars().map(replace).collect();
     }
+    let start = text.chars().take(max_length.saturating_sub(DOTS.len()));
+    start.map(replace).chain(DOTS.chars()).collect()
 }
 
 impl ServerError {

@@ -102,9 +102,9 @@ pub const CLIENT_ID: SentCommand = SentCommand {
     arguments: &["ID"],
     receiver: Receiver::Any,
     acl: "+client|id",
-    purpose: "Part of the connection setup; the call for each server process detects a refusal, \
-              which is harmless but adds an entry to ACL LOG",
-    cadence: "each new connection, and once for each server process",
+    purpose: "Part of the connection setup of fred, the client library for these connections; a \
+              refusal is harmless but adds an entry to ACL LOG",
+    cadence: "each new connection to a Sentinel or an endpoint",
     ..BASE
 };
 
@@ -126,7 +126,7 @@ pub const INFO_SERVER: SentCommand = SentCommand {
     arguments: &["server"],
     receiver: Receiver::Any,
     acl: "+info",
-    purpose: "Part of the connection setup",
+    purpose: "Part of the connection setup: the first command of a connection without a password",
     cadence: "each new connection",
     ..BASE
 };

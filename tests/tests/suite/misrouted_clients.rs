@@ -27,8 +27,7 @@ const WRITES_HIT_REPLICA: &str = "RedisWritesHitReplica";
 
 /// Returns how many times CLIENT LIST ran on a server.
 fn client_list_calls(server: &Redis) -> u64 {
-    // Servers before 7.0 count all CLIENT subcommands together, so the count there includes the
-    // CLIENT ID of each new connection.
+    // Servers before 7.0 count all CLIENT subcommands together.
     let statistics = server.info("cmdstat_client|list").or_else(|| server.info("cmdstat_client"));
     let calls = |text: String| text.strip_prefix("calls=")?.split(',').next()?.parse().ok();
     statistics.and_then(calls).unwrap_or_default()

@@ -84,8 +84,8 @@ pub(super) const ROWS: &[ExporterRow] = &[
         Absent,
         &["command"],
         "polling",
-        "Commands that the exporter sent over established connections, by command; AUTH, CLIENT ID \
-         and INFO of the connection setup are not counted.",
+        "Commands that the exporter sent over established connections, by command; those of the \
+         connection setup (AUTH, CLIENT ID, INFO server) are not counted.",
         |exporter, emit| {
             exporter.commands.iter().for_each(|(command, count)| emit(&[command], *count as f64));
         },
