@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
 };
 
 /// Settings of a TLS profile. All files are in PEM format.
@@ -82,10 +84,13 @@ impl Tls {
         let verifier: Arc<dyn ServerCertVerifier> = if settings.insecure_skip_verify {
             Arc::new(AcceptAnyCertificate(Arc::clone(&provider)))
         } else {
-            let roots = Arc::new(ca_certificates(settings)?);
-            let built =
-                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
-            built.map_err(|error| TlsError::NoCaCertificates(error.to_string()))?
+            let (roots, ca_file) = ca_certificates(settings)?;
+            let builder =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            let verifier = builder.build();
+            let verifier =
+                verifier.map_err(|error| TlsError::NoCaCertificates(error.to_string()))?;
+            Arc::new(SelfSignedVerifier { verifier, ca_file })
         };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -178,12 +183,16 @@ pub(crate) fn client_hello() -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// Returns the certificates of `ca_file`, otherwise those of the system.
-fn ca_certificates(settings: &TlsSettings) -> Result<RootCertStore, TlsError> {
+/// Returns the trusted certificates: those of `ca_file`, otherwise those of the system. The second
+/// value contains those of `ca_file`.
+fn ca_certificates(
+    settings: &TlsSettings,
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &settings.ca_file {
-        roots.add_parsable_certificates(certificates("ca_file", path)?);
-        return Ok(roots);
+        let ca_file = certificates("ca_file", path)?;
+        roots.add_parsable_certificates(ca_file.iter().cloned());
+        return Ok((roots, ca_file));
     }
     let loaded = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(loaded.certs);
@@ -192,7 +201,7 @@ fn ca_certificates(settings: &TlsSettings) -> Result<RootCertStore, TlsError> {
             loaded.errors.first().map_or_else(|| "none installed".to_owned(), ToString::to_string);
         return Err(TlsError::NoCaCertificates(problem));
     }
-    Ok(roots)
+    Ok((roots, Vec::new()))
 }
 
 fn certificates(
@@ -224,6 +233,78 @@ fn file_error(
         other => format!("{other}, expected PEM"),
     };
     TlsError::File { key, path: path.to_owned(), problem }
+}
+
+/// Verifier that also accepts a certificate of `ca_file` as the certificate of the server.
+///
+/// `openssl req -x509` creates such certificates: each is its own authority. OpenSSL, and so
+/// redis-cli, accepts them. The name and the time are verified as for other certificates.
+#[derive(Debug)]
+struct SelfSignedVerifier {
+    verifier: Arc<WebPkiServerVerifier>,
+    ca_file: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for SelfSignedVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        if verified.is_ok() || !self.ca_file.contains(end_entity) {
+            return verified;
+        }
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        verify_validity(end_entity, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// Checks that a certificate is valid at this time.
+fn verify_validity(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), rustls::Error> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|_| CertificateError::BadEncoding)?;
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let validity = certificate.validity();
+    if now < validity.not_before.timestamp() {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if now > validity.not_after.timestamp() {
+        return Err(CertificateError::Expired.into());
+    }
+    Ok(())
 }
 
 /// Verifier that records the expiry time of every certificate, accepted or not, and leaves the

@@ -13,7 +13,7 @@ impl Certificates {
     /// Creates all authorities and certificates.
     pub(super) fn create() -> Self {
         let certificates = Certificates(tempfile::tempdir().expect("a directory"));
-        for authority in ["ca", "other-ca"] {
+        for authority in ["ca", "other-ca", "self-signed"] {
             certificates.openssl(
                 &[
                     "req",
@@ -28,6 +28,7 @@ impl Certificates {
                 ],
                 &[
                     ("-subj", &format!("/CN={authority}")),
+                    ("-addext", "subjectAltName=DNS:localhost"),
                     ("-keyout", &format!("{authority}.key")),
                     ("-out", &format!("{authority}.pem")),
                 ],
@@ -164,6 +165,21 @@ fn trusted_tls_server_is_up_and_its_certificate_is_checked() {
         &[],
         1.0,
     );
+}
+
+#[test]
+fn a_self_signed_certificate_is_its_own_authority() {
+    let certificates = Certificates::create();
+    let trust = format!("ca_file = '{}'", certificates.path("self-signed.pem").display());
+    let (_server, port) = certificates.serve("self-signed", "no");
+    let daemon = start_daemon(&format!("rediss://localhost:{port}"), &trust);
+    daemon.until(SECOND * 8, "redis_up", &[], 1.0);
+    // Its name is verified, and no other certificate is accepted.
+    let daemon = start_daemon(&format!("rediss://127.0.0.1:{port}"), &trust);
+    daemon.until(SECOND * 9, "redis_down_reason", &[("reason", "tls")], 1.0);
+    let (_server, port) = certificates.serve("other-ca", "no");
+    let daemon = start_daemon(&format!("rediss://localhost:{port}"), &trust);
+    daemon.until(SECOND * 9, "redis_down_reason", &[("reason", "tls")], 1.0);
 }
 
 #[test]
