@@ -17,6 +17,7 @@ mod exposition;
 mod full_resyncs;
 mod hanging_nodes;
 mod hanging_writes;
+mod hostile_peers;
 mod identity;
 mod lifecycle;
 mod lost_writes;

@@ -1,0 +1,153 @@
+//! Servers with wrong, endless or unusual replies beside real ones, under the memory limit of
+//! `deploy/kubernetes.yaml`.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use tests::{
+    Daemon, MemoryLimit, Process, Redis, SECOND, StubServer, eventually, free_port, pause,
+    serve_until_info,
+};
+
+/// The limit in `deploy/kubernetes.yaml`.
+const MEMORY: u64 = 128 << 20;
+
+/// Sends the start once, then the repeated part until the connection ends.
+fn send(stream: &mut TcpStream, start: &[u8], repeated: &[u8]) -> std::io::Result<()> {
+    stream.write_all(start)?;
+    loop {
+        stream.write_all(repeated)?;
+    }
+}
+
+/// Starts a peer that sends this as its reply to INFO.
+fn peer(start: &'static [u8], repeated: &'static [u8]) -> StubServer {
+    StubServer::start(move |stream| {
+        serve_until_info(stream, |stream| send(stream, start, repeated));
+    })
+}
+
+/// Starts a peer that replies with complete replies of this kind, again and again.
+fn complete(reply: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> StubServer {
+    StubServer::start(move |stream| {
+        serve_until_info(stream, |stream| stream.write_all(&reply()));
+    })
+}
+
+/// Returns a bulk string.
+fn bulk(text: &str) -> Vec<u8> {
+    format!("${}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+fn hostile_peers() -> Vec<StubServer> {
+    const X: &[u8] = &[b'x'; 1 << 16];
+    vec![
+        peer(b"$1152921504606846976\r\n", X),
+        peer(b"$1048000\r\n", b"x"),
+        peer(b"+", X),
+        peer(b"-", X),
+        peer(b"*1\r\n", b"*1\r\n"),
+        peer(b"%1\r\n+k\r\n", b"%1\r\n+k\r\n"),
+        complete(|| format!("*1000000\r\n{}", ":1\r\n".repeat(1_000_000)).into_bytes()),
+        complete(|| bulk(&"field:value\r\n".repeat(80_000))),
+        complete(|| bulk(&format!("role:master\r\nrun_id:{}\r\n", "a".repeat(1_000_000)))),
+        StubServer::start(|mut stream| drop(send(&mut stream, b"+", X))),
+    ]
+}
+
+#[test]
+fn no_peer_exceeds_the_memory_limit_or_delays_others() {
+    let healthy: Vec<_> = (0..3).map(|_| Redis::start(&[])).collect();
+    let peers = hostile_peers();
+    let mut text = String::new();
+    for (index, server) in healthy.iter().enumerate() {
+        text += &format!("[[deployment]]\nname = 'good-{index}'\nnodes = ['{}']\n", server.url());
+    }
+    for (index, peer) in peers.iter().enumerate() {
+        text += &format!("[[deployment]]\nname = 'bad-{index}'\nnodes = ['{}']\n", peer.url());
+        // The same peer as a Sentinel.
+        text += &format!(
+            "[[deployment]]\nname = 'sentinel-{index}'\n\
+             sentinel = {{ nodes = ['127.0.0.1:{}'], master = 'mymaster' }}\n",
+            peer.port
+        );
+    }
+    let group = MemoryLimit::new("peers", MEMORY);
+    let file = tests::ConfigFile::new(&text);
+    let mut command = group.command(&Daemon::binary());
+    let daemon = Daemon::run(&mut command, &["--config.file", &file.path()]);
+    eventually(SECOND * 10, "all real servers are up", || {
+        let samples = daemon.samples();
+        (0..3)
+            .all(|index| {
+                samples.get("redis_up", &[("deployment", &format!("good-{index}"))]) == Some(1.0)
+            })
+            .then_some(())
+    });
+    let polls = |daemon: &Daemon| -> Vec<(f64, f64)> {
+        let samples = daemon.samples();
+        let value = |name, index| {
+            samples.get(name, &[("deployment", &format!("good-{index}"))]).unwrap_or_default()
+        };
+        let counters = (0..3).map(|index| {
+            (value("redis_polls_total", index), value("redis_poll_failures_total", index))
+        });
+        counters.collect()
+    };
+    let before = polls(&daemon);
+    pause(SECOND * 30);
+    let after = polls(&daemon);
+    for (before, after) in before.iter().zip(&after) {
+        println!("{:.0} polls in 30 s", after.0 - before.0);
+        assert!(after.0 - before.0 >= 29.0, "a round was missed: {before:?} {after:?}");
+        assert!(after.1 <= before.1, "a poll failed");
+    }
+    println!("highest memory use: {} kB", group.highest() >> 10);
+    assert!(group.highest() < MEMORY, "{}", group.highest());
+    let log = daemon.log();
+    let bytes: usize = log.iter().map(String::len).sum();
+    println!("{} log lines, {bytes} bytes", log.len());
+    assert!(bytes < 200_000, "{bytes} bytes of log");
+    drop(daemon);
+}
+
+#[test]
+fn a_configuration_path_with_latin_1_is_read() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.conf");
+    let file = folder.path().join(name);
+    let port = free_port();
+    std::fs::write(&file, format!("port {port}\nbind 127.0.0.1\nsave \"\"\n")).expect("a file");
+    let _server =
+        Process::start(Command::new("redis-server").arg(&file).arg("--dir").arg(folder.path()));
+    let daemon = Daemon::start(&[&format!("redis://127.0.0.1:{port}")]);
+    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+    assert_eq!(daemon.samples().get("redis_role", &[("role", "primary")]), Some(1.0));
+}
+
+#[test]
+fn an_echoed_password_appears_nowhere() {
+    let peer = StubServer::start(|mut stream| {
+        let mut request = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut request) {
+            let text = String::from_utf8_lossy(&request[..length]).to_uppercase();
+            let reply: &[u8] = match () {
+                () if text.contains("AUTH") => b"+OK\r\n",
+                () => b"-ERR unknown command 'INFO hunter2-password' for hunter2-password\r\n",
+            };
+            if stream.write_all(reply).is_err() {
+                return;
+            }
+        }
+    });
+    let url = format!("redis://:hunter2-password@127.0.0.1:{}", peer.port);
+    let daemon = Daemon::start(&[&url]);
+    daemon.until(SECOND * 5, "redis_down_reason", &[("reason", "unsupported")], 1.0);
+    let node = format!("/deployment/default/node/127.0.0.1:{}", peer.port);
+    let pages = [&*node, "/metrics", "/api/v1/topology", "/"].map(|path| daemon.get(path, "").text);
+    let log = daemon.log().concat();
+    assert!(log.contains("unknown command '***"), "{log}");
+    assert!(!pages.concat().contains("hunter2") && !log.contains("hunter2"));
+}
