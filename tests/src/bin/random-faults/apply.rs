@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::client::Client;
 use crate::operation::{Act, Data, HostId, NodeId, Operation};
 use crate::plan::Kind;
-use crate::server::ProcessState;
+use crate::server::{ProcessState, ServerProcess};
 use crate::world::World;
 
 /// Time from the rotation of a password to the reload of the exporter.
@@ -286,10 +286,14 @@ impl World {
             let node = self.node(id);
             wait_briefly(|| node.info().is_some());
             for step in &self.plan.steps {
-                if let Operation::Configure(changed, parameter) = &step.operation
-                    && *changed == id
-                {
-                    node.execute(&["CONFIG", "SET", parameter.name, parameter.healthy]);
+                match &step.operation {
+                    Operation::Configure(changed, parameter) if *changed == id => {
+                        node.execute(&["CONFIG", "SET", parameter.name, parameter.healthy]);
+                    }
+                    Operation::FailFsync(changed) if *changed == id => {
+                        reopen_append_only_file(node);
+                    }
+                    _ => {}
                 }
             }
             // Unknown before 6.2, where the pause ends by itself and there is no failover.
@@ -317,12 +321,11 @@ impl World {
     /// Returns the node with the most keys, and a master rather than its replica.
     fn node_with_most_keys(&self, deployment: usize) -> usize {
         let nodes = self.deployments[deployment].nodes.iter().enumerate();
-        let keys = |node: &crate::server::ServerProcess| {
+        let keys = |node: &ServerProcess| {
             let reply = node.execute(&["DBSIZE"]).unwrap_or_default().concat();
             reply.parse::<u64>().unwrap_or_default()
         };
-        let is_master =
-            |node: &crate::server::ServerProcess| node.info().is_some_and(|info| info.is_master());
+        let is_master = |node: &ServerProcess| node.info().is_some_and(|info| info.is_master());
         let best = nodes.rev().max_by_key(|(_, node)| (keys(node), is_master(node)));
         best.map_or(0, |(index, _)| index)
     }
@@ -377,8 +380,18 @@ impl World {
     }
 }
 
+/// Ends the refusal of writes after a failed fsync. Without writes, the server does not try another
+/// fsync, so it would refuse them until its restart.
+fn reopen_append_only_file(node: &ServerProcess) {
+    let parameter = node.execute(&["CONFIG", "GET", "appendonly"]);
+    if parameter.is_some_and(|parameter| parameter.last().is_some_and(|value| value == "yes")) {
+        node.execute(&["CONFIG", "SET", "appendonly", "no"]);
+        node.execute(&["CONFIG", "SET", "appendonly", "yes"]);
+    }
+}
+
 /// Makes a node that replies require another password.
-fn set_password(node: &mut crate::server::ServerProcess, password: &str) {
+fn set_password(node: &mut ServerProcess, password: &str) {
     node.execute(&["CONFIG", "SET", "masterauth", password]);
     let reply = node.execute(&["CONFIG", "SET", "requirepass", password]);
     if reply.is_some_and(|reply| reply == ["OK"]) {

@@ -14,7 +14,7 @@ use crate::oracle::{Fault, Oracle, Rule, WritesOfHistory, compare_losses};
 use crate::plan::{Plan, Step};
 use crate::replay;
 use crate::summary;
-use crate::truth::Truth;
+use crate::truth::{DeploymentTruth, Truth};
 use crate::world::World;
 
 /// Interval of the comparisons.
@@ -207,10 +207,15 @@ impl History {
         let Ok(observed) = Observed::read(self.world.exporter(), &self.world.prometheus) else {
             return;
         };
+        let is_repaired = |deployment: &DeploymentTruth| {
+            deployment.is_replicating()
+                && (0..deployment.nodes.len()).all(|node| deployment.is_readable(node))
+        };
+        // Each of two merged clusters has the nodes of the other one too.
+        let mut merged = truth.deployments.iter().filter(|deployment| deployment.is_merged());
+        let are_merged_repaired = merged.all(is_repaired);
         for (index, deployment) in truth.deployments.iter().enumerate() {
-            let is_repaired = deployment.is_replicating()
-                && (0..deployment.nodes.len()).all(|node| deployment.is_readable(node));
-            if !is_repaired {
+            if !is_repaired(deployment) || (deployment.is_merged() && !are_merged_repaired) {
                 self.note(&format!("{} is not repaired", deployment.name));
                 continue;
             }

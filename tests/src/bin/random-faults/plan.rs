@@ -215,7 +215,11 @@ impl DeploymentPlan {
                 if random.u8(..4) == 0 { draw_persistence(random) } else { persistence };
             NodePlan { version, upstream, persistence, has_small_disk: random.u8(..4) == 0 }
         });
-        let nodes: Vec<_> = nodes.collect();
+        let mut nodes: Vec<_> = nodes.collect();
+        // An older replica cannot load the data set of a newer one.
+        if is_chain && nodes[2].version == versions[1] {
+            nodes[3].version = versions[1];
+        }
         // The other servers of the testbed are built without TLS.
         let supports_tls = nodes.iter().all(|node: &NodePlan| node.version == "redis-7.0.15");
         DeploymentPlan {

@@ -2,7 +2,7 @@
 
 use super::{Comparison, Rule};
 use crate::plan::Kind;
-use crate::server::ProcessState;
+use crate::server::{Fields, ProcessState};
 use crate::truth::DeploymentTruth;
 
 /// Number of slots in a cluster.
@@ -85,8 +85,12 @@ impl Comparison<'_> {
     }
 }
 
-/// Returns the number of slots that a node owns according to itself.
+/// Returns the number of slots that a node owns according to itself. A node that is a master in its
+/// map but follows another node serves no slots: it refuses all writes.
 fn own_slots(deployment: &DeploymentTruth, node: usize) -> usize {
+    if !deployment.nodes[node].info.as_ref().is_some_and(Fields::is_master) {
+        return 0;
+    }
     let own = deployment.nodes[node].map.iter().find(|line| line.has("myself"));
     let ranges = own.filter(|line| line.has("master")).map(|line| &line.slots[..]);
     let slots = ranges.unwrap_or_default().iter();
