@@ -14,6 +14,7 @@ mod connection;
 mod daemon;
 mod daemon_state;
 mod disk;
+mod fake_server;
 mod findings;
 mod name_server;
 mod parsers;
@@ -46,6 +47,7 @@ pub use connection::{
 };
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
+pub use fake_server::{FakeServer, RoundRobinProxy, bulk, redis_reply};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use name_server::NameServer;
 pub use parsers::{open_metrics_parser, promtool};

@@ -162,8 +162,7 @@ impl NodeTask {
             }
             Err(failure) => {
                 self.plan.connection_failed(&failure);
-                let failure =
-                    self.proxy_probe.explain(failure, &self.settings.endpoint).await;
+                let failure = self.proxy_probe.explain(failure, &self.settings.endpoint).await;
                 return self.report_failed(failure).await;
             }
         };

@@ -134,9 +134,8 @@ mod tests {
 
     #[test]
     fn unknown_command_is_explained_unless_it_is_auth() {
-        let explained = |detail: &str| {
-            explain_unsupported(Failure::new(Reason::Unsupported, detail)).detail
-        };
+        let explained =
+            |detail: &str| explain_unsupported(Failure::new(Reason::Unsupported, detail)).detail;
         // Envoy, `source/extensions/filters/network/redis_proxy/command_splitter_impl.cc`.
         let envoy = "unsupported command 'INFO'";
         assert_eq!(explained(envoy), format!("no INFO: a proxy? {envoy}"));

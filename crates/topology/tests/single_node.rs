@@ -410,7 +410,7 @@ fn node_with_an_unknown_role_is_no_evidence_but_its_link_is() {
     assert_eq!(shard.replication_loop, []);
     let down = info("master_link_status:down\nmaster_link_down_since_seconds:400\n");
     let result = test.reply(&down);
-    assert_eq!(findings(&result), ["RedisReplicaLinkDown", "RolecallUnknownRole"]);
+    assert_eq!(findings(&result), ["RolecallUnknownRole", "RedisReplicaLinkDown"]);
     assert_eq!(node(&result).link.state, Some(LinkState::Lost));
     assert_eq!(kinds(&result), ["link_dropped"]);
     for _ in 0..60 {

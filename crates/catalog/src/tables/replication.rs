@@ -55,7 +55,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_master_link_up",
         SeparateRow("redis_master_link_up"),
         "INFO replication: master_link_status",
-        "Whether the replication link is up; absent on nodes other than replicas.",
+        "Whether the replication link is up; absent on nodes without one.",
         |node| Some(f64::from(link(node)?.status? == LinkStatus::Up)),
     ),
     NodeRow::state_set(
@@ -65,8 +65,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         &topology::LinkState::LABELS,
         "INFO replication: master_link_status, master_sync_in_progress, \
          master_last_io_seconds_ago, master_link_down_since_seconds",
-        "State of the replication link: 1 for this state, 0 for the others; absent on nodes other \
-         than replicas.",
+        "State of the replication link: 1 for this state, 0 for the others; absent on nodes without \
+         one.",
         |node| node.snapshot().and(node.link.state).map(topology::LinkState::label),
     ),
     NodeRow::state_set(
