@@ -111,7 +111,7 @@ impl RoundRobinProxy {
         let peer = StubServer::start(move |mut client| {
             let connect = |port| TcpStream::connect(("127.0.0.1", port)).expect("a server");
             let mut servers: Vec<_> = ports.iter().copied().map(connect).collect();
-            let mut request = [0; 64 << 10];
+            let mut request = vec![0; 64 << 10];
             while let Ok(length @ 1..) = client.read(&mut request) {
                 let turn = turn.fetch_add(1, Ordering::Relaxed) % servers.len();
                 let replies = forward(&mut servers[turn], &request[..length]);
@@ -128,7 +128,7 @@ impl RoundRobinProxy {
 fn forward(server: &mut TcpStream, request: &[u8]) -> Vec<u8> {
     server.write_all(request).expect("a server");
     server.set_read_timeout(Some(QUIET)).expect("a timeout");
-    let (mut replies, mut buffer) = (Vec::new(), [0; 64 << 10]);
+    let (mut replies, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
     // A loaded machine needs longer for the first byte.
     for _ in 0..50 {
         while let Ok(length @ 1..) = server.read(&mut buffer) {

@@ -181,10 +181,8 @@ fn user_name_with_a_server_before_6_0_is_reason_auth() {
     // Redis 5.0, `src/server.c`: AUTH takes one argument.
     let server = FakeServer::start(|command| {
         let error = "ERR wrong number of arguments for 'auth' command";
-        Some(match command.starts_with("AUTH") {
-            true => format!("-{error}\r\n"),
-            false => "-NOAUTH Authentication required.\r\n".to_owned(),
-        })
+        let is_auth = command.starts_with("AUTH");
+        Some(format!("-{}\r\n", if is_auth { error } else { "NOAUTH Authentication required." }))
     });
     let url = server.stub.url().replace("redis://", "redis://rolecall:secret@");
     let daemon = Daemon::start(&[&url]);

@@ -269,7 +269,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Replication offset that the connected replica has acknowledged, in bytes; absent if the \
          server does not report it.",
         |node, emit| {
-            for replica in node.attached_replicas.iter() {
+            for replica in &node.attached_replicas {
                 if let Some(offset) = replica.reported.offset {
                     emit(&[&replica.name], offset as f64);
                 }
@@ -300,7 +300,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "State of the connected replica as seen by the node, empty if the server does not report \
          it; the value is always 1.",
         |node, emit| {
-            for replica in node.attached_replicas.iter() {
+            for replica in &node.attached_replicas {
                 emit(&[&replica.name, replica.reported.state.as_deref().unwrap_or_default()], 1.0);
             }
         },
