@@ -14,6 +14,7 @@ mod connection;
 mod daemon;
 mod daemon_state;
 mod disk;
+mod fake_server;
 mod findings;
 mod memory_limit;
 mod name_server;
@@ -47,6 +48,7 @@ pub use connection::{
 };
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
+pub use fake_server::{FakeServer, RoundRobinProxy, bulk, redis_reply};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use memory_limit::MemoryLimit;
 pub use name_server::NameServer;

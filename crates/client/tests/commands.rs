@@ -11,11 +11,15 @@ const INTRODUCTION: &str = "\
 # Commands and permissions
 
 Every command that Rolecall sends, generated from `crates/snapshot/src/sent_commands.rs`. Rolecall
-never writes and never sends PING. If the server refuses a command (NOPERM, unknown command),
-Rolecall does not send it to that server process again and omits the metrics that depend on it; the
-log has one line about it. Errors that its own commands cause are subtracted from
-`redis_errors_total` and `redis_error_replies_total`. `rolecall_commands_total{command}` counts the
-commands sent. The column `since` has the first supported version of Redis with the command.
+never writes and never sends PING. A command that the server refuses is not sent again until another
+process, another address, another user or another password is used, or for a day. Rolecall omits the
+metrics that depend on it, and the log has one line about it. NOPERM and `unknown command` are a
+refusal at once, any other error when it is returned twice in a row, except LOADING, BUSY,
+MASTERDOWN, CLUSTERDOWN, TRYAGAIN, OOM, MISCONF and NOREPLICAS, which describe a state. While several
+servers take turns at an address (RolecallNodeAmbiguous), only INFO is sent. Errors that Rolecall's
+own commands cause are subtracted from `redis_errors_total` and `redis_error_replies_total`, and
+cause no additional reading. `rolecall_commands_total{command}` counts the commands sent. The column
+`since` has the first supported version of Redis with the command.
 
 ";
 

@@ -11,6 +11,7 @@
 //! Polling one node:
 //! - `node_handle.rs`: the handle that a deployment has for each node.
 //! - `node_task.rs`: the task that owns the connection to a node.
+//! - `proxy_probe.rs`: recognises a proxy that closes connections on INFO.
 //! - `reconnect.rs`: delays between connection attempts, and signs that a node is back.
 //! - `poll_plan/`: which commands to send, and how often.
 //! - `sentinels/`: tasks that poll the Sentinels, which deployments share.
@@ -42,6 +43,7 @@ mod node_handle;
 mod node_task;
 mod poll_plan;
 mod process_registry;
+mod proxy_probe;
 mod reconnect;
 mod reverse_lookups;
 mod round_recorder;

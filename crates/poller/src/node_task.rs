@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::mem::take;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Command, Connection, Endpoint, Failure, Replies};
+use client::{Command, Connection, Endpoint, Failure, Password, Replies};
 use config::Cadences;
 use snapshot::Reason;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
 use crate::context::{ConnectLane, PollerContext};
-use crate::poll_plan::{MasterNames, ParsedReplies, PollCommand, PollPlan};
+use crate::poll_plan::{MasterNames, ParsedReplies, PasswordVersion, PollCommand, PollPlan};
+use crate::proxy_probe::ProxyProbe;
 use crate::reconnect::{ReconnectDelays, ReturnSigns};
 
 /// Limit of one connection attempt.
@@ -23,6 +25,9 @@ pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the batches that follow the first one of a poll. Each reads what the replies to the
 /// previous batch made necessary.
 const MAX_FOLLOW_UP_BATCHES: usize = 2;
+
+/// Limit of looking up the version of a password file, which a hung file system may delay.
+const PASSWORD_LIMIT: Duration = Duration::from_secs(1);
 
 /// Request for one poll. The task reads these data in addition to what its cadences require.
 #[derive(Debug, Clone, Default)]
@@ -96,6 +101,7 @@ pub(crate) struct NodeTask {
     plan: PollPlan,
     delays: ReconnectDelays,
     lane: ConnectLane,
+    proxy_probe: ProxyProbe,
     /// True if the node replied since the server last closed a connection during its setup.
     tolerates_close: bool,
     /// Reason of the last logged failure; `None` after a reply.
@@ -129,6 +135,7 @@ impl NodeTask {
             context,
             plan,
             lane: ConnectLane::default(),
+            proxy_probe: ProxyProbe::default(),
             tolerates_close: false,
             logged_reason: None,
         }
@@ -157,15 +164,18 @@ impl NodeTask {
             }
             Err(failure) => {
                 self.plan.connection_failed(&failure);
+                let failure = self.proxy_probe.explain(failure, &self.settings.endpoint).await;
                 return self.report_failed(failure).await;
             }
         };
-        self.plan.connected(connection.refusal());
+        let password = password_version(&self.settings.endpoint).await;
+        self.plan.connected(connection.peer(), password, connection.refusal());
         // Discard a request that the previous connection did not serve.
         while self.requests.try_recv().is_ok() {}
         self.report(TaskReport::Connected).await?;
         let mut replied = false;
         let failure = self.serve(connection, &mut replied).await?;
+        let failure = self.proxy_probe.explain(failure, &self.settings.endpoint).await;
         if replied {
             self.delays.reset();
         }
@@ -213,6 +223,7 @@ impl NodeTask {
             match self.poll(&mut connection).await {
                 Ok(PolledReply { reply, failure }) => {
                     *replied = true;
+                    self.proxy_probe.record_reply();
                     self.tolerates_close = true;
                     self.log_recovery();
                     self.report(TaskReport::Replied(Box::new(reply))).await?;
@@ -327,7 +338,7 @@ impl NodeTask {
                 node,
                 command = refused.command,
                 detail = refused.detail,
-                "command refused, not sent again until the server restarts"
+                "command refused, sent again when the server or the credentials change, or in a day"
             );
         }
         for issue in &parsed.snapshot.issues {
@@ -355,4 +366,12 @@ impl NodeTask {
             info!(deployment, node, "reading node again");
         }
     }
+}
+
+/// Returns the version of the password file of an endpoint; `None` without a readable file.
+async fn password_version(endpoint: &Endpoint) -> Option<PasswordVersion> {
+    let Some(Password::File(path)) = &endpoint.credentials.password else { return None };
+    let metadata = timeout(PASSWORD_LIMIT, tokio::fs::metadata(path)).await.ok()?.ok()?;
+    let (modified, length) = (metadata.modified().ok(), metadata.len());
+    Some(PasswordVersion { modified, length, inode: metadata.ino() })
 }

@@ -101,7 +101,7 @@ fn attached_but_down(view: &DeploymentView) -> impl Iterator<Item = NodeIndex> {
             .values()
             .filter(|node| node.snapshot().is_some())
             .flat_map(|node| &node.attached_replicas)
-            .any(|replica| replica.name == name && &*replica.reported.state == "online")
+            .any(|replica| replica.name == name && replica.reported.is_online() == Some(true))
     };
     let down = view.nodes.iter().filter(|(_, node)| node.up() == Some(false));
     down.filter(move |(_, node)| is_attached(&node.node.name)).map(|(index, _)| index)

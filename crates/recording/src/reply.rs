@@ -243,8 +243,7 @@ impl StateReader {
     fn info(&self) -> Result<NodeSnapshot, Problem> {
         let Some(part) = self.parts.get("info") else { return Ok(NodeSnapshot::default()) };
         let text = text(part, "")?;
-        NodeSnapshot::from_info(&text)
-            .ok_or_else(|| Problem::damaged("INFO has neither a run ID nor a role"))
+        NodeSnapshot::from_info(&text).ok_or_else(|| Problem::damaged("INFO has no known field"))
     }
 }
 

@@ -238,7 +238,7 @@ pub(crate) const fn poll_failure(reason: Reason) -> &'static str {
         Reason::Maxclients => "The server has reached its maxclients limit.",
         Reason::Protocol => "The reply is not a valid INFO reply of the Redis protocol.",
         Reason::Toolarge => "The reply exceeds the size limit.",
-        Reason::Unsupported => "INFO is unknown: this is a proxy, or the command is renamed.",
+        Reason::Unsupported => "no INFO: a proxy? Or the command is renamed.",
         Reason::Identity => "Another server replies at this address.",
         Reason::Local => "A limit or error on the host of Rolecall, or trust denies the address.",
     }

@@ -22,8 +22,18 @@ pub(crate) fn claimed_role(node: &NodeView) -> String {
         NodeState::Down { reason, .. } => format!("down: {}", reason.label()),
         NodeState::Unreachable { reason, .. } => format!("unreachable: {}", reason.label()),
         NodeState::Unreadable { reason, .. } => format!("unknown: {}", reason.label()),
-        NodeState::Up => node.role().map_or("unknown role", Role::label).to_owned(),
+        NodeState::Up => match node.role() {
+            Some(role) => role.label().to_owned(),
+            None if node.servers.is_some() => "several servers".to_owned(),
+            None => unknown_role(node),
+        },
     }
+}
+
+/// Describes the role of a node that Rolecall does not know.
+fn unknown_role(node: &NodeView) -> String {
+    let role = node.snapshot().and_then(|snapshot| snapshot.replication.unknown_role.as_deref());
+    role.map_or_else(|| "no role".to_owned(), |role| format!("unknown role {role}"))
 }
 
 /// Returns the roles that the evidence of the whole deployment assigns to a node, independent of
@@ -53,6 +63,10 @@ pub(crate) fn notes(node: &NodeView) -> Vec<StatusText> {
         && let Some(role) = node.last.as_ref().and_then(|last| last.replication.role)
     {
         add(StatusLevel::Unknown, format!("last role: {}", role.label()));
+    }
+    if let Some(servers) = node.servers.filter(|_| node.is_known_up()) {
+        let text = format!("{servers} servers took turns in the last minute");
+        add(StatusLevel::Warning, text);
     }
     if node.is_unreachable() {
         let peers = count(node.vouching().count(), "peer");

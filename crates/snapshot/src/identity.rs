@@ -9,6 +9,9 @@ use crate::Fields;
 pub struct Identity {
     /// Random ID that the process chose at its start. INFO server: `run_id`.
     pub run_id: Option<Box<str>>,
+    /// ID of the process in its operating system. In containers it is often 1 for every process.
+    /// INFO server: `process_id`.
+    pub process_id: Option<u64>,
     /// Time since the process started, whole seconds. INFO server: `uptime_in_seconds`.
     pub uptime: Option<Duration>,
     /// `standalone`, `cluster` or `sentinel`. INFO server: `redis_mode`; `server_mode` on Valkey.
@@ -19,6 +22,7 @@ impl Identity {
     pub(crate) fn read(fields: &Fields) -> Self {
         Identity {
             run_id: fields.get("run_id").map(Into::into),
+            process_id: fields.count("process_id"),
             uptime: fields.count("uptime_in_seconds").map(Duration::from_secs),
             mode: fields.get("redis_mode").or_else(|| fields.get("server_mode")).map(Into::into),
         }

@@ -6,7 +6,7 @@ use crate::keyspace::{self, Database};
 use crate::sentinel::{self, MasterSummary, SentinelReport};
 use crate::{
     ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, Fields, Identity, ParseIssue,
-    Persistence, Replication, SlowLog, key_values,
+    Persistence, Replication, Role, SlowLog, key_values,
 };
 
 /// The parsed replies of one server in one round.
@@ -50,11 +50,54 @@ pub struct NodeSnapshot {
     pub issues: Vec<ParseIssue>,
 }
 
+/// Fields of which a reply to INFO has at least one, whatever the system and its state. Managed
+/// services and servers that load their data leave out whole sections.
+const KNOWN_FIELDS: [&str; 24] = [
+    "redis_version",
+    "valkey_version",
+    "dragonfly_version",
+    "kvrocks_version",
+    "upstash_version",
+    "pika_version",
+    "garnet_version",
+    "redis_mode",
+    "server_mode",
+    "run_id",
+    "process_id",
+    "tcp_port",
+    "uptime_in_seconds",
+    "role",
+    "connected_slaves",
+    "connected_clients",
+    "maxclients",
+    "used_memory",
+    "maxmemory",
+    "loading",
+    "aof_enabled",
+    "total_connections_received",
+    "total_commands_processed",
+    "cluster_enabled",
+];
+
+/// Beginnings of the names of fields about one process and its replication.
+const DISTINCTIVE_FIELDS: [&str; 9] = [
+    "run_id",
+    "process_id",
+    "uptime_in_",
+    "role",
+    "master_",
+    "slave",
+    "connected_slaves",
+    "second_repl_offset",
+    "repl_backlog_",
+];
+
 impl NodeSnapshot {
     /// Parses the reply to INFO.
     ///
-    /// Returns `None` if the reply contains neither a run ID nor a role. Then it is not a reply to
-    /// INFO. Fields that are missing or malformed are `None`, and do not affect other fields.
+    /// Returns `None` if the reply contains no field that servers are known to report. Then it is not
+    /// a reply to INFO. Fields that are missing or malformed are `None`, and do not affect other
+    /// fields.
     ///
     /// ```
     /// use snapshot::{LinkStatus, NodeSnapshot, Role};
@@ -74,7 +117,7 @@ impl NodeSnapshot {
         let identity = Identity::read(&fields);
         let mut issues = Vec::new();
         let replication = Replication::read(&fields, identity.mode.as_deref(), &mut issues);
-        if identity.run_id.is_none() && replication.role.is_none() {
+        if !KNOWN_FIELDS.iter().any(|name| fields.get(name).is_some()) {
             return None;
         }
         Some(NodeSnapshot {
@@ -89,6 +132,33 @@ impl NodeSnapshot {
             issues,
             ..NodeSnapshot::default()
         })
+    }
+
+    /// Returns what the replies of two servers have in common: the lines of INFO with equal values,
+    /// without INFO replication and without the process.
+    ///
+    /// ```
+    /// use snapshot::NodeSnapshot;
+    ///
+    /// let reply = |used_memory| {
+    ///     let text = format!("role:master\nmaxmemory:100\nused_memory:{used_memory}\n");
+    ///     NodeSnapshot::from_info(&text).expect("a reply to INFO")
+    /// };
+    /// let common = reply(7).in_common(&reply(8));
+    /// assert_eq!(common.fields.get("maxmemory"), Some("100"));
+    /// assert_eq!(common.fields.get("used_memory"), None);
+    /// assert_eq!(common.replication.role, None);
+    /// ```
+    pub fn in_common(&self, other: &NodeSnapshot) -> Self {
+        let is_common = |(name, value): &(&str, &str)| {
+            other.fields.get(name) == Some(*value)
+                && !DISTINCTIVE_FIELDS.iter().any(|prefix| name.starts_with(prefix))
+        };
+        let lines = self.fields.lines().filter(is_common);
+        let text: String = lines.flat_map(|(name, value)| [name, ":", value, "\n"]).collect();
+        let common = NodeSnapshot::from_info(&text).unwrap_or_default();
+        let role = common.replication.role.filter(|role| *role == Role::Sentinel);
+        NodeSnapshot { replication: Replication { role, ..Replication::default() }, ..common }
     }
 }
 

@@ -82,10 +82,43 @@ impl ServerError {
             {
                 Some(Reason::Auth)
             }
+            // Servers before 6.0 know no users, so AUTH takes one argument.
+            "ERR" if self.text.contains("wrong number of arguments for 'auth'") => {
+                Some(Reason::Auth)
+            }
             "ERR" if self.text.contains("max number of clients") => Some(Reason::Maxclients),
-            "ERR" if self.text.contains("unknown command") => Some(Reason::Unsupported),
+            // Some systems write the words in another case.
+            "ERR" if self.text.to_lowercase().contains("unknown command") => {
+                Some(Reason::Unsupported)
+            }
+            // Envoy has no code.
+            _ if self.text.starts_with("unsupported command") => Some(Reason::Unsupported),
             _ => None,
         }
+    }
+
+    /// Returns true if the error describes a state of the server or its deployment, which may end:
+    /// the command itself is permitted.
+    ///
+    /// ```
+    /// use snapshot::ServerError;
+    ///
+    /// let error = ServerError::new("LOADING Redis is loading the dataset in memory");
+    /// assert!(error.is_temporary());
+    /// assert!(!ServerError::new("ERR admin permission required").is_temporary());
+    /// ```
+    pub fn is_temporary(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "LOADING"
+                | "BUSY"
+                | "MASTERDOWN"
+                | "CLUSTERDOWN"
+                | "TRYAGAIN"
+                | "OOM"
+                | "MISCONF"
+                | "NOREPLICAS"
+        )
     }
 }
 
@@ -157,6 +190,10 @@ mod tests {
         check("BUSY Redis is busy running a script.", Some(Reason::Busy));
         check("ERR max number of clients reached", Some(Reason::Maxclients));
         check("ERR unknown command 'INFO', with args beginning with: ", Some(Reason::Unsupported));
+        check("ERR Unknown Command: info", Some(Reason::Unsupported));
+        check("unsupported command 'INFO'", Some(Reason::Unsupported));
+        check("ERR wrong number of arguments for 'auth' command", Some(Reason::Auth));
+        check("ERR wrong number of arguments for 'info' command", None);
         check("LOADING Redis is loading the dataset in memory", None);
         check("", None);
     }

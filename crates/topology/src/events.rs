@@ -274,6 +274,13 @@ fn aof_events(NodeChange { old, new, .. }: NodeChange<'_>) -> Vec<EventKind> {
 
 /// Detects that the counters of one process fell.
 fn stats_events(NodeChange { old, new, .. }: NodeChange<'_>) -> Vec<EventKind> {
+    let is_same_process = |old: &NodeView, new: &NodeView| {
+        (old.process.restarts, old.process.replacements)
+            == (new.process.restarts, new.process.replacements)
+    };
+    if !is_same_process(old, new) {
+        return Vec::new();
+    }
     let (Some(old), Some(new)) = (&old.last, &new.last) else { return Vec::new() };
     let processed = |snapshot: &NodeSnapshot| snapshot.fields.count("total_commands_processed");
     let fell = processed(old).zip(processed(new)).is_some_and(|(before, after)| after < before);

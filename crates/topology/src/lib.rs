@@ -70,4 +70,5 @@ pub use model::shard::{
 pub use model::view::{DeploymentView, RoundStats};
 pub use model::witness::{Witness, WitnessKind};
 pub use node::rising_errors::ACCESS_CODES;
+pub use node::servers::{SeenServers, ServerChange};
 pub use tracker::{DeploymentTracker, RoundResult};

@@ -52,6 +52,22 @@ pub const UPTIME_SLACK: Duration = Duration::from_secs(2);
 /// it replaces the node.
 pub const STRANGER_ACCEPTED_AFTER: Duration = Duration::from_secs(60);
 
+/// Time for which the servers at one address are remembered, to recognise that several of them
+/// take turns. Eight intervals if that is longer.
+pub const SERVERS_SEEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// Changes of the server at one address within [`SERVERS_SEEN_WITHIN`] from which on several
+/// servers are behind it. A virtual IP address that moves and returns changes twice. Restarts do not
+/// count.
+pub const AMBIGUOUS_CHANGES: usize = 3;
+
+/// The largest number of servers that are remembered for one address.
+pub const MAX_SEEN_SERVERS: usize = 64;
+
+/// Time after another server took the place of a node in which a missing primary says nothing: the
+/// former server may still run, and several servers may be behind the address.
+pub const REPLACEMENT_SETTLES_WITHIN: Duration = Duration::from_secs(60);
+
 /// Number of rounds that a change of the primary waits for evidence of its cause.
 pub const CAUSE_WITHIN_ROUNDS: u32 = 3;
 

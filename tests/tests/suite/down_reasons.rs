@@ -206,13 +206,18 @@ fn foreign_server_is_reason_identity() {
     let related = known.replica();
     pause(SECOND * 4);
     let proxy = Proxy::start(known.port);
-    let daemon = Daemon::serve(&[&proxy.peer.url()]);
-    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+    // The only node of a deployment may move to any server.
+    let peer = Redis::start(&[]);
+    let node = format!("127.0.0.1:{}", proxy.peer.port);
+    let daemon = Daemon::serve(&[&proxy.peer.url(), &peer.url()]);
+    let up = [("node", node.as_str())];
+    daemon.until(SECOND * 5, "redis_up", &up, 1.0);
     proxy.redirect_to(other.port);
-    daemon.until(SECOND * 8, "redis_down_reason", &[("reason", "identity")], 1.0);
+    let reason = [up[0], ("reason", "identity")];
+    daemon.until(SECOND * 8, "redis_down_reason", &reason, 1.0);
     proxy.redirect_to(related.port);
-    daemon.until(SECOND * 5, "redis_role", &[("role", "replica")], 1.0);
-    assert_eq!(daemon.value("redis_node_replacements_total"), Some(1.0));
+    daemon.until(SECOND * 5, "redis_role", &[up[0], ("role", "replica")], 1.0);
+    assert_eq!(daemon.samples().get("redis_node_replacements_total", &up), Some(1.0));
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod lifecycle;
 mod lost_writes;
 mod misrouted_clients;
 mod monitor;
+mod other_systems;
 mod pages;
 mod primary;
 mod readiness;

@@ -45,6 +45,14 @@ pub(super) const ROWS: &[NodeRow] = &[
             }
         },
     ),
+    NodeRow::value(
+        "rolecall_node_identities",
+        Absent,
+        "INFO server: run_id",
+        "Servers that replied at the address of the node in the last minute, at most 64; absent \
+         unless several servers take turns.",
+        |node| node.servers.map(|servers| servers as f64),
+    ),
     NodeRow::samples(
         "redis_node_info",
         Absent,
@@ -126,9 +134,9 @@ pub(super) const ROWS: &[NodeRow] = &[
     NodeRow::value(
         "redis_restarts_total",
         Absent,
-        "INFO server: run_id, uptime_in_seconds",
+        "INFO server: run_id, uptime_in_seconds, process_id",
         "Restarts of the node, detected by a new run_id with an uptime shorter than the time since \
-         the last successful poll.",
+         the last successful poll; without a run_id, by a shorter uptime or another process_id.",
         |node| Some(node.process.restarts as f64),
     ),
     NodeRow::value(

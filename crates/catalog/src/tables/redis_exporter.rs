@@ -1,7 +1,10 @@
 //! Metrics of redis_exporter that have other labels or another meaning than those of Rolecall. They
 //! are only on `/scrape`.
 
-use snapshot::{ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot, SentinelEntry};
+use snapshot::{
+    AttachedReplica, ErrorStats, LinkStatus, MasterReport, MasterSettings, NodeSnapshot,
+    SentinelEntry,
+};
 use topology::{NodeView, address};
 
 use crate::row::RedisExporterName::{AsCounter, AsGauge};
@@ -76,7 +79,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Whether the replication link is up.",
         |node, emit| {
             with_upstream(node, &mut |snapshot, host, port| {
-                let status = snapshot.replication.link.as_ref().and_then(|link| link.status);
+                let status = snapshot.replication.any_link().and_then(|link| link.status);
                 emit(&[host, port], f64::from(status == Some(LinkStatus::Up)));
             });
         },
@@ -122,10 +125,9 @@ pub(super) const ROWS: &[NodeRow] = &[
             for replica in
                 node.snapshot().into_iter().flat_map(|snapshot| &snapshot.replication.attached)
             {
-                emit(
-                    &[&replica.ip, &replica.port.to_string(), &replica.state],
-                    replica.offset as f64,
-                );
+                if let Some(offset) = replica.offset {
+                    emit_replica(replica, offset as f64, emit);
+                }
             }
         },
     ),
@@ -141,10 +143,7 @@ pub(super) const ROWS: &[NodeRow] = &[
                 node.snapshot().into_iter().flat_map(|snapshot| &snapshot.replication.attached)
             {
                 if let Some(lag) = replica.lag {
-                    emit(
-                        &[&replica.ip, &replica.port.to_string(), &replica.state],
-                        lag.as_secs_f64(),
-                    );
+                    emit_replica(replica, lag.as_secs_f64(), emit);
                 }
             }
         },
@@ -356,10 +355,16 @@ pub(super) const ROWS: &[NodeRow] = &[
     ),
 ];
 
+/// Calls `emit` for a connected replica.
+fn emit_replica(replica: &AttachedReplica, value: f64, emit: EmitSample<'_>) {
+    let state = replica.state.as_deref().unwrap_or_default();
+    emit(&[&replica.ip, &replica.port.to_string(), state], value);
+}
+
 /// Calls `emit` for a replica, with the host and port of its upstream.
 fn with_upstream(node: &NodeView, emit: &mut dyn FnMut(&NodeSnapshot, &str, &str)) {
     if let Some(snapshot) = node.snapshot()
-        && let Some(link) = &snapshot.replication.link
+        && let Some(link) = snapshot.replication.any_link()
     {
         let port = link.master_port.map(|port| port.to_string()).unwrap_or_default();
         emit(snapshot, link.master_host.as_deref().unwrap_or_default(), &port);

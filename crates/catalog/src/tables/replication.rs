@@ -1,6 +1,7 @@
 //! Theme `replication`: role, replication link, lag, and connected replicas of a node.
 
 use snapshot::{Link, LinkStatus, Role};
+use topology::AttachedView;
 
 use crate::row::NodeRow;
 use crate::row::RedisExporterName::{Absent, AsGauge, Same, SeparateRow};
@@ -14,8 +15,17 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["role"],
         ROLES,
         "INFO replication: role; a Sentinel by INFO server: redis_mode",
-        "Role that the node claims: 1 for this role, 0 for the others.",
+        "Role that the node claims: 1 for this role, 0 for the others; absent if the role is not \
+         known.",
         |node| node.role().map(Role::label),
+    ),
+    NodeRow::value(
+        "redis_role_unknown",
+        Absent,
+        "INFO replication: role",
+        "Whether the node claims a role that Rolecall does not know, or none. Then the node is no \
+         evidence about the primary.",
+        |node| node.has_unknown_role().map(f64::from),
     ),
     NodeRow::state_set(
         "redis_expected_role",
@@ -45,7 +55,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_master_link_up",
         SeparateRow("redis_master_link_up"),
         "INFO replication: master_link_status",
-        "Whether the replication link is up; absent on nodes other than replicas.",
+        "Whether the replication link is up; absent on nodes without one.",
         |node| Some(f64::from(link(node)?.status? == LinkStatus::Up)),
     ),
     NodeRow::state_set(
@@ -55,8 +65,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         &topology::LinkState::LABELS,
         "INFO replication: master_link_status, master_sync_in_progress, \
          master_last_io_seconds_ago, master_link_down_since_seconds",
-        "State of the replication link: 1 for this state, 0 for the others; absent on nodes other \
-         than replicas.",
+        "State of the replication link: 1 for this state, 0 for the others; absent on nodes without \
+         one.",
         |node| node.snapshot().and(node.link.state).map(topology::LinkState::label),
     ),
     NodeRow::state_set(
@@ -256,11 +266,14 @@ pub(super) const ROWS: &[NodeRow] = &[
         SeparateRow("redis_connected_slave_offset_bytes"),
         &["replica"],
         "INFO replication: slaveN offset",
-        "Replication offset that the connected replica has acknowledged, in bytes.",
+        "Replication offset that the connected replica has acknowledged, in bytes; absent if the \
+         server does not report it.",
         |node, emit| {
-            node.attached_replicas
-                .iter()
-                .for_each(|replica| emit(&[&replica.name], replica.reported.offset as f64));
+            for replica in &node.attached_replicas {
+                if let Some(offset) = replica.reported.offset {
+                    emit(&[&replica.name], offset as f64);
+                }
+            }
         },
     ),
     NodeRow::samples(
@@ -269,11 +282,10 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["replica"],
         "INFO replication: slaveN lag",
         "Time since the last acknowledgement of the connected replica, in seconds; absent while \
-         the replica is not online.",
+         the replica is not online, and if the server counts records instead of seconds.",
         |node, emit| {
-            for replica in
-                node.attached_replicas.iter().filter(|replica| &*replica.reported.state == "online")
-            {
+            let is_online = |replica: &&AttachedView| replica.reported.is_online() == Some(true);
+            for replica in node.attached_replicas.iter().filter(is_online) {
                 if let Some(lag) = replica.reported.lag {
                     emit(&[&replica.name], lag.as_secs_f64());
                 }
@@ -285,11 +297,12 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         &["replica", "state"],
         "INFO replication: slaveN state",
-        "State of the connected replica as seen by the node; the value is always 1.",
+        "State of the connected replica as seen by the node, empty if the server does not report \
+         it; the value is always 1.",
         |node, emit| {
-            node.attached_replicas
-                .iter()
-                .for_each(|replica| emit(&[&replica.name, &replica.reported.state], 1.0));
+            for replica in &node.attached_replicas {
+                emit(&[&replica.name, replica.reported.state.as_deref().unwrap_or_default()], 1.0);
+            }
         },
     ),
     NodeRow::field(
@@ -405,5 +418,5 @@ pub(super) const ROWS: &[NodeRow] = &[
 ];
 
 fn link(node: &topology::NodeView) -> Option<&Link> {
-    node.snapshot()?.replication.link.as_ref()
+    node.snapshot()?.replication.any_link()
 }

@@ -3,6 +3,7 @@
 //! INFO is the first command of every poll. Errors that the later commands cause therefore show up
 //! in the error counters of the next INFO, not in those of this one.
 
+mod address;
 mod command;
 mod process_state;
 mod replies;
@@ -10,19 +11,21 @@ mod sentinel;
 mod source;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use client::Failure;
 use config::Cadences;
-use snapshot::{CONFIG_PARAMETERS, Config, NodeSnapshot, Reason, Reply, Role, ServerError};
+use snapshot::{Config, NodeSnapshot, Reason, Reply, Role, ServerError};
 use tokio::time::Instant;
 use topology::limits::MAX_LISTED_CLIENTS;
 
+use self::address::{AddressHistory, ObservedServer};
 use self::process_state::ProcessState;
 use self::replies::Batch;
 use self::sentinel::SentinelPlan;
-use self::source::Access;
 
+pub(crate) use self::address::PasswordVersion;
 pub(crate) use self::command::PollCommand;
 pub(crate) use self::replies::ParsedReplies;
 pub(crate) use self::sentinel::MasterNames;
@@ -33,6 +36,7 @@ pub(crate) struct PollPlan {
     /// CONFIG parameters to use if the server refuses CONFIG GET.
     assumed_config: Option<Arc<Config>>,
     process: ProcessState,
+    history: AddressHistory,
     role: Option<Role>,
     /// True after a successful INFO on this connection. Before that, only INFO is sent.
     info_succeeded: bool,
@@ -44,11 +48,12 @@ pub(crate) struct PollPlan {
 
 impl PollPlan {
     pub(crate) fn new(cadences: Cadences, assumed_config: &BTreeMap<String, String>) -> Self {
-        let process = ProcessState::new(None, &cadences);
+        let process = ProcessState::new(&cadences);
         let assumed_config =
             (!assumed_config.is_empty()).then(|| Arc::new(Config::assumed(assumed_config)));
         PollPlan {
             process,
+            history: AddressHistory::default(),
             cadences,
             assumed_config,
             role: None,
@@ -79,14 +84,31 @@ impl PollPlan {
         self.client_list_requested = requested;
     }
 
-    /// Records a new connection. `refusal` is the error that opening it caused.
-    pub(crate) fn connected(&mut self, refusal: Option<&ServerError>) {
+    /// Records a new connection to this address, for which this password was read. `refusal` is the
+    /// error that opening it caused.
+    pub(crate) fn connected(
+        &mut self,
+        peer: Option<SocketAddr>,
+        password: Option<PasswordVersion>,
+        refusal: Option<&ServerError>,
+    ) {
         self.info_succeeded = false;
         if let Some(sentinel) = &mut self.sentinel {
             sentinel.connected();
         }
         if let Some(refusal) = refusal {
             self.process.count_error(&refusal.code, 1);
+        }
+        if self.history.observe_connection(peer, password) {
+            self.allow_again();
+        }
+    }
+
+    /// Tries all commands again, also those that the server refused.
+    fn allow_again(&mut self) {
+        self.process.allow_again();
+        if let Some(sentinel) = &mut self.sentinel {
+            sentinel.reset();
         }
     }
 
@@ -102,13 +124,12 @@ impl PollPlan {
     /// Returns the first batch of a poll: INFO and the commands that are due.
     pub(crate) fn first_batch(&self, now: Instant) -> Vec<PollCommand> {
         let mut commands = vec![PollCommand::Info];
-        // The other commands depend on the role. Sentinels support none of those of a data node.
-        match self.role.filter(|_| self.info_succeeded) {
-            Some(Role::Sentinel) => {
-                commands.extend(self.sentinel.iter().flat_map(|sentinel| sentinel.due(now)));
-            }
-            Some(_) => self.add_due_commands(&mut commands, now),
-            None => {}
+        // Sentinels support none of the commands for a data node.
+        if self.info_succeeded && self.role == Some(Role::Sentinel) {
+            commands.extend(self.sentinel.iter().flat_map(|sentinel| sentinel.due(now)));
+        } else if self.info_succeeded && !self.history.is_alternating() {
+            // A node whose role is not known is no Sentinel: that would report its mode.
+            self.add_due_commands(&mut commands, now);
         }
         commands
     }
@@ -119,12 +140,12 @@ impl PollPlan {
         let mut add = |due: bool, command: PollCommand| commands.extend(due.then_some(command));
         add(process.command_stats.is_due(now), PollCommand::CommandStats);
         add(process.cluster_info.is_due(now) && process.in_cluster, PollCommand::ClusterInfo);
-        let map_granted = process.cluster_nodes.access != Access::Refused;
+        let map_granted = !process.cluster_nodes.is_refused(now);
         add(
             self.cluster_map_requested && map_granted && process.in_cluster,
             PollCommand::ClusterNodes,
         );
-        let slowlog_granted = process.slowlog.access == Access::Granted;
+        let slowlog_granted = process.slowlog.is_granted();
         add(process.slowlog.is_due(now), PollCommand::SlowLogLength);
         add(process.slowlog.is_due(now) && slowlog_granted, PollCommand::SlowLogEntry);
         add(
@@ -132,12 +153,7 @@ impl PollPlan {
             PollCommand::LatencyStats,
         );
         if process.config.is_due(now) {
-            let parameters = if process.config.access == Access::Granted {
-                &CONFIG_PARAMETERS[..]
-            } else {
-                &CONFIG_PARAMETERS[..1]
-            };
-            commands.extend(parameters.iter().map(|parameter| PollCommand::ConfigGet(parameter)));
+            commands.extend(process.due_parameters(now).map(PollCommand::ConfigGet));
         }
     }
 
@@ -149,14 +165,17 @@ impl PollPlan {
     pub(crate) fn follow_up_batch(&self, parsed: &ParsedReplies, now: Instant) -> Vec<PollCommand> {
         if self.role == Some(Role::Sentinel) {
             let batch = |sentinel: &SentinelPlan| match parsed.snapshot.sentinel {
-                None if !sentinel.is_refused() => vec![PollCommand::SentinelMasters],
+                None if !sentinel.is_refused(now) => vec![PollCommand::SentinelMasters],
                 _ => sentinel.due_by_master(now).collect(),
             };
             return self.sentinel.as_ref().map(batch).unwrap_or_default();
         }
+        if self.history.is_alternating() {
+            return Vec::new();
+        }
         let process = &self.process;
         let stats_due = process.command_stats.next_at.is_none()
-            && process.command_stats.access != Access::Refused
+            && !process.command_stats.is_refused(now)
             && !parsed.commands_read;
         let connected = parsed.snapshot.fields.count("connected_clients");
         let few_clients = connected.is_some_and(|connected| connected <= MAX_LISTED_CLIENTS);
@@ -195,12 +214,12 @@ impl PollPlan {
         let snapshot =
             snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "invalid INFO reply"))?;
         self.info_succeeded = true;
-        self.observe_info(&snapshot);
+        self.observe_info(&snapshot, now);
         if let Some(sentinel) = &self.sentinel {
             if self.role != Some(Role::Sentinel) {
                 return Err(Failure::new(Reason::Unsupported, "not a Sentinel"));
             }
-            if sentinel.is_refused() {
+            if sentinel.is_refused(now) {
                 return Err(Failure::new(Reason::Noperm, "SENTINEL MASTERS was refused"));
             }
         }
@@ -231,7 +250,7 @@ impl PollPlan {
             parsed.refused.extend(sentinel.update(batch, now));
             parsed.snapshot.sentinel = sentinel.report();
         }
-        if self.process.config.access == Access::Refused {
+        if self.process.config.refusal().is_some() {
             parsed.snapshot.config.clone_from(&self.assumed_config);
         }
     }
@@ -239,17 +258,23 @@ impl PollPlan {
     /// Detects a new process, a new role and new errors in a reply to INFO.
     ///
     /// A new process may grant commands that the previous one refused, and its counters start at
-    /// zero. A new role or new errors require the command statistics, to find the reason.
-    fn observe_info(&mut self, snapshot: &NodeSnapshot) {
-        if self.process.run_id != snapshot.identity.run_id {
-            self.process = ProcessState::new(snapshot.identity.run_id.clone(), &self.cadences);
-            if let Some(sentinel) = &mut self.sentinel {
-                sentinel.reset();
-            }
+    /// zero. A new role or new errors require the command statistics, to find the reason. Errors
+    /// that commands of this exporter caused require nothing.
+    fn observe_info(&mut self, snapshot: &NodeSnapshot, now: Instant) {
+        let observed = self.history.observe_reply(&snapshot.identity, now);
+        if observed != ObservedServer::Same {
+            self.process.forget_data();
+        }
+        if observed == ObservedServer::Untried {
+            self.allow_again();
         }
         let process = &mut self.process;
         let errors = snapshot.fields.count("total_error_replies");
-        let has_new_errors = process.error_replies.is_some() && process.error_replies != errors;
+        let own_errors: u64 = process.own_errors.values().sum();
+        let has_new_errors = process
+            .error_replies
+            .zip(errors)
+            .is_some_and(|(before, now)| now > before.saturating_add(own_errors) || now < before);
         if has_new_errors || self.role != snapshot.replication.role {
             process.command_stats.next_at = None;
         }
@@ -261,3 +286,6 @@ impl PollPlan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

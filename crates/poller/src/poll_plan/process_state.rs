@@ -1,11 +1,13 @@
-//! State of the server process behind a node: its permissions and the last data of each source.
+//! Permissions of this exporter at one address, and the last data of each source.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::Cadences;
 use snapshot::{
-    Client, ClusterMap, CommandLatency, CommandStats, Config, Fields, NodeSnapshot, Reply, SlowLog,
+    CONFIG_PARAMETERS, Client, ClusterMap, CommandLatency, CommandStats, Config, Fields,
+    NodeSnapshot, Reply, SlowLog,
 };
 use tokio::time::Instant;
 use topology::OwnErrors;
@@ -13,15 +15,13 @@ use topology::limits::CLIENT_LIST_CADENCE;
 
 use super::command::PollCommand;
 use super::replies::{Batch, ParsedReplies};
-use super::source::{Access, Source};
+use super::source::Source;
 
 /// Cadence of commands that are sent only on request.
 const ONCE: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// State of the server process that replies. Another process gets a new state.
+/// State of one address. The permissions outlive the server process.
 pub(super) struct ProcessState {
-    /// The `run_id` field of INFO.
-    pub(super) run_id: Option<Box<str>>,
     /// True for a cluster node that is not loading. Only then does it answer CLUSTER INFO.
     pub(super) in_cluster: bool,
     /// The `total_error_replies` field of the last INFO.
@@ -32,16 +32,17 @@ pub(super) struct ProcessState {
     pub(super) cluster_nodes: Source<()>,
     pub(super) slowlog: Source<SlowLog>,
     pub(super) config: Source<Arc<Config>>,
+    /// CONFIG parameters whose last reply was an error.
+    parameters: BTreeMap<&'static str, Source<()>>,
     pub(super) client_list: Source<()>,
     /// Errors that commands of this exporter caused since the last INFO.
     pub(super) own_errors: OwnErrors,
 }
 
 impl ProcessState {
-    pub(super) fn new(run_id: Option<Box<str>>, cadences: &Cadences) -> Self {
+    pub(super) fn new(cadences: &Cadences) -> Self {
         let latency_cadence = cadences.latencystats.unwrap_or_default();
         ProcessState {
-            run_id,
             in_cluster: false,
             error_replies: None,
             command_stats: Source::new("INFO commandstats", cadences.commands),
@@ -50,9 +51,45 @@ impl ProcessState {
             cluster_nodes: Source::new("CLUSTER NODES", ONCE),
             slowlog: Source::of_multiple_commands("SLOWLOG", cadences.slowlog),
             config: Source::of_multiple_commands("CONFIG GET", cadences.config),
+            parameters: BTreeMap::new(),
             client_list: Source::new("CLIENT LIST", CLIENT_LIST_CADENCE),
             own_errors: OwnErrors::new(),
         }
+    }
+
+    /// Forgets the data of the previous process. Its counters start at zero.
+    pub(super) fn forget_data(&mut self) {
+        self.in_cluster = false;
+        self.error_replies = None;
+        self.command_stats.last = None;
+        self.latency_stats.last = None;
+        self.cluster_info.last = None;
+        self.slowlog.last = None;
+        self.config.last = None;
+        self.own_errors.clear();
+    }
+
+    /// Tries all commands again, also those that the server refused.
+    pub(super) fn allow_again(&mut self) {
+        self.command_stats.allow_again();
+        self.latency_stats.allow_again();
+        self.cluster_info.allow_again();
+        self.cluster_nodes.allow_again();
+        self.slowlog.allow_again();
+        self.config.allow_again();
+        self.parameters.clear();
+        self.client_list.allow_again();
+    }
+
+    /// Returns the CONFIG parameters to read: only the first one until the server has granted it,
+    /// and none that it refuses.
+    pub(super) fn due_parameters(&self, now: Instant) -> impl Iterator<Item = &'static str> {
+        let read =
+            if self.config.is_granted() { &CONFIG_PARAMETERS[..] } else { &CONFIG_PARAMETERS[..1] };
+        let is_granted = move |parameter: &&'static str| {
+            self.parameters.get(parameter).is_none_or(|source| !source.is_refused(now))
+        };
+        read.iter().copied().filter(is_granted)
     }
 
     /// Updates the sources from a batch, and adds their last data to `parsed`.
@@ -112,15 +149,24 @@ impl ProcessState {
         let entry = batch.reply(&PollCommand::SlowLogEntry);
         let decisive = entry.filter(|_| length.error().is_none()).unwrap_or(length);
         parsed.refused.extend(self.slowlog.update(decisive, now));
-        let is_granted = self.slowlog.access == Access::Granted;
+        let is_granted = self.slowlog.is_granted();
         self.slowlog.last = entry.filter(|_| is_granted).map(|entry| SlowLog::parse(length, entry));
     }
 
     fn update_config(&mut self, batch: Batch<'_>, parsed: &mut ParsedReplies, now: Instant) {
         let replies = batch.config_replies();
-        let Some(first) = replies.first() else { return };
+        let Some(((_, first), others)) = replies.split_first() else { return };
         parsed.refused.extend(self.config.update(first, now));
         self.config.last = first.error().is_none().then(|| Arc::new(parse_config(&replies)));
+        for (parameter, reply) in others {
+            if reply.error().is_none() {
+                self.parameters.remove(parameter);
+                continue;
+            }
+            let source = Source::new("CONFIG GET", Duration::ZERO);
+            let source = self.parameters.entry(parameter).or_insert(source);
+            parsed.refused.extend(source.update(reply, now));
+        }
     }
 
     /// Counts the error replies to commands of this exporter.
@@ -136,9 +182,9 @@ impl ProcessState {
     }
 }
 
-fn parse_config(replies: &[&Reply<'_>]) -> Config {
+fn parse_config(replies: &[(&'static str, &Reply<'_>)]) -> Config {
     let mut config = Config::default();
-    for reply in replies {
+    for (_, reply) in replies {
         config.add(reply);
     }
     config

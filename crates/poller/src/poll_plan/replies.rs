@@ -23,7 +23,7 @@ pub(crate) struct ParsedReplies {
     pub(crate) commands_read: bool,
     /// Client list, if this poll read it.
     pub(crate) clients: Option<Arc<[Client]>>,
-    /// Commands that the server process refused for the first time.
+    /// Commands that the server refused for the first time.
     pub(crate) refused: Vec<RefusedCommand>,
 }
 
@@ -42,10 +42,12 @@ impl<'a> Batch<'a> {
         Some(&self.replies[self.commands.iter().position(|sent| sent == command)?])
     }
 
-    /// Returns the replies to all CONFIG GET commands of the batch.
-    pub(super) fn config_replies(self) -> Vec<&'a Reply<'a>> {
-        let is_config = |command: &PollCommand| matches!(command, PollCommand::ConfigGet(_));
-        let sent = self.commands.iter().zip(self.replies);
-        sent.filter(|(command, _)| is_config(command)).map(|(_, reply)| reply).collect()
+    /// Returns the replies to all CONFIG GET commands of the batch, with their parameters.
+    pub(super) fn config_replies(self) -> Vec<(&'static str, &'a Reply<'a>)> {
+        let config = |(command, reply): (&PollCommand, &'a Reply<'a>)| match command {
+            PollCommand::ConfigGet(parameter) => Some((*parameter, reply)),
+            _ => None,
+        };
+        self.commands.iter().zip(self.replies).filter_map(config).collect()
     }
 }

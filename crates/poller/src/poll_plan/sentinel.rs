@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::command::PollCommand;
 use super::replies::{Batch, RefusedCommand};
-use super::source::{Access, Source};
+use super::source::Source;
 
 /// Time between two reads of the details of one master, unless a Sentinel event concerns it.
 const CADENCE: Duration = Duration::from_secs(10);
@@ -46,6 +46,8 @@ struct MasterDetails {
     quorum: Option<Quorum>,
     /// Time at which these data were last requested.
     sent_at: Option<Instant>,
+    /// Error replies in a row: to SENTINEL REPLICAS, SENTINELS and CKQUORUM.
+    errors: [u32; 3],
 }
 
 /// Address and configuration epoch of a master.
@@ -126,8 +128,8 @@ impl SentinelPlan {
     }
 
     /// Returns true if the Sentinel refuses SENTINEL MASTERS.
-    pub(super) fn is_refused(&self) -> bool {
-        self.masters.access == Access::Refused
+    pub(super) fn is_refused(&self, now: Instant) -> bool {
+        self.masters.is_refused(now)
     }
 
     /// Updates the plan from a batch. Returns the commands that were refused for the first time.
@@ -143,20 +145,29 @@ impl SentinelPlan {
                     self.update_details();
                 }
                 PollCommand::SentinelReplicas(name) => {
-                    refused.extend(self.replicas.update(reply, now));
-                    self.details_read(name, now).replicas = list().map(Into::into);
+                    let [mut count, ..] = self.details_read(name, now).errors;
+                    refused.extend(self.replicas.update_counting(reply, now, &mut count));
+                    let details = self.details_read(name, now);
+                    details.errors[0] = count;
+                    details.replicas = list().map(Into::into);
                 }
                 PollCommand::SentinelSentinels(name) => {
-                    refused.extend(self.sentinels.update(reply, now));
-                    self.details_read(name, now).sentinels = list().map(Into::into);
+                    let [_, mut count, _] = self.details_read(name, now).errors;
+                    refused.extend(self.sentinels.update_counting(reply, now, &mut count));
+                    let details = self.details_read(name, now);
+                    details.errors[1] = count;
+                    details.sentinels = list().map(Into::into);
                 }
                 PollCommand::SentinelQuorum(name) => {
                     // The error of a missing quorum is a valid reply.
                     let quorum = Quorum::parse(reply);
+                    let [.., mut count] = self.details_read(name, now).errors;
                     if quorum.is_none() {
-                        refused.extend(self.quorum.update(reply, now));
+                        refused.extend(self.quorum.update_counting(reply, now, &mut count));
                     }
-                    self.details_read(name, now).quorum = quorum;
+                    let details = self.details_read(name, now);
+                    details.errors[2] = if quorum.is_some() { 0 } else { count };
+                    details.quorum = quorum;
                 }
                 _ => {}
             }

@@ -2,10 +2,21 @@
 
 use std::time::Duration;
 
-use snapshot::{Reason, Reply};
+use snapshot::{Reason, Reply, ServerError};
 use tokio::time::Instant;
 
 use super::replies::RefusedCommand;
+
+/// Time after which a refused command is tried again, if neither the server nor the credentials
+/// change before.
+const RETRY_REFUSED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Error replies in a row from which on a command counts as refused. The texts differ from system
+/// to system, so the outcome decides.
+const REFUSED_AFTER_ERRORS: u32 = 2;
+
+/// Longest time until a command is sent again after an error that may concern only one call.
+const RETRY_ERROR_AFTER: Duration = Duration::from_secs(60);
 
 /// Data that are read in addition to INFO, with their own cadence, unless the server refuses them.
 pub(super) struct Source<T> {
@@ -15,7 +26,9 @@ pub(super) struct Source<T> {
     /// True if several commands read the data. The first one is sent alone, once, to find out
     /// if the server grants them.
     multiple_commands: bool,
-    pub(super) access: Access,
+    access: Access,
+    /// Error replies in a row.
+    errors: u32,
     /// Time of the next read; `None` is at once.
     pub(super) next_at: Option<Instant>,
     /// Last data.
@@ -23,11 +36,15 @@ pub(super) struct Source<T> {
 }
 
 /// Permission to send a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Access {
     Unknown,
     Granted,
-    Refused,
+    Refused {
+        /// Code of the error reply.
+        code: Box<str>,
+        retry_at: Instant,
+    },
 }
 
 impl<T> Source<T> {
@@ -38,6 +55,7 @@ impl<T> Source<T> {
             cadence,
             multiple_commands: false,
             access: Access::Unknown,
+            errors: 0,
             next_at: None,
             last: None,
         }
@@ -50,23 +68,82 @@ impl<T> Source<T> {
 
     /// Returns true if the data should be read now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.access != Access::Refused && self.next_at.is_none_or(|next_at| next_at <= now)
+        match self.access {
+            Access::Refused { retry_at, .. } => retry_at <= now,
+            _ => self.next_at.is_none_or(|next_at| next_at <= now),
+        }
     }
 
-    /// Updates the schedule and the permission from a reply. Returns the command if it was refused.
-    pub(super) fn update(&mut self, reply: &Reply, now: Instant) -> Option<RefusedCommand> {
+    /// Returns true if the command is not sent now because the server refused it.
+    pub(super) fn is_refused(&self, now: Instant) -> bool {
+        matches!(self.access, Access::Refused { retry_at, .. } if now < retry_at)
+    }
+
+    /// Returns true if the server answered the last command with data.
+    pub(super) fn is_granted(&self) -> bool {
+        self.access == Access::Granted
+    }
+
+    /// Returns the code of the error with which the server refuses the command.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        match &self.access {
+            Access::Refused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Forgets that the server refused the command: another server may grant it. The data is read
+    /// at once.
+    pub(super) fn allow_again(&mut self) {
+        self.access = Access::Unknown;
+        self.errors = 0;
+        self.next_at = None;
+    }
+
+    /// Updates the schedule and the permission from a reply. Returns the command if it was refused
+    /// for the first time.
+    pub(super) fn update(&mut self, reply: &Reply<'_>, now: Instant) -> Option<RefusedCommand> {
+        let mut errors = self.errors;
+        let refused = self.update_counting(reply, now, &mut errors);
+        self.errors = errors;
+        refused
+    }
+
+    /// Updates the schedule and the permission like [`Source::update`]. `errors` are the error
+    /// replies in a row to the same command, with the same operand.
+    pub(super) fn update_counting(
+        &mut self,
+        reply: &Reply<'_>,
+        now: Instant,
+        errors: &mut u32,
+    ) -> Option<RefusedCommand> {
         self.next_at = Some(now + self.cadence);
         let Some(error) = reply.error() else {
-            if self.multiple_commands && self.access == Access::Unknown {
+            *errors = 0;
+            if self.multiple_commands && self.access != Access::Granted {
                 self.next_at = None;
             }
             self.access = Access::Granted;
             return None;
         };
-        if !matches!(error.reason(), Some(Reason::Noperm | Reason::Unsupported)) {
+        self.next_at = Some(now + self.cadence.min(RETRY_ERROR_AFTER));
+        // A state of the server says nothing about the permission.
+        if error.is_temporary() {
             return None;
         }
-        self.access = Access::Refused;
-        Some(RefusedCommand { command: self.command, detail: error.text.clone() })
+        *errors = errors.saturating_add(1);
+        if *errors < REFUSED_AFTER_ERRORS && !is_refusal(error) {
+            return None;
+        }
+        let is_new = !matches!(self.access, Access::Refused { .. });
+        let code = error.code.as_str().into();
+        self.access = Access::Refused { code, retry_at: now + RETRY_REFUSED_AFTER };
+        is_new.then(|| RefusedCommand { command: self.command, detail: error.text.to_string() })
     }
+}
+
+/// Returns true if an error states that the user may not run the command, or that the server does
+/// not know it.
+fn is_refusal(error: &ServerError) -> bool {
+    matches!(error.reason(), Some(Reason::Noperm | Reason::Unsupported))
 }

@@ -186,6 +186,12 @@ pub struct NodeDocument {
     /// The role that the node claims: `master`, `replica`, `sentinel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
+    /// The role that the node claims, if Rolecall does not know it, as the server reports it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_role: Option<String>,
+    /// Number of servers that replied at the address in the last minute, while they take turns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers: Option<usize>,
     /// The upstream of a replica: a node, or an address without a node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows: Option<String>,
@@ -365,6 +371,10 @@ fn node(view: &DeploymentView, node: &NodeView) -> NodeDocument {
         up: node.readable(),
         down_reason: node.failure().filter(|_| !node.is_cut_off()).map(snapshot::Reason::label),
         role: node.role().map(snapshot::Role::label),
+        unknown_role: snapshot
+            .and_then(|snapshot| snapshot.replication.unknown_role.as_deref())
+            .map(str::to_owned),
+        servers: node.servers,
         follows: upstream(view, node),
         link_state: snapshot.and(node.link.state).map(topology::LinkState::label),
         orphaned: node.orphan.map(topology::OrphanReason::label),

@@ -339,8 +339,10 @@ fn connected_replicas(node: &NodeView) -> Markup {
                         @for replica in node.attached_replicas.iter().take(ATTACHED) {
                             tr {
                                 th scope="row" { (replica.name) }
-                                td { (replica.reported.state) }
-                                td.number { (replica.reported.offset) }
+                                td { @if let Some(state) = &replica.reported.state { (state) } }
+                                td.number {
+                                    @if let Some(offset) = replica.reported.offset { (offset) }
+                                }
                                 td.number {
                                     @if let Some(lag) = replica.reported.lag {
                                         (duration(lag)) " ago"

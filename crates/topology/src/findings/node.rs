@@ -8,10 +8,10 @@ use snapshot::{ErrorStats, NodeSnapshot, Reason, Role};
 
 use super::FindingsCollector;
 use crate::model::finding::evidence::{
-    AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, LoadingEvidence, MemoryEvidence, NeverReachedEvidence, NoEvidence,
-    NodeDownEvidence, NotEnoughReplicasEvidence, RoleEvidence, SentinelDownEvidence,
-    TopologyCommandEvidence, UnreachableEvidence, WitnessEvidence,
+    AmbiguousNodeEvidence, AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence,
+    AofRewriteEvidence, BgsaveEvidence, LoadingEvidence, MemoryEvidence, NeverReachedEvidence,
+    NoEvidence, NodeDownEvidence, NotEnoughReplicasEvidence, RoleEvidence, SentinelDownEvidence,
+    TopologyCommandEvidence, UnknownRoleEvidence, UnreachableEvidence, WitnessEvidence,
 };
 use crate::model::finding::{Evidence, Severity};
 
@@ -40,6 +40,7 @@ impl FindingsCollector<'_> {
         }
         self.check_memory(index, node, snapshot);
         self.check_role(node);
+        self.check_unknown_role(node, snapshot);
         self.check_pause(node, snapshot);
         if snapshot.replication.role == Some(Role::Replica) {
             self.check_replica(node, snapshot);
@@ -250,6 +251,24 @@ impl FindingsCollector<'_> {
             blocked_clients: snapshot.fields.count("blocked_clients"),
         };
         self.add(Severity::Info, Some(node), Evidence::RedisTopologyCommand(evidence));
+    }
+
+    /// Checks for a node whose role says nothing: several servers reply, or it is not known.
+    fn check_unknown_role(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
+        if let Some(servers) = node.servers {
+            let evidence = Evidence::RolecallNodeAmbiguous(AmbiguousNodeEvidence { servers });
+            self.add(Severity::Warning, Some(node), evidence);
+        } else if node.has_unknown_role() == Some(true) {
+            // Some servers report no role while they load their data.
+            if snapshot.persistence.loading != Some(true) {
+                let evidence = UnknownRoleEvidence {
+                    role: snapshot.replication.unknown_role.as_deref().map(str::to_owned),
+                    master: self.master(node),
+                };
+                self.add(Severity::Warning, Some(node), Evidence::RolecallUnknownRole(evidence));
+            }
+            self.check_link(node);
+        }
     }
 
     /// Checks the role against the configured one.

@@ -10,6 +10,7 @@ use crate::model::finding::evidence::{
 use crate::model::finding::{Evidence, Severity};
 
 use crate::limits::{LAG_HIGH, REFUSED_WITHIN};
+use crate::model::deployment::address;
 use crate::model::node::LinkState;
 use crate::model::node::NodeView;
 use crate::model::node::Upstream;
@@ -63,7 +64,7 @@ impl FindingsCollector<'_> {
     }
 
     /// Checks for a link that is down or stalled.
-    fn check_link(&mut self, node: &NodeView) {
+    pub(super) fn check_link(&mut self, node: &NodeView) {
         // A replica that loads its data from disk does not connect to its master yet.
         let Some(state @ (LinkState::Lost | LinkState::NeverUp | LinkState::Stalled)) =
             node.link.state.filter(|_| !is_loading(node))
@@ -71,11 +72,12 @@ impl FindingsCollector<'_> {
             return;
         };
         let evidence = ReplicationLinkEvidence { state, master: self.master(node) };
-        let healthy = self
-            .view
-            .nodes
-            .values()
-            .any(|other| other.is_replica() && other.link.state == Some(LinkState::Up));
+        let has_link = |other: &NodeView| {
+            other.snapshot().is_some_and(|snapshot| {
+                snapshot.replication.any_link().is_some() && other.link.state == Some(LinkState::Up)
+            })
+        };
+        let healthy = self.view.nodes.values().any(has_link);
         // A master that loads its data rejects replicas.
         let waits =
             matches!(&node.upstream, Upstream::Node(index) if is_loading(&self.view.nodes[*index]));
@@ -104,12 +106,16 @@ impl FindingsCollector<'_> {
         self.add(severity, Some(node), Evidence::RedisReplicaRejectsReads(evidence));
     }
 
-    /// Returns the upstream of a replica: a node, or an address without a node.
-    fn master(&self, node: &NodeView) -> Option<String> {
+    /// Returns the upstream of a replica: a node, or an address without a node. For a node whose
+    /// role is not known, returns the address that it reports.
+    pub(super) fn master(&self, node: &NodeView) -> Option<String> {
         match &node.upstream {
             Upstream::Node(index) => Some(self.view.name(*index).to_owned()),
             Upstream::Unknown(address) => Some(address.clone()),
-            Upstream::Nothing => None,
+            Upstream::Nothing => {
+                let link = node.snapshot()?.replication.link_of_unknown_role.as_ref()?;
+                Some(address(link.master_host.as_deref()?, link.master_port?))
+            }
         }
     }
 
@@ -128,7 +134,7 @@ impl FindingsCollector<'_> {
     fn master_is_syncing(&self, node: &NodeView) -> bool {
         let Upstream::Node(index) = &node.upstream else { return false };
         let attached = &self.view.nodes[*index].attached_replicas;
-        attached.iter().any(|replica| &*replica.reported.state != "online")
+        attached.iter().any(|replica| replica.reported.is_online() == Some(false))
     }
 }
 

@@ -36,7 +36,7 @@ pub struct Counters {
     pub(crate) has_error_table: bool,
     error_overflow: u64,
     pub(crate) error_replies: Option<u64>,
-    /// The node is known to be no Sentinel.
+    /// The node is no Sentinel, and its command statistics are read.
     pub(crate) counts_topology: bool,
     pub(crate) topology: [u64; TOPOLOGY_COMMANDS.len()],
 }
@@ -58,8 +58,8 @@ impl Counters {
         self.error_replies
     }
 
-    /// Returns the successful topology commands: label and count. Empty until the node is known to
-    /// be no Sentinel.
+    /// Returns the successful topology commands: label and count. Empty for a Sentinel, and while the
+    /// command statistics are not read.
     pub fn topology(&self) -> impl Iterator<Item = (&'static str, u64)> {
         TOPOLOGY_COMMANDS
             .iter()

@@ -43,6 +43,11 @@ pub struct NodeView {
     pub polls: Arc<VecDeque<PollRecord>>,
     /// Restarts, replacements and changes of the role.
     pub process: ProcessView,
+    /// Number of servers that replied at the address within
+    /// [`SERVERS_SEEN_WITHIN`](crate::limits::SERVERS_SEEN_WITHIN) while they take turns; `None`
+    /// while one server replies. The last reply then contains only what all of them have in common,
+    /// and no replication.
+    pub servers: Option<usize>,
     /// Replication link.
     pub link: LinkView,
     /// The node from which this one replicates.
@@ -147,10 +152,12 @@ pub enum PollResult {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProcessView {
     /// Restarts of the node, detected by a new `run_id` with an uptime shorter than the time
-    /// since the last reply.
+    /// since the last reply. Without a `run_id`, a shorter uptime or another `process_id` decides.
     pub restarts: u64,
     /// Replacements of the node by an older process.
     pub replacements: u64,
+    /// Monotonic time of the last replacement.
+    pub replaced_at: Option<Monotonic>,
     /// Changes of the claimed role.
     pub role_changes: u64,
 }
@@ -239,6 +246,7 @@ impl NodeView {
             polling: PollStats::default(),
             polls: Arc::default(),
             process: ProcessView::default(),
+            servers: None,
             link: LinkView::default(),
             upstream: Upstream::default(),
             depth: None,
@@ -278,6 +286,13 @@ impl NodeView {
     /// Returns the claimed role, if the node is up.
     pub fn role(&self) -> Option<Role> {
         self.snapshot()?.replication.role
+    }
+
+    /// Returns true if the node claims a role that Rolecall does not know, or none; `None` if it is
+    /// not up, and while several servers take turns.
+    pub fn has_unknown_role(&self) -> Option<bool> {
+        let replication = &self.snapshot().filter(|_| self.servers.is_none())?.replication;
+        Some(replication.role.is_none())
     }
 
     /// Returns the role that the node claimed in its last reply, even if it is down.

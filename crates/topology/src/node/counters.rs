@@ -35,10 +35,11 @@ impl CountersTracker {
                 }
             }
         }
-        if !self.counters.counts_topology
-            && matches!(snapshot.replication.role, Some(Role::Master | Role::Replica))
-        {
-            Arc::make_mut(&mut self.counters).counts_topology = true;
+        // A server may refuse the command statistics. Counters that cannot grow do not exist.
+        let counts_topology =
+            snapshot.commands.is_some() && snapshot.replication.role != Some(Role::Sentinel);
+        if self.counters.counts_topology != counts_topology {
+            Arc::make_mut(&mut self.counters).counts_topology = counts_topology;
         }
         self.count_errors(&snapshot.errors, &reply.own_errors);
         self.count_replies(snapshot, &reply.own_errors);

@@ -9,6 +9,7 @@ use crate::limits::{LINK_STALLED_AFTER, SYNC_LOOP_COUNT, SYNC_LOOP_WINDOW};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::{LinkState, LinkView, NodeView, Upstream};
 use crate::model::node_index::NodeVec;
+use crate::node::process::ProcessChange;
 
 /// Tracks the replication link of one node.
 #[derive(Debug, Default)]
@@ -93,9 +94,13 @@ impl LinkTracker {
         &mut self,
         snapshot: &NodeSnapshot,
         upstream: Option<UpstreamSyncs>,
+        process_change: ProcessChange,
         now: Monotonic,
     ) {
-        if self.run_id != snapshot.identity.run_id || snapshot.replication.link.is_none() {
+        if self.run_id != snapshot.identity.run_id
+            || process_change != ProcessChange::Same
+            || snapshot.replication.any_link().is_none()
+        {
             self.sync_starts.clear();
             self.sync_counts.clear();
             self.syncing = false;
@@ -114,8 +119,7 @@ impl LinkTracker {
             is_silent(snapshot) && (is_confirmed || previous == Some(LinkState::Stalled));
         self.view.state = snapshot
             .replication
-            .link
-            .as_ref()
+            .any_link()
             .and_then(|link| self.state(link, looping, now, is_stalled));
         let was_connected = previous.is_some_and(LinkState::is_connected);
         let is_connected = self.view.state.is_some_and(LinkState::is_connected);
@@ -148,11 +152,8 @@ impl LinkTracker {
         now: Monotonic,
     ) -> Option<bool> {
         let upstream = upstream?;
-        let is_connected = snapshot
-            .replication
-            .link
-            .as_ref()
-            .is_none_or(|link| link.status == Some(LinkStatus::Up));
+        let is_connected =
+            snapshot.replication.any_link().is_none_or(|link| link.status == Some(LinkStatus::Up));
         if is_connected || self.upstream_run_id != upstream.run_id {
             self.sync_counts.clear();
             self.max_waiting = 1;
@@ -210,7 +211,7 @@ impl LinkTracker {
 
 /// Returns true if the upstream has been silent for longer than its pings allow.
 fn is_silent(snapshot: &NodeSnapshot) -> bool {
-    let silence = snapshot.replication.link.as_ref().and_then(|link| link.last_io);
+    let silence = snapshot.replication.any_link().and_then(|link| link.last_io);
     let limit = (ping_period(snapshot) * 2).max(LINK_STALLED_AFTER);
     silence.is_some_and(|silence| silence > limit)
 }

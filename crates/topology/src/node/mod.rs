@@ -7,6 +7,7 @@ pub(crate) mod poll_history;
 pub(crate) mod process;
 pub(crate) mod refusals;
 pub(crate) mod rising_errors;
+pub(crate) mod servers;
 pub(crate) mod state;
 pub(crate) mod tracker;
 pub(crate) mod write_offset;

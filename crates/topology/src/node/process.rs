@@ -1,5 +1,6 @@
 //! Tracker of the server process of a node: restarts and replacements.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ pub(crate) enum ProcessChange {
 #[derive(Debug, Default)]
 pub(crate) struct ProcessTracker {
     run_id: Option<Box<str>>,
+    /// Identity in the last reply, which decides for servers without a `run_id`.
+    last: Identity,
+    /// Several servers took turns in the last reply, so the next one has no process before it.
+    was_ambiguous: bool,
     role: Option<Role>,
     replication_ids: Vec<Box<str>>,
     /// Request of the last reply. The network may deliver a reply long after its process ended.
@@ -38,12 +43,25 @@ pub(crate) struct ProcessTracker {
     view: ProcessView,
 }
 
-/// A server without any relation to the node that replies at its address.
+/// Another server that ran before and replies at the address of the node.
 #[derive(Debug)]
 struct Stranger {
     run_id: Box<str>,
     /// First reply.
     since: Monotonic,
+}
+
+/// Treatment of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// The reply is that of the node.
+    Accepted,
+    /// The reply is the first one of another server. If the next one is from the same server, it
+    /// took the place of the node.
+    Held,
+    /// The reply is that of a server without any relation to the node. For a while this is taken
+    /// for a mistake in the network.
+    Rejected,
 }
 
 /// Two nodes whose addresses lead to the same process.
@@ -56,53 +74,100 @@ pub(crate) struct DuplicateProcess {
 }
 
 impl ProcessTracker {
-    /// Returns true if the reply comes from another server: an older process that shares no
-    /// replication history with the node. For a while this is taken for a mistake in the network,
-    /// and the reply is ignored.
-    pub(crate) fn is_stranger(&mut self, snapshot: &NodeSnapshot, now: Monotonic) -> bool {
+    /// Decides about a reply before it is processed. `alone` is true if the deployment has no other
+    /// node: nothing contradicts the new server then.
+    pub(crate) fn admit(
+        &mut self,
+        snapshot: &NodeSnapshot,
+        alone: bool,
+        now: Monotonic,
+    ) -> Admission {
         let (Some(known), Some(run_id)) = (&self.run_id, &snapshot.identity.run_id) else {
-            return false;
+            return Admission::Accepted;
         };
-        let related = self.replication_ids.is_empty()
+        if known == run_id || started_within(&snapshot.identity, self.silence(now)) {
+            self.stranger = None;
+            return Admission::Accepted;
+        }
+        let is_related = self.replication_ids.is_empty()
             || replication_ids(snapshot)
                 .any(|id| self.replication_ids.iter().any(|known| **known == *id));
-        if known == run_id || related || started_within(&snapshot.identity, self.silence(now)) {
-            self.stranger = None;
-            return false;
-        }
-        let since = match &self.stranger {
-            Some(stranger) if stranger.run_id == *run_id => stranger.since,
-            _ => now,
+        let first = match &self.stranger {
+            Some(stranger) if stranger.run_id == *run_id => Some(stranger.since),
+            _ => None,
         };
+        let since = first.unwrap_or(now);
         self.stranger = Some(Stranger { run_id: run_id.clone(), since });
-        now.since(since) < STRANGER_ACCEPTED_AFTER
+        match first {
+            _ if !is_related && !alone && now.since(since) < STRANGER_ACCEPTED_AFTER => {
+                Admission::Rejected
+            }
+            None => Admission::Held,
+            Some(_) => Admission::Accepted,
+        }
     }
 
     /// Processes one reply of the node.
     pub(crate) fn observe(&mut self, reply: &NodeReply, now: Monotonic) -> ProcessChange {
         let snapshot = &*reply.snapshot;
-        let change = match (&self.run_id, &snapshot.identity.run_id) {
+        let identity = &snapshot.identity;
+        let was_ambiguous = std::mem::take(&mut self.was_ambiguous);
+        let change = match (&self.run_id, &identity.run_id) {
+            _ if was_ambiguous => ProcessChange::Replaced,
             (Some(before), Some(after)) if before == after => ProcessChange::Same,
-            (Some(_), Some(_)) if started_within(&snapshot.identity, self.silence(now)) => {
+            (Some(_), Some(_)) if started_within(identity, self.silence(now)) => {
                 ProcessChange::Restarted
             }
             (Some(_), Some(_)) => ProcessChange::Replaced,
-            _ => ProcessChange::Same,
+            _ => self.change_without_run_id(identity, now),
         };
         self.view.restarts += u64::from(change == ProcessChange::Restarted);
-        self.view.replacements += u64::from(change == ProcessChange::Replaced);
+        if change == ProcessChange::Replaced && !was_ambiguous {
+            self.view.replacements += 1;
+            self.view.replaced_at = Some(now);
+        }
         if let (Some(before), Some(after)) = (self.role, snapshot.replication.role)
             && before != after
         {
             self.view.role_changes += 1;
         }
-        self.run_id = snapshot.identity.run_id.clone().or_else(|| self.run_id.take());
+        let kept = self.run_id.take().filter(|_| change == ProcessChange::Same);
+        self.run_id = identity.run_id.clone().or(kept);
+        self.last = identity.clone();
         self.role = snapshot.replication.role.or(self.role);
         self.replication_ids = replication_ids(snapshot).map(Into::into).collect();
+        self.record_reply(reply, now);
+        change
+    }
+
+    /// Records a reply while several servers take turns. No process is known then.
+    pub(crate) fn observe_ambiguous(&mut self, reply: &NodeReply, now: Monotonic) {
+        *self = ProcessTracker { view: self.view, was_ambiguous: true, ..Self::default() };
+        self.record_reply(reply, now);
+    }
+
+    fn record_reply(&mut self, reply: &NodeReply, now: Monotonic) {
         self.stranger = None;
         self.last_requested = reply.requested.unwrap_or(now);
         self.silence_before = Duration::ZERO;
-        change
+    }
+
+    /// Returns the relation of a process to the one before, if one of them has no `run_id`.
+    ///
+    /// The uptime decides first: in containers every process has the same ID. A clock that is set
+    /// back lets the uptime fall a little, but not to the time since the last reply.
+    fn change_without_run_id(&self, identity: &Identity, now: Monotonic) -> ProcessChange {
+        let same_id =
+            self.last.process_id.zip(identity.process_id).map(|(before, after)| before == after);
+        let uptime =
+            self.last.uptime.zip(identity.uptime).map(|(before, after)| after.cmp(&before));
+        let has_started = started_within(identity, self.silence(now));
+        match (uptime, same_id) {
+            (Some(Ordering::Less), _) if has_started => ProcessChange::Restarted,
+            (_, Some(false)) if has_started => ProcessChange::Restarted,
+            (_, Some(false)) => ProcessChange::Replaced,
+            _ => ProcessChange::Same,
+        }
     }
 
     /// Returns the `run_id` of the last reply.

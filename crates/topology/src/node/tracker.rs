@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use snapshot::{NodeSnapshot, Reason};
 
-use crate::model::deployment::Deployment;
+use crate::limits::SERVERS_SEEN_WITHIN;
+use crate::model::deployment::{Deployment, DeploymentKind};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
@@ -16,8 +17,9 @@ use crate::node::counters::CountersTracker;
 use crate::node::link::{LinkTracker, UpstreamSyncs};
 use crate::node::pause::PauseTracker;
 use crate::node::poll_history::{self, PollHistory};
-use crate::node::process::{ProcessChange, ProcessTracker};
+use crate::node::process::{Admission, ProcessChange, ProcessTracker};
 use crate::node::rising_errors::{ACCESS_CODES, MEMORY_CODES, RisingErrorsTracker};
+use crate::node::servers::SeenServers;
 use crate::node::state::NodeStateTracker;
 use crate::node::{refusals, write_offset};
 use crate::witnesses::Testimony;
@@ -29,6 +31,9 @@ pub(crate) struct NodeTracker {
     state: NodeStateTracker,
     polls: PollHistory,
     process: ProcessTracker,
+    servers: SeenServers,
+    /// What the replies of all servers have in common, while several servers take turns.
+    common: Option<Arc<NodeSnapshot>>,
     link: LinkTracker,
     counters: CountersTracker,
     access_errors: RisingErrorsTracker,
@@ -59,14 +64,11 @@ impl NodeTracker {
         deployment: &Deployment,
         upstream: Option<UpstreamSyncs>,
     ) -> NodeObservation {
-        let outcome = match &round.outcomes[index] {
-            PollOutcome::Answered(reply)
-                if self.process.is_stranger(&reply.snapshot, round.now) =>
-            {
-                &PollOutcome::Failed(Reason::Identity)
-            }
-            outcome => outcome,
+        let judged = match &round.outcomes[index] {
+            PollOutcome::Answered(reply) => self.judge(reply, deployment, round.now),
+            _ => None,
         };
+        let outcome = judged.as_ref().unwrap_or(&round.outcomes[index]);
         let contact = round.contacts.get(index).copied().flatten();
         self.state.observe(outcome, contact, round);
         poll_history::record(&mut self.polls, outcome, index, round);
@@ -79,6 +81,36 @@ impl NodeTracker {
             PollOutcome::Pending => None,
         };
         NodeObservation { view: self.view(index, deployment), process_change }
+    }
+
+    /// Returns the outcome that counts instead of a reply; `None` if the reply itself counts.
+    fn judge(
+        &mut self,
+        reply: &NodeReply,
+        deployment: &Deployment,
+        now: Monotonic,
+    ) -> Option<PollOutcome> {
+        let window = SERVERS_SEEN_WITHIN.max(deployment.interval * 8);
+        let silence = self.process.silence(now);
+        self.servers.observe(&reply.snapshot.identity, silence, window, now);
+        if self.servers.alternating().is_some() {
+            let before = self.common.as_ref().or(self.last.as_ref()).unwrap_or(&reply.snapshot);
+            let common = Arc::new(before.in_common(&reply.snapshot));
+            self.common = Some(Arc::clone(&common));
+            return Some(PollOutcome::Answered(NodeReply {
+                snapshot: common,
+                commands_read: false,
+                clients: None,
+                ..reply.clone()
+            }));
+        }
+        self.common = None;
+        let alone = deployment.kind == DeploymentKind::Static && deployment.nodes.len() == 1;
+        match self.process.admit(&reply.snapshot, alone, now) {
+            Admission::Accepted => None,
+            Admission::Held => Some(PollOutcome::Missed(Reason::Identity)),
+            Admission::Rejected => Some(PollOutcome::Failed(Reason::Identity)),
+        }
     }
 
     /// Decides the state of a node that does not reply, and returns the node.
@@ -101,8 +133,13 @@ impl NodeTracker {
         round: &Round,
     ) -> ProcessChange {
         let snapshot = &*reply.snapshot;
-        let change = self.process.observe(reply, round.now);
-        self.link.observe(snapshot, upstream, round.now);
+        let change = if self.common.is_some() {
+            self.process.observe_ambiguous(reply, round.now);
+            ProcessChange::Replaced
+        } else {
+            self.process.observe(reply, round.now)
+        };
+        self.link.observe(snapshot, upstream, change, round.now);
         self.counters.observe(reply, change);
         let counters = self.counters.view();
         self.access_errors.observe(&counters, ACCESS_CODES, round.now);
@@ -136,6 +173,7 @@ impl NodeTracker {
             presence: state,
             polls: Arc::clone(&self.polls),
             process: self.process.view(),
+            servers: self.servers.alternating(),
             link: self.link.view(),
             counters: self.counters.view(),
             access_denied: self.access_errors.last_rise(),

@@ -21,8 +21,18 @@ pub(crate) struct EmptiedTracker {
 struct KeyCount {
     /// Keys without expiry in the last reply outside of loading.
     keys: u64,
-    /// Keys without expiry before the node restarted as the primary, until it has loaded its data.
-    before_restart: Option<u64>,
+    /// Replication ID in that reply.
+    replid: Option<Box<str>>,
+    /// Data before the node restarted as the primary, until it has loaded its data.
+    before_restart: Option<FormerData>,
+}
+
+/// Data of a node before its restart.
+#[derive(Debug, Clone)]
+struct FormerData {
+    /// Keys without expiry.
+    keys: u64,
+    replid: Option<Box<str>>,
 }
 
 /// The primaries of two rounds.
@@ -47,16 +57,19 @@ impl EmptiedTracker {
         let count = self.nodes.entry(node).or_default();
         if process_change != ProcessChange::Same {
             let was_primary = primary.from == Some(node);
-            count.before_restart = (was_primary && count.keys > 0).then_some(count.keys);
+            let former = FormerData { keys: count.keys, replid: count.replid.clone() };
+            count.before_restart = (was_primary && count.keys > 0).then_some(former);
         }
         if snapshot.persistence.loading == Some(true) {
             return;
         }
         count.keys = persistent_keys(snapshot);
-        if let Some(keys) = count.before_restart.take()
+        count.replid.clone_from(&snapshot.replication.replid);
+        if let Some(former) = count.before_restart.take()
             && primary.to == Some(node)
-            && lost_all(snapshot, keys)
+            && lost_all(snapshot, &former)
         {
+            let keys = former.keys;
             self.view = EmptiedView { total: self.view.total + 1, last: Some(now), keys };
         }
     }
@@ -73,8 +86,9 @@ impl EmptiedTracker {
 }
 
 /// Returns true if the process loaded no data and holds only keys that were written since its
-/// start. `before` is the number of keys without expiry before the restart.
-fn lost_all(snapshot: &NodeSnapshot, before: u64) -> bool {
+/// start.
+fn lost_all(snapshot: &NodeSnapshot, former: &FormerData) -> bool {
+    let before = former.keys;
     let keys: u64 = snapshot.keyspace.iter().map(|database| database.keys).sum();
     let loaded_keys = snapshot.fields.count("rdb_last_load_keys_loaded");
     // Servers before 7.0 do not report the number of loaded keys. If many keys are there so soon,
@@ -88,9 +102,15 @@ fn lost_all(snapshot: &NodeSnapshot, before: u64) -> bool {
         .rdb
         .changes
         .filter(|_| snapshot.persistence.aof.enabled == Some(false) && !has_loaded);
+    // Servers that count neither loaded keys nor changes, such as Dragonfly and Kvrocks, begin
+    // another history if they load nothing.
+    let counts_nothing = loaded_keys.is_none() && snapshot.persistence.rdb.changes.is_none();
+    let replids = former.replid.as_ref().zip(snapshot.replication.replid.as_ref());
+    let has_new_history = replids.is_some_and(|(before, after)| before != after);
     // The loaded keys may be consumed already, for example those of queues.
     keys == 0 && loaded_keys.is_none_or(|loaded| loaded == 0)
         || written.is_some_and(|written| keys <= written)
+        || counts_nothing && has_new_history && !has_loaded
 }
 
 /// Returns the number of keys without expiry.

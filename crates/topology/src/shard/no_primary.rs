@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::limits::MAX_ACCRUED_INTERVALS;
+use crate::limits::{MAX_ACCRUED_INTERVALS, REPLACEMENT_SETTLES_WITHIN};
 use crate::model::monotonic::Monotonic;
+use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
 use crate::model::node_state::NodeState;
 use crate::model::shard::{NoPrimaryReason, NoPrimaryView};
@@ -114,6 +115,12 @@ pub(crate) fn primary_presence(
     }
 }
 
+/// Returns true if another server took the place of a node a short time ago.
+fn was_replaced_recently(node: &NodeView, now: Monotonic) -> bool {
+    let replaced_at = node.process.replaced_at;
+    replaced_at.is_some_and(|at| now.since(at) < REPLACEMENT_SETTLES_WITHIN)
+}
+
 fn availability(nodes: ShardNodes<'_>, context: &ShardContext<'_>) -> Availability {
     let mut availability = Availability::default();
     for (index, node) in nodes.iter().filter(|(_, node)| node.holds_data()) {
@@ -127,8 +134,11 @@ fn availability(nodes: ShardNodes<'_>, context: &ShardContext<'_>) -> Availabili
             NodeState::Pending => true,
             NodeState::Up => {
                 availability.up += 1;
-                // A node with an unknown role may be the primary.
-                !context.answered(index) || node.role().is_none()
+                // A node with an unknown role may be the primary. So may the server whose place
+                // another one took.
+                !context.answered(index)
+                    || node.role().is_none()
+                    || was_replaced_recently(node, context.now())
             }
             NodeState::Unreachable { .. } | NodeState::Unreadable { .. } => {
                 availability.hidden += 1;

@@ -89,14 +89,19 @@ fn is_other_master(nodes: ShardNodes<'_>, master: NodeIndex, primaries: &[NodeIn
     !primaries.is_empty() && !primaries.iter().any(is_same)
 }
 
-/// Returns true if a connected replica holds the history of the primary. Behind NAT it may
-/// replicate from the primary under an address that is not configured.
+/// Returns true if a connected replica may hold the history of the primary. Behind NAT it may
+/// replicate from the primary under an address that is not configured. A server that reports no
+/// replication ID gives no evidence against it.
 fn shares_history(nodes: ShardNodes<'_>, index: NodeIndex, primaries: &[NodeIndex]) -> bool {
-    let replid = |index: NodeIndex| nodes[index].snapshot()?.replication.replid.clone();
+    let replid = |index: NodeIndex| Some(nodes[index].snapshot()?.replication.replid.as_deref());
     let own = replid(index);
+    let may_be_shared = |primary: &NodeIndex| match replid(*primary) {
+        Some(None) => true,
+        primary => primary == own,
+    };
     is_link_up(&nodes[index]) == Some(true)
         && own.is_some()
-        && primaries.iter().any(|primary| replid(*primary) == own)
+        && (own == Some(None) || primaries.iter().any(may_be_shared))
 }
 
 /// Returns true if the link is down and no synchronization runs.

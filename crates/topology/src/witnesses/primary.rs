@@ -17,7 +17,7 @@ pub(super) fn statements<'a>(
 ) -> impl Iterator<Item = Statement> + 'a {
     peer.snapshot.replication.attached.iter().filter_map(move |replica| {
         let node = observed.failing_at(&address(&replica.ip, replica.port))?;
-        let acknowledged = replica.lag.filter(|_| &*replica.state == "online");
+        let acknowledged = replica.lag.filter(|_| replica.is_online() == Some(true));
         Some(Statement {
             node,
             kind: WitnessKind::Primary,

@@ -12,10 +12,10 @@ mod split_brain;
 use recorded::RecordedTracker;
 use std::time::SystemTime;
 
-use snapshot::Reason;
+use snapshot::{NodeSnapshot, Reason};
 use topology::{
-    DeploymentView, EventKind, Evidence, Expectations, FindingKind, NodeIndex, PollOutcome,
-    PrimaryEvidence, Severity,
+    DeploymentView, EventKind, Evidence, Expectations, FindingKind, NodeIndex, NodeReply,
+    OrphanReason, PollOutcome, PrimaryEvidence, Severity,
 };
 
 use fixture::{
@@ -143,6 +143,48 @@ fn an_old_version_that_loaded_its_dump_is_not_empty() {
 }
 
 #[test]
+fn server_without_counters_restarts_empty_with_another_history() {
+    // Dragonfly, `src/server/server_family.cc`: neither `run_id` nor counters of changes.
+    let info = |uptime: u32, history: char, keys: u32| {
+        let info = format!(
+            "dragonfly_version:df-1.14.0\nuptime_in_seconds:{uptime}\nloading:0\nrole:master\n\
+             master_replid:{}\n# Keyspace\ndb0:keys={keys},expires=0,avg_ttl=0\n",
+            history.to_string().repeat(40)
+        );
+        let snapshot = NodeSnapshot::from_info(&info).expect("an INFO reply");
+        vec![PollOutcome::Answered(NodeReply::new(snapshot, SECOND / 1000, SystemTime::UNIX_EPOCH))]
+    };
+    let emptied = |history, keys| {
+        let mut test = TestDeployment::new(1);
+        test.rounds(2, &info(900, 'a', 100));
+        test.round(info(0, history, keys)).shards[0].emptied.total
+    };
+    assert_eq!(emptied('b', 3), 1, "a few keys were written since");
+    assert_eq!(emptied('b', 0), 1);
+    assert_eq!(emptied('b', 100), 0, "the data was loaded");
+    assert_eq!(emptied('a', 3), 0, "the history continues");
+}
+
+#[test]
+fn replica_without_replication_ids_is_no_orphan_behind_nat() {
+    // Kvrocks, `src/server/server.cc`: neither `run_id` nor `master_replid`.
+    let node = |role: &str| {
+        let info = format!("kvrocks_version:2.8.0\nuptime_in_seconds:900\nloading:0\n{role}\n");
+        let snapshot = NodeSnapshot::from_info(&info).expect("an INFO reply");
+        PollOutcome::Answered(NodeReply::new(snapshot, SECOND / 1000, SystemTime::UNIX_EPOCH))
+    };
+    let orphan = |link: &str| {
+        let replica = format!("role:slave\nmaster_host:203.0.113.7\nmaster_port:6666\n{link}");
+        let mut test = TestDeployment::new(2);
+        let view = test.rounds(3, &[node("role:master"), node(&replica)]);
+        view.nodes[NodeIndex::new(1)].orphan
+    };
+    assert_eq!(orphan("master_link_status:up"), None);
+    let down = "master_link_status:down\nmaster_link_down_since_seconds:30";
+    assert_eq!(orphan(down), Some(OrphanReason::UnknownAddress));
+}
+
+#[test]
 fn a_consumed_queue_is_not_lost() {
     let mut test = TestDeployment::new(1);
     test.round(vec![reply(&InfoReply {
@@ -258,7 +300,7 @@ fn a_synchronization_does_not_break_a_chain() {
     assert_eq!(view.nodes[NodeIndex::new(2)].orphan, None);
     let down = above("role:slave\nmaster_host:h\nmaster_port:1\nmaster_link_status:down\n");
     let view = test.rounds(20, &[reply(&master("x", 'a')), down, leaf]);
-    assert_eq!(view.nodes[NodeIndex::new(2)].orphan, Some(topology::OrphanReason::BrokenChain));
+    assert_eq!(view.nodes[NodeIndex::new(2)].orphan, Some(OrphanReason::BrokenChain));
 }
 
 #[test]

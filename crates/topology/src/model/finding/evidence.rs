@@ -292,6 +292,22 @@ pub struct NodeSharedEvidence {
     pub master: Option<String>,
 }
 
+/// A node at whose address several servers reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AmbiguousNodeEvidence {
+    /// Number of servers that replied recently.
+    pub servers: usize,
+}
+
+/// A node whose role is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownRoleEvidence {
+    /// The role that the node claims; `None` if it claims none.
+    pub role: Option<String>,
+    /// The upstream that the node reports.
+    pub master: Option<String>,
+}
+
 /// Several masters of one data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SplitBrainEvidence {

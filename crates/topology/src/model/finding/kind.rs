@@ -1,17 +1,18 @@
 //! The closed set of findings: kinds, and the evidence that belongs to each kind.
 
 use super::evidence::{
-    AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence, EmptiedPrimaryEvidence,
-    EndpointEvidence, FailoverEvidence, LoadingEvidence, LostWritesEvidence, MemoryEvidence,
-    MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence, NodeDownEvidence,
-    NodeSharedEvidence, NotEnoughReplicasEvidence, OpenSlotsEvidence, OrphanEvidence,
-    ReplicaCountEvidence, ReplicaEvidence, ReplicationLagEvidence, ReplicationLinkEvidence,
-    ReplicationLoopEvidence, RoleEvidence, SentinelCannotReachEvidence, SentinelConfigEvidence,
-    SentinelDisagreementEvidence, SentinelDownEvidence, SentinelGhostsEvidence,
-    SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence, SplitBrainEvidence,
-    StaleClientsEvidence, TopologyCommandEvidence, UncoveredSlotsEvidence, UnreachableEvidence,
-    UnrelatedMastersEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
+    AmbiguousNodeEvidence, AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence,
+    AofRewriteEvidence, BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence,
+    EmptiedPrimaryEvidence, EndpointEvidence, FailoverEvidence, LoadingEvidence,
+    LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence,
+    NoPrimaryEvidence, NodeDownEvidence, NodeSharedEvidence, NotEnoughReplicasEvidence,
+    OpenSlotsEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
+    ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
+    SentinelCannotReachEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence,
+    SentinelDownEvidence, SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
+    SlotConflictEvidence, SplitBrainEvidence, StaleClientsEvidence, TopologyCommandEvidence,
+    UncoveredSlotsEvidence, UnknownRoleEvidence, UnreachableEvidence, UnrelatedMastersEvidence,
+    WritableReplicaEvidence, WritesBlockedEvidence,
 };
 use super::values::{EvidenceValues, Value};
 
@@ -73,6 +74,10 @@ kinds! {
     RolecallUnrelatedMasters(UnrelatedMastersEvidence),
     /// A process is a node of several deployments.
     RolecallNodeShared(NodeSharedEvidence),
+    /// Several servers reply at the address of a node.
+    RolecallNodeAmbiguous(AmbiguousNodeEvidence),
+    /// A node claims a role that Rolecall does not know, or none.
+    RolecallUnknownRole(UnknownRoleEvidence),
     /// A node is down.
     RedisDown(NodeDownEvidence),
     /// Rolecall cannot reach a node that its peers consider alive.

@@ -4,18 +4,18 @@
 use std::time::Duration;
 
 use super::evidence::{
-    AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence, AofRewriteEvidence,
-    BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence, EmptiedPrimaryEvidence,
-    EndpointEvidence, FailoverEvidence, IdentifiedPrimary, LoadingEvidence, LostWritesEvidence,
-    MemoryEvidence, MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence, NoPrimaryEvidence,
-    NodeDownEvidence, NodeSharedEvidence, NotEnoughReplicasEvidence, OpenSlotsEvidence,
-    OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence, ReplicationLagEvidence,
-    ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence, SentinelCannotReachEvidence,
-    SentinelConfigEvidence, SentinelDisagreementEvidence, SentinelDownEvidence,
-    SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence, SlotConflictEvidence,
-    SplitBrainEvidence, StaleClientsEvidence, TopologyCommandEvidence, UncoveredSlotsEvidence,
-    UnreachableEvidence, UnrelatedMastersEvidence, WitnessEvidence, WritableReplicaEvidence,
-    WritesBlockedEvidence,
+    AmbiguousNodeEvidence, AofBloatedEvidence, AofDisabledEvidence, AofFailingEvidence,
+    AofRewriteEvidence, BgsaveEvidence, ClusterDownEvidence, DatasetReplacedEvidence,
+    EmptiedPrimaryEvidence, EndpointEvidence, FailoverEvidence, IdentifiedPrimary, LoadingEvidence,
+    LostWritesEvidence, MemoryEvidence, MisroutedWritesEvidence, NeverReachedEvidence, NoEvidence,
+    NoPrimaryEvidence, NodeDownEvidence, NodeSharedEvidence, NotEnoughReplicasEvidence,
+    OpenSlotsEvidence, OrphanEvidence, ReplicaCountEvidence, ReplicaEvidence,
+    ReplicationLagEvidence, ReplicationLinkEvidence, ReplicationLoopEvidence, RoleEvidence,
+    SentinelCannotReachEvidence, SentinelConfigEvidence, SentinelDisagreementEvidence,
+    SentinelDownEvidence, SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
+    SlotConflictEvidence, SplitBrainEvidence, StaleClientsEvidence, TopologyCommandEvidence,
+    UncoveredSlotsEvidence, UnknownRoleEvidence, UnreachableEvidence, UnrelatedMastersEvidence,
+    WitnessEvidence, WritableReplicaEvidence, WritesBlockedEvidence,
 };
 
 use crate::limits::TILT_LASTS;
@@ -339,6 +339,21 @@ impl EvidenceValues for NodeSharedEvidence {
         Values::default()
             .list("deployments", &self.deployments)
             .known_text("role", self.role.map(snapshot::Role::label))
+            .known_text("master", self.master.as_deref())
+            .0
+    }
+}
+
+impl EvidenceValues for AmbiguousNodeEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default().number("servers", self.servers as f64).0
+    }
+}
+
+impl EvidenceValues for UnknownRoleEvidence {
+    fn values(&self) -> Vec<(&'static str, Value)> {
+        Values::default()
+            .known_text("role", self.role.as_deref())
             .known_text("master", self.master.as_deref())
             .0
     }

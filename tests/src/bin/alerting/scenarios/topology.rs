@@ -1,6 +1,11 @@
 //! Faults of roles and endpoints.
 
-use tests::{Proxy, Redis, SECOND, Writer, deployment, eventually, pause};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tests::{
+    FakeServer, Proxy, Redis, RoundRobinProxy, SECOND, Writer, deployment, eventually, pause,
+};
 
 use crate::harness::{SERVER_TIMEOUT, Scenario, ScenarioResult, ScenarioRun};
 
@@ -80,6 +85,8 @@ pub(crate) const ALL: &[Scenario] = &[
         run: dataset_migrated,
     },
     Scenario { row: 50, name: "server_of_two_deployments", quick: false, run: node_shared },
+    Scenario { row: 55, name: "proxy_over_three_servers", quick: false, run: node_ambiguous },
+    Scenario { row: 58, name: "node_with_an_unknown_role", quick: false, run: unknown_role },
     Scenario { row: 1, name: "recovery_site_promoted", quick: false, run: recovery_site_promoted },
 ];
 
@@ -315,6 +322,32 @@ fn node_shared() -> ScenarioResult {
     let fault = scenario
         .inject(share, &[("RolecallNodeShared", "warning"), ("RolecallNodeShared", "warning")]);
     fault.repair(|scenario| scenario.daemon.reload(&text), &[])
+}
+
+fn node_ambiguous() -> ScenarioResult {
+    let servers = [Redis::start(&[]), Redis::start(&[]), Redis::start(&[])];
+    let proxy = RoundRobinProxy::start(&servers.each_ref().map(|server| server.port));
+    let nodes =
+        |url: &str| format!("[[deployment]]\nname = 'orders'\nnodes = [{{ url = '{url}' }}]\n");
+    let scenario = ScenarioRun::start(&nodes(&servers[0].url()));
+    let configure = |scenario: &ScenarioRun| scenario.daemon.reload(&nodes(&proxy.peer.url()));
+    let fault = scenario.inject(configure, &[("RolecallNodeAmbiguous", "warning")]);
+    fault.repair(|scenario| scenario.daemon.reload(&nodes(&servers[0].url())), &[])
+}
+
+fn unknown_role() -> ScenarioResult {
+    let is_active = Arc::new(AtomicBool::new(false));
+    let role = Arc::clone(&is_active);
+    let server = FakeServer::with_info(move || {
+        let role = if role.load(Ordering::Relaxed) { "active-replica" } else { "master" };
+        format!("redis_version:6.3.4\r\nrun_id:a\r\nuptime_in_seconds:9000\r\nrole:{role}\r\n")
+    });
+    let url = server.stub.url();
+    let scenario =
+        ScenarioRun::start(&format!("[[deployment]]\nname = 'a'\nnodes = [{{ url = '{url}' }}]\n"));
+    let set = |active| is_active.store(active, Ordering::Relaxed);
+    let fault = scenario.inject(|_| set(true), &[("RolecallUnknownRole", "warning")]);
+    fault.repair(|_| set(false), &[])
 }
 
 fn recovery_site_promoted() -> ScenarioResult {

@@ -1,0 +1,192 @@
+//! Servers and credentials behind one address, which decide when refused commands are tried again.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use snapshot::Identity;
+use tokio::time::Instant;
+use topology::limits::SERVERS_SEEN_WITHIN;
+use topology::{Monotonic, SeenServers};
+
+/// Shortest time between two servers at one address for which refused commands are tried again. A
+/// proxy may show another `run_id` in each reply.
+const RETRY_PERIOD: Duration = Duration::from_secs(60);
+
+/// Limit of the remembered servers, addresses and passwords.
+const MAX_TRIED: usize = 64;
+
+/// Version of a password file. It differs if the file was written or replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PasswordVersion {
+    pub(crate) modified: Option<SystemTime>,
+    pub(crate) length: u64,
+    pub(crate) inode: u64,
+}
+
+/// History of one address.
+#[derive(Default)]
+pub(super) struct AddressHistory {
+    servers: SeenServers,
+    /// Time of the first reply, from which times are counted.
+    started: Option<Instant>,
+    /// The last reply: its process and its time.
+    last: Option<(Identity, Instant)>,
+    /// Servers, addresses and passwords with which all commands were tried.
+    tried: VecDeque<String>,
+    /// Time at which the commands were last tried again because of another server.
+    tried_at: Option<Instant>,
+}
+
+/// Relation of the process that replied to the previous one at the same address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ObservedServer {
+    /// The same process, or the first one.
+    Same,
+    /// Another process, for which refused commands are not tried again.
+    Other,
+    /// A process for which all commands are tried.
+    Untried,
+}
+
+impl AddressHistory {
+    /// Records a new connection. Returns true if refused commands are to be tried again: the address
+    /// of the server or the password is another one.
+    pub(super) fn observe_connection(
+        &mut self,
+        peer: Option<SocketAddr>,
+        password: Option<PasswordVersion>,
+    ) -> bool {
+        let is_first = self.tried.is_empty();
+        let key = format!("connection {peer:?} {password:?}");
+        let is_new = !self.tried.contains(&key);
+        if is_new {
+            self.add_tried(key);
+        }
+        is_new && !is_first
+    }
+
+    /// Records a reply to INFO.
+    pub(super) fn observe_reply(&mut self, identity: &Identity, now: Instant) -> ObservedServer {
+        let silence = self.last.as_ref().map_or(Duration::ZERO, |(_, at)| now - *at);
+        let started = *self.started.get_or_insert(now);
+        let monotonic = Monotonic::from_start(now - started);
+        self.servers.observe(identity, silence, SERVERS_SEEN_WITHIN, monotonic);
+        let before = self.last.replace((identity.clone(), now));
+        let key = |id: &dyn Display| format!("server {id}");
+        let run_id = identity.run_id.as_deref().map(|run_id| key(&run_id));
+        let Some((before, _)) = before else {
+            run_id.into_iter().for_each(|key| self.add_tried(key));
+            return ObservedServer::Same;
+        };
+        let is_other = is_other_process(&before, identity);
+        let is_untried = run_id.as_ref().map_or(is_other, |key| !self.tried.contains(key));
+        let may_try = !self.is_alternating()
+            && self.tried_at.is_none_or(|tried_at| now - tried_at >= RETRY_PERIOD);
+        if is_untried && may_try {
+            run_id.into_iter().for_each(|key| self.add_tried(key));
+            self.tried_at = Some(now);
+            return ObservedServer::Untried;
+        }
+        if is_other { ObservedServer::Other } else { ObservedServer::Same }
+    }
+
+    /// Returns true while several servers take turns. Only INFO is read then: other data of one
+    /// server says nothing about the others.
+    pub(super) fn is_alternating(&self) -> bool {
+        self.servers.alternating().is_some()
+    }
+
+    fn add_tried(&mut self, key: String) {
+        self.tried.push_back(key);
+        if self.tried.len() > MAX_TRIED {
+            self.tried.pop_front();
+        }
+    }
+}
+
+/// Returns true if two replies come from different processes. Without a `run_id`, the uptime and the
+/// process ID decide.
+fn is_other_process(before: &Identity, now: &Identity) -> bool {
+    if let (Some(before), Some(now)) = (&before.run_id, &now.run_id) {
+        return before != now;
+    }
+    let fell = before.uptime.zip(now.uptime).is_some_and(|(before, now)| now < before);
+    let ids = before.process_id.zip(now.process_id);
+    fell || ids.is_some_and(|(before, now)| before != now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn process(run_id: &str, uptime: u32) -> Identity {
+        Identity {
+            run_id: Some(run_id.into()),
+            uptime: Some(SECOND * uptime),
+            ..Identity::default()
+        }
+    }
+
+    #[test]
+    fn each_restart_is_tried_once_a_minute_at_most() {
+        let (mut history, start) = (AddressHistory::default(), Clock::start().now());
+        let mut reply = |second: u32, run_id: &str| {
+            history.observe_reply(&process(run_id, 0), start + SECOND * second)
+        };
+        assert_eq!(reply(0, "a"), ObservedServer::Same);
+        assert_eq!(reply(1, "b"), ObservedServer::Untried);
+        assert_eq!(reply(2, "b"), ObservedServer::Same);
+        assert_eq!(reply(3, "c"), ObservedServer::Other, "a second one within a minute");
+        assert_eq!(reply(60, "c"), ObservedServer::Same);
+        assert_eq!(reply(61, "c"), ObservedServer::Untried, "it is tried later");
+        assert_eq!(reply(62, "a"), ObservedServer::Other);
+    }
+
+    #[test]
+    fn another_run_id_in_each_reply_is_tried_once() {
+        let (mut history, start) = (AddressHistory::default(), Clock::start().now());
+        let mut tried = 0;
+        for second in 0..3600 {
+            let identity = process(&second.to_string(), 9000);
+            let observed = history.observe_reply(&identity, start + SECOND * second);
+            tried += u32::from(observed == ObservedServer::Untried);
+            assert_eq!(history.is_alternating(), second >= 3, "{second}");
+        }
+        assert_eq!(tried, 1);
+        assert!(history.tried.len() <= MAX_TRIED);
+    }
+
+    #[test]
+    fn another_address_or_password_is_tried_once() {
+        let mut history = AddressHistory::default();
+        let peer = |port| Some(SocketAddr::from(([10, 0, 0, 1], port)));
+        let password = |length| Some(PasswordVersion { modified: None, length, inode: 1 });
+        assert!(!history.observe_connection(peer(1), password(1)), "the first connection");
+        assert!(!history.observe_connection(peer(1), password(1)));
+        assert!(history.observe_connection(peer(1), password(2)));
+        assert!(history.observe_connection(peer(2), password(2)));
+        assert!(!history.observe_connection(peer(1), password(2)));
+        for port in 0..1000 {
+            history.observe_connection(peer(port), None);
+        }
+        assert_eq!(history.tried.len(), MAX_TRIED);
+    }
+
+    #[test]
+    fn uptime_and_process_id_identify_a_process_without_run_id() {
+        let process = |uptime, process_id| Identity {
+            uptime: Some(SECOND * uptime),
+            process_id: Some(process_id),
+            ..Identity::default()
+        };
+        assert!(!is_other_process(&process(7, 1), &process(8, 1)));
+        assert!(is_other_process(&process(7, 1), &process(2, 1)));
+        assert!(is_other_process(&process(7, 1), &process(8, 2)));
+        assert!(!is_other_process(&Identity::default(), &Identity::default()));
+    }
+}

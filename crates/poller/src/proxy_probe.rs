@@ -1,0 +1,147 @@
+//! Recognises a proxy that closes each connection on which it receives INFO, such as Twemproxy.
+//!
+//! A server that is down behind a load balancer closes connections too, but before it receives a
+//! command. Rolecall sends nothing on the connection of the probe.
+
+use std::time::Duration;
+
+use client::{Address, Endpoint, Failure};
+use snapshot::Reason;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Time limit of the connection, and time for which it must stay open without a command.
+const LIMIT: Duration = Duration::from_millis(500);
+
+/// Attempts in a row that the server must close when it receives a command.
+const CLOSED_ATTEMPTS: u32 = 2;
+
+/// Beginning of the text about a server without INFO.
+const NO_INFO: &str = "no INFO: a proxy?";
+
+/// Search for a proxy, until the node replies for the first time.
+#[derive(Debug, Default)]
+pub(crate) struct ProxyProbe {
+    replied: bool,
+    /// Attempts in a row that were closed when the server received a command.
+    closed: u32,
+}
+
+impl ProxyProbe {
+    /// Records that the node replied. It is no proxy then, whatever happens later.
+    pub(crate) fn record_reply(&mut self) {
+        self.replied = true;
+    }
+
+    /// Returns the failure of a connection, with a more specific reason if a proxy caused it.
+    pub(crate) async fn explain(&mut self, failure: Failure, endpoint: &Endpoint) -> Failure {
+        if !matches!(failure.reason, Reason::Closed | Reason::Reset) {
+            self.closed = 0;
+            return explain_unsupported(failure);
+        }
+        if self.replied || !stays_open(endpoint).await {
+            self.closed = 0;
+            return failure;
+        }
+        self.closed = self.closed.saturating_add(1);
+        if self.closed < CLOSED_ATTEMPTS {
+            return failure;
+        }
+        let detail = format!("{NO_INFO} The server closes the connection on the first command");
+        Failure::new(Reason::Unsupported, detail)
+    }
+}
+
+/// Returns the failure with a text about INFO, if the server does not know this command. A server may
+/// not know AUTH instead.
+fn explain_unsupported(failure: Failure) -> Failure {
+    let text = failure.detail.to_lowercase();
+    let is_about_info = text.contains("command") && !text.contains("auth");
+    if failure.reason != Reason::Unsupported || !is_about_info {
+        return failure;
+    }
+    Failure::new(Reason::Unsupported, format!("{NO_INFO} {}", failure.detail))
+}
+
+/// Returns true if a connection without TLS stays open and silent as long as nothing is sent. Only
+/// configured addresses are tried.
+async fn stays_open(endpoint: &Endpoint) -> bool {
+    let Address::Tcp { host, port } = &endpoint.address else { return false };
+    if endpoint.tls.is_some() || endpoint.trust.is_some() {
+        return false;
+    }
+    let connected = timeout(LIMIT, TcpStream::connect((host.as_str(), *port))).await;
+    let Ok(Ok(stream)) = connected else { return false };
+    // The end of the connection makes it readable, too.
+    timeout(LIMIT, stream.readable()).await.is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use client::Credentials;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Starts a server that closes each connection when it receives something, or at once. Returns
+    /// its endpoint.
+    async fn server(closes_at_once: bool) -> Endpoint {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a socket");
+        let port = listener.local_addr().expect("an address").port();
+        let serve = async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                if !closes_at_once {
+                    // The length says nothing.
+                    let _ = stream.read(&mut [0; 64]).await;
+                }
+            }
+        };
+        #[expect(clippy::disallowed_methods, reason = "a server of this test")]
+        tokio::spawn(serve);
+        Endpoint {
+            address: Address::Tcp { host: "127.0.0.1".to_owned(), port },
+            credentials: Credentials::default(),
+            tls: None,
+            trust: None,
+        }
+    }
+
+    fn closed() -> Failure {
+        Failure::new(Reason::Closed, "the server closed the connection")
+    }
+
+    #[tokio::test]
+    async fn server_that_closes_on_a_command_is_taken_for_a_proxy() {
+        let endpoint = server(false).await;
+        let mut probe = ProxyProbe::default();
+        assert_eq!(probe.explain(closed(), &endpoint).await, closed(), "once is no evidence");
+        let failure = probe.explain(closed(), &endpoint).await;
+        assert_eq!(failure.reason, Reason::Unsupported);
+        assert!(failure.detail.starts_with("no INFO: a proxy?"), "{failure}");
+        probe.record_reply();
+        assert_eq!(probe.explain(closed(), &endpoint).await, closed(), "it knew INFO before");
+    }
+
+    #[tokio::test]
+    async fn server_that_closes_without_a_command_is_no_proxy() {
+        let endpoint = server(true).await;
+        let mut probe = ProxyProbe::default();
+        for _ in 0..3 {
+            assert_eq!(probe.explain(closed(), &endpoint).await, closed());
+        }
+    }
+
+    #[test]
+    fn unknown_command_is_explained_unless_it_is_auth() {
+        let explained =
+            |detail: &str| explain_unsupported(Failure::new(Reason::Unsupported, detail)).detail;
+        // Envoy, `source/extensions/filters/network/redis_proxy/command_splitter_impl.cc`.
+        let envoy = "unsupported command 'INFO'";
+        assert_eq!(explained(envoy), format!("no INFO: a proxy? {envoy}"));
+        assert_eq!(explained("ERR unknown command `AUTH`"), "ERR unknown command `AUTH`");
+        assert_eq!(explained("not a Sentinel"), "not a Sentinel");
+        let other = Failure::new(Reason::Noperm, "NOPERM");
+        assert_eq!(explain_unsupported(other.clone()), other);
+    }
+}
