@@ -1,6 +1,7 @@
 //! A reply in a form that does not depend on the client library.
 
 use crate::Reason;
+use crate::names::{NameKind, is_bounded};
 
 /// A reply of a server to one command.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +22,7 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
     /// Error code: the first word, for example `NOPERM`. Decisions depend on the code, because
-    /// texts differ between versions.
+    /// texts differ between versions. Empty if the word is too long for a code.
     pub code: String,
     /// The whole text, including the code. For logs and pages.
     pub text: String,
@@ -39,7 +40,8 @@ impl ServerError {
     /// ```
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
-        let code = text.split(' ').next().unwrap_or_default().to_owned();
+        let code = text.split(' ').next().filter(|code| is_bounded(NameKind::ErrorCode, code));
+        let code = code.unwrap_or_default().to_owned();
         ServerError { code, text }
     }
 
