@@ -11,6 +11,7 @@ use crate::model::counters::succeeded;
 use crate::model::deployment::{Deployment, DeploymentKind, Expectations, NodeKind};
 use crate::model::endpoint::EndpointView;
 use crate::model::event_history::EventHistory;
+use crate::model::excess::Excess;
 use crate::model::finding::{Finding, Severity};
 use crate::model::identity::{ForeignMastersView, SharedNode};
 use crate::model::monotonic::Monotonic;
@@ -53,6 +54,8 @@ pub struct DeploymentView {
     pub names: Arc<[ResolvedName]>,
     /// Nodes that do not reply, and that a node which replies reports as down.
     pub reported_down: Vec<NodeIndex>,
+    /// Things that servers listed and that exceed a limit.
+    pub excess: Excess,
     /// Conditions that need attention, the most severe first.
     pub findings: Vec<Finding>,
     /// Recent events.
@@ -68,8 +71,13 @@ pub struct RoundStats {
     pub missed: u64,
     /// Rounds in which the exporter was cut off or overloaded.
     pub blind: u64,
+    /// Rounds that took longer than a tenth of the interval to compute, without the last round.
+    pub slow: u64,
     /// Time from the first request of the last round to its close.
     pub duration: Duration,
+    /// Time that the computation of the round before the last one took; `None` before the second
+    /// round.
+    pub computation: Option<Duration>,
 }
 
 impl DeploymentView {
@@ -99,6 +107,7 @@ impl DeploymentView {
             shared: Vec::new(),
             names: Arc::default(),
             reported_down: Vec::new(),
+            excess: Excess::default(),
             findings: Vec::new(),
             history: Arc::default(),
         }
