@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
+use crate::computation::are_large;
 use crate::context::{ConnectLane, PollerContext};
+use crate::excess_registry::{ConnectionPlace, RefusedNode};
 use crate::poll_plan::{MasterNames, ParsedReplies, PollCommand, PollPlan};
 use crate::reconnect::{ReconnectDelays, ReturnSigns};
 
@@ -49,6 +51,8 @@ pub(crate) struct NodeTaskSettings {
     /// Name of the node, for the log.
     pub(crate) node: String,
     pub(crate) endpoint: Endpoint,
+    /// Limit of the connections to the address, if the node is discovered.
+    pub(crate) connections: usize,
     pub(crate) cadences: Cadences,
     /// CONFIG parameters to use if the server refuses CONFIG GET.
     pub(crate) assumed_config: BTreeMap<String, String>,
@@ -98,6 +102,10 @@ pub(crate) struct NodeTask {
     tolerates_close: bool,
     /// Reason of the last logged failure; `None` after a reply.
     logged_reason: Option<Reason>,
+    /// Place of the connection or of the attempt; `None` for a configured node.
+    place: Option<ConnectionPlace>,
+    /// Entry among the nodes without a connection, if the last attempt found no place.
+    refused: Option<RefusedNode>,
 }
 
 /// Result of one poll.
@@ -129,6 +137,8 @@ impl NodeTask {
             lane: ConnectLane::default(),
             tolerates_close: false,
             logged_reason: None,
+            place: None,
+            refused: None,
         }
     }
 
@@ -154,6 +164,7 @@ impl NodeTask {
                 return Ok(());
             }
             Err(failure) => {
+                self.place = None;
                 self.plan.connection_failed(&failure);
                 return self.report_failed(failure).await;
             }
@@ -179,8 +190,28 @@ impl NodeTask {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
+        self.take_place()?;
         let attempt = Connection::open(&self.settings.endpoint, CONNECT_LIMIT);
         self.context.connect(&mut self.lane, attempt).await
+    }
+
+    /// Takes a place for the connection of a discovered node. Servers may list any number of nodes
+    /// at one address.
+    fn take_place(&mut self) -> Result<(), Failure> {
+        (self.place, self.refused) = (None, None);
+        let NodeTaskSettings { endpoint, connections: limit, deployment, .. } = &self.settings;
+        if endpoint.trust.is_none() {
+            return Ok(());
+        }
+        let address = endpoint.address.to_string();
+        self.place = self.context.excess.connect(&address, *limit);
+        if self.place.is_some() {
+            return Ok(());
+        }
+        self.refused = Some(self.context.excess.refuse(deployment));
+        let problem =
+            format!("{limit} connections to {address} are open, and limits.connections is {limit}");
+        Err(Failure::new(Reason::Local, problem))
     }
 
     /// Serves poll requests until the connection fails. Sets `replied` after the first reply.
@@ -232,7 +263,14 @@ impl NodeTask {
         let commands = self.plan.first_batch(started);
         self.plan.record_sending(started);
         let replies = self.send(connection, &commands).await?;
-        let mut parsed = self.plan.parse_first_batch(&commands, &replies, clock.now())?;
+        let (parsed, _) = self
+            .context
+            .compute_threads
+            .run(clock, are_large(&replies), || {
+                self.plan.parse_first_batch(&commands, &replies, clock.now())
+            })
+            .await;
+        let mut parsed = parsed?;
         let failure = self.send_follow_ups(connection, &mut parsed).await.err();
         self.log_replies(&parsed);
         let ParsedReplies { snapshot, own_errors, commands_read, clients, .. } = parsed;
@@ -267,7 +305,12 @@ impl NodeTask {
             }
             self.plan.record_sending(started);
             let replies = self.send(connection, &commands).await?;
-            self.plan.parse_follow_up_batch(&commands, &replies, parsed, clock.now());
+            self.context
+                .compute_threads
+                .run(clock, are_large(&replies), || {
+                    self.plan.parse_follow_up_batch(&commands, &replies, parsed, clock.now());
+                })
+                .await;
         }
         Ok(())
     }
