@@ -10,6 +10,7 @@
 //! - The tasks of `sentinels` poll the Sentinels. An event of a Sentinel starts a round early.
 //! - Other tasks check endpoints, look up names and measure free disk space.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ struct DeploymentPoller {
     /// Start of the next round, if one was requested before the next tick.
     requested_round_at: Option<Instant>,
     /// Data that the tracker requested for the next round.
-    read_requests: Vec<ReadRequest>,
+    read_requests: HashSet<ReadRequest>,
     /// Recorder of the rounds, if they are recorded.
     recorder: Option<DeploymentRecorder>,
     compute_times: ComputeTimes,
@@ -191,7 +192,7 @@ impl DeploymentPoller {
             processes,
             last_round_at: None,
             requested_round_at: None,
-            read_requests: Vec::new(),
+            read_requests: HashSet::new(),
             recorder,
             compute_times: ComputeTimes::default(),
             computation: None,
@@ -331,7 +332,7 @@ impl DeploymentPoller {
         if result.requests.contains(&ReadRequest::SentinelLists) {
             self.request_sentinel_lists();
         }
-        self.read_requests = result.requests;
+        self.read_requests = result.requests.into_iter().collect();
         result.view
     }
 
@@ -348,12 +349,13 @@ impl DeploymentPoller {
     /// nodes to which a replica connected again, or that a cluster map shows again.
     fn update_reconnects(&self, result: &RoundResult) {
         let linked = linked_again(result);
+        let awaited = result.view.awaited();
         for (index, node) in result.view.nodes.iter() {
             let is_seen = node.availability() == Availability::Down && node.vouching().count() > 0;
             let has_sign = is_seen || linked.contains(&index) || result.returned.contains(&index);
             match self.slots.get(index.get()) {
                 Some(NodeSlot::Node { handle, .. }) => {
-                    handle.set_awaited(result.view.awaits(index));
+                    handle.set_awaited(awaited.contains(&index));
                     if has_sign {
                         handle.add_sign();
                     }

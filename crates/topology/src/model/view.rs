@@ -1,5 +1,6 @@
 //! State of a deployment after a round. Immutable: each round creates a new view.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -162,11 +163,19 @@ impl DeploymentView {
         self.shards.iter().find(|shard| shard.contains(index))
     }
 
-    /// Returns true while the return of the node is awaited: its shard lost the primary within
+    /// Returns the nodes whose return is awaited: their shard lost the primary within
     /// [`PRIMARY_AWAITED_FOR`], and no other node became primary.
-    pub fn awaits(&self, index: NodeIndex) -> bool {
-        let lost_at = self.shard_of(index).and_then(|shard| shard.primary_lost_at);
-        lost_at.is_some_and(|lost_at| self.now.since(lost_at) <= PRIMARY_AWAITED_FOR)
+    pub fn awaited(&self) -> HashSet<NodeIndex> {
+        let (mut awaited, mut seen) = (HashSet::new(), HashSet::new());
+        for shard in &self.shards {
+            let is_awaited = shard
+                .primary_lost_at
+                .is_some_and(|lost_at| self.now.since(lost_at) <= PRIMARY_AWAITED_FOR);
+            // The first shard of a node decides, as in `shard_of`.
+            let members = shard.members.iter().filter(|member| seen.insert(**member));
+            members.filter(|_| is_awaited).for_each(|member| drop(awaited.insert(*member)));
+        }
+        awaited
     }
 
     /// Returns the masters of a split brain that accept writes, without the primary. If the
