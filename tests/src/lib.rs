@@ -32,6 +32,7 @@ mod samples;
 mod sentinel_deployment;
 mod server;
 mod split_network;
+mod stub_redis;
 mod stub_server;
 mod wait;
 
@@ -65,6 +66,7 @@ pub use sentinel_deployment::{
 };
 pub use server::Server;
 pub use split_network::{Host, Side, SplitNetwork};
+pub use stub_redis::{StubRedis, array, bulk};
 pub use stub_server::{Proxy, StubServer, serve_until_info};
 pub use wait::{SECOND, Stopwatch, eventually, pause, until_ok};
 

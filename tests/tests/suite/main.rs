@@ -19,6 +19,7 @@ mod hanging_nodes;
 mod hanging_writes;
 mod identity;
 mod lifecycle;
+mod limits;
 mod lost_writes;
 mod misrouted_clients;
 mod monitor;
