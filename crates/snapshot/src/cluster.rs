@@ -49,8 +49,9 @@ pub struct ClusterNode {
     pub epoch: u64,
     /// The cluster bus link to the node is connected.
     pub connected: bool,
-    /// Served slots: first and last slot of each range, disjoint and in ascending order. A slot that
-    /// several nodes other than the one that replied claim belongs to that with the highest epoch.
+    /// Served slots: first and last slot of each range, disjoint and in ascending order. A slot
+    /// that several nodes other than the one that replied claim belongs to that with the highest
+    /// epoch.
     pub slots: Vec<(u16, u16)>,
     /// Slots that are being migrated from or to this node. Only the line of the node that replied
     /// has them.

@@ -13,8 +13,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["err"],
         "INFO errorstats: errorstat_*, minus replies to the exporter",
         "Error replies by error code since the exporter first saw the node, except replies to the \
-         exporter; other is the sum of codes beyond limits.label_values and of invalid ones; absent \
-         if the server has no error statistics.",
+         exporter; other is the sum of codes beyond limits.label_values and of invalid ones; \
+         absent if the server has no error statistics.",
         |node, emit| {
             node.counters
                 .errors()

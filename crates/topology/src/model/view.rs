@@ -173,7 +173,7 @@ impl DeploymentView {
                 .is_some_and(|lost_at| self.now.since(lost_at) <= PRIMARY_AWAITED_FOR);
             // The first shard of a node decides, as in `shard_of`.
             let members = shard.members.iter().filter(|member| seen.insert(**member));
-            members.filter(|_| is_awaited).for_each(|member| drop(awaited.insert(*member)));
+            awaited.extend(members.filter(|_| is_awaited));
         }
         awaited
     }
