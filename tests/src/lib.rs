@@ -34,6 +34,7 @@ mod samples;
 mod sentinel_deployment;
 mod server;
 mod split_network;
+mod stub_redis;
 mod stub_server;
 mod wait;
 
@@ -69,6 +70,7 @@ pub use sentinel_deployment::{
 };
 pub use server::Server;
 pub use split_network::{Host, Side, SplitNetwork};
+pub use stub_redis::{StubRedis, array, bulk};
 pub use stub_server::{Proxy, StubServer, serve_until_info};
 pub use wait::{SECOND, Stopwatch, eventually, pause, until_ok};
 

@@ -147,7 +147,18 @@ impl Connection {
     }
 }
 
+/// Size of an element of an array in a reply that fred decoded, bytes.
+const ELEMENT_SIZE: usize = 64;
+
 impl Replies {
+    /// Returns the size of the replies, bytes; an estimate for those that fred decoded.
+    pub fn size(&self) -> usize {
+        match &self.content {
+            Content::Received(received, _) => received.bytes.len(),
+            Content::Decoded(replies) => replies.iter().map(size).sum(),
+        }
+    }
+
     /// Returns the replies in the order of their commands. Passwords in them are replaced.
     pub fn decode(&self) -> Vec<Reply<'_>> {
         match &self.content {
@@ -160,6 +171,14 @@ impl Replies {
                 replies.iter().map(|reply| self.password.hide_in_reply(reply.clone())).collect()
             }
         }
+    }
+}
+
+fn size(reply: &Reply<'_>) -> usize {
+    match reply {
+        Reply::Text(text) => text.len(),
+        Reply::Array(items) => items.iter().map(|item| ELEMENT_SIZE + size(item)).sum(),
+        Reply::Nil | Reply::Integer(_) | Reply::Error(_) => 0,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::discovery::{DiscoveryOptions, FileServer};
 use crate::endpoints::FileEndpoints;
 use crate::error::{KeyError, cannot_combine, one_of};
 use crate::expect::FileExpect;
+use crate::limits::FileLimits;
 use crate::nodes::{FileNode, add_addresses, add_nodes};
 use crate::sentinels::{Scheme, SentinelOptions};
 use crate::timing::{FileCadence, Preset, TimingOptions};
@@ -142,6 +143,11 @@ pub(crate) struct FileDeployment {
     #[cfg_attr(test, schemars(example = json!({ "config": "5m" })))]
     #[serde(default)]
     cadence: FileCadence,
+    /// Limits of the things that servers list. Rolecall leaves out the excess, logs it and shows it
+    /// on the page of the deployment.
+    #[cfg_attr(test, schemars(example = json!({ "label_values": 200 })))]
+    #[serde(default)]
+    limits: FileLimits,
     /// Expected state of the deployment. A deviation is a finding.
     #[cfg_attr(test, schemars(example = json!({ "replicas": 2, "aof": "replicas" })))]
     #[serde(default)]
@@ -304,6 +310,8 @@ impl FileDeployment {
         builder.cadences = timing.cadences;
         builder.deployment.expect =
             take(&mut self.expect).build(kind).map_err(|error| error.under("expect"))?;
+        builder.deployment.limits =
+            take(&mut self.limits).build(kind).map_err(|error| error.under("limits"))?;
         builder.assumed = take(&mut self.assume);
         check_parameters(&builder.assumed)?;
         Ok(builder)

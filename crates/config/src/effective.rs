@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, TlsSettings};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
-use topology::{DeploymentKind, Discovery, Expectations, NodeKind};
+use topology::{DeploymentKind, Discovery, Expectations, Limits, NodeKind};
 
 use crate::{Cadences, DeploymentSettings, DiscoverySettings, Settings};
 
@@ -45,6 +45,7 @@ fn deployment_table(settings: &DeploymentSettings) -> Table {
     table["deadline"] = duration(settings.deadline);
     table["down_after"] = duration(deployment.down_after);
     table["cadence"] = value(cadence_table(settings.cadences, deployment.kind));
+    table["limits"] = value(limits_table(deployment.limits, deployment.kind));
     let assumed: InlineTable =
         settings.assumed.iter().map(|(name, text)| (name, Value::from(text))).collect();
     insert_unless_empty(&mut table, "assume", assumed);
@@ -168,6 +169,19 @@ fn cadence_table(cadences: Cadences, kind: DeploymentKind) -> InlineTable {
     ];
     let text = |interval| Value::from(humantime::format_duration(interval).to_string());
     intervals.into_iter().filter_map(|(key, interval)| Some((key, text(interval?)))).collect()
+}
+
+fn limits_table(limits: Limits, kind: DeploymentKind) -> InlineTable {
+    let is_discovered = kind != DeploymentKind::Static;
+    let limits = [
+        ("nodes", limits.nodes, is_discovered),
+        ("masters", limits.masters, kind == DeploymentKind::Sentinel),
+        ("connections", limits.connections, is_discovered),
+        ("label_values", limits.label_values, true),
+    ];
+    let number = |limit| Value::from(i64::try_from(limit).unwrap_or(i64::MAX));
+    let valid = limits.into_iter().filter(|(_, _, is_valid)| *is_valid);
+    valid.map(|(key, limit, _)| (key, number(limit))).collect()
 }
 
 fn expect_table(expect: Expectations) -> InlineTable {

@@ -16,6 +16,7 @@ mod endpoints;
 mod error;
 mod expect;
 mod file;
+mod limits;
 mod location;
 mod log;
 mod node_access;

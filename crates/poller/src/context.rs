@@ -10,7 +10,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
+use crate::computation::ComputeThreads;
 use crate::descriptors::{FileDescriptors, descriptors};
+use crate::excess_registry::ExcessRegistry;
 use crate::process_registry::ProcessRegistry;
 use crate::round_recorder::RoundRecorder;
 use crate::state_store::StateStore;
@@ -35,6 +37,8 @@ pub struct PollerContext {
     pub recorder: Option<RoundRecorder>,
     pub(crate) blindness: Arc<BlindnessDetector>,
     pub(crate) processes: ProcessRegistry,
+    pub(crate) compute_threads: ComputeThreads,
+    pub(crate) excess: ExcessRegistry,
     commands_sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
@@ -74,6 +78,8 @@ impl PollerContext {
             recorder: None,
             blindness: Arc::default(),
             processes: ProcessRegistry::default(),
+            compute_threads: ComputeThreads::default(),
+            excess: ExcessRegistry::default(),
             commands_sent: Arc::default(),
         }
     }

@@ -10,6 +10,7 @@
 //! - The tasks of `sentinels` poll the Sentinels. An event of a Sentinel starts a round early.
 //! - Other tasks check endpoints, look up names and measure free disk space.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,9 +28,11 @@ use topology::{
 use tracing::warn;
 
 use crate::blindness::{ContactReporter, DeploymentContact, NodeContact};
+use crate::computation::ComputeTimes;
 use crate::context::PollerContext;
 use crate::disk_monitor::DiskMonitor;
 use crate::endpoint_checks::EndpointChecks;
+use crate::episode::Episodes;
 use crate::event_log;
 use crate::name_resolver::NameResolver;
 use crate::node_handle::{NodeHandle, NodeResult};
@@ -74,9 +77,14 @@ struct DeploymentPoller {
     /// Start of the next round, if one was requested before the next tick.
     requested_round_at: Option<Instant>,
     /// Data that the tracker requested for the next round.
-    read_requests: Vec<ReadRequest>,
+    read_requests: HashSet<ReadRequest>,
     /// Recorder of the rounds, if they are recorded.
     recorder: Option<DeploymentRecorder>,
+    compute_times: ComputeTimes,
+    /// Time that the computation of the last round took, and true if that was too long.
+    computation: Option<(Duration, bool)>,
+    /// Conditions that are logged once per episode.
+    episodes: Episodes,
 }
 
 /// Node at a node index.
@@ -184,8 +192,11 @@ impl DeploymentPoller {
             processes,
             last_round_at: None,
             requested_round_at: None,
-            read_requests: Vec::new(),
+            read_requests: HashSet::new(),
             recorder,
+            compute_times: ComputeTimes::default(),
+            computation: None,
+            episodes: Episodes::default(),
         };
         poller.update_slots();
         poller
@@ -239,6 +250,7 @@ impl DeploymentPoller {
             node: node.name.clone(),
             endpoint,
             is_sentinel: false,
+            connections: self.settings.deployment.limits.connections,
             cadences: self.settings.cadences,
             assumed_config: self.settings.assumed.clone(),
         };
@@ -287,11 +299,27 @@ impl DeploymentPoller {
             }
         }
         let round = self.finish_round(scheduled, started, deadline);
+        let (clock, threads) = (self.context.clock, self.context.compute_threads.clone());
+        let now = clock.elapsed(clock.now());
+        let may_be_long = self.compute_times.expect_long_round(round.outcomes.len(), now);
+        let (view, took) = threads.run(clock, may_be_long, || self.compute(&round)).await;
+        let now = clock.elapsed(clock.now());
+        self.compute_times.record(took, now);
+        let DeploymentView { deployment, .. } = &*view;
+        let is_slow =
+            self.episodes.observe_computation(&deployment.name, took, deployment.interval, now);
+        self.computation = Some((took, is_slow));
+        self.episodes.observe_excess(&view, now);
+        Ok(view)
+    }
+
+    /// Computes the state of the deployment after a round, and prepares the next round.
+    fn compute(&mut self, round: &Round) -> Arc<DeploymentView> {
         let deployment = Arc::clone(&self.tracker.view().deployment);
         if let Some(recorder) = &mut self.recorder {
-            recorder.record(&round, &deployment);
+            recorder.record(round, &deployment);
         }
-        let result = self.tracker.observe(&round);
+        let result = self.tracker.observe(round);
         self.processes.update(&result.view);
         event_log::log(&result);
         self.context.state.save(&self.tracker, &result, self.context.clock.wall());
@@ -305,8 +333,8 @@ impl DeploymentPoller {
         if result.requests.contains(&ReadRequest::SentinelLists) {
             self.request_sentinel_lists();
         }
-        self.read_requests = result.requests;
-        Ok(result.view)
+        self.read_requests = result.requests.into_iter().collect();
+        result.view
     }
 
     /// Requests the lists of all Sentinels with their next polls.
@@ -322,12 +350,13 @@ impl DeploymentPoller {
     /// nodes to which a replica connected again, or that a cluster map shows again.
     fn update_reconnects(&self, result: &RoundResult) {
         let linked = linked_again(result);
+        let awaited = result.view.awaited();
         for (index, node) in result.view.nodes.iter() {
             let is_seen = node.availability() == Availability::Down && node.vouching().count() > 0;
             let has_sign = is_seen || linked.contains(&index) || result.returned.contains(&index);
             match self.slots.get(index.get()) {
                 Some(NodeSlot::Node { handle, .. }) => {
-                    handle.set_awaited(result.view.awaits(index));
+                    handle.set_awaited(awaited.contains(&index));
                     if has_sign {
                         handle.add_sign();
                     }
@@ -395,6 +424,9 @@ impl DeploymentPoller {
         Round {
             duration: ended - started,
             missed: u64::try_from(late.as_nanos() / interval.as_nanos()).unwrap_or(u64::MAX),
+            computation_before: self.computation.map(|(took, _)| took),
+            slow_before: self.computation.is_some_and(|(_, is_slow)| is_slow),
+            excess: self.context.excess.of(&self.settings.deployment.name),
             blind: overloaded || cut_off_for.is_some(),
             cut_off_for,
             details: details.into(),

@@ -1,6 +1,6 @@
 //! All polled deployments, each with its own task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,8 @@ struct Expanded {
     deployments: Vec<DeploymentSettings>,
     /// False while Sentinels still have to list the masters of a template.
     complete: bool,
+    /// Templates with the number of masters that exceed their limit.
+    excess: Vec<(DeploymentSettings, u64)>,
 }
 
 /// Sentinel and the deployment that shows it.
@@ -99,7 +101,7 @@ impl Fleet {
 
     /// Starts and stops deployments, after a change of the configuration or of the masters.
     fn update(&mut self) -> Changes {
-        let Expanded { deployments, complete } = self.expand();
+        let Expanded { deployments, complete, .. } = self.expand();
         self.sentinels.update(&[&deployments[..], &self.configured].concat());
         let mut changes = Changes::default();
         let mut before = std::mem::take(&mut self.running);
@@ -143,7 +145,7 @@ impl Fleet {
 
     /// Returns the deployments to poll: the configured ones, and one for each master of a template.
     fn expand(&mut self) -> Expanded {
-        let mut expanded = Expanded { deployments: Vec::new(), complete: true };
+        let mut expanded = Expanded { deployments: Vec::new(), complete: true, excess: Vec::new() };
         let mut removed_masters = BTreeMap::new();
         for settings in &self.configured {
             if settings.covers_all_masters() {
@@ -158,7 +160,24 @@ impl Fleet {
         for settings in &mut expanded.deployments {
             show_sentinels(settings, &shown_by);
         }
+        self.register_excess(&expanded);
         expanded
+    }
+
+    /// Registers the masters without a deployment at the deployment that shows their Sentinels, or
+    /// else at the first one of the template.
+    fn register_excess(&self, expanded: &Expanded) {
+        let mut excess = HashMap::new();
+        for (template, masters) in &expanded.excess {
+            let covered =
+                || expanded.deployments.iter().filter(|settings| template.covers(settings));
+            let shows =
+                |settings: &&DeploymentSettings| settings.shown_sentinels().next().is_some();
+            if let Some(settings) = covered().find(shows).or_else(|| covered().next()) {
+                excess.insert(settings.deployment.name.clone(), *masters);
+            }
+        }
+        self.context.excess.set_masters(excess);
     }
 
     /// Adds a deployment for each master that the Sentinels of a template list.
@@ -170,9 +189,6 @@ impl Fleet {
     ) {
         let now = self.context.clock.now();
         let masters = self.sentinels.masters(template);
-        let deployments = &mut expanded.deployments;
-        let count = deployments.len();
-        deployments.extend(masters.names.iter().filter_map(|master| template.for_master(master)));
         // A Sentinel may not list a master for a moment: after a restart, or while it gets another
         // address of the master.
         let grace_period = template
@@ -180,19 +196,41 @@ impl Fleet {
             .discovery
             .as_ref()
             .map_or(Duration::ZERO, |discovery| discovery.forget_after);
+        let (mut listed, mut removed) = (BTreeMap::new(), Vec::new());
         for running in self.running.iter().map(|running| &running.settings) {
-            if !template.covers(running) || masters.names.contains(running.master()) {
+            if !template.covers(running) {
+                continue;
+            }
+            let Some(settings) = template.for_master(running.master()) else { continue };
+            if masters.names.contains(running.master()) {
+                listed.insert(running.master(), settings);
                 continue;
             }
             let name = &running.deployment.name;
             let since = self.removed_masters.get(name).copied().unwrap_or(now);
-            if since + grace_period > now
-                && let Some(settings) = template.for_master(running.master())
-            {
+            if since + grace_period > now {
                 removed_masters.insert(settings.deployment.name.clone(), since);
-                deployments.push(settings);
+                removed.push(settings);
             }
         }
+        // Deployments that exist go first, so that no list of Sentinels replaces them all.
+        let free = template.deployment.limits.masters.saturating_sub(listed.len() + removed.len());
+        let is_new = |master: &&String| !listed.contains_key(master.as_str());
+        let new: Vec<_> = masters
+            .names
+            .iter()
+            .filter(is_new)
+            .filter_map(|master| Some((master.as_str(), template.for_master(master)?)))
+            .collect();
+        let excess = new.len().saturating_sub(free);
+        if excess > 0 {
+            expanded.excess.push((template.clone(), excess as u64));
+        }
+        listed.extend(new.into_iter().take(free));
+        let deployments = &mut expanded.deployments;
+        let count = deployments.len();
+        deployments.extend(listed.into_values());
+        deployments.extend(removed);
         if deployments.len() == count {
             if masters.complete {
                 // Poll the template itself. Otherwise no view would show that there is no master.

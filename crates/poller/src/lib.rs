@@ -24,19 +24,25 @@
 //!
 //! Shared by all deployments:
 //! - `context.rs`: [`PollerContext`] limits concurrent connection attempts and counts commands.
+//! - `computation.rs`: keeps long computations off the threads of the runtime.
+//! - `excess_registry.rs`: limits connections to one address, over all deployments.
+//! - `episode.rs`: logs slow rounds and exceeded limits once per episode.
 //! - `blindness.rs`: detects that the exporter itself is cut off.
 //! - `clock.rs`: [`Clock`] is the only source of time.
 //! - `descriptors.rs`: file descriptors of this process.
 
 mod blindness;
 mod clock;
+mod computation;
 mod context;
 mod deployment_poller;
 mod descriptors;
 mod disk_monitor;
 mod endpoint_checker;
 mod endpoint_checks;
+mod episode;
 mod event_log;
+mod excess_registry;
 mod fleet;
 mod name_resolver;
 mod node_handle;

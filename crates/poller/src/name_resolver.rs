@@ -10,11 +10,11 @@ use tokio::net::lookup_host;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use topology::ResolvedName;
+use topology::{Limits, ResolvedName};
 use tracing::{info, warn};
 
-/// Limit of the addresses of one name.
-const MAX_ADDRESSES: usize = 1024;
+/// Limit of the addresses of one name. The limit of nodes in the configuration is not larger.
+const MAX_ADDRESSES: usize = Limits::LARGEST.nodes;
 
 /// Result of one lookup.
 #[derive(Debug)]

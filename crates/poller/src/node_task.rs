@@ -14,7 +14,9 @@ use tokio::time::{Instant, timeout};
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
+use crate::computation::is_large;
 use crate::context::{ConnectLane, PollerContext};
+use crate::excess_registry::{ConnectionPlace, RefusedNode};
 use crate::poll_plan::{MasterNames, ParsedReplies, PasswordVersion, PollCommand, PollPlan};
 use crate::proxy_probe::ProxyProbe;
 use crate::reconnect::{ReconnectDelays, ReturnSigns};
@@ -56,6 +58,8 @@ pub(crate) struct NodeTaskSettings {
     pub(crate) endpoint: Endpoint,
     /// True for a Sentinel, false for a data node.
     pub(crate) is_sentinel: bool,
+    /// Limit of the connections to the address, if the node is discovered.
+    pub(crate) connections: usize,
     pub(crate) cadences: Cadences,
     /// CONFIG parameters to use if the server refuses CONFIG GET.
     pub(crate) assumed_config: BTreeMap<String, String>,
@@ -106,6 +110,10 @@ pub(crate) struct NodeTask {
     tolerates_close: bool,
     /// Reason of the last logged failure; `None` after a reply.
     logged_reason: Option<Reason>,
+    /// Place of the connection or of the attempt; `None` for a configured node.
+    place: Option<ConnectionPlace>,
+    /// Entry among the nodes without a connection, if the last attempt found no place.
+    refused: Option<RefusedNode>,
 }
 
 /// Result of one poll.
@@ -138,6 +146,8 @@ impl NodeTask {
             proxy_probe: ProxyProbe::default(),
             tolerates_close: false,
             logged_reason: None,
+            place: None,
+            refused: None,
         }
     }
 
@@ -163,6 +173,7 @@ impl NodeTask {
                 return Ok(());
             }
             Err(failure) => {
+                self.place = None;
                 self.plan.connection_failed(&failure);
                 let failure = self.proxy_probe.explain(failure, &self.settings.endpoint).await;
                 return self.report_failed(failure).await;
@@ -191,6 +202,7 @@ impl NodeTask {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
+        self.take_place()?;
         let endpoint = &self.settings.endpoint;
         if self.settings.is_sentinel {
             let attempt = Connection::open_with_fred(endpoint, CONNECT_LIMIT);
@@ -199,6 +211,25 @@ impl NodeTask {
             let attempt = Connection::open(endpoint, CONNECT_LIMIT);
             self.context.connect(&mut self.lane, attempt).await
         }
+    }
+
+    /// Takes a place for the connection of a discovered node. Servers may list any number of nodes
+    /// at one address.
+    fn take_place(&mut self) -> Result<(), Failure> {
+        (self.place, self.refused) = (None, None);
+        let NodeTaskSettings { endpoint, connections: limit, deployment, .. } = &self.settings;
+        if endpoint.trust.is_none() {
+            return Ok(());
+        }
+        let address = endpoint.address.to_string();
+        self.place = self.context.excess.connect(&address, *limit);
+        if self.place.is_some() {
+            return Ok(());
+        }
+        self.refused = Some(self.context.excess.refuse(deployment));
+        let problem =
+            format!("{limit} connections to {address} are open, and limits.connections is {limit}");
+        Err(Failure::new(Reason::Local, problem))
     }
 
     /// Serves poll requests until the connection fails. Sets `replied` after the first reply.
@@ -251,8 +282,15 @@ impl NodeTask {
         let commands = self.plan.first_batch(started);
         self.plan.record_sending(started);
         let replies = self.send(connection, &commands).await?;
-        let mut parsed = self.plan.parse_first_batch(&commands, &replies.decode(), clock.now())?;
+        let (parsed, _) = self
+            .context
+            .compute_threads
+            .run(clock, is_large(&replies), || {
+                self.plan.parse_first_batch(&commands, &replies.decode(), clock.now())
+            })
+            .await;
         drop(replies);
+        let mut parsed = parsed?;
         let failure = self.send_follow_ups(connection, &mut parsed).await.err();
         self.log_replies(&parsed);
         let ParsedReplies { snapshot, own_errors, commands_read, clients, .. } = parsed;
@@ -287,7 +325,13 @@ impl NodeTask {
             }
             self.plan.record_sending(started);
             let replies = self.send(connection, &commands).await?;
-            self.plan.parse_follow_up_batch(&commands, &replies.decode(), parsed, clock.now());
+            self.context
+                .compute_threads
+                .run(clock, is_large(&replies), || {
+                    let now = clock.now();
+                    self.plan.parse_follow_up_batch(&commands, &replies.decode(), parsed, now);
+                })
+                .await;
         }
         Ok(())
     }

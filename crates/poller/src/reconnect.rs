@@ -4,6 +4,7 @@
 //! is awaited, and after a sign that it is back, a delay ends [`SHORT_DELAY`] after the last
 //! attempt. The poller of the deployment decides when this applies.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -95,16 +96,19 @@ pub(crate) fn linked_again(result: &RoundResult) -> Vec<NodeIndex> {
     linked
 }
 
-fn attached_but_down(view: &DeploymentView) -> impl Iterator<Item = NodeIndex> {
-    let is_attached = |name: &str| {
-        view.nodes
-            .values()
-            .filter(|node| node.snapshot().is_some())
-            .flat_map(|node| &node.attached_replicas)
-            .any(|replica| replica.name == name && replica.reported.is_online() == Some(true))
-    };
+fn attached_but_down(view: &DeploymentView) -> Vec<NodeIndex> {
+    let attached: HashSet<&str> = view
+        .nodes
+        .values()
+        .filter(|node| node.snapshot().is_some())
+        .flat_map(|node| &node.attached_replicas)
+        .filter(|replica| replica.reported.is_online() == Some(true))
+        .map(|replica| replica.name.as_str())
+        .collect();
     let down = view.nodes.iter().filter(|(_, node)| node.up() == Some(false));
-    down.filter(move |(_, node)| is_attached(&node.node.name)).map(|(index, _)| index)
+    down.filter(|(_, node)| attached.contains(node.node.name.as_str()))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 fn upstreams_of_restored_links(result: &RoundResult) -> Vec<NodeIndex> {

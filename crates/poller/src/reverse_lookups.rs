@@ -14,6 +14,9 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 /// Limit of cached host names. When it is reached, the cache is cleared.
 const MAX_NAMES: usize = 1024;
 
+/// Limit of the lookups that run at the same time. Others follow in later rounds.
+const MAX_RUNNING: usize = 64;
+
 /// Cached host names and running lookups.
 #[derive(Debug, Default)]
 pub(crate) struct ReverseLookups {
@@ -39,6 +42,9 @@ impl ReverseLookups {
     /// Starts the requested lookups that are neither cached nor running.
     pub(crate) fn request<'a>(&mut self, requests: impl Iterator<Item = &'a ReadRequest>) {
         for request in requests {
+            if self.running_addresses.len() == MAX_RUNNING {
+                break;
+            }
             let ReadRequest::HostName(address) = request else { continue };
             if self.running_addresses.contains(address) || self.names.contains_key(address) {
                 continue;

@@ -114,6 +114,7 @@ fn deployment_line(deployment: &Deployment) -> DeploymentLine {
             ghost_after: nanos(discovery.ghost_after),
             forget_after: nanos(discovery.forget_after),
         }),
+        limits: deployment.limits.into(),
     }
 }
 
@@ -160,6 +161,7 @@ fn deployment(line: DeploymentLine) -> Result<Deployment, Problem> {
         }),
         None => None,
     };
+    deployment.limits = line.limits.into();
     Ok(deployment)
 }
 
@@ -225,6 +227,7 @@ mod tests {
         };
         let address = "redis.svc:6379".to_owned();
         deployment.endpoints.push(ServiceEndpoint { kind: EndpointKind::Reader, address });
+        deployment.limits.nodes = 3;
         // A deployment of a template gets its name and its Sentinels later.
         deployment.rename_for_master("orders", "mymaster");
         deployment.show_sentinel(topology::NodeIndex::new(0), true);

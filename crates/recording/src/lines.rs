@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use topology::SavedState;
+use topology::{Limits, SavedState};
 
 use crate::expectation::Expectation;
 
@@ -74,6 +74,37 @@ pub(crate) struct DeploymentLine {
     pub(crate) endpoints: Vec<EndpointLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) discovery: Option<DiscoveryLine>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) limits: LimitsLine,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LimitsLine {
+    pub(crate) nodes: usize,
+    pub(crate) masters: usize,
+    pub(crate) connections: usize,
+    pub(crate) label_values: usize,
+}
+
+impl Default for LimitsLine {
+    fn default() -> Self {
+        Limits::DEFAULT.into()
+    }
+}
+
+impl From<Limits> for LimitsLine {
+    fn from(limits: Limits) -> Self {
+        let Limits { nodes, masters, connections, label_values } = limits;
+        LimitsLine { nodes, masters, connections, label_values }
+    }
+}
+
+impl From<LimitsLine> for Limits {
+    fn from(line: LimitsLine) -> Self {
+        let LimitsLine { nodes, masters, connections, label_values } = line;
+        Limits { nodes, masters, connections, label_values }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

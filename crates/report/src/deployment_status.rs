@@ -2,7 +2,8 @@
 
 use snapshot::Role;
 use topology::{
-    DeploymentView, EndpointTarget, EndpointView, FailoverCandidate, FailoverView, ShardView,
+    DeploymentView, EndpointTarget, EndpointView, FailoverCandidate, FailoverView, LimitKind,
+    ShardView,
 };
 
 use crate::labels;
@@ -49,6 +50,33 @@ pub(crate) fn failover_status(view: &DeploymentView, shard: &ShardView) -> Optio
     };
     let parts = [Some(readiness), promoted(view, failover), refused(view, failover)];
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
+/// Returns a sentence about the things that exceed a limit and are left out.
+pub(crate) fn excess_status(view: &DeploymentView, kind: LimitKind, count: u64) -> String {
+    let limits = view.deployment.limits;
+    match kind {
+        LimitKind::Nodes => {
+            format!("{count} listed nodes are not monitored: limits.nodes is {}", limits.nodes)
+        }
+        LimitKind::Masters => format!(
+            "{count} masters of the Sentinels are not monitored: limits.masters is {}",
+            limits.masters
+        ),
+        LimitKind::Connections => format!(
+            "{count} nodes are not polled, because their addresses have too many connections: \
+             limits.connections is {}",
+            limits.connections
+        ),
+        LimitKind::LabelValues => format!(
+            "{count} command names, error codes or percentiles have no series of their own: \
+             limits.label_values is {}",
+            limits.label_values
+        ),
+        LimitKind::Names => {
+            format!("{count} cluster nodes are not monitored, because a name is too long")
+        }
+    }
 }
 
 /// Returns the replicas of which a failover would promote one.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::names::{NameKind, shortened};
+
 /// A connection of a server. A line of CLIENT LIST.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -48,8 +50,6 @@ pub enum ClientKind {
 impl Client {
     /// Maximum number of connections that are kept.
     const MAX_CLIENTS: usize = 20_000;
-    /// Maximum length of a text, characters. Longer texts are truncated.
-    const MAX_TEXT: usize = 64;
 
     /// Parses the reply to CLIENT LIST. Skips lines that are malformed.
     pub fn parse_list(text: &str) -> Vec<Self> {
@@ -95,7 +95,11 @@ impl Client {
         let pairs: BTreeMap<_, _> =
             line.split(' ').filter_map(|pair| pair.split_once('=')).collect();
         let seconds = |name| Some(Duration::from_secs(pairs.get(name)?.parse().ok()?));
-        let text = |name: &str| pairs.get(name).copied().map(sanitized);
+        let text = |name: &str| {
+            let text = pairs.get(name)?;
+            // Clients choose their names, which must not control a terminal.
+            Some(shortened(NameKind::ClientText, text))
+        };
         Some(Client {
             id: pairs.get("id")?.parse().ok()?,
             address: text("addr")?,
@@ -130,17 +134,6 @@ impl ClientKind {
             ClientKind::Monitor => 'O',
         }
     }
-}
-
-/// Truncates a text and removes control characters.
-///
-/// Clients choose their names. A name must not take unlimited memory, nor control a terminal.
-fn sanitized(text: &str) -> Box<str> {
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .take(Client::MAX_TEXT)
-        .collect::<String>()
-        .into()
 }
 
 #[cfg(test)]

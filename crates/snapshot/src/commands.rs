@@ -1,5 +1,7 @@
 //! INFO commandstats: calls and errors of each command.
 
+use crate::names::{NameKind, is_bounded};
+
 /// Statistics of every command that ran or was rejected since the start of the server or the last
 /// CONFIG RESETSTAT.
 ///
@@ -14,8 +16,10 @@
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CommandStats {
-    /// Sorted by name.
+    /// Sorted by name. Commands beyond the limit are added up under [`CommandStats::OTHER`].
     commands: Vec<CommandStat>,
+    /// Number of commands that were added up.
+    excess: usize,
 }
 
 /// Statistics of one command.
@@ -37,17 +41,70 @@ pub struct CommandStat {
 
 impl CommandStats {
     /// Maximum number of commands that are kept. Redis 8 has about 450, including subcommands.
-    const MAX_COMMANDS: usize = 1024;
-    /// Maximum length of a name, bytes. Longer names are skipped.
-    const MAX_NAME: usize = 64;
+    pub const MAX_COMMANDS: usize = 1024;
 
-    /// Parses the reply to `INFO commandstats`. Skips lines that are malformed.
+    /// Name under which the other commands are added up. No server has a command of this name.
+    pub const OTHER: &str = "other";
+
+    /// Parses the reply to `INFO commandstats`. Skips lines that are malformed. Commands beyond the
+    /// limit, and those whose names are too long, are added up.
     pub fn parse(text: &str) -> Self {
-        let mut commands: Vec<CommandStat> =
-            text.lines().filter_map(CommandStat::parse).take(Self::MAX_COMMANDS).collect();
+        let (mut commands, mut other) = (Vec::new(), OtherCommands::default());
+        for (name, command) in text.lines().filter_map(CommandStat::parse) {
+            if commands.len() < Self::MAX_COMMANDS && is_bounded(NameKind::Command, name) {
+                commands.push(CommandStat { name: name.into(), ..command });
+            } else {
+                other.add(&command);
+            }
+        }
         commands.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         commands.dedup_by(|a, b| a.name == b.name);
-        CommandStats { commands }
+        CommandStats { commands, excess: 0 }.with_other(other)
+    }
+
+    /// Returns the statistics with those commands added up for which `is_kept` returns false.
+    ///
+    /// ```
+    /// use snapshot::CommandStats;
+    ///
+    /// let stats = CommandStats::parse(
+    ///     "cmdstat_get:calls=7,usec=9\ncmdstat_x1:calls=1,usec=2\ncmdstat_x2:calls=4,usec=3",
+    /// );
+    /// let limited = stats.limited(|name| name == "get");
+    /// let other = limited.get(CommandStats::OTHER).expect("two commands");
+    /// assert_eq!((other.calls, other.micros, limited.excess()), (5, 5, 2));
+    /// ```
+    #[must_use]
+    pub fn limited(&self, is_kept: impl Fn(&str) -> bool) -> Self {
+        let mut other = OtherCommands::default();
+        let mut commands = Vec::new();
+        for command in &self.commands {
+            if *command.name == *Self::OTHER || is_kept(&command.name) {
+                commands.push(command.clone());
+            } else {
+                other.add(command);
+            }
+        }
+        CommandStats { commands, excess: self.excess }.with_other(other)
+    }
+
+    /// Returns the number of commands that were added up under [`CommandStats::OTHER`].
+    pub fn excess(&self) -> usize {
+        self.excess
+    }
+
+    /// Adds the sums of other commands.
+    fn with_other(mut self, other: OtherCommands) -> Self {
+        if other.count == 0 {
+            return self;
+        }
+        self.excess += other.count;
+        let position = self.commands.binary_search_by(|command| (*command.name).cmp(Self::OTHER));
+        match position {
+            Ok(position) => self.commands[position].add(&other.sums),
+            Err(position) => self.commands.insert(position, other.sums),
+        }
+        self
     }
 
     /// Returns the statistics of one command; `None` if the server never received it.
@@ -69,16 +126,35 @@ impl CommandStats {
     }
 }
 
+/// Sums of commands that have no statistics of their own.
+struct OtherCommands {
+    count: usize,
+    sums: CommandStat,
+}
+
+impl Default for OtherCommands {
+    fn default() -> Self {
+        let name = CommandStats::OTHER.into();
+        let sums = CommandStat { name, calls: 0, micros: 0, rejected: None, failed: None };
+        OtherCommands { count: 0, sums }
+    }
+}
+
+impl OtherCommands {
+    fn add(&mut self, command: &CommandStat) {
+        self.count += 1;
+        self.sums.add(command);
+    }
+}
+
 impl CommandStat {
-    fn parse(line: &str) -> Option<Self> {
+    /// Parses a line. The returned statistics have no name yet.
+    fn parse(line: &str) -> Option<(&str, Self)> {
         let (name, values) = line.strip_prefix("cmdstat_")?.rsplit_once(":calls=")?;
-        if name.len() > CommandStats::MAX_NAME {
-            return None;
-        }
         let mut values = values.split(',');
         let calls = values.next()?.parse().ok()?;
         let mut command =
-            CommandStat { name: name.into(), calls, micros: 0, rejected: None, failed: None };
+            CommandStat { name: Box::default(), calls, micros: 0, rejected: None, failed: None };
         let mut micros = None;
         for value in values {
             match value.split_once('=') {
@@ -89,7 +165,19 @@ impl CommandStat {
             }
         }
         command.micros = micros?;
-        Some(command)
+        Some((name, command))
+    }
+
+    /// Adds the counts of another command.
+    fn add(&mut self, other: &CommandStat) {
+        let sum = |own: Option<u64>, other: Option<u64>| match (own, other) {
+            (None, None) => None,
+            (own, other) => Some(own.unwrap_or_default().saturating_add(other.unwrap_or_default())),
+        };
+        self.calls = self.calls.saturating_add(other.calls);
+        self.micros = self.micros.saturating_add(other.micros);
+        self.rejected = sum(self.rejected, other.rejected);
+        self.failed = sum(self.failed, other.failed);
     }
 
     /// Returns the values of the line of INFO commandstats from which the same statistics are
@@ -124,6 +212,20 @@ impl CommandStat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_beyond_the_limit_are_added_up() {
+        use std::fmt::Write;
+        let mut text = format!("cmdstat_{}:calls=5,usec=1,failed_calls=2\n", "x".repeat(65));
+        for n in 0..2000 {
+            writeln!(text, "cmdstat_a{n}:calls=2,usec=3,rejected_calls=1").expect("to a string");
+        }
+        let stats = CommandStats::parse(&text);
+        assert_eq!((stats.iter().count(), stats.excess()), (1025, 977));
+        let other = stats.get(CommandStats::OTHER).expect("other commands");
+        assert_eq!((other.rejected, other.failed), (Some(976), Some(2)));
+        assert_eq!(stats.iter().map(|command| command.calls).sum::<u64>(), 5 + 2 * 2000);
+    }
 
     #[test]
     fn parses_lines_of_old_and_new_servers() {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::Reply;
+use crate::names::{NameKind, is_bounded};
 
 /// The CONFIG parameters that Rolecall reads. None of them may contain a secret.
 ///
@@ -98,6 +99,7 @@ impl Config {
     pub fn add(&mut self, reply: &Reply) {
         for (name, value) in reply.pairs().take(Self::MAX_VALUES) {
             if let (Some(name), Some(value)) = (name.text(), value.text())
+                && is_bounded(NameKind::Parameter, name)
                 && value.len() <= Self::MAX_VALUE
             {
                 self.values.insert(name.into(), value.into());

@@ -1,5 +1,7 @@
 //! INFO errorstats: error replies by error code.
 
+use crate::names::{NameKind, is_bounded};
+
 /// Number of error replies by error code. INFO errorstats, 6.2 and later.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ErrorStats {
@@ -24,8 +26,10 @@ impl ErrorStats {
     /// Maximum number of codes that are kept, in addition to [`ErrorStats::WATCHED`]. Servers use
     /// about 40 codes; scripts can create any code.
     pub const MAX_CODES: usize = 4096;
-    /// Maximum length of a code, bytes.
-    const MAX_CODE: usize = 48;
+
+    /// Label of the sum of the errors whose codes are not counted separately. Codes of Redis are in
+    /// upper case.
+    pub const OTHER: &str = "other";
 
     /// Parses the section `Errorstats` of an INFO reply.
     pub(crate) fn read(text: &str) -> Self {
@@ -37,7 +41,7 @@ impl ErrorStats {
         for line in text.lines().filter_map(|line| line.strip_prefix("errorstat_")) {
             let Some((code, count)) = line.rsplit_once(":count=") else { continue };
             let Ok(count) = count.parse::<u64>() else { continue };
-            let is_valid = code.len() <= Self::MAX_CODE && code.bytes().all(is_code_byte);
+            let is_valid = is_bounded(NameKind::ErrorCode, code) && code.bytes().all(is_code_byte);
             match code {
                 "ERRORSTATS_DISABLED" => return ErrorStats::Wiped,
                 "ERRORSTATS_OVERFLOW" => overflow = overflow.saturating_add(count),

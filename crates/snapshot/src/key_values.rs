@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::Fields;
+use crate::names::{NameKind, bounded_name};
 
 /// Returns the value of a name in such a line.
 pub(crate) fn get<'a>(line: &'a str, name: &str) -> Option<&'a str> {
@@ -28,10 +29,8 @@ pub(crate) fn numbered<'a>(fields: &'a Fields, prefix: &str, limit: usize) -> Ve
     numbered
 }
 
-/// Returns the text if it can be a label value: 1 to 64 bytes without control characters.
+/// Returns the text if it can be a label value: not empty, not too long, and without control
+/// characters.
 pub(crate) fn label_value(text: &str) -> Option<Box<str>> {
-    const MAX_LENGTH: usize = 64;
-    let is_valid =
-        !text.is_empty() && text.len() <= MAX_LENGTH && !text.chars().any(char::is_control);
-    is_valid.then(|| text.into())
+    bounded_name(NameKind::LabelValue, text).filter(|value| !value.is_empty())
 }

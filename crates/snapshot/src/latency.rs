@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::key_values;
+use crate::names::{NameKind, bounded_name};
 
 /// Latency percentiles of one command.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,7 +67,7 @@ impl CommandLatency {
             let (percentile, micros) = pair.strip_prefix('p')?.split_once('=')?;
             percentile.parse::<f64>().ok()?;
             let latency = Duration::try_from_secs_f64(micros.parse::<f64>().ok()? / 1e6).ok()?;
-            Some((percentile.into(), latency))
+            Some((bounded_name(NameKind::Percentile, percentile)?, latency))
         };
         let percentiles =
             percentiles.split(',').filter_map(percentile).take(MAX_PERCENTILES).collect();

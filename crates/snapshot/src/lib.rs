@@ -4,7 +4,8 @@
 //!
 //! Parsers skip malformed fields, lines and entries, and keep the rest. Unknown values of important
 //! fields are listed as [`ParseIssue`]s. A field that the server did not send is `None`, never
-//! zero. Each table has a maximum number of entries, whatever the server sends.
+//! zero. Each table has a maximum number of entries, and each kind of name a maximum length
+//! ([`NameKind`]), whatever the server sends.
 
 mod clients;
 mod cluster;
@@ -16,6 +17,7 @@ mod identity;
 mod key_values;
 mod keyspace;
 mod latency;
+mod names;
 mod node;
 mod parse_issue;
 mod persistence;
@@ -24,6 +26,7 @@ mod replication;
 mod reply;
 mod sent_commands;
 mod sentinel;
+mod slots;
 mod slowlog;
 
 pub use clients::{Client, ClientKind};
@@ -35,6 +38,7 @@ pub use fields::Fields;
 pub use identity::Identity;
 pub use keyspace::Database;
 pub use latency::CommandLatency;
+pub use names::NameKind;
 pub use node::NodeSnapshot;
 pub use parse_issue::ParseIssue;
 pub use persistence::{Aof, Persistence, Rdb};
@@ -51,4 +55,5 @@ pub use sentinel::{
     DownState, MasterReport, MasterSettings, MasterSummary, PromotionProperties, Quorum,
     SentinelEntry, SentinelReport,
 };
+pub use slots::{SLOTS, SlotSet};
 pub use slowlog::SlowLog;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::names::{NameKind, bounded_name};
 use crate::{Fields, ParseIssue, key_values};
 
 /// Role that a node claims. The crate `topology` decides which master is the primary.
@@ -170,7 +171,9 @@ impl Link {
             }
         };
         Link {
-            master_host: fields.get("master_host").map(Into::into),
+            master_host: fields
+                .get("master_host")
+                .and_then(|host| bounded_name(NameKind::Host, host)),
             master_port: fields.get("master_port").and_then(|port| port.parse().ok()),
             status,
             last_io: fields.count("master_last_io_seconds_ago").map(Duration::from_secs),
@@ -208,7 +211,8 @@ impl AttachedReplica {
         let offset = key_values::parse(line, "offset");
         let has_seconds = state.is_some() && offset.is_some();
         Some(AttachedReplica {
-            ip: key_values::label_value(key_values::get(line, "ip")?)?,
+            ip: bounded_name(NameKind::Host, key_values::get(line, "ip")?)
+                .filter(|ip| !ip.is_empty())?,
             port: key_values::parse(line, "port")?,
             lag: key_values::parse(line, "lag")
                 .filter(|seconds| has_seconds && *seconds < UNIX_TIME)

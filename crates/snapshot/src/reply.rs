@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::Reason;
+use crate::names::{NameKind, is_bounded};
 
 /// A reply of a server to one command. Text is borrowed from the received bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +24,7 @@ pub enum Reply<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
     /// Error code: the first word, for example `NOPERM`. Decisions depend on the code, because
-    /// texts differ between versions.
+    /// texts differ between versions. Empty if the word is too long for a code.
     pub code: String,
     /// The whole text, including the code. For logs and pages.
     pub text: String,
@@ -63,7 +64,8 @@ impl ServerError {
     /// ```
     pub fn new(text: impl AsRef<str>) -> Self {
         let text = printable(text.as_ref(), MAX_ERROR);
-        let code = text.split(' ').next().unwrap_or_default().to_owned();
+        let code = text.split(' ').next().filter(|code| is_bounded(NameKind::ErrorCode, code));
+        let code = code.unwrap_or_default().to_owned();
         ServerError { code, text }
     }
 

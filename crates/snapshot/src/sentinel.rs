@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::names::{NameKind, bounded_name, is_bounded};
 use crate::{Fields, Reply, Role, key_values};
 
 /// Summary of a master that a Sentinel monitors. INFO sentinel: `masterN`.
@@ -150,12 +151,14 @@ pub struct Quorum {
 const MAX_ENTRIES: usize = 1024;
 
 pub(crate) fn read(fields: &Fields) -> Vec<MasterSummary> {
-    let label_value = |line, name| key_values::label_value(key_values::get(line, name)?);
+    let value = |line, name, kind| {
+        bounded_name(kind, key_values::get(line, name)?).filter(|value| !value.is_empty())
+    };
     let summary = |(_, line)| {
         Some(MasterSummary {
-            name: label_value(line, "name")?,
-            status: label_value(line, "status")?,
-            address: label_value(line, "address")?,
+            name: value(line, "name", NameKind::Master)?,
+            status: value(line, "status", NameKind::LabelValue)?,
+            address: value(line, "address", NameKind::Address)?,
             replicas: key_values::parse(line, "slaves")?,
             sentinels: key_values::parse(line, "sentinels")?,
         })
@@ -195,8 +198,8 @@ impl SentinelEntry {
         )
     }
 
-    /// Parses alternating names and values. Returns `None` if host or port is missing, or a number
-    /// is malformed.
+    /// Parses alternating names and values. Returns `None` if host or port is missing, a number is
+    /// malformed, or a name is too long.
     ///
     /// ```
     /// use snapshot::{DownState, SentinelEntry};
@@ -215,10 +218,10 @@ impl SentinelEntry {
         let millis = |text: &str| number(text).map(Duration::from_millis);
         for (name, value) in pairs {
             match name {
-                "name" => entry.name = value.into(),
-                "ip" => entry.ip = value.into(),
+                "name" => entry.name = bounded_name(NameKind::Address, value)?,
+                "ip" => entry.ip = bounded_name(NameKind::Host, value)?,
                 "port" => entry.port = value.parse().ok()?,
-                "runid" => entry.run_id = value.into(),
+                "runid" => entry.run_id = bounded_name(NameKind::RunId, value)?,
                 "flags" => {
                     entry.apply_flags(value);
                     is_master = value.split(',').any(|flag| flag == "master");
@@ -260,7 +263,10 @@ impl SentinelEntry {
         entry.follows = host
             .zip(port)
             .filter(|(host, port)| *host != "?" && *port > 0)
-            .map(|(host, port)| (host.into(), port));
+            .and_then(|(host, port)| Some((bounded_name(NameKind::Host, host)?, port)));
+        if is_master && !is_bounded(NameKind::Master, &entry.name) {
+            return None;
+        }
         entry.settings = is_master.then_some(settings);
         entry.promotion = is_replica.then_some(promotion);
         (!entry.ip.is_empty() && entry.port > 0).then_some(entry)

@@ -18,7 +18,7 @@ mod tracker;
 mod witnesses;
 
 pub use model::access::{NodeAccess, TlsAccess};
-pub use model::cluster::{ClusterView, OpenSlotView, SLOTS};
+pub use model::cluster::{ClusterView, OpenSlotView};
 pub use model::counters::{Counters, TOPOLOGY_COMMANDS, topology_changed};
 pub use model::deployment::{
     AofExpectation, Deployment, DeploymentKind, Discovery, Expectations, Labels, Node, NodeKind,
@@ -30,6 +30,7 @@ pub use model::endpoint::{
 };
 pub use model::event::{Event, EventKind};
 pub use model::event_history::EventHistory;
+pub use model::excess::{Excess, LimitKind, Limits};
 pub use model::failover::{
     FailoverBlocker, FailoverCandidate, FailoverView, PromotionObstacle, RefusedReplica,
 };

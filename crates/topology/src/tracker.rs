@@ -8,7 +8,7 @@ use snapshot::Role;
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::cannot_reach::CannotReachTracker;
-use crate::discovery::cluster::ClusterTracker;
+use crate::discovery::cluster::{ClusterTracker, MapExcess};
 use crate::discovery::membership::{MembershipChanges, MembershipTracker};
 use crate::discovery::sentinels;
 use crate::endpoints::EndpointsTracker;
@@ -21,6 +21,7 @@ use crate::model::cluster::ClusterView;
 use crate::model::deployment::{Deployment, DeploymentKind, address};
 use crate::model::event::Event;
 use crate::model::event_history::EventHistory;
+use crate::model::excess::{Excess, LimitKind};
 use crate::model::identity::SharedNode;
 use crate::model::node::{AttachedView, NodeView, PollStats};
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -156,7 +157,8 @@ impl DeploymentTracker {
         self.index_addresses(&nodes, round);
         self.decide_states(&mut nodes, round, accrued);
         if nodes.deployment.kind == DeploymentKind::Cluster {
-            self.cluster.observe(&nodes.views, &nodes.process_changes, round.now);
+            let limit = nodes.deployment.node_limit();
+            self.cluster.observe(&nodes.views, &nodes.process_changes, limit, round.now);
         }
         let mut changes = self.observe_membership(&mut nodes, round);
         self.addresses.rebuild();
@@ -225,6 +227,7 @@ impl DeploymentTracker {
             shared: shared_nodes(round, nodes_len),
             names: Arc::clone(&round.resolved),
             reported_down,
+            excess: self.excess(round, &changes),
             findings: Vec::new(),
             history: Arc::clone(&previous.history),
             deployment,
@@ -238,6 +241,21 @@ impl DeploymentTracker {
         };
         let returned = self.cluster.returned().collect();
         RoundResult { view, events, requests, returned }
+    }
+
+    /// Returns the numbers of things that exceed a limit after a round.
+    fn excess(&self, round: &Round, changes: &MembershipChanges) -> Excess {
+        let MapExcess { nodes, names } = self.cluster.excess();
+        let values: usize = self.nodes.values().map(NodeTracker::excess_label_values).sum();
+        let mut excess = round.excess;
+        for (kind, count) in [
+            (LimitKind::Nodes, changes.excess + nodes),
+            (LimitKind::LabelValues, values),
+            (LimitKind::Names, names),
+        ] {
+            excess.add(kind, count as u64);
+        }
+        excess
     }
 
     /// Reads the outcome of each node by itself.
@@ -519,6 +537,8 @@ fn round_stats(previous: RoundStats, round: &Round) -> RoundStats {
         total: previous.total + 1,
         missed: previous.missed + round.missed,
         blind: previous.blind + u64::from(round.blind),
+        slow: previous.slow + u64::from(round.slow_before),
         duration: round.duration,
+        computation: round.computation_before,
     }
 }

@@ -20,6 +20,7 @@ mod hanging_writes;
 mod hostile_peers;
 mod identity;
 mod lifecycle;
+mod limits;
 mod lost_writes;
 mod misrouted_clients;
 mod monitor;

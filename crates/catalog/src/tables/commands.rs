@@ -12,7 +12,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         Same,
         &["cmd"],
         "INFO commandstats: calls",
-        "Calls of the command.",
+        "Calls of the command; other is the sum of the commands beyond limits.label_values.",
         |node, emit| {
             each_command(node, emit, |command| Some(command.calls as f64));
         },

@@ -180,6 +180,36 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "Duration of the last round, in seconds; absent before the first round.",
         |view| view.at.map(|_| view.rounds.duration.as_secs_f64()),
     ),
+    DeploymentRow::value(
+        "rolecall_round_computation_seconds",
+        Absent,
+        "polling",
+        "Time that the exporter took to derive the state of the deployment from the replies of the \
+         round before the last one, in seconds; absent before the second round.",
+        |view| view.rounds.computation.map(|took| took.as_secs_f64()),
+    ),
+    DeploymentRow::value(
+        "rolecall_slow_rounds_total",
+        Absent,
+        "polling",
+        "Rounds before the last one that took longer than a tenth of the interval to compute.",
+        |view| Some(view.rounds.slow as f64),
+    ),
+    DeploymentRow::samples(
+        "rolecall_limit_excess",
+        Absent,
+        &["limit"],
+        "configuration: limits; lists of Sentinels, cluster nodes and DNS names",
+        "Things in the last replies that exceed a limit, so that the exporter leaves them out: \
+         nodes; masters without a deployment; nodes without a connection because their address has \
+         too many (connections); command names, error codes and percentiles without series of \
+         their own (label_values); cluster nodes with a name that is too long (names).",
+        |view, emit| {
+            if view.at.is_some() {
+                view.excess.iter().for_each(|(kind, count)| emit(&[kind.label()], count as f64));
+            }
+        },
+    ),
 ];
 
 fn lookups(view: &DeploymentView, count: fn(&ResolvedName) -> u64) -> Option<f64> {

@@ -13,7 +13,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         &["err"],
         "INFO errorstats: errorstat_*, minus replies to the exporter",
         "Error replies by error code since the exporter first saw the node, except replies to the \
-         exporter; absent if the server has no error statistics.",
+         exporter; other is the sum of codes beyond limits.label_values and of invalid ones; \
+         absent if the server has no error statistics.",
         |node, emit| {
             node.counters
                 .errors()
@@ -26,8 +27,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_errors_overflow_total",
         Absent,
         "INFO errorstats: errorstat_*, errorstat_ERRORSTATS_OVERFLOW",
-        "Error replies whose code has no series in redis_errors_total because of the limit of \
-         codes or an invalid name.",
+        "Error replies that redis_errors_total counts as other because of the limit of codes or an \
+         invalid name.",
         |node| node.counters.error_overflow().map(|count| count as f64),
     ),
     NodeRow::value(

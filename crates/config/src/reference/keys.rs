@@ -11,6 +11,7 @@ use crate::discovery::ServerTable;
 use crate::endpoints::{EndpointTable, FileEndpoints};
 use crate::expect::FileExpect;
 use crate::file::{ConfigFile, FileLog, FileWeb};
+use crate::limits::FileLimits;
 use crate::nodes::FileNode;
 use crate::reference::schema::fields;
 use crate::timing::FileCadence;
@@ -50,6 +51,7 @@ pub(super) fn tables() -> Vec<Table> {
         Table::of::<ServerTable>("server", discovered),
         Table::of::<FileTls>("tls", &KINDS),
         Table::of::<FileCadence>("cadence", &KINDS),
+        Table::of::<FileLimits>("limits", &KINDS),
         Table::of::<FileExpect>("expect", &KINDS),
         Table::of::<FileEndpoints>("endpoints", with_endpoints),
         Table::of::<EndpointTable>("endpoint", with_endpoints),

@@ -170,6 +170,7 @@ fn path_in_deployment(table: &str, kind: &str) -> Vec<&'static str> {
         ("server", _) => vec!["sentinels", "0"],
         ("tls", _) => vec!["tls"],
         ("cadence", _) => vec!["cadence"],
+        ("limits", _) => vec!["limits"],
         ("expect", _) => vec!["expect"],
         ("endpoints", _) => vec!["endpoints"],
         ("endpoint", _) => vec!["endpoints", "primary"],

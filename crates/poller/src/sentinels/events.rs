@@ -9,6 +9,9 @@ use topology::SentinelMessage;
 /// Limit of the payload of an event, in characters.
 const MAX_PAYLOAD: usize = 256;
 
+/// Limit of a text that waits to be handled, bytes. Messages of Sentinels have at most about 500.
+const MAX_WAITING_TEXT: usize = 4096;
+
 /// Event of a Sentinel, for a deployment.
 #[derive(Debug)]
 pub(crate) enum SentinelEvent {
@@ -45,6 +48,19 @@ pub(super) struct EventListener {
 pub(super) struct EventListeners(Arc<Mutex<Vec<EventListener>>>);
 
 impl PubSubMessage {
+    /// Creates a message. Shortens texts that no Sentinel sends.
+    pub(super) fn new(at: SystemTime, mut channel: String, mut payload: String) -> Self {
+        for text in [&mut channel, &mut payload] {
+            if text.len() > MAX_WAITING_TEXT {
+                let mut ends = (0..=MAX_WAITING_TEXT).rev();
+                let end = ends.find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+                text.truncate(end);
+                text.shrink_to_fit();
+            }
+        }
+        PubSubMessage { at, channel, payload }
+    }
+
     /// Returns the name of the master that the message concerns, if it names one.
     pub(super) fn master(&self) -> Option<&str> {
         master(&self.channel, &self.payload)
@@ -109,6 +125,14 @@ fn sanitized(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_messages_are_shortened() {
+        let text = "ü".repeat(1 << 20);
+        let message = PubSubMessage::new(SystemTime::UNIX_EPOCH, text.clone(), text);
+        let lengths = [&message.channel, &message.payload].map(String::capacity);
+        assert!(lengths.iter().all(|length| (4000..=4096).contains(length)), "{lengths:?}");
+    }
 
     #[test]
     fn master_name_is_parsed_from_messages() {

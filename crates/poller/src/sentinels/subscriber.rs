@@ -75,7 +75,7 @@ async fn forward_messages(
     loop {
         match subscription.next().await {
             Ok(SubscriptionMessage::Published { channel, payload }) => {
-                let message = PubSubMessage { at: context.clock.wall(), channel, payload };
+                let message = PubSubMessage::new(context.clock.wall(), channel, payload);
                 if messages.send(message).await.is_err() {
                     // The Sentinel is no longer used, so this task is being aborted.
                     std::future::pending::<()>().await;

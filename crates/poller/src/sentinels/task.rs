@@ -29,6 +29,9 @@ const MAX_WAITING: usize = 1024;
 /// Limit of the reports of the node task that wait to be handled.
 const MAX_REPORTS: usize = 16;
 
+/// Limit of the error codes of replies to this exporter. Servers use about 40 codes.
+const MAX_CODES: usize = 256;
+
 /// Part of the interval after which a poll counts as missed.
 const DEADLINE_FRACTION: f64 = 0.8;
 
@@ -208,7 +211,9 @@ impl SentinelTask {
                 modified
             });
             for (code, count) in &reply.own_errors {
-                *state.own_errors.entry(code.clone()).or_default() += count;
+                if state.own_errors.len() < MAX_CODES || state.own_errors.contains_key(code) {
+                    *state.own_errors.entry(code.clone()).or_default() += count;
+                }
             }
             if let Some(report) = &reply.snapshot.sentinel {
                 let masters: BTreeSet<_> =
@@ -237,6 +242,8 @@ impl SentinelTask {
             node: self.endpoint.to_string(),
             endpoint: self.endpoint.clone(),
             is_sentinel: true,
+            // Sentinels are configured, so they have no limit.
+            connections: usize::MAX,
             cadences: Cadences::default(),
             assumed_config: BTreeMap::new(),
         }

@@ -28,6 +28,10 @@ pub struct DeploymentDocument {
     /// End of the last round; absent before the first round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
+    /// The number of things that exceed a limit, so that they are left out, by limit: `nodes`,
+    /// `masters`, `connections`, `label_values`, `names`; absent for a limit that is not exceeded.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limit_excess: BTreeMap<&'static str, u64>,
     /// The shards; exactly one outside of a cluster.
     pub shards: Vec<ShardDocument>,
     /// The configured endpoints of applications.
@@ -277,6 +281,12 @@ pub fn deployment(view: &DeploymentView) -> DeploymentDocument {
         name: view.deployment.name.clone(),
         kind: view.deployment.kind.label(),
         at: view.at.map(rfc3339),
+        limit_excess: view
+            .excess
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(kind, count)| (kind.label(), count))
+            .collect(),
         shards: shards(view),
         endpoints: view.endpoints.iter().map(endpoint).collect(),
         nodes: view.members().map(|(_, node)| self::node(view, node)).collect(),

@@ -9,7 +9,7 @@ use super::links::Links;
 use super::search::SearchQuery;
 use super::status::shard_lines;
 use super::{Site, drawing, nodes, tree};
-use crate::deployment_status::{endpoint_status, failover_status};
+use crate::deployment_status::{endpoint_status, excess_status, failover_status};
 use crate::node_status::{node_levels, role};
 
 /// Maximum number of findings of one kind, trees, nodes and events on the page.
@@ -62,6 +62,7 @@ impl Site<'_> {
             }
             (shard_lines(view))
             (self.rounds(view))
+            (excess(view))
             (self.findings(LINKS, &findings, FINDINGS))
             (failovers(view))
             (endpoints(view))
@@ -92,7 +93,25 @@ impl Site<'_> {
             p.rounds {
                 "Last round: " (self.last_round(view)) ". Since Rolecall started: "
                 (rounds.total) " rounds, " (rounds.missed) " missed rounds, "
-                (rounds.blind) " blind rounds (Rolecall itself cut off or overloaded)."
+                (rounds.blind) " blind rounds (Rolecall itself cut off or overloaded), "
+                (rounds.slow) " slow rounds (took longer than a tenth of the interval to compute)."
+            }
+        }
+    }
+}
+
+/// Returns what servers list beyond the limits, if there is anything.
+fn excess(view: &DeploymentView) -> Markup {
+    let exceeded: Vec<_> = view.excess.iter().filter(|(_, count)| *count > 0).collect();
+    html! {
+        @if !exceeded.is_empty() {
+            section aria-labelledby="limits" {
+                h2 #limits { "Exceeded limits" }
+                ul.plain {
+                    @for (kind, count) in exceeded {
+                        li.warn { (excess_status(view, kind, count)) }
+                    }
+                }
             }
         }
     }

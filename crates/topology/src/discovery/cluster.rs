@@ -4,13 +4,16 @@
 //! several maps: the entry with the highest configuration epoch wins, and of equal ones the last.
 //! A slot that two entries claim belongs to the one with the higher epoch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use snapshot::{ClusterMap, ClusterNode, Fields, NodeSnapshot, OpenSlot, Role, SlotDirection};
+use snapshot::{
+    ClusterMap, ClusterNode, Fields, NodeSnapshot, OpenSlot, Role, SLOTS, SlotDirection, SlotSet,
+};
 
 use crate::limits::{CONFLICT_AFTER_MAPS, LISTS_SETTLE_WITHIN};
-use crate::model::cluster::{ClusterView, OpenSlotView, SLOTS};
+use crate::model::cluster::{ClusterView, OpenSlotView};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -31,6 +34,8 @@ pub(crate) struct ClusterTracker {
     known: BTreeMap<Box<str>, KnownNode>,
     /// Cluster ID of each member.
     ids: NodeVec<Option<Box<str>>>,
+    /// The first member with each cluster ID.
+    members: HashMap<Box<str>, NodeIndex>,
     /// Last map of each member.
     maps: NodeVec<Option<MapReading>>,
     /// Position of the next map that is read in turn.
@@ -40,14 +45,28 @@ pub(crate) struct ClusterTracker {
     open_since: BTreeMap<u16, Monotonic>,
     /// Nodes that serve slots, ordered by their lowest slot.
     owners: Vec<SlotOwner>,
+    /// Position in `owners` of each owner, by cluster ID.
+    owner_positions: HashMap<Box<str>, usize>,
     /// Position in `owners` of the owner of each slot; empty before the first map.
     slots: Vec<Option<u16>>,
-    /// Changes of owners in this round.
-    taken: Vec<TakenSlots>,
+    /// Changes of owners in this round: the cluster IDs of the owners before by that of the owner
+    /// now.
+    taken: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
     /// `known` has changed since `owners` was built.
     outdated: bool,
     /// Cluster IDs of nodes that a map of this round shows again after they had failed.
     returned: Vec<Box<str>>,
+    /// Lines of the maps of this round that exceed a limit; those of the map with the most.
+    excess: MapExcess,
+}
+
+/// Lines of a map that were left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MapExcess {
+    /// Lines about more nodes than the limit.
+    pub(crate) nodes: usize,
+    /// Lines with a name that is too long.
+    pub(crate) names: usize,
 }
 
 /// A node that cluster maps list.
@@ -85,15 +104,6 @@ pub(crate) struct SlotOwner {
     slots: u64,
 }
 
-/// Slots that changed their owner.
-#[derive(Debug, PartialEq, Eq)]
-struct TakenSlots {
-    /// Cluster ID of the owner before.
-    from: Box<str>,
-    /// Cluster ID of the owner now.
-    to: Box<str>,
-}
-
 /// The part of a map that concerns the node which reported it.
 #[derive(Debug, Clone)]
 struct MapReading {
@@ -123,23 +133,26 @@ struct SlotConflicts {
 }
 
 impl ClusterTracker {
-    /// Processes the maps that were read in one round.
+    /// Processes the maps that were read in one round. At most `limit` nodes are known.
     pub(crate) fn observe(
         &mut self,
         nodes: &NodeVec<NodeView>,
         process_changes: &NodeVec<Option<ProcessChange>>,
+        limit: usize,
         now: Monotonic,
     ) {
         self.ids.grow(nodes.len(), || None);
         self.maps.grow(nodes.len(), || None);
         self.returned.clear();
         self.taken.clear();
+        let mut excesses = Vec::new();
         for (index, node) in nodes.iter().filter(|(index, _)| process_changes[*index].is_some()) {
             let Some(snapshot) = node.snapshot() else { continue };
             let Some(map) = &snapshot.map else { continue };
-            self.merge_map(map, now);
+            let excess = self.merge_map(map, limit, now);
+            excesses.push(excess);
             let own = map.myself();
-            self.ids[index] = own.map(|own| own.id.clone());
+            self.set_id(index, own.map(|own| &*own.id));
             let count = self.maps[index].as_ref().map_or(0, |reading| reading.count) + 1;
             self.maps[index] = own.map(|own| MapReading {
                 fingerprint: fingerprint(snapshot.cluster.as_deref()),
@@ -150,13 +163,34 @@ impl ClusterTracker {
                 count,
             });
         }
+        if let Some(excess) = excesses.into_iter().max_by_key(|excess| (excess.nodes, excess.names))
+        {
+            self.excess = excess;
+        }
         if std::mem::take(&mut self.outdated) {
             self.build_owners();
         }
     }
 
-    fn merge_map(&mut self, map: &ClusterMap, now: Monotonic) {
-        for node in map.nodes.iter().filter(|node| !node.is("handshake") && !node.is("noaddr")) {
+    /// Merges a map into the known nodes. Returns the lines that were left out.
+    fn merge_map(&mut self, map: &ClusterMap, limit: usize, now: Monotonic) -> MapExcess {
+        let listed = || map.nodes.iter().filter(|node| !node.is("handshake") && !node.is("noaddr"));
+        let new: HashSet<_> =
+            listed().map(|node| &*node.id).filter(|id| !self.known.contains_key(*id)).collect();
+        let free = limit.saturating_sub(self.known.len());
+        let free = free + self.make_room(new.len().saturating_sub(free), map);
+        let mut admitted = HashSet::new();
+        let excess = MapExcess {
+            nodes: new.len().saturating_sub(free) + map.excess_nodes,
+            names: map.long_names,
+        };
+        for node in listed() {
+            if new.contains(&*node.id) && !admitted.contains(&*node.id) {
+                if admitted.len() == free {
+                    continue;
+                }
+                admitted.insert(&*node.id);
+            }
             let previous = self.known.get(&node.id);
             let is_newer =
                 previous.is_none_or(|known| node.epoch >= known.epoch || node.is("myself"));
@@ -175,6 +209,50 @@ impl ClusterTracker {
                 known.last_listed = now;
             }
         }
+        excess
+    }
+
+    /// Forgets up to `count` nodes that this map does not list, those that were listed last the
+    /// longest ago first. Returns their number.
+    fn make_room(&mut self, count: usize, map: &ClusterMap) -> usize {
+        if count == 0 {
+            return 0;
+        }
+        let listed: HashSet<_> = map.nodes.iter().map(|node| &*node.id).collect();
+        let unlisted = self.known.iter().filter(|(id, _)| !listed.contains(&***id));
+        let mut unlisted: Vec<_> =
+            unlisted.map(|(id, known)| (known.last_listed, id.clone())).collect();
+        unlisted.sort_unstable();
+        unlisted.truncate(count);
+        for (_, id) in &unlisted {
+            self.known.remove(id);
+        }
+        self.outdated |= !unlisted.is_empty();
+        unlisted.len()
+    }
+
+    /// Returns the lines of the last maps that were left out.
+    pub(crate) fn excess(&self) -> MapExcess {
+        self.excess
+    }
+
+    /// Sets the cluster ID of a member.
+    fn set_id(&mut self, index: NodeIndex, id: Option<&str>) {
+        self.ids.grow(index.get() + 1, || None);
+        if self.ids[index].as_deref() == id {
+            return;
+        }
+        let before = std::mem::replace(&mut self.ids[index], id.map(Into::into));
+        if let Some(before) = before.filter(|before| self.members.get(before) == Some(&index)) {
+            match self.ids.position(|other| other.as_ref() == Some(&before)) {
+                Some(other) => drop(self.members.insert(before, other)),
+                None => drop(self.members.remove(&before)),
+            }
+        }
+        if let Some(id) = id {
+            let first = self.members.entry(id.into()).or_insert(index);
+            *first = index.min(*first);
+        }
     }
 
     /// Returns the listed nodes by their cluster IDs.
@@ -184,7 +262,7 @@ impl ClusterTracker {
 
     /// Returns the member with a cluster ID.
     pub(crate) fn index(&self, id: &str) -> Option<NodeIndex> {
-        self.ids.position(|own| own.as_deref() == Some(id))
+        self.members.get(id).copied()
     }
 
     /// Returns the members that the map of another node shows again, in this round, after they had
@@ -224,15 +302,14 @@ impl ClusterTracker {
     /// Records the cluster ID of a member that maps list at its address, unless the member
     /// reported its ID itself.
     pub(crate) fn identify(&mut self, index: NodeIndex, id: &str) {
-        self.ids.grow(index.get() + 1, || None);
-        if self.ids[index].is_none() && self.index(id).is_none() {
-            self.ids[index] = Some(id.into());
+        if self.id(index).is_none() && self.index(id).is_none() {
+            self.set_id(index, Some(id));
         }
     }
 
     /// Forgets a member that left. Maps may still list it.
     pub(crate) fn clear(&mut self, index: NodeIndex) {
-        self.ids.get_mut(index).map(Option::take);
+        self.set_id(index, None);
         self.maps.get_mut(index).map(Option::take);
     }
 
@@ -246,7 +323,7 @@ impl ClusterTracker {
     ) {
         let before = self.known.len();
         let newest = self.known.values().map(|known| known.last_listed).max().unwrap_or_default();
-        let down: Vec<Box<str>> = nodes
+        let down: HashSet<Box<str>> = nodes
             .iter()
             .filter(|(_, node)| node.is_absent())
             .filter_map(|(index, _)| self.ids.get(index)?.clone())
@@ -266,12 +343,22 @@ impl ClusterTracker {
         &self.owners
     }
 
+    /// Returns the owner of slots with this cluster ID.
+    pub(crate) fn owner(&self, id: &str) -> Option<&SlotOwner> {
+        self.owner_positions.get(id).map(|position| &self.owners[*position])
+    }
+
+    /// Returns true if maps list a node with this cluster ID.
+    pub(crate) fn is_known(&self, id: &str) -> bool {
+        self.known.contains_key(id)
+    }
+
     /// Returns the node that serves the slots of the shard of a node: the node itself or the
     /// master at the end of its replication chain.
     pub(crate) fn owner_of<'a>(&'a self, id: &'a str) -> Option<&'a SlotOwner> {
         let mut id = id;
         for _ in 0..MAX_CHAIN {
-            if let Some(owner) = self.owners.iter().find(|owner| &*owner.id == id) {
+            if let Some(owner) = self.owner(id) {
                 return Some(owner);
             }
             id = self.known.get(id)?.master.as_deref()?;
@@ -281,49 +368,51 @@ impl ClusterTracker {
 
     /// Returns the cluster IDs of the nodes that took slots from another owner in this round.
     pub(crate) fn takers(&self) -> impl Iterator<Item = &str> {
-        self.taken.iter().map(|taken| &*taken.to)
+        self.taken.keys().map(|id| &**id)
     }
 
-    /// Returns true if a node took slots from another one in this round.
-    pub(crate) fn took_from(&self, to: &str, from: &str) -> bool {
-        self.taken.iter().any(|taken| (&*taken.to, &*taken.from) == (to, from))
+    /// Returns the cluster IDs of the nodes from which a node took slots in this round.
+    pub(crate) fn taken_by(&self, id: &str) -> impl Iterator<Item = &str> {
+        self.taken.get(id).into_iter().flatten().map(|from| &**from)
     }
 
-    /// Assigns each slot to the claim with the highest epoch.
+    /// Assigns each slot to the claim with the highest epoch; of equal ones, to the lowest ID.
     fn build_owners(&mut self) {
-        let mut slots: Vec<Option<(u64, &str)>> = vec![None; usize::from(SLOTS)];
-        for (id, known) in &self.known {
-            for (first, last) in &known.slots {
-                let range = usize::from(*first)..=usize::from(*last);
-                for slot in slots.get_mut(range).into_iter().flatten() {
-                    if slot.is_none_or(|(epoch, _)| known.epoch > epoch) {
-                        *slot = Some((known.epoch, id));
-                    }
-                }
-            }
+        let mut claims: Vec<_> =
+            self.known.iter().filter(|(_, known)| !known.slots.is_empty()).collect();
+        claims.sort_by_key(|(_, known)| Reverse(known.epoch));
+        let (mut taken, mut ranges) = (SlotSet::default(), Vec::new());
+        for (claim, (_, known)) in claims.iter().enumerate() {
+            let mut own = Vec::new();
+            known.slots.iter().for_each(|range| taken.claim(*range, &mut own));
+            ranges.extend(own.into_iter().map(|range| (range, claim)));
         }
+        ranges.sort_unstable();
         let mut owners: Vec<SlotOwner> = Vec::new();
         let mut owned = vec![None; usize::from(SLOTS)];
-        let mut positions: HashMap<&str, usize> = HashMap::new();
-        for (slot, claim) in (0..SLOTS).zip(&slots) {
-            let Some((epoch, id)) = claim else { continue };
-            let position = *positions.entry(id).or_insert_with(|| {
-                owners.push(SlotOwner { id: (*id).into(), lowest: slot, epoch: *epoch, slots: 0 });
+        let mut positions = vec![None; claims.len()];
+        for ((first, last), claim) in ranges {
+            let (id, known) = claims[claim];
+            let position = *positions[claim].get_or_insert_with(|| {
+                let id = id.clone();
+                owners.push(SlotOwner { id, lowest: first, epoch: known.epoch, slots: 0 });
                 owners.len() - 1
             });
-            owners[position].slots += 1;
+            owners[position].slots += u64::from(last - first) + 1;
             // There are at most as many owners as slots.
-            owned[usize::from(slot)] = u16::try_from(position).ok();
+            owned[usize::from(first)..=usize::from(last)].fill(u16::try_from(position).ok());
         }
         let before = std::mem::replace(&mut self.owners, owners);
         let owned_before = std::mem::replace(&mut self.slots, owned);
-        for (then, now) in owned_before.iter().zip(&self.slots) {
-            let from = then.and_then(|then| before.get(usize::from(then)));
-            let to = now.and_then(|now| self.owners.get(usize::from(now)));
+        self.owner_positions =
+            self.owners.iter().enumerate().map(|(at, owner)| (owner.id.clone(), at)).collect();
+        let changes: HashSet<_> =
+            owned_before.iter().zip(&self.slots).filter_map(|(a, b)| (*a).zip(*b)).collect();
+        for (then, now) in changes {
+            let (from, to) = (before.get(usize::from(then)), self.owners.get(usize::from(now)));
             let (Some(from), Some(to)) = (from, to) else { continue };
-            if from.id != to.id && !self.took_from(&to.id, &from.id) {
-                let taken = TakenSlots { from: from.id.clone(), to: to.id.clone() };
-                self.taken.push(taken);
+            if from.id != to.id {
+                self.taken.entry(to.id.clone()).or_default().insert(from.id.clone());
             }
         }
     }
@@ -370,8 +459,7 @@ impl ClusterTracker {
             };
             let Some(info) = snapshot.cluster.as_deref() else { continue };
             let works = info.get("cluster_state") == Some("ok");
-            let owned =
-                self.id(index).and_then(|id| self.owners.iter().find(|owner| &*owner.id == id));
+            let owned = self.id(index).and_then(|id| self.owner(id));
             if let Some(owned) = owned
                 && node.role() == Some(Role::Master)
             {
@@ -418,9 +506,12 @@ impl ClusterTracker {
                     since,
                     ..OpenSlotView::default()
                 });
-                match direction {
-                    SlotDirection::Migrating => view.migrating.push(index),
-                    SlotDirection::Importing => view.importing.push(index),
+                let nodes = match direction {
+                    SlotDirection::Migrating => &mut view.migrating,
+                    SlotDirection::Importing => &mut view.importing,
+                };
+                if nodes.last() != Some(&index) {
+                    nodes.push(index);
                 }
             }
         }
@@ -467,7 +558,7 @@ impl ClusterTracker {
         was_replaced: impl Fn(NodeIndex) -> bool,
     ) -> SlotConflicts {
         let mut owners: Vec<Option<NodeIndex>> = vec![None; usize::from(SLOTS)];
-        let mut conflicts = SlotConflicts::default();
+        let (mut involved, mut slots_in_conflict) = (BTreeSet::new(), 0);
         for (index, reading) in self.maps.iter() {
             let is_master = nodes[index].role() == Some(Role::Master) && !was_replaced(index);
             let Some(reading) = reading.as_ref().filter(|_| is_master) else { continue };
@@ -476,21 +567,21 @@ impl ClusterTracker {
                 .iter()
                 .flat_map(|(first, last)| usize::from(*first)..=usize::from(*last))
                 .filter(|slot| *slot < usize::from(SLOTS));
+            let mut last = None;
             for slot in slots {
                 let Some(other) = owners[slot] else {
                     owners[slot] = Some(index);
                     continue;
                 };
-                conflicts.slots += 1;
-                for node in [other, index] {
-                    if !conflicts.nodes.contains(&node) {
-                        conflicts.nodes.push(node);
-                    }
+                slots_in_conflict += 1;
+                // Neighbouring slots mostly have the same owner.
+                if last != Some(other) {
+                    involved.extend([other, index]);
+                    last = Some(other);
                 }
             }
         }
-        conflicts.nodes.sort_unstable();
-        conflicts
+        SlotConflicts { nodes: involved.into_iter().collect(), slots: slots_in_conflict }
     }
 }
 

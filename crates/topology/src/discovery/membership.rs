@@ -1,7 +1,7 @@
 //! Tracker of the members of a deployment whose nodes are discovered: the nodes that any Sentinel,
 //! cluster map or DNS name lists, without the ghosts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use snapshot::Role;
@@ -17,8 +17,8 @@ use crate::model::node_names::is_address;
 use crate::model::round::Round;
 use crate::node::process::DuplicateProcess;
 
-/// The largest number of discovered nodes of one deployment: the limit of Redis Cluster.
-const MAX_DISCOVERED: usize = 1024;
+/// The largest number of stored addresses that nodes moved away from.
+const MAX_OLD_ADDRESSES: usize = 1024;
 
 /// Tracks the members of a deployment.
 #[derive(Debug, Default)]
@@ -49,6 +49,8 @@ pub(crate) struct MembershipChanges {
     pub(crate) unnamed: Vec<String>,
     /// Addresses of cluster nodes that are listed as failed for longer than `ghost_after`.
     pub(crate) ghosts: Vec<String>,
+    /// Listed nodes that exceed the limit of nodes.
+    pub(crate) excess: usize,
 }
 
 impl MembershipTracker {
@@ -107,7 +109,7 @@ impl MembershipTracker {
     }
 
     fn add_old_address(&mut self, address: String) {
-        if self.old_addresses.len() == MAX_DISCOVERED {
+        if self.old_addresses.len() == MAX_OLD_ADDRESSES {
             self.old_addresses.remove(0);
         }
         self.old_addresses.push(address);
@@ -149,10 +151,9 @@ impl<'a> MembershipUpdate<'a> {
             self.tracker.last_listed.fill(self.round.now);
         }
         if self.source.lists_old_addresses() {
-            let is_listed = |old: &String| {
-                listed.iter().any(|node| node.addresses(self.discovery).reachable == *old)
-            };
-            self.tracker.old_addresses.retain(is_listed);
+            let addresses: HashSet<_> =
+                listed.iter().map(|node| node.addresses(self.discovery).reachable).collect();
+            self.tracker.old_addresses.retain(|old| addresses.contains(old));
         }
         // Nodes that are up go first. Of two entries for one process, the one with a host name
         // gives the label.
@@ -189,12 +190,17 @@ impl<'a> MembershipUpdate<'a> {
                 }
             }
             None if is_ghost || self.is_old_address(node, &addresses) => {}
-            None if self.current().data_node_count() >= MAX_DISCOVERED && !node.master => {}
+            None if self.is_full() && !node.master => self.changes.excess += 1,
             None => match node.label(self.discovery, &self.round.host_names) {
                 Some(name) => self.add_node(node, name, addresses),
                 None => self.changes.unnamed.push(node.host.to_owned()),
             },
         }
+    }
+
+    /// Returns true if the deployment has as many data nodes as the limit permits.
+    fn is_full(&self) -> bool {
+        self.current().data_node_count() >= self.deployment.node_limit()
     }
 
     fn mark_listed(&mut self, index: NodeIndex) {

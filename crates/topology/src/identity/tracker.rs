@@ -296,7 +296,9 @@ impl IdentityTracker {
         for id in round.cluster.takers() {
             self.took_slots.insert(id.into(), now);
         }
-        self.took_slots.retain(|_, at| now.since(*at) <= LOSS_SHOWN_FOR);
+        // IDs that no map lists any more are forgotten, because a cluster can invent any number.
+        self.took_slots
+            .retain(|id, at| now.since(*at) <= LOSS_SHOWN_FOR && round.cluster.is_known(id));
         let takers = self.took_slots.keys().filter_map(|id| round.cluster.index(id));
         let was_foreign = std::mem::take(&mut self.foreign_masters);
         self.foreign_masters = takers

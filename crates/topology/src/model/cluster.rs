@@ -3,9 +3,6 @@
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::NodeIndex;
 
-/// Number of hash slots of a cluster.
-pub const SLOTS: u16 = 16_384;
-
 /// State of a cluster as its nodes report it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterView {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use snapshot::{CommandStat, CommandStats};
+use snapshot::{CommandStat, CommandStats, ErrorStats};
 
 /// Label of the command CLIENT PAUSE.
 pub(crate) const CLIENT_PAUSE: &str = "client_pause";
@@ -23,10 +23,6 @@ pub const TOPOLOGY_COMMANDS: [(&str, &str); 11] = [
     ("shutdown", "shutdown"),
 ];
 
-/// The largest number of error codes with a counter of their own. Scripts can invent codes; the
-/// rest is counted together.
-const MAX_CODES: usize = 128;
-
 /// Errors and topology commands of a node since the exporter first saw it, without those of
 /// Rolecall itself.
 #[derive(Debug, Clone, Default)]
@@ -42,9 +38,12 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Returns the error replies by code; `None` while the server has no error table.
+    /// Returns the error replies by code; `None` while the server has no error table. Those whose
+    /// codes have no counter of their own are last, with the code `other`, if there are any.
     pub fn errors(&self) -> Option<impl Iterator<Item = (&str, u64)>> {
-        self.has_error_table.then(|| self.errors.iter().map(|(code, total)| (&**code, *total)))
+        let other = (self.error_overflow > 0).then_some((ErrorStats::OTHER, self.error_overflow));
+        self.has_error_table
+            .then(|| self.errors.iter().map(|(code, total)| (&**code, *total)).chain(other))
     }
 
     /// Returns the error replies whose codes have no counter of their own; `None` while the server
@@ -83,18 +82,16 @@ impl Counters {
 
     /// Adds error replies with one code.
     pub(crate) fn add_errors(&mut self, code: &str, count: u64) {
-        if let Some(total) = self.errors.get_mut(code) {
-            *total += count;
-        } else if self.errors.len() < MAX_CODES {
-            self.errors.insert(code.into(), count);
-        } else {
-            self.error_overflow += count;
-        }
+        let total = match self.errors.get_mut(code) {
+            Some(total) => total,
+            None => self.errors.entry(code.into()).or_default(),
+        };
+        *total = total.saturating_add(count);
     }
 
-    /// Adds error replies whose codes the server itself does not count separately.
+    /// Adds error replies whose codes are not counted separately.
     pub(crate) fn add_overflow(&mut self, count: u64) {
-        self.error_overflow += count;
+        self.error_overflow = self.error_overflow.saturating_add(count);
     }
 
     /// Adds counters for error codes that are always shown.

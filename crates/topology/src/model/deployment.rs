@@ -9,6 +9,7 @@ use snapshot::Role;
 
 use crate::model::access::NodeAccess;
 use crate::model::endpoint::ServiceEndpoint;
+use crate::model::excess::Limits;
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_names::NodeNameTemplate;
 
@@ -37,6 +38,8 @@ pub struct Deployment {
     pub endpoints: Vec<ServiceEndpoint>,
     /// Discovery of nodes; `None` if all nodes are configured.
     pub discovery: Option<Discovery>,
+    /// Limits of the things that servers list.
+    pub limits: Limits,
     /// Access to discovered nodes.
     pub discovered_access: Arc<NodeAccess>,
     /// Number of configured nodes. The others are discovered.
@@ -156,6 +159,7 @@ impl Deployment {
             expect: Expectations::default(),
             endpoints: Vec::new(),
             discovery: None,
+            limits: Limits::DEFAULT,
             discovered_access: Arc::default(),
             configured: 0,
             addresses: HashMap::new(),
@@ -224,6 +228,11 @@ impl Deployment {
     /// Returns true if a node is configured, and not discovered.
     pub(crate) fn is_configured(&self, index: NodeIndex) -> bool {
         index.get() < self.configured
+    }
+
+    /// Returns the limit of data nodes. Configured nodes never exceed it.
+    pub(crate) fn node_limit(&self) -> usize {
+        self.limits.nodes.max(self.configured)
     }
 
     /// Returns the number of data nodes.

@@ -7,6 +7,7 @@ pub(crate) mod deployment;
 pub(crate) mod endpoint;
 pub(crate) mod event;
 pub(crate) mod event_history;
+pub(crate) mod excess;
 pub(crate) mod failover;
 pub(crate) mod finding;
 pub(crate) mod identity;

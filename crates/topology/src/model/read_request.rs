@@ -3,7 +3,7 @@
 use crate::model::node_index::NodeIndex;
 
 /// A reply that a tracker needs in the next round.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReadRequest {
     /// The command statistics of a node, which show the cause of a change of the primary.
     CommandStats(NodeIndex),

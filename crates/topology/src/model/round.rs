@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use snapshot::{Client, NodeSnapshot, Reason};
 
 use crate::model::endpoint::EndpointCheckResult;
+use crate::model::excess::Excess;
 use crate::model::identity::SharedNode;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -26,6 +27,12 @@ pub struct Round {
     pub duration: Duration,
     /// Rounds that were due since the previous one and did not start.
     pub missed: u64,
+    /// Time that the computation of the previous round took; `None` in the first round.
+    pub computation_before: Option<Duration>,
+    /// The computation of the previous round took longer than a tenth of the interval.
+    pub slow_before: bool,
+    /// Things that exceed a limit outside of the replies: masters and connections.
+    pub excess: Excess,
     /// The exporter itself is cut off or overloaded: failures say nothing about nodes.
     pub blind: bool,
     /// Time for which the exporter has been cut off; `None` if it is not, or if no node of this
@@ -95,6 +102,9 @@ impl Round {
             now,
             duration: Duration::ZERO,
             missed: 0,
+            computation_before: None,
+            slow_before: false,
+            excess: Excess::default(),
             blind: false,
             cut_off_for: None,
             outcomes: outcomes.into(),

@@ -1,5 +1,6 @@
 //! State of a deployment after a round. Immutable: each round creates a new view.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use crate::model::counters::succeeded;
 use crate::model::deployment::{Deployment, DeploymentKind, Expectations, NodeKind};
 use crate::model::endpoint::EndpointView;
 use crate::model::event_history::EventHistory;
+use crate::model::excess::Excess;
 use crate::model::finding::{Finding, Severity};
 use crate::model::identity::{ForeignMastersView, SharedNode};
 use crate::model::monotonic::Monotonic;
@@ -53,6 +55,8 @@ pub struct DeploymentView {
     pub names: Arc<[ResolvedName]>,
     /// Nodes that do not reply, and that a node which replies reports as down.
     pub reported_down: Vec<NodeIndex>,
+    /// Things that servers listed and that exceed a limit.
+    pub excess: Excess,
     /// Conditions that need attention, the most severe first.
     pub findings: Vec<Finding>,
     /// Recent events.
@@ -68,8 +72,13 @@ pub struct RoundStats {
     pub missed: u64,
     /// Rounds in which the exporter was cut off or overloaded.
     pub blind: u64,
+    /// Rounds that took longer than a tenth of the interval to compute, without the last round.
+    pub slow: u64,
     /// Time from the first request of the last round to its close.
     pub duration: Duration,
+    /// Time that the computation of the round before the last one took; `None` before the second
+    /// round.
+    pub computation: Option<Duration>,
 }
 
 impl DeploymentView {
@@ -99,6 +108,7 @@ impl DeploymentView {
             shared: Vec::new(),
             names: Arc::default(),
             reported_down: Vec::new(),
+            excess: Excess::default(),
             findings: Vec::new(),
             history: Arc::default(),
         }
@@ -153,11 +163,19 @@ impl DeploymentView {
         self.shards.iter().find(|shard| shard.contains(index))
     }
 
-    /// Returns true while the return of the node is awaited: its shard lost the primary within
+    /// Returns the nodes whose return is awaited: their shard lost the primary within
     /// [`PRIMARY_AWAITED_FOR`], and no other node became primary.
-    pub fn awaits(&self, index: NodeIndex) -> bool {
-        let lost_at = self.shard_of(index).and_then(|shard| shard.primary_lost_at);
-        lost_at.is_some_and(|lost_at| self.now.since(lost_at) <= PRIMARY_AWAITED_FOR)
+    pub fn awaited(&self) -> HashSet<NodeIndex> {
+        let (mut awaited, mut seen) = (HashSet::new(), HashSet::new());
+        for shard in &self.shards {
+            let is_awaited = shard
+                .primary_lost_at
+                .is_some_and(|lost_at| self.now.since(lost_at) <= PRIMARY_AWAITED_FOR);
+            // The first shard of a node decides, as in `shard_of`.
+            let members = shard.members.iter().filter(|member| seen.insert(**member));
+            awaited.extend(members.filter(|_| is_awaited));
+        }
+        awaited
     }
 
     /// Returns the masters of a split brain that accept writes, without the primary. If the

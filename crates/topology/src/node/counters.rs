@@ -22,9 +22,14 @@ pub(crate) struct CountersTracker {
 }
 
 impl CountersTracker {
-    /// Processes one reply.
-    pub(crate) fn observe(&mut self, reply: &NodeReply, process_change: ProcessChange) {
-        let snapshot = &*reply.snapshot;
+    /// Processes one reply. `snapshot` is the one of the reply without the values of labels that
+    /// exceed the limit.
+    pub(crate) fn observe(
+        &mut self,
+        reply: &NodeReply,
+        snapshot: &NodeSnapshot,
+        process_change: ProcessChange,
+    ) {
         match process_change {
             ProcessChange::Same => {}
             ProcessChange::Restarted => self.restart(),

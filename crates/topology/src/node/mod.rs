@@ -1,6 +1,7 @@
 //! Trackers of single nodes.
 
 pub(crate) mod counters;
+pub(crate) mod label_values;
 pub(crate) mod link;
 pub(crate) mod pause;
 pub(crate) mod poll_history;

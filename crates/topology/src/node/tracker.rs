@@ -14,6 +14,7 @@ use crate::model::node_state::NodeState;
 use crate::model::round::{NodeReply, PollOutcome, Round};
 use crate::model::saved_state::SavedNode;
 use crate::node::counters::CountersTracker;
+use crate::node::label_values::LabelValuesTracker;
 use crate::node::link::{LinkTracker, UpstreamSyncs};
 use crate::node::pause::PauseTracker;
 use crate::node::poll_history::{self, PollHistory};
@@ -35,6 +36,7 @@ pub(crate) struct NodeTracker {
     /// What the replies of all servers have in common, while several servers take turns.
     common: Option<Arc<NodeSnapshot>>,
     link: LinkTracker,
+    label_values: LabelValuesTracker,
     counters: CountersTracker,
     access_errors: RisingErrorsTracker,
     memory_errors: RisingErrorsTracker,
@@ -73,7 +75,11 @@ impl NodeTracker {
         self.state.observe(outcome, contact, round);
         poll_history::record(&mut self.polls, outcome, index, round);
         let process_change = match outcome {
-            PollOutcome::Answered(reply) => Some(self.observe_reply(reply, upstream, round)),
+            PollOutcome::Answered(reply) => {
+                let snapshot =
+                    self.label_values.limit(&reply.snapshot, deployment.limits.label_values);
+                Some(self.observe_reply(reply, &snapshot, upstream, round))
+            }
             PollOutcome::Missed(_) | PollOutcome::Failed(_) => {
                 self.link.observe_missed_poll();
                 None
@@ -129,10 +135,10 @@ impl NodeTracker {
     fn observe_reply(
         &mut self,
         reply: &NodeReply,
+        snapshot: &Arc<NodeSnapshot>,
         upstream: Option<UpstreamSyncs>,
         round: &Round,
     ) -> ProcessChange {
-        let snapshot = &*reply.snapshot;
         let change = if self.common.is_some() {
             self.process.observe_ambiguous(reply, round.now);
             ProcessChange::Replaced
@@ -140,7 +146,7 @@ impl NodeTracker {
             self.process.observe(reply, round.now)
         };
         self.link.observe(snapshot, upstream, change, round.now);
-        self.counters.observe(reply, change);
+        self.counters.observe(reply, snapshot, change);
         let counters = self.counters.view();
         self.access_errors.observe(&counters, ACCESS_CODES, round.now);
         self.memory_errors.observe(&counters, MEMORY_CODES, round.now);
@@ -161,7 +167,7 @@ impl NodeTracker {
             .is_some_and(|(before, after)| after > before);
         self.last_write_offset =
             write_offset::last_write(before.zip(self.last_write_offset), snapshot);
-        self.last = Some(Arc::clone(&reply.snapshot));
+        self.last = Some(Arc::clone(snapshot));
         change
     }
 
@@ -194,6 +200,11 @@ impl NodeTracker {
             last: self.last.clone(),
             ..NodeView::pending(&deployment.nodes[index])
         }
+    }
+
+    /// Returns the number of values of labels in the last reply that have no series of their own.
+    pub(crate) fn excess_label_values(&self) -> usize {
+        self.label_values.excess()
     }
 
     /// Forgets the availability of the node, which has another name now.

@@ -4,13 +4,12 @@
 //! The label of a cluster shard is the lowest slot that it had when it was first seen. It stays
 //! the same through failovers and slot migrations, so no series changes its meaning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use snapshot::Role;
+use snapshot::{Role, SLOTS};
 
 use crate::discovery::cluster::{ClusterTracker, SlotOwner};
-use crate::model::cluster::SLOTS;
 use crate::model::deployment::{Deployment, DeploymentKind, Labels, NodeKind};
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -89,69 +88,72 @@ impl ShardsTracker {
         round: &RoundContext<'_>,
     ) -> Vec<ShardView> {
         self.update_owners(cluster, round.deployment);
-        for (index, node) in nodes.iter() {
-            self.update_membership(index, node, cluster);
-        }
+        self.update_members(nodes, cluster);
         self.cluster.iter_mut().map(|shard| shard.observe(nodes, cluster, round)).collect()
     }
 
     /// Adds shards for new owners of slots, and removes shards without an owner.
     fn update_owners(&mut self, cluster: &ClusterTracker, deployment: &Deployment) {
-        for owner in cluster.owners() {
-            let index = cluster.index(&owner.id);
-            let is_same = |shard: &ClusterShard| shard.owner == owner.id;
-            // A promoted replica serves the slots of its shard.
-            let is_promoted = |shard: &ClusterShard| {
-                index.is_some_and(|index| shard.contains(index))
-                    && !cluster.owners().iter().any(|other| other.id == shard.owner)
-            };
-            // Another node took the slots as a whole.
-            let is_inherited = |shard: &ClusterShard| {
-                cluster.took_from(&owner.id, &shard.owner)
-                    && !cluster.owners().iter().any(|other| other.id == shard.owner)
-            };
-            let known = self
-                .cluster
-                .iter()
-                .position(is_same)
-                .or_else(|| self.cluster.iter().position(is_promoted))
-                .or_else(|| self.cluster.iter().position(is_inherited));
-            match known {
-                Some(known) => self.cluster[known].owner.clone_from(&owner.id),
-                None => self.add_shard(owner, deployment),
+        let mut ownerless = OwnerlessShards::of(&self.cluster, cluster);
+        let with_shard: HashSet<_> = self.cluster.iter().map(|shard| shard.owner.clone()).collect();
+        let (mut renamed, mut new) = (HashMap::new(), Vec::new());
+        for owner in cluster.owners().iter().filter(|owner| !with_shard.contains(&owner.id)) {
+            match ownerless.take(owner, cluster) {
+                Some(former) => drop(renamed.insert(former, owner.id.clone())),
+                None => new.push(owner),
             }
         }
+        for shard in &mut self.cluster {
+            if let Some(owner) = renamed.remove(&shard.owner) {
+                shard.owner = owner;
+            }
+        }
+        new.into_iter().for_each(|owner| self.add_shard(owner, deployment));
         // The slots of the others were merged into other shards.
-        self.cluster.retain(|shard| cluster.owners().iter().any(|owner| owner.id == shard.owner));
+        self.cluster.retain(|shard| cluster.owner(&shard.owner).is_some());
     }
 
-    /// Adds a node to its shard, or removes it.
-    fn update_membership(&mut self, index: NodeIndex, node: &NodeView, cluster: &ClusterTracker) {
-        let owner = cluster.id(index).and_then(|id| cluster.owner_of(id)).map(|owner| &owner.id);
-        let is_vacant = node.node.kind == NodeKind::Vacant;
+    /// Adds the nodes to their shards, and removes those that belong to other ones now.
+    fn update_members(&mut self, nodes: &NodeVec<NodeView>, cluster: &ClusterTracker) {
+        let owners = nodes.iter().map(|(index, node)| {
+            let has_shard = node.node.kind != NodeKind::Vacant && !ClusterTracker::was_reset(node);
+            let id = cluster.id(index).filter(|_| has_shard);
+            Membership { has_shard, owner: id.and_then(|id| cluster.owner_of(id)) }
+        });
+        let memberships: NodeVec<Membership<'_>> = owners.collect();
         for shard in &mut self.cluster {
-            let is_member = shard.contains(index);
-            // A master whose slots another node serves stays in its former shard, unless its own
-            // map says that it serves no slots.
-            let lingers = || is_member && !cluster.is_empty_master(index, node);
-            let belongs = !is_vacant
-                && !ClusterTracker::was_reset(node)
-                && owner.map_or_else(lingers, |owner| shard.owner == *owner);
-            if is_member && !belongs {
+            let leaves = |index: &NodeIndex| {
+                let Membership { has_shard, owner } = memberships[*index];
+                // A master whose slots another node serves stays in its former shard, unless its
+                // own map says that it serves no slots.
+                let lingers = || !cluster.is_empty_master(*index, &nodes[*index]);
+                !has_shard || !owner.map_or_else(lingers, |owner| shard.owner == owner.id)
+            };
+            let leaving: Vec<_> = shard.members.iter().copied().filter(leaves).collect();
+            for index in leaving {
                 shard.remove(index);
                 // The replica belongs to another shard and is not missed here.
+                let is_vacant = nodes[index].node.kind == NodeKind::Vacant;
                 shard.tracker.remove_replicas(usize::from(!is_vacant));
-            } else if belongs && !is_member {
+            }
+        }
+        let positions: HashMap<_, _> =
+            self.cluster.iter().enumerate().map(|(at, shard)| (shard.owner.clone(), at)).collect();
+        for (index, Membership { owner, .. }) in memberships.iter() {
+            let position = owner.and_then(|owner| positions.get(&owner.id));
+            let shard = position.and_then(|position| self.cluster.get_mut(*position));
+            if let Some(shard) = shard.filter(|shard| !shard.contains(index)) {
                 shard.add(index, self.saved.remove(&index));
             }
         }
     }
 
     fn add_shard(&mut self, owner: &SlotOwner, deployment: &Deployment) {
-        let is_taken = |label: &str| self.cluster.iter().any(|shard| shard.label == label);
+        let is_taken =
+            |number: &u16| self.cluster.binary_search_by_key(number, ClusterShard::number).is_ok();
         let label = (owner.lowest..SLOTS)
-            .map(|slot| slot.to_string())
-            .find(|label| !is_taken(label))
+            .find(|number| !is_taken(number))
+            .map(|number| number.to_string())
             .unwrap_or_default();
         let mut labels = deployment.labels.clone();
         labels.insert(1, ("shard".to_owned(), label.clone()));
@@ -218,6 +220,54 @@ impl ShardsTracker {
     }
 }
 
+/// Membership of a node in the shards of a cluster.
+#[derive(Debug, Clone, Copy)]
+struct Membership<'a> {
+    /// The node can belong to a shard.
+    has_shard: bool,
+    /// The node that serves the slots of its shard, if it is known.
+    owner: Option<&'a SlotOwner>,
+}
+
+/// Shards whose owner serves no slots any more.
+struct OwnerlessShards {
+    /// Former owners of the shards of each member. A node may linger in several shards.
+    by_member: HashMap<NodeIndex, Vec<Box<str>>>,
+    /// Position of the shard of each former owner.
+    positions: HashMap<Box<str>, usize>,
+}
+
+impl OwnerlessShards {
+    fn of(shards: &[ClusterShard], cluster: &ClusterTracker) -> Self {
+        let mut ownerless =
+            OwnerlessShards { by_member: HashMap::new(), positions: HashMap::new() };
+        let shards = shards.iter().enumerate();
+        for (position, shard) in shards.filter(|(_, shard)| cluster.owner(&shard.owner).is_none()) {
+            ownerless.positions.insert(shard.owner.clone(), position);
+            for member in &shard.members {
+                ownerless.by_member.entry(*member).or_default().push(shard.owner.clone());
+            }
+        }
+        ownerless
+    }
+
+    /// Removes the shard that a new owner continues, and returns its former owner.
+    fn take(&mut self, owner: &SlotOwner, cluster: &ClusterTracker) -> Option<Box<str>> {
+        // A promoted replica serves the slots of its shard.
+        let index = cluster.index(&owner.id);
+        let shards = index.and_then(|index| self.by_member.get(&index)).into_iter().flatten();
+        let promoted = { shards }.find(|former| self.positions.contains_key(*former)).cloned();
+        // Another node took the slots as a whole.
+        let inherited = || {
+            let former = cluster.taken_by(&owner.id).filter(|id| self.positions.contains_key(*id));
+            former.min_by_key(|id| self.positions.get(*id)).map(Into::into)
+        };
+        let former = promoted.or_else(inherited)?;
+        self.positions.remove(&former);
+        Some(former)
+    }
+}
+
 impl ClusterShard {
     fn number(&self) -> u16 {
         self.label.parse().unwrap_or_default()
@@ -262,7 +312,7 @@ impl ClusterShard {
     /// Returns the member that serves the slots: one that reports a higher epoch than the maps,
     /// which are older than its own report, or the owner according to the maps.
     fn slot_owner(&self, nodes: &NodeVec<NodeView>, cluster: &ClusterTracker) -> Option<NodeIndex> {
-        let known = cluster.owners().iter().find(|owner| owner.id == self.owner);
+        let known = cluster.owner(&self.owner);
         let promoted = known.and_then(|known| {
             self.members.iter().copied().find(|index| {
                 let node = &nodes[*index];

@@ -27,7 +27,8 @@ use fixture::{
 fn nodes_are_awaited_for_ten_minutes_after_a_loss() {
     let primary = reply(&master("x", 'a'));
     let mut test = TestDeployment::new(2);
-    let awaited = |view: &DeploymentView| [0, 1].map(|index| view.awaits(NodeIndex::new(index)));
+    let awaited =
+        |view: &DeploymentView| [0, 1].map(|index| view.awaited().contains(&NodeIndex::new(index)));
     // A primary that nobody has seen is not awaited.
     assert_eq!(awaited(&test.rounds(5, &[refused(), refused()])), [false; 2]);
     assert_eq!(awaited(&test.rounds(2, &[primary.clone(), refused()])), [false; 2]);

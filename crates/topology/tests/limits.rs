@@ -1,0 +1,147 @@
+//! Limits of what cluster maps list: large clusters work, and memory does not grow.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
+use topology::{
+    Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, LimitKind, Monotonic,
+    NodeNameTemplate, NodeReply, PollOutcome, Round,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Address of the only node that replies.
+const SEED: &str = "10.9.9.9:6379";
+
+/// A cluster of which one node replies, with any map.
+struct TestDeployment {
+    tracker: DeploymentTracker,
+    round: u32,
+}
+
+impl TestDeployment {
+    fn with_limit(nodes: usize) -> Self {
+        let mut deployment =
+            Deployment::new("cache", DeploymentKind::Cluster, &[], SECOND, SECOND * 3);
+        deployment.add(SEED, SEED, None);
+        deployment.discovery = Some(Discovery {
+            master: String::new(),
+            names: NodeNameTemplate::default(),
+            address_map: BTreeMap::new(),
+            ghost_after: SECOND * 600,
+            forget_after: SECOND * 300,
+        });
+        deployment.limits.nodes = nodes;
+        TestDeployment { tracker: DeploymentTracker::new(Arc::new(deployment)), round: 0 }
+    }
+
+    /// Runs a round in which the first node replies with this map.
+    fn observe(&mut self, map: &str) -> Arc<DeploymentView> {
+        self.round += 1;
+        let info = format!(
+            "run_id:x\nuptime_in_seconds:1000\ncluster_enabled:1\nrole:master\n\
+             master_replid:{}\nmaster_repl_offset:5\n",
+            "1".repeat(40)
+        );
+        let mut snapshot = NodeSnapshot::from_info(&info).expect("a snapshot");
+        let cluster = "cluster_state:ok\ncluster_slots_ok:16384\ncluster_my_epoch:1\n";
+        snapshot.cluster = Some(Arc::new(Fields::parse(cluster)));
+        snapshot.map = Some(Arc::new(ClusterMap::parse(map)));
+        let at = SystemTime::UNIX_EPOCH + SECOND * self.round;
+        let answer = NodeReply::new(snapshot, Duration::ZERO, at);
+        let mut outcomes = vec![PollOutcome::Answered(answer)];
+        let nodes = self.tracker.view().nodes.len();
+        outcomes.resize_with(nodes, || PollOutcome::Failed(Reason::Timeout));
+        let now = Monotonic::from_start(SECOND * self.round);
+        self.tracker.observe(&Round::new(at, now, outcomes)).view
+    }
+}
+
+/// Returns a map of `count` masters. The first one has the address of the node that replies, the
+/// numbers of the others begin with `first`, for their IDs and for their addresses.
+fn map(count: usize, first_id: usize, first_address: usize, epoch: usize) -> String {
+    let slots = 16_384 / count;
+    let line = |position: usize| {
+        let (id, address) = (first_id + position, first_address + position);
+        let at = match position {
+            0 => format!("{SEED}@1 myself,master"),
+            _ => {
+                format!("10.{}.{}.{}:1@1 master", address >> 16, address >> 8 & 255, address & 255)
+            }
+        };
+        let (first, last) = (position * slots, (position + 1) * slots - 1);
+        format!("{id:040x} {at} - 0 1426238317239 {epoch} connected {first}-{last}\n")
+    };
+    (0..count).map(line).collect()
+}
+
+fn counts(view: &DeploymentView) -> (usize, usize, u64) {
+    (view.members().count(), view.shards.len(), view.excess.get(LimitKind::Nodes))
+}
+
+#[test]
+fn a_cluster_of_a_thousand_masters_is_complete() {
+    let mut test = TestDeployment::with_limit(1024);
+    for epoch in 1..4 {
+        let view = test.observe(&map(1000, 1, 1, epoch));
+        assert_eq!(counts(&view), (1000, 1000, 0));
+        assert!(view.excess.is_empty());
+    }
+}
+
+#[test]
+fn nodes_beyond_the_limit_are_counted_and_members_stay() {
+    let mut test = TestDeployment::with_limit(20);
+    let view = test.observe(&map(20, 1, 1, 1));
+    assert_eq!(counts(&view), (20, 20, 0));
+    let names = |view: &DeploymentView| -> Vec<_> {
+        view.members().map(|(_, node)| node.node.name.clone()).collect()
+    };
+    let members = names(&view);
+    // The others have lower epochs and come first.
+    let others: String =
+        map(100, 500, 500, 0).lines().skip(1).map(|line| format!("{line}\n")).collect();
+    let view = test.observe(&(others + &map(20, 1, 1, 1)));
+    assert_eq!((counts(&view), names(&view)), ((20, 20, 99), members));
+    let view = test.observe(&map(20, 1, 1, 1));
+    assert_eq!(counts(&view), (20, 20, 0), "the excess ended");
+}
+
+#[test]
+fn ids_that_change_each_second_take_no_memory() {
+    for (addresses_change, label) in [(false, "IDs"), (true, "IDs and addresses")] {
+        let mut test = TestDeployment::with_limit(200);
+        let mut sizes = Vec::new();
+        for round in 0..60 {
+            let first_address = if addresses_change { 1 + round * 100 } else { 1 };
+            let view = test.observe(&map(100, 1 + round * 100, first_address, round));
+            let known = view.cluster.as_ref().map(|cluster| cluster.known);
+            assert!(known <= Some(200) && view.members().count() <= 200, "{label}: {known:?}");
+            // The text contains everything that the tracker keeps, except for recent events.
+            let text = format!("{:?}", test.tracker);
+            let events: usize = view.history.events().map(|event| format!("{event:?}").len()).sum();
+            sizes.push(text.len().saturating_sub(2 * events));
+        }
+        let (early, late) = (sizes[5..15].iter().max(), sizes[50..].iter().max());
+        let (Some(early), Some(late)) = (early, late) else { panic!("{sizes:?}") };
+        assert!(*late < early * 3 / 2, "{label}: {early} and {late} bytes; {sizes:?}");
+    }
+}
+
+#[test]
+fn a_slot_of_each_range_is_counted_once() {
+    let ranges = "0-16383 ".repeat(16_384);
+    let map: String = (0..20)
+        .map(|id| {
+            let at = if id == 0 { SEED } else { "10.0.0.1:1" };
+            let myself = if id == 0 { "myself," } else { "" };
+            format!("{id:040x} {at}@1 {myself}master - 0 1 {id} connected {ranges}\n")
+        })
+        .collect();
+    let mut test = TestDeployment::with_limit(1024);
+    let view = test.observe(&map);
+    let cluster = view.cluster.as_ref().expect("a cluster");
+    assert_eq!((view.shards.len(), cluster.conflicts, cluster.known), (1, 0, 20));
+}
