@@ -38,7 +38,7 @@ fn each_reply(mut check: impl FnMut(&str, &str, &Reply)) {
 /// Splits a transcript into commands and replies.
 ///
 /// The format is `>>> COMMAND`, a line feed, and the raw reply.
-fn transcript(mut bytes: &[u8]) -> Vec<(String, Reply)> {
+fn transcript(mut bytes: &[u8]) -> Vec<(String, Reply<'static>)> {
     let mut replies = Vec::new();
     while let Some(rest) = bytes.strip_prefix(b">>> ") {
         // A command may contain line feeds. A reply begins with its type.
@@ -66,7 +66,7 @@ fn transcript(mut bytes: &[u8]) -> Vec<(String, Reply)> {
 const TYPES: &[u8] = b"+-:$*%=_,";
 
 /// Parses one reply. Returns it with the rest of the input.
-fn resp(bytes: &[u8]) -> (Reply, &[u8]) {
+fn resp(bytes: &[u8]) -> (Reply<'static>, &[u8]) {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("the end of a line");
     let line = String::from_utf8_lossy(&bytes[1..end]).into_owned();
     let mut rest = &bytes[end + 2..];
