@@ -23,7 +23,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_role_unknown",
         Absent,
         "INFO replication: role",
-        "Whether the node claims a role that Rolecall does not know, or none. Then the node is no \
+        "Whether the node claims a role that Rolecall does not know, or none; such a node is no \
          evidence about the primary.",
         |node| node.has_unknown_role().map(f64::from),
     ),
