@@ -48,7 +48,7 @@ fn active_replica_is_read_and_its_lost_link_is_found() {
 #[test]
 fn reply_to_info_needs_neither_role_nor_run_id() {
     for info in [UPSTASH, KVROCKS] {
-        let server = FakeServer::with_info(|| info.to_owned());
+        let server = FakeServer::with_info(move || info.to_owned());
         let daemon = Daemon::serve(&[&server.stub.url()]);
         daemon.until(SECOND * 5, "redis_up", &[], 1.0);
         daemon.until(SECOND * 5, "redis_commands_total", &[("cmd", "get")], 7.0);
