@@ -65,8 +65,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         &topology::LinkState::LABELS,
         "INFO replication: master_link_status, master_sync_in_progress, \
          master_last_io_seconds_ago, master_link_down_since_seconds",
-        "State of the replication link: 1 for this state, 0 for the others; absent on nodes without \
-         one.",
+        "State of the replication link: 1 for this state, 0 for the others; absent on nodes \
+         without one.",
         |node| node.snapshot().and(node.link.state).map(topology::LinkState::label),
     ),
     NodeRow::state_set(
