@@ -1,7 +1,7 @@
 //! A server that parses requests of the Redis protocol and sends any replies, as a faulty or
 //! hostile server may.
 
-use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,9 +14,6 @@ pub struct StubRedis {
     pub server: StubServer,
     open: Arc<AtomicUsize>,
 }
-
-/// The words of a command.
-pub type Words = Vec<String>;
 
 impl StubRedis {
     /// Starts a server that calls `reply` with the words of each command, the first one in upper
@@ -76,7 +73,7 @@ fn default_reply(words: &[String]) -> Vec<u8> {
     }
 }
 
-fn read_command(from: &mut impl BufRead) -> Result<Words> {
+fn read_command(from: &mut impl BufRead) -> Result<Vec<String>> {
     let count = read_number(from)?;
     let mut words = Vec::new();
     for position in 0..count {

@@ -15,11 +15,12 @@ never writes and never sends PING. A command that the server refuses is not sent
 process, another address, another user or another password is used, or for a day. Rolecall omits the
 metrics that depend on it, and the log has one line about it. NOPERM and `unknown command` are a
 refusal at once, any other error when it is returned twice in a row, except LOADING, BUSY,
-MASTERDOWN, CLUSTERDOWN, TRYAGAIN, OOM, MISCONF and NOREPLICAS, which describe a state. While several
-servers take turns at an address (RolecallNodeAmbiguous), only INFO is sent. Errors that Rolecall's
-own commands cause are subtracted from `redis_errors_total` and `redis_error_replies_total`, and
-cause no additional reading. `rolecall_commands_total{command}` counts the commands sent. The column
-`since` has the first supported version of Redis with the command.
+MASTERDOWN, CLUSTERDOWN, TRYAGAIN, OOM, MISCONF and NOREPLICAS, which describe a state. While
+several servers take turns at an address (RolecallNodeAmbiguous), only INFO is sent. Errors that
+Rolecall's own commands cause are subtracted from `redis_errors_total` and
+`redis_error_replies_total`, and cause no additional reading. `rolecall_commands_total{command}`
+counts the commands sent. The column `since` has the first supported version of Redis with the
+command.
 
 ";
 

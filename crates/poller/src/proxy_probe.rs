@@ -52,8 +52,8 @@ impl ProxyProbe {
     }
 }
 
-/// Returns the failure with a text about INFO, if the server does not know this command. A server may
-/// not know AUTH instead.
+/// Returns the failure with a text about INFO, if the server does not know this command. A server
+/// may not know AUTH instead.
 fn explain_unsupported(failure: Failure) -> Failure {
     let text = failure.detail.to_lowercase();
     let is_about_info = text.contains("command") && !text.contains("auth");

@@ -154,7 +154,9 @@ impl ClusterMap {
         let mut taken = SlotSet::default();
         for node in others {
             let claimed = std::mem::take(&mut node.slots);
-            claimed.iter().for_each(|range| taken.claim(*range, &mut node.slots));
+            for range in claimed {
+                taken.claim(range, &mut node.slots);
+            }
         }
     }
 

@@ -95,9 +95,9 @@ const DISTINCTIVE_FIELDS: [&str; 9] = [
 impl NodeSnapshot {
     /// Parses the reply to INFO.
     ///
-    /// Returns `None` if the reply contains no field that servers are known to report. Then it is not
-    /// a reply to INFO. Fields that are missing or malformed are `None`, and do not affect other
-    /// fields.
+    /// Returns `None` if the reply contains no field that servers are known to report. Then it is
+    /// not a reply to INFO. Fields that are missing or malformed are `None`, and do not affect
+    /// other fields.
     ///
     /// ```
     /// use snapshot::{LinkStatus, NodeSnapshot, Role};

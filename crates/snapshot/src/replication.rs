@@ -56,8 +56,8 @@ pub struct AttachedReplica {
     pub ip: Box<str>,
     /// Announced port.
     pub port: u16,
-    /// `online`, or a stage of a full resync: `wait_bgsave`, `send_bulk`. Dragonfly has other names.
-    /// `None` if the server does not report it (Kvrocks, Pika).
+    /// `online`, or a stage of a full resync: `wait_bgsave`, `send_bulk`. Dragonfly has other
+    /// names. `None` if the server does not report it (Kvrocks, Pika).
     pub state: Option<Box<str>>,
     /// Acknowledged replication offset, bytes. `None` if the server does not report it (Dragonfly,
     /// Pika).

@@ -128,7 +128,9 @@ mod tests {
         fn merged_ranges_contain_the_same_slots(
             mut ranges in proptest::collection::vec((0u16..2000, 0u16..50), 0..60),
         ) {
-            ranges.iter_mut().for_each(|(first, last)| *last += *first);
+            for (first, last) in &mut ranges {
+                *last += *first;
+            }
             let slots = |ranges: &[(u16, u16)]| -> BTreeSet<u16> {
                 ranges.iter().flat_map(|(first, last)| *first..=*last).collect()
             };

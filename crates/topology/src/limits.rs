@@ -57,8 +57,8 @@ pub const STRANGER_ACCEPTED_AFTER: Duration = Duration::from_secs(60);
 pub const SERVERS_SEEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Changes of the server at one address within [`SERVERS_SEEN_WITHIN`] from which on several
-/// servers are behind it. A virtual IP address that moves and returns changes twice. Restarts do not
-/// count.
+/// servers are behind it. A virtual IP address that moves and returns changes twice. Restarts do
+/// not count.
 pub const AMBIGUOUS_CHANGES: usize = 3;
 
 /// The largest number of servers that are remembered for one address.

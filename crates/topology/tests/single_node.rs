@@ -282,7 +282,7 @@ fn unrelated_server_replaces_one_of_two_nodes_after_a_minute() {
     assert_eq!(kinds(&round(&old_server("z", 'b'))), ["node_back", "node_replaced"]);
 }
 
-/// Replies in turn as each of some servers, and returns the last result and the kinds of all events.
+/// Replies in turn as each of some servers. Returns the last result and the kinds of all events.
 fn take_turns(
     test: &mut TestDeployment,
     servers: &[String],

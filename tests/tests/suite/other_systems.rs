@@ -1,5 +1,5 @@
-//! Servers that are neither Redis nor Valkey, and proxies. The replies of the fake servers are built
-//! from the public sources and documentation of the systems, which the comments name.
+//! Servers that are neither Redis nor Valkey, and proxies. The replies of the fake servers are
+//! built from the public sources and documentation of the systems, which the comments name.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +9,7 @@ use tests::{
 };
 
 /// KeyDB, `src/server.cpp`: INFO of a node with `active-replica yes` whose link is down.
-const KEYDB: &str = "# Server\r\nredis_version:6.3.4\r\nrun_id:5a0c2bf1\r\nuptime_in_seconds:90000\r\n\
+const KEYDB: &str = "# Server\r\nredis_version:6.3.4\r\nrun_id:5a0c2b\r\nuptime_in_seconds:900\r\n\
                      # Memory\r\nused_memory:1000\r\n# Replication\r\nrole:active-replica\r\n\
                      master_global_link_status:down\r\nmaster_host:10.0.0.9\r\n\
                      master_port:6379\r\nmaster_link_status:down\r\n\
@@ -20,7 +20,7 @@ const UPSTASH: &str =
     "# Server\r\nupstash_version:1.10.5\r\nredis_version:6.2.6\r\n# Memory\r\nused_memory:7\r\n";
 
 /// Kvrocks, `src/server/server.cc`: INFO while the server loads its data.
-const KVROCKS: &str = "# Server\r\nversion:2.8.0\r\nkvrocks_version:2.8.0\r\nredis_version:4.0.0\r\n\
+const KVROCKS: &str = "# Server\r\nkvrocks_version:2.8.0\r\nredis_version:4.0.0\r\n\
                        # Persistence\r\nloading:1\r\n";
 
 #[test]
@@ -48,7 +48,7 @@ fn active_replica_is_read_and_its_lost_link_is_found() {
 #[test]
 fn reply_to_info_needs_neither_role_nor_run_id() {
     for info in [UPSTASH, KVROCKS] {
-        let server = FakeServer::with_info(|| info.to_owned());
+        let server = FakeServer::with_info(move || info.to_owned());
         let daemon = Daemon::serve(&[&server.stub.url()]);
         daemon.until(SECOND * 5, "redis_up", &[], 1.0);
         daemon.until(SECOND * 5, "redis_commands_total", &[("cmd", "get")], 7.0);

@@ -23,7 +23,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "redis_role_unknown",
         Absent,
         "INFO replication: role",
-        "Whether the node claims a role that Rolecall does not know, or none. Then the node is no \
+        "Whether the node claims a role that Rolecall does not know, or none; such a node is no \
          evidence about the primary.",
         |node| node.has_unknown_role().map(f64::from),
     ),
@@ -65,8 +65,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         &topology::LinkState::LABELS,
         "INFO replication: master_link_status, master_sync_in_progress, \
          master_last_io_seconds_ago, master_link_down_since_seconds",
-        "State of the replication link: 1 for this state, 0 for the others; absent on nodes without \
-         one.",
+        "State of the replication link: 1 for this state, 0 for the others; absent on nodes \
+         without one.",
         |node| node.snapshot().and(node.link.state).map(topology::LinkState::label),
     ),
     NodeRow::state_set(

@@ -51,8 +51,8 @@ pub(super) enum ObservedServer {
 }
 
 impl AddressHistory {
-    /// Records a new connection. Returns true if refused commands are to be tried again: the address
-    /// of the server or the password is another one.
+    /// Records a new connection. Returns true if refused commands are to be tried again: the
+    /// address of the server or the password is another one.
     pub(super) fn observe_connection(
         &mut self,
         peer: Option<SocketAddr>,
@@ -106,8 +106,8 @@ impl AddressHistory {
     }
 }
 
-/// Returns true if two replies come from different processes. Without a `run_id`, the uptime and the
-/// process ID decide.
+/// Returns true if two replies come from different processes. Without a `run_id`, the uptime and
+/// the process ID decide.
 fn is_other_process(before: &Identity, now: &Identity) -> bool {
     if let (Some(before), Some(now)) = (&before.run_id, &now.run_id) {
         return before != now;

@@ -384,7 +384,9 @@ impl ClusterTracker {
         let (mut taken, mut ranges) = (SlotSet::default(), Vec::new());
         for (claim, (_, known)) in claims.iter().enumerate() {
             let mut own = Vec::new();
-            known.slots.iter().for_each(|range| taken.claim(*range, &mut own));
+            for range in &known.slots {
+                taken.claim(*range, &mut own);
+            }
             ranges.extend(own.into_iter().map(|range| (range, claim)));
         }
         ranges.sort_unstable();

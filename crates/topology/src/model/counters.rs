@@ -57,8 +57,8 @@ impl Counters {
         self.error_replies
     }
 
-    /// Returns the successful topology commands: label and count. Empty for a Sentinel, and while the
-    /// command statistics are not read.
+    /// Returns the successful topology commands: label and count. Empty for a Sentinel, and while
+    /// the command statistics are not read.
     pub fn topology(&self) -> impl Iterator<Item = (&'static str, u64)> {
         TOPOLOGY_COMMANDS
             .iter()

@@ -91,7 +91,9 @@ impl Excess {
     /// Returns the sum of both numbers of each kind.
     #[must_use]
     pub fn plus(mut self, other: Excess) -> Self {
-        other.iter().for_each(|(kind, count)| self.add(kind, count));
+        for (kind, count) in other.iter() {
+            self.add(kind, count);
+        }
         self
     }
 

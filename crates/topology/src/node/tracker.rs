@@ -33,7 +33,7 @@ pub(crate) struct NodeTracker {
     polls: PollHistory,
     process: ProcessTracker,
     servers: SeenServers,
-    /// What the replies of all servers have in common, while several servers take turns.
+    /// Fields that the replies of all servers have in common, while several servers take turns.
     common: Option<Arc<NodeSnapshot>>,
     link: LinkTracker,
     label_values: LabelValuesTracker,

@@ -108,7 +108,9 @@ impl ShardsTracker {
                 shard.owner = owner;
             }
         }
-        new.into_iter().for_each(|owner| self.add_shard(owner, deployment));
+        for owner in new {
+            self.add_shard(owner, deployment);
+        }
         // The slots of the others were merged into other shards.
         self.cluster.retain(|shard| cluster.owner(&shard.owner).is_some());
     }
