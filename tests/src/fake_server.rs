@@ -1,12 +1,13 @@
 //! Servers that answer like other systems, and a proxy in front of several servers.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::StubServer;
+use crate::stub_redis::{array, bulk, read_command};
 
 /// Time without another byte after which the replies to a request are complete.
 const QUIET: Duration = Duration::from_millis(40);
@@ -21,11 +22,11 @@ pub struct FakeServer {
 impl FakeServer {
     /// Starts a server. `answer` gets a command in capitals, such as `CONFIG GET DIR`, and returns
     /// the reply in the Redis protocol; `None` closes the connection.
-    pub fn start(answer: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+    pub fn start(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         let received: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = Arc::clone(&received);
         let stub = StubServer::start(move |stream| {
-            serve(stream, |command| {
+            serve(&stream, |command| {
                 kept.lock().expect("a thread panicked").push(command.to_owned());
                 answer(command)
             });
@@ -46,56 +47,32 @@ impl FakeServer {
 }
 
 /// Returns the reply to a command, with this text as the reply to INFO.
-pub fn redis_reply(command: &str, info: &str) -> String {
+pub fn redis_reply(command: &str, info: &str) -> Vec<u8> {
     match command {
-        "CLIENT ID" => ":1\r\n".to_owned(),
-        "SLOWLOG LEN" => ":0\r\n".to_owned(),
-        "SLOWLOG GET 1" => "*0\r\n".to_owned(),
+        "CLIENT ID" => b":1\r\n".to_vec(),
+        "SLOWLOG LEN" => b":0\r\n".to_vec(),
+        "SLOWLOG GET 1" => array([]),
         "INFO COMMANDSTATS" => {
             bulk("# Commandstats\r\ncmdstat_get:calls=7,usec=9,usec_per_call=1\r\n")
         }
         _ if command.starts_with("INFO") => bulk(info),
         _ => match command.strip_prefix("CONFIG GET ") {
-            Some(name) => format!("*2\r\n{}{}", bulk(&name.to_lowercase()), bulk("1")),
-            None => "-ERR unknown command\r\n".to_owned(),
+            Some(name) => array([bulk(&name.to_lowercase()), bulk("1")]),
+            None => b"-ERR unknown command\r\n".to_vec(),
         },
     }
 }
 
-/// Returns a bulk string in the Redis protocol.
-pub fn bulk(text: &str) -> String {
-    format!("${}\r\n{text}\r\n", text.len())
-}
-
 /// Answers the commands of one connection until it ends.
-fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> Option<String>) {
-    let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Ok(length @ 1..) = stream.read(&mut buffer) {
-        received.extend_from_slice(&buffer[..length]);
-        while let Some((words, rest)) = command(&received) {
-            received = rest;
-            let Some(reply) = answer(&words.join(" ").to_uppercase()) else { return };
-            if stream.write_all(reply.as_bytes()).is_err() {
-                return;
-            }
+fn serve(stream: &TcpStream, answer: impl Fn(&str) -> Option<Vec<u8>>) {
+    let mut requests = BufReader::new(stream);
+    while let Ok(words) = read_command(&mut requests) {
+        let Some(reply) = answer(&words.join(" ").to_uppercase()) else { return };
+        let mut stream = stream;
+        if stream.write_all(&reply).is_err() {
+            return;
         }
     }
-}
-
-/// Splits off the first command, an array of bulk strings; `None` if it is incomplete.
-fn command(received: &[u8]) -> Option<(Vec<String>, Vec<u8>)> {
-    let text = String::from_utf8_lossy(received).into_owned();
-    let mut lines = text.split("\r\n");
-    let words: usize = lines.next()?.strip_prefix('*')?.parse().ok()?;
-    let mut length = format!("*{words}\r\n").len();
-    let mut command = Vec::new();
-    for _ in 0..words {
-        let size = lines.next()?;
-        let word = lines.next()?;
-        length += size.len() + word.len() + 4;
-        command.push(word.to_owned());
-    }
-    (length <= received.len()).then(|| (command, received[length..].to_vec()))
 }
 
 /// Proxy that sends each request to another one of several servers, in turn.

@@ -49,7 +49,7 @@ pub use connection::{
 };
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
-pub use fake_server::{FakeServer, RoundRobinProxy, bulk, redis_reply};
+pub use fake_server::{FakeServer, RoundRobinProxy, redis_reply};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use memory_limit::MemoryLimit;
 pub use name_server::NameServer;

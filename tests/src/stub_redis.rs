@@ -73,7 +73,8 @@ fn default_reply(words: &[String]) -> Vec<u8> {
     }
 }
 
-fn read_command(from: &mut impl BufRead) -> Result<Vec<String>> {
+/// Reads one command.
+pub(crate) fn read_command(from: &mut impl BufRead) -> Result<Vec<String>> {
     let count = read_number(from)?;
     let mut words = Vec::new();
     for position in 0..count {

@@ -126,7 +126,7 @@ fn snapshots() -> impl Strategy<Value = NodeSnapshot> {
             let config = config.map(|values| {
                 let words = values.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
                 let mut config = Config::default();
-                config.add(&Reply::Array(words.map(Reply::Text).collect()));
+                config.add(&Reply::Array(words.map(|word| Reply::Text(word.into())).collect()));
                 Arc::new(config)
             });
             NodeSnapshot {

@@ -149,6 +149,7 @@ impl NodeSnapshot {
     /// assert_eq!(common.fields.get("used_memory"), None);
     /// assert_eq!(common.replication.role, None);
     /// ```
+    #[must_use]
     pub fn in_common(&self, other: &NodeSnapshot) -> Self {
         let is_common = |(name, value): &(&str, &str)| {
             other.fields.get(name) == Some(*value)

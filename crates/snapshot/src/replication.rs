@@ -154,7 +154,7 @@ fn worst_status(fields: &Fields) -> Option<LinkStatus> {
         return None;
     }
     let since = |prefix: &&String| down_since(fields, &format!("{prefix}down_since_seconds"));
-    Some(LinkStatus::Down(down.iter().filter_map(|prefix| since(prefix)).max()))
+    Some(LinkStatus::Down(down.iter().filter_map(since).max()))
 }
 
 impl Link {

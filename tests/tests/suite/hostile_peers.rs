@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use tests::{
-    Daemon, MemoryLimit, Process, Redis, SECOND, StubServer, eventually, free_port, pause,
+    Daemon, MemoryLimit, Process, Redis, SECOND, StubServer, bulk, eventually, free_port, pause,
     serve_until_info,
 };
 
@@ -36,11 +36,6 @@ fn complete(reply: impl Fn() -> Vec<u8> + Send + Sync + 'static) -> StubServer {
     })
 }
 
-/// Returns a bulk string.
-fn bulk(text: &str) -> Vec<u8> {
-    format!("${}\r\n{text}\r\n", text.len()).into_bytes()
-}
-
 fn hostile_peers() -> Vec<StubServer> {
     const X: &[u8] = &[b'x'; 1 << 16];
     vec![
@@ -61,19 +56,21 @@ fn hostile_peers() -> Vec<StubServer> {
 fn no_peer_exceeds_the_memory_limit_or_delays_others() {
     let healthy: Vec<_> = (0..3).map(|_| Redis::start(&[])).collect();
     let peers = hostile_peers();
-    let mut text = String::new();
-    for (index, server) in healthy.iter().enumerate() {
-        text += &format!("[[deployment]]\nname = 'good-{index}'\nnodes = ['{}']\n", server.url());
-    }
-    for (index, peer) in peers.iter().enumerate() {
-        text += &format!("[[deployment]]\nname = 'bad-{index}'\nnodes = ['{}']\n", peer.url());
-        // The same peer as a Sentinel.
-        text += &format!(
-            "[[deployment]]\nname = 'sentinel-{index}'\n\
-             sentinel = {{ nodes = ['127.0.0.1:{}'], master = 'mymaster' }}\n",
-            peer.port
-        );
-    }
+    let deployment =
+        |name: String, nodes: String| format!("[[deployment]]\nname = '{name}'\n{nodes}\n");
+    let good = healthy.iter().enumerate().map(|(index, server)| {
+        deployment(format!("good-{index}"), format!("nodes = ['{}']", server.url()))
+    });
+    let bad = peers.iter().enumerate().flat_map(|(index, peer)| {
+        let sentinel =
+            format!("sentinel = {{ nodes = ['127.0.0.1:{}'], master = 'mymaster' }}", peer.port);
+        [
+            deployment(format!("bad-{index}"), format!("nodes = ['{}']", peer.url())),
+            // The same peer as a Sentinel.
+            deployment(format!("sentinel-{index}"), sentinel),
+        ]
+    });
+    let text: String = good.chain(bad).collect();
     let group = MemoryLimit::new("peers", MEMORY);
     let file = tests::ConfigFile::new(&text);
     let mut command = group.command(&Daemon::binary());

@@ -23,6 +23,11 @@ const UPSTASH: &str =
 const KVROCKS: &str = "# Server\r\nkvrocks_version:2.8.0\r\nredis_version:4.0.0\r\n\
                        # Persistence\r\nloading:1\r\n";
 
+/// Returns an error reply.
+fn error_reply(text: &str) -> Vec<u8> {
+    format!("-{text}\r\n").into_bytes()
+}
+
 #[test]
 fn active_replica_is_read_and_its_lost_link_is_found() {
     let server = FakeServer::with_info(|| KEYDB.to_owned());
@@ -61,7 +66,7 @@ fn sent_although_refused(error: &'static str) -> usize {
     let info = "redis_version:7.0.0\r\nrun_id:a\r\nuptime_in_seconds:9000\r\nrole:master\r\n";
     let server = FakeServer::start(move |command| {
         let is_refused = command.starts_with("CONFIG") || command == "INFO COMMANDSTATS";
-        Some(if is_refused { format!("-{error}\r\n") } else { redis_reply(command, info) })
+        Some(if is_refused { error_reply(error) } else { redis_reply(command, info) })
     });
     let text = format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}' }}]\n\
@@ -163,7 +168,7 @@ fn proxy_that_does_not_know_info_is_reported() {
     {
         let server = FakeServer::start(move |command| {
             let name = command.split(' ').next().unwrap_or_default().to_lowercase();
-            Some(format!("-{}\r\n", error.replace("{}", &name)))
+            Some(error_reply(&error.replace("{}", &name)))
         });
         check_proxy_without_info(&server);
     }
@@ -182,7 +187,7 @@ fn user_name_with_a_server_before_6_0_is_reason_auth() {
     let server = FakeServer::start(|command| {
         let error = "ERR wrong number of arguments for 'auth' command";
         let is_auth = command.starts_with("AUTH");
-        Some(format!("-{}\r\n", if is_auth { error } else { "NOAUTH Authentication required." }))
+        Some(error_reply(if is_auth { error } else { "NOAUTH Authentication required." }))
     });
     let url = server.stub.url().replace("redis://", "redis://rolecall:secret@");
     let daemon = Daemon::start(&[&url]);

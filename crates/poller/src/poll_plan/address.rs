@@ -77,7 +77,7 @@ impl AddressHistory {
         let key = |id: &dyn Display| format!("server {id}");
         let run_id = identity.run_id.as_deref().map(|run_id| key(&run_id));
         let Some((before, _)) = before else {
-            run_id.into_iter().for_each(|key| self.add_tried(key));
+            self.tried_with(run_id);
             return ObservedServer::Same;
         };
         let is_other = is_other_process(&before, identity);
@@ -85,7 +85,7 @@ impl AddressHistory {
         let may_try = !self.is_alternating()
             && self.tried_at.is_none_or(|tried_at| now - tried_at >= RETRY_PERIOD);
         if is_untried && may_try {
-            run_id.into_iter().for_each(|key| self.add_tried(key));
+            self.tried_with(run_id);
             self.tried_at = Some(now);
             return ObservedServer::Untried;
         }
@@ -96,6 +96,13 @@ impl AddressHistory {
     /// server says nothing about the others.
     pub(super) fn is_alternating(&self) -> bool {
         self.servers.alternating().is_some()
+    }
+
+    /// Remembers a server with a `run_id`.
+    fn tried_with(&mut self, run_id: Option<String>) {
+        if let Some(key) = run_id {
+            self.add_tried(key);
+        }
     }
 
     fn add_tried(&mut self, key: String) {

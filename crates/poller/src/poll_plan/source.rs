@@ -138,7 +138,7 @@ impl<T> Source<T> {
         let is_new = !matches!(self.access, Access::Refused { .. });
         let code = error.code.as_str().into();
         self.access = Access::Refused { code, retry_at: now + RETRY_REFUSED_AFTER };
-        is_new.then(|| RefusedCommand { command: self.command, detail: error.text.to_string() })
+        is_new.then(|| RefusedCommand { command: self.command, detail: error.text.clone() })
     }
 }
 

@@ -163,8 +163,7 @@ impl ProcessTracker {
             self.last.uptime.zip(identity.uptime).map(|(before, after)| after.cmp(&before));
         let has_started = started_within(identity, self.silence(now));
         match (uptime, same_id) {
-            (Some(Ordering::Less), _) if has_started => ProcessChange::Restarted,
-            (_, Some(false)) if has_started => ProcessChange::Restarted,
+            (Some(Ordering::Less), _) | (_, Some(false)) if has_started => ProcessChange::Restarted,
             (_, Some(false)) => ProcessChange::Replaced,
             _ => ProcessChange::Same,
         }
