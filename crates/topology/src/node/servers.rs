@@ -146,7 +146,7 @@ mod tests {
 
         /// Processes a reply one second after the previous one.
         fn reply(&mut self, run_id: &str, uptime: u64) -> ServerChange {
-            self.now = self.now + SECOND;
+            self.now += SECOND;
             let identity = Identity {
                 run_id: Some(run_id.into()),
                 uptime: Some(SECOND * u32::try_from(uptime).expect("a short uptime")),
