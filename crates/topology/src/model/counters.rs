@@ -75,26 +75,25 @@ impl Counters {
 
     /// Returns the number of REPLICAOF and SLAVEOF commands.
     pub(crate) fn replicaof_commands(&self) -> u64 {
-        self.topology()
-            .filter(|(command, _)| ["replicaof", "slaveof"].contains(command))
-            .map(|(_, total)| total)
-            .sum()
+        let commands =
+            self.topology().filter(|(command, _)| ["replicaof", "slaveof"].contains(command));
+        saturating_sum(commands.map(|(_, total)| total))
     }
 
     /// Adds error replies with one code.
     pub(crate) fn add_errors(&mut self, code: &str, count: u64) {
         if let Some(total) = self.errors.get_mut(code) {
-            *total += count;
+            *total = total.saturating_add(count);
         } else if self.errors.len() < MAX_CODES {
             self.errors.insert(code.into(), count);
         } else {
-            self.error_overflow += count;
+            self.add_overflow(count);
         }
     }
 
     /// Adds error replies whose codes the server itself does not count separately.
     pub(crate) fn add_overflow(&mut self, count: u64) {
-        self.error_overflow += count;
+        self.error_overflow = self.error_overflow.saturating_add(count);
     }
 
     /// Adds counters for error codes that are always shown.
@@ -118,4 +117,9 @@ pub(crate) fn succeeded(stats: &CommandStats, name: &str) -> u64 {
 /// Returns the growth of a counter. A counter that fell was reset to zero in between.
 pub(crate) fn increase(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
+}
+
+/// Returns the sum of numbers that servers report. They may be of any size.
+pub(crate) fn saturating_sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
 }
