@@ -15,6 +15,7 @@ mod daemon;
 mod daemon_state;
 mod disk;
 mod findings;
+mod hanging_mount;
 mod name_server;
 mod parsers;
 mod path_fault;
@@ -47,6 +48,7 @@ pub use connection::{
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
+pub use hanging_mount::HangingMount;
 pub use name_server::NameServer;
 pub use parsers::{open_metrics_parser, promtool};
 pub use path_fault::{FaultyPath, PathFault};
