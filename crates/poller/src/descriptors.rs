@@ -33,9 +33,13 @@ pub(crate) fn descriptors() -> Option<FileDescriptors> {
     None
 }
 
-/// Returns a failure if this process or its system has no free file descriptor.
+/// File descriptors that are needed to count the open ones and to connect.
+const NEEDED: usize = 4;
+
+/// Returns a failure if this process or its system has too few free file descriptors to connect.
 pub(crate) fn exhaustion() -> Option<Failure> {
-    let error = File::open("/").err()?;
+    let opened: std::io::Result<Vec<File>> = (0..NEEDED).map(|_| File::open("/")).collect();
+    let error = opened.err()?;
     matches!(Errno::from_io_error(&error)?, Errno::MFILE | Errno::NFILE)
         .then(|| Failure::new(Reason::Local, error.to_string()))
 }

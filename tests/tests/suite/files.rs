@@ -141,7 +141,7 @@ fn fifo_or_device_ends_the_start_with_the_reason() {
         (vec!["--config.file", &password], "cannot read password_file"),
         (vec!["--config.file", &tls], "cannot read ca_file"),
         (vec!["--web.config.file", &fifo], "--web.config.file: "),
-        (vec!["--web.config.file", &web], "cert_file: "),
+        (vec!["--web.config.file", &web], "key_file: "),
     ] {
         let (text, took) = fail_to_start(&arguments);
         assert!(text.contains(place) && text.contains("not a regular file"), "{place}: {text}");

@@ -181,7 +181,7 @@ fn request_from(last: u8, port: u16, credentials: &str) -> std::io::Result<u16> 
     socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into())?;
     socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
     let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(SECOND * 10))?;
+    stream.set_read_timeout(Some(SECOND * 60))?;
     let encoded = BASE64_STANDARD.encode(credentials);
     write!(
         stream,
