@@ -4,8 +4,8 @@
 //! - `fleet.rs`: [`Fleet`] starts and stops the deployments, also on a reload.
 //! - `deployment_poller.rs`: [`run`] polls one deployment round by round.
 //! - `view_registry.rs`: [`ViewRegistry`] gives access to the last view of each deployment.
-//! - `state_store.rs`: [`StateStore`] keeps tracker state across restarts; `state_lock.rs` locks its
-//!   file against a second exporter.
+//! - `state_store.rs`: [`StateStore`] keeps tracker state across restarts.
+//! - `state_lock.rs`: locks the state file against a second exporter.
 //! - `event_log.rs`: logs the events of a round.
 //! - `round_recorder.rs`: [`RoundRecorder`] writes all rounds to files, if it is enabled.
 //!

@@ -1,7 +1,7 @@
 //! Lock of the state file. Two exporters with the same state file would overwrite each other's
 //! state.
 //!
-//! The state file itself is replaced by each write, so the lock is on a file beside it, which stays.
+//! The state file itself is replaced by each write, so the lock is on a file beside it that stays.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result, Write};

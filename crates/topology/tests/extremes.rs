@@ -91,7 +91,7 @@ fn numbers_of_any_size_end_no_round() {
         .collect();
     let mut deployment = Deployment::new("a", DeploymentKind::Static, &[], SECOND, SECOND * 3);
     for port in 17200..17203 {
-        deployment.add(&format!("n{port}"), &format!("127.0.0.1:{port}"), None);
+        deployment.add(format!("n{port}"), format!("127.0.0.1:{port}"), None);
     }
     let deployment = Arc::new(deployment);
     for seed in 0..20 {
@@ -105,12 +105,12 @@ fn numbers_of_any_size_end_no_round() {
             }
             let now = Monotonic::START + SECOND * second;
             let outcomes = (0..3)
-                .map(|_| match random.u8(..5) {
-                    0 => PollOutcome::Failed(Reason::Timeout),
-                    _ => {
-                        let info = &infos[random.usize(..infos.len())];
-                        reply(&with_extremes(info, &mut random), now)
+                .map(|_| {
+                    if random.u8(..5) == 0 {
+                        return PollOutcome::Failed(Reason::Timeout);
                     }
+                    let info = &infos[random.usize(..infos.len())];
+                    reply(&with_extremes(info, &mut random), now)
                 })
                 .collect();
             let at = SystemTime::UNIX_EPOCH + now.since_start();

@@ -52,7 +52,7 @@ fn kept_connection_is_scraped_without_delay() {
             stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("a request");
             let mut text = Vec::new();
             while !text.ends_with(b"\r\n0\r\n\r\n") {
-                let mut part = [0; 1 << 16];
+                let mut part = vec![0; 1 << 16];
                 let length = stream.read(&mut part).expect("a response");
                 assert!(length > 0, "the connection was closed");
                 text.extend_from_slice(&part[..length]);

@@ -223,9 +223,9 @@ fn valid_users_are_let_in_after_a_reload_despite_guessing() {
     let clock = Stopwatch::start();
     assert_eq!(request_from(3, daemon.port, "other:close-sesame").expect("a response"), 200);
     let checked = clock.elapsed();
-    let guesses: u32 = guessers.map(Guesser::stop).iter().sum();
+    let count: u32 = guessers.map(Guesser::stop).iter().sum();
     println!(
-        "during {guesses} guesses, a known user waited for at most {longest:?}, and the check of \
+        "during {count} guesses, a known user waited for at most {longest:?}, and the check of \
          a new password took {checked:?}"
     );
 }
