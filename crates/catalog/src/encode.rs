@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use topology::{DeploymentView, NodeView};
 
+use crate::histogram::Histogram;
 use crate::plain_text::PlainTextWriter;
 use crate::row::{Entry, MetricKind, Row, SentinelSubject, ShardSubject, Subject};
 use crate::{ExporterView, Format, tables};
@@ -136,6 +137,9 @@ fn encode_row<'a, T: Subject + 'a>(
         row.read(subject, &mut |values, value| {
             family.write_sample(subject.labels(), values, value);
         });
+        row.read_histograms(subject, &mut |values, histogram| {
+            family.write_histogram(subject.labels(), values, histogram);
+        });
     }
     family.result
 }
@@ -191,6 +195,25 @@ impl<'a, 'b> FamilyWriter<'a, 'b> {
         }
     }
 
+    fn write_histogram(
+        &mut self,
+        base: &[(String, String)],
+        values: &[&str],
+        histogram: &Histogram,
+    ) {
+        if self.result.is_ok() {
+            let labels = SampleLabels { base, names: self.entry.labels, values };
+            self.result = self.metric_encoder().and_then(|metric| {
+                metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                    histogram.sum(),
+                    histogram.count(),
+                    &histogram.buckets(),
+                    None,
+                )
+            });
+        }
+    }
+
     /// Returns the encoder of the samples. The first call writes the descriptor.
     fn metric_encoder(&mut self) -> Result<&mut MetricEncoder<'a>, fmt::Error> {
         if let FamilyEncoder::Descriptor(_) = self.encoder
@@ -221,6 +244,7 @@ fn descriptor(name: &str, kind: MetricKind) -> (&'static str, MetricType) {
         MetricKind::Counter => ("", MetricType::Unknown),
         MetricKind::Info => ("_info", MetricType::Info),
         MetricKind::Gauge => ("", MetricType::Gauge),
+        MetricKind::Histogram => ("", MetricType::Histogram),
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 use snapshot::Reason;
 use topology::{DeploymentView, NodeView};
 
+use crate::http_requests::{HttpRequests, RefusedConnections};
+
 /// State of the exporter itself at the time of a scrape.
 #[derive(Debug, Clone)]
 pub struct ExporterView {
@@ -23,6 +25,10 @@ pub struct ExporterView {
     pub never_reached: NeverReached,
     /// External URL of the pages (`web.external_url`).
     pub external_url: Option<String>,
+    /// Requests to the web server.
+    pub requests: HttpRequests,
+    /// Connections to the web server that were refused.
+    pub refused_connections: RefusedConnections,
     /// Number of live tasks of the async runtime.
     pub tasks: usize,
     /// Figures about the process; `None` where the operating system does not provide them.

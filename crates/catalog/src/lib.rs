@@ -6,6 +6,8 @@
 mod encode;
 mod exporter;
 mod format;
+mod histogram;
+mod http_requests;
 mod plain_text;
 mod reference;
 mod row;
@@ -14,6 +16,7 @@ mod tables;
 pub use encode::{Exposition, encode, encode_legacy};
 pub use exporter::{Build, ExporterView, NeverReached, ProcessFigures, Reload};
 pub use format::Format;
+pub use http_requests::{HttpRequests, RefusedConnections};
 pub use reference::reference;
 pub use row::{Entry, MetricKind, RedisExporterName, Source};
 pub use tables::{entries, redis_exporter_entries, themes};

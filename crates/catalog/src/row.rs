@@ -6,6 +6,7 @@ use std::sync::Arc;
 use topology::{DeploymentView, NodeView, SentinelStatement, ShardView, UnreachedReason};
 
 use crate::ExporterView;
+use crate::histogram::Histogram;
 
 /// One metric of subjects of type `T`.
 pub(crate) struct Row<T: 'static> {
@@ -43,6 +44,8 @@ pub struct Entry {
     pub source: Source,
     /// One sentence that describes the value and its unit.
     pub help: &'static str,
+    /// The metric is a histogram. Other types follow from the name.
+    is_histogram: bool,
 }
 
 /// Name of a metric in `redis_exporter`.
@@ -94,6 +97,8 @@ enum ValueReader<T> {
     StateSet(&'static [&'static str], fn(&T) -> Option<&'static str>),
     /// Any number of samples, each with values of the row's labels.
     Samples(fn(&T, EmitSample<'_>)),
+    /// Any number of histograms, each with values of the row's labels.
+    Histograms(fn(&T, EmitHistogram<'_>)),
 }
 
 /// The smallest number that is none. Servers state such numbers where they mean that there is no
@@ -103,6 +108,9 @@ const NO_NUMBER: f64 = (1_u64 << 62) as f64;
 
 /// Takes one sample: the values of the row's labels, and the value.
 pub(crate) type EmitSample<'a> = &'a mut dyn FnMut(&[&str], f64);
+
+/// Takes one histogram: the values of the row's labels, and the histogram.
+pub(crate) type EmitHistogram<'a> = &'a mut dyn FnMut(&[&str], &Histogram);
 
 /// One shard of a deployment, with the nodes of the deployment.
 #[derive(Debug, Clone)]
@@ -191,7 +199,7 @@ pub(crate) trait Subject {
     }
 }
 
-/// Type of a metric. It follows from the name.
+/// Type of a metric. It follows from the name, except for histograms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
     /// Increases, and restarts at 0 with its source. The name ends in `_total`.
@@ -200,6 +208,8 @@ pub enum MetricKind {
     Gauge,
     /// Has the value 1; the information is in the labels. The name ends in `_info`.
     Info,
+    /// Counts observed values in buckets: the series `_bucket`, `_count` and `_sum`.
+    Histogram,
 }
 
 // The constructors have no default for `redis_exporter`: each row states its name there, and
@@ -315,6 +325,19 @@ impl<T: 'static> Row<T> {
         Self::new(name, redis_exporter, labels, Source::Words(source), help, reader)
     }
 
+    /// Creates a row for any number of histograms that differ in their labels.
+    pub(crate) const fn histograms(
+        name: &'static str,
+        redis_exporter: RedisExporterName,
+        labels: &'static [&'static str],
+        source: &'static str,
+        help: &'static str,
+        read: fn(&T, EmitHistogram<'_>),
+    ) -> Self {
+        let reader = ValueReader::Histograms(read);
+        Self::new(name, redis_exporter, labels, Source::Words(source), help, reader)
+    }
+
     const fn new(
         name: &'static str,
         redis_exporter: RedisExporterName,
@@ -323,12 +346,13 @@ impl<T: 'static> Row<T> {
         help: &'static str,
         reader: ValueReader<T>,
     ) -> Self {
-        Row { entry: Entry { name, redis_exporter, labels, source, help }, reader }
+        let is_histogram = matches!(reader, ValueReader::Histograms(_));
+        Row { entry: Entry { name, redis_exporter, labels, source, help, is_histogram }, reader }
     }
 }
 
 impl<T: Subject> Row<T> {
-    /// Reads all samples of one subject.
+    /// Reads all samples of one subject. A histogram has none.
     pub(crate) fn read(&self, subject: &T, emit: EmitSample<'_>) {
         match self.reader {
             ValueReader::Number(factor) => {
@@ -352,6 +376,14 @@ impl<T: Subject> Row<T> {
                 }
             }
             ValueReader::Samples(read) => read(subject, emit),
+            ValueReader::Histograms(_) => {}
+        }
+    }
+
+    /// Reads all histograms of one subject.
+    pub(crate) fn read_histograms(&self, subject: &T, emit: EmitHistogram<'_>) {
+        if let ValueReader::Histograms(read) = self.reader {
+            read(subject, emit);
         }
     }
 
@@ -402,9 +434,10 @@ impl Entry {
         }
     }
 
-    /// Returns the type, which follows from the name.
+    /// Returns the type.
     pub fn kind(&self) -> MetricKind {
         match self.name {
+            _ if self.is_histogram => MetricKind::Histogram,
             name if name.ends_with("_total") => MetricKind::Counter,
             name if name.ends_with("_info") => MetricKind::Info,
             _ => MetricKind::Gauge,
@@ -419,6 +452,7 @@ impl MetricKind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
             MetricKind::Info => "info",
+            MetricKind::Histogram => "histogram",
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use catalog::{
-    Build, ExporterView, Exposition, Format, ProcessFigures, Reload, encode, encode_legacy,
-    reference,
+    Build, ExporterView, Exposition, Format, HttpRequests, ProcessFigures, Reload, encode,
+    encode_legacy, reference,
 };
 use expect_test::expect_file;
 use snapshot::{CommandStats, Config, NodeSnapshot, Reason, Reply, Role};
@@ -99,6 +99,8 @@ fn exporter() -> ExporterView {
         cut_off: false,
         never_reached: catalog::NeverReached::default(),
         external_url: Some("https://rolecall.example.com".to_owned()),
+        requests: requests(),
+        refused_connections: catalog::RefusedConnections { by_address: 2, by_total: 0 },
         tasks: 9,
         process: Some(ProcessFigures {
             cpu: Duration::from_millis(1234),
@@ -111,6 +113,16 @@ fn exporter() -> ExporterView {
             threads: 3,
         }),
     }
+}
+
+fn requests() -> HttpRequests {
+    let mut requests = HttpRequests::new(&["/metrics", "/deployment/{name}"]);
+    for (path, code, millis) in
+        [("/metrics", 200, 2), ("/metrics", 200, 20), ("/deployment/{name}", 404, 1)]
+    {
+        requests.add(path, code, Duration::from_millis(millis));
+    }
+    requests
 }
 
 fn at(second: u64) -> SystemTime {
@@ -155,7 +167,8 @@ fn both_formats_have_the_same_samples() {
             && plain.contains("# TYPE rolecall_build_info gauge\n")
     );
     for line in plain.lines().filter(|line| line.starts_with("# TYPE ")) {
-        assert!(line.ends_with(" counter") || line.ends_with(" gauge"), "{line}");
+        let kind = line.rsplit(' ').next().expect("a type");
+        assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
     }
 }
 

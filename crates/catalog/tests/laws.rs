@@ -15,7 +15,7 @@ fn family_name(entry: &Entry) -> &str {
     let suffix = match entry.kind() {
         MetricKind::Counter => "_total",
         MetricKind::Info => "_info",
-        MetricKind::Gauge => "",
+        MetricKind::Gauge | MetricKind::Histogram => "",
     };
     entry.name.strip_suffix(suffix).expect("the kind follows from the name")
 }
@@ -25,7 +25,7 @@ fn no_two_metrics_share_a_name_or_a_family() {
     let mut families = BTreeMap::new();
     for (_, _, entry) in entries() {
         // OpenMetrics reserves these names for the family.
-        for name in ["", "_total", "_created", "_info"]
+        for name in ["", "_total", "_created", "_info", "_bucket", "_count", "_sum"]
             .map(|suffix| format!("{}{suffix}", family_name(entry)))
         {
             let other = families.insert(name.clone(), entry.name);

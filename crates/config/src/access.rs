@@ -104,9 +104,9 @@ impl FileTls {
     }
 }
 
-/// Returns an error if a file does not exist.
+/// Returns an error if a file does not exist or is not a regular file.
 fn check_readable(key: &str, path: &Path) -> Result<(), KeyError> {
-    std::fs::metadata(path).map(drop).map_err(|error| {
+    files::check(path).map_err(|error| {
         KeyError::at([key], format!("cannot read {key} {}: {error}", path.display()))
     })
 }

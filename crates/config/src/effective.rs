@@ -21,6 +21,7 @@ pub(crate) fn to_toml(settings: &Settings) -> String {
     if let Some(url) = &settings.external_url {
         web["external_url"] = value(url);
     }
+    web["max_connections_per_address"] = value(i64::from(settings.max_connections_per_address));
     document["web"] = Item::Table(web);
     let mut log = Table::new();
     log["level"] = value(settings.log_level.label());

@@ -12,7 +12,7 @@ use snapshot::Role;
 
 use crate::deployment::FileDeployment;
 use crate::error::{KeyError, missing_key};
-use crate::values::{Part, external_url};
+use crate::values::{Part, connections_per_address, external_url};
 use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location};
 use crate::{LogFormat, LogLevel};
 
@@ -26,7 +26,8 @@ const PREFIX: &str = "ROLECALL_";
 pub(crate) struct ConfigFile {
     /// File that keeps replication IDs, the last primary of each deployment and the evidence for it
     /// across restarts of the exporter, so that a failover during a restart is detected. Rolecall
-    /// creates it; its folder must exist. Without the key, no state is kept.
+    /// creates it, and beside it a file with the suffix `.lock`: a second exporter with the same
+    /// state file does not start. Its folder must exist. Without the key, no state is kept.
     #[cfg_attr(test, schemars(example = &"/var/lib/rolecall/state.json"))]
     #[cfg_attr(test, schemars(extend("x-type" = "path")))]
     state_file: Option<PathBuf>,
@@ -35,7 +36,7 @@ pub(crate) struct ConfigFile {
     /// depends only on its name. Without the key, the exporter polls all deployments.
     #[cfg_attr(test, schemars(example = &"1/3"))]
     part: Option<Part>,
-    /// Address and URL of the web server.
+    /// Address, URL and limits of the web server.
     #[cfg_attr(test, schemars(example = json!({ "external_url": "https://rolecall.example.com" })))]
     web: FileWeb,
     /// Level and format of log lines.
@@ -62,6 +63,12 @@ pub(crate) struct FileWeb {
     /// there. Without the key, they link to the repository.
     #[cfg_attr(test, schemars(example = &"https://rolecall.example.com", extend("x-type" = "URL")))]
     external_url: Option<String>,
+    /// Limit of open connections to the web server from one client address, at most 1024, which is
+    /// the limit of all addresses together. Clients behind a proxy share its address. Further
+    /// connections are closed.
+    #[cfg_attr(test, schemars(example = 512))]
+    #[cfg_attr(test, schemars(extend("x-default" = crate::DEFAULT_CONNECTIONS_PER_ADDRESS)))]
+    max_connections_per_address: Option<u32>,
 }
 
 /// The table `log`.
@@ -111,7 +118,7 @@ impl Document {
             return Ok(Document { name: "configuration".to_owned(), text: String::new() });
         };
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = files::read_to_string(path)
             .map_err(|error| ConfigError::new(&name, format!("cannot read the file: {error}")))?;
         match location::syntax_error(&text) {
             Some(error) => Err(ConfigError::new(
@@ -152,6 +159,7 @@ impl Document {
 impl ConfigFile {
     fn settings(self) -> Result<Settings, KeyError> {
         let external_url = self.web.external_url.as_deref().map(external_url).transpose();
+        let connections = self.web.max_connections_per_address;
         Ok(Settings {
             deployments: deployments(self.deployment, self.part)?,
             external_url: external_url
@@ -160,6 +168,8 @@ impl ConfigFile {
                 .web
                 .listen_address
                 .unwrap_or_else(|| DEFAULT_LISTEN_ADDRESS.to_owned()),
+            max_connections_per_address: connections_per_address(connections)
+                .map_err(|message| KeyError::at(["web", "max_connections_per_address"], message))?,
             log_level: self.log.level.unwrap_or(LogLevel::Info),
             log_format: self.log.format.unwrap_or(LogFormat::Logfmt),
             state_file: self.state_file,

@@ -74,6 +74,8 @@ pub struct Settings {
     pub listen_address: String,
     /// URL under which users reach the pages, without a trailing slash.
     pub external_url: Option<String>,
+    /// Limit of open connections to the web server from one client address.
+    pub max_connections_per_address: u32,
     /// Lowest level that is logged.
     pub log_level: LogLevel,
     /// Format of log lines.
@@ -189,6 +191,12 @@ const MAX_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The lower limit of the default `down_after`. With long intervals the default is three intervals.
 const DEFAULT_DOWN_AFTER: Duration = Duration::from_secs(3);
+
+/// The limit of open connections to the web server.
+pub const MAX_CONNECTIONS: u32 = 1024;
+
+/// The default limit of open connections from one client address: a quarter of all.
+const DEFAULT_CONNECTIONS_PER_ADDRESS: u32 = MAX_CONNECTIONS / 4;
 
 /// The default address of the web server.
 const DEFAULT_LISTEN_ADDRESS: &str = "0.0.0.0:9121";

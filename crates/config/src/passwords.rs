@@ -21,7 +21,7 @@ struct NodePassword {
 pub(crate) fn load(path: Option<&str>) -> Result<PasswordMap, ConfigError> {
     let Some(path) = path else { return Ok(PasswordMap::default()) };
     let location = format!("REDIS_PASSWORD_FILE: {path}");
-    let text = std::fs::read_to_string(path)
+    let text = files::read_to_string(path)
         .map_err(|error| ConfigError::new(&location, format!("cannot read the file: {error}")))?;
     // The message of the parser may quote the text, so it is not shown.
     let map: BTreeMap<String, String> = serde_json::from_str(&text).map_err(|error| {

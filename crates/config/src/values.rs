@@ -9,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use crate::redact::redacted;
+use crate::{DEFAULT_CONNECTIONS_PER_ADDRESS, MAX_CONNECTIONS};
 
 /// A positive duration in text form: `1s`, `250ms`, `1m 30s`.
 #[derive(Debug, Clone, Copy)]
@@ -177,4 +178,16 @@ pub(crate) fn external_url(text: &str) -> Result<String, String> {
         )
     })?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Returns the limit of open connections from one client address.
+///
+/// # Errors
+/// Returns the message if it is zero, or above the limit of all addresses together.
+pub(crate) fn connections_per_address(limit: Option<u32>) -> Result<u32, String> {
+    match limit {
+        None => Ok(DEFAULT_CONNECTIONS_PER_ADDRESS),
+        Some(limit) if (1..=MAX_CONNECTIONS).contains(&limit) => Ok(limit),
+        Some(limit) => Err(format!("must be from 1 to {MAX_CONNECTIONS}, got {limit}")),
+    }
 }

@@ -82,6 +82,11 @@ impl Folder {
         path
     }
 
+    /// Writes a password file, and returns the text with its path instead of `SECRET_FILE`.
+    fn with_secret_file(&self, text: &str) -> String {
+        text.replace("SECRET_FILE", &self.write("secret", "hunter2\n").display().to_string())
+    }
+
     fn load(&self, text: &str) -> Settings {
         Settings::check(&self.write("rolecall.toml", text)).expect("a valid file")
     }
@@ -116,6 +121,7 @@ fn static_deployment_becomes_effective_configuration() {
         state_file = "/var/lib/rolecall/state.json"
         [web]
         listen_address = "127.0.0.1:9999"
+        max_connections_per_address = 1024
         [log]
         format = "json"
         [[deployment]]
@@ -203,10 +209,12 @@ fn cluster_deployment_becomes_effective_configuration() {
         name = "cache"
         cluster = ["rediss://c1", { url = "rediss://c2:7000", name = "second" }]
         tls = { insecure_skip_verify = true }
-        password_file = "/dev/null"
+        password_file = "SECRET_FILE"
         forget_after = "1h"
     "#;
-    let settings = Folder::new().check_effective(text, &expect_file!["effective/cluster.toml"]);
+    let folder = Folder::new();
+    let text = folder.with_secret_file(text);
+    let settings = folder.check_effective(&text, &expect_file!["effective/cluster.toml"]);
     assert_eq!(settings.deployments[0].sentinels().count(), 0);
     assert_eq!(settings.warnings, Vec::<String>::new());
 }
@@ -226,9 +234,11 @@ fn dns_deployments_become_effective_configuration() {
         [[deployment]]
         name = "plain"
         dns = ["redis://[fd00::1]:7000", "redis://plain.prod.svc"]
-        password_file = "/dev/null"
+        password_file = "SECRET_FILE"
     "#;
-    let settings = Folder::new().check_effective(text, &expect_file!["effective/dns.toml"]);
+    let folder = Folder::new();
+    let text = folder.with_secret_file(text);
+    let settings = folder.check_effective(&text, &expect_file!["effective/dns.toml"]);
     assert_eq!(settings.warnings, [password_warning("queue")]);
 }
 

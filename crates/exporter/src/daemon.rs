@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,12 +13,14 @@ use catalog::Build;
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Handle as RuntimeHandle, Runtime};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::cli::{Cli, Command, Serve};
 use crate::diagnose;
+use crate::http::measure::RequestMeter;
 use crate::http::{self, WebState};
-use crate::limits::RequestLimit;
+use crate::limits::{ConnectionLimit, RequestLimit};
 use crate::log;
 use crate::output::print;
 use crate::reload::{self, Reloader};
@@ -49,7 +52,7 @@ const BUILD: Build = Build {
 /// Fails with the problem that stops the program.
 pub fn main(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Serve(arguments) => serve(&arguments)?,
+        Command::Serve(arguments) => serve(&Arc::new(arguments))?,
         Command::Diagnose(arguments) => return Ok(diagnose::main(&arguments)),
         Command::Check(arguments) => check(&arguments.config_file)?,
         Command::Metrics => print(&catalog::reference())?,
@@ -65,11 +68,13 @@ fn check(path: &Path) -> anyhow::Result<()> {
     print(&(warnings.concat() + &settings.effective()))
 }
 
-fn serve(arguments: &Serve) -> anyhow::Result<()> {
+fn serve(arguments: &Arc<Serve>) -> anyhow::Result<()> {
     let settings = Settings::load(arguments.nodes.source(), arguments.overrides())?;
     log::init(settings.log_level, settings.log_format);
     settings.warnings.iter().for_each(|warning| warn!(warning, "configuration"));
     let security = WebSecurity::open(arguments.web_config_file.as_deref())?;
+    // Before the handlers of signals: until then, signals end the process.
+    let state = StateStore::open(settings.state_file.as_deref())?;
     let listener = listen(&settings.listen_address)?;
     let runtime = Runtime::new().context("cannot start the runtime")?;
     // On the runtime of the poller, a request would wait behind the replies of a thousand nodes.
@@ -79,8 +84,8 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
         .enable_all()
         .build();
     let web = web.context("cannot start the web server runtime")?;
-    let ended = runtime.block_on(run(arguments, settings, security, listener, web.handle()));
-    // A DNS lookup may hang for long after everything else has ended.
+    let ended = runtime.block_on(run(arguments, settings, security, state, listener, web.handle()));
+    // A DNS lookup or a file may hang for long after everything else has ended.
     runtime.shutdown_background();
     web.shutdown_background();
     ended
@@ -91,21 +96,21 @@ fn serve(arguments: &Serve) -> anyhow::Result<()> {
 /// # Errors
 /// Fails if a task ends: a stopped poller behind a working `/metrics` would be the worst failure.
 async fn run(
-    arguments: &Serve,
+    arguments: &Arc<Serve>,
     settings: Settings,
     security: WebSecurity,
+    state: StateStore,
     listener: TcpListener,
     web_runtime: &RuntimeHandle,
 ) -> anyhow::Result<()> {
     let mut stop = StopSignal::listen().context("cannot listen for signals")?;
     let mut hangup = ReloadSignal::listen().context("cannot listen for signals")?;
     let clock = Clock::start();
-    let state = StateStore::open(settings.state_file.as_deref());
     let mut shared = PollerContext::new(clock, state.clone());
     if let Some(directory) = &arguments.record_rounds {
         shared.recorder = Some(RoundRecorder::start(directory, BUILD.version)?);
     }
-    let reloader = Reloader::new(clock, &settings, security.clone());
+    let mut reloader = Reloader::new(clock, Arc::clone(arguments), &settings, security.clone());
     let (lifecycle, mut requests) = reload::requests();
     let lifecycle = arguments.enable_lifecycle.then_some(lifecycle);
     let external_url = settings.external_url.clone();
@@ -118,7 +123,9 @@ async fn run(
         external_url,
         reload: reloader.status(),
         lifecycle,
+        connections: ConnectionLimit::new(settings.max_connections_per_address),
         requests: RequestLimit::new(),
+        meter: RequestMeter::new(clock, &http::PATHS),
         security,
         runtimes: [RuntimeHandle::current(), web_runtime.clone()],
     };
@@ -136,9 +143,13 @@ async fn run(
                 info!(signal, "stopping");
                 break;
             }
-            () = hangup.next() => drop(reload(&reloader, arguments, &mut fleet)),
-            Some(request) = requests.recv() => {
-                drop(request.send(reload(&reloader, arguments, &mut fleet)));
+            () = hangup.next(), if !reloader.is_running() => start_reload(&mut reloader, None),
+            Some(request) = requests.recv(), if !reloader.is_running() => {
+                start_reload(&mut reloader, Some(request));
+            }
+            files = reloader.files_read() => {
+                reloader.apply(files, &mut fleet);
+                notify_systemd(&[NotifyState::Ready]);
             }
             ended = fleet.supervise() => {
                 let never: Infallible = ended?;
@@ -155,12 +166,11 @@ async fn run(
         }
     }
     notify_systemd(&[NotifyState::Stopping]);
-    if let Err(error) = state.write() {
-        warn!(error = format!("{error:#}"), "cannot write the state file");
-    }
     handle.graceful_shutdown(Some(DRAIN_LIMIT));
     tokio::select! {
-        _ = server.join_next() => info!("stopped"),
+        _ = async { tokio::join!(server.join_next(), write_last_state(state)) } => {
+            info!("stopped");
+        }
         signal = stop.next() => {
             warn!(signal, "stopping immediately");
             bail!("stopped by a second signal");
@@ -169,13 +179,24 @@ async fn run(
     Ok(())
 }
 
-fn reload(reloader: &Reloader, arguments: &Serve, fleet: &mut Fleet) -> Result<(), String> {
+/// Writes the state file for the last time. A file system that hangs does not keep the process.
+async fn write_last_state(state: StateStore) {
+    let problem =
+        match timeout(DRAIN_LIMIT, tokio::task::spawn_blocking(move || state.write())).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => format!("{error:#}"),
+            Ok(Err(panicked)) => panicked.to_string(),
+            Err(_) => format!("not written within {DRAIN_LIMIT:?}"),
+        };
+    warn!(error = problem, "cannot write the state file");
+}
+
+/// Starts a reload, and notifies systemd.
+fn start_reload(reloader: &mut Reloader, request: Option<reload::Request>) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         notify_systemd(&[NotifyState::Reloading, now]);
     }
-    let outcome = reloader.reload(arguments, fleet);
-    notify_systemd(&[NotifyState::Ready]);
-    outcome
+    reloader.start(request);
 }
 
 /// Notifies systemd, if systemd started this process.

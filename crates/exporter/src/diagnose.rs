@@ -79,7 +79,7 @@ fn poll(arguments: &Diagnose) -> anyhow::Result<Vec<Arc<DeploymentView>>> {
     let runtime = Runtime::new().context("cannot start the runtime")?;
     let views = runtime.block_on(async {
         // The state of the daemon tells which node was the primary. Nothing is written to the file.
-        let state = StateStore::open(state_file.as_deref());
+        let state = StateStore::read(state_file.as_deref());
         let shared = PollerContext::new(Clock::start(), state);
         let mut fleet = Fleet::new(shared);
         fleet.poll(deployments);

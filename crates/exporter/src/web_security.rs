@@ -3,10 +3,12 @@
 //! Both come from a file in the web configuration format of Prometheus.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -25,13 +27,17 @@ use serde::Deserialize;
 use serde_yaml_ng::Value;
 use tokio::sync::Semaphore;
 
-use crate::limits::overloaded;
+use crate::limits::{AddressLimit, OpenConnection, ReachedLimit, overloaded};
 
 /// Limit of cached valid credentials. Checking a bcrypt hash takes a tenth of a second by design.
 const MAX_CACHED: usize = 64;
 
 /// Limit of credentials that wait to be checked. Further requests get 503.
 const MAX_WAITING: usize = 64;
+
+/// Limit of credentials from one client address that wait to be checked. Somebody who guesses
+/// passwords does not fill the queue.
+const MAX_WAITING_PER_ADDRESS: usize = 8;
 
 /// Hash that unknown users are checked against, so that response times do not reveal user names.
 const UNKNOWN_USER_HASH: &str = "$2b$10$vI8aWBnW3fID.ZQ4/zo1G.q1lRps.9cGLcZEiGDMVr5yUP1KUOYTa";
@@ -72,7 +78,7 @@ enum MinVersion {
 }
 
 /// A bcrypt hash. Its Debug output is redacted.
-#[derive(Deserialize)]
+#[derive(PartialEq, Eq, Deserialize)]
 struct PasswordHash(String);
 
 impl std::fmt::Debug for PasswordHash {
@@ -90,14 +96,22 @@ pub(crate) struct WebSecurity {
     /// Permit to check credentials. One check runs at a time, because it occupies a whole core.
     check: Arc<Semaphore>,
     /// Permits to wait for a check.
-    waiting: Arc<Semaphore>,
+    waiting: AddressLimit,
 }
 
 /// Users and their cached credentials. A reload replaces both together.
 #[derive(Debug, Default)]
 struct Users {
     hashes: BTreeMap<String, PasswordHash>,
-    cached: Mutex<Vec<HeaderValue>>,
+    cached: Mutex<Vec<CachedCredentials>>,
+}
+
+/// Valid credentials.
+#[derive(Debug, Clone)]
+struct CachedCredentials {
+    user: String,
+    /// The header `Authorization`.
+    header: HeaderValue,
 }
 
 impl WebSecurity {
@@ -107,7 +121,7 @@ impl WebSecurity {
             tls: tls.map(|tls| RustlsConfig::from_config(Arc::new(tls))),
             users: Arc::new(RwLock::new(users)),
             check: Arc::new(Semaphore::new(1)),
-            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            waiting: AddressLimit::new(MAX_WAITING, MAX_WAITING_PER_ADDRESS),
         }
     }
 
@@ -118,7 +132,7 @@ impl WebSecurity {
     pub(crate) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(WebSecurity::new(None, BTreeMap::new())) };
         let location = || format!("--web.config.file: {}", path.display());
-        let text = std::fs::read_to_string(path).with_context(location)?;
+        let text = files::read_to_string(path).with_context(location)?;
         // The parser quotes text that it finds instead of a map. It may be a password or its hash.
         let shape: Value = serde_yaml_ng::from_str(&text).with_context(location)?;
         if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
@@ -148,9 +162,12 @@ impl WebSecurity {
         Ok(WebSecurity::new(tls, file.basic_auth_users))
     }
 
-    /// Applies a reloaded file. Enabling or disabling TLS requires a restart.
+    /// Applies a reloaded file. Enabling or disabling TLS requires a restart. Users whose hash did
+    /// not change are not checked again: a check may have to wait for those of guessed passwords.
     pub(crate) fn replace(&self, new: &WebSecurity) {
-        *self.users.write().unwrap_or_else(PoisonError::into_inner) = new.users();
+        let users = new.users();
+        users.keep_cached(&self.users());
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = users;
         if let (Some(used), Some(found)) = (&self.tls, &new.tls) {
             used.reload_from_config(found.get_inner());
         }
@@ -165,11 +182,15 @@ impl WebSecurity {
         Arc::clone(&self.users.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns whether the credentials permit the request.
+    /// Returns whether the credentials of a client permit the request.
     ///
     /// # Errors
     /// Fails with the response to send if too many credentials wait to be checked.
-    async fn authorizes(&self, header: Option<&HeaderValue>) -> Result<bool, (StatusCode, String)> {
+    async fn authorizes(
+        &self,
+        header: Option<&HeaderValue>,
+        client: IpAddr,
+    ) -> Result<bool, (StatusCode, String)> {
         let users = self.users();
         if users.hashes.is_empty() {
             return Ok(true);
@@ -179,7 +200,12 @@ impl WebSecurity {
             return Ok(true);
         }
         let Some((user, password)) = credentials(header) else { return Ok(false) };
-        let _waiting = self.waiting.try_acquire().map_err(|_| overloaded(MAX_WAITING))?;
+        let _waiting = self.waiting.acquire(client).map_err(|reached| {
+            overloaded(match reached {
+                ReachedLimit::Total => MAX_WAITING,
+                ReachedLimit::Address => MAX_WAITING_PER_ADDRESS,
+            })
+        })?;
         let Ok(permit) = Arc::clone(&self.check).acquire_owned().await else { return Ok(false) };
         // Another request may have checked the same credentials in the meantime.
         if users.is_cached(header) {
@@ -191,7 +217,7 @@ impl WebSecurity {
             let _permit = permit;
             let good = users.check(&user, &password);
             if good {
-                users.cache(header);
+                users.cache(CachedCredentials { user, header });
             }
             good
         };
@@ -201,14 +227,32 @@ impl WebSecurity {
 
 impl Users {
     fn is_cached(&self, header: &HeaderValue) -> bool {
-        self.cached.lock().unwrap_or_else(PoisonError::into_inner).contains(header)
+        self.cached().iter().any(|valid| valid.header == header)
     }
 
-    fn cache(&self, header: HeaderValue) {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+    fn cache(&self, mut valid: CachedCredentials) {
+        // Its Debug output is redacted then.
+        valid.header.set_sensitive(true);
+        let mut cached = self.cached();
         if cached.len() < MAX_CACHED {
-            cached.push(header);
+            cached.push(valid);
         }
+    }
+
+    /// Adds the cached credentials of users that had the same hash before.
+    fn keep_cached(&self, before: &Users) {
+        let is_unchanged = |valid: &&CachedCredentials| {
+            let hash = self.hashes.get(&valid.user);
+            hash.is_some() && hash == before.hashes.get(&valid.user)
+        };
+        let kept: Vec<_> = before.cached().iter().filter(is_unchanged).cloned().collect();
+        for valid in kept {
+            self.cache(valid);
+        }
+    }
+
+    fn cached(&self) -> MutexGuard<'_, Vec<CachedCredentials>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check(&self, user: &str, password: &str) -> bool {
@@ -223,10 +267,12 @@ impl Users {
 /// Rejects requests without valid credentials.
 pub(crate) async fn authenticate(
     State(security): State<WebSecurity>,
+    Extension(connection): Extension<OpenConnection>,
     request: Request,
     next: Next,
 ) -> Response {
-    match security.authorizes(request.headers().get(AUTHORIZATION)).await {
+    let header = request.headers().get(AUTHORIZATION);
+    match security.authorizes(header, connection.client).await {
         Ok(true) => next.run(request).await,
         Ok(false) => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic")], "Unauthorized\n")
             .into_response(),
@@ -278,8 +324,9 @@ impl TlsServerConfig {
             }
         };
         let key_file = folder.join(&self.key_file);
-        let key = PrivateKeyDer::from_pem_file(&key_file)
-            .map_err(|error| anyhow::anyhow!("key_file: {}: {error}", key_file.display()))?;
+        let location = || format!("key_file: {}", key_file.display());
+        let text = files::read(&key_file).with_context(location)?;
+        let key = PrivateKeyDer::from_pem_slice(&text).with_context(location)?;
         let chain = certificates("cert_file", &folder.join(&self.cert_file))?;
         let mut config = builder.with_single_cert(chain, key).context("cert_file and key_file")?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -288,8 +335,10 @@ impl TlsServerConfig {
 }
 
 fn certificates(key: &str, path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
-    let found = read().map_err(|error| anyhow::anyhow!("{key}: {}: {error}", path.display()))?;
+    let location = || format!("{key}: {}", path.display());
+    let text = files::read(path).with_context(location)?;
+    let found: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().with_context(location)?;
     if found.is_empty() {
         bail!("{key}: {}: no certificate found, expected PEM", path.display());
     }

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::blindness::BlindnessDetector;
 use crate::clock::Clock;
 use crate::computation::ComputeThreads;
-use crate::descriptors::{FileDescriptors, descriptors};
+use crate::descriptors::{FileDescriptors, cause, descriptors, exhaustion};
 use crate::excess_registry::ExcessRegistry;
 use crate::process_registry::ProcessRegistry;
 use crate::round_recorder::RoundRecorder;
@@ -96,6 +96,8 @@ impl PollerContext {
             .acquire()
             .await
             .map_err(|closed| Failure::new(Reason::Local, closed.to_string()))?;
+        // Without a free descriptor, the number of open ones is unknown.
+        exhaustion().map_or(Ok(()), Err)?;
         let connecting = self
             .connect_permits
             .iter()
@@ -121,7 +123,7 @@ impl PollerContext {
     ) -> Result<T, Failure> {
         let _permit = self.connect_permit(*lane).await?;
         let started = self.clock.now();
-        let outcome = attempt.await;
+        let outcome = attempt.await.map_err(cause);
         *lane = ConnectLane::after(outcome.is_ok(), self.clock.now() - started);
         outcome
     }

@@ -30,6 +30,7 @@ use tracing::warn;
 use crate::blindness::{ContactReporter, DeploymentContact, NodeContact};
 use crate::computation::ComputeTimes;
 use crate::context::PollerContext;
+use crate::descriptors::exhaustion;
 use crate::disk_monitor::DiskMonitor;
 use crate::endpoint_checks::EndpointChecks;
 use crate::episode::Episodes;
@@ -410,7 +411,10 @@ impl DeploymentPoller {
         let results = self.slots.iter_mut().map(|slot| match slot {
             NodeSlot::Node { handle, .. } => handle.finish_round(),
             NodeSlot::Sentinel(sentinel) => sentinel.new_result(),
-            NodeSlot::Unresolved => NodeResult::unpolled(PollOutcome::Failed(Reason::Dns)),
+            NodeSlot::Unresolved => {
+                let reason = exhaustion().map_or(Reason::Dns, |failure| failure.reason);
+                NodeResult::unpolled(PollOutcome::Failed(reason))
+            }
             NodeSlot::Vacant => NodeResult::unpolled(PollOutcome::Pending),
         });
         let (mut outcomes, mut details, mut contacts) = (Vec::new(), Vec::new(), Vec::new());

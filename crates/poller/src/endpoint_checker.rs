@@ -14,6 +14,7 @@ use topology::{EndpointCheckResult, EndpointKind, EndpointServer, OwnErrors};
 use tracing::{info, warn};
 
 use crate::context::{ConnectLane, PollerContext};
+use crate::descriptors::cause;
 
 /// Limit of one check, without the wait for the connection permit.
 const CHECK_LIMIT: Duration = Duration::from_secs(5);
@@ -139,8 +140,8 @@ impl EndpointChecker {
         permit: P,
         own_errors: &mut OwnErrors,
     ) -> Result<EndpointServer, Failure> {
-        let mut connection =
-            Connection::open_with_fred(&self.settings.endpoint, CONNECT_LIMIT).await?;
+        let opening = Connection::open_with_fred(&self.settings.endpoint, CONNECT_LIMIT).await;
+        let mut connection = opening.map_err(cause)?;
         drop(permit);
         let replies = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;
         let info = first(&replies)?;

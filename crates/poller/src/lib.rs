@@ -5,6 +5,7 @@
 //! - `deployment_poller.rs`: [`run`] polls one deployment round by round.
 //! - `view_registry.rs`: [`ViewRegistry`] gives access to the last view of each deployment.
 //! - `state_store.rs`: [`StateStore`] keeps tracker state across restarts.
+//! - `state_lock.rs`: locks the state file against a second exporter.
 //! - `event_log.rs`: logs the events of a round.
 //! - `round_recorder.rs`: [`RoundRecorder`] writes all rounds to files, if it is enabled.
 //!
@@ -54,6 +55,7 @@ mod reconnect;
 mod reverse_lookups;
 mod round_recorder;
 mod sentinels;
+mod state_lock;
 mod state_store;
 mod view_registry;
 

@@ -3,21 +3,28 @@
 //! Without it, a failover during the restart would go unnoticed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use recording::Restored;
 use serde::{Deserialize, Serialize};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use topology::{DeploymentTracker, RoundResult, SavedState};
 use tracing::warn;
 
+use crate::state_lock::{LockOutcome, StateLock};
+
 /// Time between two checks for changes that are not written yet.
 const WRITE_CADENCE: Duration = Duration::from_secs(5);
+
+/// Time after which a write that has not ended is logged.
+const SLOW_WRITE: Duration = Duration::from_secs(30);
 
 /// Limit of saved deployments. Masters of Sentinels come and go.
 const MAX_DEPLOYMENTS: usize = 4096;
@@ -32,6 +39,8 @@ pub struct StateStore {
     stored: Arc<Mutex<StoredState>>,
     /// Lock for writing the file: the final write may overlap a periodic one.
     writing: Arc<Mutex<()>>,
+    /// Lock against other exporters; `None` if the file is only read, or cannot be locked.
+    _lock: Option<Arc<StateLock>>,
 }
 
 #[derive(Debug, Default)]
@@ -74,28 +83,51 @@ struct SavedDeployment {
 }
 
 impl StateStore {
-    /// Reads the file. If that fails, the store is empty, as at the first start.
-    pub fn open(path: Option<&Path>) -> Self {
-        let Some(path) = path else { return StateStore::default() };
-        let content =
-            match std::fs::read(path).map(|text| serde_json::from_slice::<StateFile>(&text)) {
-                Ok(Ok(content)) => content,
-                Ok(Err(error)) => {
-                    let path = path.display();
-                    warn!(%path, %error, "cannot parse the state file, it will be replaced");
-                    StateFile::default()
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => StateFile::default(),
-                Err(error) => {
-                    warn!(path = %path.display(), %error, "cannot read the state file");
-                    StateFile::default()
-                }
-            };
-        StateStore {
-            path: Some(path.to_owned()),
-            stored: Arc::new(Mutex::new(StoredState { content, written: true })),
-            writing: Arc::default(),
+    /// Locks the file and reads it. If reading fails, the store is empty, as at the first start.
+    ///
+    /// # Errors
+    /// Another process has the lock, or the path is that of something else than a regular file,
+    /// which a write would replace.
+    pub fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(StateStore::default()) };
+        let lock = match StateLock::acquire(path) {
+            Ok(LockOutcome::Locked(lock)) => Some(Arc::new(lock)),
+            Ok(LockOutcome::Held(id)) => {
+                bail!("state_file: {} is in use by another Rolecall (pid {id})", path.display());
+            }
+            Err(error) => {
+                let path = path.display();
+                warn!(%path, %error, "cannot lock the state file");
+                None
+            }
+        };
+        if let Err(error) = files::check(path)
+            && error.kind() == ErrorKind::InvalidInput
+        {
+            bail!("state_file: {}: {error}", path.display());
         }
+        Ok(StateStore { path: Some(path.to_owned()), _lock: lock, ..Self::read(Some(path)) })
+    }
+
+    /// Reads the file without a lock. Such a store is never written to the file.
+    pub fn read(path: Option<&Path>) -> Self {
+        let Some(path) = path else { return StateStore::default() };
+        let content = match files::read(path).map(|text| serde_json::from_slice::<StateFile>(&text))
+        {
+            Ok(Ok(content)) => content,
+            Ok(Err(error)) => {
+                let path = path.display();
+                warn!(%path, %error, "cannot parse the state file, it will be replaced");
+                StateFile::default()
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => StateFile::default(),
+            Err(error) => {
+                warn!(path = %path.display(), %error, "cannot read the state file");
+                StateFile::default()
+            }
+        };
+        let stored = Arc::new(Mutex::new(StoredState { content, written: true }));
+        StateStore { stored, ..StateStore::default() }
     }
 
     /// Returns the saved state of a deployment, and the time since it was saved.
@@ -128,7 +160,7 @@ impl StateStore {
     /// Writes the file periodically if there are changes. Never returns `Ok`.
     ///
     /// # Errors
-    /// Fails if a write panics. A failed write is logged once and retried.
+    /// Fails if a write panics. A write that fails or hangs is logged once and retried.
     pub async fn write_periodically(self) -> anyhow::Result<()> {
         let mut ticks = interval(WRITE_CADENCE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -136,9 +168,9 @@ impl StateStore {
         loop {
             ticks.tick().await;
             let store = self.clone();
-            let outcome = tokio::task::spawn_blocking(move || store.write())
-                .await
-                .context("writing the state file panicked")?;
+            let writing = tokio::task::spawn_blocking(move || store.write());
+            let outcome =
+                joined_with_warning(writing).await.context("writing the state file panicked")?;
             if let Err(error) = &outcome
                 && !failing
             {
@@ -177,11 +209,34 @@ impl StateStore {
     }
 }
 
-/// Writes a file and syncs it to the disk.
-fn write_synced(path: impl AsRef<Path>, text: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
+/// Waits for a write, and logs a warning if it takes long.
+async fn joined_with_warning<T>(mut writing: JoinHandle<T>) -> Result<T, tokio::task::JoinError> {
+    if let Ok(outcome) = timeout(SLOW_WRITE, &mut writing).await {
+        return outcome;
+    }
+    warn!("writing the state file takes longer than {SLOW_WRITE:?}");
+    writing.await
+}
+
+/// Writes a new file and syncs it to the disk.
+fn write_synced(path: &OsStr, text: &[u8]) -> std::io::Result<()> {
+    let mut file = create(path)?;
     file.write_all(text)?;
     file.sync_all()
+}
+
+/// Creates a file. A file or symlink of this name, which an interrupted write or somebody else has
+/// left, is removed: it is neither followed nor overwritten.
+fn create(path: &OsStr) -> std::io::Result<File> {
+    let mut new = OpenOptions::new();
+    new.write(true).create_new(true);
+    match new.open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            new.open(path)
+        }
+        outcome => outcome,
+    }
 }
 
 fn seconds(at: SystemTime) -> f64 {
@@ -196,7 +251,7 @@ mod tests {
     fn concurrent_writes_leave_a_complete_file() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("state.json");
-        let store = StateStore::open(Some(&path));
+        let store = StateStore::open(Some(&path)).expect("a store");
         let entry = || SavedDeployment { at: 1.0, state: SavedState::default() };
         store.stored.lock().expect("the lock").content.deployments =
             (0..1000).map(|number| (format!("d{number}"), entry())).collect();
@@ -214,5 +269,60 @@ mod tests {
                 });
             }
         });
+    }
+
+    /// Returns a store with one deployment that is not written yet.
+    fn changed_store(path: &Path) -> StateStore {
+        let store = StateStore::open(Some(path)).expect("a store");
+        let entry = SavedDeployment { at: 1.0, state: SavedState::default() };
+        let mut stored = store.stored.lock().expect("the lock");
+        stored.content.deployments.insert("orders".to_owned(), entry);
+        stored.written = false;
+        drop(stored);
+        store
+    }
+
+    #[test]
+    fn a_write_follows_no_symlink() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [path, new, victim] =
+            ["state.json", "state.json.new", "victim"].map(|name| directory.path().join(name));
+        std::fs::write(&victim, "precious").expect("a file");
+        std::os::unix::fs::symlink(&victim, &new).expect("a symlink");
+        changed_store(&path).write().expect("a write");
+        assert_eq!(std::fs::read_to_string(&victim).expect("a file"), "precious");
+        let text = std::fs::read(&path).expect("a file");
+        let read: StateFile = serde_json::from_slice(&text).expect("a complete file");
+        assert_eq!(read.deployments.len(), 1);
+        assert!(std::fs::symlink_metadata(&path).expect("metadata").is_file());
+        // The remains of an interrupted write.
+        std::fs::write(&new, "{").expect("a file");
+        changed_store(&path).write().expect("a write");
+        assert!(!new.exists());
+    }
+
+    #[test]
+    fn a_store_that_is_only_read_neither_locks_nor_writes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("state.json");
+        let owner = changed_store(&path);
+        owner.write().expect("a write");
+        let reader = StateStore::read(Some(&path));
+        assert_eq!(reader.stored.lock().expect("the lock").content.deployments.len(), 1);
+        std::fs::remove_file(&path).expect("a file");
+        reader.stored.lock().expect("the lock").written = false;
+        reader.write().expect("nothing to write");
+        assert!(!path.exists());
+        let error = StateStore::open(Some(&path)).expect_err("the file is in use");
+        let id = std::process::id();
+        let expected =
+            format!("state_file: {} is in use by another Rolecall (pid {id})", path.display());
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_device_as_state_file_is_refused() {
+        let error = StateStore::open(Some(Path::new("/dev/null"))).expect_err("a device");
+        assert_eq!(error.to_string(), "state_file: /dev/null: not a regular file");
     }
 }

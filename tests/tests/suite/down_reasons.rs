@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tests::{
-    ConfigFile, Daemon, Process, Proxy, Redis, SECOND, Stopwatch, StubServer, eventually, pause,
-    serve_until_info,
+    ConfigFile, Daemon, Process, Proxy, Redis, SECOND, Samples, Stopwatch, StubServer, eventually,
+    pause, serve_until_info,
 };
 
 /// Starts a daemon on a node, and waits until the node is down for this reason.
@@ -259,6 +259,11 @@ fn exhausted_file_descriptors_are_reason_local() {
         );
         (up >= 10.0 && local >= 10).then_some(())
     });
+    // A node that Rolecall cannot read for this reason does not look dead.
+    let samples = daemon.samples();
+    let known = samples.count("redis_up", &[]);
+    assert!(known <= 50 && samples.sum("redis_up", &[]) > known as f64 - 0.5, "{known} nodes");
+    assert!(samples.sum("redis_node_state", &[("state", "down")]) < 0.5);
     assert!(
         daemon
             .log()
@@ -267,6 +272,69 @@ fn exhausted_file_descriptors_are_reason_local() {
         "{:?}",
         daemon.log()
     );
+}
+
+#[test]
+fn no_free_file_descriptor_is_reason_local() {
+    let server = Redis::start(&[]);
+    let address = server.address();
+    let (_, port) = address.rsplit_once(':').expect("a port");
+    // Without a descriptor, the lookup of a name fails too.
+    let file = ConfigFile::new(&format!(
+        "[[deployment]]\nname = 'a'\nnodes = [{{ url = 'redis://localhost:{port}' }}]\n"
+    ));
+    let binary = Daemon::binary().display().to_string();
+    let script = "ulimit -n 150; exec \"$0\" \"$@\"";
+    let daemon = Daemon::run(
+        Command::new("sh").args(["-c", script, &binary]),
+        &["--config.file", &file.path()],
+    );
+    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+    // A connection that stays open while no other one can be accepted.
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(SECOND * 5)).build().into();
+    let scrape = || {
+        let mut response =
+            agent.get(format!("http://127.0.0.1:{}/metrics", daemon.port)).call().expect("200");
+        Samples::parse(response.body_mut().read_to_string().expect("a text"))
+    };
+    scrape();
+    let connect = |_| TcpStream::connect(("127.0.0.1", daemon.port)).expect("a connection");
+    let idle: Vec<_> = (0..200).map(connect).collect();
+    let folder = format!("/proc/{}/fd", daemon.id());
+    eventually(SECOND * 5, "no descriptor is free", || {
+        (std::fs::read_dir(&folder).expect("descriptors").count() >= 150).then_some(())
+    });
+    server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    eventually(SECOND * 10, "the reason is local", || {
+        let samples = scrape();
+        assert_ne!(samples.get("redis_up", &[]), Some(0.0));
+        assert_eq!(samples.get("redis_node_state", &[("state", "down")]), Some(0.0));
+        samples.get("redis_down_reason", &[("reason", "local")])
+    });
+    for _ in 0..30 {
+        let samples = scrape();
+        assert_eq!(samples.get("redis_up", &[]), None);
+        assert_eq!(samples.get("redis_node_state", &[("state", "unknown")]), Some(1.0));
+        assert_eq!(samples.count("redis_down_reason", &[]), 1);
+        pause(SECOND / 10);
+    }
+    let findings = daemon_findings(&agent, &daemon);
+    assert_eq!(findings, ["RolecallCannotRead"]);
+    drop(idle);
+    let ((), took) = eventually(SECOND * 25, "the node is read again", || {
+        (scrape().get("redis_up", &[]) == Some(1.0)).then_some(())
+    });
+    println!("read again {took:?} after descriptors became free");
+}
+
+/// Returns the kinds of the findings.
+fn daemon_findings(agent: &ureq::Agent, daemon: &Daemon) -> Vec<String> {
+    let url = format!("http://127.0.0.1:{}/api/v1/findings", daemon.port);
+    let text = agent.get(url).call().expect("200").body_mut().read_to_string().expect("a text");
+    let document: serde_json::Value = serde_json::from_str(&text).expect("a document");
+    let findings = document["findings"].as_array().expect("findings").iter();
+    findings.map(|finding| finding["kind"].as_str().expect("a kind").to_owned()).collect()
 }
 
 /// A network namespace with only a loopback interface. It is removed on drop.

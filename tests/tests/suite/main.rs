@@ -14,6 +14,7 @@ mod down_reasons;
 mod durability;
 mod endpoints;
 mod exposition;
+mod files;
 mod full_resyncs;
 mod hanging_nodes;
 mod hanging_writes;

@@ -98,8 +98,11 @@ fn reload_warns_about_settings_that_need_a_restart() {
         let head = format!(
             "state_file = '/nowhere/{name}'\n[log]\nlevel = '{level}'\nformat = '{format}'\n"
         );
-        let web =
-            format!("[web]\nlisten_address = '127.0.0.1:{port}'\nexternal_url = 'http://{name}'\n");
+        let web = format!(
+            "[web]\nlisten_address = '127.0.0.1:{port}'\nexternal_url = 'http://{name}'\n\
+             max_connections_per_address = {}\n",
+            100 + name.len()
+        );
         head + &web + &deployment("orders", &[&server])
     };
     let file = ConfigFile::new(&configuration_text(0, "before", "debug", "logfmt"));
@@ -126,6 +129,7 @@ fn reload_warns_about_settings_that_need_a_restart() {
     let expected = [
         ("web.listen_address", "127.0.0.1:1", "127.0.0.1:0"),
         ("web.external_url", "http://after", "http://before"),
+        ("web.max_connections_per_address", "105", "106"),
         ("log.level", "info", "debug"),
         ("log.format", "json", "logfmt"),
         ("state_file", "/nowhere/after", "/nowhere/before"),
@@ -144,6 +148,35 @@ fn reload_over_http_must_be_enabled() {
     let (status, text) = post_reload(&daemon);
     assert_eq!((status, text.contains("--web.enable-lifecycle")), (403, true), "{text}");
     assert_eq!(daemon.get("/-/reload", "").status, 405);
+}
+
+#[test]
+fn reload_for_a_page_of_another_site_is_refused() {
+    let server = Redis::start(&[]);
+    let text = format!(
+        "[web]\nexternal_url = 'https://rolecall.example.com/path'\n{}",
+        configuration(&[("orders", &server, "")])
+    );
+    let daemon = Daemon::configured_with(&text, &["--web.enable-lifecycle"]);
+    let own = format!("http://127.0.0.1:{}", daemon.port);
+    let reloads =
+        || daemon.log().iter().filter(|line| line.contains("configuration reloaded")).count();
+    for (name, value, status) in [
+        ("Origin", "http://evil.example", 403),
+        ("Origin", "http://127.0.0.1:1", 403),
+        ("Origin", "null", 403),
+        ("Sec-Fetch-Site", "cross-site", 403),
+        ("Sec-Fetch-Site", "same-site", 403),
+        ("Origin", &own, 200),
+        ("Origin", "https://rolecall.example.com", 200),
+        ("Sec-Fetch-Site", "same-origin", 200),
+        ("X-Other", "value", 200),
+    ] {
+        let before = reloads();
+        let (found, text) = post_reload_with(&daemon, Some((name, value)));
+        assert_eq!((found, reloads() - before), (status, usize::from(status == 200)), "{value}");
+        assert_eq!(text.contains("a page of another site"), status == 403, "{value}: {text}");
+    }
 }
 
 #[test]
@@ -171,12 +204,18 @@ fn systemd_is_notified_of_start_reload_and_stop() {
 
 /// Sends POST `/-/reload`. Returns the status and the text of the response.
 fn post_reload(daemon: &Daemon) -> (u16, String) {
+    post_reload_with(daemon, None)
+}
+
+/// Does the same with an additional header.
+fn post_reload_with(daemon: &Daemon, header: Option<(&str, &str)>) -> (u16, String) {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut response = agent
-        .post(format!("http://127.0.0.1:{}/-/reload", daemon.port))
-        .send_empty()
-        .expect("a response");
+    let mut request = agent.post(format!("http://127.0.0.1:{}/-/reload", daemon.port));
+    if let Some((name, value)) = header {
+        request = request.header(name, value);
+    }
+    let mut response = request.send_empty().expect("a response");
     (response.status().as_u16(), response.body_mut().read_to_string().expect("text"))
 }
 

@@ -2,9 +2,16 @@
 //! file.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use socket2::{Domain, Socket, Type};
 use tests::{ConfigFile, Daemon, Redis, SECOND, Signal, Stopwatch, deployment, eventually};
 
 use super::tls::Certificates;
@@ -102,7 +109,7 @@ fn password_guessing_does_not_block_known_users() {
         stream
     };
     let mut guesses: Vec<_> = (0..200).map(guess).collect();
-    let refusal = "Limit of concurrent requests reached (64), try again later.\n";
+    let refusal = "Limit of concurrent requests reached (8), try again later.\n";
     let ((), _) = eventually(SECOND * 10, "guesses are refused", || {
         let responses = guesses.iter_mut().filter_map(|stream| {
             let mut text = [0; 1024];
@@ -131,6 +138,95 @@ fn password_guessing_does_not_block_known_users() {
     println!(
         "{before} threads before, {during} while 200 passwords are guessed; \
          another user is let in {took:?} later"
+    );
+}
+
+/// Somebody who guesses passwords of the user `prometheus` until the value is dropped.
+struct Guesser {
+    stopped: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<u32>>,
+}
+
+impl Guesser {
+    /// Starts to guess, with eight connections at a time from this loopback address.
+    fn start(last: u8, port: u16) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let guess = |thread: u32| {
+            let stopped = Arc::clone(&stopped);
+            std::thread::spawn(move || {
+                let mut number = 0;
+                while !stopped.load(Ordering::Relaxed) {
+                    number += 1;
+                    let credentials = format!("prometheus:guess-{thread}-{number}");
+                    // The daemon may close the connection at any time.
+                    let _ = request_from(last, port, &credentials);
+                }
+                number
+            })
+        };
+        let threads = (0..8).map(guess).collect();
+        Guesser { stopped, threads }
+    }
+
+    /// Stops, and returns the number of guesses.
+    fn stop(mut self) -> u32 {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.threads.drain(..).map(|thread| thread.join().expect("no panic")).sum()
+    }
+}
+
+/// Requests `/-/healthy` from a loopback address. Returns the status.
+fn request_from(last: u8, port: u16, credentials: &str) -> std::io::Result<u16> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into())?;
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(SECOND * 60))?;
+    let encoded = BASE64_STANDARD.encode(credentials);
+    write!(
+        stream,
+        "GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Authorization: Basic {encoded}\r\n\r\n"
+    )?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.ok_or_else(|| std::io::Error::other(text))
+}
+
+#[test]
+fn valid_users_are_let_in_after_a_reload_despite_guessing() {
+    let (server, folder) = (Redis::start(&[]), Certificates::create());
+    let users =
+        |other: &str| format!("basic_auth_users:\n  prometheus: {HASH}\n  other: {other}\n");
+    let daemon = serve(&server, &folder, &users(HASH));
+    assert_eq!(request_from(1, daemon.port, "prometheus:open-sesame").expect("a response"), 200);
+    assert_eq!(request_from(1, daemon.port, "other:open-sesame").expect("a response"), 200);
+    // Guesses from the address of the valid user, and from another one.
+    let guessers = [1, 2].map(|last| Guesser::start(last, daemon.port));
+    std::fs::write(folder.path("web.yml"), users(OTHER_HASH)).expect("a file");
+    daemon.signal(Signal::Hangup);
+    eventually(SECOND * 5, "the reload is logged", || {
+        daemon.log().iter().any(|line| line.contains("configuration reloaded")).then_some(())
+    });
+    // The password of `prometheus` did not change.
+    let mut longest = Duration::ZERO;
+    for _ in 0..50 {
+        let clock = Stopwatch::start();
+        let status = request_from(1, daemon.port, "prometheus:open-sesame").expect("a response");
+        assert_eq!(status, 200);
+        longest = longest.max(clock.elapsed());
+    }
+    assert!(longest < SECOND, "a known user waited for {longest:?}");
+    // That of `other` did. From another address, its check waits for at most two times eight.
+    assert_eq!(request_from(3, daemon.port, "other:open-sesame").expect("a response"), 401);
+    let clock = Stopwatch::start();
+    assert_eq!(request_from(3, daemon.port, "other:close-sesame").expect("a response"), 200);
+    let checked = clock.elapsed();
+    let count: u32 = guessers.map(Guesser::stop).iter().sum();
+    println!(
+        "during {count} guesses, a known user waited for at most {longest:?}, and the check of \
+         a new password took {checked:?}"
     );
 }
 

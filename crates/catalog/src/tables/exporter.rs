@@ -90,6 +90,45 @@ pub(super) const ROWS: &[ExporterRow] = &[
             exporter.commands.iter().for_each(|(command, count)| emit(&[command], *count as f64));
         },
     ),
+    ExporterRow::samples(
+        "rolecall_http_requests_total",
+        Absent,
+        &["path", "code"],
+        "the web server",
+        "Requests to the web server that have ended, by the pattern of the path (other for paths \
+         that do not exist) and the status code.",
+        |exporter, emit| {
+            for (path, code, count) in exporter.requests.responses() {
+                emit(&[path, &code.to_string()], count as f64);
+            }
+        },
+    ),
+    ExporterRow::histograms(
+        "rolecall_http_request_duration_seconds",
+        Absent,
+        &["path"],
+        "the web server",
+        "Durations of requests to the web server until the client has received the response, in \
+         seconds, by the pattern of the path; absent for a path without requests.",
+        |exporter, emit| {
+            for (path, durations) in exporter.requests.durations() {
+                emit(&[path], durations);
+            }
+        },
+    ),
+    ExporterRow::samples(
+        "rolecall_http_connections_refused_total",
+        Absent,
+        &["limit"],
+        "the web server",
+        "Connections to the web server that were closed at once because a limit was reached: \
+         address for that of one client address, total for that of all connections.",
+        |exporter, emit| {
+            let refused = exporter.refused_connections;
+            emit(&["address"], refused.by_address as f64);
+            emit(&["total"], refused.by_total as f64);
+        },
+    ),
     ExporterRow::value(
         "rolecall_tasks",
         Absent,

@@ -16,7 +16,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "polling",
         "Whether Rolecall can read the node: 0 after down_after without a reply or after two \
          refused connections in a row, whatever redis_node_state is; absent before the first \
-         result.",
+         result, and while redis_down_reason is local.",
         |node| node.readable().map(f64::from),
     ),
     NodeRow::state_set(
@@ -66,8 +66,9 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         &["reason"],
         "polling",
-        "Reason why redis_up is 0; the value is always 1, absent while the node is up and while \
-         its state is unknown because rolecall_blind is 1.",
+        "Reason why redis_up is 0 (or absent, if the reason is local: a problem of the exporter); \
+         the value is always 1, absent while the node is up and while its state is unknown because \
+         rolecall_blind is 1.",
         |node, emit| {
             if let Some(reason) = node.failure().filter(|_| !node.is_cut_off()) {
                 emit(&[reason.label()], 1.0);

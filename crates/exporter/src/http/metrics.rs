@@ -13,10 +13,12 @@ use catalog::{Exposition, Format, encode, themes};
 use futures_util::{StreamExt, stream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
 use super::WebState;
+use crate::limits::RequestPermit;
 
 /// Size of a chunk, bytes.
 const CHUNK: usize = 64 * 1024;
@@ -98,11 +100,10 @@ pub(super) fn body(
 ) -> Result<Body, (StatusCode, String)> {
     let permit = web.requests.acquire()?;
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let mut writer =
-        ChunkWriter { chunk: String::with_capacity(CHUNK), sender, runtime: Handle::current() };
+    let chunk = String::with_capacity(CHUNK);
+    let mut writer = ChunkWriter { chunk, sender, runtime: Handle::current(), permit };
     tokio::task::spawn_blocking(move || {
         // A reader that disconnects or is too slow gets an incomplete response.
-        let _permit = permit;
         let _ = write(&mut writer).and_then(|()| writer.send()).and_then(|()| writer.end());
     });
     let chunks = stream::unfold(Some(receiver), |receiver| async move {
@@ -124,6 +125,7 @@ struct ChunkWriter {
     /// Receiver of the chunks. An empty chunk marks the end.
     sender: mpsc::Sender<Bytes>,
     runtime: Handle,
+    permit: RequestPermit,
 }
 
 impl ChunkWriter {
@@ -132,13 +134,19 @@ impl ChunkWriter {
         if chunk.is_empty() { Ok(()) } else { self.pass(chunk.into()) }
     }
 
-    fn end(&self) -> fmt::Result {
+    fn end(&mut self) -> fmt::Result {
         self.pass(Bytes::new())
     }
 
-    fn pass(&self, chunk: Bytes) -> fmt::Result {
-        let sent = self.runtime.block_on(timeout(CHUNK_TIMEOUT, self.sender.send(chunk)));
-        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(fmt::Error) }
+    /// Passes a chunk on. If the reader is slow, waits for it without the permit.
+    fn pass(&mut self, chunk: Bytes) -> fmt::Result {
+        let chunk = match self.sender.try_send(chunk) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(fmt::Error),
+            Err(TrySendError::Full(chunk)) => chunk,
+        };
+        let sent = async { timeout(CHUNK_TIMEOUT, self.sender.send(chunk)).await.ok()?.ok() };
+        self.runtime.block_on(self.permit.wait_for(sent)).ok_or(fmt::Error)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The web server. Every response is built from published views: no request waits for Redis.
 
 mod api;
+pub(crate) mod measure;
 mod metrics;
+mod origin;
 mod pages;
 mod scrape;
 mod sd;
@@ -10,10 +12,10 @@ use std::net::{SocketAddr, TcpListener};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum_server::Handle as ServerHandle;
 use axum_server::tls_rustls::RustlsAcceptor;
 use catalog::{Build, ExporterView, NeverReached};
@@ -22,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 
-use crate::limits::RequestLimit;
-use crate::limits::{ConnectionLimit, limit_connections};
+use self::measure::RequestMeter;
+use crate::limits::{ConnectionLimit, RequestLimit, limit_connections};
 use crate::reload::{Request, Status};
 use crate::web_security::{self, WebSecurity};
 use poller::ViewRegistry;
@@ -41,7 +43,9 @@ pub(crate) struct WebState {
     pub(crate) reload: Status,
     /// Sender of reload requests, if `--web.enable-lifecycle` is set.
     pub(crate) lifecycle: Option<mpsc::Sender<Request>>,
+    pub(crate) connections: ConnectionLimit,
     pub(crate) requests: RequestLimit,
+    pub(crate) meter: RequestMeter,
     pub(crate) security: WebSecurity,
     /// Runtimes whose tasks are counted: those of the poller and of the web server.
     pub(crate) runtimes: [Handle; 2],
@@ -57,38 +61,67 @@ pub(crate) async fn serve(
     handle: ServerHandle<SocketAddr>,
 ) -> std::io::Result<()> {
     let tls = web.security.tls.clone();
+    let connections = web.connections.clone();
     let routes = router(web).into_make_service();
     let server = axum_server::from_tcp(listener)?.handle(handle);
     match tls {
-        None => limit_connections(server.acceptor(ConnectionLimit::new())).serve(routes).await,
+        None => limit_connections(server.acceptor(connections)).serve(routes).await,
         Some(tls) => {
-            let acceptor = RustlsAcceptor::new(tls).acceptor(ConnectionLimit::new());
+            let acceptor = RustlsAcceptor::new(tls).acceptor(connections);
             limit_connections(server.acceptor(acceptor)).serve(routes).await
         }
     }
 }
 
+/// Patterns of the routes.
+pub(crate) const PATHS: [&str; 15] = [
+    "/",
+    "/deployment/{name}",
+    "/deployment/{name}/node/{node}",
+    "/runbooks",
+    "/runbooks/{alert}",
+    "/static/{name}",
+    "/metrics",
+    "/scrape",
+    "/api/v1/topology",
+    "/api/v1/findings",
+    "/api/v1/events",
+    "/sd",
+    "/-/healthy",
+    "/-/ready",
+    "/-/reload",
+];
+
+/// Returns the handler of each route.
+fn handlers() -> [MethodRouter<WebState>; PATHS.len()] {
+    [
+        get(pages::status),
+        get(pages::deployment),
+        get(pages::node),
+        get(pages::runbooks),
+        get(pages::runbook),
+        get(pages::file),
+        get(metrics::serve),
+        get(scrape::serve),
+        get(api::serve_topology),
+        get(api::serve_findings),
+        get(api::serve_events),
+        get(sd::serve),
+        get(|| async { "Rolecall is Healthy.\n" }),
+        get(ready),
+        post(reload).put(reload),
+    ]
+}
+
 /// Returns the routes.
 fn router(web: WebState) -> Router {
-    Router::new()
-        .route("/", get(pages::status))
-        .route("/deployment/{name}", get(pages::deployment))
-        .route("/deployment/{name}/node/{node}", get(pages::node))
-        .route("/runbooks", get(pages::runbooks))
-        .route("/runbooks/{alert}", get(pages::runbook))
-        .route("/static/{name}", get(pages::file))
-        .route("/metrics", get(metrics::serve))
-        .route("/scrape", get(scrape::serve))
-        .route("/api/v1/topology", get(api::serve_topology))
-        .route("/api/v1/findings", get(api::serve_findings))
-        .route("/api/v1/events", get(api::serve_events))
-        .route("/sd", get(sd::serve))
-        .route("/-/healthy", get(|| async { "Rolecall is Healthy.\n" }))
-        .route("/-/ready", get(ready))
-        .route("/-/reload", post(reload).put(reload))
+    let routes = PATHS.into_iter().zip(handlers());
+    routes
+        .fold(Router::new(), |router, (path, handler)| router.route(path, handler))
         .layer(from_fn_with_state(web.security.clone(), web_security::authenticate))
         .layer(map_response(pages::add_security_headers))
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
+        .layer(from_fn_with_state(web.meter.clone(), measure::measure))
         .with_state(web)
 }
 
@@ -100,7 +133,15 @@ async fn ready(State(web): State<WebState>) -> impl IntoResponse {
     }
 }
 
-async fn reload(State(web): State<WebState>) -> (StatusCode, String) {
+async fn reload(State(web): State<WebState>, headers: HeaderMap) -> (StatusCode, String) {
+    if origin::is_foreign(&headers, web.external_url.as_deref()) {
+        return (
+            StatusCode::FORBIDDEN,
+            "Refused: a page of another site sent this request. Pages of this server are those \
+             under its own address and under web.external_url.\n"
+                .to_owned(),
+        );
+    }
     let Some(lifecycle) = &web.lifecycle else {
         return (
             StatusCode::FORBIDDEN,
@@ -134,6 +175,8 @@ impl WebState {
             never_reached: NeverReached::count(views.iter().map(|view| &**view)),
             cut_off: self.shared.is_cut_off(),
             external_url: self.external_url.clone(),
+            requests: self.meter.requests(),
+            refused_connections: self.connections.refused(),
             tasks: self.runtimes.iter().map(|runtime| runtime.metrics().num_alive_tasks()).sum(),
             process: crate::process::figures(),
         }

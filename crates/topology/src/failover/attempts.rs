@@ -105,7 +105,7 @@ impl AttemptTracker {
         let statements = &sentinels?.statements;
         let timeout = statements.iter().map(|statement| statement.failover_timeout).max()?;
         let waited = now.since(self.aborted?.begun);
-        (timeout * TIMEOUTS).checked_sub(waited).filter(|left| !left.is_zero())
+        timeout.saturating_mul(TIMEOUTS).checked_sub(waited).filter(|left| !left.is_zero())
     }
 }
 

@@ -253,7 +253,10 @@ fn lacks_contact(entry: &SentinelEntry) -> bool {
 fn longest_link_loss(report: &MasterReport) -> Duration {
     let down_after = report.master.settings.as_ref().map(|settings| settings.down_after);
     let master_down_for = report.master.down_for.filter(|_| report.master.down());
-    down_after.unwrap_or_default() * SENTINEL_DOWN_AFTERS + master_down_for.unwrap_or_default()
+    down_after
+        .unwrap_or_default()
+        .saturating_mul(SENTINEL_DOWN_AFTERS)
+        .saturating_add(master_down_for.unwrap_or_default())
 }
 
 /// Returns the judgement of most of the Sentinels. One that does not list the replica has none.

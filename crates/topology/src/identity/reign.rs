@@ -5,7 +5,7 @@ use std::time::Duration;
 use snapshot::{LinkStatus, NodeSnapshot};
 
 use crate::limits::CAUSE_WITHIN_ROUNDS;
-use crate::model::counters::succeeded;
+use crate::model::counters::{saturating_sum, succeeded};
 use crate::model::monotonic::Monotonic;
 use crate::model::round::NodeReply;
 use crate::model::saved_state::SavedReign;
@@ -173,7 +173,7 @@ impl Reign {
 
 /// Returns the number of keys of all databases.
 pub(crate) fn keys(snapshot: &NodeSnapshot) -> u64 {
-    snapshot.keyspace.iter().map(|database| database.keys).sum()
+    saturating_sum(snapshot.keyspace.iter().map(|database| database.keys))
 }
 
 /// Returns the number of successful REPLICAOF commands; `None` if it was not read. Sentinels send

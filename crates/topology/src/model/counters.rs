@@ -74,10 +74,9 @@ impl Counters {
 
     /// Returns the number of REPLICAOF and SLAVEOF commands.
     pub(crate) fn replicaof_commands(&self) -> u64 {
-        self.topology()
-            .filter(|(command, _)| ["replicaof", "slaveof"].contains(command))
-            .map(|(_, total)| total)
-            .sum()
+        let commands =
+            self.topology().filter(|(command, _)| ["replicaof", "slaveof"].contains(command));
+        saturating_sum(commands.map(|(_, total)| total))
     }
 
     /// Adds error replies with one code.
@@ -115,4 +114,9 @@ pub(crate) fn succeeded(stats: &CommandStats, name: &str) -> u64 {
 /// Returns the growth of a counter. A counter that fell was reset to zero in between.
 pub(crate) fn increase(before: u64, now: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
+}
+
+/// Returns the sum of numbers that servers report. They may be of any size.
+pub(crate) fn saturating_sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
 }

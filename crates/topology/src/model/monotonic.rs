@@ -52,12 +52,12 @@ impl Add<Duration> for Monotonic {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Monotonic(self.0 + duration)
+        Monotonic(self.0.saturating_add(duration))
     }
 }
 
 impl AddAssign<Duration> for Monotonic {
     fn add_assign(&mut self, duration: Duration) {
-        self.0 += duration;
+        self.0 = self.0.saturating_add(duration);
     }
 }

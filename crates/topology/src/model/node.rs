@@ -436,8 +436,12 @@ impl NodeView {
     }
 
     /// Returns true if Rolecall can read the node: false after `down_after` without a reply and
-    /// after two refused attempts, also while its state is unknown. `None` before the first result.
+    /// after two refused attempts, also while its state is unknown. `None` before the first result,
+    /// and while the reason is a problem of the exporter: that says nothing about the node.
     pub fn readable(&self) -> Option<bool> {
+        if self.failure() == Some(Reason::Local) {
+            return None;
+        }
         if self.polling.unknown.is_some_and(|unknown| unknown.unread) {
             return Some(false);
         }

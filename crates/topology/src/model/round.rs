@@ -211,7 +211,8 @@ impl NodeReply {
             self.commands_read |= earlier.commands_read;
             self.clients = self.clients.or(earlier.clients);
             for (code, count) in earlier.own_errors {
-                *self.own_errors.entry(code).or_default() += count;
+                let total = self.own_errors.entry(code).or_default();
+                *total = total.saturating_add(count);
             }
         }
         self

@@ -259,9 +259,9 @@ impl ChangeCount {
     #[must_use]
     pub fn plus(self, other: ChangeCount) -> ChangeCount {
         ChangeCount {
-            low: self.low + other.low,
-            about: self.about + other.about,
-            high: self.high + other.high,
+            low: self.low.saturating_add(other.low),
+            about: self.about.saturating_add(other.about),
+            high: self.high.saturating_add(other.high),
             at_least: self.at_least || other.at_least,
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use snapshot::{CommandStats, ErrorStats, NodeSnapshot, Role};
 
-use crate::model::counters::{Counters, TOPOLOGY_COMMANDS, increase, succeeded};
+use crate::model::counters::{Counters, TOPOLOGY_COMMANDS, increase, saturating_sum, succeeded};
 use crate::model::round::{NodeReply, OwnErrors};
 use crate::node::process::ProcessChange;
 
@@ -108,12 +108,15 @@ impl CountersTracker {
             return;
         }
         let grown = match (self.error_replies, now) {
-            (Some(before), Some(now)) => increase(before, now).saturating_sub(own.values().sum()),
+            (Some(before), Some(now)) => {
+                increase(before, now).saturating_sub(saturating_sum(own.values().copied()))
+            }
             _ => 0,
         };
         self.error_replies = now;
         let counters = Arc::make_mut(&mut self.counters);
-        counters.error_replies = now.map(|_| counters.error_replies.unwrap_or_default() + grown);
+        let before = counters.error_replies.unwrap_or_default();
+        counters.error_replies = now.map(|_| before.saturating_add(grown));
     }
 
     fn count_commands(&mut self, snapshot: &NodeSnapshot) {
@@ -122,7 +125,8 @@ impl CountersTracker {
             for (position, (_, name)) in TOPOLOGY_COMMANDS.iter().enumerate() {
                 let grown = increase(succeeded(before, name), succeeded(now, name));
                 if grown > 0 {
-                    Arc::make_mut(&mut self.counters).topology[position] += grown;
+                    let counted = &mut Arc::make_mut(&mut self.counters).topology[position];
+                    *counted = counted.saturating_add(grown);
                 }
             }
         }

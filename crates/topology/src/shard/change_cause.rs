@@ -166,11 +166,11 @@ impl PendingChange {
         if by_sentinel(old) {
             return Some(Cause::Sentinel);
         }
-        if new.replicaof + new.slaveof + old.replicaof + old.slaveof > 0 {
+        if [new.replicaof, new.slaveof, old.replicaof, old.slaveof].iter().any(|more| *more > 0) {
             return Some(Cause::Operator);
         }
         // A higher epoch means that the masters of the cluster elected the node.
-        if old.cluster + new.cluster + new.epoch > 0 {
+        if [old.cluster, new.cluster, new.epoch].iter().any(|more| *more > 0) {
             return Some(Cause::Cluster);
         }
         // A node that restarted may have been promoted since: wait one round for its command
@@ -194,8 +194,12 @@ impl CounterSample {
                 "replicaof" => sample.replicaof = total,
                 "slaveof" => sample.slaveof = total,
                 "failover" => sample.failover = total,
-                "config_rewrite" | "client_kill" => sample.sentinel_commands += total,
-                "cluster_failover" | "cluster_replicate" => sample.cluster += total,
+                "config_rewrite" | "client_kill" => {
+                    sample.sentinel_commands = sample.sentinel_commands.saturating_add(total);
+                }
+                "cluster_failover" | "cluster_replicate" => {
+                    sample.cluster = sample.cluster.saturating_add(total);
+                }
                 _ => {}
             }
         }

@@ -127,9 +127,9 @@ impl Baseline {
     /// Excludes changes after it.
     fn without(self, changes: u64) -> Self {
         Baseline {
-            low: self.low + changes,
-            about: self.about + changes,
-            high: self.high + changes,
+            low: self.low.saturating_add(changes),
+            about: self.about.saturating_add(changes),
+            high: self.high.saturating_add(changes),
             at_least: true,
             ..self
         }
@@ -158,7 +158,7 @@ impl ChangeHistory {
         });
         let (total, resets, process) = match self.samples.back() {
             Some(last) => (
-                last.total + growth,
+                last.total.saturating_add(growth),
                 last.resets + u32::from(is_reset),
                 last.process + u32::from(is_restart),
             ),
@@ -315,7 +315,8 @@ impl ChangeHistory {
             if kept == index + 1 && !follows(index) {
                 kept = index;
             } else if common.contains(&newer.history, &before.history, before.offset) {
-                discarded += newer.total - before.total;
+                let more = newer.total.saturating_sub(before.total);
+                discarded = more.saturating_add(discarded);
                 kept = index;
             }
         }
@@ -423,7 +424,9 @@ impl ChangeCounter {
             _ if self.changes >= earlier.changes => self.changes - earlier.changes,
             // The save began after the earlier reading, and so did all changes that are left.
             Some(false) => self.changes,
-            _ => (self.changes + earlier.before_save.unwrap_or_default())
+            _ => self
+                .changes
+                .saturating_add(earlier.before_save.unwrap_or_default())
                 .saturating_sub(earlier.changes),
         };
         (growth, is_reset || earlier.is_save_recent)

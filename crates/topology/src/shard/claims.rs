@@ -97,7 +97,12 @@ impl ClaimsTracker {
                 claim.rivals.insert(index, RivalState::Replica);
             }
         }
-        let order = self.claims.values().map(|claim| claim.order + 1).max().unwrap_or_default();
+        let order = self
+            .claims
+            .values()
+            .map(|claim| claim.order.saturating_add(1))
+            .max()
+            .unwrap_or_default();
         for index in nodes.indices().filter(|index| claims_master(*index)) {
             if let Some(snapshot) = nodes[index].snapshot()
                 && let Some(claim) = self.claims.get_mut(&index)

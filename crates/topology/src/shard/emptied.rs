@@ -4,6 +4,7 @@
 use snapshot::NodeSnapshot;
 
 use crate::limits::KEYS_LOADED_RATIO;
+use crate::model::counters::saturating_sum;
 use crate::model::monotonic::Monotonic;
 use crate::model::node_index::{NodeIndex, NodeMap};
 use crate::model::shard::EmptiedView;
@@ -89,7 +90,7 @@ impl EmptiedTracker {
 /// start.
 fn lost_all(snapshot: &NodeSnapshot, former: &FormerData) -> bool {
     let before = former.keys;
-    let keys: u64 = snapshot.keyspace.iter().map(|database| database.keys).sum();
+    let keys = saturating_sum(snapshot.keyspace.iter().map(|database| database.keys));
     let loaded_keys = snapshot.fields.count("rdb_last_load_keys_loaded");
     // Servers before 7.0 do not report the number of loaded keys. If many keys are there so soon,
     // the dump was loaded.
@@ -115,5 +116,6 @@ fn lost_all(snapshot: &NodeSnapshot, former: &FormerData) -> bool {
 
 /// Returns the number of keys without expiry.
 fn persistent_keys(snapshot: &NodeSnapshot) -> u64 {
-    snapshot.keyspace.iter().map(|database| database.keys.saturating_sub(database.expiring)).sum()
+    let databases = snapshot.keyspace.iter();
+    saturating_sum(databases.map(|database| database.keys.saturating_sub(database.expiring)))
 }

@@ -334,7 +334,8 @@ impl LostWritesTracker {
         let winner = self.histories.get(&winner);
         let replicated = winner.and_then(|winner| winner.growth_since(last.at()));
         let own = growth.saturating_sub(replicated.unwrap_or_default());
-        Some(End { about: last.total + own, high: last.total + growth, ..End::at(last) })
+        let [about, high] = [own, growth].map(|more| last.total.saturating_add(more));
+        Some(End { about, high, ..End::at(last) })
     }
 
     /// Returns the baseline without changes that earlier incidents counted.
@@ -352,14 +353,14 @@ impl LostWritesTracker {
         let in_reign = LostInReign { changes, until: end.about };
         let before = self.lost.insert(index, in_reign).map_or(0, |before| before.changes.about);
         let more = changes.about.saturating_sub(before);
-        self.view.total += more;
+        self.view.total = self.view.total.saturating_add(more);
         let mut loss =
             self.view.loss.take().filter(|_| self.view.in_split_brain > 0).unwrap_or_default();
         if !loss.stale_masters.contains(&index) {
             loss.stale_masters.push(index);
             loss.primary_again.retain(|primary| *primary != index);
         }
-        self.view.in_split_brain += more;
+        self.view.in_split_brain = self.view.in_split_brain.saturating_add(more);
         let counts = self.lost.values().map(|in_reign| in_reign.changes);
         loss.changes = counts.fold(self.lost_before, ChangeCount::plus);
         if more > 0 {
@@ -439,5 +440,5 @@ fn lost_bytes(nodes: ShardNodes<'_>, stale: &[NodeIndex], primary: NodeIndex) ->
         let taken_over = new.second_offset.filter(|_| continues)?.saturating_sub(1);
         Some(old.offset?.saturating_sub(taken_over))
     };
-    stale.iter().filter_map(beyond).reduce(|a, b| a + b)
+    stale.iter().filter_map(beyond).reduce(u64::saturating_add)
 }

@@ -16,7 +16,7 @@ use crate::limits::{
     CLIENT_LIST_CADENCE, CLIENTS_RECONNECT_WITHIN, DEMOTED_RECENTLY, MAX_LISTED_CLIENTS,
     MISROUTED_AFTER, MISROUTED_UNTIL,
 };
-use crate::model::counters::{Counters, increase};
+use crate::model::counters::{Counters, increase, saturating_sum};
 use crate::model::misrouted::{MisrouteReason, MisroutedClients, MisroutedView};
 use crate::model::monotonic::Monotonic;
 use crate::model::round::NodeReply;
@@ -212,11 +212,9 @@ impl MisroutedTracker {
                 }
             }
         }
-        self.rejected += by_command
-            .iter()
-            .filter(|(name, _)| write_refusals::is_write(name))
-            .map(|(_, grown)| grown)
-            .sum::<u64>();
+        let writes = by_command.iter().filter(|(name, _)| write_refusals::is_write(name));
+        let grown = saturating_sum(writes.map(|(_, grown)| *grown));
+        self.rejected = self.rejected.saturating_add(grown);
         if let Some(period) = &mut self.period {
             period.add_commands(&by_command);
         }
@@ -314,7 +312,7 @@ impl RefusalPeriod {
             self.last_rise = count.at;
         }
         if count.at.since(self.began) < MISROUTED_AFTER {
-            self.in_first_minute += grown;
+            self.in_first_minute = self.in_first_minute.saturating_add(grown);
         }
         self.recent.push_back(count);
         let is_old = |other: &RefusalCount| count.at.since(other.at) > MISROUTED_AFTER;
@@ -327,7 +325,8 @@ impl RefusalPeriod {
 
     fn add_commands(&mut self, commands: &BTreeMap<Box<str>, u64>) {
         for (name, refused) in commands {
-            *self.commands.entry(name.clone()).or_default() += refused;
+            let total = self.commands.entry(name.clone()).or_default();
+            *total = total.saturating_add(*refused);
         }
     }
 
@@ -335,7 +334,7 @@ impl RefusalPeriod {
     /// the period is too short to compare.
     fn decays(&self, round: &MisrouteContext) -> bool {
         let recent = self.recent_growth().map_or(0, |growth| growth.refusals);
-        round.since(self.began) < MISROUTED_AFTER * 2 || recent * 2 < self.in_first_minute
+        round.since(self.began) < MISROUTED_AFTER * 2 || recent < self.in_first_minute.div_ceil(2)
     }
 
     fn recent_growth(&self) -> Option<Growth> {

@@ -34,7 +34,7 @@ const RUNNERS: [&str; 4] = ["eval", "evalsha", "exec", "fcall"];
 /// server does not count refusals.
 pub(crate) fn refused(command: &CommandStat) -> Option<u64> {
     if RUNNERS.contains(&&*command.name) {
-        return Some(command.rejected? + command.failed.unwrap_or_default());
+        return Some(command.rejected?.saturating_add(command.failed.unwrap_or_default()));
     }
     command.rejected.filter(|_| is_write(&command.name))
 }

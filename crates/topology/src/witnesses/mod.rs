@@ -250,7 +250,7 @@ impl Record {
 
     fn vouches(&self, failing_since: Monotonic, now: Monotonic) -> bool {
         let late = if self.kind == WitnessKind::Replica { PING_LATE } else { Duration::ZERO };
-        let valid_for = self.valid_for + late + WITNESS_SLACK;
+        let valid_for = self.valid_for.saturating_add(late + WITNESS_SLACK);
         self.alive_at
             .is_some_and(|alive_at| alive_at > failing_since && now.since(alive_at) <= valid_for)
     }
@@ -272,7 +272,7 @@ fn window(observers: &[&Record], failing_since: Monotonic) -> Option<Duration> {
     let period = of(&[WitnessKind::Sentinel, WitnessKind::Primary])
         .or_else(|| of(&[WitnessKind::Cluster]))
         .or_else(|| of(&[WitnessKind::Replica]))?;
-    Some(period + WITNESS_SLACK)
+    Some(period.saturating_add(WITNESS_SLACK))
 }
 
 /// Returns the time within which the nodes of a cluster would vouch for a node, if none of their
@@ -291,5 +291,5 @@ fn unread_maps(
     }
     let mut peers = nodes.values().filter(|node| node.polling.failing_since.is_none());
     let snapshot = peers.find_map(|node| node.snapshot().filter(|peer| peer.cluster.is_some()))?;
-    Some(cluster::pong_period(snapshot) + WITNESS_SLACK)
+    Some(cluster::pong_period(snapshot).saturating_add(WITNESS_SLACK))
 }

@@ -23,7 +23,7 @@ pub(super) fn statements<'a>(
             kind: WitnessKind::Primary,
             requested: peer.requested,
             content: acknowledged.map_or(Content::Nothing, |lag| {
-                Content::Alive(peer.requested.saturating_sub(lag + WHOLE_SECOND))
+                Content::Alive(peer.requested.saturating_sub(lag.saturating_add(WHOLE_SECOND)))
             }),
             valid_for: ACK_PERIOD,
             connected: true,

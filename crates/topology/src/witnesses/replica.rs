@@ -19,7 +19,7 @@ pub(super) fn statement(peer: Peer<'_>, observed: Observed<'_>) -> Option<Statem
         // A growing offset would prove nothing: a replica that was paused applies what it received
         // before.
         LinkStatus::Up => link.last_io.map_or(Content::Nothing, |age| {
-            Content::Alive(peer.requested.saturating_sub(age + WHOLE_SECOND))
+            Content::Alive(peer.requested.saturating_sub(age.saturating_add(WHOLE_SECOND)))
         }),
         LinkStatus::Down(Some(down_for)) => {
             let reported = peer.requested.saturating_sub(down_for);

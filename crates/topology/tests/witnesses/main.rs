@@ -436,6 +436,8 @@ fn problems_of_the_exporter_are_no_evidence() {
     let view = (0..20).map(|_| test.round()).last().expect("a round");
     for index in 0..3 {
         assert_eq!(node(&view, index).availability(), Unknown);
+        assert_eq!(node(&view, index).readable(), None);
+        assert_eq!(node(&view, index).failure(), Some(Reason::Local));
     }
     assert_eq!(found(&view), [FindingKind::RolecallCannotRead; 3]);
     assert_eq!(test.lost_contacts(), [Unknown; 3]);
