@@ -119,9 +119,9 @@ fn ids_that_change_each_second_take_no_memory() {
             let known = view.cluster.as_ref().map(|cluster| cluster.known);
             assert!(known <= Some(200) && view.members().count() <= 200, "{label}: {known:?}");
             // The text contains everything that the tracker keeps, except for recent events.
-            let content = format!("{:?}", test.tracker);
+            let state = format!("{:?}", test.tracker);
             let events: usize = view.history.events().map(|event| format!("{event:?}").len()).sum();
-            sizes.push(content.len().saturating_sub(2 * events));
+            sizes.push(state.len().saturating_sub(2 * events));
         }
         let (early, late) = (sizes[5..15].iter().max(), sizes[50..].iter().max());
         let (Some(early), Some(late)) = (early, late) else { panic!("{sizes:?}") };
@@ -132,12 +132,12 @@ fn ids_that_change_each_second_take_no_memory() {
 #[test]
 fn a_slot_of_each_range_is_counted_once() {
     let ranges = "0-16383 ".repeat(16_384);
-    let lines = (0..20).map(|id| {
+    let line = |id: usize| {
         let at = if id == 0 { SEED } else { "10.0.0.1:1" };
         let myself = if id == 0 { "myself," } else { "" };
-        format!("{id:040x} {at}@1 {myself}master - 0 1 {id} connected {ranges}")
-    });
-    let map = lines.collect::<Vec<_>>().join("\n");
+        format!("{id:040x} {at}@1 {myself}master - 0 1 {id} connected {ranges}\n")
+    };
+    let map: String = (0..20).map(line).collect();
     let mut test = TestDeployment::with_limit(1024);
     let view = test.observe(&map);
     let cluster = view.cluster.as_ref().expect("a cluster");
