@@ -1,15 +1,18 @@
 //! Connects to a server and authenticates.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use snapshot::{Reason, Reply, ServerError};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -18,9 +21,7 @@ use crate::resp::{self, Limits, Protocol};
 use crate::secrets::SentPassword;
 use crate::stream::{self, Stream};
 use crate::tls::CertificateExpiry;
-use crate::{
-    Address, Command, Credentials, Endpoint, Failure, Password, Tls, password_file, probe,
-};
+use crate::{Address, Command, Credentials, Endpoint, Failure, Password, Tls, probe};
 
 /// Maximum number of addresses of one host name that are tried, one after another.
 const MAX_ADDRESSES: usize = 4;
@@ -141,7 +142,7 @@ async fn authenticate(
     let password = match password {
         None => None,
         Some(Password::Inline(password)) => Some(password.clone()),
-        Some(Password::File(path)) => Some(password_file::read(path).await?),
+        Some(Password::File(path)) => Some(read_password(path).await?),
     };
     let mut request = Vec::new();
     match &password {
@@ -173,6 +174,18 @@ async fn authenticate(
         _ => None,
     };
     Ok(Connected { stream, peer: None, expiry, password, refusal })
+}
+
+/// Reads a password from its file. This happens for each connection, so that a new password takes
+/// effect at the next connection.
+async fn read_password(path: &Path) -> Result<SecretString, Failure> {
+    let file = path.to_owned();
+    let text = spawn_blocking(move || files::read_to_string(file)).await;
+    let text = text.map_err(io::Error::other).and_then(|text| text).map_err(|error| {
+        let path = path.display();
+        Failure::new(Reason::Auth, format!("cannot read password file {path}: {error}"))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).into())
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {

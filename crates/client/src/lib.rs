@@ -17,7 +17,6 @@ mod endpoint;
 mod failure;
 mod fred_connection;
 mod large_replies;
-mod password_file;
 mod probe;
 mod receive;
 mod relay;
