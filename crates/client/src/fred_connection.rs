@@ -1,7 +1,7 @@
 //! A connection that fred operates.
 //!
 //! fred serves the connections to Sentinels with their subscriptions, and those that send a single
-//! command. It is connected to the server through a [relay](crate::relay).
+//! command. It is connected to the server through a [relay](Relay).
 
 use std::sync::Arc;
 use std::time::Duration;

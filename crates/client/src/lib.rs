@@ -4,8 +4,8 @@
 //! and returns [`Replies`] or a [`Failure`]. A [`Subscription`] receives the events of a Sentinel.
 //!
 //! Data nodes are read by the code in [`resp`]. Sentinels, their events and single commands are
-//! read through fred ([`Connection::open_with_fred`]), which is used nowhere else. On both ways, the
-//! size, nesting and duration of each reply are limited: see [`Connection::run`].
+//! read through fred ([`Connection::open_with_fred`]), which is used nowhere else. Both limit the
+//! size, nesting and duration of each reply: see [`Connection::run`].
 //!
 //! A connection never reconnects and never sends PING. The caller decides when to connect again.
 //! Dropping a connection closes its socket and ends its tasks.

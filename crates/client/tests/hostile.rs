@@ -71,8 +71,8 @@ async fn info(connection: Result<Connection, Failure>) -> Result<Replies, Failur
     connection?.run(&[Command::new(&snapshot::INFO, None)]).await
 }
 
-/// Checks the failure for a reply to INFO, and for the same reply to the handshake, in both kinds of
-/// connections.
+/// Checks the failure for a reply to INFO, and for the same reply to the handshake, in both kinds
+/// of connections.
 async fn check(answer: Answer, reason: Reason, detail: &str) {
     let started = Instant::now();
     let late = answer.clone();

@@ -33,8 +33,8 @@ pub struct ServerError {
 /// Maximum length of an error text, characters.
 const MAX_ERROR: usize = 256;
 
-/// Returns a text of a server for logs, pages and terminals: without control characters, and with at
-/// most `max_length` characters.
+/// Returns a text of a server for logs, pages and terminals: without control characters, and with
+/// at most `max_length` characters.
 ///
 /// ```
 /// assert_eq!(snapshot::printable("ERR \x1b[2J", 20), "ERR \u{fffd}[2J");
@@ -52,8 +52,8 @@ pub fn printable(text: &str, max_length: usize) -> String {
 }
 
 impl ServerError {
-    /// Parses the text of an error reply, without the leading `-`. Shortens a long text, and replaces
-    /// control characters.
+    /// Parses the text of an error reply, without the leading `-`. Shortens a long text, and
+    /// replaces control characters.
     ///
     /// ```
     /// use snapshot::{Reason, ServerError};

@@ -117,7 +117,7 @@ fn proxy_over_three_servers_is_ambiguous() {
     assert_eq!(samples.count("redis_instance_info", &[]), 1, "the version is that of all servers");
     assert_eq!(samples.count("redis_commands_processed_total", &[]), 0, "three counters");
     assert_eq!(samples.get("redis_restarts_total", &[]), Some(0.0));
-    // A server that replies twice in a row before the others are known takes the place of the first.
+    // A server that replies twice before the others are known takes the place of the first.
     let replacements = samples.get("redis_node_replacements_total", &[]);
     assert!(replacements <= Some(1.0), "{replacements:?}");
     for event in ["primary_lost", "restarted"] {
