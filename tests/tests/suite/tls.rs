@@ -269,7 +269,7 @@ fn each_tls_failure_has_its_own_log_message() {
     let (_elsewhere, port) = certificates.serve("elsewhere", "no");
     check(&format!("rediss://localhost:{port}"), &trust, "certificate not valid for name");
     let (_expired, port) = certificates.serve("expired", "no");
-    check(&format!("rediss://localhost:{port}"), &trust, "certificate expired");
+    check(&format!("rediss://localhost:{port}"), &trust, "Expired");
     let (_strict, port) = certificates.serve("server", "yes");
     check(&format!("rediss://localhost:{port}"), &trust, "CertificateRequired");
     let untrusted_client = format!(
