@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::context::{ConnectLane, PollerContext};
 use crate::descriptors::cause;
+use crate::logged_reasons::LoggedReasons;
 
 /// Limit of one check, without the wait for the connection permit.
 const CHECK_LIMIT: Duration = Duration::from_secs(5);
@@ -58,8 +59,7 @@ pub(crate) struct EndpointChecker {
     /// Server process that replied to the last check.
     last_process: Option<CheckedProcess>,
     lane: ConnectLane,
-    /// Reason of the last logged failure; `None` after a successful check.
-    logged_reason: Option<Reason>,
+    logged_reasons: LoggedReasons,
 }
 
 /// Server process behind an endpoint.
@@ -81,7 +81,7 @@ impl EndpointChecker {
             checks,
             last_process: None,
             lane: ConnectLane::default(),
-            logged_reason: None,
+            logged_reasons: LoggedReasons::default(),
         }
     }
 
@@ -203,24 +203,24 @@ impl EndpointChecker {
         connection.run(&commands).await
     }
 
-    /// Logs one line when the reason changes.
+    /// Logs each reason once until a check succeeds.
     fn log(&mut self, failure: Option<&Failure>) {
         let EndpointCheckSettings { deployment, kind, .. } = &self.settings;
         let endpoint = kind.label();
         match failure {
-            Some(failure) if self.logged_reason != Some(failure.reason) => {
-                self.logged_reason = Some(failure.reason);
-                warn!(
-                    deployment,
-                    endpoint,
-                    reason = failure.reason.label(),
-                    detail = failure.detail,
-                    "cannot check endpoint"
-                );
+            Some(failure) => {
+                if self.logged_reasons.add(failure.reason) {
+                    warn!(
+                        deployment,
+                        endpoint,
+                        reason = failure.reason.label(),
+                        detail = failure.detail,
+                        "cannot check endpoint"
+                    );
+                }
             }
-            Some(_) => {}
             None => {
-                if self.logged_reason.take().is_some() {
+                if self.logged_reasons.clear() {
                     info!(deployment, endpoint, "checking endpoint again");
                 }
             }

@@ -45,6 +45,7 @@ mod episode;
 mod event_log;
 mod excess_registry;
 mod fleet;
+mod logged_reasons;
 mod name_resolver;
 mod node_handle;
 mod node_task;

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use crate::computation::is_large;
 use crate::context::{ConnectLane, PollerContext};
 use crate::excess_registry::{ConnectionPlace, RefusedNode};
+use crate::logged_reasons::LoggedReasons;
 use crate::poll_plan::{MasterNames, ParsedReplies, PasswordVersion, PollCommand, PollPlan};
 use crate::proxy_probe::ProxyProbe;
 use crate::reconnect::{ReconnectDelays, ReturnSigns};
@@ -109,7 +110,7 @@ pub(crate) struct NodeTask {
     /// True if the node replied since the server last closed a connection during its setup.
     tolerates_close: bool,
     /// Reason of the last logged failure; `None` after a reply.
-    logged_reason: Option<Reason>,
+    logged_reasons: LoggedReasons,
     /// Place of the connection or of the attempt; `None` for a configured node.
     place: Option<ConnectionPlace>,
     /// Entry among the nodes without a connection, if the last attempt found no place.
@@ -145,7 +146,7 @@ impl NodeTask {
             lane: ConnectLane::default(),
             proxy_probe: ProxyProbe::default(),
             tolerates_close: false,
-            logged_reason: None,
+            logged_reasons: LoggedReasons::default(),
             place: None,
             refused: None,
         }
@@ -390,10 +391,9 @@ impl NodeTask {
         }
     }
 
-    /// Logs one line when the reason changes.
+    /// Logs each reason once until the node is read again.
     fn log_failure(&mut self, failure: &Failure) {
-        if self.logged_reason != Some(failure.reason) {
-            self.logged_reason = Some(failure.reason);
+        if self.logged_reasons.add(failure.reason) {
             warn!(
                 deployment = self.settings.deployment,
                 node = self.settings.node,
@@ -405,7 +405,7 @@ impl NodeTask {
     }
 
     fn log_recovery(&mut self) {
-        if self.logged_reason.take().is_some() {
+        if self.logged_reasons.clear() {
             let NodeTaskSettings { deployment, node, .. } = &self.settings;
             info!(deployment, node, "reading node again");
         }

@@ -213,7 +213,10 @@ fn untrusted_dns_address_gets_no_credentials() {
         "[[deployment]]\nname = 'orders'\ndns = ['redis://:secret@orders.test:{}']\n",
         server.port
     ));
-    until_up(&daemon, &server.address(), Some(0.0));
+    let local = [("node", &*server.address()), ("reason", "local")];
+    daemon.until(SOON, "redis_down_reason", &local, 1.0);
     daemon.until_rounds(3);
+    // Rolecall's own configuration is the reason: nothing is known about the node.
+    assert_eq!(daemon.value("redis_up"), None);
     assert!(server.clients().is_empty(), "{:?}", server.clients());
 }

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::events::PubSubMessage;
 use crate::context::{ConnectLane, PollerContext};
+use crate::logged_reasons::LoggedReasons;
 use crate::node_task::CONNECT_LIMIT;
 use crate::reconnect::backoff;
 
@@ -28,13 +29,13 @@ pub(super) async fn run(
     mut run_id: RunIdReceiver,
 ) {
     let mut delays = backoff();
-    let mut logged_reason = None;
+    let mut logged = LoggedReasons::default();
     let mut lane = ConnectLane::default();
     loop {
         let attempt = Subscription::open(&endpoint, CONNECT_LIMIT);
         let failure = match context.connect(&mut lane, attempt).await {
             Ok(subscription) => {
-                if logged_reason.take().is_some() {
+                if logged.clear() {
                     info!(sentinel = %endpoint, "subscribed to Sentinel events");
                 }
                 let started = context.clock.now();
@@ -47,14 +48,13 @@ pub(super) async fn run(
             }
             Err(failure) => {
                 // The polling task logs other failures. Only this task sees a refused subscription.
-                if failure.reason == Reason::Noperm && logged_reason != Some(failure.reason) {
+                if logged.add(failure.reason) && failure.reason == Reason::Noperm {
                     warn!(
                         sentinel = %endpoint,
                         detail = failure.detail,
                         "cannot subscribe to Sentinel events, changes are detected by polls only"
                     );
                 }
-                logged_reason = Some(failure.reason);
                 failure
             }
         };
