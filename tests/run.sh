@@ -48,6 +48,7 @@ if [ $# -eq 0 ]; then
     if [ ${#full[@]} -gt 0 ]; then
         target/debug/alerting --full
         target/debug/random-faults --seeds 50
+        target/debug/soak --minutes 10
     else
         # Both mostly wait, so they run at the same time.
         log=$(mktemp)
