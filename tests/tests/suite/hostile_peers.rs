@@ -2,13 +2,12 @@
 //! `deploy/kubernetes.yaml`.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use tests::{
-    Daemon, MemoryLimit, Process, Redis, SECOND, StubServer, bulk, eventually, free_port, pause,
-    serve_until_info,
+    Daemon, MemoryLimit, Process, Redis, SECOND, StubServer, eventually, free_port, hostile_peers,
+    pause,
 };
 
 /// The limit in `deploy/kubernetes.yaml`.
