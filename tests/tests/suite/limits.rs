@@ -185,6 +185,7 @@ fn masters_and_connections_beyond_the_limits_are_left_out() {
     let local = samples.count("redis_down_reason", &[("reason", "local")]);
     let page = daemon.get("/deployment/shop-m0000", "text/html").text;
     assert!(page.contains("240 masters of the Sentinels are not monitored"), "{page}");
+    assert!(page.contains("limits.connections is 5"), "{page}");
     assert_eq!(reports(&daemon, "masters"), 1, "{:?}", daemon.log());
     println!("{local} nodes have the reason local after {took:?}");
 }
@@ -242,4 +243,6 @@ fn label_values_beyond_the_limit_are_added_up() {
     assert!(names.len() <= 2 * 25 + 10 + 1, "{names:?}");
     assert!(samples.sum(EXCESS, &[("limit", "label_values")]) > 0.0);
     assert_eq!(reports(&daemon, "label_values"), 1, "{:?}", daemon.log());
+    let page = daemon.get("/deployment/orders", "text/html").text;
+    assert!(page.contains("have no series of their own: limits.label_values is 25"), "{page}");
 }
