@@ -161,19 +161,40 @@ async fn authenticate(
     let refusal = match password.hide_in_reply(resp::decode(&received.bytes[..end])) {
         Reply::Text(text) if is_authenticating && text == "OK" => None,
         Reply::Error(error) if is_authenticating => {
-            return Err(Failure::new(error.reason().unwrap_or(Reason::Auth), error.text));
+            return Err(rejected(&error));
         }
         // Its text could be the password.
         _ if is_authenticating => {
             return Err(Failure::new(Reason::Protocol, "unexpected reply to AUTH"));
         }
         Reply::Error(error) => match error.reason() {
+            Some(Reason::Auth) if error.code == "NOAUTH" => {
+                let problem = "the server requires a password, and none is configured";
+                return Err(Failure::new(Reason::Auth, format!("{problem}: {}", error.text)));
+            }
             Some(Reason::Auth | Reason::Maxclients) => return Err(Failure::refusal(&error)),
             _ => Some(error),
         },
         _ => None,
     };
     Ok(Connected { stream, peer: None, expiry, password, refusal })
+}
+
+/// Converts an error reply to AUTH.
+fn rejected(error: &ServerError) -> Failure {
+    let reason = error.reason().unwrap_or(Reason::Auth);
+    if reason != Reason::Auth {
+        return Failure::refusal(error);
+    }
+    // The first text is that of 6.0 and later, the second one that of older servers.
+    let is_open =
+        ["without any password", "no password is set"].iter().any(|text| error.text.contains(text));
+    let problem = if is_open {
+        "a password is configured, and the server requires none"
+    } else {
+        "the server rejected the configured user or password"
+    };
+    Failure::new(reason, format!("{problem}: {}", error.text))
 }
 
 /// Reads a password from its file. This happens for each connection, so that a new password takes

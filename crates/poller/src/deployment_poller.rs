@@ -311,6 +311,7 @@ impl DeploymentPoller {
             self.episodes.observe_computation(&deployment.name, took, deployment.interval, now);
         self.computation = Some((took, is_slow));
         self.episodes.observe_excess(&view, now);
+        self.episodes.observe_master(&view, now);
         Ok(view)
     }
 
