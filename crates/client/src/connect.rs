@@ -91,9 +91,7 @@ async fn try_addresses(endpoint: &Endpoint, limit: Duration) -> Result<Connected
             Ok(Err(failure)) => failure,
             Err(_) => timed_out(limit_per_address),
         };
-        if let Some(cause) = probe::find_cause(&failure, address, endpoint.tls.is_some()).await {
-            failure = cause;
-        }
+        failure = probe::find_cause(failure, address, endpoint.tls.is_some()).await;
     }
     Err(failure)
 }

@@ -59,7 +59,7 @@ impl DeadServer {
     }
 
     /// Returns the number of attempts so far. After each attempt, Rolecall opens a second
-    /// connection to find the cause of the failure.
+    /// connection to find the cause of the failure, and no third one.
     fn attempts(&self) -> usize {
         self.connections.load(Ordering::Relaxed) / 2
     }
