@@ -33,6 +33,12 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// would not notice that its peer is gone.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// Time after which a connection ends whose host acknowledges nothing. The kernel of a host
+/// acknowledges also for a process that hangs. So the host is gone, or its address leads to another
+/// one that does not know the connection and does not say so.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(2);
+
 /// Limits of the replies to AUTH and to INFO server.
 const LIMITS: Limits = Limits { bytes: 64 << 10, elements: 0 };
 
@@ -102,9 +108,7 @@ async fn connect_tcp(
     address: SocketAddr,
 ) -> Result<Connected, Failure> {
     let tcp = TcpStream::connect(address).await.map_err(|error| stream::failure(&error))?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    let configured = SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
-    configured.and_then(|()| tcp.set_nodelay(true)).map_err(|error| stream::failure(&error))?;
+    configure(&tcp).map_err(|error| stream::failure(&error))?;
     let expiry = CertificateExpiry::default();
     let stream = match &endpoint.tls {
         None => Box::new(tcp),
@@ -112,6 +116,16 @@ async fn connect_tcp(
     };
     let connected = authenticate(endpoint, stream, expiry).await?;
     Ok(Connected { peer: Some(address), ..connected })
+}
+
+/// Sets the options of a socket: packets are sent at once, and a host that is gone is noticed.
+fn configure(tcp: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    tcp.set_nodelay(true)
 }
 
 async fn start_tls(

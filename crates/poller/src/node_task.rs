@@ -190,7 +190,11 @@ impl NodeTask {
         if replied {
             self.delays.reset();
         }
-        if !matches!(failure.reason, Reason::Closed | Reason::Reset | Reason::Timeout) {
+        let is_lost = matches!(
+            failure.reason,
+            Reason::Closed | Reason::Reset | Reason::Timeout | Reason::Unreachable
+        );
+        if !is_lost {
             return self.report_failed(failure).await;
         }
         // Servers also close connections on purpose, for example during a Sentinel failover.
