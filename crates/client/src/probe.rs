@@ -34,7 +34,7 @@ const TLS_RECORD_TYPES: &[u8; 2] = &[0x16, 0x15];
 /// First bytes of replies to INFO: bulk string and error.
 const INFO_REPLY_TYPES: &[u8; 2] = b"$-";
 
-/// What a server does on a connection.
+/// Reaction of a server on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Reaction {
     /// It sends these bytes.

@@ -96,8 +96,8 @@ pub enum TlsError {
 pub(crate) struct CertificateExpiry(Arc<Mutex<Option<Duration>>>);
 
 impl Tls {
-    /// Reads the files and returns the profile. Each file may take [`files::LIMIT`], so this does not
-    /// belong on a thread that polls.
+    /// Reads the files and returns the profile. A file on a file system that hangs takes
+    /// [`files::LIMIT`], so this does not belong on a thread that polls.
     ///
     /// # Errors
     /// A file cannot be read or has no valid content, or the settings contradict each other.
