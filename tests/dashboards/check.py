@@ -57,7 +57,7 @@ RANGE_FUNCTIONS = set(
 COUNTER_FUNCTIONS = {"rate", "irate", "increase", "resets", "last_over_time"}
 FUNCTIONS = RANGE_FUNCTIONS | set(
     "label_replace label_join clamp_min clamp_max time vector absent sort sort_desc abs"
-    " ceil floor round scalar".split()
+    " ceil floor round scalar histogram_quantile".split()
 )
 AGGREGATIONS = set("sum min max avg count topk bottomk count_values group quantile stddev".split())
 GROUPINGS = ("by", "without", "on", "ignoring", "group_left", "group_right")
@@ -91,13 +91,19 @@ ALERT_THRESHOLDS = [
 
 
 def read_reference():
-    """Returns the type and the labels of every metric of the reference, by name."""
+    """Returns the type and the labels of every series of the reference, by name."""
     metrics = {}
     for line in (ROOT / "crates/catalog/REFERENCE.md").read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if line.startswith("| `") and len(cells) >= 5:
+            name, kind = cells[0].strip("`"), cells[1]
             labels = set(filter(None, re.split(r",\s*", cells[2])))
-            metrics[cells[0].strip("`")] = (cells[1], labels)
+            if kind == "histogram":
+                # A histogram has three series, and none of its own name.
+                metrics[f"{name}_bucket"] = ("counter", labels | {"le"})
+                metrics[f"{name}_count"] = metrics[f"{name}_sum"] = ("counter", labels)
+            else:
+                metrics[name] = (kind, labels)
     return metrics
 
 

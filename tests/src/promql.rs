@@ -19,8 +19,8 @@ const COUNTER_FUNCTIONS: [&str; 4] = ["rate", "irate", "increase", "resets"];
 const PRESENCE_FUNCTIONS: [&str; 4] =
     ["absent", "absent_over_time", "present_over_time", "count_over_time"];
 
-/// Types and labels of Rolecall's metrics, by name.
-pub struct CatalogMetrics(BTreeMap<&'static str, (MetricKind, Vec<&'static str>)>);
+/// Types and labels of the series of Rolecall's metrics, by name.
+pub struct CatalogMetrics(BTreeMap<String, (MetricKind, Vec<&'static str>)>);
 
 impl CatalogMetrics {
     /// Returns all metrics in the tables.
@@ -29,7 +29,11 @@ impl CatalogMetrics {
         for (theme, subject, entry) in catalog::entries() {
             // In clusters, metrics about the topology also have the label `shard`.
             let shard: &[&str] = if theme == "topology" { &["shard"] } else { &[] };
-            metrics.insert(entry.name, (entry.kind(), [subject, shard, entry.labels].concat()));
+            let labels = [subject, shard, entry.labels].concat();
+            for (suffix, kind, more) in series(entry.kind()) {
+                let labels = [&labels[..], more].concat();
+                metrics.insert(format!("{}{suffix}", entry.name), (kind, labels));
+            }
         }
         CatalogMetrics(metrics)
     }
@@ -106,6 +110,18 @@ impl CatalogMetrics {
     }
 }
 
+/// Returns the series of a metric of this type: the end of the name, the type, and further labels.
+fn series(kind: MetricKind) -> Vec<(&'static str, MetricKind, &'static [&'static str])> {
+    match kind {
+        MetricKind::Histogram => vec![
+            ("_bucket", MetricKind::Counter, &["le"]),
+            ("_count", MetricKind::Counter, &[]),
+            ("_sum", MetricKind::Counter, &[]),
+        ],
+        kind => vec![("", kind, &[])],
+    }
+}
+
 /// Calls `found` with each selector and the function whose argument it is.
 fn selectors(expression: &Expr, found: &mut dyn FnMut(&VectorSelector, Option<&str>)) {
     selectors_in(expression, None, found);
@@ -167,5 +183,30 @@ fn groupings(expression: &Expr, found: &mut dyn FnMut(&str)) {
         Expr::Unary(unary) => groupings(&unary.expr, found),
         Expr::Subquery(subquery) => groupings(&subquery.expr, found),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_has_three_counters_and_no_series_of_its_name() {
+        let metrics = CatalogMetrics::all();
+        let name = "rolecall_http_request_duration_seconds";
+        for valid in [
+            format!("histogram_quantile(0.9, sum by (path, le) (rate({name}_bucket[5m])))"),
+            format!("rate({name}_sum[5m]) / rate({name}_count{{path=\"/metrics\"}}[5m])"),
+        ] {
+            assert_eq!(metrics.problems(&valid), Vec::<String>::new(), "{valid}");
+        }
+        for (invalid, problem) in [
+            (name.to_owned(), "unknown metric"),
+            (format!("{name}_count"), "is a counter"),
+            (format!("rate({name}_sum{{le=\"1\"}}[5m])"), "has no label \"le\""),
+        ] {
+            let problems = metrics.problems(&invalid);
+            assert!(problems.len() == 1 && problems[0].contains(problem), "{problems:?}");
+        }
     }
 }

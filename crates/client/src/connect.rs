@@ -33,6 +33,12 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// would not notice that its peer is gone.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// Time after which a connection ends whose host acknowledges nothing. The kernel of a host
+/// acknowledges also for a process that hangs. So the host is gone, or its address leads to another
+/// one that does not know the connection and does not say so.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(2);
+
 /// Limits of the replies to AUTH and to INFO server.
 const LIMITS: Limits = Limits { bytes: 64 << 10, elements: 0 };
 
@@ -91,9 +97,7 @@ async fn try_addresses(endpoint: &Endpoint, limit: Duration) -> Result<Connected
             Ok(Err(failure)) => failure,
             Err(_) => timed_out(limit_per_address),
         };
-        if let Some(cause) = probe::find_cause(&failure, address, endpoint.tls.is_some()).await {
-            failure = cause;
-        }
+        failure = probe::find_cause(failure, address, endpoint.tls.is_some()).await;
     }
     Err(failure)
 }
@@ -104,9 +108,7 @@ async fn connect_tcp(
     address: SocketAddr,
 ) -> Result<Connected, Failure> {
     let tcp = TcpStream::connect(address).await.map_err(|error| stream::failure(&error))?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    let configured = SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
-    configured.and_then(|()| tcp.set_nodelay(true)).map_err(|error| stream::failure(&error))?;
+    configure(&tcp).map_err(|error| stream::failure(&error))?;
     let expiry = CertificateExpiry::default();
     let stream = match &endpoint.tls {
         None => Box::new(tcp),
@@ -114,6 +116,16 @@ async fn connect_tcp(
     };
     let connected = authenticate(endpoint, stream, expiry).await?;
     Ok(Connected { peer: Some(address), ..connected })
+}
+
+/// Sets the options of a socket: packets are sent at once, and a host that is gone is noticed.
+fn configure(tcp: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    tcp.set_nodelay(true)
 }
 
 async fn start_tls(
@@ -161,19 +173,40 @@ async fn authenticate(
     let refusal = match password.hide_in_reply(resp::decode(&received.bytes[..end])) {
         Reply::Text(text) if is_authenticating && text == "OK" => None,
         Reply::Error(error) if is_authenticating => {
-            return Err(Failure::new(error.reason().unwrap_or(Reason::Auth), error.text));
+            return Err(rejected(&error));
         }
         // Its text could be the password.
         _ if is_authenticating => {
             return Err(Failure::new(Reason::Protocol, "unexpected reply to AUTH"));
         }
         Reply::Error(error) => match error.reason() {
+            Some(Reason::Auth) if error.code == "NOAUTH" => {
+                let problem = "the server requires a password, and none is configured";
+                return Err(Failure::new(Reason::Auth, format!("{problem}: {}", error.text)));
+            }
             Some(Reason::Auth | Reason::Maxclients) => return Err(Failure::refusal(&error)),
             _ => Some(error),
         },
         _ => None,
     };
     Ok(Connected { stream, peer: None, expiry, password, refusal })
+}
+
+/// Converts an error reply to AUTH.
+fn rejected(error: &ServerError) -> Failure {
+    let reason = error.reason().unwrap_or(Reason::Auth);
+    if reason != Reason::Auth {
+        return Failure::refusal(error);
+    }
+    // The first text is that of 6.0 and later, the second one that of older servers.
+    let is_open =
+        ["without any password", "no password is set"].iter().any(|text| error.text.contains(text));
+    let problem = if is_open {
+        "a password is configured, and the server requires none"
+    } else {
+        "the server rejected the configured user or password"
+    };
+    Failure::new(reason, format!("{problem}: {}", error.text))
 }
 
 /// Reads a password from its file. This happens for each connection, so that a new password takes

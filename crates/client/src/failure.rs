@@ -11,6 +11,9 @@ pub struct Failure {
     pub reason: Reason,
     /// Details for the log and for pages. Contains no secret.
     pub detail: String,
+    /// The server closed the connection on which it received a command, and keeps another one open
+    /// on which it receives none. Known only for attempts to connect without TLS.
+    pub closes_on_command: bool,
 }
 
 impl fmt::Display for Failure {
@@ -25,7 +28,8 @@ const MAX_DETAIL: usize = 512;
 impl Failure {
     /// Returns a failure. Shortens long details, and replaces control characters.
     pub fn new(reason: Reason, detail: impl AsRef<str>) -> Self {
-        Failure { reason, detail: printable(detail.as_ref(), MAX_DETAIL) }
+        let detail = printable(detail.as_ref(), MAX_DETAIL);
+        Failure { reason, detail, closes_on_command: false }
     }
 
     /// Converts an error reply. The reason is [`Reason::Protocol`] if the error has no reason of

@@ -1,14 +1,14 @@
 //! TLS profiles for connections to servers.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -45,6 +45,27 @@ pub struct Tls {
     contents: Arc<[Vec<u8>]>,
 }
 
+/// The files of a TLS profile.
+struct PemFiles {
+    ca: Option<PemFile>,
+    cert: Option<PemFile>,
+    key: Option<PemFile>,
+}
+
+/// A file in PEM format.
+struct PemFile {
+    /// Setting that names the file.
+    setting: &'static str,
+    path: PathBuf,
+    content: Vec<u8>,
+}
+
+/// End of the message about a file that is not in PEM format.
+const EXPECTED_PEM: &str = ", expected PEM";
+
+/// Path that stands for all certificates of the system in [`files::within_limit`].
+const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs";
+
 /// Error in the settings of a TLS profile.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -75,16 +96,18 @@ pub enum TlsError {
 pub(crate) struct CertificateExpiry(Arc<Mutex<Option<Duration>>>);
 
 impl Tls {
-    /// Reads the files and returns the profile.
+    /// Reads the files and returns the profile. A file on a file system that hangs takes
+    /// [`files::LIMIT`], so this does not belong on a thread that polls.
     ///
     /// # Errors
     /// A file cannot be read or has no valid content, or the settings contradict each other.
     pub fn new(settings: &TlsSettings) -> Result<Self, TlsError> {
+        let files = PemFiles::read(settings)?;
         let provider = Arc::new(ring::default_provider());
         let verifier: Arc<dyn ServerCertVerifier> = if settings.insecure_skip_verify {
             Arc::new(AcceptAnyCertificate(Arc::clone(&provider)))
         } else {
-            let (roots, ca_file) = ca_certificates(settings)?;
+            let (roots, ca_file) = ca_certificates(&files)?;
             let builder =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
             let verifier = builder.build();
@@ -96,24 +119,23 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Identity)?;
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::clone(&verifier));
-        let config = match (&settings.cert_file, &settings.key_file) {
+        let config = match (&files.cert, &files.key) {
             (None, None) => builder.with_no_client_auth(),
             (Some(cert), Some(key)) => {
-                let problem = |error| file_error("key_file", key, error);
-                let key = PrivateKeyDer::from_pem_file(key).map_err(problem)?;
+                let problem = |error: pem::Error| key.error(error.to_string() + EXPECTED_PEM);
+                let key = PrivateKeyDer::from_pem_slice(&key.content).map_err(problem)?;
                 builder
-                    .with_client_auth_cert(certificates("cert_file", cert)?, key)
+                    .with_client_auth_cert(cert.certificates()?, key)
                     .map_err(TlsError::Identity)?
             }
             _ => return Err(TlsError::IncompleteIdentity),
         };
-        let files = [&settings.ca_file, &settings.cert_file].into_iter().flatten();
-        let contents = files.map(|path| std::fs::read(path).unwrap_or_default()).collect();
+        let compared = [files.ca, files.cert].into_iter().flatten();
         Ok(Tls {
             config: Arc::new(config),
             verifier,
             settings: Arc::new(settings.clone()),
-            contents,
+            contents: compared.map(|file| file.content).collect(),
         })
     }
 
@@ -186,15 +208,17 @@ pub(crate) fn client_hello() -> Option<Vec<u8>> {
 /// Returns the trusted certificates: those of `ca_file`, otherwise those of the system. The second
 /// value contains those of `ca_file`.
 fn ca_certificates(
-    settings: &TlsSettings,
+    files: &PemFiles,
 ) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
     let mut roots = RootCertStore::empty();
-    if let Some(path) = &settings.ca_file {
-        let ca_file = certificates("ca_file", path)?;
+    if let Some(file) = &files.ca {
+        let ca_file = file.certificates()?;
         roots.add_parsable_certificates(ca_file.iter().cloned());
         return Ok((roots, ca_file));
     }
-    let loaded = rustls_native_certs::load_native_certs();
+    let load = || Ok(rustls_native_certs::load_native_certs());
+    let loaded = files::within_limit(Path::new(SYSTEM_CERTIFICATES), load)
+        .map_err(|error| TlsError::NoCaCertificates(error.to_string()))?;
     roots.add_parsable_certificates(loaded.certs);
     if roots.is_empty() {
         let problem =
@@ -204,35 +228,43 @@ fn ca_certificates(
     Ok((roots, Vec::new()))
 }
 
-fn certificates(
-    key: &'static str,
-    path: &PathBuf,
-) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let problem = |error| file_error(key, path, error);
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(problem)?
-        .collect::<Result<_, _>>()
-        .map_err(problem)?;
-    if certificates.is_empty() {
-        return Err(TlsError::File {
-            key,
-            path: path.clone(),
-            problem: "no certificate found, expected PEM".to_owned(),
-        });
+impl PemFiles {
+    /// Reads the files that the settings name.
+    fn read(settings: &TlsSettings) -> Result<Self, TlsError> {
+        let read = |key, path: &Option<PathBuf>| {
+            path.as_deref().map(|path| PemFile::read(key, path)).transpose()
+        };
+        Ok(PemFiles {
+            ca: read("ca_file", &settings.ca_file)?,
+            cert: read("cert_file", &settings.cert_file)?,
+            key: read("key_file", &settings.key_file)?,
+        })
     }
-    Ok(certificates)
 }
 
-fn file_error(
-    key: &'static str,
-    path: &std::path::Path,
-    error: rustls::pki_types::pem::Error,
-) -> TlsError {
-    let problem = match error {
-        rustls::pki_types::pem::Error::Io(error) => error.to_string(),
-        other => format!("{other}, expected PEM"),
-    };
-    TlsError::File { key, path: path.to_owned(), problem }
+impl PemFile {
+    fn read(setting: &'static str, path: &Path) -> Result<Self, TlsError> {
+        let file = PemFile { setting, path: path.to_owned(), content: Vec::new() };
+        match files::read(path) {
+            Ok(content) => Ok(PemFile { content, ..file }),
+            Err(error) => Err(file.error(error.to_string())),
+        }
+    }
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let certificates: Result<Vec<_>, pem::Error> =
+            CertificateDer::pem_slice_iter(&self.content).collect();
+        let certificates =
+            certificates.map_err(|error| self.error(error.to_string() + EXPECTED_PEM))?;
+        if certificates.is_empty() {
+            return Err(self.error("no certificate found".to_owned() + EXPECTED_PEM));
+        }
+        Ok(certificates)
+    }
+
+    fn error(&self, problem: String) -> TlsError {
+        TlsError::File { key: self.setting, path: self.path.clone(), problem }
+    }
 }
 
 /// Verifier that also accepts a certificate of `ca_file` as the certificate of the server.
@@ -387,5 +419,33 @@ impl ServerCertVerifier for AcceptAnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_fifo_is_no_file_of_a_profile() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let fifo = directory.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().is_ok_and(|status| status.success()));
+        let path = Some(fifo);
+        let cert = TlsSettings { cert_file: path.clone(), ..TlsSettings::default() };
+        for (expected, settings) in [
+            ("ca_file", TlsSettings { ca_file: path.clone(), ..TlsSettings::default() }),
+            ("cert_file", TlsSettings { key_file: path.clone(), ..cert.clone() }),
+            ("key_file", TlsSettings { key_file: path, ..TlsSettings::default() }),
+        ] {
+            match Tls::new(&settings).expect_err("not a regular file") {
+                TlsError::File { key, problem, .. } => {
+                    assert_eq!((key, &*problem), (expected, "not a regular file"));
+                }
+                other => panic!("{other}"),
+            }
+        }
     }
 }

@@ -88,6 +88,7 @@ impl DeploymentBuilder {
         let mut settings = DeploymentSettings {
             deadline: self.deadline.unwrap_or(MAX_DEADLINE.min(interval.mul_f64(0.8))),
             deployment: Arc::new(self.deployment),
+            group: None,
             endpoints: self.endpoints,
             data_dirs: self.data_dirs,
             service_endpoints: self.service_endpoints,

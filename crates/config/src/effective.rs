@@ -177,6 +177,7 @@ fn limits_table(limits: Limits, kind: DeploymentKind) -> InlineTable {
     let limits = [
         ("nodes", limits.nodes, is_discovered),
         ("masters", limits.masters, kind == DeploymentKind::Sentinel),
+        ("group_nodes", limits.group_nodes, kind == DeploymentKind::Sentinel),
         ("connections", limits.connections, is_discovered),
         ("label_values", limits.label_values, true),
     ];

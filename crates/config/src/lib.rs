@@ -96,6 +96,9 @@ pub struct Settings {
 pub struct DeploymentSettings {
     /// Names, labels and expectations.
     pub deployment: Arc<Deployment>,
+    /// Name with `{master}` from which the name of this deployment was derived, if it is one of all
+    /// masters of a group of Sentinels.
+    pub group: Option<Arc<str>>,
     /// Addresses of the configured nodes and Sentinels, by node index.
     pub endpoints: Vec<Endpoint>,
     /// Data directories of the configured nodes on this machine, by node index.
@@ -287,6 +290,7 @@ impl DeploymentSettings {
             _ => return None,
         }
         let mut settings = self.clone();
+        settings.group = Some(self.deployment.name.as_str().into());
         Arc::make_mut(&mut settings.deployment).rename_for_master(&name, master);
         settings.discovery.as_mut()?.masters = MasterSelection::One;
         Some(settings)

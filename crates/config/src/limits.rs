@@ -21,6 +21,11 @@ pub(crate) struct FileLimits {
     #[cfg_attr(test, schemars(example = 1000))]
     #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"], "x-default" = 500)))]
     masters: Option<u32>,
+    /// Deployments with `{master}` in `name`: data nodes of all of them together, at most 16384.
+    /// The masters themselves are never left out.
+    #[cfg_attr(test, schemars(example = 4096))]
+    #[cfg_attr(test, schemars(extend("x-kinds" = ["sentinel"], "x-default" = 2048)))]
+    group_nodes: Option<u32>,
     /// Connections to discovered nodes at one address, over all deployments, at most 1024. A node
     /// without a connection is unknown with the reason `local`.
     #[cfg_attr(test, schemars(example = 2))]
@@ -37,7 +42,9 @@ impl FileLimits {
     pub(crate) fn build(self, kind: DeploymentKind) -> Result<Limits, KeyError> {
         let only_sentinels = kind == DeploymentKind::Sentinel;
         let is_discovered = kind != DeploymentKind::Static;
-        check_kind("masters", self.masters, only_sentinels, "\"sentinels\"")?;
+        for (key, limit) in [("masters", self.masters), ("group_nodes", self.group_nodes)] {
+            check_kind(key, limit, only_sentinels, "\"sentinels\"")?;
+        }
         for (key, limit) in [("nodes", self.nodes), ("connections", self.connections)] {
             let required = "\"sentinels\", \"cluster\" or \"dns\"";
             check_kind(key, limit, is_discovered, required)?;
@@ -46,6 +53,12 @@ impl FileLimits {
         Ok(Limits {
             nodes: limit("nodes", self.nodes, default.nodes, largest.nodes)?,
             masters: limit("masters", self.masters, default.masters, largest.masters)?,
+            group_nodes: limit(
+                "group_nodes",
+                self.group_nodes,
+                default.group_nodes,
+                largest.group_nodes,
+            )?,
             connections: limit(
                 "connections",
                 self.connections,

@@ -35,6 +35,7 @@ use crate::disk_monitor::DiskMonitor;
 use crate::endpoint_checks::EndpointChecks;
 use crate::episode::Episodes;
 use crate::event_log;
+use crate::excess_registry::GroupNodes;
 use crate::name_resolver::NameResolver;
 use crate::node_handle::{NodeHandle, NodeResult};
 use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
@@ -86,6 +87,8 @@ struct DeploymentPoller {
     computation: Option<(Duration, bool)>,
     /// Conditions that are logged once per episode.
     episodes: Episodes,
+    /// Nodes among those of the group of Sentinels, if it has a limit.
+    group_nodes: Option<GroupNodes>,
 }
 
 /// Node at a node index.
@@ -171,6 +174,7 @@ impl DeploymentPoller {
         let disk_monitor = DiskMonitor::start(&settings, &context, &mut tasks);
         let contact_reporter = context.blindness.reporter();
         let processes = context.processes.deployment(&settings.deployment.name);
+        let group_nodes = settings.group.as_ref().map(|group| context.excess.join(group));
         let sentinel_events =
             SentinelEvents::listen(&sentinels, settings.master(), &settings.deployment);
         let mut poller = DeploymentPoller {
@@ -198,6 +202,7 @@ impl DeploymentPoller {
             compute_times: ComputeTimes::default(),
             computation: None,
             episodes: Episodes::default(),
+            group_nodes,
         };
         poller.update_slots();
         poller
@@ -311,6 +316,11 @@ impl DeploymentPoller {
             self.episodes.observe_computation(&deployment.name, took, deployment.interval, now);
         self.computation = Some((took, is_slow));
         self.episodes.observe_excess(&view, now);
+        self.episodes.observe_master(&view, now);
+        if let Some(nodes) = &mut self.group_nodes {
+            let is_data = |node: &&Arc<Node>| node.kind == NodeKind::Data;
+            nodes.set(view.deployment.nodes.values().filter(is_data).count());
+        }
         Ok(view)
     }
 
@@ -431,6 +441,10 @@ impl DeploymentPoller {
             computation_before: self.computation.map(|(took, _)| took),
             slow_before: self.computation.is_some_and(|(_, is_slow)| is_slow),
             excess: self.context.excess.of(&self.settings.deployment.name),
+            nodes_left: self
+                .group_nodes
+                .as_ref()
+                .map(|nodes| nodes.left(self.settings.deployment.limits.group_nodes)),
             blind: overloaded || cut_off_for.is_some(),
             cut_off_for,
             details: details.into(),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use topology::{DeploymentView, LimitKind};
+use topology::evidence::SentinelConfigEvidence;
+use topology::{DeploymentView, Evidence, LimitKind, Severity};
 use tracing::{info, warn};
 
 /// Time without the condition after which an episode ends.
@@ -27,6 +28,7 @@ enum Change {
 pub(crate) struct Episodes {
     slow: Episode,
     limits: [Episode; LimitKind::ALL.len()],
+    unknown_master: Episode,
 }
 
 impl Episode {
@@ -68,6 +70,24 @@ impl Episodes {
         is_slow
     }
 
+    /// Logs the begin and the end of a time in which Sentinels do not monitor the master.
+    pub(crate) fn observe_master(&mut self, view: &DeploymentView, now: Duration) {
+        let deployment = &view.deployment.name;
+        let found = unknown_master(view);
+        match (self.unknown_master.observe(found.is_some(), now), found) {
+            (Some(Change::Began), Some(evidence)) => {
+                let SentinelConfigEvidence { sentinels, master_name, monitored, .. } = evidence;
+                let (sentinels, monitored) = (sentinels.join(", "), monitored.join(", "));
+                warn!(
+                    deployment,
+                    sentinels, monitored, master_name, "Sentinels do not monitor the master"
+                );
+            }
+            (Some(Change::Ended), _) => info!(deployment, "Sentinels monitor the master again"),
+            _ => {}
+        }
+    }
+
     /// Logs the begin and the end of an excess.
     pub(crate) fn observe_excess(&mut self, view: &DeploymentView, now: Duration) {
         let deployment = &view.deployment.name;
@@ -82,6 +102,18 @@ impl Episodes {
             }
         }
     }
+}
+
+/// Returns the evidence that Sentinels do not monitor the master, unless it may be a short
+/// contradiction.
+fn unknown_master(view: &DeploymentView) -> Option<&SentinelConfigEvidence> {
+    let mut findings = view.findings.iter().filter(|finding| finding.severity != Severity::Info);
+    findings.find_map(|finding| match &finding.evidence {
+        Evidence::RedisSentinelMisconfigured(evidence) if !evidence.sentinels.is_empty() => {
+            Some(evidence)
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ struct Registered {
     connections: HashMap<Arc<str>, usize>,
     /// Nodes without a connection because of the limit, by deployment.
     refused: HashMap<Arc<str>, u64>,
+    /// Data nodes of the deployments of all masters, by group of Sentinels.
+    group_nodes: HashMap<Arc<str>, usize>,
     /// Masters without a deployment because of the limit, by the deployment that shows them.
     masters: HashMap<String, u64>,
 }
@@ -25,6 +27,15 @@ struct Registered {
 pub(crate) struct ConnectionPlace {
     registry: ExcessRegistry,
     address: Arc<str>,
+}
+
+/// Number of data nodes of one deployment among those of its group of Sentinels. Dropping it
+/// removes the number.
+#[derive(Debug)]
+pub(crate) struct GroupNodes {
+    registry: ExcessRegistry,
+    group: Arc<str>,
+    count: usize,
 }
 
 /// Entry of a node without a connection. Dropping it removes the entry.
@@ -45,6 +56,11 @@ impl ExcessRegistry {
         }
         *connections += 1;
         Some(ConnectionPlace { registry: self.clone(), address })
+    }
+
+    /// Adds a deployment without nodes to a group of Sentinels.
+    pub(crate) fn join(&self, group: &Arc<str>) -> GroupNodes {
+        GroupNodes { registry: self.clone(), group: Arc::clone(group), count: 0 }
     }
 
     /// Records a node without a connection.
@@ -77,6 +93,35 @@ impl ExcessRegistry {
     }
 }
 
+impl GroupNodes {
+    /// Returns the number of nodes that may join the deployments of the group. Deployments whose
+    /// rounds are computed at the same moment may exceed the limit together, once.
+    pub(crate) fn left(&self, limit: usize) -> usize {
+        let registered = self.registry.lock();
+        limit.saturating_sub(registered.group_nodes.get(&self.group).copied().unwrap_or_default())
+    }
+
+    /// Sets the number of data nodes of the deployment.
+    pub(crate) fn set(&mut self, count: usize) {
+        if count == self.count {
+            return;
+        }
+        let mut registered = self.registry.lock();
+        let total = registered.group_nodes.entry(Arc::clone(&self.group)).or_default();
+        *total = (*total + count).saturating_sub(self.count);
+        self.count = count;
+        if *total == 0 {
+            registered.group_nodes.remove(&self.group);
+        }
+    }
+}
+
+impl Drop for GroupNodes {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let mut registered = self.registry.lock();
@@ -104,6 +149,22 @@ impl Drop for RefusedNode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_of_a_group_are_counted_until_their_deployment_ends() {
+        let registry = ExcessRegistry::default();
+        let (group, other) = ("{master}".into(), "other-{master}".into());
+        let [mut one, mut two] = [(); 2].map(|()| registry.join(&group));
+        one.set(3);
+        two.set(5);
+        two.set(4);
+        assert_eq!((one.left(10), two.left(10), two.left(6)), (3, 3, 0));
+        assert_eq!(registry.join(&other).left(10), 10, "another group");
+        drop(two);
+        assert_eq!(one.left(10), 7);
+        drop(one);
+        assert!(registry.lock().group_nodes.is_empty());
+    }
 
     #[test]
     fn an_address_has_at_most_the_limit_of_connections() {

@@ -176,7 +176,7 @@ impl NodeTask {
             Err(failure) => {
                 self.place = None;
                 self.plan.connection_failed(&failure);
-                let failure = self.proxy_probe.explain(failure, &self.settings.endpoint).await;
+                let failure = self.proxy_probe.explain_attempt(failure, &self.settings.endpoint);
                 return self.report_failed(failure).await;
             }
         };
@@ -187,11 +187,15 @@ impl NodeTask {
         self.report(TaskReport::Connected).await?;
         let mut replied = false;
         let failure = self.serve(connection, &mut replied).await?;
-        let failure = self.proxy_probe.explain(failure, &self.settings.endpoint).await;
+        let failure = self.proxy_probe.explain_loss(failure, &self.settings.endpoint).await;
         if replied {
             self.delays.reset();
         }
-        if !matches!(failure.reason, Reason::Closed | Reason::Reset | Reason::Timeout) {
+        let is_lost = matches!(
+            failure.reason,
+            Reason::Closed | Reason::Reset | Reason::Timeout | Reason::Unreachable
+        );
+        if !is_lost {
             return self.report_failed(failure).await;
         }
         // Servers also close connections on purpose, for example during a Sentinel failover.

@@ -1,7 +1,8 @@
 //! Recognises a proxy that closes each connection on which it receives INFO, such as Twemproxy.
 //!
 //! A server that is down behind a load balancer closes connections too, but before it receives a
-//! command. Rolecall sends nothing on the connection of the probe.
+//! command. The attempt to connect has probed that already (`closes_on_command`). After the loss of
+//! a connection, Rolecall opens another one and sends nothing on it.
 
 use std::time::Duration;
 
@@ -33,13 +34,26 @@ impl ProxyProbe {
         self.replied = true;
     }
 
+    /// Returns the failure of an attempt to connect, with a more specific reason if a proxy caused
+    /// it.
+    pub(crate) fn explain_attempt(&mut self, failure: Failure, endpoint: &Endpoint) -> Failure {
+        let is_closed_on_command = failure.closes_on_command && is_probed(endpoint);
+        self.explain(failure, is_closed_on_command)
+    }
+
     /// Returns the failure of a connection, with a more specific reason if a proxy caused it.
-    pub(crate) async fn explain(&mut self, failure: Failure, endpoint: &Endpoint) -> Failure {
-        if !matches!(failure.reason, Reason::Closed | Reason::Reset) {
+    pub(crate) async fn explain_loss(&mut self, failure: Failure, endpoint: &Endpoint) -> Failure {
+        let is_unclear = is_closed(&failure) && !self.replied && is_probed(endpoint);
+        let is_closed_on_command = is_unclear && stays_open(endpoint).await;
+        self.explain(failure, is_closed_on_command)
+    }
+
+    fn explain(&mut self, failure: Failure, is_closed_on_command: bool) -> Failure {
+        if !is_closed(&failure) {
             self.closed = 0;
             return explain_unsupported(failure);
         }
-        if self.replied || !stays_open(endpoint).await {
+        if self.replied || !is_closed_on_command {
             self.closed = 0;
             return failure;
         }
@@ -63,13 +77,19 @@ fn explain_unsupported(failure: Failure) -> Failure {
     Failure::new(Reason::Unsupported, format!("{NO_INFO} {}", failure.detail))
 }
 
-/// Returns true if a connection without TLS stays open and silent as long as nothing is sent. Only
-/// configured addresses are tried.
+/// Returns true if the server closed the connection.
+fn is_closed(failure: &Failure) -> bool {
+    matches!(failure.reason, Reason::Closed | Reason::Reset)
+}
+
+/// Returns true for configured addresses without TLS.
+fn is_probed(endpoint: &Endpoint) -> bool {
+    endpoint.tls.is_none() && endpoint.trust.is_none()
+}
+
+/// Returns true if a connection stays open and silent as long as nothing is sent.
 async fn stays_open(endpoint: &Endpoint) -> bool {
     let Address::Tcp { host, port } = &endpoint.address else { return false };
-    if endpoint.tls.is_some() || endpoint.trust.is_some() {
-        return false;
-    }
     let connected = timeout(LIMIT, TcpStream::connect((host.as_str(), *port))).await;
     let Ok(Ok(stream)) = connected else { return false };
     // The end of the connection makes it readable, too.
@@ -115,12 +135,25 @@ mod tests {
     async fn server_that_closes_on_a_command_is_taken_for_a_proxy() {
         let endpoint = server(false).await;
         let mut probe = ProxyProbe::default();
-        assert_eq!(probe.explain(closed(), &endpoint).await, closed(), "once is no evidence");
-        let failure = probe.explain(closed(), &endpoint).await;
+        assert_eq!(probe.explain_loss(closed(), &endpoint).await, closed(), "once is no evidence");
+        let failure = probe.explain_loss(closed(), &endpoint).await;
         assert_eq!(failure.reason, Reason::Unsupported);
         assert!(failure.detail.starts_with("no INFO: a proxy?"), "{failure}");
         probe.record_reply();
-        assert_eq!(probe.explain(closed(), &endpoint).await, closed(), "it knew INFO before");
+        assert_eq!(probe.explain_loss(closed(), &endpoint).await, closed(), "it knew INFO before");
+    }
+
+    #[tokio::test]
+    async fn attempts_that_are_closed_on_a_command_are_counted() {
+        // Nothing connects to this server: the attempt was probed.
+        let endpoint = server(true).await;
+        let probed = Failure { closes_on_command: true, ..closed() };
+        let mut probe = ProxyProbe::default();
+        assert_eq!(probe.explain_attempt(probed.clone(), &endpoint), probed);
+        assert_eq!(probe.explain_attempt(closed(), &endpoint), closed());
+        assert_eq!(probe.explain_attempt(probed.clone(), &endpoint), probed, "not in a row");
+        let failure = probe.explain_attempt(probed, &endpoint);
+        assert_eq!(failure.reason, Reason::Unsupported);
     }
 
     #[tokio::test]
@@ -128,7 +161,7 @@ mod tests {
         let endpoint = server(true).await;
         let mut probe = ProxyProbe::default();
         for _ in 0..3 {
-            assert_eq!(probe.explain(closed(), &endpoint).await, closed());
+            assert_eq!(probe.explain_loss(closed(), &endpoint).await, closed());
         }
     }
 

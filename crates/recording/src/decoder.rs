@@ -120,6 +120,7 @@ impl Decoder {
             missed: line.missed,
             blind: line.blind,
             cut_off_for: line.cut_off_for.map(Duration::from_nanos),
+            nodes_left: line.nodes_left,
             details: shortened(details),
             contacts: shortened(contacts),
             messages: messages.collect(),

@@ -101,6 +101,7 @@ impl Encoder {
             missed: round.missed,
             blind: round.blind,
             cut_off_for: round.cut_off_for.map(nanos),
+            nodes_left: round.nodes_left,
             full: !self.continues,
             members: has_members.then(|| members.to_vec()),
             nodes: round.outcomes.indices().map(|index| self.node(round, index)).collect(),

@@ -83,6 +83,7 @@ pub(crate) struct DeploymentLine {
 pub(crate) struct LimitsLine {
     pub(crate) nodes: usize,
     pub(crate) masters: usize,
+    pub(crate) group_nodes: usize,
     pub(crate) connections: usize,
     pub(crate) label_values: usize,
 }
@@ -95,15 +96,15 @@ impl Default for LimitsLine {
 
 impl From<Limits> for LimitsLine {
     fn from(limits: Limits) -> Self {
-        let Limits { nodes, masters, connections, label_values } = limits;
-        LimitsLine { nodes, masters, connections, label_values }
+        let Limits { nodes, masters, group_nodes, connections, label_values } = limits;
+        LimitsLine { nodes, masters, group_nodes, connections, label_values }
     }
 }
 
 impl From<LimitsLine> for Limits {
     fn from(line: LimitsLine) -> Self {
-        let LimitsLine { nodes, masters, connections, label_values } = line;
-        Limits { nodes, masters, connections, label_values }
+        let LimitsLine { nodes, masters, group_nodes, connections, label_values } = line;
+        Limits { nodes, masters, group_nodes, connections, label_values }
     }
 }
 
@@ -161,6 +162,8 @@ pub(crate) struct RoundLine {
     pub(crate) blind: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cut_off_for: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nodes_left: Option<usize>,
     /// The line refers to no earlier one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) full: bool,

@@ -63,6 +63,11 @@ pub(crate) fn excess_status(view: &DeploymentView, kind: LimitKind, count: u64) 
             "{count} masters of the Sentinels are not monitored: limits.masters is {}",
             limits.masters
         ),
+        LimitKind::GroupNodes => format!(
+            "{count} listed nodes are not monitored, because the deployments of all masters have \
+             too many nodes together: limits.group_nodes is {}",
+            limits.group_nodes
+        ),
         LimitKind::Connections => format!(
             "{count} nodes are not polled, because their addresses have too many connections: \
              limits.connections is {}",

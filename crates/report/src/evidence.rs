@@ -1,5 +1,6 @@
 //! Evidence of findings as text, for pages and `diagnose`.
 
+use topology::evidence::SentinelConfigEvidence;
 use topology::{Evidence, Value};
 
 use crate::format::bytes;
@@ -26,9 +27,26 @@ pub(crate) fn evidence_texts(evidence: &Evidence) -> Vec<EvidenceText> {
         name: name(evidence, key),
         text: label_text(evidence, key).unwrap_or_else(|| value_text(key, &value)),
     };
-    // The text of the number contains its bounds.
-    let is_bound = |key: &str| key.ends_with("_min") || key.ends_with("_max");
-    evidence.values().into_iter().filter(|(key, _)| !is_bound(key)).map(text).collect()
+    // The text of the number contains its bounds, that of `monitored` the other two.
+    let is_part = |key: &str| {
+        key.ends_with("_min")
+            || key.ends_with("_max")
+            || matches!(key, "master_name" | "monitored_total")
+    };
+    evidence.values().into_iter().filter(|(key, _)| !is_part(key)).map(text).collect()
+}
+
+/// Returns the masters that Sentinels monitor instead of the configured one.
+fn monitored(evidence: &SentinelConfigEvidence) -> String {
+    let SentinelConfigEvidence { master_name, monitored, monitored_total, .. } = evidence;
+    if monitored.is_empty() {
+        return format!("no master, not {master_name}");
+    }
+    let more = match monitored_total.saturating_sub(monitored.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}, not {master_name}", monitored.join(", "))
 }
 
 fn name(evidence: &Evidence, key: &str) -> String {
@@ -44,6 +62,7 @@ fn name(evidence: &Evidence, key: &str) -> String {
         "named" => "named masters",
         "master" => "upstream",
         "unmapped" => "address for address_map",
+        "monitored" => "monitors",
         "usable" => "reachable Sentinels",
         "known" => "known Sentinels",
         "ok" => "masters that report ok",
@@ -95,6 +114,7 @@ fn label_text(evidence: &Evidence, key: &str) -> Option<String> {
             let errors = evidence.errors.iter().copied().map(labels::sentinel_config_error);
             Some(errors.collect::<Vec<_>>().join(", "))
         }
+        ("monitored", Evidence::RedisSentinelMisconfigured(evidence)) => Some(monitored(evidence)),
         ("why", Evidence::RedisFailoverNotReady(evidence)) => {
             let reasons = evidence.reasons.iter().copied().map(labels::failover_blocker);
             Some(reasons.collect::<Vec<_>>().join(", "))

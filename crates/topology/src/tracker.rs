@@ -250,6 +250,7 @@ impl DeploymentTracker {
         let mut excess = round.excess;
         for (kind, count) in [
             (LimitKind::Nodes, changes.excess + nodes),
+            (LimitKind::GroupNodes, changes.excess_of_group),
             (LimitKind::LabelValues, values),
             (LimitKind::Names, names),
         ] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fastrand::Rng;
-use snapshot::{CommandStats, NodeSnapshot, Reason};
+use snapshot::{ClusterMap, CommandStats, Fields, NodeSnapshot, Reason};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, Monotonic, NodeReply, PollOutcome, Round,
     SavedState,
@@ -111,6 +111,70 @@ fn numbers_of_any_size_end_no_round() {
                     }
                     let info = &infos[random.usize(..infos.len())];
                     reply(&with_extremes(info, &mut random), now)
+                })
+                .collect();
+            let at = SystemTime::UNIX_EPOCH + now.since_start();
+            let result = tracker.observe(&Round::new(at, now, outcomes));
+            assert_eq!(result.view.nodes.len(), 3);
+        }
+    }
+}
+
+/// Returns the reply of a cluster node whose map, state and INFO have extremes.
+fn cluster_reply(own: usize, random: &mut Rng) -> PollOutcome {
+    let extreme = |random: &mut Rng| EXTREMES[random.usize(..EXTREMES.len())];
+    let line = |node: usize| {
+        let myself = if node == own { "myself," } else { "" };
+        let state = ["master", "master,fail", "master,fail?"][random.usize(..3)];
+        let numbers = [(); 3].map(|()| extreme(random)).join(" ");
+        let (first, last) = (node * 5461, node * 5461 + 5460);
+        format!(
+            "{node:040x} 127.0.0.1:{}@1 {myself}{state} - {numbers} connected {first}-{last}\n",
+            17200 + node
+        )
+    };
+    let map: String = (0..3).map(line).collect();
+    let fields = [
+        "cluster_slots_ok",
+        "cluster_slots_assigned",
+        "cluster_slots_fail",
+        "cluster_known_nodes",
+        "cluster_size",
+        "cluster_current_epoch",
+        "cluster_my_epoch",
+    ];
+    let state = if random.bool() { "cluster_state:ok\n" } else { "cluster_state:fail\n" };
+    let numbers: String = fields.map(|field| format!("{field}:{}\n", extreme(random))).concat();
+    let info = format!(
+        "run_id:{own}\nuptime_in_seconds:{}\nserver_time_usec:{}\ncluster_enabled:1\n\
+         role:master\nmaster_replid:{own:040x}\nmaster_repl_offset:{}\n",
+        extreme(random),
+        extreme(random),
+        extreme(random)
+    );
+    let mut snapshot = NodeSnapshot::from_info(&info).expect("an INFO reply");
+    snapshot.cluster = Some(Arc::new(Fields::parse(&format!("{state}{numbers}"))));
+    snapshot.map = Some(Arc::new(ClusterMap::parse(&map)));
+    let at = SystemTime::UNIX_EPOCH + SECOND;
+    PollOutcome::Answered(NodeReply::new(snapshot, Duration::from_millis(1), at))
+}
+
+#[test]
+fn numbers_of_cluster_nodes_of_any_size_end_no_round() {
+    let mut deployment = Deployment::new("c", DeploymentKind::Cluster, &[], SECOND, SECOND * 3);
+    for port in 17200..17203 {
+        deployment.add(format!("n{port}"), format!("127.0.0.1:{port}"), None);
+    }
+    let deployment = Arc::new(deployment);
+    for seed in 0..20 {
+        let mut random = Rng::with_seed(seed);
+        let mut tracker = DeploymentTracker::new(Arc::clone(&deployment));
+        for second in 1..100 {
+            let now = Monotonic::START + SECOND * second;
+            let outcomes = (0..3)
+                .map(|own| match random.u8(..5) {
+                    0 => PollOutcome::Failed(Reason::Timeout),
+                    _ => cluster_reply(own, &mut random),
                 })
                 .collect();
             let at = SystemTime::UNIX_EPOCH + now.since_start();

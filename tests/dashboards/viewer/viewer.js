@@ -124,6 +124,7 @@ const UNITS = {
   bytes: (value, decimals) => scaled(value, decimals, 1024, [" B", " KiB", " MiB", " GiB", " TiB"]),
   Bps: (value, decimals) => scaled(value, decimals, 1000, [" B/s", " kB/s", " MB/s", " GB/s"]),
   cps: (value, decimals) => scaled(value, decimals, 1000, ["", " K", " Mil"], " c/s"),
+  reqps: (value, decimals) => scaled(value, decimals, 1000, ["", " K", " Mil"], " req/s"),
   ops: (value, decimals) => scaled(value, decimals, 1000, ["", " K", " Mil"], " ops/s"),
   percent: (value, decimals) => fixed(value, decimals) + "%",
   percentunit: (value, decimals) => fixed(Number((value * 100).toPrecision(12)), decimals) + "%",

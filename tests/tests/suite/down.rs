@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tests::{Daemon, Redis, SECOND, Signal, StubServer, deployment, pause};
+use tests::{
+    Daemon, Diagnosis, Redis, SECOND, SentinelDeployment, SentinelSetup, Signal, StubServer,
+    deployment, pause,
+};
 
 #[test]
 fn killed_server_is_down_at_once_and_up_within_the_backoff() {
@@ -56,7 +59,7 @@ impl DeadServer {
     }
 
     /// Returns the number of attempts so far. After each attempt, Rolecall opens a second
-    /// connection to find the cause of the failure.
+    /// connection to find the cause of the failure, and no third one.
     fn attempts(&self) -> usize {
         self.connections.load(Ordering::Relaxed) / 2
     }
@@ -187,6 +190,56 @@ fn wrong_credentials_have_their_own_down_reason() {
     }
     let daemon = Daemon::serve(&[&url(":correct-horse@")]);
     daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+}
+
+/// Checks what a page, the log and `diagnose` state about the password of a server.
+fn check_password_problem(url: &str, address: &str, error: &str, is_missing: bool) {
+    let daemon = Daemon::start(&[url]);
+    daemon.until(SECOND * 5, "redis_down_reason", &[("reason", "auth")], 1.0);
+    let page = daemon.get(&format!("/deployment/default/node/{address}"), "text/html").text;
+    for text in [page, daemon.log().join("\n")] {
+        assert!(text.contains(error), "{url}: {error}: {text}");
+    }
+    let diagnosis = Diagnosis::of(&[url]);
+    assert_eq!(diagnosis.severity("RolecallCannotRead"), Some("warning"), "{}", diagnosis.text);
+    let text = diagnosis.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(text.contains("password: missing"), is_missing, "{text}");
+    assert_eq!(text.contains("after a rotation"), !is_missing, "{text}");
+}
+
+#[test]
+fn a_missing_password_is_not_a_rejected_one() {
+    let (missing, rejected, superfluous) = (
+        "the server requires a password, and none is configured: NOAUTH",
+        "the server rejected the configured user or password: ",
+        "a password is configured, and the server requires none: ERR",
+    );
+    let setup = SentinelSetup {
+        sentinels: 1,
+        quorum: 1,
+        replicas: 0,
+        password: Some("node-secret"),
+        sentinel_password: Some("sentinel-secret"),
+        ..SentinelSetup::default()
+    };
+    let group = SentinelDeployment::start(&setup);
+    for (scheme, server, path) in
+        [("redis", &group.nodes[0], ""), ("sentinel", &group.sentinels[0], "/mymaster")]
+    {
+        let address = server.address();
+        let url = |password: &str| format!("{scheme}://{password}{address}{path}");
+        check_password_problem(&url(""), &address, missing, true);
+        check_password_problem(&url(":old-secret@"), &address, rejected, false);
+    }
+    // Redis 5.0 uses other words than later versions.
+    for version in ["redis-5.0.6", "redis-7.0.15"] {
+        let server = Redis::with_version(version, &[]);
+        let url = format!("redis://:secret@{}", server.address());
+        check_password_problem(&url, &server.address(), superfluous, false);
+    }
+    let server = Redis::with_version("redis-5.0.6", &["--requirepass", "secret"]);
+    let url = format!("redis://:old-secret@{}", server.address());
+    check_password_problem(&url, &server.address(), rejected, false);
 }
 
 #[test]

@@ -125,8 +125,9 @@ fn nodes_beyond_the_limit_are_left_out_and_reported() {
     assert_eq!(reports(&daemon, "nodes"), 1, "{:?}", daemon.log());
 }
 
-/// Starts a Sentinel that lists `masters` masters, all at one address.
-fn sentinel(masters: usize, port: u16) -> StubRedis {
+/// Starts a Sentinel that lists `masters` masters, all at one address, each with this number of
+/// replicas that do not exist.
+fn sentinel(masters: usize, port: u16, replicas: usize) -> StubRedis {
     let info = "# Server\r\nredis_version:7.0.15\r\nredis_mode:sentinel\r\nrun_id:5\r\n\
                 uptime_in_seconds:1000\r\n# Sentinel\r\nsentinel_tilt:0\r\n";
     let entry = move |name: usize| {
@@ -155,6 +156,10 @@ fn sentinel(masters: usize, port: u16) -> StubRedis {
         match (words[0].as_str(), second.as_deref()) {
             ("INFO", _) => Some(bulk(info)),
             ("SENTINEL", Some("masters")) => Some(array((0..masters).map(entry))),
+            ("SENTINEL", Some("replicas" | "slaves")) => {
+                let master: usize = words[2].trim_start_matches('m').parse().expect("a master");
+                Some(array((0..replicas).map(|number| replica(master * replicas + number))))
+            }
             ("SENTINEL", Some("ckquorum")) => Some(b"+OK 1 usable Sentinels\r\n".to_vec()),
             ("SENTINEL", _) => Some(array([])),
             ("PSUBSCRIBE", _) => Some(array([bulk("psubscribe"), bulk("*"), b":1\r\n".to_vec()])),
@@ -163,10 +168,59 @@ fn sentinel(masters: usize, port: u16) -> StubRedis {
     })
 }
 
+/// Returns the entry of a replica that does not exist.
+fn replica(number: usize) -> Vec<u8> {
+    let ip = format!("127.8.{}.{}", number / 250 % 250, number % 250);
+    let name = format!("{ip}:1");
+    let pairs = [
+        ["name", &name],
+        ["ip", &ip],
+        ["port", "1"],
+        ["runid", ""],
+        ["flags", "slave"],
+        ["role-reported", "slave"],
+        ["last-ok-ping-reply", "1"],
+        ["last-ping-reply", "1"],
+    ];
+    array(pairs.as_flattened().iter().map(|word| bulk(word)))
+}
+
+#[test]
+fn nodes_of_a_group_of_sentinels_have_a_limit_together() {
+    let node = StubRedis::start(|words| (words[0] == "INFO").then(|| info(6, "")));
+    // 40 masters with 50 replicas each are 2,040 nodes.
+    let sentinel = sentinel(40, node.server.port, 50);
+    let daemon = Daemon::configured(&format!(
+        "[[deployment]]\nname = 'shop-{{master}}'\nsentinels = ['{}']\n\
+         limits = {{ group_nodes = 300, connections = 100 }}\n",
+        sentinel.server.url()
+    ));
+    let known = |samples: &Samples| samples.sum("redis_deployment_nodes", &[("state", "known")]);
+    let (samples, took) = eventually(SECOND * 60, "the limit is reached", || {
+        let samples = daemon.samples();
+        let left_out = samples.sum(EXCESS, &[("limit", "group_nodes")]);
+        (left_out >= 1_500.0 && known(&samples) >= 300.0).then_some(samples)
+    });
+    let [nodes, left_out] = [known(&samples), samples.sum(EXCESS, &[("limit", "group_nodes")])];
+    println!("{nodes} nodes, {left_out} are left out, after {took:?}");
+    // Each deployment has its master, and rounds that are computed at the same time exceed the
+    // limit once.
+    assert!((300.0..=500.0).contains(&nodes), "{nodes} nodes");
+    assert_eq!(samples.get("rolecall_deployments", &[]), Some(40.0));
+    assert_eq!(samples.sum(EXCESS, &[("limit", "nodes")]), 0.0);
+    daemon.until_rounds(10);
+    assert!(known(&daemon.samples()) <= nodes, "no node joins later");
+    let shown = samples.labels(EXCESS, "deployment").into_iter().find(|name| {
+        samples.get(EXCESS, &[("deployment", name), ("limit", "group_nodes")]) > Some(0.0)
+    });
+    let page = daemon.get(&format!("/deployment/{}", shown.expect("an excess")), "text/html").text;
+    assert!(page.contains("limits.group_nodes is 300"), "{page}");
+}
+
 #[test]
 fn masters_and_connections_beyond_the_limits_are_left_out() {
     let node = StubRedis::start(|words| (words[0] == "INFO").then(|| info(6, "")));
-    let sentinel = sentinel(300, node.server.port);
+    let sentinel = sentinel(300, node.server.port, 0);
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'shop-{{master}}'\nsentinels = ['{}']\n\
          limits = {{ masters = 60, connections = 5 }}\n",
@@ -185,6 +239,7 @@ fn masters_and_connections_beyond_the_limits_are_left_out() {
     let local = samples.count("redis_down_reason", &[("reason", "local")]);
     let page = daemon.get("/deployment/shop-m0000", "text/html").text;
     assert!(page.contains("240 masters of the Sentinels are not monitored"), "{page}");
+    assert!(page.contains("limits.connections is 5"), "{page}");
     assert_eq!(reports(&daemon, "masters"), 1, "{:?}", daemon.log());
     println!("{local} nodes have the reason local after {took:?}");
 }
@@ -242,4 +297,6 @@ fn label_values_beyond_the_limit_are_added_up() {
     assert!(names.len() <= 2 * 25 + 10 + 1, "{names:?}");
     assert!(samples.sum(EXCESS, &[("limit", "label_values")]) > 0.0);
     assert_eq!(reports(&daemon, "label_values"), 1, "{:?}", daemon.log());
+    let page = daemon.get("/deployment/orders", "text/html").text;
+    assert!(page.contains("have no series of their own: limits.label_values is 25"), "{page}");
 }

@@ -1,11 +1,13 @@
 //! Servers that are neither Redis nor Valkey, and proxies. The replies of the fake servers are
 //! built from the public sources and documentation of the systems, which the comments name.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tests::{
-    Daemon, FakeServer, Proxy, Redis, RoundRobinProxy, SECOND, Stopwatch, eventually, pause,
-    redis_reply,
+    Daemon, FakeServer, Proxy, Redis, RoundRobinProxy, SECOND, Stopwatch, StubServer, eventually,
+    pause, redis_reply,
 };
 
 /// KeyDB, `src/server.cpp`: INFO of a node with `active-replica yes` whose link is down.
@@ -180,6 +182,36 @@ fn proxy_that_closes_connections_on_info_is_reported() {
     // Twemproxy, `src/proto/nc_redis.c`: a command that it does not support is a parse error.
     let server = FakeServer::start(|_| None);
     check_proxy_without_info(&server);
+}
+
+#[test]
+fn proxy_that_closes_connections_receives_no_tls() {
+    let connections: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let kept = Arc::clone(&connections);
+    let proxy = StubServer::start(move |mut stream| {
+        let (mut received, mut buffer) = (Vec::new(), [0; 1024]);
+        // The first complete command ends the connection.
+        while !received.windows(4).any(|word| word == b"INFO") {
+            match stream.read(&mut buffer) {
+                Ok(length @ 1..) => received.extend_from_slice(&buffer[..length]),
+                _ => break,
+            }
+        }
+        kept.lock().expect("a thread panicked").push(received);
+    });
+    let daemon = Daemon::start(&[&proxy.url()]);
+    daemon.until(SECOND * 20, "redis_down_reason", &[("reason", "unsupported")], 1.0);
+    pause(SECOND * 5);
+    let connections = connections.lock().expect("a thread panicked");
+    let (attempts, probes): (Vec<_>, Vec<_>) =
+        connections.iter().partition(|received| received.ends_with(b"INFO\r\n$6\r\nserver\r\n"));
+    assert!(attempts.len() >= 3, "{connections:?}");
+    // One probe for each attempt. It contains the beginning of a command, and no TLS.
+    assert!(probes.len() <= attempts.len(), "{connections:?}");
+    assert!(
+        probes.iter().all(|received| received.as_slice() == b"*1\r\n$4\r\n"),
+        "{connections:?}"
+    );
 }
 
 #[test]

@@ -201,7 +201,8 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         &["limit"],
         "configuration: limits; lists of Sentinels, cluster nodes and DNS names",
         "Things in the last replies that exceed a limit, so that the exporter leaves them out: \
-         nodes; masters without a deployment; nodes without a connection because their address has \
+         nodes; masters without a deployment; nodes of all masters of a group of Sentinels \
+         (group_nodes); nodes without a connection because their address has \
          too many (connections); command names, error codes and percentiles without series of \
          their own (label_values); cluster nodes with a name that is too long (names).",
         |view, emit| {

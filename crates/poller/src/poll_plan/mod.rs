@@ -270,7 +270,7 @@ impl PollPlan {
         }
         let process = &mut self.process;
         let errors = snapshot.fields.count("total_error_replies");
-        let own_errors: u64 = process.own_errors.values().sum();
+        let own_errors = process.own_errors.values().copied().fold(0, u64::saturating_add);
         let has_new_errors = process
             .error_replies
             .zip(errors)

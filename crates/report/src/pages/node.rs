@@ -244,7 +244,9 @@ fn replication(view: &DeploymentView, node: &NodeView) -> Facts {
 fn server(last: Option<&NodeSnapshot>) -> Facts {
     let field = |name: &str| last.and_then(|last| last.fields.get(name)).map(str::to_owned);
     let amount = |name: &str| last.and_then(|last| last.fields.count(name)).map(bytes);
-    let keys = last.map(|last| last.keyspace.iter().map(|database| database.keys).sum::<u64>());
+    let keys = last.map(|last| {
+        last.keyspace.iter().map(|database| database.keys).fold(0, u64::saturating_add)
+    });
     vec![
         ("Version", field("valkey_version").or_else(|| field("redis_version"))),
         ("Run ID", field("run_id")),

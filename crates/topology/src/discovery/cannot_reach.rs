@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use snapshot::{DownState, Role};
 
 use crate::limits::{REFUSALS_COUNTED_OVER, SENTINEL_HEARD_WITHIN};
+use crate::model::counters::saturating_sum;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
@@ -137,7 +138,7 @@ impl CannotReachTracker {
             let total = |errors: &BTreeMap<_, _>| errors.get(code).copied().unwrap_or_default();
             total(after).saturating_sub(total(before))
         };
-        let errors: u64 = ACCESS_CODES.iter().map(|code| increase(code)).sum();
+        let errors = saturating_sum(ACCESS_CODES.iter().map(|code| increase(code)));
         let pace = ERRORS_PER_SECOND * sentinels as f64 * last.since(*first).as_secs_f64();
         if sentinels == 0 || errors == 0 || (errors as f64) < pace {
             return Vec::new();

@@ -51,6 +51,8 @@ pub(crate) struct MembershipChanges {
     pub(crate) ghosts: Vec<String>,
     /// Listed nodes that exceed the limit of nodes.
     pub(crate) excess: usize,
+    /// Listed nodes that exceed the limit of nodes of a group of Sentinels.
+    pub(crate) excess_of_group: usize,
 }
 
 impl MembershipTracker {
@@ -191,6 +193,7 @@ impl<'a> MembershipUpdate<'a> {
             }
             None if is_ghost || self.is_old_address(node, &addresses) => {}
             None if self.is_full() && !node.master => self.changes.excess += 1,
+            None if self.is_group_full() && !node.master => self.changes.excess_of_group += 1,
             None => match node.label(self.discovery, &self.round.host_names) {
                 Some(name) => self.add_node(node, name, addresses),
                 None => self.changes.unnamed.push(node.host.to_owned()),
@@ -201,6 +204,15 @@ impl<'a> MembershipUpdate<'a> {
     /// Returns true if the deployment has as many data nodes as the limit permits.
     fn is_full(&self) -> bool {
         self.current().data_node_count() >= self.deployment.node_limit()
+    }
+
+    /// Returns true if the deployments of the group have as many data nodes as the limit permits.
+    fn is_group_full(&self) -> bool {
+        let joined = || {
+            let before = self.deployment.data_node_count();
+            self.current().data_node_count().saturating_sub(before)
+        };
+        self.round.nodes_left.is_some_and(|left| joined() >= left)
     }
 
     fn mark_listed(&mut self, index: NodeIndex) {

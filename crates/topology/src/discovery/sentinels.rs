@@ -71,7 +71,7 @@ fn statement(
         role_mismatch: master.role_reported == Some(Role::Replica),
         quorum: report.quorum,
         needed: settings.quorum,
-        known: settings.other_sentinels + 1,
+        known: settings.other_sentinels.saturating_add(1),
         usable: report.sentinels.as_deref().map(|others| 1 + count_usable(others)),
         replicas: settings.replicas,
         usable_replicas: report.replicas.as_deref().map(count_usable),

@@ -1,15 +1,17 @@
 //! Findings about Sentinels, and about disagreement between Sentinels and nodes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::FindingsCollector;
 use crate::model::finding::evidence::{
-    SentinelConfigError, SentinelConfigEvidence, SentinelDisagreementEvidence,
+    MAX_MONITORED, SentinelConfigError, SentinelConfigEvidence, SentinelDisagreementEvidence,
     SentinelGhostsEvidence, SentinelQuorumEvidence, SentinelTiltEvidence,
 };
 use crate::model::finding::{Evidence, Severity};
 
 use crate::model::node::NodeView;
+use crate::model::node_index::NodeIndex;
 use crate::model::sentinels::{Disagreement, SentinelStatement, SentinelsView};
 
 impl FindingsCollector<'_> {
@@ -101,12 +103,24 @@ impl FindingsCollector<'_> {
         } else {
             Severity::Warning
         };
+        let discovery = self.view.deployment.discovery.as_ref();
+        let monitored = self.monitored_by(&sentinels.without_master);
         let evidence = SentinelConfigEvidence {
             errors,
             nodes: [&sentinels.self_replicating[..], &sentinels.mixed].concat(),
             sentinels: self.names(&sentinels.without_master),
+            master_name: discovery.map(|discovery| discovery.master.clone()).unwrap_or_default(),
+            monitored_total: monitored.len(),
+            monitored: monitored.into_iter().take(MAX_MONITORED).map(str::to_owned).collect(),
         };
         self.add(severity, None, Evidence::RedisSentinelMisconfigured(evidence));
+    }
+
+    /// Returns the names of the masters that these Sentinels monitor.
+    fn monitored_by(&self, sentinels: &[NodeIndex]) -> BTreeSet<&str> {
+        let snapshots = sentinels.iter().filter_map(|index| self.view.nodes[*index].snapshot());
+        let reports = snapshots.filter_map(|snapshot| snapshot.sentinel.as_ref());
+        reports.flat_map(|report| report.masters()).map(|report| &*report.master.name).collect()
     }
 
     fn sentinel_names(&self, statements: &[&SentinelStatement]) -> Vec<String> {

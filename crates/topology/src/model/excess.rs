@@ -7,6 +7,8 @@ pub struct Limits {
     pub nodes: usize,
     /// Number of deployments of all masters that a group of Sentinels lists.
     pub masters: usize,
+    /// Number of data nodes of these deployments together. The masters are never left out.
+    pub group_nodes: usize,
     /// Number of connections to discovered nodes at one address, over all deployments.
     pub connections: usize,
     /// Number of values that a label of a node has over time, if the server chooses them.
@@ -20,6 +22,8 @@ pub enum LimitKind {
     Nodes,
     /// Masters that Sentinels list.
     Masters,
+    /// Nodes of the deployments of all masters of a group of Sentinels together.
+    GroupNodes,
     /// Nodes without a connection, because their address has too many.
     Connections,
     /// Values of labels.
@@ -36,11 +40,16 @@ impl Limits {
     /// Limits that no deployment reaches unless a server is faulty or hostile. Redis Cluster works
     /// with up to 1,000 nodes, and Redis 8 has about 450 commands and subcommands.
     pub const DEFAULT: Limits =
-        Limits { nodes: 1024, masters: 500, connections: 32, label_values: 512 };
+        Limits { nodes: 1024, masters: 500, group_nodes: 2048, connections: 32, label_values: 512 };
 
     /// The largest values that can be configured. Parsers keep no more.
-    pub const LARGEST: Limits =
-        Limits { nodes: 4096, masters: 1024, connections: 1024, label_values: 1024 };
+    pub const LARGEST: Limits = Limits {
+        nodes: 4096,
+        masters: 1024,
+        group_nodes: 16_384,
+        connections: 1024,
+        label_values: 1024,
+    };
 }
 
 impl Default for Limits {
@@ -51,9 +60,10 @@ impl Default for Limits {
 
 impl LimitKind {
     /// Every kind.
-    pub const ALL: [LimitKind; 5] = [
+    pub const ALL: [LimitKind; 6] = [
         LimitKind::Nodes,
         LimitKind::Masters,
+        LimitKind::GroupNodes,
         LimitKind::Connections,
         LimitKind::LabelValues,
         LimitKind::Names,
@@ -64,6 +74,7 @@ impl LimitKind {
         match self {
             LimitKind::Nodes => "nodes",
             LimitKind::Masters => "masters",
+            LimitKind::GroupNodes => "group_nodes",
             LimitKind::Connections => "connections",
             LimitKind::LabelValues => "label_values",
             LimitKind::Names => "names",

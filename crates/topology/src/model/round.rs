@@ -33,6 +33,9 @@ pub struct Round {
     pub slow_before: bool,
     /// Things that exceed a limit outside of the replies: masters and connections.
     pub excess: Excess,
+    /// Number of data nodes that may join, because the nodes of all masters of a group of Sentinels
+    /// have a limit together; `None` without such a limit.
+    pub nodes_left: Option<usize>,
     /// The exporter itself is cut off or overloaded: failures say nothing about nodes.
     pub blind: bool,
     /// Time for which the exporter has been cut off; `None` if it is not, or if no node of this
@@ -105,6 +108,7 @@ impl Round {
             computation_before: None,
             slow_before: false,
             excess: Excess::default(),
+            nodes_left: None,
             blind: false,
             cut_off_for: None,
             outcomes: outcomes.into(),

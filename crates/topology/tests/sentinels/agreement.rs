@@ -140,7 +140,10 @@ fn mistakes_in_sentinel_lists_are_findings() {
         test.sentinels[2] = Some(report);
         let view = test.rounds(1);
         assert_eq!(evidence(&view, Misconfigured, ["why", "nodes"]), [why, nodes]);
-        assert!(why != "unknown_master" || evidence(&view, Misconfigured, ["sentinels"]) == ["s3"]);
+        if why == "unknown_master" {
+            let names = ["sentinels", "master_name", "monitored", "monitored_total"];
+            assert_eq!(evidence(&view, Misconfigured, names), ["s3", "mymaster", "other", "1"]);
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct TestDeployment {
     /// The third Sentinel is in TILT mode.
     pub(crate) tilt: bool,
     pub(crate) names: HostNames,
+    /// Number of nodes that may join in a round.
+    pub(crate) nodes_left: Option<usize>,
     pub(crate) requests: Vec<ReadRequest>,
     pub(crate) events: Vec<(&'static str, String)>,
 }
@@ -83,6 +85,7 @@ impl TestDeployment {
             silent: Vec::new(),
             tilt: false,
             names,
+            nodes_left: None,
             requests: Vec::new(),
             events: Vec::new(),
         }
@@ -121,6 +124,7 @@ impl TestDeployment {
             let host_names = Arc::new(self.names.clone());
             let round = Round {
                 host_names,
+                nodes_left: self.nodes_left,
                 ..Round::new(SystemTime::UNIX_EPOCH + now.since_start(), now, outcomes.collect())
             };
             let result = self.tracker.observe(&round);

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod cannot_reach;
+mod extremes;
 mod fixture;
 mod identity;
 mod membership;

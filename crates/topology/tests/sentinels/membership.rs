@@ -8,7 +8,7 @@ use topology::FindingKind::{
     RedisDown, RedisFailoverNotReady, RedisSentinelDown, RedisSentinelGhosts as Ghosts,
 };
 use topology::Severity::{Info, Warning};
-use topology::{FindingKind, Lag, PrimaryEvidence, SavedNode};
+use topology::{FindingKind, Lag, LimitKind, PrimaryEvidence, SavedNode};
 use topology::{NodeState, ProcessView, ReadRequest};
 
 use crate::fixture::*;
@@ -384,4 +384,30 @@ fn saved_state_is_kept_until_discovery() {
     ]);
     test.rounds(6);
     assert_eq!(test.events_of("primary_changed"), [format!("{A} to {B}, sentinel")]);
+}
+
+#[test]
+fn nodes_beyond_the_limit_of_the_group_are_left_out() {
+    let mut test = TestDeployment::new(PLAIN, |_| {});
+    test.set_reports(&master_report(A, 1));
+    for (left, members, excess) in [
+        (0, vec![A], 2),
+        (0, vec![A], 2),
+        (1, vec![A, B], 1),
+        (0, vec![A, B], 1),
+        (5, vec![A, B, C], 0),
+    ] {
+        test.nodes_left = Some(left);
+        let view = test.rounds(1);
+        assert_eq!(
+            (data(&view), view.excess.get(LimitKind::GroupNodes)),
+            (members, excess),
+            "{left}"
+        );
+        assert_eq!(view.excess.get(LimitKind::Nodes), 0);
+    }
+    // Members stay, also those of a group that has too many.
+    test.nodes_left = Some(0);
+    let view = test.rounds(30);
+    assert_eq!((data(&view), view.excess.is_empty()), (vec![A, B, C], true));
 }

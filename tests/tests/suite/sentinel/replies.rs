@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use tests::{
-    CommandProxy, Host, MASTER, SentinelDeployment, SentinelSetup, Server, diagnose_urls,
-    eventually, sentinel_deployment,
+    CommandProxy, Daemon, Diagnosis, Host, MASTER, SentinelDeployment, SentinelSetup, Server,
+    diagnose_urls, eventually, sentinel_deployment,
 };
 
 use crate::monitor::{LIMIT, Monitor, SENTINEL_DISAGREEMENT, SOON, check_names};
@@ -204,4 +204,40 @@ fn mixed_host_names_and_addresses_are_a_misconfiguration() {
         "both names belong to the same node"
     );
     assert_eq!(monitor.daemon.samples().count("redis_up", &[]), 3, "each node is shown once");
+}
+
+#[test]
+fn the_masters_that_are_monitored_instead_are_named() {
+    let setup = SentinelSetup { sentinels: 1, quorum: 1, replicas: 0, ..SentinelSetup::default() };
+    let group = SentinelDeployment::start(&setup);
+    let url = group.url(0).replace(MASTER, "nope");
+    let daemon = Daemon::start(&[&url]);
+    daemon.until_severity(LIMIT, "RedisSentinelMisconfigured", "warning");
+    let finding = daemon.finding("RedisSentinelMisconfigured").expect("the finding");
+    let evidence = &finding["evidence"];
+    assert_eq!(evidence["why"], json!(["unknown_master"]), "{finding}");
+    assert_eq!(
+        (&evidence["master_name"], &evidence["monitored"]),
+        (&json!("nope"), &json!([MASTER]))
+    );
+    let page = daemon.get("/deployment/default", "text/html").text;
+    assert!(page.contains("mymaster, not nope"), "{page}");
+    let log = daemon.log();
+    let is_report = |line: &&String| line.contains("Sentinels do not monitor the master");
+    let reports: Vec<_> = log.iter().filter(is_report).collect();
+    assert!(
+        matches!(reports[..], [line] if line.contains("mymaster") && line.contains("nope")),
+        "{log:?}"
+    );
+    let diagnosis = Diagnosis::of(&[&url]);
+    assert!(diagnosis.text.contains("monitors: mymaster, not nope"), "{}", diagnosis.text);
+
+    assert_eq!(group.sentinels[0].execute(&["SENTINEL", "REMOVE", MASTER]), ["OK"]);
+    eventually(SOON, "no master is monitored", || {
+        daemon
+            .get("/deployment/default", "text/html")
+            .text
+            .contains("no master, not nope")
+            .then_some(())
+    });
 }

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod frozen;
+mod moved;
 mod names;
 mod never_reached;
 mod sentinel;

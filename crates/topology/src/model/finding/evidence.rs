@@ -523,7 +523,16 @@ pub struct SentinelConfigEvidence {
     pub nodes: Vec<String>,
     /// The Sentinels that do not know the master.
     pub sentinels: Vec<String>,
+    /// Name of the master in the configuration.
+    pub master_name: String,
+    /// Masters that these Sentinels monitor instead, at most [`MAX_MONITORED`].
+    pub monitored: Vec<String>,
+    /// Number of the masters that these Sentinels monitor.
+    pub monitored_total: usize,
 }
+
+/// Maximum number of names of masters in the evidence.
+pub const MAX_MONITORED: usize = 8;
 
 /// A deployment or shard in which a failover would fail or lose data.
 #[derive(Debug, Clone, PartialEq, Eq)]

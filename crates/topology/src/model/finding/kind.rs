@@ -177,7 +177,7 @@ kinds! {
 }
 
 /// Alerts that have no finding, each with the reason.
-pub const NO_FINDING: [(&str, &str); 17] = [
+pub const NO_FINDING: [(&str, &str); 18] = [
     ("RedisPrimaryChanged", "one occurrence, reported as an event"),
     ("RedisRoleFlapping", "a rate over one hour"),
     ("RedisErrorReplies", "a rate over minutes"),
@@ -194,5 +194,6 @@ pub const NO_FINDING: [(&str, &str); 17] = [
     ("RolecallStale", "about the exporter, which cannot report its own stale data"),
     ("RolecallBlind", "about the exporter, reported as a metric"),
     ("RolecallReloadFailed", "about the exporter, reported as a metric"),
+    ("RolecallLimitExceeded", "about a limit of the exporter, shown on the page of the deployment"),
     ("Watchdog", "always fires, to prove that alerts are delivered"),
 ];

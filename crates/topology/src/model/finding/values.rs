@@ -533,7 +533,12 @@ impl EvidenceValues for SentinelConfigEvidence {
         if self.sentinels.is_empty() {
             values.0
         } else {
-            values.list("sentinels", &self.sentinels).0
+            values
+                .list("sentinels", &self.sentinels)
+                .text("master_name", &self.master_name)
+                .list("monitored", &self.monitored)
+                .number("monitored_total", self.monitored_total as f64)
+                .0
         }
     }
 }

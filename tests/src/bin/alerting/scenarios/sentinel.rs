@@ -73,6 +73,7 @@ pub(crate) const ALL: &[Scenario] = &[
         quick: false,
         run: failover_not_ready,
     },
+    Scenario { row: 59, name: "master_added_beyond_the_limit", quick: false, run: limit_exceeded },
 ];
 
 /// Time to wait after an operation that must not cause a notification: several times the waiting
@@ -382,4 +383,20 @@ fn failover_not_ready() -> ScenarioResult {
     let refused = group.sentinels[0].execute(&["SENTINEL", "FAILOVER", MASTER]).concat();
     assert!(refused.contains("NOGOODSLAVE"), "{refused}");
     fault.repair(|_: &ScenarioRun| set_priority("100"), &[])
+}
+
+fn limit_exceeded() -> ScenarioResult {
+    let group = SentinelDeployment::start(&SentinelSetup::default());
+    let added = Server::standalone("redis-7.0.15");
+    let urls: Vec<_> = group.sentinels.iter().map(Server::url).collect();
+    let limits = "limits = { masters = 1 }";
+    let scenario = ScenarioRun::start(&sentinel_deployment("{master}", None, &urls, limits));
+    let execute = |command: &[&str]| {
+        for sentinel in &group.sentinels {
+            assert_eq!(sentinel.execute(command), ["OK"]);
+        }
+    };
+    let monitor = ["SENTINEL", "MONITOR", "added", &added.host, &added.port.to_string(), "2"];
+    let fault = scenario.inject(|_| execute(&monitor), &[("RolecallLimitExceeded", "warning")]);
+    fault.repair(|_| execute(&["SENTINEL", "REMOVE", "added"]), &[])
 }
