@@ -13,9 +13,7 @@ use snapshot::Role;
 use crate::deployment::FileDeployment;
 use crate::error::{KeyError, missing_key};
 use crate::values::{Part, connections_per_address, external_url};
-use crate::{
-    ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location, preset,
-};
+use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location, preset};
 use crate::{LogFormat, LogLevel};
 
 /// The prefix of environment variables. `__` separates a table from a key.

@@ -248,15 +248,15 @@ pub(crate) fn warnings(settings: &DeploymentSettings) -> Vec<String> {
     let name = deployment.preset.as_deref();
     let Some(row) = PRESETS.iter().find(|row| Some(row.name) == name) else { return Vec::new() };
     let PresetRow { name, system, source, .. } = row;
-    let expects_aof = deployment.expect.aof.is_some_and(|aof| aof != topology::AofExpectation::None);
+    let expects_aof =
+        deployment.expect.aof.is_some_and(|aof| aof != topology::AofExpectation::None);
     let aof = (expects_aof && !row.has_aof).then(|| {
-        format!(
-            "expect.aof is set, but {system} has no append-only file (preset {name})"
-        )
+        format!("expect.aof is set, but {system} has no append-only file (preset {name})")
     });
     let has_tls = settings.endpoints.iter().all(|endpoint| endpoint.tls.is_some());
-    let tls = (row.expects_tls && !has_tls)
-        .then(|| format!("{system} expects TLS by default, use rediss:// (preset {name}, {source})"));
+    let tls = (row.expects_tls && !has_tls).then(|| {
+        format!("{system} expects TLS by default, use rediss:// (preset {name}, {source})")
+    });
     aof.into_iter().chain(tls).collect()
 }
 

@@ -136,11 +136,8 @@ impl NodeTask {
         signs: watch::Receiver<ReturnSigns>,
         context: PollerContext,
     ) -> Self {
-        let plan = PollPlan::new(
-            settings.cadences,
-            settings.skipped.clone(),
-            &settings.assumed_config,
-        );
+        let plan =
+            PollPlan::new(settings.cadences, settings.skipped.clone(), &settings.assumed_config);
         NodeTask {
             settings,
             requests,

@@ -360,8 +360,7 @@ fn silent_nodes_are_grey_while_the_exporter_is_cut_off() {
 #[test]
 fn the_page_names_the_commands_that_are_left_out() {
     let page = |change: &dyn Fn(&mut Deployment)| {
-        let mut deployment =
-            Deployment::new("a", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+        let mut deployment = Deployment::new("a", DeploymentKind::Static, &[], SECOND, SECOND * 3);
         deployment.add("n", "10.0.0.1:6379", None);
         change(&mut deployment);
         let views = [Arc::new(DeploymentView::empty(Arc::new(deployment)))];

@@ -123,7 +123,8 @@ fn write_variables(document: &mut String, tables: &[Table]) {
 
 /// Writes the properties of each preset.
 fn write_presets(document: &mut String) {
-    let title = "| Preset | System | Not sent | Unknown role | AOF | TLS | Long intervals | Source |";
+    let title =
+        "| Preset | System | Not sent | Unknown role | AOF | TLS | Long intervals | Source |";
     let _ = writeln!(document, "{title}\n| --- | --- | --- | --- | --- | --- | --- | --- |");
     let yes = |is_true: bool| if is_true { "yes" } else { "no" };
     for row in &PRESETS {

@@ -167,8 +167,7 @@ const OPTIONAL: [&str; 7] = [
 fn sent_without(skipped: &[OptionalCommand]) -> Vec<&'static str> {
     let info = "run_id:a\nuptime_in_seconds:5000\nrole:slave\nconnected_clients:2\n\
                 cluster_enabled:1\n";
-    let mut server =
-        Server::start_with(info, skipped.iter().copied().collect(), &BTreeMap::new());
+    let mut server = Server::start_with(info, skipped.iter().copied().collect(), &BTreeMap::new());
     let mut sent: BTreeSet<&str> = BTreeSet::new();
     for _ in 0..120 {
         server.plan.set_cluster_map_requested(true);

@@ -9,9 +9,7 @@ use super::links::Links;
 use super::search::SearchQuery;
 use super::status::shard_lines;
 use super::{Site, drawing, nodes, tree};
-use crate::deployment_status::{
-    endpoint_status, excess_status, failover_status, omission_status,
-};
+use crate::deployment_status::{endpoint_status, excess_status, failover_status, omission_status};
 use crate::node_status::{node_levels, role};
 
 /// Maximum number of findings of one kind, trees, nodes and events on the page.
