@@ -34,11 +34,22 @@ impl TokenFile {
     }
 }
 
-/// Sets the only password of the user `rolecall` on a server. Open connections stay.
-fn set_token(server: &Redis, token: &str) {
-    let user = ["ACL", "SETUSER", "rolecall", "on", "resetpass", &format!(">{token}")];
-    let reply = server.cli(&[&user[..], &["~*", "&*", "+@all"]].concat());
+/// Creates the user `rolecall` with this token on a server.
+fn create_user(server: &Redis, token: &str) {
+    set_user(server, &["on", &format!(">{token}"), "~*", "&*", "+@all"]);
+}
+
+fn set_user(server: &Redis, rules: &[&str]) {
+    let reply = server.cli(&[&["ACL", "SETUSER", "rolecall"], rules].concat());
     assert_eq!(reply.trim(), "OK", "{reply}");
+}
+
+/// Replaces a token in the file and on the server, which accepts both for a moment. Open
+/// connections stay.
+fn renew(server: &Redis, file: &TokenFile, [old, new]: [&str; 2]) {
+    set_user(server, &[&format!(">{new}")]);
+    file.replace(new);
+    set_user(server, &[&format!("<{old}")]);
 }
 
 /// Returns the IDs of the connections of the user `rolecall`.
@@ -54,29 +65,28 @@ fn expire(server: &Redis) {
     assert!(reply.trim().parse::<u32>().is_ok_and(|ended| ended >= 1), "{reply}");
 }
 
-/// Returns the number of failed AUTH on a server.
-fn refused(server: &Redis) -> u64 {
-    let errors = server.cli(&["INFO", "errorstats"]);
-    let count = |line: &str| line.strip_prefix("errorstat_WRONGPASS:count=")?.trim().parse().ok();
-    errors.lines().find_map(count).unwrap_or(0)
+/// Returns the number of entries about a failed AUTH in the ACL log of a server.
+fn refused(server: &Redis) -> usize {
+    let log = server.cli(&["ACL", "LOG"]);
+    let lines: Vec<_> = log.lines().collect();
+    lines.windows(2).filter(|pair| pair == &["reason", "auth"]).count()
 }
 
 /// Changes the token three times. Each time the server ends all connections, and those that follow
 /// use the new token. No AUTH fails, and nobody reloads Rolecall.
 fn check_renewals(daemon: &Daemon, server: &Redis, file: &TokenFile) {
     daemon.until(SECOND * 8, "redis_up", &[], 1.0);
-    for token in ["second", "third", "fourth"] {
+    for tokens in [["first", "second"], ["second", "third"], ["third", "fourth"]] {
         let before = connections(server);
         assert!(!before.is_empty());
-        file.replace(token);
-        set_token(server, token);
+        renew(server, file, tokens);
         expire(server);
         eventually(SECOND * 15, "other connections with the new token", || {
             let after = connections(server);
             (!after.is_empty() && after.iter().all(|id| !before.contains(id))).then_some(())
         });
         daemon.until_rounds(3);
-        assert_eq!(daemon.value("redis_up"), Some(1.0), "{token}");
+        assert_eq!(daemon.value("redis_up"), Some(1.0), "{tokens:?}");
     }
     assert_eq!(refused(server), 0);
     assert_eq!(daemon.samples().sum("redis_poll_failures_total", &[("reason", "auth")]), 0.0);
@@ -86,7 +96,7 @@ fn check_renewals(daemon: &Daemon, server: &Redis, file: &TokenFile) {
 #[test]
 fn each_connection_uses_the_token_that_is_in_the_file() {
     let (server, file) = (Redis::start(&[]), TokenFile::new("first"));
-    set_token(&server, "first");
+    create_user(&server, "first");
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{url}' }}]\nusername = 'rolecall'\n\
          password_file = '{}'\nendpoints = {{ primary = '{url}' }}\n",
@@ -96,12 +106,13 @@ fn each_connection_uses_the_token_that_is_in_the_file() {
     check_renewals(&daemon, &server, &file);
     // An endpoint gets a new connection for each check.
     daemon.until(SECOND * 25, "redis_endpoint_up", &[("endpoint", "primary")], 1.0);
-    set_token(&server, "fifth");
-    file.replace("fifth");
+    renew(&server, &file, ["fourth", "fifth"]);
     pause(SECOND * 12);
     let samples = daemon.samples();
     assert_eq!(samples.get("redis_endpoint_up", &[("endpoint", "primary")]), Some(1.0));
     assert_eq!(refused(&server), 0);
+    server.cli(&["AUTH", "rolecall", "fourth"]);
+    assert_eq!(refused(&server), 1, "the log shows the old token");
 }
 
 #[test]
@@ -109,7 +120,7 @@ fn a_token_is_read_again_with_tls() {
     let certificates = Certificates::create();
     let (server, port) = certificates.serve("server", "no");
     let file = TokenFile::new("first");
-    set_token(&server, "first");
+    create_user(&server, "first");
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = 'rediss://localhost:{port}' }}]\n\
          username = 'rolecall'\npassword_file = '{}'\ntls = {{ ca_file = '{}' }}\n",
@@ -124,8 +135,8 @@ fn sentinels_and_their_nodes_use_new_tokens() {
     let server = Redis::start(&[]);
     let sentinel = server.sentinel();
     let (of_nodes, of_sentinels) = (TokenFile::new("first"), TokenFile::new("one"));
-    set_token(&server, "first");
-    set_token(&sentinel, "one");
+    create_user(&server, "first");
+    create_user(&sentinel, "one");
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'a'\nmaster_name = 'mymaster'\nsentinels = ['{}']\n\
          sentinel_username = 'rolecall'\nsentinel_password_file = '{}'\n\
@@ -141,12 +152,12 @@ fn sentinels_and_their_nodes_use_new_tokens() {
     eventually(SECOND * 10, "two connections", || {
         (connections(&sentinel).len() == 2).then_some(())
     });
-    for (token, of_sentinel) in [("second", "two"), ("third", "three")] {
+    for (tokens, sentinel_tokens) in
+        [(["first", "second"], ["one", "two"]), (["second", "third"], ["two", "three"])]
+    {
         let before = [connections(&server), connections(&sentinel)].concat();
-        of_nodes.replace(token);
-        of_sentinels.replace(of_sentinel);
-        set_token(&server, token);
-        set_token(&sentinel, of_sentinel);
+        renew(&server, &of_nodes, tokens);
+        renew(&sentinel, &of_sentinels, sentinel_tokens);
         expire(&server);
         expire(&sentinel);
         eventually(SECOND * 20, "other connections with the new tokens", || {
@@ -158,6 +169,8 @@ fn sentinels_and_their_nodes_use_new_tokens() {
     }
     daemon.until_rounds(3);
     assert_eq!((refused(&server), refused(&sentinel)), (0, 0));
+    sentinel.cli(&["AUTH", "rolecall", "two"]);
+    assert_eq!(refused(&sentinel), 1, "the log shows the old token");
 }
 
 /// Returns the number of AUTH that a server got.
@@ -171,7 +184,7 @@ fn attempts(server: &Redis) -> u64 {
 #[test]
 fn an_empty_token_file_is_a_local_problem_without_auth() {
     let (server, file) = (Redis::start(&[]), TokenFile::new("first"));
-    set_token(&server, "first");
+    create_user(&server, "first");
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}', name = 'n' }}]\n\
          username = 'rolecall'\npassword_file = '{}'\n",
