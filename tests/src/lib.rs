@@ -14,6 +14,7 @@ mod connection;
 mod daemon;
 mod daemon_state;
 mod disk;
+mod documented_server;
 mod fake_server;
 mod findings;
 mod hanging_mount;
@@ -51,6 +52,7 @@ pub use connection::{
 };
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
+pub use documented_server::DocumentedServer;
 pub use fake_server::{FakeServer, RoundRobinProxy, redis_reply};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use hanging_mount::HangingMount;

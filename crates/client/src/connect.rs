@@ -1,5 +1,6 @@
 //! Connects to a server and authenticates.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -209,16 +210,26 @@ fn rejected(error: &ServerError) -> Failure {
     Failure::new(reason, format!("{problem}: {}", error.text))
 }
 
-/// Reads a password from its file. This happens for each connection, so that a new password takes
-/// effect at the next connection.
+/// Reads a password from its file. This happens for each connection, so that a new password or
+/// token takes effect at the next connection.
+///
+/// # Errors
+/// The file cannot be read, or it is empty, as while another process rewrites it. Then the server
+/// gets no AUTH: an empty password would be an error there. The problem is local, and says nothing
+/// about the credentials.
 async fn read_password(path: &Path) -> Result<SecretString, Failure> {
+    let problem = |problem: &dyn fmt::Display| {
+        let path = path.display();
+        Failure::new(Reason::Local, format!("cannot read password file {path}: {problem}"))
+    };
     let file = path.to_owned();
     let text = spawn_blocking(move || files::read_to_string(file)).await;
-    let text = text.map_err(io::Error::other).and_then(|text| text).map_err(|error| {
-        let path = path.display();
-        Failure::new(Reason::Auth, format!("cannot read password file {path}: {error}"))
-    })?;
-    Ok(text.trim_end_matches(['\r', '\n']).into())
+    let text = text.map_err(io::Error::other).and_then(|text| text);
+    let text = text.map_err(|error| problem(&error))?;
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(problem(&"it is empty")),
+        password => Ok(password.into()),
+    }
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {

@@ -60,7 +60,10 @@ pub struct Credentials {
 pub enum Password {
     /// The password itself.
     Inline(SecretString),
-    /// File that contains the password. It is read for each new connection.
+    /// File that contains the password or a token. It is read for each new connection, after the
+    /// connection is established and before AUTH. No password is kept in between. Trailing line
+    /// breaks are removed. An unreadable or empty file is a failure with
+    /// [`Reason::Local`](snapshot::Reason::Local), and AUTH is not sent.
     File(PathBuf),
 }
 

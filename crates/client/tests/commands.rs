@@ -19,8 +19,8 @@ MASTERDOWN, CLUSTERDOWN, TRYAGAIN, OOM, MISCONF and NOREPLICAS, which describe a
 several servers take turns at an address (RolecallNodeAmbiguous), only INFO is sent. Errors that
 Rolecall's own commands cause are subtracted from `redis_errors_total` and
 `redis_error_replies_total`, and cause no additional reading. `rolecall_commands_total{command}`
-counts the commands sent. The column `since` has the first supported version of Redis with the
-command.
+counts the commands sent. The keys `skip_commands` and `preset` leave commands out. The column
+`since` has the first supported version of Redis with the command.
 
 ";
 

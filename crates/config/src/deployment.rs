@@ -19,8 +19,9 @@ use crate::error::{KeyError, cannot_combine, one_of};
 use crate::expect::FileExpect;
 use crate::limits::FileLimits;
 use crate::nodes::{FileNode, add_addresses, add_nodes};
+use crate::preset::{Preset, skipped_commands};
 use crate::sentinels::{Scheme, SentinelOptions};
-use crate::timing::{FileCadence, Preset, TimingOptions};
+use crate::timing::{FileCadence, TimingOptions};
 use crate::values::{DurationText, Part, SecretText};
 use crate::{DeploymentSettings, cluster, dns};
 
@@ -125,10 +126,16 @@ pub(crate) struct FileDeployment {
     #[cfg_attr(test, schemars(example = json!({ "ca_file": "/etc/rolecall/ca.pem" })))]
     #[serde(default)]
     tls: FileTls,
-    /// Other defaults. `managed` is for services that bill per command: `interval = "15s"` and
+    /// Defaults for a service or a server system. [Presets](#presets) lists them. `managed` is for
+    /// other services that bill per command: `interval = "15s"` and
     /// `cadence = { commands = "1m", slowlog = "1m", config = "10m" }`.
-    #[cfg_attr(test, schemars(example = &"managed"))]
+    #[cfg_attr(test, schemars(example = &"elasticache"))]
     preset: Option<Preset>,
+    /// Commands that are not sent: `"INFO commandstats"`, `"SLOWLOG"`, `"CONFIG GET"`,
+    /// `"CLIENT LIST"`, `"CLUSTER"`. Replaces the list of the preset; `[]` sends all. The metrics
+    /// that depend on a command are absent without it. A `cluster` needs `"CLUSTER"`.
+    #[cfg_attr(test, schemars(example = ["CONFIG GET"]))]
+    skip_commands: Option<Vec<String>>,
     /// Time between two rounds, at least `250ms`. A round polls all nodes of the deployment.
     #[cfg_attr(test, schemars(example = &"2s", extend("x-default" = "1s")))]
     interval: Option<DurationText>,
@@ -308,8 +315,13 @@ impl FileDeployment {
         let mut builder = DeploymentBuilder::new(deployment);
         builder.deadline = timing.deadline;
         builder.cadences = timing.cadences;
-        builder.deployment.expect =
-            take(&mut self.expect).build(kind).map_err(|error| error.under("expect"))?;
+        let unknown_role = self.preset.is_some_and(|preset| preset.row().unknown_role);
+        builder.deployment.expect = take(&mut self.expect)
+            .build(kind, unknown_role)
+            .map_err(|error| error.under("expect"))?;
+        builder.deployment.preset = self.preset.map(|preset| preset.row().name.to_owned());
+        builder.deployment.skipped =
+            skipped_commands(self.preset, self.skip_commands.as_deref(), kind)?;
         builder.deployment.limits =
             take(&mut self.limits).build(kind).map_err(|error| error.under("limits"))?;
         builder.assumed = take(&mut self.assume);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::{Address, Credentials, Endpoint, Password, TlsSettings};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
-use topology::{DeploymentKind, Discovery, Expectations, Limits, NodeKind};
+use topology::{Deployment, DeploymentKind, Discovery, Limits, NodeKind};
 
 use crate::{Cadences, DeploymentSettings, DiscoverySettings, Settings};
 
@@ -42,6 +42,13 @@ fn deployment_table(settings: &DeploymentSettings) -> Table {
         deployment.labels.iter().skip(1).map(|(name, label)| (name, Value::from(label))).collect();
     insert_unless_empty(&mut table, "labels", labels);
     insert_servers(&mut table, settings);
+    if let Some(preset) = &deployment.preset {
+        table["preset"] = value(preset);
+    }
+    if deployment.preset.is_some() || !deployment.skipped.is_empty() {
+        let skipped = deployment.skipped.iter().map(|command| command.label());
+        table["skip_commands"] = value(skipped.collect::<Array>());
+    }
     table["interval"] = duration(deployment.interval);
     table["deadline"] = duration(settings.deadline);
     table["down_after"] = duration(deployment.down_after);
@@ -50,7 +57,7 @@ fn deployment_table(settings: &DeploymentSettings) -> Table {
     let assumed: InlineTable =
         settings.assumed.iter().map(|(name, text)| (name, Value::from(text))).collect();
     insert_unless_empty(&mut table, "assume", assumed);
-    insert_unless_empty(&mut table, "expect", expect_table(deployment.expect));
+    insert_unless_empty(&mut table, "expect", expect_table(deployment));
     insert_unless_empty(&mut table, "endpoints", endpoints_table(settings));
     insert_unless_empty(&mut table, "address_map", address_map(settings));
     table
@@ -186,7 +193,12 @@ fn limits_table(limits: Limits, kind: DeploymentKind) -> InlineTable {
     valid.map(|(key, limit, _)| (key, number(limit))).collect()
 }
 
-fn expect_table(expect: Expectations) -> InlineTable {
+/// Returns the expectations. A preset decides the default of `unknown_role`, so its value is
+/// written then.
+fn expect_table(deployment: &Deployment) -> InlineTable {
+    let expect = deployment.expect;
+    let unknown_role = (deployment.preset.is_some() || expect.unknown_role)
+        .then(|| Value::from(expect.unknown_role));
     let count = |count: u32| Value::from(i64::from(count));
     let until = |time| Value::from(humantime::format_rfc3339_seconds(time).to_string());
     let values = [
@@ -194,6 +206,7 @@ fn expect_table(expect: Expectations) -> InlineTable {
         ("masters", expect.masters.map(count)),
         ("primary", expect.external.then(|| Value::from("external"))),
         ("aof", expect.aof.map(|aof| Value::from(aof.label()))),
+        ("unknown_role", unknown_role),
         ("until", expect.until.map(until)),
     ];
     values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()

@@ -26,8 +26,13 @@ pub(crate) struct FileExpect {
     /// Nodes that should have the append-only file enabled. With `replicas`, the master may differ.
     #[cfg_attr(test, schemars(example = &"replicas"))]
     aof: Option<FileAof>,
+    /// `true`: the servers report no role in `INFO`, or another one than `master` and `slave`, as
+    /// some services do. RolecallUnknownRole is not raised then. The primary stays unknown. Some
+    /// [presets](#presets) set it.
+    #[cfg_attr(test, schemars(example = true))]
+    unknown_role: Option<bool>,
     /// Date or UTC time until which the expectations apply. A date includes the whole day. Without
-    /// the key, they always apply.
+    /// the key, they always apply. `unknown_role` always applies.
     #[cfg_attr(test, schemars(example = &"2026-12-31"))]
     until: Option<DateText>,
 }
@@ -55,13 +60,19 @@ pub(crate) enum FilePrimary {
 }
 
 impl FileExpect {
-    pub(crate) fn build(self, kind: DeploymentKind) -> Result<Expectations, KeyError> {
+    /// Returns the expectations. `unknown_role` is the default of the key.
+    pub(crate) fn build(
+        self,
+        kind: DeploymentKind,
+        unknown_role: bool,
+    ) -> Result<Expectations, KeyError> {
         self.check_masters(kind).map_err(|message| KeyError::at(["masters"], message))?;
         Ok(Expectations {
             replicas: self.replicas,
             masters: self.masters,
             external: self.primary.is_some(),
             aof: self.aof.map(FileAof::expectation),
+            unknown_role: self.unknown_role.unwrap_or(unknown_role),
             until: self.until.map(|date| date.0),
         })
     }

@@ -13,7 +13,7 @@ use snapshot::Role;
 use crate::deployment::FileDeployment;
 use crate::error::{KeyError, missing_key};
 use crate::values::{Part, connections_per_address, external_url};
-use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location};
+use crate::{ConfigError, DEFAULT_LISTEN_ADDRESS, DeploymentSettings, Settings, location, preset};
 use crate::{LogFormat, LogLevel};
 
 /// The prefix of environment variables. `__` separates a table from a key.
@@ -231,6 +231,7 @@ fn warnings(settings: &DeploymentSettings) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(preset::warnings(settings));
     let name = &deployment.name;
     warnings.into_iter().map(|warning| format!("deployment {name}: {warning}")).collect()
 }

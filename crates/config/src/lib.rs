@@ -22,6 +22,7 @@ mod log;
 mod node_access;
 mod nodes;
 mod passwords;
+mod preset;
 mod redact;
 #[cfg(test)]
 mod reference;

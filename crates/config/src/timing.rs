@@ -1,4 +1,4 @@
-//! Intervals of a deployment: `interval`, `deadline`, `down_after`, `preset` and `cadence`.
+//! Intervals of a deployment: `interval`, `deadline`, `down_after` and `cadence`.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use serde::Deserialize;
 use topology::DeploymentKind;
 
 use crate::error::KeyError;
+use crate::preset::Preset;
 use crate::values::DurationText;
-use crate::{Cadences, DEFAULT_DOWN_AFTER, DEFAULT_INTERVAL, MIN_DNS_INTERVAL, MIN_INTERVAL};
+use crate::{Cadences, DEFAULT_DOWN_AFTER, MIN_DNS_INTERVAL, MIN_INTERVAL};
 
 /// The table `cadence`.
 #[derive(Deserialize, Default)]
@@ -33,15 +34,6 @@ pub(crate) struct FileCadence {
     dns: Option<DurationText>,
 }
 
-/// A set of defaults.
-#[derive(Deserialize, Clone, Copy)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Preset {
-    /// For services that bill per command.
-    Managed,
-}
-
 /// The keys about time.
 pub(crate) struct TimingOptions {
     pub(crate) preset: Option<Preset>,
@@ -62,8 +54,7 @@ pub(crate) struct Timing {
 
 impl TimingOptions {
     pub(crate) fn resolve(self, kind: DeploymentKind) -> Result<Timing, KeyError> {
-        let defaults = Defaults::of(self.preset);
-        let interval = self.interval.map_or(defaults.interval, |text| text.0);
+        let interval = self.interval.map_or_else(|| Preset::interval(self.preset), |text| text.0);
         check_at_least("interval", interval, MIN_INTERVAL)?;
         let deadline = self.deadline.map(|text| text.0);
         if let Some(deadline) = deadline.filter(|deadline| *deadline > interval) {
@@ -80,7 +71,7 @@ impl TimingOptions {
             self.down_after.map_or(DEFAULT_DOWN_AFTER.max(interval * 3), |text| text.0);
         let cadences = self
             .cadence
-            .resolve(kind, defaults.cadences)
+            .resolve(kind, Preset::cadences(self.preset))
             .map_err(|error| error.under("cadence"))?;
         Ok(Timing { interval, deadline, down_after, cadences })
     }
@@ -103,30 +94,6 @@ impl FileCadence {
             latencystats: self.latencystats.map(|text| text.0).or(defaults.latencystats),
             dns: or(self.dns, defaults.dns),
         })
-    }
-}
-
-/// Defaults that a preset changes.
-struct Defaults {
-    interval: Duration,
-    cadences: Cadences,
-}
-
-impl Defaults {
-    fn of(preset: Option<Preset>) -> Self {
-        let seconds = Duration::from_secs;
-        match preset {
-            Some(Preset::Managed) => Defaults {
-                interval: seconds(15),
-                cadences: Cadences {
-                    commands: seconds(60),
-                    slowlog: seconds(60),
-                    config: seconds(600),
-                    ..Cadences::default()
-                },
-            },
-            None => Defaults { interval: DEFAULT_INTERVAL, cadences: Cadences::default() },
-        }
     }
 }
 

@@ -172,6 +172,59 @@ fn preset_and_expectations_become_effective_configuration() {
 }
 
 #[test]
+fn presets_of_services_become_effective_configuration() {
+    let text = r#"
+        [[deployment]]
+        name = "elasticache"
+        preset = "elasticache"
+        nodes = [{ url = "redis://n1" }]
+        [[deployment]]
+        name = "overridden"
+        preset = "azure"
+        skip_commands = []
+        interval = "5s"
+        nodes = [{ url = "rediss://n2", name = "n2" }]
+        expect = { unknown_role = false, aof = "none" }
+        [[deployment]]
+        name = "serverless"
+        preset = "upstash"
+        nodes = [{ url = "rediss://n3", name = "n3" }]
+        [[deployment]]
+        name = "sharded"
+        preset = "redis-enterprise"
+        cluster = ["redis://n4"]
+        [[deployment]]
+        name = "own"
+        skip_commands = ["CLUSTER", "SLOWLOG"]
+        nodes = [{ url = "redis://n5" }]
+        expect = { unknown_role = true }
+    "#;
+    let settings = Folder::new().check_effective(text, &expect_file!["effective/presets.toml"]);
+    assert_eq!(settings.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn settings_that_contradict_a_preset_are_warnings() {
+    let text = r#"
+        [[deployment]]
+        name = "a"
+        preset = "upstash"
+        nodes = [{ url = "redis://h" }]
+        expect = { aof = "all" }
+        [[deployment]]
+        name = "b"
+        preset = "keydb"
+        nodes = [{ url = "redis://h" }]
+        expect = { aof = "all" }
+    "#;
+    let warnings = Folder::new().load(text).warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let aof = "deployment a: expect.aof is set, but Upstash has no append-only file ";
+    let tls = "deployment a: Upstash expects TLS by default, use rediss:// ";
+    assert!(warnings[0].starts_with(aof) && warnings[1].starts_with(tls), "{warnings:?}");
+}
+
+#[test]
 fn sentinel_deployments_become_effective_configuration() {
     let text = r#"
         [[deployment]]

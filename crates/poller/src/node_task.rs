@@ -1,6 +1,6 @@
 //! Polling task of one node: connects, polls on request, and reconnects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use client::{Command, Connection, Endpoint, Failure, Password, Replies};
 use config::Cadences;
-use snapshot::Reason;
+use snapshot::{OptionalCommand, Reason};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use topology::NodeReply;
@@ -62,7 +62,9 @@ pub(crate) struct NodeTaskSettings {
     /// Limit of the connections to the address, if the node is discovered.
     pub(crate) connections: usize,
     pub(crate) cadences: Cadences,
-    /// CONFIG parameters to use if the server refuses CONFIG GET.
+    /// Commands that are never sent.
+    pub(crate) skipped: BTreeSet<OptionalCommand>,
+    /// CONFIG parameters to use if CONFIG GET is not sent or the server refuses it.
     pub(crate) assumed_config: BTreeMap<String, String>,
 }
 
@@ -135,7 +137,8 @@ impl NodeTask {
         signs: watch::Receiver<ReturnSigns>,
         context: PollerContext,
     ) -> Self {
-        let plan = PollPlan::new(settings.cadences, &settings.assumed_config);
+        let plan =
+            PollPlan::new(settings.cadences, settings.skipped.clone(), &settings.assumed_config);
         NodeTask {
             settings,
             requests,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::Role;
+use snapshot::{OptionalCommand, Role};
 use topology::{
     AofExpectation, Deployment, DeploymentKind, Discovery, EndpointKind, Expectations, NodeKind,
     NodeNameTemplate, SavedState, ServiceEndpoint,
@@ -97,6 +97,7 @@ fn deployment_line(deployment: &Deployment) -> DeploymentLine {
             masters: expect.masters,
             external: expect.external,
             aof: expect.aof.map(|aof| aof.label().to_owned()),
+            unknown_role: expect.unknown_role,
             until: expect.until.map(wall_nanos),
         },
         endpoints: deployment
@@ -115,6 +116,8 @@ fn deployment_line(deployment: &Deployment) -> DeploymentLine {
             forget_after: nanos(discovery.forget_after),
         }),
         limits: deployment.limits.into(),
+        preset: deployment.preset.clone(),
+        skipped: deployment.skipped.iter().map(|command| command.label().to_owned()).collect(),
     }
 }
 
@@ -145,6 +148,7 @@ fn deployment(line: DeploymentLine) -> Result<Deployment, Problem> {
         masters: line.expect.masters,
         external: line.expect.external,
         aof,
+        unknown_role: line.expect.unknown_role,
         until: line.expect.until.map(wall),
     };
     for endpoint in line.endpoints {
@@ -162,7 +166,14 @@ fn deployment(line: DeploymentLine) -> Result<Deployment, Problem> {
         None => None,
     };
     deployment.limits = line.limits.into();
+    deployment.preset = line.preset;
+    let skipped = line.skipped.iter().map(|label| optional_command(label));
+    deployment.skipped = skipped.collect::<Result<_, _>>()?;
     Ok(deployment)
+}
+
+fn optional_command(label: &str) -> Result<OptionalCommand, Problem> {
+    OptionalCommand::from_label(label).ok_or_else(|| Problem::unknown("optional command", label))
 }
 
 fn deployment_kind(label: &str) -> Result<DeploymentKind, Problem> {
@@ -223,11 +234,14 @@ mod tests {
             masters: Some(1),
             external: true,
             aof: Some(AofExpectation::None),
+            unknown_role: true,
             until: Some(wall(1_795_986_113_343_189_430)),
         };
         let address = "redis.svc:6379".to_owned();
         deployment.endpoints.push(ServiceEndpoint { kind: EndpointKind::Reader, address });
         deployment.limits.nodes = 3;
+        deployment.preset = Some("elasticache".to_owned());
+        deployment.skipped = [OptionalCommand::ConfigGet, OptionalCommand::Cluster].into();
         // A deployment of a template gets its name and its Sentinels later.
         deployment.rename_for_master("orders", "mymaster");
         deployment.show_sentinel(topology::NodeIndex::new(0), true);

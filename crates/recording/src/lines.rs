@@ -76,6 +76,10 @@ pub(crate) struct DeploymentLine {
     pub(crate) discovery: Option<DiscoveryLine>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) limits: LimitsLine,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preset: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) skipped: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +134,8 @@ pub(crate) struct ExpectLine {
     pub(crate) external: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) aof: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) unknown_role: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) until: Option<u64>,
 }

@@ -84,6 +84,24 @@ pub(crate) fn excess_status(view: &DeploymentView, kind: LimitKind, count: u64) 
     }
 }
 
+/// Returns sentences about the preset, the commands that are not sent, and a role that is not
+/// expected; `None` if the configuration leaves out nothing.
+pub(crate) fn omission_status(view: &DeploymentView) -> Option<String> {
+    let deployment = &view.deployment;
+    let preset = deployment.preset.as_ref().map(|preset| format!("Preset {preset}."));
+    let skipped: Vec<_> = deployment.skipped.iter().map(|command| command.label()).collect();
+    let skipped = (!skipped.is_empty()).then(|| {
+        format!("Not sent: {}. Metrics that need these commands are absent.", skipped.join(", "))
+    });
+    let role = deployment.expect.unknown_role.then(|| {
+        "The servers may report no known role. The primary is then unknown, and no finding \
+         reports it."
+            .to_owned()
+    });
+    let sentences: Vec<_> = [preset, skipped, role].into_iter().flatten().collect();
+    (!sentences.is_empty()).then(|| sentences.join(" "))
+}
+
 /// Returns the replicas of which a failover would promote one.
 fn promoted(view: &DeploymentView, failover: &FailoverView) -> Option<String> {
     let candidate = |candidate: &FailoverCandidate| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use report::{SearchQuery, Site, assets};
-use snapshot::Reason;
+use snapshot::{OptionalCommand, Reason};
 use split_brain::{SECOND, replied, split_brain, split_brain_named};
 use topology::{Deployment, DeploymentKind, DeploymentTracker, DeploymentView, PollOutcome, Round};
 
@@ -355,4 +355,27 @@ fn silent_nodes_are_grey_while_the_exporter_is_cut_off() {
         }
         assert!(status.contains("last seen"), "{status}");
     }
+}
+
+#[test]
+fn the_page_names_the_commands_that_are_left_out() {
+    let page = |change: &dyn Fn(&mut Deployment)| {
+        let mut deployment = Deployment::new("a", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+        deployment.add("n", "10.0.0.1:6379", None);
+        change(&mut deployment);
+        let views = [Arc::new(DeploymentView::empty(Arc::new(deployment)))];
+        let site = Site { version: "0.1.0", now: NOW, views: &views };
+        site.deployment("a", &SearchQuery::default()).expect("a page")
+    };
+    let plain = page(&|_| {});
+    assert!(!plain.contains("Preset") && !plain.contains("Not sent"), "{plain}");
+    let managed = page(&|deployment| {
+        deployment.preset = Some("azure".to_owned());
+        deployment.skipped = [OptionalCommand::ConfigGet, OptionalCommand::ClientList].into();
+        deployment.expect.unknown_role = true;
+    });
+    let text = "Preset azure. Not sent: CONFIG GET, CLIENT LIST. Metrics that need these commands \
+                are absent. The servers may report no known role. The primary is then unknown, and \
+                no finding reports it.";
+    assert!(managed.contains(text), "{managed}");
 }

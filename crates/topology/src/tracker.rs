@@ -170,6 +170,7 @@ impl DeploymentTracker {
             node.expected_role = node.node.expected_role.or(is_replica.then_some(Role::Replica));
             node.expected_aof =
                 expect.aof.zip(node.role()).and_then(|(aof, role)| aof.for_role(role));
+            node.expects_unknown_role = expect.unknown_role;
         }
 
         let context = RoundContext {

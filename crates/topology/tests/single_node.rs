@@ -419,6 +419,52 @@ fn node_with_an_unknown_role_is_no_evidence_but_its_link_is() {
 }
 
 #[test]
+fn an_expected_unknown_role_is_no_finding_and_never_expires() {
+    let mut deployment = Deployment::new("a", DeploymentKind::Static, &[], SECOND, SECOND * 3);
+    deployment.add("a", "a", None);
+    deployment.expect.unknown_role = true;
+    deployment.expect.until = Some(SystemTime::UNIX_EPOCH + SECOND * 2);
+    let tracker = RecordedTracker::new(Arc::new(deployment), None);
+    let mut test = TestDeployment { tracker, now: Monotonic::START };
+    let findings = |result: &RoundResult| {
+        result.view.findings.iter().map(|finding| finding.kind.label()).collect::<Vec<_>>()
+    };
+    for _ in 0..5 {
+        let result = test.reply("run_id:x\nuptime_in_seconds:5000\nused_memory:1\n");
+        assert_eq!(findings(&result), Vec::<&str>::new());
+        assert_eq!((node(&result).role(), node(&result).has_unknown_role()), (None, None));
+        assert_eq!(result.view.shards[0].primary, None);
+    }
+    // The link of a node with another role is judged as without the expectation.
+    let link = "role:active-replica\nmaster_host:b\nmaster_port:6379\nmaster_link_status:down\n\
+                master_link_down_since_seconds:400\n";
+    let result = test.reply(&format!("run_id:x\nuptime_in_seconds:5006\n{link}"));
+    assert_eq!(findings(&result), ["RedisReplicaLinkDown"]);
+    let result = test.reply("run_id:x\nuptime_in_seconds:5007\nrole:master\n");
+    assert_eq!(node(&result).has_unknown_role(), Some(false));
+}
+
+#[test]
+fn unknown_role_makes_active_write_refusals_unknown() {
+    let info = |role: &str| {
+        format!(
+            "run_id:x\nuptime_in_seconds:5000\n{role}used_memory:9\nmaxmemory:5\n\
+             maxmemory_policy:noeviction\nloading:0\n"
+        )
+    };
+    let refusals =
+        |role: &str| node(&TestDeployment::new().reply(&info(role))).writes_refused.clone();
+    let (oom, loading) = (RefusalReason::Oom, RefusalReason::Loading);
+    let master = refusals("role:master\n");
+    assert!(master.contains(&(oom, true)) && master.contains(&(loading, false)));
+    let replica = refusals("role:slave\n");
+    assert!(replica.contains(&(oom, false)), "a replica refuses writes by design");
+    let unknown = refusals("");
+    assert!(unknown.iter().all(|(reason, _)| *reason != oom), "{unknown:?}");
+    assert!(unknown.contains(&(loading, false)), "{unknown:?}");
+}
+
+#[test]
 fn server_that_loads_without_a_role_is_no_finding() {
     // Kvrocks, `src/server/server.cc`: sections that read the database are missing meanwhile.
     let mut test = TestDeployment::new();

@@ -24,7 +24,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         "INFO replication: role",
         "Whether the node claims a role that Rolecall does not know, or none; such a node is no \
-         evidence about the primary.",
+         evidence about the primary, and has no sample if `expect.unknown_role` is set.",
         |node| node.has_unknown_role().map(f64::from),
     ),
     NodeRow::state_set(

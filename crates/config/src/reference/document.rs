@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::preset::PRESETS;
 use crate::reference::keys::{KINDS, Key, Table, tables};
 
 /// The prose, with directives for the generated parts.
@@ -27,6 +28,7 @@ pub(super) fn document() -> String {
                 write_keys(&mut document, table, &keys);
             }
             Some(Directive::Variables) => write_variables(&mut document, &tables),
+            Some(Directive::Presets) => write_presets(&mut document),
             Some(Directive::Example(name)) => {
                 let text = std::fs::read_to_string(example_path(name)).expect("an example");
                 let _ = writeln!(document, "```toml\n{}\n```", text.trim_end());
@@ -46,6 +48,8 @@ pub(super) enum Directive<'a> {
     Generated,
     /// The environment variables of the keys outside of deployments.
     Variables,
+    /// The presets.
+    Presets,
     /// A file in `tests/examples`.
     Example(&'a str),
 }
@@ -59,6 +63,7 @@ pub(super) fn directive(line: &str) -> Option<Directive<'_>> {
         "keys" => Directive::Keys { table: first, keys: arguments.collect() },
         "generated" => Directive::Generated,
         "variables" => Directive::Variables,
+        "presets" => Directive::Presets,
         "example" => Directive::Example(first),
         name => panic!("unknown directive {name}"),
     })
@@ -113,6 +118,30 @@ fn write_variables(document: &mut String, tables: &[Table]) {
             let variable = path.replace('.', "__").to_uppercase();
             let _ = writeln!(document, "| `ROLECALL_{variable}` | `{path}` |");
         }
+    }
+}
+
+/// Writes the properties of each preset.
+fn write_presets(document: &mut String) {
+    let title =
+        "| Preset | System | Not sent | Unknown role | AOF | TLS | Long intervals | Source |";
+    let _ = writeln!(document, "{title}\n| --- | --- | --- | --- | --- | --- | --- | --- |");
+    let yes = |is_true: bool| if is_true { "yes" } else { "no" };
+    for row in &PRESETS {
+        let skipped: Vec<_> = row.skipped.iter().map(|command| command.label()).collect();
+        let skipped = skipped.join(", ");
+        let source =
+            if row.source.is_empty() { String::new() } else { format!("[source]({})", row.source) };
+        let _ = writeln!(
+            document,
+            "| `{name}` | {system} | {skipped} | {role} | {aof} | {tls} | {billed} | {source} |",
+            name = row.name,
+            system = row.system,
+            role = yes(row.unknown_role),
+            aof = yes(row.has_aof),
+            tls = yes(row.expects_tls),
+            billed = yes(row.is_billed),
+        );
     }
 }
 

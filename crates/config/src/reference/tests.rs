@@ -118,6 +118,20 @@ fn example_files_are_valid_and_of_their_kind() {
 }
 
 #[test]
+fn examples_of_services_are_valid_and_use_their_preset() {
+    let files = Files::create();
+    for preset in ["elasticache", "azure"] {
+        let path = example_path(&format!("{preset}.toml"));
+        let settings = files.load(&std::fs::read_to_string(path).expect(preset)).expect(preset);
+        let [deployment] = &settings.deployments[..] else { panic!("{settings:?}") };
+        assert_eq!(deployment.deployment.preset.as_deref(), Some(preset));
+        let credentials = &deployment.endpoints[0].credentials;
+        assert!(matches!(credentials.password, Some(client::Password::File(_))), "{preset}");
+        assert_eq!(settings.warnings, Vec::<String>::new(), "{preset}");
+    }
+}
+
+#[test]
 fn documented_urls_are_valid() {
     let is_url =
         |text: &&str| text.contains("://") && !text.contains("http") && *text != "redis://";

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use client::Command;
-use snapshot::SentCommand;
+use snapshot::{OptionalCommand, SentCommand};
 
 /// Command to send to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,11 @@ impl PollCommand {
             PollCommand::SentinelSentinels(_) => &snapshot::SENTINEL_SENTINELS,
             PollCommand::SentinelQuorum(_) => &snapshot::SENTINEL_CKQUORUM,
         }
+    }
+
+    /// Returns the optional command that it belongs to; `None` if it is always sent.
+    pub(super) fn optional(&self) -> Option<OptionalCommand> {
+        OptionalCommand::of(self.row())
     }
 
     /// Returns the argument that follows the fixed ones.

@@ -10,13 +10,13 @@ mod replies;
 mod sentinel;
 mod source;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use client::Failure;
 use config::Cadences;
-use snapshot::{Config, NodeSnapshot, Reason, Reply, Role, ServerError};
+use snapshot::{Config, NodeSnapshot, OptionalCommand, Reason, Reply, Role, ServerError};
 use tokio::time::Instant;
 use topology::limits::MAX_LISTED_CLIENTS;
 
@@ -33,7 +33,9 @@ pub(crate) use self::sentinel::MasterNames;
 /// Schedule and last data of one node.
 pub(crate) struct PollPlan {
     cadences: Cadences,
-    /// CONFIG parameters to use if the server refuses CONFIG GET.
+    /// Commands that are never sent.
+    skipped: BTreeSet<OptionalCommand>,
+    /// CONFIG parameters to use if CONFIG GET is not sent or the server refuses it.
     assumed_config: Option<Arc<Config>>,
     process: ProcessState,
     history: AddressHistory,
@@ -47,7 +49,11 @@ pub(crate) struct PollPlan {
 }
 
 impl PollPlan {
-    pub(crate) fn new(cadences: Cadences, assumed_config: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(
+        cadences: Cadences,
+        skipped: BTreeSet<OptionalCommand>,
+        assumed_config: &BTreeMap<String, String>,
+    ) -> Self {
         let process = ProcessState::new(&cadences);
         let assumed_config =
             (!assumed_config.is_empty()).then(|| Arc::new(Config::assumed(assumed_config)));
@@ -55,6 +61,7 @@ impl PollPlan {
             process,
             history: AddressHistory::default(),
             cadences,
+            skipped,
             assumed_config,
             role: None,
             info_succeeded: false,
@@ -131,7 +138,13 @@ impl PollPlan {
             // A node whose role is not known is no Sentinel: that would report its mode.
             self.add_due_commands(&mut commands, now);
         }
+        commands.retain(|command| !self.is_skipped(command));
         commands
+    }
+
+    /// Returns true if the configuration leaves out the command.
+    fn is_skipped(&self, command: &PollCommand) -> bool {
+        command.optional().is_some_and(|command| self.skipped.contains(&command))
     }
 
     /// Adds the commands for a data node that are due.
@@ -182,7 +195,8 @@ impl PollPlan {
         let clients_due =
             self.client_list_requested && few_clients && process.client_list.is_due(now);
         let stats = stats_due.then_some(PollCommand::CommandStats);
-        stats.into_iter().chain(clients_due.then_some(PollCommand::ClientList)).collect()
+        let clients = clients_due.then_some(PollCommand::ClientList);
+        stats.into_iter().chain(clients).filter(|command| !self.is_skipped(command)).collect()
     }
 
     /// Records the time at which a batch is sent.
@@ -250,7 +264,8 @@ impl PollPlan {
             parsed.refused.extend(sentinel.update(batch, now));
             parsed.snapshot.sentinel = sentinel.report();
         }
-        if self.process.config.refusal().is_some() {
+        let is_skipped = self.skipped.contains(&OptionalCommand::ConfigGet);
+        if is_skipped || self.process.config.refusal().is_some() {
             parsed.snapshot.config.clone_from(&self.assumed_config);
         }
     }

@@ -1,11 +1,11 @@
 //! Tests of the poll plan: batches and replies, without a server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use config::Cadences;
-use snapshot::{Reply, ServerError};
+use snapshot::{OptionalCommand, Reply, ServerError};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -29,7 +29,17 @@ struct Server {
 impl Server {
     /// Starts a server and connects to it.
     fn start(info: &str) -> Self {
-        let mut plan = PollPlan::new(Cadences::default(), &BTreeMap::new());
+        Self::start_with(info, BTreeSet::new(), &BTreeMap::new())
+    }
+
+    /// Starts a server, and connects to it with a plan that leaves out commands and assumes values
+    /// of CONFIG parameters.
+    fn start_with(
+        info: &str,
+        skipped: BTreeSet<OptionalCommand>,
+        assumed: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut plan = PollPlan::new(Cadences::default(), skipped, assumed);
         plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, None);
         Server {
             plan,
@@ -140,6 +150,59 @@ fn all_data_is_read_whatever_the_role() {
         let data = (parsed.snapshot.config.is_some(), parsed.snapshot.slowlog.is_some());
         assert_eq!(data, (true, true), "{info}");
     }
+}
+
+/// Commands that a plan sends for a replica of a cluster, if it leaves out none.
+const OPTIONAL: [&str; 7] = [
+    "INFO commandstats",
+    "SLOWLOG LEN",
+    "SLOWLOG GET",
+    "CONFIG GET",
+    "CLIENT LIST",
+    "CLUSTER INFO",
+    "CLUSTER NODES",
+];
+
+/// Returns those commands that a plan sends while it leaves out these.
+fn sent_without(skipped: &[OptionalCommand]) -> Vec<&'static str> {
+    let info = "run_id:a\nuptime_in_seconds:5000\nrole:slave\nconnected_clients:2\n\
+                cluster_enabled:1\n";
+    let mut server = Server::start_with(info, skipped.iter().copied().collect(), &BTreeMap::new());
+    let mut sent: BTreeSet<&str> = BTreeSet::new();
+    for _ in 0..120 {
+        server.plan.set_cluster_map_requested(true);
+        server.plan.set_client_list_requested(true);
+        server.plan.request_command_stats();
+        server.poll();
+        sent.extend(OPTIONAL.iter().filter(|words| server.sent(words) > 0));
+        assert_eq!(server.sent.iter().filter(|command| *command == "INFO").count(), 1);
+    }
+    OPTIONAL.into_iter().filter(|words| sent.contains(words)).collect()
+}
+
+#[test]
+fn commands_that_are_left_out_are_never_sent() {
+    assert_eq!(sent_without(&[]), OPTIONAL);
+    assert_eq!(sent_without(&OptionalCommand::ALL), Vec::<&str>::new());
+    for skipped in OptionalCommand::ALL {
+        let expected = OPTIONAL.iter().filter(|sent| !sent.starts_with(skipped.label()));
+        let expected: Vec<_> = expected.copied().collect();
+        assert_eq!(sent_without(&[skipped]), expected, "{}", skipped.label());
+    }
+}
+
+#[test]
+fn assumed_values_replace_config_that_is_left_out() {
+    let assumed = BTreeMap::from([("maxmemory".to_owned(), "7".to_owned())]);
+    let config = |skipped: &[OptionalCommand]| {
+        let skipped = skipped.iter().copied().collect();
+        let mut server = Server::start_with(INFO, skipped, &assumed);
+        server.poll();
+        let config = server.poll().snapshot.config;
+        config.and_then(|config| config.number("maxmemory"))
+    };
+    assert_eq!(config(&[OptionalCommand::ConfigGet]), Some(7.0));
+    assert_ne!(config(&[]), Some(7.0), "the server replies");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::links::Links;
 use super::search::SearchQuery;
 use super::status::shard_lines;
 use super::{Site, drawing, nodes, tree};
-use crate::deployment_status::{endpoint_status, excess_status, failover_status};
+use crate::deployment_status::{endpoint_status, excess_status, failover_status, omission_status};
 use crate::node_status::{node_levels, role};
 
 /// Maximum number of findings of one kind, trees, nodes and events on the page.
@@ -62,6 +62,7 @@ impl Site<'_> {
             }
             (shard_lines(view))
             (self.rounds(view))
+            @if let Some(omission) = omission_status(view) { p.rounds { (omission) } }
             (excess(view))
             (self.findings(LINKS, &findings, FINDINGS))
             (failovers(view))

@@ -258,9 +258,9 @@ impl FindingsCollector<'_> {
         if let Some(servers) = node.servers {
             let evidence = Evidence::RolecallNodeAmbiguous(AmbiguousNodeEvidence { servers });
             self.add(Severity::Warning, Some(node), evidence);
-        } else if node.has_unknown_role() == Some(true) {
+        } else if snapshot.replication.role.is_none() {
             // Some servers report no role while they load their data.
-            if snapshot.persistence.loading != Some(true) {
+            if node.has_unknown_role() == Some(true) && snapshot.persistence.loading != Some(true) {
                 let evidence = UnknownRoleEvidence {
                     role: snapshot.replication.unknown_role.as_deref().map(str::to_owned),
                     master: self.master(node),

@@ -1,11 +1,11 @@
 //! The deployment as configured and discovered: its nodes and the expectations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::Role;
+use snapshot::{OptionalCommand, Role};
 
 use crate::model::access::NodeAccess;
 use crate::model::endpoint::ServiceEndpoint;
@@ -40,6 +40,10 @@ pub struct Deployment {
     pub discovery: Option<Discovery>,
     /// Limits of the things that servers list.
     pub limits: Limits,
+    /// Name of the preset, if one is configured.
+    pub preset: Option<String>,
+    /// Commands that are not sent, because the servers do not have them.
+    pub skipped: BTreeSet<OptionalCommand>,
     /// Access to discovered nodes.
     pub discovered_access: Arc<NodeAccess>,
     /// Number of configured nodes. The others are discovered.
@@ -59,6 +63,8 @@ pub struct Expectations {
     pub external: bool,
     /// Nodes with an append-only file.
     pub aof: Option<AofExpectation>,
+    /// The servers report no role, or one that Rolecall does not know. Never expires.
+    pub unknown_role: bool,
     /// Wall time at which these expectations expire.
     pub until: Option<SystemTime>,
 }
@@ -160,6 +166,8 @@ impl Deployment {
             endpoints: Vec::new(),
             discovery: None,
             limits: Limits::DEFAULT,
+            preset: None,
+            skipped: BTreeSet::new(),
             discovered_access: Arc::default(),
             configured: 0,
             addresses: HashMap::new(),
@@ -336,10 +344,14 @@ impl Node {
 }
 
 impl Expectations {
-    /// Returns the expectations at a point in time: none after they expired.
+    /// Returns the expectations at a point in time: after they expired, only the property of the
+    /// servers to report no known role remains.
     #[must_use]
     pub fn at(self, now: SystemTime) -> Self {
-        if self.until.is_some_and(|until| now > until) { Expectations::default() } else { self }
+        if self.until.is_none_or(|until| now <= until) {
+            return self;
+        }
+        Expectations { unknown_role: self.unknown_role, ..Expectations::default() }
     }
 }
 

@@ -32,6 +32,9 @@ pub struct NodeView {
     /// The append-only file is expected to be enabled; `None` without an expectation for the role
     /// of the node.
     pub expected_aof: Option<bool>,
+    /// True if the configuration expects that the node reports no role, or one that Rolecall does
+    /// not know.
+    pub expects_unknown_role: bool,
     /// The expected role: the configured one, or that of a replica if the primary is expected
     /// outside of the deployment; `None` without an expectation.
     pub expected_role: Option<Role>,
@@ -242,6 +245,7 @@ impl NodeView {
             last: None,
             disk: None,
             expected_aof: None,
+            expects_unknown_role: false,
             expected_role: node.expected_role,
             polling: PollStats::default(),
             polls: Arc::default(),
@@ -289,10 +293,11 @@ impl NodeView {
     }
 
     /// Returns true if the node claims a role that Rolecall does not know, or none; `None` if it is
-    /// not up, and while several servers take turns.
+    /// not up, while several servers take turns, and if such a role is expected.
     pub fn has_unknown_role(&self) -> Option<bool> {
         let replication = &self.snapshot().filter(|_| self.servers.is_none())?.replication;
-        Some(replication.role.is_none())
+        let is_unknown = replication.role.is_none();
+        (!is_unknown || !self.expects_unknown_role).then_some(is_unknown)
     }
 
     /// Returns the role that the node claimed in its last reply, even if it is down.

@@ -7,7 +7,8 @@ use crate::model::refusals::{RefusalReason, Refusals};
 use crate::node::pause::writes_wait;
 
 /// Returns the reasons for which a node refuses writes. A read-only replica refuses writes by
-/// design, so it has no active reason. `evicting` is true if the server evicts keys.
+/// design, so it has no active reason. A node whose role is not known may be one, so that an active
+/// reason is unknown there. `evicting` is true if the server evicts keys.
 pub(crate) fn writes(
     snapshot: &NodeSnapshot,
     failing: Option<Reason>,
@@ -18,7 +19,6 @@ pub(crate) fn writes(
     if replication.role == Some(Role::Sentinel) {
         return Refusals::new();
     }
-    let takes_writes = replication.role == Some(Role::Master);
     let reasons = [
         (RefusalReason::MisconfAof, snapshot.persistence.aof.failing()),
         (RefusalReason::MisconfRdb, misconf_rdb(snapshot)),
@@ -29,7 +29,12 @@ pub(crate) fn writes(
         (RefusalReason::Clusterdown, clusterdown(snapshot)),
         (RefusalReason::Paused, writes_wait(snapshot, pause)),
     ];
-    known(reasons.map(|(reason, active)| (reason, if takes_writes { active } else { Some(false) })))
+    let of_role = |active: Option<bool>| match replication.role {
+        Some(Role::Master) => active,
+        Some(_) => Some(false),
+        None => active.filter(|active| !active),
+    };
+    known(reasons.map(|(reason, active)| (reason, of_role(active))))
 }
 
 /// Returns the reasons for which a node refuses reads.
