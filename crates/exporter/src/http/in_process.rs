@@ -48,13 +48,18 @@ impl Routes {
         Ok(Routes(router(web).layer(Extension(client))))
     }
 
-    /// Sends a GET request and returns the whole response.
+    /// Sends a GET request for a path with its query and returns the whole response; `None` if the
+    /// path is not valid in HTTP.
     ///
     /// # Errors
-    /// The path or the query is not valid in HTTP, or the body is longer than `max_length`.
-    pub async fn get(&self, path: &str, max_length: usize) -> anyhow::Result<Response<Bytes>> {
-        let request = Request::get(path).body(Body::empty())?;
+    /// The body is longer than `max_length` or incomplete.
+    pub async fn get(
+        &self,
+        path: &str,
+        max_length: usize,
+    ) -> anyhow::Result<Option<Response<Bytes>>> {
+        let Ok(request) = Request::get(path).body(Body::empty()) else { return Ok(None) };
         let (head, body) = self.0.clone().call(request).await?.into_parts();
-        Ok(Response::from_parts(head, to_bytes(body, max_length).await?))
+        Ok(Some(Response::from_parts(head, to_bytes(body, max_length).await?)))
     }
 }
