@@ -8,7 +8,7 @@ use crate::names::{NameKind, bounded_name};
 /// The server process that sent the reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Random ID that the process chose at its start. INFO server: `run_id`.
+    /// Random ID that the process chose at its start. INFO server: `run_id`, at most 64 bytes.
     pub run_id: Option<Box<str>>,
     /// ID of the process in its operating system. In containers it is often 1 for every process.
     /// INFO server: `process_id`.
