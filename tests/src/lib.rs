@@ -16,6 +16,8 @@ mod daemon_state;
 mod disk;
 mod fake_server;
 mod findings;
+#[path = "../fuzz/src/lib.rs"]
+pub mod fuzz;
 mod hanging_mount;
 mod memory_limit;
 mod name_server;
