@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs all checks and tests. Installs missing programs first.
 # Usage: tests/run.sh [--full | NAME...]
-#   --full: also the slow alert scenarios, more random faults and the queries of the dashboards
+#   --full: also the slow alert scenarios, more random faults, the queries of the dashboards, and
+#     30 seconds of fuzzing for each target, which needs cargo-fuzz and a nightly toolchain
 #   NAME: arguments for `cargo test`, which select tests; scenarios and random faults do not run
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +10,8 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s, after %d:%02d\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
 
 command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.88 or later" >&2; exit 1; }
+
+[ "${1:-}" != --full ] || tests/fuzz/run.sh --check
 
 step "install missing programs"
 tests/setup.sh
@@ -68,6 +71,8 @@ if [ $# -eq 0 ]; then
     if [ ${#full[@]} -gt 0 ]; then
         step "every query of the dashboards during an incident on real servers"
         tests/dashboards/queries.py lab target/debug/rolecall target/testbed/servers/redis-8.2.3
+        step "fuzz targets"
+        tests/fuzz/run.sh --parallel 2 30
     fi
 fi
 

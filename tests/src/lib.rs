@@ -17,6 +17,8 @@ mod disk;
 mod documented_server;
 mod fake_server;
 mod findings;
+#[path = "../fuzz/src/lib.rs"]
+pub mod fuzz;
 mod hanging_mount;
 mod hostile_peers;
 mod memory_limit;

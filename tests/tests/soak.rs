@@ -59,6 +59,7 @@ async fn thousand_rounds_leak_no_tasks_or_connections() {
         deadline: INTERVAL * 4 / 5,
         cadences: Cadences::default(),
         assumed: BTreeMap::new(),
+        group: None,
     };
     let (publish, mut view) = watch::channel(Arc::new(DeploymentView::empty(deployment)));
     let mut poller = tokio::task::JoinSet::new();

@@ -31,6 +31,7 @@ pub use command::Command;
 pub use connection::{Connection, Replies};
 pub use endpoint::{Address, Credentials, Endpoint, Password};
 pub use failure::Failure;
+pub use relay::{COMMAND_LIMITS, MESSAGE_LIMITS, make_valid_utf8};
 pub use secrecy::SecretString;
 pub use subscription::{Subscription, SubscriptionMessage};
 pub use tls::{Tls, TlsError, TlsSettings};

@@ -19,11 +19,11 @@ use crate::resp::{Limits, Protocol};
 use crate::stream::{self, Stream};
 
 /// Limits of the reply to a command. A list of 1,500 masters fits into them.
-pub(crate) const COMMAND_LIMITS: Limits = Limits { bytes: 2 << 20, elements: 1 << 16 };
+pub const COMMAND_LIMITS: Limits = Limits { bytes: 2 << 20, elements: 1 << 16 };
 
 /// Limits of a published message, and of the replies to CLIENT ID and INFO server. Many messages
 /// may wait to be received.
-pub(crate) const MESSAGE_LIMITS: Limits = Limits { bytes: 16 << 10, elements: 8 };
+pub const MESSAGE_LIMITS: Limits = Limits { bytes: 16 << 10, elements: 8 };
 
 /// Number of relays that this process has created, for their names.
 static CREATED: AtomicU64 = AtomicU64::new(0);
@@ -121,7 +121,13 @@ async fn forward_replies(
 }
 
 /// Replaces bytes that are not valid UTF-8 by question marks. The length stays the same.
-fn make_valid_utf8(bytes: &mut [u8]) {
+///
+/// ```
+/// let mut reply = b"+caf\xe9\r\n".to_vec();
+/// client::make_valid_utf8(&mut reply);
+/// assert_eq!(reply, b"+caf?\r\n");
+/// ```
+pub fn make_valid_utf8(bytes: &mut [u8]) {
     let mut checked = 0;
     while let Err(error) = std::str::from_utf8(&bytes[checked..]) {
         let start = checked + error.valid_up_to();

@@ -91,6 +91,15 @@ fn endless_lines_are_limited() {
 }
 
 #[test]
+fn the_error_does_not_depend_on_the_pieces_that_arrive() {
+    // A line that exceeds its own limit first, although it ends beyond the limit of the reply.
+    let line = [b"*2\r\n$900\r\n", &[b'x'; 900][..], b"\r\n:", &[b'1'; 200], b"\r\n"].concat();
+    check_error(&line, ReplyError::TooLarge(64));
+    let line = [b"*2\r\n$990\r\n", &[b'x'; 990][..], b"\r\n:", &[b'1'; 200], b"\r\n"].concat();
+    check_error(&line, ReplyError::TooLarge(1 << 10));
+}
+
+#[test]
 fn nesting_is_limited() {
     let limits = Limits { bytes: 1 << 20, elements: 1 << 10 };
     for level in ["*1\r\n", "%1\r\n+k\r\n", "~1\r\n", "|1\r\n+k\r\n"] {

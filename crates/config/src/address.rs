@@ -1,5 +1,8 @@
 //! URLs and addresses of nodes.
 
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
 use client::{Address, Credentials, Endpoint, Password, Tls};
 use percent_encoding::percent_decode_str;
 use url::{Host, ParseError, Url};
@@ -32,46 +35,10 @@ pub(crate) fn parse_with_port(
     default_port: u16,
     defaults: &Access,
 ) -> Result<Endpoint, String> {
-    let shown = redacted(text);
-    let url = Url::parse(text).map_err(|error| match error {
-        ParseError::RelativeUrlWithoutBase => {
-            format!("invalid URL {shown:?}: missing scheme; {EXPECTED}")
-        }
-        error => format!("invalid URL {shown:?}: {error}; {EXPECTED}; {ESCAPING}"),
-    })?;
-    let tcp = || {
-        let host =
-            host(&url).ok_or_else(|| format!("invalid URL {shown:?}: missing host; {EXPECTED}"))?;
-        Ok::<_, String>(Address::Tcp { host, port: url.port().unwrap_or(default_port) })
-    };
-    let (address, tls) = match url.scheme() {
-        "redis" | "valkey" => (tcp()?, None),
-        "rediss" | "valkeys" => (tcp()?, Some(defaults.tls.clone().map_or_else(system_tls, Ok)?)),
-        "unix" if url.path().len() > 1 => (Address::Unix(decode(url.path()).into()), None),
-        "unix" => {
-            return Err(format!("invalid URL {shown:?}: missing path, expected unix:///path"));
-        }
-        other => {
-            return Err(format!(
-                "invalid URL {shown:?}: unsupported scheme {other:?}, \
-                 expected redis, rediss, valkey, valkeys or unix"
-            ));
-        }
-    };
-    let has_valid_path = match address {
-        Address::Tcp { .. } => url.path().len() <= 1 || url.path()[1..].parse::<u32>().is_ok(),
-        Address::Unix(_) => url.authority().is_empty() || !url.path().contains('@'),
-    };
-    // An unescaped / ? or # in a password ends the host. The rest of the password is then in the
-    // path, query or fragment, and the start of it looks like the host. So show nothing.
-    if !has_valid_path || url.query().is_some() || url.fragment().is_some() {
-        return Err(format!("invalid URL: unexpected path, ? or #; {EXPECTED}; {ESCAPING}"));
-    }
-    let username = Some(decode(url.username())).filter(|username| !username.is_empty());
-    let credentials = match url.password() {
-        Some(password) => {
-            Credentials { username, password: Some(Password::Inline(decode(password).into())) }
-        }
+    let ParsedUrl { address, username, password, is_tls } = ParsedUrl::parse(text, default_port)?;
+    let tls = is_tls.then(|| defaults.tls.clone().map_or_else(system_tls, Ok)).transpose()?;
+    let credentials = match password {
+        Some(password) => Credentials { username, password: Some(password) },
         None => Credentials {
             username: username.or_else(|| defaults.credentials.username.clone()),
             password: defaults.credentials.password.clone(),
@@ -80,12 +47,72 @@ pub(crate) fn parse_with_port(
     Ok(Endpoint { address, credentials, tls, trust: None })
 }
 
+/// The parts of the URL of a node.
+struct ParsedUrl {
+    address: Address,
+    username: Option<String>,
+    password: Option<Password>,
+    is_tls: bool,
+}
+
+impl ParsedUrl {
+    /// Parses the URL of a node.
+    ///
+    /// # Errors
+    /// Returns the message, without secrets.
+    fn parse(text: &str, default_port: u16) -> Result<Self, String> {
+        let shown = redacted(text);
+        let url = Url::parse(text).map_err(|error| match error {
+            ParseError::RelativeUrlWithoutBase => {
+                format!("invalid URL {shown:?}: missing scheme; {EXPECTED}")
+            }
+            error => format!("invalid URL {shown:?}: {error}; {EXPECTED}; {ESCAPING}"),
+        })?;
+        let tcp = || {
+            let host = host(&url)
+                .ok_or_else(|| format!("invalid URL {shown:?}: missing host; {EXPECTED}"))?;
+            if host.chars().any(is_forbidden_in_host) && host.parse::<Ipv6Addr>().is_err() {
+                return Err(format!("invalid URL {shown:?}: invalid host; {EXPECTED}"));
+            }
+            Ok::<_, String>(Address::Tcp { host, port: url.port().unwrap_or(default_port) })
+        };
+        let (address, is_tls) = match url.scheme() {
+            "redis" | "valkey" => (tcp()?, false),
+            "rediss" | "valkeys" => (tcp()?, true),
+            "unix" if url.path().len() > 1 => (Address::Unix(decode(url.path()).into()), false),
+            "unix" => {
+                return Err(format!("invalid URL {shown:?}: missing path, expected unix:///path"));
+            }
+            other => {
+                return Err(format!(
+                    "invalid URL {shown:?}: unsupported scheme {other:?}, \
+                     expected redis, rediss, valkey, valkeys or unix"
+                ));
+            }
+        };
+        let has_valid_path = match address {
+            Address::Tcp { .. } => url.path().len() <= 1 || url.path()[1..].parse::<u32>().is_ok(),
+            Address::Unix(_) => url.authority().is_empty() || !url.path().contains('@'),
+        };
+        // An unescaped / ? or # in a password ends the host. The rest of the password is then in
+        // the path, query or fragment, and the start of it looks like the host. So show nothing.
+        if !has_valid_path || url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("invalid URL: unexpected path, ? or #; {EXPECTED}; {ESCAPING}"));
+        }
+        let username = Some(decode(url.username())).filter(|username| !username.is_empty());
+        let password = url.password().map(|password| Password::Inline(decode(password).into()));
+        Ok(ParsedUrl { address, username, password, is_tls })
+    }
+}
+
 /// Returns the address, `host:port`, of a node that is given as URL or address. `None` if the text
 /// is neither.
 pub fn address_of(text: &str) -> Option<String> {
-    let plain = text.replacen("rediss://", "redis://", 1).replacen("valkeys://", "redis://", 1);
-    let url = if plain.contains("://") { plain } else { format!("redis://{plain}") };
-    parse(&url, &Access::default()).ok().map(|endpoint| endpoint.to_string())
+    let url =
+        if text.contains("://") { Cow::Borrowed(text) } else { format!("redis://{text}").into() };
+    // Requests contain such texts, so no certificates are read for them.
+    let parsed = ParsedUrl::parse(&url, DEFAULT_PORT).ok()?;
+    Some(parsed.address.to_string())
 }
 
 /// Parses `host:port`.
@@ -108,6 +135,12 @@ fn host(url: &Url) -> Option<String> {
         Host::Ipv4(ip) => Some(ip.to_string()),
         Host::Ipv6(ip) => Some(ip.to_string()),
     }
+}
+
+/// Returns true for characters that the URL standard forbids in a host. In a URL of another scheme
+/// than HTTP, they may be escaped.
+fn is_forbidden_in_host(letter: char) -> bool {
+    letter.is_control() || letter.is_whitespace() || "#/:<>?@[\\]^|%".contains(letter)
 }
 
 fn decode(text: &str) -> String {
@@ -143,6 +176,15 @@ mod tests {
     }
 
     #[test]
+    fn addresses_are_found_without_reading_certificates() {
+        for text in ["h:1", "redis://h:1", "rediss://h:1", "REDISS://user:p@h:1/0", "ValkeyS://h:1"]
+        {
+            assert_eq!(address_of(text).as_deref(), Some("h:1"), "{text}");
+        }
+        assert_eq!(address_of("http://h:1"), None);
+    }
+
+    #[test]
     fn invalid_url_message_names_the_expected_form_without_secrets() {
         for url in [
             "redis://:hunter2@h:port",
@@ -151,6 +193,9 @@ mod tests {
             "h:6379",
             "redis:///",
             "u:hunter2@h",
+            "redis://:hunter2@a%0ab",
+            "redis://:hunter2@a%20b:1",
+            "redis://:hunter2@a%252541",
             "redis://h/x",
             "redis://mon:12/hunter2@h:6379",
             "redis://mon:12#hunter2@h:6379",

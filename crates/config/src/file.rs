@@ -92,11 +92,20 @@ struct Document {
 
 /// Loads the file, if there is one, and applies the environment.
 pub(crate) fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
-    let document = Document::read(path)?;
+    settings(&Document::read(path)?, path.is_some())
+}
+
+/// Parses the text of a file and applies the environment.
+pub(crate) fn parse(name: &str, text: &str) -> Result<Settings, ConfigError> {
+    settings(&Document::new(name.to_owned(), text.to_owned())?, true)
+}
+
+/// Returns the settings of a document. A file must define a deployment.
+fn settings(document: &Document, is_file: bool) -> Result<Settings, ConfigError> {
     let file = document.parse()?;
     let is_empty = file.deployment.is_empty();
     let mut settings = file.settings().map_err(|error| document.error(&error))?;
-    if path.is_some() && is_empty {
+    if is_file && is_empty {
         let message = format!("{}: define at least one [[deployment]]", missing_key("deployment"));
         return Err(document.error(&KeyError::at(["deployment"], message)));
     }
@@ -120,6 +129,11 @@ impl Document {
         let name = path.display().to_string();
         let text = files::read_to_string(path)
             .map_err(|error| ConfigError::new(&name, format!("cannot read the file: {error}")))?;
+        Document::new(name, text)
+    }
+
+    /// Checks the syntax.
+    fn new(name: String, text: String) -> Result<Self, ConfigError> {
         match location::syntax_error(&text) {
             Some(error) => Err(ConfigError::new(
                 format!("{name}:{}", error.line),

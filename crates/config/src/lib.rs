@@ -343,6 +343,22 @@ impl Settings {
         file::load(Some(path))
     }
 
+    /// Parses the text of a configuration file and applies the environment. `name` is the name of
+    /// the file in messages.
+    ///
+    /// # Errors
+    /// The first error in the configuration.
+    ///
+    /// ```
+    /// use config::Settings;
+    ///
+    /// let error = Settings::parse("rolecall.toml", "port = 1").expect_err("no such key");
+    /// assert!(error.to_string().starts_with("rolecall.toml:1: port: unknown field \"port\""));
+    /// ```
+    pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
+        file::parse(name, text)
+    }
+
     /// Returns the configuration with all defaults as TOML, without secrets.
     pub fn effective(&self) -> String {
         effective::to_toml(self)

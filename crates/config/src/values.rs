@@ -11,6 +11,9 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use crate::redact::redacted;
 use crate::{DEFAULT_CONNECTIONS_PER_ADDRESS, MAX_CONNECTIONS};
 
+/// Longest accepted duration. Sums and products of durations up to it do not overflow.
+const MAX_DURATION: Duration = Duration::from_secs(10 * 31_557_600);
+
 /// A positive duration in text form: `1s`, `250ms`, `1m 30s`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DurationText(pub(crate) Duration);
@@ -39,11 +42,13 @@ pub(crate) struct UrlOr<Table>(pub(crate) Table);
 impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let duration = humantime::parse_duration(&text).ok().filter(|duration| !duration.is_zero());
+        let is_valid = |duration: &Duration| !duration.is_zero() && *duration <= MAX_DURATION;
+        let duration = humantime::parse_duration(&text).ok().filter(is_valid);
         duration.map(DurationText).ok_or_else(|| {
             D::Error::custom(format!(
                 "invalid duration {text:?}, \
-                 expected a positive duration such as \"1s\" or \"250ms\""
+                 expected a positive duration such as \"1s\" or \"250ms\", at most {:?}",
+                DurationText(MAX_DURATION).to_string()
             ))
         })
     }

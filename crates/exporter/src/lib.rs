@@ -13,4 +13,8 @@ mod output;
 mod process;
 mod reload;
 mod signals;
+mod web_config;
 mod web_security;
+
+pub use http::in_process::Routes;
+pub use web_config::WebConfigFile;

@@ -178,7 +178,7 @@ impl ConnectionLimit {
     ///
     /// # Errors
     /// Fails if a limit is reached.
-    fn add(&self, client: IpAddr) -> io::Result<OpenConnection> {
+    pub(crate) fn add(&self, client: IpAddr) -> io::Result<OpenConnection> {
         self.open.acquire(client).map(Arc::new).map_err(|reached| {
             let mut refused = lock(&self.refused);
             match reached {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
@@ -23,11 +23,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use serde::Deserialize;
-use serde_yaml_ng::Value;
 use tokio::sync::Semaphore;
 
 use crate::limits::{AddressLimit, OpenConnection, ReachedLimit, overloaded};
+use crate::web_config::{ClientAuth, MinVersion, PasswordHash, TlsServerConfig, WebConfigFile};
 
 /// Limit of cached valid credentials. Checking a bcrypt hash takes a tenth of a second by design.
 const MAX_CACHED: usize = 64;
@@ -41,51 +40,6 @@ const MAX_WAITING_PER_ADDRESS: usize = 8;
 
 /// Hash that unknown users are checked against, so that response times do not reveal user names.
 const UNKNOWN_USER_HASH: &str = "$2b$10$vI8aWBnW3fID.ZQ4/zo1G.q1lRps.9cGLcZEiGDMVr5yUP1KUOYTa";
-
-/// Content of the web configuration file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct WebConfigFile {
-    tls_server_config: Option<TlsServerConfig>,
-    basic_auth_users: BTreeMap<String, PasswordHash>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TlsServerConfig {
-    cert_file: PathBuf,
-    key_file: PathBuf,
-    client_ca_file: Option<PathBuf>,
-    #[serde(default)]
-    client_auth_type: ClientAuth,
-    #[serde(default)]
-    min_version: MinVersion,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-enum ClientAuth {
-    #[default]
-    NoClientCert,
-    VerifyClientCertIfGiven,
-    RequireAndVerifyClientCert,
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize)]
-enum MinVersion {
-    #[default]
-    TLS12,
-    TLS13,
-}
-
-/// A bcrypt hash. Its Debug output is redacted.
-#[derive(PartialEq, Eq, Deserialize)]
-struct PasswordHash(String);
-
-impl std::fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("<redacted>")
-    }
-}
 
 /// Access control of the web server. Without a file everybody has access, over plain HTTP.
 #[derive(Debug, Clone)]
@@ -133,30 +87,11 @@ impl WebSecurity {
         let Some(path) = path else { return Ok(WebSecurity::new(None, BTreeMap::new())) };
         let location = || format!("--web.config.file: {}", path.display());
         let text = files::read_to_string(path).with_context(location)?;
-        // The parser quotes text that it finds instead of a map. It may be a password or its hash.
-        let shape: Value = serde_yaml_ng::from_str(&text).with_context(location)?;
-        if shape.is_string() || shape.get("basic_auth_users").is_some_and(Value::is_string) {
-            bail!(
-                "{}: invalid type: expected a map such as `basic_auth_users: {{ user: hash }}`",
-                location()
-            );
-        }
-        // An empty document is allowed, as in Prometheus.
-        let file: Option<WebConfigFile> = serde_yaml_ng::from_str(&text).with_context(location)?;
-        let file = file.unwrap_or_default();
-        for (user, hash) in &file.basic_auth_users {
-            if hash.0.parse::<bcrypt::HashParts>().is_err() {
-                bail!(
-                    "{}: basic_auth_users.{user}: not a bcrypt hash; \
-                     create one with `htpasswd -nBC 10 {user}`",
-                    location()
-                );
-            }
-        }
+        let file = WebConfigFile::parse(&text).with_context(location)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let tls = file
             .tls_server_config
-            .map(|tls| tls.build(folder))
+            .map(|tls| build(&tls, folder))
             .transpose()
             .with_context(location)?;
         Ok(WebSecurity::new(tls, file.basic_auth_users))
@@ -290,48 +225,42 @@ fn credentials(header: &HeaderValue) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-impl TlsServerConfig {
-    /// Builds the TLS configuration. Paths are relative to the folder of the file.
-    fn build(&self, folder: &Path) -> anyhow::Result<ServerConfig> {
-        let versions: &[&SupportedProtocolVersion] = match self.min_version {
-            MinVersion::TLS12 => &[&TLS13, &TLS12],
-            MinVersion::TLS13 => &[&TLS13],
-        };
-        let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(versions)?;
-        let builder = match (self.client_auth_type, &self.client_ca_file) {
-            (ClientAuth::NoClientCert, None) => builder.with_no_client_auth(),
-            (ClientAuth::NoClientCert, Some(_)) => {
-                bail!(
-                    "\"client_ca_file\" requires \"client_auth_type: RequireAndVerifyClientCert\""
-                );
+/// Builds the TLS configuration. Paths are relative to the folder of the file.
+fn build(tls: &TlsServerConfig, folder: &Path) -> anyhow::Result<ServerConfig> {
+    let versions: &[&SupportedProtocolVersion] = match tls.min_version {
+        MinVersion::TLS12 => &[&TLS13, &TLS12],
+        MinVersion::TLS13 => &[&TLS13],
+    };
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)?;
+    let builder = match (tls.client_auth_type, &tls.client_ca_file) {
+        (ClientAuth::NoClientCert, None) => builder.with_no_client_auth(),
+        (ClientAuth::NoClientCert, Some(_)) => {
+            bail!("\"client_ca_file\" requires \"client_auth_type: RequireAndVerifyClientCert\"");
+        }
+        (_, None) => {
+            bail!("\"client_auth_type: {:?}\" requires \"client_ca_file\"", tls.client_auth_type)
+        }
+        (kind, Some(file)) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates("client_ca_file", &folder.join(file))? {
+                roots.add(certificate)?;
             }
-            (_, None) => bail!(
-                "\"client_auth_type: {:?}\" requires \"client_ca_file\"",
-                self.client_auth_type
-            ),
-            (kind, Some(file)) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates("client_ca_file", &folder.join(file))? {
-                    roots.add(certificate)?;
-                }
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                let optional = kind == ClientAuth::VerifyClientCertIfGiven;
-                let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
-                builder.with_client_cert_verifier(verifier.build()?)
-            }
-        };
-        let key_file = folder.join(&self.key_file);
-        let location = || format!("key_file: {}", key_file.display());
-        let text = files::read(&key_file).with_context(location)?;
-        let key = PrivateKeyDer::from_pem_slice(&text).with_context(location)?;
-        let chain = certificates("cert_file", &folder.join(&self.cert_file))?;
-        let mut config = builder.with_single_cert(chain, key).context("cert_file and key_file")?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
-    }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let optional = kind == ClientAuth::VerifyClientCertIfGiven;
+            let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
+            builder.with_client_cert_verifier(verifier.build()?)
+        }
+    };
+    let key_file = folder.join(&tls.key_file);
+    let location = || format!("key_file: {}", key_file.display());
+    let text = files::read(&key_file).with_context(location)?;
+    let key = PrivateKeyDer::from_pem_slice(&text).with_context(location)?;
+    let chain = certificates("cert_file", &folder.join(&tls.cert_file))?;
+    let mut config = builder.with_single_cert(chain, key).context("cert_file and key_file")?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn certificates(key: &str, path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

@@ -274,6 +274,7 @@ impl<'a> Columns<'a> {
             flags: self
                 .flags
                 .split(',')
+                .filter(|flag| !flag.is_empty())
                 .filter_map(|flag| bounded_name(NameKind::ClusterFlag, flag))
                 .take(MAX_FLAGS)
                 .collect(),
@@ -441,6 +442,14 @@ mod tests {
         let text: String = (0..5000).map(|id| line(id, "")).collect();
         let map = ClusterMap::parse(&text);
         assert_eq!((map.nodes.len(), map.excess_nodes), (4096, 904));
+    }
+
+    #[test]
+    fn empty_flags_are_left_out() {
+        let map = ClusterMap::parse("07c 10.0.0.5:1@0 ,master,, - 0 0 4 connected\n");
+        assert_eq!(map.nodes[0].flags, ["master".into()]);
+        let line = map.nodes[0].line().replace("master", "");
+        assert_eq!(ClusterMap::parse(&line).nodes[0].flags, []);
     }
 
     #[test]

@@ -58,7 +58,9 @@ impl Fields {
                 && !Self::SKIPPED_PREFIXES.iter().any(|prefix| line.starts_with(prefix))
         };
         let mut kept = String::with_capacity(text.len().min(16 << 10));
-        for line in text.lines().filter(is_kept).take(Self::MAX_LINES) {
+        // A line ends with LF or CR LF. Without more CR at its end, it is read again as the same.
+        let lines = text.lines().map(|line| line.trim_end_matches('\r'));
+        for line in lines.filter(is_kept).take(Self::MAX_LINES) {
             kept.push_str(line);
             kept.push('\n');
         }
@@ -186,6 +188,13 @@ mod tests {
         assert_eq!(fields.get("odd"), None);
         assert_eq!(fields.get("absent"), None);
         assert_eq!(fields.iter().count(), 4);
+    }
+
+    #[test]
+    fn values_do_not_end_with_a_carriage_return() {
+        let fields = Fields::parse("a:1\r\r\nb:2\r");
+        assert_eq!((fields.count("a"), fields.count("b")), (Some(1), Some(2)));
+        assert!(fields.lines().eq([("a", "1"), ("b", "2")]));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::Fields;
+use crate::names::{NameKind, bounded_name};
 
 /// The server process that sent the reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Random ID that the process chose at its start. INFO server: `run_id`.
+    /// Random ID that the process chose at its start. INFO server: `run_id`, at most 64 bytes.
     pub run_id: Option<Box<str>>,
     /// ID of the process in its operating system. In containers it is often 1 for every process.
     /// INFO server: `process_id`.
@@ -21,10 +22,30 @@ pub struct Identity {
 impl Identity {
     pub(crate) fn read(fields: &Fields) -> Self {
         Identity {
-            run_id: fields.get("run_id").map(Into::into),
+            run_id: fields.get("run_id").and_then(|id| bounded_name(NameKind::RunId, id)),
             process_id: fields.count("process_id"),
             uptime: fields.count("uptime_in_seconds").map(Duration::from_secs),
-            mode: fields.get("redis_mode").or_else(|| fields.get("server_mode")).map(Into::into),
+            mode: fields
+                .get("redis_mode")
+                .or_else(|| fields.get("server_mode"))
+                .and_then(|mode| bounded_name(NameKind::LabelValue, mode)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_id_and_mode_are_bounded_like_other_names() {
+        let long = "x".repeat(65);
+        let text = |name: &str| format!("run_id:{name}\nredis_mode:{name}\n");
+        let identity = Identity::read(&Fields::parse(&text("standalone")));
+        assert_eq!(identity.run_id, identity.mode);
+        assert_eq!(identity.mode.as_deref(), Some("standalone"));
+        for name in [&*long, "a\u{1b}[2J"] {
+            assert_eq!(Identity::read(&Fields::parse(&text(name))), Identity::default(), "{name}");
         }
     }
 }

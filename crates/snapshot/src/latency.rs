@@ -65,12 +65,27 @@ impl CommandLatency {
             line.strip_prefix("latency_percentiles_usec_")?.rsplit_once(':')?;
         let percentile = |pair: &str| {
             let (percentile, micros) = pair.strip_prefix('p')?.split_once('=')?;
-            percentile.parse::<f64>().ok()?;
+            percentile.parse().ok().filter(|number: &f64| (0.0..=100.0).contains(number))?;
             let latency = Duration::try_from_secs_f64(micros.parse::<f64>().ok()? / 1e6).ok()?;
             Some((bounded_name(NameKind::Percentile, percentile)?, latency))
         };
         let percentiles =
             percentiles.split(',').filter_map(percentile).take(MAX_PERCENTILES).collect();
         key_values::label_value(name).map(|name| CommandLatency { name, percentiles })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_from_0_to_100() {
+        let line = "latency_percentiles_usec_get:p0=1.000,p99.9=2.000,p100=3.000,p101=4.000,\
+                    p-1=5.000,pnan=6.000,pinf=7.000";
+        let latencies = CommandLatency::parse(line);
+        let percentiles: Vec<_> =
+            latencies[0].percentiles.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(percentiles, ["0", "99.9", "100"]);
     }
 }

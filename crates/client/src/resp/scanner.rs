@@ -191,11 +191,12 @@ impl Scanner {
         let found = bytes[self.searched..].iter().position(|byte| *byte == b'\n');
         let end = found.map(|found| self.searched + found + 1);
         let received = end.unwrap_or(bytes.len());
-        if received > self.limits.bytes {
-            return Err(ReplyError::TooLarge(self.limits.bytes));
-        }
-        if received - self.position > max_length {
-            return Err(ReplyError::TooLarge(max_length));
+        // Of the two limits, the one that is reached first: the error does not depend on how much
+        // of the line has arrived.
+        let longest = self.position.saturating_add(max_length);
+        if received > longest.min(self.limits.bytes) {
+            let limit = if longest < self.limits.bytes { max_length } else { self.limits.bytes };
+            return Err(ReplyError::TooLarge(limit));
         }
         match end {
             Some(end) if bytes[..end].ends_with(b"\r\n") => Ok(Some(end)),

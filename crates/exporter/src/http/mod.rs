@@ -1,6 +1,7 @@
 //! The web server. Every response is built from published views: no request waits for Redis.
 
 mod api;
+pub(crate) mod in_process;
 pub(crate) mod measure;
 mod metrics;
 mod origin;

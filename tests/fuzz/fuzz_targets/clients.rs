@@ -1,0 +1,5 @@
+//! Runs the target `clients`.
+
+#![no_main]
+
+include!("../fuzz_target.rs");

@@ -1,0 +1,5 @@
+//! Runs the target `queries`.
+
+#![no_main]
+
+include!("../fuzz_target.rs");

@@ -1,0 +1,5 @@
+//! Runs the target `relay`.
+
+#![no_main]
+
+include!("../fuzz_target.rs");

@@ -1,0 +1,5 @@
+//! Runs the target `sentinel`.
+
+#![no_main]
+
+include!("../fuzz_target.rs");
