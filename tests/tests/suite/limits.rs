@@ -207,7 +207,7 @@ fn nodes_of_a_group_of_sentinels_have_a_limit_together() {
     // limit once.
     assert!((300.0..=500.0).contains(&nodes), "{nodes} nodes");
     assert_eq!(samples.get("rolecall_deployments", &[]), Some(40.0));
-    assert_eq!(samples.sum(EXCESS, &[("limit", "nodes")]), 0.0);
+    assert!(samples.sum(EXCESS, &[("limit", "nodes")]) < 0.5);
     daemon.until_rounds(10);
     assert!(known(&daemon.samples()) <= nodes, "no node joins later");
     let shown = samples.labels(EXCESS, "deployment").into_iter().find(|name| {

@@ -89,7 +89,7 @@ fn check_renewals(daemon: &Daemon, server: &Redis, file: &TokenFile) {
         assert_eq!(daemon.value("redis_up"), Some(1.0), "{tokens:?}");
     }
     assert_eq!(refused(server), 0);
-    assert_eq!(daemon.samples().sum("redis_poll_failures_total", &[("reason", "auth")]), 0.0);
+    assert!(daemon.samples().sum("redis_poll_failures_total", &[("reason", "auth")]) < 0.5);
     daemon.until_no_findings(SECOND * 5);
 }
 
