@@ -27,7 +27,7 @@ pub(crate) struct FileExpect {
     #[cfg_attr(test, schemars(example = &"replicas"))]
     aof: Option<FileAof>,
     /// `true`: the servers report no role in `INFO`, or another one than `master` and `slave`, as
-    /// some services do. RolecallUnknownRole is not raised then. The primary stays unknown. Some
+    /// some services do. `RolecallUnknownRole` is not raised then. The primary stays unknown. Some
     /// [presets](#presets) set it.
     #[cfg_attr(test, schemars(example = true))]
     unknown_role: Option<bool>,
