@@ -53,6 +53,9 @@ if [ -r /etc/ssl/certs/ca-certificates.crt ]; then
     export SSL_CERT_FILE=$folder/ca.crt SSL_CERT_DIR=$folder/logs
 fi
 
+# Each error would capture a backtrace.
+export RUST_LIB_BACKTRACE=0
+
 run() {
     local target=$1 log=$folder/logs/$1.log
     mkdir -p "$folder/corpus/$target" "$folder/findings" "$folder/seeds/$target"

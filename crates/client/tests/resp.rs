@@ -93,9 +93,9 @@ fn endless_lines_are_limited() {
 #[test]
 fn the_error_does_not_depend_on_the_pieces_that_arrive() {
     // A line that exceeds its own limit first, although it ends beyond the limit of the reply.
-    let line = [b"*2\r\n$900\r\n", &[b'x'; 900][..], b"\r\n:", &[b'1'; 200], b"\r\n"].concat();
+    let line = [&b"*2\r\n$900\r\n"[..], &[b'x'; 900][..], b"\r\n:", &[b'1'; 200], b"\r\n"].concat();
     check_error(&line, ReplyError::TooLarge(64));
-    let line = [b"*2\r\n$990\r\n", &[b'x'; 990][..], b"\r\n:", &[b'1'; 200], b"\r\n"].concat();
+    let line = [&b"*2\r\n$990\r\n"[..], &[b'x'; 990][..], b"\r\n:", &[b'1'; 200], b"\r\n"].concat();
     check_error(&line, ReplyError::TooLarge(1 << 10));
 }
 

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 
 use figment::error::{Actual, Kind};
+use snapshot::printable;
 
 /// An error in the configuration, with the file and line, environment variable or flag it is in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,8 +15,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(crate) fn new(location: impl Into<String>, message: impl Into<String>) -> Self {
-        ConfigError { location: location.into(), message: message.into() }
+    /// Returns an error. Keys that it quotes may have escaped control characters, which must not
+    /// control a terminal.
+    pub(crate) fn new(location: impl AsRef<str>, message: impl AsRef<str>) -> Self {
+        let visible = |text: &str| printable(text, usize::MAX);
+        ConfigError { location: visible(location.as_ref()), message: visible(message.as_ref()) }
     }
 }
 
