@@ -27,7 +27,8 @@ pub(super) fn seeds(root: &Path) -> Vec<Vec<u8>> {
     let mut seeds = seeds::texts(root, &["CLIENT LIST", "CLIENT INFO"]);
     let names = "id=5 addr=[::1]:9 name=sentinel-ab-cmd age=1 idle=0 flags=SO cmd=xgroup|create \
         user=u lib-name=redis-py lib-ver=8.1.0 tot-cmds=12\n\
-        id=6 addr=/tmp/s:0 name=\u{1b}[31m age=1 idle=0 flags=P cmd=NULL user=u lib-name= lib-ver=\n";
+        id=6 addr=/tmp/s:0 name=\u{1b}[31m age=1 idle=0 flags=P cmd=NULL user=u lib-name= \
+        lib-ver=\n";
     seeds.push(names.as_bytes().to_vec());
     seeds
 }

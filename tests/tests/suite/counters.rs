@@ -135,7 +135,8 @@ fn error_codes_from_scripts_stay_bounded_and_valid() {
     for version in ["redis-6.2.14", "redis-7.0.15", "redis-8.2.3", "valkey-9.1.2"] {
         let server = Redis::with_version(version, &[]);
         let daemon = Daemon::configured(&format!(
-            "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}' }}]\nlimits = {{ label_values = 100 }}\n",
+            "[[deployment]]\nname = 'a'\nnodes = [{{ url = '{}' }}]\n\
+             limits = {{ label_values = 100 }}\n",
             server.url()
         ));
         daemon.until(SECOND * 5, "redis_errors_total", &[("err", "READONLY")], 0.0);
