@@ -208,7 +208,10 @@ fn nodes_of_a_group_of_sentinels_have_a_limit_together() {
     assert!((300.0..=500.0).contains(&nodes), "{nodes} nodes");
     assert_eq!(samples.get("rolecall_deployments", &[]), Some(40.0));
     assert!(samples.sum(EXCESS, &[("limit", "nodes")]) < 0.5);
-    daemon.until_rounds(10);
+    let rounds = |samples: &Samples| samples.sum("rolecall_rounds_total", &[]);
+    eventually(SECOND * 30, "ten rounds of each deployment", || {
+        (rounds(&daemon.samples()) >= rounds(&samples) + 400.0).then_some(())
+    });
     assert!(known(&daemon.samples()) <= nodes, "no node joins later");
     let shown = samples.labels(EXCESS, "deployment").into_iter().find(|name| {
         samples.get(EXCESS, &[("deployment", name), ("limit", "group_nodes")]) > Some(0.0)
@@ -239,6 +242,11 @@ fn masters_and_connections_beyond_the_limits_are_left_out() {
     let local = samples.count("redis_down_reason", &[("reason", "local")]);
     let page = daemon.get("/deployment/shop-m0000", "text/html").text;
     assert!(page.contains("240 masters of the Sentinels are not monitored"), "{page}");
+    let refused = samples.labels(EXCESS, "deployment").into_iter().find(|name| {
+        samples.get(EXCESS, &[("deployment", name), ("limit", "connections")]) > Some(0.0)
+    });
+    let refused = format!("/deployment/{}", refused.expect("an excess"));
+    let page = daemon.get(&refused, "text/html").text;
     assert!(page.contains("limits.connections is 5"), "{page}");
     assert_eq!(reports(&daemon, "masters"), 1, "{:?}", daemon.log());
     println!("{local} nodes have the reason local after {took:?}");

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use tests::{
-    ConfigFile, Daemon, MemoryLimit, SECOND, Server, Stopwatch, StubServer, VERSIONS, eventually,
-    hostile_peers, open_metrics_parser, pause, promtool,
+    ConfigFile, Daemon, MemoryLimit, SECOND, Server, Stopwatch, StubServer, VERSIONS,
+    hostile_peers, open_metrics_parser, pause, promtool, until_ok,
 };
 
 use crate::faults::Faults;
@@ -134,12 +134,19 @@ fn configuration(deployments: &[Vec<Server>], peers: &[StubServer]) -> String {
 
 /// Waits until all real servers are up.
 fn until_all_up(daemon: &Daemon) {
-    eventually(SECOND * 120, "all real servers are up", || {
-        let samples = daemon.samples();
-        let up: f64 = (0..DEPLOYMENTS)
-            .map(|index| samples.sum("redis_up", &[("deployment", &format!("good-{index}"))]))
-            .sum();
-        (up >= (DEPLOYMENTS * NODES) as f64).then_some(())
+    until_ok(SECOND * 120, || {
+        let text = daemon.get("/metrics", "").text;
+        let is_real = |line: &&str| line.contains("deployment=\"good-");
+        let real: Vec<_> = text.lines().filter(is_real).collect();
+        let up = real.iter().filter(|line| line.starts_with("redis_up{") && line.ends_with(" 1"));
+        if up.count() == DEPLOYMENTS * NODES {
+            return Ok(());
+        }
+        let is_reason = |line: &&&str| line.starts_with("redis_down_reason{");
+        Err(format!(
+            "all real servers are up: {:?}",
+            real.iter().filter(is_reason).collect::<Vec<_>>()
+        ))
     });
 }
 
