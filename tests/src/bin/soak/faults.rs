@@ -128,6 +128,10 @@ impl Faults {
         let _ = connection.execute(&["CONFIG", "SET", option, value]);
         let _ = connection.execute(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         pause(time);
+        if option == "requirepass" {
+            // Redis 5 asks the clients that are connected for the new password, too.
+            let _ = connection.execute(&["AUTH", value]);
+        }
         let _ = connection.execute(&["CONFIG", "SET", option, usual]);
     }
 
