@@ -38,7 +38,7 @@ async fn main() -> Result<(), Failure> {
         for connection in &mut connections {
             connection.run(&command).await?;
         }
-        let memory = resident_kilobytes().saturating_sub(before) / u64::from(CONNECTIONS);
+        let memory = resident_kilobytes().saturating_sub(before) as f64 / f64::from(CONNECTIONS);
         let started = processor_time();
         for _ in 0..ROUNDS {
             for connection in &mut connections {
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Failure> {
         }
         let time = processor_time().saturating_sub(started) / (CONNECTIONS * ROUNDS);
         let name = if with_fred { "fred and relay" } else { "own reader" };
-        println!("{name}: {memory} kB for each connection, {time:?} for each INFO");
+        println!("{name}: {memory:.1} kB for each connection, {time:?} for each INFO");
         drop((first, connections));
     }
     Ok(())
