@@ -25,11 +25,13 @@ const MAX_ERROR: usize = 2000;
 
 pub(super) fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
+    // The fuzzer learns the secret and puts it where it is shown, such as into names of keys.
+    if text.contains(SECRET) {
+        return;
+    }
     check_address(text);
     check_text(text);
-    if !text.contains(SECRET)
-        && let Ok(mut document) = text.parse::<DocumentMut>()
-    {
+    if let Ok(mut document) = text.parse::<DocumentMut>() {
         add_secrets(document.as_table_mut(), "");
         check_text(&document.to_string());
     }
