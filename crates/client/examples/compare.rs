@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use client::{Address, Command, Connection, Credentials, Endpoint, Failure};
+use client::{Address, Command, ConnectOptions, Connection, Credentials, Endpoint, Failure};
 
 /// Number of open connections.
 const CONNECTIONS: u32 = 500;
@@ -56,9 +56,9 @@ async fn main() -> Result<(), Failure> {
 
 async fn open(endpoint: &Endpoint, with_fred: bool) -> Result<Connection, Failure> {
     if with_fred {
-        Connection::open_with_fred(endpoint, LIMIT).await
+        Connection::open_with_fred(endpoint, ConnectOptions::new(LIMIT)).await
     } else {
-        Connection::open(endpoint, LIMIT).await
+        Connection::open(endpoint, ConnectOptions::new(LIMIT)).await
     }
 }
 

@@ -17,12 +17,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::probe::find_cause;
 use crate::receive::Received;
 use crate::resp::{self, Limits, Protocol};
 use crate::secrets::SentPassword;
 use crate::stream::{self, Stream};
 use crate::tls::CertificateExpiry;
-use crate::{Address, Command, Credentials, Endpoint, Failure, Password, Tls, probe};
+use crate::{Address, Command, Credentials, Endpoint, Failure, Password, Tls};
 
 /// Maximum number of addresses of one host name that are tried, one after another.
 const MAX_ADDRESSES: usize = 4;
@@ -55,19 +56,45 @@ pub(crate) struct Connected {
     pub(crate) refusal: Option<ServerError>,
 }
 
-/// Connects to a server within `limit`: it sends AUTH, or INFO server if no password is configured,
-/// and waits for the reply. If that fails, finding the cause may take another second.
+/// Options of an attempt to connect.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectOptions {
+    pub(crate) limit: Duration,
+    probe: bool,
+}
+
+impl ConnectOptions {
+    /// Returns options for an attempt that takes at most `limit`. If it fails, finding the cause
+    /// may take another second.
+    pub const fn new(limit: Duration) -> Self {
+        ConnectOptions { limit, probe: true }
+    }
+
+    /// Opens no further connections to find the cause of a failure.
+    #[must_use]
+    pub const fn without_probe(self) -> Self {
+        ConnectOptions { probe: false, ..self }
+    }
+}
+
+/// Connects to a server: it sends AUTH, or INFO server if no password is configured, and waits for
+/// the reply.
 ///
 /// # Errors
 /// The host does not resolve or is not trusted, the server does not reply, or it refuses the
 /// credentials or the connection.
-pub(crate) async fn connect(endpoint: &Endpoint, limit: Duration) -> Result<Connected, Failure> {
-    timeout(limit + PROBE_LIMIT, try_addresses(endpoint, limit))
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    options: ConnectOptions,
+) -> Result<Connected, Failure> {
+    let limit = options.limit;
+    timeout(limit + PROBE_LIMIT, try_addresses(endpoint, options))
         .await
         .map_err(|_| timed_out(limit))?
 }
 
-async fn try_addresses(endpoint: &Endpoint, limit: Duration) -> Result<Connected, Failure> {
+async fn try_addresses(endpoint: &Endpoint, options: ConnectOptions) -> Result<Connected, Failure> {
+    let ConnectOptions { limit, probe } = options;
     let (host, port) = match &endpoint.address {
         Address::Unix(path) => {
             let attempt = async {
@@ -98,7 +125,9 @@ async fn try_addresses(endpoint: &Endpoint, limit: Duration) -> Result<Connected
             Ok(Err(failure)) => failure,
             Err(_) => timed_out(limit_per_address),
         };
-        failure = probe::find_cause(failure, address, endpoint.tls.is_some()).await;
+        if probe {
+            failure = find_cause(failure, address, endpoint.tls.is_some()).await;
+        }
     }
     Err(failure)
 }
@@ -241,4 +270,44 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
 
 fn timed_out(limit: Duration) -> Failure {
     Failure::new(Reason::Timeout, format!("connection not established within {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Starts a server that closes the first connection after a command, and refuses the second one
+    /// because it is full.
+    async fn server() -> Endpoint {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a socket");
+        let port = listener.local_addr().expect("an address").port();
+        let serve = async move {
+            let (mut first, _) = listener.accept().await.expect("a connection");
+            first.read_exact(&mut [0; 16]).await.expect("a command");
+            drop(first);
+            let (mut second, _) = listener.accept().await.expect("a connection");
+            second.write_all(b"-ERR max number of clients reached\r\n").await.expect("sent");
+        };
+        #[expect(clippy::disallowed_methods, reason = "a server of this test")]
+        tokio::spawn(serve);
+        Endpoint {
+            address: Address::Tcp { host: "127.0.0.1".to_owned(), port },
+            credentials: Credentials::default(),
+            tls: None,
+            trust: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_an_attempt_with_a_probe_opens_a_second_connection() {
+        let options = ConnectOptions::new(Duration::from_secs(2));
+        let with_probe = connect(&server().await, options).await;
+        assert_eq!(with_probe.expect_err("it is full").reason, Reason::Maxclients);
+        let without_probe = connect(&server().await, options.without_probe()).await;
+        let reason = without_probe.expect_err("it is closed").reason;
+        assert!(matches!(reason, Reason::Closed | Reason::Reset), "{reason}");
+    }
 }

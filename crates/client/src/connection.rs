@@ -7,7 +7,7 @@ use snapshot::{Reason, Reply, ServerError};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::connect::{Connected, connect};
+use crate::connect::{ConnectOptions, Connected, connect};
 use crate::fred_connection::{FredConnection, Purpose};
 use crate::receive::Received;
 use crate::resp::{self, Protocol};
@@ -27,7 +27,7 @@ const REPLY_LIMIT: Duration = Duration::from_secs(30);
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use client::{Address, Command, Connection, Credentials, Endpoint, Failure};
+/// use client::{Address, Command, ConnectOptions, Connection, Credentials, Endpoint, Failure};
 ///
 /// # async fn example() -> Result<(), Failure> {
 /// let endpoint = Endpoint {
@@ -36,7 +36,8 @@ const REPLY_LIMIT: Duration = Duration::from_secs(30);
 ///     tls: None,
 ///     trust: None,
 /// };
-/// let mut connection = Connection::open(&endpoint, Duration::from_secs(2)).await?;
+/// let options = ConnectOptions::new(Duration::from_secs(2));
+/// let mut connection = Connection::open(&endpoint, options).await?;
 /// let replies = connection.run(&[Command::new(&snapshot::INFO, None)]).await?;
 /// println!("{}", replies.decode()[0].text().unwrap_or_default());
 /// # Ok(())
@@ -73,15 +74,14 @@ enum Content {
 }
 
 impl Connection {
-    /// Connects and authenticates within `limit`. If that fails, finding the cause may take another
-    /// second.
+    /// Connects and authenticates.
     ///
     /// # Errors
     /// The host does not resolve or is not trusted, the server does not reply, or it refuses the
     /// credentials or the connection.
-    pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
+    pub async fn open(endpoint: &Endpoint, options: ConnectOptions) -> Result<Self, Failure> {
         let Connected { stream, peer, expiry, password, refusal } =
-            connect(endpoint, limit).await?;
+            connect(endpoint, options).await?;
         Ok(Connection { transport: Transport::Stream(stream), expiry, peer, refusal, password })
     }
 
@@ -90,10 +90,14 @@ impl Connection {
     ///
     /// # Errors
     /// Those of [`Connection::open`].
-    pub async fn open_with_fred(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
+    pub async fn open_with_fred(
+        endpoint: &Endpoint,
+        options: ConnectOptions,
+    ) -> Result<Self, Failure> {
         let Connected { stream, peer, expiry, password, refusal } =
-            connect(endpoint, limit).await?;
-        let fred = FredConnection::open(stream, password.clone(), Purpose::Commands, limit).await?;
+            connect(endpoint, options).await?;
+        let fred = FredConnection::open(stream, password.clone(), Purpose::Commands, options.limit);
+        let fred = fred.await?;
         Ok(Connection { transport: Transport::Fred(fred), expiry, peer, refusal, password })
     }
 

@@ -28,6 +28,7 @@ mod tls;
 mod trust;
 
 pub use command::Command;
+pub use connect::ConnectOptions;
 pub use connection::{Connection, Replies};
 pub use endpoint::{Address, Credentials, Endpoint, Password};
 pub use failure::Failure;

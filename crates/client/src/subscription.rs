@@ -9,7 +9,7 @@ use snapshot::{Reason, Reply};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::time::timeout;
 
-use crate::connect::{Connected, connect};
+use crate::connect::{ConnectOptions, Connected, connect};
 use crate::fred_connection::{FredConnection, Purpose};
 use crate::{Command, Endpoint, Failure};
 
@@ -47,7 +47,8 @@ impl Subscription {
     /// Those of [`Connection::open`](crate::Connection::open), or the server refuses the
     /// subscription.
     pub async fn open(endpoint: &Endpoint, limit: Duration) -> Result<Self, Failure> {
-        let Connected { stream, password, .. } = connect(endpoint, limit).await?;
+        let Connected { stream, password, .. } =
+            connect(endpoint, ConnectOptions::new(limit)).await?;
         let connection =
             FredConnection::open(stream, password, Purpose::Subscription, limit).await?;
         let messages = connection.messages();

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use client::{
-    Address, Command, Connection, Credentials, Endpoint, Failure, Password, Replies, Subscription,
-    SubscriptionMessage,
+    Address, Command, ConnectOptions, Connection, Credentials, Endpoint, Failure, Password,
+    Replies, Subscription, SubscriptionMessage,
 };
 use snapshot::{Reason, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
 const LIMIT: Duration = Duration::from_secs(2);
+
+const OPTIONS: ConnectOptions = ConnectOptions::new(LIMIT);
 
 /// Reply of a peer to one request.
 #[derive(Clone)]
@@ -80,8 +82,8 @@ async fn check(answer: Answer, reason: Reason, detail: &str) {
     let early = peer(move |_| answer.clone()).await;
     for endpoint in [late, early] {
         for result in [
-            info(Connection::open(&endpoint, LIMIT).await).await,
-            info(Connection::open_with_fred(&endpoint, LIMIT).await).await,
+            info(Connection::open(&endpoint, OPTIONS).await).await,
+            info(Connection::open_with_fred(&endpoint, OPTIONS).await).await,
         ] {
             let failure = result.expect_err("the reply is refused");
             assert_eq!(failure.reason, reason, "{failure}");
@@ -124,8 +126,8 @@ async fn deep_nesting_is_refused() {
     let endpoint = endpoint.await;
     let command = || Command::new(&snapshot::SENTINEL_MASTERS, None);
     for mut connection in [
-        Connection::open(&endpoint, LIMIT).await.expect("connected"),
-        Connection::open_with_fred(&endpoint, LIMIT).await.expect("connected"),
+        Connection::open(&endpoint, OPTIONS).await.expect("connected"),
+        Connection::open_with_fred(&endpoint, OPTIONS).await.expect("connected"),
     ] {
         let failure = connection.run(&[command()]).await.expect_err("the reply is refused");
         assert_eq!(failure.reason, Reason::Protocol, "{failure}");
@@ -137,7 +139,7 @@ async fn deep_nesting_is_refused() {
 async fn fred_receives_no_type_of_resp3() {
     let maps = format!("{}:1\r\n", "%1\r\n+k\r\n".repeat(900));
     let endpoint = peer(move |request| handshake(request).unwrap_or_else(|| bytes(&maps))).await;
-    let result = info(Connection::open_with_fred(&endpoint, LIMIT).await).await;
+    let result = info(Connection::open_with_fred(&endpoint, OPTIONS).await).await;
     let failure = result.expect_err("the reply is refused");
     assert_eq!(failure.reason, Reason::Protocol, "{failure}");
 }
@@ -156,10 +158,10 @@ async fn invalid_utf8_is_replaced_on_both_ways() {
         () => Answer::Bytes(info_text.to_vec()),
     });
     let endpoint = endpoint.await;
-    let direct = info(Connection::open(&endpoint, LIMIT).await).await.expect("a reply");
+    let direct = info(Connection::open(&endpoint, OPTIONS).await).await.expect("a reply");
     let text = direct.decode()[0].text().map(str::to_owned);
     assert_eq!(text.as_deref(), Some("redis_version:7.0.15\r\nconfig_file:/\u{fffd}\r\n"));
-    let fred = info(Connection::open_with_fred(&endpoint, LIMIT).await).await.expect("a reply");
+    let fred = info(Connection::open_with_fred(&endpoint, OPTIONS).await).await.expect("a reply");
     let text = fred.decode()[0].text().map(str::to_owned);
     assert_eq!(text.as_deref(), Some("redis_version:7.0.15\r\nconfig_file:/?\r\n"));
 }
@@ -171,7 +173,7 @@ async fn a_large_reply_that_stops_is_given_up() {
         handshake(request).unwrap_or_else(stopped)
     });
     let started = Instant::now();
-    let result = info(Connection::open(&endpoint.await, LIMIT).await).await;
+    let result = info(Connection::open(&endpoint.await, OPTIONS).await).await;
     assert_eq!(result.expect_err("the reply is refused").reason, Reason::Toolarge);
     assert!(started.elapsed() < Duration::from_secs(8), "it ends before the limit of all replies");
 }
@@ -187,12 +189,12 @@ async fn many_large_replies_do_not_delay_a_small_one() {
     let waiting: Vec<_> = (0..100)
         .map(|_| {
             let large = large.clone();
-            tokio::spawn(async move { info(Connection::open(&large, LIMIT).await).await })
+            tokio::spawn(async move { info(Connection::open(&large, OPTIONS).await).await })
         })
         .collect();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let started = Instant::now();
-    let replies = info(Connection::open(&small, LIMIT).await).await.expect("a reply");
+    let replies = info(Connection::open(&small, OPTIONS).await).await.expect("a reply");
     assert_eq!(replies.decode()[0], Reply::Text("hi".into()));
     assert!(started.elapsed() < Duration::from_secs(1));
     for result in waiting {
@@ -223,8 +225,8 @@ async fn a_password_that_is_sent_back_is_hidden() {
         let endpoint = peer(move |_| bytes(&reply)).await;
         let endpoint = Endpoint { credentials: credentials.clone(), ..endpoint };
         for result in [
-            Connection::open(&endpoint, LIMIT).await,
-            Connection::open_with_fred(&endpoint, LIMIT).await,
+            Connection::open(&endpoint, OPTIONS).await,
+            Connection::open_with_fred(&endpoint, OPTIONS).await,
         ] {
             let failure = result.expect_err("the reply is refused");
             assert!(!format!("{failure:?} {failure}").contains("s3cret"), "{failure}");
@@ -240,8 +242,8 @@ async fn a_password_that_is_sent_back_is_hidden() {
     });
     let endpoint = Endpoint { credentials, ..endpoint.await };
     for mut connection in [
-        Connection::open(&endpoint, LIMIT).await.expect("connected"),
-        Connection::open_with_fred(&endpoint, LIMIT).await.expect("connected"),
+        Connection::open(&endpoint, OPTIONS).await.expect("connected"),
+        Connection::open_with_fred(&endpoint, OPTIONS).await.expect("connected"),
     ] {
         let commands = [&snapshot::INFO, &snapshot::INFO].map(|sent| Command::new(sent, None));
         let replies = connection.run(&commands).await.expect("two replies");

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use client::{Command, Connection, Endpoint, Failure, Replies};
+use client::{Command, ConnectOptions, Connection, Endpoint, Failure, Replies};
 use snapshot::{NodeSnapshot, Reason, Reply};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -21,7 +21,7 @@ use crate::logged_reasons::LoggedReasons;
 const CHECK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Part of the limit for connecting. The rest is for finding the reason of a failure.
-const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+const CONNECT_OPTIONS: ConnectOptions = ConnectOptions::new(Duration::from_secs(4));
 
 /// Minimum time between two checks while the server refuses access. Each refusal increments an
 /// error counter of the server and adds a line to its ACL log.
@@ -140,7 +140,7 @@ impl EndpointChecker {
         permit: P,
         own_errors: &mut OwnErrors,
     ) -> Result<EndpointServer, Failure> {
-        let opening = Connection::open_with_fred(&self.settings.endpoint, CONNECT_LIMIT).await;
+        let opening = Connection::open_with_fred(&self.settings.endpoint, CONNECT_OPTIONS).await;
         let mut connection = opening.map_err(cause)?;
         drop(permit);
         let replies = self.send(&mut connection, Command::new(&snapshot::INFO, None)).await?;

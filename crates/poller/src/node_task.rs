@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Command, Connection, Endpoint, Failure, Password, Replies};
+use client::{Command, ConnectOptions, Connection, Endpoint, Failure, Password, Replies};
 use config::Cadences;
 use snapshot::{OptionalCommand, Reason};
 use tokio::sync::{mpsc, watch};
@@ -109,7 +109,7 @@ pub(crate) struct NodeTask {
     delays: ReconnectDelays,
     lane: ConnectLane,
     proxy_probe: ProxyProbe,
-    /// True if the node replied since the server last closed a connection during its setup.
+    /// True if the node replied since the last failed attempt to connect.
     tolerates_close: bool,
     /// Reason of the last logged failure; `None` after a reply.
     logged_reasons: LoggedReasons,
@@ -177,6 +177,7 @@ impl NodeTask {
                 return Ok(());
             }
             Err(failure) => {
+                self.tolerates_close = false;
                 self.place = None;
                 self.plan.connection_failed(&failure);
                 let failure = self.proxy_probe.explain_attempt(failure, &self.settings.endpoint);
@@ -212,11 +213,14 @@ impl NodeTask {
     async fn connect(&mut self) -> Result<Connection, Failure> {
         self.take_place()?;
         let endpoint = &self.settings.endpoint;
+        let options = ConnectOptions::new(CONNECT_LIMIT);
+        // A close that is tolerated needs no cause. The next attempt follows sooner without it.
+        let options = if self.tolerates_close { options.without_probe() } else { options };
         if self.settings.is_sentinel {
-            let attempt = Connection::open_with_fred(endpoint, CONNECT_LIMIT);
+            let attempt = Connection::open_with_fred(endpoint, options);
             self.context.connect(&mut self.lane, attempt).await
         } else {
-            let attempt = Connection::open(endpoint, CONNECT_LIMIT);
+            let attempt = Connection::open(endpoint, options);
             self.context.connect(&mut self.lane, attempt).await
         }
     }
