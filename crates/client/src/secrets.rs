@@ -45,7 +45,7 @@ impl SentPassword {
                 Reply::Error(ServerError::new(self.hide(Cow::Borrowed(text))))
             }
             Reply::Text(text) if self.is_long() => Reply::Text(self.hide(text)),
-            Reply::Array(items) if self.is_long() => {
+            Reply::Array(items) if self.0.is_some() => {
                 Reply::Array(items.into_iter().map(|item| self.hide_in_reply(item)).collect())
             }
             other => other,
@@ -79,8 +79,8 @@ mod tests {
         assert_eq!(hidden("pw", error("WRONGPASS pw is wrong")), "WRONGPASS *** is wrong");
         let quoted = "ERR unknown command `AUTH`, with args beginning with: `rolecall`, `s3cr";
         assert_eq!(hidden("s3cret", error(quoted)), "ERR unknown command `AUTH`");
-        let nested = Reply::Array(vec![Reply::Array(vec![error("ERR s3cret-password")])]);
-        assert!(!hidden("s3cret-password", nested).contains("s3cret"));
+        let nested = Reply::Array(vec![Reply::Array(vec![error("ERR s3cret is wrong")])]);
+        assert!(!hidden("s3cret", nested).contains("s3cret"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Measurements of the exporter, and the bounds that they must keep.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tests::{Daemon, resident_kilobytes};
@@ -29,7 +30,8 @@ pub(crate) struct Polls {
     missed: f64,
     /// Polls of all nodes, successful or not.
     total: f64,
-    failures: f64,
+    /// Failed polls by reason.
+    failures: BTreeMap<String, f64>,
     nodes: f64,
 }
 
@@ -58,15 +60,28 @@ impl Polls {
     /// Reads the counters of the first deployments.
     pub(crate) fn read(daemon: &Daemon, deployments: usize) -> Self {
         let samples = daemon.samples();
+        let names: Vec<_> = (0..deployments).map(|index| format!("good-{index}")).collect();
         let sum = |name| -> f64 {
-            let names = (0..deployments).map(|index| format!("good-{index}"));
-            names.map(|deployment| samples.sum(name, &[("deployment", &deployment)])).sum()
+            names.iter().map(|deployment| samples.sum(name, &[("deployment", deployment)])).sum()
         };
+        let failures = |reason: &str| -> f64 {
+            let labels = |deployment| [("deployment", deployment), ("reason", reason)];
+            let name = "redis_poll_failures_total";
+            names.iter().map(|deployment| samples.sum(name, &labels(deployment))).sum()
+        };
+        let reasons: BTreeSet<_> =
+            samples.labels("redis_poll_failures_total", "reason").into_iter().collect();
         Polls {
             rounds: sum("rolecall_rounds_total"),
             missed: sum("rolecall_rounds_missed_total"),
             total: sum("redis_polls_total"),
-            failures: sum("redis_poll_failures_total"),
+            failures: reasons
+                .into_iter()
+                .map(|reason| {
+                    let failures = failures(&reason);
+                    (reason, failures)
+                })
+                .collect(),
             nodes: sum("redis_up") / deployments as f64,
         }
     }
@@ -74,19 +89,30 @@ impl Polls {
     /// Returns a text about the polls from these counters to later ones.
     pub(crate) fn to(&self, later: &Polls) -> String {
         format!(
-            "{} rounds, {} missed rounds, {} polls, {} failed polls",
+            "{} rounds, {} missed rounds, {} polls, failed polls: {:?}",
             later.rounds - self.rounds,
             later.missed - self.missed,
             later.total - self.total,
-            later.failures - self.failures
+            self.failures_until(later)
         )
+    }
+
+    /// Returns the failed polls from these counters to later ones, by reason.
+    fn failures_until(&self, later: &Polls) -> BTreeMap<String, f64> {
+        let before = |reason| self.failures.get(reason).copied().unwrap_or(0.0);
+        let failures = later
+            .failures
+            .iter()
+            .map(|(reason, failures)| (reason.clone(), failures - before(reason)));
+        failures.filter(|(_, failures)| *failures > 0.0).collect()
     }
 
     /// Returns the problems from these counters to later ones. Each round polls each node.
     pub(crate) fn problems(&self, later: &Polls) -> Vec<String> {
         let (rounds, polls) = (later.rounds - self.rounds, later.total - self.total);
         let complete = polls >= rounds * self.nodes - 2.0 * self.nodes;
-        let is_good = later.missed <= self.missed && later.failures <= self.failures && complete;
+        let is_good =
+            later.missed <= self.missed && self.failures_until(later).is_empty() && complete;
         if is_good { Vec::new() } else { vec![format!("healthy nodes: {}", self.to(later))] }
     }
 }
