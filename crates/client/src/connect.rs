@@ -3,12 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use snapshot::{Reason, Reply, ServerError};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
@@ -41,6 +40,13 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(2);
 
+/// Limit of the size of a password file, bytes.
+const PASSWORD_BYTES: u64 = 64 << 10;
+
+/// Time limit for reading a password file. It is shorter than the time after which a node without a
+/// connection counts as down, since the node may be healthy.
+const PASSWORD_LIMIT: Duration = Duration::from_secs(1);
+
 /// Limits of the replies to AUTH and to INFO server.
 const LIMITS: Limits = Limits { bytes: 64 << 10, elements: 0 };
 
@@ -64,8 +70,8 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// Returns options for an attempt that takes at most `limit`. If it fails, finding the cause
-    /// may take another second.
+    /// Returns options for an attempt that takes at most `limit`. Reading a password file before it
+    /// may take a second, and finding the cause of a failure another one.
     pub const fn new(limit: Duration) -> Self {
         ConnectOptions { limit, probe: true }
     }
@@ -87,20 +93,26 @@ pub(crate) async fn connect(
     endpoint: &Endpoint,
     options: ConnectOptions,
 ) -> Result<Connected, Failure> {
+    let password = SentPassword::new(read_password(&endpoint.credentials).await?);
     let limit = options.limit;
-    timeout(limit + PROBE_LIMIT, try_addresses(endpoint, options))
-        .await
-        .map_err(|_| timed_out(limit))?
+    let attempt = timeout(limit + PROBE_LIMIT, try_addresses(endpoint, &password, options)).await;
+    let connected = attempt.unwrap_or_else(|_| Err(timed_out(limit)));
+    connected.map_err(|failure| password.hide_in_failure(failure))
 }
 
-async fn try_addresses(endpoint: &Endpoint, options: ConnectOptions) -> Result<Connected, Failure> {
+async fn try_addresses(
+    endpoint: &Endpoint,
+    password: &SentPassword,
+    options: ConnectOptions,
+) -> Result<Connected, Failure> {
     let ConnectOptions { limit, probe } = options;
     let (host, port) = match &endpoint.address {
         Address::Unix(path) => {
             let attempt = async {
                 let stream =
                     UnixStream::connect(path).await.map_err(|error| stream::failure(&error))?;
-                authenticate(endpoint, Box::new(stream), CertificateExpiry::default()).await
+                authenticate(endpoint, password, Box::new(stream), CertificateExpiry::default())
+                    .await
             };
             return timeout(limit, attempt).await.map_err(|_| timed_out(limit))?;
         }
@@ -119,14 +131,14 @@ async fn try_addresses(endpoint: &Endpoint, options: ConnectOptions) -> Result<C
     let limit_per_address = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     let mut failure = Failure::new(Reason::Dns, format!("{host} resolves to no address"));
     for address in addresses {
-        let attempt = timeout(limit_per_address, connect_tcp(endpoint, host, address));
+        let attempt = timeout(limit_per_address, connect_tcp(endpoint, password, host, address));
         failure = match attempt.await {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(failure)) => failure,
             Err(_) => timed_out(limit_per_address),
         };
         if probe {
-            failure = find_cause(failure, address, endpoint.tls.is_some()).await;
+            failure = find_cause(failure, address, password, endpoint.tls.is_some()).await;
         }
     }
     Err(failure)
@@ -134,6 +146,7 @@ async fn try_addresses(endpoint: &Endpoint, options: ConnectOptions) -> Result<C
 
 async fn connect_tcp(
     endpoint: &Endpoint,
+    password: &SentPassword,
     host: &str,
     address: SocketAddr,
 ) -> Result<Connected, Failure> {
@@ -144,7 +157,7 @@ async fn connect_tcp(
         None => Box::new(tcp),
         Some(tls) => start_tls(tls, host, tcp, &expiry).await?,
     };
-    let connected = authenticate(endpoint, stream, expiry).await?;
+    let connected = authenticate(endpoint, password, stream, expiry).await?;
     Ok(Connected { peer: Some(address), ..connected })
 }
 
@@ -177,33 +190,31 @@ async fn start_tls(
 /// Without it, a server that accepts connections but does not reply would count as connected.
 async fn authenticate(
     endpoint: &Endpoint,
+    password: &SentPassword,
     mut stream: Stream,
     expiry: CertificateExpiry,
 ) -> Result<Connected, Failure> {
-    let Credentials { username, password } = &endpoint.credentials;
-    let password = match password {
-        None => None,
-        Some(Password::Inline(password)) => Some(password.clone()),
-        Some(Password::File(path)) => Some(read_password(path).await?),
-    };
     let mut request = Vec::new();
-    match &password {
+    match password.expose() {
         None => resp::encode(&[Command::new(&snapshot::INFO_SERVER, None)], &mut request),
         Some(password) => {
-            let words = [Some(snapshot::AUTH.name), username.as_deref()];
-            let words = words.into_iter().flatten().chain([password.expose_secret()]);
-            resp::encode_words(words, &mut request);
+            let words = [Some(snapshot::AUTH.name), endpoint.credentials.username.as_deref()];
+            resp::encode_words(words.into_iter().flatten().chain([password]), &mut request);
         }
     }
-    stream.write_all(&request).await.map_err(|error| stream::failure(&error))?;
-    let is_authenticating = password.is_some();
-    let password = SentPassword::new(password);
+    let is_authenticating = password.expose().is_some();
+    let sent = async {
+        stream.write_all(&request).await?;
+        stream.flush().await
+    };
+    sent.await.map_err(|error| stream::failure(&error))?;
     let mut received = Received::default();
-    let end = received.complete_reply(&mut stream, 0, LIMITS, Protocol::Resp2).await?;
-    let refusal = match password.hide_in_reply(resp::decode(&received.bytes[..end])) {
+    let reply = received.complete_reply(&mut stream, 0, LIMITS, Protocol::Resp2);
+    let end = stream::mark_failure_at_once(reply).await?.end;
+    let refusal = match password.decode(&received.bytes[..end]) {
         Reply::Text(text) if is_authenticating && text == "OK" => None,
         Reply::Error(error) if is_authenticating => {
-            return Err(rejected(&error));
+            return Err(rejected(&error, &received.bytes[..end]));
         }
         // Its text could be the password.
         _ if is_authenticating => {
@@ -212,52 +223,61 @@ async fn authenticate(
         Reply::Error(error) => match error.reason() {
             Some(Reason::Auth) if error.code == "NOAUTH" => {
                 let problem = "the server requires a password, and none is configured";
-                return Err(Failure::new(Reason::Auth, format!("{problem}: {}", error.text)));
+                let detail = format!("{problem}: {}", error.text);
+                return Err(Failure { detail, ..Failure::refusal(&error) });
             }
             Some(Reason::Auth | Reason::Maxclients) => return Err(Failure::refusal(&error)),
             _ => Some(error),
         },
         _ => None,
     };
-    Ok(Connected { stream, peer: None, expiry, password, refusal })
+    Ok(Connected { stream, peer: None, expiry, password: password.clone(), refusal })
 }
 
-/// Converts an error reply to AUTH.
-fn rejected(error: &ServerError) -> Failure {
+/// Converts an error reply to AUTH. `reply` is the reply as it was received.
+fn rejected(error: &ServerError, reply: &[u8]) -> Failure {
     let reason = error.reason().unwrap_or(Reason::Auth);
     if reason != Reason::Auth {
         return Failure::refusal(error);
     }
+    let reply = String::from_utf8_lossy(reply);
     // The first text is that of 6.0 and later, the second one that of older servers.
     let is_open =
-        ["without any password", "no password is set"].iter().any(|text| error.text.contains(text));
+        ["without any password", "no password is set"].iter().any(|text| reply.contains(text));
     let problem = if is_open {
         "a password is configured, and the server requires none"
     } else {
         "the server rejected the configured user or password"
     };
-    Failure::new(reason, format!("{problem}: {}", error.text))
+    let detail = format!("{problem}: {}", error.text);
+    Failure { reason, detail, ..Failure::refusal(error) }
 }
 
-/// Reads a password from its file. This happens for each connection, so that a new password or
-/// token takes effect at the next connection.
+/// Returns the password, which may be in a file. The file is read for each connection, so that a new
+/// password or token takes effect at the next connection.
 ///
 /// # Errors
 /// The file cannot be read, or it is empty, as while another process rewrites it. Then the server
 /// gets no AUTH: an empty password would be an error there. The problem is local, and says nothing
 /// about the credentials.
-async fn read_password(path: &Path) -> Result<SecretString, Failure> {
+async fn read_password(credentials: &Credentials) -> Result<Option<SecretString>, Failure> {
+    let path = match &credentials.password {
+        None => return Ok(None),
+        Some(Password::Inline(password)) => return Ok(Some(password.clone())),
+        Some(Password::File(path)) => path,
+    };
     let problem = |problem: &dyn fmt::Display| {
         let path = path.display();
         Failure::new(Reason::Local, format!("cannot read password file {path}: {problem}"))
     };
     let file = path.to_owned();
-    let text = spawn_blocking(move || files::read_to_string(file)).await;
+    let text =
+        spawn_blocking(move || files::read_small(file, PASSWORD_BYTES, PASSWORD_LIMIT)).await;
     let text = text.map_err(io::Error::other).and_then(|text| text);
     let text = text.map_err(|error| problem(&error))?;
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(problem(&"it is empty")),
-        password => Ok(password.into()),
+        password => Ok(Some(password.into())),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A connection to one server.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use tokio::time::timeout;
 
 use crate::connect::{ConnectOptions, Connected, connect};
 use crate::fred_connection::{FredConnection, Purpose};
+use crate::large_replies::Reservation;
 use crate::receive::Received;
 use crate::resp::{self, Protocol};
-use crate::secrets::SentPassword;
-use crate::stream::{self, Stream};
+use crate::secrets::{PasswordVersion, SentPassword};
+use crate::stream::{self, Stream, mark_failure_at_once};
 use crate::tls::CertificateExpiry;
 use crate::{Command, Endpoint, Failure};
 
@@ -59,18 +61,21 @@ enum Transport {
     Fred(FredConnection),
 }
 
-/// Replies to one batch of commands.
-#[derive(Debug)]
+/// Replies to one batch of commands. The `Debug` output contains only their size.
 pub struct Replies {
     content: Content,
     password: SentPassword,
 }
 
-#[derive(Debug)]
 enum Content {
     /// Replies as they were received, and the offset of the end of each.
     Received(Received, Vec<usize>),
-    Decoded(Vec<Reply<'static>>),
+    /// Replies without the password, and the memory that is reserved for them.
+    Decoded(
+        Vec<Reply<'static>>,
+        #[expect(dead_code, reason = "the memory is reserved until the replies are dropped")]
+        Reservation,
+    ),
 }
 
 impl Connection {
@@ -85,7 +90,8 @@ impl Connection {
         Ok(Connection { transport: Transport::Stream(stream), expiry, peer, refusal, password })
     }
 
-    /// Connects like [`Connection::open`], and leaves the connection to fred. For Sentinels and for
+    /// Connects like [`Connection::open`], and leaves the connection to fred, which may take the
+    /// time limit of `options` again. For Sentinels and for
     /// single commands.
     ///
     /// # Errors
@@ -112,6 +118,11 @@ impl Connection {
         self.peer
     }
 
+    /// Returns the version of the password that the connection sent.
+    pub fn password_version(&self) -> Option<PasswordVersion> {
+        self.password.version()
+    }
+
     /// Returns the error with which the server refused the INFO server that was sent while
     /// connecting.
     pub fn refusal(&self) -> Option<&ServerError> {
@@ -124,13 +135,17 @@ impl Connection {
     /// and does not cause a failure.
     ///
     /// # Errors
-    /// The connection ended, there was no reply within 30 seconds, or a reply is invalid or exceeds
-    /// the limits of its command.
+    /// The connection ended, there was no reply within 30 seconds, a reply is invalid or exceeds
+    /// the limits of its command (over fred, [`COMMAND_LIMITS`](crate::COMMAND_LIMITS)), a reply of
+    /// more than 256 KiB is not complete after 5 seconds, or there is no memory for it.
     pub async fn run(&mut self, commands: &[Command]) -> Result<Replies, Failure> {
         let replies = async {
             match &mut self.transport {
                 Transport::Stream(stream) => run(stream, commands).await,
-                Transport::Fred(fred) => fred.run(commands).await.map(Content::Decoded),
+                Transport::Fred(fred) => fred
+                    .run(commands)
+                    .await
+                    .map(|(replies, memory)| Content::Decoded(replies, memory)),
             }
         };
         let content = timeout(REPLY_LIMIT, replies).await.map_err(|_| {
@@ -154,12 +169,18 @@ impl Connection {
 /// Size of an element of an array in a reply that fred decoded, bytes.
 const ELEMENT_SIZE: usize = 64;
 
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies").field("size", &self.size()).finish_non_exhaustive()
+    }
+}
+
 impl Replies {
     /// Returns the size of the replies, bytes; an estimate for those that fred decoded.
     pub fn size(&self) -> usize {
         match &self.content {
             Content::Received(received, _) => received.bytes.len(),
-            Content::Decoded(replies) => replies.iter().map(size).sum(),
+            Content::Decoded(replies, _) => replies.iter().map(size).sum(),
         }
     }
 
@@ -169,11 +190,9 @@ impl Replies {
             Content::Received(received, ends) => {
                 let starts = [0].into_iter().chain(ends.iter().copied());
                 let replies = starts.zip(ends).map(|(start, end)| &received.bytes[start..*end]);
-                replies.map(resp::decode).map(|reply| self.password.hide_in_reply(reply)).collect()
+                replies.map(|reply| self.password.decode(reply)).collect()
             }
-            Content::Decoded(replies) => {
-                replies.iter().map(|reply| self.password.hide_in_reply(reply.clone())).collect()
-            }
+            Content::Decoded(replies, _) => replies.clone(),
         }
     }
 }
@@ -197,11 +216,15 @@ async fn run(stream: &mut Stream, commands: &[Command]) -> Result<Content, Failu
     sent.await.map_err(|error| stream::failure(&error))?;
     let mut received = Received::default();
     let mut ends = Vec::with_capacity(commands.len());
-    for command in commands {
-        let start = ends.last().copied().unwrap_or(0);
-        let reply = received.complete_reply(stream, start, command.limits, Protocol::Resp3);
-        ends.push(reply.await?);
-    }
+    let replies = async {
+        for command in commands {
+            let start = ends.last().copied().unwrap_or(0);
+            let reply = received.complete_reply(stream, start, command.limits, Protocol::Resp3);
+            ends.push(reply.await?.end);
+        }
+        Ok(())
+    };
+    mark_failure_at_once(replies).await?;
     if received.bytes.len() > ends.last().copied().unwrap_or(0) {
         return Err(Failure::new(Reason::Protocol, "more replies than commands"));
     }

@@ -60,10 +60,10 @@ pub struct Credentials {
 pub enum Password {
     /// The password itself.
     Inline(SecretString),
-    /// File that contains the password or a token. It is read for each new connection, after the
-    /// connection is established and before AUTH. No password is kept in between. Trailing line
-    /// breaks are removed. An unreadable or empty file is a failure with
-    /// [`Reason::Local`](snapshot::Reason::Local), and AUTH is not sent.
+    /// File that contains the password or a token, at most 64 KiB. It is read before each new
+    /// connection, within a second. The password is kept only while its connection is open, to hide
+    /// it in replies. Trailing line breaks are removed. An unreadable or empty file is a failure
+    /// with [`Reason::Local`](snapshot::Reason::Local), and nothing is sent.
     File(PathBuf),
 }
 

@@ -11,8 +11,12 @@ pub struct Failure {
     pub reason: Reason,
     /// Details for the log and for pages. Contains no secret.
     pub detail: String,
-    /// The server closed the connection on which it received a command, and keeps another one open
-    /// on which it receives none. Known only for attempts to connect without TLS.
+    /// Code of the error reply to a command; `None` for other failures. The server has counted it.
+    pub error_code: Option<String>,
+    /// The connection failed within 300 ms after a command was sent.
+    pub failed_at_once: bool,
+    /// The server closed the connection at once when it received a command, and keeps another one
+    /// open on which it receives none. Known only after a probe without TLS.
     pub closes_on_command: bool,
 }
 
@@ -29,13 +33,23 @@ impl Failure {
     /// Returns a failure. Shortens long details, and replaces control characters.
     pub fn new(reason: Reason, detail: impl AsRef<str>) -> Self {
         let detail = printable(detail.as_ref(), MAX_DETAIL);
-        Failure { reason, detail, closes_on_command: false }
+        Failure {
+            reason,
+            detail,
+            error_code: None,
+            failed_at_once: false,
+            closes_on_command: false,
+        }
     }
 
     /// Converts an error reply. The reason is [`Reason::Protocol`] if the error has no reason of
     /// its own.
     pub fn refusal(error: &ServerError) -> Self {
-        Failure::new(error.reason().unwrap_or(Reason::Protocol), &error.text)
+        let reason = error.reason().unwrap_or(Reason::Protocol);
+        // A server sends these errors when it accepts a connection, and counts none.
+        let is_counted = reason != Reason::Maxclients && error.code != "DENIED";
+        let error_code = is_counted.then(|| error.code.clone());
+        Failure { error_code, ..Failure::new(reason, &error.text) }
     }
 }
 

@@ -21,7 +21,8 @@ use snapshot::{Reason, Reply, ServerError};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
-use crate::relay::{self, Relay};
+use crate::large_replies::Reservation;
+use crate::relay::{self, Batch, Expected, Relay};
 use crate::resp::MAX_DEPTH;
 use crate::secrets::SentPassword;
 use crate::stream::{self, Stream};
@@ -53,6 +54,7 @@ pub(crate) struct FredConnection {
     /// Forwards the bytes while a method of this type is awaited. Resolves when the connection
     /// ends; `None` means that fred closed it.
     relay: Shared<BoxFuture<'static, Option<Failure>>>,
+    batch: Batch,
     password: SentPassword,
 }
 
@@ -67,9 +69,10 @@ impl FredConnection {
         purpose: Purpose,
         limit: Duration,
     ) -> Result<Self, Failure> {
-        let limits = match purpose {
-            Purpose::Commands => relay::COMMAND_LIMITS,
-            Purpose::Subscription => relay::MESSAGE_LIMITS,
+        let batch = Batch::default();
+        let expected = match purpose {
+            Purpose::Commands => Expected::Replies(batch.clone()),
+            Purpose::Subscription => Expected::Messages,
         };
         let relay = Relay::listen()?;
         let client = client(&relay, purpose, limit);
@@ -77,13 +80,13 @@ impl FredConnection {
         let task = client.connect();
         let forwarding = async move {
             match relay.accept().await {
-                Ok(fred) => relay::forward(stream, fred, limits).await,
+                Ok(fred) => relay::forward(stream, fred, expected).await,
                 Err(failure) => Some(failure),
             }
         };
         let relay = forwarding.boxed().shared();
         // From here on, dropping the connection ends fred's task.
-        let mut connection = FredConnection { client, task, relay, password };
+        let mut connection = FredConnection { client, task, relay, batch, password };
         let relay = connection.relay.clone();
         let outcome = timeout(limit, async {
             tokio::select! {
@@ -106,11 +109,16 @@ impl FredConnection {
         self.client.message_rx()
     }
 
-    /// Sends the commands in one batch and waits for all replies.
+    /// Sends the commands in one batch and waits for all replies. Returns them without the password,
+    /// and the memory that is reserved for them.
     ///
     /// # Errors
-    /// The connection ended.
-    pub(crate) async fn run(&self, commands: &[Command]) -> Result<Vec<Reply<'static>>, Failure> {
+    /// The connection ended, or the replies exceed a limit.
+    pub(crate) async fn run(
+        &self,
+        commands: &[Command],
+    ) -> Result<(Vec<Reply<'static>>, Reservation), Failure> {
+        drop(self.batch.end());
         let replies = try_join_all(commands.iter().map(|command| {
             let custom = CustomCommand::new_static(command.name, ClusterHash::FirstKey, false);
             let arguments = command.arguments.iter().map(|argument| argument.as_ref().into());
@@ -119,7 +127,10 @@ impl FredConnection {
         tokio::select! {
             biased;
             replies = replies => match replies {
-                Ok(frames) => Ok(frames.into_iter().map(|frame| reply(frame, 0)).collect()),
+                Ok(frames) => {
+                    let replies = frames.into_iter().map(|frame| self.reply(frame, 0));
+                    Ok((replies.collect(), self.batch.end()))
+                }
                 Err(error) => Err(self.failure(Some(error)).await),
             },
             failure = self.ended() => Err(failure),
@@ -137,15 +148,39 @@ impl FredConnection {
             return failure;
         }
         let Some(error) = error else { return stream::closed() };
-        let detail = self.password.hide(error.details().into());
+        let detail = self.password.error(error.details()).text;
         let reason = match error.kind() {
             ErrorKind::Timeout => Reason::Timeout,
             ErrorKind::Auth => Reason::Auth,
             ErrorKind::Protocol | ErrorKind::Parse => Reason::Protocol,
             ErrorKind::IO | ErrorKind::Canceled => Reason::Closed,
-            _ => ServerError::new(&*detail).reason().unwrap_or(Reason::Protocol),
+            _ => ServerError::new(error.details()).reason().unwrap_or(Reason::Protocol),
         };
         Failure::new(reason, detail)
+    }
+
+    /// Replaces the password in a text that the server published.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        self.password.hide_long(text.into()).into_owned()
+    }
+
+    /// Converts a reply of fred. The password is replaced.
+    fn reply(&self, frame: Resp3Frame, depth: usize) -> Reply<'static> {
+        let text = |bytes: &[u8]| self.hide(&String::from_utf8_lossy(bytes));
+        match frame {
+            _ if depth > MAX_DEPTH => Reply::Nil,
+            Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } => {
+                Reply::Text(text(&data).into())
+            }
+            Resp3Frame::SimpleError { data, .. } => Reply::Error(self.password.error(&data)),
+            Resp3Frame::Number { data, .. } => Reply::Integer(data),
+            Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => {
+                let items = data.into_iter().map(|item| self.reply(item, depth + 1));
+                Reply::Array(items.collect())
+            }
+            // The relay forwards only types of RESP2.
+            _ => Reply::Nil,
+        }
     }
 }
 
@@ -199,23 +234,5 @@ fn error_of_task(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Op
     match ended {
         Ok(result) => result.err(),
         Err(error) => Some(Error::new(ErrorKind::Unknown, error.to_string())),
-    }
-}
-
-/// Converts a reply of fred.
-fn reply(frame: Resp3Frame, depth: usize) -> Reply<'static> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match frame {
-        _ if depth > MAX_DEPTH => Reply::Nil,
-        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } => {
-            Reply::Text(text(&data).into())
-        }
-        Resp3Frame::SimpleError { data, .. } => Reply::Error(ServerError::new(&*data)),
-        Resp3Frame::Number { data, .. } => Reply::Integer(data),
-        Resp3Frame::Array { data, .. } | Resp3Frame::Push { data, .. } => {
-            Reply::Array(data.into_iter().map(|item| reply(item, depth + 1)).collect())
-        }
-        // The relay forwards only types of RESP2.
-        _ => Reply::Nil,
     }
 }

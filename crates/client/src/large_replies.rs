@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use snapshot::Reason;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use crate::Failure;
 
@@ -20,63 +20,94 @@ pub(crate) const USUAL_SIZE: usize = 256 << 10;
 /// Memory for all large replies together, bytes.
 const TOTAL: usize = 32 << 20;
 
-/// Unit of a reservation, bytes. It is also the step by which a large reply grows.
+/// Unit of a reservation, bytes.
 const UNIT: usize = 256 << 10;
 
 /// Time limit for receiving a large reply. It starts when the reply exceeds [`USUAL_SIZE`], so that
 /// a server cannot keep a reservation by sending slowly.
-const TIME_LIMIT: Duration = Duration::from_secs(5);
+const RECEIVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Time limit for waiting until the memory for a large reply is free. Several others may be
+/// received before it.
+const WAIT_LIMIT: Duration = Duration::from_secs(15);
 
 static UNITS: Semaphore = Semaphore::const_new(TOTAL / UNIT);
 
-/// Memory that a reply has reserved.
+/// Memory that replies have reserved.
 #[derive(Debug, Default)]
 pub(crate) struct Reservation {
     permit: Option<SemaphorePermit<'static>>,
-    /// The end of the time for a large reply; `None` for a reply of usual size.
-    time_limit: Option<Pin<Box<Sleep>>>,
 }
 
 impl Reservation {
-    /// Reserves memory so that the reply may use `bytes` in total. Waits until it is free.
+    /// Reserves memory for replies that use `used` bytes now. Waits until it is free.
+    ///
+    /// Reserves at once what they may use at most, because connections that wait while they have a
+    /// reservation could wait for each other.
     ///
     /// # Errors
-    /// The time for a large reply ended.
-    pub(crate) async fn extend(&mut self, bytes: usize) -> Result<(), Failure> {
-        if bytes <= USUAL_SIZE {
+    /// The replies use more than all large replies together may use, or other servers send large
+    /// replies for too long.
+    pub(crate) async fn extend(&mut self, used: usize, at_most: usize) -> Result<(), Failure> {
+        if used <= USUAL_SIZE {
             return Ok(());
+        }
+        if used > TOTAL {
+            let problem = format!("invalid reply: it needs more than {TOTAL} bytes of memory");
+            return Err(Failure::new(Reason::Toolarge, problem));
         }
         let reserved = self.permit.as_ref().map_or(0, SemaphorePermit::num_permits);
-        let units = bytes.div_ceil(UNIT).min(TOTAL / UNIT).saturating_sub(reserved);
-        if units == 0 {
+        if used <= reserved * UNIT {
             return Ok(());
         }
-        self.time_limit.get_or_insert_with(|| Box::pin(sleep(TIME_LIMIT)));
+        let units = at_most.max(used).min(TOTAL).div_ceil(UNIT) - reserved;
         let units = u32::try_from(units).unwrap_or(u32::MAX);
-        let permit = self.within_time_limit(UNITS.acquire_many(units)).await?;
-        let permit = permit.map_err(|error| Failure::new(Reason::Local, error.to_string()))?;
+        let local = |problem: String| Failure::new(Reason::Local, problem);
+        let permit = timeout(WAIT_LIMIT, UNITS.acquire_many(units)).await.map_err(|_| {
+            local("no memory for a large reply: other servers send large replies".to_owned())
+        })?;
+        self.add(permit.map_err(|error| local(error.to_string()))?);
+        Ok(())
+    }
+
+    /// Takes over another reservation.
+    pub(crate) fn merge(&mut self, other: Reservation) {
+        other.permit.into_iter().for_each(|permit| self.add(permit));
+    }
+
+    fn add(&mut self, permit: SemaphorePermit<'static>) {
         match &mut self.permit {
             Some(reserved) => reserved.merge(permit),
             None => self.permit = Some(permit),
         }
-        Ok(())
     }
+}
 
-    /// Waits for the result of `receiving`, but no longer than the time for a large reply.
+/// Time for receiving a large reply. It begins with the first call.
+#[derive(Debug, Default)]
+pub(crate) struct ReceiveTime(Option<Pin<Box<Sleep>>>);
+
+impl ReceiveTime {
+    /// Waits for the result of `receiving`. If `used` bytes exceed the usual size, waits no longer
+    /// than the time for a large reply.
     ///
     /// # Errors
     /// The time for a large reply ended.
-    pub(crate) async fn within_time_limit<T>(
+    pub(crate) async fn limit<T>(
         &mut self,
+        used: usize,
         receiving: impl Future<Output = T>,
     ) -> Result<T, Failure> {
-        let Some(time_limit) = &mut self.time_limit else { return Ok(receiving.await) };
+        if used <= USUAL_SIZE {
+            return Ok(receiving.await);
+        }
+        let end = self.0.get_or_insert_with(|| Box::pin(sleep(RECEIVE_LIMIT)));
         tokio::select! {
             biased;
             result = receiving => Ok(result),
-            () = time_limit => Err(Failure::new(Reason::Toolarge, format!(
+            () = end => Err(Failure::new(Reason::Toolarge, format!(
                 "invalid reply: larger than {USUAL_SIZE} bytes, and not complete after \
-                 {TIME_LIMIT:?}"
+                 {RECEIVE_LIMIT:?}"
             ))),
         }
     }

@@ -9,12 +9,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use snapshot::{Reason, ServerError};
+use snapshot::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Failure;
+use crate::secrets::SentPassword;
 use crate::tls::client_hello;
 
 /// Time limit of each step: connecting, writing and reading. Most servers send nothing before they
@@ -49,7 +50,12 @@ enum Reaction {
 ///
 /// Does nothing if the cause of `failure` is already clear. `tls` states whether the failed attempt
 /// used TLS.
-pub(crate) async fn find_cause(failure: Failure, address: SocketAddr, tls: bool) -> Failure {
+pub(crate) async fn find_cause(
+    failure: Failure,
+    address: SocketAddr,
+    password: &SentPassword,
+    tls: bool,
+) -> Failure {
     let is_unclear = match failure.reason {
         Reason::Closed | Reason::Reset => true,
         Reason::Timeout | Reason::Protocol => tls,
@@ -61,12 +67,12 @@ pub(crate) async fn find_cause(failure: Failure, address: SocketAddr, tls: bool)
     }
     let Some(mut stream) = connect(address).await else { return failure };
     match reaction(&mut stream).await {
-        Reaction::Sends(greeting) => refusal(&greeting).unwrap_or(failure),
+        Reaction::Sends(greeting) => refusal(&greeting, password).unwrap_or(failure),
         // It accepts no connections now, whatever the protocol.
         Reaction::Closes => failure,
         Reaction::Waits if tls => find_plain_text(&mut stream).await.unwrap_or(failure),
         Reaction::Waits => match reaction_to(&mut stream, BEGIN_OF_COMMAND).await {
-            Reaction::Waits => Failure { closes_on_command: true, ..failure },
+            Reaction::Waits => Failure { closes_on_command: failure.failed_at_once, ..failure },
             Reaction::Sends(reply) if is_tls(&reply) => tls_expected(),
             Reaction::Sends(_) => failure,
             Reaction::Closes => find_tls(address).await.unwrap_or(failure),
@@ -126,11 +132,12 @@ async fn reaction(stream: &mut TcpStream) -> Reaction {
     }
 }
 
-/// Returns the failure that a greeting contains: an error reply with a known reason.
-fn refusal(greeting: &[u8]) -> Option<Failure> {
+/// Returns the failure that a greeting contains: an error reply with a known reason. It replies to
+/// no command.
+fn refusal(greeting: &[u8], password: &SentPassword) -> Option<Failure> {
     let text = std::str::from_utf8(greeting).ok()?;
-    let error = ServerError::new(text.strip_prefix('-')?.lines().next()?);
-    error.reason().map(|_| Failure::refusal(&error))
+    let error = password.error(text.strip_prefix('-')?.lines().next()?);
+    error.reason().map(|_| Failure { error_code: None, ..Failure::refusal(&error) })
 }
 
 #[cfg(test)]
@@ -167,29 +174,41 @@ mod tests {
         (address, received)
     }
 
+    async fn find(failure: Failure, address: SocketAddr) -> Failure {
+        let password = SentPassword::new(Some("s3cret".into()));
+        find_cause(failure, address, &password, false).await
+    }
+
+    /// Returns the failure of a connection that was closed when it received a command.
     fn closed() -> Failure {
-        Failure::new(Reason::Closed, "the server closed the connection")
+        let failure = Failure::new(Reason::Closed, "the server closed the connection");
+        Failure { failed_at_once: true, ..failure }
     }
 
     #[tokio::test]
     async fn a_peer_that_knows_plain_text_receives_no_tls() {
         // Twemproxy closes the connection on a complete command.
         let (address, received) = server(BEGIN_OF_COMMAND.len() + 1, b"").await;
-        let failure = find_cause(closed(), address, false).await;
+        let failure = find(closed(), address).await;
         assert_eq!(failure, Failure { closes_on_command: true, ..closed() });
         // The server notices the end of the connection.
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(*received.lock().expect("no panic"), [BEGIN_OF_COMMAND]);
+        // A load balancer closes the connection when its attempts to reach a server have failed.
+        let late = Failure { failed_at_once: false, ..closed() };
+        assert_eq!(find(late.clone(), address).await, late);
     }
 
     #[tokio::test]
     async fn a_peer_that_closes_at_once_receives_nothing() {
         let (address, received) = server(0, b"").await;
-        assert_eq!(find_cause(closed(), address, false).await, closed());
+        assert_eq!(find(closed(), address).await, closed());
         assert_eq!(*received.lock().expect("no panic"), [b""]);
-        let (address, received) = server(0, b"-ERR max number of clients reached\r\n").await;
-        let failure = find_cause(closed(), address, false).await;
+        let full = b"-ERR max number of clients reached: s3cret\r\n";
+        let (address, received) = server(0, full).await;
+        let failure = find(closed(), address).await;
         assert_eq!(failure.reason, Reason::Maxclients);
+        assert_eq!(failure.detail, "ERR max number of clients reached: ***");
         assert_eq!(received.lock().expect("no panic").len(), 1);
     }
 
@@ -198,7 +217,7 @@ mod tests {
         let alert = b"\x15\x03\x03\x00\x02\x02\x28";
         for (reply, expected) in [(&alert[..], tls_expected()), (b"", closed())] {
             let (address, received) = server(5, reply).await;
-            assert_eq!(find_cause(closed(), address, false).await, expected);
+            assert_eq!(find(closed(), address).await, expected);
             let received = received.lock().expect("no panic");
             // An alert is proof enough.
             assert_eq!(received.len(), if reply.is_empty() { 2 } else { 1 });
@@ -211,7 +230,7 @@ mod tests {
         let (address, received) = server(0, b"").await;
         for reason in [Reason::Refused, Reason::Timeout, Reason::Auth, Reason::Unsupported] {
             let failure = Failure::new(reason, "clear");
-            assert_eq!(find_cause(failure.clone(), address, false).await, failure);
+            assert_eq!(find(failure.clone(), address).await, failure);
         }
         assert!(received.lock().expect("no panic").is_empty());
     }

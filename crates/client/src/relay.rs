@@ -1,22 +1,24 @@
 //! A relay between fred and a server.
 //!
-//! fred reads each reply into memory as a whole, nested to any depth, and expects valid UTF-8. The
-//! relay forwards a reply only when it is complete, and within the limits. fred connects to the
-//! relay over a unix socket in this process, so TLS, passwords and connection errors are handled in
-//! the same way for all connections.
+//! fred reads each reply into memory as a whole, nested to any depth, expects valid UTF-8, and
+//! drops replies without a command. The relay forwards a reply only when it is complete, within the
+//! limits, and expected. fred connects to the relay over a unix socket in this process, so TLS,
+//! passwords and connection errors are handled in the same way for all connections.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use snapshot::Reason;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::Failure;
-use crate::receive::Received;
-use crate::resp::{Limits, Protocol};
-use crate::stream::{self, Stream};
+use crate::large_replies::Reservation;
+use crate::receive::{CompleteReply, Received};
+use crate::resp::{Limits, Protocol, Scanner};
+use crate::stream::{self, Stream, receive};
 
 /// Limits of the reply to a command. A list of 1,500 masters fits into them.
 pub const COMMAND_LIMITS: Limits = Limits { bytes: 2 << 20, elements: 1 << 16 };
@@ -24,6 +26,20 @@ pub const COMMAND_LIMITS: Limits = Limits { bytes: 2 << 20, elements: 1 << 16 };
 /// Limits of a published message, and of the replies to CLIENT ID and INFO server. Many messages
 /// may wait to be received.
 pub const MESSAGE_LIMITS: Limits = Limits { bytes: 16 << 10, elements: 8 };
+
+/// Limits of a command that fred sends.
+const SENT_LIMITS: Limits = Limits { bytes: 1 << 20, elements: 64 };
+
+/// Estimated memory of one element in the replies of a batch, as fred decodes it and as Rolecall
+/// converts it, bytes.
+const ELEMENT_MEMORY: usize = 192;
+
+/// Limit of the memory of the replies to one batch, bytes. The largest batch of Rolecall reads the
+/// list of 1,500 masters, and the details of 64.
+const BATCH_MEMORY: usize = 20 << 20;
+
+/// Limit of the attempts to find a name that no other process uses.
+const MAX_NAMES: usize = 1000;
 
 /// Number of relays that this process has created, for their names.
 static CREATED: AtomicU64 = AtomicU64::new(0);
@@ -41,10 +57,19 @@ impl Relay {
     /// # Errors
     /// The socket cannot be created.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let number = CREATED.fetch_add(1, Ordering::Relaxed);
-        let path = socket_path(&format!("rolecall-{}-{number}", std::process::id()));
-        let listener = UnixListener::bind(&path).map_err(|error| local(&error))?;
-        Ok(Relay { listener, path })
+        let mut attempts = 0;
+        loop {
+            let number = CREATED.fetch_add(1, Ordering::Relaxed);
+            let path = socket_path(&format!("rolecall-{}-{number}", std::process::id()));
+            match UnixListener::bind(&path) {
+                Ok(listener) => return Ok(Relay { listener, path }),
+                // Containers may share the names, and have the same process ids.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts < MAX_NAMES => {
+                    attempts += 1;
+                }
+                Err(error) => return Err(local(&error)),
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -87,67 +112,140 @@ fn socket_path(name: &str) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
+/// Memory of the replies to the current batch of commands, and the reservation for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch(Arc<Mutex<BatchMemory>>);
+
+#[derive(Debug, Default)]
+struct BatchMemory {
+    used: usize,
+    reservation: Reservation,
+}
+
+impl Batch {
+    /// Ends the batch. Returns the reservation for its replies.
+    pub(crate) fn end(&self) -> Reservation {
+        std::mem::take(&mut *self.lock()).reservation
+    }
+
+    /// Adds a reply.
+    async fn add(&self, reply: CompleteReply, received: Reservation) -> Result<(), Failure> {
+        let mut memory = std::mem::take(&mut *self.lock());
+        memory.reservation.merge(received);
+        let decoded = reply.elements.saturating_mul(ELEMENT_MEMORY);
+        memory.used = memory.used.saturating_add(reply.end).saturating_add(decoded);
+        if memory.used > BATCH_MEMORY {
+            let problem = format!("replies to one batch: they need more than {BATCH_MEMORY} bytes");
+            return Err(Failure::new(Reason::Toolarge, problem));
+        }
+        memory.reservation.extend(memory.used, memory.used).await?;
+        *self.lock() = memory;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BatchMemory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the relay expects from the server.
+#[derive(Debug)]
+pub(crate) enum Expected {
+    /// One reply to each command.
+    Replies(Batch),
+    /// Published messages at any time.
+    Messages,
+}
+
 /// Forwards commands and replies until the connection ends. Returns the reason, or `None` if fred
 /// closed the connection.
-pub(crate) async fn forward(server: Stream, fred: UnixStream, limits: Limits) -> Option<Failure> {
-    let (from_server, mut to_server) = tokio::io::split(server);
-    let (mut from_fred, to_fred) = tokio::io::split(fred);
+pub(crate) async fn forward(
+    server: Stream,
+    fred: UnixStream,
+    expected: Expected,
+) -> Option<Failure> {
+    let (from_server, to_server) = tokio::io::split(server);
+    let (from_fred, to_fred) = tokio::io::split(fred);
+    // Number of commands that have no reply yet.
+    let pending = AtomicUsize::new(0);
     tokio::select! {
-        failure = forward_replies(from_server, to_fred, limits) => failure,
-        copied = tokio::io::copy(&mut from_fred, &mut to_server) => {
-            copied.err().map(|error| stream::failure(&error))
+        failure = forward_replies(from_server, to_fred, &expected, &pending) => failure,
+        failure = forward_commands(from_fred, to_server, &pending) => failure,
+    }
+}
+
+async fn forward_commands(
+    mut fred: ReadHalf<UnixStream>,
+    mut server: WriteHalf<Stream>,
+    pending: &AtomicUsize,
+) -> Option<Failure> {
+    let mut bytes = Vec::new();
+    let mut complete = 0;
+    let mut scanner = Scanner::new(SENT_LIMITS, Protocol::Resp2);
+    loop {
+        match scanner.advance(&bytes[complete..]) {
+            Ok(Some(length)) => {
+                complete += length;
+                pending.fetch_add(1, Ordering::Relaxed);
+                scanner = Scanner::new(SENT_LIMITS, Protocol::Resp2);
+            }
+            Ok(None) => {
+                if let Err(error) = write(&mut server, &bytes[..complete]).await {
+                    return Some(stream::failure(&error));
+                }
+                bytes.drain(..complete);
+                complete = 0;
+                if receive(&mut fred, &mut bytes).await.is_err() {
+                    return None;
+                }
+            }
+            Err(error) => return Some(Failure::new(Reason::Local, format!("command: {error}"))),
         }
     }
+}
+
+async fn write(server: &mut WriteHalf<Stream>, bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    server.write_all(bytes).await?;
+    server.flush().await
 }
 
 async fn forward_replies(
     mut server: ReadHalf<Stream>,
     mut fred: WriteHalf<UnixStream>,
-    limits: Limits,
+    expected: &Expected,
+    pending: &AtomicUsize,
 ) -> Option<Failure> {
+    let limits = match expected {
+        Expected::Replies(_) => COMMAND_LIMITS,
+        Expected::Messages => MESSAGE_LIMITS,
+    };
     let mut received = Received::default();
     loop {
         let reply = received.complete_reply(&mut server, 0, limits, Protocol::Resp2);
-        let end = match reply.await {
-            Ok(end) => end,
+        let reply = match reply.await {
+            Ok(reply) => reply,
             Err(failure) => return Some(failure),
         };
-        make_valid_utf8(&mut received.bytes[..end]);
-        if fred.write_all(&received.bytes[..end]).await.is_err() {
+        let text = received.bytes[..reply.end].to_vec();
+        let reservation = received.drop_before(reply.end);
+        if let Expected::Replies(batch) = expected {
+            let is_expected = |count: usize| count.checked_sub(1);
+            if pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_expected).is_err() {
+                return Some(Failure::new(Reason::Protocol, "reply without a command"));
+            }
+            if let Err(failure) = batch.add(reply, reservation).await {
+                return Some(failure);
+            }
+        }
+        if fred.write_all(&text).await.is_err() {
             return None;
         }
-        received.drop_before(end);
-    }
-}
-
-/// Replaces bytes that are not valid UTF-8 by question marks. The length stays the same.
-///
-/// ```
-/// let mut reply = b"+caf\xe9\r\n".to_vec();
-/// client::make_valid_utf8(&mut reply);
-/// assert_eq!(reply, b"+caf?\r\n");
-/// ```
-pub fn make_valid_utf8(bytes: &mut [u8]) {
-    let mut checked = 0;
-    while let Err(error) = std::str::from_utf8(&bytes[checked..]) {
-        let start = checked + error.valid_up_to();
-        checked = error.error_len().map_or(bytes.len(), |length| start + length);
-        bytes[start..checked].fill(b'?');
     }
 }
 
 fn local(error: &io::Error) -> Failure {
     Failure::new(Reason::Local, error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn invalid_bytes_are_replaced_one_by_one() {
-        let mut bytes = b"+caf\xe9 \xf0\x9f\x98\x80 \xf0\x9f\r\n".to_vec();
-        make_valid_utf8(&mut bytes);
-        assert_eq!(String::from_utf8(bytes).as_deref(), Ok("+caf? 😀 ??\r\n"));
-    }
 }

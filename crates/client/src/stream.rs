@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use snapshot::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 use crate::Failure;
 
@@ -63,6 +65,20 @@ fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
         buffer.reserve_exact(STEP.max(bytes.len()));
     }
     buffer.extend_from_slice(bytes);
+}
+
+/// Time within which a failure after a command has the mark `failed_at_once`.
+const AT_ONCE: Duration = Duration::from_millis(300);
+
+/// Waits for the replies to commands that were sent, and marks a failure that follows at once.
+pub(crate) async fn mark_failure_at_once<T>(
+    replies: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut replies = pin!(replies);
+    match timeout(AT_ONCE, &mut replies).await {
+        Ok(replies) => replies.map_err(|failure| Failure { failed_at_once: true, ..failure }),
+        Err(_) => replies.await,
+    }
 }
 
 /// Returns the failure of a connection that the server closed.

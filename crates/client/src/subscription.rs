@@ -57,7 +57,7 @@ impl Subscription {
         // then the wait below times out.
         let command = Command::new(&snapshot::PSUBSCRIBE, None);
         if let Ok(replies) = timeout(limit.min(REFUSAL_LIMIT), connection.run(&[command])).await
-            && let Some(error) = replies?.first().and_then(Reply::error)
+            && let Some(error) = replies?.0.first().and_then(Reply::error)
         {
             return Err(Failure::refusal(error));
         }
@@ -73,8 +73,8 @@ impl Subscription {
             biased;
             received = self.messages.recv() => match received {
                 Ok(message) => Ok(SubscriptionMessage::Published {
-                    channel: message.channel.to_string(),
-                    payload: message.value.as_string().unwrap_or_default(),
+                    channel: self.connection.hide(&message.channel),
+                    payload: self.connection.hide(&message.value.as_string().unwrap_or_default()),
                 }),
                 Err(RecvError::Lagged(missed)) => Ok(SubscriptionMessage::Missed(missed)),
                 Err(RecvError::Closed) => {

@@ -160,7 +160,7 @@ async fn invalid_utf8_is_replaced_on_both_ways() {
     let endpoint = endpoint.await;
     let direct = info(Connection::open(&endpoint, OPTIONS).await).await.expect("a reply");
     let text = direct.decode()[0].text().map(str::to_owned);
-    assert_eq!(text.as_deref(), Some("redis_version:7.0.15\r\nconfig_file:/\u{fffd}\r\n"));
+    assert_eq!(text.as_deref(), Some("redis_version:7.0.15\r\nconfig_file:/?\r\n"));
     let fred = info(Connection::open_with_fred(&endpoint, OPTIONS).await).await.expect("a reply");
     let text = fred.decode()[0].text().map(str::to_owned);
     assert_eq!(text.as_deref(), Some("redis_version:7.0.15\r\nconfig_file:/?\r\n"));
@@ -179,14 +179,20 @@ async fn a_large_reply_that_stops_is_given_up() {
 }
 
 #[tokio::test]
-async fn many_large_replies_do_not_delay_a_small_one() {
+async fn large_replies_that_stop_delay_only_large_ones() {
     let large = peer(|request| {
         let stopped = || bytes(&format!("$1000000\r\n{}", "x".repeat(990_000)));
         handshake(request).unwrap_or_else(stopped)
     });
     let large = large.await;
     let small = peer(|request| handshake(request).unwrap_or_else(|| bytes("$2\r\nhi\r\n"))).await;
-    let waiting: Vec<_> = (0..100)
+    let valid = peer(|request| {
+        let complete = || bytes(&format!("$400000\r\n{}\r\n", "x".repeat(400_000)));
+        handshake(request).unwrap_or_else(complete)
+    });
+    let valid = valid.await;
+    // The memory suffices for 32 of them.
+    let waiting: Vec<_> = (0..50)
         .map(|_| {
             let large = large.clone();
             tokio::spawn(async move { info(Connection::open(&large, OPTIONS).await).await })
@@ -197,9 +203,54 @@ async fn many_large_replies_do_not_delay_a_small_one() {
     let replies = info(Connection::open(&small, OPTIONS).await).await.expect("a reply");
     assert_eq!(replies.decode()[0], Reply::Text("hi".into()));
     assert!(started.elapsed() < Duration::from_secs(1));
+    let replies = info(Connection::open(&valid, OPTIONS).await).await.expect("a reply");
+    assert_eq!(replies.decode()[0].text().map(str::len), Some(400_000));
     for result in waiting {
         let failure = result.await.expect("no panic").expect_err("the reply is refused");
         assert_eq!(failure.reason, Reason::Toolarge, "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn replies_to_one_batch_have_a_limit_together() {
+    let endpoint = peer(|request| {
+        let commands = request.matches("MASTERS").count();
+        let large = || format!("$1500000\r\n{}\r\n", "x".repeat(1_500_000)).repeat(commands);
+        handshake(request).unwrap_or_else(|| bytes(&large()))
+    });
+    let endpoint = endpoint.await;
+    for (count, is_permitted) in [(10, true), (20, false)] {
+        let mut connection =
+            Connection::open_with_fred(&endpoint, OPTIONS).await.expect("connected");
+        let commands = vec![Command::new(&snapshot::SENTINEL_MASTERS, None); count];
+        match connection.run(&commands).await {
+            Ok(replies) => assert!(is_permitted, "{replies:?}"),
+            Err(failure) => {
+                assert!(!is_permitted, "{failure}");
+                assert_eq!(failure.reason, Reason::Toolarge, "{failure}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_without_a_command_ends_the_connection() {
+    for with_fred in [false, true] {
+        let endpoint = peer(|request| {
+            handshake(request).unwrap_or_else(|| bytes("$2\r\nhi\r\n$5\r\nagain\r\n"))
+        });
+        let endpoint = endpoint.await;
+        let opened = if with_fred {
+            Connection::open_with_fred(&endpoint, OPTIONS).await
+        } else {
+            Connection::open(&endpoint, OPTIONS).await
+        };
+        let mut connection = opened.expect("connected");
+        let failure = match connection.run(&[Command::new(&snapshot::INFO, None)]).await {
+            Err(failure) => failure,
+            Ok(_) => timeout(LIMIT, connection.ended()).await.expect("the connection ended"),
+        };
+        assert_eq!(failure.reason, Reason::Protocol, "{failure}");
     }
 }
 
@@ -232,8 +283,8 @@ async fn a_password_that_is_sent_back_is_hidden() {
             assert!(!format!("{failure:?} {failure}").contains("s3cret"), "{failure}");
         }
     }
-    let reply = format!("-NOPERM {password}\r\n$27\r\nredis_version:{password}\r\n\r\n");
-    let reply = reply.replace("$27", &format!("${}", 16 + password.len()));
+    let length = "redis_version:".len() + password.len();
+    let reply = format!("*2\r\n-NOPERM {password}\r\n${length}\r\nredis_version:{password}\r\n");
     let endpoint = peer(move |request| match () {
         () if request.contains("AUTH") => bytes("+OK\r\n"),
         () if request.contains("SERVER") => bytes("$0\r\n\r\n"),
@@ -245,21 +296,51 @@ async fn a_password_that_is_sent_back_is_hidden() {
         Connection::open(&endpoint, OPTIONS).await.expect("connected"),
         Connection::open_with_fred(&endpoint, OPTIONS).await.expect("connected"),
     ] {
-        let commands = [&snapshot::INFO, &snapshot::INFO].map(|sent| Command::new(sent, None));
-        let replies = connection.run(&commands).await.expect("two replies");
+        let commands = [Command::new(&snapshot::SENTINEL_MASTERS, None)];
+        let replies = connection.run(&commands).await.expect("a reply");
+        assert!(!format!("{replies:?}").contains("s3cret"), "{replies:?}");
         let replies = format!("{:?}", replies.decode());
         assert!(replies.contains("***") && !replies.contains("s3cret"), "{replies}");
     }
 }
 
 #[tokio::test]
+async fn a_password_that_a_sentinel_publishes_is_hidden() {
+    let (password, credentials) = credentials();
+    let length = password.len();
+    let refusal = format!("-NOPERM {password}\r\n");
+    let message = format!(
+        "{CONFIRMED}*4\r\n$8\r\npmessage\r\n$2\r\n+*\r\n${length}\r\n{password}\r\n\
+         ${length}\r\n{password}\r\n"
+    );
+    for reply in [refusal, message] {
+        let endpoint = peer(move |request| match () {
+            () if request.contains("PSUBSCRIBE") => bytes(&reply),
+            () if request.contains("AUTH") => bytes("+OK\r\n"),
+            () => handshake(request).expect("a command of the handshake"),
+        });
+        let endpoint = Endpoint { credentials: credentials.clone(), ..endpoint.await };
+        let shown = match Subscription::open(&endpoint, LIMIT).await {
+            Err(failure) => format!("{failure:?}"),
+            Ok(mut subscription) => {
+                let next = timeout(LIMIT, subscription.next()).await.expect("no timeout");
+                format!("{:?}", next.expect("a message"))
+            }
+        };
+        assert!(shown.contains("***") && !shown.contains("s3cret"), "{shown}");
+    }
+}
+
+/// Replies to PSUBSCRIBE.
+const CONFIRMED: &str = "*3\r\n$10\r\npsubscribe\r\n$2\r\n+*\r\n:1\r\n\
+                         *3\r\n$10\r\npsubscribe\r\n$2\r\n-*\r\n:2\r\n";
+
+#[tokio::test]
 async fn an_endless_message_ends_a_subscription() {
-    let confirmed = "*3\r\n$10\r\npsubscribe\r\n$2\r\n+*\r\n:1\r\n\
-                     *3\r\n$10\r\npsubscribe\r\n$2\r\n-*\r\n:2\r\n";
     let message = "*4\r\n$8\r\npmessage\r\n$2\r\n+*\r\n$6\r\n+sdown\r\n$4\r\nmany\r\n";
     for hostile in ["*4\r\n$8\r\npmessage\r\n$2\r\n+*\r\n$6\r\n+sdown\r\n$99999999\r\n", "*999\r\n"]
     {
-        let start = [confirmed, message, hostile].concat();
+        let start = [CONFIRMED, message, hostile].concat();
         let endpoint = peer(move |request| match () {
             () if request.contains("PSUBSCRIBE") => {
                 Answer::Endless(start.as_bytes().to_vec(), vec![b'x'; 1 << 16])

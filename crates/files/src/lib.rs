@@ -2,8 +2,8 @@
 //!
 //! A configured path may be a FIFO, a device, or on a file system that hangs. Each function here
 //! accepts regular files only, and returns within [`LIMIT`]. A file system that hangs may block a
-//! thread for ever. So each access has a thread of its own, and while one of them hangs, further
-//! accesses to the same path fail at once.
+//! thread for ever. So each access has a thread of its own. When one of them has exceeded its limit,
+//! further accesses to the same path fail at once until it ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,15 +31,7 @@ static HANGING: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
 /// [`ErrorKind::InvalidInput`] then), or the file system does not reply within [`LIMIT`].
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
     let path = path.as_ref().to_owned();
-    within_limit(&path.clone(), move || {
-        let mut content = Vec::new();
-        open(&path)?.take(MAX_BYTES + 1).read_to_end(&mut content)?;
-        if content.len() as u64 > MAX_BYTES {
-            let problem = format!("larger than {MAX_BYTES} bytes");
-            return Err(Error::new(ErrorKind::FileTooLarge, problem));
-        }
-        Ok(content)
-    })
+    within_limit(&path.clone(), move || read_at_most(&path, MAX_BYTES))
 }
 
 /// Reads a regular file that contains UTF-8.
@@ -47,8 +39,32 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 /// # Errors
 /// Fails like [`read`], or the content is not UTF-8.
 pub fn read_to_string(path: impl AsRef<Path>) -> Result<String> {
-    String::from_utf8(read(path)?)
+    into_string(read(path)?)
+}
+
+fn into_string(content: Vec<u8>) -> Result<String> {
+    String::from_utf8(content)
         .map_err(|_| Error::new(ErrorKind::InvalidData, "the content is not UTF-8"))
+}
+
+fn read_at_most(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.take(max_bytes + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > max_bytes {
+        let problem = format!("larger than {max_bytes} bytes");
+        return Err(Error::new(ErrorKind::FileTooLarge, problem));
+    }
+    Ok(content)
+}
+
+/// Reads a regular file that contains UTF-8, with these limits of its size in bytes and of the time.
+///
+/// # Errors
+/// Fails like [`read_to_string`], with these limits.
+pub fn read_small(path: impl AsRef<Path>, max_bytes: u64, limit: Duration) -> Result<String> {
+    let path = path.as_ref().to_owned();
+    let content = run_within(limit, &path.clone(), move || read_at_most(&path, max_bytes))?;
+    into_string(content)
 }
 
 /// Checks that a regular file exists, without opening it.

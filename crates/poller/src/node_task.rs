@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::take;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Command, ConnectOptions, Connection, Endpoint, Failure, Password, Replies};
+use client::{Command, ConnectOptions, Connection, Endpoint, Failure, Replies};
 use config::Cadences;
 use snapshot::{OptionalCommand, Reason};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use topology::NodeReply;
 use tracing::{debug, info, warn};
 
@@ -18,7 +17,7 @@ use crate::computation::is_large;
 use crate::context::{ConnectLane, PollerContext};
 use crate::excess_registry::{ConnectionPlace, RefusedNode};
 use crate::logged_reasons::LoggedReasons;
-use crate::poll_plan::{MasterNames, ParsedReplies, PasswordVersion, PollCommand, PollPlan};
+use crate::poll_plan::{MasterNames, ParsedReplies, PollCommand, PollPlan};
 use crate::proxy_probe::ProxyProbe;
 use crate::reconnect::{ReconnectDelays, ReturnSigns};
 
@@ -28,9 +27,6 @@ pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Limit of the batches that follow the first one of a poll. Each reads what the replies to the
 /// previous batch made necessary.
 const MAX_FOLLOW_UP_BATCHES: usize = 2;
-
-/// Limit of looking up the version of a password file, which a hung file system may delay.
-const PASSWORD_LIMIT: Duration = Duration::from_secs(1);
 
 /// Request for one poll. The task reads these data in addition to what its cadences require.
 #[derive(Debug, Clone, Default)]
@@ -184,8 +180,8 @@ impl NodeTask {
                 return self.report_failed(failure).await;
             }
         };
-        let password = password_version(&self.settings.endpoint).await;
-        self.plan.connected(connection.peer(), password, connection.refusal());
+        let (peer, password) = (connection.peer(), connection.password_version());
+        self.plan.connected(peer, password, connection.refusal());
         // Discard a request that the previous connection did not serve.
         while self.requests.try_recv().is_ok() {}
         self.report(TaskReport::Connected).await?;
@@ -421,12 +417,4 @@ impl NodeTask {
             info!(deployment, node, "reading node again");
         }
     }
-}
-
-/// Returns the version of the password file of an endpoint; `None` without a readable file.
-async fn password_version(endpoint: &Endpoint) -> Option<PasswordVersion> {
-    let Some(Password::File(path)) = &endpoint.credentials.password else { return None };
-    let metadata = timeout(PASSWORD_LIMIT, tokio::fs::metadata(path)).await.ok()?.ok()?;
-    let (modified, length) = (metadata.modified().ok(), metadata.len());
-    Some(PasswordVersion { modified, length, inode: metadata.ino() })
 }

@@ -1,8 +1,9 @@
 //! Recognises a proxy that closes each connection on which it receives INFO, such as Twemproxy.
 //!
-//! A server that is down behind a load balancer closes connections too, but before it receives a
-//! command. The attempt to connect has probed that already (`closes_on_command`). After the loss of
-//! a connection, Rolecall opens another one and sends nothing on it.
+//! A server that is down behind a load balancer closes connections too: without a command, or some
+//! seconds after it. The attempt to connect has probed that already (`closes_on_command`). After
+//! the loss of a connection at once after a command, Rolecall opens another one and sends nothing
+//! on it.
 
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ impl ProxyProbe {
 
     /// Returns the failure of a connection, with a more specific reason if a proxy caused it.
     pub(crate) async fn explain_loss(&mut self, failure: Failure, endpoint: &Endpoint) -> Failure {
-        let is_unclear = is_closed(&failure) && !self.replied && is_probed(endpoint);
+        let is_unclear =
+            is_closed(&failure) && failure.failed_at_once && !self.replied && is_probed(endpoint);
         let is_closed_on_command = is_unclear && stays_open(endpoint).await;
         self.explain(failure, is_closed_on_command)
     }
@@ -127,8 +129,10 @@ mod tests {
         }
     }
 
+    /// Returns the failure of a connection that was closed when it received a command.
     fn closed() -> Failure {
-        Failure::new(Reason::Closed, "the server closed the connection")
+        let failure = Failure::new(Reason::Closed, "the server closed the connection");
+        Failure { failed_at_once: true, ..failure }
     }
 
     #[tokio::test]
@@ -162,6 +166,17 @@ mod tests {
         let mut probe = ProxyProbe::default();
         for _ in 0..3 {
             assert_eq!(probe.explain_loss(closed(), &endpoint).await, closed());
+        }
+    }
+
+    #[tokio::test]
+    async fn server_that_closes_some_time_after_a_command_is_no_proxy() {
+        // A load balancer closes the connection when its attempts to reach a server have failed.
+        let endpoint = server(false).await;
+        let late = Failure { failed_at_once: false, ..closed() };
+        let mut probe = ProxyProbe::default();
+        for _ in 0..3 {
+            assert_eq!(probe.explain_loss(late.clone(), &endpoint).await, late);
         }
     }
 

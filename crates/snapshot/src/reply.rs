@@ -28,6 +28,7 @@ pub struct ServerError {
     pub code: String,
     /// The whole text, including the code. For logs and pages.
     pub text: String,
+    reason: Option<Reason>,
 }
 
 /// Maximum length of an error text, characters.
@@ -66,37 +67,21 @@ impl ServerError {
         let text = printable(text.as_ref(), MAX_ERROR);
         let code = text.split(' ').next().filter(|code| is_bounded(NameKind::ErrorCode, code));
         let code = code.unwrap_or_default().to_owned();
-        ServerError { code, text }
+        let reason = reason(&code, &text);
+        ServerError { code, text, reason }
+    }
+
+    /// Replaces the text and the code, for example to hide a secret. The reason stays.
+    #[must_use]
+    pub fn with_text(self, text: &str) -> Self {
+        ServerError { reason: self.reason, ..ServerError::new(text) }
     }
 
     /// Returns the reason for a failed poll, if the error means that the server cannot be read.
     ///
     /// Returns `None` for errors that may concern only the refused command.
     pub fn reason(&self) -> Option<Reason> {
-        match self.code.as_str() {
-            "NOAUTH" | "WRONGPASS" | "DENIED" => Some(Reason::Auth),
-            "NOPERM" => Some(Reason::Noperm),
-            "BUSY" => Some(Reason::Busy),
-            // Redis 5.0 has no code for these errors, so the text must decide.
-            "ERR"
-                if self.text.contains("invalid password")
-                    || self.text.contains("without any password") =>
-            {
-                Some(Reason::Auth)
-            }
-            // Servers before 6.0 know no users, so AUTH takes one argument.
-            "ERR" if self.text.contains("wrong number of arguments for 'auth'") => {
-                Some(Reason::Auth)
-            }
-            "ERR" if self.text.contains("max number of clients") => Some(Reason::Maxclients),
-            // Some systems write the words in another case.
-            "ERR" if self.text.to_lowercase().contains("unknown command") => {
-                Some(Reason::Unsupported)
-            }
-            // Envoy has no code.
-            _ if self.text.starts_with("unsupported command") => Some(Reason::Unsupported),
-            _ => None,
-        }
+        self.reason
     }
 
     /// Returns true if the error describes a state of the server or its deployment, which may end:
@@ -121,6 +106,27 @@ impl ServerError {
                 | "MISCONF"
                 | "NOREPLICAS"
         )
+    }
+}
+
+/// Returns the reason for a failed poll that an error with this code and text is.
+fn reason(code: &str, text: &str) -> Option<Reason> {
+    match code {
+        "NOAUTH" | "WRONGPASS" | "DENIED" => Some(Reason::Auth),
+        "NOPERM" => Some(Reason::Noperm),
+        "BUSY" => Some(Reason::Busy),
+        // Redis 5.0 has no code for these errors, so the text must decide.
+        "ERR" if text.contains("invalid password") || text.contains("without any password") => {
+            Some(Reason::Auth)
+        }
+        // Servers before 6.0 know no users, so AUTH takes one argument.
+        "ERR" if text.contains("wrong number of arguments for 'auth'") => Some(Reason::Auth),
+        "ERR" if text.contains("max number of clients") => Some(Reason::Maxclients),
+        // Some systems write the words in another case.
+        "ERR" if text.to_lowercase().contains("unknown command") => Some(Reason::Unsupported),
+        // Envoy has no code.
+        _ if text.starts_with("unsupported command") => Some(Reason::Unsupported),
+        _ => None,
     }
 }
 

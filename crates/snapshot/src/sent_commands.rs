@@ -126,7 +126,8 @@ pub const INFO_SERVER: SentCommand = SentCommand {
     arguments: &["server"],
     receiver: Receiver::Any,
     acl: "+info",
-    purpose: "Part of the connection setup: the first command of a connection without a password",
+    purpose: "Part of the connection setup: the first command of a connection without a password, \
+              and part of the setup of fred, the client library for Sentinels and endpoints",
     cadence: "each new connection",
     ..BASE
 };

@@ -57,7 +57,7 @@ fn scan_in_pieces(
             return result;
         }
         assert!(end <= limits.bytes, "holds {end} bytes");
-        assert!(scanner.cost() <= limits.bytes + limits.elements * ELEMENT_COST);
+        assert!(scanner.memory() <= limits.bytes + limits.elements * ELEMENT_COST);
         end = (end + 1 + end / 16).min(input.len());
     }
 }

@@ -23,6 +23,12 @@ struct OpenArray<'a> {
 /// A map becomes an array of alternating keys and values. Bytes that are no complete reply become
 /// [`Reply::Nil`].
 pub fn decode(bytes: &[u8]) -> Reply<'_> {
+    decode_with(bytes, &|text| ServerError::new(text))
+}
+
+/// Converts a reply like [`decode()`], and the texts of its errors with `error`.
+pub(crate) fn decode_with<'a>(bytes: &'a [u8], error: &dyn Fn(&str) -> ServerError) -> Reply<'a> {
+    let error = |bytes: &[u8]| Reply::Error(error(&text(bytes)));
     let mut rest = bytes;
     let mut open: Vec<OpenArray<'_>> = Vec::new();
     while let Some((kind, line)) = first_line(&mut rest) {
@@ -97,8 +103,4 @@ fn element_count(kind: u8, line: &[u8]) -> Option<usize> {
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
-}
-
-fn error(bytes: &[u8]) -> Reply<'_> {
-    Reply::Error(ServerError::new(text(bytes)))
 }

@@ -12,6 +12,7 @@ mod encode;
 mod scanner;
 
 pub use decode::decode;
+pub(crate) use decode::decode_with;
 pub use encode::encode;
 pub(crate) use encode::encode_words;
 pub use scanner::{Limits, MAX_DEPTH, Protocol, ReplyError, Scanner};

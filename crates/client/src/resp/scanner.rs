@@ -82,6 +82,8 @@ pub struct Scanner {
     elements: usize,
     /// Number of bytes of the reply that were received so far.
     received: usize,
+    /// Length of the reply, if it is a string whose length was announced.
+    announced: Option<usize>,
 }
 
 /// Header of a value: its first line.
@@ -106,6 +108,7 @@ impl Scanner {
             depth: 0,
             elements: 0,
             received: 0,
+            announced: None,
         }
     }
 
@@ -131,6 +134,9 @@ impl Scanner {
                     if end > self.limits.bytes {
                         return Err(ReplyError::TooLarge(self.limits.bytes));
                     }
+                    if self.depth == 0 {
+                        self.announced = Some(end);
+                    }
                     match bytes.get(end - 2..end) {
                         None => return Ok(None),
                         Some(b"\r\n") => end,
@@ -147,10 +153,27 @@ impl Scanner {
         Ok(None)
     }
 
+    /// Returns the number of elements that all arrays and maps announced.
+    pub fn elements(&self) -> usize {
+        self.elements
+    }
+
     /// Returns the estimated memory of the part of the reply that was received, bytes: on the wire
     /// and decoded.
-    pub fn cost(&self) -> usize {
-        self.received.saturating_add(self.elements.saturating_mul(ELEMENT_COST))
+    pub fn memory(&self) -> usize {
+        self.received.saturating_add(self.decoded())
+    }
+
+    /// Returns the estimated memory of the elements when they are decoded, bytes.
+    pub fn decoded(&self) -> usize {
+        self.elements.saturating_mul(ELEMENT_COST)
+    }
+
+    /// Returns the estimated memory that the whole reply needs at most, bytes.
+    pub fn max_memory(&self) -> usize {
+        let Limits { bytes, elements } = self.limits;
+        let most = || bytes.saturating_add(elements.saturating_mul(ELEMENT_COST));
+        self.announced.unwrap_or_else(most)
     }
 
     /// Reads the first line of the current value. Returns it with the offset at which it ends, or

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use client::PasswordVersion;
 use snapshot::Identity;
 use tokio::time::Instant;
 use topology::limits::SERVERS_SEEN_WITHIN;
@@ -16,14 +17,6 @@ const RETRY_PERIOD: Duration = Duration::from_secs(60);
 
 /// Limit of the remembered servers, addresses and passwords.
 const MAX_TRIED: usize = 64;
-
-/// Version of a password file. It differs if the file was written or replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PasswordVersion {
-    pub(crate) modified: Option<SystemTime>,
-    pub(crate) length: u64,
-    pub(crate) inode: u64,
-}
 
 /// History of one address.
 #[derive(Default)]
@@ -172,12 +165,12 @@ mod tests {
     fn another_address_or_password_is_tried_once() {
         let mut history = AddressHistory::default();
         let peer = |port| Some(SocketAddr::from(([10, 0, 0, 1], port)));
-        let password = |length| Some(PasswordVersion { modified: None, length, inode: 1 });
-        assert!(!history.observe_connection(peer(1), password(1)), "the first connection");
-        assert!(!history.observe_connection(peer(1), password(1)));
-        assert!(history.observe_connection(peer(1), password(2)));
-        assert!(history.observe_connection(peer(2), password(2)));
-        assert!(!history.observe_connection(peer(1), password(2)));
+        let password = |text: &str| Some(PasswordVersion::new(&text.into()));
+        assert!(!history.observe_connection(peer(1), password("one")), "the first connection");
+        assert!(!history.observe_connection(peer(1), password("one")));
+        assert!(history.observe_connection(peer(1), password("two")));
+        assert!(history.observe_connection(peer(2), password("two")));
+        assert!(!history.observe_connection(peer(1), password("two")));
         for port in 0..1000 {
             history.observe_connection(peer(port), None);
         }

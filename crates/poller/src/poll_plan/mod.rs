@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use client::Failure;
+use client::{Failure, PasswordVersion};
 use config::Cadences;
 use snapshot::{Config, NodeSnapshot, OptionalCommand, Reason, Reply, Role, ServerError};
 use tokio::time::Instant;
@@ -25,7 +25,6 @@ use self::process_state::ProcessState;
 use self::replies::Batch;
 use self::sentinel::SentinelPlan;
 
-pub(crate) use self::address::PasswordVersion;
 pub(crate) use self::command::PollCommand;
 pub(crate) use self::replies::ParsedReplies;
 pub(crate) use self::sentinel::MasterNames;
@@ -119,11 +118,10 @@ impl PollPlan {
         }
     }
 
-    /// Records a failed connection attempt. If the server refused the password, it counted that as
-    /// an error.
+    /// Records a failed connection attempt. If the server refused its first command, it counted that
+    /// as an error.
     pub(crate) fn connection_failed(&mut self, failure: &Failure) {
-        if failure.reason == Reason::Auth {
-            let code = failure.detail.split(' ').next().unwrap_or_default();
+        if let Some(code) = &failure.error_code {
             self.process.count_error(code, 1);
         }
     }

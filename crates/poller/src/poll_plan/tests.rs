@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use client::PasswordVersion;
 use config::Cadences;
 use snapshot::{OptionalCommand, Reply, ServerError};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 
-use super::{ParsedReplies, PasswordVersion, PollCommand, PollPlan};
+use super::{ParsedReplies, PollCommand, PollPlan};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -294,8 +295,8 @@ fn refused_command_is_tried_again_when_the_server_changes() {
     assert_eq!(server.sent_within(60, "CONFIG"), 1, "another address");
     server.plan.connected(peer(1), None, None);
     assert_eq!(server.sent_within(60, "CONFIG"), 0, "the same address");
-    let password = |length| Some(PasswordVersion { modified: None, length, inode: 1 });
-    server.plan.connected(peer(1), password(1), None);
+    let password = Some(PasswordVersion::new(&"another".into()));
+    server.plan.connected(peer(1), password, None);
     assert_eq!(server.sent_within(60, "CONFIG"), 1, "another password");
 }
 
