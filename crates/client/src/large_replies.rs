@@ -31,6 +31,10 @@ const RECEIVE_LIMIT: Duration = Duration::from_secs(5);
 /// received before it.
 const WAIT_LIMIT: Duration = Duration::from_secs(15);
 
+/// Time limit for a connection that waits for more than it has reserved: another one may wait for
+/// what it has.
+const MORE_LIMIT: Duration = Duration::from_secs(2);
+
 static UNITS: Semaphore = Semaphore::const_new(TOTAL / UNIT);
 
 /// Memory that replies have reserved.
@@ -63,7 +67,8 @@ impl Reservation {
         let units = at_most.max(used).min(TOTAL).div_ceil(UNIT) - reserved;
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let local = |problem: String| Failure::new(Reason::Local, problem);
-        let permit = timeout(WAIT_LIMIT, UNITS.acquire_many(units)).await.map_err(|_| {
+        let limit = if reserved == 0 { WAIT_LIMIT } else { MORE_LIMIT };
+        let permit = timeout(limit, UNITS.acquire_many(units)).await.map_err(|_| {
             local("no memory for a large reply: other servers send large replies".to_owned())
         })?;
         self.add(permit.map_err(|error| local(error.to_string()))?);
@@ -73,6 +78,14 @@ impl Reservation {
     /// Takes over another reservation.
     pub(crate) fn merge(&mut self, other: Reservation) {
         other.permit.into_iter().for_each(|permit| self.add(permit));
+    }
+
+    /// Releases what exceeds `used` bytes.
+    pub(crate) fn shrink(&mut self, used: usize) {
+        let needed = if used <= USUAL_SIZE { 0 } else { used.div_ceil(UNIT) };
+        if let Some(permit) = &mut self.permit {
+            drop(permit.split(permit.num_permits().saturating_sub(needed)));
+        }
     }
 
     fn add(&mut self, permit: SemaphorePermit<'static>) {

@@ -138,6 +138,7 @@ impl Batch {
             let problem = format!("replies to one batch: they need more than {BATCH_MEMORY} bytes");
             return Err(Failure::new(Reason::Toolarge, problem));
         }
+        memory.reservation.shrink(memory.used);
         memory.reservation.extend(memory.used, memory.used).await?;
         *self.lock() = memory;
         Ok(())

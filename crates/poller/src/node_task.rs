@@ -264,7 +264,9 @@ impl NodeTask {
                     *replied = true;
                     self.proxy_probe.record_reply();
                     self.tolerates_close = true;
-                    self.log_recovery();
+                    if failure.is_none() {
+                        self.log_recovery();
+                    }
                     self.report(TaskReport::Replied(Box::new(reply))).await?;
                     if let Some(failure) = failure {
                         return Ok(failure);

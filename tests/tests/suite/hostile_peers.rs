@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use tests::{
-    Daemon, MemoryLimit, Process, Redis, SECOND, StubServer, eventually, free_port, hostile_peers,
-    pause,
+    Daemon, FakeServer, MemoryLimit, Process, Redis, SECOND, StubServer, array, bulk, deployment,
+    eventually, free_port, hostile_peers, pause,
 };
 
 /// The limit in `deploy/kubernetes.yaml`.
@@ -68,6 +68,53 @@ fn no_peer_exceeds_the_memory_limit_or_delays_others() {
     println!("{} log lines, {bytes} bytes", log.len());
     assert!(bytes < 200_000, "{bytes} bytes of log");
     drop(daemon);
+}
+
+/// Returns an entry of SENTINEL MASTERS.
+fn master_entry(name: &str) -> Vec<u8> {
+    let run_id = "0".repeat(40);
+    let fields =
+        ["name", name, "ip", "127.0.0.1", "port", "1", "runid", &run_id, "flags", "master"];
+    array(fields.map(bulk))
+}
+
+#[test]
+fn a_sentinel_with_large_replies_for_many_masters_is_bounded() {
+    let sentinel = FakeServer::start(|command| {
+        Some(match command {
+            "SENTINEL MASTERS" => array((0..250).map(|index| master_entry(&format!("m{index}")))),
+            "CLIENT ID" => b":1\r\n".to_vec(),
+            _ if command.starts_with("INFO") => {
+                bulk("redis_version:7.0.15\r\nredis_mode:sentinel\r\nrun_id:5\r\n")
+            }
+            _ => array([array([bulk("name"), bulk(&"x".repeat(1_900_000))])]),
+        })
+    });
+    let healthy = Redis::start(&[]);
+    let group = MemoryLimit::new("sentinel", MEMORY);
+    let file = tests::ConfigFile::new(&format!(
+        "{}[[deployment]]\nname = 'x-{{master}}'\nsentinels = ['{}']\n",
+        deployment("good", &[&healthy]),
+        sentinel.stub.url()
+    ));
+    let mut command = group.command(&Daemon::binary());
+    let daemon = Daemon::run(&mut command, &["--config.file", &file.path()]);
+    let good = ("deployment", "good");
+    daemon.until(SECOND * 5, "redis_up", &[good], 1.0);
+    let node = ("node", &*healthy.address());
+    let polls = |name| daemon.samples().get(name, &[good, node]).unwrap_or_default();
+    let before = polls("redis_polls_total");
+    pause(SECOND * 20);
+    let polled = polls("redis_polls_total") - before;
+    let requests = sentinel.received("SENTINEL REPLICAS");
+    println!("{polled} polls, {requests} requests, at most {} kB", group.highest() >> 10);
+    assert!(polled >= 19.0, "{polled} polls in 20 s");
+    assert!(requests > 0, "the details of masters were requested");
+    assert!(group.highest() < MEMORY, "{}", group.highest());
+    let log = daemon.log();
+    let is_limited = |line: &&String| line.contains("replies to one batch");
+    let of_sentinel: Vec<_> = log.iter().filter(|line| line.contains("deployment= ")).collect();
+    assert_eq!(log.iter().filter(is_limited).count(), 1, "it is logged once: {of_sentinel:?}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Passwords and short-lived tokens in files, which are read again at each connection.
 
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use tests::{Daemon, Redis, SECOND, eventually, pause};
+use tests::{Daemon, HangingMount, Redis, SECOND, eventually, pause};
 
 use crate::tls::Certificates;
 
@@ -211,4 +212,35 @@ fn an_empty_token_file_is_a_local_problem_without_auth() {
     }
     let log = daemon.log().join("\n");
     assert!(log.contains("cannot read password file") && log.contains("it is empty"), "{log}");
+}
+
+#[test]
+fn password_on_a_mount_that_hangs_is_a_local_problem() {
+    let server = Redis::start(&["--requirepass", "hunter2-password"]);
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("password-0"), "hunter2-password\n").expect("a file");
+    symlink("password-0", path("password")).expect("a symlink");
+    let lead = |target: &Path| {
+        symlink(target, path("new")).expect("a symlink");
+        std::fs::rename(path("new"), path("password")).expect("a symlink");
+    };
+    let daemon = Daemon::configured(&format!(
+        "[[deployment]]\nname = 'a'\nnodes = [{{ url = 'redis://127.0.0.1:{}' }}]\n\
+         password_file = '{}'\n",
+        server.port,
+        path("password").display()
+    ));
+    daemon.until(SECOND * 5, "redis_up", &[], 1.0);
+    let mount = HangingMount::start();
+    lead(&mount.path("password"));
+    server.cli(&["-a", "hunter2-password", "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    let local = daemon.until(SECOND * 8, "redis_down_reason", &[("reason", "local")], 1.0);
+    assert_eq!(daemon.samples().get("redis_up", &[]), None, "the server may be up");
+    let log = daemon.log().concat();
+    assert!(!log.contains("reason=timeout"), "{log}");
+    lead(Path::new("password-0"));
+    drop(mount);
+    let up = daemon.until(SECOND * 15, "redis_up", &[], 1.0);
+    println!("reason local after {local:?}, up again {up:?} after the file can be read");
 }
