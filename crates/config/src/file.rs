@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use client::Password;
+use client::{Credentials, Password, Tls};
 use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use serde::Deserialize;
@@ -250,14 +250,21 @@ fn warnings(settings: &DeploymentSettings) -> Vec<String> {
     warnings.into_iter().map(|warning| format!("deployment {name}: {warning}")).collect()
 }
 
-/// Returns whether a server without TLS has a password that the configuration contains.
+/// Returns true if a server without TLS has a password that the configuration contains.
 fn sends_inline_password_without_tls(settings: &DeploymentSettings) -> bool {
+    accesses(settings).any(|(tls, credentials)| {
+        tls.is_none() && matches!(credentials.password, Some(Password::Inline(_)))
+    })
+}
+
+/// Returns TLS and credentials of all servers of a deployment: configured, endpoints, discovered.
+pub(crate) fn accesses(
+    settings: &DeploymentSettings,
+) -> impl Iterator<Item = (&Option<Tls>, &Credentials)> {
     let DeploymentSettings { endpoints, service_endpoints, discovery, .. } = settings;
     let configured =
         endpoints.iter().chain(service_endpoints.iter().map(|service| &service.endpoint));
     let configured = configured.map(|endpoint| (&endpoint.tls, &endpoint.credentials));
     let discovered = discovery.iter().map(|discovery| (&discovery.tls, &discovery.credentials));
-    configured.chain(discovered).any(|(tls, credentials)| {
-        tls.is_none() && matches!(credentials.password, Some(Password::Inline(_)))
-    })
+    configured.chain(discovered)
 }

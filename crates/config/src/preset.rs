@@ -8,6 +8,7 @@ use snapshot::OptionalCommand;
 use topology::DeploymentKind;
 
 use crate::error::{KeyError, one_of};
+use crate::file::accesses;
 use crate::{Cadences, DEFAULT_INTERVAL, DeploymentSettings};
 
 /// A set of defaults. Keys in the file override them.
@@ -253,7 +254,7 @@ pub(crate) fn warnings(settings: &DeploymentSettings) -> Vec<String> {
     let aof = (expects_aof && !row.has_aof).then(|| {
         format!("expect.aof is set, but {system} has no append-only file (preset {name})")
     });
-    let has_tls = settings.endpoints.iter().all(|endpoint| endpoint.tls.is_some());
+    let has_tls = accesses(settings).all(|(tls, _)| tls.is_some());
     let tls = (row.expects_tls && !has_tls).then(|| {
         format!("{system} expects TLS by default, use rediss:// (preset {name}, {source})")
     });

@@ -25,7 +25,7 @@ use topology::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Presets with a file, and the findings that remain.
+/// Presets with a file.
 const PRESETS: [&str; 9] = [
     "elasticache",
     "memorydb",
@@ -60,7 +60,7 @@ impl Service {
         Service(replies)
     }
 
-    /// Returns the reply to a command that Rolecall sends. It must not be an error.
+    /// Returns the reply to a command that Rolecall sends.
     fn reply(&self, command: &str) -> Reply<'static> {
         let is_meant = |pattern: &str| match pattern.strip_suffix('*') {
             Some(words) => command.starts_with(words),

@@ -1,5 +1,6 @@
 //! The command line. Flag names follow Prometheus.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -29,8 +30,8 @@ pub enum Command {
     Metrics,
 }
 
-/// Nodes to poll.
-#[derive(Debug, Args)]
+/// Nodes to poll. The `Debug` output contains no URL, because a URL may contain a password.
+#[derive(Args)]
 pub struct Nodes {
     /// URLs of nodes (`redis://10.0.0.5:6379`), which form one deployment named `default`, or of
     /// Sentinels (`sentinel://10.0.0.5:26379/mymaster`; without a master name, each monitored
@@ -115,6 +116,16 @@ pub struct Check {
     pub config_file: PathBuf,
 }
 
+impl fmt::Debug for Nodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Nodes { urls, config_file } = self;
+        f.debug_struct("Nodes")
+            .field("urls", &urls.len())
+            .field("config_file", config_file)
+            .finish()
+    }
+}
+
 impl Nodes {
     /// Returns where the configuration comes from.
     pub fn source(&self) -> Source<'_> {
@@ -134,5 +145,17 @@ impl Serve {
             log_level: self.log_level,
             log_format: self.log_format,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_contains_no_password() {
+        let cli = Cli::try_parse_from(["rolecall", "serve", "redis://:hunter2@127.0.0.1:6379"]);
+        let text = format!("{:?}", cli.expect("valid arguments"));
+        assert!(text.contains("urls: 1") && !text.contains("hunter2"), "{text}");
     }
 }

@@ -207,30 +207,38 @@ impl NodeTask {
     }
 
     async fn connect(&mut self) -> Result<Connection, Failure> {
-        self.take_place()?;
+        let address = self.settings.endpoint.address.to_string();
+        self.take_place(&address)?;
         let endpoint = &self.settings.endpoint;
         let options = ConnectOptions::new(CONNECT_LIMIT);
         // A close that is tolerated needs no cause. The next attempt follows sooner without it.
         let options = if self.tolerates_close { options.without_probe() } else { options };
-        if self.settings.is_sentinel {
+        let connection = if self.settings.is_sentinel {
             let attempt = Connection::open_with_fred(endpoint, options);
             self.context.connect(&mut self.lane, attempt).await
         } else {
             let attempt = Connection::open(endpoint, options);
             self.context.connect(&mut self.lane, attempt).await
+        };
+        let connection = connection?;
+        // Many names may lead to one address.
+        if let Some(peer) = connection.peer().map(|peer| peer.to_string())
+            && peer != address
+        {
+            self.take_place(&peer)?;
         }
+        Ok(connection)
     }
 
     /// Takes a place for the connection of a discovered node. Servers may list any number of nodes
     /// at one address.
-    fn take_place(&mut self) -> Result<(), Failure> {
+    fn take_place(&mut self, address: &str) -> Result<(), Failure> {
         (self.place, self.refused) = (None, None);
         let NodeTaskSettings { endpoint, connections: limit, deployment, .. } = &self.settings;
         if endpoint.trust.is_none() {
             return Ok(());
         }
-        let address = endpoint.address.to_string();
-        self.place = self.context.excess.connect(&address, *limit);
+        self.place = self.context.excess.connect(address, *limit);
         if self.place.is_some() {
             return Ok(());
         }
