@@ -21,6 +21,7 @@ mod findings;
 pub mod fuzz;
 mod hanging_mount;
 mod hostile_peers;
+pub mod interruption;
 mod memory_limit;
 mod name_server;
 mod parsers;
