@@ -2,8 +2,8 @@
 # Runs all checks and tests. Installs missing programs first.
 # Usage: tests/run.sh [--full | NAME...]
 #   --full: also the slow alert scenarios, more random faults, a soak of ten minutes, the queries of
-#     the dashboards, and 30 seconds of fuzzing for each target, which needs cargo-fuzz and a nightly
-#     toolchain
+#     the dashboards, and 30 seconds of fuzzing for each target, which needs cargo-fuzz and a
+#     nightly toolchain
 #   NAME: arguments for `cargo test`, which select tests; scenarios and random faults do not run
 set -euo pipefail
 cd "$(dirname "$0")/.."
