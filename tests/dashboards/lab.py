@@ -8,9 +8,9 @@ The lab has these deployments:
 - `sessions`: a primary, two replicas, three Sentinels
 - `orders`: a primary with its append-only file on a small tmpfs, two replicas, endpoints
 - `cache`: a cluster of three shards with one replica each
-- `vault`: one server with TLS, and one with a password that Rolecall does not know
-- `names`: a server found by its DNS name, with more commands than its limit; SERVER is a newer
-  redis-server for it
+- `vault`: one server with TLS, and one with a password that Rolecall does not know; more commands
+  than its limit
+- `names`: a server found by its DNS name; SERVER is a newer redis-server for it
 
 Two Rolecalls poll all of them. A Prometheus scrapes both and runs the alert rules.
 
@@ -271,11 +271,11 @@ nodes = [
 ]
 tls = {{ ca_file = "{self.folder}/cert.pem" }}
 expect = {{ masters = 2 }}
+limits = {{ label_values = 1 }}
 
 [[deployment]]
 name = "names"
 dns = [ "redis://localhost:{NAMED}" ]
-limits = {{ label_values = 5 }}
 
 [[deployment]]
 name = "cache"
