@@ -1,5 +1,5 @@
-//! A server that parses requests of the Redis protocol and sends any replies, as another system or a
-//! faulty or hostile server may.
+//! A server that parses requests of the Redis protocol and sends any replies, as another system or
+//! a faulty or hostile server may.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
 use std::net::TcpStream;

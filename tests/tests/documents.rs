@@ -1,5 +1,5 @@
-//! Syntax of every code block in the Markdown files and of every configuration file in `deploy/`, and
-//! values that tests share with these files.
+//! Syntax of every code block in the Markdown files and of every configuration file in `deploy/`,
+//! and values that tests share with these files.
 
 use std::io::Write;
 use std::path::Path;
