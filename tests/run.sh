@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Runs all checks and tests. Installs missing programs first.
 # Usage: tests/run.sh [--full | NAME...]
-#   --full: also the slow alert scenarios, more random faults, the queries of the dashboards, and
-#     30 seconds of fuzzing for each target, which needs cargo-fuzz and a nightly toolchain
+#   --full: also the slow alert scenarios, more random faults, a soak of ten minutes, the queries of
+#     the dashboards, and 30 seconds of fuzzing for each target, which needs cargo-fuzz and a
+#     nightly toolchain
 #   NAME: arguments for `cargo test`, which select tests; scenarios and random faults do not run
 set -euo pipefail
 cd "$(dirname "$0")/.."

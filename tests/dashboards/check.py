@@ -42,11 +42,13 @@ QUESTION_WORDS = set(
     "are can could did do does for has have how is should was were what when where which who whose"
     " why will would".split()
 )
+# Labels that tell alerts apart.
+ALERT_LABELS = set("alertname severity deployment node shard endpoint limit".split())
 # Metrics that Prometheus itself provides, with their labels.
 PROMETHEUS_METRICS = {
     "up": set(),
-    "ALERTS": set("alertname alertstate severity deployment node shard endpoint".split()),
-    "ALERTS_FOR_STATE": set("alertname severity deployment node shard endpoint".split()),
+    "ALERTS": ALERT_LABELS | {"alertstate"},
+    "ALERTS_FOR_STATE": ALERT_LABELS,
 }
 # Labels that Prometheus or its configuration adds to every scraped series.
 TARGET_LABELS = {"job", "instance", "pod"}
@@ -546,6 +548,15 @@ def check_alert_panels(checker):
             checker.error(alert, f"no panel shows any of {sorted(read)}")
 
 
+def check_alert_tables(checker):
+    """Checks that no table of alerts merges two alerts into one row."""
+    for place, expression in checker.queries:
+        if "ALERTS_FOR_STATE" in expression:
+            missing = ALERT_LABELS - grouping_labels(expression)[0]
+            if missing:
+                checker.error(place, f"alerts that differ in {sorted(missing)} are one row")
+
+
 def check_alert_thresholds(checker):
     """Checks that thresholds of panels equal those of the alerts."""
     alerts = alert_expressions()
@@ -573,6 +584,7 @@ def main():
     check_syntax(checker)
     check_alert_links(checker)
     check_alert_panels(checker)
+    check_alert_tables(checker)
     check_alert_thresholds(checker)
     for error in checker.errors:
         print(error)

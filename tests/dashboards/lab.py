@@ -8,7 +8,8 @@ The lab has these deployments:
 - `sessions`: a primary, two replicas, three Sentinels
 - `orders`: a primary with its append-only file on a small tmpfs, two replicas, endpoints
 - `cache`: a cluster of three shards with one replica each
-- `vault`: one server with TLS, and one with a password that Rolecall does not know
+- `vault`: one server with TLS, and one with a password that Rolecall does not know; more commands
+  than its limit
 - `names`: a server found by its DNS name; SERVER is a newer redis-server for it
 
 Two Rolecalls poll all of them. A Prometheus scrapes both and runs the alert rules.
@@ -270,6 +271,7 @@ nodes = [
 ]
 tls = {{ ca_file = "{self.folder}/cert.pem" }}
 expect = {{ masters = 2 }}
+limits = {{ label_values = 1 }}
 
 [[deployment]]
 name = "names"
@@ -381,6 +383,16 @@ cluster = [ "redis://127.0.0.1:{CACHE[0]}", "redis://127.0.0.1:{CACHE[1]}" ]
         except OSError:
             pass
 
+    def exceed_connections(self):
+        """Opens more connections to a Rolecall than one client address may have."""
+        with contextlib.ExitStack() as connections:
+            for _ in range(300):
+                connection = socket.create_connection(
+                    ("127.0.0.1", ROLECALLS[0]), timeout=2, source_address=("127.0.0.2", 0)
+                )
+                connections.enter_context(connection)
+            self.pause(5)
+
     def incident(self):
         self.step("no faults")
         self.pause(60)
@@ -460,7 +472,9 @@ cluster = [ "redis://127.0.0.1:{CACHE[0]}", "redis://127.0.0.1:{CACHE[1]}" ]
         self.step("sessions: two Sentinels are killed")
         for port in SENTINELS[1:]:
             self.end(f"sentinel-{port}", signal.SIGKILL)
-        self.step("one Rolecall gets an invalid configuration, hangs, and is killed")
+        self.step("a client opens too many connections to one Rolecall")
+        self.exceed_connections()
+        self.step("another Rolecall gets an invalid configuration, hangs, and is killed")
         second = f"rolecall-{ROLECALLS[1]}"
         self.start_rolecall(ROLECALLS[1], broken=True)
         self.send_signal(second, signal.SIGHUP)

@@ -73,6 +73,18 @@ run() {
     fi
 }
 
+# Ends the running targets: each job is a process group.
+stop() {
+    local job
+    for job in $(jobs -p); do
+        kill -- "-$job" 2>/dev/null || true
+    done
+    wait
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 failed=0
 running=0
 for target in "${targets[@]}"; do
@@ -80,7 +92,9 @@ for target in "${targets[@]}"; do
         wait -n || failed=1
         running=$((running - 1))
     fi
+    set -m
     run "$target" &
+    set +m
     running=$((running + 1))
 done
 while [ "$running" -gt 0 ]; do

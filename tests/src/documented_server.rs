@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::stub_redis::{array, bulk};
-use crate::{FakeServer, repository};
+use crate::{FakeServer, array, bulk, repository};
 
 /// Server with the replies of a file in `crates/config/tests/services`. The test of that folder
 /// describes the format.

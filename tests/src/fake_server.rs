@@ -1,22 +1,20 @@
-//! Servers that answer like other systems, and a proxy in front of several servers.
+//! A server that parses requests of the Redis protocol and sends any replies, as another system or
+//! a faulty or hostile server may.
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use crate::StubServer;
-use crate::stub_redis::{array, bulk, read_command};
 
-/// Time without another byte after which the replies to a request are complete.
-const QUIET: Duration = Duration::from_millis(40);
-
-/// Server that answers each command with a function, and keeps what it received.
+/// Server that answers each command with a function, and keeps what it received. It runs until the
+/// test process exits.
 pub struct FakeServer {
     /// The server itself.
     pub stub: StubServer,
     received: Arc<Mutex<Vec<String>>>,
+    open: Arc<AtomicUsize>,
 }
 
 impl FakeServer {
@@ -24,14 +22,17 @@ impl FakeServer {
     /// the reply in the Redis protocol; `None` closes the connection.
     pub fn start(answer: impl Fn(&str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
         let received: Arc<Mutex<Vec<String>>> = Arc::default();
-        let kept = Arc::clone(&received);
+        let open = Arc::<AtomicUsize>::default();
+        let (kept, connections) = (Arc::clone(&received), Arc::clone(&open));
         let stub = StubServer::start(move |stream| {
+            connections.fetch_add(1, Ordering::Relaxed);
             serve(&stream, |command| {
                 kept.lock().expect("a thread panicked").push(command.to_owned());
                 answer(command)
             });
+            connections.fetch_sub(1, Ordering::Relaxed);
         });
-        FakeServer { stub, received }
+        FakeServer { stub, received, open }
     }
 
     /// Starts a server that answers INFO with a text, other commands like a fresh Redis.
@@ -43,6 +44,11 @@ impl FakeServer {
     pub fn received(&self, words: &str) -> usize {
         let received = self.received.lock().expect("a thread panicked");
         received.iter().filter(|command| command.starts_with(words)).count()
+    }
+
+    /// Returns the number of open connections.
+    pub fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 }
 
@@ -63,11 +69,33 @@ pub fn redis_reply(command: &str, info: &str) -> Vec<u8> {
     }
 }
 
+/// Returns the reply of a server that only knows the commands that every connection begins with.
+pub fn minimal_reply(command: &str) -> Vec<u8> {
+    match command.split(' ').next() {
+        Some("CLIENT") => b":1\r\n".to_vec(),
+        Some("PING") => b"+PONG\r\n".to_vec(),
+        Some("CONFIG") => array([]),
+        _ => b"-ERR unknown command\r\n".to_vec(),
+    }
+}
+
+/// Returns a bulk string.
+pub fn bulk(text: &str) -> Vec<u8> {
+    format!("${}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+/// Returns an array.
+pub fn array(items: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let items: Vec<_> = items.into_iter().collect();
+    let head = format!("*{}\r\n", items.len()).into_bytes();
+    std::iter::once(head).chain(items).flatten().collect()
+}
+
 /// Answers the commands of one connection until it ends.
 fn serve(stream: &TcpStream, answer: impl Fn(&str) -> Option<Vec<u8>>) {
     let mut requests = BufReader::new(stream);
-    while let Ok(words) = read_command(&mut requests) {
-        let Some(reply) = answer(&words.join(" ").to_uppercase()) else { return };
+    while let Ok(command) = read_command(&mut requests) {
+        let Some(reply) = answer(&command) else { return };
         let mut stream = stream;
         if stream.write_all(&reply).is_err() {
             return;
@@ -75,45 +103,25 @@ fn serve(stream: &TcpStream, answer: impl Fn(&str) -> Option<Vec<u8>>) {
     }
 }
 
-/// Proxy that sends each request to another one of several servers, in turn.
-pub struct RoundRobinProxy {
-    /// The server side of the proxy.
-    pub peer: StubServer,
+/// Reads one command, in capitals.
+fn read_command(from: &mut impl BufRead) -> Result<String> {
+    let count = read_number(from)?;
+    let mut words = Vec::new();
+    for _ in 0..count {
+        let length = read_number(from)?;
+        let mut word = vec![0; length + 2];
+        from.read_exact(&mut word)?;
+        words.push(String::from_utf8_lossy(&word[..length]).to_uppercase());
+    }
+    Ok(words.join(" "))
 }
 
-impl RoundRobinProxy {
-    /// Starts a proxy in front of these ports on 127.0.0.1.
-    pub fn start(ports: &[u16]) -> Self {
-        let (ports, turn) = (ports.to_vec(), AtomicUsize::new(0));
-        let peer = StubServer::start(move |mut client| {
-            let connect = |port| TcpStream::connect(("127.0.0.1", port)).expect("a server");
-            let mut servers: Vec<_> = ports.iter().copied().map(connect).collect();
-            let mut request = vec![0; 64 << 10];
-            while let Ok(length @ 1..) = client.read(&mut request) {
-                let turn = turn.fetch_add(1, Ordering::Relaxed) % servers.len();
-                let replies = forward(&mut servers[turn], &request[..length]);
-                if client.write_all(&replies).is_err() {
-                    return;
-                }
-            }
-        });
-        RoundRobinProxy { peer }
+/// Reads a line such as `*3` or `$5` and returns its number.
+fn read_number(from: &mut impl BufRead) -> Result<usize> {
+    let mut line = String::new();
+    if from.read_line(&mut line)? == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
     }
-}
-
-/// Sends a request to a server, and returns its replies.
-fn forward(server: &mut TcpStream, request: &[u8]) -> Vec<u8> {
-    server.write_all(request).expect("a server");
-    server.set_read_timeout(Some(QUIET)).expect("a timeout");
-    let (mut replies, mut buffer) = (Vec::new(), vec![0; 64 << 10]);
-    // A loaded machine needs longer for the first byte.
-    for _ in 0..50 {
-        while let Ok(length @ 1..) = server.read(&mut buffer) {
-            replies.extend_from_slice(&buffer[..length]);
-        }
-        if !replies.is_empty() {
-            break;
-        }
-    }
-    replies
+    let number = line.trim_end().get(1..).and_then(|number| number.parse().ok());
+    number.ok_or_else(|| Error::from(ErrorKind::InvalidData))
 }

@@ -21,6 +21,7 @@ mod findings;
 pub mod fuzz;
 mod hanging_mount;
 mod hostile_peers;
+pub mod interruption;
 mod memory_limit;
 mod name_server;
 mod parsers;
@@ -34,12 +35,12 @@ mod redis_exporter;
 mod redis_py;
 mod replicated_primary;
 pub mod repository;
+mod round_robin_proxy;
 mod routine;
 mod samples;
 mod sentinel_deployment;
 mod server;
 mod split_network;
-mod stub_redis;
 mod stub_server;
 mod wait;
 
@@ -55,7 +56,7 @@ pub use connection::{
 pub use daemon::{ConfigFile, Daemon, Response, deployment};
 pub use disk::{Disk, FaultInjector};
 pub use documented_server::DocumentedServer;
-pub use fake_server::{FakeServer, RoundRobinProxy, redis_reply};
+pub use fake_server::{FakeServer, array, bulk, minimal_reply, redis_reply};
 pub use findings::{Diagnosis, Findings, diagnose, diagnose_urls, has_finding};
 pub use hanging_mount::HangingMount;
 pub use hostile_peers::hostile_peers;
@@ -71,6 +72,7 @@ pub use redis::{Redis, VERSIONS, server_program};
 pub use redis_exporter::RedisExporter;
 pub use redis_py::RedisPyClient;
 pub use replicated_primary::{primary_with_replica, primary_with_two_replicas};
+pub use round_robin_proxy::RoundRobinProxy;
 pub use routine::{ClusterPods, DnsPods, Operation, PodAddresses, SentinelPods};
 pub use samples::Samples;
 pub use sentinel_deployment::{
@@ -78,7 +80,6 @@ pub use sentinel_deployment::{
 };
 pub use server::Server;
 pub use split_network::{Host, Side, SplitNetwork};
-pub use stub_redis::{StubRedis, array, bulk};
 pub use stub_server::{Proxy, StubServer, serve_until_info};
 pub use wait::{SECOND, Stopwatch, eventually, pause, until_ok};
 

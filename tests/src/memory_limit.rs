@@ -13,6 +13,9 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
+    /// The memory limit in `deploy/kubernetes.yaml`, bytes.
+    pub const KUBERNETES: u64 = 128 << 20;
+
     /// Creates a group whose processes may use this number of bytes together.
     pub fn new(name: &str, bytes: u64) -> Self {
         for hierarchy in HIERARCHIES {

@@ -1,4 +1,5 @@
-//! Syntax of every code block in the Markdown files and of every configuration file in `deploy/`.
+//! Syntax of every code block in the Markdown files and of every configuration file in `deploy/`,
+//! and values that tests share with these files.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::process::{Command, Stdio};
 use config::Settings;
 use serde::Deserialize;
 use serde_yaml_ng::Value;
+use tests::MemoryLimit;
 use tests::repository::{files, root};
 
 /// Languages of code blocks. The blocks of the last three are not parsed.
@@ -179,4 +181,17 @@ fn every_relative_link_has_a_target() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The tests run Rolecall under the memory limit of the manifest.
+#[test]
+fn manifest_has_the_memory_limit_of_the_tests() {
+    let text = read("deploy/kubernetes.yaml");
+    let documents = serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).expect("YAML"));
+    let deployment = documents.into_iter().find(|document| document["kind"] == "Deployment");
+    let pod = &deployment.expect("a Deployment")["spec"]["template"]["spec"];
+    let limit = &pod["containers"][0]["resources"]["limits"]["memory"];
+    let expected = format!("{}Mi", MemoryLimit::KUBERNETES >> 20);
+    assert_eq!(limit.as_str(), Some(expected.as_str()));
 }

@@ -132,9 +132,14 @@ fn every_request_gets_a_bounded_valid_response() {
 fn every_target_has_a_test_and_a_binary() {
     let this = repository::root().join("tests/tests/fuzz.rs");
     let this = std::fs::read_to_string(this).expect("this file");
+    let manifest = repository::root().join("tests/fuzz/Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).expect("the manifest");
     for target in TARGETS {
-        assert!(this.contains(&format!("run(\"{}\");", target.name)), "{}", target.name);
-        let binary = format!("tests/fuzz/fuzz_targets/{}.rs", target.name);
+        let name = target.name;
+        assert!(this.contains(&format!("run(\"{name}\");")), "{name}");
+        let binary = format!("tests/fuzz/fuzz_targets/{name}.rs");
         assert!(repository::root().join(&binary).is_file(), "{binary}");
+        let entry = format!("[[bin]]\nname = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"\n");
+        assert!(manifest.contains(&entry), "no {entry} in tests/fuzz/Cargo.toml");
     }
 }

@@ -25,32 +25,38 @@ const RECORDINGS: [(&str, &str); 2] = [
     ("cluster", include_str!("../../../crates/recording/tests/recordings/cluster-failover.jsonl")),
 ];
 
-/// Requests for every route.
-const SEEDS: [&str; 28] = [
+/// Requests whose response shows a recorded deployment or node.
+const SHOWN: [&str; 10] = [
+    "/deployment/orders",
+    "/deployment/cluster",
+    "/deployment/orders/node/127.0.0.1:18131",
+    "/runbooks/RedisDown?deployment=orders&node=127.0.0.1:18131",
+    "/metrics?collect[]=replication&collect[]=sentinel&deployment=orders",
+    "/metrics?deployment=cluster&deployment=orders",
+    "/scrape?target=127.0.0.1:18131&deployment=orders",
+    "/scrape?target=redis://user:password@127.0.0.1:18131/0",
+    "/api/v1/topology?deployment=orders",
+    "/sd?role=nodes",
+];
+
+/// Requests for the other routes, and invalid requests.
+const OTHER: [&str; 20] = [
     "/",
     "/?q=orders&page=2",
     "/?page=18446744073709551616&q=%3Cscript%3Ealert(1)%3C/script%3E",
     "/deployment/orders?q=%22%3E%3Cb%3E&page=-1",
     "/deployment/%3Cscript%3Ealert(1)%3C/script%3E",
-    "/deployment/orders/node/127.0.0.1:18131",
     "/deployment/orders/node/%3Cscript%3Ealert(1)",
     "/runbooks",
-    "/runbooks/RedisDown?deployment=orders&node=127.0.0.1:18131",
     "/runbooks/RedisSplitBrain?deployment=&node=%27%3E%3Cscript%3Ex",
     "/runbooks/%3Cscript%3Ex",
     "/static/page.css",
     "/metrics",
-    "/metrics?collect[]=replication&collect[]=sentinel&deployment=orders",
     "/metrics?collect%5B%5D=unknown&deployment=%00%1b[2J",
-    "/metrics?deployment=cluster&deployment=orders",
-    "/scrape?target=127.0.0.1:18131&deployment=orders",
-    "/scrape?target=redis://user:password@127.0.0.1:18131/0",
     "/scrape?target=rediss%3A%2F%2F%5B%3A%3A1%5D%3A7000&check-keys=x",
     "/scrape?target=",
-    "/api/v1/topology?deployment=orders",
     "/api/v1/findings?deployment=%0a%22",
     "/api/v1/events?deployment=a&deployment=b",
-    "/sd?role=nodes",
     "/sd?role=%e9%00",
     "/-/healthy",
     "/-/ready?x",
@@ -84,9 +90,14 @@ impl Server {
         let routes = runtime.block_on(async { Routes::new(publisher.registry()) });
         let routes = routes.expect("routes");
         let mut server = Server { runtime, routes, pages: String::new(), _views: publisher };
-        let plain = SEEDS.iter().filter(|request| !request.contains("%3C"));
-        server.pages =
-            plain.filter_map(|request| server.get(request)).map(|page| page.body).collect();
+        let shown = SHOWN.map(|request| {
+            let response = server.get(request).expect("a valid request");
+            assert_eq!(response.status, 200, "{request}");
+            response.body
+        });
+        let other = OTHER.iter().filter(|request| !request.contains("%3C"));
+        let other = other.filter_map(|request| server.get(request)).map(|page| page.body);
+        server.pages = shown.into_iter().chain(other).collect();
         server
     }
 
@@ -185,5 +196,5 @@ fn decoded(text: &str) -> String {
 }
 
 pub(super) fn seeds(_: &Path) -> Vec<Vec<u8>> {
-    SEEDS.iter().map(|text| text.as_bytes().to_vec()).collect()
+    SHOWN.iter().chain(&OTHER).map(|text| text.as_bytes().to_vec()).collect()
 }

@@ -10,9 +10,6 @@ use tests::{
     eventually, free_port, hostile_peers, pause,
 };
 
-/// The limit in `deploy/kubernetes.yaml`.
-const MEMORY: u64 = 128 << 20;
-
 #[test]
 fn no_peer_exceeds_the_memory_limit_or_delays_others() {
     let healthy: Vec<_> = (0..3).map(|_| Redis::start(&[])).collect();
@@ -31,7 +28,7 @@ fn no_peer_exceeds_the_memory_limit_or_delays_others() {
         ]
     });
     let text: String = good.chain(bad).collect();
-    let group = MemoryLimit::new("peers", MEMORY);
+    let group = MemoryLimit::new("peers", MemoryLimit::KUBERNETES);
     let file = tests::ConfigFile::new(&text);
     let mut command = group.command(&Daemon::binary());
     let daemon = Daemon::run(&mut command, &["--config.file", &file.path()]);
@@ -62,7 +59,7 @@ fn no_peer_exceeds_the_memory_limit_or_delays_others() {
         assert!(after.1 <= before.1, "a poll failed");
     }
     println!("highest memory use: {} kB", group.highest() >> 10);
-    assert!(group.highest() < MEMORY, "{}", group.highest());
+    assert!(group.highest() < MemoryLimit::KUBERNETES, "{}", group.highest());
     let log = daemon.log();
     let bytes: usize = log.iter().map(String::len).sum();
     println!("{} log lines, {bytes} bytes", log.len());

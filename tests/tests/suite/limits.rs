@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tests::{
-    Daemon, Redis, SECOND, Samples, StubRedis, array, bulk, deployment, eventually, pause,
+    Daemon, FakeServer, Redis, SECOND, Samples, array, bulk, deployment, eventually, minimal_reply,
+    pause,
 };
 
 const EXCESS: &str = "rolecall_limit_excess";
@@ -19,27 +20,23 @@ fn info(port: u16, more: &str) -> Vec<u8> {
     ))
 }
 
-/// Starts a cluster node. `map` returns its map in each reading, which are counted from 0; `{self}`
-/// stands for its own address.
-fn cluster_node(map: impl Fn(usize) -> String + Send + Sync + 'static) -> StubRedis {
+/// Starts a cluster node. `map` returns its map in each reading, which are counted from 0.
+fn cluster_node(map: impl Fn(usize) -> String + Send + Sync + 'static) -> FakeServer {
     let readings = AtomicUsize::new(0);
-    StubRedis::start(move |words| {
-        let second = words.get(1).map(|word| word.to_lowercase());
-        match (words[0].as_str(), second.as_deref()) {
-            ("INFO", _) => Some(info(7, "# Cluster\r\ncluster_enabled:1\r\n")),
-            ("CLUSTER", Some("info")) => {
+    FakeServer::start(move |command| {
+        Some(match command {
+            _ if command.starts_with("INFO") => info(7, "# Cluster\r\ncluster_enabled:1\r\n"),
+            "CLUSTER INFO" => {
                 let epoch = readings.load(Ordering::Relaxed);
-                Some(bulk(&format!(
+                bulk(&format!(
                     "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\n\
                      cluster_known_nodes:20\r\ncluster_current_epoch:{epoch}\r\n\
                      cluster_my_epoch:{epoch}\r\n"
-                )))
+                ))
             }
-            ("CLUSTER", Some("nodes")) => {
-                Some(bulk(&map(readings.fetch_add(1, Ordering::Relaxed))))
-            }
-            _ => None,
-        }
+            "CLUSTER NODES" => bulk(&map(readings.fetch_add(1, Ordering::Relaxed))),
+            _ => minimal_reply(command),
+        })
     })
 }
 
@@ -73,7 +70,7 @@ fn a_large_cluster_map_delays_no_other_deployment() {
     });
     let healthy = Redis::start(&[]);
     let text = deployment("healthy", &[&healthy])
-        + &format!("[[deployment]]\nname = 'hostile'\ncluster = ['{}']\n", hostile.server.url());
+        + &format!("[[deployment]]\nname = 'hostile'\ncluster = ['{}']\n", hostile.stub.url());
     let daemon = Daemon::configured(&text);
     daemon.until(SECOND * 20, "redis_cluster_known_nodes", &[("deployment", "hostile")], 20.0);
     let of = |samples: &Samples, name: &str, deployment: &str| {
@@ -105,7 +102,7 @@ fn nodes_beyond_the_limit_are_left_out_and_reported() {
     });
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'carts'\ncluster = ['{}']\nlimits = {{ nodes = 20 }}\n",
-        hostile.server.url()
+        hostile.stub.url()
     ));
     let (samples, _) = eventually(SECOND * 20, "the excess is counted", || {
         let samples = daemon.samples();
@@ -125,9 +122,17 @@ fn nodes_beyond_the_limit_are_left_out_and_reported() {
     assert_eq!(reports(&daemon, "nodes"), 1, "{:?}", daemon.log());
 }
 
+/// Starts a master without replicas.
+fn master() -> FakeServer {
+    FakeServer::start(|command| {
+        let is_info = command.starts_with("INFO");
+        Some(if is_info { info(6, "") } else { minimal_reply(command) })
+    })
+}
+
 /// Starts a Sentinel that lists `masters` masters, all at one address, each with this number of
 /// replicas that do not exist.
-fn sentinel(masters: usize, port: u16, replicas: usize) -> StubRedis {
+fn sentinel(masters: usize, port: u16, replicas: usize) -> FakeServer {
     let info = "# Server\r\nredis_version:7.0.15\r\nredis_mode:sentinel\r\nrun_id:5\r\n\
                 uptime_in_seconds:1000\r\n# Sentinel\r\nsentinel_tilt:0\r\n";
     let entry = move |name: usize| {
@@ -151,20 +156,20 @@ fn sentinel(masters: usize, port: u16, replicas: usize) -> StubRedis {
         ];
         array(pairs.as_flattened().iter().map(|word| bulk(word)))
     };
-    StubRedis::start(move |words| {
-        let second = words.get(1).map(|word| word.to_lowercase());
-        match (words[0].as_str(), second.as_deref()) {
-            ("INFO", _) => Some(bulk(info)),
-            ("SENTINEL", Some("masters")) => Some(array((0..masters).map(entry))),
-            ("SENTINEL", Some("replicas" | "slaves")) => {
-                let master: usize = words[2].trim_start_matches('m').parse().expect("a master");
-                Some(array((0..replicas).map(|number| replica(master * replicas + number))))
+    FakeServer::start(move |command| {
+        let words: Vec<_> = command.split(' ').collect();
+        Some(match words[..] {
+            ["INFO", ..] => bulk(info),
+            ["SENTINEL", "MASTERS"] => array((0..masters).map(entry)),
+            ["SENTINEL", "REPLICAS" | "SLAVES", name] => {
+                let master: usize = name.trim_start_matches('M').parse().expect("a master");
+                array((0..replicas).map(|number| replica(master * replicas + number)))
             }
-            ("SENTINEL", Some("ckquorum")) => Some(b"+OK 1 usable Sentinels\r\n".to_vec()),
-            ("SENTINEL", _) => Some(array([])),
-            ("PSUBSCRIBE", _) => Some(array([bulk("psubscribe"), bulk("*"), b":1\r\n".to_vec()])),
-            _ => None,
-        }
+            ["SENTINEL", "CKQUORUM", ..] => b"+OK 1 usable Sentinels\r\n".to_vec(),
+            ["SENTINEL", ..] => array([]),
+            ["PSUBSCRIBE", ..] => array([bulk("psubscribe"), bulk("*"), b":1\r\n".to_vec()]),
+            _ => minimal_reply(command),
+        })
     })
 }
 
@@ -187,13 +192,13 @@ fn replica(number: usize) -> Vec<u8> {
 
 #[test]
 fn nodes_of_a_group_of_sentinels_have_a_limit_together() {
-    let node = StubRedis::start(|words| (words[0] == "INFO").then(|| info(6, "")));
+    let node = master();
     // 40 masters with 50 replicas each are 2,040 nodes.
-    let sentinel = sentinel(40, node.server.port, 50);
+    let sentinel = sentinel(40, node.stub.port, 50);
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'shop-{{master}}'\nsentinels = ['{}']\n\
          limits = {{ group_nodes = 300, connections = 100 }}\n",
-        sentinel.server.url()
+        sentinel.stub.url()
     ));
     let known = |samples: &Samples| samples.sum("redis_deployment_nodes", &[("state", "known")]);
     let (samples, took) = eventually(SECOND * 60, "the limit is reached", || {
@@ -222,12 +227,12 @@ fn nodes_of_a_group_of_sentinels_have_a_limit_together() {
 
 #[test]
 fn masters_and_connections_beyond_the_limits_are_left_out() {
-    let node = StubRedis::start(|words| (words[0] == "INFO").then(|| info(6, "")));
-    let sentinel = sentinel(300, node.server.port, 0);
+    let node = master();
+    let sentinel = sentinel(300, node.stub.port, 0);
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'shop-{{master}}'\nsentinels = ['{}']\n\
          limits = {{ masters = 60, connections = 5 }}\n",
-        sentinel.server.url()
+        sentinel.stub.url()
     ));
     let sum = |samples: &Samples, limit: &str| samples.sum(EXCESS, &[("limit", limit)]);
     let (samples, took) = eventually(SECOND * 30, "both limits are reported", || {
@@ -256,33 +261,32 @@ fn masters_and_connections_beyond_the_limits_are_left_out() {
 fn label_values_beyond_the_limit_are_added_up() {
     const PER_READING: usize = 10;
     let readings = AtomicUsize::new(0);
-    let hostile = StubRedis::start(move |words| {
-        let section = words.get(1).map(|section| section.to_lowercase());
-        match (words[0].as_str(), section.as_deref()) {
-            ("INFO", Some("commandstats")) => {
+    let hostile = FakeServer::start(move |command| {
+        Some(match command {
+            "INFO COMMANDSTATS" => {
                 let reading = readings.fetch_add(1, Ordering::Relaxed);
                 let mut text = String::from("# Commandstats\r\n");
                 for name in reading * PER_READING..(reading + 1) * PER_READING {
                     write!(text, "cmdstat_c{name}:calls=3,usec=1,usec_per_call=1.0\r\n")
                         .expect("to a string");
                 }
-                Some(bulk(&text))
+                bulk(&text)
             }
-            ("INFO", _) => {
+            _ if command.starts_with("INFO") => {
                 let reading = readings.load(Ordering::Relaxed);
                 let mut text = String::from("# Errorstats\r\n");
                 for code in reading * PER_READING..(reading + 1) * PER_READING {
                     write!(text, "errorstat_E{code}:count=2\r\n").expect("to a string");
                 }
-                Some(info(8, &text))
+                info(8, &text)
             }
-            _ => None,
-        }
+            _ => minimal_reply(command),
+        })
     });
     let daemon = Daemon::configured(&format!(
         "[[deployment]]\nname = 'orders'\nnodes = [{{ url = '{}' }}]\n\
          limits = {{ label_values = 25 }}\ncadence = {{ commands = '1s' }}\n",
-        hostile.server.url()
+        hostile.stub.url()
     ));
     let (samples, _) = eventually(SECOND * 30, "both labels have the value other", || {
         let samples = daemon.samples();

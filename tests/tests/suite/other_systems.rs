@@ -133,7 +133,7 @@ fn proxy_over_three_servers_is_ambiguous() {
 }
 
 #[test]
-fn address_that_moves_once_is_up_within_two_rounds() {
+fn address_that_moves_once_has_no_gap_and_no_finding() {
     let (known, other) = (Redis::start(&[]), Redis::start(&[]));
     pause(SECOND * 4);
     let proxy = Proxy::start(known.port);

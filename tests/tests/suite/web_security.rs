@@ -175,6 +175,16 @@ impl Guesser {
     }
 }
 
+impl Drop for Guesser {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // A panic here, while the test panics, would end all tests.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// Requests `/-/healthy` from a loopback address. Returns the status.
 fn request_from(last: u8, port: u16, credentials: &str) -> std::io::Result<u16> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;

@@ -6,9 +6,8 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tests::pause;
+use tests::{interruption, pause};
 
-use crate::interruption;
 use crate::observed::Observed;
 use crate::oracle::{Fault, Oracle, Rule, WritesOfHistory, compare_losses};
 use crate::plan::{Plan, Step};

@@ -10,7 +10,6 @@ mod certificate;
 mod client;
 mod deployment;
 mod history;
-mod interruption;
 mod mesh;
 mod observed;
 mod opening;
@@ -32,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use tests::Stopwatch;
+use tests::{Stopwatch, interruption};
 
 use crate::history::Report;
 use crate::plan::{Choice, Kind, Plan};

@@ -124,7 +124,7 @@ impl Faults {
     /// Sets an option to a value, and after a time back to another one on the same connection.
     fn for_a_time(&self, node: usize, [option, value, usual]: [&str; 3], time: Duration) {
         let Ok(mut connection) = self.nodes[node].connect() else { return };
-        // A server that was restarted meanwhile has the usual value.
+        // A server with a fault may refuse it.
         let _ = connection.execute(&["CONFIG", "SET", option, value]);
         let _ = connection.execute(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
         pause(time);

@@ -1,4 +1,6 @@
-//! Interruption of a run by a signal: running histories end early and remove what they started.
+//! Interruption of a run by a signal: it ends early and removes what it started.
+
+#![expect(clippy::print_stderr, reason = "it tells the user that the run ends")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Returns true if the process received SIGINT or SIGTERM since [`watch`].
-pub(crate) fn is_interrupted() -> bool {
+pub fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
@@ -15,7 +17,7 @@ pub(crate) fn is_interrupted() -> bool {
 ///
 /// # Errors
 /// Fails if the system refuses a thread or a signal handler.
-pub(crate) fn watch() -> std::io::Result<()> {
+pub fn watch() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
@@ -23,7 +25,7 @@ pub(crate) fn watch() -> std::io::Result<()> {
             if let [Ok(interrupt), Ok(terminate)] = kinds.map(signal) {
                 received(interrupt, terminate).await;
                 INTERRUPTED.store(true, Ordering::Relaxed);
-                eprintln!("interrupted: the running histories end");
+                eprintln!("interrupted: the run ends");
             }
         });
     })?;
