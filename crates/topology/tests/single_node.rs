@@ -668,6 +668,80 @@ fn topology_commands_are_counted_from_the_first_reply() {
     assert_eq!(counted, [("replicaof", 2), ("config_set", 1)]);
 }
 
+/// Returns a reply with or without command statistics.
+fn with_commands(info: &str, commands: Option<&str>) -> PollOutcome {
+    reply(info, |reply| {
+        Arc::make_mut(&mut reply.snapshot).commands =
+            commands.map(|text| Arc::new(CommandStats::parse(text)));
+        reply.commands_read = commands.is_some();
+    })
+}
+
+/// Returns a deployment after a REPLICAOF and a CLIENT PAUSE that its node executed long ago.
+fn after_topology_commands(info: &str) -> TestDeployment {
+    let mut test = TestDeployment::new();
+    test.round(with_commands(info, Some("cmdstat_config|get:calls=1,usec=1")));
+    let stats = "cmdstat_config|get:calls=2,usec=1\ncmdstat_replicaof:calls=1,usec=1\n\
+                 cmdstat_client|pause:calls=1,usec=1";
+    let result = test.round(with_commands(info, Some(stats)));
+    assert_eq!(kinds(&result), ["reconfigured", "clients_paused"]);
+    test
+}
+
+/// Asserts that the node executed no topology command in this round, and that it counted one
+/// REPLICAOF before.
+fn assert_no_command(result: &RoundResult, round: &str) {
+    let commands = ["reconfigured", "clients_paused"];
+    assert!(!kinds(result).iter().any(|kind| commands.contains(kind)), "{round}");
+    let replicaof = node(result).counters.topology().find(|(label, _)| *label == "replicaof");
+    assert_eq!(replicaof, Some(("replicaof", 1)), "{round}");
+}
+
+#[test]
+fn commands_before_a_missing_reading_are_not_new() {
+    let mut test = after_topology_commands(MASTER);
+    let result = test.round(with_commands(MASTER, None));
+    assert!(!node(&result).counters.counts_topology());
+    assert_no_command(&result, "an error reply");
+    let stats = "cmdstat_replicaof:calls=1,usec=1\ncmdstat_client|pause:calls=1,usec=1";
+    let result = test.round(with_commands(MASTER, Some(stats)));
+    assert!(node(&result).counters.counts_topology());
+    assert_no_command(&result, "the next reading");
+}
+
+#[test]
+fn commands_before_a_second_restart_are_not_new() {
+    let mut test = after_topology_commands(MASTER);
+    for run_id in ["y", "z"] {
+        let restarted = |uptime: u32| {
+            format!("run_id:{run_id}\nuptime_in_seconds:{uptime}\nrole:master\n")
+        };
+        let result = test.round(with_commands(&restarted(0), None));
+        assert_eq!(kinds(&result), ["restarted"]);
+        assert_no_command(&result, run_id);
+        let result =
+            test.round(with_commands(&restarted(1), Some("cmdstat_config|get:calls=1,usec=1")));
+        assert_no_command(&result, run_id);
+    }
+}
+
+#[test]
+fn commands_before_an_alternation_are_not_new() {
+    let info = |run_id: &str| format!("run_id:{run_id}\nuptime_in_seconds:5000\nrole:master\n");
+    let mut test = after_topology_commands(&info("a"));
+    for turn in 0..6 {
+        let result = test.round(with_commands(&info(["b", "a"][turn % 2]), None));
+        assert_no_command(&result, "servers take turns");
+    }
+    for _ in 0..70 {
+        test.round(with_commands(&info("a"), None));
+    }
+    let stats = "cmdstat_replicaof:calls=1,usec=1\ncmdstat_client|pause:calls=1,usec=1";
+    let result = test.round(with_commands(&info("a"), Some(stats)));
+    assert_eq!(node(&result).servers, None);
+    assert_no_command(&result, "one server again");
+}
+
 #[test]
 fn refused_writes_are_derived_from_the_state() {
     let check = |info: &str, config: &[(&str, &str)], refused: &[RefusalReason]| {
