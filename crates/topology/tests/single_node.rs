@@ -801,6 +801,32 @@ fn refused_writes_are_derived_from_the_state() {
 }
 
 #[test]
+fn reasons_without_a_role_need_what_they_follow_from() {
+    let check = |info: &str, expected: [Option<bool>; 2]| {
+        let outcome = reply(&format!("run_id:x\n{info}"), |reply| {
+            let mut read = Config::default();
+            let pair = ["replica-serve-stale-data", "no"].map(|word| Reply::Text(word.into()));
+            read.add(&Reply::Array(pair.into()));
+            Arc::make_mut(&mut reply.snapshot).config = Some(Arc::new(read));
+        });
+        let result = TestDeployment::new().round(outcome);
+        let node = node(&result);
+        let of = |refusals: &[(RefusalReason, bool)], wanted: RefusalReason| {
+            refusals.iter().find(|(reason, _)| *reason == wanted).map(|(_, active)| *active)
+        };
+        let masterdown = of(&node.reads_refused, RefusalReason::Masterdown);
+        let noreplicas = of(&node.writes_refused, RefusalReason::Noreplicas);
+        assert_eq!([masterdown, noreplicas], expected, "{info}");
+    };
+    check("role:master\n", [Some(false), Some(false)]);
+    check("role:active-replica\n", [None, None]);
+    check("used_memory:1\n", [None, None]);
+    let link = "role:active-replica\nmaster_host:b\nmaster_port:1\nmaster_link_status";
+    check(&format!("{link}:up\n"), [Some(false), None]);
+    check(&format!("{link}:down\nmaster_link_down_since_seconds:4\n"), [Some(true), None]);
+}
+
+#[test]
 fn a_server_that_evicts_keys_accepts_writes() {
     let above = |evicted: u32| {
         let memory = "maxmemory:100\nmaxmemory_policy:allkeys-lru\nused_memory:101\n\
