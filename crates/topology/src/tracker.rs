@@ -24,10 +24,10 @@ use crate::model::event_history::EventHistory;
 use crate::model::excess::{Excess, LimitKind};
 use crate::model::identity::SharedNode;
 use crate::model::node::{AttachedView, NodeView, PollStats};
-use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
 use crate::model::node_state::NodeState;
 use crate::model::read_request::ReadRequest;
-use crate::model::round::{PollOutcome, Round, SentinelMessage};
+use crate::model::round::{NodeReply, PollOutcome, Round, SentinelMessage};
 use crate::model::saved_state::{SavedNode, SavedState};
 use crate::model::sentinels::{CannotReach, SentinelsView};
 use crate::model::shard::ShardView;
@@ -116,6 +116,9 @@ struct RoundNodes {
     views: NodeVec<NodeView>,
     /// Relation of each process that replied to the one before.
     process_changes: NodeVec<Option<ProcessChange>>,
+    /// Replies that count instead of those of the round, of nodes at whose addresses several
+    /// servers take turns.
+    common: NodeMap<NodeReply>,
     /// Nodes that do not reply, and that a node which replies reports as down.
     reported_down: Vec<NodeIndex>,
 }
@@ -178,6 +181,7 @@ impl DeploymentTracker {
             deployment: &nodes.deployment,
             expect,
             process_changes: &nodes.process_changes,
+            common: &nodes.common,
             accrued,
             previous: &nodes.previous,
             sentinels: sentinels.as_ref(),
@@ -265,16 +269,21 @@ impl DeploymentTracker {
         let deployment = Arc::clone(&self.view.deployment);
         let syncs = link::upstream_syncs(&self.view.nodes);
         let (mut views, mut process_changes) = (Vec::new(), Vec::new());
+        let mut common = NodeMap::default();
         for ((index, tracker), syncs) in self.nodes.iter_mut().zip(syncs) {
             let observation = tracker.observe(index, round, &deployment, syncs);
             views.push(observation.view);
             process_changes.push(observation.process_change);
+            if let Some(reply) = observation.common {
+                common.insert(index, reply);
+            }
         }
         RoundNodes {
             deployment,
             previous: Arc::clone(&self.view),
             views: views.into(),
             process_changes: process_changes.into(),
+            common,
             reported_down: Vec::new(),
         }
     }
@@ -309,6 +318,7 @@ impl DeploymentTracker {
             nodes.process_changes.grow(nodes.views.len(), || None);
             for index in &changes.gone {
                 nodes.process_changes[*index] = None;
+                nodes.common.remove(index);
             }
         }
         changes
@@ -363,6 +373,7 @@ impl DeploymentTracker {
         for (index, outcome) in round.outcomes.iter() {
             if let (PollOutcome::Answered(reply), Some(_)) = (outcome, nodes.process_changes[index])
             {
+                let reply = nodes.common.get(&index).unwrap_or(reply);
                 self.addresses.record(index, &reply.snapshot, reply.peer);
             }
         }

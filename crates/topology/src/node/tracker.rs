@@ -55,6 +55,8 @@ pub(crate) struct NodeObservation {
     pub(crate) view: NodeView,
     /// Relation of the process that replied to the one before; `None` without a reply.
     pub(crate) process_change: Option<ProcessChange>,
+    /// Reply that counts instead of that of the round, if several servers take turns.
+    pub(crate) common: Option<NodeReply>,
 }
 
 impl NodeTracker {
@@ -86,7 +88,11 @@ impl NodeTracker {
             }
             PollOutcome::Pending => None,
         };
-        NodeObservation { view: self.view(index, deployment), process_change }
+        let common = match judged {
+            Some(PollOutcome::Answered(reply)) => Some(reply),
+            _ => None,
+        };
+        NodeObservation { view: self.view(index, deployment), process_change, common }
     }
 
     /// Returns the outcome that counts instead of a reply; `None` if the reply itself counts.
