@@ -179,7 +179,7 @@ impl PollPlan {
         if self.role == Some(Role::Sentinel) {
             let batch = |sentinel: &SentinelPlan| match parsed.snapshot.sentinel {
                 None if !sentinel.is_refused(now) => vec![PollCommand::SentinelMasters],
-                _ => sentinel.due_by_master(now).collect(),
+                _ => sentinel.due_later(now),
             };
             return self.sentinel.as_ref().map(batch).unwrap_or_default();
         }
@@ -229,7 +229,8 @@ impl PollPlan {
             snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "invalid INFO reply"))?;
         self.info_succeeded = true;
         self.observe_info(&snapshot, now);
-        if let Some(sentinel) = &self.sentinel {
+        if let Some(sentinel) = &mut self.sentinel {
+            sentinel.begin_poll();
             if self.role != Some(Role::Sentinel) {
                 return Err(Failure::new(Reason::Unsupported, "not a Sentinel"));
             }
