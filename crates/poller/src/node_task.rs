@@ -62,6 +62,8 @@ pub(crate) struct NodeTaskSettings {
     /// Limit of the connections to the address, if the node is discovered.
     pub(crate) connections: usize,
     pub(crate) cadences: Cadences,
+    /// Interval between polls.
+    pub(crate) interval: Duration,
     /// Commands that are never sent.
     pub(crate) skipped: BTreeSet<OptionalCommand>,
     /// CONFIG parameters to use if CONFIG GET is not sent or the server refuses it.
@@ -137,8 +139,12 @@ impl NodeTask {
         signs: watch::Receiver<ReturnSigns>,
         context: PollerContext,
     ) -> Self {
-        let plan =
-            PollPlan::new(settings.cadences, settings.skipped.clone(), &settings.assumed_config);
+        let plan = PollPlan::new(
+            settings.cadences,
+            settings.interval,
+            settings.skipped.clone(),
+            &settings.assumed_config,
+        );
         NodeTask {
             settings,
             requests,

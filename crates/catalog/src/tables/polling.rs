@@ -49,7 +49,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "rolecall_node_identities",
         Absent,
         "INFO server: run_id",
-        "Servers that replied at the address of the node in the last minute, at most 64; absent \
+        "Servers that replied at the address of the node recently, at most 64; absent \
          unless several servers take turns.",
         |node| node.servers.map(|servers| servers as f64),
     ),

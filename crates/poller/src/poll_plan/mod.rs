@@ -13,12 +13,13 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::Failure;
 use config::Cadences;
 use snapshot::{Config, NodeSnapshot, OptionalCommand, Reason, Reply, Role, ServerError};
 use tokio::time::Instant;
-use topology::limits::MAX_LISTED_CLIENTS;
+use topology::limits::{MAX_LISTED_CLIENTS, servers_seen_within};
 
 use self::address::{AddressHistory, ObservedServer};
 use self::process_state::ProcessState;
@@ -51,6 +52,7 @@ pub(crate) struct PollPlan {
 impl PollPlan {
     pub(crate) fn new(
         cadences: Cadences,
+        interval: Duration,
         skipped: BTreeSet<OptionalCommand>,
         assumed_config: &BTreeMap<String, String>,
     ) -> Self {
@@ -59,7 +61,7 @@ impl PollPlan {
             (!assumed_config.is_empty()).then(|| Arc::new(Config::assumed(assumed_config)));
         PollPlan {
             process,
-            history: AddressHistory::default(),
+            history: AddressHistory::new(servers_seen_within(interval)),
             cadences,
             skipped,
             assumed_config,

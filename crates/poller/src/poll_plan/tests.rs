@@ -39,7 +39,7 @@ impl Server {
         skipped: BTreeSet<OptionalCommand>,
         assumed: &BTreeMap<String, String>,
     ) -> Self {
-        let mut plan = PollPlan::new(Cadences::default(), skipped, assumed);
+        let mut plan = PollPlan::new(Cadences::default(), SECOND, skipped, assumed);
         plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, None);
         Server {
             plan,

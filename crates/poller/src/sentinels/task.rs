@@ -245,6 +245,7 @@ impl SentinelTask {
             // Sentinels are configured, so they have no limit.
             connections: usize::MAX,
             cadences: Cadences::default(),
+            interval: self.settings.borrow().interval,
             skipped: BTreeSet::new(),
             assumed_config: BTreeMap::new(),
         }

@@ -193,7 +193,7 @@ pub struct NodeDocument {
     /// The role that the node claims, if Rolecall does not know it, as the server reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_role: Option<String>,
-    /// Number of servers that replied at the address in the last minute, while they take turns.
+    /// Number of servers that replied at the address recently, while they take turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<usize>,
     /// The upstream of a replica: a node, or an address without a node.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use snapshot::{NodeSnapshot, Reason};
 
-use crate::limits::SERVERS_SEEN_WITHIN;
+use crate::limits::servers_seen_within;
 use crate::model::deployment::{Deployment, DeploymentKind};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -102,7 +102,7 @@ impl NodeTracker {
         deployment: &Deployment,
         now: Monotonic,
     ) -> Option<PollOutcome> {
-        let window = SERVERS_SEEN_WITHIN.max(deployment.interval * 8);
+        let window = servers_seen_within(deployment.interval);
         let silence = self.process.silence(now);
         self.servers.observe(&reply.snapshot.identity, silence, window, now);
         if self.servers.alternating().is_some() {
