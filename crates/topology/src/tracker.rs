@@ -217,6 +217,7 @@ impl DeploymentTracker {
         }
 
         let RoundNodes { deployment, previous, views, reported_down, .. } = nodes;
+        let excess = self.excess(&views, &deployment, round, &changes);
         let nodes_len = views.len();
         let view = DeploymentView {
             at: Some(round.at),
@@ -232,7 +233,7 @@ impl DeploymentTracker {
             shared: shared_nodes(round, nodes_len),
             names: Arc::clone(&round.resolved),
             reported_down,
-            excess: self.excess(round, &changes),
+            excess,
             findings: Vec::new(),
             history: Arc::clone(&previous.history),
             deployment,
@@ -249,12 +250,19 @@ impl DeploymentTracker {
     }
 
     /// Returns the numbers of things that exceed a limit after a round.
-    fn excess(&self, round: &Round, changes: &MembershipChanges) -> Excess {
+    fn excess(
+        &self,
+        views: &NodeVec<NodeView>,
+        deployment: &Deployment,
+        round: &Round,
+        changes: &MembershipChanges,
+    ) -> Excess {
         let MapExcess { nodes, names } = self.cluster.excess();
         let values: usize = self.nodes.values().map(NodeTracker::excess_label_values).sum();
-        let mut excess = round.excess;
+        let addresses: usize = round.resolved.iter().map(|name| name.excess).sum();
+        let mut excess = round.excess.plus(sentinels::list_excess(views, deployment));
         for (kind, count) in [
-            (LimitKind::Nodes, changes.excess + nodes),
+            (LimitKind::Nodes, changes.excess + nodes + addresses),
             (LimitKind::GroupNodes, changes.excess_of_group),
             (LimitKind::LabelValues, values),
             (LimitKind::Names, names),

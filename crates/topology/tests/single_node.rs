@@ -713,9 +713,8 @@ fn commands_before_a_missing_reading_are_not_new() {
 fn commands_before_a_second_restart_are_not_new() {
     let mut test = after_topology_commands(MASTER);
     for run_id in ["y", "z"] {
-        let restarted = |uptime: u32| {
-            format!("run_id:{run_id}\nuptime_in_seconds:{uptime}\nrole:master\n")
-        };
+        let restarted =
+            |uptime: u32| format!("run_id:{run_id}\nuptime_in_seconds:{uptime}\nrole:master\n");
         let result = test.round(with_commands(&restarted(0), None));
         assert_eq!(kinds(&result), ["restarted"]);
         assert_no_command(&result, run_id);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use snapshot::{MasterReport, Quorum, Reply, SentinelEntry, SentinelReport};
+use snapshot::{LeftOut, MasterReport, Quorum, Reply, SentinelEntry, SentinelList, SentinelReport};
 use tokio::time::Instant;
 
 use super::command::PollCommand;
@@ -26,7 +26,7 @@ pub(crate) type MasterNames = Arc<[Arc<str>]>;
 /// Schedule and last data of one Sentinel.
 pub(super) struct SentinelPlan {
     requested: MasterNames,
-    masters: Source<Vec<SentinelEntry>>,
+    masters: Source<SentinelList>,
     replicas: Source<()>,
     sentinels: Source<()>,
     quorum: Source<()>,
@@ -49,6 +49,8 @@ struct MasterDetails {
     replicas: Option<Arc<[SentinelEntry]>>,
     sentinels: Option<Arc<[SentinelEntry]>>,
     quorum: Option<Quorum>,
+    /// Entries that were left out of both lists.
+    left_out: [LeftOut; 2],
     /// Time at which these data were last requested.
     sent_at: Option<Instant>,
     /// Error replies to each of the commands with this master.
@@ -170,7 +172,7 @@ impl SentinelPlan {
     pub(super) fn update(&mut self, batch: Batch<'_>, now: Instant) -> Vec<RefusedCommand> {
         let mut refused = Vec::new();
         for (command, reply) in batch.commands.iter().zip(batch.replies) {
-            let list = || reply.error().is_none().then(|| SentinelEntry::parse_list(reply));
+            let list = || reply.error().is_none().then(|| SentinelList::parse(reply));
             match command {
                 PollCommand::SentinelMasters => {
                     refused.extend(self.masters.update(reply, now));
@@ -180,11 +182,15 @@ impl SentinelPlan {
                 }
                 PollCommand::SentinelReplicas(name) => {
                     refused.extend(self.update_access(Detail::Replicas, name, reply, now));
-                    self.details_read(name, now).replicas = list().map(Into::into);
+                    let (list, details) = (list(), self.details_read(name, now));
+                    details.left_out[0] = left_out(list.as_ref());
+                    details.replicas = list.map(|list| list.entries.into());
                 }
                 PollCommand::SentinelSentinels(name) => {
                     refused.extend(self.update_access(Detail::Sentinels, name, reply, now));
-                    self.details_read(name, now).sentinels = list().map(Into::into);
+                    let (list, details) = (list(), self.details_read(name, now));
+                    details.left_out[1] = left_out(list.as_ref());
+                    details.sentinels = list.map(|list| list.entries.into());
                 }
                 PollCommand::SentinelQuorum(name) => {
                     // The error of a missing quorum is a valid reply.
@@ -248,13 +254,18 @@ impl SentinelPlan {
                 master: master.clone(),
             }
         };
-        let masters = self.masters.last.as_ref()?;
-        Some(Arc::new(SentinelReport::new(masters.iter().map(master_report).collect())))
+        let SentinelList { entries, left_out } = self.masters.last.as_ref()?;
+        let lists = self.details.iter().map(|(name, details)| {
+            let [replicas, sentinels] = details.left_out;
+            (Box::from(&**name), replicas.plus(sentinels))
+        });
+        let report = SentinelReport::new(entries.iter().map(master_report).collect());
+        Some(Arc::new(report.with_left_out(*left_out, lists)))
     }
 
     /// Adds entries for requested masters that the Sentinel lists, and removes outdated ones.
     fn update_details(&mut self) {
-        let Some(masters) = &self.masters.last else { return };
+        let Some(SentinelList { entries: masters, .. }) = &self.masters.last else { return };
         self.details.retain(|name, _| masters.iter().any(|master| *master.name == **name));
         for name in self.requested.iter() {
             let Some(master) = masters.iter().find(|master| *master.name == **name) else {
@@ -284,6 +295,11 @@ impl SentinelPlan {
         details.sent_at = self.sent_at;
         details
     }
+}
+
+/// Returns the entries that were left out of a list.
+fn left_out(list: Option<&SentinelList>) -> LeftOut {
+    list.map_or_else(LeftOut::default, |list| list.left_out)
 }
 
 #[cfg(test)]
