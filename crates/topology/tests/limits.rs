@@ -1,11 +1,12 @@
 //! Limits of what cluster maps and Sentinels list: large clusters work, and memory does not grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::{ClusterMap, Fields, MasterReport, NodeSnapshot, Reason};
-use snapshot::{SentinelEntry, SentinelReport};
+use snapshot::{
+    ClusterMap, Fields, LeftOut, MasterReport, NodeSnapshot, Reason, SentinelEntry, SentinelReport,
+};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, LimitKind, Monotonic,
     NodeKind, NodeNameTemplate, NodeReply, PollOutcome, Round,
@@ -131,6 +132,28 @@ fn ids_that_change_each_second_take_no_memory() {
 }
 
 #[test]
+fn each_shard_has_a_label_of_its_own() {
+    let map = |slots: &[&str]| -> String {
+        let line = |(id, slots): (usize, &&str)| {
+            let at =
+                if id == 0 { format!("{SEED}@1 myself,") } else { format!("10.0.0.{id}:1@1 ") };
+            format!("{id:040x} {at}master - 0 1426238317239 {id} connected {slots}\n")
+        };
+        slots.iter().enumerate().map(line).collect()
+    };
+    let mut test = TestDeployment::with_limit(20);
+    test.observe(&map(&["0-16382", "16383"]));
+    // Each shard gets another slot, and then gives the last slot to a new shard.
+    test.observe(&map(&["0-16381", "16382-16383"]));
+    test.observe(&map(&["0-16381", "16382", "16383"]));
+    test.observe(&map(&["0-16380", "16382", "16381 16383"]));
+    let view = test.observe(&map(&["0-16380", "16382", "16381", "16383"]));
+    let labels: BTreeSet<_> =
+        view.shards.iter().filter_map(|shard| shard.shard.as_deref()).collect();
+    assert_eq!(labels, ["0", "1", "16383", "2"].into());
+}
+
+#[test]
 fn a_slot_of_each_range_is_counted_once() {
     let ranges = "0-16383 ".repeat(16_384);
     let line = |id: usize| {
@@ -150,6 +173,8 @@ struct TestSentinel {
     tracker: DeploymentTracker,
     round: u32,
     nodes_left: Option<usize>,
+    /// Masters that the Sentinel lists and that were left out, and replicas of the master.
+    left_out: [LeftOut; 2],
 }
 
 impl TestSentinel {
@@ -166,7 +191,7 @@ impl TestSentinel {
         });
         deployment.limits.nodes = nodes;
         let tracker = DeploymentTracker::new(Arc::new(deployment));
-        TestSentinel { tracker, round: 0, nodes_left: None }
+        TestSentinel { tracker, round: 0, nodes_left: None, left_out: [LeftOut::default(); 2] }
     }
 
     /// Runs a round in which the Sentinel names the master at this port.
@@ -193,12 +218,13 @@ impl TestSentinel {
             quorum: None,
             lists_age: Duration::ZERO,
         };
-        let report = Some(Arc::new(SentinelReport::new(vec![report])));
+        let [masters, lists] = self.left_out;
+        let report = SentinelReport::new(vec![report]);
+        let report = report.with_left_out(masters, [("mymaster".into(), lists)]);
+        let report = Some(Arc::new(report));
         let view = self.tracker.view();
         let outcomes = view.nodes.values().map(|node| match node.node.kind {
-            NodeKind::Sentinel { .. } => {
-                answer("run_id:s\nredis_mode:sentinel\n", report.clone())
-            }
+            NodeKind::Sentinel { .. } => answer("run_id:s\nredis_mode:sentinel\n", report.clone()),
             NodeKind::Data => {
                 let address = &node.node.address;
                 let info = format!("run_id:{address}\nuptime_in_seconds:5000\nrole:master\n");
@@ -253,5 +279,19 @@ fn masters_of_a_full_group_are_limited_too() {
     for _ in 0..30 {
         view = test.observe(101);
     }
-    assert_eq!(data_nodes(&view), ["10.0.0.1:100", "10.0.0.1:101"]);
+    let mut addresses = data_nodes(&view);
+    addresses.sort_unstable();
+    assert_eq!(addresses, ["10.0.0.1:100", "10.0.0.1:101"]);
+}
+
+#[test]
+fn entries_of_sentinels_that_are_left_out_are_counted() {
+    let mut test = TestSentinel::with_limit(5);
+    test.left_out = [LeftOut { excess: 2, long_names: 3 }, LeftOut { excess: 10, long_names: 20 }];
+    let view = test.observe(1);
+    let excess: Vec<_> = view.excess.iter().filter(|(_, count)| *count > 0).collect();
+    let expected = [(LimitKind::Nodes, 10), (LimitKind::Masters, 2), (LimitKind::Names, 23)];
+    assert_eq!(excess, expected);
+    test.left_out = [LeftOut::default(); 2];
+    assert!(test.observe(1).excess.is_empty());
 }
