@@ -113,12 +113,21 @@ pub(crate) struct NodeTask {
     proxy_probe: ProxyProbe,
     /// True if the node replied since the last failed attempt to connect.
     tolerates_close: bool,
-    /// Reason of the last logged failure; `None` after a reply.
+    /// Reasons of failures that were logged since the last reply.
     logged_reasons: LoggedReasons,
     /// Place of the connection or of the attempt; `None` for a configured node.
     place: Option<ConnectionPlace>,
     /// Entry among the nodes without a connection, if the last attempt found no place.
     refused: Option<RefusedNode>,
+}
+
+/// What happened on one connection.
+#[derive(Debug, Default)]
+struct ServedConnection {
+    /// The node replied.
+    replied: bool,
+    /// Time at which the first command was sent.
+    sent_at: Option<Instant>,
 }
 
 /// Result of one poll.
@@ -195,9 +204,13 @@ impl NodeTask {
         // Discard a request that the previous connection did not serve.
         while self.requests.try_recv().is_ok() {}
         self.report(TaskReport::Connected).await?;
-        let mut replied = false;
-        let failure = self.serve(connection, &mut replied).await?;
-        let failure = self.proxy_probe.explain_loss(failure, &self.settings.endpoint).await;
+        let mut served = ServedConnection::default();
+        let failure = self.serve(connection, &mut served).await?;
+        self.plan.disconnected();
+        let ServedConnection { replied, sent_at } = served;
+        let after_command = sent_at.map(|sent_at| self.context.clock.now() - sent_at);
+        let endpoint = &self.settings.endpoint;
+        let failure = self.proxy_probe.explain_loss(failure, after_command, endpoint).await;
         if replied {
             self.delays.reset();
         }
@@ -250,11 +263,11 @@ impl NodeTask {
         Err(Failure::new(Reason::Local, problem))
     }
 
-    /// Serves poll requests until the connection fails. Sets `replied` after the first reply.
+    /// Serves poll requests until the connection fails.
     async fn serve(
         &mut self,
         mut connection: Connection,
-        replied: &mut bool,
+        served: &mut ServedConnection,
     ) -> Result<Failure, ChannelClosed> {
         loop {
             let request = tokio::select! {
@@ -269,9 +282,10 @@ impl NodeTask {
             if let Some(masters) = &request.masters {
                 self.plan.request_masters(masters, &request.urgent_masters);
             }
+            served.sent_at.get_or_insert(self.context.clock.now());
             match self.poll(&mut connection).await {
                 Ok(PolledReply { reply, failure }) => {
-                    *replied = true;
+                    served.replied = true;
                     self.proxy_probe.record_reply();
                     self.tolerates_close = true;
                     self.log_recovery();
@@ -400,7 +414,7 @@ impl NodeTask {
                 node,
                 command = refused.command,
                 detail = refused.detail,
-                "command refused, sent again when the server or the credentials change, or in a day"
+                "command refused, sent again when the server or the credentials change, or later"
             );
         }
         for issue in &parsed.snapshot.issues {

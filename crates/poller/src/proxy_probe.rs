@@ -1,8 +1,8 @@
 //! Recognises a proxy that closes each connection on which it receives INFO, such as Twemproxy.
 //!
 //! A server that is down behind a load balancer closes connections too, but before it receives a
-//! command. The attempt to connect has probed that already (`closes_on_command`). After the loss of
-//! a connection, Rolecall opens another one and sends nothing on it.
+//! command. The attempt to connect has probed that already (`closes_on_command`). If a connection
+//! ends soon after its first command, Rolecall opens another one and sends nothing on it.
 
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use tokio::time::timeout;
 
 /// Time limit of the connection, and time for which it must stay open without a command.
 const LIMIT: Duration = Duration::from_millis(500);
+
+/// Longest time between the first command and the end of the connection that it causes.
+const CLOSED_WITHIN: Duration = Duration::from_millis(300);
 
 /// Attempts in a row that the server must close when it receives a command.
 const CLOSED_ATTEMPTS: u32 = 2;
@@ -42,8 +45,15 @@ impl ProxyProbe {
     }
 
     /// Returns the failure of a connection, with a more specific reason if a proxy caused it.
-    pub(crate) async fn explain_loss(&mut self, failure: Failure, endpoint: &Endpoint) -> Failure {
-        let is_unclear = is_closed(&failure) && !self.replied && is_probed(endpoint);
+    /// `after_command` is the time from the first command to the failure; `None` without a command.
+    pub(crate) async fn explain_loss(
+        &mut self,
+        failure: Failure,
+        after_command: Option<Duration>,
+        endpoint: &Endpoint,
+    ) -> Failure {
+        let is_soon = after_command.is_some_and(|time| time <= CLOSED_WITHIN);
+        let is_unclear = is_closed(&failure) && is_soon && !self.replied && is_probed(endpoint);
         let is_closed_on_command = is_unclear && stays_open(endpoint).await;
         self.explain(failure, is_closed_on_command)
     }
@@ -127,6 +137,9 @@ mod tests {
         }
     }
 
+    /// Time from the first command to the end of a connection.
+    const SOON: Option<Duration> = Some(Duration::from_millis(5));
+
     fn closed() -> Failure {
         Failure::new(Reason::Closed, "the server closed the connection")
     }
@@ -135,12 +148,30 @@ mod tests {
     async fn server_that_closes_on_a_command_is_taken_for_a_proxy() {
         let endpoint = server(false).await;
         let mut probe = ProxyProbe::default();
-        assert_eq!(probe.explain_loss(closed(), &endpoint).await, closed(), "once is no evidence");
-        let failure = probe.explain_loss(closed(), &endpoint).await;
+        assert_eq!(
+            probe.explain_loss(closed(), SOON, &endpoint).await,
+            closed(),
+            "once is no evidence"
+        );
+        let failure = probe.explain_loss(closed(), SOON, &endpoint).await;
         assert_eq!(failure.reason, Reason::Unsupported);
         assert!(failure.detail.starts_with("no INFO: a proxy?"), "{failure}");
         probe.record_reply();
-        assert_eq!(probe.explain_loss(closed(), &endpoint).await, closed(), "it knew INFO before");
+        assert_eq!(
+            probe.explain_loss(closed(), SOON, &endpoint).await,
+            closed(),
+            "it knew INFO before"
+        );
+    }
+
+    #[tokio::test]
+    async fn connection_that_ends_later_is_no_evidence() {
+        let endpoint = server(false).await;
+        let mut probe = ProxyProbe::default();
+        for after_command in [None, Some(Duration::from_millis(400)), None] {
+            let failure = probe.explain_loss(closed(), after_command, &endpoint).await;
+            assert_eq!(failure, closed(), "{after_command:?}");
+        }
     }
 
     #[tokio::test]
@@ -161,7 +192,7 @@ mod tests {
         let endpoint = server(true).await;
         let mut probe = ProxyProbe::default();
         for _ in 0..3 {
-            assert_eq!(probe.explain_loss(closed(), &endpoint).await, closed());
+            assert_eq!(probe.explain_loss(closed(), SOON, &endpoint).await, closed());
         }
     }
 

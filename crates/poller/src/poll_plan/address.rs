@@ -202,7 +202,8 @@ mod tests {
     fn servers_are_remembered_for_the_window() {
         let (mut history, start) = (AddressHistory::new(SECOND * 400), Clock::start().now());
         for (turn, run_id) in (0..8).zip(["a", "b"].into_iter().cycle()) {
-            let observed = history.observe_reply(&process(run_id, 9000), start + SECOND * 50 * turn);
+            let observed =
+                history.observe_reply(&process(run_id, 9000), start + SECOND * 50 * turn);
             assert_eq!(observed == ObservedServer::Untried, turn == 1, "{turn}");
             assert_eq!(history.is_alternating(), turn >= 3, "{turn}");
         }

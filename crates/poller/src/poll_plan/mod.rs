@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use topology::limits::{MAX_LISTED_CLIENTS, servers_seen_within};
 
 use self::address::{AddressHistory, ObservedServer};
-use self::process_state::ProcessState;
+use self::process_state::AddressState;
 use self::replies::Batch;
 use self::sentinel::SentinelPlan;
 
@@ -38,7 +38,7 @@ pub(crate) struct PollPlan {
     skipped: BTreeSet<OptionalCommand>,
     /// CONFIG parameters to use if CONFIG GET is not sent or the server refuses it.
     assumed_config: Option<Arc<Config>>,
-    process: ProcessState,
+    process: AddressState,
     history: AddressHistory,
     role: Option<Role>,
     /// True after a successful INFO on this connection. Before that, only INFO is sent.
@@ -56,7 +56,7 @@ impl PollPlan {
         skipped: BTreeSet<OptionalCommand>,
         assumed_config: &BTreeMap<String, String>,
     ) -> Self {
-        let process = ProcessState::new(&cadences);
+        let process = AddressState::new(&cadences);
         let assumed_config =
             (!assumed_config.is_empty()).then(|| Arc::new(Config::assumed(assumed_config)));
         PollPlan {
@@ -111,6 +111,11 @@ impl PollPlan {
         if self.history.observe_connection(peer, password) {
             self.allow_again();
         }
+    }
+
+    /// Records the end of a connection.
+    pub(crate) fn disconnected(&mut self) {
+        self.process.disconnected();
     }
 
     /// Tries all commands again, also those that the server refused.
@@ -240,7 +245,7 @@ impl PollPlan {
                 return Err(Failure::new(Reason::Noperm, "SENTINEL MASTERS was refused"));
             }
         }
-        let own_errors = std::mem::take(&mut self.process.own_errors);
+        let own_errors = self.process.take_own_errors();
         let mut parsed = ParsedReplies {
             snapshot,
             own_errors,
@@ -288,7 +293,7 @@ impl PollPlan {
         }
         let process = &mut self.process;
         let errors = snapshot.fields.count("total_error_replies");
-        let own_errors = process.own_errors.values().copied().fold(0, u64::saturating_add);
+        let own_errors = process.own_error_count();
         let has_new_errors = process
             .error_replies
             .zip(errors)

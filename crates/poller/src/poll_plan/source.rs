@@ -144,10 +144,9 @@ impl<T> Source<T> {
                 *operand = OperandAccess::default();
                 self.update(reply, now)
             }
-            Some(error) => operand.count(error, now).then(|| RefusedCommand {
-                command: self.command,
-                detail: error.text.clone(),
-            }),
+            Some(error) => operand
+                .count(error, now)
+                .then(|| RefusedCommand { command: self.command, detail: error.text.clone() }),
         }
     }
 }
