@@ -27,8 +27,9 @@ pub(crate) struct ConfigFile {
     /// File that keeps replication IDs, the last primary of each deployment and the evidence for it
     /// across restarts of the exporter, so that a failover during a restart is detected. Rolecall
     /// creates it, and beside it a file with the suffix `.lock`: a second exporter with the same
-    /// state file does not start, unless the file cannot be locked, which is logged. Its folder
-    /// must exist. Without the key, no state is kept.
+    /// state file does not start. Rolecall does not start either if it cannot write the lock file,
+    /// unless the file system is read-only or hangs, or the folder does not exist: then it logs a
+    /// warning. Without the key, no state is kept.
     #[cfg_attr(test, schemars(example = &"/var/lib/rolecall/state.json"))]
     #[cfg_attr(test, schemars(extend("x-type" = "path")))]
     state_file: Option<PathBuf>,

@@ -258,6 +258,7 @@ impl DeploymentPoller {
             is_sentinel: false,
             connections: self.settings.deployment.limits.connections,
             cadences: self.settings.cadences,
+            interval: self.settings.deployment.interval,
             skipped: self.settings.deployment.skipped.clone(),
             assumed_config: self.settings.assumed.clone(),
         };

@@ -3,11 +3,39 @@
 use topology::{Event, EventKind, RoundResult};
 use tracing::{info, warn};
 
-/// Logs one line for each event of a round.
+/// Limit of the nodes that join or leave in one round and have a line each. A cluster may give all
+/// of its nodes other names in each round.
+const MAX_MEMBERSHIP_LINES: usize = 20;
+
+/// Logs one line for each event of a round, and the number of further nodes that joined or left.
 pub(crate) fn log(result: &RoundResult) {
-    for event in &result.events {
-        log_event(&result.view.deployment.name, event);
+    let deployment = &result.view.deployment.name;
+    let (events, more) = logged(&result.events);
+    for event in events {
+        log_event(deployment, event);
     }
+    if more > 0 {
+        info!(deployment, "and {more} more nodes joined or left");
+    }
+}
+
+/// Returns the events that have a line of their own, and the number of the others.
+fn logged(events: &[Event]) -> (Vec<&Event>, usize) {
+    let is_membership =
+        |event: &&Event| matches!(event.kind, EventKind::NodeDiscovered | EventKind::NodeGone);
+    let mut left = MAX_MEMBERSHIP_LINES;
+    let is_logged = |event: &&Event| {
+        if !is_membership(event) {
+            return true;
+        }
+        let is_logged = left > 0;
+        left = left.saturating_sub(1);
+        is_logged
+    };
+    let total = events.len();
+    let events: Vec<_> = events.iter().filter(is_logged).collect();
+    let more = total - events.len();
+    (events, more)
 }
 
 /// Logs one event. Events that may need attention are warnings.
@@ -71,5 +99,32 @@ fn log_event(deployment: &str, event: &Event) {
         EventKind::SentinelEvent { channel, payload } => {
             log!(info, channel, payload, "received Sentinel event");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn nodes_that_join_or_leave_have_few_lines() {
+        let event = |node: usize, kind: EventKind| Event {
+            at: SystemTime::UNIX_EPOCH,
+            shard: None,
+            node: Some(format!("n{node}")),
+            kind,
+        };
+        let mut events: Vec<_> = (0..1000)
+            .flat_map(|node| [EventKind::NodeDiscovered, EventKind::NodeGone].map(|k| (node, k)))
+            .map(|(node, kind)| event(node, kind))
+            .collect();
+        events.push(event(0, EventKind::Restarted));
+        let (lines, more) = logged(&events);
+        assert_eq!((lines.len(), more), (MAX_MEMBERSHIP_LINES + 1, 1980));
+        assert_eq!(lines.last().map(|event| event.kind.label()), Some("restarted"));
+        let (lines, more) = logged(&events[..20]);
+        assert_eq!((lines.len(), more), (20, 0));
     }
 }

@@ -13,12 +13,14 @@
 //! - `node_handle.rs`: the handle that a deployment has for each node.
 //! - `node_task.rs`: the task that owns the connection to a node.
 //! - `proxy_probe.rs`: recognises a proxy that closes connections on INFO.
+//! - `logged_reasons.rs`: logs each reason of failed attempts once.
+//! - `own_errors.rs`: counts the errors that this exporter causes.
 //! - `reconnect.rs`: delays between connection attempts, and signs that a node is back.
 //! - `poll_plan/`: which commands to send, and how often.
 //! - `sentinels/`: tasks that poll the Sentinels, which deployments share.
 //!
 //! Other sources of a round:
-//! - `endpoint_checker.rs`: checks of the endpoints that applications use.
+//! - `endpoint_checker.rs` and `endpoint_checks.rs`: checks of the endpoints that applications use.
 //! - `name_resolver.rs`: DNS lookups of the names that stand for nodes.
 //! - `reverse_lookups.rs`: host names of addresses.
 //! - `disk_monitor.rs`: free space of local data directories.
@@ -26,6 +28,7 @@
 //! Shared by all deployments:
 //! - `context.rs`: [`PollerContext`] limits concurrent connection attempts and counts commands.
 //! - `computation.rs`: keeps long computations off the threads of the runtime.
+//! - `process_registry.rs`: recognises processes that are nodes of several deployments.
 //! - `excess_registry.rs`: limits connections to one address, over all deployments.
 //! - `episode.rs`: logs slow rounds and exceeded limits once per episode.
 //! - `blindness.rs`: detects that the exporter itself is cut off.
@@ -49,6 +52,7 @@ mod logged_reasons;
 mod name_resolver;
 mod node_handle;
 mod node_task;
+mod own_errors;
 mod poll_plan;
 mod process_registry;
 mod proxy_probe;

@@ -2,6 +2,8 @@
 //!
 //! Each name has its own task, so that a slow lookup delays nothing else.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +23,17 @@ const MAX_ADDRESSES: usize = Limits::LARGEST.nodes;
 struct LookupResult {
     /// Position of the name in the configuration.
     index: usize,
-    /// IP addresses; empty if the lookup failed.
+    /// IP addresses; without any if the lookup failed.
+    found: FoundAddresses,
+}
+
+/// IP addresses of a name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct FoundAddresses {
+    /// Sorted, at most [`MAX_ADDRESSES`].
     addresses: Vec<String>,
+    /// Number of further addresses.
+    excess: usize,
 }
 
 /// Names of one deployment and their addresses.
@@ -44,7 +55,7 @@ struct NameLookup {
     /// Time between two lookups.
     cadence: Duration,
     /// Last logged result: the addresses or the error.
-    logged: Option<Result<Vec<String>, String>>,
+    logged: Option<Result<FoundAddresses, String>>,
 }
 
 impl NameResolver {
@@ -67,6 +78,7 @@ impl NameResolver {
             host: host.clone(),
             port: *port,
             addresses: None,
+            excess: 0,
             lookups: 0,
             failures: 0,
         };
@@ -89,13 +101,17 @@ impl NameResolver {
 
     /// Waits for the next lookup. Returns true if the addresses changed.
     pub(crate) async fn next(&mut self) -> bool {
-        let Some(LookupResult { index, addresses }) = self.results.recv().await else {
+        let Some(LookupResult { index, found }) = self.results.recv().await else {
             return std::future::pending().await;
         };
+        let FoundAddresses { addresses, excess } = found;
         let name = &mut self.names[index];
         name.lookups += 1;
         name.failures += u64::from(addresses.is_empty());
         // After a failed lookup, the name keeps its last addresses.
+        if !addresses.is_empty() {
+            name.excess = excess;
+        }
         if !addresses.is_empty() && name.addresses.as_deref() != Some(&addresses) {
             name.addresses = Some(addresses.into());
         }
@@ -115,14 +131,24 @@ fn addresses_of(name: &ResolvedName) -> Option<&[String]> {
     name.addresses.as_deref()
 }
 
+impl FoundAddresses {
+    fn of(addresses: impl Iterator<Item = IpAddr>) -> Self {
+        let addresses: BTreeSet<_> = addresses.map(|address| address.to_canonical()).collect();
+        FoundAddresses {
+            excess: addresses.len().saturating_sub(MAX_ADDRESSES),
+            addresses: addresses.iter().take(MAX_ADDRESSES).map(ToString::to_string).collect(),
+        }
+    }
+}
+
 impl NameLookup {
     /// Looks the name up periodically until the task is aborted.
     async fn run(mut self, results: mpsc::Sender<LookupResult>) {
         loop {
             let outcome = self.look_up().await;
             self.log(&outcome);
-            let addresses = outcome.unwrap_or_default();
-            if results.send(LookupResult { index: self.index, addresses }).await.is_err() {
+            let found = outcome.unwrap_or_default();
+            if results.send(LookupResult { index: self.index, found }).await.is_err() {
                 // The deployment is gone, so this task is being aborted.
                 return std::future::pending().await;
             }
@@ -131,30 +157,41 @@ impl NameLookup {
     }
 
     /// Returns the sorted IP addresses of the name, from the resolver of the system.
-    async fn look_up(&self) -> Result<Vec<String>, String> {
+    async fn look_up(&self) -> Result<FoundAddresses, String> {
         let found = lookup_host((self.host.as_str(), self.port))
             .await
             .map_err(|error| error.to_string())?;
-        let mut addresses: Vec<_> = found.map(|address| address.ip().to_canonical()).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses.truncate(MAX_ADDRESSES);
-        if addresses.is_empty() {
-            return Err("no address".to_owned());
-        }
-        Ok(addresses.iter().map(ToString::to_string).collect())
+        let found = FoundAddresses::of(found.map(|address| address.ip()));
+        if found.addresses.is_empty() { Err("no address".to_owned()) } else { Ok(found) }
     }
 
     /// Logs one line when the result changes.
-    fn log(&mut self, outcome: &Result<Vec<String>, String>) {
+    fn log(&mut self, outcome: &Result<FoundAddresses, String>) {
         if self.logged.as_ref() == Some(outcome) {
             return;
         }
         let NameLookup { deployment, host: name, .. } = self;
         match outcome {
-            Ok(addresses) => info!(deployment, name, addresses = addresses.len(), "name resolved"),
+            Ok(FoundAddresses { addresses, excess }) => {
+                info!(deployment, name, addresses = addresses.len(), excess, "name resolved");
+            }
             Err(detail) => warn!(deployment, name, detail, "name cannot be looked up"),
         }
         self.logged = Some(outcome.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_beyond_the_limit_are_counted() {
+        let address = |number: u32| IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+        let found = FoundAddresses::of((0..5000).chain(0..10).map(address));
+        assert_eq!((found.addresses.len(), found.excess), (MAX_ADDRESSES, 5000 - MAX_ADDRESSES));
+        assert_eq!(found.addresses[1], "10.0.0.1");
+        let found = FoundAddresses::of([address(1), address(1)].into_iter());
+        assert_eq!((found.addresses.len(), found.excess), (1, 0));
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct NodeTaskSettings {
     /// Limit of the connections to the address, if the node is discovered.
     pub(crate) connections: usize,
     pub(crate) cadences: Cadences,
+    /// Interval between polls.
+    pub(crate) interval: Duration,
     /// Commands that are never sent.
     pub(crate) skipped: BTreeSet<OptionalCommand>,
     /// CONFIG parameters to use if CONFIG GET is not sent or the server refuses it.
@@ -107,7 +109,7 @@ pub(crate) struct NodeTask {
     proxy_probe: ProxyProbe,
     /// True if the node replied since the last failed attempt to connect.
     tolerates_close: bool,
-    /// Reason of the last logged failure; `None` after a reply.
+    /// Reasons of failures that were logged since the last reply.
     logged_reasons: LoggedReasons,
     /// Place of the connection or of the attempt; `None` for a configured node.
     place: Option<ConnectionPlace>,
@@ -133,8 +135,12 @@ impl NodeTask {
         signs: watch::Receiver<ReturnSigns>,
         context: PollerContext,
     ) -> Self {
-        let plan =
-            PollPlan::new(settings.cadences, settings.skipped.clone(), &settings.assumed_config);
+        let plan = PollPlan::new(
+            settings.cadences,
+            settings.interval,
+            settings.skipped.clone(),
+            &settings.assumed_config,
+        );
         NodeTask {
             settings,
             requests,
@@ -187,6 +193,7 @@ impl NodeTask {
         self.report(TaskReport::Connected).await?;
         let mut replied = false;
         let failure = self.serve(connection, &mut replied).await?;
+        self.plan.disconnected();
         let failure = self.proxy_probe.explain_loss(failure, &self.settings.endpoint).await;
         if replied {
             self.delays.reset();
@@ -400,7 +407,7 @@ impl NodeTask {
                 node,
                 command = refused.command,
                 detail = refused.detail,
-                "command refused, sent again when the server or the credentials change, or in a day"
+                "command refused, sent again when the server or the credentials change, or later"
             );
         }
         for issue in &parsed.snapshot.issues {

@@ -14,7 +14,8 @@ const LOOKUP_LIMIT: Duration = Duration::from_secs(2);
 /// Limit of cached host names. When it is reached, the cache is cleared.
 const MAX_NAMES: usize = 1024;
 
-/// Limit of the lookups that run at the same time. Others follow in later rounds.
+/// Limit of the lookups that run at the same time. Others follow in later rounds. A lookup runs
+/// until its thread ends, which may be long after [`LOOKUP_LIMIT`].
 const MAX_RUNNING: usize = 64;
 
 /// Cached host names and running lookups.
@@ -24,6 +25,9 @@ pub(crate) struct ReverseLookups {
     running: JoinSet<HostLookup>,
     /// Addresses of the running lookups.
     running_addresses: Vec<String>,
+    /// Kept by the thread of each lookup, so that the number of references is that of the threads
+    /// and one more.
+    threads: Arc<()>,
 }
 
 /// Result of one lookup.
@@ -42,7 +46,7 @@ impl ReverseLookups {
     /// Starts the requested lookups that are neither cached nor running.
     pub(crate) fn request<'a>(&mut self, requests: impl Iterator<Item = &'a ReadRequest>) {
         for request in requests {
-            if self.running_addresses.len() == MAX_RUNNING {
+            if Arc::strong_count(&self.threads) > MAX_RUNNING {
                 break;
             }
             let ReadRequest::HostName(address) = request else { continue };
@@ -50,10 +54,11 @@ impl ReverseLookups {
                 continue;
             }
             self.running_addresses.push(address.clone());
-            let address = address.clone();
+            let (address, thread) = (address.clone(), Arc::clone(&self.threads));
             self.running.spawn(async move {
                 let ip: Option<IpAddr> = address.parse().ok();
-                let name = timeout(LOOKUP_LIMIT, look_up(ip)).await.ok().flatten();
+                let lookup = look_up(ip, thread, |ip| dns_lookup::lookup_addr(ip).ok());
+                let name = timeout(LOOKUP_LIMIT, lookup).await.ok().flatten();
                 HostLookup { address, name }
             });
         }
@@ -81,9 +86,49 @@ impl ReverseLookups {
 }
 
 /// Returns the host name of an address. A resolver without a host name returns the address itself.
-async fn look_up(address: Option<IpAddr>) -> Option<String> {
+/// `thread` lives until the thread of the lookup ends.
+async fn look_up(
+    address: Option<IpAddr>,
+    thread: Arc<()>,
+    resolve: impl FnOnce(&IpAddr) -> Option<String> + Send + 'static,
+) -> Option<String> {
     let address = address?;
     let mut blocking = JoinSet::new();
-    blocking.spawn_blocking(move || dns_lookup::lookup_addr(&address).ok());
+    blocking.spawn_blocking(move || {
+        let name = resolve(&address);
+        drop(thread);
+        name
+    });
     blocking.join_next().await?.ok()?.filter(|name| name.parse::<IpAddr>().is_err())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn lookup_that_hangs_keeps_its_place() {
+        let mut lookups = ReverseLookups::default();
+        let (end, hangs) = mpsc::channel::<()>();
+        let address = Some(IpAddr::from([10, 0, 0, 1]));
+        let hanging = look_up(address, Arc::clone(&lookups.threads), move |_| {
+            hangs.recv().ok();
+            None
+        });
+        timeout(Duration::from_millis(20), hanging).await.expect_err("it hangs");
+        assert_eq!(Arc::strong_count(&lookups.threads), 2, "its thread still runs");
+        let others: Vec<_> = (1..MAX_RUNNING).map(|_| Arc::clone(&lookups.threads)).collect();
+        let request = [ReadRequest::HostName("10.0.0.2".to_owned())];
+        lookups.request(request.iter());
+        assert_eq!(lookups.running.len(), 0, "there is no place");
+        end.send(()).expect("the thread waits");
+        while Arc::strong_count(&lookups.threads) > MAX_RUNNING {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(others);
+        lookups.request(request.iter());
+        assert_eq!(lookups.running.len(), 1);
+    }
 }

@@ -56,7 +56,7 @@ impl StateLock {
 }
 
 /// Returns the path of the file with the lock.
-fn lock_path(state_file: &Path) -> PathBuf {
+pub(crate) fn lock_path(state_file: &Path) -> PathBuf {
     let mut path = state_file.to_owned().into_os_string();
     path.push(".lock");
     path.into()

@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use topology::{DeploymentTracker, RoundResult, SavedState};
 use tracing::warn;
 
-use crate::state_lock::{LockOutcome, StateLock};
+use crate::state_lock::{LockOutcome, StateLock, lock_path};
 
 /// Time between two checks for changes that are not written yet.
 const WRITE_CADENCE: Duration = Duration::from_secs(5);
@@ -85,8 +85,11 @@ struct SavedDeployment {
 impl StateStore {
     /// Locks the file and reads it. If reading fails, the store is empty, as at the first start.
     ///
+    /// A store is opened without a lock only while nothing can be written: the file system is
+    /// read-only or hangs, or the folder does not exist.
+    ///
     /// # Errors
-    /// Another process has the lock, or the path is that of something else than a regular file,
+    /// Another process has the lock, the lock file cannot be written, or the path is that of something else than a regular file,
     /// which a write would replace.
     pub fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(StateStore::default()) };
@@ -95,10 +98,19 @@ impl StateStore {
             Ok(LockOutcome::Held(id)) => {
                 bail!("state_file: {} is in use by another Rolecall (pid {id})", path.display());
             }
-            Err(error) => {
+            Err(error) if may_start_without_lock(error.kind()) => {
                 let path = path.display();
                 warn!(%path, %error, "cannot lock the state file");
                 None
+            }
+            Err(error) => {
+                let lock = lock_path(path);
+                bail!(
+                    "state_file: cannot lock {}: {error}. Rolecall must be able to create and \
+                     write this file: correct the owner and the permissions of the file and of \
+                     its folder, or choose another state_file",
+                    lock.display()
+                );
             }
         };
         if let Err(error) = files::check(path)
@@ -239,6 +251,11 @@ fn create(path: &OsStr) -> std::io::Result<File> {
     }
 }
 
+/// Returns true if the error means that nothing can be written now, by another exporter neither.
+fn may_start_without_lock(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ReadOnlyFilesystem | ErrorKind::NotFound | ErrorKind::TimedOut)
+}
+
 fn seconds(at: SystemTime) -> f64 {
     at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
@@ -318,6 +335,22 @@ mod tests {
         let expected =
             format!("state_file: {} is in use by another Rolecall (pid {id})", path.display());
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_store_needs_a_lock_that_can_be_written() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("state.json");
+        let lock = lock_path(&path);
+        std::fs::create_dir(&lock).expect("a folder in place of the lock");
+        let error = StateStore::open(Some(&path)).expect_err("no lock").to_string();
+        assert!(error.starts_with(&format!("state_file: cannot lock {}: ", lock.display())));
+        assert!(error.contains("correct the owner"), "{error}");
+        let missing = directory.path().join("missing").join("state.json");
+        StateStore::open(Some(&missing)).expect("a store without a folder");
+        let kinds = [ErrorKind::ReadOnlyFilesystem, ErrorKind::TimedOut, ErrorKind::NotFound];
+        assert!(kinds.into_iter().all(may_start_without_lock));
+        assert!(!may_start_without_lock(ErrorKind::PermissionDenied));
     }
 
     #[test]

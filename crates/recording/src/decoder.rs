@@ -229,6 +229,7 @@ fn resolved(line: ResolvedLine) -> ResolvedName {
         host: line.host,
         port: line.port,
         addresses: line.addresses.map(Arc::from),
+        excess: 0,
         lookups: line.lookups,
         failures: line.failures,
     }

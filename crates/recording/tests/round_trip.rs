@@ -215,6 +215,7 @@ fn resolved() -> impl Strategy<Value = ResolvedName> {
         host: "redis.svc".to_owned(),
         port: 6379,
         addresses: addresses.map(Into::into),
+        excess: 0,
         lookups,
         failures,
     })

@@ -79,7 +79,7 @@ pub(crate) fn excess_status(view: &DeploymentView, kind: LimitKind, count: u64) 
             limits.label_values
         ),
         LimitKind::Names => {
-            format!("{count} cluster nodes are not monitored, because a name is too long")
+            format!("{count} listed entries are left out, because a name is too long")
         }
     }
 }

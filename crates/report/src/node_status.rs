@@ -65,7 +65,7 @@ pub(crate) fn notes(node: &NodeView) -> Vec<StatusText> {
         add(StatusLevel::Unknown, format!("last role: {}", role.label()));
     }
     if let Some(servers) = node.servers.filter(|_| node.is_known_up()) {
-        let text = format!("{servers} servers took turns in the last minute");
+        let text = format!("{servers} servers took turns recently");
         add(StatusLevel::Warning, text);
     }
     if node.is_unreachable() {

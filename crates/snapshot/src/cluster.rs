@@ -167,11 +167,6 @@ impl ClusterMap {
 }
 
 impl ClusterNode {
-    /// Parses the reply to CLUSTER NODES. Skips lines that are malformed.
-    pub fn parse_list(text: &str) -> Vec<Self> {
-        ClusterMap::parse(text).nodes
-    }
-
     /// Parses a line. `open` is the number of open slots so far.
     fn parse(line: &str, open: &mut usize) -> Result<Self, SkippedLine> {
         let mut words = line.split(' ');

@@ -54,8 +54,8 @@ pub use sent_commands::{
     SLOWLOG_LEN, SentCommand, is_polling_command,
 };
 pub use sentinel::{
-    DownState, MasterReport, MasterSettings, MasterSummary, PromotionProperties, Quorum,
-    SentinelEntry, SentinelReport,
+    DownState, LeftOut, MasterReport, MasterSettings, MasterSummary, PromotionProperties, Quorum,
+    SentinelEntry, SentinelList, SentinelReport,
 };
 pub use slots::{SLOTS, SlotSet};
 pub use slowlog::SlowLog;

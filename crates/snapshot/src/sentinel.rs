@@ -1,5 +1,6 @@
 //! Masters, replicas and other Sentinels, as a Sentinel reports them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,28 @@ pub struct MasterSummary {
 pub struct SentinelReport {
     /// Sorted by name.
     masters: Vec<MasterReport>,
+    /// Masters that were left out.
+    left_out: LeftOut,
+    /// Replicas and Sentinels that were left out, by the name of their master.
+    left_out_of: BTreeMap<Box<str>, LeftOut>,
+}
+
+/// A parsed reply to SENTINEL MASTERS, REPLICAS or SENTINELS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SentinelList {
+    /// The entries, up to the limit.
+    pub entries: Vec<SentinelEntry>,
+    /// Entries that were left out.
+    pub left_out: LeftOut,
+}
+
+/// Numbers of entries that were left out of a list, other than malformed ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Entries beyond the limit.
+    pub excess: usize,
+    /// Entries with a name that is too long.
+    pub long_names: usize,
 }
 
 /// Details of one master that a Sentinel monitors.
@@ -170,7 +193,30 @@ impl SentinelReport {
     /// Returns a report about these masters.
     pub fn new(mut masters: Vec<MasterReport>) -> Self {
         masters.sort_by(|a, b| a.master.name.cmp(&b.master.name));
-        SentinelReport { masters }
+        SentinelReport { masters, ..SentinelReport::default() }
+    }
+
+    /// Adds the numbers of masters that were left out, and those of the replicas and Sentinels of
+    /// each master.
+    #[must_use]
+    pub fn with_left_out(
+        mut self,
+        masters: LeftOut,
+        lists: impl IntoIterator<Item = (Box<str>, LeftOut)>,
+    ) -> Self {
+        self.left_out = masters;
+        self.left_out_of = lists.into_iter().filter(|(_, left_out)| !left_out.is_empty()).collect();
+        self
+    }
+
+    /// Returns the numbers of masters that were left out.
+    pub fn left_out(&self) -> LeftOut {
+        self.left_out
+    }
+
+    /// Returns the numbers of replicas and Sentinels of a master that were left out.
+    pub fn left_out_of(&self, master: &str) -> LeftOut {
+        self.left_out_of.get(master).copied().unwrap_or_default()
     }
 
     /// Returns the details of one master; `None` if the Sentinel does not monitor it.
@@ -185,17 +231,54 @@ impl SentinelReport {
     }
 }
 
-impl SentinelEntry {
+impl SentinelList {
     /// Parses the reply to SENTINEL MASTERS, REPLICAS or SENTINELS. Skips malformed entries.
-    pub fn parse_list(reply: &Reply) -> Vec<Self> {
-        reply.items().iter().take(MAX_ENTRIES).filter_map(Self::parse).collect()
+    pub fn parse(reply: &Reply) -> Self {
+        let items = reply.items();
+        let mut list = SentinelList::default();
+        list.left_out.excess = items.len().saturating_sub(MAX_ENTRIES);
+        for item in items.iter().take(MAX_ENTRIES) {
+            match SentinelEntry::read(texts(item)) {
+                Ok(entry) => list.entries.push(entry),
+                Err(SkippedEntry::LongName) => list.left_out.long_names += 1,
+                Err(SkippedEntry::Malformed) => {}
+            }
+        }
+        list
+    }
+}
+
+impl LeftOut {
+    /// Returns true if nothing was left out.
+    pub fn is_empty(self) -> bool {
+        self == LeftOut::default()
     }
 
+    /// Returns the sums of both numbers.
+    #[must_use]
+    pub fn plus(self, other: LeftOut) -> Self {
+        LeftOut {
+            excess: self.excess + other.excess,
+            long_names: self.long_names + other.long_names,
+        }
+    }
+}
+
+/// Returns the names and values of an entry.
+fn texts<'a>(reply: &'a Reply<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    reply.pairs().filter_map(|(name, value)| Some((name.text()?, value.text()?)))
+}
+
+/// Reasons for which an entry is left out.
+enum SkippedEntry {
+    Malformed,
+    LongName,
+}
+
+impl SentinelEntry {
     /// Parses the reply to SENTINEL MASTER, or one entry of a list.
     pub fn parse(reply: &Reply) -> Option<Self> {
-        Self::from_pairs(
-            reply.pairs().filter_map(|(name, value)| Some((name.text()?, value.text()?))),
-        )
+        Self::from_pairs(texts(reply))
     }
 
     /// Parses alternating names and values. Returns `None` if host or port is missing, a number is
@@ -210,18 +293,23 @@ impl SentinelEntry {
     /// assert!(replica.settings.is_none());
     /// ```
     pub fn from_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        Self::read(pairs).ok()
+    }
+
+    fn read<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Self, SkippedEntry> {
         let (mut entry, mut settings, mut is_master) =
             (SentinelEntry::default(), MasterSettings::default(), false);
         let (mut host, mut port) = (None, None);
         let (mut promotion, mut is_replica) = (PromotionProperties::default(), false);
-        let number = |text: &str| text.parse().ok();
-        let millis = |text: &str| number(text).map(Duration::from_millis);
+        let millis = |text: &str| text.parse().ok().map(Duration::from_millis);
+        let number = |text: &str| text.parse().map_err(|_| SkippedEntry::Malformed);
+        let name_of = |kind, text| bounded_name(kind, text).ok_or(SkippedEntry::LongName);
         for (name, value) in pairs {
             match name {
-                "name" => entry.name = bounded_name(NameKind::Address, value)?,
-                "ip" => entry.ip = bounded_name(NameKind::Host, value)?,
-                "port" => entry.port = value.parse().ok()?,
-                "runid" => entry.run_id = bounded_name(NameKind::RunId, value)?,
+                "name" => entry.name = name_of(NameKind::Address, value)?,
+                "ip" => entry.ip = name_of(NameKind::Host, value)?,
+                "port" => entry.port = value.parse().map_err(|_| SkippedEntry::Malformed)?,
+                "runid" => entry.run_id = name_of(NameKind::RunId, value)?,
                 "flags" => {
                     entry.apply_flags(value);
                     is_master = value.split(',').any(|flag| flag == "master");
@@ -265,11 +353,12 @@ impl SentinelEntry {
             .filter(|(host, port)| *host != "?" && *port > 0)
             .and_then(|(host, port)| Some((bounded_name(NameKind::Host, host)?, port)));
         if is_master && !is_bounded(NameKind::Master, &entry.name) {
-            return None;
+            return Err(SkippedEntry::LongName);
         }
         entry.settings = is_master.then_some(settings);
         entry.promotion = is_replica.then_some(promotion);
-        (!entry.ip.is_empty() && entry.port > 0).then_some(entry)
+        let has_address = !entry.ip.is_empty() && entry.port > 0;
+        has_address.then_some(entry).ok_or(SkippedEntry::Malformed)
     }
 
     /// Returns names and values from which [`SentinelEntry::from_pairs`] parses the same entry.
@@ -410,5 +499,29 @@ impl Quorum {
     pub fn text(self) -> String {
         let code = if self.ok { "OK" } else { "NOQUORUM" };
         self.usable.map_or_else(|| code.to_owned(), |usable| format!("{code} {usable}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_are_left_out_are_counted() {
+        let entry = |name: &str| {
+            let pairs = ["name", name, "ip", "10.0.0.1", "port", "1", "flags", "master"];
+            Reply::Array(pairs.map(|text| Reply::Text(text.to_owned().into())).into())
+        };
+        let long = "m".repeat(300);
+        let mut items: Vec<_> = (0..1100).map(|number| entry(&number.to_string())).collect();
+        items[0] = entry(&long);
+        items[1] = Reply::Integer(1);
+        let list = SentinelList::parse(&Reply::Array(items));
+        let left_out = LeftOut { excess: 1100 - MAX_ENTRIES, long_names: 1 };
+        assert_eq!((list.entries.len(), list.left_out), (MAX_ENTRIES - 2, left_out));
+        let of_lists = [("a".into(), left_out), ("b".into(), LeftOut::default())];
+        let report = SentinelReport::new(Vec::new()).with_left_out(left_out, of_lists);
+        assert_eq!((report.left_out(), report.left_out_of("a")), (left_out, left_out));
+        assert!(report.left_out_of("b").is_empty() && report.left_out_of("c").is_empty());
     }
 }

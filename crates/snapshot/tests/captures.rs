@@ -6,8 +6,8 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use snapshot::{
-    Client, ClusterNode, CommandLatency, CommandStats, Config, ErrorStats, LinkStatus,
-    NodeSnapshot, Reply, Role, SentinelEntry, Shard, SlowLog,
+    Client, ClusterMap, CommandLatency, CommandStats, Config, ErrorStats, LinkStatus, NodeSnapshot,
+    Reply, Role, SentinelEntry, Shard, SlowLog,
 };
 
 fn captures() -> PathBuf {
@@ -215,7 +215,7 @@ fn parse_everything(text: &str) {
             .all(|command| command.name.len() <= 64 && command.percentiles.len() <= 8)
     );
     assert!(Client::parse_list(text).len() <= 20_000);
-    assert!(ClusterNode::parse_list(text).len() <= 4096);
+    assert!(ClusterMap::parse(text).nodes.len() <= 4096);
     let mut config = Config::default();
     let reply = Reply::Array(text.split(' ').map(|word| Reply::Text(word.into())).collect());
     config.add(&reply);

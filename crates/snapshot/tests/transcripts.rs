@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use snapshot::{
-    Client, ClientKind, ClusterNode, Config, Fields, Quorum, Reply, Role, SentinelEntry,
-    ServerError, Shard, SlowLog,
+    Client, ClientKind, ClusterMap, ClusterNode, Config, Fields, Quorum, Reply, Role,
+    SentinelEntry, SentinelList, ServerError, Shard, SlowLog,
 };
 
 /// Calls `check` with file, command and reply for every command in every transcript.
@@ -160,7 +160,8 @@ fn parses_every_sentinel_reply() {
                 "{file}"
             ),
             ["SENTINEL", subcommand @ ("MASTERS" | "REPLICAS" | "SENTINELS")] => {
-                let entries = SentinelEntry::parse_list(reply);
+                let SentinelList { entries, left_out } = SentinelList::parse(reply);
+                assert!(left_out.is_empty(), "{file}");
                 assert_eq!(entries.len(), reply.items().len(), "{file}: {command}");
                 for entry in &entries {
                     let pairs = entry.pairs();
@@ -234,11 +235,11 @@ fn parses_every_cluster_reply() {
             }
             "CLUSTER NODES" => {
                 let text = reply.text().expect("text");
-                let parsed = ClusterNode::parse_list(text);
+                let parsed = ClusterMap::parse(text).nodes;
                 assert_eq!(parsed.len(), text.lines().count(), "{file}: {text}");
                 assert_eq!(parsed.iter().filter(|node| node.is("myself")).count(), 1, "{file}");
                 let lines: Vec<_> = parsed.iter().map(ClusterNode::line).collect();
-                assert_eq!(ClusterNode::parse_list(&lines.join("\n")), parsed, "{file}");
+                assert_eq!(ClusterMap::parse(&lines.join("\n")).nodes, parsed, "{file}");
                 let served: u32 = parsed
                     .iter()
                     .flat_map(|node| &node.slots)
@@ -290,7 +291,7 @@ fn a_refused_sentinel_gets_replies_that_are_not_valid() {
         if !file.contains("45-auth-pass-missing") || command != "SENTINEL MASTERS" {
             return;
         }
-        let master = &SentinelEntry::parse_list(reply)[0];
+        let master = &SentinelList::parse(reply).entries[0];
         assert!(master.down() && master.disconnected && master.run_id.is_empty(), "{file}");
         let (Some(any), Some(valid)) = (master.last_ping_reply, master.last_ok_ping) else {
             panic!("{file}: {master:?}");

@@ -52,12 +52,18 @@ pub const UPTIME_SLACK: Duration = Duration::from_secs(2);
 /// it replaces the node.
 pub const STRANGER_ACCEPTED_AFTER: Duration = Duration::from_secs(60);
 
-/// Time for which the servers at one address are remembered, to recognise that several of them
-/// take turns. Eight intervals if that is longer.
+/// Shortest time for which the servers at one address are remembered, to recognise that several of
+/// them take turns.
 pub const SERVERS_SEEN_WITHIN: Duration = Duration::from_secs(60);
 
-/// Changes of the server at one address within [`SERVERS_SEEN_WITHIN`] from which on several
-/// servers are behind it. A virtual IP address that moves and returns changes twice. Restarts do
+/// Returns the time for which the servers at one address are remembered: eight intervals, and at
+/// least [`SERVERS_SEEN_WITHIN`].
+pub fn servers_seen_within(interval: Duration) -> Duration {
+    SERVERS_SEEN_WITHIN.max(interval.saturating_mul(8))
+}
+
+/// Changes of the server at one address within [`servers_seen_within`] from which on several servers
+/// are behind it. A virtual IP address that moves and returns changes twice. Restarts do
 /// not count.
 pub const AMBIGUOUS_CHANGES: usize = 3;
 

@@ -24,10 +24,10 @@ use crate::model::event_history::EventHistory;
 use crate::model::excess::{Excess, LimitKind};
 use crate::model::identity::SharedNode;
 use crate::model::node::{AttachedView, NodeView, PollStats};
-use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
 use crate::model::node_state::NodeState;
 use crate::model::read_request::ReadRequest;
-use crate::model::round::{PollOutcome, Round, SentinelMessage};
+use crate::model::round::{NodeReply, PollOutcome, Round, SentinelMessage};
 use crate::model::saved_state::{SavedNode, SavedState};
 use crate::model::sentinels::{CannotReach, SentinelsView};
 use crate::model::shard::ShardView;
@@ -116,6 +116,9 @@ struct RoundNodes {
     views: NodeVec<NodeView>,
     /// Relation of each process that replied to the one before.
     process_changes: NodeVec<Option<ProcessChange>>,
+    /// Replies that count instead of those of the round, of nodes at whose addresses several
+    /// servers take turns.
+    common: NodeMap<NodeReply>,
     /// Nodes that do not reply, and that a node which replies reports as down.
     reported_down: Vec<NodeIndex>,
 }
@@ -178,6 +181,7 @@ impl DeploymentTracker {
             deployment: &nodes.deployment,
             expect,
             process_changes: &nodes.process_changes,
+            common: &nodes.common,
             accrued,
             previous: &nodes.previous,
             sentinels: sentinels.as_ref(),
@@ -213,6 +217,7 @@ impl DeploymentTracker {
         }
 
         let RoundNodes { deployment, previous, views, reported_down, .. } = nodes;
+        let excess = self.excess(&views, &deployment, round, &changes);
         let nodes_len = views.len();
         let view = DeploymentView {
             at: Some(round.at),
@@ -228,7 +233,7 @@ impl DeploymentTracker {
             shared: shared_nodes(round, nodes_len),
             names: Arc::clone(&round.resolved),
             reported_down,
-            excess: self.excess(round, &changes),
+            excess,
             findings: Vec::new(),
             history: Arc::clone(&previous.history),
             deployment,
@@ -245,12 +250,19 @@ impl DeploymentTracker {
     }
 
     /// Returns the numbers of things that exceed a limit after a round.
-    fn excess(&self, round: &Round, changes: &MembershipChanges) -> Excess {
+    fn excess(
+        &self,
+        views: &NodeVec<NodeView>,
+        deployment: &Deployment,
+        round: &Round,
+        changes: &MembershipChanges,
+    ) -> Excess {
         let MapExcess { nodes, names } = self.cluster.excess();
         let values: usize = self.nodes.values().map(NodeTracker::excess_label_values).sum();
-        let mut excess = round.excess;
+        let addresses: usize = round.resolved.iter().map(|name| name.excess).sum();
+        let mut excess = round.excess.plus(sentinels::list_excess(views, deployment));
         for (kind, count) in [
-            (LimitKind::Nodes, changes.excess + nodes),
+            (LimitKind::Nodes, changes.excess + nodes + addresses),
             (LimitKind::GroupNodes, changes.excess_of_group),
             (LimitKind::LabelValues, values),
             (LimitKind::Names, names),
@@ -265,16 +277,21 @@ impl DeploymentTracker {
         let deployment = Arc::clone(&self.view.deployment);
         let syncs = link::upstream_syncs(&self.view.nodes);
         let (mut views, mut process_changes) = (Vec::new(), Vec::new());
+        let mut common = NodeMap::default();
         for ((index, tracker), syncs) in self.nodes.iter_mut().zip(syncs) {
             let observation = tracker.observe(index, round, &deployment, syncs);
             views.push(observation.view);
             process_changes.push(observation.process_change);
+            if let Some(reply) = observation.common {
+                common.insert(index, reply);
+            }
         }
         RoundNodes {
             deployment,
             previous: Arc::clone(&self.view),
             views: views.into(),
             process_changes: process_changes.into(),
+            common,
             reported_down: Vec::new(),
         }
     }
@@ -309,6 +326,7 @@ impl DeploymentTracker {
             nodes.process_changes.grow(nodes.views.len(), || None);
             for index in &changes.gone {
                 nodes.process_changes[*index] = None;
+                nodes.common.remove(index);
             }
         }
         changes
@@ -363,6 +381,7 @@ impl DeploymentTracker {
         for (index, outcome) in round.outcomes.iter() {
             if let (PollOutcome::Answered(reply), Some(_)) = (outcome, nodes.process_changes[index])
             {
+                let reply = nodes.common.get(&index).unwrap_or(reply);
                 self.addresses.record(index, &reply.snapshot, reply.peer);
             }
         }

@@ -82,6 +82,7 @@ impl TestDeployment {
                 host: "orders.svc".to_owned(),
                 port: 6379,
                 addresses,
+                excess: 0,
                 lookups: 1,
                 failures: 0,
             };

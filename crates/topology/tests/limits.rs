@@ -1,13 +1,15 @@
-//! Limits of what cluster maps list: large clusters work, and memory does not grow.
+//! Limits of what cluster maps and Sentinels list: large clusters work, and memory does not grow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use snapshot::{ClusterMap, Fields, NodeSnapshot, Reason};
+use snapshot::{
+    ClusterMap, Fields, LeftOut, MasterReport, NodeSnapshot, Reason, SentinelEntry, SentinelReport,
+};
 use topology::{
     Deployment, DeploymentKind, DeploymentTracker, DeploymentView, Discovery, LimitKind, Monotonic,
-    NodeNameTemplate, NodeReply, PollOutcome, Round,
+    NodeKind, NodeNameTemplate, NodeReply, PollOutcome, Round,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -130,6 +132,28 @@ fn ids_that_change_each_second_take_no_memory() {
 }
 
 #[test]
+fn each_shard_has_a_label_of_its_own() {
+    let map = |slots: &[&str]| -> String {
+        let line = |(id, slots): (usize, &&str)| {
+            let at =
+                if id == 0 { format!("{SEED}@1 myself,") } else { format!("10.0.0.{id}:1@1 ") };
+            format!("{id:040x} {at}master - 0 1426238317239 {id} connected {slots}\n")
+        };
+        slots.iter().enumerate().map(line).collect()
+    };
+    let mut test = TestDeployment::with_limit(20);
+    test.observe(&map(&["0-16382", "16383"]));
+    // Each shard gets another slot, and then gives the last slot to a new shard.
+    test.observe(&map(&["0-16381", "16382-16383"]));
+    test.observe(&map(&["0-16381", "16382", "16383"]));
+    test.observe(&map(&["0-16380", "16382", "16381 16383"]));
+    let view = test.observe(&map(&["0-16380", "16382", "16381", "16383"]));
+    let labels: BTreeSet<_> =
+        view.shards.iter().filter_map(|shard| shard.shard.as_deref()).collect();
+    assert_eq!(labels, ["0", "1", "16383", "2"].into());
+}
+
+#[test]
 fn a_slot_of_each_range_is_counted_once() {
     let ranges = "0-16383 ".repeat(16_384);
     let line = |id: usize| {
@@ -142,4 +166,132 @@ fn a_slot_of_each_range_is_counted_once() {
     let view = test.observe(&map);
     let cluster = view.cluster.as_ref().expect("a cluster");
     assert_eq!((view.shards.len(), cluster.conflicts, cluster.known), (1, 0, 20));
+}
+
+/// A Sentinel that names any master. Every server replies as a master.
+struct TestSentinel {
+    tracker: DeploymentTracker,
+    round: u32,
+    nodes_left: Option<usize>,
+    /// Masters that the Sentinel lists and that were left out, and replicas of the master.
+    left_out: [LeftOut; 2],
+}
+
+impl TestSentinel {
+    fn with_limit(nodes: usize) -> Self {
+        let mut deployment =
+            Deployment::new("cache", DeploymentKind::Sentinel, &[], SECOND, SECOND * 3);
+        deployment.add_sentinel("s".to_owned(), "10.0.1.1:26379".to_owned(), true);
+        deployment.discovery = Some(Discovery {
+            master: "mymaster".to_owned(),
+            names: NodeNameTemplate::default(),
+            address_map: BTreeMap::new(),
+            ghost_after: SECOND * 600,
+            forget_after: SECOND * 10,
+        });
+        deployment.limits.nodes = nodes;
+        let tracker = DeploymentTracker::new(Arc::new(deployment));
+        TestSentinel { tracker, round: 0, nodes_left: None, left_out: [LeftOut::default(); 2] }
+    }
+
+    /// Runs a round in which the Sentinel names the master at this port.
+    fn observe(&mut self, port: u32) -> Arc<DeploymentView> {
+        self.round += 1;
+        let at = SystemTime::UNIX_EPOCH + SECOND * self.round;
+        let answer = |info: &str, sentinel: Option<Arc<SentinelReport>>| {
+            let snapshot = NodeSnapshot::from_info(info).expect("a reply to INFO");
+            let snapshot = NodeSnapshot { sentinel, ..snapshot };
+            PollOutcome::Answered(NodeReply::new(snapshot, Duration::ZERO, at))
+        };
+        let port = port.to_string();
+        let pairs = [
+            ("name", "mymaster"),
+            ("ip", "10.0.0.1"),
+            ("port", &*port),
+            ("flags", "master"),
+            ("config-epoch", &*port),
+        ];
+        let report = MasterReport {
+            master: SentinelEntry::from_pairs(pairs.into_iter()).expect("an entry"),
+            replicas: Some(Arc::default()),
+            sentinels: Some(Arc::default()),
+            quorum: None,
+            lists_age: Duration::ZERO,
+        };
+        let [masters, lists] = self.left_out;
+        let report = SentinelReport::new(vec![report]);
+        let report = report.with_left_out(masters, [("mymaster".into(), lists)]);
+        let report = Some(Arc::new(report));
+        let view = self.tracker.view();
+        let outcomes = view.nodes.values().map(|node| match node.node.kind {
+            NodeKind::Sentinel { .. } => answer("run_id:s\nredis_mode:sentinel\n", report.clone()),
+            NodeKind::Data => {
+                let address = &node.node.address;
+                let info = format!("run_id:{address}\nuptime_in_seconds:5000\nrole:master\n");
+                answer(&info, None)
+            }
+            NodeKind::Vacant => PollOutcome::Pending,
+        });
+        let now = Monotonic::from_start(SECOND * self.round);
+        let round = Round::new(at, now, outcomes.collect());
+        self.tracker.observe(&Round { nodes_left: self.nodes_left, ..round }).view
+    }
+}
+
+/// Returns the addresses of the data nodes.
+fn data_nodes(view: &DeploymentView) -> Vec<&str> {
+    let is_data = |kind: NodeKind| kind == NodeKind::Data;
+    let members = view.members().filter(|(_, node)| is_data(node.node.kind));
+    members.map(|(_, node)| node.node.address.as_str()).collect()
+}
+
+#[test]
+fn masters_that_sentinels_name_in_turn_are_limited() {
+    let mut test = TestSentinel::with_limit(5);
+    let mut was_exceeded = false;
+    for port in 1..=100 {
+        let view = test.observe(port);
+        assert!(data_nodes(&view).len() <= 6, "{port}: {:?}", data_nodes(&view));
+        was_exceeded |= view.excess.get(LimitKind::Nodes) > 0;
+    }
+    assert!(was_exceeded);
+    // The last one stays, and those that exceed the limit leave.
+    let mut view = test.observe(100);
+    for _ in 0..30 {
+        view = test.observe(100);
+    }
+    let addresses = data_nodes(&view);
+    assert!(addresses.len() <= 5 && addresses.contains(&"10.0.0.1:100"), "{addresses:?}");
+    assert!(view.excess.is_empty());
+}
+
+#[test]
+fn masters_of_a_full_group_are_limited_too() {
+    let mut test = TestSentinel::with_limit(1024);
+    test.nodes_left = Some(0);
+    for port in 1..=100 {
+        let view = test.observe(port);
+        assert_eq!(data_nodes(&view), [format!("10.0.0.1:{port}")]);
+    }
+    // With room in the group, a former master stays while it replies as a master.
+    test.nodes_left = Some(1);
+    let mut view = test.observe(101);
+    for _ in 0..30 {
+        view = test.observe(101);
+    }
+    let mut addresses = data_nodes(&view);
+    addresses.sort_unstable();
+    assert_eq!(addresses, ["10.0.0.1:100", "10.0.0.1:101"]);
+}
+
+#[test]
+fn entries_of_sentinels_that_are_left_out_are_counted() {
+    let mut test = TestSentinel::with_limit(5);
+    test.left_out = [LeftOut { excess: 2, long_names: 3 }, LeftOut { excess: 10, long_names: 20 }];
+    let view = test.observe(1);
+    let excess: Vec<_> = view.excess.iter().filter(|(_, count)| *count > 0).collect();
+    let expected = [(LimitKind::Nodes, 10), (LimitKind::Masters, 2), (LimitKind::Names, 23)];
+    assert_eq!(excess, expected);
+    test.left_out = [LeftOut::default(); 2];
+    assert!(test.observe(1).excess.is_empty());
 }

@@ -668,6 +668,79 @@ fn topology_commands_are_counted_from_the_first_reply() {
     assert_eq!(counted, [("replicaof", 2), ("config_set", 1)]);
 }
 
+/// Returns a reply with or without command statistics.
+fn with_commands(info: &str, commands: Option<&str>) -> PollOutcome {
+    reply(info, |reply| {
+        Arc::make_mut(&mut reply.snapshot).commands =
+            commands.map(|text| Arc::new(CommandStats::parse(text)));
+        reply.commands_read = commands.is_some();
+    })
+}
+
+/// Returns a deployment after a REPLICAOF and a CLIENT PAUSE that its node executed long ago.
+fn after_topology_commands(info: &str) -> TestDeployment {
+    let mut test = TestDeployment::new();
+    test.round(with_commands(info, Some("cmdstat_config|get:calls=1,usec=1")));
+    let stats = "cmdstat_config|get:calls=2,usec=1\ncmdstat_replicaof:calls=1,usec=1\n\
+                 cmdstat_client|pause:calls=1,usec=1";
+    let result = test.round(with_commands(info, Some(stats)));
+    assert_eq!(kinds(&result), ["reconfigured", "clients_paused"]);
+    test
+}
+
+/// Asserts that the node executed no topology command in this round, and that it counted one
+/// REPLICAOF before.
+fn assert_no_command(result: &RoundResult, round: &str) {
+    let commands = ["reconfigured", "clients_paused"];
+    assert!(!kinds(result).iter().any(|kind| commands.contains(kind)), "{round}");
+    let replicaof = node(result).counters.topology().find(|(label, _)| *label == "replicaof");
+    assert_eq!(replicaof, Some(("replicaof", 1)), "{round}");
+}
+
+#[test]
+fn commands_before_a_missing_reading_are_not_new() {
+    let mut test = after_topology_commands(MASTER);
+    let result = test.round(with_commands(MASTER, None));
+    assert!(!node(&result).counters.counts_topology());
+    assert_no_command(&result, "an error reply");
+    let stats = "cmdstat_replicaof:calls=1,usec=1\ncmdstat_client|pause:calls=1,usec=1";
+    let result = test.round(with_commands(MASTER, Some(stats)));
+    assert!(node(&result).counters.counts_topology());
+    assert_no_command(&result, "the next reading");
+}
+
+#[test]
+fn commands_before_a_second_restart_are_not_new() {
+    let mut test = after_topology_commands(MASTER);
+    for run_id in ["y", "z"] {
+        let restarted =
+            |uptime: u32| format!("run_id:{run_id}\nuptime_in_seconds:{uptime}\nrole:master\n");
+        let result = test.round(with_commands(&restarted(0), None));
+        assert_eq!(kinds(&result), ["restarted"]);
+        assert_no_command(&result, run_id);
+        let result =
+            test.round(with_commands(&restarted(1), Some("cmdstat_config|get:calls=1,usec=1")));
+        assert_no_command(&result, run_id);
+    }
+}
+
+#[test]
+fn commands_before_an_alternation_are_not_new() {
+    let info = |run_id: &str| format!("run_id:{run_id}\nuptime_in_seconds:5000\nrole:master\n");
+    let mut test = after_topology_commands(&info("a"));
+    for turn in 0..6 {
+        let result = test.round(with_commands(&info(["b", "a"][turn % 2]), None));
+        assert_no_command(&result, "servers take turns");
+    }
+    for _ in 0..70 {
+        test.round(with_commands(&info("a"), None));
+    }
+    let stats = "cmdstat_replicaof:calls=1,usec=1\ncmdstat_client|pause:calls=1,usec=1";
+    let result = test.round(with_commands(&info("a"), Some(stats)));
+    assert_eq!(node(&result).servers, None);
+    assert_no_command(&result, "one server again");
+}
+
 #[test]
 fn refused_writes_are_derived_from_the_state() {
     let check = |info: &str, config: &[(&str, &str)], refused: &[RefusalReason]| {
@@ -724,6 +797,32 @@ fn refused_writes_are_derived_from_the_state() {
     );
     check("run_id:x\nrole:master\nloading:1\n", &[], &[RefusalReason::Loading]);
     check("run_id:x\nrole:slave\nloading:1\naof_enabled:1\naof_last_write_status:err\n", &[], &[]);
+}
+
+#[test]
+fn reasons_without_a_role_need_what_they_follow_from() {
+    let check = |info: &str, expected: [Option<bool>; 2]| {
+        let outcome = reply(&format!("run_id:x\n{info}"), |reply| {
+            let mut read = Config::default();
+            let pair = ["replica-serve-stale-data", "no"].map(|word| Reply::Text(word.into()));
+            read.add(&Reply::Array(pair.into()));
+            Arc::make_mut(&mut reply.snapshot).config = Some(Arc::new(read));
+        });
+        let result = TestDeployment::new().round(outcome);
+        let node = node(&result);
+        let of = |refusals: &[(RefusalReason, bool)], wanted: RefusalReason| {
+            refusals.iter().find(|(reason, _)| *reason == wanted).map(|(_, active)| *active)
+        };
+        let masterdown = of(&node.reads_refused, RefusalReason::Masterdown);
+        let noreplicas = of(&node.writes_refused, RefusalReason::Noreplicas);
+        assert_eq!([masterdown, noreplicas], expected, "{info}");
+    };
+    check("role:master\n", [Some(false), Some(false)]);
+    check("role:active-replica\n", [None, None]);
+    check("used_memory:1\n", [None, None]);
+    let link = "role:active-replica\nmaster_host:b\nmaster_port:1\nmaster_link_status";
+    check(&format!("{link}:up\n"), [Some(false), None]);
+    check(&format!("{link}:down\nmaster_link_down_since_seconds:4\n"), [Some(true), None]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn check_map(map: &ClusterMap) {
     assert!(served_by_others <= usize::from(SLOTS), "{served_by_others} slots");
     assert!(open <= usize::from(SLOTS), "{open} open slots");
     let lines: Vec<_> = map.nodes.iter().map(ClusterNode::line).collect();
-    assert_eq!(ClusterNode::parse_list(&lines.join("\n")), map.nodes, "{lines:?}");
+    assert_eq!(ClusterMap::parse(&lines.join("\n")).nodes, map.nodes, "{lines:?}");
 }
 
 fn check_node(node: &ClusterNode) {

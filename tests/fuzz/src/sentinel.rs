@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use snapshot::{NameKind, Quorum, Reply, SentinelEntry, ServerError};
+use snapshot::{NameKind, Quorum, Reply, SentinelEntry, SentinelList, ServerError};
 
 use super::resp::first_reply;
 use super::seeds;
@@ -10,7 +10,7 @@ use super::text::check_name;
 
 pub(super) fn check(input: &[u8]) {
     let Some(reply) = first_reply(input) else { return };
-    let entries = SentinelEntry::parse_list(&reply);
+    let entries = SentinelList::parse(&reply).entries;
     assert!(entries.len() <= 4096 && entries.len() <= reply.items().len());
     entries.iter().chain(&SentinelEntry::parse(&reply)).for_each(check_entry);
     if let Some(quorum) = Quorum::parse(&reply) {

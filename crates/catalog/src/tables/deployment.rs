@@ -184,15 +184,16 @@ pub(super) const ROWS: &[DeploymentRow] = &[
         "rolecall_round_computation_seconds",
         Absent,
         "polling",
-        "Time that the exporter took to derive the state of the deployment from the replies of the \
-         round before the last one, in seconds; absent before the second round.",
+        "Time that the exporter took to derive the state of the deployment from the parsed replies \
+         of the round before the last one, in seconds; absent before the second round.",
         |view| view.rounds.computation.map(|took| took.as_secs_f64()),
     ),
     DeploymentRow::value(
         "rolecall_slow_rounds_total",
         Absent,
         "polling",
-        "Rounds before the last one that took longer than a tenth of the interval to compute.",
+        "Rounds before the last one that took longer than a tenth of the interval to compute, \
+         without the parsing of replies.",
         |view| Some(view.rounds.slow as f64),
     ),
     DeploymentRow::samples(
@@ -204,7 +205,7 @@ pub(super) const ROWS: &[DeploymentRow] = &[
          nodes; masters without a deployment; nodes of all masters of a group of Sentinels \
          (group_nodes); nodes without a connection because their address has \
          too many (connections); command names, error codes and percentiles without series of \
-         their own (label_values); cluster nodes with a name that is too long (names).",
+         their own (label_values); listed entries with a name that is too long (names).",
         |view, emit| {
             if view.at.is_some() {
                 view.excess.iter().for_each(|(kind, count)| emit(&[kind.label()], count as f64));

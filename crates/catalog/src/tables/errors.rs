@@ -146,7 +146,10 @@ pub(super) const ROWS: &[NodeRow] = &[
         "Successful commands that change the topology or the configuration or that pause clients, \
          by command, since the exporter first saw the node.",
         |node, emit| {
-            node.counters.topology().for_each(|(command, count)| emit(&[command], count as f64));
+            let counters = &node.counters;
+            if counters.counts_topology() {
+                counters.topology().for_each(|(command, count)| emit(&[command], count as f64));
+            }
         },
     ),
 ];

@@ -49,7 +49,7 @@ pub(super) const ROWS: &[NodeRow] = &[
         "rolecall_node_identities",
         Absent,
         "INFO server: run_id",
-        "Servers that replied at the address of the node in the last minute, at most 64; absent \
+        "Servers that replied at the address of the node recently, at most 64; absent \
          unless several servers take turns.",
         |node| node.servers.map(|servers| servers as f64),
     ),
@@ -137,15 +137,16 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         "INFO server: run_id, uptime_in_seconds, process_id",
         "Restarts of the node, detected by a new run_id with an uptime shorter than the time since \
-         the last successful poll; without a run_id, by a shorter uptime or another process_id.",
+         the last successful poll; without a run_id, by a shorter uptime or another process_id with \
+         such an uptime.",
         |node| Some(node.process.restarts as f64),
     ),
     NodeRow::value(
         "redis_node_replacements_total",
         Absent,
-        "INFO server: run_id, uptime_in_seconds",
-        "Replacements of the node by another server, detected by a new run_id with an uptime \
-         longer than the time since the last successful poll.",
+        "INFO server: run_id, uptime_in_seconds, process_id",
+        "Replacements of the node by another server, detected by a new run_id, or without one by \
+         another process_id, with an uptime longer than the time since the last successful poll.",
         |node| Some(node.process.replacements as f64),
     ),
     NodeRow::value(

@@ -8,20 +8,17 @@ use std::time::Duration;
 use client::PasswordVersion;
 use snapshot::Identity;
 use tokio::time::Instant;
-use topology::limits::SERVERS_SEEN_WITHIN;
 use topology::{Monotonic, SeenServers};
-
-/// Shortest time between two servers at one address for which refused commands are tried again. A
-/// proxy may show another `run_id` in each reply.
-const RETRY_PERIOD: Duration = Duration::from_secs(60);
 
 /// Limit of the remembered servers, addresses and passwords.
 const MAX_TRIED: usize = 64;
 
 /// History of one address.
-#[derive(Default)]
 pub(super) struct AddressHistory {
     servers: SeenServers,
+    /// Time for which servers are remembered, and shortest time between two servers for which
+    /// refused commands are tried again. A proxy may show another `run_id` in each reply.
+    window: Duration,
     /// Time of the first reply, from which times are counted.
     started: Option<Instant>,
     /// The last reply: its process and its time.
@@ -30,6 +27,8 @@ pub(super) struct AddressHistory {
     tried: VecDeque<String>,
     /// Time at which the commands were last tried again because of another server.
     tried_at: Option<Instant>,
+    /// Another server without a `run_id` replied, and the commands were not tried again since.
+    is_untried: bool,
 }
 
 /// Relation of the process that replied to the previous one at the same address.
@@ -44,6 +43,18 @@ pub(super) enum ObservedServer {
 }
 
 impl AddressHistory {
+    pub(super) fn new(window: Duration) -> Self {
+        AddressHistory {
+            servers: SeenServers::default(),
+            window,
+            started: None,
+            last: None,
+            tried: VecDeque::new(),
+            tried_at: None,
+            is_untried: false,
+        }
+    }
+
     /// Records a new connection. Returns true if refused commands are to be tried again: the
     /// address of the server or the password is another one.
     pub(super) fn observe_connection(
@@ -65,7 +76,7 @@ impl AddressHistory {
         let silence = self.last.as_ref().map_or(Duration::ZERO, |(_, at)| now - *at);
         let started = *self.started.get_or_insert(now);
         let monotonic = Monotonic::from_start(now - started);
-        self.servers.observe(identity, silence, SERVERS_SEEN_WITHIN, monotonic);
+        self.servers.observe(identity, silence, self.window, monotonic);
         let before = self.last.replace((identity.clone(), now));
         let key = |id: &dyn Display| format!("server {id}");
         let run_id = identity.run_id.as_deref().map(|run_id| key(&run_id));
@@ -74,9 +85,13 @@ impl AddressHistory {
             return ObservedServer::Same;
         };
         let is_other = is_other_process(&before, identity);
-        let is_untried = run_id.as_ref().map_or(is_other, |key| !self.tried.contains(key));
+        let is_untried = match &run_id {
+            Some(key) => !self.tried.contains(key),
+            None => self.is_untried || is_other,
+        };
         let may_try = !self.is_alternating()
-            && self.tried_at.is_none_or(|tried_at| now - tried_at >= RETRY_PERIOD);
+            && self.tried_at.is_none_or(|tried_at| now - tried_at >= self.window);
+        self.is_untried = is_untried && !may_try;
         if is_untried && may_try {
             self.tried_with(run_id);
             self.tried_at = Some(now);
@@ -134,7 +149,7 @@ mod tests {
 
     #[test]
     fn each_restart_is_tried_once_a_minute_at_most() {
-        let (mut history, start) = (AddressHistory::default(), Clock::start().now());
+        let (mut history, start) = (AddressHistory::new(SECOND * 60), Clock::start().now());
         let mut reply = |second: u32, run_id: &str| {
             history.observe_reply(&process(run_id, 0), start + SECOND * second)
         };
@@ -149,7 +164,7 @@ mod tests {
 
     #[test]
     fn another_run_id_in_each_reply_is_tried_once() {
-        let (mut history, start) = (AddressHistory::default(), Clock::start().now());
+        let (mut history, start) = (AddressHistory::new(SECOND * 60), Clock::start().now());
         let mut tried = 0;
         for second in 0..3600 {
             let identity = process(&second.to_string(), 9000);
@@ -162,8 +177,34 @@ mod tests {
     }
 
     #[test]
+    fn process_without_run_id_is_tried_later() {
+        let (mut history, start) = (AddressHistory::new(SECOND * 60), Clock::start().now());
+        let mut reply = |second: u32, process_id: u64| {
+            let identity = Identity { process_id: Some(process_id), ..Identity::default() };
+            history.observe_reply(&identity, start + SECOND * second)
+        };
+        assert_eq!(reply(0, 1), ObservedServer::Same);
+        assert_eq!(reply(1, 2), ObservedServer::Untried);
+        assert_eq!(reply(2, 3), ObservedServer::Other, "a second one within a minute");
+        assert_eq!(reply(60, 3), ObservedServer::Same);
+        assert_eq!(reply(61, 3), ObservedServer::Untried, "it is tried later");
+        assert_eq!(reply(200, 3), ObservedServer::Same, "and only once");
+    }
+
+    #[test]
+    fn servers_are_remembered_for_the_window() {
+        let (mut history, start) = (AddressHistory::new(SECOND * 400), Clock::start().now());
+        for (turn, run_id) in (0..8).zip(["a", "b"].into_iter().cycle()) {
+            let observed =
+                history.observe_reply(&process(run_id, 9000), start + SECOND * 50 * turn);
+            assert_eq!(observed == ObservedServer::Untried, turn == 1, "{turn}");
+            assert_eq!(history.is_alternating(), turn >= 3, "{turn}");
+        }
+    }
+
+    #[test]
     fn another_address_or_password_is_tried_once() {
-        let mut history = AddressHistory::default();
+        let mut history = AddressHistory::new(SECOND * 60);
         let peer = |port| Some(SocketAddr::from(([10, 0, 0, 1], port)));
         let password = |text: &str| Some(PasswordVersion::new(&text.into()));
         assert!(!history.observe_connection(peer(1), password("one")), "the first connection");

@@ -13,15 +13,16 @@ mod source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{Failure, PasswordVersion};
 use config::Cadences;
 use snapshot::{Config, NodeSnapshot, OptionalCommand, Reason, Reply, Role, ServerError};
 use tokio::time::Instant;
-use topology::limits::MAX_LISTED_CLIENTS;
+use topology::limits::{MAX_LISTED_CLIENTS, servers_seen_within};
 
 use self::address::{AddressHistory, ObservedServer};
-use self::process_state::ProcessState;
+use self::process_state::AddressState;
 use self::replies::Batch;
 use self::sentinel::SentinelPlan;
 
@@ -36,7 +37,7 @@ pub(crate) struct PollPlan {
     skipped: BTreeSet<OptionalCommand>,
     /// CONFIG parameters to use if CONFIG GET is not sent or the server refuses it.
     assumed_config: Option<Arc<Config>>,
-    process: ProcessState,
+    process: AddressState,
     history: AddressHistory,
     role: Option<Role>,
     /// True after a successful INFO on this connection. Before that, only INFO is sent.
@@ -50,15 +51,16 @@ pub(crate) struct PollPlan {
 impl PollPlan {
     pub(crate) fn new(
         cadences: Cadences,
+        interval: Duration,
         skipped: BTreeSet<OptionalCommand>,
         assumed_config: &BTreeMap<String, String>,
     ) -> Self {
-        let process = ProcessState::new(&cadences);
+        let process = AddressState::new(&cadences);
         let assumed_config =
             (!assumed_config.is_empty()).then(|| Arc::new(Config::assumed(assumed_config)));
         PollPlan {
             process,
-            history: AddressHistory::default(),
+            history: AddressHistory::new(servers_seen_within(interval)),
             cadences,
             skipped,
             assumed_config,
@@ -108,6 +110,11 @@ impl PollPlan {
         if self.history.observe_connection(peer, password) {
             self.allow_again();
         }
+    }
+
+    /// Records the end of a connection.
+    pub(crate) fn disconnected(&mut self) {
+        self.process.disconnected();
     }
 
     /// Tries all commands again, also those that the server refused.
@@ -177,7 +184,7 @@ impl PollPlan {
         if self.role == Some(Role::Sentinel) {
             let batch = |sentinel: &SentinelPlan| match parsed.snapshot.sentinel {
                 None if !sentinel.is_refused(now) => vec![PollCommand::SentinelMasters],
-                _ => sentinel.due_by_master(now).collect(),
+                _ => sentinel.due_later(now),
             };
             return self.sentinel.as_ref().map(batch).unwrap_or_default();
         }
@@ -227,7 +234,8 @@ impl PollPlan {
             snapshot.ok_or_else(|| Failure::new(Reason::Protocol, "invalid INFO reply"))?;
         self.info_succeeded = true;
         self.observe_info(&snapshot, now);
-        if let Some(sentinel) = &self.sentinel {
+        if let Some(sentinel) = &mut self.sentinel {
+            sentinel.begin_poll();
             if self.role != Some(Role::Sentinel) {
                 return Err(Failure::new(Reason::Unsupported, "not a Sentinel"));
             }
@@ -235,7 +243,7 @@ impl PollPlan {
                 return Err(Failure::new(Reason::Noperm, "SENTINEL MASTERS was refused"));
             }
         }
-        let own_errors = std::mem::take(&mut self.process.own_errors);
+        let own_errors = self.process.take_own_errors();
         let mut parsed = ParsedReplies {
             snapshot,
             own_errors,
@@ -283,7 +291,7 @@ impl PollPlan {
         }
         let process = &mut self.process;
         let errors = snapshot.fields.count("total_error_replies");
-        let own_errors = process.own_errors.values().copied().fold(0, u64::saturating_add);
+        let own_errors = process.own_error_count();
         let has_new_errors = process
             .error_replies
             .zip(errors)

@@ -16,12 +16,13 @@ use topology::limits::CLIENT_LIST_CADENCE;
 use super::command::PollCommand;
 use super::replies::{Batch, ParsedReplies};
 use super::source::Source;
+use crate::own_errors;
 
 /// Cadence of commands that are sent only on request.
-const ONCE: Duration = Duration::from_secs(u32::MAX as u64);
+const ON_REQUEST: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// State of one address. The permissions outlive the server process.
-pub(super) struct ProcessState {
+/// State of one address. The permissions outlive the server process, the data do not.
+pub(super) struct AddressState {
     /// True for a cluster node that is not loading. Only then does it answer CLUSTER INFO.
     pub(super) in_cluster: bool,
     /// The `total_error_replies` field of the last INFO.
@@ -35,38 +36,45 @@ pub(super) struct ProcessState {
     /// CONFIG parameters whose last reply was an error.
     parameters: BTreeMap<&'static str, Source<()>>,
     pub(super) client_list: Source<()>,
-    /// Errors that commands of this exporter caused since the last INFO.
-    pub(super) own_errors: OwnErrors,
+    /// Errors that this exporter caused since the last INFO: on the present connection, and in
+    /// attempts to open it.
+    own_errors: OwnErrors,
+    /// Errors that commands on earlier connections caused since the last INFO. Another process did
+    /// not count them.
+    earlier_errors: OwnErrors,
 }
 
-impl ProcessState {
+impl AddressState {
     pub(super) fn new(cadences: &Cadences) -> Self {
         let latency_cadence = cadences.latencystats.unwrap_or_default();
-        ProcessState {
+        AddressState {
             in_cluster: false,
             error_replies: None,
             command_stats: Source::new("INFO commandstats", cadences.commands),
             latency_stats: Source::new("INFO latencystats", latency_cadence),
             cluster_info: Source::new("CLUSTER INFO", Duration::ZERO),
-            cluster_nodes: Source::new("CLUSTER NODES", ONCE),
+            cluster_nodes: Source::new("CLUSTER NODES", ON_REQUEST),
             slowlog: Source::of_multiple_commands("SLOWLOG", cadences.slowlog),
             config: Source::of_multiple_commands("CONFIG GET", cadences.config),
             parameters: BTreeMap::new(),
             client_list: Source::new("CLIENT LIST", CLIENT_LIST_CADENCE),
             own_errors: OwnErrors::new(),
+            earlier_errors: OwnErrors::new(),
         }
     }
 
-    /// Forgets the data of the previous process. Its counters start at zero.
+    /// Forgets the data of the previous process. The counters of the new one start at zero, and the
+    /// command statistics are read at once.
     pub(super) fn forget_data(&mut self) {
         self.in_cluster = false;
         self.error_replies = None;
         self.command_stats.last = None;
+        self.command_stats.next_at = None;
         self.latency_stats.last = None;
         self.cluster_info.last = None;
         self.slowlog.last = None;
         self.config.last = None;
-        self.own_errors.clear();
+        self.earlier_errors.clear();
     }
 
     /// Tries all commands again, also those that the server refused.
@@ -176,9 +184,28 @@ impl ProcessState {
         }
     }
 
-    /// Counts errors that commands of this exporter caused.
+    /// Counts errors that this exporter caused.
     pub(super) fn count_error(&mut self, code: &str, count: u64) {
-        *self.own_errors.entry(code.into()).or_default() += count;
+        own_errors::add(&mut self.own_errors, code, count);
+    }
+
+    /// Records the end of a connection. The process at its other end may have ended, too.
+    pub(super) fn disconnected(&mut self) {
+        for (code, count) in std::mem::take(&mut self.own_errors) {
+            own_errors::add(&mut self.earlier_errors, &code, count);
+        }
+    }
+
+    /// Returns the number of errors that this exporter caused since the last INFO.
+    pub(super) fn own_error_count(&self) -> u64 {
+        let counts = self.own_errors.values().chain(self.earlier_errors.values());
+        counts.copied().fold(0, u64::saturating_add)
+    }
+
+    /// Removes the errors that this exporter caused since the last INFO, and returns them.
+    pub(super) fn take_own_errors(&mut self) -> OwnErrors {
+        self.disconnected();
+        std::mem::take(&mut self.earlier_errors)
     }
 }
 

@@ -18,6 +18,9 @@ const REFUSED_AFTER_ERRORS: u32 = 2;
 /// Longest time until a command is sent again after an error that may concern only one call.
 const RETRY_ERROR_AFTER: Duration = Duration::from_secs(60);
 
+/// Time after which a command is sent again with an operand for which the server returned errors.
+const RETRY_OPERAND_AFTER: Duration = Duration::from_secs(300);
+
 /// Data that are read in addition to INFO, with their own cadence, unless the server refuses them.
 pub(super) struct Source<T> {
     /// Name of the command, for the log.
@@ -103,23 +106,9 @@ impl<T> Source<T> {
     /// Updates the schedule and the permission from a reply. Returns the command if it was refused
     /// for the first time.
     pub(super) fn update(&mut self, reply: &Reply<'_>, now: Instant) -> Option<RefusedCommand> {
-        let mut errors = self.errors;
-        let refused = self.update_counting(reply, now, &mut errors);
-        self.errors = errors;
-        refused
-    }
-
-    /// Updates the schedule and the permission like [`Source::update`]. `errors` are the error
-    /// replies in a row to the same command, with the same operand.
-    pub(super) fn update_counting(
-        &mut self,
-        reply: &Reply<'_>,
-        now: Instant,
-        errors: &mut u32,
-    ) -> Option<RefusedCommand> {
         self.next_at = Some(now + self.cadence);
         let Some(error) = reply.error() else {
-            *errors = 0;
+            self.errors = 0;
             if self.multiple_commands && self.access != Access::Granted {
                 self.next_at = None;
             }
@@ -131,14 +120,70 @@ impl<T> Source<T> {
         if error.is_temporary() {
             return None;
         }
-        *errors = errors.saturating_add(1);
-        if *errors < REFUSED_AFTER_ERRORS && !is_refusal(error) {
+        self.errors = self.errors.saturating_add(1);
+        if self.errors < REFUSED_AFTER_ERRORS && !is_refusal(error) {
             return None;
         }
         let is_new = !matches!(self.access, Access::Refused { .. });
         let code = error.code.as_str().into();
         self.access = Access::Refused { code, retry_at: now + RETRY_REFUSED_AFTER };
         is_new.then(|| RefusedCommand { command: self.command, detail: error.text.clone() })
+    }
+
+    /// Updates the permission from a reply to the command with one of several operands, whose
+    /// errors `operand` counts. An error that does not state a refusal concerns only this operand.
+    /// Returns the command if it was refused for the first time.
+    pub(super) fn update_operand(
+        &mut self,
+        reply: &Reply<'_>,
+        operand: &mut OperandAccess,
+        now: Instant,
+    ) -> Option<RefusedCommand> {
+        match reply.error().filter(|error| !is_refusal(error)) {
+            None => {
+                *operand = OperandAccess::default();
+                self.update(reply, now)
+            }
+            Some(error) => operand
+                .count(error, now)
+                .then(|| RefusedCommand { command: self.command, detail: error.text.clone() }),
+        }
+    }
+}
+
+/// Error replies to a command with one operand, while the server grants the command itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OperandAccess {
+    /// Error replies in a row.
+    errors: u32,
+    /// Time until which the command is not sent with this operand; `None` until it counts as
+    /// refused.
+    retry_at: Option<Instant>,
+}
+
+impl OperandAccess {
+    /// Returns true if the command may be sent with this operand.
+    pub(super) fn is_due(self, now: Instant) -> bool {
+        self.retry_at.is_none_or(|retry_at| retry_at <= now)
+    }
+
+    /// Returns true if the last replies were errors, so that the command is sent less often.
+    pub(super) fn is_refused(self) -> bool {
+        self.retry_at.is_some()
+    }
+
+    /// Counts an error. Returns true if the command counts as refused from now on.
+    fn count(&mut self, error: &ServerError, now: Instant) -> bool {
+        if error.is_temporary() {
+            return false;
+        }
+        self.errors = self.errors.saturating_add(1);
+        if self.errors < REFUSED_AFTER_ERRORS {
+            return false;
+        }
+        let is_new = !self.is_refused();
+        self.retry_at = Some(now + RETRY_OPERAND_AFTER);
+        is_new
     }
 }
 

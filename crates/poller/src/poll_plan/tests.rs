@@ -40,7 +40,7 @@ impl Server {
         skipped: BTreeSet<OptionalCommand>,
         assumed: &BTreeMap<String, String>,
     ) -> Self {
-        let mut plan = PollPlan::new(Cadences::default(), skipped, assumed);
+        let mut plan = PollPlan::new(Cadences::default(), SECOND, skipped, assumed);
         plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, None);
         Server {
             plan,
@@ -369,6 +369,35 @@ fn own_errors_cause_no_additional_reading() {
     server.info = info(errors + 1);
     server.poll();
     assert_eq!(server.sent("INFO commandstats"), 1, "an error of a client");
+}
+
+#[test]
+fn own_errors_belong_to_the_process_that_counted_them() {
+    let refusal = ServerError::new("NOPERM the user may not run SETNAME");
+    let own_errors = |run_id: &str| {
+        let mut server = Server::start(INFO);
+        server.errors = [("CONFIG", "ERR a")].into();
+        server.poll();
+        server.poll();
+        server.plan.disconnected();
+        server.plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, Some(&refusal));
+        server.info = format!("run_id:{run_id}\nuptime_in_seconds:5000\nrole:master\n");
+        let own_errors = server.poll().own_errors;
+        assert!(server.poll().own_errors.get("NOPERM").is_none(), "they are counted once");
+        ["ERR", "NOPERM"].map(|code| own_errors.get(code).copied().unwrap_or_default())
+    };
+    assert_eq!(own_errors("a"), [1, 1], "the same process");
+    assert_eq!(own_errors("b"), [0, 1], "another process counted only the refusal");
+}
+
+#[test]
+fn second_restart_is_read_at_once() {
+    let mut server = Server::start(INFO);
+    for run_id in ["a", "b", "c"] {
+        server.info = format!("run_id:{run_id}\nuptime_in_seconds:0\nrole:master\n");
+        let parsed = server.poll();
+        assert!(parsed.snapshot.commands.is_some() && parsed.commands_read, "{run_id}");
+    }
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl SentinelHandle {
             reply.own_errors = state
                 .own_errors
                 .iter()
-                .map(|(code, count)| (code.clone(), count - seen(code)))
+                .map(|(code, count)| (code.clone(), count.saturating_sub(seen(code))))
                 .collect();
             self.seen_errors.clone_from(&state.own_errors);
         }

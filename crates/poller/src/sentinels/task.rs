@@ -18,6 +18,7 @@ use super::subscriber;
 use crate::context::PollerContext;
 use crate::node_handle::{NodeHandle, NodeResult};
 use crate::node_task::{NodeTaskSettings, PollRequest, SlotId, SlotReport, TaskReport};
+use crate::own_errors;
 use crate::poll_plan::MasterNames;
 
 /// Minimum time between two polls that events cause.
@@ -28,9 +29,6 @@ const MAX_WAITING: usize = 1024;
 
 /// Limit of the reports of the node task that wait to be handled.
 const MAX_REPORTS: usize = 16;
-
-/// Limit of the error codes of replies to this exporter. Servers use about 40 codes.
-const MAX_CODES: usize = 256;
 
 /// Part of the interval after which a poll counts as missed.
 const DEADLINE_FRACTION: f64 = 0.8;
@@ -211,9 +209,7 @@ impl SentinelTask {
                 modified
             });
             for (code, count) in &reply.own_errors {
-                if state.own_errors.len() < MAX_CODES || state.own_errors.contains_key(code) {
-                    *state.own_errors.entry(code.clone()).or_default() += count;
-                }
+                own_errors::add(&mut state.own_errors, code, *count);
             }
             if let Some(report) = &reply.snapshot.sentinel {
                 let masters: BTreeSet<_> =
@@ -245,6 +241,7 @@ impl SentinelTask {
             // Sentinels are configured, so they have no limit.
             connections: usize::MAX,
             cadences: Cadences::default(),
+            interval: self.settings.borrow().interval,
             skipped: BTreeSet::new(),
             assumed_config: BTreeMap::new(),
         }

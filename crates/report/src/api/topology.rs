@@ -29,7 +29,8 @@ pub struct DeploymentDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     /// The number of things that exceed a limit, so that they are left out, by limit: `nodes`,
-    /// `masters`, `connections`, `label_values`, `names`; absent for a limit that is not exceeded.
+    /// `masters`, `group_nodes`, `connections`, `label_values`, `names`; absent for a limit that is
+    /// not exceeded.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limit_excess: BTreeMap<&'static str, u64>,
     /// The shards; exactly one outside of a cluster.
@@ -193,7 +194,7 @@ pub struct NodeDocument {
     /// The role that the node claims, if Rolecall does not know it, as the server reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_role: Option<String>,
-    /// Number of servers that replied at the address in the last minute, while they take turns.
+    /// Number of servers that replied at the address recently, while they take turns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub servers: Option<usize>,
     /// The upstream of a replica: a node, or an address without a node.

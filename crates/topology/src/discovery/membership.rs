@@ -30,6 +30,9 @@ pub(crate) struct MembershipTracker {
     succession: SuccessionTracker,
     /// Configured cluster nodes that the cluster listed at the configured IP addresses.
     listed_as_configured: BTreeSet<NodeIndex>,
+    /// Member that joined as the listed master although the group of Sentinels had as many nodes as
+    /// its limit permits, as long as the group has no room.
+    beyond_group: Option<NodeIndex>,
 }
 
 /// Changes of the membership in one round.
@@ -70,6 +73,10 @@ impl MembershipTracker {
         }
         self.last_listed.grow(nodes.len(), || round.now);
         let source = node_source(deployment, nodes, discovery, cluster, round);
+        let data_nodes = deployment.data_node_count();
+        if round.nodes_left != Some(0) {
+            self.beyond_group = None;
+        }
         let mut update = MembershipUpdate {
             tracker: self,
             deployment,
@@ -79,8 +86,12 @@ impl MembershipTracker {
             round,
             source: &*source,
             joined: HashMap::new(),
-            alive: Vec::new(),
+            named: HashSet::new(),
+            is_listed: HashSet::new(),
+            alive: HashSet::new(),
             identified: Vec::new(),
+            data_nodes_before: data_nodes,
+            data_nodes,
             changes: MembershipChanges::default(),
         };
         update.process_list();
@@ -131,10 +142,17 @@ struct MembershipUpdate<'a> {
     source: &'a dyn NodeSource,
     /// Nodes that joined in this round, by `run_id`.
     joined: HashMap<&'a str, NodeIndex>,
+    /// Members that are listed as the master.
+    named: HashSet<NodeIndex>,
+    /// Nodes that are listed so far in this round.
+    is_listed: HashSet<NodeIndex>,
     /// Nodes that the source considers alive at their addresses.
-    alive: Vec<NodeIndex>,
+    alive: HashSet<NodeIndex>,
     /// Cluster IDs and the members at their addresses.
     identified: Vec<(&'a str, NodeIndex)>,
+    /// Data nodes before the round, and after the changes so far.
+    data_nodes_before: usize,
+    data_nodes: usize,
     changes: MembershipChanges,
 }
 
@@ -160,9 +178,16 @@ impl<'a> MembershipUpdate<'a> {
         // Nodes that are up go first. Of two entries for one process, the one with a host name
         // gives the label.
         listed.sort_by_key(|node| (node.down_for.is_some(), is_address(node.host)));
+        for node in listed.iter().filter(|node| node.master) {
+            let index = self.known_node(*node, &node.addresses(self.discovery));
+            self.named.extend(index);
+        }
         for node in listed {
             self.process_node(node);
         }
+        // A former master that left for another one may be listed as a replica.
+        let gone = self.gone();
+        self.changes.listed.retain(|index| !gone.contains(index));
     }
 
     fn process_node(&mut self, node: ListedNode<'a>) {
@@ -192,8 +217,8 @@ impl<'a> MembershipUpdate<'a> {
                 }
             }
             None if is_ghost || self.is_old_address(node, &addresses) => {}
-            None if self.is_full() && !node.master => self.changes.excess += 1,
-            None if self.is_group_full() && !node.master => self.changes.excess_of_group += 1,
+            None if self.is_full(node.master) => self.changes.excess += 1,
+            None if self.is_group_full(node.master) => self.changes.excess_of_group += 1,
             None => match node.label(self.discovery, &self.round.host_names) {
                 Some(name) => self.add_node(node, name, addresses),
                 None => self.changes.unnamed.push(node.host.to_owned()),
@@ -201,18 +226,22 @@ impl<'a> MembershipUpdate<'a> {
         }
     }
 
-    /// Returns true if the deployment has as many data nodes as the limit permits.
-    fn is_full(&self) -> bool {
-        self.current().data_node_count() >= self.deployment.node_limit()
+    /// Returns true if the deployment has as many data nodes as the limit permits. One master more
+    /// may join: without it there is no primary after a failover to a node beyond the limit.
+    fn is_full(&self, master: bool) -> bool {
+        self.data_nodes >= self.deployment.node_limit() + usize::from(master)
     }
 
     /// Returns true if the deployments of the group have as many data nodes as the limit permits.
-    fn is_group_full(&self) -> bool {
-        let joined = || {
-            let before = self.deployment.data_node_count();
-            self.current().data_node_count().saturating_sub(before)
-        };
-        self.round.nodes_left.is_some_and(|left| joined() >= left)
+    /// One master of each deployment may join nevertheless.
+    fn is_group_full(&self, master: bool) -> bool {
+        let is_taken = || self.tracker.beyond_group.is_some_and(|node| self.named.contains(&node));
+        self.has_group_limit_reached() && (!master || is_taken())
+    }
+
+    fn has_group_limit_reached(&self) -> bool {
+        let joined = self.data_nodes.saturating_sub(self.data_nodes_before);
+        self.round.nodes_left.is_some_and(|left| joined >= left)
     }
 
     fn mark_listed(&mut self, index: NodeIndex) {
@@ -220,6 +249,7 @@ impl<'a> MembershipUpdate<'a> {
         self.tracker.last_listed.grow(index.get() + 1, || now);
         self.tracker.last_listed[index] = now;
         self.changes.listed.push(index);
+        self.is_listed.insert(index);
     }
 
     /// Returns true if all sources have listed the node as down for longer than `ghost_after`.
@@ -230,7 +260,7 @@ impl<'a> MembershipUpdate<'a> {
     /// Returns true if a discovered node does not reply to Rolecall either and is not listed at
     /// another address.
     fn may_drop(&self, index: NodeIndex) -> bool {
-        !self.changes.listed.contains(&index)
+        !self.is_listed.contains(&index)
             && self.nodes.get(index).is_some_and(NodeView::is_absent)
             && !self.deployment.is_configured(index)
     }
@@ -303,9 +333,15 @@ impl<'a> MembershipUpdate<'a> {
     fn add_node(&mut self, node: ListedNode<'a>, name: String, addresses: ListedAddresses) {
         let address = &addresses.reachable;
         self.tracker.old_addresses.retain(|old| old != address);
+        let (is_beyond_group, before) = (self.has_group_limit_reached(), self.data_nodes);
         let Some(index) = self.assign(name, address.clone(), node.down_for.is_none()) else {
             return;
         };
+        if is_beyond_group && self.data_nodes > before {
+            // It takes the place of the former master beyond the limit.
+            self.changes.gone.extend(self.tracker.beyond_group.replace(index));
+            self.named.insert(index);
+        }
         self.tracker.succession.join(index, self.round.now);
         self.mark_listed(index);
         self.identified.extend(node.cluster_id.map(|id| (id, index)));
@@ -337,9 +373,14 @@ impl<'a> MembershipUpdate<'a> {
             }
             // A second node of one name has its address as name.
             Some(_) if deployment.nodes.values().any(|node| node.name == address) => None,
-            Some(_) => Some(self.change().assign(address.clone(), address)),
-            None => Some(self.change().assign(name, address)),
+            Some(_) => Some(self.assign_new(address.clone(), address)),
+            None => Some(self.assign_new(name, address)),
         }
+    }
+
+    fn assign_new(&mut self, name: String, address: String) -> NodeIndex {
+        self.data_nodes += 1;
+        self.change().assign(name, address)
     }
 
     /// Adds the addresses of a member that no other node has.
@@ -358,8 +399,9 @@ impl<'a> MembershipUpdate<'a> {
         if !self.source.has_successions() {
             return;
         }
+        let gone = self.gone();
         let may_leave = self.nodes.indices().filter(|index| {
-            let is_free = !self.alive.contains(index) && !self.changes.gone.contains(index);
+            let is_free = !self.alive.contains(index) && !gone.contains(index);
             is_free && !self.deployment.is_configured(*index) && self.nodes[*index].is_absent()
         });
         let may_leave: Vec<_> = may_leave.collect();
@@ -372,15 +414,21 @@ impl<'a> MembershipUpdate<'a> {
         }
     }
 
-    /// Drops discovered nodes that have not been listed for longer than `forget_after`.
+    /// Drops discovered nodes that have not been listed for longer than `forget_after`. Of those
+    /// that the source would keep, as many leave as exceed the limit of nodes.
     fn drop_unlisted(&mut self) {
+        let gone = self.gone();
+        let remaining = self.data_nodes.saturating_sub(gone.len());
+        let mut excess = remaining.saturating_sub(self.deployment.node_limit());
         for (index, node) in self.nodes.iter() {
             let unlisted = self.round.now.since(self.tracker.last_listed[index]);
+            let is_excess = excess > 0 || self.tracker.beyond_group == Some(index);
             let stays = node.node.kind != NodeKind::Data
-                || self.source.keeps_unlisted(node)
+                || (self.source.keeps_unlisted(node) && !is_excess)
                 || self.deployment.is_configured(index)
-                || self.changes.gone.contains(&index);
+                || gone.contains(&index);
             if unlisted > self.source.forget_after(node, self.discovery) && !stays {
+                excess = excess.saturating_sub(1);
                 self.changes.gone.push(index);
                 if self.source.removes_on_purpose() && node.last_role() == Some(Role::Replica) {
                     self.changes.removed.push(index);
@@ -389,13 +437,19 @@ impl<'a> MembershipUpdate<'a> {
         }
     }
 
+    /// Returns the nodes that leave in this round, as far as they are known.
+    fn gone(&self) -> HashSet<NodeIndex> {
+        self.changes.gone.iter().copied().collect()
+    }
+
     fn drop_duplicates(&mut self) {
-        let gone = &self.changes.gone;
+        let gone = self.gone();
         let remaining = self.nodes.indices().filter(|index| !gone.contains(index)).collect();
         let duplicates = self.source.duplicates(remaining);
         self.changes.gone.extend(duplicates.iter().map(|duplicate| duplicate.second));
         for index in self.changes.gone.clone() {
             self.tracker.succession.clear(index);
+            self.tracker.beyond_group.take_if(|beyond| *beyond == index);
             self.change().remove(index);
         }
         for DuplicateProcess { first, second } in duplicates {
@@ -407,7 +461,8 @@ impl<'a> MembershipUpdate<'a> {
 
 /// Returns the data node that replies with a `run_id`.
 fn with_run_id(nodes: &NodeVec<NodeView>, run_id: &str) -> Option<NodeIndex> {
-    let matches =
-        |node: &NodeView| node.node.kind == NodeKind::Data && node.run_id() == Some(run_id);
-    nodes.position(|node| !run_id.is_empty() && matches(node))
+    if run_id.is_empty() {
+        return None;
+    }
+    nodes.position(|node| node.node.kind == NodeKind::Data && node.run_id() == Some(run_id))
 }

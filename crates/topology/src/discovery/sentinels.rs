@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use snapshot::{DownState, MasterReport, Role, SentinelEntry};
+use snapshot::{DownState, LeftOut, MasterReport, Role, SentinelEntry};
 
 use crate::discovery::addresses::AddressIndex;
 use crate::discovery::ghosts::find_ghosts;
 use crate::discovery::sources::master_report;
 use crate::model::deployment::{Deployment, DeploymentKind, address};
+use crate::model::excess::{Excess, LimitKind};
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::node_names::is_address;
@@ -48,6 +49,27 @@ pub(crate) fn collect_reports(
         self_replicating: self_replicating(masters()),
         mixed: mixed_addresses(masters()),
     })
+}
+
+/// Returns what Sentinels list and Rolecall leaves out. Sentinels list the same things, so the
+/// largest number of each kind counts.
+pub(crate) fn list_excess(nodes: &NodeVec<NodeView>, deployment: &Deployment) -> Excess {
+    let discovery =
+        deployment.discovery.as_ref().filter(|_| deployment.kind == DeploymentKind::Sentinel);
+    let mut excess = Excess::default();
+    let Some(discovery) = discovery else { return excess };
+    let reports: Vec<_> = deployment
+        .sentinels()
+        .filter_map(|index| nodes[index].snapshot()?.sentinel.as_ref())
+        .map(|report| (report.left_out(), report.left_out_of(&discovery.master)))
+        .collect();
+    let largest = |count: fn(&(LeftOut, LeftOut)) -> usize| {
+        reports.iter().map(count).max().unwrap_or_default() as u64
+    };
+    excess.add(LimitKind::Masters, largest(|(masters, _)| masters.excess));
+    excess.add(LimitKind::Nodes, largest(|(_, lists)| lists.excess));
+    excess.add(LimitKind::Names, largest(|(masters, lists)| masters.plus(*lists).long_names));
+    excess
 }
 
 fn statement(

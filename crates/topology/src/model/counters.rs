@@ -32,7 +32,7 @@ pub struct Counters {
     pub(crate) has_error_table: bool,
     error_overflow: u64,
     pub(crate) error_replies: Option<u64>,
-    /// The node is no Sentinel, and its command statistics are read.
+    /// The last reply had command statistics, and was not that of a Sentinel.
     pub(crate) counts_topology: bool,
     pub(crate) topology: [u64; TOPOLOGY_COMMANDS.len()],
 }
@@ -57,14 +57,15 @@ impl Counters {
         self.error_replies
     }
 
-    /// Returns the successful topology commands: label and count. Empty for a Sentinel, and while
-    /// the command statistics are not read.
+    /// Returns true if the last reply had command statistics, and was not that of a Sentinel.
+    pub fn counts_topology(&self) -> bool {
+        self.counts_topology
+    }
+
+    /// Returns the successful topology commands so far: label and count. The counts never fall,
+    /// also while the command statistics are not read.
     pub fn topology(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        TOPOLOGY_COMMANDS
-            .iter()
-            .filter(|_| self.counts_topology)
-            .zip(self.topology)
-            .map(|((label, _), total)| (*label, total))
+        TOPOLOGY_COMMANDS.iter().zip(self.topology).map(|((label, _), total)| (*label, total))
     }
 
     /// Returns the number of successful commands with this label.

@@ -47,7 +47,7 @@ pub struct NodeView {
     /// Restarts, replacements and changes of the role.
     pub process: ProcessView,
     /// Number of servers that replied at the address within
-    /// [`SERVERS_SEEN_WITHIN`](crate::limits::SERVERS_SEEN_WITHIN) while they take turns; `None`
+    /// [`servers_seen_within`](crate::limits::servers_seen_within) while they take turns; `None`
     /// while one server replies. The last reply then contains only what all of them have in common,
     /// and no replication.
     pub servers: Option<usize>,

@@ -91,6 +91,8 @@ pub struct ResolvedName {
     pub port: u16,
     /// IP addresses of the last lookup that returned any; `None` before the first one.
     pub addresses: Option<Arc<[String]>>,
+    /// Number of further addresses, which were left out because there are too many.
+    pub excess: usize,
     /// Lookups since the exporter started.
     pub lookups: u64,
     /// Lookups that returned no address.

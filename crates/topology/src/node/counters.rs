@@ -40,7 +40,7 @@ impl CountersTracker {
                 }
             }
         }
-        // A server may refuse the command statistics. Counters that cannot grow do not exist.
+        // A server may refuse the command statistics. Counters that cannot grow are not exported.
         let counts_topology =
             snapshot.commands.is_some() && snapshot.replication.role != Some(Role::Sentinel);
         if self.counters.counts_topology != counts_topology {

@@ -90,12 +90,15 @@ fn clusterdown(snapshot: &NodeSnapshot) -> Option<bool> {
 }
 
 /// The number of good replicas is reported only if a minimum is configured. While a server loads
-/// its data it accepts no replicas, so their number says nothing.
+/// its data it accepts no replicas, so their number says nothing. A server without a known role may
+/// report neither.
 fn noreplicas(snapshot: &NodeSnapshot) -> Option<bool> {
     if snapshot.persistence.loading == Some(true) {
         return None;
     }
-    let Some(good) = snapshot.replication.good_replicas else { return Some(false) };
+    let Some(good) = snapshot.replication.good_replicas else {
+        return snapshot.replication.role.map(|_| false);
+    };
     let minimum =
         snapshot.config.as_ref().and_then(|config| config.number("min-replicas-to-write"));
     match minimum {
@@ -105,11 +108,15 @@ fn noreplicas(snapshot: &NodeSnapshot) -> Option<bool> {
     }
 }
 
+/// A server without a link refuses no reads for this reason, unless its role is not known: then it
+/// may be a replica that does not report its link.
 fn masterdown(snapshot: &NodeSnapshot) -> Option<bool> {
-    match snapshot.replication.link.as_ref().map(|link| link.status) {
-        None | Some(Some(LinkStatus::Up)) => Some(false),
-        Some(None) => None,
-        Some(Some(LinkStatus::Down(_))) => {
+    let Some(link) = snapshot.replication.any_link() else {
+        return snapshot.replication.role.map(|_| false);
+    };
+    match link.status? {
+        LinkStatus::Up => Some(false),
+        LinkStatus::Down(_) => {
             snapshot.config.as_ref()?.flag("replica-serve-stale-data").map(|serve| !serve)
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use snapshot::{NodeSnapshot, Reason};
 
-use crate::limits::SERVERS_SEEN_WITHIN;
+use crate::limits::servers_seen_within;
 use crate::model::deployment::{Deployment, DeploymentKind};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
@@ -55,6 +55,8 @@ pub(crate) struct NodeObservation {
     pub(crate) view: NodeView,
     /// Relation of the process that replied to the one before; `None` without a reply.
     pub(crate) process_change: Option<ProcessChange>,
+    /// Reply that counts instead of that of the round, if several servers take turns.
+    pub(crate) common: Option<NodeReply>,
 }
 
 impl NodeTracker {
@@ -86,7 +88,11 @@ impl NodeTracker {
             }
             PollOutcome::Pending => None,
         };
-        NodeObservation { view: self.view(index, deployment), process_change }
+        let common = match judged {
+            Some(PollOutcome::Answered(reply)) => Some(reply),
+            _ => None,
+        };
+        NodeObservation { view: self.view(index, deployment), process_change, common }
     }
 
     /// Returns the outcome that counts instead of a reply; `None` if the reply itself counts.
@@ -96,7 +102,7 @@ impl NodeTracker {
         deployment: &Deployment,
         now: Monotonic,
     ) -> Option<PollOutcome> {
-        let window = SERVERS_SEEN_WITHIN.max(deployment.interval * 8);
+        let window = servers_seen_within(deployment.interval);
         let silence = self.process.silence(now);
         self.servers.observe(&reply.snapshot.identity, silence, window, now);
         if self.servers.alternating().is_some() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::model::deployment::{Deployment, Expectations, Labels};
 use crate::model::monotonic::Monotonic;
-use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
 use crate::model::round::{NodeReply, PollOutcome, Round};
 use crate::model::sentinels::SentinelsView;
 use crate::model::view::DeploymentView;
@@ -19,6 +19,9 @@ pub(crate) struct RoundContext<'a> {
     pub(crate) expect: Expectations,
     /// Relation of the process that replied to the one before; `None` for nodes without a reply.
     pub(crate) process_changes: &'a NodeVec<Option<ProcessChange>>,
+    /// Replies that count instead of those of the round, of nodes at whose addresses several
+    /// servers take turns.
+    pub(crate) common: &'a NodeMap<NodeReply>,
     /// Time that this round may add to durations that accumulate.
     pub(crate) accrued: Duration,
     /// The view after the previous round, with the nodes of this one.
@@ -62,8 +65,12 @@ impl<'a> RoundContext<'a> {
         self.process_changes[index]
     }
 
-    /// Returns the reply of a node, even if it is that of a stranger.
+    /// Returns the reply of a node, even if it is that of a stranger. Where several servers take
+    /// turns, it has only what their replies have in common.
     pub(crate) fn reply(&self, index: NodeIndex) -> Option<&'a NodeReply> {
+        if let Some(reply) = self.common.get(&index) {
+            return Some(reply);
+        }
         match self.round.outcomes.get(index) {
             Some(PollOutcome::Answered(reply)) => Some(reply),
             _ => None,

@@ -43,7 +43,7 @@ fn entry(name: &str, address: &str, flags: &str, random: &mut Rng) -> SentinelEn
     let numbers = NUMBERS.map(|field| [field, extreme(random)]);
     let words = [texts.as_flattened(), numbers.as_flattened()].concat();
     let words = words.into_iter().map(|word| Reply::Text(word.into())).collect();
-    SentinelEntry::parse_list(&Reply::Array(vec![Reply::Array(words)])).remove(0)
+    SentinelEntry::parse(&Reply::Array(words)).expect("an entry")
 }
 
 /// Returns the report of one Sentinel. The master is down for most of them, and replies to pings.

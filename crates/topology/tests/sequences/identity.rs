@@ -94,6 +94,26 @@ fn without_command_statistics_a_migration_is_not_known() {
 }
 
 #[test]
+fn histories_behind_a_proxy_are_not_familiar() {
+    let mut test = TestDeployment::new(2);
+    test.rounds(5, &[primary_with_keys(), refused()]);
+    // The address of the second node leads to several servers. One of them is a master with the
+    // history `f`, once it is known that they take turns.
+    let behind = ["p", "q"].map(|run_id| reply(&replica(run_id, 'c', 50)));
+    for turn in 0..6 {
+        test.round(vec![primary_with_keys(), behind[turn % 2].clone()]);
+    }
+    let foreign = reply(&InfoReply { more: KEYS, ..master("r", 'f') });
+    let servers = |view: &DeploymentView| view.nodes.values().nth(1).expect("a node").servers;
+    for outcome in [&foreign, &behind[0], &foreign] {
+        let view = test.round(vec![primary_with_keys(), outcome.clone()]);
+        assert!(servers(&view).is_some());
+    }
+    let view = test.round(vec![replaced("slaveof"), behind[0].clone()]);
+    assert_eq!(total(&view), 1);
+}
+
+#[test]
 fn a_copy_of_the_same_dump_is_foreign_data() {
     // Both servers loaded one RDB file, which stores the replication ID `r`.
     let mut test = TestDeployment::new(1);
