@@ -89,10 +89,15 @@ impl StateStore {
     /// read-only or hangs, or the folder does not exist.
     ///
     /// # Errors
-    /// Another process has the lock, the lock file cannot be written, or the path is that of something else than a regular file,
-    /// which a write would replace.
+    /// Another process has the lock, the lock file cannot be written, or the path is that of
+    /// something else than a regular file, which a write would replace.
     pub fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(StateStore::default()) };
+        if let Err(error) = files::check(path)
+            && error.kind() == ErrorKind::InvalidInput
+        {
+            bail!("state_file: {}: {error}", path.display());
+        }
         let lock = match StateLock::acquire(path) {
             Ok(LockOutcome::Locked(lock)) => Some(Arc::new(lock)),
             Ok(LockOutcome::Held(id)) => {
@@ -113,11 +118,6 @@ impl StateStore {
                 );
             }
         };
-        if let Err(error) = files::check(path)
-            && error.kind() == ErrorKind::InvalidInput
-        {
-            bail!("state_file: {}: {error}", path.display());
-        }
         Ok(StateStore { path: Some(path.to_owned()), _lock: lock, ..Self::read(Some(path)) })
     }
 

@@ -62,8 +62,8 @@ pub fn servers_seen_within(interval: Duration) -> Duration {
     SERVERS_SEEN_WITHIN.max(interval.saturating_mul(8))
 }
 
-/// Changes of the server at one address within [`servers_seen_within`] from which on several servers
-/// are behind it. A virtual IP address that moves and returns changes twice. Restarts do
+/// Changes of the server at one address within [`servers_seen_within`] from which on several
+/// servers are behind it. A virtual IP address that moves and returns changes twice. Restarts do
 /// not count.
 pub const AMBIGUOUS_CHANGES: usize = 3;
 

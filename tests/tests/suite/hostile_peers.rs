@@ -88,7 +88,7 @@ fn a_sentinel_with_large_replies_for_many_masters_is_bounded() {
         })
     });
     let healthy = Redis::start(&[]);
-    let group = MemoryLimit::new("sentinel", MEMORY);
+    let group = MemoryLimit::new("sentinel", MemoryLimit::KUBERNETES);
     let file = tests::ConfigFile::new(&format!(
         "{}[[deployment]]\nname = 'x-{{master}}'\nsentinels = ['{}']\n",
         deployment("good", &[&healthy]),
@@ -107,7 +107,7 @@ fn a_sentinel_with_large_replies_for_many_masters_is_bounded() {
     println!("{polled} polls, {requests} requests, at most {} kB", group.highest() >> 10);
     assert!(polled >= 19.0, "{polled} polls in 20 s");
     assert!(requests > 0, "the details of masters were requested");
-    assert!(group.highest() < MEMORY, "{}", group.highest());
+    assert!(group.highest() < MemoryLimit::KUBERNETES, "{}", group.highest());
     let log = daemon.log();
     let is_limited = |line: &&String| line.contains("replies to one batch");
     let of_sentinel: Vec<_> = log.iter().filter(|line| line.contains("deployment= ")).collect();

@@ -137,8 +137,8 @@ pub(super) const ROWS: &[NodeRow] = &[
         Absent,
         "INFO server: run_id, uptime_in_seconds, process_id",
         "Restarts of the node, detected by a new run_id with an uptime shorter than the time since \
-         the last successful poll; without a run_id, by a shorter uptime or another process_id with \
-         such an uptime.",
+         the last successful poll; without a run_id, by a shorter uptime or another process_id \
+         with such an uptime.",
         |node| Some(node.process.restarts as f64),
     ),
     NodeRow::value(

@@ -357,21 +357,20 @@ mod tests {
             let mut read = Vec::new();
             let mut replies = Vec::new();
             for command in commands {
-                let name = match command {
-                    PollCommand::SentinelReplicas(name)
-                    | PollCommand::SentinelSentinels(name)
-                    | PollCommand::SentinelQuorum(name) => name,
+                let (name, reply) = match command {
+                    PollCommand::SentinelReplicas(name) | PollCommand::SentinelSentinels(name) => {
+                        (name, Reply::Array(Vec::new()))
+                    }
+                    PollCommand::SentinelQuorum(name) => (name, text("OK 3 usable Sentinels")),
                     _ => {
                         replies.push(Reply::Array(self.masters.iter().map(entry).collect()));
                         continue;
                     }
                 };
                 read.push(Arc::clone(name));
-                replies.push(match command {
-                    _ if **name == *self.unreadable => Reply::Error(ServerError::new(self.error)),
-                    PollCommand::SentinelQuorum(_) => text("OK 3 usable Sentinels"),
-                    _ => Reply::Array(Vec::new()),
-                });
+                let is_readable = **name != *self.unreadable;
+                let error = || Reply::Error(ServerError::new(self.error));
+                replies.push(if is_readable { reply } else { error() });
             }
             let batch = Batch { commands, replies: &replies };
             let refused = self.plan.update(batch, self.now);

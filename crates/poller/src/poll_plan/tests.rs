@@ -383,7 +383,7 @@ fn own_errors_belong_to_the_process_that_counted_them() {
         server.plan.connected(Some(SocketAddr::from(([10, 0, 0, 1], 6379))), None, Some(&refusal));
         server.info = format!("run_id:{run_id}\nuptime_in_seconds:5000\nrole:master\n");
         let own_errors = server.poll().own_errors;
-        assert!(server.poll().own_errors.get("NOPERM").is_none(), "they are counted once");
+        assert_eq!(server.poll().own_errors.get("NOPERM"), None, "they are counted once");
         ["ERR", "NOPERM"].map(|code| own_errors.get(code).copied().unwrap_or_default())
     };
     assert_eq!(own_errors("a"), [1, 1], "the same process");

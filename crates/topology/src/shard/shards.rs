@@ -153,7 +153,7 @@ impl ShardsTracker {
     fn add_shard(&mut self, owner: &SlotOwner, deployment: &Deployment) {
         let is_taken =
             |number: &u16| self.cluster.binary_search_by_key(number, ClusterShard::number).is_ok();
-        // A shard that continued without its first slots keeps its label, so the others may be taken.
+        // A shard keeps its label without that slot, so all numbers from there on may be taken.
         let label = (owner.lowest..SLOTS)
             .chain(0..owner.lowest)
             .find(|number| !is_taken(number))
