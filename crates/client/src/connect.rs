@@ -253,8 +253,8 @@ fn rejected(error: &ServerError, reply: &[u8]) -> Failure {
     Failure { reason, detail, ..Failure::refusal(error) }
 }
 
-/// Returns the password, which may be in a file. The file is read for each connection, so that a new
-/// password or token takes effect at the next connection.
+/// Returns the password, which may be in a file. The file is read for each connection, so that a
+/// new password or token takes effect at the next connection.
 ///
 /// # Errors
 /// The file cannot be read, or it is empty, as while another process rewrites it. Then the server

@@ -109,8 +109,8 @@ impl FredConnection {
         self.client.message_rx()
     }
 
-    /// Sends the commands in one batch and waits for all replies. Returns them without the password,
-    /// and the memory that is reserved for them.
+    /// Sends the commands in one batch and waits for all replies. Returns them without the
+    /// password, and the memory that is reserved for them.
     ///
     /// # Errors
     /// The connection ended, or the replies exceed a limit.

@@ -149,7 +149,7 @@ impl Batch {
     }
 }
 
-/// What the relay expects from the server.
+/// Kind of the data that the relay expects from the server.
 #[derive(Debug)]
 pub(crate) enum Expected {
     /// One reply to each command.

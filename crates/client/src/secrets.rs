@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_a_word_of_an_error_does_not_change_its_reason() {
+    fn a_password_that_is_a_word_of_an_error_keeps_the_reason() {
         let full = error("clients", "ERR max number of clients reached");
         assert_eq!(full.reason(), Some(Reason::Maxclients));
         assert_eq!(full.text, "ERR max number of *** reached");

@@ -2,8 +2,8 @@
 //!
 //! A configured path may be a FIFO, a device, or on a file system that hangs. Each function here
 //! accepts regular files only, and returns within [`LIMIT`]. A file system that hangs may block a
-//! thread for ever. So each access has a thread of its own. When one of them has exceeded its limit,
-//! further accesses to the same path fail at once until it ends.
+//! thread for ever. So each access has a thread of its own. When one of them has exceeded its
+//! limit, further accesses to the same path fail at once until it ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -57,7 +57,7 @@ fn read_at_most(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Reads a regular file that contains UTF-8, with these limits of its size in bytes and of the time.
+/// Reads a regular file that contains UTF-8, with limits of its size in bytes and of the time.
 ///
 /// # Errors
 /// Fails like [`read_to_string`], with these limits.

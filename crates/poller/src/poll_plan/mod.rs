@@ -125,8 +125,8 @@ impl PollPlan {
         }
     }
 
-    /// Records a failed connection attempt. If the server refused its first command, it counted that
-    /// as an error.
+    /// Records a failed connection attempt. If the server refused its first command, it counted
+    /// that as an error.
     pub(crate) fn connection_failed(&mut self, failure: &Failure) {
         if let Some(code) = &failure.error_code {
             self.process.count_error(code, 1);
