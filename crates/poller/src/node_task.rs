@@ -24,6 +24,11 @@ use crate::reconnect::{ReconnectDelays, ReturnSigns};
 /// Limit of one connection attempt.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
+/// Connections that are replaced at once after the last reply, although none of them was used for a
+/// reply. Servers close the connections of their clients several times during a failover, and the
+/// growing delays would make a healthy node miss its rounds.
+const REPLACED_AT_ONCE: u32 = 3;
+
 /// Limit of the batches that follow the first one of a poll. Each reads what the replies to the
 /// previous batch made necessary.
 const MAX_FOLLOW_UP_BATCHES: usize = 2;
@@ -109,6 +114,8 @@ pub(crate) struct NodeTask {
     proxy_probe: ProxyProbe,
     /// True if the node replied since the last failed attempt to connect.
     tolerates_close: bool,
+    /// Number of connections that are still replaced at once if they end without a reply.
+    replaced_at_once: u32,
     /// Reasons of failures that were logged since the last reply.
     logged_reasons: LoggedReasons,
     /// Place of the connection or of the attempt; `None` for a configured node.
@@ -151,6 +158,7 @@ impl NodeTask {
             lane: ConnectLane::default(),
             proxy_probe: ProxyProbe::default(),
             tolerates_close: false,
+            replaced_at_once: 0,
             logged_reasons: LoggedReasons::default(),
             place: None,
             refused: None,
@@ -208,7 +216,10 @@ impl NodeTask {
         // Servers also close connections on purpose, for example during a Sentinel failover.
         self.report_lost(failure).await?;
         if !replied {
-            self.wait().await;
+            match self.replaced_at_once.checked_sub(1) {
+                Some(left) => self.replaced_at_once = left,
+                None => self.wait().await,
+            }
         }
         Ok(())
     }
@@ -279,6 +290,7 @@ impl NodeTask {
                     *replied = true;
                     self.proxy_probe.record_reply();
                     self.tolerates_close = true;
+                    self.replaced_at_once = REPLACED_AT_ONCE;
                     if failure.is_none() {
                         self.log_recovery();
                     }
