@@ -184,6 +184,9 @@ impl NodeTask {
             {
                 self.report_lost(failure).await?;
                 self.wait().await;
+                // A server that is being stopped may close it, too. The next delays are those of a
+                // server that refuses connections.
+                self.delays.reset();
                 return Ok(());
             }
             Err(failure) => {
