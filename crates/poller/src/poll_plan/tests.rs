@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use client::PasswordVersion;
+use client::{Failure, PasswordVersion};
 use config::Cadences;
 use snapshot::{OptionalCommand, Reply, ServerError};
 use tokio::time::Instant;
@@ -388,6 +388,22 @@ fn own_errors_belong_to_the_process_that_counted_them() {
     };
     assert_eq!(own_errors("a"), [1, 1], "the same process");
     assert_eq!(own_errors("b"), [0, 1], "another process counted only the refusal");
+}
+
+#[test]
+fn refused_attempts_to_connect_are_own_errors() {
+    let mut server = Server::start(INFO);
+    server.poll();
+    let wrong_password = ServerError::new("WRONGPASS invalid username-password pair");
+    // A server sends this when it accepts a connection, and does not count it.
+    let full = ServerError::new("ERR max number of clients reached");
+    for error in [&wrong_password, &wrong_password, &full] {
+        let failure = Failure::refusal(error);
+        let detail = format!("the server rejected the password: {}", failure.detail);
+        server.plan.connection_failed(&Failure { detail, ..failure });
+    }
+    let own_errors: Vec<_> = server.poll().own_errors.into_iter().collect();
+    assert_eq!(own_errors, [("WRONGPASS".into(), 2)]);
 }
 
 #[test]
