@@ -27,8 +27,7 @@ fn killed_server_is_down_at_once_and_up_within_the_backoff() {
     assert_eq!(daemon.samples().get("redis_up", &[("node", &other.address())]), Some(1.0));
 
     killed.restart();
-    // The longest delay between attempts is 10 s, and up to 20 s with jitter.
-    let back = daemon.until(SECOND * 22, "redis_up", &labels, 1.0);
+    let back = daemon.until(SECOND * 12, "redis_up", &labels, 1.0);
     assert_eq!(daemon.samples().get("redis_restarts_total", &labels), Some(1.0));
     assert_eq!(daemon.samples().get("redis_node_replacements_total", &labels), Some(0.0));
     for event in ["node_unreachable", "node_back", "restarted"] {
