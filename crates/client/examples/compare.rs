@@ -5,9 +5,10 @@
 
 #![expect(clippy::print_stdout, reason = "the output of a program for the terminal")]
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use client::{Address, Command, ConnectOptions, Connection, Credentials, Endpoint, Failure};
+use client::{Command, ConnectOptions, Connection, Endpoint, Failure};
 
 /// Number of open connections.
 const CONNECTIONS: u32 = 500;
@@ -20,12 +21,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(6379);
-    let endpoint = Endpoint {
-        address: Address::Tcp { host: "127.0.0.1".to_owned(), port },
-        credentials: Credentials::default(),
-        tls: None,
-        trust: None,
-    };
+    let endpoint = Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     for with_fred in [false, true] {
         // The first connection allocates what all of them share.
         let first = open(&endpoint, with_fred).await?;

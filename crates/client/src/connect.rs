@@ -303,7 +303,7 @@ mod tests {
     /// because it is full.
     async fn server() -> Endpoint {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a socket");
-        let port = listener.local_addr().expect("an address").port();
+        let endpoint = listener.local_addr().expect("an address").into();
         let serve = async move {
             let (mut first, _) = listener.accept().await.expect("a connection");
             first.read_exact(&mut [0; 16]).await.expect("a command");
@@ -313,12 +313,7 @@ mod tests {
         };
         #[expect(clippy::disallowed_methods, reason = "a server of this test")]
         tokio::spawn(serve);
-        Endpoint {
-            address: Address::Tcp { host: "127.0.0.1".to_owned(), port },
-            credentials: Credentials::default(),
-            tls: None,
-            trust: None,
-        }
+        endpoint
     }
 
     #[tokio::test]

@@ -27,17 +27,13 @@ const REPLY_LIMIT: Duration = Duration::from_secs(30);
 /// It does not work after a [`Failure`]: drop it and open another one.
 ///
 /// ```no_run
+/// use std::net::SocketAddr;
 /// use std::time::Duration;
 ///
-/// use client::{Address, Command, ConnectOptions, Connection, Credentials, Endpoint, Failure};
+/// use client::{Command, ConnectOptions, Connection, Endpoint, Failure};
 ///
 /// # async fn example() -> Result<(), Failure> {
-/// let endpoint = Endpoint {
-///     address: Address::Tcp { host: "10.0.0.5".to_owned(), port: 6379 },
-///     credentials: Credentials::default(),
-///     tls: None,
-///     trust: None,
-/// };
+/// let endpoint = Endpoint::from(SocketAddr::from(([10, 0, 0, 5], 6379)));
 /// let options = ConnectOptions::new(Duration::from_secs(2));
 /// let mut connection = Connection::open(&endpoint, options).await?;
 /// let replies = connection.run(&[Command::new(&snapshot::INFO, None)]).await?;

@@ -1,7 +1,7 @@
 //! Address, credentials and TLS of a server.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -87,6 +87,18 @@ impl fmt::Display for Address {
                 _ => write!(f, "{host}:{port}"),
             },
             Address::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    /// Returns the endpoint of a configured address, without credentials and TLS.
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address: Address::Tcp { host: address.ip().to_string(), port: address.port() },
+            credentials: Credentials::default(),
+            tls: None,
+            trust: None,
         }
     }
 }

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use client::{
-    Address, Command, ConnectOptions, Connection, Credentials, Endpoint, Failure, Password,
-    Replies, Subscription, SubscriptionMessage,
+    Command, ConnectOptions, Connection, Credentials, Endpoint, Failure, Password, Replies,
+    Subscription, SubscriptionMessage,
 };
 use snapshot::{Reason, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,14 +31,13 @@ enum Answer {
 /// Starts a server that answers each request with a function of the request, in capitals.
 async fn peer(answer: impl Fn(&str) -> Answer + Send + Sync + Clone + 'static) -> Endpoint {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
+    let endpoint = listener.local_addr().expect("an address").into();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, answer.clone()));
         }
     });
-    let address = Address::Tcp { host: "127.0.0.1".to_owned(), port };
-    Endpoint { address, credentials: Credentials::default(), tls: None, trust: None }
+    endpoint
 }
 
 async fn serve(mut stream: TcpStream, answer: impl Fn(&str) -> Answer) {

@@ -100,7 +100,6 @@ async fn stays_open(endpoint: &Endpoint) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use client::Credentials;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -110,7 +109,7 @@ mod tests {
     /// its endpoint.
     async fn server(closes_at_once: bool) -> Endpoint {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a socket");
-        let port = listener.local_addr().expect("an address").port();
+        let endpoint = listener.local_addr().expect("an address").into();
         let serve = async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 if !closes_at_once {
@@ -121,12 +120,7 @@ mod tests {
         };
         #[expect(clippy::disallowed_methods, reason = "a server of this test")]
         tokio::spawn(serve);
-        Endpoint {
-            address: Address::Tcp { host: "127.0.0.1".to_owned(), port },
-            credentials: Credentials::default(),
-            tls: None,
-            trust: None,
-        }
+        endpoint
     }
 
     /// Returns the failure of a connection that was closed when it received a command.
