@@ -70,9 +70,12 @@ impl IdentityTracker {
         for view in self.replaced.values_mut() {
             view.new.clear();
         }
+        let of_primaries = shards_of_primaries(shards, round.nodes.len());
         for (index, reply) in round.replies() {
             match reply.snapshot.replication.role {
-                Some(Role::Master) => self.observe_master(index, reply, shards, round),
+                Some(Role::Master) => {
+                    self.observe_master(index, reply, of_primaries[index], round);
+                }
                 Some(Role::Replica) => self.observe_replica(index, reply, shards, round),
                 Some(Role::Sentinel) | None => {}
             }
@@ -109,18 +112,16 @@ impl IdentityTracker {
         }
     }
 
-    /// Records a primary, or a former one that still is a master.
+    /// Records a primary, or a former one that still is a master. `shard` is the one whose
+    /// undisputed primary it is.
     fn observe_master(
         &mut self,
         index: NodeIndex,
         reply: &NodeReply,
-        shards: &[ShardView],
+        shard: Option<&ShardView>,
         round: IdentityRound<'_>,
     ) {
         let now = round.context.now();
-        let is_primary =
-            |shard: &&ShardView| !shard.primary_disputed && shard.primaries.contains(&index);
-        let shard = shards.iter().find(is_primary);
         let before = self.reigns.get(&index);
         let is_known = before.is_some_and(|before| before.is_process(&reply.snapshot));
         if round.context.process_change(index) == Some(ProcessChange::Restarted) && shard.is_some()
@@ -398,6 +399,18 @@ impl DatasetReplacedView {
         }
         self.new.push(replacement);
     }
+}
+
+/// Returns the first shard whose undisputed primary each node is.
+fn shards_of_primaries(shards: &[ShardView], nodes: usize) -> NodeVec<Option<&ShardView>> {
+    let mut of_primaries = NodeVec::default();
+    of_primaries.grow(nodes, || None);
+    for shard in shards.iter().filter(|shard| !shard.primary_disputed) {
+        for primary in &shard.primaries {
+            of_primaries[*primary].get_or_insert(shard);
+        }
+    }
+    of_primaries
 }
 
 /// Returns the label of the shard to which a former primary belongs: its present one, or else that

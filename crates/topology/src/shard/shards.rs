@@ -88,7 +88,7 @@ impl ShardsTracker {
     /// Adds shards for new owners of slots, and removes shards without an owner.
     fn update_owners(&mut self, cluster: &ClusterTracker, deployment: &Deployment) {
         let mut ownerless = OwnerlessShards::of(&self.cluster, cluster);
-        let with_shard: HashSet<_> = self.cluster.iter().map(|shard| shard.owner.clone()).collect();
+        let with_shard: HashSet<_> = self.cluster.iter().map(|shard| &shard.owner).collect();
         let (mut renamed, mut new) = (HashMap::new(), Vec::new());
         for owner in cluster.owners().iter().filter(|owner| !with_shard.contains(&owner.id)) {
             match ownerless.take(owner, cluster) {
@@ -132,8 +132,10 @@ impl ShardsTracker {
                 shard.tracker.remove_replicas(usize::from(!is_vacant));
             }
         }
+        let position =
+            |(at, shard): (usize, &ClusterShard)| Some((&cluster.owner(&shard.owner)?.id, at));
         let positions: HashMap<_, _> =
-            self.cluster.iter().enumerate().map(|(at, shard)| (shard.owner.clone(), at)).collect();
+            self.cluster.iter().enumerate().filter_map(position).collect();
         for (index, Membership { owner, .. }) in memberships.iter() {
             let position = owner.and_then(|owner| positions.get(&owner.id));
             let shard = position.and_then(|position| self.cluster.get_mut(*position));

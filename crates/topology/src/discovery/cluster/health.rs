@@ -1,6 +1,6 @@
 //! State of a cluster as its members report it: working masters, open slots and slot conflicts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use snapshot::{OpenSlot, Role, SLOTS, SlotDirection};
 
@@ -71,8 +71,10 @@ impl ClusterTracker {
             uncovered.get(uncovered.len() / 2).map(|uncovered| *uncovered.min(&not_served));
         view.open_slots = self.open_slots(nodes, now);
         // A master that was replaced while it was partitioned serves none of its former slots.
-        let was_replaced =
-            |index: NodeIndex| stale_masters.contains(&index) && view.doubtful.contains(&index);
+        let stale_masters: HashSet<_> = stale_masters.iter().copied().collect();
+        let was_replaced = |index: NodeIndex| {
+            stale_masters.contains(&index) && view.doubtful.binary_search(&index).is_ok()
+        };
         let conflicts = self.confirmed_conflicts(nodes, was_replaced);
         (view.conflicting, view.conflicts) = (conflicts.nodes, conflicts.slots);
         view
@@ -143,11 +145,19 @@ impl ClusterTracker {
         nodes: &NodeVec<NodeView>,
         was_replaced: impl Fn(NodeIndex) -> bool,
     ) -> SlotConflicts {
+        let is_master =
+            |index: NodeIndex| nodes[index].role() == Some(Role::Master) && !was_replaced(index);
+        let readings = self.maps.iter().filter(|(index, _)| is_master(*index));
+        let readings: Vec<_> =
+            readings.filter_map(|(index, reading)| Some((index, reading.as_ref()?))).collect();
+        let mut ranges: Vec<_> = readings.iter().flat_map(|(_, reading)| &reading.slots).collect();
+        ranges.sort_unstable();
+        if ranges.windows(2).all(|pair| pair[0].1 < pair[1].0) {
+            return SlotConflicts::default();
+        }
         let mut owners: Vec<Option<NodeIndex>> = vec![None; usize::from(SLOTS)];
         let (mut involved, mut slots_in_conflict) = (BTreeSet::new(), 0);
-        for (index, reading) in self.maps.iter() {
-            let is_master = nodes[index].role() == Some(Role::Master) && !was_replaced(index);
-            let Some(reading) = reading.as_ref().filter(|_| is_master) else { continue };
+        for (index, reading) in readings {
             let slots = reading
                 .slots
                 .iter()

@@ -21,7 +21,7 @@ pub(crate) struct MapExcess {
 }
 
 /// A node that cluster maps list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct KnownNode {
     pub(crate) host: Box<str>,
     pub(crate) port: u16,
@@ -67,22 +67,19 @@ impl ClusterTracker {
                 }
                 admitted.insert(&*node.id);
             }
-            let previous = self.known.get(&node.id);
-            let is_newer =
-                previous.is_none_or(|known| node.epoch >= known.epoch || node.is("myself"));
-            if is_newer {
-                let had_failed = previous.is_some_and(|known| known.failed_since.is_some());
-                if had_failed && !["myself", "fail", "fail?"].iter().any(|flag| node.is(flag)) {
-                    self.returned.push(node.id.clone());
+            match self.known.get_mut(&node.id) {
+                Some(known) if node.epoch >= known.epoch || node.is("myself") => {
+                    let is_failed = ["myself", "fail", "fail?"].iter().any(|flag| node.is(flag));
+                    if known.failed_since.is_some() && !is_failed {
+                        self.returned.push(node.id.clone());
+                    }
+                    self.outdated |= known.update(node, now);
                 }
-                let known = merge_node(node, previous, now);
-                self.outdated |= previous.is_none_or(|previous| {
-                    (&previous.slots, previous.epoch, &previous.master)
-                        != (&known.slots, known.epoch, &known.master)
-                });
-                self.known.insert(node.id.clone(), known);
-            } else if let Some(known) = self.known.get_mut(&node.id) {
-                known.last_listed = now;
+                Some(known) => known.last_listed = now,
+                None => {
+                    self.known.insert(node.id.clone(), KnownNode::new(node, now));
+                    self.outdated = true;
+                }
             }
         }
         excess
@@ -155,27 +152,38 @@ impl ClusterTracker {
     }
 }
 
-/// Combines the entry of a map with the previous state of the node.
-fn merge_node(node: &ClusterNode, previous: Option<&KnownNode>, now: Monotonic) -> KnownNode {
-    // A node that moved may report its old address for itself, and a node that has not met another
-    // one reports none. The other nodes know the address at which they reach it.
-    let to_others = previous.filter(|known| node.is("myself") && known.is_reached);
-    let host = to_others.map_or(&node.host, |known| &known.host).clone();
-    let by_others = (!node.is("myself")).then(|| node.is("master"));
-    KnownNode {
-        master_to_others: by_others.or(previous.and_then(|known| known.master_to_others)),
-        is_reached: !node.is("myself") || previous.is_some_and(|known| known.is_reached),
-        host,
-        port: node.port,
-        hostname: node.hostname.clone(),
-        epoch: node.epoch,
-        slots: if node.is("master") { node.slots.clone() } else { Vec::new() },
-        master: node.master.clone(),
-        // A node always lists itself, which says nothing about its membership.
-        last_listed: previous.filter(|_| node.is("myself")).map_or(now, |known| known.last_listed),
-        no_failover: node.is("nofailover"),
-        failed_since: node
-            .is("fail")
-            .then(|| previous.and_then(|known| known.failed_since).unwrap_or(now)),
+impl KnownNode {
+    /// Creates a node from the first entry about it.
+    fn new(node: &ClusterNode, now: Monotonic) -> Self {
+        let mut known = KnownNode { last_listed: now, ..KnownNode::default() };
+        known.update(node, now);
+        known
+    }
+
+    /// Adds an entry of a map. Returns true if it changes the slots, their epoch or the master.
+    fn update(&mut self, node: &ClusterNode, now: Monotonic) -> bool {
+        let is_own = node.is("myself");
+        // A node that moved may report its old address for itself, and a node that has not met
+        // another one reports none. The other nodes know the address at which they reach it.
+        if !is_own || !self.is_reached {
+            self.host.clone_from(&node.host);
+        }
+        self.port = node.port;
+        self.hostname.clone_from(&node.hostname);
+        self.no_failover = node.is("nofailover");
+        self.failed_since = node.is("fail").then(|| self.failed_since.unwrap_or(now));
+        if !is_own {
+            self.is_reached = true;
+            self.master_to_others = Some(node.is("master"));
+            // A node always lists itself, which says nothing about its membership.
+            self.last_listed = now;
+        }
+        let slots = if node.is("master") { node.slots.as_slice() } else { &[] };
+        let has_changed =
+            (self.slots.as_slice(), self.epoch, &self.master) != (slots, node.epoch, &node.master);
+        slots.clone_into(&mut self.slots);
+        self.epoch = node.epoch;
+        self.master.clone_from(&node.master);
+        has_changed
     }
 }
