@@ -31,7 +31,7 @@ pub(crate) struct EvidenceTracker {
 }
 
 /// Writes that one master accepted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct MasterWrites {
     run_id: Option<Box<str>>,
     /// The `rdb_changes_since_last_save` field of INFO.
@@ -86,9 +86,7 @@ impl EvidenceTracker {
         for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
             match node.snapshot().filter(|_| node.role() == Some(Role::Master)) {
                 Some(snapshot) => {
-                    let replied = MasterWrites::read(snapshot, context.now());
-                    let before = self.writes.remove(&index);
-                    self.writes.insert(index, replied.after(before));
+                    self.writes.entry(index).or_default().observe(snapshot, context.now());
                 }
                 None => drop(self.writes.remove(&index)),
             }
@@ -278,28 +276,19 @@ impl Rivals<'_> {
 }
 
 impl MasterWrites {
-    fn read(snapshot: &NodeSnapshot, now: Monotonic) -> Self {
-        MasterWrites {
-            run_id: snapshot.identity.run_id.clone(),
-            // Loaded commands count as changes.
-            changes: snapshot
-                .persistence
-                .rdb
-                .changes
-                .filter(|_| snapshot.persistence.loading == Some(false)),
-            replied: now,
-            grew: None,
+    /// Processes a reply of the master.
+    fn observe(&mut self, snapshot: &NodeSnapshot, now: Monotonic) {
+        if self.run_id != snapshot.identity.run_id {
+            let run_id = snapshot.identity.run_id.clone();
+            *self = MasterWrites { run_id, ..MasterWrites::default() };
         }
-    }
-
-    /// Adds the time of the last growth, from the reply before.
-    fn after(mut self, before: Option<MasterWrites>) -> Self {
-        let Some(before) = before.filter(|before| before.run_id == self.run_id) else {
-            return self;
-        };
-        let has_grown = before.changes.zip(self.changes).is_some_and(|(then, now)| now > then);
-        self.grew = if has_grown { Some(self.replied) } else { before.grew };
-        self
+        // Loaded commands count as changes.
+        let is_loaded = snapshot.persistence.loading == Some(false);
+        let changes = snapshot.persistence.rdb.changes.filter(|_| is_loaded);
+        if self.changes.zip(changes).is_some_and(|(then, now)| now > then) {
+            self.grew = Some(now);
+        }
+        (self.changes, self.replied) = (changes, now);
     }
 }
 

@@ -39,7 +39,7 @@ impl LineageTracker {
         let replication = &snapshot.replication;
         let is_master = replication.role == Some(Role::Master);
         if let Some(id) = &replication.replid2 {
-            self.continued.insert(node, id.clone());
+            self.continued.entry(node).or_default().clone_from(id);
         } else if process_change != ProcessChange::Same || !is_master {
             self.continued.remove(&node);
         }

@@ -94,7 +94,8 @@ impl ClusterTracker {
             self.set_id(index, own.map(|own| &*own.id));
             let count = self.maps[index].as_ref().map_or(0, |reading| reading.count) + 1;
             self.maps[index] = own.map(|own| MapReading {
-                fingerprint: fingerprint(snapshot.cluster.as_deref()),
+                fingerprint: fingerprint(snapshot.cluster.as_deref())
+                    .map(|field| field.map(Into::into)),
                 is_master: own.is("master"),
                 slots: if own.is("master") { own.slots.clone() } else { Vec::new() },
                 // Replicas of Valkey report the open slots of their master, too.
@@ -188,7 +189,7 @@ impl ClusterTracker {
             let now =
                 nodes[*index].snapshot().map(|snapshot| fingerprint(snapshot.cluster.as_deref()));
             let reading = self.maps.get(*index).and_then(Option::as_ref);
-            reading.map(|reading| &reading.fingerprint) != now.as_ref()
+            reading.map(|reading| reading.fingerprint.each_ref().map(Option::as_deref)) != now
         };
         let mut to_read: Vec<_> = up.iter().copied().filter(has_changed).take(MAX_MAPS).collect();
         for _ in 0..MAPS_IN_TURN.min(up.len()) {
@@ -203,9 +204,9 @@ impl ClusterTracker {
 }
 
 /// Returns the fields of CLUSTER INFO that change when the map of the node changes.
-fn fingerprint(info: Option<&Fields>) -> [Option<Box<str>>; 4] {
+fn fingerprint(info: Option<&Fields>) -> [Option<&str>; 4] {
     ["cluster_state", "cluster_known_nodes", "cluster_current_epoch", "cluster_my_epoch"]
-        .map(|field| info?.get(field).map(Into::into))
+        .map(|field| info?.get(field))
 }
 
 fn in_cluster(snapshot: &NodeSnapshot) -> bool {
