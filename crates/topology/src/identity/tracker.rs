@@ -1,6 +1,6 @@
 //! Tracker of the identity of the data set of a deployment.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use snapshot::Role;
@@ -186,18 +186,28 @@ impl IdentityTracker {
     /// Makes each primary a member whose predecessor is gone or has its data: its data set is the
     /// one of the deployment now.
     fn adopt_primaries(&mut self, shards: &[ShardView], nodes: &NodeVec<NodeView>) {
+        let mut newcomers = Vec::new();
         for shard in shards.iter().filter(|shard| !shard.primary_disputed) {
-            for primary in &shard.primaries {
-                if self.newcomers.standing(*primary) == Standing::Member {
-                    continue;
-                }
-                let is_rival = |(index, reign): (&NodeIndex, &Reign)| {
-                    let is_same_shard = reign.shard == shard.shard || reign.shard.is_none();
-                    index != primary && is_same_shard && !nodes[*index].is_absent()
-                };
-                if !self.reigns.iter().any(is_rival) {
-                    self.newcomers.adopt(*primary);
-                }
+            let is_newcomer =
+                |primary: &&NodeIndex| self.newcomers.standing(**primary) != Standing::Member;
+            let primaries = shard.primaries.iter().filter(is_newcomer);
+            newcomers.extend(primaries.map(|primary| (*primary, &shard.shard)));
+        }
+        if newcomers.is_empty() {
+            return;
+        }
+        // Former primaries that are not gone, by shard. Without a shard, they may be of any.
+        let mut present: HashMap<&Option<String>, usize> = HashMap::new();
+        for (_, reign) in self.reigns.iter().filter(|(index, _)| !nodes[**index].is_absent()) {
+            *present.entry(&reign.shard).or_default() += 1;
+        }
+        let count = |shard: &Option<String>| present.get(shard).copied().unwrap_or_default();
+        for (primary, shard) in newcomers {
+            let of_any = if shard.is_some() { count(&None) } else { 0 };
+            let own = self.reigns.get(&primary).filter(|_| !nodes[primary].is_absent());
+            let is_counted = |own: &Reign| own.shard == *shard || own.shard.is_none();
+            if count(shard) + of_any == usize::from(own.is_some_and(is_counted)) {
+                self.newcomers.adopt(primary);
             }
         }
     }
