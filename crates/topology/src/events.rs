@@ -1,5 +1,6 @@
 //! Detection of events: the difference of two views, in a fixed order.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -31,8 +32,9 @@ pub(crate) fn between(
     };
     events.add_membership(before, after);
     events.add_node_changes(before, after, &[state_events, role_events, link_events]);
+    let known: HashMap<_, _> = before.shards.iter().map(|shard| (&shard.shard, shard)).collect();
     for new in &after.shards {
-        if let Some(old) = before.shards.iter().find(|old| old.shard == new.shard) {
+        if let Some(old) = known.get(&new.shard) {
             events.add_shard_changes(old, new, after);
         }
     }
@@ -160,8 +162,16 @@ impl EventList {
     }
 
     fn add_lagging_promotions(&mut self, before: &DeploymentView, after: &DeploymentView) {
-        for (old, new) in shown_pairs(before, after) {
-            if let Some(bytes) = missing_bytes(before, old, new) {
+        let is_promoted = |(old, new): &(&NodeView, &NodeView)| {
+            (old.last_role(), new.last_role()) == (Some(Role::Replica), Some(Role::Master))
+        };
+        let mut promoted = shown_pairs(before, after).filter(is_promoted).peekable();
+        if promoted.peek().is_none() {
+            return;
+        }
+        let ends = last_writes(before);
+        for (_, new) in promoted {
+            if let Some(bytes) = missing_bytes(new, &ends) {
                 self.add_node_event(&new.node, EventKind::LaggingPromotion { bytes });
             }
         }
@@ -204,8 +214,8 @@ fn missing_nodes<'a>(
     deployment: &'a Deployment,
     other: &'a Deployment,
 ) -> impl Iterator<Item = &'a Node> {
-    let is_missing = |node: &&Node| !other.nodes.values().any(|other| other.name == node.name);
-    data_nodes(deployment).filter(is_missing)
+    let names: HashSet<_> = other.nodes.values().map(|node| &node.name).collect();
+    data_nodes(deployment).filter(move |node| !names.contains(&node.name))
 }
 
 fn data_nodes(deployment: &Deployment) -> impl Iterator<Item = &Node> {
@@ -304,26 +314,37 @@ fn command_events(NodeChange { old, new, .. }: NodeChange<'_>) -> Vec<EventKind>
     grown.map(event).collect()
 }
 
+/// End of the history of a primary.
+#[derive(Clone, Copy)]
+struct HistoryEnd {
+    offset: u64,
+    last_write: u64,
+}
+
+/// Returns the ends of the histories of the last primaries, by replication ID.
+fn last_writes(before: &DeploymentView) -> HashMap<&str, HistoryEnd> {
+    let mut ends = HashMap::new();
+    let primaries = before.shards.iter().filter_map(|shard| shard.last_primary);
+    for node in primaries.map(|primary| &before.nodes[primary]) {
+        let Some(last) = &node.last else { continue };
+        let replication = &last.replication;
+        if let (Some(Role::Master), Some(replid), Some(offset), Some(last_write)) =
+            (replication.role, &replication.replid, replication.offset, node.last_write_offset)
+        {
+            ends.entry(&**replid).or_insert(HistoryEnd { offset, last_write });
+        }
+    }
+    ends
+}
+
 /// Returns the bytes of the previous primary that a promoted node lacks; `None` if it lacks none.
 ///
 /// The promoted node reports the offset at which it took over the history. In every failover the
 /// previous primary has sent some messages of Sentinels beyond it, which are part of the stream.
 /// So the promotion lags only if the last write of the previous primary is beyond that offset.
-fn missing_bytes(before: &DeploymentView, old: &NodeView, new: &NodeView) -> Option<u64> {
-    if (old.last_role()?, new.last_role()?) != (Role::Replica, Role::Master) {
-        return None;
-    }
-    let promoted = &new.last.as_ref()?.replication;
-    let taken_over = promoted.second_offset?.checked_sub(1)?;
-    let mut primaries =
-        before.shards.iter().filter_map(|shard| Some(&before.nodes[shard.last_primary?]));
-    let offsets = |node: &NodeView| {
-        let last = &node.last.as_ref()?.replication;
-        let is_continued = last.role == Some(Role::Master)
-            && last.replid.is_some()
-            && last.replid == promoted.replid2;
-        is_continued.then_some((last.offset?, node.last_write_offset?))
-    };
-    let (offset, last_write) = primaries.find_map(offsets)?;
-    (last_write > taken_over).then(|| offset.saturating_sub(taken_over))
+fn missing_bytes(promoted: &NodeView, ends: &HashMap<&str, HistoryEnd>) -> Option<u64> {
+    let replication = &promoted.last.as_ref()?.replication;
+    let taken_over = replication.second_offset?.checked_sub(1)?;
+    let HistoryEnd { offset, last_write } = ends.get(replication.replid2.as_deref()?)?;
+    (*last_write > taken_over).then(|| offset.saturating_sub(taken_over))
 }

@@ -57,7 +57,8 @@ pub use model::round::{
     SentinelMessage,
 };
 pub use model::saved_state::{
-    SavedClaim, SavedFollowing, SavedNode, SavedPrimary, SavedReign, SavedReplacement, SavedState,
+    SavedClaim, SavedClaims, SavedFollowing, SavedNode, SavedPrimary, SavedReign, SavedReplacement,
+    SavedState,
 };
 pub use model::sentinels::{
     CannotReach, Disagreement, Ghosts, Majority, SentinelStatement, SentinelsView,

@@ -1,6 +1,7 @@
 //! Tracker of a deployment: the state that is kept between rounds, and the order in which a round
 //! updates it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,15 +29,17 @@ use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
 use crate::model::node_state::NodeState;
 use crate::model::read_request::ReadRequest;
 use crate::model::round::{NodeReply, PollOutcome, Round, SentinelMessage};
-use crate::model::saved_state::{SavedNode, SavedState};
+use crate::model::saved_state::{SavedClaim, SavedClaims, SavedNode, SavedState};
 use crate::model::sentinels::{CannotReach, SentinelsView};
 use crate::model::shard::ShardView;
 use crate::model::view::{DeploymentView, RoundStats};
 use crate::node::link;
 use crate::node::process::ProcessChange;
 use crate::node::tracker::NodeTracker;
+use crate::shard::claim_group::SharedClaim;
 use crate::shard::context::RoundContext;
 use crate::shard::shards::ShardsTracker;
+use crate::shard::tracker::SavedMember;
 use crate::shard::upstream;
 use crate::witnesses::WitnessTracker;
 
@@ -88,9 +91,18 @@ pub struct DeploymentTracker {
 /// Saved state that waits for the discovery of its nodes.
 #[derive(Debug, Default)]
 struct PendingRestore {
+    /// Without claims.
     state: SavedState,
+    claims: Vec<PendingClaims>,
     /// Time between the saving of the state and the start of the exporter.
     downtime: Duration,
+}
+
+/// Saved claims of nodes that have not been discovered yet.
+#[derive(Debug)]
+struct PendingClaims {
+    claimants: BTreeSet<String>,
+    claim: Arc<SavedClaim>,
 }
 
 /// Result of one round.
@@ -454,15 +466,20 @@ impl DeploymentTracker {
     pub fn saved_state(&self) -> SavedState {
         let is_cluster = self.view.deployment.kind == DeploymentKind::Cluster;
         // The saved state of nodes that have not been discovered yet is kept.
-        let PendingRestore { state, downtime } = &self.pending_restore;
+        let PendingRestore { state, claims, downtime } = &self.pending_restore;
         let mut state = state.clone();
+        let pending = claims.iter().filter(|pending| !pending.claimants.is_empty());
+        state.claims = pending.map(PendingClaims::saved).collect();
+        state.claims.extend(self.shards.saved_claims(&self.view.nodes));
         let since_saved = downtime.saturating_add(self.view.now.since_start()).as_secs();
         for node in state.nodes.values_mut() {
             node.silence = node.silence.saturating_add(since_saved);
         }
         state.old_addresses = self.membership.old_addresses().to_vec();
+        let shards = self.shards.trackers();
         for (index, view) in self.view.members() {
             let tracker = &self.nodes[index];
+            let shard = shards.get(&index).copied().unwrap_or(self.shards.single());
             let mut node = SavedNode {
                 run_id: tracker.run_id().map(str::to_owned),
                 silence: tracker.silence(self.view.now).as_secs(),
@@ -470,7 +487,8 @@ impl DeploymentTracker {
                 appendfsync: tracker.appendfsync().map(str::to_owned),
                 ..SavedNode::default()
             };
-            let was_primary = self.shards.save(index, &self.view.nodes, &mut node);
+            shard.save(index, &self.view.nodes, &mut node);
+            let was_primary = shard.was_primary(index);
             self.identity.save_node(index, self.view.now, &mut node);
             if was_primary && !is_cluster {
                 state.primary = Some(view.node.name.clone());
@@ -484,10 +502,11 @@ impl DeploymentTracker {
 
     /// Restores the state that was saved `downtime` before the exporter started. Call this before
     /// the first round. The state of a node that is discovered later is restored then.
-    pub fn restore(&mut self, state: SavedState, downtime: Duration) {
+    pub fn restore(&mut self, mut state: SavedState, downtime: Duration) {
         self.membership.restore(state.old_addresses.clone());
         self.identity.restore(&state, downtime);
-        self.pending_restore = PendingRestore { state, downtime };
+        let claims = std::mem::take(&mut state.claims).into_iter().map(PendingClaims::new);
+        self.pending_restore = PendingRestore { claims: claims.collect(), state, downtime };
         let deployment = Arc::clone(&self.view.deployment);
         for (index, node) in deployment.nodes.iter() {
             self.restore_node(index, &node.name);
@@ -495,12 +514,19 @@ impl DeploymentTracker {
     }
 
     fn restore_node(&mut self, index: NodeIndex, name: &str) {
-        let PendingRestore { state, downtime } = &mut self.pending_restore;
+        let PendingRestore { state, claims, downtime } = &mut self.pending_restore;
         let Some(node) = state.nodes.remove(name) else { return };
+        let mut claim = None;
+        for (position, pending) in claims.iter_mut().enumerate() {
+            if pending.claimants.remove(name) {
+                let shared = || SharedClaim { position, claim: Arc::clone(&pending.claim) };
+                claim.get_or_insert_with(shared);
+            }
+        }
         self.nodes[index].restore(&node, *downtime);
         self.identity.restore_node(index, &node, *downtime);
         let was_primary = node.primary || state.primary.as_deref() == Some(name);
-        self.shards.restore(index, was_primary, node);
+        self.shards.restore(index, SavedMember { was_primary, node, claim });
     }
 
     /// Returns the time that a round may add to durations that accumulate.
@@ -532,6 +558,16 @@ impl DeploymentTracker {
         });
         views.dedup_by(|b, a| a.name == b.name);
         views
+    }
+}
+
+impl PendingClaims {
+    fn new(saved: SavedClaims) -> Self {
+        PendingClaims { claimants: saved.claimants, claim: Arc::new(saved.claim) }
+    }
+
+    fn saved(&self) -> SavedClaims {
+        SavedClaims { claimants: self.claimants.clone(), claim: SavedClaim::clone(&self.claim) }
     }
 }
 

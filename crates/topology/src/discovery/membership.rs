@@ -1,6 +1,7 @@
 //! Tracker of the members of a deployment whose nodes are discovered: the nodes that any Sentinel,
 //! cluster map or DNS name lists, without the ghosts.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ pub(crate) struct MembershipChanges {
     pub(crate) removed: Vec<NodeIndex>,
     /// Nodes that have another address now, and possibly another name.
     pub(crate) moved: Vec<NodeIndex>,
-    /// Nodes that are listed in this round.
+    /// Nodes that are listed in this round, in ascending order.
     pub(crate) listed: Vec<NodeIndex>,
     /// IP addresses whose host names are needed.
     pub(crate) unnamed: Vec<String>,
@@ -73,7 +74,7 @@ impl MembershipTracker {
         }
         self.last_listed.grow(nodes.len(), || round.now);
         let source = node_source(deployment, nodes, discovery, cluster, round);
-        let data_nodes = deployment.data_node_count();
+        let data_nodes_before = deployment.data_node_count();
         if round.nodes_left != Some(0) {
             self.beyond_group = None;
         }
@@ -85,20 +86,22 @@ impl MembershipTracker {
             nodes,
             round,
             source: &*source,
-            joined: HashMap::new(),
+            processes: OnceCell::new(),
+            joined: BTreeSet::new(),
+            joined_processes: HashMap::new(),
             named: HashSet::new(),
-            is_listed: HashSet::new(),
+            listed: BTreeSet::new(),
             alive: HashSet::new(),
             identified: Vec::new(),
-            data_nodes_before: data_nodes,
-            data_nodes,
+            data_nodes_before,
             changes: MembershipChanges::default(),
         };
         update.process_list();
         update.drop_succeeded();
         update.drop_unlisted();
         update.drop_duplicates();
-        let MembershipUpdate { changed, identified, mut changes, .. } = update;
+        let MembershipUpdate { changed, identified, listed, mut changes, .. } = update;
+        changes.listed = listed.into_iter().collect();
         changes.deployment = changed.map(Arc::new);
         let identified: Vec<_> =
             identified.into_iter().map(|(id, index)| (id.to_owned(), index)).collect();
@@ -140,19 +143,22 @@ struct MembershipUpdate<'a> {
     nodes: &'a NodeVec<NodeView>,
     round: &'a Round,
     source: &'a dyn NodeSource,
+    /// The first data node that replies with each `run_id`; empty until it is needed.
+    processes: OnceCell<HashMap<&'a str, NodeIndex>>,
+    /// Data nodes that joined in this round.
+    joined: BTreeSet<NodeIndex>,
     /// Nodes that joined in this round, by `run_id`.
-    joined: HashMap<&'a str, NodeIndex>,
+    joined_processes: HashMap<&'a str, NodeIndex>,
     /// Members that are listed as the master.
     named: HashSet<NodeIndex>,
     /// Nodes that are listed so far in this round.
-    is_listed: HashSet<NodeIndex>,
+    listed: BTreeSet<NodeIndex>,
     /// Nodes that the source considers alive at their addresses.
     alive: HashSet<NodeIndex>,
     /// Cluster IDs and the members at their addresses.
     identified: Vec<(&'a str, NodeIndex)>,
-    /// Data nodes before the round, and after the changes so far.
+    /// Number of data nodes before the round.
     data_nodes_before: usize,
-    data_nodes: usize,
     changes: MembershipChanges,
 }
 
@@ -187,7 +193,7 @@ impl<'a> MembershipUpdate<'a> {
         }
         // A former master that left for another one may be listed as a replica.
         let gone = self.gone();
-        self.changes.listed.retain(|index| !gone.contains(index));
+        self.listed.retain(|index| !gone.contains(index));
     }
 
     fn process_node(&mut self, node: ListedNode<'a>) {
@@ -229,7 +235,12 @@ impl<'a> MembershipUpdate<'a> {
     /// Returns true if the deployment has as many data nodes as the limit permits. One master more
     /// may join: without it there is no primary after a failover to a node beyond the limit.
     fn is_full(&self, master: bool) -> bool {
-        self.data_nodes >= self.deployment.node_limit() + usize::from(master)
+        self.data_nodes() >= self.deployment.node_limit() + usize::from(master)
+    }
+
+    /// Returns the number of data nodes with those that joined so far.
+    fn data_nodes(&self) -> usize {
+        self.data_nodes_before + self.joined.len()
     }
 
     /// Returns true if the deployments of the group have as many data nodes as the limit permits.
@@ -240,16 +251,14 @@ impl<'a> MembershipUpdate<'a> {
     }
 
     fn has_group_limit_reached(&self) -> bool {
-        let joined = self.data_nodes.saturating_sub(self.data_nodes_before);
-        self.round.nodes_left.is_some_and(|left| joined >= left)
+        self.round.nodes_left.is_some_and(|left| self.joined.len() >= left)
     }
 
     fn mark_listed(&mut self, index: NodeIndex) {
         let now = self.round.now;
         self.tracker.last_listed.grow(index.get() + 1, || now);
         self.tracker.last_listed[index] = now;
-        self.changes.listed.push(index);
-        self.is_listed.insert(index);
+        self.listed.insert(index);
     }
 
     /// Returns true if all sources have listed the node as down for longer than `ghost_after`.
@@ -260,7 +269,7 @@ impl<'a> MembershipUpdate<'a> {
     /// Returns true if a discovered node does not reply to Rolecall either and is not listed at
     /// another address.
     fn may_drop(&self, index: NodeIndex) -> bool {
-        !self.is_listed.contains(&index)
+        !self.listed.contains(&index)
             && self.nodes.get(index).is_some_and(NodeView::is_absent)
             && !self.deployment.is_configured(index)
     }
@@ -270,8 +279,25 @@ impl<'a> MembershipUpdate<'a> {
     fn known_node(&self, node: ListedNode<'_>, addresses: &ListedAddresses) -> Option<NodeIndex> {
         node.index
             .or_else(|| self.current().index(&addresses.reachable))
-            .or_else(|| self.joined.get(node.run_id).copied())
-            .or_else(|| with_run_id(self.nodes, node.run_id))
+            .or_else(|| self.joined_processes.get(node.run_id).copied())
+            .or_else(|| self.with_run_id(node.run_id))
+    }
+
+    /// Returns the data node that replies with a `run_id`.
+    fn with_run_id(&self, run_id: &str) -> Option<NodeIndex> {
+        let processes = || {
+            let mut processes = HashMap::new();
+            let is_data = |node: &NodeView| node.node.kind == NodeKind::Data;
+            for (index, node) in self.nodes.iter().filter(|(_, node)| is_data(node)) {
+                if let Some(run_id) = node.run_id() {
+                    processes.entry(run_id).or_insert(index);
+                }
+            }
+            processes
+        };
+        // Without a `run_id`, the list of the source does not tell the process.
+        let is_known = !run_id.is_empty();
+        is_known.then(|| self.processes.get_or_init(processes).get(run_id).copied())?
     }
 
     /// Returns the member that a cluster node with another address is: it keeps its ID.
@@ -333,11 +359,11 @@ impl<'a> MembershipUpdate<'a> {
     fn add_node(&mut self, node: ListedNode<'a>, name: String, addresses: ListedAddresses) {
         let address = &addresses.reachable;
         self.tracker.old_addresses.retain(|old| old != address);
-        let (is_beyond_group, before) = (self.has_group_limit_reached(), self.data_nodes);
+        let (is_beyond_group, before) = (self.has_group_limit_reached(), self.joined.len());
         let Some(index) = self.assign(name, address.clone(), node.down_for.is_none()) else {
             return;
         };
-        if is_beyond_group && self.data_nodes > before {
+        if is_beyond_group && self.joined.len() > before {
             // It takes the place of the former master beyond the limit.
             self.changes.gone.extend(self.tracker.beyond_group.replace(index));
             self.named.insert(index);
@@ -347,7 +373,7 @@ impl<'a> MembershipUpdate<'a> {
         self.identified.extend(node.cluster_id.map(|id| (id, index)));
         self.add_aliases(addresses, index);
         if !node.run_id.is_empty() {
-            self.joined.insert(node.run_id, index);
+            self.joined_processes.insert(node.run_id, index);
         }
     }
 
@@ -379,8 +405,9 @@ impl<'a> MembershipUpdate<'a> {
     }
 
     fn assign_new(&mut self, name: String, address: String) -> NodeIndex {
-        self.data_nodes += 1;
-        self.change().assign(name, address)
+        let index = self.change().assign(name, address);
+        self.joined.insert(index);
+        index
     }
 
     /// Adds the addresses of a member that no other node has.
@@ -418,7 +445,7 @@ impl<'a> MembershipUpdate<'a> {
     /// that the source would keep, as many leave as exceed the limit of nodes.
     fn drop_unlisted(&mut self) {
         let gone = self.gone();
-        let remaining = self.data_nodes.saturating_sub(gone.len());
+        let remaining = self.data_nodes().saturating_sub(gone.len());
         let mut excess = remaining.saturating_sub(self.deployment.node_limit());
         for (index, node) in self.nodes.iter() {
             let unlisted = self.round.now.since(self.tracker.last_listed[index]);
@@ -450,19 +477,14 @@ impl<'a> MembershipUpdate<'a> {
         for index in self.changes.gone.clone() {
             self.tracker.succession.clear(index);
             self.tracker.beyond_group.take_if(|beyond| *beyond == index);
-            self.change().remove(index);
+        }
+        if !self.changes.gone.is_empty() {
+            let gone = self.gone();
+            self.change().remove(&gone);
         }
         for DuplicateProcess { first, second } in duplicates {
             let [known, alias] = [first, second].map(|index| &self.nodes[index].node.address);
             self.change().alias(alias, known);
         }
     }
-}
-
-/// Returns the data node that replies with a `run_id`.
-fn with_run_id(nodes: &NodeVec<NodeView>, run_id: &str) -> Option<NodeIndex> {
-    if run_id.is_empty() {
-        return None;
-    }
-    nodes.position(|node| node.node.kind == NodeKind::Data && node.run_id() == Some(run_id))
 }

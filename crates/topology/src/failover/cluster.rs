@@ -10,21 +10,60 @@ use crate::model::failover::{FailoverBlocker, FailoverView, PromotionObstacle, R
 use crate::model::node::{NodeView, Upstream};
 use crate::model::node_index::{NodeIndex, NodeVec};
 use crate::model::shard::ShardView;
-use crate::shard::context::RoundContext;
 
+use super::FailoverRound;
 use super::choice::{Contender, TieBreak, choose};
 use super::replica::{self, Judgement, candidates, data_blockers, tolerance};
 
 /// Masters with slots that a failover needs: with two, the one that is left is no majority.
 const SMALLEST_CLUSTER: usize = 3;
 
+/// The masters with slots, which vote for a replica.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Voters {
+    total: usize,
+    /// Masters that are not down. A node whose state is unknown counts.
+    left: usize,
+}
+
+impl Voters {
+    /// Counts the masters of a round.
+    pub(super) fn count(nodes: &NodeVec<NodeView>, cluster: &ClusterTracker) -> Self {
+        let owners = cluster.owners();
+        let is_left = |index: NodeIndex| !nodes[index].is_absent();
+        let left = owners.iter().filter(|owner| cluster.index(&owner.id).is_none_or(is_left));
+        Voters { total: owners.len(), left: left.count() }
+    }
+
+    /// Returns the reason for which the masters that are left without the primary are no majority
+    /// of all masters with slots; `None` if they are.
+    fn lack_without(
+        self,
+        primary: NodeIndex,
+        nodes: &NodeVec<NodeView>,
+        cluster: &ClusterTracker,
+    ) -> Option<PromotionObstacle> {
+        let serves = || {
+            let id = cluster.id(primary).filter(|id| cluster.index(id) == Some(primary));
+            id.is_some_and(|id| cluster.owner(id).is_some())
+        };
+        let counts = !nodes[primary].is_absent() && serves();
+        let left = self.left - usize::from(counts);
+        match self.total {
+            0..SMALLEST_CLUSTER => Some(PromotionObstacle::TooFewMasters),
+            total if left <= total / 2 => Some(PromotionObstacle::MastersDown),
+            _ => None,
+        }
+    }
+}
+
 /// Returns the readiness of a shard; `None` while it is unknown, and without replicas by design.
 pub(super) fn readiness(
     shard: &ShardView,
-    nodes: &NodeVec<NodeView>,
-    cluster: &ClusterTracker,
-    context: &RoundContext<'_>,
+    voters: Voters,
+    round: FailoverRound<'_>,
 ) -> Option<FailoverView> {
+    let FailoverRound { nodes, cluster, context, .. } = round;
     let primary = shard.primary.map(|primary| primary.node).or(shard.last_primary)?;
     let members = shard.members.iter().copied();
     let replicas: Vec<_> =
@@ -32,7 +71,7 @@ pub(super) fn readiness(
     if replicas.is_empty() && shard.expected_replicas == 0 {
         return None;
     }
-    let lacks_votes = lacks_votes(primary, nodes, cluster);
+    let lacks_votes = voters.lack_without(primary, nodes, cluster);
     let (mut contenders, mut refused, mut unknown) = (Vec::new(), Vec::new(), false);
     for node in replicas {
         let judgement = match (judge(node, primary, nodes, cluster), lacks_votes) {
@@ -56,26 +95,6 @@ pub(super) fn readiness(
     };
     let candidates = candidates(&chosen, nodes);
     Some(FailoverView { blockers, candidates, refused, ..FailoverView::default() })
-}
-
-/// Returns the reason for which the masters that are left without the primary are no majority of
-/// all masters with slots; `None` if they are. A node whose state is unknown counts as left.
-fn lacks_votes(
-    primary: NodeIndex,
-    nodes: &NodeVec<NodeView>,
-    cluster: &ClusterTracker,
-) -> Option<PromotionObstacle> {
-    let masters = cluster.owners();
-    let is_left = |id: &str| match cluster.index(id) {
-        Some(index) => index != primary && !nodes[index].is_absent(),
-        None => true,
-    };
-    let left = masters.iter().filter(|master| is_left(&master.id)).count();
-    match masters.len() {
-        0..SMALLEST_CLUSTER => Some(PromotionObstacle::TooFewMasters),
-        masters if left <= masters / 2 => Some(PromotionObstacle::MastersDown),
-        _ => None,
-    }
 }
 
 fn judge(

@@ -40,10 +40,11 @@ impl FailoverTracker {
     pub(crate) fn observe(&mut self, shards: &mut [ShardView], round: FailoverRound<'_>) {
         let FailoverRound { nodes, cluster, context, .. } = round;
         let is_meant = is_meant(context.expect);
+        let voters = cluster::Voters::count(nodes, cluster);
         for shard in shards {
             shard.failover = match context.deployment.kind {
                 DeploymentKind::Sentinel => self.sentinels.observe(shard, round),
-                DeploymentKind::Cluster => cluster::readiness(shard, nodes, cluster, context),
+                DeploymentKind::Cluster => cluster::readiness(shard, voters, round),
                 DeploymentKind::Static | DeploymentKind::Dns => None,
             }
             .filter(|_| is_meant);

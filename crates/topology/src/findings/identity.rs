@@ -1,6 +1,6 @@
 //! Findings about foreign masters, and about nodes of several deployments.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::FindingsCollector;
 use crate::model::finding::evidence::{
@@ -9,6 +9,7 @@ use crate::model::finding::evidence::{
 use crate::model::finding::{Evidence, Severity};
 use crate::model::identity::SharedNode;
 use crate::model::node::Upstream;
+use crate::model::node_index::NodeIndex;
 
 impl FindingsCollector<'_> {
     /// Checks for masters that joined the cluster with slots and keys of their own.
@@ -25,11 +26,12 @@ impl FindingsCollector<'_> {
     /// Checks for nodes whose processes are nodes of other deployments, too.
     pub(super) fn check_shared_nodes(&mut self) {
         let view = self.view;
-        let nodes: BTreeSet<_> = view.shared.iter().map(|shared| shared.node).collect();
-        for index in nodes {
+        let mut nodes: BTreeMap<NodeIndex, Vec<&SharedNode>> = BTreeMap::new();
+        for shared in &view.shared {
+            nodes.entry(shared.node).or_default().push(shared);
+        }
+        for (index, with) in nodes {
             let Some(node) = view.nodes.get(index).filter(|node| node.shown()) else { continue };
-            let with: Vec<&SharedNode> =
-                view.shared.iter().filter(|shared| shared.node == index).collect();
             let is_migrating = with.iter().all(|shared| view.is_migrating(shared));
             let severity = if is_migrating { Severity::Info } else { Severity::Warning };
             let evidence = NodeSharedEvidence {

@@ -7,6 +7,7 @@ mod endpoints;
 mod failover;
 mod identity;
 mod node;
+mod overview;
 mod reach;
 mod replica;
 mod sentinels;
@@ -15,6 +16,7 @@ mod tracker;
 
 use std::time::{Duration, SystemTime};
 
+use overview::Overview;
 pub(crate) use tracker::FindingsTracker;
 
 use crate::limits::LINK_DOWN_CRITICAL_AFTER;
@@ -45,6 +47,7 @@ impl Finding {
 /// this directory.
 struct FindingsCollector<'a> {
     view: &'a DeploymentView,
+    overview: Overview<'a>,
     at: SystemTime,
     /// Label of the shard that is being examined; `None` outside of a cluster.
     shard: Option<String>,
@@ -54,7 +57,9 @@ struct FindingsCollector<'a> {
 impl<'a> FindingsCollector<'a> {
     /// Returns the findings of a view of a round that ended at this wall time.
     fn collect(view: &'a DeploymentView, at: SystemTime) -> Vec<Finding> {
-        let mut collector = FindingsCollector { view, at, shard: None, findings: Vec::new() };
+        let overview = Overview::of(view);
+        let mut collector =
+            FindingsCollector { view, overview, at, shard: None, findings: Vec::new() };
         for shard in &view.shards {
             collector.shard.clone_from(&shard.shard);
             collector.check_shard(shard);

@@ -20,7 +20,6 @@ use crate::model::counters::CLIENT_PAUSE;
 use crate::model::deployment::{DeploymentKind, NodeKind};
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
-use crate::model::node::Upstream;
 use crate::model::node::is_absence;
 use crate::model::node_index::NodeIndex;
 use crate::model::node_state::NodeState;
@@ -132,26 +131,20 @@ impl FindingsCollector<'_> {
             self.add(Severity::Warning, Some(node), Evidence::RedisSentinelDown(evidence));
             return;
         }
-        let followed =
-            || self.view.nodes.values().any(|other| other.upstream == Upstream::Node(index));
         // Where no primary was ever known, a node without a known role may be the primary.
-        let shard = self.view.shard_of(index);
+        let shard = self.overview.shard_of(index);
         let has_none = shard.is_some_and(|shard| shard.no_primary.why.is_some());
         let may_be_primary = || match role {
             Some(role) => role == Role::Master,
-            None => followed() || has_none || !self.view.has_reply(),
+            None => self.overview.is_followed(index) || has_none || !self.overview.has_reply,
         };
         let was_primary = match shard {
             Some(shard) => shard.last_primary.map_or_else(may_be_primary, |last| last == index),
-            None => {
-                self.view.shards.iter().all(|shard| shard.last_primary.is_none())
-                    && may_be_primary()
-            }
+            None => !self.overview.has_known_primary && may_be_primary(),
         };
-        let other_replica = self.view.nodes.values().any(NodeView::follows);
         // In a cluster, the findings of each shard report missing replicas.
         let last_replica = role == Some(Role::Replica)
-            && !other_replica
+            && !self.overview.has_replica
             && self.view.deployment.kind != DeploymentKind::Cluster;
         let severity =
             if was_primary || last_replica { Severity::Critical } else { Severity::Warning };
@@ -221,8 +214,7 @@ impl FindingsCollector<'_> {
             return;
         };
         let evidence = MemoryEvidence { used, limit };
-        let is_primary =
-            self.view.shards.iter().any(|shard| shard.primaries().any(|primary| *primary == index));
+        let is_primary = self.overview.is_primary(index);
         let refuses = |reason| node.writes_refused.contains(&(reason, true));
         let recently = |risen: Option<Monotonic>| {
             risen.is_some_and(|risen| self.view.now.since(risen) <= REFUSED_WITHIN)

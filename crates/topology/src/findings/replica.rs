@@ -1,6 +1,6 @@
 //! Findings about replicas.
 
-use snapshot::{NodeSnapshot, Role};
+use snapshot::NodeSnapshot;
 
 use super::FindingsCollector;
 use crate::model::finding::evidence::{
@@ -15,7 +15,6 @@ use crate::model::node::LinkState;
 use crate::model::node::NodeView;
 use crate::model::node::Upstream;
 use crate::model::refusals::RefusalReason;
-use crate::model::refusals::refuses;
 
 impl FindingsCollector<'_> {
     pub(super) fn check_replica(&mut self, node: &NodeView, snapshot: &NodeSnapshot) {
@@ -72,18 +71,14 @@ impl FindingsCollector<'_> {
             return;
         };
         let evidence = ReplicationLinkEvidence { state, master: self.master(node) };
-        let has_link = |other: &NodeView| {
-            other.snapshot().is_some_and(|snapshot| {
-                snapshot.replication.any_link().is_some() && other.link.state == Some(LinkState::Up)
-            })
-        };
-        let healthy = self.view.nodes.values().any(has_link);
         // A master that loads its data rejects replicas.
         let waits =
             matches!(&node.upstream, Upstream::Node(index) if is_loading(&self.view.nodes[*index]));
         let (severity, evidence) = match state {
             LinkState::Stalled => (Severity::Warning, Evidence::RedisReplicaLinkStalled(evidence)),
-            _ if healthy || waits => (Severity::Warning, Evidence::RedisReplicaLinkDown(evidence)),
+            _ if self.overview.has_link || waits => {
+                (Severity::Warning, Evidence::RedisReplicaLinkDown(evidence))
+            }
             _ => (Severity::Critical, Evidence::RedisReplicaLinkDown(evidence)),
         };
         self.add(severity, Some(node), evidence);
@@ -96,11 +91,7 @@ impl FindingsCollector<'_> {
         if !was_up || !node.reads_refused.contains(&(RefusalReason::Masterdown, true)) {
             return;
         }
-        let other_serves = self
-            .view
-            .nodes
-            .values()
-            .any(|other| other.role() == Some(Role::Replica) && !refuses(&other.reads_refused));
+        let other_serves = self.overview.has_readable_replica;
         let severity = if other_serves { Severity::Warning } else { Severity::Critical };
         let evidence = ReplicaEvidence { master: self.master(node) };
         self.add(severity, Some(node), Evidence::RedisReplicaRejectsReads(evidence));

@@ -11,9 +11,7 @@ use crate::model::finding::{Evidence, Severity};
 use crate::limits::{LOSS_SHOWN_FOR, SPLIT_BRAIN_CRITICAL_AFTER};
 use crate::model::deployment::DeploymentKind;
 use crate::model::monotonic::Monotonic;
-use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
-use crate::model::node_state::NodeState;
 use crate::model::refusals::RefusalReason;
 use crate::model::refusals::refuses;
 use crate::model::shard::{DivergingWrites, PrimaryEvidence, ShardView};
@@ -192,11 +190,7 @@ impl FindingsCollector<'_> {
 
     /// Checks for missing replicas.
     fn check_replica_count(&mut self, shard: &ShardView) {
-        // A stale master will become a replica. A node that was not reached yet may be a replica.
-        let pending =
-            |node: &NodeView| node.presence == NodeState::Pending && !node.was_never_reached();
-        let data = || self.view.nodes.values().filter(|node| node.holds_data());
-        let unknown = data().any(pending) || data().next().is_none();
+        // A stale master will become a replica.
         let split_for = self.view.now.since(shard.split_brain.since);
         let stale = match shard.primary {
             // Nobody demoted them: they do not become replicas by themselves. A cluster demotes
@@ -206,7 +200,7 @@ impl FindingsCollector<'_> {
             // All masters but one will become replicas.
             None => shard.split_brain.masters.len().saturating_sub(1),
         };
-        if unknown || shard.replicas + stale >= shard.expected_replicas {
+        if !self.overview.knows_replicas || shard.replicas + stale >= shard.expected_replicas {
             return;
         }
         let evidence =

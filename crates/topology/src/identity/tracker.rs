@@ -1,6 +1,6 @@
 //! Tracker of the identity of the data set of a deployment.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use snapshot::Role;
@@ -70,9 +70,12 @@ impl IdentityTracker {
         for view in self.replaced.values_mut() {
             view.new.clear();
         }
+        let of_primaries = shards_of_primaries(shards, round.nodes.len());
         for (index, reply) in round.replies() {
             match reply.snapshot.replication.role {
-                Some(Role::Master) => self.observe_master(index, reply, shards, round),
+                Some(Role::Master) => {
+                    self.observe_master(index, reply, of_primaries[index], round);
+                }
                 Some(Role::Replica) => self.observe_replica(index, reply, shards, round),
                 Some(Role::Sentinel) | None => {}
             }
@@ -109,18 +112,16 @@ impl IdentityTracker {
         }
     }
 
-    /// Records a primary, or a former one that still is a master.
+    /// Records a primary, or a former one that still is a master. `shard` is the one whose
+    /// undisputed primary it is.
     fn observe_master(
         &mut self,
         index: NodeIndex,
         reply: &NodeReply,
-        shards: &[ShardView],
+        shard: Option<&ShardView>,
         round: IdentityRound<'_>,
     ) {
         let now = round.context.now();
-        let is_primary =
-            |shard: &&ShardView| !shard.primary_disputed && shard.primaries.contains(&index);
-        let shard = shards.iter().find(is_primary);
         let before = self.reigns.get(&index);
         let is_known = before.is_some_and(|before| before.is_process(&reply.snapshot));
         if round.context.process_change(index) == Some(ProcessChange::Restarted) && shard.is_some()
@@ -185,18 +186,28 @@ impl IdentityTracker {
     /// Makes each primary a member whose predecessor is gone or has its data: its data set is the
     /// one of the deployment now.
     fn adopt_primaries(&mut self, shards: &[ShardView], nodes: &NodeVec<NodeView>) {
+        let mut newcomers = Vec::new();
         for shard in shards.iter().filter(|shard| !shard.primary_disputed) {
-            for primary in &shard.primaries {
-                if self.newcomers.standing(*primary) == Standing::Member {
-                    continue;
-                }
-                let is_rival = |(index, reign): (&NodeIndex, &Reign)| {
-                    let is_same_shard = reign.shard == shard.shard || reign.shard.is_none();
-                    index != primary && is_same_shard && !nodes[*index].is_absent()
-                };
-                if !self.reigns.iter().any(is_rival) {
-                    self.newcomers.adopt(*primary);
-                }
+            let is_newcomer =
+                |primary: &&NodeIndex| self.newcomers.standing(**primary) != Standing::Member;
+            let primaries = shard.primaries.iter().filter(is_newcomer);
+            newcomers.extend(primaries.map(|primary| (*primary, &shard.shard)));
+        }
+        if newcomers.is_empty() {
+            return;
+        }
+        // Former primaries that are not gone, by shard. Without a shard, they may be of any.
+        let mut present: HashMap<&Option<String>, usize> = HashMap::new();
+        for (_, reign) in self.reigns.iter().filter(|(index, _)| !nodes[**index].is_absent()) {
+            *present.entry(&reign.shard).or_default() += 1;
+        }
+        let count = |shard: &Option<String>| present.get(shard).copied().unwrap_or_default();
+        for (primary, shard) in newcomers {
+            let of_any = if shard.is_some() { count(&None) } else { 0 };
+            let own = self.reigns.get(&primary).filter(|_| !nodes[primary].is_absent());
+            let is_counted = |own: &Reign| own.shard == *shard || own.shard.is_none();
+            if count(shard) + of_any == usize::from(own.is_some_and(is_counted)) {
+                self.newcomers.adopt(primary);
             }
         }
     }
@@ -398,6 +409,18 @@ impl DatasetReplacedView {
         }
         self.new.push(replacement);
     }
+}
+
+/// Returns the first shard whose undisputed primary each node is.
+fn shards_of_primaries(shards: &[ShardView], nodes: usize) -> NodeVec<Option<&ShardView>> {
+    let mut of_primaries = NodeVec::default();
+    of_primaries.grow(nodes, || None);
+    for shard in shards.iter().filter(|shard| !shard.primary_disputed) {
+        for primary in &shard.primaries {
+            of_primaries[*primary].get_or_insert(shard);
+        }
+    }
+    of_primaries
 }
 
 /// Returns the label of the shard to which a former primary belongs: its present one, or else that

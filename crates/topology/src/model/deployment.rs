@@ -1,6 +1,6 @@
 //! The deployment as configured and discovered: its nodes and the expectations.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -270,10 +270,12 @@ impl Deployment {
         self.set_node(index, name, address, NodeKind::Data, None);
     }
 
-    /// Removes a node. Its position becomes vacant.
-    pub(crate) fn remove(&mut self, index: NodeIndex) {
-        self.addresses.retain(|_, at| *at != index);
-        self.nodes[index] = Arc::new(Node::vacant());
+    /// Removes nodes. Their positions become vacant.
+    pub(crate) fn remove(&mut self, gone: &HashSet<NodeIndex>) {
+        self.addresses.retain(|_, at| !gone.contains(at));
+        for index in gone {
+            self.nodes[*index] = Arc::new(Node::vacant());
+        }
     }
 
     fn set_node(

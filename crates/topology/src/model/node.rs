@@ -238,6 +238,15 @@ pub struct Lag {
 impl NodeView {
     /// Returns the view of a node before its first round.
     pub(crate) fn pending(node: &Arc<Node>) -> Self {
+        Self::with(node, Arc::default(), Arc::default())
+    }
+
+    /// Returns the view of a node of which nothing but its polls and counters is known.
+    pub(crate) fn with(
+        node: &Arc<Node>,
+        polls: Arc<VecDeque<PollRecord>>,
+        counters: Arc<Counters>,
+    ) -> Self {
         NodeView {
             node: Arc::clone(node),
             presence: NodeState::Pending,
@@ -248,7 +257,7 @@ impl NodeView {
             expects_unknown_role: false,
             expected_role: node.expected_role,
             polling: PollStats::default(),
-            polls: Arc::default(),
+            polls,
             process: ProcessView::default(),
             servers: None,
             link: LinkView::default(),
@@ -265,7 +274,7 @@ impl NodeView {
             aof_failed: false,
             last_write_offset: None,
             attached_replicas: Vec::new(),
-            counters: Arc::default(),
+            counters,
             misrouted: None,
             writes_refused: Refusals::new(),
             reads_refused: Refusals::new(),

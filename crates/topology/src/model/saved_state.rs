@@ -14,6 +14,9 @@ pub struct SavedState {
     pub primary: Option<String>,
     /// The nodes.
     pub nodes: BTreeMap<String, SavedNode>,
+    /// The claims of nodes to be master.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<SavedClaims>,
     /// Addresses that nodes moved away from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub old_addresses: Vec<String>,
@@ -56,9 +59,6 @@ pub struct SavedNode {
     /// master forgets after `repl-backlog-ttl` without a replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continued_id: Option<String>,
-    /// The claim of the node to be master.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub claim: Option<SavedClaim>,
     /// The upstream of the node when it was last up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub following: Option<SavedFollowing>,
@@ -119,6 +119,17 @@ pub struct SavedReplacement {
     pub planned: bool,
     /// Seconds for which it is still shown.
     pub shown_for: u64,
+}
+
+/// Claims to be master that have all observations in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SavedClaims {
+    /// Labels of the nodes that claim to be master.
+    pub claimants: BTreeSet<String>,
+    /// Each of the claims.
+    #[serde(flatten)]
+    pub claim: SavedClaim,
 }
 
 /// Claim of a node to be master. Nodes are identified by their labels.

@@ -28,8 +28,9 @@ pub(crate) enum ProcessChange {
 #[derive(Debug, Default)]
 pub(crate) struct ProcessTracker {
     run_id: Option<Box<str>>,
-    /// Identity in the last reply, which decides for servers without a `run_id`.
-    last: Identity,
+    /// Process ID and uptime in the last reply, which decide for servers without a `run_id`.
+    process_id: Option<u64>,
+    uptime: Option<Duration>,
     /// Several servers took turns in the last reply, so the next one has no process before it.
     was_ambiguous: bool,
     role: Option<Role>,
@@ -131,11 +132,14 @@ impl ProcessTracker {
         {
             self.view.role_changes += 1;
         }
-        let kept = self.run_id.take().filter(|_| change == ProcessChange::Same);
-        self.run_id = identity.run_id.clone().or(kept);
-        self.last = identity.clone();
+        if identity.run_id.is_some() || change != ProcessChange::Same {
+            self.run_id.clone_from(&identity.run_id);
+        }
+        (self.process_id, self.uptime) = (identity.process_id, identity.uptime);
         self.role = snapshot.replication.role.or(self.role);
-        self.replication_ids = replication_ids(snapshot).map(Into::into).collect();
+        if !replication_ids(snapshot).eq(self.replication_ids.iter().map(|id| &**id)) {
+            self.replication_ids = replication_ids(snapshot).map(Into::into).collect();
+        }
         self.record_reply(reply, now);
         change
     }
@@ -158,9 +162,8 @@ impl ProcessTracker {
     /// back lets the uptime fall a little, but not to the time since the last reply.
     fn change_without_run_id(&self, identity: &Identity, now: Monotonic) -> ProcessChange {
         let same_id =
-            self.last.process_id.zip(identity.process_id).map(|(before, after)| before == after);
-        let uptime =
-            self.last.uptime.zip(identity.uptime).map(|(before, after)| after.cmp(&before));
+            self.process_id.zip(identity.process_id).map(|(before, after)| before == after);
+        let uptime = self.uptime.zip(identity.uptime).map(|(before, after)| after.cmp(&before));
         let has_started = started_within(identity, self.silence(now));
         match (uptime, same_id) {
             (Some(Ordering::Less), _) | (_, Some(false)) if has_started => ProcessChange::Restarted,

@@ -87,8 +87,13 @@ impl SeenServers {
             AMBIGUOUS_CHANGES.. => true,
             _ => self.alternating,
         };
-        self.seen.retain(|server| *server.run_id != *run_id);
-        self.seen.push_back(SeenServer { run_id: run_id.into(), at: now });
+        match self.seen.back_mut() {
+            Some(last) if *last.run_id == *run_id => last.at = now,
+            _ => {
+                self.seen.retain(|server| *server.run_id != *run_id);
+                self.seen.push_back(SeenServer { run_id: run_id.into(), at: now });
+            }
+        }
         if self.seen.len() > MAX_SEEN_SERVERS {
             self.seen.pop_front();
         }

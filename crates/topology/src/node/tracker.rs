@@ -183,11 +183,9 @@ impl NodeTracker {
         let snapshot = self.last.as_deref().filter(|_| state == NodeState::Up);
         NodeView {
             presence: state,
-            polls: Arc::clone(&self.polls),
             process: self.process.view(),
             servers: self.servers.alternating(),
             link: self.link.view(),
-            counters: self.counters.view(),
             access_denied: self.access_errors.last_rise(),
             memory_refused: self.memory_errors.last_rise(),
             pause: self.pause.view(),
@@ -204,7 +202,11 @@ impl NodeTracker {
                 .unwrap_or_default(),
             polling,
             last: self.last.clone(),
-            ..NodeView::pending(&deployment.nodes[index])
+            ..NodeView::with(
+                &deployment.nodes[index],
+                Arc::clone(&self.polls),
+                self.counters.view(),
+            )
         }
     }
 

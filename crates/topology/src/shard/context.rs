@@ -27,7 +27,7 @@ pub(crate) struct RoundContext<'a> {
     /// The view after the previous round, with the nodes of this one.
     pub(crate) previous: &'a DeploymentView,
     pub(crate) sentinels: Option<&'a SentinelsView>,
-    /// Nodes that Sentinels list.
+    /// Nodes that Sentinels list, in ascending order.
     pub(crate) listed: &'a [NodeIndex],
 }
 
@@ -36,7 +36,8 @@ pub(crate) struct ShardContext<'a> {
     pub(crate) round: &'a RoundContext<'a>,
     /// The nodes of the shard, in ascending order.
     pub(crate) members: &'a [NodeIndex],
-    /// Nodes that are listed together: by Sentinels, or as one shard of a cluster.
+    /// Nodes that are listed together, in ascending order: by Sentinels, or as one shard of a
+    /// cluster.
     pub(crate) listed: &'a [NodeIndex],
     /// Labels of all series of the shard.
     pub(crate) labels: &'a Arc<Labels>,
@@ -79,10 +80,10 @@ impl<'a> RoundContext<'a> {
 }
 
 impl ShardContext<'_> {
-    /// Returns true if two nodes are listed together. They belong to one data set even if their
-    /// replication histories differ.
-    pub(crate) fn lists_together(&self, node: NodeIndex, other: NodeIndex) -> bool {
-        self.listed.contains(&node) && self.listed.contains(&other)
+    /// Returns true if a node is listed. Nodes that are listed together belong to one data set even
+    /// if their replication histories differ.
+    pub(crate) fn is_listed(&self, node: NodeIndex) -> bool {
+        self.listed.binary_search(&node).is_ok()
     }
 }
 

@@ -79,8 +79,10 @@ fn has_same_keys(replica: &NodeSnapshot, primary: &NodeSnapshot) -> Option<bool>
         && a.replid == b.replid
         && a.offset.is_some()
         && a.offset == b.offset;
-    let keys = |snapshot: &NodeSnapshot| {
-        snapshot.keyspace.iter().map(|database| (database.index, database.keys)).collect::<Vec<_>>()
-    };
-    (is_comparable && a.offset > Some(0)).then(|| keys(replica) == keys(primary))
+    (is_comparable && a.offset > Some(0)).then(|| keys(replica).eq(keys(primary)))
+}
+
+/// Returns the databases of a node with their numbers of keys.
+fn keys(snapshot: &NodeSnapshot) -> impl Iterator<Item = (u32, u64)> {
+    snapshot.keyspace.iter().map(|database| (database.index, database.keys))
 }

@@ -11,12 +11,13 @@ use crate::model::endpoint::EndpointKind;
 use crate::model::monotonic::Monotonic;
 use crate::model::node::NodeView;
 use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
-use crate::model::saved_state::{SavedNode, SavedPrimary};
+use crate::model::saved_state::{SavedClaims, SavedNode, SavedPrimary};
 use crate::model::sentinels::{Majority, SentinelStatement, SentinelsView};
 use crate::model::shard::{PrimaryEvidence, PrimaryStatement};
+use crate::shard::claim_group::SharedClaim;
 use crate::shard::claims::ClaimsTracker;
 use crate::shard::context::ShardContext;
-use crate::shard::lineage::LineageTracker;
+use crate::shard::lineage::{LineageTracker, MasterRelations};
 use crate::shard::nodes::ShardNodes;
 
 /// Tracks what the evidence for the primary needs from earlier rounds.
@@ -30,7 +31,7 @@ pub(crate) struct EvidenceTracker {
 }
 
 /// Writes that one master accepted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct MasterWrites {
     run_id: Option<Box<str>>,
     /// The `rdb_changes_since_last_save` field of INFO.
@@ -70,7 +71,7 @@ pub(crate) struct Rivals<'a> {
     /// In ascending order.
     pub(crate) masters: &'a [NodeIndex],
     pub(crate) nodes: ShardNodes<'a>,
-    pub(crate) lineage: &'a LineageTracker,
+    pub(crate) relations: &'a MasterRelations<'a>,
 }
 
 impl EvidenceTracker {
@@ -85,9 +86,7 @@ impl EvidenceTracker {
         for (index, node) in nodes.iter().filter(|(index, _)| context.answered(*index)) {
             match node.snapshot().filter(|_| node.role() == Some(Role::Master)) {
                 Some(snapshot) => {
-                    let replied = MasterWrites::read(snapshot, context.now());
-                    let before = self.writes.remove(&index);
-                    self.writes.insert(index, replied.after(before));
+                    self.writes.entry(index).or_default().observe(snapshot, context.now());
                 }
                 None => drop(self.writes.remove(&index)),
             }
@@ -107,7 +106,7 @@ impl EvidenceTracker {
 
     /// Returns what the evidence of this round states about the rivals.
     pub(crate) fn statements(&self, rivals: Rivals<'_>, context: &ShardContext<'_>) -> Statements {
-        let is_rival = |node: &NodeIndex| rivals.masters.contains(node);
+        let is_rival = |node: &NodeIndex| rivals.is_rival(*node);
         let majority = named_by_sentinels(rivals.nodes, context);
         let named = majority.filter(|majority| !majority.down).and_then(|majority| majority.node);
         let mut all: Vec<_> = [
@@ -174,9 +173,23 @@ impl EvidenceTracker {
         });
     }
 
+    /// Returns the claims of some nodes, which are kept over a restart of the exporter.
+    pub(crate) fn saved_claims(
+        &self,
+        nodes: &NodeVec<NodeView>,
+        is_included: impl Fn(NodeIndex) -> bool,
+    ) -> Vec<SavedClaims> {
+        self.claims.saved_claims(nodes, is_included)
+    }
+
     /// Restores the saved state of a node.
-    pub(crate) fn restore(&mut self, index: NodeIndex, saved: &SavedNode) {
-        self.claims.restore(index, saved);
+    pub(crate) fn restore(
+        &mut self,
+        index: NodeIndex,
+        saved: &SavedNode,
+        claim: Option<&SharedClaim>,
+    ) {
+        self.claims.restore(index, saved, claim);
         if let Some(previous) = saved.previous.as_ref().filter(|_| self.previous.is_none()) {
             self.previous = Some(PreviousPrimary {
                 node: index,
@@ -196,7 +209,8 @@ impl EvidenceTracker {
     /// Returns the only rival. A node that was a master before the exporter started, and that has
     /// not been polled yet, may be one as well.
     fn sole(&self, rivals: Rivals<'_>) -> Option<NodeIndex> {
-        only(rivals.masters, |_| !self.claims.awaits_claimant(rivals.nodes))
+        let sole = only(rivals.masters, |_| true)?;
+        (!self.claims.awaits_claimant(rivals.nodes)).then_some(sole)
     }
 
     /// Returns the only rival that accepted writes recently: within [`WRITTEN_RECENTLY`] of the
@@ -225,63 +239,56 @@ impl EvidenceTracker {
 
     /// Returns true if a rival took over the history of another one, and none took over its own.
     fn is_heir(&self, rival: NodeIndex, rivals: Rivals<'_>) -> bool {
-        rivals.others(rival).any(|other| self.takes_over(rival, other, rivals))
-            && !rivals.others(rival).any(|other| self.takes_over(other, rival, rivals))
+        let lineage = rivals.relations.lineage();
+        let (mut before, mut after) =
+            (rivals.relations.predecessors(rival), rivals.relations.successors(rival));
+        before.any(|other| self.takes_over(rival, other, lineage))
+            && !after.any(|other| self.takes_over(other, rival, lineage))
     }
 
     /// Returns true if a rival was promoted while all others of its history were absent.
     fn is_successor(&self, rival: NodeIndex, rivals: Rivals<'_>) -> bool {
-        let related = || rivals.others(rival).filter(|other| rivals.lineage.related(rival, *other));
-        self.is_heir(rival, rivals) && related().all(|other| self.claims.was_absent(rival, other))
+        let mut related = rivals.relations.relatives(rival);
+        self.is_heir(rival, rivals) && related.all(|other| self.claims.was_absent(rival, other))
     }
 
     /// Returns true if one master continues the history of another one: a later one than the other
     /// continues, or one that the other left while it was absent.
-    fn takes_over(&self, new: NodeIndex, old: NodeIndex, rivals: Rivals<'_>) -> bool {
-        rivals.lineage.succeeds(new, old)
-            || (self.claims.was_absent(new, old) && rivals.lineage.continues(new, old))
+    fn takes_over(&self, new: NodeIndex, old: NodeIndex, lineage: &LineageTracker) -> bool {
+        lineage.succeeds(new, old)
+            || (self.claims.was_absent(new, old) && lineage.continues(new, old))
     }
 }
 
-impl<'a> Rivals<'a> {
+impl Rivals<'_> {
+    fn is_rival(self, node: NodeIndex) -> bool {
+        self.masters.binary_search(&node).is_ok()
+    }
+
     /// Returns the only rival that the configuration expects to be master.
     fn declared(self) -> Option<NodeIndex> {
         only(self.masters, |rival| self.nodes[rival].node.expected_role == Some(Role::Master))
     }
 
     fn are_related(self) -> bool {
-        let mut rivals = self.masters.iter();
-        rivals.any(|rival| self.others(*rival).any(|other| self.lineage.related(*rival, other)))
-    }
-
-    fn others(self, rival: NodeIndex) -> impl Iterator<Item = NodeIndex> + use<'a> {
-        self.masters.iter().copied().filter(move |other| *other != rival)
+        self.masters.iter().any(|rival| self.relations.relatives(*rival).next().is_some())
     }
 }
 
 impl MasterWrites {
-    fn read(snapshot: &NodeSnapshot, now: Monotonic) -> Self {
-        MasterWrites {
-            run_id: snapshot.identity.run_id.clone(),
-            // Loaded commands count as changes.
-            changes: snapshot
-                .persistence
-                .rdb
-                .changes
-                .filter(|_| snapshot.persistence.loading == Some(false)),
-            replied: now,
-            grew: None,
+    /// Processes a reply of the master.
+    fn observe(&mut self, snapshot: &NodeSnapshot, now: Monotonic) {
+        if self.run_id != snapshot.identity.run_id {
+            let run_id = snapshot.identity.run_id.clone();
+            *self = MasterWrites { run_id, ..MasterWrites::default() };
         }
-    }
-
-    /// Adds the time of the last growth, from the reply before.
-    fn after(mut self, before: Option<MasterWrites>) -> Self {
-        let Some(before) = before.filter(|before| before.run_id == self.run_id) else {
-            return self;
-        };
-        let has_grown = before.changes.zip(self.changes).is_some_and(|(then, now)| now > then);
-        self.grew = if has_grown { Some(self.replied) } else { before.grew };
-        self
+        // Loaded commands count as changes.
+        let is_loaded = snapshot.persistence.loading == Some(false);
+        let changes = snapshot.persistence.rdb.changes.filter(|_| is_loaded);
+        if self.changes.zip(changes).is_some_and(|(then, now)| now > then) {
+            self.grew = Some(now);
+        }
+        (self.changes, self.replied) = (changes, now);
     }
 }
 

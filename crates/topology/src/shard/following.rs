@@ -157,9 +157,7 @@ fn may_have_returned(nodes: ShardNodes<'_>, lineage: &LineageTracker, master: No
             return Some(continued) != replid(master).as_deref()
                 && lineage.continued(master) != replid(rival).as_deref();
         }
-        let is_known = nodes
-            .indices()
-            .any(|node| node != rival && lineage.ids(node).any(|id| id == continued));
+        let is_known = lineage.holders(continued).iter().any(|node| *node != rival);
         let uptimes = uptime(master).zip(uptime(rival));
         !is_known && uptimes.is_some_and(|(own, other)| own < other)
     })

@@ -39,7 +39,7 @@ impl LineageTracker {
         let replication = &snapshot.replication;
         let is_master = replication.role == Some(Role::Master);
         if let Some(id) = &replication.replid2 {
-            self.continued.insert(node, id.clone());
+            self.continued.entry(node).or_default().clone_from(id);
         } else if process_change != ProcessChange::Same || !is_master {
             self.continued.remove(&node);
         }
@@ -76,13 +76,15 @@ impl LineageTracker {
         self.ids.get(&node).into_iter().flatten().map(|id| &**id)
     }
 
+    /// Returns the nodes whose data belonged to a history.
+    pub(crate) fn holders(&self, id: &str) -> &[NodeIndex] {
+        self.nodes.get(id).map_or(&[], Vec::as_slice)
+    }
+
     /// Returns the other nodes whose data belonged to a history of this node.
-    pub(crate) fn relatives(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
-        self.ids(node)
-            .filter_map(|id| self.nodes.get(id))
-            .flatten()
-            .copied()
-            .filter(move |other| *other != node)
+    fn relatives(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        let holders = self.ids(node).flat_map(|id| self.holders(id)).copied();
+        holders.filter(move |other| *other != node)
     }
 
     /// Returns true if the data of two nodes ever belonged to the same history.
@@ -138,6 +140,62 @@ impl LineageTracker {
     }
 }
 
+/// Relations between the masters of one round. They are found by replication ID: most masters of a
+/// large deployment share no history with any other one.
+pub(crate) struct MasterRelations<'a> {
+    lineage: &'a LineageTracker,
+    /// In ascending order.
+    masters: &'a [NodeIndex],
+    /// The histories that masters continued, each with the master, in ascending order.
+    continued: Vec<(&'a str, NodeIndex)>,
+}
+
+impl<'a> MasterRelations<'a> {
+    /// Finds the relations between some masters, which must be in ascending order.
+    pub(crate) fn new(lineage: &'a LineageTracker, masters: &'a [NodeIndex]) -> Self {
+        let continued =
+            masters.iter().filter_map(|master| Some((lineage.continued(*master)?, *master)));
+        let mut continued: Vec<_> = continued.collect();
+        continued.sort_unstable();
+        MasterRelations { lineage, masters, continued }
+    }
+
+    /// Returns the histories of all nodes.
+    pub(crate) fn lineage(&self) -> &'a LineageTracker {
+        self.lineage
+    }
+
+    /// Returns the other masters that share a history with a master. One may appear several times.
+    pub(crate) fn relatives(&self, master: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        self.lineage.relatives(master).filter(|other| self.is_master(*other))
+    }
+
+    /// Returns the other masters to whose data the history that a master continued belonged.
+    pub(crate) fn predecessors(&self, master: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        let continued = self.lineage.continued(master);
+        let holders = continued.map_or(&[][..], |id| self.lineage.holders(id)).iter().copied();
+        holders.filter(move |other| *other != master && self.is_master(*other))
+    }
+
+    /// Returns the other masters that continued a history of a master.
+    pub(crate) fn successors(&self, master: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+        let successors = self.lineage.ids(master).flat_map(|id| {
+            let first = self.continued.partition_point(|(continued, _)| *continued < id);
+            self.continued[first..].iter().take_while(move |(continued, _)| *continued == id)
+        });
+        successors.map(|(_, other)| *other).filter(move |other| *other != master)
+    }
+
+    /// Returns true if another master took over from a master.
+    pub(crate) fn is_succeeded(&self, master: NodeIndex) -> bool {
+        self.successors(master).any(|other| self.lineage.succeeds(other, master))
+    }
+
+    fn is_master(&self, node: NodeIndex) -> bool {
+        self.masters.binary_search(&node).is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +222,22 @@ mod tests {
             tracker.restore(first, &id.to_string());
         }
         assert!(tracker.related(first, second));
+    }
+
+    #[test]
+    fn masters_are_related_by_their_histories() {
+        let [old, new, other] = [0, 1, 2].map(NodeIndex::new);
+        let mut tracker = LineageTracker::default();
+        for (node, id) in [(old, "a"), (new, "a"), (new, "b"), (other, "c")] {
+            tracker.restore(node, id);
+        }
+        tracker.restore_continued(new, "a");
+        let masters = [old, new, other];
+        let relations = MasterRelations::new(&tracker, &masters);
+        let related = masters.map(|master| relations.relatives(master).collect::<Vec<_>>());
+        assert_eq!(related, [vec![new], vec![old], vec![]]);
+        assert_eq!(relations.successors(old).collect::<Vec<_>>(), [new]);
+        assert_eq!(relations.predecessors(new).collect::<Vec<_>>(), [old]);
+        assert_eq!(masters.map(|master| relations.is_succeeded(master)), [true, false, false]);
     }
 }

@@ -1,13 +1,15 @@
 //! Classification of the nodes that claim the role of master: the primary, stale masters and
 //! unrelated masters.
 
+use std::collections::HashSet;
+
 use crate::model::node::NodeView;
 use crate::model::node_index::NodeIndex;
 use crate::model::sentinels::SentinelsView;
 use crate::node::process::{DuplicateProcess, duplicate_processes};
 use crate::shard::context::ShardContext;
 use crate::shard::evidence::{EvidenceTracker, Rivals};
-use crate::shard::lineage::LineageTracker;
+use crate::shard::lineage::{LineageTracker, MasterRelations};
 use crate::shard::nodes::ShardNodes;
 use crate::shard::verdict::Verdict;
 
@@ -60,8 +62,9 @@ impl MasterClaims {
         // just because no other node claims to be master.
         let is_foreign = is_foreign(nodes, lineage, &all, known.primary)
             && (named.is_none() || named != all.first().copied());
-        let claimants = if is_foreign { Vec::new() } else { all.clone() };
-        let rivals = Rivals { masters: &claimants, nodes, lineage };
+        let claimants: &[NodeIndex] = if is_foreign { &[] } else { &all };
+        let relations = MasterRelations::new(lineage, &all);
+        let rivals = Rivals { masters: claimants, nodes, relations: &relations };
         let verdict = if known.external || expects_several {
             Verdict::default()
         } else {
@@ -74,18 +77,22 @@ impl MasterClaims {
             verdict
         };
         let primary = verdict.primary.map(|primary| primary.node);
-        let are_related = |one: NodeIndex, other: NodeIndex| {
-            lineage.related(one, other) || context.lists_together(one, other)
-        };
+        let is_listed = |master: NodeIndex| context.is_listed(master);
+        let several_listed = all.iter().filter(|master| is_listed(**master)).count() > 1;
         let has_relative = |master: NodeIndex| {
-            all.iter().any(|other| *other != master && are_related(master, *other))
+            relations.relatives(master).next().is_some() || (several_listed && is_listed(master))
+        };
+        let relatives_of_primary: HashSet<_> =
+            primary.into_iter().flat_map(|primary| relations.relatives(primary)).collect();
+        let is_relative = |primary: NodeIndex, master: NodeIndex| {
+            relatives_of_primary.contains(&master) || (is_listed(primary) && is_listed(master))
         };
         let is_stale = |master: NodeIndex| match primary {
-            Some(primary) => too_many && primary != master && are_related(primary, master),
-            None => too_many && expects_several && is_succeeded(lineage, &all, master),
+            Some(primary) => too_many && primary != master && is_relative(primary, master),
+            None => too_many && expects_several && relations.is_succeeded(master),
         };
         let is_unrelated = |master: NodeIndex| match primary {
-            Some(primary) => master != primary && !are_related(primary, master),
+            Some(primary) => master != primary && !is_relative(primary, master),
             None => !has_relative(master),
         };
         let select = |condition: &dyn Fn(NodeIndex) -> bool| {
@@ -113,21 +120,18 @@ impl MasterClaims {
     }
 }
 
-/// Returns true if another master continued the history of this one.
-fn is_succeeded(lineage: &LineageTracker, masters: &[NodeIndex], master: NodeIndex) -> bool {
-    masters.iter().any(|other| *other != master && lineage.succeeds(*other, master))
-}
-
 /// Returns the nodes that claim the role of master. A process with two addresses counts once: as
 /// the previous primary, or as the first node.
 fn distinct_masters(nodes: ShardNodes<'_>, previous: Option<NodeIndex>) -> Vec<NodeIndex> {
     let is_master = |index: &NodeIndex| nodes[*index].claims_master();
     let mut masters: Vec<_> = nodes.indices().filter(is_master).collect();
     let duplicates = duplicate_processes(nodes.deployment(), masters.iter().copied());
-    for DuplicateProcess { first, second } in duplicates {
-        let dropped = if previous == Some(second) { first } else { second };
-        masters.retain(|index| *index != dropped);
-    }
+    let dropped = |duplicate: DuplicateProcess| {
+        let DuplicateProcess { first, second } = duplicate;
+        if previous == Some(second) { first } else { second }
+    };
+    let dropped: HashSet<_> = duplicates.into_iter().map(dropped).collect();
+    masters.retain(|index| !dropped.contains(index));
     masters
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod branches;
 pub(crate) mod change_cause;
 pub(crate) mod change_history;
+pub(crate) mod claim_group;
 pub(crate) mod claims;
 pub(crate) mod context;
 pub(crate) mod divergence;

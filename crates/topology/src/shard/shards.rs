@@ -12,12 +12,12 @@ use snapshot::{Role, SLOTS};
 use crate::discovery::cluster::{ClusterTracker, SlotOwner};
 use crate::model::deployment::{Deployment, DeploymentKind, Labels, NodeKind};
 use crate::model::node::NodeView;
-use crate::model::node_index::{NodeIndex, NodeVec};
+use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
 use crate::model::read_request::ReadRequest;
-use crate::model::saved_state::SavedNode;
+use crate::model::saved_state::SavedClaims;
 use crate::model::shard::ShardView;
 use crate::shard::context::{RoundContext, ShardContext};
-use crate::shard::tracker::ShardTracker;
+use crate::shard::tracker::{SavedMember, ShardTracker};
 
 /// Tracks the shards of a deployment.
 #[derive(Debug, Default)]
@@ -28,13 +28,6 @@ pub(crate) struct ShardsTracker {
     cluster: Vec<ClusterShard>,
     /// Saved state of nodes that have not joined a shard yet.
     saved: BTreeMap<NodeIndex, SavedMember>,
-}
-
-/// Saved state of a node.
-#[derive(Debug)]
-struct SavedMember {
-    was_primary: bool,
-    node: SavedNode,
 }
 
 /// Tracks one shard of a cluster.
@@ -95,7 +88,7 @@ impl ShardsTracker {
     /// Adds shards for new owners of slots, and removes shards without an owner.
     fn update_owners(&mut self, cluster: &ClusterTracker, deployment: &Deployment) {
         let mut ownerless = OwnerlessShards::of(&self.cluster, cluster);
-        let with_shard: HashSet<_> = self.cluster.iter().map(|shard| shard.owner.clone()).collect();
+        let with_shard: HashSet<_> = self.cluster.iter().map(|shard| &shard.owner).collect();
         let (mut renamed, mut new) = (HashMap::new(), Vec::new());
         for owner in cluster.owners().iter().filter(|owner| !with_shard.contains(&owner.id)) {
             match ownerless.take(owner, cluster) {
@@ -139,8 +132,10 @@ impl ShardsTracker {
                 shard.tracker.remove_replicas(usize::from(!is_vacant));
             }
         }
+        let position =
+            |(at, shard): (usize, &ClusterShard)| Some((&cluster.owner(&shard.owner)?.id, at));
         let positions: HashMap<_, _> =
-            self.cluster.iter().enumerate().map(|(at, shard)| (shard.owner.clone(), at)).collect();
+            self.cluster.iter().enumerate().filter_map(position).collect();
         for (index, Membership { owner, .. }) in memberships.iter() {
             let position = owner.and_then(|owner| positions.get(&owner.id));
             let shard = position.and_then(|position| self.cluster.get_mut(*position));
@@ -178,24 +173,39 @@ impl ShardsTracker {
         self.single.read_requests().chain(of_cluster)
     }
 
-    /// Writes the state of a node that is kept over a restart of the exporter. Returns true if the
-    /// node is the last known primary of its shard.
-    pub(crate) fn save(
-        &self,
-        index: NodeIndex,
-        nodes: &NodeVec<NodeView>,
-        saved: &mut SavedNode,
-    ) -> bool {
-        let shard = self.cluster.iter().find(|shard| shard.contains(index));
-        let tracker = shard.map_or(&self.single, |shard| &shard.tracker);
-        tracker.save(index, nodes, saved);
-        tracker.was_primary(index)
+    /// Returns the tracker of each node that belongs to a shard of a cluster. The state of the
+    /// other nodes is in [`single`](Self::single).
+    pub(crate) fn trackers(&self) -> NodeMap<&ShardTracker> {
+        let mut trackers = NodeMap::new();
+        for shard in &self.cluster {
+            for member in &shard.members {
+                // A node may linger in several shards. The first one has its state.
+                trackers.entry(*member).or_insert(&shard.tracker);
+            }
+        }
+        trackers
+    }
+
+    /// Returns the tracker of the only shard, or of the nodes without a shard.
+    pub(crate) fn single(&self) -> &ShardTracker {
+        &self.single
+    }
+
+    /// Returns the claims of all nodes, which are kept over a restart of the exporter.
+    pub(crate) fn saved_claims(&self, nodes: &NodeVec<NodeView>) -> Vec<SavedClaims> {
+        let has_shard: HashSet<_> = self.cluster.iter().flat_map(|shard| &shard.members).collect();
+        let of_cluster = self
+            .cluster
+            .iter()
+            .flat_map(|shard| shard.tracker.saved_claims(nodes, |index| shard.contains(index)));
+        let others = self.single.saved_claims(nodes, |index| !has_shard.contains(&index));
+        of_cluster.chain(others).collect()
     }
 
     /// Restores the saved state of a node.
-    pub(crate) fn restore(&mut self, index: NodeIndex, was_primary: bool, node: SavedNode) {
-        self.single.restore(index, was_primary, &node);
-        self.saved.insert(index, SavedMember { was_primary, node });
+    pub(crate) fn restore(&mut self, index: NodeIndex, member: SavedMember) {
+        self.single.restore(index, &member);
+        self.saved.insert(index, member);
     }
 
     /// Returns the highest epoch at which a Sentinel named the node.
@@ -286,7 +296,7 @@ impl ClusterShard {
             self.members.insert(position, index);
         }
         if let Some(saved) = saved {
-            self.tracker.restore(index, saved.was_primary, &saved.node);
+            self.tracker.restore(index, &saved);
         }
     }
 

@@ -7,9 +7,10 @@ use crate::model::monotonic::Monotonic;
 use crate::model::node::{Lag, NodeView};
 use crate::model::node_index::{NodeIndex, NodeMap, NodeVec};
 use crate::model::read_request::ReadRequest;
-use crate::model::saved_state::SavedNode;
+use crate::model::saved_state::{SavedClaims, SavedNode};
 use crate::model::shard::{Cause, PrimaryChange, ShardView};
 use crate::shard::change_cause::ChangeCauseTracker;
+use crate::shard::claim_group::SharedClaim;
 use crate::shard::context::ShardContext;
 use crate::shard::divergence::DivergenceTracker;
 use crate::shard::emptied::{EmptiedTracker, PrimaryTransition};
@@ -59,6 +60,15 @@ pub(crate) struct ShardTracker {
     resyncs: NodeMap<ResyncTracker>,
     divergence: NodeMap<DivergenceTracker>,
     misrouted: NodeMap<MisroutedTracker>,
+}
+
+/// Saved state of a node, as its shard restores it.
+#[derive(Debug)]
+pub(crate) struct SavedMember {
+    pub(crate) was_primary: bool,
+    pub(crate) node: SavedNode,
+    /// The claim of the node to be master.
+    pub(crate) claim: Option<SharedClaim>,
 }
 
 impl ShardTracker {
@@ -172,9 +182,19 @@ impl ShardTracker {
         self.evidence.save(index, nodes, saved);
     }
 
+    /// Returns the claims of some nodes, which are kept over a restart of the exporter.
+    pub(crate) fn saved_claims(
+        &self,
+        nodes: &NodeVec<NodeView>,
+        is_included: impl Fn(NodeIndex) -> bool,
+    ) -> Vec<SavedClaims> {
+        self.evidence.saved_claims(nodes, is_included)
+    }
+
     /// Restores the saved state of a node.
-    pub(crate) fn restore(&mut self, index: NodeIndex, was_primary: bool, saved: &SavedNode) {
-        if was_primary && self.primary.is_none() {
+    pub(crate) fn restore(&mut self, index: NodeIndex, member: &SavedMember) {
+        let SavedMember { was_primary, node: saved, claim } = member;
+        if *was_primary && self.primary.is_none() {
             self.primary = Some(index);
         }
         for id in &saved.replication_ids {
@@ -183,7 +203,7 @@ impl ShardTracker {
         if let Some(id) = &saved.continued_id {
             self.lineage.restore_continued(index, id);
         }
-        self.evidence.restore(index, saved);
+        self.evidence.restore(index, saved, claim.as_ref());
         self.change_cause.restore_epoch(index, saved.epoch);
     }
 
