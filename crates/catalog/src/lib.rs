@@ -5,10 +5,10 @@
 
 mod encode;
 mod exporter;
+mod family;
 mod format;
 mod histogram;
 mod http_requests;
-mod plain_text;
 mod reference;
 mod row;
 mod tables;

@@ -27,7 +27,7 @@ fn samples(info: &str) -> Option<BTreeMap<String, f64>> {
     let view = DeploymentTracker::new(Arc::new(deployment)).observe(&round).view;
     let exposition = Exposition { exporter: None, deployments: vec![view], themes: None };
     let mut text = String::new();
-    encode(exposition, Format::OpenMetrics, &mut text).expect("to a string");
+    encode(&exposition, Format::OpenMetrics, &mut text).expect("to a string");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {
         let (series, value) = line.rsplit_once(' ')?;

@@ -165,7 +165,7 @@ fn expositions_of_services_are_the_golden_ones() {
         assert_eq!(findings, Vec::<&str>::new(), "{preset}");
         let exposition = Exposition { exporter: None, deployments: vec![view], themes: None };
         let mut text = String::new();
-        encode(exposition, Format::Text, &mut text).expect("to a string");
+        encode(&exposition, Format::Text, &mut text).expect("to a string");
         let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let golden = folder().join(format!("{preset}.prom"));
         expect_file![golden].assert_eq(&(samples.join("\n") + "\n"));

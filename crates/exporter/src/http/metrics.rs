@@ -42,7 +42,7 @@ pub(super) async fn serve(
         Err(error) => return error.into_response(),
     };
     let content_type = [(CONTENT_TYPE, format.content_type())];
-    match body(&web, move |writer| encode(exposition, format, writer)) {
+    match body(&web, move |writer| encode(&exposition, format, writer)) {
         Ok(body) => (content_type, body).into_response(),
         Err(overloaded) => overloaded.into_response(),
     }
